@@ -1,0 +1,311 @@
+"""What the author of a method or a metric sees. Needs numpy and torch, nothing else of the house.
+
+A method is a class with ``fit`` and ``explain``; a metric is a function with a declaration:
+
+    from benchmark.api import Explanation
+
+    class GradNorm:
+        name = "Gradient norm"
+
+        def fit(self, target, reference, rng):
+            return self
+
+        def explain(self, target, batch, rng):
+            x = batch.x.clone().requires_grad_()
+            target(x).amax(dim=1).sum().backward()
+            return Explanation(heatmaps=x.grad.abs().sum(dim=1))
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+
+Array = np.ndarray
+
+TRACKS = ("target", "heatmap", "concept", "surrogate", "reconstruction", "replication")
+
+
+class NotApplicable(Exception):
+    """Raised by a method that has nothing to say about a target: ``raise NotApplicable("needs a conv layer")``."""
+
+
+# --------------------------------------------------------------------------------------------- images
+
+
+@dataclass(eq=False)
+class Batch:
+    """Images with their labels and, where the data set has them, annotations; all tensors on the target's device.
+
+    Pixel coordinates are (x, y) = (column, row) of the processed image; the centre of pixel (i, j) lies at
+    (j + 0.5, i + 0.5), and a box holds a pixel if it holds its centre.
+    """
+
+    x: Tensor  # (n, c, h, w) float32 in [0, 1]
+    y: Tensor  # (n,) int64, the true class
+    ids: Tensor | None = None  # (n,) int64, index in the data set's split
+    boxes: Tensor | None = None  # (n, 4) float32: x0, y0, x1, y1
+    parts: Tensor | None = None  # (n, p, 2) float32: x, y
+    part_visible: Tensor | None = None  # (n, p) bool
+    part_importance: Tensor | None = None  # (n, p) float32: true importance of each part for the image's class
+    chunk: int = 64  # images that are pushed through the network together
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)  # shared results, e.g. psi(x); never saved
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The same images in chunks that fit the device, in order; the chunks keep their own memo."""
+        if "chunks" not in self.memo:
+            self.memo["chunks"] = [self[i : i + self.chunk] for i in range(0, len(self), self.chunk)]
+        return iter(self.memo["chunks"])
+
+    def __getitem__(self, rows: slice | Sequence[int] | Tensor) -> Batch:
+        """The images ``rows`` as a Batch of its own (views for a slice)."""
+        picked = {
+            f.name: value[rows]
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return Batch(**picked, chunk=self.chunk)
+
+    def annotations(self) -> frozenset[str]:
+        """Names of the annotations that are there, among boxes, parts and part_importance."""
+        return frozenset(k for k in ("boxes", "parts", "part_importance") if getattr(self, k) is not None)
+
+
+# --------------------------------------------------------------------------------------------- networks
+
+
+class Target:
+    """A trained network F with named layers and, for each, the split F = G o psi.
+
+    ``net`` is an ``nn.Sequential`` whose children are the layers, so that psi is a prefix and G the rest.
+    The target normalises its input by itself: callers pass pixels in [0, 1]. It is in eval mode, its parameters are
+    frozen, and in-place activations are off.
+
+    Args:
+        net: layers by name, in order; maps (n, c, h, w) to logits (n, C).
+        name: unique within a profile, e.g. ``digits/vgg11/seed=0``.
+        classes: C class names.
+        input_shape: (c, h, w).
+        mean, std: a number for each channel, in units of [0, 1] pixels.
+        layer: the layer that is explained where a method names none (the last one with spatial extent).
+    """
+
+    def __init__(
+        self,
+        net: nn.Sequential,
+        *,
+        name: str,
+        classes: Sequence[str],
+        input_shape: tuple[int, int, int],
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        layer: str | None = None,
+    ) -> None:
+        self.net, self.name, self.classes, self.input_shape = net, name, tuple(classes), tuple(input_shape)
+        self.layers = tuple(key for key, _ in net.named_children())
+        self.layer = layer
+        if layer is not None:
+            self._index(layer)
+        for module in net.modules():
+            if hasattr(module, "inplace"):
+                module.inplace = False
+        net.eval().requires_grad_(False)
+        self.device = next((p.device for p in net.parameters()), torch.device("cpu"))
+        self._mean = torch.tensor(mean, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+        self._std = torch.tensor(std, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+
+    def __call__(self, x: Tensor | Batch) -> Tensor:
+        """Logits F(x), (n, C). For a Batch, computed once without gradients and remembered."""
+        return self.features(x, self.layers[-1])
+
+    def features(self, x: Tensor | Batch, layer: str | None = None) -> Tensor:
+        """psi(x), the output of ``layer`` (default: ``self.layer``). For a Batch, computed once and remembered."""
+        index = self._index(layer or self._explained())
+        if isinstance(x, Tensor):
+            return self.net[: index + 1]((x - self._mean) / self._std)
+        key = ("features", id(self), index)
+        if key not in x.memo:
+            with torch.no_grad():
+                x.memo[key] = torch.cat([self.features(part.x, self.layers[index]) for part in x])
+        return x.memo[key]
+
+    def head(self, z: Tensor, layer: str | None = None) -> Tensor:
+        """G(z), the logits (n, C) from the output z of ``layer``: ``head(features(x)) == target(x)``."""
+        return self.net[self._index(layer or self._explained()) + 1 :](z)
+
+    def _explained(self) -> str:
+        if self.layer is None:
+            raise NotApplicable(f"{self.name} has no layer with spatial extent; name one of {', '.join(self.layers)}")
+        return self.layer
+
+    def _index(self, layer: str) -> int:
+        try:
+            return self.layers.index(layer)
+        except ValueError:
+            raise ValueError(f"{self.name} has no layer {layer!r}; it has {', '.join(self.layers)}") from None
+
+    def fingerprint(self) -> str:
+        """Changes if a method changes weights, buffers, modes, hooks, requires_grad or in-place flags."""
+        digest = hashlib.sha256()
+        for key, tensor in self.net.state_dict().items():
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        for key, module in self.net.named_modules():
+            hooks = sum(len(h) for k, h in vars(module).items() if k.endswith("_hooks"))
+            digest.update(f"{key} {type(module).__name__} {module.training} {hooks} {getattr(module, 'inplace', 0)}".encode())
+        digest.update(str([p.requires_grad for p in self.net.parameters()]).encode())
+        return digest.hexdigest()
+
+
+# --------------------------------------------------------------------------------------------- explanations
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a method says about n images. Every field is optional; tensors and arrays are checked and stored as
+    float32 / int64 arrays. NaN and infinities are refused.
+
+    Raises:
+        ValueError: a wrong number of axes, fields that disagree on n, or values that are not finite.
+    """
+
+    heatmaps: Array | None = None  # (n, h, w), larger = more important, signed or not as the method defines
+    concept_maps: Array | None = None  # (n, k, h, w): one map for each concept / x-feature / boundary
+    labels: Array | None = None  # (n,): the class that the explanation alone predicts; -1 = does not apply
+    scores: Array | None = None  # (n, C) or (n,): the explanation's approximation of the logits
+    decoded: Array | None = None  # (n, c, h, w): an image rebuilt from what the explained layer kept
+    reference: Array | None = None  # (n, c, h, w): the same from the reference auto-encoder (ClaDec's RefAE)
+    size: Mapping[str, float] = field(default_factory=dict)  # split nodes, rules, literals, bits, boundaries ...
+
+    def __post_init__(self) -> None:
+        counts = {}
+        for key, axes in _EXPLANATION_AXES.items():
+            value = getattr(self, key)
+            if value is None:
+                continue
+            value = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+            if value.ndim not in axes:
+                raise ValueError(f"{key} has shape {value.shape}; expected {' or '.join(map(str, axes))} axes")
+            if not np.isfinite(value).all():
+                raise ValueError(f"{key} holds {int((~np.isfinite(value)).sum())} values that are NaN or infinite")
+            object.__setattr__(self, key, np.ascontiguousarray(value, np.int64 if key == "labels" else np.float32))
+            counts[key] = len(value)
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"fields disagree on the number of images: {counts}")
+        object.__setattr__(self, "size", {str(k): float(v) for k, v in dict(self.size).items()})
+
+    def offers(self) -> frozenset[str]:
+        """Names of the fields that are there."""
+        here = {key for key in _EXPLANATION_AXES if getattr(self, key) is not None}
+        return frozenset(here | ({"size"} if self.size else set()))
+
+
+_EXPLANATION_AXES = {
+    "heatmaps": (3,), "concept_maps": (4,), "labels": (1,), "scores": (1, 2), "decoded": (4,), "reference": (4,),
+}  # fmt: skip
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A way to explain a target. ``name`` is what the board shows; the fields of a dataclass are its settings."""
+
+    name: str
+
+    def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
+        """Learn what is needed from reference (training) images; return self."""
+        ...
+
+    def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
+        """Explain the images of ``batch``, in order."""
+        ...
+
+
+def settings_of(method: Any) -> dict[str, Any]:
+    """The settings of a method: the public fields of its dataclass that are not None."""
+    if not is_dataclass(method):
+        return {}
+    pairs = ((f.name, getattr(method, f.name)) for f in fields(method) if f.init and not f.name.startswith("_"))
+    return {key: value for key, value in pairs if value is not None}
+
+
+# --------------------------------------------------------------------------------------------- metrics
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """The declaration of a metric. A cell that lacks one of ``needs`` is `not applicable`, never an error."""
+
+    name: str
+    function: Callable[..., Array]
+    needs: frozenset[str]  # fields of Explanation, and annotations of Batch: boxes, parts, part_importance
+    track: str
+    better: str  # "lower" or "higher"
+    unit: str
+    version: int  # raised when the numbers change meaning: old and new rows are then never compared
+    source: str  # paper and equation
+    settings: tuple[Mapping[str, Any], ...]  # the keyword arguments of each row
+    partial: bool  # may return NaN for an image that it does not apply to; such images are not counted in n
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """The part of ``needs`` that an explanation must offer."""
+        return self.needs & (_EXPLANATION_AXES.keys() | {"size"})
+
+    @property
+    def annotations(self) -> frozenset[str]:
+        """The part of ``needs`` that the images must carry."""
+        return self.needs - self.offered
+
+    def __call__(self, e: Explanation, target: Target, batch: Batch, rng: Generator, **setting: Any) -> Array:
+        return self.function(e, target, batch, rng, **setting)
+
+
+METRICS: dict[str, MetricSpec] = {}
+
+
+def metric(
+    *,
+    needs: set[str],
+    track: str,
+    better: str,
+    unit: str,
+    version: int,
+    source: str,
+    settings: Sequence[Mapping[str, Any]] = ({},),
+    partial: bool = False,
+) -> Callable[[Callable[..., Array]], MetricSpec]:
+    """Declare ``f(e, target, batch, rng, **setting) -> (n,)`` as a metric: one value an image, aggregated once, later.
+
+    Raises:
+        ValueError: an unknown track, direction or need, or a name that is taken.
+    """
+
+    def declare(function: Callable[..., Array]) -> MetricSpec:
+        name = function.__name__
+        known = _EXPLANATION_AXES.keys() | {"size", "boxes", "parts", "part_importance"}
+        if name in METRICS and METRICS[name].function.__module__ != function.__module__:
+            raise ValueError(f"a metric {name!r} is there already, in {METRICS[name].function.__module__}")
+        if track not in TRACKS or better not in ("lower", "higher") or not set(needs) <= known:
+            raise ValueError(f"metric {name!r}: track {track!r}, better {better!r} or needs {sorted(needs)} unknown")
+        spec = MetricSpec(
+            name, function, frozenset(needs), track, better, unit, version, source, tuple(settings), partial
+        )
+        METRICS[name] = spec
+        return spec
+
+    return declare
+
+
+def torch_rng(rng: Generator, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch generator on ``device``, seeded from ``rng``."""
+    return torch.Generator(device).manual_seed(int(rng.integers(2**63 - 1)))

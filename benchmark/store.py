@@ -1,0 +1,253 @@
+"""The only place that knows paths and file formats.
+
+Every file is written whole or not at all: to a temporary name beside it, flushed to disk, then renamed. Nothing is
+ever unpickled. A damaged file is one ``StoreError`` that names it and the way out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ROW_KEYS = ("profile", "track", "paper", "dataset", "target", "method", "setting", "metric", "seed")
+ROW_COLUMNS = (*ROW_KEYS, "value", "n", "better", "unit", "metric_version", "status", "reason", "seconds")
+STATUSES = ("ok", "failed", "not applicable")
+
+
+class StoreError(Exception):
+    """A file that is missing or damaged; the message names the file and what to do."""
+
+
+# --------------------------------------------------------------------------------------------- where
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where the files of one profile lie, below ``root`` (the project's folder)."""
+
+    profile: str
+    root: Path = ROOT
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results" / self.profile
+
+    @property
+    def artifacts(self) -> Path:
+        return self.results / "artifacts"
+
+    @property
+    def reported(self) -> Path:
+        return self.root / "results" / "reported"
+
+    @property
+    def downloads(self) -> Path:
+        return self.root / "datasets" / "raw"
+
+    def data(self, dataset: str) -> Path:
+        return self.root / "datasets" / "processed" / self.profile / f"{dataset}.npz"
+
+    def targets(self, dataset: str) -> Path:
+        return self.artifacts / "targets" / dataset
+
+    def target(self, dataset: str, target: str, seed: int) -> Path:
+        """Weights; the card lies beside them as .json."""
+        return self.targets(dataset) / f"{target}-{seed}.safetensors"
+
+    def explanations(self, dataset: str) -> Path:
+        return self.artifacts / "explanations" / dataset
+
+    def explanation(self, dataset: str, target: str, seed: int, method: str) -> Path:
+        return self.explanations(dataset) / f"{target}-{seed}" / f"{method}.npz"
+
+    def scores(self, dataset: str) -> Path:
+        return self.artifacts / "scores" / f"{dataset}.npz"
+
+    @property
+    def rows(self) -> Path:
+        return self.results / "rows.csv"
+
+
+# --------------------------------------------------------------------------------------------- writing
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears under ``path`` only when the block ends without an exception."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    with _reading(path, "delete it and run again"):
+        return json.loads(Path(path).read_text())
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any], *, compress: bool = True) -> None:
+    """Arrays without pickle, byte for byte the same for the same content."""
+    arrays = {key: np.asarray(value) for key, value in sorted(arrays.items())}
+    if bad := [key for key, value in arrays.items() if value.dtype.hasobject]:
+        raise ValueError(f"{', '.join(bad)}: only numbers and fixed-width text are stored, never Python objects")
+    with atomic(path) as file:
+        (np.savez_compressed if compress else np.savez)(file, **arrays)
+
+
+def read_npz(path: Path, keys: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an npz, or those of ``keys`` that are there."""
+    with _reading(path, "delete it and run again"), np.load(path, allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files if keys is None or key in keys}
+
+
+def write_weights(path: Path, state: Mapping[str, Any]) -> None:
+    """A state dict as safetensors."""
+    from safetensors.torch import save
+
+    with atomic(path) as file:
+        file.write(save({key: value.detach().cpu().contiguous() for key, value in state.items()}))
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    from safetensors.torch import load
+
+    with _reading(path, "delete it and train again"):
+        return load(Path(path).read_bytes())
+
+
+@contextmanager
+def _reading(path: Path, way_out: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing; run `dvc repro` (or the stage that makes it)") from None
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise StoreError(f"{path} is damaged ({type(error).__name__}: {error}); {way_out}") from None
+
+
+def sha256(*paths: Path) -> str:
+    """Hash of files and of folders' files (names and contents, caches and hidden files left out), in sorted order."""
+    digest = hashlib.sha256()
+    for path in map(Path, paths):
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+        for file in files:
+            inside = file.relative_to(path.parent)
+            if "__pycache__" in inside.parts or any(part.startswith(".") for part in inside.parts):
+                continue
+            digest.update(str(inside).encode() + b"\0")
+            with open(file, "rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+# --------------------------------------------------------------------------------------------- params
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    with _reading(path, "restore it with `glassbench use offline`"):
+        value = yaml.safe_load(Path(path).read_text())
+        if not isinstance(value, dict):
+            raise ValueError("not a mapping")
+        return value
+
+
+# --------------------------------------------------------------------------------------------- rows
+
+
+def setting_text(setting: Mapping[str, Any]) -> str:
+    """``key=value;key=value``, keys in alphabetical order, floats in their shortest form."""
+    return ";".join(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+                    for key, value in sorted(setting.items()))  # fmt: skip
+
+
+def format_value(value: float) -> str:
+    """Seven significant digits: what float32 arithmetic supports, and stable in a diff."""
+    return "" if value is None or not np.isfinite(value) else f"{float(value):.7g}"
+
+
+def tidy_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Columns in their order, rows sorted by their key.
+
+    Raises:
+        ValueError: a missing column, an unknown status, or the same key twice.
+    """
+    if missing := [column for column in ROW_COLUMNS if column not in rows]:
+        raise ValueError(f"rows lack the columns {', '.join(missing)}")
+    if unknown := set(rows["status"]) - set(STATUSES):
+        raise ValueError(f"unknown status {', '.join(map(repr, sorted(unknown)))}")
+    rows = rows[list(ROW_COLUMNS)].sort_values(list(ROW_KEYS), kind="stable").reset_index(drop=True)
+    if (twice := rows.duplicated(list(ROW_KEYS))).any():
+        raise ValueError(f"two rows for {dict(rows.loc[twice.idxmax(), list(ROW_KEYS)])}")
+    return rows
+
+
+def rows_text(rows: pd.DataFrame) -> str:
+    rows = tidy_rows(rows)
+    rows["value"] = [format_value(v) for v in rows["value"]]
+    rows["seconds"] = ["" if pd.isna(s) else f"{s:.3g}" for s in rows["seconds"]]
+    buffer = io.StringIO()
+    rows.to_csv(buffer, index=False, lineterminator="\n")
+    return buffer.getvalue()
+
+
+def write_rows(path: Path, rows: pd.DataFrame) -> None:
+    write_text(path, rows_text(rows))
+
+
+_ROW_TYPES = {key: str for key in ROW_COLUMNS} | {"value": float, "n": int, "seed": int, "metric_version": int, "seconds": float}  # fmt: skip
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    with _reading(path, "restore it from git or run `dvc repro`"):
+        frame = pd.read_csv(path, dtype=_ROW_TYPES, keep_default_na=False, na_values={"value": [""], "seconds": [""]})
+        return tidy_rows(frame)
+
+
+def write_scores(path: Path, rows: pd.DataFrame, values: Sequence[np.ndarray]) -> None:
+    """Rows with the values of single images that they are means of: ``values[i]`` belongs to row i, NaN where a
+    metric does not apply to an image; empty for rows without values."""
+    arrays = {f"row_{c}": rows[c].to_numpy(dtype=_ROW_TYPES[c] if _ROW_TYPES[c] is not str else np.str_) for c in ROW_COLUMNS}
+    ends = np.cumsum([len(v) for v in values], dtype=np.int64)
+    flat = np.concatenate([np.asarray(v, np.float64) for v in values]) if len(values) else np.empty(0)
+    write_npz(path, arrays | {"values": flat, "ends": ends})
+
+
+def read_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    arrays = read_npz(path)
+    rows = pd.DataFrame({c: arrays[f"row_{c}"] for c in ROW_COLUMNS})
+    return rows, np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else []
