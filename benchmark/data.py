@@ -123,3 +123,11 @@ def load(path: Path, name: str | None = None) -> Dataset:
     if missing := (_REQUIRED | {"card"}) - arrays.keys():
         raise store.StoreError(f"{path} lacks {', '.join(sorted(missing))}; delete it and run `glassbench prepare {name}`")
     return Dataset(name, arrays, json.loads(str(arrays.pop("card"))))
+
+
+def load_card(path: Path) -> dict[str, Any]:
+    """The card alone, without the images."""
+    arrays = store.read_npz(path, ["card"])
+    if "card" not in arrays:
+        raise store.StoreError(f"{path} has no card; delete it and run `glassbench prepare {Path(path).stem}`")
+    return json.loads(str(arrays["card"]))

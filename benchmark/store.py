@@ -75,7 +75,10 @@ class Paths:
         return self.explanations(dataset) / f"{target}-{seed}" / f"{method}.npz"
 
     def scores(self, dataset: str) -> Path:
-        return self.artifacts / "scores" / f"{dataset}.npz"
+        return self.artifacts / "scores" / dataset
+
+    def score(self, dataset: str, target: str, seed: int, method: str) -> Path:
+        return self.scores(dataset) / f"{target}-{seed}" / f"{method}.npz"
 
     @property
     def rows(self) -> Path:
@@ -128,8 +131,9 @@ def write_npz(path: Path, arrays: Mapping[str, Any], *, compress: bool = True) -
 
 def read_npz(path: Path, keys: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """The arrays of an npz, or those of ``keys`` that are there."""
-    with _reading(path, "delete it and run again"), np.load(path, allow_pickle=False) as archive:
-        return {key: archive[key] for key in archive.files if keys is None or key in keys}
+    with _reading(path, "delete it and run again"), open(path, "rb") as file:
+        with np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files if keys is None or key in keys}
 
 
 def write_weights(path: Path, state: Mapping[str, Any]) -> None:
@@ -234,20 +238,36 @@ _ROW_TYPES = {key: str for key in ROW_COLUMNS} | {"value": float, "n": int, "see
 
 def read_rows(path: Path) -> pd.DataFrame:
     with _reading(path, "restore it from git or run `dvc repro`"):
-        frame = pd.read_csv(path, dtype=_ROW_TYPES, keep_default_na=False, na_values={"value": [""], "seconds": [""]})
-        return tidy_rows(frame)
+        return parse_rows(path)
 
 
-def write_scores(path: Path, rows: pd.DataFrame, values: Sequence[np.ndarray]) -> None:
-    """Rows with the values of single images that they are means of: ``values[i]`` belongs to row i, NaN where a
-    metric does not apply to an image; empty for rows without values."""
-    arrays = {f"row_{c}": rows[c].to_numpy(dtype=_ROW_TYPES[c] if _ROW_TYPES[c] is not str else np.str_) for c in ROW_COLUMNS}
-    ends = np.cumsum([len(v) for v in values], dtype=np.int64)
+def parse_rows(source: Path | IO[str]) -> pd.DataFrame:
+    """Rows from CSV text: a path or an open file."""
+    frame = pd.read_csv(source, dtype=_ROW_TYPES, keep_default_na=False, na_values={"value": [""], "seconds": [""]})
+    return tidy_rows(frame)
+
+
+def write_scores(path: Path, rows: pd.DataFrame, values: Sequence[np.ndarray], *, ids: Sequence[int], key: str) -> None:
+    """The rows of one cell with the values of single images that they are means of.
+
+    Args:
+        rows: R rows.
+        values: R arrays, (n,) in the order of ``ids`` with NaN where a metric does not apply, or empty.
+        ids: (n,) the images.
+        key: hash of all that the cell depends on.
+    """
+    table = {f"row_{c}": rows[c].to_numpy(dtype=_ROW_TYPES[c] if _ROW_TYPES[c] is not str else np.str_) for c in ROW_COLUMNS}  # fmt: skip
     flat = np.concatenate([np.asarray(v, np.float64) for v in values]) if len(values) else np.empty(0)
-    write_npz(path, arrays | {"values": flat, "ends": ends})
+    ends = np.cumsum([len(v) for v in values], dtype=np.int64)
+    write_npz(path, table | {"values": flat, "ends": ends, "ids": np.asarray(ids, np.int64), "key": np.array(key)})
 
 
-def read_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray]]:
+def read_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray]:
+    """(rows, values, ids) as ``write_scores`` took them."""
     arrays = read_npz(path)
     rows = pd.DataFrame({c: arrays[f"row_{c}"] for c in ROW_COLUMNS})
-    return rows, np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else []
+    return rows, np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else [], arrays["ids"]
+
+
+def read_key(path: Path) -> str:
+    return str(read_npz(path, ["key"])["key"])

@@ -1,0 +1,377 @@
+"""The command line: ``glassbench`` or ``python -m benchmark``.
+
+Exit codes: 0 done; 1 some cells failed (they are named); 2 bad use, or no data; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import __version__, store
+from benchmark.names import UnknownName, near
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+PARAMS = "params.yaml"
+PROFILES = Path(__file__).parent / "profiles"
+
+
+class UsageError(Exception):
+    """One line for the user; exit code 2."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        err.print("interrupted; what is finished is kept, run the same command again to go on")
+        return 130
+    except (UsageError, UnknownName, store.StoreError) as error:
+        err.print(f"glassbench: {error}", markup=False)
+        return 2
+    except OSError as error:
+        if options.verbose:
+            raise
+        err.print(f"glassbench: {error.strerror or error} ({error.filename or 'no file'}); nothing was half-written, "
+                  "free the space or mend the path and run again", markup=False)  # fmt: skip
+        return 2
+    except Exception as error:
+        if options.verbose:
+            raise
+        from benchmark.engine import one_line
+
+        err.print(f"glassbench: {one_line(error)}; run with -v for the traceback", markup=False)
+        return 1
+
+
+# --------------------------------------------------------------------------------------------- commands
+
+
+def use(options: argparse.Namespace) -> int:
+    """Choose a profile: copy it to params.yaml."""
+    shipped = profiles()
+    if options.profile not in shipped:
+        raise near(options.profile, shipped, "profile")
+    path, wanted = store.ROOT / PARAMS, shipped[options.profile].read_text()
+    if path.exists() and not options.force:
+        here = path.read_text()
+        if here == wanted:
+            return 0
+        if here not in {p.read_text() for p in shipped.values()}:  # holds somebody's own edits
+            name = str(load_params(lenient=True).get("profile", ""))
+            if name == options.profile:
+                err.print(f"{PARAMS} holds your own edits of {name!r}: kept "
+                          f"(glassbench use {name} --force restores the profile)")  # fmt: skip
+                return 0
+            kept = path.with_name(f"params.{name or 'old'}.yaml")
+            store.write_text(kept, here)
+            err.print(f"{PARAMS} held your own edits: kept as {kept.name}")
+    store.write_text(path, wanted)
+    out.print(f"profile {options.profile}")
+    return 0
+
+
+def list_(options: argparse.Namespace) -> int:
+    """What there is."""
+    table = _LISTS[options.what]()
+    out.print_json(json.dumps(table)) if options.json else _print_table(options.what, table)
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Download and prepare data sets: runs datasets/<name>.py."""
+    scripts = {p.stem: p for p in sorted((store.ROOT / "datasets").glob("*.py"))}
+    names = options.dataset or load_params()["datasets"]
+    for name in names:
+        if name not in scripts:
+            raise near(name, scripts, "data set")
+    for name in names:
+        command = [sys.executable, str(scripts[name])]
+        command += ["--profile", options.profile] if options.profile else []
+        command += ["--force"] if options.force else []
+        if code := subprocess.run(command, cwd=store.ROOT, check=False).returncode:
+            return code
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train the targets of the profile."""
+    return _step("train", options)
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Explain the sampled images by every method of the profile."""
+    return _step("explain", options)
+
+
+def score(options: argparse.Namespace) -> int:
+    """Score every explanation by every metric."""
+    return _step("score", options)
+
+
+def _step(name: str, options: argparse.Namespace) -> int:
+    params = load_params()
+    chosen = options.dataset or params["datasets"]
+    for dataset in chosen:
+        if dataset not in params["datasets"]:
+            raise near(dataset, params["datasets"], f"data set in profile {params['profile']!r}:")
+    from benchmark import run
+
+    failed = 0
+    for dataset in chosen:
+        done = list(getattr(run, name)(params, dataset))
+        bad = [d for d in done if d.error]
+        failed += len(bad)
+        out.print(f"{name} {dataset}: {len(done) - len(bad)} of {len(done)} cells")
+    if failed:
+        err.print(f"{failed} failed; they stand in the rows with their reason")
+    return 1 if failed and not options.keep_going else 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write rows, tables, plots and the page."""
+    from benchmark import report as reporting
+
+    folder = reporting.write(load_params())
+    out.print(f"report: {folder.relative_to(store.ROOT)}")
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the leaderboard of a profile and where its page lies; exit code 1 if cells failed."""
+    from benchmark.leaderboard import console
+
+    paths = store.Paths(options.profile or str(load_params()["profile"]))
+    rows = store.read_rows(paths.rows)
+    console.show(paths.results, out)
+    failed = rows[rows.status == "failed"]
+    for (dataset, target, method), group in failed.groupby(["dataset", "target", "method"]):
+        err.print(f"failed: {dataset}/{target} {method}: {group.reason.iloc[0]} ({len(group)} rows)", markup=False)
+    out.print(f"page: {paths.results / 'index.html'}", markup=False)
+    return 1 if len(failed) else 0
+
+
+def readme(options: argparse.Namespace) -> int:
+    """Rewrite the README's tables from the committed results (--check: say whether they are up to date)."""
+    from benchmark.leaderboard import readme as rendering
+
+    path = store.ROOT / "README.md"
+    before = path.read_text()
+    after = rendering.render(before, store.ROOT / "results")
+    if options.check and before != after:
+        raise UsageError("README.md is not what results/ says; run `make readme`")
+    if before != after:
+        store.write_text(path, after)
+    out.print("README.md is what results/ says")
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Compare the rows just made with those of a git revision; exit code 1 on a lost or shifted row."""
+    from benchmark import report as reporting
+    from benchmark.leaderboard import compare as comparing
+
+    paths = store.Paths(options.profile or str(load_params()["profile"]))
+    old_rows, old_provenance = reporting.committed(paths, options.revision)
+    new_rows, new_provenance = store.read_rows(paths.rows), store.read_json(paths.results / "provenance.json")
+    exact = comparing.same_machine(old_provenance, new_provenance)
+    difference = comparing.compare(old_rows, new_rows, exact=exact)
+    kind = "the same kind of machine: exact" if exact else "another kind of machine: within tolerance"
+    out.print(f"{paths.profile}: {len(new_rows)} rows against {options.revision} ({kind})", markup=False)
+    out.print(comparing.summary(difference), markup=False)
+    return 1 if comparing.fails(difference) else 0
+
+
+# --------------------------------------------------------------------------------------------- params and lists
+
+
+def profiles() -> dict[str, Path]:
+    return {p.stem: p for p in sorted(PROFILES.glob("*.yaml"))}
+
+
+def load_params(*, lenient: bool = False) -> dict[str, Any]:
+    """params.yaml, checked: a wrong key is one line that names the file and a near key."""
+    path = store.ROOT / PARAMS
+    if not path.exists():
+        raise UsageError(f"{PARAMS} is missing; choose a profile: glassbench use {' | '.join(profiles())}")
+    params = store.read_yaml(path)
+    if lenient:
+        return params
+    known = ("profile", "datasets", "data", "zoo", "explain")
+    for key in params:
+        if key not in known:
+            raise UsageError(f"{PARAMS}: {near(key, known, 'section')}")
+    for key in known:
+        if key not in params:
+            raise UsageError(f"{PARAMS} lacks the section {key!r}; `glassbench use offline` restores it")
+    for section in ("zoo", "data"):
+        for name in params[section] or {}:
+            if name not in params["datasets"]:
+                raise UsageError(f"{PARAMS}: {section}: {near(name, params['datasets'], 'data set in datasets:')}")
+    return params
+
+
+def _list_profiles() -> list[dict[str, Any]]:
+    current = load_params(lenient=True).get("profile") if (store.ROOT / PARAMS).exists() else None
+    rows = []
+    for name, path in profiles().items():
+        params = store.read_yaml(path)
+        targets = sum(len(t.get("seeds", [0])) for zoo in params["zoo"].values() for t in zoo.values())
+        rows.append({"profile": name + (" (in use)" if name == current else ""), "data sets": ", ".join(params["datasets"]),
+                     "networks": targets, "methods": len(params["explain"]["methods"])})  # fmt: skip
+    return rows
+
+
+def _list_datasets() -> list[dict[str, Any]]:
+    from benchmark import data
+
+    rows = []
+    for script in sorted((store.ROOT / "datasets").glob("*.py")):
+        found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{script.stem}.npz"))
+        for path in found or [None]:
+            card = data.load_card(path) if path else {}
+            counts = card.get("counts", {})
+            rows.append({"data set": script.stem, "profile": path.parent.name if path else "not prepared",
+                         "images": " + ".join(f"{counts[s]:,} {s}" for s in ("train", "test") if s in counts),
+                         "classes": len(card["classes"]) if "classes" in card else "", "size": card.get("size", ""),
+                         "licence": card.get("licence", ""), "source": card.get("provenance", {}).get("source", "")
+                         if isinstance(card.get("provenance"), dict) else str(card.get("provenance", ""))})  # fmt: skip
+    return rows
+
+
+def _list_methods() -> list[dict[str, Any]]:
+    from benchmark import registry
+    from benchmark.api import settings_of
+
+    rows = []
+    for ref in registry.baseline_refs():
+        method = ref.build()
+        doc = (registry.load_module(ref.path).__doc__ or "").strip().splitlines()
+        rows.append({"method": method.name, "kind": getattr(method, "paper", None) or getattr(method, "kind", "user"),
+                     "use": f"{ref.file}:{ref.cls}", "settings": store.setting_text(settings_of(method)),
+                     "idea": doc[0] if doc else ""})  # fmt: skip
+    return rows
+
+
+def _list_metrics() -> list[dict[str, Any]]:
+    from benchmark import registry
+
+    return [
+        {"metric": m.name, "track": m.track, "better": m.better, "unit": m.unit, "needs": ", ".join(sorted(m.needs)),
+         "settings": " | ".join(filter(None, map(store.setting_text, m.settings))), "source": m.source}
+        for m in registry.metrics().values()
+    ]  # fmt: skip
+
+
+def _list_targets() -> list[dict[str, Any]]:
+    rows = []
+    params = load_params()
+    for dataset in params["datasets"]:
+        for name, recipe in (params["zoo"].get(dataset) or {}).items():
+            for seed in recipe.get("seeds", [0]):
+                path = store.Paths(params["profile"]).target(dataset, name, seed).with_suffix(".json")
+                card = store.read_json(path) if path.exists() else {}
+                state = card.get("failed") or (f"{100 * card['test_accuracy']:.2f} %" if card else "not trained")
+                rows.append({"data set": dataset, "target": name, "seed": seed, "net": recipe["net"],
+                             "test accuracy": state, "explained layer": card.get("layer") or ""})  # fmt: skip
+    return rows
+
+
+_LISTS = {
+    "profiles": _list_profiles, "datasets": _list_datasets, "targets": _list_targets, "methods": _list_methods,
+    "metrics": _list_metrics,
+}  # fmt: skip
+
+
+def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(v) for v in row.values()))
+    (out if out.is_terminal else Console(highlight=False, width=200)).print(table)
+
+
+# --------------------------------------------------------------------------------------------- parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Suggests near commands, on one line."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    top = _Parser(prog="glassbench", description=__doc__.splitlines()[0], formatter_class=argparse.RawDescriptionHelpFormatter,
+                  epilog="examples:\n  glassbench use quick\n  glassbench list metrics\n  glassbench prepare mnist cub\n"
+                         "  glassbench train digits\n  glassbench show\n\nThe whole pipeline: make leaderboard "
+                         "[PROFILE=quick], or `glassbench use NAME` and `dvc repro`.")  # fmt: skip
+    top.add_argument("--version", action="version", version=f"glassbench {__version__}")
+    top.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def command(name: str, run: Any, examples: str) -> argparse.ArgumentParser:
+        lines = (run.__doc__ or "").strip().splitlines()
+        sub = commands.add_parser(name, help=lines[0], description=lines[0], epilog="examples:\n" + examples,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        sub.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("use", use, "  glassbench use offline\n  glassbench use quick")
+    sub.add_argument("profile", metavar="PROFILE", help=f"one of {', '.join(profiles())}")
+    sub.add_argument("--force", action="store_true", help="overwrite own edits of params.yaml")
+
+    sub = command("list", list_, "  glassbench list datasets\n  glassbench list metrics --json")
+    sub.add_argument("what", choices=_LISTS, help="what to list")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+
+    sub = command("prepare", prepare, "  glassbench prepare digits\n  GLASSBENCH_MIRROR=/data glassbench prepare mnist cub")
+    sub.add_argument("dataset", nargs="*", help="data sets (default: those of the profile)")
+    sub.add_argument("--profile", help="prepare for this profile (default: that of params.yaml)")
+    sub.add_argument("--force", action="store_true", help="make it again")
+
+    for name, run in (("train", train), ("explain", explain), ("score", score)):
+        sub = command(name, run, f"  glassbench {name}\n  glassbench {name} digits --keep-going")
+        sub.add_argument("dataset", nargs="*", help="data sets (default: all of the profile)")
+        sub.add_argument("--keep-going", action="store_true", help="exit code 0 in spite of failed cells")
+
+    command("report", report, "  glassbench report")
+
+    sub = command("show", show, "  glassbench show\n  glassbench show --profile quick")
+    sub.add_argument("--profile", help="default: that of params.yaml")
+
+    sub = command("readme", readme, "  glassbench readme --check")
+    sub.add_argument("--check", action="store_true", help="change nothing; exit code 2 if out of date")
+
+    sub = command("compare", compare, "  glassbench compare HEAD --profile offline")
+    sub.add_argument("revision", nargs="?", default="HEAD", help="a git revision (default: HEAD)")
+    sub.add_argument("--profile", help="default: that of params.yaml")
+    return top
+
+
+def entry() -> None:
+    """What the console script calls."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    code = main()
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,156 @@
+"""Where work runs. Speaks ``concurrent.futures`` and nothing else.
+
+A unit is a picklable function with its arguments: pure, resumable, written atomically by itself. Each worker process
+computes on one thread (two threads made small networks up to sixteen times slower on shared cores); parallel work means
+units side by side. A worker that dies costs its unit only: units that ran beside it are run again, each alone, so that
+the one to blame is known.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+@dataclass(frozen=True)
+class Unit:
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """A unit that ended: ``result``, or ``error`` (one line) where it raised or its worker died."""
+
+    unit: Unit
+    result: Any = None
+    error: str | None = None
+
+
+def device() -> str:
+    """``cuda`` where there is one, else ``cpu``; GLASSBENCH_DEVICE overrules."""
+    import torch
+
+    return os.environ.get("GLASSBENCH_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def default_workers() -> int:
+    """One worker a core that this process may use; one worker in all where a GPU does the computing."""
+    if os.environ.get("GLASSBENCH_WORKERS"):
+        return max(1, int(os.environ["GLASSBENCH_WORKERS"]))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return 1 if device() != "cpu" else cores
+
+
+def single_thread() -> None:
+    """One thread for this process, and deterministic algorithms."""
+    import torch
+
+    torch.set_num_threads(1)
+    if torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    single_thread()
+
+
+def _call(unit: Unit) -> tuple[Any, str | None]:
+    """(result, error); the error is worded where it happened, for tracebacks do not travel."""
+    try:
+        return unit.function(*unit.arguments), None
+    except Exception as error:
+        return None, one_line(error)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmark.run"])
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+
+
+def run(units: Sequence[Unit], *, label: str, workers: int | None = None, verbose: bool = False) -> Iterator[Done]:
+    """Run all units and yield each as it ends, in any order, behind a progress bar.
+
+    An exception in a unit is its ``error``; it stops nothing else. Ctrl-C kills the workers and is raised again.
+    """
+    workers = min(workers or default_workers(), len(units)) or 1
+    console = Console(stderr=True)
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(label, total=len(units))
+        for done in _in_order_of_end(units, workers):
+            progress.advance(task)
+            if done.error or verbose or not console.is_terminal:
+                mark = "[red]failed[/]" if done.error else "done"
+                progress.console.print(f"{label} {mark}: {done.unit.name}" + (f": {done.error}" if done.error else ""), highlight=False, soft_wrap=True)  # fmt: skip
+            yield done
+
+
+def _in_order_of_end(units: Sequence[Unit], workers: int) -> Iterator[Done]:
+    if workers == 1 and device() != "cpu":  # one GPU: stay in this process, its context is costly
+        for unit in units:
+            yield Done(unit, *_call(unit))
+        return
+    waiting, suspects = list(units), []
+    pool = _pool(workers)
+    running: dict[Future, Unit] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                unit = waiting.pop(0)
+                running[pool.submit(_call, unit)] = unit
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            if any(isinstance(future.exception(), BrokenProcessPool) for future in ended):
+                for future, unit in running.items():
+                    if future.done() and not isinstance(future.exception(), BrokenProcessPool):
+                        yield _settle(unit, future)
+                    else:
+                        suspects.append(unit)
+                running.clear()
+                pool.shutdown(wait=False, cancel_futures=True)
+                pool = _pool(workers)
+                continue
+            for future in ended:
+                yield _settle(running.pop(future), future)
+        for unit in suspects:
+            pool.shutdown(wait=False)
+            pool = _pool(1)
+            yield _settle(unit, pool.submit(_call, unit))
+    except BaseException:
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _settle(unit: Unit, future: Future) -> Done:
+    try:
+        return Done(unit, *future.result())
+    except BrokenProcessPool:
+        return Done(unit, error="its worker process was killed (out of memory?)")
+    except Exception as error:  # the result could not travel
+        return Done(unit, error=one_line(error))
+
+
+def one_line(error: BaseException) -> str:
+    """``ValueError: what is wrong (file.py:12)``, on one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}{where}"

@@ -1,0 +1,26 @@
+"""Unknown names are refused with near ones."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class UnknownName(Exception):
+    """A name that is not there; the message suggests near ones."""
+
+
+def near(name: object, known: Iterable[object], what: str) -> UnknownName:
+    """The error for an unknown name: ``no method 'gradcam'; did you mean Grad-CAM?``"""
+    folded = {str(k).casefold(): str(k) for k in known}
+    hits = difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(folded[h] for h in hits)}?" if hits else f"there are {', '.join(sorted(folded.values())) or 'none'}"  # fmt: skip
+    return UnknownName(f"no {what} {str(name)!r}; {hint}")
+
+
+def pick(name: object, known: Mapping[Any, Any], what: str) -> Any:
+    """``known[name]``, or UnknownName with near names."""
+    if name not in known:
+        raise near(name, known, what)
+    return known[name]

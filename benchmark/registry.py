@@ -1,0 +1,108 @@
+"""Finds methods and refuses unknown names with near ones. A method is always a file: ``path/to/file.py:ClassName``.
+
+The baselines of the house are loaded exactly as a user's own file is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmark import store
+from benchmark.api import METRICS, Method, MetricSpec, settings_of
+from benchmark.names import UnknownName, near, pick
+
+
+@dataclass(frozen=True)
+class MethodRef:
+    """A method as a profile names it: a file, a class in it, and settings. Small, and travels between processes."""
+
+    file: str  # relative to the project's root, or absolute
+    cls: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, entry: str | Mapping[str, Any], base: Path | None = None) -> MethodRef:
+        """From ``baselines/grad_cam.py:GradCAM`` or ``{use: baselines/score_cam.py:ScoreCAM, variant: library}``."""
+        entry = {"use": entry} if isinstance(entry, str) else dict(entry)
+        use = str(entry.pop("use", ""))
+        file, _, name = use.rpartition(":")
+        if not file.endswith(".py") or not name.isidentifier():
+            raise UnknownName(f"a method is written path/to/file.py:ClassName, not {use!r}")
+        path = (base or store.ROOT) / file
+        if not path.exists():
+            raise near(file, (str(p.relative_to(store.ROOT)) for p in store.ROOT.glob("baselines/*.py")), "method file")
+        return cls(file, name, entry)
+
+    @property
+    def path(self) -> Path:
+        return store.ROOT / self.file  # an absolute file stays as it is
+
+    def build(self) -> Method:
+        """A fresh instance, its settings checked against the class."""
+        module = load_module(self.path)
+        classes = {k: v for k, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__}
+        found = pick(self.cls, classes, f"class in {self.file}")
+        known = {f.name for f in fields(found) if f.init} if is_dataclass(found) else set()
+        for key in self.settings:
+            if key not in known:
+                raise near(key, known, f"setting of {self.cls}")
+        method = found(**self.settings)
+        if not isinstance(method, Method):
+            raise UnknownName(f"{self.file}:{self.cls} is no method: it needs name, fit(target, reference, rng) and "
+                              f"explain(target, batch, rng)")  # fmt: skip
+        return method
+
+    @property
+    def slug(self) -> str:
+        """A file name for the method with its settings; unique, safe, readable."""
+        text = f"{Path(self.file).stem}-{self.cls}-{store.setting_text(self.settings)}"
+        safe = re.sub(r"[^A-Za-z0-9=.]+", "-", text).strip("-.")[:80]
+        return f"{safe}-{hashlib.sha256(f'{self.file}:{text}'.encode()).hexdigest()[:8]}"
+
+
+def load_module(path: Path) -> ModuleType:
+    """The module of a file, under a name that cannot clash with a package; loaded once a process and content."""
+    path = Path(path).resolve()
+    name = f"glassbench_plugin_{path.stem}_{store.sha256(path)[:12]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def describe(method: Any) -> tuple[str, str, str]:
+    """(name, paper, setting) of a method as its rows show them; paper is one of the five, baseline, control or user."""
+    paper = getattr(method, "paper", None) or getattr(method, "kind", "user")
+    return str(method.name), str(paper), store.setting_text(settings_of(method))
+
+
+def metrics() -> dict[str, MetricSpec]:
+    """Every metric of the house, by name."""
+    import benchmark.metrics  # noqa: F401  (its modules declare the metrics)
+
+    return dict(sorted(METRICS.items()))
+
+
+def baseline_refs() -> list[MethodRef]:
+    """Every method of the house's own files: the first class in each that has ``fit`` and ``explain``."""
+    refs = []
+    for path in sorted(store.ROOT.glob("baselines/*.py")):
+        for name, cls in vars(load_module(path)).items():
+            if inspect.isclass(cls) and hasattr(cls, "explain") and hasattr(cls, "fit") and hasattr(cls, "name"):
+                refs.append(MethodRef(str(path.relative_to(store.ROOT)), name))
+    return refs

@@ -1,0 +1,168 @@
+"""From the cells of a profile to its folder in ``results/``: rows, board, reproduction, plots, page, provenance."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import io
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmark import data, leaderboard, registry, run, store
+from benchmark.run import Cell
+
+GALLERY_IMAGES = 6
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "torchvision", "pillow", "dvc", "glassbench")
+_CODE = ("api.py", "data.py", "seeds.py", "run.py", "download.py", "zoo", "papers", "metrics")
+
+
+def write(params: Mapping[str, Any]) -> Path:
+    """Collect all cells of the profile and write its results; returns their folder."""
+    paths = store.Paths(params["profile"])
+    rows, instances = run.collect(params)
+    store.write_rows(paths.rows, rows)
+    facts = provenance(params)
+    leaderboard.build(
+        store.read_rows(paths.rows),  # as a reader of the file sees them
+        instances,
+        gallery=gallery(params),
+        data_cards={name: data.load_card(paths.data(name)) for name in params["datasets"]},
+        target_cards=_target_cards(params),
+        provenance=facts,
+        reported=paths.reported,
+        out=paths.results,
+    )
+    store.write_json(paths.results / "provenance.json", facts)
+    return paths.results
+
+
+def gallery(params: Mapping[str, Any], images: int = GALLERY_IMAGES) -> dict[tuple[str, str], dict[str, Any]]:
+    """For each (data set, target): the same few images under every method that draws maps; first seed."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for dataset in params["datasets"]:
+        first = {}
+        for cell in run.cells(params, dataset):
+            if first.setdefault(cell.target, cell.seed) != cell.seed:
+                continue
+            meta = run.read_meta(cell.explanation)
+            if meta["status"] != "ok":
+                continue
+            explanation, _ = run.read_explanation(cell.explanation)
+            if explanation.heatmaps is None:
+                continue
+            entry = found.get((dataset, cell.target)) or found.setdefault((dataset, cell.target), _images(cell, images))
+            entry["maps"][_label(meta)] = explanation.heatmaps[entry["rows"]]
+    return found
+
+
+def _images(cell: Cell, n: int) -> dict[str, Any]:
+    """Images of n different classes where there are as many, with what the network says of them."""
+    batch, target = run.load_batch(cell), run.load_target(cell)
+    y = batch.y.cpu().numpy()
+    first_of_class = np.unique(y, return_index=True)[1]
+    rows = np.concatenate([np.sort(first_of_class), np.setdiff1d(np.arange(len(y)), first_of_class)])[:n]
+    predicted = target(batch).argmax(1).cpu().numpy()
+    return {
+        "images": (batch.x.cpu().numpy()[rows] * 255).round().astype(np.uint8),
+        "ids": batch.ids.cpu().numpy()[rows].tolist(),
+        "true": [target.classes[c] for c in y[rows]],
+        "predicted": [target.classes[c] for c in predicted[rows]],
+        "boxes": None if batch.boxes is None else batch.boxes.cpu().numpy()[rows],
+        "maps": {},
+        "rows": rows,
+    }
+
+
+def _label(meta: Mapping[str, Any]) -> str:
+    variant = dict(pair.split("=", 1) for pair in meta["setting"].split(";") if pair).get("variant")
+    return f"{meta['method']} ({variant})" if variant else meta["method"]
+
+
+def _target_cards(params: Mapping[str, Any]) -> dict[tuple[str, str, int], dict[str, Any]]:
+    paths = store.Paths(params["profile"])
+    return {
+        (dataset, name, seed): store.read_json(paths.target(dataset, name, seed).with_suffix(".json"))
+        for dataset in params["datasets"]
+        for name, seed, _ in run.trainings(params, dataset)
+    }
+
+
+# --------------------------------------------------------------------------------------------- provenance
+
+
+def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Commit, hashes of code, data and weights, versions, machine, profile, date."""
+    paths = store.Paths(params["profile"])
+    here = Path(__file__).parent
+    weights = {
+        f"{dataset}/{path.stem}": store.sha256(path)[:16]
+        for dataset in params["datasets"]
+        for path in sorted(paths.targets(dataset).glob("*.safetensors"))
+        if ".partial" not in path.name
+    }
+    return {
+        "profile": params["profile"],
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_files": sorted(line[3:] for line in _git("status", "--porcelain").splitlines() if not line[3:].startswith(("results/", "dvc.lock", "README.md"))),  # fmt: skip
+        "code": store.sha256(*(here / name for name in _CODE if (here / name).exists()))[:16],
+        "methods": {ref.file: store.sha256(ref.path)[:16] for ref in map(registry.MethodRef.parse, params["explain"]["methods"])},  # fmt: skip
+        "params": store.sha256(store.ROOT / "params.yaml")[:16],
+        "data": {name: store.sha256(paths.data(name))[:16] for name in params["datasets"]},
+        "weights": weights,
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "machine": machine(),
+    }
+
+
+def machine() -> dict[str, str]:
+    """The kind of machine, as far as numbers depend on it."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith(("model name", "flags"))]  # fmt: skip
+        cpu = lines[0] if lines else cpu
+    return {
+        "cpu": cpu,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(store.ROOT), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.rstrip() if done.returncode == 0 else ""
+
+
+def committed(paths: store.Paths, revision: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """(rows, provenance) of a profile as they stand in a git revision.
+
+    Raises:
+        StoreError: no such revision, or no results in it.
+    """
+    folder = paths.results.relative_to(store.ROOT)
+    texts = {}
+    for name in ("rows.csv", "provenance.json"):
+        texts[name] = _git("show", f"{revision}:{folder}/{name}")
+        if not texts[name]:
+            raise store.StoreError(f"{folder}/{name} is not in git revision {revision!r}; commit results first, or name another")  # fmt: skip
+    return store.parse_rows(io.StringIO(texts["rows.csv"])), json.loads(texts["provenance.json"])

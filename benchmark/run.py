@@ -1,0 +1,431 @@
+"""Joins target, method and metric. The only place where the three meet.
+
+Four steps, each resumable cell by cell: ``train`` (a target and a seed), ``explain`` (a target, a seed and a method),
+``score`` (the same, all metrics), ``collect`` (rows and the values of single images). A cell is a file with a key, the
+hash of all that it depends on: a file with the right key is never made again, one with another key always is. A cell that
+fails is a file that says why; it never stops another.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmark import data, engine, registry, store, zoo
+from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable, Target
+from benchmark.engine import Done, Unit
+from benchmark.registry import MethodRef
+from benchmark.seeds import generator
+
+_FIELDS = ("heatmaps", "concept_maps", "labels", "scores", "decoded", "reference")
+_CHUNK_PIXELS = 2**20  # pixels of one channel that go through a network together
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one trained target. ``method`` None stands for the network itself."""
+
+    profile: str
+    dataset: str
+    target: str
+    seed: int
+    method: MethodRef | None = None
+    images: int = 64  # explained, of the test split
+    reference: int = 256  # for fit, of the training split
+
+    @property
+    def paths(self) -> store.Paths:
+        return store.Paths(self.profile)
+
+    @property
+    def weights(self) -> Path:
+        return self.paths.target(self.dataset, self.target, self.seed)
+
+    @property
+    def explanation(self) -> Path:
+        return self.paths.explanation(self.dataset, self.target, self.seed, self.method.slug)
+
+    @property
+    def scores(self) -> Path:
+        method = self.method.slug if self.method else "network"
+        return self.paths.score(self.dataset, self.target, self.seed, method)
+
+    @property
+    def name(self) -> str:
+        method = f" {self.method.cls} {store.setting_text(self.method.settings)}".rstrip() if self.method else ""
+        return f"{self.dataset}/{self.target}/seed={self.seed}{method}"
+
+
+# --------------------------------------------------------------------------------------------- what there is to do
+
+
+def cells(params: Mapping[str, Any], dataset: str) -> list[Cell]:
+    """Every (target, seed, method) of a data set that the profile asks for."""
+    wanted = {**params["explain"], **params["explain"].get("only", {}).get(dataset, {})}
+    refs = [MethodRef.parse(entry) for entry in wanted["methods"]]
+    for ref in refs:
+        ref.build()  # a wrong class or setting is said before any work
+    return [
+        Cell(params["profile"], dataset, target, seed, ref, wanted["images"], wanted["reference"])
+        for target, seed, recipe in trainings(params, dataset)
+        if recipe.get("explain", True)
+        for ref in refs
+    ]
+
+
+def trainings(params: Mapping[str, Any], dataset: str) -> list[tuple[str, int, dict[str, Any]]]:
+    """(target, seed, recipe) of a data set, in the profile's order."""
+    targets = params.get("zoo", {}).get(dataset) or {}
+    return [(name, seed, dict(recipe)) for name, recipe in targets.items() for seed in recipe.get("seeds", [0])]
+
+
+# --------------------------------------------------------------------------------------------- train
+
+
+def train(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
+    """Train the targets of a data set that are not there yet. A failed training leaves a card that says why."""
+    paths = store.Paths(params["profile"])
+    jobs = [(recipe, seed, paths.target(dataset, name, seed)) for name, seed, recipe in trainings(params, dataset)]
+    _remove_others(paths.targets(dataset), {p for _, _, path in jobs for p in (path, path.with_suffix(".json"))})
+    units = [
+        Unit(f"{dataset}/{path.stem}", _train, (paths.data(dataset), recipe, seed, path)) for recipe, seed, path in jobs
+    ]
+    if engine.device() != "cpu":  # networks of one shape train as one
+        units = [Unit(f"{dataset} ({len(jobs)} networks)", _train_batched, (paths.data(dataset), jobs))]
+    for done in engine.run(units, label="train"):
+        if done.error and len(units) == len(jobs):
+            path = done.unit.arguments[-1]
+            path.unlink(missing_ok=True)
+            store.write_json(path.with_suffix(".json"), {"failed": done.error})
+        yield done
+
+
+def _train(data_path: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> dict[str, Any]:
+    return zoo.train(data.load(data_path), recipe, seed, path, device=engine.device())
+
+
+def _train_batched(data_path: Path, jobs: list[tuple[dict[str, Any], int, Path]]) -> list[dict[str, Any]]:
+    return zoo.train_many(data.load(data_path), jobs, device=engine.device())
+
+
+# --------------------------------------------------------------------------------------------- explain
+
+
+def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
+    """Explain the sampled test images by every method; each Done's result is the cell's meta."""
+    todo = cells(params, dataset)
+    _remove_others(store.Paths(params["profile"]).explanations(dataset), {cell.explanation for cell in todo})
+    for done in engine.run([Unit(cell.name, explain_cell, (cell,)) for cell in todo], label="explain"):
+        cell = done.unit.arguments[0]
+        if done.error:  # its worker died: the cell itself could not say so
+            write_explanation(cell.explanation, Explanation(), {"status": "failed", "reason": done.error, "key": ""})
+        yield _with_status(done, read_meta(cell.explanation))
+
+
+def explain_cell(cell: Cell) -> None:
+    """Fit and explain, under guard; writes the explanation, or the reason why there is none."""
+    key = _key("explain", cell.images, cell.reference, _file_hash(cell.paths.data(cell.dataset)), _file_hash(cell.weights),
+               _file_hash(cell.method.path), sorted(cell.method.settings.items()), cell.method.cls, _code_hash("explain"))  # fmt: skip
+    if cell.explanation.exists() and read_meta(cell.explanation).get("key") == key:
+        return
+    meta: dict[str, Any] = {"key": key, "status": "ok", "reason": "", "seconds": 0.0}
+    explanation = Explanation()
+    try:
+        target, batch = load_target(cell), load_batch(cell)
+        method = cell.method.build()
+        meta["method"], meta["paper"], meta["setting"] = registry.describe(method)
+        reference = load_reference(cell)
+        start = time.perf_counter()
+        with _guard(target):
+            method = method.fit(target, reference, generator("fit", *_names(cell)))
+            explanation = method.explain(target, batch, generator("explain", *_names(cell)))
+        meta["seconds"] = time.perf_counter() - start
+        check_explanation(explanation, target, batch)
+        meta["ids"] = batch.ids.tolist()
+    except NotApplicable as reason:
+        meta |= {"status": "not applicable", "reason": " ".join(str(reason).split())}
+        explanation = Explanation()
+    except Exception as error:
+        meta |= {"status": "failed", "reason": engine.one_line(error)}
+        explanation = Explanation()
+        _target.cache_clear()
+        _batch.cache_clear()
+    write_explanation(cell.explanation, explanation, meta)
+
+
+def check_explanation(e: Any, target: Target, batch: Batch) -> None:
+    """What the contract asks beyond the types.
+
+    Raises:
+        ValueError: no Explanation, nothing in it, the wrong number of images or the wrong resolution.
+    """
+    if not isinstance(e, Explanation):
+        raise ValueError(f"explain returned {type(e).__name__}, not an Explanation")
+    if not e.offers():
+        raise ValueError("the explanation is empty: it offers no field")
+    for name in e.offers() - {"size"}:
+        value = getattr(e, name)
+        if len(value) != len(batch):
+            raise ValueError(f"{name} explains {len(value)} images of {len(batch)}")
+        if name in ("heatmaps", "concept_maps", "decoded", "reference") and value.shape[-2:] != batch.x.shape[-2:]:
+            raise ValueError(f"{name} is {value.shape[-2]}x{value.shape[-1]}, images {batch.x.shape[-2]}x{batch.x.shape[-1]}")  # fmt: skip
+        if name == "labels" and (value.min() < -1 or value.max() >= len(target.classes)):
+            raise ValueError(f"labels hold {value.min()}..{value.max()}; there are {len(target.classes)} classes")
+
+
+class _guard:
+    """Refuses a method that changes the target or a global random state; the states are restored."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def __enter__(self) -> None:
+        self.before = self.target.fingerprint()
+        self.states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        changed = [name for name, same in (
+            ("torch", torch.equal(torch.get_rng_state(), self.states[0])),
+            ("numpy", np.array_equal(np.random.get_state()[1], self.states[1][1]) and np.random.get_state()[2:] == self.states[1][2:]),
+            ("random", random.getstate() == self.states[2]),
+        ) if not same]  # fmt: skip
+        torch.set_rng_state(self.states[0])
+        np.random.set_state(self.states[1])
+        random.setstate(self.states[2])
+        if error is None and self.target.fingerprint() != self.before:
+            raise ValueError("the method changed the target (weights, modes, hooks or requires_grad)")
+        if error is None and changed:
+            raise ValueError(f"the method used the global random state of {' and '.join(changed)}; draw from rng instead")
+
+
+# --------------------------------------------------------------------------------------------- score
+
+
+def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
+    """Score every explanation by every metric, and the networks by their own accuracy."""
+    todo = cells(params, dataset)
+    networks = [Cell(params["profile"], dataset, name, seed) for name, seed, _ in trainings(params, dataset)]
+    _remove_others(store.Paths(params["profile"]).scores(dataset), {cell.scores for cell in todo + networks})
+    for cell in networks:
+        write_network_rows(cell)
+    for done in engine.run([Unit(cell.name, score_cell, (cell,)) for cell in todo], label="score"):
+        cell = done.unit.arguments[0]
+        if done.error:
+            meta = read_meta(cell.explanation)
+            rows = [_row(cell, meta, spec, setting, status="failed", reason=done.error)
+                    for spec in registry.metrics().values() for setting in spec.settings]  # fmt: skip
+            _write_cell_scores(cell, rows, [np.empty(0)] * len(rows), [], key="")
+        failed = store.read_scores(cell.scores)[0].query("status == 'failed'")
+        yield Done(done.unit, done.result, done.error or (f"{len(failed)} failed rows: {failed.reason.iloc[0]}" if len(failed) else None))  # fmt: skip
+
+
+def score_cell(cell: Cell) -> None:
+    """All metrics of one explanation; each metric's failure is its own rows' alone."""
+    key = _key("score", cell.images, _file_hash(cell.explanation), _file_hash(cell.weights),
+               _file_hash(cell.paths.data(cell.dataset)), _code_hash("score"))  # fmt: skip
+    if cell.scores.exists() and store.read_key(cell.scores) == key:
+        return
+    explanation, meta = read_explanation(cell.explanation)
+    rows, values = [], []
+    batch = load_batch(cell)
+    shared = {k: v for k, v in batch.memo.items()}  # what other methods' metrics may share: psi(x), never masked logits
+    for spec in registry.metrics().values():
+        for setting in spec.settings:
+            row, value = _score(cell, meta, spec, setting, explanation, batch)
+            rows.append(row)
+            values.append(value)
+    batch.memo.clear()
+    batch.memo.update(shared)
+    _write_cell_scores(cell, rows, values, batch.ids.tolist(), key)
+
+
+def _score(
+    cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any], e: Explanation, batch: Batch
+) -> tuple[dict[str, Any], np.ndarray]:
+    nothing = np.empty(0)
+    if meta["status"] != "ok":
+        return _row(cell, meta, spec, setting, status=meta["status"], reason=meta["reason"]), nothing
+    if missing := sorted(spec.offered - e.offers()):
+        return _row(cell, meta, spec, setting, status="not applicable", reason=f"offers no {', '.join(missing)}"), nothing
+    if missing := sorted(spec.annotations - batch.annotations()):
+        return _row(cell, meta, spec, setting, status="not applicable", reason=f"images have no {', '.join(missing)}"), nothing  # fmt: skip
+    try:
+        value = np.asarray(spec(e, load_target(cell), batch, generator("score", spec.name, *_names(cell)), **setting), np.float64)  # fmt: skip
+        if value.shape != (len(batch),):
+            raise ValueError(f"{spec.name} returned shape {value.shape} for {len(batch)} images")
+        bad = ~np.isfinite(value)
+        if np.isinf(value).any() or (bad.any() and not spec.partial):
+            raise ValueError(f"{spec.name} is NaN or infinite for {int(bad.sum())} of {len(batch)} images")
+    except NotApplicable as reason:
+        return _row(cell, meta, spec, setting, status="not applicable", reason=" ".join(str(reason).split())), nothing
+    except Exception as error:
+        return _row(cell, meta, spec, setting, status="failed", reason=engine.one_line(error)), nothing
+    if bad.all():
+        return _row(cell, meta, spec, setting, status="not applicable", reason="to none of the images"), nothing
+    return _row(cell, meta, spec, setting, value=float(np.nanmean(value)), n=int((~bad).sum())), value
+
+
+def write_network_rows(cell: Cell) -> None:
+    """Rows of track ``target``: how good the network itself is."""
+    card = store.read_json(cell.weights.with_suffix(".json"))
+    base = {"profile": cell.profile, "track": "target", "paper": "", "dataset": cell.dataset, "target": cell.target,
+            "method": "network", "setting": "", "seed": cell.seed, "better": "higher", "unit": "percent",
+            "metric_version": 1}  # fmt: skip
+    rows = []
+    for metric, split in (("test_accuracy", "test"), ("train_accuracy", "train")):
+        row = base | {"metric": metric, "value": np.nan, "n": 0, "status": "failed", "reason": card.get("failed", ""), "seconds": 0.0}  # fmt: skip
+        if "failed" not in card:
+            row |= {"value": 100 * card[metric], "n": card["images"][split], "status": "ok", "seconds": card["seconds"]}
+        rows.append(row)
+    _write_cell_scores(cell, rows, [np.empty(0)] * len(rows), [], key="")
+
+
+def _row(cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any], *, value: float = np.nan,
+         n: int = 0, status: str = "ok", reason: str = "") -> dict[str, Any]:  # fmt: skip
+    own = meta.get("setting", store.setting_text(cell.method.settings))
+    pairs = dict(pair.split("=", 1) for pair in own.split(";") if pair) | dict(setting)
+    return {
+        "profile": cell.profile, "track": spec.track, "paper": meta.get("paper", "user"), "dataset": cell.dataset,
+        "target": cell.target, "method": meta.get("method", cell.method.cls), "setting": store.setting_text(pairs),
+        "metric": spec.name, "seed": cell.seed, "value": value, "n": n, "better": spec.better, "unit": spec.unit,
+        "metric_version": spec.version, "status": status, "reason": reason, "seconds": float(meta.get("seconds", 0.0)),
+    }  # fmt: skip
+
+
+def _write_cell_scores(cell: Cell, rows: list[dict[str, Any]], values: list[np.ndarray], ids: list[int], key: str) -> None:
+    frame = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
+    store.write_scores(cell.scores, frame, values, ids=ids, key=key)
+
+
+# --------------------------------------------------------------------------------------------- collect
+
+
+def collect(params: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(rows, instances): all rows of a profile, and the values of single images that they are means of."""
+    frames, instances = [], []
+    for dataset in params["datasets"]:
+        for path in sorted(store.Paths(params["profile"]).scores(dataset).rglob("*.npz")):
+            rows, values, ids = store.read_scores(path)
+            frames.append(rows)
+            for row, value in zip(rows.to_dict("records"), values, strict=True):
+                if len(value):
+                    instances.append(pd.DataFrame({k: row[k] for k in store.ROW_KEYS} | {"image": ids, "value": value}))
+    if not frames:
+        raise store.StoreError(f"profile {params['profile']!r} has no scores; run `dvc repro`")
+    empty = pd.DataFrame(columns=[*store.ROW_KEYS, "image", "value"])
+    return store.tidy_rows(pd.concat(frames)), pd.concat(instances, ignore_index=True) if instances else empty
+
+
+# --------------------------------------------------------------------------------------------- files of cells
+
+
+def write_explanation(path: Path, e: Explanation, meta: Mapping[str, Any]) -> None:
+    arrays = {name: getattr(e, name) for name in _FIELDS if getattr(e, name) is not None}
+    meta = {"seconds": 0.0, "reason": "", **meta, "size": dict(e.size)}
+    store.write_npz(path, arrays | {"meta": np.array(json.dumps(meta, sort_keys=True))})
+
+
+def read_explanation(path: Path) -> tuple[Explanation, dict[str, Any]]:
+    arrays = store.read_npz(path)
+    meta = json.loads(str(arrays.pop("meta")))
+    return Explanation(**arrays, size=meta["size"]), meta
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    return json.loads(str(store.read_npz(path, ["meta"])["meta"]))
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(path: Path, stamp: float) -> data.Dataset:
+    return data.load(path)
+
+
+def load_dataset(cell: Cell) -> data.Dataset:
+    path = cell.paths.data(cell.dataset)
+    return _dataset(path, path.stat().st_mtime if path.exists() else 0.0)
+
+
+@functools.lru_cache(maxsize=1)
+def _target(weights: Path, stamp: float) -> Target:
+    return zoo.load(weights, device=engine.device())
+
+
+def load_target(cell: Cell) -> Target:
+    card = store.read_json(cell.weights.with_suffix(".json"))
+    if "failed" in card:
+        raise ValueError(f"its network could not be trained: {card['failed']}")
+    return _target(cell.weights, cell.weights.stat().st_mtime if cell.weights.exists() else 0.0)
+
+
+@functools.lru_cache(maxsize=1)
+def _batch(profile: str, dataset: str, target: str, seed: int, images: int) -> Batch:
+    cell = Cell(profile, dataset, target, seed)
+    return _pick(cell, "test", images)
+
+
+def load_batch(cell: Cell) -> Batch:
+    """The explained images, the same for all methods and seeds of a data set. Kept while the target stays the same, so
+    that psi(x) is computed once for all its methods."""
+    return _batch(cell.profile, cell.dataset, cell.target, cell.seed, cell.images)
+
+
+def load_reference(cell: Cell) -> Batch:
+    return _pick(cell, "train", cell.reference)
+
+
+def _pick(cell: Cell, split: str, n: int) -> Batch:
+    dataset = load_dataset(cell)
+    pixels = dataset.input_shape[1] * dataset.input_shape[2]
+    chunk = min(256, max(8, _CHUNK_PIXELS // pixels))
+    return dataset.batch(split, dataset.sample(split, n), device=engine.device(), chunk=chunk)
+
+
+# --------------------------------------------------------------------------------------------- keys
+
+
+def _names(cell: Cell) -> tuple[object, ...]:
+    return cell.dataset, cell.target, cell.seed, cell.method.slug
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+@functools.cache
+def _hash(path: Path, stamp: float) -> str:
+    return store.sha256(path)
+
+
+def _file_hash(path: Path) -> str:
+    return _hash(path, path.stat().st_mtime) if path.exists() else "missing"
+
+
+@functools.cache
+def _code_hash(step: str) -> str:
+    """Of the house's code that a step's numbers depend on."""
+    here = Path(__file__).parent
+    files = {"explain": ["api.py", "data.py", "seeds.py", "run.py"], "score": ["api.py", "seeds.py", "run.py", "metrics"]}
+    return store.sha256(*(here / name for name in files[step]))
+
+
+def _with_status(done: Done, meta: Mapping[str, Any]) -> Done:
+    return Done(done.unit, meta, done.error or (meta["reason"] if meta["status"] == "failed" else None))
+
+
+def _remove_others(folder: Path, keep: set[Path]) -> None:
+    """Files of cells that the profile no longer has."""
+    keep = keep | {path.with_name(f"{path.stem}.partial{suffix}") for path in keep for suffix in (".safetensors", ".json")}
+    for path in folder.rglob("*") if folder.exists() else ():
+        if path.is_file() and path not in keep:
+            path.unlink()

@@ -1,0 +1,80 @@
+"""Units run side by side; one that fails or dies costs itself only."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from benchmark import engine
+from benchmark.engine import Unit
+
+
+def square(x):
+    return x * x
+
+
+def threads():
+    import torch
+
+    return torch.get_num_threads()
+
+
+def fail(message):
+    raise ValueError(message)
+
+
+def die(delay=0.0):
+    time.sleep(delay)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def slow_square(x):
+    time.sleep(0.3)
+    return x * x
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setenv("GLASSBENCH_DEVICE", "cpu")
+
+
+def run(units, workers=2):
+    return {done.unit.name: done for done in engine.run(units, label="test", workers=workers)}
+
+
+def test_every_unit_gives_its_result():
+    done = run([Unit(str(i), square, (i,)) for i in range(7)])
+    assert {int(name): d.result for name, d in done.items()} == {i: i * i for i in range(7)}
+
+
+def test_no_units_is_no_work():
+    assert run([]) == {}
+
+
+def test_workers_compute_on_one_thread():
+    assert run([Unit("threads", threads)])["threads"].result == 1
+
+
+def test_an_exception_is_one_line_and_stops_nothing_else():
+    done = run([Unit("bad", fail, ("first\nsecond",)), Unit("good", square, (3,))])
+    assert done["bad"].error.startswith("ValueError: first second (test_engine.py:")
+    assert done["good"].result == 9
+
+
+def test_a_killed_worker_costs_its_unit_only():
+    units = [Unit("dies", die, (0.1,)), *(Unit(str(i), slow_square, (i,)) for i in range(4))]
+    done = run(units)
+    assert "killed" in done["dies"].error
+    assert {i: done[str(i)].result for i in range(4)} == {i: i * i for i in range(4)}
+    assert all(done[str(i)].error is None for i in range(4))
+
+
+def test_ctrl_c_reaches_the_caller_and_kills_the_workers():
+    units = [Unit(str(i), slow_square, (i,)) for i in range(20)]
+    start = time.monotonic()
+    results = engine.run(units, label="test", workers=2)
+    next(results)
+    with pytest.raises(KeyboardInterrupt):
+        results.throw(KeyboardInterrupt())
+    assert time.monotonic() - start < 10

@@ -1,0 +1,113 @@
+"""The plan of the house, checked: which room may import which, file sizes, what lies where."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# What each room may import of the package; rooms further right import from rooms further left only.
+BASICS = {"api", "seeds", "names", "store"}
+MAY = {
+    "names": set(),
+    "seeds": set(),
+    "api": set(),
+    "store": set(),
+    "download": {"store", "names", "data", "seeds"},
+    "data": {"store", "api", "seeds"},
+    "zoo": BASICS | {"data", "download"},
+    "papers": BASICS | {"data", "zoo"},
+    "metrics": BASICS,
+    "leaderboard": {"store", "seeds", "names"},
+    "registry": BASICS | {"metrics", "papers"},
+    "engine": {"run"},  # by name, to preload worker processes
+    "run": BASICS | {"data", "zoo", "metrics", "papers", "engine", "registry"},
+    "report": BASICS | {"data", "zoo", "registry", "run", "leaderboard"},
+}
+FREE = {"cli", "__main__", "__init__"}  # call everyone, are called by no one
+
+
+def modules():
+    return sorted((ROOT / "benchmark").rglob("*.py"))
+
+
+def imports(path):
+    """Rooms of the package that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("benchmark.")}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "benchmark":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative imports hide which room they reach"
+    return found - {"__version__"}
+
+
+def room(path):
+    return path.relative_to(ROOT / "benchmark").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_room_imports_from_a_room_to_its_right(path):
+    own = room(path)
+    if own in FREE:
+        return
+    assert own in MAY, f"say in tests/test_house.py what {own} may import"
+    assert imports(path) <= MAY[own] | {own}
+
+
+def test_the_arrow_test_sees_a_wrong_arrow(tmp_path):
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("def f():\n    from benchmark.leaderboard import build\n    from benchmark import cli\n")
+    assert imports(wrong) == {"leaderboard", "cli"}
+
+
+def test_the_leaderboard_needs_no_torch_and_no_network():
+    for path in (ROOT / "benchmark" / "leaderboard").rglob("*.py"):
+        names = {n.split(".")[0] for n in _outside(path)}
+        assert not names & {"torch", "torchvision", "requests", "urllib", "socket", "http"}, path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "baselines").glob("*.py")), ids=lambda p: p.stem)
+def test_a_baseline_sees_the_plug_in_api_only(path):
+    assert imports(path) <= {"api"}
+    assert len(path.read_text().splitlines()) < 100
+
+
+def test_the_plug_in_api_needs_numpy_and_torch_only():
+    import sys
+
+    names = {n.split(".")[0] for n in _outside(ROOT / "benchmark" / "api.py")}
+    assert names - set(sys.stdlib_module_names) == {"numpy", "torch"}
+
+
+def test_data_set_scripts_are_no_package():
+    assert not (ROOT / "datasets" / "__init__.py").exists()
+    for path in modules():
+        assert "datasets" not in {n.split(".")[0] for n in _outside(path)}, path
+
+
+@pytest.mark.parametrize("path", [*modules(), *sorted((ROOT / "baselines").glob("*.py"))], ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_past_500_lines_asks_to_be_two(path):
+    assert len(path.read_text().splitlines()) <= 500
+
+
+def test_nothing_is_unpickled():
+    for path in [*modules(), *(ROOT / "datasets").glob("*.py"), *(ROOT / "baselines").glob("*.py")]:
+        assert not {n.split(".")[0] for n in _outside(path)} & {"pickle", "dill", "joblib", "cloudpickle"}, path
+        text = path.read_text()
+        assert "allow_pickle=True" not in text
+        assert "weights_only=False" not in text
+
+
+def _outside(path):
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return {name for name in found if name != "__future__" and not name.startswith("benchmark")}

@@ -1,0 +1,126 @@
+"""Files appear whole or not at all; a damaged one is one line that names it and the way out."""
+
+import errno
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmark import store
+from benchmark.store import StoreError
+
+
+def rows(**changes):
+    row = {"profile": "offline", "track": "heatmap", "paper": "baseline", "dataset": "digits", "target": "cnn", "method": "A",
+           "setting": "keep=0.2", "metric": "average_drop", "seed": 0, "value": 1 / 3, "n": 5, "better": "lower", "unit": "percent",
+           "metric_version": 1, "status": "ok", "reason": "", "seconds": 0.123456}  # fmt: skip
+    return pd.DataFrame([row | changes])
+
+
+def test_rows_survive_the_file(tmp_path):
+    path = tmp_path / "rows.csv"
+    both = pd.concat([rows(method="B, or \"not\""), rows(), rows(seed=1, value=np.nan, status="failed", reason="a, b\"c")])
+    store.write_rows(path, both)
+    read = store.read_rows(path)
+    assert list(read.columns) == list(store.ROW_COLUMNS)
+    assert read.method.tolist() == ["A", "A", "B, or \"not\""]  # sorted by key
+    assert read.value.tolist()[0] == 0.3333333  # seven digits
+    assert np.isnan(read.value[1]) and read.reason[1] == 'a, b"c'
+    store.write_rows(tmp_path / "again.csv", read)
+    assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
+
+
+def test_one_key_has_one_row():
+    with pytest.raises(ValueError, match="two rows"):
+        store.tidy_rows(pd.concat([rows(), rows(value=2.0)]))
+
+
+@pytest.mark.parametrize("change", [{"status": "lost"}])
+def test_statuses_are_known(change):
+    with pytest.raises(ValueError, match="unknown status 'lost'"):
+        store.tidy_rows(rows(**change))
+
+
+def test_scores_survive_the_file(tmp_path):
+    table = pd.concat([rows(), rows(metric="gini", status="not applicable", value=np.nan, n=0)])
+    values = [np.array([1.0, np.nan, 3.0]), np.empty(0)]
+    store.write_scores(tmp_path / "s.npz", table, values, ids=[4, 5, 9], key="abc")
+    read, got, ids = store.read_scores(tmp_path / "s.npz")
+    pd.testing.assert_frame_equal(read, table.reset_index(drop=True))
+    np.testing.assert_array_equal(got[0], values[0])
+    assert len(got) == 2 and len(got[1]) == 0 and ids.tolist() == [4, 5, 9] and store.read_key(tmp_path / "s.npz") == "abc"
+
+
+def test_settings_are_text_in_a_fixed_order():
+    assert store.setting_text({"variant": "authors", "keep": 0.2, "layer": 3}) == "keep=0.2;layer=3;variant=authors"
+    assert store.setting_text({}) == ""
+
+
+def test_nothing_half_written_when_the_disk_is_full(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    store.write_npz(path, {"x": np.arange(3)})
+    before = path.read_bytes()
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.write_npz(path, {"x": np.arange(1000)})
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.npz"]  # no temporary file stays
+
+
+def test_an_npz_is_the_same_bytes_for_the_same_content(tmp_path):
+    for name in ("a.npz", "b.npz"):
+        store.write_npz(tmp_path / name, {"y": np.ones(2), "x": np.arange(9)})
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_objects_are_never_stored(tmp_path):
+    with pytest.raises(ValueError, match="never Python objects"):
+        store.write_npz(tmp_path / "a.npz", {"x": np.array([{}], dtype=object)})
+
+
+def test_pickles_are_never_read(tmp_path):
+    np.savez(tmp_path / "evil.npz", x=np.array([{}], dtype=object))
+    with pytest.raises(StoreError, match=r"evil\.npz is damaged"):
+        store.read_npz(tmp_path / "evil.npz")
+
+
+@pytest.mark.parametrize(("name", "read"), [("a.npz", store.read_npz), ("a.safetensors", store.read_weights),
+                                            ("a.json", store.read_json), ("a.yaml", store.read_yaml), ("a.csv", store.read_rows)])  # fmt: skip
+@pytest.mark.parametrize("content", [b"", b"\x00garbage\xff", b"PK\x03\x04 cut", b'{"a": '])
+def test_a_damaged_file_is_one_line_naming_it(tmp_path, name, read, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(StoreError) as error:
+        read(path)
+    assert str(path) in str(error.value)
+    assert ";" in str(error.value)  # the way out
+
+
+@pytest.mark.parametrize("read", [store.read_npz, store.read_weights, store.read_json, store.read_yaml, store.read_rows])
+def test_a_missing_file_is_one_line(tmp_path, read):
+    with pytest.raises(StoreError, match="is missing"):
+        read(tmp_path / "none")
+
+
+def test_weights_survive_the_file(tmp_path):
+    state = {"w": torch.arange(6.0).view(2, 3).T, "n": torch.tensor(3)}
+    store.write_weights(tmp_path / "w.safetensors", state)
+    read = store.read_weights(tmp_path / "w.safetensors")
+    assert all(torch.equal(read[k], state[k]) for k in state)
+
+
+def test_the_hash_of_a_folder_sees_names_and_contents(tmp_path):
+    (tmp_path / "a.py").write_text("1")
+    first = store.sha256(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.pyc").write_text("x")
+    (tmp_path / ".hidden").write_text("x")
+    assert store.sha256(tmp_path) == first
+    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    assert store.sha256(tmp_path) != first
