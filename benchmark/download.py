@@ -1,0 +1,483 @@
+"""What the scripts in ``datasets/`` share: getting a file, reading an archive, and the command line around both.
+
+Idea.   A data set is one npz made by one script from files that are known by their hash. A file comes from the cache
+        (``datasets/raw/<name>/``), else from the mirror (``GLASSBENCH_MIRROR``: a folder, used in place, or a base URL),
+        else from its official URL. Where it came from does not matter, its bytes do: nothing is used before its hash
+        is checked. A mirror may hold another file than the official one, e.g. a subset: it has its own name and hash.
+Use.    SOURCE = Source("https://host/birds.tgz", "md5:97ec...", mirror="birds/first50.tar", mirror_digest="sha256:e33d...")
+        file = fetch(SOURCE, folder)            # file.path, file.origin: "official" or "mirror"
+        for name, data in members(file.path): ...
+        if __name__ == "__main__":
+            sys.exit(main("birds", prepare, {"size": 224}, __doc__))
+Theory. An interrupted transfer stays as ``.<name>.part`` and goes on with HTTP Range (RFC 9110, section 14); a server
+        that ignores Range starts anew. Archives are read, never unpacked: no member can land anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import stat
+import sys
+import tarfile
+import time
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import requests
+import urllib3
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from benchmark import data, store
+
+MIRROR = "GLASSBENCH_MIRROR"
+TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
+MAX_WAIT = 30.0  # seconds between two attempts
+MAX_WRONG = 2  # transfers that end with wrong bytes
+MAX_MEMBERS, MAX_MEMBER_BYTES, MAX_BYTES = 200_000, 1 << 29, 1 << 33  # of an archive
+MAX_PIXELS = 50_000_000  # of one image
+
+
+class DownloadError(Exception):
+    """A file that is not to be had or not to be trusted; the message is one line with the way out."""
+
+
+class ParamsError(Exception):
+    """Parameters that a data set does not know or cannot meet."""
+
+
+# --------------------------------------------------------------------------------------------- files
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file by its official URL and hash (``md5:...`` or ``sha256:...``), and what a mirror holds in its place.
+
+    ``mirror`` is a path below the mirror's root (default: the official name). Without ``mirror_digest`` the mirror's
+    file is the official one.
+    """
+
+    url: str
+    digest: str
+    mirror: str = ""
+    mirror_digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.mirror_digest and self.mirror_name == self.name:
+            raise ValueError(f"{self.name}: a mirror's file with other bytes needs another name")
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[1]
+
+    @property
+    def mirror_path(self) -> str:
+        return self.mirror or self.name
+
+    @property
+    def mirror_name(self) -> str:
+        return self.mirror_path.rsplit("/", 1)[-1] if self.mirror_digest else self.name
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file whose hash has been checked. ``origin`` is "official" if its bytes are the official ones, wherever they
+    came from, else "mirror"."""
+
+    path: Path
+    origin: str
+
+    def provenance(self) -> dict[str, str]:
+        """For the data card: file name, origin and sha256; the same on every machine."""
+        return {"file": self.path.name, "origin": self.origin, "sha256": file_hash(self.path, "sha256")}
+
+
+def file_hash(path: Path, algorithm: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _matches(path: Path, digest: str) -> bool:
+    algorithm, _, value = digest.partition(":")
+    return file_hash(path, algorithm) == value
+
+
+def fetch(
+    source: Source, folder: Path, *, mirror: str | None = None, attempts: int = 4, backoff: float = 0.5
+) -> Fetched:
+    """The file from the cache ``folder``, the mirror (default: ``GLASSBENCH_MIRROR``) or the official URL, in this order.
+
+    Args:
+        attempts: failures in a row, without progress of a megabyte between them, before a URL is given up.
+        backoff: seconds before the first repetition; doubled with each, up to 30.
+
+    Raises:
+        DownloadError: no way led to the right bytes.
+    """
+    mirror = mirror or os.environ.get(MIRROR) or ""
+    ours = Fetched(folder / source.name, "official")
+    theirs = Fetched(folder / source.mirror_name, "mirror" if source.mirror_digest else "official")
+    digests = {theirs.path: source.mirror_digest or source.digest, ours.path: source.digest}
+
+    def cached(remove: bool) -> Fetched | None:
+        for file in (ours, theirs):
+            if file.path.exists():
+                if _matches(file.path, digests[file.path]):
+                    return file
+                if remove:
+                    say(f"{file.path} is damaged ({digests[file.path]} expected); removed")
+                    file.path.unlink()
+        return None
+
+    if file := cached(remove=False):
+        return file
+    with _lock(folder / f".{source.name}.lock"):
+        if file := cached(remove=True):
+            return file
+        problems = []
+        if mirror and "://" not in mirror:
+            path = Path(mirror).expanduser() / source.mirror_path
+            if path.is_file() and _matches(path, digests[theirs.path]):
+                return Fetched(path, theirs.origin)
+            problems.append(
+                f"{path}: " + (f"wrong bytes, {digests[theirs.path]} expected" if path.is_file() else "no such file")
+            )
+        ways = [("official URL", source.url, ours)]
+        if "://" in mirror:
+            ways.insert(0, ("mirror", f"{mirror.rstrip('/')}/{source.mirror_path}", theirs))
+        for way, url, file in ways:
+            try:
+                _download(url, file.path, digests[file.path], attempts, backoff)
+                return file
+            except DownloadError as error:
+                problems.append(f"{way}: {error}")
+    raise DownloadError(
+        f"cannot get {source.name} ({'; '.join(problems)}): set {MIRROR} to a folder or base URL that holds "
+        f"{source.mirror_path}, or connect to {source.url}"
+    )
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Held by one process at a time; gone with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _download(url: str, path: Path, digest: str, attempts: int, backoff: float) -> None:
+    """``url`` to ``path``, which appears only with the right bytes."""
+    part = path.with_name(f".{path.name}.part")
+    failures = wrong = 0
+    while True:
+        start = _size(part)
+        wait = 0.0
+        try:
+            wait = _transfer(url, part, start)
+            problem = "the server is busy" if wait else ""
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            problem = f"no connection ({type(error).__name__})" if _size(part) == start else "the connection was cut"
+            if isinstance(error, ValueError):  # a malformed URL does not get better
+                raise DownloadError(str(error)) from None
+        except OSError as error:
+            raise DownloadError(f"{part}: {error.strerror or error}; free the disk and run again") from None
+        if not problem:
+            if _matches(part, digest):
+                with open(part, "rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(part, path)
+                return
+            part.unlink()
+            problem, wrong = f"wrong bytes, {digest} expected", wrong + 1
+        failures = 1 if _size(part) - start >= 1 << 20 else failures + 1
+        if failures >= attempts or wrong >= MAX_WRONG:
+            raise DownloadError(problem)
+        say(f"{url}: {problem}; trying again")
+        time.sleep(min(max(wait, backoff * 2 ** (failures - 1)), MAX_WAIT))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _transfer(url: str, part: Path, start: int) -> float:
+    """Append what ``part`` lacks after its ``start`` bytes; returns the seconds to wait if the server is busy, else 0."""
+    headers = {"Accept-Encoding": "identity", "User-Agent": "glassbench"} | (
+        {"Range": f"bytes={start}-"} if start else {}
+    )
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
+        status = reply.status_code
+        if start and status == 416:  # nothing beyond what is here: the hash decides
+            return 0.0
+        if status in (408, 425, 429) or status >= 500:
+            after = reply.headers.get("Retry-After", "")
+            return float(after) if after.isdigit() and int(after) else 1e-3
+        if status not in (200, 206):
+            raise DownloadError(f"HTTP status {status}")
+        resumed = status == 206
+        if resumed and not reply.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            part.unlink(missing_ok=True)
+            raise requests.RequestException("a range that was not asked for")
+        rest = int(reply.headers.get("Content-Length", 0)) or None
+        done = start if resumed else 0
+        with open(part, "ab" if resumed else "wb") as file, _progress(url, done, rest and done + rest) as advance:
+            for block in reply.raw.stream(1 << 18, decode_content=False):
+                file.write(block)
+                advance(len(block))
+    return 0.0
+
+
+@contextmanager
+def _progress(url: str, done: int, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, one line elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        say(f"downloading {url}" + (f" ({total / 1e6:.1f} MB)" if total else ""))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(url.rsplit("/", 1)[1], total=total, completed=done)
+        yield lambda n: bar.advance(task, n)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# --------------------------------------------------------------------------------------------- archives
+
+
+def members(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the ``wanted`` regular files of a tar (any compression) or zip, in the archive's order.
+
+    Raises:
+        DownloadError: a member with an absolute name, with ``..``, or a link out of the archive; more than 200,000
+            members, 512 MiB in one or 8 GiB in all; or the archive is damaged.
+    """
+    try:
+        yield from (_zip_members if zipfile.is_zipfile(path) else _tar_members)(path, wanted)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise DownloadError(f"{path}: refused as unsafe or damaged ({error}); delete it and run again") from None
+
+
+def _tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(path) as archive:
+        total = 0
+        for count, member in enumerate(archive):
+            total += member.size
+            _check(path, member.name, count, member.size, total)
+            tarfile.data_filter(member, str(path.parent))  # links out of the archive, devices
+            if member.isreg() and wanted(member.name):
+                yield member.name, archive.extractfile(member).read()
+
+
+def _zip_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        total = 0
+        for count, member in enumerate(archive.infolist()):
+            total += member.file_size
+            _check(path, member.filename, count, member.file_size, total)
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise DownloadError(f"{path}: the member {member.filename!r} is a link; refused")
+            if not member.is_dir() and wanted(member.filename):
+                yield member.filename, archive.read(member)
+
+
+def _check(path: Path, name: str, count: int, size: int, total: int) -> None:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name.replace("\\", "/")).parts or name[1:2] == ":":
+        raise DownloadError(f"{path}: the member {name!r} climbs out of the archive; refused")
+    if count >= MAX_MEMBERS or size > MAX_MEMBER_BYTES or total > MAX_BYTES:
+        raise DownloadError(f"{path}: too large at the member {name!r} ({count + 1} members, {total} bytes); refused")
+
+
+# --------------------------------------------------------------------------------------------- formats
+
+
+def read_idx(raw: bytes) -> np.ndarray:
+    """The uint8 array of an idx file (unpacked): magic 0, 0, 8, rank; the axes as big-endian int32; the values."""
+    rank = raw[3] if raw[:3] == b"\0\0\x08" else 0
+    shape = tuple(np.frombuffer(raw, ">i4", rank, 4)) if rank and len(raw) >= 4 + 4 * rank else ()
+    if not rank or len(raw) != 4 + 4 * rank + np.prod(shape):
+        raise DownloadError("an idx file that is damaged; delete it and run again")
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def read_pages(pages: list[bytes], sha256: str) -> np.ndarray:
+    """(N, 3, 32, 32) uint8 from lossless WebP pages, 50 images a row; ``sha256`` is that of the NHWC array."""
+    x = np.concatenate([
+        np.asarray(Image.open(io.BytesIO(page)).convert("RGB")).reshape(-1, 32, 50, 32, 3)  # (rows, 32, 50, 32, 3)
+        .transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3)
+        for page in pages
+    ])  # fmt: skip
+    if hashlib.sha256(np.ascontiguousarray(x)).hexdigest() != sha256:
+        raise DownloadError("WebP pages that decode to other pixels than those that were packed")
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+
+def nearest(x: np.ndarray, size: int) -> np.ndarray:
+    """(N, c, h, w) -> (N, c, size, size): pixel i is the old pixel floor(i h / size), as ``F.interpolate``'s default."""
+    rows, columns = (np.arange(size) * side // size for side in x.shape[2:])
+    return x if x.shape[2:] == (size, size) else np.ascontiguousarray(x[:, :, rows][:, :, :, columns])
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded image as a square, and the map of its coordinates: new = old * scale - shift, for x and y."""
+
+    pixels: np.ndarray  # (3, size, size) uint8
+    scale: np.ndarray  # (2,) float64
+    shift: np.ndarray  # (2,) float64, in pixels of the square
+
+
+def read_photo(raw: bytes, size: int, fit: str) -> Photo | None:
+    """An encoded image as RGB; None if it does not decode.
+
+    ``fit="squash"`` scales both sides to ``size``; ``"crop"`` scales the shorter side to it and keeps the centre.
+    Bilinear with antialiasing (the filter's support grows with the reduction).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # broken EXIF
+            image = Image.open(io.BytesIO(raw))
+            if image.width * image.height > MAX_PIXELS:
+                return None
+            image = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError):
+        return None
+    old = np.array(image.size, np.float64)  # w, h
+    side = old if fit == "squash" else np.full(2, old.min())
+    box = (old - side) / 2  # the left and upper corner of what is kept
+    pixels = np.asarray(
+        image.resize((size, size), Image.Resampling.BILINEAR, box=(*box, *(box + side)))
+    )  # (size, size, 3)
+    return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), size / side, box * size / side)
+
+
+# --------------------------------------------------------------------------------------------- the scripts' frame
+
+Prepare = Callable[[dict[str, Any], Path], tuple[dict[str, np.ndarray], dict[str, Any]]]
+
+
+def main(name: str, prepare: Prepare, defaults: Mapping[str, Any], doc: str, argv: list[str] | None = None) -> int:
+    """Run a script: read its parameters, ``prepare(params, downloads folder) -> arrays, card``, save, print one line.
+
+    Returns:
+        0; 2 for bad use or no data; 130 when stopped by Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0], epilog=f"parameters: data.{name} in params.yaml, with "
+                                     f"the defaults {json.dumps(dict(defaults))}")  # fmt: skip
+    parser.add_argument("--profile", help="whose folder the npz goes to (default: that of params.yaml, else offline)")
+    parser.add_argument("--out", type=Path, help="where the npz goes instead")
+    parser.add_argument("--params", type=Path, help="another params.yaml than the project's")
+    parser.add_argument("--raw", type=Path, help="the folder of downloads (default: datasets/raw)")
+    parser.add_argument("--force", action="store_true", help="make it again even if it is there with these parameters")
+    args = parser.parse_args(argv)
+    try:
+        profile, params = read_params(
+            args.params or store.ROOT / "params.yaml", name, defaults, required=bool(args.params)
+        )
+        paths = store.Paths(args.profile or profile)
+        out = args.out or paths.data(name)
+        if args.force or not _is_made(out, params):
+            arrays, card = prepare(params, (args.raw or paths.downloads) / name)
+            data.save(out, arrays, {"name": name, "params": params, **_counts(arrays), **card})
+        made = data.load(out, name)
+    except (DownloadError, ParamsError, store.StoreError) as error:
+        say(f"{name}: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say(f"{name}: stopped; run again to go on")
+        return 130
+    print(
+        f"{name}: {made.size('train')} + {made.size('test')} images {made.input_shape}, {len(made.classes)} classes: {out}"
+    )
+    return 0
+
+
+def _counts(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {
+        "counts": {split: len(arrays[f"y_{split}"]) for split in data.SPLITS},
+        "size": arrays["x_train"].shape[2],
+        "classes": len(arrays["classes"]),
+    }
+
+
+def _is_made(out: Path, params: Mapping[str, Any]) -> bool:
+    try:
+        return data.load(out).card.get("params") == params
+    except store.StoreError:
+        return False
+
+
+def read_params(
+    path: Path, name: str, defaults: Mapping[str, Any], required: bool = False
+) -> tuple[str, dict[str, Any]]:
+    """The profile and the parameters ``data.<name>`` of a params.yaml, completed by the defaults.
+
+    Raises:
+        ParamsError: an unknown key, or a value of another kind than the default's (None stands for a number).
+    """
+    values = store.read_yaml(path) if required or path.exists() else {}
+    section = (values.get("data") or {}).get(name) or {}
+    where = f"{path}: data.{name}"
+    if not isinstance(section, dict):
+        raise ParamsError(f"{where} is {section!r}; expected a mapping")
+    for key, value in section.items():
+        if key not in defaults:
+            near = difflib.get_close_matches(str(key), defaults, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(defaults)}"
+            raise ParamsError(f"{where}.{key} is unknown; {hint}")
+        if isinstance(defaults[key], str):
+            fine = isinstance(value, str)
+        else:
+            fine = (value is None and defaults[key] is None) or (type(value) is int and value > 0)
+        if not fine:
+            kind = (
+                "text"
+                if isinstance(defaults[key], str)
+                else "a positive integer" + " or null" * (defaults[key] is None)
+            )
+            raise ParamsError(f"{where}.{key} is {value!r}; expected {kind}")
+    return str(values.get("profile", "offline")), {**defaults, **section}
+
+
+def choose(params: Mapping[str, Any], key: str, *choices: str) -> str:
+    """The value of a parameter that is one of ``choices``."""
+    if params[key] not in choices:
+        raise ParamsError(f"{key} is {params[key]!r}; expected {' or '.join(choices)}")
+    return params[key]
+
+
+def subset(name: str, split: str, y: np.ndarray, n: int | None, first: bool = False) -> np.ndarray:
+    """Sorted indices of n of the images with labels y (None: all): the first n, or n drawn with equal classes by the
+    seed of the name; a smaller n gives a part of a larger one's.
+
+    Raises:
+        ParamsError: there are fewer than n.
+    """
+    if n is not None and n > len(y):
+        raise ParamsError(f"{split}: {n} asks for more images than the {len(y)} there are; a mirror may hold a subset: "
+                          f"unset {MIRROR} and empty datasets/raw/{name} for the official files")  # fmt: skip
+    if n is None or first:
+        return np.arange(len(y))[:n]
+    return data.Dataset(name, {f"y_{split}": y}).sample(split, n, "subset")
