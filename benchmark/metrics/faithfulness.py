@@ -1,0 +1,118 @@
+"""Faithfulness: does the network answer as the map says when pixels are hidden?
+
+Idea: keep (or hide) the pixels a map ranks highest and watch the softmax probability Y_c of the class c that the network
+predicts on the whole image; one value an image. Only the order of pixels matters: adding a constant to a map or
+multiplying it by a positive number changes nothing. Ties go to the lower index.
+
+Weaknesses, to be read with every score (figures: ``benchmarks/metrics.py --controls``):
+- Hidden pixels leave the data manifold. Black pixels form shapes of their own; a network may answer to those. The class
+  that a network gives a black image gets high scores for nothing. ``fill`` changes the hiding, not the principle.
+- Insertion from a blurred image starts from an image that may be recognised already: compare with the controls.
+- Scattered pixels destroy texture, compact blobs keep it: insertion and average drop favour smooth maps whatever they
+  mean, deletion favours scattered ones. A random map is scattered, so it can look good in deletion.
+- A high score says that these pixels suffice (or are needed) for the network, not that they lie on the object.
+
+References: Lam et al., Finding representative interpretations on convolutional neural networks, ICCV 2021 (RI);
+Petsiuk et al., RISE, BMVC 2018; Qi, Khorram, Fuxin, Embedding deep networks into visual explanations, 2021 (XNN).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+
+from benchmark.api import Array, Batch, Explanation, Target, metric
+from benchmark.metrics.masking import logits_at, pixels_of, predicted, probability, steps_of
+
+NOISE = 1e-5  # probabilities of the same image in other company differ by rounding; a smaller rise is none
+
+
+@metric(
+    needs={"heatmaps"}, track="heatmap", better="lower", unit="percent", version=1, source="RI Eq. 7",
+    settings=({"keep": 0.2},),
+)  # fmt: skip
+def average_drop(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, keep: float = 0.2, fill: str = "black"
+) -> Array:
+    """100 max(0, Y_c(x) - Y_c(x')) / Y_c(x), (n,) percent: x' keeps the top floor(keep h w) pixels, others are black."""
+    y, y_kept = _kept(e, target, batch, keep, fill)
+    return 100 * np.maximum(0, y - y_kept) / y
+
+
+@metric(
+    needs={"heatmaps"}, track="heatmap", better="higher", unit="percent", version=1, source="RI Eq. 8",
+    settings=({"keep": 0.2},),
+)  # fmt: skip
+def average_increase(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, keep: float = 0.2, fill: str = "black"
+) -> Array:
+    """100 [Y_c(x) < Y_c(x')], (n,) percent, 0 or 100: x' as in ``average_drop``; a rise within rounding (1e-5) is none."""
+    y, y_kept = _kept(e, target, batch, keep, fill)
+    return 100.0 * (y_kept - y > NOISE)
+
+
+def _kept(e: Explanation, target: Target, batch: Batch, keep: float, fill: str) -> tuple[Array, Array]:
+    """Y_c(x) and Y_c(x'), both (n,)."""
+    c = predicted(target, batch)
+    y_kept = probability(logits_at(e, target, batch, [pixels_of(keep, batch)], fill)[0], c)
+    return probability(target(batch), c), y_kept
+
+
+@metric(
+    needs={"heatmaps"}, track="heatmap", better="higher", unit="fraction", version=1, source="XNN Table .5",
+    settings=({"pixels": 300}, {"pixels": 500}, {"pixels": 1000}),
+)  # fmt: skip
+def accuracy_top_pixels(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, pixels: int = 1000, fill: str = "inpaint"
+) -> Array:
+    """[argmax F(x') = true class], (n,), 0 or 1: x' keeps the top pixels and inpaints the others from them.
+
+    ``pixels`` counts at the paper's 224 x 224; an image of h x w keeps the same share, max(1, round(pixels h w / 224^2)):
+    6, 10 and 20 of 32 x 32 for 300, 500 and 1000. The paper blackens the rest and lets "an inpainting algorithm" that it
+    does not name recover the image; here a hidden pixel is the Gaussian-weighted mean of the kept ones, which invents no
+    texture, so expect less than the paper's accuracy. ``fill="black"`` skips the inpainting.
+
+    Raises:
+        ValueError: ``pixels`` outside 1..224^2.
+    """
+    if not 1 <= pixels <= 224**2:
+        raise ValueError(f"pixels={pixels} must lie within 1..{224**2}: it counts at 224 x 224")
+    count = max(1, round(pixels * batch.x[0, 0].numel() / 224**2))
+    z = logits_at(e, target, batch, [count], fill)[0]  # (n, C)
+    return (z.argmax(1) == batch.y).double().cpu().numpy()
+
+
+@metric(
+    needs={"heatmaps"}, track="heatmap", better="higher", unit="fraction", version=1, source="RISE, Petsiuk et al. 2018",
+    settings=({"steps": 33},),
+)  # fmt: skip
+def insertion_auc(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, steps: int = 33, fill: str = "blur"
+) -> Array:
+    """Area under Y_c against the share of pixels put back into the blurred image, most important first, (n,) in [0, 1].
+
+    ``steps`` evenly spaced points, both ends included; 33 puts back one row's worth of a 32 x 32 image at a time, as RISE
+    does at 224 x 224. RISE blurs normalised pixels with zero padding; see ``masking.blur`` for the kernel here.
+    """
+    return _area(e, target, batch, steps, fill, delete=False)
+
+
+@metric(
+    needs={"heatmaps"}, track="heatmap", better="lower", unit="fraction", version=1, source="RISE, Petsiuk et al. 2018",
+    settings=({"steps": 33},),
+)  # fmt: skip
+def deletion_auc(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, steps: int = 33, fill: str = "black"
+) -> Array:
+    """Area under Y_c against the share of pixels deleted, most important first, (n,) in [0, 1].
+
+    Deleted pixels are black before normalisation; RISE's code sets normalised pixels to 0, that is the mean colour.
+    """
+    return _area(e, target, batch, steps, fill, delete=True)
+
+
+def _area(e: Explanation, target: Target, batch: Batch, steps: int, fill: str, delete: bool) -> Array:
+    """Trapezoid rule over the share of pixels, (n,)."""
+    counts = steps_of(steps, batch)
+    curve = probability(logits_at(e, target, batch, counts, fill, delete), predicted(target, batch))  # (steps, n)
+    return np.trapezoid(curve, np.array(counts) / counts[-1], axis=0)

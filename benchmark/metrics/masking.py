@@ -1,0 +1,194 @@
+"""Networks on masked images, shared by all metrics that mask.
+
+Idea: the pixels of an image are ranked once for each explanation (largest value first, ties to the lower index); a
+masked image keeps some ranks and fills the others. ``logits_at`` pushes (number of pixels, image) pairs through the
+network in chunks of ``batch.chunk`` and remembers the logits, so that two metrics that mask alike cost one pass. The
+unmasked and the fully masked image are the same for every explanation and are computed once a batch.
+
+Fills, all of pixels in [0, 1] before the network normalises them:
+    black    0. Off the data manifold wherever images have no black background: part of what is measured is the
+             network's answer to the black shape.
+    blur     the image under a Gaussian (RISE: 11 x 11, sigma 5 at 224 x 224): removes detail, keeps colour and layout,
+             so the class may remain recognisable.
+    inpaint  the Gaussian-weighted mean of the KEPT pixels (normalised convolution): nothing of the hidden pixels leaks.
+
+Reference: H. Knutsson, C.-F. Westin, Normalized and differential convolution, CVPR 1993 (inpaint);
+V. Petsiuk et al., RISE, BMVC 2018 (blur).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.api import Array, Batch, Explanation, Target
+
+FILLS = ("black", "blur", "inpaint")
+
+
+def heatmaps(e: Explanation, batch: Batch) -> Array:
+    """The heat maps (n, h, w) float32, checked against the images.
+
+    Raises:
+        ValueError: there are none, or their number or resolution is not that of the images.
+    """
+    n, _, h, w = batch.x.shape
+    if e.heatmaps is None:
+        raise ValueError("the explanation has no heatmaps")
+    if e.heatmaps.shape != (n, h, w):
+        raise ValueError(
+            f"heatmaps have shape {e.heatmaps.shape} for images of shape {(n, h, w)}: "
+            "return one map an image, upsampled to its resolution"
+        )
+    return e.heatmaps
+
+
+def chunks(e: Explanation, batch: Batch) -> Iterator[tuple[Array, Batch]]:
+    """The heat maps with their images, a chunk at a time."""
+    maps, start = heatmaps(e, batch), 0
+    for part in batch:
+        yield maps[start : start + len(part)], part
+        start += len(part)
+
+
+def shared(e: Explanation, batch: Batch) -> dict:
+    """Results that hold for this explanation of this batch; they live as long as the explanation."""
+    return batch.memo.setdefault("explanations", WeakKeyDictionary()).setdefault(e, {})
+
+
+def ranks(e: Explanation, batch: Batch) -> Tensor:
+    """Rank of each pixel, (n, h*w) int32 on the images' device: 0 = most important, ties to the lower index."""
+    memo = shared(e, batch)
+    if "ranks" not in memo:
+        maps = torch.from_numpy(heatmaps(e, batch)).flatten(1)  # (n, hw)
+        memo["ranks"] = torch.cat([_ranks(m.to(batch.x.device)) for m in maps.split(batch.chunk)])
+    return memo["ranks"]
+
+
+def _ranks(maps: Tensor) -> Tensor:
+    order = (maps + 0.0).argsort(dim=1, descending=True, stable=True)  # + 0.0: a negative zero is a zero
+    places = torch.arange(maps.shape[1], dtype=torch.int32, device=maps.device).expand_as(order)
+    return torch.empty_like(order, dtype=torch.int32).scatter_(1, order, places)  # the inverse permutation
+
+
+@torch.no_grad()
+def logits_at(
+    e: Explanation, target: Target, batch: Batch, counts: Sequence[int], fill: str = "black", delete: bool = False
+) -> Tensor:
+    """Logits (len(counts), n, C) with only the ``counts`` most important pixels kept, or with only these deleted.
+
+    Raises:
+        ValueError: an unknown fill, a count beyond the image, or maps that do not fit the images.
+    """
+    n, h, w = heatmaps(e, batch).shape
+    if fill not in FILLS:
+        raise ValueError(f"fill {fill!r} is none of {', '.join(FILLS)}")
+    if any(not 0 <= k <= h * w for k in counts):
+        raise ValueError(f"pixel counts {list(counts)} must lie within 0..{h * w}")
+    memo = shared(e, batch)
+    key = {k: ("logits", target, k, fill, delete) for k in counts}
+    inner = [k for k in key if 0 < k < h * w and key[k] not in memo]
+    if inner:
+        rank, steps = ranks(e, batch), torch.tensor(inner, device=batch.x.device)
+        out = []
+        for pairs in torch.arange(len(inner) * n, device=batch.x.device).split(batch.chunk):
+            k, i = steps[pairs // n], pairs % n
+            kept = (rank[i] < k[:, None]) != delete  # (m, hw)
+            out.append(target(masked(batch, i, kept.view(-1, 1, h, w), fill)))
+        memo |= {key[k]: z for k, z in zip(inner, torch.cat(out).view(len(inner), n, -1), strict=True)}
+    bare, clean = (h * w, 0) if delete else (0, h * w)
+    ends = {bare: lambda: _bare(target, batch, fill), clean: lambda: target(batch)}
+    return torch.stack([memo[key[k]] if key[k] in memo else ends[k]() for k in counts])
+
+
+def masked(batch: Batch, rows: Tensor, kept: Tensor, fill: str) -> Tensor:
+    """The images ``rows`` (m,) with the pixels ``kept`` (m, 1, h, w) bool, the others filled: (m, c, h, w)."""
+    x = batch.x[rows]
+    if fill == "black":
+        return x * kept
+    if fill == "blur":
+        if "blurred" not in batch.memo:
+            batch.memo["blurred"] = torch.cat([blur(part.x) for part in batch])
+        return torch.where(kept, x, batch.memo["blurred"][rows])
+    return torch.where(kept, x, inpaint(x, kept))
+
+
+def _bare(target: Target, batch: Batch, fill: str) -> Tensor:
+    """Logits (n, C) of the images without any pixel kept."""
+    key = ("bare", target, fill)
+    if key not in batch.memo:
+        rows = torch.arange(len(batch), device=batch.x.device).split(batch.chunk)
+        none = batch.x.new_zeros(1, 1, *batch.x.shape[2:], dtype=torch.bool)
+        batch.memo[key] = torch.cat([target(masked(batch, i, none.expand(len(i), -1, -1, -1), fill)) for i in rows])
+    return batch.memo[key]
+
+
+def blur(x: Tensor) -> Tensor:
+    """Gaussian-blurred images (n, c, h, w): sigma = radius = 5 pixels, RISE's 11 x 11 kernel, larger in proportion for
+    images beyond 224 pixels. In proportion it would vanish on small images. At the border the mean runs over the pixels
+    that exist (RISE pads with the mean colour)."""
+    h, w = x.shape[-2:]
+    radius = max(5, round(5 * max(h, w) / 224))
+
+    def rows(side: int) -> Tensor:
+        g = _gaussian(side, radius, x) * (_distance(side, x) <= radius)
+        return g / g.sum(1, keepdim=True)
+
+    return rows(h) @ x @ rows(w).T
+
+
+def inpaint(x: Tensor, kept: Tensor) -> Tensor:
+    """Every pixel from the kept ones alone, (n, c, h, w): their mean, weighted by a Gaussian of sigma = side / 16; far from
+    all kept pixels (weights below 1e-6) their plain mean; black where nothing is kept. ``kept`` is (n, 1, h, w) bool."""
+    h, w = x.shape[-2:]
+    sigma, tiny, m = max(h, w) / 16, 1e-6, kept.to(x.dtype)
+    gh, gw = _gaussian(h, sigma, x), _gaussian(w, sigma, x)
+    mean = (x * m).sum((2, 3), keepdim=True) / m.sum((2, 3), keepdim=True).clamp(min=1)
+    return (gh @ (x * m) @ gw + tiny * mean) / (gh @ m @ gw + tiny)
+
+
+def _distance(side: int, like: Tensor) -> Tensor:
+    place = torch.arange(side, dtype=like.dtype, device=like.device)
+    return (place[:, None] - place).abs()  # (side, side)
+
+
+def _gaussian(side: int, sigma: float, like: Tensor) -> Tensor:
+    return torch.exp(-0.5 * (_distance(side, like) / sigma) ** 2)
+
+
+def pixels_of(share: float, batch: Batch) -> int:
+    """floor(share * h * w), safe against shares that binary fractions miss (0.29 of 100 is 29).
+
+    Raises:
+        ValueError: a share outside (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"keep={share}: the share of pixels kept must lie in (0, 1]")
+    return math.floor(share * batch.x[0, 0].numel() + 1e-9)
+
+
+def probability(logits: Tensor, classes: Tensor) -> Array:
+    """Softmax probabilities (..., n) float64 of one class an image; ``logits`` (..., n, C), ``classes`` (n,)."""
+    p = logits.double().softmax(-1)
+    return p.gather(-1, classes.expand(p.shape[:-1])[..., None])[..., 0].cpu().numpy()
+
+
+def predicted(target: Target, batch: Batch) -> Tensor:
+    """The class (n,) that the network gives the unmasked image."""
+    return target(batch).argmax(1)
+
+
+def steps_of(steps: int, batch: Batch) -> list[int]:
+    """Numbers of pixels, ``steps`` of them evenly spaced from 0 to all (fewer where the image has fewer pixels).
+
+    Raises:
+        ValueError: fewer than two steps.
+    """
+    if steps < 2:
+        raise ValueError(f"steps={steps}: a curve needs both ends, so at least 2")
+    return [int(k) for k in np.unique(np.linspace(0, batch.x[0, 0].numel(), steps).round())]
