@@ -69,11 +69,7 @@ class Batch:
 
     def __getitem__(self, rows: slice | Sequence[int] | Tensor) -> Batch:
         """The images ``rows`` as a Batch of its own (views for a slice)."""
-        picked = {
-            f.name: value[rows]
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
-        }
+        picked = {f.name: value[rows] for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
         return Batch(**picked, chunk=self.chunk)
 
     def annotations(self) -> frozenset[str]:
@@ -162,7 +158,9 @@ class Target:
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         for key, module in self.net.named_modules():
             hooks = sum(len(h) for k, h in vars(module).items() if k.endswith("_hooks"))
-            digest.update(f"{key} {type(module).__name__} {module.training} {hooks} {getattr(module, 'inplace', 0)}".encode())
+            digest.update(
+                f"{key} {type(module).__name__} {module.training} {hooks} {getattr(module, 'inplace', 0)}".encode()
+            )
         digest.update(str([p.requires_grad for p in self.net.parameters()]).encode())
         return digest.hexdigest()
 

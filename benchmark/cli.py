@@ -341,7 +341,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("what", choices=_LISTS, help="what to list")
     sub.add_argument("--json", action="store_true", help="as JSON")
 
-    sub = command("prepare", prepare, "  glassbench prepare digits\n  GLASSBENCH_MIRROR=/data glassbench prepare mnist cub")
+    sub = command(
+        "prepare", prepare, "  glassbench prepare digits\n  GLASSBENCH_MIRROR=/data glassbench prepare mnist cub"
+    )
     sub.add_argument("dataset", nargs="*", help="data sets (default: those of the profile)")
     sub.add_argument("--profile", help="prepare for this profile (default: that of params.yaml)")
     sub.add_argument("--force", action="store_true", help="make it again")

@@ -56,7 +56,9 @@ class Dataset:
         std = np.sqrt(counts @ levels**2 / counts.sum(1) - mean**2)
         return mean.tolist(), np.maximum(std, 1e-6).tolist()
 
-    def batch(self, split: str, ids: np.ndarray | None = None, device: torch.device | str = "cpu", chunk: int = 64) -> Batch:
+    def batch(
+        self, split: str, ids: np.ndarray | None = None, device: torch.device | str = "cpu", chunk: int = 64
+    ) -> Batch:
         """The images ``ids`` of a split (default: all), as float32 in [0, 1], with their annotations."""
         ids = np.arange(self.size(split)) if ids is None else np.asarray(ids)
         y = self.arrays[f"y_{split}"][ids]
@@ -99,7 +101,9 @@ def save(path: Path, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Non
     for split in SPLITS:
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if x.dtype != np.uint8 or x.ndim != 4 or len(x) != len(y) or not len(x):
-            raise ValueError(f"{path}: x_{split} is {x.dtype} {x.shape} for {len(y)} labels; expected uint8 (N, c, h, w)")
+            raise ValueError(
+                f"{path}: x_{split} is {x.dtype} {x.shape} for {len(y)} labels; expected uint8 (N, c, h, w)"
+            )
         if y.dtype != np.int64 or y.min() < 0 or y.max() >= len(classes):
             raise ValueError(f"{path}: y_{split} must be int64 within the {len(classes)} classes")
         for key in ("boxes", "parts", "part_visible"):
@@ -121,7 +125,9 @@ def load(path: Path, name: str | None = None) -> Dataset:
         raise store.StoreError(f"{path} is missing; run `glassbench prepare {name}`")
     arrays = store.read_npz(path)
     if missing := (_REQUIRED | {"card"}) - arrays.keys():
-        raise store.StoreError(f"{path} lacks {', '.join(sorted(missing))}; delete it and run `glassbench prepare {name}`")
+        raise store.StoreError(
+            f"{path} lacks {', '.join(sorted(missing))}; delete it and run `glassbench prepare {name}`"
+        )
     return Dataset(name, arrays, json.loads(str(arrays.pop("card"))))
 
 

@@ -8,6 +8,7 @@ fails is a file that says why; it never stops another.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -128,16 +129,21 @@ def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     _remove_others(store.Paths(params["profile"]).explanations(dataset), {cell.explanation for cell in todo})
     for done in engine.run([Unit(cell.name, explain_cell, (cell,)) for cell in todo], label="explain"):
         cell = done.unit.arguments[0]
-        if done.error:  # its worker died: the cell itself could not say so
-            write_explanation(cell.explanation, Explanation(), {"status": "failed", "reason": done.error, "key": ""})
-        yield _with_status(done, read_meta(cell.explanation))
+        if done.error:  # the cell itself could not say so: its worker died, or the disk is full
+            cell.explanation.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                write_explanation(
+                    cell.explanation, Explanation(), {"status": "failed", "reason": done.error, "key": ""}
+                )
+        meta = read_cell(cell)[1]
+        yield Done(done.unit, meta, done.error or (meta["reason"] if meta["status"] == "failed" else None))
 
 
 def explain_cell(cell: Cell) -> None:
     """Fit and explain, under guard; writes the explanation, or the reason why there is none."""
     key = _key("explain", cell.images, cell.reference, _file_hash(cell.paths.data(cell.dataset)), _file_hash(cell.weights),
                _file_hash(cell.method.path), sorted(cell.method.settings.items()), cell.method.cls, _code_hash("explain"))  # fmt: skip
-    if cell.explanation.exists() and read_meta(cell.explanation).get("key") == key:
+    if (there := _finished(cell.explanation)).get("key") == key and there["status"] != "failed":
         return
     meta: dict[str, Any] = {"key": key, "status": "ok", "reason": "", "seconds": 0.0}
     explanation = Explanation()
@@ -206,7 +212,9 @@ class _guard:
         if error is None and self.target.fingerprint() != self.before:
             raise ValueError("the method changed the target (weights, modes, hooks or requires_grad)")
         if error is None and changed:
-            raise ValueError(f"the method used the global random state of {' and '.join(changed)}; draw from rng instead")
+            raise ValueError(
+                f"the method used the global random state of {' and '.join(changed)}; draw from rng instead"
+            )
 
 
 # --------------------------------------------------------------------------------------------- score
@@ -222,7 +230,7 @@ def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     for done in engine.run([Unit(cell.name, score_cell, (cell,)) for cell in todo], label="score"):
         cell = done.unit.arguments[0]
         if done.error:
-            meta = read_meta(cell.explanation)
+            meta = read_cell(cell)[1]
             rows = [_row(cell, meta, spec, setting, status="failed", reason=done.error)
                     for spec in registry.metrics().values() for setting in spec.settings]  # fmt: skip
             _write_cell_scores(cell, rows, [np.empty(0)] * len(rows), [], key="")
@@ -234,9 +242,10 @@ def score_cell(cell: Cell) -> None:
     """All metrics of one explanation; each metric's failure is its own rows' alone."""
     key = _key("score", cell.images, _file_hash(cell.explanation), _file_hash(cell.weights),
                _file_hash(cell.paths.data(cell.dataset)), _code_hash("score"))  # fmt: skip
-    if cell.scores.exists() and store.read_key(cell.scores) == key:
-        return
-    explanation, meta = read_explanation(cell.explanation)
+    with contextlib.suppress(store.StoreError):
+        if store.read_key(cell.scores) == key:
+            return
+    explanation, meta = read_cell(cell)
     rows, values = [], []
     batch = load_batch(cell)
     shared = {k: v for k, v in batch.memo.items()}  # what other methods' metrics may share: psi(x), never masked logits
@@ -257,7 +266,9 @@ def _score(
     if meta["status"] != "ok":
         return _row(cell, meta, spec, setting, status=meta["status"], reason=meta["reason"]), nothing
     if missing := sorted(spec.offered - e.offers()):
-        return _row(cell, meta, spec, setting, status="not applicable", reason=f"offers no {', '.join(missing)}"), nothing
+        return _row(
+            cell, meta, spec, setting, status="not applicable", reason=f"offers no {', '.join(missing)}"
+        ), nothing
     if missing := sorted(spec.annotations - batch.annotations()):
         return _row(cell, meta, spec, setting, status="not applicable", reason=f"images have no {', '.join(missing)}"), nothing  # fmt: skip
     try:
@@ -303,7 +314,9 @@ def _row(cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping
     }  # fmt: skip
 
 
-def _write_cell_scores(cell: Cell, rows: list[dict[str, Any]], values: list[np.ndarray], ids: list[int], key: str) -> None:
+def _write_cell_scores(
+    cell: Cell, rows: list[dict[str, Any]], values: list[np.ndarray], ids: list[int], key: str
+) -> None:
     frame = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
     store.write_scores(cell.scores, frame, values, ids=ids, key=key)
 
@@ -344,6 +357,22 @@ def read_explanation(path: Path) -> tuple[Explanation, dict[str, Any]]:
 
 def read_meta(path: Path) -> dict[str, Any]:
     return json.loads(str(store.read_npz(path, ["meta"])["meta"]))
+
+
+def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
+    """The explanation of a cell; a missing or damaged file is a failed cell."""
+    try:
+        return read_explanation(cell.explanation)
+    except store.StoreError as error:
+        return Explanation(), {"status": "failed", "reason": str(error)}
+
+
+def _finished(path: Path) -> dict[str, Any]:
+    """The meta of an explanation that is there and whole, else {}."""
+    try:
+        return read_explanation(path)[1]
+    except store.StoreError:
+        return {}
 
 
 @functools.lru_cache(maxsize=1)
@@ -415,17 +444,18 @@ def _file_hash(path: Path) -> str:
 def _code_hash(step: str) -> str:
     """Of the house's code that a step's numbers depend on."""
     here = Path(__file__).parent
-    files = {"explain": ["api.py", "data.py", "seeds.py", "run.py"], "score": ["api.py", "seeds.py", "run.py", "metrics"]}
+    files = {
+        "explain": ["api.py", "data.py", "seeds.py", "run.py"],
+        "score": ["api.py", "seeds.py", "run.py", "metrics"],
+    }
     return store.sha256(*(here / name for name in files[step]))
-
-
-def _with_status(done: Done, meta: Mapping[str, Any]) -> Done:
-    return Done(done.unit, meta, done.error or (meta["reason"] if meta["status"] == "failed" else None))
 
 
 def _remove_others(folder: Path, keep: set[Path]) -> None:
     """Files of cells that the profile no longer has."""
-    keep = keep | {path.with_name(f"{path.stem}.partial{suffix}") for path in keep for suffix in (".safetensors", ".json")}
+    keep = keep | {
+        path.with_name(f"{path.stem}.partial{suffix}") for path in keep for suffix in (".safetensors", ".json")
+    }
     for path in folder.rglob("*") if folder.exists() else ():
         if path.is_file() and path not in keep:
             path.unlink()

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(os.environ.get("GLASSBENCH_ROOT") or Path(__file__).resolve().parent.parent)  # the project's folder
 
 ROW_KEYS = ("profile", "track", "paper", "dataset", "target", "method", "setting", "metric", "seed")
 ROW_COLUMNS = (*ROW_KEYS, "value", "n", "better", "unit", "metric_version", "status", "reason", "seconds")
@@ -40,7 +40,7 @@ class Paths:
     """Where the files of one profile lie, below ``root`` (the project's folder)."""
 
     profile: str
-    root: Path = ROOT
+    root: Path = field(default_factory=lambda: ROOT)
 
     @property
     def results(self) -> Path:

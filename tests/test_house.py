@@ -90,7 +90,9 @@ def test_data_set_scripts_are_no_package():
         assert "datasets" not in {n.split(".")[0] for n in _outside(path)}, path
 
 
-@pytest.mark.parametrize("path", [*modules(), *sorted((ROOT / "baselines").glob("*.py"))], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*modules(), *sorted((ROOT / "baselines").glob("*.py"))], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_a_file_past_500_lines_asks_to_be_two(path):
     assert len(path.read_text().splitlines()) <= 500
 

@@ -21,11 +21,11 @@ def rows(**changes):
 
 def test_rows_survive_the_file(tmp_path):
     path = tmp_path / "rows.csv"
-    both = pd.concat([rows(method="B, or \"not\""), rows(), rows(seed=1, value=np.nan, status="failed", reason="a, b\"c")])
+    both = pd.concat([rows(method='B, or "not"'), rows(), rows(seed=1, value=np.nan, status="failed", reason='a, b"c')])
     store.write_rows(path, both)
     read = store.read_rows(path)
     assert list(read.columns) == list(store.ROW_COLUMNS)
-    assert read.method.tolist() == ["A", "A", "B, or \"not\""]  # sorted by key
+    assert read.method.tolist() == ["A", "A", 'B, or "not"']  # sorted by key
     assert read.value.tolist()[0] == 0.3333333  # seven digits
     assert np.isnan(read.value[1]) and read.reason[1] == 'a, b"c'
     store.write_rows(tmp_path / "again.csv", read)
@@ -50,7 +50,9 @@ def test_scores_survive_the_file(tmp_path):
     read, got, ids = store.read_scores(tmp_path / "s.npz")
     pd.testing.assert_frame_equal(read, table.reset_index(drop=True))
     np.testing.assert_array_equal(got[0], values[0])
-    assert len(got) == 2 and len(got[1]) == 0 and ids.tolist() == [4, 5, 9] and store.read_key(tmp_path / "s.npz") == "abc"
+    assert (
+        len(got) == 2 and len(got[1]) == 0 and ids.tolist() == [4, 5, 9] and store.read_key(tmp_path / "s.npz") == "abc"
+    )
 
 
 def test_settings_are_text_in_a_fixed_order():
@@ -102,7 +104,9 @@ def test_a_damaged_file_is_one_line_naming_it(tmp_path, name, read, content):
     assert ";" in str(error.value)  # the way out
 
 
-@pytest.mark.parametrize("read", [store.read_npz, store.read_weights, store.read_json, store.read_yaml, store.read_rows])
+@pytest.mark.parametrize(
+    "read", [store.read_npz, store.read_weights, store.read_json, store.read_yaml, store.read_rows]
+)
 def test_a_missing_file_is_one_line(tmp_path, read):
     with pytest.raises(StoreError, match="is missing"):
         read(tmp_path / "none")

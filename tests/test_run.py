@@ -1,0 +1,196 @@
+"""Cells: what a method offers is scored, what it fails at is a failed row, nothing is lost, nothing is made twice."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import registry, run, store
+
+GOOD = """
+    import numpy as np
+    from benchmark.api import Explanation
+
+    class Mine:
+        name = "Mine"
+        def fit(self, target, reference, rng):
+            self.seen = len(reference)
+            return self
+        def explain(self, target, batch, rng):
+            {before}
+            n, _, h, w = batch.x.shape
+            return {value}
+"""
+
+
+def plugin(workspace, before="pass", value="Explanation(heatmaps=rng.random((n, h, w)))", name="mine"):
+    return workspace.plugin(GOOD.format(before=before, value=value), name)
+
+
+def train(workspace):
+    assert [d.error for d in run.train(workspace.params, "blobs")] == [None]
+
+
+def one(workspace, reference, seed=0):
+    """The cell of one method, explained and scored; its rows by metric."""
+    workspace.params["explain"]["methods"] = [reference]
+    (cell,) = run.cells(workspace.params, "blobs")
+    run.explain_cell(cell)
+    run.score_cell(cell)
+    rows, values, _ = store.read_scores(cell.scores)
+    return cell, rows, values
+
+
+@pytest.fixture
+def trained(workspace):
+    train(workspace)
+    return workspace
+
+
+def test_a_good_method_is_scored_by_every_metric_that_applies(trained):
+    cell, rows, values = one(trained, plugin(trained))
+    assert set(rows.metric) == set(registry.metrics())
+    assert set(rows.status) == {"ok", "not applicable"}
+    ok = rows[rows.status == "ok"]
+    assert {"average_drop", "insertion_auc", "pointing_game", "gini"} <= set(ok.metric)
+    for row, value in zip(rows.itertuples(), values):
+        if row.status == "ok":
+            assert row.value == pytest.approx(np.nanmean(value))
+            assert row.n == np.isfinite(value).sum() > 0
+        else:
+            assert "images have no" in row.reason or "offers no" in row.reason
+
+
+def test_the_same_cell_gives_the_same_bytes_and_is_not_made_twice(trained):
+    reference = plugin(trained)
+    cell, rows, _ = one(trained, reference)
+    before = cell.explanation.stat().st_mtime_ns, cell.scores.stat().st_mtime_ns
+    _, again, _ = one(trained, reference)
+    assert (cell.explanation.stat().st_mtime_ns, cell.scores.stat().st_mtime_ns) == before
+    cell.explanation.unlink()
+    cell.scores.unlink()
+    _, anew, _ = one(trained, reference)
+    assert (
+        store.rows_text(anew.assign(seconds=0.0))
+        == store.rows_text(rows.assign(seconds=0.0))
+        == store.rows_text(again.assign(seconds=0.0))
+    )
+
+
+def test_a_changed_method_is_explained_anew(trained):
+    _, first, _ = one(trained, plugin(trained))
+    _, second, _ = one(trained, plugin(trained, value="Explanation(heatmaps=np.ones((n, h, w)))"))
+    gini = [r.query("metric == 'gini'").value.item() for r in (first, second)]
+    assert gini[0] > 0 and gini[1] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "reason"),
+    [
+        ("raise RuntimeError('no\\nluck')", "None", "RuntimeError: no luck (mine.py:"),
+        ("pass", "Explanation(heatmaps=np.full((n, h, w), np.nan))", "NaN"),
+        ("pass", "Explanation(heatmaps=np.full((n, h, w), np.inf))", "infinite"),
+        ("pass", "Explanation(heatmaps=np.ones((n, h)))", "expected 3 axes"),
+        ("pass", "Explanation(heatmaps=np.ones((n, h, w + 1)))", "heatmaps is 28x29, images 28x28"),
+        ("pass", "Explanation(heatmaps=np.ones((n - 1, h, w)))", "explains 7 images of 8"),
+        ("pass", "Explanation(labels=np.full(n, 4))", "there are 4 classes"),
+        ("pass", "Explanation()", "empty"),
+        ("pass", "np.ones((n, h, w))", "not an Explanation"),
+        ("next(target.net.parameters()).data.add_(1)", "Explanation(heatmaps=np.ones((n, h, w)))", "changed the target"),
+        ("target.net.train()", "Explanation(heatmaps=np.ones((n, h, w)))", "changed the target"),
+        ("target.net.register_forward_hook(lambda *a: None)", "Explanation(heatmaps=np.ones((n, h, w)))", "changed the target"),
+        ("import torch; torch.manual_seed(3)", "Explanation(heatmaps=np.ones((n, h, w)))", "global random state of torch"),
+        ("np.random.seed(3)", "Explanation(heatmaps=np.ones((n, h, w)))", "global random state of numpy"),
+        ("import random; random.random()", "Explanation(heatmaps=np.ones((n, h, w)))", "global random state of random"),
+    ],
+)  # fmt: skip
+def test_what_a_method_fails_at_is_a_failed_row_with_the_reason(trained, before, value, reason):
+    state = torch.get_rng_state()
+    _, rows, _ = one(trained, plugin(trained, before, value))
+    assert set(rows.status) == {"failed"}
+    assert set(rows.metric) == set(registry.metrics())  # no silent gap
+    assert all(reason in text and "\n" not in text for text in rows.reason)
+    assert torch.equal(torch.get_rng_state(), state)
+    _, rows, _ = one(trained, plugin(trained, name="other"))  # the next method meets a healthy target
+    assert "failed" not in set(rows.status)
+
+
+def test_a_method_that_has_nothing_to_say_is_not_applicable(trained):
+    before = "from benchmark.api import NotApplicable; raise NotApplicable('needs colour')"
+    _, rows, _ = one(trained, plugin(trained, before))
+    assert set(rows.status) == {"not applicable"} and set(rows.reason) == {"needs colour"}
+
+
+def test_a_failing_metric_fails_its_rows_only(trained, monkeypatch):
+    spec = registry.metrics()["gini"]
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setitem(run.registry.METRICS, "gini", type(spec)(**{**vars(spec), "function": broken}))
+    _, rows, _ = one(trained, plugin(trained))
+    failed = rows[rows.status == "failed"]
+    assert failed.metric.tolist() == ["gini"] and "ZeroDivisionError: oh" in failed.reason.item()
+
+
+def test_a_network_that_could_not_be_trained_fails_its_cells(workspace):
+    workspace.params["zoo"]["blobs"]["cnn"]["lr"] = 1e30
+    (done,) = run.train(workspace.params, "blobs")
+    assert done.error
+    _, rows, _ = one(workspace, plugin(workspace))
+    assert set(rows.status) == {"failed"} and "could not be trained" in rows.reason.iloc[0]
+
+
+def test_a_method_that_kills_its_process_fails_alone(trained):
+    bad = plugin(trained, "import os; os.kill(os.getpid(), 9)", name="bad")
+    trained.params["explain"]["methods"] = [bad, plugin(trained, name="good")]
+    done = {d.unit.arguments[0].method.path.stem: d for d in run.explain(trained.params, "blobs")}
+    assert "killed" in done["bad"].error and done["good"].error is None
+    list(run.score(trained.params, "blobs"))
+    rows, instances = run.collect(trained.params)
+    by_status = rows[rows.track == "heatmap"].groupby("status").metric.nunique()
+    assert by_status["failed"] == rows[rows.track == "heatmap"].metric.nunique()
+    assert set(instances.image) == set(run.load_batch(run.cells(trained.params, "blobs")[0]).ids.tolist())
+
+
+def test_cells_of_methods_that_left_the_profile_are_removed(trained):
+    trained.params["explain"]["methods"] = [plugin(trained, name="first")]
+    list(run.explain(trained.params, "blobs"))
+    (old,) = run.cells(trained.params, "blobs")
+    trained.params["explain"]["methods"] = [plugin(trained, name="second")]
+    list(run.explain(trained.params, "blobs"))
+    assert not old.explanation.exists()
+
+
+def test_psi_is_computed_once_for_all_methods_of_a_target(trained, monkeypatch):
+    from benchmark.api import Target
+
+    passes = []
+    features = Target.features
+
+    def counted(self, x, layer=None):
+        if isinstance(x, torch.Tensor):
+            passes.append((len(x), layer or self.layer))
+        return features(self, x, layer)
+
+    monkeypatch.setattr(Target, "features", counted)
+    use = "target.features(batch)"
+    trained.params["explain"]["methods"] = [plugin(trained, use, name="a"), plugin(trained, use, name="b")]
+    for cell in run.cells(trained.params, "blobs"):
+        run.explain_cell(cell)
+    assert passes == [(8, "relu2")]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("baselines/grad_cam.py", "path/to/file.py:ClassName"),
+        ("none.py:Mine", "no method file 'none.py'"),
+        ("mine.py:Mien", "did you mean Mine"),
+        ({"use": "mine.py:Mine", "layr": 3}, "no setting of Mine 'layr'"),
+    ],
+)
+def test_a_wrong_method_is_said_before_any_work(workspace, entry, message):
+    plugin(workspace)
+    workspace.params["explain"]["methods"] = [entry]
+    with pytest.raises(registry.UnknownName, match=message):
+        run.cells(workspace.params, "blobs")
