@@ -29,7 +29,7 @@ import time
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -280,6 +280,14 @@ def members(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> It
         raise DownloadError(f"{path}: refused as unsafe or damaged ({error}); delete it and run again") from None
 
 
+def member_names(path: Path) -> list[str]:
+    """Names of the regular files of an archive, in its order, checked as by ``members``."""
+    names: list[str] = []
+    for _ in members(path, lambda name: bool(names.append(name))):
+        pass
+    return names
+
+
 def _tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(path) as archive:
         total = 0
@@ -371,6 +379,23 @@ def read_photo(raw: bytes, size: int, fit: str) -> Photo | None:
         image.resize((size, size), Image.Resampling.BILINEAR, box=(*box, *(box + side)))
     )  # (size, size, 3)
     return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), size / side, box * size / side)
+
+
+def read_photos(path: Path, names: Sequence[str], size: int, fit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The images ``names`` of an archive: those that are there and decode, in the order of ``names``.
+
+    Returns:
+        ids (n,): which of ``names``; pixels (n, 3, size, size) uint8; frames (n, 2, 2) float64: scale and shift.
+    """
+    row = {name: i for i, name in enumerate(names)}
+    found = np.zeros(len(names), bool)
+    pixels = np.zeros((len(names), 3, size, size), np.uint8)
+    frames = np.zeros((len(names), 2, 2))
+    for name, raw in members(path, row.__contains__):
+        if photo := read_photo(raw, size, fit):
+            i = row[name]
+            found[i], pixels[i], frames[i] = True, photo.pixels, (photo.scale, photo.shift)
+    return np.flatnonzero(found), pixels if found.all() else pixels[found], frames[found]
 
 
 # --------------------------------------------------------------------------------------------- the scripts' frame

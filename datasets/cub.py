@@ -1,0 +1,129 @@
+"""CUB-200-2011: 11,788 photographs of birds with boxes and 15 part locations, 200 classes, official split.
+
+Licence     for non-commercial research and education; the images belong to their photographers
+Citation    C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie. The Caltech-UCSD Birds-200-2011 dataset. Technical
+            report CNS-TR-2011-001, California Institute of Technology, 2011.
+Official    https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz (MD5 below)
+Mirror      cub/CUB_200_2011_first50_256px.tar: classes 1 to 50, 2,889 images in the official layout, longer side reduced
+            to 256 pixels at most (Lanczos, JPEG quality 90), boxes and part locations scaled alike
+Subset      classes: the first so many, null = all; train, test: that many images of those, equally many of each class,
+            drawn by a named seed; null = all
+Resize      size, fit: "squash" both sides, or "crop" the centre; bilinear with antialiasing; annotations moved alike.
+            A part that the crop loses is no longer visible; the location of an invisible part is (0, 0)
+"""
+
+import sys
+
+import numpy as np
+
+from benchmark.download import (
+    DownloadError,
+    ParamsError,
+    Source,
+    choose,
+    fetch,
+    main,
+    members,
+    read_photos,
+    subset,
+)
+
+SOURCE = Source(
+    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+    "md5:97eceeb196236b17998738112f37df78",
+    mirror="cub/CUB_200_2011_first50_256px.tar",
+    mirror_digest="sha256:e33db62bc4f57ab0556dcca2cb79178562448b5e381e24cf6a11dc3f9379f2df",
+)
+ROOT = "CUB_200_2011/"
+TABLES = (
+    "images",
+    "image_class_labels",
+    "train_test_split",
+    "bounding_boxes",
+    "classes",
+    "parts/parts",
+    "parts/part_locs",
+)
+DEFAULTS = {"size": 224, "fit": "squash", "classes": None, "train": None, "test": None}
+
+
+def read_tables(path):
+    """{table: [(id, the other columns ...), ...]}."""
+    wanted = {f"{ROOT}{table}.txt": table for table in TABLES}
+    texts = {wanted[name]: raw.decode() for name, raw in members(path, wanted.__contains__)}
+    if missing := [table for table in TABLES if table not in texts]:
+        raise DownloadError(f"{path}: lacks {', '.join(f'{ROOT}{table}.txt' for table in missing)}")
+    return {table: [tuple(line.split(maxsplit=1 if table == "parts/parts" else -1)) for line in text.splitlines() if line]
+            for table, text in texts.items()}  # fmt: skip
+
+
+def annotations(tables):
+    """{image id: value}: corners (2, 2) of the box, part locations (15, 2), visibility (15,); x, y in the photo's pixels."""
+    boxes = {}
+    for image, *numbers in tables["bounding_boxes"]:
+        x, y, w, h = map(float, numbers)
+        boxes[image] = (x, y), (x + w, y + h)
+    p = len(tables["parts/parts"])
+    parts = {image: np.zeros((p, 2)) for image, _ in tables["images"]}
+    visible = {image: np.zeros(p, bool) for image, _ in tables["images"]}
+    for image, part, x, y, seen in tables["parts/part_locs"]:
+        if image in parts:
+            parts[image][int(part) - 1] = x, y
+            visible[image][int(part) - 1] = seen == "1"
+    return boxes, parts, visible
+
+
+def prepare(params, folder):
+    fit, size = choose(params, "fit", "squash", "crop"), params["size"]
+    file = fetch(SOURCE, folder)
+    tables = read_tables(file.path)
+    count = params["classes"] or len(tables["classes"])
+    if count > len(tables["classes"]):
+        raise ParamsError(f"classes: {count} asked for, {file.path.name} has {len(tables['classes'])}")
+    label = {image: int(c) - 1 for image, c in tables["image_class_labels"]}
+    name = {image: f"{ROOT}images/{path}" for image, path in tables["images"]}
+    training = {image: flag == "1" for image, flag in tables["train_test_split"]}
+    boxes, parts, visible = annotations(tables)
+    arrays = {
+        "classes": [c.split(".", 1)[1].replace("_", " ") for _, c in tables["classes"][:count]],
+        "part_names": [part for _, part in tables["parts/parts"]],
+    }
+    skipped = []
+    for split in ("train", "test"):
+        mine = [image for image in name if label[image] < count and training[image] == (split == "train")]
+        drawn = subset("cub", split, np.array([label[image] for image in mine]), params[split])
+        mine = [mine[i] for i in drawn]
+        ids, x, frames = read_photos(file.path, [name[image] for image in mine], size, fit)
+        skipped += [name[image] for i, image in enumerate(mine) if i not in set(ids)]
+        mine = [mine[i] for i in ids]
+        scale, shift = frames[:, 0, None], frames[:, 1, None]  # (n, 1, 2)
+        corners = np.array([boxes[image] for image in mine]) * scale - shift  # (n, 2, 2)
+        points = np.array([parts[image] for image in mine]) * scale - shift  # (n, 15, 2)
+        seen = np.array([visible[image] for image in mine]) & ((points >= 0) & (points <= size)).all(-1)
+        arrays |= {
+            f"x_{split}": x,
+            f"y_{split}": np.array([label[image] for image in mine], np.int64),
+            f"boxes_{split}": corners.clip(0, size).reshape(-1, 4).astype(np.float32),
+            f"parts_{split}": np.where(seen[..., None], points, 0).astype(np.float32),
+            f"part_visible_{split}": seen,
+        }
+    return arrays, {
+        "title": "CUB-200-2011",
+        "what": "photographs of birds with boxes and 15 part locations",
+        "licence": "non-commercial research and education; the images belong to their photographers",
+        "citation": "Wah, Branson, Welinder, Perona, Belongie: The Caltech-UCSD Birds-200-2011 dataset. "
+        "CNS-TR-2011-001, Caltech, 2011",
+        "url": SOURCE.url,
+        "provenance": {
+            "files": [file.provenance()],
+            "changes": "none" if file.origin == "official" else "classes 1 to 50; longer side reduced to 256 pixels "
+            "(Lanczos, JPEG quality 90); boxes and part locations scaled alike",
+        },
+        "resize": f"{fit}, bilinear with antialiasing; annotations moved alike",
+        "skipped": len(skipped),
+        "skipped_files": skipped,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main("cub", prepare, DEFAULTS, __doc__))
