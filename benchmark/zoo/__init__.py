@@ -1,0 +1,7 @@
+"""The target networks and how they are trained: ``nets`` (architectures), ``recipe``, ``training``, ``pretrained``."""
+
+from benchmark.zoo.nets import NETS, build
+from benchmark.zoo.recipe import Recipe
+from benchmark.zoo.training import TrainingError, load, train, train_many
+
+__all__ = ["NETS", "Recipe", "TrainingError", "build", "load", "train", "train_many"]
