@@ -98,6 +98,13 @@ def test_the_same_image_is_no_increase():
     assert AVERAGE_DROP(e, target, batch, RNG, keep=0.25) == pytest.approx([0], abs=1e-4)
 
 
+def test_an_increase_counts_where_the_probability_has_saturated():
+    target, batch = linear_target([[60, -1], [0, 0]]), single([[1, 1], [1, 1]])  # Y = sigmoid(59) = 1 - 2e-26
+    e = Explanation(heatmaps=[[[1, 0], [0, 0]]])
+    assert AVERAGE_INCREASE(e, target, batch, RNG, keep=0.25) == [100]
+    assert AVERAGE_DROP(e, target, batch, RNG, keep=0.25) == [0]
+
+
 def test_black_is_zero_before_normalisation():
     target, batch = linear_target([[1, 1]], mean=0.5, std=0.25), single([[1, 1]])  # normalised: 2 and 2, black: -2
     e = Explanation(heatmaps=[[[1, 0]]])

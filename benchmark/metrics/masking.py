@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor
 
 from benchmark.api import Array, Batch, Explanation, Target
@@ -172,10 +173,16 @@ def pixels_of(share: float, batch: Batch) -> int:
     return math.floor(share * batch.x[0, 0].numel() + 1e-9)
 
 
+def log_odds(logits: Tensor, classes: Tensor) -> Array:
+    """log Y_c / (1 - Y_c) for the softmax probability Y_c of one class an image, (..., n) float64: exact where Y_c itself
+    rounds to 1. ``logits`` (..., n, C), ``classes`` (n,)."""
+    z, c = logits.double(), classes.expand(logits.shape[:-1])[..., None]
+    return (z.gather(-1, c)[..., 0] - z.scatter(-1, c, -torch.inf).logsumexp(-1)).cpu().numpy()
+
+
 def probability(logits: Tensor, classes: Tensor) -> Array:
-    """Softmax probabilities (..., n) float64 of one class an image; ``logits`` (..., n, C), ``classes`` (n,)."""
-    p = logits.double().softmax(-1)
-    return p.gather(-1, classes.expand(p.shape[:-1])[..., None])[..., 0].cpu().numpy()
+    """Softmax probabilities Y_c (..., n) float64 of one class an image; ``logits`` (..., n, C), ``classes`` (n,)."""
+    return expit(log_odds(logits, classes))
 
 
 def predicted(target: Target, batch: Batch) -> Tensor:
