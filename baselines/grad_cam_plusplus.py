@@ -1,0 +1,83 @@
+"""Grad-CAM++: Grad-CAM with a weight for each position, so that several or large objects of a class count in full.
+
+Idea: a channel's weight is a weighted sum of its positive gradients; the weights come from higher derivatives.
+
+    method = GradCAMPlusPlus(variant="authors").fit(target, reference, rng)
+    maps = method.explain(target, batch, rng).heatmaps              # (n, h, w), 0 and larger
+
+Theory, with F = G o psi split at the layer, A = psi(x) of shape (K, u, v), c the class that F predicts and
+Y = exp(y^c), so that for a piecewise linear G the derivatives of Y are powers of g = dy^c / dA times Y, which cancels:
+
+    alpha^k_ij = g^2 / (2 g^2 + sum_ab A^k_ab g^3)                  Eq. 19
+    w_k = sum_ij alpha^k_ij ReLU(dY / dA^k_ij)
+    L = ReLU(sum_k w_k A^k)
+
+Y scales a whole map; it is left out here. What the paper and the codes hold differs:
+
+    authors   a zero denominator becomes 1; alpha is divided by its sum over the positions where g > 0 (a zero sum
+              becomes 1). Eq. 19 does not have this normalisation: where g is constant over positions (a head that
+              averages) it turns w into ReLU(g), while Eq. 19 alone gives Z g / (2 + g sum A).
+    library   pytorch-grad-cam: Eq. 19 as printed, with 1e-6 added to the denominator. Where g is below about 1e-3
+              the 1e-6 outweighs 2 g^2, so that w falls with g^3: its maps depend on the unit of the logits.
+
+L is upsampled bilinearly (pixel centres aligned, edges repeated), without min-max scaling.
+
+Reference: Chattopadhay, Sarkar, Howlader, Balasubramanian. Grad-CAM++: Generalized Gradient-based Visual Explanations
+for Deep Convolutional Networks. WACV 2018, arXiv:1710.11063 (whose equation number this is).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from numpy.random import Generator
+from torch import Tensor
+
+from benchmark.api import Batch, Explanation, NotApplicable, Target
+
+
+@dataclass
+class GradCAMPlusPlus:
+    """Grad-CAM++ at ``layer`` (default: the target's own choice); ``variant`` is authors or library."""
+
+    layer: str | None = None
+    variant: str = "authors"
+    name = "Grad-CAM++"
+    kind = "baseline"
+
+    def __post_init__(self) -> None:
+        if self.variant not in ("authors", "library"):
+            raise ValueError(f"Grad-CAM++: variant is 'authors' or 'library', not {self.variant!r}")
+
+    def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
+        """Nothing to learn."""
+        return self
+
+    def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
+        """Maps of the predicted class. Raises NotApplicable for a layer without channels and positions."""
+        w, A = self.channel_weights(target, batch), target.features(batch, self.layer)
+        L = torch.einsum("nk,nkuv->nuv", w, A).relu()  # (n, u, v)
+        maps = F.interpolate(L[:, None], batch.x.shape[-2:], mode="bilinear", align_corners=False)
+        return Explanation(heatmaps=maps[:, 0])  # (n, h, w)
+
+    def channel_weights(self, target: Target, batch: Batch) -> Tensor:
+        """w, (n, K), 0 and larger wherever A is."""
+        psi = target.features(batch, self.layer)  # (n, K, u, v)
+        if psi.ndim != 4:
+            raise NotApplicable(f"{self.layer or target.layer} of {target.name} has no channels and positions")
+        return torch.cat([self._weights(target, A) for A in psi.split(batch.chunk)])
+
+    def _weights(self, target: Target, A: Tensor) -> Tensor:
+        A = A.detach().requires_grad_()  # (m, K, u, v)
+        y = target.head(A, self.layer)  # (m, C)
+        (g,) = torch.autograd.grad(y.amax(dim=1).sum(), A)
+        A = A.detach()
+        below = 2 * g**2 + A.sum(dim=(2, 3), keepdim=True) * g**3
+        if self.variant == "library":
+            return (g**2 / (below + 1e-6) * g.relu()).sum(dim=(2, 3))  # (m, K)
+        alpha = g**2 / below.where(below != 0, 1)  #                                                         Eq. 19
+        total = alpha.where(g > 0, 0).sum(dim=(2, 3))  # (m, K)
+        return (alpha * g.relu()).sum(dim=(2, 3)) / total.where(total != 0, 1)

@@ -1,0 +1,102 @@
+"""Score-CAM: channels weighed by the score of the image seen through them, without gradients.
+
+Idea: upsample each channel to the image, scale it to [0, 1], mask the image with it; the network's score is its weight.
+
+    method = ScoreCAM(variant="authors").fit(target, reference, rng)
+    maps = method.explain(target, batch, rng).heatmaps              # (n, h, w), 0 and larger
+
+Theory, with A = psi(x) of shape (K, u, v), c the class that F predicts on x, and X_b the image that shows nothing:
+
+    H^k = s(Up(A^k)),  s(A) = (A - min A) / (max A - min A)         Eq. 7, 8
+    C(A^k) = f^c(x o H^k) - f^c(X_b)                                Eq. 6
+    alpha_k = C(A^k),  L = ReLU(sum_k alpha_k A^k)                  Eq. 10, 9
+
+The paper's Algorithm 1 contradicts Eq. 10: f^c is the logit there and alpha the softmax of C over channels, in which
+X_b cancels. The authors' code follows neither:
+
+    authors   f^c is the probability of c, nothing is subtracted, no softmax over channels; flat channels are skipped;
+              Up aligns pixel centres; L = ReLU(Up(sum_k alpha_k A^k)).
+    library   pytorch-grad-cam: Algorithm 1; Up aligns corners; L = Up(ReLU(sum_k alpha_k A^k)).
+              (It adds 1e-8 to max A - min A, felt only by maps whose range is below about 1e-4.)
+
+Paper and codes multiply the normalised image, X_b = 0: what H hides turns to the mean colour. Here that is the mean of
+the reference images (``fill="mean"``); ``fill="black"`` multiplies the pixels. L is not min-max scaled.
+
+Score-CAM masks inputs, so it needs a forward pass a mask, but no two for the same mask: channels of an image that are
+equal after s share their score, which is exact. Masks of all images go through the network together.
+
+Reference: Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu. Score-CAM: Score-Weighted Visual Explanations for
+Convolutional Neural Networks. CVPR Workshops 2020, arXiv:1910.01279.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from numpy.random import Generator
+from torch import Tensor
+
+from benchmark.api import Batch, Explanation, NotApplicable, Target
+
+
+@dataclass
+class ScoreCAM:
+    """Score-CAM at ``layer`` (default: the target's own choice); ``variant`` authors or library, ``fill`` mean or black."""
+
+    layer: str | None = None
+    variant: str = "authors"
+    fill: str = "mean"
+    name = "Score-CAM"
+    kind = "baseline"
+
+    def __post_init__(self) -> None:
+        if self.variant not in ("authors", "library") or self.fill not in ("mean", "black"):
+            raise ValueError(f"Score-CAM: variant is authors or library and fill mean or black, not {self}")
+
+    def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
+        """Learns the colour of what a mask hides."""
+        colour = reference.x.mean(dim=(0, 2, 3)) if self.fill == "mean" else reference.x.new_zeros(reference.x.shape[1])
+        self._colour = colour[:, None, None]  # (c, 1, 1)
+        return self
+
+    @torch.no_grad()
+    def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
+        """Maps of the predicted class. Raises NotApplicable for a layer without channels and positions."""
+        alpha, A = self.channel_weights(target, batch), target.features(batch, self.layer)
+        L = torch.einsum("nk,nkuv->nuv", alpha, A)[:, None]  # (n, 1, u, v)                                   Eq. 9
+        L = L.relu() if self.variant == "library" else L
+        return Explanation(heatmaps=F.interpolate(L, batch.x.shape[-2:], mode="bilinear")[:, 0].relu())  # (n, h, w)
+
+    @torch.no_grad()
+    def channel_weights(self, target: Target, batch: Batch) -> Tensor:
+        """alpha, (n, K)."""
+        psi = target.features(batch, self.layer)  # (n, K, u, v)
+        if psi.ndim != 4:
+            raise NotApplicable(f"{self.layer or target.layer} of {target.name} has no channels and positions")
+        parts = (t.split(batch.chunk) for t in (psi, batch.x, target(batch).argmax(dim=1)))
+        return torch.cat([self._weights(target, batch.chunk, *part) for part in zip(*parts)])
+
+    def _weights(self, target: Target, chunk: int, A: Tensor, x: Tensor, c: Tensor) -> Tensor:
+        n, K, u, v = A.shape
+        S, spread = _scaled(A.flatten(2))  # (n, K, u v), (n, K, 1)
+        image = torch.arange(n, device=A.device).repeat_interleave(K)[:, None]
+        keys, same = torch.unique(torch.cat([image, S.flatten(0, 1)], dim=1), dim=0, return_inverse=True)
+        C = []
+        for some in keys.split(chunk):  # (m, 1 + u v)
+            i, H = some[:, 0].long(), some[:, 1:].reshape(-1, 1, u, v)
+            H = F.interpolate(H, x.shape[-2:], mode="bilinear", align_corners=self.variant == "library")
+            H = _scaled(H.flatten(2))[0].view_as(H)  # (m, 1, h, w)                                        Eq. 7, 8
+            f = target(self._colour + (x[i] - self._colour) * H)  # (m, C)                                    Eq. 6
+            f = f if self.variant == "library" else f.softmax(dim=1)
+            C.append(f.gather(1, c[i, None])[:, 0])
+        alpha = torch.cat(C)[same].view(n, K)
+        return alpha.softmax(dim=1) if self.variant == "library" else alpha.where(spread[..., 0] > 0, 0)
+
+
+def _scaled(A: Tensor) -> tuple[Tensor, Tensor]:
+    """s(A) over the last axis, 0 where A is flat, and max A - min A."""
+    low, high = A.aminmax(dim=-1, keepdim=True)
+    return (A - low) / (high - low).where(high > low, 1), high - low
