@@ -15,7 +15,7 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import torch
 from benchmark import data, engine, registry, store, zoo
 from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable, Target
 from benchmark.engine import Done, Unit
+from benchmark.names import UnknownName
 from benchmark.registry import MethodRef
 from benchmark.seeds import generator
 
@@ -44,10 +45,11 @@ class Cell:
     method: MethodRef | None = None
     images: int = 64  # explained, of the test split
     reference: int = 256  # for fit, of the training split
+    root: Path = field(default_factory=lambda: store.ROOT)  # travels along: a worker may have started elsewhere
 
     @property
     def paths(self) -> store.Paths:
-        return store.Paths(self.profile)
+        return store.Paths(self.profile, self.root)
 
     @property
     def weights(self) -> Path:
@@ -64,7 +66,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        method = f" {self.method.cls} {store.setting_text(self.method.settings)}".rstrip() if self.method else ""
+        method = (
+            f" {Path(self.method.file).stem} {store.setting_text(self.method.settings)}".rstrip() if self.method else ""
+        )
         return f"{self.dataset}/{self.target}/seed={self.seed}{method}"
 
 
@@ -75,8 +79,11 @@ def cells(params: Mapping[str, Any], dataset: str) -> list[Cell]:
     """Every (target, seed, method) of a data set that the profile asks for."""
     wanted = {**params["explain"], **params["explain"].get("only", {}).get(dataset, {})}
     refs = [MethodRef.parse(entry) for entry in wanted["methods"]]
-    for ref in refs:
-        ref.build()  # a wrong class or setting is said before any work
+    named: dict[tuple[str, str], MethodRef] = {}
+    for ref in refs:  # a wrong class or setting, or a name that is taken, is said before any work
+        name, _, setting = registry.describe(ref.build())
+        if (other := named.setdefault((name, setting), ref)) is not ref:
+            raise UnknownName(f"two methods are called {name!r} with the same settings: {other.file} and {ref.file}")
     return [
         Cell(params["profile"], dataset, target, seed, ref, wanted["images"], wanted["reference"])
         for target, seed, recipe in trainings(params, dataset)
@@ -132,9 +139,8 @@ def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
         if done.error:  # the cell itself could not say so: its worker died, or the disk is full
             cell.explanation.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
-                write_explanation(
-                    cell.explanation, Explanation(), {"status": "failed", "reason": done.error, "key": ""}
-                )
+                meta = _who(cell) | {"status": "failed", "reason": done.error, "key": ""}
+                write_explanation(cell.explanation, Explanation(), meta)
         meta = read_cell(cell)[1]
         yield Done(done.unit, meta, done.error or (meta["reason"] if meta["status"] == "failed" else None))
 
@@ -145,12 +151,11 @@ def explain_cell(cell: Cell) -> None:
                _file_hash(cell.method.path), sorted(cell.method.settings.items()), cell.method.cls, _code_hash("explain"))  # fmt: skip
     if (there := _finished(cell.explanation)).get("key") == key and there["status"] != "failed":
         return
-    meta: dict[str, Any] = {"key": key, "status": "ok", "reason": "", "seconds": 0.0}
+    meta: dict[str, Any] = _who(cell) | {"key": key, "status": "ok", "reason": "", "seconds": 0.0}
     explanation = Explanation()
     try:
         target, batch = load_target(cell), load_batch(cell)
         method = cell.method.build()
-        meta["method"], meta["paper"], meta["setting"] = registry.describe(method)
         reference = load_reference(cell)
         start = time.perf_counter()
         with _guard(target):
@@ -168,6 +173,10 @@ def explain_cell(cell: Cell) -> None:
         _target.cache_clear()
         _batch.cache_clear()
     write_explanation(cell.explanation, explanation, meta)
+
+
+def _who(cell: Cell) -> dict[str, str]:
+    return dict(zip(("method", "paper", "setting"), registry.describe(cell.method.build()), strict=True))
 
 
 def check_explanation(e: Any, target: Target, batch: Batch) -> None:
@@ -304,13 +313,12 @@ def write_network_rows(cell: Cell) -> None:
 
 def _row(cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any], *, value: float = np.nan,
          n: int = 0, status: str = "ok", reason: str = "") -> dict[str, Any]:  # fmt: skip
-    own = meta.get("setting", store.setting_text(cell.method.settings))
-    pairs = dict(pair.split("=", 1) for pair in own.split(";") if pair) | dict(setting)
+    pairs = dict(pair.split("=", 1) for pair in meta["setting"].split(";") if pair) | dict(setting)
     return {
-        "profile": cell.profile, "track": spec.track, "paper": meta.get("paper", "user"), "dataset": cell.dataset,
-        "target": cell.target, "method": meta.get("method", cell.method.cls), "setting": store.setting_text(pairs),
+        "profile": cell.profile, "track": spec.track, "paper": meta["paper"], "dataset": cell.dataset,
+        "target": cell.target, "method": meta["method"], "setting": store.setting_text(pairs),
         "metric": spec.name, "seed": cell.seed, "value": value, "n": n, "better": spec.better, "unit": spec.unit,
-        "metric_version": spec.version, "status": status, "reason": reason, "seconds": float(meta.get("seconds", 0.0)),
+        "metric_version": spec.version, "status": status, "reason": reason, "seconds": meta["seconds"],
     }  # fmt: skip
 
 
@@ -364,7 +372,7 @@ def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
     try:
         return read_explanation(cell.explanation)
     except store.StoreError as error:
-        return Explanation(), {"status": "failed", "reason": str(error)}
+        return Explanation(), _who(cell) | {"status": "failed", "reason": str(error), "seconds": 0.0}
 
 
 def _finished(path: Path) -> dict[str, Any]:
@@ -398,15 +406,14 @@ def load_target(cell: Cell) -> Target:
 
 
 @functools.lru_cache(maxsize=1)
-def _batch(profile: str, dataset: str, target: str, seed: int, images: int) -> Batch:
-    cell = Cell(profile, dataset, target, seed)
-    return _pick(cell, "test", images)
+def _batch(network: Cell) -> Batch:
+    return _pick(network, "test", network.images)
 
 
 def load_batch(cell: Cell) -> Batch:
     """The explained images, the same for all methods and seeds of a data set. Kept while the target stays the same, so
     that psi(x) is computed once for all its methods."""
-    return _batch(cell.profile, cell.dataset, cell.target, cell.seed, cell.images)
+    return _batch(replace(cell, method=None, reference=0))
 
 
 def load_reference(cell: Cell) -> Batch:

@@ -1,6 +1,7 @@
 """A small project folder of its own for tests that run steps: data, profile, plug-ins."""
 
 import os
+import shutil
 import textwrap
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,7 +17,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """A project folder with a data set of blobs in one of four corners, 12x12 grey, boxes around them."""
+    """A project folder with a data set of blobs in one of four corners, grey, with boxes around them."""
     from benchmark import data, run, store
 
     monkeypatch.setattr(store, "ROOT", tmp_path)
@@ -30,13 +31,37 @@ def workspace(tmp_path, monkeypatch):
         "datasets": ["blobs"],
         "data": {"blobs": {}},
         "zoo": {"blobs": {"cnn": {"net": "explainn_cnn", "epochs": 1, "batch": 32, "optimiser": "adam", "lr": 0.003,
-                                  "layer": "relu2", "seeds": [0]}}},
+                                  "layer": "conv2", "seeds": [0]}}},
         "explain": {"images": 8, "reference": 16, "methods": []},
     }  # fmt: skip
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     yield Workspace(tmp_path, params)
     for cache in (run._dataset, run._target, run._batch):
         cache.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def blob_network(tmp_path_factory):
+    """The folder of a network that was trained on the blobs, once for all tests."""
+    from benchmark import data, zoo
+
+    folder = tmp_path_factory.mktemp("network")
+    data.save(folder / "blobs.npz", blobs(), {"name": "blobs", "classes": list("abcd")})
+    recipe = {"net": "explainn_cnn", "epochs": 1, "batch": 32, "optimiser": "adam", "lr": 0.003, "layer": "conv2"}
+    zoo.train(data.load(folder / "blobs.npz"), recipe, 0, folder / "cnn-0.safetensors")
+    return folder
+
+
+@pytest.fixture
+def trained(workspace, blob_network):
+    """The workspace with its network trained."""
+    from benchmark import store
+
+    weights = store.Paths("tiny").target("blobs", "cnn", 0)
+    weights.parent.mkdir(parents=True)
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(blob_network / f"cnn-0{suffix}", weights.with_suffix(suffix))
+    return workspace
 
 
 def blobs(n_train=160, n_test=40, size=28):

@@ -11,7 +11,7 @@ GOOD = """
     from benchmark.api import Explanation
 
     class Mine:
-        name = "Mine"
+        name = "{name}"
         def fit(self, target, reference, rng):
             self.seen = len(reference)
             return self
@@ -23,11 +23,7 @@ GOOD = """
 
 
 def plugin(workspace, before="pass", value="Explanation(heatmaps=rng.random((n, h, w)))", name="mine"):
-    return workspace.plugin(GOOD.format(before=before, value=value), name)
-
-
-def train(workspace):
-    assert [d.error for d in run.train(workspace.params, "blobs")] == [None]
+    return workspace.plugin(GOOD.format(before=before, value=value, name=name), name)
 
 
 def one(workspace, reference, seed=0):
@@ -40,14 +36,8 @@ def one(workspace, reference, seed=0):
     return cell, rows, values
 
 
-@pytest.fixture
-def trained(workspace):
-    train(workspace)
-    return workspace
-
-
 def test_a_good_method_is_scored_by_every_metric_that_applies(trained):
-    cell, rows, values = one(trained, plugin(trained))
+    _, rows, values = one(trained, plugin(trained))
     assert set(rows.metric) == set(registry.metrics())
     assert set(rows.status) == {"ok", "not applicable"}
     ok = rows[rows.status == "ok"]
@@ -177,7 +167,15 @@ def test_psi_is_computed_once_for_all_methods_of_a_target(trained, monkeypatch):
     trained.params["explain"]["methods"] = [plugin(trained, use, name="a"), plugin(trained, use, name="b")]
     for cell in run.cells(trained.params, "blobs"):
         run.explain_cell(cell)
-    assert passes == [(8, "relu2")]
+    assert passes == [(8, "conv2")]
+
+
+def test_two_methods_of_one_name_are_refused(workspace):
+    a, b = plugin(workspace, name="a"), plugin(workspace, name="b")
+    (workspace.root / "b.py").write_text((workspace.root / "a.py").read_text())
+    workspace.params["explain"]["methods"] = [a, b]
+    with pytest.raises(registry.UnknownName, match="two methods are called 'a'"):
+        run.cells(workspace.params, "blobs")
 
 
 @pytest.mark.parametrize(
