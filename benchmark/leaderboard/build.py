@@ -1,0 +1,71 @@
+"""Everything that ``results/<profile>/`` shows, made from rows: board, reproduction, plots, page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark import store
+from benchmark.leaderboard import gallery as galleries
+from benchmark.leaderboard import markdown, page, plots, reproduction, tables
+
+
+def build(
+    rows: pd.DataFrame,
+    instances: pd.DataFrame | None,
+    *,
+    gallery: Mapping[tuple[str, str], Mapping[str, Any]] | None,
+    data_cards: Mapping[str, Mapping[str, Any]],
+    target_cards: Mapping[tuple[str, str, int], Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+    reported: Path,
+    out: Path,
+) -> pd.DataFrame:
+    """Write leaderboard.{csv,md}, reproduction.{csv,md}, plots/ and index.html into ``out``; returns the board.
+
+    The same input gives the same bytes. Plots of an earlier build that are not made again are removed.
+
+    Args:
+        rows, instances: as for ``tables.leaderboard``.
+        gallery: by (dataset, target), as for ``gallery.figure``.
+        data_cards: by data set. target_cards: by (dataset, target, seed).
+        provenance: shown as it is; ``profile`` names the board.
+        reported: folder of the published numbers and claims.
+
+    Raises:
+        ValueError, StoreError: input that does not belong together; nothing is written then.
+    """
+    profile = str(provenance.get("profile", ""))
+    frame = tables.leaderboard(rows, instances)
+    reproduced = reproduction.table(frame, reported, data_cards=data_cards, target_cards=target_cards)
+    svgs, pngs = {}, {}
+    for name, figure in plots.figures(frame):
+        svgs[name] = plots.save(figure, "svg").decode()
+        pngs[name] = plots.save(figure, "png")
+    for (dataset, target), entry in sorted((gallery or {}).items()):
+        if entry["maps"]:
+            pngs[plots.file_name("gallery", dataset, target)] = plots.save(galleries.figure(entry), "png", dpi=110)
+    html = page.render(frame, reproduced, svgs=svgs, pngs=pngs, data_cards=data_cards, target_cards=target_cards,
+                       provenance=provenance)  # fmt: skip
+    texts = {
+        "leaderboard.csv": tables.csv_text(frame),
+        "leaderboard.md": markdown.render(frame, profile),
+        "reproduction.csv": reproduction.csv_text(reproduced),
+        "reproduction.md": reproduction.render(reproduced, profile),
+        "index.html": html,
+    }
+    files = {f"{name}.svg": text.encode() for name, text in svgs.items()} | {
+        f"{name}.png": data for name, data in pngs.items()
+    }
+    for name, text in texts.items():
+        store.write_text(out / name, text)
+    for name, data in files.items():
+        with store.atomic(out / "plots" / name) as file:
+            file.write(data)
+    for stale in (out / "plots").glob("*.*"):
+        if stale.suffix in (".svg", ".png") and stale.name not in files:
+            stale.unlink()
+    return frame

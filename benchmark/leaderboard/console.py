@@ -1,0 +1,77 @@
+"""The board in a terminal: average ranks of each track, the best methods of each table, what is found and missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.leaderboard import markdown, tables
+
+
+def show(folder: Path, console: Console | None = None) -> None:
+    """Print the board of ``folder/leaderboard.csv``.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    console = console or Console()
+    frame = tables.read(Path(folder) / "leaderboard.csv")
+    if not len(frame):
+        console.print("no rows yet")
+    for track in tables.tracks(frame):
+        console.print(ranks(frame, track))
+        for dataset, target in tables.boards(frame, track):
+            console.print(board(frame, track, dataset, target))
+        for text in tables.findings(frame)["text"][tables.findings(frame)["track"] == track]:
+            console.print(Text(f"‡ {text}", "yellow"))
+    lost = tables.losses(frame)
+    for line in lost[lost["reason"].str.contains("failed")].itertuples():
+        console.print(Text(f"{line.dataset}/{line.target}, {line.methods}, {line.metrics}: {line.reason}", "red"))
+
+
+def ranks(frame: pd.DataFrame, track: str) -> Table:
+    """Average ranks of a track."""
+    table = _table(f"{tables.TRACKS[track][0]}: average ranks", ["rank", "best", "not worse", "failed", "of tables"])
+    for r in tables.average_ranks(frame, track).itertuples():
+        table.add_row(
+            _name(r.label, r.control), f"{r.average_rank:.2f}", *map(str, (r.best, r.tied, r.failed, r.tables))
+        )
+    return table
+
+
+def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Table:
+    """Means of one network, metrics down and methods across, so that many metrics fit a terminal."""
+    part = tables.shown(frame, track, dataset, target)
+    methods = markdown.order(frame, part, track)
+    table = _table(f"{dataset} / {target}", [_name(*method) for method in methods])
+    for (metric, setting), lines in part.groupby(["metric", "setting"], sort=False):
+        cells = {line.label: line for line in lines.itertuples()}
+        places = tables.decimals(lines["mean"])
+        name = f"{tables.title(metric, setting)} {tables.arrow(lines['better'].iloc[0])}"
+        table.add_row(Text(name), *(_cell(cells.get(label), places) for label, _ in methods))
+    return table
+
+
+def _table(title: str, columns: list[str | Text]) -> Table:
+    table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table.add_column("", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    return table
+
+
+def _name(label: str, control: bool) -> Text:
+    return Text(label, "dim italic" if control else "")
+
+
+def _cell(line, places: int) -> Text:
+    if line is None or line.status == "not applicable":
+        return Text("–", "dim")
+    if line.status == "failed":
+        return Text("failed", "red")
+    style, mark = {"best": ("bold green", "*"), "tied": ("green", "†")}.get(line.mark, ("", " "))
+    return Text(tables.number(line.mean, places) + mark, style)

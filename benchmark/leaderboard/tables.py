@@ -1,0 +1,351 @@
+"""The board as a frame: one row for each (track, dataset, target, metric, setting, method).
+
+Idea: rows of all seeds become one number with an interval, its rank among the methods of the same table, and a mark.
+A table is what is compared: one (track, dataset, target, metric, metric's setting); controls are methods like any other.
+
+Use:
+    frame = leaderboard(rows, instances)
+    average_ranks(frame, "heatmap")
+    findings(frame)
+
+Which part of ``setting`` is the metric's and which the method's: a key that every row of the metric carries is the
+metric's (``keep=0.2``), any other, and ``variant`` always, is the method's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark import store
+from benchmark.leaderboard import stats
+
+TRACKS = {  # track -> (title, what it judges), in the order in which they are shown
+    "target": ("Networks", "How good the explained networks are themselves."),
+    "heatmap": ("Heat maps", "Maps of what in an image the network looked at."),
+    "concept": ("Concepts", "Maps of single concepts, x-features or boundaries inside the network."),
+    "surrogate": ("Surrogates", "Simple models that stand in for the network."),
+    "reconstruction": ("Reconstructions", "Images rebuilt from what a layer kept."),
+    "replication": ("Replications", "The papers' own experiments, repeated."),
+}
+UNRANKED = ("target", "replication")  # facts, not contests
+TABLE = ["track", "dataset", "target", "metric", "setting"]  # the key of one table
+COLUMNS = [
+    *TABLE, "label", "paper", "method", "method_setting", "mean", "low", "high", "n_images", "n_seeds", "better",
+    "unit", "rank", "mark", "p_holm", "control", "status", "reason",
+]  # fmt: skip
+_NUMBERS = ("mean", "low", "high", "rank", "p_holm")
+_METHODS_OWN = ("variant",)  # keys that are never a metric's
+
+
+# --------------------------------------------------------------------------------------------- settings and labels
+
+
+def pairs(setting: str) -> dict[str, str]:
+    """``keep=0.2;layer=3`` as a mapping; pieces without ``=`` are left out."""
+    return dict(piece.split("=", 1) for piece in setting.split(";") if "=" in piece)
+
+
+def label(method: str, method_setting: str, shown: frozenset[str] = frozenset()) -> str:
+    """What the board calls a method: its name, its variant, and the settings among ``shown``: ``Grad-CAM++ (authors)``."""
+    own = pairs(method_setting)
+    notes = [own[key] if key in _METHODS_OWN else f"{key}={own[key]}" for key in sorted(own, key=_variant_first)
+             if key in _METHODS_OWN or key in shown]  # fmt: skip
+    return f"{method} ({', '.join(notes)})" if notes else method
+
+
+def _variant_first(key: str) -> tuple[bool, str]:
+    return key not in _METHODS_OWN, key
+
+
+def _split_settings(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with ``setting`` (the metric's part), ``method_setting`` and ``label``."""
+    rows = rows.copy()
+    parsed = {text: pairs(text) for text in rows["setting"].unique()}
+    metrics_own: dict[tuple[str, str], frozenset[str]] = {}
+    for key, group in rows.groupby(["track", "metric"]):
+        done = group.loc[group["status"] == "ok", "setting"].unique()
+        keys = [set(parsed[text]) for text in (done if len(done) else group["setting"].unique())]
+        metrics_own[key] = frozenset(set.intersection(*keys) - set(_METHODS_OWN))
+    halves = [
+        [store.setting_text({k: v for k, v in parsed[text].items() if (k in metrics_own[track, metric]) == of_metric})
+         for of_metric in (True, False)]
+        for track, metric, text in zip(rows["track"], rows["metric"], rows["setting"], strict=True)
+    ]  # fmt: skip
+    rows["setting"], rows["method_setting"] = [h[0] for h in halves], [h[1] for h in halves]
+    rows["label"] = _labels(rows)
+    return rows
+
+
+def _labels(rows: pd.DataFrame) -> list[str]:
+    """Labels; a setting other than the variant is named where two of one method meet on the same network."""
+    variant = [pairs(text).get("variant", "") for text in rows["method_setting"]]
+    shown: dict[tuple[str, str, str], set[str]] = {}
+    for (*key, _, _), group in rows.assign(variant=variant).groupby(
+        ["track", "method", "variant", "dataset", "target"]
+    ):
+        different = [set(pairs(text).items()) for text in group["method_setting"].unique()]
+        shown.setdefault(tuple(key), set()).update(k for k, _ in set.union(*different) - set.intersection(*different))
+    return [
+        label(method, own, frozenset(shown[track, method, v]))
+        for track, method, own, v in zip(rows["track"], rows["method"], rows["method_setting"], variant, strict=True)
+    ]
+
+
+# --------------------------------------------------------------------------------------------- the board
+
+
+def leaderboard(rows: pd.DataFrame, instances: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The board, sorted by table and rank.
+
+    Args:
+        rows: as ``store.tidy_rows``.
+        instances: columns ``store.ROW_KEYS``, image, value. A row without instances (a fact about a network, a size)
+            is judged by its seeds alone: an interval, but no test.
+
+    Returns:
+        COLUMNS. ``mean``, ``low`` and ``high`` in ``unit``; ``status`` is ok, failed or not applicable, and ``reason``
+        says why, also where only some seeds failed; ``mark`` is best, tied (not significantly worse than the best)
+        or empty.
+
+    Raises:
+        ValueError: rows of several profiles, or two values for one image.
+    """
+    if len(rows) == 0:
+        return pd.DataFrame(columns=COLUMNS)
+    if rows["profile"].nunique() > 1:
+        raise ValueError(
+            f"rows of several profiles, {', '.join(sorted(rows['profile'].unique()))}: build one at a time"
+        )
+    measured = _by_row(instances)
+    rows = _split_settings(rows.assign(row=list(rows[list(store.ROW_KEYS)].itertuples(index=False, name=None))))
+    out = [
+        line
+        for key, group in rows.groupby(TABLE)
+        for line in _table(dict(zip(TABLE, key, strict=True)), group, measured)
+    ]
+    frame = pd.DataFrame(out, columns=COLUMNS)
+    frame["order"] = frame["track"].map({track: i for i, track in enumerate(TRACKS)}).fillna(len(TRACKS))
+    frame["natural"] = [re.sub(r"\d+", lambda digits: digits[0].zfill(9), text) for text in frame["setting"]]
+    by = ["order", *TABLE[:-1], "natural", "rank", "label", "method_setting"]
+    return frame.sort_values(by, kind="stable", na_position="last", ignore_index=True)[COLUMNS]
+
+
+def _by_row(instances: pd.DataFrame | None) -> dict[tuple, pd.Series]:
+    """For each row's key, its values by image."""
+    if instances is None or len(instances) == 0:
+        return {}
+    keys = list(store.ROW_KEYS)
+    return {key: group.set_index("image")["value"] for key, group in instances.groupby(keys, sort=False)}
+
+
+def _table(
+    key: Mapping[str, str], group: pd.DataFrame, measured: Mapping[tuple, pd.Series]
+) -> Iterator[dict[str, Any]]:
+    """The lines of one table: M methods, S seeds, N images."""
+    methods = list(group.groupby(["label", "paper", "method", "method_setting"]))
+    ok = group[group["status"] == "ok"]
+    seeds = sorted(ok["seed"].unique())
+    images = sorted(set().union(*(measured[row].index for row in ok["row"] if row in measured)))
+    values = np.full((len(methods), len(seeds), len(images) or 1), np.nan)
+    means = np.full((len(methods), len(seeds)), np.nan)
+    for i, (_, lines) in enumerate(methods):
+        for line in lines[lines["status"] == "ok"].itertuples():
+            s = seeds.index(line.seed)
+            means[i, s] = line.value
+            if line.row in measured:
+                if measured[line.row].index.has_duplicates:
+                    raise ValueError(f"{dict(zip(store.ROW_KEYS, line.row, strict=True))}: two values for one image")
+                values[i, s] = measured[line.row].reindex(images)
+    by_image = ~np.isnan(values).all((1, 2))  # methods whose values of single images are known
+    total = np.array([np.nan if np.isnan(m).all() else np.nanmean(m) for m in means])
+    bounds = np.full((len(methods), 2), np.nan)
+    for chosen, array in ((by_image, values), (~by_image, means[:, :, None])):
+        if chosen.any() and seeds:
+            bounds[chosen] = stats.interval(array[chosen], key["dataset"], key["target"])
+    better = group["better"].iloc[0]
+    rank = mark = p_holm = np.full(len(methods), np.nan)
+    if key["track"] not in UNRANKED and seeds:
+        rank = stats.ranks(total, better)
+        p_holm = (
+            stats.holm(stats.worse_than_best(values, better)) if by_image.all() else _some(values, by_image, better)
+        )
+        mark = np.where(rank == np.nanmin(rank), "best", np.where(p_holm >= stats.ALPHA, "tied", ""))
+    for i, ((text, paper, method, method_setting), lines) in enumerate(methods):
+        good = lines[lines["status"] == "ok"]
+        yield dict(key) | {
+            "label": text, "paper": paper, "method": method, "method_setting": method_setting,
+            "mean": total[i], "low": bounds[i, 0], "high": bounds[i, 1],
+            "n_images": int(good["n"].max()) if len(good) else 0, "n_seeds": len(good),
+            "better": better, "unit": group["unit"].iloc[0],
+            "rank": rank[i], "mark": mark[i] if isinstance(mark[i], str) else "", "p_holm": p_holm[i],
+            "control": paper == "control", **_status(lines),
+        }  # fmt: skip
+
+
+def _some(values: np.ndarray, known: np.ndarray, better: str) -> np.ndarray:
+    """Adjusted p-values where only some methods have values of single images."""
+    out = np.full(len(values), np.nan)
+    if known.any():
+        out[known] = stats.holm(stats.worse_than_best(values[known], better))
+    return out
+
+
+def _status(lines: pd.DataFrame) -> dict[str, str]:
+    """ok if any seed is; the reasons of the others, with their seeds where the seeds differ."""
+    states = set(lines["status"])
+    status = next(state for state in ("ok", "failed", "not applicable") if state in states)
+    reasons = []
+    for (state, reason), part in lines[lines["status"] != "ok"].groupby(["status", "reason"]):
+        seeds = ", ".join(map(str, sorted(part["seed"])))
+        which = f" (seed{'s' * (len(part) > 1)} {seeds})" if len(part) < len(lines) else ""
+        reasons.append(f"{state}: {reason or 'no reason given'}{which}")
+    return {"status": status, "reason": "; ".join(reasons)}
+
+
+# --------------------------------------------------------------------------------------------- summaries
+
+
+def tracks(frame: pd.DataFrame, *, ranked: bool = True) -> list[str]:
+    """The tracks that have rows, in the order in which they are shown."""
+    here = list(dict.fromkeys(frame["track"]))
+    return [track for track in here if not (ranked and track in UNRANKED)]
+
+
+def boards(frame: pd.DataFrame, track: str) -> list[tuple[str, str]]:
+    """The (dataset, target) pairs of a track."""
+    return sorted(set(frame.loc[frame["track"] == track, ["dataset", "target"]].itertuples(index=False, name=None)))
+
+
+def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
+    """One line for each method of a track, best first.
+
+    The rank in every (dataset, target, metric), averaged; the settings of one metric count as one, by their mean.
+    A method that failed shares the last places of its table; where it is not applicable it is not ranked.
+
+    Returns:
+        label, control, average_rank, tables (ranked in), best (times), tied (times), failed (times).
+    """
+    part = frame[(frame["track"] == track) & (frame["status"] != "not applicable")].copy()
+    columns = ["label", "control", "average_rank", "tables", "best", "tied", "failed"]
+    if not len(part):
+        return pd.DataFrame(columns=columns)
+    table = part.groupby(TABLE)["label"]
+    lost = part["rank"].isna()
+    present = part.groupby(TABLE)["rank"].transform("count")
+    part["rank"] = part["rank"].where(~lost, (present + 1 + table.transform("size")) / 2)  # mean of the last places
+    part = part.assign(best=part["mark"] == "best", tied=part["mark"] == "tied", failed=lost)
+    by_metric = part.groupby(["label", "control", "dataset", "target", "metric"])["rank"].mean().groupby(level=[0, 1])
+    times = part.groupby(["label", "control"])[["best", "tied", "failed"]].sum().astype(int)
+    times.insert(0, "tables", part.groupby(["label", "control"]).size())
+    times.insert(0, "average_rank", by_metric.mean())
+    return times.reset_index().sort_values(["average_rank", "label"], kind="stable", ignore_index=True)[columns]
+
+
+def findings(frame: pd.DataFrame) -> pd.DataFrame:
+    """Tables in which a control is best, or not significantly worse than the best: there the metric does not tell an
+    explanation from none.
+
+    Returns:
+        track, metric, setting, label, mark, where (list of "dataset/target"), tables (of that metric and setting), text.
+    """
+    out = []
+    contests = frame[~frame["track"].isin(UNRANKED)]
+    for key, group in contests.groupby(["track", "metric", "setting"]):
+        tables = group.drop_duplicates(["dataset", "target"])
+        for (text, mark), hits in group[group["control"] & (group["mark"] != "")].groupby(["label", "mark"]):
+            where = [f"{d}/{t}" for d, t in sorted(zip(hits["dataset"], hits["target"], strict=True))]
+            rest = "ranks first" if mark == "best" else "is not significantly worse than the best"
+            said = f"a control {rest}: {text} in {title(key[1], key[2])} on {', '.join(where)}"
+            out.append((*key, text, mark, where, len(tables), said))
+    return pd.DataFrame(out, columns=["track", "metric", "setting", "label", "mark", "where", "tables", "text"])
+
+
+def shown(frame: pd.DataFrame, track: str, dataset: str, target: str) -> pd.DataFrame:
+    """The lines of one board without the tables that apply to none of its methods (``losses`` names them)."""
+    part = frame[(frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)]
+    return part[(part["status"] != "not applicable").groupby([part["metric"], part["setting"]]).transform("any")]
+
+
+def losses(frame: pd.DataFrame) -> pd.DataFrame:
+    """What is missing and why, one line for each reason: track, dataset, target, reason, methods and metrics (texts).
+
+    "all methods" and "all metrics" stand for all of the board.
+    """
+    board = ["track", "dataset", "target"]
+    out = []
+    for key, group in frame.groupby(board):
+        lost = group[group["reason"] != ""]
+        lost = lost.assign(title=[title(m, s) for m, s in zip(lost["metric"], lost["setting"], strict=True)])
+        by_metric = lost.groupby(["title", "reason"])["label"].agg(
+            lambda names, everyone=frozenset(group["label"]): _named(names, everyone)
+        )
+        if len(by_metric):
+            for (reason, methods), names in by_metric.reset_index().groupby(["reason", "label"])["title"]:
+                metrics = (
+                    "all metrics" if len(names) == len(group.groupby(["metric", "setting"])) > 1 else ", ".join(names)
+                )
+                out.append((*key, reason, methods, metrics))
+    return pd.DataFrame(out, columns=[*board, "reason", "methods", "metrics"])
+
+
+def _named(labels: pd.Series, everyone: frozenset[str]) -> str:
+    return "all methods" if set(labels) == everyone and len(everyone) > 1 else ", ".join(sorted(labels))
+
+
+# --------------------------------------------------------------------------------------------- words and numbers
+
+
+def title(metric: str, setting: str = "") -> str:
+    """``average_drop``, ``keep=0.2`` -> ``average drop, keep=0.2``."""
+    words = [word.upper() if word in ("auc", "iou", "roc") else word for word in metric.split("_")]
+    return ", ".join([" ".join(words), *filter(None, setting.split(";"))])
+
+
+def arrow(better: str) -> str:
+    return "↓" if better == "lower" else "↑"
+
+
+def decimals(values: pd.Series | np.ndarray) -> int:
+    """Decimals that show three digits of the largest value of a column, at most four."""
+    values = np.abs(np.asarray(values, np.float64))
+    values = values[np.isfinite(values)]
+    top = values.max() if len(values) else 0.0
+    return 4 if top == 0 else int(np.clip(2 - np.floor(np.log10(top) + 1e-12), top < 1000, 4))
+
+
+def number(value: float, places: int) -> str:
+    """Fixed decimals; nothing for NaN; never ``-0.00``."""
+    return "" if not np.isfinite(value) else f"{round(float(value), places) + 0.0:.{places}f}"
+
+
+# --------------------------------------------------------------------------------------------- files
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """The board as CSV, numbers with seven significant digits."""
+    frame = frame[COLUMNS].copy()
+    for column in _NUMBERS:
+        frame[column] = [store.format_value(v) for v in frame[column]]
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The board from ``leaderboard.csv``.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    types = dict.fromkeys(COLUMNS, str) | dict.fromkeys(_NUMBERS, float) | {"n_images": int, "n_seeds": int}
+    try:
+        frame = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={column: [""] for column in _NUMBERS})
+        return frame[COLUMNS].assign(control=frame["control"] == "True")
+    except FileNotFoundError:
+        raise store.StoreError(f"{path} is missing; run `make leaderboard`") from None
+    except (ValueError, KeyError, pd.errors.ParserError) as error:
+        raise store.StoreError(f"{path} is damaged ({type(error).__name__}: {error}); run `make leaderboard`") from None
