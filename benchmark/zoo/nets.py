@@ -24,7 +24,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.registry import near, pick
+from benchmark.names import near, pick
 
 Shape = tuple[int, int, int]  # (c, h, w)
 Layers = dict[str, nn.Module]

@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from benchmark.registry import near
+from benchmark.names import near
 from benchmark.zoo.nets import NETS
 
 DEFAULT_LR = {"adam": 0.001, "sgd": 0.1, "adadelta": 1.0}  # adadelta: Keras' default before TensorFlow 2
@@ -77,10 +77,9 @@ class Recipe:
                 hint = f"; YAML reads {value} as text, write it with a point" if isinstance(value, str) else ""
                 raise ValueError(f"recipe: {name} must be a{kind} in [{low:g}, {high:g}], not {value!r}{hint}")
         for name in ("seeds", "milestones"):
-            if isinstance(getattr(recipe, name), str) or not all(
-                _is_number(v, "n integer", 0, 2**31) for v in getattr(recipe, name)
-            ):
-                raise ValueError(f"recipe: {name} must be a list of integers, not {getattr(recipe, name)!r}")
+            value = getattr(recipe, name)
+            if not isinstance(value, list | tuple) or not all(_is_number(v, "n integer", 0, 2**31) for v in value):
+                raise ValueError(f"recipe: {name} must be a list of integers, not {value!r}")
         for name in ("flip", "explain"):
             if not isinstance(getattr(recipe, name), bool):
                 raise ValueError(f"recipe: {name} must be true or false, not {getattr(recipe, name)!r}")
