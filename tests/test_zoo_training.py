@@ -28,15 +28,6 @@ CNN = {
     "weight_decay": 1e-4,
 }
 VGG = {"net": "vgg11", "options": {"width": 0.1}, "epochs": 3, "batch": 50, "schedule": "cosine", "shift": 1}
-RESNET = {
-    "net": "resnet10",
-    "options": {"width": 0.1},
-    "epochs": 2,
-    "batch": 50,
-    "optimiser": "sgd",
-    "lr": 0.05,
-    "flip": True,
-}
 DROPOUT = {"net": "explainn_cnn", "epochs": 2, "batch": 64, "optimiser": "adadelta", "schedule": "step", "gamma": 0.5}
 
 
@@ -264,12 +255,8 @@ def test_a_last_batch_of_one_image_suits_batch_norm(tmp_path):
 # --------------------------------------------------------------------------------------------- many as one
 
 
-@pytest.mark.parametrize(
-    "recipe, tolerance",
-    [(MLP, 1e-5), (CNN, 1e-5), (RESNET, 1e-4)],
-    ids=["mlp", "cnn", "batch norm"],
-)
-def test_batched_training_equals_single_training(tmp_path, digits, recipe, tolerance):
+@pytest.mark.parametrize("recipe", [MLP, CNN], ids=lambda r: r["net"])
+def test_batched_training_equals_single_training(tmp_path, digits, recipe):
     single = [training.train(digits, recipe, s, tmp_path / f"one-{s}.safetensors") for s in range(3)]
     jobs = [(recipe, s, tmp_path / f"many-{s}.safetensors") for s in range(3)]
     many = training.train_many(digits, jobs, batched=True)
@@ -281,7 +268,28 @@ def test_batched_training_equals_single_training(tmp_path, digits, recipe, toler
         assert one.keys() == other.keys()
         for name in one:
             assert one[name].dtype == other[name].dtype
-            assert torch.allclose(one[name].float(), other[name].float(), atol=tolerance, rtol=1e-3), name
+            assert torch.allclose(one[name].float(), other[name].float(), atol=1e-5, rtol=1e-3), name
+
+
+def test_batched_batch_norm_keeps_each_networks_own_statistics(digits):
+    """In float64, where steps through batch norm do not blow rounding up: weights and running statistics agree."""
+    build = lambda: [nets.build("resnet10", (1, 16, 16), 10, {"width": 0.1}, seed=s).double().train() for s in range(3)]
+    recipe = Recipe.parse({"net": "resnet10", "epochs": 1, "optimiser": "sgd", "lr": 0.05, "momentum": 0.9})
+    x = torch.from_numpy(digits.arrays["x_train"][:90]).double().view(3, 3, 10, 1, 16, 16) / 255  # (steps, K, b, ...)
+    y = torch.from_numpy(digits.arrays["y_train"][:90]).view(3, 3, 10)
+    singles, many = [training._Networks([net]) for net in build()], training._Networks(build())
+    for model, members in [(model, [k]) for k, model in enumerate(singles)] + [(many, [0, 1, 2])]:
+        optimiser = recipe.optimiser_for(list(model.parameters.values()))
+        for step in range(3):
+            logits = model(x[step, members])
+            loss = F.cross_entropy(logits.flatten(0, 1), y[step, members].flatten(), reduction="none")
+            optimiser.zero_grad()
+            loss.view(len(members), 10).mean(1).sum().backward()
+            optimiser.step()
+    for k, single in enumerate(singles):
+        expected = single.member(0)
+        assert all(torch.allclose(value, expected[name], atol=1e-9) for name, value in many.member(k).items())
+        assert expected["stem.1.num_batches_tracked"] == 3
 
 
 def test_each_batched_network_stops_by_itself(tmp_path, digits):
