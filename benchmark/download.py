@@ -16,7 +16,6 @@ Theory. An interrupted transfer stays as ``.<name>.part`` and goes on with HTTP 
 from __future__ import annotations
 
 import argparse
-import difflib
 import fcntl
 import hashlib
 import io
@@ -40,9 +39,10 @@ import requests
 import urllib3
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from benchmark import data, store
+from benchmark.names import UnknownName, near, pick
 
 MIRROR = "GLASSBENCH_MIRROR"
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
@@ -180,23 +180,27 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
+class _Busy(Exception):
+    """The server asks to come again later: after args[0] seconds, if that is not 0."""
+
+
 def _download(url: str, path: Path, digest: str, attempts: int, backoff: float) -> None:
     """``url`` to ``path``, which appears only with the right bytes."""
     part = path.with_name(f".{path.name}.part")
     failures = wrong = 0
     while True:
-        start = _size(part)
-        wait = 0.0
+        start, wait = _size(part), 0.0
         try:
-            wait = _transfer(url, part, start)
-            problem = "the server is busy" if wait else ""
+            _transfer(url, part, start)
+        except _Busy as error:
+            problem, wait = "the server is busy", error.args[0]
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            problem = f"no connection ({type(error).__name__})" if _size(part) == start else "the connection was cut"
             if isinstance(error, ValueError):  # a malformed URL does not get better
                 raise DownloadError(str(error)) from None
+            problem = f"no connection ({type(error).__name__})" if _size(part) == start else "the connection was cut"
         except OSError as error:
-            raise DownloadError(f"{part}: {error.strerror or error}; free the disk and run again") from None
-        if not problem:
+            raise DownloadError(f"{part}: {error.strerror or error}; make room and run again") from None
+        else:
             if _matches(part, digest):
                 with open(part, "rb") as file:
                     os.fsync(file.fileno())
@@ -215,18 +219,18 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _transfer(url: str, part: Path, start: int) -> float:
-    """Append what ``part`` lacks after its ``start`` bytes; returns the seconds to wait if the server is busy, else 0."""
-    headers = {"Accept-Encoding": "identity", "User-Agent": "glassbench"} | (
-        {"Range": f"bytes={start}-"} if start else {}
-    )
+def _transfer(url: str, part: Path, start: int) -> None:
+    """Append to ``part`` what it lacks after its ``start`` bytes."""
+    headers = {"Accept-Encoding": "identity", "User-Agent": "glassbench"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
         status = reply.status_code
         if start and status == 416:  # nothing beyond what is here: the hash decides
-            return 0.0
+            return
         if status in (408, 425, 429) or status >= 500:
             after = reply.headers.get("Retry-After", "")
-            return float(after) if after.isdigit() and int(after) else 1e-3
+            raise _Busy(float(after) if after.isdecimal() else 0.0)
         if status not in (200, 206):
             raise DownloadError(f"HTTP status {status}")
         resumed = status == 206
@@ -239,7 +243,6 @@ def _transfer(url: str, part: Path, start: int) -> float:
             for block in reply.raw.stream(1 << 18, decode_content=False):
                 file.write(block)
                 advance(len(block))
-    return 0.0
 
 
 @contextmanager
@@ -248,13 +251,7 @@ def _progress(url: str, done: int, total: int | None) -> Iterator[Callable[[int]
     console = Console(stderr=True)
     if not console.is_terminal:
         say(f"downloading {url}" + (f" ({total / 1e6:.1f} MB)" if total else ""))
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(url.rsplit("/", 1)[1], total=total, completed=done)
         yield lambda n: bar.advance(task, n)
@@ -409,8 +406,8 @@ def main(name: str, prepare: Prepare, defaults: Mapping[str, Any], doc: str, arg
     Returns:
         0; 2 for bad use or no data; 130 when stopped by Ctrl-C.
     """
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0], epilog=f"parameters: data.{name} in params.yaml, with "
-                                     f"the defaults {json.dumps(dict(defaults))}")  # fmt: skip
+    epilog = f"parameters: data.{name} in params.yaml; defaults: {json.dumps(dict(defaults))}"
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0], epilog=epilog)
     parser.add_argument("--profile", help="whose folder the npz goes to (default: that of params.yaml, else offline)")
     parser.add_argument("--out", type=Path, help="where the npz goes instead")
     parser.add_argument("--params", type=Path, help="another params.yaml than the project's")
@@ -418,24 +415,22 @@ def main(name: str, prepare: Prepare, defaults: Mapping[str, Any], doc: str, arg
     parser.add_argument("--force", action="store_true", help="make it again even if it is there with these parameters")
     args = parser.parse_args(argv)
     try:
-        profile, params = read_params(
-            args.params or store.ROOT / "params.yaml", name, defaults, required=bool(args.params)
-        )
+        file = args.params or store.ROOT / "params.yaml"
+        profile, params = read_params(file, name, defaults, required=bool(args.params))
         paths = store.Paths(args.profile or profile)
         out = args.out or paths.data(name)
         if args.force or not _is_made(out, params):
             arrays, card = prepare(params, (args.raw or paths.downloads) / name)
             data.save(out, arrays, {"name": name, "params": params, **_counts(arrays), **card})
         made = data.load(out, name)
-    except (DownloadError, ParamsError, store.StoreError) as error:
+    except (DownloadError, ParamsError, UnknownName, store.StoreError) as error:
         say(f"{name}: {error}")
         return 2
     except KeyboardInterrupt:
         say(f"{name}: stopped; run again to go on")
         return 130
-    print(
-        f"{name}: {made.size('train')} + {made.size('test')} images {made.input_shape}, {len(made.classes)} classes: {out}"
-    )
+    counts = f"{made.size('train')} + {made.size('test')} images {made.input_shape}, {len(made.classes)} classes"
+    print(f"{name}: {counts}: {out}")
     return 0
 
 
@@ -460,7 +455,7 @@ def read_params(
     """The profile and the parameters ``data.<name>`` of a params.yaml, completed by the defaults.
 
     Raises:
-        ParamsError: an unknown key, or a value of another kind than the default's (None stands for a number).
+        UnknownName, ParamsError: an unknown key; a value of another kind than the default's (None stands for a number).
     """
     values = store.read_yaml(path) if required or path.exists() else {}
     section = (values.get("data") or {}).get(name) or {}
@@ -468,20 +463,13 @@ def read_params(
     if not isinstance(section, dict):
         raise ParamsError(f"{where} is {section!r}; expected a mapping")
     for key, value in section.items():
-        if key not in defaults:
-            near = difflib.get_close_matches(str(key), defaults, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(defaults)}"
-            raise ParamsError(f"{where}.{key} is unknown; {hint}")
-        if isinstance(defaults[key], str):
-            fine = isinstance(value, str)
+        default = pick(key, defaults, f"parameter in {where}:")
+        if isinstance(default, str):
+            fine, kind = isinstance(value, str), "text"
         else:
-            fine = (value is None and defaults[key] is None) or (type(value) is int and value > 0)
+            fine = (type(value) is int and value > 0) or (value is None and default is None)
+            kind = "a positive integer" + " or null" * (default is None)
         if not fine:
-            kind = (
-                "text"
-                if isinstance(defaults[key], str)
-                else "a positive integer" + " or null" * (defaults[key] is None)
-            )
             raise ParamsError(f"{where}.{key} is {value!r}; expected {kind}")
     return str(values.get("profile", "offline")), {**defaults, **section}
 
@@ -489,7 +477,7 @@ def read_params(
 def choose(params: Mapping[str, Any], key: str, *choices: str) -> str:
     """The value of a parameter that is one of ``choices``."""
     if params[key] not in choices:
-        raise ParamsError(f"{key} is {params[key]!r}; expected {' or '.join(choices)}")
+        raise near(params[key], choices, key)
     return params[key]
 
 

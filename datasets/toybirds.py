@@ -275,7 +275,7 @@ def paint(scene, size):
 
 def background(scene, px, py):
     """(n, size, size, 3): a gradient between two muted colours, four waves, and grain."""
-    n, size, _ = px.shape
+    size = px.shape[-1]
     mix = py[..., None]
     image = (1 - mix) * scene["ground"][:, None, None, 0] + mix * scene["ground"][:, None, None, 1]
     for k in range(4):
