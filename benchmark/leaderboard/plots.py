@@ -28,7 +28,7 @@ from benchmark.leaderboard import markdown, tables
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 INK, MUTED, GRID = "#333333", "#8a8a8a", "#80808040"
-COLOURS = {"best": _PALETTE[0], "tied": _PALETTE[9], "": "#4d4d4d", "control": "#a6a6a6"}
+COLOURS = {"best": _PALETTE[0], "tied": _PALETTE[9], "": INK, "control": "#a6a6a6"}
 WORDS = {"best": "best", "tied": "not significantly worse", "": "others", "control": "control"}
 STYLE = {
     "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 9,
@@ -36,7 +36,7 @@ STYLE = {
     "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
     "grid.color": GRID, "axes.linewidth": 0.6, "legend.frameon": False, "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "sans-serif"], "axes.unicode_minus": True,
-    "svg.fonttype": "none", "svg.hashsalt": "glassbench", "figure.dpi": 100,
+    "axes.facecolor": "none", "svg.fonttype": "none", "svg.hashsalt": "glassbench", "figure.dpi": 100,
 }  # fmt: skip
 COLUMNS = 4  # panels side by side
 
@@ -88,7 +88,7 @@ def ranks(frame: pd.DataFrame, track: str) -> Figure:
         axes.scatter(rank, y[label], s=420 * s, color="#80808055", linewidth=0, zorder=2)
     colours = np.where(average["control"], COLOURS["control"], COLOURS["best"])
     sns.scatterplot(x=average["average_rank"], y=average["label"].map(y), c=list(colours), s=46, marker="D", ax=axes,
-                    zorder=3, edgecolor="white", linewidth=0.8)  # fmt: skip
+                    zorder=3, linewidth=0)  # fmt: skip
     _method_axis(axes, list(average["label"]), list(average["control"]))
     axes.set_xlim(0.5, max(len(average), 2) + 0.5)
     axes.set_xticks(range(1, len(average) + 1))

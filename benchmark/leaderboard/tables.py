@@ -261,7 +261,8 @@ def findings(frame: pd.DataFrame) -> pd.DataFrame:
         for (text, mark), hits in group[group["control"] & (group["mark"] != "")].groupby(["label", "mark"]):
             where = [f"{d}/{t}" for d, t in sorted(zip(hits["dataset"], hits["target"], strict=True))]
             rest = "ranks first" if mark == "best" else "is not significantly worse than the best"
-            said = f"a control {rest}: {text} in {title(key[1], key[2])} on {', '.join(where)}"
+            share = f"{len(where)} of {len(tables)} network{'s' * (len(tables) > 1)}"
+            said = f"a control {rest}: {text} in {title(key[1], key[2])}, on {share} ({', '.join(where)})"
             out.append((*key, text, mark, where, len(tables), said))
     return pd.DataFrame(out, columns=["track", "metric", "setting", "label", "mark", "where", "tables", "text"])
 

@@ -1,0 +1,282 @@
+"""The board from hand-made rows: settings, labels, marks, gaps, ranks, Markdown, files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark import store
+from benchmark.leaderboard import markdown, tables
+from tests.leaderboard_inputs import EVIL, inputs
+
+KEY = {"profile": "p", "track": "heatmap", "paper": "baseline", "dataset": "d", "target": "t", "setting": "", "seed": 0}
+FACTS = {
+    "n": 8,
+    "better": "higher",
+    "unit": "fraction",
+    "metric_version": 1,
+    "status": "ok",
+    "reason": "",
+    "seconds": 0.1,
+}
+
+
+def frames(*cells: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows and instances from cells: a row's keys, and ``values`` of its images where it has any."""
+    rows, instances = [], []
+    for cell in cells:
+        cell = KEY | FACTS | cell
+        values = cell.pop("values", None)
+        if values is not None:
+            cell |= {"value": float(np.nanmean(values)), "n": int(np.isfinite(values).sum())}
+            instances += [{k: cell[k] for k in store.ROW_KEYS} | {"image": i, "value": v} for i, v in enumerate(values)]
+        rows.append({"value": np.nan} | cell)
+    return store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(instances, columns=[*store.ROW_KEYS, "image", "value"])
+
+
+def board(*cells: dict) -> pd.DataFrame:
+    return tables.leaderboard(*frames(*cells))
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> pd.DataFrame:
+    return tables.leaderboard(*inputs())
+
+
+# --------------------------------------------------------------------------------------------- one table
+
+
+def test_one_table_by_hand():
+    steps = np.arange(8) / 100
+    frame = board(
+        {"method": "A", "metric": "m", "values": 0.5 + steps},
+        {"method": "B", "metric": "m", "values": 0.4 + steps[::-1] / 2},  # worse on every image: p = 2 / 2^8
+        {"method": "R", "metric": "m", "paper": "control", "values": 0.5 + steps[::-1] - 1e-3},
+    ).set_index("label")
+    assert list(frame.index) == ["A", "R", "B"] and list(frame["rank"]) == [1, 2, 3]
+    assert list(frame["mark"]) == ["best", "tied", ""]
+    assert frame["mean"]["B"] == pytest.approx(0.4 + 0.035 / 2)
+    assert frame["p_holm"]["B"] == pytest.approx(2 * 2 / 256) and np.isnan(frame["p_holm"]["A"])
+    assert frame["low"]["A"] < frame["mean"]["A"] < frame["high"]["A"]
+    assert list(frame["n_images"]) == [8] * 3 and list(frame["n_seeds"]) == [1] * 3
+    assert list(frame["control"]) == [False, True, False]
+
+
+def test_means_of_equals_are_both_best():
+    frame = board(*({"method": m, "metric": "m", "values": np.arange(8.0)} for m in "AB"))
+    assert list(frame["mark"]) == ["best", "best"] and list(frame["rank"]) == [1.5, 1.5]
+
+
+def test_rows_without_images_are_judged_by_seeds_alone():
+    frame = board(*({"method": m, "metric": "size", "better": "lower", "seed": s, "value": v + s, "n": 1}
+                    for m, v in (("A", 1.0), ("B", 5.0)) for s in range(3)))  # fmt: skip
+    assert list(frame["mean"]) == [2.0, 6.0] and list(frame["mark"]) == ["best", ""]
+    assert frame["p_holm"].isna().all() and (frame["low"] < frame["mean"]).all()
+    alone = board({"method": "A", "metric": "size", "value": 1.0})
+    assert alone[["low", "high"]].isna().all(axis=None)
+
+
+def test_facts_are_not_ranked():
+    frame = board({"track": "target", "paper": "", "method": "network", "metric": "test_accuracy", "value": 97.0})
+    assert frame["rank"].isna().all() and list(frame["mark"]) == [""]
+    assert tables.tracks(frame) == [] and tables.tracks(frame, ranked=False) == ["target"]
+
+
+def test_failed_and_not_applicable_stay_with_their_reasons():
+    frame = board(
+        {"method": "A", "metric": "m", "seed": 0, "values": np.arange(8.0)},
+        {"method": "A", "metric": "m", "seed": 1, "status": "failed", "reason": "time limit"},
+        {"method": "B", "metric": "m", "seed": 0, "status": "failed", "reason": "NaN"},
+        {"method": "B", "metric": "m", "seed": 1, "status": "failed", "reason": "NaN"},
+        {"method": "C", "metric": "m", "status": "not applicable", "reason": "no boxes"},
+    ).set_index("label")
+    assert dict(frame["status"]) == {"A": "ok", "B": "failed", "C": "not applicable"}
+    assert frame["reason"]["A"] == "failed: time limit (seed 1)" and frame["reason"]["B"] == "failed: NaN"
+    assert frame["n_seeds"]["A"] == 1 and frame["mark"]["A"] == "best" and np.isnan(frame["rank"]["B"])
+
+
+def test_a_table_of_failures_only():
+    frame = board({"method": "A", "metric": "m", "status": "failed", "reason": "x"})
+    assert frame["rank"].isna().all() and list(frame["mark"]) == [""]
+    assert "failed" in markdown.render(frame)
+
+
+def test_pairs_are_the_seeds_that_both_have():
+    """B lacks the hard seed; against A on the seed they share it is worse, though its mean is higher."""
+    easy, hard = 10.0 + np.arange(8) / 7, np.arange(8) / 7
+    frame = board(
+        {"method": "A", "metric": "m", "seed": 0, "values": easy},
+        {"method": "A", "metric": "m", "seed": 1, "values": hard},
+        {"method": "B", "metric": "m", "seed": 0, "values": easy - 1},
+    ).set_index("label")
+    assert frame["rank"]["B"] == 1 and frame["p_holm"]["A"] == 1.0 and frame["mark"]["A"] == "tied"
+
+
+# --------------------------------------------------------------------------------------------- settings and labels
+
+
+def test_settings_part_into_the_metrics_and_the_methods():
+    frame = board(
+        {"method": "G", "metric": "drop", "setting": "keep=0.2;variant=authors", "value": 1.0},
+        {"method": "G", "metric": "drop", "setting": "keep=0.3;variant=authors", "value": 1.0},
+        {"method": "L", "metric": "drop", "setting": "keep=0.2;layer=conv3", "value": 2.0},
+        {"method": "R", "metric": "drop", "setting": "keep=0.2", "paper": "control", "value": 3.0},
+        {"method": "R", "metric": "drop", "setting": "", "target": "u", "status": "failed", "reason": "x"},
+    )
+    assert set(frame["setting"]) == {"keep=0.2", "keep=0.3", ""}
+    assert dict(zip(frame["label"], frame["method_setting"], strict=True)) == {
+        "G (authors)": "variant=authors", "L": "layer=conv3", "R": "",
+    }  # fmt: skip
+
+
+def test_a_setting_is_named_where_two_of_one_method_meet():
+    cells = [{"method": "G", "metric": "m", "setting": f"layer={x};variant=authors", "value": 1.0} for x in ("a", "b")]
+    other = {"method": "R", "metric": "m", "value": 1.0}
+    assert set(board(*cells, other)["label"]) == {"G (authors, layer=a)", "G (authors, layer=b)", "R"}
+    apart = [cells[0], cells[1] | {"target": "u"}, other]
+    assert set(board(*apart)["label"]) == {"G (authors)", "R"}
+
+
+def test_label():
+    assert tables.label("Grad-CAM++", "layer=c;variant=authors") == "Grad-CAM++ (authors)"
+    assert tables.label("Grad-CAM", "") == "Grad-CAM"
+
+
+# --------------------------------------------------------------------------------------------- summaries
+
+
+def ranked(*lines: tuple) -> pd.DataFrame:
+    """A board of single values: (method, metric, setting, target, value or status)."""
+    return board(*(
+        {"method": m, "metric": q, "setting": s, "target": t, "paper": "control" if m == "R" else "baseline"}
+        | ({"value": v} if isinstance(v, float) else {"status": v, "reason": "because"})
+        for m, q, s, t, v in lines
+    ))  # fmt: skip
+
+
+def test_average_ranks_by_hand():
+    frame = ranked(
+        ("A", "m", "k=1", "t", 3.0), ("B", "m", "k=1", "t", 2.0), ("R", "m", "k=1", "t", 1.0),
+        ("A", "m", "k=2", "t", 1.0), ("B", "m", "k=2", "t", 2.0), ("R", "m", "k=2", "t", 3.0),
+        ("A", "q", "", "t", 1.0), ("B", "q", "", "t", "failed"), ("R", "q", "", "t", "failed"),
+        ("A", "q", "", "u", 1.0), ("B", "q", "", "u", 2.0), ("R", "q", "", "u", "not applicable"),
+    )  # fmt: skip
+    average = tables.average_ranks(frame, "heatmap").set_index("label")
+    # A: settings of m count as one, (1 + 3) / 2; then 1 and 2.  B: 2, last places 2.5, 1.  R: 2, 2.5.
+    assert average["average_rank"].to_dict() == pytest.approx({"A": 5 / 3, "B": 5.5 / 3, "R": 2.25})
+    assert average["tables"].to_dict() == {"A": 4, "B": 4, "R": 3}
+    assert average["failed"].to_dict() == {"A": 0, "B": 1, "R": 1}
+    assert average["best"].to_dict() == {"A": 2, "B": 1, "R": 1}
+    assert list(average.index) == ["A", "B", "R"]
+
+
+def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
+    frame = ranked(
+        ("A", "m", "", "t", 3.0), ("R", "m", "", "t", 4.0), ("A", "m", "", "u", 3.0), ("R", "m", "", "u", 1.0)
+    )
+    found = tables.findings(frame)
+    assert list(found["text"]) == ["a control ranks first: R in m, on 1 of 2 networks (d/t)"]
+    assert markdown.findings(frame, "heatmap") in markdown.render(frame) and "m (fraction) ↑ ‡" in markdown.render(
+        frame
+    )
+    found = tables.findings(synthetic)
+    assert set(found["metric"]) == {"gini"} and set(found["label"]) == {"Edge map (Sobel)"}
+    values = np.arange(8.0)
+    tied = board({"method": "A", "metric": "m", "values": values}, {"method": "R", "paper": "control", "metric": "m",
+                 "values": np.where(values == 3, values - 0.1, values)})  # fmt: skip
+    assert "not significantly worse" in tables.findings(tied)["text"].iloc[0]
+
+
+def test_losses_are_told_once(synthetic):
+    lost = tables.losses(synthetic)
+    told = set(zip(lost["target"], lost["methods"], lost["metrics"], strict=True))
+    assert ("cnn", "all methods", "pointing game") in told
+    assert ("vgg11", "Score-CAM (authors)", "deletion AUC, steps=24") in told
+    assert ("cnn", EVIL, "all metrics") in told
+
+
+def test_synthetic_board_knows_the_truth(synthetic):
+    """The generator's skills come back as the order, and methods of equal skill as tied."""
+    average = list(tables.average_ranks(synthetic, "heatmap")["label"])
+    assert average == [
+        "Score-CAM (authors)",
+        "Grad-CAM++ (authors)",
+        "Grad-CAM",
+        "Edge map (Sobel)",
+        EVIL,
+        "Random map",
+    ]
+    marks = synthetic[synthetic["metric"] == "insertion_auc"].groupby("label")["mark"].agg(set)
+    assert all("" not in marks[m] for m in ("Grad-CAM", "Grad-CAM++ (authors)", "Score-CAM (authors)"))
+    assert all(marks[m] == {""} for m in (EVIL, "Random map"))
+
+
+# --------------------------------------------------------------------------------------------- refusals
+
+
+def test_bad_input_is_named():
+    rows, instances = frames({"method": "A", "metric": "m", "values": np.arange(3.0)})
+    with pytest.raises(ValueError, match="several profiles, p, q"):
+        tables.leaderboard(pd.concat([rows, rows.assign(profile="q")]), instances)
+    with pytest.raises(ValueError, match="two values for one image"):
+        tables.leaderboard(rows, pd.concat([instances, instances]))
+
+
+def test_nothing_gives_an_empty_board():
+    rows, instances = frames({"method": "A", "metric": "m", "value": 1.0})
+    frame = tables.leaderboard(rows.iloc[:0], instances)
+    assert list(frame.columns) == tables.COLUMNS and len(frame) == 0
+    assert "No rows yet" in markdown.render(frame) and tables.csv_text(frame).startswith("track,dataset")
+    assert len(tables.findings(frame)) == len(tables.losses(frame)) == len(tables.average_ranks(frame, "heatmap")) == 0
+
+
+# --------------------------------------------------------------------------------------------- words and files
+
+
+def test_decimals_and_numbers():
+    assert [tables.decimals([x]) for x in (0.0, 0.0123, 0.5, 7.25, 99.9, 100.0, 250.0, 4000.0)] == [
+        4,
+        4,
+        3,
+        2,
+        1,
+        1,
+        1,
+        0,
+    ]
+    assert tables.number(-0.0004, 2) == "0.00" and tables.number(float("nan"), 2) == ""
+
+
+def test_markdown_leaves_no_markup_and_no_broken_table(synthetic):
+    text = markdown.render(synthetic, "offline")
+    assert "<script" not in text and "&lt;script&gt;" in text and r"limit 8 GiB \| see &lt;log&gt;" in text
+    for block in text.split("\n\n"):
+        lines = [line.replace(r"\|", "") for line in block.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) <= 1
+    assert "**Grad-CAM" not in text and "| *Random map* |" in text and "| Grad-CAM++ (authors) |" in text
+
+
+def test_markdown_cells():
+    frame = board({"method": "A_b", "metric": "m", "values": 0.5 + np.arange(8) / 100}, {"method": "B", "metric": "m", "values": np.zeros(8)})  # fmt: skip
+    text = markdown.board(frame, "heatmap", "d", "t")
+    assert "| A_b | **0.535** [" in text and "| B | 0.000 [0.000, 0.000] |" in text
+    assert markdown.escape("_a_ b_c *d*") == r"\_a\_ b_c \*d\*"
+
+
+def test_board_survives_its_csv(synthetic, tmp_path):
+    path = tmp_path / "leaderboard.csv"
+    path.write_text(tables.csv_text(synthetic))
+    again = tables.read(path)
+    assert tables.csv_text(again) == path.read_text() and again["control"].dtype == bool
+    assert markdown.render(again) == markdown.render(synthetic)
+    path.write_text("track,label\nheatmap,A\n")
+    with pytest.raises(store.StoreError, match=r"leaderboard\.csv is damaged"):
+        tables.read(path)
+    with pytest.raises(store.StoreError, match="is missing"):
+        tables.read(tmp_path / "none.csv")
+
+
+def test_settings_are_in_natural_order(synthetic):
+    part = synthetic[synthetic["metric"] == "accuracy_top_pixels"]
+    assert list(dict.fromkeys(part["setting"])) == ["pixels=300", "pixels=1000"]
