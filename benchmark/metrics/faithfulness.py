@@ -4,12 +4,18 @@ Idea: keep (or hide) the pixels a map ranks highest and watch the softmax probab
 predicts on the whole image; one value an image. Only the order of pixels matters: adding a constant to a map or
 multiplying it by a positive number changes nothing. Ties go to the lower index.
 
-Weaknesses, to be read with every score (figures: ``benchmarks/metrics.py --controls``):
-- Hidden pixels leave the data manifold. Black pixels form shapes of their own; a network may answer to those. The class
-  that a network gives a black image gets high scores for nothing. ``fill`` changes the hiding, not the principle.
-- Insertion from a blurred image starts from an image that may be recognised already: compare with the controls.
-- Scattered pixels destroy texture, compact blobs keep it: insertion and average drop favour smooth maps whatever they
-  mean, deletion favours scattered ones. A random map is scattered, so it can look good in deletion.
+Weaknesses, to be read with every score; figures are means over 100-200 test images of small networks trained for the
+purpose (digits: test accuracy 97 %, Fashion-MNIST 81 %, CIFAR-10 42 %; 32 x 32 and 28 x 28):
+- Hidden pixels leave the data manifold. Black pixels form shapes of their own and a network may answer to those; the class
+  that it gives an all-black image scores for nothing. On images with a black background a map of the bright pixels does
+  well whatever the network does (average drop on digits: brightness 30, Grad-CAM 74, random 90).
+- Deletion favours scattered pixels, which destroy texture, wherever images have no black background. On CIFAR-10 a random
+  map (.151) beats Grad-CAM (.195); on digits it does not (.498 against .400).
+- Insertion starts from an image that may be recognised already: Y_c of the blurred image was .77 on digits, .37 on
+  Fashion-MNIST and .29 on CIFAR-10. Scores then differ little, and a random map (.906) beats Grad-CAM (.893) on digits.
+- Accuracy after inpainting favours scattered pixels most of all, since they sample the whole image, which inpainting then
+  restores. With 1000 of 224^2 pixels the random map comes first on digits (.56; Grad-CAM .29, edges .10), Fashion-MNIST
+  (.43; .12, .15) and CIFAR-10 (.31; .13, .21). It tells nothing about a map unless that map is as scattered.
 - A high score says that these pixels suffice (or are needed) for the network, not that they lie on the object.
 
 References: Lam et al., Finding representative interpretations on convolutional neural networks, ICCV 2021 (RI);

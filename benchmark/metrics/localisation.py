@@ -7,7 +7,11 @@ Weaknesses:
 - A box holds background and misses nothing: a map may lie in it for the wrong reason. The chance level is the box's
   share of the image, often above a half; compare with a constant map, which scores exactly that share.
 - A faithful map of a network that looks at the background scores low. Localisation judges network and map together.
-- Edge maps lie on the object wherever the background is smooth, whatever the network does.
+- Edge maps lie on the object wherever the background is smooth, whatever the network does: on toybirds (48 x 48, a
+  network of 53 % test accuracy) the edge map hits the box always (Grad-CAM 78 %, random 67 %, the box's share of the
+  image) and has more energy on the class's parts than any method tried.
+- Discs overlap where parts lie close together. On toybirds a map made of the true importances (spots of 1.5 pixels) still
+  ranks .99 of the pairs of parts right and has 96 % of its energy on the class's parts, at the default radius.
 - Part importance is that of the rendered class, not of the trained network, which may use only some of these parts.
 
 Negative values count as no evidence: masses are sums of max(map, 0). A map without positive mass has no energy anywhere
@@ -57,9 +61,9 @@ def energy_in_box(e: Explanation, target: Target, batch: Batch, rng: Generator) 
 
 @metric(
     needs={"heatmaps", "parts"}, track="heatmap", better="higher", unit="fraction", version=1, partial=True,
-    source="glassbench: energy-based pointing game on parts", settings=({"radius": 0.1},),
+    source="glassbench: energy-based pointing game on parts", settings=({"radius": 0.08},),
 )  # fmt: skip
-def energy_on_parts(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.1) -> Array:
+def energy_on_parts(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08) -> Array:
     """Share of the positive mass within ``radius`` (in sides of the image) of any visible part, (n,) in [0, 1].
 
     NaN where no part is visible.
@@ -70,9 +74,9 @@ def energy_on_parts(e: Explanation, target: Target, batch: Batch, rng: Generator
 @metric(
     needs={"heatmaps", "parts", "part_importance"}, track="heatmap", better="higher", unit="fraction", version=1,
     partial=True, source="glassbench: energy-based pointing game on the parts that define the class",
-    settings=({"radius": 0.1},),
+    settings=({"radius": 0.08},),
 )  # fmt: skip
-def energy_on_class_parts(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.1) -> Array:
+def energy_on_class_parts(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08) -> Array:
     """As ``energy_on_parts``, for the visible parts whose true importance for the image's class is above 0.
 
     NaN where no such part is visible.
@@ -87,9 +91,9 @@ def energy_on_class_parts(e: Explanation, target: Target, batch: Batch, rng: Gen
 @metric(
     needs={"heatmaps", "parts", "part_importance"}, track="heatmap", better="higher", unit="fraction", version=1,
     partial=True, source="glassbench: concordance (Harrell et al. 1982) of the map with the true part importance",
-    settings=({"radius": 0.1},),
+    settings=({"radius": 0.08},),
 )  # fmt: skip
-def part_ranking(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.1) -> Array:
+def part_ranking(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08) -> Array:
     """Does the map put more on the parts that matter more? (n,) in [0, 1], 1/2 = chance, also for a constant map.
 
     Among all pairs of visible parts of different true importance, the share where the more important part has the larger
