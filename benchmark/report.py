@@ -116,11 +116,11 @@ def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
             line[3:]
             for line in _git("status", "--porcelain").splitlines()
             if not line[3:].startswith(("results/", "dvc.lock", "README.md"))
-        ),  # fmt: skip
+        ),
         "code": store.sha256(*(here / name for name in _CODE if (here / name).exists()))[:16],
         "methods": {
             ref.file: store.sha256(ref.path)[:16] for ref in map(registry.MethodRef.parse, params["explain"]["methods"])
-        },  # fmt: skip
+        },
         "params": store.sha256(store.ROOT / "params.yaml")[:16],
         "data": {name: store.sha256(paths.data(name))[:16] for name in params["datasets"]},
         "weights": weights,

@@ -131,9 +131,12 @@ def write_npz(path: Path, arrays: Mapping[str, Any], *, compress: bool = True) -
 
 def read_npz(path: Path, keys: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """The arrays of an npz, or those of ``keys`` that are there."""
-    with _reading(path, "delete it and run again"), open(path, "rb") as file:
-        with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files if keys is None or key in keys}
+    with (
+        _reading(path, "delete it and run again"),
+        open(path, "rb") as file,  # numpy leaves it open where the content is no archive
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        return {key: archive[key] for key in archive.files if keys is None or key in keys}
 
 
 def write_weights(path: Path, state: Mapping[str, Any]) -> None:
