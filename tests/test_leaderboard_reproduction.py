@@ -1,0 +1,216 @@
+"""Published beside measured: the committed files, the join by names, the verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmark import store
+from benchmark.leaderboard import reproduction, tables
+
+REPORTED = store.ROOT / "results" / "reported"
+
+
+def measured(*lines: tuple) -> pd.DataFrame:
+    """A board of (track, paper, dataset, target, method, setting, metric, values by seed or a reason)."""
+    rows = []
+    for track, paper, dataset, target, method, setting, metric, values in lines:
+        failed = isinstance(values, str)
+        for seed, value in enumerate([float("nan")] if failed else values):
+            rows.append(("quick", track, paper, dataset, target, method, setting, metric, seed, value, 10, "higher", "x", 1,
+                         "failed" if failed else "ok", values if failed else "", 0.0))  # fmt: skip
+    return tables.leaderboard(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS)))
+
+
+def network(dataset: str, target: str, *accuracy: float) -> tuple:
+    return ("target", "", dataset, target, "network", "", "test_accuracy", accuracy)
+
+
+def table(*lines: tuple, **cards) -> pd.DataFrame:
+    return reproduction.table(measured(*lines), REPORTED, **cards).set_index("id")
+
+
+def find(frame: pd.DataFrame, *words: str) -> pd.Series:
+    hits = frame[[all(w in f" {line}" for w in words) for line in frame["claim"]]]
+    assert len(hits) == 1, list(hits["claim"])
+    return hits.iloc[0]
+
+
+# --------------------------------------------------------------------------------------------- the files
+
+
+def test_every_published_number_and_claim_is_there():
+    files = sorted(p.stem for p in REPORTED.glob("*.csv"))
+    assert files == ["cladec", "claims", "explainn", "layer_trees", "representative", "xnn"]
+    columns = "paper,table,dataset,target,method,setting,metric,value,std"
+    numbers = 0
+    for path in REPORTED.glob("*.csv"):
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if path.stem == "claims":
+            assert list(frame.columns) == ["id", "paper", "source", "claim", "check"]
+            assert len(frame) == frame["id"].nunique() == 38
+        else:
+            assert ",".join(frame.columns) == columns and set(frame["paper"]) == {path.stem}
+            assert not frame.duplicated(columns.split(",")[:-2]).any()
+            numbers += len(frame)
+    assert numbers == 782
+
+
+def test_every_number_has_a_rule_or_a_reason():
+    """The mappings name only what is published, and no pattern is idle."""
+    frame = pd.concat(
+        [pd.read_csv(p, dtype=str, keep_default_na=False) for p in REPORTED.glob("*.csv") if p.stem != "claims"]
+    )
+    assert set(reproduction.TARGETS) <= set(frame["target"])
+    assert set(reproduction.MEASURED) <= set(zip(frame["method"], frame["metric"], strict=True))
+    for pattern in reproduction.TOLERANCES:
+        assert frame["metric"].str.fullmatch(pattern).any(), pattern
+    for words in reproduction.PICK:
+        assert frame["setting"].str.contains(words).any(), words
+    for column, pattern, _ in reproduction.WHY_NOT:
+        assert frame[column].str.fullmatch(pattern).any(), pattern
+
+
+def test_without_measurements_nothing_holds():
+    out = table()
+    assert len(out) == 820 and set(out["verdict"]) == {"not run"} and out["why"].str.len().min() > 5
+    assert "data set is not part" in find(out, "FOOD · VGG-19 · RI · mAD_pct")["why"]
+    assert out.index.is_unique
+
+
+# --------------------------------------------------------------------------------------------- joining
+
+
+def test_accuracies_join_across_names_and_units():
+    out = table(network("mnist", "explainn_cnn", 98.0, 97.6), network("fashion_mnist", "vgg11", 90.0), network("cifar100", "resnet10", 50.0),
+                network("mnist", "xnn_cnn", 96.0))  # fmt: skip
+    line = find(out, "CNN 20-40 conv")
+    assert (line["published"], line["measured"], line["n_seeds"], line["verdict"]) == ("99", "97.8", 2, "holds")
+    fashion = find(out, "FashionMNIST · VGG-11 and ResNet-10 · classifier")
+    assert (fashion["published"], fashion["measured"], fashion["verdict"]) == (">0.92", "0.9", "does not hold")
+    assert find(out, "CIFAR-100 · VGG-11 and ResNet-10 · classifier")["verdict"] == "holds"  # above its bound
+    assert find(out, "MNIST · 2-layer CNN · network")["verdict"] == "does not hold"
+    assert (out["verdict"] != "not run").sum() == 4
+
+
+def test_a_range_over_depths_is_held_against_the_depths_measured():
+    out = table(
+        *(network("mnist", f"mlp-100x{d}", a) for d, a in ((1, 97.0), (5, 99.0), (10, 98.0))),
+        network("mnist", "mlp-20x5", 1.0),
+    )
+    low = find(out, " MNIST · MLP depth 1-10 width 100 · network · test_accuracy_pct · min")
+    assert (low["measured"], low["verdict"]) == (
+        "97",
+        "holds",
+    ) and "picked from mlp-100x1, mlp-100x10, mlp-100x5" in low["scale"]
+    assert find(out, " MNIST · MLP depth 1-10 width 100 · network · test_accuracy_pct · max")["measured"] == "99"
+
+
+def replicated(value: float, setting: str = "layer=1;threshold=0", paper: str = "layer_trees") -> tuple:
+    return ("replication", paper, "mnist", "mlp-100x10", "layer tree", setting, "n_split_nodes", [value])
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"), [(4682, "holds"), (9363, "holds"), (9365, "does not hold"), (2340, "does not hold")]
+)
+def test_counts_hold_within_a_factor_two(value, verdict):
+    line = find(table(replicated(value)), "n_split_nodes", "layer=1;threshold=0;")
+    assert line["published"] == "4682" and line["verdict"] == verdict and line["why"] == "within a factor 2"
+
+
+def test_replication_rows_join_by_paper_and_setting():
+    frame = table(replicated(4682.0, "layer=1;threshold=0;width=100"))
+    assert (frame["measured"] != "").sum() == 1
+    assert (table(replicated(4682.0, "layer=1"))["measured"] == "").all()
+    assert (table(replicated(4682.0, paper="xnn"))["measured"] == "").all()
+    bits = table(("replication", "cladec", "fashion_mnist", "vgg11", "ClaDec", "alpha=1", "rec_loss", [300.0]))
+    assert find(bits, "alpha=1.0", "rec_loss", "VGG-11")["verdict"] == "holds"  # alpha=1 is alpha=1.0
+
+
+def test_ranks_are_compared_as_ranks():
+    def line(method: str, value: float) -> tuple:
+        return ("replication", "representative", "asirra", "vgg19", method, "|Q|=50", "mAD_pct", [value])
+
+    key = "ASIRRA · VGG-19 · {} · mAD_pct · unseen"
+    alone = find(table(line("RI", 9.0)), key.format("RI"))
+    assert alone["verdict"] == "not run" and alone["measured"] == "9" and alone["why"] == "too few methods to rank"
+    same = table(line("RI", 9.0), line("Grad-CAM", 10.0), line("Score-CAM", 30.0))
+    assert all(find(same, key.format(m))["verdict"] == "holds" for m in ("RI", "Grad-CAM", "Score-CAM"))
+    swapped = table(line("RI", 11.0), line("Grad-CAM", 10.0), line("Score-CAM", 30.0))
+    assert [find(swapped, key.format(m))["verdict"] for m in ("RI", "Grad-CAM", "Score-CAM")] == [
+        "does not hold",
+        "does not hold",
+        "holds",
+    ]
+
+
+@pytest.mark.parametrize(("published", "measured", "rule", "amount", "held"), [
+    ("0.5", 0.514, "absolute", 0.015, True), ("0.5", 0.516, "absolute", 0.015, False), (">0.92", 0.99, "absolute", 0.015, True),
+    (">0.92", 0.906, "absolute", 0.015, True), (">0.92", 0.9, "absolute", 0.015, False), ("<3", 1.0, "factor", 1.5, True),
+    ("2", 3.0, "factor", 1.5, True), ("2", 3.1, "factor", 1.5, False), ("2", 1.3, "factor", 1.5, False),
+    ("-0.05", 0.05, "factor", 1.5, False), ("0", 0.0, "factor", 1.5, True), ("1", 1.0, "", 0.0, None),
+])  # fmt: skip
+def test_verdict_of_a_number(published, measured, rule, amount, held):
+    assert reproduction._holds(published, measured, rule, amount) is held
+
+
+# --------------------------------------------------------------------------------------------- claims
+
+
+def claim(identity: str, values: list[float] | str, paper: str = "layer_trees") -> tuple:
+    return ("replication", paper, "mnist", "mlp-100x10", "layer tree", "", identity, values)
+
+
+def test_claims_are_judged_by_their_share():
+    out = table(
+        claim("LT1", [1.0, 1.0]),
+        claim("LT2", [0.0]),
+        claim("LT3", [1.0, 0.5]),
+        claim("LT4", "time limit"),
+        claim("EX1", [1.0]),
+    )
+    assert list(out.loc[["LT1", "LT2", "LT3", "LT4", "EX1"], "verdict"]) == [
+        "holds",
+        "does not hold",
+        "mixed",
+        "not run",
+        "not run",
+    ]
+    assert (
+        out.loc["LT3", "why"] == "75%"
+        and out.loc["LT4", "why"] == "failed: time limit"
+        and out.loc["LT1", "n_seeds"] == 2
+    )
+    assert "u(1)/n >= 0.97" in out.loc["LT1", "claim"] and "mnist/mlp-100x10, 2 seeds" in out.loc["LT1", "scale"]
+
+
+def test_the_scale_is_named():
+    cards = {
+        "data_cards": {"mnist": {"counts": {"train": 60000}}},
+        "target_cards": {("mnist", "explainn_cnn", 0): {"epochs": 3}},
+    }
+    scale = find(table(network("mnist", "explainn_cnn", 98.0), **cards), "CNN 20-40 conv")["scale"]
+    assert (
+        scale
+        == "published: 12 epochs AdaDelta, batch 128 | here: mnist/explainn_cnn, 1 seed, 60,000 train images, 3 epochs"
+    )
+
+
+# --------------------------------------------------------------------------------------------- files
+
+
+def test_markdown_and_counts():
+    frame = reproduction.table(measured(network("mnist", "explainn_cnn", 98.0), claim("LT1", [1.0])), REPORTED)
+    text = reproduction.render(frame, "quick")
+    assert "## Claims: 1 hold, 0 mixed, 0 do not hold, 37 not run" in text
+    assert "## Numbers: 1 hold, 0 mixed, 0 do not hold, 781 not run" in text
+    assert "| LT1 | layer_trees |" in text and "explainn-023" in text
+    assert sum(reproduction.not_run(frame)["count"]) == 781
+    assert len(reproduction.csv_text(frame).splitlines()) == 821
+
+
+def test_missing_files_are_named(tmp_path: Path):
+    with pytest.raises(store.StoreError, match="claims.csv is missing; restore it from git"):
+        reproduction.table(measured(), tmp_path)
