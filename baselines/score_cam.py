@@ -11,19 +11,19 @@ Theory, with A = psi(x) of shape (K, u, v), c the class that F predicts on x, an
     C(A^k) = f^c(x o H^k) - f^c(X_b)                                Eq. 6
     alpha_k = C(A^k),  L = ReLU(sum_k alpha_k A^k)                  Eq. 10, 9
 
-The paper's Algorithm 1 contradicts Eq. 10: f^c is the logit there and alpha the softmax of C over channels, in which
-X_b cancels. The authors' code follows neither:
+Algorithm 1 of the paper contradicts its Eq. 10: there alpha is the softmax of the logits over channels, in which X_b
+cancels. The authors' code follows neither:
 
     authors   f^c is the probability of c, nothing is subtracted, no softmax over channels; flat channels are skipped;
               Up aligns pixel centres; L = ReLU(Up(sum_k alpha_k A^k)).
-    library   pytorch-grad-cam: Algorithm 1; Up aligns corners; L = Up(ReLU(sum_k alpha_k A^k)).
-              (It adds 1e-8 to max A - min A, felt only by maps whose range is below about 1e-4.)
+    library   pytorch-grad-cam: Algorithm 1; Up aligns corners; L = Up(ReLU(sum_k alpha_k A^k)). (It adds 1e-8 to
+              max A - min A, which only maps of a range below about 1e-4 feel.)
 
-Paper and codes multiply the normalised image, X_b = 0: what H hides turns to the mean colour. Here that is the mean of
-the reference images (``fill="mean"``); ``fill="black"`` multiplies the pixels. L is not min-max scaled.
+Paper and codes mask the normalised image with X_b = 0: what H hides turns to the mean colour. Here that is the mean of
+the reference images (``fill="mean"``); ``fill="black"`` masks the pixels. L is not min-max scaled.
 
-Score-CAM masks inputs, so it needs a forward pass a mask, but no two for the same mask: channels of an image that are
-equal after s share their score, which is exact. Masks of all images go through the network together.
+It masks inputs, so it needs whole forward passes, but one for each different mask only: channels of an image that are
+equal after s share their score, which is exact. The masks of many images go through the network together.
 
 Reference: Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu. Score-CAM: Score-Weighted Visual Explanations for
 Convolutional Neural Networks. CVPR Workshops 2020, arXiv:1910.01279.
@@ -44,7 +44,7 @@ from benchmark.api import Batch, Explanation, NotApplicable, Target
 
 @dataclass
 class ScoreCAM:
-    """Score-CAM at ``layer`` (default: the target's own choice); ``variant`` authors or library, ``fill`` mean or black."""
+    """Score-CAM at ``layer`` (default: the target's own); ``variant`` authors or library, ``fill`` mean or black."""
 
     layer: str | None = None
     variant: str = "authors"
@@ -54,12 +54,11 @@ class ScoreCAM:
 
     def __post_init__(self) -> None:
         if self.variant not in ("authors", "library") or self.fill not in ("mean", "black"):
-            raise ValueError(f"Score-CAM: variant is authors or library and fill mean or black, not {self}")
+            raise ValueError(f"Score-CAM: variant is authors or library, fill is mean or black; not {self}")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
-        """Learns the colour of what a mask hides."""
-        colour = reference.x.mean(dim=(0, 2, 3)) if self.fill == "mean" else reference.x.new_zeros(reference.x.shape[1])
-        self._colour = colour[:, None, None]  # (c, 1, 1)
+        """Learns the colour (c, 1, 1) of what a mask hides."""
+        self._colour = reference.x.mean(dim=(0, 2, 3))[:, None, None] * (self.fill == "mean")
         return self
 
     @torch.no_grad()
@@ -81,22 +80,19 @@ class ScoreCAM:
 
     def _weights(self, target: Target, chunk: int, A: Tensor, x: Tensor, c: Tensor) -> Tensor:
         n, K, u, v = A.shape
-        S, spread = _scaled(A.flatten(2))  # (n, K, u v), (n, K, 1)
-        image = torch.arange(n, device=A.device).repeat_interleave(K)[:, None]
-        keys, same = torch.unique(torch.cat([image, S.flatten(0, 1)], dim=1), dim=0, return_inverse=True)
+        image = torch.arange(n, device=A.device).repeat_interleave(K)[:, None]  # (n K, 1)
+        masks, same = torch.cat([image, _s(A).view(n * K, u * v)], dim=1).unique(dim=0, return_inverse=True)
         C = []
-        for some in keys.split(chunk):  # (m, 1 + u v)
+        for some in masks.split(chunk):  # (m, 1 + u v)
             i, H = some[:, 0].long(), some[:, 1:].reshape(-1, 1, u, v)
-            H = F.interpolate(H, x.shape[-2:], mode="bilinear", align_corners=self.variant == "library")
-            H = _scaled(H.flatten(2))[0].view_as(H)  # (m, 1, h, w)                                        Eq. 7, 8
-            f = target(self._colour + (x[i] - self._colour) * H)  # (m, C)                                    Eq. 6
-            f = f if self.variant == "library" else f.softmax(dim=1)
-            C.append(f.gather(1, c[i, None])[:, 0])
+            H = _s(F.interpolate(H, x.shape[-2:], mode="bilinear", align_corners=self.variant == "library"))  # Eq. 7
+            f = target(self._colour + (x[i] - self._colour) * H)  # (m, C)
+            C.append((f if self.variant == "library" else f.softmax(dim=1)).gather(1, c[i, None])[:, 0])  #   Eq. 6
         alpha = torch.cat(C)[same].view(n, K)
-        return alpha.softmax(dim=1) if self.variant == "library" else alpha.where(spread[..., 0] > 0, 0)
+        return alpha.softmax(dim=1) if self.variant == "library" else alpha * (A.amax((2, 3)) > A.amin((2, 3)))
 
 
-def _scaled(A: Tensor) -> tuple[Tensor, Tensor]:
-    """s(A) over the last axis, 0 where A is flat, and max A - min A."""
-    low, high = A.aminmax(dim=-1, keepdim=True)
-    return (A - low) / (high - low).where(high > low, 1), high - low
+def _s(A: Tensor) -> Tensor:
+    """Each map of A (..., u, v) scaled to [0, 1]; a flat map to 0. Eq. 8"""
+    low, high = A.amin((-2, -1), keepdim=True), A.amax((-2, -1), keepdim=True)
+    return (A - low) / (high - low).where(high > low, 1)
