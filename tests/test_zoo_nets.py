@@ -13,6 +13,7 @@ SMALL = {  # net: input shape, classes, options
     "mlp": ((1, 5, 4), 3, {"width": 7, "depth": 3}),
     "explainn_cnn": ((1, 28, 28), 10, {}),
     "xnn_cnn": ((2, 20, 18), 4, {}),
+    "cnn": ((3, 24, 24), 5, {"maps": [3, 4, 5, 6], "hidden": 7}),
     "vgg11": ((3, 32, 32), 5, {"width": 0.1}),
     "resnet10": ((3, 16, 16), 5, {"width": 0.1}),
     "squeezenet1_0": ((3, 64, 64), 6, {}),
@@ -47,7 +48,7 @@ def test_head_of_features_is_the_network_at_every_layer(name):
     for layer, expected in spatial.items():
         assert target.features(x, layer).shape[1:] == expected
     assert (target.layer is None) == (name == "mlp")
-    assert target.layer is None or target.layer in spatial or shape[1] < 64  # the default has extent at its usual size
+    assert target.layer is None or target.layer in spatial
 
 
 def test_in_place_activations_are_off():
@@ -119,6 +120,15 @@ def test_explainns_cnn():
     }  # fmt: skip  (Keras' shapes)
     assert nets.parameter_count(net) == (9 + 1) * 20 + (9 * 20 + 1) * 40 + (1000 + 1) * 64 + 65 * 10
     assert [m.p for m in net.modules() if isinstance(m, nn.Dropout)] == [0.25, 0.5]
+
+
+def test_the_small_cnn_and_its_linear_head():
+    assert nets.spatial_layers(nets.build("cnn", (3, 48, 48), 8), (3, 48, 48))["conv4"] == (64, 6, 6)
+    net = nets.build("cnn", (3, 48, 48), 8, {"hidden": 0}, seed=0).eval()
+    psi, head = net[:-2], net[-2:]  # conv4 is the last layer before the average
+    z = psi(images((3, 48, 48)))
+    assert z.shape == (3, 64, 6, 6)
+    assert torch.allclose(head(2 * z) - head(z), head(z) - net.logits.bias, atol=1e-5)
 
 
 def test_representative_interpretations_omega():

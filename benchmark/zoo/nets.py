@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -175,6 +175,29 @@ def xnn_cnn(input_shape: Shape, classes: int) -> Layers:
         "fc1": nn.Sequential(nn.Linear(flat, 50), nn.ReLU()),
         "logits": nn.Linear(50, classes),
     }
+
+
+@_net(layer="conv4")
+def cnn(input_shape: Shape, classes: int, *, maps: Sequence[int] = (16, 32, 64, 64), hidden: int = 64) -> Layers:
+    """Of no paper: the smallest network here whose last convolution keeps a map worth looking at (6x6 for images of 48x48)
+    and is followed by a non-linear G. Blocks conv 3x3 - BatchNorm - ReLU with 2x2 max pooling between them.
+
+    Args:
+        maps: channels of each block.
+        hidden: ReLU units between the pooled last block and the logits; 0: global average and a dense layer (then G is
+            linear, and Grad-CAM is CAM).
+    """
+    c, *side = input_shape
+    layers: Layers = {}
+    for k, m in enumerate(maps, start=1):
+        layers[f"conv{k}"] = nn.Sequential(*_conv_norm(c, m, 1), nn.ReLU())
+        if k < len(maps) or hidden:
+            layers[f"pool{k}"], side = nn.MaxPool2d(2), [s // 2 for s in side]
+        c = m
+    if not hidden:
+        return layers | {"pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "logits": nn.Linear(c, classes)}
+    layers |= {"flatten": nn.Flatten(), "fc1": nn.Sequential(nn.Linear(c * side[0] * side[1], hidden), nn.ReLU())}
+    return layers | {"logits": nn.Linear(hidden, classes)}
 
 
 @_net(layer="conv3a")
