@@ -272,7 +272,9 @@ def members(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> It
             members, 512 MiB in one or 8 GiB in all; or the archive is damaged.
     """
     try:
-        yield from (_zip_members if zipfile.is_zipfile(path) else _tar_members)(path, wanted)
+        with open(path, "rb") as file:  # not zipfile.is_zipfile: a tar that ends with an npz would pass
+            is_zip = file.read(4) == b"PK\x03\x04"
+        yield from (_zip_members if is_zip else _tar_members)(path, wanted)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise DownloadError(f"{path}: refused as unsafe or damaged ({error}); delete it and run again") from None
 

@@ -298,6 +298,11 @@ def test_a_zip_is_read_in_order(tmp_path):
     assert download.member_names(path) == ["a/x.txt", "a/y.txt"]
 
 
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path):
+    inner = zip_of(tmp_path / "a.zip", *ENTRIES).read_bytes()
+    assert list(members(tar_of(tmp_path / "a.tar", ("a.zip", inner)))) == [("a.zip", inner)]
+
+
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "..", "c:/x", "a\\..\\..\\x"])
 @pytest.mark.parametrize("pack", [tar_of, zip_of])
 def test_a_member_that_climbs_is_refused(tmp_path, pack, name):
