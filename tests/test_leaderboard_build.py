@@ -14,7 +14,7 @@ from rich.console import Console
 import benchmark.leaderboard
 from benchmark import store
 from benchmark.leaderboard import build, console, gallery, plots, readme, tables
-from tests.leaderboard_inputs import EVIL, cards, inputs
+from tests.leaderboard_inputs import EVIL, built, cards, inputs
 
 REPORTED = store.ROOT / "results" / "reported"
 
@@ -24,10 +24,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("results") / "offline"
-    build(*inputs(), **cards(), reported=REPORTED, out=folder)
-    return folder
+def out() -> Path:
+    return built()
 
 
 @pytest.fixture(scope="module")
@@ -192,5 +190,5 @@ def test_console(out):
     console.show(out, stream)
     text = stream.file.getvalue()
     assert "Score-CAM (authors)" in text and EVIL in text and "failed" in text and "out of memory" in text
-    assert "‡ a control ranks first: Edge map (Sobel) in gini" in text
+    assert "‡ gini: a control ranks first on digits/cnn (Edge map (Sobel))" in text
     assert all(len(line) <= 130 for line in text.splitlines())

@@ -196,6 +196,10 @@ def test_the_scale_is_named():
         scale
         == "published: 12 epochs AdaDelta, batch 128 | here: mnist/explainn_cnn, 1 seed, 60,000 train images, 3 epochs"
     )
+    card = {"epochs": 3, "options": {"width": 0.5}, "images": {"train": 5000}}
+    cards["target_cards"] = {("mnist", "explainn_cnn", 0): card}
+    scale = find(table(network("mnist", "explainn_cnn", 98.0), **cards), "CNN 20-40 conv")["scale"]
+    assert scale.endswith("here: mnist/explainn_cnn, 1 seed, width 0.5, 5,000 train images, 3 epochs")
 
 
 # --------------------------------------------------------------------------------------------- files

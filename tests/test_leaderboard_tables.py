@@ -176,16 +176,24 @@ def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
         ("A", "m", "", "t", 3.0), ("R", "m", "", "t", 4.0), ("A", "m", "", "u", 3.0), ("R", "m", "", "u", 1.0)
     )
     found = tables.findings(frame)
-    assert list(found["text"]) == ["a control ranks first: R in m, on 1 of 2 networks (d/t)"]
-    assert markdown.findings(frame, "heatmap") in markdown.render(frame) and "m (fraction) ↑ ‡" in markdown.render(
-        frame
-    )
-    found = tables.findings(synthetic)
-    assert set(found["metric"]) == {"gini"} and set(found["label"]) == {"Edge map (Sobel)"}
+    assert list(found["text"]) == ["m: a control ranks first on d/t (R); of 2 networks"]
+    text = markdown.render(frame)
+    assert markdown.findings(frame, "heatmap") in text and "m (fraction) ↑ ‡" in text
+    assert text.count("↑ ‡ |") == 1  # on the board of t, not on that of u
+    assert list(tables.findings(synthetic)["metric"]) == ["gini"]
     values = np.arange(8.0)
-    tied = board({"method": "A", "metric": "m", "values": values}, {"method": "R", "paper": "control", "metric": "m",
-                 "values": np.where(values == 3, values - 0.1, values)})  # fmt: skip
-    assert "not significantly worse" in tables.findings(tied)["text"].iloc[0]
+    cells = [
+        {"method": "A", "values": values},
+        {"method": "R", "values": np.where(values == 3, 2.9, values)},
+        {"method": "S", "values": values - 1},
+    ]
+    tied = board(
+        *(cell | {"metric": "m", "paper": "baseline" if cell["method"] == "A" else "control"} for cell in cells)
+    )
+    said = tables.findings(tied)["text"]
+    assert list(said) == ["m: a control is not significantly worse than the best on d/t (R); of 1 network"]
+    first = board(*(cell | {"metric": "m", "paper": "control"} for cell in cells))
+    assert list(tables.findings(first)["text"]) == ["m: a control ranks first on d/t (A); of 1 network"]
 
 
 def test_losses_are_told_once(synthetic):

@@ -45,9 +45,12 @@ def build(
     for name, figure in plots.figures(frame):
         svgs[name] = plots.save(figure, "svg").decode()
         pngs[name] = plots.save(figure, "png")
+    place = {label: i for i, label in enumerate(tables.average_ranks(frame, "heatmap")["label"])}
     for (dataset, target), entry in sorted((gallery or {}).items()):
-        if entry["maps"]:
-            pngs[plots.file_name("gallery", dataset, target)] = plots.save(galleries.figure(entry), "png", dpi=110)
+        maps = dict(sorted(entry["maps"].items(), key=lambda item: place.get(item[0], len(place))))
+        if maps:
+            picture = galleries.figure({**entry, "maps": maps})
+            pngs[plots.file_name("gallery", dataset, target)] = plots.save(picture, "png", dpi=110)
     html = page.render(frame, reproduced, svgs=svgs, pngs=pngs, data_cards=data_cards, target_cards=target_cards,
                        provenance=provenance)  # fmt: skip
     texts = {

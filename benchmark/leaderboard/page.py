@@ -22,7 +22,7 @@ from benchmark.leaderboard import markdown, plots, reproduction, stats, tables
 
 TEMPLATES = Path(__file__).parent / "templates"
 _CARD_FACTS = ("licence", "citation", "counts", "size", "classes", "resize", "provenance", "skipped")
-_TARGET_FACTS = ("net", "layer", "epochs", "parameters", "seconds", "device")
+_TARGET_FACTS = ("net", "options", "layer", "epochs", "images", "parameters", "pretrained")
 
 
 def render(

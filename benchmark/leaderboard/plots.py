@@ -38,7 +38,7 @@ STYLE = {
     "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "sans-serif"], "axes.unicode_minus": True,
     "axes.facecolor": "none", "svg.fonttype": "none", "svg.hashsalt": "glassbench", "figure.dpi": 100,
 }  # fmt: skip
-COLUMNS = 4  # panels side by side
+COLUMNS = (4, 5, 3)  # panels side by side: whichever leaves the fewest gaps, the first of equals
 
 
 def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
@@ -106,7 +106,7 @@ def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Figure:
     part = tables.shown(frame, track, dataset, target)
     methods = markdown.order(frame, part, track)
     panels = list(part.groupby(["metric", "setting"], sort=False))
-    columns = min(COLUMNS, max(len(panels), 1))
+    columns = min(COLUMNS, key=lambda c: -len(panels) % c) if len(panels) > 5 else max(len(panels), 1)
     rows = -(-max(len(panels), 1) // columns)
     size = (1.9 + 2.05 * columns, rows * (0.75 + 0.24 * max(len(methods), 1)) + 0.4)
     figure = Figure(figsize=size, layout="constrained")

@@ -277,11 +277,12 @@ class _Scale:
         )
 
     def _one(self, dataset: str, target: str, seeds: int) -> str:
+        card = self.cards.get((dataset, target), {})
         parts = ["/".join(filter(None, [dataset, target])), f"{seeds} seed{'s' * (seeds > 1)}"]
-        if train := (self.data.get(dataset, {}).get("counts") or {}).get("train"):
-            parts.append(f"{train:,} train images")
-        if epochs := self.cards.get((dataset, target), {}).get("epochs"):
-            parts.append(f"{epochs} epochs")
+        parts += [f"{key} {value}" for key, value in sorted((card.get("options") or {}).items())]
+        counts = card.get("images") or self.data.get(dataset, {}).get("counts") or {}
+        parts += [f"{counts['train']:,} train images"] if counts.get("train") else []
+        parts += [f"{card['epochs']} epochs"] if card.get("epochs") else []
         return ", ".join(parts)
 
 

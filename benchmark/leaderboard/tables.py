@@ -249,22 +249,29 @@ def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
 
 def findings(frame: pd.DataFrame) -> pd.DataFrame:
     """Tables in which a control is best, or not significantly worse than the best: there the metric does not tell an
-    explanation from none.
+    explanation from none. One line a metric and setting.
 
     Returns:
-        track, metric, setting, label, mark, where (list of "dataset/target"), tables (of that metric and setting), text.
+        track, metric, setting, first and tied (lists of "dataset/target (control)"), networks (count), text.
     """
     out = []
-    contests = frame[~frame["track"].isin(UNRANKED)]
+    contests = frame[~frame["track"].isin(UNRANKED) & (frame["status"] == "ok")]
     for key, group in contests.groupby(["track", "metric", "setting"]):
-        tables = group.drop_duplicates(["dataset", "target"])
-        for (text, mark), hits in group[group["control"] & (group["mark"] != "")].groupby(["label", "mark"]):
-            where = [f"{d}/{t}" for d, t in sorted(zip(hits["dataset"], hits["target"], strict=True))]
-            rest = "ranks first" if mark == "best" else "is not significantly worse than the best"
-            share = f"{len(where)} of {len(tables)} network{'s' * (len(tables) > 1)}"
-            said = f"a control {rest}: {text} in {title(key[1], key[2])}, on {share} ({', '.join(where)})"
-            out.append((*key, text, mark, where, len(tables), said))
-    return pd.DataFrame(out, columns=["track", "metric", "setting", "label", "mark", "where", "tables", "text"])
+        where: dict[str, list[str]] = {"best": [], "tied": []}
+        for (dataset, target), hits in group[group["control"]].groupby(["dataset", "target"]):
+            for mark in ("best", "tied"):
+                if names := sorted(hits.loc[hits["mark"] == mark, "label"]):
+                    where[mark].append(f"{dataset}/{target} ({', '.join(names)})")
+                    break  # where one is best, another that is tied says nothing more
+        said = [f"{words} {', '.join(where[mark])}" for mark, words in _SAID.items() if where[mark]]
+        if said:
+            networks = len(group.drop_duplicates(["dataset", "target"]))
+            text = f"{title(key[1], key[2])}: {'; '.join(said)}; of {networks} network{'s' * (networks > 1)}"
+            out.append((*key, where["best"], where["tied"], networks, text))
+    return pd.DataFrame(out, columns=["track", "metric", "setting", "first", "tied", "networks", "text"])
+
+
+_SAID = {"best": "a control ranks first on", "tied": "a control is not significantly worse than the best on"}
 
 
 def shown(frame: pd.DataFrame, track: str, dataset: str, target: str) -> pd.DataFrame:
