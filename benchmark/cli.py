@@ -128,6 +128,9 @@ def _step(name: str, options: argparse.Namespace) -> int:
     for dataset in chosen:
         if dataset not in params["datasets"]:
             raise near(dataset, params["datasets"], f"data set in profile {params['profile']!r}:")
+    from benchmark import engine
+
+    engine.warm_up()
     from benchmark import run
 
     failed = 0

@@ -9,6 +9,8 @@ the one to blame is known.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.context
+import multiprocessing.forkserver
 import os
 import signal
 import traceback
@@ -20,6 +22,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class Failed(Exception):
+    """Raised by a unit that wrote down its failure; the message is the reason, in one line."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,20 @@ def _call(unit: Unit) -> tuple[Any, str | None]:
         return None, one_line(error)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def warm_up() -> None:
+    """Start the process that workers are forked from: it imports torch while the caller does something else."""
+    _context()
+    multiprocessing.forkserver.ensure_running()
+
+
+def _context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchmark.run"])
+    return context
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = _context()
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 
@@ -150,6 +167,8 @@ def _settle(unit: Unit, future: Future) -> Done:
 
 def one_line(error: BaseException) -> str:
     """``ValueError: what is wrong (file.py:12)``, on one line."""
+    if isinstance(error, Failed):
+        return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
     text = " ".join(str(error).split())

@@ -93,8 +93,17 @@ def cells(params: Mapping[str, Any], dataset: str) -> list[Cell]:
 
 
 def trainings(params: Mapping[str, Any], dataset: str) -> list[tuple[str, int, dict[str, Any]]]:
-    """(target, seed, recipe) of a data set, in the profile's order."""
+    """(target, seed, recipe) of a data set, in the profile's order.
+
+    Raises:
+        UnknownName: a recipe that cannot be.
+    """
     targets = params.get("zoo", {}).get(dataset) or {}
+    for name, recipe in targets.items():
+        try:
+            zoo.Recipe.parse(recipe)
+        except (UnknownName, ValueError) as error:
+            raise UnknownName(f"params.yaml: zoo: {dataset}: {name}: {error}") from None
     return [(name, seed, dict(recipe)) for name, recipe in targets.items() for seed in recipe.get("seeds", [0])]
 
 
@@ -136,13 +145,16 @@ def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     _remove_others(store.Paths(params["profile"]).explanations(dataset), {cell.explanation for cell in todo})
     for done in engine.run([Unit(cell.name, explain_cell, (cell,)) for cell in todo], label="explain"):
         cell = done.unit.arguments[0]
-        if done.error:  # the cell itself could not say so: its worker died, or the disk is full
+        meta = read_cell(cell)[1]
+        if (
+            done.error and meta["reason"] != done.error
+        ):  # the cell could not say so: its worker died, or the disk is full
             cell.explanation.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 meta = _who(cell) | {"status": "failed", "reason": done.error, "key": ""}
                 write_explanation(cell.explanation, Explanation(), meta)
-        meta = read_cell(cell)[1]
-        yield Done(done.unit, meta, done.error or (meta["reason"] if meta["status"] == "failed" else None))
+            meta = read_cell(cell)[1]
+        yield Done(done.unit, meta, done.error)
 
 
 def explain_cell(cell: Cell) -> None:
@@ -173,6 +185,8 @@ def explain_cell(cell: Cell) -> None:
         _target.cache_clear()
         _batch.cache_clear()
     write_explanation(cell.explanation, explanation, meta)
+    if meta["status"] == "failed":
+        raise engine.Failed(meta["reason"])
 
 
 def _who(cell: Cell) -> dict[str, str]:
@@ -238,13 +252,13 @@ def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
         write_network_rows(cell)
     for done in engine.run([Unit(cell.name, score_cell, (cell,)) for cell in todo], label="score"):
         cell = done.unit.arguments[0]
-        if done.error:
+        if done.error and not _failed_rows(cell):  # its worker died, or the disk is full
             meta = read_cell(cell)[1]
             rows = [_row(cell, meta, spec, setting, status="failed", reason=done.error)
                     for spec in registry.metrics().values() for setting in spec.settings]  # fmt: skip
-            _write_cell_scores(cell, rows, [np.empty(0)] * len(rows), [], key="")
-        failed = store.read_scores(cell.scores)[0].query("status == 'failed'")
-        yield Done(done.unit, done.result, done.error or (f"{len(failed)} failed rows: {failed.reason.iloc[0]}" if len(failed) else None))  # fmt: skip
+            with contextlib.suppress(OSError):
+                _write_cell_scores(cell, rows, [np.empty(0)] * len(rows), [], key="")
+        yield done
 
 
 def score_cell(cell: Cell) -> None:
@@ -252,7 +266,7 @@ def score_cell(cell: Cell) -> None:
     key = _key("score", cell.images, _file_hash(cell.explanation), _file_hash(cell.weights),
                _file_hash(cell.paths.data(cell.dataset)), _code_hash("score"))  # fmt: skip
     with contextlib.suppress(store.StoreError):
-        if store.read_key(cell.scores) == key:
+        if store.read_key(cell.scores) == key and not _failed_rows(cell):
             return
     explanation, meta = read_cell(cell)
     rows, values = [], []
@@ -266,6 +280,16 @@ def score_cell(cell: Cell) -> None:
     batch.memo.clear()
     batch.memo.update(shared)
     _write_cell_scores(cell, rows, values, batch.ids.tolist(), key)
+    if reasons := _failed_rows(cell):
+        raise engine.Failed(f"{len(reasons)} of {len(rows)} rows: {reasons[0]}")
+
+
+def _failed_rows(cell: Cell) -> list[str]:
+    """The reasons of the failed rows of a cell that was scored."""
+    with contextlib.suppress(store.StoreError):
+        rows = store.read_scores(cell.scores)[0]
+        return rows.reason[rows.status == "failed"].tolist()
+    return []
 
 
 def _score(

@@ -163,7 +163,8 @@ def _reading(path: Path, way_out: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        raise StoreError(f"{path} is damaged ({type(error).__name__}: {error}); {way_out}") from None
+        what = " ".join(str(error).split())[:200]
+        raise StoreError(f"{path} is damaged ({type(error).__name__}: {what}); {way_out}") from None
 
 
 def sha256(*paths: Path) -> str:

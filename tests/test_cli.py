@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import yaml
 
 from benchmark import cli, run, store
 from tests.test_run import plugin
+
+REPORTED = store.ROOT / "results" / "reported"
 
 
 def call(*arguments):
@@ -140,7 +143,7 @@ def test_a_damaged_explanation_is_made_again(trained):
 
 def test_the_steps_end_in_a_report_and_a_failed_cell_in_exit_code_1(trained, capsys):
     workspace = trained
-    (workspace.root / "results" / "reported").mkdir(parents=True)
+    shutil.copytree(REPORTED, workspace.root / "results" / "reported")
     bad = plugin(workspace, "raise RuntimeError('no luck')", name="bad")
     workspace.params["explain"]["methods"] = [bad, plugin(workspace, name="good")]
     workspace.save()
