@@ -176,6 +176,7 @@ def test_readme_section(out, frame):
     assert new.startswith("# Title\n\n<!-- leaderboard:offline -->\n") and new.endswith(
         "<!-- /leaderboard -->\n\nrest\n"
     )
+    assert "‡ a control ranks first on some network in gini" in new
     assert "| Score-CAM (authors) | 1." in new and "<script" not in new
     link = f"{out.parent.name}/offline/plots/gallery-toybirds-cnn.png"
     assert link in new and (out.parent.parent / link).exists()
@@ -186,9 +187,11 @@ def test_readme_section(out, frame):
 
 
 def test_console(out):
-    stream = Console(file=io.StringIO(), width=130)
+    stream = Console(file=io.StringIO(), width=80)
     console.show(out, stream)
     text = stream.file.getvalue()
-    assert "Score-CAM (authors)" in text and EVIL in text and "failed" in text and "out of memory" in text
-    assert "‡ gini: a control ranks first on digits/cnn (Edge map (Sobel))" in text
-    assert all(len(line) <= 130 for line in text.splitlines())
+    unwrapped = " ".join(text.split())
+    assert "1  Score-CAM (authors)" in text and f"5  {EVIL}" in text
+    assert "Score-CAM (authors), deletion AUC, steps=24: failed: out of memory" in unwrapped
+    assert "‡ a control ranks first on some network in gini" in unwrapped
+    assert all(len(line) <= 80 for line in text.splitlines())

@@ -176,7 +176,7 @@ def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
         ("A", "m", "", "t", 3.0), ("R", "m", "", "t", 4.0), ("A", "m", "", "u", 3.0), ("R", "m", "", "u", 1.0)
     )
     found = tables.findings(frame)
-    assert list(found["text"]) == ["m: a control ranks first on d/t (R); of 2 networks"]
+    assert list(found["text"]) == ["m (2 networks): a control ranks first on d/t (R)"]
     text = markdown.render(frame)
     assert markdown.findings(frame, "heatmap") in text and "m (fraction) ↑ ‡" in text
     assert text.count("↑ ‡ |") == 1  # on the board of t, not on that of u
@@ -191,9 +191,12 @@ def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
         *(cell | {"metric": "m", "paper": "baseline" if cell["method"] == "A" else "control"} for cell in cells)
     )
     said = tables.findings(tied)["text"]
-    assert list(said) == ["m: a control is not significantly worse than the best on d/t (R); of 1 network"]
+    assert list(said) == ["m (1 network): a control is not significantly worse than the best on d/t (R)"]
+    assert tables.findings_line(tied, "heatmap") == "a control is not significantly worse than the best in m"
+    assert tables.findings_line(frame, "heatmap") == "a control ranks first on some network in m"
+    assert tables.findings_line(frame, "concept") == ""
     first = board(*(cell | {"metric": "m", "paper": "control"} for cell in cells))
-    assert list(tables.findings(first)["text"]) == ["m: a control ranks first on d/t (A); of 1 network"]
+    assert list(tables.findings(first)["text"]) == ["m (1 network): a control ranks first on d/t (A)"]
 
 
 def test_losses_are_told_once(synthetic):

@@ -114,7 +114,7 @@ def test_names_cannot_become_markup(page):
 def test_page_shows_what_failed_and_where_a_control_wins(page):
     text = page.read_text()
     assert "out of memory: 8.1 GiB asked for" in text and "images have no boxes" in text
-    assert "gini: a control ranks first on digits/cnn (Edge map (Sobel))" in text
+    assert "gini (3 networks): a control ranks first on digits/cnn (Edge map (Sobel))" in text
     assert "Optical digits" in text and "0123456789ab" in text and "LT13" in text
 
 

@@ -1,4 +1,7 @@
-"""The board in a terminal: average ranks of each track, the best methods of each table, what is found and missing."""
+"""The board in a terminal: average ranks of each track, means of each network, what is found and what failed.
+
+The methods of a network's table are named by their place in the table of average ranks, so that it fits 80 columns.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,9 @@ def show(folder: Path, console: Console | None = None) -> None:
         console.print(ranks(frame, track))
         for dataset, target in tables.boards(frame, track):
             console.print(board(frame, track, dataset, target))
-        for text in tables.findings(frame)["text"][tables.findings(frame)["track"] == track]:
-            console.print(Text(f"‡ {text}", "yellow"))
+        console.print(Text("* best  † not significantly worse than the best", "dim"))
+        if line := tables.findings_line(frame, track):
+            console.print(Text(f"‡ {line}", "yellow"))
     lost = tables.losses(frame)
     for line in lost[lost["reason"].str.contains("failed")].itertuples():
         console.print(Text(f"{line.dataset}/{line.target}, {line.methods}, {line.metrics}: {line.reason}", "red"))
@@ -36,9 +40,11 @@ def show(folder: Path, console: Console | None = None) -> None:
 def ranks(frame: pd.DataFrame, track: str) -> Table:
     """Average ranks of a track."""
     table = _table(f"{tables.TRACKS[track][0]}: average ranks", ["rank", "best", "not worse", "failed", "of tables"])
-    for r in tables.average_ranks(frame, track).itertuples():
+    for place, r in enumerate(tables.average_ranks(frame, track).itertuples(), start=1):
         table.add_row(
-            _name(r.label, r.control), f"{r.average_rank:.2f}", *map(str, (r.best, r.tied, r.failed, r.tables))
+            _name(f"{place}  {r.label}", r.control),
+            f"{r.average_rank:.2f}",
+            *map(str, (r.best, r.tied, r.failed, r.tables)),
         )
     return table
 
@@ -47,12 +53,13 @@ def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Table:
     """Means of one network, metrics down and methods across, so that many metrics fit a terminal."""
     part = tables.shown(frame, track, dataset, target)
     methods = markdown.order(frame, part, track)
-    table = _table(f"{dataset} / {target}", [_name(*method) for method in methods])
+    places = {label: str(i) for i, label in enumerate(tables.average_ranks(frame, track)["label"], start=1)}
+    table = _table(f"{dataset} / {target}", [_name(places[label], control) for label, control in methods])
     for (metric, setting), lines in part.groupby(["metric", "setting"], sort=False):
         cells = {line.label: line for line in lines.itertuples()}
-        places = tables.decimals(lines["mean"])
+        digits = tables.decimals(lines["mean"])
         name = f"{tables.title(metric, setting)} {tables.arrow(lines['better'].iloc[0])}"
-        table.add_row(Text(name), *(_cell(cells.get(label), places) for label, _ in methods))
+        table.add_row(Text(name), *(_cell(cells.get(label), digits) for label, _ in methods))
     return table
 
 

@@ -37,7 +37,9 @@ def section(folder: Path) -> str:
         heading, what = tables.TRACKS[track]
         count = len(tables.boards(frame, track))
         out += [f"**{heading}**, {count} network{'s' * (count > 1)}: {what[0].lower()}{what[1:]}"]
-        out += [markdown.summary(frame, track), markdown.findings(frame, track)]
+        out.append(markdown.summary(frame, track))
+        if line := tables.findings_line(frame, track):
+            out.append(f"‡ {markdown.escape(line)}: there the metric does not tell an explanation from none.")
     if not out:
         out.append("No rows yet.")
     out.append(

@@ -256,7 +256,7 @@ def findings(frame: pd.DataFrame) -> pd.DataFrame:
     """
     out = []
     contests = frame[~frame["track"].isin(UNRANKED) & (frame["status"] == "ok")]
-    for key, group in contests.groupby(["track", "metric", "setting"]):
+    for key, group in contests.groupby(["track", "metric", "setting"], sort=False):
         where: dict[str, list[str]] = {"best": [], "tied": []}
         for (dataset, target), hits in group[group["control"]].groupby(["dataset", "target"]):
             for mark in ("best", "tied"):
@@ -266,9 +266,24 @@ def findings(frame: pd.DataFrame) -> pd.DataFrame:
         said = [f"{words} {', '.join(where[mark])}" for mark, words in _SAID.items() if where[mark]]
         if said:
             networks = len(group.drop_duplicates(["dataset", "target"]))
-            text = f"{title(key[1], key[2])}: {'; '.join(said)}; of {networks} network{'s' * (networks > 1)}"
+            text = f"{title(key[1], key[2])} ({networks} network{'s' * (networks > 1)}): {'; '.join(said)}"
             out.append((*key, where["best"], where["tied"], networks, text))
     return pd.DataFrame(out, columns=["track", "metric", "setting", "first", "tied", "networks", "text"])
+
+
+def findings_line(frame: pd.DataFrame, track: str) -> str:
+    """All findings of a track in one sentence that names the metrics; empty if there are none."""
+    found = findings(frame)
+    found = found[found["track"] == track]
+    first = found["first"].str.len() > 0
+    words = {
+        "a control ranks first on some network": found[first],
+        "is not significantly worse than the best": found[~first],
+    }
+    said = [
+        f"{what} in {', '.join(dict.fromkeys(map(title, part['metric'])))}" for what, part in words.items() if len(part)
+    ]
+    return ("" if first.any() or not said else "a control ") + "; ".join(said)
 
 
 _SAID = {"best": "a control ranks first on", "tied": "a control is not significantly worse than the best on"}
