@@ -397,7 +397,7 @@ def test_evaluation_in_chunks_is_evaluation_of_all(digits, monkeypatch):
     data = inputs.pixels(digits, Recipe.parse(MLP), torch.device("cpu"), {})
     model = training._Networks([nets.build("mlp", (1, 16, 16), 10, seed=s) for s in range(2)])
     expected = model.accuracy(data, data.x_train, data.y_train)
-    monkeypatch.setattr(inputs, "_CHUNK_VALUES", 16 * 256)
+    monkeypatch.setattr(inputs, "_CHUNK_VALUES", 16 * 256 + 1)
     assert inputs.chunk(data.x_train) == 16
     assert model.accuracy(data, data.x_train, data.y_train) == expected
 

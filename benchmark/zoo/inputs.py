@@ -15,7 +15,7 @@ from benchmark.data import Dataset
 from benchmark.zoo import pretrained
 from benchmark.zoo.recipe import Recipe
 
-_CHUNK_VALUES = 2**22  # input values that go through a network together
+_CHUNK_VALUES = 2**20  # input values that go through a network together
 
 Cache = dict[str, "Inputs"]
 
@@ -70,17 +70,25 @@ def features(psi: nn.Sequential, inputs: Inputs, cache: Cache) -> Inputs:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     if (name := f"features {digest.hexdigest()}") not in cache:
         psi.eval()
-        with torch.no_grad():
-            x_train, x_test = (
-                torch.cat([psi(inputs(part)) for part in x.split(chunk(x))]) for x in (inputs.x_train, inputs.x_test)
-            )
+        x_train, x_test = (_apply(psi, inputs, x) for x in (inputs.x_train, inputs.x_test))
         cache[name] = Inputs(x_train, inputs.y_train, x_test, inputs.y_test)
     return cache[name]
 
 
+@torch.no_grad()
+def _apply(psi: nn.Sequential, inputs: Inputs, x: Tensor) -> Tensor:
+    """psi of x (n, ...), in chunks, into one array: features are large."""
+    z, size = None, chunk(x)
+    for start in range(0, len(x), size):
+        part = psi(inputs(x[start : start + size]))
+        z = part.new_empty((len(x), *part.shape[1:])) if z is None else z
+        z[start : start + size] = part
+    return z
+
+
 def chunk(x: Tensor) -> int:
     """How many of x (n, ...) are evaluated together."""
-    return min(1024, max(16, _CHUNK_VALUES // x[0].numel()))
+    return min(1024, max(8, _CHUNK_VALUES // x[0].numel()))
 
 
 def draw(recipe: Recipe, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
