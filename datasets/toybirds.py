@@ -161,9 +161,10 @@ def in_sight(scene):
 
 
 def ellipse(u, v, cu, cv, ru, rv, angle=0.0):
-    """Signed distance (approximate away from the rim), negative inside."""
+    """Signed distance, right to first order at the rim, negative inside."""
     du, dv = rotate(u - cu, v - cv, -angle)
-    return (np.hypot(du / ru, dv / rv) - 1) * min(ru, rv)
+    k, slope = np.hypot(du / ru, dv / rv) + 1e-9, np.hypot(du / ru**2, dv / rv**2) + 1e-9
+    return k * (k - 1) / slope
 
 
 def capsule(u, v, a, b, r):
