@@ -130,6 +130,13 @@ def test_settings_part_into_the_metrics_and_the_methods():
     }  # fmt: skip
 
 
+def test_a_variant_is_the_methods_even_where_all_have_one():
+    frame = board(
+        *({"method": "G", "metric": "m", "setting": f"variant={v}", "value": x} for v, x in (("a", 1.0), ("b", 2.0)))
+    )
+    assert set(frame["label"]) == {"G (a)", "G (b)"} and list(frame["rank"]) == [1, 2] and set(frame["setting"]) == {""}
+
+
 def test_a_setting_is_named_where_two_of_one_method_meet():
     cells = [{"method": "G", "metric": "m", "setting": f"layer={x};variant=authors", "value": 1.0} for x in ("a", "b")]
     other = {"method": "R", "metric": "m", "value": 1.0}

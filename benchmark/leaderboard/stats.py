@@ -122,7 +122,7 @@ def _signed_rank(loss: Array) -> float:
     signed = np.sign(loss) * rankdata(np.abs(loss))
     if signed.sum() <= 0:
         return 1.0
-    return float(wilcoxon(loss, zero_method="wilcox", method="auto").pvalue)  # exact for few images, ties or not
+    return float(wilcoxon(loss, method="auto").pvalue)  # exact for few images, ties or not
 
 
 def holm(p: Array) -> Array:
