@@ -228,7 +228,9 @@ def test_the_official_file_in_the_cache_goes_before_a_mirror(server, tmp_path):
     server.files["few.tar"] = OTHER
     source = birds(server, mirror="few.tar", mirror_digest=digest(OTHER))
     fetch(source, tmp_path)
+    (tmp_path / "few.tar").write_bytes(OTHER)
     assert fetch(source, tmp_path, mirror=server.url).origin == "official"
+    assert len(server.asked) == 1
 
 
 def test_no_way_is_one_line_that_names_both_ways_out(tmp_path):
