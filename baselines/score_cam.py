@@ -81,7 +81,7 @@ class ScoreCAM:
     def _weights(self, target: Target, chunk: int, A: Tensor, x: Tensor, c: Tensor) -> Tensor:
         n, K, u, v = A.shape
         image = torch.arange(n, device=A.device).repeat_interleave(K)[:, None]  # (n K, 1)
-        masks, same = torch.cat([image, _s(A).view(n * K, u * v)], dim=1).unique(dim=0, return_inverse=True)
+        masks, same = torch.cat([image, _s(A).reshape(n * K, u * v)], dim=1).unique(dim=0, return_inverse=True)
         C = []
         for some in masks.split(chunk):  # (m, 1 + u v)
             i, H = some[:, 0].long(), some[:, 1:].reshape(-1, 1, u, v)

@@ -162,6 +162,16 @@ def test_a_named_layer_is_explained_with_its_own_weights(method):
     assert abs(maps - explain(method, target, batch).heatmaps).max() > 1e-3
 
 
+@cams
+def test_the_memory_layout_of_the_network_does_not_matter(method):
+    target, batch = network(3), images(channels=3)
+    expected = explain(method, target, batch).heatmaps
+    target.net.to(memory_format=torch.channels_last)
+    again = images(channels=3)
+    assert not target.features(again).is_contiguous()
+    np.testing.assert_allclose(explain(method, target, again).heatmaps, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("method", CAMS[:3], ids=repr)
 def test_gradient_methods_run_the_head_alone(method):
     target, batch = network(), images()
