@@ -87,6 +87,18 @@ def use(options: argparse.Namespace) -> int:
 def list_(options: argparse.Namespace) -> int:
     """What there is."""
     table = _LISTS[options.what]()
+    if options.name:
+        column = next(iter(table[0]))
+        names = [str(row[column]) for row in table]
+        if options.name not in names:
+            raise near(options.name, names, column)
+        if options.what == "datasets":  # the whole card
+            from benchmark import data
+
+            found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{options.name}.npz"))
+            out.print_json(json.dumps([data.load_card(path) for path in found]))
+            return 0
+        table = [row for row in table if str(row[column]) == options.name]
     out.print_json(json.dumps(table)) if options.json else _print_table(options.what, table)
     return 0
 
@@ -246,12 +258,16 @@ def _list_datasets() -> list[dict[str, Any]]:
         found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{script.stem}.npz"))
         for path in found or [None]:
             card = data.load_card(path) if path else {}
-            counts = card.get("counts", {})
-            rows.append({"data set": script.stem, "profile": path.parent.name if path else "not prepared",
-                         "images": " + ".join(f"{counts[s]:,} {s}" for s in ("train", "test") if s in counts),
-                         "classes": len(card["classes"]) if "classes" in card else "", "size": card.get("size", ""),
-                         "licence": card.get("licence", ""), "source": card.get("provenance", {}).get("source", "")
-                         if isinstance(card.get("provenance"), dict) else str(card.get("provenance", ""))})  # fmt: skip
+            counts, source = card.get("counts", {}), card.get("provenance", {})
+            rows.append({
+                "data set": script.stem,
+                "profile": path.parent.name if path else "not prepared",
+                "images": " + ".join(f"{counts[s]:,} {s}" for s in ("train", "test") if s in counts),
+                "classes": card.get("classes", ""),
+                "size": card.get("size", ""),
+                "licence": card.get("licence", ""),
+                "files": ", ".join(sorted({f["origin"] for f in source.get("files", [])})),
+            })  # fmt: skip
     return rows
 
 
@@ -340,8 +356,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("profile", metavar="PROFILE", help=f"one of {', '.join(profiles())}")
     sub.add_argument("--force", action="store_true", help="overwrite own edits of params.yaml")
 
-    sub = command("list", list_, "  glassbench list datasets\n  glassbench list metrics --json")
+    sub = command(
+        "list", list_, "  glassbench list datasets\n  glassbench list datasets cub\n  glassbench list metrics --json"
+    )
     sub.add_argument("what", choices=_LISTS, help="what to list")
+    sub.add_argument("name", nargs="?", help="only this one; of a data set, its whole card")
     sub.add_argument("--json", action="store_true", help="as JSON")
 
     sub = command(

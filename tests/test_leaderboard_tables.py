@@ -172,6 +172,8 @@ def test_average_ranks_by_hand():
     average = tables.average_ranks(frame, "heatmap").set_index("label")
     # A: settings of m count as one, (1 + 3) / 2; then 1 and 2.  B: 2, last places 2.5, 1.  R: 2, 2.5.
     assert average["average_rank"].to_dict() == pytest.approx({"A": 5 / 3, "B": 5.5 / 3, "R": 2.25})
+    # Without m at k=2, where the control R is first.  A: 1, 1, 2.  B: 2, 2.5, 1.  R: 3, 2.5.
+    assert average["sound_rank"].to_dict() == pytest.approx({"A": 4 / 3, "B": 5.5 / 3, "R": 2.75})
     assert average["tables"].to_dict() == {"A": 4, "B": 4, "R": 3}
     assert average["failed"].to_dict() == {"A": 0, "B": 1, "R": 1}
     assert average["best"].to_dict() == {"A": 2, "B": 1, "R": 1}

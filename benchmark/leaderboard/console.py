@@ -39,11 +39,15 @@ def show(folder: Path, console: Console | None = None) -> None:
 
 def ranks(frame: pd.DataFrame, track: str) -> Table:
     """Average ranks of a track."""
-    table = _table(f"{tables.TRACKS[track][0]}: average ranks", ["rank", "best", "not worse", "failed", "of tables"])
+    table = _table(
+        f"{tables.TRACKS[track][0]}: average ranks",
+        ["rank", "no control 1st", "best", "not worse", "failed", "of tables"],
+    )
     for place, r in enumerate(tables.average_ranks(frame, track).itertuples(), start=1):
         table.add_row(
             _name(f"{place}  {r.label}", r.control),
             f"{r.average_rank:.2f}",
+            markdown.sound(r.sound_rank),
             *map(str, (r.best, r.tied, r.failed, r.tables)),
         )
     return table

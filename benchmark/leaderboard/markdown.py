@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from benchmark.leaderboard import stats, tables
@@ -38,10 +39,25 @@ def summary(frame: pd.DataFrame, track: str) -> str:
     """Average ranks of a track."""
     average = tables.average_ranks(frame, track)
     body = [
-        [name(r.label, r.control), f"{r.average_rank:.2f}", str(r.best), str(r.tied), str(r.failed), str(r.tables)]
+        [
+            name(r.label, r.control),
+            f"{r.average_rank:.2f}",
+            sound(r.sound_rank),
+            str(r.best),
+            str(r.tied),
+            str(r.failed),
+            str(r.tables),
+        ]
         for r in average.itertuples()
     ]
-    return grid(["method", "average rank ↓", "best", "not worse †", "failed", "of tables"], body)
+    return grid(
+        ["method", "average rank ↓", "where no control is first ↓", "best", "not worse †", "failed", "of tables"], body
+    )
+
+
+def sound(rank: float) -> str:
+    """A rank over the tables in which no control is first, if there are any."""
+    return "–" if np.isnan(rank) else f"{rank:.2f}"
 
 
 def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> str:

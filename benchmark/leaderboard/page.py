@@ -61,6 +61,7 @@ def render(
         date=str(provenance.get("date", "")),
         commit=str(provenance.get("commit", ""))[:12],
         level=f"{stats.LEVEL:.0%}",
+        sound=markdown.sound,
         alpha=f"{stats.ALPHA:g}",
     )
 

@@ -229,10 +229,11 @@ def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     A method that failed shares the last places of its table; where it is not applicable it is not ranked.
 
     Returns:
-        label, control, average_rank, tables (ranked in), best (times), tied (times), failed (times).
+        label, control, average_rank, sound_rank (the same over the tables in which no control is first: NaN if there
+        are none), tables (ranked in), best (times), tied (times), failed (times).
     """
     part = frame[(frame["track"] == track) & (frame["status"] != "not applicable")].copy()
-    columns = ["label", "control", "average_rank", "tables", "best", "tied", "failed"]
+    columns = ["label", "control", "average_rank", "sound_rank", "tables", "best", "tied", "failed"]
     if not len(part):
         return pd.DataFrame(columns=columns)
     table = part.groupby(TABLE)["label"]
@@ -240,10 +241,15 @@ def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     present = part.groupby(TABLE)["rank"].transform("count")
     part["rank"] = part["rank"].where(~lost, (present + 1 + table.transform("size")) / 2)  # mean of the last places
     part = part.assign(best=part["mark"] == "best", tied=part["mark"] == "tied", failed=lost)
-    by_metric = part.groupby(["label", "control", "dataset", "target", "metric"])["rank"].mean().groupby(level=[0, 1])
+    beaten = (part["control"] & part["best"]).groupby([part[key] for key in TABLE]).transform("any")
+    by_metric, sound = (
+        lines.groupby(["label", "control", "dataset", "target", "metric"])["rank"].mean().groupby(level=[0, 1]).mean()
+        for lines in (part, part[~beaten])
+    )
     times = part.groupby(["label", "control"])[["best", "tied", "failed"]].sum().astype(int)
     times.insert(0, "tables", part.groupby(["label", "control"]).size())
-    times.insert(0, "average_rank", by_metric.mean())
+    times.insert(0, "sound_rank", sound.reindex(times.index))
+    times.insert(0, "average_rank", by_metric)
     return times.reset_index().sort_values(["average_rank", "label"], kind="stable", ignore_index=True)[columns]
 
 
