@@ -247,6 +247,20 @@ def test_divergence_is_said_with_the_way_out(tmp_path, digits):
     assert names_in(tmp_path) == []
 
 
+def test_a_last_step_into_infinity_is_divergence_too(tmp_path, digits, monkeypatch):
+    """The loss of an epoch is that of the weights before its steps: finite, while the last step was not."""
+
+    def epoch(jobs, model, *rest, original=training._epoch):
+        loss = original(jobs, model, *rest)
+        model.parameters["logits.weight"].data[..., 0] = torch.inf
+        return loss
+
+    monkeypatch.setattr(training, "_epoch", epoch)
+    with pytest.raises(training.TrainingError, match="diverged in epoch 1"):
+        training.train(digits, MLP | {"epochs": 1}, 0, tmp_path / "m-0.safetensors")
+    assert names_in(tmp_path) == []
+
+
 def test_a_last_batch_of_one_image_suits_batch_norm(tmp_path):
     card = training.train(make(51, 20, size=8), VGG | {"epochs": 1}, 0, tmp_path / "v-0.safetensors")
     assert math.isfinite(card["train_accuracy"])

@@ -267,7 +267,7 @@ def _fit(jobs: list[_Job], device: torch.device, progress: Progress | None, cach
     diverged = []
     for epoch in range(first, recipe.epochs):
         loss = _epoch(jobs, model, optimiser, data, epoch, device)
-        for k in [k for k in waiting if not math.isfinite(loss[k])]:
+        for k in [k for k in waiting if not (math.isfinite(loss[k]) and _finite(model.member(k)))]:
             job = waiting.pop(k)
             job.partial.unlink(missing_ok=True)
             diverged.append(f"{job.name} diverged in epoch {epoch + 1} (loss {loss[k]}); lower lr in its recipe")
@@ -286,6 +286,10 @@ def _fit(jobs: list[_Job], device: torch.device, progress: Progress | None, cach
         check(recipe.epochs)
     if diverged:
         raise TrainingError("; ".join(diverged))
+
+
+def _finite(state: Mapping[str, Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in state.values())
 
 
 def _start(job: _Job, device: torch.device) -> nn.Sequential:
@@ -351,9 +355,8 @@ def _epoch(
             x = x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
             with torch.autocast(device.type, torch.bfloat16, enabled=gpu):
                 logits = model(x.view(k, b, *x.shape[1:]) if k > 1 else x[None])
-            loss = (
-                F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view(k, b).mean(1)
-            )  # (K,)
+            loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none")
+            loss = loss.view(k, b).mean(1)  # (K,)
             optimiser.zero_grad()
             loss.sum().backward()  # the sum keeps the networks' gradients apart
             optimiser.step()
