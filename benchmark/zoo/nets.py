@@ -23,6 +23,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import fuse_conv_bn_eval
 
 from benchmark.names import near, pick
 
@@ -92,6 +93,21 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
 
 def parameter_count(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
+
+
+def fold_norm(net: nn.Sequential) -> nn.Sequential:
+    """Every batch norm that follows a convolution becomes part of it, in place: what eval mode computes anyway, in one
+    step. Layers keep their names and outputs (to float rounding)."""
+    for module in list(net.modules()):
+        if not isinstance(module, nn.Sequential):
+            continue
+        names = list(module._modules)
+        for before, name in zip(names, names[1:]):
+            conv, norm = module._modules[before], module._modules[name]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module._modules[before] = fuse_conv_bn_eval(conv.eval(), norm.eval())
+                module._modules[name] = nn.Identity()
+    return net
 
 
 def spatial_layers(net: nn.Sequential, input_shape: Shape) -> dict[str, tuple[int, ...]]:

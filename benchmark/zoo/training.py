@@ -9,9 +9,9 @@ the rest G is trained, on psi(x). Every random draw (weights, order, dropout, au
 set, seed and epoch, so a run that was interrupted, and is picked up from its last saved epoch, ends at the same bytes.
 
 ``train_many`` trains K networks of one recipe as one batched network: parameters (K, ...) under ``vmap``, which turns
-their K products into one (bmm, grouped convolution). On a GPU small networks are bound by kernel launches, so this is
-up to K times faster; on a CPU processes side by side are as good (``benchmarks/zoo.py``). Batch norm's running statistics
-are stacked like the parameters. Dropout draws other masks than a single run does; all else agrees to rounding.
+their K products into one (bmm, grouped convolution). That is for a GPU, where small networks wait for kernel launches; on
+a CPU processes side by side are faster (``benchmarks/zoo.py``). Batch norm's running statistics are stacked like the
+parameters. Dropout draws other masks than a single run does; all else agrees to rounding.
 """
 
 from __future__ import annotations
