@@ -19,8 +19,8 @@ cancels. The authors' code follows neither:
     library   pytorch-grad-cam: Algorithm 1; Up aligns corners; L = Up(ReLU(sum_k alpha_k A^k)). (It adds 1e-8 to
               max A - min A, which only maps of a range below about 1e-4 feel.)
 
-Paper and codes mask the normalised image with X_b = 0: what H hides turns to the mean colour. Here that is the mean of
-the reference images (``fill="mean"``); ``fill="black"`` masks the pixels. L is not min-max scaled.
+Paper and codes mask the normalised image with X_b = 0: what H hides turns to the mean colour of the target's
+normalisation (``fill="mean"``); ``fill="black"`` masks the pixels. L is not min-max scaled.
 
 It masks inputs, so it needs whole forward passes, but one for each different mask only: channels of an image that are
 equal after s share their score, which is exact. The masks of many images go through the network together.
@@ -57,8 +57,7 @@ class ScoreCAM:
             raise ValueError(f"Score-CAM: variant is authors or library, fill is mean or black; not {self}")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
-        """Learns the colour (c, 1, 1) of what a mask hides."""
-        self._colour = reference.x.mean(dim=(0, 2, 3))[:, None, None] * (self.fill == "mean")
+        """Nothing to learn."""
         return self
 
     @torch.no_grad()
@@ -82,11 +81,11 @@ class ScoreCAM:
         n, K, u, v = A.shape
         image = torch.arange(n, device=A.device).repeat_interleave(K)[:, None]  # (n K, 1)
         masks, same = torch.cat([image, _s(A).reshape(n * K, u * v)], dim=1).unique(dim=0, return_inverse=True)
-        C = []
+        C, X_b = [], target.mean * (self.fill == "mean")  # (1, c, 1, 1)
         for some in masks.split(chunk):  # (m, 1 + u v)
             i, H = some[:, 0].long(), some[:, 1:].reshape(-1, 1, u, v)
             H = _s(F.interpolate(H, x.shape[-2:], mode="bilinear", align_corners=self.variant == "library"))  # Eq. 7
-            f = target(self._colour + (x[i] - self._colour) * H)  # (m, C)
+            f = target(X_b + (x[i] - X_b) * H)  # (m, C)
             C.append((f if self.variant == "library" else f.softmax(dim=1)).gather(1, c[i, None])[:, 0])  #   Eq. 6
         alpha = torch.cat(C)[same].view(n, K)
         return alpha.softmax(dim=1) if self.variant == "library" else alpha * (A.amax((2, 3)) > A.amin((2, 3)))

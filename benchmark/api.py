@@ -94,6 +94,9 @@ class Target:
         input_shape: (c, h, w).
         mean, std: a number for each channel, in units of [0, 1] pixels.
         layer: the layer that is explained where a method names none (the last one with spatial extent).
+
+    Attributes:
+        mean, std: (1, c, 1, 1) or (1, 1, 1, 1) tensors; a pixel of colour ``mean`` is 0 to the network.
     """
 
     def __init__(
@@ -117,8 +120,8 @@ class Target:
                 module.inplace = False
         net.eval().requires_grad_(False)
         self.device = next((p.device for p in net.parameters()), torch.device("cpu"))
-        self._mean = torch.tensor(mean, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
-        self._std = torch.tensor(std, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+        self.mean = torch.tensor(mean, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+        self.std = torch.tensor(std, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
 
     def __call__(self, x: Tensor | Batch) -> Tensor:
         """Logits F(x), (n, C). For a Batch, computed once without gradients and remembered."""
@@ -128,10 +131,11 @@ class Target:
         """psi(x), the output of ``layer`` (default: ``self.layer``). For a Batch, computed once and remembered."""
         index = self._index(layer or self._explained())
         if isinstance(x, Tensor):
-            return self.net[: index + 1]((x - self._mean) / self._std)
-        key = ("features", id(self), index)
+            z = self.net[: index + 1]((x - self.mean) / self.std)
+            return z.contiguous()  # a network may compute channels-last; ``view`` must work all the same
+        key = ("features", self, index)
         if key not in x.memo:
-            with torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad():  # others may need gradients from here on
                 x.memo[key] = torch.cat([self.features(part.x, self.layers[index]) for part in x])
         return x.memo[key]
 
@@ -151,15 +155,16 @@ class Target:
             raise ValueError(f"{self.name} has no layer {layer!r}; it has {', '.join(self.layers)}") from None
 
     def fingerprint(self) -> str:
-        """Changes if a method changes weights, buffers, modes, hooks, requires_grad or in-place flags."""
-        digest = hashlib.sha256()
+        """Changes if a method changes weights, buffers, modules, modes, hooks, requires_grad or the normalisation."""
+        digest = hashlib.sha256(f"{self.mean.tolist()} {self.std.tolist()} {self.layer}".encode())
         for key, tensor in self.net.state_dict().items():
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         for key, module in self.net.named_modules():
             hooks = sum(len(h) for k, h in vars(module).items() if k.endswith("_hooks"))
+            own = "forward" in vars(module)
             digest.update(
-                f"{key} {type(module).__name__} {module.training} {hooks} {getattr(module, 'inplace', 0)}".encode()
+                f"{key} {type(module).__name__} {module.extra_repr()} {module.training} {hooks} {own}".encode()
             )
         digest.update(str([p.requires_grad for p in self.net.parameters()]).encode())
         return digest.hexdigest()

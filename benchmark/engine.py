@@ -67,6 +67,7 @@ def single_thread() -> None:
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False  # rows of a GPU and of a CPU then agree to float32 rounding
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 

@@ -447,7 +447,7 @@ def load_reference(cell: Cell) -> Batch:
 def _pick(cell: Cell, split: str, n: int) -> Batch:
     dataset = load_dataset(cell)
     pixels = dataset.input_shape[1] * dataset.input_shape[2]
-    chunk = min(256, max(8, _CHUNK_PIXELS // pixels))
+    chunk = min(64, max(8, _CHUNK_PIXELS // pixels))
     return dataset.batch(split, dataset.sample(split, n), device=engine.device(), chunk=chunk)
 
 

@@ -99,7 +99,9 @@ def test_the_readmes_method_runs(tmp_path, trained):
 
 @pytest.mark.parametrize("target", ["leaderboard", "test", "check-results", "readme", "lint", "bench"])
 def test_the_makefile_says_what_it_would_do(target):
-    done = subprocess.run(["make", "-n", target, f"PYTHON={sys.executable}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["make", "-n", target, f"PYTHON={sys.executable}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -226,3 +226,19 @@ def test_seeded_decides_torchs_own_draws():
     with nets.seeded(4):
         b = torch.rand(3)
     assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("vgg11", (1, 32, 32)), ("resnet10", (3, 32, 32)), ("cnn", (3, 48, 48))])
+def test_folded_batch_norm_computes_what_eval_mode_computes_at_every_layer(name, shape):
+    net = nets.build(name, shape, 10, seed=3)
+    x = torch.rand(8, *shape, generator=torch.Generator().manual_seed(1))
+    net(x), net(x)  # running statistics that are not the initial ones
+    net.eval()
+    with torch.no_grad():
+        expected = [x := layer(x) for layer in net]
+        x = torch.rand(8, *shape, generator=torch.Generator().manual_seed(1))
+        folded = nets.fold_norm(net)
+        assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
+        for layer, z in zip(folded, expected):
+            x = layer(x)
+            torch.testing.assert_close(x, z, rtol=1e-4, atol=1e-5)

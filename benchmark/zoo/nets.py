@@ -17,10 +17,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
@@ -38,14 +38,19 @@ class Net:
     build: Callable[..., Layers]  # (input_shape, classes, **options) -> layers by name
     layer: str | None  # None: no layer has spatial extent
     imagenet: bool  # ImageNet weights exist, in torchvision's layout
+    contiguous: (
+        bool  # on a CPU its forward pass is faster in rows than channels-last (measured): tiny maps, many channels
+    )
 
 
 NETS: dict[str, Net] = {}
 
 
-def _net(layer: str | None, imagenet: bool = False) -> Callable[[Callable[..., Layers]], Callable[..., Layers]]:
+def _net(
+    layer: str | None, imagenet: bool = False, contiguous: bool = False
+) -> Callable[[Callable[..., Layers]], Callable[..., Layers]]:
     def register(function: Callable[..., Layers]) -> Callable[..., Layers]:
-        NETS[function.__name__] = Net(function, layer, imagenet)
+        NETS[function.__name__] = Net(function, layer, imagenet, contiguous)
         return function
 
     return register
@@ -102,7 +107,7 @@ def fold_norm(net: nn.Sequential) -> nn.Sequential:
         if not isinstance(module, nn.Sequential):
             continue
         names = list(module._modules)
-        for before, name in zip(names, names[1:]):
+        for before, name in pairwise(names):
             conv, norm = module._modules[before], module._modules[name]
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 module._modules[before] = fuse_conv_bn_eval(conv.eval(), norm.eval())
@@ -216,7 +221,7 @@ def cnn(input_shape: Shape, classes: int, *, maps: Sequence[int] = (16, 32, 64, 
     return layers | {"logits": nn.Linear(hidden, classes)}
 
 
-@_net(layer="conv3a")
+@_net(layer="conv3a", contiguous=True)
 def vgg11(input_shape: Shape, classes: int, *, width: float = 1.0, resize: int | None = None) -> Layers:
     """ClaDec Table 1: eight blocks conv 3x3 (no bias) - BatchNorm - ReLU, stride 2 in place of pooling, dropout .5, one
     dense layer. At 32x32: conv2a 8x8, conv2 and conv3a 4x4, conv3 and conv4a 2x2, conv4 1x1; 4.66 M parameters.
@@ -284,7 +289,9 @@ def _conv_norm(c: int, maps: int, stride: int) -> tuple[nn.Module, nn.Module]:
 
 def _vgg(name: str, input_shape: Shape, classes: int, norm: bool) -> Layers:
     """torchvision's VGG cut into conv<block>_<i>, pool<block>, flatten, fc6, fc7, logits."""
-    net = getattr(torchvision.models, name)(num_classes=classes)
+    from torchvision import models  # here, for it takes two seconds to import
+
+    net = getattr(models, name)(num_classes=classes)
     layers: Layers = {}
     block, i = 1, 1
     for module in net.features:
@@ -327,7 +334,9 @@ def squeezenet1_0(input_shape: Shape, classes: int, *, relu: bool = True) -> Lay
     """torchvision's SqueezeNet 1.0, layers named as in its paper; ``fire9`` is 512x13x13 at 224x224.
     ``relu``: whether conv10, the map of each class, is rectified before its average, the logit, is taken.
     """
-    net = torchvision.models.squeezenet1_0(num_classes=classes)
+    from torchvision import models
+
+    net = models.squeezenet1_0(num_classes=classes)
     f, (drop, conv10, rectify, average) = net.features, net.classifier
     return {
         "conv1": f[:2], "pool1": f[2], "fire2": f[3], "fire3": f[4], "fire4": f[5], "pool4": f[6], "fire5": f[7],
@@ -343,8 +352,10 @@ def from_torchvision(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor
     Raises:
         ValueError: tensors are missing, or have other shapes than the network's.
     """
+    from torchvision import models
+
     with torch.device("meta"):
-        theirs = getattr(torchvision.models, name)().state_dict()
+        theirs = getattr(models, name)().state_dict()
     ours = build(name, (3, 224, 224), 1000).state_dict()
     if wrong := [key for key, value in theirs.items() if key not in state or state[key].shape != value.shape]:
         raise ValueError(

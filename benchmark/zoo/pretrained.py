@@ -16,7 +16,6 @@ import os
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor
 
 from benchmark import store
@@ -43,10 +42,12 @@ def weights(net: str, which: str, folder: Path | None = None) -> tuple[dict[str,
     Raises:
         StoreError: no way led to the right bytes; one line with the ways out.
     """
+    from torchvision import models
+
     problems = []
     for kind in ("deepcompression", "torchvision") if which == "imagenet" else (which,):
         if kind == "torchvision":
-            url = torchvision.models.get_model_weights(net).IMAGENET1K_V1.url
+            url = models.get_model_weights(net).IMAGENET1K_V1.url
             path, digest = (
                 f"torchvision/{Path(url).name}",
                 Path(url).stem.rpartition("-")[2],

@@ -25,12 +25,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional as F
@@ -133,7 +133,7 @@ def train_many(
 
 
 def load(path: Path, device: str = "cpu") -> Target:
-    """The trained network of a file that ``train`` wrote.
+    """The trained network of a file that ``train`` wrote, its batch norms folded into the convolutions before them.
 
     Raises:
         StoreError: weights or card are missing or damaged, or do not belong together.
@@ -149,8 +149,10 @@ def load(path: Path, device: str = "cpu") -> Target:
     try:
         net = nets.build(card["net"], card["input_shape"], len(card["classes"]), card["options"])
         net.load_state_dict(state, assign=True)
+        rows = device == "cpu" and nets.NETS[card["net"]].contiguous
+        layout = torch.contiguous_format if rows else torch.channels_last
         return Target(
-            net.to(device, memory_format=torch.channels_last), name=card["name"], classes=card["classes"], input_shape=card["input_shape"],
+            nets.fold_norm(net).to(device, memory_format=layout), name=card["name"], classes=card["classes"], input_shape=card["input_shape"],
             mean=card["mean"], std=card["std"], layer=card["layer"],
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -442,7 +444,7 @@ def _write(
         "train_accuracy": train_accuracy, "test_accuracy": test_accuracy,
         "sha256": pretrained.file_hash(job.path), "key": job.key,
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
-                     "torchvision": torchvision.__version__, "numpy": np.__version__},
+                     "torchvision": version("torchvision"), "numpy": np.__version__},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "seconds": round(job.seconds, 3),
     }  # fmt: skip
