@@ -115,7 +115,9 @@ def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
         "changed_files": sorted(
             line[3:]
             for line in _git("status", "--porcelain").splitlines()
-            if not line[3:].startswith(("results/", "dvc.lock", "README.md"))
+            if not line[3:].startswith(
+                ("results/", "dvc.lock", "README.md", "params.yaml")
+            )  # params have their own hash
         ),
         "code": store.sha256(*(here / name for name in _CODE if (here / name).exists()))[:16],
         "methods": {
