@@ -11,7 +11,7 @@ PROFILE ?= offline
 PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(CURDIR)/$(VENV)/bin
-PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP     := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
