@@ -8,7 +8,8 @@ Example:
 Before anything is timed, both must give the same maps (``variant="library"``) to 1e-4 after min-max scaling. Then they
 take turns, on one thread; a ratio is theirs / ours of neighbouring turns, so that a busy machine slows both. Each turn
 starts from pixels, but for "psi remembered": how the house runs a second method on the same images. The peer runs as
-its documentation shows, on a network whose parameters take gradients; ``--frozen-peer`` spares it those gradients.
+its documentation shows, on the network as it was trained: parameters take gradients (``--frozen-peer`` spares it those)
+and batch norms stand by themselves (``--folded-peer`` gives it the network as ``zoo.load`` makes it).
 
 Floor: what the formula cannot do without. Grad-CAM(++): one forward pass and one backward pass through the head.
 Score-CAM: one forward pass, in chunks as large as ours, for each mask that differs (column forwards).
@@ -30,6 +31,7 @@ from time import process_time
 
 import numpy as np
 import torch
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -37,7 +39,7 @@ from benchmark import data, zoo
 from benchmark.api import Batch, Target
 from benchmark.registry import load_module
 from benchmark.seeds import generator
-from benchmark.store import ROOT, StoreError
+from benchmark.store import ROOT, StoreError, read_weights
 
 METHODS = {
     "grad_cam": "GradCAM",
@@ -53,9 +55,10 @@ def main() -> None:
     flags.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     flags.add_argument("--repeats", type=int, default=9, help="turns of Grad-CAM(++); Score-CAM takes a third")
     flags.add_argument(
-        "--chunk", type=int, default=256, help="images or masks that we push through the network together"
+        "--chunk", type=int, default=64, help="images or masks that we push through the network together"
     )
     flags.add_argument("--frozen-peer", action="store_true", help="see above")
+    flags.add_argument("--folded-peer", action="store_true", help="see above")
     flags.add_argument("--data", type=Path, help="a prepared data set (npz); default: scikit-learn's digits")
     flags.add_argument("--epochs", type=int, default=6)
     flags.add_argument("--train-images", type=int, help="only the first so many")
@@ -67,7 +70,7 @@ def main() -> None:
         sys.exit("pytorch-grad-cam is not installed: pip install 'glassbench[oracles]'")
     try:
         dataset = data.load(options.data) if options.data else digits()
-        target = trained(dataset, options)
+        target, net = trained(dataset, options)
         batch = dataset.batch("test", np.arange(min(options.images, dataset.size("test"))), chunk=options.chunk)
         for layer in options.layers:
             if target.features(batch, layer).ndim != 4:
@@ -78,7 +81,7 @@ def main() -> None:
     for file in options.methods:
         for layer in options.layers:
             turns = max(1, options.repeats // 3) if file == "score_cam" else options.repeats
-            compare(file, layer, target, batch, turns, options.frozen_peer)
+            compare(file, layer, target, net, batch, turns, options.frozen_peer)
     print(f"\nCPU-seconds for {len(batch)} images, medians. {machine()}")
 
 
@@ -94,28 +97,34 @@ def digits() -> data.Dataset:
     return data.Dataset("digits", splits | {"classes": np.array(list("0123456789"))})
 
 
-def trained(dataset: data.Dataset, options: argparse.Namespace) -> Target:
-    """VGG-11 at full width, trained: random weights would give other gradients, other zeros and other masks."""
+def trained(dataset: data.Dataset, options: argparse.Namespace) -> tuple[Target, nn.Sequential]:
+    """VGG-11 at full width, trained (random weights would give other gradients, other zeros and other masks), and the
+    network for the peer."""
     recipe = {"net": "vgg11", "epochs": options.epochs, "batch": 64, "lr": 0.002, "schedule": "cosine"}
     recipe |= {"train_images": options.train_images} if options.train_images else {}
     start = process_time()
     with tempfile.TemporaryDirectory() as folder:
         zoo.train(dataset, recipe, 0, Path(folder) / "vgg11-0.safetensors")
         target = zoo.load(Path(folder) / "vgg11-0.safetensors")
+        net = zoo.build("vgg11", dataset.input_shape, len(dataset.classes))
+        net.load_state_dict(read_weights(Path(folder) / "vgg11-0.safetensors"), assign=True)
+    net = copy.deepcopy(target.net) if options.folded_peer else net.eval()
     parameters, test = sum(p.numel() for p in target.net.parameters()), dataset.batch("test")
     accuracy = (target(test).argmax(dim=1) == test.y).float().mean()
     print(f"{dataset.name}: VGG-11 with {parameters / 1e6:.2f} M parameters, test accuracy {accuracy:.3f}, "
           f"trained and tested in {process_time() - start:.0f} CPU-s\n")  # fmt: skip
-    return target
+    return target, net
 
 
-def compare(file: str, layer: str, target: Target, batch: Batch, repeats: int, frozen: bool) -> None:
+def compare(
+    file: str, layer: str, target: Target, net: nn.Sequential, batch: Batch, repeats: int, frozen: bool
+) -> None:
     import pytorch_grad_cam
 
     cls, module = METHODS[file], load_module(ROOT / "baselines" / f"{file}.py")
     settings = {"layer": layer} | ({} if file == "grad_cam" else {"variant": "library"})
     x, reference, rng = first_input(target, batch.x), image_of_mean(target, batch), generator("cams")
-    net = copy.deepcopy(target.net).requires_grad_(not frozen)
+    net.requires_grad_(not frozen)
     peer = getattr(pytorch_grad_cam, cls)(net, [net.get_submodule(layer)])
 
     def theirs() -> np.ndarray:
