@@ -206,8 +206,10 @@ def test_ctrl_c_leaves_whole_files_and_a_re_run_resumes(trained):
     workspace.params["explain"]["methods"] = [plugin(workspace, slow, name=name) for name in names]
     workspace.save()
     environment = os.environ | {"GLASSBENCH_WORKERS": "2"}
-    process = subprocess.Popen([sys.executable, "-m", "benchmark", "explain"], env=environment, stderr=subprocess.PIPE,
-                               text=True, start_new_session=True)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", "explain"], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell's child ignores it
+    )  # fmt: skip
     folder = store.Paths("tiny").explanations("blobs")
     deadline = time.monotonic() + 60
     while len(list(folder.rglob("*.npz"))) < 2 and time.monotonic() < deadline:

@@ -150,8 +150,8 @@ class TestBrowser:
         assert (
             read.sorted[BOARD][gini] == "descending" and read.sorted[BOARD].count("none") == len(read.sorted[BOARD]) - 1
         )
-        read, _ = browse(page, tmp_path / "b", "#sort=ranks-heatmap:4:ascending")  # failed: equals keep their order
-        assert read.column("ranks-heatmap", 4) == ["0"] * 5 + ["1"]
+        read, _ = browse(page, tmp_path / "b", "#sort=ranks-heatmap:5:ascending")  # failed: equals keep their order
+        assert read.column("ranks-heatmap", 5) == ["0"] * 5 + ["1"]
         assert read.column("ranks-heatmap", 0)[:3] == ["Grad-CAM++ (authors)", "Grad-CAM", "Edge map (Sobel)"]
         read, _ = browse(page, tmp_path / "c", "#sort=board-heatmap-digits-vgg11:5:descending")
         assert read.column("board-heatmap-digits-vgg11", 5)[-1] == "failed"  # nothing to sort by comes last
