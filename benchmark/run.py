@@ -9,13 +9,9 @@ fails is a file that says why; it never stops another.
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import json
 import random
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,52 +21,27 @@ import torch
 
 from benchmark import data, engine, registry, store, zoo
 from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable, Target
+from benchmark.cells import (
+    Cell,
+    code_hash,
+    file_hash,
+    finished,
+    forget,
+    key_of,
+    load_batch,
+    load_reference,
+    load_target,
+    method_hash,
+    names,
+    read_cell,
+    remove_others,
+    who,
+    write_explanation,
+)  # fmt: skip
 from benchmark.engine import Done, Unit
 from benchmark.names import UnknownName
 from benchmark.registry import MethodRef
 from benchmark.seeds import generator
-
-_FIELDS = ("heatmaps", "concept_maps", "labels", "scores", "decoded", "reference")
-_CHUNK_PIXELS = 2**20  # pixels of one channel that go through a network together
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One method on one trained target. ``method`` None stands for the network itself."""
-
-    profile: str
-    dataset: str
-    target: str
-    seed: int
-    method: MethodRef | None = None
-    images: int = 64  # explained, of the test split
-    reference: int = 256  # for fit, of the training split
-    root: Path = field(default_factory=lambda: store.ROOT)  # travels along: a worker may have started elsewhere
-
-    @property
-    def paths(self) -> store.Paths:
-        return store.Paths(self.profile, self.root)
-
-    @property
-    def weights(self) -> Path:
-        return self.paths.target(self.dataset, self.target, self.seed)
-
-    @property
-    def explanation(self) -> Path:
-        return self.paths.explanation(self.dataset, self.target, self.seed, self.method.slug)
-
-    @property
-    def scores(self) -> Path:
-        method = self.method.slug if self.method else "network"
-        return self.paths.score(self.dataset, self.target, self.seed, method)
-
-    @property
-    def name(self) -> str:
-        method = (
-            f" {Path(self.method.file).stem} {store.setting_text(self.method.settings)}".rstrip() if self.method else ""
-        )
-        return f"{self.dataset}/{self.target}/seed={self.seed}{method}"
-
 
 # --------------------------------------------------------------------------------------------- what there is to do
 
@@ -114,7 +85,7 @@ def train(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     """Train the targets of a data set that are not there yet. A failed training leaves a card that says why."""
     paths = store.Paths(params["profile"])
     jobs = [(recipe, seed, paths.target(dataset, name, seed)) for name, seed, recipe in trainings(params, dataset)]
-    _remove_others(paths.targets(dataset), {p for _, _, path in jobs for p in (path, path.with_suffix(".json"))})
+    remove_others(paths.targets(dataset), {p for _, _, path in jobs for p in (path, path.with_suffix(".json"))})
     units = [
         Unit(f"{dataset}/{path.stem}", _train, (paths.data(dataset), recipe, seed, path)) for recipe, seed, path in jobs
     ]
@@ -142,7 +113,7 @@ def _train_batched(data_path: Path, jobs: list[tuple[dict[str, Any], int, Path]]
 def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     """Explain the sampled test images by every method; each Done's result is the cell's meta."""
     todo = cells(params, dataset)
-    _remove_others(store.Paths(params["profile"]).explanations(dataset), {cell.explanation for cell in todo})
+    remove_others(store.Paths(params["profile"]).explanations(dataset), {cell.explanation for cell in todo})
     for done in engine.run([Unit(cell.name, explain_cell, (cell,)) for cell in todo], label="explain"):
         cell = done.unit.arguments[0]
         meta = read_cell(cell)[1]
@@ -151,7 +122,7 @@ def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
         ):  # the cell could not say so: its worker died, or the disk is full
             cell.explanation.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
-                meta = _who(cell) | {"status": "failed", "reason": done.error, "key": ""}
+                meta = who(cell) | {"status": "failed", "reason": done.error, "key": ""}
                 write_explanation(cell.explanation, Explanation(), meta)
             meta = read_cell(cell)[1]
         yield Done(done.unit, meta, done.error)
@@ -159,11 +130,11 @@ def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
 
 def explain_cell(cell: Cell) -> None:
     """Fit and explain, under guard; writes the explanation, or the reason why there is none."""
-    key = _key("explain", cell.images, cell.reference, _file_hash(cell.paths.data(cell.dataset)), _file_hash(cell.weights),
-               _file_hash(cell.method.path), sorted(cell.method.settings.items()), cell.method.cls, _code_hash("explain"))  # fmt: skip
-    if (there := _finished(cell.explanation)).get("key") == key and there["status"] != "failed":
+    key = key_of("explain", cell.images, cell.reference, file_hash(cell.paths.data(cell.dataset)), file_hash(cell.weights),
+               method_hash(cell.method), code_hash("explain"))  # fmt: skip
+    if (there := finished(cell.explanation)).get("key") == key and there["status"] != "failed":
         return
-    meta: dict[str, Any] = _who(cell) | {"key": key, "status": "ok", "reason": "", "seconds": 0.0}
+    meta: dict[str, Any] = who(cell) | {"key": key, "status": "ok", "reason": "", "seconds": 0.0}
     explanation = Explanation()
     try:
         target, batch = load_target(cell), load_batch(cell)
@@ -171,8 +142,8 @@ def explain_cell(cell: Cell) -> None:
         reference = load_reference(cell)
         start = time.perf_counter()
         with _guard(target):
-            method = method.fit(target, reference, generator("fit", *_names(cell)))
-            explanation = method.explain(target, batch, generator("explain", *_names(cell)))
+            method = method.fit(target, reference, generator("fit", *names(cell)))
+            explanation = method.explain(target, batch, generator("explain", *names(cell)))
         meta["seconds"] = time.perf_counter() - start
         check_explanation(explanation, target, batch)
         meta["ids"] = batch.ids.tolist()
@@ -182,15 +153,10 @@ def explain_cell(cell: Cell) -> None:
     except Exception as error:
         meta |= {"status": "failed", "reason": engine.one_line(error)}
         explanation = Explanation()
-        _target.cache_clear()
-        _batch.cache_clear()
+        forget()
     write_explanation(cell.explanation, explanation, meta)
     if meta["status"] == "failed":
         raise engine.Failed(meta["reason"])
-
-
-def _who(cell: Cell) -> dict[str, str]:
-    return dict(zip(("method", "paper", "setting"), registry.describe(cell.method.build()), strict=True))
 
 
 def check_explanation(e: Any, target: Target, batch: Batch) -> None:
@@ -247,7 +213,7 @@ def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     """Score every explanation by every metric, and the networks by their own accuracy."""
     todo = cells(params, dataset)
     networks = [Cell(params["profile"], dataset, name, seed) for name, seed, _ in trainings(params, dataset)]
-    _remove_others(store.Paths(params["profile"]).scores(dataset), {cell.scores for cell in todo + networks})
+    remove_others(store.Paths(params["profile"]).scores(dataset), {cell.scores for cell in todo + networks})
     for cell in networks:
         write_network_rows(cell)
     for done in engine.run([Unit(cell.name, score_cell, (cell,)) for cell in todo], label="score"):
@@ -263,8 +229,8 @@ def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
 
 def score_cell(cell: Cell) -> None:
     """All metrics of one explanation; each metric's failure is its own rows' alone."""
-    key = _key("score", cell.images, _file_hash(cell.explanation), _file_hash(cell.weights),
-               _file_hash(cell.paths.data(cell.dataset)), _code_hash("score"))  # fmt: skip
+    key = key_of("score", cell.images, file_hash(cell.explanation), file_hash(cell.weights),
+               file_hash(cell.paths.data(cell.dataset)), code_hash("score"))  # fmt: skip
     with contextlib.suppress(store.StoreError):
         if store.read_key(cell.scores) == key and not _failed_rows(cell):
             return
@@ -305,7 +271,7 @@ def _score(
     if missing := sorted(spec.annotations - batch.annotations()):
         return _row(cell, meta, spec, setting, status="not applicable", reason=f"images have no {', '.join(missing)}"), nothing  # fmt: skip
     try:
-        value = np.asarray(spec(e, load_target(cell), batch, generator("score", spec.name, *_names(cell)), **setting), np.float64)  # fmt: skip
+        value = np.asarray(spec(e, load_target(cell), batch, generator("score", spec.name, *names(cell)), **setting), np.float64)  # fmt: skip
         if value.shape != (len(batch),):
             raise ValueError(f"{spec.name} returned shape {value.shape} for {len(batch)} images")
         bad = ~np.isfinite(value)
@@ -370,123 +336,3 @@ def collect(params: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise store.StoreError(f"profile {params['profile']!r} has no scores; run `dvc repro`")
     empty = pd.DataFrame(columns=[*store.ROW_KEYS, "image", "value"])
     return store.tidy_rows(pd.concat(frames)), pd.concat(instances, ignore_index=True) if instances else empty
-
-
-# --------------------------------------------------------------------------------------------- files of cells
-
-
-def write_explanation(path: Path, e: Explanation, meta: Mapping[str, Any]) -> None:
-    arrays = {name: getattr(e, name) for name in _FIELDS if getattr(e, name) is not None}
-    meta = {"seconds": 0.0, "reason": "", **meta, "size": dict(e.size)}
-    store.write_npz(path, arrays | {"meta": np.array(json.dumps(meta, sort_keys=True))})
-
-
-def read_explanation(path: Path) -> tuple[Explanation, dict[str, Any]]:
-    arrays = store.read_npz(path)
-    meta = json.loads(str(arrays.pop("meta")))
-    return Explanation(**arrays, size=meta["size"]), meta
-
-
-def read_meta(path: Path) -> dict[str, Any]:
-    return json.loads(str(store.read_npz(path, ["meta"])["meta"]))
-
-
-def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
-    """The explanation of a cell; a missing or damaged file is a failed cell."""
-    try:
-        return read_explanation(cell.explanation)
-    except store.StoreError as error:
-        return Explanation(), _who(cell) | {"status": "failed", "reason": str(error), "seconds": 0.0}
-
-
-def _finished(path: Path) -> dict[str, Any]:
-    """The meta of an explanation that is there and whole, else {}."""
-    try:
-        return read_explanation(path)[1]
-    except store.StoreError:
-        return {}
-
-
-@functools.lru_cache(maxsize=1)
-def _dataset(path: Path, stamp: float) -> data.Dataset:
-    return data.load(path)
-
-
-def load_dataset(cell: Cell) -> data.Dataset:
-    path = cell.paths.data(cell.dataset)
-    return _dataset(path, path.stat().st_mtime if path.exists() else 0.0)
-
-
-@functools.lru_cache(maxsize=1)
-def _target(weights: Path, stamp: float) -> Target:
-    return zoo.load(weights, device=engine.device())
-
-
-def load_target(cell: Cell) -> Target:
-    card = store.read_json(cell.weights.with_suffix(".json"))
-    if "failed" in card:
-        raise ValueError(f"its network could not be trained: {card['failed']}")
-    return _target(cell.weights, cell.weights.stat().st_mtime if cell.weights.exists() else 0.0)
-
-
-@functools.lru_cache(maxsize=1)
-def _batch(network: Cell) -> Batch:
-    return _pick(network, "test", network.images)
-
-
-def load_batch(cell: Cell) -> Batch:
-    """The explained images, the same for all methods and seeds of a data set. Kept while the target stays the same, so
-    that psi(x) is computed once for all its methods."""
-    return _batch(replace(cell, method=None, reference=0))
-
-
-def load_reference(cell: Cell) -> Batch:
-    return _pick(cell, "train", cell.reference)
-
-
-def _pick(cell: Cell, split: str, n: int) -> Batch:
-    dataset = load_dataset(cell)
-    pixels = dataset.input_shape[1] * dataset.input_shape[2]
-    chunk = min(64, max(8, _CHUNK_PIXELS // pixels))
-    return dataset.batch(split, dataset.sample(split, n), device=engine.device(), chunk=chunk)
-
-
-# --------------------------------------------------------------------------------------------- keys
-
-
-def _names(cell: Cell) -> tuple[object, ...]:
-    return cell.dataset, cell.target, cell.seed, cell.method.slug
-
-
-def _key(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
-
-
-@functools.cache
-def _hash(path: Path, stamp: float) -> str:
-    return store.sha256(path)
-
-
-def _file_hash(path: Path) -> str:
-    return _hash(path, path.stat().st_mtime) if path.exists() else "missing"
-
-
-@functools.cache
-def _code_hash(step: str) -> str:
-    """Of the house's code that a step's numbers depend on."""
-    here = Path(__file__).parent
-    files = {
-        "explain": ["api.py", "data.py", "seeds.py", "run.py"],
-        "score": ["api.py", "seeds.py", "run.py", "metrics"],
-    }
-    return store.sha256(*(here / name for name in files[step]))
-
-
-def _remove_others(folder: Path, keep: set[Path]) -> None:
-    """Files of cells that the profile no longer has."""
-    keep = keep | {
-        path.with_name(f"{path.stem}.partial{suffix}") for path in keep for suffix in (".safetensors", ".json")
-    }
-    for path in folder.rglob("*") if folder.exists() else ():
-        if path.is_file() and path not in keep:
-            path.unlink()

@@ -18,25 +18,27 @@ torch.set_num_threads(1)
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """A project folder with a data set of blobs in one of four corners, grey, with boxes around them."""
-    from benchmark import data, run, store
+    from benchmark import cells, data, store
 
     monkeypatch.setattr(store, "ROOT", tmp_path)
     monkeypatch.setenv("GLASSBENCH_ROOT", str(tmp_path))
     monkeypatch.setenv("GLASSBENCH_DEVICE", "cpu")
-    for cache in (run._dataset, run._target, run._batch):
+    for cache in (cells._dataset, cells._target, cells._batch):
         cache.cache_clear()
     data.save(store.Paths("tiny").data("blobs"), blobs(), {"name": "blobs", "classes": list("abcd")})
     params = {
         "profile": "tiny",
         "datasets": ["blobs"],
+        "papers": [],
         "data": {"blobs": {}},
         "zoo": {"blobs": {"cnn": {"net": "explainn_cnn", "epochs": 1, "batch": 32, "optimiser": "adam", "lr": 0.003,
                                   "layer": "conv2", "seeds": [0]}}},
         "explain": {"images": 8, "reference": 16, "methods": []},
+        "replicate": {},
     }  # fmt: skip
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     yield Workspace(tmp_path, params)
-    for cache in (run._dataset, run._target, run._batch):
+    for cache in (cells._dataset, cells._target, cells._batch):
         cache.cache_clear()
 
 

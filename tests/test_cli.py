@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmark import cli, run, store
+from benchmark import cells, cli, run, store
 from tests.test_run import plugin
 
 REPORTED = store.ROOT / "results" / "reported"
@@ -138,7 +138,7 @@ def test_a_damaged_explanation_is_made_again(trained):
     whole = cell.explanation.read_bytes()
     cell.explanation.write_bytes(whole[:-50])
     assert call("explain") == 0
-    assert run.read_meta(cell.explanation)["status"] == "ok"
+    assert cells.read_meta(cell.explanation)["status"] == "ok"
 
 
 def test_the_steps_end_in_a_report_and_a_failed_cell_in_exit_code_1(trained, capsys):
@@ -223,7 +223,7 @@ def test_ctrl_c_leaves_whole_files_and_a_re_run_resumes(trained):
     done = {f: f.stat().st_mtime_ns for f in files if f.is_file()}
     assert 2 <= len(done) < 8
     for file in done:
-        assert run.read_meta(file)["status"] == "ok"  # whole
+        assert cells.read_meta(file)["status"] == "ok"  # whole
     assert call("explain") == 0
     assert len(list(folder.rglob("*.npz"))) == 8
     assert all(f.stat().st_mtime_ns == stamp for f, stamp in done.items())  # not made twice

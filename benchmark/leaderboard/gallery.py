@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from benchmark.leaderboard.plots import INK, MUTED, STYLE, plain
+from benchmark.style import INK, MUTED, STYLE, plain
 
 Array = np.ndarray
 

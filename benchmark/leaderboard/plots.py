@@ -5,13 +5,11 @@
     agreement-<track>         how far the metrics rank the methods alike (Kendall's tau)
 
 Colours: seaborn's colour-blind palette. Blue: best; light blue: not significantly worse; dark: the others; grey:
-controls. No pyplot: figures are objects, and nothing global changes.
+controls.
 """
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Iterator
 
 import matplotlib as mpl
@@ -19,25 +17,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import kendalltau
 
 from benchmark.leaderboard import markdown, tables
+from benchmark.style import INK, MUTED, PALETTE, STYLE, file_name, plain
 
-_PALETTE = sns.color_palette("colorblind").as_hex()
-INK, MUTED, GRID = "#333333", "#8a8a8a", "#80808040"
-COLOURS = {"best": _PALETTE[0], "tied": _PALETTE[9], "": INK, "control": "#a6a6a6"}
+COLOURS = {"best": PALETTE[0], "tied": PALETTE[9], "": INK, "control": "#a6a6a6"}
 WORDS = {"best": "best", "tied": "not significantly worse", "": "others", "control": "control"}
-STYLE = {
-    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 9,
-    "axes.edgecolor": MUTED, "axes.labelcolor": INK, "axes.titlecolor": INK, "text.color": INK,
-    "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
-    "grid.color": GRID, "axes.linewidth": 0.6, "legend.frameon": False, "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "sans-serif"], "axes.unicode_minus": True,
-    "axes.facecolor": "none", "svg.fonttype": "none", "svg.hashsalt": "glassbench", "figure.dpi": 100,
-}  # fmt: skip
 COLUMNS = (4, 5, 3)  # panels side by side: whichever leaves the fewest gaps, the first of equals
 
 
@@ -49,26 +37,6 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
             yield f"agreement-{track}", heat(agreement)
         for dataset, target in tables.boards(frame, track):
             yield file_name("board", track, dataset, target), board(frame, track, dataset, target)
-
-
-def file_name(*parts: str) -> str:
-    """Parts joined by ``-``, without characters that a file name or a link would mind."""
-    return "-".join(re.sub(r"[^\w.+-]+", "_", part) for part in parts)
-
-
-def save(figure: Figure, kind: str, *, dpi: int = 130) -> bytes:
-    """The figure as ``svg`` or ``png``."""
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi, facecolor="white" if kind == "png" else "none")
-    return buffer.getvalue()
-
-
-def plain(text: str) -> str:
-    """Text that matplotlib does not take for mathematics."""
-    return text.replace("$", r"\$")
 
 
 # --------------------------------------------------------------------------------------------- ranks
