@@ -234,11 +234,11 @@ class Method(Protocol):
 
 
 def settings_of(method: Any) -> dict[str, Any]:
-    """The settings of a method: the public fields of its dataclass that are not None."""
+    """The settings of a method: the public fields of its dataclass that are not None; of a method in them, its name."""
     if not is_dataclass(method):
         return {}
     pairs = ((f.name, getattr(method, f.name)) for f in fields(method) if f.init and not f.name.startswith("_"))
-    return {key: value for key, value in pairs if value is not None}
+    return {key: value.name if isinstance(value, Method) else value for key, value in pairs if value is not None}
 
 
 # --------------------------------------------------------------------------------------------- metrics

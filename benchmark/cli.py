@@ -156,6 +156,29 @@ def _step(name: str, options: argparse.Namespace) -> int:
     return 1 if failed and not options.keep_going else 0
 
 
+def replicate(options: argparse.Namespace) -> int:
+    """Run the papers' own experiments."""
+    params = load_params()
+    chosen = options.paper or params["papers"]
+    for paper in chosen:
+        if paper not in params["papers"]:
+            raise near(paper, params["papers"], f"paper in profile {params['profile']!r}:")
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark import replicate as replicating
+
+    failed = 0
+    for paper in chosen:
+        done = list(replicating.replicate(params, paper))
+        bad = [d for d in done if d.error]
+        failed += len(bad)
+        out.print(f"replicate {paper}: {len(done) - len(bad)} of {len(done)} units")
+    if failed:
+        err.print(f"{failed} failed; they stand in the rows with their reason")
+    return 1 if failed and not options.keep_going else 0
+
+
 def report(options: argparse.Namespace) -> int:
     """Write rows, tables, plots and the page."""
     from benchmark import report as reporting
@@ -225,7 +248,7 @@ def load_params(*, lenient: bool = False) -> dict[str, Any]:
     params = store.read_yaml(path)
     if lenient:
         return params
-    known = ("profile", "datasets", "data", "zoo", "explain")
+    known = ("profile", "datasets", "papers", "data", "zoo", "explain", "replicate")
     for key in params:
         if key not in known:
             raise UsageError(f"{PARAMS}: {near(key, known, 'section')}")
@@ -236,6 +259,9 @@ def load_params(*, lenient: bool = False) -> dict[str, Any]:
         for name in params[section] or {}:
             if name not in params["datasets"]:
                 raise UsageError(f"{PARAMS}: {section}: {near(name, params['datasets'], 'data set in datasets:')}")
+    if set(params["papers"]) != set(params["replicate"]):
+        raise UsageError(f"{PARAMS}: papers: and replicate: name different papers "
+                         f"({', '.join(sorted(set(params['papers']) ^ set(params['replicate'])))})")  # fmt: skip
     return params
 
 
@@ -246,7 +272,8 @@ def _list_profiles() -> list[dict[str, Any]]:
         params = store.read_yaml(path)
         targets = sum(len(t.get("seeds", [0])) for zoo in params["zoo"].values() for t in zoo.values())
         rows.append({"profile": name + (" (in use)" if name == current else ""), "data sets": ", ".join(params["datasets"]),
-                     "networks": targets, "methods": len(params["explain"]["methods"])})  # fmt: skip
+                     "networks": targets, "methods": len(params["explain"]["methods"]),
+                     "papers": ", ".join(params["papers"])})  # fmt: skip
     return rows
 
 
@@ -276,7 +303,7 @@ def _list_methods() -> list[dict[str, Any]]:
     from benchmark.api import settings_of
 
     rows = []
-    for ref in registry.baseline_refs():
+    for ref in registry.method_refs():
         method = ref.build()
         doc = (registry.load_module(ref.path).__doc__ or "").strip().splitlines()
         rows.append({"method": method.name, "kind": getattr(method, "paper", None) or getattr(method, "kind", "user"),
@@ -374,6 +401,10 @@ def parser() -> argparse.ArgumentParser:
         sub = command(name, run, f"  glassbench {name}\n  glassbench {name} digits --keep-going")
         sub.add_argument("dataset", nargs="*", help="data sets (default: all of the profile)")
         sub.add_argument("--keep-going", action="store_true", help="exit code 0 in spite of failed cells")
+
+    sub = command("replicate", replicate, "  glassbench replicate\n  glassbench replicate layer_trees --keep-going")
+    sub.add_argument("paper", nargs="*", help="papers (default: all of the profile)")
+    sub.add_argument("--keep-going", action="store_true", help="exit code 0 in spite of failed units")
 
     command("report", report, "  glassbench report")
 

@@ -6,6 +6,7 @@ The baselines of the house are loaded exactly as a user's own file is.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import inspect
 import re
@@ -19,6 +20,8 @@ from typing import Any
 from benchmark import store
 from benchmark.api import METRICS, Method, MetricSpec, settings_of
 from benchmark.names import UnknownName, near, pick
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class MethodRef:
             raise UnknownName(f"a method is written path/to/file.py:ClassName, not {use!r}")
         path = (base or store.ROOT) / file
         if not path.exists():
-            raise near(file, (str(p.relative_to(store.ROOT)) for p in store.ROOT.glob("baselines/*.py")), "method file")
+            raise near(file, (str(p.relative_to(store.ROOT)) for p in method_files()), "method file")
         return cls(file, name, entry)
 
     @property
@@ -55,23 +58,39 @@ class MethodRef:
         for key in self.settings:
             if key not in known:
                 raise near(key, known, f"setting of {self.cls}")
-        method = found(**self.settings)
+        method = found(**{key: _built(value) for key, value in self.settings.items()})
         if not isinstance(method, Method):
             raise UnknownName(f"{self.file}:{self.cls} is no method: it needs name, fit(target, reference, rng) and "
                               f"explain(target, batch, rng)")  # fmt: skip
         return method
 
     @property
+    def stem(self) -> str:
+        """The file's name; that of the paper for a paper's ``method.py``."""
+        path = Path(self.file)
+        return path.parent.name if path.name == "method.py" else path.stem
+
+    @property
     def slug(self) -> str:
         """A file name for the method with its settings; unique, safe, readable."""
-        text = f"{Path(self.file).stem}-{self.cls}-{store.setting_text(self.settings)}"
+        text = f"{self.stem}-{self.cls}-{store.setting_text(self.settings)}"
         safe = re.sub(r"[^A-Za-z0-9=.]+", "-", text).strip("-.")[:80]
         return f"{safe}-{hashlib.sha256(f'{self.file}:{text}'.encode()).hexdigest()[:8]}"
 
 
+def _built(value: Any) -> Any:
+    """A setting; one that names a method (``of: baselines/grad_cam.py:GradCAM``) is that method."""
+    return MethodRef.parse(value).build() if isinstance(value, str) and ".py:" in value else value
+
+
 def load_module(path: Path) -> ModuleType:
-    """The module of a file, under a name that cannot clash with a package; loaded once a process and content."""
+    """The module of a file, under a name that cannot clash with a package; loaded once a process and content.
+
+    A file of the package itself is that module of the package.
+    """
     path = Path(path).resolve()
+    if path.is_relative_to(_PACKAGE):
+        return importlib.import_module(".".join(("benchmark", *path.relative_to(_PACKAGE).with_suffix("").parts)))
     name = f"glassbench_plugin_{path.stem}_{store.sha256(path)[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -98,11 +117,18 @@ def metrics() -> dict[str, MetricSpec]:
     return dict(sorted(METRICS.items()))
 
 
-def baseline_refs() -> list[MethodRef]:
-    """Every method of the house's own files: the first class in each that has ``fit`` and ``explain``."""
+def method_files() -> list[Path]:
+    """Where the house's own methods are: a file a baseline, ``method.py`` of each paper."""
+    return [*sorted(store.ROOT.glob("baselines/*.py")), *sorted(store.ROOT.glob("benchmark/papers/*/method.py"))]
+
+
+def method_refs() -> list[MethodRef]:
+    """Every method of the house's own files: the classes in each that have a name, ``fit`` and ``explain``."""
     refs = []
-    for path in sorted(store.ROOT.glob("baselines/*.py")):
-        for name, cls in vars(load_module(path)).items():
-            if inspect.isclass(cls) and hasattr(cls, "explain") and hasattr(cls, "fit") and hasattr(cls, "name"):
+    for path in method_files():
+        module = load_module(path)
+        for name, cls in vars(module).items():
+            own = inspect.isclass(cls) and cls.__module__ == module.__name__
+            if own and all(hasattr(cls, part) for part in ("name", "fit", "explain")):
                 refs.append(MethodRef(str(path.relative_to(store.ROOT)), name))
     return refs

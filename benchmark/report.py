@@ -16,19 +16,31 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmark import data, leaderboard, registry, run, store
-from benchmark.run import Cell
+from benchmark import cells, data, engine, leaderboard, papers, registry, replicate, run, store, style
+from benchmark.cells import Cell
 
 GALLERY_IMAGES = 6
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "torchvision", "pillow", "dvc", "glassbench")
-_CODE = ("api.py", "data.py", "seeds.py", "run.py", "download.py", "zoo", "papers", "metrics")
+_CODE = (
+    "api.py",
+    "cells.py",
+    "data.py",
+    "seeds.py",
+    "run.py",
+    "replicate.py",
+    "download.py",
+    "zoo",
+    "papers",
+    "metrics",
+)
 
 
 def write(params: Mapping[str, Any]) -> Path:
     """Collect all cells of the profile and write its results; returns their folder."""
     paths = store.Paths(params["profile"])
     rows, instances = run.collect(params)
-    store.write_rows(paths.rows, rows)
+    replicated, evidence, found = replicate.collect(params, rows)
+    store.write_rows(paths.rows, pd.concat([rows, replicated]) if len(replicated) else rows)
     facts = provenance(params)
     leaderboard.build(
         store.read_rows(paths.rows),  # as a reader of the file sees them
@@ -37,6 +49,8 @@ def write(params: Mapping[str, Any]) -> Path:
         data_cards={name: data.load_card(paths.data(name)) for name in params["datasets"]},
         target_cards=_target_cards(params),
         provenance=facts,
+        evidence=evidence,
+        papers=[chapter(paper, findings) for paper, findings in found.items()],
         reported=paths.reported,
         out=paths.results,
     )
@@ -52,10 +66,10 @@ def gallery(params: Mapping[str, Any], images: int = GALLERY_IMAGES) -> dict[tup
         for cell in run.cells(params, dataset):
             if first.setdefault(cell.target, cell.seed) != cell.seed:
                 continue
-            meta = run.read_meta(cell.explanation)
+            meta = cells.read_meta(cell.explanation)
             if meta["status"] != "ok":
                 continue
-            explanation, _ = run.read_explanation(cell.explanation)
+            explanation, _ = cells.read_explanation(cell.explanation)
             if explanation.heatmaps is None:
                 continue
             entry = found.get((dataset, cell.target)) or found.setdefault((dataset, cell.target), _images(cell, images))
@@ -65,7 +79,7 @@ def gallery(params: Mapping[str, Any], images: int = GALLERY_IMAGES) -> dict[tup
 
 def _images(cell: Cell, n: int) -> dict[str, Any]:
     """Images of n different classes where there are as many, with what the network says of them."""
-    batch, target = run.load_batch(cell), run.load_target(cell)
+    batch, target = cells.load_batch(cell), cells.load_target(cell)
     y = batch.y.cpu().numpy()
     first_of_class = np.unique(y, return_index=True)[1]
     rows = np.concatenate([np.sort(first_of_class), np.setdiff1d(np.arange(len(y)), first_of_class)])[:n]
@@ -95,6 +109,22 @@ def _target_cards(params: Mapping[str, Any]) -> dict[tuple[str, str, int], dict[
     }
 
 
+def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
+    """A paper's part of the page: what it says of itself, and its pictures."""
+    package, figures = papers.part(paper), papers.part(paper, "figures")
+    pictures, lost = [], ""
+    try:
+        for picture in figures.pictures(found) if figures else ():
+            kinds = ("png",) if picture.raster else ("svg", "png")
+            files = {kind: style.save(picture.figure, kind, dpi=110) for kind in kinds}
+            name = f"{'photo-' * picture.photo}{style.file_name(paper, picture.name)}"
+            pictures.append({"name": name, "title": picture.title, "caption": picture.caption, **files})
+    except Exception as error:  # a picture never costs the board
+        lost = engine.one_line(error)
+    return {"paper": paper, "title": package.TITLE, "citation": package.CITATION, "notes": list(package.NOTES),
+            "pictures": pictures, "lost": lost}  # fmt: skip
+
+
 # --------------------------------------------------------------------------------------------- provenance
 
 
@@ -121,7 +151,8 @@ def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "code": store.sha256(*(here / name for name in _CODE if (here / name).exists()))[:16],
         "methods": {
-            ref.file: store.sha256(ref.path)[:16] for ref in map(registry.MethodRef.parse, params["explain"]["methods"])
+            ref.file: store.sha256(*cells.sources(ref.path))[:16]
+            for ref in map(registry.MethodRef.parse, params["explain"]["methods"])
         },
         "params": store.sha256(store.ROOT / "params.yaml")[:16],
         "data": {name: store.sha256(paths.data(name))[:16] for name in params["datasets"]},

@@ -80,6 +80,9 @@ class Paths:
     def score(self, dataset: str, target: str, seed: int, method: str) -> Path:
         return self.scores(dataset) / f"{target}-{seed}" / f"{method}.npz"
 
+    def replications(self, paper: str) -> Path:
+        return self.artifacts / "replications" / paper
+
     @property
     def rows(self) -> Path:
         return self.results / "rows.csv"

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
 import benchmark.leaderboard
-from benchmark import store
+from benchmark import store, style
 from benchmark.leaderboard import build, console, gallery, plots, readme, tables
 from tests.leaderboard_inputs import EVIL, built, cards, inputs
 
@@ -82,13 +83,32 @@ def test_build_of_nothing_and_of_networks_alone(tmp_path):
     assert not list((tmp_path / "networks").glob("plots/*"))
 
 
-def test_replication_rows_are_listed(tmp_path):
+def test_replication_rows_stand_in_the_csv_and_beside_the_published_not_on_a_board(tmp_path):
     rows, _ = inputs()
     line = rows[rows["track"] == "target"].head(3).assign(track="replication", paper="layer_trees", method="layer tree",
                                                           setting="layer=1", metric="n_split_nodes", seed=[0, 1, 2])  # fmt: skip
     line = line.assign(dataset="digits", target="cnn")
     build(line, None, gallery={}, data_cards={}, target_cards={}, provenance={}, reported=REPORTED, out=tmp_path)
-    assert "| digits / cnn | layer tree | n split nodes, layer=1 |" in (tmp_path / "leaderboard.md").read_text()
+    assert "layer=1,layer tree" in (tmp_path / "leaderboard.csv").read_text()
+    assert "layer tree" not in (tmp_path / "leaderboard.md").read_text()
+    page = (tmp_path / "index.html").read_text()
+    assert "Replications" not in page and 'id="papers"' not in page
+
+
+def test_a_papers_chapter_is_on_the_page_and_its_pictures_are_files(tmp_path):
+    figure = Figure()
+    figure.add_subplot().plot([0, 1])
+    picture = {"name": "layer_trees-fig1", "title": "Unique <i>", "caption": "a & b",
+               "svg": style.save(figure, "svg"), "png": style.save(figure, "png")}  # fmt: skip
+    raster = {"name": "photo-layer_trees-fig2", "title": "Two", "caption": "c", "png": style.save(figure, "png")}
+    chapter = {"paper": "layer_trees", "title": "Trees", "citation": "A, 1999", "notes": ["x < y"], "lost": "",
+               "pictures": [picture, raster]}  # fmt: skip
+    build(**small(), reported=REPORTED, out=tmp_path, papers=[chapter], evidence={"LT1": "never shown: not judged"})
+    page = (tmp_path / "index.html").read_text()
+    assert "Unique &lt;i&gt;" in page and "a &amp; b" in page and "x &lt; y" in page
+    assert page.count("data:image/png") == page.count("<img") and 'id="layer_trees-fig1-' in page
+    assert {p.name for p in (tmp_path / "plots").glob("*layer_trees*")} == {
+        "layer_trees-fig1.svg", "layer_trees-fig1.png", "photo-layer_trees-fig2.png"}  # fmt: skip
 
 
 def test_a_refused_build_writes_nothing(tmp_path):
@@ -100,7 +120,7 @@ def test_a_refused_build_writes_nothing(tmp_path):
 
 
 def test_the_room_imports_no_torch_and_no_other_room():
-    allowed = {"benchmark.store", "benchmark.seeds", "benchmark.leaderboard", "benchmark"}
+    allowed = {"benchmark.store", "benchmark.seeds", "benchmark.style", "benchmark.leaderboard", "benchmark"}
     for path in Path(benchmark.leaderboard.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = (
@@ -116,7 +136,7 @@ def test_the_room_imports_no_torch_and_no_other_room():
                     name == a or name.startswith(a + ".") for a in allowed
                 ), path
             if isinstance(node, ast.ImportFrom) and node.module == "benchmark":
-                assert {a.name for a in node.names} <= {"store", "seeds"}, path
+                assert {a.name for a in node.names} <= {"store", "seeds", "style"}, path
 
 
 # --------------------------------------------------------------------------------------------- figures
@@ -124,7 +144,7 @@ def test_the_room_imports_no_torch_and_no_other_room():
 
 def test_figures_are_whole(frame):
     for name, figure in plots.figures(frame[frame["target"] == "vgg11"]):
-        picture = Image.open(io.BytesIO(plots.save(figure, "png")))
+        picture = Image.open(io.BytesIO(style.save(figure, "png")))
         assert min(picture.size) > 200, name
         ink = np.asarray(picture.convert("L")) < 250
         assert not ink[[0, -1]].any() and not ink[:, [0, -1]].any(), f"{name}: something is cut at the border"
@@ -132,7 +152,7 @@ def test_figures_are_whole(frame):
 
 def test_names_are_text_not_mathematics_or_markup():
     frame = tables.leaderboard(*inputs()).replace({"label": {EVIL: r"$\frac{<b>$ & _x_"}})
-    svg = plots.save(plots.ranks(frame, "heatmap"), "svg").decode()
+    svg = style.save(plots.ranks(frame, "heatmap"), "svg").decode()
     assert r"$\frac{&lt;b&gt;$ &amp; _x_" in svg
 
 

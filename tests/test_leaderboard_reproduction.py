@@ -218,3 +218,11 @@ def test_markdown_and_counts():
 def test_missing_files_are_named(tmp_path: Path):
     with pytest.raises(store.StoreError, match="claims.csv is missing; restore it from git"):
         reproduction.table(measured(), tmp_path)
+
+
+def test_a_verdict_shows_its_evidence():
+    frame = table(
+        ("replication", "layer_trees", "mnist", "mlp-100x10", "", "", "LT1", [1.0, 0.0]),
+        evidence={"LT1": "u(1)/n = 0.99"},
+    )
+    assert frame.loc["LT1", "measured"] == "50% of its checks: u(1)/n = 0.99" and frame.loc["LT1", "verdict"] == "mixed"

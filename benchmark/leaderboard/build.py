@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmark import store
+from benchmark import store, style
 from benchmark.leaderboard import gallery as galleries
 from benchmark.leaderboard import markdown, page, plots, reproduction, tables
 
@@ -23,6 +23,8 @@ def build(
     provenance: Mapping[str, Any],
     reported: Path,
     out: Path,
+    evidence: Mapping[str, str] | None = None,
+    papers: Sequence[Mapping[str, Any]] = (),
 ) -> pd.DataFrame:
     """Write leaderboard.{csv,md}, reproduction.{csv,md}, plots/ and index.html into ``out``; returns the board.
 
@@ -34,25 +36,30 @@ def build(
         data_cards: by data set. target_cards: by (dataset, target, seed).
         provenance: shown as it is; ``profile`` names the board.
         reported: folder of the published numbers and claims.
+        evidence: by claim, what its verdict rests on, in words.
+        papers: a chapter each: paper, title, citation, notes, lost (why pictures are missing), and pictures with name,
+            title, caption, png and, unless it is a raster, svg (bytes).
 
     Raises:
         ValueError, StoreError: input that does not belong together; nothing is written then.
     """
     profile = str(provenance.get("profile", ""))
     frame = tables.leaderboard(rows, instances)
-    reproduced = reproduction.table(frame, reported, data_cards=data_cards, target_cards=target_cards)
+    reproduced = reproduction.table(
+        frame, reported, data_cards=data_cards, target_cards=target_cards, evidence=evidence
+    )
     svgs, pngs = {}, {}
     for name, figure in plots.figures(frame):
-        svgs[name] = plots.save(figure, "svg").decode()
-        pngs[name] = plots.save(figure, "png")
+        svgs[name] = style.save(figure, "svg").decode()
+        pngs[name] = style.save(figure, "png")
     place = {label: i for i, label in enumerate(tables.average_ranks(frame, "heatmap")["label"])}
     for (dataset, target), entry in sorted((gallery or {}).items()):
         maps = dict(sorted(entry["maps"].items(), key=lambda item: place.get(item[0], len(place))))
         if maps:
             picture = galleries.figure({**entry, "maps": maps})
-            pngs[plots.file_name("gallery", dataset, target)] = plots.save(picture, "png", dpi=110)
+            pngs[style.file_name("gallery", dataset, target)] = style.save(picture, "png", dpi=110)
     html = page.render(frame, reproduced, svgs=svgs, pngs=pngs, data_cards=data_cards, target_cards=target_cards,
-                       provenance=provenance)  # fmt: skip
+                       provenance=provenance, papers=papers)  # fmt: skip
     texts = {
         "leaderboard.csv": tables.csv_text(frame),
         "leaderboard.md": markdown.render(frame, profile),
@@ -60,6 +67,10 @@ def build(
         "reproduction.md": reproduction.render(reproduced, profile),
         "index.html": html,
     }
+    for picture in (picture for chapter in papers for picture in chapter["pictures"]):
+        pngs[picture["name"]] = picture["png"]
+        if "svg" in picture:
+            svgs[picture["name"]] = picture["svg"].decode()
     files = {f"{name}.svg": text.encode() for name, text in svgs.items()} | {
         f"{name}.png": data for name, data in pngs.items()
     }

@@ -88,17 +88,6 @@ def _pivot(corner: str, part: pd.DataFrame, lines: Iterable[tuple[str, pd.DataFr
     return grid(head, body)
 
 
-def facts(frame: pd.DataFrame, track: str) -> str:
-    """Replicated experiments, one line each."""
-    part = frame[frame["track"] == track]
-    body = [
-        [escape(" / ".join([r.dataset, r.target])), escape(r.label), escape(tables.title(r.metric, r.setting)),
-         _cell(r, tables.decimals([r.mean])), str(r.n_seeds)]
-        for r in part.itertuples()
-    ]  # fmt: skip
-    return grid(["network", "method", "quantity", "value", "seeds"], body, left=3)
-
-
 def order(frame: pd.DataFrame, part: pd.DataFrame, track: str) -> list[tuple[str, bool]]:
     """(label, control) of a board, by their average rank in the track."""
     place = {label: i for i, label in enumerate(tables.average_ranks(frame, track)["label"])}
@@ -135,10 +124,12 @@ def render(frame: pd.DataFrame, profile: str = "") -> str:
     if not len(frame):
         out.append("No rows yet.")
     for track in tables.tracks(frame, ranked=False):
+        if track == "replication":  # reproduction.md holds them, beside what was published
+            continue
         heading, what = tables.TRACKS.get(track, (track, ""))
         out += [f"## {escape(heading)}", escape(what)]
         if track in tables.UNRANKED:
-            out += [(networks if track == "target" else facts)(frame, track)]
+            out += [networks(frame, track)]
             out += [missing(frame, track, *key) for key in tables.boards(frame, track)]
             continue
         out += [summary(frame, track), findings(frame, track)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from benchmark.leaderboard import markdown, plots, reproduction, stats, tables
+from benchmark import style
+from benchmark.leaderboard import markdown, reproduction, stats, tables
 
 TEMPLATES = Path(__file__).parent / "templates"
 _CARD_FACTS = ("licence", "citation", "counts", "size", "classes", "resize", "provenance", "skipped")
@@ -34,6 +35,7 @@ def render(
     data_cards: Mapping[str, Mapping[str, Any]],
     target_cards: Mapping[Any, Mapping[str, Any]],
     provenance: Mapping[str, Any],
+    papers: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The page.
 
@@ -41,6 +43,7 @@ def render(
         frame, reproduced: as ``tables.leaderboard`` and ``reproduction.table`` give them.
         svgs: figures by name (``plots.figures``); pngs: gallery pictures by name.
         data_cards: by data set. target_cards: by (dataset, target, seed).
+        papers: chapters, as for ``build``.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
@@ -51,6 +54,7 @@ def render(
         js=Markup((TEMPLATES / "page.js").read_text()),
         profile=str(provenance.get("profile", "")),
         tracks=[_track(frame, track, svgs, pngs) for track in tables.tracks(frame)],
+        papers=[_paper(chapter, reproduced) for chapter in papers],
         findings=list(tables.findings(frame)["text"]),
         networks=_networks(frame, target_cards),
         data=[_data(name, card) for name, card in sorted(data_cards.items())],
@@ -110,8 +114,8 @@ def _board(
         for label, control in markdown.order(frame, part, track)
     ]
     lost = tables.losses(frame[(frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)])
-    name = plots.file_name("board", track, dataset, target)
-    picture = pngs.get(plots.file_name("gallery", dataset, target)) if track == "heatmap" else None
+    name = style.file_name("board", track, dataset, target)
+    picture = pngs.get(style.file_name("gallery", dataset, target)) if track == "heatmap" else None
     return {
         "id": anchor(track, dataset, target),
         "dataset": dataset,
@@ -137,6 +141,27 @@ def _cell(line, places: int) -> dict[str, Any]:
     notes += [line.reason] if line.reason else []
     return {"text": tables.number(line.mean, places), "mark": line.mark, "sort": repr(float(line.mean)), "range": span,
             "title": "; ".join(notes), "partial": bool(line.reason)}  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- papers
+
+
+def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, Any]:
+    """A chapter: what the paper is, what was found, how its claims fare, its pictures."""
+    claims = reproduced[(reproduced["paper"] == chapter["paper"]) & reproduction.is_claim(reproduced)]
+    pictures = []
+    for picture in chapter["pictures"]:
+        svg = picture.get("svg")
+        shown = _svg(svg.decode(), picture["name"]) if svg else None
+        png = None if svg else "data:image/png;base64," + base64.b64encode(picture["png"]).decode()
+        pictures.append({**picture, "id": anchor(picture["name"]), "svg": shown, "png": png})
+    return {
+        **chapter,
+        "id": anchor("paper", chapter["paper"]),
+        "claims": claims[claims["verdict"] != "not run"].to_dict("records"),
+        "counts": reproduction.counts(claims),
+        "pictures": pictures,
+    }
 
 
 # --------------------------------------------------------------------------------------------- cards
@@ -206,7 +231,7 @@ def _svg(svg: str | None, name: str) -> Markup | None:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = svg.replace("url(#", f"url(#{prefix}-").replace('href="#', f'href="#{prefix}-')
-    svg = svg.replace(plots.INK, "currentColor")
+    svg = svg.replace(style.INK, "currentColor")
     width, height = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
-    style = f'role="img" aria-label="{name}" style="max-width:{float(width) * 4 / 3:.0f}px"'
-    return Markup(svg.replace(f'width="{width}pt" height="{height}pt"', style, 1))
+    attributes = f'role="img" aria-label="{name}" style="max-width:{float(width) * 4 / 3:.0f}px"'
+    return Markup(svg.replace(f'width="{width}pt" height="{height}pt"', attributes, 1))

@@ -102,6 +102,7 @@ def table(
     *,
     data_cards: Mapping[str, Mapping[str, Any]] | None = None,
     target_cards: Mapping[Any, Mapping[str, Any]] | None = None,
+    evidence: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Claims first, then numbers, in the order of the files.
 
@@ -109,17 +110,18 @@ def table(
         frame: the board (``tables.leaderboard``).
         reported: folder of ``claims.csv`` and ``<paper>.csv``.
         data_cards, target_cards: as for ``build``; they name the scale of what was measured.
+        evidence: by claim, what its verdict rests on.
 
     Returns:
         COLUMNS; texts, but ``n_seeds`` (0 where not run). ``scale`` names both sides' conditions.
     """
     scale = _Scale(data_cards or {}, target_cards or {})
     numbers = [_numbers(path, frame, scale) for path in sorted(reported.glob("*.csv")) if path.name != "claims.csv"]
-    out = pd.concat([_claims(reported / "claims.csv", frame, scale), *numbers], ignore_index=True)
+    out = pd.concat([_claims(reported / "claims.csv", frame, scale, evidence or {}), *numbers], ignore_index=True)
     return out[COLUMNS]
 
 
-def _claims(path: Path, frame: pd.DataFrame, scale: _Scale) -> pd.DataFrame:
+def _claims(path: Path, frame: pd.DataFrame, scale: _Scale, evidence: Mapping[str, str]) -> pd.DataFrame:
     out = []
     replicated = frame[frame["track"] == "replication"]
     for claim in _read(path).to_dict("records"):
@@ -130,7 +132,8 @@ def _claims(path: Path, frame: pd.DataFrame, scale: _Scale) -> pd.DataFrame:
         if len(done):
             share, seeds = done["mean"].mean(), int(done["n_seeds"].min())
             verdict = "holds" if share >= 1 else "does not hold" if share <= 0 else "mixed"
-            line |= {"measured": f"{share:.0%} of its checks", "interval": _interval(done.iloc[0]) if len(done) == 1 else "",
+            words = f"{share:.0%} of its checks" + (f": {evidence[claim['id']]}" if claim["id"] in evidence else "")
+            line |= {"measured": words, "interval": _interval(done.iloc[0]) if len(done) == 1 else "",
                      "n_seeds": seeds, "scale": scale.measured(done), "verdict": verdict,
                      "why": f"{share:.0%}" if verdict == "mixed" else ""}  # fmt: skip
         else:

@@ -1,0 +1,135 @@
+"""The five papers, a package each, and what their rooms share.
+
+A package holds ``method.py`` (the plug-in), ``replicate.py`` (the paper's own experiments and the verdicts on its claims),
+``figures.py`` (its pictures), and says of itself ``TITLE``, ``CITATION`` and ``NOTES`` (findings, in words).
+
+An experiment is a function ``f(study, rng, **settings) -> Outcome`` in ``replicate.py``; a profile names it:
+
+    replicate:
+      layer_trees:
+        - {experiment: trees, dataset: digits, target: mlp-100x8, thresholds: [0, 5]}
+      explainn:
+        - {experiment: planted, seeds: [0, 1, 2], sweep: {m: [10, 50]}, theta: 0.4}
+
+``benchmark/replicate.py`` runs one unit for each target, seed and value of ``sweep``, and turns numbers into rows.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmark import style
+from benchmark.api import Target
+from benchmark.data import Dataset
+from benchmark.names import pick
+
+__all__ = ["Check", "Found", "FoundUnit", "Number", "Outcome", "Picture", "Study", "names", "part", "style"]
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What one unit of an experiment works on."""
+
+    seed: int = 0
+    device: str = "cpu"
+    dataset: str = ""
+    data: Dataset | None = None  # None where the experiment names no data set
+    target_name: str = ""
+    target: Target | None = None  # None where the experiment names no target
+
+
+@dataclass(frozen=True)
+class Number:
+    """One measured number; it becomes a row of track ``replication``.
+
+    ``metric``, ``method`` and the keys of ``setting`` are those of ``results/reported/<paper>.csv``, so that measured and
+    published join.
+    """
+
+    metric: str
+    value: float
+    method: str = ""
+    setting: Mapping[str, Any] = field(default_factory=dict)
+    n: int = 1  # how many instances it is over
+    better: str = "higher"  # or "lower": of no meaning where a number is a fact
+    unit: str = ""
+    dataset: str | None = None  # where it is not the unit's: data that the experiment makes itself
+    target: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a unit found: numbers, and arrays for the pictures (numbers and fixed-width text; a few MB at most)."""
+
+    numbers: Sequence[Number] = ()
+    arrays: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One look at a claim, for one network and seed. A claim's verdict is the share of its checks that hold."""
+
+    claim: str  # id in results/reported/claims.csv
+    holds: bool
+    evidence: str  # the numbers, in a few words
+    dataset: str = ""
+    target: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class FoundUnit:
+    """One unit of an experiment, as ``figures.py`` sees it."""
+
+    experiment: str
+    dataset: str
+    target: str
+    seed: int
+    settings: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """All that a paper's experiments found in a profile."""
+
+    rows: pd.DataFrame  # columns store.ROW_COLUMNS, status ok: the paper's replications and the shared metrics' rows
+    units: Sequence[FoundUnit]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure of a paper, for the page and ``results/<profile>/plots/<paper>-<name>``."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    raster: bool = False  # PNG only: many images in it
+    photo: bool = False  # shows photographs that may not be passed on: kept out of git
+
+
+def names() -> list[str]:
+    """The papers' packages."""
+    return sorted(p.parent.name for p in Path(__file__).parent.glob("*/__init__.py"))
+
+
+def part(paper: str, name: str = "") -> ModuleType | None:
+    """A paper's package, or its module ``name``; None if it has none such.
+
+    Raises:
+        UnknownName: no such paper.
+    """
+    pick(paper, dict.fromkeys(names()), "paper")
+    if name and not (Path(__file__).parent / paper / f"{name}.py").exists():
+        return None
+    return importlib.import_module(f"benchmark.papers.{paper}" + (f".{name}" if name else ""))

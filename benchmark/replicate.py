@@ -1,0 +1,295 @@
+"""Runs the papers' own experiments and makes rows of what they find.
+
+One unit is an experiment on one network and seed (``Task``): a file with a key, like a cell of ``run.py``. A unit that fails
+is a file and a row that say why. ``collect`` adds the verdicts: every claim that a paper's ``verdicts`` can judge.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import inspect
+import itertools
+import json
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark import engine, papers, run, store
+from benchmark.api import NotApplicable
+from benchmark.cells import Cell, code_hash, file_hash, key_of, load_dataset, load_target, remove_others
+from benchmark.engine import Done, Unit
+from benchmark.names import UnknownName, near, pick
+from benchmark.papers import Found, FoundUnit, Outcome, Study
+from benchmark.seeds import generator
+
+_OWN_KEYS = ("experiment", "dataset", "target", "seeds", "sweep")  # of a profile's entry; all others are settings
+_EVIDENCE = 4  # pieces of evidence that are quoted for a claim
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit: an experiment of a paper, on one network and seed, with one value of each swept setting."""
+
+    profile: str
+    paper: str
+    experiment: str
+    dataset: str = ""
+    target: str = ""
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    root: Path = field(default_factory=lambda: store.ROOT)
+
+    @property
+    def cell(self) -> Cell:
+        """The network and data set, as the cells of the board name them."""
+        return Cell(self.profile, self.dataset, self.target, self.seed, root=self.root)
+
+    @property
+    def path(self) -> Path:
+        parts = [self.experiment, self.dataset, self.target, str(self.seed)]
+        short = key_of(self.settings)[:8]
+        name = "-".join([*(re.sub(r"[^\w.]+", "_", part) for part in parts if part), short])
+        return self.cell.paths.replications(self.paper) / f"{name}.npz"
+
+    @property
+    def name(self) -> str:
+        return " ".join(filter(None, [f"{self.paper}.{self.experiment}", self.dataset, self.target, f"seed={self.seed}",
+                                      store.setting_text(self.settings)]))  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- what there is to do
+
+
+def tasks(params: Mapping[str, Any], paper: str) -> list[Task]:
+    """Every unit of a paper that the profile asks for.
+
+    Raises:
+        UnknownName: an experiment, data set, network or setting that is not there.
+    """
+    out: list[Task] = []
+    for entry in (params.get("replicate") or {}).get(paper) or []:
+        function = experiment(paper, str(entry.get("experiment", "")))
+        settings = {key: value for key, value in entry.items() if key not in _OWN_KEYS}
+        sweep = dict(entry.get("sweep") or {})
+        known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        for key in (*settings, *sweep):
+            if key not in known:
+                raise near(key, known, f"setting of {paper}.{entry['experiment']}:")
+        for dataset, target, seed in _networks(params, entry):
+            for values in itertools.product(*sweep.values()):
+                chosen = settings | dict(zip(sweep, values, strict=True))
+                out.append(Task(params["profile"], paper, entry["experiment"], dataset, target, seed, chosen))
+    if twice := {task.path.name for task in out if sum(task.path == other.path for other in out) > 1}:
+        raise UnknownName(f"replicate: {paper}: the same unit twice: {', '.join(sorted(twice))}")
+    return out
+
+
+def experiment(paper: str, name: str) -> Any:
+    """The function of an experiment."""
+    module = papers.part(paper, "replicate")
+    functions = {k: f for k, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__
+                 and list(inspect.signature(f).parameters)[:2] == ["study", "rng"]} if module else {}  # fmt: skip
+    return pick(name, functions, f"experiment of {paper}")
+
+
+def _networks(params: Mapping[str, Any], entry: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
+    """(data set, target, seed): the seeds are the entry's, else those of the target's recipe, else 0."""
+    for dataset in _listed(entry.get("dataset", "")):
+        if dataset:
+            pick(dataset, dict.fromkeys(params["datasets"]), "data set of the profile")
+        trained: dict[str, list[int]] = {}
+        for name, seed, _ in run.trainings(params, dataset) if dataset else ():
+            trained.setdefault(name, []).append(seed)
+        for pattern in _listed(entry.get("target", "")):
+            found = fnmatch.filter(trained, pattern) if pattern else [""]
+            if not found:
+                raise near(pattern, trained, f"network of {dataset or 'no data set'}:")
+            for target in found:
+                for seed in entry.get("seeds", trained.get(target, [0])):
+                    yield dataset, target, seed
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, (list, tuple)) else [str(value)]
+
+
+# --------------------------------------------------------------------------------------------- run
+
+
+def replicate(params: Mapping[str, Any], paper: str) -> Iterator[Done]:
+    """Run a paper's units that are not done yet, side by side."""
+    todo = tasks(params, paper)
+    remove_others(store.Paths(params["profile"]).replications(paper), {task.path for task in todo})
+    for done in engine.run([Unit(task.name, replicate_task, (task,)) for task in todo], label="replicate"):
+        task = done.unit.arguments[0]
+        if done.error and _meta(task).get("reason") != done.error:  # its worker died, or the disk is full
+            with contextlib.suppress(OSError):
+                _write(task, Outcome(), {"key": "", "status": "failed", "reason": done.error, "seconds": 0.0})
+        yield done
+
+
+def replicate_task(task: Task) -> None:
+    """One unit; writes what it found, or the reason why it found nothing."""
+    cell = task.cell
+    key = key_of("replicate", task.experiment, task.seed, task.settings, code_hash("replicate"), paper_hash(task.paper),
+                 file_hash(cell.paths.data(task.dataset)) if task.dataset else "", file_hash(cell.weights) if task.target else "")  # fmt: skip
+    if (there := _meta(task)).get("key") == key and there["status"] != "failed":
+        return
+    meta: dict[str, Any] = {"key": key, "status": "ok", "reason": "", "seconds": 0.0}
+    outcome = Outcome()
+    start = time.perf_counter()
+    try:
+        study = Study(
+            seed=task.seed, device=engine.device(), dataset=task.dataset, data=load_dataset(cell) if task.dataset else None,
+            target_name=task.target, target=load_target(cell) if task.target else None,
+        )  # fmt: skip
+        rng = generator("replicate", task.paper, task.experiment, task.dataset, task.target, task.seed,
+                        json.dumps(task.settings, sort_keys=True))  # fmt: skip
+        outcome = experiment(task.paper, task.experiment)(study, rng, **task.settings)
+        _check(outcome)
+    except NotApplicable as reason:
+        meta |= {"status": "not applicable", "reason": " ".join(str(reason).split())}
+        outcome = Outcome()
+    except Exception as error:
+        meta |= {"status": "failed", "reason": engine.one_line(error)}
+        outcome = Outcome()
+    meta["seconds"] = time.perf_counter() - start
+    _write(task, outcome, meta)
+    if meta["status"] == "failed":
+        raise engine.Failed(meta["reason"])
+
+
+def _check(outcome: Outcome) -> None:
+    if not isinstance(outcome, Outcome):
+        raise ValueError(f"an experiment returns an Outcome, not {type(outcome).__name__}")
+    for number in outcome.numbers:
+        if not math.isfinite(number.value):
+            raise ValueError(f"{number.metric} ({store.setting_text(number.setting)}) is {number.value}")
+        if number.better not in ("higher", "lower"):
+            raise ValueError(f"{number.metric}: better is {number.better!r}, not 'higher' or 'lower'")
+
+
+def paper_hash(paper: str) -> str:
+    """Of the code that a paper's experiments run: its package, without pictures and verdicts."""
+    folder = Path(papers.__file__).parent
+    left_out = ("__init__.py", "figures.py", "verdicts.py")
+    return store.sha256(
+        folder / "__init__.py", *sorted(p for p in (folder / paper).glob("*.py") if p.name not in left_out)
+    )
+
+
+# --------------------------------------------------------------------------------------------- collect
+
+
+def collect(params: Mapping[str, Any], board: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], dict[str, Found]]:
+    """(rows, evidence, found): what the papers' experiments found, with a row for every claim that could be judged.
+
+    Args:
+        board: the rows of the shared metrics (``run.collect``), for claims about the board.
+
+    Returns:
+        rows of track ``replication``; the evidence of each claim in words, by claim; what ``figures.py`` draws, by paper.
+    """
+    frames, evidence, found = [pd.DataFrame(columns=list(store.ROW_COLUMNS))], {}, {}
+    for paper in params.get("papers") or []:
+        rows, units = [], []
+        for task in tasks(params, paper):
+            new, arrays, status = _rows(task)
+            rows += new
+            if status == "ok":
+                units.append(FoundUnit(task.experiment, task.dataset, task.target, task.seed, task.settings, arrays))
+        frame = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
+        done = pd.concat([board[board.status == "ok"], frame[frame.status == "ok"]], ignore_index=True)
+        claims, words = _verdicts(params["profile"], paper, done)
+        frames += [frame, claims]
+        evidence |= words
+        found[paper] = Found(done, units)
+    return store.tidy_rows(pd.concat([f for f in frames if len(f)] or frames)), evidence, found
+
+
+def _rows(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], str]:
+    base = {"profile": task.profile, "track": "replication", "paper": task.paper, "dataset": task.dataset,
+            "target": task.target, "seed": task.seed, "metric_version": 1}  # fmt: skip
+    numbers, arrays, meta = _read(task)
+    if meta["status"] != "ok":
+        return [base | {"method": "", "setting": store.setting_text(task.settings), "metric": task.experiment, "value": np.nan,
+                        "n": 0, "better": "higher", "unit": "", "status": meta["status"], "reason": meta["reason"],
+                        "seconds": meta["seconds"]}], {}, meta["status"]  # fmt: skip
+    return (
+        [base | {"reason": "", "status": "ok", "seconds": meta["seconds"]} | number for number in numbers],
+        arrays,
+        "ok",
+    )
+
+
+def _verdicts(profile: str, paper: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence."""
+    module = papers.part(paper, "verdicts")
+    base = {"profile": profile, "track": "replication", "paper": paper, "method": "", "setting": "", "n": 0, "unit": "share",
+            "better": "higher", "metric_version": 1, "seconds": 0.0}  # fmt: skip
+    if module is None:
+        return pd.DataFrame(columns=list(store.ROW_COLUMNS)), {}
+    try:
+        checks = list(module.verdicts(rows))
+    except Exception as error:
+        lost = {"dataset": "", "target": "", "metric": "verdicts", "seed": 0, "value": np.nan, "status": "failed",
+                "reason": engine.one_line(error)}  # fmt: skip
+        return pd.DataFrame([base | lost], columns=list(store.ROW_COLUMNS)), {}
+    judged: dict[tuple[str, str, str, int], list[bool]] = {}
+    said: dict[str, dict[str, None]] = {}
+    for check in checks:
+        judged.setdefault((check.claim, check.dataset, check.target, check.seed), []).append(bool(check.holds))
+        where = "/".join(filter(None, [check.dataset, check.target]))
+        words = f"{where}: {check.evidence}" if where else check.evidence
+        said.setdefault(check.claim, {})[words if check.holds else f"{words} (does not hold)"] = None
+    rows_out = [
+        base | {"metric": claim, "dataset": dataset, "target": target, "seed": seed, "value": float(np.mean(holds)),
+                "n": len(holds), "status": "ok", "reason": ""}
+        for (claim, dataset, target, seed), holds in judged.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows_out, columns=list(store.ROW_COLUMNS)), {
+        claim: _quoted(list(w)) for claim, w in said.items()
+    }
+
+
+def _quoted(words: list[str]) -> str:
+    """The first few pieces of evidence, those against the claim first."""
+    words = sorted(words, key=lambda text: not text.endswith("(does not hold)"))
+    more = f" | and {len(words) - _EVIDENCE} more" if len(words) > _EVIDENCE else ""
+    return " | ".join(words[:_EVIDENCE]) + more
+
+
+# --------------------------------------------------------------------------------------------- files
+
+
+def _write(task: Task, outcome: Outcome, meta: Mapping[str, Any]) -> None:
+    numbers = [
+        {"metric": n.metric, "value": float(n.value), "method": n.method, "setting": store.setting_text(n.setting), "n": int(n.n),
+         "better": n.better, "unit": n.unit}
+        | {key: value for key in ("dataset", "target") if (value := getattr(n, key)) is not None}
+        for n in outcome.numbers
+    ]  # fmt: skip
+    text = {"meta": np.array(json.dumps(dict(meta))), "numbers": np.array(json.dumps(numbers))}
+    store.write_npz(task.path, {f"array_{k}": v for k, v in outcome.arrays.items()} | text)
+
+
+def _read(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        arrays = store.read_npz(task.path)
+        numbers, meta = json.loads(str(arrays.pop("numbers"))), json.loads(str(arrays.pop("meta")))
+        return numbers, {key.removeprefix("array_"): value for key, value in arrays.items()}, meta
+    except (store.StoreError, KeyError, ValueError) as error:
+        return [], {}, {"key": "", "status": "failed", "reason": str(error), "seconds": 0.0}
+
+
+def _meta(task: Task) -> dict[str, Any]:
+    """The meta of a unit that is there and whole, else {}."""
+    return _read(task)[2] if task.path.exists() else {}
