@@ -1,0 +1,90 @@
+"""Representative Interpretations as a plug-in: a few decision regions that explain many images at once.
+
+Idea: cut out of the network's linear boundaries a few convex regions that hold many images of one class and none of
+another; explain a new image by the region that covers it, with the channel weights of that region's own input image.
+
+    method = RepresentativeInterpretations(boundaries="boundary", n_boundaries=50).fit(target, reference, rng)
+    e = method.explain(target, batch, rng)      # e.heatmaps (n, h, w) in [0, 1]; e.labels (n,), -1 = in no region
+
+Theory: Eq. 1-5 of the paper, in ``boundaries`` (Q), ``cover`` (Alg. 1), ``regions`` (heat maps, ranking) and ``clusters``
+(which reference images are interpreted). An image in several regions belongs to the one that covers most reference
+images; one in none is explained by the nearest cluster's region and has no label.
+
+Reference: Lam, Chu, Torgonskiy, Pei, Zhang, Wang. Finding Representative Interpretations on Convolutional Neural
+Networks. ICCV 2021, arXiv:2108.06384.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.random import Generator
+
+from benchmark.api import Batch, Explanation, NotApplicable, Target
+from benchmark.papers.representative.boundaries import WAYS, sample, warn_if_curved
+from benchmark.papers.representative.clusters import Clusters, cluster
+from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
+
+
+@dataclass
+class RepresentativeInterpretations:
+    """RI at ``layer`` (default: the target's own choice).
+
+    Args:
+        boundaries: where Q is sampled: "boundary", the authors' code, or "reference", the text.
+        n_boundaries: |Q|.
+        per_class: |V| is this times the number of classes of the network, also where one is never predicted.
+        pruned: drop redundant boundaries after the greedy (the authors' later code).
+    """
+
+    boundaries: str = "boundary"
+    n_boundaries: int = 50
+    per_class: int = 10
+    pruned: bool = True
+    layer: str | None = None
+    _V: Clusters | None = field(default=None, init=False, repr=False)
+    _regions: list[Region] = field(default_factory=list, init=False, repr=False)
+    name = "RI"
+    paper = "representative"
+
+    def __post_init__(self) -> None:
+        if self.boundaries not in WAYS or self.n_boundaries < 1 or self.per_class < 1:
+            raise ValueError(f"RI: boundaries is 'boundary' or 'reference', |Q| and |V| are 1 at least; not {self}")
+
+    def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
+        """Finds the regions.
+
+        Raises:
+            NotApplicable: a layer without channels and positions, or reference images that are all predicted alike.
+            ValueError: more boundaries than reference images (``boundaries="reference"``).
+        """
+        psi, classes = target.features(reference, self.layer), target(reference).argmax(dim=1)
+        if psi.ndim != 4:
+            raise NotApplicable(f"{self.layer or target.layer} of {target.name} has no channels and positions")
+        warn_if_curved(target, self.layer)
+        self._V = cluster(psi, self.per_class * len(target.classes), rng)
+        seeds = torch.from_numpy(self._V.seeds).to(psi.device)
+        sampled = sample(
+            target, psi, psi[seeds], self.boundaries, self.n_boundaries, rng,
+            classes=classes, classes_x=classes[seeds], layer=self.layer, chunk=reference.chunk,
+        )  # fmt: skip
+        self._regions = regions(sampled, psi, classes, psi[seeds], classes[seeds], pruned=self.pruned)
+        return self
+
+    def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
+        """Heat maps by the region that covers each image, and its class."""
+        psi, size = target.features(batch, self.layer), batch.x.shape[-2:]
+        chosen, labels = assign(self._regions, coverage(self._regions, psi), self._V.nearest(psi))
+        maps = psi.new_zeros(len(psi), *size)  # (n, h, w)
+        for v, rows in by_interpretation(chosen):
+            maps[rows] = self._regions[v].heat_maps(psi[rows], size)
+        sizes = [len(region) for region in self._regions]
+        covered = [region.representativeness for region in self._regions]
+        return Explanation(
+            heatmaps=maps,
+            labels=labels,
+            size={"regions": len(sizes), "boundaries": np.mean(sizes), "representativeness": np.mean(covered)},
+        )
