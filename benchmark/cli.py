@@ -11,20 +11,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmark import __version__, store
+from benchmark.lists import LISTS, profiles
 from benchmark.names import UnknownName, near
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PARAMS = "params.yaml"
-PROFILES = Path(__file__).parent / "profiles"
 
 
 class UsageError(Exception):
@@ -86,7 +85,7 @@ def use(options: argparse.Namespace) -> int:
 
 def list_(options: argparse.Namespace) -> int:
     """What there is."""
-    table = _LISTS[options.what]()
+    table = LISTS[options.what](load_params)
     if options.name:
         column = next(iter(table[0]))
         names = [str(row[column]) for row in table]
@@ -233,11 +232,7 @@ def compare(options: argparse.Namespace) -> int:
     return 1 if comparing.fails(difference) else 0
 
 
-# --------------------------------------------------------------------------------------------- params and lists
-
-
-def profiles() -> dict[str, Path]:
-    return {p.stem: p for p in sorted(PROFILES.glob("*.yaml"))}
+# --------------------------------------------------------------------------------------------- params
 
 
 def load_params(*, lenient: bool = False) -> dict[str, Any]:
@@ -263,83 +258,6 @@ def load_params(*, lenient: bool = False) -> dict[str, Any]:
         raise UsageError(f"{PARAMS}: papers: and replicate: name different papers "
                          f"({', '.join(sorted(set(params['papers']) ^ set(params['replicate'])))})")  # fmt: skip
     return params
-
-
-def _list_profiles() -> list[dict[str, Any]]:
-    current = load_params(lenient=True).get("profile") if (store.ROOT / PARAMS).exists() else None
-    rows = []
-    for name, path in profiles().items():
-        params = store.read_yaml(path)
-        targets = sum(len(t.get("seeds", [0])) for zoo in params["zoo"].values() for t in zoo.values())
-        rows.append({"profile": name + (" (in use)" if name == current else ""), "data sets": ", ".join(params["datasets"]),
-                     "networks": targets, "methods": len(params["explain"]["methods"]),
-                     "papers": ", ".join(params["papers"])})  # fmt: skip
-    return rows
-
-
-def _list_datasets() -> list[dict[str, Any]]:
-    from benchmark import data
-
-    rows = []
-    for script in sorted((store.ROOT / "datasets").glob("*.py")):
-        found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{script.stem}.npz"))
-        for path in found or [None]:
-            card = data.load_card(path) if path else {}
-            counts, source = card.get("counts", {}), card.get("provenance", {})
-            rows.append({
-                "data set": script.stem,
-                "profile": path.parent.name if path else "not prepared",
-                "images": " + ".join(f"{counts[s]:,} {s}" for s in ("train", "test") if s in counts),
-                "classes": card.get("classes", ""),
-                "size": card.get("size", ""),
-                "licence": card.get("licence", ""),
-                "files": ", ".join(sorted({f["origin"] for f in source.get("files", [])})),
-            })  # fmt: skip
-    return rows
-
-
-def _list_methods() -> list[dict[str, Any]]:
-    from benchmark import registry
-    from benchmark.api import settings_of
-
-    rows = []
-    for ref in registry.method_refs():
-        method = ref.build()
-        doc = (registry.load_module(ref.path).__doc__ or "").strip().splitlines()
-        rows.append({"method": method.name, "kind": getattr(method, "paper", None) or getattr(method, "kind", "user"),
-                     "use": f"{ref.file}:{ref.cls}", "settings": store.setting_text(settings_of(method)),
-                     "idea": doc[0] if doc else ""})  # fmt: skip
-    return rows
-
-
-def _list_metrics() -> list[dict[str, Any]]:
-    from benchmark import registry
-
-    return [
-        {"metric": m.name, "track": m.track, "better": m.better, "unit": m.unit, "needs": ", ".join(sorted(m.needs)),
-         "settings": " | ".join(filter(None, map(store.setting_text, m.settings))), "source": m.source}
-        for m in registry.metrics().values()
-    ]  # fmt: skip
-
-
-def _list_targets() -> list[dict[str, Any]]:
-    rows = []
-    params = load_params()
-    for dataset in params["datasets"]:
-        for name, recipe in (params["zoo"].get(dataset) or {}).items():
-            for seed in recipe.get("seeds", [0]):
-                path = store.Paths(params["profile"]).target(dataset, name, seed).with_suffix(".json")
-                card = store.read_json(path) if path.exists() else {}
-                state = card.get("failed") or (f"{100 * card['test_accuracy']:.2f} %" if card else "not trained")
-                rows.append({"data set": dataset, "target": name, "seed": seed, "net": recipe["net"],
-                             "test accuracy": state, "explained layer": card.get("layer") or ""})  # fmt: skip
-    return rows
-
-
-_LISTS = {
-    "profiles": _list_profiles, "datasets": _list_datasets, "targets": _list_targets, "methods": _list_methods,
-    "metrics": _list_metrics,
-}  # fmt: skip
 
 
 def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
@@ -386,7 +304,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command(
         "list", list_, "  glassbench list datasets\n  glassbench list datasets cub\n  glassbench list metrics --json"
     )
-    sub.add_argument("what", choices=_LISTS, help="what to list")
+    sub.add_argument("what", choices=LISTS, help="what to list")
     sub.add_argument("name", nargs="?", help="only this one; of a data set, its whole card")
     sub.add_argument("--json", action="store_true", help="as JSON")
 
