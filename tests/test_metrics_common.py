@@ -27,7 +27,9 @@ TABLE = {
     "energy_on_class_parts": (1, False),
     "part_ranking": (1, False),
     "gini": (1, False),
+    "occlusion_delta_accuracy": (1, True),
 }
+SIGNED = {"occlusion_delta_accuracy"}  # may be as far below 0
 CELLS = [
     pytest.param(METRICS[name], setting, id=f"{name}-{i}")
     for name in TABLE
@@ -108,7 +110,7 @@ def test_values_are_finite_and_within_bounds(metric, setting, kind, c):
     assert np.isfinite(got).any()
     assert not np.isinf(got).any()
     here = got[np.isfinite(got)]
-    assert here.min() >= 0
+    assert here.min() >= (-TABLE[metric.name][0] if metric.name in SIGNED else 0)
     assert here.max() <= TABLE[metric.name][0]
 
 
@@ -227,7 +229,10 @@ def test_the_true_map_beats_its_negative(name):
     assert (target(batch).argmax(1) == 0).all()
     maps = np.tile(square + 1e-3 * np.random.default_rng(1).random((SIDE, SIDE), np.float32), (n, 1, 1))
     metric = METRICS[name]
-    setting = {"pixels": 0.12 * 224**2, "fill": "black"} if name == "accuracy_top_pixels" else {}
+    setting = {
+        "accuracy_top_pixels": {"pixels": 0.12 * 224**2, "fill": "black"},
+        "occlusion_delta_accuracy": {"fill": 0.0},
+    }.get(name, {})
     other = np.ones_like(maps) if name == "gini" else maps.max() - maps
     good, bad = (value(metric, setting, m, batch, target).mean() for m in (maps, other))
     assert good > bad if metric.better == "higher" else good < bad

@@ -3,6 +3,8 @@
     faithfulness   does the network answer as the map says when pixels are hidden?
     localisation   does the map point at the object, and at the parts that make its class?
     complexity     how few pixels carry the map?
+    occlusion      does hiding what the map calls relevant hurt more than hiding what it calls irrelevant?
+    reconstruction how close to the image, and to its class, is what a method rebuilt from a layer?
     surrogate      does the explanation alone give the class that the network gives?
 
 Importing this package fills ``benchmark.api.METRICS``. No metric is the truth: each module names what it cannot see and
@@ -10,6 +12,6 @@ what a random map and an edge map score on it. A ranking that puts a control abo
 metric or about the method.
 """
 
-from benchmark.metrics import complexity, faithfulness, localisation, surrogate
+from benchmark.metrics import complexity, faithfulness, localisation, occlusion, reconstruction, surrogate
 
-__all__ = ["complexity", "faithfulness", "localisation", "surrogate"]
+__all__ = ["complexity", "faithfulness", "localisation", "occlusion", "reconstruction", "surrogate"]

@@ -1,0 +1,177 @@
+"""The decoder D of Table 1, for a layer of any shape, and a fresh copy of an encoder.
+
+    layer's output      decoder for images of 32 x 32, base b
+    d units             FC d -> max(d, 64), ReLU; deconvolutions 1 -> 2 -> 4 -> 8 -> 16 -> 32 with 8b-4b-2b-b-c channels
+    (C, 4, 4)           conv 3x3 C -> C, ReLU; deconvolutions 4 -> 8 -> 16 -> 32 with 2b-b-c channels
+    (C, 32, 32)         conv 3x3 C -> C, ReLU; conv 3x3 C -> c
+
+"For a lower layer, the highest deconvolutional layers from the decoder have to be removed": those with most channels. The
+sides on the way are the ones that stride-2 convolutions with padding pass on the way down: H, ceil(H/2), ..., 1 (28, 14,
+7, 4, 2, 1). A layer whose side lies between two of these (unpadded convolutions) is first brought to the larger one by
+nearest neighbour (ours).
+
+Text and Table 1 say kernels of 5x5, the authors' code has 4x4 (default); Table 1 has b = 32, the code 64. The code has
+neither batch norm (Table 1 does not list it either) nor standardised pixels, and ends in a sigmoid: ``norm=False,
+sigmoid=True``. Trained so, reconstructions can collapse to one image, so the default is the other way.
+
+Reference: Schneider, Vlachos, Sec. 6 and Table 1; github.com/JohnTailor/ClaDec, cladec.py.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+
+
+class Unreachable(ValueError):
+    """A layer whose output no decoder can bring to the size of the image."""
+
+
+def sides(side: int) -> list[int]:
+    """[1, ..., ceil(side / 2), side]: the sides that deconvolutions pass on the way up to ``side``."""
+    found = [side]
+    while found[0] > 1:
+        found.insert(0, (found[0] + 1) // 2)
+    return found
+
+
+def path(code: Shape, image: Shape) -> list[tuple[int, int]]:
+    """(h, w) of the decoder's feature maps from the layer (d,) or (C, h, w) to the image (c, H, W), both ends included.
+
+    Raises:
+        Unreachable: the layer is no vector or stack of maps, larger than the image, or halved more often in one direction.
+    """
+    if len(code) not in (1, 3):
+        raise Unreachable(f"a layer of shape {tuple(code)} is neither (units,) nor (channels, height, width)")
+    rungs = [sides(s) for s in image[1:]]
+    here = code[1:] if len(code) == 3 else (1, 1)
+    if any(s > r[-1] for s, r in zip(here, rungs, strict=True)):
+        raise Unreachable(f"a layer of {here[0]}x{here[1]} is larger than the image, {image[1]}x{image[2]}")
+    left = [[s for s in r if s >= h] for h, r in zip(here, rungs, strict=True)]  # what is still to climb
+    if len(left[0]) != len(left[1]) and here != (1, 1):
+        raise Unreachable(
+            f"no doubling brings a layer of {here[0]}x{here[1]} to {image[1]}x{image[2]}: "
+            f"{len(left[0]) - 1} steps in height, {len(left[1]) - 1} in width"
+        )
+    steps = max(map(len, left))
+    return list(zip(*([1] * (steps - len(r)) + r for r in left), strict=True))
+
+
+def decoder(
+    code: Shape, image: Shape, *, units: Sequence[int] | None = None, base: int = 64, kernel: int = 4,
+    norm: bool = True, sigmoid: bool = False,
+) -> nn.Sequential:  # fmt: skip
+    """D: a layer's output (n, d) or (n, C, h, w) -> images (n, c, H, W).
+
+    Args:
+        code: shape of the layer's output for one image.
+        image: (c, H, W).
+        units: the subset S: entries of a vector, or channels of maps; None for all.
+        base: channels before the last deconvolution, doubled at each one before it.
+        kernel: 4 or 5, of the deconvolutions.
+        norm: batch norm before each ReLU.
+        sigmoid: at the end.
+
+    Raises:
+        Unreachable: see ``path``.
+        ValueError: an empty subset, or units that the layer does not have; a base or kernel that cannot be.
+    """
+    if kernel not in (4, 5) or base < 1:
+        raise ValueError(f"kernel={kernel} must be 4 or 5 and base={base} at least 1")
+    (start, *above), c = path(code, image), image[0]
+    width, layers = code[0], OrderedDict()
+    if units is not None:
+        layers["units"] = Units(units, width)
+        width = len(units)
+    if start == (1, 1):
+        hidden = max(width, 64)
+        layers["fc"] = nn.Sequential(
+            nn.Flatten(), nn.Linear(width, hidden), *[nn.BatchNorm1d(hidden)] * norm, nn.ReLU()
+        )
+        layers["maps"] = nn.Unflatten(1, (hidden, 1, 1))
+        width = hidden
+    else:
+        if code[1:] != start:
+            layers["resize"] = nn.Upsample(size=start)
+        layers["conv"] = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1), *[nn.BatchNorm2d(width)] * norm, nn.ReLU()
+        )
+    for k, (low, high) in enumerate(pairwise([start, *above]), start=1):
+        maps = base * 2 ** (len(above) - 1 - k) if k < len(above) else c
+        deconv = _deconv(width, maps, kernel, low, high)
+        if k < len(above):
+            deconv += [*[nn.BatchNorm2d(maps)] * norm, nn.ReLU()]
+        layers[f"deconv{k}"], width = nn.Sequential(*deconv), maps
+    if not above:
+        layers["image"] = nn.Conv2d(width, c, 3, padding=1)
+    if sigmoid:
+        layers["sigmoid"] = nn.Sigmoid()
+    return nn.Sequential(layers)
+
+
+def _deconv(c: int, maps: int, kernel: int, low: tuple[int, int], high: tuple[int, int]) -> list[nn.Module]:
+    """(n, c, *low) -> (n, maps, *high); each side is doubled, or doubled and one less."""
+    if kernel == 5:
+        rest = tuple(b - (2 * a - 1) for a, b in zip(low, high, strict=True))
+        return [nn.ConvTranspose2d(c, maps, 5, 2, padding=2, output_padding=rest)]
+    crop = [] if high == (2 * low[0], 2 * low[1]) else [Crop(high)]
+    return [nn.ConvTranspose2d(c, maps, 4, 2, padding=1), *crop]
+
+
+class Units(nn.Module):
+    """S(X): the entries (n, d) -> (n, k), or channels (n, C, h, w) -> (n, k, h, w), that are explained.
+
+    Raises:
+        ValueError: none, or one that the layer does not have.
+    """
+
+    def __init__(self, units: Sequence[int], width: int) -> None:
+        super().__init__()
+        if not len(units):
+            raise ValueError("the subset of units is empty; None explains all")
+        if min(units) < 0 or max(units) >= width:
+            raise ValueError(f"units {min(units)}..{max(units)} of a layer that has 0..{width - 1}")
+        self.register_buffer("units", torch.as_tensor(list(units), dtype=torch.int64), persistent=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.index_select(1, self.units)
+
+
+class Crop(nn.Module):
+    """The upper left (h, w) of maps."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z[..., : self.size[0], : self.size[1]]
+
+    def extra_repr(self) -> str:
+        return str(self.size)
+
+
+def fresh(net: nn.Sequential) -> nn.Sequential:
+    """The architecture of ``net`` with new weights, drawn from torch's generator (call it inside ``nets.seeded``).
+
+    A batch norm that was folded into its convolution, which leaves an Identity behind, is put back.
+    """
+    net = copy.deepcopy(net)
+    for module in list(net.modules()):
+        if isinstance(module, nn.Sequential):
+            for before, after in pairwise(list(module._modules)):
+                conv = module._modules[before]
+                if isinstance(conv, nn.Conv2d) and isinstance(module._modules[after], nn.Identity):
+                    conv.bias = None
+                    module._modules[after] = nn.BatchNorm2d(conv.out_channels, device=conv.weight.device)
+    for module in net.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    return net.requires_grad_(True).train()

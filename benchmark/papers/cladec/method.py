@@ -1,0 +1,103 @@
+"""ClaDec: an image rebuilt from what a layer kept, beside the same by an auto-encoder whose encoder was free.
+
+Idea: train a decoder D on the activations L(X) of the frozen classifier. What X_E = D(L(X)) still shows, the layer kept; what
+is lost, it threw away - or the decoder cannot draw. So a reference auto-encoder RefAE, the same layers and decoder trained
+jointly to rebuild X, shows the losses that are the decoder's: only what X_R shows and X_E does not is due to the classifier.
+
+    method = ClaDec(layer="conv4", epochs=20).fit(target, reference, rng)
+    e = method.explain(target, batch, rng)
+    e.decoded, e.reference        # X_E and X_R, (n, c, h, w), pixels in [0, 1] but not clipped
+    e.labels                      # the class that the classifier gives X_E
+    e.heatmaps                    # the occlusion relevance R(O) of Sec. 6.6, spread over the pixels (ours)
+
+Theory: with a linear encoder y = E x and decoder R, min_R |x - R E x|^2 is smallest, over all E, for the first principal
+direction; a classifier's E keeps the direction of its classes instead (Sec. 4). So X_E is further from X than X_R is, and
+closer in what tells the classes apart.
+
+Reference: Schneider, Vlachos. Explaining classifiers by constructing familiar concepts. Machine Learning 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from benchmark.api import Batch, Explanation, NotApplicable, Target
+from benchmark.papers.cladec import occlusion
+from benchmark.papers.cladec.training import Scale, Training, fit_decoders, fit_reference, run
+
+VARIANTS = {  # of the decoder and its pixels
+    "standardised": {"norm": True, "sigmoid": False},  # standardised pixels, batch norm, linear output
+    "authors": {"norm": False, "sigmoid": True},  # pixels in [0, 1], no batch norm, sigmoid: can collapse
+}
+
+
+@dataclass
+class ClaDec:
+    """ClaDec and RefAE at ``layer`` (default: the target's own choice), or at some of its ``units``.
+
+    Its quality is that of the decoders, which learn from the images that ``fit`` gets: 256 suffice for digits, not for
+    photographs; the paper uses 60,000.
+    """
+
+    layer: str | None = None
+    units: Sequence[int] | None = None  # entries of a vector, channels of maps; None: all
+    alpha: float = 0.0  # of the classification loss                                                           Eq. 1
+    epochs: int = 64
+    batch: int = 128
+    lr: float = 3e-4
+    base: int = 64  # channels before the last deconvolution
+    kernel: int = 4  # of the deconvolutions
+    variant: str = "standardised"
+    largest: int = 64  # images of a larger side are for a GPU
+    name = "ClaDec"
+    paper = "cladec"
+
+    def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
+        """Train D and RefAE on the images of ``reference``.
+
+        Raises:
+            NotApplicable: images larger than ``largest``, or the target has no layer with spatial extent and none is named.
+            ValueError: an unknown variant, alpha outside [0, 1], units that are not there, a layer no decoder can follow.
+            Diverged: the loss is not finite.
+        """
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant {self.variant!r} is none of {', '.join(VARIANTS)}")
+        if max(target.input_shape[1:]) > self.largest:
+            raise NotApplicable(f"trains two networks on images of {target.input_shape[1]}x{target.input_shape[2]}; set `largest` to allow it")  # fmt: skip
+        self._layer, x = self.layer or target.layer, reference.x
+        if self._layer is None:
+            raise NotApplicable(
+                f"{target.name} has no layer with spatial extent; name one of {', '.join(target.layers)}"
+            )
+        self._scale = Scale.of(x) if self.variant == "standardised" else Scale(x.new_tensor(0.0), x.new_tensor(1.0))
+        self._grey = float(x.mean())
+        how = Training(epochs=self.epochs, batch=self.batch, lr=self.lr)
+        shape = {"units": self.units, "base": self.base, "kernel": self.kernel, **VARIANTS[self.variant]}
+        args = target, self._layer, x
+        (self._D,) = fit_decoders(*args, reference.y, self._scale, how, rng, [self.alpha], **shape)
+        self._RefAE = fit_reference(*args, self._scale, how, rng, **shape)
+        return self
+
+    def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
+        """X_E, X_R, C(X_E) and the relevance of the pixels."""
+        x, pixels = batch.x, self._scale.pixels
+        X_E = pixels(run(self._D, target.features(batch, self._layer), batch.chunk))  # (n, c, h, w)
+        X_R = pixels(run(self._RefAE, self._scale(x), batch.chunk))
+        R = occlusion.relevance(lambda images: run(lambda part: self._decode(target, part), images, batch.chunk), x, self._grey)  # fmt: skip
+        return Explanation(
+            decoded=X_E,
+            reference=X_R,
+            labels=run(target, X_E, batch.chunk).argmax(1),
+            heatmaps=occlusion.on_pixels(R, *x.shape[2:]),
+        )
+
+    def _decode(self, target: Target, x: Tensor) -> Tensor:
+        """D(L(x)), standardised, (n, c, h, w)."""
+        with torch.no_grad():
+            return self._D(target.features(x, self._layer))

@@ -1,0 +1,260 @@
+"""Trains decoders, reference auto-encoders and evaluation classifiers.
+
+    ClaDec     D on stored activations:  (1 - alpha) sum_i (X_i - X_E,i)^2 + alpha CE(C(X_E), Y),  X_E = D(S(X))      Eq. 1
+    RefAE      fresh encoder and D, jointly:  sum_i (X_i - X_R,i)^2
+    C_eval     a fresh classifier of C's architecture on reconstructions of the training images
+
+C is frozen, so L(X) is computed once (in eval mode) and the decoder never runs the encoder. Images are standardised by the
+training pixels' mean and standard deviation of each channel; C gets them back as pixels in [0, 1], not clipped. The sum
+in Eq. 1 runs over pixels and channels as printed (the authors' code takes the mean: with 32 x 32 pixels alpha then means
+1,024 times as much); both losses are means over the images of a batch.
+
+K networks of one shape train as one on a GPU (``vmap``: parameters (K, ...), one product for all), where small networks wait
+for kernel launches; on a CPU one after another. That is for the five values of alpha and for the evaluation classifiers.
+
+Reference: Schneider, Vlachos, Sec. 3, 5, 6; the learning rates of the decoders and the decay are the authors' code's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from numpy.random import Generator
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from benchmark.api import Target, torch_rng
+from benchmark.papers.cladec.decoder import decoder, fresh
+from benchmark.zoo.nets import seeded
+
+STORED = 2**32  # bytes of activations that are kept; more are computed again batch by batch
+
+
+class Diverged(RuntimeError):
+    """A loss that is not finite."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained; the defaults are the decoders' in the authors' code."""
+
+    epochs: int = 64
+    batch: int = 128
+    optimiser: str = "adam"  # or sgd, with momentum .9
+    lr: float = 3e-4
+    weight_decay: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in ("adam", "sgd") or self.epochs < 0 or self.batch < 2 or not self.lr > 0:
+            raise ValueError(f"{self}: optimiser is adam or sgd, epochs at least 0, batch at least 2, lr above 0")
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch: x 0.1 every E//3 + E//10 + 2 epochs, after 29 and 58 of 64."""
+        return self.lr * 0.1 ** (epoch // (self.epochs // 3 + self.epochs // 10 + 2))
+
+    def optimiser_for(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        kind = torch.optim.Adam if self.optimiser == "adam" else torch.optim.SGD
+        extra = {} if self.optimiser == "adam" else {"momentum": 0.9}
+        return kind(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True, **extra)
+
+
+DECODING = Training()
+CLASSIFYING = Training(optimiser="sgd", lr=0.1, weight_decay=1e-4)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Pixels in [0, 1] to standardised ones and back. mean, std: (1, c, 1, 1)."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor) -> Scale:
+        """By the images x (n, c, h, w), each channel for itself."""
+        return cls(x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True).clamp(min=1e-6))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+    def pixels(self, s: Tensor) -> Tensor:
+        return s * self.std + self.mean
+
+
+# --------------------------------------------------------------------------------------------- many networks as one
+
+
+class Networks:
+    """K networks of one shape as one: (K, b, ...) -> (K, b, ...). With K = 1 the network itself."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        self.members, self.first, self.k = members, members[0], len(members)
+        self.parameters, self.buffers = dict(self.first.named_parameters()), dict(self.first.named_buffers())
+        if self.k > 1:
+            self.parameters, self.buffers = stack_module_state(list(members))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.k == 1:
+            return self.first(x[0])[None]
+        call = lambda p, b, x: functional_call(self.first, (p, b), (x,))
+        return torch.vmap(call, randomness="different")(self.parameters, self.buffers, x)
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Hand the trained weights back to the members, in eval mode."""
+        for k, net in enumerate(self.members):
+            if self.k > 1:
+                net.load_state_dict({name: t[k] for name, t in (self.parameters | self.buffers).items()}, strict=False)
+            net.eval().requires_grad_(False)
+
+
+def groups(k: int, device: torch.device) -> Iterator[list[int]]:
+    """Which of K networks train together."""
+    return iter([list(range(k))] if device.type == "cuda" else [[i] for i in range(k)])
+
+
+def descend(
+    members: Sequence[nn.Module], loss: Callable[[Networks, Tensor], Tensor], n: int, how: Training, rng: Generator,
+    device: torch.device, each_epoch: Callable[[int], None] | None = None,
+) -> None:  # fmt: skip
+    """Train K networks of one shape together, in the same order of the images.
+
+    Args:
+        loss: (networks, rows (b,)) -> (K,).
+        n: images.
+        each_epoch: called after each epoch with the number of epochs done; the members are up to date if K = 1.
+
+    Raises:
+        Diverged: the loss, or a weight, is not finite.
+    """
+    model = Networks(members)
+    draw, gpu = torch_rng(rng), device.type == "cuda"
+    optimiser = how.optimiser_for(list(model.parameters.values()))
+    with seeded(int(rng.integers(2**63 - 1)), device):  # dropout
+        for epoch in range(how.epochs):
+            model.first.train()
+            for group in optimiser.param_groups:
+                group["lr"] = how.rate(epoch)
+            total = torch.zeros(model.k, device=device)
+            batches = list(torch.randperm(n, generator=draw).to(device).split(how.batch))
+            if len(batches[-1]) == 1 and len(batches) > 1:  # batch norm needs two
+                batches[-2:] = [torch.cat(batches[-2:])]
+            for rows in batches:
+                with torch.autocast("cuda", torch.bfloat16) if gpu else nullcontext():
+                    value = loss(model, rows)  # (K,)
+                optimiser.zero_grad()
+                value.sum().backward()  # the sum keeps the networks' gradients apart
+                optimiser.step()
+                total += value.detach() * len(rows)
+            if not all(map(math.isfinite, total.tolist())):
+                raise Diverged(f"the loss is {(total / n).tolist()} in epoch {epoch + 1}; lower lr ({how.lr:g})")
+            if each_epoch:
+                each_epoch(epoch + 1)
+    if not all(bool(t.isfinite().all()) for t in model.parameters.values()):
+        raise Diverged(f"weights are not finite after {how.epochs} epochs; lower lr ({how.lr:g})")
+    model.finish()
+
+
+@torch.no_grad()
+def run(net: Callable[[Tensor], Tensor], x: Tensor, chunk: int = 256) -> Tensor:
+    """net(x), a chunk at a time, without gradients."""
+    return torch.cat([net(part).float() for part in x.split(chunk)])
+
+
+# --------------------------------------------------------------------------------------------- the three kinds of network
+
+
+def fit_decoders(
+    target: Target, layer: str, x: Tensor, y: Tensor, scale: Scale, how: Training, rng: Generator,
+    alphas: Sequence[float] = (0.0,), reduction: str = "sum", **shape: object,
+) -> list[nn.Sequential]:  # fmt: skip
+    """ClaDec: a decoder for each alpha; L(X) -> standardised images.
+
+    Args:
+        x: (n, c, h, w) pixels in [0, 1]; y: (n,) classes, used where alpha > 0.
+        reduction: of the squared errors of an image in Eq. 1, sum or mean.
+        shape: ``units``, ``base``, ``kernel``, ``norm``, ``sigmoid`` of ``decoder``.
+
+    Raises:
+        ValueError: an alpha outside [0, 1], or see ``decoder``.
+        Diverged: see ``descend``.
+    """
+    if bad := [a for a in alphas if not 0 <= a <= 1]:
+        raise ValueError(f"alpha={bad[0]} must lie in [0, 1]")
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"reduction={reduction!r} is sum or mean")
+    code = codes(target, layer, x)
+    with seeded(int(rng.integers(2**63 - 1))):
+        made = [decoder(code(slice(2)).shape[1:], x.shape[1:], **shape) for _ in alphas]
+    s, weight = scale(x), torch.tensor(alphas, device=x.device)
+    for group in groups(len(alphas), x.device):
+        alpha = weight[group]
+
+        def loss(model: Networks, rows: Tensor, alpha: Tensor = alpha) -> Tensor:
+            z = code(rows)
+            out = model(z.expand(len(alpha), *z.shape)).float()  # (K, b, c, h, w)
+            total = (1 - alpha) * squared_error(s[rows], out, reduction).mean(1)  #                         Eq. 1
+            if alpha.any():
+                logits = target(scale.pixels(out.flatten(0, 1))).float()  # (K b, C)
+                entropy = F.cross_entropy(logits, y[rows].repeat(len(alpha)), reduction="none")
+                total = total + alpha * entropy.view(len(alpha), -1).mean(1)
+            return total
+
+        descend([made[k].to(x.device) for k in group], loss, len(x), how, rng, x.device)
+    return made
+
+
+def fit_reference(
+    target: Target, layer: str, x: Tensor, scale: Scale, how: Training, rng: Generator, **shape: object
+) -> nn.Sequential:
+    """RefAE: standardised images -> standardised images, through a fresh copy of the layers up to ``layer``."""
+    psi = target.net[: target.layers.index(layer) + 1]
+    code = codes(target, layer, x[:2])(slice(2)).shape[1:]
+    with seeded(int(rng.integers(2**63 - 1))):
+        net = nn.Sequential(fresh(psi), decoder(code, x.shape[1:], **shape).to(x.device))
+    s = scale(x)
+    descend([net], lambda model, rows: squared_error(s[rows], model(s[rows][None]).float()).mean(1), len(x), how, rng, x.device)  # fmt: skip
+    return net
+
+
+def fit_classifiers(
+    target: Target, images: Sequence[Tensor], y: Tensor, how: Training, rng: Generator
+) -> list[nn.Sequential]:
+    """C_eval: a fresh classifier for each set of standardised images (n, c, h, w); all share the classes y (n,)."""
+    with seeded(int(rng.integers(2**63 - 1))):
+        made = [fresh(target.net) for _ in images]
+    for group in groups(len(images), y.device):
+
+        def loss(model: Networks, rows: Tensor, group: Sequence[int] = group) -> Tensor:
+            logits = model(torch.stack([images[k][rows] for k in group])).float()  # (K, b, C)
+            entropy = F.cross_entropy(logits.flatten(0, 1), y[rows].repeat(len(group)), reduction="none")
+            return entropy.view(len(group), -1).mean(1)
+
+        descend([made[k] for k in group], loss, len(y), how, rng, y.device)
+    return made
+
+
+def codes(target: Target, layer: str, x: Tensor) -> Callable[[Tensor | slice], Tensor]:
+    """rows -> L(X), (b, ...): looked up, or computed again where all would be too large."""
+    psi = lambda part: target.features(part, layer).detach()
+    one = run(psi, x[:2])
+    if one[0].numel() * 4 * len(x) > STORED:
+        return lambda rows: psi(x[rows])
+    z = run(psi, x)
+    return lambda rows: z[rows]
+
+
+def squared_error(x: Tensor, decoded: Tensor, reduction: str = "sum") -> Tensor:
+    """sum_i (X_i - X'_i)^2 or its mean over the pixels: x (n, c, h, w), decoded (..., n, c, h, w) -> (..., n)."""
+    error = (decoded - x).square()
+    return error.sum((-3, -2, -1)) if reduction == "sum" else error.mean((-3, -2, -1))
+
+
+def accuracy(net: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> float:
+    """The share of images (n, c, h, w) that ``net`` puts into their class y (n,)."""
+    return float((run(net, x).argmax(1) == y).double().mean())
