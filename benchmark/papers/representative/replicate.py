@@ -1,0 +1,337 @@
+"""The paper's own experiments: how well interpretations of reference images explain other images.
+
+    representative:
+      - {experiment: unseen, dataset: asirra, target: vgg19, references: 5000, unseen: 1000, runs: 5}     # Tables 1 and 2, Figs. 5 and 6
+      - {experiment: similar, dataset: asirra, target: vgg19, references: 5000, inputs: 1000}             # Figs. 2 and 4
+
+RI is measured twice: "RI" samples Q as the authors' code does, "RI (text)" as the paper's text says. A baseline's channel
+weights are reused by ``reuse``; ACE is fitted on the images of each cluster. A run draws other reference images, clusters
+and Q; the network and the unseen images stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from benchmark.api import Array, Batch, Method, NotApplicable, Target
+from benchmark.papers import Number, Outcome, Study
+from benchmark.papers.representative.boundaries import Boundaries, sample
+from benchmark.papers.representative.clusters import Clusters, cluster
+from benchmark.papers.representative.masked import masked, top_share, whole_segments
+from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
+from benchmark.papers.representative.reuse import with_weights
+
+CAMS = (
+    "baselines/grad_cam.py:GradCAM",
+    "baselines/grad_cam_plusplus.py:GradCAMPlusPlus",
+    "baselines/score_cam.py:ScoreCAM",
+)
+ACE = "baselines/ace.py:ACE"
+RANDOM = "baselines/random_map.py:RandomMap"
+NAMES = {"boundary": "RI", "reference": "RI (text)"}
+RATES = ("ACU_GT_pct", "ACU_MD_pct", "CVR_pct")
+NEAREST = 50  # images that ACE is fitted on
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """R with all that is computed once: feature maps, predicted classes."""
+
+    target: Target
+    batch: Batch
+    psi: Tensor  # (n, K, u, v)
+    classes: Tensor  # (n,)
+
+    @classmethod
+    def draw(cls, study: Study, n: int, *name: object) -> Reference:
+        batch = _batch(study, "train", n, *name)
+        psi = study.target.features(batch)
+        if psi.ndim != 4:
+            raise NotApplicable(f"{study.target.layer} of {study.target.name} has no channels and positions")
+        return cls(study.target, batch, psi, study.target(batch).argmax(dim=1))
+
+    def sample(self, rows: Tensor, way: str, q: int, rng: Generator) -> list[Boundaries]:
+        return sample(self.target, self.psi, self.psi[rows], way, q, rng, classes=self.classes,
+                      classes_x=self.classes[rows], chunk=self.batch.chunk)  # fmt: skip
+
+    def regions(self, sampled: Sequence[Boundaries], rows: Tensor) -> list[Region]:
+        return regions(sampled, self.psi, self.classes, self.psi[rows], self.classes[rows])
+
+
+# --------------------------------------------------------------------------------------------- Tables 1 and 2, Figs. 5 and 6
+
+
+def unseen(
+    study: Study,
+    rng: Generator,
+    *,
+    references: int = 5000,
+    unseen: int = 1000,
+    runs: int = 5,
+    n_boundaries: int = 50,
+    sizes: Sequence[int] = (1, 5, 10, 30, 50, 70),
+    per_class: int = 10,
+    methods: Sequence[str | Mapping[str, Any]] = CAMS,
+    ace: Mapping[str, Any] | None = None,
+    ways: Sequence[str] = ("boundary", "reference"),
+) -> Outcome:
+    """mAD and mAI on unseen images by interpretations of reference images; ACU-GT, ACU-MD and CVR against |Q|.
+
+    Args:
+        references: |R|, as many of each class; or all training images where there are fewer.
+        sizes: of Q, for Figs. 5 and 6; ``n_boundaries`` is that of Tables 1 and 2.
+        methods: with channel weights, as a profile names them.
+        ace: ACE's settings; None leaves it out.
+    """
+    target, S = study.target, _batch(study, "test", unseen, "unseen")
+    sizes = sorted({*sizes, n_boundaries})
+    drops: dict[str, list[tuple[float, float]]] = {}  # method -> (mAD, mAI) of each run
+    rates = np.zeros((runs, len(ways), 2, len(sizes), 3))  # ..., [R, unseen], |Q|, RATES
+    held = np.zeros((runs, len(ways)))  # mean number of boundaries of a region
+    for run in range(runs):
+        R = Reference.draw(study, references, "run", run)
+        V = cluster(R.psi, per_class * len(target.classes), rng)
+        seeds = torch.from_numpy(V.seeds).to(R.psi.device)
+        images = ((R.batch, R.psi, V.nearest(R.psi)), (S, target.features(S), V.nearest(target.features(S))))
+        for w, way in enumerate(ways):
+            sampled = R.sample(seeds, way, min(max(sizes), len(R.batch)), rng)
+            for s, size in enumerate(sizes):
+                found = R.regions(_first(sampled, size), seeds)
+                for i, (batch, psi, nearest) in enumerate(images):
+                    chosen, labels = assign(found, coverage(found, psi), nearest)
+                    rates[run, w, i, s] = _rates(labels, batch, target)
+                if size == n_boundaries:  # chosen: of the unseen images
+                    maps = heat_maps(found, chosen, images[1][1], S.x.shape[-2:])
+                    drops.setdefault(NAMES[way], []).append(_drop(target, S, top_share(maps)))
+                    held[run, w] = np.mean([len(region) for region in found])
+        for name, keep in _others(study, R, V, S, images[1][2], methods, ace, rng):
+            drops.setdefault(name, []).append(_drop(target, S, keep))
+    return Outcome(
+        [*_table_1(drops, len(S), n_boundaries), *_table_2(rates, ways, sizes, study, len(S), references, held)],
+        {"sizes": np.array(sizes), "rates": rates, "ways": np.array(ways), "methods": np.array(list(drops)),
+         "drops": np.array(list(drops.values()))},
+    )  # fmt: skip
+
+
+def _others(
+    study: Study, R: Reference, V: Clusters, S: Batch, nearest: Array, methods: Sequence[Any], ace: Any, rng: Generator
+) -> Any:
+    """(name, kept pixels (n, h, w)) of the baselines on the unseen images S, each explained by its nearest centre."""
+    target, inputs = study.target, R.batch[torch.from_numpy(V.seeds)]
+    for entry in methods:
+        method = build(entry).fit(target, R.batch, rng)
+        weights = method.channel_weights(target, inputs)[torch.from_numpy(nearest)]  # (n, K)
+        yield method.name, top_share(with_weights(method, weights).explain(target, S, rng).heatmaps)
+    if ace is not None:
+        keep = np.zeros((len(S), *S.x.shape[-2:]), bool)
+        for v, rows in by_interpretation(nearest):
+            members = np.flatnonzero(V.labels == v)[:NEAREST]
+            e = build({"use": ACE} | dict(ace)).fit(target, R.batch[members], rng).explain(target, S[rows], rng)
+            keep[rows] = whole_segments(e.heatmaps)
+        yield "ACE", keep
+    yield "Random map", top_share(build(RANDOM).explain(target, S, rng).heatmaps)
+
+
+def heat_maps(found: Sequence[Region], chosen: Array, psi: Tensor, size: tuple[int, int]) -> Array:
+    """(n, h, w): each image by the region that is chosen for it."""
+    maps = np.zeros((len(psi), *size), np.float32)
+    for v, rows in by_interpretation(chosen):
+        maps[rows] = found[v].heat_maps(psi[rows], size).cpu().numpy()
+    return maps
+
+
+def _rates(labels: Array, batch: Batch, target: Target) -> tuple[float, float, float]:
+    """ACU-GT, ACU-MD over the covered images, CVR, in percent; an accuracy over none is 0."""
+    covered = labels >= 0
+    model, truth = target(batch).argmax(dim=1).cpu().numpy(), batch.y.cpu().numpy()
+    right = [100 * (labels == y)[covered].mean() if covered.any() else 0.0 for y in (truth, model)]
+    return *right, 100 * covered.mean()
+
+
+def _drop(target: Target, batch: Batch, keep: Array) -> tuple[float, float]:
+    drop, increase, _, _ = masked(target, batch, keep)
+    return drop.mean(), increase.mean()
+
+
+def _table_1(drops: Mapping[str, Sequence[tuple[float, float]]], n: int, q: int) -> list[Number]:
+    setting = {"images": "unseen", "|Q|": q, "keep": 0.2}
+    out = []
+    for name, pairs in drops.items():
+        for j, (metric, better) in enumerate((("mAD_pct", "lower"), ("mAI_pct", "higher"))):
+            values = np.array(pairs)[:, j]
+            out.append(Number(metric, values.mean(), name, setting, n * len(values), better, "percent"))
+            if len(values) > 1:
+                out.append(Number(metric.replace("pct", "std"), values.std(ddof=1), name, setting, len(values), "lower", "percent"))  # fmt: skip
+    return out
+
+
+def _table_2(
+    rates: Array, ways: Sequence[str], sizes: Sequence[int], study: Study, n: int, references: int, held: Array
+) -> list[Number]:
+    runs = len(rates)
+    counts = {"reference": min(references, study.data.size("train")), "unseen": n}
+    out = []
+    for w, way in enumerate(ways):
+        out.append(
+            Number("boundaries_of_a_region", held[:, w].mean(), NAMES[way], {"images": "reference"}, runs, "lower")
+        )
+        for i, where in enumerate(counts):
+            for s, q in enumerate(sizes):
+                setting = {"images": where, "|Q|": q}
+                out += [
+                    Number(rate, rates[:, w, i, s, j].mean(), NAMES[way], setting, runs * counts[where], "higher", "percent")
+                    for j, rate in enumerate(RATES)
+                ]  # fmt: skip
+    accuracy = (study.target(S := _batch(study, "test", n, "unseen")).argmax(dim=1) == S.y).double().mean()
+    return [*out, Number("ACU_GT_pct", 100 * float(accuracy), "F", {"images": "unseen"}, n, "higher", "percent")]
+
+
+# --------------------------------------------------------------------------------------------- Figs. 2 and 4
+
+
+def similar(
+    study: Study,
+    rng: Generator,
+    *,
+    references: int = 5000,
+    inputs: int = 1000,
+    K: Sequence[int] = (1, 10, 100, 1000),
+    n_boundaries: int = 50,
+    way: str = "boundary",
+    methods: Sequence[str | Mapping[str, Any]] = CAMS,
+    ace: Mapping[str, Any] | None = None,
+    shown: int = 4,
+) -> Outcome:
+    """mAD and mAI over the K reference images most similar to the input whose interpretation explains them, itself the
+    first: by Eq. 6 for RI (images outside the region last), by Euclidean distance in Omega for the others.
+
+    ``shown`` similar images of the first input are kept for the case study of Fig. 2.
+    """
+    target, R = study.target, Reference.draw(study, references, "similar")
+    rows = torch.from_numpy(rng.permutation(len(R.batch))[:inputs]).to(R.psi.device)
+    top = min(max(*K, shown + 1), len(R.batch))
+    found = R.regions(R.sample(rows, way, n_boundaries, rng), rows)
+    ranked = {"RI": _by_region(found, R, rows, top), "": _by_distance(R, rows, top)}  # (m, top) rows of R
+    values, case = {}, {}
+    for name, order, explain in _explainers(study, R, found, rows, ranked, methods, ace, rng):
+        out = np.zeros((len(rows), top, 2))
+        for i, some in enumerate(order):
+            batch = R.batch[torch.from_numpy(some)]
+            maps, keep = explain(i, batch)
+            *pair, y, y_kept = masked(target, batch, keep)
+            out[i] = np.stack(pair, axis=1)
+            if i == 0:
+                case[name] = (some[: shown + 1], maps[: shown + 1], y[: shown + 1], y_kept[: shown + 1])
+        values[name] = out
+    numbers = [
+        Number(metric, out[:, :k, j].mean(), name, {"images": "similar", "K": k}, len(out) * k, better, "percent")
+        for name, out in values.items()
+        for k in K
+        if k <= top
+        for j, (metric, better) in enumerate((("mAD_pct", "lower"), ("mAI_pct", "higher")))
+    ]
+    names = list(case)
+    return Outcome(numbers, {
+        "methods": np.array(names),
+        "curves": np.stack([values[name].mean(axis=0) for name in names]),  # (methods, top, 2): at each rank
+        "images": np.stack([_bytes(R.batch.x[torch.from_numpy(case[name][0])]) for name in names]),
+        "maps": np.stack([case[name][1] for name in names]).astype(np.float16),
+        "whole": np.stack([case[name][2] for name in names]), "kept": np.stack([case[name][3] for name in names]),
+        "case_class": np.array(target.classes[int(R.classes[rows[0]])]),
+    })  # fmt: skip
+
+
+def _explainers(
+    study: Study,
+    R: Reference,
+    found: Sequence[Region],
+    rows: Tensor,
+    ranked: Mapping[str, Array],
+    methods: Sequence[Any],
+    ace: Any,
+    rng: Generator,
+) -> Any:
+    """(name, (m, top) images, explain(input, its similar images) -> maps, kept pixels)."""
+    target, size = study.target, R.batch.x.shape[-2:]
+
+    def regional(i: int, batch: Batch) -> tuple[Array, Array]:
+        maps = found[i].heat_maps(target.features(batch), size).cpu().numpy()
+        return maps, top_share(maps)
+
+    yield "RI", ranked["RI"], regional
+    for entry in methods:
+        method = build(entry).fit(target, R.batch, rng)
+        weights = method.channel_weights(target, R.batch[rows.cpu()])  # (m, K)
+
+        def reused(i: int, batch: Batch, method: Method = method, weights: Tensor = weights) -> tuple[Array, Array]:
+            maps = with_weights(method, weights[i].expand(len(batch), -1)).explain(target, batch, rng).heatmaps
+            return maps, top_share(maps)
+
+        yield method.name, ranked[""], reused
+    if ace is not None:
+        nearest = _by_distance(R, rows, NEAREST)
+
+        def by_concepts(i: int, batch: Batch) -> tuple[Array, Array]:
+            method = build({"use": ACE} | dict(ace)).fit(target, R.batch[torch.from_numpy(nearest[i])], rng)
+            maps = method.explain(target, batch, rng).heatmaps
+            return maps, whole_segments(maps)
+
+        yield "ACE", ranked[""], by_concepts
+
+    def at_random(i: int, batch: Batch) -> tuple[Array, Array]:
+        maps = build(RANDOM).explain(target, batch, rng).heatmaps
+        return maps, top_share(maps)
+
+    yield "Random map", ranked[""], at_random
+
+
+def _by_region(found: Sequence[Region], R: Reference, rows: Tensor, top: int) -> Array:
+    """The images most similar by Eq. 6: the input, then those that its region covers, then the others."""
+    out = []
+    for region, row in zip(found, rows.tolist()):
+        distance = region.distances(R.psi[row], R.psi).cpu().numpy()
+        outside = ~region.covers(R.psi).cpu().numpy()
+        distance[row], outside[row] = -1, False
+        out.append(np.lexsort((distance, outside))[:top])
+    return np.stack(out)
+
+
+def _by_distance(R: Reference, rows: Tensor, top: int) -> Array:
+    """The nearest images in Omega, the input first."""
+    x = R.psi.flatten(1)
+    distance = x.square().sum(dim=1) - 2 * x[rows] @ x.T  # (m, n), up to |psi(x)|^2
+    distance[torch.arange(len(rows), device=x.device), rows] = -torch.inf
+    return distance.argsort(dim=1, stable=True)[:, :top].cpu().numpy()
+
+
+# --------------------------------------------------------------------------------------------- small things
+
+
+def build(entry: str | Mapping[str, Any]) -> Method:
+    """A plug-in as a profile names it."""
+    from benchmark.registry import MethodRef
+
+    return MethodRef.parse(entry).build()
+
+
+def _batch(study: Study, split: str, n: int, *name: object) -> Batch:
+    pixels = study.data.input_shape[1] * study.data.input_shape[2]
+    ids = study.data.sample(split, n, "representative", *name)
+    return study.data.batch(split, ids, device=study.device, chunk=min(64, max(8, 2**20 // pixels)))
+
+
+def _first(sampled: Sequence[Boundaries], q: int) -> list[Boundaries]:
+    """The first q of each sample; one that is shared stays one object."""
+    shorter = {id(Q): Q[:q] for Q in sampled}
+    return [shorter[id(Q)] for Q in sampled]
+
+
+def _bytes(x: Tensor) -> Array:
+    return (x * 255).round().byte().cpu().numpy()
