@@ -61,7 +61,7 @@ def test_unknown_section_of_params(workspace, capsys):
     workspace.params["expalin"] = workspace.params["explain"]
     workspace.save()
     assert call("train") == 2
-    assert "params.yaml: no section 'expalin'; did you mean explain?" in one_line(capsys)
+    assert "params.yaml: no section 'expalin'; did you mean explain" in one_line(capsys)
 
 
 @pytest.mark.parametrize("text", ["profile: [", "just text", ""])

@@ -300,3 +300,17 @@ def test_board_survives_its_csv(synthetic, tmp_path):
 def test_settings_are_in_natural_order(synthetic):
     part = synthetic[synthetic["metric"] == "accuracy_top_pixels"]
     assert list(dict.fromkeys(part["setting"])) == ["pixels=300", "pixels=1000"]
+
+
+def test_a_method_of_another_kind_is_neither_shown_nor_missed():
+    """Heat maps offer no labels: in the surrogates' track they are neither a row of a board nor a loss."""
+    other = {"track": "surrogate", "metric": "m", "status": "not applicable"}
+    nobody = board(other | {"method": "CAM", "reason": "offers no labels"})
+    assert tables.tracks(nobody) == [] and tables.boards(nobody, "surrogate") == [] and not len(tables.losses(nobody))
+    some = board(
+        other | {"method": "CAM", "reason": "offers no labels"},
+        other | {"method": "RI", "status": "ok", "values": np.arange(8.0)},
+        other | {"method": "Tree", "reason": "needs a dense layer"},
+    )
+    assert list(tables.shown(some, "surrogate", "d", "t")["label"]) == ["RI"]
+    assert list(tables.losses(some)["methods"]) == ["Tree"]

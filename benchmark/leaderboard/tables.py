@@ -212,14 +212,15 @@ def _status(lines: pd.DataFrame) -> dict[str, str]:
 
 
 def tracks(frame: pd.DataFrame, *, ranked: bool = True) -> list[str]:
-    """The tracks that have rows, in the order in which they are shown."""
-    here = list(dict.fromkeys(frame["track"]))
+    """The tracks in which a method takes part, in the order in which they are shown."""
+    here = list(dict.fromkeys(frame.loc[frame["status"] != "not applicable", "track"]))
     return [track for track in here if not (ranked and track in UNRANKED)]
 
 
 def boards(frame: pd.DataFrame, track: str) -> list[tuple[str, str]]:
-    """The (dataset, target) pairs of a track."""
-    return sorted(set(frame.loc[frame["track"] == track, ["dataset", "target"]].itertuples(index=False, name=None)))
+    """The (dataset, target) pairs of a track in which a method takes part."""
+    here = (frame["track"] == track) & (frame["status"] != "not applicable")
+    return sorted(set(frame.loc[here, ["dataset", "target"]].itertuples(index=False, name=None)))
 
 
 def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
@@ -296,18 +297,26 @@ _SAID = {"best": "a control ranks first on", "tied": "a control is not significa
 
 
 def shown(frame: pd.DataFrame, track: str, dataset: str, target: str) -> pd.DataFrame:
-    """The lines of one board without the tables that apply to none of its methods (``losses`` names them)."""
+    """The lines of one board without the tables that apply to none of its methods, and without the methods that take no
+    part in it (``losses`` names them)."""
     part = frame[(frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)]
-    return part[(part["status"] != "not applicable").groupby([part["metric"], part["setting"]]).transform("any")]
+    applies = part["status"] != "not applicable"
+    return part[
+        applies.groupby([part["metric"], part["setting"]]).transform("any")
+        & applies.groupby(part["label"]).transform("any")
+    ]
 
 
 def losses(frame: pd.DataFrame) -> pd.DataFrame:
     """What is missing and why, one line for each reason: track, dataset, target, reason, methods and metrics (texts).
 
-    "all methods" and "all metrics" stand for all of the board.
+    "all methods" and "all metrics" stand for all of the board. A method that offers nothing that a track judges (a heat
+    map has no labels) is not missing there.
     """
     board = ["track", "dataset", "target"]
     out = []
+    other_kind = frame["reason"].str.startswith("not applicable: offers no")
+    frame = frame[~other_kind.groupby([frame["track"], frame["label"]]).transform("all")]
     for key, group in frame.groupby(board):
         lost = group[group["reason"] != ""]
         lost = lost.assign(title=[title(m, s) for m, s in zip(lost["metric"], lost["setting"], strict=True)])
