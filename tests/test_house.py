@@ -19,7 +19,8 @@ MAY = {
     "zoo": BASICS | {"data", "download"},
     "style": set(),
     "excitation": {"api"},
-    "papers": BASICS | {"data", "zoo", "style", "excitation"},
+    "concepts": {"api"},
+    "papers": BASICS | {"data", "zoo", "style", "excitation", "concepts"},
     "metrics": BASICS,
     "leaderboard": {"store", "seeds", "names", "style"},
     "registry": BASICS | {"metrics", "papers"},
@@ -78,7 +79,7 @@ def test_the_leaderboard_needs_no_torch_and_no_network():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "baselines").glob("*.py")), ids=lambda p: p.stem)
 def test_a_baseline_sees_the_plug_in_api_only(path):
-    assert imports(path) <= {"api", "excitation"}
+    assert imports(path) <= {"api", "excitation", "concepts"}
     assert len(path.read_text().splitlines()) < 100
 
 

@@ -4,7 +4,7 @@ Idea: how well does an explanation of one image explain others? Take the channel
 explain every new image with those of the nearest one, in place of its own.
 
     {use: benchmark/papers/representative/reuse.py:Reused, of: baselines/grad_cam.py:GradCAM}       # in a profile
-    Reused(of="baselines/grad_cam.py:GradCAM").fit(target, reference, rng).explain(target, batch, rng)
+    Reused(of=GradCAM()).fit(target, reference, rng).explain(target, batch, rng)
 
 Theory (RI, Sec. 6.1 and 6.4): k-means on psi of the reference images; the image closest to each of the |V| = 10 x classes
 centres gives its channel weights, for its own predicted class. A new image takes those of its nearest centre in Omega and
@@ -18,9 +18,8 @@ Networks. ICCV 2021, arXiv:2108.06384.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import torch
 from numpy.random import Generator
@@ -32,22 +31,18 @@ from benchmark.papers.representative.clusters import Clusters, cluster
 
 @dataclass
 class Reused:
-    """A method whose channel weights are those of another image. ``of`` is written as in a profile."""
+    """The method ``of`` with the channel weights of another image."""
 
-    of: str | Mapping[str, Any]
+    of: Method
     per_class: int = 10
-    _method: Method = field(init=False, repr=False)
     _V: Clusters | None = field(default=None, init=False, repr=False)
     _weights: Tensor | None = field(default=None, init=False, repr=False)  # (V, K)
     kind = "baseline"
 
     def __post_init__(self) -> None:
-        from benchmark.registry import MethodRef
-
-        self._method = MethodRef.parse(self.of).build()
-        self.name = f"{self._method.name} (reused)"
-        if not callable(getattr(self._method, "channel_weights", None)):
-            raise ValueError(f"{self._method.name} offers no channel_weights(target, batch), so none can be reused")
+        self.name = f"{self.of.name} (reused)"
+        if not callable(getattr(self.of, "channel_weights", None)):
+            raise ValueError(f"{self.of.name} offers no channel_weights(target, batch), so none can be reused")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Channel weights of the reference image nearest to each centre.
@@ -55,15 +50,15 @@ class Reused:
         Raises:
             NotApplicable: as the method itself does.
         """
-        self._method = self._method.fit(target, reference, rng)
-        self._V = cluster(psi_of(self._method, target, reference), self.per_class * len(target.classes), rng)
-        self._weights = self._method.channel_weights(target, reference[torch.from_numpy(self._V.seeds)])
+        self.of = self.of.fit(target, reference, rng)
+        self._V = cluster(psi_of(self.of, target, reference), self.per_class * len(target.classes), rng)
+        self._weights = self.of.channel_weights(target, reference[torch.from_numpy(self._V.seeds)])
         return self
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """What the method explains with the weights of the nearest centre's image."""
-        nearest = torch.from_numpy(self._V.nearest(psi_of(self._method, target, batch)))
-        return with_weights(self._method, self._weights[nearest]).explain(target, batch, rng)
+        nearest = torch.from_numpy(self._V.nearest(psi_of(self.of, target, batch)))
+        return with_weights(self.of, self._weights[nearest]).explain(target, batch, rng)
 
 
 def psi_of(method: Method, target: Target, batch: Batch) -> Tensor:
