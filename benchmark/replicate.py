@@ -28,6 +28,7 @@ from benchmark.cells import Cell, code_hash, file_hash, key_of, load_dataset, lo
 from benchmark.engine import Done, Unit
 from benchmark.names import UnknownName, near, pick
 from benchmark.papers import Found, FoundUnit, Outcome, Study
+from benchmark.registry import MethodRef
 from benchmark.seeds import generator
 
 _OWN_KEYS = ("experiment", "dataset", "target", "seeds", "sweep")  # of a profile's entry; all others are settings
@@ -150,6 +151,7 @@ def replicate_task(task: Task) -> None:
         study = Study(
             seed=task.seed, device=engine.device(), dataset=task.dataset, data=load_dataset(cell) if task.dataset else None,
             target_name=task.target, target=load_target(cell) if task.target else None,
+            build=lambda entry: MethodRef.parse(entry).build(),
         )  # fmt: skip
         rng = generator("replicate", task.paper, task.experiment, task.dataset, task.target, task.seed,
                         json.dumps(task.settings, sort_keys=True))  # fmt: skip

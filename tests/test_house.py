@@ -27,7 +27,7 @@ MAY = {
     "engine": {"run"},  # by name, to preload worker processes
     "cells": BASICS | {"data", "zoo", "engine", "registry"},
     "run": BASICS | {"cells", "data", "zoo", "metrics", "papers", "engine", "registry"},
-    "replicate": BASICS | {"cells", "data", "zoo", "papers", "engine", "run"},
+    "replicate": BASICS | {"cells", "data", "zoo", "papers", "engine", "registry", "run"},
     "report": BASICS
     | {"cells", "data", "zoo", "engine", "registry", "run", "replicate", "papers", "style", "leaderboard"},
 }

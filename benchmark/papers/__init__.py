@@ -17,7 +17,7 @@ An experiment is a function ``f(study, rng, **settings) -> Outcome`` in ``replic
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +28,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmark import style
-from benchmark.api import Target
+from benchmark.api import Method, Target
 from benchmark.data import Dataset
 from benchmark.names import pick
 
@@ -45,6 +45,7 @@ class Study:
     data: Dataset | None = None  # None where the experiment names no data set
     target_name: str = ""
     target: Target | None = None  # None where the experiment names no target
+    build: Callable[[str | Mapping[str, Any]], Method] | None = None  # a method as a profile names it, path/to/file.py:Class
 
 
 @dataclass(frozen=True)
