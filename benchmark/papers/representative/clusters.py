@@ -62,9 +62,13 @@ def cluster(psi: Tensor, k: int, rng: Generator, *, restarts: int = 10) -> Clust
 
 
 def _isometric(x: Tensor) -> Tensor:
-    """(n, n) points with the distances of x (n, d): L of x x^T = L L^T."""
+    """(n, n) points with the distances of x (n, d): L of x x^T = L L^T.
+
+    A little is added to the diagonal, for products in float32 and equal images leave eigenvalues around 0. It moves each
+    point by the same amount in a direction of its own, which adds the same to the inertia of all clusterings into k.
+    """
     gram = (x @ x.T).double()
-    tiny = 1e-6 * gram.diagonal().mean().clamp(min=1e-12)  # float32 products leave eigenvalues around -1e-7 of it
+    tiny = 1e-4 * gram.diagonal().mean().clamp(min=1e-12)
     return torch.linalg.cholesky(gram + tiny * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
 
 

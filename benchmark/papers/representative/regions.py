@@ -1,6 +1,6 @@
 """Representative interpretations: decision regions, their heat maps and their nearest images (RI, Sec. 4 and 5).
 
-    found = regions(sampled, psi, classes, psi_x, classes_x)   # a Region for each of m inputs
+    found = regions(sampled, compare(sampled, psi, psi_x), classes, classes_x)      # a Region for each of m inputs
     found[0].covers(psi_new), found[0].heat_maps(psi_new, (h, w)), found[0].distances(psi_x[0], psi)
 
 Theory: P(x), a few of the sampled boundaries, is a convex polytope around psi(x) that holds no (or few) reference images
@@ -75,36 +75,54 @@ class Region:
         return (psi.flatten(1) @ W.T - psi_x.flatten() @ W.T).abs().sum(dim=1)
 
 
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """Which reference images lie on an input's side of each of its q boundaries."""
+
+    bits: Array  # (q, words) uint64, packed
+    side: Tensor  # (q,) bool: the input's side
+
+
+def compare(sampled: Sequence[Boundaries], psi: Tensor, psi_x: Tensor) -> list[Inside]:
+    """All reference images (n, K, u, v) against all boundaries of each of m inputs (m, K, u, v): one matrix product a
+    sample, kept as bits; a sample that inputs share is compared once."""
+    everything = pack(np.ones((len(psi), 1), bool))[0]
+    out, last, bits = [], None, None
+    for Q, x in zip(sampled, psi_x):
+        if Q is not last:
+            last, bits = Q, pack(Q.sides(psi).cpu().numpy())  # (q, words)
+        side = Q.sides(x[None])[0]
+        out.append(Inside(np.where(side.cpu().numpy()[:, None], bits, bits ^ everything), side))
+    return out
+
+
 def regions(
     sampled: Sequence[Boundaries],
-    psi: Tensor,
+    inside: Sequence[Inside],
     classes: Tensor,
-    psi_x: Tensor,
     classes_x: Tensor,
     *,
+    first: int | None = None,
     pruned: bool = True,
 ) -> list[Region]:
     """P(x) for each of m inputs.
 
     Args:
-        sampled: m samples Q (``boundaries.sample``); one that is shared is compared with R once.
-        psi, classes: (n, K, u, v) and (n,): the reference images.
-        psi_x, classes_x: (m, K, u, v) and (m,): the inputs.
+        sampled, inside: m samples Q (``boundaries.sample``) and how they lie (``compare``).
+        classes, classes_x: (n,) of the reference images and (m,) of the inputs, as the network predicts them.
+        first: use only the first so many boundaries of each sample.
         pruned: drop boundaries that the others make redundant, as the authors' later code does.
     """
     known = classes.cpu().numpy()
     of_class = {c: pack((known == c)[:, None])[0] for c in np.unique(np.append(known, classes_x.cpu().numpy()))}
     everything = pack(np.ones((len(known), 1), bool))[0]
-    out, last, sides = [], None, None
-    for Q, x, c in zip(sampled, psi_x, classes_x.tolist()):
-        if Q is not last:
-            last, sides = Q, pack(Q.sides(psi).cpu().numpy())  # (q, words)
-        side = Q.sides(x[None])[0]  # (q,)
-        inside = np.where(side.cpu().numpy()[:, None], sides, sides ^ everything)
-        P = greedy(inside, of_class[c], everything ^ of_class[c])
-        P = prune(P, inside) if pruned else P
-        covered = count(np.bitwise_and.reduce(inside[P], axis=0) & everything)
-        out.append(Region(Q[P], side[P], c, int(covered)))
+    out = []
+    for Q, lie, c in zip(sampled, inside, classes_x.tolist()):
+        bits = lie.bits[:first]
+        P = greedy(bits, of_class[c], everything ^ of_class[c])
+        P = prune(P, bits) if pruned else P
+        covered = count(np.bitwise_and.reduce(bits[P], axis=0) & everything)
+        out.append(Region(Q[P], lie.side[P], c, int(covered)))
     return out
 
 

@@ -25,7 +25,7 @@ from benchmark.papers import Number, Outcome, Study
 from benchmark.papers.representative.boundaries import Boundaries, sample
 from benchmark.papers.representative.clusters import Clusters, cluster
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
-from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
+from benchmark.papers.representative.regions import Region, assign, by_interpretation, compare, coverage, regions
 from benchmark.papers.representative.reuse import with_weights
 
 CAMS = (
@@ -60,9 +60,6 @@ class Reference:
     def sample(self, rows: Tensor, way: str, q: int, rng: Generator) -> list[Boundaries]:
         return sample(self.target, self.psi, self.psi[rows], way, q, rng, classes=self.classes,
                       classes_x=self.classes[rows], chunk=self.batch.chunk)  # fmt: skip
-
-    def regions(self, sampled: Sequence[Boundaries], rows: Tensor) -> list[Region]:
-        return regions(sampled, self.psi, self.classes, self.psi[rows], self.classes[rows])
 
 
 # --------------------------------------------------------------------------------------------- Tables 1 and 2, Figs. 5 and 6
@@ -101,9 +98,10 @@ def unseen(
         seeds = torch.from_numpy(V.seeds).to(R.psi.device)
         images = ((R.batch, R.psi, V.nearest(R.psi)), (S, target.features(S), V.nearest(target.features(S))))
         for w, way in enumerate(ways):
-            sampled = R.sample(seeds, way, min(max(sizes), len(R.batch)), rng)
+            sampled = R.sample(seeds, way, max(sizes), rng)
+            inside = compare(sampled, R.psi, R.psi[seeds])
             for s, size in enumerate(sizes):
-                found = R.regions(_first(sampled, size), seeds)
+                found = regions(sampled, inside, R.classes, R.classes[seeds], first=size)
                 for i, (batch, psi, nearest) in enumerate(images):
                     chosen, labels = assign(found, coverage(found, psi), nearest)
                     rates[run, w, i, s] = _rates(labels, batch, target)
@@ -217,7 +215,8 @@ def similar(
     target, R = study.target, Reference.draw(study, references, "similar")
     rows = torch.from_numpy(rng.permutation(len(R.batch))[:inputs]).to(R.psi.device)
     top = min(max(*K, shown + 1), len(R.batch))
-    found = R.regions(R.sample(rows, way, n_boundaries, rng), rows)
+    sampled = R.sample(rows, way, n_boundaries, rng)
+    found = regions(sampled, compare(sampled, R.psi, R.psi[rows]), R.classes, R.classes[rows])
     ranked = {"RI": _by_region(found, R, rows, top), "": _by_distance(R, rows, top)}  # (m, top) rows of R
     values, case = {}, {}
     for name, order, explain in _explainers(study, R, found, rows, ranked, methods, ace, rng):
@@ -325,12 +324,6 @@ def _batch(study: Study, split: str, n: int, *name: object) -> Batch:
     pixels = study.data.input_shape[1] * study.data.input_shape[2]
     ids = study.data.sample(split, n, "representative", *name)
     return study.data.batch(split, ids, device=study.device, chunk=min(64, max(8, 2**20 // pixels)))
-
-
-def _first(sampled: Sequence[Boundaries], q: int) -> list[Boundaries]:
-    """The first q of each sample; one that is shared stays one object."""
-    shorter = {id(Q): Q[:q] for Q in sampled}
-    return [shorter[id(Q)] for Q in sampled]
 
 
 def _bytes(x: Tensor) -> Array:
