@@ -124,17 +124,17 @@ def _others(
     """(name, kept pixels (n, h, w)) of the baselines on the unseen images S, each explained by its nearest centre."""
     target, inputs = study.target, R.batch[torch.from_numpy(V.seeds)]
     for entry in methods:
-        method = build(entry).fit(target, R.batch, rng)
+        method = study.build(entry).fit(target, R.batch, rng)
         weights = method.channel_weights(target, inputs)[torch.from_numpy(nearest)]  # (n, K)
         yield method.name, top_share(with_weights(method, weights).explain(target, S, rng).heatmaps)
     if ace is not None:
         keep = np.zeros((len(S), *S.x.shape[-2:]), bool)
         for v, rows in by_interpretation(nearest):
             members = np.flatnonzero(V.labels == v)[:NEAREST]
-            e = build({"use": ACE} | dict(ace)).fit(target, R.batch[members], rng).explain(target, S[rows], rng)
+            e = study.build({"use": ACE} | dict(ace)).fit(target, R.batch[members], rng).explain(target, S[rows], rng)
             keep[rows] = whole_segments(e.heatmaps)
         yield "ACE", keep
-    yield "Random map", top_share(build(RANDOM).explain(target, S, rng).heatmaps)
+    yield "Random map", top_share(study.build(RANDOM).explain(target, S, rng).heatmaps)
 
 
 def heat_maps(found: Sequence[Region], chosen: Array, psi: Tensor, size: tuple[int, int]) -> Array:
@@ -266,7 +266,7 @@ def _explainers(
 
     yield "RI", ranked["RI"], regional
     for entry in methods:
-        method = build(entry).fit(target, R.batch, rng)
+        method = study.build(entry).fit(target, R.batch, rng)
         weights = method.channel_weights(target, R.batch[rows.cpu()])  # (m, K)
 
         def reused(i: int, batch: Batch, method: Method = method, weights: Tensor = weights) -> tuple[Array, Array]:
@@ -278,14 +278,14 @@ def _explainers(
         nearest = _by_distance(R, rows, NEAREST)
 
         def by_concepts(i: int, batch: Batch) -> tuple[Array, Array]:
-            method = build({"use": ACE} | dict(ace)).fit(target, R.batch[torch.from_numpy(nearest[i])], rng)
+            method = study.build({"use": ACE} | dict(ace)).fit(target, R.batch[torch.from_numpy(nearest[i])], rng)
             maps = method.explain(target, batch, rng).heatmaps
             return maps, whole_segments(maps)
 
         yield "ACE", ranked[""], by_concepts
 
     def at_random(i: int, batch: Batch) -> tuple[Array, Array]:
-        maps = build(RANDOM).explain(target, batch, rng).heatmaps
+        maps = study.build(RANDOM).explain(target, batch, rng).heatmaps
         return maps, top_share(maps)
 
     yield "Random map", ranked[""], at_random
@@ -311,13 +311,6 @@ def _by_distance(R: Reference, rows: Tensor, top: int) -> Array:
 
 
 # --------------------------------------------------------------------------------------------- small things
-
-
-def build(entry: str | Mapping[str, Any]) -> Method:
-    """A plug-in as a profile names it."""
-    from benchmark.registry import MethodRef
-
-    return MethodRef.parse(entry).build()
 
 
 def _batch(study: Study, split: str, n: int, *name: object) -> Batch:
