@@ -131,7 +131,7 @@ def _trees(net: Network) -> Iterator[Claim]:
         rises, near = test[L, 0] > test[1, 0], 0.5 if net.full else 2.0
         yield (
             "LT8",
-            gap <= 0.5 and rises,
+            gap <= near and rises,
             f"test: layer 1 {test[1, 0]:.2f}, last four within {gap:.2f} of the network's {net.test:.2f} (asked: {near:g})",
         )
     if net.width < 100 and net.full and L >= 8:
