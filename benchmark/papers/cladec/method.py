@@ -29,7 +29,7 @@ from torch import Tensor
 
 from benchmark.api import Batch, Explanation, NotApplicable, Target
 from benchmark.papers.cladec import occlusion
-from benchmark.papers.cladec.training import Scale, Training, fit_decoders, fit_reference, run
+from benchmark.papers.cladec.training import Scale, Training, fit_decoders, fit_reference, given, run, seen
 
 VARIANTS = {  # of the decoder and its pixels
     "standardised": {"norm": True, "sigmoid": False},  # standardised pixels, batch norm, linear output
@@ -70,7 +70,7 @@ class ClaDec:
             raise ValueError(f"variant {self.variant!r} is none of {', '.join(VARIANTS)}")
         if max(target.input_shape[1:]) > self.largest:
             raise NotApplicable(f"trains two networks on images of {target.input_shape[1]}x{target.input_shape[2]}; set `largest` to allow it")  # fmt: skip
-        self._layer, x = self.layer or target.layer, reference.x
+        self._layer, x = self.layer or target.layer, seen(target, reference.x)
         if self._layer is None:
             raise NotApplicable(
                 f"{target.name} has no layer with spatial extent; name one of {', '.join(target.layers)}"
@@ -86,15 +86,16 @@ class ClaDec:
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """X_E, X_R, C(X_E) and the relevance of the pixels."""
-        x, pixels = batch.x, self._scale.pixels
+        x, size = seen(target, batch.x), batch.x.shape[2:]
+        pixels = self._scale.pixels
         X_E = pixels(run(self._D, target.features(batch, self._layer), batch.chunk))  # (n, c, h, w)
         X_R = pixels(run(self._RefAE, self._scale(x), batch.chunk))
         R = occlusion.relevance(lambda images: run(lambda part: self._decode(target, part), images, batch.chunk), x, self._grey)  # fmt: skip
         return Explanation(
-            decoded=X_E,
-            reference=X_R,
+            decoded=given(X_E, size),
+            reference=given(X_R, size),
             labels=run(target, X_E, batch.chunk).argmax(1),
-            heatmaps=occlusion.on_pixels(R, *x.shape[2:]),
+            heatmaps=occlusion.on_pixels(R, *size),
         )
 
     def _decode(self, target: Target, x: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ from benchmark.papers.cladec.training import (
     fit_decoders,
     fit_reference,
     run,
+    seen,
     squared_error,
 )  # fmt: skip
 from benchmark.zoo.nets import seeded
@@ -59,6 +60,7 @@ class _Lab:
         pick = lambda split, n: None if n is None else data.sample(split, n, "cladec", study.seed)
         train, test = data.batch("train", pick("train", images)), data.batch("test", pick("test", test_images))
         self.x, self.y, self.x_test, self.y_test = (t.to(study.device) for t in (train.x, train.y, test.x, test.y))
+        self.x, self.x_test = seen(study.target, self.x), seen(study.target, self.x_test)
         self.scale = (
             Scale.of(self.x) if variant == "standardised" else Scale(self.x.new_tensor(0.0), self.x.new_tensor(1.0))
         )

@@ -86,6 +86,20 @@ class Scale:
         return s * self.std + self.mean
 
 
+def seen(target: Target, x: Tensor) -> Tensor:
+    """Images as the network works on them: brought to its own size where its first layer does that (28 -> 32), which
+    leaves images of that size alone. That is what the paper rebuilds."""
+    return target.net[0](x) if isinstance(target.net[0], nn.Upsample) else x
+
+
+def given(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Undo a nearest-neighbour enlargement from ``size`` (h, w) exactly: one of the copies of each pixel."""
+    rows, columns = (
+        (torch.arange(old, device=x.device) * new + old - 1) // old for old, new in zip(size, x.shape[-2:], strict=True)
+    )
+    return x[..., rows[:, None], columns]
+
+
 # --------------------------------------------------------------------------------------------- many networks as one
 
 
