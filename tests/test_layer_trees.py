@@ -220,6 +220,34 @@ def test_every_split_is_the_best_by_the_gini_index_of_equally_weighted_classes(s
     assert check(0, np.ones(len(c), bool)) == tree.split_nodes > 5
 
 
+def labels_below(tree, place):
+    if tree.node[place] < 0:
+        return {int(tree.label[place])}
+    return labels_below(tree, tree.on[place]) | labels_below(tree, tree.off[place])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_split_is_for_nothing(seed):
+    """Rounding of the class weights must not make a pure place look impure."""
+    draw = rng(seed)
+    states = draw.random((4000, 30)) < draw.random(30)
+    y = (states[:, :10] @ draw.normal(size=(10, 10)) + draw.normal(size=10)).argmax(1)
+    e = unique(bits_of(states), y, 10)
+    tree = trees.grow(e, 0, draw)
+    assert tree.split_nodes > 50
+    assert all(len(labels_below(tree, place)) > 1 for place in np.flatnonzero(tree.node >= 0))
+    splits = {trees.grow(e, 0, rng(s)).split_nodes for s in range(3)}
+    assert max(splits) < 1.1 * min(splits)
+
+
+def test_classes_weigh_the_same():
+    labels = np.repeat([0, 2, 5], [1, 7, 4000])
+    weights = trees.balanced(labels)
+    sums = [weights[labels == c].sum() for c in (0, 2, 5)]
+    np.testing.assert_allclose(sums, len(labels) / 3, rtol=1e-5)
+    assert (weights * 2**20 == np.round(weights * 2**20)).all()  # a grid on which sums are exact
+
+
 def test_a_threshold_of_0_and_of_1_are_the_same_and_negative_ones_are_refused():
     states, y = rng().random((50, 6)) < 0.5, rng(1).integers(3, size=50)
     e = unique(bits_of(states), y, 3)

@@ -144,7 +144,10 @@ def test_a_drawing_holds_the_tree_and_what_passes(study):
     tree = trees.Tree.read(out.arrays)
     assert value(out, "n_drawn_split_nodes", layer="fc1", threshold=0, maps="image") == tree.split_nodes >= 3
     x, y = study.data.batch("train").x[:, 0].numpy(), study.data.arrays["y_train"]
-    np.testing.assert_allclose(out.arrays["mean"][0], x.mean(0), atol=1e-3)
+    np.testing.assert_allclose(
+        out.arrays["mean"][0] / out.arrays["mean"][0].max(), x.mean(0) / x.mean(0).max(), atol=2e-3
+    )
+    assert np.nanmax(out.arrays["mean"]) == 1  # the brightest pixel of all places
     assert out.arrays["count"][0] == len(x)
     leaf = tree.apply(
         trees.Bits(np.packbits(study.target.features(study.data.batch("train").x, "fc1").numpy() > 0, axis=1), 5)
@@ -161,11 +164,13 @@ def test_a_drawing_of_gradients_against_finite_differences(study):
     target.net = mlp(5, 3).net.double()
     try:
         c = target(x).argmax(1)
-        for i, j in ((0, 0), (3, 4), (7, 7)):
+        want = np.zeros((3, 8, 8))
+        for i, j in np.ndindex(8, 8):
             step = torch.zeros_like(x)
             step[:, 0, i, j] = 1e-6
             slope = (target(x + step) - target(x - step))[torch.arange(3), c] / 2e-6
-            np.testing.assert_allclose(found[:, i, j], (slope * x[:, 0, i, j]).abs(), rtol=1e-3, atol=1e-4)
+            want[:, i, j] = (slope * x[:, 0, i, j]).abs()
+        np.testing.assert_allclose(found, want / want.sum((1, 2), keepdims=True), rtol=1e-3, atol=1e-5)
     finally:
         target.net = net
     assert replicate.drawing(study, rng(), layer="fc1", maps="gradient").arrays["mean"].min() >= 0

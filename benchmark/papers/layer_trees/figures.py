@@ -214,7 +214,7 @@ def _table_2(unit: FoundUnit) -> Picture:
 
 def _tree(unit: FoundUnit) -> Picture:
     layer, threshold, maps = (unit.settings.get(k, d) for k, d in (("layer", ""), ("threshold", 0), ("maps", "image")))
-    shown = {"image": "mean image", "gradient": "mean |image x gradient|"}[maps]
+    shown = {"image": "mean image", "gradient": "mean share of |image x gradient|"}[maps]
     sentences = unit.arrays["rules"].tolist()
     quoted = f" Rules: {'; '.join(sentences)}." if len(sentences) <= MOST_RULES else ""
     parts = [

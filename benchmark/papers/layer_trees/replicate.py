@@ -106,8 +106,8 @@ def drawing(
     """One tree with what ``drawing.draw`` shows: at each place the mean over the samples that pass, and their classes.
 
     Args:
-        maps: ``image``, the mean sample of the paper, or ``gradient``, the mean of |image * gradient of the answer's
-            logit|, the simplest of the attributions that the paper proposes in its stead.
+        maps: ``image``, the mean sample of the paper, or ``gradient``, the mean share of |image * gradient of the answer's
+            logit| that a pixel has, the simplest of the attributions that the paper proposes in its stead.
     """
     target, y = study.target, _labels(study, "train", samples)
     bits = encode_layers(target, _parts(study, "train", len(y)), [layer])[layer]
@@ -126,7 +126,7 @@ def drawing(
     return Outcome(
         [Number("n_drawn_split_nodes", tree.split_nodes, "layer tree", where | {"maps": maps}, len(y), "lower", "nodes")],
         tree.arrays() | {
-            "mean": mean.astype(np.float16), "count": count, "members": members, "classes": np.array(target.classes),
+            "mean": (mean / np.nanmax(mean)).astype(np.float16), "count": count, "members": members, "classes": np.array(target.classes),
             "rules": np.array(rules(tree, target.classes)),
         },
     )  # fmt: skip
@@ -167,4 +167,5 @@ def _grey(target: Target, part: Batch) -> Array:
 def _gradient(target: Target, part: Batch) -> Array:
     x = part.x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(target(x).amax(1).sum(), x)
-    return (gradient * x.detach()).abs().mean(1).cpu().numpy()  # (b, h, w)
+    product = (gradient * x.detach()).abs().mean(1)  # (b, h, w)
+    return (product / product.sum((1, 2), keepdim=True).clamp(min=1e-12)).cpu().numpy()
