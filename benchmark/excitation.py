@@ -101,6 +101,12 @@ def contrast(W: Tensor, a: Tensor) -> Tensor:
     return _share(excites.clamp(min=0)) - _share((-excites).clamp(min=0))
 
 
+def dense(W: Tensor, a: Tensor, P: Tensor) -> Tensor:
+    """Eq. 10 for a dense layer a @ W: W (d, e), a (..., d) >= 0, P (k, ..., e) -> (k, ..., d)."""
+    W = W.clamp(min=0)
+    return a * (_over(P, a @ W) @ W.T)
+
+
 def first_map(target: Target) -> str:
     """The first layer that pools over a neighbourhood, else the first that holds a convolution, else ``pixels``."""
     named = list(target.net.named_children())

@@ -1,0 +1,450 @@
+"""The paper's experiments: Tables 1, 3 and .4, Sec. 4.4, Figs. 7, 8, 10 and .12, and the network of the human study.
+
+Every class has its own XNN; numbers are means over classes. Maps are taken on ``images`` test images of each class. What
+SRAE gains over an ablation is paired by class: ``delta_O1`` of ``NN-SRAE`` is the mean over classes of O1(NN) - O1(SRAE), and
+``delta_O1_ci95`` half of its 95 % interval (Student's t).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from scipy.stats import t as student
+from sklearn.linear_model import Lasso
+from torch import Tensor
+
+from benchmark import attention
+from benchmark.api import Array, Batch, Target
+from benchmark.excitation import class_maps
+from benchmark.papers import Number, Outcome, Study
+from benchmark.papers.xnn import maps, srae
+
+LOWER, HIGHER = "lower", "higher"
+UNITS = {"F_reg": (LOWER, "logits"), "F_cls": (HIGHER, "percent"), "O1": (LOWER, ""), "O2": (LOWER, "nats"),
+         "locality": (LOWER, "nats"), "class_part_share": (HIGHER, "fraction")}  # fmt: skip
+RADIUS = 0.08  # of a part, in sides of the image
+
+
+# --------------------------------------------------------------------------------------------- Table 1, Figs. 7 and 8
+
+
+def table1(
+    study: Study, rng: Generator, *, training: Mapping[str, Any] | None = None, negatives: int | None = None,
+    alpha: float = 2.5, images: int = 4, z_units: int = 20, test: int | None = None, layer: str | None = None,
+    to: str | None = None, shown: int = 4,
+) -> Outcome:  # fmt: skip
+    """SRAE (with restarts and without), NN, SAE, CAE, Lasso, Z and the 1-Heatmap.
+
+    Args:
+        training: settings of ``srae.Setting`` that all share.
+        negatives: training examples of other classes for each class; None: all.
+        alpha: of the Lasso; its maps are those of its n largest contributions.
+        images: test images of each class whose maps are measured; z_units: units of Z, drawn once.
+        test: test images, equally many of each class; None: all.
+        shown: classes whose maps are kept for the picture.
+    """
+    training = dict(training or {})
+    at, (Z, y, train), (Zt, yt, tested) = _layer_of(study, layer, test)
+    data = srae.examples(Z, y, train.y, negatives, rng, study.target.classes)
+    K, n = y.shape[1], srae.Setting(**training).n
+    seen = _maps_of(tested, K, images)
+    numbers, per_class, arrays, fitted = [], {}, {}, {}
+    seed = int(rng.integers(2**31))  # all start from the same weights
+    for name in ("SRAE", "SRAE without restarts", "NN", "SAE", "CAE"):
+        base = training | ({"restarts": 0} if "without" in name else {})
+        xnn = srae.fit(data, srae.settings_for(name.split()[0], base), np.random.default_rng(seed))
+        fitted[name] = xnn
+        y_, yt_ = xnn.predict(Z)[..., 0], xnn.predict(Zt)[..., 0]
+        found = [maps.feature_maps(xnn, study.target, part.x, c, at, to) for c, part in enumerate(seen)]
+        weights = [xnn.contributions(at(study.target, part.x), c).mean(0).clamp(min=0) for c, part in enumerate(seen)]
+        per_class[name] = _faithful(data, y, y_, yt, yt_) | _overlap(found, weights, seen)
+        numbers += _numbers(name, per_class[name], {"n": n}, K)
+        live = [float((xnn.encode(Zt, c)[-1].amax((0, 1)) > 0).sum()) for c in range(K)]
+        speak = [_speaking(xnn, Zt[tested.y == c], c) for c in range(K)]
+        numbers += [Number("n_live", float(np.mean(live)), name, {"n": n}, K, HIGHER, "x-features"),
+                    Number("n_positive", float(np.mean(speak)), name, {"n": n}, K, HIGHER, "x-features"),
+                    Number("n_trainings", float(xnn.trained.double().mean()), name, {"n": n}, K, LOWER, "trainings")]  # fmt: skip
+    lasso = _lasso(data, alpha)
+    y_, yt_ = (_linear(lasso, z) for z in (Z, Zt))
+    found, weights = [], []
+    for c, part in enumerate(seen):
+        units, share = _largest(lasso[0][c], Zt[tested.y == c], n)
+        found.append(maps.z_maps(study.target, part.x, units, at, to))
+        weights.append(share)
+    per_class["Lasso"] = _faithful(data, y, y_, yt, yt_) | _overlap(found, weights, seen)
+    numbers += _numbers("Lasso", per_class["Lasso"], {"alpha": alpha, "n": n}, K)
+    numbers.append(Number("n_features", float((lasso[0] != 0).sum(1).double().mean()), "Lasso", {"alpha": alpha}, K, LOWER, "units"))  # fmt: skip
+
+    heat = [class_maps(study.target, part.x, torch.full_like(part.y, c), to=to)[None] for c, part in enumerate(seen)]
+    keep = ("locality", "class_part_share")
+    per_class["1-Heatmap"] = {k: v for k, v in _overlap(heat, None, seen).items() if k in keep}
+    numbers += _numbers("1-Heatmap", per_class["1-Heatmap"], {}, K)
+    active = torch.nonzero(Z.amax(0) > 0)[:, 0].cpu().numpy()
+    units = torch.from_numpy(np.sort(rng.choice(active, min(z_units, len(active)), replace=False))).to(Z.device)
+    of_z = [maps.z_maps(study.target, part.x, units, at, to) for part in seen]
+    per_class[f"Z ({Z.shape[1]} fc dims)"] = {k: v for k, v in _overlap(of_z, None, seen).items() if k in keep}
+    numbers += _numbers(f"Z ({Z.shape[1]} fc dims)", per_class[f"Z ({Z.shape[1]} fc dims)"], {}, K)
+    numbers += _gaps(per_class, K)
+    if "class_part_share" in per_class["SRAE"]:
+        area = [float(_part_region(part).mean()) for part in seen]
+        numbers.append(Number("class_part_share", float(np.mean(area)), "uniform map", {}, K, HIGHER, "fraction"))
+        arrays["bars"] = _bars(
+            [maps.feature_maps(fitted["SRAE"], study.target, p.x, c, at, to) for c, p in enumerate(seen)], seen
+        )
+        arrays["importance"] = np.stack([p.part_importance[0].cpu().numpy() for p in seen])
+        arrays["part_names"] = study.data.arrays.get("part_names", np.array([str(i) for i in range(arrays["importance"].shape[1])]))  # fmt: skip
+    arrays |= {
+        f"class_{metric}": np.stack([v[metric] for v in per_class.values() if metric in v])
+        for metric in ("O1", "O2", "F_reg_test")
+    }
+    arrays["class_methods"] = np.array([k for k, v in per_class.items() if "O1" in v])
+    return Outcome(numbers, arrays | _picture(study, fitted["SRAE"], at, seen, to, shown))
+
+
+def _layer_of(study: Study, layer: str | None, test: int | None) -> tuple[maps.Layer, tuple, tuple]:
+    """The explained layer, and (Z, y, batch) of the training and of the test images."""
+    out = []
+    for split in ("train", "test"):
+        rows = None if split == "train" or test is None else study.data.sample("test", test, "xnn")
+        chunk = max(1, min(64, 2**20 // int(np.prod(study.data.input_shape[1:]))))
+        out.append(study.data.batch(split, rows, device=study.device, chunk=chunk))
+    at = maps.find(study.target, out[0].x, layer)
+    return at, *((*_both(study.target, at, batch), batch) for batch in out)
+
+
+@torch.no_grad()
+def _both(target: Target, at: maps.Layer, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Z and logits of a batch, in chunks, with one pass: (n, d), (n, C)."""
+    Z, y = [], []
+    for start in range(0, len(batch), batch.chunk):
+        z = target.features(batch.x[start : start + batch.chunk], at.name)
+        y.append(target.head(z, at.name))
+        Z.append(z.flatten(2).mT if at.side else z.mean((2, 3)) if at.average else z)
+    return torch.cat(Z), torch.cat(y)
+
+
+def _maps_of(tested: Batch, K: int, images: int) -> list[Batch]:
+    """The first test images of each class."""
+    out = [tested[(tested.y == c).nonzero()[:images, 0]] for c in range(K)]
+    if empty := [c for c, part in enumerate(out) if not len(part)]:
+        raise ValueError(f"no test image of class {empty[0]}: raise `test`")
+    return out
+
+
+def _faithful(data: srae.Examples, y: Tensor, y_: Tensor, yt: Tensor, yt_: Tensor) -> dict[str, Array]:
+    """F_reg and F_cls of each class on its training examples and on all test images; (K,) each."""
+    K = y.shape[1]
+    out: dict[str, list[float]] = {k: [] for k in ("F_reg_train", "F_reg_test", "F_cls_train_pct", "F_cls_test_pct")}
+    everything = torch.arange(len(yt), device=yt.device)
+    for split, full, approx in (("train", y, y_), ("test", yt, yt_)):
+        for c in range(K):
+            rows = data.rows[c] if split == "train" else everything
+            replaced = full[rows].clone()
+            replaced[:, c] = approx[rows, c]
+            same = replaced.argmax(1) == full[rows].argmax(1)
+            out[f"F_reg_{split}"].append(float((full[rows, c] - approx[rows, c]).abs().mean()))
+            out[f"F_cls_{split}_pct"].append(100 * float(same.double().mean()))
+    return {k: np.array(v) for k, v in out.items()}
+
+
+def _overlap(found: Sequence[Tensor], weights: Sequence[Tensor] | None, seen: Sequence[Batch]) -> dict[str, Array]:
+    """O1, O2, locality and the share on class-defining parts, (K,) each, of maps (k, m, h, w) of each class; counts of
+    singular P and of dead maps."""
+    out: dict[str, list[float]] = {"O1": [], "O2": [], "n_singular": [], "n_dead": []}
+    if seen[0].parts is not None:
+        out["locality"] = []
+    if seen[0].part_importance is not None:
+        out["class_part_share"] = []
+    for c, (maps_c, part) in enumerate(zip(found, seen, strict=True)):
+        S = attention.normalised(maps_c.movedim(0, 1).cpu().numpy())  # (m, k, h, w)
+        P, dead = attention.correlation(S)
+        value, singular = attention.o2(P)
+        out["O1"].append(attention.o1(P))
+        out["O2"].append(value)
+        out["n_singular"].append(float(singular))
+        out["n_dead"].append(float(dead))
+        if "locality" in out:
+            H = attention.entropy(_histogram(S, part))
+            out["locality"].append(float(np.nanmean(H)) if np.isfinite(H).any() else np.nan)
+        if "class_part_share" in out:
+            share = np.einsum("mkhw,mhw->k", S, _part_region(part)) / np.maximum(S.sum((0, 2, 3)), 1e-12)  # (k,)
+            w = np.ones(len(share)) if weights is None else weights[c].double().cpu().numpy()
+            out["class_part_share"].append(float((share * w).sum() / w.sum()) if w.sum() > 0 else np.nan)
+    return {k: np.array(v) for k, v in out.items()}
+
+
+def _histogram(S: Array, part: Batch) -> Array:
+    """(k, p + 1) Voronoi histogram over the images that show a part; all 0 where none does."""
+    visible = (
+        np.ones(tuple(part.parts.shape[:2]), bool) if part.part_visible is None else part.part_visible.cpu().numpy()
+    )
+    seen = visible.any(1)
+    if not seen.any():
+        return np.zeros((S.shape[1], visible.shape[1] + 1))
+    h, w = S.shape[2:]
+    boxes = part.boxes.cpu().numpy() if part.boxes is not None else np.array([[0, 0, w, h]] * len(S))
+    cells = [
+        attention.voronoi(*a, h, w)
+        for a in zip(part.parts.cpu().numpy()[seen], visible[seen], boxes[seen], strict=True)
+    ]
+    return attention.histogram(S[seen], np.stack(cells)).mean(0)
+
+
+def _bars(found: Sequence[Tensor], seen: Sequence[Batch]) -> Array:
+    """(K, n, p + 1) histograms of the x-features of each class, each summing to 1 (Fig. 7b, over images)."""
+    bars = np.stack(
+        [_histogram(attention.normalised(f.movedim(0, 1).cpu().numpy()), p) for f, p in zip(found, seen, strict=True)]
+    )
+    return bars / np.maximum(bars.sum(2, keepdims=True), 1e-12)
+
+
+def _part_region(part: Batch) -> Array:
+    """Pixels (m, h, w) near a visible part that defines the class."""
+    h, w = part.x.shape[2:]
+    x, y = part.parts.double().cpu().numpy().transpose(2, 0, 1)[..., None, None]  # (m, p, 1, 1)
+    d = np.hypot(np.arange(w) + 0.5 - x, np.arange(h)[:, None] + 0.5 - y)  # (m, p, h, w)
+    chosen = (part.part_importance > 0).cpu().numpy() & part.part_visible.cpu().numpy()
+    return ((d <= RADIUS * max(h, w)) & chosen[:, :, None, None]).any(1)
+
+
+def _speaking(xnn: srae.XNN, Z: Tensor, c: int) -> int:
+    """x-features with a positive mean contribution v_i E_i on images of the class."""
+    return int((xnn.contributions(Z, c).mean(0) > 1e-6).sum())
+
+
+def _numbers(method: str, values: Mapping[str, Array], setting: Mapping[str, Any], K: int) -> list[Number]:
+    """Means over classes. A class whose value is undefined is left out, and n says how many count."""
+    out = []
+    for metric, v in values.items():
+        better, unit = UNITS.get(metric.removesuffix("_pct").removesuffix("_train").removesuffix("_test"), (LOWER, ""))
+        ok = np.isfinite(v)
+        if metric in ("n_singular", "n_dead"):
+            out.append(
+                Number(
+                    metric, float(v.sum()), method, setting, K, LOWER, "classes" if metric == "n_singular" else "maps"
+                )
+            )
+        elif ok.any():
+            out.append(Number(metric, float(v[ok].mean()), method, setting, int(ok.sum()), better, unit))
+    return out
+
+
+def _gaps(per_class: Mapping[str, Mapping[str, Array]], K: int) -> list[Number]:
+    """Method - SRAE, paired by class: mean and half of the 95 % interval."""
+    out = []
+    for name, values in per_class.items():
+        for metric in ("O1", "O2", "locality", "F_reg_test"):
+            if name == "SRAE" or metric not in values:
+                continue
+            gap = values[metric] - per_class["SRAE"][metric]
+            gap = gap[np.isfinite(gap)]
+            if len(gap) > 1:
+                half = student.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / len(gap) ** 0.5
+                pair = f"{name}-SRAE"
+                out += [Number(f"delta_{metric}", float(gap.mean()), pair, {}, len(gap), HIGHER, UNITS.get(metric, ("", ""))[1]),
+                        Number(f"delta_{metric}_ci95", float(half), pair, {}, len(gap), LOWER)]  # fmt: skip
+    return out
+
+
+def _picture(
+    study: Study, xnn: srae.XNN, at: maps.Layer, seen: list[Batch], to: str | None, shown: int
+) -> dict[str, Array]:
+    """Two images of each of the first classes, with the 1-Heatmap, the x-features' maps and v_i E_i (Fig. 8)."""
+    out: dict[str, list[Array]] = {k: [] for k in ("image", "heat", "maps", "contribution", "logit", "name")}
+    for c in range(min(shown, len(seen))):
+        x = seen[c].x[:2]
+        found = maps.normalised(maps.feature_maps(xnn, study.target, x, c, at, to)).movedim(0, 1)
+        shares = xnn.contributions(at(study.target, x), c)
+        heat = class_maps(study.target, x, torch.full((len(x),), c, device=x.device), to=to)
+        for i in range(len(x)):
+            out["image"].append((255 * x[i]).round().byte().cpu().numpy())
+            out["heat"].append(maps.normalised(heat[i]).cpu().numpy().astype(np.float16))
+            out["maps"].append(
+                (found[i] / found[i].amax((1, 2), keepdim=True).clamp(min=1e-12)).cpu().numpy().astype(np.float16)
+            )
+            out["contribution"].append(shares[i].cpu().numpy())
+            out["logit"].append(target_logit(study.target, x[i : i + 1], c))
+            out["name"].append(np.array(study.target.classes[c]))
+    heats = np.stack(out["heat"]).astype(np.float32)
+    out["heat"] = list((heats / np.maximum(heats.max((1, 2), keepdims=True), 1e-12)).astype(np.float16))
+    return {f"shown_{k}": np.stack(v) for k, v in out.items()}
+
+
+def target_logit(target: Target, x: Tensor, c: int) -> Array:
+    return target(x)[0, c].cpu().numpy()
+
+
+# --------------------------------------------------------------------------------------------- Lasso (Tables 1 and .4)
+
+
+def _lasso(data: srae.Examples, alpha: float) -> tuple[Tensor, Tensor]:
+    """Coefficients (K, d) and intercepts (K,) of scikit-learn's Lasso on Z, one a class."""
+    coef, intercept = [], []
+    for c in range(len(data.rows)):
+        Z = data.Z(data.rows[c : c + 1])[0, :, 0].double().cpu().numpy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # small alphas may not converge within max_iter: still a Lasso, less sparse
+            found = Lasso(alpha=alpha, max_iter=2000).fit(Z, data.y[c, :, 0].double().cpu().numpy())
+        coef.append(found.coef_)
+        intercept.append(found.intercept_)
+    device = data.y.device
+    return torch.tensor(np.stack(coef), device=device).float(), torch.tensor(intercept, device=device).float()
+
+
+def _linear(lasso: tuple[Tensor, Tensor], Z: Tensor) -> Tensor:
+    return Z @ lasso[0].T + lasso[1]
+
+
+def _largest(coef: Tensor, Z: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The (at most) n selected units with the largest mean contribution on images of the class, and that, cut off at 0."""
+    share = (coef * Z).mean(0)
+    units = share.abs().topk(min(n, max(1, int((coef != 0).sum())))).indices
+    return units, share[units].clamp(min=0)
+
+
+def lasso(
+    study: Study, rng: Generator, *, alphas: Sequence[float] = (2.5, 1.5, 0.5, 0.1), negatives: int | None = None,
+    test: int | None = None, layer: str | None = None,
+) -> Outcome:  # fmt: skip
+    """Table .4: number of selected units and faithfulness over alpha."""
+    _, (Z, y, train), (Zt, yt, _) = _layer_of(study, layer, test)
+    data, K, numbers = srae.examples(Z, y, train.y, negatives, rng, study.target.classes), y.shape[1], []
+    for alpha in alphas:
+        found = _lasso(data, alpha)
+        values = _faithful(data, y, _linear(found, Z), yt, _linear(found, Zt))
+        values["n_features"] = (found[0] != 0).sum(1).double().cpu().numpy()
+        numbers += _numbers("Lasso", values, {"alpha": alpha}, K)
+    return Outcome(numbers)
+
+
+# --------------------------------------------------------------------------------------------- Table 3, Sec. 4.4, Fig. 10
+
+
+def convolutional(
+    study: Study, rng: Generator, *, layers: Sequence[str] = (), dense: str | None = None,
+    training: Mapping[str, Any] | None = None, negatives: int | None = None, train: int | None = None, test: int | None = None,
+    pool: bool = True, shown: int | None = None,
+) -> Outcome:  # fmt: skip
+    """The convolutional XNN at ``layers``, and the dense one at ``dense`` beside it.
+
+    Filters are 1x1; E is max-pooled 2x2 (``pool``) before the dense layer v, as the paper's network for MNIST. Features of a
+    minibatch are computed when they are needed: those of a low layer do not fit into memory.
+
+    Args:
+        train, test: images, equally many of each class; shown: the class whose x-features are kept for the picture.
+    """
+    sizes = {"train": train, "test": test}
+    chunk = max(1, min(256, 2**22 // int(np.prod(study.data.input_shape[1:]))))
+    batches = [
+        study.data.batch(s, k and study.data.sample(s, k, "xnn"), device=study.device, chunk=chunk)
+        for s, k in sizes.items()
+    ]
+    (seen, tested), K, numbers, arrays = batches, len(study.target.classes), [], {}
+    for name in (*layers, *([dense] if dense else [])):
+        at = maps.find(study.target, seen.x, name) if name == dense else maps.convolutional(study.target, seen.x, name)
+        if len(seen) * study.target.features(seen.x[:1], name).numel() < 2**28:  # a gigabyte
+            source, y = _both(study.target, at, seen)
+        else:
+            source, y = _on_the_fly(study.target, at, seen), _logits(study.target, seen)
+        yt = _logits(study.target, tested)
+        data = srae.examples(source, y, seen.y, negatives, rng, study.target.classes)
+        side = at.side if pool and at.side and min(at.side) > 1 else None
+        xnn = srae.fit(data, srae.Setting(**{"restarts": 0, **(training or {})}), rng, side)
+        y_, yt_ = (_predict(xnn, study.target, at, b) for b in batches)
+        values = {k: v for k, v in _faithful(data, y, y_, yt, yt_).items() if not k.endswith("_pct")}
+        method = "SRAE" if name == dense else "conv SRAE"
+        numbers += _numbers(method, values, {"layer": name}, K)
+        if shown is not None and name == layers[-1]:
+            one = {k: v[shown : shown + 1] for k, v in values.items()}
+            numbers += _numbers(method, one, {"class": shown, "n": xnn.setting.n}, 1)
+            arrays = _shown(study, xnn, at, tested, shown)
+    return Outcome(numbers, arrays)
+
+
+def _logits(target: Target, batch: Batch) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([target(batch.x[i : i + batch.chunk]) for i in range(0, len(batch), batch.chunk)])
+
+
+def _on_the_fly(target: Target, at: maps.Layer, batch: Batch):
+    """(K, B) images -> Z (K, B, S, d), each image once."""
+
+    def source(rows: Tensor) -> Tensor:
+        unique, where = rows.unique(return_inverse=True)
+        with torch.no_grad():
+            Z = torch.cat([at(target, batch.x[part]) for part in unique.split(batch.chunk)])
+        return Z[where]
+
+    return source
+
+
+def _predict(xnn: srae.XNN, target: Target, at: maps.Layer, batch: Batch) -> Tensor:
+    with torch.no_grad():
+        parts = [
+            xnn.predict(at(target, batch.x[i : i + batch.chunk]))[..., 0] for i in range(0, len(batch), batch.chunk)
+        ]
+    return torch.cat(parts)
+
+
+def _shown(study: Study, xnn: srae.XNN, at: maps.Layer, tested: Batch, c: int) -> dict[str, Array]:
+    """Fig. 10: three images of the class and three of others, with the x-features and their contributions."""
+    rows = torch.cat([(tested.y == c).nonzero()[:3, 0], (tested.y != c).nonzero()[:3, 0]])
+    x = tested.x[rows]
+    found = maps.feature_maps(xnn, study.target, x, c, at, "pixels").movedim(0, 1)
+    found = found / found.amax((2, 3), keepdim=True).clamp(min=1e-12)
+    return {"conv_image": (255 * x).round().byte().cpu().numpy(), "conv_maps": found.cpu().numpy().astype(np.float16),
+            "conv_contribution": xnn.contributions(at(study.target, x), c).cpu().numpy(), "conv_class": np.array(c)}  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- Fig. .12, human study
+
+
+def degeneration(
+    study: Study, rng: Generator, *, n: int = 3, training: Mapping[str, Any] | None = None, negatives: int | None = None,
+    test: int | None = None, layer: str | None = None,
+) -> Outcome:  # fmt: skip
+    """Fig. .12: how alike the x-features of SRAE and of NN are, as activations over the test images, and how many speak for
+    the class."""
+    _, (Z, y, train), (Zt, _, tested) = _layer_of(study, layer, test)
+    data, K = srae.examples(Z, y, train.y, negatives, rng, study.target.classes), y.shape[1]
+    numbers, arrays, seed = [], {}, int(rng.integers(2**31))
+    for name in ("SRAE", "NN"):
+        xnn = srae.fit(data, srae.settings_for(name, {**(training or {}), "n": n}), np.random.default_rng(seed))
+        cosines = np.stack([_cosines(xnn.encode(Zt, c)[-1][:, 0]) for c in range(K)])  # (K, n, n)
+        off = ~np.eye(n, dtype=bool)
+        speak = np.array([_speaking(xnn, Zt[tested.y == c], c) for c in range(K)])
+        numbers += [Number("mean_cosine", float(cosines[:, off].mean()), name, {"n": n}, K, LOWER),
+                    Number("n_positive", float(speak.mean()), name, {"n": n}, K, HIGHER, "x-features")]  # fmt: skip
+        arrays[f"cosines_{name}"], arrays[f"speak_{name}"] = cosines, speak
+    return Outcome(numbers, arrays)
+
+
+def _cosines(E: Tensor) -> Array:
+    """|cos| (n, n) between x-features E (M, n); 0 with a dead one."""
+    E = E.double()
+    unit = E / E.norm(dim=0).clamp(min=1e-12)
+    return (unit.T @ unit).abs().cpu().numpy()
+
+
+def human_study(
+    study: Study, rng: Generator, *, classes: Sequence[int] = (0, 1, 2, 3), n: int = 7,
+    training: Mapping[str, Any] | None = None, layer: str | None = None,
+) -> Outcome:  # fmt: skip
+    """The network shown to people: one XNN for four classes with n = 7 x-features. No program replicates the people."""
+    _, (Z, y, train), (Zt, yt, tested) = _layer_of(study, layer, None)
+    chosen = list(classes)
+    mine, theirs = (torch.isin(b.y, torch.tensor(chosen, device=b.y.device)) for b in (train, tested))
+    setting = srae.Setting(**{"restarts": 0, **(training or {}), "n": n})
+    xnn = srae.fit(srae.together(Z[mine], y[mine][:, chosen]), setting, rng)
+    out = []
+    for split, z, full in (("train", Z[mine], y[mine][:, chosen]), ("test", Zt[theirs], yt[theirs][:, chosen])):
+        y_ = xnn.predict(z)[:, 0]
+        same = float((y_.argmax(1) == full.argmax(1)).double().mean())
+        out += [Number(f"F_reg_{split}", float((y_ - full).abs().mean()), "SRAE (multi-class)", {"n": n}, len(z), LOWER, "logits"),
+                Number(f"agreement_{split}_pct", 100 * same, "SRAE (multi-class)", {"n": n}, len(z), HIGHER, "percent")]  # fmt: skip
+    return Outcome(out)
