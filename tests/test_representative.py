@@ -447,7 +447,7 @@ def fitted(seed=0, **settings_):
 
 @pytest.mark.parametrize("way", b.WAYS)
 def test_the_plug_in_keeps_the_contract(way):
-    target, method = fitted(boundaries=way)
+    target, method = fitted(variant=way)
     assert isinstance(method, Method) and method.paper == "representative"
     mark, state = target.fingerprint(), torch.get_rng_state()
     S = images(n=30, seed=9)
@@ -458,12 +458,12 @@ def test_the_plug_in_keeps_the_contract(way):
     assert e.size["regions"] <= 9 and e.size["boundaries"] > 0
     assert target.fingerprint() == mark and torch.equal(torch.get_rng_state(), state)
     np.testing.assert_allclose(method.explain(target, images(n=30, seed=9, chunk=4), np.random.default_rng(0)).heatmaps, e.heatmaps, atol=1e-5)  # fmt: skip
-    _, again = fitted(boundaries=way)
+    _, again = fitted(variant=way)
     np.testing.assert_array_equal(again.explain(target, S, np.random.default_rng(0)).heatmaps, e.heatmaps)
 
 
 def test_an_image_in_no_polytope_has_no_label_but_a_map_of_the_nearest_centre():
-    target, method = fitted(boundaries="reference")
+    target, method = fitted(variant="reference")
     S = images(n=200, seed=11)
     e, psi = method.explain(target, S, np.random.default_rng(0)), target.features(S)
     outside = ~coverage(method._regions, psi).any(1)
@@ -483,8 +483,8 @@ def test_a_class_that_is_never_predicted_has_no_region():
 
 
 def test_a_wrong_setting_is_refused():
-    for wrong in ({"boundaries": "text"}, {"n_boundaries": 0}, {"per_class": 0}):
-        with pytest.raises(ValueError, match="RI: boundaries is"):
+    for wrong in ({"variant": "text"}, {"n_boundaries": 0}, {"per_class": 0}):
+        with pytest.raises(ValueError, match="RI: variant is"):
             RepresentativeInterpretations(**wrong)
     target = network()
     with pytest.raises(NotApplicable, match="flatten of tiny has no channels"):

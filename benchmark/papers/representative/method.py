@@ -3,7 +3,7 @@
 Idea: cut out of the network's linear boundaries a few convex regions that hold many images of one class and none of
 another; explain a new image by the region that covers it, with the channel weights of that region's own input image.
 
-    method = RepresentativeInterpretations(boundaries="boundary", n_boundaries=50).fit(target, reference, rng)
+    method = RepresentativeInterpretations(variant="boundary", n_boundaries=50).fit(target, reference, rng)
     e = method.explain(target, batch, rng)      # e.heatmaps (n, h, w) in [0, 1]; e.labels (n,), -1 = in no region
 
 Theory: Eq. 1-5 of the paper, in ``boundaries`` (Q), ``cover`` (Alg. 1), ``regions`` (heat maps, ranking) and ``clusters``
@@ -34,13 +34,13 @@ class RepresentativeInterpretations:
     """RI at ``layer`` (default: the target's own choice).
 
     Args:
-        boundaries: where Q is sampled: "boundary", the authors' code, or "reference", the text.
+        variant: where Q is sampled: "boundary", the authors' code, or "reference", the text.
         n_boundaries: |Q|.
         per_class: |V| is this times the number of classes of the network, also where one is never predicted.
         pruned: drop redundant boundaries after the greedy (the authors' later code).
     """
 
-    boundaries: str = "boundary"
+    variant: str = "boundary"
     n_boundaries: int = 50
     per_class: int = 10
     pruned: bool = True
@@ -51,15 +51,15 @@ class RepresentativeInterpretations:
     paper = "representative"
 
     def __post_init__(self) -> None:
-        if self.boundaries not in WAYS or self.n_boundaries < 1 or self.per_class < 1:
-            raise ValueError(f"RI: boundaries is 'boundary' or 'reference', |Q| and |V| are 1 at least; not {self}")
+        if self.variant not in WAYS or self.n_boundaries < 1 or self.per_class < 1:
+            raise ValueError(f"RI: variant is 'boundary' or 'reference', |Q| and |V| are 1 at least; not {self}")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Finds the regions.
 
         Raises:
             NotApplicable: a layer without channels and positions, or reference images that are all predicted alike.
-            ValueError: more boundaries than reference images (``boundaries="reference"``).
+            ValueError: more boundaries than reference images (``variant="reference"``).
         """
         psi, classes = target.features(reference, self.layer), target(reference).argmax(dim=1)
         if psi.ndim != 4:
@@ -68,7 +68,7 @@ class RepresentativeInterpretations:
         self._V = cluster(psi, self.per_class * len(target.classes), rng)
         seeds = torch.from_numpy(self._V.seeds).to(psi.device)
         sampled = sample(
-            target, psi, psi[seeds], self.boundaries, self.n_boundaries, rng,
+            target, psi, psi[seeds], self.variant, self.n_boundaries, rng,
             classes=classes, classes_x=classes[seeds], layer=self.layer, chunk=reference.chunk,
         )  # fmt: skip
         inside = compare(sampled, psi, psi[seeds])

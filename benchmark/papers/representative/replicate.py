@@ -4,7 +4,7 @@
       - {experiment: unseen, dataset: asirra, target: vgg19, references: 5000, unseen: 1000, runs: 5}     # Tables 1 and 2, Figs. 5 and 6
       - {experiment: similar, dataset: asirra, target: vgg19, references: 5000, inputs: 1000}             # Figs. 2 and 4
 
-RI is measured twice: "RI" samples Q as the authors' code does, "RI (text)" as the paper's text says. A baseline's channel
+RI is measured twice: "RI" samples Q as the authors' code does, "RI (reference)" as the paper's text says. A baseline's channel
 weights are reused by ``reuse``; ACE is fitted on the images of each cluster. A run draws other reference images, clusters
 and Q; the network and the unseen images stay.
 """
@@ -35,7 +35,7 @@ CAMS = (
 )
 ACE = "baselines/ace.py:ACE"
 RANDOM = "baselines/random_map.py:RandomMap"
-NAMES = {"boundary": "RI", "reference": "RI (text)"}
+NAMES = {"boundary": "RI", "reference": "RI (reference)"}
 RATES = ("ACU_GT_pct", "ACU_MD_pct", "CVR_pct")
 NEAREST = 50  # images that ACE is fitted on
 
