@@ -440,6 +440,24 @@ def test_reference_images_without_labels_are_refused():
         LayerTree().fit(network(), batch, rng())
 
 
+@pytest.mark.parametrize("name", ["mlp", "explainn_cnn", "xnn_cnn", "cnn", "vgg11", "resnet10"])
+@pytest.mark.parametrize("variant", ["sign", "median"])
+def test_every_kind_of_network_has_a_tree(name, variant):
+    options = {"width": 0.1} if name in ("vgg11", "resnet10") else {}
+    net = nets.build(name, (1, 28, 28), 3, options, seed=0)
+    target = Target(net, name=name, classes="abc", input_shape=(1, 28, 28), layer=nets.NETS[name].layer)
+    batch = images(30, size=28)
+    try:
+        e = LayerTree(variant=variant).fit(target, batch, rng()).explain(target, batch, rng())
+    except NotApplicable as reason:
+        assert "all reference images have the same encoding" in str(reason)  # an untrained network may have none
+        return
+    assert e.labels.shape == (30,)
+    assert e.size["split_nodes"] == e.size["leaves"] - 1
+    if e.size["encodings"] == 30:  # every image has an encoding of its own
+        np.testing.assert_array_equal(e.labels, batch.y)
+
+
 def test_the_registry_finds_the_method():
     method = MethodRef.parse({"use": "benchmark/papers/layer_trees/method.py:LayerTree", "threshold": 2}).build()
     assert (method.name, method.paper, method.threshold) == ("Layer tree", "layer_trees", 2)
