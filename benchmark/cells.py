@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,9 +19,13 @@ import numpy as np
 
 from benchmark import data, engine, registry, store, zoo
 from benchmark.api import Batch, Explanation, Target
+from benchmark.isolation import Limits
+from benchmark.names import UnknownName
 from benchmark.registry import MethodRef
 
 _FIELDS = ("heatmaps", "concept_maps", "labels", "scores", "decoded", "reference")
+_NAME = re.compile(r"[\w .,:+*/()'-]{1,60}")  # of a stranger's method
+_DESCRIBE = Limits(seconds=60, gigabytes=4)  # for opening a stranger's file
 _CHUNK_PIXELS = 2**20  # pixels of one channel that go through a network together
 
 
@@ -36,10 +41,16 @@ class Cell:
     images: int = 64  # explained, of the test split
     reference: int = 256  # for fit, of the training split
     root: Path = field(default_factory=lambda: store.ROOT)  # travels along: a worker may have started elsewhere
+    evaluation: str = ""  # folder below results/ for what is made, where that is not the profile's
 
     @property
     def paths(self) -> store.Paths:
         return store.Paths(self.profile, self.root)
+
+    @property
+    def made(self) -> store.Paths:
+        """Where its explanation and scores lie."""
+        return store.Paths(self.evaluation or self.profile, self.root)
 
     @property
     def weights(self) -> Path:
@@ -47,12 +58,12 @@ class Cell:
 
     @property
     def explanation(self) -> Path:
-        return self.paths.explanation(self.dataset, self.target, self.seed, self.method.slug)
+        return self.made.explanation(self.dataset, self.target, self.seed, self.method.slug)
 
     @property
     def scores(self) -> Path:
         method = self.method.slug if self.method else "network"
-        return self.paths.score(self.dataset, self.target, self.seed, method)
+        return self.made.score(self.dataset, self.target, self.seed, method)
 
     @property
     def name(self) -> str:
@@ -80,7 +91,49 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 
 def who(cell: Cell) -> dict[str, str]:
-    return dict(zip(("method", "paper", "setting"), registry.describe(cell.method.build()), strict=True))
+    return dict(zip(("method", "paper", "setting"), describe(cell.method), strict=True))
+
+
+def describe(ref: MethodRef) -> tuple[str, str, str]:
+    """(name, paper, setting) as rows show them. A stranger's file is opened in a process of its own; one that cannot say
+    goes by the name of its class, and why it cannot is found when its cells run.
+
+    Raises:
+        UnknownName: no such class or setting.
+    """
+    return registry.describe(ref.build()) if ref.own else _described(replace(ref, file=str(ref.path.resolve())))
+
+
+_seen: dict[str, tuple[str, str, str]] = {}
+
+
+def _described(ref: MethodRef) -> tuple[str, str, str]:
+    key = method_hash(ref)
+    if key not in _seen:
+        done = engine.alone(engine.Unit("describe", describe_here, (ref,), _DESCRIBE))
+        if done.error:
+            return ref.cls, "user", store.setting_text(ref.settings)
+        if "unknown" in done.result:
+            raise UnknownName(done.result["unknown"])
+        _seen[key] = tuple(done.result["names"])
+    return _seen[key]
+
+
+def describe_here(ref: MethodRef) -> dict[str, Any]:
+    """What ``describe`` asks, in this process.
+
+    Raises:
+        ValueError: a name that is no plain text.
+    """
+    try:
+        found = registry.describe(ref.build())
+    except UnknownName as error:
+        return {"unknown": str(error)}
+    if not _NAME.fullmatch(found[0]):
+        raise ValueError(
+            f"its name is {found[0][:80]!r}: up to 60 letters, digits, spaces and . , : + - * / ( ) ' are a name"
+        )
+    return {"names": found}
 
 
 def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
@@ -152,6 +205,18 @@ def _pick(cell: Cell, split: str, n: int) -> Batch:
 # --------------------------------------------------------------------------------------------- keys
 
 
+def explain_key(cell: Cell) -> str:
+    """Of a cell's explanation."""
+    return key_of("explain", cell.images, cell.reference, file_hash(cell.paths.data(cell.dataset)), file_hash(cell.weights),
+                  method_hash(cell.method), code_hash("explain"))  # fmt: skip
+
+
+def score_key(cell: Cell) -> str:
+    """Of a cell's scores."""
+    return key_of("score", cell.images, file_hash(cell.explanation), file_hash(cell.weights),
+                  file_hash(cell.paths.data(cell.dataset)), code_hash("score"))  # fmt: skip
+
+
 def names(cell: Cell) -> tuple[object, ...]:
     return cell.dataset, cell.target, cell.seed, cell.method.slug
 
@@ -180,9 +245,8 @@ def code_hash(step: str) -> str:
 
 def method_hash(ref: MethodRef) -> str:
     """Of a method's code and settings, and of the code of methods that its settings name."""
-    named = [MethodRef.parse(value) for value in ref.settings.values() if isinstance(value, str) and ".py:" in value]
     settings = sorted((key, str(value)) for key, value in ref.settings.items())
-    return key_of(store.sha256(*sources(ref.path)), ref.cls, settings, [method_hash(other) for other in named])
+    return key_of(store.sha256(*sources(ref.path)), ref.cls, settings, [method_hash(other) for other in ref.named])
 
 
 def sources(path: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 A unit is a picklable function with its arguments: pure, resumable, written atomically by itself. Each worker process
 computes on one thread (two threads made small networks up to sixteen times slower on shared cores); parallel work means
 units side by side. A worker that dies costs its unit only: units that ran beside it are run again, each alone, so that
-the one to blame is known.
+the one to blame is known. A unit with limits runs the code of strangers: each has a process of its own (``isolation``).
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ import multiprocessing.context
 import multiprocessing.forkserver
 import os
 import signal
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmark.isolation import Call, Limits
 
 
 class Failed(Exception):
@@ -33,6 +38,8 @@ class Unit:
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
+    limits: Limits | None = None  # with limits: a process of its own, and a result that JSON can hold
+    folder: Path | None = None  # of a unit with limits: the only folder that it may write into
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def warm_up() -> None:
 
 def _context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmark.run"])
+    context.set_forkserver_preload(["benchmark.run", "torch._dynamo"])  # torch imports the latter at its first ReLU
     return context
 
 
@@ -119,7 +126,45 @@ def run(units: Sequence[Unit], *, label: str, workers: int | None = None, verbos
             yield done
 
 
+def alone(unit: Unit) -> Done:
+    """Run one unit with limits, now."""
+    (done,) = _limited([unit], 1)
+    return done
+
+
 def _in_order_of_end(units: Sequence[Unit], workers: int) -> Iterator[Done]:
+    limited = [unit for unit in units if unit.limits]
+    if len(limited) < len(units):
+        yield from _trusted([unit for unit in units if not unit.limits], workers)
+    yield from _limited(limited, workers)
+
+
+def _limited(units: Sequence[Unit], workers: int) -> Iterator[Done]:
+    """Units with limits, a process each."""
+    waiting: list[Unit] = list(units)
+    running: dict[Call, Unit] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                unit = waiting.pop(0)
+                running[Call(_context(), _call_apart, (unit,), unit.limits, unit.folder)] = unit
+            ready = wait_for([c for call in running for c in call.channels], min(call.left() for call in running))
+            for call in [call for call in running if call.ended(ready)]:
+                yield Done(running.pop(call), call.result, call.error)
+    finally:
+        for call in running:
+            call.kill()
+
+
+def _call_apart(unit: Unit) -> Any:
+    single_thread()
+    try:
+        return unit.function(*unit.arguments)
+    except Exception as error:
+        raise Failed(one_line(error)) from None
+
+
+def _trusted(units: Sequence[Unit], workers: int) -> Iterator[Done]:
     if workers == 1 and device() != "cpu":  # one GPU: stay in this process, its context is costly
         for unit in units:
             yield Done(unit, *_call(unit))
@@ -166,11 +211,15 @@ def _settle(unit: Unit, future: Future) -> Done:
         return Done(unit, error=one_line(error))
 
 
+_LIBRARIES = (str(Path(__file__).parent), *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+
+
 def one_line(error: BaseException) -> str:
-    """``ValueError: what is wrong (file.py:12)``, on one line."""
+    """``ValueError: what is wrong (file.py:12)``, on one line: the last line outside of libraries and of this package."""
     if isinstance(error, Failed):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
+    frames = [f for f in frames if not f.filename.startswith(_LIBRARIES)] or frames
     where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}{where}"

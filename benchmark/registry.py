@@ -52,6 +52,8 @@ class MethodRef:
     def build(self) -> Method:
         """A fresh instance, its settings checked against the class."""
         module = load_module(self.path)
+        if hasattr(module, "adapt"):  # one of ``benchmark/adapters``: it makes the class of that name by itself
+            return module.adapt(self.cls, self.settings)
         classes = {k: v for k, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__}
         found = pick(self.cls, classes, f"class in {self.file}")
         known = {f.name for f in fields(found) if f.init} if is_dataclass(found) else set()
@@ -63,6 +65,20 @@ class MethodRef:
             raise UnknownName(f"{self.file}:{self.cls} is no method: it needs name, fit(target, reference, rng) and "
                               f"explain(target, batch, rng)")  # fmt: skip
         return method
+
+    @property
+    def own(self) -> bool:
+        """Is it a file of the house, in ``baselines/`` or a paper's package? A stranger's runs in a process of its own."""
+        homes = (store.ROOT / "baselines", _PACKAGE.parent / "baselines", _PACKAGE / "papers")
+        path = self.path.resolve()
+        return any(path.is_relative_to(home.resolve()) for home in homes) and all(ref.own for ref in self.named)
+
+    @property
+    def named(self) -> list[MethodRef]:
+        """The methods that its settings name."""
+        return [
+            MethodRef.parse(value) for value in self.settings.values() if isinstance(value, str) and ".py:" in value
+        ]
 
     @property
     def stem(self) -> str:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import random
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +25,40 @@ from benchmark import data, engine, registry, store, zoo
 from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable, Target
 from benchmark.cells import (
     Cell,
-    code_hash,
-    file_hash,
+    describe,
+    describe_here,
+    explain_key,
     finished,
     forget,
-    key_of,
     load_batch,
     load_reference,
     load_target,
-    method_hash,
     names,
     read_cell,
+    read_explanation,
     remove_others,
+    score_key,
     who,
     write_explanation,
 )  # fmt: skip
 from benchmark.engine import Done, Unit
+from benchmark.isolation import Limits
 from benchmark.names import UnknownName
 from benchmark.registry import MethodRef
 from benchmark.seeds import generator
 
+ORDER = 6  # images that a stranger's method explains again, backwards
+_ROUNDING = (
+    0.02  # mean difference between two explanations of an image, as a share of their size, that rounding may make
+)
+_APART = "cell.npz"  # in the working directory of a stranger's process
+
 # --------------------------------------------------------------------------------------------- what there is to do
+
+
+def made(params: Mapping[str, Any]) -> store.Paths:
+    """Where explanations and scores of a profile, or of an evaluation on its data and networks, lie."""
+    return store.Paths(params.get("evaluation") or params["profile"])
 
 
 def cells(params: Mapping[str, Any], dataset: str) -> list[Cell]:
@@ -52,15 +67,16 @@ def cells(params: Mapping[str, Any], dataset: str) -> list[Cell]:
     refs = [MethodRef.parse(entry) for entry in wanted["methods"]]
     named: dict[tuple[str, str], MethodRef] = {}
     for ref in refs:  # a wrong class or setting, or a name that is taken, is said before any work
-        name, _, setting = registry.describe(ref.build())
+        name, _, setting = describe(ref)
         if (other := named.setdefault((name, setting), ref)) is not ref:
             raise UnknownName(f"two methods are called {name!r} with the same settings: {other.file} and {ref.file}")
     return [
-        Cell(params["profile"], dataset, target, seed, ref, wanted["images"], wanted["reference"])
+        Cell(params["profile"], dataset, target, seed, ref, wanted["images"], wanted["reference"],
+             evaluation=params.get("evaluation", ""))
         for target, seed, recipe in trainings(params, dataset)
         if recipe.get("explain", True)
         for ref in refs
-    ]
+    ]  # fmt: skip
 
 
 def trainings(params: Mapping[str, Any], dataset: str) -> list[tuple[str, int, dict[str, Any]]]:
@@ -111,52 +127,93 @@ def _train_batched(data_path: Path, jobs: list[tuple[dict[str, Any], int, Path]]
 
 
 def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
-    """Explain the sampled test images by every method; each Done's result is the cell's meta."""
+    """Explain the sampled test images by every method; each Done's result is the cell's meta. A stranger's method has a
+    process of its own, under the limits that ``explain: limits:`` sets."""
     todo = cells(params, dataset)
-    remove_others(store.Paths(params["profile"]).explanations(dataset), {cell.explanation for cell in todo})
-    for done in engine.run([Unit(cell.name, explain_cell, (cell,)) for cell in todo], label="explain"):
-        cell = done.unit.arguments[0]
-        meta = read_cell(cell)[1]
-        if (
-            done.error and meta["reason"] != done.error
-        ):  # the cell could not say so: its worker died, or the disk is full
-            cell.explanation.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                meta = who(cell) | {"status": "failed", "reason": done.error, "key": ""}
-                write_explanation(cell.explanation, Explanation(), meta)
+    limits = Limits(**params["explain"].get("limits", {}))
+    remove_others(made(params).explanations(dataset), {cell.explanation for cell in todo})
+    with tempfile.TemporaryDirectory(prefix="glassbench-") as apart:
+        units = [Unit(cell.name, explain_cell, (cell,)) for cell in todo if cell.method.own]
+        for i, cell in enumerate(cell for cell in todo if not cell.method.own and not is_explained(cell)):
+            folder = Path(apart, str(i))
+            folder.mkdir()
+            units.append(Unit(cell.name, explain_apart, (cell,), limits, folder))
+        for done in engine.run(units, label="explain"):
+            cell = done.unit.arguments[0]
+            if done.unit.limits:
+                _take_home(cell, done)
             meta = read_cell(cell)[1]
-        yield Done(done.unit, meta, done.error)
+            if (
+                done.error and meta["reason"] != done.error
+            ):  # the cell could not say so: its worker died, or the disk is full
+                cell.explanation.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    meta = who(cell) | {"status": "failed", "reason": done.error, "key": ""}
+                    write_explanation(cell.explanation, Explanation(), meta)
+                meta = read_cell(cell)[1]
+            yield Done(done.unit, meta, done.error)
+
+
+def is_explained(cell: Cell) -> bool:
+    """Is its explanation there, made of all that it depends on as that is now?"""
+    there = finished(cell.explanation)
+    return there.get("key") == explain_key(cell) and there["status"] != "failed"
 
 
 def explain_cell(cell: Cell) -> None:
     """Fit and explain, under guard; writes the explanation, or the reason why there is none."""
-    key = key_of("explain", cell.images, cell.reference, file_hash(cell.paths.data(cell.dataset)), file_hash(cell.weights),
-               method_hash(cell.method), code_hash("explain"))  # fmt: skip
-    if (there := finished(cell.explanation)).get("key") == key and there["status"] != "failed":
+    if is_explained(cell):
         return
-    meta: dict[str, Any] = who(cell) | {"key": key, "status": "ok", "reason": "", "seconds": 0.0}
-    explanation = Explanation()
+    explanation, meta = attempt(cell)
+    write_explanation(cell.explanation, explanation, who(cell) | {"key": explain_key(cell)} | meta)
+    if meta["status"] == "failed":
+        raise engine.Failed(meta["reason"])
+
+
+def explain_apart(cell: Cell) -> None:
+    """A stranger's cell: writes what ``explain_cell`` would into the working directory."""
+    explanation, meta = attempt(cell, stranger=True)
+    write_explanation(Path(_APART), explanation, meta)
+    if meta["status"] == "failed":
+        raise engine.Failed(meta["reason"])
+
+
+def _take_home(cell: Cell, done: Done) -> None:
+    """Put the explanation of a stranger's cell in its place; one that ended badly leaves its reason there."""
+    explanation, meta = Explanation(), {"status": "failed", "reason": done.error, "seconds": 0.0}
+    if not done.error:
+        try:
+            explanation, meta = read_explanation(done.unit.folder / _APART)
+        except Exception as error:  # the method wrote over it
+            meta["reason"] = engine.one_line(error)
+    with contextlib.suppress(OSError):
+        write_explanation(cell.explanation, explanation, meta | who(cell) | {"key": explain_key(cell)})
+
+
+def attempt(cell: Cell, *, stranger: bool = False) -> tuple[Explanation, dict[str, Any]]:
+    """Fit and explain, under guard: the explanation, and status, reason and seconds. A stranger is asked for more."""
+    meta: dict[str, Any] = {"status": "ok", "reason": "", "seconds": 0.0}
     try:
         target, batch = load_target(cell), load_batch(cell)
+        if stranger:
+            describe_here(cell.method)  # is its name one?
         method = cell.method.build()
         reference = load_reference(cell)
         start = time.perf_counter()
-        with _guard(target):
+        with _guard(target), strict(batch, reference) if stranger else contextlib.nullcontext():
             method = method.fit(target, reference, generator("fit", *names(cell)))
             explanation = method.explain(target, batch, generator("explain", *names(cell)))
         meta["seconds"] = time.perf_counter() - start
         check_explanation(explanation, target, batch)
-        meta["ids"] = batch.ids.tolist()
+        if stranger:
+            with _guard(target):
+                check_order(method, explanation, target, batch, *names(cell))
+        return explanation, meta | {"ids": batch.ids.tolist()}
     except NotApplicable as reason:
-        meta |= {"status": "not applicable", "reason": " ".join(str(reason).split())}
-        explanation = Explanation()
+        return Explanation(), meta | {"status": "not applicable", "reason": " ".join(str(reason).split())}
     except Exception as error:
-        meta |= {"status": "failed", "reason": engine.one_line(error)}
-        explanation = Explanation()
         forget()
-    write_explanation(cell.explanation, explanation, meta)
-    if meta["status"] == "failed":
-        raise engine.Failed(meta["reason"])
+        return Explanation(), meta | {"status": "failed", "reason": engine.one_line(error)}
 
 
 def check_explanation(e: Any, target: Target, batch: Batch) -> None:
@@ -177,6 +234,62 @@ def check_explanation(e: Any, target: Target, batch: Batch) -> None:
             raise ValueError(f"{name} is {value.shape[-2]}x{value.shape[-1]}, images {batch.x.shape[-2]}x{batch.x.shape[-1]}")  # fmt: skip
         if name == "labels" and (value.min() < -1 or value.max() >= len(target.classes)):
             raise ValueError(f"labels hold {value.min()}..{value.max()}; there are {len(target.classes)} classes")
+
+
+def check_order(method: Any, e: Explanation, target: Target, batch: Batch, *name: object) -> None:
+    """An image's explanation is its own: some images, backwards, get the same again. A method that answers otherwise to
+    another seed is let off, and so is one whose maps were made before.
+
+    Raises:
+        ValueError: the fields differ by more than rounding.
+    """
+    if getattr(method, "precomputed", False) or len(batch) < 2:
+        return
+    rows = torch.arange(min(len(batch), ORDER)).flip(0)
+    rng = [generator("explain", *name, *again) for again in ((), (), ("other",))]
+    again, forth, other = (method.explain(target, batch[r.to(batch.x.device)], g)
+                           for r, g in zip((rows, rows.flip(0), rows.flip(0)), rng, strict=True))  # fmt: skip
+    for field in sorted(e.offers() - {"size"}):
+        value = getattr(e, field)[rows.numpy()]
+        if _apart(getattr(forth, field), getattr(other, field)) > _ROUNDING:
+            continue
+        if _apart(value, getattr(again, field)) > _ROUNDING:
+            raise ValueError(f"{field} of an image depend on the images beside it, or on its place in the batch")
+
+
+def _apart(a: np.ndarray | None, b: np.ndarray | None) -> float:
+    """How far two fields are apart: mean difference as a share of the mean size."""
+    if a is None or b is None or a.shape != b.shape:
+        return np.inf
+    scale = np.abs(a).mean() + np.abs(b).mean()
+    return float(np.abs(a - b).mean() / scale) if scale else 0.0
+
+
+@contextlib.contextmanager
+def strict(*batches: Batch) -> Iterator[None]:
+    """What a stranger may not do beyond what ``_guard`` refuses: change the images, and return what ``Explanation``
+    would put right without a word (a tensor on a graph, complex numbers, text)."""
+    before, taken = [batch.x.clone() for batch in batches], Explanation.__post_init__
+    Explanation.__post_init__ = lambda e: (_plain(e), taken(e))[1]
+    try:
+        yield
+    finally:
+        Explanation.__post_init__ = taken
+    if not all(torch.equal(batch.x, x) for batch, x in zip(batches, before, strict=True)):
+        raise ValueError("the method changed the images in place; clone them first")
+
+
+def _plain(e: Explanation) -> None:
+    for field in fields(e):
+        value = getattr(e, field.name)
+        if isinstance(value, torch.Tensor) and value.requires_grad:
+            raise ValueError(f"{field.name} is a tensor on a graph; return {field.name}.detach()")
+        if value is not None and field.name != "size":
+            kind = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value).dtype
+            if kind.kind not in ("biu" if field.name == "labels" else "biuf"):
+                raise ValueError(
+                    f"{field.name} is of type {kind}, which holds no {'class' if field.name == 'labels' else 'plain number'}"
+                )
 
 
 class _guard:
@@ -212,8 +325,9 @@ class _guard:
 def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     """Score every explanation by every metric, and the networks by their own accuracy."""
     todo = cells(params, dataset)
-    networks = [Cell(params["profile"], dataset, name, seed) for name, seed, _ in trainings(params, dataset)]
-    remove_others(store.Paths(params["profile"]).scores(dataset), {cell.scores for cell in todo + networks})
+    networks = [Cell(params["profile"], dataset, name, seed, evaluation=params.get("evaluation", ""))
+                for name, seed, _ in trainings(params, dataset)]  # fmt: skip
+    remove_others(made(params).scores(dataset), {cell.scores for cell in todo + networks})
     for cell in networks:
         write_network_rows(cell)
     for done in engine.run([Unit(cell.name, score_cell, (cell,)) for cell in todo], label="score"):
@@ -229,8 +343,7 @@ def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
 
 def score_cell(cell: Cell) -> None:
     """All metrics of one explanation; each metric's failure is its own rows' alone."""
-    key = key_of("score", cell.images, file_hash(cell.explanation), file_hash(cell.weights),
-               file_hash(cell.paths.data(cell.dataset)), code_hash("score"))  # fmt: skip
+    key = score_key(cell)
     with contextlib.suppress(store.StoreError):
         if store.read_key(cell.scores) == key and not _failed_rows(cell):
             return
@@ -324,15 +437,23 @@ def _write_cell_scores(
 
 def collect(params: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rows, instances): all rows of a profile, and the values of single images that they are means of."""
-    frames, instances = [], []
-    for dataset in params["datasets"]:
-        for path in sorted(store.Paths(params["profile"]).scores(dataset).rglob("*.npz")):
-            rows, values, ids = store.read_scores(path)
-            frames.append(rows)
-            for row, value in zip(rows.to_dict("records"), values, strict=True):
-                if len(value):
-                    instances.append(pd.DataFrame({k: row[k] for k in store.ROW_KEYS} | {"image": ids, "value": value}))
-    if not frames:
+    paths = [path for dataset in params["datasets"] for path in sorted(made(params).scores(dataset).rglob("*.npz"))]
+    if not paths:
         raise store.StoreError(f"profile {params['profile']!r} has no scores; run `dvc repro`")
-    empty = pd.DataFrame(columns=[*store.ROW_KEYS, "image", "value"])
-    return store.tidy_rows(pd.concat(frames)), pd.concat(instances, ignore_index=True) if instances else empty
+    return gather(paths)
+
+
+def gather(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(rows, instances) of files of scores."""
+    frames, instances = (
+        [pd.DataFrame(columns=list(store.ROW_COLUMNS))],
+        [pd.DataFrame(columns=[*store.ROW_KEYS, "image", "value"])],
+    )
+    for path in paths:
+        rows, values, ids = store.read_scores(path)
+        frames.append(rows)
+        for row, value in zip(rows.to_dict("records"), values, strict=True):
+            if len(value):
+                instances.append(pd.DataFrame({k: row[k] for k in store.ROW_KEYS} | {"image": ids, "value": value}))
+    rows, instances = (pd.concat(part[min(1, len(part) - 1) :], ignore_index=True) for part in (frames, instances))
+    return store.tidy_rows(rows), instances

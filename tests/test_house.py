@@ -24,9 +24,10 @@ MAY = {
     "metrics": BASICS,
     "leaderboard": {"store", "seeds", "names", "style"},
     "registry": BASICS | {"metrics", "papers"},
-    "engine": {"run"},  # by name, to preload worker processes
-    "cells": BASICS | {"data", "zoo", "engine", "registry"},
-    "run": BASICS | {"cells", "data", "zoo", "metrics", "papers", "engine", "registry"},
+    "isolation": set(),
+    "engine": {"run", "isolation"},  # run by name, to preload worker processes
+    "cells": BASICS | {"data", "zoo", "engine", "isolation", "registry"},
+    "run": BASICS | {"cells", "data", "zoo", "metrics", "papers", "engine", "isolation", "registry"},
     "replicate": BASICS | {"cells", "data", "zoo", "papers", "engine", "registry", "run"},
     "report": BASICS
     | {"cells", "data", "zoo", "engine", "registry", "run", "replicate", "papers", "style", "leaderboard"},
