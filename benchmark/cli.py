@@ -109,8 +109,11 @@ def prepare(options: argparse.Namespace) -> int:
     for name in names:
         if name not in scripts:
             raise near(name, scripts, "data set")
+    own = [flag for key in ("path", "name", "size") if (value := getattr(options, key)) for flag in (f"--{key}", value)]
+    if own and names != ["folder"]:
+        raise UsageError("--path, --name and --size are for `glassbench prepare folder`")
     for name in names:
-        command = [sys.executable, str(scripts[name])]
+        command = [sys.executable, str(scripts[name]), *own]
         command += ["--profile", options.profile] if options.profile else []
         command += ["--force"] if options.force else []
         if code := subprocess.run(command, cwd=store.ROOT, check=False).returncode:
@@ -309,11 +312,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="as JSON")
 
     sub = command(
-        "prepare", prepare, "  glassbench prepare digits\n  GLASSBENCH_MIRROR=/data glassbench prepare mnist cub"
+        "prepare", prepare, "  glassbench prepare digits\n  GLASSBENCH_MIRROR=/data glassbench prepare mnist cub\n"
+        "  glassbench prepare folder --path ~/photos --name mine --size 128    # one subfolder a class"
     )
     sub.add_argument("dataset", nargs="*", help="data sets (default: those of the profile)")
     sub.add_argument("--profile", help="prepare for this profile (default: that of params.yaml)")
     sub.add_argument("--force", action="store_true", help="make it again")
+    for flag, what in (("path", "the images, one subfolder a class"), ("name", "of the data set"), ("size", "side in pixels")):
+        sub.add_argument(f"--{flag}", help=f"folder: {what}")
 
     for name, run in (("train", train), ("explain", explain), ("score", score)):
         sub = command(name, run, f"  glassbench {name}\n  glassbench {name} digits --keep-going")

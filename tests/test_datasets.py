@@ -76,8 +76,8 @@ def image(pixels, kind="JPEG", **options):
 # --------------------------------------------------------------------------------------------- all of them
 
 
-def test_there_are_eight():
-    assert SCRIPTS == ["asirra", "cifar10", "cifar100", "cub", "digits", "fashion_mnist", "mnist", "toybirds"]
+def test_there_are_eight_and_a_users_own():
+    assert SCRIPTS == ["asirra", "cifar10", "cifar100", "cub", "digits", "fashion_mnist", "folder", "mnist", "toybirds"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
