@@ -162,7 +162,7 @@ def mine(
     order = sorted(range(len(state.bits)), key=lambda r: (-round(_gain(db, state, r), 6), tuple(state.Y[r])))
     rules = tuple(Rule(state.X[r], state.Y[r] + p, state.l[r], state.k[r]) for r in order)
     gains = tuple(_gain(db, state, r) for r in order)
-    baseline = (p + q) * lpc(n) + single[margins].sum()
+    baseline = float((p + q) * lpc(n) + single[margins].sum())
     counted = universal(len(rules)) if encoding.count_rules and rules else 0.0
     return Model(rules, gains, baseline, baseline - sum(gains) + counted, p, finished, run.candidates,
                  time.perf_counter() - start)  # fmt: skip
