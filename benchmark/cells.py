@@ -111,11 +111,9 @@ def _described(ref: MethodRef) -> tuple[str, str, str]:
     key = method_hash(ref)
     if key not in _seen:
         done = engine.alone(engine.Unit("describe", describe_here, (ref,), _DESCRIBE))
-        if done.error:
-            return ref.cls, "user", store.setting_text(ref.settings)
-        if "unknown" in done.result:
+        if not done.error and "unknown" in done.result:
             raise UnknownName(done.result["unknown"])
-        _seen[key] = tuple(done.result["names"])
+        _seen[key] = (ref.cls, "user", store.setting_text(ref.settings)) if done.error else tuple(done.result["names"])
     return _seen[key]
 
 

@@ -211,7 +211,7 @@ def _settle(unit: Unit, future: Future) -> Done:
         return Done(unit, error=one_line(error))
 
 
-_LIBRARIES = (str(Path(__file__).parent), *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+_LIBRARIES = ("<", str(Path(__file__).parent), *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
 def one_line(error: BaseException) -> str:

@@ -168,14 +168,14 @@ def _main(
     _landlock(_writable(folder))
     answer.send_bytes(b"")
     try:
-        result, error = function(*arguments), None
+        text = json.dumps([function(*arguments), None])
     except SystemExit as stop:
-        result, error = None, f"called sys.exit({stop.code!r})"
+        text = json.dumps([None, f"called sys.exit({stop.code!r})"])
     except BaseException as failure:  # worded where it happened
-        result, error = None, str(failure) or type(failure).__name__
+        text = json.dumps([None, str(failure) or type(failure).__name__])
     sys.stdout.flush()
     sys.stderr.flush()
-    answer.send_bytes(json.dumps([result, error]).encode())
+    answer.send_bytes(text.encode())
     os._exit(0)  # nothing that it left behind, a thread or an exit handler, runs on
 
 
@@ -221,25 +221,29 @@ def _watch(writable: Sequence[str]) -> None:
     sys.addaudithook(hook)
 
 
+_CREATE, _ADD, _RESTRICT = 444, 445, 446  # system calls
+
+
+def landlock() -> int:
+    """Version of the kernel's Landlock, 0 where there is none."""
+    return max(0, ctypes.CDLL(None).syscall(_CREATE, None, 0, 1)) if sys.platform == "linux" else 0
+
+
 def _landlock(writable: Sequence[str]) -> None:
     """The kernel refuses writes elsewhere, of C code too; nothing happens where it has no Landlock."""
-    if sys.platform != "linux":
+    if not (version := landlock()):
         return
-    syscall = ctypes.CDLL(None, use_errno=True).syscall
-    create, add, restrict = 444, 445, 446
-    version = syscall(create, None, 0, 1)
-    if version < 1:
-        return
+    libc = ctypes.CDLL(None)
     # write file, remove directory and file, make of all kinds; refer (2) and truncate (3) since those versions
     access = 0b1_1111_1111_0010 | (1 << 13 if version >= 2 else 0) | (1 << 14 if version >= 3 else 0)
-    ruleset = syscall(create, ctypes.byref(ctypes.c_uint64(access)), 8, 0)
+    ruleset = libc.syscall(_CREATE, ctypes.byref(ctypes.c_uint64(access)), 8, 0)
     if ruleset < 0:
         return
     for path in writable:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         rule = access.to_bytes(8, sys.byteorder) + handle.to_bytes(4, sys.byteorder, signed=True)  # packed struct
-        syscall(add, ruleset, 1, rule, 0)
+        libc.syscall(_ADD, ruleset, 1, rule, 0)
         os.close(handle)
-    ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS, which Landlock asks for
-    syscall(restrict, ruleset, 0)
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS, which Landlock asks for
+    libc.syscall(_RESTRICT, ruleset, 0)
     os.close(ruleset)

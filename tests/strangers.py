@@ -1,0 +1,39 @@
+"""What processes of their own are asked to do in ``test_evaluate_isolation.py``; light, for each of them imports it."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from benchmark import isolation
+
+
+def leave_a_child_running():
+    subprocess.Popen(["sleep", "60"])
+    return os.getpgid(0)
+
+
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def where():
+    Path("here.txt").write_text("x")
+    return [os.getcwd(), os.environ["TMPDIR"]]
+
+
+def not_json():
+    return {1, 2}
+
+
+def swallow():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise SystemExit("over") from None
+
+
+def write_with_the_hook_alone(path):
+    isolation._landlock([])  # asks for nothing more; the hook speaks first
+    open(path, "w").close()
