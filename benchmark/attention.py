@@ -35,8 +35,8 @@ def normalised(maps: Array) -> Array:
     return S / np.where(top > 0, S.sum((-2, -1), keepdims=True), 1)
 
 
-def correlation(S: Array) -> tuple[Array, int]:
-    """P (k, k) of maps S (m, k, h, w), and how many of the k are dead (constant over all images)."""
+def correlation(S: Array) -> tuple[Array, Array]:
+    """P (k, k) of maps S (m, k, h, w), and which of the k are dead (constant over all images), (k,) bool."""
     X = np.moveaxis(S, 1, 0).reshape(S.shape[1], -1).astype(np.float64)  # (k, m h w)
     X = X - X.mean(1, keepdims=True)
     spread = np.sqrt((X**2).sum(1))
@@ -44,7 +44,14 @@ def correlation(S: Array) -> tuple[Array, int]:
     X = X / np.where(dead, 1, spread)[:, None]
     P = np.where(dead[:, None] | dead, 0, np.clip(X @ X.T, -1, 1))
     np.fill_diagonal(P, 1)
-    return P, int(dead.sum())
+    return P, dead
+
+
+def mean_correlation(P: Array, dead: Array) -> float:
+    """Mean |P| of two live maps, in [0, 1]; NaN with fewer than two. Dead maps lower O1 and O2, not this."""
+    live = P[~dead][:, ~dead]
+    pairs = len(live) * (len(live) - 1)
+    return float((np.abs(live).sum() - len(live)) / pairs) if pairs else np.nan
 
 
 def o1(P: Array) -> float:

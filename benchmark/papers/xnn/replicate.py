@@ -154,8 +154,8 @@ def _faithful(data: srae.Examples, y: Tensor, y_: Tensor, yt: Tensor, yt_: Tenso
 
 def _overlap(found: Sequence[Tensor], weights: Sequence[Tensor] | None, seen: Sequence[Batch]) -> dict[str, Array]:
     """O1, O2, locality and the share on class-defining parts, (K,) each, of maps (k, m, h, w) of each class; counts of
-    singular P and of dead maps."""
-    out: dict[str, list[float]] = {"O1": [], "O2": [], "n_singular": [], "n_dead": []}
+    singular P and of dead maps; the mean correlation of live maps, which dead ones do not lower."""
+    out: dict[str, list[float]] = {"O1": [], "O2": [], "mean_correlation": [], "n_singular": [], "n_dead": []}
     if seen[0].parts is not None:
         out["locality"] = []
     if seen[0].part_importance is not None:
@@ -167,7 +167,8 @@ def _overlap(found: Sequence[Tensor], weights: Sequence[Tensor] | None, seen: Se
         out["O1"].append(attention.o1(P))
         out["O2"].append(value)
         out["n_singular"].append(float(singular))
-        out["n_dead"].append(float(dead))
+        out["n_dead"].append(float(dead.sum()))
+        out["mean_correlation"].append(attention.mean_correlation(P, dead))
         if "locality" in out:
             H = attention.entropy(_histogram(S, part))
             out["locality"].append(float(np.nanmean(H)) if np.isfinite(H).any() else np.nan)
@@ -238,7 +239,7 @@ def _gaps(per_class: Mapping[str, Mapping[str, Array]], K: int) -> list[Number]:
     """Method - SRAE, paired by class: mean and half of the 95 % interval."""
     out = []
     for name, values in per_class.items():
-        for metric in ("O1", "O2", "locality", "F_reg_test"):
+        for metric in ("O1", "O2", "mean_correlation", "locality", "F_reg_test"):
             if name == "SRAE" or metric not in values:
                 continue
             gap = values[metric] - per_class["SRAE"][metric]
