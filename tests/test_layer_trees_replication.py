@@ -287,6 +287,8 @@ def test_the_papers_own_numbers_hold():
     assert all(found.values())
     assert ("LT4", "fashion_mnist", "mlp-100x10") not in found  # the paper says it of MNIST alone
     assert ("LT3", "fashion_mnist", "mlp-40x10") not in found  # and this of width 20
+    assert ("LT9", "fashion_mnist", "mlp-40x10") not in found
+    assert not [key for key in found if key[0] in ("LT12", "LT13") and key[1] != "mnist"]
     assert ("LT5", "fashion_mnist", "mlp-100x10") in found
 
 

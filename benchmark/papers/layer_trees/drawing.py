@@ -2,7 +2,8 @@
 
 The root is on the left. A split shows the number of the layer's node; a solid green way leads on where it is ON, a dashed
 red one where it is OFF. On each way stands the mean heat map of the samples for which all states so far hold. A leaf is a
-disc with its class, and beside it how many samples end there, and what share of them is of that class.
+disc with its class, and beside it how many samples end there and, if not all are of that class, what share is. Each heat
+map is scaled by its own maximum.
 
 Every leaf has a line of its own, so a tree of 80 splits is tall, not crowded.
 """
@@ -64,7 +65,6 @@ def draw(tree: Tree, mean: Array, members: Array, classes: Sequence[str]) -> Fig
         raise ValueError(
             f"the tree is {column.max():.0f} splits deep; draw one of at most {WIDEST}, by a higher threshold"
         )
-    low, high = (float(f(mean)) for f in (np.nanmin, np.nanmax))
     width, height = STEP * (column.max() + 1) + 0.5, LINE * tree.leaves + 0.55
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -76,7 +76,7 @@ def draw(tree: Tree, mean: Array, members: Array, classes: Sequence[str]) -> Fig
             (x, y), (u, v) = at[place], at[child]
             axes.plot([x, x + 0.3 * STEP, u], [y, v, v], color=colour, linestyle=dashes, linewidth=1.6, zorder=1)
             if np.isfinite(mean[child]).all():  # some sample passes
-                _heat(axes, (x + 0.58 * STEP, v), np.asarray(mean[child], np.float32), (low, high), colour)
+                _heat(axes, (x + 0.58 * STEP, v), np.asarray(mean[child], np.float32), colour)
         axes.annotate(
             str(tree.node[place]), at[place], ha="center", va="center", fontsize=8.5, zorder=4,
             bbox={"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": style.INK, "linewidth": 0.8},
@@ -89,10 +89,14 @@ def draw(tree: Tree, mean: Array, members: Array, classes: Sequence[str]) -> Fig
     return figure
 
 
-def _heat(axes: Axes, at: tuple[float, float], image: Array, span: tuple[float, float], colour: str) -> None:
+def _heat(axes: Axes, at: tuple[float, float], image: Array, colour: str) -> None:
     points = 72 * SIDE
     picture = OffsetImage(
-        image, zoom=points / max(image.shape), cmap="gray", interpolation="nearest", norm=mpl.colors.Normalize(*span)
+        image,
+        zoom=points / max(image.shape),
+        cmap="gray",
+        interpolation="nearest",
+        norm=mpl.colors.Normalize(0, image.max()),
     )
     frame = {"edgecolor": colour, "linewidth": 1.0, "boxstyle": "square,pad=0"}
     axes.add_artist(AnnotationBbox(picture, at, pad=0, bboxprops=frame, zorder=3))
@@ -101,7 +105,7 @@ def _heat(axes: Axes, at: tuple[float, float], image: Array, span: tuple[float, 
 def _leaf(axes: Axes, at: Array, name: str, members: Array, label: int) -> None:
     x, y = at
     total = int(members.sum())
-    text = f"{total:,}" + ("" if not total else f", {members[label] / total:.0%}" if members[label] < total else "")
+    text = f"{total:,}" + ("" if not total else f", {members[label] / total:.1%}" if members[label] < total else "")
     axes.annotate(
         style.plain(name), (x, y), ha="left", va="center", fontsize=8.5, zorder=4,
         bbox={"boxstyle": "round,pad=0.3,rounding_size=0.8", "facecolor": PINK, "edgecolor": "none", "alpha": 0.9},

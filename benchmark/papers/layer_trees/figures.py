@@ -107,7 +107,8 @@ def _by_depth(axes: Axes, nets: dict[int, list[Network]], what: str, samples: bo
         axes.plot(layers, y, "-o", color=shades[depth - 1], markersize=3, linewidth=1.3, label=f"depth {depth}")
     if samples:
         axes.axhline(mine[0].n, color=style.MUTED, linewidth=0.8, linestyle=":")
-    axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])
+    top = max(axes.get_ylim()[1], 1)
+    axes.set_ylim(-0.03 * top, top)
     if len(nets) > 1:
         axes.legend(fontsize=7, ncols=1 + (len(nets) > 5))
 
