@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
+EPS = 1e-3  # of batch norm: units that are next to never active have next to no variance
 
 
 class Unreachable(ValueError):
@@ -93,7 +94,7 @@ def decoder(
     if start == (1, 1):
         hidden = max(width, 64)
         layers["fc"] = nn.Sequential(
-            nn.Flatten(), nn.Linear(width, hidden), *[nn.BatchNorm1d(hidden)] * norm, nn.ReLU()
+            nn.Flatten(), nn.Linear(width, hidden), *[nn.BatchNorm1d(hidden, EPS)] * norm, nn.ReLU()
         )
         layers["maps"] = nn.Unflatten(1, (hidden, 1, 1))
         width = hidden
@@ -101,13 +102,13 @@ def decoder(
         if code[1:] != start:
             layers["resize"] = nn.Upsample(size=start)
         layers["conv"] = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), *[nn.BatchNorm2d(width)] * norm, nn.ReLU()
+            nn.Conv2d(width, width, 3, padding=1), *[nn.BatchNorm2d(width, EPS)] * norm, nn.ReLU()
         )
     for k, (low, high) in enumerate(pairwise([start, *above]), start=1):
         maps = base * 2 ** (len(above) - 1 - k) if k < len(above) else c
         deconv = _deconv(width, maps, kernel, low, high)
         if k < len(above):
-            deconv += [*[nn.BatchNorm2d(maps)] * norm, nn.ReLU()]
+            deconv += [*[nn.BatchNorm2d(maps, EPS)] * norm, nn.ReLU()]
         layers[f"deconv{k}"], width = nn.Sequential(*deconv), maps
     if not above:
         layers["image"] = nn.Conv2d(width, c, 3, padding=1)
