@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -220,19 +221,39 @@ def readme(options: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Compare the rows just made with those of a git revision; exit code 1 on a lost or shifted row."""
-    from benchmark import report as reporting
-    from benchmark.leaderboard import compare as comparing
+    """Whether the rows just made are those of a git revision; exit code 1 if they are not."""
+    from benchmark.leaderboard import diff as differing
+    from benchmark.leaderboard import diff_show, sources
 
     paths = store.Paths(options.profile or str(load_params()["profile"]))
-    old_rows, old_provenance = reporting.committed(paths, options.revision)
-    new_rows, new_provenance = store.read_rows(paths.rows), store.read_json(paths.results / "provenance.json")
-    exact = comparing.same_machine(old_provenance, new_provenance)
-    difference = comparing.compare(old_rows, new_rows, exact=exact)
+    base, head = sources.load(options.revision, paths), sources.load(None, paths)
+    exact = differing.same_machine(base.provenance, head.provenance)
+    found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
+    against = differing.reproduced(found, exact=exact)
     kind = "the same kind of machine: exact" if exact else "another kind of machine: within tolerance"
-    out.print(f"{paths.profile}: {len(new_rows)} rows against {options.revision} ({kind})", markup=False)
-    out.print(comparing.summary(difference), markup=False)
-    return 1 if comparing.fails(difference) else 0
+    out.print(f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})", markup=False)
+    out.print(diff_show.lines(against) if len(against) else "the same results", markup=False)
+    return 1 if len(against) else 0
+
+
+def diff(options: argparse.Namespace) -> int:
+    """What is better, worse or lost between two results; exit code 1 on what --fail-on names."""
+    from benchmark import style
+    from benchmark.leaderboard import diff as differing
+    from benchmark.leaderboard import diff_show, sources
+
+    fail_on = differing.kinds(options.fail_on)
+    paths = store.Paths(options.profile or str(load_params()["profile"]))
+    base, head = sources.load(options.base, paths), sources.load(options.head, paths)
+    found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
+    picture = Path(options.plot) if options.plot else None
+    if picture:
+        with store.atomic(picture) as file:
+            file.write(style.save(diff_show.figure(found), "svg" if picture.suffix == ".svg" else "png"))
+    form = {"json": diff_show.as_json, "md": diff_show.markdown}.get(options.form, diff_show.text)
+    extra = {"picture": picture.name} if picture and options.form == "md" else {}
+    print(form(found, base, head, fail_on, **extra), end="" if options.form == "md" else "\n")
+    return 1 if differing.fails(found, fail_on) else 0
 
 
 # --------------------------------------------------------------------------------------------- params
@@ -339,8 +360,20 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--check", action="store_true", help="change nothing; exit code 2 if out of date")
 
     sub = command("compare", compare, "  glassbench compare HEAD --profile offline")
-    sub.add_argument("revision", nargs="?", default="HEAD", help="a git revision (default: HEAD)")
+    sub.add_argument("revision", nargs="?", default="HEAD", help="a git revision (default: HEAD), a folder or a rows file")
     sub.add_argument("--profile", help="default: that of params.yaml")
+
+    sub = command("diff", diff, "  glassbench diff origin/main\n  glassbench diff HEAD~1 HEAD --md --plot diff.svg\n"
+                  "  glassbench diff ../other/checkout --profile quick --fail-on regression,lost")  # fmt: skip
+    sub.add_argument("base", metavar="BASE", help="a git revision, a folder with results, or a rows file")
+    sub.add_argument("head", metavar="HEAD", nargs="?", help="the same (default: the working tree)")
+    sub.add_argument("--profile", help="default: that of params.yaml")
+    forms = sub.add_mutually_exclusive_group()
+    for form, what in (("json", "every cell, as JSON"), ("md", "Markdown, for a pull request")):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
+    sub.add_argument("--plot", metavar="FILE", help="draw what moved (.svg or .png); --md shows it")
+    sub.add_argument("--fail-on", default="regression,lost,unverified", metavar="KINDS",
+                     help="exit code 1 on any of these: regression, lost, unverified, re-baselined, improvement, new")  # fmt: skip
     return top
 
 

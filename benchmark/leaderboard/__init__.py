@@ -5,7 +5,7 @@ and no network.
                     -> reproduction.table -> reproduction.{csv,md}  published beside measured
                     -> plots, gallery     -> plots/*.{svg,png}
                     -> page.render        -> index.html             all of it in one file
-    rows, rows      -> compare.compare                              what CI stops at
+    rows, rows      -> diff.diff, gate.judge -> diff_show           better, worse, lost: what CI stops at
 """
 
 from benchmark.leaderboard.build import build

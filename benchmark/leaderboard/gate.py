@@ -25,7 +25,7 @@ Theory, with S seeds, old x_s and new y_s:
    runs, by chance, and false alarms came in 6 to 20 % of simulated runs instead of 5.
 Counts, bits and losses (any unit but those in ``BOUNDED``) are judged relative to their size in the old run.
 
-MEASURED
+Measured: ``python -m tests.gate_rates``.
 
 Reference: Smyth (2004), Linear models and empirical Bayes methods for assessing differential expression in microarray
 experiments; Benjamini and Hochberg (1995), Controlling the false discovery rate.
