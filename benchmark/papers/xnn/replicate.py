@@ -78,7 +78,7 @@ def table1(
         weights.append(share)
     per_class["Lasso"] = _faithful(data, y, y_, yt, yt_) | _overlap(found, weights, seen)
     numbers += _numbers("Lasso", per_class["Lasso"], {"alpha": alpha, "n": n}, K)
-    numbers.append(Number("n_features", float((lasso[0] != 0).sum(1).double().mean()), "Lasso", {"alpha": alpha}, K, LOWER, "units"))  # fmt: skip
+    numbers.append(Number("n_features", float((lasso[0] != 0).sum(1).double().mean()), "Lasso", {"alpha": alpha, "n": n}, K, LOWER, "units"))  # fmt: skip
 
     heat = [class_maps(study.target, part.x, torch.full_like(part.y, c), to=to)[None] for c, part in enumerate(seen)]
     keep = ("locality", "class_part_share")
