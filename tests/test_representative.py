@@ -17,7 +17,7 @@ from benchmark.papers.representative.boundaries import Boundaries
 from benchmark.papers.representative.clusters import _isometric, cluster
 from benchmark.papers.representative.cover import count, greedy, pack, prune
 from benchmark.papers.representative.method import RepresentativeInterpretations
-from benchmark.papers.representative.regions import Region, assign, compare, coverage, regions
+from benchmark.papers.representative.regions import Region, assign, coverage, regions
 
 SIDE, K = 10, 5
 
@@ -119,7 +119,8 @@ def test_the_same_sample_whatever_the_chunk_and_another_for_another_seed(way):
 
     def W(seed, chunk):
         rng = np.random.default_rng(seed)
-        return b.sample(target, psi, psi[:2], way, 7, rng, classes=classes, classes_x=classes[:2], chunk=chunk)[1].W
+        kw = dict(classes=classes, classes_x=classes[:2], chunk=chunk)
+        return list(b.sample(target, psi, psi[:2], way, 7, rng, **kw))[1].W
 
     np.testing.assert_allclose(W(0, 3), W(0, 64), atol=1e-4)
     assert not torch.equal(W(0, 64), W(1, 64))
@@ -128,11 +129,11 @@ def test_the_same_sample_whatever_the_chunk_and_another_for_another_seed(way):
 def test_the_reference_way_shares_one_sample_and_the_boundary_way_draws_one_an_input():
     target, psi, classes = parts()
     kw = dict(classes=classes, classes_x=classes[:3])
-    shared = b.sample(target, psi, psi[:3], "reference", 9, np.random.default_rng(0), **kw)
+    shared = list(b.sample(target, psi, psi[:3], "reference", 9, np.random.default_rng(0), **kw))
     assert shared[0] is shared[2] and len(shared[0]) == 9
     rows = np.random.default_rng(0).choice(len(psi), 9, replace=False)
     assert torch.equal(shared[0].W, b.at(target, psi[rows]).W)
-    own = b.sample(target, psi, psi[:3], "boundary", 9, np.random.default_rng(0), **kw)
+    own = list(b.sample(target, psi, psi[:3], "boundary", 9, np.random.default_rng(0), **kw))
     assert own[0] is not own[1] and [len(Q) for Q in own] == [9, 9, 9]
 
 
@@ -303,10 +304,9 @@ def test_bits_are_counted_whatever_the_length():
 def some_regions(way="boundary", q=12, **settings_):
     target, psi, classes = parts()
     rows = torch.arange(8)
-    sampled = b.sample(
-        target, psi, psi[rows], way, q, np.random.default_rng(1), classes=classes, classes_x=classes[rows]
-    )
-    found = regions(sampled, compare(sampled, psi, psi[rows]), classes, classes[rows], **settings_)
+    kw = dict(classes=classes, classes_x=classes[rows])
+    sampled = list(b.sample(target, psi, psi[rows], way, q, np.random.default_rng(1), **kw))
+    (found,) = regions(sampled, psi, classes, psi[rows], classes[rows], **settings_)
     return target, psi, classes, sampled, found
 
 
@@ -330,10 +330,14 @@ def test_pruned_regions_cover_the_same():
 
 
 def test_the_first_boundaries_are_a_smaller_sample():
-    _, psi, classes, sampled, few = some_regions(first=4)
-    rows, short = torch.arange(8), [Q[:4] for Q in sampled]
-    again = regions(short, compare(short, psi, psi[rows]), classes, classes[rows])
-    assert all(torch.equal(r.P.W, s.P.W) for r, s in zip(few, again, strict=True))
+    _, psi, classes, sampled, whole = some_regions()
+    rows = torch.arange(8)
+    few, every = regions(iter(sampled), psi, classes, psi[rows], classes[rows], sizes=(4, 12))
+    (again,) = regions([Q[:4] for Q in sampled], psi, classes, psi[rows], classes[rows])
+    for one, two in ((few, again), (every, whole)):
+        assert all(torch.equal(r.P.W, s.P.W) for r, s in zip(one, two, strict=True))
+        assert [r.representativeness for r in one] == [s.representativeness for s in two]
+    assert max(map(len, few)) <= 4
 
 
 def test_heat_maps_are_the_mean_of_scaled_maps_of_each_boundary():

@@ -104,8 +104,7 @@ def test_with_k_1_an_image_is_explained_by_itself(study, similar):
 def test_similar_images_are_the_covered_ones_by_distance_then_the_others(study):
     R = replicate.Reference.draw(study, 60, "similar")
     rows = torch.arange(5)
-    sampled = R.sample(rows, "boundary", 20, np.random.default_rng(0))
-    found = replicate.regions(sampled, replicate.compare(sampled, R.psi, R.psi[rows]), R.classes, R.classes[rows])
+    (found,) = R.regions(rows, "boundary", [20], np.random.default_rng(0))
     order = replicate._by_region(found, R, rows, 60)
     for region, row, ranked in zip(found, rows.tolist(), order):
         covers, distance = region.covers(R.psi).numpy(), region.distances(R.psi[row], R.psi).numpy()

@@ -4,7 +4,7 @@ Idea: where G is piecewise linear, the difference of its two largest logits is l
 gives a hyperplane of the network's true decision boundary.
 
     Q = at(target, psi[rows])                         # the text: Eq. 2 at sampled reference images, one Q for all inputs
-    Q = sample(target, psi, psi_x, "boundary", 50, rng, classes=classes, classes_x=c)   # the authors' code, a Q an input
+    Qs = sample(target, psi, psi_x, "boundary", 50, rng, classes=classes, classes_x=c)  # the authors' code, a Q an input
     inside = Q.sides(psi) == Q.sides(psi_x)           # (n, q) bool
 
 Theory:  Delta G(t) = max_1 G(t) - max_2 G(t),   W = d Delta G / dt,   b = Delta G(t) - <W, t>               Eq. 2
@@ -16,8 +16,9 @@ classes until it meets the decision boundary and takes t there: a Q for each inp
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Self
 
 import torch
@@ -88,8 +89,8 @@ def sample(
     classes_x: Tensor,
     layer: str | None = None,
     chunk: int = 64,
-) -> list[Boundaries]:
-    """A sample Q for each of m inputs.
+) -> Iterator[Boundaries]:
+    """A sample Q for each of m inputs, drawn when it is asked for.
 
     Args:
         psi, classes: the reference images' feature maps (n, K, u, v) and predicted classes (n,).
@@ -114,13 +115,14 @@ def sample(
         raise NotApplicable(f"every reference image is predicted as {one!r}: there is no other class to tell it from")
     if way == "reference":
         rows = torch.from_numpy(rng.choice(len(psi), q, replace=False)).to(psi.device)
-        return [at(target, psi[rows], layer, chunk)] * len(psi_x)
-    out = []
-    for x, c in zip(psi_x, classes_x.tolist()):
+        return repeat(at(target, psi[rows], layer, chunk), len(psi_x))
+
+    def towards_others(x: Tensor, c: int) -> Boundaries:
         others = (classes != c).nonzero()[:, 0]
         rows = others[torch.from_numpy(rng.permutation(len(others))[:q]).to(psi.device)]
-        out.append(at(target, leave(target, x, psi[rows], c, layer, chunk), layer, chunk))
-    return out
+        return at(target, leave(target, x, psi[rows], c, layer, chunk), layer, chunk)
+
+    return (towards_others(x, c) for x, c in zip(psi_x, classes_x.tolist()))
 
 
 @torch.no_grad()

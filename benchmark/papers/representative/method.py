@@ -26,7 +26,7 @@ from numpy.random import Generator
 from benchmark.api import Batch, Explanation, NotApplicable, Target
 from benchmark.papers.representative.boundaries import WAYS, sample, warn_if_curved
 from benchmark.papers.representative.clusters import Clusters, cluster
-from benchmark.papers.representative.regions import Region, assign, by_interpretation, compare, coverage, regions
+from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
 
 
 @dataclass
@@ -71,8 +71,7 @@ class RepresentativeInterpretations:
             target, psi, psi[seeds], self.variant, self.n_boundaries, rng,
             classes=classes, classes_x=classes[seeds], layer=self.layer, chunk=reference.chunk,
         )  # fmt: skip
-        inside = compare(sampled, psi, psi[seeds])
-        self._regions = regions(sampled, inside, classes, classes[seeds], pruned=self.pruned)
+        (self._regions,) = regions(sampled, psi, classes, psi[seeds], classes[seeds], pruned=self.pruned)
         return self
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:

@@ -1,6 +1,6 @@
 """Representative interpretations: decision regions, their heat maps and their nearest images (RI, Sec. 4 and 5).
 
-    found = regions(sampled, compare(sampled, psi, psi_x), classes, classes_x)      # a Region for each of m inputs
+    (found,) = regions(sampled, psi, classes, psi_x, classes_x)   # a Region for each of m inputs
     found[0].covers(psi_new), found[0].heat_maps(psi_new, (h, w)), found[0].distances(psi_x[0], psi)
 
 Theory: P(x), a few of the sampled boundaries, is a convex polytope around psi(x) that holds no (or few) reference images
@@ -18,7 +18,7 @@ with W as it is (the authors' code); ``unit=True`` divides it by its length ("no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,55 +75,45 @@ class Region:
         return (psi.flatten(1) @ W.T - psi_x.flatten() @ W.T).abs().sum(dim=1)
 
 
-@dataclass(frozen=True, eq=False)
-class Inside:
-    """Which reference images lie on an input's side of each of its q boundaries."""
-
-    bits: Array  # (q, words) uint64, packed
-    side: Tensor  # (q,) bool: the input's side
-
-
-def compare(sampled: Sequence[Boundaries], psi: Tensor, psi_x: Tensor) -> list[Inside]:
-    """All reference images (n, K, u, v) against all boundaries of each of m inputs (m, K, u, v): one matrix product a
-    sample, kept as bits; a sample that inputs share is compared once."""
-    everything = pack(np.ones((len(psi), 1), bool))[0]
-    out, last, bits = [], None, None
-    for Q, x in zip(sampled, psi_x):
-        if Q is not last:
-            last, bits = Q, pack(Q.sides(psi).cpu().numpy())  # (q, words)
-        side = Q.sides(x[None])[0]
-        out.append(Inside(np.where(side.cpu().numpy()[:, None], bits, bits ^ everything), side))
-    return out
-
-
 def regions(
-    sampled: Sequence[Boundaries],
-    inside: Sequence[Inside],
+    sampled: Iterable[Boundaries],
+    psi: Tensor,
     classes: Tensor,
+    psi_x: Tensor,
     classes_x: Tensor,
     *,
-    first: int | None = None,
+    sizes: Sequence[int | None] = (None,),
     pruned: bool = True,
-) -> list[Region]:
-    """P(x) for each of m inputs.
+) -> list[list[Region]]:
+    """P(x) for each of m inputs and each size of Q: for each size a list of m.
+
+    All reference images are held against all boundaries of a sample in one matrix product, kept as bits; a sample that
+    inputs share (the same object) is compared once. One sample is looked at at a time, and only the boundaries that are
+    chosen are kept: a thousand inputs of 100,352 dimensions fit.
 
     Args:
-        sampled, inside: m samples Q (``boundaries.sample``) and how they lie (``compare``).
-        classes, classes_x: (n,) of the reference images and (m,) of the inputs, as the network predicts them.
-        first: use only the first so many boundaries of each sample.
+        sampled: m samples Q (``boundaries.sample``).
+        psi, classes: (n, K, u, v) and (n,): the reference images, as the network predicts them.
+        psi_x, classes_x: (m, K, u, v) and (m,): the inputs.
+        sizes: use only the first so many boundaries of each sample; None: all.
         pruned: drop boundaries that the others make redundant, as the authors' later code does.
     """
     known = classes.cpu().numpy()
     of_class = {c: pack((known == c)[:, None])[0] for c in np.unique(np.append(known, classes_x.cpu().numpy()))}
     everything = pack(np.ones((len(known), 1), bool))[0]
-    out = []
-    for Q, lie, c in zip(sampled, inside, classes_x.tolist()):
-        bits = lie.bits[:first]
-        P = greedy(bits, of_class[c], everything ^ of_class[c])
-        P = prune(P, bits) if pruned else P
-        covered = count(np.bitwise_and.reduce(bits[P], axis=0) & everything)
-        out.append(Region(Q[P], lie.side[P], c, int(covered)))
-    return out
+    found: list[list[Region]] = [[] for _ in sizes]
+    last, bits = None, None
+    for Q, x, c in zip(sampled, psi_x, classes_x.tolist()):
+        if Q is not last:
+            last, bits = Q, pack(Q.sides(psi).cpu().numpy())  # (q, words)
+        side = Q.sides(x[None])[0]  # (q,)
+        inside = np.where(side.cpu().numpy()[:, None], bits, bits ^ everything)
+        for out, size in zip(found, sizes):
+            P = greedy(inside[:size], of_class[c], everything ^ of_class[c])
+            P = prune(P, inside) if pruned else P
+            covered = count(np.bitwise_and.reduce(inside[P], axis=0) & everything)
+            out.append(Region(Q[P], side[P], c, int(covered)))
+    return found
 
 
 def coverage(found: Sequence[Region], psi: Tensor) -> Array:

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from benchmark.api import Array, Batch, Method, NotApplicable, Target
 from benchmark.papers import Number, Outcome, Study
-from benchmark.papers.representative.boundaries import Boundaries, sample
+from benchmark.papers.representative.boundaries import sample
 from benchmark.papers.representative.clusters import Clusters, cluster
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
-from benchmark.papers.representative.regions import Region, assign, by_interpretation, compare, coverage, regions
+from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
 from benchmark.papers.representative.reuse import with_weights
 
 CAMS = (
@@ -57,9 +57,11 @@ class Reference:
             raise NotApplicable(f"{study.target.layer} of {study.target.name} has no channels and positions")
         return cls(study.target, batch, psi, study.target(batch).argmax(dim=1))
 
-    def sample(self, rows: Tensor, way: str, q: int, rng: Generator) -> list[Boundaries]:
-        return sample(self.target, self.psi, self.psi[rows], way, q, rng, classes=self.classes,
-                      classes_x=self.classes[rows], chunk=self.batch.chunk)  # fmt: skip
+    def regions(self, rows: Tensor, way: str, sizes: Sequence[int], rng: Generator) -> list[list[Region]]:
+        """P(x) of the images ``rows``, for each size of Q."""
+        sampled = sample(self.target, self.psi, self.psi[rows], way, max(sizes), rng, classes=self.classes,
+                         classes_x=self.classes[rows], chunk=self.batch.chunk)  # fmt: skip
+        return regions(sampled, self.psi, self.classes, self.psi[rows], self.classes[rows], sizes=sizes)
 
 
 # --------------------------------------------------------------------------------------------- Tables 1 and 2, Figs. 5 and 6
@@ -98,10 +100,8 @@ def unseen(
         seeds = torch.from_numpy(V.seeds).to(R.psi.device)
         images = ((R.batch, R.psi, V.nearest(R.psi)), (S, target.features(S), V.nearest(target.features(S))))
         for w, way in enumerate(ways):
-            sampled = R.sample(seeds, way, max(sizes), rng)
-            inside = compare(sampled, R.psi, R.psi[seeds])
-            for s, size in enumerate(sizes):
-                found = regions(sampled, inside, R.classes, R.classes[seeds], first=size)
+            found_by_size = R.regions(seeds, way, sizes, rng)
+            for s, (size, found) in enumerate(zip(sizes, found_by_size)):
                 for i, (batch, psi, nearest) in enumerate(images):
                     chosen, labels = assign(found, coverage(found, psi), nearest)
                     rates[run, w, i, s] = _rates(labels, batch, target)
@@ -215,8 +215,7 @@ def similar(
     target, R = study.target, Reference.draw(study, references, "similar")
     rows = torch.from_numpy(rng.permutation(len(R.batch))[:inputs]).to(R.psi.device)
     top = min(max(*K, shown + 1), len(R.batch))
-    sampled = R.sample(rows, way, n_boundaries, rng)
-    found = regions(sampled, compare(sampled, R.psi, R.psi[rows]), R.classes, R.classes[rows])
+    (found,) = R.regions(rows, way, [n_boundaries], rng)
     ranked = {"RI": _by_region(found, R, rows, top), "": _by_distance(R, rows, top)}  # (m, top) rows of R
     values, case = {}, {}
     for name, order, explain in _explainers(study, R, found, rows, ranked, methods, ace, rng):
