@@ -484,7 +484,9 @@ def test_recipes_are_those_of_table_1(profile):
             width, depth = options["width"], options["depth"]
             found.setdefault((dataset, width), {})[depth] = len(recipe.seeds)
             assert name == f"mlp-{width}x{depth}"
-            assert (recipe.lr, recipe.gamma, recipe.every) == TABLE_1[dataset, width]
+            shorter = profile == "quick" and (dataset, width) == ("fashion_mnist", 100)  # as the profile says
+            rate, gamma, every = TABLE_1[dataset, width]
+            assert (recipe.lr, recipe.gamma, recipe.every) == (rate, 0.9 if shorter else gamma, every)
             assert (recipe.schedule, recipe.optimiser, recipe.batch, recipe.weight_decay) == ("step", "adam", 128, 0)
             assert (recipe.stop_at_train_accuracy, recipe.train_images, recipe.normalise) == (1.0, 55000, "none")
             assert not recipe.explain

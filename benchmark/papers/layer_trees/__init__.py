@@ -35,7 +35,9 @@ NOTES: tuple[str, ...] = (
     "5,000 of the 60,000 images are the ones left out of training.",
     "Table 2 sorts duplicate encodings by eye. Here a rule does: few means fewer than 20 images, as in the paper, many means a "
     "tenth of a class or more; both examples of the paper fall on the right side (40 % and 58 % against less than 1 %).",
-    "In the quick profile Fashion-MNIST's images are enlarged from 28 to 32 pixels (nearest neighbour), as for the other papers.",
+    "In the quick profile Fashion-MNIST's images are enlarged from 28 to 32 pixels (nearest neighbour), as for the other papers, "
+    "and its network of width 100 decays its learning rate by 0.9, not 0.99, every 5 epochs: 150 epochs then end at 99.87 % of "
+    "the training images, where Table 1's recipe ends at 99.86 % after 400.",
     "Beyond the paper, every layer of every network has a tree. Where nodes are rarely OFF for a whole class, as in small "
     "convolutional networks, `variant: median` (ON above the node's median) is held beside the paper's rule in the surrogate track.",
 )
