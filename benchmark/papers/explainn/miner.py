@@ -145,27 +145,56 @@ def mine(
             f"n = {n:,} with {p:,} heads and {q:,} tails needs about {need:.1f} GiB, more than memory = {memory}"
         )
 
-    margins = np.concatenate([heads.sum(0), tails.sum(0)])
+    db, head_margins, baseline = _database(heads, tails, encoding, disjunctive)
+    state, run = _State(), _Run(threads, progress)
+    try:
+        _first_rules(db, head_margins, theta, groups, state, run)
+        _merge(db, blocks, 0 if groups is not None else mu, memory - need, state, run)
+        finished = True
+    except KeyboardInterrupt:
+        finished = False
+    return _model(db, state, encoding, baseline, p, finished, run.candidates, time.perf_counter() - start)
+
+
+def fitted(heads: Array, tails: Array, rules: Sequence[Rule], encoding: Encoding = ROBUST) -> Model:
+    """The model of given heads and tails (no tail item in two of them), each with the l and k that cost it least.
+
+    A rule may cost more than it saves; then its gain is negative.
+    """
+    allow = ("constant", "duplicates")
+    heads, tails = check(heads, "heads", allow), check(tails, "tails", allow)
+    db, _, baseline = _database(heads, tails, encoding, False)
+    state, p, words = _State(), heads.shape[1], len(db.heads[0])
+    for rule in rules:
+        X, Y = np.array(rule.X), np.array(rule.Y) - p
+        counts = _counts(db, Y)
+        scratch = np.empty((len(X), words), np.uint64), np.empty((kernel.PLANES, words), np.uint64)
+        bits, l, k = kernel.cheapest(db, X, Y, np.zeros(0, np.uint16) if counts is None else counts, *scratch)
+        state.add(X, Y, l, k, bits)
+    return _model(db, state, encoding, baseline, p)
+
+
+def _database(heads: Array, tails: Array, encoding: Encoding, disjunctive: bool) -> tuple[kernel.Packed, Array, float]:
+    """The packed tables, |T_x| of the heads, and L(D, M_ind)."""
+    (n, p), margins = heads.shape, np.concatenate([heads.sum(0), tails.sum(0)])
     prefix = -np.log2(np.maximum(margins, 1) / max(margins.sum(), 1))
     single = np.array([log2_binomial(n, m) for m in range(n + 1)])
     db = kernel.Packed(
         kernel.pack(heads), kernel.pack(tails), margins[p:], prefix[:p], prefix[p:], single, n, disjunctive,
         encoding.robust, encoding.robust and encoding.drop == "holds",
     )  # fmt: skip
-    state, run = _State(), _Run(threads, progress)
-    try:
-        _first_rules(db, margins[:p], theta, groups, state, run)
-        _merge(db, blocks, 0 if groups is not None else mu, memory - need, state, run)
-        finished = True
-    except KeyboardInterrupt:
-        finished = False
+    return db, margins[:p], float(len(margins) * lpc(n) + single[margins].sum())
+
+
+def _model(
+    db: kernel.Packed, state: _State, encoding: Encoding, baseline: float, p: int, finished: bool = True,
+    candidates: int = 0, seconds: float = 0.0,
+) -> Model:  # fmt: skip
     order = sorted(range(len(state.bits)), key=lambda r: (-round(_gain(db, state, r), 6), tuple(state.Y[r])))
     rules = tuple(Rule(state.X[r], state.Y[r] + p, state.l[r], state.k[r]) for r in order)
     gains = tuple(_gain(db, state, r) for r in order)
-    baseline = float((p + q) * lpc(n) + single[margins].sum())
     counted = universal(len(rules)) if encoding.count_rules and rules else 0.0
-    return Model(rules, gains, baseline, baseline - sum(gains) + counted, p, finished, run.candidates,
-                 time.perf_counter() - start)  # fmt: skip
+    return Model(rules, gains, baseline, baseline - sum(gains) + counted, p, finished, candidates, seconds)
 
 
 def _memory(n: int, p: int, q: int) -> float:

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.random import Generator
 
 from benchmark.api import Array
-from benchmark.papers.explainn.mdl import ROBUST, Encoding, Rule, description_length
-from benchmark.papers.explainn.miner import Model
+from benchmark.papers.explainn.mdl import ROBUST, Encoding, Rule
+from benchmark.papers.explainn.miner import Model, fitted
 
 HEADS = ("exclusive", "conjunctive")
 
@@ -40,28 +40,8 @@ class Planted:
     noise_items: tuple[int, ...]  # columns, as in the rules
 
     def length(self, encoding: Encoding = ROBUST) -> float:
-        """L(D, M) of the planted rules, each with the k that suits it best, bits."""
-        D = np.concatenate([self.heads, self.tails], axis=1)
-        allow = ("constant", "duplicates")
-        base = description_length(D, (), encoding, allow).total
-        gains = 0.0
-        for rule in self.rules:  # tails are disjoint: each rule's gain is its own
-            ks = range(1, len(rule.Y) + 1) if encoding.robust else [len(rule.Y)]
-            D_rule = D[:, [*rule.X, *rule.Y]]
-            gains += max(_gain(D, D_rule, Rule(rule.X, rule.Y, rule.l, k), encoding) for k in ks)
-        return base - gains
-
-
-def _gain(D: Array, D_rule: Array, rule: Rule, encoding: Encoding) -> float:
-    """Bits that one rule saves; its own columns suffice, but for the prefix code, which knows all margins."""
-    size = len(rule.X)
-    small = Rule(range(size), range(size, size + len(rule.Y)), rule.l, rule.k)
-    allow = ("constant", "duplicates")
-    gain = (
-        description_length(D_rule, (), encoding, allow).total
-        - description_length(D_rule, [small], encoding, allow).total
-    )
-    return gain - rule.literals * np.log2(D.sum() / D_rule.sum())
+        """L(D, M) of the planted rules, each with the l and k that suit it best, bits."""
+        return fitted(self.heads, self.tails, self.rules, encoding).bits
 
 
 def planted(

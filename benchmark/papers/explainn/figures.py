@@ -1,0 +1,271 @@
+"""The paper's pictures: planted rules found (Fig. 2 top), interventions (Fig. 2 bottom), rules on filters (Figs. 3, 10, 11),
+the flow of a class through the layers (Fig. 5), and prototypes of tails beside those of single units (Fig. 14)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from benchmark.papers import Found, FoundUnit, Picture, style
+
+BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, _, YELLOW, SKY = style.PALETTE
+COLOURS = (ORANGE, BLUE, GREEN, PURPLE, RED, SKY, BROWN, PINK, YELLOW)
+MEASURES = {"precision": (BLUE, "exact precision"), "recall": (SKY, "exact recall"),
+            "soft_precision": (ORANGE, "soft precision"), "soft_recall": (YELLOW, "soft recall")}  # fmt: skip
+RULES = 60  # bars of a picture, at most
+
+
+def pictures(found: Found) -> Iterator[Picture]:
+    """Every picture that the profile's experiments allow."""
+    rows = found.rows
+    rows = rows[(rows["track"] == "replication") & (rows["paper"] == "explainn")]
+    synthetic = _synthetic(rows)
+    if len(synthetic):
+        yield Picture(
+            "fig2-planted-rules", "Planted rules that were found (Fig. 2 top)",
+            "Left: mutually exclusive heads, by the number of planted rules. Right: heads whose items occur together, by the share "
+            "of flipped cells; with the items also alone where that was run. Exact: head and tail are those of a planted rule. "
+            "Soft: best product of the Jaccard indices of heads and tails. Boxes: data sets with their own seeds.",
+            _planted(synthetic),
+        )  # fmt: skip
+    for unit in found.units:
+        name = f"{unit.dataset}-{unit.target}"
+        if unit.seed:
+            continue  # one network of each kind is drawn
+        if unit.experiment == "intervention":
+            yield Picture(
+                f"fig2-intervention-{name}", f"A class without its rules' weights: {unit.dataset} (Fig. 2 bottom)",
+                "Test accuracy of each class before (yellow) and after (blue) the weights from its rules' units to its logit are "
+                "zeroed, and the 90 % quantile of 100 times as many random ones (red).",
+                _intervention(unit),
+            )  # fmt: skip
+        if unit.experiment == "rules":
+            for layer in sorted(k.removesuffix(".rule") for k in unit.arrays if k.endswith(".rule")):
+                yield Picture(
+                    f"fig3-filters-{name}-{layer}", f"Rules on the filters of {layer}: {unit.dataset} (Figs. 3, 10, 11)",
+                    "Grey: mean activation of a filter over the images of a class. Coloured: its pixels in the tails of rules with "
+                    "that class in the head; pixels of one colour belong to one rule, which several classes may share. r: "
+                    "correlation of the filter with brightness; below 0 it answers to background.",
+                    _filters(unit, layer), raster=True,
+                )  # fmt: skip
+        if unit.experiment == "flow" and "nodes" in unit.arrays:
+            yield Picture(
+                f"fig5-flow-{name}", f"How a class is put together: {unit.dataset} (Fig. 5)",
+                "Rules chained from a class towards the input: the units of a tail are the head of the next rule. Each picture is "
+                "the prototype of a whole tail; n: its units, k: how many must be active.",
+                _flow(unit), raster=True,
+            )  # fmt: skip
+        if unit.experiment == "prototypes":
+            yield Picture(
+                f"fig14-prototypes-{name}", f"A rule's whole tail and its single units: {unit.dataset} (Fig. 14)",
+                "The image that activates all units of a tail most (left), and those of its units one by one. Below: the mean "
+                "activation of the whole tail, 1 = as in the images in which its units are ON.",
+                _prototypes(unit), raster=True,
+            )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- planted rules
+
+
+def _synthetic(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of planted rules with the columns kind, noise, m."""
+    rows = rows[rows["dataset"].str.startswith("synthetic") & rows["metric"].isin(list(MEASURES))]
+    pairs = [dict(p.split("=", 1) for p in s.split(";") if "=" in p) for s in rows["setting"]]
+    keep = [p.get("encoding") is None for p in pairs]
+    rows, pairs = rows[keep], [p for p, k in zip(pairs, keep, strict=True) if k]
+    kind = ["exclusive" if "exclusive" in t else "also alone" if "alone" in t else "together" for t in rows["target"]]
+    return rows.assign(kind=kind, noise=[float(p["noise"]) for p in pairs], m=rows["n"].astype(int))
+
+
+@mpl.rc_context(style.STYLE)
+def _planted(rows: pd.DataFrame) -> Figure:
+    panels = [
+        ("exclusive", "m", "planted rules"),
+        ("together", "noise", "flipped cells"),
+        ("also alone", "noise", "flipped cells"),
+    ]
+    panels = [p for p in panels if (rows["kind"] == p[0]).any()]
+    figure = Figure(figsize=(1.0 + 3.2 * len(panels), 2.9), layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    titles = {
+        "exclusive": "mutually exclusive heads",
+        "together": "co-occurring heads",
+        "also alone": "co-occurring, also alone",
+    }
+    for axes, (kind, column, label) in zip(grid, panels, strict=True):
+        mine = rows[rows["kind"] == kind]
+        values = sorted(mine[column].unique())
+        for i, (metric, (colour, _)) in enumerate(MEASURES.items()):
+            boxes = [mine[(mine["metric"] == metric) & (mine[column] == v)]["value"].to_numpy() for v in values]
+            places = np.arange(len(values)) + 0.19 * (i - 1.5)
+            axes.boxplot(boxes, positions=places, widths=0.15, patch_artist=True, manage_ticks=False,
+                         boxprops={"facecolor": colour, "edgecolor": style.INK, "linewidth": 0.5},
+                         medianprops={"color": style.INK, "linewidth": 1.2}, whiskerprops={"color": style.INK, "linewidth": 0.6},
+                         capprops={"color": style.INK, "linewidth": 0.6},
+                         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": style.MUTED})  # fmt: skip
+        axes.set_xticks(range(len(values)), [f"{v:g}" if column == "m" else f"{v:.1%}" for v in values])
+        axes.set_xlabel(label)
+        axes.set_title(titles[kind], loc="left")
+        axes.set_ylim(0, 1.03)
+        _finish(axes, "y")
+    handles = [Patch(facecolor=c, edgecolor=style.INK, linewidth=0.5, label=text) for c, text in MEASURES.values()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+# --------------------------------------------------------------------------------------------- interventions
+
+
+@mpl.rc_context(style.STYLE)
+def _intervention(unit: FoundUnit) -> Figure:
+    a = unit.arrays
+    judged = np.flatnonzero(~np.isnan(a["after"]))
+    order = judged[np.argsort(a["after"][judged], kind="stable")][:RULES]
+    figure = Figure(
+        figsize=(max(4.0, 1.2 + 0.16 * len(order) + 0.2 * (len(order) < 20) * len(order)), 3.0), layout="constrained"
+    )
+    axes = figure.add_subplot()
+    x = np.arange(len(order))
+    axes.bar(x, a["before"][order], 0.8, color="#ecd06f", label="before")
+    axes.bar(x, a["after"][order], 0.8, color=BLUE, label="after")
+    axes.hlines(a["q90"][order], x - 0.42, x + 0.42, color=RED, linewidth=1.6, label="random, 90 % quantile")
+    labels = [str(c).replace("_", " ")[:22] for c in a["classes"][order]]
+    axes.set_xticks(x, labels, rotation=90 if len(order) > 12 else 0, fontsize=6.5 if len(order) > 12 else 8)
+    axes.set_ylabel("accuracy of the class")
+    axes.set_ylim(0, 1.02)
+    axes.set_xlim(-0.6, len(order) - 0.4)
+    _finish(axes, "y")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
+    return figure
+
+
+# --------------------------------------------------------------------------------------------- rules on filters
+
+
+@mpl.rc_context(style.STYLE)
+def _filters(unit: FoundUnit, layer: str) -> Figure:
+    mean, rule = unit.arrays[f"{layer}.mean"], unit.arrays[f"{layer}.rule"]  # (F, C, u, v)
+    number, light = unit.arrays[f"{layer}.filter"], unit.arrays[f"{layer}.light"]
+    F, C = min(len(mean), 3), min(mean.shape[1], 10)
+    figure = Figure(figsize=(0.5 + 0.95 * C, 1.15 * F + 0.2), layout="constrained")
+    grid = figure.subplots(F, C, squeeze=False)
+    for f in range(F):
+        shades = mean[f] / max(float(mean[f].max()), 1e-9)
+        shared = [r for r in np.unique(rule[f]) if r >= 0]  # rules by how many classes and pixels they have here
+        order = sorted(
+            shared, key=lambda r: (-int((rule[f] == r).any((1, 2)).sum()), -int((rule[f] == r).sum()), int(r))
+        )
+        colour = {r: to_rgb(COLOURS[i % len(COLOURS)]) for i, r in enumerate(order)}
+        for c in range(C):
+            image = np.repeat(1 - 0.75 * shades[c][..., None], 3, axis=2)
+            for r in shared:
+                here = rule[f, c] == r
+                image[here] = 0.25 * image[here] + 0.75 * np.array(colour[r])
+            axes = grid[f, c]
+            axes.imshow(image, interpolation="nearest")
+            _bare(axes)
+            if f == 0:
+                axes.set_title(str(unit.arrays["classes"][c])[:14], loc="center")
+        grid[f, 0].set_ylabel(f"filter {number[f]}\nr = {light[f]:.2f}", fontsize=7.5)
+    return figure
+
+
+# --------------------------------------------------------------------------------------------- flow and prototypes
+
+
+@mpl.rc_context(style.STYLE)
+def _flow(unit: FoundUnit) -> Figure:
+    nodes = json.loads(str(unit.arrays["nodes"]))
+    images, classes = unit.arrays["prototypes"], unit.arrays["classes"]
+    levels = max(n["level"] for n in nodes)
+    leaves = [i for i, n in enumerate(nodes) if not any(m["parent"] == i for m in nodes)]
+    y: dict[int, float] = {i: float(k) for k, i in enumerate(leaves)}
+    for i in reversed(range(len(nodes))):  # a parent stands in the middle of its children
+        if i not in y:
+            y[i] = float(np.mean([y[k] for k, m in enumerate(nodes) if m["parent"] == i]))
+    height = len(leaves)
+    figure = Figure(figsize=(1.6 + 1.9 * levels, 0.35 + 1.0 * height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(-0.75, levels + 0.55)
+    axes.set_ylim(height - 0.35, -0.85)
+    axes.axis("off")
+    root = float(np.mean([y[i] for i, n in enumerate(nodes) if n["parent"] < 0]))
+    for i, node in enumerate(nodes):
+        start = (0.0, root) if node["parent"] < 0 else (node["level"] - 1 + 0.3, y[node["parent"]])
+        axes.annotate("", (node["level"] - 0.3, y[i]), start, zorder=0,
+                      arrowprops={"arrowstyle": "-", "color": style.MUTED, "linewidth": 1.0,
+                                  "connectionstyle": "arc3,rad=0"})  # fmt: skip
+    axes.text(-0.05, root, f"class\n{unit.arrays['class']!s}", ha="right", va="center", fontsize=10)
+    for level in range(1, levels + 1):
+        axes.text(
+            level,
+            -0.65,
+            next(n["layer"] for n in nodes if n["level"] == level),
+            ha="center",
+            va="center",
+            color=style.MUTED,
+        )
+    fig_w, fig_h = figure.get_size_inches()
+    x_unit, y_unit = 1 / (levels + 1.3), 1 / (height + 0.5)
+    side = 0.62 * min(fig_w * x_unit, fig_h * y_unit)
+    for i, node in enumerate(nodes):
+        x0, y0 = (node["level"] + 0.75) * x_unit, 1 - (y[i] + 0.85) * y_unit
+        inner = figure.add_axes((x0 - side / fig_w / 2, y0 - side / fig_h / 2, side / fig_w, side / fig_h))
+        _show(inner, images[i])
+        others = [str(classes[c]) for c in node["head"] if str(classes[c]) != str(unit.arrays["class"])]
+        text = f"n={node['units']}, k={node['k']}" + (f"\nalso {', '.join(others)}"[:28] if others else "")
+        inner.set_xlabel(text, fontsize=6, labelpad=1.5)
+    return figure
+
+
+@mpl.rc_context(style.STYLE)
+def _prototypes(unit: FoundUnit) -> Figure:
+    count = int(unit.arrays["count"])
+    columns = max(len(unit.arrays[f"images{i}"]) for i in range(count))
+    figure = Figure(figsize=(1.3 + 1.15 * columns, 1.42 * count + 0.1), layout="constrained")
+    grid = figure.subplots(count, columns, squeeze=False)
+    for i in range(count):
+        classes = [str(unit.arrays["classes"][c]) for c in unit.arrays[f"head{i}"]]
+        for j in range(columns):
+            axes = grid[i, j]
+            if j >= len(unit.arrays[f"images{i}"]):
+                axes.set_visible(False)
+                continue
+            _show(axes, unit.arrays[f"images{i}"][j])
+            axes.set_title(
+                "whole tail" if j == 0 else f"unit {unit.arrays[f'units{i}'][j - 1]}", loc="center", fontsize=8
+            )
+            axes.set_xlabel(f"{unit.arrays[f'reached{i}'][j]:.1f}", fontsize=8)
+        names = ", ".join(classes[:4]) + (" …" if len(classes) > 4 else "")
+        grid[i, 0].set_ylabel(names[:26], fontsize=7.5)
+    return figure
+
+
+def _show(axes: Axes, image: np.ndarray) -> None:
+    """An image (c, h, w) in [0, 1]."""
+    if len(image) == 1:
+        axes.imshow(image[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    else:
+        axes.imshow(np.clip(image.transpose(1, 2, 0), 0, 1), interpolation="nearest")
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _finish(axes: Axes, grid: str) -> None:
+    axes.grid(axis=grid, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)

@@ -1,0 +1,351 @@
+"""The paper's own experiments.
+
+worked_example   App. A.1, term by term
+planted          Fig. 2 top: rules planted in synthetic data, found again
+rules            Figs. 3, 4, 10, 11, 15: rules from the classes to a layer, and on which places of its filters they end
+intervention     Fig. 2 bottom: a class before and after its rules' weights are zeroed
+flow             Fig. 5: rules chained from the classes through several layers
+prototypes       Fig. 14: the image of a rule's whole tail beside those of its single units
+fine_tuning      App. B.3: rules of the last hidden layer before and after a network was fine-tuned
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.random import Generator
+
+from benchmark.api import Array, Batch, NotApplicable, Target
+from benchmark.papers import Number, Outcome, Study
+from benchmark.papers.explainn import mdl, networks
+from benchmark.papers.explainn import planted as synthetic
+from benchmark.papers.explainn import prototypes as images
+from benchmark.papers.explainn.mdl import ROBUST, SIMPLE, Encoding, Rule, description_length
+from benchmark.papers.explainn.miner import Model, mine
+from benchmark.papers.explainn.networks import Units, label_rules, last
+from benchmark.zoo import Recipe, pretrained
+
+CHUNK = 250  # images that go through a network together
+
+# --------------------------------------------------------------------------------------------- synthetic data
+
+
+def worked_example(study: Study, rng: Generator) -> Outcome:
+    """App. A.1: n = 100; A, B, C, D in 40, 35, 33, 35 rows; B and C hold in 30 of A's; the rule A -> BC, simple encoding."""
+    D = np.zeros((100, 4), bool)
+    D[:40, 0] = D[:30, 1:3] = D[40:45, 1] = D[40:43, 2] = D[50:85, 3] = True
+    L = description_length(D, [Rule((0,), (1, 2))], SIMPLE)
+    terms = {
+        "L(D,M_ind)_bits": description_length(D, (), SIMPLE).total,
+        "L(D|M)_bits": L.data,
+        "L(M)_bits": L.model,
+        "L(D,M)_bits": L.total,
+        "4*Lpc(100)_bits": 4 * mdl.lpc(100),
+        "Lpc(40)_bits": mdl.lpc(40),
+        "2*log2_C(100,35)": 2 * mdl.log2_binomial(100, 35),
+        "L_N(1)": mdl.universal(1),
+        "L_N(2)": mdl.universal(2),
+    }
+    terms |= {f"log2_C({n},{k})": mdl.log2_binomial(n, k)
+              for n, k in ((100, 40), (100, 33), (40, 30), (100, 5), (100, 3), (100, 35))}  # fmt: skip
+    terms |= {f"-log2({t}/143)": -math.log2(t / 143) for t in (40, 35, 33)}
+    return Outcome([Number(metric, value, "ExplaiNN encoding", n=100, better="lower", unit="bits", dataset="toy n=100",
+                           target="-") for metric, value in terms.items()])  # fmt: skip
+
+
+def planted(
+    study: Study,
+    rng: Generator,
+    *,
+    m: int,
+    heads: str = "exclusive",
+    noise: float = 0.001,
+    alone: bool = False,
+    theta: float = 0.2,
+    mu: int = 4,
+    n: int = 10_000,
+    encoding: str = "robust",
+) -> Outcome:
+    """One data set with m planted rules: exact and soft precision and recall, and what planted and found rules cost."""
+    code: Encoding = {"robust": ROBUST, "simple": SIMPLE}[encoding]
+    data = synthetic.planted(rng, m=m, n=n, heads=heads, noise=noise, alone=alone)
+    model = mine(data.heads, data.tails, theta=theta, mu=mu, encoding=code)
+    kind = "mutually exclusive heads" if heads == "exclusive" else "co-occurring heads"
+    name = f"m={m} planted, {kind}" + (", also alone" if alone else "")
+    setting = {"noise": noise, "theta": theta, "mu": mu} | ({"encoding": encoding} if encoding != "robust" else {})
+    found = synthetic.score(model, data) | {
+        "planted_minus_found_bits": data.length(code) - model.bits,
+        "found_bits": model.bits,
+    }
+    return Outcome([
+        Number(metric, value, "ExplaiNN", setting, m, "higher",
+               {"n_found": "rules", "noise_rules": "rules"}.get(metric, "bits" if "bits" in metric else "fraction"),
+               dataset=f"synthetic n={n}", target=name)
+        for metric, value in found.items()
+    ])  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- networks
+
+
+def rules(
+    study: Study,
+    rng: Generator,
+    *,
+    layers: Sequence[str] | None = None,
+    pool: int = 1,
+    samples: int = 10_000,
+    theta: float = 0.4,
+    mu: int = 1,
+    filters: int = 2,
+) -> Outcome:
+    """Rules from the classes to each of ``layers`` (default: the last hidden one): how many, shared or not, and where.
+
+    Arrays, for a layer with positions: ``filters`` of its channels with most pixels in rules of several classes, and the one that
+    answers most to background; their mean activation a class and the rule of each pixel.
+    """
+    target, batch = study.target, _batch(study, "train", samples)
+    numbers, arrays = [], {"classes": np.array(target.classes)}
+    source = last(target)
+    for layer in layers or [source.layer]:
+        units = Units.of(target, batch, layer, pool, channels=source.channels and layer == source.layer)
+        model = label_rules(target, batch, units, theta=theta, mu=mu)
+        setting = {"layer": layer} | ({"pool": pool} if pool > 1 else {})
+        facts = {
+            "n_rules": len(model.rules),
+            "n_literals": model.size["literals"],
+            "saved_bits_share": 1 - model.bits / model.baseline,
+            "largest_tail": max((len(r.Y) for r in model.rules), default=0),
+            **networks.kinds(model),
+        }
+        if units.blocks is not None:
+            together, chance = networks.neighbours(model, units, rng)
+            light = networks.background(target, batch, layer)
+            if math.isfinite(together):
+                facts |= {"adjacent_share": together, "adjacent_share_by_chance": chance}
+            facts["background_filters"] = int((light < -0.1).sum())
+            facts["n_filters"] = units.shape[0]
+            arrays |= {f"{layer}.{k}": v for k, v in _filters(target, batch, units, model, light, filters).items()}
+        counted = ("n_rules", "n_literals", "classes", "largest", "background", "n_filters")
+        numbers += [Number(k, v, "ExplaiNN", setting, len(batch), "higher", "count" if k.startswith(counted) else "fraction")
+                    for k, v in facts.items()]  # fmt: skip
+    return Outcome(numbers, arrays)
+
+
+def _filters(target: Target, batch: Batch, units: Units, model: Model, light: Array, count: int) -> dict[str, Array]:
+    """Of the chosen filters: mean activation (F, C, u, v), number of the rule that holds the pixel for a class or -1, and the
+    correlation with brightness (F,)."""
+    C, (K, u, v) = len(target.classes), units.shape
+    rule_of = np.full((C, K * u * v), -1, np.int16)
+    several = np.zeros(K)
+    for number, rule in enumerate(model.rules):
+        tail = model.tails(rule)
+        rule_of[np.ix_(rule.X, tail)] = number
+        if len(rule.X) > 1:
+            several += np.bincount(np.array(tail) // (u * v), minlength=K)
+    chosen = [int(k) for k in np.argsort(-several, kind="stable")[:count] if several[k]]
+    dark = int(np.nanargmin(light)) if np.isfinite(light).any() else -1
+    chosen += [dark] if dark >= 0 and light[dark] < -0.1 and dark not in chosen else []
+    z = networks._values(target, batch, units.layer, units.pool, False)[:, chosen]  # (n, F, u, v)
+    y = networks.answers(target, batch).argmax(1)
+    mean = np.stack(
+        [z[y == c].mean(0).cpu().numpy() if (y == c).any() else np.zeros(z.shape[1:]) for c in range(C)], axis=1
+    )
+    return {
+        "filter": np.array(chosen),
+        "mean": mean.astype(np.float32),
+        "rule": rule_of.reshape(C, K, u, v)[:, chosen].swapaxes(0, 1),
+        "light": light[chosen],
+    }
+
+
+def intervention(
+    study: Study, rng: Generator, *, samples: int = 10_000, test_samples: int = 10_000, theta: float = 0.4, mu: int = 1
+) -> Outcome:
+    """Every class with a rule: recall before, after its rules' weights are zeroed, and after as many random ones are."""
+    target, batch, test = study.target, _batch(study, "train", samples), _batch(study, "test", test_samples)
+    source = last(target)
+    units = Units.of(target, batch, source.layer, channels=source.channels)
+    model = label_rules(target, batch, units, theta=theta, mu=mu)
+    result = networks.intervene(target, test, model, rng)
+    judged, q90 = result.judged, result.quantile()
+    if not judged.any():
+        raise NotApplicable(f"no class of {target.name} has a rule on {len(batch)} images")
+    after, before = result.after[judged], result.before[judged]
+    lower = after < q90[judged]
+    facts = {
+        "classes_judged": (int(judged.sum()), "count"),
+        "below_random_q90_share": (lower.mean(), "fraction"),
+        "after_at_most_5pct_share": ((after <= 0.05).mean(), "fraction"),
+        "class_accuracy_before": (before.mean(), "fraction"),
+        "class_accuracy_after": (after.mean(), "fraction"),
+        "class_accuracy_random_q90": (q90[judged].mean(), "fraction"),
+        "weights_zeroed": (result.removed[judged].mean(), "weights a class"),
+        "n_rules": (len(model.rules), "count"),
+    }
+    numbers = [Number(k, v, "ExplaiNN", {"layer": source.layer}, int(judged.sum()), "lower" if "after" in k else "higher", unit)
+               for k, (v, unit) in facts.items()]  # fmt: skip
+    return Outcome(numbers, {"classes": np.array(target.classes), "before": result.before, "after": result.after,
+                             "q90": q90, "images": result.images})  # fmt: skip
+
+
+def flow(
+    study: Study,
+    rng: Generator,
+    *,
+    layers: Sequence[str],
+    samples: int = 5_000,
+    pool: int = 1,
+    theta: float = 0.4,
+    mu: int = 1,
+    wide: int = 3,
+    steps: int = 96,
+) -> Outcome:
+    """Rules chained classes -> layers[0] -> layers[1] ...; for the class with the longest traces, what its traces look like.
+
+    Arrays: the drawn nodes (level, parent, units, head classes) with the prototype of each tail. ``wide``: children of a node
+    that are drawn.
+    """
+    target, batch = study.target, _batch(study, "train", samples)
+    levels = networks.cascade(target, batch, layers, theta=theta, mu=mu, pool=pool)
+    numbers = []
+    for depth, (units, model) in enumerate(levels, start=1):
+        used = len({r.X for r in model.rules})
+        groups = len(levels[depth - 2][1].rules) if depth > 1 else len(target.classes)
+        facts = {"n_rules": len(model.rules), "heads_used": used, "heads_offered": groups}
+        numbers += [Number(k, v, "ExplaiNN", {"layer": units.layer, "level": depth}, len(batch), "higher", "count")
+                    for k, v in facts.items()]  # fmt: skip
+    reach = np.array([_traces(levels, c) for c in range(len(target.classes))])
+    numbers.append(Number("classes_traced_to_the_end", (reach > 0).sum(), "ExplaiNN", {"layer": layers[-1]}, len(batch),
+                          "higher", "count"))  # fmt: skip
+    if not reach.any():
+        return Outcome(numbers, {})
+    c = int(reach.argmax())
+    nodes = _trace(levels, c, wide)
+    colours, pictures = images.Colours.of(batch), []
+    for node in nodes:
+        scale = images.scales(target, batch, node["layer"])
+        own = node["unpooled"]
+        pictures.append(images.maximise(target, node["layer"], [own], colours, rng, scale=scale, steps=steps)[0])
+    shown = [{k: n[k] for k in ("level", "parent", "layer", "units", "head", "k")} for n in nodes]
+    return Outcome(numbers, {
+        "class": np.array(target.classes[c]), "classes": np.array(target.classes), "nodes": np.array(json.dumps(shown)),
+        "prototypes": np.stack([p.cpu().numpy() for p in pictures]).astype(np.float32),
+    })  # fmt: skip
+
+
+def _children(levels: list[tuple[Units, Model]], depth: int, head: Sequence[int]) -> list[Rule]:
+    return [r for r in levels[depth][1].rules if (head[0] in r.X if depth == 0 else tuple(head) == r.X)]
+
+
+def _traces(levels: list[tuple[Units, Model]], c: int) -> int:
+    """How many chains of rules lead from class c to the last layer."""
+    heads = [[c]]
+    for depth, (_, model) in enumerate(levels):
+        heads = [model.tails(r) for head in heads for r in _children(levels, depth, head)]
+    return len(heads)
+
+
+def _trace(levels: list[tuple[Units, Model]], c: int, wide: int) -> list[dict]:
+    """The rules below class c that are drawn, breadth first: those that save most bits and go on to the next layer."""
+    nodes: list[dict] = []
+    front = [(-1, [c])]
+    for depth, (units, model) in enumerate(levels):
+        new = []
+        for parent, head in front:
+            mine = _children(levels, depth, head)
+            if depth + 1 < len(levels):
+                mine = [r for r in mine if _children(levels, depth + 1, model.tails(r))] or mine
+            for rule in mine[: wide if depth == 0 else 2]:
+                tail = model.tails(rule)
+                nodes.append({"level": depth + 1, "parent": parent, "layer": units.layer, "units": len(tail), "k": rule.k,
+                              "head": list(rule.X) if depth == 0 else [], "unpooled": _unpooled(units, tail)})  # fmt: skip
+                new.append((len(nodes) - 1, tail))
+        front = new
+    return nodes
+
+
+def _unpooled(units: Units, tail: Sequence[int]) -> list[int]:
+    """The units of the layer itself that pooled units look at (one of each square)."""
+    if units.pool == 1:
+        return list(tail)
+    raise NotApplicable("prototypes of pooled units are not drawn; set pool to 1")
+
+
+def prototypes(
+    study: Study, rng: Generator, *, samples: int = 2_000, rules: int = 3, most: int = 5, steps: int = 128,
+    side: int | None = None, theta: float = 0.4, mu: int = 1,
+) -> Outcome:  # fmt: skip
+    """For the ``rules`` that save most bits and have 2 to ``most`` tail units: the whole tail's image beside each unit's.
+
+    Numbers: the mean activation of the whole tail (1: as in the images in which its units are ON) on the tail's own image,
+    and on the best single unit's.
+    """
+    target, batch = study.target, _batch(study, "train", samples)
+    source = last(target)
+    units = Units.of(target, batch, source.layer, channels=source.channels)
+    model = label_rules(target, batch, units, theta=theta, mu=mu)
+    chosen = [r for r in model.rules if len(r.Y) >= 2][:rules]
+    if not chosen:
+        raise NotApplicable(f"no rule of {target.name} has two units in its tail")
+    few = batch[: min(len(batch), 500)]
+    colours, scale = images.Colours.of(few), images.scales(target, few, source.layer, source.channels)
+    numbers, arrays = [], {"classes": np.array(target.classes), "count": np.array(len(chosen))}
+    for i, rule in enumerate(chosen):
+        tail = model.tails(rule)[:most]
+        groups = [tail, *([y] for y in tail)]
+        x = images.maximise(target, source.layer, groups, colours, rng, scale=scale, channels=source.channels, steps=steps,
+                            side=side)  # fmt: skip
+        whole = images.reached(target, source.layer, x, [tail] * len(groups), scale, source.channels)
+        setting = {"layer": source.layer, "rule": i + 1}
+        numbers += [
+            Number("tail_activation", whole[0], "whole tail", setting, len(tail), "higher", "mean when ON"),
+            Number(
+                "tail_activation", whole[1:].max(), "best single unit", setting, len(tail), "higher", "mean when ON"
+            ),
+        ]
+        arrays |= {f"images{i}": x.cpu().numpy().astype(np.float32), f"reached{i}": whole, f"units{i}": np.array(tail),
+                   f"head{i}": np.array(rule.X)}  # fmt: skip
+    return Outcome(numbers, arrays)
+
+
+def fine_tuning(
+    study: Study, rng: Generator, *, samples: int = 2_000, theta: float = 0.2, mu: int = 1, source: str = "imagenet"
+) -> Outcome:
+    """The same images through the fine-tuned network and the one it began from: rules classes -> last hidden layer of both."""
+    target, batch = study.target, _batch(study, "train", samples)
+    name = str(getattr(study, "target_name", ""))
+    net = name.split("-")[0]
+    Recipe.parse({"net": net, "epochs": 0})  # an unknown net is said here
+    weights, _ = pretrained.weights(net, source)
+    before = copy.deepcopy(target)
+    missing = before.net.load_state_dict(weights, strict=False).missing_keys
+    end = last(target)
+    if any(key.startswith(f"{end.layer}.") for key in missing):
+        raise NotApplicable(f"there are no {source} weights for {end.layer} of {net}")
+    heads = networks.answers(target, batch)
+    found, on = {}, {}
+    for when, network, images_ in (("before", before, batch[:]), ("after", target, batch)):
+        units = Units.of(network, images_, end.layer, channels=end.channels)
+        on[when] = units(network, images_)
+        found[when] = mine(heads, on[when], theta=theta, mu=mu, disjunctive=True, allow=networks.ALLOW)
+    setting = {"layer": end.layer}
+    a, b = found["before"].rules, found["after"].rules
+    facts = {
+        "n_rules_before": len(a), "n_rules_after": len(b), "rules_alike": networks.likeness(b, a),
+        "same_on_state_share": float((on["before"] == on["after"]).mean()),
+        "saved_bits_share_before": 1 - found["before"].bits / found["before"].baseline,
+        "saved_bits_share_after": 1 - found["after"].bits / found["after"].baseline,
+    }  # fmt: skip
+    return Outcome([Number(k, v, "ExplaiNN", setting, len(batch), "higher", "count" if k.startswith("n_") else "fraction")
+                    for k, v in facts.items()])  # fmt: skip
+
+
+def _batch(study: Study, split: str, count: int) -> Batch:
+    ids = study.data.sample(split, count, study.target_name, study.seed)
+    chunk = CHUNK if study.data.input_shape[1] < 100 else 32
+    return study.data.batch(split, ids, study.device, chunk)
