@@ -50,7 +50,13 @@ def test_build_writes_everything(out, frame):
     names = set(files(out))
     boards = {f"{d}-{t}" for d, t in tables.boards(frame, "heatmap")}
     assert {"leaderboard.csv", "leaderboard.md", "reproduction.csv", "reproduction.md", "index.html"} <= names
-    figures = {"ranks-heatmap", "agreement-heatmap", *(f"board-heatmap-{b}" for b in boards)}
+    figures = {
+        "ranks-heatmap",
+        "agreement-heatmap",
+        "critical-heatmap",
+        "settings-heatmap",
+        *(f"board-heatmap-{b}" for b in boards),
+    }
     expected = {f"plots/{f}.{kind}" for f in figures for kind in ("svg", "png")} | {
         f"plots/gallery-{b}.png" for b in boards
     }

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmark import store, style
 from benchmark.leaderboard import gallery as galleries
-from benchmark.leaderboard import markdown, page, plots, reproduction, tables
+from benchmark.leaderboard import markdown, page, plots, reproduction, summaries, tables
 
 
 def build(
@@ -26,7 +26,7 @@ def build(
     evidence: Mapping[str, str] | None = None,
     papers: Sequence[Mapping[str, Any]] = (),
 ) -> pd.DataFrame:
-    """Write leaderboard.{csv,md}, reproduction.{csv,md}, plots/ and index.html into ``out``; returns the board.
+    """Write leaderboard.{csv,md}, reproduction.{csv,md}, ranks.csv, metrics.json, plots/ and index.html into ``out``; returns the board.
 
     The same input gives the same bytes. Plots of an earlier build that are not made again are removed.
 
@@ -66,6 +66,8 @@ def build(
         "reproduction.csv": reproduction.csv_text(reproduced),
         "reproduction.md": reproduction.render(reproduced, profile),
         "index.html": html,
+        "ranks.csv": summaries.ranks(frame),
+        "metrics.json": summaries.metrics(frame, reproduced),
     }
     for picture in (picture for chapter in papers for picture in chapter["pictures"]):
         pngs[picture["name"]] = picture["png"]

@@ -174,8 +174,9 @@ def as_json(found: pd.DataFrame, base: Source, head: Source, fail_on: Sequence[s
 
 
 @mpl.rc_context(STYLE)
-def figure(found: pd.DataFrame, *, limit: int = 40) -> Figure:
-    """What moved, in standard errors: a dot a cell at how much better (right) it is, a bar for its tolerance.
+def figure(found: pd.DataFrame, *, limit: int = 24) -> Figure:
+    """What moved, in standard errors: a dot a cell at how much better (right) or worse (left) it is, a grey bar for its
+    tolerance.
 
     The ``limit`` cells that moved most; where none was tested the figure says so.
     """
@@ -184,21 +185,22 @@ def figure(found: pd.DataFrame, *, limit: int = 40) -> Figure:
     lines = lines.sort_values(["errors", *CELL], kind="stable")
     picture = Figure(figsize=(7.2, 1.2 + 0.21 * max(len(lines), 2)), layout="constrained")
     axes = picture.add_subplot()
-    for y, line in enumerate(lines.itertuples()):
-        width = (
-            line.tolerance / max(abs(line.new - line.old), 1e-300) * abs(line.errors)
-        )  # tolerance in standard errors
-        axes.hlines(y, -width, width, color="#80808055", linewidth=5, zorder=1)
+    size = (lines["new"] - lines["old"]).abs()
+    bands = np.where(size > 0, lines["tolerance"] * lines["errors"].abs() / size.where(size > 0, 1.0), 0.0)  # in errors
+    for y, (line, band) in enumerate(zip(lines.itertuples(), bands, strict=True)):
+        axes.hlines(y, -band, band, color="#80808055", linewidth=5, zorder=1)
         axes.plot(line.errors, y, "o", color=COLOURS[line.kind], markersize=5, zorder=3)
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=2)
     axes.set_yticks(range(len(lines)), [plain(name(line)) for line in lines.itertuples()], fontsize=7)
     axes.set_ylim(len(lines) - 0.4, -0.6)
-    axes.set_xlabel("standard errors by which the new run is better (left of 0: worse); bar: tolerance")
+    axes.set_xlabel("worse   < standard errors >   better")
     if len(lines):
-        furthest = lines["errors"].abs().max()
-        if furthest > 20:
+        width = max(lines["errors"].abs().max(), bands.max())
+        if width > 25:
             axes.set_xscale("symlog", linthresh=5)
-        axes.set_xlim(-1.15 * furthest, 1.15 * furthest)
+            ticks = [sign * t for t in (0, 5, 10, 30, 100, 300, 1000) if t < width for sign in (-1, 1)]
+            axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.set_xlim(-1.1 * width, 1.1 * width)
     else:
         axes.text(0.5, 0.5, "no cell moved", ha="center", va="center", transform=axes.transAxes, color=INK)
     for side in ("top", "right", "left"):

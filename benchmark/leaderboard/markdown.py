@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmark.leaderboard import stats, tables
+from benchmark.leaderboard import rankings, stats, tables
 
 LEGEND = (
     f"↑ higher is better, ↓ lower is better. **Bold**: best mean. †: not significantly worse than the best (Wilcoxon "
@@ -118,6 +118,19 @@ def findings(frame: pd.DataFrame, track: str) -> str:
     return "\n".join(f"- ‡ {escape(text)}" for text in found.loc[found["track"] == track, "text"])
 
 
+def sensitivity(frame: pd.DataFrame, track: str) -> str:
+    """What the metrics' own settings do to the rankings of a track."""
+    lines = rankings.sensitivity(frame, track).itertuples()
+    return "\n".join(f"- setting matters: {escape(sensitivity_words(line))}" for line in lines)
+
+
+def sensitivity_words(line) -> str:
+    """A line of ``rankings.sensitivity`` in words."""
+    agree = "too few methods to compare" if np.isnan(line.tau) else f"Kendall's tau {line.tau:.2f} between two of them (least {line.least:.2f})"  # fmt: skip
+    where = f"{line.networks} network{'s' * (line.networks > 1)}"
+    return f"{tables.title(line.metric)}, {line.settings} settings on {where}: {agree}; first under one of them: {', '.join(line.first)}"
+
+
 def render(frame: pd.DataFrame, profile: str = "") -> str:
     """``leaderboard.md``."""
     out = [f"# Leaderboard{f': {escape(profile)}' if profile else ''}", LEGEND]
@@ -132,7 +145,7 @@ def render(frame: pd.DataFrame, profile: str = "") -> str:
             out += [networks(frame, track)]
             out += [missing(frame, track, *key) for key in tables.boards(frame, track)]
             continue
-        out += [summary(frame, track), findings(frame, track)]
+        out += [summary(frame, track), sensitivity(frame, track), findings(frame, track)]
         for key in tables.boards(frame, track):
             out += [f"### {' / '.join(map(escape, key))}", board(frame, track, *key), missing(frame, track, *key)]
     return "\n\n".join(filter(None, out)) + "\n"

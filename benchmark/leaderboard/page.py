@@ -19,7 +19,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from benchmark import style
-from benchmark.leaderboard import markdown, reproduction, stats, tables
+from benchmark.leaderboard import markdown, rankings, reproduction, stats, tables
 
 TEMPLATES = Path(__file__).parent / "templates"
 _CARD_FACTS = ("licence", "citation", "counts", "size", "classes", "resize", "provenance", "skipped")
@@ -85,9 +85,12 @@ def _track(frame: pd.DataFrame, track: str, svgs: Mapping[str, str], pngs: Mappi
         "id": anchor(track),
         "title": heading,
         "what": what,
-        "ranks": average.to_dict("records"),
+        "ranks": average.assign(moves=average["label"].map(rankings.moves(frame, track))).to_dict("records"),
         "figure": _svg(svgs.get(f"ranks-{track}"), f"ranks-{track}"),
-        "agreement": _svg(svgs.get(f"agreement-{track}"), f"agreement-{track}"),
+        **{
+            name: _svg(svgs.get(f"{name}-{track}"), f"{name}-{track}") for name in ("agreement", "critical", "settings")
+        },
+        "sensitivity": [markdown.sensitivity_words(line) for line in rankings.sensitivity(frame, track).itertuples()],
         "boards": [_board(frame, track, *key, svgs, pngs) for key in tables.boards(frame, track)],
     }
 

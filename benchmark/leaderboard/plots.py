@@ -3,6 +3,8 @@
     ranks-<track>             average rank of each method, and how often it took each rank
     board-<track>-<d>-<t>     for one network a panel a metric: mean and interval of each method
     agreement-<track>         how far the metrics rank the methods alike (Kendall's tau)
+    critical-<track>          which average ranks differ        (plots_ranks)
+    settings-<track>          what a metric's setting does to its ranking  (plots_ranks)
 
 Colours: seaborn's colour-blind palette. Blue: best; light blue: not significantly worse; dark: the others; grey:
 controls.
@@ -21,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import kendalltau
 
-from benchmark.leaderboard import markdown, tables
+from benchmark.leaderboard import markdown, plots_ranks, rankings, tables
 from benchmark.style import INK, MUTED, PALETTE, STYLE, file_name, plain
 
 COLOURS = {"best": PALETTE[0], "tied": PALETTE[9], "": INK, "control": "#a6a6a6"}
@@ -35,6 +37,10 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
         yield f"ranks-{track}", ranks(frame, track)
         if len(agreement := metric_agreement(frame, track)) > 1:
             yield f"agreement-{track}", heat(agreement)
+        if len(tables.average_ranks(frame, track)) > 1:
+            yield f"critical-{track}", plots_ranks.critical_difference(frame, track)
+        if len(rankings.sensitivity(frame, track)):
+            yield f"settings-{track}", plots_ranks.settings(frame, track)
         for dataset, target in tables.boards(frame, track):
             yield file_name("board", track, dataset, target), board(frame, track, dataset, target)
 

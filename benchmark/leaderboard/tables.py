@@ -223,6 +223,16 @@ def boards(frame: pd.DataFrame, track: str) -> list[tuple[str, str]]:
     return sorted(set(frame.loc[here, ["dataset", "target"]].itertuples(index=False, name=None)))
 
 
+def ranked(frame: pd.DataFrame, track: str) -> pd.DataFrame:
+    """The lines of a track that take part, each with a rank: what failed (``lost``) shares the last places of its table."""
+    part = frame[(frame["track"] == track) & (frame["status"] != "not applicable")]
+    table = part.groupby(TABLE)["label"]
+    lost = part["rank"].isna()
+    present = part.groupby(TABLE)["rank"].transform("count")
+    last = (present + 1 + table.transform("size")) / 2  # mean of the last places
+    return part.assign(rank=part["rank"].where(~lost, last), lost=lost)
+
+
 def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     """One line for each method of a track, best first.
 
@@ -233,15 +243,11 @@ def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
         label, control, average_rank, sound_rank (the same over the tables in which no control is first: NaN if there
         are none), tables (ranked in), best (times), tied (times), failed (times).
     """
-    part = frame[(frame["track"] == track) & (frame["status"] != "not applicable")].copy()
+    part = ranked(frame, track)
     columns = ["label", "control", "average_rank", "sound_rank", "tables", "best", "tied", "failed"]
     if not len(part):
         return pd.DataFrame(columns=columns)
-    table = part.groupby(TABLE)["label"]
-    lost = part["rank"].isna()
-    present = part.groupby(TABLE)["rank"].transform("count")
-    part["rank"] = part["rank"].where(~lost, (present + 1 + table.transform("size")) / 2)  # mean of the last places
-    part = part.assign(best=part["mark"] == "best", tied=part["mark"] == "tied", failed=lost)
+    part = part.assign(best=part["mark"] == "best", tied=part["mark"] == "tied", failed=part["lost"])
     beaten = (part["control"] & part["best"]).groupby([part[key] for key in TABLE]).transform("any")
     by_metric, sound = (
         lines.groupby(["label", "control", "dataset", "target", "metric"])["rank"].mean().groupby(level=[0, 1]).mean()
