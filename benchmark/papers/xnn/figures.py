@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from benchmark.papers import Found, FoundUnit, Picture, style
 
@@ -100,6 +101,13 @@ def _table1(rows: pd.DataFrame) -> Figure:
                 axis.plot(values.mean(), METHODS.index(method), "|", ms=12, color=style.INK)
         if metric == "F_reg_test":
             axis.set_xscale("log")
+            ticks = [
+                t
+                for t in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+                if part.value.min() * 0.8 <= t <= part.value.max() * 1.25
+            ]
+            axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+            axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel(label)
         axis.grid(axis="x")
         _plain(axis)

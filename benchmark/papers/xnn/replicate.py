@@ -56,7 +56,7 @@ def table1(
     numbers, per_class, arrays, fitted = [], {}, {}, {}
     seed = int(rng.integers(2**31))  # all start from the same weights
     for name in ("SRAE", "SRAE without restarts", "NN", "SAE", "CAE"):
-        base = training | ({"restarts": 0} if "without" in name else {})
+        base = training | ({"accept": "live"} if "without" in name else {})
         xnn = srae.fit(data, srae.settings_for(name.split()[0], base), np.random.default_rng(seed))
         fitted[name] = xnn
         y_, yt_ = xnn.predict(Z)[..., 0], xnn.predict(Zt)[..., 0]
@@ -355,7 +355,7 @@ def convolutional(
         yt = _logits(study.target, tested)
         data = srae.examples(source, y, seen.y, negatives, rng, study.target.classes)
         side = at.side if pool and at.side and min(at.side) > 1 else None
-        xnn = srae.fit(data, srae.Setting(**{"restarts": 0, **(training or {})}), rng, side)
+        xnn = srae.fit(data, srae.Setting(**{"accept": "live", **(training or {})}), rng, side)
         y_, yt_ = (_predict(xnn, study.target, at, b) for b in batches)
         values = {k: v for k, v in _faithful(data, y, y_, yt, yt_).items() if not k.endswith("_pct")}
         method = "SRAE" if name == dense else "conv SRAE"
@@ -420,7 +420,7 @@ def degeneration(
         off = ~np.eye(n, dtype=bool)
         speak = np.array([_speaking(xnn, Zt[tested.y == c], c) for c in range(K)])
         numbers += [Number("mean_cosine", float(cosines[:, off].mean()), name, {"n": n}, K, LOWER),
-                    Number("n_positive", float(speak.mean()), name, {"n": n}, K, HIGHER, "x-features")]  # fmt: skip
+                    Number("n_speaking", float(speak.mean()), name, {"n": n}, K, HIGHER, "x-features")]  # fmt: skip
         arrays[f"cosines_{name}"], arrays[f"speak_{name}"] = cosines, speak
     return Outcome(numbers, arrays)
 
@@ -440,7 +440,7 @@ def human_study(
     _, (Z, y, train), (Zt, yt, tested) = _layer_of(study, layer, None)
     chosen = list(classes)
     mine, theirs = (torch.isin(b.y, torch.tensor(chosen, device=b.y.device)) for b in (train, tested))
-    setting = srae.Setting(**{"restarts": 0, **(training or {}), "n": n})
+    setting = srae.Setting(**{"accept": "live", **(training or {}), "n": n})
     xnn = srae.fit(srae.together(Z[mine], y[mine][:, chosen]), setting, rng)
     out = []
     for split, z, full in (("train", Z[mine], y[mine][:, chosen]), ("test", Zt[theirs], yt[theirs][:, chosen])):

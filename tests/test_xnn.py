@@ -1,0 +1,519 @@
+"""XNN: Eq. 5 against a literal twin in float64, training alone and together, maps, experiments, verdicts, bad input."""
+
+import functools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchmark import excitation
+from benchmark.api import Batch, NotApplicable, Target
+from benchmark.data import Dataset
+from benchmark.papers import Found, FoundUnit, Study
+from benchmark.papers.xnn import figures, maps, replicate, srae, verdicts
+from benchmark.papers.xnn.method import XNN
+from benchmark.papers.xnn.srae import Setting
+
+SMALL = {"hidden": (12, 6), "n": 3, "beta": 1.0, "q": 10.0, "eta": 1.0, "batch": 32, "epochs": 12, "pretrain": 6, "restarts": 0,
+         "lr": 5e-3}  # fmt: skip
+
+
+def layer(M=160, d=10, K=4, seed=0):
+    """Z (M, d) >= 0, logits (M, K) that are sums of its units, labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(M) % K
+    Z = np.maximum(rng.normal(size=(M, d)), 0)
+    Z[np.arange(M), labels] += 2
+    Z[np.arange(M), labels + K] += 1.5
+    y = 2 * Z[:, :K] + Z[:, K : 2 * K]
+    return torch.from_numpy(Z).float(), torch.from_numpy(y).float(), torch.from_numpy(labels)
+
+
+def data(**kwargs):
+    Z, y, labels = layer(**kwargs)
+    return srae.examples(Z, y, labels, None, np.random.default_rng(1))
+
+
+# --------------------------------------------------------------------------------------------- Eq. 5
+
+
+def literal_loss(params, k, Z, y, w, setting, beta, eta):
+    """Eq. 5 for class k, word by word: Z (M, d), y (M,), w (M,)."""
+
+    def dense(x, W, b):
+        return [max(0.0, sum(x[i] * float(W[i, j]) for i in range(len(x))) + float(b[0, j])) for j in range(W.shape[1])]
+
+    depth = len(setting.hidden) + 1
+    E, rebuilt = [], []
+    for z in Z.tolist():
+        for i in range(depth):
+            z = dense(z, params[f"W{i}"][k], params[f"b{i}"][k])
+        E.append(z)
+        for i in range(depth):
+            z = dense(z, params[f"U{i}"][k], params[f"c{i}"][k])
+        rebuilt.append(z)
+    M, n, d = len(E), setting.n, Z.shape[1]
+    v, b = params["v"][k, :, 0].tolist(), float(params["b"][k, 0, 0])
+    y_ = [sum(v[j] * E[i][j] for j in range(n)) + b for i in range(M)]
+    faithful = sum(float(w[i]) * (y_[i] - float(y[i])) ** 2 for i in range(M)) / M
+    Q = [sum((rebuilt[i][j] - float(Z[i, j])) ** 2 for i in range(M)) / M for j in range(d)]
+    penalty = [math.log(1 + setting.q * q) if setting.reconstruct == "log" else q for q in Q]
+    if setting.pull_away == "features":
+        vectors = [[E[i][j] for i in range(M)] for j in range(n)]
+    elif setting.pull_away == "weighted":
+        vectors = [[v[j] * E[i][j] for i in range(M)] for j in range(n)]
+    else:
+        vectors = [[v[j] * E[i][j] + 1e-8 for j in range(n)] for i in range(M)]
+    pull = 0.0
+    for a in range(len(vectors)):
+        for c in range(len(vectors)):
+            if a != c:
+                dot = sum(p * q for p, q in zip(vectors[a], vectors[c], strict=True))
+                norms = math.sqrt(sum(p * p for p in vectors[a]) * sum(q * q for q in vectors[c]))
+                pull += (dot / norms) ** 2 if norms > 0 else 0.0
+    pull /= len(vectors) * (len(vectors) - 1)
+    return faithful * setting.faithful + beta * sum(penalty) / d + eta * pull
+
+
+@pytest.mark.parametrize("reconstruct", ["log", "mean"])
+@pytest.mark.parametrize("pull_away", ["features", "images", "weighted"])
+def test_the_loss_is_equation_5(reconstruct, pull_away):
+    setting = Setting(**SMALL | {"hidden": (5, 4)}, reconstruct=reconstruct, pull_away=pull_away)
+    params = {k: v.double() for k, v in srae.initial(6, 1, 1, setting, [3, 4]).items()}
+    rng = np.random.default_rng(0)
+    Z, y = torch.from_numpy(rng.random((2, 7, 1, 6)) * 3), torch.from_numpy(rng.normal(size=(2, 7, 1)))
+    w = torch.from_numpy(rng.random((2, 7)) + 1)
+    beta, eta = torch.tensor([1.5, 0.5]).double(), torch.tensor([2.0, 1.0]).double()
+    got = srae.loss(params, Z, y, w, setting, beta, eta)
+    for k in range(2):
+        want = literal_loss(params, k, Z[k, :, 0], y[k, :, 0], w[k], setting, float(beta[k]), float(eta[k]))
+        assert got[k].item() == pytest.approx(want, rel=1e-9)
+
+
+def test_pull_away_by_hand():
+    E = torch.tensor([[[[1.0, 0.0, 1.0]], [[0.0, 2.0, 1.0]]]])  # (1, 2 images, 1 position, 3 features)
+    v = torch.ones(1, 3, 1)
+    # features (1, 0), (0, 2), (1, 1): cosines 0, 1/sqrt 2, 1/sqrt 2
+    assert srae.pull_away(E, v).item() == pytest.approx((0.5 + 0.5) * 2 / 6)
+    # images (1, 0, 1), (0, 2, 1): cosine 1 / (sqrt 2 sqrt 5)
+    assert srae.pull_away(E, v, "images").item() == pytest.approx(0.1, rel=1e-5)
+    dead = E.clone()
+    dead[..., 2] = 0
+    assert srae.pull_away(dead, v).item() == 0
+
+
+def test_switched_off_terms_have_no_share():
+    setting, zero = Setting(**SMALL), torch.zeros(2)
+    params = srae.initial(6, 1, 1, setting, [0, 1])
+    Z, y, w = torch.rand(2, 5, 1, 6, generator=torch.Generator().manual_seed(0)), torch.ones(2, 5, 1), torch.ones(2, 5)
+    y_ = srae.forward(params, Z)[0]
+    torch.testing.assert_close(srae.loss(params, Z, y, w, setting, zero, zero), ((y_ - y) ** 2).mean((1, 2)))
+    cae = replace(setting, faithful=False, reconstruct="mean")
+    Z_ = srae.forward(params, Z)[2]
+    torch.testing.assert_close(srae.loss(params, Z, y, w, cae, zero + 1, zero), ((Z_ - Z) ** 2).mean((1, 2, 3)))
+
+
+def test_weights_of_positives():
+    d = data()
+    assert d.positive.sum(1).tolist() == [40] * 4
+    assert d.weights[d.positive].unique().tolist() == [3]  # 120 negatives, 40 positives
+    assert d.weights[~d.positive].unique().tolist() == [1]
+    few = replace(d, positive=torch.zeros_like(d.positive).index_fill(1, torch.tensor([0]), True))
+    assert few.weights.max() == srae.CAP
+
+
+def test_examples_are_one_against_others():
+    Z, y, labels = layer()
+    d = srae.examples(Z, y, labels, 25, np.random.default_rng(0))
+    assert d.rows.shape == (4, 65)
+    for k in range(4):
+        assert len(set(d.rows[k].tolist())) == 65
+        assert set((labels == k).nonzero()[:, 0].tolist()) <= set(d.rows[k].tolist())
+        torch.testing.assert_close(d.y[k, :, 0], y[d.rows[k], k])
+        held = d.positive[k, : round(srae.HELD_OUT * 65)]
+        assert held.sum() == 4  # a tenth of the positives is held out
+    torch.testing.assert_close(d.Z(d.rows[:, :3]), Z[d.rows[:, :3]][:, :, None])
+
+
+# --------------------------------------------------------------------------------------------- training
+
+
+def test_together_is_as_alone():
+    """Weights, epochs and predictions of each class are those of its own training."""
+    d, setting = data(), Setting(**SMALL | {"patience": 1, "epochs": 15, "lr": 0.03})
+    seeds, beta, eta = torch.tensor([5, 6, 7, 8]), torch.full((4,), 1.0), torch.full((4,), 1.0)
+    together, epochs = srae._train(d, setting, seeds, 9, beta, eta, None)
+    for k in range(4):
+        part = d.of(torch.tensor([k]))
+        alone, took = srae._train(part, setting, seeds[[k]], 9, beta[:1], eta[:1], None)
+        assert took[0] == epochs[k]
+        for name in together:
+            torch.testing.assert_close(together[name][[k]], alone[name], atol=2e-4, rtol=1e-3)
+    assert len(set(epochs.tolist())) > 1  # they stop each at their own time
+
+
+def test_adam_is_algorithm_1():
+    """Kingma and Ba, word by word in float64: alpha = .01, beta1 = .9, beta2 = .999."""
+    rng = np.random.default_rng(0)
+    p, m, v = rng.normal(size=5), np.zeros(5), np.zeros(5)
+    ours, *moments = (torch.from_numpy(a.copy()) for a in (p, m, v))
+    for t in range(1, 6):
+        g = rng.normal(size=5)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        p = p - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        srae._adam(ours, torch.from_numpy(g), *moments, t, 0.01)
+        np.testing.assert_allclose(ours, p, rtol=1e-12)
+
+
+@functools.cache
+def fitted(name="SRAE", **more):
+    setting = srae.settings_for(name, SMALL | {"epochs": 20, "lr": 0.01} | more)
+    return srae.fit(data(M=160), setting, np.random.default_rng(0))
+
+
+def freg(xnn):
+    Z, y, _ = layer(M=80, seed=5)
+    return (xnn.predict(Z)[..., 0] - y).abs().mean().item()
+
+
+def test_faithful_methods_are_and_an_autoencoder_is_not():
+    _, y, _ = layer(M=80, seed=5)
+    constant = (y - y.mean(0)).abs().mean().item()
+    values = {name: freg(fitted(name, restarts=1)) for name in srae.ABLATIONS}
+    assert max(values[name] for name in ("SRAE", "NN", "SAE")) < constant / 3
+    assert values["CAE"] > 1.3 * values["SRAE"]
+
+
+def test_the_autoencoders_weights_are_least_squares():
+    xnn, d = fitted("CAE"), data(M=160)
+    for k in range(4):
+        E = xnn.encode(d.Z(d.rows[[k]])[0], k)[-1][:, 0]
+        residual = d.weights[k] * (E @ xnn.params["v"][k, :, 0] + xnn.params["b"][k, 0, 0] - d.y[k, :, 0])
+        assert abs(residual.mean().item()) < 1e-3
+        assert (E.T @ residual / len(E)).abs().max() < 1e-2
+
+
+def test_the_sparse_penalty_rebuilds_some_dimensions_only():
+    d = data(M=160)
+    share = {}
+    for name in ("SRAE", "NN"):
+        xnn = fitted(name, beta=5.0) if name == "SRAE" else fitted(name)
+        Z = d.Z(d.rows)
+        Q = ((srae.forward(xnn.params, Z)[2] - Z) ** 2).mean((1, 2)) / Z.var((1, 2))
+        share[name] = (Q < 0.5).float().mean().item()
+    assert 0.1 < share["SRAE"] < 1
+    assert share["NN"] == 0
+
+
+def test_contributions_add_up_to_the_logit():
+    xnn = fitted()
+    Z, _, _ = layer(M=20)
+    for k in range(4):
+        total = xnn.contributions(Z, k).sum(1) + xnn.params["b"][k, 0, 0]
+        torch.testing.assert_close(total, xnn.predict(Z)[:, k, 0])
+
+
+def test_restarts_train_again_what_was_not_accepted():
+    once, again = fitted(), fitted(restarts=2)
+    d = data(M=160)
+    ok = srae.accepted(once, d)
+    assert ok.tolist() == [bool(t == 1) for t in again.trained.tolist()]
+    assert again.trained.max() <= 3
+    for k in ok.nonzero()[:, 0].tolist():
+        torch.testing.assert_close(again.params["v"][k], once.params["v"][k])
+    loud = srae.XNN({**once.params, "v": once.params["v"] * 0 + 1}, once.setting)
+    for k in range(4):
+        means = loud.contributions(d.Z(d.rows[[k]])[0][d.positive[k]], k).mean(0).sort(descending=True).values
+        assert srae.accepted(loud, d)[k] == bool(means[1] > 0 and means[1] / means[0] >= 0.3)
+
+
+def test_one_network_for_all_classes():
+    Z, y, _ = layer(M=160)
+    xnn = srae.fit(srae.together(Z, y), Setting(**SMALL | {"n": 7, "epochs": 25, "lr": 0.01}), np.random.default_rng(0))
+    y_ = xnn.predict(Z)
+    assert y_.shape == (240, 1, 4)
+    assert (y_[:, 0].argmax(1) == y.argmax(1)).float().mean() > 0.9
+
+
+def test_a_convolutional_xnn_is_dense_over_positions():
+    rng = np.random.default_rng(0)
+    Z = torch.from_numpy(rng.random((40, 16, 5))).float()  # 4 x 4 positions, 5 maps
+    y = torch.stack([Z[:, 0, 0] * 3, Z[:, 5, 1] * 3], 1)
+    d = srae.examples(Z, y, torch.arange(40) % 2, None, rng)
+    xnn = srae.fit(d, Setting(**SMALL), rng, pool=(4, 4))
+    assert xnn.params["v"].shape == (2, 4 * 3, 1)
+    W, b = xnn.layers(1)[0]
+    conv = nn.Conv2d(5, 12, 1)
+    conv.weight.data, conv.bias.data = W.T[:, :, None, None], b
+    image = Z.mT.reshape(40, 5, 4, 4)
+    torch.testing.assert_close(xnn.encode(Z, 1)[0].mT.reshape(40, 12, 4, 4), conv(image).relu())
+    E = xnn.encode(Z, 1)[-1].mT.reshape(40, 3, 4, 4)
+    pooled = F.max_pool2d(E, 2).flatten(2).mT.flatten(1)  # positions first
+    torch.testing.assert_close(xnn.predict(Z)[:, 1], pooled @ xnn.params["v"][1] + xnn.params["b"][1])
+    torch.testing.assert_close(xnn.contributions(Z, 1).sum(1) + xnn.params["b"][1, 0, 0], xnn.predict(Z)[:, 1, 0])
+
+
+# --------------------------------------------------------------------------------------------- bad input
+
+
+def test_bad_input_is_one_clear_error():
+    Z, y, labels = layer()
+    with pytest.raises(ValueError, match="class heron has no positives among the 120 images"):
+        rows = labels != 2
+        srae.examples(
+            Z[rows], y[rows], labels[rows], None, np.random.default_rng(0), ["gull", "tern", "heron", "egret"]
+        )
+    with pytest.raises(ValueError, match="no negatives"):
+        srae.examples(Z, y[:, :1], labels * 0, None, np.random.default_rng(0))
+    for wrong in ({"reconstruct": "l1"}, {"pull_away": "rows"}, {"n": 0}, {"batch": 1}):
+        with pytest.raises(ValueError, match="is log or|is features or|at least 1"):
+            Setting(**wrong)
+    with pytest.raises(ValueError, match="variant is one of SRAE"):
+        XNN(variant="PCA")
+    with pytest.raises(ValueError, match="conv2 of tiny is not dense: its output is 6x4x4"):
+        maps.find(network(), images().x, "conv2")
+    with pytest.raises(ValueError, match="fc1 of tiny has no positions"):
+        maps.convolutional(network(), images().x, "fc1")
+    linear = Target(
+        nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(192, 2))),
+        name="linear",
+        classes="ab",
+        input_shape=(3, 8, 8),
+    )
+    with pytest.raises(NotApplicable, match="no layer below its logits"):
+        maps.find(linear, images().x)
+
+
+# --------------------------------------------------------------------------------------------- maps, the plug-in
+
+
+def network(dense=True):
+    net = nn.Sequential()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net.add_module("conv1", nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU()))
+        net.add_module("pool1", nn.MaxPool2d(2))
+        net.add_module("conv2", nn.Sequential(nn.Conv2d(5, 6, 3, padding=1), nn.ReLU()))
+        if dense:
+            net.add_module("flatten", nn.Flatten())
+            net.add_module("fc1", nn.Sequential(nn.Linear(96, 20), nn.ReLU()))
+            net.add_module("logits", nn.Linear(20, 4))
+        else:
+            net.add_module("conv3", nn.Conv2d(6, 4, 1))
+            net.add_module("logits", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    return Target(
+        net, name="tiny", classes="abcd", input_shape=(3, 8, 8), mean=[0.5] * 3, std=[0.25] * 3, layer="conv2"
+    )
+
+
+def images(n=64, seed=0):
+    rng = np.random.default_rng(seed)
+    x, y = rng.random((n, 3, 8, 8), np.float32), np.arange(n) % 4
+    for i, c in enumerate(y):
+        x[i, :, 4 * (c // 2) :, 4 * (c % 2) :][:, :4, :4] += 1
+    return Batch(x=torch.from_numpy((x / 2).astype(np.float32)), y=torch.from_numpy(y), chunk=16)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_the_plug_in(dense):
+    t, method = network(dense), XNN(n=3, hidden=(12, 6), epochs=10, restarts=1)
+    fingerprint, state = t.fingerprint(), torch.get_rng_state()
+    e = method.fit(t, images(), np.random.default_rng(0)).explain(t, images(9, 1), np.random.default_rng(0))
+    assert e.concept_maps.shape == (9, 3, 8, 8)
+    assert e.scores.shape == (9, 4)
+    sums = e.concept_maps.sum((2, 3))
+    assert (np.isclose(sums, 1, atol=1e-4) | (sums == 0)).all()
+    np.testing.assert_array_equal(e.labels, e.scores.argmax(1))
+    assert e.size["x-features"] == 3
+    assert e.heatmaps.min() >= 0
+    assert t.fingerprint() == fingerprint
+    assert torch.equal(torch.get_rng_state(), state)
+    again = XNN(n=3, hidden=(12, 6), epochs=10, restarts=1).fit(t, images(), np.random.default_rng(0))
+    np.testing.assert_array_equal(again.explain(t, images(9, 1), np.random.default_rng(0)).scores, e.scores)
+
+
+def test_which_layer_is_explained():
+    x = images(2).x
+    assert maps.find(network(), x) == maps.Layer("fc1")
+    assert maps.find(network(), x, "flatten") == maps.Layer("flatten")
+    assert maps.find(network(dense=False), x) == maps.Layer("conv2", average=True)
+    t, pooled = network(dense=False), maps.Layer("conv2", average=True)
+    torch.testing.assert_close(pooled(t, x), t.features(x, "conv2").mean((2, 3)))
+
+
+def test_maps_of_x_features_literally():
+    """c-MWP at the inputs of the x-layer, Eq. 10 through the encoder, then the network's own rules."""
+    t, x = network(), images(3).x
+    Z = t.features(x, "fc1")
+    y = t(x)
+    xnn = srae.fit(
+        srae.together(t.features(images().x, "fc1"), t(images().x)), Setting(**SMALL), np.random.default_rng(0)
+    )
+    got = maps.feature_maps(xnn, t, x, 0, maps.Layer("fc1"))
+    (W0, b0), (W1, b1), (W2, b2) = xnn.layers(0)
+    h0 = (Z @ W0 + b0).relu()
+    h1 = (h0 @ W1 + b1).relu()
+    E = (h1 @ W2 + b2).relu()
+    assert y.shape == (3, 4)
+    for m in range(3):
+        for n in range(3):
+            up, down = (W2[:, n].clamp(min=0) * h1[m]), ((-W2[:, n]).clamp(min=0) * h1[m])
+            P = up / up.sum().clamp(min=1e-30) - down / down.sum().clamp(min=1e-30)
+            P = P * (E[m, n] > 0)
+            for W, a in ((W1, h0[m]), (W0, Z[m])):
+                new = torch.zeros(len(a))
+                for i in range(len(P)):
+                    share = W[:, i].clamp(min=0) * a
+                    if share.sum() > 0:
+                        new += P[i] * share / share.sum()
+                P = new
+            want = excitation.unit_maps(t, x[m : m + 1], P[None, None], "fc1")[0, 0]
+            torch.testing.assert_close(got[n, m], want, atol=1e-5, rtol=1e-4)
+
+
+def test_maps_of_units_of_z():
+    t, x = network(), images(3).x
+    units = torch.tensor([2, 7])
+    got = maps.z_maps(t, x, units, maps.Layer("fc1"))
+    a = t.features(x, "flatten")
+    P = excitation.contrast(t.net.fc1[0].weight[units], a)
+    torch.testing.assert_close(got, excitation.unit_maps(t, x, P, "flatten"))
+    plain = maps.z_maps(network(dense=False), x, units[:1], maps.Layer("conv2", average=True))
+    assert plain.shape == (1, 3, 8, 8)
+    assert plain.max() > 0
+
+
+def test_normalised_maps():
+    S = maps.normalised(torch.tensor([[[1.0, 3.0]], [[0.0, 0.0]]]))
+    assert S.tolist() == [[[0.25, 0.75]], [[0, 0]]]
+
+
+# --------------------------------------------------------------------------------------------- experiments, verdicts
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    rng, arrays = np.random.default_rng(3), {"classes": np.array(list("abcd")), "part_names": np.array(["p", "q", "r"])}
+    for split, n in (("train", 64), ("test", 32)):
+        b = images(n, seed=len(split))
+        arrays |= {f"x_{split}": (255 * b.x).byte().numpy(), f"y_{split}": b.y.numpy(),
+                   f"boxes_{split}": np.tile(np.float32([1, 1, 7, 7]), (n, 1)),
+                   f"parts_{split}": (8 * rng.random((n, 3, 2))).astype(np.float32), f"part_visible_{split}": rng.random((n, 3)) < 0.8}  # fmt: skip
+    arrays["part_importance"] = np.eye(4, 3, dtype=np.float32) + np.float32([[0, 0, 0]] * 3 + [[1, 0, 0]])
+    study = Study(seed=0, dataset="blobs", data=Dataset("blobs", arrays), target_name="tiny", target=network())
+    training = {k: v for k, v in SMALL.items() if k != "restarts"} | {"n": 3, "epochs": 6, "pretrain": 3}
+    new = lambda: np.random.default_rng(0)
+    return {
+        "table1": replicate.table1(study, new(), training=training | {"restarts": 1}, alpha=0.01, images=4, z_units=3, shown=2),
+        "lasso": replicate.lasso(study, new(), alphas=[0.1, 0.01, 0.001]),
+        "degeneration": replicate.degeneration(study, new(), training=training),
+        "human_study": replicate.human_study(study, new(), classes=[1, 3], training=training),
+        "convolutional": replicate.convolutional(
+            study, new(), layers=["pool1", "conv2"], dense="fc1", training=training, train=48, test=16, shown=2),
+    }  # fmt: skip
+
+
+def frame(outcomes):
+    rows = []
+    for outcome in outcomes.values():
+        for n in outcome.numbers:
+            setting = ";".join(f"{k}={v}" for k, v in sorted(n.setting.items()))
+            rows.append({"track": "replication", "paper": "xnn", "dataset": "blobs", "target": "tiny", "seed": 0, "method": n.method,
+                         "setting": setting, "metric": n.metric, "value": n.value, "status": "ok"})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_table_1_has_the_papers_columns(outcomes):
+    rows = frame(outcomes)
+    assert not rows.duplicated(["method", "setting", "metric"]).any()
+    assert np.isfinite(rows.value).all()
+    table = rows[
+        rows.metric.isin(["F_reg_train", "F_reg_test", "F_cls_train_pct", "F_cls_test_pct", "O1", "O2", "locality"])
+    ]
+    for method in ("SRAE", "NN", "SAE", "CAE", "Lasso"):
+        assert len(set(table[table.method == method].metric)) == 7
+    for method in ("1-Heatmap", "Z (20 fc dims)"):
+        assert set(table[table.method == method].metric) == {"locality"}
+    share = rows[rows.metric == "class_part_share"].set_index("method").value
+    assert ((share >= 0) & (share <= 1)).all()
+    assert "uniform map" in share
+
+
+def test_the_gaps_are_paired_by_class(outcomes):
+    arrays, rows = outcomes["table1"].arrays, frame(outcomes)
+    methods = list(arrays["class_methods"])
+    gap = arrays["class_O1"][methods.index("NN")] - arrays["class_O1"][methods.index("SRAE")]
+    got = rows[(rows.method == "NN-SRAE") & (rows.metric == "delta_O1")].value.item()
+    assert got == pytest.approx(gap.mean())
+    half = rows[(rows.method == "NN-SRAE") & (rows.metric == "delta_O1_ci95")].value.item()
+    assert half == pytest.approx(3.182446 * gap.std(ddof=1) / 2, rel=1e-5)
+
+
+def test_layers_too_large_for_memory_are_computed_batch_by_batch():
+    t, b = network(), images(20)
+    at = maps.convolutional(t, b.x, "pool1")
+    rows = torch.tensor([[3, 4, 3], [19, 0, 4]])
+    torch.testing.assert_close(replicate._on_the_fly(t, at, b)(rows), replicate._both(t, at, b)[0][rows])
+
+
+def test_faithfulness_puts_the_logit_back():
+    y = torch.tensor([[3.0, 1.0], [0.0, 2.0]])
+    y_ = torch.tensor([[0.5, 1.0], [0.0, 2.5]])
+    d = srae.Examples(None, torch.tensor([[0, 1], [0, 1]]), None, None)
+    got = replicate._faithful(d, y, y_, y, y_)
+    assert got["F_reg_test"].tolist() == [1.25, 0.25]
+    assert got["F_cls_test_pct"].tolist() == [50, 100]
+
+
+def test_verdicts_by_hand():
+    def row(metric, value, method, setting, track="replication", paper="xnn"):
+        return {"track": track, "paper": paper, "dataset": "d", "target": "t", "seed": 0, "method": method, "setting": setting,
+                "metric": metric, "value": value, "status": "ok"}  # fmt: skip
+
+    rows = [
+        row("F_reg_test", v, m, s)
+        for m, v, s in (("SRAE", 0.1, "n=5"), ("NN", 0.3, "n=5"), ("Lasso", 2.0, "alpha=2;n=5"))
+    ]
+    rows += [row("O1", v, m, "n=5") for m, v in (("SRAE", 0.5), ("NN", 0.9), ("SAE", 0.4))]
+    rows += [row("F_reg_test", v, "conv SRAE", f"layer={k}") for k, v in (("pool1", 3.0), ("pool2", 4.0))]
+    rows += [row("F_reg_test", 1.0, "SRAE", "layer=fc1")]
+    rows += [
+        row(m, v, "Lasso", f"alpha={a}")
+        for a, n, f in ((2, 8, 2.0), (1, 20, 1.0))
+        for m, v in (("n_features", n), ("F_reg_test", f))
+    ]
+    rows += [row("accuracy_top_pixels", v, m, s, "heatmap", p) for m, v, s, p in (
+        ("XNN", 0.5, "hidden=[64, 32];pixels=300;variant=SRAE", "xnn"),
+        ("Excitation Backprop", 0.4, "pixels=300;variant=contrastive", "baseline"))]  # fmt: skip
+    checks = [(c.claim, c.holds) for c in verdicts.verdicts(pd.DataFrame(rows))]
+    assert checks == [("XN1", True), ("XN1", False), ("XN2", True), ("XN2", False), ("XN4", False), ("XN4", True), ("XN4", True),
+                      ("XN5", True), ("XN6", True)]  # fmt: skip
+
+
+def test_verdicts_and_pictures_of_what_was_found(outcomes):
+    rows = frame(outcomes)
+    checks = list(verdicts.verdicts(rows))
+    assert {c.claim for c in checks} == {"XN1", "XN2", "XN3", "XN4", "XN5"}
+    assert all(c.evidence and c.target == "tiny" for c in checks)
+    units = [
+        FoundUnit(k, "blobs", "tiny", 0, {}, {key: np.asarray(v) for key, v in o.arrays.items()})
+        for k, o in outcomes.items()
+    ]
+    shown = list(figures.pictures(Found(rows, units)))
+    assert sorted(p.name.split("-")[0] for p in shown) == [
+        "fig10",
+        "fig12",
+        "fig7",
+        "fig8",
+        "table1",
+        "table3",
+        "table4",
+    ]
+    for p in shown:
+        assert p.figure.axes
+        assert not p.photo
