@@ -57,6 +57,14 @@ class Reference:
             raise NotApplicable(f"{study.target.layer} of {study.target.name} has no channels and positions")
         return cls(study.target, batch, psi, study.target(batch).argmax(dim=1))
 
+    def pick(self, rows: Array | Tensor) -> Batch:
+        """Some of the images, with what is known of them: psi and the logits are not computed again."""
+        rows = torch.as_tensor(rows)
+        batch = self.batch[rows]
+        known = {key: z[rows] for key, z in self.batch.memo.items() if isinstance(key, tuple) and key[0] == "features"}
+        batch.memo.update(known)
+        return batch
+
     def regions(self, rows: Tensor, way: str, sizes: Sequence[int], rng: Generator) -> list[list[Region]]:
         """P(x) of the images ``rows``, for each size of Q."""
         sampled = sample(self.target, self.psi, self.psi[rows], way, max(sizes), rng, classes=self.classes,
@@ -122,7 +130,7 @@ def _others(
     study: Study, R: Reference, V: Clusters, S: Batch, nearest: Array, methods: Sequence[Any], ace: Any, rng: Generator
 ) -> Any:
     """(name, kept pixels (n, h, w)) of the baselines on the unseen images S, each explained by its nearest centre."""
-    target, inputs = study.target, R.batch[torch.from_numpy(V.seeds)]
+    target, inputs = study.target, R.pick(V.seeds)
     for entry in methods:
         method = study.build(entry).fit(target, R.batch, rng)
         weights = method.channel_weights(target, inputs)[torch.from_numpy(nearest)]  # (n, K)
@@ -131,7 +139,7 @@ def _others(
         keep = np.zeros((len(S), *S.x.shape[-2:]), bool)
         for v, rows in by_interpretation(nearest):
             members = np.flatnonzero(V.labels == v)[:NEAREST]
-            e = study.build({"use": ACE} | dict(ace)).fit(target, R.batch[members], rng).explain(target, S[rows], rng)
+            e = study.build({"use": ACE} | dict(ace)).fit(target, R.pick(members), rng).explain(target, S[rows], rng)
             keep[rows] = whole_segments(e.heatmaps)
         yield "ACE", keep
     yield "Random map", top_share(study.build(RANDOM).explain(target, S, rng).heatmaps)
@@ -221,7 +229,7 @@ def similar(
     for name, order, explain in _explainers(study, R, found, rows, ranked, methods, ace, rng):
         out = np.zeros((len(rows), top, 2))
         for i, some in enumerate(order):
-            batch = R.batch[torch.from_numpy(some)]
+            batch = R.pick(some)
             maps, keep = explain(i, batch)
             *pair, y, y_kept = masked(target, batch, keep)
             out[i] = np.stack(pair, axis=1)
@@ -266,7 +274,7 @@ def _explainers(
     yield "RI", ranked["RI"], regional
     for entry in methods:
         method = study.build(entry).fit(target, R.batch, rng)
-        weights = method.channel_weights(target, R.batch[rows.cpu()])  # (m, K)
+        weights = method.channel_weights(target, R.pick(rows))  # (m, K)
 
         def reused(i: int, batch: Batch, method: Method = method, weights: Tensor = weights) -> tuple[Array, Array]:
             maps = with_weights(method, weights[i].expand(len(batch), -1)).explain(target, batch, rng).heatmaps
@@ -277,7 +285,7 @@ def _explainers(
         nearest = _by_distance(R, rows, NEAREST)
 
         def by_concepts(i: int, batch: Batch) -> tuple[Array, Array]:
-            method = study.build({"use": ACE} | dict(ace)).fit(target, R.batch[torch.from_numpy(nearest[i])], rng)
+            method = study.build({"use": ACE} | dict(ace)).fit(target, R.pick(nearest[i]), rng)
             maps = method.explain(target, batch, rng).heatmaps
             return maps, whole_segments(maps)
 
