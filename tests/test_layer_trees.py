@@ -1,17 +1,14 @@
 """Layerwise decision trees: encodings, trees and the method, against hand-computed cases and slow, literal twins."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from benchmark import zoo
 from benchmark.api import Batch, Method, NotApplicable, Target
 from benchmark.papers.layer_trees import trees
 from benchmark.papers.layer_trees.duplicates import KINDS, example, kinds
@@ -20,7 +17,6 @@ from benchmark.papers.layer_trees.method import LayerTree
 from benchmark.registry import MethodRef
 from benchmark.zoo import nets
 
-ROOT = Path(__file__).resolve().parent.parent
 literal = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
 
@@ -461,46 +457,3 @@ def test_every_kind_of_network_has_a_tree(name, variant):
 def test_the_registry_finds_the_method():
     method = MethodRef.parse({"use": "benchmark/papers/layer_trees/method.py:LayerTree", "threshold": 2}).build()
     assert (method.name, method.paper, method.threshold) == ("Layer tree", "layer_trees", 2)
-
-
-# --------------------------------------------------------------------------------------------- the networks of Table 1
-
-
-TABLE_1 = {  # width -> learning rate, gamma, step
-    ("mnist", 100): (0.001, 0.99, 5), ("fashion_mnist", 100): (0.001, 0.99, 5), ("mnist", 20): (0.002, 0.5, 100),
-    ("fashion_mnist", 40): (0.002, 0.85, 50),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("profile", ["quick", "paper"])
-def test_recipes_are_those_of_table_1(profile):
-    params = yaml.safe_load((ROOT / "benchmark" / "profiles" / f"{profile}.yaml").read_text())
-    found = {}
-    for dataset in ("mnist", "fashion_mnist"):
-        for name, mapping in params["zoo"][dataset].items():
-            if mapping["net"] != "mlp":
-                continue
-            recipe, options = zoo.Recipe.parse(mapping), mapping["options"]
-            width, depth = options["width"], options["depth"]
-            found.setdefault((dataset, width), {})[depth] = len(recipe.seeds)
-            assert name == f"mlp-{width}x{depth}"
-            shorter = profile == "quick" and (dataset, width) == ("fashion_mnist", 100)  # as the profile says
-            rate, gamma, every = TABLE_1[dataset, width]
-            assert (recipe.lr, recipe.gamma, recipe.every) == (rate, 0.9 if shorter else gamma, every)
-            assert (recipe.schedule, recipe.optimiser, recipe.batch, recipe.weight_decay) == ("step", "adam", 128, 0)
-            assert (recipe.stop_at_train_accuracy, recipe.train_images, recipe.normalise) == (1.0, 55000, "none")
-            assert not recipe.explain
-    assert found.keys() == TABLE_1.keys()
-    assert all(10 in depths for depths in found.values())
-    if profile == "paper":
-        assert all(depths == dict.fromkeys(range(1, 10), 1) | {10: 3} for depths in found.values())
-
-
-def test_the_network_has_a_bias_in_its_first_layer_only_and_torchs_default_weights():
-    net = nets.build("mlp", (1, 28, 28), 10, {"width": 100, "depth": 10}, seed=0)
-    linears = [m for m in net.modules() if isinstance(m, nn.Linear)]
-    assert [m.bias is not None for m in linears] == [True] + [False] * 10
-    for m in linears:
-        bound = 1 / math.sqrt(m.in_features)
-        assert 0.95 * bound < m.weight.abs().max() <= bound
-        assert m.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)  # uniform

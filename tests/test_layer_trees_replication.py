@@ -1,5 +1,6 @@
 """The experiments, verdicts and pictures of layerwise decision trees, on small networks and made-up rows."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import yaml
 from torch import nn
 
 from benchmark import replicate as house
-from benchmark import store, style
+from benchmark import store, style, zoo
 from benchmark.api import NotApplicable, Target
 from benchmark.data import Dataset
 from benchmark.papers import Found, FoundUnit, Study
@@ -18,6 +19,7 @@ from benchmark.papers.layer_trees import drawing, figures, replicate, trees
 from benchmark.papers.layer_trees.duplicates import KINDS
 from benchmark.papers.layer_trees.encodings import hidden_layers
 from benchmark.papers.layer_trees.verdicts import read, verdicts
+from benchmark.zoo import nets
 
 from .conftest import blobs
 
@@ -384,3 +386,46 @@ def test_the_profiles_ask_for_what_there_is(profile):
     assert {task.experiment for task in tasks} == {"trees", "duplicates", "drawing"}
     networks = {(t.dataset, t.target, t.seed) for t in tasks if t.experiment == "trees" and t.target.startswith("mlp")}
     assert len(networks) == {"offline": 6, "quick": 7, "paper": 48}[profile]
+
+
+# --------------------------------------------------------------------------------------------- the networks of Table 1
+
+
+TABLE_1 = {  # width -> learning rate, gamma, step
+    ("mnist", 100): (0.001, 0.99, 5), ("fashion_mnist", 100): (0.001, 0.99, 5), ("mnist", 20): (0.002, 0.5, 100),
+    ("fashion_mnist", 40): (0.002, 0.85, 50),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+def test_recipes_are_those_of_table_1(profile):
+    params = yaml.safe_load((ROOT / "benchmark" / "profiles" / f"{profile}.yaml").read_text())
+    found = {}
+    for dataset in ("mnist", "fashion_mnist"):
+        for name, mapping in params["zoo"][dataset].items():
+            if mapping["net"] != "mlp":
+                continue
+            recipe, options = zoo.Recipe.parse(mapping), mapping["options"]
+            width, depth = options["width"], options["depth"]
+            found.setdefault((dataset, width), {})[depth] = len(recipe.seeds)
+            assert name == f"mlp-{width}x{depth}"
+            shorter = profile == "quick" and (dataset, width) == ("fashion_mnist", 100)  # as the profile says
+            rate, gamma, every = TABLE_1[dataset, width]
+            assert (recipe.lr, recipe.gamma, recipe.every) == (rate, 0.9 if shorter else gamma, every)
+            assert (recipe.schedule, recipe.optimiser, recipe.batch, recipe.weight_decay) == ("step", "adam", 128, 0)
+            assert (recipe.stop_at_train_accuracy, recipe.train_images, recipe.normalise) == (1.0, 55000, "none")
+            assert not recipe.explain
+    assert found.keys() == TABLE_1.keys()
+    assert all(10 in depths for depths in found.values())
+    if profile == "paper":
+        assert all(depths == dict.fromkeys(range(1, 10), 1) | {10: 3} for depths in found.values())
+
+
+def test_the_network_has_a_bias_in_its_first_layer_only_and_torchs_default_weights():
+    net = nets.build("mlp", (1, 28, 28), 10, {"width": 100, "depth": 10}, seed=0)
+    linears = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    assert [m.bias is not None for m in linears] == [True] + [False] * 10
+    for m in linears:
+        bound = 1 / math.sqrt(m.in_features)
+        assert 0.95 * bound < m.weight.abs().max() <= bound
+        assert m.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)  # uniform
