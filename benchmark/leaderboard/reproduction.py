@@ -44,6 +44,7 @@ TARGETS = {  # patterns of the zoo's names
     "MLP depth 1-10 width 20": ["mlp-20x*"],
     "MLP depth 1-10 width 40": ["mlp-40x*"],
     "MLP depth 10 width 100": ["mlp-100x10"],
+    "MLP width 100": ["mlp-100x*"],
     "MLP depth 10 width 20": ["mlp-20x10"],
     "MLP depth 10 width 40": ["mlp-40x10"],
     "CNN 20-40 conv, fc64": ["explainn_cnn"],
@@ -66,6 +67,7 @@ PICK = {  # a published number over several networks is held against which of th
     "min over depths": np.argmin,
     "max over depths": np.argmax,
     "all depths": np.argmin,
+    "every layer of all 10 networks": np.argmax,
     "lower bound, no augmentation": np.argmin,
 }
 
