@@ -78,7 +78,7 @@ def diff(old_rows: pd.DataFrame, new_rows: pd.DataFrame, elsewhere: pd.DataFrame
         found[column] = found[column].astype(object)
         found.loc[verdicts.index, column] = verdicts[column]
     found.loc[found["kind"].eq("unverified") & found["why"].eq(""), "why"] = (
-        "one seed, and no cell of this metric has more"
+        "nothing says how far the seeds of this metric differ"
     )
     found = found.assign(order=found["kind"].map({kind: i for i, kind in enumerate(KINDS)}),
                          size=-found["errors"].astype(float).abs())  # fmt: skip
@@ -161,13 +161,20 @@ def _facts(pairs: Sequence[tuple[Mapping, Mapping]]) -> dict[str, Any]:
     x, y = np.array([[row["value"] for row in pair] for pair in pairs], np.float64).T  # (S,), (S,)
     scale = 1.0 if pairs[0][0]["unit"] in gate.BOUNDED else float(abs(x).mean() or abs(y).mean() or 1.0)
     gains = (y - x) / scale * (-1 if pairs[0][0]["better"] == "lower" else 1)
-    many = len(x) > 1
     return {
         "moved": any(store.format_value(a) != store.format_value(b) for a, b in zip(x, y, strict=True)),
         "scale": scale, "gain": gains.mean(), "dof": 2 * (len(x) - 1),
-        "variance": (x.var(ddof=1) + y.var(ddof=1)) / 2 / scale**2 if many else np.nan,
-        "pair_variance": gains.var(ddof=1) if many else np.nan,
+        "variance": (_variance(x) + _variance(y)) / 2 / scale**2,
+        "pair_variance": _variance(y - x, size=abs(x).max()) / scale**2,
     }  # fmt: skip
+
+
+def _variance(x: np.ndarray, size: float | None = None) -> float:
+    """Over S seeds; 0 where they differ by no more than the digits that are written; NaN for one seed."""
+    if len(x) < 2:
+        return np.nan
+    size = abs(x).max() if size is None else size
+    return float(x.var(ddof=1)) if np.ptp(x) > 1e-6 * size else 0.0
 
 
 def _variances(rows: pd.DataFrame) -> pd.DataFrame:
@@ -178,7 +185,7 @@ def _variances(rows: pd.DataFrame) -> pd.DataFrame:
         row = next(iter(seeds.values()))
         if len(x) > 1:
             scale = 1.0 if row["unit"] in gate.BOUNDED else abs(x).mean() or 1.0
-            out.append((row["track"], row["metric"], row["unit"], x.var(ddof=1) / scale**2, len(x) - 1))
+            out.append((row["track"], row["metric"], row["unit"], _variance(x) / scale**2, len(x) - 1))
     return pd.DataFrame(out, columns=["track", "metric", "unit", "variance", "dof"])
 
 

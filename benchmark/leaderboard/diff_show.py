@@ -149,7 +149,7 @@ def _seeds(found: pd.DataFrame) -> str:
     tested = found.loc[found["errors"].notna(), "seeds"].astype(int)
     if not len(tested):
         return "the seeds"
-    low, high = tested.min(), tested.max()
+    low, high = int(tested.min()), int(tested.max())
     return f"{low} to {high} seeds" if low != high else f"{low} seed{'s' * (low > 1)}"
 
 

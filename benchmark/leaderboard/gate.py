@@ -49,7 +49,7 @@ FLOOR = 0.1  # of a metric's usual spread between seeds: smaller differences are
 ENOUGH = 8  # moved cells from which the noise between the two runs is learnt
 FEW = 3  # cells with several seeds from which a metric's usual spread is learnt
 BOUNDED = ("percent", "fraction", "correlation", "share")  # units whose spread does not grow with the value
-SURE = 4.0  # degrees of freedom that what is usual counts for at most
+SURE = 3.5  # degrees of freedom that what is usual counts for at most
 
 
 _MANY = 1e6  # degrees of freedom: as good as infinitely many
