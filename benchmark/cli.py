@@ -256,7 +256,75 @@ def diff(options: argparse.Namespace) -> int:
     return 1 if differing.fails(found, fail_on) else 0
 
 
+def evaluate(options: argparse.Namespace) -> int:
+    """Evaluate a new method: its rows, and its place among the known methods."""
+    params = load_profile(options.profile)
+    if not options.method and not options.images:
+        raise UsageError("name a method: glassbench evaluate mine.py:GradNorm")
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark import evaluate as evaluating
+    from benchmark.leaderboard import placing
+
+    if options.images:
+        names = evaluating.write_images(evaluating.only(params, options.targets), options.images)
+        out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
+        return 0
+    methods = [entry | {"name": options.name} if entry["use"].endswith(".npz") and options.name else entry
+               for entry in ({"use": text} for text in options.method)]  # fmt: skip
+    found = evaluating.evaluate(
+        params,
+        methods,
+        name=options.name,
+        targets=options.targets,
+        recompute=options.recompute,
+        page=not options.no_page,
+    )
+    for label, compared in found.compared.items():
+        placing.show(found.frame, compared, label, out)
+    for line in evaluating.notes(found):
+        err.print(line, markup=False)
+    out.print(f"written: {found.folder / ('rows.csv' if options.no_page else 'index.html')}", markup=False)
+    return 1 if (found.rows.status == "failed").any() else 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Check a method on toy data: what it does wrong, with the line to change. Exit code 1 if there is anything."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark import check as checking
+
+    findings = checking.check(options.method)
+    for line in checking.report(findings):
+        out.print(line, markup=False)
+    return 1 if any(f.wrong for f in findings) else 0
+
+
+def new(options: argparse.Namespace) -> int:
+    """Write a starter file of a method."""
+    from benchmark import starters
+
+    name = starters.write(options.file, options.kind)
+    out.print(f"{options.file}: change it, then\n  glassbench check {options.file}:{name}\n"
+              f"  glassbench evaluate {options.file}:{name}", markup=False)  # fmt: skip
+    return 0
+
+
 # --------------------------------------------------------------------------------------------- params
+
+
+def load_profile(name: str | None) -> dict[str, Any]:
+    """A profile by name, as it is shipped; params.yaml where it is that profile, or no name is given."""
+    if name is None and (store.ROOT / PARAMS).exists():
+        return load_params()
+    if (store.ROOT / PARAMS).exists() and load_params(lenient=True).get("profile") == name:
+        return load_params()
+    shipped = profiles()
+    if (name or "offline") not in shipped:
+        raise near(name, shipped, "profile")
+    return store.read_yaml(shipped[name or "offline"])
 
 
 def load_params(*, lenient: bool = False) -> dict[str, Any]:
@@ -333,13 +401,19 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="as JSON")
 
     sub = command(
-        "prepare", prepare, "  glassbench prepare digits\n  GLASSBENCH_MIRROR=/data glassbench prepare mnist cub\n"
-        "  glassbench prepare folder --path ~/photos --name mine --size 128    # one subfolder a class"
+        "prepare",
+        prepare,
+        "  glassbench prepare digits\n  GLASSBENCH_MIRROR=/data glassbench prepare mnist cub\n"
+        "  glassbench prepare folder --path ~/photos --name mine --size 128    # one subfolder a class",
     )
     sub.add_argument("dataset", nargs="*", help="data sets (default: those of the profile)")
     sub.add_argument("--profile", help="prepare for this profile (default: that of params.yaml)")
     sub.add_argument("--force", action="store_true", help="make it again")
-    for flag, what in (("path", "the images, one subfolder a class"), ("name", "of the data set"), ("size", "side in pixels")):
+    for flag, what in (
+        ("path", "the images, one subfolder a class"),
+        ("name", "of the data set"),
+        ("size", "side in pixels"),
+    ):
         sub.add_argument(f"--{flag}", help=f"folder: {what}")
 
     for name, run in (("train", train), ("explain", explain), ("score", score)):
@@ -360,7 +434,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--check", action="store_true", help="change nothing; exit code 2 if out of date")
 
     sub = command("compare", compare, "  glassbench compare HEAD --profile offline")
-    sub.add_argument("revision", nargs="?", default="HEAD", help="a git revision (default: HEAD), a folder or a rows file")
+    sub.add_argument(
+        "revision", nargs="?", default="HEAD", help="a git revision (default: HEAD), a folder or a rows file"
+    )
     sub.add_argument("--profile", help="default: that of params.yaml")
 
     sub = command("diff", diff, "  glassbench diff origin/main\n  glassbench diff HEAD~1 HEAD --md --plot diff.svg\n"
@@ -374,6 +450,24 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--plot", metavar="FILE", help="draw what moved (.svg or .png); --md shows it")
     sub.add_argument("--fail-on", default="regression,lost,unverified", metavar="KINDS",
                      help="exit code 1 on any of these: regression, lost, unverified, re-baselined, improvement, new")  # fmt: skip
+    sub = command("evaluate", evaluate, "  glassbench evaluate mine.py:GradNorm\n"
+                  "  glassbench evaluate mine.py:GradNorm?layer=conv3 --targets digits\n"
+                  "  glassbench evaluate captum:Occlusion?sliding_window_shapes=4 pytorch_grad_cam:EigenCAM zennit:EpsilonPlus\n"
+                  "  glassbench evaluate --images images.npz; glassbench evaluate maps.npz --name 'My maps'")  # fmt: skip
+    sub.add_argument("method", nargs="*", help="path/to/file.py:ClassName, library:ClassName or maps.npz")
+    sub.add_argument("--profile", help="default: that of params.yaml, else offline")
+    sub.add_argument("--targets", nargs="+", default=[], help="networks: digits/cnn, digits or cnn (default: all)")
+    sub.add_argument("--name", default="", help="of the folder (and of maps on the board)")
+    sub.add_argument("--recompute", action="store_true", help="explain and score the known methods again")
+    sub.add_argument("--no-page", action="store_true", help="rows and board only: no plots, no page")
+    sub.add_argument("--images", type=Path, metavar="FILE", help="only write the images that are to be explained")
+
+    sub = command("check", check, "  glassbench check mine.py:GradNorm")
+    sub.add_argument("method", help="path/to/file.py:ClassName")
+
+    sub = command("new", new, "  glassbench new mine.py\n  glassbench new mine.py --kind surrogate")
+    sub.add_argument("file", type=Path, help="the file to write")
+    sub.add_argument("--kind", choices=("heatmap", "concept", "surrogate", "decoder"), default="heatmap")
     return top
 
 

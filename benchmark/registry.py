@@ -1,10 +1,13 @@
-"""Finds methods and refuses unknown names with near ones. A method is always a file: ``path/to/file.py:ClassName``.
+"""Finds methods and refuses unknown names with near ones. A method is a class in a file, with settings.
 
-The baselines of the house are loaded exactly as a user's own file is.
+path/to/file.py:ClassName        a file; the baselines of the house are loaded exactly as a user's own is
+captum:Occlusion?strides=4       a class of another library, through its file in ``benchmark/adapters``
+maps.npz                         heat maps that were made elsewhere
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -12,16 +15,18 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import parse_qsl
 
 from benchmark import store
 from benchmark.api import METRICS, Method, MetricSpec, settings_of
 from benchmark.names import UnknownName, near, pick
 
 _PACKAGE = Path(__file__).resolve().parent
+_ADAPTERS = _PACKAGE / "adapters"
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,29 @@ class MethodRef:
     def parse(cls, entry: str | Mapping[str, Any], base: Path | None = None) -> MethodRef:
         """From ``baselines/grad_cam.py:GradCAM`` or ``{use: baselines/score_cam.py:ScoreCAM, variant: library}``."""
         entry = {"use": entry} if isinstance(entry, str) else dict(entry)
-        use = str(entry.pop("use", ""))
+        use, _, query = str(entry.pop("use", "")).partition("?")
+        settings = {key: _literal(value) for key, value in parse_qsl(query, keep_blank_values=True)} | entry
+        if use.endswith(".npz"):
+            path = (base or store.ROOT) / use
+            if not path.exists():
+                raise UnknownName(f"no file of maps {use!r}")
+            return cls(
+                str(_ADAPTERS / "maps.py"), "Maps", {"file": str(path), "sha256": store.sha256(path), **settings}
+            )
         file, _, name = use.rpartition(":")
-        if not file.endswith(".py") or not name.isidentifier():
-            raise UnknownName(f"a method is written path/to/file.py:ClassName, not {use!r}")
+        if not name.isidentifier() or not (file.endswith(".py") or file.isidentifier()):
+            raise UnknownName(
+                f"a method is written path/to/file.py:ClassName, library:ClassName or maps.npz, not {use!r}"
+            )
+        if not file.endswith(".py"):
+            libraries = {p.stem for p in _ADAPTERS.glob("*.py")} - {"__init__", "maps"}
+            return cls(str(_ADAPTERS / f"{pick(file, dict.fromkeys(libraries, file), 'library')}.py"), name, settings)
         path = (base or store.ROOT) / file
         if not path.exists():
             raise near(file, (str(p.relative_to(store.ROOT)) for p in method_files()), "method file")
-        return cls(file, name, entry)
+        ref = cls(file if base is None else str(path.resolve()), name, settings)
+        inside = ref.own and Path(ref.file).is_relative_to(store.ROOT)
+        return replace(ref, file=str(Path(ref.file).relative_to(store.ROOT))) if inside else ref
 
     @property
     def path(self) -> Path:
@@ -91,7 +111,17 @@ class MethodRef:
         """A file name for the method with its settings; unique, safe, readable."""
         text = f"{self.stem}-{self.cls}-{store.setting_text(self.settings)}"
         safe = re.sub(r"[^A-Za-z0-9=.]+", "-", text).strip("-.")[:80]
-        return f"{safe}-{hashlib.sha256(f'{self.file}:{text}'.encode()).hexdigest()[:8]}"
+        file = Path(self.file).name if Path(self.file).is_absolute() else self.file  # wherever a stranger's file lies
+        return f"{safe}-{hashlib.sha256(f'{file}:{text}'.encode()).hexdigest()[:8]}"
+
+
+def _literal(text: str) -> Any:
+    """``3``, ``0.5``, ``(1, 4, 4)``, ``true`` or plain text."""
+    words = {"true": True, "false": False, "none": None}
+    try:
+        return words[text.lower()] if text.lower() in words else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _built(value: Any) -> Any:

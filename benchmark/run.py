@@ -48,7 +48,7 @@ from benchmark.registry import MethodRef
 from benchmark.seeds import generator
 
 ORDER = 6  # images that a stranger's method explains again, backwards
-_ROUNDING = (
+ROUNDING = (
     0.02  # mean difference between two explanations of an image, as a share of their size, that rounding may make
 )
 _APART = "cell.npz"  # in the working directory of a stranger's process
@@ -251,13 +251,13 @@ def check_order(method: Any, e: Explanation, target: Target, batch: Batch, *name
                            for r, g in zip((rows, rows.flip(0), rows.flip(0)), rng, strict=True))  # fmt: skip
     for field in sorted(e.offers() - {"size"}):
         value = getattr(e, field)[rows.numpy()]
-        if _apart(getattr(forth, field), getattr(other, field)) > _ROUNDING:
+        if apart(getattr(forth, field), getattr(other, field)) > ROUNDING:
             continue
-        if _apart(value, getattr(again, field)) > _ROUNDING:
+        if apart(value, getattr(again, field)) > ROUNDING:
             raise ValueError(f"{field} of an image depend on the images beside it, or on its place in the batch")
 
 
-def _apart(a: np.ndarray | None, b: np.ndarray | None) -> float:
+def apart(a: np.ndarray | None, b: np.ndarray | None) -> float:
     """How far two fields are apart: mean difference as a share of the mean size."""
     if a is None or b is None or a.shape != b.shape:
         return np.inf

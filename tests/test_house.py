@@ -23,12 +23,17 @@ MAY = {
     "papers": BASICS | {"data", "zoo", "style", "excitation", "concepts"},
     "metrics": BASICS,
     "leaderboard": {"store", "seeds", "names", "style"},
+    "adapters": {"api", "names", "store"},
     "registry": BASICS | {"metrics", "papers"},
     "isolation": set(),
     "engine": {"run", "isolation"},  # run by name, to preload worker processes
     "cells": BASICS | {"data", "zoo", "engine", "isolation", "registry"},
     "run": BASICS | {"cells", "data", "zoo", "metrics", "papers", "engine", "isolation", "registry"},
     "replicate": BASICS | {"cells", "data", "zoo", "papers", "engine", "registry", "run"},
+    "evaluate": {"api", "names", "store", "cells", "data", "zoo", "engine", "registry", "run", "report", "leaderboard"},
+    "starters": {"api", "names", "store"},
+    "tracing": set(),
+    "check": BASICS | {"cells", "engine", "isolation", "registry", "run", "tracing"},
     "report": BASICS
     | {"cells", "data", "zoo", "engine", "registry", "run", "replicate", "papers", "style", "leaderboard"},
 }

@@ -1,0 +1,331 @@
+"""A new method among the known ones: the pipeline's own cells, without DVC.
+
+    found = evaluate(params, ["/home/me/mine.py:GradNorm"])
+    found.folder                                              # rows.csv, leaderboard.csv, index.html, plots/
+
+The method is explained and scored on every network of a profile (data are prepared and networks trained where they are not
+there yet), in a folder of its own: ``results/evaluations/<profile>/<name>/``. The known methods' rows are not made again.
+They come, cell by cell, from the profile's own files of scores where those are up to date: then values of single images are
+there, and differences can be tested. Else they come from the committed ``results/<profile>/rows.csv`` where the hashes of
+data, network, method and code are those of here: then there are ranks and intervals. What fits neither is left out, with
+the reason; ``recompute`` makes it again.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from benchmark import cells, data, engine, leaderboard, report, run, store, zoo
+from benchmark.cells import Cell
+from benchmark.engine import Unit
+from benchmark.leaderboard import placing, tables
+from benchmark.names import UnknownName, near
+from benchmark.registry import MethodRef
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What ``evaluate`` found."""
+
+    folder: Path
+    rows: pd.DataFrame  # of the new methods
+    frame: pd.DataFrame  # the board: known methods and new ones
+    compared: Mapping[str, pd.DataFrame]  # for the label of each new method, ``placing.differences``
+    left_out: Mapping[str, int]  # why known cells are not on the board, and how many
+    means_only: int  # known cells of which only the means are known
+
+
+def evaluate(
+    params: Mapping[str, Any],
+    methods: Sequence[str | Mapping[str, Any]],
+    *,
+    name: str = "",
+    targets: Sequence[str] = (),
+    recompute: bool = False,
+    page: bool = True,
+) -> Evaluation:
+    """Explain, score, place and write.
+
+    Args:
+        params: a profile. methods: as a profile names them; files relative to the working directory.
+        name: of the folder (default: made of the first method's).
+        targets: ``digits/cnn``, ``digits`` or ``cnn``; all networks of the profile if empty.
+        recompute: explain and score the known methods again.
+        page: also draw plots and gallery, and write the page.
+
+    Raises:
+        UnknownName: a method, setting or target that is not there, or a name that is taken on the board.
+    """
+    refs = [MethodRef.parse(entry, base=Path.cwd()) for entry in methods]
+    params = only(params, targets)
+    known = [
+        cell for dataset in params["datasets"] for cell in run.cells(params, dataset) if not _among(cell.method, refs)
+    ]
+    _refuse_taken_names(refs, known)
+    name = _folder(name or (Path(refs[0].settings["file"]).stem if refs[0].stem == "maps" else refs[0].cls))
+    mine = _with_methods(params, refs, keep=recompute) | {"evaluation": f"evaluations/{params['profile']}/{name}"}
+    for dataset in params["datasets"]:
+        ready(params, dataset)
+        for step in (run.explain, run.score):
+            list(step(mine, dataset))
+    rows, instances = run.collect(mine)
+    old = _Known({}, [], pd.DataFrame(), 0, Counter()) if recompute else _known(params, known)
+    if old.files:
+        more, values = run.gather(old.files)
+        rows, instances = pd.concat([rows, more]), pd.concat([instances, values], ignore_index=True)
+    board = store.tidy_rows(pd.concat([rows, old.means]) if len(old.means) else rows)
+    folder = run.made(mine).results
+    new = board[board["method"].isin([cells.describe(ref)[0] for ref in refs])]
+    store.write_rows(folder / "rows.csv", new)
+    frame = tables.leaderboard(board, instances)
+    store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
+    if page:
+        _write_page(folder, params, mine, board, instances, old.drawn)
+    labels = dict.fromkeys(frame.loc[frame["method"].isin(set(new["method"])), "label"])
+    compared = {label: placing.differences(frame, instances, label) for label in labels}
+    return Evaluation(folder, new, frame, compared, old.left_out, old.means_only)
+
+
+# --------------------------------------------------------------------------------------------- what there is to do
+
+
+def only(params: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
+    """The profile with those of its explained networks that ``targets`` name.
+
+    Raises:
+        UnknownName: a name that fits no network.
+    """
+    zoo = {
+        dataset: {target: recipe for target, recipe in (recipes or {}).items() if recipe.get("explain", True)}
+        for dataset, recipes in params["zoo"].items()
+    }
+    names = {
+        text
+        for dataset, recipes in zoo.items()
+        for target in recipes
+        for text in (f"{dataset}/{target}", dataset, target)
+    }
+    for text in targets:
+        if text not in names:
+            raise near(text, names, f"network in profile {params['profile']!r}:")
+    chosen = {
+        dataset: {
+            t: recipe for t, recipe in recipes.items() if not targets or {f"{dataset}/{t}", dataset, t} & set(targets)
+        }
+        for dataset, recipes in zoo.items()
+    }
+    return {**params, "zoo": chosen, "datasets": [d for d in params["datasets"] if chosen.get(d)]}
+
+
+def _with_methods(params: Mapping[str, Any], refs: Sequence[MethodRef], *, keep: bool) -> dict[str, Any]:
+    """The profile with these methods, instead of its own or, ``keep``, beside them."""
+    new = [{"use": f"{ref.file}:{ref.cls}", **ref.settings} for ref in refs]
+
+    def methods(old: Sequence[Any]) -> list[Any]:
+        return [entry for entry in old if keep and not _among(MethodRef.parse(entry), refs)] + new
+
+    explain = params["explain"]
+    special = {dataset: {k: methods(v) if k == "methods" else v for k, v in settings.items()}
+               for dataset, settings in explain.get("only", {}).items()}  # fmt: skip
+    return {**params, "explain": {**explain, "methods": methods(explain["methods"]), "only": special}}
+
+
+def _among(ref: MethodRef, refs: Sequence[MethodRef]) -> bool:
+    return any((ref.path.resolve(), ref.cls, ref.settings) == (r.path.resolve(), r.cls, r.settings) for r in refs)
+
+
+def _refuse_taken_names(refs: Sequence[MethodRef], known: Sequence[Cell]) -> None:
+    taken = {(name, setting): ref.file for ref in {c.method.slug: c.method for c in known}.values()
+             for name, _, setting in [cells.describe(ref)]}  # fmt: skip
+    for ref in refs:
+        name, _, setting = cells.describe(ref)
+        if (name, setting) in taken:
+            raise UnknownName(
+                f"{name!r} is on the board already ({taken[name, setting]}); give {ref.path.name}:{ref.cls} another name"
+            )
+
+
+def _folder(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "method"
+
+
+def ready(params: Mapping[str, Any], dataset: str) -> None:
+    """Prepare the data and train the networks that are not there yet; what is there stays as it is.
+
+    Raises:
+        StoreError: the data cannot be had.
+    """
+    paths = store.Paths(params["profile"])
+    if not paths.data(dataset).exists():
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "params.yaml"
+            file.write_text(yaml.safe_dump({key: params[key] for key in ("profile", "data")}))
+            script = store.ROOT / "datasets" / f"{dataset}.py"
+            command = [sys.executable, str(script), "--profile", params["profile"], "--params", str(file)]
+            if subprocess.run(command, cwd=store.ROOT, check=False).returncode:
+                raise store.StoreError(
+                    f"{paths.data(dataset)} could not be made; `glassbench prepare {dataset}` says why"
+                )
+    jobs = [(recipe, seed, paths.target(dataset, name, seed)) for name, seed, recipe in run.trainings(params, dataset)]
+    units = [
+        Unit(f"{dataset}/{path.stem}", _train, (paths.data(dataset), recipe, seed, path))
+        for recipe, seed, path in jobs
+        if not path.with_suffix(".json").exists()
+    ]
+    for done in engine.run(units, label="train", verbose=True) if units else ():
+        if done.error:
+            store.write_json(done.unit.arguments[-1].with_suffix(".json"), {"failed": done.error})
+
+
+def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None:
+    zoo.train(data.load(file), recipe, seed, path, device=engine.device())
+
+
+# --------------------------------------------------------------------------------------------- the known methods
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the known methods without making it again."""
+
+    drawn: Mapping[str, MethodRef]  # by slug, those of whose explanations all are here
+    files: list[Path]  # of scores with the values of single images
+    means: pd.DataFrame  # rows of other cells
+    means_only: int  # how many these are
+    left_out: Mapping[str, int]  # why cells are not known, and how many
+
+
+def _known(params: Mapping[str, Any], todo: Sequence[Cell]) -> _Known:
+    """From the profile's own files where they are up to date, else from its rows where the hashes are those of here."""
+    files, rest = [], []
+    for cell in todo:
+        (files if _is_scored(cell) else rest).append(cell.scores if _is_scored(cell) else cell)
+    drawn = {cell.method.slug: cell.method for cell in todo if cell.explanation.exists()}
+    for cell in todo:
+        if not run.is_explained(cell):
+            drawn.pop(cell.method.slug, None)
+    means, left_out = _committed(params, rest) if rest else (pd.DataFrame(), Counter())
+    return _Known(drawn, files, means, len(rest) - sum(left_out.values()), left_out)
+
+
+def _is_scored(cell: Cell) -> bool:
+    try:
+        return run.is_explained(cell) and store.read_key(cell.scores) == cells.score_key(cell)
+    except store.StoreError:
+        return False
+
+
+def _committed(params: Mapping[str, Any], todo: Sequence[Cell]) -> tuple[pd.DataFrame, Counter]:
+    """(rows, why not): those of ``todo`` in ``results/<profile>/rows.csv`` that were made of what is here."""
+    paths, refs = store.Paths(params["profile"]), {cell.method.slug: cell.method for cell in todo}.values()
+    try:
+        rows, then = store.read_rows(paths.rows), store.read_json(paths.results / "provenance.json")
+    except store.StoreError as error:
+        return pd.DataFrame(), Counter({str(error): len(todo)})
+    now = report.provenance(_with_methods(params, list(refs), keep=False))
+    found, left_out = [], Counter()
+    for cell in todo:
+        if reason := _other(cell, then, now):
+            left_out[reason] += 1
+            continue
+        name, paper, setting = cells.describe(cell.method)
+        mine = rows[(rows.method == name) & (rows.paper == paper) & (rows.dataset == cell.dataset)
+                    & (rows.target == cell.target) & (rows.seed == cell.seed)]  # fmt: skip
+        own = tables.pairs(setting).items()
+        mine = mine[[own <= tables.pairs(text).items() for text in mine.setting]]
+        mine = mine[mine.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
+        found.append(mine) if len(mine) else left_out.update(["it has no rows yet"])
+    return pd.concat(found).drop_duplicates(list(store.ROW_KEYS)) if found else pd.DataFrame(), left_out
+
+
+def _other(cell: Cell, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Why a committed row of this cell is not one of what is here; empty if it is."""
+    network = f"{cell.dataset}/{cell.weights.stem}"
+    for what, part, key in (
+        ("data", "data", cell.dataset),
+        ("network", "weights", network),
+        ("method", "methods", cell.method.file),
+    ):
+        if then.get(part, {}).get(key) != now[part].get(key):
+            return f"the {what} {key} is another than that of the committed rows"
+    key = "steps" if "steps" in then and "steps" in now else "code"
+    return (
+        ""
+        if then.get(key) == now[key]
+        else "the code that explains and scores is another than that of the committed rows"
+    )
+
+
+# --------------------------------------------------------------------------------------------- what is written
+
+
+def _write_page(
+    folder: Path,
+    params: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    board: pd.DataFrame,
+    instances: pd.DataFrame,
+    drawn: Mapping[str, MethodRef],
+) -> None:
+    """Board, plots, gallery and page into ``folder``."""
+    gallery = report.gallery(mine)
+    others = report.gallery(_with_methods(params, list(drawn.values()), keep=False)) if drawn else {}
+    for key, entry in gallery.items():
+        entry["maps"] = {**others.get(key, {"maps": {}})["maps"], **entry["maps"]}
+    paths = store.Paths(params["profile"])
+    facts = report.provenance(mine)
+    store.write_json(folder / "provenance.json", facts)
+    leaderboard.build(
+        board,
+        instances,
+        gallery=gallery,
+        data_cards={name: data.load_card(paths.data(name)) for name in params["datasets"]},
+        target_cards={
+            (dataset, name, seed): store.read_json(paths.target(dataset, name, seed).with_suffix(".json"))
+            for dataset in params["datasets"]
+            for name, seed, _ in run.trainings(params, dataset)
+        },
+        provenance=facts,
+        reported=paths.reported,
+        out=folder,
+    )
+
+
+def write_images(params: Mapping[str, Any], file: Path) -> list[str]:
+    """The images that the profile explains, for maps that are made elsewhere: for each data set ``<name>/x`` (n, c, h, w)
+    float32 in [0, 1], ``<name>/y`` and ``<name>/ids`` (n,). Returns the names that ``maps.npz`` is to have."""
+    arrays, names = {}, []
+    for dataset in params["datasets"]:
+        ready(params, dataset)
+        wanted = {**params["explain"], **params["explain"].get("only", {}).get(dataset, {})}
+        for name, seed, _ in run.trainings(params, dataset):
+            cell = Cell(params["profile"], dataset, name, seed, None, wanted["images"], wanted["reference"])
+            batch = cells.load_batch(cell)
+            names.append(cells.load_target(cell).name)
+            for key in ("x", "y", "ids"):
+                arrays[f"{dataset}/{key}"] = getattr(batch, key).cpu().numpy()
+    store.write_npz(file, arrays)
+    return names
+
+
+def notes(found: Evaluation) -> list[str]:
+    """What a reader of the board should know, a line each."""
+    lines = [f"{count} known cells are not on the board: {why}" for why, count in found.left_out.items()]
+    if found.left_out:
+        lines.append("`--recompute` makes them here; so does `make leaderboard`, for good")
+    if found.means_only:
+        lines.append(
+            f"of {found.means_only} known cells only the means are here: they have ranks and intervals, and no tests"
+        )
+    return lines

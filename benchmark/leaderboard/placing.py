@@ -1,0 +1,149 @@
+"""Where one method stands among the others: its rank, and which differences are more than chance.
+
+Idea: in each table (network, metric, setting) a method is compared with every other on the same images, and the p-values
+of a table are adjusted together.
+
+    differences(frame, instances, "Gradient norm")      # a line a table and rival
+    standing(frame, differences, "Gradient norm")       # a line a table: rank, interval, whom it beats, who beats it
+
+Theory: Wilcoxon's signed-rank test, two-sided, on the images' differences averaged over the seeds that both have; Holm's
+adjustment over the rivals of a table. Values of single images are needed on both sides: a rival of which only the mean is
+known has its rank and its interval, and no verdict.
+
+Reference: as ``stats``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from scipy.stats import wilcoxon
+
+from benchmark import store
+from benchmark.leaderboard import markdown, stats, tables
+
+VERDICTS = ("beats", "loses to", "no difference", "unknown")
+
+
+def differences(frame: pd.DataFrame, instances: pd.DataFrame, label: str) -> pd.DataFrame:
+    """How ``label`` compares with each rival of each table.
+
+    Args:
+        frame: the board (``tables.leaderboard``). instances: columns ``store.ROW_KEYS``, image, value.
+
+    Returns:
+        the columns of a table's key, rival, control, difference (mean, positive = ``label`` is better), images, p_holm,
+        verdict (one of ``VERDICTS``).
+    """
+    ok = frame[(frame["status"] == "ok") & ~frame["track"].isin(tables.UNRANKED)]
+    by_key = {key: lines for key, lines in instances.groupby(list(store.ROW_KEYS[1:-1]))} if len(instances) else {}
+    out = []
+    for key, table in ok.groupby(tables.TABLE, sort=False):
+        if not (table["label"] == label).any():
+            continue
+        mine = _values(by_key, table[table["label"] == label].iloc[0])
+        sign = 1 if table["better"].iloc[0] == "higher" else -1
+        rivals = [line for _, line in table.iterrows() if line["label"] != label]
+        gains = [sign * _paired(mine, _values(by_key, line)) for line in rivals]
+        p = stats.holm(np.array([_p(gain) for gain in gains]))
+        for line, gain, p_holm in zip(rivals, gains, p, strict=True):
+            mean = gain.mean() if len(gain) else np.nan
+            verdict = "unknown" if np.isnan(p_holm) else "no difference" if p_holm >= stats.ALPHA else "beats" if mean > 0 else "loses to"  # fmt: skip
+            out.append((*key, line["label"], line["control"], mean, len(gain), p_holm, verdict))
+    columns = [*tables.TABLE, "rival", "control", "difference", "images", "p_holm", "verdict"]
+    return pd.DataFrame(out, columns=columns)
+
+
+def standing(frame: pd.DataFrame, compared: pd.DataFrame, label: str) -> pd.DataFrame:
+    """One line for each table of ``label``: its line of the board, ``ranked`` (how many have a rank), and for each verdict
+    the rivals' labels."""
+    mine = frame[(frame["label"] == label) & ~frame["track"].isin(tables.UNRANKED)].copy()
+    ranked = frame[frame["rank"].notna()].groupby(tables.TABLE).size()
+    mine["ranked"] = [int(ranked.get(key, 0)) for key in mine[tables.TABLE].itertuples(index=False, name=None)]
+    named: Mapping = (
+        compared.groupby([*tables.TABLE, "verdict"])["rival"].agg(", ".join).to_dict() if len(compared) else {}
+    )
+    for verdict in VERDICTS:
+        mine[verdict] = [
+            named.get((*key, verdict), "") for key in mine[tables.TABLE].itertuples(index=False, name=None)
+        ]
+    return mine.reset_index(drop=True)
+
+
+def _values(by_key: Mapping[tuple, pd.DataFrame], line: pd.Series) -> pd.DataFrame:
+    """Values of a line of the board, images down and seeds across."""
+    setting = store.setting_text(tables.pairs(line["setting"]) | tables.pairs(line["method_setting"]))
+    key = (line["track"], line["paper"], line["dataset"], line["target"], line["method"], setting, line["metric"])
+    found = by_key.get(key)
+    return pd.DataFrame() if found is None else found.pivot(index="image", columns="seed", values="value")
+
+
+def _paired(mine: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
+    """Differences of the images that both have, averaged over the seeds that both have."""
+    if not len(mine) or not len(other):
+        return np.empty(0)
+    return (mine - other).mean(axis=1).dropna().to_numpy()
+
+
+def _p(gain: np.ndarray) -> float:
+    """NaN with fewer than ``stats.MIN_PAIRS`` images; 1 where all differences are zero."""
+    if len(gain) < stats.MIN_PAIRS:
+        return np.nan
+    gain = gain[gain != 0]
+    return float(wilcoxon(gain, method="auto").pvalue) if len(gain) else 1.0
+
+
+# --------------------------------------------------------------------------------------------- in a terminal
+
+
+def show(frame: pd.DataFrame, compared: pd.DataFrame, label: str, console: Console) -> None:
+    """Print each track that ``label`` takes part in: average ranks with its line among them, and its table of each
+    network: value, interval, rank, whom it beats and who beats it."""
+    mine = standing(frame, compared, label)
+    for track in tables.tracks(mine):
+        console.print(_ranks(frame, track, label))
+        for dataset, target in tables.boards(mine, track):
+            part = mine[(mine["track"] == track) & (mine["dataset"] == dataset) & (mine["target"] == target)]
+            console.print(_standing(part, f"{dataset} / {target}"))
+    for line in tables.losses(frame[frame["label"] == label]).itertuples():
+        colour = "red" if "failed" in line.reason else "dim"
+        console.print(Text(f"{line.dataset}/{line.target}, {line.metrics}: {line.reason}", colour))
+
+
+def _ranks(frame: pd.DataFrame, track: str, label: str) -> Table:
+    table = _table(
+        f"{tables.TRACKS[track][0]}: average ranks", ["rank", "no control 1st", "best", "failed", "of tables"]
+    )
+    for place, r in enumerate(tables.average_ranks(frame, track).itertuples(), start=1):
+        style = "bold cyan" if r.label == label else "dim italic" if r.control else ""
+        name = Text(f"{'>' if r.label == label else ' '} {place}  {r.label}", style)
+        table.add_row(name, f"{r.average_rank:.2f}", markdown.sound(r.sound_rank), str(r.best), str(r.failed), str(r.tables))  # fmt: skip
+    return table
+
+
+def _standing(part: pd.DataFrame, title: str) -> Table:
+    table = _table(title, ["value", "interval", "rank", *VERDICTS[:3]])
+    for column in table.columns[4:]:
+        column.justify = "left"
+    part = part[part["status"] != "not applicable"]
+    for line, named in zip(part.itertuples(), part[list(VERDICTS)].to_dict("records"), strict=True):
+        places = tables.decimals([line.mean, line.low, line.high])
+        span = f"{tables.number(line.low, places)} – {tables.number(line.high, places)}" if pd.notna(line.low) else ""
+        rank = f"{line.rank:g} of {line.ranked}" if pd.notna(line.rank) else "failed"
+        words = [named[verdict] for verdict in VERDICTS[:3]]
+        table.add_row(f"{tables.title(line.metric, line.setting)} {tables.arrow(line.better)}",
+                      tables.number(line.mean, places), span, rank, *words)  # fmt: skip
+    return table
+
+
+def _table(title: str, columns: list[str]) -> Table:
+    table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table.add_column("", overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    return table

@@ -1,0 +1,295 @@
+"""A new method among known ones: its own folder, the known rows as they are, each difference tested."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import wilcoxon
+
+from benchmark import cells, cli, evaluate, report, run, store
+from benchmark.leaderboard import placing, stats, tables
+from benchmark.names import UnknownName
+
+ROOT = Path(__file__).parent.parent
+REPORTED = ROOT / "results" / "reported"
+KNOWN = [f"{ROOT / 'baselines' / 'random_map.py'}:RandomMap", f"{ROOT / 'baselines' / 'edge_map.py'}:EdgeMap"]
+GRAD_NORM = """
+from benchmark.api import Explanation
+
+
+class GradNorm:
+    name = "Gradient norm"
+
+    def fit(self, target, reference, rng):
+        return self
+
+    def explain(self, target, batch, rng):
+        x = batch.x.clone().requires_grad_()
+        target(x).amax(dim=1).sum().backward()
+        return Explanation(heatmaps=x.grad.abs().sum(dim=1))
+"""
+
+
+@pytest.fixture
+def known(trained, monkeypatch):
+    """A workspace whose profile has two known methods, explained and scored, and a user's folder to work in."""
+    shutil.copytree(REPORTED, trained.root / "results" / "reported")
+    trained.params["explain"] |= {"methods": KNOWN, "images": 12}
+    trained.save()
+    for cell in run.cells(trained.params, "blobs"):
+        run.explain_cell(cell)
+        run.score_cell(cell)
+    home = trained.root / "home"
+    home.mkdir()
+    (home / "mine.py").write_text(GRAD_NORM)
+    monkeypatch.chdir(home)
+    return trained
+
+
+def place(workspace, method="mine.py:GradNorm", page=False, **options):
+    return evaluate.evaluate(workspace.params, [method], page=page, **options)
+
+
+def snapshot(root):
+    return {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file() and "evaluations" not in p.parts}
+
+
+def test_a_method_is_placed_among_the_known_ones_and_nothing_of_theirs_is_touched(known):
+    before = snapshot(known.root)
+    found = place(known, page=True)
+    assert snapshot(known.root) == before
+    assert found.folder == known.root / "results" / "evaluations" / "tiny" / "GradNorm"
+    for name in ("rows.csv", "leaderboard.csv", "index.html", "provenance.json", "plots/gallery-blobs-cnn.png"):
+        assert (found.folder / name).stat().st_size > 0
+    rows = store.read_rows(found.folder / "rows.csv")
+    assert set(rows.method) == {"Gradient norm"} and set(rows.profile) == {"tiny"}
+    assert set(rows.metric) == set(run.registry.metrics())
+    board = tables.average_ranks(found.frame, "heatmap")
+    assert set(board.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
+    assert not found.left_out and not found.means_only
+    page = (found.folder / "index.html").read_text()
+    assert "Gradient norm" in page and "Edge map (Sobel)" in page
+
+
+def test_its_rows_are_those_that_the_pipeline_gives(known):
+    found = place(known)
+    known.params["explain"]["methods"] = [*KNOWN, f"{known.root / 'home' / 'mine.py'}:GradNorm"]
+    for step in (run.explain, run.score):
+        list(step(known.params, "blobs"))
+    rows, _ = run.collect(known.params)
+    same = rows[rows.method == "Gradient norm"].assign(seconds=0.0)
+    assert store.rows_text(same) == store.rows_text(found.rows.assign(seconds=0.0))
+
+
+def test_a_second_time_nothing_is_made_again(known):
+    first = place(known)
+    made = {p: p.stat().st_mtime_ns for p in (first.folder / "artifacts").rglob("cnn-0/mine*.npz")}
+    assert len(made) == 2
+    place(known)
+    assert {p: p.stat().st_mtime_ns for p in made} == made
+
+
+def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known, capsys):
+    rows, _ = run.collect(known.params)
+    store.write_rows(store.Paths("tiny").rows, rows)
+    store.write_json(store.Paths("tiny").results / "provenance.json", report.provenance(known.params))
+    scores = [cell.scores for cell in run.cells(known.params, "blobs")]
+    for path in scores:
+        path.unlink()
+    found = place(known)
+    assert found.means_only == 2 and not found.left_out
+    assert set(found.frame.label) >= {"Random map", "Edge map (Sobel)"}
+    assert set(found.compared["Gradient norm"].verdict) == {"unknown"}  # means alone prove nothing
+    assert any("no tests" in line for line in evaluate.notes(found))
+
+    paths = store.Paths("tiny")
+    facts = store.read_json(paths.results / "provenance.json")
+    for part, key, said in (("data", "blobs", "the data blobs"), ("weights", "blobs/cnn-0", "the network blobs/cnn-0"),
+                            ("methods", KNOWN[0].rpartition(":")[0], "the method"), ("code", None, "the code that")):  # fmt: skip
+        changed = {**facts, part: {**facts[part], key: "another"} if key else "another"}
+        store.write_json(paths.results / "provenance.json", changed)
+        left_out = evaluate._known(known.params, run.cells(known.params, "blobs")).left_out
+        assert sum(left_out.values()) == (1 if part == "methods" else 2)
+        assert all(why.startswith(said) for why in left_out)
+    assert any("--recompute" in line for line in evaluate.notes(place(known)))
+    again = place(known, recompute=True)
+    assert not again.left_out and set(again.compared["Gradient norm"].verdict) <= {"beats", "loses to", "no difference"}
+    assert not any(path.exists() for path in scores)  # made in the evaluation's own folder
+    shown = tables.average_ranks(again.frame, "heatmap")
+    assert set(shown.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
+
+
+def test_a_network_that_is_not_there_is_trained_and_one_that_is_stays(workspace, monkeypatch):
+    shutil.copytree(REPORTED, workspace.root / "results" / "reported")
+    (workspace.root / "mine.py").write_text(GRAD_NORM)
+    monkeypatch.chdir(workspace.root)
+    place(workspace)
+    weights = store.Paths("tiny").target("blobs", "cnn", 0)
+    stamp = weights.stat().st_mtime_ns
+    place(workspace)
+    assert weights.stat().st_mtime_ns == stamp
+
+
+def test_a_method_that_fails_is_on_the_board_as_failed(known, capsys):
+    (known.root / "home" / "mine.py").write_text(GRAD_NORM.replace("x = batch", "1 / 0; x = batch"))
+    assert cli.main(["evaluate", "mine.py:GradNorm", "--no-page"]) == 1
+    said = capsys.readouterr()
+    assert "ZeroDivisionError: division by zero (mine.py:" in said.out + said.err
+    assert store.read_rows(store.ROOT / "results/evaluations/tiny/GradNorm/rows.csv").status.unique().tolist() == [
+        "failed"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mine.py:GradNrom"], "did you mean GradNorm"),
+        (["mien.py:GradNorm"], "no method file 'mien.py'"),
+        (["mine.py"], "path/to/file.py:ClassName, library:ClassName or maps.npz"),
+        (["mine.py:GradNorm?layer=2"], "no setting of GradNorm 'layer'"),
+        (["mine.py:GradNorm", "--targets", "blob"], "did you mean blobs"),
+        (["mine.py:GradNorm", "--profile", "ofline"], "did you mean offline"),
+        (["captm:Saliency"], "did you mean captum"),
+        (["none.npz"], "no file of maps 'none.npz'"),
+        ([], "name a method"),
+        ([KNOWN[0].replace("random_map", "copy")], "is on the board already"),
+    ],
+)
+def test_bad_use_is_one_line_and_exit_code_2(known, capsys, arguments, message):
+    shutil.copy(ROOT / "baselines" / "random_map.py", known.root / "home" / "copy.py")
+    arguments = [a.replace(str(ROOT / "baselines"), str(known.root / "home")) for a in arguments]
+    assert cli.main(["evaluate", *arguments]) == 2
+    text = capsys.readouterr().err
+    assert message in text and text.count("\n") == 1 and "Traceback" not in text
+
+
+def test_networks_are_chosen_by_data_set_or_name(known):
+    params = {
+        **known.params,
+        "datasets": ["a", "b"],
+        "zoo": {"a": {"x": {}, "y": {"explain": False}}, "b": {"x": {}, "z": {}}},
+    }
+    chosen = lambda *names: {d: sorted(t) for d, t in evaluate.only(params, names)["zoo"].items() if t}
+    assert chosen() == {"a": ["x"], "b": ["x", "z"]}
+    assert (
+        chosen("b/x") == {"b": ["x"]} and chosen("x") == {"a": ["x"], "b": ["x"]} and chosen("b") == {"b": ["x", "z"]}
+    )
+    assert evaluate.only(params, ["z"])["datasets"] == ["b"]
+    with pytest.raises(UnknownName, match="did you mean"):
+        evaluate.only(params, ["a/y"])
+
+
+# --------------------------------------------------------------------------------------------- maps
+
+
+def test_maps_that_were_made_elsewhere(known, capsys):
+    assert cli.main(["evaluate", "--images", "images.npz"]) == 0
+    assert "blobs/cnn/seed=0" in capsys.readouterr().out
+    images = store.read_npz(Path("images.npz"))
+    batch = cells.load_batch(run.cells(known.params, "blobs")[0])
+    np.testing.assert_array_equal(images["blobs/x"], batch.x.numpy())
+    np.testing.assert_array_equal(images["blobs/ids"], batch.ids.numpy())
+    np.savez("maps.npz", **{"blobs/cnn/seed=0": images["blobs/x"].mean(axis=1)})
+    assert cli.main(["evaluate", "maps.npz", "--no-page", "--name", "My maps"]) == 0
+    rows = store.read_rows(store.ROOT / "results/evaluations/tiny/My-maps/rows.csv")
+    assert set(rows.method) == {"My maps"} and (rows.status == "ok").sum() > 8
+    assert set(rows[rows.track == "surrogate"].status) == {"not applicable"}
+
+
+@pytest.mark.parametrize(
+    ("maps", "status", "reason"),
+    [
+        (
+            {"other/cnn/seed=0": np.ones((12, 28, 28))},
+            "not applicable",
+            "no maps of blobs/cnn/seed=0; it has other/cnn",
+        ),
+        ({"blobs/cnn/seed=0": np.ones((3, 28, 28))}, "failed", "explains 3 images of 12"),
+        ({"blobs/cnn/seed=0": np.full((12, 28, 28), np.nan)}, "failed", "NaN"),
+        ({"blobs/cnn/seed=0": np.ones((12, 7, 7))}, "failed", "heatmaps is 7x7, images 28x28"),
+    ],
+)
+def test_maps_that_do_not_fit(known, maps, status, reason):
+    np.savez("maps.npz", **maps)
+    rows = place(known, "maps.npz").rows
+    assert set(rows.status) == {status} and rows.reason.str.contains(reason).all()
+
+
+# --------------------------------------------------------------------------------------------- placing
+
+
+def board(gain, seeds=2, images=20, rng=0):
+    """A table of three methods: ``mine`` better than ``low`` by ``gain`` and like ``same``."""
+    rng = np.random.default_rng(rng)
+    base = rng.normal(size=(seeds, images))
+    values = {
+        "mine": base,
+        "low": base - gain + 0.1 * rng.normal(size=base.shape),
+        "same": base + 0.01 * rng.normal(size=base.shape),
+    }
+    key = {"profile": "p", "track": "heatmap", "paper": "user", "dataset": "d", "target": "t", "metric": "gini"}
+    rows, instances = [], []
+    for method, table in values.items():
+        for seed in range(seeds):
+            row = key | {"method": method, "setting": "keep=0.2", "seed": seed}
+            rows.append(row | {"value": table[seed].mean(), "n": images, "better": "higher", "unit": "", "metric_version": 1,
+                               "status": "ok", "reason": "", "seconds": 0.0})  # fmt: skip
+            instances += [row | {"image": i, "value": v} for i, v in enumerate(table[seed])]
+    return (
+        values,
+        tables.leaderboard(store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(instances)),
+        pd.DataFrame(instances),
+    )
+
+
+def test_differences_are_wilcoxons_test_over_images_holm_adjusted():
+    values, frame, instances = board(0.5)
+    found = placing.differences(frame, instances, "mine").set_index("rival")
+    p = {}
+    for rival in ("low", "same"):
+        gain = (values["mine"] - values[rival]).mean(axis=0)
+        assert found.difference[rival] == pytest.approx(gain.mean())
+        p[rival] = wilcoxon(gain).pvalue
+    assert p["low"] < p["same"]
+    assert found.p_holm["low"] == pytest.approx(2 * p["low"])
+    assert found.p_holm["same"] == pytest.approx(max(2 * p["low"], p["same"]))
+    assert found.verdict.to_dict() == {
+        "low": "beats",
+        "same": "no difference" if p["same"] >= stats.ALPHA else found.verdict["same"],
+    }
+    assert placing.differences(frame, instances, "low").set_index("rival").verdict.to_dict() == {
+        "mine": "loses to",
+        "same": "loses to",
+    }
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_the_direction_of_the_metric_decides_who_wins(better):
+    _, frame, instances = board(0.5)
+    found = placing.differences(frame.assign(better=better), instances, "mine").set_index("rival")
+    assert found.verdict["low"] == ("beats" if better == "higher" else "loses to")
+
+
+def test_standing_names_whom_it_beats():
+    _, frame, instances = board(0.5)
+    (line,) = placing.standing(frame, placing.differences(frame, instances, "mine"), "mine").to_dict("records")
+    assert line["beats"] == "low" and line["loses to"] == "" and line["ranked"] == 3 and line["rank"] in (1, 2)
+
+
+def test_equal_methods_are_never_told_apart():
+    _, frame, instances = board(0.0)
+    twin = instances[instances.method == "mine"].assign(method="same")
+    instances = pd.concat([instances[instances.method != "same"], twin])
+    found = placing.differences(frame, instances, "mine").set_index("rival")
+    assert found.p_holm["same"] == 1 and found.verdict["same"] == "no difference"
+
+
+def test_a_false_alarm_is_as_rare_as_promised(monkeypatch):
+    """Of tables without any difference, 1 in 20 at most may say otherwise (two rivals, adjusted)."""
+    monkeypatch.setattr(stats, "interval", lambda values, *_, **__: np.full((len(values), 2), np.nan))  # not asked for
+    alarms = sum(
+        (placing.differences(*board(0.0, rng=i)[1:], "mine").verdict != "no difference").any() for i in range(60)
+    )
+    assert alarms <= 8  # 95 % of such runs have 6 or fewer
