@@ -236,7 +236,7 @@ def epochs(
 def _ages(lab: _Lab, epochs: Sequence[int], how: Training) -> list[tuple[int, Target]]:
     """(age, C) of one new classifier after so many epochs."""
     t, found = lab.target, {}
-    with seeded(int(lab.rng.integers(2**63 - 1))):
+    with seeded(int(lab.rng.integers(2**63 - 1)), lab.x.device):
         net = fresh(t.net)
     s = lambda x: (x - t.mean) / t.std
 

@@ -229,7 +229,7 @@ def fit_reference(
     """RefAE: standardised images -> standardised images, through a fresh copy of the layers up to ``layer``."""
     psi = target.net[: target.layers.index(layer) + 1]
     code = codes(target, layer, x[:2])(slice(2)).shape[1:]
-    with seeded(int(rng.integers(2**63 - 1))):
+    with seeded(int(rng.integers(2**63 - 1)), x.device):
         net = nn.Sequential(fresh(psi), decoder(code, x.shape[1:], **shape).to(x.device))
     s = scale(x)
     descend([net], lambda model, rows: squared_error(s[rows], model(s[rows][None]).float()).mean(1), len(x), how, rng, x.device)  # fmt: skip
@@ -240,7 +240,7 @@ def fit_classifiers(
     target: Target, images: Sequence[Tensor], y: Tensor, how: Training, rng: Generator
 ) -> list[nn.Sequential]:
     """C_eval: a fresh classifier for each set of standardised images (n, c, h, w); all share the classes y (n,)."""
-    with seeded(int(rng.integers(2**63 - 1))):
+    with seeded(int(rng.integers(2**63 - 1)), y.device):
         made = [fresh(target.net) for _ in images]
     for group in groups(len(images), y.device):
 
