@@ -1,0 +1,184 @@
+"""Which ranks differ and what settings do to them, against Demsar's worked example, scipy and hand-computed cases."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import friedmanchisquare, kendalltau, rankdata, wilcoxon
+
+from benchmark import style
+from benchmark.leaderboard import markdown, plots_ranks, rankings, stats, summaries, tables
+from benchmark.seeds import generator
+from tests.leaderboard_inputs import EVIL, inputs
+
+DEMSAR = {  # Table 6 of Demsar (2006): AUC of C4.5 and three variants on 14 data sets; he ranked before he rounded (.9751)
+    "C4.5": [0.763, 0.599, 0.954, 0.628, 0.882, 0.936, 0.661, 0.583, 0.775, 1.000, 0.940, 0.619, 0.972, 0.957],
+    "C4.5+m": [0.768, 0.591, 0.971, 0.661, 0.888, 0.931, 0.668, 0.583, 0.838, 1.000, 0.962, 0.666, 0.981, 0.978],
+    "C4.5+cf": [0.771, 0.590, 0.968, 0.654, 0.886, 0.916, 0.609, 0.563, 0.866, 1.000, 0.965, 0.614, 0.9751, 0.946],
+    "C4.5+m+cf": [0.798, 0.569, 0.967, 0.657, 0.898, 0.931, 0.685, 0.625, 0.875, 1.000, 0.962, 0.669, 0.975, 0.970],
+}
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return tables.leaderboard(*inputs())
+
+
+@pytest.fixture(scope="module")
+def demsar() -> pd.DataFrame:
+    return pd.DataFrame(rankdata(-np.array(list(DEMSAR.values())).T, axis=1), columns=list(DEMSAR))
+
+
+def board(means: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
+    """A board of one network: metric -> setting -> means of methods a, b, c ... (higher is better)."""
+    lines = [
+        {"track": "heatmap", "dataset": "d", "target": "t", "metric": metric, "setting": setting, "label": "abcdef"[i],
+         "control": False, "mean": value, "rank": rank, "mark": "", "status": "ok", "better": "higher"}
+        for metric, settings in means.items() for setting, values in settings.items()
+        for i, (value, rank) in enumerate(zip(values, stats.ranks(np.array(values), "higher"), strict=True))
+    ]  # fmt: skip
+    return pd.DataFrame(lines).reindex(columns=tables.COLUMNS)
+
+
+# --------------------------------------------------------------------------------------------- which ranks differ
+
+
+def test_demsars_example(demsar):
+    """His average ranks, 3.143, 2.000, 2.893 and 1.964; his Friedman statistic 9.28 does not correct for ties."""
+    np.testing.assert_allclose(demsar.mean(), [3.143, 2.000, 2.893, 1.964], atol=5e-4)
+    n, k = demsar.shape
+    assert 12 * n / (k * (k + 1)) * ((demsar.mean() ** 2).sum() - k * (k + 1) ** 2 / 4) == pytest.approx(9.28, abs=0.01)
+    assert rankings.friedman(demsar) == pytest.approx(friedmanchisquare(*demsar.to_numpy().T).pvalue)
+    assert rankings.friedman(demsar) == pytest.approx(0.01672158, abs=1e-7)  # as R and MATLAB, with ties
+
+
+def test_pairs_are_scipys_wilcoxon_and_holm(demsar):
+    p = rankings.differ(demsar)
+    names = list(combinations(demsar.columns, 2))
+    raw = []
+    for a, b in names:
+        lead = demsar[a] - demsar[b]
+        raw.append(wilcoxon(lead[lead != 0]).pvalue)
+    for (a, b), adjusted in zip(names, stats.holm(np.array(raw)), strict=True):
+        assert p.loc[a, b] == p.loc[b, a] == pytest.approx(adjusted)
+    assert (np.diag(p) == 1).all()
+
+
+def test_pairs_by_hand():
+    """a before b in all of 8 rankings: 2 of 2^8 sign patterns are as extreme; c has too few; d is a again."""
+    table = pd.DataFrame({"a": [1.0] * 8, "b": [2.0] * 8, "c": [3.0] * 5 + [np.nan] * 3, "d": [1.0] * 8})
+    p = rankings.differ(table)
+    assert p.loc["a", "b"] == pytest.approx(3 * 2 / 256)  # Holm over the three pairs that can be tested
+    assert p.loc["a", "d"] == 1 and p["c"].drop("c").isna().all()
+    assert np.isnan(rankings.friedman(table[["a", "b"]]))
+
+
+def test_false_alarms_of_the_pairs():
+    """Five methods alike, 20 rankings: any bar missing in 5 % of the boards at most."""
+    rng = generator("test_rankings", "null")
+    wrong = 0
+    for _ in range(100):
+        table = pd.DataFrame(rankdata(rng.normal(size=(20, 5)), axis=1))
+        wrong += (rankings.differ(table).to_numpy() < 0.05).any()
+    assert wrong <= 10
+
+
+def literal_cliques(alike: np.ndarray) -> set[tuple[int, int]]:
+    """All runs in which every pair is alike and that no longer such run contains."""
+    m = len(alike)
+    runs = {
+        (i, j)
+        for i in range(m)
+        for j in range(i + 1, m)
+        if all(alike[a, b] for a, b in combinations(range(i, j + 1), 2))
+    }
+    return {r for r in runs if not any(o != r and o[0] <= r[0] and r[1] <= o[1] for o in runs)}
+
+
+def test_cliques_are_the_longest_runs_alike():
+    rng = generator("test_rankings", "cliques")
+    for _ in range(200):
+        m = int(rng.integers(1, 8))
+        alike = rng.random((m, m)) < 0.75
+        alike = np.triu(alike, 1) | np.triu(alike, 1).T | np.eye(m, dtype=bool)
+        assert set(rankings.cliques(pd.DataFrame(np.where(alike, 0.5, 0.01)))) == literal_cliques(alike)
+    assert rankings.cliques(pd.DataFrame([[1, np.nan], [np.nan, 1]])) == [(0, 1)]  # what cannot be tested is joined
+
+
+def test_rankings_average_as_the_board_does(frame):
+    table = rankings.rankings(frame, "heatmap")
+    average = tables.average_ranks(frame, "heatmap").set_index("label")["average_rank"]
+    np.testing.assert_allclose(table.mean(), average[table.columns])
+    assert list(table.columns) == list(average.index)
+
+
+# --------------------------------------------------------------------------------------------- settings
+
+
+def test_sensitivity_by_hand():
+    found = board(
+        {"one": {"": [3, 2, 1]}, "two": {"keep=0.1": [3, 2, 1], "keep=0.2": [3, 1, 2], "keep=0.3": [1, 2, 3]}}
+    )
+    (line,) = rankings.sensitivity(found, "heatmap").itertuples()
+    taus = [1 / 3, -1.0, -1 / 3]  # 1-2, 1-3, 2-3: one of three pairs of methods turns, all, two
+    assert (line.metric, line.settings, line.networks, line.first) == ("two", 3, 1, ["a", "c"])
+    assert line.tau == pytest.approx(np.mean(taus)) and line.least == -1
+    assert rankings.moves(found, "heatmap").to_dict() == {"a": 2.0, "b": 1.0, "c": 2.0}
+    assert "two, 3 settings on 1 network: Kendall's tau -0.33" in markdown.sensitivity_words(line)
+
+
+def test_a_metric_with_one_setting_is_not_there():
+    found = board({"one": {"": [3, 2, 1]}})
+    assert not len(rankings.sensitivity(found, "heatmap")) and not len(rankings.moves(found, "heatmap"))
+
+
+def test_sensitivity_is_kendalls_tau(frame):
+    (line,) = rankings.sensitivity(frame, "heatmap").itertuples()
+    assert line.metric == "accuracy_top_pixels"
+    ranked = tables.ranked(frame, "heatmap")
+    taus = []
+    for _, block in ranked[ranked["metric"] == line.metric].groupby(["dataset", "target"]):
+        a, b = (block[block["setting"] == s].sort_values("label")["rank"] for s in ("pixels=300", "pixels=1000"))
+        taus.append(kendalltau(a, b).statistic)
+    assert line.tau == pytest.approx(np.mean(taus)) and line.least == pytest.approx(min(taus))
+
+
+def test_settings_are_average_ranks(frame):
+    shown = rankings.by_setting(frame, "heatmap")
+    assert list(dict.fromkeys(shown["setting"])) == ["pixels=300", "pixels=1000"]  # in the order of their numbers
+    assert shown.groupby(["metric", "setting"])["average_rank"].mean().to_numpy() == pytest.approx(
+        3.5
+    )  # of six methods
+
+
+# --------------------------------------------------------------------------------------------- shown
+
+
+def test_the_drawing_names_every_method_and_joins_what_is_alike(frame):
+    figure = plots_ranks.critical_difference(frame, "heatmap")
+    words = " ".join(t.get_text() for t in figure.axes[0].texts)
+    for label in tables.average_ranks(frame, "heatmap")["label"]:
+        assert label[:20].replace("$", "") in words
+    bars = rankings.cliques(rankings.differ(rankings.rankings(frame, "heatmap")))
+    assert len(figure.axes[0].collections) >= len(bars) > 0
+    again = plots_ranks.critical_difference(frame, "heatmap")
+    assert style.save(figure, "svg") == style.save(again, "svg")
+
+
+def test_the_page_and_the_markdown_show_the_settings(frame):
+    assert "setting matters: accuracy top pixels, 2 settings on 3 networks" in markdown.render(frame)
+    assert EVIL not in markdown.sensitivity(frame, "heatmap")
+
+
+def test_numbers_for_dvc(frame):
+    facts = json.loads(summaries.metrics(frame, pd.DataFrame({"id": ["LT1", "LT-7"], "verdict": ["holds", "differs"]})))
+    average = tables.average_ranks(frame, "heatmap")
+    assert facts["average_rank"]["heatmap"] == pytest.approx(
+        dict(zip(average["label"], average["average_rank"], strict=True)), abs=1e-4
+    )
+    assert facts["lines"]["ok"] == (frame["status"] == "ok").sum()
+    assert summaries.ranks(frame).splitlines()[0] == "track,method,average_rank"
