@@ -2,12 +2,16 @@
 #
 #   make leaderboard [PROFILE=quick]   data, networks, explanations, scores, tables, page
 #   make test                          the fast tests          (make test-all: the slow ones too)
-#   make check-results                 compare the rows just made with the committed ones
+#   make check-results                 are the rows just made the committed ones?
+#   make diff [BASE=origin/main]       what is better, worse or lost against another commit; Markdown and a drawing in OUT
+#   make newest                        install the newest releases instead of constraints.txt
 #   make readme                        rewrite the README's tables from results/
 #   make bench                         speed, side by side with the peers
 #   make lint                          ruff
 
 PROFILE ?= offline
+BASE    ?= HEAD
+OUT     ?= results/$(PROFILE)/artifacts/diff
 PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(CURDIR)/$(VENV)/bin
@@ -17,7 +21,7 @@ export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND := Agg
 
-.PHONY: leaderboard test test-all lint readme check-readme check-results bench clean
+.PHONY: leaderboard test test-all lint readme check-readme check-results diff newest bench clean
 
 leaderboard: $(VENV)/.for-use
 	@glassbench use $(PROFILE)
@@ -41,6 +45,13 @@ check-readme: $(VENV)/.for-use
 
 check-results: $(VENV)/.for-use
 	@glassbench compare HEAD --profile $(PROFILE)
+
+diff: $(VENV)/.for-use
+	@mkdir -p $(OUT); glassbench diff $(BASE) --profile $(PROFILE) --md --plot $(OUT)/diff.svg > $(OUT)/diff.md; \
+	code=$$?; cat $(OUT)/diff.md; exit $$code
+
+newest: $(VENV)/.made
+	@$(MAKE) --no-print-directory --what-if=pyproject.toml PIP="$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager" $(VENV)/.for-tests
 
 bench: $(VENV)/.for-tests
 	@for script in benchmarks/*.py; do echo "== $$script" && python $$script || exit 1; done
