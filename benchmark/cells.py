@@ -236,9 +236,19 @@ def file_hash(path: Path) -> str:
 def code_hash(step: str) -> str:
     """Of the house's code that a step's numbers depend on."""
     here = Path(__file__).parent
-    common = ["api.py", "cells.py", "concepts.py", "data.py", "excitation.py", "seeds.py", "run.py", "zoo"]
+    common = [
+        "api.py",
+        "attention.py",
+        "cells.py",
+        "concepts.py",
+        "data.py",
+        "excitation.py",
+        "seeds.py",
+        "run.py",
+        "zoo",
+    ]
     files = {"explain": common, "score": [*common, "metrics"], "replicate": [*common, "replicate.py", "metrics"]}
-    return store.sha256(*(here / name for name in files[step] if (here / name).exists()))
+    return store.sha256(*(here / name for name in files[step]))
 
 
 def method_hash(ref: MethodRef) -> str:

@@ -21,18 +21,8 @@ from benchmark.cells import Cell
 
 GALLERY_IMAGES = 6
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "torchvision", "pillow", "dvc", "glassbench")
-_CODE = (
-    "api.py",
-    "cells.py",
-    "data.py",
-    "seeds.py",
-    "run.py",
-    "replicate.py",
-    "download.py",
-    "zoo",
-    "papers",
-    "metrics",
-)
+_CODE = ("api.py", "attention.py", "cells.py", "concepts.py", "data.py", "download.py", "excitation.py", "metrics", "papers",
+         "replicate.py", "run.py", "seeds.py", "zoo")  # fmt: skip
 
 
 def write(params: Mapping[str, Any]) -> Path:
