@@ -37,6 +37,7 @@ from benchmark.seeds import generator
 from benchmark.tracing import Trace, disagreement
 
 LIMITS = Limits(seconds=50, gigabytes=4)
+_UNTIL = 45  # seconds after which the stack is written down, in case that it goes on for ever
 IMAGES, REFERENCE = 12, 32
 _PART = 5  # of the images, that are explained by themselves
 _PRINTED = 2**14  # bytes that a run on a dozen images may print
@@ -87,7 +88,7 @@ def check(entry: str | Mapping[str, Any]) -> list[Finding]:
     ref = MethodRef.parse(entry, base=Path.cwd())
     cells.describe(ref)  # a wrong class or setting is the user's typo, not a finding
     with tempfile.TemporaryDirectory(prefix="glassbench-") as folder:
-        done = engine.alone(engine.Unit("check", check_here, (ref,), LIMITS, Path(folder)))
+        done = engine.alone(engine.Unit("check", check_here, (ref, _UNTIL), LIMITS, Path(folder)))
         log, stack = Path(folder, _LOG), Path(folder, _STACK)
         found = [Finding(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
         if done.error:
@@ -131,9 +132,9 @@ def _line(path: Path, number: int | None) -> tuple[str, str]:
 # --------------------------------------------------------------------------------------------- inside
 
 
-def check_here(ref: MethodRef) -> None:
+def check_here(ref: MethodRef, until: float) -> None:
     """All checks, in this process; each finding is written as it is made, so that a crash leaves those before it."""
-    _Checker(ref).run()
+    _Checker(ref).run(until)
 
 
 class _Stop(Exception):
@@ -151,10 +152,10 @@ class _Checker:
             with open(_LOG, "a") as log:
                 log.write(json.dumps(asdict(Finding(what, text, wrong, where, code, HINTS.get(hint, "")))) + "\n")
 
-    def run(self) -> None:
+    def run(self, until: float) -> None:
         with open(_STACK, "w") as stack:
             faulthandler.enable(stack, all_threads=False)
-            faulthandler.dump_traceback_later(LIMITS.seconds - 2, file=stack)
+            faulthandler.dump_traceback_later(until, file=stack)
             try:
                 self.opens()
                 for shape in ((1, 28, 28), (3, 32, 32)):
@@ -173,7 +174,7 @@ class _Checker:
 
     def contract(self, target: Target, batch: Batch, reference: Batch) -> None:
         """Everything on one toy network; Stop where the method cannot go on."""
-        first = self.once(target, batch, reference)
+        first = self.once(target, batch, reference, look=True)
         self.untouched(first)
         with self.blamed("explanation", first.returned, "shape"):
             run.check_explanation(first.result, target, batch)
@@ -190,7 +191,7 @@ class _Checker:
 
     def batches(self, first: Trace, target: Target, batch: Batch, reference: Batch) -> None:
         """An image's explanation is its own, whatever is beside it and wherever it stands."""
-        other = self.once(target, batch, reference, "another")
+        other = self.once(target, batch, reference, seed="another")
         if self.differs(first, other, lambda a, b: (a, b), run.ROUNDING):
             self.say("batch", "draws at random, so images cannot be compared between batches", wrong=False)
             return
@@ -208,14 +209,15 @@ class _Checker:
                 return
         self.say("batch", "an image's explanation does not depend on the others", wrong=False)
 
-    def once(self, target: Target, batch: Batch, reference: Batch, *seed: str) -> Trace:
-        """Fit and explain anew under the tracer. What raises is a finding, and the end."""
-        probes = {**_parts(target), "images": lambda: (batch.x._version, reference.x._version), **_randomness()}
-        trace = Trace(self.path, probes)
-        images = batch[: len(batch)]  # without what an earlier run has computed
-        with self.blamed("run", trace=trace), run.strict(images, reference), _counted(self.path) as words, trace:
+    def once(self, target: Target, batch: Batch, reference: Batch, *, seed: str = "", look: bool = False) -> Trace:
+        """Fit and explain anew under the tracer, which also looks at what must not change. What raises is a finding, and
+        the end."""
+        images = lambda: (batch.x._version, reference.x._version)
+        trace = Trace(self.path, {**_parts(target), **_randomness(), "images": images} if look else {})
+        fresh = batch[: len(batch)]  # without what an earlier run has computed
+        with self.blamed("run", trace=trace), run.strict(fresh, reference), _counted(self.path) as words, trace:
             trace.method = self.ref.build().fit(target, reference, generator("check", "fit"))
-            trace.result = trace.method.explain(target, images, generator("check", "explain", *seed))
+            trace.result = trace.method.explain(target, fresh, generator("check", "explain", seed))
         if words.count > _PRINTED:
             self.say("prints", f"prints {words.count / 2**20:.1f} MB", line=words.line, hint="prints")
         return trace
@@ -279,7 +281,7 @@ class _Blamed:
         )
         hint = self.hint or next((key for key, words in _WORDS.items() if any(word in text for word in words)), "")
         if hint == "images" and self.trace:
-            frames = [self.trace.changed()["images"]]
+            frames = [self.trace.changed().get("images")]
         if isinstance(error, SyntaxError) and error.filename == str(self.checker.path):
             frames = [error.lineno]
         self.checker.say(self.what, text, line=frames[-1] if frames else self.line, hint=hint)
@@ -383,7 +385,11 @@ def _quadrants(shape: tuple[int, int, int], n: int, split: str) -> Batch:
     c, h, w = shape
     rng = generator("toy", split, *shape)
     x, y = 0.6 * rng.random((n, c, h, w), dtype=np.float32), np.arange(n) % 4
-    for image, quadrant in zip(x, y, strict=True):
+    brightness = np.linspace(0.5, 1.0, n)[
+        rng.permutation(n) if split == "train" else slice(None)
+    ]  # the test's last is brightest
+    for image, quadrant, light in zip(x, y, brightness, strict=True):
         i, j = h // 2 * (quadrant // 2) + rng.integers(h // 4), w // 2 * (quadrant % 2) + rng.integers(w // 4)
         image[:, i : i + h // 4, j : j + w // 4] += 0.4
+        image *= light
     return Batch(x=torch.from_numpy(x), y=torch.from_numpy(y), ids=torch.arange(n), chunk=16)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 _RECORDS, _SIZE = 400, 2**20  # lines that are kept, numbers of one variable that are
-_LOOKS = 4000  # lines after which the probes are read; a loop that is longer is looked at where its function returns
+_LOOKS = 500  # lines after which the probes are read; a loop that is longer is looked at where its function returns
 
 
 class Trace:
