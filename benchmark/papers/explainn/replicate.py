@@ -185,7 +185,6 @@ def intervention(
         "class_accuracy_after": (after.mean(), "fraction"),
         "class_accuracy_random_q90": (q90[judged].mean(), "fraction"),
         "weights_zeroed": (result.removed[judged].mean(), "weights a class"),
-        "n_rules": (len(model.rules), "count"),
     }
     numbers = [Number(k, v, "ExplaiNN", {"layer": source.layer}, int(judged.sum()), "lower" if "after" in k else "higher", unit)
                for k, (v, unit) in facts.items()]  # fmt: skip
@@ -199,7 +198,6 @@ def flow(
     *,
     layers: Sequence[str],
     samples: int = 5_000,
-    pool: int = 1,
     theta: float = 0.4,
     mu: int = 1,
     wide: int = 3,
@@ -211,7 +209,7 @@ def flow(
     that are drawn.
     """
     target, batch = study.target, _batch(study, "train", samples)
-    levels = networks.cascade(target, batch, layers, theta=theta, mu=mu, pool=pool)
+    levels = networks.cascade(target, batch, layers, theta=theta, mu=mu)
     numbers = []
     for depth, (units, model) in enumerate(levels, start=1):
         used = len({r.X for r in model.rules})
@@ -227,14 +225,15 @@ def flow(
     c = int(reach.argmax())
     nodes = _trace(levels, c, wide)
     colours, pictures = images.Colours.of(batch), []
-    for node in nodes:
-        scale = images.scales(target, batch, node["layer"])
-        own = node["unpooled"]
-        pictures.append(images.maximise(target, node["layer"], [own], colours, rng, scale=scale, steps=steps)[0])
+    for depth, layer in enumerate(layers, start=1):  # nodes are breadth first
+        tails = [node["units_of_layer"] for node in nodes if node["level"] == depth]
+        if tails:
+            scale = images.scales(target, batch, layer)
+            pictures.append(images.maximise(target, layer, tails, colours, rng, scale=scale, steps=steps))
     shown = [{k: n[k] for k in ("level", "parent", "layer", "units", "head", "k")} for n in nodes]
     return Outcome(numbers, {
         "class": np.array(target.classes[c]), "classes": np.array(target.classes), "nodes": np.array(json.dumps(shown)),
-        "prototypes": np.stack([p.cpu().numpy() for p in pictures]).astype(np.float32),
+        "prototypes": np.concatenate([p.cpu().numpy() for p in pictures]).astype(np.float32),
     })  # fmt: skip
 
 
@@ -263,17 +262,10 @@ def _trace(levels: list[tuple[Units, Model]], c: int, wide: int) -> list[dict]:
             for rule in mine[: wide if depth == 0 else 2]:
                 tail = model.tails(rule)
                 nodes.append({"level": depth + 1, "parent": parent, "layer": units.layer, "units": len(tail), "k": rule.k,
-                              "head": list(rule.X) if depth == 0 else [], "unpooled": _unpooled(units, tail)})  # fmt: skip
+                              "head": list(rule.X) if depth == 0 else [], "units_of_layer": tail})  # fmt: skip
                 new.append((len(nodes) - 1, tail))
         front = new
     return nodes
-
-
-def _unpooled(units: Units, tail: Sequence[int]) -> list[int]:
-    """The units of the layer itself that pooled units look at (one of each square)."""
-    if units.pool == 1:
-        return list(tail)
-    raise NotApplicable("prototypes of pooled units are not drawn; set pool to 1")
 
 
 def prototypes(
