@@ -100,14 +100,7 @@ def _table1(rows: pd.DataFrame) -> Figure:
                 axis.plot(values, [METHODS.index(method)] * len(values), "o", ms=4, color=colour, alpha=0.8)
                 axis.plot(values.mean(), METHODS.index(method), "|", ms=12, color=style.INK)
         if metric == "F_reg_test":
-            axis.set_xscale("log")
-            ticks = [
-                t
-                for t in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
-                if part.value.min() * 0.8 <= t <= part.value.max() * 1.25
-            ]
-            axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
-            axis.xaxis.set_minor_locator(NullLocator())
+            _logarithmic(axis, "x", part.value)
         axis.set_xlabel(label)
         axis.grid(axis="x")
         _plain(axis)
@@ -134,7 +127,9 @@ def _lasso(table: pd.DataFrame, rows: pd.DataFrame) -> Figure:
         axis.plot(
             [float(s[2:]) for s in srae.setting], srae.value, "s", color=style.PALETTE[0], ms=5, label="SRAE", ls="none"
         )
-    axis.set(xscale="log", yscale="log", xlabel="features", ylabel="F_reg on test images (logits)")
+    _logarithmic(axis, "x", [*table.n_features, 5])
+    _logarithmic(axis, "y", [*table.F_reg_test, *srae.value])
+    axis.set(xlabel="features", ylabel="F_reg on test images (logits)")
     axis.grid()
     axis.legend()
     _plain(axis)
@@ -218,6 +213,16 @@ def _degeneration(a) -> Figure:
         axis.grid(axis="y")
         _plain(axis)
     return figure
+
+
+def _logarithmic(axis: Axes, which: str, values: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5."""
+    steps = [float(f"{k}e{e}") for e in range(-4, 4) for k in (1, 2, 5)]
+    ticks = [t for t in steps if min(values) / 1.6 <= t <= max(values) * 1.6]
+    axis.set(**{f"{which}scale": "log", f"{which}ticks": ticks})
+    axis.set(**{f"{which}ticklabels": [f"{t:g}" for t in ticks]})
+    getattr(axis, f"{which}axis").set_minor_locator(NullLocator())
+    axis.set(**{f"{which}lim": (min(values) / 1.25, max(values) * 1.25)})
 
 
 def _plain(axis: Axes) -> None:

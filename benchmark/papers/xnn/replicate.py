@@ -35,7 +35,7 @@ RADIUS = 0.08  # of a part, in sides of the image
 
 def table1(
     study: Study, rng: Generator, *, training: Mapping[str, Any] | None = None, negatives: int | None = None,
-    alpha: float = 2.5, images: int = 4, z_units: int = 20, test: int | None = None, layer: str | None = None,
+    alpha: float = 2.5, alphas: Sequence[float] = (), images: int = 4, z_units: int = 20, test: int | None = None, layer: str | None = None,
     to: str | None = None, shown: int = 4,
 ) -> Outcome:  # fmt: skip
     """SRAE (with restarts and without), NN, SAE, CAE, Lasso, Z and the 1-Heatmap.
@@ -43,7 +43,7 @@ def table1(
     Args:
         training: settings of ``srae.Setting`` that all share.
         negatives: training examples of other classes for each class; None: all.
-        alpha: of the Lasso; its maps are those of its n largest contributions.
+        alpha: of the Lasso; its maps are those of its n largest contributions. alphas: of Table .4.
         images: test images of each class whose maps are measured; z_units: units of Z, drawn once.
         test: test images, equally many of each class; None: all.
         shown: classes whose maps are kept for the picture.
@@ -79,6 +79,7 @@ def table1(
     per_class["Lasso"] = _faithful(data, y, y_, yt, yt_) | _overlap(found, weights, seen)
     numbers += _numbers("Lasso", per_class["Lasso"], {"alpha": alpha, "n": n}, K)
     numbers.append(Number("n_features", float((lasso[0] != 0).sum(1).double().mean()), "Lasso", {"alpha": alpha, "n": n}, K, LOWER, "units"))  # fmt: skip
+    numbers += _table4(alphas, data, (Z, y), (Zt, yt))
 
     heat = [class_maps(study.target, part.x, torch.full_like(part.y, c), to=to)[None] for c, part in enumerate(seen)]
     keep = ("locality", "class_part_share")
@@ -308,19 +309,17 @@ def _largest(coef: Tensor, Z: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return units, share[units].clamp(min=0)
 
 
-def lasso(
-    study: Study, rng: Generator, *, alphas: Sequence[float] = (2.5, 1.5, 0.5, 0.1), negatives: int | None = None,
-    test: int | None = None, layer: str | None = None,
-) -> Outcome:  # fmt: skip
-    """Table .4: number of selected units and faithfulness over alpha."""
-    _, (Z, y, train), (Zt, yt, _) = _layer_of(study, layer, test)
-    data, K, numbers = srae.examples(Z, y, train.y, negatives, rng, study.target.classes), y.shape[1], []
+def _table4(
+    alphas: Sequence[float], data: srae.Examples, seen: tuple[Tensor, Tensor], tested: tuple[Tensor, Tensor]
+) -> list[Number]:
+    """Number of selected units and faithfulness over alpha."""
+    numbers = []
     for alpha in alphas:
         found = _lasso(data, alpha)
-        values = _faithful(data, y, _linear(found, Z), yt, _linear(found, Zt))
+        values = _faithful(data, seen[1], _linear(found, seen[0]), tested[1], _linear(found, tested[0]))
         values["n_features"] = (found[0] != 0).sum(1).double().cpu().numpy()
-        numbers += _numbers("Lasso", values, {"alpha": alpha}, K)
-    return Outcome(numbers)
+        numbers += _numbers("Lasso", values, {"alpha": alpha}, len(data.rows))
+    return numbers
 
 
 # --------------------------------------------------------------------------------------------- Table 3, Sec. 4.4, Fig. 10
