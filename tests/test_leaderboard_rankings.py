@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -56,16 +56,37 @@ def test_demsars_example(demsar):
     assert rankings.friedman(demsar) == pytest.approx(0.01672158, abs=1e-7)  # as R and MATLAB, with ties
 
 
-def test_pairs_are_scipys_wilcoxon_and_holm(demsar):
-    p = rankings.differ(demsar)
-    names = list(combinations(demsar.columns, 2))
-    raw = []
-    for a, b in names:
-        lead = demsar[a] - demsar[b]
-        raw.append(wilcoxon(lead[lead != 0]).pvalue)
+def literal_signed_rank(lead: np.ndarray) -> float:
+    """All 2^n sign patterns, one after another."""
+    lead = lead[lead != 0]
+    ranks = rankdata(np.abs(lead))
+    sums = np.array(
+        [sum(r for r, up in zip(ranks, signs, strict=True) if up) for signs in product((0, 1), repeat=len(lead))]
+    )
+    w = ranks[lead > 0].sum()
+    return min(1.0, 2 * min((sums <= w).mean(), (sums >= w).mean()))
+
+
+def test_pairs_are_the_exact_signed_rank_test_and_holm():
+    table = pd.DataFrame(
+        rankdata(generator("test_rankings", "pairs").normal([0, 0, 1, 1], size=(9, 4)), axis=1)
+    )  # many ties
+    p = rankings.differ(table)
+    names = list(combinations(table.columns, 2))
+    raw = [literal_signed_rank((table[a] - table[b]).to_numpy()) for a, b in names]
     for (a, b), adjusted in zip(names, stats.holm(np.array(raw)), strict=True):
         assert p.loc[a, b] == p.loc[b, a] == pytest.approx(adjusted)
     assert (np.diag(p) == 1).all()
+
+
+@pytest.mark.parametrize("n", [6, 20, 50])
+def test_signed_rank_without_ties_is_scipys(n):
+    lead = generator("test_rankings", "signed", n).normal(0.3, 1, n)
+    table = pd.DataFrame({"a": lead, "b": np.zeros(n)})
+    assert rankings.differ(table).loc["a", "b"] == pytest.approx(wilcoxon(lead, method="exact").pvalue)
+    many = np.tile(lead, 150 // n + 1)
+    expected = wilcoxon(many, method="asymptotic").pvalue
+    assert rankings.differ(pd.DataFrame({"a": many, "b": np.zeros(len(many))})).loc["a", "b"] == pytest.approx(expected)
 
 
 def test_pairs_by_hand():

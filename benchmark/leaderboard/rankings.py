@@ -24,11 +24,12 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import friedmanchisquare, kendalltau, wilcoxon
+from scipy.stats import friedmanchisquare, kendalltau, rankdata, wilcoxon
 
 from benchmark.leaderboard import stats, tables
 
 BLOCK = ["dataset", "target", "metric"]
+EXACT = 100  # blocks up to which all sign patterns are counted
 
 
 def rankings(frame: pd.DataFrame, track: str) -> pd.DataFrame:
@@ -54,8 +55,16 @@ def differ(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _signed_rank(lead: np.ndarray) -> float:
+    """Two-sided, exact also where differences are equal: ranks of ranks often are, and scipy would try all 2^n signs."""
     lead = lead[lead != 0]
-    return float(wilcoxon(lead, method="auto").pvalue) if len(lead) else 1.0
+    twice = np.rint(2 * rankdata(np.abs(lead))).astype(int)  # equal differences share half-integer ranks
+    if len(lead) > EXACT:
+        return float(wilcoxon(lead, method="asymptotic").pvalue)
+    share = np.ones(1)  # share[w] of all sign patterns have twice the sum of positive ranks = w
+    for rank in twice:
+        share = (np.pad(share, (0, rank)) + np.pad(share, (rank, 0))) / 2
+    w = twice[lead > 0].sum()
+    return float(min(1.0, 2 * min(share[: w + 1].sum(), share[w:].sum())))
 
 
 def friedman(table: pd.DataFrame) -> float:
