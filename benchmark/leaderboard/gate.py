@@ -31,7 +31,7 @@ the standard error of one run's mean. False alarms: share of runs (400; in brack
 is none. Hits: the planted cell is found; of a method on one network, or everywhere, the share of its cells (60 runs).
 
     kept    false alarms    one cell, 4    method on a network, 4    method everywhere, 4
-    1       0               .95            1                         1
+    1       (0)             .97            1                         1
     .99     .03             1              1                         1
     .95     .02             .98            1                         1
     .9      (.02)           .72            .99                       1
