@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.papers.explainn import kernel
 from benchmark.papers.explainn.mdl import Encoding, Rule, description_length
-from benchmark.papers.explainn.miner import mine, verify
+from benchmark.papers.explainn.miner import fitted, mine, verify
 from benchmark.papers.explainn.planted import overlap, planted, score
 from tests.explainn_twin import Plain
 
@@ -76,7 +76,9 @@ def test_packed_bits():
 
 def _db(packed):
     nothing = np.zeros(len(packed))
-    return kernel.Packed(packed, packed, nothing.astype(int), nothing, nothing, nothing, 131, False, True, False)
+    return kernel.Packed(
+        packed, packed, nothing.astype(int), nothing, nothing, nothing, nothing, nothing, 131, False, True, False
+    )
 
 
 def test_planes_are_thresholds():
@@ -245,9 +247,18 @@ def test_the_gains_of_merges_are_within_memory(monkeypatch):
     assert len(mine(heads, tails, memory=1e-2).rules) == 1
 
 
-def test_planted_length_equals_the_full_count():
-    data = planted(np.random.default_rng(3), m=4, n=500)
+def test_given_rules_get_the_l_and_k_that_cost_least():
+    data = planted(np.random.default_rng(3), m=4, n=300, heads="conjunctive", noise=0.02)
     D = np.concatenate([data.heads, data.tails], axis=1)
-    best = [max((Rule(r.X, r.Y, r.l, k) for k in range(1, len(r.Y) + 1)),
-                key=lambda r: -description_length(D, [r], allow=("constant", "duplicates")).total) for r in data.rules]  # fmt: skip
-    assert data.length() == pytest.approx(description_length(D, best, allow=("constant", "duplicates")).total, abs=1e-6)
+    allow = ("constant", "duplicates")
+
+    def length(rule):
+        return description_length(D, [rule], allow=allow).total
+
+    best = [
+        min((Rule(r.X, r.Y, l, k) for l in range(1, len(r.X) + 1) for k in range(len(r.Y), 0, -1)), key=length)
+        for r in data.rules
+    ]
+    model = fitted(data.heads, data.tails, data.rules)
+    assert set(model.rules) == set(best)
+    assert data.length() == model.bits == pytest.approx(description_length(D, best, allow=allow).total, abs=1e-6)

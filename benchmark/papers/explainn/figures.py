@@ -18,6 +18,7 @@ from benchmark.papers import Found, FoundUnit, Picture, style
 
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, _, YELLOW, SKY = style.PALETTE
 COLOURS = (ORANGE, BLUE, GREEN, PURPLE, RED, SKY, BROWN, PINK, YELLOW)
+OTHER = to_rgb("#e9dfc3")  # pixels of rules that have no colour of their own
 MEASURES = {"precision": (BLUE, "exact precision"), "recall": (SKY, "exact recall"),
             "soft_precision": (ORANGE, "soft precision"), "soft_recall": (YELLOW, "soft recall")}  # fmt: skip
 RULES = 60  # bars of a picture, at most
@@ -52,8 +53,8 @@ def pictures(found: Found) -> Iterator[Picture]:
                 yield Picture(
                     f"fig3-filters-{name}-{layer}", f"Rules on the filters of {layer}: {unit.dataset} (Figs. 3, 10, 11)",
                     "Grey: mean activation of a filter over the images of a class. Coloured: its pixels in the tails of rules with "
-                    "that class in the head; pixels of one colour belong to one rule, which several classes may share. r: "
-                    "correlation of the filter with brightness; below 0 it answers to background.",
+                    "that class in the head; pixels of one colour belong to one rule, which several classes may share (nine a "
+                    "filter, those of most classes; pale: pixels of other rules). r: correlation of the filter with brightness; below 0 it answers to background.",
                     _filters(unit, layer), raster=True,
                 )  # fmt: skip
         if unit.experiment == "flow" and "nodes" in unit.arrays:
@@ -137,8 +138,9 @@ def _intervention(unit: FoundUnit) -> Figure:
     axes.bar(x, a["before"][order], 0.8, color="#ecd06f", label="before")
     axes.bar(x, a["after"][order], 0.8, color=BLUE, label="after")
     axes.hlines(a["q90"][order], x - 0.42, x + 0.42, color=RED, linewidth=1.6, label="random, 90 % quantile")
-    labels = [str(c).replace("_", " ")[:22] for c in a["classes"][order]]
-    axes.set_xticks(x, labels, rotation=90 if len(order) > 12 else 0, fontsize=6.5 if len(order) > 12 else 8)
+    labels = [str(c).replace("_", " ")[:26] for c in a["classes"][order]]
+    upright = len(order) > 12 or max(map(len, labels)) > 6
+    axes.set_xticks(x, labels, rotation=90 if upright else 0, fontsize=6.5 if upright else 8)
     axes.set_ylabel("accuracy of the class")
     axes.set_ylim(0, 1.02)
     axes.set_xlim(-0.6, len(order) - 0.4)
@@ -163,12 +165,12 @@ def _filters(unit: FoundUnit, layer: str) -> Figure:
         order = sorted(
             shared, key=lambda r: (-int((rule[f] == r).any((1, 2)).sum()), -int((rule[f] == r).sum()), int(r))
         )
-        colour = {r: to_rgb(COLOURS[i % len(COLOURS)]) for i, r in enumerate(order)}
+        colour = {r: to_rgb(c) for r, c in zip(order, COLOURS, strict=False)}
         for c in range(C):
             image = np.repeat(1 - 0.75 * shades[c][..., None], 3, axis=2)
             for r in shared:
                 here = rule[f, c] == r
-                image[here] = 0.25 * image[here] + 0.75 * np.array(colour[r])
+                image[here] = 0.25 * image[here] + 0.75 * np.array(colour.get(r, OTHER))
             axes = grid[f, c]
             axes.imshow(image, interpolation="nearest")
             _bare(axes)
@@ -192,7 +194,7 @@ def _flow(unit: FoundUnit) -> Figure:
         if i not in y:
             y[i] = float(np.mean([y[k] for k, m in enumerate(nodes) if m["parent"] == i]))
     height = len(leaves)
-    figure = Figure(figsize=(1.6 + 1.9 * levels, 0.35 + 1.0 * height))
+    figure = Figure(figsize=(1.6 + 1.9 * levels, 0.5 + 0.95 * height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(-0.75, levels + 0.55)
     axes.set_ylim(height - 0.35, -0.85)

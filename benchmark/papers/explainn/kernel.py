@@ -20,7 +20,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from benchmark.api import Array
-from benchmark.papers.explainn.mdl import log2_binomial, lpc, universal
+from benchmark.papers.explainn.mdl import log2_binomial, log2_factorial, lpc, universal
 
 PLANES = 8  # tails up to this size are counted as planes, larger ones row by row
 EPS = 1e-9  # a gain below is rounding
@@ -35,6 +35,8 @@ class Packed(NamedTuple):
     head_bits: Array  # (p,) -log2 |T_x| / sum_I |T_I|
     tail_bits: Array  # (q,)
     single: Array  # (n + 1,) log2 C(n, m), what a singleton with m rows costs
+    factorials: Array  # log2 i! for i up to PLANES n, looked up where a logarithm would cost more
+    complexities: Array  # Lpc(i), as many
     n: int
     disjunctive: bool  # l = 1 only
     robust: bool
@@ -93,12 +95,37 @@ def add_item(planes, column, top, size):
 
 
 @njit(cache=True, nogil=True)
-def exceptions(applies, holds, missing, present, Y, robust):
+def tables(n):
+    """``single``, ``factorials`` and ``complexities`` of a database of n rows."""
+    factorials, complexities, single = np.empty(PLANES * n + 1), np.empty(PLANES * n + 1), np.empty(n + 1)
+    for i in range(PLANES * n + 1):
+        factorials[i], complexities[i] = log2_factorial(i), lpc(i)
+    for m in range(n + 1):
+        single[m] = log2_binomial(n, m)
+    return single, factorials, complexities
+
+
+@njit(cache=True, nogil=True)
+def choose(db, n, k):
+    """log2 C(n, k)."""
+    if n < db.factorials.size:
+        return db.factorials[n] - db.factorials[k] - db.factorials[n - k]
+    return log2_binomial(n, k)
+
+
+@njit(cache=True, nogil=True)
+def complexity(db, n):
+    """Lpc(n)."""
+    return db.complexities[n] if n < db.complexities.size else lpc(n)
+
+
+@njit(cache=True, nogil=True)
+def exceptions(db, applies, holds, missing, present, Y):
     """Bits of where the rule holds and, if robust, of X- and X+ with their complexities."""
-    bits = log2_binomial(applies, holds)
-    if robust:
+    bits = choose(db, applies, holds)
+    if db.robust:
         a, b = holds * Y, (applies - holds) * Y
-        bits += log2_binomial(a, missing) + log2_binomial(b, present) + lpc(a) + lpc(b)
+        bits += choose(db, a, missing) + choose(db, b, present) + complexity(db, a) + complexity(db, b)
     return bits
 
 
@@ -115,7 +142,7 @@ def best_head(db, order, y, scratch):
         fixed = universal(t) + universal(1) + items + db.tail_bits[y]
         for l in range(1, top + 1):
             applies, holds = both(planes[l - 1], planes[l - 1]), both(planes[l - 1], column)
-            bits = fixed + lpc(applies) + exceptions(applies, holds, 0, 0, 1, db.robust) + db.single[margin - holds]
+            bits = fixed + complexity(db, applies) + exceptions(db, applies, holds, 0, 0, 1) + db.single[margin - holds]
             if db.robust:
                 bits += universal(l)
             if bits < best - EPS:
@@ -196,13 +223,13 @@ def cheapest(db, X, Y, counts, head_planes, tail_planes):
         if db.robust and not db.drop_holds:
             for y in Y:
                 left += db.single[db.margins[y] - both(T, db.tails[y])]
-        model = fixed + lpc(applies) + (universal(l) if db.robust else 0.0)
+        model = fixed + complexity(db, applies) + (universal(l) if db.robust else 0.0)
         higher = 0  # sum of at_least[j], j > k
         total = at_least[1 : size + 1].sum()  # ones of D[T_X, Y]
         for k in range(size, 0, -1) if db.robust else range(size, size - 1, -1):
             holds = at_least[k]
             ones = k * holds + higher  # of D[T_{Y|X}, Y]
-            bits = model + exceptions(applies, holds, size * holds - ones, total - ones, size, db.robust)
+            bits = model + exceptions(db, applies, holds, size * holds - ones, total - ones, size)
             if db.drop_holds:
                 left = 0.0
                 for i in range(size):

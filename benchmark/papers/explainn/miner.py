@@ -44,7 +44,6 @@ from benchmark.papers.explainn.mdl import (
     Rule,
     check,
     description_length,
-    log2_binomial,
     lpc,
     universal,
 )
@@ -178,10 +177,10 @@ def _database(heads: Array, tails: Array, encoding: Encoding, disjunctive: bool)
     """The packed tables, |T_x| of the heads, and L(D, M_ind)."""
     (n, p), margins = heads.shape, np.concatenate([heads.sum(0), tails.sum(0)])
     prefix = -np.log2(np.maximum(margins, 1) / max(margins.sum(), 1))
-    single = np.array([log2_binomial(n, m) for m in range(n + 1)])
+    single, factorials, complexities = kernel.tables(n)
     db = kernel.Packed(
-        kernel.pack(heads), kernel.pack(tails), margins[p:], prefix[:p], prefix[p:], single, n, disjunctive,
-        encoding.robust, encoding.robust and encoding.drop == "holds",
+        kernel.pack(heads), kernel.pack(tails), margins[p:], prefix[:p], prefix[p:], single, factorials,
+        complexities, n, disjunctive, encoding.robust, encoding.robust and encoding.drop == "holds",
     )  # fmt: skip
     return db, margins[:p], float(len(margins) * lpc(n) + single[margins].sum())
 

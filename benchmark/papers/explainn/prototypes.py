@@ -12,6 +12,7 @@ answers to and nobody can read, so, as published:
                           alike (the same)
     jitter                each step sees the image moved by a few pixels at random (Mordvintsev et al. 2015)
     blur                  every few steps the image is blurred a little (Yosinski et al. 2015)
+    fading                each step the image loses a little of its contrast (the same)
     slope                 where ReLU is OFF there is nothing to climb, so a copy of the network leaks there, less and less, for
                           the first half of the steps
 The paper names Øygard's method for its pictures and none of its settings; these are ours. A unit's activation is divided by
@@ -83,6 +84,7 @@ def maximise(
     jitter: int = 2,
     blur_every: int = 16,
     sigma: float = 0.5,
+    decay: float = 0.01,
 ) -> Tensor:
     """For each group of units (numbers in the flattened layer) the image that activates it most, (groups, c, h, w) in [0, 1].
 
@@ -92,6 +94,7 @@ def maximise(
         side: of the image in pixels (default: the target's), for fully convolutional layers.
         steps, lr: of Adam.
         jitter: pixels; blur_every: steps between blurs of width ``sigma`` pixels (0: never).
+        decay: share by which the image fades to the mean each step: only what the units answer to stays.
 
     Raises:
         ValueError: an empty group, or a unit that the layer does not have.
@@ -122,8 +125,9 @@ def maximise(
         loss = -(_units(leaky, layer, x, channels) * member).sum()
         (z.grad,) = torch.autograd.grad(loss, z)
         optimiser.step()
-        if blur_every and step % blur_every == blur_every - 1:
-            with torch.no_grad():  # a Gaussian, in frequencies
+        with torch.no_grad():
+            z *= 1 - decay
+            if blur_every and step % blur_every == blur_every - 1:  # a Gaussian, in frequencies
                 z *= torch.exp(-2 * (np.pi * sigma * frequency) ** 2)[..., None]
     return _image(z, damp, colours, (h, w)).detach()
 

@@ -205,8 +205,8 @@ def flow(
 ) -> Outcome:
     """Rules chained classes -> layers[0] -> layers[1] ...; for the class with the longest traces, what its traces look like.
 
-    Arrays: the drawn nodes (level, parent, units, head classes) with the prototype of each tail. ``wide``: children of a node
-    that are drawn.
+    Arrays: the drawn nodes (level, parent, units, head classes) with the prototype of each tail. ``wide``: rules of the class that
+    are drawn.
     """
     target, batch = study.target, _batch(study, "train", samples)
     levels = networks.cascade(target, batch, layers, theta=theta, mu=mu)
@@ -250,7 +250,7 @@ def _traces(levels: list[tuple[Units, Model]], c: int) -> int:
 
 
 def _trace(levels: list[tuple[Units, Model]], c: int, wide: int) -> list[dict]:
-    """The rules below class c that are drawn, breadth first: those that save most bits and go on to the next layer."""
+    """The rules below class c that are drawn, breadth first: those of fewest classes that go on to the next layer."""
     nodes: list[dict] = []
     front = [(-1, [c])]
     for depth, (units, model) in enumerate(levels):
@@ -259,7 +259,7 @@ def _trace(levels: list[tuple[Units, Model]], c: int, wide: int) -> list[dict]:
             mine = _children(levels, depth, head)
             if depth + 1 < len(levels):
                 mine = [r for r in mine if _children(levels, depth + 1, model.tails(r))] or mine
-            for rule in mine[: wide if depth == 0 else 2]:
+            for rule in sorted(mine, key=lambda r: len(r.X))[: (wide, 2, 1)[min(depth, 2)]]:
                 tail = model.tails(rule)
                 nodes.append({"level": depth + 1, "parent": parent, "layer": units.layer, "units": len(tail), "k": rule.k,
                               "head": list(rule.X) if depth == 0 else [], "units_of_layer": tail})  # fmt: skip
