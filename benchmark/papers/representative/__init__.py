@@ -32,6 +32,11 @@ NOTES: tuple[str, ...] = (
     "On toybirds (offline profile, |Q| = 50, three networks, unseen images) the code's way covers every image and agrees with "
     "the network on 89.8 % of them, the text's covers 89.6 % and agrees on 95.3 %: coverage is paid for with agreement. 'RI' is "
     "the code's way, 'RI (reference)' the text's.",
+    "On photographs of cats and dogs (quick profile, SqueezeNet, 600 references, 200 unseen images) RI reuses better than Grad-CAM "
+    "and Grad-CAM++, as in the paper: mAD 10.2 against 15.0 and 12.6. RI (reference), the text's way, comes last of the four with "
+    "15.4, and covers 87 % of the images where the code's way covers all.",
+    "The neighbours of an image in Omega are not of its class only: among the four nearest references of the case study's two "
+    "cats (quick profile) are two dogs, while its region, by Eq. 6, lists cats alone.",
     "Coverage alone says little: with |Q| = 1 every region is a half space, all of toybirds is covered, and agreement with the "
     "network is 11.3 %, below the 12.5 % of a guess among eight classes.",
     "Table 1 keeps 20 % of the pixels and blackens the rest. On toybirds every method, RI too, loses three quarters of the class "
