@@ -281,8 +281,7 @@ def evaluate(options: argparse.Namespace) -> int:
         recompute=options.recompute,
         page=not options.no_page,
     )
-    for label, compared in found.compared.items():
-        placing.show(found.frame, compared, label, out)
+    placing.show(found.frame, found.compared, out)
     for line in evaluating.notes(found):
         err.print(line, markup=False)
     out.print(f"written: {found.folder / ('rows.csv' if options.no_page else 'index.html')}", markup=False)

@@ -1,7 +1,7 @@
 """A new method among the known ones: the pipeline's own cells, without DVC.
 
     found = evaluate(params, ["/home/me/mine.py:GradNorm"])
-    found.folder                                              # rows.csv, leaderboard.csv, index.html, plots/
+    found.folder             # rows.csv, leaderboard.csv, differences.csv, index.html, plots/
 
 The method is explained and scored on every network of a profile (data are prepared and networks trained where they are not
 there yet), in a folder of its own: ``results/evaluations/<profile>/<name>/``. The known methods' rows are not made again.
@@ -94,6 +94,11 @@ def evaluate(
         _write_page(folder, params, mine, board, instances, old.drawn)
     labels = dict.fromkeys(frame.loc[frame["method"].isin(set(new["method"])), "label"])
     compared = {label: placing.differences(frame, instances, label) for label in labels}
+    if compared:
+        every = pd.concat([found.assign(method=label) for label, found in compared.items()])
+        store.write_text(
+            folder / "differences.csv", every.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+        )
     return Evaluation(folder, new, frame, compared, old.left_out, old.means_only)
 
 

@@ -1,11 +1,13 @@
 """A new method among known ones: its own folder, the known rows as they are, each difference tested."""
 
+import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy.stats import wilcoxon
 
 from benchmark import cells, cli, evaluate, report, run, store
@@ -61,7 +63,14 @@ def test_a_method_is_placed_among_the_known_ones_and_nothing_of_theirs_is_touche
     found = place(known, page=True)
     assert snapshot(known.root) == before
     assert found.folder == known.root / "results" / "evaluations" / "tiny" / "GradNorm"
-    for name in ("rows.csv", "leaderboard.csv", "index.html", "provenance.json", "plots/gallery-blobs-cnn.png"):
+    for name in (
+        "rows.csv",
+        "leaderboard.csv",
+        "differences.csv",
+        "index.html",
+        "provenance.json",
+        "plots/gallery-blobs-cnn.png",
+    ):
         assert (found.folder / name).stat().st_size > 0
     rows = store.read_rows(found.folder / "rows.csv")
     assert set(rows.method) == {"Gradient norm"} and set(rows.profile) == {"tiny"}
@@ -276,6 +285,22 @@ def test_standing_names_whom_it_beats():
     _, frame, instances = board(0.5)
     (line,) = placing.standing(frame, placing.differences(frame, instances, "mine"), "mine").to_dict("records")
     assert line["beats"] == "low" and line["loses to"] == "" and line["ranked"] == 3 and line["rank"] in (1, 2)
+
+
+def test_the_terminal_names_rivals_by_their_place():
+    _, frame, instances = board(0.5)
+    text = io.StringIO()
+    console = Console(file=text, width=80)
+    placing.show(frame, {m: placing.differences(frame, instances, m) for m in ("mine", "low")}, console)
+    lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
+    place = {
+        line.split()[-6]: line.removeprefix("> ").split()[0]
+        for line in lines
+        if len(line.split()) in (7, 8) and "of tables" not in line
+    }
+    assert [line[0] for line in lines if " low " in line or " mine " in line][:2] == [">", ">"] and ">" not in place
+    (mine, low) = (line for line in lines if line.startswith("gini, keep=0.2"))
+    assert f"of 3 {place['low']}" in mine and low.endswith(" ".join(sorted([place["mine"], place["same"]])))
 
 
 def test_equal_methods_are_never_told_apart():

@@ -15,7 +15,7 @@ Reference: as ``stats``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -101,43 +101,47 @@ def _p(gain: np.ndarray) -> float:
 # --------------------------------------------------------------------------------------------- in a terminal
 
 
-def show(frame: pd.DataFrame, compared: pd.DataFrame, label: str, console: Console) -> None:
-    """Print each track that ``label`` takes part in: average ranks with its line among them, and its table of each
-    network: value, interval, rank, whom it beats and who beats it."""
-    mine = standing(frame, compared, label)
-    for track in tables.tracks(mine):
-        console.print(_ranks(frame, track, label))
-        for dataset, target in tables.boards(mine, track):
-            part = mine[(mine["track"] == track) & (mine["dataset"] == dataset) & (mine["target"] == target)]
-            console.print(_standing(part, f"{dataset} / {target}"))
-    for line in tables.losses(frame[frame["label"] == label]).itertuples():
-        colour = "red" if "failed" in line.reason else "dim"
-        console.print(Text(f"{line.dataset}/{line.target}, {line.metrics}: {line.reason}", colour))
+def show(frame: pd.DataFrame, compared: Mapping[str, pd.DataFrame], console: Console) -> None:
+    """Print each track in which one of the new methods, the keys of ``compared``, takes part: average ranks with their lines
+    among them, and for each method and network value, interval, rank, and whom it beats, by the places of that table."""
+    mine = {label: standing(frame, found, label) for label, found in compared.items()}
+    for track in tables.tracks(pd.concat(mine.values())):
+        average = tables.average_ranks(frame, track)
+        places = {label: str(place) for place, label in enumerate(average["label"], start=1)}
+        console.print(_ranks(f"{tables.TRACKS[track][0]}: average ranks", average, set(compared)))
+        for label, lines in mine.items():
+            for dataset, target in tables.boards(lines, track):
+                part = lines[(lines["track"] == track) & (lines["dataset"] == dataset) & (lines["target"] == target)]
+                console.print(_standing(f"{label} on {dataset} / {target}", part, compared[label], places))
+    for label in compared:
+        for line in tables.losses(frame[frame["label"] == label]).itertuples():
+            text = Text(f"{label}, {line.dataset}/{line.target}, {line.metrics}: {line.reason}")
+            console.print(text, style="red" if "failed" in line.reason else "dim")
 
 
-def _ranks(frame: pd.DataFrame, track: str, label: str) -> Table:
-    table = _table(
-        f"{tables.TRACKS[track][0]}: average ranks", ["rank", "no control 1st", "best", "failed", "of tables"]
-    )
-    for place, r in enumerate(tables.average_ranks(frame, track).itertuples(), start=1):
-        style = "bold cyan" if r.label == label else "dim italic" if r.control else ""
-        name = Text(f"{'>' if r.label == label else ' '} {place}  {r.label}", style)
-        table.add_row(name, f"{r.average_rank:.2f}", markdown.sound(r.sound_rank), str(r.best), str(r.failed), str(r.tables))  # fmt: skip
+def _ranks(title: str, average: pd.DataFrame, new: Collection[str]) -> Table:
+    table = _table(title, ["rank", "no control 1st", "best", "failed", "of tables"])
+    for place, r in enumerate(average.itertuples(), start=1):
+        style = "bold cyan" if r.label in new else "dim italic" if r.control else ""
+        name = Text(f"{'>' if r.label in new else ' '} {place}  {r.label}", style)
+        table.add_row(
+            name, f"{r.average_rank:.2f}", markdown.sound(r.sound_rank), *map(str, (r.best, r.failed, r.tables))
+        )
     return table
 
 
-def _standing(part: pd.DataFrame, title: str) -> Table:
+def _standing(title: str, part: pd.DataFrame, compared: pd.DataFrame, places: Mapping[str, str]) -> Table:
     table = _table(title, ["value", "interval", "rank", *VERDICTS[:3]])
-    for column in table.columns[4:]:
-        column.justify = "left"
-    part = part[part["status"] != "not applicable"]
-    for line, named in zip(part.itertuples(), part[list(VERDICTS)].to_dict("records"), strict=True):
-        places = tables.decimals([line.mean, line.low, line.high])
-        span = f"{tables.number(line.low, places)} – {tables.number(line.high, places)}" if pd.notna(line.low) else ""
+    verdicts = {key: group for key, group in compared.groupby([*tables.TABLE, "verdict"])}
+    for line in part[part["status"] != "not applicable"].itertuples():
+        digits = tables.decimals([line.mean, line.low, line.high])
+        span = f"{tables.number(line.low, digits)} – {tables.number(line.high, digits)}" if pd.notna(line.low) else ""
         rank = f"{line.rank:g} of {line.ranked}" if pd.notna(line.rank) else "failed"
-        words = [named[verdict] for verdict in VERDICTS[:3]]
+        key = tuple(getattr(line, column) for column in tables.TABLE)
+        rivals = [verdicts[*key, v]["rival"].map(places) if (*key, v) in verdicts else [] for v in VERDICTS[:3]]
+        words = [" ".join(sorted(names, key=int)) for names in rivals]
         table.add_row(f"{tables.title(line.metric, line.setting)} {tables.arrow(line.better)}",
-                      tables.number(line.mean, places), span, rank, *words)  # fmt: skip
+                      tables.number(line.mean, digits), span, rank, *words)  # fmt: skip
     return table
 
 
@@ -145,5 +149,5 @@ def _table(title: str, columns: list[str]) -> Table:
     table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("", overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right", overflow="fold")
+        table.add_column(column, justify="left" if column in VERDICTS else "right", overflow="fold")
     return table
