@@ -80,7 +80,7 @@ def _synthetic(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of planted rules with the columns kind, noise, m."""
     rows = rows[rows["dataset"].str.startswith("synthetic") & rows["metric"].isin(list(MEASURES))]
     pairs = [dict(p.split("=", 1) for p in s.split(";") if "=" in p) for s in rows["setting"]]
-    keep = [p.get("encoding") is None for p in pairs]
+    keep = np.array([p.get("encoding") is None for p in pairs], bool)
     rows, pairs = rows[keep], [p for p, k in zip(pairs, keep, strict=True) if k]
     kind = ["exclusive" if "exclusive" in t else "also alone" if "alone" in t else "together" for t in rows["target"]]
     return rows.assign(kind=kind, noise=[float(p["noise"]) for p in pairs], m=rows["n"].astype(int))

@@ -73,7 +73,7 @@ def planted(
     """One data set with m planted rules: exact and soft precision and recall, and what planted and found rules cost."""
     code: Encoding = {"robust": ROBUST, "simple": SIMPLE}[encoding]
     data = synthetic.planted(rng, m=m, n=n, heads=heads, noise=noise, alone=alone)
-    model = mine(data.heads, data.tails, theta=theta, mu=mu, encoding=code)
+    model = mine(data.heads, data.tails, theta=theta, mu=mu, encoding=code, allow=networks.ALLOW)
     kind = "mutually exclusive heads" if heads == "exclusive" else "co-occurring heads"
     name = f"m={m} planted, {kind}" + (", also alone" if alone else "")
     setting = {"noise": noise, "theta": theta, "mu": mu} | ({"encoding": encoding} if encoding != "robust" else {})
