@@ -232,6 +232,18 @@ def test_a_diverged_training_says_so():
         training.fit_classifiers(target, [batch.x], batch.y, Training(3, 16, "sgd", 1e30), RNG(0))
 
 
+def test_the_unit_of_a_layer_does_not_matter():
+    """The last layers of an untrained network are next to 0; the decoder sees them at one standard deviation."""
+    target, batch = network(), images()
+    fit = lambda t: training.fit_decoders(t, "fc1", batch.x, batch.y, Scale.of(batch.x), QUICK, RNG(0), base=2)[0]
+    whole, small = fit(target), network()
+    for tensor in small.net.fc1[0].parameters():
+        tensor *= 1e-4
+    z = target.features(batch.x, "fc1")
+    np.testing.assert_allclose(small.features(batch.x, "fc1"), 1e-4 * z, rtol=1e-4)
+    np.testing.assert_allclose(fit(small)(1e-4 * z), whole(z), rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
 def test_alpha_outside_0_to_1_is_refused(alpha):
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):

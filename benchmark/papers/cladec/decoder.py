@@ -67,7 +67,7 @@ def path(code: Shape, image: Shape) -> list[tuple[int, int]]:
 
 def decoder(
     code: Shape, image: Shape, *, units: Sequence[int] | None = None, base: int = 64, kernel: int = 4,
-    norm: bool = True, sigmoid: bool = False,
+    norm: bool = True, sigmoid: bool = False, gain: float = 1.0,
 ) -> nn.Sequential:  # fmt: skip
     """D: a layer's output (n, d) or (n, C, h, w) -> images (n, c, H, W).
 
@@ -79,6 +79,7 @@ def decoder(
         kernel: 4 or 5, of the deconvolutions.
         norm: batch norm before each ReLU.
         sigmoid: at the end.
+        gain: the layer's output is multiplied by it first.
 
     Raises:
         Unreachable: see ``path``.
@@ -88,6 +89,8 @@ def decoder(
         raise ValueError(f"kernel={kernel} must be 4 or 5 and base={base} at least 1")
     (start, *above), c = path(code, image), image[0]
     width, layers = code[0], OrderedDict()
+    if gain != 1:
+        layers["gain"] = Gain(gain)
     if units is not None:
         layers["units"] = Units(units, width)
         width = len(units)
@@ -143,6 +146,17 @@ class Units(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return z.index_select(1, self.units)
+
+
+class Gain(nn.Module):
+    """z -> gain z."""
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.gain * z
 
 
 class Crop(nn.Module):

@@ -203,8 +203,10 @@ def fit_decoders(
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction={reduction!r} is sum or mean")
     code = codes(target, layer, x)
+    z = code(slice(1000))
+    gain = 1 / max(float(z.std()), 1e-12)  # an untrained network's last layers are next to 0
     with seeded(int(rng.integers(2**63 - 1))):
-        made = [decoder(code(slice(2)).shape[1:], x.shape[1:], **shape) for _ in alphas]
+        made = [decoder(z.shape[1:], x.shape[1:], gain=gain, **shape) for _ in alphas]
     s, weight = scale(x), torch.tensor(alphas, device=x.device)
     for group in groups(len(alphas), x.device):
         alpha = weight[group]
