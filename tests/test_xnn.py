@@ -234,7 +234,7 @@ def test_restarts_train_again_what_was_not_accepted():
 
 def test_one_network_for_all_classes():
     Z, y, _ = layer(M=160)
-    xnn = srae.fit(srae.together(Z, y), Setting(**SMALL | {"n": 7, "epochs": 25, "lr": 0.01}), np.random.default_rng(0))
+    xnn = srae.fit(srae.together(Z, y), Setting(**SMALL | {"n": 7, "epochs": 60, "lr": 0.01}), np.random.default_rng(0))
     y_ = xnn.predict(Z)
     assert y_.shape == (160, 1, 4)
     assert (y_[:, 0].argmax(1) == y.argmax(1)).float().mean() > 0.9
@@ -409,7 +409,7 @@ def outcomes():
     training = {k: v for k, v in SMALL.items() if k != "restarts"} | {"n": 3, "epochs": 6, "pretrain": 3}
     new = lambda: np.random.default_rng(0)
     return {
-        "table1": replicate.table1(study, new(), training=training | {"restarts": 1}, alpha=0.01, alphas=[0.1, 0.01, 0.001], images=4, z_units=3, shown=2),
+        "table1": replicate.table1(study, new(), training=training | {"restarts": 1}, alpha=1e-4, alphas=[1e-3, 1e-4, 1e-5], images=4, z_units=3, shown=2),
         "degeneration": replicate.degeneration(study, new(), training=training),
         "human_study": replicate.human_study(study, new(), classes=[1, 3], training=training),
         "convolutional": replicate.convolutional(

@@ -12,4 +12,20 @@ TITLE = "XNN: embedding a network into visual explanations"
 CITATION = (
     "Z. Qi, S. Khorram, L. Fuxin. Embedding Deep Networks into Visual Explanations. Artificial Intelligence 292, 2021."
 )
-NOTES: tuple[str, ...] = ()
+NOTES: tuple[str, ...] = (
+    "An x-feature that is silent on an image (E = 0) has no map here, and one that is dead for a class counts as uncorrelated "
+    "in O1 and O2, which flatters a method with many dead x-features. SRAE has more of them than NN and SAE: read the "
+    "correlation of live maps beside O1. On toybirds it is lower for SRAE too; on CUB SAE's is the lowest.",
+    "All x-features of a class can die (ReLU after the x-layer, as in the authors' code): its F_reg is then that of a constant. "
+    "Every method therefore trains such a network again, and of trainings that were not accepted the one with the smallest loss "
+    "stays; the authors keep the last. 'SRAE without restarts' is without their test that two x-features speak for the class.",
+    "The published loss (Eq. 3) pulls x-features apart; the authors' code by default pulls images of a minibatch apart. "
+    "The paper's is the default here, theirs is pull_away: images. Their dropout of .02 is left out.",
+    "On toybirds the layer has 64 units, not 4,096: a Lasso with a dozen units is faithful there, so that "
+    "'hundreds of features' cannot be seen; F_reg falls with their number all the same.",
+    "SqueezeNet has no dense layer below its logits. On CUB-50 Z is the average of fire9 over positions, from which the logits "
+    "(averages of rectified maps) cannot be rebuilt exactly; its units are shown by plain MWP, without a contrast.",
+    "Which parts define a toybird's class is known. x-features put about eight times more of their map on them than a uniform map "
+    "does, and no more than the 1-Heatmap: several concepts are no better placed than one map.",
+    "VGG-19, 200 classes and the weights beta 15, q 100, eta 5 are the paper profile's; small layers use beta 1, q 10, eta 5.",
+)

@@ -112,6 +112,7 @@ def _table1(rows: pd.DataFrame) -> Figure:
 def _lasso_rows(rows: pd.DataFrame) -> pd.DataFrame | None:
     at = rows[(rows.method == "Lasso") & rows.setting.str.fullmatch("alpha=[^;]*")]
     table = at.pivot_table(index=["seed", "setting"], columns="metric", values="value").reset_index()
+    table = table[table.n_features > 0] if "n_features" in table else table  # none selected has no place on a log axis
     return table.dropna() if {"n_features", "F_reg_test"} <= set(table) and len(table) > 1 else None
 
 
