@@ -5,7 +5,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -13,9 +12,7 @@ from torch.nn import functional as F
 
 from benchmark import excitation
 from benchmark.api import Batch, NotApplicable, Target
-from benchmark.data import Dataset
-from benchmark.papers import Found, FoundUnit, Study
-from benchmark.papers.xnn import figures, maps, replicate, srae, verdicts
+from benchmark.papers.xnn import maps, srae
 from benchmark.papers.xnn.method import XNN
 from benchmark.papers.xnn.srae import Setting
 
@@ -391,128 +388,3 @@ def test_maps_of_units_of_z():
 def test_normalised_maps():
     S = maps.normalised(torch.tensor([[[1.0, 3.0]], [[0.0, 0.0]]]))
     assert S.tolist() == [[[0.25, 0.75]], [[0, 0]]]
-
-
-# --------------------------------------------------------------------------------------------- experiments, verdicts
-
-
-@pytest.fixture(scope="module")
-def outcomes():
-    rng, arrays = np.random.default_rng(3), {"classes": np.array(list("abcd")), "part_names": np.array(["p", "q", "r"])}
-    for split, n in (("train", 64), ("test", 32)):
-        b = images(n, seed=len(split))
-        arrays |= {f"x_{split}": (255 * b.x).byte().numpy(), f"y_{split}": b.y.numpy(),
-                   f"boxes_{split}": np.tile(np.float32([1, 1, 7, 7]), (n, 1)),
-                   f"parts_{split}": (8 * rng.random((n, 3, 2))).astype(np.float32), f"part_visible_{split}": rng.random((n, 3)) < 0.8}  # fmt: skip
-    arrays["part_importance"] = np.eye(4, 3, dtype=np.float32) + np.float32([[0, 0, 0]] * 3 + [[1, 0, 0]])
-    study = Study(seed=0, dataset="blobs", data=Dataset("blobs", arrays), target_name="tiny", target=network())
-    training = {k: v for k, v in SMALL.items() if k != "restarts"} | {"n": 3, "epochs": 6, "pretrain": 3}
-    new = lambda: np.random.default_rng(0)
-    return {
-        "table1": replicate.table1(study, new(), training=training | {"restarts": 1}, alpha=1e-4, alphas=[1e-3, 1e-4, 1e-5], images=4, z_units=3, shown=2),
-        "degeneration": replicate.degeneration(study, new(), training=training),
-        "human_study": replicate.human_study(study, new(), classes=[1, 3], training=training),
-        "convolutional": replicate.convolutional(
-            study, new(), layers=["pool1", "conv2"], dense="fc1", training=training, train=48, test=16, shown=2),
-    }  # fmt: skip
-
-
-def frame(outcomes):
-    rows = []
-    for outcome in outcomes.values():
-        for n in outcome.numbers:
-            setting = ";".join(f"{k}={v}" for k, v in sorted(n.setting.items()))
-            rows.append({"track": "replication", "paper": "xnn", "dataset": "blobs", "target": "tiny", "seed": 0, "method": n.method,
-                         "setting": setting, "metric": n.metric, "value": n.value, "status": "ok"})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def test_table_1_has_the_papers_columns(outcomes):
-    rows = frame(outcomes)
-    assert not rows.duplicated(["method", "setting", "metric"]).any()
-    assert np.isfinite(rows.value).all()
-    table = rows[
-        rows.metric.isin(["F_reg_train", "F_reg_test", "F_cls_train_pct", "F_cls_test_pct", "O1", "O2", "locality"])
-    ]
-    for method in ("SRAE", "NN", "SAE", "CAE", "Lasso"):
-        assert len(set(table[table.method == method].metric)) == 7
-    for method in ("1-Heatmap", "Z (20 fc dims)"):
-        assert set(table[table.method == method].metric) == {"locality"}
-    share = rows[rows.metric == "class_part_share"].set_index("method").value
-    assert ((share >= 0) & (share <= 1)).all()
-    assert "uniform map" in share
-
-
-def test_the_gaps_are_paired_by_class(outcomes):
-    arrays, rows = outcomes["table1"].arrays, frame(outcomes)
-    methods = list(arrays["class_methods"])
-    gap = arrays["class_O1"][methods.index("NN")] - arrays["class_O1"][methods.index("SRAE")]
-    got = rows[(rows.method == "NN-SRAE") & (rows.metric == "delta_O1")].value.item()
-    assert got == pytest.approx(gap.mean())
-    half = rows[(rows.method == "NN-SRAE") & (rows.metric == "delta_O1_ci95")].value.item()
-    assert half == pytest.approx(3.182446 * gap.std(ddof=1) / 2, rel=1e-5)
-
-
-def test_layers_too_large_for_memory_are_computed_batch_by_batch():
-    t, b = network(), images(20)
-    at = maps.convolutional(t, b.x, "pool1")
-    rows = torch.tensor([[3, 4, 3], [19, 0, 4]])
-    torch.testing.assert_close(replicate._on_the_fly(t, at, b)(rows), replicate._both(t, at, b)[0][rows])
-
-
-def test_faithfulness_puts_the_logit_back():
-    y = torch.tensor([[3.0, 1.0], [0.0, 2.0]])
-    y_ = torch.tensor([[0.5, 1.0], [0.0, 2.5]])
-    d = srae.Examples(None, torch.tensor([[0, 1], [0, 1]]), None, None)
-    got = replicate._faithful(d, y, y_, y, y_)
-    assert got["F_reg_test"].tolist() == [1.25, 0.25]
-    assert got["F_cls_test_pct"].tolist() == [50, 100]
-
-
-def test_verdicts_by_hand():
-    def row(metric, value, method, setting, track="replication", paper="xnn"):
-        return {"track": track, "paper": paper, "dataset": "d", "target": "t", "seed": 0, "method": method, "setting": setting,
-                "metric": metric, "value": value, "status": "ok"}  # fmt: skip
-
-    rows = [
-        row("F_reg_test", v, m, s)
-        for m, v, s in (("SRAE", 0.1, "n=5"), ("NN", 0.3, "n=5"), ("Lasso", 2.0, "alpha=2;n=5"))
-    ]
-    rows += [row("O1", v, m, "n=5") for m, v in (("SRAE", 0.5), ("NN", 0.9), ("SAE", 0.4))]
-    rows += [row("F_reg_test", v, "conv SRAE", f"layer={k}") for k, v in (("pool1", 3.0), ("pool2", 4.0))]
-    rows += [row("F_reg_test", 1.0, "SRAE", "layer=fc1")]
-    rows += [
-        row(m, v, "Lasso", f"alpha={a}")
-        for a, n, f in ((2, 8, 2.0), (1, 20, 1.0))
-        for m, v in (("n_features", n), ("F_reg_test", f))
-    ]
-    rows += [row("accuracy_top_pixels", v, m, s, "heatmap", p) for m, v, s, p in (
-        ("XNN", 0.5, "hidden=[64, 32];pixels=300;variant=SRAE", "xnn"),
-        ("Excitation Backprop", 0.4, "pixels=300;variant=contrastive", "baseline"))]  # fmt: skip
-    checks = [(c.claim, c.holds) for c in verdicts.verdicts(pd.DataFrame(rows))]
-    assert checks == [("XN1", True), ("XN1", False), ("XN2", True), ("XN2", False), ("XN4", False), ("XN4", True), ("XN4", True),
-                      ("XN5", True), ("XN6", True)]  # fmt: skip
-
-
-def test_verdicts_and_pictures_of_what_was_found(outcomes):
-    rows = frame(outcomes)
-    checks = list(verdicts.verdicts(rows))
-    assert {c.claim for c in checks} == {"XN1", "XN2", "XN3", "XN4", "XN5"}
-    assert all(c.evidence and c.target == "tiny" for c in checks)
-    units = [
-        FoundUnit(k, "blobs", "tiny", 0, {}, {key: np.asarray(v) for key, v in o.arrays.items()})
-        for k, o in outcomes.items()
-    ]
-    shown = list(figures.pictures(Found(rows, units)))
-    assert sorted(p.name.split("-")[0] for p in shown) == [
-        "fig10",
-        "fig12",
-        "fig7",
-        "fig8",
-        "table1",
-        "table3",
-        "table4",
-    ]
-    for p in shown:
-        assert p.figure.axes
-        assert not p.photo
