@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from benchmark import data, papers, store, style, zoo
 from benchmark.api import NotApplicable
@@ -126,6 +127,17 @@ def test_fine_tuning_from_its_own_weights_changes_nothing(study, monkeypatch):
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (other, {}))
     assert by_metric(replicate.fine_tuning(study, rng(), theta=0.3))["same_on_state_share"] < 1
     assert study.target.fingerprint() == fingerprint
+    late = own | {k: v + 0.2 for k, v in own.items() if k.startswith("fc1")}  # the same up to flatten
+    monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (late, {}))
+    found = by_metric(replicate.fine_tuning(study, rng(), theta=0.3))
+    images = study.data.batch("train")
+    net = study.target.net
+    z = study.target.features(images, "flatten")
+    shifted = torch.relu(z @ late["fc1.0.weight"].T + late["fc1.0.bias"])
+    same = (
+        ((shifted > (shifted.mean(0) if (shifted > 0).float().mean() > 0.95 else 0)) == (net.fc1(z) > 0)).float().mean()
+    )
+    assert found["same_on_state_share"] == pytest.approx(float(same))
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: ({}, {}))
     with pytest.raises(NotApplicable, match=f"for {last(study.target).layer}"):
         replicate.fine_tuning(study, rng())

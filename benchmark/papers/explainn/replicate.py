@@ -17,6 +17,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.random import Generator
 
 from benchmark.api import Array, Batch, NotApplicable, Target
@@ -27,7 +28,7 @@ from benchmark.papers.explainn import prototypes as images
 from benchmark.papers.explainn.mdl import ROBUST, SIMPLE, Encoding, Rule, description_length
 from benchmark.papers.explainn.miner import Model, mine
 from benchmark.papers.explainn.networks import Units, label_rules, last
-from benchmark.zoo import Recipe, pretrained
+from benchmark.zoo import pretrained
 
 CHUNK = 250  # images that go through a network together
 
@@ -310,9 +311,7 @@ def fine_tuning(
 ) -> Outcome:
     """The same images through the fine-tuned network and the one it began from: rules classes -> last hidden layer of both."""
     target, batch = study.target, _batch(study, "train", samples)
-    name = str(getattr(study, "target_name", ""))
-    net = name.split("-")[0]
-    Recipe.parse({"net": net, "epochs": 0})  # an unknown net is said here
+    net = study.target_name.split("-")[0]  # the zoo's networks are called by their net, or net-variant
     weights, _ = pretrained.weights(net, source)
     before = copy.deepcopy(target)
     missing = before.net.load_state_dict(weights, strict=False).missing_keys
@@ -321,9 +320,11 @@ def fine_tuning(
         raise NotApplicable(f"there are no {source} weights for {end.layer} of {net}")
     heads = networks.answers(target, batch)
     found, on = {}, {}
-    for when, network, images_ in (("before", before, batch[:]), ("after", target, batch)):
-        units = Units.of(network, images_, end.layer, channels=end.channels)
-        on[when] = units(network, images_)
+    for when, network in (("before", before), ("after", target)):
+        if when == "before":
+            _share(target, before, batch, end.layer)
+        units = Units.of(network, batch, end.layer, channels=end.channels)
+        on[when] = units(network, batch)
         found[when] = mine(heads, on[when], theta=theta, mu=mu, disjunctive=True, allow=networks.ALLOW)
     setting = {"layer": end.layer}
     a, b = found["before"].rules, found["after"].rules
@@ -335,6 +336,21 @@ def fine_tuning(
     }  # fmt: skip
     return Outcome([Number(k, v, "ExplaiNN", setting, len(batch), "higher", "count" if k.startswith("n_") else "fraction")
                     for k, v in facts.items()])  # fmt: skip
+
+
+def _share(target: Target, before: Target, batch: Batch, layer: str) -> None:
+    """Remember ``before.features(batch, layer)``, computed from the last layer up to which the two networks are the same."""
+    end, same = target.layers.index(layer), -1
+    while same < end and all(
+        torch.equal(a, b)
+        for a, b in zip(target.net[same + 1].parameters(), before.net[same + 1].parameters(), strict=True)
+    ):
+        same += 1
+    if same >= 0:
+        with torch.no_grad():
+            z = target.features(batch, target.layers[same])
+            tail = before.net[same + 1 : end + 1]
+            batch.memo["features", before, end] = torch.cat([tail(part) for part in z.split(batch.chunk)])
 
 
 def _batch(study: Study, split: str, count: int) -> Batch:
