@@ -12,7 +12,6 @@ import multiprocessing
 import multiprocessing.context
 import multiprocessing.forkserver
 import os
-import signal
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -78,11 +77,6 @@ def single_thread() -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    single_thread()
-
-
 def _call(unit: Unit) -> tuple[Any, str | None]:
     """(result, error); the error is worded where it happened, for tracebacks do not travel."""
     try:
@@ -99,13 +93,15 @@ def warm_up() -> None:
 
 def _context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmark.run", "torch._dynamo"])  # torch imports the latter at its first ReLU
+    context.set_forkserver_preload(
+        ["benchmark.forked", "benchmark.run", "torch._dynamo"]
+    )  # torch needs it for its first ReLU
     return context
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     context = _context()
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=single_thread)
 
 
 def run(units: Sequence[Unit], *, label: str, workers: int | None = None, verbose: bool = False) -> Iterator[Done]:

@@ -158,7 +158,6 @@ def _main(
     for stream in (1, 2):
         os.dup2(words.fileno(), stream)
     words.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir(folder)
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     sys.dont_write_bytecode = True

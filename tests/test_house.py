@@ -27,7 +27,8 @@ MAY = {
     "adapters": {"api", "names", "store"},
     "registry": BASICS | {"metrics", "papers"},
     "isolation": set(),
-    "engine": {"run", "isolation"},  # run by name, to preload worker processes
+    "forked": set(),
+    "engine": {"run", "isolation", "forked"},  # the last and run by name, to preload worker processes
     "cells": BASICS | {"data", "zoo", "engine", "isolation", "registry"},
     "run": BASICS | {"cells", "data", "zoo", "metrics", "papers", "engine", "isolation", "registry"},
     "replicate": BASICS | {"cells", "data", "zoo", "papers", "engine", "registry", "run"},
