@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import io
-import json
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -180,18 +178,3 @@ def _version(name: str) -> str:
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(store.ROOT), *arguments], capture_output=True, text=True, check=False)
     return done.stdout.rstrip() if done.returncode == 0 else ""
-
-
-def committed(paths: store.Paths, revision: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """(rows, provenance) of a profile as they stand in a git revision.
-
-    Raises:
-        StoreError: no such revision, or no results in it.
-    """
-    folder = paths.results.relative_to(store.ROOT)
-    texts = {}
-    for name in ("rows.csv", "provenance.json"):
-        texts[name] = _git("show", f"{revision}:{folder}/{name}")
-        if not texts[name]:
-            raise store.StoreError(f"{folder}/{name} is not in git revision {revision!r}; commit results first, or name another")  # fmt: skip
-    return store.parse_rows(io.StringIO(texts["rows.csv"])), json.loads(texts["provenance.json"])

@@ -36,7 +36,7 @@ NOISE = 1e-4  # log-odds of one image in other company differ by float32 roundin
 
 @metric(
     needs={"heatmaps"}, track="heatmap", better="lower", unit="percent", version=1, source="RI Eq. 7",
-    settings=({"keep": 0.2},),
+    settings=({"keep": 0.1}, {"keep": 0.2}, {"keep": 0.3}),
 )  # fmt: skip
 def average_drop(
     e: Explanation, target: Target, batch: Batch, rng: Generator, keep: float = 0.2, fill: str = "black"
@@ -48,7 +48,7 @@ def average_drop(
 
 @metric(
     needs={"heatmaps"}, track="heatmap", better="higher", unit="percent", version=1, source="RI Eq. 8",
-    settings=({"keep": 0.2},),
+    settings=({"keep": 0.1}, {"keep": 0.2}, {"keep": 0.3}),
 )  # fmt: skip
 def average_increase(
     e: Explanation, target: Target, batch: Batch, rng: Generator, keep: float = 0.2, fill: str = "black"
