@@ -38,7 +38,7 @@ class GradNorm:
 def known(trained, monkeypatch):
     """A workspace whose profile has two known methods, explained and scored, and a user's folder to work in."""
     shutil.copytree(REPORTED, trained.root / "results" / "reported")
-    trained.params["explain"] |= {"methods": KNOWN, "images": 12}
+    trained.params["explain"] |= {"methods": KNOWN, "images": 20}  # with fewer the exact test takes longer
     trained.save()
     for cell in run.cells(trained.params, "blobs"):
         run.explain_cell(cell)
@@ -211,13 +211,13 @@ def test_maps_that_were_made_elsewhere(known, capsys):
     ("maps", "status", "reason"),
     [
         (
-            {"other/cnn/seed=0": np.ones((12, 28, 28))},
+            {"other/cnn/seed=0": np.ones((20, 28, 28))},
             "not applicable",
             "no maps of blobs/cnn/seed=0; it has other/cnn",
         ),
-        ({"blobs/cnn/seed=0": np.ones((3, 28, 28))}, "failed", "explains 3 images of 12"),
-        ({"blobs/cnn/seed=0": np.full((12, 28, 28), np.nan)}, "failed", "NaN"),
-        ({"blobs/cnn/seed=0": np.ones((12, 7, 7))}, "failed", "heatmaps is 7x7, images 28x28"),
+        ({"blobs/cnn/seed=0": np.ones((3, 28, 28))}, "failed", "explains 3 images of 20"),
+        ({"blobs/cnn/seed=0": np.full((20, 28, 28), np.nan)}, "failed", "NaN"),
+        ({"blobs/cnn/seed=0": np.ones((20, 7, 7))}, "failed", "heatmaps is 7x7, images 28x28"),
     ],
 )
 def test_maps_that_do_not_fit(known, maps, status, reason):
@@ -317,4 +317,4 @@ def test_a_false_alarm_is_as_rare_as_promised(monkeypatch):
     alarms = sum(
         (placing.differences(*board(0.0, rng=i)[1:], "mine").verdict != "no difference").any() for i in range(60)
     )
-    assert alarms <= 8  # 95 % of such runs have 6 or fewer
+    assert alarms <= 5  # of 30, 99.7 % of such runs have 5 or fewer
