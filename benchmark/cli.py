@@ -271,16 +271,8 @@ def evaluate(options: argparse.Namespace) -> int:
         names = evaluating.write_images(evaluating.only(params, options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
         return 0
-    methods = [entry | {"name": options.name} if entry["use"].endswith(".npz") and options.name else entry
-               for entry in ({"use": text} for text in options.method)]  # fmt: skip
-    found = evaluating.evaluate(
-        params,
-        methods,
-        name=options.name,
-        targets=options.targets,
-        recompute=options.recompute,
-        page=not options.no_page,
-    )
+    found = evaluating.evaluate(params, options.method, name=options.name, targets=options.targets,
+                                recompute=options.recompute, page=not options.no_page)  # fmt: skip
     placing.show(found.frame, found.compared, out)
     for line in evaluating.notes(found):
         err.print(line, markup=False)

@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def evaluate(
 
     Args:
         params: a profile. methods: as a profile names them; files relative to the working directory.
-        name: of the folder (default: made of the first method's).
+        name: of the folder (default: made of the first method's), and of maps on the board.
         targets: ``digits/cnn``, ``digits`` or ``cnn``; all networks of the profile if empty.
         recompute: explain and score the known methods again.
         page: also draw plots and gallery, and write the page.
@@ -68,6 +68,7 @@ def evaluate(
         UnknownName: a method, setting or target that is not there, or a name that is taken on the board.
     """
     refs = [MethodRef.parse(entry, base=Path.cwd()) for entry in methods]
+    refs = [replace(r, settings={**r.settings, "name": name}) if name and r.stem == "maps" else r for r in refs]
     params = only(params, targets)
     known = [
         cell for dataset in params["datasets"] for cell in run.cells(params, dataset) if not _among(cell.method, refs)
