@@ -69,6 +69,7 @@ def test_every_number_has_a_rule_or_a_reason():
         assert frame["metric"].str.fullmatch(pattern).any(), pattern
     for words in reproduction.PICK:
         assert frame["setting"].str.contains(words).any(), words
+    frame["what"] = frame["metric"] + " " + frame["setting"]
     for column, pattern, _ in reproduction.WHY_NOT:
         assert frame[column].str.fullmatch(pattern).any(), pattern
 
@@ -226,3 +227,9 @@ def test_a_verdict_shows_its_evidence():
         evidence={"LT1": "u(1)/n = 0.99"},
     )
     assert frame.loc["LT1", "measured"] == "50% of its checks: u(1)/n = 0.99" and frame.loc["LT1", "verdict"] == "mixed"
+
+
+def test_a_papers_own_experiment_comes_before_a_fact_of_the_network():
+    own = ("replication", "cladec", "fashion_mnist", "vgg11", "classifier", "classifier epochs=1", "accuracy", [0.5])
+    line = find(table(own, network("fashion_mnist", "vgg11", 90.0)), "VGG-11 · classifier · accuracy", "epochs=1;")
+    assert line["measured"] == "0.5" and line["verdict"] == "holds"

@@ -82,10 +82,15 @@ TOLERANCES: dict[str, tuple[str, str, float]] = {  # pattern of the metric -> (w
     r"mA[DI]_pct": ("same rank among the methods measured", "rank", 0.0),
 }
 
-WHY_NOT = [  # (column, pattern, why); the first that fits
+WHY_NOT = [  # (column, pattern, why); the first that fits; what: metric and setting
     ("setting", r".*not replicable.*", "a study with people: no program replicates it"),
     ("setting", r"hyper-parameter", "a recipe, not a result"),
     ("dataset", r"Places365/ADE20K|ImageNet.*|CEL|GC|RO.*|FOOD", "the data set is not part of the benchmark"),
+    (
+        "what",
+        r"(\w+_loss|delta_rec) (alpha|classifier epochs)=.*",
+        "the unit of the losses in Tables 4 to 6 is not printed",
+    ),
     ("metric", r"runtime_hours", "another machine's time says nothing here"),
     ("method", r"network|classifier", "no such network in this profile"),
     ("metric", r".*", "its method or experiment is not in this profile"),
@@ -156,7 +161,8 @@ def _numbers(path: Path, frame: pd.DataFrame, scale: _Scale) -> pd.DataFrame:
         entry = {"id": f"{line['paper']}-{i + 1:03d}", "paper": line["paper"], "source": line["table"],
                  "claim": " · ".join(filter(None, what)), "published": value}  # fmt: skip
         if found is None:
-            why = next(why for column, pattern, why in WHY_NOT if re.fullmatch(pattern, line[column]))
+            told = line | {"what": f"{line['metric']} {line['setting']}"}
+            why = next(why for column, pattern, why in WHY_NOT if re.fullmatch(pattern, told[column]))
             entry |= {"measured": "", "interval": "", "n_seeds": 0, "scale": "", "verdict": "not run", "why": why}
         else:
             words, rule, amount = next(
@@ -187,31 +193,27 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _join(line: Mapping[str, str], groups: Mapping[tuple, pd.DataFrame]) -> dict[str, Any] | None:
-    """The measured line of a published one, in the published unit, with ``networks``: the names it was picked from."""
-    track, method, metric, factor = MEASURED.get(
-        (line["method"], line["metric"]), ("replication", line["method"], line["metric"], 1.0)
-    )
-    group = groups.get((track, method, metric))
-    if group is None:
-        return None
+    """The measured line of a published one, in the published unit, with ``networks``: the names it was picked from.
+
+    A paper's own experiment comes first; what it does not hold may be a fact of the network.
+    """
+    name = line["method"], line["metric"]
     patterns = [line["target"], *TARGETS.get(line["target"], [])]
     wanted = _pieces(line["setting"])
-    fits = [
-        r for r in group.to_dict("records")
-        if r["status"] == "ok" and r["dataset"] in (line["dataset"], DATASETS.get(line["dataset"]))
-        and any(fnmatch.fnmatchcase(r["target"], p) for p in patterns)
-        and (track != "replication" or r["paper"] == line["paper"])
-        and wanted.items() <= (_pieces(r["setting"]) | _pieces(r["method_setting"])).items()
-    ]  # fmt: skip
-    if not fits:
-        return None
-    pick = next((pick for words, pick in PICK.items() if words in line["setting"]), np.argmin)
-    found = fits[int(pick([r["mean"] for r in fits]))]
-    return (
-        found
-        | {key: found[key] * factor for key in ("mean", "low", "high")}
-        | {"networks": [r["target"] for r in fits]}
-    )
+    for track, method, metric, factor in filter(None, [("replication", *name, 1.0), MEASURED.get(name)]):
+        fits = [
+            r for r in groups.get((track, method, metric), pd.DataFrame()).to_dict("records")
+            if r["status"] == "ok" and r["dataset"] in (line["dataset"], DATASETS.get(line["dataset"]))
+            and any(fnmatch.fnmatchcase(r["target"], p) for p in patterns)
+            and (track != "replication" or r["paper"] == line["paper"])
+            and wanted.items() <= (_pieces(r["setting"]) | _pieces(r["method_setting"])).items()
+        ]  # fmt: skip
+        if fits:
+            pick = next((pick for words, pick in PICK.items() if words in line["setting"]), np.argmin)
+            found = fits[int(pick([r["mean"] for r in fits]))]
+            units = {key: found[key] * factor for key in ("mean", "low", "high")}
+            return found | units | {"networks": [r["target"] for r in fits]}
+    return None
 
 
 def _pieces(setting: str) -> dict[str, str]:
