@@ -138,6 +138,7 @@ def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
             )  # params have their own hash
         ),
         "code": store.sha256(*(here / name for name in _CODE if (here / name).exists()))[:16],
+        "steps": {step: cells.code_hash(step)[:16] for step in ("explain", "score")},
         "methods": {
             ref.file: store.sha256(*cells.sources(ref.path))[:16]
             for ref in map(registry.MethodRef.parse, params["explain"]["methods"])

@@ -1,5 +1,6 @@
 """The experiments, verdicts and pictures of layerwise decision trees, on small networks and made-up rows."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from benchmark import replicate as house
 from benchmark import store, style, zoo
-from benchmark.api import NotApplicable, Target
+from benchmark.api import Explanation, NotApplicable, Target
 from benchmark.data import Dataset
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.layer_trees import drawing, figures, replicate, trees
@@ -178,10 +179,37 @@ def test_a_drawing_of_gradients_against_finite_differences(study):
     assert replicate.drawing(study, rng(), layer="fc1", maps="gradient").arrays["mean"].min() >= 0
 
 
+def test_any_methods_heat_maps_can_be_drawn(study):
+    """A map of one pixel puts all of its share there; of another kind of method there is nothing to draw."""
+
+    class OnePixel:
+        name = "One pixel"
+
+        def fit(self, target, reference, rng):
+            return self
+
+        def explain(self, target, batch, rng):
+            maps = -np.ones((len(batch), 8, 8))
+            maps[:, 2, 5] = 7
+            return Explanation(heatmaps=maps)
+
+    class Labels(OnePixel):
+        def explain(self, target, batch, rng):
+            return Explanation(labels=np.zeros(len(batch)))
+
+    mine = {"mine.py:OnePixel": OnePixel, "mine.py:Labels": Labels}
+    study = dataclasses.replace(study, build=lambda entry: mine[entry]())
+    out = replicate.drawing(study, rng(), layer="fc1", maps="mine.py:OnePixel")
+    mean = out.arrays["mean"][out.arrays["count"] > 0]
+    assert (mean[:, 2, 5] == 1).all() and mean.sum() == len(mean)
+    with pytest.raises(ValueError, match="draws no heat maps"):
+        replicate.drawing(study, rng(), layer="fc1", maps="mine.py:Labels")
+
+
 def test_drawings_that_cannot_be(study):
     with pytest.raises(NotApplicable, match="no encoding of fc1 has 500 samples"):
         replicate.drawing(study, rng(), layer="fc1", threshold=500)
-    with pytest.raises(ValueError, match="maps is image or gradient, not 'shap'"):
+    with pytest.raises(ValueError, match="maps is image, gradient or a method's .* not 'shap'"):
         replicate.drawing(study, rng(), layer="fc1", maps="shap")
     with pytest.raises(ValueError, match="random has no layer 'fc4'"):
         replicate.drawing(study, rng(), layer="fc4")

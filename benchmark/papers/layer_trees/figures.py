@@ -215,7 +215,10 @@ def _table_2(unit: FoundUnit) -> Picture:
 
 def _tree(unit: FoundUnit) -> Picture:
     layer, threshold, maps = (unit.settings.get(k, d) for k, d in (("layer", ""), ("threshold", 0), ("maps", "image")))
-    shown = {"image": "mean image", "gradient": "mean share of |image x gradient|"}[maps]
+    named = maps.rpartition(":")[2]  # of a method: its class
+    shown = {"image": "mean image", "gradient": "mean share of |image x gradient|"}.get(
+        maps, f"mean heat map of {named}"
+    )
     sentences = unit.arrays["rules"].tolist()
     quoted = f" Rules: {'; '.join(sentences)}." if len(sentences) <= MOST_RULES else ""
     parts = [
@@ -224,7 +227,7 @@ def _tree(unit: FoundUnit) -> Picture:
         str(unit.seed),
         layer,
         f"t{threshold}",
-        *(["gradient"] if maps == "gradient" else []),
+        *([named] if maps != "image" else []),
     ]
     return Picture(
         f"tree-{style.file_name(*parts)}",

@@ -10,7 +10,7 @@ network was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -106,18 +106,17 @@ def drawing(
     """One tree with what ``drawing.draw`` shows: at each place the mean over the samples that pass, and their classes.
 
     Args:
-        maps: ``image``, the mean sample of the paper, or ``gradient``, the mean share of |image * gradient of the answer's
-            logit| that a pixel has, the simplest of the attributions that the paper proposes in its stead.
+        maps: ``image``, the mean sample of the paper; ``gradient``, the mean share of |image * gradient of the answer's
+            logit| that a pixel has, the simplest of the attributions that the paper proposes in its stead; or any method
+            of the house that draws heat maps, ``path/to/file.py:Class``: the mean share of its map's positive part.
     """
     target, y = study.target, _labels(study, "train", samples)
     bits = encode_layers(target, _parts(study, "train", len(y)), [layer])[layer]
     tree = grow(unique(bits, y, len(target.classes)), threshold, rng)
     if not tree.leaves:
         raise NotApplicable(f"no encoding of {layer} has {threshold} samples: there is no tree to draw")
-    how = {"image": _grey, "gradient": _gradient}
-    if maps not in how:
-        raise ValueError(f"maps is image or gradient, not {maps!r}")
-    values = np.concatenate([how[maps](target, part) for part in _parts(study, "train", len(y))])  # (n, h, w)
+    draw = {"image": _grey, "gradient": _gradient}.get(maps) or _attribution(study, maps, rng)
+    values = np.concatenate([draw(target, part) for part in _parts(study, "train", len(y))])  # (n, h, w)
     leaf = tree.apply(bits)
     mean, count = passing(tree, leaf, values)
     members = np.zeros((len(count), len(target.classes)), np.int64)
@@ -169,3 +168,24 @@ def _gradient(target: Target, part: Batch) -> Array:
     (gradient,) = torch.autograd.grad(target(x).amax(1).sum(), x)
     product = (gradient * x.detach()).abs().mean(1)  # (b, h, w)
     return (product / product.sum((1, 2), keepdim=True).clamp(min=1e-12)).cpu().numpy()
+
+
+def _attribution(study: Study, maps: str, rng: Generator) -> Callable[[Target, Batch], Array]:
+    """Shares of the heat maps of the method ``maps``, (b, h, w).
+
+    Raises:
+        ValueError: it is neither a known word nor a method's file, or the method draws no heat maps.
+    """
+    if ".py:" not in maps:
+        raise ValueError(f"maps is image, gradient or a method's path/to/file.py:Class, not {maps!r}")
+    reference = study.data.batch("train", study.data.sample("train", 256), study.target.device)
+    method = study.build(maps).fit(study.target, reference, rng)
+
+    def draw(target: Target, part: Batch) -> Array:
+        heat = method.explain(target, part, rng).heatmaps
+        if heat is None:
+            raise ValueError(f"{method.name} draws no heat maps")
+        heat = np.maximum(heat, 0)
+        return heat / np.maximum(heat.sum((1, 2), keepdims=True), 1e-12)
+
+    return draw
