@@ -54,7 +54,7 @@ def pictures(found: Found) -> Iterator[Picture]:
                     f"fig3-filters-{name}-{layer}", f"Rules on the filters of {layer}: {unit.dataset} (Figs. 3, 10, 11)",
                     "Grey: mean activation of a filter over the images of a class. Coloured: its pixels in the tails of rules with "
                     "that class in the head; pixels of one colour belong to one rule, which several classes may share (nine a "
-                    "filter, those of most classes; pale: pixels of other rules). r: correlation of the filter with brightness; below 0 it answers to background.",
+                    "filter, those with most; pale: pixels of other rules). r: correlation of the filter with brightness; below 0 it answers to background.",
                     _filters(unit, layer), raster=True,
                 )  # fmt: skip
         if unit.experiment == "flow" and "nodes" in unit.arrays:
@@ -161,10 +161,8 @@ def _filters(unit: FoundUnit, layer: str) -> Figure:
     grid = figure.subplots(F, C, squeeze=False)
     for f in range(F):
         shades = mean[f] / max(float(mean[f].max()), 1e-9)
-        shared = [r for r in np.unique(rule[f]) if r >= 0]  # rules by how many classes and pixels they have here
-        order = sorted(
-            shared, key=lambda r: (-int((rule[f] == r).any((1, 2)).sum()), -int((rule[f] == r).sum()), int(r))
-        )
+        shared = [r for r in np.unique(rule[f]) if r >= 0]
+        order = sorted(shared, key=lambda r: (-int((rule[f] == r).sum()), int(r)))  # by pixels, over all classes
         colour = {r: to_rgb(c) for r, c in zip(order, COLOURS, strict=False)}
         for c in range(C):
             image = np.repeat(1 - 0.75 * shades[c][..., None], 3, axis=2)
