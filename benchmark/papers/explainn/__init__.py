@@ -28,10 +28,10 @@ NOTES: tuple[str, ...] = (
     "positive); no method that minimises L(D, M) can return the planted ones. Noise makes the other items useful, so the scores "
     "rise with it. At 10 % the planted model is the shorter one, and it is the greedy search that misses it.",
     "A rule sends its tail items' other occurrences with log C(n, |T'_I|), as if they could also lie where the rule applies. That "
-    "makes rules of few classes dear: heads found on networks hold several classes far more often than one.",
+    "makes rules of few classes dear: heads found on networks of eight classes and more hold several of them far more often than one.",
     "Without the weights of its rules the MNIST network loses most classes nearly altogether and without as many random weights none, "
-    "as the paper says of VGG-S. Networks whose rules name few units lose less: most classes of the digits', toybirds' and CUB's "
-    "networks fall below the random interventions, few of them to 5 % or less.",
+    "as the paper says of VGG-S. Elsewhere less is lost: in all but one of the digits', toybirds' and CUB's networks most "
+    "classes with rules fall below the random interventions, but few of them to 5 % or less.",
     "Intervening needs no retraining and no copy: only the class's own logit changes. Rules from the classes to all 13,520 positions of "
     "the first convolution on 10,000 images take seconds; the paper speaks of minutes for MNIST.",
     "Ours, not the paper's: labels and heat maps from rules, channels as units where a convolution feeds the classes through an average, "
