@@ -130,6 +130,24 @@ def test_settings_part_into_the_metrics_and_the_methods():
     }  # fmt: skip
 
 
+def test_a_setting_that_a_method_has_under_every_metric_is_its_own_even_where_it_is_alone():
+    frame = board(
+        {"method": "ClaDec", "metric": "loss", "setting": "epochs=12;scale=pixels", "values": np.arange(8.0)},
+        {"method": "ClaDec", "metric": "accuracy", "setting": "epochs=12", "values": np.arange(8.0)},
+        {
+            "method": "CAM",
+            "metric": "loss",
+            "setting": "scale=pixels",
+            "status": "not applicable",
+            "reason": "offers no decoded",
+        },
+        {"method": "CAM", "metric": "accuracy", "status": "not applicable", "reason": "offers no decoded"},
+    )
+    mine = frame[frame["method"] == "ClaDec"].set_index("metric")
+    assert mine["setting"].to_dict() == {"loss": "scale=pixels", "accuracy": ""}
+    assert set(mine["method_setting"]) == {"epochs=12"} and set(mine["label"]) == {"ClaDec"}
+
+
 def test_a_variant_is_the_methods_even_where_all_have_one():
     frame = board(
         *({"method": "G", "metric": "m", "setting": f"variant={v}", "value": x} for v, x in (("a", 1.0), ("b", 2.0)))

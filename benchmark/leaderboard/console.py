@@ -5,6 +5,7 @@ The methods of a network's table are named by their place in the table of averag
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +29,8 @@ def show(folder: Path, console: Console | None = None) -> None:
     for track in tables.tracks(frame):
         console.print(ranks(frame, track))
         for dataset, target in tables.boards(frame, track):
-            console.print(board(frame, track, dataset, target))
+            for table in board(frame, track, dataset, target, console.width):
+                console.print(table)
         console.print(Text("* best  † not significantly worse than the best", "dim"))
         if line := tables.findings_line(frame, track):
             console.print(Text(f"‡ {line}", "yellow"))
@@ -53,18 +55,29 @@ def ranks(frame: pd.DataFrame, track: str) -> Table:
     return table
 
 
-def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Table:
-    """Means of one network, metrics down and methods across, so that many metrics fit a terminal."""
+def board(frame: pd.DataFrame, track: str, dataset: str, target: str, width: int = 80) -> Iterator[Table]:
+    """Means of one network, metrics down and methods across, as many as ``width`` holds in a table; the rest below."""
     part = tables.shown(frame, track, dataset, target)
     methods = markdown.order(frame, part, track)
     places = {label: str(i) for i, label in enumerate(tables.average_ranks(frame, track)["label"], start=1)}
-    table = _table(f"{dataset} / {target}", [_name(places[label], control) for label, control in methods])
-    for (metric, setting), lines in part.groupby(["metric", "setting"], sort=False):
-        cells = {line.label: line for line in lines.itertuples()}
-        digits = tables.decimals(lines["mean"])
-        name = f"{tables.title(metric, setting)} {tables.arrow(lines['better'].iloc[0])}"
-        table.add_row(Text(name), *(_cell(cells.get(label), digits) for label, _ in methods))
-    return table
+    quantities = [
+        (f"{tables.title(metric, setting)} {tables.arrow(lines['better'].iloc[0])}", lines)
+        for (metric, setting), lines in part.groupby(["metric", "setting"], sort=False)
+    ]
+    names = max((len(name) for name, _ in quantities), default=0)
+    rows = [
+        (Text(name), [_cell({r.label: r for r in lines.itertuples()}.get(m), tables.decimals(lines["mean"])) for m, _ in methods])
+        for name, lines in quantities
+    ]  # fmt: skip
+    cell = 2 + max((len(c) for _, cells in rows for c in cells), default=1)
+    many = max(1, (width - names) // cell)
+    for start in range(0, len(methods), many):
+        some = methods[start : start + many]
+        title = f"{dataset} / {target}" + (" (continued)" if start else "")
+        table = _table(title, [_name(places[label], control) for label, control in some])
+        for name, cells in rows:
+            table.add_row(name, *cells[start : start + many])
+        yield table
 
 
 def _table(title: str, columns: list[str | Text]) -> Table:

@@ -9,7 +9,7 @@ Use:
     findings(frame)
 
 Which part of ``setting`` is the metric's and which the method's: a key that every row of the metric carries is the
-metric's (``keep=0.2``), any other, and ``variant`` always, is the method's.
+metric's (``keep=0.2``), unless the method carries it under every metric; any other, and ``variant`` always, is the method's.
 """
 
 from __future__ import annotations
@@ -72,10 +72,21 @@ def _split_settings(rows: pd.DataFrame) -> pd.DataFrame:
         done = group.loc[group["status"] == "ok", "setting"].unique()
         keys = [set(parsed[text]) for text in (done if len(done) else group["setting"].unique())]
         metrics_own[key] = frozenset(set.intersection(*keys) - set(_METHODS_OWN))
+    methods_own: dict[str, frozenset[str]] = {}
+    for method, group in rows[~rows["track"].isin(UNRANKED)].groupby("method"):
+        if len(group.groupby(["track", "metric"])) > 1:
+            methods_own[method] = frozenset(
+                set.intersection(*(set(parsed[text]) for text in group["setting"].unique()))
+            )
+
+    def is_metrics(key: str, track: str, metric: str, method: str) -> bool:
+        others = methods_own.get(method, frozenset()) if track not in UNRANKED else frozenset()
+        return key in metrics_own[track, metric] - others
+
     halves = [
-        [store.setting_text({k: v for k, v in parsed[text].items() if (k in metrics_own[track, metric]) == of_metric})
+        [store.setting_text({k: v for k, v in parsed[text].items() if is_metrics(k, track, metric, method) == of_metric})
          for of_metric in (True, False)]
-        for track, metric, text in zip(rows["track"], rows["metric"], rows["setting"], strict=True)
+        for track, metric, method, text in zip(rows["track"], rows["metric"], rows["method"], rows["setting"], strict=True)
     ]  # fmt: skip
     rows["setting"], rows["method_setting"] = [h[0] for h in halves], [h[1] for h in halves]
     rows["label"] = _labels(rows)
