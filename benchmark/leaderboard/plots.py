@@ -37,10 +37,10 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
         yield f"ranks-{track}", ranks(frame, track)
         if len(agreement := metric_agreement(frame, track)) > 1:
             yield f"agreement-{track}", heat(agreement)
-        if len(tables.average_ranks(frame, track)) > 1:
+        if len(tables.average_ranks(frame, track)) > 1:  # one method alone has no rank to lose
             yield f"critical-{track}", plots_ranks.critical_difference(frame, track)
-        if len(rankings.sensitivity(frame, track)):
-            yield f"settings-{track}", plots_ranks.settings(frame, track)
+            if len(rankings.sensitivity(frame, track)):
+                yield f"settings-{track}", plots_ranks.settings(frame, track)
         for dataset, target in tables.boards(frame, track):
             yield file_name("board", track, dataset, target), board(frame, track, dataset, target)
 
