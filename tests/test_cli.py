@@ -30,7 +30,8 @@ def one_line(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["use", "list", "prepare", "train", "explain", "score", "report", "replicate", "show", "readme", "compare", "diff"]
+    "command",
+    ["use", "list", "prepare", "train", "explain", "score", "report", "replicate", "show", "readme", "compare", "diff"],
 )
 def test_help_has_examples(command, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -116,7 +116,7 @@ def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known
     paths = store.Paths("tiny")
     facts = store.read_json(paths.results / "provenance.json")
     for part, key, said in (("data", "blobs", "the data blobs"), ("weights", "blobs/cnn-0", "the network blobs/cnn-0"),
-                            ("methods", KNOWN[0].rpartition(":")[0], "the method"), ("code", None, "the code that")):  # fmt: skip
+                            ("methods", KNOWN[0].rpartition(":")[0], "the method"), ("steps", "score", "the code that")):  # fmt: skip
         changed = {**facts, part: {**facts[part], key: "another"} if key else "another"}
         store.write_json(paths.results / "provenance.json", changed)
         left_out = evaluate._known(known.params, run.cells(known.params, "blobs")).left_out

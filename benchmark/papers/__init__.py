@@ -45,7 +45,9 @@ class Study:
     data: Dataset | None = None  # None where the experiment names no data set
     target_name: str = ""
     target: Target | None = None  # None where the experiment names no target
-    build: Callable[[str | Mapping[str, Any]], Method] | None = None  # a method as a profile names it, path/to/file.py:Class
+    build: Callable[[str | Mapping[str, Any]], Method] | None = (
+        None  # a method as a profile names it, path/to/file.py:Class
+    )
 
 
 @dataclass(frozen=True)
