@@ -66,6 +66,15 @@ def test_offline_stays_under_25_stages():
     assert sum(many.get(next(reversed(s["matrix"])), 1) for s in STAGES.values()) < 25
 
 
+def test_a_fresh_clone_is_in_the_offline_profile():
+    """params.yaml as committed is the shipped profile: edits of it would be kept by `glassbench use offline`."""
+    assert "papers: []" not in (ROOT / "benchmark" / "profiles" / "offline.yaml").read_text()
+    done = subprocess.run(["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    assert done.stdout == (ROOT / "benchmark" / "profiles" / "offline.yaml").read_text()
+
+
 def test_rows_and_page_are_in_git_and_not_in_dvcs_cache():
     for out in STAGES["report"]["outs"]:
         assert next(iter(out.values()))["cache"] is False
