@@ -68,7 +68,6 @@ def test_offline_stays_under_25_stages():
 
 def test_a_fresh_clone_is_in_the_offline_profile():
     """params.yaml as committed is the shipped profile: edits of it would be kept by `glassbench use offline`."""
-    assert "papers: []" not in (ROOT / "benchmark" / "profiles" / "offline.yaml").read_text()
     done = subprocess.run(["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip("not a git checkout")
