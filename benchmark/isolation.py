@@ -22,7 +22,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -41,6 +41,16 @@ class Limits:
     seconds: float = 900.0
     gigabytes: float = 8.0
     printed: int = 2**20  # bytes
+
+
+@contextlib.contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C waits until the block ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Call:
@@ -64,7 +74,8 @@ class Call:
         self._answer, answer = context.Pipe(duplex=False)
         self._words, words = context.Pipe(duplex=False)
         self._process = context.Process(target=_main, args=(function, arguments, limits, answer, words, self._folder))
-        self._process.start()
+        with _no_interrupt():  # a child whose parent stops half-way through its start dies with a traceback
+            self._process.start()
         answer.close()
         words.close()
         self._open: list[Connection] = [self._words, self._answer]
