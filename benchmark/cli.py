@@ -6,29 +6,16 @@ Exit codes: 0 done; 1 some cells failed (they are named); 2 bad use, or no data;
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmark import __version__, store
+from benchmark import __version__, commands, store
+from benchmark.commands import UsageError, err
 from benchmark.lists import LISTS, profiles
-from benchmark.names import UnknownName, near
-
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-PARAMS = "params.yaml"
-
-
-class UsageError(Exception):
-    """One line for the user; exit code 2."""
+from benchmark.names import UnknownName
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,301 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-# --------------------------------------------------------------------------------------------- commands
-
-
-def use(options: argparse.Namespace) -> int:
-    """Choose a profile: copy it to params.yaml."""
-    shipped = profiles()
-    if options.profile not in shipped:
-        raise near(options.profile, shipped, "profile")
-    path, wanted = store.ROOT / PARAMS, shipped[options.profile].read_text()
-    if path.exists() and not options.force:
-        here = path.read_text()
-        if here == wanted:
-            return 0
-        if here not in {p.read_text() for p in shipped.values()}:  # holds somebody's own edits
-            name = str(load_params(lenient=True).get("profile", ""))
-            if name == options.profile:
-                err.print(f"{PARAMS} holds your own edits of {name!r}: kept "
-                          f"(glassbench use {name} --force restores the profile)")  # fmt: skip
-                return 0
-            kept = path.with_name(f"params.{name or 'old'}.yaml")
-            store.write_text(kept, here)
-            err.print(f"{PARAMS} held your own edits: kept as {kept.name}")
-    store.write_text(path, wanted)
-    out.print(f"profile {options.profile}")
-    return 0
-
-
-def list_(options: argparse.Namespace) -> int:
-    """What there is."""
-    table = LISTS[options.what](load_params)
-    if options.name:
-        column = next(iter(table[0]))
-        names = [str(row[column]) for row in table]
-        if options.name not in names:
-            raise near(options.name, names, column)
-        if options.what == "datasets":  # the whole card
-            from benchmark import data
-
-            found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{options.name}.npz"))
-            out.print_json(json.dumps([data.load_card(path) for path in found]))
-            return 0
-        table = [row for row in table if str(row[column]) == options.name]
-    out.print_json(json.dumps(table)) if options.json else _print_table(options.what, table)
-    return 0
-
-
-def prepare(options: argparse.Namespace) -> int:
-    """Download and prepare data sets: runs datasets/<name>.py."""
-    scripts = {p.stem: p for p in sorted((store.ROOT / "datasets").glob("*.py"))}
-    names = options.dataset or load_params()["datasets"]
-    for name in names:
-        if name not in scripts:
-            raise near(name, scripts, "data set")
-    own = [flag for key in ("path", "name", "size") if (value := getattr(options, key)) for flag in (f"--{key}", value)]
-    if own and names != ["folder"]:
-        raise UsageError("--path, --name and --size are for `glassbench prepare folder`")
-    for name in names:
-        command = [sys.executable, str(scripts[name]), *own]
-        command += ["--profile", options.profile] if options.profile else []
-        command += ["--force"] if options.force else []
-        if code := subprocess.run(command, cwd=store.ROOT, check=False).returncode:
-            return code
-    return 0
-
-
-def train(options: argparse.Namespace) -> int:
-    """Train the targets of the profile."""
-    return _step("train", options)
-
-
-def explain(options: argparse.Namespace) -> int:
-    """Explain the sampled images by every method of the profile."""
-    return _step("explain", options)
-
-
-def score(options: argparse.Namespace) -> int:
-    """Score every explanation by every metric."""
-    return _step("score", options)
-
-
-def _step(name: str, options: argparse.Namespace) -> int:
-    params = load_params()
-    chosen = options.dataset or params["datasets"]
-    for dataset in chosen:
-        if dataset not in params["datasets"]:
-            raise near(dataset, params["datasets"], f"data set in profile {params['profile']!r}:")
-    from benchmark import engine
-
-    engine.warm_up()
-    from benchmark import run
-
-    failed = 0
-    for dataset in chosen:
-        done = list(getattr(run, name)(params, dataset))
-        bad = [d for d in done if d.error]
-        failed += len(bad)
-        out.print(f"{name} {dataset}: {len(done) - len(bad)} of {len(done)} cells")
-    if failed:
-        err.print(f"{failed} failed; they stand in the rows with their reason")
-    return 1 if failed and not options.keep_going else 0
-
-
-def replicate(options: argparse.Namespace) -> int:
-    """Run the papers' own experiments."""
-    params = load_params()
-    chosen = options.paper or params["papers"]
-    for paper in chosen:
-        if paper not in params["papers"]:
-            raise near(paper, params["papers"], f"paper in profile {params['profile']!r}:")
-    from benchmark import engine
-
-    engine.warm_up()
-    from benchmark import replicate as replicating
-
-    failed = 0
-    for paper in chosen:
-        done = list(replicating.replicate(params, paper))
-        bad = [d for d in done if d.error]
-        failed += len(bad)
-        out.print(f"replicate {paper}: {len(done) - len(bad)} of {len(done)} units")
-    if failed:
-        err.print(f"{failed} failed; they stand in the rows with their reason")
-    return 1 if failed and not options.keep_going else 0
-
-
-def report(options: argparse.Namespace) -> int:
-    """Write rows, tables, plots and the page."""
-    from benchmark import report as reporting
-
-    folder = reporting.write(load_params())
-    out.print(f"report: {folder.relative_to(store.ROOT)}")
-    return 0
-
-
-def show(options: argparse.Namespace) -> int:
-    """Print the leaderboard of a profile and where its page lies; exit code 1 if cells failed."""
-    from benchmark.leaderboard import console
-
-    paths = store.Paths(options.profile or str(load_params()["profile"]))
-    rows = store.read_rows(paths.rows)
-    console.show(paths.results, out)
-    failed = rows[rows.status == "failed"]
-    for (dataset, target, method), group in failed.groupby(["dataset", "target", "method"]):
-        err.print(f"failed: {dataset}/{target} {method}: {group.reason.iloc[0]} ({len(group)} rows)", markup=False)
-    out.print(f"page: {paths.results / 'index.html'}", markup=False)
-    return 1 if len(failed) else 0
-
-
-def readme(options: argparse.Namespace) -> int:
-    """Rewrite the README's tables from the committed results (--check: say whether they are up to date)."""
-    from benchmark.leaderboard import readme as rendering
-
-    path = store.ROOT / "README.md"
-    before = path.read_text()
-    after = rendering.render(before, store.ROOT / "results")
-    if options.check and before != after:
-        raise UsageError("README.md is not what results/ says; run `make readme`")
-    if before != after:
-        store.write_text(path, after)
-    out.print("README.md is what results/ says")
-    return 0
-
-
-def compare(options: argparse.Namespace) -> int:
-    """Whether the rows just made are those of a git revision; exit code 1 if they are not."""
-    from benchmark.leaderboard import diff as differing
-    from benchmark.leaderboard import diff_show, sources
-
-    paths = store.Paths(options.profile or str(load_params()["profile"]))
-    base, head = sources.load(options.revision, paths), sources.load(None, paths)
-    exact = differing.same_machine(base.provenance, head.provenance)
-    found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
-    against = differing.reproduced(found, exact=exact)
-    kind = "the same kind of machine: exact" if exact else "another kind of machine: within tolerance"
-    out.print(f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})", markup=False)
-    out.print(diff_show.lines(against) if len(against) else "the same results", markup=False)
-    return 1 if len(against) else 0
-
-
-def diff(options: argparse.Namespace) -> int:
-    """What is better, worse or lost between two results; exit code 1 on what --fail-on names."""
-    from benchmark import style
-    from benchmark.leaderboard import diff as differing
-    from benchmark.leaderboard import diff_show, sources
-
-    fail_on = differing.kinds(options.fail_on)
-    paths = store.Paths(options.profile or str(load_params()["profile"]))
-    base, head = sources.load(options.base, paths), sources.load(options.head, paths)
-    found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
-    picture = Path(options.plot) if options.plot else None
-    if picture:
-        with store.atomic(picture) as file:
-            file.write(style.save(diff_show.figure(found), "svg" if picture.suffix == ".svg" else "png"))
-    form = {"json": diff_show.as_json, "md": diff_show.markdown}.get(options.form, diff_show.text)
-    extra = {"picture": picture.name} if picture and options.form == "md" else {}
-    print(form(found, base, head, fail_on, **extra), end="" if options.form == "md" else "\n")
-    return 1 if differing.fails(found, fail_on) else 0
-
-
-def evaluate(options: argparse.Namespace) -> int:
-    """Evaluate a new method: its rows, and its place among the known methods."""
-    params = load_profile(options.profile)
-    if not options.method and not options.images:
-        raise UsageError("name a method: glassbench evaluate mine.py:GradNorm")
-    from benchmark import engine
-
-    engine.warm_up()
-    from benchmark import evaluate as evaluating
-    from benchmark.leaderboard import placing
-
-    if options.images:
-        names = evaluating.write_images(evaluating.only(params, options.targets), options.images)
-        out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
-        return 0
-    found = evaluating.evaluate(params, options.method, name=options.name, targets=options.targets,
-                                recompute=options.recompute, page=not options.no_page)  # fmt: skip
-    placing.show(found.frame, found.compared, out)
-    for line in evaluating.notes(found):
-        err.print(line, markup=False)
-    out.print(f"written: {found.folder / ('rows.csv' if options.no_page else 'index.html')}", markup=False)
-    return 1 if (found.rows.status == "failed").any() else 0
-
-
-def check(options: argparse.Namespace) -> int:
-    """Check a method on toy data: what it does wrong, with the line to change. Exit code 1 if there is anything."""
-    from benchmark import engine
-
-    engine.warm_up()
-    from benchmark import check as checking
-
-    findings = checking.check(options.method)
-    for line in checking.report(findings):
-        out.print(line, markup=False)
-    return 1 if any(f.wrong for f in findings) else 0
-
-
-def new(options: argparse.Namespace) -> int:
-    """Write a starter file of a method."""
-    from benchmark import starters
-
-    name = starters.write(options.file, options.kind)
-    out.print(f"{options.file}: change it, then\n  glassbench check {options.file}:{name}\n"
-              f"  glassbench evaluate {options.file}:{name}", markup=False)  # fmt: skip
-    return 0
-
-
-# --------------------------------------------------------------------------------------------- params
-
-
-def load_profile(name: str | None) -> dict[str, Any]:
-    """A profile by name, as it is shipped; params.yaml where it is that profile, or no name is given."""
-    if name is None and (store.ROOT / PARAMS).exists():
-        return load_params()
-    if (store.ROOT / PARAMS).exists() and load_params(lenient=True).get("profile") == name:
-        return load_params()
-    shipped = profiles()
-    if (name or "offline") not in shipped:
-        raise near(name, shipped, "profile")
-    return store.read_yaml(shipped[name or "offline"])
-
-
-def load_params(*, lenient: bool = False) -> dict[str, Any]:
-    """params.yaml, checked: a wrong key is one line that names the file and a near key."""
-    path = store.ROOT / PARAMS
-    if not path.exists():
-        raise UsageError(f"{PARAMS} is missing; choose a profile: glassbench use {' | '.join(profiles())}")
-    params = store.read_yaml(path)
-    if lenient:
-        return params
-    known = ("profile", "datasets", "papers", "data", "zoo", "explain", "replicate")
-    for key in params:
-        if key not in known:
-            raise UsageError(f"{PARAMS}: {near(key, known, 'section')}")
-    for key in known:
-        if key not in params:
-            raise UsageError(f"{PARAMS} lacks the section {key!r}; `glassbench use offline` restores it")
-    for section in ("zoo", "data"):
-        for name in params[section] or {}:
-            if name not in params["datasets"]:
-                raise UsageError(f"{PARAMS}: {section}: {near(name, params['datasets'], 'data set in datasets:')}")
-    if set(params["papers"]) != set(params["replicate"]):
-        raise UsageError(f"{PARAMS}: papers: and replicate: name different papers "
-                         f"({', '.join(sorted(set(params['papers']) ^ set(params['replicate'])))})")  # fmt: skip
-    return params
-
-
-def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for column in rows[0] if rows else ():
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(v) for v in row.values()))
-    (out if out.is_terminal else Console(highlight=False, width=200)).print(table)
-
-
 # --------------------------------------------------------------------------------------------- parser
 
 
@@ -370,22 +62,24 @@ def parser() -> argparse.ArgumentParser:
                          "[PROFILE=quick], or `glassbench use NAME` and `dvc repro`.")  # fmt: skip
     top.add_argument("--version", action="version", version=f"glassbench {__version__}")
     top.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
-    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    group = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
     def command(name: str, run: Any, examples: str) -> argparse.ArgumentParser:
         lines = (run.__doc__ or "").strip().splitlines()
-        sub = commands.add_parser(name, help=lines[0], description=lines[0], epilog="examples:\n" + examples,
+        sub = group.add_parser(name, help=lines[0], description=lines[0], epilog="examples:\n" + examples,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
         sub.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
         sub.set_defaults(run=run)
         return sub
 
-    sub = command("use", use, "  glassbench use offline\n  glassbench use quick")
+    sub = command("use", commands.use, "  glassbench use offline\n  glassbench use quick")
     sub.add_argument("profile", metavar="PROFILE", help=f"one of {', '.join(profiles())}")
     sub.add_argument("--force", action="store_true", help="overwrite own edits of params.yaml")
 
     sub = command(
-        "list", list_, "  glassbench list datasets\n  glassbench list datasets cub\n  glassbench list metrics --json"
+        "list",
+        commands.list_,
+        "  glassbench list datasets\n  glassbench list datasets cub\n  glassbench list metrics --json",
     )
     sub.add_argument("what", choices=LISTS, help="what to list")
     sub.add_argument("name", nargs="?", help="only this one; of a data set, its whole card")
@@ -393,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(
         "prepare",
-        prepare,
+        commands.prepare,
         "  glassbench prepare digits\n  GLASSBENCH_MIRROR=/data glassbench prepare mnist cub\n"
         "  glassbench prepare folder --path ~/photos --name mine --size 128    # one subfolder a class",
     )
@@ -407,30 +101,32 @@ def parser() -> argparse.ArgumentParser:
     ):
         sub.add_argument(f"--{flag}", help=f"folder: {what}")
 
-    for name, run in (("train", train), ("explain", explain), ("score", score)):
+    for name, run in (("train", commands.train), ("explain", commands.explain), ("score", commands.score)):
         sub = command(name, run, f"  glassbench {name}\n  glassbench {name} digits --keep-going")
         sub.add_argument("dataset", nargs="*", help="data sets (default: all of the profile)")
         sub.add_argument("--keep-going", action="store_true", help="exit code 0 in spite of failed cells")
 
-    sub = command("replicate", replicate, "  glassbench replicate\n  glassbench replicate layer_trees --keep-going")
+    sub = command(
+        "replicate", commands.replicate, "  glassbench replicate\n  glassbench replicate layer_trees --keep-going"
+    )
     sub.add_argument("paper", nargs="*", help="papers (default: all of the profile)")
     sub.add_argument("--keep-going", action="store_true", help="exit code 0 in spite of failed units")
 
-    command("report", report, "  glassbench report")
+    command("report", commands.report, "  glassbench report")
 
-    sub = command("show", show, "  glassbench show\n  glassbench show --profile quick")
+    sub = command("show", commands.show, "  glassbench show\n  glassbench show --profile quick")
     sub.add_argument("--profile", help="default: that of params.yaml")
 
-    sub = command("readme", readme, "  glassbench readme --check")
+    sub = command("readme", commands.readme, "  glassbench readme --check")
     sub.add_argument("--check", action="store_true", help="change nothing; exit code 2 if out of date")
 
-    sub = command("compare", compare, "  glassbench compare HEAD --profile offline")
+    sub = command("compare", commands.compare, "  glassbench compare HEAD --profile offline")
     sub.add_argument(
         "revision", nargs="?", default="HEAD", help="a git revision (default: HEAD), a folder or a rows file"
     )
     sub.add_argument("--profile", help="default: that of params.yaml")
 
-    sub = command("diff", diff, "  glassbench diff origin/main\n  glassbench diff HEAD~1 HEAD --md --plot diff.svg\n"
+    sub = command("diff", commands.diff, "  glassbench diff origin/main\n  glassbench diff HEAD~1 HEAD --md --plot diff.svg\n"
                   "  glassbench diff ../other/checkout --profile quick --fail-on regression,lost")  # fmt: skip
     sub.add_argument("base", metavar="BASE", help="a git revision, a folder with results, or a rows file")
     sub.add_argument("head", metavar="HEAD", nargs="?", help="the same (default: the working tree)")
@@ -441,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--plot", metavar="FILE", help="draw what moved (.svg or .png); --md shows it")
     sub.add_argument("--fail-on", default="regression,lost,unverified", metavar="KINDS",
                      help="exit code 1 on any of these: regression, lost, unverified, re-baselined, improvement, new")  # fmt: skip
-    sub = command("evaluate", evaluate, "  glassbench evaluate mine.py:GradNorm\n"
+    sub = command("evaluate", commands.evaluate, "  glassbench evaluate mine.py:GradNorm\n"
                   "  glassbench evaluate mine.py:GradNorm?layer=conv3 --targets digits\n"
                   "  glassbench evaluate captum:Occlusion?sliding_window_shapes=4 pytorch_grad_cam:EigenCAM zennit:EpsilonPlus\n"
                   "  glassbench evaluate --images images.npz; glassbench evaluate maps.npz --name 'My maps'")  # fmt: skip
@@ -453,10 +149,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--no-page", action="store_true", help="rows and board only: no plots, no page")
     sub.add_argument("--images", type=Path, metavar="FILE", help="only write the images that are to be explained")
 
-    sub = command("check", check, "  glassbench check mine.py:GradNorm")
+    sub = command("check", commands.check, "  glassbench check mine.py:GradNorm")
     sub.add_argument("method", help="path/to/file.py:ClassName")
 
-    sub = command("new", new, "  glassbench new mine.py\n  glassbench new mine.py --kind surrogate")
+    sub = command("new", commands.new, "  glassbench new mine.py\n  glassbench new mine.py --kind surrogate")
     sub.add_argument("file", type=Path, help="the file to write")
     sub.add_argument("--kind", choices=("heatmap", "concept", "surrogate", "decoder"), default="heatmap")
     return top

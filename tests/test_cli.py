@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmark import cells, cli, run, store
+from benchmark import cells, cli, commands, run, store
 from tests.test_run import plugin
 
 REPORTED = store.ROOT / "results" / "reported"
@@ -96,7 +96,7 @@ def test_use_copies_a_profile_and_keeps_own_edits(workspace, capsys):
 def test_every_profile_is_sound(workspace):
     for name in cli.profiles():
         assert call("use", name, "--force") == 0
-        params = cli.load_params()
+        params = commands.load_params()
         assert params["profile"] == name
         for dataset in params["datasets"]:
             assert run.trainings(params, dataset), f"{name}: no network for {dataset}"

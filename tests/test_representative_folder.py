@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import cli, data, store
+from benchmark import cli, commands, data, store
 
 ROOT = Path(__file__).parent.parent
 
@@ -122,7 +122,7 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys):
 def test_the_command_hands_the_options_on(monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(
-        cli.subprocess, "run", lambda command, **_: calls.append(command) or type("Done", (), {"returncode": 0})
+        commands.subprocess, "run", lambda command, **_: calls.append(command) or type("Done", (), {"returncode": 0})
     )
     assert cli.main(["prepare", "folder", "--path", "/x", "--name", "gc", "--size", "64", "--profile", "paper"]) == 0
     assert calls[0][1].endswith("folder.py")

@@ -1,0 +1,321 @@
+"""What each command of ``glassbench`` does; ``cli`` parses the line and calls one of them.
+
+A command takes the parsed options and returns the exit code; what the user did wrong is a ``UsageError``, one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import store
+from benchmark.lists import LISTS, profiles
+from benchmark.names import near
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+PARAMS = "params.yaml"
+
+
+class UsageError(Exception):
+    """One line for the user; exit code 2."""
+
+
+def use(options: argparse.Namespace) -> int:
+    """Choose a profile: copy it to params.yaml."""
+    shipped = profiles()
+    if options.profile not in shipped:
+        raise near(options.profile, shipped, "profile")
+    path, wanted = store.ROOT / PARAMS, shipped[options.profile].read_text()
+    if path.exists() and not options.force:
+        here = path.read_text()
+        if here == wanted:
+            return 0
+        if here not in {p.read_text() for p in shipped.values()}:  # holds somebody's own edits
+            name = str(load_params(lenient=True).get("profile", ""))
+            if name == options.profile:
+                err.print(f"{PARAMS} holds your own edits of {name!r}: kept "
+                          f"(glassbench use {name} --force restores the profile)")  # fmt: skip
+                return 0
+            kept = path.with_name(f"params.{name or 'old'}.yaml")
+            store.write_text(kept, here)
+            err.print(f"{PARAMS} held your own edits: kept as {kept.name}")
+    store.write_text(path, wanted)
+    out.print(f"profile {options.profile}")
+    return 0
+
+
+def list_(options: argparse.Namespace) -> int:
+    """What there is."""
+    table = LISTS[options.what](load_params)
+    if options.name:
+        column = next(iter(table[0]))
+        names = [str(row[column]) for row in table]
+        if options.name not in names:
+            raise near(options.name, names, column)
+        if options.what == "datasets":  # the whole card
+            from benchmark import data
+
+            found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{options.name}.npz"))
+            out.print_json(json.dumps([data.load_card(path) for path in found]))
+            return 0
+        table = [row for row in table if str(row[column]) == options.name]
+    out.print_json(json.dumps(table)) if options.json else _print_table(options.what, table)
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Download and prepare data sets: runs datasets/<name>.py."""
+    scripts = {p.stem: p for p in sorted((store.ROOT / "datasets").glob("*.py"))}
+    names = options.dataset or load_params()["datasets"]
+    for name in names:
+        if name not in scripts:
+            raise near(name, scripts, "data set")
+    own = [flag for key in ("path", "name", "size") if (value := getattr(options, key)) for flag in (f"--{key}", value)]
+    if own and names != ["folder"]:
+        raise UsageError("--path, --name and --size are for `glassbench prepare folder`")
+    for name in names:
+        command = [sys.executable, str(scripts[name]), *own]
+        command += ["--profile", options.profile] if options.profile else []
+        command += ["--force"] if options.force else []
+        if code := subprocess.run(command, cwd=store.ROOT, check=False).returncode:
+            return code
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train the targets of the profile."""
+    return _step("train", options)
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Explain the sampled images by every method of the profile."""
+    return _step("explain", options)
+
+
+def score(options: argparse.Namespace) -> int:
+    """Score every explanation by every metric."""
+    return _step("score", options)
+
+
+def _step(name: str, options: argparse.Namespace) -> int:
+    params = load_params()
+    chosen = options.dataset or params["datasets"]
+    for dataset in chosen:
+        if dataset not in params["datasets"]:
+            raise near(dataset, params["datasets"], f"data set in profile {params['profile']!r}:")
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark import run
+
+    failed = 0
+    for dataset in chosen:
+        done = list(getattr(run, name)(params, dataset))
+        bad = [d for d in done if d.error]
+        failed += len(bad)
+        out.print(f"{name} {dataset}: {len(done) - len(bad)} of {len(done)} cells")
+    if failed:
+        err.print(f"{failed} failed; they stand in the rows with their reason")
+    return 1 if failed and not options.keep_going else 0
+
+
+def replicate(options: argparse.Namespace) -> int:
+    """Run the papers' own experiments."""
+    params = load_params()
+    chosen = options.paper or params["papers"]
+    for paper in chosen:
+        if paper not in params["papers"]:
+            raise near(paper, params["papers"], f"paper in profile {params['profile']!r}:")
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark import replicate as replicating
+
+    failed = 0
+    for paper in chosen:
+        done = list(replicating.replicate(params, paper))
+        bad = [d for d in done if d.error]
+        failed += len(bad)
+        out.print(f"replicate {paper}: {len(done) - len(bad)} of {len(done)} units")
+    if failed:
+        err.print(f"{failed} failed; they stand in the rows with their reason")
+    return 1 if failed and not options.keep_going else 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write rows, tables, plots and the page."""
+    from benchmark import report as reporting
+
+    folder = reporting.write(load_params())
+    out.print(f"report: {folder.relative_to(store.ROOT)}")
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the leaderboard of a profile and where its page lies; exit code 1 if cells failed."""
+    from benchmark.leaderboard import console
+
+    paths = store.Paths(options.profile or str(load_params()["profile"]))
+    rows = store.read_rows(paths.rows)
+    console.show(paths.results, out)
+    failed = rows[rows.status == "failed"]
+    for (dataset, target, method), group in failed.groupby(["dataset", "target", "method"]):
+        err.print(f"failed: {dataset}/{target} {method}: {group.reason.iloc[0]} ({len(group)} rows)", markup=False)
+    out.print(f"page: {paths.results / 'index.html'}", markup=False)
+    return 1 if len(failed) else 0
+
+
+def readme(options: argparse.Namespace) -> int:
+    """Rewrite the README's tables from the committed results (--check: say whether they are up to date)."""
+    from benchmark.leaderboard import readme as rendering
+
+    path = store.ROOT / "README.md"
+    before = path.read_text()
+    after = rendering.render(before, store.ROOT / "results")
+    if options.check and before != after:
+        raise UsageError("README.md is not what results/ says; run `make readme`")
+    if before != after:
+        store.write_text(path, after)
+    out.print("README.md is what results/ says")
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Whether the rows just made are those of a git revision; exit code 1 if they are not."""
+    from benchmark.leaderboard import diff as differing
+    from benchmark.leaderboard import diff_show, sources
+
+    paths = store.Paths(options.profile or str(load_params()["profile"]))
+    base, head = sources.load(options.revision, paths), sources.load(None, paths)
+    exact = differing.same_machine(base.provenance, head.provenance)
+    found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
+    against = differing.reproduced(found, exact=exact)
+    kind = "the same kind of machine: exact" if exact else "another kind of machine: within tolerance"
+    out.print(f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})", markup=False)
+    out.print(diff_show.lines(against) if len(against) else "the same results", markup=False)
+    return 1 if len(against) else 0
+
+
+def diff(options: argparse.Namespace) -> int:
+    """What is better, worse or lost between two results; exit code 1 on what --fail-on names."""
+    from benchmark import style
+    from benchmark.leaderboard import diff as differing
+    from benchmark.leaderboard import diff_show, sources
+
+    fail_on = differing.kinds(options.fail_on)
+    paths = store.Paths(options.profile or str(load_params()["profile"]))
+    base, head = sources.load(options.base, paths), sources.load(options.head, paths)
+    found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
+    picture = Path(options.plot) if options.plot else None
+    if picture:
+        with store.atomic(picture) as file:
+            file.write(style.save(diff_show.figure(found), "svg" if picture.suffix == ".svg" else "png"))
+    form = {"json": diff_show.as_json, "md": diff_show.markdown}.get(options.form, diff_show.text)
+    extra = {"picture": picture.name} if picture and options.form == "md" else {}
+    print(form(found, base, head, fail_on, **extra), end="" if options.form == "md" else "\n")
+    return 1 if differing.fails(found, fail_on) else 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Evaluate a new method: its rows, and its place among the known methods."""
+    params = load_profile(options.profile)
+    if not options.method and not options.images:
+        raise UsageError("name a method: glassbench evaluate mine.py:GradNorm")
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark import evaluate as evaluating
+    from benchmark.leaderboard import placing
+
+    if options.images:
+        names = evaluating.write_images(evaluating.only(params, options.targets), options.images)
+        out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
+        return 0
+    found = evaluating.evaluate(params, options.method, name=options.name, targets=options.targets,
+                                recompute=options.recompute, page=not options.no_page)  # fmt: skip
+    placing.show(found.frame, found.compared, out)
+    for line in evaluating.notes(found):
+        err.print(line, markup=False)
+    out.print(f"written: {found.folder / ('rows.csv' if options.no_page else 'index.html')}", markup=False)
+    return 1 if (found.rows.status == "failed").any() else 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Check a method on toy data: what it does wrong, with the line to change. Exit code 1 if there is anything."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark import check as checking
+
+    findings = checking.check(options.method)
+    for line in checking.report(findings):
+        out.print(line, markup=False)
+    return 1 if any(f.wrong for f in findings) else 0
+
+
+def new(options: argparse.Namespace) -> int:
+    """Write a starter file of a method."""
+    from benchmark import starters
+
+    name = starters.write(options.file, options.kind)
+    out.print(f"{options.file}: change it, then\n  glassbench check {options.file}:{name}\n"
+              f"  glassbench evaluate {options.file}:{name}", markup=False)  # fmt: skip
+    return 0
+
+
+# --------------------------------------------------------------------------------------------- params
+
+
+def load_profile(name: str | None) -> dict[str, Any]:
+    """A profile by name, as it is shipped; params.yaml where it is that profile, or no name is given."""
+    if name is None and (store.ROOT / PARAMS).exists():
+        return load_params()
+    if (store.ROOT / PARAMS).exists() and load_params(lenient=True).get("profile") == name:
+        return load_params()
+    shipped = profiles()
+    if (name or "offline") not in shipped:
+        raise near(name, shipped, "profile")
+    return store.read_yaml(shipped[name or "offline"])
+
+
+def load_params(*, lenient: bool = False) -> dict[str, Any]:
+    """params.yaml, checked: a wrong key is one line that names the file and a near key."""
+    path = store.ROOT / PARAMS
+    if not path.exists():
+        raise UsageError(f"{PARAMS} is missing; choose a profile: glassbench use {' | '.join(profiles())}")
+    params = store.read_yaml(path)
+    if lenient:
+        return params
+    known = ("profile", "datasets", "papers", "data", "zoo", "explain", "replicate")
+    for key in params:
+        if key not in known:
+            raise UsageError(f"{PARAMS}: {near(key, known, 'section')}")
+    for key in known:
+        if key not in params:
+            raise UsageError(f"{PARAMS} lacks the section {key!r}; `glassbench use offline` restores it")
+    for section in ("zoo", "data"):
+        for name in params[section] or {}:
+            if name not in params["datasets"]:
+                raise UsageError(f"{PARAMS}: {section}: {near(name, params['datasets'], 'data set in datasets:')}")
+    if set(params["papers"]) != set(params["replicate"]):
+        raise UsageError(f"{PARAMS}: papers: and replicate: name different papers "
+                         f"({', '.join(sorted(set(params['papers']) ^ set(params['replicate'])))})")  # fmt: skip
+    return params
+
+
+def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(v) for v in row.values()))
+    (out if out.is_terminal else Console(highlight=False, width=200)).print(table)
