@@ -159,6 +159,7 @@ def forget() -> None:
     """Drop the network and the images in memory: a method may have spoilt them."""
     _target.cache_clear()
     _batch.cache_clear()
+    _reference.cache_clear()
 
 
 def load_dataset(cell: Cell) -> data.Dataset:
@@ -189,8 +190,14 @@ def load_batch(cell: Cell) -> Batch:
     return _batch(replace(cell, method=None, reference=0))
 
 
+@functools.lru_cache(maxsize=1)
+def _reference(network: Cell) -> Batch:
+    return _pick(network, "train", network.reference)
+
+
 def load_reference(cell: Cell) -> Batch:
-    return _pick(cell, "train", cell.reference)
+    """The images to fit on, the same for all methods and seeds of a data set, kept as ``load_batch`` keeps the others."""
+    return _reference(replace(cell, method=None, images=0))
 
 
 def _pick(cell: Cell, split: str, n: int) -> Batch:
@@ -261,7 +268,8 @@ def sources(path: Path) -> list[Path]:
     """The files that a method's numbers depend on: its own; in a paper's package all but what is not the method."""
     if not (path.parent / "__init__.py").exists():
         return [path]
-    return sorted(p for p in path.parent.glob("*.py") if p.name not in ("__init__.py", "replicate.py", "figures.py"))
+    left_out = ("__init__.py", "replicate.py", "figures.py", "verdicts.py")
+    return sorted(p for p in path.parent.glob("*.py") if p.name not in left_out)
 
 
 def remove_others(folder: Path, keep: set[Path]) -> None:
