@@ -330,17 +330,29 @@ def vgg19(input_shape: Shape, classes: int, *, norm: bool = False) -> Layers:
 
 
 @_net(layer="fire9", imagenet=True)
-def squeezenet1_0(input_shape: Shape, classes: int, *, relu: bool = True) -> Layers:
+def squeezenet1_0(input_shape: Shape, classes: int, *, relu: bool = True, dense: int = 0) -> Layers:
     """torchvision's SqueezeNet 1.0, layers named as in its paper; ``fire9`` is 512x13x13 at 224x224.
-    ``relu``: whether conv10, the map of each class, is rectified before its average, the logit, is taken.
+
+    Args:
+        relu: whether conv10, the map of each class, is rectified before its average, the logit, is taken.
+        dense: units of ``fc10``, a ReLU layer on the average of fire9 in conv10's place; 0: none. It gives methods that
+            explain a dense layer (XNN) one to explain.
     """
     from torchvision import models
 
     net = models.squeezenet1_0(num_classes=classes)
     f, (drop, conv10, rectify, average) = net.features, net.classifier
-    return {
+    layers: Layers = {
         "conv1": f[:2], "pool1": f[2], "fire2": f[3], "fire3": f[4], "fire4": f[5], "pool4": f[6], "fire5": f[7],
         "fire6": f[8], "fire7": f[9], "fire8": f[10], "pool8": f[11], "fire9": f[12],
+    }  # fmt: skip
+    if dense:
+        return layers | {
+            "pool9": nn.Sequential(average, nn.Flatten()),
+            "fc10": nn.Sequential(nn.Linear(512, dense), nn.ReLU()),
+            "logits": nn.Sequential(drop, nn.Linear(dense, classes)),
+        }
+    return layers | {
         "conv10": nn.Sequential(drop, conv10, *([rectify] if relu else [])),
         "logits": nn.Sequential(average, nn.Flatten()),
     }  # fmt: skip
