@@ -5,10 +5,10 @@
 
 The method is explained and scored on every network of a profile (data are prepared and networks trained where they are not
 there yet), in a folder of its own: ``results/evaluations/<profile>/<name>/``. The known methods' rows are not made again.
-They come, cell by cell, from the profile's own files of scores where those are up to date: then values of single images are
-there, and differences can be tested. Else they come from the committed ``results/<profile>/rows.csv`` where the hashes of
-data, network, method and code are those of here: then there are ranks and intervals. What fits neither is left out, with
-the reason; ``recompute`` makes it again.
+They come, cell by cell, from the profile's own files of scores where those are up to date, else from the committed
+``results/<profile>/rows.csv`` and ``values.npz`` (the values of single images, so that differences can be tested) where the
+hashes of data, network, method and code are those of here. What fits neither is left out, with the reason; ``recompute``
+makes it again.
 """
 
 from __future__ import annotations
@@ -81,10 +81,12 @@ def evaluate(
         for step in (run.explain, run.score):
             list(step(mine, dataset))
     rows, instances = run.collect(mine)
-    old = _Known({}, [], pd.DataFrame(), 0, Counter()) if recompute else _known(params, known)
+    old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, Counter()) if recompute else _known(params, known)
     if old.files:
         more, values = run.gather(old.files)
         rows, instances = pd.concat([rows, more]), pd.concat([instances, values], ignore_index=True)
+    if len(old.values):
+        instances = pd.concat([instances, old.values], ignore_index=True)
     board = store.tidy_rows(pd.concat([rows, old.means]) if len(old.means) else rows)
     folder = run.made(mine).results
     new = board[board["method"].isin([cells.describe(ref)[0] for ref in refs])]
@@ -208,7 +210,8 @@ class _Known:
     drawn: Mapping[str, MethodRef]  # by slug, those of whose explanations all are here
     files: list[Path]  # of scores with the values of single images
     means: pd.DataFrame  # rows of other cells
-    means_only: int  # how many these are
+    values: pd.DataFrame  # of their single images
+    means_only: int  # how many of them have none
     left_out: Mapping[str, int]  # why cells are not known, and how many
 
 
@@ -222,7 +225,21 @@ def _known(params: Mapping[str, Any], todo: Sequence[Cell]) -> _Known:
         if not run.is_explained(cell):
             drawn.pop(cell.method.slug, None)
     means, left_out = _committed(params, rest) if rest else (pd.DataFrame(), Counter())
-    return _Known(drawn, files, means, len(rest) - sum(left_out.values()), left_out)
+    values = _values_of(params, means) if len(means) else pd.DataFrame()
+    known = 0 if len(values) else len(rest) - sum(left_out.values())
+    return _Known(drawn, files, means, values, known, left_out)
+
+
+def _values_of(params: Mapping[str, Any], means: pd.DataFrame) -> pd.DataFrame:
+    """The values of single images behind committed rows; none where the file is not there or is of other rows."""
+    try:
+        values = store.read_values(store.Paths(params["profile"]).values)
+    except store.StoreError:
+        return pd.DataFrame()
+    ok, keys = means[means.status == "ok"], list(store.ROW_KEYS)
+    values = values.merge(ok[keys], on=keys)
+    check = ok.set_index(keys)["value"] - values.groupby(keys)["value"].mean()
+    return values if check.abs().le(1e-5 * (1 + ok.set_index(keys)["value"].abs())).all() else pd.DataFrame()
 
 
 def _is_scored(cell: Cell) -> bool:

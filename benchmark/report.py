@@ -19,7 +19,7 @@ from benchmark.cells import Cell
 
 GALLERY_IMAGES = 6
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "torchvision", "pillow", "dvc", "glassbench")
-_CODE = ("api.py", "attention.py", "cells.py", "concepts.py", "data.py", "download.py", "excitation.py", "metrics", "papers",
+_CODE = ("api.py", "archives.py", "attention.py", "cells.py", "concepts.py", "data.py", "download.py", "excitation.py", "metrics", "papers",
          "replicate.py", "run.py", "seeds.py", "zoo")  # fmt: skip
 
 
@@ -29,6 +29,7 @@ def write(params: Mapping[str, Any]) -> Path:
     rows, instances = run.collect(params)
     replicated, evidence, found = replicate.collect(params, rows)
     store.write_rows(paths.rows, pd.concat([rows, replicated]) if len(replicated) else rows)
+    store.write_values(paths.values, instances)
     facts = provenance(params)
     leaderboard.build(
         store.read_rows(paths.rows),  # as a reader of the file sees them

@@ -87,6 +87,11 @@ class Paths:
     def rows(self) -> Path:
         return self.results / "rows.csv"
 
+    @property
+    def values(self) -> Path:
+        """The values of single images that the rows are means of."""
+        return self.results / "values.npz"
+
 
 # --------------------------------------------------------------------------------------------- writing
 
@@ -278,3 +283,30 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray]
 
 def read_key(path: Path) -> str:
     return str(read_npz(path, ["key"])["key"])
+
+
+def write_values(path: Path, instances: pd.DataFrame) -> None:
+    """The values of single images that a profile's rows are means of, as float32; columns ROW_KEYS, image, value."""
+    known = instances[np.isfinite(instances["value"].astype(float))]
+    groups = list(known.groupby(list(ROW_KEYS)))
+    keys = {f"key_{c}": np.array([key[i] for key, _ in groups], dtype=_ROW_TYPES[c] if _ROW_TYPES[c] is not str else np.str_)
+            for i, c in enumerate(ROW_KEYS)}  # fmt: skip
+    flat = {
+        column: np.concatenate([np.empty(0), *(group[column].to_numpy(float) for _, group in groups)])
+        for column in ("image", "value")
+    }
+    ends = np.cumsum([len(group) for _, group in groups], dtype=np.int64)
+    write_npz(
+        path, keys | {"image": flat["image"].astype(np.int32), "value": flat["value"].astype(np.float32), "ends": ends}
+    )
+
+
+def read_values(path: Path) -> pd.DataFrame:
+    """As ``write_values`` took them."""
+    arrays = read_npz(path)
+    lengths = np.diff(arrays["ends"], prepend=0)
+    columns = {
+        c: np.repeat(arrays[f"key_{c}"].astype(object if _ROW_TYPES[c] is str else _ROW_TYPES[c]), lengths)
+        for c in ROW_KEYS
+    }
+    return pd.DataFrame(columns | {"image": arrays["image"].astype(np.int64), "value": arrays["value"].astype(float)})

@@ -130,6 +130,26 @@ def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known
     assert set(shown.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
 
 
+def test_differences_are_tested_on_the_committed_values_of_single_images(known):
+    rows, instances = run.collect(known.params)
+    paths = store.Paths("tiny")
+    store.write_rows(paths.rows, rows)
+    store.write_json(paths.results / "provenance.json", report.provenance(known.params))
+    store.write_values(paths.values, instances)
+    wanted = place(known).compared["Gradient norm"]
+    for cell in run.cells(known.params, "blobs"):
+        cell.scores.unlink()
+    found = place(known)
+    assert not found.means_only and not found.left_out
+    pd.testing.assert_frame_equal(found.compared["Gradient norm"], wanted, rtol=1e-5)
+    assert set(wanted.verdict) <= {"beats", "loses to", "no difference"}
+
+    store.write_values(
+        paths.values, instances.assign(value=instances.value + 1)
+    )  # of other rows than the committed ones
+    assert place(known).means_only == 2
+
+
 def test_a_network_that_is_not_there_is_trained_and_one_that_is_stays(workspace, monkeypatch):
     shutil.copytree(REPORTED, workspace.root / "results" / "reported")
     (workspace.root / "mine.py").write_text(GRAD_NORM)

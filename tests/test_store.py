@@ -128,3 +128,18 @@ def test_the_hash_of_a_folder_sees_names_and_contents(tmp_path):
     assert store.sha256(tmp_path) == first
     (tmp_path / "a.py").rename(tmp_path / "b.py")
     assert store.sha256(tmp_path) != first
+
+
+def test_values_of_single_images_come_back(tmp_path):
+    key = dict.fromkeys(store.ROW_KEYS, "a") | {"seed": 0}
+    values = [0.1, np.nan, 3.0]
+    frame = pd.DataFrame(
+        [key | {"seed": seed, "image": i, "value": v} for seed in (1, 0) for i, v in enumerate(values)]
+    )
+    store.write_values(tmp_path / "values.npz", frame)
+    back = store.read_values(tmp_path / "values.npz")
+    assert back.seed.tolist() == [0, 0, 1, 1] and back.image.tolist() == [0, 2, 0, 2]  # what does not apply is left out
+    np.testing.assert_allclose(back.value, [0.1, 3, 0.1, 3], rtol=1e-7)
+    assert back.method.tolist() == ["a"] * 4
+    store.write_values(tmp_path / "none.npz", frame[:0])
+    assert len(store.read_values(tmp_path / "none.npz")) == 0
