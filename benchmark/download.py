@@ -1,4 +1,4 @@
-"""What the scripts in ``datasets/`` share: getting a file, reading an archive, and the command line around both.
+"""What the scripts in ``datasets/`` share: getting a file, reading it, and the command line around both.
 
 Idea.   A data set is one npz made by one script from files that are known by their hash. A file comes from the cache
         (``datasets/raw/<name>/``), else from the mirror (``GLASSBENCH_MIRROR``: a folder, used in place, or a base URL),
@@ -10,7 +10,7 @@ Use.    SOURCE = Source("https://host/birds.tgz", "md5:97ec...", mirror="birds/f
         if __name__ == "__main__":
             sys.exit(main("birds", prepare, {"size": 224}, __doc__))
 Theory. An interrupted transfer stays as ``.<name>.part`` and goes on with HTTP Range (RFC 9110, section 14); a server
-        that ignores Range starts anew. Archives are read, never unpacked: no member can land anywhere.
+        that ignores Range starts anew. Archives are read, never unpacked (``archives``).
 """
 
 from __future__ import annotations
@@ -21,17 +21,14 @@ import hashlib
 import io
 import json
 import os
-import stat
 import sys
-import tarfile
 import time
 import warnings
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,18 +39,14 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from benchmark import data, store
+from benchmark.archives import DownloadError, member_names, members  # noqa: F401  (the scripts ask here)
 from benchmark.names import UnknownName, near, pick
 
 MIRROR = "GLASSBENCH_MIRROR"
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
 MAX_WAIT = 30.0  # seconds between two attempts
 MAX_WRONG = 2  # transfers that end with wrong bytes
-MAX_MEMBERS, MAX_MEMBER_BYTES, MAX_BYTES = 200_000, 1 << 29, 1 << 33  # of an archive
 MAX_PIXELS = 50_000_000  # of one image
-
-
-class DownloadError(Exception):
-    """A file that is not to be had or not to be trusted; the message is one line with the way out."""
 
 
 class ParamsError(Exception):
@@ -259,62 +252,6 @@ def _progress(url: str, done: int, total: int | None) -> Iterator[Callable[[int]
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-# --------------------------------------------------------------------------------------------- archives
-
-
-def members(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the ``wanted`` regular files of a tar (any compression) or zip, in the archive's order.
-
-    Raises:
-        DownloadError: a member with an absolute name, with ``..``, or a link out of the archive; more than 200,000
-            members, 512 MiB in one or 8 GiB in all; or the archive is damaged.
-    """
-    try:
-        with open(path, "rb") as file:  # not zipfile.is_zipfile: a tar that ends with an npz would pass
-            is_zip = file.read(4) == b"PK\x03\x04"
-        yield from (_zip_members if is_zip else _tar_members)(path, wanted)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise DownloadError(f"{path}: refused as unsafe or damaged ({error}); delete it and run again") from None
-
-
-def member_names(path: Path) -> list[str]:
-    """Names of the regular files of an archive, in its order, checked as by ``members``."""
-    names: list[str] = []
-    for _ in members(path, lambda name: bool(names.append(name))):
-        pass
-    return names
-
-
-def _tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path) as archive:
-        total = 0
-        for count, member in enumerate(archive):
-            total += member.size
-            _check(path, member.name, count, member.size, total)
-            tarfile.data_filter(member, str(path.parent))  # links out of the archive, devices
-            if member.isreg() and wanted(member.name):
-                yield member.name, archive.extractfile(member).read()
-
-
-def _zip_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(path) as archive:
-        total = 0
-        for count, member in enumerate(archive.infolist()):
-            total += member.file_size
-            _check(path, member.filename, count, member.file_size, total)
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise DownloadError(f"{path}: the member {member.filename!r} is a link; refused")
-            if not member.is_dir() and wanted(member.filename):
-                yield member.filename, archive.read(member)
-
-
-def _check(path: Path, name: str, count: int, size: int, total: int) -> None:
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name.replace("\\", "/")).parts or name[1:2] == ":":
-        raise DownloadError(f"{path}: the member {name!r} climbs out of the archive; refused")
-    if count >= MAX_MEMBERS or size > MAX_MEMBER_BYTES or total > MAX_BYTES:
-        raise DownloadError(f"{path}: too large at the member {name!r} ({count + 1} members, {total} bytes); refused")
 
 
 # --------------------------------------------------------------------------------------------- formats

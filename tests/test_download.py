@@ -1,4 +1,4 @@
-"""Files from bad servers, archives that climb, formats against literal twins, and the scripts' command line."""
+"""Files from bad servers, formats against literal twins, and the scripts' command line."""
 
 import gzip
 import hashlib
@@ -6,9 +6,7 @@ import io
 import os
 import socket
 import struct
-import tarfile
 import threading
-import zipfile
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ import torch
 from PIL import Image
 
 from benchmark import data, download, store
-from benchmark.download import DownloadError, ParamsError, Source, fetch, main, members
+from benchmark.download import DownloadError, ParamsError, Source, fetch, main
 from benchmark.names import UnknownName
 from tests.file_server import FileServer
 
@@ -255,94 +253,6 @@ def test_no_way_is_one_line_that_names_both_ways_out(tmp_path):
 def test_other_bytes_need_another_name():
     with pytest.raises(ValueError, match="another name"):
         Source("https://host/birds.tgz", digest(BODY), mirror="birds/birds.tgz", mirror_digest=digest(OTHER))
-
-
-# --------------------------------------------------------------------------------------------- archives
-
-
-def tar_of(path, *entries, mode="w"):
-    with tarfile.open(path, mode) as archive:
-        for name, content in entries:
-            info = tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-            else:
-                info.type, info.linkname = content
-                archive.addfile(info)
-    return path
-
-
-def zip_of(path, *entries):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in entries:
-            info = zipfile.ZipInfo(name)
-            if isinstance(content, tuple):
-                info.external_attr, content = 0o120777 << 16, content[1]
-            archive.writestr(info, content)
-    return path
-
-
-ENTRIES = [("a/x.txt", b"one"), ("a/y.txt", b"two")]
-
-
-@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
-def test_a_tar_is_read_in_order(tmp_path, mode):
-    path = tar_of(tmp_path / "a.tar", *ENTRIES, ("a/link", (tarfile.SYMTYPE, "x.txt")), mode=mode)
-    assert list(members(path)) == ENTRIES  # a link within the archive does no harm; it is no file
-    assert list(members(path, lambda name: name.endswith("y.txt"))) == ENTRIES[1:]
-    assert download.member_names(path) == ["a/x.txt", "a/y.txt"]
-
-
-def test_a_zip_is_read_in_order(tmp_path):
-    path = zip_of(tmp_path / "a.zip", ("a/", b""), *ENTRIES)
-    assert list(members(path)) == ENTRIES
-    assert download.member_names(path) == ["a/x.txt", "a/y.txt"]
-
-
-def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path):
-    inner = zip_of(tmp_path / "a.zip", *ENTRIES).read_bytes()
-    assert list(members(tar_of(tmp_path / "a.tar", ("a.zip", inner)))) == [("a.zip", inner)]
-
-
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "..", "c:/x", "a\\..\\..\\x"])
-@pytest.mark.parametrize("pack", [tar_of, zip_of])
-def test_a_member_that_climbs_is_refused(tmp_path, pack, name):
-    path = pack(tmp_path / "archive", ENTRIES[0], (name, b"evil"))
-    with pytest.raises(DownloadError, match="climbs out"):
-        list(members(path))
-    with pytest.raises(DownloadError, match="climbs out"):
-        list(members(path, lambda name: name == "a/x.txt"))  # even if it is not wanted
-
-
-@pytest.mark.parametrize("kind", [(tarfile.SYMTYPE, "/etc/passwd"), (tarfile.SYMTYPE, "../../x"), (tarfile.LNKTYPE, "../x"),
-                                  (tarfile.CHRTYPE, "")])  # fmt: skip
-def test_a_tar_with_a_link_out_or_a_device_is_refused(tmp_path, kind):
-    with pytest.raises(DownloadError, match="unsafe"):
-        list(members(tar_of(tmp_path / "a.tar", ("a/x", kind))))
-
-
-def test_a_zip_with_a_link_is_refused(tmp_path):
-    with pytest.raises(DownloadError, match="is a link"):
-        list(members(zip_of(tmp_path / "a.zip", ("a/x", ("link", "/etc/passwd")))))
-
-
-@pytest.mark.parametrize("pack", [tar_of, zip_of])
-@pytest.mark.parametrize("limit", [("MAX_MEMBERS", 1), ("MAX_MEMBER_BYTES", 2), ("MAX_BYTES", 5)])
-def test_a_bomb_is_refused(tmp_path, monkeypatch, pack, limit):
-    path = pack(tmp_path / "archive", *ENTRIES)
-    monkeypatch.setattr(download, *limit)
-    with pytest.raises(DownloadError, match="too large"):
-        list(members(path))
-
-
-def test_a_damaged_archive_is_one_line(tmp_path):
-    (tmp_path / "a.tar").write_bytes(b"no archive")
-    whole = tar_of(tmp_path / "b.tgz", ("a", BODY), mode="w:gz").read_bytes()
-    (tmp_path / "b.tgz").write_bytes(whole[: len(whole) // 2])
-    for name in ("a.tar", "b.tgz"):
-        with pytest.raises(DownloadError, match="damaged"):
-            list(members(tmp_path / name))
 
 
 # --------------------------------------------------------------------------------------------- formats
