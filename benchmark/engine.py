@@ -1,20 +1,23 @@
-"""Where work runs. Speaks ``concurrent.futures`` and nothing else.
+"""Where work runs: worker processes here, or those of a Dask cluster (``cluster``). What runs is the same.
 
 A unit is a picklable function with its arguments: pure, resumable, written atomically by itself. Each worker process
 computes on one thread (two threads made small networks up to sixteen times slower on shared cores); parallel work means
-units side by side. A worker that dies costs its unit only: units that ran beside it are run again, each alone, so that
-the one to blame is known. A unit with limits runs the code of strangers: each has a process of its own (``isolation``).
+units side by side, the longest first. A worker that dies costs its unit only: units that ran beside it are run again, each
+alone, so that the one to blame is known. A unit with limits runs the code of strangers: each has a process of its own
+(``isolation``), on this machine also where there is a cluster.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.context
 import multiprocessing.forkserver
 import os
 import sysconfig
+import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -26,6 +29,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmark.isolation import Call, Limits
+
+KEPT = "kept"  # what a unit returns that found its work done
 
 
 class Failed(Exception):
@@ -39,6 +44,9 @@ class Unit:
     arguments: tuple[Any, ...] = ()
     limits: Limits | None = None  # with limits: a process of its own, and a result that JSON can hold
     folder: Path | None = None  # of a unit with limits: the only folder that it may write into
+    expected: float = 0.0  # seconds; the longest units start first
+    reads: tuple[Path, ...] = ()  # files, for workers that do not see this machine's folder
+    writes: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,9 @@ class Done:
     unit: Unit
     result: Any = None
     error: str | None = None
+    seconds: float = 0.0
+    gigabytes: float = 0.0  # the most memory that its process held meanwhile; 0 where that is unknown
+    device: str = ""  # cpu, or the GPU's name
 
 
 def device() -> str:
@@ -77,12 +88,52 @@ def single_thread() -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _call(unit: Unit) -> tuple[Any, str | None]:
-    """(result, error); the error is worded where it happened, for tracebacks do not travel."""
+def measured(unit: Unit) -> dict[str, Any]:
+    """What a ``Done`` tells, here and now; an error is worded where it happened, for tracebacks do not travel."""
+    _forget_peak()
+    begin = time.perf_counter()
     try:
-        return unit.function(*unit.arguments), None
+        found = {"result": unit.function(*unit.arguments)}
     except Exception as error:
-        return None, one_line(error)
+        found = {"error": one_line(error)}
+    return found | {"seconds": time.perf_counter() - begin, "gigabytes": _peak(), "device": device_name()}
+
+
+def device_name() -> str:
+    """``cpu``, or the GPU's name."""
+    import torch
+
+    return torch.cuda.get_device_name() if device() == "cuda" else device()
+
+
+def _forget_peak() -> None:
+    with contextlib.suppress(OSError):  # Linux; elsewhere memory stays unknown
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> float:
+    """The most memory that this process held since ``_forget_peak``, in GB."""
+    with contextlib.suppress(OSError, IndexError):
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e9
+    return 0.0
+
+
+def workers_device() -> str:
+    """``cpu`` or ``cuda``: of the workers that units will run on."""
+    return _cluster().device() if _cluster() else device()
+
+
+def _cluster() -> Any:
+    """The room for Dask where GLASSBENCH_CLUSTER names a scheduler; None: units run on this machine."""
+    if not os.environ.get("GLASSBENCH_CLUSTER"):
+        return None
+    from benchmark import cluster
+
+    return cluster
+
+
+def longest_first(units: Iterable[Unit]) -> list[Unit]:
+    return sorted(units, key=lambda unit: -unit.expected)
 
 
 def warm_up() -> None:
@@ -108,7 +159,11 @@ def run(units: Sequence[Unit], *, label: str, workers: int | None = None, verbos
     """Run all units and yield each as it ends, in any order, behind a progress bar.
 
     An exception in a unit is its ``error``; it stops nothing else. Ctrl-C kills the workers and is raised again.
+
+    Raises:
+        ClusterError: a cluster that cannot be used; one line.
     """
+    units = longest_first(units)
     workers = min(workers or default_workers(), len(units)) or 1
     console = Console(stderr=True)
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
@@ -130,8 +185,8 @@ def alone(unit: Unit) -> Done:
 
 def _in_order_of_end(units: Sequence[Unit], workers: int) -> Iterator[Done]:
     limited = [unit for unit in units if unit.limits]
-    if len(limited) < len(units):
-        yield from _trusted([unit for unit in units if not unit.limits], workers)
+    if trusted := [unit for unit in units if not unit.limits]:
+        yield from _cluster().run(trusted) if _cluster() else _trusted(trusted, workers)
     yield from _limited(limited, workers)
 
 
@@ -139,14 +194,16 @@ def _limited(units: Sequence[Unit], workers: int) -> Iterator[Done]:
     """Units with limits, a process each."""
     waiting: list[Unit] = list(units)
     running: dict[Call, Unit] = {}
+    begun: dict[Call, float] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 unit = waiting.pop(0)
-                running[Call(_context(), _call_apart, (unit,), unit.limits, unit.folder)] = unit
+                call = Call(_context(), _call_apart, (unit,), unit.limits, unit.folder)
+                running[call], begun[call] = unit, time.perf_counter()
             ready = wait_for([c for call in running for c in call.channels], min(call.left() for call in running))
             for call in [call for call in running if call.ended(ready)]:
-                yield Done(running.pop(call), call.result, call.error)
+                yield Done(running.pop(call), call.result, call.error, time.perf_counter() - begun.pop(call))
     finally:
         for call in running:
             call.kill()
@@ -163,7 +220,7 @@ def _call_apart(unit: Unit) -> Any:
 def _trusted(units: Sequence[Unit], workers: int) -> Iterator[Done]:
     if workers == 1 and device() != "cpu":  # one GPU: stay in this process, its context is costly
         for unit in units:
-            yield Done(unit, *_call(unit))
+            yield Done(unit, **measured(unit))
         return
     waiting, suspects = list(units), []
     pool = _pool(workers)
@@ -172,7 +229,7 @@ def _trusted(units: Sequence[Unit], workers: int) -> Iterator[Done]:
         while waiting or running:
             while waiting and len(running) < workers:
                 unit = waiting.pop(0)
-                running[pool.submit(_call, unit)] = unit
+                running[pool.submit(measured, unit)] = unit
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             if any(isinstance(future.exception(), BrokenProcessPool) for future in ended):
                 for future, unit in running.items():
@@ -189,7 +246,7 @@ def _trusted(units: Sequence[Unit], workers: int) -> Iterator[Done]:
         for unit in suspects:
             pool.shutdown(wait=False)
             pool = _pool(1)
-            yield _settle(unit, pool.submit(_call, unit))
+            yield _settle(unit, pool.submit(measured, unit))
     except BaseException:
         for process in list((getattr(pool, "_processes", None) or {}).values()):
             process.kill()
@@ -200,7 +257,7 @@ def _trusted(units: Sequence[Unit], workers: int) -> Iterator[Done]:
 
 def _settle(unit: Unit, future: Future) -> Done:
     try:
-        return Done(unit, *future.result())
+        return Done(unit, **future.result())
     except BrokenProcessPool:
         return Done(unit, error="its worker process was killed (out of memory?)")
     except Exception as error:  # the result could not travel
