@@ -291,7 +291,9 @@ def rows_of(width=100, depth=10, dataset="mnist", n=55000, seed=0, **changes):
         for t in (0, 100, 1000):
             where, none = f"layer={k};threshold={t}", (t == 100 and k < 3) or (t == 1000 and k < 4)
             numbers["layer tree", "n_encodings", where] = 0 if none else round(u[k - 1]) if t == 0 else 15
-            numbers["layer tree", "n_split_nodes", where] = 0 if none else round(np.geomspace(9000, 9, depth)[k - 1])
+            numbers["layer tree", "n_split_nodes", where] = (
+                0 if none else 9 if t else round(np.geomspace(9000, 9, depth)[k - 1])
+            )
             numbers["layer tree", "train_accuracy_pct", where] = 0 if none else 100.0 if width == 100 else 80 + 2 * k
             numbers["layer tree", "test_accuracy_pct", where] = 0 if none else min(97.8, 80 + 4 * k)
     for metric, change in changes.items():
@@ -313,7 +315,7 @@ def judged(*frames):
 
 def test_the_papers_own_numbers_hold():
     found = judged(rows_of(), rows_of(20), rows_of(dataset="fashion_mnist"), rows_of(40, dataset="fashion_mnist"))
-    assert {claim for claim, *_ in found} == {f"LT{k}" for k in range(1, 14)}
+    assert {claim for claim, *_ in found} == {f"LT{k}" for k in range(1, 15)}
     assert all(found.values())
     assert ("LT4", "fashion_mnist", "mlp-100x10") not in found  # the paper says it of MNIST alone
     assert ("LT3", "fashion_mnist", "mlp-40x10") not in found  # and this of width 20
@@ -348,6 +350,8 @@ U, DUP, SPLITS = "n_unique_encodings", "n_duplicate_encodings", "n_split_nodes"
         ("LT12", {}, {"test_accuracy_pct": {(1, 100): 11.0}}),
         ("LT13", {}, {"n_encodings": {(10, 1000): 31}}),
         ("LT13", {}, {"test_accuracy_pct": {(10, 1000): 94.9}}),
+        ("LT14", {}, {"test_accuracy_pct": {(k, 100): 95.0 for k in range(4, 11)}}),
+        ("LT14", {}, {SPLITS: {(4, 100): 9000}}),
     ],
 )
 def test_each_claim_can_fail(claim, shape, changes):
@@ -364,6 +368,17 @@ def test_small_data_is_asked_less():
     assert not judged(gone)["LT8", "digits", "mlp-100x8"]
     near = rows_of(n=1400, depth=8, dataset="digits", test_accuracy_pct={(k, 0): 96.0 for k in range(5, 9)})
     assert judged(near)["LT8", "digits", "mlp-100x8"]
+
+
+def test_a_threshold_is_as_large_a_share_of_fewer_samples():
+    rows = rows_of(n=1400, depth=8, dataset="digits")
+    rows["setting"] = rows["setting"].str.replace("threshold=100$", "threshold=3", regex=True)
+    (check,) = [c for c in verdicts(rows) if c.claim == "LT14"]
+    assert check.holds and "test 0.00 points lower (at most 0.00), threshold 3" in check.evidence
+    deep = rows["setting"].str.fullmatch(r"layer=[4-8];threshold=3") & (rows["metric"] == "test_accuracy_pct")
+    for loss, holds in ((1.9, True), (2.1, False)):
+        lower = rows.assign(value=rows["value"].where(~deep, rows["value"] - loss))
+        assert [c.holds for c in verdicts(lower) if c.claim == "LT14"] == [holds]
 
 
 def test_rows_of_others_are_left_alone():
