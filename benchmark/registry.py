@@ -75,7 +75,7 @@ class MethodRef:
         if hasattr(module, "adapt"):  # one of ``benchmark/adapters``: it makes the class of that name by itself
             return module.adapt(self.cls, self.settings)
         classes = {k: v for k, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__}
-        found = pick(self.cls, classes, f"class in {self.file}")
+        found = pick(self.cls, classes, f"class in {Path(self.file).name}:")
         known = {f.name for f in fields(found) if f.init} if is_dataclass(found) else set()
         for key in self.settings:
             if key not in known:
