@@ -29,6 +29,7 @@ from benchmark.names import near, pick
 
 Shape = tuple[int, int, int]  # (c, h, w)
 Layers = dict[str, nn.Module]
+ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
 @dataclass(frozen=True)
@@ -142,19 +143,21 @@ def _dry_run(net: nn.Sequential, input_shape: Shape) -> dict[str, tuple[int, ...
 
 
 @_net(layer=None)
-def mlp(input_shape: Shape, classes: int, *, width: int = 100, depth: int = 10, bias: str = "first") -> Layers:
+def mlp(
+    input_shape: Shape, classes: int, *, width: int = 100, depth: int = 10, bias: str = "first", activation: str = "relu"
+) -> Layers:
     """``depth`` hidden ReLU layers of ``width`` units. Layer trees: "a bias node is added to the first layer only", so
     neither the other hidden layers nor the logits have one; torch's default initialisation is the one that reproduces
-    the paper's Table 3. ``bias: all`` is the usual network.
+    the paper's Table 3. ``bias: all`` is the usual network; ``activation``: one of ``ACTIVATIONS``.
     """
-    if bias not in ("first", "all") or depth < 1:
-        raise ValueError("bias is first or all, depth at least 1")
+    if bias not in ("first", "all") or activation not in ACTIVATIONS or depth < 1:
+        raise ValueError(f"bias is first or all, activation one of {', '.join(ACTIVATIONS)}, depth at least 1")
     c, h, w = input_shape
     sizes = [c * h * w] + [width] * depth
     layers: Layers = {"flatten": nn.Flatten()}
     for k in range(1, depth + 1):
         linear = nn.Linear(sizes[k - 1], sizes[k], bias=bias == "all" or k == 1)
-        layers[f"fc{k}"] = nn.Sequential(linear, nn.ReLU())
+        layers[f"fc{k}"] = nn.Sequential(linear, ACTIVATIONS[activation]())
     return layers | {"logits": nn.Linear(width, classes, bias=bias == "all")}
 
 
