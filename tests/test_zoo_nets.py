@@ -72,6 +72,18 @@ def test_mlp_has_a_bias_in_the_first_layer_only():
     assert nets.parameter_count(everywhere) == nets.parameter_count(net) + 9 * 100 + 10
 
 
+@pytest.mark.parametrize("activation", nets.ACTIVATIONS)
+def test_mlp_has_the_activation_that_is_asked_for(activation):
+    net = nets.build("mlp", (1, 2, 2), 3, {"width": 5, "depth": 2, "activation": activation}, seed=0)
+    x = torch.linspace(-1, 1, 8).view(2, 1, 2, 2)
+    z = net.fc2[0](net.fc1(net.flatten(x)))
+    torch.testing.assert_close(net[:3](x), getattr(torch.nn.functional, activation)(z))
+    if activation != "relu":  # the weights are those of the ReLU network
+        torch.testing.assert_close(
+            nets.build("mlp", (1, 2, 2), 3, {"width": 5, "depth": 2}, seed=0).fc2[0].weight, net.fc2[0].weight
+        )
+
+
 def test_mlp_has_torchs_default_initialisation():
     weight = nets.build("mlp", (1, 28, 28), 10, seed=0).fc5[0].weight.detach()  # uniform, bound 1/sqrt(fan_in)
     assert 0.099 < weight.abs().max() <= 0.1
@@ -201,7 +213,7 @@ def test_unknown_names_suggest_near_ones(name, options, message):
 
 
 @pytest.mark.parametrize("name, shape, options", [
-    ("mlp", (1, 8, 8), {"bias": "second"}), ("mlp", (1, 8, 8), {"width": "wide"}), ("explainn_cnn", (1, 5, 5), {}),
+    ("mlp", (1, 8, 8), {"bias": "second"}), ("mlp", (1, 8, 8), {"activation": "step"}), ("mlp", (1, 8, 8), {"width": "wide"}), ("explainn_cnn", (1, 5, 5), {}),
     ("squeezenet1_0", (1, 64, 64), {}), ("vgg19", (3, 16, 16), {"norm": True}),
 ])  # fmt: skip
 def test_what_does_not_fit_is_one_line(name, shape, options):
