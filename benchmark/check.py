@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark import cells, engine, run
+from benchmark import cells, engine, run, store
 from benchmark.api import Batch, NotApplicable, Target
 from benchmark.isolation import Limits
 from benchmark.registry import MethodRef, metrics
@@ -87,7 +87,7 @@ def check(entry: str | Mapping[str, Any]) -> list[Finding]:
     """
     ref = MethodRef.parse(entry, base=Path.cwd())
     cells.describe(ref)  # a wrong class or setting is the user's typo, not a finding
-    with tempfile.TemporaryDirectory(prefix="glassbench-") as folder:
+    with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
         done = engine.alone(engine.Unit("check", check_here, (ref, _UNTIL), LIMITS, Path(folder)))
         log, stack = Path(folder, _LOG), Path(folder, _STACK)
         found = [Finding(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []

@@ -176,7 +176,7 @@ def ready(params: Mapping[str, Any], dataset: str) -> None:
     """
     paths = store.Paths(params["profile"])
     if not paths.data(dataset).exists():
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
             file = Path(folder) / "params.yaml"
             file.write_text(yaml.safe_dump({key: params[key] for key in ("profile", "data")}))
             script = store.ROOT / "datasets" / f"{dataset}.py"

@@ -132,7 +132,7 @@ def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     todo = cells(params, dataset)
     limits = Limits(**params["explain"].get("limits", {}))
     remove_others(made(params).explanations(dataset), {cell.explanation for cell in todo})
-    with tempfile.TemporaryDirectory(prefix="glassbench-") as apart:
+    with tempfile.TemporaryDirectory(prefix=store.scratch()) as apart:
         units = [Unit(cell.name, explain_cell, (cell,)) for cell in todo if cell.method.own]
         for i, cell in enumerate(cell for cell in todo if not cell.method.own and not is_explained(cell)):
             folder = Path(apart, str(i))

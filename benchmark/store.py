@@ -6,6 +6,7 @@ ever unpickled. A damaged file is one ``StoreError`` that names it and the way o
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -112,6 +113,33 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def exclusive(folder: Path, command: str = "", *, wait: bool = False) -> Iterator[None]:
+    """One process at a time works in ``folder``; another waits or is refused. The lock is on the folder itself: no file
+    stays behind, and it goes with the process, however that ends. Where a file system has no such locks there is none.
+
+    Raises:
+        StoreError: another process is at work there; the line says to run ``command`` after it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise StoreError(f"another process is at work in {folder}; when it has ended, run `{command}`") from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def scratch() -> str:
+    """How the name of a temporary folder begins: with the process that removes it, or had to."""
+    return f"glassbench-{os.getpid()}-"
 
 
 def write_text(path: Path, text: str) -> None:
