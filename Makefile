@@ -24,8 +24,8 @@ export MPLBACKEND := Agg
 .PHONY: leaderboard test test-all lint readme check-readme check-results diff newest bench clean
 
 leaderboard: $(VENV)/.for-use
-	@glassbench use $(PROFILE)
-	@dvc repro
+	@glassbench mend && glassbench use $(PROFILE)
+	@dvc repro && rm -f .dvc/tmp/dvc.lock.kept
 	@glassbench show
 
 test: $(VENV)/.for-tests

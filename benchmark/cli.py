@@ -114,6 +114,8 @@ def parser() -> argparse.ArgumentParser:
 
     command("report", commands.report, "  glassbench report")
 
+    command("mend", commands.mend, "  glassbench mend\n  glassbench mend && dvc repro")
+
     sub = command("show", commands.show, "  glassbench show\n  glassbench show --profile quick")
     sub.add_argument("--profile", help="default: that of params.yaml")
 

@@ -118,8 +118,11 @@ def _step(name: str, options: argparse.Namespace) -> int:
     from benchmark import run
 
     failed = 0
+    paths = store.Paths(params["profile"])
+    folder = {"train": paths.targets, "explain": paths.explanations, "score": paths.scores}[name]
     for dataset in chosen:
-        done = list(getattr(run, name)(params, dataset))
+        with store.exclusive(folder(dataset), f"glassbench {name} {dataset}"):
+            done = list(getattr(run, name)(params, dataset))
         bad = [d for d in done if d.error]
         failed += len(bad)
         out.print(f"{name} {dataset}: {len(done) - len(bad)} of {len(done)} cells")
@@ -142,7 +145,8 @@ def replicate(options: argparse.Namespace) -> int:
 
     failed = 0
     for paper in chosen:
-        done = list(replicating.replicate(params, paper))
+        with store.exclusive(store.Paths(params["profile"]).replications(paper), f"glassbench replicate {paper}"):
+            done = list(replicating.replicate(params, paper))
         bad = [d for d in done if d.error]
         failed += len(bad)
         out.print(f"replicate {paper}: {len(done) - len(bad)} of {len(done)} units")
@@ -155,8 +159,19 @@ def report(options: argparse.Namespace) -> int:
     """Write rows, tables, plots and the page."""
     from benchmark import report as reporting
 
-    folder = reporting.write(load_params())
+    params = load_params()
+    with store.exclusive(store.Paths(params["profile"]).results, "glassbench report"):
+        folder = reporting.write(params)
     out.print(f"report: {folder.relative_to(store.ROOT)}")
+    return 0
+
+
+def mend(options: argparse.Namespace) -> int:
+    """Put right what a killed run left behind: locks, half-written files, temporary files."""
+    from benchmark import mend as mending
+
+    for line in mending.mend(store.ROOT):
+        err.print(line, markup=False)
     return 0
 
 

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -105,6 +105,8 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(fd, "wb") as file:
+            with suppress(OSError):  # a file that nobody holds is a killed process's, and may be removed
+                fcntl.flock(file, fcntl.LOCK_SH)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -130,7 +132,7 @@ def exclusive(folder: Path, command: str = "", *, wait: bool = False) -> Iterato
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise StoreError(f"another process is at work in {folder}; when it has ended, run `{command}`") from None
-        except OSError:
+        except OSError:  # no such locks here
             pass
         yield
     finally:
