@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark import engine, papers, run, store
+from benchmark import engine, papers, run, store, times
 from benchmark.api import NotApplicable
 from benchmark.cells import Cell, code_hash, file_hash, key_of, load_dataset, load_target, remove_others
 from benchmark.engine import Done, Unit
@@ -129,7 +129,7 @@ def replicate(params: Mapping[str, Any], paper: str) -> Iterator[Done]:
     """Run a paper's units that are not done yet, side by side."""
     todo = tasks(params, paper)
     remove_others(store.Paths(params["profile"]).replications(paper), {task.path for task in todo})
-    for done in engine.run([Unit(task.name, replicate_task, (task,)) for task in todo], label="replicate"):
+    for done in times.run(store.Paths(params["profile"]), "replicate", [unit_of(task) for task in todo]):
         task = done.unit.arguments[0]
         if done.error and _meta(task).get("reason") != done.error:  # its worker died, or the disk is full
             with contextlib.suppress(OSError):
@@ -137,13 +137,17 @@ def replicate(params: Mapping[str, Any], paper: str) -> Iterator[Done]:
         yield done
 
 
-def replicate_task(task: Task) -> None:
+def unit_of(task: Task) -> Unit:
+    return Unit(task.name, replicate_task, (task,), reads=run.network_files(task.cell), writes=(task.path,))
+
+
+def replicate_task(task: Task) -> str | None:
     """One unit; writes what it found, or the reason why it found nothing."""
     cell = task.cell
     key = key_of("replicate", task.experiment, task.seed, task.settings, code_hash("replicate"), paper_hash(task.paper),
                  file_hash(cell.paths.data(task.dataset)) if task.dataset else "", file_hash(cell.weights) if task.target else "")  # fmt: skip
     if (there := _meta(task)).get("key") == key and there["status"] != "failed":
-        return
+        return engine.KEPT
     meta: dict[str, Any] = {"key": key, "status": "ok", "reason": "", "seconds": 0.0}
     outcome = Outcome()
     start = time.perf_counter()
@@ -167,6 +171,7 @@ def replicate_task(task: Task) -> None:
     _write(task, outcome, meta)
     if meta["status"] == "failed":
         raise engine.Failed(meta["reason"])
+    return None
 
 
 def _check(outcome: Outcome) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmark import data, engine, registry, store, zoo
+from benchmark import data, engine, registry, store, times, zoo
 from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable, Target
 from benchmark.cells import (
     Cell,
@@ -38,6 +38,7 @@ from benchmark.cells import (
     read_explanation,
     remove_others,
     score_key,
+    sources,
     who,
     write_explanation,
 )  # fmt: skip
@@ -100,26 +101,32 @@ def trainings(params: Mapping[str, Any], dataset: str) -> list[tuple[str, int, d
 def train(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     """Train the targets of a data set that are not there yet. A failed training leaves a card that says why."""
     paths = store.Paths(params["profile"])
-    jobs = [(recipe, seed, paths.target(dataset, name, seed)) for name, seed, recipe in trainings(params, dataset)]
-    remove_others(paths.targets(dataset), {p for _, _, path in jobs for p in (path, path.with_suffix(".json"))})
-    units = [
-        Unit(f"{dataset}/{path.stem}", _train, (paths.data(dataset), recipe, seed, path)) for recipe, seed, path in jobs
-    ]
-    if engine.device() != "cpu":  # networks of one shape train as one
-        units = [Unit(f"{dataset} ({len(jobs)} networks)", _train_batched, (paths.data(dataset), jobs))]
-    for done in engine.run(units, label="train"):
-        if done.error and len(units) == len(jobs):
-            path = done.unit.arguments[-1]
+    units = train_units(params, dataset)
+    remove_others(paths.targets(dataset), {path for unit in units for path in unit.writes})
+    for done in times.run(paths, "train", units):
+        if done.error and len(done.unit.writes) == 2:
+            path, card = done.unit.writes
             path.unlink(missing_ok=True)
-            store.write_json(path.with_suffix(".json"), {"failed": done.error})
+            store.write_json(card, {"failed": done.error})
         yield done
 
 
-def _train(data_path: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> dict[str, Any]:
-    return zoo.train(data.load(data_path), recipe, seed, path, device=engine.device())
+def train_units(params: Mapping[str, Any], dataset: str) -> list[Unit]:
+    """A unit a network; on a GPU the seeds of a recipe train as one network, and are one unit."""
+    paths = store.Paths(params["profile"])
+    groups: dict[str, list[tuple[dict[str, Any], int, Path]]] = {}
+    together = engine.workers_device() != "cpu"
+    for name, seed, recipe in trainings(params, dataset):
+        path = paths.target(dataset, name, seed)
+        groups.setdefault(f"{dataset}/{name if together else path.stem}", []).append((recipe, seed, path))
+    return [
+        Unit(name, _train, (paths.data(dataset), jobs), reads=(paths.data(dataset),),
+             writes=tuple(file for *_, path in jobs for file in (path, path.with_suffix(".json"))))
+        for name, jobs in groups.items()
+    ]  # fmt: skip
 
 
-def _train_batched(data_path: Path, jobs: list[tuple[dict[str, Any], int, Path]]) -> list[dict[str, Any]]:
+def _train(data_path: Path, jobs: list[tuple[dict[str, Any], int, Path]]) -> list[dict[str, Any]]:
     return zoo.train_many(data.load(data_path), jobs, device=engine.device())
 
 
@@ -133,12 +140,12 @@ def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     limits = Limits(**params["explain"].get("limits", {}))
     remove_others(made(params).explanations(dataset), {cell.explanation for cell in todo})
     with tempfile.TemporaryDirectory(prefix=store.scratch()) as apart:
-        units = [Unit(cell.name, explain_cell, (cell,)) for cell in todo if cell.method.own]
+        units = [explain_unit(cell) for cell in todo if cell.method.own]
         for i, cell in enumerate(cell for cell in todo if not cell.method.own and not is_explained(cell)):
             folder = Path(apart, str(i))
             folder.mkdir()
             units.append(Unit(cell.name, explain_apart, (cell,), limits, folder))
-        for done in engine.run(units, label="explain"):
+        for done in times.run(made(params), "explain", units):
             cell = done.unit.arguments[0]
             if done.unit.limits:
                 _take_home(cell, done)
@@ -154,20 +161,32 @@ def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
             yield Done(done.unit, meta, done.error)
 
 
+def explain_unit(cell: Cell) -> Unit:
+    methods = [file for ref in (cell.method, *cell.method.named) for file in sources(ref.path)]
+    return Unit(cell.name, explain_cell, (cell,), reads=(*network_files(cell), *methods), writes=(cell.explanation,))
+
+
+def network_files(cell: Cell) -> tuple[Path, ...]:
+    """What a cell reads of its network and data set."""
+    network = (cell.weights, cell.weights.with_suffix(".json")) if cell.target else ()
+    return (*((cell.paths.data(cell.dataset),) if cell.dataset else ()), *network)
+
+
 def is_explained(cell: Cell) -> bool:
     """Is its explanation there, made of all that it depends on as that is now?"""
     there = finished(cell.explanation)
     return there.get("key") == explain_key(cell) and there["status"] != "failed"
 
 
-def explain_cell(cell: Cell) -> None:
+def explain_cell(cell: Cell) -> str | None:
     """Fit and explain, under guard; writes the explanation, or the reason why there is none."""
     if is_explained(cell):
-        return
+        return engine.KEPT
     explanation, meta = attempt(cell)
     write_explanation(cell.explanation, explanation, who(cell) | {"key": explain_key(cell)} | meta)
     if meta["status"] == "failed":
         raise engine.Failed(meta["reason"])
+    return None
 
 
 def explain_apart(cell: Cell) -> None:
@@ -330,7 +349,7 @@ def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     remove_others(made(params).scores(dataset), {cell.scores for cell in todo + networks})
     for cell in networks:
         write_network_rows(cell)
-    for done in engine.run([Unit(cell.name, score_cell, (cell,)) for cell in todo], label="score"):
+    for done in times.run(made(params), "score", [score_unit(cell) for cell in todo]):
         cell = done.unit.arguments[0]
         if done.error and not _failed_rows(cell):  # its worker died, or the disk is full
             meta = read_cell(cell)[1]
@@ -341,12 +360,16 @@ def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
         yield done
 
 
-def score_cell(cell: Cell) -> None:
+def score_unit(cell: Cell) -> Unit:
+    return Unit(cell.name, score_cell, (cell,), reads=(*network_files(cell), cell.explanation), writes=(cell.scores,))
+
+
+def score_cell(cell: Cell) -> str | None:
     """All metrics of one explanation; each metric's failure is its own rows' alone."""
     key = score_key(cell)
     with contextlib.suppress(store.StoreError):
         if store.read_key(cell.scores) == key and not _failed_rows(cell):
-            return
+            return engine.KEPT
     explanation, meta = read_cell(cell)
     rows, values = [], []
     batch = load_batch(cell)
@@ -361,6 +384,7 @@ def score_cell(cell: Cell) -> None:
     _write_cell_scores(cell, rows, values, batch.ids.tolist(), key)
     if reasons := _failed_rows(cell):
         raise engine.Failed(f"{len(reasons)} of {len(rows)} rows: {reasons[0]}")
+    return None
 
 
 def _failed_rows(cell: Cell) -> list[str]:

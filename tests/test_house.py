@@ -29,10 +29,12 @@ MAY = {
     "registry": BASICS | {"metrics", "papers"},
     "isolation": set(),
     "forked": set(),
-    "engine": {"run", "isolation", "forked"},  # the last and run by name, to preload worker processes
+    "engine": {"run", "isolation", "forked", "cluster"},  # run and forked by name, to preload worker processes
+    "cluster": {"engine", "store"},
+    "times": {"engine", "store"},
     "cells": BASICS | {"data", "zoo", "engine", "isolation", "registry"},
-    "run": BASICS | {"cells", "data", "zoo", "metrics", "papers", "engine", "isolation", "registry"},
-    "replicate": BASICS | {"cells", "data", "zoo", "papers", "engine", "registry", "run"},
+    "run": BASICS | {"cells", "data", "zoo", "metrics", "papers", "engine", "isolation", "registry", "times"},
+    "replicate": BASICS | {"cells", "data", "zoo", "papers", "engine", "registry", "run", "times"},
     "evaluate": {"api", "names", "store", "cells", "data", "zoo", "engine", "registry", "run", "report", "leaderboard"},
     "starters": {"api", "names", "store"},
     "tracing": set(),
