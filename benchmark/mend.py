@@ -33,7 +33,9 @@ def mend(root: Path) -> list[str]:
         StoreError: a ``dvc`` is at work in ``root``.
     """
     if running := _running(root):
-        raise store.StoreError(f"another dvc is at work in {root} ({running}); when it has ended, run the same command again")
+        raise store.StoreError(
+            f"another dvc is at work in {root} ({running}); when it has ended, run the same command again"
+        )
     return [*_mend_rwlock(root), *_mend_lock_file(root), *_sweep(root)]
 
 
@@ -91,32 +93,28 @@ def _mend_rwlock(root: Path) -> list[str]:
     if (holders := _holders(root)) == []:
         return []
     (root / ".dvc" / "tmp" / "rwlock").unlink()
-    return ["DVC's list of readers and writers " + ("was damaged" if holders is None else "named processes that are gone")]
+    return [
+        "DVC's list of readers and writers " + ("was damaged" if holders is None else "named processes that are gone")
+    ]
 
 
 def _mend_lock_file(root: Path) -> list[str]:
-    """What dvc.lock lost, from the copy that is there after a run that was cut off, else from git."""
+    """A dvc.lock that cannot be read, or lost stages in a run that was cut off, becomes the copy again, else git's. Stages
+    that ran since are looked at again; their cells are there."""
     path, kept = root / "dvc.lock", root / ".dvc" / "tmp" / KEPT
-    now, before = _stages(path), _stages(kept) or {}
-    said = []
+    now, before, said = _stages(path), _stages(kept) or {}, []
     if now is None or not before.keys() <= now.keys():
-        if now is None and not before:
-            before = _committed(root)
-        whole = {**before, **(now or {})}
-        lost = len(before.keys() - (now or {}).keys())
-        if whole:
-            store.write_text(path, yaml.safe_dump({"schema": "2.0", "stages": whole}, sort_keys=False))
-        else:
-            path.unlink()
-        said = [f"dvc.lock was damaged: {lost} stages taken from " + ("its copy" if kept.exists() else "git")]
+        text = kept.read_text() if before else _committed(root)
+        store.write_text(path, text) if text else path.unlink()
+        said = ["dvc.lock was damaged: " + (f"taken from {'its copy' if before else 'git'}" if text else "removed")]
     if path.exists():
-        with contextlib.suppress(OSError):  # without a copy the run is as good
+        with contextlib.suppress(OSError):  # a run goes on without a copy
             store.write_text(kept, path.read_text())
     return said
 
 
 def _stages(path: Path) -> dict[str, Any] | None:
-    """The stages of a lock file, without a last one that was cut; {} if there is no file, None if it cannot be read."""
+    """The whole stages of a lock file; {} if there is no file, None if it cannot be read."""
     if not path.exists():
         return {}
     try:
@@ -134,16 +132,18 @@ def _is_whole(stage: Any) -> bool:
     return all(isinstance(f, dict) and f.get("path") and (f.get("md5") or f.get("hash") == "md5") for f in files)
 
 
-def _committed(root: Path) -> dict[str, Any]:
-    done = subprocess.run(["git", "-C", str(root), "show", "HEAD:./dvc.lock"], capture_output=True, text=True, check=False)
-    with contextlib.suppress(yaml.YAMLError, KeyError, TypeError):
-        return yaml.safe_load(done.stdout)["stages"]
-    return {}
+def _committed(root: Path) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), "show", "HEAD:./dvc.lock"], capture_output=True, text=True, check=False
+    )
+    return done.stdout if done.returncode == 0 else ""
 
 
 def _sweep(root: Path) -> list[str]:
     """Remove temporary files and folders whose process is gone."""
-    found = [path for folder in ("datasets", "results", ".dvc/cache", ".dvc/tmp") for path in (root / folder).rglob("*.tmp")]
+    found = [
+        path for folder in ("datasets", "results", ".dvc/cache", ".dvc/tmp") for path in (root / folder).rglob("*.tmp")
+    ]
     found += [path for path in root.glob("*.tmp") if path.name.startswith((".dvc.lock.", ".params.yaml."))]
     found = [path for path in found if not _is_written(path)]
     folders = list(_abandoned())

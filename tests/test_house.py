@@ -37,6 +37,7 @@ MAY = {
     "replicate": BASICS | {"cells", "data", "zoo", "papers", "engine", "registry", "run", "times"},
     "evaluate": {"api", "names", "store", "cells", "data", "zoo", "engine", "registry", "run", "report", "leaderboard"},
     "starters": {"api", "names", "store"},
+    "mend": {"store"},
     "tracing": set(),
     "check": BASICS | {"cells", "engine", "isolation", "registry", "run", "tracing"},
     "report": BASICS
