@@ -16,14 +16,12 @@ cancels. The authors' code follows neither:
 
     authors   f^c is the probability of c, nothing is subtracted, no softmax over channels; flat channels are skipped;
               Up aligns pixel centres; L = ReLU(Up(sum_k alpha_k A^k)).
-    library   pytorch-grad-cam: Algorithm 1; Up aligns corners; L = Up(ReLU(sum_k alpha_k A^k)). (It adds 1e-8 to
-              max A - min A, which only maps of a range below about 1e-4 feel.)
+    library   pytorch-grad-cam: Algorithm 1; Up aligns corners; L = Up(ReLU(sum_k alpha_k A^k)). (Its 1e-8 is left out.)
 
 Paper and codes mask the normalised image with X_b = 0: what H hides turns to the mean colour of the target's
 normalisation (``fill="mean"``); ``fill="black"`` masks the pixels. L is not min-max scaled.
-
 It masks inputs, so it needs whole forward passes, but one for each different mask only: channels of an image that are
-equal after s share their score, which is exact. The masks of many images go through the network together.
+equal after s share their score, which is exact. ``channels``: only an image's most active ones are scored, the others are flat.
 
 Reference: Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu. Score-CAM: Score-Weighted Visual Explanations for
 Convolutional Neural Networks. CVPR Workshops 2020, arXiv:1910.01279.
@@ -49,6 +47,7 @@ class ScoreCAM:
     layer: str | None = None
     variant: str = "authors"
     fill: str = "mean"
+    channels: int | None = None  # scored; None: all
     name = "Score-CAM"
     kind = "baseline"
 
@@ -74,6 +73,9 @@ class ScoreCAM:
         psi = target.features(batch, self.layer)  # (n, K, u, v)
         if psi.ndim != 4:
             raise NotApplicable(f"{self.layer or target.layer} of {target.name} has no channels and positions")
+        if self.channels:
+            active = psi.mean((2, 3), keepdim=True)  # (n, K, 1, 1)
+            psi = psi.where(active >= active.topk(min(self.channels, psi.shape[1]), dim=1).values[:, -1:], 0)
         parts = (t.split(batch.chunk) for t in (psi, batch.x, target(batch).argmax(dim=1)))
         return torch.cat([self._weights(target, batch.chunk, *part) for part in zip(*parts)])
 
