@@ -50,8 +50,43 @@ def test_every_method_has_a_drop_and_an_increase_on_unseen_images(unseen):
             assert 0 <= value(unseen, metric, name, images="unseen", Q=20) <= 100
     assert all(np.isfinite(n.value) for n in unseen.numbers)
     assert {n.better for n in unseen.numbers if n.metric == "mAD_pct"} == {"lower"}
-    joined = {store.setting_text(n.setting) for n in unseen.numbers if n.metric == "mAD_pct"}
-    assert joined == {"images=unseen;keep=0.2;|Q|=20"}  # the key |Q| is the published table's
+    joined = {n.method: store.setting_text(n.setting) for n in unseen.numbers if n.metric == "mAD_pct"}
+    assert joined["RI"] == joined["Grad-CAM"] == "images=unseen;keep=0.2;|Q|=20"  # the key |Q| is the published table's
+    assert joined["ACE"] == "clusters=3;fitted=8;images=unseen;keep=0.2;segments=[8];|Q|=20"
+
+
+def test_an_entry_of_methods_alone_shares_references_and_clusters(study, unseen):
+    settings = dict(references=80, unseen=24, runs=2, n_boundaries=20, sizes=(1, 5), per_class=2, methods=CAMS)
+    alone = replicate.unseen(study, generator("other"), **settings, ways=())
+    assert {n.method for n in alone.numbers} == {"Grad-CAM"}  # neither RI nor the control nor F again
+    assert value(alone, "mAD_pct", "Grad-CAM") == value(unseen, "mAD_pct", "Grad-CAM")
+    both = [FoundUnit("unseen", "blobs", "cnn", 0, {}, o.arrays) for o in (alone, unseen)]
+    assert len(list(figures.pictures(Found(pd.DataFrame(), both)))) == 2
+
+
+def test_score_cam_of_the_most_active_channels(study):
+    build = lambda **settings: study.build({"use": "baselines/score_cam.py:ScoreCAM", **settings})
+    batch = replicate._batch(study, "test", 6, "channels")
+    psi = study.target.features(batch)
+    every, four = (build(**s).channel_weights(study.target, batch) for s in ({}, {"channels": 4}))
+    active = psi.mean((2, 3)).argsort(dim=1, descending=True)
+    for image, order in enumerate(active.tolist()):
+        torch.testing.assert_close(four[image, order[:4]], every[image, order[:4]])
+        assert (four[image, order[4:]] == 0).all()
+    torch.testing.assert_close(build(channels=10**6).channel_weights(study.target, batch), every)
+
+
+def test_leads_are_paired_by_input(similar):
+    out = replicate._leads(
+        {"RI": np.array([4.0, 8.0, 6.0]), "A": np.array([1.0, 2.0, 6.0]), "Random map": np.zeros(3)}, 5
+    )
+    got = {
+        (n.method, n.metric): n.value for n in out
+    }  # leads 3, 6, 0: mean 3, standard deviation 3, t(.975, 2) = 4.302653
+    assert got == {("A", "lead_mAD_pct"): 3, ("A", "lead_mAD_ci95"): pytest.approx(4.302653 * 3 / 3**0.5, rel=1e-6)}
+    for K in (1, 4):
+        gap = value(similar, "mAD_pct", "RI", K=K) - value(similar, "mAD_pct", "Grad-CAM", K=K)
+        assert value(similar, "lead_mAD_pct", "Grad-CAM", K=K) == pytest.approx(gap)
 
 
 def test_the_random_map_drops_as_its_metric_says(study):
@@ -169,6 +204,14 @@ def test_claims_of_figure_4():
 
     found = judged(*at(1, 20, 10), *at(5, 20, 30), *at(10, 20, 15))
     assert found == {("RI5", True, "K = 5: RI 20.0, Score-CAM 30.0"), ("RI5", False, "K = 10: RI 20.0, Score-CAM 15.0")}
+
+
+@pytest.mark.parametrize("first, last, half, holds", [(5, 1, 2, {True}), (5, 3, 2, {True, False}), (-1, 1, 2, {True, False}), (1, 4, 2, {False})])  # fmt: skip
+def test_claim_of_the_lead_that_goes(first, last, half, holds):
+    numbers = [("Score-CAM", metric, f"K={K};images=similar", v) for K, lead in ((1, first), (5, 2), (20, last))
+               for metric, v in (("lead_mAD_pct", lead), ("lead_mAD_ci95", half))]  # fmt: skip
+    found = [(c, h) for c, h, _ in judged(*numbers)]
+    assert {c for c, _ in found} == {"RI6"} and len(found) == 2 and {h for _, h in found} == holds
 
 
 def test_nothing_measured_nothing_judged():

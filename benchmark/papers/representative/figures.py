@@ -37,7 +37,9 @@ def pictures(found: Found) -> Iterator[Picture]:
         name, where = file_name(dataset, target), f"{dataset}, {target}"
         if experiment == "unseen":
             yield Picture(f"table1-{name}", f"Unseen images ({where})", _TABLE_1, table_1(units))
-            yield Picture(f"fig5-6-{name}", f"Size of the sample Q ({where})", _FIG_5, sweep(units))
+            with_ri = [unit for unit in units if len(unit.arrays["ways"])]
+            if with_ri:
+                yield Picture(f"fig5-6-{name}", f"Size of the sample Q ({where})", _FIG_5, sweep(with_ri))
         elif experiment == "similar":
             yield Picture(f"fig4-{name}", f"Similar reference images ({where})", _FIG_4, curves(units))
             text = f"{_FIG_2} Class: {units[0].arrays['case_class']}."

@@ -6,7 +6,8 @@
 
 RI is measured twice: "RI" samples Q as the authors' code does, "RI (reference)" as the paper's text says. A baseline's channel
 weights are reused by ``reuse``; ACE is fitted on the images of each cluster. A run draws other reference images, clusters
-and Q; the network and the unseen images stay.
+and Q; the network and the unseen images stay. References and clusters are drawn by name, so that entries with other methods
+share them and may run side by side.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.random import Generator
+from scipy.stats import t as student
 from torch import Tensor
 
 from benchmark.api import Array, Batch, Method, NotApplicable, Target
@@ -27,6 +29,7 @@ from benchmark.papers.representative.clusters import Clusters, cluster
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
 from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
 from benchmark.papers.representative.reuse import with_weights
+from benchmark.seeds import generator
 
 CAMS = (
     "baselines/grad_cam.py:GradCAM",
@@ -96,6 +99,7 @@ def unseen(
         sizes: of Q, for Figs. 5 and 6; ``n_boundaries`` is that of Tables 1 and 2.
         methods: with channel weights, as a profile names them.
         ace: ACE's settings; None leaves it out.
+        ways: how RI samples Q; none: ``methods`` and ``ace`` alone, for an entry beside the one that has RI and the control.
     """
     target, S = study.target, _batch(study, "test", unseen, "unseen")
     sizes = sorted({*sizes, n_boundaries})
@@ -104,7 +108,7 @@ def unseen(
     held = np.zeros((runs, len(ways)))  # mean number of boundaries of a region
     for run in range(runs):
         R = Reference.draw(study, references, "run", run)
-        V = cluster(R.psi, per_class * len(target.classes), rng)
+        V = cluster(R.psi, per_class * len(target.classes), generator("clusters", study.dataset, study.target_name, study.seed, run))  # fmt: skip
         seeds = torch.from_numpy(V.seeds).to(R.psi.device)
         images = ((R.batch, R.psi, V.nearest(R.psi)), (S, target.features(S), V.nearest(target.features(S))))
         for w, way in enumerate(ways):
@@ -119,8 +123,12 @@ def unseen(
                     held[run, w] = np.mean([len(region) for region in found])
         for name, keep in _others(study, R, V, S, images[1][2], methods, ace, rng):
             drops.setdefault(name, []).append(_drop(target, S, keep))
+        if ways:
+            keep = top_share(study.build(RANDOM).explain(target, S, rng).heatmaps)
+            drops.setdefault("Random map", []).append(_drop(target, S, keep))
+    table_2 = _table_2(rates, ways, sizes, study, len(S), references, held) if ways else []
     return Outcome(
-        [*_table_1(drops, len(S), n_boundaries), *_table_2(rates, ways, sizes, study, len(S), references, held)],
+        [*_table_1(drops, len(S), n_boundaries, _chosen(study, methods, ace)), *table_2],
         {"sizes": np.array(sizes), "rates": rates, "ways": np.array(ways), "methods": np.array(list(drops)),
          "drops": np.array(list(drops.values()))},
     )  # fmt: skip
@@ -142,7 +150,13 @@ def _others(
             e = study.build({"use": ACE} | dict(ace)).fit(target, R.pick(members), rng).explain(target, S[rows], rng)
             keep[rows] = whole_segments(e.heatmaps)
         yield "ACE", keep
-    yield "Random map", top_share(study.build(RANDOM).explain(target, S, rng).heatmaps)
+
+
+def _chosen(study: Study, methods: Sequence[Any], ace: Any) -> dict[str, dict[str, Any]]:
+    """What an entry asks of each method beyond its defaults, by name; ``images`` of ACE, those it is fitted on, as ``fitted``."""
+    asked = {study.build(entry).name: entry for entry in methods if isinstance(entry, Mapping)} | {"ACE": ace or {}}
+    said = {"images": "fitted"}
+    return {name: {said.get(k, k): v for k, v in entry.items() if k != "use"} for name, entry in asked.items()}
 
 
 def heat_maps(found: Sequence[Region], chosen: Array, psi: Tensor, size: tuple[int, int]) -> Array:
@@ -166,10 +180,12 @@ def _drop(target: Target, batch: Batch, keep: Array) -> tuple[float, float]:
     return drop.mean(), increase.mean()
 
 
-def _table_1(drops: Mapping[str, Sequence[tuple[float, float]]], n: int, q: int) -> list[Number]:
-    setting = {"images": "unseen", "|Q|": q, "keep": 0.2}
+def _table_1(
+    drops: Mapping[str, Sequence[tuple[float, float]]], n: int, q: int, chosen: Mapping[str, Mapping[str, Any]]
+) -> list[Number]:
     out = []
     for name, pairs in drops.items():
+        setting = {"images": "unseen", "|Q|": q, "keep": 0.2} | dict(chosen.get(name, {}))
         for j, (metric, better) in enumerate((("mAD_pct", "lower"), ("mAI_pct", "higher"))):
             values = np.array(pairs)[:, j]
             out.append(Number(metric, values.mean(), name, setting, n * len(values), better, "percent"))
@@ -216,7 +232,8 @@ def similar(
     shown: int = 4,
 ) -> Outcome:
     """mAD and mAI over the K reference images most similar to the input whose interpretation explains them, itself the
-    first: by Eq. 6 for RI (images outside the region last), by Euclidean distance in Omega for the others.
+    first: by Eq. 6 for RI (images outside the region last), by Euclidean distance in Omega for the others. What another
+    method is ahead of RI in mAD is paired by input: ``lead_mAD_pct``, and half of its 95 % interval (Student's t).
 
     ``shown`` similar images of the first input are kept for the case study of Fig. 2.
     """
@@ -236,13 +253,14 @@ def similar(
             if i == 0:
                 case[name] = (some[: shown + 1], maps[: shown + 1], y[: shown + 1], y_kept[: shown + 1])
         values[name] = out
+    chosen = _chosen(study, methods, ace)
     numbers = [
-        Number(metric, out[:, :k, j].mean(), name, {"images": "similar", "K": k}, len(out) * k, better, "percent")
+        Number(metric, out[:, :k, j].mean(), name, {"images": "similar", "K": k} | chosen.get(name, {}), len(out) * k, better, "percent")
         for name, out in values.items()
         for k in K
         if k <= top
         for j, (metric, better) in enumerate((("mAD_pct", "lower"), ("mAI_pct", "higher")))
-    ]
+    ] + [n for k in K if k <= top for n in _leads({name: out[:, :k, 0].mean(1) for name, out in values.items()}, k)]  # fmt: skip
     names = list(case)
     return Outcome(numbers, {
         "methods": np.array(names),
@@ -252,6 +270,18 @@ def similar(
         "whole": np.stack([case[name][2] for name in names]), "kept": np.stack([case[name][3] for name in names]),
         "case_class": np.array(target.classes[int(R.classes[rows[0]])]),
     })  # fmt: skip
+
+
+def _leads(drops: Mapping[str, Array], K: int) -> list[Number]:
+    """AD of RI less that of every other method, from the AD (m,) of each input: mean, and half of its interval."""
+    out = []
+    for name, drop in drops.items():
+        lead, m = drops["RI"] - drop, len(drop)
+        if name not in ("RI", "Random map") and m > 1:
+            half = student.ppf(0.975, m - 1) * lead.std(ddof=1) / m**0.5
+            for metric, value in (("lead_mAD_pct", lead.mean()), ("lead_mAD_ci95", half)):
+                out.append(Number(metric, value, name, {"images": "similar", "K": K}, m, "lower", "points"))
+    return out
 
 
 def _explainers(

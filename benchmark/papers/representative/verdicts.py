@@ -13,7 +13,7 @@ CONTROL = "Random map"
 
 
 def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
-    """Checks RI1 to RI5, one for each network and seed that the experiments ran on.
+    """Checks RI1 to RI6, one for each network and seed that the experiments ran on.
 
     RI is RI as the authors' code samples boundaries; the random map is no competitor.
     """
@@ -50,6 +50,13 @@ def _judge(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
         rivals = curves.drop(columns=["RI", CONTROL], errors="ignore")
         for K, line in rivals[rivals.index > 1].iterrows():
             yield "RI5", curves["RI"][K] < line.min(), f"K = {K:g}: RI {curves['RI'][K]:.1f}, {_named(line)}"
+    leads = unit[unit.method == "Score-CAM"].pivot_table(index="K", columns="metric", values="value")
+    if len(leads) > 1 and leads.index[0] == 1 and {"lead_mAD_pct", "lead_mAD_ci95"} <= set(leads):
+        first, last = leads.iloc[0], leads.iloc[-1]
+        ahead = [f"{one.lead_mAD_pct:+.1f} +- {one.lead_mAD_ci95:.1f}" for one in (first, last)]
+        words = f"Score-CAM ahead of RI by {ahead[0]} at K = 1, {ahead[1]} at K = {leads.index[-1]:g} (points of mAD, 95 % over inputs)"
+        yield "RI6", last.lead_mAD_pct < first.lead_mAD_pct, f"smaller: {words}"
+        yield "RI6", last.lead_mAD_pct - last.lead_mAD_ci95 <= 0, f"gone: {words}"
 
 
 def _by_method(rows: pd.DataFrame) -> pd.Series:
