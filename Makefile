@@ -2,6 +2,7 @@
 #
 #   make leaderboard [PROFILE=quick]   data, networks, explanations, scores, tables, page
 #   make test                          the fast tests          (make test-all: the slow ones too)
+#   make faults                        runs killed, disks full, files spoilt: minutes (GLASSBENCH_KILLS=50)
 #   make check-results                 are the rows just made the committed ones?
 #   make diff [BASE=origin/main]       what is better, worse or lost against another commit; Markdown and a drawing in OUT
 #   make newest                        install the newest releases instead of constraints.txt
@@ -21,7 +22,7 @@ export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND := Agg
 
-.PHONY: leaderboard test test-all lint readme check-readme check-results diff newest bench clean
+.PHONY: leaderboard test test-all faults lint readme check-readme check-results diff newest bench clean
 
 leaderboard: $(VENV)/.for-use
 	@glassbench mend && glassbench use $(PROFILE)
@@ -29,10 +30,13 @@ leaderboard: $(VENV)/.for-use
 	@glassbench show
 
 test: $(VENV)/.for-tests
-	@python -m pytest -q -n 2 -m "not slow"
+	@python -m pytest -q -n 2 -m "not slow and not faults"
 
 test-all: $(VENV)/.for-tests
-	@python -m pytest -q -n 2
+	@python -m pytest -q -n 2 -m "not faults"
+
+faults: $(VENV)/.for-tests
+	@python -m pytest -q -s -m faults
 
 lint: $(VENV)/.for-tests
 	@ruff check . && ruff format --check .
