@@ -1,5 +1,7 @@
 """The networks: the split at every layer, the papers' shapes, and equality with torchvision's own."""
 
+import copy
+
 import pytest
 import torch
 import torchvision
@@ -254,3 +256,31 @@ def test_folded_batch_norm_computes_what_eval_mode_computes_at_every_layer(name,
         for layer, z in zip(folded, expected):
             x = layer(x)
             torch.testing.assert_close(x, z, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 1), (2, 2), (3, 1)])
+def test_a_convolution_on_a_map_smaller_than_its_kernel_is_computed_as_a_dense_layer(side, stride):
+    conv, plain = nets.Conv(5, 7, 3, stride, padding=1), torch.nn.Conv2d(5, 7, 3, stride, padding=1)
+    plain.load_state_dict(conv.state_dict())
+    z = torch.randn(4, 5, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(conv(z), plain(z), rtol=1e-5, atol=1e-6)
+        assert (conv in nets._DENSE) == (side < 3)
+        conv.weight[0] = 0  # as an intervention would: the kept matrix is of other weights now
+        plain.weight[0] = 0
+        torch.testing.assert_close(conv(z), plain(z), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(copy.deepcopy(conv)(z), plain(z), rtol=1e-5, atol=1e-6)
+    weight = torch.zeros_like(conv.weight)
+    swapped = torch.func.functional_call(conv, {"weight": weight}, (z,))
+    assert torch.equal(swapped, conv.bias[:, None, None].expand_as(swapped))
+
+
+def test_gradients_do_not_go_through_the_dense_matrix():
+    conv, z = nets.Conv(5, 7, 3, padding=1), torch.ones(1, 5, 2, 2, requires_grad=True)
+    with torch.no_grad():
+        conv(z)
+    (gradient,) = torch.autograd.grad(conv(z).sum(), z)
+    taps = [
+        [conv.weight[:, :, a : a + 2, b : b + 2].sum((0, 2, 3)) for b in (0, 1)] for a in (0, 1)
+    ]  # that reach a pixel
+    torch.testing.assert_close(gradient[0], torch.stack([torch.stack(row) for row in taps]).permute(2, 0, 1))

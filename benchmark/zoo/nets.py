@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -284,7 +285,35 @@ class BasicBlock(nn.Module):
 
 
 def _conv_norm(c: int, maps: int, stride: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Conv2d(c, maps, 3, stride, padding=1, bias=False), nn.BatchNorm2d(maps)
+    return Conv(c, maps, 3, stride, padding=1, bias=False), nn.BatchNorm2d(maps)
+
+
+class Conv(nn.Conv2d):
+    """A convolution that knows when it is a dense layer: on maps with fewer pixels than its kernel most taps read padding,
+    and the matrix of the whole map, (o h' w', c h w), is smaller than the convolution. On a CPU and without gradients it
+    computes by that matrix, kept as oneDNN lays it out: 2 to 4 times faster, the same to float rounding.
+    """
+
+    def forward(self, z: Tensor) -> Tensor:
+        kept = isinstance(self.weight, nn.Parameter) and not self.weight.is_inference()  # neither swapped nor batched
+        small = z.ndim == 4 and z.shape[2] * z.shape[3] < self.kernel_size[0] * self.kernel_size[1]
+        if torch.is_grad_enabled() or not (
+            small and kept and z.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        ):
+            return super().forward(z)
+        key = id(self.weight), self.weight._version, z.shape[1:]
+        if _DENSE.get(self, (None,))[0] != key:
+            unit = torch.eye(z[0].numel()).view(-1, *z.shape[1:])  # every pixel alone, (c h w, c, h, w)
+            response = self._conv_forward(unit, self.weight, None)  # (c h w, o, h', w')
+            _DENSE[self] = key, response.flatten(1).T.contiguous().to_mkldnn(), response.shape[1:]
+        _, matrix, shape = _DENSE[self]
+        y = F.linear(z.flatten(1).to_mkldnn(), matrix).to_dense().view(-1, *shape)  # (n, o, h', w')
+        return y if self.bias is None else y.add_(self.bias[:, None, None])
+
+
+_DENSE: WeakKeyDictionary[Conv, tuple[Any, Tensor, torch.Size]] = (
+    WeakKeyDictionary()
+)  # apart: deepcopy knows no such matrix
 
 
 # --------------------------------------------------------------------------------------------- torchvision's
