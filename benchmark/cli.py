@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from benchmark import __version__, commands, store
 from benchmark.commands import UsageError, err
 from benchmark.lists import LISTS, profiles
-from benchmark.names import UnknownName
+from benchmark.names import UnknownName, near
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, UnknownName, store.StoreError) as error:
         err.print(f"glassbench: {error}", markup=False)
         return 2
+    except BrokenPipeError:  # `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         if options.verbose:
             raise
@@ -51,6 +55,8 @@ class _Parser(argparse.ArgumentParser):
     """Suggests near commands, on one line."""
 
     def error(self, message: str) -> None:
+        if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            message = str(near(found[1], found[2].replace("'", "").split(", "), "choice"))
         self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
 
 

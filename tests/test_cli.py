@@ -48,6 +48,20 @@ def test_bad_use_is_one_line_and_exit_code_2(arguments, capsys):
     one_line(capsys)
 
 
+@pytest.mark.parametrize(("arguments", "near"), [(["dif"], "diff"), (["list", "metrcs"], "metrics")])
+def test_an_unknown_word_suggests_a_near_one(arguments, near, capsys):
+    with pytest.raises(SystemExit):
+        call(*arguments)
+    assert f"did you mean {near}" in one_line(capsys)
+
+
+def test_a_reader_that_leaves_gets_no_complaint():
+    command = f"{sys.executable} -m benchmark list metrics --json"
+    done = subprocess.run(["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True,
+                          cwd=store.ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, check=True)  # fmt: skip
+    assert done.stderr == "" and done.stdout.strip() in ("1", "141")
+
+
 def test_unknown_profile_suggests_a_near_one(workspace, capsys):
     assert call("use", "offlin") == 2
     assert "did you mean offline?" in one_line(capsys)
