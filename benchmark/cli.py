@@ -60,6 +60,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     top = _Parser(prog="glassbench", description=__doc__.splitlines()[0], formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -119,6 +125,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--keep-going", action="store_true", help="exit code 0 in spite of failed units")
 
     command("report", commands.report, "  glassbench report")
+
+    sub = command("verify", commands.verify, "  glassbench verify\n  glassbench verify --profile quick --sample 5 --seed 1")
+    sub.add_argument("--profile", help="default: that of params.yaml")
+    sub.add_argument("--sample", type=_count, default=10, metavar="N", help="how many units (default: 10)")
+    sub.add_argument("--seed", type=int, default=0, metavar="S", help="of the draw (default: 0)")
 
     command("mend", commands.mend, "  glassbench mend\n  glassbench mend && dvc repro")
 

@@ -166,6 +166,21 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def verify(options: argparse.Namespace) -> int:
+    """Make a random sample of the committed cells again and compare; exit code 1 if any differs."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark import verify as verifying
+
+    params = load_profile(options.profile)
+    found = verifying.verify(params, sample=options.sample, seed=options.seed)
+    verifying.record(store.Paths(params["profile"]), found)
+    for line in verifying.lines(found):
+        out.print(line, markup=False)
+    return 1 if found.differing else 0
+
+
 def mend(options: argparse.Namespace) -> int:
     """Put right what a killed run left behind: locks, half-written files, temporary files."""
     from benchmark import mend as mending

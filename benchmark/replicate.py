@@ -209,7 +209,7 @@ def collect(params: Mapping[str, Any], board: pd.DataFrame) -> tuple[pd.DataFram
     for paper in params.get("papers") or []:
         rows, units = [], []
         for task in tasks(params, paper):
-            new, arrays, status = _rows(task)
+            new, arrays, status = rows_of(task)
             rows += new
             if status == "ok":
                 units.append(FoundUnit(task.experiment, task.dataset, task.target, task.seed, task.settings, arrays))
@@ -222,7 +222,8 @@ def collect(params: Mapping[str, Any], board: pd.DataFrame) -> tuple[pd.DataFram
     return store.tidy_rows(pd.concat([f for f in frames if len(f)] or frames)), evidence, found
 
 
-def _rows(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], str]:
+def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], str]:
+    """(rows, arrays, status) of a unit that was run."""
     base = {"profile": task.profile, "track": "replication", "paper": task.paper, "dataset": task.dataset,
             "target": task.target, "seed": task.seed, "metric_version": 1}  # fmt: skip
     numbers, arrays, meta = _read(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import platform
@@ -31,6 +32,7 @@ def write(params: Mapping[str, Any]) -> Path:
     store.write_rows(paths.rows, pd.concat([rows, replicated]) if len(replicated) else rows)
     store.write_values(paths.values, instances)
     facts = provenance(params)
+    facts |= _verified(paths, facts)
     leaderboard.build(
         store.read_rows(paths.rows),  # as a reader of the file sees them
         instances,
@@ -139,7 +141,8 @@ def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
             )  # params have their own hash
         ),
         "code": store.sha256(*(here / name for name in _CODE if (here / name).exists()))[:16],
-        "steps": {step: cells.code_hash(step)[:16] for step in ("explain", "score")},
+        "steps": {step: cells.code_hash(step)[:16] for step in ("explain", "score", "replicate")},
+        "papers": {paper: replicate.paper_hash(paper)[:16] for paper in params.get("papers") or []},
         "methods": {
             ref.file: store.sha256(*cells.sources(ref.path))[:16]
             for ref in map(registry.MethodRef.parse, params["explain"]["methods"])
@@ -150,6 +153,15 @@ def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "machine": machine(),
     }
+
+
+def _verified(paths: store.Paths, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``verify`` found earlier, as long as all that rows depend on is as it was."""
+    with contextlib.suppress(store.StoreError):
+        then = store.read_json(paths.results / "provenance.json")
+        if all(then.get(key) == facts[key] for key in ("params", "steps", "papers", "methods", "data", "weights", "machine")):
+            return {key: then[key] for key in ("verified",) if key in then}
+    return {}
 
 
 def machine() -> dict[str, str]:

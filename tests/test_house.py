@@ -38,6 +38,7 @@ MAY = {
     "evaluate": {"api", "names", "store", "cells", "data", "zoo", "engine", "registry", "run", "report", "leaderboard"},
     "starters": {"api", "names", "store"},
     "mend": {"store"},
+    "verify": {"store", "seeds", "cells", "data", "zoo", "engine", "run", "replicate", "report", "leaderboard"},
     "tracing": set(),
     "check": BASICS | {"cells", "engine", "isolation", "registry", "run", "tracing"},
     "report": BASICS

@@ -1,0 +1,267 @@
+"""Are the committed rows what this code makes? A random sample of cells is made again and compared.
+
+    found = verify(params, sample=10, seed=0)
+    found.differing          # the units whose rows are others, and by how much
+    record(paths, found)     # into results/<profile>/provenance.json, under ``verified``
+
+A unit is one method on one network and seed (explained and scored again) or one experiment of a paper. All of it happens in a
+temporary folder: data and networks are copied there where they have the committed hashes, else made again; the working
+results are only read. On the same kind of machine every value must be the committed one to its last digit; on another one,
+within what ``diff`` calls unchanged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from benchmark import data, engine, replicate, report, run, store, zoo
+from benchmark.cells import Cell
+from benchmark.engine import Unit
+from benchmark.leaderboard import diff as differing
+from benchmark.replicate import Task
+from benchmark.seeds import generator
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A unit that was made again: its name, how many committed values it has, and what differs, a line each."""
+
+    name: str
+    values: int
+    differences: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What ``verify`` found."""
+
+    units: list[Checked]
+    total: int  # units of the profile, of which these are a sample
+    seed: int
+    exact: bool  # the machine is of the kind that made the rows
+    facts: Mapping[str, Any] = field(default_factory=dict)  # provenance of here
+
+    @property
+    def differing(self) -> list[Checked]:
+        return [unit for unit in self.units if unit.differences]
+
+
+def verify(params: Mapping[str, Any], *, sample: int = 10, seed: int = 0) -> Verified:
+    """Make ``sample`` units of a profile again, drawn by ``seed``, and compare them with its rows.
+
+    Raises:
+        StoreError: there are no rows, or code or profile are others than those that made them.
+    """
+    paths = store.Paths(params["profile"])
+    rows, then = _committed(paths)
+    facts = report.provenance(params) | {"params": _params_hash(params["profile"])}
+    everything = units(params)
+    chosen = generator("verify", params["profile"], seed).permutation(len(everything))[:sample]
+    chosen = [everything[i] for i in sorted(chosen)]
+    _check_code(then, facts, chosen)
+    exact = differing.same_machine(then, facts)
+    with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
+        root = Path(folder)
+        chosen = [replace(unit, root=root) for unit in chosen]
+        others = _bring(params, then, chosen, root)
+        done = engine.run([Unit(unit.name, again, (unit,)) for unit in chosen], label="verify")
+        errors = {d.unit.name: d.error for d in done}
+        checked = [_compare(unit, errors[unit.name], rows, exact, others) for unit in chosen]
+    return Verified(checked, len(everything), seed, exact, facts)
+
+
+def units(params: Mapping[str, Any]) -> list[Cell | Task]:
+    """Every unit of a profile that has rows: cells of the house's methods, experiments of the papers."""
+    found: list[Cell | Task] = [c for dataset in params["datasets"] for c in run.cells(params, dataset) if c.method.own]
+    return found + [task for paper in params.get("papers") or [] for task in replicate.tasks(params, paper)]
+
+
+def again(unit: Cell | Task) -> None:
+    """Make a unit in its own root; one that fails leaves rows that say so."""
+    steps = (replicate.replicate_task,) if isinstance(unit, Task) else (run.explain_cell, run.score_cell)
+    for step in steps:
+        with contextlib.suppress(engine.Failed):
+            step(unit)
+
+
+# --------------------------------------------------------------------------------------------- what was committed
+
+
+def _committed(paths: store.Paths) -> tuple[pd.DataFrame, dict[str, Any]]:
+    file = paths.results / "provenance.json"
+    if not paths.rows.exists() or not file.exists():
+        raise store.StoreError(f"{paths.results} has no rows with their provenance: nothing to verify; "
+                               f"`make leaderboard PROFILE={paths.profile}` makes them")  # fmt: skip
+    return store.read_rows(paths.rows), store.read_json(file)
+
+
+def _check_code(then: Mapping[str, Any], now: Mapping[str, Any], chosen: Sequence[Cell | Task]) -> None:
+    """Rows of another code are another thing.
+
+    Raises:
+        StoreError: names what differs, and the commit to go back to.
+    """
+    wanted = [("params", None)]
+    for unit in chosen:
+        if isinstance(unit, Task):
+            wanted += [("steps", "replicate"), ("papers", unit.paper)]
+        else:
+            wanted += [("steps", "explain"), ("steps", "score"), ("methods", unit.method.file)]
+    for part, key in dict.fromkeys(wanted):
+        old, new = (facts.get(part, {}) if key is None else facts.get(part, {}).get(key) for facts in (then, now))
+        if old != new:
+            raise store.StoreError(
+                f"{' '.join(filter(None, [part, key]))}: not the code that made the committed rows; "
+                f"`git checkout {then.get('commit', '')[:12]}`, or `make leaderboard PROFILE={now['profile']}` and commit"
+            )
+
+
+def _params_hash(profile: str) -> str:
+    """Of params.yaml where it is that profile, else of the profile as it is shipped; named alike."""
+    file = store.ROOT / "params.yaml"
+    if not file.exists() or store.read_yaml(file).get("profile") != profile:
+        file = Path(__file__).parent / "profiles" / f"{profile}.yaml"
+    return hashlib.sha256(b"params.yaml\0" + file.read_bytes()).hexdigest()[:16]
+
+
+# --------------------------------------------------------------------------------------------- data and networks
+
+
+def _bring(params: Mapping[str, Any], then: Mapping[str, Any], chosen: Sequence[Cell | Task], root: Path) -> set[str]:
+    """Data and networks of the units into ``root``; returns the names of those that are not the committed ones."""
+    others = set()
+    for dataset in dict.fromkeys(unit.dataset for unit in chosen if unit.dataset):
+        here, there = (store.Paths(params["profile"], r).data(dataset) for r in (store.ROOT, root))
+        if not _copy(here, there, then["data"].get(dataset)):
+            _prepare(params, dataset, there)
+            if _hash(there) != then["data"].get(dataset):
+                others.add(dataset)
+    recipes = {(dataset, name, seed): recipe for dataset in params["datasets"]
+               for name, seed, recipe in run.trainings(params, dataset)}  # fmt: skip
+    todo = []
+    for key in dict.fromkeys((unit.dataset, unit.target, unit.seed) for unit in chosen if unit.target):
+        here, there = (store.Paths(params["profile"], r).target(*key) for r in (store.ROOT, root))
+        if not _copy(here, there, then["weights"].get(_network(key)), also=".json"):
+            source = store.Paths(params["profile"], root).data(key[0])
+            todo.append(Unit(_network(key), _train, (source, recipes[key], key[2], there)))
+    for done in engine.run(todo, label="train") if todo else ():
+        if done.error:
+            raise store.StoreError(f"{done.unit.name} could not be trained: {done.error}")
+        if _hash(done.unit.arguments[-1]) != then["weights"].get(done.unit.name):
+            others.add(done.unit.name)
+    return others
+
+
+def _network(key: tuple[str, str, int]) -> str:
+    return f"{key[0]}/{key[1]}-{key[2]}"
+
+
+def _hash(path: Path) -> str:
+    return store.sha256(path)[:16] if path.exists() else ""
+
+
+def _copy(here: Path, there: Path, digest: str | None, also: str = "") -> bool:
+    """Copy a file, with its neighbour of another suffix, if it has the committed hash."""
+    files = [here, here.with_suffix(also)] if also else [here]
+    if not all(file.exists() for file in files) or _hash(here) != digest:
+        return False
+    there.parent.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        shutil.copy(file, there.with_suffix(file.suffix))
+    return True
+
+
+def _prepare(params: Mapping[str, Any], dataset: str, there: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
+        file = Path(folder) / "params.yaml"
+        file.write_text(yaml.safe_dump({key: params[key] for key in ("profile", "data")}))
+        script = store.ROOT / "datasets" / f"{dataset}.py"
+        command = [sys.executable, str(script), "--params", str(file), "--out", str(there)]
+        if subprocess.run(command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL).returncode:
+            raise store.StoreError(f"{dataset} could not be made; `glassbench prepare {dataset}` says why")
+
+
+def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None:
+    zoo.train(data.load(file), recipe, seed, path, device=engine.device())
+
+
+# --------------------------------------------------------------------------------------------- compare
+
+
+def _compare(unit: Cell | Task, error: str | None, rows: pd.DataFrame, exact: bool, others: set[str]) -> Checked:
+    if error:
+        return Checked(unit.name, 0, [f"it could not be made: {error}"])
+    fresh = _rows(unit)
+    mine = rows.merge(fresh[list(store.ROW_KEYS)], on=list(store.ROW_KEYS))
+    lines = [f"its {name} is not the committed one here" for name in sorted(others & _needs(unit))]
+    if missing := len(fresh) - len(mine):
+        lines.append(f"{missing} of {len(fresh)} rows are not among the committed ones")
+    fresh = fresh.assign(value=[float(store.format_value(v) or "nan") for v in fresh["value"]])
+    found = differing.diff(mine, fresh, None if exact else rows)
+    for line in differing.reproduced(found, exact=exact).to_dict("records"):
+        what = f"{line['metric']} {line['setting']}".strip()
+        lines.append(f"{what}: {line['why']}" if line["kind"] in ("lost", "re-baselined") else
+                     f"{what}: {line['old']:.7g} committed, {line['new']:.7g} here ({line['new'] - line['old']:+.2g})")  # fmt: skip
+    return Checked(unit.name, int((mine["status"] == "ok").sum()), lines)
+
+
+def _rows(unit: Cell | Task) -> pd.DataFrame:
+    if isinstance(unit, Cell):
+        return store.tidy_rows(store.read_scores(unit.scores)[0])
+    return store.tidy_rows(pd.DataFrame(replicate.rows_of(unit)[0], columns=list(store.ROW_COLUMNS)))
+
+
+def _needs(unit: Cell | Task) -> set[str]:
+    return {unit.dataset, _network((unit.dataset, unit.target, unit.seed))}
+
+
+# --------------------------------------------------------------------------------------------- record
+
+
+def record(paths: store.Paths, found: Verified) -> None:
+    """Write the outcome into the profile's provenance, and the file's new hash where DVC keeps the old one."""
+    path = paths.results / "provenance.json"
+    before = path.read_bytes()
+    facts = store.read_json(path)
+    facts["verified"] = {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "commit": found.facts["commit"],
+        "machine": found.facts["machine"],
+        "same_machine": found.exact,
+        "sample": f"{len(found.units)} of {found.total} units, seed {found.seed}",
+        "values": sum(unit.values for unit in found.units),
+        "differing": {unit.name: list(unit.differences) for unit in found.differing},
+    }
+    store.write_json(path, facts)
+    lock = paths.root / "dvc.lock"
+    if lock.exists():
+        old, new = (f"md5: {hashlib.md5(b).hexdigest()}\n      size: {len(b)}\n" for b in (before, path.read_bytes()))
+        text = lock.read_text()
+        if old in text:
+            store.write_text(lock, text.replace(old, new))
+
+
+def lines(found: Verified) -> Iterator[str]:
+    """What a reader is told."""
+    for unit in found.units:
+        yield f"{'differs ' if unit.differences else 'verified'}  {unit.name} ({unit.values} values)"
+        for line in unit.differences[:5]:
+            yield f"          {line}"
+        if len(unit.differences) > 5:
+            yield f"          and {len(unit.differences) - 5} more"
+    how = "to the last digit" if found.exact else "within tolerance: another kind of machine than that of the rows"
+    yield (f"{'differs' if found.differing else 'verified'}: {len(found.units) - len(found.differing)} of {len(found.units)} "
+           f"units drawn of {found.total} (seed {found.seed}) have the committed rows, {how}")  # fmt: skip
