@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmark import __version__, commands, store
 from benchmark.commands import UsageError, err
+from benchmark.engine import ClusterError
 from benchmark.lists import LISTS, profiles
 from benchmark.names import UnknownName, near
 
@@ -22,12 +23,14 @@ from benchmark.names import UnknownName, near
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = parser().parse_args(arguments)
+    if getattr(options, "cluster", ""):
+        os.environ["GLASSBENCH_CLUSTER"] = options.cluster  # where work runs changes no result, so no step has to know
     try:
         return options.run(options)
     except KeyboardInterrupt:
         err.print("interrupted; what is finished is kept, run the same command again to go on")
         return 130
-    except (UsageError, UnknownName, store.StoreError) as error:
+    except (UsageError, UnknownName, ClusterError, store.StoreError) as error:
         err.print(f"glassbench: {error}", markup=False)
         return 2
     except BrokenPipeError:  # `| head`: nobody reads on
@@ -84,6 +87,10 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
+    def on_cluster(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--cluster", metavar="ADDRESS", default=os.environ.get("GLASSBENCH_CLUSTER", ""),
+                         help="run on this Dask scheduler, tcp://host:8786 (default: GLASSBENCH_CLUSTER, else this machine)")  # fmt: skip
+
     sub = command("use", commands.use, "  glassbench use offline\n  glassbench use quick")
     sub.add_argument("profile", metavar="PROFILE", help=f"one of {', '.join(profiles())}")
     sub.add_argument("--force", action="store_true", help="overwrite own edits of params.yaml")
@@ -117,16 +124,20 @@ def parser() -> argparse.ArgumentParser:
         sub = command(name, run, f"  glassbench {name}\n  glassbench {name} digits --keep-going")
         sub.add_argument("dataset", nargs="*", help="data sets (default: all of the profile)")
         sub.add_argument("--keep-going", action="store_true", help="exit code 0 in spite of failed cells")
+        on_cluster(sub)
 
     sub = command(
         "replicate", commands.replicate, "  glassbench replicate\n  glassbench replicate layer_trees --keep-going"
     )
     sub.add_argument("paper", nargs="*", help="papers (default: all of the profile)")
     sub.add_argument("--keep-going", action="store_true", help="exit code 0 in spite of failed units")
+    on_cluster(sub)
 
     command("report", commands.report, "  glassbench report")
 
-    sub = command("verify", commands.verify, "  glassbench verify\n  glassbench verify --profile quick --sample 5 --seed 1")
+    sub = command(
+        "verify", commands.verify, "  glassbench verify\n  glassbench verify --profile quick --sample 5 --seed 1"
+    )
     sub.add_argument("--profile", help="default: that of params.yaml")
     sub.add_argument("--sample", type=_count, default=10, metavar="N", help="how many units (default: 10)")
     sub.add_argument("--seed", type=int, default=0, metavar="S", help="of the draw (default: 0)")

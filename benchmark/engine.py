@@ -37,6 +37,10 @@ class Failed(Exception):
     """Raised by a unit that wrote down its failure; the message is the reason, in one line."""
 
 
+class ClusterError(Exception):
+    """A cluster that cannot be used; one line for the user."""
+
+
 @dataclass(frozen=True)
 class Unit:
     name: str
@@ -127,8 +131,10 @@ def _cluster() -> Any:
     """The room for Dask where GLASSBENCH_CLUSTER names a scheduler; None: units run on this machine."""
     if not os.environ.get("GLASSBENCH_CLUSTER"):
         return None
-    from benchmark import cluster
-
+    try:
+        from benchmark import cluster
+    except ModuleNotFoundError as error:
+        raise ClusterError(f"a cluster needs {error.name}: pip install 'glassbench[cluster]'") from None
     return cluster
 
 
