@@ -75,5 +75,5 @@ $(VENV)/.for-use: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.for-tests: $(VENV)/.for-use
 	@echo "installing what the tests need (once)"
-	@$(PIP) --editable '.[test,oracles]'
+	@$(PIP) --editable '.[test,oracles,cluster]'
 	@touch $@
