@@ -109,7 +109,9 @@ def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
             kinds = ("png",) if picture.raster else ("svg", "png")
             files = {kind: style.save(picture.figure, kind, dpi=110) for kind in kinds}
             name = f"{'photo-' * picture.photo}{style.file_name(paper, picture.name)}"
-            pictures.append({"name": name, "title": picture.title, "caption": picture.caption, **files})
+            pictures.append(
+                {"name": name, "title": picture.title, "caption": picture.caption, "apart": picture.apart, **files}
+            )
     except Exception as error:  # a picture never costs the board
         lost = engine.one_line(error)
     return {"paper": paper, "title": package.TITLE, "citation": package.CITATION, "notes": list(package.NOTES),
@@ -159,7 +161,10 @@ def _verified(paths: store.Paths, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What ``verify`` found earlier, as long as all that rows depend on is as it was."""
     with contextlib.suppress(store.StoreError):
         then = store.read_json(paths.results / "provenance.json")
-        if all(then.get(key) == facts[key] for key in ("params", "steps", "papers", "methods", "data", "weights", "machine")):
+        if all(
+            then.get(key) == facts[key]
+            for key in ("params", "steps", "papers", "methods", "data", "weights", "machine")
+        ):
             return {key: then[key] for key in ("verified",) if key in then}
     return {}
 

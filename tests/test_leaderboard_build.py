@@ -108,13 +108,14 @@ def test_a_papers_chapter_is_on_the_page_and_its_pictures_are_files(tmp_path):
                "svg": style.save(figure, "svg"), "png": style.save(figure, "png")}  # fmt: skip
     raster = {"name": "photo-layer_trees-fig2", "title": "Two", "caption": "c", "png": style.save(figure, "png")}
     chapter = {"paper": "layer_trees", "title": "Trees", "citation": "A, 1999", "notes": ["x < y"], "lost": "",
-               "pictures": [picture, raster]}  # fmt: skip
+               "pictures": [picture, raster, raster | {"name": "layer_trees-one", "title": "By itself <b>", "apart": True}]}  # fmt: skip
     build(**small(), reported=REPORTED, out=tmp_path, papers=[chapter], evidence={"LT1": "never shown: not judged"})
     page = (tmp_path / "index.html").read_text()
     assert "Unique &lt;i&gt;" in page and "a &amp; b" in page and "x &lt; y" in page
     assert page.count("data:image/png") == page.count("<img") and 'id="layer_trees-fig1-' in page
     assert {p.name for p in (tmp_path / "plots").glob("*layer_trees*")} == {
-        "layer_trees-fig1.svg", "layer_trees-fig1.png", "photo-layer_trees-fig2.png"}  # fmt: skip
+        "layer_trees-fig1.svg", "layer_trees-fig1.png", "photo-layer_trees-fig2.png", "layer_trees-one.png"}  # fmt: skip
+    assert '<a href="plots/layer_trees-one.png">By itself &lt;b&gt;</a>' in page  # linked, not shown
 
 
 def test_a_refused_build_writes_nothing(tmp_path):

@@ -38,7 +38,7 @@ def build(
         reported: folder of the published numbers and claims.
         evidence: by claim, what its verdict rests on, in words.
         papers: a chapter each: paper, title, citation, notes, lost (why pictures are missing), and pictures with name,
-            title, caption, png and, unless it is a raster, svg (bytes).
+            title, caption, png and, unless it is a raster, svg (bytes); ``apart``: the page links to the png.
 
     Raises:
         ValueError, StoreError: input that does not belong together; nothing is written then.

@@ -154,10 +154,13 @@ def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, An
     claims = reproduced[(reproduced["paper"] == chapter["paper"]) & reproduction.is_claim(reproduced)]
     pictures = []
     for picture in chapter["pictures"]:
+        if picture.get("apart") and pictures:  # a link below the picture that it belongs to
+            pictures[-1]["links"].append({"href": f"plots/{picture['name']}.png", "title": picture["title"]})
+            continue
         svg = picture.get("svg")
         shown = _svg(svg.decode(), picture["name"]) if svg else None
         png = None if svg else "data:image/png;base64," + base64.b64encode(picture["png"]).decode()
-        pictures.append({**picture, "id": anchor(picture["name"]), "svg": shown, "png": png})
+        pictures.append({**picture, "id": anchor(picture["name"]), "svg": shown, "png": png, "links": []})
     return {
         **chapter,
         "id": anchor("paper", chapter["paper"]),

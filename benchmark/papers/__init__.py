@@ -119,6 +119,7 @@ class Picture:
     figure: Figure
     raster: bool = False  # PNG only: many images in it
     photo: bool = False  # shows photographs that may not be passed on: kept out of git
+    apart: bool = False  # the page links to its file in place of showing it
 
 
 def names() -> list[str]:

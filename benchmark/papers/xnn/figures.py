@@ -46,15 +46,7 @@ def pictures(found: Found) -> Iterator[Picture]:
             where, slug = f"{unit.dataset}, {unit.target}", style.file_name(unit.dataset, unit.target)
             a = unit.arrays
             if "shown_image" in a:
-                order = np.argsort(-a["shown_contribution"], axis=1)
-                yield Picture(
-                    f"fig8-{slug}", f"x-features on {where} (Fig. 8)",
-                    "Test images, the 1-Heatmap, and the x-features in the order of their contribution v_i E_i, which is written "
-                    "above each. An x-feature that is silent on an image has no map.",
-                    _grid(a["shown_image"], a["shown_maps"], a["shown_contribution"], order, a["shown_name"], a["shown_heat"],
-                          a["shown_logit"]),
-                    raster=True, photo=unit.dataset in PHOTOS,
-                )  # fmt: skip
+                yield from _classes(a, where, slug, unit.dataset in PHOTOS)
             if "conv_image" in a:
                 order = np.tile(np.argsort(-a["conv_contribution"][:3].mean(0)), (len(a["conv_image"]), 1))
                 names = [f"class {int(a['conv_class'])}"] * 3 + ["another"] * 3
@@ -76,6 +68,27 @@ def pictures(found: Found) -> Iterator[Picture]:
                     "Left: |cosine| of the activations of two x-features over the test images, all pairs and classes, sorted. "
                     "Right: how many x-features speak for their class.", _degeneration(a),
                 )  # fmt: skip
+
+
+def _classes(a, where: str, slug: str, photo: bool) -> Iterator[Picture]:
+    """Fig. 8: an image of each of the first classes on the page, and a picture of each class beside it."""
+    names = a["shown_name"]
+    first = np.sort(np.unique(names, return_index=True)[1])  # a row of each class, in the order of classes
+    text = ("the 1-Heatmap, and the x-features in the order of their contribution v_i E_i, which is written above each. An "
+            "x-feature that is silent on an image has no map.")  # fmt: skip
+    yield Picture(f"fig8-{slug}", f"x-features on {where} (Fig. 8)", f"A test image of each of {min(8, len(first))} classes, {text}",
+                  _rows(a, first[:8]), raster=True, photo=photo)  # fmt: skip
+    for c, row in enumerate(first):
+        rows = np.flatnonzero(names == names[row])
+        values = [f"{metric} {a[f'class_{key}'][0, c]:.3g}" for metric, key in (("F_reg", "F_reg_test"), ("O1", "O1"))]
+        yield Picture(f"class-{slug}-{c:03d}", str(names[row]), f"Test images of the class, {text} {', '.join(values)}.",
+                      _rows(a, rows), raster=True, photo=photo, apart=True)  # fmt: skip
+
+
+def _rows(a, rows) -> Figure:
+    order = np.argsort(-a["shown_contribution"][rows], axis=1)
+    names, heats, logits = (a[f"shown_{key}"][rows] for key in ("name", "heat", "logit"))
+    return _grid(a["shown_image"][rows], a["shown_maps"][rows] / 255, a["shown_contribution"][rows], order, names, heats / 255, logits)  # fmt: skip
 
 
 def _first_seeds(units: Sequence[FoundUnit]) -> Iterator[FoundUnit]:

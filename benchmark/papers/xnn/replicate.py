@@ -1,4 +1,4 @@
-"""The paper's experiments: Tables 1, 3 and .4, Sec. 4.4, Figs. 7, 8, 10 and .12, and the network of the human study.
+"""The paper's experiments: Tables 1, 3, .4 and .5, Sec. 4.4, Figs. 7, 8, 10 and .12, and the network of the human study.
 
 Every class has its own XNN; numbers are means over classes. Maps are taken on ``images`` test images of each class. What
 SRAE gains over an ablation is paired by class: ``delta_O1`` of ``NN-SRAE`` is the mean over classes of O1(NN) - O1(SRAE), and
@@ -17,12 +17,13 @@ from numpy.random import Generator
 from scipy.stats import t as student
 from sklearn.linear_model import Lasso
 from torch import Tensor
+from torch.nn import functional as F
 
 from benchmark import attention
 from benchmark.api import Array, Batch, Target
 from benchmark.excitation import class_maps
 from benchmark.papers import Number, Outcome, Study
-from benchmark.papers.xnn import maps, srae
+from benchmark.papers.xnn import maps, masking, srae
 
 LOWER, HIGHER = "lower", "higher"
 UNITS = {"F_reg": (LOWER, "logits"), "F_cls": (HIGHER, "percent"), "O1": (LOWER, ""), "O2": (LOWER, "nats"),
@@ -36,9 +37,9 @@ RADIUS = 0.08  # of a part, in sides of the image
 def table1(
     study: Study, rng: Generator, *, training: Mapping[str, Any] | None = None, negatives: int | None = None,
     alpha: float = 2.5, alphas: Sequence[float] = (), images: int = 4, z_units: int = 20, test: int | None = None, layer: str | None = None,
-    to: str | None = None, shown: int = 4,
+    to: str | None = None, shown: int | None = None, pixels: Sequence[int] = (300, 500, 1000),
 ) -> Outcome:  # fmt: skip
-    """SRAE (with restarts and without), NN, SAE, CAE, Lasso, Z and the 1-Heatmap.
+    """SRAE (with restarts and without), NN, SAE, CAE, Lasso, Z and the 1-Heatmap; Tables .4 and .5, Figs. 7 and 8.
 
     Args:
         training: settings of ``srae.Setting`` that all share.
@@ -46,22 +47,25 @@ def table1(
         alpha: of the Lasso; its maps are those of its n largest contributions. alphas: of Table .4.
         images: test images of each class whose maps are measured; z_units: units of Z, drawn once.
         test: test images, equally many of each class; None: all.
-        shown: classes whose maps are kept for the picture.
+        shown: so many classes have pictures; None: all.
+        pixels: kept in Table .5, of 224 x 224.
     """
     training = dict(training or {})
     at, (Z, y, train), (Zt, yt, tested) = _layer_of(study, layer, test)
     data = srae.examples(Z, y, train.y, negatives, rng, study.target.classes)
     K, n = y.shape[1], srae.Setting(**training).n
     seen = _maps_of(tested, K, images)
-    numbers, per_class, arrays, fitted = [], {}, {}, {}
+    numbers, per_class, arrays = [], {}, {}
     seed = int(rng.integers(2**31))  # all start from the same weights
     for name in ("SRAE", "SRAE without restarts", "NN", "SAE", "CAE"):
         base = training | ({"accept": "live"} if "without" in name else {})
         xnn = srae.fit(data, srae.settings_for(name.split()[0], base), np.random.default_rng(seed))
-        fitted[name] = xnn
         y_, yt_ = xnn.predict(Z)[..., 0], xnn.predict(Zt)[..., 0]
-        found = [maps.feature_maps(xnn, study.target, part.x, c, at, to) for c, part in enumerate(seen)]
-        weights = [xnn.contributions(at(study.target, part.x), c).mean(0).clamp(min=0) for c, part in enumerate(seen)]
+        found = [maps.feature_maps(xnn, study.target, p.x, c, at, to, at(study.target, p)) for c, p in enumerate(seen)]
+        added = [xnn.contributions(at(study.target, part), c) for c, part in enumerate(seen)]  # v_i E_i, (m, n)
+        if name == "SRAE":
+            srae_maps, srae_added = found, added
+        weights = [one.mean(0).clamp(min=0) for one in added]
         per_class[name] = _faithful(data, y, y_, yt, yt_) | _overlap(found, weights, seen)
         numbers += _numbers(name, per_class[name], {"n": n}, K)
         live = [float((xnn.encode(Zt, c)[-1].amax((0, 1)) > 0).sum()) for c in range(K)]
@@ -91,12 +95,12 @@ def table1(
     per_class[f"Z ({Z.shape[1]} fc dims)"] = {k: v for k, v in _overlap(of_z, None, seen).items() if k in keep}
     numbers += _numbers(f"Z ({Z.shape[1]} fc dims)", per_class[f"Z ({Z.shape[1]} fc dims)"], {}, K)
     numbers += _gaps(per_class, K)
+    merged = [masking.one_map(*two) for two in zip(srae_maps, srae_added, strict=True)]
+    numbers += _table5(study.target, seen, merged, [h[0] for h in heat], pixels)
     if "class_part_share" in per_class["SRAE"]:
         area = [float(_part_region(part).mean()) for part in seen]
         numbers.append(Number("class_part_share", float(np.mean(area)), "uniform map", {}, K, HIGHER, "fraction"))
-        arrays["bars"] = _bars(
-            [maps.feature_maps(fitted["SRAE"], study.target, p.x, c, at, to) for c, p in enumerate(seen)], seen
-        )
+        arrays["bars"] = _bars(srae_maps, seen)
         arrays["importance"] = np.stack([p.part_importance[0].cpu().numpy() for p in seen])
         arrays["part_names"] = study.data.arrays.get("part_names", np.array([str(i) for i in range(arrays["importance"].shape[1])]))  # fmt: skip
     arrays |= {
@@ -104,7 +108,7 @@ def table1(
         for metric in ("O1", "O2", "F_reg_test")
     }
     arrays["class_methods"] = np.array([k for k, v in per_class.items() if "O1" in v])
-    return Outcome(numbers, arrays | _picture(study, fitted["SRAE"], at, seen, to, shown))
+    return Outcome(numbers, arrays | _picture(study.target, seen[:shown], srae_maps, srae_added, heat))
 
 
 def _layer_of(study: Study, layer: str | None, test: int | None) -> tuple[maps.Layer, tuple, tuple]:
@@ -253,32 +257,51 @@ def _gaps(per_class: Mapping[str, Mapping[str, Array]], K: int) -> list[Number]:
     return out
 
 
+def _table5(
+    target: Target, seen: Sequence[Batch], merged: Sequence[Tensor], heat: Sequence[Tensor], pixels: Sequence[int]
+) -> list[Number]:
+    """Table .5: accuracy, the mean over classes, on images of which the top pixels are kept; the gap is paired by class."""
+    clean = [float((target(part).argmax(1) == part.y).double().mean()) for part in seen]
+    n = sum(map(len, seen))
+    numbers = [Number("accuracy", float(np.mean(clean)), "original image", {}, n, HIGHER, "fraction")]
+    for k in pixels:
+        ours, theirs = (np.array([masking.masked_right(target, part, one, k).mean() for part, one in zip(seen, of, strict=True)])
+                        for of in (merged, heat))  # fmt: skip
+        gap, K, setting = ours - theirs, len(seen), {"pixels kept": k}
+        half = student.ppf(0.975, K - 1) * gap.std(ddof=1) / K**0.5 if K > 1 else 0.0
+        numbers += [Number("accuracy", float(ours.mean()), "mask by x-features", setting, n, HIGHER, "fraction"),
+                    Number("accuracy", float(theirs.mean()), "mask by 1-Heatmap", setting, n, HIGHER, "fraction"),
+                    Number("delta_accuracy", float(gap.mean()), "x-features-1-Heatmap", setting, K, HIGHER, "fraction"),
+                    Number("delta_accuracy_ci95", float(half), "x-features-1-Heatmap", setting, K, LOWER)]  # fmt: skip
+    return numbers
+
+
+SIDE = 112  # pixels of a picture at most: all classes stay a few MB
+
+
 def _picture(
-    study: Study, xnn: srae.XNN, at: maps.Layer, seen: list[Batch], to: str | None, shown: int
+    target: Target, seen: Sequence[Batch], found: Sequence[Tensor], added: Sequence[Tensor], heat: Sequence[Tensor]
 ) -> dict[str, Array]:
-    """Two images of each of the first classes, with the 1-Heatmap, the x-features' maps and v_i E_i (Fig. 8)."""
+    """Two images of each class, with the 1-Heatmap, the x-features' maps and v_i E_i (Figs. 1, 8); levels 0 to 255."""
     out: dict[str, list[Array]] = {k: [] for k in ("image", "heat", "maps", "contribution", "logit", "name")}
-    for c in range(min(shown, len(seen))):
-        x = seen[c].x[:2]
-        found = maps.normalised(maps.feature_maps(xnn, study.target, x, c, at, to)).movedim(0, 1)
-        shares = xnn.contributions(at(study.target, x), c)
-        heat = class_maps(study.target, x, torch.full((len(x),), c, device=x.device), to=to)
-        for i in range(len(x)):
-            out["image"].append((255 * x[i]).round().byte().cpu().numpy())
-            out["heat"].append(maps.normalised(heat[i]).cpu().numpy().astype(np.float16))
-            out["maps"].append(
-                (found[i] / found[i].amax((1, 2), keepdim=True).clamp(min=1e-12)).cpu().numpy().astype(np.float16)
-            )
-            out["contribution"].append(shares[i].cpu().numpy())
-            out["logit"].append(target_logit(study.target, x[i : i + 1], c))
-            out["name"].append(np.array(study.target.classes[c]))
-    heats = np.stack(out["heat"]).astype(np.float32)
-    out["heat"] = list((heats / np.maximum(heats.max((1, 2), keepdims=True), 1e-12)).astype(np.float16))
-    return {f"shown_{k}": np.stack(v) for k, v in out.items()}
+    for c, part in enumerate(seen):
+        m = min(2, len(part))
+        out["image"].append(_levels(part.x[:m], 1))
+        out["heat"].append(_levels(heat[c][0, :m, None])[:, 0])
+        out["maps"].append(_levels(found[c][:, :m].movedim(0, 1)))
+        out["contribution"].append(added[c][:m].cpu().numpy())
+        out["logit"].append(target(part)[:m, c].cpu().numpy())
+        out["name"].append(np.array([target.classes[c]] * m))
+    return {f"shown_{k}": np.concatenate(v) for k, v in out.items()}
 
 
-def target_logit(target: Target, x: Tensor, c: int) -> Array:
-    return target(x)[0, c].cpu().numpy()
+def _levels(x: Tensor, most: float | None = None) -> Array:
+    """x (m, k, h, w) at most SIDE pixels large, 255 times its share of ``most`` (default: the largest of each map)."""
+    h, w = x.shape[2:]
+    shrink = min(1, SIDE / max(h, w))
+    x = F.adaptive_avg_pool2d(x, (round(shrink * h), round(shrink * w)))
+    x = x / (most or x.amax((2, 3), keepdim=True).clamp(min=1e-12))
+    return (255 * x).round().byte().cpu().numpy()
 
 
 # --------------------------------------------------------------------------------------------- Lasso (Tables 1 and .4)

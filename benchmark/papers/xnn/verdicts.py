@@ -5,7 +5,8 @@ XN2  O1 and O2 of SRAE are below those of NN, SAE and Lasso
 XN3  locality of SRAE is below that of NN, SAE, Lasso, CAE and the 1-Heatmap, and within 5 % of that of Z
 XN4  F_reg on test images of the convolutional XNN falls from layer to layer, and lies above that of the dense one
 XN5  F_reg of the Lasso falls with the number of its features
-XN6  accuracy on inpainted images is at least as high with XNN's pixels as with those of the 1-Heatmap (the board's rows)
+XN6  accuracy on inpainted images is at least as high with XNN's pixels as with those of the 1-Heatmap (Table .5, and the
+     board's rows)
 
 A difference between methods comes with its 95 % interval over classes (``delta_*`` rows).
 """
@@ -26,7 +27,7 @@ def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
     rows = rows[rows.status == "ok"]
     mine = rows[(rows.paper == "xnn") & (rows.track == "replication")]
     for (dataset, target, seed), unit in mine.groupby(["dataset", "target", "seed"]):
-        for claim, holds, evidence in (*_table1(unit), *_layers(unit), *_lasso(unit)):
+        for claim, holds, evidence in (*_table1(unit), *_layers(unit), *_lasso(unit), *_table5(unit)):
             yield Check(claim, bool(holds), evidence, dataset, target, int(seed))
     yield from _masking(rows)
 
@@ -82,6 +83,16 @@ def _lasso(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
         table = table.sort_values("n_features")
         values = ", ".join(f"{r.F_reg_test:.3g} with {r.n_features:.0f}" for r in table.itertuples())
         yield "XN5", table.F_reg_test.is_monotonic_decreasing, f"F_reg {values} features"
+
+
+def _table5(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
+    at = unit[unit.setting.str.fullmatch("pixels kept=.*")]
+    for kept, rows in at.groupby("setting", sort=False):
+        value = {(r.method, r.metric): r.value for r in rows.itertuples()}
+        ours, theirs = (value[f"mask by {m}", "accuracy"] for m in ("x-features", "1-Heatmap"))
+        gap, half = (value["x-features-1-Heatmap", f"delta_accuracy{end}"] for end in ("", "_ci95"))
+        words = f"{kept.partition('=')[2]} pixels kept: accuracy x-features {ours:.3f}, 1-Heatmap {theirs:.3f}"
+        yield "XN6", ours >= theirs, f"{words}, {gap:+.3f} +- {half:.3f} over classes"
 
 
 def _masking(rows: pd.DataFrame) -> Iterator[Check]:
