@@ -166,8 +166,19 @@ def _is_written(path: Path) -> bool:
 
 
 def _abandoned() -> Iterator[Path]:
-    for path in Path(tempfile.gettempdir()).glob("glassbench-*-*"):
-        pid = path.name.split("-")[1]
-        with contextlib.suppress(FileNotFoundError):
-            if pid.isdecimal() and path.stat().st_uid == os.getuid() and not _lives(int(pid)):
+    """Temporary folders of this user whose process is gone: the house's own, named after it, and those of Python's fork
+    servers, whose sockets nobody holds."""
+    temporary, sockets = Path(tempfile.gettempdir()), Path("/proc/net/unix")
+    held = sockets.read_text() if sockets.exists() else None
+    for path in [*temporary.glob("glassbench-*-*"), *temporary.glob("pymp-*")]:
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            if path.stat().st_uid != os.getuid():
+                continue
+            pid = path.name.split("-")[1]
+            if pid.isdecimal() and path.name.startswith("glassbench-"):
+                gone = not _lives(int(pid))
+            else:
+                inside = list(path.iterdir())
+                gone = held is not None and bool(inside) and all(p.is_socket() and str(p) not in held for p in inside)
+            if gone:
                 yield path

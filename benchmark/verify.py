@@ -209,6 +209,10 @@ def _compare(unit: Cell | Task, error: str | None, rows: pd.DataFrame, exact: bo
     lines = [f"its {name} is not the committed one here" for name in sorted(others & _needs(unit))]
     if missing := len(fresh) - len(mine):
         lines.append(f"{missing} of {len(fresh)} rows are not among the committed ones")
+    status = mine.merge(fresh, on=list(store.ROW_KEYS), suffixes=("", "_here"))
+    for row in status[status["status"] != status["status_here"]].itertuples():
+        if row.status != "ok":  # a value that is lost stands below
+            lines.append(f"{row.metric} {row.setting}: {row.status} as committed, {row.status_here} here")
     fresh = fresh.assign(value=[float(store.format_value(v) or "nan") for v in fresh["value"]])
     found = differing.diff(mine, fresh, None if exact else rows)
     for line in differing.reproduced(found, exact=exact).to_dict("records"):

@@ -1,0 +1,163 @@
+"""What the tests of faults share: a checkout of its own with a small profile, commands killed at random moments, and what must
+be so after each of them."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from benchmark import store
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = {  # every stage, few cells, one experiment without a network and one with
+    "profile": "offline",
+    "datasets": ["digits"],
+    "papers": ["explainn", "layer_trees"],
+    "data": {"digits": {"size": 16}},
+    "zoo": {"digits": {"cnn": {"net": "cnn", "options": {"maps": [8, 8, 8, 8]}, "epochs": 2, "batch": 64, "lr": 0.004, "seeds": [0, 1]}}},
+    "explain": {"images": 12, "reference": 64,
+                "methods": ["baselines/grad_cam.py:GradCAM", "baselines/random_map.py:RandomMap",
+                            "benchmark/papers/layer_trees/method.py:LayerTree"]},
+    "replicate": {"explainn": [{"experiment": "worked_example"}],
+                  "layer_trees": [{"experiment": "trees", "dataset": "digits", "target": "cnn", "layers": ["fc1"]}]},
+}  # fmt: skip
+METHOD = '''
+from benchmark.api import Explanation
+
+
+class Mine:
+    name = "Gradient norm"
+
+    def fit(self, target, reference, rng):
+        return self
+
+    def explain(self, target, batch, rng):
+        x = batch.x.clone().requires_grad_()
+        target(x).amax(dim=1).sum().backward()
+        return Explanation(heatmaps=x.grad.abs().sum(dim=1))
+'''
+
+
+class Project:
+    """A checkout of the working tree in ``folder``, with git, DVC and a profile; its commands run its own code."""
+
+    def __init__(self, folder, params=SMALL):
+        self.root = folder / "project"
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+        for name in filter(None, listed.decode().split("\0")):
+            if not name.startswith(("results/offline", "results/quick", "tests/")) and (ROOT / name).is_file():
+                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, self.root / name)
+        if params:
+            (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+            (self.root / "dvc.lock").unlink(missing_ok=True)
+        (self.root / "mine.py").write_text(METHOD)
+        self.profile = (params or yaml.safe_load((self.root / "params.yaml").read_text()))["profile"]
+        self.paths = store.Paths(self.profile, self.root)
+        self.home = folder  # also the place of temporary files
+        for part in ("bin", "tmp"):
+            (folder / part).mkdir()
+        (folder / "bin" / "glassbench").write_text(f'#!/bin/sh\nexec {sys.executable} -m benchmark "$@"\n')
+        (folder / "bin" / "glassbench").chmod(0o755)
+        self.mark = f"GLASSBENCH_MARK={folder}"
+        binaries = Path(sys.executable).parent
+        self.environment = {
+            **os.environ, "PATH": f"{folder / 'bin'}:{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(self.root),
+            "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "TMPDIR": str(folder / "tmp"), "GLASSBENCH_DEVICE": "cpu",
+            "GLASSBENCH_ROOT": str(self.root), "GLASSBENCH_MARK": str(folder), "TORCHINDUCTOR_CACHE_DIR": str(folder / "site"),
+            "DVC_SITE_CACHE_DIR": str(folder / "site"), "DVC_NO_ANALYTICS": "1",
+        }  # fmt: skip
+        for command in (["git", "init", "-q"], ["git", "add", "-A"],
+                        ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "as it is"]):  # fmt: skip
+            subprocess.run(command, cwd=self.root, check=True)
+
+    def start(self, *command):
+        """The process, the first of a group of its own."""
+        log = open(self.home / "log.txt", "ab")
+        with log:
+            return subprocess.Popen(
+                command, cwd=self.root, env=self.environment, start_new_session=True, stdout=log, stderr=log
+            )
+
+    def run(self, *command, timeout=600, **environment):
+        """The finished process, with what it printed."""
+        return subprocess.run(command, cwd=self.root, env=self.environment | environment, capture_output=True, text=True,
+                              timeout=timeout, check=False)  # fmt: skip
+
+    def leaderboard(self):
+        """``make leaderboard``, with this Python's packages instead of a virtual environment of its own."""
+        return ["make", "-s", "-o", ".venv/.for-use", "leaderboard", f"PROFILE={self.profile}"]
+
+    def kill(self, command, after):
+        """Start a command and kill its whole group after so many seconds: None, or the exit code if it was quicker."""
+        process = self.start(*command)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(after)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
+
+    def orphans(self, patience=10.0):
+        """Processes of this project that outlive the group, given a moment to notice."""
+        end = time.monotonic() + patience
+        while (left := list(self._alive())) and time.monotonic() < end:
+            time.sleep(0.05)
+        return left
+
+    def _alive(self):
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if self.mark.encode() in (folder / "environ").read_bytes().split(b"\0") and folder.name != str(os.getpid()):
+                    if "\nState:\tZ" not in (folder / "status").read_text():
+                        yield folder.name, (folder / "cmdline").read_bytes().replace(b"\0", b" ")[:100]
+
+    def temporary(self):
+        """Files with temporary names, and folders for temporary files, that are still there."""
+        places = [self.root, self.root / ".dvc" / "cache"]
+        found = {p for place in places for p in place.rglob("*.tmp")}
+        return sorted(map(str, found | set((self.home / "tmp").iterdir())))
+
+    def rows(self):
+        rows = store.read_rows(self.paths.rows)
+        return store.rows_text(rows.assign(seconds=0.0))
+
+    def check_files(self):
+        """Every file under its final name is whole."""
+        for path in [*self.paths.results.rglob("*"), *(self.root / "datasets" / "processed").rglob("*")]:
+            if not path.is_file() or path.name.endswith(".tmp"):
+                continue
+            if path.suffix == ".npz":
+                store.read_npz(path)
+            elif path.suffix == ".safetensors":
+                store.read_weights(path)
+            elif path.suffix == ".json":
+                json.loads(path.read_text())
+            elif path.name == "rows.csv":
+                store.read_rows(path)
+            elif path.suffix == ".html":
+                assert path.read_text().rstrip().endswith("</html>"), path
+            elif path.suffix in (".svg", ".png"):
+                end = path.read_bytes().rstrip()[-12:]
+                assert end.endswith(b"</svg>") or b"IEND" in end, path
+
+    def reset(self):
+        """As a fresh clone."""
+        for path in (self.paths.results, self.root / "datasets" / "processed", self.root / "results" / "evaluations",
+                     self.root / ".dvc" / "cache", self.root / ".dvc" / "tmp", self.home / "site"):  # fmt: skip
+            shutil.rmtree(path, ignore_errors=True)
+        (self.root / "dvc.lock").unlink(missing_ok=True)
+
+
+def moments(seed, longest):
+    """Seconds until a kill: uniform."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield float(rng.uniform(0, longest))

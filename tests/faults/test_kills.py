@@ -1,0 +1,62 @@
+"""Killed at random moments, run again: the same rows bit for bit, no half file, nothing temporary, no lock.
+
+``make faults`` runs these; GLASSBENCH_KILLS (default 50) says how many kills there are in all.
+"""
+
+import os
+
+import pytest
+
+from tests.faults.harness import Project, moments
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
+KILLS = int(os.environ.get("GLASSBENCH_KILLS", "50"))
+
+
+def until_done(project, command, kills, longest, seed, check):
+    """Start ``command`` over and over, killing it at random moments until it has been killed so often in all; whenever it ends
+    by itself, ``check`` what it made and begin anew. Ends with a run that nobody kills."""
+    moment, killed = moments(seed, longest), 0
+    while True:
+        code = project.kill(command, next(moment) if killed < kills else 3600)
+        assert not project.orphans(), "processes outlive the group that was killed"
+        project.check_files()
+        if code is None:
+            killed += 1
+            continue
+        assert code == 0, (project.home / "log.txt").read_text()[-3000:]
+        check()
+        if killed >= kills:
+            return
+        project.reset()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return Project(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture(scope="module")
+def wanted(project):
+    """The rows of a run that nobody interrupts, and its seconds."""
+    import time
+
+    start = time.monotonic()
+    done = project.run(*project.leaderboard())
+    assert done.returncode == 0, done.stdout + done.stderr
+    seconds = time.monotonic() - start
+    rows = project.rows()
+    project.reset()
+    return rows, seconds
+
+
+def test_make_leaderboard_survives_kills(project, wanted):
+    rows, seconds = wanted
+
+    def check():
+        assert project.rows() == rows
+        assert not project.temporary()
+        status = project.run("dvc", "status")
+        assert "up to date" in status.stdout, status.stdout + status.stderr
+
+    until_done(project, project.leaderboard(), KILLS * 3 // 5, seconds, 0, check)
