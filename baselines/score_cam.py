@@ -13,15 +13,13 @@ Theory, with A = psi(x) of shape (K, u, v), c the class that F predicts on x, an
 
 Algorithm 1 of the paper contradicts its Eq. 10: there alpha is the softmax of the logits over channels, in which X_b
 cancels. The authors' code follows neither:
-
     authors   f^c is the probability of c, nothing is subtracted, no softmax over channels; flat channels are skipped;
               Up aligns pixel centres; L = ReLU(Up(sum_k alpha_k A^k)).
     library   pytorch-grad-cam: Algorithm 1; Up aligns corners; L = Up(ReLU(sum_k alpha_k A^k)). (Its 1e-8 is left out.)
 
 Paper and codes mask the normalised image with X_b = 0: what H hides turns to the mean colour of the target's
-normalisation (``fill="mean"``); ``fill="black"`` masks the pixels. L is not min-max scaled.
-It masks inputs, so it needs whole forward passes, but one for each different mask only: channels of an image that are
-equal after s share their score, which is exact. ``channels``: only an image's most active ones are scored, the others are flat.
+normalisation (``fill="mean"``); ``fill="black"`` masks the pixels. L is not min-max scaled. Channels of an image that are
+equal after s share one forward pass, which is exact. ``channels``: only the most active are scored, the others are flat.
 
 Reference: Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu. Score-CAM: Score-Weighted Visual Explanations for
 Convolutional Neural Networks. CVPR Workshops 2020, arXiv:1910.01279.
@@ -83,12 +81,14 @@ class ScoreCAM:
         n, K, u, v = A.shape
         image = torch.arange(n, device=A.device).repeat_interleave(K)[:, None]  # (n K, 1)
         masks, same = torch.cat([image, _s(A).reshape(n * K, u * v)], dim=1).unique(dim=0, return_inverse=True)
-        C, X_b = [], target.mean * (self.fill == "mean")  # (1, c, 1, 1)
-        for some in masks.split(chunk):  # (m, 1 + u v)
-            i, H = some[:, 0].long(), some[:, 1:].reshape(-1, 1, u, v)
-            H = _s(F.interpolate(H, x.shape[-2:], mode="bilinear", align_corners=self.variant == "library"))  # Eq. 7
-            f = target(X_b + (x[i] - X_b) * H)  # (m, C)
-            C.append((f if self.variant == "library" else f.softmax(dim=1)).gather(1, c[i, None])[:, 0])  #   Eq. 6
+        C, X_b, corners = [], target.mean * (self.fill == "mean"), self.variant == "library"  # X_b: (1, c, 1, 1)
+        for many in masks.split(4 * chunk):  # G takes more at once than psi: deep maps are small
+            z, image = [], many[:, 0].long()
+            for i, H in zip(image.split(chunk), many[:, 1:].reshape(-1, 1, u, v).split(chunk)):
+                H = _s(F.interpolate(H, x.shape[-2:], mode="bilinear", align_corners=corners))  #                Eq. 7
+                z.append(target.features(X_b + (x[i] - X_b) * H, self.layer))
+            f = target.head(torch.cat(z), self.layer)  # (m, C)
+            C.append((f if self.variant == "library" else f.softmax(dim=1)).gather(1, c[image, None])[:, 0])  # Eq. 6
         alpha = torch.cat(C)[same].view(n, K)
         return alpha.softmax(dim=1) if self.variant == "library" else alpha * (A.amax((2, 3)) > A.amin((2, 3)))
 

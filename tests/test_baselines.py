@@ -397,9 +397,9 @@ def test_score_cam_scores_equal_masks_once(variant, masks):
     conv.weight[1], conv.bias[1] = 4 * conv.weight[0], 4 * conv.bias[0]  # the same mask; 4 is exact in floats
     conv.weight[2], conv.bias[2] = 0, 1  # flat
     conv.bias[[3, 4]] = 1  # alive
-    seen, whole = [], target.net.logits.forward
+    seen, whole = [], target.net[0].forward
     target(batch), target.features(batch)
-    target.net.logits.forward = lambda z: (seen.append(len(z)), whole(z))[1]
+    target.net[0].forward = lambda z: (seen.append(len(z)), whole(z))[1]
     weights = ScoreCAM(variant=variant).fit(target, images(4), None).channel_weights(target, batch)[0]
     assert sum(seen) == masks  # channels 0 = 1, 3, 4 and the empty mask
     assert seen == [3, 1]  # chunks of 3, whatever channel they belong to
