@@ -81,13 +81,15 @@ def write_explanation(path: Path, e: Explanation, meta: Mapping[str, Any]) -> No
 
 
 def read_explanation(path: Path) -> tuple[Explanation, dict[str, Any]]:
-    arrays = store.read_npz(path)
-    meta = json.loads(str(arrays.pop("meta")))
-    return Explanation(**arrays, size=meta["size"]), meta
+    with store.reading(path):
+        arrays = store.read_npz(path)
+        meta = json.loads(str(arrays.pop("meta")))
+        return Explanation(**arrays, size=meta["size"]), meta
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    return json.loads(str(store.read_npz(path, ["meta"])["meta"]))
+    with store.reading(path):
+        return json.loads(str(store.read_npz(path, ["meta"])["meta"]))
 
 
 def who(cell: Cell) -> dict[str, str]:

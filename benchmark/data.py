@@ -126,7 +126,7 @@ def load(path: Path, name: str | None = None) -> Dataset:
     arrays = store.read_npz(path)
     if missing := (_REQUIRED | {"card"}) - arrays.keys():
         raise store.StoreError(
-            f"{path} lacks {', '.join(sorted(missing))}; delete it and run `glassbench prepare {name}`"
+            f"{path} lacks {', '.join(sorted(missing))}; run `glassbench prepare {name}`"
         )
     return Dataset(name, arrays, json.loads(str(arrays.pop("card"))))
 
@@ -135,5 +135,5 @@ def load_card(path: Path) -> dict[str, Any]:
     """The card alone, without the images."""
     arrays = store.read_npz(path, ["card"])
     if "card" not in arrays:
-        raise store.StoreError(f"{path} has no card; delete it and run `glassbench prepare {Path(path).stem}`")
+        raise store.StoreError(f"{path} has no card; run `glassbench prepare {Path(path).stem}`")
     return json.loads(str(arrays["card"]))

@@ -368,7 +368,7 @@ def score_cell(cell: Cell) -> str | None:
     """All metrics of one explanation; each metric's failure is its own rows' alone."""
     key = score_key(cell)
     with contextlib.suppress(store.StoreError):
-        if store.read_key(cell.scores) == key and not _failed_rows(cell):
+        if store.read_key(cell.scores) == key and "failed" not in set(store.read_scores(cell.scores)[0]["status"]):
             return engine.KEPT
     explanation, meta = read_cell(cell)
     rows, values = [], []

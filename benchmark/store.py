@@ -27,6 +27,7 @@ ROOT = Path(os.environ.get("GLASSBENCH_ROOT") or Path(__file__).resolve().parent
 ROW_KEYS = ("profile", "track", "paper", "dataset", "target", "method", "setting", "metric", "seed")
 ROW_COLUMNS = (*ROW_KEYS, "value", "n", "better", "unit", "metric_version", "status", "reason", "seconds")
 STATUSES = ("ok", "failed", "not applicable")
+MAX_ARRAY_BYTES = 1 << 34  # of one npz once it is unpacked
 
 
 class StoreError(Exception):
@@ -154,7 +155,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    with _reading(path, "delete it and run again"):
+    with reading(path):
         return json.loads(Path(path).read_text())
 
 
@@ -170,10 +171,12 @@ def write_npz(path: Path, arrays: Mapping[str, Any], *, compress: bool = True) -
 def read_npz(path: Path, keys: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """The arrays of an npz, or those of ``keys`` that are there."""
     with (
-        _reading(path, "delete it and run again"),
+        reading(path),
         open(path, "rb") as file,  # numpy leaves it open where the content is no archive
         np.load(file, allow_pickle=False) as archive,
     ):
+        if (total := sum(member.file_size for member in archive.zip.infolist())) > MAX_ARRAY_BYTES:
+            raise ValueError(f"{total} bytes once it is unpacked, more than {MAX_ARRAY_BYTES}")
         return {key: archive[key] for key in archive.files if keys is None or key in keys}
 
 
@@ -188,21 +191,39 @@ def write_weights(path: Path, state: Mapping[str, Any]) -> None:
 def read_weights(path: Path) -> dict[str, Any]:
     from safetensors.torch import load
 
-    with _reading(path, "delete it and train again"):
+    with reading(path):
         return load(Path(path).read_bytes())
 
 
 @contextmanager
-def _reading(path: Path, way_out: str) -> Iterator[None]:
+def reading(path: Path, way_out: str = "") -> Iterator[None]:
+    """Any failure to read ``path`` is one line with a way out (default: the command that makes it)."""
     try:
         yield
-    except FileNotFoundError:
-        raise StoreError(f"{path} is missing; run `dvc repro` (or the stage that makes it)") from None
-    except MemoryError:
+    except (StoreError, MemoryError):
         raise
+    except FileNotFoundError:
+        way_out = maker(path) or "run `dvc repro` (or the stage that makes it)"
+        raise StoreError(f"{path} is missing; {way_out}") from None
     except Exception as error:
         what = " ".join(str(error).split())[:200]
+        way_out = way_out or maker(path) or "delete it and run again"
         raise StoreError(f"{path} is damaged ({type(error).__name__}: {what}); {way_out}") from None
+
+
+_MAKERS = {"targets": "train", "explanations": "explain", "scores": "score", "replications": "replicate"}
+
+
+def maker(path: Path) -> str:
+    """Which command makes a file again, as far as its place says."""
+    parts = Path(path).parts
+    if "evaluations" in parts:
+        return "run the same `glassbench evaluate` again"
+    if "artifacts" in parts[:-3] and (at := parts.index("artifacts")) and parts[at + 1] in _MAKERS:
+        return f"run `glassbench {_MAKERS[parts[at + 1]]} {parts[at + 2]}`"
+    if parts[-4:-2] == ("datasets", "processed"):
+        return f"run `glassbench prepare {Path(path).stem}`"
+    return "run `dvc repro`" if parts[-3:-2] == ("results",) else ""
 
 
 def sha256(*paths: Path) -> str:
@@ -225,7 +246,7 @@ def sha256(*paths: Path) -> str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    with _reading(path, "restore it with `glassbench use offline`"):
+    with reading(path, "restore it with `glassbench use offline`"):
         value = yaml.safe_load(Path(path).read_text())
         if not isinstance(value, dict):
             raise ValueError("not a mapping")
@@ -279,7 +300,7 @@ _ROW_TYPES = {key: str for key in ROW_COLUMNS} | {"value": float, "n": int, "see
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    with _reading(path, "restore it from git or run `dvc repro`"):
+    with reading(path, "run `dvc repro`, or restore it from git"):
         return parse_rows(path)
 
 
@@ -306,13 +327,15 @@ def write_scores(path: Path, rows: pd.DataFrame, values: Sequence[np.ndarray], *
 
 def read_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray]:
     """(rows, values, ids) as ``write_scores`` took them."""
-    arrays = read_npz(path)
-    rows = pd.DataFrame({c: arrays[f"row_{c}"] for c in ROW_COLUMNS})
-    return rows, np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else [], arrays["ids"]
+    with reading(path):
+        arrays = read_npz(path)
+        rows = pd.DataFrame({c: arrays[f"row_{c}"] for c in ROW_COLUMNS})
+        return rows, np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else [], arrays["ids"]
 
 
 def read_key(path: Path) -> str:
-    return str(read_npz(path, ["key"])["key"])
+    with reading(path):
+        return str(read_npz(path, ["key"])["key"])
 
 
 def write_values(path: Path, instances: pd.DataFrame) -> None:

@@ -432,9 +432,9 @@ def test_load_refuses_what_is_damaged(tmp_path, digits):
         assert "\n" not in str(error.value)
 
     path.write_bytes(raw[: len(raw) // 2])
-    refused(r"m-0\.safetensors is damaged .* delete it and train again")
+    refused(r"m-0\.safetensors is damaged .* delete it and run again")
     path.write_bytes(raw[:-4] + b"\1\2\3\4")  # still a readable file
-    refused(r"m-0\.safetensors is damaged \(not the weights of m-0\.json\); delete it and train again")
+    refused(r"m-0\.safetensors is damaged \(not the weights of m-0\.json\); train again")
     path.write_bytes(raw)
     for change in ({"options": {"width": 15, "depth": 3}}, {"net": "xnn_cnn", "options": {}}, {"input_shape": [1, 8, 8]},
                    {"layer": "conv9"}, {"mean": None}):  # fmt: skip

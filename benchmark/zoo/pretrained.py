@@ -94,4 +94,5 @@ def _read(path: Path) -> dict[str, Tensor]:
     """A state dict from npz or torch's own format, without running code from the file."""
     if path.suffix == ".npz":
         return {key: torch.from_numpy(value) for key, value in store.read_npz(path).items()}
-    return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+    with store.reading(path):
+        return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
