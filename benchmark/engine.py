@@ -80,6 +80,11 @@ def default_workers() -> int:
     return 1 if device() != "cpu" else cores
 
 
+def local_workers() -> int:
+    """Processes that units run in on this machine; 0 where they run on a cluster."""
+    return 0 if os.environ.get("GLASSBENCH_CLUSTER") else default_workers()
+
+
 def single_thread() -> None:
     """One thread for this process, and deterministic algorithms."""
     import torch

@@ -129,7 +129,7 @@ def replicate(params: Mapping[str, Any], paper: str) -> Iterator[Done]:
     """Run a paper's units that are not done yet, side by side."""
     todo = tasks(params, paper)
     remove_others(store.Paths(params["profile"]).replications(paper), {task.path for task in todo})
-    for done in times.run(store.Paths(params["profile"]), "replicate", [unit_of(task) for task in todo]):
+    for done in times.run(store.Paths(params["profile"]), "replicate", paper, [unit_of(task) for task in todo]):
         task = done.unit.arguments[0]
         if done.error and _meta(task).get("reason") != done.error:  # its worker died, or the disk is full
             with contextlib.suppress(OSError):
@@ -252,27 +252,32 @@ def _verdicts(profile: str, paper: str, rows: pd.DataFrame) -> tuple[pd.DataFram
                 "reason": engine.one_line(error)}  # fmt: skip
         return pd.DataFrame([base | lost], columns=list(store.ROW_COLUMNS)), {}
     judged: dict[tuple[str, str, str, int], list[bool]] = {}
-    said: dict[str, dict[str, None]] = {}
+    said: dict[str, dict[str, list[bool]]] = {}
     for check in checks:
         judged.setdefault((check.claim, check.dataset, check.target, check.seed), []).append(bool(check.holds))
         where = "/".join(filter(None, [check.dataset, check.target]))
         words = f"{where}: {check.evidence}" if where else check.evidence
-        said.setdefault(check.claim, {})[words if check.holds else f"{words} (does not hold)"] = None
+        said.setdefault(check.claim, {}).setdefault(words, []).append(bool(check.holds))
     rows_out = [
         base | {"metric": claim, "dataset": dataset, "target": target, "seed": seed, "value": float(np.mean(holds)),
                 "n": len(holds), "status": "ok", "reason": ""}
         for (claim, dataset, target, seed), holds in judged.items()
     ]  # fmt: skip
     return pd.DataFrame(rows_out, columns=list(store.ROW_COLUMNS)), {
-        claim: _quoted(list(w)) for claim, w in said.items()
+        claim: _quoted(words) for claim, words in said.items()
     }
 
 
-def _quoted(words: list[str]) -> str:
-    """The first few pieces of evidence, those against the claim first."""
-    words = sorted(words, key=lambda text: not text.endswith("(does not hold)"))
-    more = f" | and {len(words) - _EVIDENCE} more" if len(words) > _EVIDENCE else ""
-    return " | ".join(words[:_EVIDENCE]) + more
+def _quoted(words: Mapping[str, list[bool]]) -> str:
+    """The first few pieces of evidence, each with how often it holds where it does not always; those against the claim first."""
+    said = [
+        (np.mean(holds), text if all(holds) else f"{text} (holds in {sum(holds)} of {len(holds)})" if any(holds)
+         else f"{text} (does not hold)")
+        for text, holds in words.items()
+    ]  # fmt: skip
+    said.sort(key=lambda pair: pair[0])
+    more = f" | and {len(said) - _EVIDENCE} more" if len(said) > _EVIDENCE else ""
+    return " | ".join(text for _, text in said[:_EVIDENCE]) + more
 
 
 # --------------------------------------------------------------------------------------------- files

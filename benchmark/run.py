@@ -103,7 +103,7 @@ def train(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     paths = store.Paths(params["profile"])
     units = train_units(params, dataset)
     remove_others(paths.targets(dataset), {path for unit in units for path in unit.writes})
-    for done in times.run(paths, "train", units):
+    for done in times.run(paths, "train", dataset, units):
         if done.error and len(done.unit.writes) == 2:
             path, card = done.unit.writes
             path.unlink(missing_ok=True)
@@ -145,7 +145,7 @@ def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
             folder = Path(apart, str(i))
             folder.mkdir()
             units.append(Unit(cell.name, explain_apart, (cell,), limits, folder))
-        for done in times.run(made(params), "explain", units):
+        for done in times.run(made(params), "explain", dataset, units):
             cell = done.unit.arguments[0]
             if done.unit.limits:
                 _take_home(cell, done)
@@ -349,7 +349,7 @@ def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
     remove_others(made(params).scores(dataset), {cell.scores for cell in todo + networks})
     for cell in networks:
         write_network_rows(cell)
-    for done in times.run(made(params), "score", [score_unit(cell) for cell in todo]):
+    for done in times.run(made(params), "score", dataset, [score_unit(cell) for cell in todo]):
         cell = done.unit.arguments[0]
         if done.error and not _failed_rows(cell):  # its worker died, or the disk is full
             meta = read_cell(cell)[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -26,20 +27,25 @@ class Time:
     seconds: float
     gigabytes: float = 0.0  # the most memory of its process; 0: unknown
     device: str = "cpu"  # or the GPU's name
+    workers: int = 1  # of a whole stage
     source: str = "measured"  # scaled, guessed: by ``glassbench plan --save``
 
 
-def run(paths: store.Paths, step: str, units: Sequence[Unit]) -> Iterator[Done]:
-    """``engine.run``, the longest units first (one that was never run is taken for the longest); notes their times."""
-    known, new = read(paths), {}
+def run(paths: store.Paths, step: str, what: str, units: Sequence[Unit]) -> Iterator[Done]:
+    """``engine.run``, the longest units first (one that was never run is taken for the longest); notes their times, and
+    that of the whole stage, ``stage, step what``, where all of it ran on this machine."""
+    known, new, here, begin = read(paths), {}, 0, time.perf_counter()
     units = [
         replace(u, expected=known[step, u.name].seconds if (step, u.name) in known else float("inf")) for u in units
     ]
     try:
         for done in engine.run(units, label=step):
-            if time := _taken(done, (step, done.unit.name) in known):
-                new[step, done.unit.name] = time
+            if taken := _taken(done, (step, done.unit.name) in known):
+                new[step, done.unit.name] = taken
+                here += taken.seconds == done.seconds
             yield done
+        if here == len(units) > 0 and (workers := engine.local_workers()):
+            new["stage", f"{step} {what}"] = Time(time.perf_counter() - begin, workers=workers)
     finally:
         if new:
             with contextlib.suppress(OSError):  # a full disk costs no result here
@@ -66,7 +72,7 @@ def read(paths: store.Paths) -> dict[Key, Time]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(file(paths), newline="") as lines:
         for row in csv.DictReader(lines):
             numbers = float(row["seconds"]), float(row["gigabytes"])
-            found[row["step"], row["unit"]] = Time(*numbers, row["device"], row["source"])
+            found[row["step"], row["unit"]] = Time(*numbers, row["device"], int(row["workers"]), row["source"])
     return found
 
 
@@ -74,6 +80,6 @@ def write(paths: store.Paths, times: Mapping[Key, Time]) -> None:
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(["step", "unit", *(f.name for f in fields(Time))])
-    for key, time in sorted(times.items()):
-        table.writerow([*key, *(f"{v:.4g}" if isinstance(v, float) else v for v in astuple(time))])
+    for key, taken in sorted(times.items()):
+        table.writerow([*key, *(f"{v:.4g}" if isinstance(v, float) else v for v in astuple(taken))])
     store.write_text(file(paths), buffer.getvalue())
