@@ -125,9 +125,7 @@ def load(path: Path, name: str | None = None) -> Dataset:
         raise store.StoreError(f"{path} is missing; run `glassbench prepare {name}`")
     arrays = store.read_npz(path)
     if missing := (_REQUIRED | {"card"}) - arrays.keys():
-        raise store.StoreError(
-            f"{path} lacks {', '.join(sorted(missing))}; run `glassbench prepare {name}`"
-        )
+        raise store.StoreError(f"{path} lacks {', '.join(sorted(missing))}; run `glassbench prepare {name}`")
     return Dataset(name, arrays, json.loads(str(arrays.pop("card"))))
 
 

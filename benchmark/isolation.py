@@ -70,7 +70,10 @@ class Call:
         folder: Path | None = None,
     ) -> None:
         self.limits, self.result, self.error, self.printed = limits, None, None, ""
-        self._folder, self._kept = str(folder or tempfile.mkdtemp(prefix=f"glassbench-{os.getpid()}-")), folder is not None
+        self._folder, self._kept = (
+            str(folder or tempfile.mkdtemp(prefix=f"glassbench-{os.getpid()}-")),
+            folder is not None,
+        )
         self._answer, answer = context.Pipe(duplex=False)
         self._words, words = context.Pipe(duplex=False)
         self._process = context.Process(target=_main, args=(function, arguments, limits, answer, words, self._folder))

@@ -145,7 +145,9 @@ def load(path: Path, device: str = "cpu") -> Target:
         raise store.StoreError(f"{path} is no trained network: {reason}; correct the recipe and train again")
     state = store.read_weights(path)
     if pretrained.file_hash(path) != card.get("sha256"):
-        raise store.StoreError(f"{path} is damaged (not the weights of {card_path.name}); {store.maker(path) or 'train again'}")
+        raise store.StoreError(
+            f"{path} is damaged (not the weights of {card_path.name}); {store.maker(path) or 'train again'}"
+        )
     try:
         net = nets.build(card["net"], card["input_shape"], len(card["classes"]), card["options"])
         net.load_state_dict(state, assign=True)
@@ -157,7 +159,9 @@ def load(path: Path, device: str = "cpu") -> Target:
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())[:200]
-        raise store.StoreError(f"{card_path} does not fit its weights ({text}); delete both and {store.maker(path) or 'train again'}") from None
+        raise store.StoreError(
+            f"{card_path} does not fit its weights ({text}); delete both and {store.maker(path) or 'train again'}"
+        ) from None
 
 
 # --------------------------------------------------------------------------------------------- what is done already
