@@ -10,7 +10,8 @@ Theory: ``benchmark.concepts``, for each class that F predicts on the reference 
 segment takes the TCAV of its nearest concept among those of the image's predicted class, and a pixel that of its best
 segment. Segments of equal score are ordered by their distance to the concept (by less than .001), so that the pixels above
 a level are always whole segments: "iteratively select the most important segments until more than 20 % pixels are kept"
-(RI) is a threshold. An image whose class has no concept gets a map of zeros.
+(RI) is a threshold. An image whose class has no concept gets a map of zeros. The concept maps are the segments of the five
+best concepts of the image's predicted class; a concept that no segment of the image is nearest to has a map of zeros.
 
 Reference: Ghorbani, Wexler, Zou, Kim. Towards Automatic Concept-based Explanations. NeurIPS 2019, arXiv:1902.03129.
 Reuse on new images: Lam et al., Finding Representative Interpretations, ICCV 2021, arXiv:2108.06384, Sec. 6.
@@ -27,6 +28,8 @@ from numpy.random import Generator
 
 from benchmark.api import Batch, Explanation, Target
 from benchmark.concepts import RESOLUTIONS, Concepts, discover, embed, gradients
+
+SHOWN = 5  # concept maps of an image, as many as XNN has x-features
 
 
 @dataclass
@@ -54,8 +57,9 @@ class ACE:
         return self
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
-        """The score of the best segment that a pixel lies in; 0 for a class without concepts."""
+        """The score of the best segment that a pixel lies in, and the segments of each concept; 0 for a class without any."""
         maps = np.zeros((len(batch), *batch.x.shape[2:]), np.float32)
+        each = np.zeros((len(batch), SHOWN, *batch.x.shape[2:]), np.float32)
         for i, c in enumerate(target(batch).argmax(dim=1).tolist()):
             concepts = self._concepts.get(c)
             if concepts is not None and len(concepts.scores):
@@ -64,4 +68,7 @@ class ACE:
                 order = distance.argsort(stable=True).argsort()
                 level = concepts.scores[nearest] + 1e-3 * (1 - order / len(order))
                 maps[i] = (masks * level.cpu().numpy()[:, None, None]).max(axis=0)
-        return Explanation(heatmaps=maps)
+                best = concepts.scores.argsort(descending=True, stable=True)[:SHOWN]
+                for k, concept in enumerate(best):
+                    each[i, k] = masks[(nearest == concept).cpu().numpy()].any(axis=0)
+        return Explanation(heatmaps=maps, concept_maps=each)

@@ -177,7 +177,7 @@ def test_the_plug_in_keeps_the_contract(fitted):
     assert settings_of(fitted) == {"segments": (6, 16), "images": 12, "clusters": 5}
     mark, state = t.fingerprint(), (torch.get_rng_state(), np.random.get_state()[1].copy())
     e = fitted.explain(t, S, np.random.default_rng(0))
-    assert e.offers() == {"heatmaps"} and e.heatmaps.shape == (8, SIDE, SIDE) and e.heatmaps.min() >= 0
+    assert e.offers() == {"heatmaps", "concept_maps"} and e.heatmaps.shape == (8, SIDE, SIDE) and e.heatmaps.min() >= 0
     assert t.fingerprint() == mark and torch.equal(torch.get_rng_state(), state[0])
     assert np.array_equal(np.random.get_state()[1], state[1])
     np.testing.assert_array_equal(fitted.explain(t, S, np.random.default_rng(0)).heatmaps, e.heatmaps)
@@ -205,6 +205,22 @@ def test_pixels_above_a_level_are_whole_segments(fitted):
         best = heat == heat.max()
         assert any(np.array_equal(best, mask) for mask in masks)
         assert len(np.unique(heat)) > 2  # segments of one concept are told apart
+
+
+def test_concept_maps_are_the_segments_of_the_best_concepts(fitted):
+    t, S = target(), images(6, seed=7)
+    e = fitted.explain(t, S, np.random.default_rng(0))
+    assert e.concept_maps.shape == (6, 5, SIDE, SIDE) and e.concept_maps.any()
+    for i, c in enumerate(t(S).argmax(1).tolist()):
+        found = fitted._concepts[c]
+        order = sorted(range(len(found.scores)), key=lambda j: (-float(found.scores[j]), j))[:5]
+        masks, acts = embed(t, S.x[i], None, (6, 16))
+        by_hand = np.zeros((5, SIDE, SIDE))
+        for mask, a in zip(masks, acts):
+            j = int(((a - found.centres) ** 2).sum(1).argmin())
+            if j in order:
+                by_hand[order.index(j)][mask] = 1
+        np.testing.assert_array_equal(e.concept_maps[i], by_hand)
 
 
 def test_without_concepts_the_map_is_zero():

@@ -89,6 +89,20 @@ def test_dead_maps_are_uncorrelated_and_counted():
     assert math.isnan(attention.mean_correlation(P[1:, 1:], dead[1:]))  # one live map has no pair
 
 
+def test_mean_correlation_depends_neither_on_k_nor_on_dead_maps():
+    maps = concept_maps(k=2)
+    base = value("mean_correlation", Explanation(concept_maps=maps))
+    padded = np.concatenate([maps, np.zeros_like(maps), np.zeros_like(maps)], axis=1)
+    np.testing.assert_allclose(value("mean_correlation", Explanation(concept_maps=padded)), base)
+    same = Explanation(concept_maps=maps[:, :1].repeat(4, 1))
+    np.testing.assert_allclose(value("mean_correlation", same), 1)
+    predicted = target()(batch()).argmax(1).numpy()
+    rows = predicted == predicted[0]
+    one, two = (attention.normalised(maps[rows])[:, k].ravel() for k in (0, 1))
+    assert base[0] == pytest.approx(abs(np.corrcoef(one, two)[0, 1]))
+    assert np.isnan(value("mean_correlation", Explanation(concept_maps=maps[:, :1]))).all()
+
+
 def test_the_bounds_of_o1_and_o2():
     one = concept_maps(k=1)
     same = value("o1", Explanation(concept_maps=one.repeat(4, 1)))

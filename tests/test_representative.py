@@ -456,7 +456,7 @@ def test_the_plug_in_keeps_the_contract(way):
     mark, state = target.fingerprint(), torch.get_rng_state()
     S = images(n=30, seed=9)
     e = method.explain(target, S, np.random.default_rng(0))
-    assert e.offers() == {"heatmaps", "labels", "size"}
+    assert e.offers() == {"heatmaps", "concept_maps", "labels", "size"}
     assert e.heatmaps.shape == (30, SIDE, SIDE) and e.heatmaps.min() >= 0 and e.heatmaps.max() <= 1
     assert e.labels.min() >= -1 and e.labels.max() < 3
     assert e.size["regions"] <= 9 and e.size["boundaries"] > 0
@@ -464,6 +464,23 @@ def test_the_plug_in_keeps_the_contract(way):
     np.testing.assert_allclose(method.explain(target, images(n=30, seed=9, chunk=4), np.random.default_rng(0)).heatmaps, e.heatmaps, atol=1e-5)  # fmt: skip
     _, again = fitted(variant=way)
     np.testing.assert_array_equal(again.explain(target, S, np.random.default_rng(0)).heatmaps, e.heatmaps)
+
+
+def test_concept_maps_are_those_of_the_regions_own_boundaries():
+    target, method = fitted(variant="boundary")
+    S = images(n=30, seed=9)
+    e, psi = method.explain(target, S, np.random.default_rng(0)), target.features(S)
+    chosen, _ = assign(method._regions, coverage(method._regions, psi), method._V.nearest(psi))
+    counts = set()
+    for i, v in enumerate(chosen):
+        region = method._regions[v]
+        counts.add(min(len(region), 5))
+        for k in range(5):
+            alone = Region(region.P[[k]], region.side[[k]], 0, 0).heat_maps(psi[i : i + 1], (SIDE, SIDE))[0] if k < len(region) else 0  # fmt: skip
+            np.testing.assert_allclose(e.concept_maps[i, k], alone, atol=1e-6)
+        if len(region) <= 5:
+            np.testing.assert_allclose(e.concept_maps[i].sum(0) / max(1, len(region)), e.heatmaps[i], atol=1e-5)
+    assert len(counts) > 1
 
 
 def test_an_image_in_no_polytope_has_no_label_but_a_map_of_the_nearest_centre():

@@ -5,7 +5,9 @@ The images are grouped by the class that the network predicts; each image carrie
 over images weighs classes by their images. The formulas and what they cannot see are in ``benchmark.attention``.
 
 Controls: k independent random maps have O1 and O2 near 0 and the largest locality, ln of the number of parts; k copies of
-one map have the largest O1, k - sqrt(k), and O2 at its ridge. Read the two together, and both beside faithfulness.
+one map have the largest O1, k - sqrt(k), and O2 at its ridge. Read the two together, and both beside faithfulness. O1 and O2
+grow with k, and a dead map (a class with fewer concepts than others) counts as uncorrelated in them: between methods of
+another k read ``mean_correlation``. The house's methods all show five.
 
 Reference: Qi, Khorram, Fuxin. Embedding Deep Networks into Visual Explanations. Artificial Intelligence 2021, Sec. 4.2.
 """
@@ -71,6 +73,15 @@ def o1(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
 def o2(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """-ln det P of the image's predicted class, (n,); 1e-6 is added to the diagonal of a singular P."""
     return _by_class(e, target, batch, lambda S, part: attention.o2(attention.correlation(S)[0])[0])
+
+
+@metric(
+    needs={"concept_maps"}, track="concept", better="lower", unit="", version=1, partial=True,
+    source="glassbench: O1 that neither the number of maps nor dead ones change",
+)  # fmt: skip
+def mean_correlation(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
+    """Mean |P| of two live maps of the image's predicted class, (n,) in [0, 1]; NaN with fewer than two."""
+    return _by_class(e, target, batch, lambda S, part: attention.mean_correlation(*attention.correlation(S)))
 
 
 @metric(

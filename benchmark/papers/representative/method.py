@@ -5,6 +5,7 @@ another; explain a new image by the region that covers it, with the channel weig
 
     method = RepresentativeInterpretations(variant="boundary", n_boundaries=50).fit(target, reference, rng)
     e = method.explain(target, batch, rng)      # e.heatmaps (n, h, w) in [0, 1]; e.labels (n,), -1 = in no region
+    e.concept_maps                              # (n, 5, h, w) of the first boundaries of the image's own region
 
 Theory: Eq. 1-5 of the paper, in ``boundaries`` (Q), ``cover`` (Alg. 1), ``regions`` (heat maps, ranking) and ``clusters``
 (which reference images are interpreted). An image in several regions belongs to the one that covers most reference
@@ -27,6 +28,8 @@ from benchmark.api import Batch, Explanation, NotApplicable, Target
 from benchmark.papers.representative.boundaries import WAYS, sample, warn_if_curved
 from benchmark.papers.representative.clusters import Clusters, cluster
 from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
+
+SHOWN = 5  # boundary maps of an image, as many as XNN has x-features
 
 
 @dataclass
@@ -75,16 +78,18 @@ class RepresentativeInterpretations:
         return self
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
-        """Heat maps by the region that covers each image, and its class."""
+        """Heat maps by the region that covers each image, its class, and the maps of its first boundaries."""
         psi, size = target.features(batch, self.layer), batch.x.shape[-2:]
         chosen, labels = assign(self._regions, coverage(self._regions, psi), self._V.nearest(psi))
-        maps = psi.new_zeros(len(psi), *size)  # (n, h, w)
+        maps, each = psi.new_zeros(len(psi), *size), psi.new_zeros(len(psi), SHOWN, *size)  # (n, h, w), (n, k, h, w)
         for v, rows in by_interpretation(chosen):
             maps[rows] = self._regions[v].heat_maps(psi[rows], size)
+            each[rows] = self._regions[v].boundary_maps(psi[rows], size, SHOWN)
         sizes = [len(region) for region in self._regions]
         covered = [region.representativeness for region in self._regions]
         return Explanation(
             heatmaps=maps,
+            concept_maps=each,
             labels=labels,
             size={"regions": len(sizes), "boundaries": np.mean(sizes), "representativeness": np.mean(covered)},
         )

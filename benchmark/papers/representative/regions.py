@@ -59,14 +59,23 @@ class Region:
         if not len(alpha):
             return psi.new_zeros(len(psi), *size)
         chunk = max(1, MAPS // (len(alpha) * size[0] * size[1]))
-        return torch.cat([self._maps(alpha, part, size) for part in psi.split(chunk)])
+        return torch.cat([self._maps(alpha, part, size).mean(dim=1) for part in psi.split(chunk)])
+
+    def boundary_maps(self, psi: Tensor, size: tuple[int, int], most: int) -> Tensor:
+        """The maps (n, most, h, w) that ``heat_maps`` is the mean of, of the first boundaries that the greedy chose; 0 where
+        there are fewer."""
+        maps = psi.new_zeros(len(psi), most, *size)
+        alpha = self.channel_weights()[:most]
+        if len(alpha):
+            maps[:, : len(alpha)] = self._maps(alpha, psi, size)
+        return maps
 
     @staticmethod
     def _maps(alpha: Tensor, psi: Tensor, size: tuple[int, int]) -> Tensor:
         raw = torch.einsum("pk,nkuv->npuv", alpha, psi).relu()  # (n, p, u, v)
         maps = F.interpolate(raw, size, mode="bilinear", align_corners=False)  # (n, p, h, w)
         low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
-        return ((maps - low) / (high - low).where(high > low, 1)).mean(dim=1)
+        return (maps - low) / (high - low).where(high > low, 1)
 
     def distances(self, psi_x: Tensor, psi: Tensor, *, unit: bool = False) -> Tensor:
         """Dist(x, x') (n,) of feature maps (n, K, u, v) from psi(x) (K, u, v).                          Eq. 6"""
