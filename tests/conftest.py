@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import Phase, settings
 
 torch.set_num_threads(1)
+
+# The same examples every time, and no clock; a mutant needs no smallest example.
+settings.register_profile("house", derandomize=True, deadline=None, database=None, max_examples=40)
+settings.register_profile("mutants", settings.get_profile("house"), phases=[Phase.explicit, Phase.generate])
+settings.load_profile("house")
 
 
 @pytest.fixture
