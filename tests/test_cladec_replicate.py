@@ -189,6 +189,16 @@ def test_every_claim_is_judged_and_holds_where_the_paper_s_numbers_are():
     assert sum(c.claim == "CD5" for c in found) == 3 * 2 + 2  # and a t-test for each pair of neighbouring ages
 
 
+def test_evidence_has_mean_standard_deviation_and_number_of_runs():
+    frame = rows(seeds=3)
+    at = (frame.metric == "delta_rec") & (frame.setting == "layer=-1")
+    frame.loc[at, "value"] = [0.1, 0.2, 0.6]
+    words = {c.evidence for c in verdicts.verdicts(frame) if c.claim == "CD1"}
+    assert f"layer -1: Delta Rec +0.3 ± {np.std([0.1, 0.2, 0.6], ddof=1):.3g} (3 runs)" in words
+    alone = {c.evidence for c in verdicts.verdicts(frame[frame.seed == 0]) if c.claim == "CD1"}
+    assert "layer -1: Delta Rec +0.1" in alone  # one run has no spread
+
+
 @pytest.mark.parametrize(
     ("claim", "name", "numbers", "expected"),
     [

@@ -139,6 +139,11 @@ def test_numbers_become_rows_and_claims_become_shares(project):
     assert found["layer_trees"].units[0].arrays["logits"].shape == (4, 4)
 
 
+def test_evidence_says_how_often_it_holds_and_what_stands_against_the_claim_comes_first():
+    words = {"a": [True, True], "b": [False, False], "c": [True, False, False], **{letter: [True] for letter in "defg"}}
+    assert replicate._quoted(words) == "b (does not hold) | c (holds in 1 of 3) | a | d | and 3 more"
+
+
 def test_a_unit_is_not_made_twice_and_is_made_again_when_it_changes(project):
     ask(project, WIDTHS)
     run_all(project)
