@@ -40,7 +40,10 @@ def use(options: argparse.Namespace) -> int:
         if here == wanted:
             return 0
         if here not in {p.read_text() for p in shipped.values()}:  # holds somebody's own edits
-            name = str(load_params(lenient=True).get("profile", ""))
+            try:
+                name = str(load_params(lenient=True).get("profile", ""))
+            except store.StoreError:
+                name = "damaged"
             if name == options.profile:
                 err.print(f"{PARAMS} holds your own edits of {name!r}: kept "
                           f"(glassbench use {name} --force restores the profile)")  # fmt: skip
