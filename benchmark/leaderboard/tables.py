@@ -15,7 +15,7 @@ metric's (``keep=0.2``), unless the method carries it under every metric; any ot
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ TRACKS = {  # track -> (title, what it judges), in the order in which they are s
 }
 UNRANKED = ("target", "replication")  # facts, not contests
 TABLE = ["track", "dataset", "target", "metric", "setting"]  # the key of one table
+_METHOD = ["label", "paper", "method", "method_setting"]  # the key of one of its methods
 COLUMNS = [
     *TABLE, "label", "paper", "method", "method_setting", "mean", "low", "high", "n_images", "n_seeds", "better",
     "unit", "rank", "mark", "p_holm", "control", "status", "reason",
@@ -135,11 +136,9 @@ def leaderboard(rows: pd.DataFrame, instances: pd.DataFrame | None = None) -> pd
         )
     measured = _by_row(instances)
     rows = _split_settings(rows.assign(row=list(rows[list(store.ROW_KEYS)].itertuples(index=False, name=None))))
-    out = [
-        line
-        for key, group in rows.groupby(TABLE)
-        for line in _table(dict(zip(TABLE, key, strict=True)), group, measured)
-    ]
+    columns = [*TABLE, *_METHOD, "row", "seed", "value", "n", "better", "unit", "status", "reason"]
+    groups = _grouped(rows[columns].to_dict("records"), TABLE)  # a frame a table would cost more than its statistics
+    out = [line for key, group in groups for line in _table(dict(zip(TABLE, key, strict=True)), group, measured)]
     frame = pd.DataFrame(out, columns=COLUMNS)
     frame["order"] = frame["track"].map({track: i for i, track in enumerate(TRACKS)}).fillna(len(TRACKS))
     frame["natural"] = [re.sub(r"\d+", lambda digits: digits[0].zfill(9), text) for text in frame["setting"]]
@@ -155,31 +154,39 @@ def _by_row(instances: pd.DataFrame | None) -> dict[tuple, pd.Series]:
     return {key: group.set_index("image")["value"] for key, group in instances.groupby(keys, sort=False)}
 
 
+def _grouped(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[tuple[tuple, list[Mapping[str, Any]]]]:
+    """(key, its records), sorted by key; records keep their order."""
+    found: dict[tuple, list[Mapping[str, Any]]] = {}
+    for record in records:
+        found.setdefault(tuple(record[name] for name in by), []).append(record)
+    return sorted(found.items(), key=lambda item: item[0])
+
+
 def _table(
-    key: Mapping[str, str], group: pd.DataFrame, measured: Mapping[tuple, pd.Series]
+    key: Mapping[str, str], group: Sequence[Mapping[str, Any]], measured: Mapping[tuple, pd.Series]
 ) -> Iterator[dict[str, Any]]:
     """The lines of one table: M methods, S seeds, N images."""
-    methods = list(group.groupby(["label", "paper", "method", "method_setting"]))
-    ok = group[group["status"] == "ok"]
-    seeds = sorted(ok["seed"].unique())
-    images = sorted(set().union(*(measured[row].index for row in ok["row"] if row in measured)))
+    methods = _grouped(group, _METHOD)
+    ok = [line for line in group if line["status"] == "ok"]
+    seeds = sorted({line["seed"] for line in ok})
+    images = sorted(set().union(*(measured[line["row"]].index for line in ok if line["row"] in measured)))
     values = np.full((len(methods), len(seeds), len(images) or 1), np.nan)
     means = np.full((len(methods), len(seeds)), np.nan)
     for i, (_, lines) in enumerate(methods):
-        for line in lines[lines["status"] == "ok"].itertuples():
-            s = seeds.index(line.seed)
-            means[i, s] = line.value
-            if line.row in measured:
-                if measured[line.row].index.has_duplicates:
-                    raise ValueError(f"{dict(zip(store.ROW_KEYS, line.row, strict=True))}: two values for one image")
-                values[i, s] = measured[line.row].reindex(images)
+        for line in (line for line in lines if line["status"] == "ok"):
+            s, row = seeds.index(line["seed"]), line["row"]
+            means[i, s] = line["value"]
+            if row in measured:
+                if measured[row].index.has_duplicates:
+                    raise ValueError(f"{dict(zip(store.ROW_KEYS, row, strict=True))}: two values for one image")
+                values[i, s] = measured[row].reindex(images)
     by_image = ~np.isnan(values).all((1, 2))  # methods whose values of single images are known
     total = np.array([np.nan if np.isnan(m).all() else np.nanmean(m) for m in means])
     bounds = np.full((len(methods), 2), np.nan)
     for chosen, array in ((by_image, values), (~by_image, means[:, :, None])):
         if chosen.any() and seeds:
             bounds[chosen] = stats.interval(array[chosen], key["dataset"], key["target"])
-    better = group["better"].iloc[0]
+    better = group[0]["better"]
     rank = mark = p_holm = np.full(len(methods), np.nan)
     if key["track"] not in UNRANKED and seeds:
         rank = stats.ranks(total, better)
@@ -188,12 +195,12 @@ def _table(
         )
         mark = np.where(rank == np.nanmin(rank), "best", np.where(p_holm >= stats.ALPHA, "tied", ""))
     for i, ((text, paper, method, method_setting), lines) in enumerate(methods):
-        good = lines[lines["status"] == "ok"]
+        good = [line for line in lines if line["status"] == "ok"]
         yield dict(key) | {
             "label": text, "paper": paper, "method": method, "method_setting": method_setting,
             "mean": total[i], "low": bounds[i, 0], "high": bounds[i, 1],
-            "n_images": int(good["n"].max()) if len(good) else 0, "n_seeds": len(good),
-            "better": better, "unit": group["unit"].iloc[0],
+            "n_images": max((line["n"] for line in good), default=0), "n_seeds": len(good),
+            "better": better, "unit": group[0]["unit"],
             "rank": rank[i], "mark": mark[i] if isinstance(mark[i], str) else "", "p_holm": p_holm[i],
             "control": paper == "control", **_status(lines),
         }  # fmt: skip
@@ -207,13 +214,13 @@ def _some(values: np.ndarray, known: np.ndarray, better: str) -> np.ndarray:
     return out
 
 
-def _status(lines: pd.DataFrame) -> dict[str, str]:
+def _status(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """ok if any seed is; the reasons of the others, with their seeds where the seeds differ."""
-    states = set(lines["status"])
+    states = {line["status"] for line in lines}
     status = next(state for state in ("ok", "failed", "not applicable") if state in states)
     reasons = []
-    for (state, reason), part in lines[lines["status"] != "ok"].groupby(["status", "reason"]):
-        seeds = ", ".join(map(str, sorted(part["seed"])))
+    for (state, reason), part in _grouped([line for line in lines if line["status"] != "ok"], ["status", "reason"]):
+        seeds = ", ".join(map(str, sorted(line["seed"] for line in part)))
         which = f" (seed{'s' * (len(part) > 1)} {seeds})" if len(part) < len(lines) else ""
         reasons.append(f"{state}: {reason or 'no reason given'}{which}")
     return {"status": status, "reason": "; ".join(reasons)}
