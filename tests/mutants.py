@@ -145,11 +145,13 @@ def child(tests: list[str], module: str, text: str | None, limit: float, importe
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
     if text:
         sys.meta_path.insert(0, Source(module, text))
-    options = f"-x -q -p pytest_timeout -p _hypothesis_pytestplugin --hypothesis-profile=mutants --tb={'no' if text else 'short'}"
+    quiet = f"-x -q -p pytest_timeout -p _hypothesis_pytestplugin --hypothesis-profile=mutants --tb={'no' if text else 'short'}"
     held = "ignore:Module already imported"  # the fork holds hypothesis from its first moment
-    code = next(
-        (code for test in tests if (code := pytest.main([*options.split(), "-m", "not slow", "-W", held, test]))), 0
-    )
+    for test in tests:
+        name, _, chosen = test.partition(" -k ")
+        code = pytest.main([*quiet.split(), "-m", "not slow", "-W", held, "-k", chosen, f"tests/test_{name}.py"])
+        if code:
+            break
     if imported:
         imported.send([name for name in sys.modules if not re.match(OURS, name)])
     os._exit(int(code))
@@ -171,7 +173,7 @@ def run(tests: list[str], module: str, text: str, limit: float) -> str:
         process.kill()
         process.join()
     if process.exitcode in (4, 5):
-        raise SystemExit(f"pytest found no tests in {' '.join(tests)}")
+        raise SystemExit(f"pytest found no tests in {'; '.join(tests)}")
     return "survived" if process.exitcode == 0 else "timeout" if process.exitcode < 0 else "killed"
 
 
@@ -190,7 +192,7 @@ def baseline(tests: list[str], module: str) -> float:
             found = mine.recv()
         process.join()
         if process.exitcode != 0:
-            raise SystemExit(f"the tests of {module} fail as it is: {' '.join(tests)}")
+            raise SystemExit(f"the tests of {module} fail as it is: {'; '.join(tests)}")
         for name in sorted(found):
             with contextlib.suppress(Exception), warnings.catch_warnings():  # some exist in the tests' process alone
                 warnings.simplefilter("ignore")
@@ -267,7 +269,7 @@ def main() -> None:
         mine = [m for m in todo if m.module == name]
         if not mine:
             continue
-        tests = [f"tests/test_{t}.py" for t in setting["tests"][name]]
+        tests = setting["tests"][name]
         usual = baseline(tests, name)
         print(f"{name}: {len(mine)} mutants, the tests take {usual:.1f} s", flush=True)
         for m in mine:
