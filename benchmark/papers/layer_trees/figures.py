@@ -30,11 +30,14 @@ Panels = dict[tuple[str, int], dict[int, list[Network]]]  # (data set, width) ->
 def pictures(found: Found) -> Iterator[Picture]:
     """Every picture that the profile's experiments allow."""
     panels: Panels = {}
-    for net in read(found.rows):
-        panels.setdefault((net.dataset, net.width), {}).setdefault(net.depth, []).append(net)
+    networks = list(read(found.rows))
+    for net in networks:
+        if net.activation == "relu":
+            panels.setdefault((net.dataset, net.width), {}).setdefault(net.depth, []).append(net)
     panels = dict(sorted(panels.items(), key=lambda item: (-item[0][1], item[0][0])))
     if panels:
         yield from _curves(panels)
+    yield from _other_activations(networks)
     for unit in found.units:
         if unit.experiment == "duplicates":
             yield _table_2(unit)
@@ -58,7 +61,7 @@ def _curves(panels: Panels) -> Iterator[Picture]:
     yield Picture(
         "fig3-tree-accuracy", "Accuracy of each layer's tree (Fig. 3)",
         "Trees of the deepest networks, no encoding left out: green on training, red on test images; the blue line is the "
-        "network on test images. Bars: standard error over seeds.",
+        f"network on test images. Bars: standard error over seeds. {_interpolation(panels)}",
         _grid(panels, lambda axes, key: _accuracy(axes, deepest[key]), "accuracy, %", legend=True),
     )  # fmt: skip
     yield Picture(
@@ -74,6 +77,18 @@ def _curves(panels: Panels) -> Iterator[Picture]:
             "test images; 0 where no encoding is left. The blue line is the network.",
             _thresholds(pruned),
         )  # fmt: skip
+
+
+def _interpolation(panels: Panels) -> str:
+    """Which networks classify all their training images, as the paper's do."""
+    reached, short = [], []
+    for (dataset, width), depths in panels.items():
+        for depth, nets in sorted(depths.items()):
+            low = min(net.train for net in nets)
+            name = f"{dataset} {width}x{depth}"
+            reached.append(name) if low == 100 else short.append(f"{name} ({low:.2f} %)")
+    words = f"All training images are classified by every seed of: {', '.join(reached) or 'none'}"
+    return words + (f"; not by (lowest seed): {', '.join(short)}." if short else ".")
 
 
 # --------------------------------------------------------------------------------------------- curves
@@ -164,6 +179,42 @@ def _thresholds(nets: dict[tuple[str, int], list[Network]]) -> Figure:
     grid[1, 0].set_ylabel("test accuracy, %")
     handles, labels = grid[1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def _other_activations(networks: list[Network]) -> Iterator[Picture]:
+    """Networks of one data set and shape that differ in their activation, where there are any."""
+    shapes = {(net.dataset, net.width, net.depth) for net in networks if net.activation != "relu"}
+    for dataset, width, depth in sorted(shapes):
+        by: dict[str, list[Network]] = {}
+        for net in networks:
+            if (net.dataset, net.width, net.depth) == (dataset, width, depth):
+                by.setdefault(net.activation, []).append(net)
+        yield Picture(
+            f"activations-{style.file_name(dataset, f'{width}x{depth}')}",
+            f"Other activations: {dataset}, width {width}, depth {depth} (the paper's future work)",
+            "A node is ON where its activation function's input is positive. Left: unique encodings in each layer; right: accuracy "
+            "of the layer's tree on test images, and of the network (dotted). Bars: standard error over seeds.",
+            _activations(by),
+        )  # fmt: skip
+
+
+@mpl.rc_context(style.STYLE)
+def _activations(by: dict[str, list[Network]]) -> Figure:
+    figure = Figure(figsize=(7.0, 2.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (activation, nets), colour, marker in zip(sorted(by.items()), style.PALETTE, "osD^v", strict=False):
+        line = {"color": colour, "marker": marker, "markersize": 3, "linewidth": 1.3, "capsize": 2}
+        u = np.array([list(net.u.values()) for net in nets])  # (seeds, layers)
+        left.errorbar(list(nets[0].u), u.mean(0), u.std(0, ddof=len(u) > 1) / np.sqrt(len(u)), **line)
+        right.errorbar(*_mean(nets, "tree_test"), label=activation.replace("_", " "), **line)
+        right.axhline(np.mean([net.test for net in nets]), color=colour, linewidth=0.8, linestyle=":")
+    left.set_ylabel("unique encodings")
+    left.set_ylim(0)
+    right.set_ylabel("test accuracy, %")
+    for axes in (left, right):
+        _finish(axes)
+    figure.legend(loc="outside lower center", ncols=len(by), fontsize=8)
     return figure
 
 
