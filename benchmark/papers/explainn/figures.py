@@ -1,10 +1,11 @@
 """The paper's pictures: planted rules found (Fig. 2 top), interventions (Fig. 2 bottom), rules on filters (Figs. 3, 10, 11),
-the flow of a class through the layers (Fig. 5), and prototypes of tails beside those of single units (Fig. 14)."""
+the flow of a class through the layers (Fig. 5), prototypes of tails beside those of single units (Fig. 14), rules that classes
+share or have alone (Figs. 4, 13 and 15), and what fine-tuning changed (App. B.3, Fig. 17)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from benchmark.papers import Found, FoundUnit, Picture, style
 
@@ -22,6 +24,7 @@ OTHER = to_rgb("#e9dfc3")  # pixels of rules that have no colour of their own
 MEASURES = {"precision": (BLUE, "exact precision"), "recall": (SKY, "exact recall"),
             "soft_precision": (ORANGE, "soft precision"), "soft_recall": (YELLOW, "soft recall")}  # fmt: skip
 RULES = 60  # bars of a picture, at most
+PHOTOGRAPHS = ("asirra", "cub")  # not ours to pass on
 
 
 def pictures(found: Found) -> Iterator[Picture]:
@@ -71,6 +74,10 @@ def pictures(found: Found) -> Iterator[Picture]:
                 "activation of the whole tail, 1 = as in the images in which its units are ON.",
                 _prototypes(unit), raster=True,
             )  # fmt: skip
+        if unit.experiment == "traits":
+            yield from _traits(unit, name)
+        if unit.experiment == "fine_tuning" and "kept" in unit.arrays:
+            yield from _fine_tuning(unit, name)
 
 
 # --------------------------------------------------------------------------------------------- planted rules
@@ -247,6 +254,172 @@ def _prototypes(unit: FoundUnit) -> Figure:
         names = ", ".join(classes[:4]) + (" …" if len(classes) > 4 else "")
         grid[i, 0].set_ylabel(names[:26], fontsize=7.5)
     return figure
+
+
+# --------------------------------------------------------------------------------------------- shared, own, and before tuning
+
+
+def _traits(unit: FoundUnit, name: str) -> Iterator[Picture]:
+    a, photo = unit.arrays, unit.dataset in PHOTOGRAPHS
+    yield Picture(
+        f"fig13-kinds-{name}", f"Heads and tails by kind: {unit.dataset} (Fig. 13)",
+        "A column is a rule from the classes to the last hidden layer: its classes (orange where several share it, blue where one "
+        "has it alone), and above, how many units its tail has.",
+        _heads(a["heads"], a["tails"], _names(a)),
+    )  # fmt: skip
+    if "pair" in a:
+        c, d = (_names(a)[k] for k in a["pair"])
+        yield Picture(
+            f"fig4-shared-{name}", f"What {c} and {d} share, and what each has alone: {unit.dataset} (Fig. 4)",
+            "Left: two images of each class. Then prototypes of the tails of three rules: with the first class and not the second, "
+            "with both, with the second and not the first; below, the classes of the rule's head and the units of its tail.",
+            _pair(a), raster=True, photo=photo,
+        )  # fmt: skip
+    if "within" in a:
+        yield Picture(
+            f"fig15-within-{name}", f"The different rules of {_names(a)[int(a['within'])]}: {unit.dataset} (Fig. 15)",
+            "Left: the prototype of the class's logit. Right: rules with the class in the head, the prototype of each tail and above it "
+            "the image of the class that has most of this tail's units ON and least of the others'.",
+            _within(a), raster=True, photo=photo,
+        )  # fmt: skip
+
+
+def _names(a: Mapping[str, np.ndarray]) -> list[str]:
+    return [str(c).replace("_", " ") for c in a["classes"]]
+
+
+def _of(head: np.ndarray, names: list[str], units: int, first: tuple[int, ...] = ()) -> str:
+    """Three classes of a head, ``first`` of them before the others, how many more, and the tail's size: in lines."""
+    order = [k for k in first if head[k]] + [k for k in np.flatnonzero(head) if k not in first]
+    words = [_short(names[k]) for k in order[:3]] + [f"+ {len(order) - 3}"] * (len(order) > 3)
+    lines = [", ".join(words)] if sum(map(len, words)) < 20 else words
+    return "\n".join([*lines, f"{units} unit{'s' * (units > 1)}"])
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 22 else f"{name[:21]}…"
+
+
+@mpl.rc_context(style.STYLE)
+def _heads(heads: np.ndarray, tails: np.ndarray, names: list[str]) -> Figure:
+    order = np.lexsort((heads.argmax(1), heads.sum(1)))[:RULES]  # own rules first
+    all_rules, heads, tails = len(heads), heads[order], tails[order]
+    used = np.flatnonzero(heads.any(0))
+    figure = Figure(figsize=(max(3.5, 1.8 + 0.13 * len(order)), 1.2 + 0.15 * len(used)), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [1, 0.22 * len(used)]})
+    colours = np.where(heads.sum(1, keepdims=True) > 1, to_rgb(ORANGE), to_rgb(BLUE))  # (rules, 3)
+    above.bar(np.arange(len(order)), tails, 0.8, color=colours)
+    above.set_ylabel("units")
+    below.imshow(np.where(heads.T[used][..., None], colours, 1.0), aspect="auto", interpolation="nearest")
+    below.set_yticks(range(len(used)), [_short(names[k]) for k in used], fontsize=6.5)
+    below.set_xlabel(
+        "rules" if all_rules == len(order) else f"{len(order)} of {all_rules} rules, those of fewest classes"
+    )
+    below.set_xticks([])
+    _finish(above, "y")
+    below.tick_params(length=0)
+    handles = [Patch(color=BLUE, label="one class's own"), Patch(color=ORANGE, label="shared by several")]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8)
+    return figure
+
+
+@mpl.rc_context(style.STYLE)
+def _pair(a: Mapping[str, np.ndarray]) -> Figure:
+    c, d = map(int, a["pair"])
+    names, shots = _names(a), list(a["pair.examples"])
+    figure = Figure(figsize=(8.4, 3.1), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1.25, 3])
+    for axes, image, frame, k in zip(
+        left.subplots(2, 2).flat, shots, (YELLOW, YELLOW, RED, RED), (c, c, d, d), strict=False
+    ):
+        _framed(axes, image, frame)
+        axes.set_xlabel(_short(names[k]), fontsize=5.5, labelpad=1.5)
+    one, other = _short(names[c]), _short(names[d])
+    titles = f"{one},\nnot {other}", f"{one}\nand {other}", f"{other},\nnot {one}"
+    for i, (axes, title, frame) in enumerate(zip(right.subplots(1, 3), titles, (YELLOW, ORANGE, RED), strict=True)):
+        _framed(axes, a["pair.images"][i], frame)
+        axes.set_title(title, loc="center", fontsize=8)
+        axes.set_xlabel(_of(a["pair.heads"][i], names, int(a["pair.units"][i]), (c, d)), fontsize=6.5)
+    return figure
+
+
+@mpl.rc_context(style.STYLE)
+def _within(a: Mapping[str, np.ndarray]) -> Figure:
+    names, count, c = _names(a), len(a["within.images"]), int(a["within"])
+    figure = Figure(figsize=(2.2 + 1.5 * count, 3.8), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1.4, count])
+    one = left.subplots()
+    _framed(one, a["within.class"][0], style.MUTED)
+    one.set_title(_short(names[c]), loc="center", fontsize=8)
+    grid = right.subplots(2, count, squeeze=False)
+    for i in range(count):
+        _framed(grid[0, i], a["within.examples"][i], style.MUTED)
+        _framed(grid[1, i], a["within.images"][i], BLUE)
+        grid[1, i].set_xlabel(_of(a["within.heads"][i], names, int(a["within.units"][i]), (c,)), fontsize=6.5)
+    grid[0, 0].set_ylabel("image", fontsize=8)
+    grid[1, 0].set_ylabel("rule", fontsize=8)
+    return figure
+
+
+def _fine_tuning(unit: FoundUnit, name: str) -> Iterator[Picture]:
+    a = unit.arrays
+    yield Picture(
+        f"b3-rules-{name}", f"Rules kept, new and lost by fine-tuning: {unit.dataset} (App. B.3)",
+        "For each class the rules with it in the head, from the classes to the last hidden layer: those of the fine-tuned network that "
+        "the network before had too (heads and tails overlap by half or more), those that are new, and, downwards, those that went.",
+        _changed(a),
+    )  # fmt: skip
+    if "examples" in a:
+        yield Picture(
+            f"fig17-before-after-{name}", f"The same units after and before fine-tuning: {unit.dataset} (Fig. 17)",
+            "For rules of the fine-tuned network: the prototype of the tail in it, the prototype of the same units in the network before, "
+            "and an image of a class in the rule's head.",
+            _before_after(a), raster=True, photo=unit.dataset in PHOTOGRAPHS,
+        )  # fmt: skip
+
+
+@mpl.rc_context(style.STYLE)
+def _changed(a: Mapping[str, np.ndarray]) -> Figure:
+    names, total = _names(a), a["kept"] + a["new"] + a["lost"]
+    order = [c for c in np.lexsort((-a["new"], -a["kept"])) if total[c]][:RULES]
+    figure = Figure(figsize=(max(4.0, 1.2 + 0.16 * len(order)), 3.2), layout="constrained")
+    axes, x = figure.add_subplot(), np.arange(len(order))
+    axes.bar(x, a["kept"][order], 0.8, color=style.MUTED, label="kept")
+    axes.bar(x, a["new"][order], 0.8, bottom=a["kept"][order], color=GREEN, label="new")
+    axes.bar(x, -a["lost"][order], 0.8, color=RED, label="lost")
+    axes.axhline(0, color=style.INK, linewidth=0.8)
+    upright = len(order) > 12
+    axes.set_xticks(x, [_short(names[c]) for c in order], rotation=90 if upright else 0, fontsize=6.5 if upright else 8)
+    axes.set_ylabel("rules with the class")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(lambda y, _: f"{abs(y):.0f}")
+    axes.set_xlim(-0.6, len(order) - 0.4)
+    _finish(axes, "y")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
+    return figure
+
+
+@mpl.rc_context(style.STYLE)
+def _before_after(a: Mapping[str, np.ndarray]) -> Figure:
+    names, count = _names(a), len(a["examples"])
+    figure = Figure(figsize=(0.6 + 1.6 * count, 4.4), layout="constrained")
+    grid = figure.subplots(3, count, squeeze=False)
+    for i in range(count):
+        kept = bool(a["is_kept"][i])
+        for row, key in enumerate(("images.after", "images.before", "examples")):
+            _framed(grid[row, i], a[key][i], style.MUTED if row == 2 else style.INK if kept else GREEN)
+        grid[0, i].set_title("kept" if kept else "new", loc="center", fontsize=8)
+        grid[2, i].set_xlabel(_of(a["heads"][i], names, int(a["units"][i])), fontsize=6.5)
+    for axes, text in zip(grid[:, 0], ("after", "before", "image"), strict=True):
+        axes.set_ylabel(text, fontsize=8)
+    return figure
+
+
+def _framed(axes: Axes, image: np.ndarray, colour: str) -> None:
+    """An image of bytes (c, h, w) in a frame."""
+    _show(axes, image / 255)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=colour, linewidth=1.6)
 
 
 def _show(axes: Axes, image: np.ndarray) -> None:

@@ -6,7 +6,8 @@ rules            Figs. 3, 4, 10, 11, 15: rules from the classes to a layer, and 
 intervention     Fig. 2 bottom: a class before and after its rules' weights are zeroed
 flow             Fig. 5: rules chained from the classes through several layers
 prototypes       Fig. 14: the image of a rule's whole tail beside those of its single units
-fine_tuning      App. B.3: rules of the last hidden layer before and after a network was fine-tuned
+traits           Figs. 4, 13, 15: what two classes share and what each has alone; the different rules of one class
+fine_tuning      App. B.3, Fig. 17: rules of the last hidden layer before and after a network was fine-tuned
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from benchmark.papers import Number, Outcome, Study
 from benchmark.papers.explainn import mdl, networks
 from benchmark.papers.explainn import planted as synthetic
 from benchmark.papers.explainn import prototypes as images
+from benchmark.papers.explainn import traits as shown_rules
 from benchmark.papers.explainn.mdl import ROBUST, SIMPLE, Encoding, Rule, description_length
 from benchmark.papers.explainn.miner import Model, mine
 from benchmark.papers.explainn.networks import Units, label_rules, last
@@ -306,10 +308,63 @@ def prototypes(
     return Outcome(numbers, arrays)
 
 
+def traits(
+    study: Study, rng: Generator, *, samples: int = 2_000, steps: int = 128, side: int | None = None, theta: float = 0.4,
+    mu: int = 1,
+) -> Outcome:  # fmt: skip
+    """Rules classes -> last hidden layer by kind: of several classes or of one; prototypes of the tails that Figs. 4 and 15 show.
+
+    Arrays: ``heads`` (rules, classes), ``tails`` (rules,) sizes; of two classes that share a rule and have one each
+    (``pair``), and of the class with most rules (``within``): the classes in the rules' heads, their tails' prototypes, images.
+    """
+    target, batch = study.target, _batch(study, "train", samples)
+    source, C = last(target), len(target.classes)
+    units = Units.of(target, batch, source.layer, channels=source.channels)
+    on, y = units(target, batch), networks.answers(target, batch).argmax(1)
+    model = label_rules(target, batch, units, theta=theta, mu=mu)
+    H = shown_rules.heads(model.rules, C)
+    arrays = {"classes": np.array(target.classes), "heads": H, "tails": np.array([len(r.Y) for r in model.rules])}
+    few = batch[: min(len(batch), 500)]
+    colours, scale = images.Colours.of(few), images.scales(target, few, source.layer, source.channels)
+
+    def draw(rules: Sequence[Rule]) -> Array:
+        tails = [model.tails(rule) for rule in rules]
+        x = images.maximise(target, source.layer, tails, colours, rng, scale=scale, channels=source.channels, steps=steps,
+                            side=side)  # fmt: skip
+        return _pixels(x)
+
+    if two := shown_rules.pair(model.rules, C):
+        c, d, three = two
+        rows = [np.flatnonzero(y == k)[:2] for k in (c, d)]
+        arrays |= {"pair": np.array([c, d]), "pair.heads": shown_rules.heads(three, C), "pair.images": draw(three),
+                   "pair.units": np.array([len(r.Y) for r in three]), "pair.examples": _pixels(batch.x[np.concatenate(rows)])}  # fmt: skip
+    if one := shown_rules.within(model.rules, C):
+        c, own = one
+        prototype = images.maximise(target, target.layers[-1], [[c]], colours, rng, steps=steps, side=side)
+        here = np.flatnonzero(y == c)
+        arrays |= {"within": np.array(c), "within.heads": shown_rules.heads(own, C), "within.images": draw(own),
+                   "within.units": np.array([len(r.Y) for r in own]), "within.class": _pixels(prototype),
+                   "within.examples": _pixels(batch.x[shown_rules.examples(on, model, own, here)])}  # fmt: skip
+    facts = {"n_rules_of_one_class": (H.sum(1) == 1).sum(), "n_rules_of_several_classes": (H.sum(1) > 1).sum(),
+             "n_rules_of_a_class_at_most": H.sum(0).max()}  # fmt: skip
+    return Outcome([Number(k, v, "ExplaiNN", {"layer": source.layer}, len(batch), "higher", "count") for k, v in facts.items()],
+                   arrays)  # fmt: skip
+
+
+def _pixels(x: torch.Tensor) -> Array:
+    """Images (n, c, h, w) in [0, 1] as bytes."""
+    return (x * 255).round().to(torch.uint8).cpu().numpy()
+
+
 def fine_tuning(
-    study: Study, rng: Generator, *, samples: int = 2_000, theta: float = 0.2, mu: int = 1, source: str = "imagenet"
-) -> Outcome:
-    """The same images through the fine-tuned network and the one it began from: rules classes -> last hidden layer of both."""
+    study: Study, rng: Generator, *, samples: int = 2_000, theta: float = 0.2, mu: int = 1, source: str = "imagenet",
+    shown: int = 4, steps: int = 64, side: int | None = None,
+) -> Outcome:  # fmt: skip
+    """The same images through the fine-tuned network and the one it began from: rules classes -> last hidden layer of both.
+
+    Arrays: rules of each class that were ``kept``, are ``new`` and were ``lost``; for ``shown`` rules of the fine-tuned network
+    (half of them kept) what their tails look like in it and in the network before, and an image of a class in the head.
+    """
     target, batch = study.target, _batch(study, "train", samples)
     net = study.target_name.split("-")[0]  # the zoo's networks are called by their net, or net-variant
     weights, _ = pretrained.weights(net, source)
@@ -328,14 +383,40 @@ def fine_tuning(
         found[when] = mine(heads, on[when], theta=theta, mu=mu, disjunctive=True, allow=networks.ALLOW)
     setting = {"layer": end.layer}
     a, b = found["before"].rules, found["after"].rules
+    kept, lost = shown_rules.alike(b, a), ~shown_rules.alike(a, b)
     facts = {
         "n_rules_before": len(a), "n_rules_after": len(b), "rules_alike": networks.likeness(b, a),
         "same_on_state_share": float((on["before"] == on["after"]).mean()),
         "saved_bits_share_before": 1 - found["before"].bits / found["before"].baseline,
         "saved_bits_share_after": 1 - found["after"].bits / found["after"].baseline,
+        "n_rules_kept": kept.sum(), "n_rules_new": (~kept).sum(), "n_rules_lost": lost.sum(),
     }  # fmt: skip
+    C = len(target.classes)
+    H = shown_rules.heads(b, C)
+    arrays = {"classes": np.array(target.classes), "kept": H[kept].sum(0), "new": H[~kept].sum(0),
+              "lost": shown_rules.heads(a, C)[lost].sum(0)}  # fmt: skip
+    halves = [
+        sorted((r for r, k in zip(b, kept, strict=True) if k == which), key=lambda r: len(r.X))
+        for which in (True, False)
+    ]
+    chosen = [*halves[0][: shown - shown // 2], *halves[1]][:shown]
+    if chosen:
+        few = batch[: min(len(batch), 500)]
+        colours, tails = images.Colours.of(few), [found["after"].tails(rule) for rule in chosen]
+        y = heads.argmax(1)
+        for when, network in (("after", target), ("before", before)):
+            scale = images.scales(network, few, end.layer, end.channels)
+            x = images.maximise(
+                network, end.layer, tails, colours, rng, scale=scale, channels=end.channels, steps=steps, side=side
+            )
+            arrays[f"images.{when}"] = _pixels(x)
+        rows = [
+            shown_rules.examples(on["after"], found["after"], [r], np.flatnonzero(np.isin(y, r.X)))[0] for r in chosen
+        ]
+        arrays |= {"examples": _pixels(batch.x[rows]), "heads": shown_rules.heads(chosen, C), "units": np.array(list(map(len, tails))),
+                   "is_kept": np.array([r in halves[0] for r in chosen])}  # fmt: skip
     return Outcome([Number(k, v, "ExplaiNN", setting, len(batch), "higher", "count" if k.startswith("n_") else "fraction")
-                    for k, v in facts.items()])  # fmt: skip
+                    for k, v in facts.items()], arrays)  # fmt: skip
 
 
 def _share(target: Target, before: Target, batch: Batch, layer: str) -> None:
