@@ -2,12 +2,14 @@
 be so after each of them."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -17,19 +19,18 @@ import yaml
 from benchmark import store
 
 ROOT = Path(__file__).parent.parent.parent
-SMALL = {  # every stage, few cells, one experiment without a network and one with
+SMALL = {  # every stage, few cells
     "profile": "offline",
     "datasets": ["digits"],
-    "papers": ["explainn", "layer_trees"],
+    "papers": ["explainn"],
     "data": {"digits": {"size": 16}},
     "zoo": {"digits": {"cnn": {"net": "cnn", "options": {"maps": [8, 8, 8, 8]}, "epochs": 2, "batch": 64, "lr": 0.004, "seeds": [0, 1]}}},
     "explain": {"images": 12, "reference": 64,
                 "methods": ["baselines/grad_cam.py:GradCAM", "baselines/random_map.py:RandomMap",
                             "benchmark/papers/layer_trees/method.py:LayerTree"]},
-    "replicate": {"explainn": [{"experiment": "worked_example"}],
-                  "layer_trees": [{"experiment": "trees", "dataset": "digits", "target": "cnn", "layers": ["fc1"]}]},
+    "replicate": {"explainn": [{"experiment": "worked_example"}]},
 }  # fmt: skip
-METHOD = '''
+METHOD = """
 from benchmark.api import Explanation
 
 
@@ -43,19 +44,20 @@ class Mine:
         x = batch.x.clone().requires_grad_()
         target(x).amax(dim=1).sum().backward()
         return Explanation(heatmaps=x.grad.abs().sum(dim=1))
-'''
+"""
 
 
 class Project:
-    """A checkout of the working tree in ``folder``, with git, DVC and a profile; its commands run its own code."""
+    """A checkout of the last commit in ``folder``, with git, DVC and a profile; its commands run its own code."""
 
     def __init__(self, folder, params=SMALL):
         self.root = folder / "project"
-        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-        for name in filter(None, listed.decode().split("\0")):
-            if not name.startswith(("results/offline", "results/quick", "tests/")) and (ROOT / name).is_file():
-                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, self.root / name)
+        self.root.mkdir()
+        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(self.root, filter="data")
+        for name in ("results/offline", "results/quick", "tests"):
+            shutil.rmtree(self.root / name, ignore_errors=True)
         if params:
             (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
             (self.root / "dvc.lock").unlink(missing_ok=True)
@@ -81,8 +83,7 @@ class Project:
 
     def start(self, *command):
         """The process, the first of a group of its own."""
-        log = open(self.home / "log.txt", "ab")
-        with log:
+        with open(self.home / "log.txt", "ab") as log:
             return subprocess.Popen(
                 command, cwd=self.root, env=self.environment, start_new_session=True, stdout=log, stderr=log
             )
@@ -108,22 +109,28 @@ class Project:
     def orphans(self, patience=10.0):
         """Processes of this project that outlive the group, given a moment to notice."""
         end = time.monotonic() + patience
-        while (left := list(self._alive())) and time.monotonic() < end:
+        while (left := list(self.alive())) and time.monotonic() < end:
             time.sleep(0.05)
         return left
 
-    def _alive(self):
+    def alive(self):
+        """(number, command) of this project's processes."""
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if self.mark.encode() in (folder / "environ").read_bytes().split(b"\0") and folder.name != str(os.getpid()):
-                    if "\nState:\tZ" not in (folder / "status").read_text():
-                        yield folder.name, (folder / "cmdline").read_bytes().replace(b"\0", b" ")[:100]
+                mine = self.mark.encode() in (folder / "environ").read_bytes().split(b"\0")
+                if mine and "\nState:\tZ" not in (folder / "status").read_text():
+                    yield folder.name, (folder / "cmdline").read_bytes().replace(b"\0", b" ")[:100]
 
     def temporary(self):
         """Files with temporary names, and folders for temporary files, that are still there."""
         places = [self.root, self.root / ".dvc" / "cache"]
         found = {p for place in places for p in place.rglob("*.tmp")}
         return sorted(map(str, found | set((self.home / "tmp").iterdir())))
+
+    def stage(self):
+        """What was under way last."""
+        lines = (self.home / "log.txt").read_text(errors="replace").splitlines()
+        return next((line for line in reversed(lines) if line.strip()), "the start")
 
     def rows(self):
         rows = store.read_rows(self.paths.rows)

@@ -4,9 +4,11 @@
 """
 
 import os
+import time
 
 import pytest
 
+from benchmark import store
 from tests.faults.harness import Project, moments
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
@@ -23,6 +25,7 @@ def until_done(project, command, kills, longest, seed, check):
         project.check_files()
         if code is None:
             killed += 1
+            print(f"kill {killed}: at {project.stage()}", flush=True)
             continue
         assert code == 0, (project.home / "log.txt").read_text()[-3000:]
         check()
@@ -39,8 +42,6 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="module")
 def wanted(project):
     """The rows of a run that nobody interrupts, and its seconds."""
-    import time
-
     start = time.monotonic()
     done = project.run(*project.leaderboard())
     assert done.returncode == 0, done.stdout + done.stderr
@@ -60,3 +61,40 @@ def test_make_leaderboard_survives_kills(project, wanted):
         assert "up to date" in status.stdout, status.stdout + status.stderr
 
     until_done(project, project.leaderboard(), KILLS * 3 // 5, seconds, 0, check)
+
+
+def test_evaluate_survives_kills(project, wanted):
+    """Data and network are made on the way; the method runs in a process of its own, which dies with the rest."""
+    command = ["glassbench", "evaluate", "mine.py:Mine", "--no-page"]
+    written = project.root / "results" / "evaluations" / "offline" / "Mine"
+
+    def rows():
+        frame = store.read_rows(written / "rows.csv")
+        return store.rows_text(frame.assign(seconds=0.0))
+
+    start = time.monotonic()
+    assert project.run(*command).returncode == 0
+    seconds, expected = time.monotonic() - start, rows()
+    project.reset()
+
+    def check():
+        assert rows() == expected
+        project.run("glassbench", "mend")
+        assert not project.temporary()
+
+    until_done(project, command, KILLS - KILLS * 3 // 5, seconds, 1, check)
+
+
+def test_only_the_first_process_killed_leaves_nobody_behind(project, wanted):
+    """As the system does it when memory runs out: workers and strangers' processes notice, and end."""
+    for step in ("prepare", "train"):
+        assert project.run("glassbench", step).returncode == 0
+    for command in (["glassbench", "explain"], ["glassbench", "evaluate", "mine.py:Mine", "--no-page"]):
+        process = project.start(*command)
+        end = time.monotonic() + 120
+        while len(list(project.alive())) < 4 and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)  # fork server, resource tracker, a worker
+        process.kill()
+        process.wait()
+        assert not project.orphans(patience=60), command
+        project.check_files()
