@@ -28,7 +28,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmark.isolation import Call, Limits
+from benchmark.isolation import Call, Limits, die_with_parent
 
 KEPT = "kept"  # what a unit returns that found its work done
 
@@ -161,9 +161,14 @@ def _context() -> multiprocessing.context.ForkServerContext:
     return context
 
 
+def _start() -> None:
+    die_with_parent()
+    single_thread()
+
+
 def _pool(workers: int) -> ProcessPoolExecutor:
     context = _context()
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=single_thread)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
 
 
 def run(units: Sequence[Unit], *, label: str, workers: int | None = None, verbose: bool = False) -> Iterator[Done]:

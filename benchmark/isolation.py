@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -175,7 +177,7 @@ def _main(
     os.chdir(folder)
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     sys.dont_write_bytecode = True
-    _die_with_parent()
+    die_with_parent()
     _limit_memory(limits.gigabytes)
     _watch(_writable(folder))
     _landlock(_writable(folder))
@@ -197,9 +199,17 @@ def _writable(folder: str) -> list[str]:
     return [os.path.realpath(p) for p in (folder, cache, "/dev", "/proc") if os.path.isdir(p)]
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+def die_with_parent() -> None:
+    """From now on the kernel kills this process when the one that asked for it dies, however that comes. A fork server in
+    between lives as long as its children do, so its death (PR_SET_PDEATHSIG) would never come."""
+    parent = multiprocessing.parent_process()
+    if sys.platform != "linux" or parent is None:
+        return
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETSIG, signal.SIGKILL)  # instead of SIGIO, when the pipe's other end closes
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    if not parent.is_alive():  # it died before
+        os._exit(1)
 
 
 def _limit_memory(gigabytes: float) -> None:
