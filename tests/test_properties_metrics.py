@@ -431,6 +431,15 @@ def test_maps_on_parts_off_parts_and_flat(s):
         assert s.value(METRICS["concepts_on_class_parts"], {}, e) == pytest.approx(want)
 
 
+@given(s=scenes, radius=st.sampled_from([0.01, 0.08, 0.3]))
+def test_a_concept_lies_on_parts_as_a_heat_map_does(s, radius):
+    """One concept, all parts important: the share of a map's mass on parts, also where a disc is less than a pixel."""
+    s = replace(s, batch=replace(s.batch, part_importance=torch.ones(s.batch.parts.shape[:2])))
+    one = Explanation(heatmaps=s.e.heatmaps, concept_maps=s.e.heatmaps[:, None])
+    on_parts = s.value(METRICS["energy_on_parts"], {"radius": radius}, one)
+    np.testing.assert_allclose(s.value(METRICS["concepts_on_class_parts"], {"radius": radius}, one), on_parts)
+
+
 @given(s=scenes)
 def test_one_pixel_is_sparsest_and_a_flat_map_least(s):
     n, h, w = s.e.heatmaps.shape

@@ -129,10 +129,11 @@ def concepts_on_class_parts(
 
 
 def discs(parts: Array, chosen: Array, radius: float, h: int, w: int) -> Array:
-    """Pixels (n, h, w) bool within ``radius`` of any chosen part (n, p) at parts (n, p, 2)."""
+    """Pixels (n, h, w) bool within ``radius`` of any chosen part (n, p) at parts (n, p, 2); never less than the pixel that the
+    part lies in."""
     x, y = np.moveaxis(parts.astype(np.float64), -1, 0)[..., None, None]  # (n, p, 1, 1)
     d = np.hypot(np.arange(w) + 0.5 - x, np.arange(h)[:, None] + 0.5 - y)  # (n, p, h, w)
-    return ((d <= max(radius * max(h, w), 0.7072**0.5)) & chosen[:, :, None, None]).any(1)
+    return ((d <= max(radius * max(h, w), 0.7072)) & chosen[:, :, None, None]).any(1)
 
 
 def visible_parts(batch: Batch) -> Array:
