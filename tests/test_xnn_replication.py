@@ -129,6 +129,9 @@ def test_verdicts_by_hand():
         for a, n, f in ((2, 8, 2.0), (1, 20, 1.0))
         for m, v in (("n_features", n), ("F_reg_test", f))
     ]
+    rows += [row(metric, v, m, "n=3") for m, metric, v in (
+        ("SRAE", "mean_cosine", 0.1), ("NN", "mean_cosine", 0.3), ("SRAE", "n_speaking", 1.0), ("NN", "n_speaking", 1.5),
+        ("NN-SRAE", "delta_mean_cosine", 0.2), ("NN-SRAE", "delta_mean_cosine_ci95", 0.1))]  # fmt: skip
     rows += [row(metric, v, m, "pixels kept=300") for m, metric, v in (
         ("mask by x-features", "accuracy", 0.4), ("mask by 1-Heatmap", "accuracy", 0.5),
         ("x-features-1-Heatmap", "delta_accuracy", -0.1), ("x-features-1-Heatmap", "delta_accuracy_ci95", 0.2))]  # fmt: skip
@@ -137,13 +140,13 @@ def test_verdicts_by_hand():
         ("Excitation Backprop", 0.4, "pixels=300;variant=contrastive", "baseline"))]  # fmt: skip
     checks = [(c.claim, c.holds) for c in verdicts.verdicts(pd.DataFrame(rows))]
     assert checks == [("XN1", True), ("XN1", False), ("XN2", True), ("XN2", False), ("XN4", False), ("XN4", True), ("XN4", True),
-                      ("XN5", True), ("XN6", False), ("XN6", True)]  # fmt: skip
+                      ("XN5", True), ("XN6", False), ("XN7", True), ("XN7", False), ("XN6", True)]  # fmt: skip
 
 
 def test_verdicts_and_pictures_of_what_was_found(outcomes):
     rows = frame(outcomes)
     checks = list(verdicts.verdicts(rows))
-    assert {c.claim for c in checks} == {"XN1", "XN2", "XN3", "XN4", "XN5", "XN6"}
+    assert {c.claim for c in checks} == {"XN1", "XN2", "XN3", "XN4", "XN5", "XN6", "XN7"}
     assert all(c.evidence and c.target == "tiny" for c in checks)
     units = [
         FoundUnit(k, "blobs", "tiny", 0, {}, {key: np.asarray(v) for key, v in o.arrays.items()})

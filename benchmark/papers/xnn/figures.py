@@ -81,8 +81,10 @@ def _classes(a, where: str, slug: str, photo: bool) -> Iterator[Picture]:
     for c, row in enumerate(first):
         rows = np.flatnonzero(names == names[row])
         values = [f"{metric} {a[f'class_{key}'][0, c]:.3g}" for metric, key in (("F_reg", "F_reg_test"), ("O1", "O1"))]
-        yield Picture(f"class-{slug}-{c:03d}", str(names[row]), f"Test images of the class, {text} {', '.join(values)}.",
-                      _rows(a, rows), raster=True, photo=photo, apart=True)  # fmt: skip
+        figure = _rows(a, rows)
+        figure.suptitle(style.plain(f"{names[row]}: {', '.join(values)}"), fontsize=8)
+        yield Picture(f"class-{slug}-{c:03d}", str(names[row]), f"Test images of the class, {text}", figure, raster=True,
+                      photo=photo, apart=True)  # fmt: skip
 
 
 def _rows(a, rows) -> Figure:

@@ -247,14 +247,20 @@ def _gaps(per_class: Mapping[str, Mapping[str, Array]], K: int) -> list[Number]:
         for metric in ("O1", "O2", "mean_correlation", "locality", "F_reg_test"):
             if name == "SRAE" or metric not in values:
                 continue
-            gap = values[metric] - per_class["SRAE"][metric]
-            gap = gap[np.isfinite(gap)]
-            if len(gap) > 1:
-                half = student.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / len(gap) ** 0.5
-                pair = f"{name}-SRAE"
-                out += [Number(f"delta_{metric}", float(gap.mean()), pair, {}, len(gap), HIGHER, UNITS.get(metric, ("", ""))[1]),
-                        Number(f"delta_{metric}_ci95", float(half), pair, {}, len(gap), LOWER)]  # fmt: skip
+            out += _paired(f"{name}-SRAE", metric, values[metric] - per_class["SRAE"][metric], unit=UNITS.get(metric, ("", ""))[1])  # fmt: skip
     return out
+
+
+def _paired(
+    pair: str, metric: str, gap: Array, setting: Mapping[str, Any] | None = None, unit: str = ""
+) -> list[Number]:
+    """Mean and half of the 95 % interval of a gap (K,) over classes; nothing where fewer than two classes have one."""
+    gap = gap[np.isfinite(gap)]
+    if len(gap) < 2:
+        return []
+    half = student.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / len(gap) ** 0.5
+    return [Number(f"delta_{metric}", float(gap.mean()), pair, setting or {}, len(gap), HIGHER, unit),
+            Number(f"delta_{metric}_ci95", float(half), pair, setting or {}, len(gap), LOWER)]  # fmt: skip
 
 
 def _table5(
@@ -267,12 +273,10 @@ def _table5(
     for k in pixels:
         ours, theirs = (np.array([masking.masked_right(target, part, one, k).mean() for part, one in zip(seen, of, strict=True)])
                         for of in (merged, heat))  # fmt: skip
-        gap, K, setting = ours - theirs, len(seen), {"pixels kept": k}
-        half = student.ppf(0.975, K - 1) * gap.std(ddof=1) / K**0.5 if K > 1 else 0.0
+        setting = {"pixels kept": k}
         numbers += [Number("accuracy", float(ours.mean()), "mask by x-features", setting, n, HIGHER, "fraction"),
                     Number("accuracy", float(theirs.mean()), "mask by 1-Heatmap", setting, n, HIGHER, "fraction"),
-                    Number("delta_accuracy", float(gap.mean()), "x-features-1-Heatmap", setting, K, HIGHER, "fraction"),
-                    Number("delta_accuracy_ci95", float(half), "x-features-1-Heatmap", setting, K, LOWER)]  # fmt: skip
+                    *_paired("x-features-1-Heatmap", "accuracy", ours - theirs, setting, "fraction")]  # fmt: skip
     return numbers
 
 
@@ -444,7 +448,8 @@ def degeneration(
         numbers += [Number("mean_cosine", float(cosines[:, off].mean()), name, {"n": n}, K, LOWER),
                     Number("n_speaking", float(speak.mean()), name, {"n": n}, K, HIGHER, "x-features")]  # fmt: skip
         arrays[f"cosines_{name}"], arrays[f"speak_{name}"] = cosines, speak
-    return Outcome(numbers, arrays)
+    nn, ours = (arrays[f"cosines_{name}"][:, off].mean(1) for name in ("NN", "SRAE"))  # (K,)
+    return Outcome([*numbers, *_paired("NN-SRAE", "mean_cosine", nn - ours, {"n": n})], arrays)
 
 
 def _cosines(E: Tensor) -> Array:

@@ -7,6 +7,7 @@ XN4  F_reg on test images of the convolutional XNN falls from layer to layer, an
 XN5  F_reg of the Lasso falls with the number of its features
 XN6  accuracy on inpainted images is at least as high with XNN's pixels as with those of the 1-Heatmap (Table .5, and the
      board's rows)
+XN7  with three x-features, SRAE's are less alike (|cosine| of their activations) than NN's, and as many speak for the class
 
 A difference between methods comes with its 95 % interval over classes (``delta_*`` rows).
 """
@@ -27,7 +28,13 @@ def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
     rows = rows[rows.status == "ok"]
     mine = rows[(rows.paper == "xnn") & (rows.track == "replication")]
     for (dataset, target, seed), unit in mine.groupby(["dataset", "target", "seed"]):
-        for claim, holds, evidence in (*_table1(unit), *_layers(unit), *_lasso(unit), *_table5(unit)):
+        for claim, holds, evidence in (
+            *_table1(unit),
+            *_layers(unit),
+            *_lasso(unit),
+            *_table5(unit),
+            *_degeneration(unit),
+        ):
             yield Check(claim, bool(holds), evidence, dataset, target, int(seed))
     yield from _masking(rows)
 
@@ -93,6 +100,20 @@ def _table5(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
         gap, half = (value["x-features-1-Heatmap", f"delta_accuracy{end}"] for end in ("", "_ci95"))
         words = f"{kept.partition('=')[2]} pixels kept: accuracy x-features {ours:.3f}, 1-Heatmap {theirs:.3f}"
         yield "XN6", ours >= theirs, f"{words}, {gap:+.3f} +- {half:.3f} over classes"
+
+
+def _degeneration(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
+    value = {(r.method, r.metric): r.value for r in unit[unit.setting == "n=3"].itertuples()}
+    if ("SRAE", "mean_cosine") in value and ("NN", "mean_cosine") in value:
+        ours, theirs = (value[name, "mean_cosine"] for name in ("SRAE", "NN"))
+        gap, half = (value["NN-SRAE", f"delta_mean_cosine{end}"] for end in ("", "_ci95"))
+        yield (
+            "XN7",
+            ours < theirs,
+            f"mean |cosine| SRAE {ours:.3f}, NN {theirs:.3f}, NN-SRAE {gap:+.3f} +- {half:.3f} over classes",
+        )
+        ours, theirs = (value[name, "n_speaking"] for name in ("SRAE", "NN"))
+        yield "XN7", ours >= theirs, f"x-features that speak for the class: SRAE {ours:.2f}, NN {theirs:.2f}"
 
 
 def _masking(rows: pd.DataFrame) -> Iterator[Check]:
