@@ -69,6 +69,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 or more")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     top = _Parser(prog="glassbench", description=__doc__.splitlines()[0], formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -132,6 +138,15 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("paper", nargs="*", help="papers (default: all of the profile)")
     sub.add_argument("--keep-going", action="store_true", help="exit code 0 in spite of failed units")
     on_cluster(sub)
+
+    sub = command("plan", commands.plan, "  glassbench plan --profile paper --workers 100 --gpu h100\n"
+                  "  glassbench plan --profile quick --check\n  glassbench plan --profile paper --json")  # fmt: skip
+    sub.add_argument("--profile", help="default: that of params.yaml")
+    sub.add_argument("--workers", type=_positive, metavar="N", help="simulate so many, beside 1, 10, 100 and 1,000")
+    sub.add_argument("--gpu", default="", metavar="NAME", help="each worker has one: t4, l4, v100, a10, a100, h100, h200")
+    sub.add_argument("--json", action="store_true", help="as JSON, with every unit")
+    sub.add_argument("--check", action="store_true", help="predicted and measured seconds of each stage")
+    sub.add_argument("--save", action="store_true", help="keep the estimates: the longest units of a first run then start first")
 
     command("report", commands.report, "  glassbench report")
 

@@ -158,6 +158,23 @@ def replicate(options: argparse.Namespace) -> int:
     return 1 if failed and not options.keep_going else 0
 
 
+def plan(options: argparse.Namespace) -> int:
+    """What a profile will take: units, hours, memory, and what more workers buy."""
+    params = load_profile(options.profile)
+    others = {name: store.read_yaml(path) for name, path in profiles().items()} | {params["profile"]: params}
+    from benchmark import plan as planning
+
+    if options.check:
+        out.print(planning.checked(params, others), markup=False)
+        return 0
+    found = planning.plan(params, others, gpu=options.gpu)
+    told = planning.facts(params, found, gpu=options.gpu, workers=options.workers)
+    out.print_json(json.dumps(told)) if options.json else out.print(planning.text(told), markup=False)
+    if options.save:
+        planning.save(params, found)
+    return 0
+
+
 def report(options: argparse.Namespace) -> int:
     """Write rows, tables, plots and the page."""
     from benchmark import report as reporting

@@ -111,11 +111,11 @@ def train(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
         yield done
 
 
-def train_units(params: Mapping[str, Any], dataset: str) -> list[Unit]:
-    """A unit a network; on a GPU the seeds of a recipe train as one network, and are one unit."""
+def train_units(params: Mapping[str, Any], dataset: str, gpu: bool | None = None) -> list[Unit]:
+    """A unit a network; on a GPU (default: where units will run) the seeds of a recipe train as one, and are one unit."""
     paths = store.Paths(params["profile"])
     groups: dict[str, list[tuple[dict[str, Any], int, Path]]] = {}
-    together = engine.workers_device() != "cpu"
+    together = engine.workers_device() != "cpu" if gpu is None else gpu
     for name, seed, recipe in trainings(params, dataset):
         path = paths.target(dataset, name, seed)
         groups.setdefault(f"{dataset}/{name if together else path.stem}", []).append((recipe, seed, path))

@@ -1,0 +1,276 @@
+"""How long a unit takes that was not run yet: counted work, and what such work took elsewhere.
+
+Two things are counted: *passes*, multiply-adds through the network, in billions; and *fits*, in millions, the product of
+all that repeats what is fitted beside it (images x epochs x restarts x ...). Units of one kind do the same on other data,
+networks or settings:
+
+    seconds = a + b passes + c fits,    a, b, c >= 0, by least squares of the relative error over the kind's measured units
+
+with a kind of fewer than four measured units scaled in proportion, and one of none from all kinds of its step (*guessed*). On
+a GPU, b is divided by the GPU's ratio; a and c are not where the fit is the CPU's (trees, rules, clusters, the launches of
+small kernels). Memory is what the libraries hold, the data set as bytes, and a few float32 copies of the images at hand.
+
+A plan needs the right order of magnitude and the right longest units; it is checked by predicting the profiles that were
+run (``glassbench plan --check``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+from torch import nn
+
+from benchmark import replicate
+from benchmark.api import settings_of
+from benchmark.cells import Cell
+from benchmark.engine import Unit
+from benchmark.papers.xnn.srae import Setting
+from benchmark.times import Key, Time
+from benchmark.zoo import nets
+from benchmark.zoo.recipe import Recipe
+
+# Multiply-adds a second against one core of the reference (AMD EPYC, AVX-512, about 50 billion): ASSUMED, a quarter of the
+# published peak of float32 (NVIDIA's data sheets; TF32 is off) for networks that fill the GPU. No unit was measured on one.
+GPUS = {"t4": 40, "l4": 150, "v100": 75, "a100": 100, "a10": 150, "h100": 330, "h200": 330}
+_SETS = {  # (channels, classes, training, test images) in full
+    "mnist": (1, 10, 60_000, 10_000), "fashion_mnist": (1, 10, 60_000, 10_000), "cifar10": (3, 10, 50_000, 10_000),
+    "cifar100": (3, 100, 50_000, 10_000), "asirra": (3, 2, 20_000, 5_000), "cub": (3, 200, 5_994, 5_794),
+    "digits": (1, 10, 1_400, 397), "toybirds": (3, 8, 1_200, 300),
+}  # fmt: skip
+_REPEATS = {  # settings that repeat a fit; of a list its sum, or how many they are
+    **dict.fromkeys(("epochs", "restarts", "runs", "clusters", "segments", "n_boundaries", "per_class", "base", "K", "steps", "m", "hidden"), sum),
+    **dict.fromkeys(("layers", "alphas", "thresholds", "nested", "occlude"), len),
+}  # fmt: skip
+_SAMPLES = ("samples", "images", "test_images", "references", "unseen", "inputs", "train", "negatives", "test", "n")
+_ON_THE_CPU = ("layer_trees", "explainn", "ace", "train", "score", "random_map", "edge_map")  # what their fits cost
+_LIBRARIES = 0.55  # GB that a worker holds before it loads anything: measured
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a unit does, counted."""
+
+    kind: str
+    passes: float
+    fits: float
+    gigabytes: float
+
+    @property
+    def features(self) -> np.ndarray:
+        return np.array([1.0, self.passes, self.fits])
+
+
+# --------------------------------------------------------------------------------------------- counting
+
+
+def count(params: Mapping[str, Any], step: str, unit: Unit) -> Work:
+    """The work of a unit of a step."""
+    return {"train": _train, "explain": _explain, "score": _score, "replicate": _replicate}[step](
+        params, unit.arguments
+    )
+
+
+def _train(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
+    """3 passes (forward, backward) an image and epoch, the frozen part once; ``epochs`` is the most that it may take."""
+    path, jobs = arguments
+    recipe, (shape, classes, n, test) = Recipe.parse(jobs[0][0]), images(params, path.stem)
+    n = min(n, recipe.train_images or n)
+    frozen, rest = _multiply_adds(recipe.net, shape, classes, _text(recipe.options), recipe.freeze_until)
+    layers = len(nets.build(recipe.net, shape, classes, recipe.options))
+    steps = recipe.epochs * math.ceil(n / recipe.batch) * layers
+    passes = recipe.epochs * n * 3 * rest + (n + test) * frozen
+    memory = math.prod(shape) * (n + test + 4 * 4 * recipe.batch * 8)
+    return Work(f"train {recipe.net}", len(jobs) * passes / 1e9, steps / 1e6, _LIBRARIES + memory / 1e9)
+
+
+def _explain(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
+    """Heat maps: 3 passes an image; Score-CAM: one a channel; a fit sees the reference images as well."""
+    (cell,) = arguments
+    shape, classes, n, test = images(params, cell.dataset)
+    macs, channels = network(params, cell.dataset, cell.target)
+    method = cell.method.build()
+    settings = settings_of(method)
+    each = channels if "score_cam" in _slugs(cell) else 3
+    if "ace" in _slugs(cell):
+        each += sum(settings["segments"])
+    passes = macs * (each * cell.images + cell.reference)
+    fits = (cell.images + cell.reference) * _repeats(settings) * (classes if cell.method.stem == "ace" else 1)
+    if cell.method.stem == "xnn":
+        fits = _srae(settings, channels, classes * cell.reference)
+    memory = math.prod(shape) * (n + test + 4 * 6 * (cell.images + cell.reference))
+    variant = f" {settings['variant']}" if settings.get("variant") else ""
+    return Work(f"explain {' of '.join(_slugs(cell))}{variant}", passes / 1e9, fits / 1e6, _LIBRARIES + memory / 1e9)
+
+
+def _score(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
+    """A kind a method, for methods differ in what they offer; so many passes an image, whatever the metrics."""
+    (cell,) = arguments
+    shape, _, n, test = images(params, cell.dataset)
+    macs, _ = network(params, cell.dataset, cell.target)
+    memory = math.prod(shape) * (n + test + 4 * 12 * cell.images)
+    return Work(f"score {' of '.join(_slugs(cell))}", macs * cell.images / 1e9, math.prod(shape) * cell.images / 1e6,
+                _LIBRARIES + memory / 1e9)  # fmt: skip
+
+
+def _replicate(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
+    """All settings, those that the profile leaves out by their defaults."""
+    (task,) = arguments
+    defaults = {p.name: p.default for p in inspect.signature(replicate.experiment(task.paper, task.experiment)).parameters.values()
+                if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}  # fmt: skip
+    settings = defaults | dict(task.settings)
+    macs, memory, n = 0.0, 0.0, 0
+    if task.dataset:
+        shape, classes, n, test = images(params, task.dataset)
+        memory = math.prod(shape) * (n + test) * 2
+        macs = network(params, task.dataset, task.target)[0] if task.target else 0.0
+    samples = sum(int(settings[key]) for key in _SAMPLES if isinstance(settings.get(key), (int, float))) or n or 1
+    if task.paper == "xnn" and task.target:
+        z = network(params, task.dataset, task.target, settings.get("layer"))[1]
+        examples = n + classes * int(settings.get("negatives") or n)
+        return Work(f"replicate xnn.{task.experiment}", macs * (n + samples) / 1e9, _srae(settings.get("training") or {}, z, examples) / 1e6,
+                    _LIBRARIES + (memory + 8 * z * n) / 1e9)  # fmt: skip
+    nested = [value for value in settings.values() if isinstance(value, Mapping)]
+    repeats = _repeats(settings) * (sum(_repeats(part) for part in nested) or 1.0)
+    runs = settings.get("runs", 1) if isinstance(settings.get("runs", 1), int) else 1
+    return Work(f"replicate {task.paper}.{task.experiment}", macs * samples * runs * 3 / 1e9, samples * repeats / 1e6,
+                _LIBRARIES + (memory + 4 * samples * 64) / 1e9)  # fmt: skip
+
+
+def _srae(training: Mapping[str, Any], z: int, examples: int) -> float:
+    """Multiply-adds of XNN's stacked auto-encoders, in thousands: all classes' examples, epochs and restarts."""
+    setting = {f.name: f.default for f in dataclasses.fields(Setting)} | dict(training)
+    widths = [z, *setting["hidden"]]
+    rounds = (1 + setting["restarts"]) * (setting["epochs"] + setting["pretrain"])
+    return examples * rounds * sum(a * b for a, b in itertools.pairwise(widths)) / 1e3
+
+
+def _repeats(settings: Mapping[str, Any]) -> float:
+    """The product of the settings that repeat a fit."""
+    known = {key: settings[key] for key in _REPEATS if settings.get(key) and not isinstance(settings[key], (str, bool))}
+    return math.prod(
+        max(1.0, value if isinstance(value, (int, float)) else _REPEATS[key](value)) for key, value in known.items()
+    )
+
+
+def _slugs(cell: Cell) -> list[str]:
+    """The method, and those that its settings name."""
+    return [ref.stem for ref in (cell.method, *cell.method.named)]
+
+
+def images(params: Mapping[str, Any], dataset: str) -> tuple[tuple[int, int, int], int, int, int]:
+    """(shape, classes, training, test images) of a data set as the profile cuts it."""
+    cut = (params.get("data") or {}).get(dataset) or {}
+    channels, classes, train, test = _SETS.get(dataset, (3, 10, 5_000, 1_000))
+    if share := cut.get("classes"):
+        train, test, classes = train * share // classes, test * share // classes, share
+    size = cut.get("size") or 32
+    return (channels, size, size), classes, min(train, cut.get("train") or train), min(test, cut.get("test") or test)
+
+
+def network(params: Mapping[str, Any], dataset: str, target: str, at: str | None = None) -> tuple[float, int]:
+    """(multiply-adds of a forward pass, channels of layer ``at``, default: of the one that is explained)."""
+    recipe, (shape, classes, _, _) = Recipe.parse(params["zoo"][dataset][target]), images(params, dataset)
+    layer = at or recipe.layer or nets.NETS[recipe.net].layer
+    macs = sum(_multiply_adds(recipe.net, shape, classes, _text(recipe.options), None))
+    return macs, _channels(recipe.net, shape, classes, _text(recipe.options)).get(layer, 1)
+
+
+def _text(options: Mapping[str, Any]) -> str:
+    return json.dumps(dict(options), sort_keys=True)
+
+
+@functools.cache
+def _channels(net: str, shape: tuple[int, int, int], classes: int, options: str) -> dict[str, int]:
+    """Channels, or units, of each layer."""
+    z, found = torch.empty(1, *shape, device="meta"), {}
+    for name, layer in nets.build(net, shape, classes, json.loads(options)).eval().named_children():
+        z = layer(z)
+        found[name] = z.shape[1]
+    return found
+
+
+@functools.cache
+def _multiply_adds(
+    net: str, shape: tuple[int, int, int], classes: int, options: str, cut: str | None
+) -> tuple[float, float]:
+    """Of a forward pass of one image: (up to and with layer ``cut``, after it)."""
+    whole = nets.build(net, shape, classes, json.loads(options)).eval()  # on the device meta: nothing is computed
+    counts = dict.fromkeys((name for name, _ in whole.named_children()), 0.0)
+
+    def hook(layer: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
+        def add(module: nn.Module, _: Any, out: torch.Tensor) -> None:
+            counts[layer] += out.numel() * module.weight[0].numel()
+
+        return add
+
+    for name, child in whole.named_children():
+        for module in child.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                module.register_forward_hook(hook(name))
+    with torch.no_grad():
+        whole(torch.empty(1, *shape, device="meta"))
+    first = list(counts)[: list(counts).index(cut) + 1] if cut else []
+    return sum(counts[name] for name in first), sum(value for name, value in counts.items() if name not in first)
+
+
+# --------------------------------------------------------------------------------------------- what such work took
+
+
+class Model:
+    """Seconds of work, learnt from measured units."""
+
+    def __init__(self, measured: Iterable[tuple[Work, float]]) -> None:
+        self._kinds: dict[str, list[tuple[Work, float]]] = {}
+        for work, seconds in measured:
+            for kind in (work.kind, work.kind.split()[0]):
+                self._kinds.setdefault(kind, []).append((work, max(seconds, 1e-3)))
+
+    def seconds(self, work: Work, gpu: float = 1.0) -> tuple[float, str]:
+        """(seconds, scaled or guessed); ``gpu``: how much faster passes are than on one core."""
+        known = self._kinds.get(work.kind)
+        others = known or self._kinds.get(work.kind.split()[0]) or [(Work("", 50.0, 1.0, 0.0), 1.0)]
+        a, b, c = self._fit(tuple(others))
+        fits = 1.0 if any(name in work.kind for name in _ON_THE_CPU) else gpu
+        return a + b * work.passes / gpu + c * work.fits / fits, "scaled" if known else "guessed"
+
+    @staticmethod
+    @functools.lru_cache(maxsize=512)
+    def _fit(measured: tuple[tuple[Work, float], ...]) -> np.ndarray:
+        """(a, b, c) >= 0 with the least relative error."""
+        X, s = np.stack([work.features for work, _ in measured]), np.array([seconds for _, seconds in measured])
+        scale = np.maximum(X.max(axis=0), 1e-12)
+        if len({work for work, _ in measured}) < 4:  # in proportion to the larger part of the work
+            per_core = np.array([0.0, 1 / 50, 0.0]) if X[:, 1].any() else np.array([0.0, 0.0, 1.0])
+            share = X @ per_core
+            return (
+                per_core * np.exp(np.mean(np.log(s / np.maximum(share, 1e-9))))
+                if share.all()
+                else np.array([s.mean(), 0, 0])
+            )
+        return nnls(X / scale / s[:, None], np.ones(len(s)))[0] / scale
+
+
+def measured_elsewhere(
+    known: Mapping[str, tuple[Mapping[str, Any], Mapping[Key, Time]]],
+    units: Callable[[Mapping[str, Any]], Iterable[tuple[str, Unit]]],
+) -> list[tuple[Work, float]]:
+    """The measured units of profiles: ``known`` has (params, times) by name, ``units`` lists (step, unit) of params."""
+    return [
+        (count(params, step, unit), times[step, unit.name].seconds)
+        for params, times in known.values()
+        for step, unit in units(params)
+        if (step, unit.name) in times
+        and times[step, unit.name].source == "measured"
+        and times[step, unit.name].device == "cpu"
+    ]
