@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -349,6 +350,11 @@ def load_params(*, lenient: bool = False) -> dict[str, Any]:
     for key in params:
         if key not in known:
             raise UsageError(f"{PARAMS}: {near(key, known, 'section')}")
+    names = [params.get("profile"), *(params.get("datasets") or []), *(params.get("papers") or []),
+             *(target for targets in (params.get("zoo") or {}).values() for target in targets or {})]  # fmt: skip
+    for name in names:  # they become names of folders and files
+        if not re.fullmatch(r"\w[\w.-]*", str(name)):
+            raise UsageError(f"{PARAMS}: {str(name)!r} is no name: letters, digits and _ . - are")
     for key in known:
         if key not in params:
             raise UsageError(f"{PARAMS} lacks the section {key!r}; `glassbench use offline` restores it")
