@@ -11,7 +11,8 @@ import torch
 from benchmark import data, papers, store, style, zoo
 from benchmark.api import NotApplicable
 from benchmark.papers import Found, FoundUnit, Study
-from benchmark.papers.explainn import figures, replicate, verdicts
+from benchmark.papers.explainn import figures, replicate, traits, verdicts
+from benchmark.papers.explainn.mdl import Rule
 from benchmark.papers.explainn.networks import last
 
 ROOT = Path(__file__).parent.parent
@@ -116,20 +117,76 @@ def test_flow_and_prototypes(study):
         replicate.intervention(study, rng(), samples=8)
 
 
+def test_rules_that_classes_share_and_have_alone(study):
+    outcome = replicate.traits(study, rng(), theta=0.3, steps=2)
+    a, found = outcome.arrays, by_metric(outcome)
+    assert a["heads"].shape == (len(a["tails"]), 4)
+    assert found["n_rules_of_one_class"] + found["n_rules_of_several_classes"] == len(a["tails"])
+    assert found["n_rules_of_a_class_at_most"] == a["heads"].sum(0).max()
+    c, d = a["pair"]
+    assert a["pair.heads"][:, [c, d]].tolist() == [[True, False], [True, True], [False, True]]
+    assert a["pair.images"].shape == (3, 1, 28, 28) and a["pair.images"].dtype == np.uint8
+    assert a["within.heads"][:, int(a["within"])].all()
+    assert len(a["within.images"]) == len(a["within.examples"]) == len(a["within.units"]) <= 3
+
+
+def test_the_pair_has_fewest_classes_and_all_three_rules():
+    r = lambda *X: Rule(X, (10,), 1, 1)
+    assert traits.pair([r(0, 1, 2), r(0, 3), r(1, 3), r(0), r(1), r(0, 1)], 4) == (0, 1, (r(0), r(0, 1), r(1)))
+    assert traits.pair([r(0, 1), r(0)], 4) is None  # 1 has nothing without 0
+    assert traits.pair([], 4) is None
+    rules = [r(0, 1, 2), r(2), r(0, 2), r(1)]
+    assert traits.within(rules, 4) == (2, [r(2), r(0, 2), r(0, 1, 2)])
+    assert traits.within(rules, 4, most=1) == (2, [r(2)])
+    assert traits.within([r(0), r(1)], 4) is None and traits.within([], 4) is None
+
+
+def test_examples_have_their_own_rules_tail_on():
+    model = lambda rule: [y - 10 for y in rule.Y]
+    rules = [Rule((0,), (10, 11), 1, 2), Rule((0, 1), (12, 13), 1, 2)]
+    on = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0]], bool)
+    fake = type("M", (), {"tails": staticmethod(model)})
+    assert traits.examples(on, fake, rules, np.arange(5)) == [1, 2]
+    assert traits.examples(on, fake, [rules[0]] * 2, np.array([0, 1, 4])) == [0, 1]  # all alike: no image twice
+    assert traits.examples(on, fake, [rules[0]] * 2, np.array([1])) == [1, 1]
+
+
+def test_rules_are_alike_from_half_an_overlap_on():
+    a = [Rule((0,), (5, 6), 1, 1), Rule((0, 1), (5, 6), 1, 1), Rule((2,), (7,), 1, 1)]
+    assert traits.alike(a, [Rule((0,), (5, 6), 1, 2)]).tolist() == [True, True, False]  # 1, 1/2, 0
+    assert traits.alike(a, []).tolist() == [False] * 3 and traits.alike([], a).shape == (0,)
+
+
 def test_fine_tuning_from_its_own_weights_changes_nothing(study, monkeypatch):
     own = {k: v for k, v in study.target.net.state_dict().items() if not k.startswith("logits")}
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (own, {}))
-    found = by_metric(replicate.fine_tuning(study, rng(), theta=0.3))
+    outcome = replicate.fine_tuning(study, rng(), theta=0.3, steps=2, shown=3)
+    found = by_metric(outcome)
     assert found["rules_alike"] == found["same_on_state_share"] == 1
-    assert found["n_rules_before"] == found["n_rules_after"] > 0
+    assert found["n_rules_before"] == found["n_rules_after"] == found["n_rules_kept"] > 0
+    assert found["n_rules_new"] == found["n_rules_lost"] == 0
+    a = outcome.arrays
+    assert a["is_kept"].all() and not a["new"].any() and not a["lost"].any()
+    assert a["images.after"].shape == a["images.before"].shape == a["examples"].shape == (len(a["units"]), 1, 28, 28)
+    assert len(a["units"]) == min(2, found["n_rules_kept"])  # half of what is shown may be kept ones
     fingerprint = study.target.fingerprint()
     other = {k: v + 0.2 for k, v in own.items()}
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (other, {}))
-    assert by_metric(replicate.fine_tuning(study, rng(), theta=0.3))["same_on_state_share"] < 1
+    outcome = replicate.fine_tuning(study, rng(), theta=0.3, steps=2)
+    found = by_metric(outcome)
+    assert found["same_on_state_share"] < 1
+    assert found["n_rules_kept"] + found["n_rules_new"] == found["n_rules_after"]
+    assert 0 <= found["n_rules_before"] - found["n_rules_lost"] <= found["n_rules_before"]
+    unit = FoundUnit("fine_tuning", "cub", "squeezenet1_0", 0, {}, outcome.arrays)
+    drawn = list(figures.pictures(Found(frame([]), [unit])))
+    assert [(p.name, p.photo) for p in drawn] == [
+        ("b3-rules-cub-squeezenet1_0", False), ("fig17-before-after-cub-squeezenet1_0", True),
+    ]  # fmt: skip
+    assert all(len(style.save(p.figure, "png", dpi=40)) > 2000 for p in drawn)
     assert study.target.fingerprint() == fingerprint
     late = own | {k: v + 0.2 for k, v in own.items() if k.startswith("fc1")}  # the same up to flatten
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (late, {}))
-    found = by_metric(replicate.fine_tuning(study, rng(), theta=0.3))
+    found = by_metric(replicate.fine_tuning(study, rng(), theta=0.3, steps=2))
     images = study.data.batch("train")
     net = study.target.net
     z = study.target.features(images, "flatten")
@@ -226,6 +283,7 @@ def test_every_picture_can_be_drawn(study):
         "intervention": ({"theta": 0.3}, replicate.intervention),
         "flow": ({"layers": ["fc1", "conv2"], "theta": 0.3, "steps": 2}, replicate.flow),
         "prototypes": ({"theta": 0.3, "steps": 2, "rules": 2}, replicate.prototypes),
+        "traits": ({"theta": 0.3, "steps": 2}, replicate.traits),
     }
     for name, (settings, run) in runs.items():
         outcome = run(study, rng(), **settings)
@@ -240,6 +298,7 @@ def test_every_picture_can_be_drawn(study):
     assert [p.name for p in pictures] == [
         "fig2-planted-rules", "fig3-filters-blobs-explainn_cnn-conv2", "fig2-intervention-blobs-explainn_cnn",
         "fig5-flow-blobs-explainn_cnn", "fig14-prototypes-blobs-explainn_cnn",
+        "fig13-kinds-blobs-explainn_cnn", "fig4-shared-blobs-explainn_cnn", "fig15-within-blobs-explainn_cnn",
     ]  # fmt: skip
     for picture in pictures:
         assert picture.caption.endswith(".")
