@@ -420,3 +420,46 @@ def test_a_killed_writers_file_is_free_to_go(project):
         writer.kill()
         writer.wait()
     assert call("mend") == 0 and not list((project / "results").iterdir())
+
+
+PARENT = """
+import multiprocessing, os, sys, time
+from benchmark import engine
+from tests.faults.test_lines import tell_and_sleep
+if __name__ == "__main__":
+    list(engine.run([engine.Unit("a", tell_and_sleep, (sys.argv[1],))], label="x"))
+"""
+
+
+def tell_and_sleep(path):
+    store.write_text(path, str(os.getpid()))
+    time.sleep(60)
+
+
+def test_a_worker_dies_with_the_process_that_asked_for_it(tmp_path):
+    """Killed alone, as the system does it when memory runs out: nobody is left behind to hold memory, or to write."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GLASSBENCH_DEVICE": "cpu"}
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "pid")], env=environment
+    ) as parent:
+        wait_for((tmp_path / "pid").exists)
+        worker = int((tmp_path / "pid").read_text())
+        assert is_alive(worker)
+        parent.kill()
+    wait_for(lambda: not is_alive(worker))
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            return "\nState:\tZ" not in file.read()
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.02)
