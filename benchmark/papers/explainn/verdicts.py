@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from benchmark.papers import Check
+from benchmark.papers.evidence import Evidence, Said, over_seeds
 
 EXACT = {  # App. A.1, recomputed with exact integers, base 2
     "L(D,M_ind)_bits": 375.9427364074, "L(D|M)_bits": 256.4238799230, "L(M)_bits": 28.0212251708, "L(D,M)_bits": 284.4451050938,
@@ -31,19 +32,23 @@ NOISE = 0.05  # EX3 is asked up to it
 def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
     """Every check that the rows allow."""
     rows = rows[(rows["track"] == "replication") & (rows["paper"] == "explainn")]
+    yield from over_seeds(_looks(rows))
+
+
+def _looks(rows: pd.DataFrame) -> Iterator[Said]:
     yield from _worked_example(rows[rows["method"] == "ExplaiNN encoding"])
     yield from _planted(rows[rows["dataset"].str.startswith("synthetic")])
     network = rows[~rows["dataset"].str.startswith("synthetic") & (rows["method"] == "ExplaiNN")]
     for (dataset, target, seed), mine in network.groupby(["dataset", "target", "seed"]):
-        where = {"dataset": dataset, "target": target, "seed": int(seed)}
+        say = Evidence(dataset, target, int(seed))
         for setting, lines in mine.groupby("setting"):
             found = dict(zip(lines["metric"], lines["value"], strict=True))
             layer = _pairs(setting).get("layer", "")
-            yield from _intervention(found, where)
-            yield from _places(found, layer, where)
+            yield from _intervention(found, say)
+            yield from _places(found, layer, say)
 
 
-def _worked_example(rows: pd.DataFrame) -> Iterator[Check]:
+def _worked_example(rows: pd.DataFrame) -> Iterator[Said]:
     found = {r.metric: r for r in rows.itertuples()}
     if not found:
         return
@@ -52,10 +57,10 @@ def _worked_example(rows: pd.DataFrame) -> Iterator[Check]:
     words = f"{len(EXACT) - len(wrong)} of {len(EXACT)} code lengths to 1e-9 bits" + (
         f"; not {', '.join(wrong)}" if wrong else ""
     )
-    yield Check("EX1", not wrong, words, first.dataset, first.target)
+    yield Evidence(first.dataset, first.target, 0)("EX1", not wrong, words)
 
 
-def _planted(rows: pd.DataFrame) -> Iterator[Check]:
+def _planted(rows: pd.DataFrame) -> Iterator[Said]:
     groups = {}
     for (dataset, target, seed, setting), mine in rows.groupby(["dataset", "target", "seed", "setting"]):
         groups[dataset, target, int(seed), setting] = (
@@ -74,13 +79,13 @@ def _planted(rows: pd.DataFrame) -> Iterator[Check]:
         if "encoding" in pairs:
             continue  # the simple encoding is there to be compared with
         noise = float(pairs.pop("noise"))
-        where = {"dataset": dataset, "target": target, "seed": seed}
+        say = Evidence(dataset, target, seed)
         p, r = found["precision"], found["recall"]
         if "exclusive" in target:
-            yield Check("EX2", min(p, r) >= 0.9, f"exact precision {p:.3f}, recall {r:.3f}", **where)
+            yield say("EX2", min(p, r) >= 0.9, "exact precision {:.3f}, recall {:.3f}", p, r)
             n, noisy = found["n_found"], found["noise_rules"]
-            yield Check(
-                "EX4", abs(n - m) <= 0.05 * m and not noisy, f"{n:.0f} rules found, {noisy:.0f} on noise items", **where
+            yield say(
+                "EX4", abs(n - m) <= 0.05 * m and not noisy, "{:.4g} rules found, {:.3g} on noise items", n, noisy
             )
         elif noise <= NOISE + 1e-12:
             least, first = lowest[dataset, target, seed, tuple(sorted(pairs.items()))]
@@ -88,34 +93,33 @@ def _planted(rows: pd.DataFrame) -> Iterator[Check]:
                 continue
             soft = min(found["soft_precision"], found["soft_recall"])
             began = min(first["soft_precision"], first["soft_recall"])
-            words = f"soft {soft:.2f} at noise {noise:.1%}, {began:.2f} at {least:.1%}; exact precision {p:.2f}, recall {r:.2f}"
-            yield Check("EX3", soft >= 0.8 * began, words, **where)
+            words = f"soft {{:.2f}} at noise {noise:.1%}, {{:.2f}} at {least:.1%}; exact precision {{:.2f}}, recall {{:.2f}}"
+            yield say("EX3", soft >= 0.8 * began, words, soft, began, p, r)
 
 
-def _intervention(found: Mapping[str, float], where: Mapping[str, object]) -> Iterator[Check]:
+def _intervention(found: Mapping[str, float], say: Evidence) -> Iterator[Said]:
     if "below_random_q90_share" not in found:
         return
     n, share, nothing = (found[k] for k in ("classes_judged", "below_random_q90_share", "after_at_most_5pct_share"))
-    before, after, random = (found[f"class_accuracy_{k}"] for k in ("before", "after", "random_q90"))
-    words = f"{n:.0f} classes: {before:.2f} before, {after:.2f} after, random {random:.2f}"
-    yield Check("EX5", share > 0.5, f"{words}; {share:.0%} below random", **where)
-    yield Check("EX5", nothing > 0.5, f"{words}; {nothing:.0%} of classes at 5 % or less", **where)
+    numbers = n, *(found[f"class_accuracy_{k}"] for k in ("before", "after", "random_q90"))
+    words = "{:.3g} classes: {:.2f} before, {:.2f} after, random {:.2f}"
+    yield say("EX5", share > 0.5, f"{words}; {{:.0%}} below random", *numbers, share)
+    yield say("EX5", nothing > 0.5, f"{words}; {{:.0%}} of classes at 5 % or less", *numbers, nothing)
 
 
-def _places(found: Mapping[str, float], layer: str, where: Mapping[str, object]) -> Iterator[Check]:
+def _places(found: Mapping[str, float], layer: str, say: Evidence) -> Iterator[Said]:
     if "multi_class_share" not in found or "n_filters" not in found:
         return
     several = found["multi_class_share"]
-    yield Check(
-        "EX6", several > 0, f"{layer}: {several:.0%} of {found['n_rules']:.0f} rules have several classes", **where
-    )
+    words = f"{layer}: {{:.0%}} of {{:.3g}} rules have several classes"
+    yield say("EX6", several > 0, words, several, found["n_rules"])
     if "adjacent_share" in found:
         near, chance = found["adjacent_share"], found["adjacent_share_by_chance"]
-        yield Check(
-            "EX6", near > chance, f"{layer}: {near:.2f} of a rule's pixel pairs touch, {chance:.2f} by chance", **where
-        )
+        words = f"{layer}: {{:.2f}} of a rule's pixel pairs touch, {{:.2f}} by chance"
+        yield say("EX6", near > chance, words, near, chance)
     dark, filters = found["background_filters"], found["n_filters"]
-    yield Check("EX6", dark > 0, f"{layer}: {dark:.0f} of {filters:.0f} filters answer to background", **where)
+    words = f"{layer}: {{:.3g}} of {{:.3g}} filters answer to background"
+    yield say("EX6", dark > 0, words, dark, filters)
 
 
 def _pairs(setting: str) -> dict[str, str]:

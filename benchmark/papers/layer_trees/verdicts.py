@@ -13,12 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Any
 
 import pandas as pd
 from scipy.stats import spearmanr
 
 from benchmark.papers import Check
+from benchmark.papers.evidence import Evidence, Said, over_seeds
 
 FULL = 50_000  # training images from which on the paper's absolute numbers are asked for
 
@@ -51,19 +52,23 @@ class Network:
 def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
     """Every check that the rows allow."""
     networks = [net for net in read(rows) if net.activation == "relu"]
+    yield from over_seeds(_looks(networks))
+
+
+def _looks(networks: list[Network]) -> Iterator[Said]:
     for net in networks:
-        say = partial(Check, dataset=net.dataset, target=net.target, seed=net.seed)
-        for claim in (_encodings, _thresholds, _trees):
-            for name, holds, evidence in claim(net):
-                yield say(name, bool(holds), evidence)
+        say = Evidence(net.dataset, net.target, net.seed)
+        for claims in (_encodings, _thresholds, _trees):
+            for claim in claims(net):
+                yield say(*claim)
     for net in networks:  # LT3 compares two networks
         wide = [
             o for o in networks if (o.dataset, o.seed, o.depth) == (net.dataset, net.seed, net.depth) and o.width == 100
         ]
         if net.width <= 20 and wide:
-            share = net.u[1] / wide[0].u[1]
-            yield Check("LT3", share < 0.3, f"u(1) = {net.u[1]:,.0f} against {wide[0].u[1]:,.0f} at width 100 ({share:.2f})",
-                        net.dataset, net.target, net.seed)  # fmt: skip
+            u, wide_u = net.u[1], wide[0].u[1]
+            words = "u(1) = {:,.0f} against {:,.0f} at width 100 ({:.2f})"
+            yield Evidence(net.dataset, net.target, net.seed)("LT3", u < 0.3 * wide_u, words, u, wide_u, u / wide_u)
 
 
 def read(rows: pd.DataFrame) -> Iterator[Network]:
@@ -92,33 +97,27 @@ def read(rows: pd.DataFrame) -> Iterator[Network]:
             yield net
 
 
-Claim = tuple[str, bool, str]  # id, holds, evidence
+Claim = tuple[Any, ...]  # id, holds, evidence, and the numbers in it
 
 
 def _encodings(net: Network) -> Iterator[Claim]:
     """Sec. 3: LT1, LT2, LT4, LT5, LT6."""
     u, dup, L = net.u, net.dup, net.depth
     if net.width == 100 and net.full:
-        yield "LT1", u[1] >= 0.97 * net.n, f"u(1) = {u[1]:,.0f} of {net.n:,} samples ({u[1] / net.n:.3f})"
+        yield "LT1", u[1] >= 0.97 * net.n, "u(1) = {:,.0f} of {:,.0f} samples ({:.3f})", u[1], net.n, u[1] / net.n
         if L >= 8:
             rho = spearmanr(list(u), list(u.values())).statistic
-            yield (
-                "LT2",
-                rho <= -0.9 and u[L] <= 0.05 * u[1],
-                f"u(1) = {u[1]:,.0f}, u({L}) = {u[L]:,.0f}; Spearman {rho:.2f}",
-            )
+            words = f"u(1) = {{:,.0f}}, u({L}) = {{:,.0f}}; Spearman {{:.2f}}"
+            yield "LT2", rho <= -0.9 and u[L] <= 0.05 * u[1], words, u[1], u[L], rho
     if net.width == 100 and net.dataset != "fashion_mnist":
-        state = f"network at {net.train:.2f} % on training images"
-        yield "LT4", max(dup.values()) <= 2, f"at most {max(dup.values()):.0f} duplicates in a layer; {state}"
+        words = "at most {:.3g} duplicates in a layer; network at {:.2f} % on training images"
+        yield "LT4", max(dup.values()) <= 2, words, max(dup.values()), net.train
     if net.width == 100 and net.dataset == "fashion_mnist" and net.full and L >= 3:
         worst = max(dup[k] / u[k] for k in range(3, L + 1))
-        yield (
-            "LT5",
-            dup[1] > dup[3] and worst <= 0.01,
-            f"dup(1) = {dup[1]:.0f}, dup(3) = {dup[3]:.0f}, from 3 on at most {worst:.1%} of u",
-        )
+        words = "dup(1) = {:.0f}, dup(3) = {:.0f}, from 3 on at most {:.1%} of u"
+        yield "LT5", dup[1] > dup[3] and worst <= 0.01, words, dup[1], dup[3], worst
     if net.width < 100 and net.full and L >= 8:
-        yield "LT6", dup[L] < 0.2 * dup[1], f"dup(1) = {dup[1]:,.0f}, dup({L}) = {dup[L]:,.0f}"
+        yield "LT6", dup[L] < 0.2 * dup[1], f"dup(1) = {{:,.0f}}, dup({L}) = {{:,.0f}}", dup[1], dup[L]
 
 
 def _trees(net: Network) -> Iterator[Claim]:
@@ -129,25 +128,28 @@ def _trees(net: Network) -> Iterator[Claim]:
         clean = [k for k in net.u if not net.dup[k]]
         if clean:
             low = min(train[k, 0] for k in clean)
-            yield "LT7", low >= 99.9, f"lowest of {len(clean)} layers without duplicates: {low:.2f} %"
+            yield "LT7", low >= 99.9, "lowest of {:.2g} layers without duplicates: {:.2f} %", len(clean), low
     if L >= 8:
         gap = max(abs(test[k, 0] - net.test) for k in range(L - 3, L + 1))
         rises, near = test[L, 0] > test[1, 0], 0.5 if net.full else 2.0
-        yield (
-            "LT8",
-            gap <= near and rises,
-            f"test: layer 1 {test[1, 0]:.2f}, last four within {gap:.2f} of the network's {net.test:.2f} (asked: {near:g})",
-        )
+        words = f"test: layer 1 {{:.2f}}, last four within {{:.2f}} of the network's {{:.2f}} (asked: {near:g})"
+        yield "LT8", gap <= near and rises, words, test[1, 0], gap, net.test
     if net.width <= 20 and net.full and L >= 8:
-        rise = train[L, 0] - train[1, 0]
-        yield "LT9", rise >= 10, f"train: layer 1 {train[1, 0]:.1f} %, layer {L} {train[L, 0]:.1f} %"
+        first, last = train[1, 0], train[L, 0]
+        yield "LT9", last - first >= 10, f"train: layer 1 {{:.1f}} %, layer {L} {{:.1f}} %", first, last
     if net.width == 100 and L >= 8:
         first, last = net.splits[1, 0], net.splits[L, 0]
         at_least = (8000 if net.dataset == "fashion_mnist" else 4000) if net.full else 0
-        words = f"layer 1 {first:,.0f} splits" + (f" (asked: over {at_least:,})" if net.full else "")
-        yield "LT10", first > at_least and last < net.width, f"{words}, layer {L} {last:.0f}"
+        asked = f" (asked: over {at_least:,})" if net.full else ""
+        yield (
+            "LT10",
+            first > at_least and last < net.width,
+            f"layer 1 {{:,.0f}} splits{asked}, layer {L} {{:.0f}}",
+            first,
+            last,
+        )
     if net.width == 100 and L >= 8:  # every class has an encoding of its own
-        yield "LT11", smallest >= 9, f"smallest tree: {smallest:.0f} splits"
+        yield "LT11", smallest >= 9, "smallest tree: {:.3g} splits", smallest
 
 
 def _thresholds(net: Network) -> Iterator[Claim]:
@@ -158,8 +160,8 @@ def _thresholds(net: Network) -> Iterator[Claim]:
         lost = [net.tree_test[k, 0] - net.tree_test[k, t] for k in deep]
         before, after = (sum(net.splits[k, at] for k in deep) for at in (0, t))
         mean = sum(lost) / len(lost)
-        words = f"{before:,.0f} split nodes to {after:,.0f}, test {mean:.2f} points lower (at most {max(lost):.2f}), threshold {t}"
-        yield "LT14", mean <= 2 and after < before, words
+        words = f"{{:,.0f}} split nodes to {{:,.0f}}, test {{:.2f}} points lower (at most {{:.2f}}), threshold {t}"
+        yield "LT14", mean <= 2 and after < before, words, before, after, mean, max(lost)
     if not (net.full and net.width == 100 and net.depth == 10 and net.dataset == "mnist"):
         return
     asked = [(1, 100), (2, 100), (1, 1000), (2, 1000), (3, 1000)]
@@ -169,4 +171,4 @@ def _thresholds(net: Network) -> Iterator[Claim]:
         yield "LT12", not found, words or "none is left in any of the five cases, and the accuracies are 0"
     if (10, 1000) in net.left:
         left, test = net.left[10, 1000], net.tree_test[10, 1000]
-        yield "LT13", left <= 30 and test >= 95, f"{left:.0f} encodings, test {test:.2f} %"
+        yield "LT13", left <= 30 and test >= 95, "{:.3g} encodings, test {:.2f} %", left, test
