@@ -252,6 +252,7 @@ def main() -> None:
     args = parser.parse_args()
     os.chdir(ROOT)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # those that are not needed take a second a mutant
+    sys.dont_write_bytecode = False  # nor compile the tests for each
     sys.path.insert(0, str(ROOT))
     setting = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutants"]
     skip = re.compile("|".join(setting["skip"]))

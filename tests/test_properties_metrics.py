@@ -329,6 +329,45 @@ def test_what_does_not_fit_is_refused(metric, law, setting):
                 s.value(metric, setting, picked(s.e, rows))
 
 
+IMAGES = "for images of shape (3, 6, 7)"
+
+
+@pytest.mark.parametrize(("name", "fields", "setting", "message"), [
+    ("average_drop", {}, {"keep": 0}, "keep=0: the share of pixels kept must lie in (0, 1]"),
+    ("average_increase", {}, {"keep": 1.01}, "keep=1.01: the share of pixels kept must lie in (0, 1]"),
+    ("average_drop", {}, {"fill": "white"}, "fill 'white' is none of black, blur, inpaint"),
+    ("accuracy_top_pixels", {}, {"pixels": 0}, "pixels=0 must lie within 1..50176: it counts at 224 x 224"),
+    ("accuracy_top_pixels", {}, {"pixels": 50177}, "pixels=50177 must lie within 1..50176: it counts at 224 x 224"),
+    ("insertion_auc", {}, {"steps": 1}, "steps=1: a curve needs both ends, so at least 2"),
+    ("gini", {"heatmaps": np.zeros((3, 7, 6))}, {},
+     f"heatmaps have shape (3, 7, 6) {IMAGES}: return one map an image, upsampled to its resolution"),
+    ("gini", {"heatmaps": None}, {}, "the explanation has no heatmaps"),
+    ("o1", {"concept_maps": np.zeros((3, 2, 7, 6))}, {}, f"concept_maps have shape (3, 2, 7, 6) {IMAGES}"),
+    ("o2", {"concept_maps": np.zeros((3, 2, 6, 6))}, {}, f"concept_maps have shape (3, 2, 6, 6) {IMAGES}"),
+    ("locality", {"concept_maps": None}, {}, f"concept_maps have shape None {IMAGES}"),
+    ("locality", {}, {"cells": "grid"}, "cells 'grid' is neither voronoi nor pixel"),
+    ("f_reg", {"scores": np.zeros((3, 4))}, {}, "scores have shape (3, 4), the network's logits (3, 3): one a class, or one an image"),
+    ("acu_gt", {"labels": None}, {}, "0 labels for 3 images: return one an image"),
+    ("decoded_accuracy", {"decoded": None}, {}, "decoded has nothing for images of shape (3, 1, 6, 7): return one rebuilt image an image"),
+    ("delta_reconstruction", {"reference": np.zeros((3, 1, 7, 6))}, {},
+     "reference has shape (3, 1, 7, 6) for images of shape (3, 1, 6, 7): return one rebuilt image an image"),
+    ("reconstruction_loss", {}, {"scale": "percent"}, "scale='percent' is standardised or pixels, norm='mse' is mse or l2"),
+    ("reconstruction_loss", {}, {"norm": "l1"}, "scale='standardised' is standardised or pixels, norm='l1' is mse or l2"),
+])  # fmt: skip
+def test_bad_input_is_named(name, fields, setting, message):
+    s = scene(0, 3, 1, 6, 7)
+    with pytest.raises(ValueError) as error:
+        s.value(METRICS[name], setting, changed(s.e, **fields))
+    assert str(error.value) == message
+
+
+def test_the_ends_of_what_is_allowed():
+    s = scene(0, 3, 1, 6, 7)
+    for name, setting in (("average_drop", {"keep": 1}), ("insertion_auc", {"steps": 2}), ("accuracy_top_pixels", {"pixels": 1}),
+                          ("accuracy_top_pixels", {"pixels": 50176}), ("deletion_auc", {"steps": 999})):  # fmt: skip
+        assert np.isfinite(s.value(METRICS[name], setting)).all()
+
+
 # --------------------------------------------------------------------------------------------- known extremes: masking
 
 
