@@ -256,10 +256,18 @@ def test_verdicts_on_networks():
     assert judge(intervention_rows(1, 0.6)) == [("EX5", True), ("EX5", True)]
     assert judge(intervention_rows(0.8, 0.4)) == [("EX5", True), ("EX5", False)]
     assert judge(intervention_rows(0.5, 0)) == [("EX5", False), ("EX5", False)]
-    assert judge(place_rows()) == [("EX6", True)] * 3
-    assert judge(place_rows(several=0)) == [("EX6", False), ("EX6", True), ("EX6", True)]
-    assert judge(place_rows(chance=0.7)) == [("EX6", True), ("EX6", False), ("EX6", True)]
-    assert judge(place_rows(dark=0)) == [("EX6", True), ("EX6", True), ("EX6", False)]
+    assert judge(place_rows()) == [("EX7", True)] + [("EX6", True)] * 3
+    (many,) = [
+        c
+        for c in verdicts.verdicts(
+            frame([r | {"value": 3001} if r["metric"] == "n_rules" else r for r in place_rows()])
+        )
+        if c.claim == "EX7"
+    ]
+    assert not many.holds and many.evidence == "conv1: 3,001 rules"
+    assert judge(place_rows(several=0)) == [("EX7", True), ("EX6", False), ("EX6", True), ("EX6", True)]
+    assert judge(place_rows(chance=0.7)) == [("EX7", True), ("EX6", True), ("EX6", False), ("EX6", True)]
+    assert judge(place_rows(dark=0)) == [("EX7", True), ("EX6", True), ("EX6", True), ("EX6", False)]
     assert judge([]) == []
 
 

@@ -11,7 +11,7 @@ from benchmark import store
 from benchmark.leaderboard import reproduction, tables
 
 REPORTED = store.ROOT / "results" / "reported"
-ADDED = {"LT14", "RI6", "XN7"}  # claims beside the 38 that were listed first
+ADDED = {"LT14", "EX7", "RI6", "XN7"}  # claims beside the 38 that were listed first
 CLAIMS = 38 + len(ADDED)
 
 

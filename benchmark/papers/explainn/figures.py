@@ -381,7 +381,7 @@ def _fine_tuning(unit: FoundUnit, name: str) -> Iterator[Picture]:
 @mpl.rc_context(style.STYLE)
 def _changed(a: Mapping[str, np.ndarray]) -> Figure:
     names, total = _names(a), a["kept"] + a["new"] + a["lost"]
-    order = [c for c in np.lexsort((-a["new"], -a["kept"])) if total[c]][:RULES]
+    order = [c for c in np.lexsort((-a["kept"], -a["kept"] - a["new"])) if total[c]][:RULES]
     figure = Figure(figsize=(max(4.0, 1.2 + 0.16 * len(order)), 3.2), layout="constrained")
     axes, x = figure.add_subplot(), np.arange(len(order))
     axes.bar(x, a["kept"][order], 0.8, color=style.MUTED, label="kept")

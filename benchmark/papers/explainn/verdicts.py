@@ -1,4 +1,4 @@
-"""The paper's claims (results/reported/claims.csv, EX1-EX6), judged on the rows of ``replicate``.
+"""The paper's claims (results/reported/claims.csv, EX1-EX7), judged on the rows of ``replicate``.
 
 EX1  App. A.1           every term, to the last digit that the exact recomputation has
 EX2  Fig. 2 left        exclusive heads: exact precision and recall at least 0.9 (the figure's axis begins at 0.85)
@@ -8,6 +8,7 @@ EX4  Sec. 3.1           exclusive heads: as many rules as were planted, within 5
 EX5  Fig. 2 bottom      most classes fall below the 90 % quantile of random interventions, and most to 5 % or less
 EX6  Figs. 3, 10, 11    some rules have several classes; a rule's pixels touch more often than by chance; some filters answer to
                         background (correlation with brightness below -0.1)
+EX7  Sec. 3             hundreds up to 3,000 rules: no layer of a network has more
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ def _intervention(found: Mapping[str, float], say: Evidence) -> Iterator[Said]:
 
 
 def _places(found: Mapping[str, float], layer: str, say: Evidence) -> Iterator[Said]:
-    if "multi_class_share" not in found or "n_filters" not in found:
+    if "multi_class_share" not in found:
+        return
+    yield say("EX7", found["n_rules"] <= 3000, f"{layer}: {{:,.0f}} rules", found["n_rules"])
+    if "n_filters" not in found:
         return
     several = found["multi_class_share"]
     words = f"{layer}: {{:.0%}} of {{:.3g}} rules have several classes"
