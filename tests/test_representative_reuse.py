@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 
 import benchmark.metrics  # noqa: F401  fills METRICS
-from benchmark import registry, store
+from benchmark import cells, registry, run, store
 from benchmark.api import METRICS, Explanation, NotApplicable
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
 from benchmark.papers.representative.reuse import Reused
 from benchmark.registry import MethodRef
+from benchmark.store import ROOT
 from tests.test_representative import SIDE, images, network
 
 CAMS = ("grad_cam.py:GradCAM", "grad_cam_plusplus.py:GradCAMPlusPlus", "score_cam.py:ScoreCAM")
@@ -125,3 +126,25 @@ def test_whole_segments_are_kept_until_more_than_a_fifth_is():
     exactly = np.zeros((1, 10, 10), np.float32)
     exactly[0, :2], exactly[0, 5] = 2, 1
     assert whole_segments(exactly).sum() == 30  # 20 of 100 are not more than 20 %
+
+
+def test_the_references_and_their_psi_are_computed_once_for_all_methods(trained):
+    trained.params["explain"]["methods"] = [
+        f"{ROOT}/benchmark/papers/representative/method.py:RepresentativeInterpretations",
+        {
+            "use": f"{ROOT}/benchmark/papers/representative/reuse.py:Reused",
+            "of": f"{ROOT}/baselines/grad_cam.py:GradCAM",
+        },
+    ]
+    cells.forget()
+    one, two = run.cells(trained.params, "blobs")
+    assert run.attempt(one)[1]["status"] == "ok"
+    reference = cells.load_reference(one)
+    known = {key: z for key, z in reference.memo.items() if isinstance(key, tuple)}
+    target = cells.load_target(one)
+    assert {key[1:] for key in known} >= {(target, target.layers.index(target.layer)), (target, len(target.layers) - 1)}
+    assert run.attempt(two)[1]["status"] == "ok"
+    assert cells.load_reference(two) is reference
+    assert all(reference.memo[key] is z for key, z in known.items())
+    cells.forget()
+    assert cells.load_reference(two) is not reference

@@ -15,6 +15,7 @@ from benchmark.api import Batch, NotApplicable, Target
 from benchmark.papers.xnn import maps, srae
 from benchmark.papers.xnn.method import XNN
 from benchmark.papers.xnn.srae import Setting
+from benchmark.zoo import nets
 
 SMALL = {"hidden": (12, 6), "n": 3, "beta": 1.0, "q": 10.0, "eta": 1.0, "batch": 32, "epochs": 12, "pretrain": 6, "restarts": 0,
          "lr": 5e-3}  # fmt: skip
@@ -341,6 +342,22 @@ def test_which_layer_is_explained():
     assert maps.find(network(dense=False), x) == maps.Layer("conv2", average=True)
     t, pooled = network(dense=False), maps.Layer("conv2", average=True)
     torch.testing.assert_close(pooled(t, x), t.features(x, "conv2").mean((2, 3)))
+
+
+def test_squeezenet_with_a_dense_layer_is_explained_there():
+    net = nets.build("squeezenet1_0", (3, 64, 64), 5, {"dense": 12}, seed=0)
+    t = Target(net, name="squeeze", classes="abcde", input_shape=(3, 64, 64), layer="fire9")
+    x = torch.from_numpy(np.random.default_rng(0).random((2, 3, 64, 64))).float()
+    assert t.layers[-3:] == ("pool9", "fc10", "logits") and maps.find(t, x) == maps.Layer("fc10")
+    Z = maps.find(t, x)(t, x)
+    assert Z.shape == (2, 12) and Z.min() >= 0
+    torch.testing.assert_close(t.features(x, "pool9"), t.features(x, "fire9").mean((2, 3)))
+    torch.testing.assert_close(t(x), Z @ net.logits[-1].weight.T + net.logits[-1].bias)
+    seen = maps.z_maps(t, x, torch.tensor([3, 7]), maps.find(t, x))
+    assert seen.shape == (2, 2, 64, 64) and seen.min() >= 0
+    plain = nets.build("squeezenet1_0", (3, 64, 64), 5, {}, seed=0)
+    theirs = plain.state_dict()  # up to fire9 the same names and, from the same seed, weights
+    assert all(torch.equal(v, theirs[k]) for k, v in net.state_dict().items() if k.startswith(("conv1.", "fire")))
 
 
 def test_maps_of_x_features_literally():
