@@ -270,6 +270,11 @@ def test_a_convolution_on_a_map_smaller_than_its_kernel_is_computed_as_a_dense_l
         plain.weight[0] = 0
         torch.testing.assert_close(conv(z), plain(z), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(copy.deepcopy(conv)(z), plain(z), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(torch.vmap(conv)(z[:, None])[:, 0], plain(z), rtol=1e-5, atol=1e-6)
+        assert conv(z[:0]).shape == plain(z[:0]).shape
+        torch.testing.assert_close(copy.deepcopy(conv).double()(z.double()), plain(z).double(), rtol=1e-5, atol=1e-6)
+        conv.weight = torch.nn.Parameter(2 * plain.weight)
+        torch.testing.assert_close(conv(z), plain(2 * z), rtol=1e-5, atol=1e-5)
     weight = torch.zeros_like(conv.weight)
     swapped = torch.func.functional_call(conv, {"weight": weight}, (z,))
     assert torch.equal(swapped, conv.bias[:, None, None].expand_as(swapped))

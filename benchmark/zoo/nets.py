@@ -145,7 +145,13 @@ def _dry_run(net: nn.Sequential, input_shape: Shape) -> dict[str, tuple[int, ...
 
 @_net(layer=None)
 def mlp(
-    input_shape: Shape, classes: int, *, width: int = 100, depth: int = 10, bias: str = "first", activation: str = "relu"
+    input_shape: Shape,
+    classes: int,
+    *,
+    width: int = 100,
+    depth: int = 10,
+    bias: str = "first",
+    activation: str = "relu",
 ) -> Layers:
     """``depth`` hidden ReLU layers of ``width`` units. Layer trees: "a bias node is added to the first layer only", so
     neither the other hidden layers nor the logits have one; torch's default initialisation is the one that reproduces
@@ -295,25 +301,29 @@ class Conv(nn.Conv2d):
     """
 
     def forward(self, z: Tensor) -> Tensor:
-        kept = isinstance(self.weight, nn.Parameter) and not self.weight.is_inference()  # neither swapped nor batched
-        small = z.ndim == 4 and z.shape[2] * z.shape[3] < self.kernel_size[0] * self.kernel_size[1]
-        if torch.is_grad_enabled() or not (
-            small and kept and z.device.type == "cpu" and torch.backends.mkldnn.is_available()
-        ):
+        if not self._is_dense(z):
             return super().forward(z)
-        key = id(self.weight), self.weight._version, z.shape[1:]
-        if _DENSE.get(self, (None,))[0] != key:
+        weight, version, shape_in, matrix, shape = _DENSE.get(self, (None,) * 5)
+        if weight is not self.weight or (version, shape_in) != (weight._version, z.shape[1:]):
             unit = torch.eye(z[0].numel()).view(-1, *z.shape[1:])  # every pixel alone, (c h w, c, h, w)
             response = self._conv_forward(unit, self.weight, None)  # (c h w, o, h', w')
-            _DENSE[self] = key, response.flatten(1).T.contiguous().to_mkldnn(), response.shape[1:]
-        _, matrix, shape = _DENSE[self]
+            matrix, shape = response.flatten(1).T.contiguous().to_mkldnn(), response.shape[1:]
+            _DENSE[self] = self.weight, self.weight._version, z.shape[1:], matrix, shape
         y = F.linear(z.flatten(1).to_mkldnn(), matrix).to_dense().view(-1, *shape)  # (n, o, h', w')
         return y if self.bias is None else y.add_(self.bias[:, None, None])
 
+    def _is_dense(self, z: Tensor) -> bool:
+        small = z.ndim == 4 and 0 < z.shape[2] * z.shape[3] < self.kernel_size[0] * self.kernel_size[1] and len(z) > 0
+        if not small or torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+            return False
+        plain = (
+            isinstance(self.weight, nn.Parameter) and not self.weight.is_inference()
+        )  # no other weights for one call
+        float32 = z.dtype == self.weight.dtype == torch.float32 and z.device.type == "cpu"
+        return plain and float32 and torch.backends.mkldnn.is_available()
 
-_DENSE: WeakKeyDictionary[Conv, tuple[Any, Tensor, torch.Size]] = (
-    WeakKeyDictionary()
-)  # apart: deepcopy knows no such matrix
+
+_DENSE: WeakKeyDictionary[Conv, tuple] = WeakKeyDictionary()  # apart from the module: oneDNN's layout cannot be copied
 
 
 # --------------------------------------------------------------------------------------------- torchvision's
