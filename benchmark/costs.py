@@ -34,6 +34,7 @@ from torch import nn
 from benchmark import replicate
 from benchmark.api import settings_of
 from benchmark.cells import Cell
+from benchmark.concepts import RESOLUTIONS
 from benchmark.engine import Unit
 from benchmark.papers.xnn.srae import Setting
 from benchmark.times import Key, Time
@@ -140,11 +141,31 @@ def _replicate(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
         examples = n + classes * int(settings.get("negatives") or n)
         return Work(f"replicate xnn.{task.experiment}", macs * (n + samples) / 1e9, _srae(settings.get("training") or {}, z, examples) / 1e6,
                     _LIBRARIES + (memory + 8 * z * n) / 1e9)  # fmt: skip
+    if task.paper == "representative":
+        return _regions(task.experiment, settings, macs, classes, memory)
     nested = [value for value in settings.values() if isinstance(value, Mapping)]
     repeats = _repeats(settings) * (sum(_repeats(part) for part in nested) or 1.0)
-    runs = settings.get("runs", 1) if isinstance(settings.get("runs", 1), int) else 1
-    return Work(f"replicate {task.paper}.{task.experiment}", macs * samples * runs * 3 / 1e9, samples * repeats / 1e6,
+    again = math.prod(len(settings[key]) for key in ("layers", "alphas", "epochs") if isinstance(settings.get(key), (list, tuple, Mapping)))  # fmt: skip
+    return Work(f"replicate {task.paper}.{task.experiment}", macs * samples * again * 3 / 1e9, samples * repeats / 1e6,
                 _LIBRARIES + (memory + 4 * samples * 64) / 1e9)  # fmt: skip
+
+
+def _regions(experiment: str, settings: Mapping[str, Any], macs: float, classes: int, memory: float) -> Work:
+    """Regions of each way among |R| references; ACE fits once a cluster, with a pass a segment."""
+    R, seen, runs = settings["references"], settings.get("unseen") or settings.get("inputs"), settings.get("runs", 1)
+    ways = len(settings["ways"]) if "ways" in settings else 1
+    passes = 3 * (R + seen) * (ways + len(settings["methods"]))
+    if settings["ace"] is not None:
+        ace = {"segments": RESOLUTIONS, "images": 50} | dict(settings["ace"])
+        centres = settings.get("per_class", 1) * classes if experiment == "unseen" else seen
+        passes += centres * ace["images"] * sum(ace["segments"])
+    fits = ways * (R + seen) * settings["n_boundaries"]
+    return Work(
+        f"replicate representative.{experiment}",
+        macs * runs * passes / 1e9,
+        runs * fits / 1e6,
+        _LIBRARIES + memory / 1e9,
+    )
 
 
 def _srae(training: Mapping[str, Any], z: int, examples: int) -> float:

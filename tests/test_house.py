@@ -35,7 +35,7 @@ MAY = {
     "cells": BASICS | {"data", "zoo", "engine", "isolation", "registry"},
     "run": BASICS | {"cells", "data", "zoo", "metrics", "papers", "engine", "isolation", "registry", "times"},
     "replicate": BASICS | {"cells", "data", "zoo", "papers", "engine", "registry", "run", "times"},
-    "costs": BASICS | {"cells", "engine", "papers", "replicate", "run", "times", "zoo"},
+    "costs": BASICS | {"cells", "concepts", "engine", "papers", "replicate", "run", "times", "zoo"},
     "plan": BASICS | {"costs", "engine", "replicate", "run", "times"},
     "evaluate": {"api", "names", "store", "cells", "data", "zoo", "engine", "registry", "run", "report", "leaderboard"},
     "starters": {"api", "names", "store"},
