@@ -7,14 +7,18 @@ Example:
 The loop (tests/explainn_twin.py) recounts each candidate on boolean tables for every l and k, and keeps what it learnt of a
 pair; the two must find the same rules, item for item. The floor is the time that counting the set bits takes of the words
 that a merge has to read: each head once, and each tail item and each "at least k of the tail" once for every l. All on one
-thread; compiling is not counted. Memory is the largest that the process held, with torch and the table itself.
+thread; compiling is not counted. Memory is the miner's own: the most that it held in a fork of this process beyond what was
+there before, so that libraries and the table itself do not count.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import ctypes
+import os
+import re
 import sys
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -83,19 +87,56 @@ def against_the_floor(n: int, size: int, pairs: int = 20_000) -> None:
           f"({reads} rows of {words} words), {ours / floor:4.1f} times the floor")  # fmt: skip
 
 
-def growth() -> None:
-    def line(name, data):
-        seconds, model = timed(lambda: mine(data.heads, data.tails, theta=0.2, mu=4, memory=16, allow=("duplicates",)))
-        gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        p, q = data.heads.shape[1], data.tails.shape[1]
-        print(
-            f"{name:26} {p:5}+{q:5} items {len(model.rules):5} rules {model.candidates:9,} candidates {seconds:7.2f} s {gib:5.2f} GiB"
-        )
+def held(work) -> float:
+    """MiB that ``work`` holds at its peak beyond what the process holds before: counted in a fork, which is thrown away."""
+    inlet, outlet = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            ctypes.CDLL(None).malloc_trim(0)  # free memory that is kept would hide what is taken
+            Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+            before = _status("VmRSS")
+            work()
+            os.write(outlet, str(_status("VmHWM") - before).encode())
+        finally:
+            os._exit(0)
+    os.close(outlet)
+    with open(inlet) as file:
+        kib = file.read()
+    os.waitpid(child, 0)
+    if not kib:
+        raise RuntimeError("the miner was killed: not enough memory")
+    return int(kib) / 1024
 
-    for n in (1_000, 10_000, 100_000):
-        line(f"n={n:,}, m=100", planted(np.random.default_rng(0), m=100, n=n))
-    for m in (80, 160, 320, 800):
-        line(f"n=10,000, m={m}", planted(np.random.default_rng(0), m=m))
+
+def _status(key: str) -> int:
+    """KiB."""
+    return int(re.search(rf"{key}:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+
+def growth() -> None:
+    """Seconds and MiB over each size alone, and the slopes on log-log axes (1: linear). With m grow heads and tails, so the
+    candidates, each head with each tail, grow as m^2."""
+    cases = {
+        "images n": [(n, {"m": 100, "n": n}) for n in (1_000, 10_000, 100_000)],
+        "rules and items m": [(m, {"m": m}) for m in (80, 160, 320, 640)],
+        "items alone": [(q, {"m": 100, "extra": q}) for q in (0, 1_000, 3_000)],
+    }
+    for axis, sizes in cases.items():
+        found = []
+        for _, options in sizes:
+            options, rng = dict(options), np.random.default_rng(0)
+            extra = options.pop("extra", 0)
+            data = planted(rng, **options)
+            tails = np.concatenate([data.tails, rng.random((len(data.tails), extra)) < 0.05], axis=1)  # in no rule
+            work = partial(mine, data.heads, tails, theta=0.2, mu=4, memory=16, allow=("duplicates",))
+            seconds, model = timed(work)
+            items = data.heads.shape[1] + tails.shape[1]
+            found.append((len(tails), items, len(model.rules), seconds, held(work)))
+            print(f"{axis:18} n={len(tails):7,} {items:6,} items {len(model.rules):4} rules {model.candidates:9,} candidates "
+                  f"{seconds:7.2f} s {found[-1][-1]:8.1f} MiB", flush=True)  # fmt: skip
+        size = [f[1] if axis == "items alone" else s for f, (s, _) in zip(found, sizes, strict=True)]
+        time, memory = (np.polyfit(np.log(size), np.log([f[k] for f in found]), 1)[0] for k in (3, 4))
+        print(f"{axis:18} slopes: time {time:.2f}, memory {memory:.2f}")
 
 
 def main() -> None:
