@@ -54,6 +54,7 @@ class Batch:
     boxes: Tensor | None = None  # (n, 4) float32: x0, y0, x1, y1
     parts: Tensor | None = None  # (n, p, 2) float32: x, y
     part_visible: Tensor | None = None  # (n, p) bool
+    part_masks: Tensor | None = None  # (n, h, w) int8: the part that each pixel shows, -1 where none
     part_importance: Tensor | None = None  # (n, p) float32: true importance of each part for the image's class
     chunk: int = 64  # images that are pushed through the network together
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)  # shared results, e.g. psi(x); never saved

@@ -10,7 +10,7 @@ Theory (XNN, Sec. 4.2 and Alg. 1), for the m images of a class:
     H = -sum_p s_p ln s_p,   s = S / sum S                                      the log of the number of parts covered
 P(part | pixel) is 1 - d / d_max in the part's Voronoi cell within the box (d from the part, d_max the largest in the cell) and
 0 elsewhere; the last entry of the histogram, context, is the mass outside the box. ``pixel``: S at the part's own pixel.
-With object masks it is the mass in each.
+With object masks (``mask``) it is the mass in each, and context the mass in none.
 
 A map that is constant (dead) has no correlation: it counts as uncorrelated, diagonal 1, and is counted. P of dependent maps
 is singular: 1e-6 is then added to its diagonal for O2, and it is said. Parts that are not visible have no cell and S_p = 0.
@@ -99,6 +99,12 @@ def pixel(parts: Array, visible: Array, h: int, w: int) -> Array:
         j, i = np.clip(np.floor(parts[p]).astype(int), 0, (w - 1, h - 1))
         out[p, i, j] = 1
     return out
+
+
+def mask(labels: Array, parts: int) -> Array:
+    """P(part | pixel) for one image of which labels (h, w) name the part that each pixel shows, -1 for none: (p + 1, h, w),
+    the last is context."""
+    return (np.where(labels < 0, parts, labels) == np.arange(parts + 1)[:, None, None]).astype(np.float64)
 
 
 def histogram(S: Array, of_pixel: Array) -> Array:

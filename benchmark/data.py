@@ -6,6 +6,7 @@ Arrays, for split in {train, test}:
     boxes_<split>           (N, 4) float32  x0, y0, x1, y1 in pixels of the processed image        (optional)
     parts_<split>           (N, p, 2) float32  x, y                                                (optional)
     part_visible_<split>    (N, p) bool                                                            (with parts)
+    part_masks_<split>      (N, h, w) int8  the part that each pixel shows, -1 where none          (optional, with parts)
 and once: classes (C,), part_names (p,), part_importance (C, p) float32 (true importance of each part for each class,
 by construction), card (JSON text). Scripts in ``datasets/`` write them through ``save``; everyone else loads them.
 """
@@ -68,7 +69,7 @@ class Dataset:
 
         annotations = {
             key: tensor(self.arrays[f"{key}_{split}"][ids])
-            for key in ("boxes", "parts", "part_visible")
+            for key in ("boxes", "parts", "part_visible", "part_masks")
             if f"{key}_{split}" in self.arrays
         }
         if "part_importance" in self.arrays:
@@ -106,7 +107,7 @@ def save(path: Path, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Non
             )
         if y.dtype != np.int64 or y.min() < 0 or y.max() >= len(classes):
             raise ValueError(f"{path}: y_{split} must be int64 within the {len(classes)} classes")
-        for key in ("boxes", "parts", "part_visible"):
+        for key in ("boxes", "parts", "part_visible", "part_masks"):
             value = arrays.get(f"{key}_{split}")
             if value is not None and len(value) != len(y):
                 raise ValueError(f"{path}: {key}_{split} has {len(value)} entries for {len(y)} images")

@@ -323,8 +323,9 @@ def prepare(params, folder):
         scene = draw_scene(generator("toybirds", split), params[split])
         x, owner = render(scene, params["size"])
         boxes, parts, visible = annotate(scene, owner)
+        masks = np.where((owner >= 0) & (owner < len(PARTS)), owner, -1).astype(np.int8)
         arrays |= {f"x_{split}": x, f"y_{split}": scene["y"].astype(np.int64), f"boxes_{split}": boxes,
-                   f"parts_{split}": parts, f"part_visible_{split}": visible}  # fmt: skip
+                   f"parts_{split}": parts, f"part_visible_{split}": visible, f"part_masks_{split}": masks}  # fmt: skip
     return arrays, {
         "title": "Toybirds",
         "what": "rendered birds with 15 true part locations and class-defining parts",

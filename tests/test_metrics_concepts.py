@@ -10,7 +10,7 @@ from torch import nn
 
 import benchmark.metrics  # noqa: F401  fills METRICS
 from benchmark import attention
-from benchmark.api import METRICS, Batch, Explanation, Target
+from benchmark.api import METRICS, Batch, Explanation, NotApplicable, Target
 
 CONCEPT = [name for name, m in METRICS.items() if m.function.__module__ == "benchmark.metrics.concepts"]
 SIDE = 10
@@ -138,6 +138,37 @@ def test_voronoi_by_hand():
     none = attention.voronoi(parts, np.zeros(3, bool), box, 1, 5)
     assert not none[:3].any()
     assert none[3, 0].tolist() == [0, 0, 0, 0, 1]
+
+
+def test_object_masks_by_hand():
+    """Two parts and context; the map's mass in each is its share."""
+    labels = np.array([[0, 0, 1], [-1, 1, 1]], np.int8)
+    got = attention.mask(labels, 2)
+    np.testing.assert_array_equal(got, [[[1, 1, 0], [0, 0, 0]], [[0, 0, 1], [0, 1, 1]], [[0, 0, 0], [1, 0, 0]]])
+    S = np.array([[[[4.0, 2, 1], [3, 0, 0]]]]) / 10
+    np.testing.assert_allclose(attention.histogram(S, got[None])[0, 0], [0.6, 0.1, 0.3])
+
+
+def test_locality_by_masks():
+    b, e = batch(), Explanation(concept_maps=concept_maps())
+    with pytest.raises(NotApplicable, match="no part_masks"):
+        value("locality", e, b=b, cells="mask")
+    b.part_masks = torch.from_numpy(np.random.default_rng(8).integers(-1, 4, (9, SIDE, SIDE)).astype(np.int8))
+    got, predicted = value("locality", e, b=b, cells="mask"), target()(b).argmax(1).numpy()
+    for c in set(predicted):
+        entropies = []
+        for k in range(3):
+            bars = np.zeros(5)
+            for m in np.flatnonzero(predicted == c):
+                if b.part_visible[m].any():
+                    S = e.concept_maps[m, k].astype(np.float64) / e.concept_maps[m, k].sum(dtype=np.float64)
+                    for part in range(-1, 4):
+                        bars[part] += S[b.part_masks[m].numpy() == part].sum()
+            s = bars / bars.sum()
+            entropies.append(-sum(x * math.log(x) for x in s if x > 0))
+        np.testing.assert_allclose(got[predicted == c], np.mean(entropies), atol=1e-6)
+    one = Explanation(concept_maps=(b.part_masks == 2).float()[:, None].numpy())
+    np.testing.assert_allclose(value("locality", one, b=b, cells="mask"), 0, atol=1e-12)  # a part's own pixels alone
 
 
 def test_voronoi_literally():

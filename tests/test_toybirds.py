@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmark import data, download
 from benchmark.seeds import generator
@@ -240,5 +241,14 @@ def test_the_script_writes_a_data_set(toy, tmp_path):
     assert batch.annotations() == {"boxes", "parts", "part_importance"}
     assert batch.parts.shape == (16, 15, 2)
     assert batch.part_importance.sum(1).numpy() == pytest.approx(1)
+    assert batch.part_masks.shape == (16, 48, 48) and set(batch.part_masks.unique().tolist()) <= set(range(-1, 15))
+    for masks, parts, visible in zip(
+        batch.part_masks.numpy(), batch.parts.numpy().astype(int), batch.part_visible.numpy()
+    ):
+        assert all(
+            masks[y, x] == p for p, (x, y) in enumerate(parts) if visible[p]
+        )  # a visible part's pixel is its own
+    first = batch[2:5]
+    assert torch.equal(first.part_masks, batch.part_masks[2:5])
     (tmp_path / "p.yaml").write_text("data: {toybirds: {size: 20}}")
     assert download.main("toybirds", toy.prepare, toy.DEFAULTS, toy.__doc__, options) == 2

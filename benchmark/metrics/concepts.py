@@ -20,7 +20,7 @@ import numpy as np
 from numpy.random import Generator
 
 from benchmark import attention
-from benchmark.api import Array, Batch, Explanation, Target, metric
+from benchmark.api import Array, Batch, Explanation, NotApplicable, Target, metric
 
 
 @metric(needs={"scores"}, track="surrogate", better="lower", unit="logits", version=1, source="XNN Sec. 4.2")
@@ -86,15 +86,18 @@ def mean_correlation(e: Explanation, target: Target, batch: Batch, rng: Generato
 
 @metric(
     needs={"concept_maps", "parts", "boxes"}, track="concept", better="lower", unit="nats", version=1, partial=True,
-    source="XNN Sec. 4.2, Alg. 1", settings=({"cells": "voronoi"}, {"cells": "pixel"}),
+    source="XNN Sec. 4.2, Alg. 1", settings=({"cells": "voronoi"}, {"cells": "pixel"}, {"cells": "mask"}),
 )  # fmt: skip
 def locality(e: Explanation, target: Target, batch: Batch, rng: Generator, cells: str = "voronoi") -> Array:
-    """Mean H over the live maps of the image's predicted class, (n,) in [0, ln(parts + 1)].
+    """Mean H over the live maps of the image's predicted class, (n,) in [0, ln(parts + 1)]. ``cells="mask"``: by the parts'
+    own pixels, where the data set has masks.
 
     NaN where no image of the class shows a part, or no map has mass on one. Images without visible parts are left out.
     """
-    if cells not in ("voronoi", "pixel"):
-        raise ValueError(f"cells {cells!r} is neither voronoi nor pixel")
+    if cells not in ("voronoi", "pixel", "mask"):
+        raise ValueError(f"cells {cells!r} is neither voronoi nor pixel nor mask")
+    if cells == "mask" and batch.part_masks is None:
+        raise NotApplicable("images have no part_masks")
     h, w = batch.x.shape[2:]
 
     def value(S: Array, part: Batch) -> float:
@@ -102,8 +105,12 @@ def locality(e: Explanation, target: Target, batch: Batch, rng: Generator, cells
         seen = visible.any(1)
         if not seen.any():
             return np.nan
-        of_pixel = np.stack([attention.voronoi(*three, h, w) if cells == "voronoi" else attention.pixel(*three[:2], h, w)
-                             for three in zip(parts[seen], visible[seen], boxes[seen], strict=True)])  # fmt: skip
+        of_image = {
+            "voronoi": lambda m: attention.voronoi(parts[m], visible[m], boxes[m], h, w),
+            "pixel": lambda m: attention.pixel(parts[m], visible[m], h, w),
+            "mask": lambda m: attention.mask(_numpy(part.part_masks[m]), parts.shape[1]),
+        }[cells]
+        of_pixel = np.stack([of_image(m) for m in np.flatnonzero(seen)])  # P(part | pixel) (m, p or p + 1, h, w)
         H = attention.entropy(attention.histogram(S[seen], of_pixel).mean(0))  # (k,)
         return float(H[np.isfinite(H)].mean()) if np.isfinite(H).any() else np.nan
 
