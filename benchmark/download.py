@@ -16,7 +16,6 @@ Theory. An interrupted transfer stays as ``.<name>.part`` and goes on with HTTP 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import io
 import json
@@ -138,7 +137,7 @@ def fetch(
 
     if file := cached(remove=False):
         return file
-    with _lock(folder / f".{source.name}.lock"):
+    with store.exclusive(folder, wait=True):
         if file := cached(remove=True):
             return file
         problems = []
@@ -162,15 +161,6 @@ def fetch(
         f"cannot get {source.name} ({'; '.join(problems)}): set {MIRROR} to a folder or base URL that holds "
         f"{source.mirror_path}, or connect to {source.url}"
     )
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Held by one process at a time; gone with the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 class _Busy(Exception):

@@ -48,7 +48,7 @@ def birds(server, **mirror):
 
 
 def visible(folder):
-    return sorted(p.name for p in folder.iterdir() if not p.name.endswith(".lock"))
+    return sorted(p.name for p in folder.iterdir())
 
 
 # --------------------------------------------------------------------------------------------- one server
