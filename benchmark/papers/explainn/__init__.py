@@ -32,7 +32,7 @@ NOTES: tuple[str, ...] = (
     "makes rules of few classes dear: heads found on networks of eight classes and more hold several of them far more often than one.",
     "So Fig. 4's 'husky and not malamute' is rarely one class's own rule here: of 45 rules of the MNIST network one has a single class, of "
     "21 of CUB's none. Between two classes the three rules still say what is shared: on CUB one tail of red patches for Cardinal, Purple "
-    "Finch and Vermilion Flycatcher, one of yellow ones for the goldfinches' company.",
+    "Finch and Vermilion Flycatcher, one of yellow ones for European Goldfinch, Yellow-headed Blackbird and others.",
     "Fine-tuning SqueezeNet on CUB nearly doubles the rules from the classes to fire9 (12 to 21); 6 of them were there before, with heads "
     "and tails overlapping by half or more.",
     "Without the weights of its rules the MNIST network loses most classes nearly altogether and without as many random weights none, "
