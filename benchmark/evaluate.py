@@ -76,10 +76,11 @@ def evaluate(
     _refuse_taken_names(refs, known)
     name = _folder(name or (Path(refs[0].settings["file"]).stem if refs[0].stem == "maps" else refs[0].cls))
     mine = _with_methods(params, refs, keep=recompute) | {"evaluation": f"evaluations/{params['profile']}/{name}"}
-    for dataset in params["datasets"]:
-        ready(params, dataset)
-        for step in (run.explain, run.score):
-            list(step(mine, dataset))
+    with store.exclusive(run.made(mine).results, "glassbench evaluate"):
+        for dataset in params["datasets"]:
+            ready(params, dataset)
+            for step in (run.explain, run.score):
+                list(step(mine, dataset))
     rows, instances = run.collect(mine)
     old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, Counter()) if recompute else _known(params, known)
     if old.files:
@@ -186,14 +187,15 @@ def ready(params: Mapping[str, Any], dataset: str) -> None:
                     f"{paths.data(dataset)} could not be made; `glassbench prepare {dataset}` says why"
                 )
     jobs = [(recipe, seed, paths.target(dataset, name, seed)) for name, seed, recipe in run.trainings(params, dataset)]
-    units = [
-        Unit(f"{dataset}/{path.stem}", _train, (paths.data(dataset), recipe, seed, path))
-        for recipe, seed, path in jobs
-        if not path.with_suffix(".json").exists()
-    ]
-    for done in engine.run(units, label="train", verbose=True) if units else ():
-        if done.error:
-            store.write_json(done.unit.arguments[-1].with_suffix(".json"), {"failed": done.error})
+    with store.exclusive(paths.targets(dataset), wait=True):
+        units = [
+            Unit(f"{dataset}/{path.stem}", _train, (paths.data(dataset), recipe, seed, path))
+            for recipe, seed, path in jobs
+            if not path.with_suffix(".json").exists()
+        ]
+        for done in engine.run(units, label="train", verbose=True) if units else ():
+            if done.error:
+                store.write_json(done.unit.arguments[-1].with_suffix(".json"), {"failed": done.error})
 
 
 def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None:
