@@ -67,6 +67,7 @@ def scene(seed: int, n: int, c: int, h: int, w: int) -> Scene:
         parts=tensor(rng.random((n, PARTS, 2)) * [w, h]),
         part_visible=tensor(rng.random((n, PARTS)) < 0.8, bool),
         part_importance=tensor(rng.integers(0, 3, (n, PARTS))),
+        part_masks=tensor(rng.integers(-1, PARTS, (n, h, w)), np.int8),
         chunk=64,
     )
     maps = [rng.permutation(h * w).reshape(h, w) - h * w // 3 for _ in range(n)]  # no ties
@@ -204,8 +205,8 @@ LAWS = {
     "o1": concept("lower", "", CONCEPTS - CONCEPTS**0.5, (*MASS, names, pixels), of_class=True),
     "o2": concept("lower", "nats", -CONCEPTS * math.log(1e-6), (*MASS, names, pixels), of_class=True),
     "mean_correlation": concept("lower", "", 1, (*MASS, names, pixels), of_class=True, partial=True),
-    "locality": concept("lower", "nats", lambda _, setting: math.log(PARTS + (setting["cells"] == "voronoi")), (*MASS, names),
-                        of_class=True, partial=True, settings=({"cells": "voronoi"}, {"cells": "pixel"})),
+    "locality": concept("lower", "nats", lambda _, setting: math.log(PARTS + (setting["cells"] != "pixel")), (*MASS, names),
+                        of_class=True, partial=True, settings=({"cells": "voronoi"}, {"cells": "pixel"}, {"cells": "mask"})),
     "concepts_on_class_parts": concept("higher", "fraction", 1, (*MASS, names), **PART),
     "f_reg": surrogate("lower", "logits", math.inf, "scores"),
     "f_cls": surrogate("higher", "percent", 100, "scores", values=tuple(100 * k / CLASSES for k in range(CLASSES + 1))),
@@ -309,7 +310,9 @@ def test_the_names_of_classes_do_not_matter(metric, law, setting, s):
 def test_rows_and_columns_are_treated_alike(metric, law, setting, s):
     """Everything transposed: images, network, maps, boxes and parts."""
     b = s.batch
-    batch = replace(b, x=b.x.mT.contiguous(), boxes=b.boxes[:, [1, 0, 3, 2]], parts=b.parts.flip(-1))
+    batch = replace(
+        b, x=b.x.mT.contiguous(), boxes=b.boxes[:, [1, 0, 3, 2]], parts=b.parts.flip(-1), part_masks=b.part_masks.mT
+    )
     maps = {name: getattr(s.e, name).swapaxes(-1, -2) for name in ("heatmaps", "concept_maps", "decoded", "reference")}
     turned = replace(s, weights=(s.weights[0].mT, s.weights[1]), batch=batch, e=changed(s.e, **maps))
     assert_same(law, turned.value(metric, setting), s.value(metric, setting), 1e-4)
@@ -345,7 +348,7 @@ IMAGES = "for images of shape (3, 6, 7)"
     ("o1", {"concept_maps": np.zeros((3, 2, 7, 6))}, {}, f"concept_maps have shape (3, 2, 7, 6) {IMAGES}"),
     ("o2", {"concept_maps": np.zeros((3, 2, 6, 6))}, {}, f"concept_maps have shape (3, 2, 6, 6) {IMAGES}"),
     ("locality", {"concept_maps": None}, {}, f"concept_maps have shape None {IMAGES}"),
-    ("locality", {}, {"cells": "grid"}, "cells 'grid' is neither voronoi nor pixel"),
+    ("locality", {}, {"cells": "grid"}, "cells 'grid' is neither voronoi nor pixel nor mask"),
     ("f_reg", {"scores": np.zeros((3, 4))}, {}, "scores have shape (3, 4), the network's logits (3, 3): one a class, or one an image"),
     ("acu_gt", {"labels": None}, {}, "0 labels for 3 images: return one an image"),
     ("decoded_accuracy", {"decoded": None}, {}, "decoded has nothing for images of shape (3, 1, 6, 7): return one rebuilt image an image"),
