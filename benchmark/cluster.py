@@ -19,6 +19,7 @@ import dataclasses
 import functools
 import logging
 import os
+import random
 import sys
 import time
 import uuid
@@ -91,7 +92,7 @@ def run(units: Sequence[Unit]) -> Iterator[Done]:
                 while waiting and len(running) < slots:
                     unit = waiting.pop(0)
                     running[send(unit)] = unit
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(TimeoutError, distributed.CancelledError):
                     distributed.wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED")
                 for future in [f for f in running if f.done()]:
                     unit = running.pop(future)
@@ -149,11 +150,7 @@ def _connected() -> Iterator[tuple[distributed.Client, Place, dict[str, Facts]]]
             raise ClusterError(f"the scheduler at {address} has no workers; start some on each machine: "
                                f"dask worker {address} --nthreads 1 --nworkers 2") from None  # fmt: skip
         store.write_text(place.root / marker, address)
-        try:
-            facts = client.run(look, place)
-        except ImportError as error:
-            raise ClusterError(f"a worker of {address} lacks glassbench ({error}); install it there: pip install "
-                               "'glassbench[cluster]', the same commit as here") from None  # fmt: skip
+        facts = _look_around(client, place)
         if problem := _problem(facts):
             raise ClusterError(problem)
         place = dataclasses.replace(place, shared=next(iter(_used(facts).values())).sees)
@@ -168,6 +165,18 @@ def _connected() -> Iterator[tuple[distributed.Client, Place, dict[str, Facts]]]
         client.close(timeout=5)
 
 
+def _look_around(client: distributed.Client, place: Place) -> dict[str, Facts]:
+    """What each worker is; one that goes meanwhile is none."""
+    answers = client.run(look, place, on_error="return")
+    if lacking := [error for error in answers.values() if isinstance(error, ImportError)]:
+        raise ClusterError(f"a worker of {_address()} lacks glassbench ({lacking[0]}); install it there: pip install "
+                           "'glassbench[cluster]', the same commit as here")  # fmt: skip
+    if not (facts := {name: f for name, f in answers.items() if isinstance(f, Facts)}):
+        why = next((engine.one_line(error) for error in answers.values()), "all are gone")
+        raise ClusterError(f"no worker of {_address()} answers: {why}")
+    return facts
+
+
 def look(place: Place, dask_worker: Any) -> Facts:
     """What the worker is that this is called on."""
     root = place.here() if place.shared else place.root
@@ -176,7 +185,7 @@ def look(place: Place, dask_worker: Any) -> Facts:
     return Facts(
         threads=dask_worker.state.nthreads,
         code=_code(),
-        versions=f"Python {sys.version.split()[0]}, torch {torch.__version__}, numpy {np.__version__}",
+        versions=_versions(),
         device=place.device or engine.device(),
         instructions=torch.backends.cpu.get_cpu_capability(),
         sees=(root / place.marker).exists() and os.access(root / "results", os.W_OK),
@@ -190,6 +199,10 @@ def _code() -> str:
     return store.sha256(Path(__file__).parent)[:12]
 
 
+def _versions() -> str:
+    return f"Python {sys.version.split()[0]}, torch {torch.__version__}, numpy {np.__version__}"
+
+
 def _used(facts: Mapping[str, Facts]) -> dict[str, Facts]:
     """The workers that get units."""
     return {name: f for name, f in facts.items() if f.gpu} or dict(facts)
@@ -201,15 +214,12 @@ def _problem(facts: Mapping[str, Facts]) -> str:
     if many := [name for name, f in used.items() if f.threads != 1]:
         return (f"worker {many[0]} has {used[many[0]].threads} threads, and a unit needs a process of its own: start workers "
                 f"with --nthreads 1 (and --nworkers N for N of them)")  # fmt: skip
-    mine = {"code": _code(), "versions": f"Python {sys.version.split()[0]}, torch {torch.__version__}, numpy {np.__version__}"}  # fmt: skip
     for name, f in used.items():
-        if f.code != mine["code"]:
-            return (f"worker {name} runs other code than this machine ({f.code}, here {mine['code']}): bring it to the same "
+        if f.code != _code():
+            return (f"worker {name} runs other code than this machine ({f.code}, here {_code()}): bring it to the same "
                     "commit and start it again")  # fmt: skip
-        if f.versions != mine["versions"]:
-            return (
-                f"worker {name} has {f.versions}, this machine {mine['versions']}: rows would differ; install the same"
-            )
+        if f.versions != _versions():
+            return f"worker {name} has {f.versions}, this machine {_versions()}: rows would differ; install the same"
     for what in ("device", "instructions"):
         kinds = Counter(getattr(f, what) for f in used.values())
         if len(kinds) > 1:
@@ -232,7 +242,9 @@ class Gate(WorkerPlugin):
 
     async def setup(self, worker: Any) -> None:
         found = look(self.place, worker)
-        if found != dataclasses.replace(self.like, gpu=found.gpu) and (found.gpu or not self.like.gpu):
+        alike = dataclasses.replace(found, gpu=self.like.gpu, sees=self.like.sees) == self.like
+        sees = found.sees or not self.place.shared
+        if not (alike and sees) and (found.gpu or not self.like.gpu):
             print(f"glassbench: this worker is not like the others ({found}; they are {self.like})", file=sys.stderr)
             worker.loop.call_later(0.1, worker.close, 5, True, False, "not like the others")
 
@@ -273,6 +285,7 @@ class _Sender:
 def work(unit: Unit, place: Place, files: Mapping[str, bytes]) -> dict[str, Any]:
     """On a worker: what ``engine.measured`` tells of the unit, and the files that it wrote where none are shared."""
     engine.single_thread()
+    _own_dice()
     os.environ.pop("GLASSBENCH_CLUSTER", None)
     if place.device:
         os.environ["GLASSBENCH_DEVICE"] = place.device
@@ -288,6 +301,19 @@ def work(unit: Unit, place: Place, files: Mapping[str, bytes]) -> dict[str, Any]
     if not place.shared:
         found["files"] = {str(_moved(p, here, place.root)): p.read_bytes() for p in unit.writes if p.exists()}
     return found
+
+
+@functools.cache
+def _own_dice() -> None:
+    """Dask's threads in this process draw from the global ``random``, for which a method would be blamed: they get another."""
+    dice, shared = random.Random(), random.random.__self__
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("distributed", "dask", "tornado"):
+            for key, value in list(vars(module).items()):
+                if value is random:
+                    setattr(module, key, dice)
+                elif getattr(value, "__self__", None) is shared:
+                    setattr(module, key, getattr(dice, value.__name__))
 
 
 def _moved(value: Any, old: Path, new: Path) -> Any:

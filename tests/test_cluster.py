@@ -1,7 +1,10 @@
 """The same units on a Dask cluster: a real scheduler and real workers on loopback."""
 
+import contextlib
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,12 +12,18 @@ import threading
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from benchmark import engine, store
-from benchmark.engine import Unit
+from benchmark import cli, engine, store, times
+from benchmark import replicate as replicating
+from benchmark import run as running
+from benchmark.cells import Cell
+from benchmark.engine import ClusterError, Unit
+from benchmark.registry import MethodRef
 
 pytest.importorskip("distributed")
+from benchmark import cluster
 
 HERE = Path(__file__).parent.parent
 
@@ -56,7 +65,7 @@ class Dask:
 
     def close(self):
         for process in self.groups:
-            with __import__("contextlib").suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
@@ -143,3 +152,133 @@ def test_a_unit_that_kills_three_workers_fails_and_harms_no_other(there, tmp_pat
     assert done["bad"].error == "its worker died 3 times (out of memory?)"
     assert begun(folder) == {"bad": 3} | {f"u{i}": 1 for i in range(4)}
     assert all(done[f"u{i}"].error is None for i in range(4))
+
+
+def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch):
+    """Train, explain, score and replicate: locally, then on the cluster by the shared folder, then with files sent along."""
+    methods = ["baselines/grad_cam.py:GradCAM", "baselines/random_map.py:RandomMap", "baselines/edge_map.py:EdgeMap"]
+    workspace.params |= {"papers": ["explainn"], "replicate": {"explainn": [
+        {"experiment": "planted", "seeds": [0, 1], "m": 10, "n": 500},
+        {"experiment": "intervention", "dataset": "blobs", "target": "cnn", "samples": 60, "test_samples": 20}]}}  # fmt: skip
+    workspace.params["zoo"]["blobs"]["cnn"]["seeds"] = [0, 1]
+    workspace.params["explain"]["methods"] = methods
+    workspace.save()
+    shutil.copytree(HERE / "baselines", workspace.root / "baselines", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def rows():
+        shutil.rmtree(store.Paths("tiny").results, ignore_errors=True)
+        for command in ("train", "explain", "score", "replicate"):
+            assert cli.main([command]) == 0
+        rows, values = running.collect(workspace.params)
+        found, _, _ = replicating.collect(workspace.params, rows)
+        rows = pd.concat([rows, found]).assign(seconds=0.0)
+        weights = store.sha256(*sorted(store.Paths("tiny").targets("blobs").glob("*.safetensors")))
+        return store.rows_text(rows), values.value.tolist(), weights, sorted(times.read(store.Paths("tiny")))
+
+    on_cluster = rows()
+    monkeypatch.setattr(cluster, "look", blind)
+    sent_along = rows()
+    monkeypatch.delenv("GLASSBENCH_CLUSTER")
+    here = rows()
+    assert (here[0].count("\n"), "failed" in here[0]) == (on_cluster[0].count("\n"), False)
+    assert on_cluster[:3] == here[:3] and sent_along[:3] == here[:3]
+    assert on_cluster[3] == [key for key in here[3] if key[0] != "stage"]  # a stage's time is that of one machine
+
+
+def blind(place, dask_worker):
+    """A worker that does not see the folder."""
+    return dataclasses.replace(look(place, dask_worker), sees=False)
+
+
+look = cluster.look
+
+
+def test_ctrl_c_cancels_what_waits_and_ends_what_runs(there, tmp_path):
+    (folder := tmp_path / "begun").mkdir()
+    units = [Unit(f"u{i}", count, (folder, f"u{i}", 0.0 if i == 0 else 60.0)) for i in range(8)]
+    found = engine.run(units, label="test")
+    next(found)
+    there._soon(lambda: len(list(folder.iterdir())) == 2)
+    processes = [int(path.name.rsplit(".", 1)[1]) for path in folder.iterdir() if not path.name.startswith("u0.")]
+    with pytest.raises(KeyboardInterrupt):
+        found.throw(KeyboardInterrupt())
+    there._soon(lambda: not any(Path(f"/proc/{process}").exists() for process in processes), 20)
+    assert len(list(folder.iterdir())) == 2  # nothing that waited began
+    assert run([Unit("after", square, (3,))])["after"].result == 9
+
+
+def facts(**changes):
+    like = {"threads": 1, "code": cluster._code(), "versions": cluster._versions(), "device": "cpu", "instructions": "AVX2",
+            "sees": True, "gpu": False}  # fmt: skip
+    return cluster.Facts(**(like | changes))
+
+
+@pytest.mark.parametrize(("others", "words"), [
+    ([{"threads": 4}], "worker w0 has 4 threads"),
+    ([{"code": "abc"}], "worker w0 runs other code than this machine (abc"),
+    ([{"versions": "torch 1.0"}], "worker w0 has torch 1.0, this machine Python"),
+    ([{"device": "cuda"}, {}], "the workers differ in device (1 with cuda, 1 with cpu)"),
+    ([{"instructions": "AVX512"}, {}, {}], "the workers differ in instructions (2 with AVX2, 1 with AVX512)"),
+    ([{}, {"sees": False}], "1 of 2 workers, w1 for one, do not see"),
+    ([{}, {}], ""),
+    ([{"sees": False}, {"sees": False}], ""),  # files travel with the units
+    ([{"gpu": True, "device": "cuda"}, {"threads": 8}], ""),  # only the first gets units
+])  # fmt: skip
+def test_workers_that_would_change_rows_are_refused_in_one_line(others, words):
+    problem = cluster._problem({f"w{i}": facts(**changes) for i, changes in enumerate(others)})
+    assert problem.startswith(words) and bool(problem) == bool(words) and "\n" not in problem
+
+
+def test_no_scheduler_is_one_line(workspace, monkeypatch, capsys):
+    monkeypatch.setattr(cluster, "_CONNECT", 0.5)
+    monkeypatch.setenv("GLASSBENCH_CLUSTER", "")
+    assert cli.main(["train", "--cluster", "tcp://127.0.0.1:1"]) == 2
+    assert "no Dask scheduler at tcp://127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_no_scheduler_for_a_word_that_is_no_address(workspace, monkeypatch):
+    monkeypatch.setenv("GLASSBENCH_CLUSTER", "nowhere at all")
+    monkeypatch.setattr(cluster, "_CONNECT", 0.5)
+    with pytest.raises(ClusterError, match="no Dask scheduler at nowhere at all"):
+        run([Unit("0", square, (0,))])
+
+
+def test_without_the_extra_one_line_names_it(workspace, monkeypatch):
+    monkeypatch.setenv("GLASSBENCH_CLUSTER", "tcp://127.0.0.1:1")
+    monkeypatch.delitem(sys.modules, "benchmark.cluster")
+    monkeypatch.delattr("benchmark.cluster")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ClusterError, match=r"pip install 'glassbench\[cluster\]'"):
+        run([Unit("0", square, (0,))])
+
+
+def test_a_scheduler_without_workers_is_one_line_and_so_is_one_that_goes(tmp_path, workspace, monkeypatch):
+    """The same scheduler: first nobody comes, then a worker, and then the scheduler goes in the middle of a unit."""
+    made = Dask(tmp_path)
+    try:
+        monkeypatch.setenv("GLASSBENCH_CLUSTER", made.address)
+        monkeypatch.setattr(cluster, "_WORKERS", 0.5)
+        with pytest.raises(ClusterError, match="has no workers; start some"):
+            run([Unit("0", square, (0,))])
+        monkeypatch.setattr(cluster, "_WORKERS", 60.0)
+        made.worker("--nthreads", "2")
+        with pytest.raises(ClusterError, match="has 2 threads"):
+            run([Unit("0", square, (0,))])
+        os.killpg(made.groups.pop().pid, signal.SIGKILL)
+        made.worker("--nthreads", "1", "--resources", "GPU=1")
+        (folder := tmp_path / "begun").mkdir()
+        found = engine.run([Unit("0", square, (2,)), Unit("1", count, (folder, "1", 60.0))], label="test")
+        assert next(found).result == 4
+        os.killpg(made.groups[0].pid, signal.SIGKILL)
+        with pytest.raises(ClusterError, match="is gone; what is finished is kept"):
+            next(found)
+    finally:
+        made.close()
+
+
+def test_paths_move_with_the_project():
+    cell = Cell("tiny", "blobs", "cnn", 0, MethodRef("baselines/grad_cam.py", "GradCAM"), root=Path("/a/b"))
+    unit = Unit("x", square, ((cell, [Path("/a/b/c"), Path("/else")]),), reads=(cell.weights,))
+    moved = cluster._moved(unit, Path("/a/b"), Path("/z"))
+    assert moved.arguments[0][0].root == Path("/z") and moved.arguments[0][1] == [Path("/z/c"), Path("/else")]
+    assert moved.reads == (dataclasses.replace(cell, root=Path("/z")).weights,)
