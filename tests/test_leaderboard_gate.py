@@ -94,6 +94,22 @@ def test_with_few_moved_cells_the_noise_is_that_of_new_networks():
     assert found["p"].iloc[0] == pytest.approx(student.cdf(found["errors"].iloc[0], prior.dof + 4))  # one test
 
 
+def test_eight_moved_cells_tell_how_much_noise_is_shared_and_seven_do_not():
+    prior = gate.fit(np.ones(12), np.full(12, 4))
+    anew = 2 * (prior.dof * prior.s2 + 4) / (prior.dof + 4)  # variance of a pair's difference on other networks
+    for moved, learnt in ((7, False), (8, True)):
+        found = gate.judge(cells([-3.0] * moved + [0.0] * (12 - moved), pair_variance=0.02))
+        errors = found["errors"].iloc[0]
+        assert errors < -3 / np.sqrt(anew / 9) if learnt else errors == pytest.approx(-3 / np.sqrt(anew / 3))
+
+
+def test_three_variances_tell_what_is_usual_and_two_do_not():
+    assert gate.fit(np.array([1.0, 2.0, 4.0]), np.full(3, 2)).dof == gate.SURE
+    assert gate.fit(np.array([1.0, 2.0]), np.full(2, 2)).dof == 0
+    small = gate.fit(np.array([0.0, 1.0, 1.0, 1.0]), np.full(4, 2), most=np.inf)  # a tenth of the usual spread at least
+    assert small == pytest.approx(gate.fit(np.array([gate.FLOOR**2, 1.0, 1.0, 1.0]), np.full(4, 2), most=np.inf))
+
+
 def test_one_seed_borrows_or_is_unverified():
     alone = gate.judge(cells([-3.0, -0.5], seeds=1))
     assert list(alone["kind"]) == ["unverified"] * 2 and alone["errors"].isna().all()

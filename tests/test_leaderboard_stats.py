@@ -23,8 +23,9 @@ def literal_bootstrap(values: np.ndarray, *name: object, draws: int) -> list[lis
     """Draw by draw, number by number: the mean over drawn seeds of the mean over drawn images."""
     m, s, n = values.shape
     source = generator("bootstrap", *name, s, n)
-    seeds = source.integers(s, size=(draws, max(s - 1, 1)))
-    images = source.integers(n, size=(draws, n))
+    blocks = [min(250, draws - start) for start in range(0, draws, 250)]
+    drawn = [(source.integers(s, size=(b, max(s - 1, 1))), source.integers(n, size=(b, n))) for b in blocks]
+    seeds, images = (np.concatenate(part) for part in zip(*drawn, strict=True))
     out = []
     for method in range(m):
         line = []
@@ -43,8 +44,16 @@ def literal_bootstrap(values: np.ndarray, *name: object, draws: int) -> list[lis
 def test_bootstrap_is_its_literal_twin(shape):
     values = rng("twin", shape).normal(size=shape)
     values[rng("holes", shape).random(shape) < 0.2] = np.nan
-    fast = stats.bootstrap(values, "a", "b", draws=60)
-    np.testing.assert_allclose(fast, literal_bootstrap(values, "a", "b", draws=60), rtol=1e-12)
+    for draws in (60, 260):
+        fast = stats.bootstrap(values, "a", "b", draws=draws)
+        np.testing.assert_allclose(fast, literal_bootstrap(values, "a", "b", draws=draws), rtol=1e-12)
+
+
+def test_the_interval_is_of_the_middle_95_percent_of_2000_draws():
+    values = rng("interval").normal(size=(1, 2, 3))
+    draws = literal_bootstrap(values, "a", draws=2000)
+    np.testing.assert_allclose(stats.interval(values, "a"), [np.quantile(draws[0], [0.025, 0.975])], rtol=1e-12)
+    assert stats.bootstrap(values, "a", draws=0).shape == (1, 0)
 
 
 def test_resamples_are_shared_by_all_methods_and_named():
