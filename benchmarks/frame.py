@@ -1,0 +1,177 @@
+"""What all benchmarks share: contenders that take turns, rows of results, and the pictures of them.
+
+Two contenders run A B A B ... in one process on one thread; a ratio is theirs / ours of neighbouring turns, so that a busy
+machine slows both. A row gives the median of the ratios, their quartiles, and what was to be reached:
+
+    ratio   theirs / ours, larger is better              goal: at least
+    floor   least possible / ours, 1 is the best         goal: at least
+    slope   of log seconds on log size, 1 is linear      goal: at most (ratio, lo and hi are the slope's)
+    point   seconds at one size of a slope (ratio: the size)
+    limit   seconds allowed / seconds taken, or shares   goal: at least
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import pandas as pd
+
+from benchmark import store
+
+_LIBRARIES = ("torch", "numpy", "numba", "scikit-learn", "grad-cam", "captum", "quantus", "zennit")
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    peer: str
+    size: str
+    ratio: float
+    lo: float
+    hi: float
+    goal: float | None  # None: measured for its own sake
+    bound: str  # what bounds it, in words
+    n: int  # turns
+    seconds: float  # ours, median
+    kind: str = "ratio"
+
+    @property
+    def reached(self) -> str:
+        if self.goal is None:
+            return ""
+        return "yes" if (self.ratio <= self.goal if self.kind == "slope" else self.ratio >= self.goal) else "no"
+
+
+def seconds(work: Work, inner: int = 1, clock: Callable[[], float] = time.process_time) -> float:
+    """Of one call, the mean of ``inner``."""
+    start = clock()
+    for _ in range(inner):
+        work()
+    return (clock() - start) / inner
+
+
+def turns(ways: Sequence[Work], n: int, inner: int = 1, clock: Callable[[], float] = time.process_time) -> np.ndarray:
+    """Seconds (n, ways): all ways once a turn, after one turn that only warms up."""
+    for way in ways:
+        way()
+    return np.array([[seconds(way, inner, clock) for way in ways] for _ in range(n)])
+
+
+def quartiles(ratios: np.ndarray) -> dict[str, float]:
+    lo, ratio, hi = np.quantile(ratios, (0.25, 0.5, 0.75))
+    return {"ratio": float(ratio), "lo": float(lo), "hi": float(hi)}
+
+
+def against(name: str, peer: str, size: str, ours: Work, theirs: Work, *, goal: float | None, bound: str = "", n: int = 7,
+            inner: int = 1, kind: str = "ratio", clock: Callable[[], float] = time.process_time) -> Row:  # fmt: skip
+    """One pair."""
+    (row,) = many(name, size, ours, {peer: (theirs, goal, bound, kind)}, n=n, inner=inner, clock=clock)
+    return row
+
+
+def many(name: str, size: str, ours: Work, peers: dict[str, tuple[Work, float | None, str, str]], *, n: int = 7,
+         inner: int = 1, clock: Callable[[], float] = time.process_time) -> Iterator[Row]:  # fmt: skip
+    """Ours against several peers in the same turns; ``peers``: name -> (work, goal, bound, kind)."""
+    taken = turns([ours, *(work for work, *_ in peers.values())], n, inner, clock)  # (n, 1 + peers)
+    for k, (peer, (_, goal, bound, kind)) in enumerate(peers.items(), start=1):
+        ratios = quartiles(taken[:, k] / taken[:, 0])
+        yield Row(name, peer, size, **ratios, goal=goal, bound=bound, n=n, seconds=float(np.median(taken[:, 0])), kind=kind)  # fmt: skip
+
+
+def growth(name: str, unit: str, sizes: Sequence[int], work: Callable[[int], Work], *, goal: float = 1.1, bound: str = "",
+           n: int = 3) -> Iterator[Row]:  # fmt: skip
+    """Seconds over sizes, all sizes once a turn, and the slope on logarithmic axes: its median and quartiles over turns.
+
+    Args:
+        work: a size -> what is timed (made before, untimed).
+    """
+    taken = turns([work(size) for size in sizes], n)  # (n, sizes)
+    for size, column in zip(sizes, taken.T, strict=True):
+        middle = float(np.median(column))
+        yield Row(name, "", unit, size, size, size, None, "", n, middle, kind="point")
+    slopes = np.array([np.polyfit(np.log(sizes), np.log(row), 1)[0] for row in taken])
+    yield Row(name, "linear", f"{unit}: {sizes[0]:,} to {sizes[-1]:,}", **quartiles(slopes), goal=goal, bound=bound, n=n,
+              seconds=float(np.median(taken[:, -1])), kind="slope")  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- showing
+
+
+def line(row: Row) -> str:
+    """One row as text."""
+    if row.kind == "point":
+        return f"    {row.size} {int(row.ratio):>9,} {row.seconds:9.4f} s"
+    goal = "" if row.goal is None else f"goal {'<=' if row.kind == 'slope' else '>='} {row.goal:g}: {row.reached}"
+    return (f"{row.name} ({row.size}) {row.kind + ' ' if row.kind != 'ratio' else ''}against {row.peer}: {row.ratio:.3g} "
+            f"[{row.lo:.3g}, {row.hi:.3g}] {goal}  {row.seconds:.4g} s")  # fmt: skip
+
+
+def alone(doc: str, rows: Callable[[bool], Iterable[Row]]) -> None:
+    """What a script does by itself: print its rows."""
+    flags = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--small", action="store_true", help="the smallest sizes: does it run?")
+    small = flags.parse_args().small
+    one_thread()
+    for row in rows(small):
+        print(line(row), flush=True)
+    print(f"\nCPU-seconds, medians [quartiles]. {machine()}")
+
+
+def one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Rows as they are written."""
+    columns = [field.name for field in fields(Row)]
+    table = pd.DataFrame([asdict(row) | {"reached": row.reached} for row in rows], columns=[*columns, "reached"])
+    for column in ("ratio", "lo", "hi", "seconds"):
+        table[column] = [f"{value:.4g}" for value in table[column]]
+    return table
+
+
+def machine() -> str:
+    """Processor, threads, system, versions and commit, on one line."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    cpu = next((text.split(":")[1].strip() for text in lines if "model name" in text), platform.processor())
+    return (
+        f"{cpu}, one thread, {platform.system()}; Python {platform.python_version()}, {libraries()}; commit {commit()}"
+    )
+
+
+def libraries() -> str:
+    found = []
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def commit() -> str:
+    done = subprocess.run(["git", "-C", store.ROOT, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)  # fmt: skip
+    return done.stdout.strip() or "unknown"
+
+
+def median(values: Iterable[float]) -> float:
+    return float(statistics.median(values))
