@@ -41,7 +41,9 @@ class Dask:
         self._start(
             "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)
         )
-        self.address = self._soon(lambda: file.exists() and json.loads(file.read_text())["address"])
+        self.address = self._soon(
+            lambda: file.exists() and file.read_text().endswith("}") and json.loads(file.read_text())["address"]
+        )
 
     def worker(self, *options, **environment):
         return self._start("dask_worker", self.address, "--no-dashboard", "--local-directory", str(self.folder / "local"),
