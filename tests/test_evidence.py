@@ -24,7 +24,7 @@ def test_looks_that_differ_in_their_seed_alone_share_their_evidence():
     assert [(c.claim, c.holds, c.seed, c.dataset, c.target) for c in checks] == [
         ("X1", True, 0, "d", "t"), ("X1", False, 1, "d", "t"), ("X2", True, 0, "d", "t"),
     ]  # fmt: skip
-    assert checks[0].evidence == checks[1].evidence == "3 [-10, 16] rules, 1 of 2 seeds"
+    assert checks[0].evidence == checks[1].evidence == "3 [-10, 16] rules, 2 seeds"
     assert checks[2].evidence == "5 rules"
 
 

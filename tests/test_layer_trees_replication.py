@@ -381,6 +381,14 @@ def test_a_threshold_is_as_large_a_share_of_fewer_samples():
         assert [c.holds for c in verdicts(lower) if c.claim == "LT14"] == [holds]
 
 
+def test_a_tree_that_could_not_be_smaller_need_not_shrink():
+    least = {(k, 0): 9 for k in range(4, 11)}
+    assert judged(rows_of(n_split_nodes=least))["LT14", "mnist", "mlp-100x10"]
+    assert not judged(rows_of(n_split_nodes=least | {(k, 100): 10 for k in range(4, 11)} | {(4, 0): 16}))[
+        "LT14", "mnist", "mlp-100x10"
+    ]
+
+
 def test_rows_of_others_are_left_alone():
     rows = rows_of()
     others = [rows.assign(target="cnn"), rows.assign(paper="xnn"), rows.assign(track="surrogate")]
