@@ -8,6 +8,7 @@
 #   make newest                        install the newest releases instead of constraints.txt
 #   make readme                        rewrite the README's tables from results/
 #   make bench                         speed, side by side with the peers
+#   make mutants [MODULES=metrics/masking]  do the tests notice when the metrics or the statistics are wrong? (an hour)
 #   make lint                          ruff
 
 PROFILE ?= offline
@@ -22,7 +23,7 @@ export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND := Agg
 
-.PHONY: leaderboard test test-all faults lint readme check-readme check-results diff newest bench clean
+.PHONY: leaderboard test test-all faults lint readme check-readme check-results diff newest bench mutants clean
 
 leaderboard: $(VENV)/.for-use
 	@glassbench mend && glassbench use $(PROFILE)
@@ -59,6 +60,10 @@ newest: $(VENV)/.made
 
 bench: $(VENV)/.for-tests
 	@for script in benchmarks/*.py; do echo "== $$script" && python $$script || exit 1; done
+
+mutants: $(VENV)/.for-tests
+	@python -c 'import cosmic_ray' 2>/dev/null || $(PIP) --editable '.[mutation]'
+	@python -m tests.mutants $(MODULES)
 
 clean:
 	rm -rf $(VENV) *.egg-info
