@@ -1,33 +1,27 @@
-"""CPU-seconds of the heat-map baselines against pytorch-grad-cam, in the same run.
+"""CPU-seconds of the heat-map baselines against pytorch-grad-cam and captum.
 
 Example:
-    python benchmarks/cams.py                                  # 64 digits, VGG-11 (4.67 M parameters), trained first
-    python benchmarks/cams.py --layers conv4a --methods grad_cam --repeats 21
-    python benchmarks/cams.py --data datasets/processed/quick/fashion_mnist.npz --epochs 3 --train-images 10000
+    python benchmarks/cams.py                    # 64 digits, VGG-11 (4.67 M parameters), trained first
 
-Before anything is timed, both must give the same maps (``variant="library"``) to 1e-4 after min-max scaling. Then they
-take turns, on one thread; a ratio is theirs / ours of neighbouring turns, so that a busy machine slows both. Each turn
-starts from pixels, but for "psi remembered": how the house runs a second method on the same images. The peer runs as
-its documentation shows, on the network as it was trained: parameters take gradients (``--frozen-peer`` spares it those)
-and batch norms stand by themselves (``--folded-peer`` gives it the network as ``zoo.load`` makes it).
+Before anything is timed, all must give the same maps to 1e-4 after min-max scaling: pytorch-grad-cam's are ours with
+``variant="library"``; captum (which knows Grad-CAM only) upsamples otherwise, so its maps are compared before that. Each turn
+starts from pixels, but for "psi remembered": how the house runs a second method on the same images. The peers run as
+their documentation shows, on the network as it was trained, in eval mode: parameters take gradients and batch norms stand by
+themselves; "folded" gives pytorch-grad-cam the network as ``zoo.load`` makes it, frozen.
 
 Floor: what the formula cannot do without. Grad-CAM(++): one forward pass and one backward pass through the head.
-Score-CAM: one forward pass, in chunks as large as ours, for each mask that differs (column forwards).
+Score-CAM: one forward pass for each mask that differs (column forwards of the size), in chunks as large as ours.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import copy
 import io
-import platform
 import sys
 import tempfile
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
-from time import process_time
 
 import numpy as np
 import torch
@@ -39,7 +33,9 @@ from benchmark import data, zoo
 from benchmark.api import Batch, Target
 from benchmark.registry import load_module
 from benchmark.seeds import generator
-from benchmark.store import ROOT, StoreError, read_weights
+from benchmark.store import ROOT, read_weights
+from benchmarks import frame
+from benchmarks.frame import Row
 
 METHODS = {
     "grad_cam": "GradCAM",
@@ -48,41 +44,18 @@ METHODS = {
 }  # file: class of both
 
 
-def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--images", type=int, default=64)
-    flags.add_argument("--layers", nargs="+", default=["conv3a", "conv3", "conv4a"])
-    flags.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    flags.add_argument("--repeats", type=int, default=9, help="turns of Grad-CAM(++); Score-CAM takes a third")
-    flags.add_argument(
-        "--chunk", type=int, default=64, help="images or masks that we push through the network together"
-    )
-    flags.add_argument("--frozen-peer", action="store_true", help="see above")
-    flags.add_argument("--folded-peer", action="store_true", help="see above")
-    flags.add_argument("--data", type=Path, help="a prepared data set (npz); default: scikit-learn's digits")
-    flags.add_argument("--epochs", type=int, default=6)
-    flags.add_argument("--train-images", type=int, help="only the first so many")
-    options = flags.parse_args()
-    torch.set_num_threads(1)
+def rows(small: bool = False) -> Iterator[Row]:
     try:
+        import captum  # noqa: F401
         import pytorch_grad_cam  # noqa: F401
-    except ImportError:
-        sys.exit("pytorch-grad-cam is not installed: pip install 'glassbench[oracles]'")
-    try:
-        dataset = data.load(options.data) if options.data else digits()
-        target, net = trained(dataset, options)
-        batch = dataset.batch("test", np.arange(min(options.images, dataset.size("test"))), chunk=options.chunk)
-        for layer in options.layers:
-            if target.features(batch, layer).ndim != 4:
-                raise ValueError(f"layer {layer} has no positions; take one of {', '.join(target.layers)}")
-    except (StoreError, ValueError) as error:
-        sys.exit(str(error))
-    print("method      layer   maps            forwards    theirs      ours     floor  theirs/ours (range) agree")
-    for file in options.methods:
-        for layer in options.layers:
-            turns = max(1, options.repeats // 3) if file == "score_cam" else options.repeats
-            compare(file, layer, target, net, batch, turns, options.frozen_peer)
-    print(f"\nCPU-seconds for {len(batch)} images, medians. {machine()}")
+    except ImportError as error:
+        sys.exit(f"{error.name} is not installed: pip install 'glassbench[oracles]'")
+    dataset = digits()
+    target, net = trained(dataset, small)
+    batch = dataset.batch("test", np.arange(4 if small else 64))
+    for file, layer in (("grad_cam", "conv3a"), ("grad_cam", "conv4a"), ("grad_cam_plusplus", "conv3a")):
+        yield from compare(file, layer, target, net, batch, 3 if small else 9, 1 if small else 5)
+    yield from compare("score_cam", "conv3a", target, net, batch[: 2 if small else 16], 1 if small else 5, 1)
 
 
 def digits() -> data.Dataset:
@@ -97,75 +70,74 @@ def digits() -> data.Dataset:
     return data.Dataset("digits", splits | {"classes": np.array(list("0123456789"))})
 
 
-def trained(dataset: data.Dataset, options: argparse.Namespace) -> tuple[Target, nn.Sequential]:
-    """VGG-11 at full width, trained (random weights would give other gradients, other zeros and other masks), and the
-    network for the peer."""
-    recipe = {"net": "vgg11", "epochs": options.epochs, "batch": 64, "lr": 0.002, "schedule": "cosine"}
-    recipe |= {"train_images": options.train_images} if options.train_images else {}
-    start = process_time()
+def trained(dataset: data.Dataset, small: bool) -> tuple[Target, nn.Sequential]:
+    """VGG-11, trained (random weights would give other gradients, other zeros and other masks), and the network for the
+    peers."""
+    options = {"width": 0.25} if small else {}
+    recipe = {"net": "vgg11", "options": options, "epochs": 1 if small else 6, "batch": 64, "lr": 0.002, "schedule": "cosine"}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         zoo.train(dataset, recipe, 0, Path(folder) / "vgg11-0.safetensors")
         target = zoo.load(Path(folder) / "vgg11-0.safetensors")
-        net = zoo.build("vgg11", dataset.input_shape, len(dataset.classes))
+        net = zoo.build("vgg11", dataset.input_shape, len(dataset.classes), options)
         net.load_state_dict(read_weights(Path(folder) / "vgg11-0.safetensors"), assign=True)
-    net = copy.deepcopy(target.net) if options.folded_peer else net.eval()
-    parameters, test = sum(p.numel() for p in target.net.parameters()), dataset.batch("test")
-    accuracy = (target(test).argmax(dim=1) == test.y).float().mean()
-    print(f"{dataset.name}: VGG-11 with {parameters / 1e6:.2f} M parameters, test accuracy {accuracy:.3f}, "
-          f"trained and tested in {process_time() - start:.0f} CPU-s\n")  # fmt: skip
-    return target, net
+    return target, net.eval().requires_grad_()
 
 
 def compare(
-    file: str, layer: str, target: Target, net: nn.Sequential, batch: Batch, repeats: int, frozen: bool
-) -> None:
+    file: str, layer: str, target: Target, net: nn.Sequential, batch: Batch, n: int, inner: int
+) -> Iterator[Row]:
+    """All peers of one method at one layer."""
     import pytorch_grad_cam
+    from captum.attr import LayerGradCam
 
     cls, module = METHODS[file], load_module(ROOT / "baselines" / f"{file}.py")
     settings = {"layer": layer} | ({} if file == "grad_cam" else {"variant": "library"})
     x, reference, rng = first_input(target, batch.x), image_of_mean(target, batch), generator("cams")
-    net.requires_grad_(not frozen)
-    peer = getattr(pytorch_grad_cam, cls)(net, [net.get_submodule(layer)])
+    classes, warm = target(batch).argmax(1), batch[:]
+    target.features(warm, layer)
+    folded = copy.deepcopy(target.net)
 
-    def theirs() -> np.ndarray:
+    def theirs(network: nn.Sequential = net) -> np.ndarray:
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-            return peer(x.requires_grad_(frozen), None)
+            peer = getattr(pytorch_grad_cam, cls)(network, [network.get_submodule(layer)])
+            try:
+                return peer(x.clone().requires_grad_(network is folded), None)
+            finally:
+                peer.activations_and_grads.release()
+
+    def captums() -> np.ndarray:
+        found = LayerGradCam(net, net.get_submodule(layer)).attribute(
+            x, classes, relu_attributions=True
+        )  # (n, 1, u, v)
+        return LayerGradCam.interpolate(found, x.shape[-2:], "bilinear")[:, 0].detach().numpy()
 
     def ours(images: Batch | None = None) -> np.ndarray:
         method = getattr(module, cls)(**settings).fit(target, reference, rng)
         return method.explain(target, images or batch[:], rng).heatmaps  # [:] remembers nothing
 
-    agreement = float(abs(scaled(ours()) - scaled(theirs())).max())
-    if agreement > 1e-4:
-        sys.exit(f"{cls} at {layer}: the maps differ by {agreement:.2g} after scaling; nothing was timed")
-    if file == "score_cam":
-        forwards = different_masks(target, batch, layer)
-        rows: dict[str, Callable] = {"from pixels": ours}
-    else:
-        forwards, warm = len(batch), batch[:]
-        target.features(warm, layer)
-        rows = {"from pixels": ours, "psi remembered": lambda: ours(warm)}
+    forwards = different_masks(target, batch, layer) if file == "score_cam" else len(batch)
 
     def floor() -> None:
-        if file == "score_cam":
-            masks_forward(target, batch, forwards)
-        else:
-            head_gradient(target, batch[:], layer)
+        masks_forward(target, batch, forwards) if file == "score_cam" else head_gradient(target, batch[:], layer)
 
-    for row, mine in rows.items():
-        inner = 1 if file == "score_cam" else 5
-        turns = np.array([[seconds(f, inner) for f in (theirs, mine, floor)] for _ in range(repeats)])
-        ratio, (t, o, b) = turns[:, 0] / turns[:, 1], np.median(turns, axis=0)
-        spread = f"{np.median(ratio):.2f} ({ratio.min():.2f}-{ratio.max():.2f})"
-        name = f"{getattr(module, cls).name:11} {layer:7} {row:15}"
-        print(f"{name} {forwards:8d} {t:9.4f} {o:9.4f} {b:9.4f}  {spread:19} {agreement:.0e}", flush=True)
-
-
-def seconds(f: Callable[[], object], inner: int) -> float:
-    start = process_time()
-    for _ in range(inner):
-        f()
-    return (process_time() - start) / inner
+    mine = scaled(ours())
+    maps = {"pytorch-grad-cam": theirs()} | ({"captum": captums()} if file == "grad_cam" else {})
+    for peer, found in maps.items():
+        if (apart := float(abs(mine - scaled(found)).max())) > 1e-4:
+            sys.exit(f"{cls} at {layer}: {peer}'s maps differ by {apart:.2g} after scaling; nothing was timed")
+    name, slow = getattr(module, cls).name, file == "score_cam"
+    size = f"{layer}, {len(batch)} images" + (f", {forwards:,} forwards" if slow else "")
+    goal, passes = (4, "forward passes, one a mask: float32 arithmetic of the convolutions") if slow else (2, "one forward pass and the head's backward pass")  # fmt: skip
+    peers = {
+        "pytorch-grad-cam": (theirs, goal, passes, "ratio"),
+        "pytorch-grad-cam, folded": (lambda: theirs(folded), None, passes, "ratio"),
+        **({"captum": (captums, goal, passes, "ratio")} if file == "grad_cam" else {}),
+        "floor": (floor, None, passes, "floor"),
+    }
+    yield from frame.many(name, size, ours, peers, n=n, inner=inner)
+    if not slow:
+        yield frame.against(f"{name}, psi remembered", "pytorch-grad-cam", size, lambda: ours(warm), theirs, goal=goal,
+                            bound="the head's forward and backward pass", n=n, inner=inner)  # fmt: skip
 
 
 @torch.inference_mode()
@@ -207,12 +179,5 @@ def scaled(maps: np.ndarray) -> np.ndarray:
     return (maps - low) / np.where(high > low, high - low, 1)
 
 
-def machine() -> str:
-    info = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    cpu = next((line.split(":")[1].strip() for line in info if "model name" in line), platform.processor())
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "grad-cam", "numpy"))
-    return f"{libraries}, Python {platform.python_version()}; {cpu}, one thread, {platform.system()}."
-
-
 if __name__ == "__main__":
-    main()
+    frame.alone(__doc__, rows)

@@ -111,7 +111,7 @@ def two_boards(methods: int) -> Work:
 
 @cache
 def regional() -> tuple:
-    return representative.synthetic(argparse.Namespace(maps=16, side=4, hidden=64, classes=8)  # d = 256)
+    return representative.synthetic(argparse.Namespace(maps=16, side=4, hidden=64, classes=8))  # d = 256
 
 
 def interpretations(way: str, R: int, Q: int = 50, V: int = 40) -> Work:

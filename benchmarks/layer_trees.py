@@ -1,26 +1,21 @@
 """Layerwise decision trees: unique encodings, encodings of all layers, and a tree's prediction, against plain ways.
 
     python benchmarks/layer_trees.py                            # 55,000 samples, width 100 and 1,000
-    python benchmarks/layer_trees.py --samples 10000 --widths 100 --repeat 5
 
     unique    packed rows sorted as bytes (ours) | numpy.unique(axis=0) over 0/1 rows | a dictionary of strings of 0 and 1
     layers    all ten layers in one pass (ours) | one pass a layer
     predict   level by level over packed bits (ours) | scikit-learn's predict, which takes 32-bit floats
 
-Each repetition runs all ways in turn; printed are the median seconds, the median of the ratios to ours within a repetition
-(above 1: ours is faster), and the peak memory that each way takes from Python (numpy included, torch not). All ways must agree.
+All ways must agree before any is timed.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 import sys
-import time
-import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,6 +29,8 @@ from benchmark.api import Batch, Target
 from benchmark.papers.layer_trees.encodings import encode_layers, unique
 from benchmark.papers.layer_trees.trees import grow
 from benchmark.zoo import nets
+from benchmarks import frame
+from benchmarks.frame import Row
 
 Ways = dict[str, Callable[[], Any]]  # name -> what it computes, in a form that can be compared
 
@@ -74,46 +71,25 @@ def ways(target: Target, batch: Batch) -> dict[str, Ways]:
     }  # fmt: skip
 
 
-def seconds(way: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    way()
-    return time.perf_counter() - start
+WHAT = {"unique": ("Unique encodings", 1, "sorting packed rows; at width 1,000 reading them"),
+        "layers": ("Encodings of ten layers", None, "one forward pass instead of ten; the widest layer is the first"),
+        "predict": ("A tree's predictions", None, "gathering one bit a sample and level")}  # fmt: skip
 
 
-def peak(way: Callable[[], Any]) -> float:
-    """MB beyond what is there before."""
-    tracemalloc.start()
-    way()
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return most / 2**20
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=55_000)
-    parser.add_argument("--widths", type=int, nargs="+", default=[100, 1000])
-    parser.add_argument("--repeat", type=int, default=3)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    print(f"{args.samples:,} samples, {args.repeat} repetitions, numpy {np.__version__}, torch {torch.__version__}\n")
-    print(f"{'width':>5} {'what':8} {'way':13} {'seconds':>8} {'ratio':>6} {'MB':>7}")
-    for width in args.widths:
-        for what, each in ways(*problem(args.samples, width, np.random.default_rng(1))).items():
-            results = {name: way() for name, way in each.items()}  # a warm-up, too
+def rows(small: bool = False) -> Iterator[Row]:
+    samples = 500 if small else 55_000
+    for width in (20,) if small else (100, 1000):
+        for what, each in ways(*problem(samples, width, np.random.default_rng(1))).items():
+            results = {name: way() for name, way in each.items()}
             if len(set(results.values())) > 1:
                 sys.exit(f"{what}: the ways disagree: {results}")
-            times: dict[str, list[float]] = {name: [] for name in each}
-            for _ in range(args.repeat):
-                for name, way in each.items():
-                    times[name].append(seconds(way))
-            for name, way in each.items():
-                ratio = statistics.median(b / a for a, b in zip(times["ours"], times[name], strict=True))
-                print(
-                    f"{width:5} {what:8} {name:13} {statistics.median(times[name]):8.3f} {ratio:6.1f} {peak(way):7.1f}",
-                    flush=True,
-                )
+            (name, goal, bound), ours = WHAT[what], each.pop("ours")
+            peers = {
+                peer: (way, goal if peer == "numpy axis=0" else None, bound, "ratio") for peer, way in each.items()
+            }
+            size = f"{samples:,} samples, width {width}"
+            yield from frame.many(name, size, ours, peers, n=1 if small else 3, clock=perf_counter)
 
 
 if __name__ == "__main__":
-    main()
+    frame.alone(__doc__, rows)
