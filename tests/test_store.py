@@ -112,6 +112,34 @@ def test_a_missing_file_is_one_line(tmp_path, read):
         read(tmp_path / "none")
 
 
+@pytest.mark.parametrize(("path", "command"), [
+    ("results/offline/artifacts/targets/digits/cnn-0.safetensors", "glassbench train digits"),
+    ("results/offline/artifacts/targets/digits/cnn-0.json", "glassbench train digits"),
+    ("results/offline/artifacts/explanations/digits/cnn-0/a.npz", "glassbench explain digits"),
+    ("results/offline/artifacts/scores/digits/cnn-0/a.npz", "glassbench score digits"),
+    ("results/offline/artifacts/replications/xnn/a.npz", "glassbench replicate xnn"),
+    ("results/evaluations/offline/Mine/artifacts/scores/digits/cnn-0/a.npz", "glassbench evaluate"),
+    ("datasets/processed/offline/digits.npz", "glassbench prepare digits"),
+    ("results/offline/provenance.json", "dvc repro"),
+])  # fmt: skip
+def test_a_file_that_cannot_be_read_names_the_command_that_makes_it(tmp_path, path, command):
+    path = tmp_path / path
+    read = {".npz": store.read_npz, ".json": store.read_json, ".safetensors": store.read_weights}[path.suffix]
+    with pytest.raises(StoreError, match=f"is missing; run .*`{command}`"):
+        read(path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\x00")
+    with pytest.raises(StoreError, match=f"is damaged .*; run .*`{command}`"):
+        read(path)
+
+
+def test_an_archive_of_something_else_is_damaged(tmp_path):
+    store.write_npz(tmp_path / "a.npz", {"other": np.arange(3)})
+    for read in (store.read_scores, store.read_key):
+        with pytest.raises(StoreError, match=r"a\.npz is damaged \(KeyError"):
+            read(tmp_path / "a.npz")
+
+
 def test_weights_survive_the_file(tmp_path):
     state = {"w": torch.arange(6.0).view(2, 3).T, "n": torch.tensor(3)}
     store.write_weights(tmp_path / "w.safetensors", state)

@@ -206,3 +206,11 @@ def test_compare_and_diff_do_not_mind(committed, capsys, monkeypatch):
     assert cli.main(["verify", "--sample", "1"]) == 0
     assert cli.main(["compare", str(store.Paths("tiny").results)]) == 0
     assert cli.main(["diff", str(store.Paths("tiny").results)]) == 0
+
+
+@pytest.mark.parametrize("command", ["verify", "mend"])
+def test_help_has_examples(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"glassbench {command}" in capsys.readouterr().out.split("examples:")[1]
