@@ -128,6 +128,8 @@ def test_rules_that_classes_share_and_have_alone(study):
     assert a["pair.images"].shape == (3, 1, 28, 28) and a["pair.images"].dtype == np.uint8
     assert a["within.heads"][:, int(a["within"])].all()
     assert len(a["within.images"]) == len(a["within.examples"]) == len(a["within.units"]) <= 3
+    with pytest.raises(NotApplicable, match="has a rule on 8 images"):
+        replicate.traits(study, rng(), samples=8)
 
 
 def test_the_pair_has_fewest_classes_and_all_three_rules():

@@ -322,6 +322,8 @@ def traits(
     units = Units.of(target, batch, source.layer, channels=source.channels)
     on, y = units(target, batch), networks.answers(target, batch).argmax(1)
     model = label_rules(target, batch, units, theta=theta, mu=mu)
+    if not model.rules:
+        raise NotApplicable(f"no class of {target.name} has a rule on {len(batch)} images")
     H = shown_rules.heads(model.rules, C)
     arrays = {"classes": np.array(target.classes), "heads": H, "tails": np.array([len(r.Y) for r in model.rules])}
     few = batch[: min(len(batch), 500)]
