@@ -1,8 +1,9 @@
 """Units on a Dask cluster: the scheduler that GLASSBENCH_CLUSTER names (``--cluster tcp://host:8786``).
 
 A unit is one Dask task, and there are never more of them under way than workers: which unit a lost worker ran is then
-certain, and it alone is run again. Workers compute on one thread, with the code and the versions of this machine; those that
-declare ``GPU`` as a resource get all units where there are any (rows of one run then come from one kind of device).
+certain, and it alone is run again (one that had ended, but whose word was lost with its worker, finds its work done).
+Workers compute on one thread, with the code and the versions of this machine; those that declare ``GPU`` as a resource get
+all units where there are any (rows of one run then come from one kind of device).
 
 Data, networks and results lie in the project's folder, which all workers see (each under its own GLASSBENCH_ROOT, where it
 is mounted elsewhere). Where no worker sees it, a unit's files travel with it and its results come back: what several units
@@ -144,11 +145,6 @@ def _connected() -> Iterator[tuple[distributed.Client, Place, dict[str, Facts]]]
     marker = f"results/.cluster-{uuid.uuid4().hex[:12]}"
     place = Place(store.ROOT.resolve(), marker, os.environ.get("GLASSBENCH_DEVICE", ""))
     try:
-        try:
-            client.wait_for_workers(1, timeout=_WORKERS)
-        except TimeoutError:
-            raise ClusterError(f"the scheduler at {address} has no workers; start some on each machine: "
-                               f"dask worker {address} --nthreads 1 --nworkers 2") from None  # fmt: skip
         store.write_text(place.root / marker, address)
         facts = _look_around(client, place)
         if problem := _problem(facts):
@@ -167,14 +163,20 @@ def _connected() -> Iterator[tuple[distributed.Client, Place, dict[str, Facts]]]
 
 def _look_around(client: distributed.Client, place: Place) -> dict[str, Facts]:
     """What each worker is; one that goes meanwhile is none."""
-    answers = client.run(look, place, on_error="return")
-    if lacking := [error for error in answers.values() if isinstance(error, ImportError)]:
-        raise ClusterError(f"a worker of {_address()} lacks glassbench ({lacking[0]}); install it there: pip install "
-                           "'glassbench[cluster]', the same commit as here")  # fmt: skip
-    if not (facts := {name: f for name, f in answers.items() if isinstance(f, Facts)}):
-        why = next((engine.one_line(error) for error in answers.values()), "all are gone")
-        raise ClusterError(f"no worker of {_address()} answers: {why}")
-    return facts
+    address, deadline = _address(), time.monotonic() + _WORKERS
+    while True:
+        with contextlib.suppress(TimeoutError):
+            client.wait_for_workers(1, timeout=max(0.1, deadline - time.monotonic()))
+        answers = client.run(look, place, on_error="return")
+        if lacking := [error for error in answers.values() if isinstance(error, ImportError)]:
+            raise ClusterError(f"a worker of {address} lacks glassbench ({lacking[0]}); install it there: pip install "
+                               "'glassbench[cluster]', the same commit as here")  # fmt: skip
+        if facts := {name: f for name, f in answers.items() if isinstance(f, Facts)}:
+            return facts
+        if time.monotonic() > deadline:
+            why = "".join(f" ({engine.one_line(error)})" for error in list(answers.values())[:1])
+            raise ClusterError(f"the scheduler at {address} has no workers{why}; start some on each machine: "
+                               f"dask worker {address} --nthreads 1 --nworkers 2")  # fmt: skip
 
 
 def look(place: Place, dask_worker: Any) -> Facts:

@@ -99,6 +99,15 @@ def count(folder, name, seconds=0.0):
     return name
 
 
+def resumable(folder, name):
+    """As the house's units: one that is called again finds its work done."""
+    if (done := folder / f"{name}.done").exists():
+        return engine.KEPT
+    count(folder, name, 0.1)
+    done.touch()
+    return name
+
+
 def die(folder, name):
     count(folder, name)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -119,7 +128,7 @@ def run(units):
 
 
 def begun(folder):
-    names = [path.name.split(".")[0] for path in folder.iterdir()]
+    names = [path.name.split(".")[0] for path in folder.iterdir() if path.suffix != ".done"]
     return {name: names.count(name) for name in names}
 
 
@@ -150,7 +159,7 @@ def test_a_killed_workers_unit_is_run_again_and_nothing_else(there, tmp_path):
 
 def test_a_unit_that_kills_three_workers_fails_and_harms_no_other(there, tmp_path):
     (folder := tmp_path / "begun").mkdir()
-    done = run([Unit("bad", die, (folder, "bad")), *(Unit(f"u{i}", count, (folder, f"u{i}", 0.1)) for i in range(4))])
+    done = run([Unit("bad", die, (folder, "bad")), *(Unit(f"u{i}", resumable, (folder, f"u{i}")) for i in range(4))])
     assert done["bad"].error == "its worker died 3 times (out of memory?)"
     assert begun(folder) == {"bad": 3} | {f"u{i}": 1 for i in range(4)}
     assert all(done[f"u{i}"].error is None for i in range(4))
@@ -263,15 +272,15 @@ def test_a_scheduler_without_workers_is_one_line_and_so_is_one_that_goes(tmp_pat
         with pytest.raises(ClusterError, match="has no workers; start some"):
             run([Unit("0", square, (0,))])
         monkeypatch.setattr(cluster, "_WORKERS", 60.0)
-        made.worker("--nthreads", "2")
+        wide = made.worker("--nthreads", "2")
         with pytest.raises(ClusterError, match="has 2 threads"):
             run([Unit("0", square, (0,))])
-        os.killpg(made.groups.pop().pid, signal.SIGKILL)
+        os.killpg(wide.pid, signal.SIGKILL)
         made.worker("--nthreads", "1", "--resources", "GPU=1")
         (folder := tmp_path / "begun").mkdir()
         found = engine.run([Unit("0", square, (2,)), Unit("1", count, (folder, "1", 60.0))], label="test")
         assert next(found).result == 4
-        os.killpg(made.groups[0].pid, signal.SIGKILL)
+        os.killpg(made.groups[0].pid, signal.SIGKILL)  # the scheduler
         with pytest.raises(ClusterError, match="is gone; what is finished is kept"):
             next(found)
     finally:
