@@ -14,6 +14,7 @@ import json
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +89,7 @@ def tasks(params: Mapping[str, Any], paper: str) -> list[Task]:
             for values in itertools.product(*sweep.values()):
                 chosen = settings | dict(zip(sweep, values, strict=True))
                 out.append(Task(params["profile"], paper, entry["experiment"], dataset, target, seed, chosen))
-    if twice := {task.path.name for task in out if sum(task.path == other.path for other in out) > 1}:
+    if twice := {name for name, times in Counter(task.path.name for task in out).items() if times > 1}:
         raise UnknownName(f"replicate: {paper}: the same unit twice: {', '.join(sorted(twice))}")
     return out
 
