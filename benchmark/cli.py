@@ -143,10 +143,14 @@ def parser() -> argparse.ArgumentParser:
                   "  glassbench plan --profile quick --check\n  glassbench plan --profile paper --json")  # fmt: skip
     sub.add_argument("--profile", help="default: that of params.yaml")
     sub.add_argument("--workers", type=_positive, metavar="N", help="simulate so many, beside 1, 10, 100 and 1,000")
-    sub.add_argument("--gpu", default="", metavar="NAME", help="each worker has one: t4, l4, v100, a10, a100, h100, h200")
+    sub.add_argument(
+        "--gpu", default="", metavar="NAME", help="each worker has one: t4, l4, v100, a10, a100, h100, h200"
+    )
     sub.add_argument("--json", action="store_true", help="as JSON, with every unit")
     sub.add_argument("--check", action="store_true", help="predicted and measured seconds of each stage")
-    sub.add_argument("--save", action="store_true", help="keep the estimates: the longest units of a first run then start first")
+    sub.add_argument(
+        "--save", action="store_true", help="keep the estimates: the longest units of a first run then start first"
+    )
 
     command("report", commands.report, "  glassbench report")
 
