@@ -149,11 +149,24 @@ def test_ranks_are_compared_as_ranks():
     ]
 
 
+@pytest.mark.parametrize("column", ["table", "dataset", "target", "setting", "metric"])
+def test_ranks_are_among_the_lines_of_one_column(column):
+    """Of two methods the first is better in both; what another table, data set, network, setting or metric says is no rival."""
+    key = dict.fromkeys(("table", "dataset", "target", "setting", "metric"), "m")
+    other = [key | {column: name, "value": value} for name, value in (("a", "0"), ("z", "0.5"), ("z", "9"))]
+    published = [key | {"value": "1"}, key | {"value": "2"}, *other]
+    joined = [{"mean": mean} for mean in (5.0, 6.0, 5.5, 7.0, 0.1)]
+    assert [reproduction._rank_holds(published, joined, i) for i in (0, 1)] == [True, True]
+    assert reproduction._rank_holds(published, joined, 2) is None  # alone in its column
+    assert reproduction._rank_holds(published, [joined[0], None, *joined[2:]], 0) is None
+
+
 @pytest.mark.parametrize(("published", "measured", "rule", "amount", "held"), [
     ("0.5", 0.514, "absolute", 0.015, True), ("0.5", 0.516, "absolute", 0.015, False), (">0.92", 0.99, "absolute", 0.015, True),
     (">0.92", 0.906, "absolute", 0.015, True), (">0.92", 0.9, "absolute", 0.015, False), ("<3", 1.0, "factor", 1.5, True),
     ("2", 3.0, "factor", 1.5, True), ("2", 3.1, "factor", 1.5, False), ("2", 1.3, "factor", 1.5, False),
     ("-0.05", 0.05, "factor", 1.5, False), ("0", 0.0, "factor", 1.5, True), ("1", 1.0, "", 0.0, None),
+    ("0", 0.5, "factor", 1.5, False), ("2", 0.0, "factor", 1.5, False), (">=3", 9.0, "factor", 1.5, True), ("<=3", 9.0, "factor", 1.5, False),
 ])  # fmt: skip
 def test_verdict_of_a_number(published, measured, rule, amount, held):
     assert reproduction._holds(published, measured, rule, amount) is held
