@@ -7,7 +7,7 @@
 #   make diff [BASE=origin/main]       what is better, worse or lost against another commit; Markdown and a drawing in OUT
 #   make newest                        install the newest releases instead of constraints.txt
 #   make readme                        rewrite the README's tables from results/
-#   make bench                         speed, side by side with the peers
+#   make bench [ONLY="cams xnn"]        speed, side by side with the peers: results/benchmarks.csv and its pictures
 #   make mutants [MODULES=metrics/masking]  do the tests notice when the metrics or the statistics are wrong? (an hour)
 #   make lint                          ruff
 
@@ -59,7 +59,7 @@ newest: $(VENV)/.made
 	@$(MAKE) --no-print-directory --what-if=pyproject.toml PIP="$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager" $(VENV)/.for-tests
 
 bench: $(VENV)/.for-tests
-	@for script in benchmarks/*.py; do echo "== $$script" && python $$script || exit 1; done
+	@python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 mutants: $(VENV)/.for-tests
 	@python -c 'import cosmic_ray' 2>/dev/null || $(PIP) --editable '.[mutation]'

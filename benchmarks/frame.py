@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -49,6 +48,7 @@ class Row:
     n: int  # turns
     seconds: float  # ours, median
     kind: str = "ratio"
+    suite: str = ""
 
     @property
     def reached(self) -> str:
@@ -138,13 +138,14 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def frame(rows: Iterable[Row]) -> pd.DataFrame:
+def table(rows: Iterable[Row]) -> pd.DataFrame:
     """Rows as they are written."""
-    columns = [field.name for field in fields(Row)]
-    table = pd.DataFrame([asdict(row) | {"reached": row.reached} for row in rows], columns=[*columns, "reached"])
+    columns = ["suite", *(field.name for field in fields(Row) if field.name != "suite")]
+    found = pd.DataFrame([asdict(row) | {"reached": row.reached} for row in rows], columns=[*columns, "reached"])
     for column in ("ratio", "lo", "hi", "seconds"):
-        table[column] = [f"{value:.4g}" for value in table[column]]
-    return table
+        found[column] = [f"{value:.4g}" for value in found[column]]
+    found["goal"] = ["" if pd.isna(goal) else f"{goal:.4g}" for goal in found["goal"]]
+    return found.assign(machine=machine())
 
 
 def machine() -> str:
@@ -170,7 +171,3 @@ def libraries() -> str:
 def commit() -> str:
     done = subprocess.run(["git", "-C", store.ROOT, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)  # fmt: skip
     return done.stdout.strip() or "unknown"
-
-
-def median(values: Iterable[float]) -> float:
-    return float(statistics.median(values))

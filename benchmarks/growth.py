@@ -58,7 +58,7 @@ def rows(small: bool = False) -> Iterator[Row]:
     yield from frame.growth("board", "seeds", [2, 4] if small else [2, 4, 8, 16], lambda s: board(8, s), **few)
     yield from frame.growth("diff of two boards", "methods", [4, 8] if small else [4, 8, 16, 32], two_boards, **few)
     for way in ("reference", "boundary"):
-        yield from frame.growth(f"Representative Interpretations ({way})", "|R|", [300, 600] if small else [500, 1000, 2000, 4000],
+        yield from frame.growth(f"RI at the {way}" if way == "boundary" else "RI at references", "|R|", [300, 600] if small else [500, 1000, 2000, 4000],
                                 lambda R, way=way: interpretations(way, R), **few,
                                 bound="k-means on min(|R|, d) coordinates: quadratic up to |R| = d, here 256, linear beyond")  # fmt: skip
     mine(
@@ -66,7 +66,7 @@ def rows(small: bool = False) -> Iterator[Row]:
     )  # compiles
     yield from frame.growth("ExplaiNN's miner", "samples", [1000, 2000] if small else [5_000, 10_000, 20_000, 40_000],
                             lambda n: miner(100 // d, n), **few)  # fmt: skip
-    yield from frame.growth("ExplaiNN's miner", "items", [4, 8] if small else [20, 40, 80, 160], lambda m: miner(m, 10_000 // d),
+    yield from frame.growth("ExplaiNN's miner", "rules planted", [4, 8] if small else [20, 40, 80, 160], lambda m: miner(m, 10_000 // d),
                             goal=2.1, bound="all pairs of items and of rules are candidates: quadratic", **few)  # fmt: skip
     yield from frame.growth(
         "unique encodings", "samples", [500, 1000] if small else [10_000, 20_000, 40_000, 80_000], encodings, **few

@@ -1,24 +1,22 @@
 """Training 50 one-vs-all SRAEs at once against one by one, in the same run.
 
 Example:
-    python benchmarks/xnn.py                                   # 50 classes, Z of 512 units, hidden 128-32, 260 examples each
-    python benchmarks/xnn.py --classes 10 --hidden 64 32 --repeats 5
+    python benchmarks/xnn.py                     # Z of 64 and of 512 units, 260 examples a class
 
 Three ways do the same steps on the same examples from the same weights, without early stopping:
     at once      srae.fit: weights stacked (K, in, out), one bmm for all classes
     one by one   srae.fit for each class alone
     modules      as one would write it: nn.Sequential, torch.optim.Adam and a DataLoader for each class
-They take turns; a ratio is theirs / ours of neighbouring turns. One by one must give the same weights to 1e-3 in the mean, or nothing
-is reported. Data are random: a sparse non-negative Z and logits that are sums of its units. Wall clock, ``--threads`` threads.
+One by one must give the same weights to 1e-3 in the mean, or nothing is timed. Data are random: a sparse non-negative Z and
+logits that are sums of its units. What is saved is what a step costs beside its arithmetic, so that small layers gain most.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -28,62 +26,50 @@ from torch.utils.data import DataLoader, TensorDataset
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmark.papers.xnn import srae
+from benchmarks import frame
+from benchmarks.frame import Row
+
+SIZES = {64: [16, 8], 512: [128, 32]}  # units of Z: hidden layers; the second are those of CUB
 
 
-def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--classes", type=int, default=50)
-    flags.add_argument("--units", type=int, default=512)
-    flags.add_argument("--hidden", type=int, nargs="+", default=[128, 32])
-    flags.add_argument("--images", type=int, default=1500)
-    flags.add_argument("--negatives", type=int, default=230)
-    flags.add_argument("--batch", type=int, default=64)
-    flags.add_argument("--epochs", type=int, default=3)
-    flags.add_argument("--repeats", type=int, default=3)
-    flags.add_argument("--threads", type=int, default=2)
-    options = flags.parse_args()
-    torch.set_num_threads(options.threads)
-    setting = srae.Setting(hidden=options.hidden, beta=1.0, q=10.0, eta=5.0, batch=options.batch, epochs=options.epochs,
+def rows(small: bool = False) -> Iterator[Row]:
+    for units in list(SIZES)[:1] if small else SIZES:
+        yield from compare(units, classes=5 if small else 50, epochs=1 if small else 3, n=1 if small else 3)
+
+
+def compare(units: int, classes: int, epochs: int, n: int) -> Iterator[Row]:
+    setting = srae.Setting(hidden=SIZES[units], beta=1.0, q=10.0, eta=5.0, batch=64, epochs=epochs,
                            pretrain=0, patience=10**6, restarts=0)  # fmt: skip
-    data = examples(options)
-    K = options.classes
-    seeds, weight = torch.arange(K), torch.ones(K)
+    data = examples(units, classes)
+    seeds, weight = torch.arange(classes), torch.ones(classes)
+
+    def train(of: srae.Examples, seeds: Tensor) -> srae.Params:
+        ones = weight[: len(seeds)]
+        return srae._train(of, setting, seeds, 0, setting.beta * ones, setting.eta * ones, None)[0]
 
     def at_once() -> srae.Params:
-        return srae._train(data, setting, seeds, 0, setting.beta * weight, setting.eta * weight, None)[0]
+        return train(data, seeds)
 
     def one_by_one() -> list[srae.Params]:
-        return [srae._train(data.of(seeds[[k]]), setting, seeds[[k]], 0, setting.beta * weight[:1], setting.eta * weight[:1], None)[0]
-                for k in range(K)]  # fmt: skip
+        return [train(data.of(seeds[[k]]), seeds[[k]]) for k in range(classes)]
 
     stacked, alone = at_once(), one_by_one()
-    for k, params in enumerate(alone):
-        for name, tensor in params.items():
-            assert (stacked[name][[k]] - tensor).abs().mean() < 1e-3, (k, name)
-    ways = {"at once": at_once, "one by one": one_by_one, "modules": lambda: modules(data, setting)}
-    for way in ways.values():
-        way()
-    turns: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(options.repeats):
-        for name, way in ways.items():
-            start = perf_counter()
-            way()
-            turns[name].append(perf_counter() - start)
-    print(f"{K} classes, Z of {options.units}, hidden {options.hidden}, {data.rows.shape[1]} examples each, batch {options.batch}, "
-          f"{options.epochs} epochs, {options.threads} threads, torch {torch.__version__}")  # fmt: skip
-    for name, seconds in turns.items():
-        ratios = np.array(seconds) / np.array(turns["at once"])
-        print(
-            f"{name:12} {np.median(seconds):8.2f} s   {np.median(ratios):6.2f} x  [{ratios.min():.2f}, {ratios.max():.2f}]"
-        )
+    if any((stacked[name][[k]] - tensor).abs().mean() > 1e-3 for k, params in enumerate(alone) for name, tensor in params.items()):  # fmt: skip
+        sys.exit("the ways train other weights; nothing was timed")
+    size = f"{classes} classes, Z of {units}, hidden {SIZES[units][0]}-{SIZES[units][1]}"
+    bound = "arithmetic: the products of a step are as many, and large enough alone" if units > 100 else "what a step costs beside its products"  # fmt: skip
+    peers = {
+        "one by one": (one_by_one, 5, bound, "ratio"),
+        "modules": (lambda: modules(data, setting), None, bound, "ratio"),
+    }
+    yield from frame.many("XNN's auto-encoders at once", size, at_once, peers, n=n)
 
 
-def examples(options: argparse.Namespace) -> srae.Examples:
+def examples(units: int, classes: int, images: int = 1500, negatives: int = 230) -> srae.Examples:
     rng = np.random.default_rng(0)
-    labels = torch.arange(options.images) % options.classes
-    Z = torch.from_numpy(np.maximum(rng.normal(size=(options.images, options.units)), 0)).float()
-    y = Z @ torch.from_numpy(rng.normal(size=(options.units, options.classes)) / options.units**0.5).float()
-    return srae.examples(Z, y, labels, options.negatives, rng)
+    Z = torch.from_numpy(np.maximum(rng.normal(size=(images, units)), 0)).float()
+    y = Z @ torch.from_numpy(rng.normal(size=(units, classes)) / units**0.5).float()
+    return srae.examples(Z, y, torch.arange(images) % classes, negatives, rng)
 
 
 def modules(data: srae.Examples, setting: srae.Setting) -> list[nn.Module]:
@@ -118,4 +104,4 @@ def objective(net: nn.ModuleList, Z: Tensor, y: Tensor, w: Tensor, setting: srae
 
 
 if __name__ == "__main__":
-    main()
+    frame.alone(__doc__, rows)

@@ -1,11 +1,9 @@
-"""K networks of one shape: trained as one (vmap), one by one, side by side, and one by one on two threads.
+"""K networks of one shape: trained as one (vmap), one by one, and side by side in processes of one thread.
 
     python benchmarks/zoo.py                              # the small MLP and CNN of the offline profile, 4 seeds
-    python benchmarks/zoo.py --nets mlp --seeds 8 --repeat 5
     python benchmarks/zoo.py --device cuda --images 20000
 
-Each repetition runs all ways in turn on the same images, so that a busy machine slows all of them; printed are the median
-and the range of the seconds, and the median of the ratios to `one by one` within a repetition (above 1: faster).
+All ways take turns on the same images. Wall time; ratios are to `one by one` (above 1: faster).
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -29,6 +27,8 @@ from sklearn.datasets import load_digits
 
 from benchmark import zoo
 from benchmark.data import Dataset
+from benchmarks import frame
+from benchmarks.frame import Row
 
 RECIPES = {
     "mlp": {"net": "mlp", "options": {"width": 100, "depth": 8}, "epochs": 4, "batch": 128},
@@ -63,49 +63,37 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def measure(name: str, way: str, args: argparse.Namespace, pool: ProcessPoolExecutor) -> float:
-    """Seconds of wall time for all seeds."""
-    seeds = list(range(args.seeds))
-    with tempfile.TemporaryDirectory() as folder:
-        torch.set_num_threads(2 if way == "two threads" else 1)
-        start = time.perf_counter()
-        if way == "side by side":
-            futures = [pool.submit(train, name, args.images, [s], args.device, False, folder) for s in seeds]
-            for future in futures:
-                future.result()
-        else:
-            train(name, args.images, seeds, args.device, way == "as one", folder)
-        return time.perf_counter() - start
+def rows(small: bool = False, device: str = "cpu", images: int = 2000) -> Iterator[Row]:
+    gpu, cores = device == "cuda", len(os.sched_getaffinity(0))
+    nets, seeds, images = (["mlp"], 2, 200) if small else (["mlp", "xnn_cnn"], 4, images)
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=one_thread) as pool:
+        for name in nets:
+
+            def run(way: str, name: str = name) -> None:
+                with tempfile.TemporaryDirectory() as folder:
+                    each, batched = (name, images), way == "as one"
+                    if way == "side by side":
+                        list(pool.map(train, *zip(*((*each, [seed], device, False, folder) for seed in range(seeds)))))
+                    else:
+                        train(*each, list(range(seeds)), device, batched, folder)
+
+            bounds = {"as one": "batched products of small matrices, slower on a CPU than one after the other",
+                      "side by side": f"{cores} cores, where they are free"}  # fmt: skip
+            for way in ["as one"] if gpu else bounds:
+                yield frame.against(f"{seeds} networks {way}", "one by one", f"{name}, {images:,} images, {device}",
+                                    lambda way=way: run(way), lambda: run("one by one"), goal=None, bound="" if gpu else bounds[way],
+                                    n=1 if small else 3, clock=time.perf_counter)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", nargs="+", choices=RECIPES, default=["mlp", "xnn_cnn", "cnn"])
-    parser.add_argument("--seeds", type=int, default=4, help="networks to train (K)")
     parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes side by side")
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    gpu = args.device == "cuda"
-    ways = ["one by one", "as one"] + ([] if gpu else ["side by side", "two threads"])
-    hardware = torch.cuda.get_device_name() if gpu else f"{args.workers} cores"
-    print(f"{args.seeds} networks, {args.images} images 32x32, {args.repeat} repetitions, {args.device} ({hardware}), "
-          f"torch {torch.__version__}\n")  # fmt: skip
-    print(f"{'net':8} {'way':13} {'seconds':>8} {'range':>13} {'ratio':>6}")
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(args.workers, mp_context=context, initializer=one_thread) as pool:
-        for name in args.nets:
-            for way in ways:  # warm up: imports, allocators, kernels
-                measure(name, way, args, pool)
-            times: dict[str, list[float]] = {way: [] for way in ways}
-            for _ in range(args.repeat):
-                for way in ways:
-                    times[way].append(measure(name, way, args, pool))
-            for way, seconds in times.items():
-                ratio = statistics.median(a / b for a, b in zip(times["one by one"], seconds, strict=True))
-                spread = f"{min(seconds):.2f}-{max(seconds):.2f}"
-                print(f"{name:8} {way:13} {statistics.median(seconds):8.2f} {spread:>13} {ratio:6.2f}", flush=True)
+    for row in rows(device=args.device, images=args.images):
+        print(frame.line(row), flush=True)
+    print(f"\nWall time, medians [quartiles]. {frame.machine()}")
 
 
 if __name__ == "__main__":
