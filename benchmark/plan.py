@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from benchmark import costs, engine, replicate, run, store, times
-from benchmark.costs import Model, Work
+from benchmark.costs import Model
 from benchmark.engine import Unit
 from benchmark.names import pick
 
@@ -69,11 +69,8 @@ def plan(
         UnknownName: a GPU that is not in the table.
     """
     ratio = pick(gpu.lower(), costs.GPUS, "GPU") if gpu else 1
-    known = {
-        name: (other, times.read(store.Paths(name)))
-        for name, other in others.items()
-        if own or name != params["profile"]
-    }
+    taken = {name: times.read(store.Paths(name)) for name in others if own or name != params["profile"]}
+    known = {name: (others[name], lines) for name, lines in taken.items() if lines}
     model = Model(costs.measured_elsewhere(known, lambda p: ((step, unit) for step, _, unit in units(p))))
     mine = times.read(store.Paths(params["profile"])) if own else {}
     found = []
@@ -219,18 +216,3 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {name}"
     return f"{seconds:.0f} s"
-
-
-__all__ = [
-    "Planned",
-    "Work",
-    "checked",
-    "critical_path",
-    "facts",
-    "makespan",
-    "plan",
-    "save",
-    "stage_seconds",
-    "text",
-    "units",
-]

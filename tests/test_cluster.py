@@ -157,6 +157,7 @@ def test_a_killed_workers_unit_is_run_again_and_nothing_else(there, tmp_path):
     assert begun(folder) == {u.name: 1 + (u.name == "u2") for u in units}
 
 
+@pytest.mark.slow
 def test_a_unit_that_kills_three_workers_fails_and_harms_no_other(there, tmp_path):
     (folder := tmp_path / "begun").mkdir()
     done = run([Unit("bad", die, (folder, "bad")), *(Unit(f"u{i}", resumable, (folder, f"u{i}")) for i in range(4))])
@@ -165,6 +166,7 @@ def test_a_unit_that_kills_three_workers_fails_and_harms_no_other(there, tmp_pat
     assert all(done[f"u{i}"].error is None for i in range(4))
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch):
     """Train, explain, score and replicate: locally, then on the cluster by the shared folder, then with files sent along."""
     methods = ["baselines/grad_cam.py:GradCAM", "baselines/random_map.py:RandomMap", "baselines/edge_map.py:EdgeMap"]
@@ -263,6 +265,7 @@ def test_without_the_extra_one_line_names_it(workspace, monkeypatch):
         run([Unit("0", square, (0,))])
 
 
+@pytest.mark.slow
 def test_a_scheduler_without_workers_is_one_line_and_so_is_one_that_goes(tmp_path, workspace, monkeypatch):
     """The same scheduler: first nobody comes, then a worker, and then the scheduler goes in the middle of a unit."""
     made = Dask(tmp_path)
