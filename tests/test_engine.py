@@ -29,6 +29,10 @@ def die(delay=0.0):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def hold(megabytes):
+    return len(bytearray(megabytes * 2**20))
+
+
 def slow_square(x):
     time.sleep(0.3)
     return x * x
@@ -68,6 +72,14 @@ def test_a_killed_worker_costs_its_unit_only():
     assert "killed" in done["dies"].error
     assert {i: done[str(i)].result for i in range(4)} == {i: i * i for i in range(4)}
     assert all(done[str(i)].error is None for i in range(4))
+
+
+def test_a_unit_tells_its_time_and_the_memory_of_its_process():
+    """One worker, one after the other: what the first held is forgotten when the second begins."""
+    done = run([Unit("large", hold, (400,)), Unit("small", hold, (1,)), Unit("slow", slow_square, (2,))], workers=1)
+    assert 0.3 <= done["slow"].seconds < 10 and done["slow"].device == "cpu"
+    if done["small"].gigabytes:  # 0 where the system does not say
+        assert done["large"].gigabytes > done["small"].gigabytes + 0.3
 
 
 def test_ctrl_c_reaches_the_caller_and_kills_the_workers():
