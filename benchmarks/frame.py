@@ -65,9 +65,10 @@ def seconds(work: Work, inner: int = 1, clock: Callable[[], float] = time.proces
     return (clock() - start) / inner
 
 
-def turns(ways: Sequence[Work], n: int, inner: int = 1, clock: Callable[[], float] = time.process_time) -> np.ndarray:
-    """Seconds (n, ways): all ways once a turn, after one turn that only warms up."""
-    for way in ways:
+def turns(ways: Sequence[Work], n: int, inner: int = 1, clock: Callable[[], float] = time.process_time,
+          warm: bool = False) -> np.ndarray:  # fmt: skip
+    """Seconds (n, ways): all ways once a turn, after one turn that only warms up where they are not ``warm``."""
+    for way in ways if not warm else ():
         way()
     return np.array([[seconds(way, inner, clock) for way in ways] for _ in range(n)])
 
@@ -78,16 +79,16 @@ def quartiles(ratios: np.ndarray) -> dict[str, float]:
 
 
 def against(name: str, peer: str, size: str, ours: Work, theirs: Work, *, goal: float | None, bound: str = "", n: int = 7,
-            inner: int = 1, kind: str = "ratio", clock: Callable[[], float] = time.process_time) -> Row:  # fmt: skip
+            inner: int = 1, kind: str = "ratio", clock: Callable[[], float] = time.process_time, warm: bool = False) -> Row:  # fmt: skip
     """One pair."""
-    (row,) = many(name, size, ours, {peer: (theirs, goal, bound, kind)}, n=n, inner=inner, clock=clock)
+    (row,) = many(name, size, ours, {peer: (theirs, goal, bound, kind)}, n=n, inner=inner, clock=clock, warm=warm)
     return row
 
 
 def many(name: str, size: str, ours: Work, peers: dict[str, tuple[Work, float | None, str, str]], *, n: int = 7,
-         inner: int = 1, clock: Callable[[], float] = time.process_time) -> Iterator[Row]:  # fmt: skip
+         inner: int = 1, clock: Callable[[], float] = time.process_time, warm: bool = False) -> Iterator[Row]:  # fmt: skip
     """Ours against several peers in the same turns; ``peers``: name -> (work, goal, bound, kind)."""
-    taken = turns([ours, *(work for work, *_ in peers.values())], n, inner, clock)  # (n, 1 + peers)
+    taken = turns([ours, *(work for work, *_ in peers.values())], n, inner, clock, warm)  # (n, 1 + peers)
     for k, (peer, (_, goal, bound, kind)) in enumerate(peers.items(), start=1):
         ratios = quartiles(taken[:, k] / taken[:, 0])
         yield Row(name, peer, size, **ratios, goal=goal, bound=bound, n=n, seconds=float(np.median(taken[:, 0])), kind=kind)  # fmt: skip
