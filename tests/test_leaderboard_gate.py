@@ -127,7 +127,10 @@ def test_below_the_floor_of_the_metric_nothing_is_a_change():
     usual = np.sqrt(gate.fit(np.ones(10), np.full(10, 4)).s2)
     for gain, kind in ((-0.99, "unchanged"), (-3, "regression")):
         found = gate.judge(cells([gain * gate.FLOOR * usual] * 10, pair_variance=0.0))
-        assert set(found["kind"]) == {kind} and np.isfinite(found["errors"]).all()
+        assert set(found["kind"]) == {kind}
+        np.testing.assert_allclose(
+            found["errors"], gain * np.sqrt(3)
+        )  # tau is a tenth of the usual spread, and no less
 
 
 def test_better_and_worse_mirror_each_other():

@@ -56,6 +56,14 @@ def test_demsars_example(demsar):
     assert rankings.friedman(demsar) == pytest.approx(0.01672158, abs=1e-7)  # as R and MATLAB, with ties
 
 
+def test_friedman_without_ties_and_of_nothing_but_ties():
+    table = pd.DataFrame(rankdata(generator("test_rankings", "friedman").normal([0, 1, 2], size=(7, 3)), axis=1))
+    assert rankings.friedman(table) == pytest.approx(friedmanchisquare(*table.to_numpy().T).pvalue)
+    assert rankings.friedman(table.iloc[:2]) == pytest.approx(friedmanchisquare(*table.iloc[:2].to_numpy().T).pvalue)
+    for nothing in (table * 0, table.iloc[:1], table.iloc[:, :2]):
+        assert np.isnan(rankings.friedman(nothing))
+
+
 def literal_signed_rank(lead: np.ndarray) -> float:
     """All 2^n sign patterns, one after another."""
     lead = lead[lead != 0]
