@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
+import yaml
 
 from benchmark import cli, engine, store, times
 from benchmark import replicate as replicating
@@ -166,6 +168,23 @@ def test_a_unit_that_kills_three_workers_fails_and_harms_no_other(there, tmp_pat
     assert all(done[f"u{i}"].error is None for i in range(4))
 
 
+def rows_of(profile, dataset, params):
+    """Everything anew: (rows, values of single images, hash of the weights, units that were timed)."""
+    paths = store.Paths(profile)
+    shutil.rmtree(paths.results, ignore_errors=True)
+    for command in ("train", "explain", "score", "replicate"):
+        assert cli.main([command]) == 0
+    rows, values = running.collect(params)
+    found, _, _ = replicating.collect(params, rows)
+    weights = store.sha256(*sorted(paths.targets(dataset).glob("*.safetensors")))
+    return (
+        store.rows_text(pd.concat([rows, found]).assign(seconds=0.0)),
+        values.value.tolist(),
+        weights,
+        sorted(times.read(paths)),
+    )
+
+
 @pytest.mark.slow
 def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch):
     """Train, explain, score and replicate: locally, then on the cluster by the shared folder, then with files sent along."""
@@ -178,24 +197,54 @@ def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch
     workspace.save()
     shutil.copytree(HERE / "baselines", workspace.root / "baselines", ignore=shutil.ignore_patterns("__pycache__"))
 
-    def rows():
-        shutil.rmtree(store.Paths("tiny").results, ignore_errors=True)
-        for command in ("train", "explain", "score", "replicate"):
-            assert cli.main([command]) == 0
-        rows, values = running.collect(workspace.params)
-        found, _, _ = replicating.collect(workspace.params, rows)
-        rows = pd.concat([rows, found]).assign(seconds=0.0)
-        weights = store.sha256(*sorted(store.Paths("tiny").targets("blobs").glob("*.safetensors")))
-        return store.rows_text(rows), values.value.tolist(), weights, sorted(times.read(store.Paths("tiny")))
-
-    on_cluster = rows()
+    on_cluster = rows_of("tiny", "blobs", workspace.params)
     monkeypatch.setattr(cluster, "look", blind)
-    sent_along = rows()
+    sent_along = rows_of("tiny", "blobs", workspace.params)
     monkeypatch.delenv("GLASSBENCH_CLUSTER")
-    here = rows()
+    here = rows_of("tiny", "blobs", workspace.params)
     assert (here[0].count("\n"), "failed" in here[0]) == (on_cluster[0].count("\n"), False)
     assert on_cluster[:3] == here[:3] and sent_along[:3] == here[:3]
     assert on_cluster[3] == [key for key in here[3] if key[0] != "stage"]  # a stage's time is that of one machine
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_offline_profile_with_a_worker_killed_on_the_way(there, workspace, monkeypatch):
+    """Digits under every method, and the experiments on one of its networks; a worker goes in the middle of the explanations."""
+    params = yaml.safe_load(cli.profiles()["offline"].read_text())
+    networks = {
+        name: recipe | {"seeds": [0]} for name, recipe in params["zoo"]["digits"].items() if name != "mlp-100x8"
+    }
+    entries = {paper: [e | {"seeds": [0]} for e in entries if e.get("dataset") == "digits" and e["target"] in ("cnn", "mlp-16x8")]
+               for paper, entries in params["replicate"].items()}  # fmt: skip
+    params |= {
+        "datasets": ["digits"],
+        "zoo": {"digits": networks},
+        "replicate": {k: v for k, v in entries.items() if v},
+    }
+    params |= {"papers": list(params["replicate"]), "data": {"digits": params["data"]["digits"]}}
+    workspace.params.clear()
+    workspace.params.update(params)
+    workspace.save()
+    (workspace.root / "benchmark").symlink_to(HERE / "benchmark")  # the papers' methods are the package's own
+    for folder in ("baselines", "datasets"):
+        shutil.copytree(
+            HERE / folder, workspace.root / folder, ignore=shutil.ignore_patterns("__pycache__", "processed", "raw")
+        )
+    assert cli.main(["prepare", "digits"]) == 0
+    folder = store.Paths("offline").explanations("digits")
+
+    def kill():
+        there._soon(lambda: len(list(folder.rglob("*.npz"))) >= 3, 200)
+        children = psutil.Process(there.groups[1].pid).children(recursive=True)
+        next(child for child in children if "spawn_main" in " ".join(child.cmdline())).kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    on_cluster = rows_of("offline", "digits", workspace.params)
+    killer.join()
+    monkeypatch.delenv("GLASSBENCH_CLUSTER")
+    assert on_cluster[:3] == rows_of("offline", "digits", workspace.params)[:3]
 
 
 def blind(place, dask_worker):
