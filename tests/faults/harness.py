@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmark import store
+from benchmark import mend, store
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = {  # every stage, few cells
@@ -61,6 +61,7 @@ class Project:
         if params:
             (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
             (self.root / "dvc.lock").unlink(missing_ok=True)
+        self.lock = (self.root / "dvc.lock").read_bytes() if (self.root / "dvc.lock").exists() else None
         (self.root / "mine.py").write_text(METHOD)
         self.profile = (params or yaml.safe_load((self.root / "params.yaml").read_text()))["profile"]
         self.paths = store.Paths(self.profile, self.root)
@@ -161,6 +162,23 @@ class Project:
                      self.root / ".dvc" / "cache", self.root / ".dvc" / "tmp", self.home / "site"):  # fmt: skip
             shutil.rmtree(path, ignore_errors=True)
         (self.root / "dvc.lock").unlink(missing_ok=True)
+        if self.lock is not None:
+            (self.root / "dvc.lock").write_bytes(self.lock)
+
+    def others(self):
+        """What the lock file says of the stages of other profiles."""
+        lock = self.root / "dvc.lock"
+        stages = yaml.load(lock.read_text(), yaml.CSafeLoader)["stages"] if lock.exists() else {}
+        return {name: stage for name, stage in stages.items() if self.profile not in name.split("@")[-1].split("-")}
+
+    def locks(self):
+        """Locks that are still there: DVC's, and the copy of its lock file."""
+        kept = self.root / ".dvc" / "tmp" / mend.KEPT
+        return [
+            *filter(None, [mend._running(self.root)]),
+            *(mend._holders(self.root) or []),
+            *([str(kept)] if kept.exists() else []),
+        ]
 
 
 def moments(seed, longest):

@@ -51,16 +51,38 @@ def wanted(project):
     return rows, seconds
 
 
-def test_make_leaderboard_survives_kills(project, wanted):
-    rows, seconds = wanted
+def leaderboards(project, rows, others):
+    """What must be so after ``make leaderboard``."""
 
     def check():
         assert project.rows() == rows
         assert not project.temporary()
+        assert not project.locks()
+        assert project.others() == others
         status = project.run("dvc", "status")
         assert "up to date" in status.stdout, status.stdout + status.stderr
 
-    until_done(project, project.leaderboard(), KILLS * 3 // 5, seconds, 0, check)
+    return check
+
+
+def test_make_leaderboard_survives_kills(project, wanted):
+    rows, seconds = wanted
+    until_done(project, project.leaderboard(), KILLS * 3 // 5, seconds, 0, leaderboards(project, rows, {}))
+
+
+@pytest.mark.skipif(
+    "GLASSBENCH_KILLS_OFFLINE" not in os.environ, reason="set GLASSBENCH_KILLS_OFFLINE=10: half an hour"
+)
+def test_the_whole_offline_profile_survives_kills(tmp_path):
+    """As it is shipped; the lock file also holds the other profiles' stages."""
+    project = Project(tmp_path, params=None)
+    others, start = project.others(), time.monotonic()
+    done = project.run(*project.leaderboard(), timeout=3600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    seconds, rows = time.monotonic() - start, project.rows()
+    project.reset()
+    kills = int(os.environ["GLASSBENCH_KILLS_OFFLINE"])
+    until_done(project, project.leaderboard(), kills, seconds, 2, leaderboards(project, rows, others))
 
 
 def test_evaluate_survives_kills(project, wanted):
