@@ -6,9 +6,9 @@ Example:
 
 The clone runs its own code in this Python: ``glassbench`` is a script, first on PATH, that notes when each command starts and
 ends. DVC's share is the wall time of ``dvc repro`` that lies outside of its commands; a second ``dvc repro`` is the no-op. A
-command's own workers run side by side, so that its units (one network, one method, one experiment: what they wrote down as
-their seconds) sum to more than its wall time. Memory is the largest sum of resident sizes of all processes, sampled; pages
-that workers share are counted for each. The table is printed and replaces the profile's rows of ``results/boards.csv``.
+command's workers run side by side, so that its units (one network, one method, one experiment) sum to more than its wall
+time. Memory is the largest sum of resident sizes of all processes, sampled; pages that workers share are counted for each.
+The table is printed and replaces the profile's rows of ``results/boards.csv``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmark import cells, report, store
+from benchmark import report, store, times
 
 COLUMNS = ("profile", "commit", "date", "cpu", "cores", "kind", "step", "what", "value", "unit")
 SHIM = """#!/bin/sh
@@ -59,13 +59,13 @@ def main() -> None:
 
 def measure(profile: str, folder: Path, units: int) -> pd.DataFrame:
     """The rows of one board, made in ``folder``/main."""
-    clone, times = folder / "main", folder / "times.txt"
+    clone, noted = folder / "main", folder / "times.txt"
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["git", "clone", "-q", store.ROOT, clone], check=True)
     if (shared := store.ROOT.parent / "shared").exists() and not (folder / "shared").exists():
         (folder / "shared").symlink_to(shared.resolve())
     shim = folder / "bin" / "glassbench"
-    store.write_text(shim, SHIM.format(python=sys.executable, times=times))
+    store.write_text(shim, SHIM.format(python=sys.executable, times=noted))
     shim.chmod(0o755)
     env = {key: value for key, value in os.environ.items() if key != "GLASSBENCH_ROOT"} | {
         "PATH": os.pathsep.join([str(shim.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -74,11 +74,11 @@ def measure(profile: str, folder: Path, units: int) -> pd.DataFrame:
     if mirror := env.get("GLASSBENCH_MIRROR"):
         env["GLASSBENCH_MIRROR"] = mirror if "://" in mirror else str(Path(mirror).resolve())
     subprocess.run(["glassbench", "use", profile], cwd=clone, env=env, check=True)
-    times.unlink()
+    noted.unlink()
     wall, memory = run(["dvc", "repro"], clone, env)
     noop, _ = run(["dvc", "repro"], clone, env)
     stages = [(float(end) - float(start), *step(words.split())) for start, end, words in
-              (line.split(maxsplit=2) for line in times.read_text().splitlines())]  # fmt: skip
+              (line.split(maxsplit=2) for line in noted.read_text().splitlines())]  # fmt: skip
     found = [("wall", "", "", wall, "seconds"), ("dvc", "", "", wall - sum(s for s, *_ in stages), "seconds"),
              ("no-op", "", "", noop, "seconds"), ("memory", "", "", memory, "GiB")]  # fmt: skip
     found += [("stage", name, what, seconds, "seconds") for seconds, name, what in stages]
@@ -133,14 +133,10 @@ def step(words: list[str]) -> tuple[str, str]:
 
 
 def recorded(paths: store.Paths) -> Iterator[tuple[float, str, str]]:
-    """(seconds, step, unit): what each network, explanation and experiment says that it took."""
-    for card in (paths.artifacts / "targets").rglob("*.json"):
-        yield float(store.read_json(card).get("seconds", 0.0)), "train", f"{card.parent.name}/{card.stem}"
-    for name in ("explanations", "replications"):
-        for path in (paths.artifacts / name).rglob("*.npz"):
-            what = path.relative_to(paths.artifacts / name).with_suffix("").as_posix()
-            step = {"explanations": "explain", "replications": "replicate"}[name]
-            yield float(cells.read_meta(path)["seconds"]), step, what
+    """(seconds, step, unit) of each network, explanation, score and experiment (``results/<profile>/times.csv``)."""
+    for (step, unit), taken in times.read(paths).items():
+        if step != "stage":
+            yield taken.seconds, step, unit
 
 
 def write(rows: pd.DataFrame, out: Path) -> None:

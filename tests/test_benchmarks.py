@@ -1,6 +1,5 @@
 """The benchmarks run at their smallest sizes and write what they measured; how fast anything is, is not asserted."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import store
+from benchmark import store, times
 from benchmarks import __main__ as bench
 from benchmarks import boards, frame, pictures
 from benchmarks.frame import Row
@@ -92,15 +91,19 @@ def test_boards_are_rows_against_what_is_allowed(tmp_path, capsys):
     )
 
 
-def test_what_units_say_they_took(tmp_path):
+def test_what_units_took(tmp_path):
     paths = store.Paths("offline", tmp_path)
-    store.write_json(paths.target("digits", "cnn", 0).with_suffix(".json"), {"seconds": 3.5})
-    for path, seconds in (
-        (paths.explanation("digits", "cnn", 0, "grad_cam"), 2.0),
-        (paths.replications("xnn") / "table1.npz", 9.0),
-    ):
-        store.write_npz(path, {"meta": np.array(json.dumps({"seconds": seconds}))})
-    assert sorted(boards.recorded(paths)) == [(2.0, "explain", "digits/cnn-0/grad_cam"), (3.5, "train", "digits/cnn-0"), (9.0, "replicate", "xnn/table1")]  # fmt: skip
+    assert not list(boards.recorded(paths))
+    taken = {
+        ("train", "digits/cnn-0"): 3.5,
+        ("score", "digits/cnn/seed=0 grad_cam"): 2.0,
+        ("stage", "score digits"): 9.0,
+    }
+    times.write(paths, {key: times.Time(seconds) for key, seconds in taken.items()})
+    assert sorted(boards.recorded(paths)) == [
+        (2.0, "score", "digits/cnn/seed=0 grad_cam"),
+        (3.5, "train", "digits/cnn-0"),
+    ]
 
 
 def test_a_commands_time_and_memory(tmp_path):
@@ -113,11 +116,11 @@ def test_a_commands_time_and_memory(tmp_path):
 
 
 def test_the_shim_notes_when_a_command_starts_and_ends(tmp_path):
-    shim, times = tmp_path / "glassbench", tmp_path / "times.txt"
-    shim.write_text(boards.SHIM.format(python="false", times=times))
+    shim, noted = tmp_path / "glassbench", tmp_path / "times.txt"
+    shim.write_text(boards.SHIM.format(python="false", times=noted))
     shim.chmod(0o755)
     assert subprocess.run([shim, "score", "digits", "--keep-going"], check=False).returncode == 1  # what it calls fails
-    start, end, words = times.read_text().split(maxsplit=2)
+    start, end, words = noted.read_text().split(maxsplit=2)
     assert float(start) <= float(end) and boards.step(words.split()) == ("score", "digits")
     assert boards.step(["report"]) == ("report", "") and boards.step(["prepare", "--all"]) == ("prepare", "")
 
