@@ -41,8 +41,9 @@ from benchmark.times import Key, Time
 from benchmark.zoo import nets
 from benchmark.zoo.recipe import Recipe
 
-# Multiply-adds a second against one core of the reference (AMD EPYC, AVX-512, about 50 billion): ASSUMED, a quarter of the
-# published peak of float32 (NVIDIA's data sheets; TF32 is off) for networks that fill the GPU. No unit was measured on one.
+# Multiply-adds a second against one core of the reference (AMD EPYC with AVX-512: 26 billion, measured in Score-CAM on
+# quick's SqueezeNet): ASSUMED, a quarter of the published peak of float32 (NVIDIA's data sheets; TF32 is off), for networks
+# that fill the GPU. No unit was measured on one.
 GPUS = {"t4": 40, "l4": 150, "v100": 75, "a100": 100, "a10": 150, "h100": 330, "h200": 330}
 _SETS = {  # (channels, classes, training, test images) in full
     "mnist": (1, 10, 60_000, 10_000), "fashion_mnist": (1, 10, 60_000, 10_000), "cifar10": (3, 10, 50_000, 10_000),
