@@ -13,6 +13,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.context
 import multiprocessing.forkserver
+import multiprocessing.util
 import os
 import sysconfig
 import time
@@ -28,7 +29,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmark.isolation import Call, Limits, die_with_parent
+from benchmark.isolation import Call, Limits, die_with_parent, scratch
 
 KEPT = "kept"  # what a unit returns that found its work done
 
@@ -155,6 +156,7 @@ def warm_up() -> None:
 
 def _context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
+    Path(multiprocessing.util.get_temp_dir(), scratch()).touch()  # its folder is named after this process, too
     context.set_forkserver_preload(
         ["benchmark.forked", "benchmark.run", "torch._dynamo"]
     )  # torch needs it for its first ReLU

@@ -19,6 +19,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -73,7 +74,7 @@ class Call:
     ) -> None:
         self.limits, self.result, self.error, self.printed = limits, None, None, ""
         self._folder, self._kept = (
-            str(folder or tempfile.mkdtemp(prefix=f"glassbench-{os.getpid()}-")),
+            str(folder or tempfile.mkdtemp(prefix=scratch())),
             folder is not None,
         )
         self._answer, answer = context.Pipe(duplex=False)
@@ -197,6 +198,11 @@ def _main(
 def _writable(folder: str) -> list[str]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return [os.path.realpath(p) for p in (folder, cache, "/dev", "/proc") if os.path.isdir(p)]
+
+
+def scratch() -> str:
+    """How the name of a temporary folder begins, as ``store.scratch``."""
+    return f"glassbench-{platform.node()}-{os.getpid()}-"
 
 
 def die_with_parent() -> None:

@@ -12,6 +12,8 @@ import contextlib
 import fcntl
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -166,19 +168,12 @@ def _is_written(path: Path) -> bool:
 
 
 def _abandoned() -> Iterator[Path]:
-    """Temporary folders of this user whose process is gone: the house's own, named after it, and those of Python's fork
-    servers, whose sockets nobody holds."""
-    temporary, sockets = Path(tempfile.gettempdir()), Path("/proc/net/unix")
-    held = sockets.read_text() if sockets.exists() else None
-    for path in [*temporary.glob("glassbench-*-*"), *temporary.glob("pymp-*")]:
-        with contextlib.suppress(FileNotFoundError, PermissionError):
-            if path.stat().st_uid != os.getuid():
-                continue
-            pid = path.name.split("-")[1]
-            if pid.isdecimal() and path.name.startswith("glassbench-"):
-                gone = not _lives(int(pid))
-            else:
-                inside = list(path.iterdir())
-                gone = held is not None and bool(inside) and all(p.is_socket() and str(p) not in held for p in inside)
-            if gone:
+    """Temporary folders whose process is gone: of this machine and user, named after it or, those of Python's fork servers,
+    holding a file that is."""
+    ours = re.compile(re.escape(f"glassbench-{platform.node()}-") + r"(\d+)-")
+    for path in [*(top := Path(tempfile.gettempdir())).glob("glassbench-*"), *top.glob("pymp-*")]:
+        with contextlib.suppress(FileNotFoundError, PermissionError, NotADirectoryError):
+            names = [path.name] if path.name.startswith("glassbench-") else [inside.name for inside in path.iterdir()]
+            owners = [int(found[1]) for name in names if (found := ours.match(name))]
+            if owners and path.stat().st_uid == os.getuid() and not any(map(_lives, owners)):
                 yield path

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -142,7 +143,7 @@ def exclusive(folder: Path, command: str = "", *, wait: bool = False) -> Iterato
 
 def scratch() -> str:
     """How the name of a temporary folder begins: with the process that removes it, or had to."""
-    return f"glassbench-{os.getpid()}-"
+    return f"glassbench-{platform.node()}-{os.getpid()}-"
 
 
 def write_text(path: Path, text: str) -> None:

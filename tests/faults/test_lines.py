@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -397,8 +398,12 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, ca
     monkeypatch.setattr(mend.tempfile, "gettempdir", lambda: str(project / "tmp"))
     with subprocess.Popen(["true"]) as gone:
         pass
-    for name in (f"glassbench-{gone.pid}-x", f"glassbench-{os.getpid()}-x", "other-1-x"):
+    theirs = f"glassbench-{platform.node()}-{gone.pid}-"
+    living = [f"{store.scratch()}x", "other-1-x", f"glassbench-elsewhere-{gone.pid}-x", "pymp-new", "pymp-mine"]
+    for name in (f"{theirs}x", "pymp-old", *living):
         (project / "tmp" / name).mkdir(parents=True)
+    (project / "tmp" / "pymp-old" / theirs).touch()
+    (project / "tmp" / "pymp-mine" / store.scratch()).touch()
     for name in (".rows.csv.abc.tmp", ".SeH2_x.tmp"):  # the house's, DVC's
         (folder / name).write_text("half")
     with store.atomic(folder / "rows.csv") as file:
@@ -406,8 +411,8 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, ca
         assert call("mend") == 0
         assert len(list(folder.glob(".rows.csv.*.tmp"))) == 1
     assert sorted(p.name for p in folder.iterdir()) == ["rows.csv"]
-    assert sorted(p.name for p in (project / "tmp").iterdir()) == [f"glassbench-{os.getpid()}-x", "other-1-x"]
-    assert "3 temporary files of a killed run removed" in capsys.readouterr().err
+    assert sorted(p.name for p in (project / "tmp").iterdir()) == sorted(living)
+    assert "4 temporary files of a killed run removed" in capsys.readouterr().err
 
 
 def test_a_killed_writers_file_is_free_to_go(project):
@@ -463,3 +468,14 @@ def wait_for(condition, seconds=120):
     while not condition():
         assert time.monotonic() < end, "it takes too long"
         time.sleep(0.02)
+
+
+def test_a_fork_servers_folder_is_named_after_its_process(monkeypatch):
+    import multiprocessing.util
+    from pathlib import Path
+
+    from benchmark import engine, isolation
+
+    engine._context()
+    assert isolation.scratch() == store.scratch()
+    assert store.scratch() in os.listdir(Path(multiprocessing.util.get_temp_dir()))
