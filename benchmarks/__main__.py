@@ -27,7 +27,19 @@ from benchmark import store, style
 from benchmarks import frame, pictures
 from benchmarks.frame import Row
 
-SUITE = ("cams", "excitation", "metrics", "explainn", "layer_trees", "xnn", "zoo", "growth", "boards")
+SUITE = (
+    "cams",
+    "excitation",
+    "metrics",
+    "explainn",
+    "layer_trees",
+    "representative",
+    "cladec",
+    "xnn",
+    "zoo",
+    "growth",
+    "boards",
+)
 LIMITS = {"offline": 300, "quick": 3600}  # seconds of wall time
 DVC = 0.05  # share of the wall time
 

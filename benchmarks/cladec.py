@@ -18,9 +18,10 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter, process_time
+from unittest import mock
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ from benchmark.papers.cladec import training
 from benchmark.papers.cladec.decoder import decoder, fresh
 from benchmark.papers.cladec.training import Scale, Training
 from benchmark.zoo import nets
+from benchmarks import frame
+from benchmarks.frame import Row, Work
 
 LAYERS = {"vgg11": ["logits", "conv4", "conv4a", "conv3", "conv3a"], "resnet10": ["logits", "stage4", "stage3", "stage2", "stage1"]}  # fmt: skip
 
@@ -56,33 +59,29 @@ def main() -> None:
     estimate(options.rate) if options.estimate else measure(options)
 
 
-def measure(options: argparse.Namespace) -> None:
+def contenders(options: argparse.Namespace) -> tuple[dict[str, Work], dict[str, tuple[Work, Work]]]:
+    """(what is timed once, pairs of the plain way and ours)."""
     device = torch.device(options.device)
-    clock = process_time if device.type == "cpu" else perf_counter
     target = network(options.net, options.width, 1, device)
     gen = torch.Generator().manual_seed(0)
     x = torch.rand(options.images, 1, 32, 32, generator=gen).to(device)
     y = torch.randint(10, (options.images,), generator=gen).to(device)
     scale, how, rng = Scale.of(x), Training(epochs=1, batch=128), lambda: np.random.default_rng(0)
 
-    def seconds(work: Callable[[], object]) -> float:
-        start = clock()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return clock() - start
-
-    def decoding(stored: int, epochs: int = 4) -> Callable[[], object]:
+    def decoding(stored: int, epochs: int = 4) -> Work:
         def work() -> None:
-            training.STORED = stored
-            training.fit_decoders(target, options.layer, x, y, scale, Training(epochs, 128), rng(), base=options.base)
+            with mock.patch.object(training, "STORED", stored):
+                training.fit_decoders(
+                    target, options.layer, x, y, scale, Training(epochs, 128), rng(), base=options.base
+                )
 
         return work  # fmt: skip
 
-    def classifying(together: bool) -> Callable[[], object]:
+    def classifying(together: bool) -> Work:
         def work() -> None:
-            training.groups = lambda k, _: iter([list(range(k))] if together else [[i] for i in range(k)])
-            training.fit_classifiers(target, [scale(x)] * options.together, y, how, rng())
+            groups = lambda k, _: iter([list(range(k))] if together else [[i] for i in range(k)])
+            with mock.patch.object(training, "groups", groups):
+                training.fit_classifiers(target, [scale(x)] * options.together, y, how, rng())
 
         return work  # fmt: skip
 
@@ -92,20 +91,42 @@ def measure(options: argparse.Namespace) -> None:
         "RefAE": lambda: training.fit_reference(target, options.layer, x, scale, how, rng(), base=options.base),
         "C_eval": lambda: training.fit_classifiers(target, [scale(x)], y, how, rng()),
     }
+    return once, pairs
+
+
+def measure(options: argparse.Namespace) -> None:
+    device = torch.device(options.device)
+    clock = process_time if device.type == "cpu" else perf_counter
+    finished = (
+        (lambda work: lambda: (work(), torch.cuda.synchronize())) if device.type == "cuda" else (lambda work: work)
+    )
+    once, pairs = contenders(options)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU, one thread"
     print(
         f"{options.net} x {options.width:g}, layer {options.layer}, base {options.base}, {options.images} images, {name}"
     )
     for label, work in once.items():
-        work()
-        taken = [seconds(work) for _ in range(options.repeats)]
+        taken = frame.turns([finished(work)], options.repeats, clock=clock)
         print(
-            f"  {label:10s} {1000 * min(taken) / options.images:8.3f} ms an image and epoch (least of {options.repeats})"
+            f"  {label:10s} {1000 * taken.min() / options.images:8.3f} ms an image and epoch (least of {options.repeats})"
         )
     for label, (plain, ours) in pairs.items():
-        plain(), ours()
-        ratios = [seconds(plain) / seconds(ours) for _ in range(options.repeats)]
-        print(f"  {label:10s} {np.median(ratios):8.2f} times faster (median; {min(ratios):.2f} to {max(ratios):.2f})")
+        print(f"  {frame.line(pair(label, finished(plain), finished(ours), options, options.repeats, clock))}")
+
+
+def pair(label: str, plain: Work, ours: Work, options: argparse.Namespace, n: int, clock: Work) -> Row:
+    name, peer, bound = {
+        "stored": ("ClaDec's activations stored", "encoded in each epoch", "the decoder's own passes"),
+        "together": (f"{options.together} evaluation classifiers at once", "one by one", "arithmetic on a CPU; on a GPU small kernels wait less"),
+    }[label]  # fmt: skip
+    return frame.against(name, peer, f"{options.net} x {options.width:g}, {options.images:,} images", ours, plain, goal=None, bound=bound, n=n, clock=clock)  # fmt: skip
+
+
+def rows(small: bool = False) -> Iterator[Row]:
+    size = {"width": 0.1, "images": 64, "together": 2} if small else {"width": 0.5, "images": 512, "together": 4}
+    options = argparse.Namespace(net="vgg11", layer="conv4a", base=16, device="cpu", **size)
+    for label, (plain, ours) in contenders(options)[1].items():
+        yield pair(label, plain, ours, options, 1 if small else 3, process_time)
 
 
 def estimate(rate: float) -> None:

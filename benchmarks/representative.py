@@ -8,8 +8,7 @@ Example:
 Nothing is trained: psi is drawn around a mean for each class, so that classes can be told apart, and G is a random ReLU
 layer on top of that. Each line is the median CPU-seconds of ``--repeats`` turns on one thread: clusters (k-means), sample
 (Eq. 2, with the line search for "boundary"), greedy (comparing all references with Q, Alg. 1 and pruning) and explain
-(which region, Eq. 5 at 224 pixels). The literal twin of the greedy, which counts sets of Python integers, is timed on
-fewer interpretations and scaled.
+(which region, Eq. 5 at 224 pixels). The greedy takes turns with its literal twin, which counts sets of Python integers.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import process_time
 
@@ -32,6 +31,8 @@ from benchmark.papers.representative.boundaries import sample
 from benchmark.papers.representative.clusters import cluster
 from benchmark.papers.representative.cover import greedy, pack, prune
 from benchmark.papers.representative.regions import assign, by_interpretation, coverage, regions
+from benchmarks import frame
+from benchmarks.frame import Row
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def main() -> None:
     for way in ("reference", "boundary"):
         for R, Q, V in grid:
             row(target, draw, way, R, Q, V, options)
-    twin(target, draw, *base)
+    print(frame.line(twin(target, draw, *base[:2])))
     print(f"\nCPU-seconds, one thread. {platform.processor() or platform.machine()}, torch {torch.__version__}")
 
 
@@ -111,25 +112,37 @@ def row(
     print(f"{way:10}{R:5}{Q:7}{V:7}{numbers}{options.images / costs[3]:11.0f}{boundaries:12.1f}", flush=True)
 
 
-def twin(target: Target, draw: Callable[[int, int], Tensor], R: int, Q: int, V: int, few: int = 5) -> None:
-    """Packed bits against sets, for the same choices."""
+def twin(target: Target, draw: Callable[[int, int], Tensor], R: int, Q: int, few: int = 5, n: int = 3) -> Row:
+    """Packed bits against sets, for the same choices of ``few`` interpretations."""
     psi = draw(R, 1)
     with torch.no_grad():
         classes = target.head(psi).argmax(1)
     kw = dict(classes=classes, classes_x=classes[:few])
-    rng, ours, theirs = np.random.default_rng(0), 0.0, 0.0
-    for x, Qx in zip(range(few), sample(target, psi, psi[:few], "boundary", Q, rng, **kw)):
-        inside, same = (Qx.sides(psi) == Qx.sides(psi[x : x + 1])).numpy(), (classes == classes[x]).numpy()
-        start = process_time()
-        bits, mine, other = pack(inside), pack(same[:, None])[0], pack(~same[:, None])[0]
-        P = greedy(bits, mine, other)
-        prune(P, bits)
-        middle = process_time()
-        if literal(inside, same) != P:
-            sys.exit("the greedy and its literal twin disagree; nothing is reported")
-        ours, theirs = ours + middle - start, theirs + process_time() - middle
-    print(f"\nAlg. 1 for {V} interpretations: packed bits {ours / few * V:.3f}, sets of integers {theirs / few * V:.2f} "
-          f"({theirs / ours:.0f} times)")  # fmt: skip
+    sampled = enumerate(sample(target, psi, psi[:few], "boundary", Q, np.random.default_rng(0), **kw))
+    problems = [
+        ((Qx.sides(psi) == Qx.sides(psi[x : x + 1])).numpy(), (classes == classes[x]).numpy()) for x, Qx in sampled
+    ]
+
+    def ours() -> list[list[int]]:
+        found = []
+        for inside, same in problems:
+            bits = pack(inside)
+            found.append(greedy(bits, pack(same[:, None])[0], pack(~same[:, None])[0]))
+            prune(found[-1], bits)
+        return found
+
+    def theirs() -> list[list[int]]:
+        return [literal(*problem) for problem in problems]
+
+    if ours() != theirs():
+        sys.exit("the greedy and its literal twin disagree; nothing is timed")
+    return frame.against("RI's Alg. 1 on packed bits", "sets of integers", f"|R| = {R:,}, |Q| = {Q}", ours, theirs, goal=None,
+                         bound="the greedy's steps, one after the other", n=n)  # fmt: skip
+
+
+def rows(small: bool = False) -> Iterator[Row]:
+    R, Q = (100, 10) if small else (1000, 50)
+    yield twin(*synthetic(argparse.Namespace(maps=16, side=4, hidden=64, classes=8)), R, Q, n=1 if small else 5)
 
 
 def literal(inside: np.ndarray, same: np.ndarray) -> list[int]:

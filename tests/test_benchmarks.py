@@ -27,13 +27,16 @@ def test_a_goal_is_at_least_for_ratios_and_at_most_for_slopes():
     )
 
 
-def test_contenders_take_turns_after_a_warm_up(monkeypatch):
+def test_contenders_take_turns_after_a_warm_up():
     calls, clock = [], iter(np.cumsum([0, 1, 0, 3, 0, 2, 0, 8, 0, 1, 0, 5]))
     (found,) = frame.many("A", "x", lambda: calls.append("a"), {"b": (lambda: calls.append("b"), 2, "why", "ratio")},
                           n=3, clock=lambda: next(clock))  # fmt: skip
     assert calls == list("abababab")
     assert (found.ratio, found.lo, found.hi, found.seconds, found.n) == (4, 3.5, 4.5, 1, 3)  # of 3, 4 and 5
     assert (found.peer, found.goal, found.bound, found.reached) == ("b", 2, "why", "yes")
+    calls.clear()
+    frame.turns([lambda: calls.append("a"), lambda: calls.append("b")], 2, warm=True)
+    assert calls == list("abab")
 
 
 def test_the_slope_of_a_curve(monkeypatch):
