@@ -11,7 +11,18 @@ import pytest
 
 from benchmark import cli, store, style
 from benchmark.leaderboard import diff_show, sources
-from benchmark.leaderboard.diff import FAIL_ON, KINDS, diff, fails, kinds, reproduced, same_machine
+from benchmark.leaderboard.diff import (
+    FAIL_ON,
+    KINDS,
+    _facts,
+    _variance,
+    _variances,
+    diff,
+    fails,
+    kinds,
+    reproduced,
+    same_machine,
+)
 from benchmark.names import UnknownName
 from tests.gate_rates import History
 from tests.leaderboard_inputs import EVIL, inputs
@@ -167,6 +178,52 @@ def test_a_metric_without_any_spread_is_no_basis(rows):
     accuracy = rows["metric"] == "train_accuracy"
     found = diff(rows, changed(rows, accuracy, value=99.5))
     assert set(found.loc[found["metric"] == "train_accuracy", "kind"]) == {"unverified"}
+
+
+def pairs(x: list[float], y: list[float], **facts: str) -> list[tuple[dict, dict]]:
+    row = {"unit": "nodes", "better": "higher"} | facts
+    return [tuple(row | {"value": value} for value in pair) for pair in zip(x, y, strict=True)]
+
+
+def test_facts_of_pairs_by_hand():
+    found = _facts(pairs([2.0, 4.0], [5.0, 10.0], better="lower"))
+    assert found == {
+        "moved": True,
+        "scale": 3.0,
+        "gain": -1.5,
+        "dof": 2,
+        "variance": (2 + 12.5) / 2 / 9,
+        "pair_variance": 4.5 / 9,
+    }
+    assert _facts(pairs([2.0, 4.0], [5.0, 10.0], unit="percent"))["gain"] == 4.5  # as it is
+    assert _facts(pairs([0.0, 0.0], [3.0, 5.0]))["scale"] == 4  # nothing before: the size of what is now
+    assert _facts(pairs([0.0, 0.0], [0.0, 0.0]))["scale"] == 1
+    assert _facts(pairs([-2.0, -4.0], [0.0, 0.0]))["scale"] == 3
+    assert not _facts(pairs([2.0, 4.0], [2.0, 4.0]))["moved"] and _facts(pairs([2.0, 4.0], [2.0, 5.0]))["moved"]
+
+
+def test_a_spread_of_less_than_the_digits_that_are_written_is_none():
+    assert np.isnan(_variance(np.array([5.0]))) and _variance(np.array([1.0, 3.0])) == 2
+    assert _variance(np.array([5.0, 5 + 4e-6])) == 0 and _variance(np.array([5.0, 5 + 6e-6])) > 0
+    assert _variance(np.array([0.0, 4e-6]), size=5.0) == 0 and _variance(np.array([0.0, 6e-6]), size=5.0) > 0
+    assert _variance(np.array([-9.0, -9 - 8e-6])) == 0 and _variance(np.array([2.0, 2.0, 2.0])) == 0
+
+
+def test_spreads_of_a_set_of_rows_by_hand():
+    rows = inputs()[0].iloc[:5].assign(method="A", metric="m", track="heatmap", dataset="d", target="t", setting="", paper="x",
+                                       status="ok", seed=range(5), unit="nodes", value=[2.0, 4.0, 6.0, 8.0, np.nan])  # fmt: skip
+    (line,) = _variances(rows).itertuples(index=False)
+    assert (line.track, line.metric, line.unit, line.dof) == ("heatmap", "m", "nodes", 3)
+    assert line.variance == pytest.approx((20 / 3) / 25)
+    assert _variances(rows.assign(unit="share"))["variance"].item() == pytest.approx(20 / 3)
+    assert len(_variances(rows.iloc[3:])) == 0 and len(_variances(rows.iloc[2:])) == 1  # one number has no spread
+    assert _variances(rows.assign(value=0.0))["variance"].item() == 0
+
+
+def test_what_stands_against_the_committed_rows(rows):
+    found = diff(rows, rows).iloc[: len(KINDS)].assign(kind=list(KINDS), moved=True)
+    assert list(reproduced(found, exact=False)["kind"]) == [kind for kind in KINDS if kind not in ("new", "unchanged")]
+    assert list(reproduced(found, exact=True)["kind"]) == [kind for kind in KINDS if kind != "new"]
 
 
 def test_rows_of_nothing(rows):

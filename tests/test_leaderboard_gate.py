@@ -106,8 +106,34 @@ def test_eight_moved_cells_tell_how_much_noise_is_shared_and_seven_do_not():
 def test_three_variances_tell_what_is_usual_and_two_do_not():
     assert gate.fit(np.array([1.0, 2.0, 4.0]), np.full(3, 2)).dof == gate.SURE
     assert gate.fit(np.array([1.0, 2.0]), np.full(2, 2)).dof == 0
-    small = gate.fit(np.array([0.0, 1.0, 1.0, 1.0]), np.full(4, 2), most=np.inf)  # a tenth of the usual spread at least
-    assert small == pytest.approx(gate.fit(np.array([gate.FLOOR**2, 1.0, 1.0, 1.0]), np.full(4, 2), most=np.inf))
+    none, floor = np.array([0.0, 0.0, 0.0, 1.0, 4.0]), 2.5 * gate.FLOOR**2  # a tenth of the usual spread at least
+    expected = gate.fit(np.maximum(none, floor), np.full(5, 2), most=np.inf)
+    assert gate.fit(none, np.full(5, 2), most=np.inf) == pytest.approx(expected)
+
+
+def test_fit_of_variances_that_differ_by_all_that_the_floor_lets_them():
+    s2 = np.array([1e-2, 1e-2, 1.0, 1e2, 1e2])
+    found = gate.fit(s2, np.full(5, 4), most=np.inf)
+    assert found.dof < 1
+    assert np.log(s2).var(ddof=1) == pytest.approx(polygamma(1, found.dof / 2) + polygamma(1, 2))
+
+
+def test_a_metric_with_seeds_of_its_own_does_not_borrow():
+    mine, theirs = cells([0.0] * 6, variance=1.0), cells([0.0] * 6, variance=100.0)
+    pd.testing.assert_frame_equal(gate.spreads(mine, theirs), gate.spreads(mine))
+    pd.testing.assert_frame_equal(gate.spreads(mine, theirs.assign(metric="another")), gate.spreads(mine))
+    alone = cells([0.0] * 6, seeds=1)
+    assert gate.spreads(alone, theirs.assign(metric="another"))["sigma"].isna().all()
+    assert gate.spreads(alone, theirs)["sigma"].iloc[0] == pytest.approx(
+        10 * gate.spreads(alone, mine)["sigma"].iloc[0]
+    )
+
+
+def test_many_cells_of_one_seed_say_nothing_of_their_pairs():
+    """However many moved: the noise is that of networks drawn anew."""
+    found = gate.judge(cells([-3.0] * 10, seeds=1), cells([0.0] * 5))
+    assert found["borrowed"].all()
+    np.testing.assert_allclose(found["errors"], -3 / np.sqrt(2 * gate.fit(np.ones(5), np.full(5, 4)).s2))
 
 
 def test_one_seed_borrows_or_is_unverified():

@@ -87,7 +87,7 @@ def test_pairs_are_the_exact_signed_rank_test_and_holm():
     assert (np.diag(p) == 1).all()
 
 
-@pytest.mark.parametrize("n", [6, 20, 50])
+@pytest.mark.parametrize("n", [6, 20, 50, 100])
 def test_signed_rank_without_ties_is_scipys(n):
     lead = generator("test_rankings", "signed", n).normal(0.3, 1, n)
     table = pd.DataFrame({"a": lead, "b": np.zeros(n)})
@@ -158,6 +158,23 @@ def test_sensitivity_by_hand():
     assert line.tau == pytest.approx(np.mean(taus)) and line.least == -1
     assert rankings.moves(found, "heatmap").to_dict() == {"a": 2.0, "b": 1.0, "c": 2.0}
     assert "two, 3 settings on 1 network: Kendall's tau -0.33" in markdown.sensitivity_words(line)
+
+
+def test_signed_rank_of_more_than_100_is_the_normal_one():
+    lead = generator("test_rankings", "signed", 101).normal(0.1, 1, 101)
+    table = pd.DataFrame({"a": lead, "b": np.zeros(101)})
+    expected = wilcoxon(lead, method="asymptotic").pvalue
+    assert rankings.differ(table).loc["a", "b"] == pytest.approx(expected, rel=1e-12)
+    assert wilcoxon(lead, method="exact").pvalue != pytest.approx(expected, rel=1e-6)
+
+
+def test_a_network_that_lacks_a_setting_and_two_methods_alone():
+    whole = board({"two": {"keep=0.1": [3, 2, 1], "keep=0.2": [3, 1, 2]}})
+    part = board({"two": {"keep=0.2": [1, 2, 3]}}).assign(target="u")
+    both = pd.concat([whole, part], ignore_index=True)
+    pd.testing.assert_frame_equal(rankings.by_setting(both, "heatmap"), rankings.by_setting(whole, "heatmap"))
+    (line,) = rankings.sensitivity(board({"two": {"keep=0.1": [3, 2], "keep=0.2": [3, 1]}}), "heatmap").itertuples()
+    assert np.isnan(line.tau) and np.isnan(line.least) and "too few methods" in markdown.sensitivity_words(line)
 
 
 def test_a_metric_with_one_setting_is_not_there():

@@ -102,6 +102,10 @@ def test_interval_of_little_or_nothing():
     assert np.isnan(stats.interval(np.ones((1, 1, 1)), "x")).all()
     assert np.isnan(stats.interval(np.full((1, 3, 4), np.nan), "x")).all()
     np.testing.assert_array_equal(stats.interval(np.full((1, 3, 4), 2.0), "x"), [[2.0, 2.0]])
+    assert np.isfinite(stats.interval(np.array([[[1.0, 2.0]], [[1.0, np.nan]]]), "x")).tolist() == [
+        [True] * 2,
+        [False] * 2,
+    ]
     holes = np.array([[[1.0, np.nan, np.nan, np.nan], [np.nan, 3.0, 3.0, 3.0]]])  # draws without a value are left out
     low, high = stats.interval(holes, "x")[0]
     assert (low, high) == (1.0, 3.0)

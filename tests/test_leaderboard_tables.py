@@ -96,6 +96,21 @@ def test_failed_and_not_applicable_stay_with_their_reasons():
     assert frame["n_seeds"]["A"] == 1 and frame["mark"]["A"] == "best" and np.isnan(frame["rank"]["B"])
 
 
+def test_several_seeds_that_failed_are_all_named():
+    cells = [{"method": "A", "metric": "m", "seed": s, "status": "failed", "reason": "x"} for s in (3, 1)]
+    frame = board(*cells, {"method": "A", "metric": "m", "seed": 2, "values": np.arange(8.0)})
+    assert list(frame["reason"]) == ["failed: x (seeds 1, 3)"]
+    unsaid = board({"method": "A", "metric": "m", "status": "failed", "reason": ""})
+    assert list(unsaid["reason"]) == ["failed: no reason given"]
+
+
+def test_no_instances_are_as_none():
+    rows, instances = frames({"method": "A", "metric": "m", "value": 1.0})
+    frame = tables.leaderboard(rows)
+    pd.testing.assert_frame_equal(frame, tables.leaderboard(rows, instances))
+    assert list(frame.index) == list(range(len(frame)))
+
+
 def test_a_table_of_failures_only():
     frame = board({"method": "A", "metric": "m", "status": "failed", "reason": "x"})
     assert frame["rank"].isna().all() and list(frame["mark"]) == [""]
@@ -166,6 +181,7 @@ def test_a_setting_is_named_where_two_of_one_method_meet():
 def test_label():
     assert tables.label("Grad-CAM++", "layer=c;variant=authors") == "Grad-CAM++ (authors)"
     assert tables.label("Grad-CAM", "") == "Grad-CAM"
+    assert tables.pairs("size=a=b;odd;k=2") == {"size": "a=b", "k": "2"}
 
 
 # --------------------------------------------------------------------------------------------- summaries
@@ -226,6 +242,25 @@ def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
     assert list(tables.findings(first)["text"]) == ["m (1 network): a control ranks first on d/t (A)"]
 
 
+def test_a_failure_of_all_is_named_by_what_it_is_of():
+    """One method is called by its name and one metric by its; several that are all are "all"."""
+
+    def told(methods: str, metrics: str) -> tuple[str, str]:
+        failed = [{"method": m, "metric": q, "status": "failed", "reason": "x"} for m in methods for q in metrics]
+        (line,) = tables.losses(board(*failed)).itertuples()
+        return line.methods, line.metrics
+
+    assert [told("A", "m"), told("A", "mq"), told("AB", "m"), told("AB", "mqr")] == [
+        ("A", "m"), ("A", "all metrics"), ("all methods", "m"), ("all methods", "all metrics"),
+    ]  # fmt: skip
+
+
+def test_findings_come_in_the_order_of_the_board():
+    cells = [{"track": track, "metric": "m", "method": m, "paper": "control" if m == "R" else "baseline", "value": v}
+             for track in ("reconstruction", "heatmap", "surrogate", "concept") for m, v in (("A", 1.0), ("R", 2.0))]  # fmt: skip
+    assert list(tables.findings(board(*cells))["track"]) == ["heatmap", "concept", "surrogate", "reconstruction"]
+
+
 def test_losses_are_told_once(synthetic):
     lost = tables.losses(synthetic)
     told = set(zip(lost["target"], lost["methods"], lost["metrics"], strict=True))
@@ -283,6 +318,14 @@ def test_decimals_and_numbers():
         1,
         0,
     ]
+    assert [tables.decimals(x) for x in ([], [np.nan], [999.5], [1000.0], [-7.25, np.inf], [0.5, 7.25])] == [
+        4,
+        4,
+        1,
+        0,
+        2,
+        2,
+    ]
     assert tables.number(-0.0004, 2) == "0.00" and tables.number(float("nan"), 2) == ""
 
 
@@ -311,6 +354,12 @@ def test_board_survives_its_csv(synthetic, tmp_path):
     path.write_text("track,label\nheatmap,A\n")
     with pytest.raises(store.StoreError, match=r"leaderboard\.csv is damaged"):
         tables.read(path)
+    for damage in ("no number", '"open'):
+        path.write_text(
+            tables.csv_text(synthetic).replace("average drop", "").replace("heatmap", damage).replace("0.", damage, 3)
+        )
+        with pytest.raises(store.StoreError, match=r"leaderboard\.csv is damaged"):
+            tables.read(path)
     with pytest.raises(store.StoreError, match="is missing"):
         tables.read(tmp_path / "none.csv")
 
