@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,8 +106,6 @@ def test_nothing_has_moved(name):
     if name.endswith(".csv"):  # numbers to five digits: machines differ in the last ones
         got, want = (pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""]) for text in (got, want))
         pd.testing.assert_frame_equal(got, want, rtol=1e-5, atol=1e-9)
-    elif name.endswith(".json"):
-        assert json.loads(got) == json.loads(want)
     else:
         assert got == want
 

@@ -76,6 +76,12 @@ def test_every_number_has_a_rule_or_a_reason():
         assert frame[column].str.fullmatch(pattern).any(), pattern
 
 
+def test_the_tolerances_are_these():
+    amounts = [(rule, amount) for _, rule, amount in reproduction.TOLERANCES.values()]
+    assert amounts == [("absolute", 0.03), ("absolute", 0.0051), ("absolute", 1.5), ("absolute", 0.015), ("factor", 2.0),
+                       ("factor", 1.5), ("rank", 0.0)]  # fmt: skip
+
+
 def test_without_measurements_nothing_holds():
     out = table()
     assert len(out) == 782 + CLAIMS and set(out["verdict"]) == {"not run"} and out["why"].str.len().min() > 5
@@ -166,6 +172,8 @@ def test_ranks_are_among_the_lines_of_one_column(column):
     (">0.92", 0.906, "absolute", 0.015, True), (">0.92", 0.9, "absolute", 0.015, False), ("<3", 1.0, "factor", 1.5, True),
     ("2", 3.0, "factor", 1.5, True), ("2", 3.1, "factor", 1.5, False), ("2", 1.3, "factor", 1.5, False),
     ("-0.05", 0.05, "factor", 1.5, False), ("0", 0.0, "factor", 1.5, True), ("1", 1.0, "", 0.0, None),
+    ("0.5", 0.515, "absolute", 0.015, True), ("0.5", 0.485, "absolute", 0.015, True), ("4", 2.0, "factor", 2.0, True),
+    ("4", 8.0, "factor", 2.0, True), ("4", 3.0, "factor", 2.0, True), ("-4", -3.0, "factor", 2.0, True), (">3", 3.0, "absolute", 0.0, True),
     ("0", 0.5, "factor", 1.5, False), ("2", 0.0, "factor", 1.5, False), (">=3", 9.0, "factor", 1.5, True), ("<=3", 9.0, "factor", 1.5, False),
 ])  # fmt: skip
 def test_verdict_of_a_number(published, measured, rule, amount, held):

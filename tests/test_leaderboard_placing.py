@@ -1,0 +1,58 @@
+"""One method among the others: hand-computed cases of what the evaluation says. ``test_evaluate`` has the test itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmark.leaderboard import placing, tables
+from tests.test_leaderboard_tables import frames
+
+IMAGES = np.arange(8.0)
+
+
+def test_signed_rank_by_hand():
+    """n images, all better, no ties: 2 of 2^n sign patterns are as extreme."""
+    assert placing._p(np.arange(1.0, 7)) == placing._p(-np.arange(1.0, 7)) == pytest.approx(2 / 64)
+    assert np.isnan(placing._p(np.arange(1.0, 6)))  # five images cannot tell
+    assert placing._p(np.r_[np.zeros(5), np.arange(1.0, 7)]) == pytest.approx(2 / 64)  # differences of zero are dropped
+    assert placing._p(np.zeros(6)) == 1
+
+
+def test_a_rival_of_which_only_the_mean_is_known_has_no_verdict():
+    rows, instances = frames(
+        {"method": "A", "metric": "m", "values": IMAGES}, {"method": "B", "metric": "m", "values": IMAGES - 1},
+        {"method": "C", "metric": "m", "value": 9.0},
+    )  # fmt: skip
+    frame = tables.leaderboard(rows, instances)
+    found = placing.differences(frame, instances, "A").set_index("rival")
+    assert found["verdict"].to_dict() == {"B": "beats", "C": "unknown"} and found["images"].to_dict() == {
+        "B": 8,
+        "C": 0,
+    }
+    assert np.isnan(found["difference"]["C"]) and found["p_holm"]["B"] == pytest.approx(2 / 256)  # one test, not two
+    unseen = placing.differences(frame, instances.iloc[:0], "A")
+    assert set(unseen["verdict"]) == {"unknown"} and len(unseen) == 2
+    assert set(placing.differences(frame, instances, "C")["verdict"]) == {"unknown"}
+
+
+def test_tables_without_the_method_are_passed_over_and_facts_are_no_contest():
+    rows, instances = frames(
+        *({"method": m, "metric": q, "values": IMAGES + (m == "A")} for m, q in (("B", "a"), ("C", "a"), ("A", "m"), ("B", "m"))),
+        {"track": "target", "paper": "", "method": "A", "metric": "test_accuracy", "value": 1.0},
+        {"method": "C", "metric": "m", "status": "failed", "reason": "time"},
+    )  # fmt: skip
+    frame = tables.leaderboard(rows, instances)
+    found = placing.differences(frame, instances, "A")
+    assert list(found[["metric", "rival", "verdict"]].itertuples(index=False, name=None)) == [("m", "B", "beats")]
+    stands = placing.standing(frame, found, "A")
+    assert list(stands["metric"]) == ["m"] and list(stands["beats"]) == ["B"] and list(stands["ranked"]) == [2]
+    assert list(placing.standing(frame, placing.differences(frame, instances, "B"), "B")["loses to"]) == ["", "A"]
+
+
+def test_a_table_in_which_all_failed():
+    rows, instances = frames(*({"method": m, "metric": "m", "status": "failed", "reason": "time"} for m in "AB"))
+    frame = tables.leaderboard(rows, instances)
+    found = placing.differences(frame, instances, "A")
+    (line,) = placing.standing(frame, found, "A").to_dict("records")
+    assert len(found) == 0 and line["ranked"] == 0 and {line[v] for v in placing.VERDICTS} == {""}
