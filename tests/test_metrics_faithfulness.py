@@ -377,5 +377,43 @@ def test_bad_settings_are_named(metric, setting, message):
 
 def test_logits_at_refuses_counts_beyond_the_image():
     target, batch, e = problem()
-    with pytest.raises(ValueError, match=r"0\.\.64"):
-        masking.logits_at(e, target, batch, [3, 65])
+    for counts in ([3, 65], [-1, 3]):
+        with pytest.raises(ValueError, match=rf"pixel counts \{str(counts)[:-1]}\] must lie within 0\.\.64"):
+            masking.logits_at(e, target, batch, counts)
+    assert masking.logits_at(e, target, batch, [0, 64]).shape == (2, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "kept"), [(1, 1), (1175, 1), (1176, 2), (9000, 11), (49783, 63), (49784, 64), (50176, 64)]
+)
+def test_pixels_count_at_224_and_at_least_one_is_kept(pixels, kept):
+    """A network that counts bright pixels: logit c s - c^2 / 2 is the largest where c is s. 1176 and 49,784 of 224^2 are 1.5
+    and 63.5 of 8^2."""
+    c = torch.arange(65.0)
+    layer = nn.Linear(64, 65)
+    layer.weight.data, layer.bias.data = c[:, None].expand(65, 64).contiguous(), -(c**2) / 2
+    target = Target(
+        nn.Sequential(nn.Flatten(), layer), name="counts", classes=list(map(str, range(65))), input_shape=(1, 8, 8)
+    )
+    batch = Batch(x=torch.ones(1, 1, 8, 8), y=torch.tensor([kept]))
+    e = Explanation(heatmaps=np.random.default_rng(0).random((1, 8, 8)))
+    assert ACCURACY(e, target, batch, RNG, pixels=pixels, fill="black").tolist() == [1]
+
+
+@pytest.mark.parametrize(("side", "radius"), [(224, 5), (246, 5), (247, 6), (380, 8), (381, 9), (448, 10)])
+def test_blur_reaches_as_far_as_its_radius(side, radius):
+    """One row with one bright pixel: round(5 side / 224) pixels on both sides are lit, by exp(-d^2 / 2 radius^2)."""
+    x = torch.zeros(1, 1, 1, side)
+    x[..., 100] = 1
+    row = masking.blur(x.double())[0, 0, 0]
+    assert row.nonzero()[[0, -1], 0].tolist() == [100 - radius, 100 + radius]
+    assert row[100 + radius] / row[100] == pytest.approx(math.exp(-0.5))
+
+
+def test_one_kept_pixel_paints_the_whole_image_and_none_blackens_it():
+    x = torch.rand(2, 3, 9, 7, generator=torch.Generator().manual_seed(0))
+    kept = torch.zeros(2, 1, 9, 7, dtype=torch.bool)
+    kept[0, 0, 4, 2] = True
+    painted = masking.inpaint(x, kept)
+    torch.testing.assert_close(painted[0], x[0, :, 4:5, 2:3].expand(3, 9, 7))
+    assert (painted[1] == 0).all()

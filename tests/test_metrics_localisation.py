@@ -232,6 +232,36 @@ def test_parts_against_the_slow_twin(seed, binary):
     np.testing.assert_allclose(score("part_ranking", maps, importance=importance, **given), ranking, atol=1e-12)
 
 
+def test_a_disc_holds_what_is_exactly_as_far_as_its_radius():
+    """Radius .1 of 10 pixels, a part at the centre of pixel (4, 4): its four neighbours lie on the rim."""
+    maps = np.zeros((3, 10, 8))
+    maps[0, 4, 5] = maps[1, 5, 4] = maps[2, 5, 5] = 1
+    given = {"parts": [[[4.5, 4.5]]] * 3, "radius": 0.1}
+    assert score("energy_on_parts", maps, **given).tolist() == [1, 1, 0]
+    e = Explanation(concept_maps=maps[:, None])
+    batch = Batch(x=torch.zeros(3, 1, 10, 8), y=torch.zeros(3, dtype=torch.int64), parts=torch.tensor(given["parts"]),
+                  part_importance=torch.ones(3, 1))  # fmt: skip
+    assert METRICS["concepts_on_class_parts"](e, None, batch, RNG, radius=0.1).tolist() == [1, 1, 0]
+
+
+def test_a_part_of_one_pixel_has_its_mean_and_one_beyond_the_image_none():
+    """A disc of one pixel, value 1; of two, .6 each; and a part outside of the image, which has no pixel and no mass."""
+    maps = np.zeros((1, 3, 6))
+    maps[0, 0, 0], maps[0, 2, 2:4] = 1, 0.6
+    given = {"parts": [[[0.5, 0.5], [3.0, 2.5], [-9, -9]]], "radius": 0.01}
+    assert score("part_ranking", maps, importance=[[2, 1, 0]], **given).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "column", "hit"), [((448, 448), 73, 1), ((448, 448), 72, 0), ((448, 300), 73, 1), ((300, 448), 73, 1)]
+)
+def test_tolerance_is_in_pixels_of_the_longer_side_at_224(shape, column, hit):
+    """13 rows above the box and 27 or 28 columns left of it: 29.97 and 30.87 pixels, where 30 are allowed."""
+    maps = np.zeros((1, *shape))
+    maps[0, 87, column] = 1
+    assert score("pointing_game", maps, boxes=[[100, 100, 140, 140]], tolerance=15) == [hit]
+
+
 # --------------------------------------------------------------------------------------------- sparseness
 
 

@@ -54,6 +54,12 @@ def test_squares_of_other_images_are_equal_in_size_and_cover_every_pixel(h, w):
     assert covered.all()
 
 
+def test_the_squares_of_one_pixel_and_the_sums_of_a_flat_map():
+    assert squares(1, 2) == [(slice(0, 1), slice(c, c + 1)) for _ in range(4) for c in (0, 0, 1, 1)]
+    maps = np.stack([np.full((8, 8), value, np.float32) for value in (0, 3, -2)])
+    assert not relevance(maps, squares(8, 8)).any()
+
+
 def test_the_paper_s_room_has_the_same_squares_and_sums():
     maps = np.random.default_rng(1).standard_normal((3, 28, 20)).astype(np.float32)
     assert squares(28, 20) == paper.squares(28, 20)

@@ -109,6 +109,9 @@ def test_a_network_on_plain_pixels_has_no_standard_deviation():
     with pytest.raises(NotApplicable, match="takes plain pixels"):
         value("reconstruction_loss", e, plain)
     assert value("reconstruction_loss", e, plain, scale="pixels").tolist() == [0] * 5
+    shifted = Explanation(decoded=images().x + 0.5)
+    for std, loss in (((2.0,), 1 / 16), ((1.0, 0.5), (1 / 4 + 1) / 2), ((0.5, 2.0), (1 + 1 / 16) / 2)):
+        assert value("reconstruction_loss", shifted, network(std=std)) == pytest.approx([loss] * 5)
 
 
 @pytest.mark.parametrize("name", NAMES)

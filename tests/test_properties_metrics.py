@@ -6,6 +6,7 @@ tests; here are bounds, what must not matter, and the explanations whose value i
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -230,6 +231,13 @@ def test_every_metric_has_its_laws_and_is_declared_as_they_say():
     assert declared == {
         name: (law.track, law.better, law.unit, law.version, law.settings, law.partial) for name, law in LAWS.items()
     }
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_what_a_metric_does_by_default_is_one_of_its_settings(name):
+    defaults = {key: p.default for key, p in inspect.signature(METRICS[name].function).parameters.items()}
+    for setting in LAWS[name].settings[-1:]:
+        assert all(defaults[key] in [s[key] for s in LAWS[name].settings] for key in setting)
 
 
 def assert_same(law: Law, got: np.ndarray, want: np.ndarray, tolerance=1e-5) -> None:
