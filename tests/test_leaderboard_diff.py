@@ -180,6 +180,20 @@ def test_a_metric_without_any_spread_is_no_basis(rows):
     assert set(found.loc[found["metric"] == "train_accuracy", "kind"]) == {"unverified"}
 
 
+@pytest.mark.parametrize("commit", ["0abcdef", "fedcba9"])
+def test_a_revision_is_named_with_its_commit_unless_it_is_one(monkeypatch, rows, tmp_path, commit):
+    """Git says what HEAD is; what is named by its commit needs no more."""
+    text = rows.to_csv(index=False)
+    said = {"HEAD": commit, commit: commit}
+    monkeypatch.setattr(
+        sources, "_git", lambda root, what, short=False: (said[what] if short else text if "rows" in what else "", "")
+    )
+    paths = store.Paths(PROFILE, tmp_path)
+    assert sources.load("HEAD", paths).name == f"HEAD ({commit})" and sources.load(commit, paths).name == commit
+    found = sources.load("HEAD", paths)
+    assert found.provenance == {} and len(found.rows) == len(rows)
+
+
 def pairs(x: list[float], y: list[float], **facts: str) -> list[tuple[dict, dict]]:
     row = {"unit": "nodes", "better": "higher"} | facts
     return [tuple(row | {"value": value} for value in pair) for pair in zip(x, y, strict=True)]

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from benchmark import store
 from benchmark.leaderboard import markdown, placing, rankings, reproduction, summaries, tables
 from benchmark.leaderboard.diff import diff
 from tests.gate_rates import History
-from tests.leaderboard_inputs import inputs
+from tests.leaderboard_inputs import EVIL, inputs
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -54,6 +55,8 @@ def _reproduced() -> pd.DataFrame:
         *(("replication", "representative", "asirra", "vgg19", m, "unseen", "mAD_pct", [v]) for m, v in
           (("RI", 9.0), ("Grad-CAM", 11.0), ("Score-CAM", 10.0))),
         ("replication", "representative", "asirra", "vgg19", "RI", "k=2", "L(D|M)_bits", [1.27]),
+        ("replication", "representative", "asirra", "vgg19", "RI", "seen", "mAI_pct", [12.5]),
+        ("replication", "layer_trees", "mnist", "mlp-100x10", "layer tree", "", "oddity", [1.0]),
     ]  # fmt: skip
     rows = [
         ("quick", *line, seed, value, 10, "higher", "x", 1, "failed" if np.isnan(value) else "ok", "time" if np.isnan(value) else "", 0.0)
@@ -65,6 +68,14 @@ def _reproduced() -> pd.DataFrame:
         frame, GOLDEN / "reported", evidence={"LT1": "u(1)/n = 0.99"}, data_cards={"mnist": {"counts": {"train": 60000}}},
         target_cards={("mnist", "mlp-100x10", 0): card, ("mnist", "mlp-100x10", 1): {"epochs": 9}},
     )  # fmt: skip
+
+
+def _shown() -> str:
+    """What the terminal says of two methods, one of which failed in places."""
+    text = io.StringIO()
+    compared = {label: placing.differences(_frame(), inputs()[1], label) for label in ("Grad-CAM", f"{EVIL}")}
+    placing.show(_frame(), compared, Console(file=text, width=150))
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
 def _compared() -> pd.DataFrame:
@@ -94,6 +105,7 @@ FILES: dict[str, Callable[[], str]] = {
     "losses.csv": lambda: _csv(tables.losses(_frame())),
     "placing.csv": lambda: _csv(placing.differences(_frame(), inputs()[1], "Grad-CAM")),
     "standing.csv": lambda: _csv(placing.standing(frame := _frame(), placing.differences(frame, inputs()[1], "Grad-CAM"), "Grad-CAM")),
+    "show.txt": _shown,
     "reproduction.csv": lambda: _csv(_reproduced()),
     "reproduction.md": lambda: reproduction.render(_reproduced(), "quick"),
     "diff.csv": lambda: _csv(_compared()),

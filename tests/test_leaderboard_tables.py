@@ -369,6 +369,18 @@ def test_settings_are_in_natural_order(synthetic):
     assert list(dict.fromkeys(part["setting"])) == ["pixels=300", "pixels=1000"]
 
 
+def test_a_board_shows_its_own_track_network_and_data_set():
+    cells = [{"track": track, "dataset": d, "target": t, "metric": "m", "method": "A", "value": 1.0}
+             for track in ("concept", "heatmap", "surrogate") for d in "cde" for t in "stu"]  # fmt: skip
+    frame = board(*cells)
+    for track in ("concept", "heatmap", "surrogate"):
+        assert tables.boards(frame, track) == [(d, t) for d in "cde" for t in "stu"]
+        assert len(tables.ranked(frame, track)) == 9 and set(tables.ranked(frame, track)["track"]) == {track}
+        for d, t in tables.boards(frame, track):
+            (line,) = tables.shown(frame, track, d, t).itertuples()
+            assert (line.track, line.dataset, line.target) == (track, d, t)
+
+
 def test_a_method_of_another_kind_is_neither_shown_nor_missed():
     """Heat maps offer no labels: in the surrogates' track they are neither a row of a board nor a loss."""
     other = {"track": "surrogate", "metric": "m", "status": "not applicable"}
