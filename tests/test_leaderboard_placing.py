@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from benchmark.leaderboard import placing, tables
 from tests.test_leaderboard_tables import frames
@@ -56,3 +59,16 @@ def test_a_table_in_which_all_failed():
     found = placing.differences(frame, instances, "A")
     (line,) = placing.standing(frame, found, "A").to_dict("records")
     assert len(found) == 0 and line["ranked"] == 0 and {line[v] for v in placing.VERDICTS} == {""}
+
+
+def test_the_terminal_shows_each_table_once():
+    rows, instances = frames(*(
+        {"track": track, "dataset": d, "metric": f"{track}_m", "method": m, "values": IMAGES + (m == "A")}
+        for track in ("concept", "heatmap", "surrogate") for d in "cde" for m in "AB"
+    ))  # fmt: skip
+    frame, text = tables.leaderboard(rows, instances), io.StringIO()
+    placing.show(frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=120))
+    shown = text.getvalue()
+    for track in ("concept", "heatmap", "surrogate"):
+        assert shown.count(f"{track} m ↑") == 3 and shown.count(tables.TRACKS[track][0]) == 1
+    assert all(shown.count(f"A on {d} / t") == 3 for d in "cde")

@@ -197,6 +197,7 @@ def test_ranks_of_a_board_are_shared_out_whole(rng):
     ).all()
     average = tables.average_ranks(frame, "heatmap")
     assert average["average_rank"].sum() == pytest.approx(6) and (average["tables"] == 4).all()
+    assert list(average.index) == [0, 1, 2]
     assert average["best"].sum() == 4 and average["average_rank"].is_monotonic_increasing
     table = rankings.rankings(frame, "heatmap")
     np.testing.assert_allclose(table.mean(), average["average_rank"])
