@@ -290,6 +290,7 @@ def main() -> None:
                 line = asdict(m)
                 del line["source"]
                 print(json.dumps(line), file=file, flush=True)
+    gc.unfreeze()
     print(table(done))
 
 
