@@ -125,4 +125,5 @@ def test_no_data_and_no_artifact_is_in_git():
     for file in files:
         assert not file.startswith(("datasets/processed", "datasets/raw")), file
         assert "/artifacts/" not in file, file
-        assert not file.endswith((".npz", ".safetensors", ".gz", ".tar", ".webp")), file
+        if Path(file).name != "values.npz":  # of single images, behind the rows
+            assert not file.endswith((".npz", ".safetensors", ".gz", ".tar", ".webp")), file
