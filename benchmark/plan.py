@@ -21,7 +21,8 @@ from benchmark.costs import Model
 from benchmark.engine import Unit
 from benchmark.names import pick
 
-STAGE = 8.0  # seconds of a stage beside its units: Python's start (5 s of a core, measured), the workers', DVC's (assumed)
+# Seconds of a stage beside its units: Python's start (5 s of a core, measured), the workers', DVC's (assumed).
+STAGE = 8.0
 REPORT = 30.0  # seconds of the report (assumed)
 WORKERS = (1, 10, 100, 1000)
 _STEPS = ("train", "explain", "score", "replicate")
