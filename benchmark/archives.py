@@ -12,6 +12,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import posixpath
 import stat
 import tarfile
 import zipfile
@@ -71,9 +72,18 @@ def _tar_members(path: Path, start: bytes, wanted: Callable[[str], bool]) -> Ite
         for count, member in enumerate(archive):
             total += member.size
             _check(path, member.name, count, member.size, total)
-            tarfile.data_filter(member, str(path.parent))  # links out of the archive, devices
+            if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later
+                tarfile.data_filter(member, str(path.parent))  # links out of the archive, devices
+            elif member.isdev() or ((member.issym() or member.islnk()) and _leads_out(member)):
+                raise DownloadError(f"{path}: the member {member.name!r} is a device or a link out; refused as unsafe")
             if member.isreg() and wanted(member.name):
                 yield member.name, archive.extractfile(member).read()
+
+
+def _leads_out(link: tarfile.TarInfo) -> bool:
+    base = posixpath.dirname(link.name) if link.issym() else ""
+    target = posixpath.normpath(posixpath.join(base, link.linkname))
+    return target.startswith(("..", "/"))
 
 
 class _Bounded:
