@@ -25,6 +25,8 @@ from benchmark.engine import ClusterError, Unit
 from benchmark.registry import MethodRef
 
 pytest.importorskip("distributed")
+import distributed
+
 from benchmark import cluster
 
 HERE = Path(__file__).parent.parent
@@ -86,6 +88,9 @@ def dask(tmp_path_factory):
 
 @pytest.fixture
 def there(dask, workspace, monkeypatch):
+    """The workers, both of them: one that the test before killed or restarted may still be on its way back."""
+    with distributed.Client(dask.address) as client:
+        client.wait_for_workers(2, timeout=60)
     monkeypatch.setenv("GLASSBENCH_CLUSTER", dask.address)
     return dask
 
@@ -261,12 +266,12 @@ def test_ctrl_c_cancels_what_waits_and_ends_what_runs(there, tmp_path):
     units = [Unit(f"u{i}", count, (folder, f"u{i}", 0.0 if i == 0 else 60.0)) for i in range(8)]
     found = engine.run(units, label="test")
     next(found)
-    there._soon(lambda: len(list(folder.iterdir())) == 2)
+    there._soon(lambda: begun(folder) == {"u0": 1, "u1": 1})
     processes = [int(path.name.rsplit(".", 1)[1]) for path in folder.iterdir() if not path.name.startswith("u0.")]
     with pytest.raises(KeyboardInterrupt):
         found.throw(KeyboardInterrupt())
     there._soon(lambda: not any(Path(f"/proc/{process}").exists() for process in processes), 20)
-    assert len(list(folder.iterdir())) == 2  # nothing that waited began
+    assert begun(folder) == {"u0": 1, "u1": 1}  # nothing that waited began
     assert run([Unit("after", square, (3,))])["after"].result == 9
 
 
