@@ -1,0 +1,203 @@
+"""What a killed run leaves behind is put right: locks, half-written files, temporary ones, processes."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from benchmark import mend, store
+from tests.faults.test_lines import call, spoil, wait_for
+from tests.test_house import ROOT
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with a lock file of two stages, committed, and DVC's folder."""
+    monkeypatch.setattr(store, "ROOT", tmp_path)
+    (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
+    stage = {"cmd": "glassbench x", "deps": [{"path": "a", "hash": "md5", "md5": "0" * 32, "size": 1}],
+             "outs": [{"path": "b", "hash": "md5", "md5": "1" * 32, "size": 1}]}  # fmt: skip
+    stages = {f"stage-{i}@offline": stage for i in range(40)}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    for command in (
+        ["init", "-q"],
+        ["add", "dvc.lock"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"],
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_mend_says_nothing_where_nothing_is_wrong(project, capsys):
+    before = (project / "dvc.lock").read_bytes()
+    for _ in range(2):
+        assert call("mend") == 0
+    assert capsys.readouterr() == ("", "") and (project / "dvc.lock").read_bytes() == before
+
+
+@pytest.mark.parametrize("source", ["its copy", "git"])
+@pytest.mark.parametrize("how", ["empty", "cut", "text", "stages"])
+def test_a_lock_file_that_a_kill_cut_is_whole_again(project, capsys, source, how):
+    lock = project / "dvc.lock"
+    whole = lock.read_bytes()
+    if source == "its copy":
+        assert call("mend") == 0  # a run begins
+    if how == "stages":  # cut between two stages: still YAML
+        lock.write_bytes(whole[: whole.index(b"  stage-20@offline")])
+    else:
+        spoil(lock, how)
+    if how == "stages" and source == "git":
+        return  # no run was cut off, so these are the stages that there are
+    assert call("mend") == 0
+    assert f"dvc.lock was damaged: taken from {source}" in capsys.readouterr().err
+    assert lock.read_bytes() == whole
+
+
+def test_stages_that_went_while_no_run_was_under_way_are_not_brought_back(project, capsys):
+    """Another branch, say: the copy of a run that ended well is gone (the Makefile removes it)."""
+    assert call("mend") == 0
+    (project / ".dvc" / "tmp" / mend.KEPT).unlink()
+    text = (project / "dvc.lock").read_text()
+    (project / "dvc.lock").write_text(text[: text.index("  stage-20@offline")])
+    assert call("mend") == 0
+    assert "stage-20" not in (project / "dvc.lock").read_text() and capsys.readouterr().err == ""
+
+
+def test_a_lock_file_that_nobody_has_is_removed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(store, "ROOT", tmp_path)
+    (tmp_path / "dvc.lock").write_text("schema: [")
+    assert call("mend") == 0
+    assert "removed" in capsys.readouterr().err and not (tmp_path / "dvc.lock").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"write": 3}', '{"read": {"a": [{"pid": "x"}]}}'])
+def test_dvcs_list_of_readers_that_a_kill_cut_is_removed(project, capsys, content):
+    path = project / ".dvc" / "tmp" / "rwlock"
+    path.write_text(content)
+    assert call("mend") == 0
+    assert not path.exists() and "was damaged" in capsys.readouterr().err
+
+
+def test_a_reader_whose_number_another_process_has_now_is_no_reader(project, capsys):
+    """DVC asks whether there is a process of that number; after a restart there is one, and it is another."""
+    path = project / ".dvc" / "tmp" / "rwlock"
+    with subprocess.Popen(["sleep", "60"]) as other:
+        path.write_text(json.dumps({"write": {"a": {"pid": other.pid, "cmd": "dvc repro"}}, "read": {}}))
+        assert call("mend") == 0
+        other.kill()
+    assert not path.exists() and "processes that are gone" in capsys.readouterr().err
+
+
+def test_a_dvc_that_is_at_work_is_left_alone(project, capsys):
+    path = project / ".dvc" / "tmp" / "rwlock"
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "dvc", "repro"]) as other:
+        path.write_text(json.dumps({"write": {}, "read": {"a": [{"pid": other.pid, "cmd": "dvc repro"}]}}))
+        (project / "results").mkdir()
+        (project / "results" / ".a.tmp").write_text("half")
+        assert call("mend") == 2
+        line = capsys.readouterr().err
+        other.kill()
+    assert line.count("\n") == 1 and f"process {other.pid}: dvc repro" in line
+    assert path.exists() and (project / "results" / ".a.tmp").exists()
+    assert call("mend") == 0
+
+
+def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, capsys, monkeypatch):
+    folder = project / "results" / "offline"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(mend.tempfile, "gettempdir", lambda: str(project / "tmp"))
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    theirs = f"glassbench-{platform.node()}-{gone.pid}-"
+    living = [f"{store.scratch()}x", "other-1-x", f"glassbench-elsewhere-{gone.pid}-x", "pymp-new", "pymp-mine"]
+    for name in (f"{theirs}x", "pymp-old", *living):
+        (project / "tmp" / name).mkdir(parents=True)
+    (project / "tmp" / "pymp-old" / theirs).touch()
+    (project / "tmp" / "pymp-mine" / store.scratch()).touch()
+    for name in (".rows.csv.abc.tmp", ".SeH2_x.tmp"):  # the house's, DVC's
+        (folder / name).write_text("half")
+    with store.atomic(folder / "rows.csv") as file:
+        file.write(b"half")
+        assert call("mend") == 0
+        assert len(list(folder.glob(".rows.csv.*.tmp"))) == 1
+    assert sorted(p.name for p in folder.iterdir()) == ["rows.csv"]
+    assert sorted(p.name for p in (project / "tmp").iterdir()) == sorted(living)
+    assert "4 temporary files of a killed run removed" in capsys.readouterr().err
+
+
+def test_a_killed_writers_file_is_free_to_go(project):
+    """The lock on a file that is being written goes with its process."""
+    script = ("import pathlib, sys, time; from benchmark import store\n"
+              f"with store.atomic(pathlib.Path({str(project / 'results' / 'a')!r})): print(1, flush=True); time.sleep(60)")  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT) as writer:
+        writer.stdout.readline()
+        assert call("mend") == 0 and len(list((project / "results").iterdir())) == 1
+        writer.kill()
+        writer.wait()
+    assert call("mend") == 0 and not list((project / "results").iterdir())
+
+
+def test_a_file_that_was_swept_before_it_was_locked_is_begun_anew(tmp_path, monkeypatch):
+    lock, swept = store.fcntl.flock, []
+
+    def late(file, how):
+        if not swept:
+            swept.append(next(tmp_path.glob(".a.*.tmp")))
+            swept[0].unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(store.fcntl, "flock", late)
+    store.write_text(tmp_path / "a", "b")
+    assert swept and [path.name for path in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "b"
+
+
+PARENT = """
+import multiprocessing, os, sys, time
+from benchmark import engine
+from tests.faults.test_leftovers import tell_and_sleep
+if __name__ == "__main__":
+    list(engine.run([engine.Unit("a", tell_and_sleep, (sys.argv[1],))], label="x"))
+"""
+
+
+def tell_and_sleep(path):
+    store.write_text(path, str(os.getpid()))
+    time.sleep(60)
+
+
+def test_a_worker_dies_with_the_process_that_asked_for_it(tmp_path):
+    """Killed alone, as the system does it when memory runs out: nobody is left behind to hold memory, or to write."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GLASSBENCH_DEVICE": "cpu"}
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "pid")], env=environment
+    ) as parent:
+        wait_for((tmp_path / "pid").exists)
+        worker = int((tmp_path / "pid").read_text())
+        assert is_alive(worker)
+        parent.kill()
+    wait_for(lambda: not is_alive(worker))
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            return "\nState:\tZ" not in file.read()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_fork_servers_folder_is_named_after_its_process(monkeypatch):
+    import multiprocessing.util
+    from pathlib import Path
+
+    from benchmark import engine, isolation
+
+    engine._context()
+    assert isolation.scratch() == store.scratch()
+    assert store.scratch() in os.listdir(Path(multiprocessing.util.get_temp_dir()))
