@@ -285,8 +285,11 @@ def evaluate(options: argparse.Namespace) -> int:
 
     engine.warm_up()
     from benchmark import evaluate as evaluating
+    from benchmark import mend as mending
     from benchmark.leaderboard import placing
 
+    for line in mending.sweep(store.ROOT):
+        err.print(line, markup=False)
     if options.images:
         names = evaluating.write_images(evaluating.only(params, options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)

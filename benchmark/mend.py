@@ -38,7 +38,7 @@ def mend(root: Path) -> list[str]:
         raise store.StoreError(
             f"another dvc is at work in {root} ({running}); when it has ended, run the same command again"
         )
-    return [*_mend_rwlock(root), *_mend_lock_file(root), *_sweep(root)]
+    return [*_mend_rwlock(root), *_mend_lock_file(root), *sweep(root)]
 
 
 # --------------------------------------------------------------------------------------------- who is at work
@@ -141,29 +141,27 @@ def _committed(root: Path) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def _sweep(root: Path) -> list[str]:
-    """Remove temporary files and folders whose process is gone."""
+def sweep(root: Path) -> list[str]:
+    """Remove temporary files and folders whose process is gone; DVC's files, while a ``dvc`` is at work, may not be."""
+    if _running(root):
+        return []
     found = [
         path for folder in ("datasets", "results", ".dvc/cache", ".dvc/tmp") for path in (root / folder).rglob("*.tmp")
     ]
     found += [path for path in root.glob("*.tmp") if path.name.startswith((".dvc.lock.", ".params.yaml."))]
-    found = [path for path in found if not _is_written(path)]
-    folders = list(_abandoned())
-    for path in found:
-        path.unlink(missing_ok=True)
-    for folder in folders:
+    removed = [path for path in found if _remove(path)]
+    for folder in (folders := list(_abandoned())):
         shutil.rmtree(folder, ignore_errors=True)
-    count = len(found) + len(folders)
+    count = len(removed) + len(folders)
     return [f"{count} temporary {'file' if count == 1 else 'files'} of a killed run removed"] if count else []
 
 
-def _is_written(path: Path) -> bool:
-    """Is somebody writing it? A file of ``store.atomic`` is locked as long as its process lives."""
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+def _remove(path: Path) -> bool:
+    """Remove a temporary file unless somebody writes it: one of ``store.atomic`` is locked as long as its process lives."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()  # before the lock goes: who waits for it then sees that the file is gone
+        return True
     return False
 
 

@@ -104,11 +104,9 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under ``path`` only when the block ends without an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    fd, temporary = _temporary(path)
     try:
         with os.fdopen(fd, "wb") as file:
-            with suppress(OSError):  # a file that nobody holds is a killed process's, and may be removed
-                fcntl.flock(file, fcntl.LOCK_SH)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -117,6 +115,17 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _temporary(path: Path) -> tuple[int, str]:
+    """A new file beside ``path``, open and locked: one that nobody holds is a killed process's, and ``mend`` removes it."""
+    while True:
+        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with suppress(OSError):  # no such locks here
+            fcntl.flock(fd, fcntl.LOCK_SH)
+        if os.path.exists(temporary):  # else it was removed before it was locked
+            return fd, temporary
+        os.close(fd)
 
 
 @contextmanager
