@@ -1,10 +1,11 @@
-"""What the tests of faults share: a checkout of its own with a small profile, commands killed at random moments, and what must
-be so after each of them."""
+"""What the tests of faults share: a checkout of its own, commands killed at random moments, and what must be so after each of
+them."""
 
 import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,6 @@ import tarfile
 import time
 from pathlib import Path
 
-import numpy as np
 import yaml
 
 from benchmark import mend, store
@@ -48,7 +48,8 @@ class Mine:
 
 
 class Project:
-    """A checkout of the last commit in ``folder``, with git, DVC and a profile; its commands run its own code."""
+    """A checkout of the last commit in ``folder``, with git, DVC and a profile (None: as it is shipped); its commands run its
+    own code. The committed results of the profile ``offline`` lie apart (``committed``)."""
 
     def __init__(self, folder, params=SMALL):
         self.root = folder / "project"
@@ -56,6 +57,8 @@ class Project:
         archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(self.root, filter="data")
+        self.committed = store.Paths("offline", folder / "committed")
+        shutil.copytree(self.root / "results" / "offline", self.committed.results)
         for name in ("results/offline", "results/quick", "tests"):
             shutil.rmtree(self.root / name, ignore_errors=True)
         if params:
@@ -63,9 +66,11 @@ class Project:
             (self.root / "dvc.lock").unlink(missing_ok=True)
         self.lock = (self.root / "dvc.lock").read_bytes() if (self.root / "dvc.lock").exists() else None
         (self.root / "mine.py").write_text(METHOD)
-        self.profile = (params or yaml.safe_load((self.root / "params.yaml").read_text()))["profile"]
+        self.params = params or store.read_yaml(self.root / "params.yaml")
+        self.profile = self.params["profile"]
         self.paths = store.Paths(self.profile, self.root)
         self.home = folder  # also the place of temporary files
+        self.whole = {}  # files that were whole, with their state then
         for part in ("bin", "tmp"):
             (folder / part).mkdir()
         (folder / "bin" / "glassbench").write_text(f'#!/bin/sh\nexec {sys.executable} -m benchmark "$@"\n')
@@ -84,7 +89,7 @@ class Project:
 
     def start(self, *command):
         """The process, the first of a group of its own."""
-        with open(self.home / "log.txt", "ab") as log:
+        with open(self.home / "log.txt", "wb") as log:
             return subprocess.Popen(
                 command, cwd=self.root, env=self.environment, start_new_session=True, stdout=log, stderr=log
             )
@@ -98,14 +103,33 @@ class Project:
         """``make leaderboard``, with this Python's packages instead of a virtual environment of its own."""
         return ["make", "-s", "-o", ".venv/.for-use", "leaderboard", f"PROFILE={self.profile}"]
 
-    def kill(self, command, after):
-        """Start a command and kill its whole group after so many seconds: None, or the exit code if it was quicker."""
-        process = self.start(*command)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(after)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return None
+    def kill(self, command, moment):
+        """Start a command and kill its whole group: (exit code, None where it was killed; the stage; seconds into the stage).
+
+        Args:
+            moment: called with "" at the start and with the stage (``train digits``) whenever one begins; says after how
+                many seconds there the kill comes, unless another stage begins before.
+        """
+        process, stage = self.start(*command), None
+        while process.poll() is None:
+            if (now := self.stage()) != stage:
+                stage, begin = now, time.monotonic()
+                due = begin + moment(stage)
+            if time.monotonic() >= due:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return None, stage, time.monotonic() - begin
+            time.sleep(0.02)
+        return process.returncode, stage, 0.0
+
+    def said(self):
+        """What the last command that was started has printed."""
+        return (self.home / "log.txt").read_text(errors="replace")
+
+    def stage(self):
+        """What DVC runs, or ran last: ``train digits``, ``report``; empty before the first stage."""
+        commands = re.findall(r"^> glassbench (\w+(?: \w+)?)", self.said(), re.MULTILINE)
+        return commands[-1] if commands else ""
 
     def orphans(self, patience=10.0):
         """Processes of this project that outlive the group, given a moment to notice."""
@@ -128,19 +152,16 @@ class Project:
         found = {p for place in places for p in place.rglob("*.tmp")}
         return sorted(map(str, found | set((self.home / "tmp").iterdir())))
 
-    def stage(self):
-        """What was under way last."""
-        lines = (self.home / "log.txt").read_text(errors="replace").splitlines()
-        return next((line for line in reversed(lines) if line.strip()), "the start")
-
     def rows(self):
-        rows = store.read_rows(self.paths.rows)
-        return store.rows_text(rows.assign(seconds=0.0))
+        return rows(self.paths.rows)
 
     def check_files(self):
-        """Every file under its final name is whole."""
-        for path in [*self.paths.results.rglob("*"), *(self.root / "datasets" / "processed").rglob("*")]:
+        """Every file under its final name is whole; one that has not changed since it was is not read again."""
+        for path in [*(self.root / "results").rglob("*"), *(self.root / "datasets" / "processed").rglob("*")]:
             if not path.is_file() or path.name.endswith(".tmp"):
+                continue
+            about = path.stat()
+            if self.whole.get(path) == (state := (about.st_ino, about.st_mtime_ns, about.st_size)):
                 continue
             if path.suffix == ".npz":
                 store.read_npz(path)
@@ -155,15 +176,22 @@ class Project:
             elif path.suffix in (".svg", ".png"):
                 end = path.read_bytes().rstrip()[-12:]
                 assert end.endswith(b"</svg>") or b"IEND" in end, path
+            self.whole[path] = state
 
-    def reset(self):
-        """As a fresh clone."""
+    def reset(self, networks=False):
+        """As a fresh clone; ``networks``: trained ones stay."""
+        kept = self.home / "kept"
+        if networks:
+            shutil.move(self.paths.artifacts / "targets", kept)
         for path in (self.paths.results, self.root / "datasets" / "processed", self.root / "results" / "evaluations",
                      self.root / ".dvc" / "cache", self.root / ".dvc" / "tmp", self.home / "site"):  # fmt: skip
             shutil.rmtree(path, ignore_errors=True)
         (self.root / "dvc.lock").unlink(missing_ok=True)
         if self.lock is not None:
             (self.root / "dvc.lock").write_bytes(self.lock)
+        if networks:
+            self.paths.artifacts.mkdir(parents=True)
+            shutil.move(kept, self.paths.artifacts / "targets")
 
     def others(self):
         """What the lock file says of the stages of other profiles."""
@@ -181,8 +209,6 @@ class Project:
         ]
 
 
-def moments(seed, longest):
-    """Seconds until a kill: uniform."""
-    rng = np.random.default_rng(seed)
-    while True:
-        yield float(rng.uniform(0, longest))
+def rows(path):
+    """The rows of a file, as text, without the seconds that they took."""
+    return store.rows_text(store.read_rows(path).assign(seconds=0.0))
