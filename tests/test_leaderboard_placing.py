@@ -72,3 +72,20 @@ def test_the_terminal_shows_each_table_once():
     for track in ("concept", "heatmap", "surrogate"):
         assert shown.count(f"{track} m ↑") == 3 and shown.count(tables.TRACKS[track][0]) == 1
     assert all(shown.count(f"A on {d} / t") == 3 for d in "cde")
+
+
+def test_places_in_a_row_are_named_by_their_ends():
+    assert placing._runs([9, 2, 4, 3, 7, 10]) == "2–4 7 9 10"
+    assert placing._runs([]) == "" and placing._runs([5]) == "5" and placing._runs(range(2, 15)) == "2–14"
+
+
+def test_the_terminal_names_rivals_by_their_places_among_the_average_ranks():
+    """A is best, D worst; B's values are those of A but for two images of eight."""
+    offsets = {"A": 4.0, "B": 4.0 - 0.5 * (IMAGES > 5), "C": 2.0, "D": 0.0}
+    rows, instances = frames(*({"method": m, "metric": "m", "values": IMAGES + v} for m, v in offsets.items()))
+    frame, text = tables.leaderboard(rows, instances), io.StringIO()
+    placing.show(frame, {"B": placing.differences(frame, instances, "B")}, Console(file=text, width=100))
+    lines = text.getvalue().splitlines()
+    assert [line.split()[-6] for line in lines if line[2:3].isdigit()] == ["A", "B", "C", "D"]
+    (line,) = (line for line in lines if line.startswith("m ↑"))
+    assert line.split()[-6:] == ["2", "of", "4", "3", "4", "1"]  # rank; beats 3 and 4; no difference from 1

@@ -15,7 +15,7 @@ Reference: as ``stats``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -107,8 +107,11 @@ def show(frame: pd.DataFrame, compared: Mapping[str, pd.DataFrame], console: Con
     mine = {label: standing(frame, found, label) for label, found in compared.items()}
     for track in tables.tracks(pd.concat(mine.values())):
         average = tables.average_ranks(frame, track)
-        places = {label: str(place) for place, label in enumerate(average["label"], start=1)}
+        places = {label: place for place, label in enumerate(average["label"], start=1)}
         console.print(_ranks(f"{tables.TRACKS[track][0]}: average ranks", average, set(compared)))
+        console.print(
+            Text("below, methods go by their places here; Wilcoxon over images, Holm over the methods of a line", "dim")
+        )
         for label, lines in mine.items():
             for dataset, target in tables.boards(lines, track):
                 part = lines[(lines["track"] == track) & (lines["dataset"] == dataset) & (lines["target"] == target)]
@@ -130,7 +133,7 @@ def _ranks(title: str, average: pd.DataFrame, new: Collection[str]) -> Table:
     return table
 
 
-def _standing(title: str, part: pd.DataFrame, compared: pd.DataFrame, places: Mapping[str, str]) -> Table:
+def _standing(title: str, part: pd.DataFrame, compared: pd.DataFrame, places: Mapping[str, int]) -> Table:
     table = _table(title, ["value", "interval", "rank", *VERDICTS[:3]])
     verdicts = {key: group for key, group in compared.groupby([*tables.TABLE, "verdict"])}
     for line in part[part["status"] != "not applicable"].itertuples():
@@ -139,15 +142,26 @@ def _standing(title: str, part: pd.DataFrame, compared: pd.DataFrame, places: Ma
         rank = f"{line.rank:g} of {line.ranked}" if pd.notna(line.rank) else "failed"
         key = tuple(getattr(line, column) for column in tables.TABLE)
         rivals = [verdicts[*key, v]["rival"].map(places) if (*key, v) in verdicts else [] for v in VERDICTS[:3]]
-        words = [" ".join(sorted(names, key=int)) for names in rivals]
         table.add_row(f"{tables.title(line.metric, line.setting)} {tables.arrow(line.better)}",
-                      tables.number(line.mean, digits), span, rank, *words)  # fmt: skip
+                      tables.number(line.mean, digits), span, rank, *map(_runs, rivals))  # fmt: skip
     return table
+
+
+def _runs(places: Iterable[int]) -> str:
+    """``2–4 7 9``: three and more in a row by their ends."""
+    runs: list[list[int]] = []
+    for place in sorted(places):
+        if runs and place == runs[-1][-1] + 1:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    return " ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else " ".join(map(str, run)) for run in runs)
 
 
 def _table(title: str, columns: list[str]) -> Table:
     table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("", overflow="fold")
     for column in columns:
-        table.add_column(column, justify="left" if column in VERDICTS else "right", overflow="fold")
+        verdict = column in VERDICTS
+        table.add_column(column, justify="left" if verdict else "right", no_wrap=not verdict, overflow="fold")
     return table
