@@ -246,6 +246,7 @@ def record(paths: store.Paths, found: Verified) -> None:
         "machine": found.facts["machine"],
         "same_machine": found.exact,
         "sample": f"{len(found.units)} of {found.total} units, seed {found.seed}",
+        "units": [unit.name for unit in found.units],
         "values": sum(unit.values for unit in found.units),
         "differing": {unit.name: list(unit.differences) for unit in found.differing},
     }

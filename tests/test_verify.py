@@ -72,6 +72,7 @@ def test_the_rows_that_this_code_makes_are_verified_and_nothing_else_is_touched(
     rows = store.read_rows(store.Paths("tiny").rows)
     values = (rows.status.eq("ok") & rows.method.isin(["Random map", "Edge map (Sobel)"])).sum()
     assert verified()["differing"] == {} and verified()["values"] > values > 0 and verified()["same_machine"]
+    assert verified()["units"] == [u.name for u in verify.units(committed.params)]
     assert verified()["sample"] == "3 of 3 units, seed 0" and verified()["machine"] == report.machine()
 
 
