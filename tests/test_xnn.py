@@ -141,9 +141,20 @@ def test_examples_are_one_against_others():
 # --------------------------------------------------------------------------------------------- training
 
 
-def test_together_is_as_alone():
-    """Weights, epochs and predictions of each class are those of its own training."""
-    d, setting = data(), Setting(**SMALL | {"patience": 1, "epochs": 15, "lr": 0.03})
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_together_is_as_alone(float64):
+    """Weights and epochs of each class are those of its own training; in float64, for training makes rounding larger."""
+    Z, y, labels = (tensor.double() if tensor.is_floating_point() else tensor for tensor in layer())
+    d, setting = (
+        srae.examples(Z, y, labels, None, np.random.default_rng(1)),
+        Setting(**SMALL | {"patience": 1, "epochs": 15, "lr": 0.03}),
+    )
     seeds, beta, eta = torch.tensor([5, 6, 7, 8]), torch.full((4,), 1.0), torch.full((4,), 1.0)
     together, epochs = srae._train(d, setting, seeds, 9, beta, eta, None)
     for k in range(4):
@@ -151,21 +162,25 @@ def test_together_is_as_alone():
         alone, took = srae._train(part, setting, seeds[[k]], 9, beta[:1], eta[:1], None)
         assert took[0] == epochs[k]
         for name in together:
-            torch.testing.assert_close(together[name][[k]], alone[name], atol=2e-4, rtol=1e-3)
+            torch.testing.assert_close(together[name][[k]], alone[name], atol=1e-7, rtol=1e-7)
     assert len(set(epochs.tolist())) > 1  # they stop each at their own time
 
 
-def test_adam_is_algorithm_1():
-    """Kingma and Ba, word by word in float64: alpha = .01, beta1 = .9, beta2 = .999."""
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam_is_algorithm_1(decay):
+    """Kingma and Ba, word by word in float64: alpha = .01, beta1 = .9, beta2 = .999; a weight without a gradient stays."""
     rng = np.random.default_rng(0)
-    p, m, v = rng.normal(size=5), np.zeros(5), np.zeros(5)
-    ours, *moments = (torch.from_numpy(a.copy()) for a in (p, m, v))
+    p, m, v = rng.normal(size=(4, 5)), np.zeros((4, 5)), np.zeros((4, 5))
+    ours = {"W": torch.from_numpy(p.copy()), "U": torch.ones(3)}
+    moments = [{name: torch.zeros_like(tensor) for name, tensor in ours.items()} for _ in range(2)]
     for t in range(1, 6):
-        g = rng.normal(size=5)
+        given = rng.normal(size=(5, 4)).T  # not contiguous
+        g = given + decay * p
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         p = p - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-        srae._adam(ours, torch.from_numpy(g), *moments, t, 0.01)
-        np.testing.assert_allclose(ours, p, rtol=1e-12)
+        srae._adam(ours, {"W": torch.from_numpy(given), "U": None}, moments, t, 0.01, decay)
+        np.testing.assert_allclose(ours["W"], p, rtol=1e-12)
+    assert ours["U"].tolist() == [1, 1, 1]
 
 
 @functools.cache
@@ -228,6 +243,20 @@ def test_restarts_train_again_what_was_not_accepted():
     for k in range(4):
         means = loud.contributions(d.Z(d.rows[[k]])[0][d.positive[k]], k).mean(0).sort(descending=True).values
         assert srae.accepted(loud, d)[k] == bool(means[1] > 0 and means[1] / means[0] >= 0.3)
+
+
+def test_a_training_is_shared_where_only_acceptance_differs(monkeypatch):
+    d, setting, done, calls = data(M=160), Setting(**SMALL | {"epochs": 3, "pretrain": 0, "restarts": 1}), {}, []
+    train = srae._train
+    monkeypatch.setattr(srae, "_train", lambda *arguments: calls.append(len(arguments[0].rows)) or train(*arguments))
+    srae.fit(d, setting, np.random.default_rng(0), done=done)
+    live, calls[:] = replace(setting, accept="live"), []
+    shared, again = srae.fit(d, live, np.random.default_rng(0), done=done), calls.copy()
+    calls.clear()
+    alone = srae.fit(d, live, np.random.default_rng(0))
+    assert calls == [4, *again]  # the first training, of all classes, was there
+    assert all(torch.equal(shared.params[name], alone.params[name]) for name in alone.params)
+    assert shared.trained.tolist() == alone.trained.tolist()
 
 
 def test_one_network_for_all_classes():
@@ -388,6 +417,16 @@ def test_maps_of_x_features_literally():
                 P = new
             want = excitation.unit_maps(t, x[m : m + 1], P[None, None], "fc1")[0, 0]
             torch.testing.assert_close(got[n, m], want, atol=1e-5, rtol=1e-4)
+
+
+def test_walkers_that_are_nowhere_have_no_map():
+    t, x = network(), images(3).x
+    P = torch.rand(4, 3, 20, generator=torch.Generator().manual_seed(0))
+    P[1] = 0
+    got = maps.down(t, x, P, maps.Layer("fc1"))
+    assert not got[1].any()
+    torch.testing.assert_close(got, excitation.unit_maps(t, x, P, "fc1"))
+    assert not maps.down(t, x, P[1:2], maps.Layer("fc1")).any()
 
 
 def test_maps_of_units_of_z():

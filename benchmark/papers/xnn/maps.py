@@ -81,7 +81,12 @@ def feature_maps(
     xnn: XNN, target: Target, x: Tensor, c: int, layer: Layer, to: str | None = None, Z: Tensor | None = None
 ) -> Tensor:
     """c-MWP maps (n, m, h, w) of the n x-features of class c on images x (m, ., h, w)."""
-    Z = layer(target, x) if Z is None else Z
+    return down(target, x, walkers(xnn, layer(target, x) if Z is None else Z, c, layer), layer, to)
+
+
+@torch.no_grad()
+def walkers(xnn: XNN, Z: Tensor, c: int, layer: Layer) -> Tensor:
+    """c-MWP of the n x-features of class c over Z (m, d) or (m, S, d): (n, m, d), or (n, m, d, u, v) on a map."""
     positions = Z[:, None] if Z.ndim == 2 else Z  # (m, S, d)
     inputs = [positions, *(acts := xnn.encode(Z, c))[:-1]]
     weights = [W for W, _ in xnn.layers(c)]
@@ -91,8 +96,15 @@ def feature_maps(
     P = P * E / E.sum(2, keepdim=True).clamp(min=1e-12)
     for W, a in zip(weights[-2::-1], inputs[-2::-1], strict=True):
         P = excitation.dense(W, a, P)
-    P = P.mT.reshape(len(P), m, -1, *layer.side) if layer.side else P[:, :, 0]
-    return excitation.unit_maps(target, x, P, layer.name, layer.pool, to)
+    return P.mT.reshape(len(P), m, -1, *layer.side) if layer.side else P[:, :, 0]
+
+
+def down(target: Target, x: Tensor, P: Tensor, layer: Layer, to: str | None = None) -> Tensor:
+    """Maps (k, m, h, w) of k MWPs (k, m, ...) over Z: one trace for all, and no step for those that are 0 everywhere."""
+    live, maps = P.flatten(1).any(1), x.new_zeros(*P.shape[:2], *x.shape[2:])
+    if live.any():
+        maps[live] = excitation.unit_maps(target, x, P[live], layer.name, layer.pool, to)
+    return maps
 
 
 @torch.no_grad()

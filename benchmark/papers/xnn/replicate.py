@@ -55,45 +55,50 @@ def table1(
     data = srae.examples(Z, y, train.y, negatives, rng, study.target.classes)
     K, n = y.shape[1], srae.Setting(**training).n
     seen = _maps_of(tested, K, images)
-    numbers, per_class, arrays = [], {}, {}
+    numbers, arrays, trained = [], {}, {}
+    per_class: dict[str, dict[str, Array]] = {}
     seed = int(rng.integers(2**31))  # all start from the same weights
+    done: dict[tuple[int, ...], Any] = {}  # the first training is the same with restarts and without
     for name in ("SRAE", "SRAE without restarts", "NN", "SAE", "CAE"):
-        base = training | ({"accept": "live"} if "without" in name else {})
-        xnn = srae.fit(data, srae.settings_for(name.split()[0], base), np.random.default_rng(seed))
-        y_, yt_ = xnn.predict(Z)[..., 0], xnn.predict(Zt)[..., 0]
-        found = [maps.feature_maps(xnn, study.target, p.x, c, at, to, at(study.target, p)) for c, p in enumerate(seen)]
-        added = [xnn.contributions(at(study.target, part), c) for c, part in enumerate(seen)]  # v_i E_i, (m, n)
-        if name == "SRAE":
-            srae_maps, srae_added = found, added
-        weights = [one.mean(0).clamp(min=0) for one in added]
-        per_class[name] = _faithful(data, y, y_, yt, yt_) | _overlap(found, weights, seen)
-        numbers += _numbers(name, per_class[name], {"n": n}, K)
+        base, variant = training | ({"accept": "live"} if "without" in name else {}), name.split()[0]
+        shared = done if variant == "SRAE" else None
+        trained[name] = xnn = srae.fit(data, srae.settings_for(variant, base), np.random.default_rng(seed), done=shared)
+        per_class[name] = _faithful(data, y, xnn.predict(Z)[..., 0], yt, xnn.predict(Zt)[..., 0])
         live = [float((xnn.encode(Zt, c)[-1].amax((0, 1)) > 0).sum()) for c in range(K)]
         speak = [_speaking(xnn, Zt[tested.y == c], c) for c in range(K)]
         numbers += [Number("n_live", float(np.mean(live)), name, {"n": n}, K, HIGHER, "x-features"),
                     Number("n_positive", float(np.mean(speak)), name, {"n": n}, K, HIGHER, "x-features"),
                     Number("n_trainings", float(xnn.trained.double().mean()), name, {"n": n}, K, LOWER, "trainings")]  # fmt: skip
     lasso = _lasso(data, alpha)
-    y_, yt_ = (_linear(lasso, z) for z in (Z, Zt))
-    found, weights = [], []
-    for c, part in enumerate(seen):
-        units, share = _largest(lasso[0][c], Zt[tested.y == c], n)
-        found.append(maps.z_maps(study.target, part.x, units, at, to))
-        weights.append(share)
-    per_class["Lasso"] = _faithful(data, y, y_, yt, yt_) | _overlap(found, weights, seen)
-    numbers += _numbers("Lasso", per_class["Lasso"], {"alpha": alpha, "n": n}, K)
+    per_class["Lasso"] = _faithful(data, y, _linear(lasso, Z), yt, _linear(lasso, Zt))
     numbers.append(Number("n_features", float((lasso[0] != 0).sum(1).double().mean()), "Lasso", {"alpha": alpha, "n": n}, K, LOWER, "units"))  # fmt: skip
     numbers += _table4(alphas, data, (Z, y), (Zt, yt))
-
-    heat = [class_maps(study.target, part.x, torch.full_like(part.y, c), to=to)[None] for c, part in enumerate(seen)]
-    keep = ("locality", "class_part_share")
-    per_class["1-Heatmap"] = {k: v for k, v in _overlap(heat, None, seen).items() if k in keep}
-    numbers += _numbers("1-Heatmap", per_class["1-Heatmap"], {}, K)
     active = torch.nonzero(Z.amax(0) > 0)[:, 0].cpu().numpy()
     units = torch.from_numpy(np.sort(rng.choice(active, min(z_units, len(active)), replace=False))).to(Z.device)
-    of_z = [maps.z_maps(study.target, part.x, units, at, to) for part in seen]
-    per_class[f"Z ({Z.shape[1]} fc dims)"] = {k: v for k, v in _overlap(of_z, None, seen).items() if k in keep}
-    numbers += _numbers(f"Z ({Z.shape[1]} fc dims)", per_class[f"Z ({Z.shape[1]} fc dims)"], {}, K)
+
+    all_z, srae_maps, srae_added, heat = f"Z ({Z.shape[1]} fc dims)", [], [], []
+    of_maps: dict[str, list[dict[str, float]]] = {name: [] for name in (*trained, "Lasso", "1-Heatmap", all_z)}
+    for c, part in enumerate(seen):
+        z, each = at(study.target, part), part.x.split(1)  # the maps of all methods go down together, image by image
+        walkers = torch.cat([maps.walkers(xnn, z, c, at) for xnn in trained.values()]).split(1, dim=1)
+        found = torch.cat([maps.down(study.target, *one, at, to) for one in zip(each, walkers, strict=True)], 1)
+        for (name, xnn), S in zip(trained.items(), found.split(n), strict=True):
+            added = xnn.contributions(z, c)  # v_i E_i, (m, n)
+            of_maps[name].append(_overlap(S, added.mean(0).clamp(min=0), part))
+            if name == "SRAE":
+                srae_maps.append(S)
+                srae_added.append(added)
+        chosen, share = _largest(lasso[0][c], Zt[tested.y == c], n)
+        found = torch.cat([maps.z_maps(study.target, x, torch.cat([chosen, units]), at, to) for x in each], 1)
+        of_maps["Lasso"].append(_overlap(found[: len(chosen)], share, part))
+        of_maps[all_z].append(_overlap(found[len(chosen) :], None, part))
+        heat.append(class_maps(study.target, part.x, torch.full_like(part.y, c), to=to)[None])
+        of_maps["1-Heatmap"].append(_overlap(heat[-1], None, part))
+    settings = {"Lasso": {"alpha": alpha, "n": n}, "1-Heatmap": {}, all_z: {}}
+    for name, values in of_maps.items():
+        keep = ("locality", "class_part_share") if name in ("1-Heatmap", all_z) else tuple(values[0])
+        per_class.setdefault(name, {}).update({k: np.array([one[k] for one in values]) for k in values[0] if k in keep})
+        numbers += _numbers(name, per_class[name], settings.get(name, {"n": n}), K)
     numbers += _gaps(per_class, K)
     merged = [masking.one_map(*two) for two in zip(srae_maps, srae_added, strict=True)]
     numbers += _table5(study.target, seen, merged, [h[0] for h in heat], pixels)
@@ -157,31 +162,22 @@ def _faithful(data: srae.Examples, y: Tensor, y_: Tensor, yt: Tensor, yt_: Tenso
     return {k: np.array(v) for k, v in out.items()}
 
 
-def _overlap(found: Sequence[Tensor], weights: Sequence[Tensor] | None, seen: Sequence[Batch]) -> dict[str, Array]:
-    """O1, O2, locality and the share on class-defining parts, (K,) each, of maps (k, m, h, w) of each class; counts of
-    singular P and of dead maps; the mean correlation of live maps, which dead ones do not lower."""
-    out: dict[str, list[float]] = {"O1": [], "O2": [], "mean_correlation": [], "n_singular": [], "n_dead": []}
-    if seen[0].parts is not None:
-        out["locality"] = []
-    if seen[0].part_importance is not None:
-        out["class_part_share"] = []
-    for c, (maps_c, part) in enumerate(zip(found, seen, strict=True)):
-        S = attention.normalised(maps_c.movedim(0, 1).cpu().numpy())  # (m, k, h, w)
-        P, dead = attention.correlation(S)
-        value, singular = attention.o2(P)
-        out["O1"].append(attention.o1(P))
-        out["O2"].append(value)
-        out["n_singular"].append(float(singular))
-        out["n_dead"].append(float(dead.sum()))
-        out["mean_correlation"].append(attention.mean_correlation(P, dead))
-        if "locality" in out:
-            H = attention.entropy(_histogram(S, part))
-            out["locality"].append(float(np.nanmean(H)) if np.isfinite(H).any() else np.nan)
-        if "class_part_share" in out:
-            share = np.einsum("mkhw,mhw->k", S, _part_region(part)) / np.maximum(S.sum((0, 2, 3)), 1e-12)  # (k,)
-            w = np.ones(len(share)) if weights is None else weights[c].double().cpu().numpy()
-            out["class_part_share"].append(float((share * w).sum() / w.sum()) if w.sum() > 0 else np.nan)
-    return {k: np.array(v) for k, v in out.items()}
+def _overlap(found: Tensor, weights: Tensor | None, part: Batch) -> dict[str, float]:
+    """O1, O2, locality and the share on class-defining parts of maps (k, m, h, w) of one class; whether P is singular, how many
+    maps are dead, and the mean correlation of live maps, which dead ones do not lower."""
+    S = attention.normalised(found.movedim(0, 1).cpu().numpy())  # (m, k, h, w)
+    P, dead = attention.correlation(S)
+    o2, singular = attention.o2(P)
+    out = {"O1": attention.o1(P), "O2": o2, "mean_correlation": attention.mean_correlation(P, dead),
+           "n_singular": float(singular), "n_dead": float(dead.sum())}  # fmt: skip
+    if part.parts is not None:
+        H = attention.entropy(_histogram(S, part))
+        out["locality"] = float(np.nanmean(H)) if np.isfinite(H).any() else np.nan
+    if part.part_importance is not None:
+        share = np.einsum("mkhw,mhw->k", S, _part_region(part)) / np.maximum(S.sum((0, 2, 3)), 1e-12)  # (k,)
+        w = np.ones(len(share)) if weights is None else weights.double().cpu().numpy()
+        out["class_part_share"] = float((share * w).sum() / w.sum()) if w.sum() > 0 else np.nan
+    return out
 
 
 def _histogram(S: Array, part: Batch) -> Array:

@@ -40,6 +40,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.adam import adam
 
 CAP = 50.0  # on the weight of a positive example
 ACCEPT = 0.3  # the second x-feature's mean contribution over the first's
@@ -283,8 +284,14 @@ def pull_away(E: Tensor, v: Tensor, axis: str = "features") -> Tensor:
 # --------------------------------------------------------------------------------------------- training
 
 
-def fit(data: Examples, setting: Setting, rng: Generator, pool: tuple[int, int] | None = None) -> XNN:
-    """Train the K networks, restarts included. Each class has its own seed; the order of examples is shared."""
+def fit(
+    data: Examples, setting: Setting, rng: Generator, pool: tuple[int, int] | None = None,
+    done: dict[tuple[int, ...], tuple[Params, Tensor]] | None = None,
+) -> XNN:  # fmt: skip
+    """Train the K networks, restarts included. Each class has its own seed; the order of examples is shared.
+
+    ``done`` keeps the trainings for a second call with the same data and rng whose setting differs in ``accept`` alone.
+    """
     K, device = len(data.rows), data.y.device
     seeds = torch.from_numpy(rng.integers(2**31, size=(1 + setting.restarts, K)))
     order = int(rng.integers(2**31))
@@ -294,9 +301,10 @@ def fit(data: Examples, setting: Setting, rng: Generator, pool: tuple[int, int] 
     params: Params = {}
     for again in range(1 + setting.restarts):
         part, more = data.of(todo), (1.2**again, 0.8**again)
-        new, took = _train(
-            part, setting, seeds[again][todo.cpu()], order, more[0] * beta[todo], more[1] * eta[todo], pool
-        )
+        key, terms = (again, *todo.tolist()), (more[0] * beta[todo], more[1] * eta[todo])
+        new, took = (done or {}).get(key) or _train(part, setting, seeds[again][todo.cpu()], order, *terms, pool)
+        if done is not None:
+            done[key] = new, took
         params = params or {name: tensor.clone() for name, tensor in new.items()}
         ok = accepted(XNN(new, setting, pool), part)
         with torch.no_grad():  # as Eq. 5 weighs, whatever this training did
@@ -384,9 +392,7 @@ def _descend(
             value = loss(live, *batch(seen, columns), setting, beta[alive], eta[alive], pool)
             gradients = torch.autograd.grad(value.sum(), list(live.values()), allow_unused=True)
             params = {name: tensor.detach() for name, tensor in params.items()}
-            for (name, p), grad in zip(params.items(), gradients, strict=True):
-                if grad is not None:
-                    _adam(p, grad + setting.weight_decay * p, moments[0][name], moments[1][name], step, lr)
+            _adam(params, dict(zip(params, gradients, strict=True)), moments, step, lr, setting.weight_decay)
         if unseen is None:
             continue
         with torch.no_grad():
@@ -406,11 +412,17 @@ def _descend(
     return (params if unseen is None else best), taken
 
 
-def _adam(p: Tensor, grad: Tensor, m: Tensor, s: Tensor, step: int, lr: float) -> None:
-    """Kingma and Ba 2015, Algorithm 1, in place."""
-    m.lerp_(grad, 0.1)
-    s.mul_(0.999).addcmul_(grad, grad, value=0.001)
-    p.addcdiv_(m, (s / (1 - 0.999**step)).sqrt_().add_(1e-8), value=-lr / (1 - 0.9**step))
+def _adam(
+    params: Params, gradients: Mapping[str, Tensor | None], moments: Sequence[Params], step: int, lr: float, decay: float = 0.0
+) -> None:  # fmt: skip
+    """Kingma and Ba 2015, Algorithm 1, in place and in one pass over memory; ``decay`` x a weight is added to its gradient.
+    A weight without a gradient stays."""
+    names = [name for name, gradient in gradients.items() if gradient is not None]
+    p, m, s = ([tensors[name] for name in names] for tensors in (params, *moments))
+    g = [gradients[name].contiguous() for name in names]  # the fused kernel reads memory in order, whatever the strides
+    steps = list(torch.full((len(names),), step - 1.0, device=p[0].device).unbind())
+    adam(p, g, m, s, [], steps, fused=True, amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=decay, eps=1e-8,
+         maximize=False)  # fmt: skip
 
 
 def _least_squares(params: Params, data: Examples, pool: Any) -> None:
