@@ -53,6 +53,40 @@ def test_tables_without_the_method_are_passed_over_and_facts_are_no_contest():
     assert list(placing.standing(frame, placing.differences(frame, instances, "B"), "B")["loses to"]) == ["", "A"]
 
 
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_differences_by_hand(better):
+    """Half a unit better than B, half a unit worse than C, alone in the table of ``only``; D, which failed, is no rival."""
+    sign = 1 if better == "higher" else -1
+    level = {"A": 0.0, "B": -0.5, "C": 0.5}
+    rows, instances = frames(
+        *({"method": m, "metric": "m", "better": better, "values": sign * (IMAGES + v)} for m, v in level.items()),
+        {"method": "A", "metric": "only", "values": IMAGES}, {"method": "B", "metric": "others", "values": IMAGES},
+        {"method": "D", "metric": "m", "better": better, "status": "failed", "reason": "time"},
+    )  # fmt: skip
+    frame = tables.leaderboard(rows, instances)
+    found = placing.differences(frame, instances, "A").set_index("rival")
+    assert found["difference"].to_dict() == {"B": 0.5, "C": -0.5} and set(found["metric"]) == {"m"}
+    assert found["verdict"].to_dict() == {"B": "beats", "C": "loses to"}
+    assert found["p_holm"].tolist() == pytest.approx([4 / 256] * 2)  # two tests, adjusted together
+    assert placing.differences(frame, instances, "C")["difference"].tolist() == [0.5, 1.0]
+
+
+def test_only_seeds_and_images_that_both_have_are_compared():
+    """A has seeds 0 and 1, B 1 and 2, of which B's seed 2 and A's seed 0 would tip the scale; B lacks the last image."""
+    cell = lambda method, seed, values: {"method": method, "metric": "m", "seed": seed, "values": values}
+    rows, instances = frames(cell("A", 0, IMAGES - 90), cell("A", 1, IMAGES + 2), cell("B", 1, np.r_[IMAGES[:-1], np.nan]),
+                             cell("B", 2, IMAGES + 90))  # fmt: skip
+    (line,) = placing.differences(tables.leaderboard(rows, instances), instances, "A").to_dict("records")
+    assert (line["difference"], line["images"], line["verdict"]) == (2.0, 7, "beats")
+
+
+def test_lines_come_in_the_order_of_the_board():
+    cells = [(m, f"steps={k}") for k in (4, 24) for m in "AB"]
+    rows, instances = frames(*({"method": m, "metric": "m", "setting": s, "values": IMAGES} for m, s in cells))
+    found = placing.differences(tables.leaderboard(rows, instances), instances, "A")
+    assert list(found["setting"]) == ["steps=4", "steps=24"]
+
+
 def test_a_table_in_which_all_failed():
     rows, instances = frames(*({"method": m, "metric": "m", "status": "failed", "reason": "time"} for m in "AB"))
     frame = tables.leaderboard(rows, instances)
@@ -89,3 +123,25 @@ def test_the_terminal_names_rivals_by_their_places_among_the_average_ranks():
     assert [line.split()[-6] for line in lines if line[2:3].isdigit()] == ["A", "B", "C", "D"]
     (line,) = (line for line in lines if line.startswith("m ↑"))
     assert line.split()[-6:] == ["2", "of", "4", "3", "4", "1"]  # rank; beats 3 and 4; no difference from 1
+
+
+def test_the_terminal_names_rivals_by_place_and_marks_whose_line_it_is():
+    """B, which nothing is known of but its mean, is nobody's equal; the new method is bright, a control dim, a failure red."""
+    rows, instances = frames(
+        *({"method": m, "metric": "m", "values": IMAGES + v, "paper": p} for m, v, p in
+          (("A", 1, "user"), ("C", 0, "baseline"), ("R", -2, "control"))),
+        {"method": "B", "metric": "m", "value": 9.0},
+        *({"method": m, "metric": "n", "status": "failed", "reason": "time"} for m in "AC"),
+        {"method": "A", "metric": "o", "status": "not applicable", "reason": "no boxes"},
+    )  # fmt: skip
+    frame, text = tables.leaderboard(rows, instances), io.StringIO()
+    console = Console(file=text, width=120, force_terminal=True, color_system="standard", record=True)
+    placing.show(frame, {"A": placing.differences(frame, instances, "A")}, console)
+    shown, styled = console.export_text(clear=False), console.export_text(styles=True)
+    (line,) = (line for line in shown.splitlines() if line.startswith("m ↑"))
+    assert line.split()[-5:] == ["2", "of", "4", "3", "4"] and len(line.rstrip()) < 70  # beats the third and the fourth
+    assert "n ↑" in shown and "o ↑" not in shown
+    bright, faint, italic, red = "\x1b[1;36m", "\x1b[2m", "\x1b[2;3m", "\x1b[31m"
+    assert f"{bright}> 2  A" in styled and f"{italic}  4  R" in styled and "  3  C" in styled
+    assert f"{bright}  3  C" not in styled and f"{italic}  3  C" not in styled
+    assert f"{red}A, d/t, n: failed: time" in styled and f"{faint}A, d/t, o: not applicable" in styled
