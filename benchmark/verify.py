@@ -4,10 +4,11 @@
     found.differing          # the units whose rows are others, and by how much
     record(paths, found)     # into results/<profile>/provenance.json, under ``verified``
 
-A unit is one method on one network and seed (explained and scored again) or one experiment of a paper. All of it happens in a
-temporary folder: data and networks are copied there where they have the committed hashes, else made again; the working
-results are only read. On the same kind of machine every value must be the committed one to its last digit; on another one,
-within what ``diff`` calls unchanged.
+A unit is one method on one network and seed (explained and scored again) or one experiment of a paper; one of each method and
+experiment is drawn before a second of any, for some have a hundred quick ones. All of it happens in a temporary folder: data
+and networks are copied there where they have the committed hashes, else made again; the working results are only read. On the
+same kind of machine every value must be the committed one to its last digit; on another one, within what ``diff`` calls
+unchanged.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,8 +71,7 @@ def verify(params: Mapping[str, Any], *, sample: int = 10, seed: int = 0) -> Ver
     rows, then = _committed(paths)
     facts = report.provenance(params) | {"params": _params_hash(params["profile"])}
     everything = units(params)
-    chosen = generator("verify", params["profile"], seed).permutation(len(everything))[:sample]
-    chosen = [everything[i] for i in sorted(chosen)]
+    chosen = [everything[i] for i in draw(everything, sample, params["profile"], seed)]
     _check_code(then, facts, chosen)
     exact = differing.same_machine(then, facts)
     with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
@@ -87,6 +88,18 @@ def units(params: Mapping[str, Any]) -> list[Cell | Task]:
     """Every unit of a profile that has rows: cells of the house's methods, experiments of the papers."""
     found: list[Cell | Task] = [c for dataset in params["datasets"] for c in run.cells(params, dataset) if c.method.own]
     return found + [task for paper in params.get("papers") or [] for task in replicate.tasks(params, paper)]
+
+
+def draw(everything: Sequence[Cell | Task], sample: int, profile: str, seed: int) -> list[int]:
+    """Which units are made again, sorted: one of each method and experiment before a second of any."""
+    seen: Counter[str] = Counter()
+    rounds = {}
+    for i in generator("verify", profile, seed).permutation(len(everything)).tolist():
+        unit = everything[i]
+        kind = f"{unit.paper}.{unit.experiment}" if isinstance(unit, Task) else unit.method.file
+        rounds[i] = seen[kind]
+        seen[kind] += 1
+    return sorted(sorted(rounds, key=rounds.__getitem__)[:sample])
 
 
 def again(unit: Cell | Task) -> None:

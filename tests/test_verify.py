@@ -5,7 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from benchmark import cli, engine, replicate, report, run, store, verify
+from benchmark import cli, commands, engine, replicate, report, run, store, verify
+from benchmark.replicate import Task
 from tests.test_house import ROOT
 
 
@@ -117,6 +118,20 @@ def test_a_sample_is_drawn_by_its_seed(committed):
     assert all(len(names) == 1 for names in drawn.values())
     assert len({names[0] for names in drawn.values()}) > 1
     assert [u.name for u in verify.verify(committed.params, sample=1, seed=3).units] == drawn[3]
+
+
+def test_every_method_and_experiment_has_its_turn():
+    """Of the units of quick more than half are one experiment of a tenth of a second."""
+    params = commands.load_profile("quick")
+    everything = verify.units(params)
+    kinds = [f"{u.paper}.{u.experiment}" if isinstance(u, Task) else u.method.file for u in everything]
+    n = len(set(kinds))
+    for seed in range(3):
+        drawn = verify.draw(everything, n, "quick", seed)
+        assert len({kinds[i] for i in drawn}) == n == len(set(drawn)) and drawn == sorted(drawn)
+        few = verify.draw(everything, 5, "quick", seed)
+        assert set(few) < set(drawn) and len(few) == 5
+    assert verify.draw(everything, 10**6, "quick", 0) == list(range(len(everything)))
 
 
 def test_on_another_machine_the_last_digits_may_differ(committed, capsys):
