@@ -1,10 +1,13 @@
 """XNN's experiments on a small network, its verdicts by hand, its pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from benchmark import attention
 from benchmark.api import METRICS, Explanation
 from benchmark.data import Dataset
 from benchmark.metrics.masking import inpaint
@@ -68,6 +71,20 @@ def test_the_gaps_are_paired_by_class(outcomes):
     assert got == pytest.approx(gap.mean())
     half = rows[(rows.method == "NN-SRAE") & (rows.metric == "delta_O1_ci95")].value.item()
     assert half == pytest.approx(3.182446 * gap.std(ddof=1) / 2, rel=1e-5)
+
+
+def test_a_class_without_a_visible_part_has_no_locality():
+    b, S = images(2), torch.rand(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    of = lambda visible: replace(
+        b, parts=torch.full((2, 3, 2), 4.0), part_visible=torch.tensor([[visible] * 3, [False] * 3])
+    )
+    hidden, shown = (replicate._overlap(S, None, part, replicate._cells(part)) for part in (of(False), of(True)))
+    assert np.isnan(hidden["locality"]) and np.isfinite(shown["locality"])
+    alone = attention.histogram(attention.normalised(S[:, :1].movedim(0, 1).numpy()), replicate._cells(of(True))[1])[0]
+    assert shown["locality"] == pytest.approx(
+        attention.entropy(alone).mean()
+    )  # the image that shows no part is left out
+    assert hidden["O1"] == shown["O1"]
 
 
 def test_table_5_is_the_boards_metric_on_each_classs_own_images(outcomes):

@@ -78,22 +78,22 @@ def table1(
 
     all_z, srae_maps, srae_added, heat = f"Z ({Z.shape[1]} fc dims)", [], [], []
     of_maps: dict[str, list[dict[str, float]]] = {name: [] for name in (*trained, "Lasso", "1-Heatmap", all_z)}
-    for c, part in enumerate(seen):
-        z, each = at(study.target, part), part.x.split(1)  # the maps of all methods go down together, image by image
+    for c, part in enumerate(seen):  # the maps of all methods go down together, image by image
+        z, cells, each = at(study.target, part), _cells(part), part.x.split(1)
         walkers = torch.cat([maps.walkers(xnn, z, c, at) for xnn in trained.values()]).split(1, dim=1)
         found = torch.cat([maps.down(study.target, *one, at, to) for one in zip(each, walkers, strict=True)], 1)
         for (name, xnn), S in zip(trained.items(), found.split(n), strict=True):
             added = xnn.contributions(z, c)  # v_i E_i, (m, n)
-            of_maps[name].append(_overlap(S, added.mean(0).clamp(min=0), part))
+            of_maps[name].append(_overlap(S, added.mean(0).clamp(min=0), part, cells))
             if name == "SRAE":
                 srae_maps.append(S)
                 srae_added.append(added)
         chosen, share = _largest(lasso[0][c], Zt[tested.y == c], n)
         found = torch.cat([maps.z_maps(study.target, x, torch.cat([chosen, units]), at, to) for x in each], 1)
-        of_maps["Lasso"].append(_overlap(found[: len(chosen)], share, part))
-        of_maps[all_z].append(_overlap(found[len(chosen) :], None, part))
+        of_maps["Lasso"].append(_overlap(found[: len(chosen)], share, part, cells))
+        of_maps[all_z].append(_overlap(found[len(chosen) :], None, part, cells))
         heat.append(class_maps(study.target, part.x, torch.full_like(part.y, c), to=to)[None])
-        of_maps["1-Heatmap"].append(_overlap(heat[-1], None, part))
+        of_maps["1-Heatmap"].append(_overlap(heat[-1], None, part, cells))
     settings = {"Lasso": {"alpha": alpha, "n": n}, "1-Heatmap": {}, all_z: {}}
     for name, values in of_maps.items():
         keep = ("locality", "class_part_share") if name in ("1-Heatmap", all_z) else tuple(values[0])
@@ -162,7 +162,7 @@ def _faithful(data: srae.Examples, y: Tensor, y_: Tensor, yt: Tensor, yt_: Tenso
     return {k: np.array(v) for k, v in out.items()}
 
 
-def _overlap(found: Tensor, weights: Tensor | None, part: Batch) -> dict[str, float]:
+def _overlap(found: Tensor, weights: Tensor | None, part: Batch, cells: tuple[Array, Array] | None) -> dict[str, float]:
     """O1, O2, locality and the share on class-defining parts of maps (k, m, h, w) of one class; whether P is singular, how many
     maps are dead, and the mean correlation of live maps, which dead ones do not lower."""
     S = attention.normalised(found.movedim(0, 1).cpu().numpy())  # (m, k, h, w)
@@ -170,8 +170,8 @@ def _overlap(found: Tensor, weights: Tensor | None, part: Batch) -> dict[str, fl
     o2, singular = attention.o2(P)
     out = {"O1": attention.o1(P), "O2": o2, "mean_correlation": attention.mean_correlation(P, dead),
            "n_singular": float(singular), "n_dead": float(dead.sum())}  # fmt: skip
-    if part.parts is not None:
-        H = attention.entropy(_histogram(S, part))
+    if cells is not None:
+        H = attention.entropy(_histogram(S, cells))
         out["locality"] = float(np.nanmean(H)) if np.isfinite(H).any() else np.nan
     if part.part_importance is not None:
         share = np.einsum("mkhw,mhw->k", S, _part_region(part)) / np.maximum(S.sum((0, 2, 3)), 1e-12)  # (k,)
@@ -180,28 +180,28 @@ def _overlap(found: Tensor, weights: Tensor | None, part: Batch) -> dict[str, fl
     return out
 
 
-def _histogram(S: Array, part: Batch) -> Array:
-    """(k, p + 1) Voronoi histogram over the images that show a part; all 0 where none does."""
-    visible = (
-        np.ones(tuple(part.parts.shape[:2]), bool) if part.part_visible is None else part.part_visible.cpu().numpy()
-    )
+def _cells(part: Batch) -> tuple[Array, Array] | None:
+    """Which images show a part, (m,) bool, and P(part | pixel) of these, (seen, p + 1, h, w); None without annotated parts."""
+    if part.parts is None:
+        return None
+    parts, (h, w) = part.parts.cpu().numpy(), part.x.shape[2:]
+    visible = np.ones(parts.shape[:2], bool) if part.part_visible is None else part.part_visible.cpu().numpy()
+    boxes = part.boxes.cpu().numpy() if part.boxes is not None else np.array([[0, 0, w, h]] * len(parts))
     seen = visible.any(1)
-    if not seen.any():
-        return np.zeros((S.shape[1], visible.shape[1] + 1))
-    h, w = S.shape[2:]
-    boxes = part.boxes.cpu().numpy() if part.boxes is not None else np.array([[0, 0, w, h]] * len(S))
-    cells = [
-        attention.voronoi(*a, h, w)
-        for a in zip(part.parts.cpu().numpy()[seen], visible[seen], boxes[seen], strict=True)
-    ]
-    return attention.histogram(S[seen], np.stack(cells)).mean(0)
+    cells = [attention.voronoi(*one, h, w) for one in zip(parts[seen], visible[seen], boxes[seen], strict=True)]
+    return seen, np.array(cells).reshape(-1, parts.shape[1] + 1, h, w)
+
+
+def _histogram(S: Array, cells: tuple[Array, Array]) -> Array:
+    """(k, p + 1) Voronoi histogram over the images that show a part; all 0 where none does."""
+    seen, of_pixel = cells
+    return attention.histogram(S[seen], of_pixel).sum(0) / max(1, seen.sum())
 
 
 def _bars(found: Sequence[Tensor], seen: Sequence[Batch]) -> Array:
     """(K, n, p + 1) histograms of the x-features of each class, each summing to 1 (Fig. 7b, over images)."""
-    bars = np.stack(
-        [_histogram(attention.normalised(f.movedim(0, 1).cpu().numpy()), p) for f, p in zip(found, seen, strict=True)]
-    )
+    S = [attention.normalised(f.movedim(0, 1).cpu().numpy()) for f in found]
+    bars = np.stack([_histogram(*both) for both in zip(S, map(_cells, seen), strict=True)])
     return bars / np.maximum(bars.sum(2, keepdims=True), 1e-12)
 
 
