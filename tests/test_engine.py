@@ -1,6 +1,7 @@
 """Units run side by side; one that fails or dies costs itself only."""
 
 import os
+import resource
 import signal
 import time
 
@@ -31,6 +32,14 @@ def die(delay=0.0):
 
 def hold(megabytes):
     return len(bytearray(megabytes * 2**20))
+
+
+def pages_anew(megabytes=128):
+    """Pages that a block takes from the system, when one of its size has just been freed."""
+    hold(megabytes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    hold(megabytes)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 def slow_square(x):
@@ -72,6 +81,11 @@ def test_a_killed_worker_costs_its_unit_only():
     assert "killed" in done["dies"].error
     assert {i: done[str(i)].result for i in range(4)} == {i: i * i for i in range(4)}
     assert all(done[str(i)].error is None for i in range(4))
+
+
+@pytest.mark.skipif(not engine._glibc(), reason="glibc's allocator")
+def test_workers_keep_large_blocks_that_they_freed():
+    assert run([Unit("block", pages_anew)])["block"].result < 100  # else all of them: 128 MiB / 4 KiB = 32,768
 
 
 def test_a_unit_tells_its_time_and_the_memory_of_its_process():
