@@ -33,8 +33,8 @@ NOTES: tuple[str, ...] = (
     "the network on 92.0 % of them, the text's covers 91.1 % and agrees on 95.3 %: coverage is paid for with agreement. 'RI' is "
     "the code's way, 'RI (reference)' the text's.",
     "On photographs of cats and dogs (quick profile, SqueezeNet, 600 references, 200 unseen images) RI reuses better than the CAMs, "
-    "as in the paper: mAD 10.7, RI (reference) 13.1, Grad-CAM++ 16.4, Score-CAM 25.8, Grad-CAM 28.4. Which images become centres "
-    "matters more to the CAMs than to RI: another draw gave RI 10.2, Grad-CAM++ 12.6, Grad-CAM 15.0. RI (reference) covers 87 % "
+    "as in the paper: mAD 10.7, RI (reference) 13.1, Grad-CAM++ 16.4, Score-CAM 25.8, Grad-CAM 28.4, ACE 43.7. Which images become "
+    "centres matters more to the CAMs than to RI: another draw gave RI 10.2, Grad-CAM++ 12.6, Grad-CAM 15.0. RI (reference) covers 87 % "
     "of the images where the code's way covers all but one.",
     "Score-CAM is ahead of RI where it explains the input itself (K = 1) and falls far behind on images like it, as in Fig. 4: by "
     "+4.6 and -19.3 points of mAD at K = 1 and 10 (quick profile, ASIRRA, 10 inputs, +-15.8 and +-8.5). There it scores an "
