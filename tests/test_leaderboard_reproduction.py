@@ -133,9 +133,25 @@ def test_replication_rows_join_by_paper_and_setting():
     frame = table(replicated(4682.0, "layer=1;threshold=0;width=100"))
     assert (frame["measured"] != "").sum() == 1
     assert (table(replicated(4682.0, "layer=1"))["measured"] == "").all()
-    assert (table(replicated(4682.0, paper="xnn"))["measured"] == "").all()
+    for paper in ("cladec", "xnn"):
+        assert (table(replicated(4682.0, paper=paper))["measured"] == "").all()
     bits = table(("replication", "cladec", "fashion_mnist", "vgg11", "ClaDec", "alpha=1", "rec_loss", [300.0]))
     assert find(bits, "alpha=1.0", "rec_loss", "VGG-11")["verdict"] == "holds"  # alpha=1 is alpha=1.0
+
+
+def test_a_number_that_failed_was_not_measured():
+    key = (
+        "replication",
+        "layer_trees",
+        "mnist",
+        "mlp-100x10",
+        "layer tree",
+        "layer=1;threshold=0",
+        "n_split_nodes",
+        "time",
+    )
+    line = find(table(key), "n_split_nodes", "layer=1;threshold=0;")
+    assert (line["measured"], line["n_seeds"], line["verdict"]) == ("", 0, "not run")
 
 
 def test_ranks_are_compared_as_ranks():
@@ -175,6 +191,7 @@ def test_ranks_are_among_the_lines_of_one_column(column):
     ("0.5", 0.515, "absolute", 0.015, True), ("0.5", 0.485, "absolute", 0.015, True), ("4", 2.0, "factor", 2.0, True),
     ("4", 8.0, "factor", 2.0, True), ("4", 3.0, "factor", 2.0, True), ("-4", -3.0, "factor", 2.0, True), (">3", 3.0, "absolute", 0.0, True),
     ("0", 0.5, "factor", 1.5, False), ("2", 0.0, "factor", 1.5, False), (">=3", 9.0, "factor", 1.5, True), ("<=3", 9.0, "factor", 1.5, False),
+    ("0.5", 0.6, "factor", 1.5, True), ("0.5", 0.2, "factor", 1.5, False),
 ])  # fmt: skip
 def test_verdict_of_a_number(published, measured, rule, amount, held):
     assert reproduction._holds(published, measured, rule, amount) is held
@@ -210,6 +227,27 @@ def test_claims_are_judged_by_their_share():
     assert "u(1)/n >= 0.97" in out.loc["LT1", "claim"] and "mnist/mlp-100x10, 2 seeds" in out.loc["LT1", "scale"]
 
 
+def test_a_claim_is_its_own_papers_and_of_the_track_of_replications():
+    elsewhere = [(track, *claim("LT1", [0.0])[1:]) for track in ("heatmap", "target")]
+    out = table(
+        claim("EX1", [1.0], "explainn"), *(claim("EX1", [0.0], paper) for paper in ("cladec", "xnn")), *elsewhere
+    )
+    assert out.loc["EX1", "measured"] == "100% of its checks" and out.loc["LT1", "verdict"] == "not run"
+
+
+def test_a_claim_on_two_networks_is_their_mean():
+    deep = (*claim("LT1", [])[:3], "mlp-100x5", *claim("LT1", [])[4:-1], [0.0, 0.5, 0.25])
+    line = table(claim("LT1", [1.0, 0.75]), deep).loc["LT1"]
+    assert (line["measured"], line["verdict"], line["n_seeds"], line["interval"]) == (
+        "56% of its checks",
+        "mixed",
+        2,
+        "",
+    )
+    assert line["scale"] == "mnist/mlp-100x10, 2 seeds | mnist/mlp-100x5, 3 seeds"
+    assert table(claim("LT1", [1.0, 0.75])).loc["LT1", "interval"] == "[0.75, 1]"
+
+
 def test_the_scale_is_named():
     cards = {
         "data_cards": {"mnist": {"counts": {"train": 60000}}},
@@ -237,6 +275,11 @@ def test_markdown_and_counts():
     assert "| LT1 | layer_trees |" in text and "explainn-023" in text
     assert sum(reproduction.not_run(frame)["count"]) == 781
     assert len(reproduction.csv_text(frame).splitlines()) == 783 + CLAIMS
+
+
+def test_cards_go_by_name():
+    with pytest.raises(TypeError, match="positional"):
+        reproduction.table(measured(), REPORTED, {})
 
 
 def test_missing_files_are_named(tmp_path: Path):
