@@ -60,7 +60,7 @@ def rows(small: bool = False) -> Iterator[Row]:
     for way in ("reference", "boundary"):
         yield from frame.growth(f"RI at the {way}" if way == "boundary" else "RI at references", "|R|", [300, 600] if small else [500, 1000, 2000, 4000],
                                 lambda R, way=way: interpretations(way, R), **few,
-                                bound="k-means on min(|R|, d) coordinates: quadratic up to |R| = d, here 256, linear beyond")  # fmt: skip
+                                bound="nine tenths are k-means (scikit-learn, ten starts), whose steps to convergence grow with |R|; the rest is linear")  # fmt: skip
     mine(
         *np.random.default_rng(0).random((2, 50, 3)).round().astype(bool), allow=("constant", "duplicates")
     )  # compiles
