@@ -145,3 +145,18 @@ def test_the_terminal_names_rivals_by_place_and_marks_whose_line_it_is():
     assert f"{bright}> 2  A" in styled and f"{italic}  4  R" in styled and "  3  C" in styled
     assert f"{bright}  3  C" not in styled and f"{italic}  3  C" not in styled
     assert f"{red}A, d/t, n: failed: time" in styled and f"{faint}A, d/t, o: not applicable" in styled
+
+
+def test_a_narrow_terminal_breaks_names_and_no_number():
+    rows, instances = frames(
+        *({"method": m, "metric": "a_metric_with_a_long_name", "values": IMAGES + v} for m, v in (("A", 1), ("B", 0)))
+    )
+    frame, text = tables.leaderboard(rows, instances), io.StringIO()
+    placing.show(frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=62))
+    line = placing.standing(frame, placing.differences(frame, instances, "A"), "A").iloc[0]
+    span = " – ".join(
+        tables.number(line[end], tables.decimals([line["mean"], line["low"], line["high"]])) for end in ("low", "high")
+    )
+    assert (
+        span in text.getvalue() and "1 of 2" in text.getvalue() and "a metric with a long name" not in text.getvalue()
+    )
