@@ -109,9 +109,7 @@ def show(frame: pd.DataFrame, compared: Mapping[str, pd.DataFrame], console: Con
         average = tables.average_ranks(frame, track)
         places = {label: place for place, label in enumerate(average["label"], start=1)}
         console.print(_ranks(f"{tables.TRACKS[track][0]}: average ranks", average, set(compared)))
-        console.print(
-            Text("below, methods go by their places here; Wilcoxon over images, Holm over the methods of a line", "dim")
-        )
+        console.print(Text("below, methods go by these places; tests: Wilcoxon over images, Holm", "dim"))
         for label, lines in mine.items():
             for dataset, target in tables.boards(lines, track):
                 part = lines[(lines["track"] == track) & (lines["dataset"] == dataset) & (lines["target"] == target)]
@@ -162,6 +160,7 @@ def _table(title: str, columns: list[str]) -> Table:
     table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("", overflow="fold")
     for column in columns:
-        verdict = column in VERDICTS
-        table.add_column(column, justify="left" if verdict else "right", no_wrap=not verdict, overflow="fold")
+        folds = column in (*VERDICTS, "interval")
+        justify = "left" if column in VERDICTS else "right"
+        table.add_column(column, justify=justify, no_wrap=not folds, overflow="fold")
     return table
