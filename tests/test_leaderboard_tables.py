@@ -308,24 +308,10 @@ def test_nothing_gives_an_empty_board():
 
 
 def test_decimals_and_numbers():
-    assert [tables.decimals([x]) for x in (0.0, 0.0123, 0.5, 7.25, 99.9, 100.0, 250.0, 4000.0)] == [
-        4,
-        4,
-        3,
-        2,
-        1,
-        1,
-        1,
-        0,
-    ]
-    assert [tables.decimals(x) for x in ([], [np.nan], [999.5], [1000.0], [-7.25, np.inf], [0.5, 7.25])] == [
-        4,
-        4,
-        1,
-        0,
-        2,
-        2,
-    ]
+    digits = {0.0: 4, 0.0123: 4, 0.1: 3, 0.5: 3, 1.0: 2, 7.25: 2, 10.0: 1, 99.9: 1, 100.0: 1, 250.0: 1, 4000.0: 0}
+    assert {x: tables.decimals([x]) for x in digits} == digits
+    several = ([], [np.nan], [999.5], [1000.0], [-7.25, np.inf], [0.5, 7.25])
+    assert [tables.decimals(x) for x in several] == [4, 4, 1, 0, 2, 2]
     assert tables.number(-0.0004, 2) == "0.00" and tables.number(float("nan"), 2) == ""
 
 
@@ -393,3 +379,13 @@ def test_a_method_of_another_kind_is_neither_shown_nor_missed():
     )
     assert list(tables.shown(some, "surrogate", "d", "t")["label"]) == ["RI"]
     assert list(tables.losses(some)["methods"]) == ["Tree"]
+
+
+def test_what_failed_everywhere_is_shown_still():
+    failed, absent = {"status": "failed", "reason": "time"}, {"status": "not applicable", "reason": "no boxes"}
+    frame = board(
+        *({"method": m, "metric": q} | (failed if m == "B" or q == "b" else {"value": 1.0}) for m in "AB" for q in "ab"),
+        *({"method": "C", "metric": q} | absent for q in "abc"), *({"method": m, "metric": "c"} | absent for m in "AB"),
+    )  # fmt: skip
+    part = tables.shown(frame, "heatmap", "d", "t")
+    assert set(zip(part["metric"], part["label"], strict=True)) == {(q, m) for q in "ab" for m in "AB"}
