@@ -389,3 +389,15 @@ def test_what_failed_everywhere_is_shown_still():
     )  # fmt: skip
     part = tables.shown(frame, "heatmap", "d", "t")
     assert set(zip(part["metric"], part["label"], strict=True)) == {(q, m) for q in "ab" for m in "AB"}
+
+
+def test_findings_are_of_networks_with_a_value_and_of_ranked_tracks():
+    """The control leads on d; on e all failed; facts of a network, though a control's, are no contest."""
+    cells = [
+        {"method": m, "metric": "m", "paper": p, "value": v}
+        for m, p, v in (("A", "baseline", 1.0), ("R", "control", 2.0))
+    ]
+    facts = {"track": "target", "paper": "control", "method": "R", "metric": "accuracy", "value": 9.0}
+    frame = board(*cells, *(c | {"dataset": "e", "status": "failed", "reason": "time"} for c in cells), facts)
+    (line,) = tables.findings(frame).to_dict("records")
+    assert line["metric"] == "m" and line["networks"] == 1 and line["text"].startswith("m (1 network): ")
