@@ -202,12 +202,12 @@ class Session:
     def launch(self, m: Mutant) -> multiprocessing.Process:
         code = compiled(m.source, self.path)
         names = changed(self.code, code)
-        items = [item for _, called, item in self.costs if called & names]
-        return start(self.child, code, [] if names & self.early else names, items)
+        items = [(seconds, item) for seconds, called, item in self.costs if called & names]
+        return start(self.child, code, set() if names & self.early else names, items)
 
-    def child(self, code: CodeType, names: set[tuple[str, int]], items: list[pytest.Item]) -> None:
+    def child(self, code: CodeType, names: set[tuple[str, int]], items: list[tuple[float, pytest.Item]]) -> None:
         """Leaves with 0 if all tests pass, 1 if one does not, or ``LONG_WAY``."""
-        silent(10 + 3 * sum(seconds for seconds, *_ in self.costs))
+        silent(5 + 3 * sum(seconds for seconds, _ in items))
         new = dict(pairs(self.code, code))
         mine = [(f, new[key(f.__code__)]) for f in self.functions if key(f.__code__) in new]
         mine = [(f, to) for f, to in mine if f.__code__ != to]
@@ -218,7 +218,7 @@ class Session:
                 f.__code__ = to
         except ValueError:  # other free variables
             os._exit(LONG_WAY)
-        for item, following in itertools.pairwise([*items, None]):
+        for item, following in itertools.pairwise([*(item for _, item in items), None]):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if item.session.testsfailed:
                 os._exit(1)

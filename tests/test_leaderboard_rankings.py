@@ -177,6 +177,16 @@ def test_a_network_that_lacks_a_setting_and_two_methods_alone():
     assert np.isnan(line.tau) and np.isnan(line.least) and "too few methods" in markdown.sensitivity_words(line)
 
 
+def test_metrics_settings_and_methods_come_in_the_order_of_the_board():
+    found = board({metric: {"k=9": [3, 2, 1], "k=10": [1, 2, 3]} for metric in "ba"})
+    lines = rankings.sensitivity(found, "heatmap")
+    assert list(lines["metric"]) == ["b", "a"] and list(lines["first"]) == [["a", "c"]] * 2
+    shown = rankings.by_setting(found, "heatmap")
+    assert list(zip(shown["metric"], shown["setting"], shown["label"], strict=True)) == [
+        (metric, setting, label) for metric in "ba" for setting in ("k=9", "k=10") for label in "abc"
+    ]
+
+
 def test_a_metric_with_one_setting_is_not_there():
     found = board({"one": {"": [3, 2, 1]}})
     assert not len(rankings.sensitivity(found, "heatmap")) and not len(rankings.moves(found, "heatmap"))
