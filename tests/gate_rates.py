@@ -1,6 +1,6 @@
 """How often the gate is right: simulated histories with known truth.
 
-    python -m tests.gate_rates            # the table in gate.py's docstring
+    python -m tests.gate_rates            # the tables in gate.py's docstring and in docs/gate.md
 
 A history is a pair of runs of a board of networks x methods x metrics, S seeds. A cell's value is its mean + sigma_c times
 seed noise; half of the noise variance is shared by all cells of a network and seed (a bad network is bad for all). Of
