@@ -178,9 +178,10 @@ def test_a_network_that_lacks_a_setting_and_two_methods_alone():
 
 
 def test_metrics_settings_and_methods_come_in_the_order_of_the_board():
-    found = board({metric: {"k=9": [3, 2, 1], "k=10": [1, 2, 3]} for metric in "ba"})
+    found = board({metric: {"k=9": [3, 2, 1], "k=10": other} for metric, other in (("b", [1, 2, 3]), ("a", [3, 2, 1]))})
     lines = rankings.sensitivity(found, "heatmap")
-    assert list(lines["metric"]) == ["b", "a"] and list(lines["first"]) == [["a", "c"]] * 2
+    assert list(lines["metric"]) == ["b", "a"] and list(lines["first"]) == [["a", "c"], ["a"]]
+    assert list(lines["tau"]) == list(lines["least"]) == pytest.approx([-1, 1])  # each of its own blocks alone
     shown = rankings.by_setting(found, "heatmap")
     assert list(zip(shown["metric"], shown["setting"], shown["label"], strict=True)) == [
         (metric, setting, label) for metric in "ba" for setting in ("k=9", "k=10") for label in "abc"
