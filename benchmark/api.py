@@ -46,6 +46,9 @@ class Batch:
 
     Pixel coordinates are (x, y) = (column, row) of the processed image; the centre of pixel (i, j) lies at
     (j + 0.5, i + 0.5), and a box holds a pixel if it holds its centre.
+
+    Raises:
+        ValueError: a visible part whose place is NaN or infinite, or such an importance.
     """
 
     x: Tensor  # (n, c, h, w) float32 in [0, 1]
@@ -58,6 +61,15 @@ class Batch:
     part_importance: Tensor | None = None  # (n, p) float32: true importance of each part for the image's class
     chunk: int = 64  # images that are pushed through the network together
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)  # shared results, e.g. psi(x); never saved
+
+    def __post_init__(self) -> None:
+        for key, values in (("parts", self.parts), ("part_importance", self.part_importance)):
+            if values is not None:
+                wrong = ~torch.isfinite(values)
+                if key == "parts" and self.part_visible is not None:  # where an invisible part lies does not matter
+                    wrong &= self.part_visible[..., None]
+                if wrong.any():
+                    raise ValueError(f"{key} holds {int(wrong.sum())} values that are NaN or infinite")
 
     def __len__(self) -> int:
         return len(self.x)

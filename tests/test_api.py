@@ -173,6 +173,18 @@ def test_batch_says_which_annotations_it_has():
     assert batch(part_importance=torch.rand(7, 5)).annotations() == {"part_importance"}
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_batch_refuses_parts_without_a_place_and_importances_that_are_no_numbers(wrong):
+    """NaN compares false with everything: such a part would have no pixels, and nobody would be told."""
+    parts, importance, visible = torch.rand(7, 5, 2), torch.rand(7, 5), torch.ones(7, 5, dtype=torch.bool)
+    parts[3, 1, 0] = importance[6, 0] = wrong
+    for given in ({"parts": parts}, {"parts": parts, "part_visible": visible}, {"part_importance": importance}):
+        with pytest.raises(ValueError, match="holds 1 values that are NaN or infinite"):
+            batch(**given)
+    visible[3, 1] = False
+    assert batch(parts=parts, part_visible=visible).annotations() == {"parts"}
+
+
 # --------------------------------------------------------------------------------------------- Explanation
 
 
