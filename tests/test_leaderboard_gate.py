@@ -103,6 +103,15 @@ def test_eight_moved_cells_tell_how_much_noise_is_shared_and_seven_do_not():
         assert errors < -3 / np.sqrt(anew / 9) if learnt else errors == pytest.approx(-3 / np.sqrt(anew / 3))
 
 
+def test_two_seeds_are_enough_to_tell_how_much_noise_is_shared():
+    """One degree of freedom a cell, ten cells: the pairs' own noise and not that of networks drawn anew."""
+    found = gate.judge(cells([-3.0] * 10, seeds=2, pair_variance=0.5))
+    usual2 = gate.fit(np.ones(10), np.full(10, 2)).s2
+    prior = gate.fit(np.full(10, 0.5 / usual2), np.full(10, 1))
+    tau2 = (prior.dof * prior.s2 + 0.5 / usual2) / (prior.dof + 1) * usual2
+    np.testing.assert_allclose(found["errors"], -3 * np.sqrt(2 / tau2))
+
+
 def test_three_variances_tell_what_is_usual_and_two_do_not():
     assert gate.fit(np.array([1.0, 2.0, 4.0]), np.full(3, 2)).dof == gate.SURE
     assert gate.fit(np.array([1.0, 2.0]), np.full(2, 2)).dof == 0
