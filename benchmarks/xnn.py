@@ -11,11 +11,12 @@ One by one must give the same weights to 1e-3 in the mean, or nothing is timed. 
 logits that are sums of its units. ``its products`` are the matrix products of all steps and nothing else: the floor.
 
 What is saved is what a step costs beside its arithmetic, so that small layers gain most: 5x is passed at 64 units and missed
-at CUB's size in quick (256 units, hidden 128-32). There a step of one class is 22 million operations, .33 ms at the 70 GFLOP/s
-of MKL's products on this machine, whoever asks for them. At once spends .4 ms beside them, up to half of it in the kernel, for
-pages of the gradients (7 MB each) that were given back; a class alone spends 2 ms. With the products alone the gain would be
-six to seven times. At the paper's size (4,096 units, 800-100) a class alone fills the core, so that nothing is left to save,
-and weights, gradients and moments of 8 classes (860 MB) leave the cache: at once is a tenth slower.
+at CUB's size in quick (256 units, hidden 128-32), where it was 2.3 to 3.3 in runs on a busy machine. A step of one class is 22
+million operations there, .33 ms at the 70 GFLOP/s of MKL's products on this machine, whoever asks for them. At once spends .4
+to .6 ms beside them, .2 of it in the kernel, for pages of gradients (7 MB each) that were given back; a class alone spends 2.
+With the products alone the gain would be six to seven times. At the paper's size (4,096 units, 800-100) a class alone fills the
+core, so that nothing is left to save, and weights, gradients and moments of 8 classes (860 MB) leave the cache: at once is a
+tenth slower.
 """
 
 from __future__ import annotations
