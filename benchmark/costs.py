@@ -6,8 +6,8 @@ networks or settings:
 
     seconds = a + b passes + c fits,    a, b, c >= 0, by least squares of the relative error over the kind's measured units
 
-with a kind of fewer than four measured units scaled in proportion, and one of none from all kinds of its step (*guessed*). On
-a GPU, b is divided by the GPU's ratio; a and c are not where the fit is the CPU's (trees, rules, clusters, the launches of
+with a kind of fewer than four measured units scaled in proportion, and one of none from all kinds of its step (*guessed*), but
+no faster than a core multiplies. On a GPU, b is divided by the GPU's ratio; a and c are not where the fit is the CPU's (trees, rules, clusters, the launches of
 small kernels). Memory is what the libraries hold, the data set as bytes, and a few float32 copies of the images at hand.
 
 A plan needs the right order of magnitude and the right longest units; it is checked by predicting the profiles that were
@@ -41,8 +41,9 @@ from benchmark.times import Key, Time
 from benchmark.zoo import nets
 from benchmark.zoo.recipe import Recipe
 
-# Multiply-adds a second against one core of the reference (AMD EPYC with AVX-512: 26 billion, measured in Score-CAM on
-# quick's SqueezeNet): ASSUMED, a quarter of the published peak of float32 (NVIDIA's data sheets; TF32 is off), for networks
+_CORE = 26.0  # billion multiply-adds a second of one core of the reference (AMD EPYC with AVX-512): measured in Score-CAM on
+# quick's SqueezeNet; in training, quick's VGG-11 and SqueezeNet do 22 to 41.
+# How many times that a GPU does: ASSUMED, a quarter of the published peak of float32 (NVIDIA's data sheets; TF32 is off), for networks
 # that fill the GPU. No unit was measured on one.
 GPUS = {"t4": 40, "l4": 150, "v100": 75, "a100": 100, "a10": 150, "h100": 330, "h200": 330}
 _SETS = {  # (channels, classes, training, test images) in full
@@ -261,10 +262,11 @@ class Model:
     def seconds(self, work: Work, gpu: float = 1.0) -> tuple[float, str]:
         """(seconds, scaled or guessed); ``gpu``: how much faster passes are than on one core."""
         known = self._kinds.get(work.kind)
-        others = known or self._kinds.get(work.kind.split()[0]) or [(Work("", 50.0, 1.0, 0.0), 1.0)]
+        others = known or self._kinds.get(work.kind.split()[0]) or [(Work("", _CORE, 1.0, 0.0), 1.0)]
         a, b, c = self._fit(tuple(others))
         fits = 1.0 if any(name in work.kind for name in _ON_THE_CPU) else gpu
-        return a + b * work.passes / gpu + c * work.fits / fits, "scaled" if known else "guessed"
+        found = a + b * work.passes / gpu + c * work.fits / fits
+        return (found, "scaled") if known else (max(found, work.passes / _CORE / gpu), "guessed")
 
     @staticmethod
     @functools.lru_cache(maxsize=512)

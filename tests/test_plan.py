@@ -148,6 +148,17 @@ def test_one_measured_unit_is_scaled_in_proportion():
     assert model.seconds(Work("score x", 4.0, 0.0, 0.5))[1] == "guessed"
 
 
+def test_a_guess_is_no_faster_than_a_core_multiplies():
+    """Small networks stop early: what they took says little of a large one's multiply-adds."""
+    small = [Work("train mlp", p, f, 0.5) for p, f in ((5000.0, 0.5), (6000.0, 0.7), (8000.0, 1.2), (7000.0, 1.3))]
+    model = Model((work, 4 * work.fits) for work in small)
+    large = Work("train vgg11", 2600.0, 0.01, 0.5)
+    assert model.seconds(large) == (pytest.approx(100.0), "guessed")
+    assert model.seconds(large, gpu=10) == (pytest.approx(10.0), "guessed")
+    seconds, source = model.seconds(Work("train mlp", 26000.0, 1.0, 0.5))
+    assert source == "scaled" and seconds < 10  # of its own kind it is known better
+
+
 def test_a_gpu_speeds_up_passes_and_leaves_trees_alone():
     measured = [
         (Work("explain layer_trees", p, f, 0.5), 2 * p + 3 * f) for p, f in ((1, 1), (2, 1), (1, 5), (7, 3), (4, 9))
