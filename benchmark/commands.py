@@ -178,6 +178,9 @@ def plan(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Write rows, tables, plots and the page."""
+    from benchmark import engine
+
+    engine.warm_up()
     from benchmark import report as reporting
 
     params = load_params()

@@ -41,7 +41,7 @@ def write(params: Mapping[str, Any]) -> Path:
         target_cards=_target_cards(params),
         provenance=facts,
         evidence=evidence,
-        papers=[chapter(paper, findings) for paper, findings in found.items()],
+        papers=chapters(found),
         reported=paths.reported,
         out=paths.results,
     )
@@ -98,6 +98,19 @@ def _target_cards(params: Mapping[str, Any]) -> dict[tuple[str, str, int], dict[
         for dataset in params["datasets"]
         for name, seed, _ in run.trainings(params, dataset)
     }
+
+
+def chapters(found: Mapping[str, papers.Found]) -> list[dict[str, Any]]:
+    """The papers' chapters, in their order; they are drawn side by side.
+
+    Raises:
+        RuntimeError: one could not be drawn.
+    """
+    units = [engine.Unit(paper, chapter, (paper, findings)) for paper, findings in found.items()]
+    done = {one.unit.name: one for one in engine.run(units, label="report")}
+    if failed := [f"{name}: {one.error}" for name, one in done.items() if one.error]:
+        raise RuntimeError(f"no chapter for {'; '.join(failed)}")
+    return [done[paper].result for paper in found]
 
 
 def chapter(paper: str, found: papers.Found) -> dict[str, Any]:

@@ -200,6 +200,20 @@ def test_a_chapter_has_its_pictures_and_a_broken_picture_costs_only_itself(proje
     assert chapter["pictures"] == [] and "IndexError" in chapter["lost"]
 
 
+def test_chapters_are_drawn_side_by_side_and_stand_in_their_order():
+    found = {name: papers.Found(pd.DataFrame(columns=list(store.ROW_COLUMNS)), []) for name in reversed(papers.names())}
+    chapters = report.chapters(found)
+    assert [chapter["paper"] for chapter in chapters] == list(found)
+    assert chapters == [report.chapter(name, nothing) for name, nothing in found.items()]
+
+
+def test_a_chapter_whose_process_dies_is_named(monkeypatch):
+    lost = lambda units, label: [engine.Done(unit, error="its worker process was killed") for unit in units]
+    monkeypatch.setattr(engine, "run", lost)
+    with pytest.raises(RuntimeError, match="no chapter for xnn: its worker process was killed"):
+        report.chapters({"xnn": None})
+
+
 def test_every_paper_of_the_house_says_what_it_is():
     for name in papers.names():
         package = papers.part(name)
