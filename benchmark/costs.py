@@ -6,9 +6,11 @@ networks or settings:
 
     seconds = a + b passes + c fits,    a, b, c >= 0, by least squares of the relative error over the kind's measured units
 
-with a kind of fewer than four measured units scaled in proportion, and one of none from all kinds of its step (*guessed*), but
-no faster than a core multiplies. On a GPU, b is divided by the GPU's ratio; a and c are not where the fit is the CPU's (trees, rules, clusters, the launches of
-small kernels). Memory is what the libraries hold, the data set as bytes, and a few float32 copies of the images at hand.
+where b is what a core needs for a multiply-add at most: small units take longer for other reasons, which do not grow with the
+network. In a kind of fewer than four measured units, what b leaves is the fits', in proportion; one of none is *guessed* from
+all kinds of its step, but no faster than a core multiplies. On a GPU, b is divided by the GPU's ratio; a and c are not where the
+fit is the CPU's (trees, rules, clusters, the launches of small kernels). Memory is what the libraries hold, the data set as
+bytes, and a few float32 copies of the images at hand.
 
 A plan needs the right order of magnitude and the right longest units; it is checked by predicting the profiles that were
 run (``glassbench plan --check``).
@@ -28,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear
 from torch import nn
 
 from benchmark import replicate
@@ -57,6 +59,7 @@ _REPEATS = {  # settings that repeat a fit; of a list its sum, or how many they 
 }  # fmt: skip
 _SAMPLES = ("samples", "images", "test_images", "references", "unseen", "inputs", "train", "negatives", "test", "n")
 _ON_THE_CPU = ("layer_trees", "explainn", "ace", "train", "score", "random_map", "edge_map")  # what their fits cost
+_METRICS = 75  # passes an image by the metrics of heat maps: measured on quick's large networks (60 to 120)
 _LIBRARIES = 0.55  # GB that a worker holds before it loads anything: measured
 
 
@@ -108,21 +111,23 @@ def _explain(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
     if "ace" in _slugs(cell):
         each += sum(settings["segments"])
     passes = macs * (each * cell.images + cell.reference)
-    fits = (cell.images + cell.reference) * _repeats(settings) * (classes if cell.method.stem == "ace" else 1)
+    fitted = settings["images"] * classes if cell.method.stem == "ace" else cell.images + cell.reference
+    fits = fitted * _repeats(settings)
     if cell.method.stem == "xnn":
-        fits = _srae(settings, channels, classes * cell.reference)
+        trained, fits = _srae(settings, channels, classes * cell.reference)
+        passes += trained
     memory = math.prod(shape) * (n + test + 4 * 6 * (cell.images + cell.reference))
     variant = f" {settings['variant']}" if settings.get("variant") else ""
     return Work(f"explain {' of '.join(_slugs(cell))}{variant}", passes / 1e9, fits / 1e6, _LIBRARIES + memory / 1e9)
 
 
 def _score(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
-    """A kind a method, for methods differ in what they offer; so many passes an image, whatever the metrics."""
+    """A kind a method, for methods differ in what they offer; of one with heat maps, so many passes an image."""
     (cell,) = arguments
     shape, _, n, test = images(params, cell.dataset)
     macs, _ = network(params, cell.dataset, cell.target)
     memory = math.prod(shape) * (n + test + 4 * 12 * cell.images)
-    return Work(f"score {' of '.join(_slugs(cell))}", macs * cell.images / 1e9, math.prod(shape) * cell.images / 1e6,
+    return Work(f"score {' of '.join(_slugs(cell))}", _METRICS * macs * cell.images / 1e9, math.prod(shape) * cell.images / 1e6,
                 _LIBRARIES + memory / 1e9)  # fmt: skip
 
 
@@ -141,7 +146,8 @@ def _replicate(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
     if task.paper == "xnn" and task.target:
         z = network(params, task.dataset, task.target, settings.get("layer"))[1]
         examples = n + classes * int(settings.get("negatives") or n)
-        return Work(f"replicate xnn.{task.experiment}", macs * (n + samples) / 1e9, _srae(settings.get("training") or {}, z, examples) / 1e6,
+        trained, steps = _srae(settings.get("training") or {}, z, examples)
+        return Work(f"replicate xnn.{task.experiment}", (macs * (n + samples) + trained) / 1e9, steps / 1e6,
                     _LIBRARIES + (memory + 8 * z * n) / 1e9)  # fmt: skip
     if task.paper == "representative":
         return _regions(task.experiment, settings, macs, classes, memory)
@@ -170,12 +176,15 @@ def _regions(experiment: str, settings: Mapping[str, Any], macs: float, classes:
     )
 
 
-def _srae(training: Mapping[str, Any], z: int, examples: int) -> float:
-    """Multiply-adds of XNN's stacked auto-encoders, in thousands: all classes' examples, epochs and restarts."""
+def _srae(training: Mapping[str, Any], z: int, examples: int) -> tuple[float, float]:
+    """(multiply-adds, steps) of XNN's stacked auto-encoders: all classes' examples, epochs and restarts; 6 for the forward
+    and backward passes of encoder and decoder."""
     setting = {f.name: f.default for f in dataclasses.fields(Setting)} | dict(training)
     widths = [z, *setting["hidden"]]
     rounds = (1 + setting["restarts"]) * (setting["epochs"] + setting["pretrain"])
-    return examples * rounds * sum(a * b for a, b in itertools.pairwise(widths)) / 1e3
+    return 6.0 * examples * rounds * sum(a * b for a, b in itertools.pairwise(widths)), examples * rounds / setting[
+        "batch"
+    ]
 
 
 def _repeats(settings: Mapping[str, Any]) -> float:
@@ -271,18 +280,15 @@ class Model:
     @staticmethod
     @functools.lru_cache(maxsize=512)
     def _fit(measured: tuple[tuple[Work, float], ...]) -> np.ndarray:
-        """(a, b, c) >= 0 with the least relative error."""
+        """(a, b, c) >= 0 with the least relative error; b is what a core needs at most."""
         X, s = np.stack([work.features for work, _ in measured]), np.array([seconds for _, seconds in measured])
+        if len({work for work, _ in measured}) < 4:  # the rest is the fits', in proportion, else what any unit takes
+            b = min(np.exp(np.mean(np.log(s / X[:, 1]))), 1 / _CORE) if X[:, 1].all() else 0.0
+            rest = np.maximum(s - b * X[:, 1], 0.0).mean()
+            return np.array([0.0, b, rest / X[:, 2].mean()]) if X[:, 2].any() else np.array([rest, b, 0.0])
         scale = np.maximum(X.max(axis=0), 1e-12)
-        if len({work for work, _ in measured}) < 4:  # in proportion to the larger part of the work
-            per_core = np.array([0.0, 1 / 50, 0.0]) if X[:, 1].any() else np.array([0.0, 0.0, 1.0])
-            share = X @ per_core
-            return (
-                per_core * np.exp(np.mean(np.log(s / np.maximum(share, 1e-9))))
-                if share.all()
-                else np.array([s.mean(), 0, 0])
-            )
-        return nnls(X / scale / s[:, None], np.ones(len(s)))[0] / scale
+        most = np.array([np.inf, 1 / _CORE, np.inf]) * scale
+        return lsq_linear(X / scale / s[:, None], np.ones(len(s)), bounds=(0.0, most)).x / scale
 
 
 def measured_elsewhere(

@@ -129,7 +129,7 @@ works = st.builds(Work, st.just("train net"), st.floats(0.1, 1e4), st.floats(0.1
 @given(
     st.lists(works, min_size=5, max_size=12, unique_by=lambda w: w.passes),
     st.floats(0.01, 9),
-    st.floats(1e-3, 9),
+    st.floats(1e-3, 1 / costs._CORE),
     st.floats(1e-3, 9),
 )
 def test_the_model_finds_the_seconds_of_work_that_it_knows(measured, a, b, c):
@@ -139,13 +139,27 @@ def test_the_model_finds_the_seconds_of_work_that_it_knows(measured, a, b, c):
         assert model.seconds(work)[0] == pytest.approx(seconds, rel=1e-3)
 
 
-def test_one_measured_unit_is_scaled_in_proportion():
-    model = Model([(Work("explain grad_cam", 2.0, 0.0, 0.5), 3.0)])
-    assert model.seconds(Work("explain grad_cam", 20.0, 0.0, 0.5)) == (pytest.approx(30.0), "scaled")
-    assert model.seconds(Work("explain grad_cam", 20.0, 0.0, 0.5), gpu=10) == (pytest.approx(3.0), "scaled")
-    seconds, source = model.seconds(Work("explain other", 4.0, 0.0, 0.5))
-    assert (seconds, source) == (pytest.approx(6.0), "guessed")
+def test_of_few_measured_units_a_pass_costs_what_a_core_needs_and_the_rest_is_the_fits():
+    model = Model([(Work("explain slow", 2.6, 0.0, 0.5), 3.1), (Work("explain fits", 2.6, 10.0, 0.5), 3.1),
+                   (Work("explain fast", 260.0, 0.0, 0.5), 2.0)])  # fmt: skip
+    assert model.seconds(Work("explain slow", 26.0, 0.0, 0.5)) == (pytest.approx(3.0 + 1.0), "scaled")
+    assert model.seconds(Work("explain fits", 26.0, 20.0, 0.5)) == (pytest.approx(6.0 + 1.0), "scaled")
+    assert model.seconds(Work("explain fast", 2600.0, 0.0, 0.5)) == (pytest.approx(20.0), "scaled")
+    assert model.seconds(Work("explain fast", 2600.0, 0.0, 0.5), gpu=10) == (pytest.approx(2.0), "scaled")
+    assert model.seconds(Work("explain other", 2600.0, 0.0, 0.5))[1] == "guessed"
     assert model.seconds(Work("score x", 4.0, 0.0, 0.5))[1] == "guessed"
+
+
+def test_the_work_of_the_stacked_auto_encoders_by_hand():
+    training = {"hidden": [4, 2], "epochs": 2, "pretrain": 1, "restarts": 1, "batch": 5}
+    multiply_adds, steps = costs._srae(training, 10, 20)  # 2 x 3 rounds over 20 examples, widths 10, 4, 2
+    assert multiply_adds == 6 * 20 * 6 * (40 + 8) and steps == 20 * 6 / 5
+
+
+def test_small_units_do_not_say_what_a_large_network_costs():
+    """Seconds that differ by the clock alone, on passes that hardly differ: the slope is that of a core."""
+    small = [(Work("explain cladec", p, 0.03, 0.5), s) for p, s in ((1.1, 2.3), (1.12, 2.9), (1.39, 4.1), (1.4, 3.8))]
+    assert Model(small).seconds(Work("explain cladec", 260.0, 0.03, 0.5))[0] < 10 + 5
 
 
 def test_a_guess_is_no_faster_than_a_core_multiplies():
@@ -161,10 +175,13 @@ def test_a_guess_is_no_faster_than_a_core_multiplies():
 
 def test_a_gpu_speeds_up_passes_and_leaves_trees_alone():
     measured = [
-        (Work("explain layer_trees", p, f, 0.5), 2 * p + 3 * f) for p, f in ((1, 1), (2, 1), (1, 5), (7, 3), (4, 9))
+        (Work("explain layer_trees", 100 * p, f, 0.5), 2 * p + 3 * f)
+        for p, f in ((1, 1), (2, 1), (1, 5), (7, 3), (4, 9))
     ]
     model = Model(measured)
-    assert model.seconds(Work("explain layer_trees", 100.0, 10.0, 0.5), gpu=100)[0] == pytest.approx(2 + 30, rel=1e-3)
+    assert model.seconds(Work("explain layer_trees", 10_000.0, 10.0, 0.5), gpu=100)[0] == pytest.approx(
+        2 + 30, rel=1e-3
+    )
 
 
 def test_an_unknown_gpu_is_refused_with_near_names(workspace):
