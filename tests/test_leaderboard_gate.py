@@ -168,6 +168,15 @@ def test_below_the_floor_of_the_metric_nothing_is_a_change():
         )  # tau is a tenth of the usual spread, and no less
 
 
+def test_a_cell_that_moved_without_a_gain_is_on_the_better_side():
+    """Its p and its tolerance are those of the least of gains, whatever else is worse."""
+    still, least = (
+        gate.judge(cells([*[-30.0] * 5, gain, *[0.1] * 4]).assign(moved=True)).iloc[5] for gain in (0.0, 1e-12)
+    )
+    assert still["kind"] == "unchanged" and still["errors"] == 0
+    assert (still["p"], still["tolerance"]) == pytest.approx((least["p"], least["tolerance"]))
+
+
 def test_better_and_worse_mirror_each_other():
     history = History("mirror")
     old, new = history.old(), history.new(0.9, history.where(method="method b"), 6)
