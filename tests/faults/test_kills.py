@@ -2,10 +2,10 @@
 
 ``make faults`` runs these; GLASSBENCH_KILLS (default 50) says how often ``make leaderboard`` is killed, on the profile as it is
 shipped. Kills come in every stage, more in the longer ones, and before the first. What a killed run has made is kept by the
-next, so that all of them together take little more than one run from nothing, and the starts: a quarter of an hour on two
-free cores. GLASSBENCH_NETWORKS names another checkout's trained networks, of which two thirds are then taken over: where cores are
-busy, training takes most of the time. The rows must be the committed ones where the machine, the code, the data and the networks are those of the
-committed rows, else those of a run that nobody interrupts.
+next, so that all of them together take little more than one run from nothing and the starts. GLASSBENCH_NETWORKS names another
+checkout's trained networks, of which two thirds are then taken over: where cores are busy, training takes most of the time. The
+rows must be the committed ones where the machine, the code, the data and the networks are those of the committed rows, else
+those of a run that nobody interrupts.
 """
 
 import math
