@@ -2,7 +2,8 @@
 
 The short way: one process imports and collects all tests of the module. A fork of it gives the functions their changed code
 (``__code__``) and runs the tests that call what has changed, the quickest first. Which tests call what was recorded before, each
-test in a fork of its own, so that none profits from what another has cached.
+test in a fork of its own, so that none profits from what another has cached; and as it is the module passes them in this order.
+A test that calls it in another process only is not seen to, and its mutants count as missed.
 
 The long way, for what has happened by the time the tests are collected (lines of the module itself, decorators, what makes a table
 of cases): a fork of a process that holds nothing of the house takes the changed source from the import system and runs all tests.
@@ -181,6 +182,10 @@ class Session:
             self.costs.append((seconds, called, item))
             names |= imported
         self.costs.sort(key=lambda cost: cost[0])
+        process = start(self.passes, [(seconds, item) for seconds, _, item in self.costs])
+        process.join()
+        if process.exitcode:
+            raise SystemExit("a test fails after another")
         self.out.send((sum(seconds for seconds, *_ in self.costs), sorted(names)))
         place = {id(m): i for i, m in enumerate(self.todo)}
         for m in run(self.todo, self.launch, lambda m: 10 + 3 * sum(s for s, *_ in self.costs), self.workers):
@@ -206,8 +211,7 @@ class Session:
         return start(self.child, code, set() if names & self.early else names, items)
 
     def child(self, code: CodeType, names: set[tuple[str, int]], items: list[tuple[float, pytest.Item]]) -> None:
-        """Leaves with 0 if all tests pass, 1 if one does not, or ``LONG_WAY``."""
-        silent(5 + 3 * sum(seconds for seconds, _ in items))
+        """As ``passes``, with other code; or leaves with ``LONG_WAY``."""
         new = dict(pairs(self.code, code))
         mine = [(f, new[key(f.__code__)]) for f in self.functions if key(f.__code__) in new]
         mine = [(f, to) for f, to in mine if f.__code__ != to]
@@ -218,6 +222,11 @@ class Session:
                 f.__code__ = to
         except ValueError:  # other free variables
             os._exit(LONG_WAY)
+        self.passes(items)
+
+    def passes(self, items: list[tuple[float, pytest.Item]]) -> None:
+        """Leaves with 0 if all tests pass, 1 if one does not."""
+        silent(5 + 3 * sum(seconds for seconds, _ in items))
         for item, following in itertools.pairwise([*(item for _, item in items), None]):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if item.session.testsfailed:

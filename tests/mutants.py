@@ -9,10 +9,10 @@ Idea: change one operator, number or keyword of a module, run the tests of that 
 that no test notices is a test that is missing, or code that could be otherwise (equivalent): those were examined one by one
 and stand in docs/mutants.md, with the reason. The raw share counts them as missed; the adjusted one leaves them out.
 
-The mutants are cosmic-ray's. Each runs in a fork of one process that has imported torch, pandas and the like but nothing of
-the house; the changed source is handed to the import system, no file is touched. Not counted: what does not compile, and
-what differs in annotations or docstrings alone, which nothing evaluates. Out of time or memory counts as caught. Their order
-is random (``--seed``), so what a run has done when it is cut short is a random sample of the whole.
+The mutants are cosmic-ray's; no file is touched (``tests/mutant_runs.py`` says how they run). Not counted: what does not compile,
+and what differs in annotations or docstrings alone, which nothing evaluates. Out of time or memory counts as caught. Their
+order is random (``--seed``), so of each module that a run has come to when it is cut short a random sample is done, and
+``--sample`` 300 and then 600 with one seed and one ``--out`` are one sample of 600.
 """
 
 from __future__ import annotations
