@@ -149,7 +149,7 @@ def test_a_plug_in_file_of_an_odd_name_runs_and_its_files_stay_in_their_folder(t
     run.score_cell(cell)
     rows = store.read_scores(cell.scores)[0]
     assert set(rows.method) == {"Mine"} and "failed" not in set(rows.status)
-    made = {p for p in trained.root.rglob("*") if p.is_file()} - before
+    made = {p for p in trained.root.rglob("*") if p.is_file() and p.parent.name != "__pycache__"} - before
     assert made == {cell.explanation, cell.scores}
     assert cell.explanation.name.isascii() and all(c.isalnum() or c in "-=._" for c in cell.explanation.name)
     assert not cell.explanation.name.startswith(("-", "."))
