@@ -145,7 +145,8 @@ def test_no_room_for_files(made):
         file.write("\n")  # DVC has something to write
     limited = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (6144, 6144)); os.execvp(sys.argv[1], sys.argv[1:])"
     done = project.run(sys.executable, "-c", limited, *project.leaderboard())
-    assert done.returncode and "File too large" in done.stderr, done.stdout + done.stderr
+    said = ("File too large", "disk I/O error")  # by the house, or by DVC's database, whichever meets the limit first
+    assert done.returncode and any(words in done.stderr for words in said), done.stdout + done.stderr
     again(made)
 
 
