@@ -39,7 +39,7 @@ from benchmark import store
 from benchmark.api import Target
 from benchmark.data import Dataset
 from benchmark.seeds import seed_hash
-from benchmark.zoo import nets, pretrained
+from benchmark.zoo import dense, nets, pretrained
 from benchmark.zoo.inputs import Cache, Inputs, augment, chunk, draw, features, normalisation, pixels
 from benchmark.zoo.recipe import Recipe
 
@@ -220,6 +220,21 @@ class _Networks:
             self.parameters, self.buffers = dict(self.first.named_parameters()), dict(self.first.named_buffers())
         else:
             self.parameters, self.buffers = stack_module_state(members)
+        self.chain = dense.Chain.of(self.first) if self.k == 1 else None
+
+    def gradients(self, x: Tensor, y: Tensor) -> Tensor:
+        """The mean cross entropy (K,) of images x (K * b, ...) in classes y (K, b); the gradients of its sum over the
+        networks, which keeps theirs apart, are in the parameters' ``grad``.
+        """
+        if self.chain:
+            return torch.tensor([self.chain.gradients(x, y[0])])
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+            logits = self(x.view(*y.shape, *x.shape[1:]) if self.k > 1 else x[None])
+        loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+        loss.sum().backward()
+        return loss.detach()
 
     def __call__(self, x: Tensor) -> Tensor:
         """(K, b, ...) -> logits (K, b, C)."""
@@ -335,7 +350,7 @@ def _epoch(
     jobs: list[_Job], model: _Networks, optimiser: torch.optim.Optimizer, data: Inputs, epoch: int, device: torch.device
 ) -> list[float]:
     """One pass over the training images, each network in its own order; the mean loss of each."""
-    recipe, n, gpu = jobs[0].recipe, len(data.y_train), device.type == "cuda"
+    recipe, n = jobs[0].recipe, len(data.y_train)
     order = torch.stack([torch.randperm(n, generator=job.rng("order", epoch)) for job in jobs]).to(device)  # (K, n)
     changed = recipe.flip or recipe.shift
     if changed:
@@ -352,22 +367,16 @@ def _epoch(
         for number, rows in enumerate(batches):  # (K, b)
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate(epoch + number / len(batches))
-            k, b = rows.shape
-            x, y = data.x_train[rows.flatten()], data.y_train[rows]
+            x, y = data.x_train.index_select(0, rows.flatten()), data.y_train[rows]
             if changed:
-                here = slice(start, start + b)
+                here = slice(start, start + rows.shape[1])
                 x = augment(x, flip[:, here].flatten(), move[:, here].flatten(0, 1))
             x = data(x)
             x = x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
-            with torch.autocast(device.type, torch.bfloat16, enabled=gpu):
-                logits = model(x.view(k, b, *x.shape[1:]) if k > 1 else x[None])
-            loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none")
-            loss = loss.view(k, b).mean(1)  # (K,)
-            optimiser.zero_grad()
-            loss.sum().backward()  # the sum keeps the networks' gradients apart
+            loss = model.gradients(x, y)
             optimiser.step()
-            total += loss.detach() * b
-            start += b
+            total += loss * rows.shape[1]
+            start += rows.shape[1]
     return (total / n).tolist()
 
 
