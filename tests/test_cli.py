@@ -271,6 +271,6 @@ def test_markup_in_names_is_no_markup(workspace, capsys):
 
 def test_profiles_differ_only_in_scale():
     sections = {name: set(yaml.safe_load(path.read_text())) for name, path in cli.profiles().items()}
-    assert set(sections) == {"offline", "quick", "paper"}
+    assert set(sections) == {"offline", "quick", "trees", "paper"}
     assert len({frozenset(s) for s in sections.values()}) == 1
     assert all(re.match(r"^# ", path.read_text()) for path in cli.profiles().values())

@@ -448,13 +448,13 @@ def test_no_rows_no_pictures():
     assert not list(figures.pictures(Found(rows_of().iloc[:0], [])))
 
 
-@pytest.mark.parametrize("profile", ["offline", "quick", "paper"])
+@pytest.mark.parametrize("profile", ["offline", "quick", "trees", "paper"])
 def test_the_profiles_ask_for_what_there_is(profile):
     params = yaml.safe_load((ROOT / "benchmark" / "profiles" / f"{profile}.yaml").read_text())
     tasks = house.tasks(params, "layer_trees")
     assert {task.experiment for task in tasks} == {"trees", "duplicates", "drawing"}
     networks = {(t.dataset, t.target, t.seed) for t in tasks if t.experiment == "trees" and t.target.startswith("mlp")}
-    assert len(networks) == {"offline": 38, "quick": 11, "paper": 120}[profile]
+    assert len(networks) == {"offline": 38, "quick": 11, "trees": 120, "paper": 120}[profile]
 
 
 # --------------------------------------------------------------------------------------------- the networks of Table 1
@@ -469,7 +469,7 @@ SOONER = {  # in the quick profile
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("profile", ["quick", "paper"])
+@pytest.mark.parametrize("profile", ["quick", "trees", "paper"])
 def test_recipes_are_those_of_table_1(profile):
     params = yaml.safe_load((ROOT / "benchmark" / "profiles" / f"{profile}.yaml").read_text())
     found = {}
@@ -485,11 +485,22 @@ def test_recipes_are_those_of_table_1(profile):
             assert (recipe.lr, recipe.gamma, recipe.every) == (rate, gamma, every)
             assert (recipe.schedule, recipe.optimiser, recipe.batch, recipe.weight_decay) == ("step", "adam", 128, 0)
             assert (recipe.stop_at_train_accuracy, recipe.train_images, recipe.normalise) == (1.0, 55000, "none")
-            assert not recipe.explain
+            assert recipe.explain == (profile == "trees" and (width, depth) == (100, 10))
     assert found.keys() == TABLE_1.keys()
     assert all(10 in depths for depths in found.values())
-    if profile == "paper":
+    if profile != "quick":
         assert all(depths == dict.fromkeys(range(1, 11), 3) for depths in found.values())
+
+
+def test_trees_are_the_papers_networks_and_experiments():
+    trees, paper = (
+        yaml.safe_load((ROOT / "benchmark" / "profiles" / f"{name}.yaml").read_text()) for name in ("trees", "paper")
+    )
+    for dataset, networks in trees["zoo"].items():
+        for name, recipe in networks.items():
+            assert zoo.Recipe.parse(recipe).decisive() == zoo.Recipe.parse(paper["zoo"][dataset][name]).decisive()
+    experiments = paper["replicate"]["layer_trees"]
+    assert trees["replicate"]["layer_trees"] == [e for e in experiments if e.get("target") != "explainn_cnn"]
 
 
 def test_the_network_has_a_bias_in_its_first_layer_only_and_torchs_default_weights():
