@@ -100,7 +100,7 @@ def run(command: list[str], where: Path, env: dict[str, str]) -> tuple[float, fl
     process = subprocess.Popen(command, cwd=where, env=env)
 
     def watch() -> None:
-        while not ended.wait(0.5):
+        while not ended.wait(1):
             most.append(sum(resident(process.pid)) / 2**30)
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -115,14 +115,16 @@ def run(command: list[str], where: Path, env: dict[str, str]) -> tuple[float, fl
 
 
 def resident(pid: int) -> Iterator[int]:
-    """Bytes of a process and of each below it, as far as they still run."""
+    """Bytes of a process and of each below it, as far as they still run. A page that several share, such as torch's
+    libraries, counts once in all (Linux's proportional set size; elsewhere once for each)."""
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.Error:
         return
     for process in family:
         try:
-            yield process.memory_info().rss
+            memory = process.memory_full_info()
+            yield getattr(memory, "pss", memory.rss)
         except psutil.Error:
             continue
 

@@ -10,18 +10,21 @@ Three ways do the same steps on the same examples from the same weights, without
 One by one must give the same weights to 1e-3 in the mean, or nothing is timed. Data are random: a sparse non-negative Z and
 logits that are sums of its units. ``its products`` are the matrix products of all steps and nothing else: the floor.
 
-What is saved is what a step costs beside its arithmetic, so that small layers gain most: 5x is passed at 64 units and missed
-at CUB's size in quick (256 units, hidden 128-32), where it was 2.3 to 3.3 in runs on a busy machine. A step of one class is 22
-million operations there, .33 ms at the 70 GFLOP/s of MKL's products on this machine, whoever asks for them. At once spends .4
-to .6 ms beside them, .2 of it in the kernel, for pages of gradients (7 MB each) that were given back; a class alone spends 2.
-With the products alone the gain would be six to seven times. At the paper's size (4,096 units, 800-100) a class alone fills the
-core, so that nothing is left to save, and weights, gradients and moments of 8 classes (860 MB) leave the cache: at once is a
-tenth slower.
+Each pair is timed twice: CPU-seconds on one thread, as a worker of the pipeline computes, and wall time on all cores, where the
+others may have one thread or all. Freed memory stays with the process, as it does in the workers.
+
+What is saved is what a step costs beside its arithmetic, so that small layers gain most. At CUB's size in quick (256 units,
+hidden 128-32) a step of one class is 22 million operations, .33 ms at the 70 GFLOP/s of MKL's products on this machine, whoever
+asks for them; a class alone spends 1 ms beside them, the stack .2. On two cores the stack's products run side by side, while
+those of one class are too small to share. At the paper's size (4,096 units, 800-100) a class alone fills the core, so that
+nothing is left to save, and weights, gradients and moments of 8 classes (860 MB) leave the cache.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -33,14 +36,16 @@ from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmark import engine
 from benchmark.papers.xnn import srae
 from benchmarks import frame
 from benchmarks.frame import Row
 
-SIZES = {64: ([16, 8], 50, 3), 256: ([128, 32], 50, 3), 4096: ([800, 100], 8, 1)}  # units of Z: hidden, classes, epochs
+SIZES = {64: ([16, 8], 50, 6), 256: ([128, 32], 50, 6), 4096: ([800, 100], 8, 1)}  # units of Z: hidden, classes, epochs
 
 
 def rows(small: bool = False) -> Iterator[Row]:
+    engine.keep_memory()
     for units in list(SIZES)[:1] if small else SIZES:
         hidden, classes, epochs = SIZES[units]
         yield from compare(units, hidden, classes=5 if small else classes, epochs=epochs, n=1 if small else 5)
@@ -67,12 +72,37 @@ def compare(units: int, hidden: list[int], classes: int, epochs: int, n: int) ->
         sys.exit("the ways train other weights; nothing was timed")
     size = f"{classes} classes, Z of {units}, hidden {hidden[0]}-{hidden[1]}"
     bound = "arithmetic: the products of a step are as many, and large enough alone" if units > 64 else "what a step costs beside its products"  # fmt: skip
-    peers = {
-        "one by one": (one_by_one, 5 if classes == 50 else None, bound, "ratio"),
-        "modules": (lambda: modules(data, setting), None, bound, "ratio"),
-        "its products": (products(data, setting, stacked), None, "", "floor"),
-    }
-    yield from frame.many("XNN's auto-encoders at once", size, at_once, peers, n=n)
+    goal, cores = 5 if classes == 50 else None, len(os.sched_getaffinity(0))
+    each = {"one by one": one_by_one, "modules": lambda: modules(data, setting)}
+    peers = {name: (way, goal, bound, "ratio") for name, way in each.items()}
+    floor = {"its products": (products(data, setting, stacked), None, "", "floor")}
+    yield from frame.many("XNN's auto-encoders at once", size, at_once, peers | floor, n=n)
+    if cores > 1:
+        shared = {
+            f"{name}, {'one thread' if threads == 1 else f'{threads} threads'}": (
+                on(threads, way),
+                goal,
+                bound,
+                "ratio",
+            )
+            for name, way in each.items()
+            for threads in (1, cores)
+        }
+        yield from frame.many("XNN's auto-encoders at once", f"{size}; wall time on {cores} cores", on(cores, at_once), shared,
+                              n=n, clock=time.perf_counter)  # fmt: skip
+
+
+def on(threads: int, way: frame.Work) -> frame.Work:
+    """The same on so many threads."""
+
+    def work() -> object:
+        torch.set_num_threads(threads)
+        try:
+            return way()
+        finally:
+            torch.set_num_threads(1)
+
+    return work
 
 
 def products(data: srae.Examples, setting: srae.Setting, params: srae.Params) -> frame.Work:

@@ -3,6 +3,7 @@
 import functools
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -164,6 +165,26 @@ def test_together_is_as_alone(float64):
         for name in together:
             torch.testing.assert_close(together[name][[k]], alone[name], atol=1e-7, rtol=1e-7)
     assert len(set(epochs.tolist())) > 1  # they stop each at their own time
+
+
+@pytest.mark.parametrize("positions, most", [(1, 3), (1, 1), (2, 2)])
+def test_a_stack_in_parts_is_the_stack(float64, monkeypatch, positions, most):
+    """Restarts and early stops included: each class has its own seed, and all see one order of examples."""
+    Z, y, labels = layer()
+    Z = Z.double().reshape(len(Z), positions, -1)
+    setting = Setting(**SMALL | {"patience": 1, "epochs": 10, "lr": 0.03, "restarts": 1})
+    data = srae.examples(Z, y.double(), labels, None, np.random.default_rng(1))
+    whole = srae.fit(data, setting, np.random.default_rng(2))
+    assert not srae._parts(data, setting)
+    sizes, stacks, plain = [Z.shape[2], *setting.hidden, setting.n], [], srae._descend
+    weights = sum(a * b for a, b in pairwise(sizes))
+    monkeypatch.setattr(srae, "STACK", most * 4 * (8 * weights + 2 * sum(sizes) * positions * setting.batch))
+    monkeypatch.setattr(srae, "_descend", lambda params, *args: stacks.append(len(params["v"])) or plain(params, *args))
+    parts = srae.fit(data, setting, np.random.default_rng(2))
+    assert max(stacks) == most and len(stacks) > 2
+    assert parts.trained.equal(whole.trained) and parts.epochs.equal(whole.epochs)
+    for name, tensor in whole.params.items():
+        torch.testing.assert_close(parts.params[name], tensor, atol=1e-7, rtol=1e-7)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])

@@ -362,7 +362,7 @@ def convolutional(
         train, test: images, equally many of each class; shown: the class whose x-features are kept for the picture.
     """
     sizes = {"train": train, "test": test}
-    chunk = max(1, min(256, 2**22 // int(np.prod(study.data.input_shape[1:]))))
+    chunk = max(1, min(256, 2**20 // int(np.prod(study.data.input_shape[1:]))))
     batches = [
         study.data.batch(s, k and study.data.sample(s, k, "xnn"), device=study.device, chunk=chunk)
         for s, k in sizes.items()

@@ -23,7 +23,7 @@ for the class (``accepted``). A network whose x-features are all dead (ReLU) is 
 that were not accepted the one with the smallest loss stays.
 
 All K networks have one shape, so their weights are stacked, (K, in, out), and one bmm moves them all; each class keeps its
-own best weights on held-out examples and leaves the stack when it has not improved for ``patience`` epochs. A convolutional
+own best weights on held-out examples and leaves the stack when it has not improved for ``patience`` epochs. On a CPU a stack that would leave the caches trains in parts. A convolutional
 XNN has 1x1 filters, which are dense layers over positions: Z is (M, S, d) with S positions, 1 for a dense layer.
 
 Reference: Qi, Khorram, Fuxin. Embedding Deep Networks into Visual Explanations. Artificial Intelligence 2021, Sec. 2.2.
@@ -47,6 +47,7 @@ ACCEPT = 0.3  # the second x-feature's mean contribution over the first's
 HELD_OUT = 0.1
 STRIDE = 4  # every fourth example decides between trainings that were not accepted
 TINY = 1e-8
+STACK = 80e6  # bytes: the classes of a larger stack train faster in parts (``benchmarks/xnn.py``, 4,096 units)
 
 Params = dict[
     str, Tensor
@@ -307,17 +308,7 @@ def fit(
             done[key] = new, took
         params = params or {name: tensor.clone() for name, tensor in new.items()}
         ok = accepted(XNN(new, setting, pool), part)
-        with torch.no_grad():  # as Eq. 5 weighs, whatever this training did
-            value = loss(
-                new,
-                part.Z(part.rows[:, ::STRIDE]),
-                part.y[:, ::STRIDE],
-                part.weights[:, ::STRIDE],
-                setting,
-                beta[todo],
-                eta[todo],
-                pool,
-            )
+        value = _value(new, part, setting, beta[todo], eta[todo], pool)
         better = ok | (value < lowest[todo])
         lowest[todo] = torch.where(better, value, lowest[todo])
         for name, tensor in new.items():
@@ -345,10 +336,26 @@ def accepted(xnn: XNN, data: Examples) -> Tensor:
     return torch.tensor(out, device=data.rows.device)
 
 
+@torch.no_grad()
+def _value(params: Params, data: Examples, setting: Setting, beta: Tensor, eta: Tensor, pool: Any) -> Tensor:
+    """Eq. 5 (K,) over every fourth example, as the setting weighs, whatever the training did."""
+    classes, out = torch.arange(len(data.rows), device=data.rows.device), []
+    for k in _parts(data, setting) or [classes]:
+        part, own = data.of(k), {name: tensor[k] for name, tensor in params.items()}
+        Z, y, w = part.Z(part.rows[:, ::STRIDE]), part.y[:, ::STRIDE], part.weights[:, ::STRIDE]
+        out.append(loss(own, Z, y, w, setting, beta[k], eta[k], pool))
+    return torch.cat(out)
+
+
 def _train(
     data: Examples, setting: Setting, seeds: Any, order: int, beta: Tensor, eta: Tensor, pool: Any
 ) -> tuple[Params, Tensor]:
     """One training of all classes of ``data``: weights and epochs (K,)."""
+    if parts := _parts(data, setting):  # the seeds and the order of examples are the same as for all together
+        done = [_train(data.of(k), setting, seeds[k.cpu()], order, beta[k], eta[k], pool) for k in parts]
+        return {name: torch.cat([p[name] for p, _ in done]) for name in done[0][0]}, torch.cat(
+            [took for _, took in done]
+        )
     held = max(2, round(HELD_OUT * data.rows.shape[1]))
     split = [data.rows, data.y, data.weights]
     seen, unseen = [t[:, held:] for t in split], [t[:, :held] for t in split]
@@ -363,6 +370,17 @@ def _train(
     if not setting.faithful:
         _least_squares(params, data, pool)
     return params, epochs
+
+
+def _parts(data: Examples, setting: Setting) -> Sequence[Tensor]:
+    """Classes in stacks that a CPU moves well, with gradients, moments and activations; none where one stack does."""
+    _, _, S, d = data.Z(data.rows[:1, :1]).shape
+    sizes = [d, *setting.hidden, setting.n]
+    weights, activations = 2 * sum(a * b for a, b in pairwise(sizes)), 2 * sum(sizes) * S * setting.batch
+    each = 4 * (4 * weights + activations)  # bytes of a class
+    most = max(1, int(STACK // each))
+    classes = torch.arange(len(data.rows), device=data.rows.device)
+    return classes.split(most) if data.rows.device.type == "cpu" and len(classes) > most else []
 
 
 def _descend(
