@@ -1,4 +1,5 @@
-"""K networks of one shape: trained as one (vmap), one by one, and side by side in processes of one thread.
+"""K networks of one shape: trained as one (vmap), one by one, and side by side in processes of one thread; and one MLP with
+its gradients written out against autograd's.
 
     python benchmarks/zoo.py                              # the small MLP and CNN of the offline profile, 4 seeds
     python benchmarks/zoo.py --device cuda --images 20000
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -27,11 +29,14 @@ from sklearn.datasets import load_digits
 
 from benchmark import zoo
 from benchmark.data import Dataset
+from benchmark.zoo import dense
 from benchmarks import frame
 from benchmarks.frame import Row
 
 RECIPES = {
     "mlp": {"net": "mlp", "options": {"width": 100, "depth": 8}, "epochs": 4, "batch": 128},
+    "mlp-100x10": {"net": "mlp", "options": {"width": 100, "depth": 10}, "epochs": 10, "batch": 128},
+    "mlp-20x10": {"net": "mlp", "options": {"width": 20, "depth": 10}, "epochs": 10, "batch": 128},
     "xnn_cnn": {"net": "xnn_cnn", "epochs": 2, "batch": 128},
     "cnn": {"net": "cnn", "epochs": 1, "batch": 128},
     "vgg11": {"net": "vgg11", "options": {"width": 0.25}, "epochs": 1, "batch": 128},
@@ -84,6 +89,19 @@ def rows(small: bool = False, device: str = "cpu", images: int = 2000) -> Iterat
                 yield frame.against(f"{seeds} networks {way}", "one by one", f"{name}, {images:,} images, {device}",
                                     lambda way=way: run(way), lambda: run("one by one"), goal=None, bound="" if gpu else bounds[way],
                                     n=1 if small else 3, clock=time.perf_counter)  # fmt: skip
+
+    for name in () if gpu else ["mlp-100x10", "mlp-20x10"]:
+
+        def alone(name: str = name) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                train(name, images, [0], device, False, folder)
+
+        def autograd(alone: frame.Work = alone) -> None:
+            with mock.patch.object(dense.Chain, "of", return_value=None):
+                alone()
+
+        yield frame.against("an MLP's training, gradients written out", "autograd", f"{name}, {images:,} images", alone, autograd,
+                            goal=None, bound="the products themselves", n=1 if small else 5)  # fmt: skip
 
 
 def main() -> None:
