@@ -92,10 +92,11 @@ def evaluate(
     folder = run.made(mine).results
     new = board[board["method"].isin([cells.describe(ref)[0] for ref in refs])]
     store.write_rows(folder / "rows.csv", new)
-    frame = tables.leaderboard(board, instances)
-    store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
     if page:
-        _write_page(folder, params, mine, board, instances, old.drawn)
+        frame = _write_page(folder, params, mine, board, instances, old.drawn)
+    else:
+        frame = tables.leaderboard(board, instances)
+        store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
     labels = dict.fromkeys(frame.loc[frame["method"].isin(set(new["method"])), "label"])
     compared = {label: placing.differences(frame, instances, label) for label in labels}
     if compared:
@@ -302,8 +303,8 @@ def _write_page(
     board: pd.DataFrame,
     instances: pd.DataFrame,
     drawn: Mapping[str, MethodRef],
-) -> None:
-    """Board, plots, gallery and page into ``folder``."""
+) -> pd.DataFrame:
+    """Board, plots, gallery and page into ``folder``; returns the board."""
     gallery = report.gallery(mine)
     others = report.gallery(_with_methods(params, list(drawn.values()), keep=False)) if drawn else {}
     for key, entry in gallery.items():
@@ -311,7 +312,7 @@ def _write_page(
     paths = store.Paths(params["profile"])
     facts = report.provenance(mine)
     store.write_json(folder / "provenance.json", facts)
-    leaderboard.build(
+    return leaderboard.build(
         board,
         instances,
         gallery=gallery,
