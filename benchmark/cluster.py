@@ -202,7 +202,7 @@ def _code() -> str:
 
 
 def _versions() -> str:
-    return f"Python {sys.version.split()[0]}, torch {torch.__version__}, numpy {np.__version__}"
+    return f"Python {sys.version.split()[0]}, torch {torch.__version__}, numpy {np.__version__}, {engine.blas() or 'BLAS unknown'}"
 
 
 def _used(facts: Mapping[str, Facts]) -> dict[str, Facts]:
@@ -221,7 +221,8 @@ def _problem(facts: Mapping[str, Facts]) -> str:
             return (f"worker {name} runs other code than this machine ({f.code}, here {_code()}): bring it to the same "
                     "commit and start it again")  # fmt: skip
         if f.versions != _versions():
-            return f"worker {name} has {f.versions}, this machine {_versions()}: rows would differ; install the same"
+            return (f"worker {name} has {f.versions}, this machine {_versions()}: rows would differ; install the same, and "
+                    "export the same OPENBLAS_CORETYPE")  # fmt: skip
     for what in ("device", "instructions"):
         kinds = Counter(getattr(f, what) for f in used.values())
         if len(kinds) > 1:

@@ -103,6 +103,17 @@ def single_thread() -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def blas() -> str:
+    """numpy's library for matrix products and the kernels that it chose, as "openblas Haswell"; "" if it is not known."""
+    import numpy  # noqa: F401  (seen once it is loaded)
+    from threadpoolctl import threadpool_info
+
+    for library in threadpool_info():
+        if library["user_api"] == "blas" and "numpy" in library["filepath"]:
+            return f"{library['internal_api']} {library.get('architecture') or ''}".strip()
+    return ""
+
+
 def keep_memory() -> None:
     """Freed blocks stay with this process, to be used again, where glibc would hand those above 32 MiB back at once and
     fetch them anew, zeroed page by page: the larger half of a forward pass of 224-pixel images. No bit differs."""

@@ -197,6 +197,7 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "blas": engine.blas(),
     }
 
 

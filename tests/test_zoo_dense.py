@@ -1,10 +1,16 @@
 """The gradients of dense chains against autograd's."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from benchmark import engine, store
 from benchmark.zoo import nets
 from benchmark.zoo.dense import Chain
 
@@ -65,3 +71,18 @@ def test_what_is_no_chain_of_relus_is_left_to_autograd(name, options):
 def test_other_precisions_are_left_to_autograd():
     net = nets.build("mlp", (1, 4, 4), 3, {"width": 5, "depth": 2}, seed=0)
     assert Chain.of(net) is not None and Chain.of(net.double()) is None
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="kernels of x86")
+@pytest.mark.parametrize("chosen, expected", [(None, "Haswell"), ("Nehalem", "Nehalem")])
+def test_products_round_alike_on_any_cpu(chosen, expected):
+    """numpy's BLAS takes the kernels that the house asks for, unless somebody asked for others."""
+    if "openblas" not in engine.blas():
+        pytest.skip(f"numpy computes with {engine.blas() or 'a library that threadpoolctl does not know'}")
+    env = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
+    env |= {"OPENBLAS_CORETYPE": chosen} if chosen else {}
+    code = "from benchmark import engine; print(engine.blas())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=store.ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["openblas", expected]
