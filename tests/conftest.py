@@ -7,6 +7,7 @@ import textwrap
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import benchmark  # noqa: F401, I001  (chooses the kernels of BLAS, before numpy loads it)
 import numpy as np
 import pytest
 import torch
