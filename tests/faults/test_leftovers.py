@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -19,6 +20,8 @@ from tests.test_house import ROOT
 def project(tmp_path, monkeypatch):
     """A folder with a lock file of two stages, committed, and DVC's folder."""
     monkeypatch.setattr(store, "ROOT", tmp_path)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # what others left on this machine is not looked at
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
     stage = {"cmd": "glassbench x", "deps": [{"path": "a", "hash": "md5", "md5": "0" * 32, "size": 1}],
              "outs": [{"path": "b", "hash": "md5", "md5": "1" * 32, "size": 1}]}  # fmt: skip
