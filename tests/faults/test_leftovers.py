@@ -21,7 +21,7 @@ def project(tmp_path, monkeypatch):
     """A folder with a lock file of two stages, committed, and DVC's folder."""
     monkeypatch.setattr(store, "ROOT", tmp_path)
     (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # what others left on this machine is not looked at
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # not what others left
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
     stage = {"cmd": "glassbench x", "deps": [{"path": "a", "hash": "md5", "md5": "0" * 32, "size": 1}],
              "outs": [{"path": "b", "hash": "md5", "md5": "1" * 32, "size": 1}]}  # fmt: skip
