@@ -15,9 +15,9 @@ others may have one thread or all. Freed memory stays with the process, as it do
 
 What is saved is what a step costs beside its arithmetic, so that small layers gain most. At CUB's size in quick (256 units,
 hidden 128-32) a step of one class is 22 million operations, .33 ms at the 70 GFLOP/s of MKL's products on this machine, whoever
-asks for them; a class alone spends 1 ms beside them, the stack .2. On two cores the stack's products run side by side, while
+asks for them; a class alone spends .8 ms beside them, the stack .2. On two cores the stack's products run side by side, while
 those of one class are too small to share. At the paper's size (4,096 units, 800-100) a class alone fills the core, so that
-nothing is left to save, and weights, gradients and moments of 8 classes (860 MB) leave the cache.
+nothing is left to save, and weights, gradients and moments of 8 classes (860 MB) would leave the cache: ``srae`` trains them in parts.
 """
 
 from __future__ import annotations
