@@ -119,6 +119,7 @@ def test_deletion_by_hand():
     area = (curve[0] / 2 + curve[1] + curve[2] + curve[3] / 2) / 3
     assert DELETION(e, target, batch, RNG, steps=4) == pytest.approx([area], rel=1e-6)
     assert DELETION(e, target, batch, RNG, steps=33) == pytest.approx([area], rel=1e-6)  # more steps than pixels
+    assert DELETION(e, target, batch, RNG, steps=2) == pytest.approx([(curve[0] + curve[3]) / 2], rel=1e-6)  # the ends
 
 
 def test_insertion_by_hand():
@@ -308,6 +309,11 @@ def test_ranks_are_the_stable_order(values):
     assert [rank.index(k) for k in range(len(values))] == slow_order(e.heatmaps[0])
 
 
+def test_ranks_tell_small_values_apart():
+    e, batch = Explanation(heatmaps=[[[3e-9, 1e-9, 2e-9]]]), Batch(x=torch.zeros(1, 1, 1, 3), y=torch.zeros(1))
+    assert masking.ranks(e, batch).tolist() == [[0, 2, 1]]
+
+
 # --------------------------------------------------------------------------------------------- passes and bad input
 
 
@@ -363,6 +369,7 @@ def test_two_targets_do_not_mix():
     [
         (AVERAGE_DROP, {"keep": 0}, "keep=0"),
         (AVERAGE_INCREASE, {"keep": 1.1}, "keep=1.1"),
+        (AVERAGE_DROP, {"keep": -0.5}, "keep=-0.5"),
         (AVERAGE_DROP, {"fill": "pink"}, "fill 'pink' is none of black, blur, inpaint"),
         (ACCURACY, {"pixels": 0}, "pixels=0"),
         (ACCURACY, {"pixels": 60000}, "pixels=60000"),

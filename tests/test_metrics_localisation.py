@@ -97,11 +97,27 @@ def test_tolerance_scales_with_the_image():
     assert score("pointing_game", maps, boxes=boxes).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("box", [[2, 2, 2, 4], [3, 1, 2, 4], [9, 0, 12, 4], [1.6, 1.6, 2.4, 2.4], [math.nan, 0, 4, 4]])
+@pytest.mark.parametrize(
+    "box",
+    [
+        [2, 2, 2, 4],
+        [3, 1, 2, 4],
+        [9, 0, 12, 4],
+        [4, 0, 5.4, 4],
+        [-2, 0, 0.4, 4],
+        [1.6, 1.6, 2.4, 2.4],
+        [math.nan, 0, 4, 4],
+    ],
+)
 @pytest.mark.parametrize("name", ["energy_in_box", "pointing_game"])
 def test_a_box_without_pixels_is_refused(name, box):
     with pytest.raises(ValueError, match="holds no pixel of its 4 x 4 image"):
         score(name, np.ones((2, 4, 4)), boxes=[[0, 0, 4, 4], box])
+
+
+def test_the_first_box_without_pixels_is_named():
+    with pytest.raises(ValueError, match=r"the box \[3\.0, 1\.0, 2\.0, 4\.0\] holds"):
+        score("energy_in_box", np.ones((3, 4, 4)), boxes=[[0, 0, 4, 4], [3, 1, 2, 4], [2, 2, 2, 4]])
 
 
 coordinate = st.integers(0, 12).map(lambda k: k / 2)
