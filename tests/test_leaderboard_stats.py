@@ -147,7 +147,7 @@ def test_zero_differences_are_dropped():
 
 
 def test_too_few_images_and_missing_ones():
-    few = rng("few").normal(size=(2, 3, stats.MIN_PAIRS - 1))
+    few = rng("few").normal(size=(2, 3, 5))  # not the 2/32 that they would give
     assert np.isnan(stats.worse_than_best(few, "higher")).all()
     values = np.zeros((2, 1, 12))
     values[1] -= np.arange(1, 13)
@@ -162,6 +162,17 @@ def test_a_method_that_the_ranks_favour_is_not_worse():
     values[0, 0, 0] = 100.0
     values[1, 0, 1:] = 1.0
     assert stats.worse_than_best(values, "higher")[1] == 1.0
+
+
+def test_ranks_that_speak_against_a_method_by_one_are_tested():
+    """53 images, whose ranks sum to 1431: a balance of 1 is the least there is, and its p-value is below 1."""
+    loss, left = np.arange(1.0, 54), 715  # in favour of the method: ranks that sum to 715; 716 against it
+    for i in reversed(range(53)):
+        if loss[i] <= left:
+            loss[i], left = -loss[i], left - loss[i]
+    assert loss.sum() == 1 and left == 0
+    p = stats.worse_than_best(np.stack([np.zeros((1, 53)), -loss[None]]), "higher")[1]
+    assert p == wilcoxon(loss).pvalue < 1
 
 
 def test_false_alarms_under_the_null():

@@ -367,6 +367,16 @@ def test_a_board_shows_its_own_track_network_and_data_set():
             assert (line.track, line.dataset, line.target) == (track, d, t)
 
 
+def test_a_track_has_the_networks_on_which_its_methods_were_judged():
+    frame = board(
+        *({"track": track, "target": target, "method": "A", "metric": "m", "value": 1.0}
+          for track, target in (("concept", "a"), ("heatmap", "b"), ("surrogate", "c")))
+    )  # fmt: skip
+    assert {track: tables.boards(frame, track) for track in tables.tracks(frame)} == {
+        "heatmap": [("d", "b")], "concept": [("d", "a")], "surrogate": [("d", "c")]
+    }  # fmt: skip
+
+
 def test_a_method_of_another_kind_is_neither_shown_nor_missed():
     """Heat maps offer no labels: in the surrogates' track they are neither a row of a board nor a loss."""
     other = {"track": "surrogate", "metric": "m", "status": "not applicable"}

@@ -128,8 +128,6 @@ def leaderboard(rows: pd.DataFrame, instances: pd.DataFrame | None = None) -> pd
     Raises:
         ValueError: rows of several profiles, or two values for one image.
     """
-    if len(rows) == 0:
-        return pd.DataFrame(columns=COLUMNS)
     if rows["profile"].nunique() > 1:
         raise ValueError(
             f"rows of several profiles, {', '.join(sorted(rows['profile'].unique()))}: build one at a time"
@@ -148,7 +146,7 @@ def leaderboard(rows: pd.DataFrame, instances: pd.DataFrame | None = None) -> pd
 
 def _by_row(instances: pd.DataFrame | None) -> dict[tuple, pd.Series]:
     """For each row's key, its values by image."""
-    if instances is None or len(instances) == 0:
+    if instances is None:
         return {}
     keys = list(store.ROW_KEYS)
     return {key: group.set_index("image")["value"] for key, group in instances.groupby(keys, sort=False)}
@@ -170,7 +168,7 @@ def _table(
     ok = [line for line in group if line["status"] == "ok"]
     seeds = sorted({line["seed"] for line in ok})
     images = sorted(set().union(*(measured[line["row"]].index for line in ok if line["row"] in measured)))
-    values = np.full((len(methods), len(seeds), len(images) or 1), np.nan)
+    values = np.full((len(methods), len(seeds), len(images)), np.nan)
     means = np.full((len(methods), len(seeds)), np.nan)
     for i, (_, lines) in enumerate(methods):
         for line in (line for line in lines if line["status"] == "ok"):
