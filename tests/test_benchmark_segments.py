@@ -26,7 +26,14 @@ def test_a_segment_is_worth_what_the_answer_loses_without_it(monkeypatch):
     birds = torch.full((1, 32, 32), -1, dtype=torch.int8)
     birds[0, :16, :16] = 1
     batch = Batch(x=torch.from_numpy(x)[None], y=torch.tensor([0]), part_masks=birds, parts=torch.zeros(1, 2, 2))
-    target = Target(nn.Sequential(Corner(), nn.Identity()), name="corner", classes="ab", input_shape=(3, 32, 32), mean=[0.0], std=[1.0])
+    target = Target(
+        nn.Sequential(Corner(), nn.Identity()),
+        name="corner",
+        classes="ab",
+        input_shape=(3, 32, 32),
+        mean=[0.0],
+        std=[1.0],
+    )
     monkeypatch.setattr(segments.cells, "load_batch", lambda cell: batch)
     monkeypatch.setattr(segments.cells, "load_target", lambda cell: target)
     ((masks, odds, bird),) = segments.worth(None, 16)

@@ -87,6 +87,15 @@ def test_pairs_are_the_exact_signed_rank_test_and_holm():
     assert (np.diag(p) == 1).all()
 
 
+def test_equal_differences_share_their_ranks():
+    """Half-integer ranks: pairs of equals, at every place, against all sign patterns."""
+    rng = generator("test_rankings", "ties")
+    for n in (6, 7, 8):
+        for lead in rng.choice([-3, -2, -1, 1, 2, 3], size=(20, n)):
+            table = pd.DataFrame({"a": lead, "b": 0})
+            assert rankings.differ(table).loc["a", "b"] == pytest.approx(literal_signed_rank(lead), rel=1e-12)
+
+
 @pytest.mark.parametrize("n", [6, 20, 50, 100])
 def test_signed_rank_without_ties_is_scipys(n):
     lead = generator("test_rankings", "signed", n).normal(0.3, 1, n)
@@ -174,6 +183,7 @@ def test_a_network_that_lacks_a_setting_and_two_methods_alone():
     both = pd.concat([whole, part], ignore_index=True)
     pd.testing.assert_frame_equal(rankings.by_setting(both, "heatmap"), rankings.by_setting(whole, "heatmap"))
     (line,) = rankings.sensitivity(board({"two": {"keep=0.1": [3, 2], "keep=0.2": [3, 1]}}), "heatmap").itertuples()
+    assert rankings.moves(whole, "heatmap").to_dict() == {"a": 0.0, "b": 1.0, "c": 1.0}  # two settings are several
     assert np.isnan(line.tau) and np.isnan(line.least) and "too few methods" in markdown.sensitivity_words(line)
 
 

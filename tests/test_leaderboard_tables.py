@@ -238,6 +238,9 @@ def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
     assert tables.findings_line(tied, "heatmap") == "a control is not significantly worse than the best in m"
     assert tables.findings_line(frame, "heatmap") == "a control ranks first on some network in m"
     assert tables.findings_line(frame, "concept") == ""
+    both = pd.concat([frame, tied.assign(track="concept")], ignore_index=True)  # each track has its own
+    assert tables.findings_line(both, "heatmap") == "a control ranks first on some network in m"
+    assert tables.findings_line(both, "concept") == "a control is not significantly worse than the best in m"
     first = board(*(cell | {"metric": "m", "paper": "control"} for cell in cells))
     assert list(tables.findings(first)["text"]) == ["m (1 network): a control ranks first on d/t (A)"]
 
@@ -308,7 +311,20 @@ def test_nothing_gives_an_empty_board():
 
 
 def test_decimals_and_numbers():
-    digits = {0.0: 4, 0.0123: 4, 0.1: 3, 0.5: 3, 1.0: 2, 7.25: 2, 10.0: 1, 99.9: 1, 100.0: 1, 250.0: 1, 4000.0: 0}
+    digits = {
+        0.0: 4,
+        0.00123: 4,
+        0.0123: 4,
+        0.1: 3,
+        0.5: 3,
+        1.0: 2,
+        7.25: 2,
+        10.0: 1,
+        99.9: 1,
+        100.0: 1,
+        250.0: 1,
+        4000.0: 0,
+    }
     assert {x: tables.decimals([x]) for x in digits} == digits
     several = ([], [np.nan], [999.5], [1000.0], [-7.25, np.inf], [0.5, 7.25])
     assert [tables.decimals(x) for x in several] == [4, 4, 1, 0, 2, 2]
@@ -329,6 +345,12 @@ def test_markdown_cells():
     text = markdown.board(frame, "heatmap", "d", "t")
     assert "| A_b | **0.535** [" in text and "| B | 0.000 [0.000, 0.000] |" in text
     assert markdown.escape("_a_ b_c *d*") == r"\_a\_ b_c \*d\*"
+
+
+def test_the_csv_has_seven_digits():
+    frame = board({"method": "A", "metric": "m", "value": 1 / 3}, {"method": "B", "metric": "m", "value": 2e5 / 3})
+    assert list(frame.index) == [0, 1]
+    assert {line.split(",")[9] for line in tables.csv_text(frame).splitlines()[1:]} == {"0.3333333", "66666.67"}
 
 
 def test_board_survives_its_csv(synthetic, tmp_path):
@@ -399,6 +421,8 @@ def test_what_failed_everywhere_is_shown_still():
     )  # fmt: skip
     part = tables.shown(frame, "heatmap", "d", "t")
     assert set(zip(part["metric"], part["label"], strict=True)) == {(q, m) for q in "ab" for m in "AB"}
+    lost = board({"method": "A", "metric": "m"} | failed, {"method": "A", "metric": "m", "target": "u"} | absent)
+    assert tables.boards(lost, "heatmap") == [("d", "t")]
 
 
 def test_findings_are_of_networks_with_a_value_and_of_ranked_tracks():

@@ -269,10 +269,9 @@ def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
         lines.groupby(["label", "control", "dataset", "target", "metric"])["rank"].mean().groupby(level=[0, 1]).mean()
         for lines in (part, part[~beaten])
     )
-    times = part.groupby(["label", "control"])[["best", "tied", "failed"]].sum().astype(int)
-    times.insert(0, "tables", part.groupby(["label", "control"]).size())
-    times.insert(0, "sound_rank", sound.reindex(times.index))
-    times.insert(0, "average_rank", by_metric)
+    methods = part.groupby(["label", "control"])
+    times = methods[["best", "tied", "failed"]].sum().astype(int)
+    times = times.assign(tables=methods.size(), sound_rank=sound, average_rank=by_metric)  # NaN where nothing is sound
     return times.reset_index().sort_values(["average_rank", "label"], kind="stable", ignore_index=True)[columns]
 
 
