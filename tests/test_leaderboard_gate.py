@@ -56,6 +56,9 @@ def test_fit_of_equal_variances_of_few_and_of_none():
     assert gate.fit(np.array([1.0, 2.0]), np.array([2, 2])).dof == 0
     assert gate.fit(np.zeros(9), np.full(9, 2)).dof == 0
     assert gate.fit(np.array([np.nan, 1.0, 1.0, 1.0]), np.array([0, 4, 4, 4])).dof == gate.SURE  # one seed says nothing
+    assert gate.fit(np.ones(3), np.ones(3)).dof == gate.SURE  # two seeds: one degree of freedom
+    alone = gate.spreads(cells([0.0] * 4, seeds=1))
+    assert alone["sigma"].isna().all() and not alone["borrowed"].any()
 
 
 def test_squeeze_by_hand():

@@ -68,9 +68,6 @@ BOUNDED = ("percent", "fraction", "correlation", "share")  # units whose spread 
 SURE = 3.5  # degrees of freedom that what is usual counts for at most
 
 
-_MANY = 1e6  # degrees of freedom: as good as infinitely many
-
-
 class Prior(NamedTuple):
     """Variances are s2 dof / chi^2(dof): s2 is the usual one, dof how sure that is (0: nothing is known)."""
 
@@ -90,10 +87,10 @@ def fit(variances: Array, dof: Array, most: float = SURE) -> Prior:
         return Prior(np.nan, 0.0)
     s2 = np.maximum(s2, FLOOR**2 * np.median(s2[s2 > 0]))
     e = np.log(s2) - digamma(d / 2) + np.log(d / 2)
-    excess = e.var(ddof=1) - polygamma(1, d / 2).mean()  # = trigamma(d0 / 2)
-    if excess <= polygamma(1, _MANY / 2):  # the variances do not differ by more than chance
-        return Prior(float(np.exp(e.mean())), float(most))
-    d0 = brentq(lambda x: polygamma(1, x / 2) - excess, 1e-4, 2 * _MANY)
+    excess = (
+        e.var(ddof=1) - polygamma(1, d / 2).mean()
+    )  # = trigamma(d0 / 2); 1e-6: no more than chance, d0 is 2 million
+    d0 = brentq(lambda x: polygamma(1, x / 2) - max(excess, 1e-6), 1e-4, 1e7)
     s2 = np.exp(e.mean() + digamma(d0 / 2) - np.log(d0 / 2))
     return Prior(float(s2), float(min(d0, most)))
 
@@ -101,9 +98,8 @@ def fit(variances: Array, dof: Array, most: float = SURE) -> Prior:
 def squeeze(variances: Array, dof: Array, prior: Prior) -> tuple[Array, Array]:
     """Posterior variances and their degrees of freedom, (C,) each: (d0 s0^2 + d s^2) / (d0 + d); NaN and 0 without any."""
     total = prior.dof + np.asarray(dof, np.float64)
-    known = np.where(np.asarray(dof) > 0, np.nan_to_num(variances), 0.0) * dof
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (np.nan_to_num(prior.s2) * prior.dof + known) / total, total
+        return (np.nan_to_num(prior.s2) * prior.dof + np.nan_to_num(variances) * dof) / total, total
 
 
 def spreads(cells: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -150,16 +146,16 @@ def judge(cells: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.Data
     tested = moved & np.isfinite(sigma)
     floor = FLOOR * np.where(np.isfinite(usual), usual, sigma)
 
-    pairs = np.maximum(seeds - 1, 0)  # degrees of freedom of tau
+    pairs = seeds - 1  # degrees of freedom of tau
     tau2, dof = 2 * sigma**2, found["sigma_dof"].to_numpy()  # as if drawn anew
-    learnt = tested & (pairs > 0) & (usual > 0)
+    learnt = tested & (pairs > 0) & np.isfinite(usual)
     if learnt.sum() >= ENOUGH:
         u2 = cells["pair_variance"].to_numpy(np.float64) / usual**2
         prior = fit(u2[learnt], pairs[learnt])
         posterior, total = squeeze(u2, pairs, prior)
         tau2 = np.where(learnt, np.maximum(posterior, FLOOR**2) * usual**2, tau2)
         dof = np.where(learnt, total, dof)
-    error = np.sqrt(tau2 / np.maximum(seeds, 1))  # standard error of the gain
+    error = np.sqrt(tau2 / seeds)  # standard error of the gain
     errors = np.where(tested, gain / np.where(tested, error, 1.0), np.nan)
 
     worse, better = np.full(len(cells), np.nan), np.full(len(cells), np.nan)
@@ -171,9 +167,7 @@ def judge(cells: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.Data
         ["unverified", "regression", "improvement"], "unchanged",
     )  # fmt: skip
     hits = np.where(gain < 0, (kind == "regression").sum(), (kind == "improvement").sum())
-    critical = student.isf(
-        ALPHA * np.maximum(hits, 1) / max(tested.sum(), 1), np.maximum(dof, 1e-9)
-    )  # BH's, as it came out
+    critical = student.isf(ALPHA * np.maximum(hits, 1) / max(tested.sum(), 1), dof)  # BH's, as it came out
     return pd.DataFrame({
         "kind": kind, "errors": errors, "p": np.where(gain < 0, worse, better),
         "tolerance": np.where(tested, np.maximum(floor, critical * error), np.nan), "borrowed": found["borrowed"] & tested,
