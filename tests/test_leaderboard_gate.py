@@ -95,6 +95,8 @@ def test_with_few_moved_cells_the_noise_is_that_of_new_networks():
     assert found["errors"].iloc[0] == pytest.approx(-3 / np.sqrt(2 * sigma2 / 3))
     assert found["errors"].iloc[1:].isna().all() and (found["kind"].iloc[1:] == "unchanged").all()
     assert found["p"].iloc[0] == pytest.approx(student.cdf(found["errors"].iloc[0], prior.dof + 4))  # one test
+    bound = student.isf(0.05, prior.dof + 4) * np.sqrt(2 * sigma2 / 3)
+    assert found["tolerance"].iloc[0] == pytest.approx(bound)
 
 
 def test_eight_moved_cells_tell_how_much_noise_is_shared_and_seven_do_not():
@@ -169,6 +171,17 @@ def test_below_the_floor_of_the_metric_nothing_is_a_change():
         np.testing.assert_allclose(
             found["errors"], gain * np.sqrt(3)
         )  # tau is a tenth of the usual spread, and no less
+    usual = np.sqrt(gate.fit(np.ones(10), np.full(10, 198)).s2)
+    many = gate.judge(cells([-0.99 * gate.FLOOR * usual] * 10, pair_variance=0.0, seeds=100))
+    assert (many["p"] < 1e-6).all() and set(many["kind"]) == {"unchanged"}  # sure, and still nothing
+
+
+def test_seeds_that_agree_in_a_metric_of_which_nothing_is_known_say_nothing():
+    """Two cells: too few to know what is usual, and their own spread is 0, which is no standard error."""
+    found = gate.judge(cells([-3.0, -1.0], variance=0.0, pair_variance=0.0))
+    assert (
+        list(found["kind"]) == ["unverified"] * 2 and found["errors"].isna().all() and found["tolerance"].isna().all()
+    )
 
 
 def test_a_cell_that_moved_without_a_gain_is_on_the_better_side():
