@@ -76,6 +76,7 @@ def test_equal_rows_are_unchanged(rows):
     shuffled = rows.sample(frac=1, random_state=0).assign(seconds=9.9)
     found = diff(rows, shuffled)
     assert set(found["kind"]) == {"unchanged"} and not found["moved"].any() and found["errors"].isna().all()
+    assert list(found.index) == list(range(len(found)))
     assert len(found) == len(rows[rows["status"] == "ok"].drop_duplicates(list(store.ROW_KEYS[:-1])))
     assert not fails(found, KINDS.keys() - {"unchanged"}) and not len(reproduced(found, exact=True))
 
@@ -138,6 +139,8 @@ def test_a_new_version_of_a_metric_is_never_compared_and_no_pass(rows):
     assert set(found.loc[found["metric"] == "gini", "why"]) == {"version 1 -> 2"}
     assert not fails(found, FAIL_ON) and fails(found, ("re-baselined",)) and len(reproduced(found, exact=False))
     assert diff_show.verdict(found, FAIL_ON).startswith("not a pass: ")
+    back = diff(changed(rows, gini, metric_version=2), rows)
+    assert set(back.loc[back["metric"] == "gini", "why"]) == {"version 2 -> 1"}
 
 
 @pytest.mark.parametrize(("column", "value", "why"), [("n", 63, "images: 64 -> 63"), ("unit", "share", "unit: fraction -> share"),
@@ -217,7 +220,7 @@ def test_facts_of_pairs_by_hand():
 
 
 def test_a_spread_of_less_than_the_digits_that_are_written_is_none():
-    assert np.isnan(_variance(np.array([5.0]))) and _variance(np.array([1.0, 3.0])) == 2
+    assert _variance(np.array([5.0])) == 0 and _variance(np.array([1.0, 3.0])) == 2
     assert _variance(np.array([5.0, 5 + 4e-6])) == 0 and _variance(np.array([5.0, 5 + 6e-6])) > 0
     assert _variance(np.array([0.0, 4e-6]), size=5.0) == 0 and _variance(np.array([0.0, 6e-6]), size=5.0) > 0
     assert _variance(np.array([-9.0, -9 - 8e-6])) == 0 and _variance(np.array([2.0, 2.0, 2.0])) == 0
@@ -232,6 +235,7 @@ def test_spreads_of_a_set_of_rows_by_hand():
     assert _variances(rows.assign(unit="share"))["variance"].item() == pytest.approx(20 / 3)
     assert len(_variances(rows.iloc[3:])) == 0 and len(_variances(rows.iloc[2:])) == 1  # one number has no spread
     assert _variances(rows.assign(value=0.0))["variance"].item() == 0
+    assert len(_variances(rows.assign(status="failed"))) == 0
 
 
 def test_what_stands_against_the_committed_rows(rows):
