@@ -109,7 +109,8 @@ def test_the_terminal_shows_each_table_once():
 
 
 def test_places_in_a_row_are_named_by_their_ends():
-    assert placing._runs([9, 2, 4, 3, 7, 10]) == "2–4 7 9 10"
+    assert placing._runs([9, 2, 4, 3, 7, 10]) == "2–4 7 9 10" and placing._runs([5, 4, 2, 3, 7, 10, 8, 9]) == "2–5 7–10"
+    assert placing._runs([1, 5, 6, 7]) == "1 5–7"
     assert placing._runs([]) == "" and placing._runs([5]) == "5" and placing._runs(range(2, 15)) == "2–14"
 
 

@@ -85,8 +85,6 @@ def _values(by_key: Mapping[tuple, pd.DataFrame], line: pd.Series) -> pd.DataFra
 
 def _paired(mine: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
     """Differences of the images that both have, averaged over the seeds that both have."""
-    if not len(mine) or not len(other):
-        return np.empty(0)
     return (mine - other).mean(axis=1).dropna().to_numpy()
 
 
