@@ -275,6 +275,8 @@ def test_markdown_and_counts():
     assert "| LT1 | layer_trees |" in text and "explainn-023" in text
     assert sum(reproduction.not_run(frame)["count"]) == 781
     assert len(reproduction.csv_text(frame).splitlines()) == 783 + CLAIMS
+    assert reproduction.csv_text(frame).startswith(",".join(reproduction.COLUMNS) + "\n")
+    assert list(frame.index) == list(range(len(frame)))
 
 
 def test_cards_go_by_name():
