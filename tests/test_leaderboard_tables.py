@@ -345,6 +345,16 @@ def test_markdown_cells():
     text = markdown.board(frame, "heatmap", "d", "t")
     assert "| A_b | **0.535** [" in text and "| B | 0.000 [0.000, 0.000] |" in text
     assert markdown.escape("_a_ b_c *d*") == r"\_a\_ b_c \*d\*"
+    states = {
+        "A": {"value": 1.0},
+        "B": {"status": "failed", "reason": "time"},
+        "C": {"status": "not applicable", "reason": "no box"},
+    }
+    mixed = board(
+        *({"method": m, "metric": "m"} | of for m, of in states.items()), {"method": "C", "metric": "q", "value": 1.0}
+    )
+    text = markdown.board(mixed, "heatmap", "d", "t")
+    assert "| A | **1.00** | – |" in text and "| B | failed | – |" in text and "| C | n/a | **1.00** |" in text
 
 
 def test_the_csv_has_seven_digits():
