@@ -182,6 +182,10 @@ def test_a_network_that_lacks_a_setting_and_two_methods_alone():
     part = board({"two": {"keep=0.2": [1, 2, 3]}}).assign(target="u")
     both = pd.concat([whole, part], ignore_index=True)
     pd.testing.assert_frame_equal(rankings.by_setting(both, "heatmap"), rankings.by_setting(whole, "heatmap"))
+    (line,) = rankings.sensitivity(
+        pd.concat([whole, whole.assign(target="u")], ignore_index=True), "heatmap"
+    ).itertuples()
+    assert "two, 2 settings on 2 networks: Kendall's tau" in markdown.sensitivity_words(line)
     (line,) = rankings.sensitivity(board({"two": {"keep=0.1": [3, 2], "keep=0.2": [3, 1]}}), "heatmap").itertuples()
     assert rankings.moves(whole, "heatmap").to_dict() == {"a": 0.0, "b": 1.0, "c": 1.0}  # two settings are several
     assert np.isnan(line.tau) and np.isnan(line.least) and "too few methods" in markdown.sensitivity_words(line)

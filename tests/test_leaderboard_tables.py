@@ -241,6 +241,7 @@ def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
     both = pd.concat([frame, tied.assign(track="concept")], ignore_index=True)  # each track has its own
     assert tables.findings_line(both, "heatmap") == "a control ranks first on some network in m"
     assert tables.findings_line(both, "concept") == "a control is not significantly worse than the best in m"
+    assert markdown.findings(both, "concept").splitlines() == [f"- ‡ {text}" for text in said]
     first = board(*(cell | {"metric": "m", "paper": "control"} for cell in cells))
     assert list(tables.findings(first)["text"]) == ["m (1 network): a control ranks first on d/t (A)"]
 
