@@ -418,7 +418,11 @@ def test_pictures_of_all_that_was_found(study):
         assert picture.caption.endswith(".")
     panel = pictures[0].figure.axes[0]
     assert panel.get_title(loc="left") == "mnist, width 100"
-    assert [t.get_text() for t in panel.get_legend().get_texts()] == ["depth 1", "depth 4", "depth 10"]
+    assert [t.get_text() for t in pictures[0].figure.legends[0].get_texts()] == ["depth 1", "depth 4", "depth 10"]
+    u = [net.u for net in read(pd.concat(rows[:3]))]
+    (bar,) = [c for c in panel.containers if c.get_label() == "depth 10"]  # a line, its caps, its bars
+    assert list(bar.lines[0].get_ydata()) == [np.mean([seed[k] for seed in u]) for k in range(1, 11)]
+    assert bar.has_yerr
     layers, mean, error = figures._mean(list(read(pd.concat(rows[:3]))), "splits")
     assert layers == list(range(1, 11))
     assert mean[4] == 90

@@ -49,14 +49,14 @@ def _curves(panels: Panels) -> Iterator[Picture]:
     deepest = {key: nets[max(nets)] for key, nets in panels.items()}
     yield Picture(
         "fig1-unique-encodings", "Unique encodings by layer (Fig. 1)",
-        "How many different ON/OFF encodings the training images have in each layer; a line for each network, darker = deeper. "
-        "The dotted line is the number of images.",
-        _grid(panels, lambda axes, key: _by_depth(axes, panels[key], "u", samples=True), "unique encodings"),
+        "How many different ON/OFF encodings the training images have in each layer; a line for each depth, darker = deeper. "
+        "The dotted line is the number of images. Bars: standard error over seeds.",
+        _grid(panels, lambda axes, key: _by_depth(axes, panels[key], "u", samples=True), "unique encodings", legend=True),
     )  # fmt: skip
     yield Picture(
         "fig2-duplicate-encodings", "Duplicate encodings by layer (Fig. 2)",
-        "How many encodings are shared by images of more than one class. The paper finds none in MNIST-100.",
-        _grid(panels, lambda axes, key: _by_depth(axes, panels[key], "dup"), "duplicate encodings"),
+        "How many encodings are shared by images of more than one class. The paper finds none in MNIST-100. Bars: standard error over seeds.",
+        _grid(panels, lambda axes, key: _by_depth(axes, panels[key], "dup"), "duplicate encodings", legend=True),
     )  # fmt: skip
     yield Picture(
         "fig3-tree-accuracy", "Accuracy of each layer's tree (Fig. 3)",
@@ -108,8 +108,8 @@ def _grid(panels: Panels, draw: Callable[[Axes, tuple[str, int]], None], ylabel:
     for axes in grid[:, 0]:
         axes.set_ylabel(ylabel)
     if legend:
-        handles, labels = grid.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+        handles, labels = max((axes.get_legend_handles_labels() for axes in grid.flat), key=lambda found: len(found[1]))
+        figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8)
     return figure
 
 
@@ -118,22 +118,25 @@ def _by_depth(axes: Axes, nets: dict[int, list[Network]], what: str, samples: bo
     shades = sns.color_palette("crest", n_colors=10)
     for depth, mine in sorted(nets.items()):
         layers = sorted(getattr(mine[0], what))
-        y = [np.mean([getattr(net, what)[k] for net in mine]) for k in layers]
-        axes.plot(layers, y, "-o", color=shades[depth - 1], markersize=3, linewidth=1.3, label=f"depth {depth}")
+        values = np.array([[getattr(net, what)[k] for k in layers] for net in mine])  # (seeds, layers)
+        axes.errorbar(layers, values.mean(axis=0), _standard_error(values), color=shades[depth - 1], marker="o", markersize=3,
+                      linewidth=1.3, capsize=2, label=f"depth {depth}")  # fmt: skip
     if samples:
         axes.axhline(mine[0].n, color=style.MUTED, linewidth=0.8, linestyle=":")
     top = max(axes.get_ylim()[1], 1)
     axes.set_ylim(-0.03 * top, top)
-    if len(nets) > 1:
-        axes.legend(fontsize=7, ncols=1 + (len(nets) > 5))
+
+
+def _standard_error(values: np.ndarray) -> np.ndarray:
+    """s / sqrt(seeds) of values (seeds, layers); 0 for one seed."""
+    return values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.zeros(values.shape[1])
 
 
 def _mean(nets: list[Network], what: str, threshold: int = 0) -> tuple[list[int], np.ndarray, np.ndarray]:
     """(layers, mean, standard error) over seeds."""
     layers = sorted({layer for layer, _ in getattr(nets[0], what)})
     values = np.array([[getattr(net, what)[k, threshold] for k in layers] for net in nets])  # (seeds, layers)
-    spread = values.std(axis=0, ddof=1) / np.sqrt(len(nets)) if len(nets) > 1 else np.zeros(len(layers))
-    return layers, values.mean(axis=0), spread
+    return layers, values.mean(axis=0), _standard_error(values)
 
 
 def _accuracy(axes: Axes, nets: list[Network]) -> None:
