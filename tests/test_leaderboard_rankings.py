@@ -253,3 +253,7 @@ def test_numbers_for_dvc(frame):
     )
     assert facts["lines"]["ok"] == (frame["status"] == "ok").sum()
     assert summaries.ranks(frame).splitlines()[0] == "track,method,average_rank"
+    one = frame.iloc[[0]].assign(track="target", metric="test_accuracy", mean=97.5)
+    lost = one.assign(target="lost", status="failed", mean=np.nan)  # NaN is no JSON
+    facts = json.loads(summaries.metrics(pd.concat([one, lost]), pd.DataFrame({"id": ["LT1"], "verdict": ["holds"]})))
+    assert facts["networks"] == {f"{one['dataset'].item()}/{one['target'].item()}": {"test_accuracy": 97.5}}

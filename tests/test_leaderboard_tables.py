@@ -242,6 +242,7 @@ def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
     assert tables.findings_line(both, "heatmap") == "a control ranks first on some network in m"
     assert tables.findings_line(both, "concept") == "a control is not significantly worse than the best in m"
     assert markdown.findings(both, "concept").splitlines() == [f"- ‡ {text}" for text in said]
+    assert markdown.findings(both, "heatmap").splitlines() == [f"- ‡ {text}" for text in tables.findings(frame)["text"]]
     first = board(*(cell | {"metric": "m", "paper": "control"} for cell in cells))
     assert list(tables.findings(first)["text"]) == ["m (1 network): a control ranks first on d/t (A)"]
 
@@ -434,6 +435,15 @@ def test_what_failed_everywhere_is_shown_still():
     assert set(zip(part["metric"], part["label"], strict=True)) == {(q, m) for q in "ab" for m in "AB"}
     lost = board({"method": "A", "metric": "m"} | failed, {"method": "A", "metric": "m", "target": "u"} | absent)
     assert tables.boards(lost, "heatmap") == [("d", "t")]
+    tracks = board(
+        *(
+            {"method": "A", "metric": f"of {track}", "track": track} | failed
+            for track in ("concept", "heatmap", "surrogate")
+        )
+    )
+    assert [markdown.missing(tracks, track, "d", "t") for track in ("concept", "heatmap", "surrogate")] == [
+        f"- A, of {track}: failed: time" for track in ("concept", "heatmap", "surrogate")
+    ]
 
 
 def test_findings_are_of_networks_with_a_value_and_of_ranked_tracks():
