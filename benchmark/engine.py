@@ -16,6 +16,7 @@ import multiprocessing.context
 import multiprocessing.forkserver
 import multiprocessing.util
 import os
+import shutil
 import sys
 import sysconfig
 import time
@@ -31,7 +32,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmark.isolation import Call, Limits, die_with_parent, scratch
+from benchmark.isolation import Call, Limits, die_with_parent
+from benchmark.scratch import sockets
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _HELD = 2**30  # bytes
@@ -192,11 +194,20 @@ def warm_up() -> None:
 
 def _context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    Path(multiprocessing.util.get_temp_dir(), scratch()).touch()  # its folder is named after this process, too
+    _name_temporary_folder()
     context.set_forkserver_preload(
         ["benchmark.forked", "benchmark.run", "torch._dynamo"]
     )  # torch needs it for its first ReLU
     return context
+
+
+def _name_temporary_folder() -> None:
+    """Give multiprocessing's folder for sockets our name: ``pymp-*``, its own, does not say whose it is when a kill has left
+    it. ``multiprocessing.util.get_temp_dir`` takes the folder that it finds in this dictionary."""
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    if config.get("tempdir") is None:
+        config["tempdir"] = folder = sockets()
+        multiprocessing.util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)  # as Python's own
 
 
 def _start() -> None:

@@ -19,7 +19,6 @@ import fcntl
 import json
 import multiprocessing
 import os
-import platform
 import shutil
 import signal
 import sys
@@ -31,6 +30,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
+
+from benchmark.scratch import scratch
 
 _START = 120.0  # seconds that a process may take until it is ready to work
 _LEAVE = 10.0  # seconds that it has to end once its answer is there
@@ -198,11 +199,6 @@ def _main(
 def _writable(folder: str) -> list[str]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return [os.path.realpath(p) for p in (folder, cache, "/dev", "/proc") if os.path.isdir(p)]
-
-
-def scratch() -> str:
-    """How the name of a temporary folder begins, as ``store.scratch``."""
-    return f"glassbench-{platform.node()}-{os.getpid()}-"
 
 
 def die_with_parent() -> None:

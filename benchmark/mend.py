@@ -12,18 +12,15 @@ import contextlib
 import fcntl
 import json
 import os
-import platform
-import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmark import store
+from benchmark import scratch, store
 
 KEPT = "dvc.lock.kept"  # in .dvc/tmp; removed where a run ends well
 
@@ -166,12 +163,9 @@ def _remove(path: Path) -> bool:
 
 
 def _abandoned() -> Iterator[Path]:
-    """Temporary folders whose process is gone: of this machine and user, named after it or, those of Python's fork servers,
-    holding a file that is."""
-    ours = re.compile(re.escape(f"glassbench-{platform.node()}-") + r"(\d+)-")
-    for path in [*(top := Path(tempfile.gettempdir())).glob("glassbench-*"), *top.glob("pymp-*")]:
-        with contextlib.suppress(FileNotFoundError, PermissionError, NotADirectoryError):
-            names = [path.name] if path.name.startswith("glassbench-") else [inside.name for inside in path.iterdir()]
-            owners = [int(found[1]) for name in names if (found := ours.match(name))]
-            if owners and path.stat().st_uid == os.getuid() and not any(map(_lives, owners)):
+    """Temporary folders of this machine and user whose process is gone."""
+    for path in scratch.folders():
+        with contextlib.suppress(FileNotFoundError):
+            pid = scratch.owner(path.name)
+            if pid is not None and path.stat().st_uid == os.getuid() and not _lives(pid):
                 yield path

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +21,8 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 import yaml
+
+from benchmark.scratch import scratch as scratch  # where to put what is not kept
 
 ROOT = Path(os.environ.get("GLASSBENCH_ROOT") or Path(__file__).resolve().parent.parent)  # the project's folder
 
@@ -148,11 +149,6 @@ def exclusive(folder: Path, command: str = "", *, wait: bool = False) -> Iterato
         yield
     finally:
         os.close(handle)
-
-
-def scratch() -> str:
-    """How the name of a temporary folder begins: with the process that removes it, or had to."""
-    return f"glassbench-{platform.node()}-{os.getpid()}-"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmark import mend, store
+from benchmark import mend, scratch, store
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = {  # every stage, few cells
@@ -150,7 +150,9 @@ class Project:
         """Files with temporary names, and folders for temporary files, that are still there."""
         places = [self.root, self.root / ".dvc" / "cache"]
         found = {p for place in places for p in place.rglob("*.tmp")}
-        return sorted(map(str, found | set((self.home / "tmp").iterdir())))
+        found |= set((self.home / "tmp").iterdir())
+        found |= {p for p in scratch.folders() if (pid := scratch.owner(p.name)) and not Path(f"/proc/{pid}").exists()}
+        return sorted(map(str, found))
 
     def rows(self):
         return rows(self.paths.rows)

@@ -2,16 +2,16 @@
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
-from benchmark import mend, store
+from benchmark import mend, scratch, store
 from tests.faults.test_lines import call, spoil, wait_for
 from tests.test_house import ROOT
 
@@ -22,6 +22,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "ROOT", tmp_path)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # not what others left
+    monkeypatch.setattr(scratch, "_SHORT", str(tmp_path / "tmp"))
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
     stage = {"cmd": "glassbench x", "deps": [{"path": "a", "hash": "md5", "md5": "0" * 32, "size": 1}],
              "outs": [{"path": "b", "hash": "md5", "md5": "1" * 32, "size": 1}]}  # fmt: skip
@@ -110,18 +111,16 @@ def test_a_dvc_that_is_at_work_is_left_alone(project, capsys):
     assert call("mend") == 0
 
 
-def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, capsys, monkeypatch):
+@pytest.mark.parametrize("place", ["temporary", "tmp"])
+def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, capsys, place):
     folder = project / "results" / "offline"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(mend.tempfile, "gettempdir", lambda: str(project / "tmp"))
     with subprocess.Popen(["true"]) as gone:
         pass
-    theirs = f"glassbench-{platform.node()}-{gone.pid}-"
-    living = [f"{store.scratch()}x", "other-1-x", f"glassbench-elsewhere-{gone.pid}-x", "pymp-new", "pymp-mine"]
-    for name in (f"{theirs}x", "pymp-old", *living):
-        (project / "tmp" / name).mkdir(parents=True)
-    (project / "tmp" / "pymp-old" / theirs).touch()
-    (project / "tmp" / "pymp-mine" / store.scratch()).touch()
+    theirs = scratch.scratch().replace(f"-{os.getpid()}-", f"-{gone.pid}-")
+    living = [f"{scratch.scratch()}x", "other-1-x", f"glassbench-elsewhere-{gone.pid}-x", "pymp-new", "glassbench-x"]
+    for name in (f"{theirs}x", f"{theirs}y", *living):
+        (project / place / name).mkdir(parents=True)
     for name in (".rows.csv.abc.tmp", ".SeH2_x.tmp"):  # the house's, DVC's
         (folder / name).write_text("half")
     with store.atomic(folder / "rows.csv") as file:
@@ -129,7 +128,7 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, ca
         assert call("mend") == 0
         assert len(list(folder.glob(".rows.csv.*.tmp"))) == 1
     assert sorted(p.name for p in folder.iterdir()) == ["rows.csv"]
-    assert sorted(p.name for p in (project / "tmp").iterdir()) == sorted(living)
+    assert sorted(p.name for p in (project / place).iterdir()) == sorted(living)
     assert "4 temporary files of a killed run removed" in capsys.readouterr().err
 
 
@@ -195,12 +194,29 @@ def is_alive(pid):
         return False
 
 
-def test_a_fork_servers_folder_is_named_after_its_process(monkeypatch):
-    import multiprocessing.util
-    from pathlib import Path
+LISTS = """
+import multiprocessing.util, os, sys, tempfile
+from benchmark import engine
+if __name__ == "__main__":
+    [done] = engine.run([engine.Unit("a", os.getpid, ())], label="x")
+    assert done.error is None and done.result != os.getpid(), done
+    print(multiprocessing.util.get_temp_dir(), os.getpid(), *(name for name in os.listdir(tempfile.gettempdir()) if name[:4] in ("glas", "pymp")))
+"""
 
-    from benchmark import engine, isolation
 
-    engine._context()
-    assert isolation.scratch() == store.scratch()
-    assert store.scratch() in os.listdir(Path(multiprocessing.util.get_temp_dir()))
+@pytest.mark.parametrize("long", [False, True])
+def test_a_fork_servers_folder_is_named_after_its_process_and_goes_with_it(tmp_path, long):
+    """Python names it ``pymp-*``: a kill would leave a folder that nobody may remove. Where temporary files have a long path
+    it lies in /tmp, as a socket's path may have 107 bytes."""
+    (tmp_path / "lists.py").write_text(LISTS)
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        place = (tmp_path / ("long" * 20)) if long else Path(short)
+        place.mkdir(exist_ok=True)
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "GLASSBENCH_DEVICE": "cpu", "TMPDIR": str(place)}
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "lists.py")], env=environment, check=True, capture_output=True, text=True
+        )
+        folder, pid, *names = done.stdout.split()
+        assert scratch.owner(os.path.basename(folder)) == int(pid) and not os.path.exists(folder)
+        assert (os.path.dirname(folder), names) == (("/tmp", []) if long else (short, [os.path.basename(folder)]))
+        assert not [*place.glob("glassbench-*"), *place.glob("pymp-*")]

@@ -1,0 +1,41 @@
+"""Temporary folders whose names say whose they are: what a killed process left can be told from what is in use."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+_PATH = 103  # bytes that the path of a socket may have: on macOS; 107 on Linux
+_SHORT = "/tmp"
+
+
+def scratch() -> str:
+    """How the name of a temporary folder of this process begins; a checksum stands for the machine, to be short."""
+    return f"{_HERE}{os.getpid()}-"
+
+
+def sockets() -> str:
+    """A new folder for this process's sockets: among the temporary files, or in /tmp where that path would be too long."""
+    top = tempfile.gettempdir()
+    fits = len(os.fsencode(top)) + len(f"/{scratch()}12345678/listener-12345678") <= _PATH
+    return tempfile.mkdtemp(prefix=scratch(), dir=top if fits else _SHORT)
+
+
+def folders() -> Iterator[Path]:
+    """All that there are now, of whatever process."""
+    for top in {os.path.realpath(tempfile.gettempdir()), os.path.realpath(_SHORT)}:
+        yield from Path(top).glob("glassbench-*")
+
+
+def owner(name: str) -> int | None:
+    """The process of this machine that a temporary folder is named after; None: it is not ours to judge."""
+    found = re.match(_HERE + r"(\d+)-", name)
+    return int(found[1]) if found else None
+
+
+_HERE = f"glassbench-{zlib.crc32(platform.node().encode()):08x}-"
