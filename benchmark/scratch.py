@@ -20,15 +20,20 @@ def scratch() -> str:
 
 
 def sockets() -> str:
-    """A new folder for this process's sockets: among the temporary files, or in /tmp where that path would be too long."""
+    """A new folder for this process's sockets."""
+    return tempfile.mkdtemp(prefix=scratch(), dir=_place_of_sockets())
+
+
+def _place_of_sockets() -> str:
+    """The folder of temporary files, or /tmp where a socket's path would be too long."""
     top = tempfile.gettempdir()
-    fits = len(os.fsencode(top)) + len(f"/{scratch()}12345678/listener-12345678") <= _PATH
-    return tempfile.mkdtemp(prefix=scratch(), dir=top if fits else _SHORT)
+    fits = len(os.fsencode(top)) + len(f"/{_HERE}1234567-12345678/listener-12345678") <= _PATH
+    return top if fits else _SHORT
 
 
 def folders() -> Iterator[Path]:
     """All that there are now, of whatever process."""
-    for top in {os.path.realpath(tempfile.gettempdir()), os.path.realpath(_SHORT)}:
+    for top in {tempfile.gettempdir(), _place_of_sockets()}:
         yield from Path(top).glob("glassbench-*")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import textwrap
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,6 +21,16 @@ torch.set_num_threads(1)
 settings.register_profile("house", derandomize=True, deadline=None, database=None, max_examples=40)
 settings.register_profile("mutants", settings.get_profile("house"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("house")
+
+
+def pytest_configure(config):
+    """Temporary files of this process, and of those that it starts, have a folder of their own: what a killed one leaves is
+    nothing that a test beside it may find."""
+    from benchmark.scratch import scratch
+
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
+    os.environ["TMPDIR"] = tempfile.tempdir = folder = tempfile.mkdtemp(prefix=scratch(), dir="/tmp")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture

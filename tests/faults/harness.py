@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
+import weakref
 from pathlib import Path
 
 import yaml
@@ -69,17 +71,18 @@ class Project:
         self.params = params or store.read_yaml(self.root / "params.yaml")
         self.profile = self.params["profile"]
         self.paths = store.Paths(self.profile, self.root)
-        self.home = folder  # also the place of temporary files
+        self.home = folder
+        self.tmp = Path(tempfile.mkdtemp(prefix=scratch.scratch(), dir="/tmp"))  # short, for sockets
+        weakref.finalize(self, shutil.rmtree, self.tmp, ignore_errors=True)
         self.whole = {}  # files that were whole, with their state then
-        for part in ("bin", "tmp"):
-            (folder / part).mkdir()
+        (folder / "bin").mkdir()
         (folder / "bin" / "glassbench").write_text(f'#!/bin/sh\nexec {sys.executable} -m benchmark "$@"\n')
         (folder / "bin" / "glassbench").chmod(0o755)
         self.mark = f"GLASSBENCH_MARK={folder}"
         binaries = Path(sys.executable).parent
         self.environment = {
             **os.environ, "PATH": f"{folder / 'bin'}:{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(self.root),
-            "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "TMPDIR": str(folder / "tmp"), "GLASSBENCH_DEVICE": "cpu",
+            "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "TMPDIR": str(self.tmp), "GLASSBENCH_DEVICE": "cpu",
             "GLASSBENCH_ROOT": str(self.root), "GLASSBENCH_MARK": str(folder), "TORCHINDUCTOR_CACHE_DIR": str(folder / "site"),
             "DVC_SITE_CACHE_DIR": str(folder / "site"), "DVC_NO_ANALYTICS": "1",
         }  # fmt: skip
@@ -150,9 +153,7 @@ class Project:
         """Files with temporary names, and folders for temporary files, that are still there."""
         places = [self.root, self.root / ".dvc" / "cache"]
         found = {p for place in places for p in place.rglob("*.tmp")}
-        found |= set((self.home / "tmp").iterdir())
-        found |= {p for p in scratch.folders() if (pid := scratch.owner(p.name)) and not Path(f"/proc/{pid}").exists()}
-        return sorted(map(str, found))
+        return sorted(map(str, found | set(self.tmp.iterdir())))
 
     def rows(self):
         return rows(self.paths.rows)

@@ -22,7 +22,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "ROOT", tmp_path)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # not what others left
-    monkeypatch.setattr(scratch, "_SHORT", str(tmp_path / "tmp"))
+    monkeypatch.setattr(scratch, "_place_of_sockets", lambda: str(tmp_path / "tmp"))
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
     stage = {"cmd": "glassbench x", "deps": [{"path": "a", "hash": "md5", "md5": "0" * 32, "size": 1}],
              "outs": [{"path": "b", "hash": "md5", "md5": "1" * 32, "size": 1}]}  # fmt: skip
