@@ -373,14 +373,12 @@ def score_cell(cell: Cell) -> str | None:
     explanation, meta = read_cell(cell)
     rows, values = [], []
     batch = load_batch(cell)
-    shared = {k: v for k, v in batch.memo.items()}  # what other methods' metrics may share: psi(x), never masked logits
     for spec in registry.metrics().values():
         for setting in spec.settings:
             row, value = _score(cell, meta, spec, setting, explanation, batch)
             rows.append(row)
             values.append(value)
-    batch.memo.clear()
-    batch.memo.update(shared)
+    batch.memo.pop("explanations", None)  # what hangs on images and network alone stays for the other methods
     _write_cell_scores(cell, rows, values, batch.ids.tolist(), key)
     if reasons := _failed_rows(cell):
         raise engine.Failed(f"{len(reasons)} of {len(rows)} rows: {reasons[0]}")

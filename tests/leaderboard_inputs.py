@@ -154,6 +154,6 @@ def cards() -> dict:
 def built() -> Path:
     """The folder of a whole build, made once a process; read only."""
     folder = Path(tempfile.mkdtemp(prefix="glassbench-")) / "results" / "offline"
-    atexit.register(shutil.rmtree, folder.parent.parent)
+    atexit.register(shutil.rmtree, folder.parent.parent, ignore_errors=True)
     build(*inputs(), **cards(), reported=store.ROOT / "results" / "reported", out=folder)
     return folder

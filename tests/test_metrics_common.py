@@ -21,6 +21,7 @@ TABLE = {
     "accuracy_top_pixels": (1, True),
     "insertion_auc": (1, True),
     "deletion_auc": (1, True),
+    "patch_correlation": (1, True),
     "pointing_game": (1, True),
     "energy_in_box": (1, False),
     "energy_on_parts": (1, False),
@@ -29,7 +30,7 @@ TABLE = {
     "gini": (1, False),
     "occlusion_delta_accuracy": (1, True),
 }
-SIGNED = {"occlusion_delta_accuracy"}  # may be as far below 0
+SIGNED = {"occlusion_delta_accuracy", "patch_correlation"}  # may be as far below 0
 CELLS = [
     pytest.param(METRICS[name], setting, id=f"{name}-{i}")
     for name in TABLE

@@ -196,6 +196,7 @@ LAWS = {
                                 settings=tuple({"pixels": k} for k in (300, 500, 1000))),
     "insertion_auc": heat("higher", "fraction", 1, ORDER, settings=({"steps": 33},)),
     "deletion_auc": heat("lower", "fraction", 1, ORDER, settings=({"steps": 33},)),
+    "patch_correlation": heat("higher", "correlation", 1, (scaled, affine), low=-1, settings=({"grid": 6},)),
     "pointing_game": heat("higher", "fraction", 1, ORDER, settings=({"tolerance": 0},)),
     "energy_in_box": heat("higher", "fraction", 1, MASS),
     "energy_on_parts": heat("higher", "fraction", 1, MASS, **PART),
@@ -346,9 +347,11 @@ IMAGES = "for images of shape (3, 6, 7)"
 @pytest.mark.parametrize(("name", "fields", "setting", "message"), [
     ("average_drop", {}, {"keep": 0}, "keep=0: the share of pixels kept must lie in (0, 1]"),
     ("average_increase", {}, {"keep": 1.01}, "keep=1.01: the share of pixels kept must lie in (0, 1]"),
-    ("average_drop", {}, {"fill": "white"}, "fill 'white' is none of black, blur, inpaint"),
+    ("average_drop", {}, {"fill": "white"}, "fill 'white' is none of black, blur, inpaint, mean"),
     ("accuracy_top_pixels", {}, {"pixels": 0}, "pixels=0 must lie within 1..50176: it counts at 224 x 224"),
     ("accuracy_top_pixels", {}, {"pixels": 50177}, "pixels=50177 must lie within 1..50176: it counts at 224 x 224"),
+    ("patch_correlation", {}, {"grid": 1}, "grid=1: patches are compared with each other, so at least 2 a side"),
+    ("patch_correlation", {}, {"fill": "white"}, "fill 'white' is none of black, blur, inpaint, mean"),
     ("insertion_auc", {}, {"steps": 1}, "steps=1: a curve needs both ends, so at least 2"),
     ("gini", {"heatmaps": np.zeros((3, 7, 6))}, {},
      f"heatmaps have shape (3, 7, 6) {IMAGES}: return one map an image, upsampled to its resolution"),
@@ -418,7 +421,7 @@ def test_all_pixels_kept_is_the_image_itself(s):
 def test_a_network_that_sees_nothing_gives_every_map_the_same(s):
     blind = replace(s, weights=(s.weights[0], 0 * s.weights[1]))
     for name, want in {"insertion_auc": 1 / CLASSES, "deletion_auc": 1 / CLASSES, "average_drop": 0, "average_increase": 0,
-                       "occlusion_delta_accuracy": 0}.items():  # fmt: skip
+                       "occlusion_delta_accuracy": 0, "patch_correlation": 0}.items():  # fmt: skip
         assert blind.value(METRICS[name], {}) == pytest.approx(want)
 
 

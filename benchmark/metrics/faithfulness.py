@@ -2,7 +2,8 @@
 
 Idea: keep (or hide) the pixels a map ranks highest and watch the softmax probability Y_c of the class c that the network
 predicts on the whole image; one value an image. Only the order of pixels matters: adding a constant to a map or
-multiplying it by a positive number changes nothing. Ties go to the lower index.
+multiplying it by a positive number changes nothing. Ties go to the lower index. ``patch_correlation`` hides the patches of a
+grid one by one instead, whatever the map says, and asks whether the map knows which of them the answer leans on.
 
 Weaknesses, to be read with every score; figures are means over 100-200 test images of small networks trained for the
 purpose (digits: test accuracy 97 %, Fashion-MNIST 81 %, CIFAR-10 42 %; 32 x 32 and 28 x 28):
@@ -16,10 +17,14 @@ purpose (digits: test accuracy 97 %, Fashion-MNIST 81 %, CIFAR-10 42 %; 32 x 32 
 - Accuracy after inpainting favours scattered pixels most of all, since they sample the whole image, which inpainting then
   restores. With 1000 of 224^2 pixels the random map comes first on digits (.56; Grad-CAM .29, edges .10), Fashion-MNIST
   (.43; .12, .15) and CIFAR-10 (.31; .13, .21). It tells nothing about a map unless that map is as scattered.
+- A patch alone matters little where others say the same: on CIFAR-10 no method's ``patch_correlation`` passes .11, on
+  photographs (ASIRRA) Grad-CAM has .53 and an edge map .23. It sees nothing smaller than a patch. It does not reward scattered
+  pixels: a random map has 0 everywhere.
 - A high score says that these pixels suffice (or are needed) for the network, not that they lie on the object.
 
 References: Lam et al., Finding representative interpretations on convolutional neural networks, ICCV 2021 (RI);
-Petsiuk et al., RISE, BMVC 2018; Qi, Khorram, Fuxin, Embedding deep networks into visual explanations, 2021 (XNN).
+Petsiuk et al., RISE, BMVC 2018; Qi, Khorram, Fuxin, Embedding deep networks into visual explanations, 2021 (XNN);
+Alvarez-Melis, Jaakkola, Towards robust interpretability with self-explaining neural networks, NeurIPS 2018.
 """
 
 from __future__ import annotations
@@ -27,9 +32,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 from scipy.special import expit
+from scipy.stats import rankdata
 
 from benchmark.api import Array, Batch, Explanation, Target, metric
-from benchmark.metrics.masking import log_odds, logits_at, pixels_of, predicted, probability, steps_of
+from benchmark.metrics import masking
+from benchmark.metrics.masking import chunks, log_odds, logits_at, pixels_of, predicted, probability, steps_of
 
 NOISE = 1e-4  # log-odds of one image in other company differ by float32 rounding; a smaller rise is none
 
@@ -126,3 +133,33 @@ def _area(e: Explanation, target: Target, batch: Batch, steps: int, fill: str, d
     counts = steps_of(steps, batch)
     curve = probability(logits_at(e, target, batch, counts, fill, delete), predicted(target, batch))  # (steps, n)
     return np.trapezoid(curve, np.array(counts) / counts[-1], axis=0)
+
+
+@metric(
+    needs={"heatmaps"}, track="heatmap", better="higher", unit="correlation", version=1,
+    source="after Alvarez-Melis and Jaakkola 2018", settings=({"grid": 6},),
+)  # fmt: skip
+def patch_correlation(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, grid: int = 6, fill: str = "mean"
+) -> Array:
+    """Spearman's correlation, over the patches of an image, of the map's mean in a patch with what the answer loses without
+    it, (n,) in [-1, 1].
+
+    ``grid`` x ``grid`` patches cut the image; the loss is the fall of log Y_c / (1 - Y_c) when a patch takes the image's mean
+    colour. A map that is flat over the patches has 0, and so has an image whose answer no patch changes. Falls are compared
+    in steps of 1e-4, below which they are rounding. The paper's faithfulness is the correlation of relevances with the falls
+    of Y_c, feature by feature; here the features are patches, and ranks and log-odds make it a matter of order.
+
+    Raises:
+        ValueError: less than two patches a side, or an unknown fill.
+    """
+    inside = masking.patches(grid, batch).cpu().numpy().astype(float)  # (p, hw)
+    means = np.concatenate([m.reshape(len(m), -1) @ inside.T / inside.sum(1) for m, _ in chunks(e, batch)])  # (n, p)
+    return _spearman(means, (masking.lost(target, batch, grid, fill) / NOISE).round())
+
+
+def _spearman(a: Array, b: Array) -> Array:
+    """Of each row of a with that of b, both (n, p): (n,); 0 where one of the two is constant."""
+    a, b = (rankdata(v, axis=1) - (v.shape[1] + 1) / 2 for v in (a, b))
+    size = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return (a * b).sum(1) / np.where(size > 0, size, 1)

@@ -11,6 +11,7 @@ Fills, all of pixels in [0, 1] before the network normalises them:
     blur     the image under a Gaussian (RISE: 11 x 11, sigma 5 at 224 x 224): removes detail, keeps colour and layout,
              so the class may remain recognisable.
     inpaint  the Gaussian-weighted mean of the KEPT pixels (normalised convolution): nothing of the hidden pixels leaks.
+    mean     the image's mean colour.
 
 Reference: H. Knutsson, C.-F. Westin, Normalized and differential convolution, CVPR 1993 (inpaint);
 V. Petsiuk et al., RISE, BMVC 2018 (blur).
@@ -29,7 +30,7 @@ from torch import Tensor
 
 from benchmark.api import Array, Batch, Explanation, Target
 
-FILLS = ("black", "blur", "inpaint")
+FILLS = ("black", "blur", "inpaint", "mean")
 
 
 def heatmaps(e: Explanation, batch: Batch) -> Array:
@@ -87,8 +88,7 @@ def logits_at(
         ValueError: an unknown fill, a count beyond the image, or maps that do not fit the images.
     """
     n, h, w = heatmaps(e, batch).shape
-    if fill not in FILLS:
-        raise ValueError(f"fill {fill!r} is none of {', '.join(FILLS)}")
+    _check(fill)
     if any(not 0 <= k <= h * w for k in counts):
         raise ValueError(f"pixel counts {list(counts)} must lie within 0..{h * w}")
     memo = shared(e, batch)
@@ -107,6 +107,11 @@ def logits_at(
     return torch.stack([memo[key[k]] if key[k] in memo else ends[k]() for k in counts])
 
 
+def _check(fill: str) -> None:
+    if fill not in FILLS:
+        raise ValueError(f"fill {fill!r} is none of {', '.join(FILLS)}")
+
+
 def masked(batch: Batch, rows: Tensor, kept: Tensor, fill: str) -> Tensor:
     """The images ``rows`` (m,) with the pixels ``kept`` (m, 1, h, w) bool, the others filled: (m, c, h, w)."""
     x = batch.x[rows]
@@ -116,6 +121,8 @@ def masked(batch: Batch, rows: Tensor, kept: Tensor, fill: str) -> Tensor:
         if "blurred" not in batch.memo:
             batch.memo["blurred"] = torch.cat([blur(part.x) for part in batch])
         return torch.where(kept, x, batch.memo["blurred"][rows])
+    if fill == "mean":
+        return torch.where(kept, x, x.mean((2, 3), keepdim=True))
     return torch.where(kept, x, inpaint(x, kept))
 
 
@@ -126,6 +133,38 @@ def _bare(target: Target, batch: Batch, fill: str) -> Tensor:
         rows = torch.arange(len(batch), device=batch.x.device).split(batch.chunk)
         none = batch.x.new_zeros(1, 1, *batch.x.shape[2:], dtype=torch.bool)
         batch.memo[key] = torch.cat([target(masked(batch, i, none.expand(len(i), -1, -1, -1), fill)) for i in rows])
+    return batch.memo[key]
+
+
+def patches(grid: int, batch: Batch) -> Tensor:
+    """The pixels of the ``grid`` x ``grid`` patches that cut an image, (p, h*w) bool: their sides are equal to a pixel, and
+    none is empty, so that there are fewer where an image has fewer rows or columns.
+
+    Raises:
+        ValueError: less than two patches a side.
+    """
+    if grid < 2:
+        raise ValueError(f"grid={grid}: patches are compared with each other, so at least 2 a side")
+    row, column = (torch.arange(side) * min(grid, side) // side for side in batch.x.shape[2:])  # the patch's place
+    label = (row[:, None] * (column[-1] + 1) + column).flatten()  # (hw,)
+    return (label == torch.arange(int(label[-1]) + 1)[:, None]).to(batch.x.device)
+
+
+@torch.no_grad()
+def lost(target: Target, batch: Batch, grid: int, fill: str) -> Array:
+    """By how much log Y_c / (1 - Y_c) falls when one patch is filled, (n, p) float64. It depends on no explanation, so it is
+    computed once a batch.
+
+    Raises:
+        ValueError: an unknown fill, or less than two patches a side.
+    """
+    _check(fill)
+    if (key := ("lost", target, grid, fill)) not in batch.memo:
+        kept, c = ~patches(grid, batch), predicted(target, batch)
+        n, p, (h, w) = len(batch), len(kept), batch.x.shape[2:]
+        pairs = torch.arange(p * n, device=batch.x.device).split(batch.chunk)
+        z = torch.cat([target(masked(batch, k % n, kept[k // n].view(-1, 1, h, w), fill)) for k in pairs])
+        batch.memo[key] = (log_odds(target(batch), c) - log_odds(z.view(p, n, -1), c)).T
     return batch.memo[key]
 
 
