@@ -26,6 +26,12 @@ def test_by_hand():
     assert PATCHES(e, target, batch, RNG, grid=2, fill="black") == pytest.approx([want])
 
 
+def test_two_patches_agree_or_do_not():
+    target, batch = linear_target([[1, 2]]), single([[0, 1]])  # falls -.5 and 1
+    for maps, want in (([[0, 1]], 1), ([[1, 0]], -1), ([[1, 1]], 0)):
+        assert PATCHES(Explanation(heatmaps=[maps]), target, batch, RNG) == pytest.approx([want])
+
+
 @pytest.mark.parametrize(("h", "w", "grid", "sides"), [
     (4, 6, 2, ([2, 2], [3, 3])), (5, 9, 4, ([2, 1, 1, 1], [3, 2, 2, 2])), (3, 8, 6, ([1, 1, 1], [2, 1, 1, 2, 1, 1])), (1, 2, 9, ([1], [1, 1])),
 ])  # fmt: skip
