@@ -101,3 +101,14 @@ def test_all_maps_of_a_batch_share_the_passes():
     assert sum(sizes) == 7 * (9 + 1)
     PATCHES(e, target, batch, RNG, grid=2)
     assert sum(sizes) == 7 * (9 + 1 + 4)
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ({"grid": 1}, "grid=1: patches are compared with each other, so at least 2 a side"),
+    ({"fill": "pink"}, "fill 'pink' is none of black, blur, inpaint, mean"),
+])  # fmt: skip
+def test_bad_settings_are_named(setting, message):
+    target, batch, e = problem()
+    with pytest.raises(ValueError) as error:
+        PATCHES(e, target, batch, RNG, **setting)
+    assert str(error.value) == message

@@ -350,8 +350,6 @@ IMAGES = "for images of shape (3, 6, 7)"
     ("average_drop", {}, {"fill": "white"}, "fill 'white' is none of black, blur, inpaint, mean"),
     ("accuracy_top_pixels", {}, {"pixels": 0}, "pixels=0 must lie within 1..50176: it counts at 224 x 224"),
     ("accuracy_top_pixels", {}, {"pixels": 50177}, "pixels=50177 must lie within 1..50176: it counts at 224 x 224"),
-    ("patch_correlation", {}, {"grid": 1}, "grid=1: patches are compared with each other, so at least 2 a side"),
-    ("patch_correlation", {}, {"fill": "white"}, "fill 'white' is none of black, blur, inpaint, mean"),
     ("insertion_auc", {}, {"steps": 1}, "steps=1: a curve needs both ends, so at least 2"),
     ("gini", {"heatmaps": np.zeros((3, 7, 6))}, {},
      f"heatmaps have shape (3, 7, 6) {IMAGES}: return one map an image, upsampled to its resolution"),
