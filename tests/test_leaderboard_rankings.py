@@ -240,6 +240,22 @@ def test_the_drawing_names_every_method_and_joins_what_is_alike(frame):
     assert style.save(figure, "svg") == style.save(again, "svg")
 
 
+def test_no_two_methods_look_the_same_in_the_drawing_of_the_settings(frame):
+    """More methods than there are colours; a method is the same in every panel, and grey is for controls."""
+    heat = frame[frame["track"] == "heatmap"]
+    many = pd.concat([heat.assign(label=heat["label"] + (f" {k}" if k else "")) for k in range(4)])
+    looks = {}
+    for axes in plots_ranks.settings(many, "heatmap").axes:
+        for line in axes.get_lines():
+            looks.setdefault(line.get_label(), set()).add((line.get_color(), line.get_marker(), line.get_linestyle()))
+    controls = set(many.loc[many["control"], "label"])
+    assert len(looks) == many["label"].nunique() > 20
+    assert all(len(look) == 1 for look in looks.values())
+    methods = [look for label, look in looks.items() if not any(label.startswith(c[:20]) for c in controls)]
+    assert len(set.union(*methods)) == len(methods) > 15
+    assert not {color for look in methods for color, *_ in look} & {style.MUTED, style.PALETTE[7]}
+
+
 def test_the_page_and_the_markdown_show_the_settings(frame):
     assert "setting matters: accuracy top pixels, 2 settings on 3 networks" in markdown.render(frame)
     assert EVIL not in markdown.sensitivity(frame, "heatmap")

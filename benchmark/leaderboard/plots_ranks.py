@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from benchmark.leaderboard import rankings, stats, tables
 from benchmark.style import INK, MUTED, PALETTE, STYLE, plain
 
+HUES = PALETTE[:7] + PALETTE[8:]  # grey is for controls; 9 of them and 5 markers tell 45 lines apart
+
 
 @mpl.rc_context(STYLE)
 def critical_difference(frame: pd.DataFrame, track: str) -> Figure:
@@ -74,7 +76,7 @@ def settings(frame: pd.DataFrame, track: str) -> Figure:
                 continue
             control = bool(lines.loc[lines["label"] == label, "control"].iloc[0])
             axes.plot(range(len(names)), wide.loc[label], marker="osD^v"[i % 5], markersize=4, linewidth=1.4,
-                      linestyle=":" if control else "-", color=MUTED if control else PALETTE[i % len(PALETTE)],
+                      linestyle=":" if control else "-", color=MUTED if control else HUES[i % len(HUES)],
                       label=plain(_short(label)))  # fmt: skip
         axes.set_xticks(range(len(names)), [plain(name.replace(";", "\n")) for name in names])
         axes.set_xlim(-0.2, len(names) - 0.8)
