@@ -66,6 +66,10 @@ class Project:
         if params:
             (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
             (self.root / "dvc.lock").unlink(missing_ok=True)
+        else:  # as after a run of another profile
+            lock = yaml.safe_load((self.root / "dvc.lock").read_text())
+            lock["stages"] |= {name.replace("@offline", "@other"): stage for name, stage in lock["stages"].items()}
+            (self.root / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
         self.lock = (self.root / "dvc.lock").read_bytes() if (self.root / "dvc.lock").exists() else None
         (self.root / "mine.py").write_text(METHOD)
         self.params = params or store.read_yaml(self.root / "params.yaml")

@@ -58,6 +58,7 @@ def test_make_leaderboard_survives_kills(tmp_path):
     if "GLASSBENCH_NETWORKS" in os.environ:
         take_over(Path(os.environ["GLASSBENCH_NETWORKS"]), project.paths.artifacts / "targets")
     others, start = project.others(), time.monotonic()
+    assert others
     seconds = {unit: taken.seconds for (step, unit), taken in times.read(project.committed).items() if step == "stage"}
     moments, found = Moments(project.params, seconds, KILLS, 0), []
     while moments.missing() or not found:
