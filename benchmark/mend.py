@@ -71,11 +71,17 @@ def _is_dvc(pid: int) -> bool:
     if not Path("/proc/self").exists():
         return _lives(pid)
     with contextlib.suppress(OSError):
-        return b"dvc" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"dvc" in Path(f"/proc/{pid}/cmdline").read_bytes()  # empty of a dead one
     return False
 
 
 def _lives(pid: int) -> bool:
+    """A killed process whose parent has not collected it yet, seconds at worst, is dead."""
+    if Path("/proc/self").exists():
+        try:
+            return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+        except (FileNotFoundError, ProcessLookupError):
+            return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

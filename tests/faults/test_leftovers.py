@@ -132,6 +132,27 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, ca
     assert "4 temporary files of a killed run removed" in capsys.readouterr().err
 
 
+def test_a_killed_process_that_nobody_has_collected_yet_is_dead(project, capsys):
+    """Whoever starts again at once meets it: its parent was killed as well, and the first process may be slow."""
+    with subprocess.Popen(["sleep", "60"]) as other:
+        folder = project / "temporary" / f"{scratch.scratch().replace(f'-{os.getpid()}-', f'-{other.pid}-')}x"
+        folder.mkdir()
+        assert call("mend") == 0 and folder.exists()
+        other.kill()
+        wait_for(lambda: not is_alive(other.pid))
+        assert os.path.exists(f"/proc/{other.pid}")
+        assert call("mend") == 0 and not folder.exists()
+    assert "1 temporary file of a killed run removed" in capsys.readouterr().err
+
+
+def test_a_machine_without_proc_asks_for_the_process(monkeypatch):
+    monkeypatch.setattr(mend, "Path", lambda path: Path("/nowhere") if path == "/proc/self" else Path(path))
+    with subprocess.Popen(["sleep", "60"]) as other:
+        assert mend._lives(other.pid)
+        other.kill()
+    assert not mend._lives(other.pid)
+
+
 def test_a_killed_writers_file_is_free_to_go(project):
     """The lock on a file that is being written goes with its process."""
     script = ("import pathlib, sys, time; from benchmark import store\n"
