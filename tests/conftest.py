@@ -26,10 +26,12 @@ settings.load_profile("house")
 def pytest_configure(config):
     """Temporary files of this process, and of those that it starts, have a folder of their own: what a killed one leaves is
     nothing that a test beside it may find."""
+    from benchmark import engine
     from benchmark.scratch import scratch
 
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
     os.environ["TMPDIR"] = tempfile.tempdir = folder = tempfile.mkdtemp(prefix=scratch(), dir="/tmp")
+    engine._name_temporary_folder()  # multiprocessing's own complains if it has gone before the process ends
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
