@@ -44,6 +44,7 @@ class ACE:
     _concepts: dict[int, Concepts] = field(default_factory=dict, init=False, repr=False)
     name = "ACE"
     kind = "baseline"
+    offers = ("heatmaps", "concept_maps")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Concepts of each predicted class. Raises NotApplicable for a layer without channels and positions."""

@@ -32,6 +32,7 @@ class EdgeMap:
 
     name = "Edge map (Sobel)"
     kind = "control"
+    offers = ("heatmaps",)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""

@@ -41,6 +41,7 @@ class ExcitationBackprop:
     to: str | None = None
     name = "Excitation Backprop"
     kind = "baseline"
+    offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
         if self.variant not in ("contrastive", "plain"):

@@ -38,6 +38,7 @@ class GradCAM:
     layer: str | None = None
     name = "Grad-CAM"
     kind = "baseline"
+    offers = ("heatmaps",)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""

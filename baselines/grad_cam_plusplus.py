@@ -47,6 +47,7 @@ class GradCAMPlusPlus:
     variant: str = "authors"
     name = "Grad-CAM++"
     kind = "baseline"
+    offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
         if self.variant not in ("authors", "library"):

@@ -43,6 +43,7 @@ class LayerZ:
     to: str | None = None
     name = "Layer Z"
     kind = "baseline"
+    offers = ("concept_maps",)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """The units of each class, (C, n). Raises NotApplicable for a network without a layer below its logits."""

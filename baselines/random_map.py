@@ -28,6 +28,7 @@ class RandomMap:
 
     name = "Random map"
     kind = "control"
+    offers = ("heatmaps",)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""

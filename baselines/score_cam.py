@@ -48,6 +48,7 @@ class ScoreCAM:
     channels: int | None = None  # scored; None: all
     name = "Score-CAM"
     kind = "baseline"
+    offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
         if self.variant not in ("authors", "library") or self.fill not in ("mean", "black"):

@@ -1,13 +1,7 @@
-"""A cell: one method on one trained target. Its files, what it reads, and the key that says whether it is done.
-
-A cell is a file with a key, the hash of all that it depends on: a file with the right key is never made again, one with
-another key always is.
-"""
+"""A cell: one method on one trained target, where its files lie, and what they hold."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -17,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import data, engine, registry, store, zoo
-from benchmark.api import Batch, Explanation, Target
+from benchmark import adapters, engine, registry, store
+from benchmark.api import Explanation
 from benchmark.isolation import Limits
 from benchmark.names import UnknownName
 from benchmark.registry import MethodRef
@@ -26,7 +20,6 @@ from benchmark.registry import MethodRef
 _FIELDS = ("heatmaps", "concept_maps", "labels", "scores", "decoded", "reference")
 _NAME = re.compile(r"[\w .,:+*/()'-]{1,60}")  # of a stranger's method
 _DESCRIBE = Limits(seconds=60, gigabytes=4)  # for opening a stranger's file
-_CHUNK_PIXELS = 2**20  # pixels of one channel that go through a network together
 
 
 @dataclass(frozen=True)
@@ -76,7 +69,8 @@ class Cell:
 
 def write_explanation(path: Path, e: Explanation, meta: Mapping[str, Any]) -> None:
     arrays = {name: getattr(e, name) for name in _FIELDS if getattr(e, name) is not None}
-    meta = {"seconds": 0.0, "reason": "", **meta, "size": dict(e.size)}
+    meta = {"reason": "", **meta, "size": dict(e.size), "offers": sorted(e.offers())}
+    meta.pop("seconds", None)  # the same explanation is the same file, however long it took
     store.write_npz(path, arrays | {"meta": np.array(json.dumps(meta, sort_keys=True))})
 
 
@@ -106,11 +100,11 @@ def describe(ref: MethodRef) -> tuple[str, str, str]:
     return registry.describe(ref.build()) if ref.own else _described(replace(ref, file=str(ref.path.resolve())))
 
 
-_seen: dict[str, tuple[str, str, str]] = {}
+_seen: dict[tuple[str, ...], tuple[str, str, str]] = {}
 
 
 def _described(ref: MethodRef) -> tuple[str, str, str]:
-    key = method_hash(ref)
+    key = store.sha256(ref.path), ref.cls, store.setting_text(ref.settings)
     if key not in _seen:
         done = engine.alone(engine.Unit("describe", describe_here, (ref,), _DESCRIBE))
         if not done.error and "unknown" in done.result:
@@ -141,7 +135,7 @@ def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
     try:
         return read_explanation(cell.explanation)
     except store.StoreError as error:
-        return Explanation(), who(cell) | {"status": "failed", "reason": str(error), "seconds": 0.0}
+        return Explanation(), who(cell) | {"status": "failed", "reason": str(error)}
 
 
 def finished(path: Path) -> dict[str, Any]:
@@ -152,126 +146,28 @@ def finished(path: Path) -> dict[str, Any]:
         return {}
 
 
-@functools.lru_cache(maxsize=1)
-def _dataset(path: Path, stamp: float) -> data.Dataset:
-    return data.load(path)
+def known_offers(cell: Cell) -> frozenset[str]:
+    """The fields of the explanation that a cell would have, as far as is known: what its method declares, else what it
+    offered elsewhere in the same results; empty where nothing is known."""
+    if declared := declared_offers(cell.method):
+        return declared
+    files = sorted(cell.made.explanations("").glob(f"*/*/{cell.method.slug}.npz"))
+    return frozenset(name for file in files for name in finished_meta(file).get("offers", []))
 
 
-def forget() -> None:
-    """Drop the network and the images in memory: a method may have spoilt them."""
-    _target.cache_clear()
-    _batch.cache_clear()
-    _reference.cache_clear()
+def declared_offers(ref: MethodRef) -> frozenset[str]:
+    """What one of our methods, or an adapter, declares as ``offers``; a user's file is not opened here."""
+    if registry.is_adapter(ref):
+        return adapters.OFFERS
+    return frozenset(getattr(ref.build(), "offers", ())) if ref.own else frozenset()
 
 
-def load_dataset(cell: Cell) -> data.Dataset:
-    path = cell.paths.data(cell.dataset)
-    return _dataset(path, path.stat().st_mtime if path.exists() else 0.0)
-
-
-@functools.lru_cache(maxsize=1)
-def _target(weights: Path, stamp: float) -> Target:
-    return zoo.load(weights, device=engine.device())
-
-
-def load_target(cell: Cell) -> Target:
-    card = store.read_json(cell.weights.with_suffix(".json"))
-    if "failed" in card:
-        raise ValueError(f"its network could not be trained: {card['failed']}")
-    return _target(cell.weights, cell.weights.stat().st_mtime if cell.weights.exists() else 0.0)
-
-
-@functools.lru_cache(maxsize=1)
-def _batch(network: Cell) -> Batch:
-    return _pick(network, "test", network.images)
-
-
-def load_batch(cell: Cell) -> Batch:
-    """The explained images, the same for all methods and seeds of a data set. Kept while the target stays the same, so
-    that psi(x) is computed once for all its methods."""
-    return _batch(replace(cell, method=None, reference=0))
-
-
-@functools.lru_cache(maxsize=1)
-def _reference(network: Cell) -> Batch:
-    return _pick(network, "train", network.reference)
-
-
-def load_reference(cell: Cell) -> Batch:
-    """The images to fit on, the same for all methods and seeds of a data set, kept as ``load_batch`` keeps the others."""
-    return _reference(replace(cell, method=None, images=0))
-
-
-def _pick(cell: Cell, split: str, n: int) -> Batch:
-    dataset = load_dataset(cell)
-    pixels = dataset.input_shape[1] * dataset.input_shape[2]
-    chunk = min(64, max(8, _CHUNK_PIXELS // pixels))
-    return dataset.batch(split, dataset.sample(split, n), device=engine.device(), chunk=chunk)
-
-
-# --------------------------------------------------------------------------------------------- keys
-
-
-def explain_key(cell: Cell) -> str:
-    """Of a cell's explanation."""
-    return key_of("explain", cell.images, cell.reference, file_hash(cell.paths.data(cell.dataset)), file_hash(cell.weights),
-                  method_hash(cell.method), code_hash("explain"))  # fmt: skip
-
-
-def score_key(cell: Cell) -> str:
-    """Of a cell's scores."""
-    return key_of("score", cell.images, file_hash(cell.explanation), file_hash(cell.weights),
-                  file_hash(cell.paths.data(cell.dataset)), code_hash("score"))  # fmt: skip
-
-
-def names(cell: Cell) -> tuple[object, ...]:
-    return cell.dataset, cell.target, cell.seed, cell.method.slug
-
-
-def key_of(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
-
-
-@functools.cache
-def _hash(path: Path, stamp: float) -> str:
-    return store.sha256(path)
-
-
-def file_hash(path: Path) -> str:
-    return _hash(path, path.stat().st_mtime) if path.exists() else "missing"
-
-
-@functools.cache
-def code_hash(step: str) -> str:
-    """Of the house's code that a step's numbers depend on."""
-    here = Path(__file__).parent
-    common = [
-        "api.py",
-        "attention.py",
-        "cells.py",
-        "concepts.py",
-        "data.py",
-        "excitation.py",
-        "seeds.py",
-        "run.py",
-        "zoo",
-    ]
-    files = {"explain": common, "score": [*common, "metrics"], "replicate": [*common, "replicate.py", "metrics"]}
-    return store.sha256(*(here / name for name in files[step]))
-
-
-def method_hash(ref: MethodRef) -> str:
-    """Of a method's code and settings, and of the code of methods that its settings name."""
-    settings = sorted((key, str(value)) for key, value in ref.settings.items())
-    return key_of(store.sha256(*sources(ref.path)), ref.cls, settings, [method_hash(other) for other in ref.named])
-
-
-def sources(path: Path) -> list[Path]:
-    """The files that a method's numbers depend on: its own; in a paper's package all but what is not the method."""
-    if not (path.parent / "__init__.py").exists():
-        return [path]
-    left_out = ("__init__.py", "replicate.py", "figures.py", "verdicts.py")
-    return sorted(p for p in path.parent.glob("*.py") if p.name not in left_out)
+def finished_meta(path: Path) -> dict[str, Any]:
+    """The meta of an explanation, {} where there is none."""
+    try:
+        return read_meta(path)
+    except store.StoreError:
+        return {}
 
 
 def remove_others(folder: Path, keep: set[Path]) -> None:

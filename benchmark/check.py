@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark import cells, engine, run, store
+from benchmark import cells, contract, engine, store
 from benchmark.api import Batch, NotApplicable, Target
 from benchmark.isolation import Limits
 from benchmark.registry import MethodRef, metrics
@@ -177,7 +177,7 @@ class _Checker:
         first = self.once(target, batch, reference, look=True)
         self.untouched(first)
         with self.blamed("explanation", first.returned, "shape"):
-            run.check_explanation(first.result, target, batch)
+            contract.check_explanation(first.result, target, batch)
         shapes = {key: getattr(first.result, key).shape for key in sorted(first.result.offers() - {"size"})}
         tracks = sorted({m.track for m in metrics().values() if m.offered and m.offered <= first.result.offers()})
         self.say("explanation", f"{', '.join(f'{k} {v}' for k, v in shapes.items())}; judged as {', '.join(tracks) or 'nothing yet'}", wrong=False)  # fmt: skip
@@ -192,7 +192,7 @@ class _Checker:
     def batches(self, first: Trace, target: Target, batch: Batch, reference: Batch) -> None:
         """An image's explanation is its own, whatever is beside it and wherever it stands."""
         other = self.once(target, batch, reference, seed="another")
-        if self.differs(first, other, lambda a, b: (a, b), run.ROUNDING):
+        if self.differs(first, other, lambda a, b: (a, b), contract.ROUNDING):
             self.say("batch", "draws at random, so images cannot be compared between batches", wrong=False)
             return
         if getattr(first.method, "precomputed", False):
@@ -204,7 +204,7 @@ class _Checker:
         }  # fmt: skip
         for words, (images, pick) in ways.items():
             trace = self.once(target, images, reference)
-            if line := self.differs(first, trace, pick, run.ROUNDING):
+            if line := self.differs(first, trace, pick, contract.ROUNDING):
                 self.say("batch", f"the images {words} get another explanation", line=line, hint="batch")
                 return
         self.say("batch", "an image's explanation does not depend on the others", wrong=False)
@@ -215,7 +215,7 @@ class _Checker:
         images = lambda: (batch.x._version, reference.x._version)
         trace = Trace(self.path, {**_parts(target), **_randomness(), "images": images} if look else {})
         fresh = batch[: len(batch)]  # without what an earlier run has computed
-        with self.blamed("run", trace=trace), run.strict(fresh, reference), _counted(self.path) as words, trace:
+        with self.blamed("run", trace=trace), contract.strict(fresh, reference), _counted(self.path) as words, trace:
             trace.method = self.ref.build().fit(target, reference, generator("check", "fit"))
             trace.result = trace.method.explain(target, fresh, generator("check", "explain", seed))
         if words.count > _PRINTED:
@@ -233,7 +233,7 @@ class _Checker:
         """The line to blame where two runs disagree; None where they agree."""
         for field in sorted(a.result.offers() - {"size"}):
             pair = pick(getattr(a.result, field), getattr(b.result, field, np.empty(0)))
-            if pair is None or run.apart(*pair) > tolerance:
+            if pair is None or contract.apart(*pair) > tolerance:
                 return disagreement(a, b, pick, tolerance) or a.returned
         return None
 

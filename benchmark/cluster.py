@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from benchmark import engine, store
+from benchmark import engine, keys, store
 from benchmark.engine import ClusterError, Done, Unit
 
 _CONNECT = 10.0  # seconds for the scheduler to answer
@@ -198,7 +198,7 @@ def look(place: Place, dask_worker: Any) -> Facts:
 @functools.cache
 def _code() -> str:
     """Of the package as it was when this process first asked: what it goes on running."""
-    return store.sha256(Path(__file__).parent)[:12]
+    return keys.package_hash()[:12]
 
 
 def _versions() -> str:

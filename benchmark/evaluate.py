@@ -26,9 +26,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from benchmark import cells, data, engine, leaderboard, report, run, store, zoo
+from benchmark import cells, data, engine, inputs, leaderboard, report, run, store, zoo
 from benchmark.cells import Cell
 from benchmark.engine import Unit
+from benchmark.keys import step_hash
 from benchmark.leaderboard import placing, tables
 from benchmark.names import UnknownName, near
 from benchmark.registry import MethodRef
@@ -44,6 +45,7 @@ class Evaluation:
     compared: Mapping[str, pd.DataFrame]  # for the label of each new method, ``placing.differences``
     left_out: Mapping[str, int]  # why known cells are not on the board, and how many
     means_only: int  # known cells of which only the means are known
+    without: Mapping[str, int]  # metrics of which known cells have no rows, and how many
 
 
 def evaluate(
@@ -82,7 +84,7 @@ def evaluate(
             for step in (run.explain, run.score):
                 list(step(mine, dataset))
     rows, instances = run.collect(mine)
-    old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, Counter()) if recompute else _known(params, known)
+    old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, {}, {}) if recompute else _known(params, known)
     if old.files:
         more, values = run.gather(old.files)
         rows, instances = pd.concat([rows, more]), pd.concat([instances, values], ignore_index=True)
@@ -104,7 +106,7 @@ def evaluate(
         store.write_text(
             folder / "differences.csv", every.to_csv(index=False, float_format="%.7g", lineterminator="\n")
         )
-    return Evaluation(folder, new, frame, compared, old.left_out, old.means_only)
+    return Evaluation(folder, new, frame, compared, old.left_out, old.means_only, old.without)
 
 
 # --------------------------------------------------------------------------------------------- what there is to do
@@ -200,7 +202,7 @@ def ready(params: Mapping[str, Any], dataset: str) -> None:
 
 
 def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None:
-    zoo.train(data.load(file), recipe, seed, path, device=engine.device())
+    zoo.train(data.load(file), recipe, seed, path, device=engine.device(), code=step_hash("train"))
 
 
 # --------------------------------------------------------------------------------------------- the known methods
@@ -208,29 +210,38 @@ def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of the known methods without making it again."""
+    """What is known of the known methods without explaining again."""
 
     drawn: Mapping[str, MethodRef]  # by slug, those of whose explanations all are here
-    files: list[Path]  # of scores with the values of single images
+    files: list[Path]  # of scores with the values per image
     means: pd.DataFrame  # rows of other cells
-    values: pd.DataFrame  # of their single images
+    values: pd.DataFrame  # per image, of those
     means_only: int  # how many of them have none
     left_out: Mapping[str, int]  # why cells are not known, and how many
+    without: Mapping[str, int]  # metrics of which known cells have no rows, and how many
 
 
 def _known(params: Mapping[str, Any], todo: Sequence[Cell]) -> _Known:
     """From the profile's own files where they are up to date, else from its rows where the hashes are those of here."""
-    files, rest = [], []
-    for cell in todo:
-        (files if _is_scored(cell) else rest).append(cell.scores if _is_scored(cell) else cell)
-    drawn = {cell.method.slug: cell.method for cell in todo if cell.explanation.exists()}
-    for cell in todo:
-        if not run.is_explained(cell):
-            drawn.pop(cell.method.slug, None)
-    means, left_out = _committed(params, rest) if rest else (pd.DataFrame(), Counter())
+    here = [cell for cell in todo if run.is_explained(cell)]
+    _score(params, here)
+    scored = [cell for cell in here if run.is_scored(cell)]
+    rest = [cell for cell in todo if cell not in scored]
+    elsewhere = {cell.method.slug for cell in todo if cell not in here}
+    drawn = {cell.method.slug: cell.method for cell in here if cell.method.slug not in elsewhere}
+    means, left_out, without = _committed(params, rest) if rest else (pd.DataFrame(), Counter(), Counter())
     values = _values_of(params, means) if len(means) else pd.DataFrame()
-    known = 0 if len(values) else len(rest) - sum(left_out.values())
-    return _Known(drawn, files, means, values, known, left_out)
+    means_only = 0 if len(values) else len(rest) - sum(left_out.values())
+    return _Known(drawn, [cell.scores for cell in scored], means, values, means_only, left_out, without)
+
+
+def _score(params: Mapping[str, Any], here: Sequence[Cell]) -> None:
+    """Explanations that are here get the scores that they lack: those of a metric that is new or changed."""
+    lacking = [cell for cell in here if not run.is_scored(cell)]
+    for dataset in dict.fromkeys(cell.dataset for cell in lacking):
+        units = [run.score_unit(cell) for cell in lacking if cell.dataset == dataset]
+        with store.exclusive(store.Paths(params["profile"]).scores(dataset), wait=True):
+            list(engine.run(units, label="score"))
 
 
 def _values_of(params: Mapping[str, Any], means: pd.DataFrame) -> pd.DataFrame:
@@ -245,52 +256,43 @@ def _values_of(params: Mapping[str, Any], means: pd.DataFrame) -> pd.DataFrame:
     return values if check.abs().le(1e-5 * (1 + ok.set_index(keys)["value"].abs())).all() else pd.DataFrame()
 
 
-def _is_scored(cell: Cell) -> bool:
-    try:
-        return run.is_explained(cell) and store.read_key(cell.scores) == cells.score_key(cell)
-    except store.StoreError:
-        return False
-
-
-def _committed(params: Mapping[str, Any], todo: Sequence[Cell]) -> tuple[pd.DataFrame, Counter]:
-    """(rows, why not): those of ``todo`` in ``results/<profile>/rows.csv`` that were made of what is here."""
+def _committed(params: Mapping[str, Any], todo: Sequence[Cell]) -> tuple[pd.DataFrame, Counter, Counter]:
+    """(rows, why not, metrics without): those of ``todo`` in ``results/<profile>/rows.csv`` that were made of what is
+    here."""
     paths, refs = store.Paths(params["profile"]), {cell.method.slug: cell.method for cell in todo}.values()
     try:
         rows, then = store.read_rows(paths.rows), store.read_json(paths.results / "provenance.json")
     except store.StoreError as error:
-        return pd.DataFrame(), Counter({str(error): len(todo)})
+        return pd.DataFrame(), Counter({str(error): len(todo)}), Counter()
     now = report.provenance(_with_methods(params, list(refs), keep=False))
+    same = [name for name, code in now["metrics"].items() if then.get("metrics", {}).get(name) == code]
+    rows = rows[rows.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
     found, left_out = [], Counter()
     for cell in todo:
         if reason := _other(cell, then, now):
             left_out[reason] += 1
             continue
         name, paper, setting = cells.describe(cell.method)
-        mine = rows[(rows.method == name) & (rows.paper == paper) & (rows.dataset == cell.dataset)
-                    & (rows.target == cell.target) & (rows.seed == cell.seed)]  # fmt: skip
-        own = tables.pairs(setting).items()
-        mine = mine[[own <= tables.pairs(text).items() for text in mine.setting]]
-        mine = mine[mine.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
-        found.append(mine) if len(mine) else left_out.update(["it has no rows yet"])
-    return pd.concat(found).drop_duplicates(list(store.ROW_KEYS)) if found else pd.DataFrame(), left_out
+        mine = rows[(rows.method == name) & (rows.paper == paper) & (rows.setting == setting)
+                    & (rows.dataset == cell.dataset) & (rows.target == cell.target) & (rows.seed == cell.seed)]  # fmt: skip
+        found.append(mine[mine.metric.isin(same)]) if len(mine) else left_out.update(["it has no rows yet"])
+    without = Counter({name: len(found) for name in now["metrics"] if name not in same and found})
+    return pd.concat(found) if found else pd.DataFrame(), left_out, without
 
 
 def _other(cell: Cell, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Why a committed row of this cell is not one of what is here; empty if it is."""
-    network = f"{cell.dataset}/{cell.weights.stem}"
-    for what, part, key in (
+    """Why a committed row of this cell was made of something else than what is here; empty if it was not."""
+    parts = [
         ("data", "data", cell.dataset),
-        ("network", "weights", network),
-        ("method", "methods", cell.method.file),
-    ):
+        ("network", "weights", f"{cell.dataset}/{cell.weights.stem}"),
+        ("method", "methods", f"{cell.method.file}:{cell.method.cls}"),
+        ("code that explains:", "steps", "explain"),
+        ("code that scores:", "steps", "score"),
+    ]
+    for what, part, key in parts:
         if then.get(part, {}).get(key) != now[part].get(key):
-            return f"the {what} {key} is another than that of the committed rows"
-    key = "steps" if "steps" in then and "steps" in now else "code"
-    return (
-        ""
-        if then.get(key) == now[key]
-        else "the code that explains and scores is another than that of the committed rows"
-    )
+            return f"the {what} {key} is not what the committed rows were made of"
+    return ""
 
 
 # --------------------------------------------------------------------------------------------- what is written
@@ -337,8 +339,8 @@ def write_images(params: Mapping[str, Any], file: Path) -> list[str]:
         wanted = {**params["explain"], **params["explain"].get("only", {}).get(dataset, {})}
         for name, seed, _ in run.trainings(params, dataset):
             cell = Cell(params["profile"], dataset, name, seed, None, wanted["images"], wanted["reference"])
-            batch = cells.load_batch(cell)
-            names.append(cells.load_target(cell).name)
+            batch = inputs.load_batch(cell)
+            names.append(inputs.load_target(cell).name)
             for key in ("x", "y", "ids"):
                 arrays[f"{dataset}/{key}"] = getattr(batch, key).cpu().numpy()
     store.write_npz(file, arrays)
@@ -348,7 +350,9 @@ def write_images(params: Mapping[str, Any], file: Path) -> list[str]:
 def notes(found: Evaluation) -> list[str]:
     """What a reader of the board should know, a line each."""
     lines = [f"{count} known cells are not on the board: {why}" for why, count in found.left_out.items()]
-    if found.left_out:
+    lines += [f"{count} known cells have no rows of {name}: it is new, or has changed since the committed rows"
+              for name, count in found.without.items()]  # fmt: skip
+    if found.left_out or found.without:
         lines.append("`--recompute` makes them here; so does `make leaderboard`, for good")
     if found.means_only:
         lines.append(

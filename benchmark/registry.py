@@ -163,6 +163,11 @@ def metrics() -> dict[str, MetricSpec]:
     return dict(sorted(METRICS.items()))
 
 
+def is_adapter(ref: MethodRef) -> bool:
+    """Is it a class of another library, through its file in ``benchmark/adapters``?"""
+    return ref.path.resolve().is_relative_to(_ADAPTERS)
+
+
 def method_files() -> list[Path]:
     """Where the house's own methods are: a file a baseline, ``method.py`` of each paper."""
     return [*sorted(store.ROOT.glob("baselines/*.py")), *sorted(store.ROOT.glob("benchmark/papers/*/method.py"))]

@@ -13,7 +13,6 @@ import itertools
 import json
 import math
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,8 +24,10 @@ import pandas as pd
 
 from benchmark import engine, papers, run, store, times
 from benchmark.api import NotApplicable
-from benchmark.cells import Cell, code_hash, file_hash, key_of, load_dataset, load_target, remove_others
+from benchmark.cells import Cell, remove_others
 from benchmark.engine import Done, Unit
+from benchmark.inputs import load_dataset, load_target
+from benchmark.keys import key_of, replicate_key
 from benchmark.names import UnknownName, near, pick
 from benchmark.papers import Found, FoundUnit, Outcome, Study
 from benchmark.registry import MethodRef
@@ -134,7 +135,7 @@ def replicate(params: Mapping[str, Any], paper: str) -> Iterator[Done]:
         task = done.unit.arguments[0]
         if done.error and _meta(task).get("reason") != done.error:  # its worker died, or the disk is full
             with contextlib.suppress(OSError):
-                _write(task, Outcome(), {"key": "", "status": "failed", "reason": done.error, "seconds": 0.0})
+                _write(task, Outcome(), {"key": "", "status": "failed", "reason": done.error})
         yield done
 
 
@@ -144,35 +145,45 @@ def unit_of(task: Task) -> Unit:
 
 def replicate_task(task: Task) -> str | None:
     """One unit; writes what it found, or the reason why it found nothing."""
-    cell = task.cell
-    key = key_of("replicate", task.experiment, task.seed, task.settings, code_hash("replicate"), paper_hash(task.paper),
-                 file_hash(cell.paths.data(task.dataset)) if task.dataset else "", file_hash(cell.weights) if task.target else "")  # fmt: skip
-    if (there := _meta(task)).get("key") == key and there["status"] != "failed":
+    key = replicate_key(task, experiment(task.paper, task.experiment))
+    there = _meta(task)
+    if there.get("key") == key and there["status"] != "failed":
         return engine.KEPT
-    meta: dict[str, Any] = {"key": key, "status": "ok", "reason": "", "seconds": 0.0}
+    meta: dict[str, Any] = {"key": key, "status": "ok", "reason": ""}
     outcome = Outcome()
-    start = time.perf_counter()
     try:
-        study = Study(
-            seed=task.seed, device=engine.device(), dataset=task.dataset, data=load_dataset(cell) if task.dataset else None,
-            target_name=task.target, target=load_target(cell) if task.target else None,
-            build=lambda entry: MethodRef.parse(entry).build(),
-        )  # fmt: skip
-        rng = generator("replicate", task.paper, task.experiment, task.dataset, task.target, task.seed,
-                        json.dumps(task.settings, sort_keys=True))  # fmt: skip
-        outcome = experiment(task.paper, task.experiment)(study, rng, **task.settings)
-        _check(outcome)
+        outcome = perform(task)
     except NotApplicable as reason:
         meta |= {"status": "not applicable", "reason": " ".join(str(reason).split())}
-        outcome = Outcome()
     except Exception as error:
         meta |= {"status": "failed", "reason": engine.one_line(error)}
-        outcome = Outcome()
-    meta["seconds"] = time.perf_counter() - start
     _write(task, outcome, meta)
     if meta["status"] == "failed":
         raise engine.Failed(meta["reason"])
     return None
+
+
+def perform(task: Task) -> Outcome:
+    """Run the experiment of a unit.
+
+    Raises:
+        NotApplicable: it does not apply to this network. ValueError: what it returns is no outcome.
+    """
+    cell = task.cell
+    study = Study(
+        seed=task.seed,
+        device=engine.device(),
+        dataset=task.dataset,
+        data=load_dataset(cell) if task.dataset else None,
+        target_name=task.target,
+        target=load_target(cell) if task.target else None,
+        build=lambda entry: MethodRef.parse(entry).build(),
+    )
+    name = task.paper, task.experiment, task.dataset, task.target, task.seed
+    rng = generator("replicate", *name, json.dumps(task.settings, sort_keys=True))
+    outcome = experiment(task.paper, task.experiment)(study, rng, **task.settings)
+    _check(outcome)
+    return outcome
 
 
 def _check(outcome: Outcome) -> None:
@@ -183,15 +194,6 @@ def _check(outcome: Outcome) -> None:
             raise ValueError(f"{number.metric} ({store.setting_text(number.setting)}) is {number.value}")
         if number.better not in ("higher", "lower"):
             raise ValueError(f"{number.metric}: better is {number.better!r}, not 'higher' or 'lower'")
-
-
-def paper_hash(paper: str) -> str:
-    """Of the code that a paper's experiments run: its package, without pictures and verdicts."""
-    folder = Path(papers.__file__).parent
-    left_out = ("__init__.py", "figures.py", "verdicts.py")
-    return store.sha256(
-        folder / "__init__.py", *sorted(p for p in (folder / paper).glob("*.py") if p.name not in left_out)
-    )
 
 
 # --------------------------------------------------------------------------------------------- collect
@@ -226,14 +228,13 @@ def collect(params: Mapping[str, Any], board: pd.DataFrame) -> tuple[pd.DataFram
 def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], str]:
     """(rows, arrays, status) of a unit that was run."""
     base = {"profile": task.profile, "track": "replication", "paper": task.paper, "dataset": task.dataset,
-            "target": task.target, "seed": task.seed, "metric_version": 1}  # fmt: skip
+            "target": task.target, "seed": task.seed, "metric_version": 1, "metric_setting": ""}  # fmt: skip
     numbers, arrays, meta = _read(task)
     if meta["status"] != "ok":
         return [base | {"method": "", "setting": store.setting_text(task.settings), "metric": task.experiment, "value": np.nan,
-                        "n": 0, "better": "higher", "unit": "", "status": meta["status"], "reason": meta["reason"],
-                        "seconds": meta["seconds"]}], {}, meta["status"]  # fmt: skip
+                        "n": 0, "better": "higher", "unit": "", "status": meta["status"], "reason": meta["reason"]}], {}, meta["status"]  # fmt: skip
     return (
-        [base | {"reason": "", "status": "ok", "seconds": meta["seconds"]} | number for number in numbers],
+        [base | {"reason": "", "status": "ok"} | number for number in numbers],
         arrays,
         "ok",
     )
@@ -243,7 +244,7 @@ def _verdicts(profile: str, paper: str, rows: pd.DataFrame) -> tuple[pd.DataFram
     """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence."""
     module = papers.part(paper, "verdicts")
     base = {"profile": profile, "track": "replication", "paper": paper, "method": "", "setting": "", "n": 0, "unit": "share",
-            "better": "higher", "metric_version": 1, "seconds": 0.0}  # fmt: skip
+            "better": "higher", "metric_version": 1, "metric_setting": ""}  # fmt: skip
     if module is None:
         return pd.DataFrame(columns=list(store.ROW_COLUMNS)), {}
     try:
@@ -301,7 +302,7 @@ def _read(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict
         numbers, meta = json.loads(str(arrays.pop("numbers"))), json.loads(str(arrays.pop("meta")))
         return numbers, {key.removeprefix("array_"): value for key, value in arrays.items()}, meta
     except (store.StoreError, KeyError, ValueError) as error:
-        return [], {}, {"key": "", "status": "failed", "reason": str(error), "seconds": 0.0}
+        return [], {}, {"key": "", "status": "failed", "reason": str(error)}
 
 
 def _meta(task: Task) -> dict[str, Any]:

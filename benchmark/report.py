@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import importlib.metadata
 import platform
@@ -15,13 +14,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmark import cells, data, engine, leaderboard, papers, registry, replicate, run, store, style
+from benchmark import cells, data, engine, inputs, keys, leaderboard, papers, registry, replicate, run, store, style
 from benchmark.cells import Cell
 
 GALLERY_IMAGES = 6
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "torchvision", "pillow", "dvc", "glassbench")
-_CODE = ("api.py", "archives.py", "attention.py", "cells.py", "concepts.py", "data.py", "download.py", "excitation.py", "metrics", "papers",
-         "replicate.py", "run.py", "seeds.py", "zoo")  # fmt: skip
 
 
 def write(params: Mapping[str, Any]) -> Path:
@@ -31,8 +28,7 @@ def write(params: Mapping[str, Any]) -> Path:
     replicated, evidence, found = replicate.collect(params, rows)
     store.write_rows(paths.rows, pd.concat([rows, replicated]) if len(replicated) else rows)
     store.write_values(paths.values, instances)
-    facts = provenance(params)
-    facts |= _verified(paths, facts)
+    facts = kept(paths, provenance(params))
     leaderboard.build(
         store.read_rows(paths.rows),  # as a reader of the file sees them
         instances,
@@ -70,7 +66,7 @@ def gallery(params: Mapping[str, Any], images: int = GALLERY_IMAGES) -> dict[tup
 
 def _images(cell: Cell, n: int) -> dict[str, Any]:
     """Images of n different classes where there are as many, with what the network says of them."""
-    batch, target = cells.load_batch(cell), cells.load_target(cell)
+    batch, target = inputs.load_batch(cell), inputs.load_target(cell)
     y = batch.y.cpu().numpy()
     first_of_class = np.unique(y, return_index=True)[1]
     rows = np.concatenate([np.sort(first_of_class), np.setdiff1d(np.arange(len(y)), first_of_class)])[:n]
@@ -135,51 +131,72 @@ def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
 
 
 def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Commit, hashes of code, data and weights, versions, machine, profile, date."""
+    """What decides the rows of a profile (code, data, weights, settings, versions, machine), and ``made``: when, and of
+    which commit."""
     paths = store.Paths(params["profile"])
-    here = Path(__file__).parent
-    weights = {
-        f"{dataset}/{path.stem}": store.sha256(path)[:16]
-        for dataset in params["datasets"]
-        for path in sorted(paths.targets(dataset).glob("*.safetensors"))
-        if ".partial" not in path.name
-    }
     return {
         "profile": params["profile"],
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "commit": _git("rev-parse", "HEAD"),
-        "changed_files": sorted(
-            line[3:]
-            for line in _git("status", "--porcelain").splitlines()
-            if not line[3:].startswith(
-                ("results/", "dvc.lock", "README.md", "params.yaml")
-            )  # params have their own hash
-        ),
-        "code": store.sha256(*(here / name for name in _CODE if (here / name).exists()))[:16],
-        "steps": {step: cells.code_hash(step)[:16] for step in ("explain", "score", "replicate")},
-        "papers": {paper: replicate.paper_hash(paper)[:16] for paper in params.get("papers") or []},
-        "methods": {
-            ref.file: store.sha256(*cells.sources(ref.path))[:16]
-            for ref in map(registry.MethodRef.parse, params["explain"]["methods"])
-        },
+        "rows_version": store.ROWS_VERSION,
+        **code(params),
         "params": store.sha256(store.ROOT / "params.yaml")[:16],
         "data": {name: store.sha256(paths.data(name))[:16] for name in params["datasets"]},
-        "weights": weights,
+        "weights": weights(params),
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "machine": machine(),
+        "made": made(),
     }
 
 
-def _verified(paths: store.Paths, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``verify`` found earlier, as long as all that rows depend on is as it was."""
-    with contextlib.suppress(store.StoreError):
+def code(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Hashes of the code that decides: by step, method, metric and experiment."""
+    refs = map(registry.MethodRef.parse, params["explain"]["methods"])
+    experiments = {
+        f"{paper}.{task.experiment}": replicate.experiment(paper, task.experiment)
+        for paper in params.get("papers") or []
+        for task in replicate.tasks(params, paper)
+    }
+    return {
+        "steps": {step: keys.step_hash(step)[:16] for step in keys.STEPS},
+        "methods": {f"{ref.file}:{ref.cls}": keys.method_code(ref)[:16] for ref in refs},
+        "metrics": {name: keys.metric_hash(spec)[:16] for name, spec in registry.metrics().items()},
+        "experiments": {name: keys.experiment_hash(function)[:16] for name, function in experiments.items()},
+    }
+
+
+def weights(params: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of the trained networks that are there."""
+    paths = store.Paths(params["profile"])
+    files = [path for name in params["datasets"] for path in sorted(paths.targets(name).glob("*.safetensors"))]
+    return {f"{path.parent.name}/{path.stem}": store.sha256(path)[:16] for path in files if ".partial" not in path.name}
+
+
+def made() -> dict[str, Any]:
+    """When, and of which commit with which files changed."""
+    changed = [line[3:] for line in _git("status", "--porcelain").splitlines()]
+    no_code = ("results/", "dvc.lock", "README.md", "params.yaml")  # the parameters have their own hash
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_files": sorted(name for name in changed if not name.startswith(no_code)),
+    }
+
+
+def kept(paths: store.Paths, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts; where all that decides is what it was, with the ``made`` and ``verified`` of then, so that the same
+    results are the same files."""
+    try:
         then = store.read_json(paths.results / "provenance.json")
-        if all(
-            then.get(key) == facts[key]
-            for key in ("params", "steps", "papers", "methods", "data", "weights", "machine")
-        ):
-            return {key: then[key] for key in ("verified",) if key in then}
-    return {}
+    except store.StoreError:
+        return dict(facts)
+    if _deciding(then) != _deciding(facts):
+        return dict(facts)
+    return {**facts, **{key: then[key] for key in ("made", "verified") if key in then}}
+
+
+def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that rows hang on: not how they are shown, nor when they were made."""
+    steps = {step: code for step, code in facts.get("steps", {}).items() if step != "report"}
+    return {key: value for key, value in facts.items() if key not in ("made", "verified")} | {"steps": steps}
 
 
 def machine() -> dict[str, str]:

@@ -9,49 +9,35 @@ fails is a file that says why; it never stops another.
 from __future__ import annotations
 
 import contextlib
-import random
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from benchmark import data, engine, registry, store, times, zoo
-from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable, Target
+from benchmark.api import Explanation, MetricSpec
 from benchmark.cells import (
     Cell,
     describe,
-    describe_here,
-    explain_key,
     finished,
-    forget,
-    load_batch,
-    load_reference,
-    load_target,
-    names,
+    known_offers,
     read_cell,
     read_explanation,
     remove_others,
-    score_key,
-    sources,
     who,
     write_explanation,
-)  # fmt: skip
-from benchmark.engine import Done, Unit
-from benchmark.isolation import Limits
-from benchmark.names import UnknownName
-from benchmark.registry import MethodRef
-from benchmark.seeds import generator
-
-ORDER = 6  # images that a stranger's method explains again, backwards
-ROUNDING = (
-    0.02  # mean difference between two explanations of an image, as a share of their size, that rounding may make
 )
+from benchmark.engine import Done, Unit
+from benchmark.inputs import load_batch
+from benchmark.isolation import Limits
+from benchmark.keys import CODE, explain_key, method_entry, score_keys, step_hash
+from benchmark.names import UnknownName
+from benchmark.protocol import attempt, measure, summary
+from benchmark.registry import MethodRef
+
 _APART = "cell.npz"  # in the working directory of a stranger's process
 
 # --------------------------------------------------------------------------------------------- what there is to do
@@ -127,7 +113,7 @@ def train_units(params: Mapping[str, Any], dataset: str, gpu: bool | None = None
 
 
 def _train(data_path: Path, jobs: list[tuple[dict[str, Any], int, Path]]) -> list[dict[str, Any]]:
-    return zoo.train_many(data.load(data_path), jobs, device=engine.device())
+    return zoo.train_many(data.load(data_path), jobs, device=engine.device(), code=step_hash("train"))
 
 
 # --------------------------------------------------------------------------------------------- explain
@@ -162,7 +148,7 @@ def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
 
 
 def explain_unit(cell: Cell) -> Unit:
-    methods = [file for ref in (cell.method, *cell.method.named) for file in sources(ref.path)]
+    methods = CODE.files(method_entry(ref) for ref in (cell.method, *cell.method.named))
     return Unit(cell.name, explain_cell, (cell,), reads=(*network_files(cell), *methods), writes=(cell.explanation,))
 
 
@@ -199,7 +185,7 @@ def explain_apart(cell: Cell) -> None:
 
 def _take_home(cell: Cell, done: Done) -> None:
     """Put the explanation of a stranger's cell in its place; one that ended badly leaves its reason there."""
-    explanation, meta = Explanation(), {"status": "failed", "reason": done.error, "seconds": 0.0}
+    explanation, meta = Explanation(), {"status": "failed", "reason": done.error}
     if not done.error:
         try:
             explanation, meta = read_explanation(done.unit.folder / _APART)
@@ -209,136 +195,9 @@ def _take_home(cell: Cell, done: Done) -> None:
         write_explanation(cell.explanation, explanation, meta | who(cell) | {"key": explain_key(cell)})
 
 
-def attempt(cell: Cell, *, stranger: bool = False) -> tuple[Explanation, dict[str, Any]]:
-    """Fit and explain, under guard: the explanation, and status, reason and seconds. A stranger is asked for more."""
-    meta: dict[str, Any] = {"status": "ok", "reason": "", "seconds": 0.0}
-    try:
-        target, batch = load_target(cell), load_batch(cell)
-        if stranger:
-            describe_here(cell.method)  # is its name one?
-        method = cell.method.build()
-        reference = load_reference(cell)
-        start = time.perf_counter()
-        with _guard(target), strict(batch, reference) if stranger else contextlib.nullcontext():
-            method = method.fit(target, reference, generator("fit", *names(cell)))
-            explanation = method.explain(target, batch, generator("explain", *names(cell)))
-        meta["seconds"] = time.perf_counter() - start
-        check_explanation(explanation, target, batch)
-        if stranger:
-            with _guard(target):
-                check_order(method, explanation, target, batch, *names(cell))
-        return explanation, meta | {"ids": batch.ids.tolist()}
-    except NotApplicable as reason:
-        return Explanation(), meta | {"status": "not applicable", "reason": " ".join(str(reason).split())}
-    except Exception as error:
-        forget()
-        return Explanation(), meta | {"status": "failed", "reason": engine.one_line(error)}
-
-
-def check_explanation(e: Any, target: Target, batch: Batch) -> None:
-    """What the contract asks beyond the types.
-
-    Raises:
-        ValueError: no Explanation, nothing in it, the wrong number of images or the wrong resolution.
-    """
-    if not isinstance(e, Explanation):
-        raise ValueError(f"explain returned {type(e).__name__}, not an Explanation")
-    if not e.offers():
-        raise ValueError("the explanation is empty: it offers no field")
-    for name in e.offers() - {"size"}:
-        value = getattr(e, name)
-        if len(value) != len(batch):
-            raise ValueError(f"{name} explains {len(value)} images of {len(batch)}")
-        if name in ("heatmaps", "concept_maps", "decoded", "reference") and value.shape[-2:] != batch.x.shape[-2:]:
-            raise ValueError(f"{name} is {value.shape[-2]}x{value.shape[-1]}, images {batch.x.shape[-2]}x{batch.x.shape[-1]}")  # fmt: skip
-        if name == "labels" and (value.min() < -1 or value.max() >= len(target.classes)):
-            raise ValueError(f"labels hold {value.min()}..{value.max()}; there are {len(target.classes)} classes")
-
-
-def check_order(method: Any, e: Explanation, target: Target, batch: Batch, *name: object) -> None:
-    """An image's explanation is its own: some images, backwards, get the same again. A method that answers otherwise to
-    another seed is let off, and so is one whose maps were made before.
-
-    Raises:
-        ValueError: the fields differ by more than rounding.
-    """
-    if getattr(method, "precomputed", False) or len(batch) < 2:
-        return
-    rows = torch.arange(min(len(batch), ORDER)).flip(0)
-    rng = [generator("explain", *name, *again) for again in ((), (), ("other",))]
-    again, forth, other = (method.explain(target, batch[r.to(batch.x.device)], g)
-                           for r, g in zip((rows, rows.flip(0), rows.flip(0)), rng, strict=True))  # fmt: skip
-    for field in sorted(e.offers() - {"size"}):
-        value = getattr(e, field)[rows.numpy()]
-        if apart(getattr(forth, field), getattr(other, field)) > ROUNDING:
-            continue
-        if apart(value, getattr(again, field)) > ROUNDING:
-            raise ValueError(f"{field} of an image depend on the images beside it, or on its place in the batch")
-
-
-def apart(a: np.ndarray | None, b: np.ndarray | None) -> float:
-    """How far two fields are apart: mean difference as a share of the mean size."""
-    if a is None or b is None or a.shape != b.shape:
-        return np.inf
-    scale = np.abs(a).mean() + np.abs(b).mean()
-    return float(np.abs(a - b).mean() / scale) if scale else 0.0
-
-
-@contextlib.contextmanager
-def strict(*batches: Batch) -> Iterator[None]:
-    """What a stranger may not do beyond what ``_guard`` refuses: change the images, and return what ``Explanation``
-    would put right without a word (a tensor on a graph, complex numbers, text)."""
-    before, taken = [batch.x.clone() for batch in batches], Explanation.__post_init__
-    Explanation.__post_init__ = lambda e: (_plain(e), taken(e))[1]
-    try:
-        yield
-    finally:
-        Explanation.__post_init__ = taken
-    if not all(torch.equal(batch.x, x) for batch, x in zip(batches, before, strict=True)):
-        raise ValueError("the method changed the images in place; clone them first")
-
-
-def _plain(e: Explanation) -> None:
-    for field in fields(e):
-        value = getattr(e, field.name)
-        if isinstance(value, torch.Tensor) and value.requires_grad:
-            raise ValueError(f"{field.name} is a tensor on a graph; return {field.name}.detach()")
-        if value is not None and field.name != "size":
-            kind = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value).dtype
-            if kind.kind not in ("biu" if field.name == "labels" else "biuf"):
-                raise ValueError(
-                    f"{field.name} is of type {kind}, which holds no {'class' if field.name == 'labels' else 'plain number'}"
-                )
-
-
-class _guard:
-    """Refuses a method that changes the target or a global random state; the states are restored."""
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-
-    def __enter__(self) -> None:
-        self.before = self.target.fingerprint()
-        self.states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        changed = [name for name, same in (
-            ("torch", torch.equal(torch.get_rng_state(), self.states[0])),
-            ("numpy", np.array_equal(np.random.get_state()[1], self.states[1][1]) and np.random.get_state()[2:] == self.states[1][2:]),
-            ("random", random.getstate() == self.states[2]),
-        ) if not same]  # fmt: skip
-        torch.set_rng_state(self.states[0])
-        np.random.set_state(self.states[1])
-        random.setstate(self.states[2])
-        if error is None and self.target.fingerprint() != self.before:
-            raise ValueError("the method changed the target (weights, modes, hooks or requires_grad)")
-        if error is None and changed:
-            raise ValueError(
-                f"the method used the global random state of {' and '.join(changed)}; draw from rng instead"
-            )
-
-
 # --------------------------------------------------------------------------------------------- score
+
+Scored = tuple[dict[str, Any], np.ndarray]  # a row, and the values per image that it is the mean of
 
 
 def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
@@ -351,12 +210,10 @@ def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
         write_network_rows(cell)
     for done in times.run(made(params), "score", dataset, [score_unit(cell) for cell in todo]):
         cell = done.unit.arguments[0]
-        if done.error and not _failed_rows(cell):  # its worker died, or the disk is full
-            meta = read_cell(cell)[1]
-            rows = [_row(cell, meta, spec, setting, status="failed", reason=done.error)
-                    for spec in registry.metrics().values() for setting in spec.settings]  # fmt: skip
+        if done.error and not _failures(cell):  # its worker died, or the disk is full
+            meta = read_cell(cell)[1] | {"status": "failed", "reason": done.error}
             with contextlib.suppress(OSError):
-                _write_cell_scores(cell, rows, [np.empty(0)] * len(rows), [], key="")
+                _write_scores(cell, _without_values(cell, meta), [], {})
         yield done
 
 
@@ -364,28 +221,87 @@ def score_unit(cell: Cell) -> Unit:
     return Unit(cell.name, score_cell, (cell,), reads=(*network_files(cell), cell.explanation), writes=(cell.scores,))
 
 
+def is_scored(cell: Cell) -> bool:
+    """Are its scores by all metrics there, made of all that they depend on as that is now?"""
+    return _wanted() <= _kept(cell, score_keys(cell)).keys()
+
+
 def score_cell(cell: Cell) -> str | None:
-    """All metrics of one explanation; each metric's failure is its own rows' alone."""
-    key = score_key(cell)
-    with contextlib.suppress(store.StoreError):
-        if store.read_key(cell.scores) == key and "failed" not in set(store.read_scores(cell.scores)[0]["status"]):
-            return engine.KEPT
+    """All metrics of one explanation that are not there yet; each metric's failure is its own rows' alone."""
+    keys = score_keys(cell)
+    kept = _kept(cell, keys)
+    if _wanted() <= kept.keys():
+        return engine.KEPT
     explanation, meta = read_cell(cell)
-    rows, values = [], []
-    batch = load_batch(cell)
-    for spec in registry.metrics().values():
-        for setting in spec.settings:
-            row, value = _score(cell, meta, spec, setting, explanation, batch)
-            rows.append(row)
-            values.append(value)
-    batch.memo.pop("explanations", None)  # what hangs on images and network alone stays for the other methods
-    _write_cell_scores(cell, rows, values, batch.ids.tolist(), key)
-    if reasons := _failed_rows(cell):
-        raise engine.Failed(f"{len(reasons)} of {len(rows)} rows: {reasons[0]}")
+    if meta["status"] == "ok":
+        scored, ids = _measured(cell, meta, explanation, kept)
+    else:
+        scored, ids = _without_values(cell, meta), []
+    _write_scores(cell, scored, ids, keys)
+    if reasons := _failures(cell):
+        raise engine.Failed(f"{len(reasons)} of {len(scored)} rows: {reasons[0]}")
     return None
 
 
-def _failed_rows(cell: Cell) -> list[str]:
+def _wanted() -> set[tuple[str, str]]:
+    """(metric, its setting) of every row."""
+    return {
+        (spec.name, store.setting_text(setting)) for spec in registry.metrics().values() for setting in spec.settings
+    }
+
+
+def _kept(cell: Cell, keys: Mapping[str, str]) -> dict[tuple[str, str], Scored]:
+    """The scores that are there under the keys of today, by metric and its setting."""
+    try:
+        rows, values, _ = store.read_scores(cell.scores)
+        there = store.read_keys(cell.scores)
+    except store.StoreError:
+        return {}
+    return {
+        (row["metric"], row["metric_setting"]): (row, value)
+        for row, value, key in zip(rows.to_dict("records"), values, there, strict=True)
+        if key == keys.get(row["metric"]) and row["status"] != "failed"
+    }
+
+
+def _measured(
+    cell: Cell, meta: Mapping[str, Any], e: Explanation, kept: Mapping[tuple[str, str], Scored]
+) -> tuple[list[Scored], list[int]]:
+    """Every metric with every setting, those in ``kept`` as they are; and the images."""
+    batch, scored = load_batch(cell), []
+    for spec in registry.metrics().values():
+        for setting in spec.settings:
+            name = spec.name, store.setting_text(setting)
+            scored.append(kept.get(name) or _scored(cell, meta, spec, setting, measure(cell, spec, setting, e, batch)))
+    batch.memo.pop("explanations", None)  # what depends on images and network alone stays for the other methods
+    return scored, batch.ids.tolist()
+
+
+def _scored(
+    cell: Cell,
+    meta: Mapping[str, Any],
+    spec: MetricSpec,
+    setting: Mapping[str, Any],
+    found: tuple[str, str, np.ndarray],
+) -> Scored:
+    status, reason, values = found
+    row = _row(cell, meta, spec, setting) | {"status": status, "reason": reason}
+    if status == "ok":
+        row |= dict(zip(("value", "n"), summary(values), strict=True))
+    return row, values
+
+
+def _without_values(cell: Cell, meta: Mapping[str, Any]) -> list[Scored]:
+    """Rows of a cell that has no explanation. One that failed stands on the tracks that its kind of explanation enters
+    only; where nothing is known of its kind, it is one row of track ``unknown``."""
+    why = {"status": meta["status"], "reason": meta["reason"]}
+    offers = known_offers(cell) if meta["status"] == "failed" else None
+    specs = [spec for spec in registry.metrics().values() if offers is None or spec.offered <= offers]
+    rows = [_row(cell, meta, spec, setting) | why for spec in specs for setting in spec.settings]
+    return [(row, np.empty(0)) for row in rows or [_unknown(cell, meta) | why]]
+
+
+def _failures(cell: Cell) -> list[str]:
     """The reasons of the failed rows of a cell that was scored."""
     with contextlib.suppress(store.StoreError):
         rows = store.read_scores(cell.scores)[0]
@@ -393,65 +309,45 @@ def _failed_rows(cell: Cell) -> list[str]:
     return []
 
 
-def _score(
-    cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any], e: Explanation, batch: Batch
-) -> tuple[dict[str, Any], np.ndarray]:
-    nothing = np.empty(0)
-    if meta["status"] != "ok":
-        return _row(cell, meta, spec, setting, status=meta["status"], reason=meta["reason"]), nothing
-    if missing := sorted(spec.offered - e.offers()):
-        return _row(
-            cell, meta, spec, setting, status="not applicable", reason=f"offers no {', '.join(missing)}"
-        ), nothing
-    if missing := sorted(spec.annotations - batch.annotations()):
-        return _row(cell, meta, spec, setting, status="not applicable", reason=f"images have no {', '.join(missing)}"), nothing  # fmt: skip
-    try:
-        value = np.asarray(spec(e, load_target(cell), batch, generator("score", spec.name, *names(cell)), **setting), np.float64)  # fmt: skip
-        if value.shape != (len(batch),):
-            raise ValueError(f"{spec.name} returned shape {value.shape} for {len(batch)} images")
-        bad = ~np.isfinite(value)
-        if np.isinf(value).any() or (bad.any() and not spec.partial):
-            raise ValueError(f"{spec.name} is NaN or infinite for {int(bad.sum())} of {len(batch)} images")
-    except NotApplicable as reason:
-        return _row(cell, meta, spec, setting, status="not applicable", reason=" ".join(str(reason).split())), nothing
-    except Exception as error:
-        return _row(cell, meta, spec, setting, status="failed", reason=engine.one_line(error)), nothing
-    if bad.all():
-        return _row(cell, meta, spec, setting, status="not applicable", reason="to none of the images"), nothing
-    return _row(cell, meta, spec, setting, value=float(np.nanmean(value)), n=int((~bad).sum())), value
-
-
 def write_network_rows(cell: Cell) -> None:
     """Rows of track ``target``: how good the network itself is."""
     card = store.read_json(cell.weights.with_suffix(".json"))
-    base = {"profile": cell.profile, "track": "target", "paper": "", "dataset": cell.dataset, "target": cell.target,
-            "method": "network", "setting": "", "seed": cell.seed, "better": "higher", "unit": "percent",
-            "metric_version": 1}  # fmt: skip
-    rows = []
+    scored = []
     for metric, split in (("test_accuracy", "test"), ("train_accuracy", "train")):
-        row = base | {"metric": metric, "value": np.nan, "n": 0, "status": "failed", "reason": card.get("failed", ""), "seconds": 0.0}  # fmt: skip
-        if "failed" not in card:
-            row |= {"value": 100 * card[metric], "n": card["images"][split], "status": "ok", "seconds": card["seconds"]}
-        rows.append(row)
-    _write_cell_scores(cell, rows, [np.empty(0)] * len(rows), [], key="")
+        row = _base(cell, {"method": "network", "paper": "", "setting": ""})
+        row |= {"track": "target", "metric": metric, "better": "higher", "unit": "percent"}
+        if "failed" in card:
+            row |= {"status": "failed", "reason": card["failed"]}
+        else:
+            row |= {"value": 100 * card[metric], "n": card["images"][split]}
+        scored.append((row, np.empty(0)))
+    _write_scores(cell, scored, [], {})
 
 
-def _row(cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any], *, value: float = np.nan,
-         n: int = 0, status: str = "ok", reason: str = "") -> dict[str, Any]:  # fmt: skip
-    pairs = dict(pair.split("=", 1) for pair in meta["setting"].split(";") if pair) | dict(setting)
+def _base(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a row that says of which method on which network it is, without a value yet."""
     return {
-        "profile": cell.profile, "track": spec.track, "paper": meta["paper"], "dataset": cell.dataset,
-        "target": cell.target, "method": meta["method"], "setting": store.setting_text(pairs),
-        "metric": spec.name, "seed": cell.seed, "value": value, "n": n, "better": spec.better, "unit": spec.unit,
-        "metric_version": spec.version, "status": status, "reason": reason, "seconds": meta["seconds"],
+        "profile": cell.profile, "dataset": cell.dataset, "target": cell.target, "seed": cell.seed,
+        "paper": meta["paper"], "method": meta["method"], "setting": meta["setting"],
+        "metric_setting": "", "value": np.nan, "n": 0, "metric_version": 1, "status": "ok", "reason": "",
     }  # fmt: skip
 
 
-def _write_cell_scores(
-    cell: Cell, rows: list[dict[str, Any]], values: list[np.ndarray], ids: list[int], key: str
-) -> None:
-    frame = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
-    store.write_scores(cell.scores, frame, values, ids=ids, key=key)
+def _row(cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any]) -> dict[str, Any]:
+    declared = {"track": spec.track, "metric": spec.name, "better": spec.better, "unit": spec.unit}
+    return (
+        _base(cell, meta) | declared | {"metric_setting": store.setting_text(setting), "metric_version": spec.version}
+    )
+
+
+def _unknown(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
+    return _base(cell, meta) | {"track": "unknown", "metric": "explanation", "better": "higher", "unit": ""}
+
+
+def _write_scores(cell: Cell, scored: Sequence[Scored], ids: Sequence[int], keys: Mapping[str, str]) -> None:
+    rows = pd.DataFrame([row for row, _ in scored], columns=list(store.ROW_COLUMNS))
+    by_row = [keys.get(metric, "") for metric in rows["metric"]]
+    store.write_scores(cell.scores, rows, [values for _, values in scored], ids=ids, keys=by_row)
 
 
 # --------------------------------------------------------------------------------------------- collect

@@ -26,8 +26,9 @@ from benchmark.scratch import scratch as scratch  # where to put what is not kep
 
 ROOT = Path(os.environ.get("GLASSBENCH_ROOT") or Path(__file__).resolve().parent.parent)  # the project's folder
 
-ROW_KEYS = ("profile", "track", "paper", "dataset", "target", "method", "setting", "metric", "seed")
-ROW_COLUMNS = (*ROW_KEYS, "value", "n", "better", "unit", "metric_version", "status", "reason", "seconds")
+ROWS_VERSION = 2
+ROW_KEYS = ("profile", "track", "paper", "dataset", "target", "method", "setting", "metric", "metric_setting", "seed")
+ROW_COLUMNS = (*ROW_KEYS, "value", "n", "better", "unit", "metric_version", "status", "reason")
 STATUSES = ("ok", "failed", "not applicable")
 MAX_ARRAY_BYTES = 1 << 34  # of one npz once it is unpacked
 
@@ -316,19 +317,23 @@ def parse_rows(source: Path | IO[str]) -> pd.DataFrame:
     return tidy_rows(frame)
 
 
-def write_scores(path: Path, rows: pd.DataFrame, values: Sequence[np.ndarray], *, ids: Sequence[int], key: str) -> None:
+def write_scores(
+    path: Path, rows: pd.DataFrame, values: Sequence[np.ndarray], *, ids: Sequence[int], keys: Sequence[str]
+) -> None:
     """The rows of one cell with the values of single images that they are means of.
 
     Args:
         rows: R rows.
         values: R arrays, (n,) in the order of ``ids`` with NaN where a metric does not apply, or empty.
         ids: (n,) the images.
-        key: hash of all that the cell depends on.
+        keys: R hashes, of all that each row depends on.
     """
     table = {f"row_{c}": rows[c].to_numpy(dtype=_ROW_TYPES[c] if _ROW_TYPES[c] is not str else np.str_) for c in ROW_COLUMNS}  # fmt: skip
     flat = np.concatenate([np.asarray(v, np.float64) for v in values]) if len(values) else np.empty(0)
     ends = np.cumsum([len(v) for v in values], dtype=np.int64)
-    write_npz(path, table | {"values": flat, "ends": ends, "ids": np.asarray(ids, np.int64), "key": np.array(key)})
+    write_npz(
+        path, table | {"values": flat, "ends": ends, "ids": np.asarray(ids, np.int64), "keys": np.array(keys, np.str_)}
+    )
 
 
 def read_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray]:
@@ -339,9 +344,10 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray]
         return rows, np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else [], arrays["ids"]
 
 
-def read_key(path: Path) -> str:
+def read_keys(path: Path) -> list[str]:
+    """The keys of a file of scores, one per row."""
     with reading(path):
-        return str(read_npz(path, ["key"])["key"])
+        return read_npz(path, ["keys"])["keys"].tolist()
 
 
 def write_values(path: Path, instances: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""What each unit takes: ``results/<profile>/times.csv``, written as units end and read by ``glassbench plan``.
+"""What each unit takes: ``results/<profile>/artifacts/times.csv``, which git does not hold, written as units end and read by ``glassbench plan``.
 
 A unit that is run again because something that it depends on has changed replaces its line; one that found its work done
 leaves it. The file says how long to expect, so that the longest units start first; no result depends on it.
@@ -56,14 +56,16 @@ def _taken(done: Done, known: bool) -> Time | None:
     """The line of a unit that ended; None where it failed or found its work done."""
     if done.error or done.result == engine.KEPT:
         return None
-    trained = sum(card["seconds"] for card in done.result) if isinstance(done.result, list) else 0.0
+    trained = sum(card.get("seconds", 0.0) for card in done.result) if isinstance(done.result, list) else 0.0
+    if isinstance(done.result, list) and not trained:  # every network was there
+        return None
     if trained > done.seconds:  # by an earlier run, or in part
         return None if known else Time(trained, 0.0, done.device)
     return Time(done.seconds, done.gigabytes, done.device)
 
 
 def file(paths: store.Paths) -> Path:
-    return paths.results / "times.csv"
+    return paths.artifacts / "times.csv"
 
 
 def read(paths: store.Paths) -> dict[Key, Time]:

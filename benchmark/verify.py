@@ -32,6 +32,7 @@ import yaml
 from benchmark import data, engine, replicate, report, run, store, zoo
 from benchmark.cells import Cell
 from benchmark.engine import Unit
+from benchmark.keys import step_hash
 from benchmark.leaderboard import diff as differing
 from benchmark.replicate import Task
 from benchmark.seeds import generator
@@ -130,16 +131,21 @@ def _check_code(then: Mapping[str, Any], now: Mapping[str, Any], chosen: Sequenc
     wanted = [("params", None)]
     for unit in chosen:
         if isinstance(unit, Task):
-            wanted += [("steps", "replicate"), ("papers", unit.paper)]
+            wanted += [("steps", "replicate"), ("experiments", f"{unit.paper}.{unit.experiment}")]
         else:
-            wanted += [("steps", "explain"), ("steps", "score"), ("methods", unit.method.file)]
+            wanted += [("steps", "explain"), ("steps", "score"), ("methods", f"{unit.method.file}:{unit.method.cls}"),
+                       ("metrics", None)]  # fmt: skip
     for part, key in dict.fromkeys(wanted):
         old, new = (facts.get(part, {}) if key is None else facts.get(part, {}).get(key) for facts in (then, now))
         if old != new:
             raise store.StoreError(
                 f"{' '.join(filter(None, [part, key]))}: not the code that made the committed rows; "
-                f"`git checkout {then.get('commit', '')[:12]}`, or `make leaderboard PROFILE={now['profile']}` and commit"
+                f"`git checkout {_commit(then)}`, or `make leaderboard PROFILE={now['profile']}` and commit"
             )
+
+
+def _commit(facts: Mapping[str, Any]) -> str:
+    return facts.get("made", facts).get("commit", "")[:12]
 
 
 def _params_hash(profile: str) -> str:
@@ -208,7 +214,7 @@ def _prepare(params: Mapping[str, Any], dataset: str, there: Path) -> None:
 
 
 def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None:
-    zoo.train(data.load(file), recipe, seed, path, device=engine.device())
+    zoo.train(data.load(file), recipe, seed, path, device=engine.device(), code=step_hash("train"))
 
 
 # --------------------------------------------------------------------------------------------- compare
@@ -225,11 +231,11 @@ def _compare(unit: Cell | Task, error: str | None, rows: pd.DataFrame, exact: bo
     status = mine.merge(fresh, on=list(store.ROW_KEYS), suffixes=("", "_here"))
     for row in status[status["status"] != status["status_here"]].itertuples():
         if row.status != "ok":  # a value that is lost stands below
-            lines.append(f"{row.metric} {row.setting}: {row.status} as committed, {row.status_here} here")
+            lines.append(f"{row.metric} {row.metric_setting}: {row.status} as committed, {row.status_here} here")
     fresh = fresh.assign(value=[float(store.format_value(v) or "nan") for v in fresh["value"]])
     found = differing.diff(mine, fresh, None if exact else rows)
     for line in differing.reproduced(found, exact=exact).to_dict("records"):
-        what = f"{line['metric']} {line['setting']}".strip()
+        what = f"{line['metric']} {line['metric_setting']}".strip()
         lines.append(f"{what}: {line['why']}" if line["kind"] in ("lost", "re-baselined") else
                      f"{what}: {line['old']:.7g} committed, {line['new']:.7g} here ({line['new'] - line['old']:+.2g})")  # fmt: skip
     return Checked(unit.name, int((mine["status"] == "ok").sum()), lines)
@@ -255,7 +261,7 @@ def record(paths: store.Paths, found: Verified) -> None:
     facts = store.read_json(path)
     facts["verified"] = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "commit": found.facts["commit"],
+        "commit": found.facts["made"]["commit"],
         "machine": found.facts["machine"],
         "same_machine": found.exact,
         "sample": f"{len(found.units)} of {found.total} units, seed {found.seed}",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,17 @@ from torch import Tensor, nn
 
 from benchmark.api import Batch, Explanation, NotApplicable, Target
 from benchmark.names import UnknownName, near, pick
+
+OFFERS = frozenset({"heatmaps"})
+PACKAGES = {"captum": "captum", "pytorch_grad_cam": "grad-cam", "zennit": "zennit"}  # by the adapter's file
+
+
+def version(adapter: str) -> str:
+    """The version of the library behind an adapter; empty for what has none."""
+    try:
+        return importlib.metadata.version(PACKAGES[adapter]) if adapter in PACKAGES else ""
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def library(module: str, package: str) -> ModuleType:

@@ -93,17 +93,19 @@ def train(
     path: Path,
     device: str = "cpu",
     progress: Progress | None = None,
+    code: str = "",
 ) -> dict[str, Any]:
     """Train one network; write its weights to ``path`` and its card beside them, and return the card.
 
     Returns at once where both are there and nothing that they depend on has changed; continues a run that was cut off.
+    ``code`` is a hash of the code that trains; weights made under another one are trained again.
 
     Raises:
         UnknownName, ValueError: a bad recipe.
         TrainingError: the loss is not finite.
         StoreError: pretrained weights that cannot be had.
     """
-    return train_many(dataset, [(recipe, seed, path)], device, progress)[0]
+    return train_many(dataset, [(recipe, seed, path)], device, progress, code=code)[0]
 
 
 def train_many(
@@ -112,12 +114,17 @@ def train_many(
     device: str = "cpu",
     progress: Progress | None = None,
     batched: bool | None = None,
+    code: str = "",
 ) -> list[dict[str, Any]]:
     """The same for jobs (recipe, seed, path), in their order. ``batched``: networks of one recipe train as one (default:
     on a GPU).
+
+    Returns:
+        the cards; ``seconds`` in the card of a network that was trained now, those of an earlier run that it went on from
+        included. The file has none: the same network is the same file, however long it took.
     """
     batched = torch.device(device).type != "cpu" if batched is None else batched
-    todo = [_job(dataset, *job) for job in jobs]
+    todo = [_job(dataset, *job, code) for job in jobs]
     groups: dict[Any, list[_Job]] = {}
     for number, job in enumerate(todo):
         if not _is_done(job):
@@ -129,7 +136,7 @@ def train_many(
     with _deterministic(device):
         for group in groups.values():
             _fit(group, torch.device(device), progress, cache)
-    return [store.read_json(job.card) for job in todo]
+    return [store.read_json(job.card) | ({"seconds": job.seconds} if job.seconds else {}) for job in todo]
 
 
 def load(path: Path, device: str = "cpu") -> Target:
@@ -167,9 +174,9 @@ def load(path: Path, device: str = "cpu") -> Target:
 # --------------------------------------------------------------------------------------------- what is done already
 
 
-def _job(dataset: Dataset, recipe: Mapping[str, Any], seed: int, path: Path) -> _Job:
+def _job(dataset: Dataset, recipe: Mapping[str, Any], seed: int, path: Path, code: str) -> _Job:
     parsed = Recipe.parse(recipe)
-    parts = [parsed.decisive(), data_hash(dataset), _code_hash(), seed]
+    parts = [parsed.decisive(), data_hash(dataset), code, seed]
     return _Job(
         dataset, parsed, seed, Path(path), hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     )
@@ -183,10 +190,6 @@ def data_hash(dataset: Dataset) -> str:
         digest.update(f"{key} {array.dtype} {array.shape}".encode())
         digest.update(array.view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _code_hash() -> str:
-    return store.sha256(*sorted(Path(__file__).parent.glob("*.py")))
 
 
 def _is_done(job: _Job) -> bool:
@@ -459,7 +462,6 @@ def _write(
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
                      "torchvision": version("torchvision"), "numpy": np.__version__},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "seconds": round(job.seconds, 3),
     }  # fmt: skip
     store.write_json(job.card, card)
     job.partial.unlink(missing_ok=True)

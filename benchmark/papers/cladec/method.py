@@ -57,6 +57,7 @@ class ClaDec:
     largest: int = 64  # images of a larger side are for a GPU
     name = "ClaDec"
     paper = "cladec"
+    offers = ("heatmaps", "labels", "decoded", "reference")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Train D and RefAE on the images of ``reference``.

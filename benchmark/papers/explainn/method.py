@@ -40,6 +40,7 @@ class ExplaiNN:
     layer: str | None = None
     name = "ExplaiNN"
     paper = "explainn"
+    offers = ("heatmaps", "labels", "size")
     hidden: Units = field(init=False, repr=False)
     model: Model = field(init=False, repr=False)
     maps: tuple[Units, Model] | None = field(init=False, repr=False, default=None)

@@ -40,6 +40,7 @@ class LayerTree:
     variant: str = "sign"
     name = "Layer tree"
     paper = "layer_trees"
+    offers = ("labels", "size")
     tree: trees.Tree = field(init=False, repr=False)
     _at: float | Tensor = field(init=False, repr=False)  # above it a node is ON
 

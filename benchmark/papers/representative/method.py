@@ -52,6 +52,7 @@ class RepresentativeInterpretations:
     _regions: list[Region] = field(default_factory=list, init=False, repr=False)
     name = "RI"
     paper = "representative"
+    offers = ("heatmaps", "concept_maps", "labels", "size")
 
     def __post_init__(self) -> None:
         if self.variant not in WAYS or self.n_boundaries < 1 or self.per_class < 1:

@@ -38,6 +38,7 @@ class Reused:
     _V: Clusters | None = field(default=None, init=False, repr=False)
     _weights: Tensor | None = field(default=None, init=False, repr=False)  # (V, K)
     kind = "baseline"
+    offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
         self.name = f"{self.of.name} (reused)"

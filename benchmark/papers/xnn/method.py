@@ -41,6 +41,7 @@ class XNN:
     to: str | None = None
     name = "XNN"
     paper = "xnn"
+    offers = ("heatmaps", "concept_maps", "labels", "scores", "size")
 
     def __post_init__(self) -> None:
         if self.variant not in srae.ABLATIONS:
