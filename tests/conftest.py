@@ -38,12 +38,12 @@ def pytest_configure(config):
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """A project folder with a data set of blobs in one of four corners, grey, with boxes around them."""
-    from benchmark import cells, data, store
+    from benchmark import data, inputs, store
 
     monkeypatch.setattr(store, "ROOT", tmp_path)
     monkeypatch.setenv("GLASSBENCH_ROOT", str(tmp_path))
     monkeypatch.setenv("GLASSBENCH_DEVICE", "cpu")
-    for cache in (cells._dataset, cells._target, cells._batch):
+    for cache in (inputs._dataset, inputs._target, inputs._batch):
         cache.cache_clear()
     data.save(store.Paths("tiny").data("blobs"), blobs(), {"name": "blobs", "classes": list("abcd")})
     params = {
@@ -58,7 +58,7 @@ def workspace(tmp_path, monkeypatch):
     }  # fmt: skip
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     yield Workspace(tmp_path, params)
-    for cache in (cells._dataset, cells._target, cells._batch):
+    for cache in (inputs._dataset, inputs._target, inputs._batch):
         cache.cache_clear()
 
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from scipy.stats import wilcoxon
 
-from benchmark import cells, cli, evaluate, report, run, store
+from benchmark import cli, evaluate, inputs, report, run, store
 from benchmark.leaderboard import placing, stats, tables
 from benchmark.names import UnknownName
 
@@ -217,7 +217,7 @@ def test_maps_that_were_made_elsewhere(known, capsys):
     assert cli.main(["evaluate", "--images", "images.npz"]) == 0
     assert "blobs/cnn/seed=0" in capsys.readouterr().out
     images = store.read_npz(Path("images.npz"))
-    batch = cells.load_batch(run.cells(known.params, "blobs")[0])
+    batch = inputs.load_batch(run.cells(known.params, "blobs")[0])
     np.testing.assert_array_equal(images["blobs/x"], batch.x.numpy())
     np.testing.assert_array_equal(images["blobs/ids"], batch.ids.numpy())
     np.savez("maps.npz", **{"blobs/cnn/seed=0": images["blobs/x"].mean(axis=1)})

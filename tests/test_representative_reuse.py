@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import benchmark.metrics  # noqa: F401  fills METRICS
-from benchmark import cells, registry, run, store
+from benchmark import cells, inputs, protocol, registry, run, store
 from benchmark.api import METRICS, Explanation, NotApplicable
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
 from benchmark.papers.representative.reuse import Reused
@@ -138,13 +138,13 @@ def test_the_references_and_their_psi_are_computed_once_for_all_methods(trained)
     ]
     cells.forget()
     one, two = run.cells(trained.params, "blobs")
-    assert run.attempt(one)[1]["status"] == "ok"
-    reference = cells.load_reference(one)
+    assert protocol.attempt(one)[1]["status"] == "ok"
+    reference = inputs.load_reference(one)
     known = {key: z for key, z in reference.memo.items() if isinstance(key, tuple)}
-    target = cells.load_target(one)
+    target = inputs.load_target(one)
     assert {key[1:] for key in known} >= {(target, target.layers.index(target.layer)), (target, len(target.layers) - 1)}
-    assert run.attempt(two)[1]["status"] == "ok"
-    assert cells.load_reference(two) is reference
+    assert protocol.attempt(two)[1]["status"] == "ok"
+    assert inputs.load_reference(two) is reference
     assert all(reference.memo[key] is z for key, z in known.items())
     cells.forget()
-    assert cells.load_reference(two) is not reference
+    assert inputs.load_reference(two) is not reference

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import cells, engine, registry, run, store
+from benchmark import engine, inputs, registry, run, store
 
 GOOD = """
     import numpy as np
@@ -142,7 +142,7 @@ def test_a_method_that_kills_its_process_fails_alone(trained):
     rows, instances = run.collect(trained.params)
     by_status = rows[rows.track == "heatmap"].groupby("status").metric.nunique()
     assert by_status["failed"] == rows[rows.track == "heatmap"].metric.nunique()
-    assert set(instances.image) == set(cells.load_batch(run.cells(trained.params, "blobs")[0]).ids.tolist())
+    assert set(instances.image) == set(inputs.load_batch(run.cells(trained.params, "blobs")[0]).ids.tolist())
 
 
 def test_cells_of_methods_that_left_the_profile_are_removed(trained):

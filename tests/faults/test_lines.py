@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmark import cells, cli, data, mend, run, store
+from benchmark import cells, cli, data, inputs, mend, run, store
 from tests.test_house import ROOT
 
 METHODS = [f"{ROOT / 'baselines' / name}" for name in ("random_map.py:RandomMap", "edge_map.py:EdgeMap")]
@@ -92,10 +92,10 @@ def test_a_spoilt_file_names_the_command_that_mends_it(done, capsys, what, how):
     }[what]
     whole = path.read_bytes()
     spoil(path, how)
-    reader = {"data": lambda: data.load(path), "weights": lambda: cells.load_target(cell),
+    reader = {"data": lambda: data.load(path), "weights": lambda: inputs.load_target(cell),
               "explanation": lambda: cells.read_explanation(path), "scores": lambda: run.collect(done.params)}[what]  # fmt: skip
     cells.forget()
-    cells._dataset.cache_clear()
+    inputs._dataset.cache_clear()
     with pytest.raises(store.StoreError) as error:
         reader()
     line = str(error.value)
