@@ -90,12 +90,21 @@ class Code:
                 waiting += self._behind(place)
         return found
 
+    def definitions(self, file: str) -> list[Place]:
+        """Every definition of a file, with ``""`` for the statements that bind no name."""
+        name, _ = _place(file)
+        return [(name, each) for each in ("", *_module(self.root, name).definitions)]
+
+    def meaning(self, place: Place) -> str:
+        """The hash of one definition's tree alone, without what it refers to."""
+        return _hashed(_module(self.root, place[0]), place[1])
+
     def _entry(self, entry: str) -> list[Place]:
         name, definition = _place(entry)
         module = _module(self.root, name)
         if definition and definition not in module.definitions:
             raise KeyError(f"{module.path} has no definition {definition!r}")
-        return [(name, definition)] if definition else [(name, each) for each in ("", *module.definitions)]
+        return [(name, definition)] if definition else self.definitions(entry)
 
     def _behind(self, place: Place) -> list[Place]:
         """What a definition refers to, and what happens when its module is imported."""
@@ -106,10 +115,10 @@ class Code:
     def _line(self, place: Place) -> str:
         """A definition by its tree, and by the trees of what its names stand for."""
         said = {f"{name}={self._meant(target)}" for name, target in _references(self.root, *place)}
-        return " ".join([_tree_hash(self.root, *place), *sorted(said)])
+        return " ".join([self.meaning(place), *sorted(said)])
 
     def _meant(self, target: Place | str) -> str:
-        return target if isinstance(target, str) else _tree_hash(self.root, *target)
+        return target if isinstance(target, str) else self.meaning(target)
 
 
 # --------------------------------------------------------------------------------------------- modules
@@ -128,7 +137,7 @@ def _place(entry: str) -> Place:
     """Module and name of an entry; a file of the package goes by its dotted name."""
     name, _, definition = entry.partition(":")
     if name.startswith(f"{_PACKAGE}/"):
-        name = name.removesuffix(".py").replace("/", ".")
+        name = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
     return name, definition
 
 
@@ -235,10 +244,6 @@ def _body(node: ast.AST, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
 
 def _statements(module: Module, definition: str) -> list[ast.stmt]:
     return module.definitions[definition] if definition else module.effects
-
-
-def _tree_hash(root: Path, name: str, definition: str) -> str:
-    return _hashed(_module(root, name), definition)
 
 
 @functools.cache
