@@ -268,9 +268,7 @@ def _committed(params: Mapping[str, Any], todo: Sequence[Cell]) -> tuple[pd.Data
         name, paper, setting = cells.describe(cell.method)
         mine = rows[(rows.method == name) & (rows.paper == paper) & (rows.dataset == cell.dataset)
                     & (rows.target == cell.target) & (rows.seed == cell.seed)]  # fmt: skip
-        own = tables.pairs(setting).items()
-        mine = mine[[own <= tables.pairs(text).items() for text in mine.setting]]
-        mine = mine[mine.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
+        mine = mine[(mine.setting == setting) & mine.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
         found.append(mine) if len(mine) else left_out.update(["it has no rows yet"])
     return pd.concat(found).drop_duplicates(list(store.ROW_KEYS)) if found else pd.DataFrame(), left_out
 

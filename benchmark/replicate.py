@@ -226,14 +226,13 @@ def collect(params: Mapping[str, Any], board: pd.DataFrame) -> tuple[pd.DataFram
 def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], str]:
     """(rows, arrays, status) of a unit that was run."""
     base = {"profile": task.profile, "track": "replication", "paper": task.paper, "dataset": task.dataset,
-            "target": task.target, "seed": task.seed, "metric_version": 1}  # fmt: skip
+            "target": task.target, "metric_setting": "", "seed": task.seed, "metric_version": 1}  # fmt: skip
     numbers, arrays, meta = _read(task)
     if meta["status"] != "ok":
         return [base | {"method": "", "setting": store.setting_text(task.settings), "metric": task.experiment, "value": np.nan,
-                        "n": 0, "better": "higher", "unit": "", "status": meta["status"], "reason": meta["reason"],
-                        "seconds": meta["seconds"]}], {}, meta["status"]  # fmt: skip
+                        "n": 0, "better": "higher", "unit": "", "status": meta["status"], "reason": meta["reason"]}], {}, meta["status"]  # fmt: skip
     return (
-        [base | {"reason": "", "status": "ok", "seconds": meta["seconds"]} | number for number in numbers],
+        [base | {"reason": "", "status": "ok"} | number for number in numbers],
         arrays,
         "ok",
     )
@@ -242,8 +241,8 @@ def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], st
 def _verdicts(profile: str, paper: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence."""
     module = papers.part(paper, "verdicts")
-    base = {"profile": profile, "track": "replication", "paper": paper, "method": "", "setting": "", "n": 0, "unit": "share",
-            "better": "higher", "metric_version": 1, "seconds": 0.0}  # fmt: skip
+    base = {"profile": profile, "track": "replication", "paper": paper, "method": "", "setting": "", "metric_setting": "", "n": 0, "unit": "share",
+            "better": "higher", "metric_version": 1}  # fmt: skip
     if module is None:
         return pd.DataFrame(columns=list(store.ROW_COLUMNS)), {}
     try:

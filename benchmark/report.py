@@ -87,7 +87,7 @@ def _images(cell: Cell, n: int) -> dict[str, Any]:
 
 
 def _label(meta: Mapping[str, Any]) -> str:
-    variant = dict(pair.split("=", 1) for pair in meta["setting"].split(";") if pair).get("variant")
+    variant = store.setting_pairs(meta["setting"]).get("variant")
     return f"{meta['method']} ({variant})" if variant else meta["method"]
 
 
@@ -146,6 +146,7 @@ def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "profile": params["profile"],
+        "rows": store.ROWS_VERSION,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": _git("rev-parse", "HEAD"),
         "changed_files": sorted(

@@ -425,25 +425,24 @@ def write_network_rows(cell: Cell) -> None:
     """Rows of track ``target``: how good the network itself is."""
     card = store.read_json(cell.weights.with_suffix(".json"))
     base = {"profile": cell.profile, "track": "target", "paper": "", "dataset": cell.dataset, "target": cell.target,
-            "method": "network", "setting": "", "seed": cell.seed, "better": "higher", "unit": "percent",
+            "method": "network", "setting": "", "metric_setting": "", "seed": cell.seed, "better": "higher", "unit": "percent",
             "metric_version": 1}  # fmt: skip
     rows = []
     for metric, split in (("test_accuracy", "test"), ("train_accuracy", "train")):
-        row = base | {"metric": metric, "value": np.nan, "n": 0, "status": "failed", "reason": card.get("failed", ""), "seconds": 0.0}  # fmt: skip
+        row = base | {"metric": metric, "value": np.nan, "n": 0, "status": "failed", "reason": card.get("failed", "")}
         if "failed" not in card:
-            row |= {"value": 100 * card[metric], "n": card["images"][split], "status": "ok", "seconds": card["seconds"]}
+            row |= {"value": 100 * card[metric], "n": card["images"][split], "status": "ok"}
         rows.append(row)
     _write_cell_scores(cell, rows, [np.empty(0)] * len(rows), [], key="")
 
 
 def _row(cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any], *, value: float = np.nan,
          n: int = 0, status: str = "ok", reason: str = "") -> dict[str, Any]:  # fmt: skip
-    pairs = dict(pair.split("=", 1) for pair in meta["setting"].split(";") if pair) | dict(setting)
     return {
         "profile": cell.profile, "track": spec.track, "paper": meta["paper"], "dataset": cell.dataset,
-        "target": cell.target, "method": meta["method"], "setting": store.setting_text(pairs),
-        "metric": spec.name, "seed": cell.seed, "value": value, "n": n, "better": spec.better, "unit": spec.unit,
-        "metric_version": spec.version, "status": status, "reason": reason, "seconds": meta["seconds"],
+        "target": cell.target, "method": meta["method"], "setting": meta["setting"],
+        "metric": spec.name, "metric_setting": store.setting_text(setting), "seed": cell.seed, "value": value, "n": n, "better": spec.better, "unit": spec.unit,
+        "metric_version": spec.version, "status": status, "reason": reason,
     }  # fmt: skip
 
 

@@ -82,9 +82,9 @@ def test_only_seeds_and_images_that_both_have_are_compared():
 
 def test_lines_come_in_the_order_of_the_board():
     cells = [(m, f"steps={k}") for k in (4, 24) for m in "AB"]
-    rows, instances = frames(*({"method": m, "metric": "m", "setting": s, "values": IMAGES} for m, s in cells))
+    rows, instances = frames(*({"method": m, "metric": "m", "metric_setting": s, "values": IMAGES} for m, s in cells))
     found = placing.differences(tables.leaderboard(rows, instances), instances, "A")
-    assert list(found["setting"]) == ["steps=4", "steps=24"]
+    assert list(found["metric_setting"]) == ["steps=4", "steps=24"]
 
 
 def test_a_table_in_which_all_failed():

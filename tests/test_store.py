@@ -14,8 +14,8 @@ from benchmark.store import StoreError
 
 def rows(**changes):
     row = {"profile": "offline", "track": "heatmap", "paper": "baseline", "dataset": "digits", "target": "cnn", "method": "A",
-           "setting": "keep=0.2", "metric": "average_drop", "seed": 0, "value": 1 / 3, "n": 5, "better": "lower", "unit": "percent",
-           "metric_version": 1, "status": "ok", "reason": "", "seconds": 0.123456}  # fmt: skip
+           "setting": "layer=3", "metric": "average_drop", "metric_setting": "keep=0.2", "seed": 0, "value": 1 / 3, "n": 5, "better": "lower", "unit": "percent",
+           "metric_version": 1, "status": "ok", "reason": ""}  # fmt: skip
     return pd.DataFrame([row | changes])
 
 
