@@ -60,6 +60,19 @@ def test_settings_are_text_in_a_fixed_order():
     assert store.setting_text({}) == ""
 
 
+@pytest.mark.parametrize(("value", "text"), [
+    (0.2, "0.2"), (5.0, "5"), (1e-7, "1e-07"), (1e6, "1e+06"), (np.float64(0.1), "0.1"), (0.1234567, "0.1234567"),
+    (1234567.5, "1234567.5"), (float("inf"), "inf"), (3, "3"), (True, "True"), ("a=b", "a=b"), ([0.1234567, 2], "[0.1234567, 2]"),
+])  # fmt: skip
+def test_a_setting_is_told_from_every_other(value, text):
+    assert store.setting_pairs(store.setting_text({"k": value, "other": 1})) == {"k": text, "other": "1"}
+    assert not isinstance(value, float) or float(text) == value
+
+
+def test_pairs_of_a_setting():
+    assert store.setting_pairs("size=a=b;odd;k=2") == {"size": "a=b", "k": "2"} and store.setting_pairs("") == {}
+
+
 def test_nothing_half_written_when_the_disk_is_full(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
     store.write_npz(path, {"x": np.arange(3)})
