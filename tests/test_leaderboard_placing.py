@@ -108,6 +108,18 @@ def test_the_terminal_shows_each_table_once():
     assert all(shown.count(f"A on {d} / t") == 3 for d in "cde")
 
 
+def test_a_new_method_that_never_ran_has_no_table_and_says_why():
+    rows, instances = frames(
+        {"method": "A", "metric": "m", "values": IMAGES}, {"method": "B", "metric": "m", "values": IMAGES + 1},
+        {"method": "N", "track": "unknown", "metric": "explanation", "status": "failed", "reason": "ImportError"},
+    )  # fmt: skip
+    frame, text = tables.leaderboard(rows, instances), io.StringIO()
+    compared = placing.differences(frame, instances, "N")
+    placing.show(frame, {"N": compared}, Console(file=text, width=100))
+    assert len(compared) == 0 and len(placing.standing(frame, compared, "N")) == 0
+    assert text.getvalue().strip() == "N, d/t, explanation: failed: ImportError"
+
+
 def test_places_in_a_row_are_named_by_their_ends():
     assert placing._runs([9, 2, 4, 3, 7, 10]) == "2–4 7 9 10" and placing._runs([5, 4, 2, 3, 7, 10, 8, 9]) == "2–5 7–10"
     assert placing._runs([1, 5, 6, 7]) == "1 5–7"
