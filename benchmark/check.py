@@ -12,6 +12,7 @@ by variable: the first that differs names the line. A crash or an endless loop l
 from __future__ import annotations
 
 import ast
+import contextlib
 import faulthandler
 import json
 import linecache
@@ -373,7 +374,10 @@ class _counted:
 def untold(value: Any) -> str:
     """Why the text of a setting does not tell which value it is; empty if it does."""
     if isinstance(value, Method):
-        return "" if settings_of(value) == settings_of(type(value)()) else f"of {value.name} its name alone is told"
+        with contextlib.suppress(TypeError):  # it has no defaults
+            if settings_of(value) == settings_of(type(value)()):
+                return ""
+        return f"a row names {value.name} without its settings"
     if ";" in str(value):
         return "`;` parts settings"
     if isinstance(value, Mapping):

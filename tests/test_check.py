@@ -168,6 +168,12 @@ class Inner:
 
 
 @dataclass
+class Needs:
+    k: int
+    name, fit, explain = Inner.name, Inner.fit, Inner.explain
+
+
+@dataclass
 class Mine(Inner):
     of: object = {}
     name = "Mine"
@@ -180,7 +186,8 @@ class Mine(Inner):
         ("'a;b=c'", "`;` parts settings"),
         ("('a', 'b;c')", "`;` parts settings"),
         ("type('Thing', (), {'__hash__': None, '__eq__': None})", "type has no text of its own"),
-        ("Inner(layer='conv2')", "of Inner its name alone is told"),
+        ("Inner(layer='conv2')", "a row names Inner without its settings"),
+        ("Needs(3)", "a row names Inner without its settings"),
     ],
 )
 def test_a_setting_that_no_row_could_tell_from_another_is_named_with_its_line(tmp_path, value, why):
