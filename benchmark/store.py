@@ -348,7 +348,8 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray]
     with reading(path):
         arrays = read_npz(path)
         rows = rows_v1.current(_columns(arrays, "row_"))[list(ROW_COLUMNS)]
-        return rows, np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else [], arrays["ids"]
+        values = np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else []
+        return rows, values, arrays["ids"]
 
 
 def read_key(path: Path) -> str:
@@ -384,5 +385,9 @@ def read_values(path: Path) -> pd.DataFrame:
 
 def _columns(arrays: Mapping[str, np.ndarray], prefix: str) -> pd.DataFrame:
     """The arrays whose names begin with ``prefix``, text as Python's."""
-    found = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    return pd.DataFrame({name: a.astype(object) if a.dtype.kind == "U" else a for name, a in found.items()})
+    found = {}
+    for name, array in arrays.items():
+        if name.startswith(prefix):
+            text = array.dtype.kind == "U"
+            found[name.removeprefix(prefix)] = array.astype(object) if text else array
+    return pd.DataFrame(found)

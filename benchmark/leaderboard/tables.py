@@ -51,24 +51,30 @@ _NUMBERS = ("mean", "low", "high", "rank", "p_holm")
 def label(method: str, setting: str, shown: frozenset[str] = frozenset()) -> str:
     """What the board calls a method: its name, its variant, and the settings among ``shown``: ``Grad-CAM++ (authors)``."""
     own = store.setting_pairs(setting)
-    notes = [own["variant"]] if "variant" in own else []
-    notes += [f"{key}={own[key]}" for key in sorted(own) if key in shown - {"variant"}]
+    notes = [own.pop("variant")] if "variant" in own else []
+    notes += [f"{key}={own[key]}" for key in sorted(own) if key in shown]
     return f"{method} ({', '.join(notes)})" if notes else method
 
 
 def _labels(rows: pd.DataFrame) -> list[str]:
     """Labels; in contests a setting other than the variant is named where two of one method meet on the same network."""
     variant = [store.setting_pairs(text).get("variant", "") for text in rows["setting"]]
-    rows = rows.assign(variant=variant, fact=rows["track"].isin(FACTS))
+    rows = rows.assign(variant=variant)
+    contests = rows[~rows["track"].isin(FACTS)]
     shown: dict[tuple[str, str], set[str]] = {}
-    contests = rows[~rows["fact"]].groupby(["method", "variant", "dataset", "target"])["setting"]
-    for (method, v, _, _), texts in contests:
-        different = [set(store.setting_pairs(text).items()) for text in texts.unique()]
-        shown.setdefault((method, v), set()).update(k for k, _ in set.union(*different) - set.intersection(*different))
-    return [
-        label(r.method, r.setting, frozenset() if r.fact else frozenset(shown[r.method, r.variant]))
-        for r in rows.itertuples()
-    ]
+    for (method, v, _, _), settings in contests.groupby(["method", "variant", "dataset", "target"])["setting"]:
+        shown.setdefault((method, v), set()).update(_differing(settings.unique()))
+    labels = []
+    for row in rows.itertuples():
+        named = set() if row.track in FACTS else shown[row.method, row.variant]
+        labels.append(label(row.method, row.setting, frozenset(named)))
+    return labels
+
+
+def _differing(settings: Sequence[str]) -> set[str]:
+    """The keys that not all settings have with the same value."""
+    pairs = [set(store.setting_pairs(text).items()) for text in settings]
+    return {key for key, _ in set.union(*pairs) - set.intersection(*pairs)}
 
 
 def conditions(frame: pd.DataFrame) -> pd.Series:
