@@ -11,6 +11,8 @@ by variable: the first that differs names the line. A crash or an endless loop l
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import faulthandler
 import json
 import linecache
@@ -22,6 +24,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,7 @@ import torch
 from torch import nn
 
 from benchmark import cells, contract, engine, store
-from benchmark.api import Batch, NotApplicable, Target
+from benchmark.api import Batch, Method, NotApplicable, Target, settings_of
 from benchmark.isolation import Limits
 from benchmark.registry import MethodRef, metrics
 from benchmark.seeds import generator
@@ -56,6 +59,7 @@ HINTS = {
     "finite": "divide by what may be zero only after adding a small number, or treat that image by itself",
     "shape": "return one entry an image of batch, in order; maps have the size of the image (torch.nn.functional.interpolate)",
     "graph": "return the tensor.detach()",
+    "setting": "take numbers, text without `;`, or lists of them; of a method in a method, let a field of your own say what differs",
     "deterministic": "randomness comes from rng alone; no clock, no set's order, no default_rng() of your own",
     "batch": "statistics (mean, maximum, sorting) go over an image's own pixels, never over dim 0; what must be shared is learnt in fit",
     "prints": "remove the print, or print once in fit",
@@ -169,6 +173,15 @@ class _Checker:
         with self.blamed("opening the file"):
             name = cells.describe_here(self.ref)["names"]
         self.say("name", f"{name[0]}, settings {name[2] or 'none'}", wrong=False)
+        with self.blamed("opening the file"):
+            self.settings(self.ref.build())
+
+    def settings(self, method: Any) -> None:
+        """A row names a setting by its text: two values with the same text are one method there."""
+        for field, value in settings_of(method).items():
+            if why := untold(getattr(method, field)):
+                text = f"no row could tell {field}={value} from another {field}: {why}"
+                self.say("setting", text, line=declared(self.path, self.ref.cls, field), hint="setting")
 
     # ----------------------------------------------------------------------------------------- one network
 
@@ -353,6 +366,35 @@ class _counted:
     @property
     def line(self) -> int | None:
         return max(self.lines, key=self.lines.get) if self.lines else None
+
+
+# --------------------------------------------------------------------------------------------- settings
+
+
+def untold(value: Any) -> str:
+    """Why the text of a setting does not tell which value it is; empty if it does."""
+    if isinstance(value, Method):
+        with contextlib.suppress(TypeError):  # it has no defaults
+            if settings_of(value) == settings_of(type(value)()):
+                return ""
+        return f"a row names {value.name} without its settings"
+    if ";" in str(value):
+        return "`;` parts settings"
+    if isinstance(value, Mapping):
+        return next(filter(None, map(untold, [*value, *value.values()])), "")
+    if isinstance(value, (list, tuple)):
+        return next(filter(None, map(untold, value)), "")
+    return "" if value is None or isinstance(value, (str, Number)) else f"{type(value).__name__} has no text of its own"
+
+
+def declared(path: Path, cls: str, field: str) -> int | None:
+    """The line of a class's field; that of another class in the file, if there is none of its own."""
+    classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    for node in sorted(classes, key=lambda node: node.name != cls):
+        for line in node.body:
+            if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == field:
+                return line.lineno
+    return None
 
 
 # --------------------------------------------------------------------------------------------- toy data

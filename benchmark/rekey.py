@@ -215,7 +215,7 @@ def _facts(profile: Any, then: Mapping[str, Any], base: str, compared: int, unpr
     made = then.get("made") or {key: then[key] for key in sorted(old & then.keys())}
     kept = {key: then[key] for key in ("profile", "data", "weights", "libraries", "machine", "verified") if key in then}
     how = {"base": base, "definitions": compared, "rewritten": list(unproven)}
-    return {**kept, **report.code(profile), "rows_version": store.ROWS_VERSION, "params": report.params_hash(profile),
+    return {**kept, **report.code(profile), "rows": store.ROWS_VERSION, "params": report.params_hash(profile),
             "made": made, "rekeyed": how}  # fmt: skip
 
 

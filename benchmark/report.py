@@ -83,7 +83,7 @@ def _images(cell: Cell, n: int) -> dict[str, Any]:
 
 
 def _label(meta: Mapping[str, Any]) -> str:
-    variant = dict(pair.split("=", 1) for pair in meta["setting"].split(";") if pair).get("variant")
+    variant = store.setting_pairs(meta["setting"]).get("variant")
     return f"{meta['method']} ({variant})" if variant else meta["method"]
 
 
@@ -136,7 +136,7 @@ def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
     paths = store.Paths(params["profile"])
     return {
         "profile": params["profile"],
-        "rows_version": store.ROWS_VERSION,
+        "rows": store.ROWS_VERSION,
         **code(params),
         "params": store.sha256(store.ROOT / "params.yaml")[:16],
         "data": {name: store.sha256(paths.data(name))[:16] for name in params["datasets"]},

@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from benchmark import rows_v1
 from benchmark.scratch import scratch as scratch  # where to put what is not kept
 
 ROOT = Path(os.environ.get("GLASSBENCH_ROOT") or Path(__file__).resolve().parent.parent)  # the project's folder
 
-ROWS_VERSION = 2
+ROWS_VERSION = 2  # of the columns below; docs/rows.md says what they mean
 ROW_KEYS = ("profile", "track", "paper", "dataset", "target", "method", "setting", "metric", "metric_setting", "seed")
 ROW_COLUMNS = (*ROW_KEYS, "value", "n", "better", "unit", "metric_version", "status", "reason")
 STATUSES = ("ok", "failed", "not applicable")
@@ -264,9 +265,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def setting_text(setting: Mapping[str, Any]) -> str:
-    """``key=value;key=value``, keys in alphabetical order, floats in their shortest form."""
-    return ";".join(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-                    for key, value in sorted(setting.items()))  # fmt: skip
+    """``key=value;key=value``, keys in alphabetical order, floats in the shortest form that gives the same float."""
+    return ";".join(f"{key}={_shortest(value)}" for key, value in sorted(setting.items()))
+
+
+def _shortest(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    text = f"{value:g}"
+    return text if float(text) == value else repr(float(value))
+
+
+def setting_pairs(text: str) -> dict[str, str]:
+    """The pairs of a ``setting_text``: ``keep=0.2;layer=3`` -> {keep: 0.2, layer: 3}; pieces without ``=`` are left out."""
+    return dict(piece.split("=", 1) for piece in text.split(";") if "=" in piece)
 
 
 def format_value(value: float) -> str:
@@ -293,7 +305,6 @@ def tidy_rows(rows: pd.DataFrame) -> pd.DataFrame:
 def rows_text(rows: pd.DataFrame) -> str:
     rows = tidy_rows(rows)
     rows["value"] = [format_value(v) for v in rows["value"]]
-    rows["seconds"] = ["" if pd.isna(s) else f"{s:.3g}" for s in rows["seconds"]]
     buffer = io.StringIO()
     rows.to_csv(buffer, index=False, lineterminator="\n")
     return buffer.getvalue()
@@ -303,7 +314,7 @@ def write_rows(path: Path, rows: pd.DataFrame) -> None:
     write_text(path, rows_text(rows))
 
 
-_ROW_TYPES = {key: str for key in ROW_COLUMNS} | {"value": float, "n": int, "seed": int, "metric_version": int, "seconds": float}  # fmt: skip
+_ROW_TYPES = {key: str for key in ROW_COLUMNS} | {"value": float, "n": int, "seed": int, "metric_version": int}  # fmt: skip
 
 
 def read_rows(path: Path) -> pd.DataFrame:
@@ -312,9 +323,9 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def parse_rows(source: Path | IO[str]) -> pd.DataFrame:
-    """Rows from CSV text: a path or an open file."""
-    frame = pd.read_csv(source, dtype=_ROW_TYPES, keep_default_na=False, na_values={"value": [""], "seconds": [""]})
-    return tidy_rows(frame)
+    """Rows from CSV text, of this version or an earlier one: a path or an open file."""
+    frame = pd.read_csv(source, dtype=_ROW_TYPES, keep_default_na=False, na_values={"value": [""]})
+    return tidy_rows(rows_v1.current(frame))
 
 
 def write_scores(
@@ -340,8 +351,9 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray]
     """(rows, values, ids) as ``write_scores`` took them."""
     with reading(path):
         arrays = read_npz(path)
-        rows = pd.DataFrame({c: arrays[f"row_{c}"] for c in ROW_COLUMNS})
-        return rows, np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else [], arrays["ids"]
+        rows = rows_v1.current(_columns(arrays, "row_"))[list(ROW_COLUMNS)]
+        values = np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else []
+        return rows, values, arrays["ids"]
 
 
 def read_keys(path: Path) -> list[str]:
@@ -367,11 +379,20 @@ def write_values(path: Path, instances: pd.DataFrame) -> None:
 
 
 def read_values(path: Path) -> pd.DataFrame:
-    """As ``write_values`` took them."""
-    arrays = read_npz(path)
-    lengths = np.diff(arrays["ends"], prepend=0)
-    columns = {
-        c: np.repeat(arrays[f"key_{c}"].astype(object if _ROW_TYPES[c] is str else _ROW_TYPES[c]), lengths)
-        for c in ROW_KEYS
-    }
-    return pd.DataFrame(columns | {"image": arrays["image"].astype(np.int64), "value": arrays["value"].astype(float)})
+    """As ``write_values`` took them; of this version or an earlier one."""
+    with reading(path):
+        arrays = read_npz(path)
+        groups = rows_v1.current(_columns(arrays, "key_"))[list(ROW_KEYS)]
+        each = np.repeat(np.arange(len(groups)), np.diff(arrays["ends"], prepend=0))
+        found = groups.iloc[each].reset_index(drop=True)
+        return found.assign(image=arrays["image"].astype(np.int64), value=arrays["value"].astype(float))
+
+
+def _columns(arrays: Mapping[str, np.ndarray], prefix: str) -> pd.DataFrame:
+    """The arrays whose names begin with ``prefix``, text as Python's."""
+    found = {}
+    for name, array in arrays.items():
+        if name.startswith(prefix):
+            text = array.dtype.kind == "U"
+            found[name.removeprefix(prefix)] = array.astype(object) if text else array
+    return pd.DataFrame(found)

@@ -231,11 +231,13 @@ def _compare(unit: Cell | Task, error: str | None, rows: pd.DataFrame, exact: bo
     status = mine.merge(fresh, on=list(store.ROW_KEYS), suffixes=("", "_here"))
     for row in status[status["status"] != status["status_here"]].itertuples():
         if row.status != "ok":  # a value that is lost stands below
-            lines.append(f"{row.metric} {row.metric_setting}: {row.status} as committed, {row.status_here} here")
+            lines.append(
+                f"{row.metric} {row.metric_setting or row.setting}: {row.status} as committed, {row.status_here} here"
+            )
     fresh = fresh.assign(value=[float(store.format_value(v) or "nan") for v in fresh["value"]])
     found = differing.diff(mine, fresh, None if exact else rows)
     for line in differing.reproduced(found, exact=exact).to_dict("records"):
-        what = f"{line['metric']} {line['metric_setting']}".strip()
+        what = f"{line['metric']} {line['metric_setting'] or line['setting']}".strip()
         lines.append(f"{what}: {line['why']}" if line["kind"] in ("lost", "re-baselined") else
                      f"{what}: {line['old']:.7g} committed, {line['new']:.7g} here ({line['new'] - line['old']:+.2g})")  # fmt: skip
     return Checked(unit.name, int((mine["status"] == "ok").sum()), lines)

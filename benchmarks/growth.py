@@ -90,8 +90,8 @@ def synthetic(methods: int, seeds: int, images: int = 64) -> tuple[pd.DataFrame,
     cells = product(("cnn", "vgg11"), range(methods), range(8), range(seeds))
     for target, method, metric, seed in cells:
         v = rng.normal(method / 10, 1, images)
-        key = ("offline", "heatmap", "", "digits", target, f"method {method}", "", f"metric_{metric}", seed)
-        lines.append((*key, v.mean(), images, "higher", "fraction", 1, "ok", "", 1.0))
+        key = ("offline", "heatmap", "", "digits", target, f"method {method}", "", f"metric_{metric}", "", seed)
+        lines.append((*key, v.mean(), images, "higher", "fraction", 1, "ok", ""))
         values.append(
             pd.DataFrame(dict(zip(store.ROW_KEYS, key, strict=True)) | {"image": np.arange(images), "value": v})
         )

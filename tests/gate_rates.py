@@ -74,9 +74,9 @@ def rows(cells: list[tuple], values: np.ndarray, profile: str = "offline") -> pd
     names = np.repeat(np.array(cells, dtype=object), s, axis=0)
     return pd.DataFrame({
         "profile": profile, "track": "heatmap", "paper": "baseline", "dataset": names[:, 0], "target": names[:, 1],
-        "method": names[:, 2], "setting": "", "metric": names[:, 3], "seed": np.tile(np.arange(s), c),
+        "method": names[:, 2], "setting": "", "metric": names[:, 3], "metric_setting": "", "seed": np.tile(np.arange(s), c),
         "value": values.ravel(), "n": 64, "better": [METRICS.get(m, "higher") for m in names[:, 3]], "unit": "percent",
-        "metric_version": 1, "status": "ok", "reason": "", "seconds": 1.0,
+        "metric_version": 1, "status": "ok", "reason": "",
     })[list(store.ROW_COLUMNS)]  # fmt: skip
 
 

@@ -49,12 +49,23 @@ def inputs() -> tuple[pd.DataFrame, pd.DataFrame]:
                 for method, (paper, own, skill) in METHODS.items():
                     for metric, (settings, better, unit, scale) in METRICS.items():
                         for setting in settings:
-                            key = ("offline", "heatmap", paper, dataset, target, method,
-                                   store.setting_text(own | setting), metric, seed)  # fmt: skip
-                            values, status, reason = _cell(key, hard, skill, better, scale)
+                            key = ("offline", "heatmap", paper, dataset, target, method, store.setting_text(own), metric,
+                                   store.setting_text(setting), seed)  # fmt: skip
+                            name = (
+                                "offline",
+                                "heatmap",
+                                paper,
+                                dataset,
+                                target,
+                                method,
+                                store.setting_text(own | setting),
+                                metric,
+                                seed,
+                            )
+                            values, status, reason = _cell(name, hard, skill, better, scale)
                             n = int(np.isfinite(values).sum())
                             mean = float(np.nanmean(values)) if n else np.nan
-                            rows.append((*key, mean, n, better, unit, 1, status, reason, 0.5))
+                            rows.append((*key, mean, n, better, unit, 1, status, reason))
                             instances += [(*key, image, v) for image, v in enumerate(values)]
     return (
         store.tidy_rows(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))),
@@ -92,7 +103,7 @@ def _cell(key: tuple, hard: np.ndarray, skill: float, better: str, scale: float)
 def _network(dataset: str, target: str, seed: int) -> list[tuple]:
     accuracy = 95 + 3 * generator("accuracy", dataset, target, seed).random()
     return [
-        ("offline", "target", "", dataset, target, "network", "", metric, seed, value, n, "higher", "percent", 1, "ok", "", 4.2)
+        ("offline", "target", "", dataset, target, "network", "", metric, "", seed, value, n, "higher", "percent", 1, "ok", "")
         for metric, value, n in (("test_accuracy", accuracy, 300), ("train_accuracy", 100.0, 1200))
     ]  # fmt: skip
 

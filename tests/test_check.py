@@ -150,6 +150,69 @@ def test_more_that_goes_wrong(tmp_path, lines, line, text):
     assert text in first.text and first.code == code
 
 
+FIELD = """
+from dataclasses import dataclass
+from benchmark.api import Explanation
+
+
+@dataclass
+class Inner:
+    layer: str = "conv1"
+    name = "Inner"
+
+    def fit(self, target, reference, rng):
+        return self
+
+    def explain(self, target, batch, rng):
+        return Explanation(heatmaps=batch.x.mean(dim=1))
+
+
+@dataclass
+class Needs:
+    k: int
+    name, fit, explain = Inner.name, Inner.fit, Inner.explain
+
+
+@dataclass
+class Mine(Inner):
+    of: object = {}
+    name = "Mine"
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("'a;b=c'", "`;` parts settings"),
+        ("('a', 'b;c')", "`;` parts settings"),
+        ("type('Thing', (), {'__hash__': None, '__eq__': None})", "type has no text of its own"),
+        ("Inner(layer='conv2')", "a row names Inner without its settings"),
+        ("Needs(3)", "a row names Inner without its settings"),
+    ],
+)
+def test_a_setting_that_no_row_could_tell_from_another_is_named_with_its_line(tmp_path, value, why):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        FIELD.replace("{}", f"field(default_factory=lambda: {value})", 1).replace(
+            "dataclass\n", "dataclass, field\n", 1
+        )
+    )
+    (found,) = wrong(f"{path}:Mine")
+    assert found.what == "setting" and found.text.startswith("no row could tell of=") and why in found.text
+    assert found.code.startswith("of: object") and found.hint
+
+
+@pytest.mark.parametrize("value", ["0.12345678", "(1, 4)", "'a=b'", "None", "Inner()", "{'a': [1, 2.5]}"])
+def test_a_setting_that_rows_tell_apart_is_no_finding(tmp_path, value):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        FIELD.replace("{}", f"field(default_factory=lambda: {value})", 1).replace(
+            "dataclass\n", "dataclass, field\n", 1
+        )
+    )
+    assert not wrong(f"{path}:Mine")
+
+
 def test_randomness_from_rng_is_no_finding(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(BODY.replace("{}", "maps = rng.random((len(batch), *batch.x.shape[-2:]))", 1))

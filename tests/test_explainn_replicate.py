@@ -17,7 +17,7 @@ from benchmark.papers.explainn.networks import last
 
 ROOT = Path(__file__).parent.parent
 PROFILE = {"profile": "p", "track": "replication", "paper": "explainn", "n": 1, "better": "higher", "unit": "",
-           "metric_version": 1, "status": "ok", "reason": "", "seconds": 0.0}  # fmt: skip
+           "metric_version": 1, "status": "ok", "reason": ""}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -303,7 +303,7 @@ def rows_of(width=100, depth=10, dataset="mnist", n=55000, seed=0, **changes):
             (found,) = [k for k in numbers if k[1] == metric and k[2] == setting]
             numbers[found] = number
     base = {"profile": "p", "track": "replication", "paper": "layer_trees", "dataset": dataset, "target": f"mlp-{width}x{depth}",
-            "seed": seed, "n": n, "better": "lower", "unit": "", "metric_version": 1, "status": "ok", "reason": "", "seconds": 0.0}  # fmt: skip
+            "seed": seed, "n": n, "better": "lower", "unit": "", "metric_version": 1, "status": "ok", "reason": ""}  # fmt: skip
     return pd.DataFrame(
         [base | {"method": m, "metric": metric, "setting": s, "value": v} for (m, metric, s), v in numbers.items()]
     )

@@ -73,7 +73,7 @@ def source(rows: pd.DataFrame, name: str = "HEAD", **provenance: object) -> sour
 
 
 def test_equal_rows_are_unchanged(rows):
-    shuffled = rows.sample(frac=1, random_state=0).assign(seconds=9.9)
+    shuffled = rows.sample(frac=1, random_state=0)
     found = diff(rows, shuffled)
     assert set(found["kind"]) == {"unchanged"} and not found["moved"].any() and found["errors"].isna().all()
     assert list(found.index) == list(range(len(found)))
@@ -102,6 +102,24 @@ def test_lost_and_new_methods(rows):
     assert set(lost.loc[lost["method"] == "Grad-CAM", "why"]) == {"no row"}
     assert set(new.loc[new["method"] == "Grad-CAM", "kind"]) == {"new"} and not fails(new)
     assert not len(reproduced(new, exact=True)) and len(reproduced(lost, exact=True))
+
+
+@pytest.mark.parametrize("seeds", [(0, 1, 2), (1,)])
+def test_what_never_ran_any_more_is_lost_for_the_reason_that_its_row_gives(rows, seeds):
+    """Given seeds of a method that have rows, then only one of track ``unknown`` each: its cells are lost, and say why."""
+    mine = (
+        rows["method"].eq("Grad-CAM")
+        & rows["dataset"].eq("digits")
+        & rows["target"].eq("cnn")
+        & rows["seed"].isin(seeds)
+    )
+    never = rows[mine].drop_duplicates("seed").assign(
+        track="unknown", metric="explanation", metric_setting="", value=np.nan, status="failed", reason="ImportError")  # fmt: skip
+    found = diff(rows, pd.concat([rows[~mine], never]))
+    lost = found[found["kind"] == "lost"]
+    said = "failed: ImportError" if len(seeds) > 1 else "seed 1: failed: ImportError"
+    assert set(lost["why"]) == {said} and len(lost) == rows[mine & rows["status"].eq("ok")]["metric"].nunique() + 1
+    assert set(found["kind"]) == {"lost", "unchanged"} and not len(diff(never, never))
 
 
 def test_a_lost_seed_is_named_and_the_others_compared(rows):
@@ -227,7 +245,7 @@ def test_a_spread_of_less_than_the_digits_that_are_written_is_none():
 
 
 def test_spreads_of_a_set_of_rows_by_hand():
-    rows = inputs()[0].iloc[:5].assign(method="A", metric="m", track="heatmap", dataset="d", target="t", setting="", paper="x",
+    rows = inputs()[0].iloc[:5].assign(method="A", metric="m", track="heatmap", dataset="d", target="t", setting="", metric_setting="", paper="x",
                                        status="ok", seed=range(5), unit="nodes", value=[2.0, 4.0, 6.0, 8.0, np.nan])  # fmt: skip
     (line,) = _variances(rows).itertuples(index=False)
     assert (line.track, line.metric, line.unit, line.dof) == ("heatmap", "m", "nodes", 3)

@@ -59,7 +59,7 @@ def _reproduced() -> pd.DataFrame:
         ("replication", "layer_trees", "mnist", "mlp-100x10", "layer tree", "", "oddity", [1.0]),
     ]  # fmt: skip
     rows = [
-        ("quick", *line, seed, value, 10, "higher", "x", 1, "failed" if np.isnan(value) else "ok", "time" if np.isnan(value) else "", 0.0)
+        ("quick", *line, "", seed, value, 10, "higher", "x", 1, "failed" if np.isnan(value) else "ok", "time" if np.isnan(value) else "")
         for *line, values in lines for seed, value in enumerate(values or [np.nan])
     ]  # fmt: skip
     frame = tables.leaderboard(store.tidy_rows(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))))

@@ -82,9 +82,9 @@ def test_only_seeds_and_images_that_both_have_are_compared():
 
 def test_lines_come_in_the_order_of_the_board():
     cells = [(m, f"steps={k}") for k in (4, 24) for m in "AB"]
-    rows, instances = frames(*({"method": m, "metric": "m", "setting": s, "values": IMAGES} for m, s in cells))
+    rows, instances = frames(*({"method": m, "metric": "m", "metric_setting": s, "values": IMAGES} for m, s in cells))
     found = placing.differences(tables.leaderboard(rows, instances), instances, "A")
-    assert list(found["setting"]) == ["steps=4", "steps=24"]
+    assert list(found["metric_setting"]) == ["steps=4", "steps=24"]
 
 
 def test_a_table_in_which_all_failed():
@@ -106,6 +106,18 @@ def test_the_terminal_shows_each_table_once():
     for track in ("concept", "heatmap", "surrogate"):
         assert shown.count(f"{track} m ↑") == 3 and shown.count(tables.TRACKS[track][0]) == 1
     assert all(shown.count(f"A on {d} / t") == 3 for d in "cde")
+
+
+def test_a_new_method_that_never_ran_has_no_table_and_says_why():
+    rows, instances = frames(
+        {"method": "A", "metric": "m", "values": IMAGES}, {"method": "B", "metric": "m", "values": IMAGES + 1},
+        {"method": "N", "track": "unknown", "metric": "explanation", "status": "failed", "reason": "ImportError"},
+    )  # fmt: skip
+    frame, text = tables.leaderboard(rows, instances), io.StringIO()
+    compared = placing.differences(frame, instances, "N")
+    placing.show(frame, {"N": compared}, Console(file=text, width=100))
+    assert len(compared) == 0 and len(placing.standing(frame, compared, "N")) == 0
+    assert text.getvalue().strip() == "N, d/t, explanation: failed: ImportError"
 
 
 def test_places_in_a_row_are_named_by_their_ends():

@@ -36,7 +36,7 @@ def demsar() -> pd.DataFrame:
 def board(means: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
     """A board of one network: metric -> setting -> means of methods a, b, c ... (higher is better)."""
     lines = [
-        {"track": "heatmap", "dataset": "d", "target": "t", "metric": metric, "setting": setting, "label": "abcdef"[i],
+        {"track": "heatmap", "dataset": "d", "target": "t", "metric": metric, "metric_setting": setting, "label": "abcdef"[i],
          "control": False, "mean": value, "rank": rank, "mark": "", "status": "ok", "better": "higher"}
         for metric, settings in means.items() for setting, values in settings.items()
         for i, (value, rank) in enumerate(zip(values, stats.ranks(np.array(values), "higher"), strict=True))
@@ -197,7 +197,7 @@ def test_metrics_settings_and_methods_come_in_the_order_of_the_board():
     assert list(lines["metric"]) == ["b", "a"] and list(lines["first"]) == [["a", "c"], ["a"]]
     assert list(lines["tau"]) == list(lines["least"]) == pytest.approx([-1, 1])  # each of its own blocks alone
     shown = rankings.by_setting(found, "heatmap")
-    assert list(zip(shown["metric"], shown["setting"], shown["label"], strict=True)) == [
+    assert list(zip(shown["metric"], shown["metric_setting"], shown["label"], strict=True)) == [
         (metric, setting, label) for metric in "ba" for setting in ("k=9", "k=10") for label in "abc"
     ]
 
@@ -213,15 +213,18 @@ def test_sensitivity_is_kendalls_tau(frame):
     ranked = tables.ranked(frame, "heatmap")
     taus = []
     for _, block in ranked[ranked["metric"] == line.metric].groupby(["dataset", "target"]):
-        a, b = (block[block["setting"] == s].sort_values("label")["rank"] for s in ("pixels=300", "pixels=1000"))
+        a, b = (block[block["metric_setting"] == s].sort_values("label")["rank"] for s in ("pixels=300", "pixels=1000"))
         taus.append(kendalltau(a, b).statistic)
     assert line.tau == pytest.approx(np.mean(taus)) and line.least == pytest.approx(min(taus))
 
 
 def test_settings_are_average_ranks(frame):
     shown = rankings.by_setting(frame, "heatmap")
-    assert list(dict.fromkeys(shown["setting"])) == ["pixels=300", "pixels=1000"]  # in the order of their numbers
-    assert shown.groupby(["metric", "setting"])["average_rank"].mean().to_numpy() == pytest.approx(
+    assert list(dict.fromkeys(shown["metric_setting"])) == [
+        "pixels=300",
+        "pixels=1000",
+    ]  # in the order of their numbers
+    assert shown.groupby(["metric", "metric_setting"])["average_rank"].mean().to_numpy() == pytest.approx(
         3.5
     )  # of six methods
 

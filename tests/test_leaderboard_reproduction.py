@@ -21,8 +21,8 @@ def measured(*lines: tuple) -> pd.DataFrame:
     for track, paper, dataset, target, method, setting, metric, values in lines:
         failed = isinstance(values, str)
         for seed, value in enumerate([float("nan")] if failed else values):
-            rows.append(("quick", track, paper, dataset, target, method, setting, metric, seed, value, 10, "higher", "x", 1,
-                         "failed" if failed else "ok", values if failed else "", 0.0))  # fmt: skip
+            rows.append(("quick", track, paper, dataset, target, method, setting, metric, "", seed, value, 10, "higher", "x", 1,
+                         "failed" if failed else "ok", values if failed else ""))  # fmt: skip
     return tables.leaderboard(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS)))
 
 

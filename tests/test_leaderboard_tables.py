@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from benchmark import store
-from benchmark.leaderboard import markdown, tables
+from benchmark.leaderboard import console, markdown, page, rankings, reproduction, summaries, tables
 from tests.leaderboard_inputs import EVIL, inputs
 
-KEY = {"profile": "p", "track": "heatmap", "paper": "baseline", "dataset": "d", "target": "t", "setting": "", "seed": 0}
+KEY = {
+    "profile": "p",
+    "track": "heatmap",
+    "paper": "baseline",
+    "dataset": "d",
+    "target": "t",
+    "setting": "",
+    "metric_setting": "",
+    "seed": 0,
+}
 FACTS = {
     "n": 8,
     "better": "higher",
@@ -18,7 +30,6 @@ FACTS = {
     "metric_version": 1,
     "status": "ok",
     "reason": "",
-    "seconds": 0.1,
 }
 
 
@@ -131,43 +142,109 @@ def test_pairs_are_the_seeds_that_both_have():
 # --------------------------------------------------------------------------------------------- settings and labels
 
 
-def test_settings_part_into_the_metrics_and_the_methods():
+METRICS_NAMES = ("keep", "pixels", "steps", "grid", "radius", "tolerance", "scale", "cells")
+
+
+@pytest.mark.parametrize("name", METRICS_NAMES)
+def test_a_method_with_a_setting_called_like_a_metrics_is_one_method(name):
+    """Given a method whose field is called ``keep`` beside a metric with three settings ``keep``: one line a table."""
+    mine = [{"method": "M", "setting": f"{name}=0.5", "metric": m, "metric_setting": s, "value": 1.0}
+            for m, s in (("own", f"{name}=0.1"), ("own", f"{name}=0.2"), ("own", f"{name}=0.5"), ("other", ""))]  # fmt: skip
+    rivals = [cell | {"method": "R", "setting": "", "value": 2.0} for cell in mine]
+    average = tables.average_ranks(board(*mine, *rivals), "heatmap").set_index("label")
+    assert list(average.index) == ["R", "M"] and list(average["tables"]) == [4, 4]
+    assert average["average_rank"].to_dict() == {"R": 1.0, "M": 2.0}
+
+
+def test_settings_of_metrics_are_tables_and_those_of_methods_are_not():
     frame = board(
-        {"method": "G", "metric": "drop", "setting": "keep=0.2;variant=authors", "value": 1.0},
-        {"method": "G", "metric": "drop", "setting": "keep=0.3;variant=authors", "value": 1.0},
-        {"method": "L", "metric": "drop", "setting": "keep=0.2;layer=conv3", "value": 2.0},
-        {"method": "R", "metric": "drop", "setting": "keep=0.2", "paper": "control", "value": 3.0},
-        {"method": "R", "metric": "drop", "setting": "", "target": "u", "status": "failed", "reason": "x"},
+        {"method": "G", "metric": "drop", "metric_setting": "keep=0.2", "setting": "variant=authors", "value": 1.0},
+        {"method": "G", "metric": "drop", "metric_setting": "keep=0.3", "setting": "variant=authors", "value": 1.0},
+        {"method": "L", "metric": "drop", "metric_setting": "keep=0.2", "setting": "layer=conv3", "value": 2.0},
+        {"method": "R", "metric": "drop", "metric_setting": "keep=0.2", "paper": "control", "value": 3.0},
     )
-    assert set(frame["setting"]) == {"keep=0.2", "keep=0.3", ""}
-    assert dict(zip(frame["label"], frame["method_setting"], strict=True)) == {
+    assert list(frame["metric_setting"]) == ["keep=0.2"] * 3 + ["keep=0.3"]
+    assert list(frame["rank"]) == [1, 2, 3, 1]
+    assert dict(zip(frame["label"], frame["setting"], strict=True)) == {
         "G (authors)": "variant=authors", "L": "layer=conv3", "R": "",
     }  # fmt: skip
 
 
-def test_a_setting_that_a_method_has_under_every_metric_is_its_own_even_where_it_is_alone():
-    frame = board(
-        {"method": "ClaDec", "metric": "loss", "setting": "epochs=12;scale=pixels", "values": np.arange(8.0)},
-        {"method": "ClaDec", "metric": "accuracy", "setting": "epochs=12", "values": np.arange(8.0)},
-        {
-            "method": "CAM",
-            "metric": "loss",
-            "setting": "scale=pixels",
-            "status": "not applicable",
-            "reason": "offers no decoded",
-        },
-        {"method": "CAM", "metric": "accuracy", "status": "not applicable", "reason": "offers no decoded"},
+def test_every_number_of_a_replication_is_a_line_of_its_own():
+    key = {"track": "replication", "method": "layer tree", "metric": "n_split_nodes", "paper": "layer_trees"}
+    frame = board(*(key | {"setting": f"layer={k}", "seed": s, "value": k + s} for k in (2, 10) for s in (0.0, 1.0)))
+    assert list(frame["setting"]) == ["layer=2", "layer=10"] and list(frame["mean"]) == [2.5, 10.5]
+    assert set(frame["metric_setting"]) == {""} and set(frame["label"]) == {"layer tree"}
+    failed = board(key | {"method": "", "metric": "trees", "setting": "layer=fc8", "status": "failed", "reason": "x"})
+    assert list(tables.losses(failed)["metrics"]) == ["trees, layer=fc8"]
+
+
+# --------------------------------------------------------------------------------------------- what is not known
+
+NEVER = {
+    "track": "unknown",
+    "method": "N",
+    "metric": "explanation",
+    "status": "failed",
+    "reason": "ImportError: no_such",
+}
+WORKED = [{"method": m, "metric": "m", "values": np.arange(8.0) + v} for m, v in (("A", 1), ("B", 0))]
+
+
+def test_a_method_that_never_ran_has_no_place_anywhere():
+    """Given a method of which nothing is known beside two that worked: the board is that of the two, and says why it failed."""
+    frame, without = board(*WORKED, NEVER), board(*WORKED)
+    assert tables.tracks(frame) == ["heatmap"] and frame.loc[frame["label"] == "N", "rank"].isna().all()
+    for track in tables.TRACKS:
+        pd.testing.assert_frame_equal(tables.average_ranks(frame, track), tables.average_ranks(without, track))
+        pd.testing.assert_frame_equal(rankings.rankings(frame, track), rankings.rankings(without, track))
+    assert len(tables.findings(frame)) == 0 and summaries.ranks(frame) == summaries.ranks(without)
+    (lost,) = tables.losses(frame).itertuples()
+    assert (lost.methods, lost.metrics, lost.reason) == ("N", "explanation", "failed: ImportError: no_such")
+
+
+def test_two_methods_that_never_ran_are_named_and_not_called_all():
+    (lost,) = tables.losses(board(*WORKED, NEVER, NEVER | {"method": "O"})).itertuples()
+    assert lost.methods == "N, O"
+
+
+def test_what_never_ran_stands_among_what_failed_in_markdown_page_and_terminal(tmp_path):
+    frame = board(*WORKED, NEVER)
+    text = markdown.render(frame)
+    assert "## Not known" in text and "- d/t, N, explanation: failed: ImportError: no_such" in text
+    assert "Not known" not in markdown.render(board(*WORKED))
+    html = page.render(frame, NOTHING_PUBLISHED, svgs={}, pngs={}, data_cards={}, target_cards={}, provenance={})
+    assert '<section id="unknown">' in html and "<li>d / t, N, explanation: failed: ImportError: no_such</li>" in html
+    assert "Not known" not in page.render(
+        board(*WORKED), NOTHING_PUBLISHED, svgs={}, pngs={}, data_cards={}, target_cards={}, provenance={}
     )
-    mine = frame[frame["method"] == "ClaDec"].set_index("metric")
-    assert mine["setting"].to_dict() == {"loss": "scale=pixels", "accuracy": ""}
-    assert set(mine["method_setting"]) == {"epochs=12"} and set(mine["label"]) == {"ClaDec"}
+    (tmp_path / "leaderboard.csv").write_text(tables.csv_text(frame))
+    said = io.StringIO()
+    console.show(tmp_path, Console(file=said, width=100))
+    assert "d/t, N, explanation: failed: ImportError: no_such" in said.getvalue()
+    assert said.getvalue().count("N") == 1 + said.getvalue().count("No")
 
 
-def test_a_variant_is_the_methods_even_where_all_have_one():
+NOTHING_PUBLISHED = pd.DataFrame(columns=reproduction.COLUMNS, dtype=str)
+
+
+def test_a_failed_setting_of_a_method_goes_by_a_label_of_its_own():
+    """Given two settings of one method, one of which never ran: both are named by the setting."""
+    cells = [
+        {"method": "M", "setting": "layer=a", "metric": "m", "value": 1.0},
+        NEVER | {"method": "M", "setting": "layer=b"},
+    ]
+    assert set(board(*cells)["label"]) == {"M (layer=a)", "M (layer=b)"}
+
+
+# --------------------------------------------------------------------------------------------- labels
+
+
+def test_two_variants_of_a_method_are_two_methods():
     frame = board(
         *({"method": "G", "metric": "m", "setting": f"variant={v}", "value": x} for v, x in (("a", 1.0), ("b", 2.0)))
     )
-    assert set(frame["label"]) == {"G (a)", "G (b)"} and list(frame["rank"]) == [1, 2] and set(frame["setting"]) == {""}
+    assert set(frame["label"]) == {"G (a)", "G (b)"} and list(frame["rank"]) == [1, 2]
 
 
 def test_a_setting_is_named_where_two_of_one_method_meet():
@@ -181,7 +258,6 @@ def test_a_setting_is_named_where_two_of_one_method_meet():
 def test_label():
     assert tables.label("Grad-CAM++", "layer=c;variant=authors") == "Grad-CAM++ (authors)"
     assert tables.label("Grad-CAM", "") == "Grad-CAM"
-    assert tables.pairs("size=a=b;odd;k=2") == {"size": "a=b", "k": "2"}
 
 
 # --------------------------------------------------------------------------------------------- summaries
@@ -190,7 +266,7 @@ def test_label():
 def ranked(*lines: tuple) -> pd.DataFrame:
     """A board of single values: (method, metric, setting, target, value or status)."""
     return board(*(
-        {"method": m, "metric": q, "setting": s, "target": t, "paper": "control" if m == "R" else "baseline"}
+        {"method": m, "metric": q, "metric_setting": s, "target": t, "paper": "control" if m == "R" else "baseline"}
         | ({"value": v} if isinstance(v, float) else {"status": v, "reason": "because"})
         for m, q, s, t, v in lines
     ))  # fmt: skip
@@ -386,7 +462,7 @@ def test_board_survives_its_csv(synthetic, tmp_path):
 
 def test_settings_are_in_natural_order(synthetic):
     part = synthetic[synthetic["metric"] == "accuracy_top_pixels"]
-    assert list(dict.fromkeys(part["setting"])) == ["pixels=300", "pixels=1000"]
+    assert list(dict.fromkeys(part["metric_setting"])) == ["pixels=300", "pixels=1000"]
 
 
 def test_a_board_shows_its_own_track_network_and_data_set():

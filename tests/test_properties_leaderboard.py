@@ -33,12 +33,12 @@ def frames(rng: np.random.Generator, better="higher", metrics=("m", "q"), method
             for i, x in enumerate(values(rng, len(methods), seeds, images)):
                 for seed in range(seeds):
                     key = {"profile": "p", "track": "heatmap", "paper": "control" if methods[i] == "R" else "baseline",
-                           "dataset": dataset, "target": "t", "method": methods[i], "setting": "", "metric": metric,
+                           "dataset": dataset, "target": "t", "method": methods[i], "setting": "", "metric": metric, "metric_setting": "",
                            "seed": seed}  # fmt: skip
                     failed = (metric, dataset, i, seed) == (metrics[0], "d", 0, 1)
                     rows.append(key | {"value": np.nan if failed else x[seed].mean(), "n": 0 if failed else images, "better": better,
                                        "unit": "fraction", "metric_version": 1, "status": "failed" if failed else "ok",
-                                       "reason": "time" if failed else "", "seconds": 0.1})  # fmt: skip
+                                       "reason": "time" if failed else ""})  # fmt: skip
                     instances += [] if failed else [key | {"image": k, "value": v} for k, v in enumerate(x[seed])]
     return store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(instances, columns=[*store.ROW_KEYS, "image", "value"])
 
@@ -242,9 +242,9 @@ def runs(rng: np.random.Generator, seeds=3, unit="fraction") -> tuple[pd.DataFra
         for method in "ABCD":
             for seed in range(seeds):
                 old.append({"profile": "p", "track": "heatmap", "paper": "baseline", "dataset": "d", "target": "t",
-                            "method": method, "setting": "", "metric": metric, "seed": seed, "value": 5 + rng.normal(), "n": 8,
+                            "method": method, "setting": "", "metric": metric, "metric_setting": "", "seed": seed, "value": 5 + rng.normal(), "n": 8,
                             "better": "lower" if metric == "q" else "higher", "unit": unit, "metric_version": 1,
-                            "status": "ok", "reason": "", "seconds": 0.1})  # fmt: skip
+                            "status": "ok", "reason": ""})  # fmt: skip
     old = store.tidy_rows(pd.DataFrame(old))
     far = {("A", "m"): 9.0, ("B", "q"): 9.0, ("C", "q"): -9.0}
     shift = [far.get(key, 0.0) for key in zip(old["method"], old["metric"], strict=True)]

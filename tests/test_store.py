@@ -14,8 +14,8 @@ from benchmark.store import StoreError
 
 def rows(**changes):
     row = {"profile": "offline", "track": "heatmap", "paper": "baseline", "dataset": "digits", "target": "cnn", "method": "A",
-           "setting": "keep=0.2", "metric": "average_drop", "seed": 0, "value": 1 / 3, "n": 5, "better": "lower", "unit": "percent",
-           "metric_version": 1, "status": "ok", "reason": "", "seconds": 0.123456}  # fmt: skip
+           "setting": "layer=3", "metric": "average_drop", "metric_setting": "keep=0.2", "seed": 0, "value": 1 / 3, "n": 5, "better": "lower", "unit": "percent",
+           "metric_version": 1, "status": "ok", "reason": ""}  # fmt: skip
     return pd.DataFrame([row | changes])
 
 
@@ -58,6 +58,19 @@ def test_scores_survive_the_file(tmp_path):
 def test_settings_are_text_in_a_fixed_order():
     assert store.setting_text({"variant": "authors", "keep": 0.2, "layer": 3}) == "keep=0.2;layer=3;variant=authors"
     assert store.setting_text({}) == ""
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0.2, "0.2"), (5.0, "5"), (1e-7, "1e-07"), (1e6, "1e+06"), (np.float64(0.1), "0.1"), (0.1234567, "0.1234567"),
+    (1234567.5, "1234567.5"), (float("inf"), "inf"), (3, "3"), (True, "True"), ("a=b", "a=b"), ([0.1234567, 2], "[0.1234567, 2]"),
+])  # fmt: skip
+def test_a_setting_is_told_from_every_other(value, text):
+    assert store.setting_pairs(store.setting_text({"k": value, "other": 1})) == {"k": text, "other": "1"}
+    assert not isinstance(value, float) or float(text) == value
+
+
+def test_pairs_of_a_setting():
+    assert store.setting_pairs("size=a=b;odd;k=2") == {"size": "a=b", "k": "2"} and store.setting_pairs("") == {}
 
 
 def test_nothing_half_written_when_the_disk_is_full(tmp_path, monkeypatch):

@@ -90,7 +90,7 @@ def test_a_value_that_is_another_is_named_with_its_difference(committed, capsys)
     assert cli.main(["verify"]) == 1
     text = capsys.readouterr().out
     assert "differs   blobs/cnn/seed=0 random_map" in text and text.count("verified  ") == 2
-    assert f"{at['metric']} {at['setting']}".strip() + ":" in text and "(-0.25)" in text
+    assert f"{at['metric']} {at['metric_setting']}".strip() + ":" in text and "(-0.25)" in text
     ((name, lines),) = verified()["differing"].items()
     assert name == "blobs/cnn/seed=0 random_map" and len(lines) == 1
 

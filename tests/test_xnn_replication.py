@@ -43,7 +43,7 @@ def frame(outcomes):
         for n in outcome.numbers:
             setting = ";".join(f"{k}={v}" for k, v in sorted(n.setting.items()))
             rows.append({"track": "replication", "paper": "xnn", "dataset": "blobs", "target": "tiny", "seed": 0, "method": n.method,
-                         "setting": setting, "metric": n.metric, "value": n.value, "status": "ok"})  # fmt: skip
+                         "setting": setting, "metric": n.metric, "metric_setting": "", "value": n.value, "status": "ok"})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -130,9 +130,9 @@ def test_faithfulness_puts_the_logit_back():
 
 
 def test_verdicts_by_hand():
-    def row(metric, value, method, setting, track="replication", paper="xnn"):
+    def row(metric, value, method, setting, track="replication", paper="xnn", metric_setting=""):
         return {"track": track, "paper": paper, "dataset": "d", "target": "t", "seed": 0, "method": method, "setting": setting,
-                "metric": metric, "value": value, "status": "ok"}  # fmt: skip
+                "metric": metric, "metric_setting": metric_setting, "value": value, "status": "ok"}  # fmt: skip
 
     rows = [
         row("F_reg_test", v, m, s)
@@ -152,9 +152,9 @@ def test_verdicts_by_hand():
     rows += [row(metric, v, m, "pixels kept=300") for m, metric, v in (
         ("mask by x-features", "accuracy", 0.4), ("mask by 1-Heatmap", "accuracy", 0.5),
         ("x-features-1-Heatmap", "delta_accuracy", -0.1), ("x-features-1-Heatmap", "delta_accuracy_ci95", 0.2))]  # fmt: skip
-    rows += [row("accuracy_top_pixels", v, m, s, "heatmap", p) for m, v, s, p in (
-        ("XNN", 0.5, "hidden=[64, 32];pixels=300;variant=SRAE", "xnn"),
-        ("Excitation Backprop", 0.4, "pixels=300;variant=contrastive", "baseline"))]  # fmt: skip
+    rows += [row("accuracy_top_pixels", v, m, s, "heatmap", p, "pixels=300") for m, v, s, p in (
+        ("XNN", 0.5, "hidden=[64, 32];variant=SRAE", "xnn"),
+        ("Excitation Backprop", 0.4, "variant=contrastive", "baseline"))]  # fmt: skip
     checks = [(c.claim, c.holds) for c in verdicts.verdicts(pd.DataFrame(rows))]
     assert checks == [("XN1", True), ("XN1", False), ("XN2", True), ("XN2", False), ("XN4", False), ("XN4", True), ("XN4", True),
                       ("XN5", True), ("XN6", False), ("XN7", True), ("XN7", False), ("XN6", True)]  # fmt: skip

@@ -61,8 +61,8 @@ def board(frame: pd.DataFrame, track: str, dataset: str, target: str, width: int
     methods = markdown.order(frame, part, track)
     places = {label: str(i) for i, label in enumerate(tables.average_ranks(frame, track)["label"], start=1)}
     quantities = [
-        (f"{tables.title(metric, setting)} {tables.arrow(lines['better'].iloc[0])}", lines)
-        for (metric, setting), lines in part.groupby(["metric", "setting"], sort=False)
+        (f"{tables.title(metric, metric_setting)} {tables.arrow(lines['better'].iloc[0])}", lines)
+        for (metric, metric_setting), lines in part.groupby(["metric", "metric_setting"], sort=False)
     ]
     names = max((len(name) for name, _ in quantities), default=0)
     rows = [

@@ -1,6 +1,6 @@
 """What changed between two sets of rows, cell by cell: better, worse, lost, or not to be compared.
 
-Idea: rows of all seeds of one cell (profile, track, paper, data set, network, method, setting, metric) are compared as
+Idea: rows of all seeds of one cell (profile, track, paper, data set, network, method, metric, and their settings) are compared as
 pairs of seeds; ``gate`` says which differences are more than noise. What is gone, broken or of another meaning is named
 as such and never compared.
 
@@ -66,8 +66,10 @@ def diff(old_rows: pd.DataFrame, new_rows: pd.DataFrame, elsewhere: pd.DataFrame
     """
     lines = []
     old, new = (_by_cell(rows) for rows in (old_rows, new_rows))
+    unknown = {_explanation(key): cell for key, cell in new.items() if key[_TRACK] == "unknown"}
     for key in old.keys() | new.keys():
-        lines += _cell(old.get(key, {}), new.get(key, {}), dict(zip(CELL, key, strict=True)))
+        now = unknown.get(_explanation(key), {}) | new.get(key, {})
+        lines += _cell(old.get(key, {}), now, dict(zip(CELL, key, strict=True)))
     found = pd.DataFrame(lines, columns=[*COLUMNS, *_FACTS]).sort_values([*CELL, "why"], kind="stable")
     compared = found[found["kind"] == ""]
     verdicts = gate.judge(compared, _variances(elsewhere) if elsewhere is not None else None)
@@ -86,6 +88,15 @@ def diff(old_rows: pd.DataFrame, new_rows: pd.DataFrame, elsewhere: pd.DataFrame
 
 
 _FACTS = ["scale", "gain", "variance", "dof", "pair_variance"]  # what ``gate.judge`` asks for
+
+
+_TRACK = CELL.index("track")
+_EXPLANATION = [CELL.index(name) for name in ("profile", "dataset", "target", "method", "setting")]
+
+
+def _explanation(cell: Sequence[str]) -> tuple[str, ...]:
+    """Whose cell it is: one method on one network, in all tracks."""
+    return tuple(cell[i] for i in _EXPLANATION)
 
 
 def _by_cell(rows: pd.DataFrame) -> dict[tuple, dict[int, dict[str, Any]]]:

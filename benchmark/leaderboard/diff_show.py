@@ -63,7 +63,10 @@ def context(base: Source, head: Source) -> str:
 def name(line: Any) -> str:
     """A cell in words: ``digits/cnn, Grad-CAM (layer=3): average drop, keep=0.2``."""
     where = "/".join(filter(None, [line.dataset, line.target]))
-    return f"{where}, {line.method or line.paper}: {tables.title(line.metric, line.setting)}"
+    if line.track in tables.FACTS:
+        return f"{where}, {line.method or line.paper}: {tables.title(line.metric, line.setting)}"
+    own = f" ({line.setting.replace(';', ', ')})" if line.setting else ""
+    return f"{where}, {line.method}{own}: {tables.title(line.metric, line.metric_setting)}"
 
 
 # --------------------------------------------------------------------------------------------- text and Markdown

@@ -76,14 +76,14 @@ def networks(frame: pd.DataFrame, track: str) -> str:
 
 def _pivot(corner: str, part: pd.DataFrame, lines: Iterable[tuple[str, pd.DataFrame]]) -> str:
     head, columns = [corner], {}
-    for key, column in part.groupby(["metric", "setting"], sort=False):
+    for key, column in part.groupby(["metric", "metric_setting"], sort=False):
         doubt = " ‡" if (column["control"] & (column["mark"] != "")).any() else ""
         unit = f" ({escape(column['unit'].iloc[0])})" if column["unit"].iloc[0] else ""
         head.append(f"{escape(tables.title(*key))}{unit} {tables.arrow(column['better'].iloc[0])}{doubt}")
         columns[key] = tables.decimals(column["mean"])
     body = []
     for first, own in lines:
-        cells = {(line.metric, line.setting): line for line in own.itertuples()}
+        cells = {(line.metric, line.metric_setting): line for line in own.itertuples()}
         body.append([first, *(_cell(cells.get(key), places) for key, places in columns.items())])
     return grid(head, body)
 
@@ -110,7 +110,8 @@ def _cell(line, places: int) -> str:
 def missing(frame: pd.DataFrame, track: str, dataset: str, target: str) -> str:
     """Why cells have no number."""
     lost = tables.losses(frame[(frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)])
-    return "\n".join(f"- {escape(r.methods)}, {escape(r.metrics)}: {escape(r.reason)}" for r in lost.itertuples())
+    where = f"{dataset}/{target}, " if track == "unknown" else ""  # it has no headings
+    return "\n".join(f"- {escape(f'{where}{r.methods}, {r.metrics}: {r.reason}')}" for r in lost.itertuples())
 
 
 def findings(frame: pd.DataFrame, track: str) -> str:
@@ -142,7 +143,7 @@ def render(frame: pd.DataFrame, profile: str = "") -> str:
         heading, what = tables.TRACKS.get(track, (track, ""))
         out += [f"## {escape(heading)}", escape(what)]
         if track in tables.UNRANKED:
-            out += [networks(frame, track)]
+            out += [networks(frame, track)] if track in tables.FACTS else []
             out += [missing(frame, track, *key) for key in tables.boards(frame, track)]
             continue
         out += [summary(frame, track), sensitivity(frame, track), findings(frame, track)]

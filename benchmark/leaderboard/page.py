@@ -54,6 +54,7 @@ def render(
         js=Markup((TEMPLATES / "page.js").read_text()),
         profile=str(provenance.get("profile", "")),
         tracks=[_track(frame, track, svgs, pngs) for track in tables.tracks(frame)],
+        unknown=_unknown(frame),
         papers=[_paper(chapter, reproduced) for chapter in papers],
         findings=list(tables.findings(frame)["text"]),
         networks=_networks(frame, target_cards),
@@ -100,14 +101,15 @@ def _board(
 ) -> dict[str, Any]:
     part = tables.shown(frame, track, dataset, target)
     columns = []
-    for (metric, setting), lines in part.groupby(["metric", "setting"], sort=False):
+    for (metric, metric_setting), lines in part.groupby(["metric", "metric_setting"], sort=False):
         first = lines.iloc[0]
         columns.append({
-            "key": (metric, setting), "title": tables.title(metric), "setting": setting.replace(";", ", "), "unit": first["unit"],
+            "key": (metric, metric_setting), "title": tables.title(metric), "setting": metric_setting.replace(";", ", "),
+            "unit": first["unit"],
             "better": first["better"], "arrow": tables.arrow(first["better"]), "places": tables.decimals(lines["mean"]),
             "doubt": bool((lines["control"] & (lines["mark"] != "")).any()),
         })  # fmt: skip
-    cells = {(line.label, line.metric, line.setting): line for line in part.itertuples()}
+    cells = {(line.label, line.metric, line.metric_setting): line for line in part.itertuples()}
     methods = [
         {
             "label": label,
@@ -144,6 +146,13 @@ def _cell(line, places: int) -> dict[str, Any]:
     notes += [line.reason] if line.reason else []
     return {"text": tables.number(line.mean, places), "mark": line.mark, "sort": repr(float(line.mean)), "range": span,
             "title": "; ".join(notes), "partial": bool(line.reason)}  # fmt: skip
+
+
+def _unknown(frame: pd.DataFrame) -> dict[str, Any]:
+    """What failed before anything was known of it, on any network."""
+    heading, what = tables.TRACKS["unknown"]
+    lost = tables.losses(frame[frame["track"] == "unknown"])
+    return {"title": heading, "what": what, "losses": lost.to_dict("records")}
 
 
 # --------------------------------------------------------------------------------------------- papers
@@ -184,7 +193,7 @@ def _networks(frame: pd.DataFrame, cards: Mapping[Any, Mapping[str, Any]]) -> li
         card = cards[dataset, target, seeds[0]] if seeds else {}
         out.append({
             "dataset": dataset, "target": target, "seeds": ", ".join(map(str, seeds)),
-            "values": [{"name": tables.title(r.metric, r.setting), "unit": r.unit, **_cell(r, tables.decimals([r.mean]))}
+            "values": [{"name": tables.title(r.metric, r.metric_setting), "unit": r.unit, **_cell(r, tables.decimals([r.mean]))}
                        for r in mine.itertuples()],
             "facts": [(key, _text(card[key])) for key in _TARGET_FACTS if card.get(key) not in (None, "", {})],
             "recipe": _text(card["recipe"]) if card.get("recipe") else "",

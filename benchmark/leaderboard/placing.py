@@ -1,6 +1,6 @@
 """Where one method stands among the others: its rank, and which differences are more than chance.
 
-Idea: in each table (network, metric, setting) a method is compared with every other on the same images, and the p-values
+Idea: in each table (network, metric, its setting) a method is compared with every other on the same images, and the p-values
 of a table are adjusted together.
 
     differences(frame, instances, "Gradient norm")      # a line a table and rival
@@ -28,6 +28,7 @@ from benchmark import store
 from benchmark.leaderboard import markdown, stats, tables
 
 VERDICTS = ("beats", "loses to", "no difference", "unknown")
+_KEY = list(store.ROW_KEYS[1:-1])  # of a line of the board, and of the values behind it
 
 
 def differences(frame: pd.DataFrame, instances: pd.DataFrame, label: str) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def differences(frame: pd.DataFrame, instances: pd.DataFrame, label: str) -> pd.
         verdict (one of ``VERDICTS``).
     """
     ok = frame[(frame["status"] == "ok") & ~frame["track"].isin(tables.UNRANKED)]
-    by_key = {key: lines for key, lines in instances.groupby(list(store.ROW_KEYS[1:-1]))} if len(instances) else {}
+    by_key = {key: lines for key, lines in instances.groupby(_KEY)} if len(instances) else {}
     out = []
     for key, table in ok.groupby(tables.TABLE, sort=False):
         if not (table["label"] == label).any():
@@ -77,9 +78,7 @@ def standing(frame: pd.DataFrame, compared: pd.DataFrame, label: str) -> pd.Data
 
 def _values(by_key: Mapping[tuple, pd.DataFrame], line: pd.Series) -> pd.DataFrame:
     """Values of a line of the board, images down and seeds across."""
-    setting = store.setting_text(tables.pairs(line["setting"]) | tables.pairs(line["method_setting"]))
-    key = (line["track"], line["paper"], line["dataset"], line["target"], line["method"], setting, line["metric"])
-    found = by_key.get(key)
+    found = by_key.get(tuple(line[_KEY]))
     return pd.DataFrame() if found is None else found.pivot(index="image", columns="seed", values="value")
 
 
@@ -138,7 +137,7 @@ def _standing(title: str, part: pd.DataFrame, compared: pd.DataFrame, places: Ma
         rank = f"{line.rank:g} of {line.ranked}" if pd.notna(line.rank) else "failed"
         key = tuple(getattr(line, column) for column in tables.TABLE)
         rivals = [verdicts[*key, v]["rival"].map(places) if (*key, v) in verdicts else [] for v in VERDICTS[:3]]
-        table.add_row(f"{tables.title(line.metric, line.setting)} {tables.arrow(line.better)}",
+        table.add_row(f"{tables.title(line.metric, line.metric_setting)} {tables.arrow(line.better)}",
                       tables.number(line.mean, digits), span, rank, *map(_runs, rivals))  # fmt: skip
     return table
 

@@ -79,15 +79,15 @@ def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Figure:
     """A panel a metric: mean and interval of each method, the methods in the same order in all panels."""
     part = tables.shown(frame, track, dataset, target)
     methods = markdown.order(frame, part, track)
-    panels = list(part.groupby(["metric", "setting"], sort=False))
+    panels = list(part.groupby(["metric", "metric_setting"], sort=False))
     columns = min(COLUMNS, key=lambda c: -len(panels) % c) if len(panels) > 5 else max(len(panels), 1)
     rows = -(-max(len(panels), 1) // columns)
     size = (1.9 + 2.05 * columns, rows * (0.75 + 0.24 * max(len(methods), 1)) + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    for axes, ((metric, setting), lines) in zip(grid.flat, panels, strict=False):
+    for axes, ((metric, metric_setting), lines) in zip(grid.flat, panels, strict=False):
         _panel(axes, methods, lines)
-        axes.set_title(_heading(metric, setting, lines), loc="left")
+        axes.set_title(_heading(metric, metric_setting, lines), loc="left")
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     used = {key for lines in (p[1] for p in panels) for key in map(_kind, lines.itertuples())}
@@ -132,10 +132,10 @@ def _kind(line) -> str:
     return line.mark or ("control" if line.control else "")
 
 
-def _heading(metric: str, setting: str, lines: pd.DataFrame) -> str:
+def _heading(metric: str, metric_setting: str, lines: pd.DataFrame) -> str:
     unit = lines["unit"].iloc[0]
     first = f"{tables.title(metric)} {tables.arrow(lines['better'].iloc[0])}"
-    second = ", ".join(filter(None, ["" if unit == "fraction" else unit, *setting.split(";")]))
+    second = ", ".join(filter(None, ["" if unit == "fraction" else unit, *metric_setting.split(";")]))
     return plain(f"{first}\n{second}")
 
 
@@ -149,7 +149,7 @@ def metric_agreement(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     without any pair are left out.
     """
     part = frame[(frame["track"] == track) & frame["rank"].notna()]
-    part = part.assign(name=[tables.title(m, s) for m, s in zip(part["metric"], part["setting"], strict=True)])
+    part = part.assign(name=[tables.title(m, s) for m, s in zip(part["metric"], part["metric_setting"], strict=True)])
     names = list(dict.fromkeys(part["name"]))
     total, times = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
     for _, group in part.groupby(["dataset", "target"]):

@@ -69,8 +69,8 @@ def settings(frame: pd.DataFrame, track: str) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, metric in zip(grid.flat, metrics, strict=False):
         lines = table[table["metric"] == metric]
-        names = list(dict.fromkeys(lines["setting"]))
-        wide = lines.pivot_table(index="label", columns="setting", values="average_rank")[names].dropna()
+        names = list(dict.fromkeys(lines["metric_setting"]))
+        wide = lines.pivot_table(index="label", columns="metric_setting", values="average_rank")[names].dropna()
         for i, label in enumerate(order):
             if label not in wide.index:
                 continue

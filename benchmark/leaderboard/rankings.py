@@ -97,13 +97,13 @@ def cliques(p: pd.DataFrame, alpha: float = stats.ALPHA) -> list[tuple[int, int]
 
 def by_setting(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     """The average rank of each method under each setting of the metrics that have several, over the networks that have all of
-    them: metric, setting, label, control, average_rank, networks; settings in the order of the board."""
+    them: metric, metric_setting, label, control, average_rank, networks; settings in the order of the board."""
     part = tables.ranked(frame, track)
-    settings = part.groupby("metric")["setting"].nunique()
+    settings = part.groupby("metric")["metric_setting"].nunique()
     part = part[part["metric"].isin(settings.index[settings > 1])]
-    here = part.groupby([*BLOCK, "label"])["setting"].transform("nunique")
+    here = part.groupby([*BLOCK, "label"])["metric_setting"].transform("nunique")
     part = part[here == part["metric"].map(settings)]
-    out = part.groupby(["metric", "setting", "label", "control"], sort=False)["rank"].agg(
+    out = part.groupby(["metric", "metric_setting", "label", "control"], sort=False)["rank"].agg(
         average_rank="mean", networks="size"
     )
     return out.reset_index()
@@ -123,15 +123,15 @@ def sensitivity(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     for metric, lines in shown.groupby("metric", sort=False):
         taus = []
         for _, block in ranked[ranked["metric"] == metric].groupby(BLOCK):
-            wide = block.pivot_table(index="label", columns="setting", values="rank").dropna()
+            wide = block.pivot_table(index="label", columns="metric_setting", values="rank").dropna()
             if len(wide) >= 3:
                 taus += [kendalltau(wide[a], wide[b]).statistic for a, b in combinations(wide, 2)]
         taus = [tau for tau in taus if np.isfinite(tau)]
         first = [
             g.loc[g["average_rank"] == g["average_rank"].min(), "label"]
-            for _, g in lines.groupby("setting", sort=False)
+            for _, g in lines.groupby("metric_setting", sort=False)
         ]
-        out.append((metric, lines["setting"].nunique(), int(lines["networks"].max()), np.mean(taus) if taus else np.nan,
+        out.append((metric, lines["metric_setting"].nunique(), int(lines["networks"].max()), np.mean(taus) if taus else np.nan,
                     min(taus, default=np.nan), list(dict.fromkeys(label for labels in first for label in labels))))  # fmt: skip
     return pd.DataFrame(out, columns=["metric", "settings", "networks", "tau", "least", "first"])
 

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard import markdown, tables
+from benchmark.leaderboard import markdown
 
 COLUMNS = ["id", "paper", "source", "claim", "published", "measured", "interval", "n_seeds", "scale", "verdict", "why"]
 VERDICTS = ("holds", "mixed", "does not hold", "not run")
@@ -207,7 +207,7 @@ def _join(line: Mapping[str, str], groups: Mapping[tuple, pd.DataFrame]) -> dict
             if r["status"] == "ok" and r["dataset"] in (line["dataset"], DATASETS.get(line["dataset"]))
             and any(fnmatch.fnmatchcase(r["target"], p) for p in patterns)
             and (track != "replication" or r["paper"] == line["paper"])
-            and wanted.items() <= (_pieces(r["setting"]) | _pieces(r["method_setting"])).items()
+            and wanted.items() <= _pieces(r["setting"]).items()
         ]  # fmt: skip
         if fits:
             pick = next((pick for words, pick in PICK.items() if words in line["setting"]), np.argmin)
@@ -219,7 +219,7 @@ def _join(line: Mapping[str, str], groups: Mapping[tuple, pd.DataFrame]) -> dict
 
 def _pieces(setting: str) -> dict[str, str]:
     """``layer=-1;alpha=1.0;5 runs`` -> {layer: -1, alpha: 1}."""
-    return {key.strip(): _plain(value) for key, value in tables.pairs(setting).items()}
+    return {key.strip(): _plain(value) for key, value in store.setting_pairs(setting).items()}
 
 
 def _plain(value: str) -> str:
@@ -280,8 +280,7 @@ class _Scale:
 
     def measured(self, lines: pd.DataFrame) -> str:
         return " | ".join(
-            "; ".join(filter(None, [self._one(r.dataset, r.target, r.n_seeds), r.setting, r.method_setting]))
-            for r in lines.itertuples()
+            "; ".join(filter(None, [self._one(r.dataset, r.target, r.n_seeds), r.setting])) for r in lines.itertuples()
         )
 
     def _one(self, dataset: str, target: str, seeds: int) -> str:

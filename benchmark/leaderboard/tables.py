@@ -1,4 +1,4 @@
-"""The board as a frame: one row for each (track, dataset, target, metric, setting, method).
+"""The board as a frame: one row for each (track, dataset, target, metric, metric_setting, method).
 
 Idea: rows of all seeds become one number with an interval, its rank among the methods of the same table, and a mark.
 A table is what is compared: one (track, dataset, target, metric, metric's setting); controls are methods like any other.
@@ -8,8 +8,8 @@ Use:
     average_ranks(frame, "heatmap")
     findings(frame)
 
-Which part of ``setting`` is the metric's and which the method's: a key that every row of the metric carries is the
-metric's (``keep=0.2``), unless the method carries it under every metric; any other, and ``variant`` always, is the method's.
+``setting`` is the method's, ``metric_setting`` the metric's, as in the rows. A method of which nothing is known, because its
+file never ran, has a row of track ``unknown``: it has no rank, and stands among what failed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark import store
+from benchmark import rows_v1, store
 from benchmark.leaderboard import stats
 
 TRACKS = {  # track -> (title, what it judges), in the order in which they are shown
@@ -32,81 +32,54 @@ TRACKS = {  # track -> (title, what it judges), in the order in which they are s
     "surrogate": ("Surrogates", "Simple models that stand in for the network."),
     "reconstruction": ("Reconstructions", "Images rebuilt from what a layer kept."),
     "replication": ("Replications", "The papers' own experiments, repeated."),
+    "unknown": ("Not known", "Methods that failed before it was known what they explain."),
 }
-UNRANKED = ("target", "replication")  # facts, not contests
-TABLE = ["track", "dataset", "target", "metric", "setting"]  # the key of one table
-_METHOD = ["label", "paper", "method", "method_setting"]  # the key of one of its methods
+FACTS = ("target", "replication")  # tracks of facts, not contests
+UNRANKED = (*FACTS, "unknown")
+TABLE = ["track", "dataset", "target", "metric", "metric_setting"]  # the key of one table
+_METHOD = ["label", "paper", "method", "setting"]  # the key of one of its methods
 COLUMNS = [
-    *TABLE, "label", "paper", "method", "method_setting", "mean", "low", "high", "n_images", "n_seeds", "better",
+    *TABLE, "label", "paper", "method", "setting", "mean", "low", "high", "n_images", "n_seeds", "better",
     "unit", "rank", "mark", "p_holm", "control", "status", "reason",
 ]  # fmt: skip
 _NUMBERS = ("mean", "low", "high", "rank", "p_holm")
-_METHODS_OWN = ("variant",)  # keys that are never a metric's
 
 
 # --------------------------------------------------------------------------------------------- settings and labels
 
 
-def pairs(setting: str) -> dict[str, str]:
-    """``keep=0.2;layer=3`` as a mapping; pieces without ``=`` are left out."""
-    return dict(piece.split("=", 1) for piece in setting.split(";") if "=" in piece)
-
-
-def label(method: str, method_setting: str, shown: frozenset[str] = frozenset()) -> str:
+def label(method: str, setting: str, shown: frozenset[str] = frozenset()) -> str:
     """What the board calls a method: its name, its variant, and the settings among ``shown``: ``Grad-CAM++ (authors)``."""
-    own = pairs(method_setting)
-    notes = [own[key] if key in _METHODS_OWN else f"{key}={own[key]}" for key in sorted(own, key=_variant_first)
-             if key in _METHODS_OWN or key in shown]  # fmt: skip
+    own = store.setting_pairs(setting)
+    notes = [own.pop("variant")] if "variant" in own else []
+    notes += [f"{key}={own[key]}" for key in sorted(own) if key in shown]
     return f"{method} ({', '.join(notes)})" if notes else method
 
 
-def _variant_first(key: str) -> tuple[bool, str]:
-    return key not in _METHODS_OWN, key
-
-
-def _split_settings(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with ``setting`` (the metric's part), ``method_setting`` and ``label``."""
-    rows = rows.copy()
-    parsed = {text: pairs(text) for text in rows["setting"].unique()}
-    metrics_own: dict[tuple[str, str], frozenset[str]] = {}
-    for key, group in rows.groupby(["track", "metric"]):
-        done = group.loc[group["status"] == "ok", "setting"].unique()
-        keys = [set(parsed[text]) for text in (done if len(done) else group["setting"].unique())]
-        metrics_own[key] = frozenset(set.intersection(*keys) - set(_METHODS_OWN))
-    methods_own: dict[str, frozenset[str]] = {}
-    for method, group in rows[~rows["track"].isin(UNRANKED)].groupby("method"):
-        if len(group.groupby(["track", "metric"])) > 1:
-            methods_own[method] = frozenset(
-                set.intersection(*(set(parsed[text]) for text in group["setting"].unique()))
-            )
-
-    def is_metrics(key: str, track: str, metric: str, method: str) -> bool:
-        others = methods_own.get(method, frozenset()) if track not in UNRANKED else frozenset()
-        return key in metrics_own[track, metric] - others
-
-    halves = [
-        [store.setting_text({k: v for k, v in parsed[text].items() if is_metrics(k, track, metric, method) == of_metric})
-         for of_metric in (True, False)]
-        for track, metric, method, text in zip(rows["track"], rows["metric"], rows["method"], rows["setting"], strict=True)
-    ]  # fmt: skip
-    rows["setting"], rows["method_setting"] = [h[0] for h in halves], [h[1] for h in halves]
-    rows["label"] = _labels(rows)
-    return rows
-
-
 def _labels(rows: pd.DataFrame) -> list[str]:
-    """Labels; a setting other than the variant is named where two of one method meet on the same network."""
-    variant = [pairs(text).get("variant", "") for text in rows["method_setting"]]
-    shown: dict[tuple[str, str, str], set[str]] = {}
-    for (*key, _, _), group in rows.assign(variant=variant).groupby(
-        ["track", "method", "variant", "dataset", "target"]
-    ):
-        different = [set(pairs(text).items()) for text in group["method_setting"].unique()]
-        shown.setdefault(tuple(key), set()).update(k for k, _ in set.union(*different) - set.intersection(*different))
-    return [
-        label(method, own, frozenset(shown[track, method, v]))
-        for track, method, own, v in zip(rows["track"], rows["method"], rows["method_setting"], variant, strict=True)
-    ]
+    """Labels; in contests a setting other than the variant is named where two of one method meet on the same network."""
+    variant = [store.setting_pairs(text).get("variant", "") for text in rows["setting"]]
+    rows = rows.assign(variant=variant)
+    contests = rows[~rows["track"].isin(FACTS)]
+    shown: dict[tuple[str, str], set[str]] = {}
+    for (method, v, _, _), settings in contests.groupby(["method", "variant", "dataset", "target"])["setting"]:
+        shown.setdefault((method, v), set()).update(_differing(settings.unique()))
+    labels = []
+    for row in rows.itertuples():
+        named = set() if row.track in FACTS else shown[row.method, row.variant]
+        labels.append(label(row.method, row.setting, frozenset(named)))
+    return labels
+
+
+def _differing(settings: Sequence[str]) -> set[str]:
+    """The keys that not all settings have with the same value."""
+    pairs = [set(store.setting_pairs(text).items()) for text in settings]
+    return {key for key, _ in set.union(*pairs) - set.intersection(*pairs)}
+
+
+def conditions(frame: pd.DataFrame) -> pd.Series:
+    """Under which setting each line was measured: the metric's own; of a fact, which no metric made, the number's."""
+    return frame["metric_setting"].where(~frame["track"].isin(FACTS), frame["setting"])
 
 
 # --------------------------------------------------------------------------------------------- the board
@@ -133,14 +106,16 @@ def leaderboard(rows: pd.DataFrame, instances: pd.DataFrame | None = None) -> pd
             f"rows of several profiles, {', '.join(sorted(rows['profile'].unique()))}: build one at a time"
         )
     measured = _by_row(instances)
-    rows = _split_settings(rows.assign(row=list(rows[list(store.ROW_KEYS)].itertuples(index=False, name=None))))
-    columns = [*TABLE, *_METHOD, "row", "seed", "value", "n", "better", "unit", "status", "reason"]
-    groups = _grouped(rows[columns].to_dict("records"), TABLE)  # a frame a table would cost more than its statistics
-    out = [line for key, group in groups for line in _table(dict(zip(TABLE, key, strict=True)), group, measured)]
+    keys = list(rows[list(store.ROW_KEYS)].itertuples(index=False, name=None))
+    rows = rows.assign(row=keys, label=_labels(rows), condition=conditions(rows))
+    columns = [*TABLE, "condition", *_METHOD, "row", "seed", "value", "n", "better", "unit", "status", "reason"]
+    by = [*TABLE, "condition"]
+    groups = _grouped(rows[columns].to_dict("records"), by)  # a frame a table would cost more than its statistics
+    out = [line for key, group in groups for line in _table(dict(zip(TABLE, key, strict=False)), group, measured)]
     frame = pd.DataFrame(out, columns=COLUMNS)
     frame["order"] = frame["track"].map({track: i for i, track in enumerate(TRACKS)}).fillna(len(TRACKS))
-    frame["natural"] = [re.sub(r"\d+", lambda digits: digits[0].zfill(9), text) for text in frame["setting"]]
-    by = ["order", *TABLE[:-1], "natural", "rank", "label", "method_setting"]
+    frame["natural"] = [re.sub(r"\d+", lambda digits: digits[0].zfill(9), text) for text in conditions(frame)]
+    by = ["order", *TABLE[:-1], "natural", "rank", "label", "setting"]
     return frame.sort_values(by, kind="stable", na_position="last", ignore_index=True)[COLUMNS]
 
 
@@ -192,10 +167,10 @@ def _table(
             stats.holm(stats.worse_than_best(values, better)) if by_image.all() else _some(values, by_image, better)
         )
         mark = np.where(rank == np.nanmin(rank), "best", np.where(p_holm >= stats.ALPHA, "tied", ""))
-    for i, ((text, paper, method, method_setting), lines) in enumerate(methods):
+    for i, ((text, paper, method, setting), lines) in enumerate(methods):
         good = [line for line in lines if line["status"] == "ok"]
         yield dict(key) | {
-            "label": text, "paper": paper, "method": method, "method_setting": method_setting,
+            "label": text, "paper": paper, "method": method, "setting": setting,
             "mean": total[i], "low": bounds[i, 0], "high": bounds[i, 1],
             "n_images": max((line["n"] for line in good), default=0), "n_seeds": len(good),
             "better": better, "unit": group[0]["unit"],
@@ -241,7 +216,8 @@ def boards(frame: pd.DataFrame, track: str) -> list[tuple[str, str]]:
 
 def ranked(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     """The lines of a track that take part, each with a rank: what failed (``lost``) shares the last places of its table."""
-    part = frame[(frame["track"] == track) & (frame["status"] != "not applicable")]
+    contest = (frame["track"] == track) & ~frame["track"].isin(UNRANKED)
+    part = frame[contest & (frame["status"] != "not applicable")]
     table = part.groupby(TABLE)["label"]
     lost = part["rank"].isna()
     present = part.groupby(TABLE)["rank"].transform("count")
@@ -277,14 +253,14 @@ def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
 
 def findings(frame: pd.DataFrame) -> pd.DataFrame:
     """Tables in which a control is best, or not significantly worse than the best: there the metric does not tell an
-    explanation from none. One line a metric and setting.
+    explanation from none. One line a metric and its setting.
 
     Returns:
-        track, metric, setting, first and tied (lists of "dataset/target (control)"), networks (count), text.
+        track, metric, metric_setting, first and tied (lists of "dataset/target (control)"), networks (count), text.
     """
     out = []
     contests = frame[~frame["track"].isin(UNRANKED) & (frame["status"] == "ok")]
-    for key, group in contests.groupby(["track", "metric", "setting"], sort=False):
+    for key, group in contests.groupby(["track", "metric", "metric_setting"], sort=False):
         where: dict[str, list[str]] = {"best": [], "tied": []}
         for (dataset, target), hits in group[group["control"]].groupby(["dataset", "target"]):
             for mark in ("best", "tied"):
@@ -296,7 +272,7 @@ def findings(frame: pd.DataFrame) -> pd.DataFrame:
             networks = len(group.drop_duplicates(["dataset", "target"]))
             text = f"{title(key[1], key[2])} ({networks} network{'s' * (networks > 1)}): {'; '.join(said)}"
             out.append((*key, where["best"], where["tied"], networks, text))
-    return pd.DataFrame(out, columns=["track", "metric", "setting", "first", "tied", "networks", "text"])
+    return pd.DataFrame(out, columns=["track", "metric", "metric_setting", "first", "tied", "networks", "text"])
 
 
 def findings_line(frame: pd.DataFrame, track: str) -> str:
@@ -323,7 +299,7 @@ def shown(frame: pd.DataFrame, track: str, dataset: str, target: str) -> pd.Data
     part = frame[(frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)]
     applies = part["status"] != "not applicable"
     return part[
-        applies.groupby([part["metric"], part["setting"]]).transform("any")
+        applies.groupby([part["metric"], part["metric_setting"]]).transform("any")
         & applies.groupby(part["label"]).transform("any")
     ]
 
@@ -331,7 +307,7 @@ def shown(frame: pd.DataFrame, track: str, dataset: str, target: str) -> pd.Data
 def losses(frame: pd.DataFrame) -> pd.DataFrame:
     """What is missing and why, one line for each reason: track, dataset, target, reason, methods and metrics (texts).
 
-    "all methods" and "all metrics" stand for all of the board. A method that offers nothing that a track judges (a heat
+    "all methods" and "all metrics" stand for all of the board; what is not known is named. A method that offers nothing that a track judges (a heat
     map has no labels) is not missing there.
     """
     board = ["track", "dataset", "target"]
@@ -340,14 +316,15 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame[~other_kind.groupby([frame["track"], frame["label"]]).transform("all")]
     for key, group in frame.groupby(board):
         lost = group[group["reason"] != ""]
-        lost = lost.assign(title=[title(m, s) for m, s in zip(lost["metric"], lost["setting"], strict=True)])
-        by_metric = lost.groupby(["title", "reason"])["label"].agg(
-            lambda names, everyone=frozenset(group["label"]): _named(names, everyone)
-        )
+        lost = lost.assign(title=[title(m, s) for m, s in zip(lost["metric"], conditions(lost), strict=True)])
+        everyone = frozenset(group["label"]) if key[0] != "unknown" else frozenset()
+        by_metric = lost.groupby(["title", "reason"])["label"].agg(_named, everyone=everyone)
         if len(by_metric):
             for (reason, methods), names in by_metric.reset_index().groupby(["reason", "label"])["title"]:
                 metrics = (
-                    "all metrics" if len(names) == len(group.groupby(["metric", "setting"])) > 1 else ", ".join(names)
+                    "all metrics"
+                    if len(names) == len(group.groupby(["metric", conditions(group)])) > 1
+                    else ", ".join(names)
                 )
                 out.append((*key, reason, methods, metrics))
     return pd.DataFrame(out, columns=[*board, "reason", "methods", "metrics"])
@@ -360,10 +337,10 @@ def _named(labels: pd.Series, everyone: frozenset[str]) -> str:
 # --------------------------------------------------------------------------------------------- words and numbers
 
 
-def title(metric: str, setting: str = "") -> str:
+def title(metric: str, metric_setting: str = "") -> str:
     """``average_drop``, ``keep=0.2`` -> ``average drop, keep=0.2``."""
     words = [word.upper() if word in ("auc", "iou", "roc") else word for word in metric.split("_")]
-    return ", ".join([" ".join(words), *filter(None, setting.split(";"))])
+    return ", ".join([" ".join(words), *filter(None, metric_setting.split(";"))])
 
 
 def arrow(better: str) -> str:
@@ -403,6 +380,7 @@ def read(path: Path) -> pd.DataFrame:
     types = dict.fromkeys(COLUMNS, str) | dict.fromkeys(_NUMBERS, float) | {"n_images": int, "n_seeds": int}
     try:
         frame = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={column: [""] for column in _NUMBERS})
+        frame = rows_v1.current_board(frame)
         return frame[COLUMNS].assign(control=frame["control"] == "True")
     except FileNotFoundError:
         raise store.StoreError(f"{path} is missing; run `make leaderboard`") from None

@@ -217,5 +217,5 @@ class Project:
 
 
 def rows(path):
-    """The rows of a file, as text, without the seconds that they took."""
-    return store.rows_text(store.read_rows(path).assign(seconds=0.0))
+    """The rows of a file, as text."""
+    return store.rows_text(store.read_rows(path))

@@ -22,6 +22,7 @@ import pandas as pd
 from scipy.stats import ttest_ind
 
 from benchmark.papers import Check
+from benchmark.store import setting_pairs
 
 Values = dict[float, float]  # by layer, alpha, age ...
 Runs = list[Values]  # one a seed
@@ -120,8 +121,8 @@ def _values(unit: pd.DataFrame, metric: str, method: str, by: str) -> Values:
 
 def value_of(setting: str, key: str) -> float | None:
     """The value of a setting that has this key alone: ``layer=-1`` -> -1."""
-    name, _, value = setting.partition("=")
-    return float(value) if name == key and ";" not in value else None
+    pairs = setting_pairs(setting)
+    return float(pairs[key]) if list(pairs) == [key] else None
 
 
 def _rises(values: Values) -> bool:

@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.papers import Found, FoundUnit, Picture, style
+from benchmark.store import setting_pairs
 
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, _, YELLOW, SKY = style.PALETTE
 COLOURS = (ORANGE, BLUE, GREEN, PURPLE, RED, SKY, BROWN, PINK, YELLOW)
@@ -86,7 +87,7 @@ def pictures(found: Found) -> Iterator[Picture]:
 def _synthetic(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of planted rules with the columns kind, noise, m."""
     rows = rows[rows["dataset"].str.startswith("synthetic") & rows["metric"].isin(list(MEASURES))]
-    pairs = [dict(p.split("=", 1) for p in s.split(";") if "=" in p) for s in rows["setting"]]
+    pairs = [setting_pairs(text) for text in rows["setting"]]
     keep = np.array([p.get("encoding") is None for p in pairs], bool)
     rows, pairs = rows[keep], [p for p, k in zip(pairs, keep, strict=True) if k]
     kind = ["exclusive" if "exclusive" in t else "also alone" if "alone" in t else "together" for t in rows["target"]]

@@ -19,6 +19,7 @@ import pandas as pd
 
 from benchmark.papers import Check
 from benchmark.papers.evidence import Evidence, Said, over_seeds
+from benchmark.store import setting_pairs
 
 EXACT = {  # App. A.1, recomputed with exact integers, base 2
     "L(D,M_ind)_bits": 375.9427364074, "L(D|M)_bits": 256.4238799230, "L(M)_bits": 28.0212251708, "L(D,M)_bits": 284.4451050938,
@@ -44,7 +45,7 @@ def _looks(rows: pd.DataFrame) -> Iterator[Said]:
         say = Evidence(dataset, target, int(seed))
         for setting, lines in mine.groupby("setting"):
             found = dict(zip(lines["metric"], lines["value"], strict=True))
-            layer = _pairs(setting).get("layer", "")
+            layer = setting_pairs(setting).get("layer", "")
             yield from _intervention(found, say)
             yield from _places(found, layer, say)
 
@@ -70,13 +71,13 @@ def _planted(rows: pd.DataFrame) -> Iterator[Said]:
         )
     lowest: dict[tuple, tuple[float, Mapping[str, float]]] = {}
     for (dataset, target, seed, setting), (_, found) in groups.items():
-        pairs = _pairs(setting)
+        pairs = setting_pairs(setting)
         noise = float(pairs.pop("noise"))
         key = dataset, target, seed, tuple(sorted(pairs.items()))
         if key not in lowest or noise < lowest[key][0]:
             lowest[key] = noise, found
     for (dataset, target, seed, setting), (m, found) in groups.items():
-        pairs = _pairs(setting)
+        pairs = setting_pairs(setting)
         if "encoding" in pairs:
             continue  # the simple encoding is there to be compared with
         noise = float(pairs.pop("noise"))
@@ -124,7 +125,3 @@ def _places(found: Mapping[str, float], layer: str, say: Evidence) -> Iterator[S
     dark, filters = found["background_filters"], found["n_filters"]
     words = f"{layer}: {{:.3g}} of {{:.3g}} filters answer to background"
     yield say("EX6", dark > 0, words, dark, filters)
-
-
-def _pairs(setting: str) -> dict[str, str]:
-    return dict(piece.split("=", 1) for piece in setting.split(";") if "=" in piece)

@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 
 from benchmark.papers import Check
 from benchmark.papers.evidence import Evidence, Said, over_seeds
+from benchmark.store import setting_pairs
 
 FULL = 50_000  # training images from which on the paper's absolute numbers are asked for
 
@@ -85,7 +86,7 @@ def read(rows: pd.DataFrame) -> Iterator[Network]:
         pruned = {"n_encodings": net.left, "n_split_nodes": net.splits, "train_accuracy_pct": net.tree_train,
                   "test_accuracy_pct": net.tree_test}  # fmt: skip
         for row in mine.itertuples():
-            setting = dict(piece.split("=", 1) for piece in row.setting.split(";") if "=" in piece)
+            setting = setting_pairs(row.setting)
             if row.metric in single:
                 setattr(net, single[row.metric], row.value)
             elif row.metric in layered and setting["layer"].isdigit():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from benchmark.papers import Check
+from benchmark.store import setting_pairs
 
 SMALL = 1.5  # points: "flat", and the tolerance of the paper's own tables
 CONTROL = "Random map"
@@ -18,7 +19,7 @@ def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
     RI is RI as the authors' code samples boundaries; the random map is no competitor.
     """
     mine = rows[(rows.track == "replication") & (rows.paper == "representative")]
-    pieces = mine.setting.map(lambda text: dict(piece.split("=", 1) for piece in text.split(";") if piece))
+    pieces = mine.setting.map(setting_pairs)
     mine = mine.assign(images=pieces.str.get("images"), Q=pd.to_numeric(pieces.str.get("|Q|")), K=pd.to_numeric(pieces.str.get("K")))  # fmt: skip
     for (dataset, target, seed), unit in mine.groupby(["dataset", "target", "seed"]):
         for claim, holds, evidence in _judge(unit):

@@ -14,13 +14,13 @@ A difference between methods comes with its 95 % interval over classes (``delta_
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import pairwise
 
 import pandas as pd
 
 from benchmark.papers import Check
+from benchmark.store import setting_pairs
 
 
 def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
@@ -98,7 +98,8 @@ def _table5(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
         value = {(r.method, r.metric): r.value for r in rows.itertuples()}
         ours, theirs = (value[f"mask by {m}", "accuracy"] for m in ("x-features", "1-Heatmap"))
         gap, half = (value["x-features-1-Heatmap", f"delta_accuracy{end}"] for end in ("", "_ci95"))
-        words = f"{kept.partition('=')[2]} pixels kept: accuracy x-features {ours:.3f}, 1-Heatmap {theirs:.3f}"
+        pixels = setting_pairs(kept)["pixels kept"]
+        words = f"{pixels} pixels kept: accuracy x-features {ours:.3f}, 1-Heatmap {theirs:.3f}"
         yield "XN6", ours >= theirs, f"{words}, {gap:+.3f} +- {half:.3f} over classes"
 
 
@@ -118,13 +119,13 @@ def _degeneration(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
 
 def _masking(rows: pd.DataFrame) -> Iterator[Check]:
     at = rows[(rows.metric == "accuracy_top_pixels") & rows.method.isin(["XNN", "Excitation Backprop"])]
-    pixels = at.setting.str.extract(r"(?:^|;)(pixels=\d+)")[0]
-    at = at[~(at.setting.str.contains("variant=") & ~at.setting.str.contains("variant=(?:SRAE|contrastive)"))]
-    for (dataset, target, seed, kept), pair in at.groupby(["dataset", "target", "seed", pixels]):
+    variant = at.setting.map(setting_pairs).str.get("variant")
+    at = at[variant.isna() | variant.isin(["SRAE", "contrastive"])]
+    for (dataset, target, seed, kept), pair in at.groupby(["dataset", "target", "seed", "metric_setting"]):
         value = pair.groupby("method").value.first()
         if len(value) == 2:
             ours, theirs = value["XNN"], value["Excitation Backprop"]
-            words = f"{re.sub('=', ' ', kept)}: accuracy XNN {ours:.3f}, 1-Heatmap {theirs:.3f}"
+            words = f"{kept.replace('=', ' ')}: accuracy XNN {ours:.3f}, 1-Heatmap {theirs:.3f}"
             yield Check("XN6", bool(ours >= theirs), words, dataset, target, int(seed))
 
 
