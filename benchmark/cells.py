@@ -270,7 +270,7 @@ def sources(path: Path) -> list[Path]:
     """The files that a method's numbers depend on: its own; in a paper's package all but what is not the method."""
     if not (path.parent / "__init__.py").exists():
         return [path]
-    left_out = ("__init__.py", "replicate.py", "figures.py", "verdicts.py")
+    left_out = ("__init__.py", "replicate.py", "settings.py", "figures.py", "verdicts.py")
     return sorted(p for p in path.parent.glob("*.py") if p.name not in left_out)
 
 

@@ -17,7 +17,7 @@ from benchmark import __version__, commands, store
 from benchmark.commands import UsageError, err
 from benchmark.engine import ClusterError
 from benchmark.lists import LISTS, profiles
-from benchmark.names import UnknownName, near
+from benchmark.names import ProfileError, UnknownName, near
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         err.print("interrupted; what is finished is kept, run the same command again to go on")
         return 130
-    except (UsageError, UnknownName, ClusterError, store.StoreError) as error:
+    except (UsageError, ProfileError, UnknownName, ClusterError, store.StoreError) as error:
         err.print(f"glassbench: {error}", markup=False)
         return 2
     except BrokenPipeError:  # `| head`: nobody reads on

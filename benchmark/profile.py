@@ -10,14 +10,13 @@ and what fits together. Its JSON Schema is ``docs/profile.schema.json`` (``profi
 
 from __future__ import annotations
 
-import copy
 import fnmatch
 import itertools
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlencode
@@ -40,7 +39,7 @@ from benchmark.isolation import Limits
 from benchmark.names import ProfileError, near
 from benchmark.registry import MethodRef
 from benchmark.settings import Misfit
-from benchmark.zoo.recipe import Recipe
+from benchmark.zoo.recipe import Recipe, mapping_of
 
 
 def _parameter(value: Any) -> int | str | None:
@@ -68,7 +67,9 @@ Names = Annotated[tuple[Name, ...], List]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
 
 
 class Only(_Part):
@@ -127,7 +128,9 @@ class Profile(_Part):
     name: Name = Field(alias="profile")
     datasets: Names
     papers: Names
-    data: Mapping[str, Mapping[str, Annotated[Any, PlainValidator(_parameter, json_schema_input_type=int | str | None)]]]
+    data: Mapping[
+        str, Mapping[str, Annotated[Any, PlainValidator(_parameter, json_schema_input_type=int | str | None)]]
+    ]
     zoo: Mapping[str, Mapping[Name, Annotated[Recipe, PlainValidator(settings.recipe, json_schema_input_type=Recipe)]]]
     explain: Explain
     replicate: Mapping[str, Annotated[tuple[Experiment, ...], List]]
@@ -142,10 +145,7 @@ class Profile(_Part):
         """
         try:
             values = settings.plain(mapping)
-            settings.fit(values, dict.fromkeys(_SECTIONS, Any))
-            for key in _SECTIONS:
-                if key not in values:
-                    raise Misfit(f"the section {key!r} is missing; `glassbench use offline` restores it")
+            _check_sections(values)
             found = cls.model_validate(values)
             found._check()
         except ValidationError as error:
@@ -215,7 +215,7 @@ class Profile(_Part):
             explain["limits"] = asdict(self.explain.limits)
         if self.explain.only:
             explain["only"] = {dataset: _only(other) for dataset, other in self.explain.only.items()}
-        zoo = {d: {name: _recipe(recipe) for name, recipe in recipes.items()} for d, recipes in self.zoo.items()}
+        zoo = {d: {name: mapping_of(recipe) for name, recipe in recipes.items()} for d, recipes in self.zoo.items()}
         replicate = {paper: [_experiment(entry) for entry in entries] for paper, entries in self.replicate.items()}
         return settings.plain({
             "profile": self.name, "datasets": self.datasets, "papers": self.papers, "data": self.data, "zoo": zoo,
@@ -256,16 +256,35 @@ class Profile(_Part):
     def _refuse_twice(self, paper: str) -> None:
         """The same unit twice would be one file."""
         units = Counter(
-            (entry.experiment, *(re.sub(r"[^\w.]+", "_", str(part)) for part in network), json.dumps(chosen, sort_keys=True))
+            (
+                entry.experiment,
+                *(re.sub(r"[^\w.]+", "_", str(part)) for part in network),
+                json.dumps(chosen, sort_keys=True),
+            )
             for entry in self.replicate[paper]
             for network in self.networks(entry)
             for chosen in entry.swept()
         )
         if twice := [" ".join(filter(None, unit)) for unit, count in units.items() if count > 1]:
-            raise Misfit(f"the same unit twice: {', '.join(twice)}", "replicate", paper)
+            raise Misfit(
+                f"the same unit twice: {twice[0]}" + f" and {len(twice) - 1} more" * (len(twice) > 1),
+                "replicate",
+                paper,
+            )
 
 
 _SECTIONS = ("profile", "datasets", "papers", "data", "zoo", "explain", "replicate")
+
+
+def _check_sections(values: Any) -> None:
+    if not isinstance(values, dict):
+        raise Misfit(settings.wrong(values, "a mapping"))
+    for key in values:
+        if key not in _SECTIONS:
+            raise Misfit(near(key, _SECTIONS, "section"))
+    for key in _SECTIONS:
+        if key not in values:
+            raise Misfit(f"the section {key!r} is missing; `glassbench use offline` restores it")
 
 
 def _known(given: tuple[str, ...], known: list[str], what: str, *place: object) -> None:
@@ -335,13 +354,6 @@ def _entry(ref: MethodRef) -> str | dict[str, Any]:
 def _only(other: Only) -> dict[str, Any]:
     found = {key: getattr(other, key) for key in other.model_fields_set}
     return found | ({"methods": [_entry(ref) for ref in other.methods]} if "methods" in found else {})
-
-
-def _recipe(recipe: Recipe) -> dict[str, Any]:
-    """The keys that are not the defaults', for some may not stand beside others."""
-    return {"net": recipe.net, "epochs": recipe.epochs} | {
-        f.name: getattr(recipe, f.name) for f in fields(Recipe)[3:] if getattr(recipe, f.name) != f.default
-    } | ({"options": copy.deepcopy(dict(recipe.options))} if recipe.options else {})
 
 
 def _experiment(entry: Experiment) -> dict[str, Any]:

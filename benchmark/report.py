@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmark import cells, data, engine, leaderboard, papers, registry, replicate, run, store, style
+from benchmark import cells, data, engine, leaderboard, papers, replicate, run, store, style
 from benchmark.cells import Cell
+from benchmark.profile import Profile
 
 GALLERY_IMAGES = 6
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "torchvision", "pillow", "dvc", "glassbench")
@@ -24,21 +25,21 @@ _CODE = ("api.py", "archives.py", "attention.py", "cells.py", "concepts.py", "da
          "replicate.py", "run.py", "seeds.py", "zoo")  # fmt: skip
 
 
-def write(params: Mapping[str, Any]) -> Path:
+def write(profile: Profile) -> Path:
     """Collect all cells of the profile and write its results; returns their folder."""
-    paths = store.Paths(params["profile"])
-    rows, instances = run.collect(params)
-    replicated, evidence, found = replicate.collect(params, rows)
+    paths = store.Paths(profile.name)
+    rows, instances = run.collect(profile)
+    replicated, evidence, found = replicate.collect(profile, rows)
     store.write_rows(paths.rows, pd.concat([rows, replicated]) if len(replicated) else rows)
     store.write_values(paths.values, instances)
-    facts = provenance(params)
+    facts = provenance(profile)
     facts |= _verified(paths, facts)
     leaderboard.build(
         store.read_rows(paths.rows),  # as a reader of the file sees them
         instances,
-        gallery=gallery(params),
-        data_cards={name: data.load_card(paths.data(name)) for name in params["datasets"]},
-        target_cards=_target_cards(params),
+        gallery=gallery(profile),
+        data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
+        target_cards=_target_cards(profile),
         provenance=facts,
         evidence=evidence,
         papers=chapters(found),
@@ -49,12 +50,12 @@ def write(params: Mapping[str, Any]) -> Path:
     return paths.results
 
 
-def gallery(params: Mapping[str, Any], images: int = GALLERY_IMAGES) -> dict[tuple[str, str], dict[str, Any]]:
+def gallery(profile: Profile, images: int = GALLERY_IMAGES) -> dict[tuple[str, str], dict[str, Any]]:
     """For each (data set, target): the same few images under every method that draws maps; first seed."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for dataset in params["datasets"]:
+    for dataset in profile.datasets:
         first = {}
-        for cell in run.cells(params, dataset):
+        for cell in run.cells(profile, dataset):
             if first.setdefault(cell.target, cell.seed) != cell.seed:
                 continue
             meta = cells.read_meta(cell.explanation)
@@ -91,12 +92,12 @@ def _label(meta: Mapping[str, Any]) -> str:
     return f"{meta['method']} ({variant})" if variant else meta["method"]
 
 
-def _target_cards(params: Mapping[str, Any]) -> dict[tuple[str, str, int], dict[str, Any]]:
-    paths = store.Paths(params["profile"])
+def _target_cards(profile: Profile) -> dict[tuple[str, str, int], dict[str, Any]]:
+    paths = store.Paths(profile.name)
     return {
         (dataset, name, seed): store.read_json(paths.target(dataset, name, seed).with_suffix(".json"))
-        for dataset in params["datasets"]
-        for name, seed, _ in run.trainings(params, dataset)
+        for dataset in profile.datasets
+        for name, seed, _ in profile.trainings(dataset)
     }
 
 
@@ -134,18 +135,18 @@ def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------------- provenance
 
 
-def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(profile: Profile) -> dict[str, Any]:
     """Commit, hashes of code, data and weights, versions, machine, profile, date."""
-    paths = store.Paths(params["profile"])
+    paths = store.Paths(profile.name)
     here = Path(__file__).parent
     weights = {
         f"{dataset}/{path.stem}": store.sha256(path)[:16]
-        for dataset in params["datasets"]
+        for dataset in profile.datasets
         for path in sorted(paths.targets(dataset).glob("*.safetensors"))
         if ".partial" not in path.name
     }
     return {
-        "profile": params["profile"],
+        "profile": profile.name,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": _git("rev-parse", "HEAD"),
         "changed_files": sorted(
@@ -157,13 +158,13 @@ def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "code": store.sha256(*(here / name for name in _CODE if (here / name).exists()))[:16],
         "steps": {step: cells.code_hash(step)[:16] for step in ("explain", "score", "replicate")},
-        "papers": {paper: replicate.paper_hash(paper)[:16] for paper in params.get("papers") or []},
+        "papers": {paper: replicate.paper_hash(paper)[:16] for paper in profile.papers},
         "methods": {
             ref.file: store.sha256(*cells.sources(ref.path))[:16]
-            for ref in map(registry.MethodRef.parse, params["explain"]["methods"])
+            for ref in profile.explain.methods
         },
         "params": store.sha256(store.ROOT / "params.yaml")[:16],
-        "data": {name: store.sha256(paths.data(name))[:16] for name in params["datasets"]},
+        "data": {name: store.sha256(paths.data(name))[:16] for name in profile.datasets},
         "weights": weights,
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "machine": machine(),

@@ -86,11 +86,16 @@ def fit_type(value: Any, annotation: Any, *place: object) -> None:
         method(value, *place)
         return
     try:
-        _adapter(annotation).validate_json(json.dumps(value), strict=True)
+        found = _adapter(annotation).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first, *more = error.errors(include_url=False)
         inside = [part for part in first["loc"] if part != "[key]"]
+        if more and more[0]["loc"][:-1] == first["loc"][:-1] and more[0]["input"] is first["input"]:  # of a union
+            expected = " or ".join(_WORDS.get(one["type"].split("_")[0], one["msg"]) for one in (first, *more))
+            raise Misfit(wrong(first["input"], expected), *place, *inside[:-1]) from None
         raise Misfit(worded(first), *place, *inside) from None
+    if plain(found) != value:  # a key of JSON is always text
+        raise Misfit(f"{value!r} must be {plain(found)!r}", *place)
 
 
 @functools.cache
@@ -120,8 +125,13 @@ def wrong(value: Any, expected: str) -> str:
     hint = ""
     if isinstance(value, bool) and expected == "text":
         hint = "; YAML reads yes, no, on and off as true or false: quote it"
-    if isinstance(value, str) and expected in ("a number", "an integer") and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value):
-        hint = f"; YAML reads {value} as text: write it without quotes, with a point and a sign as in 1.0e-3"
+    if (
+        isinstance(value, str)
+        and expected in ("a number", "an integer")
+        and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value)
+    ):
+        exponent = "; YAML reads it as text: an exponent needs a point before it and a sign, as in 1.0e-3"
+        hint = exponent if "e" in value.lower() else "; write it without quotes"
     return f"{repr(value)[:80]} is not {expected}{hint}"
 
 
@@ -188,7 +198,9 @@ def method(value: Any, *place: object) -> MethodRef:
 def parameters(dataset: str, section: Mapping[str, Any]) -> None:
     """Check ``data.<dataset>`` of a profile against the ``DEFAULTS`` of its script, which is read and never run."""
     tree = ast.parse((store.ROOT / "datasets" / f"{dataset}.py").read_text())
-    found = [node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DEFAULTS"]
+    found = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DEFAULTS"
+    ]
     if not found:  # a folder of images: its script has them from elsewhere
         return
     try:
