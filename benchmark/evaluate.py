@@ -172,7 +172,10 @@ def ready(profile: Profile, dataset: str) -> None:
     paths = store.Paths(profile.name)
     if not paths.data(dataset).exists():
         prepare(profile, dataset, paths.data(dataset))
-    jobs = [(mapping_of(recipe), seed, paths.target(dataset, name, seed)) for name, seed, recipe in profile.trainings(dataset)]
+    jobs = [
+        (mapping_of(recipe), seed, paths.target(dataset, name, seed))
+        for name, seed, recipe in profile.trainings(dataset)
+    ]
     with store.exclusive(paths.targets(dataset), wait=True):
         units = [
             Unit(f"{dataset}/{path.stem}", _train, (paths.data(dataset), recipe, seed, path))

@@ -57,9 +57,7 @@ def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]
         yield from (("replicate", paper, replicate.unit_of(task)) for task in replicate.tasks(profile, paper))
 
 
-def plan(
-    profile: Profile, others: Mapping[str, Profile], *, gpu: str = "", own: bool = True
-) -> list[Planned]:
+def plan(profile: Profile, others: Mapping[str, Profile], *, gpu: str = "", own: bool = True) -> list[Planned]:
     """Every unit with its estimates.
 
     Args:

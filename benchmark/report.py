@@ -159,10 +159,7 @@ def provenance(profile: Profile) -> dict[str, Any]:
         "code": store.sha256(*(here / name for name in _CODE if (here / name).exists()))[:16],
         "steps": {step: cells.code_hash(step)[:16] for step in ("explain", "score", "replicate")},
         "papers": {paper: replicate.paper_hash(paper)[:16] for paper in profile.papers},
-        "methods": {
-            ref.file: store.sha256(*cells.sources(ref.path))[:16]
-            for ref in profile.explain.methods
-        },
+        "methods": {ref.file: store.sha256(*cells.sources(ref.path))[:16] for ref in profile.explain.methods},
         "params": store.sha256(store.ROOT / "params.yaml")[:16],
         "data": {name: store.sha256(paths.data(name))[:16] for name in profile.datasets},
         "weights": weights,

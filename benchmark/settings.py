@@ -24,7 +24,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from benchmark import download, papers, registry, store
 from benchmark.api import Method
 from benchmark.isolation import Limits
-from benchmark.names import UnknownName, near
+from benchmark.names import UnknownName, near, pick
 from benchmark.registry import MethodRef
 from benchmark.zoo.nets import NETS
 from benchmark.zoo.recipe import Recipe
@@ -195,18 +195,31 @@ def method(value: Any, *place: object) -> MethodRef:
     return ref
 
 
-def parameters(dataset: str, section: Mapping[str, Any]) -> None:
-    """Check ``data.<dataset>`` of a profile against the ``DEFAULTS`` of its script, which is read and never run."""
+def defaults_of(dataset: str) -> dict[str, Any] | None:
+    """The ``DEFAULTS`` of a data set's script, which is read and never run; None of a folder of images, which has none."""
     tree = ast.parse((store.ROOT / "datasets" / f"{dataset}.py").read_text())
-    found = [
-        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DEFAULTS"
-    ]
-    if not found:  # a folder of images: its script has them from elsewhere
-        return
-    try:
-        download.check_params(section, ast.literal_eval(found[0]), f"data.{dataset}")
-    except (UnknownName, download.ParamsError) as error:
-        raise Misfit(error) from None
+    found = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "DEFAULTS"]
+    return ast.literal_eval(found[0]) if found else None
+
+
+def parameters(dataset: str, section: Mapping[str, Any]) -> None:
+    """Check ``data.<dataset>`` of a profile against the defaults of its script."""
+    if (defaults := defaults_of(dataset)) is not None:
+        try:
+            download.check_params(section, defaults, f"data.{dataset}")
+        except (UnknownName, download.ParamsError) as error:
+            raise Misfit(error) from None
+
+
+def experiments(paper: str) -> dict[str, Callable[..., Any]]:
+    """The experiments of a paper, by name: the functions ``f(study, rng, *, ...)`` of its ``replicate.py``."""
+    module = papers.part(paper, "replicate")
+    own = {
+        name: f
+        for name, f in (vars(module).items() if module else ())
+        if inspect.isfunction(f) and f.__module__ == module.__name__
+    }
+    return {name: f for name, f in own.items() if list(inspect.signature(f).parameters)[:2] == ["study", "rng"]}
 
 
 def experiment(paper: str, name: str) -> Callable[..., Any]:
@@ -215,12 +228,7 @@ def experiment(paper: str, name: str) -> Callable[..., Any]:
     Raises:
         UnknownName: no such paper or experiment.
     """
-    module = papers.part(paper, "replicate")
-    found = {key: f for key, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__
-             and list(inspect.signature(f).parameters)[:2] == ["study", "rng"]} if module else {}  # fmt: skip
-    if name not in found:
-        raise near(name, found, f"experiment of {paper}")
-    return found[name]
+    return pick(name, experiments(paper), f"experiment of {paper}")
 
 
 def experiment_settings(paper: str, name: str, settings: Mapping[str, Any], sweep: Mapping[str, Any]) -> None:
