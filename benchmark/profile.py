@@ -22,7 +22,6 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlencode
 
 import yaml
-from annotated_types import Ge
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -59,8 +58,8 @@ def _tuple(value: Any) -> Any:
 
 Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]  # of a folder or file
 List = BeforeValidator(_tuple)
-Count = Annotated[int, Ge(1)]
-Seed = Annotated[int, Ge(0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
 Method = Annotated[MethodRef, PlainValidator(settings.method, json_schema_input_type=str | dict[str, Any])]
 Methods = Annotated[tuple[Method, ...], List]
 Names = Annotated[tuple[Name, ...], List]

@@ -12,6 +12,7 @@ BASICS = {"api", "seeds", "names", "store"}
 MAY = {
     "names": set(),
     "settings": BASICS | {"download", "isolation", "papers", "registry", "zoo"},
+    "profile_schema": BASICS | {"isolation", "papers", "profile", "registry", "settings", "zoo"},
     "profile": BASICS | {"isolation", "papers", "registry", "settings", "zoo"},
     "seeds": set(),
     "api": set(),
