@@ -57,12 +57,15 @@ def _tuple(value: Any) -> Any:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]  # of a folder or file
-List = BeforeValidator(_tuple)
+AsTuple = BeforeValidator(_tuple)
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Method = Annotated[MethodRef, PlainValidator(settings.method, json_schema_input_type=str | dict[str, Any])]
-Methods = Annotated[tuple[Method, ...], List]
-Names = Annotated[tuple[Name, ...], List]
+Methods = Annotated[tuple[Method, ...], AsTuple]
+Names = Annotated[tuple[Name, ...], AsTuple]
+
+
+_SECTIONS = ("profile", "datasets", "papers", "data", "zoo", "explain", "replicate")
 
 
 class _Part(BaseModel):
@@ -96,10 +99,10 @@ class Experiment(_Part):
     """
 
     experiment: str
-    dataset: Annotated[tuple[Name, ...], BeforeValidator(_listed), List] = ()
-    target: Annotated[tuple[str, ...], BeforeValidator(_listed), List] = ()
-    seeds: Annotated[tuple[Seed, ...], List] | None = None
-    sweep: Mapping[str, Annotated[tuple[Any, ...], List]] = {}
+    dataset: Annotated[tuple[Name, ...], BeforeValidator(_listed), AsTuple] = ()
+    target: Annotated[tuple[str, ...], BeforeValidator(_listed), AsTuple] = ()
+    seeds: Annotated[tuple[Seed, ...], AsTuple] | None = None
+    sweep: Mapping[str, Annotated[tuple[Any, ...], AsTuple]] = {}
     settings: Mapping[str, Any] = {}
 
     @model_validator(mode="before")
@@ -132,7 +135,7 @@ class Profile(_Part):
     ]
     zoo: Mapping[str, Mapping[Name, Annotated[Recipe, PlainValidator(settings.recipe, json_schema_input_type=Recipe)]]]
     explain: Explain
-    replicate: Mapping[str, Annotated[tuple[Experiment, ...], List]]
+    replicate: Mapping[str, Annotated[tuple[Experiment, ...], AsTuple]]
     evaluation: str = ""  # folder below results/ of an evaluation on this profile's networks; not a key of the YAML
 
     @classmethod
@@ -255,24 +258,14 @@ class Profile(_Part):
     def _refuse_twice(self, paper: str) -> None:
         """The same unit twice would be one file."""
         units = Counter(
-            (
-                entry.experiment,
-                *(re.sub(r"[^\w.]+", "_", str(part)) for part in network),
-                json.dumps(chosen, sort_keys=True),
-            )
+            " ".join(filter(None, [entry.experiment, *_file_names(network), json.dumps(chosen, sort_keys=True)]))
             for entry in self.replicate[paper]
             for network in self.networks(entry)
             for chosen in entry.swept()
         )
-        if twice := [" ".join(filter(None, unit)) for unit, count in units.items() if count > 1]:
-            raise Misfit(
-                f"the same unit twice: {twice[0]}" + f" and {len(twice) - 1} more" * (len(twice) > 1),
-                "replicate",
-                paper,
-            )
-
-
-_SECTIONS = ("profile", "datasets", "papers", "data", "zoo", "explain", "replicate")
+        if twice := [unit for unit, count in units.items() if count > 1]:
+            more = f" and {len(twice) - 1} more" * (len(twice) > 1)
+            raise Misfit(f"the same unit twice: {twice[0]}{more}", "replicate", paper)
 
 
 def _check_sections(values: Any) -> None:
@@ -291,7 +284,11 @@ def _known(given: tuple[str, ...], known: list[str], what: str, *place: object) 
         if name not in known:
             raise Misfit(near(name, known, what), *place)
         if given.count(name) > 1:
-            raise Misfit(f"{name!r} stands there twice", *place)
+            raise Misfit(f"{name!r} is named twice", *place)
+
+
+def _file_names(parts: tuple[object, ...]) -> list[str]:
+    return [re.sub(r"[^\w.]+", "_", str(part)) for part in parts]
 
 
 def _at(place: tuple[object, ...], check: Callable[..., None], *arguments: Any) -> None:

@@ -36,6 +36,7 @@ def schema() -> Schema:
     del own["evaluation"], definitions["Experiment"]
     definitions["Recipe"] = _recipe()
     definitions["Method"] = _method()
+    definitions |= _nested()
     for part in ("Explain", "Only"):
         definitions[part]["properties"]["methods"]["items"] = {"$ref": "#/$defs/Method"}
     definitions["Explain"]["properties"]["limits"] = _object(settings.hints_of(Limits))
@@ -77,16 +78,15 @@ def _recipe() -> Schema:
 
 def _method() -> Schema:
     """Text, or ``use`` with settings; those of the project's own methods are known."""
-    known = {f"{ref.file}:{ref.cls}": ref for ref in registry.method_refs()}
-    use = {"anyOf": [{"enum": list(known)}, {"type": "string"}]}
-    rules = [
-        {"if": {"properties": {"use": {"const": name}}}, "then": _settings_of(ref, use)} for name, ref in known.items()
-    ]
+    known = [f"{ref.file}:{ref.cls}" for ref in registry.method_refs()]
+    use = {"anyOf": [{"enum": known}, {"type": "string"}]}
+    rules = [{"if": {"properties": {"use": {"const": name}}}, "then": _settings_of(name, use)} for name in known]
     entry = {"type": "object", "properties": {"use": use}, "required": ["use"], "allOf": rules}
     return {"anyOf": [*use["anyOf"], entry]}
 
 
-def _settings_of(ref: MethodRef, use: Schema | None = None) -> Schema:
+def _settings_of(name: str, use: Schema | None = None) -> Schema:
+    ref = MethodRef.parse(name)
     found = _object(settings.hints_of(getattr(registry.load_module(ref.path), ref.cls)))
     return found | {"properties": {**({"use": use} if use else {}), **found["properties"]}}
 
@@ -127,8 +127,23 @@ def _setting(paper: str, key: str, annotation: Any) -> Schema:
     inner = module.NESTED.get(key) if module else None
     if inner is None:
         return _type(annotation)
-    nested = _settings_of(MethodRef.parse(inner)) if isinstance(inner, str) else _object(settings.hints_of(inner))
-    return {"anyOf": [nested, {"type": "null"}]}
+    return {"anyOf": [{"$ref": f"#/$defs/{_title(paper, inner)}"}, {"type": "null"}]}
+
+
+def _nested() -> Schema:
+    """What the mappings among experiments' settings are settings of."""
+    found = {}
+    for paper in papers.names():
+        module = papers.part(paper, "settings")
+        for inner in module.NESTED.values() if module else ():
+            found[_title(paper, inner)] = (
+                _settings_of(inner) if isinstance(inner, str) else _object(settings.hints_of(inner))
+            )
+    return found
+
+
+def _title(paper: str, inner: type | str) -> str:
+    return f"{paper}.{inner.rpartition(':')[2] if isinstance(inner, str) else inner.__name__}"
 
 
 if __name__ == "__main__":

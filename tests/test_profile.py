@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from benchmark import cli, profile_schema, replicate, run, store
+from benchmark import cli, evaluate, profile_schema, replicate, run, store, verify
 from benchmark.names import ProfileError, UnknownName
 from benchmark.profile import Profile
 from benchmark.registry import MethodRef
@@ -36,7 +36,7 @@ WRONG = [
     ("profile", True, "profile: True is not text; YAML reads yes, no, on and off as true or false: quote it"),
     ("profile", datetime.date(2020, 1, 1), "profile: '2020-01-01' is neither text nor a number, list or mapping; YAML reads it as a date"),
     ("datasets", "blobs", "datasets: 'blobs' is not a list"),
-    ("datasets", ["blobs", "blobs"], "datasets: 'blobs' stands there twice"),
+    ("datasets", ["blobs", "blobs"], "datasets: 'blobs' is named twice"),
     ("datasets", ["blob"], "datasets: no data set 'blob'; did you mean blobs?"),
     ("papers", None, "papers: is empty; expected a list"),
     ("papers", ["explainn", "clade"], "papers: no paper 'clade'; did you mean cladec?"),
@@ -172,6 +172,14 @@ def test_whatever_is_wrong_is_one_line_and_finished_cells_stay(project, capsys):
         assert str(raised.value).startswith(f"params.yaml: {words}" if words[:2] != "is" else "params.yaml: "), line
         assert words in line
         assert state(project.root) == before, (place, value)
+
+
+@pytest.mark.parametrize("door", [lambda p: evaluate.evaluate(p, [RANDOM]), verify.verify])
+def test_python_gets_the_same_line(project, door):
+    before = state(project.root)
+    with pytest.raises(ProfileError, match="^profile: explain.images: 'many' is not an integer$"):
+        door(changed(project.params, "explain.images", "many"))
+    assert state(project.root) == before
 
 
 @pytest.mark.parametrize(("text", "words"), [
