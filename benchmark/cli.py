@@ -17,7 +17,7 @@ from benchmark import __version__, commands, store
 from benchmark.commands import UsageError, err
 from benchmark.engine import ClusterError
 from benchmark.lists import LISTS, profiles
-from benchmark.names import UnknownName, near
+from benchmark.names import ProfileError, UnknownName, near
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         err.print("interrupted; what is finished is kept, run the same command again to go on")
         return 130
-    except (UsageError, UnknownName, ClusterError, store.StoreError) as error:
+    except (UsageError, ProfileError, UnknownName, ClusterError, store.StoreError) as error:
         err.print(f"glassbench: {error}", markup=False)
         return 2
     except BrokenPipeError:  # `| head`: nobody reads on
@@ -160,6 +160,18 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--profile", help="default: that of params.yaml")
     sub.add_argument("--sample", type=_count, default=10, metavar="N", help="how many units (default: 10)")
     sub.add_argument("--seed", type=int, default=0, metavar="S", help="of the draw (default: 0)")
+
+    sub = command(
+        "rekey",
+        commands.rekey,
+        "  glassbench rekey --profile trees\n  glassbench rekey --profile quick --base e6f767f --sample 20",
+    )
+    sub.add_argument("--profile", help="default: that of params.yaml")
+    sub.add_argument(
+        "--base", default="", metavar="COMMIT", help="whose code made the rows (default: as their provenance says)"
+    )
+    sub.add_argument("--sample", type=_count, default=0, metavar="N",
+                     help="where definitions were rewritten, compute so many units again and compare")  # fmt: skip
 
     command("mend", commands.mend, "  glassbench mend\n  glassbench mend && dvc repro")
 

@@ -34,7 +34,7 @@ CARRIERS = frozenset(
     f"benchmark.{name}"
     for name in (
         "cells", "cluster", "code_hash", "engine", "forked", "isolation", "keys", "mend", "names", "profile", "registry",
-        "scratch", "store", "times",
+        "scratch", "settings", "store", "times",
     )
 )  # fmt: skip
 DECLARED = frozenset({"work", "offers"})  # what a method says of itself

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +19,9 @@ from rich.table import Table
 from benchmark import store
 from benchmark.lists import LISTS, profiles
 from benchmark.names import near
+
+if TYPE_CHECKING:  # it takes torch along, which half of the commands do without
+    from benchmark.profile import Profile
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -42,7 +45,7 @@ def use(options: argparse.Namespace) -> int:
             return 0
         if here not in {p.read_text() for p in shipped.values()}:  # holds somebody's own edits
             try:
-                name = str(load_params(lenient=True).get("profile", ""))
+                name = str(store.read_yaml(path).get("profile", ""))
             except store.StoreError:
                 name = "damaged"
             if name == options.profile:
@@ -79,7 +82,7 @@ def list_(options: argparse.Namespace) -> int:
 def prepare(options: argparse.Namespace) -> int:
     """Download and prepare data sets: runs datasets/<name>.py."""
     scripts = {p.stem: p for p in sorted((store.ROOT / "datasets").glob("*.py"))}
-    names = options.dataset or load_params()["datasets"]
+    names = options.dataset or load_params().datasets
     for name in names:
         if name not in scripts:
             raise near(name, scripts, "data set")
@@ -111,22 +114,22 @@ def score(options: argparse.Namespace) -> int:
 
 
 def _step(name: str, options: argparse.Namespace) -> int:
-    params = load_params()
-    chosen = options.dataset or params["datasets"]
-    for dataset in chosen:
-        if dataset not in params["datasets"]:
-            raise near(dataset, params["datasets"], f"data set in profile {params['profile']!r}:")
     from benchmark import engine
 
     engine.warm_up()
     from benchmark import run
 
+    profile = load_params()
+    chosen = options.dataset or profile.datasets
+    for dataset in chosen:
+        if dataset not in profile.datasets:
+            raise near(dataset, profile.datasets, f"data set in profile {profile.name!r}:")
     failed = 0
-    paths = store.Paths(params["profile"])
+    paths = store.Paths(profile.name)
     folder = {"train": paths.targets, "explain": paths.explanations, "score": paths.scores}[name]
     for dataset in chosen:
         with store.exclusive(folder(dataset), f"glassbench {name} {dataset}"):
-            done = list(getattr(run, name)(params, dataset))
+            done = list(getattr(run, name)(profile, dataset))
         bad = [d for d in done if d.error]
         failed += len(bad)
         out.print(f"{name} {dataset}: {len(done) - len(bad)} of {len(done)} cells")
@@ -137,20 +140,20 @@ def _step(name: str, options: argparse.Namespace) -> int:
 
 def replicate(options: argparse.Namespace) -> int:
     """Run the papers' own experiments."""
-    params = load_params()
-    chosen = options.paper or params["papers"]
-    for paper in chosen:
-        if paper not in params["papers"]:
-            raise near(paper, params["papers"], f"paper in profile {params['profile']!r}:")
     from benchmark import engine
 
     engine.warm_up()
     from benchmark import replicate as replicating
 
+    profile = load_params()
+    chosen = options.paper or profile.papers
+    for paper in chosen:
+        if paper not in profile.papers:
+            raise near(paper, profile.papers, f"paper in profile {profile.name!r}:")
     failed = 0
     for paper in chosen:
-        with store.exclusive(store.Paths(params["profile"]).replications(paper), f"glassbench replicate {paper}"):
-            done = list(replicating.replicate(params, paper))
+        with store.exclusive(store.Paths(profile.name).replications(paper), f"glassbench replicate {paper}"):
+            done = list(replicating.replicate(profile, paper))
         bad = [d for d in done if d.error]
         failed += len(bad)
         out.print(f"replicate {paper}: {len(done) - len(bad)} of {len(done)} units")
@@ -161,18 +164,22 @@ def replicate(options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> int:
     """What a profile will take: units, hours, memory, and what more workers buy."""
-    params = load_profile(options.profile)
-    others = {name: store.read_yaml(path) for name, path in profiles().items()} | {params["profile"]: params}
     from benchmark import plan as planning
+    from benchmark import times
+    from benchmark.profile import Profile
+
+    profile = load_profile(options.profile)
+    timed = {name: path for name, path in profiles().items() if times.file(store.Paths(name)).exists()}
+    others = {name: Profile.read(path) for name, path in timed.items()} | {profile.name: profile}
 
     if options.check:
-        out.print(planning.checked(params, others), markup=False)
+        out.print(planning.checked(profile, others), markup=False)
         return 0
-    found = planning.plan(params, others, gpu=options.gpu)
-    told = planning.facts(params, found, gpu=options.gpu, workers=options.workers)
+    found = planning.plan(profile, others, gpu=options.gpu)
+    told = planning.facts(profile, found, gpu=options.gpu, workers=options.workers)
     out.print_json(json.dumps(told)) if options.json else out.print(planning.text(told), markup=False)
     if options.save:
-        planning.save(params, found)
+        planning.save(profile, found)
     return 0
 
 
@@ -183,9 +190,9 @@ def report(options: argparse.Namespace) -> int:
     engine.warm_up()
     from benchmark import report as reporting
 
-    params = load_params()
-    with store.exclusive(store.Paths(params["profile"]).results, "glassbench report"):
-        folder = reporting.write(params)
+    profile = load_params()
+    with store.exclusive(store.Paths(profile.name).results, "glassbench report"):
+        folder = reporting.write(profile)
     out.print(f"report: {folder.relative_to(store.ROOT)}")
     return 0
 
@@ -197,12 +204,27 @@ def verify(options: argparse.Namespace) -> int:
     engine.warm_up()
     from benchmark import verify as verifying
 
-    params = load_profile(options.profile)
-    found = verifying.verify(params, sample=options.sample, seed=options.seed)
-    verifying.record(store.Paths(params["profile"]), found)
+    profile = load_profile(options.profile)
+    found = verifying.verify(profile, sample=options.sample, seed=options.seed)
+    verifying.record(store.Paths(profile.name), found)
     for line in verifying.lines(found):
         out.print(line, markup=False)
     return 1 if found.differing else 0
+
+
+def rekey(options: argparse.Namespace) -> int:
+    """Move committed results to the keys of today's code, where it is proven to mean the same."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark import rekey as rekeying
+
+    profile = load_profile(options.profile)
+    moved = rekeying.rekey(profile, base=options.base, sample=options.sample)
+    rekeying.write(moved)
+    for line in rekeying.lines(moved):
+        out.print(line, markup=False)
+    return 0
 
 
 def mend(options: argparse.Namespace) -> int:
@@ -218,7 +240,7 @@ def show(options: argparse.Namespace) -> int:
     """Print the leaderboard of a profile and where its page lies; exit code 1 if cells failed."""
     from benchmark.leaderboard import console
 
-    paths = store.Paths(options.profile or str(load_params()["profile"]))
+    paths = store.Paths(_name(options))
     rows = store.read_rows(paths.rows)
     console.show(paths.results, out)
     failed = rows[rows.status == "failed"]
@@ -248,7 +270,7 @@ def compare(options: argparse.Namespace) -> int:
     from benchmark.leaderboard import diff as differing
     from benchmark.leaderboard import diff_show, sources
 
-    paths = store.Paths(options.profile or str(load_params()["profile"]))
+    paths = store.Paths(_name(options))
     base, head = sources.load(options.revision, paths), sources.load(None, paths)
     exact = differing.same_machine(base.provenance, head.provenance)
     found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
@@ -266,7 +288,7 @@ def diff(options: argparse.Namespace) -> int:
     from benchmark.leaderboard import diff_show, sources
 
     fail_on = differing.kinds(options.fail_on)
-    paths = store.Paths(options.profile or str(load_params()["profile"]))
+    paths = store.Paths(_name(options))
     base, head = sources.load(options.base, paths), sources.load(options.head, paths)
     found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
     picture = Path(options.plot) if options.plot else None
@@ -281,7 +303,6 @@ def diff(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Evaluate a new method: its rows, and its place among the known methods."""
-    params = load_profile(options.profile)
     if not options.method and not options.images:
         raise UsageError("name a method: glassbench evaluate mine.py:GradNorm")
     from benchmark import engine
@@ -291,13 +312,14 @@ def evaluate(options: argparse.Namespace) -> int:
     from benchmark import mend as mending
     from benchmark.leaderboard import placing
 
+    profile = load_profile(options.profile)
     for line in mending.sweep(store.ROOT):
         err.print(line, markup=False)
     if options.images:
-        names = evaluating.write_images(evaluating.only(params, options.targets), options.images)
+        names = evaluating.write_images(evaluating.only(profile, options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
         return 0
-    found = evaluating.evaluate(params, options.method, name=options.name, targets=options.targets,
+    found = evaluating.evaluate(profile, options.method, name=options.name, targets=options.targets,
                                 recompute=options.recompute, page=not options.no_page)  # fmt: skip
     placing.show(found.frame, found.compared, out)
     for line in evaluating.notes(found):
@@ -329,49 +351,44 @@ def new(options: argparse.Namespace) -> int:
     return 0
 
 
-# --------------------------------------------------------------------------------------------- params
+# --------------------------------------------------------------------------------------------- the profile
 
 
-def load_profile(name: str | None) -> dict[str, Any]:
-    """A profile by name, as it is shipped; params.yaml where it is that profile, or no name is given."""
-    if name is None and (store.ROOT / PARAMS).exists():
-        return load_params()
-    if (store.ROOT / PARAMS).exists() and load_params(lenient=True).get("profile") == name:
-        return load_params()
-    shipped = profiles()
+def load_profile(name: str | None = None) -> Profile:
+    """A profile by name, as it is shipped; params.yaml where it is that profile.
+
+    Without a name: params.yaml, else offline.
+    """
+    from benchmark.profile import Profile
+
+    path, shipped = store.ROOT / PARAMS, profiles()
+    if path.exists() and name in (None, store.read_yaml(path).get("profile")):
+        return Profile.read(path)
     if (name or "offline") not in shipped:
         raise near(name, shipped, "profile")
-    return store.read_yaml(shipped[name or "offline"])
+    return Profile.read(shipped[name or "offline"])
 
 
-def load_params(*, lenient: bool = False) -> dict[str, Any]:
-    """params.yaml, checked: a wrong key is one line that names the file and a near key."""
+def load_params() -> Profile:
+    """The profile in params.yaml."""
+    from benchmark.profile import Profile
+
+    return Profile.read(_params())
+
+
+def _params() -> Path:
     path = store.ROOT / PARAMS
     if not path.exists():
         raise UsageError(f"{PARAMS} is missing; choose a profile: glassbench use {' | '.join(profiles())}")
-    params = store.read_yaml(path)
-    if lenient:
-        return params
-    known = ("profile", "datasets", "papers", "data", "zoo", "explain", "replicate")
-    for key in params:
-        if key not in known:
-            raise UsageError(f"{PARAMS}: {near(key, known, 'section')}")
-    names = [params.get("profile"), *(params.get("datasets") or []), *(params.get("papers") or []),
-             *(target for targets in (params.get("zoo") or {}).values() for target in targets or {})]  # fmt: skip
-    for name in names:  # they become names of folders and files
-        if not re.fullmatch(r"\w[\w.-]*", str(name)):
-            raise UsageError(f"{PARAMS}: {str(name)!r} is no name: letters, digits and _ . - are")
-    for key in known:
-        if key not in params:
-            raise UsageError(f"{PARAMS} lacks the section {key!r}; `glassbench use offline` restores it")
-    for section in ("zoo", "data"):
-        for name in params[section] or {}:
-            if name not in params["datasets"]:
-                raise UsageError(f"{PARAMS}: {section}: {near(name, params['datasets'], 'data set in datasets:')}")
-    if set(params["papers"]) != set(params["replicate"]):
-        raise UsageError(f"{PARAMS}: papers: and replicate: name different papers "
-                         f"({', '.join(sorted(set(params['papers']) ^ set(params['replicate'])))})")  # fmt: skip
-    return params
+    return path
+
+
+def _name(options: argparse.Namespace) -> str:
+    """The profile that an option names, else that of params.yaml, of which nothing else is read."""
+    name = options.profile or store.read_yaml(_params()).get("profile")
+    if not re.fullmatch(r"\w[\w.-]*", str(name)):
+        raise UsageError(f"{PARAMS if name != options.profile else '--profile'}: {str(name)!r} is no name of a profile")
+    return str(name)
 
 
 def _print_table(title: str, rows: list[dict[str, Any]]) -> None:

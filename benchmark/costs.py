@@ -39,6 +39,7 @@ from benchmark.cells import Cell
 from benchmark.concepts import RESOLUTIONS
 from benchmark.engine import Unit
 from benchmark.papers.xnn.srae import Setting
+from benchmark.profile import Profile
 from benchmark.times import Key, Time
 from benchmark.zoo import nets
 from benchmark.zoo.recipe import Recipe
@@ -80,17 +81,17 @@ class Work:
 # --------------------------------------------------------------------------------------------- counting
 
 
-def count(params: Mapping[str, Any], step: str, unit: Unit) -> Work:
+def count(profile: Profile, step: str, unit: Unit) -> Work:
     """The work of a unit of a step."""
     return {"train": _train, "explain": _explain, "score": _score, "replicate": _replicate}[step](
-        params, unit.arguments
+        profile, unit.arguments
     )
 
 
-def _train(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
+def _train(profile: Profile, arguments: tuple[Any, ...]) -> Work:
     """3 passes (forward, backward) an image and epoch, the frozen part once; ``epochs`` is the most that it may take."""
     path, jobs = arguments
-    recipe, (shape, classes, n, test) = Recipe.parse(jobs[0][0]), images(params, path.stem)
+    recipe, (shape, classes, n, test) = Recipe.parse(jobs[0][0]), images(profile, path.stem)
     n = min(n, recipe.train_images or n)
     frozen, rest = _multiply_adds(recipe.net, shape, classes, _text(recipe.options), recipe.freeze_until)
     layers = len(nets.build(recipe.net, shape, classes, recipe.options))
@@ -100,11 +101,11 @@ def _train(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
     return Work(f"train {recipe.net}", len(jobs) * passes / 1e9, steps / 1e6, _LIBRARIES + memory / 1e9)
 
 
-def _explain(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
+def _explain(profile: Profile, arguments: tuple[Any, ...]) -> Work:
     """Heat maps: 3 passes an image; Score-CAM: one a channel; a fit sees the reference images as well."""
     (cell,) = arguments
-    shape, classes, n, test = images(params, cell.dataset)
-    macs, channels = network(params, cell.dataset, cell.target)
+    shape, classes, n, test = images(profile, cell.dataset)
+    macs, channels = network(profile, cell.dataset, cell.target)
     method = cell.method.build()
     settings = settings_of(method)
     each = channels if "score_cam" in _slugs(cell) else 3
@@ -121,17 +122,17 @@ def _explain(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
     return Work(f"explain {' of '.join(_slugs(cell))}{variant}", passes / 1e9, fits / 1e6, _LIBRARIES + memory / 1e9)
 
 
-def _score(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
+def _score(profile: Profile, arguments: tuple[Any, ...]) -> Work:
     """A kind a method, for methods differ in what they offer; of one with heat maps, so many passes an image."""
     (cell,) = arguments
-    shape, _, n, test = images(params, cell.dataset)
-    macs, _ = network(params, cell.dataset, cell.target)
+    shape, _, n, test = images(profile, cell.dataset)
+    macs, _ = network(profile, cell.dataset, cell.target)
     memory = math.prod(shape) * (n + test + 4 * 12 * cell.images)
     return Work(f"score {' of '.join(_slugs(cell))}", _METRICS * macs * cell.images / 1e9, math.prod(shape) * cell.images / 1e6,
                 _LIBRARIES + memory / 1e9)  # fmt: skip
 
 
-def _replicate(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
+def _replicate(profile: Profile, arguments: tuple[Any, ...]) -> Work:
     """All settings, those that the profile leaves out by their defaults."""
     (task,) = arguments
     defaults = {p.name: p.default for p in inspect.signature(replicate.experiment(task.paper, task.experiment)).parameters.values()
@@ -139,12 +140,12 @@ def _replicate(params: Mapping[str, Any], arguments: tuple[Any, ...]) -> Work:
     settings = defaults | dict(task.settings)
     macs, memory, n = 0.0, 0.0, 0
     if task.dataset:
-        shape, classes, n, test = images(params, task.dataset)
+        shape, classes, n, test = images(profile, task.dataset)
         memory = math.prod(shape) * (n + test) * 2
-        macs = network(params, task.dataset, task.target)[0] if task.target else 0.0
+        macs = network(profile, task.dataset, task.target)[0] if task.target else 0.0
     samples = sum(int(settings[key]) for key in _SAMPLES if isinstance(settings.get(key), (int, float))) or n or 1
     if task.paper == "xnn" and task.target:
-        z = network(params, task.dataset, task.target, settings.get("layer"))[1]
+        z = network(profile, task.dataset, task.target, settings.get("layer"))[1]
         examples = n + classes * int(settings.get("negatives") or n)
         trained, steps = _srae(settings.get("training") or {}, z, examples)
         return Work(f"replicate xnn.{task.experiment}", (macs * (n + samples) + trained) / 1e9, steps / 1e6,
@@ -200,9 +201,9 @@ def _slugs(cell: Cell) -> list[str]:
     return [ref.stem for ref in (cell.method, *cell.method.named)]
 
 
-def images(params: Mapping[str, Any], dataset: str) -> tuple[tuple[int, int, int], int, int, int]:
+def images(profile: Profile, dataset: str) -> tuple[tuple[int, int, int], int, int, int]:
     """(shape, classes, training, test images) of a data set as the profile cuts it."""
-    cut = (params.get("data") or {}).get(dataset) or {}
+    cut = profile.data.get(dataset, {})
     channels, classes, train, test = _SETS.get(dataset, (3, 10, 5_000, 1_000))
     if share := cut.get("classes"):
         train, test, classes = train * share // classes, test * share // classes, share
@@ -210,9 +211,9 @@ def images(params: Mapping[str, Any], dataset: str) -> tuple[tuple[int, int, int
     return (channels, size, size), classes, min(train, cut.get("train") or train), min(test, cut.get("test") or test)
 
 
-def network(params: Mapping[str, Any], dataset: str, target: str, at: str | None = None) -> tuple[float, int]:
+def network(profile: Profile, dataset: str, target: str, at: str | None = None) -> tuple[float, int]:
     """(multiply-adds of a forward pass, channels of layer ``at``, default: of the one that is explained)."""
-    recipe, (shape, classes, _, _) = Recipe.parse(params["zoo"][dataset][target]), images(params, dataset)
+    recipe, (shape, classes, _, _) = profile.zoo[dataset][target], images(profile, dataset)
     layer = at or recipe.layer or nets.NETS[recipe.net].layer
     macs = sum(_multiply_adds(recipe.net, shape, classes, _text(recipe.options), None))
     return macs, _channels(recipe.net, shape, classes, _text(recipe.options)).get(layer, 1)
@@ -292,14 +293,14 @@ class Model:
 
 
 def measured_elsewhere(
-    known: Mapping[str, tuple[Mapping[str, Any], Mapping[Key, Time]]],
-    units: Callable[[Mapping[str, Any]], Iterable[tuple[str, Unit]]],
+    known: Mapping[str, tuple[Profile, Mapping[Key, Time]]],
+    units: Callable[[Profile], Iterable[tuple[str, Unit]]],
 ) -> list[tuple[Work, float]]:
-    """The measured units of profiles: ``known`` has (params, times) by name, ``units`` lists (step, unit) of params."""
+    """The measured units of profiles: ``known`` has (profile, times) by name, ``units`` lists (step, unit) of a profile."""
     return [
-        (count(params, step, unit), times[step, unit.name].seconds)
-        for params, times in known.values()
-        for step, unit in units(params)
+        (count(profile, step, unit), times[step, unit.name].seconds)
+        for profile, times in known.values()
+        for step, unit in units(profile)
         if (step, unit.name) in times
         and times[step, unit.name].source == "measured"
         and times[step, unit.name].device == "cpu"

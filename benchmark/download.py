@@ -388,7 +388,16 @@ def read_params(
     """
     values = store.read_yaml(path) if required or path.exists() else {}
     section = (values.get("data") or {}).get(name) or {}
-    where = f"{path}: data.{name}"
+    check_params(section, defaults, f"{path}: data.{name}")
+    return str(values.get("profile", "offline")), {**defaults, **section}
+
+
+def check_params(section: Any, defaults: Mapping[str, Any], where: str) -> None:
+    """Check the parameters of a data set against its defaults.
+
+    Raises:
+        UnknownName, ParamsError: an unknown key; a value of another kind than the default's (None stands for a number).
+    """
     if not isinstance(section, dict):
         raise ParamsError(f"{where} is {section!r}; expected a mapping")
     for key, value in section.items():
@@ -400,7 +409,6 @@ def read_params(
             kind = "a positive integer" + " or null" * (default is None)
         if not fine:
             raise ParamsError(f"{where}.{key} is {value!r}; expected {kind}")
-    return str(values.get("profile", "offline")), {**defaults, **section}
 
 
 def choose(params: Mapping[str, Any], key: str, *choices: str) -> str:

@@ -1,6 +1,6 @@
 """A new method among the known ones: the pipeline's own cells, without DVC.
 
-    found = evaluate(params, ["/home/me/mine.py:GradNorm"])
+    found = evaluate(profile, ["/home/me/mine.py:GradNorm"])
     found.folder             # rows.csv, leaderboard.csv, differences.csv, index.html, plots/
 
 The method is explained and scored on every network of a profile (data are prepared and networks trained where they are not
@@ -32,7 +32,9 @@ from benchmark.engine import Unit
 from benchmark.keys import step_hash
 from benchmark.leaderboard import placing, tables
 from benchmark.names import UnknownName, near
+from benchmark.profile import Explain, Only, Profile
 from benchmark.registry import MethodRef
+from benchmark.zoo.recipe import Recipe, mapping_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Evaluation:
 
 
 def evaluate(
-    params: Mapping[str, Any],
+    profile: Profile | Mapping[str, Any],
     methods: Sequence[str | Mapping[str, Any]],
     *,
     name: str = "",
@@ -60,7 +62,7 @@ def evaluate(
     """Explain, score, place and write.
 
     Args:
-        params: a profile. methods: as a profile names them; files relative to the working directory.
+        profile: or the mapping that a profile is parsed from. methods: as a profile names them; files relative to the working directory.
         name: of the folder (default: made of the first method's), and of maps on the board.
         targets: ``digits/cnn``, ``digits`` or ``cnn``; all networks of the profile if empty.
         recompute: explain and score the known methods again.
@@ -71,20 +73,20 @@ def evaluate(
     """
     refs = [MethodRef.parse(entry, base=Path.cwd()) for entry in methods]
     refs = [replace(r, settings={**r.settings, "name": name}) if name and r.stem == "maps" else r for r in refs]
-    params = only(params, targets)
+    profile = only(Profile.of(profile), targets)
     known = [
-        cell for dataset in params["datasets"] for cell in run.cells(params, dataset) if not _among(cell.method, refs)
+        cell for dataset in profile.datasets for cell in run.cells(profile, dataset) if not _among(cell.method, refs)
     ]
     _refuse_taken_names(refs, known)
     name = _folder(name or (Path(refs[0].settings["file"]).stem if refs[0].stem == "maps" else refs[0].cls))
-    mine = _with_methods(params, refs, keep=recompute) | {"evaluation": f"evaluations/{params['profile']}/{name}"}
+    mine = _with_methods(profile, refs, keep=recompute).replace(evaluation=f"evaluations/{profile.name}/{name}")
     with store.exclusive(run.made(mine).results, "glassbench evaluate"):
-        for dataset in params["datasets"]:
-            ready(params, dataset)
+        for dataset in profile.datasets:
+            ready(profile, dataset)
             for step in (run.explain, run.score):
                 list(step(mine, dataset))
     rows, instances = run.collect(mine)
-    old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, {}, {}) if recompute else _known(params, known)
+    old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, {}, {}) if recompute else _known(profile, known)
     if old.files:
         more, values = run.gather(old.files)
         rows, instances = pd.concat([rows, more]), pd.concat([instances, values], ignore_index=True)
@@ -95,7 +97,7 @@ def evaluate(
     new = board[board["method"].isin([cells.describe(ref)[0] for ref in refs])]
     store.write_rows(folder / "rows.csv", new)
     if page:
-        frame = _write_page(folder, params, mine, board, instances, old.drawn)
+        frame = _write_page(folder, profile, mine, board, instances, old.drawn)
     else:
         frame = tables.leaderboard(board, instances)
         store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
@@ -112,45 +114,36 @@ def evaluate(
 # --------------------------------------------------------------------------------------------- what there is to do
 
 
-def only(params: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
+def only(profile: Profile, targets: Sequence[str]) -> Profile:
     """The profile with those of its explained networks that ``targets`` name.
 
     Raises:
         UnknownName: a name that fits no network.
     """
-    zoo = {
-        dataset: {target: recipe for target, recipe in (recipes or {}).items() if recipe.get("explain", True)}
-        for dataset, recipes in params["zoo"].items()
-    }
-    names = {
-        text
-        for dataset, recipes in zoo.items()
-        for target in recipes
-        for text in (f"{dataset}/{target}", dataset, target)
-    }
+    explained = [(d, t) for d, recipes in profile.zoo.items() for t, recipe in recipes.items() if recipe.explain]
+    names = {text for d, t in explained for text in (f"{d}/{t}", d, t)}
     for text in targets:
         if text not in names:
-            raise near(text, names, f"network in profile {params['profile']!r}:")
-    chosen = {
-        dataset: {
-            t: recipe for t, recipe in recipes.items() if not targets or {f"{dataset}/{t}", dataset, t} & set(targets)
-        }
-        for dataset, recipes in zoo.items()
-    }
-    return {**params, "zoo": chosen, "datasets": [d for d in params["datasets"] if chosen.get(d)]}
+            raise near(text, names, f"network in profile {profile.name!r}:")
+    zoo: dict[str, dict[str, Recipe]] = {}
+    for d, t in explained:
+        if not targets or {f"{d}/{t}", d, t} & set(targets):
+            zoo.setdefault(d, {})[t] = profile.zoo[d][t]
+    return profile.replace(zoo=zoo, datasets=tuple(d for d in profile.datasets if d in zoo))
 
 
-def _with_methods(params: Mapping[str, Any], refs: Sequence[MethodRef], *, keep: bool) -> dict[str, Any]:
+def _with_methods(profile: Profile, refs: Sequence[MethodRef], *, keep: bool) -> Profile:
     """The profile with these methods, instead of its own or, ``keep``, beside them."""
-    new = [{"use": f"{ref.file}:{ref.cls}", **ref.settings} for ref in refs]
 
-    def methods(old: Sequence[Any]) -> list[Any]:
-        return [entry for entry in old if keep and not _among(MethodRef.parse(entry), refs)] + new
+    def methods(explain: Explain | Only) -> dict[str, Any]:
+        return {"methods": (*(ref for ref in explain.methods if keep and not _among(ref, refs)), *refs)}
 
-    explain = params["explain"]
-    special = {dataset: {k: methods(v) if k == "methods" else v for k, v in settings.items()}
-               for dataset, settings in explain.get("only", {}).items()}  # fmt: skip
-    return {**params, "explain": {**explain, "methods": methods(explain["methods"]), "only": special}}
+    explain = profile.explain
+    special = {
+        dataset: other.model_copy(update=methods(other)) if "methods" in other.model_fields_set else other
+        for dataset, other in explain.only.items()
+    }
+    return profile.replace(explain=explain.model_copy(update=methods(explain) | {"only": special}))
 
 
 def _among(ref: MethodRef, refs: Sequence[MethodRef]) -> bool:
@@ -172,24 +165,19 @@ def _folder(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "method"
 
 
-def ready(params: Mapping[str, Any], dataset: str) -> None:
+def ready(profile: Profile, dataset: str) -> None:
     """Prepare the data and train the networks that are not there yet; what is there stays as it is.
 
     Raises:
         StoreError: the data cannot be had.
     """
-    paths = store.Paths(params["profile"])
+    paths = store.Paths(profile.name)
     if not paths.data(dataset).exists():
-        with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
-            file = Path(folder) / "params.yaml"
-            file.write_text(yaml.safe_dump({key: params[key] for key in ("profile", "data")}))
-            script = store.ROOT / "datasets" / f"{dataset}.py"
-            command = [sys.executable, str(script), "--profile", params["profile"], "--params", str(file)]
-            if subprocess.run(command, cwd=store.ROOT, check=False).returncode:
-                raise store.StoreError(
-                    f"{paths.data(dataset)} could not be made; `glassbench prepare {dataset}` says why"
-                )
-    jobs = [(recipe, seed, paths.target(dataset, name, seed)) for name, seed, recipe in run.trainings(params, dataset)]
+        prepare(profile, dataset, paths.data(dataset))
+    jobs = [
+        (mapping_of(recipe), seed, paths.target(dataset, name, seed))
+        for name, seed, recipe in profile.trainings(dataset)
+    ]
     with store.exclusive(paths.targets(dataset), wait=True):
         units = [
             Unit(f"{dataset}/{path.stem}", _train, (paths.data(dataset), recipe, seed, path))
@@ -199,6 +187,22 @@ def ready(params: Mapping[str, Any], dataset: str) -> None:
         for done in engine.run(units, label="train", verbose=True) if units else ():
             if done.error:
                 store.write_json(done.unit.arguments[-1].with_suffix(".json"), {"failed": done.error})
+
+
+def prepare(profile: Profile, dataset: str, file: Path) -> None:
+    """Make the data set of a profile, as ``file``.
+
+    Raises:
+        StoreError: it could not be made.
+    """
+    with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
+        params = Path(folder) / "params.yaml"
+        whole = profile.as_mapping()
+        params.write_text(yaml.safe_dump({key: whole[key] for key in ("profile", "data")}))
+        script = store.ROOT / "datasets" / f"{dataset}.py"
+        command = [sys.executable, str(script), "--params", str(params), "--out", str(file)]
+        if subprocess.run(command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL).returncode:
+            raise store.StoreError(f"{file} could not be made; `glassbench prepare {dataset}` says why")
 
 
 def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None:
@@ -221,33 +225,33 @@ class _Known:
     without: Mapping[str, int]  # metrics of which known cells have no rows, and how many
 
 
-def _known(params: Mapping[str, Any], todo: Sequence[Cell]) -> _Known:
+def _known(profile: Profile, todo: Sequence[Cell]) -> _Known:
     """From the profile's own files where they are up to date, else from its rows where the hashes are those of here."""
     here = [cell for cell in todo if run.is_explained(cell)]
-    _score(params, here)
+    _score(profile, here)
     scored = [cell for cell in here if run.is_scored(cell)]
     rest = [cell for cell in todo if cell not in scored]
     elsewhere = {cell.method.slug for cell in todo if cell not in here}
     drawn = {cell.method.slug: cell.method for cell in here if cell.method.slug not in elsewhere}
-    means, left_out, without = _committed(params, rest) if rest else (pd.DataFrame(), Counter(), Counter())
-    values = _values_of(params, means) if len(means) else pd.DataFrame()
+    means, left_out, without = _committed(profile, rest) if rest else (pd.DataFrame(), Counter(), Counter())
+    values = _values_of(profile, means) if len(means) else pd.DataFrame()
     means_only = 0 if len(values) else len(rest) - sum(left_out.values())
     return _Known(drawn, [cell.scores for cell in scored], means, values, means_only, left_out, without)
 
 
-def _score(params: Mapping[str, Any], here: Sequence[Cell]) -> None:
+def _score(profile: Profile, here: Sequence[Cell]) -> None:
     """Explanations that are here get the scores that they lack: those of a metric that is new or changed."""
     lacking = [cell for cell in here if not run.is_scored(cell)]
     for dataset in dict.fromkeys(cell.dataset for cell in lacking):
         units = [run.score_unit(cell) for cell in lacking if cell.dataset == dataset]
-        with store.exclusive(store.Paths(params["profile"]).scores(dataset), wait=True):
+        with store.exclusive(store.Paths(profile.name).scores(dataset), wait=True):
             list(engine.run(units, label="score"))
 
 
-def _values_of(params: Mapping[str, Any], means: pd.DataFrame) -> pd.DataFrame:
+def _values_of(profile: Profile, means: pd.DataFrame) -> pd.DataFrame:
     """The values of single images behind committed rows; none where the file is not there or is of other rows."""
     try:
-        values = store.read_values(store.Paths(params["profile"]).values)
+        values = store.read_values(store.Paths(profile.name).values)
     except store.StoreError:
         return pd.DataFrame()
     ok, keys = means[means.status == "ok"], list(store.ROW_KEYS)
@@ -256,15 +260,15 @@ def _values_of(params: Mapping[str, Any], means: pd.DataFrame) -> pd.DataFrame:
     return values if check.abs().le(1e-5 * (1 + ok.set_index(keys)["value"].abs())).all() else pd.DataFrame()
 
 
-def _committed(params: Mapping[str, Any], todo: Sequence[Cell]) -> tuple[pd.DataFrame, Counter, Counter]:
+def _committed(profile: Profile, todo: Sequence[Cell]) -> tuple[pd.DataFrame, Counter, Counter]:
     """(rows, why not, metrics without): those of ``todo`` in ``results/<profile>/rows.csv`` that were made of what is
     here."""
-    paths, refs = store.Paths(params["profile"]), {cell.method.slug: cell.method for cell in todo}.values()
+    paths, refs = store.Paths(profile.name), {cell.method.slug: cell.method for cell in todo}.values()
     try:
         rows, then = store.read_rows(paths.rows), store.read_json(paths.results / "provenance.json")
     except store.StoreError as error:
         return pd.DataFrame(), Counter({str(error): len(todo)}), Counter()
-    now = report.provenance(_with_methods(params, list(refs), keep=False))
+    now = report.provenance(_with_methods(profile, list(refs), keep=False))
     same = [name for name, code in now["metrics"].items() if then.get("metrics", {}).get(name) == code]
     rows = rows[rows.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
     found, left_out = [], Counter()
@@ -300,29 +304,29 @@ def _other(cell: Cell, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def _write_page(
     folder: Path,
-    params: Mapping[str, Any],
-    mine: Mapping[str, Any],
+    profile: Profile,
+    mine: Profile,
     board: pd.DataFrame,
     instances: pd.DataFrame,
     drawn: Mapping[str, MethodRef],
 ) -> pd.DataFrame:
     """Board, plots, gallery and page into ``folder``; returns the board."""
     gallery = report.gallery(mine)
-    others = report.gallery(_with_methods(params, list(drawn.values()), keep=False)) if drawn else {}
+    others = report.gallery(_with_methods(profile, list(drawn.values()), keep=False)) if drawn else {}
     for key, entry in gallery.items():
         entry["maps"] = {**others.get(key, {"maps": {}})["maps"], **entry["maps"]}
-    paths = store.Paths(params["profile"])
+    paths = store.Paths(profile.name)
     facts = report.provenance(mine)
     store.write_json(folder / "provenance.json", facts)
     return leaderboard.build(
         board,
         instances,
         gallery=gallery,
-        data_cards={name: data.load_card(paths.data(name)) for name in params["datasets"]},
+        data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
         target_cards={
             (dataset, name, seed): store.read_json(paths.target(dataset, name, seed).with_suffix(".json"))
-            for dataset in params["datasets"]
-            for name, seed, _ in run.trainings(params, dataset)
+            for dataset in profile.datasets
+            for name, seed, _ in profile.trainings(dataset)
         },
         provenance=facts,
         reported=paths.reported,
@@ -330,15 +334,15 @@ def _write_page(
     )
 
 
-def write_images(params: Mapping[str, Any], file: Path) -> list[str]:
+def write_images(profile: Profile, file: Path) -> list[str]:
     """The images that the profile explains, for maps that are made elsewhere: for each data set ``<name>/x`` (n, c, h, w)
     float32 in [0, 1], ``<name>/y`` and ``<name>/ids`` (n,). Returns the names that ``maps.npz`` is to have."""
     arrays, names = {}, []
-    for dataset in params["datasets"]:
-        ready(params, dataset)
-        wanted = {**params["explain"], **params["explain"].get("only", {}).get(dataset, {})}
-        for name, seed, _ in run.trainings(params, dataset):
-            cell = Cell(params["profile"], dataset, name, seed, None, wanted["images"], wanted["reference"])
+    for dataset in profile.datasets:
+        ready(profile, dataset)
+        wanted = profile.explained(dataset)
+        for name, seed, _ in profile.trainings(dataset):
+            cell = Cell(profile.name, dataset, name, seed, None, wanted.images, wanted.reference)
             batch = inputs.load_batch(cell)
             names.append(inputs.load_target(cell).name)
             for key in ("x", "y", "ids"):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark import store
 
+if TYPE_CHECKING:
+    from benchmark.profile import Profile
+
 PROFILES = Path(__file__).parent / "profiles"
-Load = Callable[..., dict[str, Any]]  # reads params.yaml
+Load = Callable[[], "Profile"]  # reads params.yaml
 
 
 def profiles() -> dict[str, Path]:
@@ -17,13 +20,14 @@ def profiles() -> dict[str, Path]:
 
 
 def _profiles(load: Load) -> list[dict[str, Any]]:
-    current = load(lenient=True).get("profile") if (store.ROOT / "params.yaml").exists() else None
+    here = store.ROOT / "params.yaml"
+    current = store.read_yaml(here).get("profile") if here.exists() else None
     rows = []
     for name, path in profiles().items():
-        params = store.read_yaml(path)
-        targets = sum(len(t.get("seeds", [0])) for zoo in params["zoo"].values() for t in zoo.values())
+        params = store.read_yaml(path)  # as it is shipped: to check it would take torch, and seconds
+        networks = sum(len(t.get("seeds", [0])) for zoo in params["zoo"].values() for t in zoo.values())
         rows.append({"profile": name + (" (in use)" if name == current else ""), "data sets": ", ".join(params["datasets"]),
-                     "networks": targets, "methods": len(params["explain"]["methods"]),
+                     "networks": networks, "methods": len(params["explain"]["methods"]),
                      "papers": ", ".join(params["papers"])})  # fmt: skip
     return rows
 
@@ -75,15 +79,14 @@ def _metrics(load: Load) -> list[dict[str, Any]]:
 
 def _targets(load: Load) -> list[dict[str, Any]]:
     rows = []
-    params = load()
-    for dataset in params["datasets"]:
-        for name, recipe in (params["zoo"].get(dataset) or {}).items():
-            for seed in recipe.get("seeds", [0]):
-                path = store.Paths(params["profile"]).target(dataset, name, seed).with_suffix(".json")
-                card = store.read_json(path) if path.exists() else {}
-                state = card.get("failed") or (f"{100 * card['test_accuracy']:.2f} %" if card else "not trained")
-                rows.append({"data set": dataset, "target": name, "seed": seed, "net": recipe["net"],
-                             "test accuracy": state, "explained layer": card.get("layer") or ""})  # fmt: skip
+    profile = load()
+    for dataset in profile.datasets:
+        for name, seed, recipe in profile.trainings(dataset):
+            path = store.Paths(profile.name).target(dataset, name, seed).with_suffix(".json")
+            card = store.read_json(path) if path.exists() else {}
+            state = card.get("failed") or (f"{100 * card['test_accuracy']:.2f} %" if card else "not trained")
+            rows.append({"data set": dataset, "target": name, "seed": seed, "net": recipe.net,
+                         "test accuracy": state, "explained layer": card.get("layer") or ""})  # fmt: skip
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Unknown names are refused with near ones."""
+"""What a user wrote wrong: unknown names are refused with near ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import Any
 
 class UnknownName(Exception):
     """A name that is not there; the message suggests near ones."""
+
+
+class ProfileError(Exception):
+    """A profile that cannot be: one line with the file, the place in it, and what is wrong there."""
 
 
 def near(name: object, known: Iterable[object], what: str) -> UnknownName:

@@ -1,6 +1,6 @@
 """What a profile will take: its units, their seconds and memory, and what more workers buy.
 
-    found = plan(params)
+    found = plan(profile)
     makespan(found, workers=100)
 
 Seconds are *measured* (``results/<profile>/times.csv``), *scaled* from other profiles' measured units of the same kind, or
@@ -20,6 +20,7 @@ from benchmark import costs, engine, replicate, run, store, times
 from benchmark.costs import Model
 from benchmark.engine import Unit
 from benchmark.names import pick
+from benchmark.profile import Profile
 
 # Seconds of a stage beside its units: Python's start (5 s of a core, measured), the workers', DVC's (assumed).
 STAGE = 8.0
@@ -44,21 +45,19 @@ class Planned:
 # --------------------------------------------------------------------------------------------- units
 
 
-def units(params: Mapping[str, Any], gpu: bool = False) -> Iterator[tuple[str, str, Unit]]:
+def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]]:
     """(step, stage, unit) of everything that a profile runs, in the order of its stages."""
-    for dataset in params["datasets"]:
-        yield from (("train", dataset, unit) for unit in run.train_units(params, dataset, gpu))
-    for dataset in params["datasets"]:
-        yield from (("explain", dataset, run.explain_unit(cell)) for cell in run.cells(params, dataset))
-    for dataset in params["datasets"]:
-        yield from (("score", dataset, run.score_unit(cell)) for cell in run.cells(params, dataset))
-    for paper in params["papers"]:
-        yield from (("replicate", paper, replicate.unit_of(task)) for task in replicate.tasks(params, paper))
+    for dataset in profile.datasets:
+        yield from (("train", dataset, unit) for unit in run.train_units(profile, dataset, gpu))
+    for dataset in profile.datasets:
+        yield from (("explain", dataset, run.explain_unit(cell)) for cell in run.cells(profile, dataset))
+    for dataset in profile.datasets:
+        yield from (("score", dataset, run.score_unit(cell)) for cell in run.cells(profile, dataset))
+    for paper in profile.papers:
+        yield from (("replicate", paper, replicate.unit_of(task)) for task in replicate.tasks(profile, paper))
 
 
-def plan(
-    params: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]], *, gpu: str = "", own: bool = True
-) -> list[Planned]:
+def plan(profile: Profile, others: Mapping[str, Profile], *, gpu: str = "", own: bool = True) -> list[Planned]:
     """Every unit with its estimates.
 
     Args:
@@ -70,13 +69,13 @@ def plan(
         UnknownName: a GPU that is not in the table.
     """
     ratio = pick(gpu.lower(), costs.GPUS, "GPU") if gpu else 1
-    taken = {name: times.read(store.Paths(name)) for name in others if own or name != params["profile"]}
+    taken = {name: times.read(store.Paths(name)) for name in others if own or name != profile.name}
     known = {name: (others[name], lines) for name, lines in taken.items() if lines}
     model = Model(costs.measured_elsewhere(known, lambda p: ((step, unit) for step, _, unit in units(p))))
-    mine = times.read(store.Paths(params["profile"])) if own else {}
+    mine = times.read(store.Paths(profile.name)) if own else {}
     found = []
-    for step, stage, unit in units(params, bool(gpu)):
-        work, time = costs.count(params, step, unit), mine.get((step, unit.name))
+    for step, stage, unit in units(profile, bool(gpu)):
+        work, time = costs.count(profile, step, unit), mine.get((step, unit.name))
         seconds, source = model.seconds(work, ratio)
         gigabytes = work.gigabytes
         if time and time.source == "measured" and _same(time.device, gpu):
@@ -135,7 +134,7 @@ def critical_path(found: Sequence[Planned]) -> list[Planned]:
 # --------------------------------------------------------------------------------------------- telling
 
 
-def facts(params: Mapping[str, Any], found: Sequence[Planned], *, gpu: str, workers: int | None) -> dict[str, Any]:
+def facts(profile: Profile, found: Sequence[Planned], *, gpu: str, workers: int | None) -> dict[str, Any]:
     """All that ``glassbench plan`` says, as JSON can hold it."""
     chain = critical_path(found)
     total = sum(unit.seconds for unit in found)
@@ -147,7 +146,7 @@ def facts(params: Mapping[str, Any], found: Sequence[Planned], *, gpu: str, work
                        "gigabytes": max((u.gigabytes for u in part), default=0.0)}  # fmt: skip
     tried = sorted({*WORKERS, *([workers] if workers else [])})
     return {
-        "profile": params["profile"],
+        "profile": profile.name,
         "gpu": gpu,
         "assumed_gpu_ratio": costs.GPUS[gpu.lower()] if gpu else None,
         "units": [asdict(unit) for unit in found],
@@ -183,10 +182,10 @@ def text(told: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def checked(params: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> str:
+def checked(profile: Profile, others: Mapping[str, Profile]) -> str:
     """The plan against what was measured: units predicted from the other profiles, and each stage's makespan."""
-    taken = {key: time for key, time in times.read(store.Paths(params["profile"])).items() if time.source == "measured"}
-    blind = {(u.step, u.name): u for u in plan(params, others, own=False)}
+    taken = {key: time for key, time in times.read(store.Paths(profile.name)).items() if time.source == "measured"}
+    blind = {(u.step, u.name): u for u in plan(profile, others, own=False)}
     lines = [f"{'stage':28}{'units':>7}{'predicted':>11}{'measured':>10}{'ratio':>7}{'workers':>9}{'planned':>9}{'stage took':>12}"]  # fmt: skip
     sums = [0.0, 0.0, 0.0, 0.0]
     for (step, stage), part in _stages(list(blind.values())).items():
@@ -203,9 +202,9 @@ def checked(params: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) 
     return "\n".join([*lines, "", "predicted: from other profiles' units alone; planned: the schedule of the measured units, without the start of workers"])  # fmt: skip
 
 
-def save(params: Mapping[str, Any], found: Sequence[Planned]) -> None:
+def save(profile: Profile, found: Sequence[Planned]) -> None:
     """Write the estimates beside what was measured, so that the longest units of a first run start first."""
-    paths = store.Paths(params["profile"])
+    paths = store.Paths(profile.name)
     known = {key: time for key, time in times.read(paths).items() if time.source == "measured"}
     new = {(u.step, u.name): times.Time(u.seconds, u.gigabytes, source=u.source) for u in found}
     times.write(paths, new | known)

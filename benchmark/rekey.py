@@ -27,6 +27,7 @@ from typing import Any
 from benchmark import keys, registry, replicate, report, store, verify
 from benchmark.code_hash import Code, Place
 from benchmark.leaderboard import markdown, summaries, tables
+from benchmark.profile import Profile
 
 _V1_COMMON = (
     "api.py",
@@ -48,7 +49,7 @@ _V1_NOT_CODE = ("__init__.py", "replicate.py", "figures.py", "verdicts.py")
 class Moved:
     """What a move of keys rests on."""
 
-    profile: Any
+    profile: Profile
     base: str  # commit
     facts: Mapping[str, Any]  # the provenance under today's keys
     compared: int  # definitions
@@ -56,7 +57,7 @@ class Moved:
     sample: str = ""  # what was computed again, in words
 
 
-def rekey(profile: Any, *, base: str = "", sample: int = 0) -> Moved:
+def rekey(profile: Profile, *, base: str = "", sample: int = 0) -> Moved:
     """Prove that committed rows are what today's code makes.
 
     Args:
@@ -182,7 +183,7 @@ def _check_one(recorded: str | None, value: str, what: str, base: str) -> None:
 # --------------------------------------------------------------------------------------------- the code of now
 
 
-def _compare(profile: Any, tree: Path) -> tuple[int, list[str]]:
+def _compare(profile: Profile, tree: Path) -> tuple[int, list[str]]:
     """(how many definitions the profile's numbers depend on, those that are none of the base's)."""
     base, here = Code(tree), keys.CODE
     files = [path for folder in ("benchmark", "baselines") for path in (tree / folder).rglob("*.py")]
@@ -192,7 +193,7 @@ def _compare(profile: Any, tree: Path) -> tuple[int, list[str]]:
     return len(places), unproven
 
 
-def _entries(profile: Any) -> list[str]:
+def _entries(profile: Profile) -> list[str]:
     """What explains, scores and replicates in a profile. Networks and data are compared by their files."""
     found = [entry for step in ("explain", "score", "replicate") for entry in keys.STEPS[step]]
     for ref in profile.explain.methods:
@@ -209,7 +210,9 @@ def _name(place: Place) -> str:
     return f"{module.removeprefix('benchmark.')}.{definition}"
 
 
-def _facts(profile: Any, then: Mapping[str, Any], base: str, compared: int, unproven: Sequence[str]) -> dict[str, Any]:
+def _facts(
+    profile: Profile, then: Mapping[str, Any], base: str, compared: int, unproven: Sequence[str]
+) -> dict[str, Any]:
     """The provenance of then under the keys of today; data, networks, libraries and machine as they were."""
     old = {"date", "commit", "changed_files"}
     made = then.get("made") or {key: then[key] for key in sorted(old & then.keys())}

@@ -7,13 +7,9 @@ is a file and a row that say why. ``collect`` adds the verdicts: every claim tha
 from __future__ import annotations
 
 import contextlib
-import fnmatch
-import inspect
-import itertools
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +24,12 @@ from benchmark.cells import Cell, remove_others
 from benchmark.engine import Done, Unit
 from benchmark.inputs import load_dataset, load_target
 from benchmark.keys import key_of, replicate_key
-from benchmark.names import UnknownName, near, pick
 from benchmark.papers import Found, FoundUnit, Outcome, Study
+from benchmark.profile import Profile
 from benchmark.registry import MethodRef
 from benchmark.seeds import generator
+from benchmark.settings import experiment
 
-_OWN_KEYS = ("experiment", "dataset", "target", "seeds", "sweep")  # of a profile's entry; all others are settings
 _EVIDENCE = 4  # pieces of evidence that are quoted for a claim
 
 
@@ -71,67 +67,24 @@ class Task:
 # --------------------------------------------------------------------------------------------- what there is to do
 
 
-def tasks(params: Mapping[str, Any], paper: str) -> list[Task]:
-    """Every unit of a paper that the profile asks for.
-
-    Raises:
-        UnknownName: an experiment, data set, network or setting that is not there.
-    """
-    out: list[Task] = []
-    for entry in (params.get("replicate") or {}).get(paper) or []:
-        function = experiment(paper, str(entry.get("experiment", "")))
-        settings = {key: value for key, value in entry.items() if key not in _OWN_KEYS}
-        sweep = dict(entry.get("sweep") or {})
-        known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        for key in (*settings, *sweep):
-            if key not in known:
-                raise near(key, known, f"setting of {paper}.{entry['experiment']}:")
-        for dataset, target, seed in _networks(params, entry):
-            for values in itertools.product(*sweep.values()):
-                chosen = settings | dict(zip(sweep, values, strict=True))
-                out.append(Task(params["profile"], paper, entry["experiment"], dataset, target, seed, chosen))
-    if twice := {name for name, times in Counter(task.path.name for task in out).items() if times > 1}:
-        raise UnknownName(f"replicate: {paper}: the same unit twice: {', '.join(sorted(twice))}")
-    return out
-
-
-def experiment(paper: str, name: str) -> Any:
-    """The function of an experiment."""
-    module = papers.part(paper, "replicate")
-    functions = {k: f for k, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__
-                 and list(inspect.signature(f).parameters)[:2] == ["study", "rng"]} if module else {}  # fmt: skip
-    return pick(name, functions, f"experiment of {paper}")
-
-
-def _networks(params: Mapping[str, Any], entry: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
-    """(data set, target, seed): the seeds are the entry's, else those of the target's recipe, else 0."""
-    for dataset in _listed(entry.get("dataset", "")):
-        if dataset:
-            pick(dataset, dict.fromkeys(params["datasets"]), "data set of the profile")
-        trained: dict[str, list[int]] = {}
-        for name, seed, _ in run.trainings(params, dataset) if dataset else ():
-            trained.setdefault(name, []).append(seed)
-        for pattern in _listed(entry.get("target", "")):
-            found = fnmatch.filter(trained, pattern) if pattern else [""]
-            if not found:
-                raise near(pattern, trained, f"network of {dataset or 'no data set'}:")
-            for target in found:
-                for seed in entry.get("seeds", trained.get(target, [0])):
-                    yield dataset, target, seed
-
-
-def _listed(value: Any) -> list[str]:
-    return [str(v) for v in value] if isinstance(value, (list, tuple)) else [str(value)]
+def tasks(profile: Profile, paper: str) -> list[Task]:
+    """Every unit of a paper that the profile asks for."""
+    return [
+        Task(profile.name, paper, entry.experiment, dataset, target, seed, settings)
+        for entry in profile.replicate.get(paper, ())
+        for dataset, target, seed in profile.networks(entry)
+        for settings in entry.swept()
+    ]
 
 
 # --------------------------------------------------------------------------------------------- run
 
 
-def replicate(params: Mapping[str, Any], paper: str) -> Iterator[Done]:
+def replicate(profile: Profile, paper: str) -> Iterator[Done]:
     """Run a paper's units that are not done yet, side by side."""
-    todo = tasks(params, paper)
-    remove_others(store.Paths(params["profile"]).replications(paper), {task.path for task in todo})
-    for done in times.run(store.Paths(params["profile"]), "replicate", paper, [unit_of(task) for task in todo]):
+    todo = tasks(profile, paper)
+    remove_others(store.Paths(profile.name).replications(paper), {task.path for task in todo})
+    for done in times.run(store.Paths(profile.name), "replicate", paper, [unit_of(task) for task in todo]):
         task = done.unit.arguments[0]
         if done.error and _meta(task).get("reason") != done.error:  # its worker died, or the disk is full
             with contextlib.suppress(OSError):
@@ -199,7 +152,7 @@ def _check(outcome: Outcome) -> None:
 # --------------------------------------------------------------------------------------------- collect
 
 
-def collect(params: Mapping[str, Any], board: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], dict[str, Found]]:
+def collect(profile: Profile, board: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], dict[str, Found]]:
     """(rows, evidence, found): what the papers' experiments found, with a row for every claim that could be judged.
 
     Args:
@@ -209,16 +162,16 @@ def collect(params: Mapping[str, Any], board: pd.DataFrame) -> tuple[pd.DataFram
         rows of track ``replication``; the evidence of each claim in words, by claim; what ``figures.py`` draws, by paper.
     """
     frames, evidence, found = [pd.DataFrame(columns=list(store.ROW_COLUMNS))], {}, {}
-    for paper in params.get("papers") or []:
+    for paper in profile.papers:
         rows, units = [], []
-        for task in tasks(params, paper):
+        for task in tasks(profile, paper):
             new, arrays, status = rows_of(task)
             rows += new
             if status == "ok":
                 units.append(FoundUnit(task.experiment, task.dataset, task.target, task.seed, task.settings, arrays))
         frame = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
         done = pd.concat([board[board.status == "ok"], frame[frame.status == "ok"]], ignore_index=True)
-        claims, words = _verdicts(params["profile"], paper, done)
+        claims, words = _verdicts(profile.name, paper, done)
         frames += [frame, claims]
         evidence |= words
         found[paper] = Found(done, units)

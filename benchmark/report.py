@@ -16,25 +16,27 @@ import torch
 
 from benchmark import cells, data, engine, inputs, keys, leaderboard, papers, registry, replicate, run, store, style
 from benchmark.cells import Cell
+from benchmark.profile import Profile
+from benchmark.settings import experiment
 
 GALLERY_IMAGES = 6
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "torchvision", "pillow", "dvc", "glassbench")
 
 
-def write(params: Mapping[str, Any]) -> Path:
+def write(profile: Profile) -> Path:
     """Collect all cells of the profile and write its results; returns their folder."""
-    paths = store.Paths(params["profile"])
-    rows, instances = run.collect(params)
-    replicated, evidence, found = replicate.collect(params, rows)
+    paths = store.Paths(profile.name)
+    rows, instances = run.collect(profile)
+    replicated, evidence, found = replicate.collect(profile, rows)
     store.write_rows(paths.rows, pd.concat([rows, replicated]) if len(replicated) else rows)
     store.write_values(paths.values, instances)
-    facts = kept(paths, provenance(params))
+    facts = kept(paths, provenance(profile))
     leaderboard.build(
         store.read_rows(paths.rows),  # as a reader of the file sees them
         instances,
-        gallery=gallery(params),
-        data_cards={name: data.load_card(paths.data(name)) for name in params["datasets"]},
-        target_cards=_target_cards(params),
+        gallery=gallery(profile),
+        data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
+        target_cards=_target_cards(profile),
         provenance=facts,
         evidence=evidence,
         papers=chapters(found),
@@ -45,12 +47,12 @@ def write(params: Mapping[str, Any]) -> Path:
     return paths.results
 
 
-def gallery(params: Mapping[str, Any], images: int = GALLERY_IMAGES) -> dict[tuple[str, str], dict[str, Any]]:
+def gallery(profile: Profile, images: int = GALLERY_IMAGES) -> dict[tuple[str, str], dict[str, Any]]:
     """For each (data set, target): the same few images under every method that draws maps; first seed."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for dataset in params["datasets"]:
+    for dataset in profile.datasets:
         first = {}
-        for cell in run.cells(params, dataset):
+        for cell in run.cells(profile, dataset):
             if first.setdefault(cell.target, cell.seed) != cell.seed:
                 continue
             meta = cells.read_meta(cell.explanation)
@@ -87,12 +89,12 @@ def _label(meta: Mapping[str, Any]) -> str:
     return f"{meta['method']} ({variant})" if variant else meta["method"]
 
 
-def _target_cards(params: Mapping[str, Any]) -> dict[tuple[str, str, int], dict[str, Any]]:
-    paths = store.Paths(params["profile"])
+def _target_cards(profile: Profile) -> dict[tuple[str, str, int], dict[str, Any]]:
+    paths = store.Paths(profile.name)
     return {
         (dataset, name, seed): store.read_json(paths.target(dataset, name, seed).with_suffix(".json"))
-        for dataset in params["datasets"]
-        for name, seed, _ in run.trainings(params, dataset)
+        for dataset in profile.datasets
+        for name, seed, _ in profile.trainings(dataset)
     }
 
 
@@ -130,43 +132,44 @@ def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------------- provenance
 
 
-def provenance(params: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(profile: Profile) -> dict[str, Any]:
     """What decides the rows of a profile (code, data, weights, settings, versions, machine), and ``made``: when, and of
     which commit."""
-    paths = store.Paths(params["profile"])
+    paths = store.Paths(profile.name)
     return {
-        "profile": params["profile"],
+        "profile": profile.name,
         "rows": store.ROWS_VERSION,
-        **code(params),
-        "params": store.sha256(store.ROOT / "params.yaml")[:16],
-        "data": {name: store.sha256(paths.data(name))[:16] for name in params["datasets"]},
-        "weights": weights(params),
+        **code(profile),
+        "params": params_hash(profile),
+        "data": {name: store.sha256(paths.data(name))[:16] for name in profile.datasets},
+        "weights": weights(profile),
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "machine": machine(),
         "made": made(),
     }
 
 
-def code(params: Mapping[str, Any]) -> dict[str, Any]:
+def code(profile: Profile) -> dict[str, Any]:
     """Hashes of the code that decides: by step, method, metric and experiment."""
-    refs = map(registry.MethodRef.parse, params["explain"]["methods"])
-    experiments = {
-        f"{paper}.{task.experiment}": replicate.experiment(paper, task.experiment)
-        for paper in params.get("papers") or []
-        for task in replicate.tasks(params, paper)
-    }
+    tasks = [task for paper in profile.papers for task in replicate.tasks(profile, paper)]
+    experiments = {f"{task.paper}.{task.experiment}": experiment(task.paper, task.experiment) for task in tasks}
     return {
         "steps": {step: keys.step_hash(step)[:16] for step in keys.STEPS},
-        "methods": {f"{ref.file}:{ref.cls}": keys.method_code(ref)[:16] for ref in refs},
+        "methods": {f"{ref.file}:{ref.cls}": keys.method_code(ref)[:16] for ref in profile.explain.methods},
         "metrics": {name: keys.metric_hash(spec)[:16] for name, spec in registry.metrics().items()},
         "experiments": {name: keys.experiment_hash(function)[:16] for name, function in experiments.items()},
     }
 
 
-def weights(params: Mapping[str, Any]) -> dict[str, str]:
+def params_hash(profile: Profile) -> str:
+    """Of a profile's settings, whatever their layout in YAML."""
+    return keys.key_of(profile.as_mapping())[:16]
+
+
+def weights(profile: Profile) -> dict[str, str]:
     """Hashes of the trained networks that are there."""
-    paths = store.Paths(params["profile"])
-    files = [path for name in params["datasets"] for path in sorted(paths.targets(name).glob("*.safetensors"))]
+    paths = store.Paths(profile.name)
+    files = [path for name in profile.datasets for path in sorted(paths.targets(name).glob("*.safetensors"))]
     return {f"{path.parent.name}/{path.stem}": store.sha256(path)[:16] for path in files if ".partial" not in path.name}
 
 

@@ -12,7 +12,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -32,62 +32,48 @@ from benchmark.cells import (
 )
 from benchmark.engine import Done, Unit
 from benchmark.inputs import load_batch
-from benchmark.isolation import Limits
 from benchmark.keys import CODE, explain_key, method_entry, score_keys, step_hash
 from benchmark.names import UnknownName
 from benchmark.protocol import attempt, measure, summary
 from benchmark.registry import MethodRef
+from benchmark.zoo.recipe import mapping_of
+
+if TYPE_CHECKING:  # workers import this module, and need no profile
+    from benchmark.profile import Profile
 
 _APART = "cell.npz"  # in the working directory of a stranger's process
 
 # --------------------------------------------------------------------------------------------- what there is to do
 
 
-def made(params: Mapping[str, Any]) -> store.Paths:
+def made(profile: Profile) -> store.Paths:
     """Where explanations and scores of a profile, or of an evaluation on its data and networks, lie."""
-    return store.Paths(params.get("evaluation") or params["profile"])
+    return store.Paths(profile.evaluation or profile.name)
 
 
-def cells(params: Mapping[str, Any], dataset: str) -> list[Cell]:
+def cells(profile: Profile, dataset: str) -> list[Cell]:
     """Every (target, seed, method) of a data set that the profile asks for."""
-    wanted = {**params["explain"], **params["explain"].get("only", {}).get(dataset, {})}
-    refs = [MethodRef.parse(entry) for entry in wanted["methods"]]
+    wanted = profile.explained(dataset)
     named: dict[tuple[str, str], MethodRef] = {}
-    for ref in refs:  # a wrong class or setting, or a name that is taken, is said before any work
+    for ref in wanted.methods:  # a wrong class or setting, or a name that is taken, is said before any work
         name, _, setting = describe(ref)
         if (other := named.setdefault((name, setting), ref)) is not ref:
             raise UnknownName(f"two methods are called {name!r} with the same settings: {other.file} and {ref.file}")
     return [
-        Cell(params["profile"], dataset, target, seed, ref, wanted["images"], wanted["reference"],
-             evaluation=params.get("evaluation", ""))
-        for target, seed, recipe in trainings(params, dataset)
-        if recipe.get("explain", True)
-        for ref in refs
+        Cell(profile.name, dataset, target, seed, ref, wanted.images, wanted.reference, evaluation=profile.evaluation)
+        for target, seed, recipe in profile.trainings(dataset)
+        if recipe.explain
+        for ref in wanted.methods
     ]  # fmt: skip
-
-
-def trainings(params: Mapping[str, Any], dataset: str) -> list[tuple[str, int, dict[str, Any]]]:
-    """(target, seed, recipe) of a data set, in the profile's order.
-
-    Raises:
-        UnknownName: a recipe that cannot be.
-    """
-    targets = params.get("zoo", {}).get(dataset) or {}
-    for name, recipe in targets.items():
-        try:
-            zoo.Recipe.parse(recipe)
-        except (UnknownName, ValueError) as error:
-            raise UnknownName(f"params.yaml: zoo: {dataset}: {name}: {error}") from None
-    return [(name, seed, dict(recipe)) for name, recipe in targets.items() for seed in recipe.get("seeds", [0])]
 
 
 # --------------------------------------------------------------------------------------------- train
 
 
-def train(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
+def train(profile: Profile, dataset: str) -> Iterator[Done]:
     """Train the targets of a data set that are not there yet. A failed training leaves a card that says why."""
-    paths = store.Paths(params["profile"])
-    units = train_units(params, dataset)
+    paths = store.Paths(profile.name)
+    units = train_units(profile, dataset)
     remove_others(paths.targets(dataset), {path for unit in units for path in unit.writes})
     for done in times.run(paths, "train", dataset, units):
         if done.error and len(done.unit.writes) == 2:
@@ -97,14 +83,14 @@ def train(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
         yield done
 
 
-def train_units(params: Mapping[str, Any], dataset: str, gpu: bool | None = None) -> list[Unit]:
+def train_units(profile: Profile, dataset: str, gpu: bool | None = None) -> list[Unit]:
     """A unit a network; on a GPU (default: where units will run) the seeds of a recipe train as one, and are one unit."""
-    paths = store.Paths(params["profile"])
+    paths = store.Paths(profile.name)
     groups: dict[str, list[tuple[dict[str, Any], int, Path]]] = {}
     together = engine.workers_device() != "cpu" if gpu is None else gpu
-    for name, seed, recipe in trainings(params, dataset):
+    for name, seed, recipe in profile.trainings(dataset):
         path = paths.target(dataset, name, seed)
-        groups.setdefault(f"{dataset}/{name if together else path.stem}", []).append((recipe, seed, path))
+        groups.setdefault(f"{dataset}/{name if together else path.stem}", []).append((mapping_of(recipe), seed, path))
     return [
         Unit(name, _train, (paths.data(dataset), jobs), reads=(paths.data(dataset),),
              writes=tuple(file for *_, path in jobs for file in (path, path.with_suffix(".json"))))
@@ -119,19 +105,19 @@ def _train(data_path: Path, jobs: list[tuple[dict[str, Any], int, Path]]) -> lis
 # --------------------------------------------------------------------------------------------- explain
 
 
-def explain(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
+def explain(profile: Profile, dataset: str) -> Iterator[Done]:
     """Explain the sampled test images by every method; each Done's result is the cell's meta. A stranger's method has a
     process of its own, under the limits that ``explain: limits:`` sets."""
-    todo = cells(params, dataset)
-    limits = Limits(**params["explain"].get("limits", {}))
-    remove_others(made(params).explanations(dataset), {cell.explanation for cell in todo})
+    todo = cells(profile, dataset)
+    limits = profile.explain.limits
+    remove_others(made(profile).explanations(dataset), {cell.explanation for cell in todo})
     with tempfile.TemporaryDirectory(prefix=store.scratch()) as apart:
         units = [explain_unit(cell) for cell in todo if cell.method.own]
         for i, cell in enumerate(cell for cell in todo if not cell.method.own and not is_explained(cell)):
             folder = Path(apart, str(i))
             folder.mkdir()
             units.append(Unit(cell.name, explain_apart, (cell,), limits, folder))
-        for done in times.run(made(params), "explain", dataset, units):
+        for done in times.run(made(profile), "explain", dataset, units):
             cell = done.unit.arguments[0]
             if done.unit.limits:
                 _take_home(cell, done)
@@ -200,15 +186,15 @@ def _take_home(cell: Cell, done: Done) -> None:
 Scored = tuple[dict[str, Any], np.ndarray]  # a row, and the values per image that it is the mean of
 
 
-def score(params: Mapping[str, Any], dataset: str) -> Iterator[Done]:
+def score(profile: Profile, dataset: str) -> Iterator[Done]:
     """Score every explanation by every metric, and the networks by their own accuracy."""
-    todo = cells(params, dataset)
-    networks = [Cell(params["profile"], dataset, name, seed, evaluation=params.get("evaluation", ""))
-                for name, seed, _ in trainings(params, dataset)]  # fmt: skip
-    remove_others(made(params).scores(dataset), {cell.scores for cell in todo + networks})
+    todo = cells(profile, dataset)
+    networks = [Cell(profile.name, dataset, name, seed, evaluation=profile.evaluation)
+                for name, seed, _ in profile.trainings(dataset)]  # fmt: skip
+    remove_others(made(profile).scores(dataset), {cell.scores for cell in todo + networks})
     for cell in networks:
         write_network_rows(cell)
-    for done in times.run(made(params), "score", dataset, [score_unit(cell) for cell in todo]):
+    for done in times.run(made(profile), "score", dataset, [score_unit(cell) for cell in todo]):
         cell = done.unit.arguments[0]
         if done.error and not _failures(cell):  # its worker died, or the disk is full
             meta = read_cell(cell)[1] | {"status": "failed", "reason": done.error}
@@ -353,11 +339,11 @@ def _write_scores(cell: Cell, scored: Sequence[Scored], ids: Sequence[int], keys
 # --------------------------------------------------------------------------------------------- collect
 
 
-def collect(params: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def collect(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rows, instances): all rows of a profile, and the values of single images that they are means of."""
-    paths = [path for dataset in params["datasets"] for path in sorted(made(params).scores(dataset).rglob("*.npz"))]
+    paths = [path for dataset in profile.datasets for path in sorted(made(profile).scores(dataset).rglob("*.npz"))]
     if not paths:
-        raise store.StoreError(f"profile {params['profile']!r} has no scores; run `dvc repro`")
+        raise store.StoreError(f"profile {profile.name!r} has no scores; run `dvc repro`")
     return gather(paths)
 
 

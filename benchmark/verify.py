@@ -1,6 +1,6 @@
 """Are the committed rows what this code makes? A random sample of cells is made again and compared.
 
-    found = verify(params, sample=10, seed=0)
+    found = verify(profile, sample=10, seed=0)
     found.differing          # the units whose rows are others, and by how much
     record(paths, found)     # into results/<profile>/provenance.json, under ``verified``
 
@@ -17,8 +17,6 @@ import contextlib
 import datetime
 import hashlib
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,15 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from benchmark import data, engine, replicate, report, run, store, zoo
+from benchmark import data, engine, evaluate, replicate, report, run, store, zoo
 from benchmark.cells import Cell
 from benchmark.engine import Unit
 from benchmark.keys import step_hash
 from benchmark.leaderboard import diff as differing
+from benchmark.profile import Profile
 from benchmark.replicate import Task
 from benchmark.seeds import generator
+from benchmark.zoo.recipe import mapping_of
 
 
 @dataclass(frozen=True)
@@ -62,33 +61,40 @@ class Verified:
         return [unit for unit in self.units if unit.differences]
 
 
-def verify(params: Mapping[str, Any], *, sample: int = 10, seed: int = 0) -> Verified:
-    """Make ``sample`` units of a profile again, drawn by ``seed``, and compare them with its rows.
+def verify(
+    profile: Profile | Mapping[str, Any], *, sample: int = 10, seed: int = 0, then: Mapping[str, Any] | None = None
+) -> Verified:
+    """Compute ``sample`` units of a profile again, drawn by ``seed``, and compare them with its rows.
+
+    Args:
+        then: what the rows were made of, where that is not their provenance.
 
     Raises:
         StoreError: there are no rows, or code or profile are others than those that made them.
     """
-    paths = store.Paths(params["profile"])
-    rows, then = _committed(paths)
-    facts = report.provenance(params) | {"params": _params_hash(params["profile"])}
-    everything = units(params)
-    chosen = [everything[i] for i in draw(everything, sample, params["profile"], seed)]
+    profile = Profile.of(profile)
+    paths = store.Paths(profile.name)
+    rows, written = _committed(paths)
+    then = written if then is None else then
+    facts = report.provenance(profile)
+    everything = units(profile)
+    chosen = [everything[i] for i in draw(everything, sample, profile.name, seed)]
     _check_code(then, facts, chosen)
     exact = differing.same_machine(then, facts)
     with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
         root = Path(folder)
         chosen = [replace(unit, root=root) for unit in chosen]
-        others = _bring(params, then, chosen, root)
+        others = _bring(profile, then, chosen, root)
         done = engine.run([Unit(unit.name, again, (unit,)) for unit in chosen], label="verify")
         errors = {d.unit.name: d.error for d in done}
         checked = [_compare(unit, errors[unit.name], rows, exact, others) for unit in chosen]
     return Verified(checked, len(everything), seed, exact, facts)
 
 
-def units(params: Mapping[str, Any]) -> list[Cell | Task]:
+def units(profile: Profile) -> list[Cell | Task]:
     """Every unit of a profile that has rows: cells of the house's methods, experiments of the papers."""
-    found: list[Cell | Task] = [c for dataset in params["datasets"] for c in run.cells(params, dataset) if c.method.own]
-    return found + [task for paper in params.get("papers") or [] for task in replicate.tasks(params, paper)]
+    found: list[Cell | Task] = [c for dataset in profile.datasets for c in run.cells(profile, dataset) if c.method.own]
+    return found + [task for paper in profile.papers for task in replicate.tasks(profile, paper)]
 
 
 def draw(everything: Sequence[Cell | Task], sample: int, profile: str, seed: int) -> list[int]:
@@ -148,34 +154,26 @@ def _commit(facts: Mapping[str, Any]) -> str:
     return facts.get("made", facts).get("commit", "")[:12]
 
 
-def _params_hash(profile: str) -> str:
-    """Of params.yaml where it is that profile, else of the profile as it is shipped; named alike."""
-    file = store.ROOT / "params.yaml"
-    if not file.exists() or store.read_yaml(file).get("profile") != profile:
-        file = Path(__file__).parent / "profiles" / f"{profile}.yaml"
-    return hashlib.sha256(b"params.yaml\0" + file.read_bytes()).hexdigest()[:16]
-
-
 # --------------------------------------------------------------------------------------------- data and networks
 
 
-def _bring(params: Mapping[str, Any], then: Mapping[str, Any], chosen: Sequence[Cell | Task], root: Path) -> set[str]:
+def _bring(profile: Profile, then: Mapping[str, Any], chosen: Sequence[Cell | Task], root: Path) -> set[str]:
     """Data and networks of the units into ``root``; returns the names of those that are not the committed ones."""
     others = set()
     for dataset in dict.fromkeys(unit.dataset for unit in chosen if unit.dataset):
-        here, there = (store.Paths(params["profile"], r).data(dataset) for r in (store.ROOT, root))
+        here, there = (store.Paths(profile.name, r).data(dataset) for r in (store.ROOT, root))
         if not _copy(here, there, then["data"].get(dataset)):
-            _prepare(params, dataset, there)
+            evaluate.prepare(profile, dataset, there)
             if _hash(there) != then["data"].get(dataset):
                 others.add(dataset)
-    recipes = {(dataset, name, seed): recipe for dataset in params["datasets"]
-               for name, seed, recipe in run.trainings(params, dataset)}  # fmt: skip
+    recipes = {(dataset, name, seed): recipe for dataset in profile.datasets
+               for name, seed, recipe in profile.trainings(dataset)}  # fmt: skip
     todo = []
     for key in dict.fromkeys((unit.dataset, unit.target, unit.seed) for unit in chosen if unit.target):
-        here, there = (store.Paths(params["profile"], r).target(*key) for r in (store.ROOT, root))
+        here, there = (store.Paths(profile.name, r).target(*key) for r in (store.ROOT, root))
         if not _copy(here, there, then["weights"].get(_network(key)), also=".json"):
-            source = store.Paths(params["profile"], root).data(key[0])
-            todo.append(Unit(_network(key), _train, (source, recipes[key], key[2], there)))
+            source = store.Paths(profile.name, root).data(key[0])
+            todo.append(Unit(_network(key), _train, (source, mapping_of(recipes[key]), key[2], there)))
     for done in engine.run(todo, label="train") if todo else ():
         if done.error:
             raise store.StoreError(f"{done.unit.name} could not be trained: {done.error}")
@@ -201,16 +199,6 @@ def _copy(here: Path, there: Path, digest: str | None, also: str = "") -> bool:
     for file in files:
         shutil.copy(file, there.with_suffix(file.suffix))
     return True
-
-
-def _prepare(params: Mapping[str, Any], dataset: str, there: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
-        file = Path(folder) / "params.yaml"
-        file.write_text(yaml.safe_dump({key: params[key] for key in ("profile", "data")}))
-        script = store.ROOT / "datasets" / f"{dataset}.py"
-        command = [sys.executable, str(script), "--params", str(file), "--out", str(there)]
-        if subprocess.run(command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL).returncode:
-            raise store.StoreError(f"{dataset} could not be made; `glassbench prepare {dataset}` says why")
 
 
 def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None:

@@ -35,6 +35,7 @@ import torch
 
 from benchmark import cells, commands, data, engine, evaluate, run, store
 from benchmark.cells import Cell
+from benchmark.profile import Profile
 
 WAYS: dict[str, dict[str, Any]] = {
     "first": {},
@@ -46,23 +47,23 @@ WAYS: dict[str, dict[str, Any]] = {
 TOLERANCE = {"again": 0.0, "2 threads": 1e-4, "batches of 16": 1e-4, "GPU": 1e-3}  # of the median method's maps
 
 
-def networks(params: Mapping[str, Any], methods: Sequence[str]) -> list[Cell]:
+def networks(profile: Profile, methods: Sequence[str]) -> list[Cell]:
     """Every method on the first explained network of each data set."""
     found = []
-    for dataset in params["datasets"]:
-        every = [c for c in run.cells(params, dataset) if not methods or c.method.stem in methods]
+    for dataset in profile.datasets:
+        every = [c for c in run.cells(profile, dataset) if not methods or c.method.stem in methods]
         found += [c for c in every if (c.target, c.seed) == (every[0].target, every[0].seed)]
     return found
 
 
-def compute(root: Path, way: Mapping[str, Any], params: Mapping[str, Any], methods: Sequence[str]) -> None:
+def compute(root: Path, way: Mapping[str, Any], profile: Profile, methods: Sequence[str]) -> None:
     """Explain and score in this process, the way that ``way`` says; files below ``root``."""
     engine.single_thread()
     torch.set_num_threads(way.get("threads", 1))
     if "chunk" in way:
         whole = data.Dataset.batch
         data.Dataset.batch = lambda self, *a, **k: whole(self, *a, **(k | {"chunk": way["chunk"]}))
-    for cell in networks(params, methods):
+    for cell in networks(profile, methods):
         for step in (run.explain_cell, run.score_cell):
             try:
                 step(replace(cell, root=root))
@@ -112,13 +113,13 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", default=[], help="file names without .py (a paper's: its folder)")
     parser.add_argument("--compute", nargs=2, help=argparse.SUPPRESS)  # a child: root, way
     options = parser.parse_args()
-    params = commands.load_profile(options.profile)
+    profile = commands.load_profile(options.profile)
     if options.compute:
-        compute(Path(options.compute[0]), json.loads(options.compute[1]), params, options.methods)
+        compute(Path(options.compute[0]), json.loads(options.compute[1]), profile, options.methods)
         return 0
-    for dataset in params["datasets"]:
-        evaluate.ready(evaluate.only(params, []), dataset)
-    todo, found = networks(params, options.methods), {}
+    for dataset in profile.datasets:
+        evaluate.ready(evaluate.only(profile, []), dataset)
+    todo, found = networks(profile, options.methods), {}
     with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
         for way, how in WAYS.items():
             if how.get("device") == "cuda" and not torch.cuda.is_available():

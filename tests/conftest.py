@@ -45,6 +45,9 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.setenv("GLASSBENCH_DEVICE", "cpu")
     for cache in (inputs._dataset, inputs._target, inputs._batch):
         cache.cache_clear()
+    script = tmp_path / "datasets" / "blobs.py"
+    script.parent.mkdir()
+    script.write_text("DEFAULTS = {}\n")
     data.save(store.Paths("tiny").data("blobs"), blobs(), {"name": "blobs", "classes": list("abcd")})
     params = {
         "profile": "tiny",
@@ -105,6 +108,13 @@ def blobs(n_train=160, n_test=40, size=28):
 class Workspace:
     def __init__(self, root, params):
         self.root, self.params = root, params
+
+    @property
+    def profile(self):
+        """What ``params`` says now."""
+        from benchmark.profile import Profile
+
+        return Profile.parse(self.params)
 
     def plugin(self, body, name="mine"):
         """Writes a plug-in file from the bodies of its methods; returns its reference."""

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmark import cells, cli, commands, run, store
+from benchmark import cells, cli, run, store
+from benchmark.profile import Profile
 from tests.test_run import plugin
 
 REPORTED = store.ROOT / "results" / "reported"
@@ -107,15 +108,12 @@ def test_use_copies_a_profile_and_keeps_own_edits(workspace, capsys):
     assert path.read_text() == cli.profiles()["offline"].read_text()
 
 
-def test_every_profile_is_sound(workspace):
-    for name in cli.profiles():
-        assert call("use", name, "--force") == 0
-        params = commands.load_params()
-        assert params["profile"] == name
-        for dataset in params["datasets"]:
-            assert run.trainings(params, dataset), f"{name}: no network for {dataset}"
-            for _, _, recipe in run.trainings(params, dataset):
-                run.zoo.Recipe.parse(recipe)
+def test_every_profile_is_sound():
+    for name, path in cli.profiles().items():
+        profile = Profile.read(path)
+        assert profile.name == name
+        for dataset in profile.datasets:
+            assert profile.trainings(dataset), f"{name}: no network for {dataset}"
 
 
 def test_missing_data_names_the_way_out(workspace, capsys):
@@ -149,7 +147,7 @@ def test_a_damaged_explanation_is_made_again(trained):
     workspace.params["explain"]["methods"] = [plugin(workspace)]
     workspace.save()
     assert call("explain") == 0
-    (cell,) = run.cells(workspace.params, "blobs")
+    (cell,) = run.cells(workspace.profile, "blobs")
     whole = cell.explanation.read_bytes()
     cell.explanation.write_bytes(whole[:-50])
     assert call("explain") == 0
@@ -253,7 +251,7 @@ def test_the_same_profile_gives_the_same_rows_in_another_process_and_with_other_
             code = subprocess.run([sys.executable, "-m", "benchmark", step], env=os.environ | {"GLASSBENCH_WORKERS": workers},
                                   check=False).returncode  # fmt: skip
             assert code == 0
-        rows, instances = run.collect(workspace.params)
+        rows, instances = run.collect(workspace.profile)
         texts.append((store.rows_text(rows), instances.value.to_numpy()))
         for folder in ("targets", "explanations", "scores"):
             for file in (store.Paths("tiny").artifacts / folder).rglob("*.*"):

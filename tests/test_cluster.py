@@ -175,15 +175,15 @@ def test_a_unit_that_kills_three_workers_fails_and_harms_no_other(there, tmp_pat
     assert all(done[f"u{i}"].error is None for i in range(4))
 
 
-def rows_of(profile, dataset, params):
+def rows_of(name, dataset, profile):
     """Everything anew: (rows, values of single images, hash of the weights, units that were timed)."""
-    paths = store.Paths(profile)
+    paths = store.Paths(name)
     shutil.rmtree(paths.results, ignore_errors=True)
     multiprocessing.forkserver._forkserver._stop()  # one of an earlier test has its folder for the project's
     for command in ("train", "explain", "score", "replicate"):
         assert cli.main([command]) == 0
-    rows, values = running.collect(params)
-    found, _, _ = replicating.collect(params, rows)
+    rows, values = running.collect(profile)
+    found, _, _ = replicating.collect(profile, rows)
     weights = store.sha256(*sorted(paths.targets(dataset).glob("*.safetensors")))
     return (
         store.rows_text(pd.concat([rows, found]).assign(seconds=0.0)),
@@ -205,11 +205,11 @@ def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch
     workspace.save()
     shutil.copytree(HERE / "baselines", workspace.root / "baselines", ignore=shutil.ignore_patterns("__pycache__"))
 
-    on_cluster = rows_of("tiny", "blobs", workspace.params)
+    on_cluster = rows_of("tiny", "blobs", workspace.profile)
     monkeypatch.setattr(cluster, "look", blind)
-    sent_along = rows_of("tiny", "blobs", workspace.params)
+    sent_along = rows_of("tiny", "blobs", workspace.profile)
     monkeypatch.delenv("GLASSBENCH_CLUSTER")
-    here = rows_of("tiny", "blobs", workspace.params)
+    here = rows_of("tiny", "blobs", workspace.profile)
     assert (here[0].count("\n"), "failed" in here[0]) == (on_cluster[0].count("\n"), False)
     assert on_cluster[:3] == here[:3] and sent_along[:3] == here[:3]
     assert on_cluster[3] == [key for key in here[3] if key[0] != "stage"]  # a stage's time is that of one machine
@@ -252,10 +252,10 @@ def test_the_offline_profile_with_a_worker_killed_on_the_way(there, workspace, m
 
     killer = threading.Thread(target=kill)
     killer.start()
-    on_cluster = rows_of("offline", "digits", workspace.params)
+    on_cluster = rows_of("offline", "digits", workspace.profile)
     killer.join()
     monkeypatch.delenv("GLASSBENCH_CLUSTER")
-    assert on_cluster[:3] == rows_of("offline", "digits", workspace.params)[:3]
+    assert on_cluster[:3] == rows_of("offline", "digits", workspace.profile)[:3]
 
 
 def blind(place, dask_worker):

@@ -1,5 +1,6 @@
 """A new method among known ones: its own folder, the known rows as they are, each difference tested."""
 
+import dataclasses
 import io
 import shutil
 from pathlib import Path
@@ -40,7 +41,7 @@ def known(trained, monkeypatch):
     shutil.copytree(REPORTED, trained.root / "results" / "reported")
     trained.params["explain"] |= {"methods": KNOWN, "images": 20}  # with fewer the exact test takes longer
     trained.save()
-    for cell in run.cells(trained.params, "blobs"):
+    for cell in run.cells(trained.profile, "blobs"):
         run.explain_cell(cell)
         run.score_cell(cell)
     home = trained.root / "home"
@@ -51,7 +52,7 @@ def known(trained, monkeypatch):
 
 
 def place(workspace, method="mine.py:GradNorm", page=False, **options):
-    return evaluate.evaluate(workspace.params, [method], page=page, **options)
+    return evaluate.evaluate(workspace.profile, [method], page=page, **options)
 
 
 def snapshot(root):
@@ -86,8 +87,8 @@ def test_its_rows_are_those_that_the_pipeline_gives(known):
     found = place(known)
     known.params["explain"]["methods"] = [*KNOWN, f"{known.root / 'home' / 'mine.py'}:GradNorm"]
     for step in (run.explain, run.score):
-        list(step(known.params, "blobs"))
-    rows, _ = run.collect(known.params)
+        list(step(known.profile, "blobs"))
+    rows, _ = run.collect(known.profile)
     same = rows[rows.method == "Gradient norm"]
     assert store.rows_text(same) == store.rows_text(found.rows)
 
@@ -101,10 +102,10 @@ def test_a_second_time_nothing_is_made_again(known):
 
 
 def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known, capsys):
-    rows, _ = run.collect(known.params)
+    rows, _ = run.collect(known.profile)
     store.write_rows(store.Paths("tiny").rows, rows)
-    store.write_json(store.Paths("tiny").results / "provenance.json", report.provenance(known.params))
-    scores = [cell.scores for cell in run.cells(known.params, "blobs")]
+    store.write_json(store.Paths("tiny").results / "provenance.json", report.provenance(known.profile))
+    scores = [cell.scores for cell in run.cells(known.profile, "blobs")]
     for path in scores:
         path.unlink()
     found = place(known)
@@ -119,7 +120,7 @@ def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known
                             ("methods", KNOWN[0].rpartition(":")[0], "the method"), ("steps", "score", "the code that")):  # fmt: skip
         changed = {**facts, part: {**facts[part], key: "another"} if key else "another"}
         store.write_json(paths.results / "provenance.json", changed)
-        left_out = evaluate._known(known.params, run.cells(known.params, "blobs")).left_out
+        left_out = evaluate._known(known.profile, run.cells(known.profile, "blobs")).left_out
         assert sum(left_out.values()) == (1 if part == "methods" else 2)
         assert all(why.startswith(said) for why in left_out)
     assert any("--recompute" in line for line in evaluate.notes(place(known)))
@@ -131,13 +132,13 @@ def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known
 
 
 def test_differences_are_tested_on_the_committed_values_of_single_images(known):
-    rows, instances = run.collect(known.params)
+    rows, instances = run.collect(known.profile)
     paths = store.Paths("tiny")
     store.write_rows(paths.rows, rows)
-    store.write_json(paths.results / "provenance.json", report.provenance(known.params))
+    store.write_json(paths.results / "provenance.json", report.provenance(known.profile))
     store.write_values(paths.values, instances)
     wanted = place(known).compared["Gradient norm"]
-    for cell in run.cells(known.params, "blobs"):
+    for cell in run.cells(known.profile, "blobs"):
         cell.scores.unlink()
     found = place(known)
     assert not found.means_only and not found.left_out
@@ -195,19 +196,18 @@ def test_bad_use_is_one_line_and_exit_code_2(known, capsys, arguments, message):
 
 
 def test_networks_are_chosen_by_data_set_or_name(known):
-    params = {
-        **known.params,
-        "datasets": ["a", "b"],
-        "zoo": {"a": {"x": {}, "y": {"explain": False}}, "b": {"x": {}, "z": {}}},
-    }
-    chosen = lambda *names: {d: sorted(t) for d, t in evaluate.only(params, names)["zoo"].items() if t}
+    recipe = known.profile.zoo["blobs"]["cnn"]
+    silent = dataclasses.replace(recipe, explain=False)
+    zoo = {"a": {"x": recipe, "y": silent}, "b": {"x": recipe, "z": recipe}}
+    profile = known.profile.replace(datasets=("a", "b"), zoo=zoo)
+    chosen = lambda *names: {d: sorted(t) for d, t in evaluate.only(profile, names).zoo.items()}
     assert chosen() == {"a": ["x"], "b": ["x", "z"]}
     assert (
         chosen("b/x") == {"b": ["x"]} and chosen("x") == {"a": ["x"], "b": ["x"]} and chosen("b") == {"b": ["x", "z"]}
     )
-    assert evaluate.only(params, ["z"])["datasets"] == ["b"]
+    assert evaluate.only(profile, ["z"]).datasets == ("b",)
     with pytest.raises(UnknownName, match="did you mean"):
-        evaluate.only(params, ["a/y"])
+        evaluate.only(profile, ["a/y"])
 
 
 # --------------------------------------------------------------------------------------------- maps
@@ -217,7 +217,7 @@ def test_maps_that_were_made_elsewhere(known, capsys):
     assert cli.main(["evaluate", "--images", "images.npz"]) == 0
     assert "blobs/cnn/seed=0" in capsys.readouterr().out
     images = store.read_npz(Path("images.npz"))
-    batch = inputs.load_batch(run.cells(known.params, "blobs")[0])
+    batch = inputs.load_batch(run.cells(known.profile, "blobs")[0])
     np.testing.assert_array_equal(images["blobs/x"], batch.x.numpy())
     np.testing.assert_array_equal(images["blobs/ids"], batch.ids.numpy())
     np.savez("maps.npz", **{"blobs/cnn/seed=0": images["blobs/x"].mean(axis=1)})

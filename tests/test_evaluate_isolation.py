@@ -55,9 +55,9 @@ def test_each_costs_its_own_cell_and_says_why(trained):
             shutil.copy(path, trained.root)
             methods.append(f"{trained.root / path.name}:Mine")
     trained.params["explain"] |= {"methods": methods, "limits": {"seconds": 6, "gigabytes": 1}}
-    done = list(run.explain(trained.params, "blobs"))
-    list(run.score(trained.params, "blobs"))
-    rows, instances = run.collect(trained.params)
+    done = list(run.explain(trained.profile, "blobs"))
+    list(run.score(trained.profile, "blobs"))
+    rows, instances = run.collect(trained.profile)
     rows = rows[rows.track != "target"]
     reasons = {d.unit.arguments[0].method.stem: d.error for d in done}
     shown = {d.unit.arguments[0].method.stem: d.result["method"] for d in done}
@@ -80,8 +80,8 @@ def test_each_costs_its_own_cell_and_says_why(trained):
 def test_a_strangers_cell_has_the_bytes_of_one_made_here(trained):
     """A process of its own changes no number."""
     trained.params["explain"]["methods"] = [f"{PLUGINS / 'good.py'}:Mine"]
-    (cell,) = run.cells(trained.params, "blobs")
-    list(run.explain(trained.params, "blobs"))
+    (cell,) = run.cells(trained.profile, "blobs")
+    list(run.explain(trained.profile, "blobs"))
     apart, meta = run.read_cell(cell)
     cell.explanation.unlink()
     run.explain_cell(cell)
@@ -89,7 +89,7 @@ def test_a_strangers_cell_has_the_bytes_of_one_made_here(trained):
     np.testing.assert_array_equal(apart.heatmaps, here.heatmaps)
     assert {k: v for k, v in meta.items() if k != "seconds"} == {k: v for k, v in again.items() if k != "seconds"}
     stamp = cell.explanation.stat().st_mtime_ns
-    assert list(run.explain(trained.params, "blobs")) == []  # nothing to do
+    assert list(run.explain(trained.profile, "blobs")) == []  # nothing to do
     assert cell.explanation.stat().st_mtime_ns == stamp
 
 

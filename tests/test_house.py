@@ -11,6 +11,9 @@ ROOT = Path(__file__).parent.parent
 BASICS = {"api", "seeds", "names", "store"}
 MAY = {
     "names": set(),
+    "settings": BASICS | {"download", "isolation", "papers", "registry", "zoo"},
+    "profile_schema": BASICS | {"isolation", "papers", "profile", "registry", "settings", "zoo"},
+    "profile": BASICS | {"isolation", "papers", "registry", "settings", "zoo"},
     "seeds": set(),
     "api": set(),
     "scratch": set(),
@@ -35,18 +38,46 @@ MAY = {
     "cluster": {"engine", "store"},
     "times": {"engine", "store"},
     "cells": BASICS | {"data", "zoo", "engine", "isolation", "registry"},
-    "run": BASICS | {"cells", "data", "zoo", "metrics", "papers", "engine", "isolation", "registry", "times"},
-    "replicate": BASICS | {"cells", "data", "zoo", "papers", "engine", "registry", "run", "times"},
-    "costs": BASICS | {"cells", "concepts", "engine", "papers", "replicate", "run", "times", "zoo"},
-    "plan": BASICS | {"costs", "engine", "replicate", "run", "times"},
-    "evaluate": {"api", "names", "store", "cells", "data", "zoo", "engine", "registry", "run", "report", "leaderboard"},
+    "run": BASICS
+    | {"profile", "cells", "data", "zoo", "metrics", "papers", "engine", "isolation", "registry", "times"},
+    "replicate": BASICS
+    | {"profile", "settings", "cells", "data", "zoo", "papers", "engine", "registry", "run", "times"},
+    "costs": BASICS | {"profile", "cells", "concepts", "engine", "papers", "replicate", "run", "times", "zoo"},
+    "plan": BASICS | {"profile", "costs", "engine", "replicate", "run", "times"},
+    "evaluate": {
+        "profile",
+        "api",
+        "names",
+        "store",
+        "cells",
+        "data",
+        "zoo",
+        "engine",
+        "registry",
+        "run",
+        "report",
+        "leaderboard",
+    },
     "starters": {"api", "names", "store"},
     "mend": {"scratch", "store"},
-    "verify": {"store", "seeds", "cells", "data", "zoo", "engine", "run", "replicate", "report", "leaderboard"},
+    "verify": {
+        "profile",
+        "evaluate",
+        "store",
+        "seeds",
+        "cells",
+        "data",
+        "zoo",
+        "engine",
+        "run",
+        "replicate",
+        "report",
+        "leaderboard",
+    },
     "tracing": set(),
     "check": BASICS | {"cells", "engine", "isolation", "registry", "run", "tracing"},
     "report": BASICS
-    | {"cells", "data", "zoo", "engine", "registry", "run", "replicate", "papers", "style", "leaderboard"},
+    | {"profile", "cells", "data", "zoo", "engine", "registry", "run", "replicate", "papers", "style", "leaderboard"},
 }
 FREE = {"cli", "commands", "lists", "__main__", "__init__"}  # call everyone, are called by no one
 

@@ -103,7 +103,7 @@ def test_the_readmes_method_runs(tmp_path, trained):
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
     (tmp_path / "readme.py").write_text(code)
     trained.params["explain"]["methods"] = [f"{tmp_path / 'readme.py'}:GradNorm"]
-    (cell,) = run.cells(trained.params, "blobs")
+    (cell,) = run.cells(trained.profile, "blobs")
     run.explain_cell(cell)
     run.score_cell(cell)
     rows = store.read_scores(cell.scores)[0]

@@ -5,7 +5,6 @@ import math
 import time
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from benchmark.costs import Model, Work
 from benchmark.engine import Unit
 from benchmark.names import UnknownName
 from benchmark.plan import Planned
+from benchmark.profile import Profile
 from benchmark.times import Time
 
 
@@ -88,16 +88,10 @@ def test_multiply_adds_by_hand():
 
 
 def test_a_data_set_is_counted_as_the_profile_cuts_it():
-    params = {
-        "data": {
-            "cub": {"size": 224, "classes": 50},
-            "mnist": {"size": 28},
-            "cifar10": {"size": 32, "train": 5000, "test": 2500},
-        }
-    }
-    assert costs.images(params, "mnist") == ((1, 28, 28), 10, 60_000, 10_000)
-    assert costs.images(params, "cifar10") == ((3, 32, 32), 10, 5_000, 2_500)
-    assert costs.images(params, "cub") == ((3, 224, 224), 50, 1_498, 1_448)  # the real ones: 1,500 and 1,389
+    profile = Profile.read(cli.profiles()["quick"])
+    assert costs.images(profile, "mnist") == ((1, 28, 28), 10, 60_000, 10_000)
+    assert costs.images(profile, "cifar10") == ((3, 32, 32), 10, 5_000, 2_500)
+    assert costs.images(profile, "cub") == ((3, 224, 224), 50, 1_498, 1_448)  # the real ones: 1,500 and 1,389
 
 
 @pytest.mark.parametrize(("settings", "product"), [
@@ -110,12 +104,12 @@ def test_settings_that_repeat_a_fit(settings, product):
 
 def test_training_is_counted_in_images_and_steps(workspace):
     workspace.params["zoo"]["blobs"]["cnn"] |= {"epochs": 3, "train_images": 100, "seeds": [0, 1]}
-    (step, stage, unit), *_ = plan.units(workspace.params)
-    work = costs.count(workspace.params, step, unit)
+    (step, stage, unit), *_ = plan.units(workspace.profile)
+    work = costs.count(workspace.profile, step, unit)
     macs = sum(costs._multiply_adds("explainn_cnn", (3, 32, 32), 10, "{}", None))
     assert (step, stage, work.kind) == ("train", "blobs", "train explainn_cnn")
     assert work.passes == pytest.approx(3 * 100 * 3 * macs / 1e9)
-    on_gpu = [unit for step, _, unit in plan.units(workspace.params, gpu=True) if step == "train"]
+    on_gpu = [unit for step, _, unit in plan.units(workspace.profile, gpu=True) if step == "train"]
     assert [len(u.arguments[1]) for u in on_gpu] == [2]  # the seeds train as one
 
 
@@ -186,7 +180,7 @@ def test_a_gpu_speeds_up_passes_and_leaves_trees_alone():
 
 def test_an_unknown_gpu_is_refused_with_near_names(workspace):
     with pytest.raises(UnknownName, match="did you mean h100"):
-        plan.plan(workspace.params, {}, gpu="h1000")
+        plan.plan(workspace.profile, {}, gpu="h1000")
 
 
 # --------------------------------------------------------------------------------------------- the file of times
@@ -313,9 +307,9 @@ def test_bad_use_is_one_line(profile, capsys, wrong):
 @pytest.mark.slow
 def test_every_shipped_profile_can_be_planned():
     for name, path in cli.profiles().items():
-        params = yaml.safe_load(path.read_text())
-        found = [(step, costs.count(params, step, unit)) for step, _, unit in plan.units(params)]
+        profile = Profile.read(path)
+        found = [(step, costs.count(profile, step, unit)) for step, _, unit in plan.units(profile)]
         assert {step for step, _ in found} == {"train", "explain", "score", "replicate"}
         assert all(math.isfinite(w.passes + w.fits) and w.gigabytes < 64 for _, w in found), name
-        names = [(step, unit.name) for step, _, unit in plan.units(params)]
+        names = [(step, unit.name) for step, _, unit in plan.units(profile)]
         assert len(set(names)) == len(names)  # a line of times.csv each

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from benchmark import engine, papers, replicate, report, store
 from benchmark.api import NotApplicable
-from benchmark.names import UnknownName
+from benchmark.names import ProfileError, UnknownName
 from benchmark.papers import Check, Number, Outcome, Picture
+from benchmark.profile import Profile
 
 calls = []
 
@@ -75,14 +76,14 @@ def project(trained, monkeypatch):
 
 def ask(project, *entries):
     project.params["replicate"]["layer_trees"] = list(entries)
-    return replicate.tasks(project.params, "layer_trees")
+    return replicate.tasks(project.profile, "layer_trees")
 
 
 def run_all(project):
-    for task in replicate.tasks(project.params, "layer_trees"):
+    for task in replicate.tasks(project.profile, "layer_trees"):
         with contextlib.suppress(engine.Failed):
             replicate.replicate_task(task)
-    return replicate.collect(project.params, pd.DataFrame(columns=list(store.ROW_COLUMNS)))
+    return replicate.collect(project.profile, pd.DataFrame(columns=list(store.ROW_COLUMNS)))
 
 
 WIDTHS = {"experiment": "widths", "dataset": "blobs", "target": "cnn"}
@@ -100,7 +101,7 @@ def test_units_are_every_network_seed_and_swept_value(project):
 @pytest.mark.parametrize(
     "entry, words",
     [
-        ({"experiment": "width"}, "did you mean widths"),
+        ({"experiment": "width"}, r"replicate.layer_trees\[0\].experiment: .*did you mean widths"),
         ({"experiment": "verdicts"}, "no experiment"),
         ({**WIDTHS, "target": "cmm"}, "no network of blobs: .cmm.; there are cnn"),
         ({**WIDTHS, "dataset": "blob"}, "did you mean blobs"),
@@ -109,12 +110,12 @@ def test_units_are_every_network_seed_and_swept_value(project):
     ],
 )
 def test_what_is_not_there_is_said_before_any_work(project, entry, words):
-    with pytest.raises(UnknownName, match=words):
+    with pytest.raises(ProfileError, match=words):
         ask(project, entry)
 
 
 def test_the_same_unit_twice_is_refused(project):
-    with pytest.raises(UnknownName, match="twice"):
+    with pytest.raises(ProfileError, match="twice"):
         ask(project, WIDTHS, WIDTHS)
 
 
@@ -158,7 +159,7 @@ def test_a_damaged_unit_is_made_again(project):
     (task,) = ask(project, WIDTHS)
     run_all(project)
     task.path.write_bytes(b"PK nonsense")
-    rows, _, _ = replicate.collect(project.params, pd.DataFrame(columns=list(store.ROW_COLUMNS)))
+    rows, _, _ = replicate.collect(project.profile, pd.DataFrame(columns=list(store.ROW_COLUMNS)))
     assert rows.status.item() == "failed" and "damaged" in rows.reason.item()
     rows, _, _ = run_all(project)
     assert set(rows.status) == {"ok"} and len(calls) == 2
@@ -226,7 +227,5 @@ def test_every_profiles_experiments_are_there():
     from benchmark import cli
 
     for path in cli.profiles().values():
-        params = store.read_yaml(path)
-        assert set(params["papers"]) == set(params["replicate"])
-        for paper in params["papers"]:
-            assert replicate.tasks(params, paper)
+        profile = Profile.read(path)
+        assert all(replicate.tasks(profile, paper) for paper in profile.papers)

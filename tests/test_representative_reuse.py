@@ -137,7 +137,7 @@ def test_the_references_and_their_psi_are_computed_once_for_all_methods(trained)
         },
     ]
     cells.forget()
-    one, two = run.cells(trained.params, "blobs")
+    one, two = run.cells(trained.profile, "blobs")
     assert protocol.attempt(one)[1]["status"] == "ok"
     reference = inputs.load_reference(one)
     known = {key: z for key, z in reference.memo.items() if isinstance(key, tuple)}

@@ -8,6 +8,7 @@ import torch
 
 from benchmark import engine, inputs, registry, run, store
 from benchmark.leaderboard import tables
+from benchmark.names import ProfileError
 
 GOOD = """
     import numpy as np
@@ -32,7 +33,7 @@ def plugin(workspace, before="pass", value="Explanation(heatmaps=rng.random((n, 
 def one(workspace, reference, seed=0):
     """The cell of one method, explained and scored; its rows by metric."""
     workspace.params["explain"]["methods"] = [reference]
-    (cell,) = run.cells(workspace.params, "blobs")
+    (cell,) = run.cells(workspace.profile, "blobs")
     for step in (run.explain_cell, run.score_cell):
         with contextlib.suppress(engine.Failed):
             step(cell)
@@ -147,7 +148,7 @@ def test_a_failing_metric_fails_its_rows_only(trained, monkeypatch):
 
 def test_a_network_that_could_not_be_trained_fails_its_cells(workspace):
     workspace.params["zoo"]["blobs"]["cnn"] |= {"optimiser": "sgd", "lr": 1000.0}
-    (done,) = run.train(workspace.params, "blobs")
+    (done,) = run.train(workspace.profile, "blobs")
     assert done.error
     _, rows, _ = one(workspace, plugin(workspace))
     assert set(rows.status) == {"failed"} and "could not be trained" in rows.reason.iloc[0]
@@ -156,21 +157,21 @@ def test_a_network_that_could_not_be_trained_fails_its_cells(workspace):
 def test_a_method_that_kills_its_process_fails_alone(trained):
     bad = plugin(trained, "import os; os.kill(os.getpid(), 9)", name="bad")
     trained.params["explain"]["methods"] = [bad, plugin(trained, name="good")]
-    done = {d.unit.arguments[0].method.path.stem: d for d in run.explain(trained.params, "blobs")}
+    done = {d.unit.arguments[0].method.path.stem: d for d in run.explain(trained.profile, "blobs")}
     assert "killed" in done["bad"].error and done["good"].error is None
-    list(run.score(trained.params, "blobs"))
-    rows, instances = run.collect(trained.params)
+    list(run.score(trained.profile, "blobs"))
+    rows, instances = run.collect(trained.profile)
     by_status = rows[rows.track == "heatmap"].groupby("status").metric.nunique()
     assert by_status["failed"] == rows[rows.track == "heatmap"].metric.nunique()
-    assert set(instances.image) == set(inputs.load_batch(run.cells(trained.params, "blobs")[0]).ids.tolist())
+    assert set(instances.image) == set(inputs.load_batch(run.cells(trained.profile, "blobs")[0]).ids.tolist())
 
 
 def test_cells_of_methods_that_left_the_profile_are_removed(trained):
     trained.params["explain"]["methods"] = [plugin(trained, name="first")]
-    list(run.explain(trained.params, "blobs"))
-    (old,) = run.cells(trained.params, "blobs")
+    list(run.explain(trained.profile, "blobs"))
+    (old,) = run.cells(trained.profile, "blobs")
     trained.params["explain"]["methods"] = [plugin(trained, name="second")]
-    list(run.explain(trained.params, "blobs"))
+    list(run.explain(trained.profile, "blobs"))
     assert not old.explanation.exists()
 
 
@@ -188,17 +189,17 @@ def test_psi_is_computed_once_for_all_methods_of_a_target(trained, monkeypatch):
     monkeypatch.setattr(Target, "features", counted)
     use = "target.features(batch)"
     trained.params["explain"]["methods"] = [plugin(trained, use, name="a"), plugin(trained, use, name="b")]
-    for cell in run.cells(trained.params, "blobs"):
+    for cell in run.cells(trained.profile, "blobs"):
         run.explain_cell(cell)
     assert passes == [(8, "conv2")]
 
 
-@pytest.mark.parametrize(("change", "message"), [({"net": "explain_cnn"}, "did you mean explainn_cnn"), ({"lr": "1e-3"}, "lr must be"),
+@pytest.mark.parametrize(("change", "message"), [({"net": "explain_cnn"}, "did you mean explainn_cnn"), ({"lr": "1e-3"}, "1e-3. is not a number"),
                                                  ({"epoch": 3}, "did you mean epochs")])  # fmt: skip
 def test_a_wrong_recipe_is_said_before_any_work(workspace, change, message):
     workspace.params["zoo"]["blobs"]["cnn"] |= change
-    with pytest.raises(registry.UnknownName, match=f"params.yaml: zoo: blobs: cnn: .*{message}"):
-        list(run.train(workspace.params, "blobs"))
+    with pytest.raises(ProfileError, match=f"params.yaml: zoo.blobs.cnn.*: .*{message}"):
+        list(run.train(workspace.profile, "blobs"))
 
 
 def test_two_methods_of_one_name_are_refused(workspace):
@@ -206,7 +207,7 @@ def test_two_methods_of_one_name_are_refused(workspace):
     (workspace.root / "b.py").write_text((workspace.root / "a.py").read_text())
     workspace.params["explain"]["methods"] = [a, b]
     with pytest.raises(registry.UnknownName, match="two methods are called 'a'"):
-        run.cells(workspace.params, "blobs")
+        run.cells(workspace.profile, "blobs")
 
 
 @pytest.mark.parametrize(
@@ -221,5 +222,5 @@ def test_two_methods_of_one_name_are_refused(workspace):
 def test_a_wrong_method_is_said_before_any_work(workspace, entry, message):
     plugin(workspace)
     workspace.params["explain"]["methods"] = [entry]
-    with pytest.raises(registry.UnknownName, match=message):
-        run.cells(workspace.params, "blobs")
+    with pytest.raises((ProfileError, registry.UnknownName), match=message):
+        run.cells(workspace.profile, "blobs")

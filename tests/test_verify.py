@@ -31,14 +31,14 @@ def committed(trained, made, monkeypatch):
     trained.save()
     paths = store.Paths("tiny")
     if not made:
-        for cell in run.cells(trained.params, "blobs"):
+        for cell in run.cells(trained.profile, "blobs"):
             run.explain_cell(cell)
             run.score_cell(cell)
-        for task in replicate.tasks(trained.params, "explainn"):
+        for task in replicate.tasks(trained.profile, "explainn"):
             replicate.replicate_task(task)
-        board, _ = run.collect(trained.params)
-        rows = pd.concat([board, replicate.collect(trained.params, board)[0]])
-        made |= {"rows.csv": store.rows_text(rows), "provenance.json": json.dumps(report.provenance(trained.params))}
+        board, _ = run.collect(trained.profile)
+        rows = pd.concat([board, replicate.collect(trained.profile, board)[0]])
+        made |= {"rows.csv": store.rows_text(rows), "provenance.json": json.dumps(report.provenance(trained.profile))}
     for name, text in made.items():
         store.write_text(paths.results / name, text)
     return trained
@@ -73,7 +73,7 @@ def test_the_rows_that_this_code_makes_are_verified_and_nothing_else_is_touched(
     rows = store.read_rows(store.Paths("tiny").rows)
     values = (rows.status.eq("ok") & rows.method.isin(["Random map", "Edge map (Sobel)"])).sum()
     assert verified()["differing"] == {} and verified()["values"] > values > 0 and verified()["same_machine"]
-    assert verified()["units"] == [u.name for u in verify.units(committed.params)]
+    assert verified()["units"] == [u.name for u in verify.units(committed.profile)]
     assert verified()["sample"] == "3 of 3 units, seed 0" and verified()["machine"] == report.machine()
 
 
@@ -114,10 +114,10 @@ def test_a_row_that_failed_here_alone_is_a_difference(committed):
 
 
 def test_a_sample_is_drawn_by_its_seed(committed):
-    drawn = {seed: [u.name for u in verify.verify(committed.params, sample=1, seed=seed).units] for seed in range(8)}
+    drawn = {seed: [u.name for u in verify.verify(committed.profile, sample=1, seed=seed).units] for seed in range(8)}
     assert all(len(names) == 1 for names in drawn.values())
     assert len({names[0] for names in drawn.values()}) > 1
-    assert [u.name for u in verify.verify(committed.params, sample=1, seed=3).units] == drawn[3]
+    assert [u.name for u in verify.verify(committed.profile, sample=1, seed=3).units] == drawn[3]
 
 
 def test_every_method_and_experiment_has_its_turn():
@@ -137,7 +137,7 @@ def test_every_method_and_experiment_has_its_turn():
 def test_on_another_machine_the_last_digits_may_differ(committed, capsys):
     rewrite_provenance(machine={"cpu": "another"})
     rewrite(lambda rows: rows.assign(value=rows.value * (1 + 1e-6)))
-    found = verify.verify(committed.params)
+    found = verify.verify(committed.profile)
     assert not found.exact
     assert "another kind of machine" in list(verify.lines(found))[-1]
 
@@ -213,7 +213,7 @@ def test_dvc_keeps_the_new_hash(committed):
 def test_a_report_keeps_what_was_verified_while_it_holds(committed):
     paths = store.Paths("tiny")
     verify.record(paths, verify.verify(committed.params, sample=1))
-    facts = report.provenance(committed.params)
+    facts = report.provenance(committed.profile)
     assert report._verified(paths, facts) == {"verified": verified()}
     assert report._verified(paths, facts | {"weights": {}}) == {}
 

@@ -122,6 +122,12 @@ class Recipe:
         return torch.optim.Adadelta(parameters, rho=0.95, eps=1e-7, **settings)  # Keras' rho and epsilon
 
 
+def mapping_of(recipe: Recipe) -> dict[str, Any]:
+    """The mapping that ``Recipe.parse`` takes: without the defaults, for some may not stand beside others."""
+    given = {f.name: getattr(recipe, f.name) for f in fields(recipe) if getattr(recipe, f.name) != f.default}
+    return given | {"options": dict(recipe.options)}
+
+
 _NUMBERS = (  # name, kind, smallest, largest
     ("epochs", "n integer", 0, 100_000), ("batch", "n integer", 2, 1_000_000), ("lr", " number", 0, 1000),
     ("momentum", " number", 0, 1), ("weight_decay", " number", 0, 1000), ("gamma", " number", 0, 1),

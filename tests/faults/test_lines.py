@@ -83,7 +83,7 @@ def wait_for(condition, seconds=120):
 def test_a_spoilt_file_names_the_command_that_mends_it(done, capsys, what, how):
     """Its reader says so; then the very command is run, the steps after it again, and the rows are the same."""
     before = scored()
-    cell = run.cells(done.params, "blobs")[0]
+    cell = run.cells(done.profile, "blobs")[0]
     path = {
         "data": cell.paths.data("blobs"),
         "weights": cell.weights,
@@ -93,7 +93,7 @@ def test_a_spoilt_file_names_the_command_that_mends_it(done, capsys, what, how):
     whole = path.read_bytes()
     spoil(path, how)
     reader = {"data": lambda: data.load(path), "weights": lambda: inputs.load_target(cell),
-              "explanation": lambda: cells.read_explanation(path), "scores": lambda: run.collect(done.params)}[what]  # fmt: skip
+              "explanation": lambda: cells.read_explanation(path), "scores": lambda: run.collect(done.profile)}[what]  # fmt: skip
     cells.forget()
     inputs._dataset.cache_clear()
     with pytest.raises(store.StoreError) as error:
@@ -142,7 +142,7 @@ def test_a_spoilt_half_of_a_training_costs_time_only(workspace, inline):
 
 def test_a_file_of_another_kind_under_a_cells_name_is_made_again(done):
     """An older version's file, say: an archive that is whole, without what is asked for."""
-    before, cell = scored(), run.cells(done.params, "blobs")[0]
+    before, cell = scored(), run.cells(done.profile, "blobs")[0]
     for path in (cell.explanation, cell.scores):
         store.write_npz(path, {"other": np.arange(3)})
         assert call("explain") == 0 and call("score") == 0
@@ -311,5 +311,5 @@ def test_seconds_do_not_run_backwards_with_the_clock(done, monkeypatch):
     for path in store.Paths("tiny").explanations("blobs").rglob("*.npz"):
         path.unlink()
     assert call("explain") == 0
-    for cell in run.cells(done.params, "blobs"):
+    for cell in run.cells(done.profile, "blobs"):
         assert 0 <= cells.read_meta(cell.explanation)["seconds"] < 3600

@@ -144,7 +144,7 @@ def test_a_plug_in_file_of_an_odd_name_runs_and_its_files_stay_in_their_folder(t
     path.write_text(METHOD)
     before = {p for p in trained.root.rglob("*")}
     trained.params["explain"]["methods"] = [f"{path}:Mine"]
-    (cell,) = run.cells(trained.params, "blobs")
+    (cell,) = run.cells(trained.profile, "blobs")
     run.explain_cell(cell)
     run.score_cell(cell)
     rows = store.read_scores(cell.scores)[0]
@@ -245,7 +245,7 @@ def test_weights_that_would_run_code_are_never_unpickled(tmp_path, bombs):
 
 def test_maps_of_objects_are_never_unpickled(trained, bombs, tmp_path):
     trained.params["explain"]["methods"] = [str(tmp_path / "a.npz")]
-    (cell,) = run.cells(trained.params, "blobs")
+    (cell,) = run.cells(trained.profile, "blobs")
     with contextlib.suppress(Exception):
         run.explain_cell(cell)
     assert not bombs.exists()

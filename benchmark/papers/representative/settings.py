@@ -1,0 +1,3 @@
+"""What the mappings among an experiment's settings are settings of."""
+
+NESTED = {"ace": "baselines/ace.py:ACE"}
