@@ -11,7 +11,8 @@ lines, trailing commas, quotes and ``.5`` for ``0.5`` are no part of a tree, and
 definition that is moved as it is keeps its hash.
 
 Theory: names are resolved through imports, so another import of the same name is another hash. A call that no name leads to
-(``getattr``, a registry) is not seen; classes are, wherever an annotation names them, with all their methods. Modules that
+(``getattr``) is not seen; classes are, wherever an annotation names them, with all their methods, and so is what a decorator
+of its own module may have put into a registry there. Modules that
 carry numbers without deciding them (``CARRIERS``) are not entered. Left out by name are ``work`` and ``offers``, what a
 method declares of itself.
 
@@ -271,7 +272,19 @@ def _referred(root: Path, module: Module, definition: str) -> list[tuple[str, Pl
                 continue
             found += [(".".join(chain), target) for target in _resolve(root, module, imports, chain)]
         found += [(text, _place(text)) for text in _methods(root, statement)]
+    if not definition:
+        found += [(name, (module.name, name)) for name in _registered(module)]
     return [pair for pair in found if pair[1] != (module.name, definition)]
+
+
+def _registered(module: Module) -> list[str]:
+    """Definitions that a decorator of the same module is called with: it may keep them in a registry."""
+    return [
+        name
+        for name, statements in module.definitions.items()
+        for decorator in getattr(statements[0], "decorator_list", [])
+        if any(chain[0] in module.definitions for chain in _chains(decorator))
+    ]
 
 
 def _inner_imports(statement: ast.stmt) -> dict[str, tuple[str, str]]:
