@@ -21,18 +21,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from benchmark import style
 from benchmark.api import Method, Target
 from benchmark.data import Dataset
 from benchmark.names import pick
 
-__all__ = ["Check", "Found", "FoundUnit", "Number", "Outcome", "Picture", "Study", "names", "part", "style"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Check", "Found", "FoundUnit", "Number", "Outcome", "Picture", "Study", "names", "part"]
 
 
 @dataclass(frozen=True, eq=False)

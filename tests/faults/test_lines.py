@@ -1,7 +1,6 @@
 """What goes wrong is one clear line, nothing is lost, and the command that the line names mends it: the tests run it."""
 
 import errno
-import json
 import os
 import re
 import subprocess
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmark import cells, cli, data, inputs, mend, run, store
+from benchmark.profile import Profile
 from tests.test_house import ROOT
 
 METHODS = [f"{ROOT / 'baselines' / name}" for name in ("random_map.py:RandomMap", "edge_map.py:EdgeMap")]
@@ -49,11 +49,7 @@ def done(trained, inline, capsys):
 
 
 def scored():
-    rows = run.collect(json.loads(json.dumps(PARAMS)))[0]
-    return store.rows_text(rows)
-
-
-PARAMS = {"profile": "tiny", "datasets": ["blobs"]}
+    return store.rows_text(run.collect(Profile.read(store.ROOT / "params.yaml"))[0])
 
 
 def named(text):

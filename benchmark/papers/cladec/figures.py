@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from benchmark.papers import Found, FoundUnit, Picture, style
+from benchmark import style
+from benchmark.papers import Found, FoundUnit, Picture
 from benchmark.papers.cladec.verdicts import value_of
 
 BLUE, ORANGE, GREEN = (style.PALETTE[k] for k in (0, 1, 2))

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.papers import Found, FoundUnit, Picture, style
+from benchmark import style
+from benchmark.papers import Found, FoundUnit, Picture
 from benchmark.store import setting_pairs
 
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, _, YELLOW, SKY = style.PALETTE

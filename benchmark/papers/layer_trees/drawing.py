@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
+from benchmark import style
 from benchmark.api import Array
-from benchmark.papers import style
 from benchmark.papers.layer_trees.trees import Tree
 
 GREEN, RED, PINK = style.PALETTE[2], style.PALETTE[3], style.PALETTE[4]  # of the colour-blind palette

@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from benchmark.papers import Found, FoundUnit, Picture, style
+from benchmark import style
+from benchmark.papers import Found, FoundUnit, Picture
 from benchmark.papers.layer_trees import drawing
 from benchmark.papers.layer_trees.duplicates import KINDS
 from benchmark.papers.layer_trees.verdicts import Network, read

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from benchmark.papers import Found, FoundUnit, Picture, style
+from benchmark import style
+from benchmark.papers import Found, FoundUnit, Picture
 
 METHODS = ("SRAE", "SRAE without restarts", "NN", "SAE", "CAE", "Lasso", "1-Heatmap", "Z")
 PANELS = (("F_reg_test", "F_reg on test images (logits)"), ("O1", "O1"), ("mean_correlation", "correlation of live maps"),
