@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from benchmark import engine, inputs, registry, run, store
+from benchmark.api import Explanation
 from benchmark.leaderboard import tables
 from benchmark.names import ProfileError
+from tests.test_house import ROOT
 
 GOOD = """
     import numpy as np
@@ -120,8 +122,9 @@ def test_a_changed_method_is_explained_anew(trained):
 def test_what_a_method_fails_at_is_a_failed_row_with_the_reason(trained, before, value, reason):
     state = torch.get_rng_state()
     _, rows, _ = one(trained, plugin(trained, before, value))
-    assert set(rows.status) == {"failed"}
-    assert set(rows.metric) == set(registry.metrics())  # no silent gap
+    assert rows[["track", "metric", "status"]].values.tolist() == [
+        ["unknown", "explanation", "failed"]
+    ]  # its kind is not known
     assert all(reason in text and "\n" not in text for text in rows.reason)
     assert torch.equal(torch.get_rng_state(), state)
     _, rows, _ = one(trained, plugin(trained, name="other"))  # the next method meets a healthy target
@@ -161,9 +164,37 @@ def test_a_method_that_kills_its_process_fails_alone(trained):
     assert "killed" in done["bad"].error and done["good"].error is None
     list(run.score(trained.profile, "blobs"))
     rows, instances = run.collect(trained.profile)
-    by_status = rows[rows.track == "heatmap"].groupby("status").metric.nunique()
-    assert by_status["failed"] == rows[rows.track == "heatmap"].metric.nunique()
+    failed = rows[rows.status == "failed"]
+    assert failed[["method", "track"]].values.tolist() == [["Mine", "unknown"]]
     assert set(instances.image) == set(inputs.load_batch(run.cells(trained.profile, "blobs")[0]).ids.tolist())
+
+
+def test_what_failed_stands_on_the_tracks_of_its_kind(trained):
+    """Given a heat-map method of ours that fails, then none of its rows is on another track."""
+    trained.params["explain"]["methods"] = [f"{ROOT}/baselines/grad_cam.py:GradCAM?layer=nowhere"]
+    list(run.explain(trained.profile, "blobs"))
+    list(run.score(trained.profile, "blobs"))
+    rows, _ = run.collect(trained.profile)
+    assert set(rows[rows.status == "failed"].track) == {"heatmap"}
+
+
+def test_what_a_method_offered_elsewhere_says_where_it_failed(trained):
+    """Given a user's method that worked on one network and fails on another, its failed rows are of its kind."""
+    recipe = trained.params["zoo"]["blobs"]["cnn"]
+    trained.params["zoo"]["blobs"]["cnn2"] = recipe | {"seeds": [0]}
+    list(run.train(trained.profile, "blobs"))
+    trained.params["explain"]["methods"] = [plugin(trained, "assert 'cnn2' not in target.name")]
+    list(run.explain(trained.profile, "blobs"))
+    list(run.score(trained.profile, "blobs"))
+    rows, _ = run.collect(trained.profile)
+    failed = rows[rows.status == "failed"]
+    assert set(failed.target) == {"cnn2"}
+    assert set(failed.track) == {"heatmap"}
+
+
+@pytest.mark.parametrize("ref", registry.method_refs(), ids=lambda ref: ref.cls)
+def test_our_methods_say_what_they_offer(ref):
+    assert ref.cls == "Reused" or set(ref.build().offers) <= set(Explanation.__dataclass_fields__)
 
 
 def test_cells_of_methods_that_left_the_profile_are_removed(trained):

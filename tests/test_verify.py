@@ -178,10 +178,11 @@ def test_nothing_committed_is_one_line(trained, capsys):
 
 
 @pytest.mark.parametrize(("part", "key"), [("steps", "explain"), ("steps", "score"), ("steps", "replicate"),
-                                           ("papers", "explainn"), ("params", None)])  # fmt: skip
+                                           ("experiments", "explainn.worked_example"), ("metrics", "gini"), ("params", None)])  # fmt: skip
 def test_another_code_is_one_line_that_names_the_commit(committed, capsys, part, key):
     then = store.read_json(store.Paths("tiny").results / "provenance.json")
-    rewrite_provenance(commit="abcdef0123456789", **{part: "0" if key is None else then[part] | {key: "0"}})
+    made = then["made"] | {"commit": "abcdef0123456789"}
+    rewrite_provenance(made=made, **{part: "0" if key is None else then[part] | {key: "0"}})
     assert cli.main(["verify"]) == 2
     line = one_line(capsys)
     assert part in line and "git checkout abcdef012345" in line and "make leaderboard PROFILE=tiny" in line
@@ -214,8 +215,18 @@ def test_a_report_keeps_what_was_verified_while_it_holds(committed):
     paths = store.Paths("tiny")
     verify.record(paths, verify.verify(committed.params, sample=1))
     facts = report.provenance(committed.profile)
-    assert report._verified(paths, facts) == {"verified": verified()}
-    assert report._verified(paths, facts | {"weights": {}}) == {}
+    assert report.kept(paths, facts)["verified"] == verified()
+    assert "verified" not in report.kept(paths, facts | {"weights": {}})
+
+
+def test_the_same_results_keep_their_date_and_commit(committed):
+    paths = store.Paths("tiny")
+    rewrite_provenance(made={"date": "2020-01-01", "commit": "abc", "changed_files": []})
+    facts = report.provenance(committed.profile)
+    assert report.kept(paths, facts)["made"]["date"] == "2020-01-01"
+    shown = facts | {"steps": facts["steps"] | {"report": "0"}}  # drawn by other code: the rows are the same
+    assert report.kept(paths, shown)["made"]["date"] == "2020-01-01"
+    assert report.kept(paths, facts | {"data": {}})["made"]["date"] != "2020-01-01"
 
 
 def test_compare_and_diff_do_not_mind(committed, capsys, monkeypatch):

@@ -100,7 +100,10 @@ def take_over(networks, folder):
 def expected(project):
     """The committed rows where they were made of what is here, else those of a run that nobody interrupts."""
     here, then = (store.read_json(p.results / "provenance.json") for p in (project.paths, project.committed))
-    if all(here[key] == then[key] for key in ("machine", "steps", "papers", "methods", "params", "data", "weights")):
+    if all(
+        here[key] == then.get(key)
+        for key in ("machine", "steps", "experiments", "methods", "metrics", "params", "data", "weights")
+    ):
         print("compared with the committed rows")
         return rows(project.committed.rows)
     project.reset()
