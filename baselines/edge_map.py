@@ -32,10 +32,15 @@ class EdgeMap:
 
     name = "Edge map (Sobel)"
     kind = "control"
+    offers = ("heatmaps",)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""
         return self
+
+    def work(self, facts):
+        """Two kernels of 3 x 3 at each pixel."""
+        return facts.images * facts.work(passes=18 * facts.shape[1] * facts.shape[2])
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Edges of the images of ``batch``; the target is not looked at."""

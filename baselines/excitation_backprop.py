@@ -41,6 +41,7 @@ class ExcitationBackprop:
     to: str | None = None
     name = "Excitation Backprop"
     kind = "baseline"
+    offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
         if self.variant not in ("contrastive", "plain"):
@@ -49,6 +50,15 @@ class ExcitationBackprop:
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""
         return self
+
+    def work(self, facts):
+        """F and the way back down, for each image."""
+        target, x = facts.target, facts.x(facts.chunk)
+        try:
+            maps = facts.each(lambda: class_maps(target, x, target(x).argmax(1), self.to, self.variant == "contrastive"))
+        except TypeError as error:
+            raise NotApplicable(str(error)) from None
+        return facts.images * maps
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Maps of the predicted class. Raises NotApplicable for a network with a layer that has no rule."""

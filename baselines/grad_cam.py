@@ -38,6 +38,7 @@ class GradCAM:
     layer: str | None = None
     name = "Grad-CAM"
     kind = "baseline"
+    offers = ("heatmaps",)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""
@@ -49,6 +50,10 @@ class GradCAM:
         L = torch.einsum("nk,nkuv->nuv", alpha, A).relu()  # (n, u, v)                                        Eq. 2
         maps = F.interpolate(L[:, None], batch.x.shape[-2:], mode="bilinear", align_corners=False)
         return Explanation(heatmaps=maps[:, 0])  # (n, h, w)
+
+    def work(self, facts):
+        """psi, then G with a gradient, for each image."""
+        return facts.images * (facts.forward(self.layer) + facts.gradient(self.layer))
 
     def channel_weights(self, target: Target, batch: Batch) -> Tensor:
         """alpha, (n, K), logits a unit of activation."""

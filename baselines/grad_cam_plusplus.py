@@ -47,6 +47,7 @@ class GradCAMPlusPlus:
     variant: str = "authors"
     name = "Grad-CAM++"
     kind = "baseline"
+    offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
         if self.variant not in ("authors", "library"):
@@ -62,6 +63,10 @@ class GradCAMPlusPlus:
         L = torch.einsum("nk,nkuv->nuv", w, A).relu()  # (n, u, v)
         maps = F.interpolate(L[:, None], batch.x.shape[-2:], mode="bilinear", align_corners=False)
         return Explanation(heatmaps=maps[:, 0])  # (n, h, w)
+
+    def work(self, facts):
+        """psi, then G with a gradient, for each image."""
+        return facts.images * (facts.forward(self.layer) + facts.gradient(self.layer))
 
     def channel_weights(self, target: Target, batch: Batch) -> Tensor:
         """w, (n, K), 0 and larger wherever A is."""

@@ -40,6 +40,7 @@ class LayerTree:
     variant: str = "sign"
     name = "Layer tree"
     paper = "layer_trees"
+    offers = ("labels", "size")
     tree: trees.Tree = field(init=False, repr=False)
     _at: float | Tensor = field(init=False, repr=False)  # above it a node is ON
 
@@ -63,6 +64,12 @@ class LayerTree:
             )
         self.tree = trees.grow(encodings, self.threshold, rng)
         return self
+
+    def work(self, facts):
+        """See ``benchmark.work``."""
+        from benchmark.papers.layer_trees import work
+
+        return work.method(facts, self._layer(facts.target))
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """The tree's classes; all -1 (does not apply) where the threshold left no encoding."""

@@ -52,6 +52,7 @@ class RepresentativeInterpretations:
     _regions: list[Region] = field(default_factory=list, init=False, repr=False)
     name = "RI"
     paper = "representative"
+    offers = ("heatmaps", "concept_maps", "labels", "size")
 
     def __post_init__(self) -> None:
         if self.variant not in WAYS or self.n_boundaries < 1 or self.per_class < 1:
@@ -76,6 +77,12 @@ class RepresentativeInterpretations:
         )  # fmt: skip
         (self._regions,) = regions(sampled, psi, classes, psi[seeds], classes[seeds], pruned=self.pruned)
         return self
+
+    def work(self, facts):
+        """See ``benchmark.work``."""
+        from benchmark.papers.representative import work
+
+        return work.method(facts, self)
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Heat maps by the region that covers each image, its class, and the maps of its first boundaries."""

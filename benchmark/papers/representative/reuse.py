@@ -38,6 +38,7 @@ class Reused:
     _V: Clusters | None = field(default=None, init=False, repr=False)
     _weights: Tensor | None = field(default=None, init=False, repr=False)  # (V, K)
     kind = "baseline"
+    offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
         self.name = f"{self.of.name} (reused)"
@@ -54,6 +55,12 @@ class Reused:
         self._V = cluster(psi_of(self.of, target, reference), self.per_class * len(target.classes), rng)
         self._weights = self.of.channel_weights(target, reference[torch.from_numpy(self._V.seeds)])
         return self
+
+    def work(self, facts):
+        """See ``benchmark.work``."""
+        from benchmark.papers.representative import work
+
+        return work.reused(facts, self)
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """What the method explains with the weights of the nearest centre's image."""
