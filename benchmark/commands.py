@@ -162,15 +162,20 @@ def replicate(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     """What a profile will take: units, hours, memory, and what more workers buy."""
     params = load_profile(options.profile)
-    others = {name: store.read_yaml(path) for name, path in profiles().items()} | {params["profile"]: params}
+    from benchmark import costs, planned
     from benchmark import plan as planning
 
-    if options.check:
-        out.print(planning.checked(params, others), markup=False)
+    if options.calibrate:
+        shipped = {name: store.read_yaml(path) for name, path in profiles().items()} | {params["profile"]: params}
+        path = costs.write_speeds(planning.calibration(shipped.values()))
+        out.print(f"speeds: {path.relative_to(store.ROOT)}")
         return 0
-    found = planning.plan(params, others, gpu=options.gpu)
-    told = planning.facts(params, found, gpu=options.gpu, workers=options.workers)
-    out.print_json(json.dumps(told)) if options.json else out.print(planning.text(told), markup=False)
+    if options.check:
+        out.print(planned.checked(params), markup=False)
+        return 0
+    found = planning.plan(params, gpu=options.gpu)
+    told = planned.facts(params, found, gpu=options.gpu, workers=options.workers)
+    out.print_json(json.dumps(told)) if options.json else out.print(planned.text(told), markup=False)
     if options.save:
         planning.save(params, found)
     return 0

@@ -161,7 +161,9 @@ class Lab:
 
     def decoded(self, layer: str, units: Sequence[int] | None = None) -> Work:
         """X_E of one image."""
-        return self.facts.forward(layer) + _forward(self.decoder(layer, units), self.facts.size(layer))
+        key = (layer, units and len(units), self.base, self.kernel, self.variant)
+        D = lambda: _forward(self.decoder(layer, units), self.facts.size(layer))
+        return self.facts.forward(layer) + self.facts.mine(key, D)
 
     def rebuilt(self, layer: str) -> Work:
         """X_R of one image."""

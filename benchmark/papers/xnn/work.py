@@ -18,7 +18,7 @@ from torch import nn
 from benchmark.excitation import class_maps, unit_maps
 from benchmark.papers.xnn import maps
 from benchmark.papers.xnn.srae import HELD_OUT, STACK, STRIDE, Setting, forward, initial, settings_for
-from benchmark.work import FLOAT, Facts, Work, empty, measure, tensors
+from benchmark.work import CHUNK, FLOAT, Facts, Work, empty, measure, tensors
 
 MEMORY = 2**28  # numbers of features that are kept; more are computed again for each batch (``replicate.convolutional``)
 
@@ -47,14 +47,15 @@ class Stack:
         passes = self.K * (learnt * step.passes + looked * look.passes) / batch
         steps = (setting.pretrain + setting.epochs) * math.ceil(seen / batch)
         features = self._again(setting, steps, parts, at_once, batch)
-        found = Work(passes, steps * parts, at_once * step.bytes + self._weights(setting) * at_once)
-        return times * (found + features)
+        most = max(held, self.R / STRIDE) / batch  # examples that are looked at together, without gradients
+        alive = at_once * (max(step.bytes, most * look.bytes) + self._weights(setting))
+        return times * (Work(passes, steps * parts, alive) + features)
 
     def predicted(self, n: int, setting: Setting) -> Work:
-        """The outputs of all classes for n images."""
+        """The outputs of all classes for n images; those of a map go through in chunks."""
         sizes = [self.d, *setting.hidden, setting.n]
         encoder = self.S * sum(a * b for a, b in itertools.pairwise(sizes))
-        return Work(n * self.K * encoder, 0.0, tensors(n * self.S * sum(sizes)))
+        return Work(n * self.K * encoder, 0.0, tensors((n if self.S == 1 else CHUNK) * self.S * sum(sizes)))
 
     def _passes(self, setting: Setting, batch: int, learning: bool) -> Work:
         """Eq. 5 of one class on a batch, with its gradients where it learns."""
