@@ -186,14 +186,17 @@ class Counter:
 def explaining(ref: MethodRef, facts: Facts) -> Work:
     """A method fitted and explaining; none where it does not apply."""
     try:
-        found = of_method(ref.build(), facts)
+        return of_method(ref.build(), facts).beside(_held(facts))
     except NotApplicable:
-        found = Work()
-    return found.beside(_held(facts))
+        return Work(bytes=_held(facts))
 
 
 def scoring(ref: MethodRef, facts: Facts) -> Work:
-    """All metrics that apply to what the method offers. Pixels are ranked, hidden and compared for each image."""
+    """All metrics that apply to what the method offers. Pixels are ranked, hidden and compared for each image. None where the
+    method does not apply."""
+    explained = explaining(ref, facts)
+    if not explained.passes + explained.fits:
+        return Work(bytes=_held(facts))
     offers = offered(ref)
     maps = sum({"concept_maps": 5, "heatmaps": 1}.get(name, 0) for name in offers)
     area = facts.shape[1] * facts.shape[2]

@@ -75,8 +75,9 @@ def text(told: Mapping[str, Any]) -> str:
 
 def _assumed(told: Mapping[str, Any]) -> list[str]:
     gpu, ratio = told["gpu"], told["assumed_gpu_ratio"]
-    line = f"assumed: {gpu} does {ratio:g} times the multiply-adds of one core; trees, rules and clusters stay on the CPU"
-    return [line] if gpu else []
+    if not gpu:
+        return []
+    return [f"assumed: {gpu} does {ratio:g} times the multiply-adds of one core; trees, rules and clusters stay on the CPU"]
 
 
 def _step_lines(told: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ FEW = 500  # images that prototypes are scaled by
 LARGEST = 3  # items of a planted head or tail, on average
 NEAR = 0.1  # share of the pairs of a block whose heads are alike enough
 DOUBLE = 8  # bytes
+START = 5e6  # words that the miner reads in the time that its compiled kernels take to load
 
 
 def method(facts: Facts, layer: str | None) -> Work:
@@ -111,7 +112,7 @@ def _mined(facts: Facts, n: int, heads: int, size: Sequence[int]) -> Work:
     blocks, block = (size[0], size[1] * size[2]) if len(size) == 3 else (1, size[0])
     pairs = NEAR * blocks * block**2 / 2
     tables = n * (heads + blocks * block)
-    return Work(fits=n / 64 * (heads * blocks * block + pairs), bytes=3 * tables + 2 * DOUBLE * heads * blocks * block)
+    return Work(fits=START + n / 64 * (heads * blocks * block + pairs), bytes=3 * tables + 2 * DOUBLE * heads * blocks * block)
 
 
 def _climbed(facts: Facts, layer: str, groups: int, steps: int, side: int | None = None) -> Work:
