@@ -53,9 +53,9 @@ class ExcitationBackprop:
 
     def work(self, facts):
         """F and the way back down, for each image."""
-        target, x = facts.target, facts.x(facts.chunk)
+        target, x, contrastive = facts.target, facts.x(facts.chunk), self.variant == "contrastive"
         try:
-            maps = facts.each(lambda: class_maps(target, x, target(x).argmax(1), self.to, self.variant == "contrastive"))
+            maps = facts.each(lambda: class_maps(target, x, target(x).argmax(1), self.to, contrastive))
         except TypeError as error:
             raise NotApplicable(str(error)) from None
         return facts.images * maps

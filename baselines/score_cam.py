@@ -61,7 +61,7 @@ class ScoreCAM:
 
     def work(self, facts):
         """psi and F of each image, and F again for each channel that is scored."""
-        K, masks = facts.size(self.layer)[0], facts.chunk * facts.units(self.layer)  # of images that are scored together
+        K, masks = facts.size(self.layer)[0], facts.chunk * facts.units(self.layer)  # masks: of a chunk
         once = facts.forward(self.layer) + (1 + min(self.channels or K, K)) * facts.logits
         return facts.images * once.beside(32 * masks)
 

@@ -22,7 +22,6 @@ import functools
 import inspect
 import io
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
@@ -45,6 +44,7 @@ from benchmark.zoo.work import training
 
 CORE = 26.0  # billion multiply-adds a second of one core of the reference (AMD EPYC with AVX-512): measured in Score-CAM on
 # quick's SqueezeNet; in training, quick's VGG-11 and SqueezeNet do 22 to 41.
+SHIPPED = Path(__file__).resolve().parent.parent  # the folder of the package
 LIBRARIES = 0.55  # GB that a worker holds before it loads anything: measured
 
 
@@ -241,7 +241,13 @@ def passes_per_image(offers: frozenset[str]) -> float:
     passed = []
     net[0].register_forward_hook(lambda module, args, out: passed.append(len(out)))
     batch = Batch(draw(n, 1, h, h), torch.arange(n))
-    made = {"heatmaps": (n, h, h), "concept_maps": (n, 2, h, h), "scores": (n, C), "decoded": (n, 1, h, h), "reference": (n, 1, h, h)}
+    made = {
+        "heatmaps": (n, h, h),
+        "concept_maps": (n, 2, h, h),
+        "scores": (n, C),
+        "decoded": (n, 1, h, h),
+        "reference": (n, 1, h, h),
+    }
     e = Explanation(labels=np.arange(n), size={"rules": 1.0}, **{name: draw(*shape) for name, shape in made.items()})
     for spec in registry.metrics().values():
         for setting in spec.settings if spec.offered <= offers and not spec.annotations else ():
@@ -281,18 +287,25 @@ class Speed:
 
 
 def read_speeds(path: Path | None = None) -> list[Speed]:
-    """Every line of the file (default: the committed one).
+    """Every line of the file (default: the project's, else the one beside the package).
 
     Raises:
         StoreError: it is missing or damaged.
     """
-    path = path or _speeds()
+    path = path or next((p for p in (_speeds(), _speeds(SHIPPED)) if p.exists()), _speeds())
     try:
         with open(path, newline="") as lines:
-            return [Speed(row["profile"], row["kind"], *(float(row[f.name]) for f in fields(Speed)[2:6]), row["device"])
-                    for row in csv.DictReader(lines)]  # fmt: skip
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise store.StoreError(f"{path} is missing or damaged ({type(error).__name__}); run `git checkout {path.name}`") from None
+            speeds = [_speed(row) for row in csv.DictReader(lines)]
+    except (OSError, KeyError, ValueError, TypeError):
+        speeds = []
+    if not speeds:
+        raise store.StoreError(f"{path} is missing or damaged; run `git checkout results/{path.name}`")
+    return speeds
+
+
+def _speed(row: Mapping[str, str]) -> Speed:
+    numbers = (float(row[name]) for name in ("passes", "fits", "seconds", "gigabytes"))
+    return Speed(row["profile"], row["kind"], *numbers, row["device"])
 
 
 def write_speeds(speeds: Iterable[Speed], path: Path | None = None) -> Path:
@@ -312,8 +325,8 @@ def write_speeds(speeds: Iterable[Speed], path: Path | None = None) -> Path:
     return path or _speeds()
 
 
-def _speeds() -> Path:
-    return store.ROOT / "results" / "speeds.csv"
+def _speeds(root: Path | None = None) -> Path:
+    return (root or store.ROOT) / "results" / "speeds.csv"
 
 
 Measured = tuple[float, float, float]  # billions of passes, millions of fits, seconds

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmark import costs, store, times
-from benchmark.plan import REPORT, STEPS, Params, Planned, critical_path, makespan, paths_of, plan, stage_seconds, stages
+from benchmark import plan as planning
+from benchmark.plan import Params, Planned
 
 WORKERS = (1, 10, 100, 1000)
 LARGEST = 5  # units that are named
@@ -19,18 +20,18 @@ SPANS = ((86400, "days"), (3600, "h"), (60, "min"))
 
 def facts(params: Params, found: Sequence[Planned], *, gpu: str, workers: int | None) -> dict[str, Any]:
     """All that there is to say, as JSON can hold it."""
-    chain = critical_path(found)
+    chain = planning.critical_path(found)
     by_seconds = sorted(found, key=lambda unit: -unit.seconds)
     return {
-        "profile": paths_of(params).profile,
+        "profile": planning.paths_of(params).profile,
         "gpu": gpu,
         "assumed_gpu_ratio": costs.GPUS[gpu.lower()].ratio if gpu else None,
         "units": [asdict(unit) for unit in found],
         "sources": {source: sum(u.source == source for u in found) for source in ("measured", "scaled", "guessed")},
-        "steps": {step: _step([unit for unit in found if unit.step == step]) for step in STEPS},
+        "steps": {step: _step([unit for unit in found if unit.step == step]) for step in planning.STEPS},
         "hours": _hours(found),
-        "critical_path": {"seconds": REPORT + sum(u.seconds for u in chain), "units": list(map(_name, chain))},
-        "makespan": {n: makespan(found, n) for n in sorted({*WORKERS, *([workers] if workers else [])})},
+        "critical_path": {"seconds": planning.REPORT + sum(u.seconds for u in chain), "units": list(map(_name, chain))},
+        "makespan": {n: planning.makespan(found, n) for n in sorted({*WORKERS, *([workers] if workers else [])})},
         "largest": [_name(unit) for unit in by_seconds[:LARGEST]],
         "too_large": too_large(found, gpu),
     }
@@ -77,7 +78,8 @@ def _assumed(told: Mapping[str, Any]) -> list[str]:
     gpu, ratio = told["gpu"], told["assumed_gpu_ratio"]
     if not gpu:
         return []
-    return [f"assumed: {gpu} does {ratio:g} times the multiply-adds of one core; trees, rules and clusters stay on the CPU"]
+    stays = "trees, rules and clusters stay on the CPU"
+    return [f"assumed: {gpu} does {ratio:g} times the multiply-adds of one core; {stays}"]
 
 
 def _step_lines(told: Mapping[str, Any]) -> list[str]:
@@ -148,16 +150,17 @@ def checked(params: Params) -> str:
     Raises:
         StoreError: this machine has no times of the profile.
     """
-    paths = paths_of(params)
+    paths = planning.paths_of(params)
     taken = {key: time for key, time in times.read(paths).items() if time.source == "measured"}
     if not taken:
-        raise store.StoreError(f"no unit of {paths.profile} was measured here; run `make leaderboard PROFILE={paths.profile}`")
-    found = [_compared(stage, part, taken) for stage, part in stages(plan(params, blind=True)).items()]
-    sums = Compared("in all", sum(s.units for s in found), sum(s.predicted for s in found), sum(s.measured for s in found),
-                    0, sum(s.planned for s in found), sum(s.took for s in found))  # fmt: skip
+        raise store.StoreError(f"no times of {paths.profile} here; run `make leaderboard PROFILE={paths.profile}`")
+    found = [
+        _compared(stage, part, taken) for stage, part in planning.stages(planning.plan(params, blind=True)).items()
+    ]
+    whole = {key: sum(getattr(s, key) for s in found) for key in ("units", "predicted", "measured", "planned", "took")}
     head = f"{'stage':28}{'units':>7}{'predicted':>11}{'measured':>10}{'ratio':>7}{'workers':>9}{'planned':>9}{'stage took':>12}"
     notes = "predicted: from other profiles' units alone; planned: the schedule of the measured units, without the start of workers"
-    return "\n".join([head, *map(_line, found), _line(sums), "", notes])
+    return "\n".join([head, *map(_line, found), _line(Compared("in all", **whole)), "", notes])
 
 
 def _compared(stage: tuple[str, str], part: Sequence[Planned], taken: Mapping[times.Key, times.Time]) -> Compared:
@@ -166,9 +169,8 @@ def _compared(stage: tuple[str, str], part: Sequence[Planned], taken: Mapping[ti
     real = [Planned(step, what, u.name, u.needs, taken[step, u.name].seconds, 0.0, "measured") for u in there]
     sums = sum(u.seconds for u in there), sum(u.seconds for u in real)
     whole = taken.get(("stage", f"{step} {what}"))
-    if whole is None:
-        return Compared(f"{step} {what}", len(there), *sums)
-    return Compared(f"{step} {what}", len(there), *sums, whole.workers, stage_seconds(real, whole.workers), whole.seconds)
+    known = (whole.workers, planning.stage_seconds(real, whole.workers), whole.seconds) if whole else ()
+    return Compared(f"{step} {what}", len(there), *sums, *known)
 
 
 def _line(s: Compared) -> str:

@@ -49,7 +49,9 @@ def alphas(facts: Facts, *, layer: str, alphas: Sequence[float], **settings: Any
     return (out + lab.classifiers(k)).beside(lab.held(k))
 
 
-def epochs(facts: Facts, *, layer: str, epochs: Sequence[int], training: Mapping[str, Any] | None, **settings: Any) -> Work:
+def epochs(
+    facts: Facts, *, layer: str, epochs: Sequence[int], training: Mapping[str, Any] | None, **settings: Any
+) -> Work:
     """Table 6: a classifier trained for the most epochs, and a D at each of its ages."""
     lab, k = Lab.of(facts, **settings), len(epochs)
     how = Training(**vars(CLASSIFYING) | dict(training or {}) | {"epochs": max(epochs)})
@@ -58,9 +60,7 @@ def epochs(facts: Facts, *, layer: str, epochs: Sequence[int], training: Mapping
     return (out + k * each + lab.classifiers(1 + k)).beside(lab.held(1 + k))
 
 
-def subsets(
-    facts: Facts, *, layer: str, nested: Sequence[int], disjoint: int, width: int, **settings: Any
-) -> Work:
+def subsets(facts: Facts, *, layer: str, nested: Sequence[int], disjoint: int, width: int, **settings: Any) -> Work:
     """Figs. 13-14: a D for each range of units."""
     lab = Lab.of(facts, **settings)
     ranges = [range(k) for k in nested] + [range(width)] * disjoint
@@ -68,9 +68,7 @@ def subsets(
     return sum(trained, Work()).beside(lab.held(1))
 
 
-def prototypes(
-    facts: Facts, *, layer: str, count: int, training: Mapping[str, Any] | None, **settings: Any
-) -> Work:
+def prototypes(facts: Facts, *, layer: str, count: int, training: Mapping[str, Any] | None, **settings: Any) -> Work:
     """Fig. 15: the prototype network, and one D."""
     lab = Lab.of(facts, **settings)
     with torch.device("meta"):

@@ -39,9 +39,7 @@ def planted(facts: Facts, *, m: int, n: int, **_: object) -> Work:
     return Work(fits=n / 64 * items * (items + m), bytes=2 * n * items * 3)
 
 
-def rules(
-    facts: Facts, *, layers: Sequence[str] | None, samples: int, pool: int, **_: object
-) -> Work:
+def rules(facts: Facts, *, layers: Sequence[str] | None, samples: int, pool: int, **_: object) -> Work:
     """The rules of each layer. Their features stay in memory; background filters are told by correlations in float64."""
     source, n = last(facts.target), min(samples, facts.train)
     out, held = n * facts.logits, tensors(n * facts.pixels)
@@ -111,8 +109,9 @@ def _mined(facts: Facts, n: int, heads: int, size: Sequence[int]) -> Work:
     """A run of the miner on n samples with so many heads; tails are the units of a layer, in blocks of a channel each."""
     blocks, block = (size[0], size[1] * size[2]) if len(size) == 3 else (1, size[0])
     pairs = NEAR * blocks * block**2 / 2
+    together = heads * blocks * block  # counts of heads with tails
     tables = n * (heads + blocks * block)
-    return Work(fits=START + n / 64 * (heads * blocks * block + pairs), bytes=3 * tables + 2 * DOUBLE * heads * blocks * block)
+    return Work(fits=START + n / 64 * (together + pairs), bytes=3 * tables + 2 * DOUBLE * together)
 
 
 def _climbed(facts: Facts, layer: str, groups: int, steps: int, side: int | None = None) -> Work:
@@ -120,4 +119,3 @@ def _climbed(facts: Facts, layer: str, groups: int, steps: int, side: int | None
     share = 1.0 if side is None else side**2 / (facts.shape[1] * facts.shape[2])
     one = facts.at_once(facts.pixel_gradient(layer), groups)
     return Work(steps * groups * share * one.passes, steps, share * one.bytes)
-

@@ -20,7 +20,9 @@ def method(facts: Facts, layer: str) -> Work:
     return encoded + _grown(facts.reference, facts.units(layer))
 
 
-def trees(facts: Facts, *, thresholds: Sequence[int], layers: Sequence[str] | None, samples: int | None, **_: object) -> Work:
+def trees(
+    facts: Facts, *, thresholds: Sequence[int], layers: Sequence[str] | None, samples: int | None, **_: object
+) -> Work:
     """All layers in one pass and the answers in another, then a tree for each layer and threshold."""
     names = list(layers or hidden_layers(facts.target))
     n = samples or facts.train

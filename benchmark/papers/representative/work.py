@@ -73,8 +73,8 @@ def similar(
         out += inputs * of_method(facts.build({"use": ACE} | dict(ace)), facts.explaining(top, min(NEAREST, m)))
     out += explainers * inputs * masked(facts, top)
     copied = top * (facts.pixels + 2 * d)  # the similar images of an input
-    held = tensors(m * (facts.pixels + d), inputs * KEPT * d, copied, explainers * inputs * top * 4) + DOUBLE * inputs * m
-    return out.beside(held)
+    held = tensors(m * (facts.pixels + d), inputs * KEPT * d, copied, 4 * explainers * inputs * top)
+    return out.beside(held + DOUBLE * inputs * m)
 
 
 # --------------------------------------------------------------------------------------------- parts

@@ -20,7 +20,7 @@ from benchmark.papers.xnn import maps
 from benchmark.papers.xnn.srae import HELD_OUT, STACK, STRIDE, Setting, forward, initial, settings_for
 from benchmark.work import CHUNK, FLOAT, Facts, Work, empty, measure, tensors
 
-MEMORY = 2**28  # numbers of features that are kept; more are computed again for each batch (``replicate.convolutional``)
+MEMORY = 2**28  # features that ``replicate.convolutional`` keeps; more are computed again for each batch
 
 
 @dataclass(frozen=True)
