@@ -133,54 +133,55 @@ class Counter:
         self, paths: store.Paths, cuts: Mapping[str, Any], recipe: Callable[[str, str], Recipe], device: str = "cpu"
     ) -> None:
         self._paths, self._cuts, self._recipe, self._device = paths, cuts, recipe, device
-        self._facts: dict[Any, Facts] = {}
-        self._counted: dict[str, tuple[str, Work]] = {}
+        self._images: dict[str, Images] = {}
+        self._facts: dict[str, Facts] = {"": Facts(device=device)}  # "": of a unit without a data set
+        self._counted: dict[str, Work] = {}
 
     def count(self, step: str, unit: Unit) -> tuple[str, Work]:
-        """(kind, work) of a unit of a step. Units that differ in their seed alone do the same work."""
+        """(kind, work) of a unit of a step. What differs in its seed, weights or pixels alone does the same work."""
         counted = {"train": self._train, "explain": self._explain, "score": self._score, "replicate": self._replicate}
         return counted[step](*unit.arguments)
 
     def facts(self, dataset: str, target: str = "") -> Facts:
-        """Of a data set, and of a network on it."""
-        recipe = self._recipe(dataset, target) if target else None
-        key = (dataset, _text(replace(recipe, seeds=(), explain=True)) if recipe else "")
+        """Of a data set, and of a network on it; the same object for the same shapes."""
+        if dataset not in self._images:
+            self._images[dataset] = images(self._paths.data(dataset), self._cuts.get(dataset) or {})
+        found, recipe = self._images[dataset], self._recipe(dataset, target) if target else None
+        key = _text(asdict(found), recipe and (recipe.net, recipe.options, recipe.layer))
         if key not in self._facts:
-            found = images(self._paths.data(dataset), self._cuts.get(dataset) or {})
             build = lambda entry: MethodRef.parse(entry).build()
-            self._facts[key] = Facts(**asdict(found), target=network(recipe, found) if recipe else None, device=self._device,
-                                     build=build)  # fmt: skip
+            net = network(recipe, found) if recipe else None
+            self._facts[key] = Facts(**asdict(found), target=net, device=self._device, build=build)
         return self._facts[key]
 
-    def _once(self, key: Any, function: Callable[[], tuple[str, Work]]) -> tuple[str, Work]:
-        text = json.dumps(key, default=str)
+    def _once(self, function: Callable[[], Work], facts: Facts, *key: Any) -> Work:
+        text = _text(id(facts), *key)
         if text not in self._counted:
             self._counted[text] = function()
         return self._counted[text]
 
     def _train(self, path: Path, jobs: Sequence[tuple[Mapping[str, Any], int, Path]]) -> tuple[str, Work]:
-        recipe = Recipe.parse(jobs[0][0])
-        facts = self.facts(path.stem)
-        key = ("train", path.stem, _text(replace(recipe, seeds=())), len(jobs))
-        return self._once(key, lambda: (f"train {recipe.net}", training(recipe, facts, len(jobs))))
+        recipe, facts = Recipe.parse(jobs[0][0]), self.facts(path.stem)
+        trained = lambda: training(recipe, facts, len(jobs))
+        key = asdict(replace(recipe, seeds=(), explain=True, lr=None))
+        return f"train {recipe.net}", self._once(trained, facts, "train", key, len(jobs))
 
     def _explain(self, cell: Cell) -> tuple[str, Work]:
-        facts = self._facts_of(cell)
-        return self._once(_key("explain", cell), lambda: (_kind("explain", cell), explaining(cell.method, facts)))
+        facts = self.facts(cell.dataset, cell.target)
+        explained = lambda: explaining(cell.method, _cut_to(facts, cell))
+        return _kind("explain", cell), self._once(explained, facts, "explain", *_asked(cell))
 
     def _score(self, cell: Cell) -> tuple[str, Work]:
-        facts = self._facts_of(cell)
-        return self._once(_key("score", cell), lambda: (_kind("score", cell), scoring(cell.method, facts)))
-
-    def _facts_of(self, cell: Cell) -> Facts:
-        facts = self.facts(cell.dataset, cell.target)
-        return facts.explaining(min(cell.images, facts.test), min(cell.reference, facts.train))
+        facts, explained = self.facts(cell.dataset, cell.target), self._explain(cell)[1]
+        applies = bool(explained.passes + explained.fits)
+        scored = lambda: scoring(cell.method, _cut_to(facts, cell)) if applies else Work()
+        return _kind("score", cell), self._once(scored, facts, "score", *_asked(cell))
 
     def _replicate(self, task: replicate.Task) -> tuple[str, Work]:
-        facts = self.facts(task.dataset, task.target) if task.dataset else Facts(device=self._device)
-        key = ("replicate", task.paper, task.experiment, task.dataset, task.target, dict(task.settings))
+        facts = self.facts(task.dataset, task.target) if task.dataset else self._facts[""]
+        done = lambda: experiment(task.paper, task.experiment, task.settings, facts)
         kind = f"replicate {task.paper}.{task.experiment}"
-        return self._once(key, lambda: (kind, experiment(task.paper, task.experiment, task.settings, facts)))
+        return kind, self._once(done, facts, kind, dict(task.settings))
 
 
 def explaining(ref: MethodRef, facts: Facts) -> Work:
@@ -192,11 +193,7 @@ def explaining(ref: MethodRef, facts: Facts) -> Work:
 
 
 def scoring(ref: MethodRef, facts: Facts) -> Work:
-    """All metrics that apply to what the method offers. Pixels are ranked, hidden and compared for each image. None where the
-    method does not apply."""
-    explained = explaining(ref, facts)
-    if not explained.passes + explained.fits:
-        return Work(bytes=_held(facts))
+    """All metrics that apply to what the method offers. Pixels are ranked, hidden and compared for each image."""
     offers = offered(ref)
     maps = sum({"concept_maps": 5, "heatmaps": 1}.get(name, 0) for name in offers)
     area = facts.shape[1] * facts.shape[2]
@@ -206,15 +203,21 @@ def scoring(ref: MethodRef, facts: Facts) -> Work:
 
 
 def experiment(paper: str, name: str, settings: Mapping[str, Any], facts: Facts) -> Work:
-    """A paper's experiment, with the settings that a profile leaves out by their defaults. One that declares no work is taken to
-    look three times at each training image."""
+    """A paper's experiment, with the settings that a profile leaves out by their defaults; none where it does not apply. One that
+    declares no work is taken to look three times at each training image."""
     function = replicate.experiment(paper, name)
     parameters = inspect.signature(function).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
-    declared = getattr(papers.part(paper, "work"), name, None)
-    if declared is None:
-        return (3 * facts.train * facts.logits if facts.target else Work()).beside(_held(facts))
-    return declared(facts, **defaults | dict(settings)).beside(facts.pixels * (facts.train + facts.test))
+    declared = getattr(papers.part(paper, "work"), name, _three_passes)
+    try:
+        found = declared(facts, **defaults | dict(settings))
+    except NotApplicable:
+        found = Work()
+    return found.beside(facts.pixels * (facts.train + facts.test))
+
+
+def _three_passes(facts: Facts, **_: Any) -> Work:
+    return 3 * facts.train * facts.logits if facts.target else Work()
 
 
 def _held(facts: Facts) -> float:
@@ -262,12 +265,17 @@ def _kind(step: str, cell: Cell) -> str:
     return f"{step} {names} {variant}".rstrip()
 
 
-def _key(step: str, cell: Cell) -> tuple[Any, ...]:
-    return step, cell.dataset, cell.target, cell.method.slug, cell.images, cell.reference
+def _cut_to(facts: Facts, cell: Cell) -> Facts:
+    """The images that the cell explains and is fitted on, as far as there are so many."""
+    return facts.explaining(min(cell.images, facts.test), min(cell.reference, facts.train))
 
 
-def _text(recipe: Recipe) -> str:
-    return json.dumps(asdict(recipe), sort_keys=True, default=list)
+def _asked(cell: Cell) -> tuple[Any, ...]:
+    return cell.method.slug, cell.images, cell.reference
+
+
+def _text(*parts: Any) -> str:
+    return json.dumps(parts, sort_keys=True, default=str)
 
 
 # --------------------------------------------------------------------------------------------- what such work took
