@@ -162,12 +162,12 @@ def replicate(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     """What a profile will take: units, hours, memory, and what more workers buy."""
     params = load_profile(options.profile)
-    from benchmark import costs, planned
     from benchmark import plan as planning
+    from benchmark import planned
 
     if options.calibrate:
         shipped = {name: store.read_yaml(path) for name, path in profiles().items()} | {params["profile"]: params}
-        path = costs.write_speeds(planning.calibration(shipped.values()))
+        path = planning.calibrate(shipped.values())
         out.print(f"speeds: {path.relative_to(store.ROOT)}")
         return 0
     if options.check:

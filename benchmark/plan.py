@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmark import costs, engine, replicate, run, store, times
@@ -107,6 +108,19 @@ def calibration(profiles: Iterable[Params]) -> Iterator[Speed]:
                 kind, work = count.count(step, unit)
                 counted = work.passes / 1e9, work.fits / 1e6
                 yield Speed(params["profile"], kind, *counted, time.seconds, time.gigabytes, time.device)
+
+
+def calibrate(profiles: Iterable[Params]) -> Path:
+    """Write the table of speeds anew from what was measured here; profiles that were not keep their lines.
+
+    Raises:
+        StoreError: nothing was measured here.
+    """
+    measured = list(calibration(profiles))
+    names = {speed.profile for speed in measured}
+    if not names:
+        raise store.StoreError("nothing was measured here; run `make leaderboard` first")
+    return costs.write_speeds([*measured, *(speed for speed in costs.read_speeds() if speed.profile not in names)])
 
 
 def save(params: Params, found: Sequence[Planned]) -> None:

@@ -396,7 +396,16 @@ def test_a_fresh_clone_has_nothing_to_be_checked_against(profile, capsys):
 def test_calibrating_writes_the_table(profile, monkeypatch):
     monkeypatch.setattr(commands, "profiles", dict)
     assert cli.main(["plan", "--calibrate"]) == 0
-    assert {s.kind for s in costs.read_speeds()} == {"train explainn_cnn", "replicate explainn.planted"}
+    mine = {s.kind for s in costs.read_speeds() if s.profile == "tiny"}
+    assert mine == {"train explainn_cnn", "replicate explainn.planted"}
+    assert {s.profile for s in costs.read_speeds()} == {"tiny", "offline", "quick", "trees"}  # measured elsewhere: kept
+
+
+def test_calibrating_without_any_times_is_one_line_and_writes_nothing(profile, capsys):
+    times.file(paths()).unlink()
+    assert cli.main(["plan", "--calibrate"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not (profile.root / "results" / "speeds.csv").exists()
 
 
 def test_saved_estimates_give_way_to_what_is_measured(profile):
