@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from benchmark.work import FLOAT, Facts, Work, empty, measure, tensors, training_step
+from benchmark.work import Facts, Work, empty, measure, tensors, training_step
 from benchmark.zoo import nets
 from benchmark.zoo.recipe import Recipe
 
@@ -27,15 +27,14 @@ def training(recipe: Recipe, facts: Facts, networks: int = 1) -> Work:
     code = _output(frozen, facts)
     batch = min(recipe.batch, n)
     step = training_step(rest, batch, *code, copies=networks)
-    seen = recipe.epochs * n + _checked(recipe, n) + facts.test  # steps are 3 passes, the checks of accuracy one
-    once = (n + facts.test) * _passes(frozen, facts.shape) if cut else Work()
-    steps = math.ceil(n / batch) * recipe.epochs
+    steps = recipe.epochs * math.ceil(n / batch)
+    trained = Work(recipe.epochs * n / batch * step.passes, steps * len(net), step.bytes)
+    checked = networks * (_checked(recipe, n) + facts.test) * _passes(rest, code)
     held = facts.pixels * (facts.train + facts.test)  # the images as bytes
-    held += tensors((n + facts.test) * math.prod(code)) if cut else FLOAT * facts.pixels * batch
-    forward = networks * (seen - recipe.epochs * n) * _passes(rest, code)
-    layers = len(list(net.children()))
-    trained = Work(steps * step.passes, steps * layers, step.bytes)
-    return (once + trained + forward).beside(held)
+    if not cut:
+        return (trained + checked).beside(held + tensors(batch * facts.pixels))
+    once = (n + facts.test) * _passes(frozen, facts.shape)
+    return (once + trained + checked).beside(held + tensors((n + facts.test) * math.prod(code)))
 
 
 def _cut(recipe: Recipe, net: nn.Sequential) -> int:

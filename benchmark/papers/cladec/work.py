@@ -155,7 +155,7 @@ class Lab:
         """``networks`` of one kind, ``at_once`` of them side by side."""
         batch = min(how.batch, self.train)
         step = training_step(net, batch, *shape, copies=at_once)
-        return how.epochs * math.ceil(self.train / batch) * (networks / at_once) * step
+        return how.epochs * self.train / batch * (networks / at_once) * step
 
     def decoded(self, layer: str, units: Sequence[int] | None = None) -> Work:
         """X_E of one image."""
