@@ -57,7 +57,8 @@ def intervention(facts: Facts, *, samples: int, test_samples: int, **_: object) 
     """The rules of the last hidden layer; then a class's logit without its rules' weights, and without as many others."""
     source, n, t = last(facts.target), min(samples, facts.train), min(test_samples, facts.test)
     lost = t * (DRAWS + 1) * facts.units(source.layer)
-    return _last_rules(facts, n) + t * (facts.logits + facts.forward(source.layer)) + Work(passes=lost)
+    tested = t * (facts.logits + facts.forward(source.layer)) + Work(passes=lost)
+    return (_last_rules(facts, n) + tested).beside(tensors(t * facts.pixels, 2 * t * facts.units(source.layer)))
 
 
 def flow(facts: Facts, *, layers: Sequence[str], samples: int, wide: int, steps: int, **_: object) -> Work:
@@ -101,7 +102,7 @@ def _last_rules(facts: Facts, n: int) -> Work:
     source = last(facts.target)
     size = facts.size(source.layer)[:1] if source.channels else facts.size(source.layer)
     passes = n * (facts.logits + facts.forward(source.layer))
-    held = tensors(n * facts.pixels, n * facts.units(source.layer))
+    held = tensors(n * facts.pixels, 2 * n * facts.units(source.layer))  # chunks of features, and all of them together
     return (passes + _mined(facts, n, facts.classes, size)).beside(held)
 
 
