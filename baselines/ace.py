@@ -57,6 +57,15 @@ class ACE:
             self._concepts[c] = discover(acts[c], pool, leaning, clusters=self.clusters, rng=rng)
         return self
 
+    def work(self, facts):
+        """psi of each segment; CAVs of about half of the clusters, K x K products over 80 segments for each of 20 sets."""
+        n, K = min(facts.reference, self.images * facts.classes), facts.size(self.layer)[0]
+        segments, pixels = sum(self.segments), facts.shape[1] * facts.shape[2]
+        psi, y, G = facts.forward(self.layer), facts.logits, facts.gradient(self.layer)
+        fit = facts.reference * (psi + y) + n * G + (n + facts.images) * segments * psi + facts.images * y
+        cavs = facts.work(passes=facts.classes * (1 + self.clusters / 2) * 20 * 80 * K**2)
+        return fit + cavs + facts.work(fits=(n + facts.images) * segments * pixels, bytes=8 * segments * pixels)
+
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """The score of the best segment that a pixel lies in, and the segments of each concept; 0 for a class without any."""
         maps = np.zeros((len(batch), *batch.x.shape[2:]), np.float32)

@@ -51,6 +51,15 @@ class ExcitationBackprop:
         """Nothing to learn."""
         return self
 
+    def work(self, facts):
+        """F and the way back down, for each image."""
+        target, x, contrastive = facts.target, facts.x(facts.chunk), self.variant == "contrastive"
+        try:
+            maps = facts.each(lambda: class_maps(target, x, target(x).argmax(1), self.to, contrastive))
+        except TypeError as error:
+            raise NotApplicable(str(error)) from None
+        return facts.images * maps
+
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Maps of the predicted class. Raises NotApplicable for a network with a layer that has no rule."""
         classes, contrastive = target(batch).argmax(1).split(batch.chunk), self.variant == "contrastive"

@@ -51,6 +51,10 @@ class GradCAM:
         maps = F.interpolate(L[:, None], batch.x.shape[-2:], mode="bilinear", align_corners=False)
         return Explanation(heatmaps=maps[:, 0])  # (n, h, w)
 
+    def work(self, facts):
+        """psi, then G with a gradient, for each image."""
+        return facts.images * (facts.forward(self.layer) + facts.gradient(self.layer))
+
     def channel_weights(self, target: Target, batch: Batch) -> Tensor:
         """alpha, (n, K), logits a unit of activation."""
         return torch.cat([g.mean(dim=(2, 3)) for g in self._gradients(target, batch)])  #                     Eq. 1

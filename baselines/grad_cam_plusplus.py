@@ -64,6 +64,10 @@ class GradCAMPlusPlus:
         maps = F.interpolate(L[:, None], batch.x.shape[-2:], mode="bilinear", align_corners=False)
         return Explanation(heatmaps=maps[:, 0])  # (n, h, w)
 
+    def work(self, facts):
+        """psi, then G with a gradient, for each image."""
+        return facts.images * (facts.forward(self.layer) + facts.gradient(self.layer))
+
     def channel_weights(self, target: Target, batch: Batch) -> Tensor:
         """w, (n, K), 0 and larger wherever A is."""
         psi = target.features(batch, self.layer)  # (n, K, u, v)

@@ -1,15 +1,12 @@
 """Layer Z: single units of a dense layer, each shown by where walkers end that start at it.
 
-Idea: before units are squeezed into a few concepts (XNN), look at the units themselves: those few that add most to a class's
-score. What an explanation by concepts gains over them is what the squeezing gains.
+Idea: before units are squeezed into a few concepts (XNN), look at those few units that add most to a class's score.
 
-    method = LayerZ(n=5).fit(target, reference, rng)
-    maps = method.explain(target, batch, rng).concept_maps          # (m, n, h, w), 0 and larger, of the predicted class's units
+    maps = LayerZ(n=5).fit(target, reference, rng).explain(target, batch, rng).concept_maps     # (m, n, h, w), 0 and larger
 
 Theory: with Z the dense layer and y^c the logit of the class that F predicts, the units with the largest mean of
 
     Z_u dy^c / dZ_u                                                 what unit u adds to y^c, where G is linear
-
 over the reference images that F puts into class c (over all where there is none). The map of a unit is its c-MWP, contrasted
 at the inputs of Z's weights (``benchmark.excitation``); plain MWP where Z has none (an average, a flattened map). Z is
 ``layer``, else the first dense layer with weights, else the last without positions, else the average over positions of the
@@ -35,8 +32,7 @@ from benchmark.excitation import contrast, unit_maps
 
 @dataclass
 class LayerZ:
-    """The ``n`` units of ``layer`` that add most to each class, followed down to the layer ``to`` (default: as Excitation
-    Backprop)."""
+    """The ``n`` units of ``layer`` that add most to each class, followed down to ``to`` (as Excitation Backprop)."""
 
     n: int = 5
     layer: str | None = None
@@ -59,6 +55,14 @@ class LayerZ:
             units.append(added.topk(min(self.n, len(added))).indices)
         self._units = torch.stack(units)
         return self
+
+    def work(self, facts):
+        """Reference images: Z, F, and G with a gradient. Images: F, and the way back down from n units."""
+        self._at = at = self.layer or _first_dense(facts.target, facts.x(1))
+        units = torch.empty(min(self.n, facts.size(at)[0]), dtype=torch.int64, device="meta")
+        maps = facts.each(self._maps, facts.target, facts.x(facts.chunk), units)
+        fit = facts.forward(at) + facts.logits + facts.gradient(at)
+        return facts.reference * fit + facts.images * (facts.logits + maps)
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Maps of the units of the predicted class. Raises NotApplicable for a network with a layer that has no rule."""

@@ -34,6 +34,10 @@ class RandomMap:
         """Nothing to learn."""
         return self
 
+    def work(self, facts):
+        """A number for each pixel."""
+        return facts.work(fits=facts.images * facts.shape[1] * facts.shape[2])
+
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Noise for the images of ``batch``; neither target nor pixels are looked at."""
         n, _, h, w = batch.x.shape

@@ -2,8 +2,7 @@
 
 Idea: upsample each channel to the image, scale it to [0, 1], mask the image with it; the network's score is its weight.
 
-    method = ScoreCAM(variant="authors").fit(target, reference, rng)
-    maps = method.explain(target, batch, rng).heatmaps              # (n, h, w), 0 and larger
+    maps = ScoreCAM().fit(target, reference, rng).explain(target, batch, rng).heatmaps      # (n, h, w), 0 and larger
 
 Theory, with A = psi(x) of shape (K, u, v), c the class that F predicts on x, and X_b the image that shows nothing:
 
@@ -11,18 +10,13 @@ Theory, with A = psi(x) of shape (K, u, v), c the class that F predicts on x, an
     C(A^k) = f^c(x o H^k) - f^c(X_b)                                Eq. 6
     alpha_k = C(A^k),  L = ReLU(sum_k alpha_k A^k)                  Eq. 10, 9
 
-Algorithm 1 of the paper contradicts its Eq. 10: there alpha is the softmax of the logits over channels, in which X_b
-cancels. The authors' code follows neither:
-    authors   f^c is the probability of c, nothing is subtracted, no softmax over channels; flat channels are skipped;
-              Up aligns pixel centres; L = ReLU(Up(sum_k alpha_k A^k)).
+Algorithm 1 of the paper contradicts its Eq. 10 (alpha: softmax of the logits over channels). The authors' code follows neither:
+    authors   f^c is the probability of c, no softmax; flat channels are skipped; L = ReLU(Up(sum_k alpha_k A^k)).
     library   pytorch-grad-cam: Algorithm 1; Up aligns corners; L = Up(ReLU(sum_k alpha_k A^k)). (Its 1e-8 is left out.)
 
-Paper and codes mask the normalised image with X_b = 0: what H hides turns to the mean colour of the target's
-normalisation (``fill="mean"``); ``fill="black"`` masks the pixels. L is not min-max scaled. Channels of an image that are
-equal after s share one forward pass, which is exact. ``channels``: only the most active are scored, the others are flat.
+Masked is the normalised image with X_b = 0 (``fill="mean"``) or the pixels ("black"). Equal channels share a forward pass.
 
-Reference: Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu. Score-CAM: Score-Weighted Visual Explanations for
-Convolutional Neural Networks. CVPR Workshops 2020, arXiv:1910.01279.
+Reference: Wang et al. Score-CAM: Score-Weighted Visual Explanations for CNNs. CVPR Workshops 2020, arXiv:1910.01279.
 """
 
 from __future__ import annotations
@@ -45,7 +39,7 @@ class ScoreCAM:
     layer: str | None = None
     variant: str = "authors"
     fill: str = "mean"
-    channels: int | None = None  # scored; None: all
+    channels: int | None = None  # only the most active are scored, the others are flat; None: all
     name = "Score-CAM"
     kind = "baseline"
     offers = ("heatmaps",)
@@ -55,8 +49,7 @@ class ScoreCAM:
             raise ValueError(f"Score-CAM: variant is authors or library, fill is mean or black; not {self}")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
-        """Nothing to learn."""
-        return self
+        return self  # nothing to learn
 
     @torch.no_grad()
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
@@ -65,6 +58,12 @@ class ScoreCAM:
         L = torch.einsum("nk,nkuv->nuv", alpha, A)[:, None]  # (n, 1, u, v)                                   Eq. 9
         L = L.relu() if self.variant == "library" else L
         return Explanation(heatmaps=F.interpolate(L, batch.x.shape[-2:], mode="bilinear")[:, 0].relu())  # (n, h, w)
+
+    def work(self, facts):
+        """psi and F of each image, and F again for each channel that is scored."""
+        K, masks = facts.size(self.layer)[0], facts.chunk * facts.units(self.layer)  # masks: of a chunk
+        once = facts.forward(self.layer) + (1 + min(self.channels or K, K)) * facts.logits
+        return facts.images * once.beside(32 * masks)
 
     @torch.no_grad()
     def channel_weights(self, target: Target, batch: Batch) -> Tensor:

@@ -149,6 +149,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="as JSON, with every unit")
     sub.add_argument("--check", action="store_true", help="predicted and measured seconds of each stage")
     sub.add_argument(
+        "--calibrate", action="store_true", help="make results/speeds.csv from the times that were measured here"
+    )
+    sub.add_argument(
         "--save", action="store_true", help="keep the estimates: the longest units of a first run then start first"
     )
 

@@ -165,19 +165,21 @@ def replicate(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     """What a profile will take: units, hours, memory, and what more workers buy."""
     from benchmark import plan as planning
-    from benchmark import times
+    from benchmark import planned
     from benchmark.profile import Profile
 
     profile = load_profile(options.profile)
-    timed = {name: path for name, path in profiles().items() if times.file(store.Paths(name)).exists()}
-    others = {name: Profile.read(path) for name, path in timed.items()} | {profile.name: profile}
-
-    if options.check:
-        out.print(planning.checked(profile, others), markup=False)
+    if options.calibrate:
+        shipped = {name: Profile.read(path) for name, path in profiles().items()} | {profile.name: profile}
+        path = planning.calibrate(shipped.values())
+        out.print(f"speeds: {path.relative_to(store.ROOT)}")
         return 0
-    found = planning.plan(profile, others, gpu=options.gpu)
-    told = planning.facts(profile, found, gpu=options.gpu, workers=options.workers)
-    out.print_json(json.dumps(told)) if options.json else out.print(planning.text(told), markup=False)
+    if options.check:
+        out.print(planned.checked(profile), markup=False)
+        return 0
+    found = planning.plan(profile, gpu=options.gpu)
+    told = planned.facts(profile, found, gpu=options.gpu, workers=options.workers)
+    out.print_json(json.dumps(told)) if options.json else out.print(planned.text(told), markup=False)
     if options.save:
         planning.save(profile, found)
     return 0

@@ -1,307 +1,380 @@
-"""How long a unit takes that was not run yet: counted work, and what such work took elsewhere.
+"""How long a unit takes that was not run yet: its counted work, and what such work took elsewhere.
 
-Two things are counted: *passes*, multiply-adds through the network, in billions; and *fits*, in millions, the product of
-all that repeats what is fitted beside it (images x epochs x restarts x ...). Units of one kind do the same on other data,
-networks or settings:
+What a unit does is declared by what it runs (``benchmark.work``): by the method, by the experiment in its paper's ``work.py``, by
+the recipe in ``zoo/work.py``; what metrics ask of a network is counted on a toy image. This module finds the settings, the data
+set and the network of a unit, and asks. Units of one kind do the same on other data, networks or settings:
 
     seconds = a + b passes + c fits,    a, b, c >= 0, by least squares of the relative error over the kind's measured units
 
-where b is what a core needs for a multiply-add at most: small units take longer for other reasons, which do not grow with the
-network. In a kind of fewer than four measured units, what b leaves is the fits', in proportion; one of none is *guessed* from
-all kinds of its step, but no faster than a core multiplies. On a GPU, b is divided by the GPU's ratio; a and c are not where the
-fit is the CPU's (trees, rules, clusters, the launches of small kernels). Memory is what the libraries hold, the data set as
-bytes, and a few float32 copies of the images at hand.
+``b`` is at most what a core needs for a multiply-add: small units take longer for other reasons, which do not grow with the
+network. In a kind of fewer than four measured units, what ``b`` leaves is the fits', in proportion; a kind without any is
+*guessed* from all kinds of its step, but no faster than a core multiplies. On a GPU ``b`` is divided by the GPU's ratio, while ``a``
+and ``c`` stay: they are trees, rules and clusters, which stay on the CPU, and launches of small kernels.
 
-A plan needs the right order of magnitude and the right longest units; it is checked by predicting the profiles that were
-run (``glassbench plan --check``).
+Measured units are those of ``results/speeds.csv`` (``glassbench plan --calibrate`` makes it), so that a plan is the same in a
+fresh clone. It needs the right order of magnitude and the right longest units.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import csv
 import functools
 import inspect
-import itertools
+import io
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import lsq_linear
-from torch import nn
 
-from benchmark import replicate
-from benchmark.api import settings_of
+from benchmark import data, papers, registry, replicate, scripts, store
+from benchmark.api import Batch, Explanation, NotApplicable, Target
 from benchmark.cells import Cell
-from benchmark.concepts import RESOLUTIONS
 from benchmark.engine import Unit
-from benchmark.papers.xnn.srae import Setting
-from benchmark.profile import Profile
-from benchmark.times import Key, Time
+from benchmark.names import UnknownName
+from benchmark.registry import MethodRef
+from benchmark.work import Facts, Work, of_method, tensors
 from benchmark.zoo import nets
 from benchmark.zoo.recipe import Recipe
+from benchmark.zoo.work import training
 
-_CORE = 26.0  # billion multiply-adds a second of one core of the reference (AMD EPYC with AVX-512): measured in Score-CAM on
+CORE = 26.0  # billion multiply-adds a second of one core of the reference (AMD EPYC with AVX-512): measured in Score-CAM on
 # quick's SqueezeNet; in training, quick's VGG-11 and SqueezeNet do 22 to 41.
-# How many times that a GPU does: ASSUMED, a quarter of the published peak of float32 (NVIDIA's data sheets; TF32 is off), for networks
-# that fill the GPU. No unit was measured on one.
-GPUS = {"t4": 40, "l4": 150, "v100": 75, "a100": 100, "a10": 150, "h100": 330, "h200": 330}
-_SETS = {  # (channels, classes, training, test images) in full
-    "mnist": (1, 10, 60_000, 10_000), "fashion_mnist": (1, 10, 60_000, 10_000), "cifar10": (3, 10, 50_000, 10_000),
-    "cifar100": (3, 100, 50_000, 10_000), "asirra": (3, 2, 20_000, 5_000), "cub": (3, 200, 5_994, 5_794),
-    "digits": (1, 10, 1_400, 397), "toybirds": (3, 8, 1_200, 300),
-}  # fmt: skip
-_REPEATS = {  # settings that repeat a fit; of a list its sum, or how many they are
-    **dict.fromkeys(("epochs", "restarts", "runs", "clusters", "segments", "n_boundaries", "per_class", "base", "K", "steps", "m", "hidden"), sum),
-    **dict.fromkeys(("layers", "alphas", "thresholds", "nested", "occlude"), len),
-}  # fmt: skip
-_SAMPLES = ("samples", "images", "test_images", "references", "unseen", "inputs", "train", "negatives", "test", "n")
-_ON_THE_CPU = ("layer_trees", "explainn", "ace", "train", "score", "random_map", "edge_map")  # what their fits cost
-_METRICS = 75  # passes an image by the metrics of heat maps: measured on quick's large networks (60 to 120)
-_LIBRARIES = 0.55  # GB that a worker holds before it loads anything: measured
+SHIPPED = Path(__file__).resolve().parent.parent  # the folder of the package
+LIBRARIES = 0.55  # GB that a worker holds before it loads anything: measured
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a unit does, counted."""
+class Gpu:
+    """``ratio``: how many times the multiply-adds of one core it does. ASSUMED, a quarter of the published peak of float32 (TF32 is
+    off), for networks that fill the GPU; no unit was measured on one. ``gigabytes``: of its memory."""
 
-    kind: str
-    passes: float
-    fits: float
+    ratio: float
     gigabytes: float
 
-    @property
-    def features(self) -> np.ndarray:
-        return np.array([1.0, self.passes, self.fits])
+
+# Memory and float32 peak: NVIDIA's data sheets of the T4, L4, V100 (PCIe, 32 GB), A10, A100 (80 GB), H100 (SXM, 80 GB) and
+# H200 (SXM, 141 GB).
+GPUS = {"t4": Gpu(40, 16), "l4": Gpu(150, 24), "v100": Gpu(75, 32), "a10": Gpu(150, 24), "a100": Gpu(100, 80),
+        "h100": Gpu(330, 80), "h200": Gpu(330, 141)}  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- data sets
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set as a profile cuts it."""
+
+    shape: tuple[int, int, int]
+    classes: int
+    train: int
+    test: int
+
+
+def images(path: Path, params: Mapping[str, Any]) -> Images:
+    """Of the prepared file ``path``, where it was made with these parameters; else of what the data set's script says.
+
+    Raises:
+        UnknownName: neither says how many images there are.
+    """
+    script = scripts.literals(store.ROOT / "datasets" / f"{path.stem}.py")
+    wanted = {**script.get("DEFAULTS", {}), **params}
+    try:
+        if data.load_card(path).get("params", wanted) == wanted:
+            return _prepared(store.npz_shapes(path))
+    except store.StoreError:
+        pass
+    if "FULL" not in script:
+        raise UnknownName(f"how large {path.stem} is shows once it is prepared: run `glassbench prepare {path.stem}`")
+    return _cut(script["FULL"], wanted)
+
+
+def _prepared(shapes: Mapping[str, tuple[int, ...]]) -> Images:
+    return Images(shapes["x_train"][1:], *shapes["classes"], *shapes["y_train"], *shapes["y_test"])
+
+
+def _cut(full: Mapping[str, int], wanted: Mapping[str, Any]) -> Images:
+    """The first ``classes`` of the data set have their share of its images."""
+    classes = wanted.get("classes") or full["classes"]
+    counts = [full[split] * classes // full["classes"] for split in ("train", "test")]
+    train, test = (min(n, wanted.get(split) or n) for n, split in zip(counts, ("train", "test"), strict=True))
+    return Images((full["channels"], wanted["size"], wanted["size"]), classes, train, test)
+
+
+def network(recipe: Recipe, found: Images) -> Target:
+    """The network of a recipe on the device ``meta``: shapes, and no numbers."""
+    net = nets.fold_norm(nets.build(recipe.net, found.shape, found.classes, recipe.options))
+    classes = [str(c) for c in range(found.classes)]
+    layer = recipe.layer or nets.NETS[recipe.net].layer
+    channels = found.shape[0]
+    return Target(net, name=recipe.net, classes=classes, input_shape=found.shape, mean=[0.0] * channels, std=[1.0] * channels,
+                  layer=layer)  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------- counting
 
 
-def count(profile: Profile, step: str, unit: Unit) -> Work:
-    """The work of a unit of a step."""
-    return {"train": _train, "explain": _explain, "score": _score, "replicate": _replicate}[step](
-        profile, unit.arguments
-    )
+class Counter:
+    """Counts the units of one profile.
+
+    Args:
+        paths: the profile's.
+        cuts: the parameters of each data set.
+        recipe: (data set, target) -> its recipe.
+        device: ``cpu`` or ``cuda``: where units will run.
+    """
+
+    def __init__(
+        self, paths: store.Paths, cuts: Mapping[str, Any], recipe: Callable[[str, str], Recipe], device: str = "cpu"
+    ) -> None:
+        self._paths, self._cuts, self._recipe, self._device = paths, cuts, recipe, device
+        self._images: dict[str, Images] = {}
+        self._facts: dict[str, Facts] = {"": Facts(device=device)}  # "": of a unit without a data set
+        self._counted: dict[str, Work] = {}
+
+    def count(self, step: str, unit: Unit) -> tuple[str, Work]:
+        """(kind, work) of a unit of a step. What differs in its seed, weights or pixels alone does the same work."""
+        counted = {"train": self._train, "explain": self._explain, "score": self._score, "replicate": self._replicate}
+        return counted[step](*unit.arguments)
+
+    def facts(self, dataset: str, target: str = "") -> Facts:
+        """Of a data set, and of a network on it; the same object for the same shapes."""
+        if dataset not in self._images:
+            self._images[dataset] = images(self._paths.data(dataset), self._cuts.get(dataset) or {})
+        found, recipe = self._images[dataset], self._recipe(dataset, target) if target else None
+        key = _text(asdict(found), recipe and (recipe.net, recipe.options, recipe.layer))
+        if key not in self._facts:
+            build = lambda entry: MethodRef.parse(entry).build()
+            net = network(recipe, found) if recipe else None
+            self._facts[key] = Facts(**asdict(found), target=net, device=self._device, build=build)
+        return self._facts[key]
+
+    def _once(self, function: Callable[[], Work], facts: Facts, *key: Any) -> Work:
+        text = _text(id(facts), *key)
+        if text not in self._counted:
+            self._counted[text] = function()
+        return self._counted[text]
+
+    def _train(self, path: Path, jobs: Sequence[tuple[Mapping[str, Any], int, Path]]) -> tuple[str, Work]:
+        recipe, facts = Recipe.parse(jobs[0][0]), self.facts(path.stem)
+        trained = lambda: training(recipe, facts, len(jobs))
+        key = asdict(replace(recipe, seeds=(), explain=True, lr=None))
+        return f"train {recipe.net}", self._once(trained, facts, "train", key, len(jobs))
+
+    def _explain(self, cell: Cell) -> tuple[str, Work]:
+        facts = self.facts(cell.dataset, cell.target)
+        explained = lambda: explaining(cell.method, _cut_to(facts, cell))
+        return _kind("explain", cell), self._once(explained, facts, "explain", *_asked(cell))
+
+    def _score(self, cell: Cell) -> tuple[str, Work]:
+        facts, explained = self.facts(cell.dataset, cell.target), self._explain(cell)[1]
+        applies = bool(explained.passes + explained.fits)
+        scored = lambda: scoring(cell.method, _cut_to(facts, cell)) if applies else Work()
+        return _kind("score", cell), self._once(scored, facts, "score", *_asked(cell))
+
+    def _replicate(self, task: replicate.Task) -> tuple[str, Work]:
+        facts = self.facts(task.dataset, task.target) if task.dataset else self._facts[""]
+        done = lambda: experiment(task.paper, task.experiment, task.settings, facts)
+        kind = f"replicate {task.paper}.{task.experiment}"
+        return kind, self._once(done, facts, kind, dict(task.settings))
 
 
-def _train(profile: Profile, arguments: tuple[Any, ...]) -> Work:
-    """3 passes (forward, backward) an image and epoch, the frozen part once; ``epochs`` is the most that it may take."""
-    path, jobs = arguments
-    recipe, (shape, classes, n, test) = Recipe.parse(jobs[0][0]), images(profile, path.stem)
-    n = min(n, recipe.train_images or n)
-    frozen, rest = _multiply_adds(recipe.net, shape, classes, _text(recipe.options), recipe.freeze_until)
-    layers = len(nets.build(recipe.net, shape, classes, recipe.options))
-    steps = recipe.epochs * math.ceil(n / recipe.batch) * layers
-    passes = recipe.epochs * n * 3 * rest + (n + test) * frozen
-    memory = math.prod(shape) * (n + test + 4 * 4 * recipe.batch * 8)
-    return Work(f"train {recipe.net}", len(jobs) * passes / 1e9, steps / 1e6, _LIBRARIES + memory / 1e9)
+def explaining(ref: MethodRef, facts: Facts) -> Work:
+    """A method fitted and explaining; none where it does not apply."""
+    try:
+        return of_method(ref.build(), facts).beside(_held(facts))
+    except NotApplicable:
+        return Work(bytes=_held(facts))
 
 
-def _explain(profile: Profile, arguments: tuple[Any, ...]) -> Work:
-    """Heat maps: 3 passes an image; Score-CAM: one a channel; a fit sees the reference images as well."""
-    (cell,) = arguments
-    shape, classes, n, test = images(profile, cell.dataset)
-    macs, channels = network(profile, cell.dataset, cell.target)
-    method = cell.method.build()
-    settings = settings_of(method)
-    each = channels if "score_cam" in _slugs(cell) else 3
-    if "ace" in _slugs(cell):
-        each += sum(settings["segments"])
-    passes = macs * (each * cell.images + cell.reference)
-    fitted = settings["images"] * classes if cell.method.stem == "ace" else cell.images + cell.reference
-    fits = fitted * _repeats(settings)
-    if cell.method.stem == "xnn":
-        trained, fits = _srae(settings, channels, classes * cell.reference)
-        passes += trained
-    memory = math.prod(shape) * (n + test + 4 * 6 * (cell.images + cell.reference))
-    variant = f" {settings['variant']}" if settings.get("variant") else ""
-    return Work(f"explain {' of '.join(_slugs(cell))}{variant}", passes / 1e9, fits / 1e6, _LIBRARIES + memory / 1e9)
+def scoring(ref: MethodRef, facts: Facts) -> Work:
+    """All metrics that apply to what the method offers. Pixels are ranked, hidden and compared for each image."""
+    offers = offered(ref)
+    maps = sum({"concept_maps": 5, "heatmaps": 1}.get(name, 0) for name in offers)
+    area = facts.shape[1] * facts.shape[2]
+    arrays = tensors(facts.images * (2 * facts.pixels + 6 * area + 4 * maps * area))
+    found = passes_per_image(offers) * facts.images * facts.logits
+    return replace(found, fits=facts.images * facts.pixels).beside(arrays + _held(facts))
 
 
-def _score(profile: Profile, arguments: tuple[Any, ...]) -> Work:
-    """A kind a method, for methods differ in what they offer; of one with heat maps, so many passes an image."""
-    (cell,) = arguments
-    shape, _, n, test = images(profile, cell.dataset)
-    macs, _ = network(profile, cell.dataset, cell.target)
-    memory = math.prod(shape) * (n + test + 4 * 12 * cell.images)
-    return Work(f"score {' of '.join(_slugs(cell))}", _METRICS * macs * cell.images / 1e9, math.prod(shape) * cell.images / 1e6,
-                _LIBRARIES + memory / 1e9)  # fmt: skip
+def experiment(paper: str, name: str, settings: Mapping[str, Any], facts: Facts) -> Work:
+    """A paper's experiment, with the settings that a profile leaves out by their defaults; none where it does not apply. One that
+    declares no work is taken to look three times at each training image."""
+    function = replicate.experiment(paper, name)
+    parameters = inspect.signature(function).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+    declared = getattr(papers.part(paper, "work"), name, _three_passes)
+    try:
+        found = declared(facts, **defaults | dict(settings))
+    except NotApplicable:
+        found = Work()
+    return found.beside(facts.pixels * (facts.train + facts.test))
 
 
-def _replicate(profile: Profile, arguments: tuple[Any, ...]) -> Work:
-    """All settings, those that the profile leaves out by their defaults."""
-    (task,) = arguments
-    defaults = {p.name: p.default for p in inspect.signature(replicate.experiment(task.paper, task.experiment)).parameters.values()
-                if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}  # fmt: skip
-    settings = defaults | dict(task.settings)
-    macs, memory, n = 0.0, 0.0, 0
-    if task.dataset:
-        shape, classes, n, test = images(profile, task.dataset)
-        memory = math.prod(shape) * (n + test) * 2
-        macs = network(profile, task.dataset, task.target)[0] if task.target else 0.0
-    samples = sum(int(settings[key]) for key in _SAMPLES if isinstance(settings.get(key), (int, float))) or n or 1
-    if task.paper == "xnn" and task.target:
-        z = network(profile, task.dataset, task.target, settings.get("layer"))[1]
-        examples = n + classes * int(settings.get("negatives") or n)
-        trained, steps = _srae(settings.get("training") or {}, z, examples)
-        return Work(f"replicate xnn.{task.experiment}", (macs * (n + samples) + trained) / 1e9, steps / 1e6,
-                    _LIBRARIES + (memory + 8 * z * n) / 1e9)  # fmt: skip
-    if task.paper == "representative":
-        return _regions(task.experiment, settings, macs, classes, memory)
-    nested = [value for value in settings.values() if isinstance(value, Mapping)]
-    repeats = _repeats(settings) * (sum(_repeats(part) for part in nested) or 1.0)
-    again = math.prod(len(settings[key]) for key in ("layers", "alphas", "epochs") if isinstance(settings.get(key), (list, tuple, Mapping)))  # fmt: skip
-    return Work(f"replicate {task.paper}.{task.experiment}", macs * samples * again * 3 / 1e9, samples * repeats / 1e6,
-                _LIBRARIES + (memory + 4 * samples * 64) / 1e9)  # fmt: skip
+def _three_passes(facts: Facts, **_: Any) -> Work:
+    return 3 * facts.train * facts.logits if facts.target else Work()
 
 
-def _regions(experiment: str, settings: Mapping[str, Any], macs: float, classes: int, memory: float) -> Work:
-    """Regions of each way among |R| references; ACE fits once a cluster, with a pass a segment."""
-    R, seen, runs = settings["references"], settings.get("unseen") or settings.get("inputs"), settings.get("runs", 1)
-    ways = len(settings["ways"]) if "ways" in settings else 1
-    passes = 3 * (R + seen) * (ways + len(settings["methods"]))
-    if settings["ace"] is not None:
-        ace = {"segments": RESOLUTIONS, "images": 50} | dict(settings["ace"])
-        centres = settings.get("per_class", 1) * classes if experiment == "unseen" else seen
-        passes += centres * ace["images"] * sum(ace["segments"])
-    fits = ways * (R + seen) * settings["n_boundaries"]
-    return Work(
-        f"replicate representative.{experiment}",
-        macs * runs * passes / 1e9,
-        runs * fits / 1e6,
-        _LIBRARIES + memory / 1e9,
-    )
+def _held(facts: Facts) -> float:
+    """Bytes of the data set, of the images of a cell and of what the explained layer makes of them."""
+    cell = facts.images + facts.reference
+    code = facts.units() if facts.target.layer else 0
+    return facts.pixels * (facts.train + facts.test) + tensors(cell * (facts.pixels + code))
 
 
-def _srae(training: Mapping[str, Any], z: int, examples: int) -> tuple[float, float]:
-    """(multiply-adds, steps) of XNN's stacked auto-encoders: all classes' examples, epochs and restarts; 6 for the forward
-    and backward passes of encoder and decoder."""
-    setting = {f.name: f.default for f in dataclasses.fields(Setting)} | dict(training)
-    widths = [z, *setting["hidden"]]
-    rounds = (1 + setting["restarts"]) * (setting["epochs"] + setting["pretrain"])
-    return 6.0 * examples * rounds * sum(a * b for a, b in itertools.pairwise(widths)), examples * rounds / setting[
-        "batch"
-    ]
-
-
-def _repeats(settings: Mapping[str, Any]) -> float:
-    """The product of the settings that repeat a fit."""
-    known = {key: settings[key] for key in _REPEATS if settings.get(key) and not isinstance(settings[key], (str, bool))}
-    return math.prod(
-        max(1.0, value if isinstance(value, (int, float)) else _REPEATS[key](value)) for key, value in known.items()
-    )
-
-
-def _slugs(cell: Cell) -> list[str]:
-    """The method, and those that its settings name."""
-    return [ref.stem for ref in (cell.method, *cell.method.named)]
-
-
-def images(profile: Profile, dataset: str) -> tuple[tuple[int, int, int], int, int, int]:
-    """(shape, classes, training, test images) of a data set as the profile cuts it."""
-    cut = profile.data.get(dataset, {})
-    channels, classes, train, test = _SETS.get(dataset, (3, 10, 5_000, 1_000))
-    if share := cut.get("classes"):
-        train, test, classes = train * share // classes, test * share // classes, share
-    size = cut.get("size") or 32
-    return (channels, size, size), classes, min(train, cut.get("train") or train), min(test, cut.get("test") or test)
-
-
-def network(profile: Profile, dataset: str, target: str, at: str | None = None) -> tuple[float, int]:
-    """(multiply-adds of a forward pass, channels of layer ``at``, default: of the one that is explained)."""
-    recipe, (shape, classes, _, _) = profile.zoo[dataset][target], images(profile, dataset)
-    layer = at or recipe.layer or nets.NETS[recipe.net].layer
-    macs = sum(_multiply_adds(recipe.net, shape, classes, _text(recipe.options), None))
-    return macs, _channels(recipe.net, shape, classes, _text(recipe.options)).get(layer, 1)
-
-
-def _text(options: Mapping[str, Any]) -> str:
-    return json.dumps(dict(options), sort_keys=True)
+def offered(ref: MethodRef) -> frozenset[str]:
+    """The fields of an explanation that a method declares by ``offers``; heat maps where it says nothing."""
+    return frozenset(getattr(ref.build(), "offers", ("heatmaps",)))
 
 
 @functools.cache
-def _channels(net: str, shape: tuple[int, int, int], classes: int, options: str) -> dict[str, int]:
-    """Channels, or units, of each layer."""
-    z, found = torch.empty(1, *shape, device="meta"), {}
-    for name, layer in nets.build(net, shape, classes, json.loads(options)).eval().named_children():
-        z = layer(z)
-        found[name] = z.shape[1]
-    return found
+def passes_per_image(offers: frozenset[str]) -> float:
+    """How often the metrics that apply to such an explanation send an image through the network: they are run on two toy images
+    and a network that counts."""
+    n, h, C = 2, 32, 3
+    rng = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.rand(*shape, generator=rng)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(h * h, C))
+    target = Target(net, name="toy", classes="abc", input_shape=(1, h, h), mean=(0.5,), std=(0.5,))
+    passed = []
+    net[0].register_forward_hook(lambda module, args, out: passed.append(len(out)))
+    batch = Batch(draw(n, 1, h, h), torch.arange(n))
+    made = {
+        "heatmaps": (n, h, h),
+        "concept_maps": (n, 2, h, h),
+        "scores": (n, C),
+        "decoded": (n, 1, h, h),
+        "reference": (n, 1, h, h),
+    }
+    e = Explanation(labels=np.arange(n), size={"rules": 1.0}, **{name: draw(*shape) for name, shape in made.items()})
+    for spec in registry.metrics().values():
+        for setting in spec.settings if spec.offered <= offers and not spec.annotations else ():
+            spec(e, target, batch, np.random.default_rng(0), **setting)
+    return sum(passed) / n
 
 
-@functools.cache
-def _multiply_adds(
-    net: str, shape: tuple[int, int, int], classes: int, options: str, cut: str | None
-) -> tuple[float, float]:
-    """Of a forward pass of one image: (up to and with layer ``cut``, after it)."""
-    whole = nets.build(net, shape, classes, json.loads(options)).eval()  # on the device meta: nothing is computed
-    counts = dict.fromkeys((name for name, _ in whole.named_children()), 0.0)
+def _kind(step: str, cell: Cell) -> str:
+    """The method and those that its settings name: a kind for each, for methods differ in what they do and offer."""
+    names = " of ".join(ref.stem for ref in (cell.method, *cell.method.named))
+    variant = cell.method.settings.get("variant", "")
+    return f"{step} {names} {variant}".rstrip()
 
-    def hook(layer: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
-        def add(module: nn.Module, _: Any, out: torch.Tensor) -> None:
-            counts[layer] += out.numel() * module.weight[0].numel()
 
-        return add
+def _cut_to(facts: Facts, cell: Cell) -> Facts:
+    """The images that the cell explains and is fitted on, as far as there are so many."""
+    return facts.explaining(min(cell.images, facts.test), min(cell.reference, facts.train))
 
-    for name, child in whole.named_children():
-        for module in child.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
-                module.register_forward_hook(hook(name))
-    with torch.no_grad():
-        whole(torch.empty(1, *shape, device="meta"))
-    first = list(counts)[: list(counts).index(cut) + 1] if cut else []
-    return sum(counts[name] for name in first), sum(value for name, value in counts.items() if name not in first)
+
+def _asked(cell: Cell) -> tuple[Any, ...]:
+    return cell.method.slug, cell.images, cell.reference
+
+
+def _text(*parts: Any) -> str:
+    return json.dumps(parts, sort_keys=True, default=str)
 
 
 # --------------------------------------------------------------------------------------------- what such work took
 
 
+@dataclass(frozen=True)
+class Speed:
+    """A line of ``results/speeds.csv``: what units of a kind that did the same work took, on average."""
+
+    profile: str
+    kind: str
+    passes: float  # billions
+    fits: float  # millions
+    seconds: float
+    gigabytes: float
+    device: str = "cpu"
+
+
+def read_speeds(path: Path | None = None) -> list[Speed]:
+    """Every line of the file (default: the project's, else the one beside the package).
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
+    path = path or next((p for p in (_speeds(), _speeds(SHIPPED)) if p.exists()), _speeds())
+    try:
+        with open(path, newline="") as lines:
+            speeds = [_speed(row) for row in csv.DictReader(lines)]
+    except (OSError, KeyError, ValueError, TypeError):
+        speeds = []
+    if not speeds:
+        raise store.StoreError(f"{path} is missing or damaged; run `git checkout results/{path.name}`")
+    return speeds
+
+
+def _speed(row: Mapping[str, str]) -> Speed:
+    numbers = (float(row[name]) for name in ("passes", "fits", "seconds", "gigabytes"))
+    return Speed(row["profile"], row["kind"], *numbers, row["device"])
+
+
+def write_speeds(speeds: Iterable[Speed], path: Path | None = None) -> Path:
+    """Speeds of the same profile, kind, work and device become one line, their mean."""
+    same: dict[tuple[Any, ...], list[Speed]] = {}
+    for speed in speeds:
+        key = (speed.profile, speed.kind, f"{speed.passes:.4g}", f"{speed.fits:.4g}", speed.device)
+        same.setdefault(key, []).append(speed)
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow([f.name for f in fields(Speed)])
+    for _, group in sorted(same.items()):
+        seconds, gigabytes = (float(np.mean([getattr(s, key) for s in group])) for key in ("seconds", "gigabytes"))
+        row = astuple(replace(group[0], seconds=seconds, gigabytes=gigabytes))
+        table.writerow([f"{value:.4g}" if isinstance(value, float) else value for value in row])
+    store.write_text(path or _speeds(), buffer.getvalue())
+    return path or _speeds()
+
+
+def _speeds(root: Path | None = None) -> Path:
+    return (root or store.ROOT) / "results" / "speeds.csv"
+
+
+Measured = tuple[float, float, float]  # billions of passes, millions of fits, seconds
+
+
 class Model:
     """Seconds of work, learnt from measured units."""
 
-    def __init__(self, measured: Iterable[tuple[Work, float]]) -> None:
-        self._kinds: dict[str, list[tuple[Work, float]]] = {}
-        for work, seconds in measured:
-            for kind in (work.kind, work.kind.split()[0]):
-                self._kinds.setdefault(kind, []).append((work, max(seconds, 1e-3)))
+    def __init__(self, speeds: Iterable[Speed]) -> None:
+        self._kinds: dict[str, list[Measured]] = {}
+        for speed in speeds:
+            measured = (speed.passes, speed.fits, max(speed.seconds, 1e-3))
+            for kind in (speed.kind, speed.kind.split()[0]):
+                self._kinds.setdefault(kind, []).append(measured)
 
-    def seconds(self, work: Work, gpu: float = 1.0) -> tuple[float, str]:
-        """(seconds, scaled or guessed); ``gpu``: how much faster passes are than on one core."""
-        known = self._kinds.get(work.kind)
-        others = known or self._kinds.get(work.kind.split()[0]) or [(Work("", _CORE, 1.0, 0.0), 1.0)]
-        a, b, c = self._fit(tuple(others))
-        fits = 1.0 if any(name in work.kind for name in _ON_THE_CPU) else gpu
-        found = a + b * work.passes / gpu + c * work.fits / fits
-        return (found, "scaled") if known else (max(found, work.passes / _CORE / gpu), "guessed")
-
-    @staticmethod
-    @functools.lru_cache(maxsize=512)
-    def _fit(measured: tuple[tuple[Work, float], ...]) -> np.ndarray:
-        """(a, b, c) >= 0 with the least relative error; b is what a core needs at most."""
-        X, s = np.stack([work.features for work, _ in measured]), np.array([seconds for _, seconds in measured])
-        if len({work for work, _ in measured}) < 4:  # the rest is the fits', in proportion, else what any unit takes
-            b = min(np.exp(np.mean(np.log(s / X[:, 1]))), 1 / _CORE) if X[:, 1].all() else 0.0
-            rest = np.maximum(s - b * X[:, 1], 0.0).mean()
-            return np.array([0.0, b, rest / X[:, 2].mean()]) if X[:, 2].any() else np.array([rest, b, 0.0])
-        scale = np.maximum(X.max(axis=0), 1e-12)
-        most = np.array([np.inf, 1 / _CORE, np.inf]) * scale
-        return lsq_linear(X / scale / s[:, None], np.ones(len(s)), bounds=(0.0, most)).x / scale
+    def seconds(self, kind: str, work: Work, ratio: float = 1.0) -> tuple[float, str]:
+        """(seconds, scaled or guessed); ``ratio``: how much faster passes are than on one core."""
+        passes, fits = work.passes / 1e9, work.fits / 1e6
+        known = self._kinds.get(kind)
+        others = known or self._kinds.get(kind.split()[0]) or [(CORE, 1.0, 1.0)]
+        a, b, c = fitted(tuple(others))
+        found = a + b * passes / ratio + c * fits
+        return (found, "scaled") if known else (max(found, passes / CORE / ratio), "guessed")
 
 
-def measured_elsewhere(
-    known: Mapping[str, tuple[Profile, Mapping[Key, Time]]],
-    units: Callable[[Profile], Iterable[tuple[str, Unit]]],
-) -> list[tuple[Work, float]]:
-    """The measured units of profiles: ``known`` has (profile, times) by name, ``units`` lists (step, unit) of a profile."""
-    return [
-        (count(profile, step, unit), times[step, unit.name].seconds)
-        for profile, times in known.values()
-        for step, unit in units(profile)
-        if (step, unit.name) in times
-        and times[step, unit.name].source == "measured"
-        and times[step, unit.name].device == "cpu"
-    ]
+@functools.lru_cache(maxsize=512)
+def fitted(measured: tuple[Measured, ...]) -> tuple[float, float, float]:
+    """(a, b, c) of seconds = a + b passes + c fits."""
+    passes, fits, seconds = np.array(measured).T
+    if len({line[:2] for line in measured}) < 4:
+        return _of_few(passes, fits, seconds)
+    X = np.column_stack([np.ones(len(passes)), passes, fits])
+    scale = np.maximum(X.max(axis=0), 1e-12)
+    largest = np.array([np.inf, 1 / CORE, np.inf]) * scale
+    found = lsq_linear(X / scale / seconds[:, None], np.ones(len(X)), bounds=(0.0, largest)).x / scale
+    return tuple(map(float, found))
+
+
+def _of_few(passes: np.ndarray, fits: np.ndarray, seconds: np.ndarray) -> tuple[float, float, float]:
+    """Passes at their own mean speed, no slower than a core; the rest is the fits', else what any unit takes."""
+    b = min(float(np.exp(np.log(seconds / passes).mean())), 1 / CORE) if passes.all() else 0.0
+    rest = float(np.maximum(seconds - b * passes, 0.0).mean())
+    return (0.0, b, rest / float(fits.mean())) if fits.any() else (rest, b, 0.0)

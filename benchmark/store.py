@@ -188,6 +188,17 @@ def read_npz(path: Path, keys: Sequence[str] | None = None) -> dict[str, np.ndar
         return {key: archive[key] for key in archive.files if keys is None or key in keys}
 
 
+def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each array of an npz; the arrays themselves are not read."""
+    shapes = {}
+    with reading(path), open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+        for key in archive.files:
+            with archive.zip.open(f"{key}.npy") as member:
+                np.lib.format.read_magic(member)
+                shapes[key] = np.lib.format.read_array_header_1_0(member)[0]
+    return shapes
+
+
 def write_weights(path: Path, state: Mapping[str, Any]) -> None:
     """A state dict as safetensors."""
     from safetensors.torch import save

@@ -28,6 +28,7 @@ SOURCE = Source(
     mirror_digest="sha256:59bc82bc1ab53046a040c93b3ea24838bef8c9ee36a4227c911db844fc9b4f89",
 )
 CLASSES = ["cat", "dog"]
+FULL = {"channels": 3, "classes": 2, "train": 20_000, "test": 5_000}
 DEFAULTS = {"size": 224, "fit": "squash", "train": None, "test": None}
 
 

@@ -25,6 +25,7 @@ SOURCE = Source(
     mirror="cifar100/cifar100_100_50_per_class.tar",
     mirror_digest="sha256:8da056be23f3133228e615a8cc41b1d1912afb270f1420310d059410bb54e2a5",
 )
+FULL = {"channels": 3, "classes": 100, "train": 50_000, "test": 10_000}
 DEFAULTS = {"size": 32, "train": None, "test": None}
 
 

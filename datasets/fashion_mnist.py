@@ -23,6 +23,7 @@ FILES = {
              ("t10k-labels-idx1-ubyte.gz", "md5:bb300cfdad3c16e7a12a480ee83cd310")),
 }  # fmt: skip
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+FULL = {"channels": 1, "classes": 10, "train": 60_000, "test": 10_000}
 DEFAULTS = {"size": 28, "train": None, "test": None}
 
 

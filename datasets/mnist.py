@@ -22,6 +22,7 @@ FILES = {
     "test": (("t10k-images-idx3-ubyte.gz", "md5:9fb629c4189551a2d022fa330f9573f3"),
              ("t10k-labels-idx1-ubyte.gz", "md5:ec29112dd5afa0611ce80d1b7f02629c")),
 }  # fmt: skip
+FULL = {"channels": 1, "classes": 10, "train": 60_000, "test": 10_000}
 DEFAULTS = {"size": 28, "train": None, "test": None}
 
 

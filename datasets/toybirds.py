@@ -55,6 +55,7 @@ COLOURS = {
     "black": (0.05, 0.05, 0.06), "white": (0.97, 0.97, 0.97), "chestnut": (0.55, 0.22, 0.08), "teal": (0.05, 0.65, 0.62),
     "rufous": (0.80, 0.30, 0.08), "navy": (0.08, 0.08, 0.30),
 }  # fmt: skip
+FULL = {"channels": 3, "classes": 8, "train": 1200, "test": 300}
 DEFAULTS = {"size": 48, "train": 1200, "test": 300}
 
 # The bird looks to the right; u to the right, v down, in units of its size. The side that we see is its right one.

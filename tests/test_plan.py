@@ -3,18 +3,23 @@
 import json
 import math
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import cli, costs, engine, plan, store, times
-from benchmark.costs import Model, Work
+from benchmark import cli, commands, costs, data, engine, plan, scripts, store, times
+from benchmark.costs import Images, Model, Speed
 from benchmark.engine import Unit
 from benchmark.names import UnknownName
 from benchmark.plan import Planned
-from benchmark.profile import Profile
 from benchmark.times import Time
+from benchmark.work import Work
+from tests.conftest import blobs
+
+HOME = Path(__file__).parent.parent
 
 
 def planned(seconds, step="train", stage="blobs", name="", needs=(), source="measured"):
@@ -76,111 +81,204 @@ def test_the_critical_path_by_hand():
     assert [u.name for u in plan.critical_path(longer)] == ["blobs/b-0", "paper.z"]
 
 
-# --------------------------------------------------------------------------------------------- counted work
+# --------------------------------------------------------------------------------------------- data sets
 
 
-def test_multiply_adds_by_hand():
-    mlp = costs._multiply_adds("mlp", (1, 28, 28), 10, '{"depth": 2, "width": 100}', None)
-    assert mlp == (0, 784 * 100 + 100 * 100 + 100 * 10)
-    whole = sum(costs._multiply_adds("explainn_cnn", (1, 28, 28), 10, "{}", None))
-    head, rest = costs._multiply_adds("explainn_cnn", (1, 28, 28), 10, "{}", "conv1")
-    assert head + rest == whole and head > 0 < rest
+def test_a_data_set_is_counted_as_the_profile_cuts_it(monkeypatch):
+    monkeypatch.setattr(store, "ROOT", HOME)
+    nowhere = HOME / "datasets" / "processed" / "none"
+    assert costs.images(nowhere / "mnist.npz", {"size": 28}) == Images((1, 28, 28), 10, 60_000, 10_000)
+    cut = {"size": 32, "train": 5000, "test": 2500}
+    assert costs.images(nowhere / "cifar10.npz", cut) == Images((3, 32, 32), 10, 5_000, 2_500)
+    cub = costs.images(
+        nowhere / "cub.npz", {"classes": 50}
+    )  # size 224 by the script's defaults; the real ones: 1,500 and 1,389
+    assert cub == Images((3, 224, 224), 50, 1_498, 1_448)
 
 
-def test_a_data_set_is_counted_as_the_profile_cuts_it():
-    profile = Profile.read(cli.profiles()["quick"])
-    assert costs.images(profile, "mnist") == ((1, 28, 28), 10, 60_000, 10_000)
-    assert costs.images(profile, "cifar10") == ((3, 32, 32), 10, 5_000, 2_500)
-    assert costs.images(profile, "cub") == ((3, 224, 224), 50, 1_498, 1_448)  # the real ones: 1,500 and 1,389
+@pytest.mark.parametrize("path", sorted((HOME / "datasets").glob("*.py")), ids=lambda path: path.stem)
+def test_every_script_says_how_large_its_data_set_is(path):
+    full = scripts.literals(path).get("FULL")
+    assert path.stem == "folder" or set(full) == {"channels", "classes", "train", "test"}
 
 
-@pytest.mark.parametrize(("settings", "product"), [
-    ({}, 1), ({"epochs": 4, "restarts": 2}, 8), ({"segments": [15, 50]}, 65), ({"alphas": [0.1, 0.2]}, 2),
-    ({"layers": {"-1": "logits", "-3": "conv"}}, 2), ({"layers": None, "runs": 3, "lr": 7.0}, 3), ({"layers": "fc1"}, 1),
-])  # fmt: skip
-def test_settings_that_repeat_a_fit(settings, product):
-    assert costs._repeats(settings) == product
+def test_a_prepared_data_set_speaks_for_itself(workspace):
+    path = store.Paths("tiny").data("blobs")
+    assert costs.images(path, {}) == Images((1, 28, 28), 4, 160, 40)
+
+
+def test_one_that_was_prepared_otherwise_does_not(workspace):
+    path = store.Paths("tiny").data("blobs")
+    (workspace.root / "datasets" / "blobs.py").write_text(
+        'FULL = {"channels": 3, "classes": 9, "train": 900, "test": 90}\nDEFAULTS = {"size": 16}\nx = print\n'
+    )
+    data.save(path, blobs(), {"params": {"size": 28}})
+    assert costs.images(path, {}) == Images((3, 16, 16), 9, 900, 90)
+
+
+def test_a_data_set_of_unknown_size_is_one_line(workspace, capsys):
+    store.Paths("tiny").data("blobs").unlink()
+    assert cli.main(["plan"]) == 2
+    err = capsys.readouterr().err
+    assert "glassbench prepare blobs" in err and len(err.strip().splitlines()) == 1
+
+
+# --------------------------------------------------------------------------------------------- counted units
 
 
 def test_training_is_counted_in_images_and_steps(workspace):
-    workspace.params["zoo"]["blobs"]["cnn"] |= {"epochs": 3, "train_images": 100, "seeds": [0, 1]}
-    (step, stage, unit), *_ = plan.units(workspace.profile)
-    work = costs.count(workspace.profile, step, unit)
-    macs = sum(costs._multiply_adds("explainn_cnn", (3, 32, 32), 10, "{}", None))
-    assert (step, stage, work.kind) == ("train", "blobs", "train explainn_cnn")
-    assert work.passes == pytest.approx(3 * 100 * 3 * macs / 1e9)
-    on_gpu = [unit for step, _, unit in plan.units(workspace.profile, gpu=True) if step == "train"]
+    workspace.params["zoo"]["blobs"]["cnn"] |= {"epochs": 3, "batch": 50, "train_images": 100, "seeds": [0, 1]}
+    (step, stage, unit), *_ = plan.units(workspace.params)
+    kind, work = plan.counter(workspace.params).count(step, unit)
+    assert (step, stage, kind) == ("train", "blobs", "train explainn_cnn")
+    one = toy_logits()
+    assert 3 * 100 * 2.5 * one < work.passes < 3 * 100 * 3 * one + 140 * one
+    assert work.fits == 3 * 2 * 7  # epochs, batches, layers
+    on_gpu = [unit for step, _, unit in plan.units(workspace.params, gpu=True) if step == "train"]
     assert [len(u.arguments[1]) for u in on_gpu] == [2]  # the seeds train as one
+    assert plan.counter(workspace.params, "cuda").count("train", on_gpu[0])[1].passes == pytest.approx(2 * work.passes)
+
+
+def toy_logits():
+    """Multiply-adds of explainn_cnn on 28 x 28 pixels and four classes, by hand."""
+    conv1, conv2 = 26 * 26 * 20 * 9, 11 * 11 * 40 * 20 * 9
+    return conv1 + conv2 + 5 * 5 * 40 * 64 + 64 * 4
+
+
+def test_a_pass_is_counted_to_the_number(workspace):
+    assert plan.counter(workspace.params).facts("blobs", "cnn").logits.passes == toy_logits()
+
+
+def test_seeds_do_the_same_work_and_other_settings_do_not(workspace):
+    workspace.params["zoo"]["blobs"]["cnn"]["seeds"] = [0, 1]
+    workspace.params["explain"]["methods"] = [
+        {"use": f"{HOME}/baselines/score_cam.py:ScoreCAM", "channels": n} for n in (4, 8)
+    ]
+    count = plan.counter(workspace.params)
+    found = [
+        count.count("explain", unit)[1].passes for step, _, unit in plan.units(workspace.params) if step == "explain"
+    ]
+    assert found[:2] == found[2:] and found[0] < found[1] < 2 * found[0]
+
+
+def test_passes_of_metrics_follow_what_a_method_offers():
+    maps, labels = (costs.passes_per_image(frozenset({name})) for name in ("heatmaps", "labels"))
+    assert labels <= 2 and 33 + 33 + 36 < maps < 150
+    assert costs.passes_per_image(frozenset()) == 0
 
 
 # --------------------------------------------------------------------------------------------- what it took
 
 
-works = st.builds(Work, st.just("train net"), st.floats(0.1, 1e4), st.floats(0.1, 1e3), st.just(0.5))
+GIGA, MEGA = 1e9, 1e6
+
+
+def speed(kind, passes, fits, seconds):
+    return Speed("quick", kind, passes, fits, seconds, 0.5)
+
+
+def seconds(model, kind, passes, fits, **gpu):
+    return model.seconds(kind, Work(passes * GIGA, fits * MEGA), **gpu)
+
+
+works = st.tuples(st.floats(0.1, 1e4), st.floats(0.1, 1e3))
 
 
 @settings(deadline=None)
 @given(
-    st.lists(works, min_size=5, max_size=12, unique_by=lambda w: w.passes),
+    st.lists(works, min_size=5, max_size=12, unique_by=lambda w: w[0]),
     st.floats(0.01, 9),
-    st.floats(1e-3, 1 / costs._CORE),
+    st.floats(1e-3, 1 / costs.CORE),
     st.floats(1e-3, 9),
 )
 def test_the_model_finds_the_seconds_of_work_that_it_knows(measured, a, b, c):
-    took = [a + b * work.passes + c * work.fits for work in measured]
-    model = Model(zip(measured, took, strict=True))
-    for work, seconds in zip(measured, took, strict=True):
-        assert model.seconds(work)[0] == pytest.approx(seconds, rel=1e-3)
+    took = [a + b * passes + c * fits for passes, fits in measured]
+    model = Model(speed("train net", *work, s) for work, s in zip(measured, took, strict=True))
+    for work, s in zip(measured, took, strict=True):
+        assert seconds(model, "train net", *work)[0] == pytest.approx(s, rel=1e-3)
 
 
 def test_of_few_measured_units_a_pass_costs_what_a_core_needs_and_the_rest_is_the_fits():
-    model = Model([(Work("explain slow", 2.6, 0.0, 0.5), 3.1), (Work("explain fits", 2.6, 10.0, 0.5), 3.1),
-                   (Work("explain fast", 260.0, 0.0, 0.5), 2.0)])  # fmt: skip
-    assert model.seconds(Work("explain slow", 26.0, 0.0, 0.5)) == (pytest.approx(3.0 + 1.0), "scaled")
-    assert model.seconds(Work("explain fits", 26.0, 20.0, 0.5)) == (pytest.approx(6.0 + 1.0), "scaled")
-    assert model.seconds(Work("explain fast", 2600.0, 0.0, 0.5)) == (pytest.approx(20.0), "scaled")
-    assert model.seconds(Work("explain fast", 2600.0, 0.0, 0.5), gpu=10) == (pytest.approx(2.0), "scaled")
-    assert model.seconds(Work("explain other", 2600.0, 0.0, 0.5))[1] == "guessed"
-    assert model.seconds(Work("score x", 4.0, 0.0, 0.5))[1] == "guessed"
-
-
-def test_the_work_of_the_stacked_auto_encoders_by_hand():
-    training = {"hidden": [4, 2], "epochs": 2, "pretrain": 1, "restarts": 1, "batch": 5}
-    multiply_adds, steps = costs._srae(training, 10, 20)  # 2 x 3 rounds over 20 examples, widths 10, 4, 2
-    assert multiply_adds == 6 * 20 * 6 * (40 + 8) and steps == 20 * 6 / 5
+    model = Model(
+        [
+            speed("explain slow", 2.6, 0.0, 3.1),
+            speed("explain fits", 2.6, 10.0, 3.1),
+            speed("explain fast", 260.0, 0.0, 2.0),
+        ]
+    )
+    assert seconds(model, "explain slow", 26.0, 0.0) == (pytest.approx(3.0 + 1.0), "scaled")
+    assert seconds(model, "explain fits", 26.0, 20.0) == (pytest.approx(6.0 + 1.0), "scaled")
+    assert seconds(model, "explain fast", 2600.0, 0.0) == (pytest.approx(20.0), "scaled")
+    assert seconds(model, "explain fast", 2600.0, 0.0, ratio=10) == (pytest.approx(2.0), "scaled")
+    assert seconds(model, "explain other", 2600.0, 0.0)[1] == "guessed"
+    assert seconds(model, "score x", 4.0, 0.0)[1] == "guessed"
 
 
 def test_small_units_do_not_say_what_a_large_network_costs():
     """Seconds that differ by the clock alone, on passes that hardly differ: the slope is that of a core."""
-    small = [(Work("explain cladec", p, 0.03, 0.5), s) for p, s in ((1.1, 2.3), (1.12, 2.9), (1.39, 4.1), (1.4, 3.8))]
-    assert Model(small).seconds(Work("explain cladec", 260.0, 0.03, 0.5))[0] < 10 + 5
+    small = [speed("explain cladec", p, 0.03, s) for p, s in ((1.1, 2.3), (1.12, 2.9), (1.39, 4.1), (1.4, 3.8))]
+    assert seconds(Model(small), "explain cladec", 260.0, 0.03)[0] < 10 + 5
 
 
 def test_a_guess_is_no_faster_than_a_core_multiplies():
     """Small networks stop early: what they took says little of a large one's multiply-adds."""
-    small = [Work("train mlp", p, f, 0.5) for p, f in ((5000.0, 0.5), (6000.0, 0.7), (8000.0, 1.2), (7000.0, 1.3))]
-    model = Model((work, 4 * work.fits) for work in small)
-    large = Work("train vgg11", 2600.0, 0.01, 0.5)
-    assert model.seconds(large) == (pytest.approx(100.0), "guessed")
-    assert model.seconds(large, gpu=10) == (pytest.approx(10.0), "guessed")
-    seconds, source = model.seconds(Work("train mlp", 26000.0, 1.0, 0.5))
-    assert source == "scaled" and seconds < 10  # of its own kind it is known better
+    small = [(5000.0, 0.5), (6000.0, 0.7), (8000.0, 1.2), (7000.0, 1.3)]
+    model = Model(speed("train mlp", *work, 4 * work[1]) for work in small)
+    assert seconds(model, "train vgg11", 2600.0, 0.01) == (pytest.approx(100.0), "guessed")
+    assert seconds(model, "train vgg11", 2600.0, 0.01, ratio=10) == (pytest.approx(10.0), "guessed")
+    found, source = seconds(model, "train mlp", 26000.0, 1.0)
+    assert source == "scaled" and found < 10  # of its own kind it is known better
 
 
-def test_a_gpu_speeds_up_passes_and_leaves_trees_alone():
-    measured = [
-        (Work("explain layer_trees", 100 * p, f, 0.5), 2 * p + 3 * f)
-        for p, f in ((1, 1), (2, 1), (1, 5), (7, 3), (4, 9))
-    ]
-    model = Model(measured)
-    assert model.seconds(Work("explain layer_trees", 10_000.0, 10.0, 0.5), gpu=100)[0] == pytest.approx(
-        2 + 30, rel=1e-3
-    )
+def test_a_gpu_speeds_up_passes_and_leaves_the_fits_alone():
+    measured = [(100.0 * p, f, 2.0 * p + 3 * f) for p, f in ((1, 1), (2, 1), (1, 5), (7, 3), (4, 9))]
+    model = Model(speed("explain layer_trees", *line) for line in measured)
+    assert seconds(model, "explain layer_trees", 10_000.0, 10.0, ratio=100)[0] == pytest.approx(2 + 30, rel=1e-3)
 
 
 def test_an_unknown_gpu_is_refused_with_near_names(workspace):
     with pytest.raises(UnknownName, match="did you mean h100"):
-        plan.plan(workspace.profile, {}, gpu="h1000")
+        plan.plan(workspace.params, gpu="h1000")
+
+
+def test_what_does_not_fit_on_a_gpu_is_named(profile, capsys, monkeypatch):
+    monkeypatch.setitem(costs.GPUS, "t4", costs.Gpu(40, 0.5))
+    assert cli.main(["plan", "--gpu", "t4", "--profile", "tiny"]) == 0
+    warning = capsys.readouterr().out.strip().splitlines()[-1]
+    assert warning.startswith("too large for one t4 (0.5 GB): 3 units, ") and warning.endswith("blobs/cnn")
+
+
+# --------------------------------------------------------------------------------------------- the table of speeds
+
+
+def test_speeds_are_written_and_read_back_the_same_work_once(tmp_path):
+    path = tmp_path / "speeds.csv"
+    costs.write_speeds(
+        [speed("train b", 2.0, 1.0, 3.0), speed("train a", 2.0, 1.0, 8.0), speed("train b", 2.0, 1.0, 5.0)], path
+    )
+    assert costs.read_speeds(path) == [speed("train a", 2.0, 1.0, 8.0), speed("train b", 2.0, 1.0, 4.0)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "profile,kind\nquick,train\n", "profile,kind,passes,fits,seconds,gigabytes,device\nq,k,x,1,1,1,cpu\n"],
+)
+def test_a_damaged_table_of_speeds_is_one_line(tmp_path, content):
+    path = tmp_path / "speeds.csv"
+    path.write_text(content)
+    with pytest.raises(store.StoreError, match="git checkout"):
+        costs.read_speeds(path)
+
+
+def test_the_committed_table_knows_every_step_and_profile_that_was_measured():
+    found = costs.read_speeds(HOME / "results" / "speeds.csv")
+    assert {s.profile for s in found} == {"offline", "quick", "trees"}
+    assert {s.kind.split()[0] for s in found} == set(plan.STEPS)
+
+
+def test_calibration_takes_what_was_measured_here(profile):
+    (found,) = [s for s in plan.calibration([profile.params]) if s.kind.startswith("train")]
+    assert (found.kind, found.seconds, found.gigabytes, found.device) == ("train explainn_cnn", 12.0, 0.7, "cpu")
 
 
 # --------------------------------------------------------------------------------------------- the file of times
@@ -264,11 +362,14 @@ def test_the_plan_as_json(profile, capsys):
     assert cli.main(["plan", "--json", "--workers", "7"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [(u["step"], u["seconds"], u["source"]) for u in told["units"]] == [
-        ("train", 12.0, "measured"), ("replicate", 2.0, "measured"), ("replicate", pytest.approx(2.0), "scaled")]  # fmt: skip
+        ("train", 12.0, "measured"), ("replicate", 2.0, "measured"), ("replicate", told["units"][2]["seconds"], "scaled")]  # fmt: skip
+    assert 0 < told["units"][2]["seconds"] < 10
     assert told["sources"] == {"measured": 2, "scaled": 1, "guessed": 0}
     assert set(told["makespan"]) == {"1", "7", "10", "100", "1000"}
     assert told["critical_path"]["units"] == ["train blobs/cnn-0"]
-    assert told["units"][0]["gigabytes"] == 0.7 and told["hours"] == pytest.approx(16 / 3600)
+    assert told["units"][0]["gigabytes"] == 0.7 and told["hours"] == pytest.approx(
+        (14 + told["units"][2]["seconds"]) / 3600
+    )
 
 
 def test_the_plan_in_words(profile, capsys):
@@ -283,6 +384,28 @@ def test_the_plan_against_what_was_measured(profile, capsys):
     lines = capsys.readouterr().out.splitlines()
     train = next(line for line in lines if line.startswith("train blobs")).split()
     assert train[2] == "1" and train[4:] == ["12s", train[5], "2", "12s", "13s"]
+
+
+def test_a_fresh_clone_has_nothing_to_be_checked_against(profile, capsys):
+    times.file(paths()).unlink()
+    assert cli.main(["plan", "--check"]) == 2
+    err = capsys.readouterr().err.strip()
+    assert len(err.splitlines()) == 1 and "make leaderboard PROFILE=tiny" in err
+
+
+def test_calibrating_writes_the_table(profile, monkeypatch):
+    monkeypatch.setattr(commands, "profiles", dict)
+    assert cli.main(["plan", "--calibrate"]) == 0
+    mine = {s.kind for s in costs.read_speeds() if s.profile == "tiny"}
+    assert mine == {"train explainn_cnn", "replicate explainn.planted"}
+    assert {s.profile for s in costs.read_speeds()} == {"tiny", "offline", "quick", "trees"}  # measured elsewhere: kept
+
+
+def test_calibrating_without_any_times_is_one_line_and_writes_nothing(profile, capsys):
+    times.file(paths()).unlink()
+    assert cli.main(["plan", "--calibrate"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not (profile.root / "results" / "speeds.csv").exists()
 
 
 def test_saved_estimates_give_way_to_what_is_measured(profile):
@@ -307,9 +430,10 @@ def test_bad_use_is_one_line(profile, capsys, wrong):
 @pytest.mark.slow
 def test_every_shipped_profile_can_be_planned():
     for name, path in cli.profiles().items():
-        profile = Profile.read(path)
-        found = [(step, costs.count(profile, step, unit)) for step, _, unit in plan.units(profile)]
-        assert {step for step, _ in found} == {"train", "explain", "score", "replicate"}
-        assert all(math.isfinite(w.passes + w.fits) and w.gigabytes < 64 for _, w in found), name
-        names = [(step, unit.name) for step, _, unit in plan.units(profile)]
+        params = yaml.safe_load(path.read_text())
+        count = plan.counter(params)
+        found = [(step, count.count(step, unit)[1]) for step, _, unit in plan.units(params)]
+        assert {step for step, _ in found} == set(plan.STEPS)
+        assert all(math.isfinite(w.passes + w.fits) and 0 <= w.bytes < 64e9 for _, w in found), name
+        names = [(step, unit.name) for step, _, unit in plan.units(params)]
         assert len(set(names)) == len(names)  # a line of times.csv each

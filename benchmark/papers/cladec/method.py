@@ -57,7 +57,7 @@ class ClaDec:
     largest: int = 64  # images of a larger side are for a GPU
     name = "ClaDec"
     paper = "cladec"
-    offers = ("heatmaps", "labels", "decoded", "reference")
+    offers = ("decoded", "reference", "labels", "heatmaps")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Train D and RefAE on the images of ``reference``.
@@ -98,6 +98,13 @@ class ClaDec:
             labels=run(target, X_E, batch.chunk).argmax(1),
             heatmaps=occlusion.on_pixels(R, *size),
         )
+
+    def work(self, facts):
+        """See ``benchmark.work``; none where ``fit`` raises NotApplicable."""
+        from benchmark.papers.cladec import work
+
+        layer = self.layer or facts.target.layer
+        return work.method(facts, self) if layer and max(facts.shape[1:]) <= self.largest else facts.work()
 
     def _decode(self, target: Target, x: Tensor) -> Tensor:
         """D(L(x)), standardised, (n, c, h, w)."""

@@ -40,7 +40,7 @@ class ExplaiNN:
     layer: str | None = None
     name = "ExplaiNN"
     paper = "explainn"
-    offers = ("heatmaps", "labels", "size")
+    offers = ("labels", "heatmaps", "size")
     hidden: Units = field(init=False, repr=False)
     model: Model = field(init=False, repr=False)
     maps: tuple[Units, Model] | None = field(init=False, repr=False, default=None)
@@ -77,6 +77,12 @@ class ExplaiNN:
                 self._weights = both.sum(0) / np.maximum(applies.sum(0), 1)  # P(Y holds | X)
                 self.maps = units, model
         return self
+
+    def work(self, facts):
+        """See ``benchmark.work``."""
+        from benchmark.papers.explainn import work
+
+        return work.method(facts, self.layer or facts.target.layer)
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Labels by the rules that hold, and maps of the class that the network answers."""

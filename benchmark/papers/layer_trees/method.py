@@ -65,6 +65,12 @@ class LayerTree:
         self.tree = trees.grow(encodings, self.threshold, rng)
         return self
 
+    def work(self, facts):
+        """See ``benchmark.work``."""
+        from benchmark.papers.layer_trees import work
+
+        return work.method(facts, self._layer(facts.target))
+
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """The tree's classes; all -1 (does not apply) where the threshold left no encoding."""
         tree = self.tree

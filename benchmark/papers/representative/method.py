@@ -78,6 +78,12 @@ class RepresentativeInterpretations:
         (self._regions,) = regions(sampled, psi, classes, psi[seeds], classes[seeds], pruned=self.pruned)
         return self
 
+    def work(self, facts):
+        """See ``benchmark.work``."""
+        from benchmark.papers.representative import work
+
+        return work.method(facts, self)
+
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Heat maps by the region that covers each image, its class, and the maps of its first boundaries."""
         psi, size = target.features(batch, self.layer), batch.x.shape[-2:]

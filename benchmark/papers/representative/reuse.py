@@ -56,6 +56,12 @@ class Reused:
         self._weights = self.of.channel_weights(target, reference[torch.from_numpy(self._V.seeds)])
         return self
 
+    def work(self, facts):
+        """See ``benchmark.work``."""
+        from benchmark.papers.representative import work
+
+        return work.reused(facts, self)
+
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """What the method explains with the weights of the nearest centre's image."""
         nearest = torch.from_numpy(self._V.nearest(psi_of(self.of, target, batch)))

@@ -41,7 +41,7 @@ class XNN:
     to: str | None = None
     name = "XNN"
     paper = "xnn"
-    offers = ("heatmaps", "concept_maps", "labels", "scores", "size")
+    offers = ("concept_maps", "heatmaps", "scores", "labels", "size")
 
     def __post_init__(self) -> None:
         if self.variant not in srae.ABLATIONS:
@@ -57,6 +57,12 @@ class XNN:
         self._xnn = srae.fit(data, setting, rng)
         self._live = [float((self._xnn.encode(Z, c)[-1].amax((0, 1)) > 0).sum()) for c in range(y.shape[1])]
         return self
+
+    def work(self, facts):
+        """See ``benchmark.work``."""
+        from benchmark.papers.xnn import work
+
+        return work.method(facts, self)
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Concept maps of the predicted class, (m, n, h, w), the surrogate's logits and class."""
