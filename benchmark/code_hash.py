@@ -35,7 +35,7 @@ CARRIERS = frozenset(
     f"benchmark.{name}"
     for name in (
         "cells", "cluster", "code_hash", "engine", "forked", "isolation", "keys", "mend", "names", "profile", "registry",
-        "scratch", "settings", "store", "times",
+        "scratch", "scripts", "settings", "store", "times", "work",
     )
 )  # fmt: skip
 DECLARED = frozenset({"work", "offers"})  # what a method says of itself

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import io
 import json
 import os
@@ -39,6 +40,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from benchmark import data, store
 from benchmark.archives import DownloadError, member_names, members  # noqa: F401  (the scripts ask here)
+from benchmark.code_hash import Code
 from benchmark.names import UnknownName, near, pick
 
 MIRROR = "GLASSBENCH_MIRROR"
@@ -348,9 +350,11 @@ def main(name: str, prepare: Prepare, defaults: Mapping[str, Any], doc: str, arg
         profile, params = read_params(file, name, defaults, required=bool(args.params))
         paths = store.Paths(args.profile or profile)
         out = args.out or paths.data(name)
-        if args.force or not _is_made(out, params):
+        key = _key(prepare)
+        if args.force or not _is_made(out, params, key):
             arrays, card = prepare(params, (args.raw or paths.downloads) / name)
             data.save(out, arrays, {"name": name, "params": params, **_counts(arrays), **card})
+        store.write_text(_key_file(out), key)
         made = data.load(out, name)
     except (DownloadError, ParamsError, UnknownName, store.StoreError) as error:
         say(f"{name}: {error}")
@@ -371,11 +375,24 @@ def _counts(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def _is_made(out: Path, params: Mapping[str, Any]) -> bool:
+def _is_made(out: Path, params: Mapping[str, Any], key: str) -> bool:
+    """Is the data set there, made with these parameters and, as far as is known, by this code?"""
+    file = _key_file(out)
     try:
-        return data.load(out).card.get("params") == params
+        return data.load(out).card.get("params") == params and (not file.exists() or file.read_text() == key)
     except store.StoreError:
         return False
+
+
+def _key(prepare: Prepare) -> str:
+    """The hash of the script that prepares, with what it calls."""
+    root, script = Path(__file__).resolve().parent.parent, Path(inspect.getsourcefile(prepare)).resolve()
+    return Code(root).hash([str(script.relative_to(root) if script.is_relative_to(root) else script)])
+
+
+def _key_file(out: Path) -> Path:
+    """Beside the data set, so that the data set's own bytes say nothing of the code."""
+    return out.with_suffix(".key")
 
 
 def read_params(

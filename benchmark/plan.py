@@ -15,7 +15,6 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmark import costs, engine, replicate, run, store, times
 from benchmark.costs import Counter, Model, Speed

@@ -8,7 +8,6 @@ are no integers while a list fits a tuple.
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
 import json
@@ -21,7 +20,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from benchmark import download, papers, registry, store
+from benchmark import download, papers, registry, scripts, store
 from benchmark.api import Method
 from benchmark.isolation import Limits
 from benchmark.names import UnknownName, near, pick
@@ -197,9 +196,7 @@ def method(value: Any, *place: object) -> MethodRef:
 
 def defaults_of(dataset: str) -> dict[str, Any] | None:
     """The ``DEFAULTS`` of a data set's script, which is read and never run; None of a folder of images, which has none."""
-    tree = ast.parse((store.ROOT / "datasets" / f"{dataset}.py").read_text())
-    found = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "DEFAULTS"]
-    return ast.literal_eval(found[0]) if found else None
+    return scripts.literals(store.ROOT / "datasets" / f"{dataset}.py").get("DEFAULTS")
 
 
 def parameters(dataset: str, section: Mapping[str, Any]) -> None:

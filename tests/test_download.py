@@ -422,6 +422,9 @@ def test_main_makes_skips_and_fails(tmp_path, capsys):
     assert (call(9), len(calls)) == (0, 3)
     out.write_bytes(b"damaged")
     assert (call(9), len(calls)) == (0, 4)
+    out.with_suffix(".key").write_text("the hash of a script that was changed since")
+    assert (call(9), len(calls)) == (0, 5)
+    assert (call(9), len(calls)) == (0, 5)
     before = out.read_bytes()
     capsys.readouterr()
     assert call(13) == 2

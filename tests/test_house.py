@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 BASICS = {"api", "seeds", "names", "store"}
 MAY = {
     "names": set(),
-    "settings": BASICS | {"download", "isolation", "papers", "registry", "zoo"},
+    "settings": BASICS | {"download", "isolation", "papers", "registry", "scripts", "zoo"},
     "profile_schema": BASICS | {"isolation", "papers", "profile", "registry", "settings", "zoo"},
     "profile": BASICS | {"isolation", "papers", "registry", "settings", "zoo"},
     "seeds": set(),
@@ -20,7 +20,8 @@ MAY = {
     "rows_v1": set(),
     "store": {"scratch", "rows_v1"},
     "archives": set(),
-    "download": {"archives", "store", "names", "data", "seeds"},
+    "code_hash": set(),
+    "download": {"archives", "code_hash", "store", "names", "data", "seeds"},
     "data": {"store", "api", "seeds"},
     "scripts": set(),
     "work": {"api"},
@@ -37,23 +38,28 @@ MAY = {
     "isolation": {"scratch"},
     "forked": set(),
     "engine": {"scratch", "isolation", "cluster", "run", "forked"},  # the last two by name, to preload worker processes
-    "cluster": {"engine", "store"},
+    "cluster": {"engine", "keys", "store"},
     "times": {"engine", "store"},
-    "cells": BASICS | {"data", "zoo", "engine", "isolation", "registry"},
+    "cells": BASICS | {"adapters", "engine", "isolation", "registry"},
+    "inputs": BASICS | {"cells", "data", "engine", "zoo"},
+    "contract": {"api", "seeds"},
+    "protocol": {"api", "seeds", "cells", "contract", "engine", "inputs"},
+    "keys": BASICS | {"adapters", "cells", "code_hash", "registry"},
     "run": BASICS
-    | {"profile", "cells", "data", "zoo", "metrics", "papers", "engine", "isolation", "registry", "times"},
+    | {"profile", "cells", "data", "zoo", "engine", "inputs", "isolation", "keys", "protocol", "registry", "times"},
     "replicate": BASICS
-    | {"profile", "settings", "cells", "data", "zoo", "papers", "engine", "registry", "run", "times"},
+    | {"profile", "settings", "cells", "inputs", "keys", "papers", "engine", "registry", "run", "times"},
     "costs": BASICS | {"cells", "data", "engine", "papers", "registry", "replicate", "scripts", "work", "zoo"},
     "plan": BASICS | {"profile", "costs", "engine", "replicate", "run", "times"},
     "planned": {"costs", "plan", "profile", "store", "times"},
     "evaluate": {
         "profile",
-        "api",
         "names",
         "store",
         "cells",
         "data",
+        "inputs",
+        "keys",
         "zoo",
         "engine",
         "registry",
@@ -70,6 +76,7 @@ MAY = {
         "seeds",
         "cells",
         "data",
+        "keys",
         "zoo",
         "engine",
         "run",
@@ -78,9 +85,24 @@ MAY = {
         "leaderboard",
     },
     "tracing": set(),
-    "check": BASICS | {"cells", "engine", "isolation", "registry", "run", "tracing"},
+    "rekey": {"code_hash", "keys", "leaderboard", "profile", "registry", "replicate", "report", "store", "verify"},
+    "check": BASICS | {"cells", "contract", "engine", "isolation", "registry", "tracing"},
     "report": BASICS
-    | {"profile", "cells", "data", "zoo", "engine", "registry", "run", "replicate", "papers", "style", "leaderboard"},
+    | {
+        "profile",
+        "cells",
+        "data",
+        "engine",
+        "inputs",
+        "keys",
+        "registry",
+        "run",
+        "replicate",
+        "papers",
+        "settings",
+        "style",
+    }
+    | {"leaderboard"},
 }
 FREE = {"cli", "commands", "lists", "__main__", "__init__"}  # call everyone, are called by no one
 

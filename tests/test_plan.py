@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from benchmark.costs import Images, Model, Speed
 from benchmark.engine import Unit
 from benchmark.names import UnknownName
 from benchmark.plan import Planned
+from benchmark.profile import Profile
 from benchmark.times import Time
 from benchmark.work import Work
 from tests.conftest import blobs
@@ -128,15 +128,15 @@ def test_a_data_set_of_unknown_size_is_one_line(workspace, capsys):
 
 def test_training_is_counted_in_images_and_steps(workspace):
     workspace.params["zoo"]["blobs"]["cnn"] |= {"epochs": 3, "batch": 50, "train_images": 100, "seeds": [0, 1]}
-    (step, stage, unit), *_ = plan.units(workspace.params)
-    kind, work = plan.counter(workspace.params).count(step, unit)
+    (step, stage, unit), *_ = plan.units(workspace.profile)
+    kind, work = plan.counter(workspace.profile).count(step, unit)
     assert (step, stage, kind) == ("train", "blobs", "train explainn_cnn")
     one = toy_logits()
     assert 3 * 100 * 2.5 * one < work.passes < 3 * 100 * 3 * one + 140 * one
     assert work.fits == 3 * 2 * 7  # epochs, batches, layers
-    on_gpu = [unit for step, _, unit in plan.units(workspace.params, gpu=True) if step == "train"]
+    on_gpu = [unit for step, _, unit in plan.units(workspace.profile, gpu=True) if step == "train"]
     assert [len(u.arguments[1]) for u in on_gpu] == [2]  # the seeds train as one
-    assert plan.counter(workspace.params, "cuda").count("train", on_gpu[0])[1].passes == pytest.approx(2 * work.passes)
+    assert plan.counter(workspace.profile, "cuda").count("train", on_gpu[0])[1].passes == pytest.approx(2 * work.passes)
 
 
 def toy_logits():
@@ -146,7 +146,7 @@ def toy_logits():
 
 
 def test_a_pass_is_counted_to_the_number(workspace):
-    assert plan.counter(workspace.params).facts("blobs", "cnn").logits.passes == toy_logits()
+    assert plan.counter(workspace.profile).facts("blobs", "cnn").logits.passes == toy_logits()
 
 
 def test_seeds_do_the_same_work_and_other_settings_do_not(workspace):
@@ -154,9 +154,9 @@ def test_seeds_do_the_same_work_and_other_settings_do_not(workspace):
     workspace.params["explain"]["methods"] = [
         {"use": f"{HOME}/baselines/score_cam.py:ScoreCAM", "channels": n} for n in (4, 8)
     ]
-    count = plan.counter(workspace.params)
+    count = plan.counter(workspace.profile)
     found = [
-        count.count("explain", unit)[1].passes for step, _, unit in plan.units(workspace.params) if step == "explain"
+        count.count("explain", unit)[1].passes for step, _, unit in plan.units(workspace.profile) if step == "explain"
     ]
     assert found[:2] == found[2:] and found[0] < found[1] < 2 * found[0]
 
@@ -238,7 +238,7 @@ def test_a_gpu_speeds_up_passes_and_leaves_the_fits_alone():
 
 def test_an_unknown_gpu_is_refused_with_near_names(workspace):
     with pytest.raises(UnknownName, match="did you mean h100"):
-        plan.plan(workspace.params, gpu="h1000")
+        plan.plan(workspace.profile, gpu="h1000")
 
 
 def test_what_does_not_fit_on_a_gpu_is_named(profile, capsys, monkeypatch):
@@ -277,7 +277,7 @@ def test_the_committed_table_knows_every_step_and_profile_that_was_measured():
 
 
 def test_calibration_takes_what_was_measured_here(profile):
-    (found,) = [s for s in plan.calibration([profile.params]) if s.kind.startswith("train")]
+    (found,) = [s for s in plan.calibration([profile.profile]) if s.kind.startswith("train")]
     assert (found.kind, found.seconds, found.gigabytes, found.device) == ("train explainn_cnn", 12.0, 0.7, "cpu")
 
 
@@ -430,10 +430,10 @@ def test_bad_use_is_one_line(profile, capsys, wrong):
 @pytest.mark.slow
 def test_every_shipped_profile_can_be_planned():
     for name, path in cli.profiles().items():
-        params = yaml.safe_load(path.read_text())
-        count = plan.counter(params)
-        found = [(step, count.count(step, unit)[1]) for step, _, unit in plan.units(params)]
+        profile = Profile.read(path)
+        count = plan.counter(profile)
+        found = [(step, count.count(step, unit)[1]) for step, _, unit in plan.units(profile)]
         assert {step for step, _ in found} == set(plan.STEPS)
         assert all(math.isfinite(w.passes + w.fits) and 0 <= w.bytes < 64e9 for _, w in found), name
-        names = [(step, unit.name) for step, _, unit in plan.units(params)]
+        names = [(step, unit.name) for step, _, unit in plan.units(profile)]
         assert len(set(names)) == len(names)  # a line of times.csv each
