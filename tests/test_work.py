@@ -12,11 +12,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark import cells, cli, costs, plan, replicate, run, store
+from benchmark import cells, cli, costs, inputs, plan, replicate, run, store
 from benchmark.papers.cladec.prototypes import TRAINING
 from benchmark.papers.cladec.training import CLASSIFYING, DECODING
 from benchmark.papers.explainn import replicate as explainn
 from benchmark.papers.xnn.srae import Setting
+from benchmark.profile import Profile
 from benchmark.registry import MethodRef, method_refs
 from benchmark.work import Facts, Meter, Work, measure, of_method, training_step
 from benchmark.zoo import dense, nets
@@ -103,14 +104,14 @@ def counted(trained, monkeypatch):
     monkeypatch.setattr(dense.Chain, "of", classmethod(lambda cls, net: None))
     for folder in ("baselines", "benchmark"):
         (trained.root / folder).symlink_to(store.Path(cli.__file__).resolve().parent.parent / folder)
-    cells.forget()
+    inputs.forget()
     yield trained
-    cells.forget()
+    inputs.forget()
 
 
-def agrees(function, unit, step, params):
+def agrees(function, unit, step, profile):
     """The multiply-adds of a unit that is run are within a factor of its plan."""
-    _, work = plan.counter(params).count(step, unit)
+    _, work = plan.counter(profile).count(step, unit)
     with warnings.catch_warnings(), Meter() as meter:
         warnings.simplefilter("ignore")
         function(*unit.arguments)
@@ -139,9 +140,10 @@ RECIPES = {
     "net", sorted({r["net"] for targets in PAPER["zoo"].values() for r in targets.values()} - {"vgg19"})
 )
 def test_training_is_planned_as_it_runs(counted, net):
-    params = counted.params | {"zoo": {"blobs": {net: {"net": net, "seeds": [0], "layer": "logits", **RECIPES[net]}}}}
-    (unit,) = run.train_units(params, "blobs", gpu=False)
-    agrees(run._train, unit, "train", params)
+    recipe = {"net": net, "seeds": [0], "layer": "logits", **RECIPES[net]}
+    profile = Profile.parse(counted.params | {"zoo": {"blobs": {net: recipe}}})
+    (unit,) = run.train_units(profile, "blobs", gpu=False)
+    agrees(run._train, unit, "train", profile)
 
 
 SETTINGS = {  # of methods, for a toy
@@ -165,14 +167,14 @@ def named(entry):
 @pytest.mark.parametrize("entry", list(methods()), ids=named)
 def test_an_explanation_is_planned_as_it_runs(counted, entry):
     cell = toy_cell(counted, entry)
-    cells.load_target(cell)  # to build a network is a pass of its own
-    agrees(run.explain_cell, run.explain_unit(cell), "explain", counted.params)
+    inputs.load_target(cell)  # to build a network is a pass of its own
+    agrees(run.explain_cell, run.explain_unit(cell), "explain", counted.profile)
     assert cells.read_cell(cell)[1]["status"] == "ok"
 
 
 def toy_cell(counted, entry):
     counted.params["explain"] |= {"images": 12, "reference": 60, "methods": [entry]}
-    (cell,) = run.cells(counted.params, "blobs")
+    (cell,) = run.cells(counted.profile, "blobs")
     return cell
 
 
@@ -186,9 +188,9 @@ def test_scores_are_planned_as_they_run(counted, monkeypatch, entry):
     offers = cells.read_cell(cell)[0].offers()
     assert offers <= declared and declared - offers <= {"heatmaps"}  # ExplaiNN finds no rule for maps on a toy
     monkeypatch.setattr(costs, "offered", lambda ref: offers)
-    cells.forget()
-    cells.load_target(cell)
-    agrees(run.score_cell, run.score_unit(cell), "score", counted.params)
+    inputs.forget()
+    inputs.load_target(cell)
+    agrees(run.score_cell, run.score_unit(cell), "score", counted.profile)
 
 
 SMALL = {"hidden": [16, 8], "epochs": 3, "pretrain": 2, "batch": 32, "restarts": 0}
@@ -235,9 +237,9 @@ def test_an_experiment_is_planned_as_it_runs(counted, monkeypatch, name):
     where = {} if experiment in NO_DATA else {"dataset": "blobs", "target": "cnn"}
     entry = {"experiment": experiment, "seeds": [0], **where, **EXPERIMENTS[name]}
     monkeypatch.setattr(explainn.pretrained, "weights", lambda net, source: (before(counted), {}))
-    params = counted.params | {"papers": [paper], "replicate": {paper: [entry]}}
-    (task,) = replicate.tasks(params, paper)
-    agrees(replicate.replicate_task, replicate.unit_of(task), "replicate", params)
+    profile = Profile.parse(counted.params | {"papers": [paper], "replicate": {paper: [entry]}})
+    (task,) = replicate.tasks(profile, paper)
+    agrees(replicate.replicate_task, replicate.unit_of(task), "replicate", profile)
     assert replicate._meta(task)["status"] == "ok"
 
 

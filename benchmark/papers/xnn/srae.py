@@ -48,6 +48,7 @@ HELD_OUT = 0.1
 STRIDE = 4  # every fourth example decides between trainings that were not accepted
 TINY = 1e-8
 STACK = 80e6  # bytes: the classes of a larger stack train faster in parts (``benchmarks/xnn.py``, 4,096 units)
+SHARE = 0.5  # of a GPU's free memory, for a stack: autograd holds copies beside what is counted
 
 Params = dict[
     str, Tensor
@@ -373,14 +374,26 @@ def _train(
 
 
 def _parts(data: Examples, setting: Setting) -> Sequence[Tensor]:
-    """Classes in stacks that a CPU moves well, with gradients, moments and activations; none where one stack does."""
+    """Classes in stacks, with gradients, moments and activations: as large as a CPU moves well, or as a GPU holds; none where
+    one stack does."""
     _, _, S, d = data.Z(data.rows[:1, :1]).shape
+    device, classes = data.rows.device, torch.arange(len(data.rows), device=data.rows.device)
+    most = at_once(d, S, data.rows.shape[1], setting, device.type, room(device))
+    return classes.split(most) if len(classes) > most else []
+
+
+def at_once(d: int, S: int, R: int, setting: Setting, device: str, bytes_: float) -> int:
+    """How many classes of R examples, d numbers at S positions, train as one stack of at most ``bytes_`` bytes."""
     sizes = [d, *setting.hidden, setting.n]
-    weights, activations = 2 * sum(a * b for a, b in pairwise(sizes)), 2 * sum(sizes) * S * setting.batch
-    each = 4 * (4 * weights + activations)  # bytes of a class
-    most = max(1, int(STACK // each))
-    classes = torch.arange(len(data.rows), device=data.rows.device)
-    return classes.split(most) if data.rows.device.type == "cpu" and len(classes) > most else []
+    weights = 2 * sum(a * b for a, b in pairwise(sizes))
+    looked_at = 0 if device == "cpu" else max(R // STRIDE, round(HELD_OUT * R))  # together, whatever the batch
+    activations = 2 * sum(sizes) * S * max(setting.batch, looked_at)
+    return max(1, int(bytes_ // (4 * (4 * weights + activations))))
+
+
+def room(device: torch.device) -> float:
+    """Bytes that a stack may take: of a GPU a share of what is free."""
+    return SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else STACK
 
 
 def _descend(

@@ -17,9 +17,10 @@ from torch import nn
 
 from benchmark.excitation import class_maps, unit_maps
 from benchmark.papers.xnn import maps
-from benchmark.papers.xnn.srae import HELD_OUT, STACK, STRIDE, Setting, forward, initial, settings_for
-from benchmark.work import CHUNK, FLOAT, Facts, Work, empty, measure, tensors
+from benchmark.papers.xnn.srae import HELD_OUT, STACK, STRIDE, Setting, at_once, forward, initial, settings_for
+from benchmark.work import CHUNK, Facts, Work, empty, measure, tensors
 
+GPU = 40e9  # bytes that a stack may take there: half of 80 GB
 MEMORY = 2**28  # features that ``replicate.convolutional`` keeps; more are computed again for each batch
 
 
@@ -40,15 +41,15 @@ class Stack:
         """All trainings of all classes."""
         batch = min(setting.batch, self.R)
         step, look = self._passes(setting, batch, True), self._passes(setting, batch, False)
-        parts, at_once = self._parts(setting, step, device)
+        parts, together = self._parts(setting, device)
         seen, held = (1 - HELD_OUT) * self.R, HELD_OUT * self.R
         learnt, looked = (setting.pretrain + setting.epochs) * seen, setting.epochs * held + self.R / STRIDE
         times = 1 if setting.accept == "live" else 1 + setting.restarts
         passes = self.K * (learnt * step.passes + looked * look.passes) / batch
         steps = (setting.pretrain + setting.epochs) * math.ceil(seen / batch)
-        features = self._again(setting, steps, parts, at_once, batch)
+        features = self._again(setting, steps, parts, together, batch)
         most = max(held, self.R / STRIDE) / batch  # examples that are looked at together, without gradients
-        alive = at_once * (max(step.bytes, most * look.bytes) + self._weights(setting))
+        alive = together * (max(step.bytes, most * look.bytes) + self._weights(setting))
         return times * (Work(passes, steps * parts, alive) + features)
 
     def predicted(self, n: int, setting: Setting) -> Work:
@@ -77,20 +78,17 @@ class Stack:
         sizes = [self.d, *setting.hidden, setting.n]
         return tensors(5 * 2 * sum(a * b for a, b in itertools.pairwise(sizes)))
 
-    def _parts(self, setting: Setting, step: Work, device: str) -> tuple[int, int]:
-        """(stacks that train one after the other, classes of a stack): on a CPU ``srae`` parts what leaves the caches."""
-        sizes = [self.d, *setting.hidden, setting.n]
-        weights = 2 * sum(a * b for a, b in itertools.pairwise(sizes))
-        each = FLOAT * (4 * weights + 2 * sum(sizes) * self.S * setting.batch)
-        at_once = max(1, int(STACK // each)) if device == "cpu" else self.K
-        return math.ceil(self.K / at_once), min(self.K, at_once)
+    def _parts(self, setting: Setting, device: str) -> tuple[int, int]:
+        """(stacks that train one after the other, classes of a stack), as ``srae`` parts them."""
+        most = at_once(self.d, self.S, self.R, setting, device, STACK if device == "cpu" else GPU)
+        return math.ceil(self.K / most), min(self.K, most)
 
-    def _again(self, setting: Setting, steps: int, parts: int, at_once: int, batch: int) -> Work:
+    def _again(self, setting: Setting, steps: int, parts: int, together: int, batch: int) -> Work:
         """Features of each batch, each image once; and of the held out examples after each epoch."""
         if self.again is None:
             return Work()
-        unique = steps * min(self.images, at_once * batch)
-        unique += setting.epochs * min(self.images, at_once * HELD_OUT * self.R)
+        unique = steps * min(self.images, together * batch)
+        unique += setting.epochs * min(self.images, together * HELD_OUT * self.R)
         return parts * unique * self.again
 
 
