@@ -167,6 +167,8 @@ def _parsed(name: str, path: Path, stamp: int, size: int) -> Module:
         elif names := _bound(statement):
             for bound in names - DECLARED:
                 module.definitions.setdefault(bound, []).append(statement)
+        elif _is_for_checkers(statement):
+            module.imports |= _inner_imports(statement)
         elif not (_is_text(statement) or _is_main(statement)):
             module.effects.append(statement)
     return module
@@ -205,6 +207,13 @@ def _names(target: ast.expr) -> set[str]:
 
 def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _is_for_checkers(statement: ast.stmt) -> bool:
+    """``if TYPE_CHECKING:``"""
+    return (
+        isinstance(statement, ast.If) and isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"
+    )
 
 
 def _is_main(statement: ast.stmt) -> bool:
