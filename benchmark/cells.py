@@ -171,7 +171,14 @@ def finished_meta(path: Path) -> dict[str, Any]:
 
 
 def remove_others(folder: Path, keep: set[Path]) -> None:
-    """Files of cells that the profile no longer has."""
+    """Remove files of cells that the profile no longer has.
+
+    Raises:
+        StoreError: the profile asks for nothing here, though something is finished: more likely a slip than a wish.
+    """
+    if not keep and (finished_files := [path for path in folder.rglob("*") if path.is_file()]):
+        raise store.StoreError(f"the profile asks for nothing in {folder}, which holds {len(finished_files)} finished files; "
+                               "name methods, seeds or experiments, or remove the folder")  # fmt: skip
     keep = keep | {
         path.with_name(f"{path.stem}.partial{suffix}") for path in keep for suffix in (".safetensors", ".json")
     }

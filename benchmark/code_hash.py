@@ -13,8 +13,8 @@ definition that is moved as it is keeps its hash.
 Theory: names are resolved through imports, so another import of the same name is another hash. A call that no name leads to
 (``getattr``) is not seen; classes are, wherever an annotation names them, with all their methods, and so is what a decorator
 of its own module may have put into a registry there. Modules that
-carry numbers without deciding them (``CARRIERS``) are not entered. Left out by name are ``work`` and ``offers``, what a
-method declares of itself.
+carry numbers without deciding them (``CARRIERS``) are not entered by name; a definition there that does decide is named as an
+entry. Left out are ``work`` and ``offers`` of a method's class, what it declares of itself.
 
 The trees are read field by field instead of by ``ast.dump`` or ``ast.unparse``, whose texts differ between Python 3.11 and
 3.14.
@@ -40,7 +40,7 @@ CARRIERS = frozenset(
 )  # fmt: skip
 DECLARED = frozenset({"work", "offers"})  # what a method says of itself
 _PACKAGE = "benchmark"
-_METHOD = re.compile(r"[\w/.-]+\.py:[A-Za-z_]\w*")
+_METHOD = re.compile(r"[\w/.-]+\.py:[A-Za-z_]\w*(\?.*)?")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _SILENT = frozenset({"ctx", "kind", "type_comment"})  # fields of a tree that change nothing
 
@@ -162,14 +162,14 @@ def _module(root: Path, name: str) -> Module:
 def _parsed(name: str, path: Path, stamp: int, size: int) -> Module:
     module = Module(name, path)
     for statement in ast.parse(path.read_bytes()).body:
-        if isinstance(statement, (ast.Import, ast.ImportFrom)):
-            module.imports |= _imported(statement)
-        elif names := _bound(statement):
-            for bound in names - DECLARED:
-                module.definitions.setdefault(bound, []).append(statement)
-        elif _is_for_checkers(statement):
+        if not isinstance(statement, _DEFINITIONS):  # also those inside of try, if and with
             module.imports |= _inner_imports(statement)
-        elif not (_is_text(statement) or _is_main(statement)):
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            continue
+        if names := _bound(statement):
+            for bound in names:
+                module.definitions.setdefault(bound, []).append(statement)
+        elif not (_is_text(statement) or _is_main(statement) or _is_for_checkers(statement)):
             module.effects.append(statement)
     return module
 
@@ -218,7 +218,8 @@ def _is_for_checkers(statement: ast.stmt) -> bool:
 
 def _is_main(statement: ast.stmt) -> bool:
     """``if __name__ == "__main__":``"""
-    return isinstance(statement, ast.If) and "__main__" in ast.dump(statement.test)
+    main = ast.dump(ast.parse('__name__ == "__main__"', mode="eval").body)
+    return isinstance(statement, ast.If) and not statement.orelse and ast.dump(statement.test) == main
 
 
 # --------------------------------------------------------------------------------------------- trees
@@ -247,7 +248,7 @@ def _body(node: ast.AST, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     kept = [part for part in statements if not isinstance(part, (ast.Import, ast.ImportFrom))]
     if isinstance(node, _DEFINITIONS):
         kept = [part for part in kept if not _is_text(part)]
-    if isinstance(node, ast.ClassDef):
+    if isinstance(node, ast.ClassDef) and {"fit", "explain"} <= {name for part in kept for name in _bound(part)}:
         kept = [part for part in kept if not (_bound(part) and _bound(part) <= DECLARED)]
     return kept
 
@@ -277,10 +278,13 @@ def _referred(root: Path, module: Module, definition: str) -> list[tuple[str, Pl
         imports = module.imports | _inner_imports(statement)
         local = _local_names(statement)
         for chain in _chains(statement):
-            if chain[0] in local and chain[0] not in module.definitions:
-                continue
+            if len(chain) == 1 and chain[0] in local and _is_module(root, imports.get(chain[0])):
+                continue  # a variable that is called like a module
             found += [(".".join(chain), target) for target in _resolve(root, module, imports, chain)]
-        found += [(text, _place(text)) for text in _methods(root, statement)]
+        found += [(text, _place(text.partition("?")[0])) for text in _methods(root, statement)]
+        if isinstance(statement, (ast.If, ast.Try, ast.With)):  # what it imports is what it binds
+            for alias, (source, name) in _inner_imports(statement).items():
+                found += [(alias, target) for target in _followed(root, source, [name] if name else [])]
     if not definition:
         found += [(name, (module.name, name)) for name in _registered(module)]
     return [pair for pair in found if pair[1] != (module.name, definition)]
@@ -307,6 +311,10 @@ def _methods(root: Path, statement: ast.stmt) -> list[str]:
         node.value for node in ast.walk(statement) if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     return [text for text in texts if _METHOD.fullmatch(text) and (root / text.partition(":")[0]).is_file()]
+
+
+def _is_module(root: Path, source: tuple[str, str] | None) -> bool:
+    return bool(source) and (not source[1] or bool(_submodule(root, *source)))
 
 
 def _local_names(statement: ast.stmt) -> set[str]:

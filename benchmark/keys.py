@@ -29,13 +29,14 @@ from benchmark.registry import MethodRef, method_files, metrics
 
 CODE = Code(Path(__file__).resolve().parent.parent)
 
+_COMPUTING = ("benchmark.engine:single_thread",)  # how a worker computes
 # For each step, the definitions that its numbers come from, beside the method, metric, experiment or data set itself.
 STEPS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("benchmark.download:main",),
-    "train": ("benchmark.zoo.training:train_many",),
-    "explain": ("benchmark.protocol:attempt",),
-    "score": ("benchmark.protocol:measure", "benchmark.protocol:summary", "benchmark.inputs:load_batch"),
-    "replicate": ("benchmark.replicate:perform",),
+    "train": (*_COMPUTING, "benchmark.zoo.training:train_many"),
+    "explain": (*_COMPUTING, "benchmark.protocol:attempt"),
+    "score": (*_COMPUTING, "benchmark.inputs:load_batch", "benchmark.protocol:measure", "benchmark.run:_scored"),
+    "replicate": (*_COMPUTING, "benchmark.replicate:perform", "benchmark.replicate:_write"),
     "report": ("benchmark.report:write",),
 }
 
@@ -58,7 +59,7 @@ def package_hash() -> str:
 
 def method_hash(ref: MethodRef) -> str:
     """Of a method's code and settings, and of the code of methods that its settings name."""
-    settings = sorted((key, str(value)) for key, value in ref.settings.items())
+    settings = sorted((key, repr(value)) for key, value in ref.settings.items())
     named = [method_hash(other) for other in ref.named]
     return key_of(method_code(ref), ref.cls, settings, named, adapters.version(ref.path.stem))
 
@@ -68,8 +69,16 @@ def method_code(ref: MethodRef) -> str:
     return _code_of(ref.path, ref.cls if _is_plain(ref) else "")
 
 
+def method_files_of(ref: MethodRef) -> list[Path]:
+    """The files behind a method, and behind those that its settings name."""
+    try:
+        return CODE.files(method_entry(each) for each in (ref, *ref.named))
+    except (SyntaxError, KeyError, ValueError, OSError):
+        return [each.path for each in (ref, *ref.named)]
+
+
 def method_entry(ref: MethodRef) -> str:
-    """The same as an entry of ``CODE``."""
+    """A method's code as an entry of ``CODE``."""
     return _entry(ref.path, ref.cls if _is_plain(ref) else "")
 
 
@@ -98,11 +107,14 @@ def dataset_hash(script: Path) -> str:
 
 
 def _code_of(path: Path, definition: str) -> str:
-    """Of a definition in a file, or of the whole file; of one that Python cannot read, its bytes."""
+    """Of a definition in a file, or of the whole file, in a package with its siblings; of one that Python cannot read, its
+    bytes."""
+    whole = not definition and (path.parent / "__init__.py").exists()
+    files = sorted(path.parent.glob("*.py")) if whole else [path]
     try:
-        return CODE.hash([_entry(path, definition)])
+        return CODE.hash(_entry(file, definition) for file in files)
     except (SyntaxError, KeyError, ValueError, OSError):
-        return store.sha256(path) if path.exists() else "missing"
+        return store.sha256(*files) if path.exists() else "missing"
 
 
 def _entry(path: Path, definition: str) -> str:

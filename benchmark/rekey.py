@@ -6,7 +6,7 @@
 
 The proof has two halves. That the rows were made by the code of ``base``: the hashes in their provenance are those of the
 files in git. That today's code means the same: every definition that a number of the profile depends on (``keys``) is, as a
-syntax tree, one of the definitions of ``base``; where it stands and what it is called from may differ. Definitions that
+syntax tree and with what its names stand for, one of the definitions of ``base``; where it stands may differ. Definitions that
 were rewritten are named, and then a random sample of the rows is computed again and compared, as ``verify`` does.
 """
 
@@ -69,7 +69,10 @@ def rekey(profile: Profile, *, base: str = "", sample: int = 0) -> Moved:
     """
     paths = store.Paths(profile.name)
     then = store.read_json(paths.results / "provenance.json")
-    base = base or then.get("made", then).get("commit", "")
+    if not isinstance(then, dict) or not {"methods", "steps"} <= then.keys():
+        raise store.StoreError(f"{paths.results / 'provenance.json'} does not say what code made the rows; compute them: "
+                               f"make leaderboard PROFILE={profile.name}")  # fmt: skip
+    base = _commit(base or then.get("rekeyed", {}).get("by") or then.get("made", then).get("commit") or "HEAD")
     with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
         tree = Path(folder)
         _extract(base, tree)
@@ -108,19 +111,26 @@ def lines(moved: Moved) -> Iterator[str]:
 # --------------------------------------------------------------------------------------------- the code of then
 
 
-def _extract(base: str, folder: Path) -> None:
-    """The code of a commit, below ``folder``."""
+def _commit(name: str) -> str:
     command = [
         "git",
         "-C",
         str(store.ROOT),
-        "archive",
-        "--format=tar",
-        base or "HEAD",
-        "benchmark",
-        "baselines",
-        "datasets",
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        f"{name}^{{commit}}",
     ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise store.StoreError(f"no commit {name!r} here; name another one: glassbench rekey --base COMMIT")
+    return done.stdout.strip()
+
+
+def _extract(base: str, folder: Path) -> None:
+    """The code of a commit, below ``folder``."""
+    command = ["git", "-C", str(store.ROOT), "archive", "--format=tar", base, "benchmark", "baselines", "datasets"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         why = " ".join(done.stderr.decode(errors="replace").split())
@@ -137,9 +147,8 @@ def _code_of_base(then: Mapping[str, Any], profile: str, tree: Path) -> dict[str
         return _version_1(then, tree)
     program = "import json, sys; from benchmark import commands, report; print(json.dumps(report.code(commands.load_profile(sys.argv[1]))))"
     environment = {**os.environ, "PYTHONPATH": str(tree), "GLASSBENCH_ROOT": str(tree)}
-    done = subprocess.run(
-        [sys.executable, "-c", program, profile], capture_output=True, text=True, env=environment, check=False
-    )
+    command = [sys.executable, "-c", program, profile]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tree, check=False)
     if done.returncode:
         raise store.StoreError(f"the base cannot say what its code is: {' '.join(done.stderr.split())[-200:]}")
     return json.loads(done.stdout)
@@ -187,9 +196,9 @@ def _compare(profile: Profile, tree: Path) -> tuple[int, list[str]]:
     """(how many definitions the profile's numbers depend on, those that are none of the base's)."""
     base, here = Code(tree), keys.CODE
     files = [path for folder in ("benchmark", "baselines") for path in (tree / folder).rglob("*.py")]
-    known = {base.meaning(place) for path in files for place in base.definitions(str(path.relative_to(tree)))}
+    known = {base.line(place) for path in files for place in base.definitions(str(path.relative_to(tree)))}
     places = sorted(here.reached(_entries(profile)))
-    unproven = [_name(place) for place in places if here.meaning(place) not in known]
+    unproven = [_name(place) for place in places if here.line(place) not in known]
     return len(places), unproven
 
 
@@ -217,7 +226,7 @@ def _facts(
     old = {"date", "commit", "changed_files"}
     made = then.get("made") or {key: then[key] for key in sorted(old & then.keys())}
     kept = {key: then[key] for key in ("profile", "data", "weights", "libraries", "machine", "verified") if key in then}
-    how = {"base": base, "definitions": compared, "rewritten": list(unproven)}
+    how = {"base": base, "by": _commit("HEAD"), "definitions": compared, "rewritten": list(unproven)}
     return {**kept, **report.code(profile), "rows": store.ROWS_VERSION, "params": report.params_hash(profile),
             "made": made, "rekeyed": how}  # fmt: skip
 

@@ -32,7 +32,7 @@ from benchmark.cells import (
 )
 from benchmark.engine import Done, Unit
 from benchmark.inputs import load_batch
-from benchmark.keys import CODE, explain_key, method_entry, score_keys, step_hash
+from benchmark.keys import explain_key, method_files_of, score_keys, step_hash
 from benchmark.names import UnknownName
 from benchmark.protocol import attempt, measure, summary
 from benchmark.registry import MethodRef
@@ -134,7 +134,7 @@ def explain(profile: Profile, dataset: str) -> Iterator[Done]:
 
 
 def explain_unit(cell: Cell) -> Unit:
-    methods = CODE.files(method_entry(ref) for ref in (cell.method, *cell.method.named))
+    methods = method_files_of(cell.method)
     return Unit(cell.name, explain_cell, (cell,), reads=(*network_files(cell), *methods), writes=(cell.explanation,))
 
 

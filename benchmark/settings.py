@@ -189,7 +189,7 @@ def method(value: Any, *place: object) -> MethodRef:
             ref.build()
     except Misfit:
         raise
-    except (UnknownName, ValueError, TypeError) as error:
+    except (UnknownName, ValueError, TypeError, AttributeError) as error:
         raise Misfit(error, *place) from None
     return ref
 

@@ -36,8 +36,20 @@ FILES = {
                 '''w h'''
                 return self.w * self.h
 
+            def fit(self):
+                return self
+
+            def explain(self):
+                return self.size()
+
             def work(self):
                 return 3
+
+        class Other:
+            offers = ("heatmaps",)
+
+            def work(self):
+                return 4
     """,
     "benchmark/uses.py": """
         from benchmark import shapes, store
@@ -53,7 +65,24 @@ FILES = {
             from benchmark.shapes import unused
             return unused()
 
-        METHOD = "plugin.py:Mine"
+        try:
+            from benchmark.shapes import area as surface
+        except ImportError:
+            surface = None
+
+        from benchmark.shapes import unused as one
+
+        def guarded():
+            return surface(2)
+
+        class shadowed:
+            def a(self, one):
+                return one
+
+            def b(self):
+                return one()
+
+        METHOD = "plugin.py:Mine?size=3"
 
         def named():
             return METHOD
@@ -111,6 +140,10 @@ def test_words_layout_and_what_is_not_used_change_nothing(root, entry, file, old
     (ENTRY, "benchmark/shapes.py", "import math\n", "import math\nmath.pi = 3\n"),  # done when the module is imported
     (BOXES, "benchmark/shapes.py", "self.w * self.h", "self.w + self.h"),  # found by an annotation
     (BOXES, "benchmark/shapes.py", '"square": 4', '"square": 5'),
+    ("benchmark.shapes:Other", "benchmark/shapes.py", "return 4", "return 5"),  # no method: what it declares may be used
+    ("benchmark.shapes:Other", "benchmark/shapes.py", 'class Other:\n    offers = ("heatmaps",)', "class Other:\n    offers = ()"),
+    ("benchmark.uses:guarded", "benchmark/uses.py", "area as surface", "rounded as surface"),  # an import inside of try
+    ("benchmark.uses:shadowed", "benchmark/shapes.py", "return 1", "return 2"),  # another method has such an argument
     ("benchmark.uses:late", "benchmark/shapes.py", "return 1", "return 2"),
     ("benchmark.uses:named", "plugin.py", "'mine'", "'yours'"),  # a method that is named by text
     ("plugin.py", "plugin.py", "'mine'", "'yours'"),

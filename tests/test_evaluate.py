@@ -101,13 +101,42 @@ def test_a_second_time_nothing_is_made_again(known):
     assert {p: p.stat().st_mtime_ns for p in made} == made
 
 
+def forget_cells(known):
+    """As in a fresh clone: no explanations, no scores."""
+    for cell in run.cells(known.profile, "blobs"):
+        cell.explanation.unlink()
+        cell.scores.unlink()
+
+
+def test_explanations_that_are_here_get_the_scores_that_they_lack(known):
+    before = place(known).frame
+    for cell in run.cells(known.profile, "blobs"):
+        cell.scores.unlink()
+    found = place(known)
+    assert found.means_only == 0 and not found.left_out
+    pd.testing.assert_frame_equal(found.frame, before)
+
+
+def test_a_metric_that_changed_leaves_the_other_rows_where_they_are(known):
+    rows, _ = run.collect(known.profile)
+    paths = store.Paths("tiny")
+    store.write_rows(paths.rows, rows)
+    facts = report.provenance(known.profile)
+    store.write_json(paths.results / "provenance.json", facts | {"metrics": facts["metrics"] | {"gini": "another"}})
+    forget_cells(known)
+    found = place(known)
+    theirs = found.frame[found.frame.method != "Gradient norm"]
+    assert found.without == {"gini": 2} and not found.left_out
+    assert "gini" not in set(theirs.metric) and "average_drop" in set(theirs.metric)
+    assert any("no rows of gini" in line for line in evaluate.notes(found))
+
+
 def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known, capsys):
     rows, _ = run.collect(known.profile)
     store.write_rows(store.Paths("tiny").rows, rows)
     store.write_json(store.Paths("tiny").results / "provenance.json", report.provenance(known.profile))
     scores = [cell.scores for cell in run.cells(known.profile, "blobs")]
-    for path in scores:
-        path.unlink()
+    forget_cells(known)
     found = place(known)
     assert found.means_only == 2 and not found.left_out
     assert set(found.frame.label) >= {"Random map", "Edge map (Sobel)"}
@@ -117,7 +146,7 @@ def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known
     paths = store.Paths("tiny")
     facts = store.read_json(paths.results / "provenance.json")
     for part, key, said in (("data", "blobs", "the data blobs"), ("weights", "blobs/cnn-0", "the network blobs/cnn-0"),
-                            ("methods", KNOWN[0].rpartition(":")[0], "the method"), ("steps", "score", "the code that")):  # fmt: skip
+                            ("methods", KNOWN[0], "the method"), ("steps", "score", "the code that")):  # fmt: skip
         changed = {**facts, part: {**facts[part], key: "another"} if key else "another"}
         store.write_json(paths.results / "provenance.json", changed)
         left_out = evaluate._known(known.profile, run.cells(known.profile, "blobs")).left_out
@@ -138,8 +167,7 @@ def test_differences_are_tested_on_the_committed_values_of_single_images(known):
     store.write_json(paths.results / "provenance.json", report.provenance(known.profile))
     store.write_values(paths.values, instances)
     wanted = place(known).compared["Gradient norm"]
-    for cell in run.cells(known.profile, "blobs"):
-        cell.scores.unlink()
+    forget_cells(known)
     found = place(known)
     assert not found.means_only and not found.left_out
     pd.testing.assert_frame_equal(found.compared["Gradient norm"], wanted, rtol=1e-5)

@@ -65,8 +65,8 @@ def test_each_costs_its_own_cell_and_says_why(trained):
     assert shown["script"] == "Mine"  # it has no name that can be shown
     for name, method in shown.items():
         lines = rows[rows.method == method]
-        assert set(lines.metric) == set(run.registry.metrics()), name
         if name == "good":
+            assert set(lines.metric) == set(run.registry.metrics())
             assert set(lines.status) == {"ok", "not applicable"} and (lines.status == "ok").sum() > 8
         else:
             assert REASONS[name] in reasons[name] and "\n" not in reasons[name], name

@@ -165,8 +165,19 @@ def test_a_method_that_kills_its_process_fails_alone(trained):
     list(run.score(trained.profile, "blobs"))
     rows, instances = run.collect(trained.profile)
     failed = rows[rows.status == "failed"]
-    assert failed[["method", "track"]].values.tolist() == [["Mine", "unknown"]]
+    assert failed[["method", "track"]].values.tolist() == [["bad", "unknown"]]
     assert set(instances.image) == set(inputs.load_batch(run.cells(trained.profile, "blobs")[0]).ids.tolist())
+
+
+@pytest.mark.parametrize(("step", "section"), [("explain", ("explain", "methods")), ("train", ("zoo", "blobs"))])
+def test_a_profile_that_asks_for_nothing_removes_nothing(trained, step, section):
+    _, _, _ = one(trained, plugin(trained))
+    before = {path: path.read_bytes() for path in (trained.root / "results").rglob("*.*")}
+    outer, inner = section
+    trained.params[outer][inner] = [] if step == "explain" else {}
+    with pytest.raises(store.StoreError, match="asks for nothing in .* finished files; name methods"):
+        list(getattr(run, step)(trained.profile, "blobs"))
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_what_failed_stands_on_the_tracks_of_its_kind(trained):
