@@ -227,6 +227,8 @@ class Profile(_Part):
     # ----------------------------------------------------------------------------------------- what fits together
 
     def _check(self) -> None:
+        if self.name in ("reported", "evaluations"):
+            raise Misfit(f"{self.name!r} is a folder of results/ already; choose another name", "profile")
         scripts = [path.stem for path in sorted((store.ROOT / "datasets").glob("*.py"))]
         _known(self.datasets, scripts, "data set", "datasets")
         _known(self.papers, papers.names(), "paper", "papers")

@@ -33,6 +33,12 @@ _WORDS = {
     "list": "a list", "tuple": "a list", "sequence": "a list", "dict": "a mapping", "mapping": "a mapping", "model": "a mapping",
 }  # fmt: skip
 _BOUNDS = {"greater_than_equal": "at least {ge:g}", "greater_than": "above {gt:g}", "less_than_equal": "at most {le:g}"}
+_LEAST = {  # of settings of methods and experiments that count or weigh something, at any depth
+    **dict.fromkeys(("K", "base", "batch", "clusters", "hidden", "images", "inputs", "n", "n_boundaries", "negatives", "per_class"), 1),
+    **dict.fromkeys(("references", "runs", "samples", "segments", "side", "steps", "test", "test_images", "test_samples", "train"), 1),
+    **dict.fromkeys(("alpha", "alphas", "beta", "epochs", "eta", "lr", "noise", "pretrain", "q", "restarts", "theta"), 0),
+    **dict.fromkeys(("threshold", "thresholds", "weight_decay"), 0), "unseen": 1,
+}  # fmt: skip
 _NAME = "no name: letters, digits and _ . - are"  # of a folder or file
 
 
@@ -77,6 +83,29 @@ def fit(values: Any, takes: Mapping[str, Any], *place: object) -> None:
         if key not in takes:
             raise Misfit(near(key, takes, "key"), *place)
         fit_type(value, takes[key], *place, key)
+
+
+def bounded(key: str, value: Any, *place: object) -> None:
+    """Refuse counts and weights that are impossible, by the name of the setting; ``place`` is that of the value.
+
+    Raises:
+        Misfit: a number that is too small, or an empty list of them.
+    """
+    if isinstance(value, Mapping):
+        for inner, part in value.items():
+            bounded(str(inner), part, *place, inner)
+    elif key in _LEAST and isinstance(value, list | tuple):
+        if not value:
+            raise Misfit("is empty; expected at least one number", *place)
+        for i, part in enumerate(value):
+            if _is_number(part) and part < _LEAST[key]:
+                raise Misfit(f"{part} is too small; expected at least {_LEAST[key]}", *place, i)
+    elif key in _LEAST and _is_number(value) and value < _LEAST[key]:
+        raise Misfit(f"{value} is too small; expected at least {_LEAST[key]}", *place)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def fit_type(value: Any, annotation: Any, *place: object) -> None:
@@ -186,6 +215,8 @@ def method(value: Any, *place: object) -> MethodRef:
             cls = getattr(registry.load_module(ref.path), ref.cls, None)
             if inspect.isclass(cls):
                 fit(ref.settings, hints_of(cls), *place)
+                for key, setting in ref.settings.items():
+                    bounded(key, setting, *place, key)
             ref.build()
     except Misfit:
         raise
@@ -254,6 +285,7 @@ def _setting(paper: str, key: str, value: Any, takes: Mapping[str, Any], *place:
     if key not in takes:
         raise Misfit(near(key, takes, "key"), *place[:1])
     fit_type(value, takes[key], *where)
+    bounded(key, value, *where)
     module = papers.part(paper, "settings")
     inner = module.NESTED.get(key) if module else None
     if inner is not None and value is not None:

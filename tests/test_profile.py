@@ -31,6 +31,11 @@ COMMANDS = ["train", "explain", "score", "replicate", "report", "prepare", "plan
 WRONG = [
     ("expalin", {}, "no section 'expalin'; did you mean explain"),
     ("evaluation", "x", "no section 'evaluation'"),
+    ("profile", "reported", "profile: 'reported' is a folder of results/ already"),
+    ("explain.methods", [{"use": ACE, "clusters": 0}], "explain.methods[0].clusters: 0 is too small; expected at least 1"),
+    ("explain.methods", [{"use": ACE, "segments": [15, 0]}], "explain.methods[0].segments[1]: 0 is too small"),
+    ("explain.methods", [{"use": ACE, "segments": []}], "explain.methods[0].segments: is empty; expected at least one number"),
+    ("explain.methods", [{"use": REUSED, "of": {"use": RANDOM}}], "explain.methods[0]"),
     ("zoo", GONE, "the section 'zoo' is missing; `glassbench use offline` restores it"),
     ("profile", "../up", "profile: '../up' is no name"),
     ("profile", True, "profile: True is not text; YAML reads yes, no, on and off as true or false: quote it"),
