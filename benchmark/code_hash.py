@@ -63,6 +63,7 @@ class Code:
     """The package below ``root`` (and files beside it, such as ``baselines/grad_cam.py``)."""
 
     root: Path
+    carriers: frozenset[str] = CARRIERS
 
     def hash(self, entries: Iterable[str]) -> str:
         """Of everything that ``entries`` reach, in hexadecimal.
@@ -73,7 +74,7 @@ class Code:
         Raises:
             KeyError: an entry that is not there. SyntaxError: a file that Python cannot read.
         """
-        lines = sorted({self._line(place) for place in self.reached(entries)})
+        lines = sorted({self.line(place) for place in self.reached(entries)})
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def files(self, entries: Iterable[str]) -> list[Path]:
@@ -111,12 +112,18 @@ class Code:
         """What a definition refers to, and what happens when its module is imported."""
         name, _ = place
         imported = [(package, "") for package in _packages(name)]
-        return [*imported, *(target for _, target in _references(self.root, *place) if isinstance(target, tuple))]
+        return [
+            *imported,
+            *(target for _, target in _references(self.root, self.carriers, *place) if isinstance(target, tuple)),
+        ]
 
-    def _line(self, place: Place) -> str:
+    def line(self, place: Place) -> str:
         """A definition by its tree, and by the trees of what its names stand for."""
-        said = {f"{name}={self._meant(target)}" for name, target in _references(self.root, *place)}
-        return " ".join([self.meaning(place), *sorted(said)])
+        return " ".join([self.meaning(place), *sorted(self.names(place))])
+
+    def names(self, place: Place) -> set[str]:
+        """What a definition refers to: each name with the tree that it stands for."""
+        return {f"{name}={self._meant(target)}" for name, target in _references(self.root, self.carriers, *place)}
 
     def _meant(self, target: Place | str) -> str:
         return target if isinstance(target, str) else self.meaning(target)
@@ -266,13 +273,13 @@ def _hashed(module: Module, definition: str) -> str:
 # --------------------------------------------------------------------------------------------- names
 
 
-def _references(root: Path, name: str, definition: str) -> list[tuple[str, Place | str]]:
+def _references(root: Path, carriers: frozenset[str], name: str, definition: str) -> list[tuple[str, Place | str]]:
     """(what is written, what it stands for): a definition of the package, or the name of something outside of it."""
-    return _referred(root, _module(root, name), definition)
+    return _referred(root, carriers, _module(root, name), definition)
 
 
 @functools.cache
-def _referred(root: Path, module: Module, definition: str) -> list[tuple[str, Place | str]]:
+def _referred(root: Path, carriers: frozenset[str], module: Module, definition: str) -> list[tuple[str, Place | str]]:
     found: list[tuple[str, Place | str]] = []
     for statement in _statements(module, definition):
         imports = module.imports | _inner_imports(statement)
@@ -280,11 +287,11 @@ def _referred(root: Path, module: Module, definition: str) -> list[tuple[str, Pl
         for chain in _chains(statement):
             if len(chain) == 1 and chain[0] in local and _is_module(root, imports.get(chain[0])):
                 continue  # a variable that is called like a module
-            found += [(".".join(chain), target) for target in _resolve(root, module, imports, chain)]
+            found += [(".".join(chain), target) for target in _resolve(root, carriers, module, imports, chain)]
         found += [(text, _place(text.partition("?")[0])) for text in _methods(root, statement)]
         if isinstance(statement, (ast.If, ast.Try, ast.With)):  # what it imports is what it binds
             for alias, (source, name) in _inner_imports(statement).items():
-                found += [(alias, target) for target in _followed(root, source, [name] if name else [])]
+                found += [(alias, target) for target in _followed(root, carriers, source, [name] if name else [])]
     if not definition:
         found += [(name, (module.name, name)) for name in _registered(module)]
     return [pair for pair in found if pair[1] != (module.name, definition)]
@@ -347,7 +354,7 @@ def _chain(node: ast.AST) -> tuple[str, ...]:
 
 
 def _resolve(
-    root: Path, module: Module, imports: Mapping[str, tuple[str, str]], chain: Sequence[str]
+    root: Path, carriers: frozenset[str], module: Module, imports: Mapping[str, tuple[str, str]], chain: Sequence[str]
 ) -> list[Place | str]:
     first, *rest = chain
     if first in module.definitions:
@@ -355,17 +362,17 @@ def _resolve(
     if first not in imports:
         return []  # a builtin, or local
     source, name = imports[first]
-    return _followed(root, source, [name, *rest] if name else rest)
+    return _followed(root, carriers, source, [name, *rest] if name else rest)
 
 
-def _followed(root: Path, source: str, names: Sequence[str]) -> list[Place | str]:
+def _followed(root: Path, carriers: frozenset[str], source: str, names: Sequence[str]) -> list[Place | str]:
     """What ``names`` stand for, read from module ``source`` on."""
     if not _is_ours(root, source):
         return [".".join([source, *names])]
     names = list(names)
     while names and (inner := _submodule(root, source, names[0])):
         source, names = inner, names[1:]
-    if source in CARRIERS:
+    if source in carriers:
         return []
     module = _module(root, source)
     if not names:  # the module itself, as a value: anything in it may be used
@@ -374,7 +381,7 @@ def _followed(root: Path, source: str, names: Sequence[str]) -> list[Place | str
         return [(source, names[0])]
     if names[0] in module.imports:  # handed on
         further, name = module.imports[names[0]]
-        return _followed(root, further, [name, *names[1:]] if name else names[1:])
+        return _followed(root, carriers, further, [name, *names[1:]] if name else names[1:])
     return [f"{source}.{names[0]}"]  # not there, or made as the program runs
 
 

@@ -194,11 +194,13 @@ def _check_one(recorded: str | None, value: str, what: str, base: str) -> None:
 
 def _compare(profile: Profile, tree: Path) -> tuple[int, list[str]]:
     """(how many definitions the profile's numbers depend on, those that are none of the base's)."""
-    base, here = Code(tree), keys.CODE
+    base, here = Code(tree, carriers=frozenset()), keys.CODE
     files = [path for folder in ("benchmark", "baselines") for path in (tree / folder).rglob("*.py")]
-    known = {base.line(place) for path in files for place in base.definitions(str(path.relative_to(tree)))}
+    known: dict[str, list[set[str]]] = {}
+    for place in (place for path in files for place in base.definitions(str(path.relative_to(tree)))):
+        known.setdefault(base.meaning(place), []).append(base.names(place))
     places = sorted(here.reached(_entries(profile)))
-    unproven = [_name(place) for place in places if here.line(place) not in known]
+    unproven = [_name(p) for p in places if not any(here.names(p) <= names for names in known.get(here.meaning(p), []))]
     return len(places), unproven
 
 
