@@ -24,6 +24,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmark import keys, registry, replicate, report, store, verify
 from benchmark.code_hash import Code, Place
 from benchmark.leaderboard import markdown, summaries, tables
@@ -42,6 +44,12 @@ _V1_COMMON = (
 )
 _V1_STEPS = {"explain": _V1_COMMON, "score": (*_V1_COMMON, "metrics"),
              "replicate": (*_V1_COMMON, "replicate.py", "metrics")}  # fmt: skip
+_SAY = """
+import json, sys, yaml
+from benchmark import report
+from benchmark.profile import Profile
+print(json.dumps(report.code(Profile.parse(yaml.safe_load(sys.stdin)))))
+"""
 _V1_NOT_CODE = ("__init__.py", "replicate.py", "figures.py", "verdicts.py")
 
 
@@ -76,7 +84,7 @@ def rekey(profile: Profile, *, base: str = "", sample: int = 0) -> Moved:
     with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
         tree = Path(folder)
         _extract(base, tree)
-        _check_base(then, _code_of_base(then, profile.name, tree), base)
+        _check_base(then, _code_of_base(then, profile, tree), base)
         compared, unproven = _compare(profile, tree)
     facts = _facts(profile, then, base, compared, unproven)
     moved = Moved(profile, base, facts, compared, unproven)
@@ -141,14 +149,13 @@ def _extract(base: str, folder: Path) -> None:
         archive.extractall(folder, filter="data")
 
 
-def _code_of_base(then: Mapping[str, Any], profile: str, tree: Path) -> dict[str, Any]:
+def _code_of_base(then: Mapping[str, Any], profile: Profile, tree: Path) -> dict[str, Any]:
     """The hashes that the base's own code gives itself, in the form of its provenance."""
     if "metrics" not in then:
         return _version_1(then, tree)
-    program = "import json, sys; from benchmark import commands, report; print(json.dumps(report.code(commands.load_profile(sys.argv[1]))))"
     environment = {**os.environ, "PYTHONPATH": str(tree), "GLASSBENCH_ROOT": str(tree)}
-    command = [sys.executable, "-c", program, profile]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tree, check=False)
+    command, asked = [sys.executable, "-c", _SAY], yaml.safe_dump(profile.as_mapping())
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, env=environment, cwd=tree, check=False)
     if done.returncode:
         raise store.StoreError(f"the base cannot say what its code is: {' '.join(done.stderr.split())[-200:]}")
     return json.loads(done.stdout)
