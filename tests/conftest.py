@@ -68,12 +68,12 @@ def workspace(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def blob_network(tmp_path_factory):
     """The folder of a network that was trained on the blobs, once for all tests."""
-    from benchmark import data, zoo
+    from benchmark import data, keys, zoo
 
     folder = tmp_path_factory.mktemp("network")
     data.save(folder / "blobs.npz", blobs(), {"name": "blobs", "classes": list("abcd")})
     recipe = {"net": "explainn_cnn", "epochs": 1, "batch": 32, "optimiser": "adam", "lr": 0.003, "layer": "conv2"}
-    zoo.train(data.load(folder / "blobs.npz"), recipe, 0, folder / "cnn-0.safetensors")
+    zoo.train(data.load(folder / "blobs.npz"), recipe, 0, folder / "cnn-0.safetensors", code=keys.step_hash("train"))
     return folder
 
 

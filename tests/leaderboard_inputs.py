@@ -154,7 +154,7 @@ def cards() -> dict:
             for dataset, targets in BOARDS.items() for target in targets for seed in SEEDS
         },
         "provenance": {
-            "profile": "offline", "date": "2026-01-02", "commit": "0123456789abcdef", "changed_files": [],
+            "profile": "offline", "made": {"date": "2026-01-02", "commit": "0123456789abcdef", "changed_files": []},
             "data": {"digits": "aa", "toybirds": "bb"}, "libraries": {"numpy": "2.4.0", "torch": "2.15"},
             "machine": {"cpu": "Some CPU", "system": "Linux x86_64", "torch": "2.15"},
         },

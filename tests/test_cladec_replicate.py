@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark import store
+from benchmark import store, style
 from benchmark.api import Target
 from benchmark.data import Dataset
-from benchmark.papers import Found, FoundUnit, Study, style
+from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.cladec import figures, prototypes, replicate, training, verdicts
 from benchmark.papers.cladec.training import Networks, Training
 from benchmark.zoo import nets

@@ -20,6 +20,7 @@ from benchmark.papers.layer_trees import drawing, figures, replicate, trees
 from benchmark.papers.layer_trees.duplicates import KINDS
 from benchmark.papers.layer_trees.encodings import hidden_layers
 from benchmark.papers.layer_trees.verdicts import read, verdicts
+from benchmark.profile import Profile
 from benchmark.zoo import nets
 
 from .conftest import blobs
@@ -454,8 +455,7 @@ def test_no_rows_no_pictures():
 
 @pytest.mark.parametrize("profile", ["offline", "quick", "trees", "paper"])
 def test_the_profiles_ask_for_what_there_is(profile):
-    params = yaml.safe_load((ROOT / "benchmark" / "profiles" / f"{profile}.yaml").read_text())
-    tasks = house.tasks(params, "layer_trees")
+    tasks = house.tasks(Profile.read(ROOT / "benchmark" / "profiles" / f"{profile}.yaml"), "layer_trees")
     assert {task.experiment for task in tasks} == {"trees", "duplicates", "drawing"}
     networks = {(t.dataset, t.target, t.seed) for t in tasks if t.experiment == "trees" and t.target.startswith("mlp")}
     assert len(networks) == {"offline": 38, "quick": 11, "trees": 120, "paper": 120}[profile]

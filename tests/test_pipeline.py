@@ -77,7 +77,9 @@ def test_the_committed_results_are_whole():
     assert {"control", "baseline"} <= set(rows.paper)
     board = pd.read_csv(folder / "leaderboard.csv")
     assert set(board.method.dropna()) <= set(rows.method)
-    assert not store.read_json(folder / "provenance.json")["changed_files"], "made by code that was not committed"
+    assert not store.read_json(folder / "provenance.json")["made"]["changed_files"], (
+        "made by code that was not committed"
+    )
 
 
 def test_the_readme_is_what_the_results_say(capsys):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import benchmark.metrics  # noqa: F401  fills METRICS
-from benchmark import cells, inputs, protocol, registry, run, store
+from benchmark import inputs, protocol, registry, run, store
 from benchmark.api import METRICS, Explanation, NotApplicable
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
 from benchmark.papers.representative.reuse import Reused
@@ -136,7 +136,7 @@ def test_the_references_and_their_psi_are_computed_once_for_all_methods(trained)
             "of": f"{ROOT}/baselines/grad_cam.py:GradCAM",
         },
     ]
-    cells.forget()
+    inputs.forget()
     one, two = run.cells(trained.profile, "blobs")
     assert protocol.attempt(one)[1]["status"] == "ok"
     reference = inputs.load_reference(one)
@@ -146,5 +146,5 @@ def test_the_references_and_their_psi_are_computed_once_for_all_methods(trained)
     assert protocol.attempt(two)[1]["status"] == "ok"
     assert inputs.load_reference(two) is reference
     assert all(reference.memo[key] is z for key, z in known.items())
-    cells.forget()
+    inputs.forget()
     assert inputs.load_reference(two) is not reference

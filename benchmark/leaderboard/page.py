@@ -49,6 +49,7 @@ def render(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    made = provenance.get("made", {})
     return environment.get_template("page.html").render(
         css=Markup((TEMPLATES / "page.css").read_text()),
         js=Markup((TEMPLATES / "page.js").read_text()),
@@ -63,8 +64,8 @@ def render(
         provenance=[
             (key.replace("_", " "), _text(value)) for key, value in provenance.items() if value not in ("", [], {})
         ],
-        date=str(provenance.get("date", "")),
-        commit=str(provenance.get("commit", ""))[:12],
+        date=str(made.get("date", "")),
+        commit=str(made.get("commit", ""))[:12],
         level=f"{stats.LEVEL:.0%}",
         sound=markdown.sound,
         alpha=f"{stats.ALPHA:g}",

@@ -90,7 +90,7 @@ def test_a_spoilt_file_names_the_command_that_mends_it(done, capsys, what, how):
     spoil(path, how)
     reader = {"data": lambda: data.load(path), "weights": lambda: inputs.load_target(cell),
               "explanation": lambda: cells.read_explanation(path), "scores": lambda: run.collect(done.profile)}[what]  # fmt: skip
-    cells.forget()
+    inputs.forget()
     inputs._dataset.cache_clear()
     with pytest.raises(store.StoreError) as error:
         reader()
@@ -110,7 +110,7 @@ def test_a_spoilt_card_names_the_command_that_mends_it(done, capsys):
     before, card = scored(), store.Paths("tiny").target("blobs", "cnn", 0).with_suffix(".json")
     for how in ("empty", "cut", "text"):
         spoil(card, how)
-        cells.forget()
+        inputs.forget()
         assert call("score") == 2
         line = capsys.readouterr().err.strip().splitlines()[-1]
         (command,) = named(line)

@@ -104,7 +104,7 @@ def test_a_name_is_text_on_the_page_and_in_markdown(board, evil):
     network = {"name": evil, "net": evil, "layer": evil, "epochs": 1, "parameters": 1, "train_accuracy": 1.0,
                "test_accuracy": 1.0, "recipe": {evil: evil}}  # fmt: skip
     html = page.render(frame, published, svgs={}, pngs={}, data_cards={evil: card, "b": card | {"url": "javascript:alert(1)"}},
-                       target_cards={(evil, evil, 0): network}, provenance={"profile": evil, "commit": evil, "a": {evil: evil}},
+                       target_cards={(evil, evil, 0): network}, provenance={"profile": evil, "made": {"commit": evil}, "a": {evil: evil}},
                        papers=[chapter])  # fmt: skip
     assert is_harmless(html)
     assert "<" not in evil or evil not in html
