@@ -101,11 +101,6 @@ def _function_hash(function: Callable[..., Any]) -> str:
     return _code_of(Path(inspect.getsourcefile(function)), function.__name__)
 
 
-def dataset_hash(script: Path) -> str:
-    """Of the script that prepares a data set."""
-    return key_of(_code_of(script, ""), step_hash("prepare"))
-
-
 def _code_of(path: Path, definition: str) -> str:
     """Of a definition in a file, or of the whole file, in a package with its siblings; of one that Python cannot read, its
     bytes."""
