@@ -6,7 +6,7 @@ is the share of images whose class score grows in their direction (TCAV).
     method = ACE(segments=(15, 50, 80)).fit(target, reference, rng)
     maps = method.explain(target, batch, rng).heatmaps              # (n, h, w): 0 and larger, a level a segment
 
-Theory: ``benchmark.concepts``, for each class that F predicts on the reference images. A new image is cut up likewise; a
+Theory: ``benchmark.shared.concepts``, for each class that F predicts on the reference images. A new image is cut up likewise; a
 segment takes the TCAV of its nearest concept among those of the image's predicted class, and a pixel that of its best
 segment. Segments of equal score are ordered by their distance to the concept (by less than .001), so that the pixels above
 a level are always whole segments: "iteratively select the most important segments until more than 20 % pixels are kept"
@@ -27,7 +27,7 @@ import torch
 from numpy.random import Generator
 
 from benchmark.api import Batch, Explanation, Target
-from benchmark.concepts import RESOLUTIONS, Concepts, discover, embed, gradients
+from benchmark.shared.concepts import RESOLUTIONS, Concepts, discover, embed, gradients
 
 SHOWN = 5  # concept maps of an image, as many as XNN has x-features
 

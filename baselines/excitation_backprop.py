@@ -13,7 +13,7 @@ Theory, with a_j >= 0 the inputs of a layer with weights w_ij, and P_i the margi
     c-MWP = P - P of the dual unit (-w), taken at the inputs of the last weights, followed down, cut off at 0
 
 from the logit of the class that F predicts. ``variant`` contrastive (default; what XNN calls the 1-Heatmap) or plain. The
-rules for pooling, concatenation, sums and batch norm are in ``benchmark.excitation``, which XNN shares. The map is taken
+rules for pooling, concatenation, sums and batch norm are in ``benchmark.shared.excitation_backprop``, which XNN shares. The map is taken
 at the first pooling layer (``to``), summed over channels and upsampled (bicubic), as the authors' demo does; it keeps its
 scale, a share of 1, before the upsampling. The plain map hardly depends on the class: read it as a control.
 
@@ -30,7 +30,7 @@ import torch
 from numpy.random import Generator
 
 from benchmark.api import Batch, Explanation, NotApplicable, Target
-from benchmark.excitation import class_maps
+from benchmark.shared.excitation_backprop import class_maps
 
 
 @dataclass

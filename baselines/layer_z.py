@@ -8,7 +8,7 @@ Theory: with Z the dense layer and y^c the logit of the class that F predicts, t
 
     Z_u dy^c / dZ_u                                                 what unit u adds to y^c, where G is linear
 over the reference images that F puts into class c (over all where there is none). The map of a unit is its c-MWP, contrasted
-at the inputs of Z's weights (``benchmark.excitation``); plain MWP where Z has none (an average, a flattened map). Z is
+at the inputs of Z's weights (``benchmark.shared.excitation_backprop``); plain MWP where Z has none (an average, a flattened map). Z is
 ``layer``, else the first dense layer with weights, else the last without positions, else the average over positions of the
 layer that the target is explained at, as XNN chooses it. XNN's own "Z" averages over 4,096 units, most of which are silent or
 speak for other classes; n is XNN's number of x-features, so that overlaps of n maps are compared with each other.
@@ -27,7 +27,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from benchmark.api import Batch, Explanation, NotApplicable, Target
-from benchmark.excitation import contrast, unit_maps
+from benchmark.shared.excitation_backprop import contrast, unit_maps
 
 
 @dataclass

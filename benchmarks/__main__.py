@@ -23,7 +23,8 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmark import store, style
+from benchmark import store
+from benchmark.utils import plot_style
 from benchmarks import frame, pictures
 from benchmarks.frame import Row
 
@@ -107,7 +108,7 @@ def write(table: pd.DataFrame, names: Iterable[str], out: Path) -> None:
     for name, figure in (("benchmarks", pictures.ratios(read)), ("growth", pictures.growth(read))):
         for kind in ("svg", "png") if figure else ():
             with store.atomic(out / f"{name}.{kind}") as file:
-                file.write(style.save(figure, kind))
+                file.write(plot_style.save(figure, kind))
     print(f"written: {path}")
 
 

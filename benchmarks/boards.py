@@ -28,7 +28,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmark import report, store, times
+from benchmark import store
+from benchmark.pipeline import report, unit_times
 
 COLUMNS = ("profile", "commit", "date", "cpu", "cores", "kind", "step", "what", "value", "unit")
 SHIM = """#!/bin/sh
@@ -136,7 +137,7 @@ def step(words: list[str]) -> tuple[str, str]:
 
 def recorded(paths: store.Paths) -> Iterator[tuple[float, str, str]]:
     """(seconds, step, unit) of each network, explanation, score and experiment (``results/<profile>/times.csv``)."""
-    for (step, unit), taken in times.read(paths).items():
+    for (step, unit), taken in unit_times.read(paths).items():
         if step != "stage":
             yield taken.seconds, step, unit
 

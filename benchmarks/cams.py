@@ -31,9 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmark import data, zoo
 from benchmark.api import Batch, Target
-from benchmark.registry import load_module
-from benchmark.seeds import generator
+from benchmark.methods.registry import load_module
 from benchmark.store import ROOT, read_weights
+from benchmark.utils.seeds import generator
 from benchmarks import frame
 from benchmarks.frame import Row
 

@@ -33,9 +33,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from benchmark import cells, commands, data, engine, evaluate, run, store
-from benchmark.cells import Cell
-from benchmark.profile import Profile
+from benchmark import data, engine, store
+from benchmark.cli import commands
+from benchmark.jobs import evaluate
+from benchmark.pipeline import cells, run
+from benchmark.pipeline.cells import Cell
+from benchmark.pipeline.profile import Profile
+from benchmark.utils.temporary import scratch
 
 WAYS: dict[str, dict[str, Any]] = {
     "first": {},
@@ -120,7 +124,7 @@ def main() -> int:
     for dataset in profile.datasets:
         evaluate.ready(evaluate.only(profile, []), dataset)
     todo, found = networks(profile, options.methods), {}
-    with tempfile.TemporaryDirectory(prefix=store.scratch()) as folder:
+    with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         for way, how in WAYS.items():
             if how.get("device") == "cuda" and not torch.cuda.is_available():
                 print("no GPU: CPU against GPU is not measured")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmark.api import Target
-from benchmark.excitation import class_maps
+from benchmark.shared.excitation_backprop import class_maps
 from benchmark.zoo import nets
 from benchmarks import frame
 from benchmarks.frame import Row

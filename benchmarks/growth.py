@@ -25,14 +25,16 @@ import torch
 import benchmark.metrics  # noqa: F401  fills METRICS
 from benchmark import store
 from benchmark.api import METRICS, Batch, Explanation, Target
-from benchmark.leaderboard import diff, markdown, tables
+from benchmark.gate import diff
+from benchmark.leaderboard import tables
+from benchmark.leaderboard.render import markdown
+from benchmark.methods.registry import load_module
 from benchmark.papers.explainn.miner import mine
 from benchmark.papers.explainn.planted import planted
 from benchmark.papers.layer_trees.encodings import encode_layers, unique
 from benchmark.papers.representative.boundaries import sample
 from benchmark.papers.representative.clusters import cluster
 from benchmark.papers.representative.regions import regions
-from benchmark.registry import load_module
 from benchmark.zoo import nets
 from benchmarks import frame, representative
 from benchmarks.frame import Row, Work

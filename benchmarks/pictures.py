@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmark.style import INK, MUTED, PALETTE, STYLE, plain
+from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, plain
 
 YES, NO, NONE = PALETTE[2], PALETTE[3], PALETTE[0]
 _RATIOS = ("ratio", "floor", "limit")

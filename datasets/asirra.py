@@ -19,7 +19,7 @@ import sys
 
 import numpy as np
 
-from benchmark.download import Source, choose, fetch, main, member_names, read_photos, subset
+from benchmark.data.download import Source, choose, fetch, main, member_names, read_photos, subset
 
 SOURCE = Source(
     "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip",

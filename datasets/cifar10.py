@@ -16,7 +16,7 @@ import sys
 
 import numpy as np
 
-from benchmark.download import Source, fetch, main, members, nearest, read_pages, subset
+from benchmark.data.download import Source, fetch, main, members, nearest, read_pages, subset
 
 SOURCE = Source(
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",

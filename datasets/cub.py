@@ -16,7 +16,7 @@ import sys
 
 import numpy as np
 
-from benchmark.download import (
+from benchmark.data.download import (
     DownloadError,
     ParamsError,
     Source,

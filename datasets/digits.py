@@ -13,8 +13,8 @@ import sys
 import numpy as np
 from sklearn.datasets import load_digits
 
-from benchmark.download import ParamsError, main
-from benchmark.seeds import generator
+from benchmark.data.download import ParamsError, main
+from benchmark.utils.seeds import generator
 
 FULL = {"channels": 1, "classes": 10, "train": 1400, "test": 397}
 DEFAULTS = {"size": 32, "train": 1400, "test": 397}

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmark import store
-from benchmark.download import ParamsError, choose, main, read_photo, say
-from benchmark.seeds import generator
+from benchmark.data.download import ParamsError, choose, main, read_photo, say
+from benchmark.utils.seeds import generator
 
 TEST_NAMES = ("test", "val", "valid", "validation")
 SHARE = 5  # one image in so many goes to test

@@ -13,7 +13,7 @@ Resize      size: 28 as it is; else nearest neighbour, pixel i is the old pixel 
 import gzip
 import sys
 
-from benchmark.download import Source, fetch, main, nearest, read_idx, subset
+from benchmark.data.download import Source, fetch, main, nearest, read_idx, subset
 
 BASE = "https://ossci-datasets.s3.amazonaws.com/mnist"
 FILES = {

@@ -22,8 +22,8 @@ import sys
 
 import numpy as np
 
-from benchmark.download import ParamsError, main
-from benchmark.seeds import generator
+from benchmark.data.download import ParamsError, main
+from benchmark.utils.seeds import generator
 
 PARTS = ("back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing", "nape",
          "right eye", "right leg", "right wing", "tail", "throat")  # fmt: skip

@@ -27,7 +27,7 @@ def pytest_configure(config):
     """Temporary files of this process, and of those that it starts, have a folder of their own: what a killed one leaves is
     nothing that a test beside it may find."""
     from benchmark import engine
-    from benchmark.scratch import scratch
+    from benchmark.utils.temporary import scratch
 
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
     os.environ["TMPDIR"] = tempfile.tempdir = folder = tempfile.mkdtemp(prefix=scratch(), dir="/tmp")
@@ -38,7 +38,8 @@ def pytest_configure(config):
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """A project folder with a data set of blobs in one of four corners, grey, with boxes around them."""
-    from benchmark import data, inputs, store
+    from benchmark import data, store
+    from benchmark.pipeline import inputs
 
     monkeypatch.setattr(store, "ROOT", tmp_path)
     monkeypatch.setenv("GLASSBENCH_ROOT", str(tmp_path))
@@ -68,7 +69,8 @@ def workspace(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def blob_network(tmp_path_factory):
     """The folder of a network that was trained on the blobs, once for all tests."""
-    from benchmark import data, keys, zoo
+    from benchmark import data, zoo
+    from benchmark.pipeline import keys
 
     folder = tmp_path_factory.mktemp("network")
     data.save(folder / "blobs.npz", blobs(), {"name": "blobs", "classes": list("abcd")})
@@ -112,7 +114,7 @@ class Workspace:
     @property
     def profile(self):
         """What ``params`` says now."""
-        from benchmark.profile import Profile
+        from benchmark.pipeline.profile import Profile
 
         return Profile.parse(self.params)
 

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard.diff import diff
-from benchmark.seeds import generator
+from benchmark.gate.diff import diff
+from benchmark.utils.seeds import generator
 
 METHODS = tuple(f"method {letter}" for letter in "abcdefgh")
 METRICS = {f"metric {i}": better for i, better in enumerate(["higher", "lower"] * 6)}

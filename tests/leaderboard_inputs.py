@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmark import store
 from benchmark.leaderboard import build
-from benchmark.seeds import generator
+from benchmark.utils.seeds import generator
 
 EVIL = "<script>alert(1)</script>"
 METHODS = {  # method -> (paper, own setting, how good it is)

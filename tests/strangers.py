@@ -5,7 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from benchmark import isolation
+from benchmark.engine import sandbox
 
 
 def leave_a_child_running():
@@ -35,5 +35,5 @@ def swallow():
 
 
 def write_with_the_hook_alone(path):
-    isolation._landlock([])  # asks for nothing more; the hook speaks first
+    sandbox._landlock([])  # asks for nothing more; the hook speaks first
     open(path, "w").close()

@@ -11,9 +11,9 @@ from PIL import Image
 from scipy import stats
 from torch import nn
 
-from benchmark import concepts
 from benchmark.api import Batch, Method, NotApplicable, Target, settings_of
-from benchmark.concepts import cav, common, discover, embed, gradients, paired_t, segment, tcav
+from benchmark.shared import concepts
+from benchmark.shared.concepts import cav, common, discover, embed, gradients, paired_t, segment, tcav
 
 SIDE = 24
 

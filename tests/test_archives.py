@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import archives
-from benchmark.archives import DownloadError, member_names, members
+from benchmark.data import archives
+from benchmark.data.archives import DownloadError, member_names, members
 
 NOISE = bytes(np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8))
 

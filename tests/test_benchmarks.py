@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import store, times
+from benchmark import store
+from benchmark.pipeline import unit_times
 from benchmarks import __main__ as bench
 from benchmarks import boards, frame, pictures
 from benchmarks.frame import Row
@@ -102,7 +103,7 @@ def test_what_units_took(tmp_path):
         ("score", "digits/cnn/seed=0 grad_cam"): 2.0,
         ("stage", "score digits"): 9.0,
     }
-    times.write(paths, {key: times.Time(seconds) for key, seconds in taken.items()})
+    unit_times.write(paths, {key: unit_times.Time(seconds) for key, seconds in taken.items()})
     assert sorted(boards.recorded(paths)) == [
         (2.0, "score", "digits/cnn/seed=0 grad_cam"),
         (3.5, "train", "digits/cnn-0"),

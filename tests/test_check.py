@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import check, cli, starters
-from benchmark.tracing import Trace, disagreement
+from benchmark.cli.main import main
+from benchmark.jobs import check
+from benchmark.jobs.line_trace import Trace, disagreement
+from benchmark.methods import templates
 
 PLUGINS = Path(__file__).parent / "plugins"
 BLAMED = {  # the line of each misbehaving plug-in that is to change, and a word of the finding
@@ -67,21 +69,21 @@ def test_an_endless_loop_is_stopped_and_its_line_named(monkeypatch):
 
 
 def test_a_good_method_has_nothing_to_change(capsys):
-    assert cli.main(["check", f"{PLUGINS / 'good.py'}:Mine"]) == 0
+    assert main.main(["check", f"{PLUGINS / 'good.py'}:Mine"]) == 0
     text = capsys.readouterr().out
     assert text.endswith("nothing to change\n") and "WRONG" not in text and "judged as heatmap" in text
 
 
 def test_exit_code_1_and_the_hint_where_there_is_something(capsys):
-    assert cli.main(["check", f"{PLUGINS / 'weights.py'}:Mine"]) == 1
+    assert main.main(["check", f"{PLUGINS / 'weights.py'}:Mine"]) == 1
     text = capsys.readouterr().out
     assert "weights.py:13:  next(target.net.parameters()).data.add_(1)" in text and "change: work on a copy" in text
 
 
-@pytest.mark.parametrize("kind", starters.KINDS)
+@pytest.mark.parametrize("kind", templates.KINDS)
 def test_a_starter_passes_and_keeps_to_the_plug_in_api(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["new", "mine.py", "--kind", kind]) == 0
+    assert main.main(["new", "mine.py", "--kind", kind]) == 0
     assert "glassbench check mine.py:MyMethod" in capsys.readouterr().out
     text = Path("mine.py").read_text()
     assert "from benchmark.api import" in text and "benchmark." not in text.replace("benchmark.api", "")
@@ -105,7 +107,7 @@ def test_a_starter_passes_and_keeps_to_the_plug_in_api(kind, tmp_path, monkeypat
 def test_bad_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text((PLUGINS / "good.py").read_text())
-    assert cli.main(arguments) == 2
+    assert main.main(arguments) == 2
     text = capsys.readouterr().err
     assert message in text and text.count("\n") == 1
 

@@ -11,11 +11,11 @@ from hypothesis import settings, strategies
 from torch import nn
 
 from benchmark.api import Batch, NotApplicable, Target
+from benchmark.methods.registry import MethodRef
 from benchmark.papers.cladec import occlusion, training
 from benchmark.papers.cladec.decoder import Unreachable, decoder, fresh, path, sides
 from benchmark.papers.cladec.method import ClaDec
 from benchmark.papers.cladec.training import Diverged, Networks, Scale, Training
-from benchmark.registry import MethodRef
 from benchmark.zoo import nets
 
 RNG = np.random.default_rng

@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark import store, style
+from benchmark import store
 from benchmark.api import Target
 from benchmark.data import Dataset
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.cladec import figures, prototypes, replicate, training, verdicts
 from benchmark.papers.cladec.training import Networks, Training
+from benchmark.utils import plot_style
 from benchmark.zoo import nets
 from tests.conftest import blobs
 
@@ -245,7 +246,7 @@ def test_every_experiment_has_its_pictures(outcomes):
         "tables2-3-layers", "tables7-8-occlusion", "tables4-5-alphas", "table6-epochs",
     ]  # fmt: skip
     for picture in (made[0], made[-1]):
-        assert style.save(picture.figure, "png")[:4] == b"\x89PNG"
+        assert plot_style.save(picture.figure, "png")[:4] == b"\x89PNG"
     nothing = pd.DataFrame(
         columns=["paper", "track", "dataset", "target", "seed", "method", "metric", "setting", "value"]
     )

@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmark import cells, cli, run, store
-from benchmark.profile import Profile
+from benchmark import store
+from benchmark.cli.main import main
+from benchmark.pipeline import cells, run
+from benchmark.pipeline.profile import Profile
 from tests.test_run import plugin
 
 REPORTED = store.ROOT / "results" / "reported"
 
 
 def call(*arguments):
-    return cli.main(list(arguments))
+    return main.main(list(arguments))
 
 
 def one_line(capsys):
@@ -98,18 +100,18 @@ def test_use_copies_a_profile_and_keeps_own_edits(workspace, capsys):
     path = workspace.root / "params.yaml"
     own = path.read_text()
     assert call("use", "offline") == 0
-    assert path.read_text() == cli.profiles()["offline"].read_text()
+    assert path.read_text() == main.profiles()["offline"].read_text()
     assert (workspace.root / "params.tiny.yaml").read_text() == own
     path.write_text(path.read_text() + "# mine\n")
     capsys.readouterr()
     assert call("use", "offline") == 0
     assert path.read_text().endswith("# mine\n") and "own edits" in one_line(capsys)
     assert call("use", "offline", "--force") == 0
-    assert path.read_text() == cli.profiles()["offline"].read_text()
+    assert path.read_text() == main.profiles()["offline"].read_text()
 
 
 def test_every_profile_is_sound():
-    for name, path in cli.profiles().items():
+    for name, path in main.profiles().items():
         profile = Profile.read(path)
         assert profile.name == name
         for dataset in profile.datasets:
@@ -268,7 +270,7 @@ def test_markup_in_names_is_no_markup(workspace, capsys):
 
 
 def test_profiles_differ_only_in_scale():
-    sections = {name: set(yaml.safe_load(path.read_text())) for name, path in cli.profiles().items()}
+    sections = {name: set(yaml.safe_load(path.read_text())) for name, path in main.profiles().items()}
     assert set(sections) == {"offline", "quick", "trees", "paper"}
     assert len({frozenset(s) for s in sections.values()}) == 1
-    assert all(re.match(r"^# ", path.read_text()) for path in cli.profiles().values())
+    assert all(re.match(r"^# ", path.read_text()) for path in main.profiles().values())

@@ -18,17 +18,19 @@ import psutil
 import pytest
 import yaml
 
-from benchmark import cli, engine, store, times
-from benchmark import replicate as replicating
-from benchmark import run as running
-from benchmark.cells import Cell
+from benchmark import engine, store
+from benchmark.cli.main import main
 from benchmark.engine import ClusterError, Unit
-from benchmark.registry import MethodRef
+from benchmark.methods.registry import MethodRef
+from benchmark.pipeline import replicate as replicating
+from benchmark.pipeline import run as running
+from benchmark.pipeline import unit_times
+from benchmark.pipeline.cells import Cell
 
 pytest.importorskip("distributed")
 import distributed
 
-from benchmark import cluster
+from benchmark.engine import cluster
 
 HERE = Path(__file__).parent.parent
 
@@ -181,7 +183,7 @@ def rows_of(name, dataset, profile):
     shutil.rmtree(paths.results, ignore_errors=True)
     multiprocessing.forkserver._forkserver._stop()  # one of an earlier test has its folder for the project's
     for command in ("train", "explain", "score", "replicate"):
-        assert cli.main([command]) == 0
+        assert main.main([command]) == 0
     rows, values = running.collect(profile)
     found, _, _ = replicating.collect(profile, rows)
     weights = store.sha256(*sorted(paths.targets(dataset).glob("*.safetensors")))
@@ -189,7 +191,7 @@ def rows_of(name, dataset, profile):
         store.rows_text(pd.concat([rows, found]).assign(seconds=0.0)),
         values.value.to_numpy().tobytes(),  # bits: some are NaN
         weights,
-        sorted(times.read(paths)),
+        sorted(unit_times.read(paths)),
     )
 
 
@@ -219,7 +221,7 @@ def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch
 @pytest.mark.timeout(900)
 def test_the_offline_profile_with_a_worker_killed_on_the_way(there, workspace, monkeypatch):
     """Digits under every method, and the experiments on one of its networks; a worker goes in the middle of the explanations."""
-    params = yaml.safe_load(cli.profiles()["offline"].read_text())
+    params = yaml.safe_load(main.profiles()["offline"].read_text())
     networks = {
         name: recipe | {"seeds": [0]} for name, recipe in params["zoo"]["digits"].items() if name != "mlp-100x8"
     }
@@ -242,7 +244,7 @@ def test_the_offline_profile_with_a_worker_killed_on_the_way(there, workspace, m
             ignore=shutil.ignore_patterns("__pycache__", "processed", "raw"),
             dirs_exist_ok=True,
         )
-    assert cli.main(["prepare", "digits"]) == 0
+    assert main.main(["prepare", "digits"]) == 0
     folder = store.Paths("offline").explanations("digits")
 
     def kill():
@@ -305,7 +307,7 @@ def test_workers_that_would_change_rows_are_refused_in_one_line(others, words):
 def test_no_scheduler_is_one_line(workspace, monkeypatch, capsys):
     monkeypatch.setattr(cluster, "_CONNECT", 0.5)
     monkeypatch.setenv("GLASSBENCH_CLUSTER", "")
-    assert cli.main(["train", "--cluster", "tcp://127.0.0.1:1"]) == 2
+    assert main.main(["train", "--cluster", "tcp://127.0.0.1:1"]) == 2
     assert "no Dask scheduler at tcp://127.0.0.1:1" in capsys.readouterr().err
 
 
@@ -318,8 +320,8 @@ def test_no_scheduler_for_a_word_that_is_no_address(workspace, monkeypatch):
 
 def test_without_the_extra_one_line_names_it(workspace, monkeypatch):
     monkeypatch.setenv("GLASSBENCH_CLUSTER", "tcp://127.0.0.1:1")
-    monkeypatch.delitem(sys.modules, "benchmark.cluster")
-    monkeypatch.delattr("benchmark.cluster")
+    monkeypatch.delitem(sys.modules, "benchmark.engine.cluster")
+    monkeypatch.delattr("benchmark.engine.cluster")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ClusterError, match=r"pip install 'glassbench\[cluster\]'"):
         run([Unit("0", square, (0,))])

@@ -4,11 +4,11 @@ import textwrap
 
 import pytest
 
-from benchmark.code_hash import Code
+from benchmark.store.code_hash import Code
 
 FILES = {
     "benchmark/__init__.py": "",
-    "benchmark/store.py": "def read(path):\n    return open(path).read()\n",
+    "benchmark/store/files.py": "def read(path):\n    return open(path).read()\n",
     "benchmark/shapes.py": """
         '''Shapes.'''
         import math
@@ -120,7 +120,7 @@ ENTRY, BOXES = "benchmark.uses:entry", "benchmark.uses:boxes"
     (ENTRY, "benchmark/shapes.py", "def rounded(r, digits=.5):", "def rounded(\n    r,\n    digits=.5,\n):"),
     (ENTRY, "benchmark/shapes.py", "down(area(r)) * digits", "(down(area(r)) * digits)"),
     (ENTRY, "benchmark/shapes.py", "return 1", "return 2"),  # nobody here calls it
-    (ENTRY, "benchmark/store.py", "open(path).read()", "open(path).read(9)"),  # carries, decides nothing
+    (ENTRY, "benchmark/store/files.py", "open(path).read()", "open(path).read(9)"),  # carries, decides nothing
     (BOXES, "benchmark/shapes.py", "return 3", "return 300"),  # the declared work
     (BOXES, "benchmark/shapes.py", '("heatmaps",)', '("labels",)'),
     (BOXES, "benchmark/shapes.py", '"square"', "'square'"),

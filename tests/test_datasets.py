@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import data, download
-from benchmark.download import Source
+from benchmark import data
+from benchmark.data import download
+from benchmark.data.download import Source
 from tests.file_server import FileServer
 
 ROOT = Path(__file__).parent.parent

@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark import data, download, store
-from benchmark.download import DownloadError, ParamsError, Source, fetch, main
-from benchmark.names import UnknownName
+from benchmark import data, store
+from benchmark.data import download
+from benchmark.data.download import DownloadError, ParamsError, Source, fetch, main
+from benchmark.utils.near_names import UnknownName
 from tests.file_server import FileServer
 
 BODY = bytes(np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8))

@@ -11,9 +11,12 @@ import pytest
 from rich.console import Console
 from scipy.stats import wilcoxon
 
-from benchmark import cli, evaluate, inputs, report, run, store
+from benchmark import store
+from benchmark.cli.main import main
+from benchmark.jobs import evaluate
 from benchmark.leaderboard import placing, stats, tables
-from benchmark.names import UnknownName
+from benchmark.pipeline import inputs, report, run
+from benchmark.utils.near_names import UnknownName
 
 ROOT = Path(__file__).parent.parent
 REPORTED = ROOT / "results" / "reported"
@@ -192,7 +195,7 @@ def test_a_network_that_is_not_there_is_trained_and_one_that_is_stays(workspace,
 
 def test_a_method_that_fails_is_on_the_board_as_failed(known, capsys):
     (known.root / "home" / "mine.py").write_text(GRAD_NORM.replace("x = batch", "1 / 0; x = batch"))
-    assert cli.main(["evaluate", "mine.py:GradNorm", "--no-page"]) == 1
+    assert main.main(["evaluate", "mine.py:GradNorm", "--no-page"]) == 1
     said = capsys.readouterr()
     assert "ZeroDivisionError: division by zero (mine.py:" in said.out + said.err
     assert store.read_rows(store.ROOT / "results/evaluations/tiny/GradNorm/rows.csv").status.unique().tolist() == [
@@ -218,7 +221,7 @@ def test_a_method_that_fails_is_on_the_board_as_failed(known, capsys):
 def test_bad_use_is_one_line_and_exit_code_2(known, capsys, arguments, message):
     shutil.copy(ROOT / "baselines" / "random_map.py", known.root / "home" / "copy.py")
     arguments = [a.replace(str(ROOT / "baselines"), str(known.root / "home")) for a in arguments]
-    assert cli.main(["evaluate", *arguments]) == 2
+    assert main.main(["evaluate", *arguments]) == 2
     text = capsys.readouterr().err
     assert message in text and text.count("\n") == 1 and "Traceback" not in text
 
@@ -242,14 +245,14 @@ def test_networks_are_chosen_by_data_set_or_name(known):
 
 
 def test_maps_that_were_made_elsewhere(known, capsys):
-    assert cli.main(["evaluate", "--images", "images.npz"]) == 0
+    assert main.main(["evaluate", "--images", "images.npz"]) == 0
     assert "blobs/cnn/seed=0" in capsys.readouterr().out
     images = store.read_npz(Path("images.npz"))
     batch = inputs.load_batch(run.cells(known.profile, "blobs")[0])
     np.testing.assert_array_equal(images["blobs/x"], batch.x.numpy())
     np.testing.assert_array_equal(images["blobs/ids"], batch.ids.numpy())
     np.savez("maps.npz", **{"blobs/cnn/seed=0": images["blobs/x"].mean(axis=1)})
-    assert cli.main(["evaluate", "maps.npz", "--no-page", "--name", "My maps"]) == 0
+    assert main.main(["evaluate", "maps.npz", "--no-page", "--name", "My maps"]) == 0
     rows = store.read_rows(store.ROOT / "results/evaluations/tiny/My-maps/rows.csv")
     assert set(rows.method) == {"My maps"} and (rows.status == "ok").sum() > 8
     assert set(rows[rows.track == "surrogate"].status) == {"not applicable"}

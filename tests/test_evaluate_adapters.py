@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import adapters, check
 from benchmark.api import settings_of
-from benchmark.names import UnknownName
-from benchmark.registry import MethodRef
+from benchmark.jobs import check
+from benchmark.methods import adapters
+from benchmark.methods.registry import MethodRef
+from benchmark.utils.near_names import UnknownName
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 

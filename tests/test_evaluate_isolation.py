@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import engine, isolation, run
-from benchmark.engine import Unit
-from benchmark.isolation import Limits
+from benchmark import engine
+from benchmark.engine import Unit, sandbox
+from benchmark.engine.sandbox import Limits
 from benchmark.leaderboard import tables
+from benchmark.pipeline import run
 from tests import strangers
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -51,7 +52,7 @@ def test_each_costs_its_own_cell_and_says_why(trained):
     results.write_text("as it was")
     methods = []
     for path in sorted(PLUGINS.glob("*.py")):
-        if path.stem != "writes_from_c" or isolation.landlock():
+        if path.stem != "writes_from_c" or sandbox.landlock():
             shutil.copy(path, trained.root)
             methods.append(f"{trained.root / path.name}:Mine")
     trained.params["explain"] |= {"methods": methods, "limits": {"seconds": 6, "gigabytes": 1}}

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark import excitation as ex
 from benchmark import zoo
 from benchmark.api import Batch, NotApplicable, Target
-from benchmark.registry import load_module
+from benchmark.methods.registry import load_module
+from benchmark.shared import excitation_backprop as ex
 from benchmark.store import ROOT
 from benchmark.zoo.nets import BasicBlock
 

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark import data, papers, store, style, zoo
+from benchmark import data, papers, store, zoo
 from benchmark.api import NotApplicable
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.explainn import figures, replicate, traits, verdicts
 from benchmark.papers.explainn.mdl import Rule
 from benchmark.papers.explainn.networks import last
+from benchmark.utils import plot_style
 
 ROOT = Path(__file__).parent.parent
 PROFILE = {"profile": "p", "track": "replication", "paper": "explainn", "n": 1, "better": "higher", "unit": "",
@@ -184,7 +185,7 @@ def test_fine_tuning_from_its_own_weights_changes_nothing(study, monkeypatch):
     assert [(p.name, p.photo) for p in drawn] == [
         ("b3-rules-cub-squeezenet1_0", False), ("fig17-before-after-cub-squeezenet1_0", True),
     ]  # fmt: skip
-    assert all(len(style.save(p.figure, "png", dpi=40)) > 2000 for p in drawn)
+    assert all(len(plot_style.save(p.figure, "png", dpi=40)) > 2000 for p in drawn)
     assert study.target.fingerprint() == fingerprint
     late = own | {k: v + 0.2 for k, v in own.items() if k.startswith("fc1")}  # the same up to flatten
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (late, {}))
@@ -312,7 +313,7 @@ def test_every_picture_can_be_drawn(study):
     ]  # fmt: skip
     for picture in pictures:
         assert picture.caption.endswith(".")
-        assert len(style.save(picture.figure, "png")) > 3000
+        assert len(plot_style.save(picture.figure, "png")) > 3000
         assert not picture.photo
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark import data, keys, registry, run, store, zoo
-from benchmark.code_hash import CARRIERS, Code
-from benchmark.inputs import load_batch
-from benchmark.protocol import attempt, measure, summary
-from benchmark.replicate import Task, experiment, perform
+from benchmark import data, store, zoo
+from benchmark.methods import registry
+from benchmark.pipeline import keys, run
+from benchmark.pipeline.inputs import load_batch
+from benchmark.pipeline.protocol import attempt, measure, summary
+from benchmark.pipeline.replicate import Task, experiment, perform
+from benchmark.store.code_hash import CARRIERS, Code
 
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -96,12 +98,12 @@ def test_all_that_explains_is_in_the_key(trained, monkeypatch, entry):
     (cell,) = cells_of(trained, ref)
     places = called(explained(cell))
     entries = [*keys.STEPS["explain"], *(keys.method_entry(r) for r in (ref, *ref.named))]
-    assert {module for module, _ in places} >= {"benchmark.protocol", "benchmark.inputs"}
+    assert {module for module, _ in places} >= {"benchmark.pipeline.protocol", "benchmark.pipeline.inputs"}
     assert places <= Code(ROOT).reached(entries)
 
 
 def cells_of(workspace, ref):
-    from benchmark.cells import Cell
+    from benchmark.pipeline.cells import Cell
 
     return [Cell("tiny", "blobs", "cnn", 0, ref, images=8, reference=16)]
 
@@ -200,9 +202,9 @@ def all_hashes(root):
 
 @pytest.mark.parametrize(("file", "old", "new", "moved"), [
     ("benchmark/zoo/nets.py", '"""', '"""So, ', set()),
-    ("benchmark/run.py", "from __future__", "# a comment\nfrom __future__", set()),
-    ("benchmark/data.py", "counts @ levels**2", "counts @ levels**3", {"train", "replicate", "prepare", "explain", "score", "report"}),
-    ("benchmark/seeds.py", ">> 1", ">> 2", {"train", "replicate", "prepare", "explain", "score", "report"}),
+    ("benchmark/pipeline/run.py", "from __future__", "# a comment\nfrom __future__", set()),
+    ("benchmark/data/dataset.py", "counts @ levels**2", "counts @ levels**3", {"train", "replicate", "prepare", "explain", "score", "report"}),
+    ("benchmark/utils/seeds.py", ">> 1", ">> 2", {"train", "replicate", "prepare", "explain", "score", "report"}),
     ("benchmark/metrics/complexity.py", "import numpy as np", "import numpy as np\n\n\ndef more():\n    return 1\n", set()),
     ("benchmark/metrics/occlusion.py", "\n\n\n@metric", "\n\n\nLATER = 1\n\n\n@metric", set()),
 ])  # fmt: skip

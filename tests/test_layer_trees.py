@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from benchmark.api import Batch, Method, NotApplicable, Target
+from benchmark.methods.registry import MethodRef
 from benchmark.papers.layer_trees import trees
 from benchmark.papers.layer_trees.duplicates import KINDS, example, kinds
 from benchmark.papers.layer_trees.encodings import Bits, Encodings, encode, encode_layers, hidden_layers, switch, unique
 from benchmark.papers.layer_trees.method import LayerTree
-from benchmark.registry import MethodRef
 from benchmark.zoo import nets
 
 literal = settings(max_examples=60, deadline=None, derandomize=True, database=None)

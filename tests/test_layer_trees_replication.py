@@ -11,8 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from benchmark import replicate as house
-from benchmark import store, style, zoo
+from benchmark import store, zoo
 from benchmark.api import Explanation, NotApplicable, Target
 from benchmark.data import Dataset
 from benchmark.papers import Found, FoundUnit, Study
@@ -20,7 +19,9 @@ from benchmark.papers.layer_trees import drawing, figures, replicate, trees
 from benchmark.papers.layer_trees.duplicates import KINDS
 from benchmark.papers.layer_trees.encodings import hidden_layers
 from benchmark.papers.layer_trees.verdicts import read, verdicts
-from benchmark.profile import Profile
+from benchmark.pipeline import replicate as house
+from benchmark.pipeline.profile import Profile
+from benchmark.utils import plot_style
 from benchmark.zoo import nets
 
 from .conftest import blobs
@@ -246,7 +247,7 @@ def test_a_drawn_tree_can_be_read(splits):
     members = np.zeros((len(leaves), 4), int)
     members[leaf, 0] += 1
     figure = drawing.draw(tree, mean, members, ["T-shirt/top", "b", "c", "d"])
-    text = style.save(figure, "svg").decode()
+    text = plot_style.save(figure, "svg").decode()
     assert text.count("<image") == 2 * splits  # a heat map on every way
     (axes,) = figure.axes
     renderer = figure.canvas.get_renderer()
@@ -415,7 +416,7 @@ def test_pictures_of_all_that_was_found(study):
     assert [p.raster for p in pictures] == [False] * 5 + [True, False, False]
     assert not any(p.photo for p in pictures)
     for picture in pictures:
-        assert len(style.save(picture.figure, "png", dpi=40)) > 1000
+        assert len(plot_style.save(picture.figure, "png", dpi=40)) > 1000
         assert picture.caption.endswith(".")
     panel = pictures[0].figure.axes[0]
     assert panel.get_title(loc="left") == "mnist, width 100"

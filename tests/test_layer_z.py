@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from benchmark.api import Batch, NotApplicable, Target
+from benchmark.methods.registry import load_module
 from benchmark.papers.xnn import maps
-from benchmark.registry import load_module
 from benchmark.store import ROOT
 
 LayerZ = load_module(ROOT / "baselines" / "layer_z.py").LayerZ

@@ -13,8 +13,10 @@ from PIL import Image
 from rich.console import Console
 
 import benchmark.leaderboard
-from benchmark import store, style
-from benchmark.leaderboard import build, console, gallery, plots, readme, tables
+from benchmark import store
+from benchmark.leaderboard import build, tables
+from benchmark.leaderboard.render import console, gallery, plots, readme
+from benchmark.utils import plot_style
 from tests.leaderboard_inputs import EVIL, built, cards, inputs
 
 REPORTED = store.ROOT / "results" / "reported"
@@ -105,8 +107,8 @@ def test_a_papers_chapter_is_on_the_page_and_its_pictures_are_files(tmp_path):
     figure = Figure()
     figure.add_subplot().plot([0, 1])
     picture = {"name": "layer_trees-fig1", "title": "Unique <i>", "caption": "a & b",
-               "svg": style.save(figure, "svg"), "png": style.save(figure, "png")}  # fmt: skip
-    raster = {"name": "photo-layer_trees-fig2", "title": "Two", "caption": "c", "png": style.save(figure, "png")}
+               "svg": plot_style.save(figure, "svg"), "png": plot_style.save(figure, "png")}  # fmt: skip
+    raster = {"name": "photo-layer_trees-fig2", "title": "Two", "caption": "c", "png": plot_style.save(figure, "png")}
     chapter = {"paper": "layer_trees", "title": "Trees", "citation": "A, 1999", "notes": ["x < y"], "lost": "",
                "pictures": [picture, raster, raster | {"name": "layer_trees-one", "title": "By itself <b>", "apart": True}]}  # fmt: skip
     build(**small(), reported=REPORTED, out=tmp_path, papers=[chapter], evidence={"LT1": "never shown: not judged"})
@@ -127,7 +129,7 @@ def test_a_refused_build_writes_nothing(tmp_path):
 
 
 def test_the_room_imports_no_torch_and_no_other_room():
-    allowed = {"benchmark.store", "benchmark.seeds", "benchmark.style", "benchmark.leaderboard", "benchmark"}
+    allowed = {"benchmark.store", "benchmark.utils.seeds", "benchmark.utils.plot_style", "benchmark.leaderboard", "benchmark"}
     for path in Path(benchmark.leaderboard.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = (
@@ -151,7 +153,7 @@ def test_the_room_imports_no_torch_and_no_other_room():
 
 def test_figures_are_whole(frame):
     for name, figure in plots.figures(frame[frame["target"] == "vgg11"]):
-        picture = Image.open(io.BytesIO(style.save(figure, "png")))
+        picture = Image.open(io.BytesIO(plot_style.save(figure, "png")))
         assert min(picture.size) > 200, name
         ink = np.asarray(picture.convert("L")) < 250
         assert not ink[[0, -1]].any() and not ink[:, [0, -1]].any(), f"{name}: something is cut at the border"
@@ -159,7 +161,7 @@ def test_figures_are_whole(frame):
 
 def test_names_are_text_not_mathematics_or_markup():
     frame = tables.leaderboard(*inputs()).replace({"label": {EVIL: r"$\frac{<b>$ & _x_"}})
-    svg = style.save(plots.ranks(frame, "heatmap"), "svg").decode()
+    svg = plot_style.save(plots.ranks(frame, "heatmap"), "svg").decode()
     assert r"$\frac{&lt;b&gt;$ &amp; _x_" in svg
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import cli, store, style
-from benchmark.leaderboard import diff_show, sources
-from benchmark.leaderboard.diff import (
+from benchmark import store
+from benchmark.cli.main import main
+from benchmark.gate import show, sources
+from benchmark.gate.diff import (
     FAIL_ON,
     KINDS,
     _facts,
@@ -23,7 +24,8 @@ from benchmark.leaderboard.diff import (
     reproduced,
     same_machine,
 )
-from benchmark.names import UnknownName
+from benchmark.utils import plot_style
+from benchmark.utils.near_names import UnknownName
 from tests.gate_rates import History
 from tests.leaderboard_inputs import EVIL, inputs
 
@@ -156,7 +158,7 @@ def test_a_new_version_of_a_metric_is_never_compared_and_no_pass(rows):
     assert set(found.loc[found["metric"] == "gini", "kind"]) == {"re-baselined"}
     assert set(found.loc[found["metric"] == "gini", "why"]) == {"version 1 -> 2"}
     assert not fails(found, FAIL_ON) and fails(found, ("re-baselined",)) and len(reproduced(found, exact=False))
-    assert diff_show.verdict(found, FAIL_ON).startswith("not a pass: ")
+    assert show.verdict(found, FAIL_ON).startswith("not a pass: ")
     back = diff(changed(rows, gini, metric_version=2), rows)
     assert set(back.loc[back["metric"] == "gini", "why"]) == {"version 2 -> 1"}
 
@@ -292,13 +294,13 @@ def test_lines_come_by_kind_and_size(worse):
 
 
 def test_markdown_says_what_moved_how_far_and_is_safe(rows, worse):
-    text = diff_show.markdown(worse, source(rows, "main"), source(rows), FAIL_ON, picture="diff.svg", limit=3)
+    text = show.markdown(worse, source(rows, "main"), source(rows), FAIL_ON, picture="diff.svg", limit=3)
     line = worse.iloc[0]
     assert "failed: " in text and "![What moved, in standard errors](diff.svg)" in text
     assert f"{abs(line['errors']):.1f} worse" in text and store.format_value(line["old"]) in text
     assert f"and {(worse['kind'] == 'regression').sum() - 3} more" in text
     evil = diff(rows, rows[rows["method"] != EVIL])
-    text = diff_show.markdown(evil, source(rows, EVIL), source(rows), FAIL_ON)
+    text = show.markdown(evil, source(rows, EVIL), source(rows), FAIL_ON)
     assert EVIL not in text and "&lt;script&gt;" in text
     assert "cells on digits/cnn, digits/vgg11, toybirds/cnn: no row" in text  # a lost method is one line
 
@@ -308,25 +310,25 @@ def test_text_and_json(rows, worse):
         source(rows, "main", machine={"cpu": "x"}, weights={"d/a-0": "1"}),
         source(rows, machine={"cpu": "y"}, weights={"d/a-0": "2"}),
     )
-    text = diff_show.text(worse, a, b, FAIL_ON)
+    text = show.text(worse, a, b, FAIL_ON)
     assert text.startswith("HEAD against main: failed: ")
     assert "another machine (cpu); 1 of 1 shared networks have other weights" in text
-    facts = json.loads(diff_show.as_json(worse, a, b, FAIL_ON))
+    facts = json.loads(show.as_json(worse, a, b, FAIL_ON))
     assert facts["failed"] and sum(facts["counts"].values()) == len(facts["cells"]) == len(worse)
     assert facts["cells"][0]["kind"] == "regression" and facts["cells"][0]["errors"] < 0
-    assert "NaN" not in diff_show.as_json(diff(rows, rows.iloc[:0]), a, b, FAIL_ON)
+    assert "NaN" not in show.as_json(diff(rows, rows.iloc[:0]), a, b, FAIL_ON)
 
 
 def test_verdicts(rows, worse):
-    assert diff_show.verdict(diff(rows, rows), FAIL_ON) == f"passed: none of {len(diff(rows, rows))} cells is worse"
-    assert diff_show.verdict(worse, ("lost",)).startswith("not a pass: ")
+    assert show.verdict(diff(rows, rows), FAIL_ON) == f"passed: none of {len(diff(rows, rows))} cells is worse"
+    assert show.verdict(worse, ("lost",)).startswith("not a pass: ")
 
 
 def test_the_picture_shows_the_cells_that_moved(rows, worse):
-    axes = diff_show.figure(worse, limit=10).axes[0]
+    axes = show.figure(worse, limit=10).axes[0]
     assert len(axes.get_yticklabels()) == 10
-    assert style.save(diff_show.figure(worse), "svg") == style.save(diff_show.figure(worse), "svg")
-    assert "no cell moved" in [t.get_text() for t in diff_show.figure(diff(rows, rows)).axes[0].texts]
+    assert plot_style.save(show.figure(worse), "svg") == plot_style.save(show.figure(worse), "svg")
+    assert "no cell moved" in [t.get_text() for t in show.figure(diff(rows, rows)).axes[0].texts]
 
 
 # --------------------------------------------------------------------------------------------- sources and the command
@@ -350,7 +352,7 @@ def project(tmp_path, monkeypatch, rows):
 
 
 def call(*arguments: str) -> int:
-    return cli.main([*arguments, "--profile", PROFILE])
+    return main.main([*arguments, "--profile", PROFILE])
 
 
 @pytest.mark.parametrize("base", ["HEAD", "master:", "file", "folder", "checkout"])
@@ -379,12 +381,12 @@ def test_bad_bases_are_one_line(project, capsys, tmp_path):
         (str(tmp_path / "damaged.csv"), "is damaged"),
         ("/", "no rows file"),
     ):
-        assert cli.main(["diff", "--profile", PROFILE, "--", base]) == 2
+        assert main.main(["diff", "--profile", PROFILE, "--", base]) == 2
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1
     assert call("diff", "HEAD", "--fail-on", "lots") == 2
     assert "did you mean lost?" in capsys.readouterr().err
-    assert cli.main(["diff", "HEAD", "--profile", "quick"]) == 2
+    assert main.main(["diff", "HEAD", "--profile", "quick"]) == 2
 
 
 def test_the_command_writes_markdown_json_and_a_picture(project, capsys, tmp_path):
@@ -411,5 +413,5 @@ def test_compare_is_exact_on_the_same_machine_and_tolerant_on_another(project, r
 
 def test_help_has_examples(capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["diff", "--help"])
+        main.main(["diff", "--help"])
     assert stop.value.code == 0 and "glassbench diff" in capsys.readouterr().out.split("examples:")[1]

@@ -17,8 +17,9 @@ import pytest
 from rich.console import Console
 
 from benchmark import store
-from benchmark.leaderboard import markdown, placing, rankings, reproduction, summaries, tables
-from benchmark.leaderboard.diff import diff
+from benchmark.gate.diff import diff
+from benchmark.leaderboard import placing, rankings, reproduction, summaries, tables
+from benchmark.leaderboard.render import markdown
 from tests.gate_rates import History
 from tests.leaderboard_inputs import EVIL, inputs
 

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from scipy.stats import friedmanchisquare, kendalltau, rankdata, wilcoxon
 
-from benchmark import style
-from benchmark.leaderboard import markdown, plots_ranks, rankings, stats, summaries, tables
-from benchmark.seeds import generator
+from benchmark.leaderboard import rankings, stats, summaries, tables
+from benchmark.leaderboard.render import markdown, plots_ranks
+from benchmark.utils import plot_style
+from benchmark.utils.seeds import generator
 from tests.leaderboard_inputs import EVIL, inputs
 
 DEMSAR = {  # Table 6 of Demsar (2006): AUC of C4.5 and three variants on 14 data sets; he ranked before he rounded (.9751)
@@ -240,7 +241,7 @@ def test_the_drawing_names_every_method_and_joins_what_is_alike(frame):
     bars = rankings.cliques(rankings.differ(rankings.rankings(frame, "heatmap")))
     assert len(figure.axes[0].collections) >= len(bars) > 0
     again = plots_ranks.critical_difference(frame, "heatmap")
-    assert style.save(figure, "svg") == style.save(again, "svg")
+    assert plot_style.save(figure, "svg") == plot_style.save(again, "svg")
 
 
 def test_no_two_methods_look_the_same_in_the_drawing_of_the_settings(frame):
@@ -256,7 +257,7 @@ def test_no_two_methods_look_the_same_in_the_drawing_of_the_settings(frame):
     assert all(len(look) == 1 for look in looks.values())
     methods = [look for label, look in looks.items() if not any(label.startswith(c[:20]) for c in controls)]
     assert len(set.union(*methods)) == len(methods) > 15
-    assert not {color for look in methods for color, *_ in look} & {style.MUTED, style.PALETTE[7]}
+    assert not {color for look in methods for color, *_ in look} & {plot_style.MUTED, plot_style.PALETTE[7]}
 
 
 def test_the_page_and_the_markdown_show_the_settings(frame):

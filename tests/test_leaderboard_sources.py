@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmark import store
-from benchmark.leaderboard import sources
+from benchmark.gate import sources
 from tests.leaderboard_inputs import inputs
 
 PROFILES = ("large", "offline", "small")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
 from benchmark.leaderboard import stats
-from benchmark.seeds import generator
+from benchmark.utils.seeds import generator
 
 
 def rng(*name: object) -> np.random.Generator:

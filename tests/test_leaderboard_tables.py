@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from benchmark import store
-from benchmark.leaderboard import console, markdown, page, rankings, reproduction, summaries, tables
+from benchmark.leaderboard import rankings, reproduction, summaries, tables
+from benchmark.leaderboard.render import console, markdown, page
 from tests.leaderboard_inputs import EVIL, inputs
 
 KEY = {

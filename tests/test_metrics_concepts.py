@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import benchmark.metrics  # noqa: F401  fills METRICS
-from benchmark import attention
 from benchmark.api import METRICS, Batch, Explanation, NotApplicable, Target
+from benchmark.shared import attention_maps
 
 CONCEPT = [name for name, m in METRICS.items() if m.function.__module__ == "benchmark.metrics.concepts"]
 SIDE = 10
@@ -52,21 +52,21 @@ def value(name, e, t=None, b=None, **setting):
 def test_correlation_by_hand():
     S = np.zeros((1, 2, 1, 4))
     S[0, 0, 0], S[0, 1, 0] = [0, 1, 2, 3], [3, 2, 1, 0]
-    P, dead = attention.correlation(S)
+    P, dead = attention_maps.correlation(S)
     np.testing.assert_allclose(P, [[1, -1], [-1, 1]], atol=1e-12)
     assert not dead.any()
-    assert attention.o1(P) == pytest.approx(2 - math.sqrt(2))
-    value, singular = attention.o2(P)
+    assert attention_maps.o1(P) == pytest.approx(2 - math.sqrt(2))
+    value, singular = attention_maps.o2(P)
     assert singular
     assert value == pytest.approx(-math.log(2 + 1e-6) - math.log(1e-6))
     P = np.array([[1, 0.5], [0.5, 1]])
-    assert attention.o1(P) == pytest.approx(math.sqrt(2.5) - math.sqrt(2))
-    assert attention.o2(P) == (pytest.approx(-math.log(0.75)), False)
+    assert attention_maps.o1(P) == pytest.approx(math.sqrt(2.5) - math.sqrt(2))
+    assert attention_maps.o2(P) == (pytest.approx(-math.log(0.75)), False)
 
 
 def test_correlation_literally():
-    S = attention.normalised(concept_maps())
-    P, _ = attention.correlation(S)
+    S = attention_maps.normalised(concept_maps())
+    P, _ = attention_maps.correlation(S)
     vectors = [[float(v) for m in range(9) for v in S[m, k].ravel()] for k in range(3)]
     for a, b in itertools.product(range(3), repeat=2):
         p, q = vectors[a], vectors[b]
@@ -77,16 +77,16 @@ def test_correlation_literally():
 
 
 def test_dead_maps_are_uncorrelated_and_counted():
-    S = attention.normalised(concept_maps(k=4))
+    S = attention_maps.normalised(concept_maps(k=4))
     S[:, 2] = 0
     S[:, 3] = 1 / SIDE**2  # constant over the image
-    P, dead = attention.correlation(S)
+    P, dead = attention_maps.correlation(S)
     assert dead.tolist() == [False, False, True, True]
     np.testing.assert_array_equal(P[2:], np.eye(4)[2:])
-    assert np.isfinite(attention.o2(P)[0])
+    assert np.isfinite(attention_maps.o2(P)[0])
     live = abs(P[0, 1])
-    assert attention.mean_correlation(P, dead) == pytest.approx(live)
-    assert math.isnan(attention.mean_correlation(P[1:, 1:], dead[1:]))  # one live map has no pair
+    assert attention_maps.mean_correlation(P, dead) == pytest.approx(live)
+    assert math.isnan(attention_maps.mean_correlation(P[1:, 1:], dead[1:]))  # one live map has no pair
 
 
 def test_mean_correlation_depends_neither_on_k_nor_on_dead_maps():
@@ -98,7 +98,7 @@ def test_mean_correlation_depends_neither_on_k_nor_on_dead_maps():
     np.testing.assert_allclose(value("mean_correlation", same), 1)
     predicted = target()(batch()).argmax(1).numpy()
     rows = predicted == predicted[0]
-    one, two = (attention.normalised(maps[rows])[:, k].ravel() for k in (0, 1))
+    one, two = (attention_maps.normalised(maps[rows])[:, k].ravel() for k in (0, 1))
     assert base[0] == pytest.approx(abs(np.corrcoef(one, two)[0, 1]))
     assert np.isnan(value("mean_correlation", Explanation(concept_maps=maps[:, :1]))).all()
 
@@ -120,8 +120,8 @@ def test_each_image_carries_the_value_of_its_predicted_class():
     assert len(set(predicted)) > 1
     got = value("o1", Explanation(concept_maps=maps), t, b)
     for c in set(predicted):
-        P, _ = attention.correlation(attention.normalised(maps[predicted == c]))
-        np.testing.assert_allclose(got[predicted == c], attention.o1(P))
+        P, _ = attention_maps.correlation(attention_maps.normalised(maps[predicted == c]))
+        np.testing.assert_allclose(got[predicted == c], attention_maps.o1(P))
 
 
 # --------------------------------------------------------------------------------------------- locality
@@ -130,12 +130,12 @@ def test_each_image_carries_the_value_of_its_predicted_class():
 def test_voronoi_by_hand():
     """One row of five pixels, box over the first four, parts at pixels 0 and 2: Algorithm 1."""
     parts, box = np.array([[0.5, 0.5], [2.5, 0.5], [9, 9]]), (0, 0, 4, 1)
-    got = attention.voronoi(parts, np.array([True, True, False]), box, 1, 5)
+    got = attention_maps.voronoi(parts, np.array([True, True, False]), box, 1, 5)
     # pixel 1 ties and goes to part 0; the largest distance in both cells is 1
     np.testing.assert_allclose(got[:, 0], [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0] * 5, [0, 0, 0, 0, 1]], atol=1e-12)
-    got = attention.voronoi(parts, np.array([True, True, False]), box, 1, 5, scale="image")
+    got = attention_maps.voronoi(parts, np.array([True, True, False]), box, 1, 5, scale="image")
     np.testing.assert_allclose(got[0, 0, 1], 1 - 1 / math.hypot(1, 5))
-    none = attention.voronoi(parts, np.zeros(3, bool), box, 1, 5)
+    none = attention_maps.voronoi(parts, np.zeros(3, bool), box, 1, 5)
     assert not none[:3].any()
     assert none[3, 0].tolist() == [0, 0, 0, 0, 1]
 
@@ -143,10 +143,10 @@ def test_voronoi_by_hand():
 def test_object_masks_by_hand():
     """Two parts and context; the map's mass in each is its share."""
     labels = np.array([[0, 0, 1], [-1, 1, 1]], np.int8)
-    got = attention.mask(labels, 2)
+    got = attention_maps.mask(labels, 2)
     np.testing.assert_array_equal(got, [[[1, 1, 0], [0, 0, 0]], [[0, 0, 1], [0, 1, 1]], [[0, 0, 0], [1, 0, 0]]])
     S = np.array([[[[4.0, 2, 1], [3, 0, 0]]]]) / 10
-    np.testing.assert_allclose(attention.histogram(S, got[None])[0, 0], [0.6, 0.1, 0.3])
+    np.testing.assert_allclose(attention_maps.histogram(S, got[None])[0, 0], [0.6, 0.1, 0.3])
 
 
 def test_locality_by_masks():
@@ -175,7 +175,7 @@ def test_voronoi_literally():
     b, h, w = batch(), SIDE, SIDE
     for m in range(5):
         parts, visible, box = b.parts[m].double().numpy(), b.part_visible[m].numpy(), b.boxes[m].numpy()
-        got = attention.voronoi(parts, visible, box, h, w)
+        got = attention_maps.voronoi(parts, visible, box, h, w)
         owner, d = {}, {}
         for i, j in itertools.product(range(h), range(w)):
             if box[0] <= j + 0.5 < box[2] and box[1] <= i + 0.5 < box[3]:
@@ -194,8 +194,8 @@ def test_voronoi_literally():
 def test_histogram_and_entropy_by_hand():
     S = np.array([[[[0.5, 0.5]]], [[[1.0, 0.0]]]])  # two images, one map
     masks = np.array([[[[1, 0]], [[0, 1]]]] * 2)  # two objects, a pixel each: object masks in place of cells
-    np.testing.assert_allclose(attention.histogram(S, masks).mean(0), [[0.75, 0.25]])
-    H = attention.entropy(np.array([[1.0, 1.0], [3.0, 0.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(attention_maps.histogram(S, masks).mean(0), [[0.75, 0.25]])
+    H = attention_maps.entropy(np.array([[1.0, 1.0], [3.0, 0.0], [0.0, 0.0]]))
     np.testing.assert_allclose(H[:2], [math.log(2), 0])
     assert math.isnan(H[2])
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmark import cli, store
+from benchmark import store
+from benchmark.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -50,7 +51,7 @@ def test_paths_are_those_of_the_store():
 
 
 def test_offline_stays_under_25_stages():
-    params = yaml.safe_load(cli.profiles()["offline"].read_text())
+    params = yaml.safe_load(main.profiles()["offline"].read_text())
     many = {"dataset": len(params["datasets"]), "paper": len(params["papers"])}
     assert sum(many.get(next(reversed(s["matrix"])), 1) for s in STAGES.values()) < 25
 
@@ -83,12 +84,12 @@ def test_the_committed_results_are_whole():
 
 
 def test_the_readme_is_what_the_results_say(capsys):
-    assert cli.main(["readme", "--check"]) == 0
+    assert main.main(["readme", "--check"]) == 0
 
 
 def test_the_readmes_method_runs(tmp_path, trained):
     """The example that a reader copies first."""
-    from benchmark import run
+    from benchmark.pipeline import run
 
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
     assert len([line for line in code.splitlines() if line.strip()]) <= 15

@@ -9,14 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import cli, commands, costs, data, engine, plan, scripts, store, times
-from benchmark.costs import Images, Model, Speed
+from benchmark import data, engine, store
+from benchmark.cli import commands
+from benchmark.cli.main import main
+from benchmark.data import scripts
 from benchmark.engine import Unit
-from benchmark.names import UnknownName
-from benchmark.plan import Planned
-from benchmark.profile import Profile
-from benchmark.times import Time
-from benchmark.work import Work
+from benchmark.jobs import costs, plan
+from benchmark.jobs.costs import Images, Model, Speed
+from benchmark.jobs.plan import Planned
+from benchmark.pipeline import unit_times
+from benchmark.pipeline.profile import Profile
+from benchmark.pipeline.unit_times import Time
+from benchmark.shared.work import Work
+from benchmark.utils.near_names import UnknownName
 from tests.conftest import blobs
 
 HOME = Path(__file__).parent.parent
@@ -118,7 +123,7 @@ def test_one_that_was_prepared_otherwise_does_not(workspace):
 
 def test_a_data_set_of_unknown_size_is_one_line(workspace, capsys):
     store.Paths("tiny").data("blobs").unlink()
-    assert cli.main(["plan"]) == 2
+    assert main.main(["plan"]) == 2
     err = capsys.readouterr().err
     assert "glassbench prepare blobs" in err and len(err.strip().splitlines()) == 1
 
@@ -243,7 +248,7 @@ def test_an_unknown_gpu_is_refused_with_near_names(workspace):
 
 def test_what_does_not_fit_on_a_gpu_is_named(profile, capsys, monkeypatch):
     monkeypatch.setitem(costs.GPUS, "t4", costs.Gpu(40, 0.5))
-    assert cli.main(["plan", "--gpu", "t4", "--profile", "tiny"]) == 0
+    assert main.main(["plan", "--gpu", "t4", "--profile", "tiny"]) == 0
     warning = capsys.readouterr().out.strip().splitlines()[-1]
     assert warning.startswith("too large for one t4 (0.5 GB): 3 units, ") and warning.endswith("blobs/cnn")
 
@@ -293,41 +298,41 @@ def test_times_are_noted_and_read_back(workspace, monkeypatch):
         engine, "_trusted", lambda units, workers: (engine.Done(u, **engine.measured(u)) for u in units)
     )
     units = [Unit("slow", time.sleep, (0.05,)), Unit("bad", int, ("x",)), Unit("kept", str, (engine.KEPT,))]
-    done = list(times.run(paths(), "score", "blobs", units))
+    done = list(unit_times.run(paths(), "score", "blobs", units))
     assert [d.unit.name for d in done] == ["slow", "bad", "kept"] and done[1].error
-    found = times.read(paths())
+    found = unit_times.read(paths())
     assert list(found) == [("score", "slow")]  # what failed, or found its work done, took no time worth knowing
     slow = found["score", "slow"]
     assert 0.05 <= slow.seconds < 5 and slow.gigabytes > 0.05 and (slow.device, slow.source) == ("cpu", "measured")
-    list(times.run(paths(), "score", "blobs", [units[0]]))
-    assert ("stage", "score blobs") in times.read(paths())  # all of it ran, here
+    list(unit_times.run(paths(), "score", "blobs", [units[0]]))
+    assert ("stage", "score blobs") in unit_times.read(paths())  # all of it ran, here
 
 
 def test_the_longest_known_unit_starts_first_and_an_unknown_one_before(workspace, monkeypatch):
-    times.write(paths(), {("score", "a"): Time(1.0), ("score", "b"): Time(9.0), ("train", "c"): Time(99.0)})
+    unit_times.write(paths(), {("score", "a"): Time(1.0), ("score", "b"): Time(9.0), ("train", "c"): Time(99.0)})
     seen = []
     monkeypatch.setattr(
         engine, "run", lambda units, label: seen.extend((u.name, u.expected) for u in units) or iter(())
     )
-    list(times.run(paths(), "score", "blobs", [Unit(name, print) for name in "abc"]))
+    list(unit_times.run(paths(), "score", "blobs", [Unit(name, print) for name in "abc"]))
     assert seen == [("a", 1.0), ("b", 9.0), ("c", math.inf)]
 
 
 def test_a_training_that_was_there_keeps_its_line(workspace):
     card = [{"seconds": 40.0}]
     unit = Unit("blobs/cnn-0", print)
-    assert times._taken(engine.Done(unit, card, seconds=0.1, gigabytes=0.3), known=True) is None
-    assert times._taken(engine.Done(unit, card, seconds=0.1), known=False).seconds == 40.0  # of an earlier run
-    assert times._taken(engine.Done(unit, card, seconds=41.0, gigabytes=0.3, device="cpu"), known=True) == Time(
+    assert unit_times._taken(engine.Done(unit, card, seconds=0.1, gigabytes=0.3), known=True) is None
+    assert unit_times._taken(engine.Done(unit, card, seconds=0.1), known=False).seconds == 40.0  # of an earlier run
+    assert unit_times._taken(engine.Done(unit, card, seconds=41.0, gigabytes=0.3, device="cpu"), known=True) == Time(
         41.0, 0.3
     )
 
 
 @pytest.mark.parametrize("content", ["", "step,unit\nscore,a\n", "step,unit,seconds,gigabytes,device,workers,source\nscore,a,x,1,cpu,1,measured\n", "\0\0"])  # fmt: skip
 def test_a_damaged_file_of_times_is_an_empty_one(workspace, content):
-    times.file(paths()).parent.mkdir(parents=True, exist_ok=True)
-    times.file(paths()).write_text(content)
-    assert times.read(paths()) == {}
+    unit_times.file(paths()).parent.mkdir(parents=True, exist_ok=True)
+    unit_times.file(paths()).write_text(content)
+    assert unit_times.read(paths()) == {}
 
 
 def test_a_full_disk_costs_the_times_only(workspace, monkeypatch):
@@ -338,7 +343,7 @@ def test_a_full_disk_costs_the_times_only(workspace, monkeypatch):
         engine, "_trusted", lambda units, workers: (engine.Done(u, **engine.measured(u)) for u in units)
     )
     monkeypatch.setattr(store, "write_text", full)
-    (done,) = times.run(paths(), "score", "blobs", [Unit("a", int, ("3",))])
+    (done,) = unit_times.run(paths(), "score", "blobs", [Unit("a", int, ("3",))])
     assert done.result == 3
 
 
@@ -353,13 +358,13 @@ def profile(workspace):
         "replicate": {"explainn": [{"experiment": "planted", "seeds": [0, 1], "m": 10}]},
     }
     workspace.save()
-    times.write(paths(), {("train", "blobs/cnn-0"): Time(12.0, 0.7), ("replicate", "explainn.planted seed=0 m=10"): Time(2.0, 0.6),
+    unit_times.write(paths(), {("train", "blobs/cnn-0"): Time(12.0, 0.7), ("replicate", "explainn.planted seed=0 m=10"): Time(2.0, 0.6),
                           ("stage", "train blobs"): Time(13.0, workers=2)})  # fmt: skip
     return workspace
 
 
 def test_the_plan_as_json(profile, capsys):
-    assert cli.main(["plan", "--json", "--workers", "7"]) == 0
+    assert main.main(["plan", "--json", "--workers", "7"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [(u["step"], u["seconds"], u["source"]) for u in told["units"]] == [
         ("train", 12.0, "measured"), ("replicate", 2.0, "measured"), ("replicate", told["units"][2]["seconds"], "scaled")]  # fmt: skip
@@ -373,44 +378,44 @@ def test_the_plan_as_json(profile, capsys):
 
 
 def test_the_plan_in_words(profile, capsys):
-    assert cli.main(["plan", "--gpu", "A100"]) == 0
+    assert main.main(["plan", "--gpu", "A100"]) == 0
     text = capsys.readouterr().out
     assert "A100-hours" in text and "assumed: A100 does 100 times" in text and "critical path" in text
     assert "measured" not in text.splitlines()[0]  # what a CPU took says nothing certain about a GPU
 
 
 def test_the_plan_against_what_was_measured(profile, capsys):
-    assert cli.main(["plan", "--check"]) == 0
+    assert main.main(["plan", "--check"]) == 0
     lines = capsys.readouterr().out.splitlines()
     train = next(line for line in lines if line.startswith("train blobs")).split()
     assert train[2] == "1" and train[4:] == ["12s", train[5], "2", "12s", "13s"]
 
 
 def test_a_fresh_clone_has_nothing_to_be_checked_against(profile, capsys):
-    times.file(paths()).unlink()
-    assert cli.main(["plan", "--check"]) == 2
+    unit_times.file(paths()).unlink()
+    assert main.main(["plan", "--check"]) == 2
     err = capsys.readouterr().err.strip()
     assert len(err.splitlines()) == 1 and "make leaderboard PROFILE=tiny" in err
 
 
 def test_calibrating_writes_the_table(profile, monkeypatch):
     monkeypatch.setattr(commands, "profiles", dict)
-    assert cli.main(["plan", "--calibrate"]) == 0
+    assert main.main(["plan", "--calibrate"]) == 0
     mine = {s.kind for s in costs.read_speeds() if s.profile == "tiny"}
     assert mine == {"train explainn_cnn", "replicate explainn.planted"}
     assert {s.profile for s in costs.read_speeds()} == {"tiny", "offline", "quick", "trees"}  # measured elsewhere: kept
 
 
 def test_calibrating_without_any_times_is_one_line_and_writes_nothing(profile, capsys):
-    times.file(paths()).unlink()
-    assert cli.main(["plan", "--calibrate"]) == 2
+    unit_times.file(paths()).unlink()
+    assert main.main(["plan", "--calibrate"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not (profile.root / "results" / "speeds.csv").exists()
 
 
 def test_saved_estimates_give_way_to_what_is_measured(profile):
-    assert cli.main(["plan", "--save"]) == 0
-    found = times.read(paths())
+    assert main.main(["plan", "--save"]) == 0
+    found = unit_times.read(paths())
     assert found["replicate", "explainn.planted seed=1 m=10"].source == "scaled"
     assert found["train", "blobs/cnn-0"] == Time(12.0, 0.7) and ("stage", "train blobs") in found
 
@@ -420,7 +425,7 @@ def test_saved_estimates_give_way_to_what_is_measured(profile):
 )
 def test_bad_use_is_one_line(profile, capsys, wrong):
     try:
-        code = cli.main(["plan", *wrong])
+        code = main.main(["plan", *wrong])
     except SystemExit as stop:
         code = stop.code
     err = capsys.readouterr().err
@@ -429,7 +434,7 @@ def test_bad_use_is_one_line(profile, capsys, wrong):
 
 @pytest.mark.slow
 def test_every_shipped_profile_can_be_planned():
-    for name, path in cli.profiles().items():
+    for name, path in main.profiles().items():
         profile = Profile.read(path)
         count = plan.counter(profile)
         found = [(step, count.count(step, unit)[1]) for step, _, unit in plan.units(profile)]

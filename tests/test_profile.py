@@ -14,13 +14,16 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from benchmark import cli, evaluate, profile_schema, replicate, run, store, verify
-from benchmark.names import ProfileError, UnknownName
-from benchmark.profile import Profile
-from benchmark.registry import MethodRef
+from benchmark import store
+from benchmark.cli.main import main
+from benchmark.jobs import evaluate, verify
+from benchmark.methods.registry import MethodRef
+from benchmark.pipeline import profile_schema, replicate, run
+from benchmark.pipeline.profile import Profile
+from benchmark.utils.near_names import ProfileError, UnknownName
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = cli.profiles()
+SHIPPED = main.profiles()
 RANDOM, ACE = (f"{ROOT}/baselines/{name}" for name in ("random_map.py:RandomMap", "ace.py:ACE"))
 REUSED = f"{ROOT}/benchmark/papers/representative/reuse.py:Reused"
 DECODING = {"epochs": 1, "batch": 32, "lr": 0.003}
@@ -171,7 +174,7 @@ def test_whatever_is_wrong_is_one_line_and_finished_cells_stay(project, capsys):
         with pytest.raises(ProfileError) as raised:
             Profile.parse(project.params)
         for command in COMMANDS:
-            assert cli.main(command.split()) == 2, (place, value, command)
+            assert main.main(command.split()) == 2, (place, value, command)
             line = capsys.readouterr().err
             assert line == f"glassbench: {raised.value}\n" and "\n" not in str(raised.value), (place, value, command)
         assert str(raised.value).startswith(f"params.yaml: {words}" if words[:2] != "is" else "params.yaml: "), line
@@ -196,7 +199,7 @@ def test_python_gets_the_same_line(project, door):
 def test_a_file_that_yaml_would_read_otherwise_is_refused(project, text, words, capsys):
     (project.root / "params.yaml").write_text(text)
     before = state(project.root)
-    assert cli.main(["explain"]) == 2
+    assert main.main(["explain"]) == 2
     line = capsys.readouterr().err
     assert words in line and "params.yaml" in line and line.count("\n") == 1
     assert state(project.root) == before
@@ -287,7 +290,7 @@ def test_commands_that_need_no_profile_stay_quick(command, tmp_path):
 def test_the_schema_is_that_of_the_code():
     there = (ROOT / "docs" / "profile.schema.json").read_text()
     made = json.dumps(profile_schema.schema(), indent=1) + "\n"
-    assert there == made, "python -m benchmark.profile_schema > docs/profile.schema.json"
+    assert there == made, "python -m benchmark.pipeline.profile_schema > docs/profile.schema.json"
 
 
 @pytest.fixture(scope="module")

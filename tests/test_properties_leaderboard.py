@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark import store
-from benchmark.leaderboard import gate, placing, rankings, stats, tables
-from benchmark.leaderboard.diff import FAIL_ON, diff, fails, reproduced
+from benchmark.gate import noise
+from benchmark.gate.diff import FAIL_ON, diff, fails, reproduced
+from benchmark.leaderboard import placing, rankings, stats, tables
 
 few, more, boards = settings(max_examples=8), settings(max_examples=60), settings(max_examples=3)
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -308,16 +309,16 @@ def test_a_change_outside_its_tolerance_is_one_and_inside_none(rng):
     assert ((change >= found["tolerance"] * (1 - 1e-9)) == called).all()
     assert (np.sign(gain[called]) == np.where(found["kind"][called] == "improvement", 1, -1)).all()
     assert ((found["p"] >= 0) & (found["p"] <= 1)).all() and (np.sign(found["errors"]) == np.sign(gain)).all()
-    assert (found.loc[called, "p"] <= gate.ALPHA).all()
+    assert (found.loc[called, "p"] <= noise.ALPHA).all()
 
 
 @given(rng=rngs, prior=st.floats(0, 3), dof=st.floats(0.5, 9))
 @few
 def test_squeezing_stays_between_the_own_and_the_usual_variance(rng, prior, dof):
     own, d = rng.chisquare(2, 9), rng.integers(1, 5, 9)
-    s2, total = gate.squeeze(own, d, gate.Prior(prior, dof))
+    s2, total = noise.squeeze(own, d, noise.Prior(prior, dof))
     assert ((np.minimum(own, prior) - 1e-12 <= s2) & (s2 <= np.maximum(own, prior) + 1e-12)).all()
     np.testing.assert_allclose(total, d + dof)
-    fitted = gate.fit(own, d)
-    assert own.min() / 20 <= fitted.s2 <= 20 * own.max() and 0 <= fitted.dof <= gate.SURE
-    np.testing.assert_allclose(gate.fit(4 * own, d), [4 * fitted.s2, fitted.dof], rtol=1e-6)
+    fitted = noise.fit(own, d)
+    assert own.min() / 20 <= fitted.s2 <= 20 * own.max() and 0 <= fitted.dof <= noise.SURE
+    np.testing.assert_allclose(noise.fit(4 * own, d), [4 * fitted.s2, fitted.dof], rtol=1e-6)

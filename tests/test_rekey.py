@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cli, keys, rekey, report, store
-from benchmark.code_hash import Code
+from benchmark import store
+from benchmark.cli.main import main
+from benchmark.jobs import rekey
+from benchmark.pipeline import keys, report
+from benchmark.store.code_hash import Code
 
 ROOT = Path(__file__).parent.parent
 OLD = "e6f767f7d95aa39d3801e217d507b0b95d721087"  # whose code made the rows of version 1
@@ -52,7 +55,7 @@ def edit(root, file, old, new):
 def test_words_and_places_are_proven(project):
     edit(project.root, "benchmark/metrics/complexity.py", '"""', '"""In other words: ')
     (project.root / "benchmark" / "contract.py").rename(project.root / "benchmark" / "rules.py")
-    edit(project.root, "benchmark/protocol.py", "from benchmark.contract import", "from benchmark.rules import")
+    edit(project.root, "benchmark/pipeline/protocol.py", "from benchmark.methods.contract import", "from benchmark.rules import")
     moved = rekey.rekey(project.profile)
     assert moved.unproven == [] and moved.compared > 100
     assert moved.facts["steps"]["explain"] == keys.step_hash("explain")[:16]
@@ -63,13 +66,13 @@ def test_words_and_places_are_proven(project):
 @pytest.mark.parametrize(("file", "old", "new", "named"), [
     ("benchmark/metrics/complexity.py", "import numpy as np", "import math as np", "metrics.complexity"),
     ("benchmark/metrics/faithfulness.py", "log_odds, logits_at", "logits_at as log_odds, logits_at", "metrics.faithfulness"),
-    ("benchmark/contract.py", "ROUNDING = (\n    0.02", "ROUNDING = (\n    0.03", "contract.ROUNDING"),
+    ("benchmark/methods/contract.py", "ROUNDING = (\n    0.02", "ROUNDING = (\n    0.03", "contract.ROUNDING"),
     ("baselines/random_map.py", "rng.random", "rng.normal", "random_map.py.RandomMap"),
 ])  # fmt: skip
 def test_what_could_change_a_number_is_named_and_nothing_is_written(project, capsys, file, old, new, named):
     before = (store.Paths("tiny").results / "provenance.json").read_bytes()
     edit(project.root, file, old, new)
-    assert cli.main(["rekey"]) == 2
+    assert main.main(["rekey"]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and named in line and "--sample" in line
     assert (store.Paths("tiny").results / "provenance.json").read_bytes() == before
@@ -79,7 +82,7 @@ def test_rows_of_other_code_are_refused(project, capsys):
     path = store.Paths("tiny").results / "provenance.json"
     facts = store.read_json(path)
     store.write_json(path, facts | {"metrics": facts["metrics"] | {"gini": "0"}})
-    assert cli.main(["rekey"]) == 2
+    assert main.main(["rekey"]) == 2
     assert "metrics gini: the rows were made by other code" in capsys.readouterr().err
 
 
@@ -92,7 +95,7 @@ def test_rows_of_other_code_are_refused(project, capsys):
 def test_an_odd_base_is_one_line(project, capsys, facts, options, words):
     if facts is not None:
         store.write_json(store.Paths("tiny").results / "provenance.json", facts)
-    assert cli.main(["rekey", *options]) == 2
+    assert main.main(["rekey", *options]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and words in line
 

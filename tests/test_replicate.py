@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from benchmark import engine, papers, replicate, report, store
+from benchmark import engine, papers, store
 from benchmark.api import NotApplicable
-from benchmark.names import ProfileError, UnknownName
 from benchmark.papers import Check, Number, Outcome, Picture
-from benchmark.profile import Profile
+from benchmark.pipeline import replicate, report
+from benchmark.pipeline.profile import Profile
+from benchmark.utils.near_names import ProfileError, UnknownName
 
 calls = []
 
@@ -224,8 +225,8 @@ def test_every_paper_of_the_house_says_what_it_is():
 
 
 def test_every_profiles_experiments_are_there():
-    from benchmark import cli
+    from benchmark.cli.main import main
 
-    for path in cli.profiles().values():
+    for path in main.profiles().values():
         profile = Profile.read(path)
         assert all(replicate.tasks(profile, paper) for paper in profile.papers)

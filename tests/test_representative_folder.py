@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import cli, commands, data, store
+from benchmark import data, store
+from benchmark.cli import commands
+from benchmark.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -124,8 +126,8 @@ def test_the_command_hands_the_options_on(monkeypatch, capsys):
     monkeypatch.setattr(
         commands.subprocess, "run", lambda command, **_: calls.append(command) or type("Done", (), {"returncode": 0})
     )
-    assert cli.main(["prepare", "folder", "--path", "/x", "--name", "gc", "--size", "64", "--profile", "paper"]) == 0
+    assert main.main(["prepare", "folder", "--path", "/x", "--name", "gc", "--size", "64", "--profile", "paper"]) == 0
     assert calls[0][1].endswith("folder.py")
     assert calls[0][2:] == ["--path", "/x", "--name", "gc", "--size", "64", "--profile", "paper"]
-    assert cli.main(["prepare", "digits", "--path", "/x"]) == 2
+    assert main.main(["prepare", "digits", "--path", "/x"]) == 2
     assert "are for `glassbench prepare folder`" in capsys.readouterr().err

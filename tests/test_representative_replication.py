@@ -6,12 +6,13 @@ import pytest
 import torch
 
 import benchmark.metrics  # noqa: F401  fills METRICS
-from benchmark import data, store, style, zoo
+from benchmark import data, store, zoo
 from benchmark.api import METRICS, Explanation
+from benchmark.methods.registry import MethodRef
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.representative import figures, replicate, verdicts
-from benchmark.registry import MethodRef
-from benchmark.seeds import generator
+from benchmark.utils import plot_style
+from benchmark.utils.seeds import generator
 
 CAMS = ["baselines/grad_cam.py:GradCAM"]
 ACE = {"segments": [8], "images": 8, "clusters": 3}
@@ -226,7 +227,7 @@ def test_pictures(unseen, similar):
     assert sorted(made) == ["fig2-asirra-cnn", "fig2-blobs-cnn", "fig4-asirra-cnn", "fig4-blobs-cnn", "fig5-6-blobs-cnn", "table1-blobs-cnn"]  # fmt: skip
     assert made["fig2-asirra-cnn"].photo and not made["fig2-blobs-cnn"].photo and made["fig2-blobs-cnn"].raster
     for name in ("table1-blobs-cnn", "fig2-blobs-cnn"):
-        assert len(style.save(made[name].figure, "png")) > 5000
+        assert len(plot_style.save(made[name].figure, "png")) > 5000
     drawn = made["fig4-blobs-cnn"].figure.axes[0].lines
     assert [line.get_label() for line in drawn] == ["RI", "Grad-CAM", "ACE", "Random map"]
     np.testing.assert_allclose(

@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 
 import benchmark.metrics  # noqa: F401  fills METRICS
-from benchmark import inputs, protocol, registry, run, store
+from benchmark import store
 from benchmark.api import METRICS, Explanation, NotApplicable
+from benchmark.methods import registry
+from benchmark.methods.registry import MethodRef
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
 from benchmark.papers.representative.reuse import Reused
-from benchmark.registry import MethodRef
+from benchmark.pipeline import inputs, protocol, run
 from benchmark.store import ROOT
 from tests.test_representative import SIDE, images, network
 

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import cli, store
-from benchmark.leaderboard import sources, tables
-from benchmark.leaderboard.diff import diff
+from benchmark import store
+from benchmark.cli.main import main
+from benchmark.gate import sources
+from benchmark.gate.diff import diff
+from benchmark.leaderboard import tables
 
 GOLDEN = Path(__file__).parent / "golden"  # some of the rows of a board of version 1, and its lines
 KEY = "offline,heatmap,user,digits,cnn,"
@@ -87,7 +89,7 @@ def test_which_part_is_the_metrics(tmp_path):
 
 def test_a_method_whose_setting_was_lost_is_refused_in_one_line(tmp_path, capsys):
     path = v1(tmp_path, "Mine,keep=0.2,average_drop", "Mine,keep=0.5,gini")
-    assert cli.main(["diff", str(path), "--profile", "offline"]) == 2
+    assert main.main(["diff", str(path), "--profile", "offline"]) == 2
     text = capsys.readouterr().err
     assert text.count("\n") == 1 and "'keep' of 'Mine'" in text and str(path) in text
 

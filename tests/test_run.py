@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import engine, inputs, registry, run, store
+from benchmark import engine, store
 from benchmark.api import Explanation
 from benchmark.leaderboard import tables
-from benchmark.names import ProfileError
+from benchmark.methods import registry
+from benchmark.pipeline import inputs, run
+from benchmark.utils.near_names import ProfileError
 from tests.test_house import ROOT
 
 GOOD = """

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import data, download
-from benchmark.seeds import generator
+from benchmark import data
+from benchmark.data import download
+from benchmark.utils.seeds import generator
 
 SCRIPT = Path(__file__).parent.parent / "datasets" / "toybirds.py"
 

@@ -5,8 +5,12 @@ import json
 import pandas as pd
 import pytest
 
-from benchmark import cli, commands, engine, replicate, report, run, store, verify
-from benchmark.replicate import Task
+from benchmark import engine, store
+from benchmark.cli import commands
+from benchmark.cli.main import main
+from benchmark.jobs import verify
+from benchmark.pipeline import replicate, report, run
+from benchmark.pipeline.replicate import Task
 from tests.test_house import ROOT
 
 
@@ -65,7 +69,7 @@ def everything(root):
 
 def test_the_rows_that_this_code_makes_are_verified_and_nothing_else_is_touched(committed, capsys):
     before = everything(committed.root)
-    assert cli.main(["verify"]) == 0
+    assert main.main(["verify"]) == 0
     text = capsys.readouterr().out
     assert text.count("verified  ") == 3 and "differs" not in text
     assert "3 of 3 units drawn of 3 (seed 0) have the committed rows, to the last digit" in text
@@ -87,7 +91,7 @@ def test_a_value_that_is_another_is_named_with_its_difference(committed, capsys)
         return rows
 
     rewrite(change)
-    assert cli.main(["verify"]) == 1
+    assert main.main(["verify"]) == 1
     text = capsys.readouterr().out
     assert "differs   blobs/cnn/seed=0 random_map" in text and text.count("verified  ") == 2
     assert f"{at['metric']} {at['metric_setting']}".strip() + ":" in text and "(-0.25)" in text
@@ -97,19 +101,19 @@ def test_a_value_that_is_another_is_named_with_its_difference(committed, capsys)
 
 def test_an_experiments_value_that_is_another_is_named(committed, capsys):
     rewrite(lambda rows: rows.assign(value=rows.value.where(rows.paper != "explainn", rows.value + 1)))
-    assert cli.main(["verify"]) == 1
+    assert main.main(["verify"]) == 1
     assert list(verified()["differing"]) == ["explainn.worked_example seed=0"]
 
 
 def test_a_row_that_was_never_committed_is_said(committed, capsys):
     rewrite(lambda rows: rows[rows.metric != "gini"])
-    assert cli.main(["verify"]) == 1
+    assert main.main(["verify"]) == 1
     assert "1 of " in capsys.readouterr().out
 
 
 def test_a_row_that_failed_here_alone_is_a_difference(committed):
     rewrite(lambda rows: rows.assign(status=["failed" if s == "ok" else s for s in rows.status]))
-    assert cli.main(["verify"]) == 1
+    assert main.main(["verify"]) == 1
     assert all("failed as committed, ok here" in line for lines in verified()["differing"].values() for line in lines)
 
 
@@ -146,7 +150,7 @@ def test_a_network_that_is_gone_is_trained_again(committed):
     weights = store.Paths("tiny").target("blobs", "cnn", 0)
     for suffix in (".safetensors", ".json"):
         weights.with_suffix(suffix).unlink()
-    assert cli.main(["verify"]) == 0
+    assert main.main(["verify"]) == 0
     assert not weights.exists()  # not in the working results
 
 
@@ -154,14 +158,14 @@ def test_a_network_of_other_weights_is_not_used(committed):
     """Spoilt weights in the working results: the committed ones are made again, and the rows are verified."""
     weights = store.Paths("tiny").target("blobs", "cnn", 0)
     weights.write_bytes(b"spoilt")
-    assert cli.main(["verify"]) == 0
+    assert main.main(["verify"]) == 0
     assert weights.read_bytes() == b"spoilt"
 
 
 def test_committed_weights_that_cannot_be_made_here_are_named(committed, capsys):
     then = store.read_json(store.Paths("tiny").results / "provenance.json")
     rewrite_provenance(weights=dict.fromkeys(then["weights"], "0" * 16))
-    assert cli.main(["verify"]) == 1
+    assert main.main(["verify"]) == 1
     assert "its blobs/cnn-0 is not the committed one here" in capsys.readouterr().out
 
 
@@ -173,7 +177,7 @@ def one_line(capsys):
 
 def test_nothing_committed_is_one_line(trained, capsys):
     trained.save()
-    assert cli.main(["verify"]) == 2
+    assert main.main(["verify"]) == 2
     assert "nothing to verify; `make leaderboard PROFILE=tiny` makes them" in one_line(capsys)
 
 
@@ -183,7 +187,7 @@ def test_another_code_is_one_line_that_names_the_commit(committed, capsys, part,
     then = store.read_json(store.Paths("tiny").results / "provenance.json")
     made = then["made"] | {"commit": "abcdef0123456789"}
     rewrite_provenance(made=made, **{part: "0" if key is None else then[part] | {key: "0"}})
-    assert cli.main(["verify"]) == 2
+    assert main.main(["verify"]) == 2
     line = one_line(capsys)
     assert part in line and "git checkout abcdef012345" in line and "make leaderboard PROFILE=tiny" in line
 
@@ -191,7 +195,7 @@ def test_another_code_is_one_line_that_names_the_commit(committed, capsys, part,
 @pytest.mark.parametrize("sample", ["0", "-1", "x"])
 def test_a_sample_is_a_positive_number(sample, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["verify", "--sample", sample])
+        main.main(["verify", "--sample", sample])
     assert stop.value.code == 2 and "positive whole number" in one_line(capsys)
 
 
@@ -230,14 +234,14 @@ def test_the_same_results_keep_their_date_and_commit(committed):
 
 
 def test_compare_and_diff_do_not_mind(committed, capsys, monkeypatch):
-    assert cli.main(["verify", "--sample", "1"]) == 0
-    assert cli.main(["compare", str(store.Paths("tiny").results)]) == 0
-    assert cli.main(["diff", str(store.Paths("tiny").results)]) == 0
+    assert main.main(["verify", "--sample", "1"]) == 0
+    assert main.main(["compare", str(store.Paths("tiny").results)]) == 0
+    assert main.main(["diff", str(store.Paths("tiny").results)]) == 0
 
 
 @pytest.mark.parametrize("command", ["verify", "mend"])
 def test_help_has_examples(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main([command, "--help"])
+        main.main([command, "--help"])
     assert stop.value.code == 0
     assert f"glassbench {command}" in capsys.readouterr().out.split("examples:")[1]

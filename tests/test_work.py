@@ -12,17 +12,20 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark import cells, cli, costs, inputs, plan, replicate, run, store
+from benchmark import store
+from benchmark.cli.main import main
+from benchmark.jobs import costs, plan
+from benchmark.methods.registry import MethodRef, method_refs
 from benchmark.papers.cladec.prototypes import TRAINING
 from benchmark.papers.cladec.training import CLASSIFYING, DECODING
 from benchmark.papers.explainn import replicate as explainn
 from benchmark.papers.xnn.srae import Setting
-from benchmark.profile import Profile
-from benchmark.registry import MethodRef, method_refs
-from benchmark.work import Facts, Meter, Work, measure, of_method, training_step
+from benchmark.pipeline import cells, inputs, replicate, run
+from benchmark.pipeline.profile import Profile
+from benchmark.shared.work import Facts, Meter, Work, measure, of_method, training_step
 from benchmark.zoo import dense, nets
 
-PAPER = yaml.safe_load(cli.profiles()["paper"].read_text())
+PAPER = yaml.safe_load(main.profiles()["paper"].read_text())
 FACTOR = 3
 
 
@@ -103,7 +106,7 @@ def counted(trained, monkeypatch):
     monkeypatch.setattr(nets.Conv, "_is_dense", lambda self, z: False)
     monkeypatch.setattr(dense.Chain, "of", classmethod(lambda cls, net: None))
     for folder in ("baselines", "benchmark"):
-        (trained.root / folder).symlink_to(store.Path(cli.__file__).resolve().parent.parent / folder)
+        (trained.root / folder).symlink_to(store.Path(main.__file__).resolve().parent.parent / folder)
     inputs.forget()
     yield trained
     inputs.forget()

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark import excitation
 from benchmark.api import Batch, NotApplicable, Target
 from benchmark.papers.xnn import maps, srae
 from benchmark.papers.xnn.method import XNN
 from benchmark.papers.xnn.srae import Setting
+from benchmark.shared import excitation_backprop
 from benchmark.zoo import nets
 
 SMALL = {"hidden": (12, 6), "n": 3, "beta": 1.0, "q": 10.0, "eta": 1.0, "batch": 32, "epochs": 12, "pretrain": 6, "restarts": 0,
@@ -436,7 +436,7 @@ def test_maps_of_x_features_literally():
                     if share.sum() > 0:
                         new += P[i] * share / share.sum()
                 P = new
-            want = excitation.unit_maps(t, x[m : m + 1], P[None, None], "fc1")[0, 0]
+            want = excitation_backprop.unit_maps(t, x[m : m + 1], P[None, None], "fc1")[0, 0]
             torch.testing.assert_close(got[n, m], want, atol=1e-5, rtol=1e-4)
 
 
@@ -446,7 +446,7 @@ def test_walkers_that_are_nowhere_have_no_map():
     P[1] = 0
     got = maps.down(t, x, P, maps.Layer("fc1"))
     assert not got[1].any()
-    torch.testing.assert_close(got, excitation.unit_maps(t, x, P, "fc1"))
+    torch.testing.assert_close(got, excitation_backprop.unit_maps(t, x, P, "fc1"))
     assert not maps.down(t, x, P[1:2], maps.Layer("fc1")).any()
 
 
@@ -455,8 +455,8 @@ def test_maps_of_units_of_z():
     units = torch.tensor([2, 7])
     got = maps.z_maps(t, x, units, maps.Layer("fc1"))
     a = t.features(x, "flatten")
-    P = excitation.contrast(t.net.fc1[0].weight[units], a)
-    torch.testing.assert_close(got, excitation.unit_maps(t, x, P, "flatten"))
+    P = excitation_backprop.contrast(t.net.fc1[0].weight[units], a)
+    torch.testing.assert_close(got, excitation_backprop.unit_maps(t, x, P, "flatten"))
     plain = maps.z_maps(network(dense=False), x, units[:1], maps.Layer("conv2", average=True))
     assert plain.shape == (1, 3, 8, 8)
     assert plain.max() > 0

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark import attention
 from benchmark.api import METRICS, Explanation
 from benchmark.data import Dataset
 from benchmark.metrics.masking import inpaint
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.xnn import figures, maps, masking, replicate, srae, verdicts
+from benchmark.shared import attention_maps
 from tests.test_xnn import SMALL, images, network
 
 
@@ -80,9 +80,9 @@ def test_a_class_without_a_visible_part_has_no_locality():
     )
     hidden, shown = (replicate._overlap(S, None, part, replicate._cells(part)) for part in (of(False), of(True)))
     assert np.isnan(hidden["locality"]) and np.isfinite(shown["locality"])
-    alone = attention.histogram(attention.normalised(S[:, :1].movedim(0, 1).numpy()), replicate._cells(of(True))[1])[0]
+    alone = attention_maps.histogram(attention_maps.normalised(S[:, :1].movedim(0, 1).numpy()), replicate._cells(of(True))[1])[0]
     assert shown["locality"] == pytest.approx(
-        attention.entropy(alone).mean()
+        attention_maps.entropy(alone).mean()
     )  # the image that shows no part is left out
     assert hidden["O1"] == shown["O1"]
 

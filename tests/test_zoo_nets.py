@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from benchmark.api import Target
-from benchmark.registry import UnknownName
+from benchmark.methods.registry import UnknownName
 from benchmark.zoo import nets
 
 SMALL = {  # net: input shape, classes, options

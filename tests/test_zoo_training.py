@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from benchmark import store
 from benchmark.api import Batch
 from benchmark.data import Dataset
-from benchmark.registry import UnknownName
-from benchmark.seeds import seed_hash
+from benchmark.methods.registry import UnknownName
+from benchmark.utils.seeds import seed_hash
 from benchmark.zoo import inputs, nets, training
 from benchmark.zoo.recipe import Recipe
 

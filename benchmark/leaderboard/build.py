@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark import store, style
-from benchmark.leaderboard import gallery as galleries
-from benchmark.leaderboard import markdown, page, plots, reproduction, summaries, tables
+from benchmark import store
+from benchmark.leaderboard import reproduction, summaries, tables
+from benchmark.leaderboard.render import gallery as galleries
+from benchmark.leaderboard.render import markdown, page, plots
+from benchmark.utils import plot_style
 
 
 def build(
@@ -50,14 +52,14 @@ def build(
     )
     svgs, pngs = {}, {}
     for name, figure in plots.figures(frame):
-        svgs[name] = style.save(figure, "svg").decode()
-        pngs[name] = style.save(figure, "png")
+        svgs[name] = plot_style.save(figure, "svg").decode()
+        pngs[name] = plot_style.save(figure, "png")
     place = {label: i for i, label in enumerate(tables.average_ranks(frame, "heatmap")["label"])}
     for (dataset, target), entry in sorted((gallery or {}).items()):
         maps = dict(sorted(entry["maps"].items(), key=lambda item: place.get(item[0], len(place))))
         if maps:
             picture = galleries.figure({**entry, "maps": maps})
-            pngs[style.file_name("gallery", dataset, target)] = style.save(picture, "png", dpi=110)
+            pngs[plot_style.file_name("gallery", dataset, target)] = plot_style.save(picture, "png", dpi=110)
     html = page.render(frame, reproduced, svgs=svgs, pngs=pngs, data_cards=data_cards, target_cards=target_cards,
                        provenance=provenance, papers=papers)  # fmt: skip
     texts = {

@@ -25,7 +25,8 @@ from rich.text import Text
 from scipy.stats import wilcoxon
 
 from benchmark import store
-from benchmark.leaderboard import markdown, stats, tables
+from benchmark.leaderboard import stats, tables
+from benchmark.leaderboard.render import markdown
 
 VERDICTS = ("beats", "loses to", "no difference", "unknown")
 _KEY = list(store.ROW_KEYS[1:-1])  # of a line of the board, and of the values behind it

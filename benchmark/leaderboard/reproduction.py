@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard import markdown
+from benchmark.leaderboard.render import markdown
 
 COLUMNS = ["id", "paper", "source", "claim", "published", "measured", "interval", "n_seeds", "scale", "verdict", "why"]
 VERDICTS = ("holds", "mixed", "does not hold", "not run")

@@ -26,8 +26,8 @@ import warnings
 import numpy as np
 from scipy.stats import rankdata, wilcoxon
 
-from benchmark.seeds import generator
 from benchmark.store import format_value
+from benchmark.utils.seeds import generator
 
 Array = np.ndarray
 

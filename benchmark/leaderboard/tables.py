@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark import rows_v1, store
+from benchmark import store
 from benchmark.leaderboard import stats
+from benchmark.store import rows_v1
 
 TRACKS = {  # track -> (title, what it judges), in the order in which they are shown
     "target": ("Networks", "How good the explained networks are themselves."),

@@ -2,7 +2,7 @@
 
 Idea: orthogonality and locality belong to a set of images of one class, since an x-feature is one thing over all of them.
 The images are grouped by the class that the network predicts; each image carries the value of its group, so that the mean
-over images weighs classes by their images. The formulas and what they cannot see are in ``benchmark.attention``.
+over images weighs classes by their images. The formulas and what they cannot see are in ``benchmark.shared.attention_maps``.
 
 Controls: k independent random maps have O1 and O2 near 0 and the largest locality, ln of the number of parts; k copies of
 one map have the largest O1, k - sqrt(k), and O2 at its ridge. Read the two together, and both beside faithfulness. O1 and O2
@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.random import Generator
 
-from benchmark import attention
 from benchmark.api import Array, Batch, Explanation, NotApplicable, Target, metric
+from benchmark.shared import attention_maps
 
 
 @metric(needs={"scores"}, track="surrogate", better="lower", unit="logits", version=1, source="XNN Sec. 4.2")
@@ -66,13 +66,13 @@ def _logits(e: Explanation, target: Target, batch: Batch) -> tuple[Array, Array]
 @metric(needs={"concept_maps"}, track="concept", better="lower", unit="", version=1, source="XNN Sec. 4.2")
 def o1(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """||P||_F - sqrt(k) of the image's predicted class, (n,) in [0, k - sqrt(k)]."""
-    return _by_class(e, target, batch, lambda S, part: attention.o1(attention.correlation(S)[0]))
+    return _by_class(e, target, batch, lambda S, part: attention_maps.o1(attention_maps.correlation(S)[0]))
 
 
 @metric(needs={"concept_maps"}, track="concept", better="lower", unit="nats", version=1, source="XNN Sec. 4.2")
 def o2(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """-ln det P of the image's predicted class, (n,); 1e-6 is added to the diagonal of a singular P."""
-    return _by_class(e, target, batch, lambda S, part: attention.o2(attention.correlation(S)[0])[0])
+    return _by_class(e, target, batch, lambda S, part: attention_maps.o2(attention_maps.correlation(S)[0])[0])
 
 
 @metric(
@@ -81,7 +81,7 @@ def o2(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
 )  # fmt: skip
 def mean_correlation(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """Mean |P| of two live maps of the image's predicted class, (n,) in [0, 1]; NaN with fewer than two."""
-    return _by_class(e, target, batch, lambda S, part: attention.mean_correlation(*attention.correlation(S)))
+    return _by_class(e, target, batch, lambda S, part: attention_maps.mean_correlation(*attention_maps.correlation(S)))
 
 
 @metric(
@@ -106,12 +106,12 @@ def locality(e: Explanation, target: Target, batch: Batch, rng: Generator, cells
         if not seen.any():
             return np.nan
         of_image = {
-            "voronoi": lambda m: attention.voronoi(parts[m], visible[m], boxes[m], h, w),
-            "pixel": lambda m: attention.pixel(parts[m], visible[m], h, w),
-            "mask": lambda m: attention.mask(_numpy(part.part_masks[m]), parts.shape[1]),
+            "voronoi": lambda m: attention_maps.voronoi(parts[m], visible[m], boxes[m], h, w),
+            "pixel": lambda m: attention_maps.pixel(parts[m], visible[m], h, w),
+            "mask": lambda m: attention_maps.mask(_numpy(part.part_masks[m]), parts.shape[1]),
         }[cells]
         of_pixel = np.stack([of_image(m) for m in np.flatnonzero(seen)])  # P(part | pixel) (m, p or p + 1, h, w)
-        H = attention.entropy(attention.histogram(S[seen], of_pixel).mean(0))  # (k,)
+        H = attention_maps.entropy(attention_maps.histogram(S[seen], of_pixel).mean(0))  # (k,)
         return float(H[np.isfinite(H)].mean()) if np.isfinite(H).any() else np.nan
 
     return _by_class(e, target, batch, value)
@@ -126,7 +126,7 @@ def concepts_on_class_parts(
 ) -> Array:
     """Share of each live map's positive mass within ``radius`` (sides of the image) of a visible part whose true importance
     for the image's class is above 0; mean over the maps, (n,) in [0, 1]. NaN without such a part or a live map."""
-    S = attention.normalised(_maps(e, batch))
+    S = attention_maps.normalised(_maps(e, batch))
     visible, chosen = visible_parts(batch), _numpy(batch.part_importance) > 0
     region = discs(_numpy(batch.parts), visible & chosen, radius, *S.shape[2:])  # (n, h, w)
     live = S.sum((2, 3)) > 0
@@ -152,7 +152,7 @@ def _by_class(e: Explanation, target: Target, batch: Batch, value: Callable[[Arr
     """value(S (m, k, h, w), images) of each predicted class, given to all its images."""
     out = np.full(len(batch), np.nan)
     for rows in _classes(target, batch):
-        out[rows] = value(attention.normalised(_maps(e, batch)[rows]), batch[rows.tolist()])
+        out[rows] = value(attention_maps.normalised(_maps(e, batch)[rows]), batch[rows.tolist()])
     return out
 
 

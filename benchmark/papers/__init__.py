@@ -11,7 +11,7 @@ An experiment is a function ``f(study, rng, **settings) -> Outcome`` in ``replic
       explainn:
         - {experiment: planted, seeds: [0, 1, 2], sweep: {m: [10, 50]}, theta: 0.4}
 
-``benchmark/replicate.py`` runs one unit for each target, seed and value of ``sweep``, and turns numbers into rows.
+``benchmark/pipeline/replicate.py`` runs one unit for each target, seed and value of ``sweep``, and turns numbers into rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import pandas as pd
 
 from benchmark.api import Method, Target
 from benchmark.data import Dataset
-from benchmark.names import pick
+from benchmark.utils.near_names import pick
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

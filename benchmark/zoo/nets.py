@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
-from benchmark.names import near, pick
+from benchmark.utils.near_names import near, pick
 
 Shape = tuple[int, int, int]  # (c, h, w)
 Layers = dict[str, nn.Module]

@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from benchmark.names import near
+from benchmark.utils.near_names import near
 from benchmark.zoo.nets import NETS
 
 DEFAULT_LR = {"adam": 0.001, "sgd": 0.1, "adadelta": 1.0}  # adadelta: Keras' default before TensorFlow 2

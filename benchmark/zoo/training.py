@@ -38,7 +38,7 @@ from torch.nn import functional as F
 from benchmark import store
 from benchmark.api import Target
 from benchmark.data import Dataset
-from benchmark.seeds import seed_hash
+from benchmark.utils.seeds import seed_hash
 from benchmark.zoo import dense, nets, pretrained
 from benchmark.zoo.inputs import Cache, Inputs, augment, chunk, draw, features, normalisation, pixels
 from benchmark.zoo.recipe import Recipe

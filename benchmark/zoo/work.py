@@ -1,4 +1,4 @@
-"""What a recipe's training does, counted on the network that it would train (``benchmark.work``)."""
+"""What a recipe's training does, counted on the network that it would train (``benchmark.shared.work``)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from benchmark.work import Facts, Work, empty, measure, tensors, training_step
+from benchmark.shared.work import Facts, Work, empty, measure, tensors, training_step
 from benchmark.zoo import nets
 from benchmark.zoo.recipe import Recipe
 

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import yaml
 
-from benchmark import mend, scratch, store
+from benchmark import store
+from benchmark.store import recovery
+from benchmark.utils import temporary
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = {  # every stage, few cells
@@ -76,7 +78,7 @@ class Project:
         self.profile = self.params["profile"]
         self.paths = store.Paths(self.profile, self.root)
         self.home = folder
-        self.tmp = Path(tempfile.mkdtemp(prefix=scratch.scratch(), dir="/tmp"))  # short, for sockets
+        self.tmp = Path(tempfile.mkdtemp(prefix=temporary.scratch(), dir="/tmp"))  # short, for sockets
         weakref.finalize(self, shutil.rmtree, self.tmp, ignore_errors=True)
         self.whole = {}  # files that were whole, with their state then
         (folder / "bin").mkdir()
@@ -208,10 +210,10 @@ class Project:
 
     def locks(self):
         """Locks that are still there: DVC's, and the copy of its lock file."""
-        kept = self.root / ".dvc" / "tmp" / mend.KEPT
+        kept = self.root / ".dvc" / "tmp" / recovery.KEPT
         return [
-            *filter(None, [mend._running(self.root)]),
-            *(mend._holders(self.root) or []),
+            *filter(None, [recovery._running(self.root)]),
+            *(recovery._holders(self.root) or []),
             *([str(kept)] if kept.exists() else []),
         ]
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import store, times
+from benchmark import store
+from benchmark.pipeline import unit_times
 from tests.faults.harness import Project, rows
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
@@ -59,7 +60,7 @@ def test_make_leaderboard_survives_kills(tmp_path):
         take_over(Path(os.environ["GLASSBENCH_NETWORKS"]), project.paths.artifacts / "targets")
     others, start = project.others(), time.monotonic()
     assert others
-    seconds = {unit: taken.seconds for (step, unit), taken in times.read(project.committed).items() if step == "stage"}
+    seconds = {unit: taken.seconds for (step, unit), taken in unit_times.read(project.committed).items() if step == "stage"}
     moments, found = Moments(project.params, seconds, KILLS, 0), []
     while moments.missing() or not found:
         if found:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark import mend, scratch, store
+from benchmark import store
+from benchmark.store import recovery
+from benchmark.utils import temporary
 from tests.faults.test_lines import call, spoil, wait_for
 from tests.test_house import ROOT
 
@@ -22,7 +24,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "ROOT", tmp_path)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # not what others left
-    monkeypatch.setattr(scratch, "_place_of_sockets", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(temporary, "_place_of_sockets", lambda: str(tmp_path / "tmp"))
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
     stage = {"cmd": "glassbench x", "deps": [{"path": "a", "hash": "md5", "md5": "0" * 32, "size": 1}],
              "outs": [{"path": "b", "hash": "md5", "md5": "1" * 32, "size": 1}]}  # fmt: skip
@@ -65,7 +67,7 @@ def test_a_lock_file_that_a_kill_cut_is_whole_again(project, capsys, source, how
 def test_stages_that_went_while_no_run_was_under_way_are_not_brought_back(project, capsys):
     """Another branch, say: the copy of a run that ended well is gone (the Makefile removes it)."""
     assert call("mend") == 0
-    (project / ".dvc" / "tmp" / mend.KEPT).unlink()
+    (project / ".dvc" / "tmp" / recovery.KEPT).unlink()
     text = (project / "dvc.lock").read_text()
     (project / "dvc.lock").write_text(text[: text.index("  stage-20@offline")])
     assert call("mend") == 0
@@ -117,8 +119,8 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, ca
     folder.mkdir(parents=True)
     with subprocess.Popen(["true"]) as gone:
         pass
-    theirs = scratch.scratch().replace(f"-{os.getpid()}-", f"-{gone.pid}-")
-    living = [f"{scratch.scratch()}x", "other-1-x", f"glassbench-elsewhere-{gone.pid}-x", "pymp-new", "glassbench-x"]
+    theirs = temporary.scratch().replace(f"-{os.getpid()}-", f"-{gone.pid}-")
+    living = [f"{temporary.scratch()}x", "other-1-x", f"glassbench-elsewhere-{gone.pid}-x", "pymp-new", "glassbench-x"]
     for name in (f"{theirs}x", f"{theirs}y", *living):
         (project / place / name).mkdir(parents=True)
     for name in (".rows.csv.abc.tmp", ".SeH2_x.tmp"):  # the house's, DVC's
@@ -135,7 +137,7 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, ca
 def test_a_killed_process_that_nobody_has_collected_yet_is_dead(project, capsys):
     """Whoever starts again at once meets it: its parent was killed as well, and the first process may be slow."""
     with subprocess.Popen(["sleep", "60"]) as other:
-        folder = project / "temporary" / f"{scratch.scratch().replace(f'-{os.getpid()}-', f'-{other.pid}-')}x"
+        folder = project / "temporary" / f"{temporary.scratch().replace(f'-{os.getpid()}-', f'-{other.pid}-')}x"
         folder.mkdir()
         assert call("mend") == 0 and folder.exists()
         other.kill()
@@ -146,11 +148,11 @@ def test_a_killed_process_that_nobody_has_collected_yet_is_dead(project, capsys)
 
 
 def test_a_machine_without_proc_asks_for_the_process(monkeypatch):
-    monkeypatch.setattr(mend, "Path", lambda path: Path("/nowhere") if path == "/proc/self" else Path(path))
+    monkeypatch.setattr(recovery, "Path", lambda path: Path("/nowhere") if path == "/proc/self" else Path(path))
     with subprocess.Popen(["sleep", "60"]) as other:
-        assert mend._lives(other.pid)
+        assert recovery._lives(other.pid)
         other.kill()
-    assert not mend._lives(other.pid)
+    assert not recovery._lives(other.pid)
 
 
 def test_a_killed_writers_file_is_free_to_go(project):
@@ -238,6 +240,6 @@ def test_a_fork_servers_folder_is_named_after_its_process_and_goes_with_it(tmp_p
             [sys.executable, str(tmp_path / "lists.py")], env=environment, check=True, capture_output=True, text=True
         )
         folder, pid, *names = done.stdout.split()
-        assert scratch.owner(os.path.basename(folder)) == int(pid) and not os.path.exists(folder)
+        assert temporary.owner(os.path.basename(folder)) == int(pid) and not os.path.exists(folder)
         assert (os.path.dirname(folder), names) == (("/tmp", []) if long else (short, [os.path.basename(folder)]))
         assert not [*place.glob("glassbench-*"), *place.glob("pymp-*")]

@@ -10,15 +10,18 @@ import time
 import numpy as np
 import pytest
 
-from benchmark import cells, cli, data, inputs, mend, run, store, times
-from benchmark.profile import Profile
+from benchmark import data, store
+from benchmark.cli.main import main
+from benchmark.pipeline import cells, inputs, run, unit_times
+from benchmark.pipeline.profile import Profile
+from benchmark.store import recovery
 from tests.test_house import ROOT
 
 METHODS = [f"{ROOT / 'baselines' / name}" for name in ("random_map.py:RandomMap", "edge_map.py:EdgeMap")]
 
 
 def call(*arguments):
-    return cli.main(list(arguments))
+    return main.main(list(arguments))
 
 
 @pytest.fixture
@@ -152,7 +155,7 @@ def test_damaged_params_are_mended_by_the_command_that_the_line_names(workspace,
     assert call("train") == 2
     (command,) = named(capsys.readouterr().err)
     assert call(*command) == 0
-    assert path.read_text() == cli.profiles()["offline"].read_text()
+    assert path.read_text() == main.profiles()["offline"].read_text()
     assert (workspace.root / "params.damaged.yaml").read_text() == text
 
 
@@ -276,7 +279,7 @@ def test_evaluate_removes_what_a_killed_one_left_and_nothing_while_dvc_is_at_wor
     left.write_text("half")
     (done.root / ".dvc" / "tmp").mkdir(parents=True)
     with open(done.root / ".dvc" / "tmp" / "lock", "w") as lock:
-        mend.fcntl.flock(lock, mend.fcntl.LOCK_EX)
+        recovery.fcntl.flock(lock, recovery.fcntl.LOCK_EX)
         assert call("evaluate", "--images", str(done.root / "images.npz")) == 0
         assert left.exists()
     assert call("evaluate", "--images", str(done.root / "images.npz")) == 0
@@ -307,5 +310,5 @@ def test_seconds_do_not_run_backwards_with_the_clock(done, monkeypatch):
     for path in store.Paths("tiny").explanations("blobs").rglob("*.npz"):
         path.unlink()
     assert call("explain") == 0
-    taken = times.read(store.Paths("tiny"))
+    taken = unit_times.read(store.Paths("tiny"))
     assert taken and all(0 <= one.seconds < 3600 for one in taken.values())

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import cli, data, evaluate, run, store, style
-from benchmark.leaderboard import gallery, markdown, page, reproduction, tables
-from benchmark.registry import MethodRef
+from benchmark import data, store
+from benchmark.cli.main import main
+from benchmark.jobs import evaluate
+from benchmark.leaderboard import reproduction, tables
+from benchmark.leaderboard.render import gallery, markdown, page
+from benchmark.methods.registry import MethodRef
+from benchmark.pipeline import run
+from benchmark.utils import plot_style
 from benchmark.zoo import pretrained
 from tests import leaderboard_inputs
 
@@ -121,7 +126,7 @@ def test_a_name_is_text_in_a_drawing(evil):
     shade = np.zeros((1, 8, 8), np.float32)
     entry = {"images": np.zeros((1, 1, 8, 8), np.uint8), "ids": [0], "true": [evil], "predicted": [evil], "boxes": None,
              "maps": {evil: shade}}  # fmt: skip
-    svg = style.save(gallery.figure(entry), "svg").decode()
+    svg = plot_style.save(gallery.figure(entry), "svg").decode()
     assert is_harmless(svg) and "<script" not in svg and "<img" not in svg
 
 
@@ -167,7 +172,7 @@ def test_a_path_that_goes_up_and_down_is_the_file_that_it_names(trained):
 def test_what_names_no_method_is_refused(trained, use, capsys):
     trained.params["explain"]["methods"] = [use]
     trained.save()
-    assert cli.main(["explain"]) == 2
+    assert main.main(["explain"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -191,7 +196,7 @@ def test_a_profile_whose_names_are_paths_is_refused(workspace, what, name, capsy
         params["zoo"]["blobs"] = {name: params["zoo"]["blobs"]["cnn"]}
     workspace.save()
     before = sorted(workspace.root.rglob("*"))
-    assert cli.main(["train"]) == 2
+    assert main.main(["train"]) == 2
     line = capsys.readouterr().err
     assert "params.yaml" in line and "is no name" in line and line.count("\n") == 1
     assert sorted(workspace.root.rglob("*")) == before

@@ -16,12 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from benchmark import style
 from benchmark.papers import Found, FoundUnit, Picture
 from benchmark.papers.cladec.verdicts import value_of
+from benchmark.utils import plot_style
 
-BLUE, ORANGE, GREEN = (style.PALETTE[k] for k in (0, 1, 2))
-COLOURS = {"ClaDec": BLUE, "RefAE": ORANGE, "GradCAM": GREEN, "random": style.MUTED, "ClaDec-RefAE": style.INK, "classifier": GREEN}  # fmt: skip
+BLUE, ORANGE, GREEN = (plot_style.PALETTE[k] for k in (0, 1, 2))
+COLOURS = {"ClaDec": BLUE, "RefAE": ORANGE, "GradCAM": GREEN, "random": plot_style.MUTED, "ClaDec-RefAE": plot_style.INK, "classifier": GREEN}  # fmt: skip
 GAP = 3  # pixels between images
 Array = np.ndarray
 Image = Array  # (h, w, 3) uint8
@@ -32,7 +32,7 @@ def pictures(found: Found) -> Iterator[Picture]:
     """Every picture that the profile's experiments allow."""
     rows = found.rows[(found.rows.paper == "cladec") & (found.rows.track == "replication")]
     for (dataset, target), units in _first_seeds(found.units).items():
-        where, name = f"{dataset}, {target}", style.file_name(dataset, target)
+        where, name = f"{dataset}, {target}", plot_style.file_name(dataset, target)
         arrays = {experiment: dict(_merged(units, experiment)) for experiment in {u.experiment for u in units}}
         if "layers" in arrays:
             yield _layers(arrays["layers"], name, where)
@@ -182,7 +182,7 @@ def _strips(strips: Sequence[tuple[str, Array]]) -> Figure:
     return _mosaic([[_rgb(image) for image in images] for _, images in strips], [], [name for name, _ in strips])
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _mosaic(tiles: Mosaic, head: Sequence[str], side: Sequence[str]) -> Figure:
     """Images in rows and columns, with words above and to the left; None leaves a place empty."""
     h, w, _ = next(t for row in tiles for t in row if t is not None).shape
@@ -241,7 +241,7 @@ def _curves(rows: pd.DataFrame) -> Iterator[Picture]:
             yield Picture(name, title, caption, _grid(mine, panels, by))
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _grid(rows: pd.DataFrame, panels: Mapping[str, Sequence[tuple[str, str]]], by: str) -> Figure:
     """A row of panels for each data set and network."""
     places = list(rows.groupby(["dataset", "target"]))

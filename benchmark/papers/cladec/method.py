@@ -100,7 +100,7 @@ class ClaDec:
         )
 
     def work(self, facts):
-        """See ``benchmark.work``; none where ``fit`` raises NotApplicable."""
+        """See ``benchmark.shared.work``; none where ``fit`` raises NotApplicable."""
         from benchmark.papers.cladec import work
 
         layer = self.layer or facts.target.layer

@@ -1,4 +1,4 @@
-"""What the method and the paper's experiments do, counted (``benchmark.work``) on the decoders and encoders that they train.
+"""What the method and the paper's experiments do, counted (``benchmark.shared.work``) on the decoders and encoders that they train.
 
 ``fits``: steps of an optimiser.
 """
@@ -18,7 +18,7 @@ from benchmark.papers.cladec import prototypes as li
 from benchmark.papers.cladec.decoder import decoder, fresh
 from benchmark.papers.cladec.method import VARIANTS
 from benchmark.papers.cladec.training import CLASSIFYING, DECODING, STORED, Training
-from benchmark.work import Facts, Work, empty, measure, tensors, training_step
+from benchmark.shared.work import Facts, Work, empty, measure, tensors, training_step
 
 SQUARES = 16  # that are hidden, one after the other
 

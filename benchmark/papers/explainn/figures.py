@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from benchmark import style
 from benchmark.papers import Found, FoundUnit, Picture
 from benchmark.store import setting_pairs
+from benchmark.utils import plot_style
 
-BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, _, YELLOW, SKY = style.PALETTE
+BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, _, YELLOW, SKY = plot_style.PALETTE
 COLOURS = (ORANGE, BLUE, GREEN, PURPLE, RED, SKY, BROWN, PINK, YELLOW)
 OTHER = to_rgb("#e9dfc3")  # pixels of rules that have no colour of their own
 MEASURES = {"precision": (BLUE, "exact precision"), "recall": (SKY, "exact recall"),
@@ -95,7 +95,7 @@ def _synthetic(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(kind=kind, noise=[float(p["noise"]) for p in pairs], m=rows["n"].astype(int))
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _planted(rows: pd.DataFrame) -> Figure:
     panels = [
         ("exclusive", "m", "planted rules"),
@@ -117,16 +117,16 @@ def _planted(rows: pd.DataFrame) -> Figure:
             boxes = [mine[(mine["metric"] == metric) & (mine[column] == v)]["value"].to_numpy() for v in values]
             places = np.arange(len(values)) + 0.19 * (i - 1.5)
             axes.boxplot(boxes, positions=places, widths=0.15, patch_artist=True, manage_ticks=False,
-                         boxprops={"facecolor": colour, "edgecolor": style.INK, "linewidth": 0.5},
-                         medianprops={"color": style.INK, "linewidth": 1.2}, whiskerprops={"color": style.INK, "linewidth": 0.6},
-                         capprops={"color": style.INK, "linewidth": 0.6},
-                         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": style.MUTED})  # fmt: skip
+                         boxprops={"facecolor": colour, "edgecolor": plot_style.INK, "linewidth": 0.5},
+                         medianprops={"color": plot_style.INK, "linewidth": 1.2}, whiskerprops={"color": plot_style.INK, "linewidth": 0.6},
+                         capprops={"color": plot_style.INK, "linewidth": 0.6},
+                         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": plot_style.MUTED})  # fmt: skip
         axes.set_xticks(range(len(values)), [f"{v:g}" if column == "m" else f"{v:.1%}" for v in values])
         axes.set_xlabel(label)
         axes.set_title(titles[kind], loc="left")
         axes.set_ylim(0, 1.03)
         _finish(axes, "y")
-    handles = [Patch(facecolor=c, edgecolor=style.INK, linewidth=0.5, label=text) for c, text in MEASURES.values()]
+    handles = [Patch(facecolor=c, edgecolor=plot_style.INK, linewidth=0.5, label=text) for c, text in MEASURES.values()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
@@ -134,7 +134,7 @@ def _planted(rows: pd.DataFrame) -> Figure:
 # --------------------------------------------------------------------------------------------- interventions
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _intervention(unit: FoundUnit) -> Figure:
     a = unit.arrays
     judged = np.flatnonzero(~np.isnan(a["after"]))
@@ -161,7 +161,7 @@ def _intervention(unit: FoundUnit) -> Figure:
 # --------------------------------------------------------------------------------------------- rules on filters
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _filters(unit: FoundUnit, layer: str) -> Figure:
     mean, rule = unit.arrays[f"{layer}.mean"], unit.arrays[f"{layer}.rule"]  # (F, C, u, v)
     number, light = unit.arrays[f"{layer}.filter"], unit.arrays[f"{layer}.light"]
@@ -190,7 +190,7 @@ def _filters(unit: FoundUnit, layer: str) -> Figure:
 # --------------------------------------------------------------------------------------------- flow and prototypes
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _flow(unit: FoundUnit) -> Figure:
     nodes = json.loads(str(unit.arrays["nodes"]))
     images, classes = unit.arrays["prototypes"], unit.arrays["classes"]
@@ -210,7 +210,7 @@ def _flow(unit: FoundUnit) -> Figure:
     for i, node in enumerate(nodes):
         start = (0.0, root) if node["parent"] < 0 else (node["level"] - 1 + 0.3, y[node["parent"]])
         axes.annotate("", (node["level"] - 0.3, y[i]), start, zorder=0,
-                      arrowprops={"arrowstyle": "-", "color": style.MUTED, "linewidth": 1.0,
+                      arrowprops={"arrowstyle": "-", "color": plot_style.MUTED, "linewidth": 1.0,
                                   "connectionstyle": "arc3,rad=0"})  # fmt: skip
     axes.text(-0.05, root, f"class\n{unit.arrays['class']!s}", ha="right", va="center", fontsize=10)
     for level in range(1, levels + 1):
@@ -220,7 +220,7 @@ def _flow(unit: FoundUnit) -> Figure:
             next(n["layer"] for n in nodes if n["level"] == level),
             ha="center",
             va="center",
-            color=style.MUTED,
+            color=plot_style.MUTED,
         )
     fig_w, fig_h = figure.get_size_inches()
     x_unit, y_unit = 1 / (levels + 1.3), 1 / (height + 0.5)
@@ -235,7 +235,7 @@ def _flow(unit: FoundUnit) -> Figure:
     return figure
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _prototypes(unit: FoundUnit) -> Figure:
     count = int(unit.arrays["count"])
     columns = max(len(unit.arrays[f"images{i}"]) for i in range(count))
@@ -302,7 +302,7 @@ def _short(name: str) -> str:
     return name if len(name) <= 22 else f"{name[:21]}…"
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _heads(heads: np.ndarray, tails: np.ndarray, names: list[str]) -> Figure:
     order = np.lexsort((heads.argmax(1), heads.sum(1)))[:RULES]  # own rules first
     all_rules, heads, tails = len(heads), heads[order], tails[order]
@@ -325,7 +325,7 @@ def _heads(heads: np.ndarray, tails: np.ndarray, names: list[str]) -> Figure:
     return figure
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _pair(a: Mapping[str, np.ndarray]) -> Figure:
     c, d = map(int, a["pair"])
     names, shots = _names(a), list(a["pair.examples"])
@@ -345,17 +345,17 @@ def _pair(a: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _within(a: Mapping[str, np.ndarray]) -> Figure:
     names, count, c = _names(a), len(a["within.images"]), int(a["within"])
     figure = Figure(figsize=(2.2 + 1.5 * count, 3.8), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[1.4, count])
     one = left.subplots()
-    _framed(one, a["within.class"][0], style.MUTED)
+    _framed(one, a["within.class"][0], plot_style.MUTED)
     one.set_title(_short(names[c]), loc="center", fontsize=8)
     grid = right.subplots(2, count, squeeze=False)
     for i in range(count):
-        _framed(grid[0, i], a["within.examples"][i], style.MUTED)
+        _framed(grid[0, i], a["within.examples"][i], plot_style.MUTED)
         _framed(grid[1, i], a["within.images"][i], BLUE)
         grid[1, i].set_xlabel(_of(a["within.heads"][i], names, int(a["within.units"][i]), (c,)), fontsize=6.5)
     grid[0, 0].set_ylabel("image", fontsize=8)
@@ -380,16 +380,16 @@ def _fine_tuning(unit: FoundUnit, name: str) -> Iterator[Picture]:
         )  # fmt: skip
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _changed(a: Mapping[str, np.ndarray]) -> Figure:
     names, total = _names(a), a["kept"] + a["new"] + a["lost"]
     order = [c for c in np.lexsort((-a["kept"], -a["kept"] - a["new"])) if total[c]][:RULES]
     figure = Figure(figsize=(max(4.0, 1.2 + 0.16 * len(order)), 3.2), layout="constrained")
     axes, x = figure.add_subplot(), np.arange(len(order))
-    axes.bar(x, a["kept"][order], 0.8, color=style.MUTED, label="kept")
+    axes.bar(x, a["kept"][order], 0.8, color=plot_style.MUTED, label="kept")
     axes.bar(x, a["new"][order], 0.8, bottom=a["kept"][order], color=GREEN, label="new")
     axes.bar(x, -a["lost"][order], 0.8, color=RED, label="lost")
-    axes.axhline(0, color=style.INK, linewidth=0.8)
+    axes.axhline(0, color=plot_style.INK, linewidth=0.8)
     upright = len(order) > 12
     axes.set_xticks(x, [_short(names[c]) for c in order], rotation=90 if upright else 0, fontsize=6.5 if upright else 8)
     axes.set_ylabel("rules with the class")
@@ -401,7 +401,7 @@ def _changed(a: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _before_after(a: Mapping[str, np.ndarray]) -> Figure:
     names, count = _names(a), len(a["examples"])
     figure = Figure(figsize=(0.6 + 1.6 * count, 4.4), layout="constrained")
@@ -409,7 +409,7 @@ def _before_after(a: Mapping[str, np.ndarray]) -> Figure:
     for i in range(count):
         kept = bool(a["is_kept"][i])
         for row, key in enumerate(("images.after", "images.before", "examples")):
-            _framed(grid[row, i], a[key][i], style.MUTED if row == 2 else style.INK if kept else GREEN)
+            _framed(grid[row, i], a[key][i], plot_style.MUTED if row == 2 else plot_style.INK if kept else GREEN)
         grid[0, i].set_title("kept" if kept else "new", loc="center", fontsize=8)
         grid[2, i].set_xlabel(_of(a["heads"][i], names, int(a["units"][i])), fontsize=6.5)
     for axes, text in zip(grid[:, 0], ("after", "before", "image"), strict=True):

@@ -79,7 +79,7 @@ class ExplaiNN:
         return self
 
     def work(self, facts):
-        """See ``benchmark.work``."""
+        """See ``benchmark.shared.work``."""
         from benchmark.papers.explainn import work
 
         return work.method(facts, self.layer or facts.target.layer)

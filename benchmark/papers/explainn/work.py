@@ -1,4 +1,4 @@
-"""What the method and the paper's experiments do, counted (``benchmark.work``).
+"""What the method and the paper's experiments do, counted (``benchmark.shared.work``).
 
 ``fits``: words of 64 samples that the miner reads: for each unit those of every class, and for each pair of rules that may be
 merged its own. Which pairs may is known only when the rules are: here a tenth of all that join units of one block.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.papers.explainn.networks import DRAWS, last
-from benchmark.work import Facts, Work, tensors
+from benchmark.shared.work import Facts, Work, tensors
 
 FEW = 500  # images that prototypes are scaled by
 LARGEST = 3  # items of a planted head or tail, on average

@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from benchmark import style
 from benchmark.api import Array
 from benchmark.papers.layer_trees.trees import Tree
+from benchmark.utils import plot_style
 
-GREEN, RED, PINK = style.PALETTE[2], style.PALETTE[3], style.PALETTE[4]  # of the colour-blind palette
+GREEN, RED, PINK = plot_style.PALETTE[2], plot_style.PALETTE[3], plot_style.PALETTE[4]  # of the colour-blind palette
 LINE, STEP, SIDE = 0.44, 1.15, 0.36  # inches: from leaf to leaf, from split to split, side of a heat map
 WIDEST = 40  # splits from the root to the farthest leaf that are drawn
 
@@ -47,7 +47,7 @@ def layout(tree: Tree) -> tuple[Array, Array]:
     return column, line
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def draw(tree: Tree, mean: Array, members: Array, classes: Sequence[str]) -> Figure:
     """The picture of a tree.
 
@@ -79,7 +79,7 @@ def draw(tree: Tree, mean: Array, members: Array, classes: Sequence[str]) -> Fig
                 _heat(axes, (x + 0.58 * STEP, v), np.asarray(mean[child], np.float32), colour)
         axes.annotate(
             str(tree.node[place]), at[place], ha="center", va="center", fontsize=8.5, zorder=4,
-            bbox={"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": style.INK, "linewidth": 0.8},
+            bbox={"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": plot_style.INK, "linewidth": 0.8},
         )  # fmt: skip
     for leaf in np.flatnonzero(tree.node < 0):
         _leaf(axes, at[leaf], classes[tree.label[leaf]], members[leaf], int(tree.label[leaf]))
@@ -107,12 +107,12 @@ def _leaf(axes: Axes, at: Array, name: str, members: Array, label: int) -> None:
     total = int(members.sum())
     text = f"{total:,}" + ("" if not total else f", {members[label] / total:.1%}" if members[label] < total else "")
     axes.annotate(
-        style.plain(name), (x, y), ha="left", va="center", fontsize=8.5, zorder=4,
+        plot_style.plain(name), (x, y), ha="left", va="center", fontsize=8.5, zorder=4,
         bbox={"boxstyle": "round,pad=0.3,rounding_size=0.8", "facecolor": PINK, "edgecolor": "none", "alpha": 0.9},
         color="black",
     )  # fmt: skip
     axes.annotate(text, (x, y), (14 + 5.2 * len(name), 0), textcoords="offset points", ha="left", va="center", fontsize=8,
-                  color=style.INK, zorder=4)  # fmt: skip
+                  color=plot_style.INK, zorder=4)  # fmt: skip
 
 
 def from_arrays(arrays: Mapping[str, Array]) -> Figure:

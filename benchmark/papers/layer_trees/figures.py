@@ -16,13 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from benchmark import style
 from benchmark.papers import Found, FoundUnit, Picture
 from benchmark.papers.layer_trees import drawing
 from benchmark.papers.layer_trees.duplicates import KINDS
 from benchmark.papers.layer_trees.verdicts import Network, read
+from benchmark.utils import plot_style
 
-GREEN, RED, BLUE = style.PALETTE[2], style.PALETTE[3], style.PALETTE[0]
+GREEN, RED, BLUE = plot_style.PALETTE[2], plot_style.PALETTE[3], plot_style.PALETTE[0]
 MOST_RULES = 12  # that a caption quotes
 
 Panels = dict[tuple[str, int], dict[int, list[Network]]]  # (data set, width) -> depth -> networks of all seeds
@@ -95,7 +95,7 @@ def _interpolation(panels: Panels) -> str:
 # --------------------------------------------------------------------------------------------- curves
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _grid(panels: Panels, draw: Callable[[Axes, tuple[str, int]], None], ylabel: str, legend: bool = False) -> Figure:
     figure = Figure(figsize=(2.0 + 2.5 * min(len(panels), 2), 2.6 * -(-len(panels) // 2) + 0.3), layout="constrained")
     columns = min(len(panels), 2)
@@ -123,7 +123,7 @@ def _by_depth(axes: Axes, nets: dict[int, list[Network]], what: str, samples: bo
         axes.errorbar(layers, values.mean(axis=0), _standard_error(values), color=shades[depth - 1], marker="o", markersize=3,
                       linewidth=1.3, capsize=2, label=f"depth {depth}")  # fmt: skip
     if samples:
-        axes.axhline(mine[0].n, color=style.MUTED, linewidth=0.8, linestyle=":")
+        axes.axhline(mine[0].n, color=plot_style.MUTED, linewidth=0.8, linestyle=":")
     top = max(axes.get_ylim()[1], 1)
     axes.set_ylim(-0.03 * top, top)
 
@@ -155,20 +155,20 @@ def _accuracy(axes: Axes, nets: list[Network]) -> None:
 
 def _size(axes: Axes, nets: list[Network]) -> None:
     layers, mean, error = _mean(nets, "splits")
-    axes.errorbar(layers, mean, error, color=style.INK, marker="o", markersize=3, linewidth=1.3, capsize=2)
-    axes.axhline(nets[0].width, color=style.MUTED, linewidth=0.8, linestyle=":")
+    axes.errorbar(layers, mean, error, color=plot_style.INK, marker="o", markersize=3, linewidth=1.3, capsize=2)
+    axes.axhline(nets[0].width, color=plot_style.MUTED, linewidth=0.8, linestyle=":")
     axes.set_yscale("log")
     axes.set_ylim(*_decades(mean))
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _thresholds(nets: dict[tuple[str, int], list[Network]]) -> Figure:
     figure = Figure(figsize=(1.6 + 2.2 * len(nets), 4.6), layout="constrained")
     grid = figure.subplots(2, len(nets), squeeze=False, sharex="col")
     for (key, mine), (above, below) in zip(nets.items(), grid.T, strict=True):
         thresholds = sorted({t for _, t in mine[0].left})
         for axes, what in ((above, "splits"), (below, "tree_test")):
-            for colour, marker, t in zip(style.PALETTE[1:], "osD^v", thresholds, strict=False):
+            for colour, marker, t in zip(plot_style.PALETTE[1:], "osD^v", thresholds, strict=False):
                 layers, mean, error = _mean(mine, what, t)
                 axes.errorbar(layers, mean, error, color=colour, marker=marker, markersize=3, linewidth=1.3, capsize=2,
                               label=f"threshold {t:,}")  # fmt: skip
@@ -195,7 +195,7 @@ def _other_activations(networks: list[Network]) -> Iterator[Picture]:
             if (net.dataset, net.width, net.depth) == (dataset, width, depth):
                 by.setdefault(net.activation, []).append(net)
         yield Picture(
-            f"activations-{style.file_name(dataset, f'{width}x{depth}')}",
+            f"activations-{plot_style.file_name(dataset, f'{width}x{depth}')}",
             f"Other activations: {dataset}, width {width}, depth {depth} (the paper's future work)",
             "A node is ON where its activation function's input is positive. Left: unique encodings in each layer; right: accuracy "
             "of the layer's tree on test images, and of the network (dotted). Bars: standard error over seeds.",
@@ -203,11 +203,11 @@ def _other_activations(networks: list[Network]) -> Iterator[Picture]:
         )  # fmt: skip
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _activations(by: dict[str, list[Network]]) -> Figure:
     figure = Figure(figsize=(7.0, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for (activation, nets), colour, marker in zip(sorted(by.items()), style.PALETTE, "osD^v", strict=False):
+    for (activation, nets), colour, marker in zip(sorted(by.items()), plot_style.PALETTE, "osD^v", strict=False):
         line = {"color": colour, "marker": marker, "markersize": 3, "linewidth": 1.3, "capsize": 2}
         u = np.array([list(net.u.values()) for net in nets])  # (seeds, layers)
         left.errorbar(list(nets[0].u), u.mean(0), u.std(0, ddof=len(u) > 1) / np.sqrt(len(u)), **line)
@@ -241,7 +241,7 @@ def _finish(axes: Axes) -> None:
 # --------------------------------------------------------------------------------------------- pictures of units
 
 
-@mpl.rc_context(style.STYLE)
+@mpl.rc_context(plot_style.STYLE)
 def _table_2(unit: FoundUnit) -> Picture:
     """A line for each kind: the images of the largest class, then those of the others."""
     arrays, classes = unit.arrays, [str(c) for c in unit.arrays["classes"]]
@@ -252,7 +252,7 @@ def _table_2(unit: FoundUnit) -> Picture:
         images, of, counts = arrays[f"images_{k}"], arrays[f"of_{k}"], arrays[f"counts_{k}"]
         groups = [f"{counts[c]:,} of {classes[c]}" for c in np.argsort(-counts, kind="stable") if counts[c]]
         more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
-        row.text(0.01, 0.92, f"{KINDS[k]}: {' with '.join(groups[:3])}{more}", fontsize=8.5, va="top", color=style.INK)
+        row.text(0.01, 0.92, f"{KINDS[k]}: {' with '.join(groups[:3])}{more}", fontsize=8.5, va="top", color=plot_style.INK)
         for i, (image, c) in enumerate(zip(images, of, strict=True)):
             axes = row.add_axes((0.01 + 0.052 * i + 0.012 * len(set(of[: i + 1])), 0.05, 0.05, 0.58))
             axes.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray", interpolation="nearest", vmin=0, vmax=1)
@@ -260,7 +260,7 @@ def _table_2(unit: FoundUnit) -> Picture:
             for spine in axes.spines.values():
                 spine.set(color=GREEN if c == counts.argmax() else RED, linewidth=1.6)
     return Picture(
-        f"table2-{style.file_name(unit.dataset, unit.target, str(unit.seed))}",
+        f"table2-{plot_style.file_name(unit.dataset, unit.target, str(unit.seed))}",
         f"Kinds of duplicate encodings: {unit.dataset}, {unit.target}, {unit.settings['layer']} (Table 2)",
         "Images that the layer does not tell apart although their classes differ; for each kind the encoding with the most "
         "images. Green frames: the class of most of them, red: the others; up to six images a class.",
@@ -285,7 +285,7 @@ def _tree(unit: FoundUnit) -> Picture:
         *([named] if maps != "image" else []),
     ]
     return Picture(
-        f"tree-{style.file_name(*parts)}",
+        f"tree-{plot_style.file_name(*parts)}",
         f"The tree of {layer}: {unit.dataset}, {unit.target}"
         + (f", encodings of at least {threshold} images" if threshold else "") + " (Figs. 5 and 6)",
         f"Boxes: nodes of the layer; solid green: ON, dashed red: OFF; on each way the {shown} of the training images that "

@@ -66,7 +66,7 @@ class LayerTree:
         return self
 
     def work(self, facts):
-        """See ``benchmark.work``."""
+        """See ``benchmark.shared.work``."""
         from benchmark.papers.layer_trees import work
 
         return work.method(facts, self._layer(facts.target))

@@ -1,4 +1,4 @@
-"""What the method and the paper's experiments do, counted (``benchmark.work``).
+"""What the method and the paper's experiments do, counted (``benchmark.shared.work``).
 
 ``fits``: samples x nodes that a tree is grown from, for each tree, and pixels of maps that are added up.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from benchmark.papers.layer_trees.encodings import hidden_layers
 from benchmark.papers.layer_trees.replicate import CHUNK
-from benchmark.work import FLOAT, Facts, Work, of_method, shapes
+from benchmark.shared.work import FLOAT, Facts, Work, of_method, shapes
 
 GRADIENT_IMAGES = 256  # that a method of heat maps is fitted on
 

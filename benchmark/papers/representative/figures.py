@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmark.api import Array
 from benchmark.papers import Found, FoundUnit, Picture
-from benchmark.style import INK, MUTED, PALETTE, STYLE, file_name
+from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, file_name
 
 COLOURS = {"RI": PALETTE[0], "RI (reference)": PALETTE[9], "Grad-CAM": PALETTE[1], "Grad-CAM++": PALETTE[2], "Score-CAM": PALETTE[4],
            "ACE": PALETTE[3], "Random map": MUTED}  # fmt: skip

@@ -79,7 +79,7 @@ class RepresentativeInterpretations:
         return self
 
     def work(self, facts):
-        """See ``benchmark.work``."""
+        """See ``benchmark.shared.work``."""
         from benchmark.papers.representative import work
 
         return work.method(facts, self)

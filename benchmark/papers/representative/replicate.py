@@ -29,7 +29,7 @@ from benchmark.papers.representative.clusters import Clusters, cluster
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
 from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
 from benchmark.papers.representative.reuse import with_weights
-from benchmark.seeds import generator
+from benchmark.utils.seeds import generator
 
 CAMS = (
     "baselines/grad_cam.py:GradCAM",

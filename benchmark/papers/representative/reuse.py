@@ -57,7 +57,7 @@ class Reused:
         return self
 
     def work(self, facts):
-        """See ``benchmark.work``."""
+        """See ``benchmark.shared.work``."""
         from benchmark.papers.representative import work
 
         return work.reused(facts, self)

@@ -1,4 +1,4 @@
-"""What the methods and the paper's experiments do, counted (``benchmark.work``).
+"""What the methods and the paper's experiments do, counted (``benchmark.shared.work``).
 
 ``fits``: distances that k-means takes in one round, bits that the greedy cover reads in one round, and pixels that are ranked.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.papers.representative.replicate import ACE, NEAREST, RANDOM
-from benchmark.work import FLOAT, Facts, Work, of_method, tensors
+from benchmark.shared.work import FLOAT, Facts, Work, of_method, tensors
 
 HALVINGS = 20  # of a line, until its two largest logits differ by less than ``boundaries.GAP``: 40 at most
 KEPT = 6  # boundaries of a region: 4 to 11 of 50 on the networks that were measured

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from benchmark import style
 from benchmark.papers import Found, FoundUnit, Picture
+from benchmark.utils import plot_style
 
 METHODS = ("SRAE", "SRAE without restarts", "NN", "SAE", "CAE", "Lasso", "1-Heatmap", "Z")
 PANELS = (("F_reg_test", "F_reg on test images (logits)"), ("O1", "O1"), ("mean_correlation", "correlation of live maps"),
@@ -21,10 +21,10 @@ PHOTOS = ("cub", "asirra")
 
 
 def pictures(found: Found) -> Iterator[Picture]:
-    with mpl.rc_context(style.STYLE):
+    with mpl.rc_context(plot_style.STYLE):
         rows = found.rows[(found.rows.paper == "xnn") & (found.rows.track == "replication")]
         for (dataset, target), group in rows.groupby(["dataset", "target"]):
-            where, slug = f"{dataset}, {target}", style.file_name(dataset, target)
+            where, slug = f"{dataset}, {target}", plot_style.file_name(dataset, target)
             if (group.metric == "O1").any():
                 yield Picture(
                     f"table1-{slug}", f"Table 1 on {where}", "Mean over classes, one dot a seed; lower is better but for the "
@@ -44,7 +44,7 @@ def pictures(found: Found) -> Iterator[Picture]:
                     _layers(group),
                 )  # fmt: skip
         for unit in _first_seeds(found.units):
-            where, slug = f"{unit.dataset}, {unit.target}", style.file_name(unit.dataset, unit.target)
+            where, slug = f"{unit.dataset}, {unit.target}", plot_style.file_name(unit.dataset, unit.target)
             a = unit.arrays
             if "shown_image" in a:
                 yield from _classes(a, where, slug, unit.dataset in PHOTOS)
@@ -83,7 +83,7 @@ def _classes(a, where: str, slug: str, photo: bool) -> Iterator[Picture]:
         rows = np.flatnonzero(names == names[row])
         values = [f"{metric} {a[f'class_{key}'][0, c]:.3g}" for metric, key in (("F_reg", "F_reg_test"), ("O1", "O1"))]
         figure = _rows(a, rows)
-        figure.suptitle(style.plain(f"{names[row]}: {', '.join(values)}"), fontsize=8)
+        figure.suptitle(plot_style.plain(f"{names[row]}: {', '.join(values)}"), fontsize=8)
         yield Picture(f"class-{slug}-{c:03d}", str(names[row]), f"Test images of the class, {text}", figure, raster=True,
                       photo=photo, apart=True)  # fmt: skip
 
@@ -112,9 +112,9 @@ def _table1(rows: pd.DataFrame) -> Figure:
         part = rows[rows.metric == metric]
         for method, values in part.groupby(part.method.map(names)).value:
             if method in METHODS:
-                colour = style.PALETTE[0] if method.startswith("SRAE") else style.PALETTE[1]
+                colour = plot_style.PALETTE[0] if method.startswith("SRAE") else plot_style.PALETTE[1]
                 axis.plot(values, [METHODS.index(method)] * len(values), "o", ms=4, color=colour, alpha=0.8)
-                axis.plot(values.mean(), METHODS.index(method), "|", ms=12, color=style.INK)
+                axis.plot(values.mean(), METHODS.index(method), "|", ms=12, color=plot_style.INK)
         if metric == "F_reg_test":
             _logarithmic(axis, "x", part.value)
         axis.set_xlabel(label)
@@ -137,12 +137,12 @@ def _lasso(table: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     for _, line in table.groupby("seed"):
         line = line.sort_values("n_features")
-        axis.plot(line.n_features, line.F_reg_test, "o-", color=style.PALETTE[1], ms=4, lw=1)
-    axis.plot([], [], "o-", color=style.PALETTE[1], ms=4, lw=1, label="Lasso")
+        axis.plot(line.n_features, line.F_reg_test, "o-", color=plot_style.PALETTE[1], ms=4, lw=1)
+    axis.plot([], [], "o-", color=plot_style.PALETTE[1], ms=4, lw=1, label="Lasso")
     srae = rows[(rows.method == "SRAE") & (rows.metric == "F_reg_test") & rows.setting.str.fullmatch("n=.*")]
     if len(srae):
         axis.plot(
-            [float(s[2:]) for s in srae.setting], srae.value, "s", color=style.PALETTE[0], ms=5, label="SRAE", ls="none"
+            [float(s[2:]) for s in srae.setting], srae.value, "s", color=plot_style.PALETTE[0], ms=5, label="SRAE", ls="none"
         )
     _logarithmic(axis, "x", [*table.n_features, 5])
     _logarithmic(axis, "y", [*table.F_reg_test, *srae.value])
@@ -161,7 +161,7 @@ def _layers(rows: pd.DataFrame) -> Figure:
     for metric, label, mark in (("F_reg_train", "train", "o--"), ("F_reg_test", "test", "s-")):
         means = at[at.metric == metric].groupby("setting").value.mean()
         axis.plot(range(len(names)), [means[name] for name in names], mark, ms=4, lw=1, label=label,
-                  color=style.PALETTE[0 if label == "test" else 1])  # fmt: skip
+                  color=plot_style.PALETTE[0 if label == "test" else 1])  # fmt: skip
     axis.set_xticks(range(len(names)), [name.removeprefix("layer=") for name in names])
     axis.set(ylabel="F_reg (logits)", ylim=(0, None))
     axis.grid(axis="y")
@@ -190,7 +190,7 @@ def _grid(images, maps, contributions, order, names, heats=None, logits=None) ->
             if heat is not None:
                 heat = heat.astype(np.float32)
                 axis.imshow(heat, cmap="inferno", alpha=0.85 * np.sqrt(heat), vmin=0, vmax=1)
-            axis.set_title(style.plain(title), fontsize=6.5, pad=2)
+            axis.set_title(plot_style.plain(title), fontsize=6.5, pad=2)
             axis.set_axis_off()
     return figure
 
@@ -203,9 +203,9 @@ def _parts(a) -> Figure:
     shown = axis.imshow(bars.reshape(K * n, p), cmap="Blues", vmin=0, aspect="auto")
     for c in range(K):
         for part in np.flatnonzero(importance[c] > 0):
-            axis.plot([part] * n, np.arange(n) + c * n, "o", ms=4, mfc="none", mec=style.PALETTE[1])
+            axis.plot([part] * n, np.arange(n) + c * n, "o", ms=4, mfc="none", mec=plot_style.PALETTE[1])
         if c:
-            axis.axhline(c * n - 0.5, color=style.MUTED, lw=0.8)
+            axis.axhline(c * n - 0.5, color=plot_style.MUTED, lw=0.8)
     axis.set_xticks(range(p), [*map(str, a["part_names"]), "context"], rotation=60, ha="right")
     axis.set_yticks([c * n + (n - 1) / 2 for c in range(K)], [f"class {c}" for c in range(K)])
     axis.tick_params(length=0)
@@ -220,9 +220,9 @@ def _degeneration(a) -> Figure:
         cosines = a[f"cosines_{name}"]
         n = cosines.shape[1]
         pairs = np.sort(cosines[:, *np.triu_indices(n, 1)].ravel())
-        left.plot(np.linspace(0, 1, len(pairs)), pairs, color=style.PALETTE[i], lw=1.5, label=name)
+        left.plot(np.linspace(0, 1, len(pairs)), pairs, color=plot_style.PALETTE[i], lw=1.5, label=name)
         counts = np.bincount(a[f"speak_{name}"], minlength=n + 1)
-        right.bar(np.arange(n + 1) + 0.4 * i - 0.2, counts, 0.4, color=style.PALETTE[i], label=name)
+        right.bar(np.arange(n + 1) + 0.4 * i - 0.2, counts, 0.4, color=plot_style.PALETTE[i], label=name)
     left.set(xlabel="share of the pairs", ylabel="|cosine|", ylim=(-0.02, 1.02))
     right.set(xlabel="x-features with v E > 0", ylabel="classes", xticks=range(n + 1))
     left.legend()

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmark import excitation
 from benchmark.api import Batch, NotApplicable, Target
 from benchmark.papers.xnn.srae import XNN
+from benchmark.shared import excitation_backprop
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ def walkers(xnn: XNN, Z: Tensor, c: int, layer: Layer) -> Tensor:
     inputs = [positions, *(acts := xnn.encode(Z, c))[:-1]]
     weights = [W for W, _ in xnn.layers(c)]
     m, S, _ = positions.shape
-    P = excitation.contrast(weights[-1].T, inputs[-1].flatten(0, 1)).view(-1, m, S, len(weights[-1]))  # (n, m, S, h)
+    P = excitation_backprop.contrast(weights[-1].T, inputs[-1].flatten(0, 1)).view(-1, m, S, len(weights[-1]))  # (n, m, S, h)
     E = acts[-1].movedim(2, 0)[..., None]  # (n, m, S, 1)
     P = P * E / E.sum(2, keepdim=True).clamp(min=1e-12)
     for W, a in zip(weights[-2::-1], inputs[-2::-1], strict=True):
-        P = excitation.dense(W, a, P)
+        P = excitation_backprop.dense(W, a, P)
     return P.mT.reshape(len(P), m, -1, *layer.side) if layer.side else P[:, :, 0]
 
 
@@ -103,7 +103,7 @@ def down(target: Target, x: Tensor, P: Tensor, layer: Layer, to: str | None = No
     """Maps (k, m, h, w) of k MWPs (k, m, ...) over Z: one trace for all, and no step for those that are 0 everywhere."""
     live, maps = P.flatten(1).any(1), x.new_zeros(*P.shape[:2], *x.shape[2:])
     if live.any():
-        maps[live] = excitation.unit_maps(target, x, P[live], layer.name, layer.pool, to)
+        maps[live] = excitation_backprop.unit_maps(target, x, P[live], layer.name, layer.pool, to)
     return maps
 
 
@@ -115,11 +115,11 @@ def z_maps(target: Target, x: Tensor, units: Tensor, layer: Layer, to: str | Non
     if layer.average or not linear:
         d = layer(target, x[:1]).shape[1]
         P = torch.eye(d, device=x.device)[units][:, None].expand(-1, len(x), -1)
-        return excitation.unit_maps(target, x, P, layer.name, layer.pool, to)
+        return excitation_backprop.unit_maps(target, x, P, layer.name, layer.pool, to)
     below = target.layers[target.layers.index(layer.name) - 1]
     a = target.features(x, below)
-    P = excitation.contrast(linear[-1].weight[units], a.flatten(1)).view(len(units), *a.shape)
-    return excitation.unit_maps(target, x, P, below, to=to)
+    P = excitation_backprop.contrast(linear[-1].weight[units], a.flatten(1)).view(len(units), *a.shape)
+    return excitation_backprop.unit_maps(target, x, P, below, to=to)
 
 
 def normalised(maps: Tensor) -> Tensor:

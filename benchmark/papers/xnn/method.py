@@ -59,7 +59,7 @@ class XNN:
         return self
 
     def work(self, facts):
-        """See ``benchmark.work``."""
+        """See ``benchmark.shared.work``."""
         from benchmark.papers.xnn import work
 
         return work.method(facts, self)

@@ -19,11 +19,11 @@ from sklearn.linear_model import Lasso
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark import attention
 from benchmark.api import Array, Batch, Target
-from benchmark.excitation import class_maps
 from benchmark.papers import Number, Outcome, Study
 from benchmark.papers.xnn import maps, masking, srae
+from benchmark.shared import attention_maps
+from benchmark.shared.excitation_backprop import class_maps
 
 LOWER, HIGHER = "lower", "higher"
 UNITS = {"F_reg": (LOWER, "logits"), "F_cls": (HIGHER, "percent"), "O1": (LOWER, ""), "O2": (LOWER, "nats"),
@@ -165,13 +165,13 @@ def _faithful(data: srae.Examples, y: Tensor, y_: Tensor, yt: Tensor, yt_: Tenso
 def _overlap(found: Tensor, weights: Tensor | None, part: Batch, cells: tuple[Array, Array] | None) -> dict[str, float]:
     """O1, O2, locality and the share on class-defining parts of maps (k, m, h, w) of one class; whether P is singular, how many
     maps are dead, and the mean correlation of live maps, which dead ones do not lower."""
-    S = attention.normalised(found.movedim(0, 1).cpu().numpy())  # (m, k, h, w)
-    P, dead = attention.correlation(S)
-    o2, singular = attention.o2(P)
-    out = {"O1": attention.o1(P), "O2": o2, "mean_correlation": attention.mean_correlation(P, dead),
+    S = attention_maps.normalised(found.movedim(0, 1).cpu().numpy())  # (m, k, h, w)
+    P, dead = attention_maps.correlation(S)
+    o2, singular = attention_maps.o2(P)
+    out = {"O1": attention_maps.o1(P), "O2": o2, "mean_correlation": attention_maps.mean_correlation(P, dead),
            "n_singular": float(singular), "n_dead": float(dead.sum())}  # fmt: skip
     if cells is not None:
-        H = attention.entropy(_histogram(S, cells))
+        H = attention_maps.entropy(_histogram(S, cells))
         out["locality"] = float(np.nanmean(H)) if np.isfinite(H).any() else np.nan
     if part.part_importance is not None:
         share = np.einsum("mkhw,mhw->k", S, _part_region(part)) / np.maximum(S.sum((0, 2, 3)), 1e-12)  # (k,)
@@ -188,19 +188,19 @@ def _cells(part: Batch) -> tuple[Array, Array] | None:
     visible = np.ones(parts.shape[:2], bool) if part.part_visible is None else part.part_visible.cpu().numpy()
     boxes = part.boxes.cpu().numpy() if part.boxes is not None else np.array([[0, 0, w, h]] * len(parts))
     seen = visible.any(1)
-    cells = [attention.voronoi(*one, h, w) for one in zip(parts[seen], visible[seen], boxes[seen], strict=True)]
+    cells = [attention_maps.voronoi(*one, h, w) for one in zip(parts[seen], visible[seen], boxes[seen], strict=True)]
     return seen, np.array(cells).reshape(-1, parts.shape[1] + 1, h, w)
 
 
 def _histogram(S: Array, cells: tuple[Array, Array]) -> Array:
     """(k, p + 1) Voronoi histogram over the images that show a part; all 0 where none does."""
     seen, of_pixel = cells
-    return attention.histogram(S[seen], of_pixel).sum(0) / max(1, seen.sum())
+    return attention_maps.histogram(S[seen], of_pixel).sum(0) / max(1, seen.sum())
 
 
 def _bars(found: Sequence[Tensor], seen: Sequence[Batch]) -> Array:
     """(K, n, p + 1) histograms of the x-features of each class, each summing to 1 (Fig. 7b, over images)."""
-    S = [attention.normalised(f.movedim(0, 1).cpu().numpy()) for f in found]
+    S = [attention_maps.normalised(f.movedim(0, 1).cpu().numpy()) for f in found]
     bars = np.stack([_histogram(*both) for both in zip(S, map(_cells, seen), strict=True)])
     return bars / np.maximum(bars.sum(2, keepdims=True), 1e-12)
 

@@ -1,4 +1,4 @@
-"""What the method and the paper's experiments do, counted (``benchmark.work``) on the auto-encoders that they train.
+"""What the method and the paper's experiments do, counted (``benchmark.shared.work``) on the auto-encoders that they train.
 
 A training is counted with all its epochs. Where an x-feature that fires is enough (``accept: live``) one training is; else all
 restarts. ``fits``: steps of an optimiser, for each stack of classes, and what the Lasso reads in one round.
@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmark.excitation import class_maps, unit_maps
 from benchmark.papers.xnn import maps
 from benchmark.papers.xnn.srae import HELD_OUT, STACK, STRIDE, Setting, at_once, forward, initial, settings_for
-from benchmark.work import CHUNK, Facts, Work, empty, measure, tensors
+from benchmark.shared.excitation_backprop import class_maps, unit_maps
+from benchmark.shared.work import CHUNK, Facts, Work, empty, measure, tensors
 
 GPU = 40e9  # bytes that a stack may take there: half of 80 GB
 MEMORY = 2**28  # features that ``replicate.convolutional`` keeps; more are computed again for each batch

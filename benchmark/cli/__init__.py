@@ -1,0 +1,1 @@
+"""The command line: arguments, checked before torch is imported, and the commands behind them."""

@@ -1,0 +1,402 @@
+"""What each command of ``glassbench`` does; ``cli`` parses the line and calls one of them.
+
+A command takes the parsed options and returns the exit code; what the user did wrong is a ``UsageError``, one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import store
+from benchmark.cli.lists import LISTS, profiles
+from benchmark.utils.near_names import near
+
+if TYPE_CHECKING:  # it takes torch along, which half of the commands do without
+    from benchmark.pipeline.profile import Profile
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+PARAMS = "params.yaml"
+
+
+class UsageError(Exception):
+    """One line for the user; exit code 2."""
+
+
+def use(options: argparse.Namespace) -> int:
+    """Choose a profile: copy it to params.yaml."""
+    shipped = profiles()
+    if options.profile not in shipped:
+        raise near(options.profile, shipped, "profile")
+    path, wanted = store.ROOT / PARAMS, shipped[options.profile].read_text()
+    if path.exists() and not options.force:
+        here = path.read_text()
+        if here == wanted:
+            return 0
+        if here not in {p.read_text() for p in shipped.values()}:  # holds somebody's own edits
+            try:
+                name = str(store.read_yaml(path).get("profile", ""))
+            except store.StoreError:
+                name = "damaged"
+            if name == options.profile:
+                err.print(f"{PARAMS} holds your own edits of {name!r}: kept "
+                          f"(glassbench use {name} --force restores the profile)")  # fmt: skip
+                return 0
+            kept = path.with_name(f"params.{name or 'old'}.yaml")
+            store.write_text(kept, here)
+            err.print(f"{PARAMS} held your own edits: kept as {kept.name}")
+    store.write_text(path, wanted)
+    out.print(f"profile {options.profile}")
+    return 0
+
+
+def list_(options: argparse.Namespace) -> int:
+    """What there is."""
+    table = LISTS[options.what](load_params)
+    if options.name:
+        column = next(iter(table[0]))
+        names = [str(row[column]) for row in table]
+        if options.name not in names:
+            raise near(options.name, names, column)
+        if options.what == "datasets":  # the whole card
+            from benchmark import data
+
+            found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{options.name}.npz"))
+            out.print_json(json.dumps([data.load_card(path) for path in found]))
+            return 0
+        table = [row for row in table if str(row[column]) == options.name]
+    out.print_json(json.dumps(table)) if options.json else _print_table(options.what, table)
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Download and prepare data sets: runs datasets/<name>.py."""
+    scripts = {p.stem: p for p in sorted((store.ROOT / "datasets").glob("*.py"))}
+    names = options.dataset or load_params().datasets
+    for name in names:
+        if name not in scripts:
+            raise near(name, scripts, "data set")
+    own = [flag for key in ("path", "name", "size") if (value := getattr(options, key)) for flag in (f"--{key}", value)]
+    if own and names != ["folder"]:
+        raise UsageError("--path, --name and --size are for `glassbench prepare folder`")
+    for name in names:
+        command = [sys.executable, str(scripts[name]), *own]
+        command += ["--profile", options.profile] if options.profile else []
+        command += ["--force"] if options.force else []
+        if code := subprocess.run(command, cwd=store.ROOT, check=False).returncode:
+            return code
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train the targets of the profile."""
+    return _step("train", options)
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Explain the sampled images by every method of the profile."""
+    return _step("explain", options)
+
+
+def score(options: argparse.Namespace) -> int:
+    """Score every explanation by every metric."""
+    return _step("score", options)
+
+
+def _step(name: str, options: argparse.Namespace) -> int:
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.pipeline import run
+
+    profile = load_params()
+    chosen = options.dataset or profile.datasets
+    for dataset in chosen:
+        if dataset not in profile.datasets:
+            raise near(dataset, profile.datasets, f"data set in profile {profile.name!r}:")
+    failed = 0
+    paths = store.Paths(profile.name)
+    folder = {"train": paths.targets, "explain": paths.explanations, "score": paths.scores}[name]
+    for dataset in chosen:
+        with store.exclusive(folder(dataset), f"glassbench {name} {dataset}"):
+            done = list(getattr(run, name)(profile, dataset))
+        bad = [d for d in done if d.error]
+        failed += len(bad)
+        out.print(f"{name} {dataset}: {len(done) - len(bad)} of {len(done)} cells")
+    if failed:
+        err.print(f"{failed} failed; they stand in the rows with their reason")
+    return 1 if failed and not options.keep_going else 0
+
+
+def replicate(options: argparse.Namespace) -> int:
+    """Run the papers' own experiments."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.pipeline import replicate as replicating
+
+    profile = load_params()
+    chosen = options.paper or profile.papers
+    for paper in chosen:
+        if paper not in profile.papers:
+            raise near(paper, profile.papers, f"paper in profile {profile.name!r}:")
+    failed = 0
+    for paper in chosen:
+        with store.exclusive(store.Paths(profile.name).replications(paper), f"glassbench replicate {paper}"):
+            done = list(replicating.replicate(profile, paper))
+        bad = [d for d in done if d.error]
+        failed += len(bad)
+        out.print(f"replicate {paper}: {len(done) - len(bad)} of {len(done)} units")
+    if failed:
+        err.print(f"{failed} failed; they stand in the rows with their reason")
+    return 1 if failed and not options.keep_going else 0
+
+
+def plan(options: argparse.Namespace) -> int:
+    """What a profile will take: units, hours, memory, and what more workers buy."""
+    from benchmark.jobs import plan as planning
+    from benchmark.jobs import planned
+    from benchmark.pipeline.profile import Profile
+
+    profile = load_profile(options.profile)
+    if options.calibrate:
+        shipped = {name: Profile.read(path) for name, path in profiles().items()} | {profile.name: profile}
+        path = planning.calibrate(shipped.values())
+        out.print(f"speeds: {path.relative_to(store.ROOT)}")
+        return 0
+    if options.check:
+        out.print(planned.checked(profile), markup=False)
+        return 0
+    found = planning.plan(profile, gpu=options.gpu)
+    told = planned.facts(profile, found, gpu=options.gpu, workers=options.workers)
+    out.print_json(json.dumps(told)) if options.json else out.print(planned.text(told), markup=False)
+    if options.save:
+        planning.save(profile, found)
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write rows, tables, plots and the page."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.pipeline import report as reporting
+
+    profile = load_params()
+    with store.exclusive(store.Paths(profile.name).results, "glassbench report"):
+        folder = reporting.write(profile)
+    out.print(f"report: {folder.relative_to(store.ROOT)}")
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Make a random sample of the committed cells again and compare; exit code 1 if any differs."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.jobs import verify as verifying
+
+    profile = load_profile(options.profile)
+    found = verifying.verify(profile, sample=options.sample, seed=options.seed)
+    verifying.record(store.Paths(profile.name), found)
+    for line in verifying.lines(found):
+        out.print(line, markup=False)
+    return 1 if found.differing else 0
+
+
+def rekey(options: argparse.Namespace) -> int:
+    """Move committed results to the keys of today's code, where it is proven to mean the same."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.jobs import rekey as rekeying
+
+    profile = load_profile(options.profile)
+    moved = rekeying.rekey(profile, base=options.base, sample=options.sample)
+    rekeying.write(moved)
+    for line in rekeying.lines(moved):
+        out.print(line, markup=False)
+    return 0
+
+
+def mend(options: argparse.Namespace) -> int:
+    """Put right what a killed run left behind: locks, half-written files, temporary files."""
+    from benchmark.store import recovery as mending
+
+    for line in mending.mend(store.ROOT):
+        err.print(line, markup=False)
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the leaderboard of a profile and where its page lies; exit code 1 if cells failed."""
+    from benchmark.leaderboard.render import console
+
+    paths = store.Paths(_name(options))
+    rows = store.read_rows(paths.rows)
+    console.show(paths.results, out)
+    failed = rows[rows.status == "failed"]
+    for (dataset, target, method), group in failed.groupby(["dataset", "target", "method"]):
+        err.print(f"failed: {dataset}/{target} {method}: {group.reason.iloc[0]} ({len(group)} rows)", markup=False)
+    out.print(f"page: {paths.results / 'index.html'}", markup=False)
+    return 1 if len(failed) else 0
+
+
+def readme(options: argparse.Namespace) -> int:
+    """Rewrite the README's tables from the committed results (--check: say whether they are up to date)."""
+    from benchmark.leaderboard.render import readme as rendering
+
+    path = store.ROOT / "README.md"
+    before = path.read_text()
+    after = rendering.render(before, store.ROOT / "results")
+    if options.check and before != after:
+        raise UsageError("README.md is not what results/ says; run `make readme`")
+    if before != after:
+        store.write_text(path, after)
+    out.print("README.md is what results/ says")
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Whether the rows just made are those of a git revision; exit code 1 if they are not."""
+    from benchmark.gate import diff as differing
+    from benchmark.gate import show, sources
+
+    paths = store.Paths(_name(options))
+    base, head = sources.load(options.revision, paths), sources.load(None, paths)
+    exact = differing.same_machine(base.provenance, head.provenance)
+    found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
+    against = differing.reproduced(found, exact=exact)
+    kind = "the same kind of machine: exact" if exact else "another kind of machine: within tolerance"
+    out.print(f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})", markup=False)
+    out.print(show.lines(against) if len(against) else "the same results", markup=False)
+    return 1 if len(against) else 0
+
+
+def diff(options: argparse.Namespace) -> int:
+    """What is better, worse or lost between two results; exit code 1 on what --fail-on names."""
+    from benchmark.gate import diff as differing
+    from benchmark.gate import show, sources
+    from benchmark.utils import plot_style
+
+    fail_on = differing.kinds(options.fail_on)
+    paths = store.Paths(_name(options))
+    base, head = sources.load(options.base, paths), sources.load(options.head, paths)
+    found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
+    picture = Path(options.plot) if options.plot else None
+    if picture:
+        with store.atomic(picture) as file:
+            file.write(plot_style.save(show.figure(found), "svg" if picture.suffix == ".svg" else "png"))
+    form = {"json": show.as_json, "md": show.markdown}.get(options.form, show.text)
+    extra = {"picture": picture.name} if picture and options.form == "md" else {}
+    print(form(found, base, head, fail_on, **extra), end="" if options.form == "md" else "\n")
+    return 1 if differing.fails(found, fail_on) else 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Evaluate a new method: its rows, and its place among the known methods."""
+    if not options.method and not options.images:
+        raise UsageError("name a method: glassbench evaluate mine.py:GradNorm")
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.jobs import evaluate as evaluating
+    from benchmark.leaderboard import placing
+    from benchmark.store import recovery as mending
+
+    profile = load_profile(options.profile)
+    for line in mending.sweep(store.ROOT):
+        err.print(line, markup=False)
+    if options.images:
+        names = evaluating.write_images(evaluating.only(profile, options.targets), options.images)
+        out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
+        return 0
+    found = evaluating.evaluate(profile, options.method, name=options.name, targets=options.targets,
+                                recompute=options.recompute, page=not options.no_page)  # fmt: skip
+    placing.show(found.frame, found.compared, out)
+    for line in evaluating.notes(found):
+        err.print(line, markup=False)
+    out.print(f"written: {found.folder / ('rows.csv' if options.no_page else 'index.html')}", markup=False)
+    return 1 if (found.rows.status == "failed").any() else 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Check a method on toy data: what it does wrong, with the line to change. Exit code 1 if there is anything."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.jobs import check as checking
+
+    findings = checking.check(options.method)
+    for line in checking.report(findings):
+        out.print(line, markup=False)
+    return 1 if any(f.wrong for f in findings) else 0
+
+
+def new(options: argparse.Namespace) -> int:
+    """Write a starter file of a method."""
+    from benchmark.methods import templates
+
+    name = templates.write(options.file, options.kind)
+    out.print(f"{options.file}: change it, then\n  glassbench check {options.file}:{name}\n"
+              f"  glassbench evaluate {options.file}:{name}", markup=False)  # fmt: skip
+    return 0
+
+
+# --------------------------------------------------------------------------------------------- the profile
+
+
+def load_profile(name: str | None = None) -> Profile:
+    """A profile by name, as it is shipped; params.yaml where it is that profile.
+
+    Without a name: params.yaml, else offline.
+    """
+    from benchmark.pipeline.profile import Profile
+
+    path, shipped = store.ROOT / PARAMS, profiles()
+    if path.exists() and name in (None, store.read_yaml(path).get("profile")):
+        return Profile.read(path)
+    if (name or "offline") not in shipped:
+        raise near(name, shipped, "profile")
+    return Profile.read(shipped[name or "offline"])
+
+
+def load_params() -> Profile:
+    """The profile in params.yaml."""
+    from benchmark.pipeline.profile import Profile
+
+    return Profile.read(_params())
+
+
+def _params() -> Path:
+    path = store.ROOT / PARAMS
+    if not path.exists():
+        raise UsageError(f"{PARAMS} is missing; choose a profile: glassbench use {' | '.join(profiles())}")
+    return path
+
+
+def _name(options: argparse.Namespace) -> str:
+    """The profile that an option names, else that of params.yaml, of which nothing else is read."""
+    name = options.profile or store.read_yaml(_params()).get("profile")
+    if not re.fullmatch(r"\w[\w.-]*", str(name)):
+        raise UsageError(f"{PARAMS if name != options.profile else '--profile'}: {str(name)!r} is no name of a profile")
+    return str(name)
+
+
+def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(v) for v in row.values()))
+    (out if out.is_terminal else Console(highlight=False, width=200)).print(table)

@@ -1,0 +1,367 @@
+"""A new method among the known ones: the pipeline's own cells, without DVC.
+
+    found = evaluate(profile, ["/home/me/mine.py:GradNorm"])
+    found.folder             # rows.csv, leaderboard.csv, differences.csv, index.html, plots/
+
+The method is explained and scored on every network of a profile (data are prepared and networks trained where they are not
+there yet), in a folder of its own: ``results/evaluations/<profile>/<name>/``. The known methods' rows are not made again.
+They come, cell by cell, from the profile's own files of scores where those are up to date, else from the committed
+``results/<profile>/rows.csv`` and ``values.npz`` (the values of single images, so that differences can be tested) where the
+hashes of data, network, method and code are those of here. What fits neither is left out, with the reason; ``recompute``
+makes it again.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from benchmark import data, engine, leaderboard, store, zoo
+from benchmark.engine import Unit
+from benchmark.leaderboard import placing, tables
+from benchmark.methods.registry import MethodRef
+from benchmark.pipeline import cells, inputs, report, run
+from benchmark.pipeline.cells import Cell
+from benchmark.pipeline.keys import step_hash
+from benchmark.pipeline.profile import Explain, Only, Profile
+from benchmark.utils.near_names import UnknownName, near
+from benchmark.utils.temporary import scratch
+from benchmark.zoo.recipe import Recipe, mapping_of
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What ``evaluate`` found."""
+
+    folder: Path
+    rows: pd.DataFrame  # of the new methods
+    frame: pd.DataFrame  # the board: known methods and new ones
+    compared: Mapping[str, pd.DataFrame]  # for the label of each new method, ``placing.differences``
+    left_out: Mapping[str, int]  # why known cells are not on the board, and how many
+    means_only: int  # known cells of which only the means are known
+    without: Mapping[str, int]  # metrics of which known cells have no rows, and how many
+
+
+def evaluate(
+    profile: Profile | Mapping[str, Any],
+    methods: Sequence[str | Mapping[str, Any]],
+    *,
+    name: str = "",
+    targets: Sequence[str] = (),
+    recompute: bool = False,
+    page: bool = True,
+) -> Evaluation:
+    """Explain, score, place and write.
+
+    Args:
+        profile: or the mapping that a profile is parsed from. methods: as a profile names them; files relative to the working directory.
+        name: of the folder (default: made of the first method's), and of maps on the board.
+        targets: ``digits/cnn``, ``digits`` or ``cnn``; all networks of the profile if empty.
+        recompute: explain and score the known methods again.
+        page: also draw plots and gallery, and write the page.
+
+    Raises:
+        UnknownName: a method, setting or target that is not there, or a name that is taken on the board.
+    """
+    refs = [MethodRef.parse(entry, base=Path.cwd()) for entry in methods]
+    refs = [replace(r, settings={**r.settings, "name": name}) if name and r.stem == "maps" else r for r in refs]
+    profile = only(Profile.of(profile), targets)
+    known = [
+        cell for dataset in profile.datasets for cell in run.cells(profile, dataset) if not _among(cell.method, refs)
+    ]
+    _refuse_taken_names(refs, known)
+    name = _folder(name or (Path(refs[0].settings["file"]).stem if refs[0].stem == "maps" else refs[0].cls))
+    mine = _with_methods(profile, refs, keep=recompute).replace(evaluation=f"evaluations/{profile.name}/{name}")
+    with store.exclusive(run.made(mine).results, "glassbench evaluate"):
+        for dataset in profile.datasets:
+            ready(profile, dataset)
+            for step in (run.explain, run.score):
+                list(step(mine, dataset))
+    rows, instances = run.collect(mine)
+    old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, {}, {}) if recompute else _known(profile, known)
+    if old.files:
+        more, values = run.gather(old.files)
+        rows, instances = pd.concat([rows, more]), pd.concat([instances, values], ignore_index=True)
+    if len(old.values):
+        instances = pd.concat([instances, old.values], ignore_index=True)
+    board = store.tidy_rows(pd.concat([rows, old.means]) if len(old.means) else rows)
+    folder = run.made(mine).results
+    new = board[board["method"].isin([cells.describe(ref)[0] for ref in refs])]
+    store.write_rows(folder / "rows.csv", new)
+    if page:
+        frame = _write_page(folder, profile, mine, board, instances, old.drawn)
+    else:
+        frame = tables.leaderboard(board, instances)
+        store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
+    labels = dict.fromkeys(frame.loc[frame["method"].isin(set(new["method"])), "label"])
+    compared = {label: placing.differences(frame, instances, label) for label in labels}
+    if compared:
+        every = pd.concat([found.assign(method=label) for label, found in compared.items()])
+        store.write_text(
+            folder / "differences.csv", every.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+        )
+    return Evaluation(folder, new, frame, compared, old.left_out, old.means_only, old.without)
+
+
+# --------------------------------------------------------------------------------------------- what there is to do
+
+
+def only(profile: Profile, targets: Sequence[str]) -> Profile:
+    """The profile with those of its explained networks that ``targets`` name.
+
+    Raises:
+        UnknownName: a name that fits no network.
+    """
+    explained = [(d, t) for d, recipes in profile.zoo.items() for t, recipe in recipes.items() if recipe.explain]
+    names = {text for d, t in explained for text in (f"{d}/{t}", d, t)}
+    for text in targets:
+        if text not in names:
+            raise near(text, names, f"network in profile {profile.name!r}:")
+    zoo: dict[str, dict[str, Recipe]] = {}
+    for d, t in explained:
+        if not targets or {f"{d}/{t}", d, t} & set(targets):
+            zoo.setdefault(d, {})[t] = profile.zoo[d][t]
+    return profile.replace(zoo=zoo, datasets=tuple(d for d in profile.datasets if d in zoo))
+
+
+def _with_methods(profile: Profile, refs: Sequence[MethodRef], *, keep: bool) -> Profile:
+    """The profile with these methods, instead of its own or, ``keep``, beside them."""
+
+    def methods(explain: Explain | Only) -> dict[str, Any]:
+        return {"methods": (*(ref for ref in explain.methods if keep and not _among(ref, refs)), *refs)}
+
+    explain = profile.explain
+    special = {
+        dataset: other.model_copy(update=methods(other)) if "methods" in other.model_fields_set else other
+        for dataset, other in explain.only.items()
+    }
+    return profile.replace(explain=explain.model_copy(update=methods(explain) | {"only": special}))
+
+
+def _among(ref: MethodRef, refs: Sequence[MethodRef]) -> bool:
+    return any((ref.path.resolve(), ref.cls, ref.settings) == (r.path.resolve(), r.cls, r.settings) for r in refs)
+
+
+def _refuse_taken_names(refs: Sequence[MethodRef], known: Sequence[Cell]) -> None:
+    taken = {(name, setting): ref.file for ref in {c.method.slug: c.method for c in known}.values()
+             for name, _, setting in [cells.describe(ref)]}  # fmt: skip
+    for ref in refs:
+        name, _, setting = cells.describe(ref)
+        if (name, setting) in taken:
+            raise UnknownName(
+                f"{name!r} is on the board already ({taken[name, setting]}); give {ref.path.name}:{ref.cls} another name"
+            )
+
+
+def _folder(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "method"
+
+
+def ready(profile: Profile, dataset: str) -> None:
+    """Prepare the data and train the networks that are not there yet; what is there stays as it is.
+
+    Raises:
+        StoreError: the data cannot be had.
+    """
+    paths = store.Paths(profile.name)
+    if not paths.data(dataset).exists():
+        prepare(profile, dataset, paths.data(dataset))
+    jobs = [
+        (mapping_of(recipe), seed, paths.target(dataset, name, seed))
+        for name, seed, recipe in profile.trainings(dataset)
+    ]
+    with store.exclusive(paths.targets(dataset), wait=True):
+        units = [
+            Unit(f"{dataset}/{path.stem}", _train, (paths.data(dataset), recipe, seed, path))
+            for recipe, seed, path in jobs
+            if not path.with_suffix(".json").exists()
+        ]
+        for done in engine.run(units, label="train", verbose=True) if units else ():
+            if done.error:
+                store.write_json(done.unit.arguments[-1].with_suffix(".json"), {"failed": done.error})
+
+
+def prepare(profile: Profile, dataset: str, file: Path) -> None:
+    """Make the data set of a profile, as ``file``.
+
+    Raises:
+        StoreError: it could not be made.
+    """
+    with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
+        params = Path(folder) / "params.yaml"
+        whole = profile.as_mapping()
+        params.write_text(yaml.safe_dump({key: whole[key] for key in ("profile", "data")}))
+        script = store.ROOT / "datasets" / f"{dataset}.py"
+        command = [sys.executable, str(script), "--params", str(params), "--out", str(file)]
+        if subprocess.run(command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL).returncode:
+            raise store.StoreError(f"{file} could not be made; `glassbench prepare {dataset}` says why")
+
+
+def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None:
+    zoo.train(data.load(file), recipe, seed, path, device=engine.device(), code=step_hash("train"))
+
+
+# --------------------------------------------------------------------------------------------- the known methods
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the known methods without explaining again."""
+
+    drawn: Mapping[str, MethodRef]  # by slug, those of whose explanations all are here
+    files: list[Path]  # of scores with the values per image
+    means: pd.DataFrame  # rows of other cells
+    values: pd.DataFrame  # per image, of those
+    means_only: int  # how many of them have none
+    left_out: Mapping[str, int]  # why cells are not known, and how many
+    without: Mapping[str, int]  # metrics of which known cells have no rows, and how many
+
+
+def _known(profile: Profile, todo: Sequence[Cell]) -> _Known:
+    """From the profile's own files where they are up to date, else from its rows where the hashes are those of here."""
+    here = [cell for cell in todo if run.is_explained(cell)]
+    _score(profile, here)
+    scored = [cell for cell in here if run.is_scored(cell)]
+    rest = [cell for cell in todo if cell not in scored]
+    elsewhere = {cell.method.slug for cell in todo if cell not in here}
+    drawn = {cell.method.slug: cell.method for cell in here if cell.method.slug not in elsewhere}
+    means, left_out, without = _committed(profile, rest) if rest else (pd.DataFrame(), Counter(), Counter())
+    values = _values_of(profile, means) if len(means) else pd.DataFrame()
+    means_only = 0 if len(values) else len(rest) - sum(left_out.values())
+    return _Known(drawn, [cell.scores for cell in scored], means, values, means_only, left_out, without)
+
+
+def _score(profile: Profile, here: Sequence[Cell]) -> None:
+    """Explanations that are here get the scores that they lack: those of a metric that is new or changed."""
+    lacking = [cell for cell in here if not run.is_scored(cell)]
+    for dataset in dict.fromkeys(cell.dataset for cell in lacking):
+        units = [run.score_unit(cell) for cell in lacking if cell.dataset == dataset]
+        with store.exclusive(store.Paths(profile.name).scores(dataset), wait=True):
+            list(engine.run(units, label="score"))
+
+
+def _values_of(profile: Profile, means: pd.DataFrame) -> pd.DataFrame:
+    """The values of single images behind committed rows; none where the file is not there or is of other rows."""
+    try:
+        values = store.read_values(store.Paths(profile.name).values)
+    except store.StoreError:
+        return pd.DataFrame()
+    ok, keys = means[means.status == "ok"], list(store.ROW_KEYS)
+    values = values.merge(ok[keys], on=keys)
+    check = ok.set_index(keys)["value"] - values.groupby(keys)["value"].mean()
+    return values if check.abs().le(1e-5 * (1 + ok.set_index(keys)["value"].abs())).all() else pd.DataFrame()
+
+
+def _committed(profile: Profile, todo: Sequence[Cell]) -> tuple[pd.DataFrame, Counter, Counter]:
+    """(rows, why not, metrics without): those of ``todo`` in ``results/<profile>/rows.csv`` that were made of what is
+    here."""
+    paths, refs = store.Paths(profile.name), {cell.method.slug: cell.method for cell in todo}.values()
+    try:
+        rows, then = store.read_rows(paths.rows), store.read_json(paths.results / "provenance.json")
+    except store.StoreError as error:
+        return pd.DataFrame(), Counter({str(error): len(todo)}), Counter()
+    now = report.provenance(_with_methods(profile, list(refs), keep=False))
+    same = [name for name, code in now["metrics"].items() if then.get("metrics", {}).get(name) == code]
+    rows = rows[rows.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
+    found, left_out = [], Counter()
+    for cell in todo:
+        if reason := _other(cell, then, now):
+            left_out[reason] += 1
+            continue
+        name, paper, setting = cells.describe(cell.method)
+        mine = rows[(rows.method == name) & (rows.paper == paper) & (rows.setting == setting)
+                    & (rows.dataset == cell.dataset) & (rows.target == cell.target) & (rows.seed == cell.seed)]  # fmt: skip
+        found.append(mine[mine.metric.isin(same)]) if len(mine) else left_out.update(["it has no rows yet"])
+    without = Counter({name: len(found) for name in now["metrics"] if name not in same and found})
+    return pd.concat(found) if found else pd.DataFrame(), left_out, without
+
+
+def _other(cell: Cell, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Why a committed row of this cell was made of something else than what is here; empty if it was not."""
+    parts = [
+        ("data", "data", cell.dataset),
+        ("network", "weights", f"{cell.dataset}/{cell.weights.stem}"),
+        ("method", "methods", f"{cell.method.file}:{cell.method.cls}"),
+        ("code that explains:", "steps", "explain"),
+        ("code that scores:", "steps", "score"),
+    ]
+    for what, part, key in parts:
+        if then.get(part, {}).get(key) != now[part].get(key):
+            return f"the {what} {key} is not what the committed rows were made of"
+    return ""
+
+
+# --------------------------------------------------------------------------------------------- what is written
+
+
+def _write_page(
+    folder: Path,
+    profile: Profile,
+    mine: Profile,
+    board: pd.DataFrame,
+    instances: pd.DataFrame,
+    drawn: Mapping[str, MethodRef],
+) -> pd.DataFrame:
+    """Board, plots, gallery and page into ``folder``; returns the board."""
+    gallery = report.gallery(mine)
+    others = report.gallery(_with_methods(profile, list(drawn.values()), keep=False)) if drawn else {}
+    for key, entry in gallery.items():
+        entry["maps"] = {**others.get(key, {"maps": {}})["maps"], **entry["maps"]}
+    paths = store.Paths(profile.name)
+    facts = report.provenance(mine)
+    store.write_json(folder / "provenance.json", facts)
+    return leaderboard.build(
+        board,
+        instances,
+        gallery=gallery,
+        data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
+        target_cards={
+            (dataset, name, seed): store.read_json(paths.target(dataset, name, seed).with_suffix(".json"))
+            for dataset in profile.datasets
+            for name, seed, _ in profile.trainings(dataset)
+        },
+        provenance=facts,
+        reported=paths.reported,
+        out=folder,
+    )
+
+
+def write_images(profile: Profile, file: Path) -> list[str]:
+    """The images that the profile explains, for maps that are made elsewhere: for each data set ``<name>/x`` (n, c, h, w)
+    float32 in [0, 1], ``<name>/y`` and ``<name>/ids`` (n,). Returns the names that ``maps.npz`` is to have."""
+    arrays, names = {}, []
+    for dataset in profile.datasets:
+        ready(profile, dataset)
+        wanted = profile.explained(dataset)
+        for name, seed, _ in profile.trainings(dataset):
+            cell = Cell(profile.name, dataset, name, seed, None, wanted.images, wanted.reference)
+            batch = inputs.load_batch(cell)
+            names.append(inputs.load_target(cell).name)
+            for key in ("x", "y", "ids"):
+                arrays[f"{dataset}/{key}"] = getattr(batch, key).cpu().numpy()
+    store.write_npz(file, arrays)
+    return names
+
+
+def notes(found: Evaluation) -> list[str]:
+    """What a reader of the board should know, a line each."""
+    lines = [f"{count} known cells are not on the board: {why}" for why, count in found.left_out.items()]
+    lines += [f"{count} known cells have no rows of {name}: it is new, or has changed since the committed rows"
+              for name, count in found.without.items()]  # fmt: skip
+    if found.left_out or found.without:
+        lines.append("`--recompute` makes them here; so does `make leaderboard`, for good")
+    if found.means_only:
+        lines.append(
+            f"of {found.means_only} known cells only the means are here: they have ranks and intervals, and no tests"
+        )
+    return lines

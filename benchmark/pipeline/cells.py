@@ -1,0 +1,188 @@
+"""A cell: one method on one trained target, where its files lie, and what they hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark import engine, store
+from benchmark.api import Explanation
+from benchmark.engine.sandbox import Limits
+from benchmark.methods import adapters, registry
+from benchmark.methods.registry import MethodRef
+from benchmark.utils.near_names import UnknownName
+
+_FIELDS = ("heatmaps", "concept_maps", "labels", "scores", "decoded", "reference")
+_NAME = re.compile(r"[\w .,:+*/()'-]{1,60}")  # of a stranger's method
+_DESCRIBE = Limits(seconds=60, gigabytes=4)  # for opening a stranger's file
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one trained target. ``method`` None stands for the network itself."""
+
+    profile: str
+    dataset: str
+    target: str
+    seed: int
+    method: MethodRef | None = None
+    images: int = 64  # explained, of the test split
+    reference: int = 256  # for fit, of the training split
+    root: Path = field(default_factory=lambda: store.ROOT)  # travels along: a worker may have started elsewhere
+    evaluation: str = ""  # folder below results/ for what is made, where that is not the profile's
+
+    @property
+    def paths(self) -> store.Paths:
+        return store.Paths(self.profile, self.root)
+
+    @property
+    def made(self) -> store.Paths:
+        """Where its explanation and scores lie."""
+        return store.Paths(self.evaluation or self.profile, self.root)
+
+    @property
+    def weights(self) -> Path:
+        return self.paths.target(self.dataset, self.target, self.seed)
+
+    @property
+    def explanation(self) -> Path:
+        return self.made.explanation(self.dataset, self.target, self.seed, self.method.slug)
+
+    @property
+    def scores(self) -> Path:
+        method = self.method.slug if self.method else "network"
+        return self.made.score(self.dataset, self.target, self.seed, method)
+
+    @property
+    def name(self) -> str:
+        method = f" {self.method.stem} {store.setting_text(self.method.settings)}".rstrip() if self.method else ""
+        return f"{self.dataset}/{self.target}/seed={self.seed}{method}"
+
+
+# --------------------------------------------------------------------------------------------- files of cells
+
+
+def write_explanation(path: Path, e: Explanation, meta: Mapping[str, Any]) -> None:
+    arrays = {name: getattr(e, name) for name in _FIELDS if getattr(e, name) is not None}
+    meta = {"reason": "", **meta, "size": dict(e.size), "offers": sorted(e.offers())}
+    meta.pop("seconds", None)  # the same explanation is the same file, however long it took
+    store.write_npz(path, arrays | {"meta": np.array(json.dumps(meta, sort_keys=True))})
+
+
+def read_explanation(path: Path) -> tuple[Explanation, dict[str, Any]]:
+    with store.reading(path):
+        arrays = store.read_npz(path)
+        meta = json.loads(str(arrays.pop("meta")))
+        return Explanation(**arrays, size=meta["size"]), meta
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    with store.reading(path):
+        return json.loads(str(store.read_npz(path, ["meta"])["meta"]))
+
+
+def who(cell: Cell) -> dict[str, str]:
+    return dict(zip(("method", "paper", "setting"), describe(cell.method), strict=True))
+
+
+def describe(ref: MethodRef) -> tuple[str, str, str]:
+    """(name, paper, setting) as rows show them. A stranger's file is opened in a process of its own; one that cannot say
+    goes by the name of its class, and why it cannot is found when its cells run.
+
+    Raises:
+        UnknownName: no such class or setting.
+    """
+    return registry.describe(ref.build()) if ref.own else _described(replace(ref, file=str(ref.path.resolve())))
+
+
+_seen: dict[tuple[str, ...], tuple[str, str, str]] = {}
+
+
+def _described(ref: MethodRef) -> tuple[str, str, str]:
+    key = store.sha256(ref.path), ref.cls, store.setting_text(ref.settings)
+    if key not in _seen:
+        done = engine.alone(engine.Unit("describe", describe_here, (ref,), _DESCRIBE))
+        if not done.error and "unknown" in done.result:
+            raise UnknownName(done.result["unknown"])
+        _seen[key] = (ref.cls, "user", store.setting_text(ref.settings)) if done.error else tuple(done.result["names"])
+    return _seen[key]
+
+
+def describe_here(ref: MethodRef) -> dict[str, Any]:
+    """What ``describe`` asks, in this process.
+
+    Raises:
+        ValueError: a name that is no plain text.
+    """
+    try:
+        found = registry.describe(ref.build())
+    except UnknownName as error:
+        return {"unknown": str(error)}
+    if not _NAME.fullmatch(found[0]):
+        raise ValueError(
+            f"its name is {found[0][:80]!r}: up to 60 letters, digits, spaces and . , : + - * / ( ) ' are a name"
+        )
+    return {"names": found}
+
+
+def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
+    """The explanation of a cell; a missing or damaged file is a failed cell."""
+    try:
+        return read_explanation(cell.explanation)
+    except store.StoreError as error:
+        return Explanation(), who(cell) | {"status": "failed", "reason": str(error)}
+
+
+def finished(path: Path) -> dict[str, Any]:
+    """The meta of an explanation that is there and whole, else {}."""
+    try:
+        return read_explanation(path)[1]
+    except store.StoreError:
+        return {}
+
+
+def known_offers(cell: Cell) -> frozenset[str]:
+    """The fields of the explanation that a cell would have, as far as is known: what its method declares, else what it
+    offered elsewhere in the same results; empty where nothing is known."""
+    if declared := declared_offers(cell.method):
+        return declared
+    files = sorted(cell.made.explanations("").glob(f"*/*/{cell.method.slug}.npz"))
+    return frozenset(name for file in files for name in finished_meta(file).get("offers", []))
+
+
+def declared_offers(ref: MethodRef) -> frozenset[str]:
+    """What one of our methods, or an adapter, declares as ``offers``; a user's file is not opened here."""
+    if registry.is_adapter(ref):
+        return adapters.OFFERS
+    return frozenset(getattr(ref.build(), "offers", ())) if ref.own else frozenset()
+
+
+def finished_meta(path: Path) -> dict[str, Any]:
+    """The meta of an explanation, {} where there is none."""
+    try:
+        return read_meta(path)
+    except store.StoreError:
+        return {}
+
+
+def remove_others(folder: Path, keep: set[Path]) -> None:
+    """Remove files of cells that the profile no longer has.
+
+    Raises:
+        StoreError: the profile asks for nothing here, though something is finished: more likely a slip than a wish.
+    """
+    if not keep and (finished_files := [path for path in folder.rglob("*") if path.is_file()]):
+        raise store.StoreError(f"the profile asks for nothing in {folder}, which holds {len(finished_files)} finished files; "
+                               "name methods, seeds or experiments, or remove the folder")  # fmt: skip
+    keep = keep | {
+        path.with_name(f"{path.stem}.partial{suffix}") for path in keep for suffix in (".safetensors", ".json")
+    }
+    for path in folder.rglob("*") if folder.exists() else ():
+        if path.is_file() and path not in keep:
+            path.unlink()

@@ -1,0 +1,360 @@
+"""A profile: what is prepared, trained, explained and replicated. Built once, checked whole, never changed.
+
+    profile = Profile.read("params.yaml")
+    profile.explained("digits").images
+    for target, seed, recipe in profile.trainings("digits"): ...
+
+All that a profile says is checked while it is built, before any work: unknown keys (with a near one), types, values, files,
+and what fits together. Its JSON Schema is ``docs/profile.schema.json`` (``profile_schema``).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlencode
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from benchmark import papers, store
+from benchmark.engine.sandbox import Limits
+from benchmark.methods.registry import MethodRef
+from benchmark.pipeline import settings
+from benchmark.pipeline.settings import Misfit
+from benchmark.utils.near_names import ProfileError, near
+from benchmark.zoo.recipe import Recipe, mapping_of
+
+
+def _parameter(value: Any) -> int | str | None:
+    if value is None or type(value) in (int, str):
+        return value
+    raise Misfit(settings.wrong(value, "an integer, text or null"))
+
+
+def _listed(value: Any) -> Any:
+    """One name, or a list of names."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]  # of a folder or file
+AsTuple = BeforeValidator(_tuple)
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Method = Annotated[MethodRef, PlainValidator(settings.method, json_schema_input_type=str | dict[str, Any])]
+Methods = Annotated[tuple[Method, ...], AsTuple]
+Names = Annotated[tuple[Name, ...], AsTuple]
+
+
+_SECTIONS = ("profile", "datasets", "papers", "data", "zoo", "explain", "replicate")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+
+class Only(_Part):
+    """What is explained otherwise for one data set; what it leaves out is as for the others."""
+
+    images: Count = 0
+    reference: Count = 0
+    methods: Methods = ()
+
+
+class Explain(_Part):
+    """What is explained: so many test images by each method, fitted on so many training images."""
+
+    images: Count
+    reference: Count
+    methods: Methods
+    limits: Annotated[Limits, PlainValidator(settings.limits, json_schema_input_type=dict[str, float])] = Limits()
+    only: Mapping[str, Only] = {}
+
+
+class Experiment(_Part):
+    """An entry of ``replicate``: an experiment of a paper, on the networks that ``target`` patterns name.
+
+    It runs for each network, seed (None: those of the network's recipe, else 0) and combination of swept values.
+    """
+
+    experiment: str
+    dataset: Annotated[tuple[Name, ...], BeforeValidator(_listed), AsTuple] = ()
+    target: Annotated[tuple[str, ...], BeforeValidator(_listed), AsTuple] = ()
+    seeds: Annotated[tuple[Seed, ...], AsTuple] | None = None
+    sweep: Mapping[str, Annotated[tuple[Any, ...], AsTuple]] = {}
+    settings: Mapping[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, entry: Any) -> Any:
+        """Every key that is not the entry's own is a setting."""
+        if not isinstance(entry, Mapping):
+            return entry
+        own = [name for name in cls.model_fields if name != "settings"]
+        if "seeds" in entry and entry["seeds"] is None:
+            raise Misfit(settings.wrong(None, "a list"), "seeds")
+        return {key: entry[key] for key in own if key in entry} | {
+            "settings": {key: value for key, value in entry.items() if key not in own}
+        }
+
+    def swept(self) -> Iterator[dict[str, Any]]:
+        """The settings of each combination of swept values."""
+        for values in itertools.product(*self.sweep.values()):
+            yield {**self.settings, **dict(zip(self.sweep, values, strict=True))}
+
+
+class Profile(_Part):
+    """A profile, checked. ``Profile.parse`` and ``Profile.read`` build one; ``replace`` gives a changed copy."""
+
+    name: Name = Field(alias="profile")
+    datasets: Names
+    papers: Names
+    data: Mapping[
+        str, Mapping[str, Annotated[Any, PlainValidator(_parameter, json_schema_input_type=int | str | None)]]
+    ]
+    zoo: Mapping[str, Mapping[Name, Annotated[Recipe, PlainValidator(settings.recipe, json_schema_input_type=Recipe)]]]
+    explain: Explain
+    replicate: Mapping[str, Annotated[tuple[Experiment, ...], AsTuple]]
+    evaluation: str = ""  # folder below results/ of an evaluation on this profile's networks; not a key of the YAML
+
+    @classmethod
+    def parse(cls, mapping: Mapping[str, Any], source: str = "params.yaml") -> Self:
+        """The profile of a mapping, as YAML gives it; ``source`` is named in errors.
+
+        Raises:
+            ProfileError: one line: the source, the place, what is wrong there.
+        """
+        try:
+            values = settings.plain(mapping)
+            _check_sections(values)
+            found = cls.model_validate(values)
+            found._check()
+        except ValidationError as error:
+            raise _first(error, source) from None
+        except Misfit as error:
+            raise ProfileError(_line(source, error.place, str(error))) from None
+        except RecursionError:
+            raise ProfileError(f"{source}: nested too deeply, or in itself") from None
+        return found
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The profile of a YAML file.
+
+        Raises:
+            ProfileError: a wrong profile. StoreError: a file that is missing, or no YAML.
+        """
+        path = Path(path)
+        with store.reading(path, "restore it with `glassbench use offline`"):
+            loader = yaml.SafeLoader(path.read_text())
+            node = loader.get_single_node()
+            twice = next(_twice(node, set()), "") if node else ""
+            values = loader.construct_document(node) if node else None
+            if not isinstance(values, dict):
+                raise ValueError("not a mapping")
+        if twice:
+            raise ProfileError(f"{path.name}: {twice}")
+        return cls.parse(values, path.name)
+
+    @classmethod
+    def of(cls, profile: Profile | Mapping[str, Any]) -> Profile:
+        """A profile as it is, a mapping parsed."""
+        return profile if isinstance(profile, Profile) else cls.parse(profile, "profile")
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values of some fields, which are not checked again."""
+        for key in changes:
+            if key not in type(self).model_fields:
+                raise near(key, type(self).model_fields, "field of a profile")
+        return self.model_copy(update=changes)
+
+    def trainings(self, dataset: str) -> list[tuple[str, int, Recipe]]:
+        """(target, seed, recipe) of a data set's networks, in the profile's order."""
+        return [(name, seed, recipe) for name, recipe in self.zoo.get(dataset, {}).items() for seed in recipe.seeds]
+
+    def explained(self, dataset: str) -> Explain:
+        """What is explained of a data set: ``explain`` with what ``only`` says of it."""
+        other = self.explain.only.get(dataset)
+        changes = {key: getattr(other, key) for key in other.model_fields_set} if other else {}
+        return self.explain.model_copy(update=changes | {"only": {}})
+
+    def networks(self, entry: Experiment) -> Iterator[tuple[str, str, int]]:
+        """(data set, target, seed) of an experiment; empty names where it asks for none."""
+        for dataset in entry.dataset or ("",):
+            recipes = self.zoo.get(dataset, {})
+            for pattern in entry.target or ("",):
+                for target in fnmatch.filter(recipes, pattern) if pattern else [""]:
+                    own = recipes[target].seeds if target else (0,)
+                    for seed in own if entry.seeds is None else entry.seeds:
+                        yield dataset, target, seed
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain data, for YAML, from which ``parse`` makes an equal profile."""
+        explain: dict[str, Any] = {"images": self.explain.images, "reference": self.explain.reference,
+                                   "methods": [_entry(ref) for ref in self.explain.methods]}  # fmt: skip
+        if self.explain.limits != Limits():
+            explain["limits"] = asdict(self.explain.limits)
+        if self.explain.only:
+            explain["only"] = {dataset: _only(other) for dataset, other in self.explain.only.items()}
+        zoo = {d: {name: mapping_of(recipe) for name, recipe in recipes.items()} for d, recipes in self.zoo.items()}
+        replicate = {paper: [_experiment(entry) for entry in entries] for paper, entries in self.replicate.items()}
+        return settings.plain({
+            "profile": self.name, "datasets": self.datasets, "papers": self.papers, "data": self.data, "zoo": zoo,
+            "explain": explain, "replicate": replicate,
+        })  # fmt: skip
+
+    # ----------------------------------------------------------------------------------------- what fits together
+
+    def _check(self) -> None:
+        if self.name in ("reported", "evaluations"):
+            raise Misfit(f"{self.name!r} is a folder of results/ already; choose another name", "profile")
+        scripts = [path.stem for path in sorted((store.ROOT / "datasets").glob("*.py"))]
+        _known(self.datasets, scripts, "data set", "datasets")
+        _known(self.papers, papers.names(), "paper", "papers")
+        for section, names in (("data", self.data), ("zoo", self.zoo), ("explain", self.explain.only)):
+            place = (section, "only") if section == "explain" else (section,)
+            for name in names:
+                if name not in self.datasets:
+                    raise Misfit(near(name, self.datasets, "data set in datasets:"), *place)
+        for name, section in self.data.items():
+            settings.parameters(name, section)
+        if different := sorted(set(self.papers) ^ set(self.replicate)):
+            raise Misfit(f"papers: and replicate: name different papers ({', '.join(different)})")
+        for paper, entries in self.replicate.items():
+            for i, entry in enumerate(entries):
+                _at(("replicate", paper, i), self._check_experiment, paper, entry)
+            self._refuse_twice(paper)
+
+    def _check_experiment(self, paper: str, entry: Experiment) -> None:
+        settings.experiment_settings(paper, entry.experiment, entry.settings, entry.sweep)
+        for dataset in entry.dataset:
+            if dataset not in self.datasets:
+                raise Misfit(near(dataset, self.datasets, "data set of the profile"), "dataset")
+        for dataset in entry.dataset or ("",):
+            known = self.zoo.get(dataset, {})
+            for pattern in entry.target:
+                if not fnmatch.filter(known, pattern):
+                    raise Misfit(near(pattern, known, f"network of {dataset or 'no data set'}:"), "target")
+
+    def _refuse_twice(self, paper: str) -> None:
+        """The same unit twice would be one file."""
+        units = Counter(
+            " ".join(filter(None, [entry.experiment, *_file_names(network), json.dumps(chosen, sort_keys=True)]))
+            for entry in self.replicate[paper]
+            for network in self.networks(entry)
+            for chosen in entry.swept()
+        )
+        if twice := [unit for unit, count in units.items() if count > 1]:
+            more = f" and {len(twice) - 1} more" * (len(twice) > 1)
+            raise Misfit(f"the same unit twice: {twice[0]}{more}", "replicate", paper)
+
+
+def _check_sections(values: Any) -> None:
+    if not isinstance(values, dict):
+        raise Misfit(settings.wrong(values, "a mapping"))
+    for key in values:
+        if key not in _SECTIONS:
+            raise Misfit(near(key, _SECTIONS, "section"))
+    for key in _SECTIONS:
+        if key not in values:
+            raise Misfit(f"the section {key!r} is missing; `glassbench use offline` restores it")
+
+
+def _known(given: tuple[str, ...], known: list[str], what: str, *place: object) -> None:
+    for name in given:
+        if name not in known:
+            raise Misfit(near(name, known, what), *place)
+        if given.count(name) > 1:
+            raise Misfit(f"{name!r} is named twice", *place)
+
+
+def _file_names(parts: tuple[object, ...]) -> list[str]:
+    return [re.sub(r"[^\w.]+", "_", str(part)) for part in parts]
+
+
+def _at(place: tuple[object, ...], check: Callable[..., None], *arguments: Any) -> None:
+    try:
+        check(*arguments)
+    except Misfit as error:
+        raise Misfit(error, *place, *error.place) from None
+
+
+# --------------------------------------------------------------------------------------------- errors
+
+
+def _first(error: ValidationError, source: str) -> ProfileError:
+    """The first thing that is wrong; a key that is unknown before one that is missing, for it may be that one."""
+    found = error.errors(include_url=False)
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+    place = [part for part in first["loc"] if part != "[key]"]
+    if first["type"] == "extra_forbidden":
+        known = {"only": Only}.get(place[-3] if len(place) > 2 else "", Explain).model_fields
+        return ProfileError(_line(source, place[:-1], str(near(place[-1], known, "key"))))
+    if first["type"] == "missing":
+        place = place[:-1]
+    inside = getattr(first.get("ctx", {}).get("error"), "place", ())
+    return ProfileError(_line(source, [*place, *inside], settings.worded(first)))
+
+
+def _line(source: str, place: Any, text: str) -> str:
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+    return " ".join(": ".join(filter(None, [source, where, text])).split())
+
+
+def _twice(node: yaml.Node, seen: set[int]) -> Iterator[str]:
+    """Keys that a mapping of the file has twice; of two, YAML would keep the last."""
+    if id(node) in seen or isinstance(node, yaml.ScalarNode):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        first: dict[tuple[str, str], yaml.Mark] = {}
+        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
+            there = first.setdefault((key.tag, key.value), key.start_mark)
+            if there is not key.start_mark:
+                yield f"the key {key.value!r} stands twice in one mapping, lines {there.line + 1} and {key.start_mark.line + 1}"
+    for item in node.value:
+        for part in item if isinstance(item, tuple) else (item,):
+            yield from _twice(part, seen)
+
+
+# --------------------------------------------------------------------------------------------- plain data
+
+
+def _entry(ref: MethodRef) -> str | dict[str, Any]:
+    """A method as a profile names it; a tuple among its settings, which YAML does not have, goes into the name's query."""
+    tuples = {key: repr(value) for key, value in ref.settings.items() if isinstance(value, tuple)}
+    use = f"{ref.file}:{ref.cls}" + (f"?{urlencode(tuples)}" if tuples else "")
+    rest = {key: value for key, value in ref.settings.items() if key not in tuples}
+    return {"use": use, **rest} if rest else use
+
+
+def _only(other: Only) -> dict[str, Any]:
+    found = {key: getattr(other, key) for key in other.model_fields_set}
+    return found | ({"methods": [_entry(ref) for ref in other.methods]} if "methods" in found else {})
+
+
+def _experiment(entry: Experiment) -> dict[str, Any]:
+    own = {key: getattr(entry, key) for key in ("experiment", "dataset", "target", "seeds", "sweep")}
+    return {key: value for key, value in own.items() if value not in (None, (), {})} | dict(entry.settings)
