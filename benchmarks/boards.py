@@ -29,7 +29,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmark import store
-from benchmark.pipeline import report, unit_times
+from benchmark.pipeline import provenance, unit_times
 
 COLUMNS = ("profile", "commit", "date", "cpu", "cores", "kind", "step", "what", "value", "unit")
 SHIM = """#!/bin/sh
@@ -86,7 +86,7 @@ def measure(profile: str, folder: Path, units: int) -> pd.DataFrame:
     found += [("unit", name, what, seconds, "seconds") for seconds, name, what in
               sorted(recorded(store.Paths(profile, clone)), reverse=True)[:units]]  # fmt: skip
     commit = subprocess.run(["git", "-C", clone, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    facts = (profile, commit.stdout.strip()[:12], time.strftime("%Y-%m-%d", time.gmtime()), report.machine()["cpu"],
+    facts = (profile, commit.stdout.strip()[:12], time.strftime("%Y-%m-%d", time.gmtime()), provenance.machine()["cpu"],
              len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())  # fmt: skip
     return pd.DataFrame([(*facts, *row) for row in found], columns=list(COLUMNS))
 

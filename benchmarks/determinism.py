@@ -36,7 +36,8 @@ import torch
 from benchmark import data, engine, store
 from benchmark.cli import commands
 from benchmark.jobs import evaluate
-from benchmark.pipeline import cells, run
+from benchmark.methods import describe
+from benchmark.pipeline import cells, ready, run, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.temporary import scratch
@@ -55,7 +56,7 @@ def networks(profile: Profile, methods: Sequence[str]) -> list[Cell]:
     """Every method on the first explained network of each data set."""
     found = []
     for dataset in profile.datasets:
-        every = [c for c in run.cells(profile, dataset) if not methods or c.method.stem in methods]
+        every = [c for c in cells.cells(profile, dataset) if not methods or c.method.stem in methods]
         found += [c for c in every if (c.target, c.seed) == (every[0].target, every[0].seed)]
     return found
 
@@ -68,7 +69,7 @@ def compute(root: Path, way: Mapping[str, Any], profile: Profile, methods: Seque
         whole = data.Dataset.batch
         data.Dataset.batch = lambda self, *a, **k: whole(self, *a, **(k | {"chunk": way["chunk"]}))
     for cell in networks(profile, methods):
-        for step in (run.explain_cell, run.score_cell):
+        for step in (run.explain_cell, score.score_cell):
             try:
                 step(replace(cell, root=root))
             except engine.Failed as reason:
@@ -107,7 +108,7 @@ def table(found: Mapping[str, Path], todo: Sequence[Cell]) -> Iterator[tuple[str
             pairs = [[replace(c, root=found[w]) for w in ("first", way)] for c in mine]
             maps = max(apart(a.explanation, b.explanation) for a, b in pairs)
             rows = [rows_apart(a.scores, b.scores) for a, b in pairs]
-            name = " ".join(filter(None, cells.describe(mine[0].method)[::2]))
+            name = " ".join(filter(None, describe.describe(mine[0].method)[::2]))
             yield way, name, maps, sum(r[0] for r in rows), sum(r[1] for r in rows), max(r[2] for r in rows)
 
 
@@ -122,7 +123,7 @@ def main() -> int:
         compute(Path(options.compute[0]), json.loads(options.compute[1]), profile, options.methods)
         return 0
     for dataset in profile.datasets:
-        evaluate.ready(evaluate.only(profile, []), dataset)
+        ready.ready(evaluate.only(profile, []), dataset)
     todo, found = networks(profile, options.methods), {}
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         for way, how in WAYS.items():

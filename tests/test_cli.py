@@ -14,7 +14,7 @@ import yaml
 
 from benchmark import store
 from benchmark.cli.main import main
-from benchmark.pipeline import cells, run
+from benchmark.pipeline import cells, collect
 from benchmark.pipeline.profile import Profile
 from tests.test_run import plugin
 
@@ -149,7 +149,7 @@ def test_a_damaged_explanation_is_made_again(trained):
     workspace.params["explain"]["methods"] = [plugin(workspace)]
     workspace.save()
     assert call("explain") == 0
-    (cell,) = run.cells(workspace.profile, "blobs")
+    (cell,) = cells.cells(workspace.profile, "blobs")
     whole = cell.explanation.read_bytes()
     cell.explanation.write_bytes(whole[:-50])
     assert call("explain") == 0
@@ -253,7 +253,7 @@ def test_the_same_profile_gives_the_same_rows_in_another_process_and_with_other_
             code = subprocess.run([sys.executable, "-m", "benchmark", step], env=os.environ | {"GLASSBENCH_WORKERS": workers},
                                   check=False).returncode  # fmt: skip
             assert code == 0
-        rows, instances = run.collect(workspace.profile)
+        rows, instances = collect.collect(workspace.profile)
         texts.append((store.rows_text(rows), instances.value.to_numpy()))
         for folder in ("targets", "explanations", "scores"):
             for file in (store.Paths("tiny").artifacts / folder).rglob("*.*"):

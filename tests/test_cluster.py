@@ -23,7 +23,6 @@ from benchmark.cli.main import main
 from benchmark.engine import ClusterError, Unit
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import replicate as replicating
-from benchmark.pipeline import run as running
 from benchmark.pipeline import unit_times
 from benchmark.pipeline.cells import Cell
 
@@ -31,6 +30,7 @@ pytest.importorskip("distributed")
 import distributed
 
 from benchmark.engine import cluster
+from benchmark.pipeline import collect
 
 HERE = Path(__file__).parent.parent
 
@@ -184,7 +184,7 @@ def rows_of(name, dataset, profile):
     multiprocessing.forkserver._forkserver._stop()  # one of an earlier test has its folder for the project's
     for command in ("train", "explain", "score", "replicate"):
         assert main.main([command]) == 0
-    rows, values = running.collect(profile)
+    rows, values = collect.collect(profile)
     found, _, _ = replicating.collect(profile, rows)
     weights = store.sha256(*sorted(paths.targets(dataset).glob("*.safetensors")))
     return (

@@ -15,7 +15,8 @@ from benchmark import store
 from benchmark.cli.main import main
 from benchmark.jobs import evaluate
 from benchmark.leaderboard import placing, stats, tables
-from benchmark.pipeline import inputs, report, run
+from benchmark.leaderboard.render import placing_console
+from benchmark.pipeline import cells, collect, inputs, provenance, run, score
 from benchmark.utils.near_names import UnknownName
 
 ROOT = Path(__file__).parent.parent
@@ -44,9 +45,9 @@ def known(trained, monkeypatch):
     shutil.copytree(REPORTED, trained.root / "results" / "reported")
     trained.params["explain"] |= {"methods": KNOWN, "images": 20}  # with fewer the exact test takes longer
     trained.save()
-    for cell in run.cells(trained.profile, "blobs"):
+    for cell in cells.cells(trained.profile, "blobs"):
         run.explain_cell(cell)
-        run.score_cell(cell)
+        score.score_cell(cell)
     home = trained.root / "home"
     home.mkdir()
     (home / "mine.py").write_text(GRAD_NORM)
@@ -89,9 +90,9 @@ def test_a_method_is_placed_among_the_known_ones_and_nothing_of_theirs_is_touche
 def test_its_rows_are_those_that_the_pipeline_gives(known):
     found = place(known)
     known.params["explain"]["methods"] = [*KNOWN, f"{known.root / 'home' / 'mine.py'}:GradNorm"]
-    for step in (run.explain, run.score):
+    for step in (run.explain, score.score):
         list(step(known.profile, "blobs"))
-    rows, _ = run.collect(known.profile)
+    rows, _ = collect.collect(known.profile)
     same = rows[rows.method == "Gradient norm"]
     assert store.rows_text(same) == store.rows_text(found.rows)
 
@@ -106,14 +107,14 @@ def test_a_second_time_nothing_is_made_again(known):
 
 def forget_cells(known):
     """As in a fresh clone: no explanations, no scores."""
-    for cell in run.cells(known.profile, "blobs"):
+    for cell in cells.cells(known.profile, "blobs"):
         cell.explanation.unlink()
         cell.scores.unlink()
 
 
 def test_explanations_that_are_here_get_the_scores_that_they_lack(known):
     before = place(known).frame
-    for cell in run.cells(known.profile, "blobs"):
+    for cell in cells.cells(known.profile, "blobs"):
         cell.scores.unlink()
     found = place(known)
     assert found.means_only == 0 and not found.left_out
@@ -121,10 +122,10 @@ def test_explanations_that_are_here_get_the_scores_that_they_lack(known):
 
 
 def test_a_metric_that_changed_leaves_the_other_rows_where_they_are(known):
-    rows, _ = run.collect(known.profile)
+    rows, _ = collect.collect(known.profile)
     paths = store.Paths("tiny")
     store.write_rows(paths.rows, rows)
-    facts = report.provenance(known.profile)
+    facts = provenance.provenance(known.profile)
     store.write_json(paths.results / "provenance.json", facts | {"metrics": facts["metrics"] | {"gini": "another"}})
     forget_cells(known)
     found = place(known)
@@ -135,10 +136,10 @@ def test_a_metric_that_changed_leaves_the_other_rows_where_they_are(known):
 
 
 def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known, capsys):
-    rows, _ = run.collect(known.profile)
+    rows, _ = collect.collect(known.profile)
     store.write_rows(store.Paths("tiny").rows, rows)
-    store.write_json(store.Paths("tiny").results / "provenance.json", report.provenance(known.profile))
-    scores = [cell.scores for cell in run.cells(known.profile, "blobs")]
+    store.write_json(store.Paths("tiny").results / "provenance.json", provenance.provenance(known.profile))
+    scores = [cell.scores for cell in cells.cells(known.profile, "blobs")]
     forget_cells(known)
     found = place(known)
     assert found.means_only == 2 and not found.left_out
@@ -152,7 +153,7 @@ def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known
                             ("methods", KNOWN[0], "the method"), ("steps", "score", "the code that")):  # fmt: skip
         changed = {**facts, part: {**facts[part], key: "another"} if key else "another"}
         store.write_json(paths.results / "provenance.json", changed)
-        left_out = evaluate._known(known.profile, run.cells(known.profile, "blobs")).left_out
+        left_out = evaluate._known(known.profile, cells.cells(known.profile, "blobs")).left_out
         assert sum(left_out.values()) == (1 if part == "methods" else 2)
         assert all(why.startswith(said) for why in left_out)
     assert any("--recompute" in line for line in evaluate.notes(place(known)))
@@ -164,10 +165,10 @@ def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known
 
 
 def test_differences_are_tested_on_the_committed_values_of_single_images(known):
-    rows, instances = run.collect(known.profile)
+    rows, instances = collect.collect(known.profile)
     paths = store.Paths("tiny")
     store.write_rows(paths.rows, rows)
-    store.write_json(paths.results / "provenance.json", report.provenance(known.profile))
+    store.write_json(paths.results / "provenance.json", provenance.provenance(known.profile))
     store.write_values(paths.values, instances)
     wanted = place(known).compared["Gradient norm"]
     forget_cells(known)
@@ -248,7 +249,7 @@ def test_maps_that_were_made_elsewhere(known, capsys):
     assert main.main(["evaluate", "--images", "images.npz"]) == 0
     assert "blobs/cnn/seed=0" in capsys.readouterr().out
     images = store.read_npz(Path("images.npz"))
-    batch = inputs.load_batch(run.cells(known.profile, "blobs")[0])
+    batch = inputs.load_batch(cells.cells(known.profile, "blobs")[0])
     np.testing.assert_array_equal(images["blobs/x"], batch.x.numpy())
     np.testing.assert_array_equal(images["blobs/ids"], batch.ids.numpy())
     np.savez("maps.npz", **{"blobs/cnn/seed=0": images["blobs/x"].mean(axis=1)})
@@ -342,7 +343,7 @@ def test_the_terminal_names_rivals_by_their_place():
     _, frame, instances = board(0.5)
     text = io.StringIO()
     console = Console(file=text, width=80)
-    placing.show(frame, {m: placing.differences(frame, instances, m) for m in ("mine", "low")}, console)
+    placing_console.show(frame, {m: placing.differences(frame, instances, m) for m in ("mine", "low")}, console)
     lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
     place = {
         line.split()[-6]: line.removeprefix("> ").split()[0]

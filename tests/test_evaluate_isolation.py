@@ -12,7 +12,7 @@ from benchmark import engine
 from benchmark.engine import Unit, sandbox
 from benchmark.engine.sandbox import Limits
 from benchmark.leaderboard import tables
-from benchmark.pipeline import run
+from benchmark.pipeline import cells, collect, run, score
 from tests import strangers
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -57,8 +57,8 @@ def test_each_costs_its_own_cell_and_says_why(trained):
             methods.append(f"{trained.root / path.name}:Mine")
     trained.params["explain"] |= {"methods": methods, "limits": {"seconds": 6, "gigabytes": 1}}
     done = list(run.explain(trained.profile, "blobs"))
-    list(run.score(trained.profile, "blobs"))
-    rows, instances = run.collect(trained.profile)
+    list(score.score(trained.profile, "blobs"))
+    rows, instances = collect.collect(trained.profile)
     rows = rows[rows.track != "target"]
     reasons = {d.unit.arguments[0].method.stem: d.error for d in done}
     shown = {d.unit.arguments[0].method.stem: d.result["method"] for d in done}
@@ -81,7 +81,7 @@ def test_each_costs_its_own_cell_and_says_why(trained):
 def test_a_strangers_cell_has_the_bytes_of_one_made_here(trained):
     """A process of its own changes no number."""
     trained.params["explain"]["methods"] = [f"{PLUGINS / 'good.py'}:Mine"]
-    (cell,) = run.cells(trained.profile, "blobs")
+    (cell,) = cells.cells(trained.profile, "blobs")
     list(run.explain(trained.profile, "blobs"))
     apart, meta = run.read_cell(cell)
     cell.explanation.unlink()

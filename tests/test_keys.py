@@ -11,7 +11,7 @@ import yaml
 
 from benchmark import data, store, zoo
 from benchmark.methods import registry
-from benchmark.pipeline import keys, run
+from benchmark.pipeline import keys, run, score
 from benchmark.pipeline.inputs import load_batch
 from benchmark.pipeline.protocol import attempt, measure, summary
 from benchmark.pipeline.replicate import Task, experiment, perform
@@ -236,10 +236,10 @@ def test_a_new_metric_is_computed_by_itself(trained, monkeypatch):
     everything = registry.metrics()
     run.explain_cell(cell)
     monkeypatch.setattr(registry, "metrics", lambda: {k: v for k, v in everything.items() if k != "gini"})
-    run.score_cell(cell)
+    score.score_cell(cell)
     monkeypatch.setattr(registry, "metrics", lambda: everything)
     asked = []
     monkeypatch.setattr(run, "measure", lambda cell, spec, *rest: asked.append(spec.name) or measure(cell, spec, *rest))
-    run.score_cell(cell)
+    score.score_cell(cell)
     assert asked == ["gini"]
-    assert run.is_scored(cell)
+    assert score.is_scored(cell)

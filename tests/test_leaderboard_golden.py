@@ -19,7 +19,7 @@ from rich.console import Console
 from benchmark import store
 from benchmark.gate.diff import diff
 from benchmark.leaderboard import placing, rankings, reproduction, summaries, tables
-from benchmark.leaderboard.render import markdown
+from benchmark.leaderboard.render import markdown, placing_console, reproduction_markdown
 from tests.gate_rates import History
 from tests.leaderboard_inputs import EVIL, inputs
 
@@ -75,7 +75,7 @@ def _shown() -> str:
     """What the terminal says of two methods, one of which failed in places."""
     text = io.StringIO()
     compared = {label: placing.differences(_frame(), inputs()[1], label) for label in ("Grad-CAM", f"{EVIL}")}
-    placing.show(_frame(), compared, Console(file=text, width=150))
+    placing_console.show(_frame(), compared, Console(file=text, width=150))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
@@ -108,7 +108,7 @@ FILES: dict[str, Callable[[], str]] = {
     "standing.csv": lambda: _csv(placing.standing(frame := _frame(), placing.differences(frame, inputs()[1], "Grad-CAM"), "Grad-CAM")),
     "show.txt": _shown,
     "reproduction.csv": lambda: _csv(_reproduced()),
-    "reproduction.md": lambda: reproduction.render(_reproduced(), "quick"),
+    "reproduction.md": lambda: reproduction_markdown.render(_reproduced(), "quick"),
     "diff.csv": lambda: _csv(_compared()),
 }  # fmt: skip
 

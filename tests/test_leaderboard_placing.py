@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.leaderboard import placing, tables
+from benchmark.leaderboard.render import placing_console
 from tests.test_leaderboard_tables import frames
 
 IMAGES = np.arange(8.0)
@@ -101,7 +102,7 @@ def test_the_terminal_shows_each_table_once():
         for track in ("concept", "heatmap", "surrogate") for d in "cde" for m in "AB"
     ))  # fmt: skip
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
-    placing.show(frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=120))
+    placing_console.show(frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=120))
     shown = text.getvalue()
     for track in ("concept", "heatmap", "surrogate"):
         assert shown.count(f"{track} m ↑") == 3 and shown.count(tables.TRACKS[track][0]) == 1
@@ -115,15 +116,15 @@ def test_a_new_method_that_never_ran_has_no_table_and_says_why():
     )  # fmt: skip
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
     compared = placing.differences(frame, instances, "N")
-    placing.show(frame, {"N": compared}, Console(file=text, width=100))
+    placing_console.show(frame, {"N": compared}, Console(file=text, width=100))
     assert len(compared) == 0 and len(placing.standing(frame, compared, "N")) == 0
     assert text.getvalue().strip() == "N, d/t, explanation: failed: ImportError"
 
 
 def test_places_in_a_row_are_named_by_their_ends():
-    assert placing._runs([9, 2, 4, 3, 7, 10]) == "2–4 7 9 10" and placing._runs([5, 4, 2, 3, 7, 10, 8, 9]) == "2–5 7–10"
-    assert placing._runs([1, 5, 6, 7]) == "1 5–7"
-    assert placing._runs([]) == "" and placing._runs([5]) == "5" and placing._runs(range(2, 15)) == "2–14"
+    assert placing_console._runs([9, 2, 4, 3, 7, 10]) == "2–4 7 9 10" and placing_console._runs([5, 4, 2, 3, 7, 10, 8, 9]) == "2–5 7–10"
+    assert placing_console._runs([1, 5, 6, 7]) == "1 5–7"
+    assert placing_console._runs([]) == "" and placing_console._runs([5]) == "5" and placing_console._runs(range(2, 15)) == "2–14"
 
 
 def test_the_terminal_names_rivals_by_their_places_among_the_average_ranks():
@@ -131,7 +132,7 @@ def test_the_terminal_names_rivals_by_their_places_among_the_average_ranks():
     offsets = {"A": 4.0, "B": 4.0 - 0.5 * (IMAGES > 5), "C": 2.0, "D": 0.0}
     rows, instances = frames(*({"method": m, "metric": "m", "values": IMAGES + v} for m, v in offsets.items()))
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
-    placing.show(frame, {"B": placing.differences(frame, instances, "B")}, Console(file=text, width=100))
+    placing_console.show(frame, {"B": placing.differences(frame, instances, "B")}, Console(file=text, width=100))
     lines = text.getvalue().splitlines()
     assert [line.split()[-6] for line in lines if line[2:3].isdigit()] == ["A", "B", "C", "D"]
     (line,) = (line for line in lines if line.startswith("m ↑"))
@@ -149,7 +150,7 @@ def test_the_terminal_names_rivals_by_place_and_marks_whose_line_it_is():
     )  # fmt: skip
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
     console = Console(file=text, width=120, force_terminal=True, color_system="standard", record=True)
-    placing.show(frame, {"A": placing.differences(frame, instances, "A")}, console)
+    placing_console.show(frame, {"A": placing.differences(frame, instances, "A")}, console)
     shown, styled = console.export_text(clear=False), console.export_text(styles=True)
     (line,) = (line for line in shown.splitlines() if line.startswith("m ↑"))
     assert line.split()[-5:] == ["2", "of", "4", "3", "4"] and len(line.rstrip()) < 70  # beats the third and the fourth
@@ -165,7 +166,7 @@ def test_a_narrow_terminal_breaks_names_and_no_number():
         *({"method": m, "metric": "a_metric_with_a_long_name", "values": IMAGES + v} for m, v in (("A", 1), ("B", 0)))
     )
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
-    placing.show(frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=62))
+    placing_console.show(frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=62))
     line = placing.standing(frame, placing.differences(frame, instances, "A"), "A").iloc[0]
     digits = tables.decimals([line["mean"], line["low"], line["high"]])
     low, mean, high = (tables.number(line[which], digits) for which in ("low", "mean", "high"))

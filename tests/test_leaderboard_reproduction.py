@@ -9,6 +9,7 @@ import pytest
 
 from benchmark import store
 from benchmark.leaderboard import reproduction, tables
+from benchmark.leaderboard.render import reproduction_markdown
 
 REPORTED = store.ROOT / "results" / "reported"
 ADDED = {"LT14", "EX7", "RI6", "XN7"}  # claims beside the 38 that were listed first
@@ -269,7 +270,7 @@ def test_the_scale_is_named():
 
 def test_markdown_and_counts():
     frame = reproduction.table(measured(network("mnist", "explainn_cnn", 98.0), claim("LT1", [1.0])), REPORTED)
-    text = reproduction.render(frame, "quick")
+    text = reproduction_markdown.render(frame, "quick")
     assert f"## Claims: 1 hold, 0 mixed, 0 do not hold, {CLAIMS - 1} not run" in text
     assert "## Numbers: 1 hold, 0 mixed, 0 do not hold, 781 not run" in text
     assert "| LT1 | layer_trees |" in text and "explainn-023" in text

@@ -12,6 +12,7 @@ import yaml
 
 from benchmark import store
 from benchmark.cli.main import main
+from benchmark.pipeline import cells, score
 
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -95,9 +96,9 @@ def test_the_readmes_method_runs(tmp_path, trained):
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
     (tmp_path / "readme.py").write_text(code)
     trained.params["explain"]["methods"] = [f"{tmp_path / 'readme.py'}:GradNorm"]
-    (cell,) = run.cells(trained.profile, "blobs")
+    (cell,) = cells.cells(trained.profile, "blobs")
     run.explain_cell(cell)
-    run.score_cell(cell)
+    score.score_cell(cell)
     rows = store.read_scores(cell.scores)[0]
     assert "failed" not in set(rows.status)
     assert (rows.status == "ok").sum() >= 8

@@ -18,7 +18,7 @@ from benchmark import store
 from benchmark.cli.main import main
 from benchmark.jobs import evaluate, verify
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import profile_schema, replicate, run
+from benchmark.pipeline import cells, profile_schema, replicate, run, score
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import ProfileError, UnknownName
 
@@ -142,9 +142,9 @@ def project(trained):
     }  # fmt: skip
     trained.params["papers"] = list(trained.params["replicate"])
     trained.save()
-    (cell,) = run.cells(trained.profile, "blobs")
+    (cell,) = cells.cells(trained.profile, "blobs")
     run.explain_cell(cell)
-    run.score_cell(cell)
+    score.score_cell(cell)
     return trained
 
 

@@ -10,7 +10,7 @@ import pytest
 from benchmark import store
 from benchmark.cli.main import main
 from benchmark.jobs import rekey
-from benchmark.pipeline import keys, report
+from benchmark.pipeline import keys, provenance
 from benchmark.store.code_hash import Code
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +37,7 @@ def project(workspace, monkeypatch):
     git(workspace.root, "commit", "-qm", "as it is")
     monkeypatch.setattr(keys, "CODE", Code(workspace.root))
     keys.step_hash.cache_clear()
-    facts = report.code(workspace.profile) | {"made": {"commit": git(workspace.root, "rev-parse", "HEAD")}}
+    facts = provenance.code(workspace.profile) | {"made": {"commit": git(workspace.root, "rev-parse", "HEAD")}}
     store.write_json(
         store.Paths("tiny").results / "provenance.json", facts | {"profile": "tiny", "data": {}, "weights": {}}
     )

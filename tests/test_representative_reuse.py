@@ -12,7 +12,7 @@ from benchmark.methods import registry
 from benchmark.methods.registry import MethodRef
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
 from benchmark.papers.representative.reuse import Reused
-from benchmark.pipeline import inputs, protocol, run
+from benchmark.pipeline import cells, inputs, protocol
 from benchmark.store import ROOT
 from tests.test_representative import SIDE, images, network
 
@@ -139,7 +139,7 @@ def test_the_references_and_their_psi_are_computed_once_for_all_methods(trained)
         },
     ]
     inputs.forget()
-    one, two = run.cells(trained.profile, "blobs")
+    one, two = cells.cells(trained.profile, "blobs")
     assert protocol.attempt(one)[1]["status"] == "ok"
     reference = inputs.load_reference(one)
     known = {key: z for key, z in reference.memo.items() if isinstance(key, tuple)}

@@ -10,7 +10,7 @@ from benchmark import engine, store
 from benchmark.api import Explanation
 from benchmark.leaderboard import tables
 from benchmark.methods import registry
-from benchmark.pipeline import inputs, run
+from benchmark.pipeline import cells, collect, inputs, run, score, train
 from benchmark.utils.near_names import ProfileError
 from tests.test_house import ROOT
 
@@ -37,8 +37,8 @@ def plugin(workspace, before="pass", value="Explanation(heatmaps=rng.random((n, 
 def one(workspace, reference, seed=0):
     """The cell of one method, explained and scored; its rows by metric."""
     workspace.params["explain"]["methods"] = [reference]
-    (cell,) = run.cells(workspace.profile, "blobs")
-    for step in (run.explain_cell, run.score_cell):
+    (cell,) = cells.cells(workspace.profile, "blobs")
+    for step in (run.explain_cell, score.score_cell):
         with contextlib.suppress(engine.Failed):
             step(cell)
     rows, values, _ = store.read_scores(cell.scores)
@@ -153,7 +153,7 @@ def test_a_failing_metric_fails_its_rows_only(trained, monkeypatch):
 
 def test_a_network_that_could_not_be_trained_fails_its_cells(workspace):
     workspace.params["zoo"]["blobs"]["cnn"] |= {"optimiser": "sgd", "lr": 1000.0}
-    (done,) = run.train(workspace.profile, "blobs")
+    (done,) = train.train(workspace.profile, "blobs")
     assert done.error
     _, rows, _ = one(workspace, plugin(workspace))
     assert set(rows.status) == {"failed"} and "could not be trained" in rows.reason.iloc[0]
@@ -164,11 +164,11 @@ def test_a_method_that_kills_its_process_fails_alone(trained):
     trained.params["explain"]["methods"] = [bad, plugin(trained, name="good")]
     done = {d.unit.arguments[0].method.path.stem: d for d in run.explain(trained.profile, "blobs")}
     assert "killed" in done["bad"].error and done["good"].error is None
-    list(run.score(trained.profile, "blobs"))
-    rows, instances = run.collect(trained.profile)
+    list(score.score(trained.profile, "blobs"))
+    rows, instances = collect.collect(trained.profile)
     failed = rows[rows.status == "failed"]
     assert failed[["method", "track"]].values.tolist() == [["bad", "unknown"]]
-    assert set(instances.image) == set(inputs.load_batch(run.cells(trained.profile, "blobs")[0]).ids.tolist())
+    assert set(instances.image) == set(inputs.load_batch(cells.cells(trained.profile, "blobs")[0]).ids.tolist())
 
 
 @pytest.mark.parametrize(("step", "section"), [("explain", ("explain", "methods")), ("train", ("zoo", "blobs"))])
@@ -186,8 +186,8 @@ def test_what_failed_stands_on_the_tracks_of_its_kind(trained):
     """Given a heat-map method of ours that fails, then none of its rows is on another track."""
     trained.params["explain"]["methods"] = [f"{ROOT}/baselines/grad_cam.py:GradCAM?layer=nowhere"]
     list(run.explain(trained.profile, "blobs"))
-    list(run.score(trained.profile, "blobs"))
-    rows, _ = run.collect(trained.profile)
+    list(score.score(trained.profile, "blobs"))
+    rows, _ = collect.collect(trained.profile)
     assert set(rows[rows.status == "failed"].track) == {"heatmap"}
 
 
@@ -195,11 +195,11 @@ def test_what_a_method_offered_elsewhere_says_where_it_failed(trained):
     """Given a user's method that worked on one network and fails on another, its failed rows are of its kind."""
     recipe = trained.params["zoo"]["blobs"]["cnn"]
     trained.params["zoo"]["blobs"]["cnn2"] = recipe | {"seeds": [0]}
-    list(run.train(trained.profile, "blobs"))
+    list(train.train(trained.profile, "blobs"))
     trained.params["explain"]["methods"] = [plugin(trained, "assert 'cnn2' not in target.name")]
     list(run.explain(trained.profile, "blobs"))
-    list(run.score(trained.profile, "blobs"))
-    rows, _ = run.collect(trained.profile)
+    list(score.score(trained.profile, "blobs"))
+    rows, _ = collect.collect(trained.profile)
     failed = rows[rows.status == "failed"]
     assert set(failed.target) == {"cnn2"}
     assert set(failed.track) == {"heatmap"}
@@ -213,7 +213,7 @@ def test_our_methods_say_what_they_offer(ref):
 def test_cells_of_methods_that_left_the_profile_are_removed(trained):
     trained.params["explain"]["methods"] = [plugin(trained, name="first")]
     list(run.explain(trained.profile, "blobs"))
-    (old,) = run.cells(trained.profile, "blobs")
+    (old,) = cells.cells(trained.profile, "blobs")
     trained.params["explain"]["methods"] = [plugin(trained, name="second")]
     list(run.explain(trained.profile, "blobs"))
     assert not old.explanation.exists()
@@ -233,7 +233,7 @@ def test_psi_is_computed_once_for_all_methods_of_a_target(trained, monkeypatch):
     monkeypatch.setattr(Target, "features", counted)
     use = "target.features(batch)"
     trained.params["explain"]["methods"] = [plugin(trained, use, name="a"), plugin(trained, use, name="b")]
-    for cell in run.cells(trained.profile, "blobs"):
+    for cell in cells.cells(trained.profile, "blobs"):
         run.explain_cell(cell)
     assert passes == [(8, "conv2")]
 
@@ -243,7 +243,7 @@ def test_psi_is_computed_once_for_all_methods_of_a_target(trained, monkeypatch):
 def test_a_wrong_recipe_is_said_before_any_work(workspace, change, message):
     workspace.params["zoo"]["blobs"]["cnn"] |= change
     with pytest.raises(ProfileError, match=f"params.yaml: zoo.blobs.cnn.*: .*{message}"):
-        list(run.train(workspace.profile, "blobs"))
+        list(train.train(workspace.profile, "blobs"))
 
 
 def test_two_methods_of_one_name_are_refused(workspace):
@@ -251,7 +251,7 @@ def test_two_methods_of_one_name_are_refused(workspace):
     (workspace.root / "b.py").write_text((workspace.root / "a.py").read_text())
     workspace.params["explain"]["methods"] = [a, b]
     with pytest.raises(registry.UnknownName, match="two methods are called 'a'"):
-        run.cells(workspace.profile, "blobs")
+        cells.cells(workspace.profile, "blobs")
 
 
 @pytest.mark.parametrize(
@@ -267,4 +267,4 @@ def test_a_wrong_method_is_said_before_any_work(workspace, entry, message):
     plugin(workspace)
     workspace.params["explain"]["methods"] = [entry]
     with pytest.raises((ProfileError, registry.UnknownName), match=message):
-        run.cells(workspace.profile, "blobs")
+        cells.cells(workspace.profile, "blobs")

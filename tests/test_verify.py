@@ -9,7 +9,7 @@ from benchmark import engine, store
 from benchmark.cli import commands
 from benchmark.cli.main import main
 from benchmark.jobs import verify
-from benchmark.pipeline import replicate, report, run
+from benchmark.pipeline import cells, collect, provenance, replicate, run, score
 from benchmark.pipeline.replicate import Task
 from tests.test_house import ROOT
 
@@ -35,14 +35,14 @@ def committed(trained, made, monkeypatch):
     trained.save()
     paths = store.Paths("tiny")
     if not made:
-        for cell in run.cells(trained.profile, "blobs"):
+        for cell in cells.cells(trained.profile, "blobs"):
             run.explain_cell(cell)
-            run.score_cell(cell)
+            score.score_cell(cell)
         for task in replicate.tasks(trained.profile, "explainn"):
             replicate.replicate_task(task)
-        board, _ = run.collect(trained.profile)
+        board, _ = collect.collect(trained.profile)
         rows = pd.concat([board, replicate.collect(trained.profile, board)[0]])
-        made |= {"rows.csv": store.rows_text(rows), "provenance.json": json.dumps(report.provenance(trained.profile))}
+        made |= {"rows.csv": store.rows_text(rows), "provenance.json": json.dumps(provenance.provenance(trained.profile))}
     for name, text in made.items():
         store.write_text(paths.results / name, text)
     return trained
@@ -78,7 +78,7 @@ def test_the_rows_that_this_code_makes_are_verified_and_nothing_else_is_touched(
     values = (rows.status.eq("ok") & rows.method.isin(["Random map", "Edge map (Sobel)"])).sum()
     assert verified()["differing"] == {} and verified()["values"] > values > 0 and verified()["same_machine"]
     assert verified()["units"] == [u.name for u in verify.units(committed.profile)]
-    assert verified()["sample"] == "3 of 3 units, seed 0" and verified()["machine"] == report.machine()
+    assert verified()["sample"] == "3 of 3 units, seed 0" and verified()["machine"] == provenance.machine()
 
 
 def test_a_value_that_is_another_is_named_with_its_difference(committed, capsys):
@@ -218,19 +218,19 @@ def test_dvc_keeps_the_new_hash(committed):
 def test_a_report_keeps_what_was_verified_while_it_holds(committed):
     paths = store.Paths("tiny")
     verify.record(paths, verify.verify(committed.params, sample=1))
-    facts = report.provenance(committed.profile)
-    assert report.kept(paths, facts)["verified"] == verified()
-    assert "verified" not in report.kept(paths, facts | {"weights": {}})
+    facts = provenance.provenance(committed.profile)
+    assert provenance.kept(paths, facts)["verified"] == verified()
+    assert "verified" not in provenance.kept(paths, facts | {"weights": {}})
 
 
 def test_the_same_results_keep_their_date_and_commit(committed):
     paths = store.Paths("tiny")
     rewrite_provenance(made={"date": "2020-01-01", "commit": "abc", "changed_files": []})
-    facts = report.provenance(committed.profile)
-    assert report.kept(paths, facts)["made"]["date"] == "2020-01-01"
+    facts = provenance.provenance(committed.profile)
+    assert provenance.kept(paths, facts)["made"]["date"] == "2020-01-01"
     shown = facts | {"steps": facts["steps"] | {"report": "0"}}  # drawn by other code: the rows are the same
-    assert report.kept(paths, shown)["made"]["date"] == "2020-01-01"
-    assert report.kept(paths, facts | {"data": {}})["made"]["date"] != "2020-01-01"
+    assert provenance.kept(paths, shown)["made"]["date"] == "2020-01-01"
+    assert provenance.kept(paths, facts | {"data": {}})["made"]["date"] != "2020-01-01"
 
 
 def test_compare_and_diff_do_not_mind(committed, capsys, monkeypatch):

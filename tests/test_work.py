@@ -20,7 +20,7 @@ from benchmark.papers.cladec.prototypes import TRAINING
 from benchmark.papers.cladec.training import CLASSIFYING, DECODING
 from benchmark.papers.explainn import replicate as explainn
 from benchmark.papers.xnn.srae import Setting
-from benchmark.pipeline import cells, inputs, replicate, run
+from benchmark.pipeline import cells, inputs, replicate, run, score, train
 from benchmark.pipeline.profile import Profile
 from benchmark.shared.work import Facts, Meter, Work, measure, of_method, training_step
 from benchmark.zoo import dense, nets
@@ -145,8 +145,8 @@ RECIPES = {
 def test_training_is_planned_as_it_runs(counted, net):
     recipe = {"net": net, "seeds": [0], "layer": "logits", **RECIPES[net]}
     profile = Profile.parse(counted.params | {"zoo": {"blobs": {net: recipe}}})
-    (unit,) = run.train_units(profile, "blobs", gpu=False)
-    agrees(run._train, unit, "train", profile)
+    (unit,) = train.train_units(profile, "blobs", gpu=False)
+    agrees(train._train, unit, "train", profile)
 
 
 SETTINGS = {  # of methods, for a toy
@@ -177,7 +177,7 @@ def test_an_explanation_is_planned_as_it_runs(counted, entry):
 
 def toy_cell(counted, entry):
     counted.params["explain"] |= {"images": 12, "reference": 60, "methods": [entry]}
-    (cell,) = run.cells(counted.profile, "blobs")
+    (cell,) = cells.cells(counted.profile, "blobs")
     return cell
 
 
@@ -193,7 +193,7 @@ def test_scores_are_planned_as_they_run(counted, monkeypatch, entry):
     monkeypatch.setattr(costs, "offered", lambda ref: offers)
     inputs.forget()
     inputs.load_target(cell)
-    agrees(run.score_cell, run.score_unit(cell), "score", counted.profile)
+    agrees(score.score_cell, score.score_unit(cell), "score", counted.profile)
 
 
 SMALL = {"hidden": [16, 8], "epochs": 3, "pretrain": 2, "batch": 32, "restarts": 0}

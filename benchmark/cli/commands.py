@@ -18,6 +18,8 @@ from rich.table import Table
 
 from benchmark import store
 from benchmark.cli.lists import LISTS, profiles
+from benchmark.leaderboard.render import placing_console
+from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import near
 
 if TYPE_CHECKING:  # it takes torch along, which half of the commands do without
@@ -27,10 +29,6 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PARAMS = "params.yaml"
-
-
-class UsageError(Exception):
-    """One line for the user; exit code 2."""
 
 
 def use(options: argparse.Namespace) -> int:
@@ -311,7 +309,6 @@ def evaluate(options: argparse.Namespace) -> int:
 
     engine.warm_up()
     from benchmark.jobs import evaluate as evaluating
-    from benchmark.leaderboard import placing
     from benchmark.store import recovery as mending
 
     profile = load_profile(options.profile)
@@ -323,7 +320,7 @@ def evaluate(options: argparse.Namespace) -> int:
         return 0
     found = evaluating.evaluate(profile, options.method, name=options.name, targets=options.targets,
                                 recompute=options.recompute, page=not options.no_page)  # fmt: skip
-    placing.show(found.frame, found.compared, out)
+    placing_console.show(found.frame, found.compared, out)
     for line in evaluating.notes(found):
         err.print(line, markup=False)
     out.print(f"written: {found.folder / ('rows.csv' if options.no_page else 'index.html')}", markup=False)

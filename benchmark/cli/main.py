@@ -15,9 +15,10 @@ from typing import Any
 
 from benchmark import __version__, store
 from benchmark.cli import commands
-from benchmark.cli.commands import UsageError, err
+from benchmark.cli.commands import err
 from benchmark.cli.lists import LISTS, profiles
 from benchmark.engine import ClusterError
+from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import ProfileError, UnknownName, near
 
 

@@ -1,12 +1,6 @@
 """Where work runs: worker processes on this machine, those of a Dask cluster, or a sandbox for code that is not ours."""
 
-from benchmark.engine.pool import (
-    KEPT,
-    ClusterError,
-    Done,
-    Failed,
-    Unit,
-    alone,
+from benchmark.engine.machine import (
     blas,
     default_workers,
     device,
@@ -14,14 +8,10 @@ from benchmark.engine.pool import (
     give_memory_back,
     keep_memory,
     local_workers,
-    longest_first,
-    measured,
-    one_line,
-    run,
     single_thread,
-    warm_up,
-    workers_device,
 )
+from benchmark.engine.pool import alone, run, warm_up, workers_device
+from benchmark.engine.units import KEPT, ClusterError, Done, Failed, Unit, longest_first, measured, one_line
 
 __all__ = [
     "KEPT",

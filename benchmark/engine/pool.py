@@ -9,161 +9,26 @@ alone, so that the one to blame is known. A unit with limits runs the code of st
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import multiprocessing
 import multiprocessing.context
 import multiprocessing.forkserver
 import multiprocessing.util
 import os
 import shutil
-import sys
-import sysconfig
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmark.engine.sandbox import Call, Limits, die_with_parent
+from benchmark.engine.machine import default_workers, device, single_thread
+from benchmark.engine.sandbox import Call, die_with_parent
+from benchmark.engine.units import ClusterError, Done, Failed, Unit, longest_first, measured, one_line
 from benchmark.utils.temporary import sockets
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
-_HELD = 2**30  # bytes
-KEPT = "kept"  # what a unit returns that found its work done
-
-
-class Failed(Exception):
-    """Raised by a unit that wrote down its failure; the message is the reason, in one line."""
-
-
-class ClusterError(Exception):
-    """A cluster that cannot be used; one line for the user."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    name: str
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...] = ()
-    limits: Limits | None = None  # with limits: a process of its own, and a result that JSON can hold
-    folder: Path | None = None  # of a unit with limits: the only folder that it may write into
-    expected: float = 0.0  # seconds; the longest units start first
-    reads: tuple[Path, ...] = ()  # files, for workers that do not see this machine's folder
-    writes: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class Done:
-    """A unit that ended: ``result``, or ``error`` (one line) where it raised or its worker died."""
-
-    unit: Unit
-    result: Any = None
-    error: str | None = None
-    seconds: float = 0.0
-    gigabytes: float = 0.0  # the most memory that its process held meanwhile; 0 where that is unknown
-    device: str = ""  # cpu, or the GPU's name
-
-
-def device() -> str:
-    """``cuda`` where there is one, else ``cpu``; GLASSBENCH_DEVICE overrules."""
-    import torch
-
-    return os.environ.get("GLASSBENCH_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def default_workers() -> int:
-    """One worker a core that this process may use; one worker in all where a GPU does the computing."""
-    if os.environ.get("GLASSBENCH_WORKERS"):
-        return max(1, int(os.environ["GLASSBENCH_WORKERS"]))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return 1 if device() != "cpu" else cores
-
-
-def local_workers() -> int:
-    """Processes that units run in on this machine; 0 where they run on a cluster."""
-    return 0 if os.environ.get("GLASSBENCH_CLUSTER") else default_workers()
-
-
-def single_thread() -> None:
-    """One thread for this process, deterministic algorithms, and memory that it keeps while it works."""
-    import torch
-
-    keep_memory()
-    torch.set_num_threads(1)
-    if torch.cuda.is_available():
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False  # rows of a GPU and of a CPU then agree to float32 rounding
-        torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-def blas() -> str:
-    """numpy's library for matrix products and the kernels that it chose, as "openblas Haswell"; "" if it is not known."""
-    import numpy  # noqa: F401  (seen once it is loaded)
-    from threadpoolctl import threadpool_info
-
-    for library in threadpool_info():
-        if library["user_api"] == "blas" and "numpy" in library["filepath"]:
-            return f"{library['internal_api']} {library.get('architecture') or ''}".strip()
-    return ""
-
-
-def keep_memory() -> None:
-    """Freed blocks stay with this process, to be used again, where glibc would hand those above 32 MiB back at once and
-    fetch them anew, zeroed page by page: the larger half of a forward pass of 224-pixel images. No bit differs."""
-    if libc := _glibc():
-        libc.mallopt(_MMAP_THRESHOLD, _HELD)
-        libc.mallopt(_TRIM_THRESHOLD, _HELD)
-
-
-def give_memory_back() -> None:
-    """What this process has freed goes back to the system: the next unit starts with little."""
-    if libc := _glibc():
-        libc.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return libc if hasattr(libc, "malloc_trim") else None
-
-
-def measured(unit: Unit) -> dict[str, Any]:
-    """What a ``Done`` tells, here and now; an error is worded where it happened, for tracebacks do not travel."""
-    give_memory_back()
-    _forget_peak()
-    begin = time.perf_counter()
-    try:
-        found = {"result": unit.function(*unit.arguments)}
-    except Exception as error:
-        found = {"error": one_line(error)}
-    return found | {"seconds": time.perf_counter() - begin, "gigabytes": _peak(), "device": device_name()}
-
-
-def device_name() -> str:
-    """``cpu``, or the GPU's name."""
-    import torch
-
-    return torch.cuda.get_device_name() if device() == "cuda" else device()
-
-
-def _forget_peak() -> None:
-    with contextlib.suppress(OSError):  # Linux; elsewhere memory stays unknown
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak() -> float:
-    """The most memory that this process held since ``_forget_peak``, in GB."""
-    with contextlib.suppress(OSError, IndexError):
-        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e9
-    return 0.0
 
 
 def workers_device() -> str:
@@ -180,10 +45,6 @@ def _cluster() -> Any:
     except ModuleNotFoundError as error:
         raise ClusterError(f"a cluster needs {error.name}: pip install 'glassbench[cluster]'") from None
     return cluster
-
-
-def longest_first(units: Iterable[Unit]) -> list[Unit]:
-    return sorted(units, key=lambda unit: -unit.expected)
 
 
 def warm_up() -> None:
@@ -329,15 +190,3 @@ def _settle(unit: Unit, future: Future) -> Done:
         return Done(unit, error=one_line(error))
 
 
-_LIBRARIES = ("<", str(Path(__file__).parent.parent), *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
-
-
-def one_line(error: BaseException) -> str:
-    """``ValueError: what is wrong (file.py:12)``, on one line: the last line outside of libraries and of this package."""
-    if isinstance(error, Failed):
-        return str(error)
-    frames = traceback.extract_tb(error.__traceback__)
-    frames = [f for f in frames if not f.filename.startswith(_LIBRARIES)] or frames
-    where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}{where}"

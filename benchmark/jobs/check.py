@@ -36,9 +36,8 @@ from benchmark import engine
 from benchmark.api import Batch, Method, NotApplicable, Target, settings_of
 from benchmark.engine.sandbox import Limits
 from benchmark.jobs.line_trace import Trace, disagreement
-from benchmark.methods import contract
+from benchmark.methods import contract, describe
 from benchmark.methods.registry import MethodRef, metrics
-from benchmark.pipeline import cells
 from benchmark.utils.seeds import generator
 from benchmark.utils.temporary import scratch
 
@@ -93,7 +92,7 @@ def check(entry: str | Mapping[str, Any]) -> list[Finding]:
         UnknownName: no such file, class or setting.
     """
     ref = MethodRef.parse(entry, base=Path.cwd())
-    cells.describe(ref)  # a wrong class or setting is the user's typo, not a finding
+    describe.describe(ref)  # a wrong class or setting is the user's typo, not a finding
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         done = engine.alone(engine.Unit("check", check_here, (ref, _UNTIL), LIMITS, Path(folder)))
         log, stack = Path(folder, _LOG), Path(folder, _STACK)
@@ -174,7 +173,7 @@ class _Checker:
 
     def opens(self) -> None:
         with self.blamed("opening the file"):
-            name = cells.describe_here(self.ref)["names"]
+            name = describe.describe_here(self.ref)["names"]
         self.say("name", f"{name[0]}, settings {name[2] or 'none'}", wrong=False)
         with self.blamed("opening the file"):
             self.settings(self.ref.build())

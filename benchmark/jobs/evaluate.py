@@ -14,9 +14,6 @@ makes it again.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,19 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from benchmark import data, engine, leaderboard, store, zoo
-from benchmark.engine import Unit
+from benchmark import data, engine, leaderboard, store
+from benchmark.jobs.committed_rows import _committed, _values_of
 from benchmark.leaderboard import placing, tables
+from benchmark.methods import describe
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import cells, inputs, report, run
+from benchmark.pipeline import cells, collect, inputs, provenance, report, run, score
 from benchmark.pipeline.cells import Cell
-from benchmark.pipeline.keys import step_hash
 from benchmark.pipeline.profile import Explain, Only, Profile
+from benchmark.pipeline.ready import ready
 from benchmark.utils.near_names import UnknownName, near
-from benchmark.utils.temporary import scratch
-from benchmark.zoo.recipe import Recipe, mapping_of
+from benchmark.zoo.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -77,26 +73,26 @@ def evaluate(
     refs = [replace(r, settings={**r.settings, "name": name}) if name and r.stem == "maps" else r for r in refs]
     profile = only(Profile.of(profile), targets)
     known = [
-        cell for dataset in profile.datasets for cell in run.cells(profile, dataset) if not _among(cell.method, refs)
+        cell for dataset in profile.datasets for cell in cells.cells(profile, dataset) if not _among(cell.method, refs)
     ]
     _refuse_taken_names(refs, known)
     name = _folder(name or (Path(refs[0].settings["file"]).stem if refs[0].stem == "maps" else refs[0].cls))
     mine = _with_methods(profile, refs, keep=recompute).replace(evaluation=f"evaluations/{profile.name}/{name}")
-    with store.exclusive(run.made(mine).results, "glassbench evaluate"):
+    with store.exclusive(cells.made(mine).results, "glassbench evaluate"):
         for dataset in profile.datasets:
             ready(profile, dataset)
-            for step in (run.explain, run.score):
+            for step in (run.explain, score.score):
                 list(step(mine, dataset))
-    rows, instances = run.collect(mine)
+    rows, instances = collect.collect(mine)
     old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, {}, {}) if recompute else _known(profile, known)
     if old.files:
-        more, values = run.gather(old.files)
+        more, values = collect.gather(old.files)
         rows, instances = pd.concat([rows, more]), pd.concat([instances, values], ignore_index=True)
     if len(old.values):
         instances = pd.concat([instances, old.values], ignore_index=True)
     board = store.tidy_rows(pd.concat([rows, old.means]) if len(old.means) else rows)
-    folder = run.made(mine).results
-    new = board[board["method"].isin([cells.describe(ref)[0] for ref in refs])]
+    folder = cells.made(mine).results
+    new = board[board["method"].isin([describe.describe(ref)[0] for ref in refs])]
     store.write_rows(folder / "rows.csv", new)
     if page:
         frame = _write_page(folder, profile, mine, board, instances, old.drawn)
@@ -154,9 +150,9 @@ def _among(ref: MethodRef, refs: Sequence[MethodRef]) -> bool:
 
 def _refuse_taken_names(refs: Sequence[MethodRef], known: Sequence[Cell]) -> None:
     taken = {(name, setting): ref.file for ref in {c.method.slug: c.method for c in known}.values()
-             for name, _, setting in [cells.describe(ref)]}  # fmt: skip
+             for name, _, setting in [describe.describe(ref)]}  # fmt: skip
     for ref in refs:
-        name, _, setting = cells.describe(ref)
+        name, _, setting = describe.describe(ref)
         if (name, setting) in taken:
             raise UnknownName(
                 f"{name!r} is on the board already ({taken[name, setting]}); give {ref.path.name}:{ref.cls} another name"
@@ -165,50 +161,6 @@ def _refuse_taken_names(refs: Sequence[MethodRef], known: Sequence[Cell]) -> Non
 
 def _folder(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "method"
-
-
-def ready(profile: Profile, dataset: str) -> None:
-    """Prepare the data and train the networks that are not there yet; what is there stays as it is.
-
-    Raises:
-        StoreError: the data cannot be had.
-    """
-    paths = store.Paths(profile.name)
-    if not paths.data(dataset).exists():
-        prepare(profile, dataset, paths.data(dataset))
-    jobs = [
-        (mapping_of(recipe), seed, paths.target(dataset, name, seed))
-        for name, seed, recipe in profile.trainings(dataset)
-    ]
-    with store.exclusive(paths.targets(dataset), wait=True):
-        units = [
-            Unit(f"{dataset}/{path.stem}", _train, (paths.data(dataset), recipe, seed, path))
-            for recipe, seed, path in jobs
-            if not path.with_suffix(".json").exists()
-        ]
-        for done in engine.run(units, label="train", verbose=True) if units else ():
-            if done.error:
-                store.write_json(done.unit.arguments[-1].with_suffix(".json"), {"failed": done.error})
-
-
-def prepare(profile: Profile, dataset: str, file: Path) -> None:
-    """Make the data set of a profile, as ``file``.
-
-    Raises:
-        StoreError: it could not be made.
-    """
-    with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
-        params = Path(folder) / "params.yaml"
-        whole = profile.as_mapping()
-        params.write_text(yaml.safe_dump({key: whole[key] for key in ("profile", "data")}))
-        script = store.ROOT / "datasets" / f"{dataset}.py"
-        command = [sys.executable, str(script), "--params", str(params), "--out", str(file)]
-        if subprocess.run(command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL).returncode:
-            raise store.StoreError(f"{file} could not be made; `glassbench prepare {dataset}` says why")
-
-
-def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None:
-    zoo.train(data.load(file), recipe, seed, path, device=engine.device(), code=step_hash("train"))
 
 
 # --------------------------------------------------------------------------------------------- the known methods
@@ -231,7 +183,7 @@ def _known(profile: Profile, todo: Sequence[Cell]) -> _Known:
     """From the profile's own files where they are up to date, else from its rows where the hashes are those of here."""
     here = [cell for cell in todo if run.is_explained(cell)]
     _score(profile, here)
-    scored = [cell for cell in here if run.is_scored(cell)]
+    scored = [cell for cell in here if score.is_scored(cell)]
     rest = [cell for cell in todo if cell not in scored]
     elsewhere = {cell.method.slug for cell in todo if cell not in here}
     drawn = {cell.method.slug: cell.method for cell in here if cell.method.slug not in elsewhere}
@@ -243,62 +195,11 @@ def _known(profile: Profile, todo: Sequence[Cell]) -> _Known:
 
 def _score(profile: Profile, here: Sequence[Cell]) -> None:
     """Explanations that are here get the scores that they lack: those of a metric that is new or changed."""
-    lacking = [cell for cell in here if not run.is_scored(cell)]
+    lacking = [cell for cell in here if not score.is_scored(cell)]
     for dataset in dict.fromkeys(cell.dataset for cell in lacking):
-        units = [run.score_unit(cell) for cell in lacking if cell.dataset == dataset]
+        units = [score.score_unit(cell) for cell in lacking if cell.dataset == dataset]
         with store.exclusive(store.Paths(profile.name).scores(dataset), wait=True):
             list(engine.run(units, label="score"))
-
-
-def _values_of(profile: Profile, means: pd.DataFrame) -> pd.DataFrame:
-    """The values of single images behind committed rows; none where the file is not there or is of other rows."""
-    try:
-        values = store.read_values(store.Paths(profile.name).values)
-    except store.StoreError:
-        return pd.DataFrame()
-    ok, keys = means[means.status == "ok"], list(store.ROW_KEYS)
-    values = values.merge(ok[keys], on=keys)
-    check = ok.set_index(keys)["value"] - values.groupby(keys)["value"].mean()
-    return values if check.abs().le(1e-5 * (1 + ok.set_index(keys)["value"].abs())).all() else pd.DataFrame()
-
-
-def _committed(profile: Profile, todo: Sequence[Cell]) -> tuple[pd.DataFrame, Counter, Counter]:
-    """(rows, why not, metrics without): those of ``todo`` in ``results/<profile>/rows.csv`` that were made of what is
-    here."""
-    paths, refs = store.Paths(profile.name), {cell.method.slug: cell.method for cell in todo}.values()
-    try:
-        rows, then = store.read_rows(paths.rows), store.read_json(paths.results / "provenance.json")
-    except store.StoreError as error:
-        return pd.DataFrame(), Counter({str(error): len(todo)}), Counter()
-    now = report.provenance(_with_methods(profile, list(refs), keep=False))
-    same = [name for name, code in now["metrics"].items() if then.get("metrics", {}).get(name) == code]
-    rows = rows[rows.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
-    found, left_out = [], Counter()
-    for cell in todo:
-        if reason := _other(cell, then, now):
-            left_out[reason] += 1
-            continue
-        name, paper, setting = cells.describe(cell.method)
-        mine = rows[(rows.method == name) & (rows.paper == paper) & (rows.setting == setting)
-                    & (rows.dataset == cell.dataset) & (rows.target == cell.target) & (rows.seed == cell.seed)]  # fmt: skip
-        found.append(mine[mine.metric.isin(same)]) if len(mine) else left_out.update(["it has no rows yet"])
-    without = Counter({name: len(found) for name in now["metrics"] if name not in same and found})
-    return pd.concat(found) if found else pd.DataFrame(), left_out, without
-
-
-def _other(cell: Cell, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Why a committed row of this cell was made of something else than what is here; empty if it was not."""
-    parts = [
-        ("data", "data", cell.dataset),
-        ("network", "weights", f"{cell.dataset}/{cell.weights.stem}"),
-        ("method", "methods", f"{cell.method.file}:{cell.method.cls}"),
-        ("code that explains:", "steps", "explain"),
-        ("code that scores:", "steps", "score"),
-    ]
-    for what, part, key in parts:
-        if then.get(part, {}).get(key) != now[part].get(key):
-            return f"the {what} {key} is not what the committed rows were made of"
-    return ""
 
 
 # --------------------------------------------------------------------------------------------- what is written
@@ -318,7 +219,7 @@ def _write_page(
     for key, entry in gallery.items():
         entry["maps"] = {**others.get(key, {"maps": {}})["maps"], **entry["maps"]}
     paths = store.Paths(profile.name)
-    facts = report.provenance(mine)
+    facts = provenance.provenance(mine)
     store.write_json(folder / "provenance.json", facts)
     return leaderboard.build(
         board,

@@ -31,7 +31,7 @@ from benchmark.jobs import verify
 from benchmark.leaderboard import summaries, tables
 from benchmark.leaderboard.render import markdown
 from benchmark.methods import registry
-from benchmark.pipeline import keys, replicate, report
+from benchmark.pipeline import keys, provenance, replicate
 from benchmark.pipeline.profile import Profile
 from benchmark.store.code_hash import Code, Place
 from benchmark.utils.temporary import scratch
@@ -245,7 +245,7 @@ def _facts(
     made = then.get("made") or {key: then[key] for key in sorted(old & then.keys())}
     kept = {key: then[key] for key in ("profile", "data", "weights", "libraries", "machine", "verified") if key in then}
     how = {"base": base, "by": _commit("HEAD"), "definitions": compared, "rewritten": list(unproven)}
-    return {**kept, **report.code(profile), "rows": store.ROWS_VERSION, "params": report.params_hash(profile),
+    return {**kept, **provenance.code(profile), "rows": store.ROWS_VERSION, "params": provenance.params_hash(profile),
             "made": made, "rekeyed": how}  # fmt: skip
 
 

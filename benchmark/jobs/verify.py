@@ -29,8 +29,7 @@ import pandas as pd
 from benchmark import data, engine, store, zoo
 from benchmark.engine import Unit
 from benchmark.gate import diff as differing
-from benchmark.jobs import evaluate
-from benchmark.pipeline import replicate, report, run
+from benchmark.pipeline import cells, provenance, ready, replicate, run, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.keys import step_hash
 from benchmark.pipeline.profile import Profile
@@ -79,7 +78,7 @@ def verify(
     paths = store.Paths(profile.name)
     rows, written = _committed(paths)
     then = written if then is None else then
-    facts = report.provenance(profile)
+    facts = provenance.provenance(profile)
     everything = units(profile)
     chosen = [everything[i] for i in draw(everything, sample, profile.name, seed)]
     _check_code(then, facts, chosen)
@@ -96,7 +95,7 @@ def verify(
 
 def units(profile: Profile) -> list[Cell | Task]:
     """Every unit of a profile that has rows: cells of the house's methods, experiments of the papers."""
-    found: list[Cell | Task] = [c for dataset in profile.datasets for c in run.cells(profile, dataset) if c.method.own]
+    found: list[Cell | Task] = [c for dataset in profile.datasets for c in cells.cells(profile, dataset) if c.method.own]
     return found + [task for paper in profile.papers for task in replicate.tasks(profile, paper)]
 
 
@@ -114,7 +113,7 @@ def draw(everything: Sequence[Cell | Task], sample: int, profile: str, seed: int
 
 def again(unit: Cell | Task) -> None:
     """Make a unit in its own root; one that fails leaves rows that say so."""
-    steps = (replicate.replicate_task,) if isinstance(unit, Task) else (run.explain_cell, run.score_cell)
+    steps = (replicate.replicate_task,) if isinstance(unit, Task) else (run.explain_cell, score.score_cell)
     for step in steps:
         with contextlib.suppress(engine.Failed):
             step(unit)
@@ -166,7 +165,7 @@ def _bring(profile: Profile, then: Mapping[str, Any], chosen: Sequence[Cell | Ta
     for dataset in dict.fromkeys(unit.dataset for unit in chosen if unit.dataset):
         here, there = (store.Paths(profile.name, r).data(dataset) for r in (store.ROOT, root))
         if not _copy(here, there, then["data"].get(dataset)):
-            evaluate.prepare(profile, dataset, there)
+            ready.prepare(profile, dataset, there)
             if _hash(there) != then["data"].get(dataset):
                 others.add(dataset)
     recipes = {(dataset, name, seed): recipe for dataset in profile.datasets

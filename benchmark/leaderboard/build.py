@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark import store
 from benchmark.leaderboard import reproduction, summaries, tables
 from benchmark.leaderboard.render import gallery as galleries
-from benchmark.leaderboard.render import markdown, page, plots
+from benchmark.leaderboard.render import markdown, page, plots, reproduction_markdown
 from benchmark.utils import plot_style
 
 
@@ -66,7 +66,7 @@ def build(
         "leaderboard.csv": tables.csv_text(frame),
         "leaderboard.md": markdown.render(frame, profile),
         "reproduction.csv": reproduction.csv_text(reproduced),
-        "reproduction.md": reproduction.render(reproduced, profile),
+        "reproduction.md": reproduction_markdown.render(reproduced, profile),
         "index.html": html,
         "ranks.csv": summaries.ranks(frame),
         "metrics.json": summaries.metrics(frame, reproduced),

@@ -27,7 +27,6 @@ import numpy as np
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard.render import markdown
 
 COLUMNS = ["id", "paper", "source", "claim", "published", "measured", "interval", "n_seeds", "scale", "verdict", "why"]
 VERDICTS = ("holds", "mixed", "does not hold", "not run")
@@ -318,29 +317,3 @@ def not_run(frame: pd.DataFrame) -> pd.DataFrame:
     return rest.groupby(["paper", "why"], sort=False).size().rename("count").reset_index()
 
 
-def render(frame: pd.DataFrame, profile: str = "") -> str:
-    """``reproduction.md``: all claims, the numbers that were measured, and a count of the others."""
-    claims, numbers = frame[is_claim(frame)], frame[~is_claim(frame)]
-    measured = numbers[numbers["measured"] != ""]
-    columns = [c for c in COLUMNS if c != "published"]
-    out = [
-        f"# Reproduction{f': {markdown.escape(profile)}' if profile else ''}",
-        "What the papers print and say, beside what was measured here. Another scale (data, network, epochs, seeds) is "
-        "named in the line. Every published number is in reproduction.csv.",
-        f"## Claims: {counts(claims)}",
-        _grid(claims, columns),
-        f"## Numbers: {counts(numbers)}",
-        _grid(measured, COLUMNS) if len(measured) else "None was measured in this profile.",
-        "### Not run",
-        markdown.grid(
-            ["paper", "why", "numbers"],
-            [[markdown.escape(p), markdown.escape(w), str(n)] for p, w, n in not_run(frame).itertuples(index=False)],
-            left=2,
-        ),
-    ]
-    return "\n\n".join(out) + "\n"
-
-
-def _grid(frame: pd.DataFrame, columns: Sequence[str]) -> str:
-    body = [[markdown.escape(value) for value in line] for line in frame[list(columns)].itertuples(index=False)]
-    return markdown.grid(list(columns), body, left=len(columns))

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark import engine, store
+from benchmark import store
 from benchmark.api import Explanation
-from benchmark.engine.sandbox import Limits
-from benchmark.methods import adapters, registry
+from benchmark.methods.describe import declared_offers, describe
 from benchmark.methods.registry import MethodRef
+from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import UnknownName
 
 _FIELDS = ("heatmaps", "concept_maps", "labels", "scores", "decoded", "reference")
-_NAME = re.compile(r"[\w .,:+*/()'-]{1,60}")  # of a stranger's method
-_DESCRIBE = Limits(seconds=60, gigabytes=4)  # for opening a stranger's file
 
 
 @dataclass(frozen=True)
@@ -91,44 +88,7 @@ def who(cell: Cell) -> dict[str, str]:
     return dict(zip(("method", "paper", "setting"), describe(cell.method), strict=True))
 
 
-def describe(ref: MethodRef) -> tuple[str, str, str]:
-    """(name, paper, setting) as rows show them. A stranger's file is opened in a process of its own; one that cannot say
-    goes by the name of its class, and why it cannot is found when its cells run.
-
-    Raises:
-        UnknownName: no such class or setting.
-    """
-    return registry.describe(ref.build()) if ref.own else _described(replace(ref, file=str(ref.path.resolve())))
-
-
 _seen: dict[tuple[str, ...], tuple[str, str, str]] = {}
-
-
-def _described(ref: MethodRef) -> tuple[str, str, str]:
-    key = store.sha256(ref.path), ref.cls, store.setting_text(ref.settings)
-    if key not in _seen:
-        done = engine.alone(engine.Unit("describe", describe_here, (ref,), _DESCRIBE))
-        if not done.error and "unknown" in done.result:
-            raise UnknownName(done.result["unknown"])
-        _seen[key] = (ref.cls, "user", store.setting_text(ref.settings)) if done.error else tuple(done.result["names"])
-    return _seen[key]
-
-
-def describe_here(ref: MethodRef) -> dict[str, Any]:
-    """What ``describe`` asks, in this process.
-
-    Raises:
-        ValueError: a name that is no plain text.
-    """
-    try:
-        found = registry.describe(ref.build())
-    except UnknownName as error:
-        return {"unknown": str(error)}
-    if not _NAME.fullmatch(found[0]):
-        raise ValueError(
-            f"its name is {found[0][:80]!r}: up to 60 letters, digits, spaces and . , : + - * / ( ) ' are a name"
-        )
-    return {"names": found}
 
 
 def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
@@ -156,13 +116,6 @@ def known_offers(cell: Cell) -> frozenset[str]:
     return frozenset(name for file in files for name in finished_meta(file).get("offers", []))
 
 
-def declared_offers(ref: MethodRef) -> frozenset[str]:
-    """What one of our methods, or an adapter, declares as ``offers``; a user's file is not opened here."""
-    if registry.is_adapter(ref):
-        return adapters.OFFERS
-    return frozenset(getattr(ref.build(), "offers", ())) if ref.own else frozenset()
-
-
 def finished_meta(path: Path) -> dict[str, Any]:
     """The meta of an explanation, {} where there is none."""
     try:
@@ -186,3 +139,30 @@ def remove_others(folder: Path, keep: set[Path]) -> None:
     for path in folder.rglob("*") if folder.exists() else ():
         if path.is_file() and path not in keep:
             path.unlink()
+
+
+def made(profile: Profile) -> store.Paths:
+    """Where explanations and scores of a profile, or of an evaluation on its data and networks, lie."""
+    return store.Paths(profile.evaluation or profile.name)
+
+
+def cells(profile: Profile, dataset: str) -> list[Cell]:
+    """Every (target, seed, method) of a data set that the profile asks for."""
+    wanted = profile.explained(dataset)
+    named: dict[tuple[str, str], MethodRef] = {}
+    for ref in wanted.methods:  # a wrong class or setting, or a name that is taken, is said before any work
+        name, _, setting = describe(ref)
+        if (other := named.setdefault((name, setting), ref)) is not ref:
+            raise UnknownName(f"two methods are called {name!r} with the same settings: {other.file} and {ref.file}")
+    return [
+        Cell(profile.name, dataset, target, seed, ref, wanted.images, wanted.reference, evaluation=profile.evaluation)
+        for target, seed, recipe in profile.trainings(dataset)
+        if recipe.explain
+        for ref in wanted.methods
+    ]  # fmt: skip
+
+
+def network_files(cell: Cell) -> tuple[Path, ...]:
+    """What a cell reads of its network and data set."""
+    network = (cell.weights, cell.weights.with_suffix(".json")) if cell.target else ()
+    return (*((cell.paths.data(cell.dataset),) if cell.dataset else ()), *network)

@@ -14,9 +14,7 @@ cluster's workers, and the ``deps`` of ``dvc.yaml``.
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,16 +25,17 @@ from benchmark.methods import adapters
 from benchmark.methods.registry import MethodRef, method_files, metrics
 from benchmark.pipeline.cells import Cell
 from benchmark.store.code_hash import Code
+from benchmark.store.hashes import file_hash, key_of
 
 CODE = Code(Path(__file__).resolve().parent.parent.parent)
 
-_COMPUTING = ("benchmark.engine.pool:single_thread",)  # how a worker computes
+_COMPUTING = ("benchmark.engine.machine:single_thread",)  # how a worker computes
 # For each step, the definitions that its numbers come from, beside the method, metric, experiment or data set itself.
 STEPS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("benchmark.data.download:main",),
     "train": (*_COMPUTING, "benchmark.zoo.training:train_many"),
     "explain": (*_COMPUTING, "benchmark.pipeline.protocol:attempt"),
-    "score": (*_COMPUTING, "benchmark.pipeline.inputs:load_batch", "benchmark.pipeline.protocol:measure", "benchmark.pipeline.run:_scored"),
+    "score": (*_COMPUTING, "benchmark.pipeline.inputs:load_batch", "benchmark.pipeline.protocol:measure", "benchmark.pipeline.score:_scored"),
     "replicate": (*_COMPUTING, "benchmark.pipeline.replicate:perform", "benchmark.pipeline.replicate:_write"),
     "report": ("benchmark.pipeline.report:write",),
 }
@@ -120,19 +119,6 @@ def _entry(path: Path, definition: str) -> str:
 
 
 # --------------------------------------------------------------------------------------------- keys
-
-
-def key_of(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
-
-
-@functools.cache
-def _hash(path: Path, stamp: float) -> str:
-    return store.sha256(path)
-
-
-def file_hash(path: Path) -> str:
-    return _hash(path, path.stat().st_mtime) if path.exists() else "missing"
 
 
 def explain_key(cell: Cell) -> str:

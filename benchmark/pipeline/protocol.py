@@ -15,7 +15,8 @@ import numpy as np
 from benchmark import engine
 from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable
 from benchmark.methods.contract import _guard, check_explanation, check_order, strict
-from benchmark.pipeline.cells import Cell, describe_here
+from benchmark.methods.describe import describe_here
+from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.inputs import forget, load_batch, load_reference, load_target
 from benchmark.utils.seeds import generator
 

@@ -23,12 +23,13 @@ from benchmark.api import NotApplicable
 from benchmark.engine import Done, Unit
 from benchmark.methods.registry import MethodRef
 from benchmark.papers import Found, FoundUnit, Outcome, Study
-from benchmark.pipeline import run, unit_times
+from benchmark.pipeline import cells, unit_times
 from benchmark.pipeline.cells import Cell, remove_others
 from benchmark.pipeline.inputs import load_dataset, load_target
-from benchmark.pipeline.keys import key_of, replicate_key
+from benchmark.pipeline.keys import replicate_key
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.settings import experiment
+from benchmark.store.hashes import key_of
 from benchmark.utils.seeds import generator
 
 _EVIDENCE = 4  # pieces of evidence that are quoted for a claim
@@ -94,7 +95,7 @@ def replicate(profile: Profile, paper: str) -> Iterator[Done]:
 
 
 def unit_of(task: Task) -> Unit:
-    return Unit(task.name, replicate_task, (task,), reads=run.network_files(task.cell), writes=(task.path,))
+    return Unit(task.name, replicate_task, (task,), reads=cells.network_files(task.cell), writes=(task.path,))
 
 
 def replicate_task(task: Task) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 
 from benchmark import data, store
 from benchmark.cli.main import main
-from benchmark.pipeline import cells, inputs, run, unit_times
+from benchmark.pipeline import cells, collect, inputs, unit_times
 from benchmark.pipeline.profile import Profile
 from benchmark.store import recovery
 from tests.test_house import ROOT
@@ -52,7 +52,7 @@ def done(trained, inline, capsys):
 
 
 def scored():
-    return store.rows_text(run.collect(Profile.read(store.ROOT / "params.yaml"))[0])
+    return store.rows_text(collect.collect(Profile.read(store.ROOT / "params.yaml"))[0])
 
 
 def named(text):
@@ -82,7 +82,7 @@ def wait_for(condition, seconds=120):
 def test_a_spoilt_file_names_the_command_that_mends_it(done, capsys, what, how):
     """Its reader says so; then the very command is run, the steps after it again, and the rows are the same."""
     before = scored()
-    cell = run.cells(done.profile, "blobs")[0]
+    cell = cells.cells(done.profile, "blobs")[0]
     path = {
         "data": cell.paths.data("blobs"),
         "weights": cell.weights,
@@ -92,7 +92,7 @@ def test_a_spoilt_file_names_the_command_that_mends_it(done, capsys, what, how):
     whole = path.read_bytes()
     spoil(path, how)
     reader = {"data": lambda: data.load(path), "weights": lambda: inputs.load_target(cell),
-              "explanation": lambda: cells.read_explanation(path), "scores": lambda: run.collect(done.profile)}[what]  # fmt: skip
+              "explanation": lambda: cells.read_explanation(path), "scores": lambda: collect.collect(done.profile)}[what]  # fmt: skip
     inputs.forget()
     inputs._dataset.cache_clear()
     with pytest.raises(store.StoreError) as error:
@@ -141,7 +141,7 @@ def test_a_spoilt_half_of_a_training_costs_time_only(workspace, inline):
 
 def test_a_file_of_another_kind_under_a_cells_name_is_made_again(done):
     """An older version's file, say: an archive that is whole, without what is asked for."""
-    before, cell = scored(), run.cells(done.profile, "blobs")[0]
+    before, cell = scored(), cells.cells(done.profile, "blobs")[0]
     for path in (cell.explanation, cell.scores):
         store.write_npz(path, {"other": np.arange(3)})
         assert call("explain") == 0 and call("score") == 0

@@ -13,9 +13,9 @@ from benchmark import data, store
 from benchmark.cli.main import main
 from benchmark.jobs import evaluate
 from benchmark.leaderboard import reproduction, tables
-from benchmark.leaderboard.render import gallery, markdown, page
+from benchmark.leaderboard.render import gallery, markdown, page, reproduction_markdown
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import run
+from benchmark.pipeline import cells, run, score
 from benchmark.utils import plot_style
 from benchmark.zoo import pretrained
 from tests import leaderboard_inputs
@@ -113,7 +113,7 @@ def test_a_name_is_text_on_the_page_and_in_markdown(board, evil):
                        papers=[chapter])  # fmt: skip
     assert is_harmless(html)
     assert "<" not in evil or evil not in html
-    for text in (markdown.render(frame, evil), reproduction.render(published, evil)):
+    for text in (markdown.render(frame, evil), reproduction_markdown.render(published, evil)):
         assert "<script" not in text and "<img" not in text
         for table in text.split("\n\n"):
             bars = {line.count("|") - line.count("\\|") for line in table.splitlines() if line.startswith("|")}
@@ -149,9 +149,9 @@ def test_a_plug_in_file_of_an_odd_name_runs_and_its_files_stay_in_their_folder(t
     path.write_text(METHOD)
     before = {p for p in trained.root.rglob("*")}
     trained.params["explain"]["methods"] = [f"{path}:Mine"]
-    (cell,) = run.cells(trained.profile, "blobs")
+    (cell,) = cells.cells(trained.profile, "blobs")
     run.explain_cell(cell)
-    run.score_cell(cell)
+    score.score_cell(cell)
     rows = store.read_scores(cell.scores)[0]
     assert set(rows.method) == {"Mine"} and "failed" not in set(rows.status)
     made = {p for p in trained.root.rglob("*") if p.is_file() and p.parent.name != "__pycache__"} - before
@@ -250,7 +250,7 @@ def test_weights_that_would_run_code_are_never_unpickled(tmp_path, bombs):
 
 def test_maps_of_objects_are_never_unpickled(trained, bombs, tmp_path):
     trained.params["explain"]["methods"] = [str(tmp_path / "a.npz")]
-    (cell,) = run.cells(trained.profile, "blobs")
+    (cell,) = cells.cells(trained.profile, "blobs")
     with contextlib.suppress(Exception):
         run.explain_cell(cell)
     assert not bombs.exists()

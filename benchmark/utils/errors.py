@@ -1,0 +1,7 @@
+"""TODO."""
+
+from __future__ import annotations
+
+
+class UsageError(Exception):
+    """One line for the user; exit code 2."""
