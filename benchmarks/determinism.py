@@ -37,7 +37,7 @@ from benchmark import data, engine, store
 from benchmark.cli import commands
 from benchmark.jobs import evaluate
 from benchmark.methods import describe
-from benchmark.pipeline import cells, ready, run, score
+from benchmark.pipeline import cells, ready, explain, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.temporary import scratch
@@ -69,7 +69,7 @@ def compute(root: Path, way: Mapping[str, Any], profile: Profile, methods: Seque
         whole = data.Dataset.batch
         data.Dataset.batch = lambda self, *a, **k: whole(self, *a, **(k | {"chunk": way["chunk"]}))
     for cell in networks(profile, methods):
-        for step in (run.explain_cell, score.score_cell):
+        for step in (explain.explain_cell, score.score_cell):
             try:
                 step(replace(cell, root=root))
             except engine.Failed as reason:

@@ -16,7 +16,7 @@ from benchmark.cli.main import main
 from benchmark.jobs import evaluate
 from benchmark.leaderboard import placing, stats, tables
 from benchmark.leaderboard.render import placing_console
-from benchmark.pipeline import cells, collect, inputs, provenance, run, score
+from benchmark.pipeline import cells, collect, inputs, provenance, explain, score
 from benchmark.utils.near_names import UnknownName
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +46,7 @@ def known(trained, monkeypatch):
     trained.params["explain"] |= {"methods": KNOWN, "images": 20}  # with fewer the exact test takes longer
     trained.save()
     for cell in cells.cells(trained.profile, "blobs"):
-        run.explain_cell(cell)
+        explain.explain_cell(cell)
         score.score_cell(cell)
     home = trained.root / "home"
     home.mkdir()
@@ -79,7 +79,7 @@ def test_a_method_is_placed_among_the_known_ones_and_nothing_of_theirs_is_touche
         assert (found.folder / name).stat().st_size > 0
     rows = store.read_rows(found.folder / "rows.csv")
     assert set(rows.method) == {"Gradient norm"} and set(rows.profile) == {"tiny"}
-    assert set(rows.metric) == set(run.registry.metrics())
+    assert set(rows.metric) == set(explain.registry.metrics())
     board = tables.average_ranks(found.frame, "heatmap")
     assert set(board.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
     assert not found.left_out and not found.means_only
@@ -90,7 +90,7 @@ def test_a_method_is_placed_among_the_known_ones_and_nothing_of_theirs_is_touche
 def test_its_rows_are_those_that_the_pipeline_gives(known):
     found = place(known)
     known.params["explain"]["methods"] = [*KNOWN, f"{known.root / 'home' / 'mine.py'}:GradNorm"]
-    for step in (run.explain, score.score):
+    for step in (explain.explain, score.score):
         list(step(known.profile, "blobs"))
     rows, _ = collect.collect(known.profile)
     same = rows[rows.method == "Gradient norm"]

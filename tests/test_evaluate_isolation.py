@@ -12,7 +12,7 @@ from benchmark import engine
 from benchmark.engine import Unit, sandbox
 from benchmark.engine.sandbox import Limits
 from benchmark.leaderboard import tables
-from benchmark.pipeline import cells, collect, run, score
+from benchmark.pipeline import cells, collect, explain, score
 from tests import strangers
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -56,7 +56,7 @@ def test_each_costs_its_own_cell_and_says_why(trained):
             shutil.copy(path, trained.root)
             methods.append(f"{trained.root / path.name}:Mine")
     trained.params["explain"] |= {"methods": methods, "limits": {"seconds": 6, "gigabytes": 1}}
-    done = list(run.explain(trained.profile, "blobs"))
+    done = list(explain.explain(trained.profile, "blobs"))
     list(score.score(trained.profile, "blobs"))
     rows, instances = collect.collect(trained.profile)
     rows = rows[rows.track != "target"]
@@ -67,7 +67,7 @@ def test_each_costs_its_own_cell_and_says_why(trained):
     for name, method in shown.items():
         lines = rows[rows.method == method]
         if name == "good":
-            assert set(lines.metric) == set(run.registry.metrics())
+            assert set(lines.metric) == set(explain.registry.metrics())
             assert set(lines.status) == {"ok", "not applicable"} and (lines.status == "ok").sum() > 8
         else:
             assert REASONS[name] in reasons[name] and "\n" not in reasons[name], name
@@ -82,15 +82,15 @@ def test_a_strangers_cell_has_the_bytes_of_one_made_here(trained):
     """A process of its own changes no number."""
     trained.params["explain"]["methods"] = [f"{PLUGINS / 'good.py'}:Mine"]
     (cell,) = cells.cells(trained.profile, "blobs")
-    list(run.explain(trained.profile, "blobs"))
-    apart, meta = run.read_cell(cell)
+    list(explain.explain(trained.profile, "blobs"))
+    apart, meta = explain.read_cell(cell)
     cell.explanation.unlink()
-    run.explain_cell(cell)
-    here, again = run.read_cell(cell)
+    explain.explain_cell(cell)
+    here, again = explain.read_cell(cell)
     np.testing.assert_array_equal(apart.heatmaps, here.heatmaps)
     assert {k: v for k, v in meta.items() if k != "seconds"} == {k: v for k, v in again.items() if k != "seconds"}
     stamp = cell.explanation.stat().st_mtime_ns
-    assert list(run.explain(trained.profile, "blobs")) == []  # nothing to do
+    assert list(explain.explain(trained.profile, "blobs")) == []  # nothing to do
     assert cell.explanation.stat().st_mtime_ns == stamp
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from benchmark import data, store, zoo
 from benchmark.methods import registry
-from benchmark.pipeline import keys, run, score
+from benchmark.pipeline import keys, explain, score
 from benchmark.pipeline.inputs import load_batch
 from benchmark.pipeline.protocol import attempt, measure, summary
 from benchmark.pipeline.replicate import Task, experiment, perform
@@ -202,7 +202,7 @@ def all_hashes(root):
 
 @pytest.mark.parametrize(("file", "old", "new", "moved"), [
     ("benchmark/zoo/nets.py", '"""', '"""So, ', set()),
-    ("benchmark/pipeline/run.py", "from __future__", "# a comment\nfrom __future__", set()),
+    ("benchmark/pipeline/explain.py", "from __future__", "# a comment\nfrom __future__", set()),
     ("benchmark/data/dataset.py", "counts @ levels**2", "counts @ levels**3", {"train", "replicate", "prepare", "explain", "score", "report"}),
     ("benchmark/utils/seeds.py", ">> 1", ">> 2", {"train", "replicate", "prepare", "explain", "score", "report"}),
     ("benchmark/metrics/complexity.py", "import numpy as np", "import numpy as np\n\n\ndef more():\n    return 1\n", set()),
@@ -225,21 +225,21 @@ def test_a_changed_metric_is_the_only_one_with_another_key(copy):
 
 def test_an_explanation_is_kept_until_what_it_depends_on_changes(trained, monkeypatch):
     (cell,) = cells_of(trained, registry.MethodRef.parse(METHODS[0], base=ROOT))
-    run.explain_cell(cell)
-    assert run.is_explained(cell)
+    explain.explain_cell(cell)
+    assert explain.is_explained(cell)
     monkeypatch.setattr(keys, "step_hash", lambda step: "another")
-    assert not run.is_explained(cell)
+    assert not explain.is_explained(cell)
 
 
 def test_a_new_metric_is_computed_by_itself(trained, monkeypatch):
     (cell,) = cells_of(trained, registry.MethodRef.parse(METHODS[0], base=ROOT))
     everything = registry.metrics()
-    run.explain_cell(cell)
+    explain.explain_cell(cell)
     monkeypatch.setattr(registry, "metrics", lambda: {k: v for k, v in everything.items() if k != "gini"})
     score.score_cell(cell)
     monkeypatch.setattr(registry, "metrics", lambda: everything)
     asked = []
-    monkeypatch.setattr(run, "measure", lambda cell, spec, *rest: asked.append(spec.name) or measure(cell, spec, *rest))
+    monkeypatch.setattr(explain, "measure", lambda cell, spec, *rest: asked.append(spec.name) or measure(cell, spec, *rest))
     score.score_cell(cell)
     assert asked == ["gini"]
     assert score.is_scored(cell)

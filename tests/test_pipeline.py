@@ -90,14 +90,14 @@ def test_the_readme_is_what_the_results_say(capsys):
 
 def test_the_readmes_method_runs(tmp_path, trained):
     """The example that a reader copies first."""
-    from benchmark.pipeline import run
+    from benchmark.pipeline import explain
 
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
     (tmp_path / "readme.py").write_text(code)
     trained.params["explain"]["methods"] = [f"{tmp_path / 'readme.py'}:GradNorm"]
     (cell,) = cells.cells(trained.profile, "blobs")
-    run.explain_cell(cell)
+    explain.explain_cell(cell)
     score.score_cell(cell)
     rows = store.read_scores(cell.scores)[0]
     assert "failed" not in set(rows.status)

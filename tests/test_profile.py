@@ -18,7 +18,7 @@ from benchmark import store
 from benchmark.cli.main import main
 from benchmark.jobs import evaluate, verify
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import cells, profile_schema, replicate, run, score
+from benchmark.pipeline import cells, profile_schema, replicate, explain, score
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import ProfileError, UnknownName
 
@@ -143,7 +143,7 @@ def project(trained):
     trained.params["papers"] = list(trained.params["replicate"])
     trained.save()
     (cell,) = cells.cells(trained.profile, "blobs")
-    run.explain_cell(cell)
+    explain.explain_cell(cell)
     score.score_cell(cell)
     return trained
 

@@ -10,7 +10,7 @@ from benchmark import engine, store
 from benchmark.api import Explanation
 from benchmark.leaderboard import tables
 from benchmark.methods import registry
-from benchmark.pipeline import cells, collect, inputs, run, score, train
+from benchmark.pipeline import cells, collect, inputs, explain, score, train
 from benchmark.utils.near_names import ProfileError
 from tests.test_house import ROOT
 
@@ -38,7 +38,7 @@ def one(workspace, reference, seed=0):
     """The cell of one method, explained and scored; its rows by metric."""
     workspace.params["explain"]["methods"] = [reference]
     (cell,) = cells.cells(workspace.profile, "blobs")
-    for step in (run.explain_cell, score.score_cell):
+    for step in (explain.explain_cell, score.score_cell):
         with contextlib.suppress(engine.Failed):
             step(cell)
     rows, values, _ = store.read_scores(cell.scores)
@@ -145,7 +145,7 @@ def test_a_failing_metric_fails_its_rows_only(trained, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setitem(run.registry.METRICS, "gini", type(spec)(**{**vars(spec), "function": broken}))
+    monkeypatch.setitem(explain.registry.METRICS, "gini", type(spec)(**{**vars(spec), "function": broken}))
     _, rows, _ = one(trained, plugin(trained))
     failed = rows[rows.status == "failed"]
     assert failed.metric.tolist() == ["gini"] and "ZeroDivisionError: oh" in failed.reason.item()
@@ -162,7 +162,7 @@ def test_a_network_that_could_not_be_trained_fails_its_cells(workspace):
 def test_a_method_that_kills_its_process_fails_alone(trained):
     bad = plugin(trained, "import os; os.kill(os.getpid(), 9)", name="bad")
     trained.params["explain"]["methods"] = [bad, plugin(trained, name="good")]
-    done = {d.unit.arguments[0].method.path.stem: d for d in run.explain(trained.profile, "blobs")}
+    done = {d.unit.arguments[0].method.path.stem: d for d in explain.explain(trained.profile, "blobs")}
     assert "killed" in done["bad"].error and done["good"].error is None
     list(score.score(trained.profile, "blobs"))
     rows, instances = collect.collect(trained.profile)
@@ -178,14 +178,14 @@ def test_a_profile_that_asks_for_nothing_removes_nothing(trained, step, section)
     outer, inner = section
     trained.params[outer][inner] = [] if step == "explain" else {}
     with pytest.raises(store.StoreError, match="asks for nothing in .* finished files; name methods"):
-        list(getattr(run, step)(trained.profile, "blobs"))
+        list(getattr(explain, step)(trained.profile, "blobs"))
     assert {path: path.read_bytes() for path in before} == before
 
 
 def test_what_failed_stands_on_the_tracks_of_its_kind(trained):
     """Given a heat-map method of ours that fails, then none of its rows is on another track."""
     trained.params["explain"]["methods"] = [f"{ROOT}/baselines/grad_cam.py:GradCAM?layer=nowhere"]
-    list(run.explain(trained.profile, "blobs"))
+    list(explain.explain(trained.profile, "blobs"))
     list(score.score(trained.profile, "blobs"))
     rows, _ = collect.collect(trained.profile)
     assert set(rows[rows.status == "failed"].track) == {"heatmap"}
@@ -197,7 +197,7 @@ def test_what_a_method_offered_elsewhere_says_where_it_failed(trained):
     trained.params["zoo"]["blobs"]["cnn2"] = recipe | {"seeds": [0]}
     list(train.train(trained.profile, "blobs"))
     trained.params["explain"]["methods"] = [plugin(trained, "assert 'cnn2' not in target.name")]
-    list(run.explain(trained.profile, "blobs"))
+    list(explain.explain(trained.profile, "blobs"))
     list(score.score(trained.profile, "blobs"))
     rows, _ = collect.collect(trained.profile)
     failed = rows[rows.status == "failed"]
@@ -212,10 +212,10 @@ def test_our_methods_say_what_they_offer(ref):
 
 def test_cells_of_methods_that_left_the_profile_are_removed(trained):
     trained.params["explain"]["methods"] = [plugin(trained, name="first")]
-    list(run.explain(trained.profile, "blobs"))
+    list(explain.explain(trained.profile, "blobs"))
     (old,) = cells.cells(trained.profile, "blobs")
     trained.params["explain"]["methods"] = [plugin(trained, name="second")]
-    list(run.explain(trained.profile, "blobs"))
+    list(explain.explain(trained.profile, "blobs"))
     assert not old.explanation.exists()
 
 
@@ -234,7 +234,7 @@ def test_psi_is_computed_once_for_all_methods_of_a_target(trained, monkeypatch):
     use = "target.features(batch)"
     trained.params["explain"]["methods"] = [plugin(trained, use, name="a"), plugin(trained, use, name="b")]
     for cell in cells.cells(trained.profile, "blobs"):
-        run.explain_cell(cell)
+        explain.explain_cell(cell)
     assert passes == [(8, "conv2")]
 
 

@@ -9,7 +9,7 @@ from benchmark import engine, store
 from benchmark.cli import commands
 from benchmark.cli.main import main
 from benchmark.jobs import verify
-from benchmark.pipeline import cells, collect, provenance, replicate, run, score
+from benchmark.pipeline import cells, collect, provenance, replicate, explain, score
 from benchmark.pipeline.replicate import Task
 from tests.test_house import ROOT
 
@@ -36,7 +36,7 @@ def committed(trained, made, monkeypatch):
     paths = store.Paths("tiny")
     if not made:
         for cell in cells.cells(trained.profile, "blobs"):
-            run.explain_cell(cell)
+            explain.explain_cell(cell)
             score.score_cell(cell)
         for task in replicate.tasks(trained.profile, "explainn"):
             replicate.replicate_task(task)

@@ -20,7 +20,7 @@ from benchmark.papers.cladec.prototypes import TRAINING
 from benchmark.papers.cladec.training import CLASSIFYING, DECODING
 from benchmark.papers.explainn import replicate as explainn
 from benchmark.papers.xnn.srae import Setting
-from benchmark.pipeline import cells, inputs, replicate, run, score, train
+from benchmark.pipeline import cells, inputs, replicate, explain, score, train
 from benchmark.pipeline.profile import Profile
 from benchmark.shared.work import Facts, Meter, Work, measure, of_method, training_step
 from benchmark.zoo import dense, nets
@@ -171,7 +171,7 @@ def named(entry):
 def test_an_explanation_is_planned_as_it_runs(counted, entry):
     cell = toy_cell(counted, entry)
     inputs.load_target(cell)  # to build a network is a pass of its own
-    agrees(run.explain_cell, run.explain_unit(cell), "explain", counted.profile)
+    agrees(explain.explain_cell, explain.explain_unit(cell), "explain", counted.profile)
     assert cells.read_cell(cell)[1]["status"] == "ok"
 
 
@@ -187,7 +187,7 @@ def test_scores_are_planned_as_they_run(counted, monkeypatch, entry):
     declared = costs.offered(cell.method)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        run.explain_cell(cell)
+        explain.explain_cell(cell)
     offers = cells.read_cell(cell)[0].offers()
     assert offers <= declared and declared - offers <= {"heatmaps"}  # ExplaiNN finds no rule for maps on a toy
     monkeypatch.setattr(costs, "offered", lambda ref: offers)

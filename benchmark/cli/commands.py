@@ -115,7 +115,7 @@ def _step(name: str, options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.pipeline import run
+    from benchmark.pipeline import explain
 
     profile = load_params()
     chosen = options.dataset or profile.datasets
@@ -127,7 +127,7 @@ def _step(name: str, options: argparse.Namespace) -> int:
     folder = {"train": paths.targets, "explain": paths.explanations, "score": paths.scores}[name]
     for dataset in chosen:
         with store.exclusive(folder(dataset), f"glassbench {name} {dataset}"):
-            done = list(getattr(run, name)(profile, dataset))
+            done = list(getattr(explain, name)(profile, dataset))
         bad = [d for d in done if d.error]
         failed += len(bad)
         out.print(f"{name} {dataset}: {len(done) - len(bad)} of {len(done)} cells")

@@ -27,7 +27,7 @@ from benchmark.jobs.committed_rows import _committed, _values_of
 from benchmark.leaderboard import placing, tables
 from benchmark.methods import describe
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import cells, collect, inputs, provenance, report, run, score
+from benchmark.pipeline import cells, collect, inputs, provenance, report, explain, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Explain, Only, Profile
 from benchmark.pipeline.ready import ready
@@ -81,7 +81,7 @@ def evaluate(
     with store.exclusive(cells.made(mine).results, "glassbench evaluate"):
         for dataset in profile.datasets:
             ready(profile, dataset)
-            for step in (run.explain, score.score):
+            for step in (explain.explain, score.score):
                 list(step(mine, dataset))
     rows, instances = collect.collect(mine)
     old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, {}, {}) if recompute else _known(profile, known)
@@ -181,7 +181,7 @@ class _Known:
 
 def _known(profile: Profile, todo: Sequence[Cell]) -> _Known:
     """From the profile's own files where they are up to date, else from its rows where the hashes are those of here."""
-    here = [cell for cell in todo if run.is_explained(cell)]
+    here = [cell for cell in todo if explain.is_explained(cell)]
     _score(profile, here)
     scored = [cell for cell in here if score.is_scored(cell)]
     rest = [cell for cell in todo if cell not in scored]

@@ -20,7 +20,7 @@ from benchmark import engine, store
 from benchmark.engine import Unit
 from benchmark.jobs import costs
 from benchmark.jobs.costs import Counter, Model, Speed
-from benchmark.pipeline import replicate, run, score, train, unit_times
+from benchmark.pipeline import replicate, explain, score, train, unit_times
 from benchmark.pipeline.cells import cells
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import pick
@@ -59,7 +59,7 @@ def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]
         yield from (("train", dataset, unit) for unit in train.train_units(profile, dataset, gpu))
     cells = {dataset: cells(profile, dataset) for dataset in profile.datasets}
     for dataset in profile.datasets:
-        yield from (("explain", dataset, run.explain_unit(cell)) for cell in cells[dataset])
+        yield from (("explain", dataset, explain.explain_unit(cell)) for cell in cells[dataset])
     for dataset in profile.datasets:
         yield from (("score", dataset, score.score_unit(cell)) for cell in cells[dataset])
     for paper in profile.papers:

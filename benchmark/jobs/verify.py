@@ -29,7 +29,7 @@ import pandas as pd
 from benchmark import data, engine, store, zoo
 from benchmark.engine import Unit
 from benchmark.gate import diff as differing
-from benchmark.pipeline import cells, provenance, ready, replicate, run, score
+from benchmark.pipeline import cells, provenance, ready, replicate, explain, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.keys import step_hash
 from benchmark.pipeline.profile import Profile
@@ -113,7 +113,7 @@ def draw(everything: Sequence[Cell | Task], sample: int, profile: str, seed: int
 
 def again(unit: Cell | Task) -> None:
     """Make a unit in its own root; one that fails leaves rows that say so."""
-    steps = (replicate.replicate_task,) if isinstance(unit, Task) else (run.explain_cell, score.score_cell)
+    steps = (replicate.replicate_task,) if isinstance(unit, Task) else (explain.explain_cell, score.score_cell)
     for step in steps:
         with contextlib.suppress(engine.Failed):
             step(unit)

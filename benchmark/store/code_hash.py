@@ -2,8 +2,8 @@
 
     code = Code(root)
     code.hash(["benchmark.metrics.faithfulness:average_drop"])     # changes when the number could
-    code.reached(["benchmark.pipeline.run:attempt"])                        # the definitions behind it, by module
-    code.files(["benchmark.pipeline.run:attempt"])                          # and their files
+    code.reached(["benchmark.pipeline.explain:attempt"])                        # the definitions behind it, by module
+    code.files(["benchmark.pipeline.explain:attempt"])                          # and their files
 
 Idea: a program is a graph of top-level definitions (functions, classes, assignments). What an entry computes depends on the
 definitions that can be reached from it by name. The hash is that of the reached syntax trees: comments, docstrings, blank

@@ -15,7 +15,7 @@ from benchmark.jobs import evaluate
 from benchmark.leaderboard import reproduction, tables
 from benchmark.leaderboard.render import gallery, markdown, page, reproduction_markdown
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import cells, run, score
+from benchmark.pipeline import cells, explain, score
 from benchmark.utils import plot_style
 from benchmark.zoo import pretrained
 from tests import leaderboard_inputs
@@ -150,7 +150,7 @@ def test_a_plug_in_file_of_an_odd_name_runs_and_its_files_stay_in_their_folder(t
     before = {p for p in trained.root.rglob("*")}
     trained.params["explain"]["methods"] = [f"{path}:Mine"]
     (cell,) = cells.cells(trained.profile, "blobs")
-    run.explain_cell(cell)
+    explain.explain_cell(cell)
     score.score_cell(cell)
     rows = store.read_scores(cell.scores)[0]
     assert set(rows.method) == {"Mine"} and "failed" not in set(rows.status)
@@ -252,7 +252,7 @@ def test_maps_of_objects_are_never_unpickled(trained, bombs, tmp_path):
     trained.params["explain"]["methods"] = [str(tmp_path / "a.npz")]
     (cell,) = cells.cells(trained.profile, "blobs")
     with contextlib.suppress(Exception):
-        run.explain_cell(cell)
+        explain.explain_cell(cell)
     assert not bombs.exists()
 
 
