@@ -37,7 +37,7 @@ from benchmark import data, engine, store
 from benchmark.cli import commands
 from benchmark.jobs import evaluate
 from benchmark.methods import describe
-from benchmark.pipeline import cells, ready, explain, score
+from benchmark.pipeline import cells, explain, ready, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.temporary import scratch
@@ -123,7 +123,7 @@ def main() -> int:
         compute(Path(options.compute[0]), json.loads(options.compute[1]), profile, options.methods)
         return 0
     for dataset in profile.datasets:
-        ready.ready(evaluate.only(profile, []), dataset)
+        ready.make_ready(evaluate.only(profile, []), dataset)
     todo, found = networks(profile, options.methods), {}
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         for way, how in WAYS.items():

@@ -108,7 +108,7 @@ def board(methods: int, seeds: int) -> Work:
 def two_boards(methods: int) -> Work:
     (old, _), shift = synthetic(methods, 3), np.random.default_rng(1)
     new = old.assign(value=old.value + shift.normal(0, 0.01, len(old)))
-    return lambda: diff.diff(old, new)
+    return lambda: diff.compare(old, new)
 
 
 @cache

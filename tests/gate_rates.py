@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import store
-from benchmark.gate.diff import diff
+from benchmark.gate.diff import compare
 from benchmark.utils.seeds import generator
 
 METHODS = tuple(f"method {letter}" for letter in "abcdefgh")
@@ -86,7 +86,7 @@ def false_alarms(kept: float, times: int, *, mixed: bool = False, **board: int) 
     for i in range(times):
         history = History("null", kept, mixed, i, **board)
         redrawn = np.isin([cell[2] for cell in history.cells], METHODS[:3]) if mixed else None
-        alarms += (diff(history.old(), history.new(kept, redrawn=redrawn))["kind"] == "regression").any()
+        alarms += (compare(history.old(), history.new(kept, redrawn=redrawn))["kind"] == "regression").any()
     return alarms / times
 
 
@@ -99,7 +99,7 @@ def hits(kept: float, k: float, what: str, times: int, **board: int) -> tuple[fl
     for i in range(times):
         history = History("planted", kept, k, what, i, **board)
         planted = history.where(**wanted)
-        found = diff(history.old(), history.new(kept, planted, k))
+        found = compare(history.old(), history.new(kept, planted, k))
         found = found[found["method"] == "method b"].set_index(["dataset", "target", "method", "metric"])["kind"]
         caught = [found[history.cells[c]] == "regression" for c in np.flatnonzero(planted)]
         runs.append(any(caught))

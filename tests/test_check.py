@@ -41,7 +41,7 @@ def on_the_cpu(monkeypatch):
 
 
 def wrong(entry):
-    return [f for f in check.check(str(entry)) if f.wrong]
+    return [f for f in check.check_method(str(entry)) if f.wrong]
 
 
 @pytest.mark.parametrize("name", BLAMED)
@@ -88,7 +88,7 @@ def test_a_starter_passes_and_keeps_to_the_plug_in_api(kind, tmp_path, monkeypat
     text = Path("mine.py").read_text()
     assert "from benchmark.api import" in text and "benchmark." not in text.replace("benchmark.api", "")
     assert len(text.splitlines()) < 60
-    found = check.check("mine.py:MyMethod")
+    found = check.check_method("mine.py:MyMethod")
     assert not [f for f in found if f.wrong], found
     assert {"heatmap": "heatmap", "concept": "heatmap", "surrogate": "surrogate", "decoder": "reconstruction"}[
         kind

@@ -253,7 +253,7 @@ def test_the_same_profile_gives_the_same_rows_in_another_process_and_with_other_
             code = subprocess.run([sys.executable, "-m", "benchmark", step], env=os.environ | {"GLASSBENCH_WORKERS": workers},
                                   check=False).returncode  # fmt: skip
             assert code == 0
-        rows, instances = collect.collect(workspace.profile)
+        rows, instances = collect.profile_rows(workspace.profile)
         texts.append((store.rows_text(rows), instances.value.to_numpy()))
         for folder in ("targets", "explanations", "scores"):
             for file in (store.Paths("tiny").artifacts / folder).rglob("*.*"):

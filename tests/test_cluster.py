@@ -184,7 +184,7 @@ def rows_of(name, dataset, profile):
     multiprocessing.forkserver._forkserver._stop()  # one of an earlier test has its folder for the project's
     for command in ("train", "explain", "score", "replicate"):
         assert main.main([command]) == 0
-    rows, values = collect.collect(profile)
+    rows, values = collect.profile_rows(profile)
     found, _, _ = replicating.collect(profile, rows)
     weights = store.sha256(*sorted(paths.targets(dataset).glob("*.safetensors")))
     return (

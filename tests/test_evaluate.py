@@ -16,7 +16,7 @@ from benchmark.cli.main import main
 from benchmark.jobs import evaluate
 from benchmark.leaderboard import placing, stats, tables
 from benchmark.leaderboard.render import placing_console
-from benchmark.pipeline import cells, collect, inputs, provenance, explain, score
+from benchmark.pipeline import cells, collect, explain, inputs, provenance, score
 from benchmark.utils.near_names import UnknownName
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +56,7 @@ def known(trained, monkeypatch):
 
 
 def place(workspace, method="mine.py:GradNorm", page=False, **options):
-    return evaluate.evaluate(workspace.profile, [method], page=page, **options)
+    return evaluate.evaluate_methods(workspace.profile, [method], page=page, **options)
 
 
 def snapshot(root):
@@ -90,9 +90,9 @@ def test_a_method_is_placed_among_the_known_ones_and_nothing_of_theirs_is_touche
 def test_its_rows_are_those_that_the_pipeline_gives(known):
     found = place(known)
     known.params["explain"]["methods"] = [*KNOWN, f"{known.root / 'home' / 'mine.py'}:GradNorm"]
-    for step in (explain.explain, score.score):
+    for step in (explain.explain_images, score.score_explanations):
         list(step(known.profile, "blobs"))
-    rows, _ = collect.collect(known.profile)
+    rows, _ = collect.profile_rows(known.profile)
     same = rows[rows.method == "Gradient norm"]
     assert store.rows_text(same) == store.rows_text(found.rows)
 
@@ -122,7 +122,7 @@ def test_explanations_that_are_here_get_the_scores_that_they_lack(known):
 
 
 def test_a_metric_that_changed_leaves_the_other_rows_where_they_are(known):
-    rows, _ = collect.collect(known.profile)
+    rows, _ = collect.profile_rows(known.profile)
     paths = store.Paths("tiny")
     store.write_rows(paths.rows, rows)
     facts = provenance.provenance(known.profile)
@@ -136,7 +136,7 @@ def test_a_metric_that_changed_leaves_the_other_rows_where_they_are(known):
 
 
 def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known, capsys):
-    rows, _ = collect.collect(known.profile)
+    rows, _ = collect.profile_rows(known.profile)
     store.write_rows(store.Paths("tiny").rows, rows)
     store.write_json(store.Paths("tiny").results / "provenance.json", provenance.provenance(known.profile))
     scores = [cell.scores for cell in cells.cells(known.profile, "blobs")]
@@ -165,7 +165,7 @@ def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known
 
 
 def test_differences_are_tested_on_the_committed_values_of_single_images(known):
-    rows, instances = collect.collect(known.profile)
+    rows, instances = collect.profile_rows(known.profile)
     paths = store.Paths("tiny")
     store.write_rows(paths.rows, rows)
     store.write_json(paths.results / "provenance.json", provenance.provenance(known.profile))

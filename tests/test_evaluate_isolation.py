@@ -56,9 +56,9 @@ def test_each_costs_its_own_cell_and_says_why(trained):
             shutil.copy(path, trained.root)
             methods.append(f"{trained.root / path.name}:Mine")
     trained.params["explain"] |= {"methods": methods, "limits": {"seconds": 6, "gigabytes": 1}}
-    done = list(explain.explain(trained.profile, "blobs"))
-    list(score.score(trained.profile, "blobs"))
-    rows, instances = collect.collect(trained.profile)
+    done = list(explain.explain_images(trained.profile, "blobs"))
+    list(score.score_explanations(trained.profile, "blobs"))
+    rows, instances = collect.profile_rows(trained.profile)
     rows = rows[rows.track != "target"]
     reasons = {d.unit.arguments[0].method.stem: d.error for d in done}
     shown = {d.unit.arguments[0].method.stem: d.result["method"] for d in done}
@@ -82,7 +82,7 @@ def test_a_strangers_cell_has_the_bytes_of_one_made_here(trained):
     """A process of its own changes no number."""
     trained.params["explain"]["methods"] = [f"{PLUGINS / 'good.py'}:Mine"]
     (cell,) = cells.cells(trained.profile, "blobs")
-    list(explain.explain(trained.profile, "blobs"))
+    list(explain.explain_images(trained.profile, "blobs"))
     apart, meta = explain.read_cell(cell)
     cell.explanation.unlink()
     explain.explain_cell(cell)
@@ -90,7 +90,7 @@ def test_a_strangers_cell_has_the_bytes_of_one_made_here(trained):
     np.testing.assert_array_equal(apart.heatmaps, here.heatmaps)
     assert {k: v for k, v in meta.items() if k != "seconds"} == {k: v for k, v in again.items() if k != "seconds"}
     stamp = cell.explanation.stat().st_mtime_ns
-    assert list(explain.explain(trained.profile, "blobs")) == []  # nothing to do
+    assert list(explain.explain_images(trained.profile, "blobs")) == []  # nothing to do
     assert cell.explanation.stat().st_mtime_ns == stamp
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from benchmark import data, store, zoo
 from benchmark.methods import registry
-from benchmark.pipeline import keys, explain, score
+from benchmark.pipeline import explain, keys, score
 from benchmark.pipeline.inputs import load_batch
 from benchmark.pipeline.protocol import attempt, measure, summary
 from benchmark.pipeline.replicate import Task, experiment, perform

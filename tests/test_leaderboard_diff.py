@@ -18,7 +18,7 @@ from benchmark.gate.diff import (
     _facts,
     _variance,
     _variances,
-    diff,
+    compare,
     fails,
     kinds,
     reproduced,
@@ -41,7 +41,7 @@ def rows() -> pd.DataFrame:
 def worse() -> pd.DataFrame:
     """A method that got worse on one network, on networks that are nearly the same."""
     history = History("worse", methods=4)
-    return diff(history.old(), history.new(0.95, history.where(method="method b", dataset="digits"), 8))
+    return compare(history.old(), history.new(0.95, history.where(method="method b", dataset="digits"), 8))
 
 
 def changed(rows: pd.DataFrame, where: pd.Series, **values: object) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def source(rows: pd.DataFrame, name: str = "HEAD", **provenance: object) -> sour
 
 def test_equal_rows_are_unchanged(rows):
     shuffled = rows.sample(frac=1, random_state=0)
-    found = diff(rows, shuffled)
+    found = compare(rows, shuffled)
     assert set(found["kind"]) == {"unchanged"} and not found["moved"].any() and found["errors"].isna().all()
     assert list(found.index) == list(range(len(found)))
     assert len(found) == len(rows[rows["status"] == "ok"].drop_duplicates(list(store.ROW_KEYS[:-1])))
@@ -86,20 +86,20 @@ def test_equal_rows_are_unchanged(rows):
 def test_the_seventh_digit_counts_and_no_further(rows):
     where = cell(rows) & (rows["seed"] == 0)
     seventh, tenth = (changed(rows, where, value=rows.loc[where, "value"] * (1 + by)) for by in (1e-6, 1e-10))
-    assert not diff(rows, tenth)["moved"].any()
-    found = diff(rows, seventh)
+    assert not compare(rows, tenth)["moved"].any()
+    found = compare(rows, seventh)
     assert found["moved"].sum() == 1 and set(found["kind"]) == {"unchanged"}
     assert len(reproduced(found, exact=True)) == 1 and not len(reproduced(found, exact=False))
 
 
 def test_exact_survives_the_file(rows, tmp_path):
     store.write_rows(tmp_path / "rows.csv", rows)
-    assert not diff(rows, store.read_rows(tmp_path / "rows.csv"))["moved"].any()
+    assert not compare(rows, store.read_rows(tmp_path / "rows.csv"))["moved"].any()
 
 
 def test_lost_and_new_methods(rows):
     without = rows[rows["method"] != "Grad-CAM"]
-    lost, new = diff(rows, without), diff(without, rows)
+    lost, new = compare(rows, without), compare(without, rows)
     assert set(lost.loc[lost["method"] == "Grad-CAM", "kind"]) == {"lost"} and fails(lost)
     assert set(lost.loc[lost["method"] == "Grad-CAM", "why"]) == {"no row"}
     assert set(new.loc[new["method"] == "Grad-CAM", "kind"]) == {"new"} and not fails(new)
@@ -117,19 +117,19 @@ def test_what_never_ran_any_more_is_lost_for_the_reason_that_its_row_gives(rows,
     )
     never = rows[mine].drop_duplicates("seed").assign(
         track="unknown", metric="explanation", metric_setting="", value=np.nan, status="failed", reason="ImportError")  # fmt: skip
-    found = diff(rows, pd.concat([rows[~mine], never]))
+    found = compare(rows, pd.concat([rows[~mine], never]))
     lost = found[found["kind"] == "lost"]
     said = "failed: ImportError" if len(seeds) > 1 else "seed 1: failed: ImportError"
     assert set(lost["why"]) == {said} and len(lost) == rows[mine & rows["status"].eq("ok")]["metric"].nunique() + 1
-    assert set(found["kind"]) == {"lost", "unchanged"} and not len(diff(never, never))
+    assert set(found["kind"]) == {"lost", "unchanged"} and not len(compare(never, never))
 
 
 def test_a_lost_seed_is_named_and_the_others_compared(rows):
-    found = diff(rows, rows[~(cell(rows) & (rows["seed"] == 1))])
+    found = compare(rows, rows[~(cell(rows) & (rows["seed"] == 1))])
     line = only(found)
     assert (line["kind"], line["seeds"], line["why"]) == ("lost", 1, "seed 1: no row") and fails(found)
     assert line["old"] == rows.loc[cell(rows) & (rows["seed"] == 1), "value"].item()
-    assert len(found) == len(diff(rows, rows)) + 1
+    assert len(found) == len(compare(rows, rows)) + 1
 
 
 @pytest.mark.parametrize(
@@ -141,65 +141,65 @@ def test_a_lost_seed_is_named_and_the_others_compared(rows):
     ],
 )
 def test_what_is_no_number_any_more_is_lost(rows, values, why):
-    line = only(found := diff(rows, changed(rows, cell(rows), **values)))
+    line = only(found := compare(rows, changed(rows, cell(rows), **values)))
     assert (line["kind"], line["why"]) == ("lost", why) and fails(found)
-    assert only(diff(changed(rows, cell(rows), **values), rows))["kind"] == "new"
+    assert only(compare(changed(rows, cell(rows), **values), rows))["kind"] == "new"
 
 
 def test_what_failed_before_and_fails_again_is_no_difference(rows):
     broken = changed(rows, cell(rows), status="failed", reason="a", value=np.nan)
     again = changed(rows, cell(rows), status="failed", reason="b", value=np.nan)
-    assert set(diff(broken, again)["kind"]) == {"unchanged"}
+    assert set(compare(broken, again)["kind"]) == {"unchanged"}
 
 
 def test_a_new_version_of_a_metric_is_never_compared_and_no_pass(rows):
     gini = rows["metric"] == "gini"
-    found = diff(rows, changed(rows, gini, metric_version=2, value=0.0))
+    found = compare(rows, changed(rows, gini, metric_version=2, value=0.0))
     assert set(found.loc[found["metric"] == "gini", "kind"]) == {"re-baselined"}
     assert set(found.loc[found["metric"] == "gini", "why"]) == {"version 1 -> 2"}
     assert not fails(found, FAIL_ON) and fails(found, ("re-baselined",)) and len(reproduced(found, exact=False))
     assert show.verdict(found, FAIL_ON).startswith("not a pass: ")
-    back = diff(changed(rows, gini, metric_version=2), rows)
+    back = compare(changed(rows, gini, metric_version=2), rows)
     assert set(back.loc[back["metric"] == "gini", "why"]) == {"version 2 -> 1"}
 
 
 @pytest.mark.parametrize(("column", "value", "why"), [("n", 63, "images: 64 -> 63"), ("unit", "share", "unit: fraction -> share"),
                                                       ("better", "lower", "better: higher -> lower")])  # fmt: skip
 def test_another_meaning_under_the_same_version_is_unverified(rows, column, value, why):
-    line = only(found := diff(rows, changed(rows, cell(rows), **{column: value})))
+    line = only(found := compare(rows, changed(rows, cell(rows), **{column: value})))
     assert line["kind"] == "unverified" and line["why"] == f"{why} with the same version of the metric" and fails(found)
 
 
 def test_one_seed_borrows_from_another_profile_or_is_unverified(rows):
     one = rows[rows["seed"] == 0].assign(profile="quick")
     worse = changed(one, cell(one), value=one.loc[cell(one), "value"] - 0.5)
-    alone = only(diff(one, worse))
+    alone = only(compare(one, worse))
     assert alone["kind"] == "unverified" and alone["why"] == "nothing says how far the seeds of this metric differ"
-    borrowed = only(diff(one, worse, rows))
+    borrowed = only(compare(one, worse, rows))
     assert borrowed["kind"] == "regression" and borrowed["borrowed"] and borrowed["errors"] < 0
 
 
 def test_direction(rows):
     """A higher average drop is worse, a higher gini better."""
     for metric, kind in (("average_drop", "regression"), ("gini", "improvement")):
-        line = only(diff(rows, rows.assign(value=rows["value"] + np.where(cell(rows, metric), 50.0, 0.0))))
+        line = only(compare(rows, rows.assign(value=rows["value"] + np.where(cell(rows, metric), 50.0, 0.0))))
         assert line["kind"] == kind and line["metric"] == metric
 
 
 def test_counts_are_judged_relative_to_their_size():
     history = History("counts", methods=4)
     old, new = history.old().assign(unit="nodes"), history.new(0.95).assign(unit="nodes")
-    there = diff(old, new).set_index(["dataset", "method", "metric"])["errors"].sort_index()
+    there = compare(old, new).set_index(["dataset", "method", "metric"])["errors"].sort_index()
     scaled = [
         frame.assign(value=frame["value"] * np.where(frame["method"] == "method a", 1000, 1)) for frame in (old, new)
     ]
-    np.testing.assert_allclose(diff(*scaled).set_index(["dataset", "method", "metric"])["errors"].sort_index(), there)
+    np.testing.assert_allclose(compare(*scaled).set_index(["dataset", "method", "metric"])["errors"].sort_index(), there)
 
 
 def test_a_metric_without_any_spread_is_no_basis(rows):
     """Train accuracy is 100 for all seeds of all networks: rounding errors are no spread."""
     accuracy = rows["metric"] == "train_accuracy"
-    found = diff(rows, changed(rows, accuracy, value=99.5))
+    found = compare(rows, changed(rows, accuracy, value=99.5))
     assert set(found.loc[found["metric"] == "train_accuracy", "kind"]) == {"unverified"}
 
 
@@ -259,15 +259,15 @@ def test_spreads_of_a_set_of_rows_by_hand():
 
 
 def test_what_stands_against_the_committed_rows(rows):
-    found = diff(rows, rows).iloc[: len(KINDS)].assign(kind=list(KINDS), moved=True)
+    found = compare(rows, rows).iloc[: len(KINDS)].assign(kind=list(KINDS), moved=True)
     assert list(reproduced(found, exact=False)["kind"]) == [kind for kind in KINDS if kind not in ("new", "unchanged")]
     assert list(reproduced(found, exact=True)["kind"]) == [kind for kind in KINDS if kind != "new"]
 
 
 def test_rows_of_nothing(rows):
     nothing = rows.iloc[:0]
-    assert len(diff(nothing, nothing)) == 0 and set(diff(nothing, rows)["kind"]) == {"new"}
-    assert set(diff(rows, nothing)["kind"]) == {"lost"}
+    assert len(compare(nothing, nothing)) == 0 and set(compare(nothing, rows)["kind"]) == {"new"}
+    assert set(compare(rows, nothing)["kind"]) == {"lost"}
 
 
 def test_kinds_to_fail_on():
@@ -299,7 +299,7 @@ def test_markdown_says_what_moved_how_far_and_is_safe(rows, worse):
     assert "failed: " in text and "![What moved, in standard errors](diff.svg)" in text
     assert f"{abs(line['errors']):.1f} worse" in text and store.format_value(line["old"]) in text
     assert f"and {(worse['kind'] == 'regression').sum() - 3} more" in text
-    evil = diff(rows, rows[rows["method"] != EVIL])
+    evil = compare(rows, rows[rows["method"] != EVIL])
     text = show.markdown(evil, source(rows, EVIL), source(rows), FAIL_ON)
     assert EVIL not in text and "&lt;script&gt;" in text
     assert "cells on digits/cnn, digits/vgg11, toybirds/cnn: no row" in text  # a lost method is one line
@@ -316,11 +316,11 @@ def test_text_and_json(rows, worse):
     facts = json.loads(show.as_json(worse, a, b, FAIL_ON))
     assert facts["failed"] and sum(facts["counts"].values()) == len(facts["cells"]) == len(worse)
     assert facts["cells"][0]["kind"] == "regression" and facts["cells"][0]["errors"] < 0
-    assert "NaN" not in show.as_json(diff(rows, rows.iloc[:0]), a, b, FAIL_ON)
+    assert "NaN" not in show.as_json(compare(rows, rows.iloc[:0]), a, b, FAIL_ON)
 
 
 def test_verdicts(rows, worse):
-    assert show.verdict(diff(rows, rows), FAIL_ON) == f"passed: none of {len(diff(rows, rows))} cells is worse"
+    assert show.verdict(compare(rows, rows), FAIL_ON) == f"passed: none of {len(compare(rows, rows))} cells is worse"
     assert show.verdict(worse, ("lost",)).startswith("not a pass: ")
 
 
@@ -328,7 +328,7 @@ def test_the_picture_shows_the_cells_that_moved(rows, worse):
     axes = show.figure(worse, limit=10).axes[0]
     assert len(axes.get_yticklabels()) == 10
     assert plot_style.save(show.figure(worse), "svg") == plot_style.save(show.figure(worse), "svg")
-    assert "no cell moved" in [t.get_text() for t in show.figure(diff(rows, rows)).axes[0].texts]
+    assert "no cell moved" in [t.get_text() for t in show.figure(compare(rows, rows)).axes[0].texts]
 
 
 # --------------------------------------------------------------------------------------------- sources and the command

@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control
 from scipy.stats import t as student
 
 from benchmark.gate import noise
-from benchmark.gate.diff import diff
+from benchmark.gate.diff import compare
 from benchmark.utils.seeds import generator
 from tests.gate_rates import History, false_alarms, hits
 
@@ -196,7 +196,7 @@ def test_a_cell_that_moved_without_a_gain_is_on_the_better_side():
 def test_better_and_worse_mirror_each_other():
     history = History("mirror")
     old, new = history.old(), history.new(0.9, history.where(method="method b"), 6)
-    there, back = diff(old, new), diff(new, old)
+    there, back = compare(old, new), compare(new, old)
     assert (there["kind"] == "regression").sum() == (back["kind"] == "improvement").sum() > 0
     key = ["dataset", "target", "method", "metric"]
     there, back = there.set_index(key)["errors"].sort_index(), back.set_index(key)["errors"].sort_index()
@@ -227,7 +227,7 @@ def test_a_flipped_sign_is_found():
     flipped = history.new(0.95)
     method = flipped["method"] == "method b"
     flipped.loc[method, "value"] *= -1
-    found = diff(rows, flipped)
+    found = compare(rows, flipped)
     worse = found[(found["kind"] == "regression")]
     assert len(worse) and set(worse["method"]) == {"method b"}
 

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from benchmark import store
-from benchmark.gate.diff import diff
+from benchmark.gate.diff import compare
 from benchmark.leaderboard import placing, rankings, reproduction, summaries, tables
 from benchmark.leaderboard.render import markdown, placing_console, reproduction_markdown
 from tests.gate_rates import History
@@ -88,10 +88,10 @@ def _compared() -> pd.DataFrame:
     counts = old.assign(unit="nodes"), history.new(0.9).assign(unit="nodes")
     one = [frame[frame["seed"] == 0].assign(profile="quick") for frame in (old, near)]
     found = {
-        "near": diff(old, near),
-        "far": diff(old, far[far["method"] != "method c"]),
-        "counts": diff(*counts),
-        "one": diff(*one, old),
+        "near": compare(old, near),
+        "far": compare(old, far[far["method"] != "method c"]),
+        "counts": compare(*counts),
+        "one": compare(*one, old),
     }
     return pd.concat([frame.assign(profile=name) for name, frame in found.items()])
 

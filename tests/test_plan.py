@@ -243,7 +243,7 @@ def test_a_gpu_speeds_up_passes_and_leaves_the_fits_alone():
 
 def test_an_unknown_gpu_is_refused_with_near_names(workspace):
     with pytest.raises(UnknownName, match="did you mean h100"):
-        plan.plan(workspace.profile, gpu="h1000")
+        plan.plan_profile(workspace.profile, gpu="h1000")
 
 
 def test_what_does_not_fit_on_a_gpu_is_named(profile, capsys, monkeypatch):

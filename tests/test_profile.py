@@ -18,7 +18,7 @@ from benchmark import store
 from benchmark.cli.main import main
 from benchmark.jobs import evaluate, verify
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import cells, profile_schema, replicate, explain, score
+from benchmark.pipeline import cells, explain, profile_schema, replicate, score
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import ProfileError, UnknownName
 
@@ -182,7 +182,7 @@ def test_whatever_is_wrong_is_one_line_and_finished_cells_stay(project, capsys):
         assert state(project.root) == before, (place, value)
 
 
-@pytest.mark.parametrize("door", [lambda p: evaluate.evaluate(p, [RANDOM]), verify.verify])
+@pytest.mark.parametrize("door", [lambda p: evaluate.evaluate_methods(p, [RANDOM]), verify.verify_rows])
 def test_python_gets_the_same_line(project, door):
     before = state(project.root)
     with pytest.raises(ProfileError, match="^profile: explain.images: 'many' is not an integer$"):

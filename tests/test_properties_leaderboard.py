@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmark import store
 from benchmark.gate import noise
-from benchmark.gate.diff import FAIL_ON, diff, fails, reproduced
+from benchmark.gate.diff import FAIL_ON, compare, fails, reproduced
 from benchmark.leaderboard import placing, rankings, stats, tables
 
 few, more, boards = settings(max_examples=8), settings(max_examples=60), settings(max_examples=3)
@@ -264,14 +264,14 @@ def lines(found: pd.DataFrame) -> pd.DataFrame:
 @boards
 def test_what_one_run_gains_the_other_loses(rng):
     old, new = runs(rng)
-    there, back = lines(diff(old, new)), lines(diff(new, old))
+    there, back = lines(compare(old, new)), lines(compare(new, old))
     assert [SWAP.get(kind, kind) for kind in there["kind"]] == list(back["kind"])
     assert {"regression", "improvement"} <= set(there["kind"])  # the planted ones
     np.testing.assert_allclose(there["errors"], -back["errors"])
     np.testing.assert_allclose(there[["p", "tolerance"]], back[["p", "tolerance"]])
     np.testing.assert_array_equal(there[["old", "new"]], back[["new", "old"]])
     fewer = old[old["method"] != "D"]
-    there, back = lines(diff(old, fewer)), lines(diff(fewer, old))
+    there, back = lines(compare(old, fewer)), lines(compare(fewer, old))
     assert [SWAP.get(kind, kind) for kind in there["kind"]] == list(back["kind"]) and "lost" in set(there["kind"])
 
 
@@ -279,20 +279,20 @@ def test_what_one_run_gains_the_other_loses(rng):
 @boards
 def test_a_run_does_not_differ_from_itself(rng, seeds):
     old, new = runs(rng, seeds)
-    found = diff(old, shuffled(old, rng))
+    found = compare(old, shuffled(old, rng))
     assert set(found["kind"]) == {"unchanged"} and not found["moved"].any() and not fails(found, FAIL_ON)
     assert not len(reproduced(found, exact=True)) and len(found) == 12
     assert found[["errors", "p", "tolerance"]].isna().all(axis=None)
-    pd.testing.assert_frame_equal(diff(shuffled(old, rng), shuffled(new, rng)), diff(old, new))
+    pd.testing.assert_frame_equal(compare(shuffled(old, rng), shuffled(new, rng)), compare(old, new))
 
 
 @given(rng=rngs, factor=st.sampled_from([0.25, 64.0]), unit=st.sampled_from(["fraction", "nodes"]))
 @boards
 def test_the_unit_of_a_metric_does_not_matter_to_the_gate(rng, factor, unit):
     old, new = runs(rng, unit=unit)
-    want = lines(diff(old, new))
+    want = lines(compare(old, new))
     size = lambda f: np.where(f["metric"] == "m", factor, 1)
-    got = lines(diff(*(f.assign(value=f["value"] * size(f)) for f in (old, new))))
+    got = lines(compare(*(f.assign(value=f["value"] * size(f)) for f in (old, new))))
     assert list(got["kind"]) == list(want["kind"])
     np.testing.assert_allclose(got[["errors", "p"]], want[["errors", "p"]])
     np.testing.assert_allclose(got["tolerance"], want["tolerance"] * size(want.reset_index()))
@@ -302,7 +302,7 @@ def test_the_unit_of_a_metric_does_not_matter_to_the_gate(rng, factor, unit):
 @few
 def test_a_change_outside_its_tolerance_is_one_and_inside_none(rng):
     old, new = runs(rng)
-    found = diff(old, new)
+    found = compare(old, new)
     change = (found["new"] - found["old"]).abs()
     gain = (found["new"] - found["old"]) * np.where(found["better"] == "lower", -1, 1)
     called = found["kind"].isin(["regression", "improvement"])

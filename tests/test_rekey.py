@@ -56,7 +56,7 @@ def test_words_and_places_are_proven(project):
     edit(project.root, "benchmark/metrics/complexity.py", '"""', '"""In other words: ')
     (project.root / "benchmark" / "contract.py").rename(project.root / "benchmark" / "rules.py")
     edit(project.root, "benchmark/pipeline/protocol.py", "from benchmark.methods.contract import", "from benchmark.rules import")
-    moved = rekey.rekey(project.profile)
+    moved = rekey.rekey_profile(project.profile)
     assert moved.unproven == [] and moved.compared > 100
     assert moved.facts["steps"]["explain"] == keys.step_hash("explain")[:16]
     assert moved.facts["rekeyed"]["base"] == moved.facts["rekeyed"]["by"] == git(project.root, "rev-parse", "HEAD")

@@ -10,7 +10,7 @@ import pytest
 from benchmark import store
 from benchmark.cli.main import main
 from benchmark.gate import sources
-from benchmark.gate.diff import diff
+from benchmark.gate.diff import compare
 from benchmark.leaderboard import tables
 
 GOLDEN = Path(__file__).parent / "golden"  # some of the rows of a board of version 1, and its lines
@@ -69,7 +69,7 @@ def test_no_key_is_lost_and_none_is_in_both_columns(rows):
 
 def test_rows_of_version_1_and_2_are_compared(rows, tmp_path):
     store.write_rows(tmp_path / "rows.csv", rows)
-    found = diff(
+    found = compare(
         *(sources.load(str(p), store.Paths("offline")).rows for p in (GOLDEN / "rows_v1.csv", tmp_path / "rows.csv"))
     )
     assert set(found["kind"]) == {"unchanged"} and not found["moved"].any()

@@ -10,7 +10,7 @@ from benchmark import engine, store
 from benchmark.api import Explanation
 from benchmark.leaderboard import tables
 from benchmark.methods import registry
-from benchmark.pipeline import cells, collect, inputs, explain, score, train
+from benchmark.pipeline import cells, collect, explain, inputs, score, train
 from benchmark.utils.near_names import ProfileError
 from tests.test_house import ROOT
 
@@ -153,7 +153,7 @@ def test_a_failing_metric_fails_its_rows_only(trained, monkeypatch):
 
 def test_a_network_that_could_not_be_trained_fails_its_cells(workspace):
     workspace.params["zoo"]["blobs"]["cnn"] |= {"optimiser": "sgd", "lr": 1000.0}
-    (done,) = train.train(workspace.profile, "blobs")
+    (done,) = train.train_networks(workspace.profile, "blobs")
     assert done.error
     _, rows, _ = one(workspace, plugin(workspace))
     assert set(rows.status) == {"failed"} and "could not be trained" in rows.reason.iloc[0]
@@ -162,10 +162,10 @@ def test_a_network_that_could_not_be_trained_fails_its_cells(workspace):
 def test_a_method_that_kills_its_process_fails_alone(trained):
     bad = plugin(trained, "import os; os.kill(os.getpid(), 9)", name="bad")
     trained.params["explain"]["methods"] = [bad, plugin(trained, name="good")]
-    done = {d.unit.arguments[0].method.path.stem: d for d in explain.explain(trained.profile, "blobs")}
+    done = {d.unit.arguments[0].method.path.stem: d for d in explain.explain_images(trained.profile, "blobs")}
     assert "killed" in done["bad"].error and done["good"].error is None
-    list(score.score(trained.profile, "blobs"))
-    rows, instances = collect.collect(trained.profile)
+    list(score.score_explanations(trained.profile, "blobs"))
+    rows, instances = collect.profile_rows(trained.profile)
     failed = rows[rows.status == "failed"]
     assert failed[["method", "track"]].values.tolist() == [["bad", "unknown"]]
     assert set(instances.image) == set(inputs.load_batch(cells.cells(trained.profile, "blobs")[0]).ids.tolist())
@@ -185,9 +185,9 @@ def test_a_profile_that_asks_for_nothing_removes_nothing(trained, step, section)
 def test_what_failed_stands_on_the_tracks_of_its_kind(trained):
     """Given a heat-map method of ours that fails, then none of its rows is on another track."""
     trained.params["explain"]["methods"] = [f"{ROOT}/baselines/grad_cam.py:GradCAM?layer=nowhere"]
-    list(explain.explain(trained.profile, "blobs"))
-    list(score.score(trained.profile, "blobs"))
-    rows, _ = collect.collect(trained.profile)
+    list(explain.explain_images(trained.profile, "blobs"))
+    list(score.score_explanations(trained.profile, "blobs"))
+    rows, _ = collect.profile_rows(trained.profile)
     assert set(rows[rows.status == "failed"].track) == {"heatmap"}
 
 
@@ -195,11 +195,11 @@ def test_what_a_method_offered_elsewhere_says_where_it_failed(trained):
     """Given a user's method that worked on one network and fails on another, its failed rows are of its kind."""
     recipe = trained.params["zoo"]["blobs"]["cnn"]
     trained.params["zoo"]["blobs"]["cnn2"] = recipe | {"seeds": [0]}
-    list(train.train(trained.profile, "blobs"))
+    list(train.train_networks(trained.profile, "blobs"))
     trained.params["explain"]["methods"] = [plugin(trained, "assert 'cnn2' not in target.name")]
-    list(explain.explain(trained.profile, "blobs"))
-    list(score.score(trained.profile, "blobs"))
-    rows, _ = collect.collect(trained.profile)
+    list(explain.explain_images(trained.profile, "blobs"))
+    list(score.score_explanations(trained.profile, "blobs"))
+    rows, _ = collect.profile_rows(trained.profile)
     failed = rows[rows.status == "failed"]
     assert set(failed.target) == {"cnn2"}
     assert set(failed.track) == {"heatmap"}
@@ -212,10 +212,10 @@ def test_our_methods_say_what_they_offer(ref):
 
 def test_cells_of_methods_that_left_the_profile_are_removed(trained):
     trained.params["explain"]["methods"] = [plugin(trained, name="first")]
-    list(explain.explain(trained.profile, "blobs"))
+    list(explain.explain_images(trained.profile, "blobs"))
     (old,) = cells.cells(trained.profile, "blobs")
     trained.params["explain"]["methods"] = [plugin(trained, name="second")]
-    list(explain.explain(trained.profile, "blobs"))
+    list(explain.explain_images(trained.profile, "blobs"))
     assert not old.explanation.exists()
 
 
@@ -243,7 +243,7 @@ def test_psi_is_computed_once_for_all_methods_of_a_target(trained, monkeypatch):
 def test_a_wrong_recipe_is_said_before_any_work(workspace, change, message):
     workspace.params["zoo"]["blobs"]["cnn"] |= change
     with pytest.raises(ProfileError, match=f"params.yaml: zoo.blobs.cnn.*: .*{message}"):
-        list(train.train(workspace.profile, "blobs"))
+        list(train.train_networks(workspace.profile, "blobs"))
 
 
 def test_two_methods_of_one_name_are_refused(workspace):

@@ -9,7 +9,7 @@ from benchmark import engine, store
 from benchmark.cli import commands
 from benchmark.cli.main import main
 from benchmark.jobs import verify
-from benchmark.pipeline import cells, collect, provenance, replicate, explain, score
+from benchmark.pipeline import cells, collect, explain, provenance, replicate, score
 from benchmark.pipeline.replicate import Task
 from tests.test_house import ROOT
 
@@ -40,7 +40,7 @@ def committed(trained, made, monkeypatch):
             score.score_cell(cell)
         for task in replicate.tasks(trained.profile, "explainn"):
             replicate.replicate_task(task)
-        board, _ = collect.collect(trained.profile)
+        board, _ = collect.profile_rows(trained.profile)
         rows = pd.concat([board, replicate.collect(trained.profile, board)[0]])
         made |= {"rows.csv": store.rows_text(rows), "provenance.json": json.dumps(provenance.provenance(trained.profile))}
     for name, text in made.items():
@@ -118,10 +118,10 @@ def test_a_row_that_failed_here_alone_is_a_difference(committed):
 
 
 def test_a_sample_is_drawn_by_its_seed(committed):
-    drawn = {seed: [u.name for u in verify.verify(committed.profile, sample=1, seed=seed).units] for seed in range(8)}
+    drawn = {seed: [u.name for u in verify.verify_rows(committed.profile, sample=1, seed=seed).units] for seed in range(8)}
     assert all(len(names) == 1 for names in drawn.values())
     assert len({names[0] for names in drawn.values()}) > 1
-    assert [u.name for u in verify.verify(committed.profile, sample=1, seed=3).units] == drawn[3]
+    assert [u.name for u in verify.verify_rows(committed.profile, sample=1, seed=3).units] == drawn[3]
 
 
 def test_every_method_and_experiment_has_its_turn():
@@ -141,7 +141,7 @@ def test_every_method_and_experiment_has_its_turn():
 def test_on_another_machine_the_last_digits_may_differ(committed, capsys):
     rewrite_provenance(machine={"cpu": "another"})
     rewrite(lambda rows: rows.assign(value=rows.value * (1 + 1e-6)))
-    found = verify.verify(committed.profile)
+    found = verify.verify_rows(committed.profile)
     assert not found.exact
     assert "another kind of machine" in list(verify.lines(found))[-1]
 
@@ -211,13 +211,13 @@ def test_dvc_keeps_the_new_hash(committed):
 
     lock = committed.root / "dvc.lock"
     lock.write_text(recorded())
-    verify.record(store.Paths("tiny"), verify.verify(committed.params, sample=1))
+    verify.record(store.Paths("tiny"), verify.verify_rows(committed.params, sample=1))
     assert lock.read_text() == recorded()
 
 
 def test_a_report_keeps_what_was_verified_while_it_holds(committed):
     paths = store.Paths("tiny")
-    verify.record(paths, verify.verify(committed.params, sample=1))
+    verify.record(paths, verify.verify_rows(committed.params, sample=1))
     facts = provenance.provenance(committed.profile)
     assert provenance.kept(paths, facts)["verified"] == verified()
     assert "verified" not in provenance.kept(paths, facts | {"weights": {}})

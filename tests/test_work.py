@@ -20,7 +20,7 @@ from benchmark.papers.cladec.prototypes import TRAINING
 from benchmark.papers.cladec.training import CLASSIFYING, DECODING
 from benchmark.papers.explainn import replicate as explainn
 from benchmark.papers.xnn.srae import Setting
-from benchmark.pipeline import cells, inputs, replicate, explain, score, train
+from benchmark.pipeline import cells, explain, inputs, replicate, score, train
 from benchmark.pipeline.profile import Profile
 from benchmark.shared.work import Facts, Meter, Work, measure, of_method, training_step
 from benchmark.zoo import dense, nets
@@ -145,7 +145,7 @@ RECIPES = {
 def test_training_is_planned_as_it_runs(counted, net):
     recipe = {"net": net, "seeds": [0], "layer": "logits", **RECIPES[net]}
     profile = Profile.parse(counted.params | {"zoo": {"blobs": {net: recipe}}})
-    (unit,) = train.train_units(profile, "blobs", gpu=False)
+    (unit,) = train.training_units(profile, "blobs", gpu=False)
     agrees(train._train, unit, "train", profile)
 
 

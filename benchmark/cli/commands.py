@@ -151,7 +151,7 @@ def replicate(options: argparse.Namespace) -> int:
     failed = 0
     for paper in chosen:
         with store.exclusive(store.Paths(profile.name).replications(paper), f"glassbench replicate {paper}"):
-            done = list(replicating.replicate(profile, paper))
+            done = list(replicating.replicate_paper(profile, paper))
         bad = [d for d in done if d.error]
         failed += len(bad)
         out.print(f"replicate {paper}: {len(done) - len(bad)} of {len(done)} units")
@@ -175,7 +175,7 @@ def plan(options: argparse.Namespace) -> int:
     if options.check:
         out.print(planned.checked(profile), markup=False)
         return 0
-    found = planning.plan(profile, gpu=options.gpu)
+    found = planning.plan_profile(profile, gpu=options.gpu)
     told = planned.facts(profile, found, gpu=options.gpu, workers=options.workers)
     out.print_json(json.dumps(told)) if options.json else out.print(planned.text(told), markup=False)
     if options.save:
@@ -205,7 +205,7 @@ def verify(options: argparse.Namespace) -> int:
     from benchmark.jobs import verify as verifying
 
     profile = load_profile(options.profile)
-    found = verifying.verify(profile, sample=options.sample, seed=options.seed)
+    found = verifying.verify_rows(profile, sample=options.sample, seed=options.seed)
     verifying.record(store.Paths(profile.name), found)
     for line in verifying.lines(found):
         out.print(line, markup=False)
@@ -220,7 +220,7 @@ def rekey(options: argparse.Namespace) -> int:
     from benchmark.jobs import rekey as rekeying
 
     profile = load_profile(options.profile)
-    moved = rekeying.rekey(profile, base=options.base, sample=options.sample)
+    moved = rekeying.rekey_profile(profile, base=options.base, sample=options.sample)
     rekeying.write(moved)
     for line in rekeying.lines(moved):
         out.print(line, markup=False)
@@ -273,7 +273,7 @@ def compare(options: argparse.Namespace) -> int:
     paths = store.Paths(_name(options))
     base, head = sources.load(options.revision, paths), sources.load(None, paths)
     exact = differing.same_machine(base.provenance, head.provenance)
-    found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
+    found = differing.compare(base.rows, head.rows, sources.elsewhere(paths))
     against = differing.reproduced(found, exact=exact)
     kind = "the same kind of machine: exact" if exact else "another kind of machine: within tolerance"
     out.print(f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})", markup=False)
@@ -290,7 +290,7 @@ def diff(options: argparse.Namespace) -> int:
     fail_on = differing.kinds(options.fail_on)
     paths = store.Paths(_name(options))
     base, head = sources.load(options.base, paths), sources.load(options.head, paths)
-    found = differing.diff(base.rows, head.rows, sources.elsewhere(paths))
+    found = differing.compare(base.rows, head.rows, sources.elsewhere(paths))
     picture = Path(options.plot) if options.plot else None
     if picture:
         with store.atomic(picture) as file:
@@ -318,7 +318,7 @@ def evaluate(options: argparse.Namespace) -> int:
         names = evaluating.write_images(evaluating.only(profile, options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
         return 0
-    found = evaluating.evaluate(profile, options.method, name=options.name, targets=options.targets,
+    found = evaluating.evaluate_methods(profile, options.method, name=options.name, targets=options.targets,
                                 recompute=options.recompute, page=not options.no_page)  # fmt: skip
     placing_console.show(found.frame, found.compared, out)
     for line in evaluating.notes(found):
@@ -334,7 +334,7 @@ def check(options: argparse.Namespace) -> int:
     engine.warm_up()
     from benchmark.jobs import check as checking
 
-    findings = checking.check(options.method)
+    findings = checking.check_method(options.method)
     for line in checking.report(findings):
         out.print(line, markup=False)
     return 1 if any(f.wrong for f in findings) else 0

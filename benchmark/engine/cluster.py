@@ -37,7 +37,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from benchmark import engine, store
 from benchmark.engine import ClusterError, Done, Unit
-from benchmark.pipeline import keys
+from benchmark.store.code_hash import package_hash
 
 _CONNECT = 10.0  # seconds for the scheduler to answer
 _WORKERS = 60.0  # seconds for the first worker to come
@@ -199,7 +199,7 @@ def look(place: Place, dask_worker: Any) -> Facts:
 @functools.cache
 def _code() -> str:
     """Of the package as it was when this process first asked: what it goes on running."""
-    return keys.package_hash()[:12]
+    return package_hash()[:12]
 
 
 def _versions() -> str:

@@ -52,7 +52,7 @@ COLUMNS = [
 ]
 
 
-def diff(old_rows: pd.DataFrame, new_rows: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.DataFrame:
+def compare(old_rows: pd.DataFrame, new_rows: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.DataFrame:
     """One line for each cell, and one for each seed that a cell lost; sorted by kind, then by how far it moved.
 
     Args:

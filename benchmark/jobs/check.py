@@ -85,7 +85,7 @@ class Finding:
     hint: str = ""
 
 
-def check(entry: str | Mapping[str, Any]) -> list[Finding]:
+def check_method(entry: str | Mapping[str, Any]) -> list[Finding]:
     """All findings on a method, worst first as they came.
 
     Raises:

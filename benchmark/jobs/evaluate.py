@@ -27,10 +27,10 @@ from benchmark.jobs.committed_rows import _committed, _values_of
 from benchmark.leaderboard import placing, tables
 from benchmark.methods import describe
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import cells, collect, inputs, provenance, report, explain, score
+from benchmark.pipeline import cells, collect, explain, inputs, provenance, report, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Explain, Only, Profile
-from benchmark.pipeline.ready import ready
+from benchmark.pipeline.ready import make_ready
 from benchmark.utils.near_names import UnknownName, near
 from benchmark.zoo.recipe import Recipe
 
@@ -48,7 +48,7 @@ class Evaluation:
     without: Mapping[str, int]  # metrics of which known cells have no rows, and how many
 
 
-def evaluate(
+def evaluate_methods(
     profile: Profile | Mapping[str, Any],
     methods: Sequence[str | Mapping[str, Any]],
     *,
@@ -80,13 +80,13 @@ def evaluate(
     mine = _with_methods(profile, refs, keep=recompute).replace(evaluation=f"evaluations/{profile.name}/{name}")
     with store.exclusive(cells.made(mine).results, "glassbench evaluate"):
         for dataset in profile.datasets:
-            ready(profile, dataset)
-            for step in (explain.explain, score.score):
+            make_ready(profile, dataset)
+            for step in (explain.explain_images, score.score_explanations):
                 list(step(mine, dataset))
-    rows, instances = collect.collect(mine)
+    rows, instances = collect.profile_rows(mine)
     old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, {}, {}) if recompute else _known(profile, known)
     if old.files:
-        more, values = collect.gather(old.files)
+        more, values = collect.rows_of(old.files)
         rows, instances = pd.concat([rows, more]), pd.concat([instances, values], ignore_index=True)
     if len(old.values):
         instances = pd.concat([instances, old.values], ignore_index=True)
@@ -242,7 +242,7 @@ def write_images(profile: Profile, file: Path) -> list[str]:
     float32 in [0, 1], ``<name>/y`` and ``<name>/ids`` (n,). Returns the names that ``maps.npz`` is to have."""
     arrays, names = {}, []
     for dataset in profile.datasets:
-        ready(profile, dataset)
+        make_ready(profile, dataset)
         wanted = profile.explained(dataset)
         for name, seed, _ in profile.trainings(dataset):
             cell = Cell(profile.name, dataset, name, seed, None, wanted.images, wanted.reference)

@@ -20,7 +20,7 @@ from benchmark import engine, store
 from benchmark.engine import Unit
 from benchmark.jobs import costs
 from benchmark.jobs.costs import Counter, Model, Speed
-from benchmark.pipeline import replicate, explain, score, train, unit_times
+from benchmark.pipeline import explain, replicate, score, train, unit_times
 from benchmark.pipeline.cells import cells
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import pick
@@ -56,7 +56,7 @@ def counter(profile: Profile, device: str = "cpu") -> Counter:
 def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]]:
     """(step, stage, unit) of everything that a profile runs, in the order of its stages."""
     for dataset in profile.datasets:
-        yield from (("train", dataset, unit) for unit in train.train_units(profile, dataset, gpu))
+        yield from (("train", dataset, unit) for unit in train.training_units(profile, dataset, gpu))
     cells = {dataset: cells(profile, dataset) for dataset in profile.datasets}
     for dataset in profile.datasets:
         yield from (("explain", dataset, explain.explain_unit(cell)) for cell in cells[dataset])
@@ -69,7 +69,7 @@ def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]
 # --------------------------------------------------------------------------------------------- estimates
 
 
-def plan(profile: Profile, *, gpu: str = "", blind: bool = False) -> list[Planned]:
+def plan_profile(profile: Profile, *, gpu: str = "", blind: bool = False) -> list[Planned]:
     """Every unit with its estimates.
 
     Args:

@@ -158,7 +158,7 @@ def checked(profile: Profile) -> str:
     if not taken:
         raise store.StoreError(f"no times of {paths.profile} here; run `make leaderboard PROFILE={paths.profile}`")
     found = [
-        _compared(stage, part, taken) for stage, part in planning.stages(planning.plan(profile, blind=True)).items()
+        _compared(stage, part, taken) for stage, part in planning.stages(planning.plan_profile(profile, blind=True)).items()
     ]
     whole = {key: sum(getattr(s, key) for s in found) for key in ("units", "predicted", "measured", "planned", "took")}
     head = f"{'stage':28}{'units':>7}{'predicted':>11}{'measured':>10}{'ratio':>7}{'workers':>9}{'planned':>9}{'stage took':>12}"

@@ -74,7 +74,7 @@ class Moved:
     sample: str = ""  # what was computed again, in words
 
 
-def rekey(profile: Profile, *, base: str = "", sample: int = 0) -> Moved:
+def rekey_profile(profile: Profile, *, base: str = "", sample: int = 0) -> Moved:
     """Prove that committed rows are what today's code makes.
 
     Args:
@@ -255,7 +255,7 @@ def _sampled(moved: Moved, sample: int) -> Moved:
     Raises:
         StoreError: a unit that has other rows.
     """
-    found = verify.verify(moved.profile, sample=sample, then=moved.facts)
+    found = verify.verify_rows(moved.profile, sample=sample, then=moved.facts)
     if found.differing:
         names = ", ".join(unit.name for unit in found.differing)
         raise store.StoreError(f"{len(found.differing)} of {len(found.units)} units have other rows ({names}); compute the profile: "

@@ -29,7 +29,7 @@ import pandas as pd
 from benchmark import data, engine, store, zoo
 from benchmark.engine import Unit
 from benchmark.gate import diff as differing
-from benchmark.pipeline import cells, provenance, ready, replicate, explain, score
+from benchmark.pipeline import cells, explain, provenance, ready, replicate, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.keys import step_hash
 from benchmark.pipeline.profile import Profile
@@ -63,7 +63,7 @@ class Verified:
         return [unit for unit in self.units if unit.differences]
 
 
-def verify(
+def verify_rows(
     profile: Profile | Mapping[str, Any], *, sample: int = 10, seed: int = 0, then: Mapping[str, Any] | None = None
 ) -> Verified:
     """Compute ``sample`` units of a profile again, drawn by ``seed``, and compare them with its rows.
@@ -225,7 +225,7 @@ def _compare(unit: Cell | Task, error: str | None, rows: pd.DataFrame, exact: bo
                 f"{row.metric} {row.metric_setting or row.setting}: {row.status} as committed, {row.status_here} here"
             )
     fresh = fresh.assign(value=[float(store.format_value(v) or "nan") for v in fresh["value"]])
-    found = differing.diff(mine, fresh, None if exact else rows)
+    found = differing.compare(mine, fresh, None if exact else rows)
     for line in differing.reproduced(found, exact=exact).to_dict("records"):
         what = f"{line['metric']} {line['metric_setting'] or line['setting']}".strip()
         lines.append(f"{what}: {line['why']}" if line["kind"] in ("lost", "re-baselined") else

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What rows call a method, and what it offers: asked of our own classes directly, of other files in a sandbox."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from benchmark import engine, store
 from benchmark.engine.sandbox import Limits
 from benchmark.methods import adapters, registry
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline.cells import _seen
 from benchmark.utils.near_names import UnknownName
 
 _NAME = re.compile(r"[\w .,:+*/()'-]{1,60}")  # of a stranger's method
-
 _DESCRIBE = Limits(seconds=60, gigabytes=4)  # for opening a stranger's file
+_seen: dict[tuple[str, ...], tuple[str, str, str]] = {}
 
 
 def describe(ref: MethodRef) -> tuple[str, str, str]:

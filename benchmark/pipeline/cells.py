@@ -88,7 +88,6 @@ def who(cell: Cell) -> dict[str, str]:
     return dict(zip(("method", "paper", "setting"), describe(cell.method), strict=True))
 
 
-_seen: dict[tuple[str, ...], tuple[str, str, str]] = {}
 
 
 def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from benchmark.pipeline.profile import Profile
 
 
-def collect(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
+def profile_rows(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rows, instances): all rows of a profile, and the values of single images that they are means of."""
     paths = [path for dataset in profile.datasets for path in sorted(made(profile).scores(dataset).rglob("*.npz"))]
     if not paths:
         raise store.StoreError(f"profile {profile.name!r} has no scores; run `dvc repro`")
-    return gather(paths)
+    return rows_of(paths)
 
 
-def gather(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def rows_of(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rows, instances) of files of scores."""
     frames, instances = (
         [pd.DataFrame(columns=list(store.ROW_COLUMNS))],

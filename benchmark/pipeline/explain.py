@@ -48,7 +48,7 @@ _APART = "cell.npz"  # in the working directory of a stranger's process
 # --------------------------------------------------------------------------------------------- explain
 
 
-def explain(profile: Profile, dataset: str) -> Iterator[Done]:
+def explain_images(profile: Profile, dataset: str) -> Iterator[Done]:
     """Explain the sampled test images by every method; each Done's result is the cell's meta. A stranger's method has a
     process of its own, under the limits that ``explain: limits:`` sets."""
     todo = cells(profile, dataset)

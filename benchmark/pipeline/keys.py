@@ -24,10 +24,8 @@ from benchmark.api import MetricSpec
 from benchmark.methods import adapters
 from benchmark.methods.registry import MethodRef, method_files, metrics
 from benchmark.pipeline.cells import Cell
-from benchmark.store.code_hash import Code
+from benchmark.store.code_hash import CODE
 from benchmark.store.hashes import file_hash, key_of
-
-CODE = Code(Path(__file__).resolve().parent.parent.parent)
 
 _COMPUTING = ("benchmark.engine.machine:single_thread",)  # how a worker computes
 # For each step, the definitions that its numbers come from, beside the method, metric, experiment or data set itself.
@@ -48,13 +46,6 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 def step_hash(step: str) -> str:
     """Of the code that every number of a step depends on."""
     return CODE.hash(STEPS[step])
-
-
-@functools.cache
-def package_hash() -> str:
-    """Of the whole package: two machines with the same one make the same numbers."""
-    files = sorted((CODE.root / "benchmark").rglob("*.py"))
-    return CODE.hash(str(file.relative_to(CODE.root)) for file in files)
 
 
 def method_hash(ref: MethodRef) -> str:

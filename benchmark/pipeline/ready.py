@@ -19,7 +19,7 @@ from benchmark.utils.temporary import scratch
 from benchmark.zoo.recipe import mapping_of
 
 
-def ready(profile: Profile, dataset: str) -> None:
+def make_ready(profile: Profile, dataset: str) -> None:
     """Prepare the data and train the networks that are not there yet; what is there stays as it is.
 
     Raises:

@@ -82,7 +82,7 @@ def tasks(profile: Profile, paper: str) -> list[Task]:
 # --------------------------------------------------------------------------------------------- run
 
 
-def replicate(profile: Profile, paper: str) -> Iterator[Done]:
+def replicate_paper(profile: Profile, paper: str) -> Iterator[Done]:
     """Run a paper's units that are not done yet, side by side."""
     todo = tasks(profile, paper)
     remove_others(store.Paths(profile.name).replications(paper), {task.path for task in todo})

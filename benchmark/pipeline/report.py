@@ -22,7 +22,7 @@ GALLERY_IMAGES = 6
 def write(profile: Profile) -> Path:
     """Collect all cells of the profile and write its results; returns their folder."""
     paths = store.Paths(profile.name)
-    rows, instances = collect.collect(profile)
+    rows, instances = collect.profile_rows(profile)
     replicated, evidence, found = replicate.collect(profile, rows)
     store.write_rows(paths.rows, pd.concat([rows, replicated]) if len(replicated) else rows)
     store.write_values(paths.values, instances)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Scored = tuple[dict[str, Any], np.ndarray]  # a row, and the values per image that it is the mean of
 
 
-def score(profile: Profile, dataset: str) -> Iterator[Done]:
+def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
     """Score every explanation by every metric, and the networks by their own accuracy."""
     todo = cells(profile, dataset)
     networks = [Cell(profile.name, dataset, name, seed, evaluation=profile.evaluation)

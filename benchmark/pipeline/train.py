@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from benchmark.pipeline.profile import Profile
 
 
-def train(profile: Profile, dataset: str) -> Iterator[Done]:
+def train_networks(profile: Profile, dataset: str) -> Iterator[Done]:
     """Train the targets of a data set that are not there yet. A failed training leaves a card that says why."""
     paths = store.Paths(profile.name)
-    units = train_units(profile, dataset)
+    units = training_units(profile, dataset)
     remove_others(paths.targets(dataset), {path for unit in units for path in unit.writes})
     for done in unit_times.run(paths, "train", dataset, units):
         if done.error and len(done.unit.writes) == 2:
@@ -30,7 +30,7 @@ def train(profile: Profile, dataset: str) -> Iterator[Done]:
         yield done
 
 
-def train_units(profile: Profile, dataset: str, gpu: bool | None = None) -> list[Unit]:
+def training_units(profile: Profile, dataset: str, gpu: bool | None = None) -> list[Unit]:
     """A unit a network; on a GPU (default: where units will run) the seeds of a recipe train as one, and are one unit."""
     paths = store.Paths(profile.name)
     groups: dict[str, list[tuple[dict[str, Any], int, Path]]] = {}

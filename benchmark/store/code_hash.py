@@ -131,6 +131,16 @@ class Code:
         return target if isinstance(target, str) else self.meaning(target)
 
 
+CODE = Code(Path(__file__).resolve().parent.parent.parent)  # ours
+
+
+@functools.cache
+def package_hash() -> str:
+    """Of the whole package: two machines with the same one make the same numbers."""
+    files = sorted((CODE.root / "benchmark").rglob("*.py"))
+    return CODE.hash(str(file.relative_to(CODE.root)) for file in files)
+
+
 # --------------------------------------------------------------------------------------------- modules
 
 

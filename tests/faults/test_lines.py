@@ -52,7 +52,7 @@ def done(trained, inline, capsys):
 
 
 def scored():
-    return store.rows_text(collect.collect(Profile.read(store.ROOT / "params.yaml"))[0])
+    return store.rows_text(collect.profile_rows(Profile.read(store.ROOT / "params.yaml"))[0])
 
 
 def named(text):
@@ -92,7 +92,7 @@ def test_a_spoilt_file_names_the_command_that_mends_it(done, capsys, what, how):
     whole = path.read_bytes()
     spoil(path, how)
     reader = {"data": lambda: data.load(path), "weights": lambda: inputs.load_target(cell),
-              "explanation": lambda: cells.read_explanation(path), "scores": lambda: collect.collect(done.profile)}[what]  # fmt: skip
+              "explanation": lambda: cells.read_explanation(path), "scores": lambda: collect.profile_rows(done.profile)}[what]  # fmt: skip
     inputs.forget()
     inputs._dataset.cache_clear()
     with pytest.raises(store.StoreError) as error:
