@@ -35,9 +35,8 @@ import torch
 
 from benchmark import data, engine, store
 from benchmark.cli import commands
-from benchmark.jobs import evaluate
 from benchmark.methods import describe
-from benchmark.pipeline import cells, explain, ready, score
+from benchmark.pipeline import cells, explain, prerequisites, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.temporary import scratch
@@ -123,7 +122,7 @@ def main() -> int:
         compute(Path(options.compute[0]), json.loads(options.compute[1]), profile, options.methods)
         return 0
     for dataset in profile.datasets:
-        ready.make_ready(evaluate.only(profile, []), dataset)
+        prerequisites.make_ready(profile.with_networks([]), dataset)
     todo, found = networks(profile, options.methods), {}
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         for way, how in WAYS.items():

@@ -26,12 +26,12 @@ settings.load_profile("house")
 def pytest_configure(config):
     """Temporary files of this process, and of those that it starts, have a folder of their own: what a killed one leaves is
     nothing that a test beside it may find."""
-    from benchmark import engine
+    from benchmark.engine import pool
     from benchmark.utils.temporary import scratch
 
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
     os.environ["TMPDIR"] = tempfile.tempdir = folder = tempfile.mkdtemp(prefix=scratch(), dir="/tmp")
-    engine._name_temporary_folder()  # multiprocessing's own complains if it has gone before the process ends
+    pool._name_temporary_folder()  # multiprocessing's own complains if it has gone before the process ends
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
@@ -40,8 +40,9 @@ def workspace(tmp_path, monkeypatch):
     """A project folder with a data set of blobs in one of four corners, grey, with boxes around them."""
     from benchmark import data, store
     from benchmark.pipeline import inputs
+    from tests.helpers.places import move_root
 
-    monkeypatch.setattr(store, "ROOT", tmp_path)
+    move_root(monkeypatch, tmp_path)
     monkeypatch.setenv("GLASSBENCH_ROOT", str(tmp_path))
     monkeypatch.setenv("GLASSBENCH_DEVICE", "cpu")
     for cache in (inputs._dataset, inputs._target, inputs._batch):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.jobs import check
 from benchmark.jobs.line_trace import Trace, disagreement
 from benchmark.methods import templates

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from benchmark import store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.pipeline import cells, collect
 from benchmark.pipeline.profile import Profile
 from tests.test_run import plugin
@@ -199,7 +199,7 @@ def test_a_full_disk_is_one_line(workspace, capsys, monkeypatch):
     def full(fd):
         raise OSError(errno.ENOSPC, "No space left on device", "params.yaml")
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     before = (workspace.root / "params.yaml").read_text()
     assert call("use", "offline") == 2
     assert "No space left on device" in one_line(capsys)

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from benchmark import engine, store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.engine import ClusterError, Unit
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import replicate as replicating

@@ -18,6 +18,7 @@ from benchmark.data import download
 from benchmark.data.download import DownloadError, ParamsError, Source, fetch, main
 from benchmark.utils.near_names import UnknownName
 from tests.file_server import FileServer
+from tests.helpers.places import move_root
 
 BODY = bytes(np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8))
 OTHER = b"a subset"
@@ -440,7 +441,7 @@ def test_main_makes_skips_and_fails(tmp_path, capsys):
 
 
 def test_main_writes_to_the_profile(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "ROOT", tmp_path)
+    move_root(monkeypatch, tmp_path)
     monkeypatch.setattr(store.Paths.__init__, "__defaults__", (tmp_path,))
     folders = []
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from benchmark import engine
-from benchmark.engine import Unit
+from benchmark.engine import Unit, machine
 
 
 def square(x):
@@ -83,7 +83,7 @@ def test_a_killed_worker_costs_its_unit_only():
     assert all(done[str(i)].error is None for i in range(4))
 
 
-@pytest.mark.skipif(not engine._glibc(), reason="glibc's allocator")
+@pytest.mark.skipif(not machine._glibc(), reason="glibc's allocator")
 def test_workers_keep_large_blocks_that_they_freed():
     assert run([Unit("block", pages_anew)])["block"].result < 100  # else all of them: 128 MiB / 4 KiB = 32,768
 

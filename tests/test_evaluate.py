@@ -12,10 +12,11 @@ from rich.console import Console
 from scipy.stats import wilcoxon
 
 from benchmark import store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.jobs import evaluate
 from benchmark.leaderboard import placing, stats, tables
 from benchmark.leaderboard.render import placing_console
+from benchmark.methods import registry
 from benchmark.pipeline import cells, collect, explain, inputs, provenance, score
 from benchmark.utils.near_names import UnknownName
 
@@ -79,7 +80,7 @@ def test_a_method_is_placed_among_the_known_ones_and_nothing_of_theirs_is_touche
         assert (found.folder / name).stat().st_size > 0
     rows = store.read_rows(found.folder / "rows.csv")
     assert set(rows.method) == {"Gradient norm"} and set(rows.profile) == {"tiny"}
-    assert set(rows.metric) == set(explain.registry.metrics())
+    assert set(rows.metric) == set(registry.metrics())
     board = tables.average_ranks(found.frame, "heatmap")
     assert set(board.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
     assert not found.left_out and not found.means_only
@@ -232,14 +233,14 @@ def test_networks_are_chosen_by_data_set_or_name(known):
     silent = dataclasses.replace(recipe, explain=False)
     zoo = {"a": {"x": recipe, "y": silent}, "b": {"x": recipe, "z": recipe}}
     profile = known.profile.replace(datasets=("a", "b"), zoo=zoo)
-    chosen = lambda *names: {d: sorted(t) for d, t in evaluate.only(profile, names).zoo.items()}
+    chosen = lambda *names: {d: sorted(t) for d, t in profile.with_networks(names).zoo.items()}
     assert chosen() == {"a": ["x"], "b": ["x", "z"]}
     assert (
         chosen("b/x") == {"b": ["x"]} and chosen("x") == {"a": ["x"], "b": ["x"]} and chosen("b") == {"b": ["x", "z"]}
     )
-    assert evaluate.only(profile, ["z"]).datasets == ("b",)
+    assert profile.with_networks(["z"]).datasets == ("b",)
     with pytest.raises(UnknownName, match="did you mean"):
-        evaluate.only(profile, ["a/y"])
+        profile.with_networks(["a/y"])
 
 
 # --------------------------------------------------------------------------------------------- maps

@@ -12,6 +12,7 @@ from benchmark import engine
 from benchmark.engine import Unit, sandbox
 from benchmark.engine.sandbox import Limits
 from benchmark.leaderboard import tables
+from benchmark.methods import registry
 from benchmark.pipeline import cells, collect, explain, score
 from tests import strangers
 
@@ -67,7 +68,7 @@ def test_each_costs_its_own_cell_and_says_why(trained):
     for name, method in shown.items():
         lines = rows[rows.method == method]
         if name == "good":
-            assert set(lines.metric) == set(explain.registry.metrics())
+            assert set(lines.metric) == set(registry.metrics())
             assert set(lines.status) == {"ok", "not applicable"} and (lines.status == "ok").sum() > 8
         else:
             assert REASONS[name] in reasons[name] and "\n" not in reasons[name], name
@@ -83,10 +84,10 @@ def test_a_strangers_cell_has_the_bytes_of_one_made_here(trained):
     trained.params["explain"]["methods"] = [f"{PLUGINS / 'good.py'}:Mine"]
     (cell,) = cells.cells(trained.profile, "blobs")
     list(explain.explain_images(trained.profile, "blobs"))
-    apart, meta = explain.read_cell(cell)
+    apart, meta = cells.read_cell(cell)
     cell.explanation.unlink()
     explain.explain_cell(cell)
-    here, again = explain.read_cell(cell)
+    here, again = cells.read_cell(cell)
     np.testing.assert_array_equal(apart.heatmaps, here.heatmaps)
     assert {k: v for k, v in meta.items() if k != "seconds"} == {k: v for k, v in again.items() if k != "seconds"}
     stamp = cell.explanation.stat().st_mtime_ns

@@ -239,7 +239,7 @@ def test_a_new_metric_is_computed_by_itself(trained, monkeypatch):
     score.score_cell(cell)
     monkeypatch.setattr(registry, "metrics", lambda: everything)
     asked = []
-    monkeypatch.setattr(explain, "measure", lambda cell, spec, *rest: asked.append(spec.name) or measure(cell, spec, *rest))
+    monkeypatch.setattr(score, "measure", lambda cell, spec, *rest: asked.append(spec.name) or measure(cell, spec, *rest))
     score.score_cell(cell)
     assert asked == ["gini"]
     assert score.is_scored(cell)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmark import store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.gate import show, sources
 from benchmark.gate.diff import (
     FAIL_ON,
@@ -27,6 +27,7 @@ from benchmark.gate.diff import (
 from benchmark.utils import plot_style
 from benchmark.utils.near_names import UnknownName
 from tests.gate_rates import History
+from tests.helpers.places import move_root
 from tests.leaderboard_inputs import EVIL, inputs
 
 PROFILE = "offline"
@@ -337,7 +338,7 @@ def test_the_picture_shows_the_cells_that_moved(rows, worse):
 @pytest.fixture
 def project(tmp_path, monkeypatch, rows):
     """A git repository whose commit holds results; the working tree holds worse ones."""
-    monkeypatch.setattr(store, "ROOT", tmp_path)
+    move_root(monkeypatch, tmp_path)
     folder = tmp_path / "results" / PROFILE
     store.write_rows(folder / "rows.csv", rows)
     store.write_json(folder / "provenance.json", {"machine": {"cpu": "x"}})

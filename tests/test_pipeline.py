@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from benchmark import store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.pipeline import cells, score
 
 ROOT = Path(__file__).parent.parent

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark import data, engine, store
-from benchmark.cli import commands
-from benchmark.cli.main import main
+from benchmark.cli import commands, main
 from benchmark.data import scripts
-from benchmark.engine import Unit
+from benchmark.engine import Unit, pool
 from benchmark.jobs import costs, plan
 from benchmark.jobs.costs import Images, Model, Speed
 from benchmark.jobs.plan import Planned
@@ -23,6 +22,7 @@ from benchmark.pipeline.unit_times import Time
 from benchmark.shared.work import Work
 from benchmark.utils.near_names import UnknownName
 from tests.conftest import blobs
+from tests.helpers.places import move_root
 
 HOME = Path(__file__).parent.parent
 
@@ -67,7 +67,7 @@ def test_the_engine_runs_units_in_the_order_that_the_plan_takes(monkeypatch):
     units = [Unit(name, print, expected=s) for name, s in (("a", 1.0), ("b", 3.0), ("c", math.inf), ("d", 3.0))]
     assert [unit.name for unit in engine.longest_first(units)] == ["c", "b", "d", "a"]
     began = []
-    monkeypatch.setattr(engine, "_trusted", lambda units, workers: began.extend(u.name for u in units) or iter(()))
+    monkeypatch.setattr(pool, "_trusted", lambda units, workers: began.extend(u.name for u in units) or iter(()))
     list(engine.run(units, label="test", workers=1))
     assert began == ["c", "b", "d", "a"]
 
@@ -90,7 +90,7 @@ def test_the_critical_path_by_hand():
 
 
 def test_a_data_set_is_counted_as_the_profile_cuts_it(monkeypatch):
-    monkeypatch.setattr(store, "ROOT", HOME)
+    move_root(monkeypatch, HOME)
     nowhere = HOME / "datasets" / "processed" / "none"
     assert costs.images(nowhere / "mnist.npz", {"size": 28}) == Images((1, 28, 28), 10, 60_000, 10_000)
     cut = {"size": 32, "train": 5000, "test": 2500}
@@ -295,7 +295,7 @@ def paths():
 
 def test_times_are_noted_and_read_back(workspace, monkeypatch):
     monkeypatch.setattr(
-        engine, "_trusted", lambda units, workers: (engine.Done(u, **engine.measured(u)) for u in units)
+        pool, "_trusted", lambda units, workers: (engine.Done(u, **engine.measured(u)) for u in units)
     )
     units = [Unit("slow", time.sleep, (0.05,)), Unit("bad", int, ("x",)), Unit("kept", str, (engine.KEPT,))]
     done = list(unit_times.run(paths(), "score", "blobs", units))
@@ -340,7 +340,7 @@ def test_a_full_disk_costs_the_times_only(workspace, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(
-        engine, "_trusted", lambda units, workers: (engine.Done(u, **engine.measured(u)) for u in units)
+        pool, "_trusted", lambda units, workers: (engine.Done(u, **engine.measured(u)) for u in units)
     )
     monkeypatch.setattr(store, "write_text", full)
     (done,) = unit_times.run(paths(), "score", "blobs", [Unit("a", int, ("3",))])

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from benchmark import store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.jobs import evaluate, verify
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import cells, explain, profile_schema, replicate, score
@@ -278,7 +278,7 @@ def test_a_script_without_defaults_takes_what_it_takes(project):
 @pytest.mark.parametrize("command", ["use offline", "mend", "show --profile offline"])
 def test_commands_that_need_no_profile_stay_quick(command, tmp_path):
     root = ROOT if command.startswith("show") else tmp_path
-    code = f"import sys; from benchmark import cli; cli.main({command.split()}); print({{'torch', 'pydantic'}} & set(sys.modules))"
+    code = f"import sys; from benchmark.cli.main import main; main({command.split()}); print({{'torch', 'pydantic'}} & set(sys.modules))"
     environment = os.environ | {"GLASSBENCH_ROOT": str(root), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.endswith("set()\n"), done.stdout + done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.jobs import rekey
 from benchmark.pipeline import keys, provenance
 from benchmark.store.code_hash import Code

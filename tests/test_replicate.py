@@ -225,7 +225,7 @@ def test_every_paper_of_the_house_says_what_it_is():
 
 
 def test_every_profiles_experiments_are_there():
-    from benchmark.cli.main import main
+    from benchmark.cli import main
 
     for path in main.profiles().values():
         profile = Profile.read(path)

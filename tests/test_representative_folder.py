@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from benchmark import data, store
-from benchmark.cli import commands
-from benchmark.cli.main import main
+from benchmark.cli import commands, main
+from tests.helpers.places import move_root
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """datasets/folder.py as a module, in a project of its own."""
-    monkeypatch.setattr(store, "ROOT", tmp_path / "project")
+    move_root(monkeypatch, tmp_path / "project")
     (tmp_path / "project" / "datasets").mkdir(parents=True)
     spec = importlib.util.spec_from_file_location("datasets_folder", ROOT / "datasets" / "folder.py")
     module = importlib.util.module_from_spec(spec)

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 
 import benchmark.metrics  # noqa: F401  fills METRICS
-from benchmark import store
 from benchmark.api import METRICS, Explanation, NotApplicable
 from benchmark.methods import registry
 from benchmark.methods.registry import MethodRef
@@ -14,6 +13,7 @@ from benchmark.papers.representative.masked import masked, top_share, whole_segm
 from benchmark.papers.representative.reuse import Reused
 from benchmark.pipeline import cells, inputs, protocol
 from benchmark.store import ROOT
+from tests.helpers.places import move_root
 from tests.test_representative import SIDE, images, network
 
 CAMS = ("grad_cam.py:GradCAM", "grad_cam_plusplus.py:GradCAMPlusPlus", "score_cam.py:ScoreCAM")
@@ -78,7 +78,7 @@ def test_what_offers_no_channel_weights_cannot_be_reused():
 
 
 def test_a_users_own_method_joins_by_offering_its_channel_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "ROOT", tmp_path)
+    move_root(monkeypatch, tmp_path)
     (tmp_path / "mine.py").write_text(
         "import torch\nfrom benchmark.api import Explanation\n\n\nclass Mine:\n    name = 'Mine'\n\n"
         "    def fit(self, target, reference, rng):\n        return self\n\n"

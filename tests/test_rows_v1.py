@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmark import store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.gate import sources
 from benchmark.gate.diff import compare
 from benchmark.leaderboard import tables

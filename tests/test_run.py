@@ -145,7 +145,7 @@ def test_a_failing_metric_fails_its_rows_only(trained, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setitem(explain.registry.METRICS, "gini", type(spec)(**{**vars(spec), "function": broken}))
+    monkeypatch.setitem(registry.METRICS, "gini", type(spec)(**{**vars(spec), "function": broken}))
     _, rows, _ = one(trained, plugin(trained))
     failed = rows[rows.status == "failed"]
     assert failed.metric.tolist() == ["gini"] and "ZeroDivisionError: oh" in failed.reason.item()
@@ -171,14 +171,16 @@ def test_a_method_that_kills_its_process_fails_alone(trained):
     assert set(instances.image) == set(inputs.load_batch(cells.cells(trained.profile, "blobs")[0]).ids.tolist())
 
 
-@pytest.mark.parametrize(("step", "section"), [("explain", ("explain", "methods")), ("train", ("zoo", "blobs"))])
+@pytest.mark.parametrize(
+    ("step", "section"), [(explain.explain_images, ("explain", "methods")), (train.train_networks, ("zoo", "blobs"))]
+)
 def test_a_profile_that_asks_for_nothing_removes_nothing(trained, step, section):
     _, _, _ = one(trained, plugin(trained))
     before = {path: path.read_bytes() for path in (trained.root / "results").rglob("*.*")}
     outer, inner = section
-    trained.params[outer][inner] = [] if step == "explain" else {}
+    trained.params[outer][inner] = [] if outer == "explain" else {}
     with pytest.raises(store.StoreError, match="asks for nothing in .* finished files; name methods"):
-        list(getattr(explain, step)(trained.profile, "blobs"))
+        list(step(trained.profile, "blobs"))
     assert {path: path.read_bytes() for path in before} == before
 
 

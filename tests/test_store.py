@@ -80,7 +80,7 @@ def test_nothing_half_written_when_the_disk_is_full(tmp_path, monkeypatch):
     def full(fd):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         store.write_npz(path, {"x": np.arange(1000)})
     assert path.read_bytes() == before

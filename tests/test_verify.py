@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmark import engine, store
-from benchmark.cli import commands
-from benchmark.cli.main import main
+from benchmark.cli import commands, main
 from benchmark.jobs import verify
 from benchmark.pipeline import cells, collect, explain, provenance, replicate, score
 from benchmark.pipeline.replicate import Task

@@ -4,6 +4,7 @@ its plan: by multiply-adds, not by seconds."""
 import inspect
 import warnings
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.jobs import costs, plan
 from benchmark.methods.registry import MethodRef, method_refs
 from benchmark.papers.cladec.prototypes import TRAINING
@@ -106,7 +107,7 @@ def counted(trained, monkeypatch):
     monkeypatch.setattr(nets.Conv, "_is_dense", lambda self, z: False)
     monkeypatch.setattr(dense.Chain, "of", classmethod(lambda cls, net: None))
     for folder in ("baselines", "benchmark"):
-        (trained.root / folder).symlink_to(store.Path(main.__file__).resolve().parent.parent / folder)
+        (trained.root / folder).symlink_to(Path(main.__file__).resolve().parent.parent / folder)
     inputs.forget()
     yield trained
     inputs.forget()
@@ -146,7 +147,7 @@ def test_training_is_planned_as_it_runs(counted, net):
     recipe = {"net": net, "seeds": [0], "layer": "logits", **RECIPES[net]}
     profile = Profile.parse(counted.params | {"zoo": {"blobs": {net: recipe}}})
     (unit,) = train.training_units(profile, "blobs", gpu=False)
-    agrees(train._train, unit, "train", profile)
+    agrees(train.train_jobs, unit, "train", profile)
 
 
 SETTINGS = {  # of methods, for a toy

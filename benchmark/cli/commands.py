@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,11 @@ from rich.table import Table
 
 from benchmark import store
 from benchmark.cli.lists import LISTS, profiles
-from benchmark.leaderboard.render import placing_console
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import near
 
 if TYPE_CHECKING:  # it takes torch along, which half of the commands do without
+    from benchmark.engine import Done
     from benchmark.pipeline.profile import Profile
 
 out = Console(highlight=False, soft_wrap=True)
@@ -115,25 +116,40 @@ def _step(name: str, options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.pipeline import explain
+    from benchmark.pipeline.explain import explain_images
+    from benchmark.pipeline.score import score_explanations
+    from benchmark.pipeline.train import train_networks
 
     profile = load_params()
     chosen = options.dataset or profile.datasets
     for dataset in chosen:
         if dataset not in profile.datasets:
             raise near(dataset, profile.datasets, f"data set in profile {profile.name!r}:")
-    failed = 0
     paths = store.Paths(profile.name)
-    folder = {"train": paths.targets, "explain": paths.explanations, "score": paths.scores}[name]
+    folder, run = {
+        "train": (paths.targets, train_networks),
+        "explain": (paths.explanations, explain_images),
+        "score": (paths.scores, score_explanations),
+    }[name]
+    failed = 0
     for dataset in chosen:
         with store.exclusive(folder(dataset), f"glassbench {name} {dataset}"):
-            done = list(getattr(explain, name)(profile, dataset))
-        bad = [d for d in done if d.error]
-        failed += len(bad)
-        out.print(f"{name} {dataset}: {len(done) - len(bad)} of {len(done)} cells")
+            failed += _count_failed(f"{name} {dataset}", run(profile, dataset), "cells")
+    return _exit_code(failed, options.keep_going)
+
+
+def _count_failed(label: str, running: Iterable[Done], what: str) -> int:
+    """Run to the end, print how many succeeded, and return how many did not."""
+    done = list(running)
+    failed = sum(1 for d in done if d.error)
+    out.print(f"{label}: {len(done) - failed} of {len(done)} {what}")
+    return failed
+
+
+def _exit_code(failed: int, keep_going: bool) -> int:
     if failed:
         err.print(f"{failed} failed; they stand in the rows with their reason")
-    return 1 if failed and not options.keep_going else 0
+    return 1 if failed and not keep_going else 0
 
 
 def replicate(options: argparse.Namespace) -> int:
@@ -141,7 +157,7 @@ def replicate(options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.pipeline import replicate as replicating
+    from benchmark.pipeline.replicate import replicate_paper
 
     profile = load_params()
     chosen = options.paper or profile.papers
@@ -151,35 +167,30 @@ def replicate(options: argparse.Namespace) -> int:
     failed = 0
     for paper in chosen:
         with store.exclusive(store.Paths(profile.name).replications(paper), f"glassbench replicate {paper}"):
-            done = list(replicating.replicate_paper(profile, paper))
-        bad = [d for d in done if d.error]
-        failed += len(bad)
-        out.print(f"replicate {paper}: {len(done) - len(bad)} of {len(done)} units")
-    if failed:
-        err.print(f"{failed} failed; they stand in the rows with their reason")
-    return 1 if failed and not options.keep_going else 0
+            failed += _count_failed(f"replicate {paper}", replicate_paper(profile, paper), "units")
+    return _exit_code(failed, options.keep_going)
 
 
 def plan(options: argparse.Namespace) -> int:
     """What a profile will take: units, hours, memory, and what more workers buy."""
-    from benchmark.jobs import plan as planning
     from benchmark.jobs import planned
+    from benchmark.jobs.plan import calibrate, plan_profile, save
     from benchmark.pipeline.profile import Profile
 
     profile = load_profile(options.profile)
     if options.calibrate:
         shipped = {name: Profile.read(path) for name, path in profiles().items()} | {profile.name: profile}
-        path = planning.calibrate(shipped.values())
+        path = calibrate(shipped.values())
         out.print(f"speeds: {path.relative_to(store.ROOT)}")
         return 0
     if options.check:
         out.print(planned.checked(profile), markup=False)
         return 0
-    found = planning.plan_profile(profile, gpu=options.gpu)
+    found = plan_profile(profile, gpu=options.gpu)
     told = planned.facts(profile, found, gpu=options.gpu, workers=options.workers)
     out.print_json(json.dumps(told)) if options.json else out.print(planned.text(told), markup=False)
     if options.save:
-        planning.save(profile, found)
+        save(profile, found)
     return 0
 
 
@@ -188,11 +199,11 @@ def report(options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.pipeline import report as reporting
+    from benchmark.pipeline.report import write
 
     profile = load_params()
     with store.exclusive(store.Paths(profile.name).results, "glassbench report"):
-        folder = reporting.write(profile)
+        folder = write(profile)
     out.print(f"report: {folder.relative_to(store.ROOT)}")
     return 0
 
@@ -202,12 +213,12 @@ def verify(options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.jobs import verify as verifying
+    from benchmark.jobs.verify import lines, record, verify_rows
 
     profile = load_profile(options.profile)
-    found = verifying.verify_rows(profile, sample=options.sample, seed=options.seed)
-    verifying.record(store.Paths(profile.name), found)
-    for line in verifying.lines(found):
+    found = verify_rows(profile, sample=options.sample, seed=options.seed)
+    record(store.Paths(profile.name), found)
+    for line in lines(found):
         out.print(line, markup=False)
     return 1 if found.differing else 0
 
@@ -217,21 +228,21 @@ def rekey(options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.jobs import rekey as rekeying
+    from benchmark.jobs.rekey import lines, rekey_profile, write
 
     profile = load_profile(options.profile)
-    moved = rekeying.rekey_profile(profile, base=options.base, sample=options.sample)
-    rekeying.write(moved)
-    for line in rekeying.lines(moved):
+    moved = rekey_profile(profile, base=options.base, sample=options.sample)
+    write(moved)
+    for line in lines(moved):
         out.print(line, markup=False)
     return 0
 
 
 def mend(options: argparse.Namespace) -> int:
     """Put right what a killed run left behind: locks, half-written files, temporary files."""
-    from benchmark.store import recovery as mending
+    from benchmark.store import recovery
 
-    for line in mending.mend(store.ROOT):
+    for line in recovery.mend(store.ROOT):
         err.print(line, markup=False)
     return 0
 
@@ -267,14 +278,14 @@ def readme(options: argparse.Namespace) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Whether the rows just made are those of a git revision; exit code 1 if they are not."""
-    from benchmark.gate import diff as differing
+    from benchmark.gate import diff as rules
     from benchmark.gate import show, sources
 
     paths = store.Paths(_name(options))
     base, head = sources.load(options.revision, paths), sources.load(None, paths)
-    exact = differing.same_machine(base.provenance, head.provenance)
-    found = differing.compare(base.rows, head.rows, sources.elsewhere(paths))
-    against = differing.reproduced(found, exact=exact)
+    exact = rules.same_machine(base.provenance, head.provenance)
+    found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
+    against = rules.reproduced(found, exact=exact)
     kind = "the same kind of machine: exact" if exact else "another kind of machine: within tolerance"
     out.print(f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})", markup=False)
     out.print(show.lines(against) if len(against) else "the same results", markup=False)
@@ -283,14 +294,14 @@ def compare(options: argparse.Namespace) -> int:
 
 def diff(options: argparse.Namespace) -> int:
     """What is better, worse or lost between two results; exit code 1 on what --fail-on names."""
-    from benchmark.gate import diff as differing
+    from benchmark.gate import diff as rules
     from benchmark.gate import show, sources
     from benchmark.utils import plot_style
 
-    fail_on = differing.kinds(options.fail_on)
+    fail_on = rules.kinds(options.fail_on)
     paths = store.Paths(_name(options))
     base, head = sources.load(options.base, paths), sources.load(options.head, paths)
-    found = differing.compare(base.rows, head.rows, sources.elsewhere(paths))
+    found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
     picture = Path(options.plot) if options.plot else None
     if picture:
         with store.atomic(picture) as file:
@@ -298,7 +309,7 @@ def diff(options: argparse.Namespace) -> int:
     form = {"json": show.as_json, "md": show.markdown}.get(options.form, show.text)
     extra = {"picture": picture.name} if picture and options.form == "md" else {}
     print(form(found, base, head, fail_on, **extra), end="" if options.form == "md" else "\n")
-    return 1 if differing.fails(found, fail_on) else 0
+    return 1 if rules.fails(found, fail_on) else 0
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -308,20 +319,27 @@ def evaluate(options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.jobs import evaluate as evaluating
-    from benchmark.store import recovery as mending
+    from benchmark.jobs.evaluate import evaluate_methods, notes, write_images
+    from benchmark.leaderboard.render import placing_console
+    from benchmark.store import recovery
 
     profile = load_profile(options.profile)
-    for line in mending.sweep(store.ROOT):
+    for line in recovery.sweep(store.ROOT):
         err.print(line, markup=False)
     if options.images:
-        names = evaluating.write_images(evaluating.only(profile, options.targets), options.images)
+        names = write_images(profile.with_networks(options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
         return 0
-    found = evaluating.evaluate_methods(profile, options.method, name=options.name, targets=options.targets,
-                                recompute=options.recompute, page=not options.no_page)  # fmt: skip
+    found = evaluate_methods(
+        profile,
+        options.method,
+        name=options.name,
+        targets=options.targets,
+        recompute=options.recompute,
+        page=not options.no_page,
+    )
     placing_console.show(found.frame, found.compared, out)
-    for line in evaluating.notes(found):
+    for line in notes(found):
         err.print(line, markup=False)
     out.print(f"written: {found.folder / ('rows.csv' if options.no_page else 'index.html')}", markup=False)
     return 1 if (found.rows.status == "failed").any() else 0
@@ -332,10 +350,11 @@ def check(options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.jobs import check as checking
+    from benchmark.jobs.check import check_method
+    from benchmark.jobs.check import report as findings_report
 
-    findings = checking.check_method(options.method)
-    for line in checking.report(findings):
+    findings = check_method(options.method)
+    for line in findings_report(findings):
         out.print(line, markup=False)
     return 1 if any(f.wrong for f in findings) else 0
 

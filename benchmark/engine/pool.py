@@ -57,7 +57,7 @@ def _context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     _name_temporary_folder()
     context.set_forkserver_preload(
-        ["benchmark.engine.ignore_ctrl_c", "benchmark.pipeline.explain", "torch._dynamo"]
+        ["benchmark.engine.ignore_ctrl_c", "benchmark.pipeline.explain", "benchmark.pipeline.score", "torch._dynamo"]
     )  # torch needs it for its first ReLU
     return context
 

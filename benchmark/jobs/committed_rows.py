@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from benchmark import store
-from benchmark.jobs.evaluate import _with_methods
 from benchmark.leaderboard import tables
 from benchmark.methods import describe
 from benchmark.pipeline import provenance
@@ -37,7 +36,7 @@ def _committed(profile: Profile, todo: Sequence[Cell]) -> tuple[pd.DataFrame, Co
         rows, then = store.read_rows(paths.rows), store.read_json(paths.results / "provenance.json")
     except store.StoreError as error:
         return pd.DataFrame(), Counter({str(error): len(todo)}), Counter()
-    now = provenance.provenance(_with_methods(profile, list(refs), keep=False))
+    now = provenance.provenance(profile.with_methods(list(refs)))
     same = [name for name, code in now["metrics"].items() if then.get("metrics", {}).get(name) == code]
     rows = rows[rows.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
     found, left_out = [], Counter()

@@ -29,10 +29,9 @@ from benchmark.methods import describe
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import cells, collect, explain, inputs, provenance, report, score
 from benchmark.pipeline.cells import Cell
-from benchmark.pipeline.profile import Explain, Only, Profile
-from benchmark.pipeline.ready import make_ready
-from benchmark.utils.near_names import UnknownName, near
-from benchmark.zoo.recipe import Recipe
+from benchmark.pipeline.prerequisites import make_ready
+from benchmark.pipeline.profile import Profile
+from benchmark.utils.near_names import UnknownName
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,13 @@ def evaluate_methods(
     """
     refs = [MethodRef.parse(entry, base=Path.cwd()) for entry in methods]
     refs = [replace(r, settings={**r.settings, "name": name}) if name and r.stem == "maps" else r for r in refs]
-    profile = only(Profile.of(profile), targets)
+    profile = Profile.of(profile).with_networks(targets)
     known = [
-        cell for dataset in profile.datasets for cell in cells.cells(profile, dataset) if not _among(cell.method, refs)
+        cell for dataset in profile.datasets for cell in cells.cells(profile, dataset) if not cell.method.is_among(refs)
     ]
     _refuse_taken_names(refs, known)
     name = _folder(name or (Path(refs[0].settings["file"]).stem if refs[0].stem == "maps" else refs[0].cls))
-    mine = _with_methods(profile, refs, keep=recompute).replace(evaluation=f"evaluations/{profile.name}/{name}")
+    mine = profile.with_methods(refs, keep=recompute).replace(evaluation=f"evaluations/{profile.name}/{name}")
     with store.exclusive(cells.made(mine).results, "glassbench evaluate"):
         for dataset in profile.datasets:
             make_ready(profile, dataset)
@@ -110,42 +109,6 @@ def evaluate_methods(
 
 
 # --------------------------------------------------------------------------------------------- what there is to do
-
-
-def only(profile: Profile, targets: Sequence[str]) -> Profile:
-    """The profile with those of its explained networks that ``targets`` name.
-
-    Raises:
-        UnknownName: a name that fits no network.
-    """
-    explained = [(d, t) for d, recipes in profile.zoo.items() for t, recipe in recipes.items() if recipe.explain]
-    names = {text for d, t in explained for text in (f"{d}/{t}", d, t)}
-    for text in targets:
-        if text not in names:
-            raise near(text, names, f"network in profile {profile.name!r}:")
-    zoo: dict[str, dict[str, Recipe]] = {}
-    for d, t in explained:
-        if not targets or {f"{d}/{t}", d, t} & set(targets):
-            zoo.setdefault(d, {})[t] = profile.zoo[d][t]
-    return profile.replace(zoo=zoo, datasets=tuple(d for d in profile.datasets if d in zoo))
-
-
-def _with_methods(profile: Profile, refs: Sequence[MethodRef], *, keep: bool) -> Profile:
-    """The profile with these methods, instead of its own or, ``keep``, beside them."""
-
-    def methods(explain: Explain | Only) -> dict[str, Any]:
-        return {"methods": (*(ref for ref in explain.methods if keep and not _among(ref, refs)), *refs)}
-
-    explain = profile.explain
-    special = {
-        dataset: other.model_copy(update=methods(other)) if "methods" in other.model_fields_set else other
-        for dataset, other in explain.only.items()
-    }
-    return profile.replace(explain=explain.model_copy(update=methods(explain) | {"only": special}))
-
-
-def _among(ref: MethodRef, refs: Sequence[MethodRef]) -> bool:
-    return any((ref.path.resolve(), ref.cls, ref.settings) == (r.path.resolve(), r.cls, r.settings) for r in refs)
 
 
 def _refuse_taken_names(refs: Sequence[MethodRef], known: Sequence[Cell]) -> None:
@@ -182,8 +145,9 @@ class _Known:
 def _known(profile: Profile, todo: Sequence[Cell]) -> _Known:
     """From the profile's own files where they are up to date, else from its rows where the hashes are those of here."""
     here = [cell for cell in todo if explain.is_explained(cell)]
-    _score(profile, here)
-    scored = [cell for cell in here if score.is_scored(cell)]
+    lacking = [cell for cell in here if not score.is_scored(cell)]
+    _score(profile, lacking)
+    scored = [cell for cell in here if cell not in lacking or score.is_scored(cell)]
     rest = [cell for cell in todo if cell not in scored]
     elsewhere = {cell.method.slug for cell in todo if cell not in here}
     drawn = {cell.method.slug: cell.method for cell in here if cell.method.slug not in elsewhere}
@@ -193,9 +157,8 @@ def _known(profile: Profile, todo: Sequence[Cell]) -> _Known:
     return _Known(drawn, [cell.scores for cell in scored], means, values, means_only, left_out, without)
 
 
-def _score(profile: Profile, here: Sequence[Cell]) -> None:
-    """Explanations that are here get the scores that they lack: those of a metric that is new or changed."""
-    lacking = [cell for cell in here if not score.is_scored(cell)]
+def _score(profile: Profile, lacking: Sequence[Cell]) -> None:
+    """Compute the scores that explanations lack: those of a metric that is new or has changed."""
     for dataset in dict.fromkeys(cell.dataset for cell in lacking):
         units = [score.score_unit(cell) for cell in lacking if cell.dataset == dataset]
         with store.exclusive(store.Paths(profile.name).scores(dataset), wait=True):
@@ -215,7 +178,7 @@ def _write_page(
 ) -> pd.DataFrame:
     """Board, plots, gallery and page into ``folder``; returns the board."""
     gallery = report.gallery(mine)
-    others = report.gallery(_with_methods(profile, list(drawn.values()), keep=False)) if drawn else {}
+    others = report.gallery(profile.with_methods(list(drawn.values()))) if drawn else {}
     for key, entry in gallery.items():
         entry["maps"] = {**others.get(key, {"maps": {}})["maps"], **entry["maps"]}
     paths = store.Paths(profile.name)

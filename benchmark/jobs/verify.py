@@ -26,14 +26,14 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark import data, engine, store, zoo
+from benchmark import engine, store
 from benchmark.engine import Unit
 from benchmark.gate import diff as differing
-from benchmark.pipeline import cells, explain, provenance, ready, replicate, score
+from benchmark.pipeline import cells, explain, prerequisites, provenance, replicate, score
 from benchmark.pipeline.cells import Cell
-from benchmark.pipeline.keys import step_hash
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.replicate import Task
+from benchmark.pipeline.train import training_unit
 from benchmark.utils.seeds import generator
 from benchmark.utils.temporary import scratch
 from benchmark.zoo.recipe import mapping_of
@@ -165,7 +165,7 @@ def _bring(profile: Profile, then: Mapping[str, Any], chosen: Sequence[Cell | Ta
     for dataset in dict.fromkeys(unit.dataset for unit in chosen if unit.dataset):
         here, there = (store.Paths(profile.name, r).data(dataset) for r in (store.ROOT, root))
         if not _copy(here, there, then["data"].get(dataset)):
-            ready.prepare(profile, dataset, there)
+            prerequisites.prepare(profile, dataset, there)
             if _hash(there) != then["data"].get(dataset):
                 others.add(dataset)
     recipes = {(dataset, name, seed): recipe for dataset in profile.datasets
@@ -175,11 +175,11 @@ def _bring(profile: Profile, then: Mapping[str, Any], chosen: Sequence[Cell | Ta
         here, there = (store.Paths(profile.name, r).target(*key) for r in (store.ROOT, root))
         if not _copy(here, there, then["weights"].get(_network(key)), also=".json"):
             source = store.Paths(profile.name, root).data(key[0])
-            todo.append(Unit(_network(key), _train, (source, mapping_of(recipes[key]), key[2], there)))
+            todo.append(training_unit(_network(key), source, [(mapping_of(recipes[key]), key[2], there)]))
     for done in engine.run(todo, label="train") if todo else ():
         if done.error:
             raise store.StoreError(f"{done.unit.name} could not be trained: {done.error}")
-        if _hash(done.unit.arguments[-1]) != then["weights"].get(done.unit.name):
+        if _hash(done.unit.writes[0]) != then["weights"].get(done.unit.name):
             others.add(done.unit.name)
     return others
 
@@ -201,10 +201,6 @@ def _copy(here: Path, there: Path, digest: str | None, also: str = "") -> bool:
     for file in files:
         shutil.copy(file, there.with_suffix(file.suffix))
     return True
-
-
-def _train(file: Path, recipe: Mapping[str, Any], seed: int, path: Path) -> None:
-    zoo.train(data.load(file), recipe, seed, path, device=engine.device(), code=step_hash("train"))
 
 
 # --------------------------------------------------------------------------------------------- compare

@@ -14,7 +14,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -99,6 +99,11 @@ class MethodRef:
         return [
             MethodRef.parse(value) for value in self.settings.values() if isinstance(value, str) and ".py:" in value
         ]
+
+    def is_among(self, refs: Sequence[MethodRef]) -> bool:
+        """Is it one of these, with the same settings?"""
+        mine = self.path.resolve(), self.cls, self.settings
+        return any(mine == (ref.path.resolve(), ref.cls, ref.settings) for ref in refs)
 
     @property
     def stem(self) -> str:

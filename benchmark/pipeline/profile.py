@@ -15,7 +15,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -189,6 +189,37 @@ class Profile(_Part):
             if key not in type(self).model_fields:
                 raise near(key, type(self).model_fields, "field of a profile")
         return self.model_copy(update=changes)
+
+    def with_networks(self, names: Sequence[str]) -> Self:
+        """The profile with those of its explained networks that ``names`` name (``digits/cnn``, ``digits`` or ``cnn``; all
+        of them where there are no names).
+
+        Raises:
+            UnknownName: a name that fits no network.
+        """
+        explained = {(d, t): r for d, recipes in self.zoo.items() for t, r in recipes.items() if r.explain}
+        known = {name for d, t in explained for name in (f"{d}/{t}", d, t)}
+        for name in names:
+            if name not in known:
+                raise near(name, known, f"network in profile {self.name!r}:")
+        zoo: dict[str, dict[str, Recipe]] = {}
+        for (dataset, target), recipe in explained.items():
+            if not names or {f"{dataset}/{target}", dataset, target} & set(names):
+                zoo.setdefault(dataset, {})[target] = recipe
+        return self.replace(zoo=zoo, datasets=tuple(dataset for dataset in self.datasets if dataset in zoo))
+
+    def with_methods(self, refs: Sequence[MethodRef], *, keep: bool = False) -> Self:
+        """The profile with these methods instead of its own or, ``keep``, beside them."""
+
+        def chosen(explain: Explain | Only) -> dict[str, Any]:
+            own = [ref for ref in explain.methods if keep and not ref.is_among(refs)]
+            return {"methods": (*own, *refs)}
+
+        only = {
+            dataset: other.model_copy(update=chosen(other)) if "methods" in other.model_fields_set else other
+            for dataset, other in self.explain.only.items()
+        }
+        return self.replace(explain=self.explain.model_copy(update=chosen(self.explain) | {"only": only}))
 
     def trainings(self, dataset: str) -> list[tuple[str, int, Recipe]]:
         """(target, seed, recipe) of a data set's networks, in the profile's order."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The first step: train the networks of a profile that are not there yet, each under the key of the code that trains."""
 
 from __future__ import annotations
 
@@ -13,37 +13,48 @@ from benchmark.pipeline.cells import remove_others
 from benchmark.pipeline.keys import step_hash
 from benchmark.zoo.recipe import mapping_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # workers import this module, and need no profile
     from benchmark.pipeline.profile import Profile
+
+Job = tuple[dict[str, Any], int, Path]  # recipe, seed, file of the weights
 
 
 def train_networks(profile: Profile, dataset: str) -> Iterator[Done]:
-    """Train the targets of a data set that are not there yet. A failed training leaves a card that says why."""
+    """Train the networks of a data set that are not there yet. A failed training leaves a card that says why."""
     paths = store.Paths(profile.name)
     units = training_units(profile, dataset)
     remove_others(paths.targets(dataset), {path for unit in units for path in unit.writes})
     for done in unit_times.run(paths, "train", dataset, units):
-        if done.error and len(done.unit.writes) == 2:
-            path, card = done.unit.writes
-            path.unlink(missing_ok=True)
-            store.write_json(card, {"failed": done.error})
+        note_failure(done)
         yield done
 
 
 def training_units(profile: Profile, dataset: str, gpu: bool | None = None) -> list[Unit]:
-    """A unit a network; on a GPU (default: where units will run) the seeds of a recipe train as one, and are one unit."""
+    """A unit per network; on a GPU (default: where units will run) the seeds of a recipe train as one, and are one unit."""
     paths = store.Paths(profile.name)
-    groups: dict[str, list[tuple[dict[str, Any], int, Path]]] = {}
     together = engine.workers_device() != "cpu" if gpu is None else gpu
+    groups: dict[str, list[Job]] = {}
     for name, seed, recipe in profile.trainings(dataset):
         path = paths.target(dataset, name, seed)
-        groups.setdefault(f"{dataset}/{name if together else path.stem}", []).append((mapping_of(recipe), seed, path))
-    return [
-        Unit(name, _train, (paths.data(dataset), jobs), reads=(paths.data(dataset),),
-             writes=tuple(file for *_, path in jobs for file in (path, path.with_suffix(".json"))))
-        for name, jobs in groups.items()
-    ]  # fmt: skip
+        unit = f"{dataset}/{name if together else path.stem}"
+        groups.setdefault(unit, []).append((mapping_of(recipe), seed, path))
+    return [training_unit(name, paths.data(dataset), jobs) for name, jobs in groups.items()]
 
 
-def _train(data_path: Path, jobs: list[tuple[dict[str, Any], int, Path]]) -> list[dict[str, Any]]:
-    return zoo.train_many(data.load(data_path), jobs, device=engine.device(), code=step_hash("train"))
+def training_unit(name: str, data_file: Path, jobs: list[Job]) -> Unit:
+    weights = [path for _, _, path in jobs]
+    writes = tuple(file for path in weights for file in (path, path.with_suffix(".json")))
+    return Unit(name, train_jobs, (data_file, jobs), reads=(data_file,), writes=writes)
+
+
+def train_jobs(data_file: Path, jobs: list[Job]) -> list[dict[str, Any]]:
+    """Train networks on one data set; returns their cards."""
+    return zoo.train_many(data.load(data_file), jobs, device=engine.device(), code=step_hash("train"))
+
+
+def note_failure(done: Done) -> None:
+    """A network that could not be trained has a card that says why; of several that train as one, each keeps what it has."""
+    if done.error and len(done.unit.writes) == 2:
+        weights, card = done.unit.writes
+        weights.unlink(missing_ok=True)
+        store.write_json(card, {"failed": done.error})

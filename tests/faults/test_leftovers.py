@@ -1,5 +1,6 @@
 """What a killed run leaves behind is put right: locks, half-written files, temporary ones, processes."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -15,13 +16,14 @@ from benchmark import store
 from benchmark.store import recovery
 from benchmark.utils import temporary
 from tests.faults.test_lines import call, spoil, wait_for
+from tests.helpers.places import move_root
 from tests.test_house import ROOT
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with a lock file of two stages, committed, and DVC's folder."""
-    monkeypatch.setattr(store, "ROOT", tmp_path)
+    move_root(monkeypatch, tmp_path)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # not what others left
     monkeypatch.setattr(temporary, "_place_of_sockets", lambda: str(tmp_path / "tmp"))
@@ -75,7 +77,7 @@ def test_stages_that_went_while_no_run_was_under_way_are_not_brought_back(projec
 
 
 def test_a_lock_file_that_nobody_has_is_removed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(store, "ROOT", tmp_path)
+    move_root(monkeypatch, tmp_path)
     (tmp_path / "dvc.lock").write_text("schema: [")
     assert call("mend") == 0
     assert "removed" in capsys.readouterr().err and not (tmp_path / "dvc.lock").exists()
@@ -168,7 +170,7 @@ def test_a_killed_writers_file_is_free_to_go(project):
 
 
 def test_a_file_that_was_swept_before_it_was_locked_is_begun_anew(tmp_path, monkeypatch):
-    lock, swept = store.fcntl.flock, []
+    lock, swept = fcntl.flock, []
 
     def late(file, how):
         if not swept:
@@ -176,7 +178,7 @@ def test_a_file_that_was_swept_before_it_was_locked_is_begun_anew(tmp_path, monk
             swept[0].unlink()
         lock(file, how)
 
-    monkeypatch.setattr(store.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     store.write_text(tmp_path / "a", "b")
     assert swept and [path.name for path in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "b"
 

@@ -1,6 +1,7 @@
 """What goes wrong is one clear line, nothing is lost, and the command that the line names mends it: the tests run it."""
 
 import errno
+import fcntl
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmark import data, store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.pipeline import cells, collect, inputs, unit_times
 from benchmark.pipeline.profile import Profile
 from benchmark.store import recovery
@@ -267,7 +268,7 @@ def test_a_file_system_without_locks_has_none(tmp_path, monkeypatch):
     def none(*_):
         raise OSError(errno.ENOLCK, "no locks")
 
-    monkeypatch.setattr(store.fcntl, "flock", none)
+    monkeypatch.setattr(fcntl, "flock", none)
     with store.exclusive(tmp_path), store.exclusive(tmp_path):
         store.write_text(tmp_path / "a", "b")
     assert (tmp_path / "a").read_text() == "b"

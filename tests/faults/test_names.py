@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from benchmark import data, store
-from benchmark.cli.main import main
+from benchmark.cli import main
 from benchmark.jobs import evaluate
 from benchmark.leaderboard import reproduction, tables
 from benchmark.leaderboard.render import gallery, markdown, page, reproduction_markdown
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import cells, explain, score
+from benchmark.store import files
 from benchmark.utils import plot_style
 from benchmark.zoo import pretrained
 from tests import leaderboard_inputs
@@ -266,7 +267,7 @@ def test_a_yaml_file_makes_no_objects(tmp_path):
 def test_an_npz_that_unpacks_to_more_than_memory_holds_is_refused(tmp_path, monkeypatch):
     store.write_npz(tmp_path / "a.npz", {"x": np.zeros(1 << 20)})  # 8 MB of zeros in a few kilobytes
     assert (tmp_path / "a.npz").stat().st_size < 1 << 16
-    monkeypatch.setattr(store, "MAX_ARRAY_BYTES", 1 << 22)
+    monkeypatch.setattr(files, "MAX_ARRAY_BYTES", 1 << 22)
     with pytest.raises(store.StoreError, match="8388736 bytes once it is unpacked"):
         store.read_npz(tmp_path / "a.npz")
 
