@@ -59,11 +59,11 @@ newest: $(VENV)/.made
 	@$(MAKE) --no-print-directory --what-if=pyproject.toml PIP="$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager" $(VENV)/.for-tests
 
 bench: $(VENV)/.for-tests
-	@python -m benchmarks $(if $(ONLY),--only $(ONLY))
+	@python -m speed $(if $(ONLY),--only $(ONLY))
 
 mutants: $(VENV)/.for-tests
 	@python -c 'import cosmic_ray' 2>/dev/null || $(PIP) --editable '.[mutation]'
-	@python -m tests.mutants $(MODULES)
+	@python -m tools.mutants $(MODULES)
 
 clean:
 	rm -rf $(VENV) *.egg-info

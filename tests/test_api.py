@@ -8,7 +8,17 @@ import torch
 from torch import nn
 
 from benchmark import api
-from benchmark.api import METRICS, Batch, Explanation, Method, NotApplicable, Target, metric, settings_of, torch_rng
+from benchmark.api import (
+    METRICS,
+    Batch,
+    Explanation,
+    Method,
+    NotApplicable,
+    Target,
+    metric,
+    settings_of,
+    torch_rng,
+)
 
 
 def network():

@@ -1,11 +1,10 @@
 """The plan of the house, checked: which room may import which, file sizes, what lies where."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers.places import ROOT
 
 # What each package may import of the others, from left to right; api.py is what the author of a method sees.
 MAY = {

@@ -11,7 +11,16 @@ from benchmark.engine.machine import (
     single_thread,
 )
 from benchmark.engine.pool import alone, run, warm_up, workers_device
-from benchmark.engine.units import KEPT, ClusterError, Done, Failed, Unit, longest_first, measured, one_line
+from benchmark.engine.units import (
+    KEPT,
+    ClusterError,
+    Done,
+    Failed,
+    Unit,
+    longest_first,
+    measured,
+    one_line,
+)
 
 __all__ = [
     "KEPT",

@@ -27,7 +27,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmark.engine.machine import default_workers, device, single_thread
 from benchmark.engine.sandbox import Call, die_with_parent
-from benchmark.engine.units import ClusterError, Done, Failed, Unit, longest_first, measured, one_line
+from benchmark.engine.units import (
+    ClusterError,
+    Done,
+    Failed,
+    Unit,
+    longest_first,
+    measured,
+    one_line,
+)
 from benchmark.utils.temporary import sockets
 
 

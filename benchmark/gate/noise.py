@@ -25,7 +25,7 @@ Theory, with S seeds, old x_s and new y_s:
    runs, by chance, and false alarms came in 6 to 20 % of simulated runs instead of 5.
 Counts, bits and losses (any unit but those in ``BOUNDED``) are judged relative to their size in the old run.
 
-Measured on simulated histories (tests/gate_rates.py: 2 networks x 8 methods x 12 metrics, 3 seeds, half of the noise shared
+Measured on simulated histories (tools/gate_rates.py: 2 networks x 8 methods x 12 metrics, 3 seeds, half of the noise shared
 within a network). ``kept`` is the correlation of the two runs' seed noise; a shift of k standard errors is k sigma_c / sqrt(S),
 the standard error of one run's mean. False alarms: share of runs (400; in brackets 100) with any regression where there
 is none. Hits: the planted cell is found; of a method on one network, or everywhere, the share of its cells (60 runs).

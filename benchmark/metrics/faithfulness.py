@@ -36,7 +36,15 @@ from scipy.stats import rankdata
 
 from benchmark.api import Array, Batch, Explanation, Target, metric
 from benchmark.metrics import masking
-from benchmark.metrics.masking import chunks, log_odds, logits_at, pixels_of, predicted, probability, steps_of
+from benchmark.metrics.masking import (
+    chunks,
+    log_odds,
+    logits_at,
+    pixels_of,
+    predicted,
+    probability,
+    steps_of,
+)
 
 NOISE = 1e-4  # log-odds of one image in other company differ by float32 rounding; a smaller rise is none
 

@@ -14,7 +14,15 @@ from benchmark.api import Explanation, MetricSpec
 from benchmark.engine import Done, Unit
 from benchmark.methods import registry
 from benchmark.pipeline import unit_times
-from benchmark.pipeline.cells import Cell, cells, known_offers, made, network_files, read_cell, remove_others
+from benchmark.pipeline.cells import (
+    Cell,
+    cells,
+    known_offers,
+    made,
+    network_files,
+    read_cell,
+    remove_others,
+)
 from benchmark.pipeline.inputs import load_batch
 from benchmark.pipeline.keys import score_keys
 from benchmark.pipeline.protocol import measure, summary

@@ -1,7 +1,7 @@
 """The gradients of a chain of dense ReLU layers on a CPU, written out.
 
 A product of 128 rows with 100 x 100 weights takes 25 microseconds, autograd's bookkeeping around it as long again: with
-the chain rule in numpy an epoch of layer trees' networks takes half the time (``benchmarks/zoo.py``).
+the chain rule in numpy an epoch of layer trees' networks takes half the time (``speed/zoo.py``).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ set, seed and epoch, so a run that was interrupted, and is picked up from its la
 
 ``train_many`` trains K networks of one recipe as one batched network: parameters (K, ...) under ``vmap``, which turns
 their K products into one (bmm, grouped convolution). That is for a GPU, where small networks wait for kernel launches; on
-a CPU processes side by side are faster (``benchmarks/zoo.py``). Batch norm's running statistics are stacked like the
+a CPU processes side by side are faster (``speed/zoo.py``). Batch norm's running statistics are stacked like the
 parameters. Dropout draws other masks than a single run does; all else agrees to rounding.
 """
 
@@ -40,7 +40,16 @@ from benchmark.api import Target
 from benchmark.data import Dataset
 from benchmark.utils.seeds import seed_hash
 from benchmark.zoo import dense, nets, pretrained
-from benchmark.zoo.inputs import Cache, Inputs, augment, chunk, draw, features, normalisation, pixels
+from benchmark.zoo.inputs import (
+    Cache,
+    Inputs,
+    augment,
+    chunk,
+    draw,
+    features,
+    normalisation,
+    pixels,
+)
 from benchmark.zoo.recipe import Recipe
 
 SAVE_SECONDS = 20.0  # a run that is cut off loses no more than this and the epoch that was under way

@@ -21,8 +21,8 @@ import yaml
 from benchmark import store
 from benchmark.store import recovery
 from benchmark.utils import temporary
+from tests.helpers.places import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 SMALL = {  # every stage, few cells
     "profile": "offline",
     "datasets": ["digits"],

@@ -16,8 +16,7 @@ from benchmark import store
 from benchmark.store import recovery
 from benchmark.utils import temporary
 from tests.faults.test_lines import call, spoil, wait_for
-from tests.helpers.places import move_root
-from tests.test_house import ROOT
+from tests.helpers.places import ROOT, move_root
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from benchmark.cli import main
 from benchmark.pipeline import cells, collect, inputs, unit_times
 from benchmark.pipeline.profile import Profile
 from benchmark.store import recovery
-from tests.test_house import ROOT
+from tests.helpers.places import ROOT
 
 METHODS = [f"{ROOT / 'baselines' / name}" for name in ("random_map.py:RandomMap", "edge_map.py:EdgeMap")]
 

@@ -19,7 +19,7 @@ from benchmark.pipeline import cells, explain, score
 from benchmark.store import files
 from benchmark.utils import plot_style
 from benchmark.zoo import pretrained
-from tests import leaderboard_inputs
+from tests.helpers import leaderboard_inputs
 
 METHOD = """
 import numpy as np

@@ -29,7 +29,15 @@ from torch import Tensor
 
 from benchmark.api import Batch, Explanation, NotApplicable, Target
 from benchmark.papers.cladec import occlusion
-from benchmark.papers.cladec.training import Scale, Training, fit_decoders, fit_reference, given, run, seen
+from benchmark.papers.cladec.training import (
+    Scale,
+    Training,
+    fit_decoders,
+    fit_reference,
+    given,
+    run,
+    seen,
+)
 
 VARIANTS = {  # of the decoder and its pixels
     "standardised": {"norm": True, "sigmoid": False},  # standardised pixels, batch norm, linear output

@@ -27,7 +27,7 @@ NOTES: tuple[str, ...] = (
     "scikit-learn's class_weight='balanced' splits places that hold one class only: the weights' sums differ in the last bit, so "
     "the impurity is 1e-16 and not 0. The last layer of MNIST-100 then has 10 or 11 split nodes, by the random state; with "
     "weights that add up exactly it has 9, as in Table 3, whatever the random state. The rows use such weights "
-    "(tests/test_layer_trees.py: no split is for nothing).",
+    "(tests/papers/layer_trees/test_method.py: no split is for nothing).",
     "Table 1 gives 100 % training accuracy for all networks but no epochs. By its recipes, on 55,000 images (profile trees, 30 networks "
     "a kind), all of MNIST-100 get there, in 35 to 215 epochs, 27 of Fashion-MNIST-100 in 225 to 400 (the others end at 99.94 to 99.99 %), "
     "21 of MNIST-20 in 160 to 470, and none of Fashion-MNIST-40 in 600 (98.36 to 99.996 %). In the quick profile the learning rate of "

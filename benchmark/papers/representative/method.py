@@ -27,7 +27,13 @@ from numpy.random import Generator
 from benchmark.api import Batch, Explanation, NotApplicable, Target
 from benchmark.papers.representative.boundaries import WAYS, sample, warn_if_curved
 from benchmark.papers.representative.clusters import Clusters, cluster
-from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
+from benchmark.papers.representative.regions import (
+    Region,
+    assign,
+    by_interpretation,
+    coverage,
+    regions,
+)
 
 SHOWN = 5  # boundary maps of an image, as many as XNN has x-features
 

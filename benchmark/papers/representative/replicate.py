@@ -27,7 +27,13 @@ from benchmark.papers import Number, Outcome, Study
 from benchmark.papers.representative.boundaries import sample
 from benchmark.papers.representative.clusters import Clusters, cluster
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
-from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
+from benchmark.papers.representative.regions import (
+    Region,
+    assign,
+    by_interpretation,
+    coverage,
+    regions,
+)
 from benchmark.papers.representative.reuse import with_weights
 from benchmark.utils.seeds import generator
 

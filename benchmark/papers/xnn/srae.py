@@ -47,7 +47,7 @@ ACCEPT = 0.3  # the second x-feature's mean contribution over the first's
 HELD_OUT = 0.1
 STRIDE = 4  # every fourth example decides between trainings that were not accepted
 TINY = 1e-8
-STACK = 80e6  # bytes: the classes of a larger stack train faster in parts (``benchmarks/xnn.py``, 4,096 units)
+STACK = 80e6  # bytes: the classes of a larger stack train faster in parts (``speed/xnn.py``, 4,096 units)
 SHARE = 0.5  # of a GPU's free memory, for a stack: autograd holds copies beside what is counted
 
 Params = dict[

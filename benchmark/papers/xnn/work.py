@@ -16,7 +16,16 @@ import torch
 from torch import nn
 
 from benchmark.papers.xnn import maps
-from benchmark.papers.xnn.srae import HELD_OUT, STACK, STRIDE, Setting, at_once, forward, initial, settings_for
+from benchmark.papers.xnn.srae import (
+    HELD_OUT,
+    STACK,
+    STRIDE,
+    Setting,
+    at_once,
+    forward,
+    initial,
+    settings_for,
+)
 from benchmark.shared.excitation_backprop import class_maps, unit_maps
 from benchmark.shared.work import CHUNK, Facts, Work, empty, measure, tensors
 

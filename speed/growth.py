@@ -1,0 +1,149 @@
+"""How time grows: with images, methods, seeds, references, items, rules, samples, rows.
+
+Example:
+    python speed/growth.py            # seconds at each size, and the slope on logarithmic axes: 1 is linear
+
+Sizes double, so that a slope can be read; all sizes of a curve take turns. A fixed cost (a first call, a table's head)
+bends a curve down at its small end, never up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import pandas as pd
+import torch
+
+import benchmark.metrics  # noqa: F401  fills METRICS
+from benchmark import store
+from benchmark.api import METRICS, Batch, Explanation, Target
+from benchmark.gate import diff
+from benchmark.leaderboard import tables
+from benchmark.leaderboard.render import markdown
+from benchmark.methods.registry import load_module
+from benchmark.papers.explainn.miner import mine
+from benchmark.papers.explainn.planted import planted
+from benchmark.papers.layer_trees.encodings import encode_layers, unique
+from benchmark.papers.representative.boundaries import sample
+from benchmark.papers.representative.clusters import cluster
+from benchmark.papers.representative.regions import regions
+from benchmark.zoo import nets
+from speed import frame, representative
+from speed.frame import Row, Work
+
+
+def rows(small: bool = False) -> Iterator[Row]:
+    d = 16 if small else 1  # sizes shrink, so that a test can run them
+    few = {"n": 1 if small else 3}
+    target, maps = vgg(), np.random.default_rng(0).standard_normal((512, 32, 32)).astype(np.float32)
+    x = torch.rand(512, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = [64 // d, 128 // d, 256 // d, 512 // d]
+    grad_cam = load_module(store.ROOT / "baselines" / "grad_cam.py").GradCAM()
+
+    def batch(n: int) -> Batch:
+        return Batch(x=x[:n], y=torch.zeros(n, dtype=torch.int64))
+
+    yield from frame.growth(
+        "Grad-CAM", "images", images, lambda n: lambda: grad_cam.explain(target, batch(n), None), **few
+    )
+    yield from frame.growth("deletion and insertion", "images", images[:2] if small else images[:3],
+                            lambda n: lambda: scores(target, batch(n), Explanation(heatmaps=maps[:n])), **few)  # fmt: skip
+    yield from frame.growth("board", "methods", [4, 8] if small else [4, 8, 16, 32], lambda m: board(m, 3), **few)
+    yield from frame.growth("board", "seeds", [2, 4] if small else [2, 4, 8, 16], lambda s: board(8, s), **few)
+    yield from frame.growth("diff of two boards", "methods", [4, 8] if small else [4, 8, 16, 32], two_boards, **few)
+    for way in ("reference", "boundary"):
+        yield from frame.growth(f"RI at the {way}" if way == "boundary" else "RI at references", "|R|", [300, 600] if small else [500, 1000, 2000, 4000],
+                                lambda R, way=way: interpretations(way, R), **few,
+                                bound="nine tenths are k-means (scikit-learn, ten starts), whose steps to convergence grow with |R|; the rest is linear")  # fmt: skip
+    mine(
+        *np.random.default_rng(0).random((2, 50, 3)).round().astype(bool), allow=("constant", "duplicates")
+    )  # compiles
+    yield from frame.growth("ExplaiNN's miner", "samples", [1000, 2000] if small else [5_000, 10_000, 20_000, 40_000],
+                            lambda n: miner(100 // d, n), **few)  # fmt: skip
+    yield from frame.growth("ExplaiNN's miner", "rules planted", [4, 8] if small else [20, 40, 80, 160], lambda m: miner(m, 10_000 // d),
+                            goal=2.1, bound="all pairs of items and of rules are candidates: quadratic", **few)  # fmt: skip
+    yield from frame.growth(
+        "unique encodings", "samples", [500, 1000] if small else [10_000, 20_000, 40_000, 80_000], encodings, **few
+    )
+
+
+@cache
+def vgg() -> Target:
+    net = nets.fold_norm(nets.build("vgg11", (1, 32, 32), 10, {"width": 0.5}, seed=0))
+    return Target(net, name="vgg11", classes="0123456789", input_shape=(1, 32, 32), layer="conv3a")
+
+
+def scores(target: Target, batch: Batch, e: Explanation) -> None:
+    for name in ("deletion_auc", "insertion_auc"):
+        METRICS[name](e, target, batch, np.random.default_rng(0))
+
+
+def synthetic(methods: int, seeds: int, images: int = 64) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(rows, instances) of 8 metrics on 2 networks."""
+    rng, lines, values = np.random.default_rng(0), [], []
+    cells = product(("cnn", "vgg11"), range(methods), range(8), range(seeds))
+    for target, method, metric, seed in cells:
+        v = rng.normal(method / 10, 1, images)
+        key = ("offline", "heatmap", "", "digits", target, f"method {method}", "", f"metric_{metric}", "", seed)
+        lines.append((*key, v.mean(), images, "higher", "fraction", 1, "ok", ""))
+        values.append(
+            pd.DataFrame(dict(zip(store.ROW_KEYS, key, strict=True)) | {"image": np.arange(images), "value": v})
+        )
+    return store.tidy_rows(pd.DataFrame(lines, columns=list(store.ROW_COLUMNS))), pd.concat(values, ignore_index=True)
+
+
+def board(methods: int, seeds: int) -> Work:
+    measured = synthetic(methods, seeds)
+    return lambda: markdown.render(tables.leaderboard(*measured), "offline")
+
+
+def two_boards(methods: int) -> Work:
+    (old, _), shift = synthetic(methods, 3), np.random.default_rng(1)
+    new = old.assign(value=old.value + shift.normal(0, 0.01, len(old)))
+    return lambda: diff.compare(old, new)
+
+
+@cache
+def regional() -> tuple:
+    return representative.synthetic(argparse.Namespace(maps=16, side=4, hidden=64, classes=8))  # d = 256
+
+
+def interpretations(way: str, R: int, Q: int = 50, V: int = 40) -> Work:
+    target, draw = regional()
+    psi = draw(R, 1)
+    with torch.no_grad():
+        classes = target.head(psi).argmax(1)
+
+    def work() -> None:
+        rng = np.random.default_rng(0)
+        x = torch.from_numpy(cluster(psi, V, rng).seeds)
+        sampled = sample(target, psi, psi[x], way, Q, rng, classes=classes, classes_x=classes[x])
+        list(regions(sampled, psi, classes, psi[x], classes[x]))
+
+    return work
+
+
+def miner(m: int, n: int) -> Work:
+    data = planted(np.random.default_rng(0), m=max(2, m), n=n)
+    return lambda: mine(data.heads, data.tails, theta=0.2, mu=4, memory=16, allow=("duplicates", "constant"))
+
+
+def encodings(n: int) -> Work:
+    net = nets.build("mlp", (1, 28, 28), 10, {"width": 100, "depth": 2}, seed=0)
+    target, rng = Target(net, name="mlp", classes="0123456789", input_shape=(1, 28, 28)), np.random.default_rng(1)
+    y = rng.integers(10, size=n)
+    x = rng.random((10, 1, 28, 28), np.float32)[y] + 0.3 * rng.random((n, 1, 28, 28), np.float32)
+    bits = encode_layers(target, Batch(x=torch.from_numpy(x), y=torch.from_numpy(y), chunk=1000), ["fc2"])["fc2"]
+    return lambda: unique(bits, y, 10)
+
+
+if __name__ == "__main__":
+    frame.alone(__doc__, rows)

@@ -1,0 +1,94 @@
+"""Layerwise decision trees: unique encodings, encodings of all layers, and a tree's prediction, against plain ways.
+
+    python speed/layer_trees.py                            # width 100 (55,000 samples) and 1,000 (10,000)
+
+    unique    packed rows sorted as bytes (ours) | numpy.unique(axis=0) over 0/1 rows | a dictionary of strings of 0 and 1
+    layers    all ten layers in one pass (ours) | one pass a layer
+    predict   level by level over packed bits (ours) | scikit-learn's predict, which takes 32-bit floats
+
+All ways must agree before any is timed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+from sklearn.tree import DecisionTreeClassifier
+
+from benchmark.api import Batch, Target
+from benchmark.papers.layer_trees.encodings import encode_layers, unique
+from benchmark.papers.layer_trees.trees import grow
+from benchmark.zoo import nets
+from speed import frame
+from speed.frame import Row
+
+Ways = dict[str, Callable[[], Any]]  # name -> what it computes, in a form that can be compared
+
+
+def problem(samples: int, width: int, rng: np.random.Generator) -> tuple[Target, Batch]:
+    """An untrained network of ten layers and noisy images of ten classes, so that encodings are shared in deep layers."""
+    net = nets.build("mlp", (1, 28, 28), 10, {"width": width, "depth": 10}, seed=0)
+    target = Target(net, name="mlp", classes="0123456789", input_shape=(1, 28, 28))
+    y = rng.integers(10, size=samples)
+    x = rng.random((10, 1, 28, 28), np.float32)[y] + 0.3 * rng.random((samples, 1, 28, 28), np.float32)
+    return target, Batch(x=torch.from_numpy(x), y=torch.from_numpy(y), chunk=1000)
+
+
+def by_strings(states: np.ndarray) -> int:
+    found: dict[str, int] = {}
+    for row in states:
+        found.setdefault("".join("1" if s else "0" for s in row), len(found))
+    return len(found)
+
+
+def ways(target: Target, batch: Batch) -> dict[str, Ways]:
+    names = [f"fc{k}" for k in range(1, 11)]
+    y = batch.y.numpy()
+    bits = encode_layers(target, batch, names)["fc2"]
+    states = bits.states()
+    encodings = unique(bits, y, 10)
+    tree = grow(encodings, 0, np.random.default_rng(0))
+    seed = int(np.random.default_rng(0).integers(2**31))
+    cart = DecisionTreeClassifier(class_weight="balanced", random_state=seed).fit(
+        encodings.bits.states(), encodings.labels
+    )
+    return {
+        "unique": {"ours": lambda: len(unique(bits, y, 10)), "numpy axis=0": lambda: len(np.unique(states, axis=0)),
+                   "strings": lambda: by_strings(states)},
+        "layers": {"ours": lambda: sum(int(b.packed.sum()) for b in encode_layers(target, batch, names).values()),
+                   "one by one": lambda: sum(int(encode_layers(target, batch, [n])[n].packed.sum()) for n in names)},
+        "predict": {"ours": lambda: int(tree.predict(bits).sum()), "scikit-learn": lambda: int(cart.predict(states).sum())},
+    }  # fmt: skip
+
+
+WHAT = {"unique": ("Unique encodings", 1, "sorting packed rows; at width 1,000 reading them"),
+        "layers": ("Encodings of ten layers", None, "one forward pass instead of ten; the widest layer is the first"),
+        "predict": ("A tree's predictions", None, "gathering one bit a sample and level")}  # fmt: skip
+
+
+def rows(small: bool = False) -> Iterator[Row]:
+    for width, samples in ((20, 500),) if small else ((100, 55_000), (1000, 10_000)):
+        for what, each in ways(*problem(samples, width, np.random.default_rng(1))).items():
+            results = {name: way() for name, way in each.items()}
+            if len(set(results.values())) > 1:
+                sys.exit(f"{what}: the ways disagree: {results}")
+            (name, goal, bound), ours = WHAT[what], each.pop("ours")
+            peers = {
+                peer: (way, goal if peer == "numpy axis=0" else None, bound, "ratio") for peer, way in each.items()
+            }
+            size = f"{samples:,} samples, width {width}"
+            yield from frame.many(name, size, ours, peers, n=1 if small else 3, clock=perf_counter, warm=True)
+
+
+if __name__ == "__main__":
+    frame.alone(__doc__, rows)

@@ -1,0 +1,121 @@
+"""Patch correlation: hand-computed cases, a slow literal twin in float64, known extremes, and what it pushes through the network."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from benchmark.api import METRICS, Batch, Explanation
+from benchmark.metrics import masking
+from tests.metrics.test_faithfulness import (
+    doubled,
+    linear_target,
+    problem,
+    single,
+    slow_logits,
+    slow_probability,
+)
+
+PATCHES = METRICS["patch_correlation"]
+RNG = np.random.default_rng(0)
+
+
+def test_by_hand():
+    """Logits (w x, 0), so that log Y_0 / (1 - Y_0) = w x; the mean colour is .5."""
+    target, batch = linear_target([[1, 2], [3, 4]]), single([[1, 0], [0, 1]])  # falls: .5, -1, -1.5, 2 of ranks 3 2 1 4
+    e = Explanation(heatmaps=[[[0.2, 0.1], [0.3, 0.4]]])  # ranks 2 1 3 4
+    assert PATCHES(e, target, batch, RNG, grid=2) == pytest.approx([1 - 6 * (1 + 1 + 4 + 0) / (4 * 15)])
+    black = [3 - 2.5, 1.5 - 2.5, 1.5 - 2.5, 4 - 2.5]  # falls 1, 0, 0, 4: two that tie
+    ours = [2 - 2.5, 1 - 2.5, 3 - 2.5, 4 - 2.5]
+    want = np.dot(black, ours) / math.sqrt(np.dot(black, black) * np.dot(ours, ours))
+    assert PATCHES(e, target, batch, RNG, grid=2, fill="black") == pytest.approx([want])
+
+
+def test_two_patches_agree_or_do_not():
+    target, batch = linear_target([[1, 2]]), single([[0, 1]])  # falls -.5 and 1
+    for maps, want in (([[0, 1]], 1), ([[1, 0]], -1), ([[1, 1]], 0)):
+        assert PATCHES(Explanation(heatmaps=[maps]), target, batch, RNG) == pytest.approx([want])
+
+
+@pytest.mark.parametrize(("h", "w", "grid", "sides"), [
+    (4, 6, 2, ([2, 2], [3, 3])), (5, 9, 4, ([2, 1, 1, 1], [3, 2, 2, 2])), (3, 8, 6, ([1, 1, 1], [2, 1, 1, 2, 1, 1])), (1, 2, 9, ([1], [1, 1])),
+])  # fmt: skip
+def test_patches_cut_the_image(h, w, grid, sides):
+    found = masking.patches(grid, Batch(x=torch.zeros(1, 1, h, w), y=torch.zeros(1)))
+    assert (found.sum(0) == 1).all()  # each pixel in one
+    assert found.sum(1).tolist() == [a * b for a in sides[0] for b in sides[1]]
+    for patch in found.view(-1, h, w):
+        assert patch.sum() == patch.any(0).sum() * patch.any(1).sum()  # a rectangle
+
+
+@pytest.mark.parametrize("kind", ["random", "ties", "one-hot"])
+@pytest.mark.parametrize(("grid", "fill"), [(2, "mean"), (3, "mean"), (6, "black"), (9, "mean")])
+def test_against_the_slow_twin(kind, grid, fill):
+    target, batch, e = problem(kind=kind, chunk=4)
+    twin, want = doubled(target), []
+    for x, heatmap in zip(batch.x.double(), e.heatmaps, strict=True):
+        c = int(twin(x[None])[0].argmax())
+        bands = [[i for i in range(8) if i * min(grid, 8) // 8 == band] for band in range(min(grid, 8))]
+        means, falls = [], []
+        for rows in bands:
+            for columns in bands:
+                inside = [i * 8 + j for i in rows for j in columns]
+                outside = [p for p in range(64) if p not in inside]
+                if fill == "black":
+                    z = slow_logits(twin, x, outside, len(outside), "black")
+                else:
+                    other = x.clone()
+                    for channel in range(3):
+                        for p in inside:
+                            other[channel, p // 8, p % 8] = x[channel].sum() / 64
+                    z = twin(other[None])[0]
+                y, without = slow_probability(twin(x[None])[0], c), slow_probability(z, c)
+                falls.append(round((math.log(y / (1 - y)) - math.log(without / (1 - without))) / 1e-4))
+                means.append(sum(float(heatmap.flat[p]) for p in inside) / len(inside))
+        want.append(spearmanr(np.round(means, 9), falls).statistic)
+    np.testing.assert_allclose(PATCHES(e, target, batch, RNG, grid=grid, fill=fill), want, atol=1e-3)
+
+
+def test_the_truth_has_one_its_negative_minus_one_and_what_tells_nothing_zero():
+    target, batch, _ = problem(n=4)
+    falls = masking.lost(target, batch, 4, "mean")  # (n, 16)
+    painted = (falls[:, :, None] * masking.patches(4, batch).numpy()).sum(1).reshape(4, 8, 8)
+    noise = np.random.default_rng(0).standard_normal((200, 8, 8))
+    for maps, want in ((painted, 1), (-painted, -1), (np.full((4, 8, 8), 0.7), 0), (np.zeros((4, 8, 8)), 0)):
+        np.testing.assert_allclose(PATCHES(Explanation(heatmaps=maps), target, batch, RNG, grid=4), want, atol=1e-6)
+    many = Batch(x=batch.x[:1].expand(200, -1, -1, -1), y=batch.y[:1].expand(200))
+    random = PATCHES(Explanation(heatmaps=noise), target, many, RNG)
+    assert abs(random.mean()) < 4 * random.std() / math.sqrt(200)
+
+
+def test_an_answer_that_no_patch_changes_beyond_rounding_has_zero():
+    target, batch, e = problem()
+    for p in target.net.parameters():
+        p.mul_(1e-4)
+    assert np.abs(masking.lost(target, batch, 6, "mean")).max() > 0
+    assert PATCHES(e, target, batch, RNG).tolist() == [0] * 5
+
+
+def test_all_maps_of_a_batch_share_the_passes():
+    target, batch, e = problem(n=7, chunk=3)
+    sizes = []
+    target.net[0].register_forward_hook(lambda module, args, out: sizes.append(len(out)))
+    PATCHES(e, target, batch, RNG, grid=3)
+    assert max(sizes) == 3 and sum(sizes) == 7 * (9 + 1)
+    PATCHES(Explanation(heatmaps=-e.heatmaps), target, batch, RNG, grid=3)
+    assert sum(sizes) == 7 * (9 + 1)
+    PATCHES(e, target, batch, RNG, grid=2)
+    assert sum(sizes) == 7 * (9 + 1 + 4)
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ({"grid": 1}, "grid=1: patches are compared with each other, so at least 2 a side"),
+    ({"fill": "pink"}, "fill 'pink' is none of black, blur, inpaint, mean"),
+])  # fmt: skip
+def test_bad_settings_are_named(setting, message):
+    target, batch, e = problem()
+    with pytest.raises(ValueError) as error:
+        PATCHES(e, target, batch, RNG, **setting)
+    assert str(error.value) == message

@@ -1,0 +1,327 @@
+"""ExplaiNN's experiments, verdicts and pictures: on the toy of App. A.1, on planted rules, and on a small trained network."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmark import data, papers, store, zoo
+from benchmark.api import NotApplicable
+from benchmark.papers import Found, FoundUnit, Study
+from benchmark.papers.explainn import figures, replicate, traits, verdicts
+from benchmark.papers.explainn.mdl import Rule
+from benchmark.papers.explainn.networks import last
+from benchmark.utils import plot_style
+from tests.helpers.places import ROOT
+
+PROFILE = {"profile": "p", "track": "replication", "paper": "explainn", "n": 1, "better": "higher", "unit": "",
+           "metric_version": 1, "status": "ok", "reason": ""}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(blob_network):
+    target = zoo.load(blob_network / "cnn-0.safetensors")
+    return Study(0, "cpu", "blobs", data.load(blob_network / "blobs.npz"), "explainn_cnn", target)
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def by_metric(outcome, **setting):
+    return {n.metric: n.value for n in outcome.numbers if setting.items() <= dict(n.setting).items()}
+
+
+def rows_of(outcome, dataset="blobs", target="cnn", seed=0):
+    return [
+        PROFILE | {"dataset": n.dataset or dataset, "target": n.target or target, "seed": seed, "method": n.method,
+                   "setting": store.setting_text(n.setting), "metric": n.metric, "value": float(n.value), "n": n.n}
+        for n in outcome.numbers
+    ]  # fmt: skip
+
+
+def frame(rows):
+    return pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
+
+
+# --------------------------------------------------------------------------------------------- experiments
+
+
+def test_every_published_term_of_the_worked_example_is_measured():
+    with open(ROOT / "results" / "reported" / "explainn.csv") as file:
+        published = [row for row in csv.DictReader(file) if row["dataset"] == "toy n=100"]
+    outcome = replicate.worked_example(Study(), rng())
+    found = by_metric(outcome)
+    assert {row["metric"] for row in published} == set(found)
+    assert {(n.dataset, n.target, n.method) for n in outcome.numbers} == {("toy n=100", "-", "ExplaiNN encoding")}
+    for row in published:  # printed sums are sums of rounded terms: 14.88 = 4 x 3.72
+        slack = {
+            "L(D,M_ind)_bits": 0.03,
+            "L(D,M)_bits": 0.0052,
+            "4*Lpc(100)_bits": 0.015,
+            "2*log2_C(100,35)": 0.0075,
+        }.get(row["metric"], 0.0051)
+        assert found[row["metric"]] == pytest.approx(float(row["value"]), abs=slack), row
+    assert [c.holds for c in verdicts.verdicts(frame(rows_of(outcome)))] == [True]
+
+
+def test_planted_rules_have_the_names_of_the_published_ones():
+    outcome = replicate.planted(Study(), rng(), m=10, n=2000)
+    with open(ROOT / "results" / "reported" / "explainn.csv") as file:
+        targets = {row["target"] for row in csv.DictReader(file)}
+    assert {n.target for n in outcome.numbers} == {"m=10 planted, mutually exclusive heads"} <= targets
+    found = by_metric(outcome, noise=0.001, theta=0.2, mu=4)
+    assert found["precision"] == found["recall"] == 1
+    assert found["planted_minus_found_bits"] == pytest.approx(0, abs=1e-6)
+    simple = replicate.planted(Study(), rng(), m=5, n=1000, heads="conjunctive", noise=0.03, encoding="simple")
+    assert {n.target for n in simple.numbers} == {"m=5 planted, co-occurring heads"}
+    assert {n.setting["encoding"] for n in simple.numbers} == {"simple"}
+
+
+def test_rules_and_interventions_of_a_network(study):
+    outcome = replicate.rules(study, rng(), layers=["fc1", "conv2"], theta=0.3)
+    fc1, conv = by_metric(outcome, layer="fc1"), by_metric(outcome, layer="conv2")
+    assert fc1["n_rules"] >= 2
+    assert 0 <= fc1["multi_class_share"] <= 1
+    assert conv["n_filters"] == 40
+    assert conv["n_literals"] >= conv["n_rules"] * 2
+    shape = outcome.arrays["conv2.rule"].shape
+    assert shape == outcome.arrays["conv2.mean"].shape
+    assert shape[1:] == (4, 11, 11)
+    assert (outcome.arrays["conv2.rule"] >= 0).any()
+    outcome = replicate.intervention(study, rng(), theta=0.3)
+    found = by_metric(outcome)
+    assert found["class_accuracy_after"] <= found["class_accuracy_before"]
+    assert outcome.arrays["after"].shape == (4,)
+    assert len({(n.metric, str(n.setting)) for n in outcome.numbers}) == len(outcome.numbers)
+
+
+def test_pooled_layers_are_smaller(study):
+    pooled = replicate.rules(study, rng(), layers=["conv2"], pool=2, theta=0.3)
+    assert pooled.arrays["conv2.rule"].shape[1:] == (4, 6, 6)
+    assert {n.setting["pool"] for n in pooled.numbers} == {2}
+
+
+def test_flow_and_prototypes(study):
+    outcome = replicate.flow(study, rng(), layers=["fc1", "conv2"], theta=0.3, steps=3)
+    found = by_metric(outcome, layer="conv2")
+    assert found["heads_used"] <= found["heads_offered"]
+    assert outcome.arrays["prototypes"].shape[1:] == (1, 28, 28)
+    outcome = replicate.prototypes(study, rng(), theta=0.3, steps=3, rules=1)
+    assert {n.method for n in outcome.numbers} == {"whole tail", "best single unit"}
+    with pytest.raises(NotApplicable, match="two units in its tail"):
+        replicate.prototypes(study, rng(), samples=8)
+    with pytest.raises(NotApplicable, match="no class of"):
+        replicate.intervention(study, rng(), samples=8)
+
+
+def test_rules_that_classes_share_and_have_alone(study):
+    outcome = replicate.traits(study, rng(), theta=0.3, steps=2)
+    a, found = outcome.arrays, by_metric(outcome)
+    assert a["heads"].shape == (len(a["tails"]), 4)
+    assert found["n_rules_of_one_class"] + found["n_rules_of_several_classes"] == len(a["tails"])
+    assert found["n_rules_of_a_class_at_most"] == a["heads"].sum(0).max()
+    c, d = a["pair"]
+    assert a["pair.heads"][:, [c, d]].tolist() == [[True, False], [True, True], [False, True]]
+    assert a["pair.images"].shape == (3, 1, 28, 28) and a["pair.images"].dtype == np.uint8
+    assert a["within.heads"][:, int(a["within"])].all()
+    assert len(a["within.images"]) == len(a["within.examples"]) == len(a["within.units"]) <= 3
+    with pytest.raises(NotApplicable, match="has a rule on 8 images"):
+        replicate.traits(study, rng(), samples=8)
+
+
+def test_the_pair_has_fewest_classes_and_all_three_rules():
+    r = lambda *X: Rule(X, (10,), 1, 1)
+    assert traits.pair([r(0, 1, 2), r(0, 3), r(1, 3), r(0), r(1), r(0, 1)], 4) == (0, 1, (r(0), r(0, 1), r(1)))
+    assert traits.pair([r(0, 1), r(0)], 4) is None  # 1 has nothing without 0
+    assert traits.pair([], 4) is None
+    rules = [r(0, 1, 2), r(2), r(0, 2), r(1)]
+    assert traits.within(rules, 4) == (2, [r(2), r(0, 2), r(0, 1, 2)])
+    assert traits.within(rules, 4, most=1) == (2, [r(2)])
+    assert traits.within([r(0), r(1)], 4) is None and traits.within([], 4) is None
+
+
+def test_examples_have_their_own_rules_tail_on():
+    model = lambda rule: [y - 10 for y in rule.Y]
+    rules = [Rule((0,), (10, 11), 1, 2), Rule((0, 1), (12, 13), 1, 2)]
+    on = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0]], bool)
+    fake = type("M", (), {"tails": staticmethod(model)})
+    assert traits.examples(on, fake, rules, np.arange(5)) == [1, 2]
+    assert traits.examples(on, fake, [rules[0]] * 2, np.array([0, 1, 4])) == [0, 1]  # all alike: no image twice
+    assert traits.examples(on, fake, [rules[0]] * 2, np.array([1])) == [1, 1]
+
+
+def test_rules_are_alike_from_half_an_overlap_on():
+    a = [Rule((0,), (5, 6), 1, 1), Rule((0, 1), (5, 6), 1, 1), Rule((2,), (7,), 1, 1)]
+    assert traits.alike(a, [Rule((0,), (5, 6), 1, 2)]).tolist() == [True, True, False]  # 1, 1/2, 0
+    assert traits.alike(a, []).tolist() == [False] * 3 and traits.alike([], a).shape == (0,)
+
+
+def test_fine_tuning_from_its_own_weights_changes_nothing(study, monkeypatch):
+    own = {k: v for k, v in study.target.net.state_dict().items() if not k.startswith("logits")}
+    monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (own, {}))
+    outcome = replicate.fine_tuning(study, rng(), theta=0.3, steps=2, shown=3)
+    found = by_metric(outcome)
+    assert found["rules_alike"] == found["same_on_state_share"] == 1
+    assert found["n_rules_before"] == found["n_rules_after"] == found["n_rules_kept"] > 0
+    assert found["n_rules_new"] == found["n_rules_lost"] == 0
+    a = outcome.arrays
+    assert a["is_kept"].all() and not a["new"].any() and not a["lost"].any()
+    assert a["images.after"].shape == a["images.before"].shape == a["examples"].shape == (len(a["units"]), 1, 28, 28)
+    assert len(a["units"]) == min(2, found["n_rules_kept"])  # half of what is shown may be kept ones
+    fingerprint = study.target.fingerprint()
+    other = {k: v + 0.2 for k, v in own.items()}
+    monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (other, {}))
+    outcome = replicate.fine_tuning(study, rng(), theta=0.3, steps=2)
+    found = by_metric(outcome)
+    assert found["same_on_state_share"] < 1
+    assert found["n_rules_kept"] + found["n_rules_new"] == found["n_rules_after"]
+    assert 0 <= found["n_rules_before"] - found["n_rules_lost"] <= found["n_rules_before"]
+    unit = FoundUnit("fine_tuning", "cub", "squeezenet1_0", 0, {}, outcome.arrays)
+    drawn = list(figures.pictures(Found(frame([]), [unit])))
+    assert [(p.name, p.photo) for p in drawn] == [
+        ("b3-rules-cub-squeezenet1_0", False), ("fig17-before-after-cub-squeezenet1_0", True),
+    ]  # fmt: skip
+    assert all(len(plot_style.save(p.figure, "png", dpi=40)) > 2000 for p in drawn)
+    assert study.target.fingerprint() == fingerprint
+    late = own | {k: v + 0.2 for k, v in own.items() if k.startswith("fc1")}  # the same up to flatten
+    monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (late, {}))
+    found = by_metric(replicate.fine_tuning(study, rng(), theta=0.3, steps=2))
+    images = study.data.batch("train")
+    net = study.target.net
+    z = study.target.features(images, "flatten")
+    shifted = torch.relu(z @ late["fc1.0.weight"].T + late["fc1.0.bias"])
+    same = (
+        ((shifted > (shifted.mean(0) if (shifted > 0).float().mean() > 0.95 else 0)) == (net.fc1(z) > 0)).float().mean()
+    )
+    assert found["same_on_state_share"] == pytest.approx(float(same))
+    monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: ({}, {}))
+    with pytest.raises(NotApplicable, match=f"for {last(study.target).layer}"):
+        replicate.fine_tuning(study, rng())
+
+
+# --------------------------------------------------------------------------------------------- verdicts
+
+
+def line(metric, value, dataset="mnist", target="cnn", setting="layer=fc1", method="ExplaiNN", n=1, seed=0):
+    return PROFILE | {"dataset": dataset, "target": target, "seed": seed, "method": method, "setting": setting,
+                      "metric": metric, "value": value, "n": n}  # fmt: skip
+
+
+def planted_rows(kind, noise, precision, recall, soft, n_found=10.0, noisy=0.0, m=10, extra=""):
+    name = f"m={m} planted, {kind}"
+    values = {"precision": precision, "recall": recall, "soft_precision": soft, "soft_recall": soft, "n_found": n_found,
+              "noise_rules": noisy}  # fmt: skip
+    setting = f"{extra}mu=4;noise={noise:g};theta=0.2"
+    return [line(k, v, "synthetic n=10000", name, setting, n=m) for k, v in values.items()]
+
+
+def judge(rows):
+    return [(c.claim, c.holds) for c in verdicts.verdicts(frame(rows))]
+
+
+EXCLUSIVE, TOGETHER = "mutually exclusive heads", "co-occurring heads"
+
+
+@pytest.mark.parametrize(
+    "rows, expected",
+    [
+        (planted_rows(EXCLUSIVE, 0.001, 0.9, 0.95, 1), [("EX2", True), ("EX4", True)]),
+        (planted_rows(EXCLUSIVE, 0.001, 0.89, 0.95, 1), [("EX2", False), ("EX4", True)]),
+        (planted_rows(EXCLUSIVE, 0.001, 1, 1, 1, n_found=11), [("EX2", True), ("EX4", False)]),
+        (planted_rows(EXCLUSIVE, 0.001, 1, 1, 1, noisy=1), [("EX2", True), ("EX4", False)]),
+        (planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9) + planted_rows(TOGETHER, 0.03, 0.9, 0.9, 0.73), [("EX3", True)]),
+        (planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9) + planted_rows(TOGETHER, 0.03, 0.9, 0.9, 0.71), [("EX3", False)]),
+        (planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9) + planted_rows(TOGETHER, 0.1, 0.9, 0.9, 0.1), []),
+        (planted_rows(TOGETHER, 0.03, 0.3, 0.3, 0.9, extra="encoding=simple;"), []),
+    ],
+)
+def test_verdicts_on_planted_rules(rows, expected):
+    assert judge(rows) == expected
+
+
+def intervention_rows(share, nothing):
+    values = {"classes_judged": 10, "below_random_q90_share": share, "after_at_most_5pct_share": nothing,
+              "class_accuracy_before": 0.9, "class_accuracy_after": 0.1, "class_accuracy_random_q90": 0.9}  # fmt: skip
+    return [line(k, v) for k, v in values.items()]
+
+
+def place_rows(several=0.5, near=0.6, chance=0.1, dark=2):
+    values = {"multi_class_share": several, "n_rules": 9, "adjacent_share": near, "adjacent_share_by_chance": chance,
+              "background_filters": dark, "n_filters": 20}  # fmt: skip
+    return [line(k, v, setting="layer=conv1") for k, v in values.items()]
+
+
+def test_verdicts_on_networks():
+    assert judge(intervention_rows(1, 0.6)) == [("EX5", True), ("EX5", True)]
+    assert judge(intervention_rows(0.8, 0.4)) == [("EX5", True), ("EX5", False)]
+    assert judge(intervention_rows(0.5, 0)) == [("EX5", False), ("EX5", False)]
+    assert judge(place_rows()) == [("EX7", True)] + [("EX6", True)] * 3
+    (many,) = [
+        c
+        for c in verdicts.verdicts(
+            frame([r | {"value": 3001} if r["metric"] == "n_rules" else r for r in place_rows()])
+        )
+        if c.claim == "EX7"
+    ]
+    assert not many.holds and many.evidence == "conv1: 3,001 rules"
+    assert judge(place_rows(several=0)) == [("EX7", True), ("EX6", False), ("EX6", True), ("EX6", True)]
+    assert judge(place_rows(chance=0.7)) == [("EX7", True), ("EX6", True), ("EX6", False), ("EX6", True)]
+    assert judge(place_rows(dark=0)) == [("EX7", True), ("EX6", True), ("EX6", True), ("EX6", False)]
+    assert judge([]) == []
+
+
+def test_a_wrong_code_length_is_seen():
+    rows = rows_of(replicate.worked_example(Study(), rng()))
+    for row in rows:
+        if row["metric"] == "L_N(2)":
+            row["value"] += 1e-6
+    (check,) = verdicts.verdicts(frame(rows))
+    assert not check.holds
+    assert check.evidence == "15 of 16 code lengths to 1e-9 bits; not L_N(2)"
+
+
+# --------------------------------------------------------------------------------------------- pictures
+
+
+def test_every_picture_can_be_drawn(study):
+    units, rows = [], []
+    runs = {
+        "rules": ({"layers": ["conv2"], "theta": 0.3}, replicate.rules),
+        "intervention": ({"theta": 0.3}, replicate.intervention),
+        "flow": ({"layers": ["fc1", "conv2"], "theta": 0.3, "steps": 2}, replicate.flow),
+        "prototypes": ({"theta": 0.3, "steps": 2, "rules": 2}, replicate.prototypes),
+        "traits": ({"theta": 0.3, "steps": 2}, replicate.traits),
+    }
+    for name, (settings, run) in runs.items():
+        outcome = run(study, rng(), **settings)
+        rows += rows_of(outcome)
+        arrays = {k: np.asarray(v) for k, v in outcome.arrays.items()}
+        units.append(FoundUnit(name, "blobs", "explainn_cnn", 0, settings, arrays))
+    for seed in range(2):
+        for m in (5, 10):
+            rows += rows_of(replicate.planted(Study(seed), rng(), m=m, n=500), seed=seed)
+    rows += rows_of(replicate.planted(Study(), rng(), m=5, n=500, heads="conjunctive"))
+    pictures = list(figures.pictures(Found(frame(rows), units)))
+    assert [p.name for p in pictures] == [
+        "fig2-planted-rules", "fig3-filters-blobs-explainn_cnn-conv2", "fig2-intervention-blobs-explainn_cnn",
+        "fig5-flow-blobs-explainn_cnn", "fig14-prototypes-blobs-explainn_cnn",
+        "fig13-kinds-blobs-explainn_cnn", "fig4-shared-blobs-explainn_cnn", "fig15-within-blobs-explainn_cnn",
+    ]  # fmt: skip
+    for picture in pictures:
+        assert picture.caption.endswith(".")
+        assert len(plot_style.save(picture.figure, "png")) > 3000
+        assert not picture.photo
+
+
+def test_no_units_no_pictures():
+    assert list(figures.pictures(Found(frame([]), []))) == []
+
+
+def test_the_package_says_what_it_is():
+    package = papers.part("explainn")
+    assert package.TITLE == "ExplaiNN"
+    assert "ICLR 2021" in package.CITATION
+    assert all(isinstance(note, str) and note.endswith(".") for note in package.NOTES)
