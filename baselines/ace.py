@@ -49,11 +49,19 @@ class ACE:
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Concepts of each predicted class. Raises NotApplicable for a layer without channels and positions."""
         found = target(reference).argmax(dim=1).cpu().numpy()
-        rows = {int(c): rng.permutation(np.flatnonzero(found == c))[: self.images] for c in np.unique(found)}
-        acts = {c: [embed(target, x, self.layer, self.segments)[1] for x in reference.x[rows[c]]] for c in rows}
+        rows = {
+            int(c): rng.permutation(np.flatnonzero(found == c))[: self.images]
+            for c in np.unique(found)
+        }
+        acts = {
+            c: [embed(target, x, self.layer, self.segments)[1] for x in reference.x[rows[c]]]
+            for c in rows
+        }
         pool = torch.cat([a for c in rows for a in acts[c]])
         for c in rows:
-            leaning = gradients(target, target.features(reference, self.layer)[rows[c]], c, self.layer)  # (n, K)
+            leaning = gradients(
+                target, target.features(reference, self.layer)[rows[c]], c, self.layer
+            )  # (n, K)
             self._concepts[c] = discover(acts[c], pool, leaning, clusters=self.clusters, rng=rng)
         return self
 
@@ -62,9 +70,18 @@ class ACE:
         n, K = min(facts.reference, self.images * facts.classes), facts.size(self.layer)[0]
         segments, pixels = sum(self.segments), facts.shape[1] * facts.shape[2]
         psi, y, G = facts.forward(self.layer), facts.logits, facts.gradient(self.layer)
-        fit = facts.reference * (psi + y) + n * G + (n + facts.images) * segments * psi + facts.images * y
+        fit = (
+            facts.reference * (psi + y)
+            + n * G
+            + (n + facts.images) * segments * psi
+            + facts.images * y
+        )
         cavs = facts.work(passes=facts.classes * (1 + self.clusters / 2) * 20 * 80 * K**2)
-        return fit + cavs + facts.work(fits=(n + facts.images) * segments * pixels, bytes=8 * segments * pixels)
+        return (
+            fit
+            + cavs
+            + facts.work(fits=(n + facts.images) * segments * pixels, bytes=8 * segments * pixels)
+        )
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """The score of the best segment that a pixel lies in, and the segments of each concept; 0 for a class without any."""

@@ -45,7 +45,9 @@ class ExcitationBackprop:
 
     def __post_init__(self) -> None:
         if self.variant not in ("contrastive", "plain"):
-            raise ValueError(f"Excitation Backprop: variant is 'contrastive' or 'plain', not {self.variant!r}")
+            raise ValueError(
+                f"Excitation Backprop: variant is 'contrastive' or 'plain', not {self.variant!r}"
+            )
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""
@@ -55,17 +57,25 @@ class ExcitationBackprop:
         """F and the way back down, for each image."""
         target, x, contrastive = facts.target, facts.x(facts.chunk), self.variant == "contrastive"
         try:
-            maps = facts.each(lambda: class_maps(target, x, target(x).argmax(1), self.to, contrastive))
+            maps = facts.each(
+                lambda: class_maps(target, x, target(x).argmax(1), self.to, contrastive)
+            )
         except TypeError as error:
             raise NotApplicable(str(error)) from None
         return facts.images * maps
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Maps of the predicted class. Raises NotApplicable for a network with a layer that has no rule."""
-        classes, contrastive = target(batch).argmax(1).split(batch.chunk), self.variant == "contrastive"
+        classes, contrastive = (
+            target(batch).argmax(1).split(batch.chunk),
+            self.variant == "contrastive",
+        )
         try:
             pairs = zip(batch, classes, strict=True)
-            maps = [class_maps(target, part.x, c, to=self.to, contrastive=contrastive) for part, c in pairs]
+            maps = [
+                class_maps(target, part.x, c, to=self.to, contrastive=contrastive)
+                for part, c in pairs
+            ]
         except TypeError as error:
             raise NotApplicable(str(error)) from None
         return Explanation(heatmaps=torch.cat(maps))  # (n, h, w)

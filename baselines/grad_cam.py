@@ -47,7 +47,9 @@ class GradCAM:
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Maps of the predicted class. Raises NotApplicable for a layer without channels and positions."""
         alpha, A = self.channel_weights(target, batch), target.features(batch, self.layer)
-        L = torch.einsum("nk,nkuv->nuv", alpha, A).relu()  # (n, u, v)                                        Eq. 2
+        L = torch.einsum(
+            "nk,nkuv->nuv", alpha, A
+        ).relu()  # (n, u, v)                                        Eq. 2
         maps = F.interpolate(L[:, None], batch.x.shape[-2:], mode="bilinear", align_corners=False)
         return Explanation(heatmaps=maps[:, 0])  # (n, h, w)
 
@@ -57,13 +59,17 @@ class GradCAM:
 
     def channel_weights(self, target: Target, batch: Batch) -> Tensor:
         """alpha, (n, K), logits a unit of activation."""
-        return torch.cat([g.mean(dim=(2, 3)) for g in self._gradients(target, batch)])  #                     Eq. 1
+        return torch.cat(
+            [g.mean(dim=(2, 3)) for g in self._gradients(target, batch)]
+        )  #                     Eq. 1
 
     def _gradients(self, target: Target, batch: Batch) -> list[Tensor]:
         """dy^c / dA, chunks of (m, K, u, v)."""
         psi = target.features(batch, self.layer)  # (n, K, u, v)
         if psi.ndim != 4:
-            raise NotApplicable(f"{self.layer or target.layer} of {target.name} has no channels and positions")
+            raise NotApplicable(
+                f"{self.layer or target.layer} of {target.name} has no channels and positions"
+            )
         gradients = []
         for A in psi.split(batch.chunk):
             A = A.detach().requires_grad_()

@@ -72,7 +72,9 @@ class GradCAMPlusPlus:
         """w, (n, K), 0 and larger wherever A is."""
         psi = target.features(batch, self.layer)  # (n, K, u, v)
         if psi.ndim != 4:
-            raise NotApplicable(f"{self.layer or target.layer} of {target.name} has no channels and positions")
+            raise NotApplicable(
+                f"{self.layer or target.layer} of {target.name} has no channels and positions"
+            )
         return torch.cat([self._weights(target, A) for A in psi.split(batch.chunk)])
 
     def _weights(self, target: Target, A: Tensor) -> Tensor:
@@ -83,6 +85,8 @@ class GradCAMPlusPlus:
         below = 2 * g**2 + A.sum(dim=(2, 3), keepdim=True) * g**3
         if self.variant == "library":
             return (g**2 / (below + 1e-6) * g.relu()).sum(dim=(2, 3))  # (m, K)
-        alpha = g**2 / below.where(below != 0, 1)  #                                                         Eq. 19
+        alpha = g**2 / below.where(
+            below != 0, 1
+        )  #                                                         Eq. 19
         total = alpha.where(g > 0, 0).sum(dim=(2, 3))  # (m, K)
         return (alpha * g.relu()).sum(dim=(2, 3)) / total.where(total != 0, 1)

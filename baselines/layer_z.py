@@ -86,14 +86,20 @@ class LayerZ:
             return unit_maps(target, x, P, below, to=self.to)
         z = target.features(x, self._at)
         pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()) if z.ndim == 4 else None
-        P = torch.eye(z.shape[1], device=x.device)[units][:, None].expand(-1, len(x), -1)  # (n, m, d)
+        P = torch.eye(z.shape[1], device=x.device)[units][:, None].expand(
+            -1, len(x), -1
+        )  # (n, m, d)
         return unit_maps(target, x, P, self._at, pool, self.to)
 
 
 def _first_dense(target: Target, x: Tensor) -> str:
     """The layer that XNN explains: see above."""
     dense = [name for name in target.layers[:-1] if target.features(x, name).ndim == 2]
-    weighted = [name for name in dense if any(isinstance(m, nn.Linear) for m in getattr(target.net, name).modules())]
+    weighted = [
+        name
+        for name in dense
+        if any(isinstance(m, nn.Linear) for m in getattr(target.net, name).modules())
+    ]
     if not dense and target.layer is None:
         raise NotApplicable(f"{target.name} has no layer below its logits with units to look at")
     return (weighted or dense[-1:] or [target.layer])[0]

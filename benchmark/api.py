@@ -57,19 +57,29 @@ class Batch:
     boxes: Tensor | None = None  # (n, 4) float32: x0, y0, x1, y1
     parts: Tensor | None = None  # (n, p, 2) float32: x, y
     part_visible: Tensor | None = None  # (n, p) bool
-    part_masks: Tensor | None = None  # (n, h, w) int8: the part that each pixel shows, -1 where none
-    part_importance: Tensor | None = None  # (n, p) float32: true importance of each part for the image's class
+    part_masks: Tensor | None = (
+        None  # (n, h, w) int8: the part that each pixel shows, -1 where none
+    )
+    part_importance: Tensor | None = (
+        None  # (n, p) float32: true importance of each part for the image's class
+    )
     chunk: int = 64  # images that are pushed through the network together
-    memo: dict[Any, Any] = field(default_factory=dict, repr=False)  # shared results, e.g. psi(x); never saved
+    memo: dict[Any, Any] = field(
+        default_factory=dict, repr=False
+    )  # shared results, e.g. psi(x); never saved
 
     def __post_init__(self) -> None:
         for key, values in (("parts", self.parts), ("part_importance", self.part_importance)):
             if values is not None:
                 wrong = ~torch.isfinite(values)
-                if key == "parts" and self.part_visible is not None:  # where an invisible part lies does not matter
+                if (
+                    key == "parts" and self.part_visible is not None
+                ):  # where an invisible part lies does not matter
                     wrong &= self.part_visible[..., None]
                 if wrong.any():
-                    raise ValueError(f"{key} holds {int(wrong.sum())} values that are NaN or infinite")
+                    raise ValueError(
+                        f"{key} holds {int(wrong.sum())} values that are NaN or infinite"
+                    )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -77,17 +87,25 @@ class Batch:
     def __iter__(self) -> Iterator[Batch]:
         """The same images in chunks that fit the device, in order; the chunks keep their own memo."""
         if "chunks" not in self.memo:
-            self.memo["chunks"] = [self[i : i + self.chunk] for i in range(0, len(self), self.chunk)]
+            self.memo["chunks"] = [
+                self[i : i + self.chunk] for i in range(0, len(self), self.chunk)
+            ]
         return iter(self.memo["chunks"])
 
     def __getitem__(self, rows: slice | Sequence[int] | Tensor) -> Batch:
         """The images ``rows`` as a Batch of its own (views for a slice)."""
-        picked = {f.name: value[rows] for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        picked = {
+            f.name: value[rows]
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
         return Batch(**picked, chunk=self.chunk)
 
     def annotations(self) -> frozenset[str]:
         """Names of the annotations that are there, among boxes, parts and part_importance."""
-        return frozenset(k for k in ("boxes", "parts", "part_importance") if getattr(self, k) is not None)
+        return frozenset(
+            k for k in ("boxes", "parts", "part_importance") if getattr(self, k) is not None
+        )
 
 
 # --------------------------------------------------------------------------------------------- networks
@@ -123,7 +141,12 @@ class Target:
         std: Sequence[float] = (1.0,),
         layer: str | None = None,
     ) -> None:
-        self.net, self.name, self.classes, self.input_shape = net, name, tuple(classes), tuple(input_shape)
+        self.net, self.name, self.classes, self.input_shape = (
+            net,
+            name,
+            tuple(classes),
+            tuple(input_shape),
+        )
         self.layers = tuple(key for key, _ in net.named_children())
         self.layer = layer
         if layer is not None:
@@ -145,10 +168,15 @@ class Target:
         index = self._index(layer or self._explained())
         if isinstance(x, Tensor):
             z = self.net[: index + 1]((x - self.mean) / self.std)
-            return z.contiguous()  # a network may compute channels-last; ``view`` must work all the same
+            return (
+                z.contiguous()
+            )  # a network may compute channels-last; ``view`` must work all the same
         key = ("features", self, index)
         if key not in x.memo:
-            with torch.inference_mode(False), torch.no_grad():  # others may need gradients from here on
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+            ):  # others may need gradients from here on
                 x.memo[key] = torch.cat([self.features(part.x, self.layers[index]) for part in x])
         return x.memo[key]
 
@@ -158,14 +186,18 @@ class Target:
 
     def _explained(self) -> str:
         if self.layer is None:
-            raise NotApplicable(f"{self.name} has no layer with spatial extent; name one of {', '.join(self.layers)}")
+            raise NotApplicable(
+                f"{self.name} has no layer with spatial extent; name one of {', '.join(self.layers)}"
+            )
         return self.layer
 
     def _index(self, layer: str) -> int:
         try:
             return self.layers.index(layer)
         except ValueError:
-            raise ValueError(f"{self.name} has no layer {layer!r}; it has {', '.join(self.layers)}") from None
+            raise ValueError(
+                f"{self.name} has no layer {layer!r}; it has {', '.join(self.layers)}"
+            ) from None
 
     def fingerprint(self) -> str:
         """Changes if a method changes weights, buffers, modules, modes, hooks, requires_grad or the normalisation."""
@@ -195,13 +227,25 @@ class Explanation:
         ValueError: a wrong number of axes, fields that disagree on n, or values that are not finite.
     """
 
-    heatmaps: Array | None = None  # (n, h, w), larger = more important, signed or not as the method defines
-    concept_maps: Array | None = None  # (n, k, h, w): one map for each concept / x-feature / boundary
-    labels: Array | None = None  # (n,): the class that the explanation alone predicts; -1 = does not apply
+    heatmaps: Array | None = (
+        None  # (n, h, w), larger = more important, signed or not as the method defines
+    )
+    concept_maps: Array | None = (
+        None  # (n, k, h, w): one map for each concept / x-feature / boundary
+    )
+    labels: Array | None = (
+        None  # (n,): the class that the explanation alone predicts; -1 = does not apply
+    )
     scores: Array | None = None  # (n, C) or (n,): the explanation's approximation of the logits
-    decoded: Array | None = None  # (n, c, h, w): an image rebuilt from what the explained layer kept
-    reference: Array | None = None  # (n, c, h, w): the same from the reference auto-encoder (ClaDec's RefAE)
-    size: Mapping[str, float] = field(default_factory=dict)  # split nodes, rules, literals, bits, boundaries ...
+    decoded: Array | None = (
+        None  # (n, c, h, w): an image rebuilt from what the explained layer kept
+    )
+    reference: Array | None = (
+        None  # (n, c, h, w): the same from the reference auto-encoder (ClaDec's RefAE)
+    )
+    size: Mapping[str, float] = field(
+        default_factory=dict
+    )  # split nodes, rules, literals, bits, boundaries ...
 
     def __post_init__(self) -> None:
         counts = {}
@@ -211,10 +255,16 @@ class Explanation:
                 continue
             value = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
             if value.ndim not in axes:
-                raise ValueError(f"{key} has shape {value.shape}; expected {' or '.join(map(str, axes))} axes")
+                raise ValueError(
+                    f"{key} has shape {value.shape}; expected {' or '.join(map(str, axes))} axes"
+                )
             if not np.isfinite(value).all():
-                raise ValueError(f"{key} holds {int((~np.isfinite(value)).sum())} values that are NaN or infinite")
-            object.__setattr__(self, key, np.ascontiguousarray(value, np.int64 if key == "labels" else np.float32))
+                raise ValueError(
+                    f"{key} holds {int((~np.isfinite(value)).sum())} values that are NaN or infinite"
+                )
+            object.__setattr__(
+                self, key, np.ascontiguousarray(value, np.int64 if key == "labels" else np.float32)
+            )
             counts[key] = len(value)
         if len(set(counts.values())) > 1:
             raise ValueError(f"fields disagree on the number of images: {counts}")
@@ -227,8 +277,13 @@ class Explanation:
 
 
 _EXPLANATION_AXES = {
-    "heatmaps": (3,), "concept_maps": (4,), "labels": (1,), "scores": (1, 2), "decoded": (4,), "reference": (4,),
-}  # fmt: skip
+    "heatmaps": (3,),
+    "concept_maps": (4,),
+    "labels": (1,),
+    "scores": (1, 2),
+    "decoded": (4,),
+    "reference": (4,),
+}
 
 
 @runtime_checkable
@@ -250,8 +305,16 @@ def settings_of(method: Any) -> dict[str, Any]:
     """The settings of a method: the public fields of its dataclass that are not None; of a method in them, its name."""
     if not is_dataclass(method):
         return {}
-    pairs = ((f.name, getattr(method, f.name)) for f in fields(method) if f.init and not f.name.startswith("_"))
-    return {key: value.name if isinstance(value, Method) else value for key, value in pairs if value is not None}
+    pairs = (
+        (f.name, getattr(method, f.name))
+        for f in fields(method)
+        if f.init and not f.name.startswith("_")
+    )
+    return {
+        key: value.name if isinstance(value, Method) else value
+        for key, value in pairs
+        if value is not None
+    }
 
 
 # --------------------------------------------------------------------------------------------- metrics
@@ -263,7 +326,9 @@ class MetricSpec:
 
     name: str
     function: Callable[..., Array]
-    needs: frozenset[str]  # fields of Explanation, and annotations of Batch: boxes, parts, part_importance
+    needs: frozenset[
+        str
+    ]  # fields of Explanation, and annotations of Batch: boxes, parts, part_importance
     track: str
     better: str  # "lower" or "higher"
     unit: str
@@ -282,7 +347,9 @@ class MetricSpec:
         """The part of ``needs`` that the images must carry."""
         return self.needs - self.offered
 
-    def __call__(self, e: Explanation, target: Target, batch: Batch, rng: Generator, **setting: Any) -> Array:
+    def __call__(
+        self, e: Explanation, target: Target, batch: Batch, rng: Generator, **setting: Any
+    ) -> Array:
         return self.function(e, target, batch, rng, **setting)
 
 
@@ -310,11 +377,24 @@ def metric(
         name = function.__name__
         known = _EXPLANATION_AXES.keys() | {"size", "boxes", "parts", "part_importance"}
         if name in METRICS and METRICS[name].function.__module__ != function.__module__:
-            raise ValueError(f"a metric {name!r} is there already, in {METRICS[name].function.__module__}")
+            raise ValueError(
+                f"a metric {name!r} is there already, in {METRICS[name].function.__module__}"
+            )
         if track not in TRACKS or better not in ("lower", "higher") or not set(needs) <= known:
-            raise ValueError(f"metric {name!r}: track {track!r}, better {better!r} or needs {sorted(needs)} unknown")
+            raise ValueError(
+                f"metric {name!r}: track {track!r}, better {better!r} or needs {sorted(needs)} unknown"
+            )
         spec = MetricSpec(
-            name, function, frozenset(needs), track, better, unit, version, source, tuple(settings), partial
+            name,
+            function,
+            frozenset(needs),
+            track,
+            better,
+            unit,
+            version,
+            source,
+            tuple(settings),
+            partial,
         )
         METRICS[name] = spec
         return spec

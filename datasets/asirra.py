@@ -62,13 +62,15 @@ def prepare(params, folder):
         "url": SOURCE.url,
         "provenance": {
             "files": [file.provenance()],
-            "changes": "none" if file.origin == "official" else "1,000 + 250 images of each class, numbers of Kaggle's "
+            "changes": "none"
+            if file.origin == "official"
+            else "1,000 + 250 images of each class, numbers of Kaggle's "
             "training set, longer side reduced to 256 pixels (Lanczos, JPEG quality 90)",
         },
         "resize": f"{fit}, bilinear with antialiasing",
         "skipped": len(skipped),
         "skipped_files": skipped,
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

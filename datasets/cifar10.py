@@ -31,8 +31,14 @@ DEFAULTS = {"size": 32, "train": None, "test": None}
 
 def read_official(files, split):
     """(N, 3, 32, 32), (N,) and names: a record is the label and 3,072 bytes, channel by channel."""
-    records = np.concatenate([np.frombuffer(files[name], np.uint8).reshape(-1, 3073) for name in BATCHES[split]])
-    return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0], files["batches.meta.txt"].decode().split()
+    records = np.concatenate(
+        [np.frombuffer(files[name], np.uint8).reshape(-1, 3073) for name in BATCHES[split]]
+    )
+    return (
+        records[:, 1:].reshape(-1, 3, 32, 32),
+        records[:, 0],
+        files["batches.meta.txt"].decode().split(),
+    )
 
 
 def read_mirror(files, split):
@@ -47,9 +53,14 @@ def prepare(params, folder):
     files = {name.rsplit("/", 1)[-1]: raw for name, raw in members(file.path)}
     arrays = {}
     for split in BATCHES:
-        x, y, arrays["classes"] = (read_official if file.origin == "official" else read_mirror)(files, split)
+        x, y, arrays["classes"] = (read_official if file.origin == "official" else read_mirror)(
+            files, split
+        )
         ids = subset("cifar10", split, y, params[split], first=True)
-        arrays |= {f"x_{split}": nearest(x[ids], params["size"]), f"y_{split}": y[ids].astype(np.int64)}
+        arrays |= {
+            f"x_{split}": nearest(x[ids], params["size"]),
+            f"y_{split}": y[ids].astype(np.int64),
+        }
     return arrays, {
         "title": "CIFAR-10",
         "what": "animals and vehicles",

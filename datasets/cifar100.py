@@ -40,7 +40,10 @@ def read_mirror(files, split):
     pages = [files[name] for name in sorted(files) if name.startswith(f"{split}_")]
     with np.load(io.BytesIO(files[f"{split}.npz"]), allow_pickle=False) as labels:
         x = read_pages(pages, json.loads(files[f"{split}.json"])["sha256_of_NHWC_uint8"])
-        return x, *(labels[key] for key in ("fine_labels", "coarse_labels", "fine_label_names", "coarse_label_names"))
+        return x, *(
+            labels[key]
+            for key in ("fine_labels", "coarse_labels", "fine_label_names", "coarse_label_names")
+        )
 
 
 def prepare(params, folder):
@@ -62,7 +65,9 @@ def prepare(params, folder):
         "url": SOURCE.url,
         "provenance": {
             "files": [file.provenance()],
-            "changes": "none" if file.origin == "official" else "100 + 50 images of each class, losslessly packed anew",
+            "changes": "none"
+            if file.origin == "official"
+            else "100 + 50 images of each class, losslessly packed anew",
         },
         "resize": "none" if params["size"] == 32 else "nearest neighbour",
         "skipped": 0,

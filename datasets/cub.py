@@ -54,8 +54,14 @@ def read_tables(path):
     texts = {wanted[name]: raw.decode() for name, raw in members(path, wanted.__contains__)}
     if missing := [table for table in TABLES if table not in texts]:
         raise DownloadError(f"{path}: lacks {', '.join(f'{ROOT}{table}.txt' for table in missing)}")
-    return {table: [tuple(line.split(maxsplit=1 if table == "parts/parts" else -1)) for line in text.splitlines() if line]
-            for table, text in texts.items()}  # fmt: skip
+    return {
+        table: [
+            tuple(line.split(maxsplit=1 if table == "parts/parts" else -1))
+            for line in text.splitlines()
+            if line
+        ]
+        for table, text in texts.items()
+    }
 
 
 def annotations(tables):
@@ -80,7 +86,9 @@ def prepare(params, folder):
     tables = read_tables(file.path)
     count = params["classes"] or len(tables["classes"])
     if count > len(tables["classes"]):
-        raise ParamsError(f"classes: {count} asked for, {file.path.name} has {len(tables['classes'])}")
+        raise ParamsError(
+            f"classes: {count} asked for, {file.path.name} has {len(tables['classes'])}"
+        )
     label = {image: int(c) - 1 for image, c in tables["image_class_labels"]}
     name = {image: f"{ROOT}images/{path}" for image, path in tables["images"]}
     training = {image: flag == "1" for image, flag in tables["train_test_split"]}
@@ -91,7 +99,11 @@ def prepare(params, folder):
     }
     skipped = []
     for split in ("train", "test"):
-        mine = [image for image in name if label[image] < count and training[image] == (split == "train")]
+        mine = [
+            image
+            for image in name
+            if label[image] < count and training[image] == (split == "train")
+        ]
         drawn = subset("cub", split, np.array([label[image] for image in mine]), params[split])
         mine = [mine[i] for i in drawn]
         ids, x, frames = read_photos(file.path, [name[image] for image in mine], size, fit)
@@ -100,7 +112,9 @@ def prepare(params, folder):
         scale, shift = frames[:, 0, None], frames[:, 1, None]  # (n, 1, 2)
         corners = np.array([boxes[image] for image in mine]) * scale - shift  # (n, 2, 2)
         points = np.array([parts[image] for image in mine]) * scale - shift  # (n, 15, 2)
-        seen = np.array([visible[image] for image in mine]) & ((points >= 0) & (points <= size)).all(-1)
+        seen = np.array([visible[image] for image in mine]) & (
+            (points >= 0) & (points <= size)
+        ).all(-1)
         arrays |= {
             f"x_{split}": x,
             f"y_{split}": np.array([label[image] for image in mine], np.int64),
@@ -117,13 +131,15 @@ def prepare(params, folder):
         "url": SOURCE.url,
         "provenance": {
             "files": [file.provenance()],
-            "changes": "none" if file.origin == "official" else "classes 1 to 50; longer side reduced to 256 pixels "
+            "changes": "none"
+            if file.origin == "official"
+            else "classes 1 to 50; longer side reduced to 256 pixels "
             "(Lanczos, JPEG quality 90); boxes and part locations scaled alike",
         },
         "resize": f"{fit}, bilinear with antialiasing; annotations moved alike",
         "skipped": len(skipped),
         "skipped_files": skipped,
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -29,11 +29,18 @@ def interpolation(old, new):
 def prepare(params, folder):
     images, labels = load_digits(return_X_y=True)
     if params["train"] + params["test"] > len(labels):
-        raise ParamsError(f"train + test: {params['train']} + {params['test']} is more than the {len(labels)} images")
+        raise ParamsError(
+            f"train + test: {params['train']} + {params['test']} is more than the {len(labels)} images"
+        )
     weights = interpolation(8, params["size"])
-    x = np.rint(weights @ images.reshape(-1, 8, 8) @ weights.T * (255 / 16)).astype(np.uint8)  # (1797, size, size)
+    x = np.rint(weights @ images.reshape(-1, 8, 8) @ weights.T * (255 / 16)).astype(
+        np.uint8
+    )  # (1797, size, size)
     order = generator("digits", "split").permutation(len(labels))
-    ids = {"train": np.sort(order[: params["train"]]), "test": np.sort(order[len(order) - params["test"] :])}
+    ids = {
+        "train": np.sort(order[: params["train"]]),
+        "test": np.sort(order[len(order) - params["test"] :]),
+    }
     arrays = {"classes": [str(digit) for digit in range(10)]}
     for split, rows in ids.items():
         arrays |= {f"x_{split}": x[rows, None], f"y_{split}": labels[rows].astype(np.int64)}
@@ -43,7 +50,10 @@ def prepare(params, folder):
         "licence": "CC BY 4.0",
         "citation": "Alpaydin, Kaynak: Optical recognition of handwritten digits. UCI Machine Learning Repository, 1998",
         "url": "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
-        "provenance": {"files": [{"file": "sklearn.datasets.load_digits", "origin": "official"}], "changes": "none"},
+        "provenance": {
+            "files": [{"file": "sklearn.datasets.load_digits", "origin": "official"}],
+            "changes": "none",
+        },
         "resize": "bilinear",
         "skipped": 0,
     }

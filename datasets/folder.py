@@ -46,7 +46,9 @@ def run(name, path, size, argv=None):
     A folder whose images have changed is read again with --force only.
     """
     defaults = {"size": size, "fit": "squash", "path": str(path)}
-    return main(name, lambda params, _: prepare(params, name, Path(params["path"])), defaults, __doc__, argv)
+    return main(
+        name, lambda params, _: prepare(params, name, Path(params["path"])), defaults, __doc__, argv
+    )
 
 
 def prepare(params, name, path):
@@ -66,7 +68,9 @@ def prepare(params, name, path):
                 else:
                     skipped.append(str(file.relative_to(path)))
         if not x:
-            raise ParamsError(f"{path}: no image for {split}; an image in {SHARE} of each class goes to test")
+            raise ParamsError(
+                f"{path}: no image for {split}; an image in {SHARE} of each class goes to test"
+            )
         arrays[f"x_{split}"], arrays[f"y_{split}"] = np.stack(x), np.array(y, np.int64)
     if missing := [c for i, c in enumerate(classes) if i not in arrays["y_train"]]:
         raise ParamsError(f"{path}: no training image of {', '.join(missing)}")
@@ -76,18 +80,23 @@ def prepare(params, name, path):
         "licence": "the owner's",
         "citation": "",
         "url": "",
-        "provenance": {"files": [{"file": path.name, "origin": "folder", "sha256": digest.hexdigest()}], "changes": "none"},
+        "provenance": {
+            "files": [{"file": path.name, "origin": "folder", "sha256": digest.hexdigest()}],
+            "changes": "none",
+        },
         "resize": f"{fit}, bilinear with antialiasing",
         "skipped": len(skipped),
         "skipped_files": skipped,
-    }  # fmt: skip
+    }
 
 
 def tree(name, path):
     """{split: {class: files}}; the split is the folder's own where it has one."""
     if not path.is_dir():
         raise ParamsError(f"{path} is no folder")
-    inside = {p.name: p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")}
+    inside = {
+        p.name: p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")
+    }
     test = next((n for n in TEST_NAMES if n in inside), None)
     if test and "train" in inside:
         return {"train": by_class(inside["train"]), "test": by_class(inside[test])}
@@ -104,17 +113,24 @@ def tree(name, path):
 def by_class(path):
     """{class: its files, sorted}."""
     files = {
-        folder.name: sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-        for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")
-    }  # fmt: skip
+        folder.name: sorted(
+            f for f in folder.rglob("*") if f.is_file() and not f.name.startswith(".")
+        )
+        for folder in sorted(path.iterdir())
+        if folder.is_dir() and not folder.name.startswith(".")
+    }
     if len(files) < 2:
-        raise ParamsError(f"{path} holds {len(files)} subfolders; there must be one a class, two at least")
+        raise ParamsError(
+            f"{path} holds {len(files)} subfolders; there must be one a class, two at least"
+        )
     return files
 
 
 def command_line(argv=None):
     """Prepare the folder of --path, and write the script that makes it again."""
-    parser = argparse.ArgumentParser(prog="glassbench prepare folder", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="glassbench prepare folder", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--path", type=Path, help="the folder, one subfolder a class")
     parser.add_argument("--name", help="of the data set (default: the folder's)")
     parser.add_argument("--size", type=int, default=224, help="side in pixels (default: 224)")
@@ -126,7 +142,9 @@ def command_line(argv=None):
     name = args.name or re.sub(r"\W+", "_", path.name).strip("_").lower()
     script = store.ROOT / "datasets" / f"{name}.py"
     if not re.fullmatch(r"[A-Za-z]\w*", name):
-        say(f"folder: {name!r} is no name for a data set: letters, digits and _ only; give another by --name")
+        say(
+            f"folder: {name!r} is no name for a data set: letters, digits and _ only; give another by --name"
+        )
         return 2
     if script.exists() and "glassbench prepare folder" not in script.read_text().partition("\n")[0]:
         say(f"folder: there is a data set {name!r} already; give another name by --name")

@@ -25,8 +25,23 @@ import numpy as np
 from benchmark.data.download import ParamsError, main
 from benchmark.utils.seeds import generator
 
-PARTS = ("back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing", "nape",
-         "right eye", "right leg", "right wing", "tail", "throat")  # fmt: skip
+PARTS = (
+    "back",
+    "beak",
+    "belly",
+    "breast",
+    "crown",
+    "forehead",
+    "left eye",
+    "left leg",
+    "left wing",
+    "nape",
+    "right eye",
+    "right leg",
+    "right wing",
+    "tail",
+    "throat",
+)
 BACKGROUND, PLUMAGE, COVER = -1, len(PARTS), len(PARTS) + 1  # who owns a pixel, besides the parts
 
 MARKS = {  # what a class may be defined by, and its values
@@ -36,38 +51,70 @@ MARKS = {  # what a class may be defined by, and its values
     "tail": ("teal", "rufous"),
     "breast": ("black", "white"),
 }
-CARRIERS = {"crown": ("crown",), "beak": ("beak",), "wing": ("left wing", "right wing"), "tail": ("tail",),
-            "breast": ("breast",)}  # fmt: skip
+CARRIERS = {
+    "crown": ("crown",),
+    "beak": ("beak",),
+    "wing": ("left wing", "right wing"),
+    "tail": ("tail",),
+    "breast": ("breast",),
+}
 ANY = -1
-RULES = np.array([  # (C, marks): the value that a class asks for; any two classes differ where both ask
-    # crown beak wing tail breast
-    (0, ANY, 1, ANY, 1),
-    (1, 1, ANY, 0, ANY),
-    (2, 1, ANY, 0, ANY),
-    (ANY, 0, 2, ANY, 0),
-    (ANY, 1, ANY, 1, 0),
-    (ANY, 0, 0, 0, ANY),
-    (ANY, ANY, 0, 1, 1),
-    (0, ANY, 2, ANY, 1),
-])  # fmt: skip
+RULES = np.array(
+    [  # (C, marks): the value that a class asks for; any two classes differ where both ask
+        # crown beak wing tail breast
+        (0, ANY, 1, ANY, 1),
+        (1, 1, ANY, 0, ANY),
+        (2, 1, ANY, 0, ANY),
+        (ANY, 0, 2, ANY, 0),
+        (ANY, 1, ANY, 1, 0),
+        (ANY, 0, 0, 0, ANY),
+        (ANY, ANY, 0, 1, 1),
+        (0, ANY, 2, ANY, 1),
+    ]
+)
 COLOURS = {
-    "red": (0.90, 0.08, 0.10), "blue": (0.10, 0.25, 0.95), "yellow": (0.98, 0.88, 0.10), "orange": (1.00, 0.55, 0.05),
-    "black": (0.05, 0.05, 0.06), "white": (0.97, 0.97, 0.97), "chestnut": (0.55, 0.22, 0.08), "teal": (0.05, 0.65, 0.62),
-    "rufous": (0.80, 0.30, 0.08), "navy": (0.08, 0.08, 0.30),
-}  # fmt: skip
+    "red": (0.90, 0.08, 0.10),
+    "blue": (0.10, 0.25, 0.95),
+    "yellow": (0.98, 0.88, 0.10),
+    "orange": (1.00, 0.55, 0.05),
+    "black": (0.05, 0.05, 0.06),
+    "white": (0.97, 0.97, 0.97),
+    "chestnut": (0.55, 0.22, 0.08),
+    "teal": (0.05, 0.65, 0.62),
+    "rufous": (0.80, 0.30, 0.08),
+    "navy": (0.08, 0.08, 0.30),
+}
 FULL = {"channels": 3, "classes": 8, "train": 1200, "test": 300}
 DEFAULTS = {"size": 48, "train": 1200, "test": 300}
 
 # The bird looks to the right; u to the right, v down, in units of its size. The side that we see is its right one.
-SPOTS = {"back": (-0.02, -0.075), "beak": (0.33, -0.165), "belly": (0.03, 0.125), "breast": (0.155, 0.02),
-         "crown": (0.175, -0.265), "forehead": (0.268, -0.215), "near eye": (0.225, -0.18), "nape": (0.10, -0.12),
-         "near leg": (0.05, 0.235), "far leg": (-0.03, 0.23), "tail": (-0.31, 0.105), "throat": (0.235, -0.095)}  # fmt: skip
-SHOULDER, WING, FAR = (0.09, 0.02), (-0.15, 0.035), (0.05, -0.03)  # a wing's centre from its shoulder; the far shoulder
+SPOTS = {
+    "back": (-0.02, -0.075),
+    "beak": (0.33, -0.165),
+    "belly": (0.03, 0.125),
+    "breast": (0.155, 0.02),
+    "crown": (0.175, -0.265),
+    "forehead": (0.268, -0.215),
+    "near eye": (0.225, -0.18),
+    "nape": (0.10, -0.12),
+    "near leg": (0.05, 0.235),
+    "far leg": (-0.03, 0.23),
+    "tail": (-0.31, 0.105),
+    "throat": (0.235, -0.095),
+}
+SHOULDER, WING, FAR = (
+    (0.09, 0.02),
+    (-0.15, 0.035),
+    (0.05, -0.03),
+)  # a wing's centre from its shoulder; the far shoulder
 
 
 def class_names():
     return [
-        ", ".join(f"{MARKS[mark][v]} {mark}" for mark, v in zip(MARKS, rule, strict=True) if v != ANY) for rule in RULES
+        ", ".join(
+            f"{MARKS[mark][v]} {mark}" for mark, v in zip(MARKS, rule, strict=True) if v != ANY
+        )
+        for rule in RULES
     ]
 
 
@@ -106,8 +153,11 @@ def locations(scene):
     spots["near wing"] = SHOULDER[0] + wing[0], SHOULDER[1] + wing[1]
     wing = rotate(1.15 * WING[0], 1.15 * WING[1], scene["lift"] + 0.35)
     spots["far wing"] = SHOULDER[0] + FAR[0] + wing[0], SHOULDER[1] + FAR[1] + wing[1]
-    return {name: np.stack(rotate(scene["flip"] * u, v, scene["angle"]), -1) * scene["scale"][:, None] + scene["centre"]
-            for name, (u, v) in spots.items()}  # fmt: skip
+    return {
+        name: np.stack(rotate(scene["flip"] * u, v, scene["angle"]), -1) * scene["scale"][:, None]
+        + scene["centre"]
+        for name, (u, v) in spots.items()
+    }
 
 
 def draw_scene(rng, n):
@@ -120,11 +170,18 @@ def draw_scene(rng, n):
     for _ in range(200):  # until all marks are in sight, whatever they are
         if not (bad := ~in_sight(scene)).any():
             break
-        scene |= {key: np.where(bad.reshape(-1, *[1] * (value.ndim - 1)), value, scene[key])
-                  for key, value in draw_pose(rng, n).items()}  # fmt: skip
+        scene |= {
+            key: np.where(bad.reshape(-1, *[1] * (value.ndim - 1)), value, scene[key])
+            for key, value in draw_pose(rng, n).items()
+        }
     muted = rng.uniform(0.25, 0.75, (n, 4, 1)) + rng.uniform(-0.13, 0.13, (n, 4, 3))
-    scene["plumage"], scene["ground"] = muted[:, :2].clip(0, 1), muted[:, 2:].clip(0, 1)  # (n, 2, 3) each
-    scene["waves"] = rng.uniform(-6, 6, (n, 4, 2)) * np.array([1, 2, 3, 4])[:, None]  # (n, 4, 2) radians a side
+    scene["plumage"], scene["ground"] = (
+        muted[:, :2].clip(0, 1),
+        muted[:, 2:].clip(0, 1),
+    )  # (n, 2, 3) each
+    scene["waves"] = (
+        rng.uniform(-6, 6, (n, 4, 2)) * np.array([1, 2, 3, 4])[:, None]
+    )  # (n, 4, 2) radians a side
     scene["phases"] = rng.uniform(0, 2 * np.pi, (n, 4))
     scene["tint"] = rng.uniform(-0.12, 0.12, (n, 4, 3))
     scene["green"] = np.array([0.25, 0.45, 0.15]) + rng.uniform(-0.15, 0.15, (n, 2, 3))
@@ -140,8 +197,12 @@ def draw_pose(rng, n):
         "scale": rng.uniform(0.9, 1.15, n),
         "centre": 0.5 + rng.uniform(-0.09, 0.09, (n, 2)),
         "lift": np.where(raised, rng.uniform(0.9, 1.3, n), rng.uniform(-0.1, 0.15, n)),
-        "grass": np.where(rng.random(n) < 0.5, rng.uniform(0.72, 0.9, n), 2),  # the blades' height; 2 = no grass
-        "leaf": np.where(rng.random((n, 1)) < 0.35, rng.uniform(0.15, 0.85, (n, 2)), 3),  # its centre; 3 = no leaf
+        "grass": np.where(
+            rng.random(n) < 0.5, rng.uniform(0.72, 0.9, n), 2
+        ),  # the blades' height; 2 = no grass
+        "leaf": np.where(
+            rng.random((n, 1)) < 0.35, rng.uniform(0.15, 0.85, (n, 2)), 3
+        ),  # its centre; 3 = no leaf
     }
 
 
@@ -149,10 +210,18 @@ def in_sight(scene):
     """(n,): the five marked parts lie within the image, above the grass and beside the leaf."""
     spots = locations(scene)
     fine = np.ones(len(scene["y"]), bool)
-    for name, room in (("crown", 0.06), ("beak", 0.06), ("near wing", 0.1), ("tail", 0.08), ("breast", 0.07)):
+    for name, room in (
+        ("crown", 0.06),
+        ("beak", 0.06),
+        ("near wing", 0.1),
+        ("tail", 0.08),
+        ("breast", 0.07),
+    ):
         at = spots[name]
         fine &= (
-            (at > 0.8 * room).all(-1) & (at < 1 - 0.8 * room).all(-1) & (at[:, 1] + 0.6 * room < scene["grass"] - 0.04)
+            (at > 0.8 * room).all(-1)
+            & (at < 1 - 0.8 * room).all(-1)
+            & (at[:, 1] + 0.6 * room < scene["grass"] - 0.04)
         )
         fine &= np.hypot(*(at - scene["leaf"]).T) > room + 0.1
     return fine
@@ -178,7 +247,9 @@ def polygon(u, v, *corners):
     """Convex, corners clockwise as seen (v down)."""
     d = -np.inf
     for (au, av), (bu, bv) in zip(corners, corners[1:] + corners[:1], strict=True):
-        d = np.maximum(d, ((u - au) * (bv - av) - (v - av) * (bu - au)) / np.hypot(bu - au, bv - av))
+        d = np.maximum(
+            d, ((u - au) * (bv - av) - (v - av) * (bu - au)) / np.hypot(bu - au, bv - av)
+        )
     return d
 
 
@@ -190,7 +261,9 @@ def render(scene, size, chunk=100):
         (bird, but none of the parts) or COVER (grass or leaf).
     """
     n = len(scene["y"])
-    pieces = [paint({k: v[i : i + chunk] for k, v in scene.items()}, size) for i in range(0, n, chunk)]
+    pieces = [
+        paint({k: v[i : i + chunk] for k, v in scene.items()}, size) for i in range(0, n, chunk)
+    ]
     return tuple(map(np.concatenate, zip(*pieces, strict=True)))
 
 
@@ -203,7 +276,11 @@ def paint(scene, size):
     at = (np.arange(size) + 0.5) / size
     px, py = np.broadcast_to(at, (n, size, size)), np.broadcast_to(at[:, None], (n, size, size))
     scale, flip, lift = column(scene["scale"]), column(scene["flip"]), column(scene["lift"])
-    dx, dy = rotate(px - column(scene["centre"][:, 0]), py - column(scene["centre"][:, 1]), -column(scene["angle"]))
+    dx, dy = rotate(
+        px - column(scene["centre"][:, 0]),
+        py - column(scene["centre"][:, 1]),
+        -column(scene["angle"]),
+    )
     u, v = flip * dx / scale, dy / scale
     image = background(scene, px, py)  # (n, size, size, 3)
     owner = np.full((n, size, size), BACKGROUND, np.int8)
@@ -217,9 +294,13 @@ def paint(scene, size):
         np.copyto(owner, np.asarray(part, np.int8), where=cover > 0.5)
 
     def sided(near, kind):  # the part index of the near or far eye, leg or wing
-        return np.where(faces_right == near, PARTS.index(f"right {kind}"), PARTS.index(f"left {kind}"))
+        return np.where(
+            faces_right == near, PARTS.index(f"right {kind}"), PARTS.index(f"left {kind}")
+        )
 
-    def of_mark(mark, choices):  # the colour of each image's value: (n, 1, 1, 3) or (n, size, size, 3)
+    def of_mark(
+        mark, choices
+    ):  # the colour of each image's value: (n, 1, 1, 3) or (n, size, size, 3)
         value = column(scene["values"][:, list(MARKS).index(mark)])[..., None]
         return np.select([value == i for i in range(len(choices))], choices)
 
@@ -228,8 +309,12 @@ def paint(scene, size):
 
     def wing(shoulder, stretch, angle, part):
         du, dv = rotate(u - shoulder[0], v - shoulder[1], -angle)  # the wing lies along -du
-        d = ellipse(du, dv, WING[0] * stretch, WING[1] * stretch, 0.155 * stretch, 0.075 * stretch, -0.15)
-        bars = np.where(np.abs((du / 0.1) % 1 - 0.5)[..., None] < 0.25, COLOURS["black"], COLOURS["white"])
+        d = ellipse(
+            du, dv, WING[0] * stretch, WING[1] * stretch, 0.155 * stretch, 0.075 * stretch, -0.15
+        )
+        bars = np.where(
+            np.abs((du / 0.1) % 1 - 0.5)[..., None] < 0.25, COLOURS["black"], COLOURS["white"]
+        )
         eu, ev = (du / 0.085) % 1 - 0.5, (dv / 0.075 + 0.5 * np.floor(du / 0.085)) % 1 - 0.5
         spots = np.where((np.hypot(eu, ev) < 0.33)[..., None], COLOURS["yellow"], COLOURS["navy"])
         layer(d - 0.014, 0.4 * plumage)
@@ -250,25 +335,51 @@ def paint(scene, size):
         toes = capsule(u, v, (foot, 0.32), (foot + 0.06, 0.33), 0.014)
         layer(np.minimum(shank, toes), np.array([0.35, 0.25, 0.2]), sided(near, "leg"))
     wing((SHOULDER[0] + FAR[0], SHOULDER[1] + FAR[1]), 1.15, lift + 0.35, sided(False, "wing"))
-    layer(np.minimum(np.minimum(bird, tail), np.minimum(beak, cap)) - 0.014, 0.4 * plumage)  # an outline
+    layer(
+        np.minimum(np.minimum(bird, tail), np.minimum(beak, cap)) - 0.014, 0.4 * plumage
+    )  # an outline
     layer(tail, marked("tail"), PARTS.index("tail"))
     layer(body, plumage, PARTS.index("back"))
     layer(np.maximum(ellipse(u, v, 0.02, 0.13, 0.15, 0.07), body), pale, PARTS.index("belly"))
     layer(neck, plumage, PARTS.index("nape"))
-    layer(np.maximum(ellipse(u, v, 0.165, 0.015, 0.085, 0.095), bird), marked("breast"), PARTS.index("breast"))
+    layer(
+        np.maximum(ellipse(u, v, 0.165, 0.015, 0.085, 0.095), bird),
+        marked("breast"),
+        PARTS.index("breast"),
+    )
     layer(head, 0.85 * plumage)
     layer(np.maximum(ellipse(u, v, 0.235, -0.095, 0.07, 0.045), bird), pale, PARTS.index("throat"))
-    layer(np.maximum(ellipse(u, v, 0.275, -0.215, 0.045, 0.045), head), pale, PARTS.index("forehead"))
+    layer(
+        np.maximum(ellipse(u, v, 0.275, -0.215, 0.045, 0.045), head), pale, PARTS.index("forehead")
+    )
     layer(cap, marked("crown"), PARTS.index("crown"))
     layer(beak, marked("beak"), PARTS.index("beak"))
-    layer(ellipse(u, v, *SPOTS["near eye"], 0.04, 0.04), np.array(COLOURS["white"]), sided(True, "eye"))
-    layer(ellipse(u, v, *SPOTS["near eye"], 0.026, 0.026), np.array(COLOURS["black"]), sided(True, "eye"))
+    layer(
+        ellipse(u, v, *SPOTS["near eye"], 0.04, 0.04),
+        np.array(COLOURS["white"]),
+        sided(True, "eye"),
+    )
+    layer(
+        ellipse(u, v, *SPOTS["near eye"], 0.026, 0.026),
+        np.array(COLOURS["black"]),
+        sided(True, "eye"),
+    )
     wing(SHOULDER, 1.0, lift, sided(True, "wing"))
 
-    blades = np.abs((px * 9 + column(scene["phases"][:, 0])) % 1 - 0.5) * 0.16 + column(scene["grass"]) - py
+    blades = (
+        np.abs((px * 9 + column(scene["phases"][:, 0])) % 1 - 0.5) * 0.16
+        + column(scene["grass"])
+        - py
+    )
     layer(blades * 0.4, column(scene["green"][:, 0]), COVER, unit=1)
     leaf = ellipse(
-        px, py, column(scene["leaf"][:, 0]), column(scene["leaf"][:, 1]), 0.1, 0.06, column(scene["phases"][:, 1])
+        px,
+        py,
+        column(scene["leaf"][:, 0]),
+        column(scene["leaf"][:, 1]),
+        0.1,
+        0.06,
+        column(scene["phases"][:, 1]),
     )
     layer(leaf, column(scene["green"][:, 1]), COVER, unit=1)
     x = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
@@ -283,8 +394,14 @@ def background(scene, px, py):
     for k in range(4):
         wave = scene["waves"][:, None, None, k]
         turn = wave[..., 0] * px + wave[..., 1] * py
-        image = image + np.sin(turn + scene["phases"][:, k, None, None])[..., None] * scene["tint"][:, None, None, k]
-    grain = np.stack([np.random.default_rng(seed).random((size, size, 1)) for seed in scene["noise"]])
+        image = (
+            image
+            + np.sin(turn + scene["phases"][:, k, None, None])[..., None]
+            * scene["tint"][:, None, None, k]
+        )
+    grain = np.stack(
+        [np.random.default_rng(seed).random((size, size, 1)) for seed in scene["noise"]]
+    )
     return image + 0.06 * (grain - 0.5)
 
 
@@ -311,9 +428,20 @@ def annotate(scene, owner):
     visible = inside & (owner[np.arange(n)[:, None], row, column] == np.arange(len(PARTS)))
     bird = (owner >= 0) & (owner != COVER)
     rows, columns = bird.any(2), bird.any(1)  # (n, size)
-    boxes = np.stack([columns.argmax(1), rows.argmax(1),
-                      size - columns[:, ::-1].argmax(1), size - rows[:, ::-1].argmax(1)], -1)  # fmt: skip
-    return boxes.astype(np.float32), np.where(visible[..., None], parts * size, 0).astype(np.float32), visible
+    boxes = np.stack(
+        [
+            columns.argmax(1),
+            rows.argmax(1),
+            size - columns[:, ::-1].argmax(1),
+            size - rows[:, ::-1].argmax(1),
+        ],
+        -1,
+    )
+    return (
+        boxes.astype(np.float32),
+        np.where(visible[..., None], parts * size, 0).astype(np.float32),
+        visible,
+    )
 
 
 def prepare(params, folder):
@@ -325,8 +453,14 @@ def prepare(params, folder):
         x, owner = render(scene, params["size"])
         boxes, parts, visible = annotate(scene, owner)
         masks = np.where((owner >= 0) & (owner < len(PARTS)), owner, -1).astype(np.int8)
-        arrays |= {f"x_{split}": x, f"y_{split}": scene["y"].astype(np.int64), f"boxes_{split}": boxes,
-                   f"parts_{split}": parts, f"part_visible_{split}": visible, f"part_masks_{split}": masks}  # fmt: skip
+        arrays |= {
+            f"x_{split}": x,
+            f"y_{split}": scene["y"].astype(np.int64),
+            f"boxes_{split}": boxes,
+            f"parts_{split}": parts,
+            f"part_visible_{split}": visible,
+            f"part_masks_{split}": masks,
+        }
     return arrays, {
         "title": "Toybirds",
         "what": "rendered birds with 15 true part locations and class-defining parts",

@@ -49,23 +49,38 @@ def main(arguments: list[str] | None = None) -> None:
     flags = argparse.ArgumentParser(
         prog="speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    flags.add_argument("--only", nargs="+", choices=SUITE, default=SUITE, metavar="NAME", help="run only these")
+    flags.add_argument(
+        "--only", nargs="+", choices=SUITE, default=SUITE, metavar="NAME", help="run only these"
+    )
     flags.add_argument("--list", action="store_true", help="say what there is")
-    flags.add_argument("--small", action="store_true", help="the smallest sizes: does everything run?")
-    flags.add_argument("--out", type=Path, default=store.ROOT / "results", help="a folder; default: %(default)s")
+    flags.add_argument(
+        "--small", action="store_true", help="the smallest sizes: does everything run?"
+    )
+    flags.add_argument(
+        "--out", type=Path, default=store.ROOT / "results", help="a folder; default: %(default)s"
+    )
     options = flags.parse_args(arguments)
     if options.list:
         for name in SUITE:
-            print(f"{name:12} {(importlib.import_module(f'speed.{name}').__doc__ or '').splitlines()[0]}")
+            print(
+                f"{name:12} {(importlib.import_module(f'speed.{name}').__doc__ or '').splitlines()[0]}"
+            )
         return
     frame.one_thread()
-    write(frame.table(progress(options.only, options.small, options.out)), options.only, options.out)
+    write(
+        frame.table(progress(options.only, options.small, options.out)), options.only, options.out
+    )
 
 
 def progress(names: Iterable[str], small: bool, out: Path) -> Iterator[Row]:
     """Rows as they are measured, behind a bar; each is printed."""
     console, names = Console(stderr=True), list(names)
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    ]
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("bench", total=len(names))
         for name in names:
@@ -75,7 +90,9 @@ def progress(names: Iterable[str], small: bool, out: Path) -> Iterator[Row]:
                 if name == "boards"
                 else importlib.import_module(f"speed.{name}").rows(small)
             ):
-                bar.console.print(f"{name}: {frame.line(row)}", highlight=False, soft_wrap=True, markup=False)
+                bar.console.print(
+                    f"{name}: {frame.line(row)}", highlight=False, soft_wrap=True, markup=False
+                )
                 yield replace(row, suite=name)
             bar.advance(task)
 
@@ -88,12 +105,36 @@ def boards(path: Path) -> Iterator[Row]:
     for profile, part in table.groupby("profile"):
         one = part[part["kind"].isin(["wall", "dvc"])].set_index("kind")["value"].astype(float)
         size = f"{part['cores'].iloc[0]} cores, commit {part['commit'].iloc[0]}"
-        stages = part[part["kind"] == "stage"].groupby("step")["value"].sum().astype(float).sort_values(ascending=False)
+        stages = (
+            part[part["kind"] == "stage"]
+            .groupby("step")["value"]
+            .sum()
+            .astype(float)
+            .sort_values(ascending=False)
+        )
         where = ", ".join(f"{step} {seconds / one['wall']:.0%}" for step, seconds in stages.items())
-        for name, ratio, goal in ((f"Board {profile}", LIMITS.get(profile, 0) / one["wall"], 1.0 if profile in LIMITS else None),
-                                  (f"DVC's share of {profile}", DVC / max(one["dvc"] / one["wall"], 1e-9), 1.0)):  # fmt: skip
+        for name, ratio, goal in (
+            (
+                f"Board {profile}",
+                LIMITS.get(profile, 0) / one["wall"],
+                1.0 if profile in LIMITS else None,
+            ),
+            (f"DVC's share of {profile}", DVC / max(one["dvc"] / one["wall"], 1e-9), 1.0),
+        ):
             seconds = one["wall"] if goal is None or name.startswith("Board") else one["dvc"]
-            yield Row(name, "what is allowed", size, ratio, ratio, ratio, goal, where, 1, seconds, kind="limit")
+            yield Row(
+                name,
+                "what is allowed",
+                size,
+                ratio,
+                ratio,
+                ratio,
+                goal,
+                where,
+                1,
+                seconds,
+                kind="limit",
+            )
 
 
 def write(table: pd.DataFrame, names: Iterable[str], out: Path) -> None:
@@ -101,8 +142,12 @@ def write(table: pd.DataFrame, names: Iterable[str], out: Path) -> None:
     path = out / "benchmarks.csv"
     if path.exists():
         others = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table = pd.concat([others[~others["suite"].isin(list(names))], table.astype(str)], ignore_index=True)
-        table = table.iloc[table["suite"].map({name: i for i, name in enumerate(SUITE)}).argsort(kind="stable")]
+        table = pd.concat(
+            [others[~others["suite"].isin(list(names))], table.astype(str)], ignore_index=True
+        )
+        table = table.iloc[
+            table["suite"].map({name: i for i, name in enumerate(SUITE)}).argsort(kind="stable")
+        ]
     store.write_text(path, table.to_csv(index=False, lineterminator="\n"))
     read = pd.read_csv(path)
     for name, figure in (("benchmarks", pictures.ratios(read)), ("growth", pictures.growth(read))):

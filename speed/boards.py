@@ -42,11 +42,22 @@ exit $code
 
 
 def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     flags.add_argument("profile")
-    flags.add_argument("--keep", type=Path, metavar="FOLDER", help="clone to FOLDER/main, and leave it")
-    flags.add_argument("--out", type=Path, default=store.ROOT / "results" / "boards.csv", help="default: %(default)s")
-    flags.add_argument("--units", type=int, default=10, help="how many of the longest units are listed")
+    flags.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="clone to FOLDER/main, and leave it"
+    )
+    flags.add_argument(
+        "--out",
+        type=Path,
+        default=store.ROOT / "results" / "boards.csv",
+        help="default: %(default)s",
+    )
+    flags.add_argument(
+        "--units", type=int, default=10, help="how many of the longest units are listed"
+    )
     options = flags.parse_args()
     with tempfile.TemporaryDirectory(prefix="glassbench-board-") as temporary:
         folder = (options.keep or Path(temporary)).resolve()
@@ -69,25 +80,46 @@ def measure(profile: str, folder: Path, units: int) -> pd.DataFrame:
     store.write_text(shim, SHIM.format(python=sys.executable, times=noted))
     shim.chmod(0o755)
     env = {key: value for key, value in os.environ.items() if key != "GLASSBENCH_ROOT"} | {
-        "PATH": os.pathsep.join([str(shim.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg",
-    }  # fmt: skip
+        "PATH": os.pathsep.join(
+            [str(shim.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+        ),
+        "PYTHONPATH": str(clone),
+        "OMP_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+    }
     if mirror := env.get("GLASSBENCH_MIRROR"):
         env["GLASSBENCH_MIRROR"] = mirror if "://" in mirror else str(Path(mirror).resolve())
     subprocess.run(["glassbench", "use", profile], cwd=clone, env=env, check=True)
     noted.unlink()
     wall, memory = run(["dvc", "repro"], clone, env)
     noop, _ = run(["dvc", "repro"], clone, env)
-    stages = [(float(end) - float(start), *step(words.split())) for start, end, words in
-              (line.split(maxsplit=2) for line in noted.read_text().splitlines())]  # fmt: skip
-    found = [("wall", "", "", wall, "seconds"), ("dvc", "", "", wall - sum(s for s, *_ in stages), "seconds"),
-             ("no-op", "", "", noop, "seconds"), ("memory", "", "", memory, "GiB")]  # fmt: skip
+    stages = [
+        (float(end) - float(start), *step(words.split()))
+        for start, end, words in (line.split(maxsplit=2) for line in noted.read_text().splitlines())
+    ]
+    found = [
+        ("wall", "", "", wall, "seconds"),
+        ("dvc", "", "", wall - sum(s for s, *_ in stages), "seconds"),
+        ("no-op", "", "", noop, "seconds"),
+        ("memory", "", "", memory, "GiB"),
+    ]
     found += [("stage", name, what, seconds, "seconds") for seconds, name, what in stages]
-    found += [("unit", name, what, seconds, "seconds") for seconds, name, what in
-              sorted(recorded(store.Paths(profile, clone)), reverse=True)[:units]]  # fmt: skip
-    commit = subprocess.run(["git", "-C", clone, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    facts = (profile, commit.stdout.strip()[:12], time.strftime("%Y-%m-%d", time.gmtime()), provenance.machine()["cpu"],
-             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())  # fmt: skip
+    found += [
+        ("unit", name, what, seconds, "seconds")
+        for seconds, name, what in sorted(recorded(store.Paths(profile, clone)), reverse=True)[
+            :units
+        ]
+    ]
+    commit = subprocess.run(
+        ["git", "-C", clone, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
+    facts = (
+        profile,
+        commit.stdout.strip()[:12],
+        time.strftime("%Y-%m-%d", time.gmtime()),
+        provenance.machine()["cpu"],
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    )
     return pd.DataFrame([(*facts, *row) for row in found], columns=list(COLUMNS))
 
 
@@ -154,12 +186,20 @@ def show(rows: pd.DataFrame) -> None:
     """The table of where the time goes."""
     one = rows[rows.what.eq("") & rows.step.eq("")].set_index("kind").value.astype(float)
     wall = one["wall"]
-    print(f"\n{rows.profile[0]} from nothing: {wall:.0f} s of wall time on {rows.cores[0]} cores, at most {one['memory']:.1f} GiB; "
-          f"DVC {one['dvc']:.1f} s ({one['dvc'] / wall:.1%}), no-op {one['no-op']:.1f} s")  # fmt: skip
+    print(
+        f"\n{rows.profile[0]} from nothing: {wall:.0f} s of wall time on {rows.cores[0]} cores, at most {one['memory']:.1f} GiB; "
+        f"DVC {one['dvc']:.1f} s ({one['dvc'] / wall:.1%}), no-op {one['no-op']:.1f} s"
+    )
     stages = rows[rows.kind == "stage"].assign(value=lambda f: f.value.astype(float))
     for name, group in stages.groupby("step", sort=False):
-        print(f"  {name:10} {group.value.sum():8.1f} s {group.value.sum() / wall:6.1%}   "
-              + ", ".join(f"{what} {value:.0f}" for what, value in zip(group.what, group.value, strict=True) if what))  # fmt: skip
+        print(
+            f"  {name:10} {group.value.sum():8.1f} s {group.value.sum() / wall:6.1%}   "
+            + ", ".join(
+                f"{what} {value:.0f}"
+                for what, value in zip(group.what, group.value, strict=True)
+                if what
+            )
+        )
     print("the longest units (seconds of their own, side by side with others):")
     for row in rows[rows.kind == "unit"].itertuples():
         print(f"  {row.step:10} {float(row.value):8.1f} s   {row.what}")

@@ -53,9 +53,15 @@ def rows(small: bool = False) -> Iterator[Row]:
     dataset = digits()
     target, net = trained(dataset, small)
     batch = dataset.batch("test", np.arange(4 if small else 64))
-    for file, layer in (("grad_cam", "conv3a"), ("grad_cam", "conv4a"), ("grad_cam_plusplus", "conv3a")):
+    for file, layer in (
+        ("grad_cam", "conv3a"),
+        ("grad_cam", "conv4a"),
+        ("grad_cam_plusplus", "conv3a"),
+    ):
         yield from compare(file, layer, target, net, batch, 3 if small else 9, 1 if small else 5)
-    yield from compare("score_cam", "conv3a", target, net, batch[: 2 if small else 16], 1 if small else 5, 1)
+    yield from compare(
+        "score_cam", "conv3a", target, net, batch[: 2 if small else 16], 1 if small else 5, 1
+    )
 
 
 def digits() -> data.Dataset:
@@ -74,7 +80,14 @@ def trained(dataset: data.Dataset, small: bool) -> tuple[Target, nn.Sequential]:
     """VGG-11, trained (random weights would give other gradients, other zeros and other masks), and the network for the
     peers."""
     options = {"width": 0.25} if small else {}
-    recipe = {"net": "vgg11", "options": options, "epochs": 1 if small else 6, "batch": 64, "lr": 0.002, "schedule": "cosine"}  # fmt: skip
+    recipe = {
+        "net": "vgg11",
+        "options": options,
+        "epochs": 1 if small else 6,
+        "batch": 64,
+        "lr": 0.002,
+        "schedule": "cosine",
+    }
     with tempfile.TemporaryDirectory() as folder:
         zoo.train(dataset, recipe, 0, Path(folder) / "vgg11-0.safetensors")
         target = zoo.load(Path(folder) / "vgg11-0.safetensors")
@@ -92,7 +105,11 @@ def compare(
 
     cls, module = METHODS[file], load_module(ROOT / "baselines" / f"{file}.py")
     settings = {"layer": layer} | ({} if file == "grad_cam" else {"variant": "library"})
-    x, reference, rng = first_input(target, batch.x), image_of_mean(target, batch), generator("cams")
+    x, reference, rng = (
+        first_input(target, batch.x),
+        image_of_mean(target, batch),
+        generator("cams"),
+    )
     classes, warm = target(batch).argmax(1), batch[:]
     target.features(warm, layer)
     folded = copy.deepcopy(target.net)
@@ -118,16 +135,24 @@ def compare(
     forwards = different_masks(target, batch, layer) if file == "score_cam" else len(batch)
 
     def floor() -> None:
-        masks_forward(target, batch, forwards) if file == "score_cam" else head_gradient(target, batch[:], layer)
+        masks_forward(target, batch, forwards) if file == "score_cam" else head_gradient(
+            target, batch[:], layer
+        )
 
     mine = scaled(ours())
     maps = {"pytorch-grad-cam": theirs()} | ({"captum": captums()} if file == "grad_cam" else {})
     for peer, found in maps.items():
         if (apart := float(abs(mine - scaled(found)).max())) > 1e-4:
-            sys.exit(f"{cls} at {layer}: {peer}'s maps differ by {apart:.2g} after scaling; nothing was timed")
+            sys.exit(
+                f"{cls} at {layer}: {peer}'s maps differ by {apart:.2g} after scaling; nothing was timed"
+            )
     name, slow = getattr(module, cls).name, file == "score_cam"
     size = f"{layer}, {len(batch)} images" + (f", {forwards:,} forwards" if slow else "")
-    goal, passes = (4, "forward passes, one a mask: float32 arithmetic of the convolutions") if slow else (2, "one forward pass and the head's backward pass")  # fmt: skip
+    goal, passes = (
+        (4, "forward passes, one a mask: float32 arithmetic of the convolutions")
+        if slow
+        else (2, "one forward pass and the head's backward pass")
+    )
     peers = {
         "pytorch-grad-cam": (theirs, goal, passes, "ratio"),
         "pytorch-grad-cam, folded": (lambda: theirs(folded), None, passes, "ratio"),
@@ -136,8 +161,17 @@ def compare(
     }
     yield from frame.many(name, size, ours, peers, n=n, inner=inner)
     if not slow:
-        yield frame.against(f"{name}, psi remembered", "pytorch-grad-cam", size, lambda: ours(warm), theirs, goal=goal,
-                            bound="the head's forward and backward pass", n=n, inner=inner)  # fmt: skip
+        yield frame.against(
+            f"{name}, psi remembered",
+            "pytorch-grad-cam",
+            size,
+            lambda: ours(warm),
+            theirs,
+            goal=goal,
+            bound="the head's forward and backward pass",
+            n=n,
+            inner=inner,
+        )
 
 
 @torch.inference_mode()
@@ -170,8 +204,12 @@ def first_input(target: Target, x: torch.Tensor) -> torch.Tensor:
 
 def image_of_mean(target: Target, batch: Batch) -> Batch:
     """One image of the colour that the target maps to 0, so that both hide pixels by the same colour."""
-    black, white = first_input(target, torch.stack([torch.zeros_like(batch.x[0]), torch.ones_like(batch.x[0])]))
-    return Batch(x=(black / (black - white))[None], y=torch.zeros(1, dtype=torch.int64))  # -m/s and (1 - m)/s give m
+    black, white = first_input(
+        target, torch.stack([torch.zeros_like(batch.x[0]), torch.ones_like(batch.x[0])])
+    )
+    return Batch(
+        x=(black / (black - white))[None], y=torch.zeros(1, dtype=torch.int64)
+    )  # -m/s and (1 - m)/s give m
 
 
 def scaled(maps: np.ndarray) -> np.ndarray:

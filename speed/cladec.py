@@ -37,11 +37,16 @@ from benchmark.zoo import nets
 from speed import frame
 from speed.frame import Row, Work
 
-LAYERS = {"vgg11": ["logits", "conv4", "conv4a", "conv3", "conv3a"], "resnet10": ["logits", "stage4", "stage3", "stage2", "stage1"]}  # fmt: skip
+LAYERS = {
+    "vgg11": ["logits", "conv4", "conv4a", "conv3", "conv3a"],
+    "resnet10": ["logits", "stage4", "stage3", "stage2", "stage1"],
+}
 
 
 def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     flags.add_argument("--net", default="vgg11", choices=LAYERS)
     flags.add_argument("--width", type=float, default=0.5)
     flags.add_argument("--layer", default="conv4a")
@@ -50,9 +55,14 @@ def main() -> None:
     flags.add_argument("--together", type=int, default=4, help="K, evaluation classifiers")
     flags.add_argument("--repeats", type=int, default=3)
     flags.add_argument("--device", default="cpu")
-    flags.add_argument("--estimate", action="store_true", help="only the arithmetic of the `paper` profile")
     flags.add_argument(
-        "--rate", type=float, default=30.0, help="TFLOP/s that trainings of this size are taken to reach"
+        "--estimate", action="store_true", help="only the arithmetic of the `paper` profile"
+    )
+    flags.add_argument(
+        "--rate",
+        type=float,
+        default=30.0,
+        help="TFLOP/s that trainings of this size are taken to reach",
     )
     options = flags.parse_args()
     torch.set_num_threads(1)
@@ -72,10 +82,17 @@ def contenders(options: argparse.Namespace) -> tuple[dict[str, Work], dict[str, 
         def work() -> None:
             with mock.patch.object(training, "STORED", stored):
                 training.fit_decoders(
-                    target, options.layer, x, y, scale, Training(epochs, 128), rng(), base=options.base
+                    target,
+                    options.layer,
+                    x,
+                    y,
+                    scale,
+                    Training(epochs, 128),
+                    rng(),
+                    base=options.base,
                 )
 
-        return work  # fmt: skip
+        return work
 
     def classifying(together: bool) -> Work:
         def work() -> None:
@@ -83,12 +100,17 @@ def contenders(options: argparse.Namespace) -> tuple[dict[str, Work], dict[str, 
             with mock.patch.object(training, "groups", groups):
                 training.fit_classifiers(target, [scale(x)] * options.together, y, how, rng())
 
-        return work  # fmt: skip
+        return work
 
-    pairs = {"stored": (decoding(0), decoding(2**40)), "together": (classifying(False), classifying(True))}
+    pairs = {
+        "stored": (decoding(0), decoding(2**40)),
+        "together": (classifying(False), classifying(True)),
+    }
     once = {
         "decoder": decoding(2**40, 1),
-        "RefAE": lambda: training.fit_reference(target, options.layer, x, scale, how, rng(), base=options.base),
+        "RefAE": lambda: training.fit_reference(
+            target, options.layer, x, scale, how, rng(), base=options.base
+        ),
         "C_eval": lambda: training.fit_classifiers(target, [scale(x)], y, how, rng()),
     }
     return once, pairs
@@ -98,10 +120,16 @@ def measure(options: argparse.Namespace) -> None:
     device = torch.device(options.device)
     clock = process_time if device.type == "cpu" else perf_counter
     finished = (
-        (lambda work: lambda: (work(), torch.cuda.synchronize())) if device.type == "cuda" else (lambda work: work)
+        (lambda work: lambda: (work(), torch.cuda.synchronize()))
+        if device.type == "cuda"
+        else (lambda work: work)
     )
     once, pairs = contenders(options)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU, one thread"
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{platform.machine()} CPU, one thread"
+    )
     print(
         f"{options.net} x {options.width:g}, layer {options.layer}, base {options.base}, {options.images} images, {name}"
     )
@@ -111,19 +139,45 @@ def measure(options: argparse.Namespace) -> None:
             f"  {label:10s} {1000 * taken.min() / options.images:8.3f} ms an image and epoch (least of {options.repeats})"
         )
     for label, (plain, ours) in pairs.items():
-        print(f"  {frame.line(pair(label, finished(plain), finished(ours), options, options.repeats, clock))}")
+        print(
+            f"  {frame.line(pair(label, finished(plain), finished(ours), options, options.repeats, clock))}"
+        )
 
 
-def pair(label: str, plain: Work, ours: Work, options: argparse.Namespace, n: int, clock: Work) -> Row:
+def pair(
+    label: str, plain: Work, ours: Work, options: argparse.Namespace, n: int, clock: Work
+) -> Row:
     name, peer, bound = {
-        "stored": ("ClaDec's activations stored", "encoded in each epoch", "the decoder's own passes"),
-        "together": (f"{options.together} evaluation classifiers at once", "one by one", "arithmetic on a CPU; on a GPU small kernels wait less"),
-    }[label]  # fmt: skip
-    return frame.against(name, peer, f"{options.net} x {options.width:g}, {options.images:,} images", ours, plain, goal=None, bound=bound, n=n, clock=clock)  # fmt: skip
+        "stored": (
+            "ClaDec's activations stored",
+            "encoded in each epoch",
+            "the decoder's own passes",
+        ),
+        "together": (
+            f"{options.together} evaluation classifiers at once",
+            "one by one",
+            "arithmetic on a CPU; on a GPU small kernels wait less",
+        ),
+    }[label]
+    return frame.against(
+        name,
+        peer,
+        f"{options.net} x {options.width:g}, {options.images:,} images",
+        ours,
+        plain,
+        goal=None,
+        bound=bound,
+        n=n,
+        clock=clock,
+    )
 
 
 def rows(small: bool = False) -> Iterator[Row]:
-    size = {"width": 0.1, "images": 64, "together": 2} if small else {"width": 0.5, "images": 512, "together": 4}
+    size = (
+        {"width": 0.1, "images": 64, "together": 2}
+        if small
+        else {"width": 0.5, "images": 512, "together": 4}
+    )
     options = argparse.Namespace(net="vgg11", layer="conv4a", base=16, device="cpu", **size)
     for label, (plain, ours) in contenders(options)[1].items():
         yield pair(label, plain, ours, options, 1 if small else 3, process_time)
@@ -135,20 +189,36 @@ def estimate(rate: float) -> None:
     for net, layers in LAYERS.items():
         target = network(net, 1, 1, torch.device("cpu"))
         classify = flops(fresh(target.net), (1, 32, 32))
-        shapes = {layer: tuple(target.features(torch.zeros(1, 1, 32, 32), layer).shape[1:]) for layer in layers}
-        decode = {layer: flops(decoder(shape, (1, 32, 32)), shape) for layer, shape in shapes.items()}
-        encode = {layer: flops(fresh(target.net[: target.layers.index(layer) + 1]), (1, 32, 32)) for layer in layers}
-        per_layer = {k: 2 * decode[k] + encode[k] + 2 * classify for k in layers}  # ClaDec, RefAE, two C_eval
+        shapes = {
+            layer: tuple(target.features(torch.zeros(1, 1, 32, 32), layer).shape[1:])
+            for layer in layers
+        }
+        decode = {
+            layer: flops(decoder(shape, (1, 32, 32)), shape) for layer, shape in shapes.items()
+        }
+        encode = {
+            layer: flops(fresh(target.net[: target.layers.index(layer) + 1]), (1, 32, 32))
+            for layer in layers
+        }
+        per_layer = {
+            k: 2 * decode[k] + encode[k] + 2 * classify for k in layers
+        }  # ClaDec, RefAE, two C_eval
         images = 64 * (60_000 + 60_000 + 50_000) * 5
         top = layers[1]
         alphas = 5 * (decode[top] + classify + classify)  # decoder with C behind it, C_eval
-        ages = (1 + 6) * classify + encode[top] + 6 * decode[top] if net == "vgg11" else 0  # Table 6
+        ages = (
+            (1 + 6) * classify + encode[top] + 6 * decode[top] if net == "vgg11" else 0
+        )  # Table 6
         work = sum(per_layer.values()) * images + (alphas + ages) * 64 * 60_000 * 5
         total += work
-        print(f"{net:9s} {classify / 1e6:7.0f} MFLOP an image (forward and backward), decoders "
-              f"{min(decode.values()) / 1e6:.0f}-{max(decode.values()) / 1e6:.0f}; {work:.2g} FLOP, "
-              f"{work / rate / 1e12 / 3600:.1f} GPU-hours at {rate:g} TFLOP/s (estimate)")  # fmt: skip
-    print(f"all       {total:.2g} FLOP, {total / rate / 1e12 / 3600:.1f} GPU-hours at {rate:g} TFLOP/s (estimate)")
+        print(
+            f"{net:9s} {classify / 1e6:7.0f} MFLOP an image (forward and backward), decoders "
+            f"{min(decode.values()) / 1e6:.0f}-{max(decode.values()) / 1e6:.0f}; {work:.2g} FLOP, "
+            f"{work / rate / 1e12 / 3600:.1f} GPU-hours at {rate:g} TFLOP/s (estimate)"
+        )
+    print(
+        f"all       {total:.2g} FLOP, {total / rate / 1e12 / 3600:.1f} GPU-hours at {rate:g} TFLOP/s (estimate)"
+    )
 
 
 def flops(net: torch.nn.Module, shape: tuple[int, ...]) -> float:
@@ -161,7 +231,12 @@ def flops(net: torch.nn.Module, shape: tuple[int, ...]) -> float:
 
 def network(name: str, width: float, c: int, device: torch.device) -> Target:
     net = nets.build(name, (c, 32, 32), 10, {"width": width}, seed=0).eval()
-    return Target(nets.fold_norm(net).to(device), name=name, classes=list("0123456789"), input_shape=(c, 32, 32))
+    return Target(
+        nets.fold_norm(net).to(device),
+        name=name,
+        classes=list("0123456789"),
+        input_shape=(c, 32, 32),
+    )
 
 
 if __name__ == "__main__":

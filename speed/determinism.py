@@ -48,14 +48,21 @@ WAYS: dict[str, dict[str, Any]] = {
     "batches of 16": {"chunk": 16},
     "GPU": {"device": "cuda"},
 }
-TOLERANCE = {"again": 0.0, "2 threads": 1e-4, "batches of 16": 1e-4, "GPU": 1e-3}  # of the median method's maps
+TOLERANCE = {
+    "again": 0.0,
+    "2 threads": 1e-4,
+    "batches of 16": 1e-4,
+    "GPU": 1e-3,
+}  # of the median method's maps
 
 
 def networks(profile: Profile, methods: Sequence[str]) -> list[Cell]:
     """Every method on the first explained network of each data set."""
     found = []
     for dataset in profile.datasets:
-        every = [c for c in cells.cells(profile, dataset) if not methods or c.method.stem in methods]
+        every = [
+            c for c in cells.cells(profile, dataset) if not methods or c.method.stem in methods
+        ]
         found += [c for c in every if (c.target, c.seed) == (every[0].target, every[0].seed)]
     return found
 
@@ -94,12 +101,16 @@ def rows_apart(a: Path, b: Path) -> tuple[int, int, float]:
     one, other = (store.read_scores(p)[0] for p in (a, b))
     ok = (one.status == "ok").to_numpy()
     x, y = one.value.to_numpy()[ok], other.value.to_numpy()[ok]
-    differ = np.array([store.format_value(v) != store.format_value(w) for v, w in zip(x, y, strict=True)], bool)
+    differ = np.array(
+        [store.format_value(v) != store.format_value(w) for v, w in zip(x, y, strict=True)], bool
+    )
     size = np.maximum(np.abs(x) + np.abs(y), 1e-12) / 2
     return int(differ.sum()), int(ok.sum()), float((np.abs(x - y) / size)[differ].max(initial=0.0))
 
 
-def table(found: Mapping[str, Path], todo: Sequence[Cell]) -> Iterator[tuple[str, str, float, int, int, float]]:
+def table(
+    found: Mapping[str, Path], todo: Sequence[Cell]
+) -> Iterator[tuple[str, str, float, int, int, float]]:
     """(way, method, maps, rows that differ, rows, largest) over the data sets."""
     for way in found.keys() - {"first"}:
         for slug in dict.fromkeys(c.method.slug for c in todo):
@@ -108,13 +119,22 @@ def table(found: Mapping[str, Path], todo: Sequence[Cell]) -> Iterator[tuple[str
             maps = max(apart(a.explanation, b.explanation) for a, b in pairs)
             rows = [rows_apart(a.scores, b.scores) for a, b in pairs]
             name = " ".join(filter(None, describe.describe(mine[0].method)[::2]))
-            yield way, name, maps, sum(r[0] for r in rows), sum(r[1] for r in rows), max(r[2] for r in rows)
+            yield (
+                way,
+                name,
+                maps,
+                sum(r[0] for r in rows),
+                sum(r[1] for r in rows),
+                max(r[2] for r in rows),
+            )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("profile", nargs="?", default="offline")
-    parser.add_argument("--methods", nargs="+", default=[], help="file names without .py (a paper's: its folder)")
+    parser.add_argument(
+        "--methods", nargs="+", default=[], help="file names without .py (a paper's: its folder)"
+    )
     parser.add_argument("--compute", nargs=2, help=argparse.SUPPRESS)  # a child: root, way
     options = parser.parse_args()
     profile = commands.load_profile(options.profile)
@@ -130,11 +150,22 @@ def main() -> int:
                 print("no GPU: CPU against GPU is not measured")
                 continue
             found[way] = root = Path(folder) / way.replace(" ", "-")
-            for file in {f for c in todo for f in (c.paths.data(c.dataset), c.weights, c.weights.with_suffix(".json"))}:
+            for file in {
+                f
+                for c in todo
+                for f in (c.paths.data(c.dataset), c.weights, c.weights.with_suffix(".json"))
+            }:
                 there = root / file.relative_to(store.ROOT)
                 there.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, there)
-            command = [sys.executable, __file__, options.profile, "--compute", str(root), json.dumps(how)]
+            command = [
+                sys.executable,
+                __file__,
+                options.profile,
+                "--compute",
+                str(root),
+                json.dumps(how),
+            ]
             command += ["--methods", *options.methods] if options.methods else []
             environment = os.environ | {"GLASSBENCH_DEVICE": how.get("device", "cpu")}
             subprocess.run(command, check=True, env=environment)
@@ -149,8 +180,10 @@ def main() -> int:
         differ, rows = sum(line[3] for line in mine), sum(line[4] for line in mine)
         bad = median > TOLERANCE[way] or (not TOLERANCE[way] and (most > 0 or differ > 0))
         wrong |= bad
-        print(f"{way}: maps differ by {median:.1g} in the median method and {most:.1g} in the worst, {differ} of {rows} rows "
-              f"in their seven digits; tolerance {TOLERANCE[way]:g}: {'EXCEEDED' if bad else 'kept'}")  # fmt: skip
+        print(
+            f"{way}: maps differ by {median:.1g} in the median method and {most:.1g} in the worst, {differ} of {rows} rows "
+            f"in their seven digits; tolerance {TOLERANCE[way]:g}: {'EXCEEDED' if bad else 'kept'}"
+        )
     return int(wrong)
 
 

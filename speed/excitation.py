@@ -32,7 +32,9 @@ def rows(small: bool = False) -> Iterator[Row]:
         from zennit.composites import ExcitationBackprop
     except ImportError:
         sys.exit("zennit is not installed: pip install 'glassbench[oracles]'")
-    net = nets.fold_norm(nets.build("vgg11", (1, 32, 32), 10, {"width": 0.25 if small else 1.0}, seed=0))
+    net = nets.fold_norm(
+        nets.build("vgg11", (1, 32, 32), 10, {"width": 0.25 if small else 1.0}, seed=0)
+    )
     target = Target(net, name="vgg11", classes="0123456789", input_shape=(1, 32, 32))
     x = torch.rand(4 if small else 64, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -43,21 +45,37 @@ def rows(small: bool = False) -> Iterator[Row]:
         with torch.no_grad():
             a = target.net[:1](x)
         a.requires_grad_()
-        with ExcitationBackprop(stabilizer=1e-12, zero_params=["bias"]).context(target.net) as network:
+        with ExcitationBackprop(stabilizer=1e-12, zero_params=["bias"]).context(
+            target.net
+        ) as network:
             y = network[1:](a)
-            (P,) = torch.autograd.grad(y, a, torch.nn.functional.one_hot(y.argmax(1), y.shape[1]).to(y))
+            (P,) = torch.autograd.grad(
+                y, a, torch.nn.functional.one_hot(y.argmax(1), y.shape[1]).to(y)
+            )
         return P.sum(1)
 
     size = f"{len(x)} images, VGG-11, at conv0"
     mine = ours()
-    their = torch.nn.functional.interpolate(theirs()[:, None], mine.shape[-2:], mode="bicubic")[:, 0].clamp(min=0)
+    their = torch.nn.functional.interpolate(theirs()[:, None], mine.shape[-2:], mode="bicubic")[
+        :, 0
+    ].clamp(min=0)
     if (apart := float((mine - their).abs().max() / their.abs().max())) > 1e-4:
         sys.exit(f"the maps differ by {apart:.2g}; nothing was timed")
     n = 3 if small else 9
     bound = "one forward pass and, for each layer, its positive part forwards and backwards"
-    yield frame.against("Excitation Backprop (plain)", "zennit", size, ours, theirs, goal=1, bound=bound, n=n)
-    yield frame.against("Excitation Backprop (contrastive)", "zennit, twice", size, lambda: ours(True), lambda: (theirs(), theirs()),
-                        goal=1, bound=bound, n=n)  # fmt: skip
+    yield frame.against(
+        "Excitation Backprop (plain)", "zennit", size, ours, theirs, goal=1, bound=bound, n=n
+    )
+    yield frame.against(
+        "Excitation Backprop (contrastive)",
+        "zennit, twice",
+        size,
+        lambda: ours(True),
+        lambda: (theirs(), theirs()),
+        goal=1,
+        bound=bound,
+        n=n,
+    )
 
 
 if __name__ == "__main__":

@@ -34,13 +34,22 @@ def against_the_loop(m: int, n: int, heads: str, turns: int, goal: float = 100) 
     data = planted(np.random.default_rng(0), m=m, n=n, heads=heads)
     allow = ("constant", "duplicates")
     model = mine(data.heads, data.tails, theta=0.2, mu=4, allow=allow)
-    rules = Plain(data.heads, data.tails, 0.2, 4).mine()  # the slow one; every turn would find the same again
+    rules = Plain(
+        data.heads, data.tails, 0.2, 4
+    ).mine()  # the slow one; every turn would find the same again
     if rules != sorted((r.X, tuple(model.tails(r)), r.l, r.k) for r in model.rules):
         sys.exit("the two do not find the same rules; nothing was timed")
-    return frame.against("ExplaiNN's miner", "numpy recount", f"{n:,} samples, {m} planted, {heads}",
-                         lambda: mine(data.heads, data.tails, theta=0.2, mu=4, allow=allow),
-                         lambda: Plain(data.heads, data.tails, 0.2, 4).mine(), goal=goal, n=turns, warm=True,
-                         bound="a small table: what is done once for a run")  # fmt: skip
+    return frame.against(
+        "ExplaiNN's miner",
+        "numpy recount",
+        f"{n:,} samples, {m} planted, {heads}",
+        lambda: mine(data.heads, data.tails, theta=0.2, mu=4, allow=allow),
+        lambda: Plain(data.heads, data.tails, 0.2, 4).mine(),
+        goal=goal,
+        n=turns,
+        warm=True,
+        bound="a small table: what is done once for a run",
+    )
 
 
 @njit(nogil=True)
@@ -66,15 +75,30 @@ def against_the_floor(n: int, size: int, pairs: int = 20_000, turns: int = 7) ->
     none = np.full(64, -1), np.zeros((0, n), np.uint16)
     work = lambda: kernel.merges(db, which, X, ragged, order, ragged, *none, 2 * size)
     words = len(db.heads[0])
-    reads = size * (size + 1) // 2 + size * (2 * size) + (2 * size) * (2 * size + 1) // 2 + size * 2 * size + size
-    return frame.against("ExplaiNN's merges", "popcount", f"{n:,} samples, |X| = {size}, |Y| = {2 * size}", work,
-                         lambda: count_words(db.heads, words, reads * pairs), goal=1 / 3, kind="floor", n=turns,
-                         bound=f"{reads} rows of {words} words a merge; the rest is the code lengths of every l and k")  # fmt: skip
+    reads = (
+        size * (size + 1) // 2
+        + size * (2 * size)
+        + (2 * size) * (2 * size + 1) // 2
+        + size * 2 * size
+        + size
+    )
+    return frame.against(
+        "ExplaiNN's merges",
+        "popcount",
+        f"{n:,} samples, |X| = {size}, |Y| = {2 * size}",
+        work,
+        lambda: count_words(db.heads, words, reads * pairs),
+        goal=1 / 3,
+        kind="floor",
+        n=turns,
+        bound=f"{reads} rows of {words} words a merge; the rest is the code lengths of every l and k",
+    )
 
 
 def rows(small: bool = False) -> Iterator[Row]:
     mine(
-        *np.random.default_rng(0).random((2, 50, 3)).round().astype(bool), allow=("constant", "duplicates")
+        *np.random.default_rng(0).random((2, 50, 3)).round().astype(bool),
+        allow=("constant", "duplicates"),
     )  # compiles
     if small:
         yield against_the_loop(4, 500, "exclusive", 1)

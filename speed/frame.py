@@ -54,7 +54,11 @@ class Row:
     def reached(self) -> str:
         if self.goal is None:
             return ""
-        return "yes" if (self.ratio <= self.goal if self.kind == "slope" else self.ratio >= self.goal) else "no"
+        return (
+            "yes"
+            if (self.ratio <= self.goal if self.kind == "slope" else self.ratio >= self.goal)
+            else "no"
+        )
 
 
 def seconds(work: Work, inner: int = 1, clock: Callable[[], float] = time.process_time) -> float:
@@ -65,8 +69,13 @@ def seconds(work: Work, inner: int = 1, clock: Callable[[], float] = time.proces
     return (clock() - start) / inner
 
 
-def turns(ways: Sequence[Work], n: int, inner: int = 1, clock: Callable[[], float] = time.process_time,
-          warm: bool = False) -> np.ndarray:  # fmt: skip
+def turns(
+    ways: Sequence[Work],
+    n: int,
+    inner: int = 1,
+    clock: Callable[[], float] = time.process_time,
+    warm: bool = False,
+) -> np.ndarray:
     """Seconds (n, ways): all ways once a turn, after one turn that only warms up where they are not ``warm``."""
     for way in ways if not warm else ():
         way()
@@ -78,24 +87,75 @@ def quartiles(ratios: np.ndarray) -> dict[str, float]:
     return {"ratio": float(ratio), "lo": float(lo), "hi": float(hi)}
 
 
-def against(name: str, peer: str, size: str, ours: Work, theirs: Work, *, goal: float | None, bound: str = "", n: int = 7,
-            inner: int = 1, kind: str = "ratio", clock: Callable[[], float] = time.process_time, warm: bool = False) -> Row:  # fmt: skip
+def against(
+    name: str,
+    peer: str,
+    size: str,
+    ours: Work,
+    theirs: Work,
+    *,
+    goal: float | None,
+    bound: str = "",
+    n: int = 7,
+    inner: int = 1,
+    kind: str = "ratio",
+    clock: Callable[[], float] = time.process_time,
+    warm: bool = False,
+) -> Row:
     """One pair."""
-    (row,) = many(name, size, ours, {peer: (theirs, goal, bound, kind)}, n=n, inner=inner, clock=clock, warm=warm)
+    (row,) = many(
+        name,
+        size,
+        ours,
+        {peer: (theirs, goal, bound, kind)},
+        n=n,
+        inner=inner,
+        clock=clock,
+        warm=warm,
+    )
     return row
 
 
-def many(name: str, size: str, ours: Work, peers: dict[str, tuple[Work, float | None, str, str]], *, n: int = 7,
-         inner: int = 1, clock: Callable[[], float] = time.process_time, warm: bool = False) -> Iterator[Row]:  # fmt: skip
+def many(
+    name: str,
+    size: str,
+    ours: Work,
+    peers: dict[str, tuple[Work, float | None, str, str]],
+    *,
+    n: int = 7,
+    inner: int = 1,
+    clock: Callable[[], float] = time.process_time,
+    warm: bool = False,
+) -> Iterator[Row]:
     """Ours against several peers in the same turns; ``peers``: name -> (work, goal, bound, kind)."""
-    taken = turns([ours, *(work for work, *_ in peers.values())], n, inner, clock, warm)  # (n, 1 + peers)
+    taken = turns(
+        [ours, *(work for work, *_ in peers.values())], n, inner, clock, warm
+    )  # (n, 1 + peers)
     for k, (peer, (_, goal, bound, kind)) in enumerate(peers.items(), start=1):
         ratios = quartiles(taken[:, k] / taken[:, 0])
-        yield Row(name, peer, size, **ratios, goal=goal, bound=bound, n=n, seconds=float(np.median(taken[:, 0])), kind=kind)  # fmt: skip
+        yield Row(
+            name,
+            peer,
+            size,
+            **ratios,
+            goal=goal,
+            bound=bound,
+            n=n,
+            seconds=float(np.median(taken[:, 0])),
+            kind=kind,
+        )
 
 
-def growth(name: str, unit: str, sizes: Sequence[int], work: Callable[[int], Work], *, goal: float = 1.1, bound: str = "",
-           n: int = 3) -> Iterator[Row]:  # fmt: skip
+def growth(
+    name: str,
+    unit: str,
+    sizes: Sequence[int],
+    work: Callable[[int], Work],
+    *,
+    goal: float = 1.1,
+    bound: str = "",
+    n: int = 3,
+) -> Iterator[Row]:
     """Seconds over sizes, all sizes once a turn, and the slope on logarithmic axes: its median and quartiles over turns.
 
     Args:
@@ -106,8 +166,17 @@ def growth(name: str, unit: str, sizes: Sequence[int], work: Callable[[int], Wor
         middle = float(np.median(column))
         yield Row(name, "", unit, size, size, size, None, "", n, middle, kind="point")
     slopes = np.array([np.polyfit(np.log(sizes), np.log(row), 1)[0] for row in taken])
-    yield Row(name, "linear", f"{unit}: {sizes[0]:,} to {sizes[-1]:,}", **quartiles(slopes), goal=goal, bound=bound, n=n,
-              seconds=float(np.median(taken[:, -1])), kind="slope")  # fmt: skip
+    yield Row(
+        name,
+        "linear",
+        f"{unit}: {sizes[0]:,} to {sizes[-1]:,}",
+        **quartiles(slopes),
+        goal=goal,
+        bound=bound,
+        n=n,
+        seconds=float(np.median(taken[:, -1])),
+        kind="slope",
+    )
 
 
 # --------------------------------------------------------------------------------------------- showing
@@ -117,14 +186,22 @@ def line(row: Row) -> str:
     """One row as text."""
     if row.kind == "point":
         return f"    {row.size} {int(row.ratio):>9,} {row.seconds:9.4f} s"
-    goal = "" if row.goal is None else f"goal {'<=' if row.kind == 'slope' else '>='} {row.goal:g}: {row.reached}"
-    return (f"{row.name} ({row.size}) {row.kind + ' ' if row.kind != 'ratio' else ''}against {row.peer}: {row.ratio:.3g} "
-            f"[{row.lo:.3g}, {row.hi:.3g}] {goal}  {row.seconds:.4g} s")  # fmt: skip
+    goal = (
+        ""
+        if row.goal is None
+        else f"goal {'<=' if row.kind == 'slope' else '>='} {row.goal:g}: {row.reached}"
+    )
+    return (
+        f"{row.name} ({row.size}) {row.kind + ' ' if row.kind != 'ratio' else ''}against {row.peer}: {row.ratio:.3g} "
+        f"[{row.lo:.3g}, {row.hi:.3g}] {goal}  {row.seconds:.4g} s"
+    )
 
 
 def alone(doc: str, rows: Callable[[bool], Iterable[Row]]) -> None:
     """What a script does by itself: print its rows."""
-    flags = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     flags.add_argument("--small", action="store_true", help="the smallest sizes: does it run?")
     small = flags.parse_args().small
     one_thread()
@@ -142,7 +219,9 @@ def one_thread() -> None:
 def table(rows: Iterable[Row]) -> pd.DataFrame:
     """Rows as they are written."""
     columns = ["suite", *(field.name for field in fields(Row) if field.name != "suite")]
-    found = pd.DataFrame([asdict(row) | {"reached": row.reached} for row in rows], columns=[*columns, "reached"])
+    found = pd.DataFrame(
+        [asdict(row) | {"reached": row.reached} for row in rows], columns=[*columns, "reached"]
+    )
     for column in ("ratio", "lo", "hi", "seconds"):
         found[column] = [f"{value:.4g}" for value in found[column]]
     found["goal"] = ["" if pd.isna(goal) else f"{goal:.4g}" for goal in found["goal"]]
@@ -153,10 +232,10 @@ def machine() -> str:
     """Processor, threads, system, versions and commit, on one line."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    cpu = next((text.split(":")[1].strip() for text in lines if "model name" in text), platform.processor())
-    return (
-        f"{cpu}, one thread, {platform.system()}; Python {platform.python_version()}, {libraries()}; commit {commit()}"
+    cpu = next(
+        (text.split(":")[1].strip() for text in lines if "model name" in text), platform.processor()
     )
+    return f"{cpu}, one thread, {platform.system()}; Python {platform.python_version()}, {libraries()}; commit {commit()}"
 
 
 def libraries() -> str:
@@ -170,5 +249,10 @@ def libraries() -> str:
 
 
 def commit() -> str:
-    done = subprocess.run(["git", "-C", store.ROOT, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        ["git", "-C", store.ROOT, "rev-parse", "--short=10", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout.strip() or "unknown"

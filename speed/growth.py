@@ -52,26 +52,63 @@ def rows(small: bool = False) -> Iterator[Row]:
         return Batch(x=x[:n], y=torch.zeros(n, dtype=torch.int64))
 
     yield from frame.growth(
-        "Grad-CAM", "images", images, lambda n: lambda: grad_cam.explain(target, batch(n), None), **few
+        "Grad-CAM",
+        "images",
+        images,
+        lambda n: lambda: grad_cam.explain(target, batch(n), None),
+        **few,
     )
-    yield from frame.growth("deletion and insertion", "images", images[:2] if small else images[:3],
-                            lambda n: lambda: scores(target, batch(n), Explanation(heatmaps=maps[:n])), **few)  # fmt: skip
-    yield from frame.growth("board", "methods", [4, 8] if small else [4, 8, 16, 32], lambda m: board(m, 3), **few)
-    yield from frame.growth("board", "seeds", [2, 4] if small else [2, 4, 8, 16], lambda s: board(8, s), **few)
-    yield from frame.growth("diff of two boards", "methods", [4, 8] if small else [4, 8, 16, 32], two_boards, **few)
-    for way in ("reference", "boundary"):
-        yield from frame.growth(f"RI at the {way}" if way == "boundary" else "RI at references", "|R|", [300, 600] if small else [500, 1000, 2000, 4000],
-                                lambda R, way=way: interpretations(way, R), **few,
-                                bound="nine tenths are k-means (scikit-learn, ten starts), whose steps to convergence grow with |R|; the rest is linear")  # fmt: skip
-    mine(
-        *np.random.default_rng(0).random((2, 50, 3)).round().astype(bool), allow=("constant", "duplicates")
-    )  # compiles
-    yield from frame.growth("ExplaiNN's miner", "samples", [1000, 2000] if small else [5_000, 10_000, 20_000, 40_000],
-                            lambda n: miner(100 // d, n), **few)  # fmt: skip
-    yield from frame.growth("ExplaiNN's miner", "rules planted", [4, 8] if small else [20, 40, 80, 160], lambda m: miner(m, 10_000 // d),
-                            goal=2.1, bound="all pairs of items and of rules are candidates: quadratic", **few)  # fmt: skip
     yield from frame.growth(
-        "unique encodings", "samples", [500, 1000] if small else [10_000, 20_000, 40_000, 80_000], encodings, **few
+        "deletion and insertion",
+        "images",
+        images[:2] if small else images[:3],
+        lambda n: lambda: scores(target, batch(n), Explanation(heatmaps=maps[:n])),
+        **few,
+    )
+    yield from frame.growth(
+        "board", "methods", [4, 8] if small else [4, 8, 16, 32], lambda m: board(m, 3), **few
+    )
+    yield from frame.growth(
+        "board", "seeds", [2, 4] if small else [2, 4, 8, 16], lambda s: board(8, s), **few
+    )
+    yield from frame.growth(
+        "diff of two boards", "methods", [4, 8] if small else [4, 8, 16, 32], two_boards, **few
+    )
+    for way in ("reference", "boundary"):
+        yield from frame.growth(
+            f"RI at the {way}" if way == "boundary" else "RI at references",
+            "|R|",
+            [300, 600] if small else [500, 1000, 2000, 4000],
+            lambda R, way=way: interpretations(way, R),
+            **few,
+            bound="nine tenths are k-means (scikit-learn, ten starts), whose steps to convergence grow with |R|; the rest is linear",
+        )
+    mine(
+        *np.random.default_rng(0).random((2, 50, 3)).round().astype(bool),
+        allow=("constant", "duplicates"),
+    )  # compiles
+    yield from frame.growth(
+        "ExplaiNN's miner",
+        "samples",
+        [1000, 2000] if small else [5_000, 10_000, 20_000, 40_000],
+        lambda n: miner(100 // d, n),
+        **few,
+    )
+    yield from frame.growth(
+        "ExplaiNN's miner",
+        "rules planted",
+        [4, 8] if small else [20, 40, 80, 160],
+        lambda m: miner(m, 10_000 // d),
+        goal=2.1,
+        bound="all pairs of items and of rules are candidates: quadratic",
+        **few,
+    )
+    yield from frame.growth(
+        "unique encodings",
+        "samples",
+        [500, 1000] if small else [10_000, 20_000, 40_000, 80_000],
+        encodings,
+        **few,
     )
 
 
@@ -92,12 +129,28 @@ def synthetic(methods: int, seeds: int, images: int = 64) -> tuple[pd.DataFrame,
     cells = product(("cnn", "vgg11"), range(methods), range(8), range(seeds))
     for target, method, metric, seed in cells:
         v = rng.normal(method / 10, 1, images)
-        key = ("offline", "heatmap", "", "digits", target, f"method {method}", "", f"metric_{metric}", "", seed)
+        key = (
+            "offline",
+            "heatmap",
+            "",
+            "digits",
+            target,
+            f"method {method}",
+            "",
+            f"metric_{metric}",
+            "",
+            seed,
+        )
         lines.append((*key, v.mean(), images, "higher", "fraction", 1, "ok", ""))
         values.append(
-            pd.DataFrame(dict(zip(store.ROW_KEYS, key, strict=True)) | {"image": np.arange(images), "value": v})
+            pd.DataFrame(
+                dict(zip(store.ROW_KEYS, key, strict=True))
+                | {"image": np.arange(images), "value": v}
+            )
         )
-    return store.tidy_rows(pd.DataFrame(lines, columns=list(store.ROW_COLUMNS))), pd.concat(values, ignore_index=True)
+    return store.tidy_rows(pd.DataFrame(lines, columns=list(store.ROW_COLUMNS))), pd.concat(
+        values, ignore_index=True
+    )
 
 
 def board(methods: int, seeds: int) -> Work:
@@ -113,7 +166,9 @@ def two_boards(methods: int) -> Work:
 
 @cache
 def regional() -> tuple:
-    return representative.synthetic(argparse.Namespace(maps=16, side=4, hidden=64, classes=8))  # d = 256
+    return representative.synthetic(
+        argparse.Namespace(maps=16, side=4, hidden=64, classes=8)
+    )  # d = 256
 
 
 def interpretations(way: str, R: int, Q: int = 50, V: int = 40) -> Work:
@@ -133,15 +188,22 @@ def interpretations(way: str, R: int, Q: int = 50, V: int = 40) -> Work:
 
 def miner(m: int, n: int) -> Work:
     data = planted(np.random.default_rng(0), m=max(2, m), n=n)
-    return lambda: mine(data.heads, data.tails, theta=0.2, mu=4, memory=16, allow=("duplicates", "constant"))
+    return lambda: mine(
+        data.heads, data.tails, theta=0.2, mu=4, memory=16, allow=("duplicates", "constant")
+    )
 
 
 def encodings(n: int) -> Work:
     net = nets.build("mlp", (1, 28, 28), 10, {"width": 100, "depth": 2}, seed=0)
-    target, rng = Target(net, name="mlp", classes="0123456789", input_shape=(1, 28, 28)), np.random.default_rng(1)
+    target, rng = (
+        Target(net, name="mlp", classes="0123456789", input_shape=(1, 28, 28)),
+        np.random.default_rng(1),
+    )
     y = rng.integers(10, size=n)
     x = rng.random((10, 1, 28, 28), np.float32)[y] + 0.3 * rng.random((n, 1, 28, 28), np.float32)
-    bits = encode_layers(target, Batch(x=torch.from_numpy(x), y=torch.from_numpy(y), chunk=1000), ["fc2"])["fc2"]
+    bits = encode_layers(
+        target, Batch(x=torch.from_numpy(x), y=torch.from_numpy(y), chunk=1000), ["fc2"]
+    )["fc2"]
     return lambda: unique(bits, y, 10)
 
 

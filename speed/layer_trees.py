@@ -40,7 +40,9 @@ def problem(samples: int, width: int, rng: np.random.Generator) -> tuple[Target,
     net = nets.build("mlp", (1, 28, 28), 10, {"width": width, "depth": 10}, seed=0)
     target = Target(net, name="mlp", classes="0123456789", input_shape=(1, 28, 28))
     y = rng.integers(10, size=samples)
-    x = rng.random((10, 1, 28, 28), np.float32)[y] + 0.3 * rng.random((samples, 1, 28, 28), np.float32)
+    x = rng.random((10, 1, 28, 28), np.float32)[y] + 0.3 * rng.random(
+        (samples, 1, 28, 28), np.float32
+    )
     return target, Batch(x=torch.from_numpy(x), y=torch.from_numpy(y), chunk=1000)
 
 
@@ -63,17 +65,35 @@ def ways(target: Target, batch: Batch) -> dict[str, Ways]:
         encodings.bits.states(), encodings.labels
     )
     return {
-        "unique": {"ours": lambda: len(unique(bits, y, 10)), "numpy axis=0": lambda: len(np.unique(states, axis=0)),
-                   "strings": lambda: by_strings(states)},
-        "layers": {"ours": lambda: sum(int(b.packed.sum()) for b in encode_layers(target, batch, names).values()),
-                   "one by one": lambda: sum(int(encode_layers(target, batch, [n])[n].packed.sum()) for n in names)},
-        "predict": {"ours": lambda: int(tree.predict(bits).sum()), "scikit-learn": lambda: int(cart.predict(states).sum())},
-    }  # fmt: skip
+        "unique": {
+            "ours": lambda: len(unique(bits, y, 10)),
+            "numpy axis=0": lambda: len(np.unique(states, axis=0)),
+            "strings": lambda: by_strings(states),
+        },
+        "layers": {
+            "ours": lambda: sum(
+                int(b.packed.sum()) for b in encode_layers(target, batch, names).values()
+            ),
+            "one by one": lambda: sum(
+                int(encode_layers(target, batch, [n])[n].packed.sum()) for n in names
+            ),
+        },
+        "predict": {
+            "ours": lambda: int(tree.predict(bits).sum()),
+            "scikit-learn": lambda: int(cart.predict(states).sum()),
+        },
+    }
 
 
-WHAT = {"unique": ("Unique encodings", 1, "sorting packed rows; at width 1,000 reading them"),
-        "layers": ("Encodings of ten layers", None, "one forward pass instead of ten; the widest layer is the first"),
-        "predict": ("A tree's predictions", None, "gathering one bit a sample and level")}  # fmt: skip
+WHAT = {
+    "unique": ("Unique encodings", 1, "sorting packed rows; at width 1,000 reading them"),
+    "layers": (
+        "Encodings of ten layers",
+        None,
+        "one forward pass instead of ten; the widest layer is the first",
+    ),
+    "predict": ("A tree's predictions", None, "gathering one bit a sample and level"),
+}
 
 
 def rows(small: bool = False) -> Iterator[Row]:
@@ -84,10 +104,13 @@ def rows(small: bool = False) -> Iterator[Row]:
                 sys.exit(f"{what}: the ways disagree: {results}")
             (name, goal, bound), ours = WHAT[what], each.pop("ours")
             peers = {
-                peer: (way, goal if peer == "numpy axis=0" else None, bound, "ratio") for peer, way in each.items()
+                peer: (way, goal if peer == "numpy axis=0" else None, bound, "ratio")
+                for peer, way in each.items()
             }
             size = f"{samples:,} samples, width {width}"
-            yield from frame.many(name, size, ours, peers, n=1 if small else 3, clock=perf_counter, warm=True)
+            yield from frame.many(
+                name, size, ours, peers, n=1 if small else 3, clock=perf_counter, warm=True
+            )
 
 
 if __name__ == "__main__":

@@ -29,8 +29,16 @@ from benchmark.zoo import build, nets
 from speed import frame
 from speed.frame import Row
 
-NETS = {"linear": None, "explainn_cnn": {}, "vgg11": {"width": 0.5}}  # from next to nothing to compute to much
-STEPS, SIDE, FEW = 32, 32, ("average_drop", "average_increase", "deletion_auc", "insertion_auc", "accuracy_top_pixels")
+NETS = {
+    "linear": None,
+    "explainn_cnn": {},
+    "vgg11": {"width": 0.5},
+}  # from next to nothing to compute to much
+STEPS, SIDE, FEW = (
+    32,
+    32,
+    ("average_drop", "average_increase", "deletion_auc", "insertion_auc", "accuracy_top_pixels"),
+)
 
 
 class Network(nn.Module):
@@ -74,7 +82,13 @@ def rows(small: bool = False) -> Iterator[Row]:
 
         def theirs(target=target, classes=classes) -> list:
             call = {"channel_first": True, "softmax": True, "device": "cpu", "batch_size": 64}
-            return quantus.PixelFlipping(**given)(Network(target).eval(), x.numpy(), classes.numpy(), a_batch=maps[:, None].copy(), **call)  # fmt: skip
+            return quantus.PixelFlipping(**given)(
+                Network(target).eval(),
+                x.numpy(),
+                classes.numpy(),
+                a_batch=maps[:, None].copy(),
+                **call,
+            )
 
         def ours(*names: str, together: bool = True, target=target, classes=classes) -> None:
             batch, e = Batch(x=x, y=classes), Explanation(heatmaps=maps)
@@ -90,17 +104,34 @@ def rows(small: bool = False) -> Iterator[Row]:
 
         batch, e = Batch(x=x, y=classes), Explanation(heatmaps=maps)
         z = masking.logits_at(e, target, batch, masking.steps_of(STEPS + 1, batch)[1:], delete=True)
-        if (apart := float(np.abs(masking.probability(z, classes).T - np.array(theirs())).max())) > 1e-5:
+        if (
+            apart := float(np.abs(masking.probability(z, classes).T - np.array(theirs())).max())
+        ) > 1e-5:
             sys.exit(f"{name}: the curves differ by {apart:.2g}; nothing was timed")
         bound = f"{STEPS + 1} forward passes of the network"
         size, n = f"{images} images, {name}", 3 if small else 7
         for metric in ("deletion_auc", "insertion_auc"):
-            peers = {"Quantus": (theirs, 5, bound, "ratio"), "floor": (floor, None, "forward passes alone", "floor")}
+            peers = {
+                "Quantus": (theirs, 5, bound, "ratio"),
+                "floor": (floor, None, "forward passes alone", "floor"),
+            }
             yield from frame.many(
-                metric.removesuffix("_auc").capitalize(), size, lambda metric=metric: ours(metric), peers, n=n
+                metric.removesuffix("_auc").capitalize(),
+                size,
+                lambda metric=metric: ours(metric),
+                peers,
+                n=n,
             )
-        yield frame.against("Five masking metrics, passes shared", "each alone", size, lambda: ours(*FEW),
-                            lambda: ours(*FEW, together=False), goal=None, bound="what they have in common: the same masks", n=n)  # fmt: skip
+        yield frame.against(
+            "Five masking metrics, passes shared",
+            "each alone",
+            size,
+            lambda: ours(*FEW),
+            lambda: ours(*FEW, together=False),
+            goal=None,
+            bound="what they have in common: the same masks",
+            n=n,
+        )
 
 
 if __name__ == "__main__":

@@ -27,13 +27,25 @@ def ratios(table: pd.DataFrame) -> Figure | None:
         axes.axvline(1, color=MUTED, linewidth=0.8)
         for at, row in zip(y, rows.itertuples(), strict=True):
             colour = NONE if pd.isna(row.goal) else YES if row.reached == "yes" else NO
-            axes.plot([row.lo, row.hi], [at, at], color=colour, linewidth=2.5, solid_capstyle="round")
-            axes.plot(row.ratio, at, "o" if row.kind == "ratio" else "D", color=colour, markersize=4.5)
+            axes.plot(
+                [row.lo, row.hi], [at, at], color=colour, linewidth=2.5, solid_capstyle="round"
+            )
+            axes.plot(
+                row.ratio, at, "o" if row.kind == "ratio" else "D", color=colour, markersize=4.5
+            )
             if not pd.isna(row.goal):
                 axes.plot(row.goal, at, "|", color=INK, markersize=9)
-            axes.annotate(f"{row.ratio:.3g}", (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=7)
+            axes.annotate(
+                f"{row.ratio:.3g}",
+                (1.01, at),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=7,
+            )
         axes.set_yticks(
-            y, [plain(f"{r.name} ({r.size}) / {r.peer}") for r in rows.itertuples(index=False)], fontsize=6.5
+            y,
+            [plain(f"{r.name} ({r.size}) / {r.peer}") for r in rows.itertuples(index=False)],
+            fontsize=6.5,
         )
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(axis="x")
@@ -44,7 +56,10 @@ def ratios(table: pd.DataFrame) -> Figure | None:
             for c, m in ((YES, "o"), (NO, "o"), (NONE, "o"), (INK, "|"))
         ]
         figure.legend(
-            handles, ["goal reached", "goal missed", "no goal set", "goal"], loc="outside upper center", ncols=4
+            handles,
+            ["goal reached", "goal missed", "no goal set", "goal"],
+            loc="outside upper center",
+            ncols=4,
         )
         figure.text(0.005, 0.002, plain(wrapped(table)), fontsize=5.5, color=MUTED, va="bottom")
         figure.get_layout_engine().set(rect=(0, 0.04, 1, 0.96))

@@ -36,7 +36,9 @@ from speed.frame import Row
 
 
 def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     flags.add_argument("--references", type=int, default=1000, help="|R|")
     flags.add_argument("--boundaries", type=int, default=50, help="|Q|")
     flags.add_argument("--interpretations", type=int, default=80, help="|V|")
@@ -50,14 +52,18 @@ def main() -> None:
     options = flags.parse_args()
     torch.set_num_threads(1)
     target, draw = synthetic(options)
-    print("way        |R|    |Q|    |V|   clusters    sample    greedy   explain   images/s   boundaries of a region")
+    print(
+        "way        |R|    |Q|    |V|   clusters    sample    greedy   explain   images/s   boundaries of a region"
+    )
     base = (options.references, options.boundaries, options.interpretations)
     grid = [base] + [tuple(v * (2 if i == j else 1) for j, v in enumerate(base)) for i in range(3)]
     for way in ("reference", "boundary"):
         for R, Q, V in grid:
             row(target, draw, way, R, Q, V, options)
     print(frame.line(twin(target, draw, *base[:2])))
-    print(f"\nCPU-seconds, one thread. {platform.processor() or platform.machine()}, torch {torch.__version__}")
+    print(
+        f"\nCPU-seconds, one thread. {platform.processor() or platform.machine()}, torch {torch.__version__}"
+    )
 
 
 def synthetic(options: argparse.Namespace) -> tuple[Target, Callable[[int, int], Tensor]]:
@@ -67,25 +73,39 @@ def synthetic(options: argparse.Namespace) -> tuple[Target, Callable[[int, int],
     net = nn.Sequential()
     net.add_module("psi", nn.Identity())
     net.add_module("flatten", nn.Flatten())
-    net.add_module("hidden", nn.Sequential(nn.Linear(int(np.prod(shape)), options.hidden), nn.ReLU()))
+    net.add_module(
+        "hidden", nn.Sequential(nn.Linear(int(np.prod(shape)), options.hidden), nn.ReLU())
+    )
     net.add_module("logits", nn.Linear(options.hidden, options.classes))
     with torch.no_grad():
         net.hidden[0].weight.normal_(0, np.prod(shape) ** -0.5, generator=rng)
         net.logits.weight.copy_(torch.linalg.pinv(net.hidden(means.relu().flatten(1))).T * 4)
         net.logits.bias.zero_()
     target = Target(
-        net, name="synthetic", classes=[str(c) for c in range(options.classes)], input_shape=shape, layer="psi"
+        net,
+        name="synthetic",
+        classes=[str(c) for c in range(options.classes)],
+        input_shape=shape,
+        layer="psi",
     )
 
     def draw(n: int, seed: int) -> Tensor:
         rng = torch.Generator().manual_seed(seed)
-        return (means[torch.arange(n) % options.classes] + torch.randn(n, *shape, generator=rng)).relu()
+        return (
+            means[torch.arange(n) % options.classes] + torch.randn(n, *shape, generator=rng)
+        ).relu()
 
     return target, draw
 
 
 def row(
-    target: Target, draw: Callable[[int, int], Tensor], way: str, R: int, Q: int, V: int, options: argparse.Namespace
+    target: Target,
+    draw: Callable[[int, int], Tensor],
+    way: str,
+    R: int,
+    Q: int,
+    V: int,
+    options: argparse.Namespace,
 ) -> None:
     psi, new, size = draw(R, 1), draw(options.images, 2), (options.pixels, options.pixels)
     with torch.no_grad():
@@ -109,18 +129,26 @@ def row(
         boundaries = float(np.mean([len(r) for r in found]))
     costs = np.median(turns, axis=0)
     numbers = "".join(f"{cost:10.3f}" for cost in costs)
-    print(f"{way:10}{R:5}{Q:7}{V:7}{numbers}{options.images / costs[3]:11.0f}{boundaries:12.1f}", flush=True)
+    print(
+        f"{way:10}{R:5}{Q:7}{V:7}{numbers}{options.images / costs[3]:11.0f}{boundaries:12.1f}",
+        flush=True,
+    )
 
 
-def twin(target: Target, draw: Callable[[int, int], Tensor], R: int, Q: int, few: int = 5, n: int = 3) -> Row:
+def twin(
+    target: Target, draw: Callable[[int, int], Tensor], R: int, Q: int, few: int = 5, n: int = 3
+) -> Row:
     """Packed bits against sets, for the same choices of ``few`` interpretations."""
     psi = draw(R, 1)
     with torch.no_grad():
         classes = target.head(psi).argmax(1)
     kw = dict(classes=classes, classes_x=classes[:few])
-    sampled = enumerate(sample(target, psi, psi[:few], "boundary", Q, np.random.default_rng(0), **kw))
+    sampled = enumerate(
+        sample(target, psi, psi[:few], "boundary", Q, np.random.default_rng(0), **kw)
+    )
     problems = [
-        ((Qx.sides(psi) == Qx.sides(psi[x : x + 1])).numpy(), (classes == classes[x]).numpy()) for x, Qx in sampled
+        ((Qx.sides(psi) == Qx.sides(psi[x : x + 1])).numpy(), (classes == classes[x]).numpy())
+        for x, Qx in sampled
     ]
 
     def ours() -> list[list[int]]:
@@ -136,13 +164,26 @@ def twin(target: Target, draw: Callable[[int, int], Tensor], R: int, Q: int, few
 
     if ours() != theirs():
         sys.exit("the greedy and its literal twin disagree; nothing is timed")
-    return frame.against("RI's Alg. 1 on packed bits", "sets of integers", f"|R| = {R:,}, |Q| = {Q}", ours, theirs, goal=None,
-                         bound="the greedy's steps, one after the other", n=n)  # fmt: skip
+    return frame.against(
+        "RI's Alg. 1 on packed bits",
+        "sets of integers",
+        f"|R| = {R:,}, |Q| = {Q}",
+        ours,
+        theirs,
+        goal=None,
+        bound="the greedy's steps, one after the other",
+        n=n,
+    )
 
 
 def rows(small: bool = False) -> Iterator[Row]:
     R, Q = (100, 10) if small else (1000, 50)
-    yield twin(*synthetic(argparse.Namespace(maps=16, side=4, hidden=64, classes=8)), R, Q, n=1 if small else 5)
+    yield twin(
+        *synthetic(argparse.Namespace(maps=16, side=4, hidden=64, classes=8)),
+        R,
+        Q,
+        n=1 if small else 5,
+    )
 
 
 def literal(inside: np.ndarray, same: np.ndarray) -> list[int]:

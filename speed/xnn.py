@@ -41,19 +41,34 @@ from benchmark.papers.xnn import srae
 from speed import frame
 from speed.frame import Row
 
-SIZES = {64: ([16, 8], 50, 6), 256: ([128, 32], 50, 6), 4096: ([800, 100], 8, 1)}  # units of Z: hidden, classes, epochs
+SIZES = {
+    64: ([16, 8], 50, 6),
+    256: ([128, 32], 50, 6),
+    4096: ([800, 100], 8, 1),
+}  # units of Z: hidden, classes, epochs
 
 
 def rows(small: bool = False) -> Iterator[Row]:
     engine.keep_memory()
     for units in list(SIZES)[:1] if small else SIZES:
         hidden, classes, epochs = SIZES[units]
-        yield from compare(units, hidden, classes=5 if small else classes, epochs=epochs, n=1 if small else 5)
+        yield from compare(
+            units, hidden, classes=5 if small else classes, epochs=epochs, n=1 if small else 5
+        )
 
 
 def compare(units: int, hidden: list[int], classes: int, epochs: int, n: int) -> Iterator[Row]:
-    setting = srae.Setting(hidden=hidden, beta=1.0, q=10.0, eta=5.0, batch=64, epochs=epochs,
-                           pretrain=0, patience=10**6, restarts=0)  # fmt: skip
+    setting = srae.Setting(
+        hidden=hidden,
+        beta=1.0,
+        q=10.0,
+        eta=5.0,
+        batch=64,
+        epochs=epochs,
+        pretrain=0,
+        patience=10**6,
+        restarts=0,
+    )
     data = examples(units, classes)
     seeds, weight = torch.arange(classes), torch.ones(classes)
 
@@ -68,10 +83,18 @@ def compare(units: int, hidden: list[int], classes: int, epochs: int, n: int) ->
         return [train(data.of(seeds[[k]]), seeds[[k]]) for k in range(classes)]
 
     stacked, alone = at_once(), one_by_one()
-    if any((stacked[name][[k]] - tensor).abs().mean() > 1e-3 for k, params in enumerate(alone) for name, tensor in params.items()):  # fmt: skip
+    if any(
+        (stacked[name][[k]] - tensor).abs().mean() > 1e-3
+        for k, params in enumerate(alone)
+        for name, tensor in params.items()
+    ):
         sys.exit("the ways train other weights; nothing was timed")
     size = f"{classes} classes, Z of {units}, hidden {hidden[0]}-{hidden[1]}"
-    bound = "arithmetic: the products of a step are as many, and large enough alone" if units > 64 else "what a step costs beside its products"  # fmt: skip
+    bound = (
+        "arithmetic: the products of a step are as many, and large enough alone"
+        if units > 64
+        else "what a step costs beside its products"
+    )
     goal, cores = 5 if classes == 50 else None, len(os.sched_getaffinity(0))
     each = {"one by one": one_by_one, "modules": lambda: modules(data, setting)}
     peers = {name: (way, goal, bound, "ratio") for name, way in each.items()}
@@ -88,8 +111,14 @@ def compare(units: int, hidden: list[int], classes: int, epochs: int, n: int) ->
             for name, way in each.items()
             for threads in (1, cores)
         }
-        yield from frame.many("XNN's auto-encoders at once", f"{size}; wall time on {cores} cores", on(cores, at_once), shared,
-                              n=n, clock=time.perf_counter)  # fmt: skip
+        yield from frame.many(
+            "XNN's auto-encoders at once",
+            f"{size}; wall time on {cores} cores",
+            on(cores, at_once),
+            shared,
+            n=n,
+            clock=time.perf_counter,
+        )
 
 
 def on(threads: int, way: frame.Work) -> frame.Work:
@@ -115,7 +144,11 @@ def products(data: srae.Examples, setting: srae.Setting, params: srae.Params) ->
             slope = W.clone()
             for B in batches:
                 x, z = torch.ones(len(W), B, W.shape[1]), torch.ones(len(W), B, W.shape[2])
-                steps += [(x, W, z.clone()), (x.mT, z, slope), *([(z, W.mT, x.clone())] if name != "W0" else [])]
+                steps += [
+                    (x, W, z.clone()),
+                    (x.mT, z, slope),
+                    *([(z, W.mT, x.clone())] if name != "W0" else []),
+                ]
 
     def work() -> None:
         for _ in range(setting.epochs):
@@ -138,11 +171,19 @@ def modules(data: srae.Examples, setting: srae.Setting) -> list[nn.Module]:
     d, held = data.Z(data.rows[:1, :1]).shape[-1], max(2, round(srae.HELD_OUT * data.rows.shape[1]))
     for k in range(len(data.rows)):
         sizes = [d, *setting.hidden, setting.n]
-        half = lambda s: nn.Sequential(*(m for a, b in pairwise(s) for m in (nn.Linear(a, b), nn.ReLU())))
+        half = lambda s: nn.Sequential(
+            *(m for a, b in pairwise(s) for m in (nn.Linear(a, b), nn.ReLU()))
+        )
         net = nn.ModuleList([half(sizes), half(sizes[::-1]), nn.Linear(setting.n, 1)])
-        optimiser = torch.optim.Adam(net.parameters(), lr=setting.lr, weight_decay=setting.weight_decay)
+        optimiser = torch.optim.Adam(
+            net.parameters(), lr=setting.lr, weight_decay=setting.weight_decay
+        )
         rows = data.rows[k, held:]
-        loader = DataLoader(TensorDataset(data.Z(rows[None])[0, :, 0], data.y[k, held:], data.weights[k, held:]), setting.batch, shuffle=True)  # fmt: skip
+        loader = DataLoader(
+            TensorDataset(data.Z(rows[None])[0, :, 0], data.y[k, held:], data.weights[k, held:]),
+            setting.batch,
+            shuffle=True,
+        )
         for _ in range(setting.epochs):
             for Z, y, w in loader:
                 optimiser.zero_grad()

@@ -35,7 +35,12 @@ from speed.frame import Row
 
 RECIPES = {
     "mlp": {"net": "mlp", "options": {"width": 100, "depth": 8}, "epochs": 4, "batch": 128},
-    "mlp-100x10": {"net": "mlp", "options": {"width": 100, "depth": 10}, "epochs": 10, "batch": 128},
+    "mlp-100x10": {
+        "net": "mlp",
+        "options": {"width": 100, "depth": 10},
+        "epochs": 10,
+        "batch": 128,
+    },
     "mlp-20x10": {"net": "mlp", "options": {"width": 20, "depth": 10}, "epochs": 10, "batch": 128},
     "xnn_cnn": {"net": "xnn_cnn", "epochs": 2, "batch": 128},
     "cnn": {"net": "cnn", "epochs": 1, "batch": 128},
@@ -47,7 +52,12 @@ def digits(images: int) -> Dataset:
     """scikit-learn's digits as ``images`` grey images of 32x32, repeated where there are too few."""
     x, y = load_digits(return_X_y=True)
     rows = np.arange(images) % len(x)
-    x = (x.reshape(-1, 1, 8, 8)[rows] * 255 / 16).astype(np.uint8).repeat(4, axis=2).repeat(4, axis=3)
+    x = (
+        (x.reshape(-1, 1, 8, 8)[rows] * 255 / 16)
+        .astype(np.uint8)
+        .repeat(4, axis=2)
+        .repeat(4, axis=3)
+    )
     arrays = {
         "x_train": x,
         "y_train": y[rows].astype(np.int64),
@@ -57,7 +67,9 @@ def digits(images: int) -> Dataset:
     return Dataset("digits", arrays | {"classes": np.array([str(c) for c in range(10)])})
 
 
-def train(name: str, images: int, seeds: list[int], device: str, batched: bool, folder: str) -> None:
+def train(
+    name: str, images: int, seeds: list[int], device: str, batched: bool, folder: str
+) -> None:
     jobs = [(RECIPES[name], seed, Path(folder) / f"{name}-{seed}.safetensors") for seed in seeds]
     zoo.train_many(digits(images), jobs, device=device, batched=batched)
     if device == "cuda":
@@ -79,16 +91,36 @@ def rows(small: bool = False, device: str = "cpu", images: int = 2000) -> Iterat
                 with tempfile.TemporaryDirectory() as folder:
                     each, batched = (name, images), way == "as one"
                     if way == "side by side":
-                        list(pool.map(train, *zip(*((*each, [seed], device, False, folder) for seed in range(seeds)))))
+                        list(
+                            pool.map(
+                                train,
+                                *zip(
+                                    *(
+                                        (*each, [seed], device, False, folder)
+                                        for seed in range(seeds)
+                                    )
+                                ),
+                            )
+                        )
                     else:
                         train(*each, list(range(seeds)), device, batched, folder)
 
-            bounds = {"as one": "batched products of small matrices, slower on a CPU than one after the other",
-                      "side by side": f"{cores} cores, where they are free"}  # fmt: skip
+            bounds = {
+                "as one": "batched products of small matrices, slower on a CPU than one after the other",
+                "side by side": f"{cores} cores, where they are free",
+            }
             for way in ["as one"] if gpu else bounds:
-                yield frame.against(f"{seeds} networks {way}", "one by one", f"{name}, {images:,} images, {device}",
-                                    lambda way=way: run(way), lambda: run("one by one"), goal=None, bound="" if gpu else bounds[way],
-                                    n=1 if small else 3, clock=time.perf_counter)  # fmt: skip
+                yield frame.against(
+                    f"{seeds} networks {way}",
+                    "one by one",
+                    f"{name}, {images:,} images, {device}",
+                    lambda way=way: run(way),
+                    lambda: run("one by one"),
+                    goal=None,
+                    bound="" if gpu else bounds[way],
+                    n=1 if small else 3,
+                    clock=time.perf_counter,
+                )
 
     for name in () if gpu else ["mlp-100x10", "mlp-20x10"]:
 
@@ -100,12 +132,22 @@ def rows(small: bool = False, device: str = "cpu", images: int = 2000) -> Iterat
             with mock.patch.object(dense.Chain, "of", return_value=None):
                 alone()
 
-        yield frame.against("an MLP's training, gradients written out", "autograd", f"{name}, {images:,} images", alone, autograd,
-                            goal=None, bound="the products themselves", n=1 if small else 5)  # fmt: skip
+        yield frame.against(
+            "an MLP's training, gradients written out",
+            "autograd",
+            f"{name}, {images:,} images",
+            alone,
+            autograd,
+            goal=None,
+            bound="the products themselves",
+            n=1 if small else 5,
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()

@@ -19,7 +19,9 @@ torch.set_num_threads(1)
 
 # The same examples every time, and no clock; a mutant needs no smallest example.
 settings.register_profile("house", derandomize=True, deadline=None, database=None, max_examples=40)
-settings.register_profile("mutants", settings.get_profile("house"), phases=[Phase.explicit, Phase.generate])
+settings.register_profile(
+    "mutants", settings.get_profile("house"), phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("house")
 
 
@@ -29,8 +31,12 @@ def pytest_configure(config):
     from benchmark.engine import pool
     from benchmark.utils.temporary import scratch
 
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
-    os.environ["TMPDIR"] = tempfile.tempdir = folder = tempfile.mkdtemp(prefix=scratch(), dir="/tmp")
+    os.environ.setdefault(
+        "PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir()
+    )  # tmp_path stays where it was
+    os.environ["TMPDIR"] = tempfile.tempdir = folder = tempfile.mkdtemp(
+        prefix=scratch(), dir="/tmp"
+    )
     pool._name_temporary_folder()  # multiprocessing's own complains if it has gone before the process ends
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
@@ -50,17 +56,30 @@ def workspace(tmp_path, monkeypatch):
     script = tmp_path / "datasets" / "blobs.py"
     script.parent.mkdir()
     script.write_text("DEFAULTS = {}\n")
-    data.save(store.Paths("tiny").data("blobs"), blobs(), {"name": "blobs", "classes": list("abcd")})
+    data.save(
+        store.Paths("tiny").data("blobs"), blobs(), {"name": "blobs", "classes": list("abcd")}
+    )
     params = {
         "profile": "tiny",
         "datasets": ["blobs"],
         "papers": [],
         "data": {"blobs": {}},
-        "zoo": {"blobs": {"cnn": {"net": "explainn_cnn", "epochs": 1, "batch": 32, "optimiser": "adam", "lr": 0.003,
-                                  "layer": "conv2", "seeds": [0]}}},
+        "zoo": {
+            "blobs": {
+                "cnn": {
+                    "net": "explainn_cnn",
+                    "epochs": 1,
+                    "batch": 32,
+                    "optimiser": "adam",
+                    "lr": 0.003,
+                    "layer": "conv2",
+                    "seeds": [0],
+                }
+            }
+        },
         "explain": {"images": 8, "reference": 16, "methods": []},
         "replicate": {},
-    }  # fmt: skip
+    }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     yield Workspace(tmp_path, params)
     for cache in (inputs._dataset, inputs._target, inputs._batch):
@@ -75,8 +94,21 @@ def blob_network(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("network")
     data.save(folder / "blobs.npz", blobs(), {"name": "blobs", "classes": list("abcd")})
-    recipe = {"net": "explainn_cnn", "epochs": 1, "batch": 32, "optimiser": "adam", "lr": 0.003, "layer": "conv2"}
-    zoo.train(data.load(folder / "blobs.npz"), recipe, 0, folder / "cnn-0.safetensors", code=keys.step_hash("train"))
+    recipe = {
+        "net": "explainn_cnn",
+        "epochs": 1,
+        "batch": 32,
+        "optimiser": "adam",
+        "lr": 0.003,
+        "layer": "conv2",
+    }
+    zoo.train(
+        data.load(folder / "blobs.npz"),
+        recipe,
+        0,
+        folder / "cnn-0.safetensors",
+        code=keys.step_hash("train"),
+    )
     return folder
 
 

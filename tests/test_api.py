@@ -25,7 +25,10 @@ def network():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = nn.Sequential()
-        net.add_module("conv1", nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True)))
+        net.add_module(
+            "conv1",
+            nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True)),
+        )
         net.add_module("conv2", nn.Sequential(nn.Conv2d(4, 5, 3, stride=2), nn.ReLU(inplace=True)))
         net.add_module("flatten", nn.Flatten())
         net.add_module("logits", nn.Sequential(nn.Dropout(0.5), nn.Linear(45, 6)))
@@ -62,7 +65,10 @@ def test_target_is_in_eval_mode_frozen_and_without_in_place_activations():
 
 def test_target_normalises_by_itself():
     x = batch().x
-    mean, std = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
+    mean, std = (
+        torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1),
+        torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1),
+    )
     torch.testing.assert_close(target()(x), network().eval()((x - mean) / std))
     assert not torch.equal(target()(x), target(mean=(0.0,), std=(1.0,))(x))
 
@@ -71,7 +77,9 @@ def test_target_normalises_by_itself():
 def test_head_after_features_is_the_whole(layer):
     F, images = target(), batch()
     for x in (images.x, images):
-        torch.testing.assert_close(F.head(F.features(x, layer), layer), F(images.x), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            F.head(F.features(x, layer), layer), F(images.x), rtol=1e-6, atol=1e-6
+        )
     assert F.features(images).shape == (7, 5, 3, 3)
 
 
@@ -103,7 +111,9 @@ def test_features_of_a_batch_are_computed_once_a_layer_and_target():
 
 
 def test_unknown_layer_lists_the_known_ones():
-    with pytest.raises(ValueError, match="tiny has no layer 'conv9'; it has conv1, conv2, flatten, logits"):
+    with pytest.raises(
+        ValueError, match="tiny has no layer 'conv9'; it has conv1, conv2, flatten, logits"
+    ):
         target().features(batch(), "conv9")
     with pytest.raises(ValueError, match="no layer 'conv9'"):
         target(layer="conv9")
@@ -161,7 +171,9 @@ def test_batch_iterates_in_chunks_in_order_and_keeps_them():
     for name in ("x", "y", "ids", *ANNOTATED):
         assert torch.equal(torch.cat([getattr(c, name) for c in chunks]), getattr(images, name))
     assert all(c.part_importance is None and c.chunk == 3 for c in chunks)
-    assert all(a is b for a, b in zip(images, chunks))  # so that what a chunk remembers is found again
+    assert all(
+        a is b for a, b in zip(images, chunks)
+    )  # so that what a chunk remembers is found again
     chunks[0].memo["seen"] = 1
     assert "seen" not in images.memo
 
@@ -186,9 +198,17 @@ def test_batch_says_which_annotations_it_has():
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_batch_refuses_parts_without_a_place_and_importances_that_are_no_numbers(wrong):
     """NaN compares false with everything: such a part would have no pixels, and nobody would be told."""
-    parts, importance, visible = torch.rand(7, 5, 2), torch.rand(7, 5), torch.ones(7, 5, dtype=torch.bool)
+    parts, importance, visible = (
+        torch.rand(7, 5, 2),
+        torch.rand(7, 5),
+        torch.ones(7, 5, dtype=torch.bool),
+    )
     parts[3, 1, 0] = importance[6, 0] = wrong
-    for given in ({"parts": parts}, {"parts": parts, "part_visible": visible}, {"part_importance": importance}):
+    for given in (
+        {"parts": parts},
+        {"parts": parts, "part_visible": visible},
+        {"part_importance": importance},
+    ):
         with pytest.raises(ValueError, match="holds 1 values that are NaN or infinite"):
             batch(**given)
     visible[3, 1] = False
@@ -201,7 +221,10 @@ def test_batch_refuses_parts_without_a_place_and_importances_that_are_no_numbers
 def test_explanation_stores_float32_and_int64_copies_off_the_graph():
     maps = torch.rand(3, 4, 4, dtype=torch.float64, requires_grad=True) * 2
     e = Explanation(
-        heatmaps=maps, labels=torch.tensor([0, 1, -1], dtype=torch.int8), scores=[1, 2, 3], size={"bits": 3}
+        heatmaps=maps,
+        labels=torch.tensor([0, 1, -1], dtype=torch.int8),
+        scores=[1, 2, 3],
+        size={"bits": 3},
     )
     assert isinstance(e.heatmaps, np.ndarray)
     assert (e.heatmaps.dtype, e.labels.dtype, e.scores.dtype) == (np.float32, np.int64, np.float32)
@@ -215,15 +238,24 @@ def test_explanation_stores_float32_and_int64_copies_off_the_graph():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"heatmaps": np.full((2, 3, 3), np.nan)}, r"heatmaps holds 18 values that are NaN or infinite"),
+        (
+            {"heatmaps": np.full((2, 3, 3), np.nan)},
+            r"heatmaps holds 18 values that are NaN or infinite",
+        ),
         ({"decoded": np.array([[[[1.0, np.inf]]]])}, r"decoded holds 1 values"),
         ({"scores": torch.tensor([-torch.inf])}, r"scores holds 1 values"),
-        ({"heatmaps": np.zeros((2, 1, 3, 3))}, r"heatmaps has shape \(2, 1, 3, 3\); expected 3 axes"),
+        (
+            {"heatmaps": np.zeros((2, 1, 3, 3))},
+            r"heatmaps has shape \(2, 1, 3, 3\); expected 3 axes",
+        ),
         ({"heatmaps": np.zeros((3, 3))}, r"heatmaps has shape \(3, 3\)"),
         ({"concept_maps": np.zeros((2, 3, 3))}, r"concept_maps .* expected 4 axes"),
         ({"labels": np.zeros((2, 1))}, r"labels .* expected 1 axes"),
         ({"scores": np.zeros((2, 2, 2))}, r"scores .* expected 1 or 2 axes"),
-        ({"labels": [0, 1], "scores": [1.0]}, r"disagree on the number of images: {'labels': 2, 'scores': 1}"),
+        (
+            {"labels": [0, 1], "scores": [1.0]},
+            r"disagree on the number of images: {'labels': 2, 'scores': 1}",
+        ),
         ({"size": {"bits": "many"}}, r"could not convert"),
     ],
 )
@@ -302,7 +334,9 @@ def test_metric_declaration(registry):
     assert size_of_map(e, None, None, None, top=9).tolist() == [9, 9]
 
 
-@pytest.mark.parametrize("wrong", [{"track": "maps"}, {"better": "smaller"}, {"needs": {"heatmap"}}])
+@pytest.mark.parametrize(
+    "wrong", [{"track": "maps"}, {"better": "smaller"}, {"needs": {"heatmap"}}]
+)
 def test_wrong_declarations_are_refused(registry, wrong):
     with pytest.raises(ValueError, match="metric 'f': track"):
 

@@ -21,13 +21,34 @@ MAY = {
     "engine": {"store", "utils"},
     "methods": {"api", "engine", "metrics", "papers", "store", "utils"},
     "pipeline": {
-        "api", "data", "engine", "leaderboard", "methods", "metrics", "papers", "shared", "store", "utils", "zoo",
-    },
-    "jobs": {
-        "api", "data", "engine", "gate", "leaderboard", "methods", "metrics", "papers", "pipeline", "shared", "store", "utils",
+        "api",
+        "data",
+        "engine",
+        "leaderboard",
+        "methods",
+        "metrics",
+        "papers",
+        "shared",
+        "store",
+        "utils",
         "zoo",
     },
-}  # fmt: skip
+    "jobs": {
+        "api",
+        "data",
+        "engine",
+        "gate",
+        "leaderboard",
+        "methods",
+        "metrics",
+        "papers",
+        "pipeline",
+        "shared",
+        "store",
+        "utils",
+        "zoo",
+    },
+}
 FREE = {"cli", "__main__", "__init__"}  # call everyone, are called by no one
 
 
@@ -40,8 +61,16 @@ def imports(path):
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("benchmark.")}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "benchmark":
+            found |= {
+                alias.name.split(".")[1]
+                for alias in node.names
+                if alias.name.startswith("benchmark.")
+            }
+        elif (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.split(".")[0] == "benchmark"
+        ):
             parts = node.module.split(".")
             found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -64,7 +93,9 @@ def test_no_room_imports_from_a_room_to_its_right(path):
 
 def test_the_arrow_test_sees_a_wrong_arrow(tmp_path):
     wrong = tmp_path / "wrong.py"
-    wrong.write_text("def f():\n    from benchmark.leaderboard import build\n    from benchmark import cli\n")
+    wrong.write_text(
+        "def f():\n    from benchmark.leaderboard import build\n    from benchmark import cli\n"
+    )
     assert imports(wrong) == {"leaderboard", "cli"}
 
 
@@ -94,7 +125,9 @@ def test_data_set_scripts_are_no_package():
 
 
 @pytest.mark.parametrize(
-    "path", [*modules(), *sorted((ROOT / "baselines").glob("*.py"))], ids=lambda p: str(p.relative_to(ROOT))
+    "path",
+    [*modules(), *sorted((ROOT / "baselines").glob("*.py"))],
+    ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_a_file_past_500_lines_asks_to_be_two(path):
     assert len(path.read_text().splitlines()) <= 500
@@ -102,7 +135,12 @@ def test_a_file_past_500_lines_asks_to_be_two(path):
 
 def test_nothing_is_unpickled():
     for path in [*modules(), *(ROOT / "datasets").glob("*.py"), *(ROOT / "baselines").glob("*.py")]:
-        assert not {n.split(".")[0] for n in _outside(path)} & {"pickle", "dill", "joblib", "cloudpickle"}, path
+        assert not {n.split(".")[0] for n in _outside(path)} & {
+            "pickle",
+            "dill",
+            "joblib",
+            "cloudpickle",
+        }, path
         text = path.read_text()
         assert "allow_pickle=True" not in text
         assert "weights_only=False" not in text

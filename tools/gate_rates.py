@@ -31,12 +31,19 @@ class History:
     def __init__(self, *name: object, seeds: int = 3, methods: int = 8, networks: int = 2) -> None:
         self.rng = generator("gate", *name)
         self.cells = [
-            (*net, method, metric) for net in NETWORKS[:networks] for method in METHODS[:methods] for metric in METRICS
+            (*net, method, metric)
+            for net in NETWORKS[:networks]
+            for method in METHODS[:methods]
+            for metric in METRICS
         ]
         self.sign = np.array([1 if METRICS[cell[3]] == "higher" else -1 for cell in self.cells])
-        usual = {metric: 0.02 * 2.0**i for i, metric in enumerate(METRICS)}  # metrics have scales of their own
+        usual = {
+            metric: 0.02 * 2.0**i for i, metric in enumerate(METRICS)
+        }  # metrics have scales of their own
         c, self.seeds = len(self.cells), seeds
-        self.sigma = np.array([usual[cell[3]] for cell in self.cells]) * np.sqrt(6 / self.rng.chisquare(6, c))  # (C,)
+        self.sigma = np.array([usual[cell[3]] for cell in self.cells]) * np.sqrt(
+            6 / self.rng.chisquare(6, c)
+        )  # (C,)
         self.mean = 50 + self.rng.normal(size=c)
         self.noise = self._draw()
 
@@ -48,23 +55,33 @@ class History:
 
     def where(self, **wanted: str) -> np.ndarray:
         names = ("dataset", "target", "method", "metric")
-        return np.array([all(cell[names.index(k)] == v for k, v in wanted.items()) for cell in self.cells])
+        return np.array(
+            [all(cell[names.index(k)] == v for k, v in wanted.items()) for cell in self.cells]
+        )
 
     def old(self) -> pd.DataFrame:
         return self._rows(self.noise)
 
     def new(
-        self, kept: float, planted: np.ndarray | None = None, k: float = 0.0, redrawn: np.ndarray | None = None
+        self,
+        kept: float,
+        planted: np.ndarray | None = None,
+        k: float = 0.0,
+        redrawn: np.ndarray | None = None,
     ) -> pd.DataFrame:
         """A new run: ``planted`` cells, (C,) bool, are worse by k standard errors; ``redrawn``: only these are drawn anew."""
         noise = kept * self.noise + np.sqrt(1 - kept**2) * self._draw()
         if redrawn is not None:
             noise = np.where(redrawn[:, None], noise, self.noise)
-        shift = 0.0 if planted is None else -self.sign * k * self.sigma / np.sqrt(self.seeds) * planted
+        shift = (
+            0.0 if planted is None else -self.sign * k * self.sigma / np.sqrt(self.seeds) * planted
+        )
         return self._rows(noise, shift)
 
     def _rows(self, noise: np.ndarray, shift: np.ndarray | float = 0.0) -> pd.DataFrame:
-        values = self.mean[:, None] + self.sigma[:, None] * noise + np.reshape(shift, (-1, 1))  # (C, S)
+        values = (
+            self.mean[:, None] + self.sigma[:, None] * noise + np.reshape(shift, (-1, 1))
+        )  # (C, S)
         return rows(self.cells, values)
 
 
@@ -72,12 +89,27 @@ def rows(cells: list[tuple], values: np.ndarray, profile: str = "offline") -> pd
     """Rows of cells (dataset, target, method, metric) with values (C, S)."""
     c, s = values.shape
     names = np.repeat(np.array(cells, dtype=object), s, axis=0)
-    return pd.DataFrame({
-        "profile": profile, "track": "heatmap", "paper": "baseline", "dataset": names[:, 0], "target": names[:, 1],
-        "method": names[:, 2], "setting": "", "metric": names[:, 3], "metric_setting": "", "seed": np.tile(np.arange(s), c),
-        "value": values.ravel(), "n": 64, "better": [METRICS.get(m, "higher") for m in names[:, 3]], "unit": "percent",
-        "metric_version": 1, "status": "ok", "reason": "",
-    })[list(store.ROW_COLUMNS)]  # fmt: skip
+    return pd.DataFrame(
+        {
+            "profile": profile,
+            "track": "heatmap",
+            "paper": "baseline",
+            "dataset": names[:, 0],
+            "target": names[:, 1],
+            "method": names[:, 2],
+            "setting": "",
+            "metric": names[:, 3],
+            "metric_setting": "",
+            "seed": np.tile(np.arange(s), c),
+            "value": values.ravel(),
+            "n": 64,
+            "better": [METRICS.get(m, "higher") for m in names[:, 3]],
+            "unit": "percent",
+            "metric_version": 1,
+            "status": "ok",
+            "reason": "",
+        }
+    )[list(store.ROW_COLUMNS)]
 
 
 def false_alarms(kept: float, times: int, *, mixed: bool = False, **board: int) -> float:
@@ -86,21 +118,28 @@ def false_alarms(kept: float, times: int, *, mixed: bool = False, **board: int) 
     for i in range(times):
         history = History("null", kept, mixed, i, **board)
         redrawn = np.isin([cell[2] for cell in history.cells], METHODS[:3]) if mixed else None
-        alarms += (compare(history.old(), history.new(kept, redrawn=redrawn))["kind"] == "regression").any()
+        alarms += (
+            compare(history.old(), history.new(kept, redrawn=redrawn))["kind"] == "regression"
+        ).any()
     return alarms / times
 
 
 def hits(kept: float, k: float, what: str, times: int, **board: int) -> tuple[float, float]:
     """A regression of k standard errors in one cell, in a method on one network, or in a method everywhere: (the share of
     runs with a regression among the planted cells, the share of planted cells found)."""
-    wanted = {"cell": {"dataset": "digits", "method": "method b", "metric": "metric 3"},
-              "network": {"dataset": "digits", "method": "method b"}, "method": {"method": "method b"}}[what]  # fmt: skip
+    wanted = {
+        "cell": {"dataset": "digits", "method": "method b", "metric": "metric 3"},
+        "network": {"dataset": "digits", "method": "method b"},
+        "method": {"method": "method b"},
+    }[what]
     runs, cells = [], []
     for i in range(times):
         history = History("planted", kept, k, what, i, **board)
         planted = history.where(**wanted)
         found = compare(history.old(), history.new(kept, planted, k))
-        found = found[found["method"] == "method b"].set_index(["dataset", "target", "method", "metric"])["kind"]
+        found = found[found["method"] == "method b"].set_index(
+            ["dataset", "target", "method", "metric"]
+        )["kind"]
         caught = [found[history.cells[c]] == "regression" for c in np.flatnonzero(planted)]
         runs.append(any(caught))
         cells.append(np.mean(caught))
@@ -111,11 +150,20 @@ def main(times: int = 200) -> None:
     for seeds in (3, 5):
         for kept in (1.0, 0.99, 0.9, 0.7, 0.0):
             alarm = false_alarms(kept, times, seeds=seeds)
-            caught = {f"{what} {k:g}": hits(kept, k, what, times // 2, seeds=seeds)
-                      for what in ("cell", "network", "method") for k in (2, 4, 6)}  # fmt: skip
-            print(f"S={seeds} kept={kept}: false {alarm:.3f}; " + ", ".join(f"{w}: {a:.2f}/{b:.2f}" for w, (a, b) in caught.items()),
-                  flush=True)  # fmt: skip
-        print(f"S={seeds} mixed: false {false_alarms(0.0, times, mixed=True, seeds=seeds):.3f}", flush=True)
+            caught = {
+                f"{what} {k:g}": hits(kept, k, what, times // 2, seeds=seeds)
+                for what in ("cell", "network", "method")
+                for k in (2, 4, 6)
+            }
+            print(
+                f"S={seeds} kept={kept}: false {alarm:.3f}; "
+                + ", ".join(f"{w}: {a:.2f}/{b:.2f}" for w, (a, b) in caught.items()),
+                flush=True,
+            )
+        print(
+            f"S={seeds} mixed: false {false_alarms(0.0, times, mixed=True, seeds=seeds):.3f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

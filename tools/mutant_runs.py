@@ -105,7 +105,9 @@ def start(work: Callable, *args) -> multiprocessing.Process:
     return process
 
 
-def run(todo: list[Mutant], launch: Callable, limit: Callable[[Mutant], float], workers: int) -> Iterator[Mutant]:
+def run(
+    todo: list[Mutant], launch: Callable, limit: Callable[[Mutant], float], workers: int
+) -> Iterator[Mutant]:
     """Each with its outcome, as they end, ``workers`` at a time; none where it must go the long way."""
     waiting, running = iter(todo), {}
     while True:
@@ -115,7 +117,9 @@ def run(todo: list[Mutant], launch: Callable, limit: Callable[[Mutant], float], 
             return
         begin = time.monotonic()
         wait([process.sentinel for process in running], TICK)
-        passed = min(time.monotonic() - begin, TICK)  # while all are stopped (kill -STOP) no time passes
+        passed = min(
+            time.monotonic() - begin, TICK
+        )  # while all are stopped (kill -STOP) no time passes
         for process, m in list(running.items()):
             m.seconds += passed
             if process.is_alive() and m.seconds > 6 * limit(m):  # the limit is one of CPU time
@@ -144,9 +148,13 @@ def silent(limit: float) -> None:
 class Session:
     """A plugin of pytest that runs mutants where it would run the tests."""
 
-    def __init__(self, module: str, tests: list[str], todo: list[Mutant], workers: int, out: Connection) -> None:
+    def __init__(
+        self, module: str, tests: list[str], todo: list[Mutant], workers: int, out: Connection
+    ) -> None:
         self.path = str(ROOT / "benchmark" / f"{module}.py")
-        self.tests = [(test_file(name), k) for name, _, k in (test.partition(" -k ") for test in tests)]
+        self.tests = [
+            (test_file(name), k) for name, _, k in (test.partition(" -k ") for test in tests)
+        ]
         self.todo, self.workers, self.out = todo, workers, out
         self.code = compiled(Path(self.path).read_text(), self.path)
         self.called: set[tuple[str, int]] = set()
@@ -156,7 +164,11 @@ class Session:
             self.called.add(key(frame.f_code))
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [i for i in items if any(i.path == ROOT / file and chosen(i, k) for file, k in self.tests)]
+        items[:] = [
+            i
+            for i in items
+            if any(i.path == ROOT / file and chosen(i, k) for file, k in self.tests)
+        ]
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         sys.settrace(None)
@@ -165,7 +177,9 @@ class Session:
         counts = Counter(key(code) for code in tree(self.code))
         self.early = self.called | {name for name, n in counts.items() if n > 1}
         self.functions = [
-            f for f in gc.get_objects() if type(f) is FunctionType and f.__code__.co_filename == self.path
+            f
+            for f in gc.get_objects()
+            if type(f) is FunctionType and f.__code__.co_filename == self.path
         ]
         gc.collect()
         gc.freeze()  # what is here stays: no fork need look through it
@@ -188,7 +202,9 @@ class Session:
             raise SystemExit("a test fails after another")
         self.out.send((sum(seconds for seconds, *_ in self.costs), sorted(names)))
         place = {id(m): i for i, m in enumerate(self.todo)}
-        for m in run(self.todo, self.launch, lambda m: 10 + 3 * sum(s for s, *_ in self.costs), self.workers):
+        for m in run(
+            self.todo, self.launch, lambda m: 10 + 3 * sum(s for s, *_ in self.costs), self.workers
+        ):
             self.out.send((place[id(m)], m.outcome, m.seconds))
         return True
 
@@ -210,7 +226,9 @@ class Session:
         items = [(seconds, item) for seconds, called, item in self.costs if called & names]
         return start(self.child, code, set() if names & self.early else names, items)
 
-    def child(self, code: CodeType, names: set[tuple[str, int]], items: list[tuple[float, pytest.Item]]) -> None:
+    def child(
+        self, code: CodeType, names: set[tuple[str, int]], items: list[tuple[float, pytest.Item]]
+    ) -> None:
         """As ``passes``, with other code; or leaves with ``LONG_WAY``."""
         new = dict(pairs(self.code, code))
         mine = [(f, new[key(f.__code__)]) for f in self.functions if key(f.__code__) in new]
@@ -234,7 +252,9 @@ class Session:
         os._exit(0)
 
 
-def _session(module: str, tests: list[str], todo: list[Mutant], workers: int, out: Connection) -> None:
+def _session(
+    module: str, tests: list[str], todo: list[Mutant], workers: int, out: Connection
+) -> None:
     session = Session(module, tests, todo, workers, out)
     sys.settrace(session.watch)
     files = dict.fromkeys(file for file, _ in session.tests)
@@ -280,8 +300,16 @@ def pairs(a: CodeType, b: CodeType) -> Iterator[tuple[tuple[str, int], CodeType]
 
 def changed(a: CodeType, b: CodeType) -> set[tuple[str, int]]:
     """Names of the code objects that differ, those within them aside."""
-    own = lambda c: (c.co_code, c.co_names, c.co_varnames, c.co_freevars, c.co_cellvars, c.co_flags, len(inner(c)),
-                     [repr(value) for value in c.co_consts if not isinstance(value, CodeType)])  # fmt: skip
+    own = lambda c: (
+        c.co_code,
+        c.co_names,
+        c.co_varnames,
+        c.co_freevars,
+        c.co_cellvars,
+        c.co_flags,
+        len(inner(c)),
+        [repr(value) for value in c.co_consts if not isinstance(value, CodeType)],
+    )
     out = set() if own(a) == own(b) else {key(a)}
     return out.union(*(changed(x, y) for x, y in zip(inner(a), inner(b), strict=False)))
 
@@ -298,7 +326,11 @@ class Source(importlib.machinery.SourceFileLoader):
         self.text = text
 
     def find_spec(self, name, path, target=None):
-        return importlib.util.spec_from_file_location(name, self.path, loader=self) if name == self.name else None
+        return (
+            importlib.util.spec_from_file_location(name, self.path, loader=self)
+            if name == self.name
+            else None
+        )
 
     def get_code(self, name):
         return compiled(self.text, self.path)
@@ -319,7 +351,10 @@ def _fresh(module: str, tests: list[str], text: str, limit: float) -> None:
 def hold(names: list[str]) -> None:
     """Imports what the tests import from elsewhere, so that forks of this process have it."""
     for name in names:
-        with contextlib.suppress(Exception), warnings.catch_warnings():  # some exist in the tests' process alone
+        with (
+            contextlib.suppress(Exception),
+            warnings.catch_warnings(),
+        ):  # some exist in the tests' process alone
             warnings.simplefilter("ignore")
             importlib.import_module(name)
     gc.collect()

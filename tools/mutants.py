@@ -47,7 +47,9 @@ def mutants(module: str, skip: re.Pattern) -> Iterator[Mutant]:
     """All mutants of a module, statement by statement."""
     source = (ROOT / "benchmark" / f"{module}.py").read_text()
     lines = source.splitlines(keepends=True)
-    operators = {n: plugins.get_operator(n)() for n in plugins.operator_names() if not skip.search(n)}
+    operators = {
+        n: plugins.get_operator(n)() for n in plugins.operator_names() if not skip.search(n)
+    }
     for statement in ast.parse(source).body:
         first = min(n.lineno for n in (statement, *getattr(statement, "decorator_list", ()))) - 1
         last = statement.end_lineno
@@ -62,7 +64,9 @@ def mutants(module: str, skip: re.Pattern) -> Iterator[Mutant]:
                 if meaning(text) not in (None, clean):
                     line, before, after = difference(piece, text)
                     whole = "".join([*lines[:first], text, *lines[last:]])
-                    yield Mutant(module, first + line, name.removeprefix("core/"), before, after, whole)
+                    yield Mutant(
+                        module, first + line, name.removeprefix("core/"), before, after, whole
+                    )
 
 
 def meaning(source: str) -> str | None:
@@ -79,7 +83,10 @@ def meaning(source: str) -> str | None:
             node.annotation = ast.Constant(...)
         if isinstance(node, ast.FunctionDef):
             node.returns = None
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module)
+            and ast.get_docstring(node) is not None
+        ):
             node.body[0] = ast.Pass()
     return ast.dump(tree)
 
@@ -87,7 +94,9 @@ def meaning(source: str) -> str | None:
 def difference(a: str, b: str) -> tuple[int, str, str]:
     """Line number and the lines that differ, before and after."""
     a, b = a.splitlines(), b.splitlines()
-    _, i, j, k, m = next(block for block in difflib.SequenceMatcher(None, a, b).get_opcodes() if block[0] != "equal")
+    _, i, j, k, m = next(
+        block for block in difflib.SequenceMatcher(None, a, b).get_opcodes() if block[0] != "equal"
+    )
     return i + 1, "\n".join(a[i:j]), "\n".join(b[k:m])
 
 
@@ -96,8 +105,14 @@ def difference(a: str, b: str) -> tuple[int, str, str]:
 
 def examined() -> dict[tuple[str, str, str], str]:
     """Equivalent mutants of docs/mutants.md: (module, before, after) -> why."""
-    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in EXAMINED.read_text().splitlines() if line.startswith("| `")]
-    plain = [[cell.replace("\\|", "|").strip().strip("`").strip() for cell in line] for line in cells]
+    cells = [
+        re.split(r"(?<!\\)\|", line)[1:-1]
+        for line in EXAMINED.read_text().splitlines()
+        if line.startswith("| `")
+    ]
+    plain = [
+        [cell.replace("\\|", "|").strip().strip("`").strip() for cell in line] for line in cells
+    ]
     return {(m, before, after): why for m, before, after, why in plain}
 
 
@@ -115,7 +130,9 @@ def table(every: list[Mutant]) -> str:
     modules = sorted({m.module for m in every})
     groups = [(module, [m for m in every if m.module == module]) for module in modules]
     rooms = sorted({module.split("/")[0] for module in modules})
-    groups += [(room, [m for m in every if m.module.startswith(room + "/")]) for room in rooms] + [("all", every)]
+    groups += [(room, [m for m in every if m.module.startswith(room + "/")]) for room in rooms] + [
+        ("all", every)
+    ]
     out = [
         "| module | mutants | run | caught | of them by time or memory | missed | equivalent | raw | adjusted | if a sample, 95 % |",
         "| --- |" + " ---: |" * 8 + " --- |",
@@ -123,32 +140,59 @@ def table(every: list[Mutant]) -> str:
     for name, group in groups:
         done = [m for m in group if m.outcome]
         missed = [m for m in done if m.outcome == "survived"]
-        same, n, late = sum(m.key in known for m in missed), len(done), sum(m.outcome == "timeout" for m in done)
+        same, n, late = (
+            sum(m.key in known for m in missed),
+            len(done),
+            sum(m.outcome == "timeout" for m in done),
+        )
         caught = n - len(missed)
-        shares = f"{caught / n:.1%} | {caught / (n - same):.1%} | {wilson(caught, n - same)}" if n > same else " | | "
-        out.append(f"| {name} | {len(group)} | {n} | {caught} | {late} | {len(missed) - same} | {same} | {shares} |")
+        shares = (
+            f"{caught / n:.1%} | {caught / (n - same):.1%} | {wilson(caught, n - same)}"
+            if n > same
+            else " | | "
+        )
+        out.append(
+            f"| {name} | {len(group)} | {n} | {caught} | {late} | {len(missed) - same} | {same} | {shares} |"
+        )
     return "\n".join(out)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", help="metrics/masking ...; all that pyproject.toml names")
-    parser.add_argument("--sample", type=int, help="that many mutants, at random, of all modules together")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "modules", nargs="*", help="metrics/masking ...; all that pyproject.toml names"
+    )
+    parser.add_argument(
+        "--sample", type=int, help="that many mutants, at random, of all modules together"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="a line of JSON a mutant; those that it holds are not run again")
-    parser.add_argument("--again", action="store_true", help="only those that survived, as --out says")
+    parser.add_argument(
+        "--out", type=Path, help="a line of JSON a mutant; those that it holds are not run again"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="only those that survived, as --out says"
+    )
     parser.add_argument("--workers", type=int, default=1, help="mutants at a time")
     args = parser.parse_args()
     os.chdir(ROOT)
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # those that are not needed take a second a mutant
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = (
+        "1"  # those that are not needed take a second a mutant
+    )
     sys.dont_write_bytecode = False  # nor compile the tests for each
     sys.path.insert(0, str(ROOT))
     setting = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutants"]
     skip, known = re.compile("|".join(setting["skip"])), examined()
     every = [m for name in args.modules or setting["tests"] for m in mutants(name, skip)]
-    chosen = [every[i] for i in np.random.default_rng(args.seed).permutation(len(every))[: args.sample]]
+    chosen = [
+        every[i] for i in np.random.default_rng(args.seed).permutation(len(every))[: args.sample]
+    ]
     before = args.out.read_text().splitlines() if args.out and args.out.exists() else []
-    found = {(d["module"], d["line"], d["operator"], d["after"]): d["outcome"] for d in map(json.loads, before)}
+    found = {
+        (d["module"], d["line"], d["operator"], d["after"]): d["outcome"]
+        for d in map(json.loads, before)
+    }
     for m in every:
         m.outcome = found.get(m.place, "")
     todo = [m for m in chosen if m.outcome == ("survived" if args.again else "")]

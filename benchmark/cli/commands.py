@@ -48,8 +48,10 @@ def use(options: argparse.Namespace) -> int:
             except store.StoreError:
                 name = "damaged"
             if name == options.profile:
-                err.print(f"{PARAMS} holds your own edits of {name!r}: kept "
-                          f"(glassbench use {name} --force restores the profile)")  # fmt: skip
+                err.print(
+                    f"{PARAMS} holds your own edits of {name!r}: kept "
+                    f"(glassbench use {name} --force restores the profile)"
+                )
                 return 0
             kept = path.with_name(f"params.{name or 'old'}.yaml")
             store.write_text(kept, here)
@@ -85,7 +87,12 @@ def prepare(options: argparse.Namespace) -> int:
     for name in names:
         if name not in scripts:
             raise near(name, scripts, "data set")
-    own = [flag for key in ("path", "name", "size") if (value := getattr(options, key)) for flag in (f"--{key}", value)]
+    own = [
+        flag
+        for key in ("path", "name", "size")
+        if (value := getattr(options, key))
+        for flag in (f"--{key}", value)
+    ]
     if own and names != ["folder"]:
         raise UsageError("--path, --name and --size are for `glassbench prepare folder`")
     for name in names:
@@ -166,7 +173,9 @@ def replicate(options: argparse.Namespace) -> int:
             raise near(paper, profile.papers, f"paper in profile {profile.name!r}:")
     failed = 0
     for paper in chosen:
-        with store.exclusive(store.Paths(profile.name).replications(paper), f"glassbench replicate {paper}"):
+        with store.exclusive(
+            store.Paths(profile.name).replications(paper), f"glassbench replicate {paper}"
+        ):
             failed += _count_failed(f"replicate {paper}", replicate_paper(profile, paper), "units")
     return _exit_code(failed, options.keep_going)
 
@@ -179,7 +188,9 @@ def plan(options: argparse.Namespace) -> int:
 
     profile = load_profile(options.profile)
     if options.calibrate:
-        shipped = {name: Profile.read(path) for name, path in profiles().items()} | {profile.name: profile}
+        shipped = {name: Profile.read(path) for name, path in profiles().items()} | {
+            profile.name: profile
+        }
         path = calibrate(shipped.values())
         out.print(f"speeds: {path.relative_to(store.ROOT)}")
         return 0
@@ -188,7 +199,9 @@ def plan(options: argparse.Namespace) -> int:
         return 0
     found = plan_profile(profile, gpu=options.gpu)
     told = planned.facts(profile, found, gpu=options.gpu, workers=options.workers)
-    out.print_json(json.dumps(told)) if options.json else out.print(planned.text(told), markup=False)
+    out.print_json(json.dumps(told)) if options.json else out.print(
+        planned.text(told), markup=False
+    )
     if options.save:
         save(profile, found)
     return 0
@@ -256,7 +269,10 @@ def show(options: argparse.Namespace) -> int:
     console.show(paths.results, out)
     failed = rows[rows.status == "failed"]
     for (dataset, target, method), group in failed.groupby(["dataset", "target", "method"]):
-        err.print(f"failed: {dataset}/{target} {method}: {group.reason.iloc[0]} ({len(group)} rows)", markup=False)
+        err.print(
+            f"failed: {dataset}/{target} {method}: {group.reason.iloc[0]} ({len(group)} rows)",
+            markup=False,
+        )
     out.print(f"page: {paths.results / 'index.html'}", markup=False)
     return 1 if len(failed) else 0
 
@@ -286,7 +302,9 @@ def compare(options: argparse.Namespace) -> int:
     exact = rules.same_machine(base.provenance, head.provenance)
     found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
     against = rules.reproduced(found, exact=exact)
-    kind = "the same kind of machine: exact" if exact else "another kind of machine: within tolerance"
+    kind = (
+        "the same kind of machine: exact" if exact else "another kind of machine: within tolerance"
+    )
     out.print(f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})", markup=False)
     out.print(show.lines(against) if len(against) else "the same results", markup=False)
     return 1 if len(against) else 0
@@ -305,7 +323,9 @@ def diff(options: argparse.Namespace) -> int:
     picture = Path(options.plot) if options.plot else None
     if picture:
         with store.atomic(picture) as file:
-            file.write(plot_style.save(show.figure(found), "svg" if picture.suffix == ".svg" else "png"))
+            file.write(
+                plot_style.save(show.figure(found), "svg" if picture.suffix == ".svg" else "png")
+            )
     form = {"json": show.as_json, "md": show.markdown}.get(options.form, show.text)
     extra = {"picture": picture.name} if picture and options.form == "md" else {}
     print(form(found, base, head, fail_on, **extra), end="" if options.form == "md" else "\n")
@@ -341,7 +361,9 @@ def evaluate(options: argparse.Namespace) -> int:
     placing_console.show(found.frame, found.compared, out)
     for line in notes(found):
         err.print(line, markup=False)
-    out.print(f"written: {found.folder / ('rows.csv' if options.no_page else 'index.html')}", markup=False)
+    out.print(
+        f"written: {found.folder / ('rows.csv' if options.no_page else 'index.html')}", markup=False
+    )
     return 1 if (found.rows.status == "failed").any() else 0
 
 
@@ -364,8 +386,11 @@ def new(options: argparse.Namespace) -> int:
     from benchmark.methods import templates
 
     name = templates.write(options.file, options.kind)
-    out.print(f"{options.file}: change it, then\n  glassbench check {options.file}:{name}\n"
-              f"  glassbench evaluate {options.file}:{name}", markup=False)  # fmt: skip
+    out.print(
+        f"{options.file}: change it, then\n  glassbench check {options.file}:{name}\n"
+        f"  glassbench evaluate {options.file}:{name}",
+        markup=False,
+    )
     return 0
 
 
@@ -397,7 +422,9 @@ def load_params() -> Profile:
 def _params() -> Path:
     path = store.ROOT / PARAMS
     if not path.exists():
-        raise UsageError(f"{PARAMS} is missing; choose a profile: glassbench use {' | '.join(profiles())}")
+        raise UsageError(
+            f"{PARAMS} is missing; choose a profile: glassbench use {' | '.join(profiles())}"
+        )
     return path
 
 
@@ -405,7 +432,9 @@ def _name(options: argparse.Namespace) -> str:
     """The profile that an option names, else that of params.yaml, of which nothing else is read."""
     name = options.profile or store.read_yaml(_params()).get("profile")
     if not re.fullmatch(r"\w[\w.-]*", str(name)):
-        raise UsageError(f"{PARAMS if name != options.profile else '--profile'}: {str(name)!r} is no name of a profile")
+        raise UsageError(
+            f"{PARAMS if name != options.profile else '--profile'}: {str(name)!r} is no name of a profile"
+        )
     return str(name)
 
 

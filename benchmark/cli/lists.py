@@ -24,11 +24,21 @@ def _profiles(load: Load) -> list[dict[str, Any]]:
     current = store.read_yaml(here).get("profile") if here.exists() else None
     rows = []
     for name, path in profiles().items():
-        params = store.read_yaml(path)  # as it is shipped: to check it would take torch, and seconds
-        networks = sum(len(t.get("seeds", [0])) for zoo in params["zoo"].values() for t in zoo.values())
-        rows.append({"profile": name + (" (in use)" if name == current else ""), "data sets": ", ".join(params["datasets"]),
-                     "networks": networks, "methods": len(params["explain"]["methods"]),
-                     "papers": ", ".join(params["papers"])})  # fmt: skip
+        params = store.read_yaml(
+            path
+        )  # as it is shipped: to check it would take torch, and seconds
+        networks = sum(
+            len(t.get("seeds", [0])) for zoo in params["zoo"].values() for t in zoo.values()
+        )
+        rows.append(
+            {
+                "profile": name + (" (in use)" if name == current else ""),
+                "data sets": ", ".join(params["datasets"]),
+                "networks": networks,
+                "methods": len(params["explain"]["methods"]),
+                "papers": ", ".join(params["papers"]),
+            }
+        )
     return rows
 
 
@@ -41,15 +51,19 @@ def _datasets(load: Load) -> list[dict[str, Any]]:
         for path in found or [None]:
             card = data.load_card(path) if path else {}
             counts, source = card.get("counts", {}), card.get("provenance", {})
-            rows.append({
-                "data set": script.stem,
-                "profile": path.parent.name if path else "not prepared",
-                "images": " + ".join(f"{counts[s]:,} {s}" for s in ("train", "test") if s in counts),
-                "classes": card.get("classes", ""),
-                "size": card.get("size", ""),
-                "licence": card.get("licence", ""),
-                "files": ", ".join(sorted({f["origin"] for f in source.get("files", [])})),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "data set": script.stem,
+                    "profile": path.parent.name if path else "not prepared",
+                    "images": " + ".join(
+                        f"{counts[s]:,} {s}" for s in ("train", "test") if s in counts
+                    ),
+                    "classes": card.get("classes", ""),
+                    "size": card.get("size", ""),
+                    "licence": card.get("licence", ""),
+                    "files": ", ".join(sorted({f["origin"] for f in source.get("files", [])})),
+                }
+            )
     return rows
 
 
@@ -61,9 +75,15 @@ def _methods(load: Load) -> list[dict[str, Any]]:
     for ref in registry.method_refs():
         method = ref.build()
         doc = (registry.load_module(ref.path).__doc__ or "").strip().splitlines()
-        rows.append({"method": method.name, "kind": getattr(method, "paper", None) or getattr(method, "kind", "user"),
-                     "use": f"{ref.file}:{ref.cls}", "settings": store.setting_text(settings_of(method)),
-                     "idea": doc[0] if doc else ""})  # fmt: skip
+        rows.append(
+            {
+                "method": method.name,
+                "kind": getattr(method, "paper", None) or getattr(method, "kind", "user"),
+                "use": f"{ref.file}:{ref.cls}",
+                "settings": store.setting_text(settings_of(method)),
+                "idea": doc[0] if doc else "",
+            }
+        )
     return rows
 
 
@@ -71,10 +91,17 @@ def _metrics(load: Load) -> list[dict[str, Any]]:
     from benchmark.methods import registry
 
     return [
-        {"metric": m.name, "track": m.track, "better": m.better, "unit": m.unit, "needs": ", ".join(sorted(m.needs)),
-         "settings": " | ".join(filter(None, map(store.setting_text, m.settings))), "source": m.source}
+        {
+            "metric": m.name,
+            "track": m.track,
+            "better": m.better,
+            "unit": m.unit,
+            "needs": ", ".join(sorted(m.needs)),
+            "settings": " | ".join(filter(None, map(store.setting_text, m.settings))),
+            "source": m.source,
+        }
         for m in registry.metrics().values()
-    ]  # fmt: skip
+    ]
 
 
 def _targets(load: Load) -> list[dict[str, Any]]:
@@ -84,13 +111,26 @@ def _targets(load: Load) -> list[dict[str, Any]]:
         for name, seed, recipe in profile.trainings(dataset):
             path = store.Paths(profile.name).target(dataset, name, seed).with_suffix(".json")
             card = store.read_json(path) if path.exists() else {}
-            state = card.get("failed") or (f"{100 * card['test_accuracy']:.2f} %" if card else "not trained")
-            rows.append({"data set": dataset, "target": name, "seed": seed, "net": recipe.net,
-                         "test accuracy": state, "explained layer": card.get("layer") or ""})  # fmt: skip
+            state = card.get("failed") or (
+                f"{100 * card['test_accuracy']:.2f} %" if card else "not trained"
+            )
+            rows.append(
+                {
+                    "data set": dataset,
+                    "target": name,
+                    "seed": seed,
+                    "net": recipe.net,
+                    "test accuracy": state,
+                    "explained layer": card.get("layer") or "",
+                }
+            )
     return rows
 
 
 LISTS = {
-    "profiles": _profiles, "datasets": _datasets, "targets": _targets, "methods": _methods,
+    "profiles": _profiles,
+    "datasets": _datasets,
+    "targets": _targets,
+    "methods": _methods,
     "metrics": _metrics,
-}  # fmt: skip
+}

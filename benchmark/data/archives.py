@@ -30,7 +30,9 @@ class DownloadError(Exception):
     """A file that is not to be had or not to be trusted; the message is one line with the way out."""
 
 
-def members(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, bytes]]:
+def members(
+    path: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[tuple[str, bytes]]:
     """Name and content of the ``wanted`` regular files of a tar (any compression) or zip, in the archive's order.
 
     Raises:
@@ -38,11 +40,25 @@ def members(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> It
             than 200,000 members, 512 MiB in one, 8 GiB in all, or 64 MiB and 100 times the archive; or it is damaged.
     """
     try:
-        with open(path, "rb") as file:  # not zipfile.is_zipfile: a tar that ends with an npz would pass
+        with open(
+            path, "rb"
+        ) as file:  # not zipfile.is_zipfile: a tar that ends with an npz would pass
             start = file.read(4)
-        yield from _zip_members(path, wanted) if start == b"PK\x03\x04" else _tar_members(path, start, wanted)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, ValueError, NotImplementedError,
-            RuntimeError) as error:  # RuntimeError: an encrypted zip  # fmt: skip
+        yield from (
+            _zip_members(path, wanted)
+            if start == b"PK\x03\x04"
+            else _tar_members(path, start, wanted)
+        )
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:  # RuntimeError: an encrypted zip
         raise _damaged(path, error) from None
     except OSError as error:
         if error.errno is not None:
@@ -63,7 +79,9 @@ def _damaged(path: Path, error: Exception) -> DownloadError:
     return DownloadError(f"{path}: refused as unsafe or damaged ({what}); delete it and run again")
 
 
-def _tar_members(path: Path, start: bytes, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+def _tar_members(
+    path: Path, start: bytes, wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, bytes]]:
     with (
         _PACKED.get(start[:2], open)(path, "rb") as file,
         tarfile.open(fileobj=_Bounded(file, path), mode="r:") as archive,
@@ -75,7 +93,9 @@ def _tar_members(path: Path, start: bytes, wanted: Callable[[str], bool]) -> Ite
             if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later
                 tarfile.data_filter(member, str(path.parent))  # links out of the archive, devices
             elif member.isdev() or ((member.issym() or member.islnk()) and _leads_out(member)):
-                raise DownloadError(f"{path}: the member {member.name!r} is a device or a link out; refused as unsafe")
+                raise DownloadError(
+                    f"{path}: the member {member.name!r} is a device or a link out; refused as unsafe"
+                )
             if member.isreg() and wanted(member.name):
                 yield member.name, archive.extractfile(member).read()
 
@@ -105,16 +125,26 @@ def _zip_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[st
             total += member.file_size
             _check(path, member.filename, count, member.file_size, total)
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DownloadError(f"{path}: the member {member.filename!r} is a link or device; refused")
+                raise DownloadError(
+                    f"{path}: the member {member.filename!r} is a link or device; refused"
+                )
             if not member.is_dir() and wanted(member.filename):
                 yield member.filename, archive.read(member)  # no more than file_size
 
 
 def _check(path: Path, name: str, count: int, size: int, total: int) -> None:
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name.replace("\\", "/")).parts or name[1:2] == ":":
+    if (
+        PurePosixPath(name).is_absolute()
+        or ".." in PurePosixPath(name.replace("\\", "/")).parts
+        or name[1:2] == ":"
+    ):
         raise DownloadError(f"{path}: the member {name!r} climbs out of the archive; refused")
     if any(ord(c) < 32 or ord(c) == 127 for c in name):
-        raise DownloadError(f"{path}: the member {name!r} has control characters in its name; refused")
+        raise DownloadError(
+            f"{path}: the member {name!r} has control characters in its name; refused"
+        )
     most = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * path.stat().st_size))
     if count >= MAX_MEMBERS or size > MAX_MEMBER_BYTES or total > most:
-        raise DownloadError(f"{path}: too large at the member {name!r} ({count + 1} members, {total} bytes); refused")
+        raise DownloadError(
+            f"{path}: too large at the member {name!r} ({count + 1} members, {total} bytes); refused"
+        )

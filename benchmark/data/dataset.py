@@ -51,14 +51,20 @@ class Dataset:
     def statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel of the training images, in units of [0, 1] pixels."""
         x = self.arrays["x_train"]
-        counts = np.stack([np.bincount(x[:, c].ravel(), minlength=256) for c in range(x.shape[1])])  # (c, 256)
+        counts = np.stack(
+            [np.bincount(x[:, c].ravel(), minlength=256) for c in range(x.shape[1])]
+        )  # (c, 256)
         levels = np.arange(256) / 255.0
         mean = counts @ levels / counts.sum(1)
         std = np.sqrt(counts @ levels**2 / counts.sum(1) - mean**2)
         return mean.tolist(), np.maximum(std, 1e-6).tolist()
 
     def batch(
-        self, split: str, ids: np.ndarray | None = None, device: torch.device | str = "cpu", chunk: int = 64
+        self,
+        split: str,
+        ids: np.ndarray | None = None,
+        device: torch.device | str = "cpu",
+        chunk: int = 64,
     ) -> Batch:
         """The images ``ids`` of a split (default: all), as float32 in [0, 1], with their annotations."""
         ids = np.arange(self.size(split)) if ids is None else np.asarray(ids)
@@ -82,7 +88,9 @@ class Dataset:
         y = self.arrays[f"y_{split}"]
         rng = generator("sample", self.name, split, *name)
         order = rng.permutation(len(y))
-        rank = np.empty(len(y), np.int64)  # how many images of the same class come before, in the drawn order
+        rank = np.empty(
+            len(y), np.int64
+        )  # how many images of the same class come before, in the drawn order
         for c in np.unique(y):
             mine = order[y[order] == c]
             rank[mine] = np.arange(len(mine))
@@ -110,7 +118,9 @@ def save(path: Path, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Non
         for key in ("boxes", "parts", "part_visible", "part_masks"):
             value = arrays.get(f"{key}_{split}")
             if value is not None and len(value) != len(y):
-                raise ValueError(f"{path}: {key}_{split} has {len(value)} entries for {len(y)} images")
+                raise ValueError(
+                    f"{path}: {key}_{split} has {len(value)} entries for {len(y)} images"
+                )
     text = json.dumps(card, sort_keys=True)
     store.write_npz(path, {**arrays, "classes": classes, "card": np.array(text)}, compress=False)
 
@@ -126,7 +136,9 @@ def load(path: Path, name: str | None = None) -> Dataset:
         raise store.StoreError(f"{path} is missing; run `glassbench prepare {name}`")
     arrays = store.read_npz(path)
     if missing := (_REQUIRED | {"card"}) - arrays.keys():
-        raise store.StoreError(f"{path} lacks {', '.join(sorted(missing))}; run `glassbench prepare {name}`")
+        raise store.StoreError(
+            f"{path} lacks {', '.join(sorted(missing))}; run `glassbench prepare {name}`"
+        )
     return Dataset(name, arrays, json.loads(str(arrays.pop("card"))))
 
 

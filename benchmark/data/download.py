@@ -97,7 +97,11 @@ class Fetched:
 
     def provenance(self) -> dict[str, str]:
         """For the data card: file name, origin and sha256; the same on every machine."""
-        return {"file": self.path.name, "origin": self.origin, "sha256": file_hash(self.path, "sha256")}
+        return {
+            "file": self.path.name,
+            "origin": self.origin,
+            "sha256": file_hash(self.path, "sha256"),
+        }
 
 
 def file_hash(path: Path, algorithm: str) -> str:
@@ -111,7 +115,12 @@ def _matches(path: Path, digest: str) -> bool:
 
 
 def fetch(
-    source: Source, folder: Path, *, mirror: str | None = None, attempts: int = 4, backoff: float = 0.5
+    source: Source,
+    folder: Path,
+    *,
+    mirror: str | None = None,
+    attempts: int = 4,
+    backoff: float = 0.5,
 ) -> Fetched:
     """The file from the cache ``folder``, the mirror (default: ``GLASSBENCH_MIRROR``) or the official URL, in this order.
 
@@ -148,7 +157,12 @@ def fetch(
             if path.is_file() and _matches(path, digests[theirs.path]):
                 return Fetched(path, theirs.origin)
             problems.append(
-                f"{path}: " + (f"wrong bytes, {digests[theirs.path]} expected" if path.is_file() else "no such file")
+                f"{path}: "
+                + (
+                    f"wrong bytes, {digests[theirs.path]} expected"
+                    if path.is_file()
+                    else "no such file"
+                )
             )
         ways = [("official URL", source.url, ours)]
         if "://" in mirror:
@@ -182,9 +196,15 @@ def _download(url: str, path: Path, digest: str, attempts: int, backoff: float) 
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             if isinstance(error, ValueError):  # a malformed URL does not get better
                 raise DownloadError(str(error)) from None
-            problem = f"no connection ({type(error).__name__})" if _size(part) == start else "the connection was cut"
+            problem = (
+                f"no connection ({type(error).__name__})"
+                if _size(part) == start
+                else "the connection was cut"
+            )
         except OSError as error:
-            raise DownloadError(f"{part}: {error.strerror or error}; make room and run again") from None
+            raise DownloadError(
+                f"{part}: {error.strerror or error}; make room and run again"
+            ) from None
         else:
             if _matches(part, digest):
                 with open(part, "rb") as file:
@@ -224,7 +244,10 @@ def _transfer(url: str, part: Path, start: int) -> None:
             raise requests.RequestException("a range that was not asked for")
         rest = int(reply.headers.get("Content-Length", 0)) or None
         done = start if resumed else 0
-        with open(part, "ab" if resumed else "wb") as file, _progress(url, done, rest and done + rest) as advance:
+        with (
+            open(part, "ab" if resumed else "wb") as file,
+            _progress(url, done, rest and done + rest) as advance,
+        ):
             for block in reply.raw.stream(1 << 18, decode_content=False):
                 file.write(block)
                 advance(len(block))
@@ -260,11 +283,15 @@ def read_idx(raw: bytes) -> np.ndarray:
 
 def read_pages(pages: list[bytes], sha256: str) -> np.ndarray:
     """(N, 3, 32, 32) uint8 from lossless WebP pages, 50 images a row; ``sha256`` is that of the NHWC array."""
-    x = np.concatenate([
-        np.asarray(Image.open(io.BytesIO(page)).convert("RGB")).reshape(-1, 32, 50, 32, 3)  # (rows, 32, 50, 32, 3)
-        .transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3)
-        for page in pages
-    ])  # fmt: skip
+    x = np.concatenate(
+        [
+            np.asarray(Image.open(io.BytesIO(page)).convert("RGB"))
+            .reshape(-1, 32, 50, 32, 3)  # (rows, 32, 50, 32, 3)
+            .transpose(0, 2, 1, 3, 4)
+            .reshape(-1, 32, 32, 3)
+            for page in pages
+        ]
+    )
     if hashlib.sha256(np.ascontiguousarray(x)).hexdigest() != sha256:
         raise DownloadError("WebP pages that decode to other pixels than those that were packed")
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
@@ -273,7 +300,9 @@ def read_pages(pages: list[bytes], sha256: str) -> np.ndarray:
 def nearest(x: np.ndarray, size: int) -> np.ndarray:
     """(N, c, h, w) -> (N, c, size, size): pixel i is the old pixel floor(i h / size), as ``F.interpolate``'s default."""
     rows, columns = (np.arange(size) * side // size for side in x.shape[2:])
-    return x if x.shape[2:] == (size, size) else np.ascontiguousarray(x[:, :, rows][:, :, :, columns])
+    return (
+        x if x.shape[2:] == (size, size) else np.ascontiguousarray(x[:, :, rows][:, :, :, columns])
+    )
 
 
 @dataclass(frozen=True)
@@ -309,7 +338,9 @@ def read_photo(raw: bytes, size: int, fit: str) -> Photo | None:
     return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), size / side, box * size / side)
 
 
-def read_photos(path: Path, names: Sequence[str], size: int, fit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def read_photos(
+    path: Path, names: Sequence[str], size: int, fit: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The images ``names`` of an archive: those that are there and decode, in the order of ``names``.
 
     Returns:
@@ -331,7 +362,13 @@ def read_photos(path: Path, names: Sequence[str], size: int, fit: str) -> tuple[
 Prepare = Callable[[dict[str, Any], Path], tuple[dict[str, np.ndarray], dict[str, Any]]]
 
 
-def main(name: str, prepare: Prepare, defaults: Mapping[str, Any], doc: str, argv: list[str] | None = None) -> int:
+def main(
+    name: str,
+    prepare: Prepare,
+    defaults: Mapping[str, Any],
+    doc: str,
+    argv: list[str] | None = None,
+) -> int:
     """Run a script: read its parameters, ``prepare(params, downloads folder) -> arrays, card``, save, print one line.
 
     Returns:
@@ -339,11 +376,18 @@ def main(name: str, prepare: Prepare, defaults: Mapping[str, Any], doc: str, arg
     """
     epilog = f"parameters: data.{name} in params.yaml; defaults: {json.dumps(dict(defaults))}"
     parser = argparse.ArgumentParser(description=doc.splitlines()[0], epilog=epilog)
-    parser.add_argument("--profile", help="whose folder the npz goes to (default: that of params.yaml, else offline)")
+    parser.add_argument(
+        "--profile",
+        help="whose folder the npz goes to (default: that of params.yaml, else offline)",
+    )
     parser.add_argument("--out", type=Path, help="where the npz goes instead")
     parser.add_argument("--params", type=Path, help="another params.yaml than the project's")
     parser.add_argument("--raw", type=Path, help="the folder of downloads (default: datasets/raw)")
-    parser.add_argument("--force", action="store_true", help="make it again even if it is there with these parameters")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="make it again even if it is there with these parameters",
+    )
     args = parser.parse_args(argv)
     try:
         file = args.params or store.ROOT / "params.yaml"
@@ -379,15 +423,22 @@ def _is_made(out: Path, params: Mapping[str, Any], key: str) -> bool:
     """Is the data set there, made with these parameters and, as far as is known, by this code?"""
     file = _key_file(out)
     try:
-        return data.load(out).card.get("params") == params and (not file.exists() or file.read_text() == key)
+        return data.load(out).card.get("params") == params and (
+            not file.exists() or file.read_text() == key
+        )
     except store.StoreError:
         return False
 
 
 def _key(prepare: Prepare) -> str:
     """The hash of the script that prepares, with what it calls."""
-    root, script = Path(__file__).resolve().parent.parent.parent, Path(inspect.getsourcefile(prepare)).resolve()
-    return Code(root).hash([str(script.relative_to(root) if script.is_relative_to(root) else script)])
+    root, script = (
+        Path(__file__).resolve().parent.parent.parent,
+        Path(inspect.getsourcefile(prepare)).resolve(),
+    )
+    return Code(root).hash(
+        [str(script.relative_to(root) if script.is_relative_to(root) else script)]
+    )
 
 
 def _key_file(out: Path) -> Path:
@@ -443,8 +494,10 @@ def subset(name: str, split: str, y: np.ndarray, n: int | None, first: bool = Fa
         ParamsError: there are fewer than n.
     """
     if n is not None and n > len(y):
-        raise ParamsError(f"{split}: {n} asks for more images than the {len(y)} there are; a mirror may hold a subset: "
-                          f"unset {MIRROR} and empty datasets/raw/{name} for the official files")  # fmt: skip
+        raise ParamsError(
+            f"{split}: {n} asks for more images than the {len(y)} there are; a mirror may hold a subset: "
+            f"unset {MIRROR} and empty datasets/raw/{name} for the official files"
+        )
     if n is None or first:
         return np.arange(len(y))[:n]
     return data.Dataset(name, {f"y_{split}": y}).sample(split, n, "subset")

@@ -71,7 +71,11 @@ class Place:
         """The project's folder on the worker that asks."""
         if os.environ.get("GLASSBENCH_ROOT"):
             return Path(os.environ["GLASSBENCH_ROOT"])
-        return self.root if self.shared else Path(distributed.get_worker().local_directory, "glassbench")
+        return (
+            self.root
+            if self.shared
+            else Path(distributed.get_worker().local_directory, "glassbench")
+        )
 
 
 # --------------------------------------------------------------------------------------------- doors
@@ -136,13 +140,17 @@ def _address() -> str:
 @contextlib.contextmanager
 def _connected() -> Iterator[tuple[distributed.Client, Place, dict[str, Facts]]]:
     """The scheduler, with workers that were looked at; whoever joins later is looked at as well."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in one line, here
+    logging.getLogger("distributed").setLevel(
+        logging.CRITICAL
+    )  # what matters is said in one line, here
     address = _address()
     try:
         client = distributed.Client(address, timeout=_CONNECT)
     except (OSError, ValueError, TypeError) as error:
         why = " ".join(str(error).split())[:150]
-        raise ClusterError(f"no Dask scheduler at {address} ({why}); start one: dask scheduler") from None
+        raise ClusterError(
+            f"no Dask scheduler at {address} ({why}); start one: dask scheduler"
+        ) from None
     marker = f"results/.cluster-{uuid.uuid4().hex[:12]}"
     place = Place(store.ROOT.resolve(), marker, os.environ.get("GLASSBENCH_DEVICE", ""))
     try:
@@ -152,7 +160,10 @@ def _connected() -> Iterator[tuple[distributed.Client, Place, dict[str, Facts]]]
             raise ClusterError(problem)
         place = dataclasses.replace(place, shared=next(iter(_used(facts).values())).sees)
         if not place.shared:
-            print(f"no worker of {address} sees {place.root}: files travel with the units", file=sys.stderr)
+            print(
+                f"no worker of {address} sees {place.root}: files travel with the units",
+                file=sys.stderr,
+            )
         client.register_plugin(Gate(place, next(iter(_used(facts).values()))), name=marker)
         yield client, place, facts
     finally:
@@ -170,21 +181,27 @@ def _look_around(client: distributed.Client, place: Place) -> dict[str, Facts]:
             client.wait_for_workers(1, timeout=max(0.1, deadline - time.monotonic()))
         answers = client.run(look, place, on_error="return")
         if lacking := [error for error in answers.values() if isinstance(error, ImportError)]:
-            raise ClusterError(f"a worker of {address} lacks glassbench ({lacking[0]}); install it there: pip install "
-                               "'glassbench[cluster]', the same commit as here")  # fmt: skip
+            raise ClusterError(
+                f"a worker of {address} lacks glassbench ({lacking[0]}); install it there: pip install "
+                "'glassbench[cluster]', the same commit as here"
+            )
         if facts := {name: f for name, f in answers.items() if isinstance(f, Facts)}:
             return facts
         if time.monotonic() > deadline:
             why = "".join(f" ({engine.one_line(error)})" for error in list(answers.values())[:1])
-            raise ClusterError(f"the scheduler at {address} has no workers{why}; start some on each machine: "
-                               f"dask worker {address} --nthreads 1 --nworkers 2")  # fmt: skip
+            raise ClusterError(
+                f"the scheduler at {address} has no workers{why}; start some on each machine: "
+                f"dask worker {address} --nthreads 1 --nworkers 2"
+            )
 
 
 def look(place: Place, dask_worker: Any) -> Facts:
     """What the worker is that this is called on."""
     root = place.here() if place.shared else place.root
     with contextlib.suppress(OSError):
-        os.listdir(root / "results")  # a network folder shows new files at once to those who list it
+        os.listdir(
+            root / "results"
+        )  # a network folder shows new files at once to those who list it
     return Facts(
         threads=dask_worker.state.nthreads,
         code=_code(),
@@ -215,26 +232,32 @@ def _problem(facts: Mapping[str, Facts]) -> str:
     """What is wrong with the workers, in one line; empty: nothing."""
     used = _used(facts)
     if many := [name for name, f in used.items() if f.threads != 1]:
-        return (f"worker {many[0]} has {used[many[0]].threads} threads, and a unit needs a process of its own: start workers "
-                f"with --nthreads 1 (and --nworkers N for N of them)")  # fmt: skip
+        return (
+            f"worker {many[0]} has {used[many[0]].threads} threads, and a unit needs a process of its own: start workers "
+            f"with --nthreads 1 (and --nworkers N for N of them)"
+        )
     for name, f in used.items():
         if f.code != _code():
-            return (f"worker {name} runs other code than this machine ({f.code}, here {_code()}): bring it to the same "
-                    "commit and start it again")  # fmt: skip
+            return (
+                f"worker {name} runs other code than this machine ({f.code}, here {_code()}): bring it to the same "
+                "commit and start it again"
+            )
         if f.versions != _versions():
-            return (f"worker {name} has {f.versions}, this machine {_versions()}: rows would differ; install the same, and "
-                    "export the same OPENBLAS_CORETYPE")  # fmt: skip
+            return (
+                f"worker {name} has {f.versions}, this machine {_versions()}: rows would differ; install the same, and "
+                "export the same OPENBLAS_CORETYPE"
+            )
     for what in ("device", "instructions"):
         kinds = Counter(getattr(f, what) for f in used.values())
         if len(kinds) > 1:
             text = ", ".join(f"{n} with {kind}" for kind, n in kinds.most_common())
-            return (
-                f"the workers differ in {what} ({text}), and rows with them: use one kind, or set GLASSBENCH_DEVICE=cpu"
-            )
+            return f"the workers differ in {what} ({text}), and rows with them: use one kind, or set GLASSBENCH_DEVICE=cpu"
     if (seeing := sum(f.sees for f in used.values())) and seeing < len(used):
         name = next(name for name, f in used.items() if not f.sees)
-        return (f"{len(used) - seeing} of {len(used)} workers, {name} for one, do not see {store.ROOT}, or may not write "
-                "into its results/: mount it there and start them with GLASSBENCH_ROOT set to where")  # fmt: skip
+        return (
+            f"{len(used) - seeing} of {len(used)} workers, {name} for one, do not see {store.ROOT}, or may not write "
+            "into its results/: mount it there and start them with GLASSBENCH_ROOT set to where"
+        )
     return ""
 
 
@@ -249,7 +272,10 @@ class Gate(WorkerPlugin):
         alike = dataclasses.replace(found, gpu=self.like.gpu, sees=self.like.sees) == self.like
         sees = found.sees or not self.place.shared
         if not (alike and sees) and (found.gpu or not self.like.gpu):
-            print(f"glassbench: this worker is not like the others ({found}; they are {self.like})", file=sys.stderr)
+            print(
+                f"glassbench: this worker is not like the others ({found}; they are {self.like})",
+                file=sys.stderr,
+            )
             worker.loop.call_later(0.1, worker.close, 5, True, False, "not like the others")
 
 
@@ -259,16 +285,27 @@ class Gate(WorkerPlugin):
 class _Sender:
     """Submits units; where no folder is shared, with their files."""
 
-    def __init__(self, client: distributed.Client, place: Place, units: Sequence[Unit], resource: str) -> None:
+    def __init__(
+        self, client: distributed.Client, place: Place, units: Sequence[Unit], resource: str
+    ) -> None:
         self.client, self.place, self.resource = client, place, resource
         self._readers = Counter(path for unit in units for path in unit.reads)
         self._sent: dict[Path, tuple[float, Any]] = {}
 
     def __call__(self, unit: Unit) -> distributed.Future:
-        files = {} if self.place.shared else {str(p): self._file(p) for p in unit.reads if p.exists()}
+        files = (
+            {} if self.place.shared else {str(p): self._file(p) for p in unit.reads if p.exists()}
+        )
         resources = {self.resource: 1} if self.resource else None
-        return self.client.submit(work, unit, self.place, files, key=f"{unit.name}-{uuid.uuid4().hex[:8]}", pure=False,
-                                  resources=resources)  # fmt: skip
+        return self.client.submit(
+            work,
+            unit,
+            self.place,
+            files,
+            key=f"{unit.name}-{uuid.uuid4().hex[:8]}",
+            pure=False,
+            resources=resources,
+        )
 
     def _file(self, path: Path) -> Any:
         """Its bytes; on the workers already, where several units read it."""
@@ -277,7 +314,10 @@ class _Sender:
         stamp = path.stat().st_mtime
         kept = self._sent.get(path)
         if not kept or kept[0] != stamp or kept[1].status != "finished":
-            kept = self._sent[path] = stamp, self.client.scatter(path.read_bytes(), broadcast=True, hash=False)
+            kept = self._sent[path] = (
+                stamp,
+                self.client.scatter(path.read_bytes(), broadcast=True, hash=False),
+            )
         return kept[1]
 
     def workers(self) -> int:
@@ -303,7 +343,9 @@ def work(unit: Unit, place: Place, files: Mapping[str, bytes]) -> dict[str, Any]
     _show((*unit.reads, *unit.writes))
     found = engine.measured(unit)
     if not place.shared:
-        found["files"] = {str(_moved(p, here, place.root)): p.read_bytes() for p in unit.writes if p.exists()}
+        found["files"] = {
+            str(_moved(p, here, place.root)): p.read_bytes() for p in unit.writes if p.exists()
+        }
     return found
 
 
@@ -327,7 +369,11 @@ def _moved(value: Any, old: Path, new: Path) -> Any:
     if isinstance(value, Path):
         return new / value.relative_to(old) if value.is_relative_to(old) else value
     if dataclasses.is_dataclass(value):
-        changed = {f.name: _moved(getattr(value, f.name), old, new) for f in dataclasses.fields(value) if f.init}
+        changed = {
+            f.name: _moved(getattr(value, f.name), old, new)
+            for f in dataclasses.fields(value)
+            if f.init
+        }
         return dataclasses.replace(value, **changed)
     if isinstance(value, (tuple, list)):
         return type(value)(_moved(v, old, new) for v in value)
@@ -345,7 +391,9 @@ def _settle(unit: Unit, future: distributed.Future, place: Place) -> Done:
     try:
         found = future.result()
     except distributed.KilledWorker as error:
-        return Done(unit, error=f"its worker died {error.allowed_failures + 1} times (out of memory?)")
+        return Done(
+            unit, error=f"its worker died {error.allowed_failures + 1} times (out of memory?)"
+        )
     except Exception as error:  # it could not travel
         return Done(unit, error=engine.one_line(error))
     for name, content in found.pop("files", {}).items():

@@ -24,7 +24,9 @@ def default_workers() -> int:
     """One worker a core that this process may use; one worker in all where a GPU does the computing."""
     if os.environ.get("GLASSBENCH_WORKERS"):
         return max(1, int(os.environ["GLASSBENCH_WORKERS"]))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    )
     return 1 if device() != "cpu" else cores
 
 
@@ -42,7 +44,9 @@ def single_thread() -> None:
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False  # rows of a GPU and of a CPU then agree to float32 rounding
+        torch.backends.cudnn.allow_tf32 = (
+            False  # rows of a GPU and of a CPU then agree to float32 rounding
+        )
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 

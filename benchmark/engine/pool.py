@@ -51,7 +51,9 @@ def _cluster() -> Any:
     try:
         from benchmark.engine import cluster
     except ModuleNotFoundError as error:
-        raise ClusterError(f"a cluster needs {error.name}: pip install 'glassbench[cluster]'") from None
+        raise ClusterError(
+            f"a cluster needs {error.name}: pip install 'glassbench[cluster]'"
+        ) from None
     return cluster
 
 
@@ -65,7 +67,12 @@ def _context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     _name_temporary_folder()
     context.set_forkserver_preload(
-        ["benchmark.engine.ignore_ctrl_c", "benchmark.pipeline.explain", "benchmark.pipeline.score", "torch._dynamo"]
+        [
+            "benchmark.engine.ignore_ctrl_c",
+            "benchmark.pipeline.explain",
+            "benchmark.pipeline.score",
+            "torch._dynamo",
+        ]
     )  # torch needs it for its first ReLU
     return context
 
@@ -76,7 +83,9 @@ def _name_temporary_folder() -> None:
     config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     if config.get("tempdir") is None:
         config["tempdir"] = folder = sockets()
-        multiprocessing.util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)  # as Python's own
+        multiprocessing.util.Finalize(
+            None, shutil.rmtree, args=(folder, True), exitpriority=-100
+        )  # as Python's own
 
 
 def _start() -> None:
@@ -89,7 +98,9 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
 
 
-def run(units: Sequence[Unit], *, label: str, workers: int | None = None, verbose: bool = False) -> Iterator[Done]:
+def run(
+    units: Sequence[Unit], *, label: str, workers: int | None = None, verbose: bool = False
+) -> Iterator[Done]:
     """Run all units and yield each as it ends, in any order, behind a progress bar.
 
     An exception in a unit is its ``error``; it stops nothing else. Ctrl-C kills the workers and is raised again.
@@ -100,14 +111,23 @@ def run(units: Sequence[Unit], *, label: str, workers: int | None = None, verbos
     units = longest_first(units)
     workers = min(workers or default_workers(), len(units)) or 1
     console = Console(stderr=True)
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    ]
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(label, total=len(units))
         for done in _in_order_of_end(units, workers):
             progress.advance(task)
             if done.error or verbose or not console.is_terminal:
                 mark = "[red]failed[/]" if done.error else "done"
-                progress.console.print(f"{label} {mark}: {done.unit.name}" + (f": {done.error}" if done.error else ""), highlight=False, soft_wrap=True)  # fmt: skip
+                progress.console.print(
+                    f"{label} {mark}: {done.unit.name}" + (f": {done.error}" if done.error else ""),
+                    highlight=False,
+                    soft_wrap=True,
+                )
             yield done
 
 
@@ -135,9 +155,16 @@ def _limited(units: Sequence[Unit], workers: int) -> Iterator[Done]:
                 unit = waiting.pop(0)
                 call = Call(_context(), _call_apart, (unit,), unit.limits, unit.folder)
                 running[call], begun[call] = unit, time.perf_counter()
-            ready = wait_for([c for call in running for c in call.channels], min(call.left() for call in running))
+            ready = wait_for(
+                [c for call in running for c in call.channels], min(call.left() for call in running)
+            )
             for call in [call for call in running if call.ended(ready)]:
-                yield Done(running.pop(call), call.result, call.error, time.perf_counter() - begun.pop(call))
+                yield Done(
+                    running.pop(call),
+                    call.result,
+                    call.error,
+                    time.perf_counter() - begun.pop(call),
+                )
     finally:
         for call in running:
             call.kill()
@@ -196,5 +223,3 @@ def _settle(unit: Unit, future: Future) -> Done:
         return Done(unit, error="its worker process was killed (out of memory?)")
     except Exception as error:  # the result could not travel
         return Done(unit, error=one_line(error))
-
-

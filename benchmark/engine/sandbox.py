@@ -80,8 +80,12 @@ class Call:
         )
         self._answer, answer = context.Pipe(duplex=False)
         self._words, words = context.Pipe(duplex=False)
-        self._process = context.Process(target=_main, args=(function, arguments, limits, answer, words, self._folder))
-        with _no_interrupt():  # a child whose parent stops half-way through its start dies with a traceback
+        self._process = context.Process(
+            target=_main, args=(function, arguments, limits, answer, words, self._folder)
+        )
+        with (
+            _no_interrupt()
+        ):  # a child whose parent stops half-way through its start dies with a traceback
             self._process.start()
         answer.close()
         words.close()
@@ -112,7 +116,9 @@ class Call:
             return self._end()
         if self.left() == 0:
             if not self._answered:
-                self.error = f"took longer than the {self.limits.seconds:g} seconds that it may take"
+                self.error = (
+                    f"took longer than the {self.limits.seconds:g} seconds that it may take"
+                )
             return self._end()
         return False
 
@@ -134,7 +140,9 @@ class Call:
             self._answered = True
             if self.error and ("MemoryError" in self.error or "allocate memory" in self.error):
                 self.error += f"; it may use {self.limits.gigabytes:g} GB"
-        self._deadline = time.monotonic() + (_LEAVE if text else self.limits.seconds)  # without text: it is ready
+        self._deadline = time.monotonic() + (
+            _LEAVE if text else self.limits.seconds
+        )  # without text: it is ready
 
     def _end(self) -> bool:
         self.kill()
@@ -156,7 +164,11 @@ class Call:
 def _death(code: int | None, limits: Limits) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        memory = f" (out of memory? it may use {limits.gigabytes:g} GB)" if name in ("SIGKILL", "SIGABRT") else ""
+        memory = (
+            f" (out of memory? it may use {limits.gigabytes:g} GB)"
+            if name in ("SIGKILL", "SIGABRT")
+            else ""
+        )
         return f"its process was killed by {name}{memory}"
     return f"its process ended without a result (exit code {code})"
 
@@ -208,8 +220,12 @@ def die_with_parent() -> None:
     if sys.platform != "linux" or parent is None:
         return
     fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(parent.sentinel, fcntl.F_SETSIG, signal.SIGKILL)  # instead of SIGIO, when the pipe's other end closes
-    fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    fcntl.fcntl(
+        parent.sentinel, fcntl.F_SETSIG, signal.SIGKILL
+    )  # instead of SIGIO, when the pipe's other end closes
+    fcntl.fcntl(
+        parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC
+    )
     if not parent.is_alive():  # it died before
         os._exit(1)
 
@@ -226,8 +242,17 @@ def _limit_memory(gigabytes: float) -> None:
 
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CHANGES = {"os.remove": 1, "os.rename": 2, "os.rmdir": 1, "os.mkdir": 1, "os.truncate": 1, "os.link": 2, "os.symlink": 2,
-            "os.chmod": 1, "os.utime": 1}  # events and how many of their first arguments are paths  # fmt: skip
+_CHANGES = {
+    "os.remove": 1,
+    "os.rename": 2,
+    "os.rmdir": 1,
+    "os.mkdir": 1,
+    "os.truncate": 1,
+    "os.link": 2,
+    "os.symlink": 2,
+    "os.chmod": 1,
+    "os.utime": 1,
+}  # events and how many of their first arguments are paths
 
 
 def _watch(writable: Sequence[str]) -> None:
@@ -236,12 +261,18 @@ def _watch(writable: Sequence[str]) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("os.fork", "os.forkpty"):
             raise PermissionError("a method may not fork: it has one process")
-        paths = arguments[:1] if event == "open" and arguments[2] & _WRITES else arguments[: _CHANGES.get(event, 0)]
+        paths = (
+            arguments[:1]
+            if event == "open" and arguments[2] & _WRITES
+            else arguments[: _CHANGES.get(event, 0)]
+        )
         for path in paths:
             if isinstance(path, (str, bytes, os.PathLike)):
                 real = os.path.realpath(os.fsdecode(path))
                 if not any(real == top or real.startswith(top + os.sep) for top in writable):
-                    raise PermissionError(f"a method may write into its working directory only, not {real}")
+                    raise PermissionError(
+                        f"a method may write into its working directory only, not {real}"
+                    )
 
     sys.addaudithook(hook)
 
@@ -260,13 +291,17 @@ def _landlock(writable: Sequence[str]) -> None:
         return
     libc = ctypes.CDLL(None)
     # write file, remove directory and file, make of all kinds; refer (2) and truncate (3) since those versions
-    access = 0b1_1111_1111_0010 | (1 << 13 if version >= 2 else 0) | (1 << 14 if version >= 3 else 0)
+    access = (
+        0b1_1111_1111_0010 | (1 << 13 if version >= 2 else 0) | (1 << 14 if version >= 3 else 0)
+    )
     ruleset = libc.syscall(_CREATE, ctypes.byref(ctypes.c_uint64(access)), 8, 0)
     if ruleset < 0:
         return
     for path in writable:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        rule = access.to_bytes(8, sys.byteorder) + handle.to_bytes(4, sys.byteorder, signed=True)  # packed struct
+        rule = access.to_bytes(8, sys.byteorder) + handle.to_bytes(
+            4, sys.byteorder, signed=True
+        )  # packed struct
         libc.syscall(_ADD, ruleset, 1, rule, 0)
         os.close(handle)
     libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS, which Landlock asks for

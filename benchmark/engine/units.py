@@ -30,7 +30,9 @@ class Unit:
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
-    limits: Limits | None = None  # with limits: a process of its own, and a result that JSON can hold
+    limits: Limits | None = (
+        None  # with limits: a process of its own, and a result that JSON can hold
+    )
     folder: Path | None = None  # of a unit with limits: the only folder that it may write into
     expected: float = 0.0  # seconds; the longest units start first
     reads: tuple[Path, ...] = ()  # files, for workers that do not see this machine's folder
@@ -45,7 +47,9 @@ class Done:
     result: Any = None
     error: str | None = None
     seconds: float = 0.0
-    gigabytes: float = 0.0  # the most memory that its process held meanwhile; 0 where that is unknown
+    gigabytes: float = (
+        0.0  # the most memory that its process held meanwhile; 0 where that is unknown
+    )
     device: str = ""  # cpu, or the GPU's name
 
 
@@ -58,13 +62,22 @@ def measured(unit: Unit) -> dict[str, Any]:
         found = {"result": unit.function(*unit.arguments)}
     except Exception as error:
         found = {"error": one_line(error)}
-    return found | {"seconds": time.perf_counter() - begin, "gigabytes": _peak(), "device": device_name()}
+    return found | {
+        "seconds": time.perf_counter() - begin,
+        "gigabytes": _peak(),
+        "device": device_name(),
+    }
 
 
 def longest_first(units: Iterable[Unit]) -> list[Unit]:
     return sorted(units, key=lambda unit: -unit.expected)
 
-_LIBRARIES = ("<", str(Path(__file__).parent.parent), *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+
+_LIBRARIES = (
+    "<",
+    str(Path(__file__).parent.parent),
+    *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")},
+)
 
 
 def one_line(error: BaseException) -> str:

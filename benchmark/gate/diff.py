@@ -52,7 +52,9 @@ COLUMNS = [
 ]
 
 
-def compare(old_rows: pd.DataFrame, new_rows: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.DataFrame:
+def compare(
+    old_rows: pd.DataFrame, new_rows: pd.DataFrame, elsewhere: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """One line for each cell, and one for each seed that a cell lost; sorted by kind, then by how far it moved.
 
     Args:
@@ -70,7 +72,9 @@ def compare(old_rows: pd.DataFrame, new_rows: pd.DataFrame, elsewhere: pd.DataFr
     for key in old.keys() | new.keys():
         now = unknown.get(_explanation(key), {}) | new.get(key, {})
         lines += _cell(old.get(key, {}), now, dict(zip(CELL, key, strict=True)))
-    found = pd.DataFrame(lines, columns=[*COLUMNS, *_FACTS]).sort_values([*CELL, "why"], kind="stable")
+    found = pd.DataFrame(lines, columns=[*COLUMNS, *_FACTS]).sort_values(
+        [*CELL, "why"], kind="stable"
+    )
     compared = found[found["kind"] == ""]
     verdicts = noise.judge(compared, _variances(elsewhere) if elsewhere is not None else None)
     verdicts["tolerance"] *= compared["scale"]
@@ -80,10 +84,15 @@ def compare(old_rows: pd.DataFrame, new_rows: pd.DataFrame, elsewhere: pd.DataFr
     found.loc[found["kind"].eq("unverified") & found["why"].eq(""), "why"] = (
         "nothing says how far the seeds of this metric differ"
     )
-    found = found.assign(order=found["kind"].map({kind: i for i, kind in enumerate(KINDS)}),
-                         size=-found["errors"].astype(float).abs())  # fmt: skip
+    found = found.assign(
+        order=found["kind"].map({kind: i for i, kind in enumerate(KINDS)}),
+        size=-found["errors"].astype(float).abs(),
+    )
     found = found.sort_values(["order", "size", *CELL], kind="stable", ignore_index=True)
-    types = dict.fromkeys(["old", "new", "errors", "tolerance", "p"], float) | {"moved": bool, "borrowed": bool}
+    types = dict.fromkeys(["old", "new", "errors", "tolerance", "p"], float) | {
+        "moved": bool,
+        "borrowed": bool,
+    }
     return found[COLUMNS].astype(types)
 
 
@@ -106,18 +115,30 @@ def _by_cell(rows: pd.DataFrame) -> dict[tuple, dict[int, dict[str, Any]]]:
     return cells
 
 
-def _cell(old: Mapping[int, Mapping], new: Mapping[int, Mapping], key: Mapping[str, str]) -> list[dict[str, Any]]:
+def _cell(
+    old: Mapping[int, Mapping], new: Mapping[int, Mapping], key: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """The lines of one cell: old and new are its rows by seed. The kind of what is to be judged stays empty."""
     had, have = ({s: row for s, row in rows.items() if _known(row)} for rows in (old, new))
     if not had and not have:
         return []  # failed or not applicable, as before
     facts = next(iter((had or have).values()))
     base = dict.fromkeys(COLUMNS, np.nan) | dict.fromkeys(_FACTS, np.nan) | dict(key)
-    base |= {"kind": "", "better": facts["better"], "unit": facts["unit"], "moved": True, "borrowed": False, "why": ""}
+    base |= {
+        "kind": "",
+        "better": facts["better"],
+        "unit": facts["unit"],
+        "moved": True,
+        "borrowed": False,
+        "why": "",
+    }
     if not had:
         return [base | {"kind": "new", "seeds": len(have), "new": _mean(have)}]
     if not have:
-        return [base | {"kind": "lost", "seeds": len(had), "old": _mean(had), "why": _reason(new.values())}]
+        return [
+            base
+            | {"kind": "lost", "seeds": len(had), "old": _mean(had), "why": _reason(new.values())}
+        ]
     shared = sorted(had.keys() & have.keys())
     pairs = [(had[s], have[s]) for s in shared]
     base |= {
@@ -127,19 +148,33 @@ def _cell(old: Mapping[int, Mapping], new: Mapping[int, Mapping], key: Mapping[s
     }
     if not shared:
         lines = []
-    elif versions := next(((a, b) for a, b in pairs if a["metric_version"] != b["metric_version"]), None):
+    elif versions := next(
+        ((a, b) for a, b in pairs if a["metric_version"] != b["metric_version"]), None
+    ):
         lines = [
-            base | {"kind": "re-baselined", "why": "version {} -> {}".format(*(v["metric_version"] for v in versions))}
+            base
+            | {
+                "kind": "re-baselined",
+                "why": "version {} -> {}".format(*(v["metric_version"] for v in versions)),
+            }
         ]
     elif meaning := next((m for a, b in pairs if (m := _meaning(a, b))), ""):
-        lines = [base | {"kind": "unverified", "why": f"{meaning} with the same version of the metric"}]
+        lines = [
+            base | {"kind": "unverified", "why": f"{meaning} with the same version of the metric"}
+        ]
     else:
         lines = [base | _facts(pairs)]
     lost = [
-        base | {"kind": "lost", "seeds": 1, "old": had[s]["value"], "new": np.nan,
-                "why": f"seed {s}: {_reason([new[s]] if s in new else [])}"}
+        base
+        | {
+            "kind": "lost",
+            "seeds": 1,
+            "old": had[s]["value"],
+            "new": np.nan,
+            "why": f"seed {s}: {_reason([new[s]] if s in new else [])}",
+        }
         for s in sorted(had.keys() - have.keys())
-    ]  # fmt: skip
+    ]
     return lines + lost
 
 
@@ -153,7 +188,10 @@ def _mean(rows: Mapping[int, Mapping]) -> float:
 
 def _reason(rows: Iterable[Mapping]) -> str:
     """Why values are gone: what the new rows say, if there are any."""
-    said = {"not a number" if row["status"] == "ok" else f"{row['status']}: {row['reason']}" for row in rows}
+    said = {
+        "not a number" if row["status"] == "ok" else f"{row['status']}: {row['reason']}"
+        for row in rows
+    }
     return "; ".join(sorted(said)) or "no row"
 
 
@@ -168,14 +206,22 @@ def _meaning(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
 def _facts(pairs: Sequence[tuple[Mapping, Mapping]]) -> dict[str, Any]:
     """What ``gate.judge`` wants to know of S pairs of rows."""
     x, y = np.array([[row["value"] for row in pair] for pair in pairs], np.float64).T  # (S,), (S,)
-    scale = 1.0 if pairs[0][0]["unit"] in noise.BOUNDED else float(abs(x).mean() or abs(y).mean() or 1.0)
+    scale = (
+        1.0
+        if pairs[0][0]["unit"] in noise.BOUNDED
+        else float(abs(x).mean() or abs(y).mean() or 1.0)
+    )
     gains = (y - x) / scale * (-1 if pairs[0][0]["better"] == "lower" else 1)
     return {
-        "moved": any(store.format_value(a) != store.format_value(b) for a, b in zip(x, y, strict=True)),
-        "scale": scale, "gain": gains.mean(), "dof": 2 * (len(x) - 1),
+        "moved": any(
+            store.format_value(a) != store.format_value(b) for a, b in zip(x, y, strict=True)
+        ),
+        "scale": scale,
+        "gain": gains.mean(),
+        "dof": 2 * (len(x) - 1),
         "variance": (_variance(x) + _variance(y)) / 2 / scale**2,
         "pair_variance": _variance(y - x, size=abs(x).max()) / scale**2,
-    }  # fmt: skip
+    }
 
 
 def _variance(x: np.ndarray, size: float | None = None) -> float:
@@ -192,7 +238,9 @@ def _variances(rows: pd.DataFrame) -> pd.DataFrame:
         row = next(iter(seeds.values()))
         if len(x) > 1:
             scale = 1.0 if row["unit"] in noise.BOUNDED else abs(x).mean() or 1.0
-            out.append((row["track"], row["metric"], row["unit"], _variance(x) / scale**2, len(x) - 1))
+            out.append(
+                (row["track"], row["metric"], row["unit"], _variance(x) / scale**2, len(x) - 1)
+            )
     return pd.DataFrame(out, columns=["track", "metric", "unit", "variance", "dof"])
 
 

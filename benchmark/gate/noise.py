@@ -64,7 +64,12 @@ ALPHA = 0.05
 FLOOR = 0.1  # of a metric's usual spread between seeds: smaller differences are no change
 ENOUGH = 8  # moved cells from which the noise between the two runs is learnt
 FEW = 3  # cells with several seeds from which a metric's usual spread is learnt
-BOUNDED = ("percent", "fraction", "correlation", "share")  # units whose spread does not grow with the value
+BOUNDED = (
+    "percent",
+    "fraction",
+    "correlation",
+    "share",
+)  # units whose spread does not grow with the value
 SURE = 3.5  # degrees of freedom that what is usual counts for at most
 
 
@@ -113,8 +118,12 @@ def spreads(cells: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.Da
         sigma (NaN: no basis), sigma_dof, usual (the metric's sigma, NaN if unknown), borrowed (from other cells alone);
         the index of ``cells``.
     """
-    out = pd.DataFrame({"sigma": np.nan, "sigma_dof": 0.0, "usual": np.nan, "borrowed": False}, index=cells.index)
-    others = dict(list(elsewhere.groupby(["track", "metric", "unit"]))) if elsewhere is not None else {}
+    out = pd.DataFrame(
+        {"sigma": np.nan, "sigma_dof": 0.0, "usual": np.nan, "borrowed": False}, index=cells.index
+    )
+    others = (
+        dict(list(elsewhere.groupby(["track", "metric", "unit"]))) if elsewhere is not None else {}
+    )
     for key, group in cells.groupby(["track", "metric", "unit"]):
         prior = fit(group["variance"].to_numpy(), group["dof"].to_numpy())
         if not prior.dof and key in others:
@@ -164,11 +173,20 @@ def judge(cells: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.Data
     enough = np.abs(gain) >= floor
     kind = np.select(
         [moved & ~tested, tested & enough & (worse <= ALPHA), tested & enough & (better <= ALPHA)],
-        ["unverified", "regression", "improvement"], "unchanged",
-    )  # fmt: skip
+        ["unverified", "regression", "improvement"],
+        "unchanged",
+    )
     hits = np.where(gain < 0, (kind == "regression").sum(), (kind == "improvement").sum())
-    critical = student.isf(ALPHA * np.maximum(hits, 1) / max(tested.sum(), 1), dof)  # BH's, as it came out
-    return pd.DataFrame({
-        "kind": kind, "errors": errors, "p": np.where(gain < 0, worse, better),
-        "tolerance": np.where(tested, np.maximum(floor, critical * error), np.nan), "borrowed": found["borrowed"] & tested,
-    }, index=cells.index)  # fmt: skip
+    critical = student.isf(
+        ALPHA * np.maximum(hits, 1) / max(tested.sum(), 1), dof
+    )  # BH's, as it came out
+    return pd.DataFrame(
+        {
+            "kind": kind,
+            "errors": errors,
+            "p": np.where(gain < 0, worse, better),
+            "tolerance": np.where(tested, np.maximum(floor, critical * error), np.nan),
+            "borrowed": found["borrowed"] & tested,
+        },
+        index=cells.index,
+    )

@@ -46,12 +46,17 @@ def load(where: str | None, paths: store.Paths) -> Source:
             return _files(path, where)
     rows, why = _git(paths.root, f"{where}:{inside}")
     if not rows:
-        raise store.StoreError(f"{where!r} is no rows file, no folder with rows.csv or {inside}, and no git revision with them"
-                               f"{f' ({why})' if why else ''}")  # fmt: skip
+        raise store.StoreError(
+            f"{where!r} is no rows file, no folder with rows.csv or {inside}, and no git revision with them"
+            f"{f' ({why})' if why else ''}"
+        )
     provenance, _ = _git(paths.root, f"{where}:{inside.with_name('provenance.json')}")
     commit, _ = _git(paths.root, where, short=True)
-    return Source(f"{where} ({commit})" if commit != where else where, _parse(rows, where),
-                  json.loads(provenance) if provenance else {})  # fmt: skip
+    return Source(
+        f"{where} ({commit})" if commit != where else where,
+        _parse(rows, where),
+        json.loads(provenance) if provenance else {},
+    )
 
 
 def elsewhere(paths: store.Paths) -> pd.DataFrame | None:
@@ -80,7 +85,10 @@ def _git(root: Path, what: str, *, short: bool = False) -> tuple[str, str]:
     command = ["rev-parse", "--short", "--verify", "--quiet"] if short else ["show"]
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *command, "--end-of-options", what], capture_output=True, text=True, check=False
+            ["git", "-C", str(root), *command, "--end-of-options", what],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError as error:
         return "", f"git: {error.strerror}"

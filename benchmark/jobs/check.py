@@ -96,13 +96,21 @@ def check_method(entry: str | Mapping[str, Any]) -> list[Finding]:
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         done = engine.alone(engine.Unit("check", check_here, (ref, _UNTIL), LIMITS, Path(folder)))
         log, stack = Path(folder, _LOG), Path(folder, _STACK)
-        found = [Finding(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+        found = (
+            [Finding(**json.loads(line)) for line in log.read_text().splitlines()]
+            if log.exists()
+            else []
+        )
         if done.error:
             where, code = _in_stack(stack.read_text() if stack.exists() else "", ref.path)
             hint = next(
                 (
                     HINTS[key]
-                    for key, word in (("time", "longer"), ("prints", "printed"), ("memory", "memory"))
+                    for key, word in (
+                        ("time", "longer"),
+                        ("prints", "printed"),
+                        ("memory", "memory"),
+                    )
                     if word in done.error
                 ),
                 "",
@@ -151,12 +159,17 @@ class _Checker:
     def __init__(self, ref: MethodRef) -> None:
         self.ref, self.path, self.said = ref, ref.path.resolve(), set()
 
-    def say(self, what: str, text: str, *, line: int | None = None, hint: str = "", wrong: bool = True) -> None:
+    def say(
+        self, what: str, text: str, *, line: int | None = None, hint: str = "", wrong: bool = True
+    ) -> None:
         where, code = _line(self.path, line)
         if (what, where) not in self.said:  # the second network shows it again
             self.said.add((what, where))
             with open(_LOG, "a") as log:
-                log.write(json.dumps(asdict(Finding(what, text, wrong, where, code, HINTS.get(hint, "")))) + "\n")
+                log.write(
+                    json.dumps(asdict(Finding(what, text, wrong, where, code, HINTS.get(hint, ""))))
+                    + "\n"
+                )
 
     def run(self, until: float) -> None:
         with open(_STACK, "w") as stack:
@@ -183,7 +196,9 @@ class _Checker:
         for field, value in settings_of(method).items():
             if why := untold(getattr(method, field)):
                 text = f"no row could tell {field}={value} from another {field}: {why}"
-                self.say("setting", text, line=declared(self.path, self.ref.cls, field), hint="setting")
+                self.say(
+                    "setting", text, line=declared(self.path, self.ref.cls, field), hint="setting"
+                )
 
     # ----------------------------------------------------------------------------------------- one network
 
@@ -193,12 +208,30 @@ class _Checker:
         self.untouched(first)
         with self.blamed("explanation", first.returned, "shape"):
             contract.check_explanation(first.result, target, batch)
-        shapes = {key: getattr(first.result, key).shape for key in sorted(first.result.offers() - {"size"})}
-        tracks = sorted({m.track for m in metrics().values() if m.offered and m.offered <= first.result.offers()})
-        self.say("explanation", f"{', '.join(f'{k} {v}' for k, v in shapes.items())}; judged as {', '.join(tracks) or 'nothing yet'}", wrong=False)  # fmt: skip
+        shapes = {
+            key: getattr(first.result, key).shape
+            for key in sorted(first.result.offers() - {"size"})
+        }
+        tracks = sorted(
+            {
+                m.track
+                for m in metrics().values()
+                if m.offered and m.offered <= first.result.offers()
+            }
+        )
+        self.say(
+            "explanation",
+            f"{', '.join(f'{k} {v}' for k, v in shapes.items())}; judged as {', '.join(tracks) or 'nothing yet'}",
+            wrong=False,
+        )
         again = self.once(target, batch, reference)
         if line := self.differs(first, again, lambda value, other: (value, other), 0.0):
-            self.say("deterministic", "the same seed gives another explanation", line=line, hint="deterministic")
+            self.say(
+                "deterministic",
+                "the same seed gives another explanation",
+                line=line,
+                hint="deterministic",
+            )
         else:
             self.say("deterministic", "the same seed gives the same explanation", wrong=False)
             self.batches(first, target, batch, reference)
@@ -208,33 +241,56 @@ class _Checker:
         """An image's explanation is its own, whatever is beside it and wherever it stands."""
         other = self.once(target, batch, reference, seed="another")
         if self.differs(first, other, lambda a, b: (a, b), contract.ROUNDING):
-            self.say("batch", "draws at random, so images cannot be compared between batches", wrong=False)
+            self.say(
+                "batch",
+                "draws at random, so images cannot be compared between batches",
+                wrong=False,
+            )
             return
         if getattr(first.method, "precomputed", False):
             return
         n = len(batch)
         ways = {
-            "backwards": (batch[torch.arange(n).flip(0)], lambda a, b: (a, b[::-1]) if len(a) == len(b) == n else None),
-            f"the first {_PART} by themselves": (batch[:_PART], lambda a, b: (a[:_PART], b) if (len(a), len(b)) == (n, _PART) else None),
-        }  # fmt: skip
+            "backwards": (
+                batch[torch.arange(n).flip(0)],
+                lambda a, b: (a, b[::-1]) if len(a) == len(b) == n else None,
+            ),
+            f"the first {_PART} by themselves": (
+                batch[:_PART],
+                lambda a, b: (a[:_PART], b) if (len(a), len(b)) == (n, _PART) else None,
+            ),
+        }
         for words, (images, pick) in ways.items():
             trace = self.once(target, images, reference)
             if line := self.differs(first, trace, pick, contract.ROUNDING):
-                self.say("batch", f"the images {words} get another explanation", line=line, hint="batch")
+                self.say(
+                    "batch", f"the images {words} get another explanation", line=line, hint="batch"
+                )
                 return
         self.say("batch", "an image's explanation does not depend on the others", wrong=False)
 
-    def once(self, target: Target, batch: Batch, reference: Batch, *, seed: str = "", look: bool = False) -> Trace:
+    def once(
+        self, target: Target, batch: Batch, reference: Batch, *, seed: str = "", look: bool = False
+    ) -> Trace:
         """Fit and explain anew under the tracer, which also looks at what must not change. What raises is a finding, and
         the end."""
         images = lambda: (batch.x._version, reference.x._version)
-        trace = Trace(self.path, {**_parts(target), **_randomness(), "images": images} if look else {})
+        trace = Trace(
+            self.path, {**_parts(target), **_randomness(), "images": images} if look else {}
+        )
         fresh = batch[: len(batch)]  # without what an earlier run has computed
-        with self.blamed("run", trace=trace), contract.strict(fresh, reference), _counted(self.path) as words, trace:
+        with (
+            self.blamed("run", trace=trace),
+            contract.strict(fresh, reference),
+            _counted(self.path) as words,
+            trace,
+        ):
             trace.method = self.ref.build().fit(target, reference, generator("check", "fit"))
             trace.result = trace.method.explain(target, fresh, generator("check", "explain", seed))
         if words.count > _PRINTED:
-            self.say("prints", f"prints {words.count / 2**20:.1f} MB", line=words.line, hint="prints")
+            self.say(
+                "prints", f"prints {words.count / 2**20:.1f} MB", line=words.line, hint="prints"
+            )
         return trace
 
     def untouched(self, trace: Trace) -> None:
@@ -242,7 +298,11 @@ class _Checker:
             whose = "the target's " if part in _PARTS else ""
             self.say(part, f"changes {whose}{part}", line=line, hint=part)
         if not trace.changed():
-            self.say("untouched", "leaves the target, the images and global random states alone", wrong=False)
+            self.say(
+                "untouched",
+                "leaves the target, the images and global random states alone",
+                wrong=False,
+            )
 
     def differs(self, a: Trace, b: Trace, pick: Callable, tolerance: float) -> int | None:
         """The line to blame where two runs disagree; None where they agree."""
@@ -259,7 +319,10 @@ class _Checker:
         with self.blamed("run"):
             method = self.ref.build().fit(target, reference, generator("check", "fit"))
             for images in (batch[: len(batch)], long):
-                before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+                before, start = (
+                    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                    time.perf_counter(),
+                )
                 method.explain(target, images, generator("check", "explain"))
                 seconds.append(time.perf_counter() - start)
                 memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -269,14 +332,18 @@ class _Checker:
             text += f"; 4 times the images took {seconds[1] / seconds[0]:.0f} times as long"
         self.say("scale", text, wrong=steep, hint="time")
 
-    def blamed(self, what: str, line: int | None = None, hint: str = "", *, trace: Trace | None = None) -> _Blamed:
+    def blamed(
+        self, what: str, line: int | None = None, hint: str = "", *, trace: Trace | None = None
+    ) -> _Blamed:
         return _Blamed(self, what, line, hint, trace)
 
 
 class _Blamed:
     """What is raised inside is a finding with the method's own line, and the end of the check."""
 
-    def __init__(self, checker: _Checker, what: str, line: int | None, hint: str, trace: Trace | None) -> None:
+    def __init__(
+        self, checker: _Checker, what: str, line: int | None, hint: str, trace: Trace | None
+    ) -> None:
         self.checker, self.what, self.line, self.hint, self.trace = checker, what, line, hint, trace
 
     def __enter__(self) -> None:
@@ -288,13 +355,17 @@ class _Blamed:
         if isinstance(error, NotApplicable):
             self.checker.say("applies", f"not to the toy network: {error}", wrong=False)
             raise _Stop from None
-        frames = [f.lineno for f in traceback.extract_tb(trace) if Path(f.filename) == self.checker.path]
+        frames = [
+            f.lineno for f in traceback.extract_tb(trace) if Path(f.filename) == self.checker.path
+        ]
         text = (
             f"called sys.exit({error.code!r})"
             if isinstance(error, SystemExit)
             else f"{kind.__name__}: {' '.join(str(error).split())}"
         )
-        hint = self.hint or next((key for key, words in _WORDS.items() if any(word in text for word in words)), "")
+        hint = self.hint or next(
+            (key for key, words in _WORDS.items() if any(word in text for word in words)), ""
+        )
         if hint == "images" and self.trace:
             frames = [self.trace.changed().get("images")]
         if isinstance(error, SyntaxError) and error.filename == str(self.checker.path):
@@ -304,9 +375,15 @@ class _Blamed:
 
 
 _WORDS = {
-    "finite": ("NaN",), "graph": ("on a graph",), "images": ("in place",), "fork": ("fork",), "exit": ("sys.exit",),
-    "write": ("may write",), "memory": ("MemoryError", "allocate memory"), "shape": ("axes", "disagree", "of type"),
-}  # fmt: skip
+    "finite": ("NaN",),
+    "graph": ("on a graph",),
+    "images": ("in place",),
+    "fork": ("fork",),
+    "exit": ("sys.exit",),
+    "write": ("may write",),
+    "memory": ("MemoryError", "allocate memory"),
+    "shape": ("axes", "disagree", "of type"),
+}
 
 
 # --------------------------------------------------------------------------------------------- what is looked at
@@ -321,10 +398,17 @@ def _parts(target: Target) -> dict[str, Callable[[], Any]]:
     return {
         "weights": lambda: [(k, v.detach().numpy().tobytes()) for k, v in net.state_dict().items()],
         "modes": lambda: [module.training for module in net.modules()],
-        "hooks": lambda: [(type(m).__name__, "forward" in vars(m), *(len(v) for k, v in vars(m).items() if k.endswith("_hooks"))) for m in net.modules()],
+        "hooks": lambda: [
+            (
+                type(m).__name__,
+                "forward" in vars(m),
+                *(len(v) for k, v in vars(m).items() if k.endswith("_hooks")),
+            )
+            for m in net.modules()
+        ],
         "requires_grad": lambda: [p.requires_grad for p in net.parameters()],
         "normalisation": lambda: (target.mean.tolist(), target.std.tolist(), target.layer),
-    }  # fmt: skip
+    }
 
 
 def _randomness() -> dict[str, Callable[[], Any]]:
@@ -386,12 +470,18 @@ def untold(value: Any) -> str:
         return next(filter(None, map(untold, [*value, *value.values()])), "")
     if isinstance(value, (list, tuple)):
         return next(filter(None, map(untold, value)), "")
-    return "" if value is None or isinstance(value, (str, Number)) else f"{type(value).__name__} has no text of its own"
+    return (
+        ""
+        if value is None or isinstance(value, (str, Number))
+        else f"{type(value).__name__} has no text of its own"
+    )
 
 
 def declared(path: Path, cls: str, field: str) -> int | None:
     """The line of a class's field; that of another class in the file, if there is none of its own."""
-    classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    classes = [
+        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
+    ]
     for node in sorted(classes, key=lambda node: node.name != cls):
         for line in node.body:
             if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == field:
@@ -409,7 +499,10 @@ def toy(shape: tuple[int, int, int]) -> tuple[Target, Batch, Batch]:
         torch.manual_seed(0)
         net = nn.Sequential()
         for k, (maps_in, maps) in enumerate(((c, 8), (8, 16)), 1):
-            net.add_module(f"conv{k}", nn.Sequential(nn.Conv2d(maps_in, maps, 3, stride=2, padding=1), nn.ReLU()))
+            net.add_module(
+                f"conv{k}",
+                nn.Sequential(nn.Conv2d(maps_in, maps, 3, stride=2, padding=1), nn.ReLU()),
+            )
         net.add_module("flatten", nn.Flatten())
         net.add_module("fc", nn.Sequential(nn.Linear(16 * (h // 4) * (w // 4), 16), nn.ReLU()))
         net.add_module("logits", nn.Linear(16, 4))
@@ -421,7 +514,9 @@ def toy(shape: tuple[int, int, int]) -> tuple[Target, Batch, Batch]:
             loss.backward()
             optimiser.step()
     name = f"toy/{'x'.join(map(str, shape))}"
-    target = Target(net, name=name, classes="abcd", input_shape=shape, mean=[0.4], std=[0.3], layer="conv2")
+    target = Target(
+        net, name=name, classes="abcd", input_shape=shape, mean=[0.4], std=[0.3], layer="conv2"
+    )
     return target, _quadrants(shape, IMAGES, "test"), train[:REFERENCE]
 
 
@@ -433,7 +528,10 @@ def _quadrants(shape: tuple[int, int, int], n: int, split: str) -> Batch:
         rng.permutation(n) if split == "train" else slice(None)
     ]  # the test's last is brightest
     for image, quadrant, light in zip(x, y, brightness, strict=True):
-        i, j = h // 2 * (quadrant // 2) + rng.integers(h // 4), w // 2 * (quadrant % 2) + rng.integers(w // 4)
+        i, j = (
+            h // 2 * (quadrant // 2) + rng.integers(h // 4),
+            w // 2 * (quadrant % 2) + rng.integers(w // 4),
+        )
         image[:, i : i + h // 4, j : j + w // 4] += 0.4
         image *= light
     return Batch(x=torch.from_numpy(x), y=torch.from_numpy(y), ids=torch.arange(n), chunk=16)

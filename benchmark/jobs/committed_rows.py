@@ -25,19 +25,28 @@ def _values_of(profile: Profile, means: pd.DataFrame) -> pd.DataFrame:
     ok, keys = means[means.status == "ok"], list(store.ROW_KEYS)
     values = values.merge(ok[keys], on=keys)
     check = ok.set_index(keys)["value"] - values.groupby(keys)["value"].mean()
-    return values if check.abs().le(1e-5 * (1 + ok.set_index(keys)["value"].abs())).all() else pd.DataFrame()
+    return (
+        values
+        if check.abs().le(1e-5 * (1 + ok.set_index(keys)["value"].abs())).all()
+        else pd.DataFrame()
+    )
 
 
 def _committed(profile: Profile, todo: Sequence[Cell]) -> tuple[pd.DataFrame, Counter, Counter]:
     """(rows, why not, metrics without): those of ``todo`` in ``results/<profile>/rows.csv`` that were made of what is
     here."""
-    paths, refs = store.Paths(profile.name), {cell.method.slug: cell.method for cell in todo}.values()
+    paths, refs = (
+        store.Paths(profile.name),
+        {cell.method.slug: cell.method for cell in todo}.values(),
+    )
     try:
         rows, then = store.read_rows(paths.rows), store.read_json(paths.results / "provenance.json")
     except store.StoreError as error:
         return pd.DataFrame(), Counter({str(error): len(todo)}), Counter()
     now = provenance.provenance(profile.with_methods(list(refs)))
-    same = [name for name, code in now["metrics"].items() if then.get("metrics", {}).get(name) == code]
+    same = [
+        name for name, code in now["metrics"].items() if then.get("metrics", {}).get(name) == code
+    ]
     rows = rows[rows.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
     found, left_out = [], Counter()
     for cell in todo:
@@ -45,9 +54,17 @@ def _committed(profile: Profile, todo: Sequence[Cell]) -> tuple[pd.DataFrame, Co
             left_out[reason] += 1
             continue
         name, paper, setting = describe.describe(cell.method)
-        mine = rows[(rows.method == name) & (rows.paper == paper) & (rows.setting == setting)
-                    & (rows.dataset == cell.dataset) & (rows.target == cell.target) & (rows.seed == cell.seed)]  # fmt: skip
-        found.append(mine[mine.metric.isin(same)]) if len(mine) else left_out.update(["it has no rows yet"])
+        mine = rows[
+            (rows.method == name)
+            & (rows.paper == paper)
+            & (rows.setting == setting)
+            & (rows.dataset == cell.dataset)
+            & (rows.target == cell.target)
+            & (rows.seed == cell.seed)
+        ]
+        found.append(mine[mine.metric.isin(same)]) if len(mine) else left_out.update(
+            ["it has no rows yet"]
+        )
     without = Counter({name: len(found) for name in now["metrics"] if name not in same and found})
     return pd.concat(found) if found else pd.DataFrame(), left_out, without
 

@@ -62,8 +62,15 @@ class Gpu:
 
 # Memory and float32 peak: NVIDIA's data sheets of the T4, L4, V100 (PCIe, 32 GB), A10, A100 (80 GB), H100 (SXM, 80 GB) and
 # H200 (SXM, 141 GB).
-GPUS = {"t4": Gpu(40, 16), "l4": Gpu(150, 24), "v100": Gpu(75, 32), "a10": Gpu(150, 24), "a100": Gpu(100, 80),
-        "h100": Gpu(330, 80), "h200": Gpu(330, 141)}  # fmt: skip
+GPUS = {
+    "t4": Gpu(40, 16),
+    "l4": Gpu(150, 24),
+    "v100": Gpu(75, 32),
+    "a10": Gpu(150, 24),
+    "a100": Gpu(100, 80),
+    "h100": Gpu(330, 80),
+    "h200": Gpu(330, 141),
+}
 
 
 # --------------------------------------------------------------------------------------------- data sets
@@ -93,7 +100,9 @@ def images(path: Path, params: Mapping[str, Any]) -> Images:
     except store.StoreError:
         pass
     if "FULL" not in script:
-        raise UnknownName(f"how large {path.stem} is shows once it is prepared: run `glassbench prepare {path.stem}`")
+        raise UnknownName(
+            f"how large {path.stem} is shows once it is prepared: run `glassbench prepare {path.stem}`"
+        )
     return _cut(script["FULL"], wanted)
 
 
@@ -105,7 +114,9 @@ def _cut(full: Mapping[str, int], wanted: Mapping[str, Any]) -> Images:
     """The first ``classes`` of the data set have their share of its images."""
     classes = wanted.get("classes") or full["classes"]
     counts = [full[split] * classes // full["classes"] for split in ("train", "test")]
-    train, test = (min(n, wanted.get(split) or n) for n, split in zip(counts, ("train", "test"), strict=True))
+    train, test = (
+        min(n, wanted.get(split) or n) for n, split in zip(counts, ("train", "test"), strict=True)
+    )
     return Images((full["channels"], wanted["size"], wanted["size"]), classes, train, test)
 
 
@@ -115,8 +126,15 @@ def network(recipe: Recipe, found: Images) -> Target:
     classes = [str(c) for c in range(found.classes)]
     layer = recipe.layer or nets.NETS[recipe.net].layer
     channels = found.shape[0]
-    return Target(net, name=recipe.net, classes=classes, input_shape=found.shape, mean=[0.0] * channels, std=[1.0] * channels,
-                  layer=layer)  # fmt: skip
+    return Target(
+        net,
+        name=recipe.net,
+        classes=classes,
+        input_shape=found.shape,
+        mean=[0.0] * channels,
+        std=[1.0] * channels,
+        layer=layer,
+    )
 
 
 # --------------------------------------------------------------------------------------------- counting
@@ -133,16 +151,27 @@ class Counter:
     """
 
     def __init__(
-        self, paths: store.Paths, cuts: Mapping[str, Any], recipe: Callable[[str, str], Recipe], device: str = "cpu"
+        self,
+        paths: store.Paths,
+        cuts: Mapping[str, Any],
+        recipe: Callable[[str, str], Recipe],
+        device: str = "cpu",
     ) -> None:
         self._paths, self._cuts, self._recipe, self._device = paths, cuts, recipe, device
         self._images: dict[str, Images] = {}
-        self._facts: dict[str, Facts] = {"": Facts(device=device)}  # "": of a unit without a data set
+        self._facts: dict[str, Facts] = {
+            "": Facts(device=device)
+        }  # "": of a unit without a data set
         self._counted: dict[str, Work] = {}
 
     def count(self, step: str, unit: Unit) -> tuple[str, Work]:
         """(kind, work) of a unit of a step. What differs in its seed, weights or pixels alone does the same work."""
-        counted = {"train": self._train, "explain": self._explain, "score": self._score, "replicate": self._replicate}
+        counted = {
+            "train": self._train,
+            "explain": self._explain,
+            "score": self._score,
+            "replicate": self._replicate,
+        }
         return counted[step](*unit.arguments)
 
     def facts(self, dataset: str, target: str = "") -> Facts:
@@ -163,7 +192,9 @@ class Counter:
             self._counted[text] = function()
         return self._counted[text]
 
-    def _train(self, path: Path, jobs: Sequence[tuple[Mapping[str, Any], int, Path]]) -> tuple[str, Work]:
+    def _train(
+        self, path: Path, jobs: Sequence[tuple[Mapping[str, Any], int, Path]]
+    ) -> tuple[str, Work]:
         recipe, facts = Recipe.parse(jobs[0][0]), self.facts(path.stem)
         trained = lambda: training(recipe, facts, len(jobs))
         key = asdict(replace(recipe, seeds=(), explain=True, lr=None))
@@ -210,7 +241,11 @@ def experiment(paper: str, name: str, settings: Mapping[str, Any], facts: Facts)
     declares no work is taken to look three times at each training image."""
     function = replicate.experiment(paper, name)
     parameters = inspect.signature(function).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+    defaults = {
+        p.name: p.default
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+    }
     declared = getattr(papers.part(paper, "work"), name, _three_passes)
     try:
         found = declared(facts, **defaults | dict(settings))
@@ -254,7 +289,11 @@ def passes_per_image(offers: frozenset[str]) -> float:
         "decoded": (n, 1, h, h),
         "reference": (n, 1, h, h),
     }
-    e = Explanation(labels=np.arange(n), size={"rules": 1.0}, **{name: draw(*shape) for name, shape in made.items()})
+    e = Explanation(
+        labels=np.arange(n),
+        size={"rules": 1.0},
+        **{name: draw(*shape) for name, shape in made.items()},
+    )
     for spec in registry.metrics().values():
         for setting in spec.settings if spec.offered <= offers and not spec.annotations else ():
             spec(e, target, batch, np.random.default_rng(0), **setting)
@@ -310,7 +349,9 @@ def read_speeds(path: Path | None = None) -> list[Speed]:
     except (OSError, KeyError, ValueError, TypeError):
         speeds = []
     if not speeds:
-        raise store.StoreError(f"{path} is missing or damaged; run `git checkout results/{path.name}`")
+        raise store.StoreError(
+            f"{path} is missing or damaged; run `git checkout results/{path.name}`"
+        )
     return speeds
 
 
@@ -329,7 +370,9 @@ def write_speeds(speeds: Iterable[Speed], path: Path | None = None) -> Path:
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow([f.name for f in fields(Speed)])
     for _, group in sorted(same.items()):
-        seconds, gigabytes = (float(np.mean([getattr(s, key) for s in group])) for key in ("seconds", "gigabytes"))
+        seconds, gigabytes = (
+            float(np.mean([getattr(s, key) for s in group])) for key in ("seconds", "gigabytes")
+        )
         row = astuple(replace(group[0], seconds=seconds, gigabytes=gigabytes))
         table.writerow([f"{value:.4g}" if isinstance(value, float) else value for value in row])
     store.write_text(path or _speeds(), buffer.getvalue())
@@ -372,11 +415,15 @@ def fitted(measured: tuple[Measured, ...]) -> tuple[float, float, float]:
     X = np.column_stack([np.ones(len(passes)), passes, fits])
     scale = np.maximum(X.max(axis=0), 1e-12)
     largest = np.array([np.inf, 1 / CORE, np.inf]) * scale
-    found = lsq_linear(X / scale / seconds[:, None], np.ones(len(X)), bounds=(0.0, largest)).x / scale
+    found = (
+        lsq_linear(X / scale / seconds[:, None], np.ones(len(X)), bounds=(0.0, largest)).x / scale
+    )
     return tuple(map(float, found))
 
 
-def _of_few(passes: np.ndarray, fits: np.ndarray, seconds: np.ndarray) -> tuple[float, float, float]:
+def _of_few(
+    passes: np.ndarray, fits: np.ndarray, seconds: np.ndarray
+) -> tuple[float, float, float]:
     """Passes at their own mean speed, no slower than a core; the rest is the fits', else what any unit takes."""
     b = min(float(np.exp(np.log(seconds / passes).mean())), 1 / CORE) if passes.all() else 0.0
     rest = float(np.maximum(seconds - b * passes, 0.0).mean())

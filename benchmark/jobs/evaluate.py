@@ -41,7 +41,9 @@ class Evaluation:
     folder: Path
     rows: pd.DataFrame  # of the new methods
     frame: pd.DataFrame  # the board: known methods and new ones
-    compared: Mapping[str, pd.DataFrame]  # for the label of each new method, ``placing.differences``
+    compared: Mapping[
+        str, pd.DataFrame
+    ]  # for the label of each new method, ``placing.differences``
     left_out: Mapping[str, int]  # why known cells are not on the board, and how many
     means_only: int  # known cells of which only the means are known
     without: Mapping[str, int]  # metrics of which known cells have no rows, and how many
@@ -69,21 +71,35 @@ def evaluate_methods(
         UnknownName: a method, setting or target that is not there, or a name that is taken on the board.
     """
     refs = [MethodRef.parse(entry, base=Path.cwd()) for entry in methods]
-    refs = [replace(r, settings={**r.settings, "name": name}) if name and r.stem == "maps" else r for r in refs]
+    refs = [
+        replace(r, settings={**r.settings, "name": name}) if name and r.stem == "maps" else r
+        for r in refs
+    ]
     profile = Profile.of(profile).with_networks(targets)
     known = [
-        cell for dataset in profile.datasets for cell in cells.cells(profile, dataset) if not cell.method.is_among(refs)
+        cell
+        for dataset in profile.datasets
+        for cell in cells.cells(profile, dataset)
+        if not cell.method.is_among(refs)
     ]
     _refuse_taken_names(refs, known)
-    name = _folder(name or (Path(refs[0].settings["file"]).stem if refs[0].stem == "maps" else refs[0].cls))
-    mine = profile.with_methods(refs, keep=recompute).replace(evaluation=f"evaluations/{profile.name}/{name}")
+    name = _folder(
+        name or (Path(refs[0].settings["file"]).stem if refs[0].stem == "maps" else refs[0].cls)
+    )
+    mine = profile.with_methods(refs, keep=recompute).replace(
+        evaluation=f"evaluations/{profile.name}/{name}"
+    )
     with store.exclusive(cells.made(mine).results, "glassbench evaluate"):
         for dataset in profile.datasets:
             make_ready(profile, dataset)
             for step in (explain.explain_images, score.score_explanations):
                 list(step(mine, dataset))
     rows, instances = collect.profile_rows(mine)
-    old = _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, {}, {}) if recompute else _known(profile, known)
+    old = (
+        _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, {}, {})
+        if recompute
+        else _known(profile, known)
+    )
     if old.files:
         more, values = collect.rows_of(old.files)
         rows, instances = pd.concat([rows, more]), pd.concat([instances, values], ignore_index=True)
@@ -103,7 +119,8 @@ def evaluate_methods(
     if compared:
         every = pd.concat([found.assign(method=label) for label, found in compared.items()])
         store.write_text(
-            folder / "differences.csv", every.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+            folder / "differences.csv",
+            every.to_csv(index=False, float_format="%.7g", lineterminator="\n"),
         )
     return Evaluation(folder, new, frame, compared, old.left_out, old.means_only, old.without)
 
@@ -112,8 +129,11 @@ def evaluate_methods(
 
 
 def _refuse_taken_names(refs: Sequence[MethodRef], known: Sequence[Cell]) -> None:
-    taken = {(name, setting): ref.file for ref in {c.method.slug: c.method for c in known}.values()
-             for name, _, setting in [describe.describe(ref)]}  # fmt: skip
+    taken = {
+        (name, setting): ref.file
+        for ref in {c.method.slug: c.method for c in known}.values()
+        for name, _, setting in [describe.describe(ref)]
+    }
     for ref in refs:
         name, _, setting = describe.describe(ref)
         if (name, setting) in taken:
@@ -151,10 +171,14 @@ def _known(profile: Profile, todo: Sequence[Cell]) -> _Known:
     rest = [cell for cell in todo if cell not in scored]
     elsewhere = {cell.method.slug for cell in todo if cell not in here}
     drawn = {cell.method.slug: cell.method for cell in here if cell.method.slug not in elsewhere}
-    means, left_out, without = _committed(profile, rest) if rest else (pd.DataFrame(), Counter(), Counter())
+    means, left_out, without = (
+        _committed(profile, rest) if rest else (pd.DataFrame(), Counter(), Counter())
+    )
     values = _values_of(profile, means) if len(means) else pd.DataFrame()
     means_only = 0 if len(values) else len(rest) - sum(left_out.values())
-    return _Known(drawn, [cell.scores for cell in scored], means, values, means_only, left_out, without)
+    return _Known(
+        drawn, [cell.scores for cell in scored], means, values, means_only, left_out, without
+    )
 
 
 def _score(profile: Profile, lacking: Sequence[Cell]) -> None:
@@ -190,7 +214,9 @@ def _write_page(
         gallery=gallery,
         data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
         target_cards={
-            (dataset, name, seed): store.read_json(paths.target(dataset, name, seed).with_suffix(".json"))
+            (dataset, name, seed): store.read_json(
+                paths.target(dataset, name, seed).with_suffix(".json")
+            )
             for dataset in profile.datasets
             for name, seed, _ in profile.trainings(dataset)
         },
@@ -219,9 +245,13 @@ def write_images(profile: Profile, file: Path) -> list[str]:
 
 def notes(found: Evaluation) -> list[str]:
     """What a reader of the board should know, a line each."""
-    lines = [f"{count} known cells are not on the board: {why}" for why, count in found.left_out.items()]
-    lines += [f"{count} known cells have no rows of {name}: it is new, or has changed since the committed rows"
-              for name, count in found.without.items()]  # fmt: skip
+    lines = [
+        f"{count} known cells are not on the board: {why}" for why, count in found.left_out.items()
+    ]
+    lines += [
+        f"{count} known cells have no rows of {name}: it is new, or has changed since the committed rows"
+        for name, count in found.without.items()
+    ]
     if found.left_out or found.without:
         lines.append("`--recompute` makes them here; so does `make leaderboard`, for good")
     if found.means_only:

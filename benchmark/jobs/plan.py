@@ -56,14 +56,19 @@ def counter(profile: Profile, device: str = "cpu") -> Counter:
 def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]]:
     """(step, stage, unit) of everything that a profile runs, in the order of its stages."""
     for dataset in profile.datasets:
-        yield from (("train", dataset, unit) for unit in train.training_units(profile, dataset, gpu))
+        yield from (
+            ("train", dataset, unit) for unit in train.training_units(profile, dataset, gpu)
+        )
     cells = {dataset: cells(profile, dataset) for dataset in profile.datasets}
     for dataset in profile.datasets:
         yield from (("explain", dataset, explain.explain_unit(cell)) for cell in cells[dataset])
     for dataset in profile.datasets:
         yield from (("score", dataset, score.score_unit(cell)) for cell in cells[dataset])
     for paper in profile.papers:
-        yield from (("replicate", paper, replicate.unit_of(task)) for task in replicate.tasks(profile, paper))
+        yield from (
+            ("replicate", paper, replicate.unit_of(task))
+            for task in replicate.tasks(profile, paper)
+        )
 
 
 # --------------------------------------------------------------------------------------------- estimates
@@ -92,7 +97,9 @@ def plan_profile(profile: Profile, *, gpu: str = "", blind: bool = False) -> lis
         gigabytes = costs.LIBRARIES + work.bytes / 1e9
         if time := mine.get((step, unit.name)):
             seconds, gigabytes, source = time.seconds, time.gigabytes or gigabytes, "measured"
-        found.append(Planned(step, stage, unit.name, _networks(step, unit), seconds, gigabytes, source))
+        found.append(
+            Planned(step, stage, unit.name, _networks(step, unit), seconds, gigabytes, source)
+        )
     return found
 
 
@@ -117,26 +124,36 @@ def calibrate(profiles: Iterable[Profile]) -> Path:
     names = {speed.profile for speed in measured}
     if not names:
         raise store.StoreError("nothing was measured here; run `make leaderboard` first")
-    return costs.write_speeds([*measured, *(speed for speed in costs.read_speeds() if speed.profile not in names)])
+    return costs.write_speeds(
+        [*measured, *(speed for speed in costs.read_speeds() if speed.profile not in names)]
+    )
 
 
 def save(profile: Profile, found: Sequence[Planned]) -> None:
     """Write the estimates beside what was measured, so that the longest units of a first run start first."""
     paths = store.Paths(profile.name)
     known = {key: time for key, time in unit_times.read(paths).items() if time.source == "measured"}
-    new = {(u.step, u.name): unit_times.Time(u.seconds, u.gigabytes, source=u.source) for u in found}
+    new = {
+        (u.step, u.name): unit_times.Time(u.seconds, u.gigabytes, source=u.source) for u in found
+    }
     unit_times.write(paths, new | known)
 
 
-def _measured(taken: Mapping[unit_times.Key, unit_times.Time], gpu: str) -> dict[unit_times.Key, unit_times.Time]:
+def _measured(
+    taken: Mapping[unit_times.Key, unit_times.Time], gpu: str
+) -> dict[unit_times.Key, unit_times.Time]:
     """The lines that were measured on what is planned for."""
     same = lambda device: gpu.lower() in device.lower() if gpu else device == "cpu"
-    return {key: time for key, time in taken.items() if time.source == "measured" and same(time.device)}
+    return {
+        key: time for key, time in taken.items() if time.source == "measured" and same(time.device)
+    }
 
 
 def _networks(step: str, unit: Unit) -> tuple[str, ...]:
     files = unit.writes if step == "train" else unit.reads
-    return tuple(f"{file.parent.name}/{file.stem}" for file in files if file.suffix == ".safetensors")
+    return tuple(
+        f"{file.parent.name}/{file.stem}" for file in files if file.suffix == ".safetensors"
+    )
 
 
 # --------------------------------------------------------------------------------------------- schedules
@@ -172,6 +189,10 @@ def critical_path(found: Sequence[Planned]) -> list[Planned]:
     chains = [[unit] for unit in by_step["train"]]
     for unit in by_step["replicate"] + by_step["explain"] + by_step["score"]:
         before = [explained[unit.name]] if unit.step == "score" else []
-        network = max((trained[name] for name in unit.needs if name in trained), key=lambda u: u.seconds, default=None)
+        network = max(
+            (trained[name] for name in unit.needs if name in trained),
+            key=lambda u: u.seconds,
+            default=None,
+        )
         chains.append([*([network] if network else []), *before, unit])
     return max(chains, key=lambda chain: sum(unit.seconds for unit in chain), default=[])

@@ -21,7 +21,9 @@ SPANS = ((86400, "days"), (3600, "h"), (60, "min"))
 # --------------------------------------------------------------------------------------------- a plan
 
 
-def facts(profile: Profile, found: Sequence[Planned], *, gpu: str, workers: int | None) -> dict[str, Any]:
+def facts(
+    profile: Profile, found: Sequence[Planned], *, gpu: str, workers: int | None
+) -> dict[str, Any]:
     """All that there is to say, as JSON can hold it."""
     chain = planning.critical_path(found)
     by_seconds = sorted(found, key=lambda unit: -unit.seconds)
@@ -30,11 +32,22 @@ def facts(profile: Profile, found: Sequence[Planned], *, gpu: str, workers: int 
         "gpu": gpu,
         "assumed_gpu_ratio": costs.GPUS[gpu.lower()].ratio if gpu else None,
         "units": [asdict(unit) for unit in found],
-        "sources": {source: sum(u.source == source for u in found) for source in ("measured", "scaled", "guessed")},
-        "steps": {step: _step([unit for unit in found if unit.step == step]) for step in planning.STEPS},
+        "sources": {
+            source: sum(u.source == source for u in found)
+            for source in ("measured", "scaled", "guessed")
+        },
+        "steps": {
+            step: _step([unit for unit in found if unit.step == step]) for step in planning.STEPS
+        },
         "hours": _hours(found),
-        "critical_path": {"seconds": planning.REPORT + sum(u.seconds for u in chain), "units": list(map(_name, chain))},
-        "makespan": {n: planning.makespan(found, n) for n in sorted({*WORKERS, *([workers] if workers else [])})},
+        "critical_path": {
+            "seconds": planning.REPORT + sum(u.seconds for u in chain),
+            "units": list(map(_name, chain)),
+        },
+        "makespan": {
+            n: planning.makespan(found, n)
+            for n in sorted({*WORKERS, *([workers] if workers else [])})
+        },
         "largest": [_name(unit) for unit in by_seconds[:LARGEST]],
         "too_large": too_large(found, gpu),
     }
@@ -43,7 +56,9 @@ def facts(profile: Profile, found: Sequence[Planned], *, gpu: str, workers: int 
 def too_large(found: Sequence[Planned], gpu: str) -> list[str]:
     """The units that need more memory than the GPU has, the largest first."""
     most = costs.GPUS[gpu.lower()].gigabytes if gpu else float("inf")
-    over = sorted((unit for unit in found if unit.gigabytes > most), key=lambda unit: -unit.gigabytes)
+    over = sorted(
+        (unit for unit in found if unit.gigabytes > most), key=lambda unit: -unit.gigabytes
+    )
     return [_name(unit) for unit in over]
 
 
@@ -69,8 +84,20 @@ def _name(unit: Planned) -> str:
 def text(told: Mapping[str, Any]) -> str:
     """The same for a reader."""
     sources = ", ".join(f"{count} {source}" for source, count in told["sources"].items() if count)
-    lines = [f"profile {told['profile']}: {len(told['units'])} units, seconds {sources}", *_assumed(told), ""]
-    lines += [*_step_lines(told), "", *_worker_lines(told), "", *_path_lines(told), "", "largest units:"]
+    lines = [
+        f"profile {told['profile']}: {len(told['units'])} units, seconds {sources}",
+        *_assumed(told),
+        "",
+    ]
+    lines += [
+        *_step_lines(told),
+        "",
+        *_worker_lines(told),
+        "",
+        *_path_lines(told),
+        "",
+        "largest units:",
+    ]
     by_name = {f"{unit['step']} {unit['name']}": unit for unit in told["units"]}
     for name in told["largest"]:
         lines.append(f"  {span(by_name[name]['seconds']):>9}  {by_name[name]['source']:9}{name}")
@@ -89,7 +116,9 @@ def _step_lines(told: Mapping[str, Any]) -> list[str]:
     core = f"{told['gpu']}-hours" if told["gpu"] else "core-hours"
     lines = [f"{'step':12}{'units':>7}{core:>14}{'longest unit':>15}{'memory':>10}"]
     for step, s in told["steps"].items():
-        lines.append(f"{step:12}{s['units']:7}{s['hours']:14.2f}{span(s['longest']):>15}{s['gigabytes']:7.1f} GB")
+        lines.append(
+            f"{step:12}{s['units']:7}{s['hours']:14.2f}{span(s['longest']):>15}{s['gigabytes']:7.1f} GB"
+        )
     return [*lines, f"{'in all':12}{len(told['units']):7}{told['hours']:14.2f}"]
 
 
@@ -116,7 +145,10 @@ def _memory_lines(told: Mapping[str, Any]) -> list[str]:
         return []
     most = max(step["gigabytes"] for step in told["steps"].values())
     has = costs.GPUS[told["gpu"].lower()].gigabytes
-    return ["", f"too large for one {told['gpu']} ({has:g} GB): {len(over)} units, up to {most:.0f} GB: {over[0]}"]
+    return [
+        "",
+        f"too large for one {told['gpu']} ({has:g} GB): {len(over)} units, up to {most:.0f} GB: {over[0]}",
+    ]
 
 
 def span(seconds: float) -> str:
@@ -156,23 +188,36 @@ def checked(profile: Profile) -> str:
     paths = store.Paths(profile.name)
     taken = {key: time for key, time in unit_times.read(paths).items() if time.source == "measured"}
     if not taken:
-        raise store.StoreError(f"no times of {paths.profile} here; run `make leaderboard PROFILE={paths.profile}`")
+        raise store.StoreError(
+            f"no times of {paths.profile} here; run `make leaderboard PROFILE={paths.profile}`"
+        )
     found = [
-        _compared(stage, part, taken) for stage, part in planning.stages(planning.plan_profile(profile, blind=True)).items()
+        _compared(stage, part, taken)
+        for stage, part in planning.stages(planning.plan_profile(profile, blind=True)).items()
     ]
-    whole = {key: sum(getattr(s, key) for s in found) for key in ("units", "predicted", "measured", "planned", "took")}
+    whole = {
+        key: sum(getattr(s, key) for s in found)
+        for key in ("units", "predicted", "measured", "planned", "took")
+    }
     head = f"{'stage':28}{'units':>7}{'predicted':>11}{'measured':>10}{'ratio':>7}{'workers':>9}{'planned':>9}{'stage took':>12}"
     notes = "predicted: from other profiles' units alone; planned: the schedule of the measured units, without the start of workers"
     return "\n".join([head, *map(_line, found), _line(Compared("in all", **whole)), "", notes])
 
 
-def _compared(stage: tuple[str, str], part: Sequence[Planned], taken: Mapping[unit_times.Key, unit_times.Time]) -> Compared:
+def _compared(
+    stage: tuple[str, str], part: Sequence[Planned], taken: Mapping[unit_times.Key, unit_times.Time]
+) -> Compared:
     step, what = stage
     there = [unit for unit in part if (step, unit.name) in taken]
-    real = [Planned(step, what, u.name, u.needs, taken[step, u.name].seconds, 0.0, "measured") for u in there]
+    real = [
+        Planned(step, what, u.name, u.needs, taken[step, u.name].seconds, 0.0, "measured")
+        for u in there
+    ]
     sums = sum(u.seconds for u in there), sum(u.seconds for u in real)
     whole = taken.get(("stage", f"{step} {what}"))
-    known = (whole.workers, planning.stage_seconds(real, whole.workers), whole.seconds) if whole else ()
+    known = (
+        (whole.workers, planning.stage_seconds(real, whole.workers), whole.seconds) if whole else ()
+    )
     return Compared(f"{step} {what}", len(there), *sums, *known)
 
 

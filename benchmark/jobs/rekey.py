@@ -47,8 +47,11 @@ _V1_COMMON = (
     "run.py",
     "zoo",
 )
-_V1_STEPS = {"explain": _V1_COMMON, "score": (*_V1_COMMON, "metrics"),
-             "replicate": (*_V1_COMMON, "replicate.py", "metrics")}  # fmt: skip
+_V1_STEPS = {
+    "explain": _V1_COMMON,
+    "score": (*_V1_COMMON, "metrics"),
+    "replicate": (*_V1_COMMON, "replicate.py", "metrics"),
+}
 _SAY = """
 import json, sys, yaml
 try:
@@ -87,9 +90,13 @@ def rekey_profile(profile: Profile, *, base: str = "", sample: int = 0) -> Moved
     paths = store.Paths(profile.name)
     then = store.read_json(paths.results / "provenance.json")
     if not isinstance(then, dict) or not {"methods", "steps"} <= then.keys():
-        raise store.StoreError(f"{paths.results / 'provenance.json'} does not say what code made the rows; compute them: "
-                               f"make leaderboard PROFILE={profile.name}")  # fmt: skip
-    base = _commit(base or then.get("rekeyed", {}).get("by") or then.get("made", then).get("commit") or "HEAD")
+        raise store.StoreError(
+            f"{paths.results / 'provenance.json'} does not say what code made the rows; compute them: "
+            f"make leaderboard PROFILE={profile.name}"
+        )
+    base = _commit(
+        base or then.get("rekeyed", {}).get("by") or then.get("made", then).get("commit") or "HEAD"
+    )
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         tree = Path(folder)
         _extract(base, tree)
@@ -100,8 +107,10 @@ def rekey_profile(profile: Profile, *, base: str = "", sample: int = 0) -> Moved
     if not unproven:
         return moved
     if not sample:
-        raise store.StoreError(f"{len(unproven)} of {compared} definitions differ from {base[:12]}'s "
-                               f"({', '.join(unproven)}); compute some of the rows again to compare: --sample 20")  # fmt: skip
+        raise store.StoreError(
+            f"{len(unproven)} of {compared} definitions differ from {base[:12]}'s "
+            f"({', '.join(unproven)}); compute some of the rows again to compare: --sample 20"
+        )
     return _sampled(moved, sample)
 
 
@@ -141,13 +150,25 @@ def _commit(name: str) -> str:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise store.StoreError(f"no commit {name!r} here; name another one: glassbench rekey --base COMMIT")
+        raise store.StoreError(
+            f"no commit {name!r} here; name another one: glassbench rekey --base COMMIT"
+        )
     return done.stdout.strip()
 
 
 def _extract(base: str, folder: Path) -> None:
     """The code of a commit, below ``folder``."""
-    command = ["git", "-C", str(store.ROOT), "archive", "--format=tar", base, "benchmark", "baselines", "datasets"]
+    command = [
+        "git",
+        "-C",
+        str(store.ROOT),
+        "archive",
+        "--format=tar",
+        base,
+        "benchmark",
+        "baselines",
+        "datasets",
+    ]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         why = " ".join(done.stderr.decode(errors="replace").split())
@@ -164,9 +185,13 @@ def _code_of_base(then: Mapping[str, Any], profile: Profile, tree: Path) -> dict
         return _version_1(then, tree)
     environment = {**os.environ, "PYTHONPATH": str(tree), "GLASSBENCH_ROOT": str(tree)}
     command, asked = [sys.executable, "-c", _SAY], yaml.safe_dump(profile.as_mapping())
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, env=environment, cwd=tree, check=False)
+    done = subprocess.run(
+        command, input=asked, capture_output=True, text=True, env=environment, cwd=tree, check=False
+    )
     if done.returncode:
-        raise store.StoreError(f"the base cannot say what its code is: {' '.join(done.stderr.split())[-200:]}")
+        raise store.StoreError(
+            f"the base cannot say what its code is: {' '.join(done.stderr.split())[-200:]}"
+        )
     return json.loads(done.stdout)
 
 
@@ -184,7 +209,9 @@ def _version_1(then: Mapping[str, Any], tree: Path) -> dict[str, Any]:
         siblings = sorted(p for p in path.parent.glob("*.py") if p.name not in _V1_NOT_CODE)
         return store.sha256(*(siblings if (path.parent / "__init__.py").exists() else [path]))
 
-    steps = {step: store.sha256(*(package / name for name in names)) for step, names in _V1_STEPS.items()}
+    steps = {
+        step: store.sha256(*(package / name for name in names)) for step, names in _V1_STEPS.items()
+    }
     return {
         "steps": {step: code[:16] for step, code in steps.items()},
         "papers": {name: paper(name)[:16] for name in then["papers"]},
@@ -201,8 +228,10 @@ def _check_base(then: Mapping[str, Any], code: Mapping[str, Any], base: str) -> 
 
 def _check_one(recorded: str | None, value: str, what: str, base: str) -> None:
     if recorded != value:
-        raise store.StoreError(f"{what}: the rows were made by other code than {base[:12]}'s; name their commit, or compute them: "
-                               "make leaderboard")  # fmt: skip
+        raise store.StoreError(
+            f"{what}: the rows were made by other code than {base[:12]}'s; name their commit, or compute them: "
+            "make leaderboard"
+        )
 
 
 # --------------------------------------------------------------------------------------------- the code of now
@@ -211,12 +240,20 @@ def _check_one(recorded: str | None, value: str, what: str, base: str) -> None:
 def _compare(profile: Profile, tree: Path) -> tuple[int, list[str]]:
     """(how many definitions the profile's numbers depend on, those that are none of the base's)."""
     base, here = Code(tree, carriers=frozenset()), keys.CODE
-    files = [path for folder in ("benchmark", "baselines") for path in (tree / folder).rglob("*.py")]
+    files = [
+        path for folder in ("benchmark", "baselines") for path in (tree / folder).rglob("*.py")
+    ]
     known: dict[str, list[set[str]]] = {}
-    for place in (place for path in files for place in base.definitions(str(path.relative_to(tree)))):
+    for place in (
+        place for path in files for place in base.definitions(str(path.relative_to(tree)))
+    ):
         known.setdefault(base.meaning(place), []).append(base.names(place))
     places = sorted(here.reached(_entries(profile)))
-    unproven = [_name(p) for p in places if not any(here.names(p) <= names for names in known.get(here.meaning(p), []))]
+    unproven = [
+        _name(p)
+        for p in places
+        if not any(here.names(p) <= names for names in known.get(here.meaning(p), []))
+    ]
     return len(places), unproven
 
 
@@ -225,7 +262,10 @@ def _entries(profile: Profile) -> list[str]:
     found = [entry for step in ("explain", "score", "replicate") for entry in keys.STEPS[step]]
     for ref in profile.explain.methods:
         found += [keys.method_entry(each) for each in (ref, *ref.named)]
-    found += [f"{spec.function.__module__}:{spec.function.__name__}" for spec in registry.metrics().values()]
+    found += [
+        f"{spec.function.__module__}:{spec.function.__name__}"
+        for spec in registry.metrics().values()
+    ]
     for paper in profile.papers:
         tasks = replicate.tasks(profile, paper)
         found += [f"benchmark.papers.{paper}.replicate:{task.experiment}" for task in tasks]
@@ -243,10 +283,25 @@ def _facts(
     """The provenance of then under the keys of today; data, networks, libraries and machine as they were."""
     old = {"date", "commit", "changed_files"}
     made = then.get("made") or {key: then[key] for key in sorted(old & then.keys())}
-    kept = {key: then[key] for key in ("profile", "data", "weights", "libraries", "machine", "verified") if key in then}
-    how = {"base": base, "by": _commit("HEAD"), "definitions": compared, "rewritten": list(unproven)}
-    return {**kept, **provenance.code(profile), "rows": store.ROWS_VERSION, "params": provenance.params_hash(profile),
-            "made": made, "rekeyed": how}  # fmt: skip
+    kept = {
+        key: then[key]
+        for key in ("profile", "data", "weights", "libraries", "machine", "verified")
+        if key in then
+    }
+    how = {
+        "base": base,
+        "by": _commit("HEAD"),
+        "definitions": compared,
+        "rewritten": list(unproven),
+    }
+    return {
+        **kept,
+        **provenance.code(profile),
+        "rows": store.ROWS_VERSION,
+        "params": provenance.params_hash(profile),
+        "made": made,
+        "rekeyed": how,
+    }
 
 
 def _sampled(moved: Moved, sample: int) -> Moved:
@@ -258,8 +313,16 @@ def _sampled(moved: Moved, sample: int) -> Moved:
     found = verify.verify_rows(moved.profile, sample=sample, then=moved.facts)
     if found.differing:
         names = ", ".join(unit.name for unit in found.differing)
-        raise store.StoreError(f"{len(found.differing)} of {len(found.units)} units have other rows ({names}); compute the profile: "
-                               f"make leaderboard PROFILE={moved.profile.name}")  # fmt: skip
+        raise store.StoreError(
+            f"{len(found.differing)} of {len(found.units)} units have other rows ({names}); compute the profile: "
+            f"make leaderboard PROFILE={moved.profile.name}"
+        )
     how = "to the last digit" if found.exact else "within tolerance, on another kind of machine"
-    words = f"{len(found.units)} of {found.total} units computed again have the committed rows, {how}"
-    return replace(moved, sample=words, facts={**moved.facts, "rekeyed": {**moved.facts["rekeyed"], "sample": words}})
+    words = (
+        f"{len(found.units)} of {found.total} units computed again have the committed rows, {how}"
+    )
+    return replace(
+        moved,
+        sample=words,
+        facts={**moved.facts, "rekeyed": {**moved.facts["rekeyed"], "sample": words}},
+    )

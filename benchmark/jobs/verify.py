@@ -64,7 +64,11 @@ class Verified:
 
 
 def verify_rows(
-    profile: Profile | Mapping[str, Any], *, sample: int = 10, seed: int = 0, then: Mapping[str, Any] | None = None
+    profile: Profile | Mapping[str, Any],
+    *,
+    sample: int = 10,
+    seed: int = 0,
+    then: Mapping[str, Any] | None = None,
 ) -> Verified:
     """Compute ``sample`` units of a profile again, drawn by ``seed``, and compare them with its rows.
 
@@ -95,7 +99,9 @@ def verify_rows(
 
 def units(profile: Profile) -> list[Cell | Task]:
     """Every unit of a profile that has rows: cells of the house's methods, experiments of the papers."""
-    found: list[Cell | Task] = [c for dataset in profile.datasets for c in cells.cells(profile, dataset) if c.method.own]
+    found: list[Cell | Task] = [
+        c for dataset in profile.datasets for c in cells.cells(profile, dataset) if c.method.own
+    ]
     return found + [task for paper in profile.papers for task in replicate.tasks(profile, paper)]
 
 
@@ -113,7 +119,11 @@ def draw(everything: Sequence[Cell | Task], sample: int, profile: str, seed: int
 
 def again(unit: Cell | Task) -> None:
     """Make a unit in its own root; one that fails leaves rows that say so."""
-    steps = (replicate.replicate_task,) if isinstance(unit, Task) else (explain.explain_cell, score.score_cell)
+    steps = (
+        (replicate.replicate_task,)
+        if isinstance(unit, Task)
+        else (explain.explain_cell, score.score_cell)
+    )
     for step in steps:
         with contextlib.suppress(engine.Failed):
             step(unit)
@@ -125,12 +135,16 @@ def again(unit: Cell | Task) -> None:
 def _committed(paths: store.Paths) -> tuple[pd.DataFrame, dict[str, Any]]:
     file = paths.results / "provenance.json"
     if not paths.rows.exists() or not file.exists():
-        raise store.StoreError(f"{paths.results} has no rows with their provenance: nothing to verify; "
-                               f"`make leaderboard PROFILE={paths.profile}` makes them")  # fmt: skip
+        raise store.StoreError(
+            f"{paths.results} has no rows with their provenance: nothing to verify; "
+            f"`make leaderboard PROFILE={paths.profile}` makes them"
+        )
     return store.read_rows(paths.rows), store.read_json(file)
 
 
-def _check_code(then: Mapping[str, Any], now: Mapping[str, Any], chosen: Sequence[Cell | Task]) -> None:
+def _check_code(
+    then: Mapping[str, Any], now: Mapping[str, Any], chosen: Sequence[Cell | Task]
+) -> None:
     """Rows of another code are another thing.
 
     Raises:
@@ -141,10 +155,17 @@ def _check_code(then: Mapping[str, Any], now: Mapping[str, Any], chosen: Sequenc
         if isinstance(unit, Task):
             wanted += [("steps", "replicate"), ("experiments", f"{unit.paper}.{unit.experiment}")]
         else:
-            wanted += [("steps", "explain"), ("steps", "score"), ("methods", f"{unit.method.file}:{unit.method.cls}"),
-                       ("metrics", None)]  # fmt: skip
+            wanted += [
+                ("steps", "explain"),
+                ("steps", "score"),
+                ("methods", f"{unit.method.file}:{unit.method.cls}"),
+                ("metrics", None),
+            ]
     for part, key in dict.fromkeys(wanted):
-        old, new = (facts.get(part, {}) if key is None else facts.get(part, {}).get(key) for facts in (then, now))
+        old, new = (
+            facts.get(part, {}) if key is None else facts.get(part, {}).get(key)
+            for facts in (then, now)
+        )
         if old != new:
             raise store.StoreError(
                 f"{' '.join(filter(None, [part, key]))}: not the code that made the committed rows; "
@@ -159,7 +180,9 @@ def _commit(facts: Mapping[str, Any]) -> str:
 # --------------------------------------------------------------------------------------------- data and networks
 
 
-def _bring(profile: Profile, then: Mapping[str, Any], chosen: Sequence[Cell | Task], root: Path) -> set[str]:
+def _bring(
+    profile: Profile, then: Mapping[str, Any], chosen: Sequence[Cell | Task], root: Path
+) -> set[str]:
     """Data and networks of the units into ``root``; returns the names of those that are not the committed ones."""
     others = set()
     for dataset in dict.fromkeys(unit.dataset for unit in chosen if unit.dataset):
@@ -168,14 +191,21 @@ def _bring(profile: Profile, then: Mapping[str, Any], chosen: Sequence[Cell | Ta
             prerequisites.prepare(profile, dataset, there)
             if _hash(there) != then["data"].get(dataset):
                 others.add(dataset)
-    recipes = {(dataset, name, seed): recipe for dataset in profile.datasets
-               for name, seed, recipe in profile.trainings(dataset)}  # fmt: skip
+    recipes = {
+        (dataset, name, seed): recipe
+        for dataset in profile.datasets
+        for name, seed, recipe in profile.trainings(dataset)
+    }
     todo = []
-    for key in dict.fromkeys((unit.dataset, unit.target, unit.seed) for unit in chosen if unit.target):
+    for key in dict.fromkeys(
+        (unit.dataset, unit.target, unit.seed) for unit in chosen if unit.target
+    ):
         here, there = (store.Paths(profile.name, r).target(*key) for r in (store.ROOT, root))
         if not _copy(here, there, then["weights"].get(_network(key)), also=".json"):
             source = store.Paths(profile.name, root).data(key[0])
-            todo.append(training_unit(_network(key), source, [(mapping_of(recipes[key]), key[2], there)]))
+            todo.append(
+                training_unit(_network(key), source, [(mapping_of(recipes[key]), key[2], there)])
+            )
     for done in engine.run(todo, label="train") if todo else ():
         if done.error:
             raise store.StoreError(f"{done.unit.name} could not be trained: {done.error}")
@@ -206,7 +236,9 @@ def _copy(here: Path, there: Path, digest: str | None, also: str = "") -> bool:
 # --------------------------------------------------------------------------------------------- compare
 
 
-def _compare(unit: Cell | Task, error: str | None, rows: pd.DataFrame, exact: bool, others: set[str]) -> Checked:
+def _compare(
+    unit: Cell | Task, error: str | None, rows: pd.DataFrame, exact: bool, others: set[str]
+) -> Checked:
     if error:
         return Checked(unit.name, 0, [f"it could not be made: {error}"])
     fresh = _rows(unit)
@@ -224,15 +256,20 @@ def _compare(unit: Cell | Task, error: str | None, rows: pd.DataFrame, exact: bo
     found = differing.compare(mine, fresh, None if exact else rows)
     for line in differing.reproduced(found, exact=exact).to_dict("records"):
         what = f"{line['metric']} {line['metric_setting'] or line['setting']}".strip()
-        lines.append(f"{what}: {line['why']}" if line["kind"] in ("lost", "re-baselined") else
-                     f"{what}: {line['old']:.7g} committed, {line['new']:.7g} here ({line['new'] - line['old']:+.2g})")  # fmt: skip
+        lines.append(
+            f"{what}: {line['why']}"
+            if line["kind"] in ("lost", "re-baselined")
+            else f"{what}: {line['old']:.7g} committed, {line['new']:.7g} here ({line['new'] - line['old']:+.2g})"
+        )
     return Checked(unit.name, int((mine["status"] == "ok").sum()), lines)
 
 
 def _rows(unit: Cell | Task) -> pd.DataFrame:
     if isinstance(unit, Cell):
         return store.tidy_rows(store.read_scores(unit.scores)[0])
-    return store.tidy_rows(pd.DataFrame(replicate.rows_of(unit)[0], columns=list(store.ROW_COLUMNS)))
+    return store.tidy_rows(
+        pd.DataFrame(replicate.rows_of(unit)[0], columns=list(store.ROW_COLUMNS))
+    )
 
 
 def _needs(unit: Cell | Task) -> set[str]:
@@ -260,7 +297,10 @@ def record(paths: store.Paths, found: Verified) -> None:
     store.write_json(path, facts)
     lock = paths.root / "dvc.lock"
     if lock.exists():
-        old, new = (f"md5: {hashlib.md5(b).hexdigest()}\n      size: {len(b)}\n" for b in (before, path.read_bytes()))
+        old, new = (
+            f"md5: {hashlib.md5(b).hexdigest()}\n      size: {len(b)}\n"
+            for b in (before, path.read_bytes())
+        )
         text = lock.read_text()
         if old in text:
             store.write_text(lock, text.replace(old, new))
@@ -274,6 +314,12 @@ def lines(found: Verified) -> Iterator[str]:
             yield f"          {line}"
         if len(unit.differences) > 5:
             yield f"          and {len(unit.differences) - 5} more"
-    how = "to the last digit" if found.exact else "within tolerance: another kind of machine than that of the rows"
-    yield (f"{'differs' if found.differing else 'verified'}: {len(found.units) - len(found.differing)} of {len(found.units)} "
-           f"units drawn of {found.total} (seed {found.seed}) have the committed rows, {how}")  # fmt: skip
+    how = (
+        "to the last digit"
+        if found.exact
+        else "within tolerance: another kind of machine than that of the rows"
+    )
+    yield (
+        f"{'differs' if found.differing else 'verified'}: {len(found.units) - len(found.differing)} of {len(found.units)} "
+        f"units drawn of {found.total} (seed {found.seed}) have the committed rows, {how}"
+    )

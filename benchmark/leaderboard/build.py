@@ -59,9 +59,19 @@ def build(
         maps = dict(sorted(entry["maps"].items(), key=lambda item: place.get(item[0], len(place))))
         if maps:
             picture = galleries.figure({**entry, "maps": maps})
-            pngs[plot_style.file_name("gallery", dataset, target)] = plot_style.save(picture, "png", dpi=110)
-    html = page.render(frame, reproduced, svgs=svgs, pngs=pngs, data_cards=data_cards, target_cards=target_cards,
-                       provenance=provenance, papers=papers)  # fmt: skip
+            pngs[plot_style.file_name("gallery", dataset, target)] = plot_style.save(
+                picture, "png", dpi=110
+            )
+    html = page.render(
+        frame,
+        reproduced,
+        svgs=svgs,
+        pngs=pngs,
+        data_cards=data_cards,
+        target_cards=target_cards,
+        provenance=provenance,
+        papers=papers,
+    )
     texts = {
         "leaderboard.csv": tables.csv_text(frame),
         "leaderboard.md": markdown.render(frame, profile),

@@ -51,7 +51,15 @@ def differences(frame: pd.DataFrame, instances: pd.DataFrame, label: str) -> pd.
         p = stats.holm(np.array([_p(gain) for gain in gains]))
         for line, gain, p_holm in zip(rivals, gains, p, strict=True):
             mean = gain.mean() if len(gain) else np.nan
-            verdict = "unknown" if np.isnan(p_holm) else "no difference" if p_holm >= stats.ALPHA else "beats" if mean > 0 else "loses to"  # fmt: skip
+            verdict = (
+                "unknown"
+                if np.isnan(p_holm)
+                else "no difference"
+                if p_holm >= stats.ALPHA
+                else "beats"
+                if mean > 0
+                else "loses to"
+            )
             out.append((*key, line["label"], line["control"], mean, len(gain), p_holm, verdict))
     columns = [*tables.TABLE, "rival", "control", "difference", "images", "p_holm", "verdict"]
     return pd.DataFrame(out, columns=columns)
@@ -62,13 +70,18 @@ def standing(frame: pd.DataFrame, compared: pd.DataFrame, label: str) -> pd.Data
     the rivals' labels."""
     mine = frame[(frame["label"] == label) & ~frame["track"].isin(tables.UNRANKED)].copy()
     ranked = frame[frame["rank"].notna()].groupby(tables.TABLE).size()
-    mine["ranked"] = [int(ranked.get(key, 0)) for key in mine[tables.TABLE].itertuples(index=False, name=None)]
+    mine["ranked"] = [
+        int(ranked.get(key, 0)) for key in mine[tables.TABLE].itertuples(index=False, name=None)
+    ]
     named: Mapping = (
-        compared.groupby([*tables.TABLE, "verdict"])["rival"].agg(", ".join).to_dict() if len(compared) else {}
+        compared.groupby([*tables.TABLE, "verdict"])["rival"].agg(", ".join).to_dict()
+        if len(compared)
+        else {}
     )
     for verdict in VERDICTS:
         mine[verdict] = [
-            named.get((*key, verdict), "") for key in mine[tables.TABLE].itertuples(index=False, name=None)
+            named.get((*key, verdict), "")
+            for key in mine[tables.TABLE].itertuples(index=False, name=None)
         ]
     return mine.reset_index(drop=True)
 
@@ -76,7 +89,11 @@ def standing(frame: pd.DataFrame, compared: pd.DataFrame, label: str) -> pd.Data
 def _values(by_key: Mapping[tuple, pd.DataFrame], line: pd.Series) -> pd.DataFrame:
     """Values of a line of the board, images down and seeds across."""
     found = by_key.get(tuple(line[_KEY]))
-    return pd.DataFrame() if found is None else found.pivot(index="image", columns="seed", values="value")
+    return (
+        pd.DataFrame()
+        if found is None
+        else found.pivot(index="image", columns="seed", values="value")
+    )
 
 
 def _paired(mine: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
@@ -93,5 +110,3 @@ def _p(gain: np.ndarray) -> float:
 
 
 # --------------------------------------------------------------------------------------------- in a terminal
-
-

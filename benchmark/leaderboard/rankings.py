@@ -37,7 +37,9 @@ def rankings(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     ``tables.average_ranks`` averages it; NaN where a method is not applicable; columns in the order of the average rank."""
     part = tables.ranked(frame, track)
     order = list(tables.average_ranks(frame, track)["label"])
-    return part.pivot_table(index=BLOCK, columns="label", values="rank", aggfunc="mean").reindex(columns=order)
+    return part.pivot_table(index=BLOCK, columns="label", values="rank", aggfunc="mean").reindex(
+        columns=order
+    )
 
 
 def differ(table: pd.DataFrame) -> pd.DataFrame:
@@ -57,7 +59,9 @@ def differ(table: pd.DataFrame) -> pd.DataFrame:
 def _signed_rank(lead: np.ndarray) -> float:
     """Two-sided, exact also where differences are equal: ranks of ranks often are, and scipy would try all 2^n signs."""
     lead = lead[lead != 0]
-    twice = np.rint(2 * rankdata(np.abs(lead))).astype(int)  # equal differences share half-integer ranks
+    twice = np.rint(2 * rankdata(np.abs(lead))).astype(
+        int
+    )  # equal differences share half-integer ranks
     if len(lead) > EXACT:
         return float(wilcoxon(lead, method="asymptotic").pvalue)
     share = np.ones(1)  # share[w] of all sign patterns have twice the sum of positive ranks = w
@@ -123,7 +127,9 @@ def sensitivity(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     for metric, lines in shown.groupby("metric", sort=False):
         taus = []
         for _, block in ranked[ranked["metric"] == metric].groupby(BLOCK):
-            wide = block.pivot_table(index="label", columns="metric_setting", values="rank").dropna()
+            wide = block.pivot_table(
+                index="label", columns="metric_setting", values="rank"
+            ).dropna()
             if len(wide) >= 3:
                 taus += [kendalltau(wide[a], wide[b]).statistic for a, b in combinations(wide, 2)]
         taus = [tau for tau in taus if np.isfinite(tau)]
@@ -131,8 +137,16 @@ def sensitivity(frame: pd.DataFrame, track: str) -> pd.DataFrame:
             g.loc[g["average_rank"] == g["average_rank"].min(), "label"]
             for _, g in lines.groupby("metric_setting", sort=False)
         ]
-        out.append((metric, lines["metric_setting"].nunique(), int(lines["networks"].max()), np.mean(taus) if taus else np.nan,
-                    min(taus, default=np.nan), list(dict.fromkeys(label for labels in first for label in labels))))  # fmt: skip
+        out.append(
+            (
+                metric,
+                lines["metric_setting"].nunique(),
+                int(lines["networks"].max()),
+                np.mean(taus) if taus else np.nan,
+                min(taus, default=np.nan),
+                list(dict.fromkeys(label for labels in first for label in labels)),
+            )
+        )
     return pd.DataFrame(out, columns=["metric", "settings", "networks", "tau", "least", "first"])
 
 

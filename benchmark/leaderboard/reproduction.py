@@ -28,15 +28,33 @@ import pandas as pd
 
 from benchmark import store
 
-COLUMNS = ["id", "paper", "source", "claim", "published", "measured", "interval", "n_seeds", "scale", "verdict", "why"]
+COLUMNS = [
+    "id",
+    "paper",
+    "source",
+    "claim",
+    "published",
+    "measured",
+    "interval",
+    "n_seeds",
+    "scale",
+    "verdict",
+    "why",
+]
 VERDICTS = ("holds", "mixed", "does not hold", "not run")
 
 # ------------------------------------------------------------------------------- names: published -> the benchmark's
 
 DATASETS = {
-    "MNIST": "mnist", "FMNIST": "fashion_mnist", "FashionMNIST": "fashion_mnist", "CIFAR-10": "cifar10",
-    "CIFAR-100": "cifar100", "CUB": "cub", "CUB-200-2011": "cub", "ASIRRA": "asirra",
-}  # fmt: skip
+    "MNIST": "mnist",
+    "FMNIST": "fashion_mnist",
+    "FashionMNIST": "fashion_mnist",
+    "CIFAR-10": "cifar10",
+    "CIFAR-100": "cifar100",
+    "CUB": "cub",
+    "CUB-200-2011": "cub",
+    "ASIRRA": "asirra",
+}
 
 TARGETS = {  # patterns of the zoo's names
     "MLP depth 1-10 width 100": ["mlp-100x*"],
@@ -72,11 +90,17 @@ PICK = {  # a published number over several networks is held against which of th
 
 # ------------------------------------------------------------------------------- tolerances and reasons
 
-TOLERANCES: dict[str, tuple[str, str, float]] = {  # pattern of the metric -> (words, rule, amount); the first that fits
+TOLERANCES: dict[
+    str, tuple[str, str, float]
+] = {  # pattern of the metric -> (words, rule, amount); the first that fits
     r"L\(D,M.*\)_bits|\d\*.*": ("to the rounding of the printed terms", "absolute", 0.03),
     r".*_bits|log2_.*|-log2.*|L_N.*": ("to the printed digits", "absolute", 0.0051),
     r"(test_|train_)?accuracy_pct|(F_cls|ACU|CVR)_.*pct": ("within 1.5 points", "absolute", 1.5),
-    r"accuracy|(delta_)?acc_.*|delta_acc|precision|recall": ("within 1.5 points", "absolute", 0.015),
+    r"accuracy|(delta_)?acc_.*|delta_acc|precision|recall": (
+        "within 1.5 points",
+        "absolute",
+        0.015,
+    ),
     r"n_.*": ("within a factor 2", "factor", 2.0),
     r".*_loss|delta_rec|F_reg.*|O1|O2|locality": ("within a factor 1.5", "factor", 1.5),
     r"mA[DI]_pct": ("same rank among the methods measured", "rank", 0.0),
@@ -85,7 +109,11 @@ TOLERANCES: dict[str, tuple[str, str, float]] = {  # pattern of the metric -> (w
 WHY_NOT = [  # (column, pattern, why); the first that fits; what: metric and setting
     ("setting", r".*not replicable.*", "a study with people: no program replicates it"),
     ("setting", r"hyper-parameter", "a recipe, not a result"),
-    ("dataset", r"Places365/ADE20K|ImageNet.*|CEL|GC|RO.*|FOOD", "the data set is not part of the benchmark"),
+    (
+        "dataset",
+        r"Places365/ADE20K|ImageNet.*|CEL|GC|RO.*|FOOD",
+        "the data set is not part of the benchmark",
+    ),
     (
         "what",
         r"(\w+_loss|delta_rec) (alpha|classifier epochs)=.*",
@@ -123,29 +151,59 @@ def table(
         COLUMNS; texts, but ``n_seeds`` (0 where not run). ``scale`` names both sides' conditions.
     """
     scale = _Scale(data_cards or {}, target_cards or {})
-    numbers = [_numbers(path, frame, scale) for path in sorted(reported.glob("*.csv")) if path.name != "claims.csv"]
-    out = pd.concat([_claims(reported / "claims.csv", frame, scale, evidence or {}), *numbers], ignore_index=True)
+    numbers = [
+        _numbers(path, frame, scale)
+        for path in sorted(reported.glob("*.csv"))
+        if path.name != "claims.csv"
+    ]
+    out = pd.concat(
+        [_claims(reported / "claims.csv", frame, scale, evidence or {}), *numbers],
+        ignore_index=True,
+    )
     return out[COLUMNS]
 
 
-def _claims(path: Path, frame: pd.DataFrame, scale: _Scale, evidence: Mapping[str, str]) -> pd.DataFrame:
+def _claims(
+    path: Path, frame: pd.DataFrame, scale: _Scale, evidence: Mapping[str, str]
+) -> pd.DataFrame:
     out = []
     replicated = frame[frame["track"] == "replication"]
     for claim in _read(path).to_dict("records"):
-        line = {"id": claim["id"], "paper": claim["paper"], "source": claim["source"],
-                "claim": f"{claim['claim']} [{claim['check']}]", "published": ""}  # fmt: skip
-        mine = replicated[(replicated["metric"] == claim["id"]) & (replicated["paper"] == claim["paper"])]
+        line = {
+            "id": claim["id"],
+            "paper": claim["paper"],
+            "source": claim["source"],
+            "claim": f"{claim['claim']} [{claim['check']}]",
+            "published": "",
+        }
+        mine = replicated[
+            (replicated["metric"] == claim["id"]) & (replicated["paper"] == claim["paper"])
+        ]
         done = mine[mine["status"] == "ok"]
         if len(done):
             share, seeds = done["mean"].mean(), int(done["n_seeds"].min())
             verdict = "holds" if share >= 1 else "does not hold" if share <= 0 else "mixed"
-            words = f"{share:.0%} of its checks" + (f": {evidence[claim['id']]}" if claim["id"] in evidence else "")
-            line |= {"measured": words, "interval": _interval(done.iloc[0]) if len(done) == 1 else "",
-                     "n_seeds": seeds, "scale": scale.measured(done), "verdict": verdict,
-                     "why": f"{share:.0%}" if verdict == "mixed" else ""}  # fmt: skip
+            words = f"{share:.0%} of its checks" + (
+                f": {evidence[claim['id']]}" if claim["id"] in evidence else ""
+            )
+            line |= {
+                "measured": words,
+                "interval": _interval(done.iloc[0]) if len(done) == 1 else "",
+                "n_seeds": seeds,
+                "scale": scale.measured(done),
+                "verdict": verdict,
+                "why": f"{share:.0%}" if verdict == "mixed" else "",
+            }
         else:
             why = "; ".join(dict.fromkeys(filter(None, mine["reason"]))) or CLAIM_NOT_RUN
-            line |= {"measured": "", "interval": "", "n_seeds": 0, "scale": "", "verdict": "not run", "why": why}
+            line |= {
+                "measured": "",
+                "interval": "",
+                "n_seeds": 0,
+                "scale": "",
+                "verdict": "not run",
+                "why": why,
+            }
         out.append(line)
     return pd.DataFrame(out, columns=COLUMNS)
 
@@ -158,12 +216,26 @@ def _numbers(path: Path, frame: pd.DataFrame, scale: _Scale) -> pd.DataFrame:
     for i, (line, found) in enumerate(zip(published, joined, strict=True)):
         what = [line[key] for key in ("dataset", "target", "method", "metric", "setting")]
         value = line["value"] + (f" ± {line['std']}" if line["std"] else "")
-        entry = {"id": f"{line['paper']}-{i + 1:03d}", "paper": line["paper"], "source": line["table"],
-                 "claim": " · ".join(filter(None, what)), "published": value}  # fmt: skip
+        entry = {
+            "id": f"{line['paper']}-{i + 1:03d}",
+            "paper": line["paper"],
+            "source": line["table"],
+            "claim": " · ".join(filter(None, what)),
+            "published": value,
+        }
         if found is None:
             told = line | {"what": f"{line['metric']} {line['setting']}"}
-            why = next(why for column, pattern, why in WHY_NOT if re.fullmatch(pattern, told[column]))
-            entry |= {"measured": "", "interval": "", "n_seeds": 0, "scale": "", "verdict": "not run", "why": why}
+            why = next(
+                why for column, pattern, why in WHY_NOT if re.fullmatch(pattern, told[column])
+            )
+            entry |= {
+                "measured": "",
+                "interval": "",
+                "n_seeds": 0,
+                "scale": "",
+                "verdict": "not run",
+                "why": why,
+            }
         else:
             words, rule, amount = next(
                 (t for p, t in TOLERANCES.items() if re.fullmatch(p, line["metric"])), ("", "", 0.0)
@@ -174,11 +246,17 @@ def _numbers(path: Path, frame: pd.DataFrame, scale: _Scale) -> pd.DataFrame:
                 else _holds(line["value"], found["mean"], rule, amount)
             )
             entry |= {
-                "measured": store.format_value(found["mean"]), "interval": _interval(found), "n_seeds": int(found["n_seeds"]),
+                "measured": store.format_value(found["mean"]),
+                "interval": _interval(found),
+                "n_seeds": int(found["n_seeds"]),
                 "scale": scale.both(line["setting"], found),
                 "verdict": "not run" if held is None else "holds" if held else "does not hold",
-                "why": words if held is not None else "too few methods to rank" if rule == "rank" else "no tolerance is stated",
-            }  # fmt: skip
+                "why": words
+                if held is not None
+                else "too few methods to rank"
+                if rule == "rank"
+                else "no tolerance is stated",
+            }
         out.append(entry)
     return pd.DataFrame(out, columns=COLUMNS)
 
@@ -200,16 +278,22 @@ def _join(line: Mapping[str, str], groups: Mapping[tuple, pd.DataFrame]) -> dict
     name = line["method"], line["metric"]
     patterns = [line["target"], *TARGETS.get(line["target"], [])]
     wanted = _pieces(line["setting"])
-    for track, method, metric, factor in filter(None, [("replication", *name, 1.0), MEASURED.get(name)]):
+    for track, method, metric, factor in filter(
+        None, [("replication", *name, 1.0), MEASURED.get(name)]
+    ):
         fits = [
-            r for r in groups.get((track, method, metric), pd.DataFrame()).to_dict("records")
-            if r["status"] == "ok" and r["dataset"] in (line["dataset"], DATASETS.get(line["dataset"]))
+            r
+            for r in groups.get((track, method, metric), pd.DataFrame()).to_dict("records")
+            if r["status"] == "ok"
+            and r["dataset"] in (line["dataset"], DATASETS.get(line["dataset"]))
             and any(fnmatch.fnmatchcase(r["target"], p) for p in patterns)
             and (track != "replication" or r["paper"] == line["paper"])
             and wanted.items() <= _pieces(r["setting"]).items()
-        ]  # fmt: skip
+        ]
         if fits:
-            pick = next((pick for words, pick in PICK.items() if words in line["setting"]), np.argmin)
+            pick = next(
+                (pick for words, pick in PICK.items() if words in line["setting"]), np.argmin
+            )
             found = fits[int(pick([r["mean"] for r in fits]))]
             units = {key: found[key] * factor for key in ("mean", "low", "high")}
             return found | units | {"networks": [r["target"] for r in fits]}
@@ -235,7 +319,9 @@ def _holds(published: str, measured: float, rule: str, amount: float) -> bool | 
     if rule == "absolute":
         near = abs(measured - value) <= amount + 1e-9
     elif rule == "factor":
-        near = measured == value or (measured * value > 0 and 1 / amount <= measured / value <= amount)
+        near = measured == value or (
+            measured * value > 0 and 1 / amount <= measured / value <= amount
+        )
     else:
         return None
     return bool(near or (bound is not None and _BOUNDS[bound](measured, value)))
@@ -247,9 +333,10 @@ def _rank_holds(
     """Whether a method has the rank that it has in the paper, among those of its column that were measured."""
     key = ("table", "dataset", "target", "setting", "metric")
     column = [
-        k for k, line in enumerate(published)
+        k
+        for k, line in enumerate(published)
         if joined[k] is not None and all(line[c] == published[i][c] for c in key)
-    ]  # fmt: skip
+    ]
     if len(column) < 2:
         return None
     before = sum(float(published[k]["value"]) < float(published[i]["value"]) for k in column)
@@ -257,14 +344,20 @@ def _rank_holds(
 
 
 def _interval(line: Mapping[str, Any]) -> str:
-    return "" if pd.isna(line["low"]) else f"[{store.format_value(line['low'])}, {store.format_value(line['high'])}]"
+    return (
+        ""
+        if pd.isna(line["low"])
+        else f"[{store.format_value(line['low'])}, {store.format_value(line['high'])}]"
+    )
 
 
 class _Scale:
     """Names the size of what was measured: networks, seeds, images, epochs."""
 
     def __init__(
-        self, data_cards: Mapping[str, Mapping[str, Any]], target_cards: Mapping[Any, Mapping[str, Any]]
+        self,
+        data_cards: Mapping[str, Mapping[str, Any]],
+        target_cards: Mapping[Any, Mapping[str, Any]],
     ) -> None:
         self.data = data_cards
         self.cards: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -279,7 +372,8 @@ class _Scale:
 
     def measured(self, lines: pd.DataFrame) -> str:
         return " | ".join(
-            "; ".join(filter(None, [self._one(r.dataset, r.target, r.n_seeds), r.setting])) for r in lines.itertuples()
+            "; ".join(filter(None, [self._one(r.dataset, r.target, r.n_seeds), r.setting]))
+            for r in lines.itertuples()
         )
 
     def _one(self, dataset: str, target: str, seeds: int) -> str:
@@ -315,5 +409,3 @@ def not_run(frame: pd.DataFrame) -> pd.DataFrame:
     """Numbers that were not run: paper, why, count."""
     rest = frame[~is_claim(frame) & (frame["verdict"] == "not run") & (frame["measured"] == "")]
     return rest.groupby(["paper", "why"], sort=False).size().rename("count").reset_index()
-
-

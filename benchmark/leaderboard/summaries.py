@@ -15,12 +15,20 @@ def metrics(frame: pd.DataFrame, reproduced: pd.DataFrame) -> str:
     found: dict[str, Any] = {"average_rank": {}, "networks": {}}
     for track in tables.tracks(frame):
         average = tables.average_ranks(frame, track)
-        found["average_rank"][track] = {r.label: round(r.average_rank, 4) for r in average.itertuples()}
+        found["average_rank"][track] = {
+            r.label: round(r.average_rank, 4) for r in average.itertuples()
+        }
     for line in frame[(frame["track"] == "target") & (frame["status"] == "ok")].itertuples():
-        found["networks"].setdefault(f"{line.dataset}/{line.target}", {})[line.metric] = round(line.mean, 4)
-    found["lines"] = {status: int(n) for status, n in frame["status"].value_counts().sort_index().items()}
+        found["networks"].setdefault(f"{line.dataset}/{line.target}", {})[line.metric] = round(
+            line.mean, 4
+        )
+    found["lines"] = {
+        status: int(n) for status, n in frame["status"].value_counts().sort_index().items()
+    }
     claims = reproduced[reproduction.is_claim(reproduced)]
-    found["claims"] = {verdict: int(n) for verdict, n in claims["verdict"].value_counts().sort_index().items()}
+    found["claims"] = {
+        verdict: int(n) for verdict, n in claims["verdict"].value_counts().sort_index().items()
+    }
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 
@@ -31,4 +39,6 @@ def ranks(frame: pd.DataFrame) -> str:
         for track in tables.tracks(frame)
         for r in tables.average_ranks(frame, track).itertuples()
     ]
-    return pd.DataFrame(lines, columns=["track", "method", "average_rank"]).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame(lines, columns=["track", "method", "average_rank"]).to_csv(
+        index=False, lineterminator="\n"
+    )

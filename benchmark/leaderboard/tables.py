@@ -29,7 +29,10 @@ from benchmark.store import rows_v1
 TRACKS = {  # track -> (title, what it judges), in the order in which they are shown
     "target": ("Networks", "How good the explained networks are themselves."),
     "heatmap": ("Heat maps", "Maps of what in an image the network looked at."),
-    "concept": ("Concepts", "Maps of single concepts, x-features or boundaries inside the network."),
+    "concept": (
+        "Concepts",
+        "Maps of single concepts, x-features or boundaries inside the network.",
+    ),
     "surrogate": ("Surrogates", "Simple models that stand in for the network."),
     "reconstruction": ("Reconstructions", "Images rebuilt from what a layer kept."),
     "replication": ("Replications", "The papers' own experiments, repeated."),
@@ -40,9 +43,25 @@ UNRANKED = (*FACTS, "unknown")
 TABLE = ["track", "dataset", "target", "metric", "metric_setting"]  # the key of one table
 _METHOD = ["label", "paper", "method", "setting"]  # the key of one of its methods
 COLUMNS = [
-    *TABLE, "label", "paper", "method", "setting", "mean", "low", "high", "n_images", "n_seeds", "better",
-    "unit", "rank", "mark", "p_holm", "control", "status", "reason",
-]  # fmt: skip
+    *TABLE,
+    "label",
+    "paper",
+    "method",
+    "setting",
+    "mean",
+    "low",
+    "high",
+    "n_images",
+    "n_seeds",
+    "better",
+    "unit",
+    "rank",
+    "mark",
+    "p_holm",
+    "control",
+    "status",
+    "reason",
+]
 _NUMBERS = ("mean", "low", "high", "rank", "p_holm")
 
 
@@ -63,7 +82,9 @@ def _labels(rows: pd.DataFrame) -> list[str]:
     rows = rows.assign(variant=variant)
     contests = rows[~rows["track"].isin(FACTS)]
     shown: dict[tuple[str, str], set[str]] = {}
-    for (method, v, _, _), settings in contests.groupby(["method", "variant", "dataset", "target"])["setting"]:
+    for (method, v, _, _), settings in contests.groupby(["method", "variant", "dataset", "target"])[
+        "setting"
+    ]:
         shown.setdefault((method, v), set()).update(_differing(settings.unique()))
     labels = []
     for row in rows.itertuples():
@@ -109,13 +130,35 @@ def leaderboard(rows: pd.DataFrame, instances: pd.DataFrame | None = None) -> pd
     measured = _by_row(instances)
     keys = list(rows[list(store.ROW_KEYS)].itertuples(index=False, name=None))
     rows = rows.assign(row=keys, label=_labels(rows), condition=conditions(rows))
-    columns = [*TABLE, "condition", *_METHOD, "row", "seed", "value", "n", "better", "unit", "status", "reason"]
+    columns = [
+        *TABLE,
+        "condition",
+        *_METHOD,
+        "row",
+        "seed",
+        "value",
+        "n",
+        "better",
+        "unit",
+        "status",
+        "reason",
+    ]
     by = [*TABLE, "condition"]
-    groups = _grouped(rows[columns].to_dict("records"), by)  # a frame a table would cost more than its statistics
-    out = [line for key, group in groups for line in _table(dict(zip(TABLE, key, strict=False)), group, measured)]
+    groups = _grouped(
+        rows[columns].to_dict("records"), by
+    )  # a frame a table would cost more than its statistics
+    out = [
+        line
+        for key, group in groups
+        for line in _table(dict(zip(TABLE, key, strict=False)), group, measured)
+    ]
     frame = pd.DataFrame(out, columns=COLUMNS)
-    frame["order"] = frame["track"].map({track: i for i, track in enumerate(TRACKS)}).fillna(len(TRACKS))
-    frame["natural"] = [re.sub(r"\d+", lambda digits: digits[0].zfill(9), text) for text in conditions(frame)]
+    frame["order"] = (
+        frame["track"].map({track: i for i, track in enumerate(TRACKS)}).fillna(len(TRACKS))
+    )
+    frame["natural"] = [
+        re.sub(r"\d+", lambda digits: digits[0].zfill(9), text) for text in conditions(frame)
+    ]
     by = ["order", *TABLE[:-1], "natural", "rank", "label", "setting"]
     return frame.sort_values(by, kind="stable", na_position="last", ignore_index=True)[COLUMNS]
 
@@ -125,10 +168,14 @@ def _by_row(instances: pd.DataFrame | None) -> dict[tuple, pd.Series]:
     if instances is None:
         return {}
     keys = list(store.ROW_KEYS)
-    return {key: group.set_index("image")["value"] for key, group in instances.groupby(keys, sort=False)}
+    return {
+        key: group.set_index("image")["value"] for key, group in instances.groupby(keys, sort=False)
+    }
 
 
-def _grouped(records: Sequence[Mapping[str, Any]], by: Sequence[str]) -> list[tuple[tuple, list[Mapping[str, Any]]]]:
+def _grouped(
+    records: Sequence[Mapping[str, Any]], by: Sequence[str]
+) -> list[tuple[tuple, list[Mapping[str, Any]]]]:
     """(key, its records), sorted by key; records keep their order."""
     found: dict[tuple, list[Mapping[str, Any]]] = {}
     for record in records:
@@ -143,7 +190,9 @@ def _table(
     methods = _grouped(group, _METHOD)
     ok = [line for line in group if line["status"] == "ok"]
     seeds = sorted({line["seed"] for line in ok})
-    images = sorted(set().union(*(measured[line["row"]].index for line in ok if line["row"] in measured)))
+    images = sorted(
+        set().union(*(measured[line["row"]].index for line in ok if line["row"] in measured))
+    )
     values = np.full((len(methods), len(seeds), len(images)), np.nan)
     means = np.full((len(methods), len(seeds)), np.nan)
     for i, (_, lines) in enumerate(methods):
@@ -152,7 +201,9 @@ def _table(
             means[i, s] = line["value"]
             if row in measured:
                 if measured[row].index.has_duplicates:
-                    raise ValueError(f"{dict(zip(store.ROW_KEYS, row, strict=True))}: two values for one image")
+                    raise ValueError(
+                        f"{dict(zip(store.ROW_KEYS, row, strict=True))}: two values for one image"
+                    )
                 values[i, s] = measured[row].reindex(images)
     by_image = ~np.isnan(values).all((1, 2))  # methods whose values of single images are known
     total = np.array([np.nan if np.isnan(m).all() else np.nanmean(m) for m in means])
@@ -165,19 +216,33 @@ def _table(
     if key["track"] not in UNRANKED and seeds:
         rank = stats.ranks(total, better)
         p_holm = (
-            stats.holm(stats.worse_than_best(values, better)) if by_image.all() else _some(values, by_image, better)
+            stats.holm(stats.worse_than_best(values, better))
+            if by_image.all()
+            else _some(values, by_image, better)
         )
-        mark = np.where(rank == np.nanmin(rank), "best", np.where(p_holm >= stats.ALPHA, "tied", ""))
+        mark = np.where(
+            rank == np.nanmin(rank), "best", np.where(p_holm >= stats.ALPHA, "tied", "")
+        )
     for i, ((text, paper, method, setting), lines) in enumerate(methods):
         good = [line for line in lines if line["status"] == "ok"]
         yield dict(key) | {
-            "label": text, "paper": paper, "method": method, "setting": setting,
-            "mean": total[i], "low": bounds[i, 0], "high": bounds[i, 1],
-            "n_images": max((line["n"] for line in good), default=0), "n_seeds": len(good),
-            "better": better, "unit": group[0]["unit"],
-            "rank": rank[i], "mark": mark[i] if isinstance(mark[i], str) else "", "p_holm": p_holm[i],
-            "control": paper == "control", **_status(lines),
-        }  # fmt: skip
+            "label": text,
+            "paper": paper,
+            "method": method,
+            "setting": setting,
+            "mean": total[i],
+            "low": bounds[i, 0],
+            "high": bounds[i, 1],
+            "n_images": max((line["n"] for line in good), default=0),
+            "n_seeds": len(good),
+            "better": better,
+            "unit": group[0]["unit"],
+            "rank": rank[i],
+            "mark": mark[i] if isinstance(mark[i], str) else "",
+            "p_holm": p_holm[i],
+            "control": paper == "control",
+            **_status(lines),
+        }
 
 
 def _some(values: np.ndarray, known: np.ndarray, better: str) -> np.ndarray:
@@ -193,7 +258,9 @@ def _status(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     states = {line["status"] for line in lines}
     status = next(state for state in ("ok", "failed", "not applicable") if state in states)
     reasons = []
-    for (state, reason), part in _grouped([line for line in lines if line["status"] != "ok"], ["status", "reason"]):
+    for (state, reason), part in _grouped(
+        [line for line in lines if line["status"] != "ok"], ["status", "reason"]
+    ):
         seeds = ", ".join(map(str, sorted(line["seed"] for line in part)))
         which = f" (seed{'s' * (len(part) > 1)} {seeds})" if len(part) < len(lines) else ""
         reasons.append(f"{state}: {reason or 'no reason given'}{which}")
@@ -240,16 +307,25 @@ def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     columns = ["label", "control", "average_rank", "sound_rank", "tables", "best", "tied", "failed"]
     if not len(part):
         return pd.DataFrame(columns=columns)
-    part = part.assign(best=part["mark"] == "best", tied=part["mark"] == "tied", failed=part["lost"])
+    part = part.assign(
+        best=part["mark"] == "best", tied=part["mark"] == "tied", failed=part["lost"]
+    )
     beaten = (part["control"] & part["best"]).groupby([part[key] for key in TABLE]).transform("any")
     by_metric, sound = (
-        lines.groupby(["label", "control", "dataset", "target", "metric"])["rank"].mean().groupby(level=[0, 1]).mean()
+        lines.groupby(["label", "control", "dataset", "target", "metric"])["rank"]
+        .mean()
+        .groupby(level=[0, 1])
+        .mean()
         for lines in (part, part[~beaten])
     )
     methods = part.groupby(["label", "control"])
     times = methods[["best", "tied", "failed"]].sum().astype(int)
-    times = times.assign(tables=methods.size(), sound_rank=sound, average_rank=by_metric)  # NaN where nothing is sound
-    return times.reset_index().sort_values(["average_rank", "label"], kind="stable", ignore_index=True)[columns]
+    times = times.assign(
+        tables=methods.size(), sound_rank=sound, average_rank=by_metric
+    )  # NaN where nothing is sound
+    return times.reset_index().sort_values(
+        ["average_rank", "label"], kind="stable", ignore_index=True
+    )[columns]
 
 
 def findings(frame: pd.DataFrame) -> pd.DataFrame:
@@ -273,7 +349,9 @@ def findings(frame: pd.DataFrame) -> pd.DataFrame:
             networks = len(group.drop_duplicates(["dataset", "target"]))
             text = f"{title(key[1], key[2])} ({networks} network{'s' * (networks > 1)}): {'; '.join(said)}"
             out.append((*key, where["best"], where["tied"], networks, text))
-    return pd.DataFrame(out, columns=["track", "metric", "metric_setting", "first", "tied", "networks", "text"])
+    return pd.DataFrame(
+        out, columns=["track", "metric", "metric_setting", "first", "tied", "networks", "text"]
+    )
 
 
 def findings_line(frame: pd.DataFrame, track: str) -> str:
@@ -286,18 +364,25 @@ def findings_line(frame: pd.DataFrame, track: str) -> str:
         "is not significantly worse than the best": found[~first],
     }
     said = [
-        f"{what} in {', '.join(dict.fromkeys(map(title, part['metric'])))}" for what, part in words.items() if len(part)
+        f"{what} in {', '.join(dict.fromkeys(map(title, part['metric'])))}"
+        for what, part in words.items()
+        if len(part)
     ]
     return ("" if first.any() or not said else "a control ") + "; ".join(said)
 
 
-_SAID = {"best": "a control ranks first on", "tied": "a control is not significantly worse than the best on"}
+_SAID = {
+    "best": "a control ranks first on",
+    "tied": "a control is not significantly worse than the best on",
+}
 
 
 def shown(frame: pd.DataFrame, track: str, dataset: str, target: str) -> pd.DataFrame:
     """The lines of one board without the tables that apply to none of its methods, and without the methods that take no
     part in it (``losses`` names them)."""
-    part = frame[(frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)]
+    part = frame[
+        (frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)
+    ]
     applies = part["status"] != "not applicable"
     return part[
         applies.groupby([part["metric"], part["metric_setting"]]).transform("any")
@@ -317,11 +402,15 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame[~other_kind.groupby([frame["track"], frame["label"]]).transform("all")]
     for key, group in frame.groupby(board):
         lost = group[group["reason"] != ""]
-        lost = lost.assign(title=[title(m, s) for m, s in zip(lost["metric"], conditions(lost), strict=True)])
+        lost = lost.assign(
+            title=[title(m, s) for m, s in zip(lost["metric"], conditions(lost), strict=True)]
+        )
         everyone = frozenset(group["label"]) if key[0] != "unknown" else frozenset()
         by_metric = lost.groupby(["title", "reason"])["label"].agg(_named, everyone=everyone)
         if len(by_metric):
-            for (reason, methods), names in by_metric.reset_index().groupby(["reason", "label"])["title"]:
+            for (reason, methods), names in by_metric.reset_index().groupby(["reason", "label"])[
+                "title"
+            ]:
                 metrics = (
                     "all metrics"
                     if len(names) == len(group.groupby(["metric", conditions(group)])) > 1
@@ -332,7 +421,11 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(labels: pd.Series, everyone: frozenset[str]) -> str:
-    return "all methods" if set(labels) == everyone and len(everyone) > 1 else ", ".join(sorted(labels))
+    return (
+        "all methods"
+        if set(labels) == everyone and len(everyone) > 1
+        else ", ".join(sorted(labels))
+    )
 
 
 # --------------------------------------------------------------------------------------------- words and numbers
@@ -378,12 +471,23 @@ def read(path: Path) -> pd.DataFrame:
     Raises:
         StoreError: the file is missing or damaged.
     """
-    types = dict.fromkeys(COLUMNS, str) | dict.fromkeys(_NUMBERS, float) | {"n_images": int, "n_seeds": int}
+    types = (
+        dict.fromkeys(COLUMNS, str)
+        | dict.fromkeys(_NUMBERS, float)
+        | {"n_images": int, "n_seeds": int}
+    )
     try:
-        frame = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={column: [""] for column in _NUMBERS})
+        frame = pd.read_csv(
+            path,
+            dtype=types,
+            keep_default_na=False,
+            na_values={column: [""] for column in _NUMBERS},
+        )
         frame = rows_v1.current_board(frame)
         return frame[COLUMNS].assign(control=frame["control"] == "True")
     except FileNotFoundError:
         raise store.StoreError(f"{path} is missing; run `make leaderboard`") from None
     except (ValueError, KeyError, pd.errors.ParserError) as error:
-        raise store.StoreError(f"{path} is damaged ({type(error).__name__}: {error}); run `make leaderboard`") from None
+        raise store.StoreError(
+            f"{path} is damaged ({type(error).__name__}: {error}); run `make leaderboard`"
+        ) from None

@@ -15,9 +15,7 @@ from benchmark.api import Batch, Explanation, Target
 from benchmark.utils.seeds import generator
 
 ORDER = 6  # images that a stranger's method explains again, backwards
-ROUNDING = (
-    0.02  # mean difference between two explanations of an image, as a share of their size, that rounding may make
-)
+ROUNDING = 0.02  # mean difference between two explanations of an image, as a share of their size, that rounding may make
 
 
 def check_explanation(e: Any, target: Target, batch: Batch) -> None:
@@ -34,10 +32,17 @@ def check_explanation(e: Any, target: Target, batch: Batch) -> None:
         value = getattr(e, name)
         if len(value) != len(batch):
             raise ValueError(f"{name} explains {len(value)} images of {len(batch)}")
-        if name in ("heatmaps", "concept_maps", "decoded", "reference") and value.shape[-2:] != batch.x.shape[-2:]:
-            raise ValueError(f"{name} is {value.shape[-2]}x{value.shape[-1]}, images {batch.x.shape[-2]}x{batch.x.shape[-1]}")  # fmt: skip
+        if (
+            name in ("heatmaps", "concept_maps", "decoded", "reference")
+            and value.shape[-2:] != batch.x.shape[-2:]
+        ):
+            raise ValueError(
+                f"{name} is {value.shape[-2]}x{value.shape[-1]}, images {batch.x.shape[-2]}x{batch.x.shape[-1]}"
+            )
         if name == "labels" and (value.min() < -1 or value.max() >= len(target.classes)):
-            raise ValueError(f"labels hold {value.min()}..{value.max()}; there are {len(target.classes)} classes")
+            raise ValueError(
+                f"labels hold {value.min()}..{value.max()}; there are {len(target.classes)} classes"
+            )
 
 
 def check_order(method: Any, e: Explanation, target: Target, batch: Batch, *name: object) -> None:
@@ -51,14 +56,18 @@ def check_order(method: Any, e: Explanation, target: Target, batch: Batch, *name
         return
     rows = torch.arange(min(len(batch), ORDER)).flip(0)
     rng = [generator("explain", *name, *again) for again in ((), (), ("other",))]
-    again, forth, other = (method.explain(target, batch[r.to(batch.x.device)], g)
-                           for r, g in zip((rows, rows.flip(0), rows.flip(0)), rng, strict=True))  # fmt: skip
+    again, forth, other = (
+        method.explain(target, batch[r.to(batch.x.device)], g)
+        for r, g in zip((rows, rows.flip(0), rows.flip(0)), rng, strict=True)
+    )
     for field in sorted(e.offers() - {"size"}):
         value = getattr(e, field)[rows.numpy()]
         if apart(getattr(forth, field), getattr(other, field)) > ROUNDING:
             continue
         if apart(value, getattr(again, field)) > ROUNDING:
-            raise ValueError(f"{field} of an image depend on the images beside it, or on its place in the batch")
+            raise ValueError(
+                f"{field} of an image depend on the images beside it, or on its place in the batch"
+            )
 
 
 def apart(a: np.ndarray | None, b: np.ndarray | None) -> float:
@@ -107,16 +116,26 @@ class _guard:
         self.states = torch.get_rng_state(), np.random.get_state(), random.getstate()
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        changed = [name for name, same in (
-            ("torch", torch.equal(torch.get_rng_state(), self.states[0])),
-            ("numpy", np.array_equal(np.random.get_state()[1], self.states[1][1]) and np.random.get_state()[2:] == self.states[1][2:]),
-            ("random", random.getstate() == self.states[2]),
-        ) if not same]  # fmt: skip
+        changed = [
+            name
+            for name, same in (
+                ("torch", torch.equal(torch.get_rng_state(), self.states[0])),
+                (
+                    "numpy",
+                    np.array_equal(np.random.get_state()[1], self.states[1][1])
+                    and np.random.get_state()[2:] == self.states[1][2:],
+                ),
+                ("random", random.getstate() == self.states[2]),
+            )
+            if not same
+        ]
         torch.set_rng_state(self.states[0])
         np.random.set_state(self.states[1])
         random.setstate(self.states[2])
         if error is None and self.target.fingerprint() != self.before:
-            raise ValueError("the method changed the target (weights, modes, hooks or requires_grad)")
+            raise ValueError(
+                "the method changed the target (weights, modes, hooks or requires_grad)"
+            )
         if error is None and changed:
             raise ValueError(
                 f"the method used the global random state of {' and '.join(changed)}; draw from rng instead"

@@ -24,7 +24,11 @@ def describe(ref: MethodRef) -> tuple[str, str, str]:
     Raises:
         UnknownName: no such class or setting.
     """
-    return registry.describe(ref.build()) if ref.own else _described(replace(ref, file=str(ref.path.resolve())))
+    return (
+        registry.describe(ref.build())
+        if ref.own
+        else _described(replace(ref, file=str(ref.path.resolve())))
+    )
 
 
 def _described(ref: MethodRef) -> tuple[str, str, str]:
@@ -33,7 +37,11 @@ def _described(ref: MethodRef) -> tuple[str, str, str]:
         done = engine.alone(engine.Unit("describe", describe_here, (ref,), _DESCRIBE))
         if not done.error and "unknown" in done.result:
             raise UnknownName(done.result["unknown"])
-        _seen[key] = (ref.cls, "user", store.setting_text(ref.settings)) if done.error else tuple(done.result["names"])
+        _seen[key] = (
+            (ref.cls, "user", store.setting_text(ref.settings))
+            if done.error
+            else tuple(done.result["names"])
+        )
     return _seen[key]
 
 

@@ -42,13 +42,17 @@ class MethodRef:
         """From ``baselines/grad_cam.py:GradCAM`` or ``{use: baselines/score_cam.py:ScoreCAM, variant: library}``."""
         entry = {"use": entry} if isinstance(entry, str) else dict(entry)
         use, _, query = str(entry.pop("use", "")).partition("?")
-        settings = {key: _literal(value) for key, value in parse_qsl(query, keep_blank_values=True)} | entry
+        settings = {
+            key: _literal(value) for key, value in parse_qsl(query, keep_blank_values=True)
+        } | entry
         if use.endswith(".npz"):
             path = (base or store.ROOT) / use
             if not path.exists():
                 raise UnknownName(f"no file of maps {use!r}")
             return cls(
-                str(_ADAPTERS / "maps.py"), "Maps", {"file": str(path), "sha256": store.sha256(path), **settings}
+                str(_ADAPTERS / "maps.py"),
+                "Maps",
+                {"file": str(path), "sha256": store.sha256(path), **settings},
             )
         file, _, name = use.rpartition(":")
         if not name.isidentifier() or not (file.endswith(".py") or file.isidentifier()):
@@ -57,10 +61,16 @@ class MethodRef:
             )
         if not file.endswith(".py"):
             libraries = {p.stem for p in _ADAPTERS.glob("*.py")} - {"__init__", "maps"}
-            return cls(str(_ADAPTERS / f"{pick(file, dict.fromkeys(libraries, file), 'library')}.py"), name, settings)
+            return cls(
+                str(_ADAPTERS / f"{pick(file, dict.fromkeys(libraries, file), 'library')}.py"),
+                name,
+                settings,
+            )
         path = (base or store.ROOT) / file
         if not path.exists():
-            raise near(file, (str(p.relative_to(store.ROOT)) for p in method_files()), "method file")
+            raise near(
+                file, (str(p.relative_to(store.ROOT)) for p in method_files()), "method file"
+            )
         ref = cls(file if base is None else str(path.resolve()), name, settings)
         inside = ref.own and Path(ref.file).is_relative_to(store.ROOT)
         return replace(ref, file=str(Path(ref.file).relative_to(store.ROOT))) if inside else ref
@@ -72,9 +82,15 @@ class MethodRef:
     def build(self) -> Method:
         """A fresh instance, its settings checked against the class."""
         module = load_module(self.path)
-        if hasattr(module, "adapt"):  # one of ``benchmark/adapters``: it makes the class of that name by itself
+        if hasattr(
+            module, "adapt"
+        ):  # one of ``benchmark/adapters``: it makes the class of that name by itself
             return module.adapt(self.cls, self.settings)
-        classes = {k: v for k, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__}
+        classes = {
+            k: v
+            for k, v in vars(module).items()
+            if inspect.isclass(v) and v.__module__ == module.__name__
+        }
         found = pick(self.cls, classes, f"class in {Path(self.file).name}:")
         known = {f.name for f in fields(found) if f.init} if is_dataclass(found) else set()
         for key in self.settings:
@@ -82,8 +98,10 @@ class MethodRef:
                 raise near(key, known, f"setting of {self.cls}")
         method = found(**{key: _built(value) for key, value in self.settings.items()})
         if not isinstance(method, Method):
-            raise UnknownName(f"{self.file}:{self.cls} is no method: it needs name, fit(target, reference, rng) and "
-                              f"explain(target, batch, rng)")  # fmt: skip
+            raise UnknownName(
+                f"{self.file}:{self.cls} is no method: it needs name, fit(target, reference, rng) and "
+                f"explain(target, batch, rng)"
+            )
         return method
 
     @property
@@ -91,13 +109,17 @@ class MethodRef:
         """Is it a file of the house, in ``baselines/`` or a paper's package? A stranger's runs in a process of its own."""
         homes = (store.ROOT / "baselines", _PACKAGE.parent / "baselines", _PACKAGE / "papers")
         path = self.path.resolve()
-        return any(path.is_relative_to(home.resolve()) for home in homes) and all(ref.own for ref in self.named)
+        return any(path.is_relative_to(home.resolve()) for home in homes) and all(
+            ref.own for ref in self.named
+        )
 
     @property
     def named(self) -> list[MethodRef]:
         """The methods that its settings name."""
         return [
-            MethodRef.parse(value) for value in self.settings.values() if isinstance(value, str) and ".py:" in value
+            MethodRef.parse(value)
+            for value in self.settings.values()
+            if isinstance(value, str) and ".py:" in value
         ]
 
     def is_among(self, refs: Sequence[MethodRef]) -> bool:
@@ -116,7 +138,9 @@ class MethodRef:
         """A file name for the method with its settings; unique, safe, readable."""
         text = f"{self.stem}-{self.cls}-{store.setting_text(self.settings)}"
         safe = re.sub(r"[^A-Za-z0-9=.]+", "-", text).strip("-.")[:80]
-        file = Path(self.file).name if Path(self.file).is_absolute() else self.file  # wherever a stranger's file lies
+        file = (
+            Path(self.file).name if Path(self.file).is_absolute() else self.file
+        )  # wherever a stranger's file lies
         return f"{safe}-{hashlib.sha256(f'{file}:{text}'.encode()).hexdigest()[:8]}"
 
 
@@ -141,7 +165,9 @@ def load_module(path: Path) -> ModuleType:
     """
     path = Path(path).resolve()
     if path.is_relative_to(_PACKAGE):
-        return importlib.import_module(".".join(("benchmark", *path.relative_to(_PACKAGE).with_suffix("").parts)))
+        return importlib.import_module(
+            ".".join(("benchmark", *path.relative_to(_PACKAGE).with_suffix("").parts))
+        )
     name = f"glassbench_plugin_{path.stem}_{store.sha256(path)[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -175,7 +201,10 @@ def is_adapter(ref: MethodRef) -> bool:
 
 def method_files() -> list[Path]:
     """Where the house's own methods are: a file a baseline, ``method.py`` of each paper."""
-    return [*sorted(store.ROOT.glob("baselines/*.py")), *sorted(store.ROOT.glob("benchmark/papers/*/method.py"))]
+    return [
+        *sorted(store.ROOT.glob("baselines/*.py")),
+        *sorted(store.ROOT.glob("benchmark/papers/*/method.py")),
+    ]
 
 
 def method_refs() -> list[MethodRef]:

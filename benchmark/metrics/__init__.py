@@ -22,4 +22,12 @@ from benchmark.metrics import (
     surrogate,
 )
 
-__all__ = ["complexity", "concepts", "faithfulness", "localisation", "occlusion", "reconstruction", "surrogate"]
+__all__ = [
+    "complexity",
+    "concepts",
+    "faithfulness",
+    "localisation",
+    "occlusion",
+    "reconstruction",
+    "surrogate",
+]

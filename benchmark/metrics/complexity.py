@@ -19,9 +19,13 @@ from benchmark.metrics.masking import chunks
 
 
 @metric(
-    needs={"heatmaps"}, track="heatmap", better="higher", unit="fraction", version=1,
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
     source="Chalasani et al. 2020; Hurley and Rickard 2009",
-)  # fmt: skip
+)
 def gini(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """sum_k (2k - d - 1) a_(k) / (d sum_k a_(k)), (n,) in [0, 1): a = |map| sorted upwards, d = h w; 0 for a zero map."""
     return np.concatenate([_gini(m.reshape(len(m), -1)) for m, _ in chunks(e, batch)])

@@ -23,20 +23,38 @@ from benchmark.api import Array, Batch, Explanation, NotApplicable, Target, metr
 from benchmark.shared import attention_maps
 
 
-@metric(needs={"scores"}, track="surrogate", better="lower", unit="logits", version=1, source="XNN Sec. 4.2")
+@metric(
+    needs={"scores"},
+    track="surrogate",
+    better="lower",
+    unit="logits",
+    version=1,
+    source="XNN Sec. 4.2",
+)
 def f_reg(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """|y - y~|, (n,): the mean over the logits (scores (n, C)), or that of the predicted class (scores (n,))."""
     y, y_ = _logits(e, target, batch)
     return np.abs(y - y_).mean(1)
 
 
-@metric(needs={"scores"}, track="surrogate", better="higher", unit="percent", version=1, source="XNN Sec. 4.2")
+@metric(
+    needs={"scores"},
+    track="surrogate",
+    better="higher",
+    unit="percent",
+    version=1,
+    source="XNN Sec. 4.2",
+)
 def f_cls(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """100 x share of the logits that can be put back one at a time, y_c := y~_c, without another class winning, (n,)."""
     y_ = _logits(e, target, batch)[1]
     full = target(batch).double().cpu().numpy()  # (n, C)
     winner = full.argmax(1)
-    columns = [[c] for c in winner] if e.scores.ndim == 1 else np.arange(full.shape[1])[None].repeat(len(full), 0)
+    columns = (
+        [[c] for c in winner]
+        if e.scores.ndim == 1
+        else np.arange(full.shape[1])[None].repeat(len(full), 0)
+    )
     same = np.zeros(y_.shape)
     for k in range(y_.shape[1]):
         changed = full.copy()
@@ -63,32 +81,68 @@ def _logits(e: Explanation, target: Target, batch: Batch) -> tuple[Array, Array]
 # --------------------------------------------------------------------------------------------- orthogonality, locality
 
 
-@metric(needs={"concept_maps"}, track="concept", better="lower", unit="", version=1, source="XNN Sec. 4.2")
+@metric(
+    needs={"concept_maps"},
+    track="concept",
+    better="lower",
+    unit="",
+    version=1,
+    source="XNN Sec. 4.2",
+)
 def o1(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """||P||_F - sqrt(k) of the image's predicted class, (n,) in [0, k - sqrt(k)]."""
-    return _by_class(e, target, batch, lambda S, part: attention_maps.o1(attention_maps.correlation(S)[0]))
+    return _by_class(
+        e, target, batch, lambda S, part: attention_maps.o1(attention_maps.correlation(S)[0])
+    )
 
 
-@metric(needs={"concept_maps"}, track="concept", better="lower", unit="nats", version=1, source="XNN Sec. 4.2")
+@metric(
+    needs={"concept_maps"},
+    track="concept",
+    better="lower",
+    unit="nats",
+    version=1,
+    source="XNN Sec. 4.2",
+)
 def o2(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """-ln det P of the image's predicted class, (n,); 1e-6 is added to the diagonal of a singular P."""
-    return _by_class(e, target, batch, lambda S, part: attention_maps.o2(attention_maps.correlation(S)[0])[0])
+    return _by_class(
+        e, target, batch, lambda S, part: attention_maps.o2(attention_maps.correlation(S)[0])[0]
+    )
 
 
 @metric(
-    needs={"concept_maps"}, track="concept", better="lower", unit="", version=1, partial=True,
+    needs={"concept_maps"},
+    track="concept",
+    better="lower",
+    unit="",
+    version=1,
+    partial=True,
     source="glassbench: O1 that neither the number of maps nor dead ones change",
-)  # fmt: skip
+)
 def mean_correlation(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """Mean |P| of two live maps of the image's predicted class, (n,) in [0, 1]; NaN with fewer than two."""
-    return _by_class(e, target, batch, lambda S, part: attention_maps.mean_correlation(*attention_maps.correlation(S)))
+    return _by_class(
+        e,
+        target,
+        batch,
+        lambda S, part: attention_maps.mean_correlation(*attention_maps.correlation(S)),
+    )
 
 
 @metric(
-    needs={"concept_maps", "parts", "boxes"}, track="concept", better="lower", unit="nats", version=1, partial=True,
-    source="XNN Sec. 4.2, Alg. 1", settings=({"cells": "voronoi"}, {"cells": "pixel"}, {"cells": "mask"}),
-)  # fmt: skip
-def locality(e: Explanation, target: Target, batch: Batch, rng: Generator, cells: str = "voronoi") -> Array:
+    needs={"concept_maps", "parts", "boxes"},
+    track="concept",
+    better="lower",
+    unit="nats",
+    version=1,
+    partial=True,
+    source="XNN Sec. 4.2, Alg. 1",
+    settings=({"cells": "voronoi"}, {"cells": "pixel"}, {"cells": "mask"}),
+)
+def locality(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, cells: str = "voronoi"
+) -> Array:
     """Mean H over the live maps of the image's predicted class, (n,) in [0, ln(parts + 1)]. ``cells="mask"``: by the parts'
     own pixels, where the data set has masks.
 
@@ -110,7 +164,9 @@ def locality(e: Explanation, target: Target, batch: Batch, rng: Generator, cells
             "pixel": lambda m: attention_maps.pixel(parts[m], visible[m], h, w),
             "mask": lambda m: attention_maps.mask(_numpy(part.part_masks[m]), parts.shape[1]),
         }[cells]
-        of_pixel = np.stack([of_image(m) for m in np.flatnonzero(seen)])  # P(part | pixel) (m, p or p + 1, h, w)
+        of_pixel = np.stack(
+            [of_image(m) for m in np.flatnonzero(seen)]
+        )  # P(part | pixel) (m, p or p + 1, h, w)
         H = attention_maps.entropy(attention_maps.histogram(S[seen], of_pixel).mean(0))  # (k,)
         return float(H[np.isfinite(H)].mean()) if np.isfinite(H).any() else np.nan
 
@@ -118,9 +174,15 @@ def locality(e: Explanation, target: Target, batch: Batch, rng: Generator, cells
 
 
 @metric(
-    needs={"concept_maps", "parts", "part_importance"}, track="concept", better="higher", unit="fraction", version=1,
-    partial=True, source="glassbench: do concepts land on the parts that define the class?", settings=({"radius": 0.08},),
-)  # fmt: skip
+    needs={"concept_maps", "parts", "part_importance"},
+    track="concept",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="glassbench: do concepts land on the parts that define the class?",
+    settings=({"radius": 0.08},),
+)
 def concepts_on_class_parts(
     e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
 ) -> Array:
@@ -145,10 +207,16 @@ def discs(parts: Array, chosen: Array, radius: float, h: int, w: int) -> Array:
 
 def visible_parts(batch: Batch) -> Array:
     """(n, p) bool; all where the data set does not say."""
-    return np.ones(tuple(batch.parts.shape[:2]), bool) if batch.part_visible is None else _numpy(batch.part_visible)
+    return (
+        np.ones(tuple(batch.parts.shape[:2]), bool)
+        if batch.part_visible is None
+        else _numpy(batch.part_visible)
+    )
 
 
-def _by_class(e: Explanation, target: Target, batch: Batch, value: Callable[[Array, Batch], float]) -> Array:
+def _by_class(
+    e: Explanation, target: Target, batch: Batch, value: Callable[[Array, Batch], float]
+) -> Array:
     """value(S (m, k, h, w), images) of each predicted class, given to all its images."""
     out = np.full(len(batch), np.nan)
     for rows in _classes(target, batch):

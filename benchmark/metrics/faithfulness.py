@@ -50,11 +50,21 @@ NOISE = 1e-4  # log-odds of one image in other company differ by float32 roundin
 
 
 @metric(
-    needs={"heatmaps"}, track="heatmap", better="lower", unit="percent", version=1, source="RI Eq. 7",
+    needs={"heatmaps"},
+    track="heatmap",
+    better="lower",
+    unit="percent",
+    version=1,
+    source="RI Eq. 7",
     settings=({"keep": 0.1}, {"keep": 0.2}, {"keep": 0.3}),
-)  # fmt: skip
+)
 def average_drop(
-    e: Explanation, target: Target, batch: Batch, rng: Generator, keep: float = 0.2, fill: str = "black"
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    keep: float = 0.2,
+    fill: str = "black",
 ) -> Array:
     """100 max(0, Y_c(x) - Y_c(x')) / Y_c(x), (n,) percent: x' keeps the top floor(keep h w) pixels, others are black."""
     y, y_kept = map(expit, _log_odds(e, target, batch, keep, fill))
@@ -62,11 +72,21 @@ def average_drop(
 
 
 @metric(
-    needs={"heatmaps"}, track="heatmap", better="higher", unit="percent", version=1, source="RI Eq. 8",
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="percent",
+    version=1,
+    source="RI Eq. 8",
     settings=({"keep": 0.1}, {"keep": 0.2}, {"keep": 0.3}),
-)  # fmt: skip
+)
 def average_increase(
-    e: Explanation, target: Target, batch: Batch, rng: Generator, keep: float = 0.2, fill: str = "black"
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    keep: float = 0.2,
+    fill: str = "black",
 ) -> Array:
     """100 [Y_c(x) < Y_c(x')], (n,) percent, 0 or 100: x' as in ``average_drop``.
 
@@ -76,7 +96,9 @@ def average_increase(
     return 100.0 * (odds_kept - odds > NOISE)
 
 
-def _log_odds(e: Explanation, target: Target, batch: Batch, keep: float, fill: str) -> tuple[Array, Array]:
+def _log_odds(
+    e: Explanation, target: Target, batch: Batch, keep: float, fill: str
+) -> tuple[Array, Array]:
     """log Y_c / (1 - Y_c) of x and of x', both (n,)."""
     c = predicted(target, batch)
     kept = logits_at(e, target, batch, [pixels_of(keep, batch)], fill)[0]  # (n, C)
@@ -84,11 +106,21 @@ def _log_odds(e: Explanation, target: Target, batch: Batch, keep: float, fill: s
 
 
 @metric(
-    needs={"heatmaps"}, track="heatmap", better="higher", unit="fraction", version=1, source="XNN Table .5",
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    source="XNN Table .5",
     settings=({"pixels": 300}, {"pixels": 500}, {"pixels": 1000}),
-)  # fmt: skip
+)
 def accuracy_top_pixels(
-    e: Explanation, target: Target, batch: Batch, rng: Generator, pixels: int = 1000, fill: str = "inpaint"
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    pixels: int = 1000,
+    fill: str = "inpaint",
 ) -> Array:
     """[argmax F(x') = true class], (n,), 0 or 1: x' keeps the top pixels and inpaints the others from them.
 
@@ -108,11 +140,21 @@ def accuracy_top_pixels(
 
 
 @metric(
-    needs={"heatmaps"}, track="heatmap", better="higher", unit="fraction", version=1, source="RISE, Petsiuk et al. 2018",
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    source="RISE, Petsiuk et al. 2018",
     settings=({"steps": 33},),
-)  # fmt: skip
+)
 def insertion_auc(
-    e: Explanation, target: Target, batch: Batch, rng: Generator, steps: int = 33, fill: str = "blur"
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    steps: int = 33,
+    fill: str = "blur",
 ) -> Array:
     """Area under Y_c against the share of pixels put back into the blurred image, most important first, (n,) in [0, 1].
 
@@ -123,11 +165,21 @@ def insertion_auc(
 
 
 @metric(
-    needs={"heatmaps"}, track="heatmap", better="lower", unit="fraction", version=1, source="RISE, Petsiuk et al. 2018",
+    needs={"heatmaps"},
+    track="heatmap",
+    better="lower",
+    unit="fraction",
+    version=1,
+    source="RISE, Petsiuk et al. 2018",
     settings=({"steps": 33},),
-)  # fmt: skip
+)
 def deletion_auc(
-    e: Explanation, target: Target, batch: Batch, rng: Generator, steps: int = 33, fill: str = "black"
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    steps: int = 33,
+    fill: str = "black",
 ) -> Array:
     """Area under Y_c against the share of pixels deleted, most important first, (n,) in [0, 1].
 
@@ -136,17 +188,26 @@ def deletion_auc(
     return _area(e, target, batch, steps, fill, delete=True)
 
 
-def _area(e: Explanation, target: Target, batch: Batch, steps: int, fill: str, delete: bool) -> Array:
+def _area(
+    e: Explanation, target: Target, batch: Batch, steps: int, fill: str, delete: bool
+) -> Array:
     """Trapezoid rule over the share of pixels, (n,)."""
     counts = steps_of(steps, batch)
-    curve = probability(logits_at(e, target, batch, counts, fill, delete), predicted(target, batch))  # (steps, n)
+    curve = probability(
+        logits_at(e, target, batch, counts, fill, delete), predicted(target, batch)
+    )  # (steps, n)
     return np.trapezoid(curve, np.array(counts) / counts[-1], axis=0)
 
 
 @metric(
-    needs={"heatmaps"}, track="heatmap", better="higher", unit="correlation", version=1,
-    source="after Alvarez-Melis and Jaakkola 2018", settings=({"grid": 6},),
-)  # fmt: skip
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="correlation",
+    version=1,
+    source="after Alvarez-Melis and Jaakkola 2018",
+    settings=({"grid": 6},),
+)
 def patch_correlation(
     e: Explanation, target: Target, batch: Batch, rng: Generator, grid: int = 6, fill: str = "mean"
 ) -> Array:
@@ -162,7 +223,9 @@ def patch_correlation(
         ValueError: less than two patches a side, or an unknown fill.
     """
     inside = masking.patches(grid, batch).cpu().numpy().astype(float)  # (p, hw)
-    means = np.concatenate([m.reshape(len(m), -1) @ inside.T / inside.sum(1) for m, _ in chunks(e, batch)])  # (n, p)
+    means = np.concatenate(
+        [m.reshape(len(m), -1) @ inside.T / inside.sum(1) for m, _ in chunks(e, batch)]
+    )  # (n, p)
     return _spearman(means, (masking.lost(target, batch, grid, fill) / NOISE).round())
 
 

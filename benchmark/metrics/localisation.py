@@ -33,10 +33,17 @@ from benchmark.metrics.masking import chunks
 
 
 @metric(
-    needs={"heatmaps", "boxes"}, track="heatmap", better="higher", unit="fraction", version=1,
-    source="Zhang et al. 2016; ties: expected hit", settings=({"tolerance": 0},),
-)  # fmt: skip
-def pointing_game(e: Explanation, target: Target, batch: Batch, rng: Generator, tolerance: float = 0) -> Array:
+    needs={"heatmaps", "boxes"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    source="Zhang et al. 2016; ties: expected hit",
+    settings=({"tolerance": 0},),
+)
+def pointing_game(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, tolerance: float = 0
+) -> Array:
     """Chance that a maximum of the map, drawn evenly among tied ones, hits the box, (n,) in [0, 1].
 
     A hit lies in the box or less than ``tolerance`` pixels from it (in pixels of an image of side 224; Zhang et al.: 15).
@@ -51,32 +58,53 @@ def pointing_game(e: Explanation, target: Target, batch: Batch, rng: Generator, 
 
 
 @metric(
-    needs={"heatmaps", "boxes"}, track="heatmap", better="higher", unit="fraction", version=1,
+    needs={"heatmaps", "boxes"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
     source="Wang et al. 2020 (Score-CAM), energy-based pointing game",
-)  # fmt: skip
+)
 def energy_in_box(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """Share of the map's positive mass that lies in the box, (n,) in [0, 1]."""
     return np.concatenate([_share(m, _distance_to_box(part) == 0) for m, part in chunks(e, batch)])
 
 
 @metric(
-    needs={"heatmaps", "parts"}, track="heatmap", better="higher", unit="fraction", version=1, partial=True,
-    source="glassbench: energy-based pointing game on parts", settings=({"radius": 0.08},),
-)  # fmt: skip
-def energy_on_parts(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08) -> Array:
+    needs={"heatmaps", "parts"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="glassbench: energy-based pointing game on parts",
+    settings=({"radius": 0.08},),
+)
+def energy_on_parts(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
+) -> Array:
     """Share of the positive mass within ``radius`` (in sides of the image) of any visible part, (n,) in [0, 1].
 
     NaN where no part is visible.
     """
-    return np.concatenate([_share_on(m, part, _visible(part), radius) for m, part in chunks(e, batch)])
+    return np.concatenate(
+        [_share_on(m, part, _visible(part), radius) for m, part in chunks(e, batch)]
+    )
 
 
 @metric(
-    needs={"heatmaps", "parts", "part_importance"}, track="heatmap", better="higher", unit="fraction", version=1,
-    partial=True, source="glassbench: energy-based pointing game on the parts that define the class",
+    needs={"heatmaps", "parts", "part_importance"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="glassbench: energy-based pointing game on the parts that define the class",
     settings=({"radius": 0.08},),
-)  # fmt: skip
-def energy_on_class_parts(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08) -> Array:
+)
+def energy_on_class_parts(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
+) -> Array:
     """As ``energy_on_parts``, for the visible parts whose true importance for the image's class is above 0.
 
     NaN where no such part is visible.
@@ -85,15 +113,24 @@ def energy_on_class_parts(e: Explanation, target: Target, batch: Batch, rng: Gen
     def matter(part: Batch) -> Array:
         return _visible(part) & (_numpy(part.part_importance) > 0)
 
-    return np.concatenate([_share_on(m, part, matter(part), radius) for m, part in chunks(e, batch)])
+    return np.concatenate(
+        [_share_on(m, part, matter(part), radius) for m, part in chunks(e, batch)]
+    )
 
 
 @metric(
-    needs={"heatmaps", "parts", "part_importance"}, track="heatmap", better="higher", unit="fraction", version=1,
-    partial=True, source="glassbench: concordance (Harrell et al. 1982) of the map with the true part importance",
+    needs={"heatmaps", "parts", "part_importance"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="glassbench: concordance (Harrell et al. 1982) of the map with the true part importance",
     settings=({"radius": 0.08},),
-)  # fmt: skip
-def part_ranking(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08) -> Array:
+)
+def part_ranking(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
+) -> Array:
     """Does the map put more on the parts that matter more? (n,) in [0, 1], 1/2 = chance, also for a constant map.
 
     Among all pairs of visible parts of different true importance, the share where the more important part has the larger
@@ -108,7 +145,9 @@ def _concordance(maps: Array, batch: Batch, radius: float) -> Array:
     mass = np.einsum("nhw,nphw->np", _positive(maps), discs)
     mean = mass / np.maximum(discs.sum((2, 3)), 1)  # (n, p)
     importance, visible = _numpy(batch.part_importance), _visible(batch)
-    pairs = (importance[:, :, None] > importance[:, None]) & visible[:, :, None] & visible[:, None]  # (n, p, p)
+    pairs = (
+        (importance[:, :, None] > importance[:, None]) & visible[:, :, None] & visible[:, None]
+    )  # (n, p, p)
     gap = mean[:, :, None] - mean[:, None]
     won = (gap > 0) + 0.5 * (gap == 0)
     count = pairs.sum((1, 2))
@@ -146,9 +185,14 @@ def _distance_to_box(batch: Batch) -> Array:
     x0, y0, x1, y1 = _numpy(batch.boxes).astype(np.float64).T
 
     def outside(low: Array, high: Array, side: int) -> Array:  # (n,), (n,) -> (n, side)
-        first, last = np.ceil(low - 0.5).clip(0), (np.ceil(high - 0.5) - 1).clip(max=side - 1)  # low <= i + 0.5 < high
+        first, last = (
+            np.ceil(low - 0.5).clip(0),
+            (np.ceil(high - 0.5) - 1).clip(max=side - 1),
+        )  # low <= i + 0.5 < high
         if (empty := ~(first <= last)).any():
-            raise ValueError(f"the box {_numpy(batch.boxes)[empty][0].tolist()} holds no pixel of its {h} x {w} image")
+            raise ValueError(
+                f"the box {_numpy(batch.boxes)[empty][0].tolist()} holds no pixel of its {h} x {w} image"
+            )
         i = np.arange(side)
         return np.maximum(first[:, None] - i, i - last[:, None]).clip(0)
 
@@ -167,5 +211,8 @@ def _discs(batch: Batch, radius: float) -> Array:
     the part lies in."""
     h, w = batch.x.shape[2:]
     x, y = np.moveaxis(_numpy(batch.parts).astype(np.float64), -1, 0)  # (n, p)
-    dx, dy = np.arange(w) + 0.5 - x[..., None], np.arange(h) + 0.5 - y[..., None]  # (n, p, w), (n, p, h)
+    dx, dy = (
+        np.arange(w) + 0.5 - x[..., None],
+        np.arange(h) + 0.5 - y[..., None],
+    )  # (n, p, w), (n, p, h)
     return dy[..., None] ** 2 + dx[:, :, None] ** 2 <= max(radius * max(h, w), 0.7072) ** 2

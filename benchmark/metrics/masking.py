@@ -73,14 +73,23 @@ def ranks(e: Explanation, batch: Batch) -> Tensor:
 
 
 def _ranks(maps: Tensor) -> Tensor:
-    order = (maps + 0.0).argsort(dim=1, descending=True, stable=True)  # + 0.0: a negative zero is a zero
+    order = (maps + 0.0).argsort(
+        dim=1, descending=True, stable=True
+    )  # + 0.0: a negative zero is a zero
     places = torch.arange(maps.shape[1], dtype=torch.int32, device=maps.device).expand_as(order)
-    return torch.empty_like(order, dtype=torch.int32).scatter_(1, order, places)  # the inverse permutation
+    return torch.empty_like(order, dtype=torch.int32).scatter_(
+        1, order, places
+    )  # the inverse permutation
 
 
 @torch.no_grad()
 def logits_at(
-    e: Explanation, target: Target, batch: Batch, counts: Sequence[int], fill: str = "black", delete: bool = False
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    counts: Sequence[int],
+    fill: str = "black",
+    delete: bool = False,
 ) -> Tensor:
     """Logits (len(counts), n, C) with only the ``counts`` most important pixels kept, or with only these deleted.
 
@@ -101,7 +110,9 @@ def logits_at(
             k, i = steps[pairs // n], pairs % n
             kept = (rank[i] < k[:, None]) != delete  # (m, hw)
             out.append(target(masked(batch, i, kept.view(-1, 1, h, w), fill)))
-        memo |= {key[k]: z for k, z in zip(inner, torch.cat(out).view(len(inner), n, -1), strict=True)}
+        memo |= {
+            key[k]: z for k, z in zip(inner, torch.cat(out).view(len(inner), n, -1), strict=True)
+        }
     bare, clean = (h * w, 0) if delete else (0, h * w)
     ends = {bare: lambda: _bare(target, batch, fill), clean: lambda: target(batch)}
     return torch.stack([memo[key[k]] if key[k] in memo else ends[k]() for k in counts])
@@ -132,7 +143,9 @@ def _bare(target: Target, batch: Batch, fill: str) -> Tensor:
     if key not in batch.memo:
         rows = torch.arange(len(batch), device=batch.x.device).split(batch.chunk)
         none = batch.x.new_zeros(1, 1, *batch.x.shape[2:], dtype=torch.bool)
-        batch.memo[key] = torch.cat([target(masked(batch, i, none.expand(len(i), -1, -1, -1), fill)) for i in rows])
+        batch.memo[key] = torch.cat(
+            [target(masked(batch, i, none.expand(len(i), -1, -1, -1), fill)) for i in rows]
+        )
     return batch.memo[key]
 
 
@@ -145,7 +158,9 @@ def patches(grid: int, batch: Batch) -> Tensor:
     """
     if grid < 2:
         raise ValueError(f"grid={grid}: patches are compared with each other, so at least 2 a side")
-    row, column = (torch.arange(side) * min(grid, side) // side for side in batch.x.shape[2:])  # the patch's place
+    row, column = (
+        torch.arange(side) * min(grid, side) // side for side in batch.x.shape[2:]
+    )  # the patch's place
     label = (row[:, None] * (column[-1] + 1) + column).flatten()  # (hw,)
     return (label == torch.arange(int(label[-1]) + 1)[:, None]).to(batch.x.device)
 
@@ -163,7 +178,9 @@ def lost(target: Target, batch: Batch, grid: int, fill: str) -> Array:
         kept, c = ~patches(grid, batch), predicted(target, batch)
         n, p, (h, w) = len(batch), len(kept), batch.x.shape[2:]
         pairs = torch.arange(p * n, device=batch.x.device).split(batch.chunk)
-        z = torch.cat([target(masked(batch, k % n, kept[k // n].view(-1, 1, h, w), fill)) for k in pairs])
+        z = torch.cat(
+            [target(masked(batch, k % n, kept[k // n].view(-1, 1, h, w), fill)) for k in pairs]
+        )
         batch.memo[key] = (log_odds(target(batch), c) - log_odds(z.view(p, n, -1), c)).T
     return batch.memo[key]
 

@@ -29,9 +29,13 @@ TIE = 1e-4  # of sums of values in [0, 1]: more than their float32 rounding, les
 
 
 @metric(
-    needs={"heatmaps"}, track="heatmap", better="higher", unit="fraction", version=1,
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
     source="ClaDec Sec. 6.6, Delta Acc; ties: expected value",
-)  # fmt: skip
+)
 def occlusion_delta_accuracy(
     e: Explanation, target: Target, batch: Batch, rng: Generator, fill: float | None = None
 ) -> Array:

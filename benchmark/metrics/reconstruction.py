@@ -32,41 +32,71 @@ SCALES = ({"scale": "standardised"}, {"scale": "pixels"})
 
 
 @metric(
-    needs={"decoded"}, track="reconstruction", better="lower", unit="mean squared error", version=1,
-    source="ClaDec Tables 2-3, Rec Loss", settings=SCALES,
-)  # fmt: skip
+    needs={"decoded"},
+    track="reconstruction",
+    better="lower",
+    unit="mean squared error",
+    version=1,
+    source="ClaDec Tables 2-3, Rec Loss",
+    settings=SCALES,
+)
 def reconstruction_loss(
-    e: Explanation, target: Target, batch: Batch, rng: Generator, scale: str = "standardised", norm: str = "mse"
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    scale: str = "standardised",
+    norm: str = "mse",
 ) -> Array:
     """1/(c h w) sum_i (X_i - X_E,i)^2, or sqrt(sum_i (X_i - X_E,i)^2) for ``norm="l2"``, (n,)."""
     return _loss(e.decoded, "decoded", target, batch, scale, norm)
 
 
 @metric(
-    needs={"decoded", "reference"}, track="reconstruction", better="lower", unit="mean squared error", version=1,
-    source="ClaDec Sec. 5, Delta Rec", settings=SCALES,
-)  # fmt: skip
+    needs={"decoded", "reference"},
+    track="reconstruction",
+    better="lower",
+    unit="mean squared error",
+    version=1,
+    source="ClaDec Sec. 5, Delta Rec",
+    settings=SCALES,
+)
 def delta_reconstruction(
-    e: Explanation, target: Target, batch: Batch, rng: Generator, scale: str = "standardised", norm: str = "mse"
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    scale: str = "standardised",
+    norm: str = "mse",
 ) -> Array:
     """Rec Loss of ``decoded`` less that of ``reference``, (n,): what the classifier threw away beyond need."""
-    ours, theirs = (_loss(getattr(e, k), k, target, batch, scale, norm) for k in ("decoded", "reference"))
+    ours, theirs = (
+        _loss(getattr(e, k), k, target, batch, scale, norm) for k in ("decoded", "reference")
+    )
     return ours - theirs
 
 
 @metric(
-    needs={"decoded"}, track="reconstruction", better="higher", unit="fraction", version=1,
+    needs={"decoded"},
+    track="reconstruction",
+    better="higher",
+    unit="fraction",
+    version=1,
     source="ClaDec Sec. 5, with C in place of C_eval",
-)  # fmt: skip
+)
 def decoded_accuracy(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """[argmax F(X_E) = true class], (n,), 0 or 1."""
     return _known(e.decoded, "decoded", target, batch)
 
 
 @metric(
-    needs={"decoded", "reference"}, track="reconstruction", better="higher", unit="fraction", version=1,
+    needs={"decoded", "reference"},
+    track="reconstruction",
+    better="higher",
+    unit="fraction",
+    version=1,
     source="ClaDec Sec. 5, Delta Acc with C in place of C_eval",
-)  # fmt: skip
+)
 def decoded_delta_accuracy(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """[argmax F(X_E) = true class] - [argmax F(X_R) = true class], (n,), -1, 0 or 1."""
     ours, theirs = (_known(getattr(e, k), k, target, batch) for k in ("decoded", "reference"))
@@ -79,7 +109,9 @@ def _loss(images: Array, name: str, target: Target, batch: Batch, scale: str, no
     error = batch.x.detach().double().cpu().numpy() - _checked(images, name, batch)  # (n, c, h, w)
     if scale == "standardised":
         if (target.std == 1).all():
-            raise NotApplicable(f"{target.name} takes plain pixels, so their standard deviation is not known")
+            raise NotApplicable(
+                f"{target.name} takes plain pixels, so their standard deviation is not known"
+            )
         error /= target.std.double().cpu().numpy()
     square = error.reshape(len(error), -1) ** 2
     return square.mean(1) if norm == "mse" else np.sqrt(square.sum(1))

@@ -19,7 +19,13 @@ from benchmark.api import Array, Batch, Explanation, Target, metric
 
 
 @metric(
-    needs={"labels"}, track="surrogate", better="higher", unit="percent", version=1, source="RI App. D", partial=True
+    needs={"labels"},
+    track="surrogate",
+    better="higher",
+    unit="percent",
+    version=1,
+    source="RI App. D",
+    partial=True,
 )
 def acu_gt(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """ACU-GT: 100 [label = true class], (n,); NaN where the explanation does not apply."""
@@ -27,14 +33,27 @@ def acu_gt(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Arra
 
 
 @metric(
-    needs={"labels"}, track="surrogate", better="higher", unit="percent", version=1, source="RI App. D", partial=True
+    needs={"labels"},
+    track="surrogate",
+    better="higher",
+    unit="percent",
+    version=1,
+    source="RI App. D",
+    partial=True,
 )
 def acu_md(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """ACU-MD: 100 [label = class that the network predicts], (n,); NaN where the explanation does not apply."""
     return _agreement(_labels(e, batch), target(batch).argmax(1).cpu().numpy())
 
 
-@metric(needs={"labels"}, track="surrogate", better="higher", unit="percent", version=1, source="RI App. D")
+@metric(
+    needs={"labels"},
+    track="surrogate",
+    better="higher",
+    unit="percent",
+    version=1,
+    source="RI App. D",
+)
 def cvr(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """CVR: 100 [the explanation applies], (n,)."""
     return 100.0 * (_labels(e, batch) >= 0)

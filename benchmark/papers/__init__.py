@@ -106,7 +106,9 @@ class FoundUnit:
 class Found:
     """All that a paper's experiments found in a profile."""
 
-    rows: pd.DataFrame  # columns store.ROW_COLUMNS, status ok: the paper's replications and the shared metrics' rows
+    rows: (
+        pd.DataFrame
+    )  # columns store.ROW_COLUMNS, status ok: the paper's replications and the shared metrics' rows
     units: Sequence[FoundUnit]
 
 

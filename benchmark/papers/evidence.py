@@ -43,7 +43,15 @@ class Evidence:
     seed: int
 
     def __call__(self, claim: str, holds: bool, words: str, *values: float) -> Said:
-        return Said(claim, bool(holds), words, tuple(map(float, values)), self.dataset, self.target, self.seed)
+        return Said(
+            claim,
+            bool(holds),
+            words,
+            tuple(map(float, values)),
+            self.dataset,
+            self.target,
+            self.seed,
+        )
 
 
 def over_seeds(found: Iterable[Said]) -> Iterator[Check]:
@@ -72,7 +80,9 @@ def spelt(words: str, values: np.ndarray) -> str:
     for text, name, form, _ in Formatter().parse(words):
         out += text
         if name is not None:
-            numbers = [mean[field]] + [mean[field] - half[field], mean[field] + half[field]] * bool(half[field] > 1e-12)
+            numbers = [mean[field]] + [mean[field] - half[field], mean[field] + half[field]] * bool(
+                half[field] > 1e-12
+            )
             first, *ends = (format(number, form) for number in numbers)
             out += first + (f" [{', '.join(ends)}]" if ends else "")
             field += 1

@@ -31,7 +31,9 @@ class Cell:
     method: MethodRef | None = None
     images: int = 64  # explained, of the test split
     reference: int = 256  # for fit, of the training split
-    root: Path = field(default_factory=lambda: store.ROOT)  # travels along: a worker may have started elsewhere
+    root: Path = field(
+        default_factory=lambda: store.ROOT
+    )  # travels along: a worker may have started elsewhere
     evaluation: str = ""  # folder below results/ for what is made, where that is not the profile's
 
     @property
@@ -58,7 +60,11 @@ class Cell:
 
     @property
     def name(self) -> str:
-        method = f" {self.method.stem} {store.setting_text(self.method.settings)}".rstrip() if self.method else ""
+        method = (
+            f" {self.method.stem} {store.setting_text(self.method.settings)}".rstrip()
+            if self.method
+            else ""
+        )
         return f"{self.dataset}/{self.target}/seed={self.seed}{method}"
 
 
@@ -86,8 +92,6 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 def who(cell: Cell) -> dict[str, str]:
     return dict(zip(("method", "paper", "setting"), describe(cell.method), strict=True))
-
-
 
 
 def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
@@ -130,10 +134,14 @@ def remove_others(folder: Path, keep: set[Path]) -> None:
         StoreError: the profile asks for nothing here, though something is finished: more likely a slip than a wish.
     """
     if not keep and (finished_files := [path for path in folder.rglob("*") if path.is_file()]):
-        raise store.StoreError(f"the profile asks for nothing in {folder}, which holds {len(finished_files)} finished files; "
-                               "name methods, seeds or experiments, or remove the folder")  # fmt: skip
+        raise store.StoreError(
+            f"the profile asks for nothing in {folder}, which holds {len(finished_files)} finished files; "
+            "name methods, seeds or experiments, or remove the folder"
+        )
     keep = keep | {
-        path.with_name(f"{path.stem}.partial{suffix}") for path in keep for suffix in (".safetensors", ".json")
+        path.with_name(f"{path.stem}.partial{suffix}")
+        for path in keep
+        for suffix in (".safetensors", ".json")
     }
     for path in folder.rglob("*") if folder.exists() else ():
         if path.is_file() and path not in keep:
@@ -149,16 +157,29 @@ def cells(profile: Profile, dataset: str) -> list[Cell]:
     """Every (target, seed, method) of a data set that the profile asks for."""
     wanted = profile.explained(dataset)
     named: dict[tuple[str, str], MethodRef] = {}
-    for ref in wanted.methods:  # a wrong class or setting, or a name that is taken, is said before any work
+    for ref in (
+        wanted.methods
+    ):  # a wrong class or setting, or a name that is taken, is said before any work
         name, _, setting = describe(ref)
         if (other := named.setdefault((name, setting), ref)) is not ref:
-            raise UnknownName(f"two methods are called {name!r} with the same settings: {other.file} and {ref.file}")
+            raise UnknownName(
+                f"two methods are called {name!r} with the same settings: {other.file} and {ref.file}"
+            )
     return [
-        Cell(profile.name, dataset, target, seed, ref, wanted.images, wanted.reference, evaluation=profile.evaluation)
+        Cell(
+            profile.name,
+            dataset,
+            target,
+            seed,
+            ref,
+            wanted.images,
+            wanted.reference,
+            evaluation=profile.evaluation,
+        )
         for target, seed, recipe in profile.trainings(dataset)
         if recipe.explain
         for ref in wanted.methods
-    ]  # fmt: skip
+    ]
 
 
 def network_files(cell: Cell) -> tuple[Path, ...]:

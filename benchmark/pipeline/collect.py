@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 def profile_rows(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rows, instances): all rows of a profile, and the values of single images that they are means of."""
-    paths = [path for dataset in profile.datasets for path in sorted(made(profile).scores(dataset).rglob("*.npz"))]
+    paths = [
+        path
+        for dataset in profile.datasets
+        for path in sorted(made(profile).scores(dataset).rglob("*.npz"))
+    ]
     if not paths:
         raise store.StoreError(f"profile {profile.name!r} has no scores; run `dvc repro`")
     return rows_of(paths)
@@ -34,6 +38,12 @@ def rows_of(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
         frames.append(rows)
         for row, value in zip(rows.to_dict("records"), values, strict=True):
             if len(value):
-                instances.append(pd.DataFrame({k: row[k] for k in store.ROW_KEYS} | {"image": ids, "value": value}))
-    rows, instances = (pd.concat(part[min(1, len(part) - 1) :], ignore_index=True) for part in (frames, instances))
+                instances.append(
+                    pd.DataFrame(
+                        {k: row[k] for k in store.ROW_KEYS} | {"image": ids, "value": value}
+                    )
+                )
+    rows, instances = (
+        pd.concat(part[min(1, len(part) - 1) :], ignore_index=True) for part in (frames, instances)
+    )
     return store.tidy_rows(rows), instances

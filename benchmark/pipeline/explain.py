@@ -56,7 +56,9 @@ def explain_images(profile: Profile, dataset: str) -> Iterator[Done]:
     remove_others(made(profile).explanations(dataset), {cell.explanation for cell in todo})
     with tempfile.TemporaryDirectory(prefix=scratch()) as apart:
         units = [explain_unit(cell) for cell in todo if cell.method.own]
-        for i, cell in enumerate(cell for cell in todo if not cell.method.own and not is_explained(cell)):
+        for i, cell in enumerate(
+            cell for cell in todo if not cell.method.own and not is_explained(cell)
+        ):
             folder = Path(apart, str(i))
             folder.mkdir()
             units.append(Unit(cell.name, explain_apart, (cell,), limits, folder))
@@ -78,7 +80,13 @@ def explain_images(profile: Profile, dataset: str) -> Iterator[Done]:
 
 def explain_unit(cell: Cell) -> Unit:
     methods = method_files_of(cell.method)
-    return Unit(cell.name, explain_cell, (cell,), reads=(*network_files(cell), *methods), writes=(cell.explanation,))
+    return Unit(
+        cell.name,
+        explain_cell,
+        (cell,),
+        reads=(*network_files(cell), *methods),
+        writes=(cell.explanation,),
+    )
 
 
 def is_explained(cell: Cell) -> bool:
@@ -115,12 +123,12 @@ def _take_home(cell: Cell, done: Done) -> None:
         except Exception as error:  # the method wrote over it
             meta["reason"] = engine.one_line(error)
     with contextlib.suppress(OSError):
-        write_explanation(cell.explanation, explanation, meta | who(cell) | {"key": explain_key(cell)})
+        write_explanation(
+            cell.explanation, explanation, meta | who(cell) | {"key": explain_key(cell)}
+        )
 
 
 # --------------------------------------------------------------------------------------------- score
 
 
 # --------------------------------------------------------------------------------------------- collect
-
-

@@ -33,8 +33,17 @@ STEPS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("benchmark.data.download:main",),
     "train": (*_COMPUTING, "benchmark.zoo.training:train_many"),
     "explain": (*_COMPUTING, "benchmark.pipeline.protocol:attempt"),
-    "score": (*_COMPUTING, "benchmark.pipeline.inputs:load_batch", "benchmark.pipeline.protocol:measure", "benchmark.pipeline.score:_scored"),
-    "replicate": (*_COMPUTING, "benchmark.pipeline.replicate:perform", "benchmark.pipeline.replicate:_write"),
+    "score": (
+        *_COMPUTING,
+        "benchmark.pipeline.inputs:load_batch",
+        "benchmark.pipeline.protocol:measure",
+        "benchmark.pipeline.score:_scored",
+    ),
+    "replicate": (
+        *_COMPUTING,
+        "benchmark.pipeline.replicate:perform",
+        "benchmark.pipeline.replicate:_write",
+    ),
     "report": ("benchmark.pipeline.report:write",),
 }
 
@@ -115,12 +124,22 @@ def _entry(path: Path, definition: str) -> str:
 def explain_key(cell: Cell) -> str:
     """Of a cell's explanation."""
     data, weights = file_hash(cell.paths.data(cell.dataset)), file_hash(cell.weights)
-    return key_of("explain", cell.images, cell.reference, data, weights, method_hash(cell.method), step_hash("explain"))
+    return key_of(
+        "explain",
+        cell.images,
+        cell.reference,
+        data,
+        weights,
+        method_hash(cell.method),
+        step_hash("explain"),
+    )
 
 
 def score_keys(cell: Cell) -> dict[str, str]:
     """Of a cell's scores, by metric: one that is new or changed is computed by itself."""
-    files = [file_hash(path) for path in (cell.explanation, cell.weights, cell.paths.data(cell.dataset))]
+    files = [
+        file_hash(path) for path in (cell.explanation, cell.weights, cell.paths.data(cell.dataset))
+    ]
     shared = ("score", cell.images, *files, step_hash("score"))
     return {spec.name: key_of(*shared, metric_hash(spec)) for spec in metrics().values()}
 
@@ -141,7 +160,13 @@ def _named_methods(value: Any) -> list[MethodRef]:
         return [MethodRef.parse(value)] if ".py:" in value else []
     if isinstance(value, Mapping) and "use" in value:
         return [MethodRef.parse(value)]
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    inner = (
+        value.values()
+        if isinstance(value, Mapping)
+        else value
+        if isinstance(value, (list, tuple))
+        else ()
+    )
     return [ref for part in inner for ref in _named_methods(part)]
 
 
@@ -149,17 +174,31 @@ def _named_methods(value: Any) -> list[MethodRef]:
 
 
 # Folders that ``dvc.yaml`` names whole: dvc.lock lists every entry of every stage, and is written after each.
-_WHOLE = ("baselines", "benchmark/leaderboard", "benchmark/metrics", "benchmark/papers", "benchmark/zoo")
+_WHOLE = (
+    "baselines",
+    "benchmark/leaderboard",
+    "benchmark/metrics",
+    "benchmark/papers",
+    "benchmark/zoo",
+)
 
 
 def dependencies(step: str) -> list[str]:
     """The code that a step depends on as ``dvc.yaml`` names it: files and folders, relative to the project, sorted."""
     methods = [str(path.relative_to(CODE.root)) for path in method_files()]
-    papers = [str(path.relative_to(CODE.root)) for path in (CODE.root / "benchmark" / "papers").glob("*/*.py")]
+    papers = [
+        str(path.relative_to(CODE.root))
+        for path in (CODE.root / "benchmark" / "papers").glob("*/*.py")
+    ]
     entries = {
-        "prepare": [str(path.relative_to(CODE.root)) for path in (CODE.root / "datasets").glob("*.py")],
+        "prepare": [
+            str(path.relative_to(CODE.root)) for path in (CODE.root / "datasets").glob("*.py")
+        ],
         "explain": methods,
-        "score": ["benchmark/metrics/" + path.name for path in (CODE.root / "benchmark" / "metrics").glob("*.py")],
+        "score": [
+            "benchmark/metrics/" + path.name
+            for path in (CODE.root / "benchmark" / "metrics").glob("*.py")
+        ],
         "replicate": [*methods, *(path for path in papers if path.endswith("/replicate.py"))],
         "report": papers,
     }

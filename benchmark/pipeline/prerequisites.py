@@ -25,7 +25,11 @@ def make_ready(profile: Profile, dataset: str) -> None:
     if not paths.data(dataset).exists():
         prepare(profile, dataset, paths.data(dataset))
     with store.exclusive(paths.targets(dataset), wait=True):
-        units = [unit for unit in training_units(profile, dataset, gpu=False) if not unit.writes[1].exists()]
+        units = [
+            unit
+            for unit in training_units(profile, dataset, gpu=False)
+            if not unit.writes[1].exists()
+        ]
         for done in engine.run(units, label="train", verbose=True) if units else ():
             note_failure(done)
 
@@ -42,5 +46,9 @@ def prepare(profile: Profile, dataset: str, file: Path) -> None:
         params.write_text(yaml.safe_dump({key: whole[key] for key in ("profile", "data")}))
         script = store.ROOT / "datasets" / f"{dataset}.py"
         command = [sys.executable, str(script), "--params", str(params), "--out", str(file)]
-        if subprocess.run(command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL).returncode:
-            raise store.StoreError(f"{file} could not be made; `glassbench prepare {dataset}` says why")
+        if subprocess.run(
+            command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL
+        ).returncode:
+            raise store.StoreError(
+                f"{file} could not be made; `glassbench prepare {dataset}` says why"
+            )

@@ -61,7 +61,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]  # of a folder 
 AsTuple = BeforeValidator(_tuple)
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
-Method = Annotated[MethodRef, PlainValidator(settings.method, json_schema_input_type=str | dict[str, Any])]
+Method = Annotated[
+    MethodRef, PlainValidator(settings.method, json_schema_input_type=str | dict[str, Any])
+]
 Methods = Annotated[tuple[Method, ...], AsTuple]
 Names = Annotated[tuple[Name, ...], AsTuple]
 
@@ -89,7 +91,9 @@ class Explain(_Part):
     images: Count
     reference: Count
     methods: Methods
-    limits: Annotated[Limits, PlainValidator(settings.limits, json_schema_input_type=dict[str, float])] = Limits()
+    limits: Annotated[
+        Limits, PlainValidator(settings.limits, json_schema_input_type=dict[str, float])
+    ] = Limits()
     only: Mapping[str, Only] = {}
 
 
@@ -132,9 +136,17 @@ class Profile(_Part):
     datasets: Names
     papers: Names
     data: Mapping[
-        str, Mapping[str, Annotated[Any, PlainValidator(_parameter, json_schema_input_type=int | str | None)]]
+        str,
+        Mapping[
+            str, Annotated[Any, PlainValidator(_parameter, json_schema_input_type=int | str | None)]
+        ],
     ]
-    zoo: Mapping[str, Mapping[Name, Annotated[Recipe, PlainValidator(settings.recipe, json_schema_input_type=Recipe)]]]
+    zoo: Mapping[
+        str,
+        Mapping[
+            Name, Annotated[Recipe, PlainValidator(settings.recipe, json_schema_input_type=Recipe)]
+        ],
+    ]
     explain: Explain
     replicate: Mapping[str, Annotated[tuple[Experiment, ...], AsTuple]]
     evaluation: str = ""  # folder below results/ of an evaluation on this profile's networks; not a key of the YAML
@@ -197,7 +209,9 @@ class Profile(_Part):
         Raises:
             UnknownName: a name that fits no network.
         """
-        explained = {(d, t): r for d, recipes in self.zoo.items() for t, r in recipes.items() if r.explain}
+        explained = {
+            (d, t): r for d, recipes in self.zoo.items() for t, r in recipes.items() if r.explain
+        }
         known = {name for d, t in explained for name in (f"{d}/{t}", d, t)}
         for name in names:
             if name not in known:
@@ -206,7 +220,9 @@ class Profile(_Part):
         for (dataset, target), recipe in explained.items():
             if not names or {f"{dataset}/{target}", dataset, target} & set(names):
                 zoo.setdefault(dataset, {})[target] = recipe
-        return self.replace(zoo=zoo, datasets=tuple(dataset for dataset in self.datasets if dataset in zoo))
+        return self.replace(
+            zoo=zoo, datasets=tuple(dataset for dataset in self.datasets if dataset in zoo)
+        )
 
     def with_methods(self, refs: Sequence[MethodRef], *, keep: bool = False) -> Self:
         """The profile with these methods instead of its own or, ``keep``, beside them."""
@@ -216,14 +232,22 @@ class Profile(_Part):
             return {"methods": (*own, *refs)}
 
         only = {
-            dataset: other.model_copy(update=chosen(other)) if "methods" in other.model_fields_set else other
+            dataset: other.model_copy(update=chosen(other))
+            if "methods" in other.model_fields_set
+            else other
             for dataset, other in self.explain.only.items()
         }
-        return self.replace(explain=self.explain.model_copy(update=chosen(self.explain) | {"only": only}))
+        return self.replace(
+            explain=self.explain.model_copy(update=chosen(self.explain) | {"only": only})
+        )
 
     def trainings(self, dataset: str) -> list[tuple[str, int, Recipe]]:
         """(target, seed, recipe) of a data set's networks, in the profile's order."""
-        return [(name, seed, recipe) for name, recipe in self.zoo.get(dataset, {}).items() for seed in recipe.seeds]
+        return [
+            (name, seed, recipe)
+            for name, recipe in self.zoo.get(dataset, {}).items()
+            for seed in recipe.seeds
+        ]
 
     def explained(self, dataset: str) -> Explain:
         """What is explained of a data set: ``explain`` with what ``only`` says of it."""
@@ -243,28 +267,52 @@ class Profile(_Part):
 
     def as_mapping(self) -> dict[str, Any]:
         """Plain data, for YAML, from which ``parse`` makes an equal profile."""
-        explain: dict[str, Any] = {"images": self.explain.images, "reference": self.explain.reference,
-                                   "methods": [_entry(ref) for ref in self.explain.methods]}  # fmt: skip
+        explain: dict[str, Any] = {
+            "images": self.explain.images,
+            "reference": self.explain.reference,
+            "methods": [_entry(ref) for ref in self.explain.methods],
+        }
         if self.explain.limits != Limits():
             explain["limits"] = asdict(self.explain.limits)
         if self.explain.only:
-            explain["only"] = {dataset: _only(other) for dataset, other in self.explain.only.items()}
-        zoo = {d: {name: mapping_of(recipe) for name, recipe in recipes.items()} for d, recipes in self.zoo.items()}
-        replicate = {paper: [_experiment(entry) for entry in entries] for paper, entries in self.replicate.items()}
-        return settings.plain({
-            "profile": self.name, "datasets": self.datasets, "papers": self.papers, "data": self.data, "zoo": zoo,
-            "explain": explain, "replicate": replicate,
-        })  # fmt: skip
+            explain["only"] = {
+                dataset: _only(other) for dataset, other in self.explain.only.items()
+            }
+        zoo = {
+            d: {name: mapping_of(recipe) for name, recipe in recipes.items()}
+            for d, recipes in self.zoo.items()
+        }
+        replicate = {
+            paper: [_experiment(entry) for entry in entries]
+            for paper, entries in self.replicate.items()
+        }
+        return settings.plain(
+            {
+                "profile": self.name,
+                "datasets": self.datasets,
+                "papers": self.papers,
+                "data": self.data,
+                "zoo": zoo,
+                "explain": explain,
+                "replicate": replicate,
+            }
+        )
 
     # ----------------------------------------------------------------------------------------- what fits together
 
     def _check(self) -> None:
         if self.name in ("reported", "evaluations"):
-            raise Misfit(f"{self.name!r} is a folder of results/ already; choose another name", "profile")
+            raise Misfit(
+                f"{self.name!r} is a folder of results/ already; choose another name", "profile"
+            )
         scripts = [path.stem for path in sorted((store.ROOT / "datasets").glob("*.py"))]
         _known(self.datasets, scripts, "data set", "datasets")
         _known(self.papers, papers.names(), "paper", "papers")
-        for section, names in (("data", self.data), ("zoo", self.zoo), ("explain", self.explain.only)):
+        for section, names in (
+            ("data", self.data),
+            ("zoo", self.zoo),
+            ("explain", self.explain.only),
+        ):
             place = (section, "only") if section == "explain" else (section,)
             for name in names:
                 if name not in self.datasets:
@@ -287,12 +335,19 @@ class Profile(_Part):
             known = self.zoo.get(dataset, {})
             for pattern in entry.target:
                 if not fnmatch.filter(known, pattern):
-                    raise Misfit(near(pattern, known, f"network of {dataset or 'no data set'}:"), "target")
+                    raise Misfit(
+                        near(pattern, known, f"network of {dataset or 'no data set'}:"), "target"
+                    )
 
     def _refuse_twice(self, paper: str) -> None:
         """The same unit twice would be one file."""
         units = Counter(
-            " ".join(filter(None, [entry.experiment, *_file_names(network), json.dumps(chosen, sort_keys=True)]))
+            " ".join(
+                filter(
+                    None,
+                    [entry.experiment, *_file_names(network), json.dumps(chosen, sort_keys=True)],
+                )
+            )
             for entry in self.replicate[paper]
             for network in self.networks(entry)
             for chosen in entry.swept()
@@ -350,7 +405,9 @@ def _first(error: ValidationError, source: str) -> ProfileError:
 
 
 def _line(source: str, place: Any, text: str) -> str:
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+    where = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in place
+    ).removeprefix(".")
     return " ".join(": ".join(filter(None, [source, where, text])).split())
 
 
@@ -383,9 +440,15 @@ def _entry(ref: MethodRef) -> str | dict[str, Any]:
 
 def _only(other: Only) -> dict[str, Any]:
     found = {key: getattr(other, key) for key in other.model_fields_set}
-    return found | ({"methods": [_entry(ref) for ref in other.methods]} if "methods" in found else {})
+    return found | (
+        {"methods": [_entry(ref) for ref in other.methods]} if "methods" in found else {}
+    )
 
 
 def _experiment(entry: Experiment) -> dict[str, Any]:
-    own = {key: getattr(entry, key) for key in ("experiment", "dataset", "target", "seeds", "sweep")}
-    return {key: value for key, value in own.items() if value not in (None, (), {})} | dict(entry.settings)
+    own = {
+        key: getattr(entry, key) for key in ("experiment", "dataset", "target", "seeds", "sweep")
+    }
+    return {key: value for key, value in own.items() if value not in (None, (), {})} | dict(
+        entry.settings
+    )

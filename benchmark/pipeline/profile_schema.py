@@ -27,8 +27,12 @@ from benchmark.zoo.recipe import _NUMBERS, DEFAULT_LR, NORMALISE, PRETRAINED, SC
 Schema = dict[str, Any]
 _NAMES: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _CHOICES = {
-    "net": NETS, "optimiser": DEFAULT_LR, "schedule": SCHEDULES, "normalise": NORMALISE, "pretrained": PRETRAINED,
-}  # fmt: skip
+    "net": NETS,
+    "optimiser": DEFAULT_LR,
+    "schedule": SCHEDULES,
+    "normalise": NORMALISE,
+    "pretrained": PRETRAINED,
+}
 
 
 def schema() -> Schema:
@@ -43,8 +47,14 @@ def schema() -> Schema:
         definitions[part]["properties"]["methods"]["items"] = {"$ref": "#/$defs/Method"}
     definitions["Explain"]["properties"]["limits"] = _object(settings.hints_of(Limits))
     own["data"] = _data()
-    own["replicate"] = _closed({paper: {"type": "array", "items": _experiments(paper)} for paper in papers.names()})
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A profile", **_bare(whole)}
+    own["replicate"] = _closed(
+        {paper: {"type": "array", "items": _experiments(paper)} for paper in papers.names()}
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A profile",
+        **_bare(whole),
+    }
 
 
 def _bare(part: Any) -> Any:
@@ -58,7 +68,12 @@ def _bare(part: Any) -> Any:
 
 
 def _closed(properties: Mapping[str, Any], *required: str) -> Schema:
-    return {"type": "object", "properties": dict(properties), "required": list(required), "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(required),
+        "additionalProperties": False,
+    }
 
 
 def _object(takes: Mapping[str, Any]) -> Schema:
@@ -66,13 +81,19 @@ def _object(takes: Mapping[str, Any]) -> Schema:
 
 
 def _type(annotation: Any) -> Schema:
-    return {"$ref": "#/$defs/Method"} if annotation is Method else TypeAdapter(annotation).json_schema()
+    return (
+        {"$ref": "#/$defs/Method"}
+        if annotation is Method
+        else TypeAdapter(annotation).json_schema()
+    )
 
 
 def _recipe() -> Schema:
     found = _object(settings.hints_of(Recipe)) | {"required": ["net", "epochs"]}
     for name, choices in _CHOICES.items():
-        found["properties"][name] = {"enum": [*choices, *([None] if name in ("normalise", "pretrained") else [])]}
+        found["properties"][name] = {
+            "enum": [*choices, *([None] if name in ("normalise", "pretrained") else [])]
+        }
     for name, _, low, high in _NUMBERS:
         found["properties"][name] |= {"minimum": low, "maximum": high}
     return found
@@ -82,7 +103,10 @@ def _method() -> Schema:
     """Text, or ``use`` with settings; those of the project's own methods are known."""
     known = [f"{ref.file}:{ref.cls}" for ref in registry.method_refs()]
     use = {"anyOf": [{"enum": known}, {"type": "string"}]}
-    rules = [{"if": {"properties": {"use": {"const": name}}}, "then": _settings_of(name, use)} for name in known]
+    rules = [
+        {"if": {"properties": {"use": {"const": name}}}, "then": _settings_of(name, use)}
+        for name in known
+    ]
     entry = {"type": "object", "properties": {"use": use}, "required": ["use"], "allOf": rules}
     return {"anyOf": [*use["anyOf"], entry]}
 
@@ -96,9 +120,12 @@ def _settings_of(name: str, use: Schema | None = None) -> Schema:
 def _data() -> Schema:
     """The parameters of each data set that is shipped; of another, whatever it takes."""
     scripts = sorted(path.stem for path in (store.ROOT / "datasets").glob("*.py"))
-    defaults = {name: known for name in scripts if (known := settings.defaults_of(name)) is not None}
+    defaults = {
+        name: known for name in scripts if (known := settings.defaults_of(name)) is not None
+    }
     known = {
-        name: _closed({key: _parameter(value) for key, value in found.items()}) for name, found in defaults.items()
+        name: _closed({key: _parameter(value) for key, value in found.items()})
+        for name, found in defaults.items()
     }
     return {"type": "object", "properties": known, "additionalProperties": {"type": "object"}}
 
@@ -115,10 +142,19 @@ def _experiments(paper: str) -> Schema:
 
 def _experiment(paper: str, name: str) -> Schema:
     function = settings.experiments(paper)[name]
-    takes = {key: _setting(paper, key, annotation) for key, annotation in settings.keywords_of(function).items()}
+    takes = {
+        key: _setting(paper, key, annotation)
+        for key, annotation in settings.keywords_of(function).items()
+    }
     sweep = _closed({key: {"type": "array", "items": taken} for key, taken in takes.items()})
     seeds = {"type": "array", "items": {"type": "integer", "minimum": 0}}
-    own = {"experiment": {"const": name}, "dataset": _NAMES, "target": _NAMES, "seeds": seeds, "sweep": sweep}
+    own = {
+        "experiment": {"const": name},
+        "dataset": _NAMES,
+        "target": _NAMES,
+        "seeds": seeds,
+        "sweep": sweep,
+    }
     return _closed({**own, **takes}, "experiment") | {
         "description": (function.__doc__ or "").strip().partition("\n")[0]
     }

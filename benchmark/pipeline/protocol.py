@@ -45,7 +45,10 @@ def attempt(cell: Cell, *, stranger: bool = False) -> tuple[Explanation, dict[st
                 check_order(method, explanation, target, batch, *names(cell))
         return explanation, meta | {"ids": batch.ids.tolist()}
     except NotApplicable as reason:
-        return Explanation(), meta | {"status": "not applicable", "reason": " ".join(str(reason).split())}
+        return Explanation(), meta | {
+            "status": "not applicable",
+            "reason": " ".join(str(reason).split()),
+        }
     except Exception as error:
         forget()
         return Explanation(), meta | {"status": "failed", "reason": engine.one_line(error)}

@@ -20,7 +20,17 @@ from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.settings import experiment
 from benchmark.store import hashes
 
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "torchvision", "pillow", "dvc", "glassbench")
+_LIBRARIES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "torch",
+    "torchvision",
+    "pillow",
+    "dvc",
+    "glassbench",
+)
 
 
 def provenance(profile: Profile) -> dict[str, Any]:
@@ -43,12 +53,18 @@ def provenance(profile: Profile) -> dict[str, Any]:
 def code(profile: Profile) -> dict[str, Any]:
     """Hashes of the code that decides: by step, method, metric and experiment."""
     tasks = [task for paper in profile.papers for task in replicate.tasks(profile, paper)]
-    experiments = {f"{task.paper}.{task.experiment}": experiment(task.paper, task.experiment) for task in tasks}
+    experiments = {
+        f"{task.paper}.{task.experiment}": experiment(task.paper, task.experiment) for task in tasks
+    }
     return {
         "steps": {step: keys.step_hash(step)[:16] for step in keys.STEPS},
-        "methods": {f"{ref.file}:{ref.cls}": keys.method_code(ref)[:16] for ref in profile.explain.methods},
+        "methods": {
+            f"{ref.file}:{ref.cls}": keys.method_code(ref)[:16] for ref in profile.explain.methods
+        },
         "metrics": {name: keys.metric_hash(spec)[:16] for name, spec in registry.metrics().items()},
-        "experiments": {name: keys.experiment_hash(function)[:16] for name, function in experiments.items()},
+        "experiments": {
+            name: keys.experiment_hash(function)[:16] for name, function in experiments.items()
+        },
     }
 
 
@@ -60,14 +76,27 @@ def params_hash(profile: Profile) -> str:
 def weights(profile: Profile) -> dict[str, str]:
     """Hashes of the trained networks that are there."""
     paths = store.Paths(profile.name)
-    files = [path for name in profile.datasets for path in sorted(paths.targets(name).glob("*.safetensors"))]
-    return {f"{path.parent.name}/{path.stem}": store.sha256(path)[:16] for path in files if ".partial" not in path.name}
+    files = [
+        path
+        for name in profile.datasets
+        for path in sorted(paths.targets(name).glob("*.safetensors"))
+    ]
+    return {
+        f"{path.parent.name}/{path.stem}": store.sha256(path)[:16]
+        for path in files
+        if ".partial" not in path.name
+    }
 
 
 def made() -> dict[str, Any]:
     """When, and of which commit with which files changed."""
     changed = [line[3:] for line in _git("status", "--porcelain").splitlines()]
-    no_code = ("results/", "dvc.lock", "README.md", "params.yaml")  # the parameters have their own hash
+    no_code = (
+        "results/",
+        "dvc.lock",
+        "README.md",
+        "params.yaml",
+    )  # the parameters have their own hash
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": _git("rev-parse", "HEAD"),
@@ -90,7 +119,9 @@ def kept(paths: store.Paths, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that rows hang on: not how they are shown, nor when they were made."""
     steps = {step: code for step, code in facts.get("steps", {}).items() if step != "report"}
-    return {key: value for key, value in facts.items() if key not in ("made", "verified")} | {"steps": steps}
+    return {key: value for key, value in facts.items() if key not in ("made", "verified")} | {
+        "steps": steps
+    }
 
 
 def machine() -> dict[str, str]:
@@ -98,7 +129,11 @@ def machine() -> dict[str, str]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        lines = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith(("model name", "flags"))]  # fmt: skip
+        lines = [
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith(("model name", "flags"))
+        ]
         cpu = lines[0] if lines else cpu
     return {
         "cpu": cpu,
@@ -120,5 +155,7 @@ def _version(name: str) -> str:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(store.ROOT), *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(store.ROOT), *arguments], capture_output=True, text=True, check=False
+    )
     return done.stdout.rstrip() if done.returncode == 0 else ""

@@ -62,8 +62,18 @@ class Task:
 
     @property
     def name(self) -> str:
-        return " ".join(filter(None, [f"{self.paper}.{self.experiment}", self.dataset, self.target, f"seed={self.seed}",
-                                      store.setting_text(self.settings)]))  # fmt: skip
+        return " ".join(
+            filter(
+                None,
+                [
+                    f"{self.paper}.{self.experiment}",
+                    self.dataset,
+                    self.target,
+                    f"seed={self.seed}",
+                    store.setting_text(self.settings),
+                ],
+            )
+        )
 
 
 # --------------------------------------------------------------------------------------------- what there is to do
@@ -86,16 +96,26 @@ def replicate_paper(profile: Profile, paper: str) -> Iterator[Done]:
     """Run a paper's units that are not done yet, side by side."""
     todo = tasks(profile, paper)
     remove_others(store.Paths(profile.name).replications(paper), {task.path for task in todo})
-    for done in unit_times.run(store.Paths(profile.name), "replicate", paper, [unit_of(task) for task in todo]):
+    for done in unit_times.run(
+        store.Paths(profile.name), "replicate", paper, [unit_of(task) for task in todo]
+    ):
         task = done.unit.arguments[0]
-        if done.error and _meta(task).get("reason") != done.error:  # its worker died, or the disk is full
+        if (
+            done.error and _meta(task).get("reason") != done.error
+        ):  # its worker died, or the disk is full
             with contextlib.suppress(OSError):
                 _write(task, Outcome(), {"key": "", "status": "failed", "reason": done.error})
         yield done
 
 
 def unit_of(task: Task) -> Unit:
-    return Unit(task.name, replicate_task, (task,), reads=cells.network_files(task.cell), writes=(task.path,))
+    return Unit(
+        task.name,
+        replicate_task,
+        (task,),
+        reads=cells.network_files(task.cell),
+        writes=(task.path,),
+    )
 
 
 def replicate_task(task: Task) -> str | None:
@@ -146,15 +166,21 @@ def _check(outcome: Outcome) -> None:
         raise ValueError(f"an experiment returns an Outcome, not {type(outcome).__name__}")
     for number in outcome.numbers:
         if not math.isfinite(number.value):
-            raise ValueError(f"{number.metric} ({store.setting_text(number.setting)}) is {number.value}")
+            raise ValueError(
+                f"{number.metric} ({store.setting_text(number.setting)}) is {number.value}"
+            )
         if number.better not in ("higher", "lower"):
-            raise ValueError(f"{number.metric}: better is {number.better!r}, not 'higher' or 'lower'")
+            raise ValueError(
+                f"{number.metric}: better is {number.better!r}, not 'higher' or 'lower'"
+            )
 
 
 # --------------------------------------------------------------------------------------------- collect
 
 
-def collect(profile: Profile, board: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], dict[str, Found]]:
+def collect(
+    profile: Profile, board: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[str, str], dict[str, Found]]:
     """(rows, evidence, found): what the papers' experiments found, with a row for every claim that could be judged.
 
     Args:
@@ -170,9 +196,15 @@ def collect(profile: Profile, board: pd.DataFrame) -> tuple[pd.DataFrame, dict[s
             new, arrays, status = rows_of(task)
             rows += new
             if status == "ok":
-                units.append(FoundUnit(task.experiment, task.dataset, task.target, task.seed, task.settings, arrays))
+                units.append(
+                    FoundUnit(
+                        task.experiment, task.dataset, task.target, task.seed, task.settings, arrays
+                    )
+                )
         frame = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
-        done = pd.concat([board[board.status == "ok"], frame[frame.status == "ok"]], ignore_index=True)
+        done = pd.concat(
+            [board[board.status == "ok"], frame[frame.status == "ok"]], ignore_index=True
+        )
         claims, words = _verdicts(profile.name, paper, done)
         frames += [frame, claims]
         evidence |= words
@@ -182,12 +214,36 @@ def collect(profile: Profile, board: pd.DataFrame) -> tuple[pd.DataFrame, dict[s
 
 def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], str]:
     """(rows, arrays, status) of a unit that was run."""
-    base = {"profile": task.profile, "track": "replication", "paper": task.paper, "dataset": task.dataset,
-            "target": task.target, "seed": task.seed, "metric_version": 1, "metric_setting": ""}  # fmt: skip
+    base = {
+        "profile": task.profile,
+        "track": "replication",
+        "paper": task.paper,
+        "dataset": task.dataset,
+        "target": task.target,
+        "seed": task.seed,
+        "metric_version": 1,
+        "metric_setting": "",
+    }
     numbers, arrays, meta = _read(task)
     if meta["status"] != "ok":
-        return [base | {"method": "", "setting": store.setting_text(task.settings), "metric": task.experiment, "value": np.nan,
-                        "n": 0, "better": "higher", "unit": "", "status": meta["status"], "reason": meta["reason"]}], {}, meta["status"]  # fmt: skip
+        return (
+            [
+                base
+                | {
+                    "method": "",
+                    "setting": store.setting_text(task.settings),
+                    "metric": task.experiment,
+                    "value": np.nan,
+                    "n": 0,
+                    "better": "higher",
+                    "unit": "",
+                    "status": meta["status"],
+                    "reason": meta["reason"],
+                }
+            ],
+            {},
+            meta["status"],
+        )
     return (
         [base | {"reason": "", "status": "ok"} | number for number in numbers],
         arrays,
@@ -198,28 +254,56 @@ def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], st
 def _verdicts(profile: str, paper: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence."""
     module = papers.part(paper, "verdicts")
-    base = {"profile": profile, "track": "replication", "paper": paper, "method": "", "setting": "", "n": 0, "unit": "share",
-            "better": "higher", "metric_version": 1, "metric_setting": ""}  # fmt: skip
+    base = {
+        "profile": profile,
+        "track": "replication",
+        "paper": paper,
+        "method": "",
+        "setting": "",
+        "n": 0,
+        "unit": "share",
+        "better": "higher",
+        "metric_version": 1,
+        "metric_setting": "",
+    }
     if module is None:
         return pd.DataFrame(columns=list(store.ROW_COLUMNS)), {}
     try:
         checks = list(module.verdicts(rows))
     except Exception as error:
-        lost = {"dataset": "", "target": "", "metric": "verdicts", "seed": 0, "value": np.nan, "status": "failed",
-                "reason": engine.one_line(error)}  # fmt: skip
+        lost = {
+            "dataset": "",
+            "target": "",
+            "metric": "verdicts",
+            "seed": 0,
+            "value": np.nan,
+            "status": "failed",
+            "reason": engine.one_line(error),
+        }
         return pd.DataFrame([base | lost], columns=list(store.ROW_COLUMNS)), {}
     judged: dict[tuple[str, str, str, int], list[bool]] = {}
     said: dict[str, dict[str, list[bool]]] = {}
     for check in checks:
-        judged.setdefault((check.claim, check.dataset, check.target, check.seed), []).append(bool(check.holds))
+        judged.setdefault((check.claim, check.dataset, check.target, check.seed), []).append(
+            bool(check.holds)
+        )
         where = "/".join(filter(None, [check.dataset, check.target]))
         words = f"{where}: {check.evidence}" if where else check.evidence
         said.setdefault(check.claim, {}).setdefault(words, []).append(bool(check.holds))
     rows_out = [
-        base | {"metric": claim, "dataset": dataset, "target": target, "seed": seed, "value": float(np.mean(holds)),
-                "n": len(holds), "status": "ok", "reason": ""}
+        base
+        | {
+            "metric": claim,
+            "dataset": dataset,
+            "target": target,
+            "seed": seed,
+            "value": float(np.mean(holds)),
+            "n": len(holds),
+            "status": "ok",
+            "reason": "",
+        }
         for (claim, dataset, target, seed), holds in judged.items()
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows_out, columns=list(store.ROW_COLUMNS)), {
         claim: _quoted(words) for claim, words in said.items()
     }
@@ -228,10 +312,16 @@ def _verdicts(profile: str, paper: str, rows: pd.DataFrame) -> tuple[pd.DataFram
 def _quoted(words: Mapping[str, list[bool]]) -> str:
     """The first few pieces of evidence, each with how often it holds where it does not always; those against the claim first."""
     said = [
-        (np.mean(holds), text if all(holds) else f"{text} (holds in {sum(holds)} of {len(holds)})" if any(holds)
-         else f"{text} (does not hold)")
+        (
+            np.mean(holds),
+            text
+            if all(holds)
+            else f"{text} (holds in {sum(holds)} of {len(holds)})"
+            if any(holds)
+            else f"{text} (does not hold)",
+        )
         for text, holds in words.items()
-    ]  # fmt: skip
+    ]
     said.sort(key=lambda pair: pair[0])
     more = f" | and {len(said) - _EVIDENCE} more" if len(said) > _EVIDENCE else ""
     return " | ".join(text for _, text in said[:_EVIDENCE]) + more
@@ -242,11 +332,18 @@ def _quoted(words: Mapping[str, list[bool]]) -> str:
 
 def _write(task: Task, outcome: Outcome, meta: Mapping[str, Any]) -> None:
     numbers = [
-        {"metric": n.metric, "value": float(n.value), "method": n.method, "setting": store.setting_text(n.setting), "n": int(n.n),
-         "better": n.better, "unit": n.unit}
+        {
+            "metric": n.metric,
+            "value": float(n.value),
+            "method": n.method,
+            "setting": store.setting_text(n.setting),
+            "n": int(n.n),
+            "better": n.better,
+            "unit": n.unit,
+        }
         | {key: value for key in ("dataset", "target") if (value := getattr(n, key)) is not None}
         for n in outcome.numbers
-    ]  # fmt: skip
+    ]
     text = {"meta": np.array(json.dumps(dict(meta))), "numbers": np.array(json.dumps(numbers))}
     store.write_npz(task.path, {f"array_{k}": v for k, v in outcome.arrays.items()} | text)
 

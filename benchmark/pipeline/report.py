@@ -43,7 +43,9 @@ def write(profile: Profile) -> Path:
     return paths.results
 
 
-def gallery(profile: Profile, images: int = GALLERY_IMAGES) -> dict[tuple[str, str], dict[str, Any]]:
+def gallery(
+    profile: Profile, images: int = GALLERY_IMAGES
+) -> dict[tuple[str, str], dict[str, Any]]:
     """For each (data set, target): the same few images under every method that draws maps; first seed."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for dataset in profile.datasets:
@@ -57,7 +59,9 @@ def gallery(profile: Profile, images: int = GALLERY_IMAGES) -> dict[tuple[str, s
             explanation, _ = cells.read_explanation(cell.explanation)
             if explanation.heatmaps is None:
                 continue
-            entry = found.get((dataset, cell.target)) or found.setdefault((dataset, cell.target), _images(cell, images))
+            entry = found.get((dataset, cell.target)) or found.setdefault(
+                (dataset, cell.target), _images(cell, images)
+            )
             entry["maps"][_label(meta)] = explanation.heatmaps[entry["rows"]]
     return found
 
@@ -67,7 +71,9 @@ def _images(cell: Cell, n: int) -> dict[str, Any]:
     batch, target = inputs.load_batch(cell), inputs.load_target(cell)
     y = batch.y.cpu().numpy()
     first_of_class = np.unique(y, return_index=True)[1]
-    rows = np.concatenate([np.sort(first_of_class), np.setdiff1d(np.arange(len(y)), first_of_class)])[:n]
+    rows = np.concatenate(
+        [np.sort(first_of_class), np.setdiff1d(np.arange(len(y)), first_of_class)]
+    )[:n]
     predicted = target(batch).argmax(1).cpu().numpy()
     return {
         "images": (batch.x.cpu().numpy()[rows] * 255).round().astype(np.uint8),
@@ -88,7 +94,9 @@ def _label(meta: Mapping[str, Any]) -> str:
 def _target_cards(profile: Profile) -> dict[tuple[str, str, int], dict[str, Any]]:
     paths = store.Paths(profile.name)
     return {
-        (dataset, name, seed): store.read_json(paths.target(dataset, name, seed).with_suffix(".json"))
+        (dataset, name, seed): store.read_json(
+            paths.target(dataset, name, seed).with_suffix(".json")
+        )
         for dataset in profile.datasets
         for name, seed, _ in profile.trainings(dataset)
     }
@@ -117,14 +125,24 @@ def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
             files = {kind: plot_style.save(picture.figure, kind, dpi=110) for kind in kinds}
             name = f"{'photo-' * picture.photo}{plot_style.file_name(paper, picture.name)}"
             pictures.append(
-                {"name": name, "title": picture.title, "caption": picture.caption, "apart": picture.apart, **files}
+                {
+                    "name": name,
+                    "title": picture.title,
+                    "caption": picture.caption,
+                    "apart": picture.apart,
+                    **files,
+                }
             )
     except Exception as error:  # a picture never costs the board
         lost = engine.one_line(error)
-    return {"paper": paper, "title": package.TITLE, "citation": package.CITATION, "notes": list(package.NOTES),
-            "pictures": pictures, "lost": lost}  # fmt: skip
+    return {
+        "paper": paper,
+        "title": package.TITLE,
+        "citation": package.CITATION,
+        "notes": list(package.NOTES),
+        "pictures": pictures,
+        "lost": lost,
+    }
 
 
 # --------------------------------------------------------------------------------------------- provenance
-
-

@@ -36,12 +36,16 @@ Scored = tuple[dict[str, Any], np.ndarray]  # a row, and the values per image th
 def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
     """Score every explanation by every metric, and the networks by their own accuracy."""
     todo = cells(profile, dataset)
-    networks = [Cell(profile.name, dataset, name, seed, evaluation=profile.evaluation)
-                for name, seed, _ in profile.trainings(dataset)]  # fmt: skip
+    networks = [
+        Cell(profile.name, dataset, name, seed, evaluation=profile.evaluation)
+        for name, seed, _ in profile.trainings(dataset)
+    ]
     remove_others(made(profile).scores(dataset), {cell.scores for cell in todo + networks})
     for cell in networks:
         write_network_rows(cell)
-    for done in unit_times.run(made(profile), "score", dataset, [score_unit(cell) for cell in todo]):
+    for done in unit_times.run(
+        made(profile), "score", dataset, [score_unit(cell) for cell in todo]
+    ):
         cell = done.unit.arguments[0]
         if done.error and not _failures(cell):  # its worker died, or the disk is full
             meta = read_cell(cell)[1] | {"status": "failed", "reason": done.error}
@@ -51,7 +55,13 @@ def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
 
 
 def score_unit(cell: Cell) -> Unit:
-    return Unit(cell.name, score_cell, (cell,), reads=(*network_files(cell), cell.explanation), writes=(cell.scores,))
+    return Unit(
+        cell.name,
+        score_cell,
+        (cell,),
+        reads=(*network_files(cell), cell.explanation),
+        writes=(cell.scores,),
+    )
 
 
 def is_scored(cell: Cell) -> bool:
@@ -79,7 +89,9 @@ def score_cell(cell: Cell) -> str | None:
 def _wanted() -> set[tuple[str, str]]:
     """(metric, its setting) of every row."""
     return {
-        (spec.name, store.setting_text(setting)) for spec in registry.metrics().values() for setting in spec.settings
+        (spec.name, store.setting_text(setting))
+        for spec in registry.metrics().values()
+        for setting in spec.settings
     }
 
 
@@ -105,8 +117,13 @@ def _measured(
     for spec in registry.metrics().values():
         for setting in spec.settings:
             name = spec.name, store.setting_text(setting)
-            scored.append(kept.get(name) or _scored(cell, meta, spec, setting, measure(cell, spec, setting, e, batch)))
-    batch.memo.pop("explanations", None)  # what depends on images and network alone stays for the other methods
+            scored.append(
+                kept.get(name)
+                or _scored(cell, meta, spec, setting, measure(cell, spec, setting, e, batch))
+            )
+    batch.memo.pop(
+        "explanations", None
+    )  # what depends on images and network alone stays for the other methods
     return scored, batch.ids.tolist()
 
 
@@ -129,7 +146,9 @@ def _without_values(cell: Cell, meta: Mapping[str, Any]) -> list[Scored]:
     only; where nothing is known of its kind, it is one row of track ``unknown``."""
     why = {"status": meta["status"], "reason": meta["reason"]}
     offers = known_offers(cell) if meta["status"] == "failed" else None
-    specs = [spec for spec in registry.metrics().values() if offers is None or spec.offered <= offers]
+    specs = [
+        spec for spec in registry.metrics().values() if offers is None or spec.offered <= offers
+    ]
     rows = [_row(cell, meta, spec, setting) | why for spec in specs for setting in spec.settings]
     return [(row, np.empty(0)) for row in rows or [_unknown(cell, meta) | why]]
 
@@ -160,24 +179,45 @@ def write_network_rows(cell: Cell) -> None:
 def _base(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a row that says of which method on which network it is, without a value yet."""
     return {
-        "profile": cell.profile, "dataset": cell.dataset, "target": cell.target, "seed": cell.seed,
-        "paper": meta["paper"], "method": meta["method"], "setting": meta["setting"],
-        "metric_setting": "", "value": np.nan, "n": 0, "metric_version": 1, "status": "ok", "reason": "",
-    }  # fmt: skip
+        "profile": cell.profile,
+        "dataset": cell.dataset,
+        "target": cell.target,
+        "seed": cell.seed,
+        "paper": meta["paper"],
+        "method": meta["method"],
+        "setting": meta["setting"],
+        "metric_setting": "",
+        "value": np.nan,
+        "n": 0,
+        "metric_version": 1,
+        "status": "ok",
+        "reason": "",
+    }
 
 
-def _row(cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any]) -> dict[str, Any]:
+def _row(
+    cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any]
+) -> dict[str, Any]:
     declared = {"track": spec.track, "metric": spec.name, "better": spec.better, "unit": spec.unit}
     return (
-        _base(cell, meta) | declared | {"metric_setting": store.setting_text(setting), "metric_version": spec.version}
+        _base(cell, meta)
+        | declared
+        | {"metric_setting": store.setting_text(setting), "metric_version": spec.version}
     )
 
 
 def _unknown(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
-    return _base(cell, meta) | {"track": "unknown", "metric": "explanation", "better": "higher", "unit": ""}
+    return _base(cell, meta) | {
+        "track": "unknown",
+        "metric": "explanation",
+        "better": "higher",
+        "unit": "",
+    }
 
 
-def _write_scores(cell: Cell, scored: Sequence[Scored], ids: Sequence[int], keys: Mapping[str, str]) -> None:
+def _write_scores(
+    cell: Cell, scored: Sequence[Scored], ids: Sequence[int], keys: Mapping[str, str]
+) -> None:
     rows = pd.DataFrame([row for row, _ in scored], columns=list(store.ROW_COLUMNS))
     by_row = [keys.get(metric, "") for metric in rows["metric"]]
     store.write_scores(cell.scores, rows, [values for _, values in scored], ids=ids, keys=by_row)

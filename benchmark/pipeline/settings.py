@@ -31,16 +31,74 @@ from benchmark.zoo.nets import NETS
 from benchmark.zoo.recipe import Recipe
 
 _WORDS = {
-    "int": "an integer", "float": "a number", "bool": "true or false", "string": "text", "finite": "a finite number",
-    "list": "a list", "tuple": "a list", "sequence": "a list", "dict": "a mapping", "mapping": "a mapping", "model": "a mapping",
-}  # fmt: skip
-_BOUNDS = {"greater_than_equal": "at least {ge:g}", "greater_than": "above {gt:g}", "less_than_equal": "at most {le:g}"}
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "finite": "a finite number",
+    "list": "a list",
+    "tuple": "a list",
+    "sequence": "a list",
+    "dict": "a mapping",
+    "mapping": "a mapping",
+    "model": "a mapping",
+}
+_BOUNDS = {
+    "greater_than_equal": "at least {ge:g}",
+    "greater_than": "above {gt:g}",
+    "less_than_equal": "at most {le:g}",
+}
 _LEAST = {  # of settings of methods and experiments that count or weigh something, at any depth
-    **dict.fromkeys(("K", "base", "batch", "clusters", "hidden", "images", "inputs", "n", "n_boundaries", "negatives", "per_class"), 1),
-    **dict.fromkeys(("references", "runs", "samples", "segments", "side", "steps", "test", "test_images", "test_samples", "train"), 1),
-    **dict.fromkeys(("alpha", "alphas", "beta", "epochs", "eta", "lr", "noise", "pretrain", "q", "restarts", "theta"), 0),
-    **dict.fromkeys(("threshold", "thresholds", "weight_decay"), 0), "unseen": 1,
-}  # fmt: skip
+    **dict.fromkeys(
+        (
+            "K",
+            "base",
+            "batch",
+            "clusters",
+            "hidden",
+            "images",
+            "inputs",
+            "n",
+            "n_boundaries",
+            "negatives",
+            "per_class",
+        ),
+        1,
+    ),
+    **dict.fromkeys(
+        (
+            "references",
+            "runs",
+            "samples",
+            "segments",
+            "side",
+            "steps",
+            "test",
+            "test_images",
+            "test_samples",
+            "train",
+        ),
+        1,
+    ),
+    **dict.fromkeys(
+        (
+            "alpha",
+            "alphas",
+            "beta",
+            "epochs",
+            "eta",
+            "lr",
+            "noise",
+            "pretrain",
+            "q",
+            "restarts",
+            "theta",
+        ),
+        0,
+    ),
+    **dict.fromkeys(("threshold", "thresholds", "weight_decay"), 0),
+    "unseen": 1,
+}
 _NAME = "no name: letters, digits and _ . - are"  # of a folder or file
 
 
@@ -120,8 +178,12 @@ def fit_type(value: Any, annotation: Any, *place: object) -> None:
     except ValidationError as error:
         first, *more = error.errors(include_url=False)
         inside = [part for part in first["loc"] if part != "[key]"]
-        if more and more[0]["loc"][:-1] == first["loc"][:-1] and more[0]["input"] is first["input"]:  # of a union
-            expected = " or ".join(_WORDS.get(one["type"].split("_")[0], one["msg"]) for one in (first, *more))
+        if (
+            more and more[0]["loc"][:-1] == first["loc"][:-1] and more[0]["input"] is first["input"]
+        ):  # of a union
+            expected = " or ".join(
+                _WORDS.get(one["type"].split("_")[0], one["msg"]) for one in (first, *more)
+            )
             raise Misfit(wrong(first["input"], expected), *place, *inside[:-1]) from None
         raise Misfit(worded(first), *place, *inside) from None
     if plain(found) != value:  # a key of JSON is always text
@@ -160,7 +222,9 @@ def wrong(value: Any, expected: str) -> str:
         and expected in ("a number", "an integer")
         and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value)
     ):
-        exponent = "; YAML reads it as text: an exponent needs a point before it and a sign, as in 1.0e-3"
+        exponent = (
+            "; YAML reads it as text: an exponent needs a point before it and a sign, as in 1.0e-3"
+        )
         hint = exponent if "e" in value.lower() else "; write it without quotes"
     return f"{repr(value)[:80]} is not {expected}{hint}"
 
@@ -168,13 +232,22 @@ def wrong(value: Any, expected: str) -> str:
 def hints_of(cls: type) -> dict[str, Any]:
     """The annotations of a dataclass' settings, by name; of another class none."""
     known = typing.get_type_hints(cls)
-    return {f.name: known[f.name] for f in fields(cls) if f.init} if hasattr(cls, "__dataclass_fields__") else {}
+    return (
+        {f.name: known[f.name] for f in fields(cls) if f.init}
+        if hasattr(cls, "__dataclass_fields__")
+        else {}
+    )
 
 
 def keywords_of(function: Callable[..., Any], first: int | None = None) -> dict[str, Any]:
     """The annotations of a function's keyword-only parameters (or of those from number ``first`` on); Any where it has none."""
-    known, parameters = typing.get_type_hints(function), list(inspect.signature(function).parameters.values())
-    chosen = [p for p in parameters if p.kind is p.KEYWORD_ONLY] if first is None else parameters[first:]
+    known, parameters = (
+        typing.get_type_hints(function),
+        list(inspect.signature(function).parameters.values()),
+    )
+    chosen = (
+        [p for p in parameters if p.kind is p.KEYWORD_ONLY] if first is None else parameters[first:]
+    )
     return {p.name: known.get(p.name, Any) for p in chosen}
 
 
@@ -188,7 +261,9 @@ def recipe(value: Any) -> Recipe:
         found = Recipe.parse(value)
     except (UnknownName, ValueError) as error:
         inside = re.fullmatch(r"recipe: (\w+) (must be .*)", str(error))
-        raise (Misfit(inside[2], inside[1]) if inside else Misfit(str(error).removeprefix("recipe: "))) from None
+        raise (
+            Misfit(inside[2], inside[1]) if inside else Misfit(str(error).removeprefix("recipe: "))
+        ) from None
     fit(found.options, keywords_of(NETS[found.net].build, 2), "options")
     if len(set(found.seeds)) < len(found.seeds):
         raise Misfit(f"{list(found.seeds)} names a seed twice", "seeds")
@@ -208,7 +283,9 @@ def method(value: Any, *place: object) -> MethodRef:
     """A method as a profile names it. Those of the project are built, so that class and settings are known to fit; another
     file is opened where it runs, in a process of its own."""
     if not isinstance(value, str | Mapping):
-        raise Misfit(wrong(value, "a method, path/to/file.py:ClassName or {use: ..., setting: ...}"), *place)
+        raise Misfit(
+            wrong(value, "a method, path/to/file.py:ClassName or {use: ..., setting: ...}"), *place
+        )
     if isinstance(value, Mapping) and not isinstance(value.get("use"), str):
         raise Misfit("a method needs use: path/to/file.py:ClassName", *place)
     try:
@@ -249,7 +326,11 @@ def experiments(paper: str) -> dict[str, Callable[..., Any]]:
         for name, f in (vars(module).items() if module else ())
         if inspect.isfunction(f) and f.__module__ == module.__name__
     }
-    return {name: f for name, f in own.items() if list(inspect.signature(f).parameters)[:2] == ["study", "rng"]}
+    return {
+        name: f
+        for name, f in own.items()
+        if list(inspect.signature(f).parameters)[:2] == ["study", "rng"]
+    }
 
 
 def experiment(paper: str, name: str) -> Callable[..., Any]:
@@ -261,7 +342,9 @@ def experiment(paper: str, name: str) -> Callable[..., Any]:
     return pick(name, experiments(paper), f"experiment of {paper}")
 
 
-def experiment_settings(paper: str, name: str, settings: Mapping[str, Any], sweep: Mapping[str, Any]) -> None:
+def experiment_settings(
+    paper: str, name: str, settings: Mapping[str, Any], sweep: Mapping[str, Any]
+) -> None:
     """Check the settings of an experiment, and every swept value, against its keyword-only parameters."""
     try:
         function = experiment(paper, name)
@@ -277,7 +360,11 @@ def experiment_settings(paper: str, name: str, settings: Mapping[str, Any], swee
             _setting(paper, key, value, takes, "sweep", i)
     for parameter in inspect.signature(function).parameters.values():
         name = parameter.name
-        if name in takes and parameter.default is parameter.empty and name not in {*settings, *sweep}:
+        if (
+            name in takes
+            and parameter.default is parameter.empty
+            and name not in {*settings, *sweep}
+        ):
             raise Misfit(f"{name} is missing")
 
 
@@ -313,5 +400,7 @@ def _methods_in(value: Any, where: tuple[object, ...]) -> None:
     if isinstance(value, list):
         for i, item in enumerate(value):
             _methods_in(item, (*where, i))
-    elif (isinstance(value, str) and ".py:" in value) or (isinstance(value, Mapping) and "use" in value):
+    elif (isinstance(value, str) and ".py:" in value) or (
+        isinstance(value, Mapping) and "use" in value
+    ):
         method(value, *where)

@@ -49,7 +49,9 @@ def training_unit(name: str, data_file: Path, jobs: list[Job]) -> Unit:
 
 def train_jobs(data_file: Path, jobs: list[Job]) -> list[dict[str, Any]]:
     """Train networks on one data set; returns their cards."""
-    return zoo.train_many(data.load(data_file), jobs, device=engine.device(), code=step_hash("train"))
+    return zoo.train_many(
+        data.load(data_file), jobs, device=engine.device(), code=step_hash("train")
+    )
 
 
 def note_failure(done: Done) -> None:

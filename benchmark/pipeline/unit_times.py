@@ -36,7 +36,10 @@ def run(paths: store.Paths, step: str, what: str, units: Sequence[Unit]) -> Iter
     that of the whole stage, ``stage, step what``, where all of it ran on this machine."""
     known, new, here, begin = read(paths), {}, 0, time.perf_counter()
     units = [
-        replace(u, expected=known[step, u.name].seconds if (step, u.name) in known else float("inf")) for u in units
+        replace(
+            u, expected=known[step, u.name].seconds if (step, u.name) in known else float("inf")
+        )
+        for u in units
     ]
     try:
         for done in engine.run(units, label=step):
@@ -56,7 +59,11 @@ def _taken(done: Done, known: bool) -> Time | None:
     """The line of a unit that ended; None where it failed or found its work done."""
     if done.error or done.result == engine.KEPT:
         return None
-    trained = sum(card.get("seconds", 0.0) for card in done.result) if isinstance(done.result, list) else 0.0
+    trained = (
+        sum(card.get("seconds", 0.0) for card in done.result)
+        if isinstance(done.result, list)
+        else 0.0
+    )
     if isinstance(done.result, list) and not trained:  # every network was there
         return None
     if trained > done.seconds:  # by an earlier run, or in part
@@ -71,10 +78,15 @@ def file(paths: store.Paths) -> Path:
 def read(paths: store.Paths) -> dict[Key, Time]:
     """Every line; a file that is missing or damaged is an empty one."""
     found = {}
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(file(paths), newline="") as lines:
+    with (
+        contextlib.suppress(OSError, ValueError, KeyError, TypeError),
+        open(file(paths), newline="") as lines,
+    ):
         for row in csv.DictReader(lines):
             numbers = float(row["seconds"]), float(row["gigabytes"])
-            found[row["step"], row["unit"]] = Time(*numbers, row["device"], int(row["workers"]), row["source"])
+            found[row["step"], row["unit"]] = Time(
+                *numbers, row["device"], int(row["workers"]), row["source"]
+            )
     return found
 
 

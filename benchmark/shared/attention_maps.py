@@ -104,7 +104,9 @@ def pixel(parts: Array, visible: Array, h: int, w: int) -> Array:
 def mask(labels: Array, parts: int) -> Array:
     """P(part | pixel) for one image of which labels (h, w) name the part that each pixel shows, -1 for none: (p + 1, h, w),
     the last is context."""
-    return (np.where(labels < 0, parts, labels) == np.arange(parts + 1)[:, None, None]).astype(np.float64)
+    return (np.where(labels < 0, parts, labels) == np.arange(parts + 1)[:, None, None]).astype(
+        np.float64
+    )
 
 
 def histogram(S: Array, of_pixel: Array) -> Array:

@@ -40,7 +40,12 @@ from benchmark.api import Array, NotApplicable, Target
 
 RESOLUTIONS = (15, 50, 80)  # segments asked of SLIC
 SMALLEST, DOUBLE = 0.001, 0.5  # share of the pixels; Jaccard index
-LEAST, CLOSEST, SETS, LEVEL = 20, 40, 20, 0.01  # segments of a concept, of a CAV; random sets; of the t-test
+LEAST, CLOSEST, SETS, LEVEL = (
+    20,
+    40,
+    20,
+    0.01,
+)  # segments of a concept, of a CAV; random sets; of the t-test
 GREY, CHUNK = 117 / 255, 64
 
 
@@ -58,7 +63,9 @@ def segment(image: Array, resolutions: Sequence[int] = RESOLUTIONS) -> Array:
 
     masks = np.zeros((0, image[..., 0].size), bool)
     for n in resolutions:
-        labels = slic(image, n_segments=n, compactness=20, sigma=1, start_label=0, channel_axis=-1).ravel()
+        labels = slic(
+            image, n_segments=n, compactness=20, sigma=1, start_label=0, channel_axis=-1
+        ).ravel()
         new = labels == np.arange(labels.max() + 1)[:, None]  # (m, hw)
         new = new[new.mean(1) >= SMALLEST]
         both = new.astype(np.float32) @ masks.T.astype(np.float32)  # (m, s)
@@ -77,7 +84,9 @@ def embed(
         NotApplicable: a layer without channels and positions.
     """
     masks = segment(x.permute(1, 2, 0).cpu().numpy(), resolutions)
-    boxes = torch.zeros(len(masks), 2, 3)  # affine maps from the patch to the image, both in [-1, 1]
+    boxes = torch.zeros(
+        len(masks), 2, 3
+    )  # affine maps from the patch to the image, both in [-1, 1]
     for k, (axis, side) in enumerate(((1, x.shape[2]), (2, x.shape[1]))):
         there = masks.any(axis)  # (s, side)
         low, high = there.argmax(1), side - there[:, ::-1].argmax(1)
@@ -87,10 +96,14 @@ def embed(
     for mask, box in zip(torch.from_numpy(masks).split(CHUNK), boxes.split(CHUNK)):
         grey = torch.where(mask[:, None].to(x.device), x, x.new_tensor(GREY))  # (m, c, h, w)
         grid = F.affine_grid(box.to(x.device), list(grey.shape), align_corners=False)
-        patch = F.grid_sample(grey, grid, mode="bicubic", padding_mode="border", align_corners=False)
+        patch = F.grid_sample(
+            grey, grid, mode="bicubic", padding_mode="border", align_corners=False
+        )
         psi = target.features(patch.clamp(0, 1), layer)  # (m, K, u, v)
         if psi.ndim != 4:
-            raise NotApplicable(f"{layer or target.layer} of {target.name} has no channels and positions")
+            raise NotApplicable(
+                f"{layer or target.layer} of {target.name} has no channels and positions"
+            )
         acts.append(psi.mean(dim=(2, 3)))
     return masks, torch.cat(acts)
 
@@ -105,7 +118,9 @@ def gradients(target: Target, psi: Tensor, c: int, layer: str | None = None) -> 
     return torch.cat(out)
 
 
-def discover(acts: Sequence[Tensor], pool: Tensor, gradient: Tensor, *, clusters: int = 25, rng: Generator) -> Concepts:
+def discover(
+    acts: Sequence[Tensor], pool: Tensor, gradient: Tensor, *, clusters: int = 25, rng: Generator
+) -> Concepts:
     """The concepts of a class.
 
     Args:
@@ -118,7 +133,9 @@ def discover(acts: Sequence[Tensor], pool: Tensor, gradient: Tensor, *, clusters
 
     every, image = torch.cat(list(acts)), np.repeat(np.arange(len(acts)), [len(a) for a in acts])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different segments than clusters
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # fewer different segments than clusters
         means = KMeans(min(clusters, len(every)), n_init=10, random_state=int(rng.integers(2**31)))
         means.fit(every.double().cpu().numpy())
     sets = [random_set(pool, CLOSEST, rng) for _ in range(SETS + 1)]
@@ -129,7 +146,9 @@ def discover(acts: Sequence[Tensor], pool: Tensor, gradient: Tensor, *, clusters
         if not common(len(rows), len(np.unique(image[rows])), len(acts)):
             continue
         centre = torch.from_numpy(centre).to(every)  # (K,)
-        near = rows[(every[rows] - centre).square().sum(dim=1).argsort(stable=True)[:CLOSEST].cpu().numpy()]
+        near = rows[
+            (every[rows] - centre).square().sum(dim=1).argsort(stable=True)[:CLOSEST].cpu().numpy()
+        ]
         score = [tcav(every[near], some, gradient) for some in sets[:SETS]]
         if paired_t(score, by_chance) <= LEVEL:
             centres.append(centre)
@@ -140,7 +159,9 @@ def discover(acts: Sequence[Tensor], pool: Tensor, gradient: Tensor, *, clusters
 
 def common(s: int, m: int, n: int) -> bool:
     """Whether a cluster of s segments from m of n images is a concept."""
-    return s > LEAST and (m > 0.5 * s or (m > 0.25 * s and s > 0.25 * n) or (m > 0.1 * s and s > 0.5 * n))
+    return s > LEAST and (
+        m > 0.5 * s or (m > 0.25 * s and s > 0.25 * n) or (m > 0.1 * s and s > 0.5 * n)
+    )
 
 
 def random_set(pool: Tensor, n: int, rng: Generator) -> Tensor:
@@ -153,11 +174,15 @@ def cav(concept: Tensor, others: Tensor) -> Tensor:
     weighing the same, its penalty .01 of the mean variance of a dimension."""
     x = torch.cat([concept, others]).double()
     y = torch.cat([torch.ones(len(concept)), -torch.ones(len(others))]).to(x)
-    weight = torch.cat([torch.full((len(part),), 0.5 / len(part)) for part in (concept, others)]).to(x)
+    weight = torch.cat(
+        [torch.full((len(part),), 0.5 / len(part)) for part in (concept, others)]
+    ).to(x)
     x = x - weight @ x
     cross = x.T @ (weight[:, None] * x)  # (K, K), the mean of y being 0
     tiny = (0.01 * cross.diagonal().mean()).clamp(min=1e-12)
-    return torch.linalg.solve(cross + tiny * torch.eye(len(cross)).to(x), x.T @ (weight * y)).to(concept)
+    return torch.linalg.solve(cross + tiny * torch.eye(len(cross)).to(x), x.T @ (weight * y)).to(
+        concept
+    )
 
 
 def tcav(concept: Tensor, others: Tensor, gradient: Tensor) -> float:

@@ -36,7 +36,9 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from benchmark.api import Target
 
-Backward = Callable[[Tensor], Tensor]  # P over the output (k, n, ...) -> P over the input (k, n, ...)
+Backward = Callable[
+    [Tensor], Tensor
+]  # P over the output (k, n, ...) -> P over the input (k, n, ...)
 
 PASSED_ON = (nn.ReLU, nn.Dropout, nn.Dropout2d, nn.Identity)
 RESHAPED = (nn.Flatten, nn.Unflatten)
@@ -45,7 +47,12 @@ SELECTED = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
 
 
 def unit_maps(
-    target: Target, x: Tensor, P: Tensor, layer: str, pool: nn.Module | None = None, to: str | None = None
+    target: Target,
+    x: Tensor,
+    P: Tensor,
+    layer: str,
+    pool: nn.Module | None = None,
+    to: str | None = None,
 ) -> Tensor:
     """Maps (k, n, h, w) >= 0 at the images' resolution from k MWPs, contrastive or not, over the output of ``layer``.
 
@@ -63,21 +70,30 @@ def unit_maps(
     with torch.no_grad():
         to_image: Backward = lambda P: P
         if to == "pixels":  # down to the output of the first layer with weights, then through it
-            bottom = min(next(i for i, m in enumerate(target.net) if next(m.parameters(), None) is not None), top)
+            bottom = min(
+                next(i for i, m in enumerate(target.net) if next(m.parameters(), None) is not None),
+                top,
+            )
             to_image = trace(target.net[: bottom + 1], x / target.std)[1]
         else:
             bottom = min(target.layers.index(to), top)
         above = nn.Sequential(*target.net[bottom + 1 : top + 1], *([pool] if pool else []))
-        P = to_image(trace(above, target.features(x, target.layers[bottom]))[1](P))  # (k, n, c, u, v)
+        P = to_image(
+            trace(above, target.features(x, target.layers[bottom]))[1](P)
+        )  # (k, n, c, u, v)
         maps = F.interpolate(P.sum(2), x.shape[-2:], mode="bicubic", align_corners=False)
     return maps.clamp(min=0)
 
 
-def class_maps(target: Target, x: Tensor, classes: Tensor, to: str | None = None, contrastive: bool = True) -> Tensor:
+def class_maps(
+    target: Target, x: Tensor, classes: Tensor, to: str | None = None, contrastive: bool = True
+) -> Tensor:
     """The 1-heatmap: (n, h, w), the (contrastive) MWP of the logit ``classes`` (n,) of each image; the contrast is taken at
     the inputs of the last layer with weights."""
     leaves = [
-        (i, m) for i, layer in enumerate(target.net) for m in (layer if isinstance(layer, nn.Sequential) else [layer])
+        (i, m)
+        for i, layer in enumerate(target.net)
+        for m in (layer if isinstance(layer, nn.Sequential) else [layer])
     ]
     t = max(k for k, (_, m) in enumerate(leaves) if isinstance(m, nn.Linear | nn.Conv2d))
     below = leaves[t][0] - 1  # the last layer that is whole below the one that holds these weights
@@ -86,7 +102,9 @@ def class_maps(target: Target, x: Tensor, classes: Tensor, to: str | None = None
         a, to_below = trace(nn.Sequential(*(m for i, m in leaves[:t] if i > below)), a)
         linear, rest = leaves[t][1], nn.Sequential(*(m for _, m in leaves[t + 1 :]))
         y, to_linear = trace(rest, linear(a))
-        P = to_linear(F.one_hot(classes, y.shape[1]).to(y)[None])  # (1, n, ...) over the outputs of the last weights
+        P = to_linear(
+            F.one_hot(classes, y.shape[1]).to(y)[None]
+        )  # (1, n, ...) over the outputs of the last weights
         P = to_below(_linear(linear, a, 1)(P) - (_linear(linear, a, -1)(P) if contrastive else 0))
     return unit_maps(target, x, P, target.layers[below], to=to)[0]
 
@@ -135,7 +153,9 @@ def trace(module: nn.Module, a: Tensor) -> tuple[Tensor, Backward]:
     if isinstance(module, SELECTED):
         z, pull = torch.func.vjp(module, a)
         return z, torch.vmap(lambda P: pull(P)[0])
-    if isinstance(module, nn.BatchNorm1d):  # not behind a convolution: unit by unit, where its factor is positive
+    if isinstance(
+        module, nn.BatchNorm1d
+    ):  # not behind a convolution: unit by unit, where its factor is positive
         factor = module.weight / torch.sqrt(module.running_var + module.eps)
         return module(a), lambda P: P * ((factor > 0) & (a > 0))
     if {"squeeze", "expand1x1", "expand3x3"} <= module._modules.keys():
@@ -190,7 +210,10 @@ def _linear(module: nn.Module, a: Tensor, sign: int = 1) -> Backward:
 def _fire(module: nn.Module, a: Tensor) -> tuple[Tensor, Backward]:
     """torchvision's fire module: squeeze, then two convolutions side by side."""
     squeezed, to_input = trace(nn.Sequential(module.squeeze, nn.ReLU()), a)
-    branches = (trace(nn.Sequential(conv, nn.ReLU()), squeezed) for conv in (module.expand1x1, module.expand3x3))
+    branches = (
+        trace(nn.Sequential(conv, nn.ReLU()), squeezed)
+        for conv in (module.expand1x1, module.expand3x3)
+    )
     (left, to_left), (right, to_right) = branches
     sizes = [left.shape[1], right.shape[1]]
 

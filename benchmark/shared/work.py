@@ -28,7 +28,10 @@ from torch.utils.flop_counter import flop_registry
 from benchmark.api import Target
 
 FLOAT = 4  # bytes
-CHUNK_PIXELS, CHUNK = 2**20, 64  # images go through a network by so many pixels, and at most so many at once
+CHUNK_PIXELS, CHUNK = (
+    2**20,
+    64,
+)  # images go through a network by so many pixels, and at most so many at once
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class Work:
     bytes: float = 0.0
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.passes + other.passes, self.fits + other.fits, max(self.bytes, other.bytes))
+        return Work(
+            self.passes + other.passes, self.fits + other.fits, max(self.bytes, other.bytes)
+        )
 
     def __rmul__(self, n: float) -> Work:
         return Work(n * self.passes, n * self.fits, self.bytes if n else 0.0)
@@ -61,10 +66,14 @@ class Meter(TorchDispatchMode):
         self.passes, self.alive, self.peak = 0.0, 0, 0
         self._storages: dict[int, weakref.ref] = {}
 
-    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         out = operation(*args, **(kwargs or {}))
         if formula := flop_registry.get(operation.overloadpacket):
-            self.passes += formula(*args, **(kwargs or {}), out_val=out) / 2  # a multiply-add is two operations
+            self.passes += (
+                formula(*args, **(kwargs or {}), out_val=out) / 2
+            )  # a multiply-add is two operations
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor) and tensor.layout == torch.strided:
                 self._note(tensor.untyped_storage())
@@ -135,7 +144,9 @@ class Facts:
     build: Callable[[str | Mapping[str, Any]], Any] | None = None
     _known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
-    work = Work  # for methods, which see nothing but their arguments: facts.work(passes=..., fits=...)
+    work = (
+        Work  # for methods, which see nothing but their arguments: facts.work(passes=..., fits=...)
+    )
 
     def explaining(self, images: int, reference: int = 0) -> Self:
         """The same network and data set, with other numbers of images."""
@@ -157,14 +168,18 @@ class Facts:
 
     def size(self, layer: str | None = None) -> tuple[int, ...]:
         """Shape of the output of ``layer`` (default: the one that is explained) for one image."""
-        return self._once(("size", layer), lambda: tuple(self.target.features(self.x(2), layer).shape[1:]))
+        return self._once(
+            ("size", layer), lambda: tuple(self.target.features(self.x(2), layer).shape[1:])
+        )
 
     def units(self, layer: str | None = None) -> int:
         return math.prod(self.size(layer))
 
     def forward(self, layer: str | None = None) -> Work:
         """psi of one image, up to ``layer`` (default: the one that is explained); bytes of a chunk."""
-        return self._each(("forward", layer), lambda: self.target.features(self.x(self.chunk), layer))
+        return self._each(
+            ("forward", layer), lambda: self.target.features(self.x(self.chunk), layer)
+        )
 
     @property
     def logits(self) -> Work:
@@ -173,7 +188,9 @@ class Facts:
 
     def head(self, layer: str | None = None) -> Work:
         """G of the output of ``layer`` for one image; bytes of a chunk."""
-        return self._each(("head", layer), lambda: self.target.head(empty(self.chunk, *self.size(layer)), layer))
+        return self._each(
+            ("head", layer), lambda: self.target.head(empty(self.chunk, *self.size(layer)), layer)
+        )
 
     def gradient(self, layer: str | None = None) -> Work:
         """G and the gradient of a logit at ``layer``, for one image; bytes of a chunk."""

@@ -34,12 +34,33 @@ from pathlib import Path
 CARRIERS = frozenset(
     f"benchmark.{name}"
     for name in (
-        "engine", "engine.cluster", "engine.ignore_ctrl_c", "engine.machine", "engine.pool", "engine.sandbox",
-        "engine.units", "methods.registry", "pipeline.cells", "pipeline.keys", "pipeline.profile", "pipeline.settings",
-        "pipeline.unit_times", "data.scripts", "shared.work", "store", "store.code_hash", "store.files", "store.hashes",
-        "store.paths", "store.recovery", "store.rows", "utils.near_names", "utils.temporary",
+        "data.scripts",
+        "engine",
+        "engine.cluster",
+        "engine.ignore_ctrl_c",
+        "engine.machine",
+        "engine.pool",
+        "engine.sandbox",
+        "engine.units",
+        "methods.describe",
+        "methods.registry",
+        "pipeline.cells",
+        "pipeline.keys",
+        "pipeline.profile",
+        "pipeline.settings",
+        "pipeline.unit_times",
+        "shared.work",
+        "store",
+        "store.code_hash",
+        "store.files",
+        "store.hashes",
+        "store.paths",
+        "store.recovery",
+        "store.rows",
+        "utils.near_names",
+        "utils.temporary",
     )
-)  # fmt: skip
+)
 DECLARED = frozenset({"work", "offers"})  # what a method says of itself
 _PACKAGE = "benchmark"
 _METHOD = re.compile(r"[\w/.-]+\.py:[A-Za-z_]\w*(\?.*)?")
@@ -56,7 +77,9 @@ class Module:
     name: str
     path: Path
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # alias -> (module, name in it or "")
+    imports: dict[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  # alias -> (module, name in it or "")
     effects: list[ast.stmt] = field(default_factory=list)
 
 
@@ -116,7 +139,11 @@ class Code:
         imported = [(package, "") for package in _packages(name)]
         return [
             *imported,
-            *(target for _, target in _references(self.root, self.carriers, *place) if isinstance(target, tuple)),
+            *(
+                target
+                for _, target in _references(self.root, self.carriers, *place)
+                if isinstance(target, tuple)
+            ),
         ]
 
     def line(self, place: Place) -> str:
@@ -125,7 +152,10 @@ class Code:
 
     def names(self, place: Place) -> set[str]:
         """What a definition refers to: each name with the tree that it stands for."""
-        return {f"{name}={self._meant(target)}" for name, target in _references(self.root, self.carriers, *place)}
+        return {
+            f"{name}={self._meant(target)}"
+            for name, target in _references(self.root, self.carriers, *place)
+        }
 
     def _meant(self, target: Place | str) -> str:
         return target if isinstance(target, str) else self.meaning(target)
@@ -196,9 +226,13 @@ def _parsed(name: str, path: Path, stamp: int, size: int) -> Module:
 def _imported(statement: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str]]:
     """alias -> (module, name in it; "" for the module itself)."""
     if isinstance(statement, ast.ImportFrom):
-        return {alias.asname or alias.name: (statement.module or ".", alias.name) for alias in statement.names}
+        return {
+            alias.asname or alias.name: (statement.module or ".", alias.name)
+            for alias in statement.names
+        }
     return {
-        a.asname or a.name.split(".")[0]: (a.name if a.asname else a.name.split(".")[0], "") for a in statement.names
+        a.asname or a.name.split(".")[0]: (a.name if a.asname else a.name.split(".")[0], "")
+        for a in statement.names
     }
 
 
@@ -231,14 +265,18 @@ def _is_text(statement: ast.stmt) -> bool:
 def _is_for_checkers(statement: ast.stmt) -> bool:
     """``if TYPE_CHECKING:``"""
     return (
-        isinstance(statement, ast.If) and isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"
+        isinstance(statement, ast.If)
+        and isinstance(statement.test, ast.Name)
+        and statement.test.id == "TYPE_CHECKING"
     )
 
 
 def _is_main(statement: ast.stmt) -> bool:
     """``if __name__ == "__main__":``"""
     main = ast.dump(ast.parse('__name__ == "__main__"', mode="eval").body)
-    return isinstance(statement, ast.If) and not statement.orelse and ast.dump(statement.test) == main
+    return (
+        isinstance(statement, ast.If) and not statement.orelse and ast.dump(statement.test) == main
+    )
 
 
 # --------------------------------------------------------------------------------------------- trees
@@ -249,15 +287,21 @@ def tree(node: ast.AST) -> str:
     fields = [(name, getattr(node, name, None)) for name in node._fields if name not in _SILENT]
     if isinstance(node, ast.Constant):
         return f"({type(node.value).__name__} {node.value!r})"
-    said = [f"{name}={_text(node, name, value)}" for name, value in fields if value not in (None, [])]
+    said = [
+        f"{name}={_text(node, name, value)}" for name, value in fields if value not in (None, [])
+    ]
     return f"({type(node).__name__} {' '.join(said)})"
 
 
 def _text(node: ast.AST, name: str, value: object) -> str:
     if isinstance(value, list):
         kept = _body(node, value) if name == "body" else value
-        if isinstance(node, ast.JoinedStr):  # Python 3.12.1 ends a nested format in an empty text, others do not
-            kept = [part for part in value if not (isinstance(part, ast.Constant) and part.value == "")]
+        if isinstance(
+            node, ast.JoinedStr
+        ):  # Python 3.12.1 ends a nested format in an empty text, others do not
+            kept = [
+                part for part in value if not (isinstance(part, ast.Constant) and part.value == "")
+            ]
         return f"[{' '.join(tree(part) if isinstance(part, ast.AST) else repr(part) for part in kept)}]"
     return tree(value) if isinstance(value, ast.AST) else repr(value)
 
@@ -267,7 +311,9 @@ def _body(node: ast.AST, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     kept = [part for part in statements if not isinstance(part, (ast.Import, ast.ImportFrom))]
     if isinstance(node, _DEFINITIONS):
         kept = [part for part in kept if not _is_text(part)]
-    if isinstance(node, ast.ClassDef) and {"fit", "explain"} <= {name for part in kept for name in _bound(part)}:
+    if isinstance(node, ast.ClassDef) and {"fit", "explain"} <= {
+        name for part in kept for name in _bound(part)
+    }:
         kept = [part for part in kept if not (_bound(part) and _bound(part) <= DECLARED)]
     return kept
 
@@ -285,13 +331,17 @@ def _hashed(module: Module, definition: str) -> str:
 # --------------------------------------------------------------------------------------------- names
 
 
-def _references(root: Path, carriers: frozenset[str], name: str, definition: str) -> list[tuple[str, Place | str]]:
+def _references(
+    root: Path, carriers: frozenset[str], name: str, definition: str
+) -> list[tuple[str, Place | str]]:
     """(what is written, what it stands for): a definition of the package, or the name of something outside of it."""
     return _referred(root, carriers, _module(root, name), definition)
 
 
 @functools.cache
-def _referred(root: Path, carriers: frozenset[str], module: Module, definition: str) -> list[tuple[str, Place | str]]:
+def _referred(
+    root: Path, carriers: frozenset[str], module: Module, definition: str
+) -> list[tuple[str, Place | str]]:
     found: list[tuple[str, Place | str]] = []
     for statement in _statements(module, definition):
         imports = module.imports | _inner_imports(statement)
@@ -299,11 +349,17 @@ def _referred(root: Path, carriers: frozenset[str], module: Module, definition: 
         for chain in _chains(statement):
             if len(chain) == 1 and chain[0] in local and _is_module(root, imports.get(chain[0])):
                 continue  # a variable that is called like a module
-            found += [(".".join(chain), target) for target in _resolve(root, carriers, module, imports, chain)]
+            found += [
+                (".".join(chain), target)
+                for target in _resolve(root, carriers, module, imports, chain)
+            ]
         found += [(text, _place(text.partition("?")[0])) for text in _methods(root, statement)]
         if isinstance(statement, (ast.If, ast.Try, ast.With)):  # what it imports is what it binds
             for alias, (source, name) in _inner_imports(statement).items():
-                found += [(alias, target) for target in _followed(root, carriers, source, [name] if name else [])]
+                found += [
+                    (alias, target)
+                    for target in _followed(root, carriers, source, [name] if name else [])
+                ]
     if not definition:
         found += [(name, (module.name, name)) for name in _registered(module)]
     return [pair for pair in found if pair[1] != (module.name, definition)]
@@ -327,9 +383,15 @@ def _inner_imports(statement: ast.stmt) -> dict[str, tuple[str, str]]:
 def _methods(root: Path, statement: ast.stmt) -> list[str]:
     """Methods that a definition names by text: ``"baselines/ace.py:ACE"``."""
     texts = [
-        node.value for node in ast.walk(statement) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        node.value
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
-    return [text for text in texts if _METHOD.fullmatch(text) and (root / text.partition(":")[0]).is_file()]
+    return [
+        text
+        for text in texts
+        if _METHOD.fullmatch(text) and (root / text.partition(":")[0]).is_file()
+    ]
 
 
 def _is_module(root: Path, source: tuple[str, str] | None) -> bool:
@@ -348,7 +410,12 @@ def _local_names(statement: ast.stmt) -> set[str]:
 def _chains(node: ast.AST) -> Iterator[tuple[str, ...]]:
     """Every dotted name below a node, the longest: ``masking.chunks`` and not ``masking`` too."""
     if isinstance(node, ast.ClassDef):
-        children: Iterable[ast.AST] = [*node.decorator_list, *node.bases, *node.keywords, *_body(node, node.body)]
+        children: Iterable[ast.AST] = [
+            *node.decorator_list,
+            *node.bases,
+            *node.keywords,
+            *_body(node, node.body),
+        ]
     else:
         children = ast.iter_child_nodes(node)
     if chain := _chain(node):
@@ -366,7 +433,11 @@ def _chain(node: ast.AST) -> tuple[str, ...]:
 
 
 def _resolve(
-    root: Path, carriers: frozenset[str], module: Module, imports: Mapping[str, tuple[str, str]], chain: Sequence[str]
+    root: Path,
+    carriers: frozenset[str],
+    module: Module,
+    imports: Mapping[str, tuple[str, str]],
+    chain: Sequence[str],
 ) -> list[Place | str]:
     first, *rest = chain
     if first in module.definitions:
@@ -377,7 +448,9 @@ def _resolve(
     return _followed(root, carriers, source, [name, *rest] if name else rest)
 
 
-def _followed(root: Path, carriers: frozenset[str], source: str, names: Sequence[str]) -> list[Place | str]:
+def _followed(
+    root: Path, carriers: frozenset[str], source: str, names: Sequence[str]
+) -> list[Place | str]:
     """What ``names`` stand for, read from module ``source`` on."""
     if not _is_ours(root, source):
         return [".".join([source, *names])]

@@ -76,7 +76,9 @@ def exclusive(folder: Path, command: str = "", *, wait: bool = False) -> Iterato
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise StoreError(f"another process is at work in {folder}; when it has ended, run `{command}`") from None
+            raise StoreError(
+                f"another process is at work in {folder}; when it has ended, run `{command}`"
+            ) from None
         except OSError:  # no such locks here
             pass
         yield
@@ -102,7 +104,9 @@ def write_npz(path: Path, arrays: Mapping[str, Any], *, compress: bool = True) -
     """Arrays without pickle, byte for byte the same for the same content."""
     arrays = {key: np.asarray(value) for key, value in sorted(arrays.items())}
     if bad := [key for key, value in arrays.items() if value.dtype.hasobject]:
-        raise ValueError(f"{', '.join(bad)}: only numbers and fixed-width text are stored, never Python objects")
+        raise ValueError(
+            f"{', '.join(bad)}: only numbers and fixed-width text are stored, never Python objects"
+        )
     with atomic(path) as file:
         (np.savez_compressed if compress else np.savez)(file, **arrays)
 
@@ -173,5 +177,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 # --------------------------------------------------------------------------------------------- rows
-
-

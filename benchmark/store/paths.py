@@ -6,7 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(os.environ.get("GLASSBENCH_ROOT") or Path(__file__).resolve().parent.parent.parent)  # the project's folder
+ROOT = Path(
+    os.environ.get("GLASSBENCH_ROOT") or Path(__file__).resolve().parent.parent.parent
+)  # the project's folder
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,13 @@ class Paths:
         """The values of single images that the rows are means of."""
         return self.results / "values.npz"
 
-_MAKERS = {"targets": "train", "explanations": "explain", "scores": "score", "replications": "replicate"}
+
+_MAKERS = {
+    "targets": "train",
+    "explanations": "explain",
+    "scores": "score",
+    "replications": "replicate",
+}
 
 
 def maker(path: Path) -> str:

@@ -59,7 +59,10 @@ def _holders(root: Path) -> list[dict[str, Any]] | None:
     """The processes that DVC's list of readers and writers names; None if it is damaged."""
     try:
         table = json.loads((root / ".dvc" / "tmp" / "rwlock").read_text())
-        entries = [*table.get("write", {}).values(), *(e for held in table.get("read", {}).values() for e in held)]
+        entries = [
+            *table.get("write", {}).values(),
+            *(e for held in table.get("read", {}).values() for e in held),
+        ]
         return [{"pid": int(entry["pid"]), "cmd": str(entry["cmd"])} for entry in entries]
     except FileNotFoundError:
         return []
@@ -80,7 +83,10 @@ def _lives(pid: int) -> bool:
     """A killed process whose parent has not collected it yet, seconds at worst, is dead."""
     if Path("/proc/self").exists():
         try:
-            return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+            return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (
+                b"Z",
+                b"X",
+            )
         except (FileNotFoundError, ProcessLookupError):
             return False
     try:
@@ -100,7 +106,8 @@ def _mend_rwlock(root: Path) -> list[str]:
         return []
     (root / ".dvc" / "tmp" / "rwlock").unlink()
     return [
-        "DVC's list of readers and writers " + ("was damaged" if holders is None else "named processes that are gone")
+        "DVC's list of readers and writers "
+        + ("was damaged" if holders is None else "named processes that are gone")
     ]
 
 
@@ -112,7 +119,10 @@ def _mend_lock_file(root: Path) -> list[str]:
     if now is None or not before.keys() <= now.keys():
         text = kept.read_text() if before else _committed(root)
         store.write_text(path, text) if text else path.unlink()
-        said = ["dvc.lock was damaged: " + (f"taken from {'its copy' if before else 'git'}" if text else "removed")]
+        said = [
+            "dvc.lock was damaged: "
+            + (f"taken from {'its copy' if before else 'git'}" if text else "removed")
+        ]
     if path.exists():
         with contextlib.suppress(OSError):  # a run goes on without a copy
             store.write_text(kept, path.read_text())
@@ -135,12 +145,18 @@ def _is_whole(stage: Any) -> bool:
     if not isinstance(stage, dict) or not stage.get("cmd"):
         return False
     files = [file for part in ("deps", "outs") for file in stage.get(part) or []]
-    return all(isinstance(f, dict) and f.get("path") and (f.get("md5") or f.get("hash") == "md5") for f in files)
+    return all(
+        isinstance(f, dict) and f.get("path") and (f.get("md5") or f.get("hash") == "md5")
+        for f in files
+    )
 
 
 def _committed(root: Path) -> str:
     done = subprocess.run(
-        ["git", "-C", str(root), "show", "HEAD:./dvc.lock"], capture_output=True, text=True, check=False
+        ["git", "-C", str(root), "show", "HEAD:./dvc.lock"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout if done.returncode == 0 else ""
 
@@ -150,14 +166,22 @@ def sweep(root: Path) -> list[str]:
     if _running(root):
         return []
     found = [
-        path for folder in ("datasets", "results", ".dvc/cache", ".dvc/tmp") for path in (root / folder).rglob("*.tmp")
+        path
+        for folder in ("datasets", "results", ".dvc/cache", ".dvc/tmp")
+        for path in (root / folder).rglob("*.tmp")
     ]
-    found += [path for path in root.glob("*.tmp") if path.name.startswith((".dvc.lock.", ".params.yaml."))]
+    found += [
+        path for path in root.glob("*.tmp") if path.name.startswith((".dvc.lock.", ".params.yaml."))
+    ]
     removed = [path for path in found if _remove(path)]
     for folder in (folders := list(_abandoned())):
         shutil.rmtree(folder, ignore_errors=True)
     count = len(removed) + len(folders)
-    return [f"{count} temporary {'file' if count == 1 else 'files'} of a killed run removed"] if count else []
+    return (
+        [f"{count} temporary {'file' if count == 1 else 'files'} of a killed run removed"]
+        if count
+        else []
+    )
 
 
 def _remove(path: Path) -> bool:

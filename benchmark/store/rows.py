@@ -15,7 +15,18 @@ from benchmark.store.files import read_npz, reading, write_npz, write_text
 
 ROWS_VERSION = 2  # of the columns below; docs/rows.md says what they mean
 
-ROW_KEYS = ("profile", "track", "paper", "dataset", "target", "method", "setting", "metric", "metric_setting", "seed")
+ROW_KEYS = (
+    "profile",
+    "track",
+    "paper",
+    "dataset",
+    "target",
+    "method",
+    "setting",
+    "metric",
+    "metric_setting",
+    "seed",
+)
 
 ROW_COLUMNS = (*ROW_KEYS, "value", "n", "better", "unit", "metric_version", "status", "reason")
 
@@ -71,7 +82,13 @@ def rows_text(rows: pd.DataFrame) -> str:
 def write_rows(path: Path, rows: pd.DataFrame) -> None:
     write_text(path, rows_text(rows))
 
-_ROW_TYPES = {key: str for key in ROW_COLUMNS} | {"value": float, "n": int, "seed": int, "metric_version": int}  # fmt: skip
+
+_ROW_TYPES = {key: str for key in ROW_COLUMNS} | {
+    "value": float,
+    "n": int,
+    "seed": int,
+    "metric_version": int,
+}
 
 
 def read_rows(path: Path) -> pd.DataFrame:
@@ -86,7 +103,12 @@ def parse_rows(source: Path | IO[str]) -> pd.DataFrame:
 
 
 def write_scores(
-    path: Path, rows: pd.DataFrame, values: Sequence[np.ndarray], *, ids: Sequence[int], keys: Sequence[str]
+    path: Path,
+    rows: pd.DataFrame,
+    values: Sequence[np.ndarray],
+    *,
+    ids: Sequence[int],
+    keys: Sequence[str],
 ) -> None:
     """The rows of one cell with the values of single images that they are means of.
 
@@ -96,11 +118,23 @@ def write_scores(
         ids: (n,) the images.
         keys: R hashes, of all that each row depends on.
     """
-    table = {f"row_{c}": rows[c].to_numpy(dtype=_ROW_TYPES[c] if _ROW_TYPES[c] is not str else np.str_) for c in ROW_COLUMNS}  # fmt: skip
-    flat = np.concatenate([np.asarray(v, np.float64) for v in values]) if len(values) else np.empty(0)
+    table = {
+        f"row_{c}": rows[c].to_numpy(dtype=_ROW_TYPES[c] if _ROW_TYPES[c] is not str else np.str_)
+        for c in ROW_COLUMNS
+    }
+    flat = (
+        np.concatenate([np.asarray(v, np.float64) for v in values]) if len(values) else np.empty(0)
+    )
     ends = np.cumsum([len(v) for v in values], dtype=np.int64)
     write_npz(
-        path, table | {"values": flat, "ends": ends, "ids": np.asarray(ids, np.int64), "keys": np.array(keys, np.str_)}
+        path,
+        table
+        | {
+            "values": flat,
+            "ends": ends,
+            "ids": np.asarray(ids, np.int64),
+            "keys": np.array(keys, np.str_),
+        },
     )
 
 
@@ -123,15 +157,28 @@ def write_values(path: Path, instances: pd.DataFrame) -> None:
     """The values of single images that a profile's rows are means of, as float32; columns ROW_KEYS, image, value."""
     known = instances[np.isfinite(instances["value"].astype(float))]
     groups = list(known.groupby(list(ROW_KEYS)))
-    keys = {f"key_{c}": np.array([key[i] for key, _ in groups], dtype=_ROW_TYPES[c] if _ROW_TYPES[c] is not str else np.str_)
-            for i, c in enumerate(ROW_KEYS)}  # fmt: skip
+    keys = {
+        f"key_{c}": np.array(
+            [key[i] for key, _ in groups],
+            dtype=_ROW_TYPES[c] if _ROW_TYPES[c] is not str else np.str_,
+        )
+        for i, c in enumerate(ROW_KEYS)
+    }
     flat = {
-        column: np.concatenate([np.empty(0), *(group[column].to_numpy(float) for _, group in groups)])
+        column: np.concatenate(
+            [np.empty(0), *(group[column].to_numpy(float) for _, group in groups)]
+        )
         for column in ("image", "value")
     }
     ends = np.cumsum([len(group) for _, group in groups], dtype=np.int64)
     write_npz(
-        path, keys | {"image": flat["image"].astype(np.int32), "value": flat["value"].astype(np.float32), "ends": ends}
+        path,
+        keys
+        | {
+            "image": flat["image"].astype(np.int32),
+            "value": flat["value"].astype(np.float32),
+            "ends": ends,
+        },
     )
 
 
@@ -142,7 +189,9 @@ def read_values(path: Path) -> pd.DataFrame:
         groups = rows_v1.current(_columns(arrays, "key_"))[list(ROW_KEYS)]
         each = np.repeat(np.arange(len(groups)), np.diff(arrays["ends"], prepend=0))
         found = groups.iloc[each].reset_index(drop=True)
-        return found.assign(image=arrays["image"].astype(np.int64), value=arrays["value"].astype(float))
+        return found.assign(
+            image=arrays["image"].astype(np.int64), value=arrays["value"].astype(float)
+        )
 
 
 def _columns(arrays: Mapping[str, np.ndarray], prefix: str) -> pd.DataFrame:

@@ -40,7 +40,10 @@ def current(rows: pd.DataFrame) -> pd.DataFrame:
     """
     if "metric_setting" in rows or "setting" not in rows:
         return rows
-    halves = [_halves(*key) for key in zip(rows["track"], rows["method"], rows["metric"], rows["setting"], strict=True)]
+    halves = [
+        _halves(*key)
+        for key in zip(rows["track"], rows["method"], rows["metric"], rows["setting"], strict=True)
+    ]
     settings = pd.DataFrame(halves, columns=["setting", "metric_setting"], index=rows.index)
     return rows.drop(columns="seconds", errors="ignore").assign(**settings)
 

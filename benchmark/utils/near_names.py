@@ -19,7 +19,11 @@ def near(name: object, known: Iterable[object], what: str) -> UnknownName:
     """The error for an unknown name: ``no method 'gradcam'; did you mean Grad-CAM?``"""
     folded = {str(k).casefold(): str(k) for k in known}
     hits = difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(folded[h] for h in hits)}?" if hits else f"there are {', '.join(sorted(folded.values())) or 'none'}"  # fmt: skip
+    hint = (
+        f"did you mean {' or '.join(folded[h] for h in hits)}?"
+        if hits
+        else f"there are {', '.join(sorted(folded.values())) or 'none'}"
+    )
     return UnknownName(f"no {what} {str(name)!r}; {hint}")
 
 

@@ -17,13 +17,30 @@ from matplotlib.figure import Figure
 PALETTE = tuple(sns.color_palette("colorblind").as_hex())
 INK, MUTED, GRID = "#333333", "#8a8a8a", "#80808040"
 STYLE = {
-    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 9,
-    "axes.edgecolor": MUTED, "axes.labelcolor": INK, "axes.titlecolor": INK, "text.color": INK,
-    "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
-    "grid.color": GRID, "axes.linewidth": 0.6, "legend.frameon": False, "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "sans-serif"], "axes.unicode_minus": True,
-    "axes.facecolor": "none", "svg.fonttype": "none", "svg.hashsalt": "glassbench", "figure.dpi": 100,
-}  # fmt: skip
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": GRID,
+    "axes.linewidth": 0.6,
+    "legend.frameon": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "sans-serif"],
+    "axes.unicode_minus": True,
+    "axes.facecolor": "none",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "glassbench",
+    "figure.dpi": 100,
+}
 
 
 def file_name(*parts: str) -> str:
@@ -37,7 +54,13 @@ def save(figure: Figure, kind: str, *, dpi: int = 130) -> bytes:
     buffer = io.BytesIO()
     metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=kind, metadata=metadata, dpi=dpi, facecolor="white" if kind == "png" else "none")
+        figure.savefig(
+            buffer,
+            format=kind,
+            metadata=metadata,
+            dpi=dpi,
+            facecolor="white" if kind == "png" else "none",
+        )
     return buffer.getvalue()
 
 

@@ -18,9 +18,12 @@ class Chain:
             layer.weight.grad = layer.weight.new_zeros(layer.weight.shape)
             if layer.bias is not None:
                 layer.bias.grad = layer.bias.new_zeros(layer.bias.shape)
-        self.weights = [(layer.weight.detach().numpy(), layer.weight.grad.numpy()) for layer in linear]
+        self.weights = [
+            (layer.weight.detach().numpy(), layer.weight.grad.numpy()) for layer in linear
+        ]
         self.biases = [
-            None if layer.bias is None else (layer.bias.detach().numpy(), layer.bias.grad.numpy()) for layer in linear
+            None if layer.bias is None else (layer.bias.detach().numpy(), layer.bias.grad.numpy())
+            for layer in linear
         ]
 
     @classmethod
@@ -28,7 +31,9 @@ class Chain:
         """The chain that a network is; None where it holds anything else, or does not lie on the CPU in float32."""
         steps = [m for m in net.modules() if not isinstance(m, nn.Sequential | nn.Flatten)]
         linear, between = steps[::2], steps[1::2]
-        alike = all(isinstance(m, nn.Linear) for m in linear) and all(isinstance(m, nn.ReLU) for m in between)
+        alike = all(isinstance(m, nn.Linear) for m in linear) and all(
+            isinstance(m, nn.ReLU) for m in between
+        )
         if not (alike and len(linear) == len(between) + 1 and isinstance(net[0], nn.Flatten)):
             return None
         plain = all(p.device.type == "cpu" and p.dtype.itemsize == 4 for p in net.parameters())
@@ -37,7 +42,11 @@ class Chain:
     @np.errstate(all="ignore")  # a run that diverges is told by its loss
     def gradients(self, x: Tensor, y: Tensor) -> float:
         """The mean cross entropy of images x (b, ...) in classes y (b,); its gradients are in the parameters' ``grad``."""
-        a, i, y = [x.flatten(1).numpy()], np.arange(len(y)), y.numpy()  # a: the input (b, w) of each layer
+        a, i, y = (
+            [x.flatten(1).numpy()],
+            np.arange(len(y)),
+            y.numpy(),
+        )  # a: the input (b, w) of each layer
         for k, ((w, _), bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             z = a[k] @ w.T  # (b, w)
             if bias is not None:

@@ -26,7 +26,9 @@ class Inputs:
     y_train: Tensor  # (n,)
     x_test: Tensor
     y_test: Tensor
-    scale: Tensor | None = None  # (c, 1, 1): pixels become x * scale + offset; None: features, used as they are
+    scale: Tensor | None = (
+        None  # (c, 1, 1): pixels become x * scale + offset; None: features, used as they are
+    )
     offset: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -47,7 +49,9 @@ def normalisation(dataset: Dataset, recipe: Recipe) -> tuple[list[float], list[f
     if how == "none":
         return [0.0] * channels, [1.0] * channels
     if channels != 3:
-        raise ValueError(f"ImageNet's normalisation is for 3 channels, {dataset.name} has {channels}")
+        raise ValueError(
+            f"ImageNet's normalisation is for 3 channels, {dataset.name} has {channels}"
+        )
     return pretrained.MEAN, pretrained.STD
 
 
@@ -55,17 +59,24 @@ def pixels(dataset: Dataset, recipe: Recipe, device: torch.device, cache: Cache)
     """The data set on the device; jobs that share ``cache`` share the pixels."""
     n = min(recipe.train_images or dataset.size("train"), dataset.size("train"))
     if (name := f"pixels {n}") not in cache:
-        arrays = [dataset.arrays[key][:stop] for stop, split in ((n, "train"), (None, "test")) for key in (f"x_{split}", f"y_{split}")]  # fmt: skip
+        arrays = [
+            dataset.arrays[key][:stop]
+            for stop, split in ((n, "train"), (None, "test"))
+            for key in (f"x_{split}", f"y_{split}")
+        ]
         cache[name] = Inputs(*(torch.from_numpy(array).to(device) for array in arrays))
     mean, std = (
-        torch.tensor(v, dtype=torch.float32, device=device).view(-1, 1, 1) for v in normalisation(dataset, recipe)
+        torch.tensor(v, dtype=torch.float32, device=device).view(-1, 1, 1)
+        for v in normalisation(dataset, recipe)
     )
     return replace(cache[name], scale=1 / (255 * std), offset=-mean / std)
 
 
 def features(psi: nn.Sequential, inputs: Inputs, cache: Cache) -> Inputs:
     """psi of every image, in evaluation mode; computed once for jobs that share ``cache``, data and psi."""
-    digest = hashlib.sha256(str((psi, len(inputs.y_train), inputs.scale.tolist(), inputs.offset.tolist())).encode())
+    digest = hashlib.sha256(
+        str((psi, len(inputs.y_train), inputs.scale.tolist(), inputs.offset.tolist())).encode()
+    )
     for tensor in psi.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     if (name := f"features {digest.hexdigest()}") not in cache:
@@ -103,5 +114,8 @@ def augment(x: Tensor, flip: Tensor, move: Tensor) -> Tensor:
     rows = (torch.arange(h, device=x.device) - move[:, :1]).clamp(0, h - 1)  # (b, h)
     columns = (torch.arange(w, device=x.device) - move[:, 1:]).clamp(0, w - 1)  # (b, w)
     columns = torch.where(flip[:, None], columns.flip(1), columns)
-    image, channel = torch.arange(b, device=x.device).view(b, 1, 1, 1), torch.arange(c, device=x.device).view(c, 1, 1)
+    image, channel = (
+        torch.arange(b, device=x.device).view(b, 1, 1, 1),
+        torch.arange(c, device=x.device).view(c, 1, 1),
+    )
     return x[image, channel, rows[:, None, :, None], columns[:, None, None, :]]

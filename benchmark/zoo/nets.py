@@ -30,7 +30,13 @@ from benchmark.utils.near_names import near, pick
 
 Shape = tuple[int, int, int]  # (c, h, w)
 Layers = dict[str, nn.Module]
-ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,7 @@ class Net:
     build: Callable[..., Layers]  # (input_shape, classes, **options) -> layers by name
     layer: str | None  # None: no layer has spatial extent
     imagenet: bool  # ImageNet weights exist, in torchvision's layout
-    contiguous: (
-        bool  # on a CPU its forward pass is faster in rows than channels-last (measured): tiny maps, many channels
-    )
+    contiguous: bool  # on a CPU its forward pass is faster in rows than channels-last (measured): tiny maps, many channels
 
 
 NETS: dict[str, Net] = {}
@@ -59,7 +63,11 @@ def _net(
 
 
 def build(
-    name: str, input_shape: Shape, classes: int, options: Mapping[str, Any] | None = None, seed: int | None = None
+    name: str,
+    input_shape: Shape,
+    classes: int,
+    options: Mapping[str, Any] | None = None,
+    seed: int | None = None,
 ) -> nn.Sequential:
     """The network ``name`` for images (c, h, w) and C classes: (n, c, h, w) -> logits (n, C).
 
@@ -120,7 +128,9 @@ def fold_norm(net: nn.Sequential) -> nn.Sequential:
 def spatial_layers(net: nn.Sequential, input_shape: Shape) -> dict[str, tuple[int, ...]]:
     """Shape (c, h, w) of every layer's output that has spatial extent (h w > 1), by name."""
     return {
-        name: shape for name, shape in _dry_run(net, input_shape).items() if len(shape) == 3 and shape[1:] != (1, 1)
+        name: shape
+        for name, shape in _dry_run(net, input_shape).items()
+        if len(shape) == 3 and shape[1:] != (1, 1)
     }
 
 
@@ -132,7 +142,11 @@ def _dry_run(net: nn.Sequential, input_shape: Shape) -> dict[str, tuple[int, ...
     with torch.no_grad():
         net.eval()
         for name, layer in net.named_children():
-            own = {key.removeprefix(f"{name}."): value for key, value in meta.items() if key.startswith(f"{name}.")}
+            own = {
+                key.removeprefix(f"{name}."): value
+                for key, value in meta.items()
+                if key.startswith(f"{name}.")
+            }
             z = torch.func.functional_call(layer, own, (z,))
             shapes[name] = tuple(z.shape[1:])
     for module, mode in modes.items():
@@ -158,7 +172,9 @@ def mlp(
     the paper's Table 3. ``bias: all`` is the usual network; ``activation``: one of ``ACTIVATIONS``.
     """
     if bias not in ("first", "all") or activation not in ACTIVATIONS or depth < 1:
-        raise ValueError(f"bias is first or all, activation one of {', '.join(ACTIVATIONS)}, depth at least 1")
+        raise ValueError(
+            f"bias is first or all, activation one of {', '.join(ACTIVATIONS)}, depth at least 1"
+        )
     c, h, w = input_shape
     sizes = [c * h * w] + [width] * depth
     layers: Layers = {"flatten": nn.Flatten()}
@@ -186,7 +202,9 @@ def explainn_cnn(input_shape: Shape, classes: int, *, dropout: bool = True) -> L
         "pool2": nn.MaxPool2d(2),
         "flatten": nn.Sequential(nn.Dropout(first), nn.Flatten()) if dropout else nn.Flatten(),
         "fc1": nn.Sequential(nn.Linear(flat, 64), nn.ReLU()),
-        "logits": nn.Sequential(nn.Dropout(second), nn.Linear(64, classes)) if dropout else nn.Linear(64, classes),
+        "logits": nn.Sequential(nn.Dropout(second), nn.Linear(64, classes))
+        if dropout
+        else nn.Linear(64, classes),
     }
 
 
@@ -209,7 +227,9 @@ def xnn_cnn(input_shape: Shape, classes: int) -> Layers:
 
 
 @_net(layer="conv4")
-def cnn(input_shape: Shape, classes: int, *, maps: Sequence[int] = (16, 32, 64, 64), hidden: int = 64) -> Layers:
+def cnn(
+    input_shape: Shape, classes: int, *, maps: Sequence[int] = (16, 32, 64, 64), hidden: int = 64
+) -> Layers:
     """Of no paper: the smallest network here whose last convolution keeps a map worth looking at (6x6 for images of 48x48)
     and is followed by a non-linear G. Blocks conv 3x3 - BatchNorm - ReLU with 2x2 max pooling between them.
 
@@ -226,13 +246,21 @@ def cnn(input_shape: Shape, classes: int, *, maps: Sequence[int] = (16, 32, 64, 
             layers[f"pool{k}"], side = nn.MaxPool2d(2), [s // 2 for s in side]
         c = m
     if not hidden:
-        return layers | {"pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "logits": nn.Linear(c, classes)}
-    layers |= {"flatten": nn.Flatten(), "fc1": nn.Sequential(nn.Linear(c * side[0] * side[1], hidden), nn.ReLU())}
+        return layers | {
+            "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            "logits": nn.Linear(c, classes),
+        }
+    layers |= {
+        "flatten": nn.Flatten(),
+        "fc1": nn.Sequential(nn.Linear(c * side[0] * side[1], hidden), nn.ReLU()),
+    }
     return layers | {"logits": nn.Linear(hidden, classes)}
 
 
 @_net(layer="conv3a", contiguous=True)
-def vgg11(input_shape: Shape, classes: int, *, width: float = 1.0, resize: int | None = None) -> Layers:
+def vgg11(
+    input_shape: Shape, classes: int, *, width: float = 1.0, resize: int | None = None
+) -> Layers:
     """ClaDec Table 1: eight blocks conv 3x3 (no bias) - BatchNorm - ReLU, stride 2 in place of pooling, dropout .5, one
     dense layer. At 32x32: conv2a 8x8, conv2 and conv3a 4x4, conv3 and conv4a 2x2, conv4 1x1; 4.66 M parameters.
 
@@ -241,8 +269,16 @@ def vgg11(input_shape: Shape, classes: int, *, width: float = 1.0, resize: int |
         resize: side in pixels to which images are first brought by nearest neighbour (the authors: 28 -> 32), as layer
             ``resize``.
     """
-    plan = [("conv0", 32, 2), ("conv1", 64, 2), ("conv2a", 128, 1), ("conv2", 128, 2), ("conv3a", 256, 1),
-            ("conv3", 256, 2), ("conv4a", 512, 1), ("conv4", 512, 2)]  # fmt: skip
+    plan = [
+        ("conv0", 32, 2),
+        ("conv1", 64, 2),
+        ("conv2a", 128, 1),
+        ("conv2", 128, 2),
+        ("conv3a", 256, 1),
+        ("conv3", 256, 2),
+        ("conv4a", 512, 1),
+        ("conv4", 512, 2),
+    ]
     c, *side = input_shape
     layers: Layers = {}
     if resize is not None:
@@ -252,11 +288,15 @@ def vgg11(input_shape: Shape, classes: int, *, width: float = 1.0, resize: int |
         layers[name] = nn.Sequential(*_conv_norm(c, maps, stride), nn.ReLU())
         c, side = maps, [-(-s // stride) for s in side]
     layers["flatten"] = nn.Flatten()
-    return layers | {"logits": nn.Sequential(nn.Dropout(0.5), nn.Linear(c * side[0] * side[1], classes))}
+    return layers | {
+        "logits": nn.Sequential(nn.Dropout(0.5), nn.Linear(c * side[0] * side[1], classes))
+    }
 
 
 @_net(layer="stage4")
-def resnet10(input_shape: Shape, classes: int, *, width: float = 1.0, resize: int | None = None) -> Layers:
+def resnet10(
+    input_shape: Shape, classes: int, *, width: float = 1.0, resize: int | None = None
+) -> Layers:
     """ClaDec's ResNet-10 (the authors' resnet.py): stem, four stages of one basic block with 64-128-256-512 maps and
     strides 1-2-2-2, global average, dense layer without bias; He-uniform initialisation. ``width``, ``resize``: as vgg11.
     """
@@ -281,7 +321,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, c: int, maps: int, stride: int) -> None:
         super().__init__()
-        self.residual = nn.Sequential(*_conv_norm(c, maps, stride), nn.ReLU(), *_conv_norm(maps, maps, 1))
+        self.residual = nn.Sequential(
+            *_conv_norm(c, maps, stride), nn.ReLU(), *_conv_norm(maps, maps, 1)
+        )
         self.shrink = nn.AvgPool2d(2, ceil_mode=True) if stride == 2 else nn.Identity()
         self.relu = nn.ReLU()
         self.added = maps - c
@@ -305,7 +347,9 @@ class Conv(nn.Conv2d):
             return super().forward(z)
         weight, version, shape_in, matrix, shape = _DENSE.get(self, (None,) * 5)
         if weight is not self.weight or (version, shape_in) != (weight._version, z.shape[1:]):
-            unit = torch.eye(z[0].numel()).view(-1, *z.shape[1:])  # every pixel alone, (c h w, c, h, w)
+            unit = torch.eye(z[0].numel()).view(
+                -1, *z.shape[1:]
+            )  # every pixel alone, (c h w, c, h, w)
             response = self._conv_forward(unit, self.weight, None)  # (c h w, o, h', w')
             matrix, shape = response.flatten(1).T.contiguous().to_mkldnn(), response.shape[1:]
             _DENSE[self] = self.weight, self.weight._version, z.shape[1:], matrix, shape
@@ -313,7 +357,11 @@ class Conv(nn.Conv2d):
         return y if self.bias is None else y.add_(self.bias[:, None, None])
 
     def _is_dense(self, z: Tensor) -> bool:
-        small = z.ndim == 4 and 0 < z.shape[2] * z.shape[3] < self.kernel_size[0] * self.kernel_size[1] and len(z) > 0
+        small = (
+            z.ndim == 4
+            and 0 < z.shape[2] * z.shape[3] < self.kernel_size[0] * self.kernel_size[1]
+            and len(z) > 0
+        )
         if not small or torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             return False
         plain = (
@@ -323,7 +371,9 @@ class Conv(nn.Conv2d):
         return plain and float32 and torch.backends.mkldnn.is_available()
 
 
-_DENSE: WeakKeyDictionary[Conv, tuple] = WeakKeyDictionary()  # apart from the module: oneDNN's layout cannot be copied
+_DENSE: WeakKeyDictionary[Conv, tuple] = (
+    WeakKeyDictionary()
+)  # apart from the module: oneDNN's layout cannot be copied
 
 
 # --------------------------------------------------------------------------------------------- torchvision's
@@ -385,9 +435,19 @@ def squeezenet1_0(input_shape: Shape, classes: int, *, relu: bool = True, dense:
     net = models.squeezenet1_0(num_classes=classes)
     f, (drop, conv10, rectify, average) = net.features, net.classifier
     layers: Layers = {
-        "conv1": f[:2], "pool1": f[2], "fire2": f[3], "fire3": f[4], "fire4": f[5], "pool4": f[6], "fire5": f[7],
-        "fire6": f[8], "fire7": f[9], "fire8": f[10], "pool8": f[11], "fire9": f[12],
-    }  # fmt: skip
+        "conv1": f[:2],
+        "pool1": f[2],
+        "fire2": f[3],
+        "fire3": f[4],
+        "fire4": f[5],
+        "pool4": f[6],
+        "fire5": f[7],
+        "fire6": f[8],
+        "fire7": f[9],
+        "fire8": f[10],
+        "pool8": f[11],
+        "fire9": f[12],
+    }
     if dense:
         return layers | {
             "pool9": nn.Sequential(average, nn.Flatten()),
@@ -397,7 +457,7 @@ def squeezenet1_0(input_shape: Shape, classes: int, *, relu: bool = True, dense:
     return layers | {
         "conv10": nn.Sequential(drop, conv10, *([rectify] if relu else [])),
         "logits": nn.Sequential(average, nn.Flatten()),
-    }  # fmt: skip
+    }
 
 
 def from_torchvision(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -411,7 +471,9 @@ def from_torchvision(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor
     with torch.device("meta"):
         theirs = getattr(models, name)().state_dict()
     ours = build(name, (3, 224, 224), 1000).state_dict()
-    if wrong := [key for key, value in theirs.items() if key not in state or state[key].shape != value.shape]:
+    if wrong := [
+        key for key, value in theirs.items() if key not in state or state[key].shape != value.shape
+    ]:
         raise ValueError(
             f"not a state dict of torchvision's {name}: {', '.join(wrong[:3])} missing or of another shape"
         )

@@ -21,7 +21,10 @@ from torch import Tensor
 from benchmark import store
 from benchmark.zoo.nets import from_torchvision
 
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # torchvision's for ImageNet, in units of [0, 1] pixels
+MEAN, STD = (
+    [0.485, 0.456, 0.406],
+    [0.229, 0.224, 0.225],
+)  # torchvision's for ImageNet, in units of [0, 1] pixels
 FOLDER = store.ROOT / "datasets" / "raw" / "pretrained"
 
 DEEP_COMPRESSION = {  # net: (path below the mirror, sha256)
@@ -32,7 +35,9 @@ DEEP_COMPRESSION = {  # net: (path below the mirror, sha256)
 }
 
 
-def weights(net: str, which: str, folder: Path | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+def weights(
+    net: str, which: str, folder: Path | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """ImageNet weights under the names of ``nets.build``, all but the last layer's, and where they are from.
 
     Args:
@@ -58,12 +63,18 @@ def weights(net: str, which: str, folder: Path | None = None) -> tuple[dict[str,
             continue
         file, problem = _get(path, digest, url, folder or FOLDER)
         if file:
-            return from_torchvision(net, _read(file)), {"source": kind, "file": file.name, "sha256": file_hash(file)}
+            return from_torchvision(net, _read(file)), {
+                "source": kind,
+                "file": file.name,
+                "sha256": file_hash(file),
+            }
         problems.append(problem)
     if not problems:
         raise store.StoreError(f"there are no {which} weights for {net}; use torchvision")
-    raise store.StoreError(f"cannot get ImageNet weights for {net} ({'; '.join(problems)}); connect to the internet, or "
-                           f"set GLASSBENCH_MIRROR to a folder or base URL that holds one of these")  # fmt: skip
+    raise store.StoreError(
+        f"cannot get ImageNet weights for {net} ({'; '.join(problems)}); connect to the internet, or "
+        f"set GLASSBENCH_MIRROR to a folder or base URL that holds one of these"
+    )
 
 
 def file_hash(path: Path) -> str:
@@ -85,7 +96,11 @@ def _get(path: str, digest: str, url: str | None, folder: Path) -> tuple[Path | 
         try:
             torch.hub.download_url_to_file(address, str(cached), hash_prefix=digest, progress=False)
             return cached, ""
-        except (OSError, RuntimeError, ValueError) as error:  # no connection, wrong bytes, not a URL
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # no connection, wrong bytes, not a URL
             problems.append(f"{address}: {' '.join(str(error).split())[:120]}")
     return None, "; ".join(problems) or f"{path} is on a mirror only"
 

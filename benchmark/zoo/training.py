@@ -52,7 +52,9 @@ from benchmark.zoo.inputs import (
 )
 from benchmark.zoo.recipe import Recipe
 
-SAVE_SECONDS = 20.0  # a run that is cut off loses no more than this and the epoch that was under way
+SAVE_SECONDS = (
+    20.0  # a run that is cut off loses no more than this and the epoch that was under way
+)
 
 Progress = Callable[[str, int, int, float], None]  # (name, epochs done, epochs, mean loss)
 
@@ -75,7 +77,9 @@ class _Job:
 
     @property
     def name(self) -> str:
-        return f"{self.dataset.name}/{self.path.stem.removesuffix(f'-{self.seed}')}/seed={self.seed}"
+        return (
+            f"{self.dataset.name}/{self.path.stem.removesuffix(f'-{self.seed}')}/seed={self.seed}"
+        )
 
     @property
     def card(self) -> Path:
@@ -139,13 +143,20 @@ def train_many(
         if not _is_done(job):
             state = _read_partial(job) if batched else None
             epoch = int(state["epoch"]) if state else 0
-            like = json.dumps(job.recipe.decisive(), sort_keys=True, default=str) + f" {epoch}" if batched else number
+            like = (
+                json.dumps(job.recipe.decisive(), sort_keys=True, default=str) + f" {epoch}"
+                if batched
+                else number
+            )
             groups.setdefault(like, []).append(job)
     cache: Cache = {}  # pixels and frozen features, shared by the jobs
     with _deterministic(device):
         for group in groups.values():
             _fit(group, torch.device(device), progress, cache)
-    return [store.read_json(job.card) | ({"seconds": job.seconds} if job.seconds else {}) for job in todo]
+    return [
+        store.read_json(job.card) | ({"seconds": job.seconds} if job.seconds else {})
+        for job in todo
+    ]
 
 
 def load(path: Path, device: str = "cpu") -> Target:
@@ -158,7 +169,9 @@ def load(path: Path, device: str = "cpu") -> Target:
     card = store.read_json(card_path)
     if not isinstance(card, dict) or "failed" in card:
         reason = card.get("failed", "") if isinstance(card, dict) else "its card is no mapping"
-        raise store.StoreError(f"{path} is no trained network: {reason}; correct the recipe and train again")
+        raise store.StoreError(
+            f"{path} is no trained network: {reason}; correct the recipe and train again"
+        )
     state = store.read_weights(path)
     if pretrained.file_hash(path) != card.get("sha256"):
         raise store.StoreError(
@@ -170,9 +183,14 @@ def load(path: Path, device: str = "cpu") -> Target:
         rows = device == "cpu" and nets.NETS[card["net"]].contiguous
         layout = torch.contiguous_format if rows else torch.channels_last
         return Target(
-            nets.fold_norm(net).to(device, memory_format=layout), name=card["name"], classes=card["classes"], input_shape=card["input_shape"],
-            mean=card["mean"], std=card["std"], layer=card["layer"],
-        )  # fmt: skip
+            nets.fold_norm(net).to(device, memory_format=layout),
+            name=card["name"],
+            classes=card["classes"],
+            input_shape=card["input_shape"],
+            mean=card["mean"],
+            std=card["std"],
+            layer=card["layer"],
+        )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())[:200]
         raise store.StoreError(
@@ -187,7 +205,11 @@ def _job(dataset: Dataset, recipe: Mapping[str, Any], seed: int, path: Path, cod
     parsed = Recipe.parse(recipe)
     parts = [parsed.decisive(), data_hash(dataset), code, seed]
     return _Job(
-        dataset, parsed, seed, Path(path), hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        dataset,
+        parsed,
+        seed,
+        Path(path),
+        hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
     )
 
 
@@ -229,7 +251,10 @@ class _Networks:
     def __init__(self, members: list[nn.Sequential]) -> None:
         self.first, self.k = members[0], len(members)
         if self.k == 1:
-            self.parameters, self.buffers = dict(self.first.named_parameters()), dict(self.first.named_buffers())
+            self.parameters, self.buffers = (
+                dict(self.first.named_parameters()),
+                dict(self.first.named_buffers()),
+            )
         else:
             self.parameters, self.buffers = stack_module_state(members)
         self.chain = dense.Chain.of(self.first) if self.k == 1 else None
@@ -244,7 +269,11 @@ class _Networks:
             parameter.grad = None
         with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
             logits = self(x.view(*y.shape, *x.shape[1:]) if self.k > 1 else x[None])
-        loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+        loss = (
+            F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none")
+            .view(y.shape)
+            .mean(1)
+        )
         loss.sum().backward()
         return loss.detach()
 
@@ -257,7 +286,9 @@ class _Networks:
 
     def member(self, k: int) -> dict[str, Tensor]:
         """The state dict of network k (views)."""
-        return {name: t if self.k == 1 else t[k] for name, t in (self.parameters | self.buffers).items()}
+        return {
+            name: t if self.k == 1 else t[k] for name, t in (self.parameters | self.buffers).items()
+        }
 
     @torch.no_grad()
     def accuracy(self, data: Inputs, x: Tensor, y: Tensor) -> list[float]:
@@ -292,7 +323,11 @@ def _fit(jobs: list[_Job], device: torch.device, progress: Progress | None, cach
     def check(epochs: int) -> None:
         """Finish the networks that are good enough."""
         reached = model.accuracy(data, data.x_train, data.y_train)
-        if good := [k for k in waiting if epochs == recipe.epochs or reached[k] >= recipe.stop_at_train_accuracy]:
+        if good := [
+            k
+            for k in waiting
+            if epochs == recipe.epochs or reached[k] >= recipe.stop_at_train_accuracy
+        ]:
             test = model.accuracy(data, data.x_test, data.y_test)
             for k in good:
                 finish(k, epochs, reached[k], test[k])
@@ -303,17 +338,25 @@ def _fit(jobs: list[_Job], device: torch.device, progress: Progress | None, cach
         for k in [k for k in waiting if not (math.isfinite(loss[k]) and _finite(model.member(k)))]:
             job = waiting.pop(k)
             job.partial.unlink(missing_ok=True)
-            diverged.append(f"{job.name} diverged in epoch {epoch + 1} (loss {loss[k]}); lower lr in its recipe")
+            diverged.append(
+                f"{job.name} diverged in epoch {epoch + 1} (loss {loss[k]}); lower lr in its recipe"
+            )
         for k, job in waiting.items():
             if progress:
                 progress(job.name, epoch + 1, recipe.epochs, loss[k])
-        if recipe.stop_at_train_accuracy is not None and waiting and (epoch + 1) % recipe.check_every == 0:
+        if (
+            recipe.stop_at_train_accuracy is not None
+            and waiting
+            and (epoch + 1) % recipe.check_every == 0
+        ):
             check(epoch + 1)
         if not waiting:
             break
         if time.perf_counter() - saved >= SAVE_SECONDS:
             for k, job in waiting.items():
-                _write_partial(job, model, k, optimiser, epoch + 1, job.seconds + time.perf_counter() - begin)
+                _write_partial(
+                    job, model, k, optimiser, epoch + 1, job.seconds + time.perf_counter() - begin
+                )
             saved = time.perf_counter()
     if waiting:
         check(recipe.epochs)
@@ -328,10 +371,18 @@ def _finite(state: Mapping[str, Tensor]) -> bool:
 def _start(job: _Job, device: torch.device) -> nn.Sequential:
     """The network before its first step."""
     recipe, shape = job.recipe, job.dataset.input_shape
-    net = nets.build(recipe.net, shape, len(job.dataset.classes), recipe.options, seed=job.seed_for("init", recipe.net))
+    net = nets.build(
+        recipe.net,
+        shape,
+        len(job.dataset.classes),
+        recipe.options,
+        seed=job.seed_for("init", recipe.net),
+    )
     if recipe.pretrained:
         state, job.source = pretrained.weights(recipe.net, recipe.pretrained)
-        net.load_state_dict(state, strict=False)  # all but the last layer; checked by from_torchvision
+        net.load_state_dict(
+            state, strict=False
+        )  # all but the last layer; checked by from_torchvision
     _explained(job, net)
     for module in net.modules():
         if hasattr(module, "inplace"):
@@ -359,16 +410,25 @@ def _cut(job: _Job, net: nn.Sequential) -> int:
 
 
 def _epoch(
-    jobs: list[_Job], model: _Networks, optimiser: torch.optim.Optimizer, data: Inputs, epoch: int, device: torch.device
+    jobs: list[_Job],
+    model: _Networks,
+    optimiser: torch.optim.Optimizer,
+    data: Inputs,
+    epoch: int,
+    device: torch.device,
 ) -> list[float]:
     """One pass over the training images, each network in its own order; the mean loss of each."""
     recipe, n = jobs[0].recipe, len(data.y_train)
-    order = torch.stack([torch.randperm(n, generator=job.rng("order", epoch)) for job in jobs]).to(device)  # (K, n)
+    order = torch.stack([torch.randperm(n, generator=job.rng("order", epoch)) for job in jobs]).to(
+        device
+    )  # (K, n)
     changed = recipe.flip or recipe.shift
     if changed:
         flip, move = (
             torch.stack(draws).to(device)
-            for draws in zip(*(draw(recipe, n, job.rng("augment", epoch)) for job in jobs), strict=True)
+            for draws in zip(
+                *(draw(recipe, n, job.rng("augment", epoch)) for job in jobs), strict=True
+            )
         )
     batches = list(order.split(recipe.batch, dim=1))
     if batches[-1].shape[1] == 1 and len(batches) > 1:  # batch norm needs two
@@ -399,7 +459,10 @@ def _deterministic(device: str) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:
@@ -412,16 +475,25 @@ def _deterministic(device: str) -> Iterator[None]:
 
 
 def _write_partial(
-    job: _Job, model: _Networks, k: int, optimiser: torch.optim.Optimizer, epochs: int, seconds: float
+    job: _Job,
+    model: _Networks,
+    k: int,
+    optimiser: torch.optim.Optimizer,
+    epochs: int,
+    seconds: float,
 ) -> None:
     """One file, so that weights, optimiser and epoch can never be of different times."""
     state = {f"net/{name}": t for name, t in model.member(k).items()}
     for name, parameter in model.parameters.items():
         for key, value in optimiser.state[parameter].items():
             if isinstance(value, Tensor):
-                state[f"optimiser/{key}/{name}"] = value if model.k == 1 or value.ndim == 0 else value[k]
+                state[f"optimiser/{key}/{name}"] = (
+                    value if model.k == 1 or value.ndim == 0 else value[k]
+                )
     state |= {"epoch": torch.tensor(epochs), "seconds": torch.tensor(seconds, dtype=torch.float64)}
-    store.write_weights(job.partial, state | {"key": torch.tensor(list(bytes.fromhex(job.key)), dtype=torch.uint8)})
+    store.write_weights(
+        job.partial, state | {"key": torch.tensor(list(bytes.fromhex(job.key)), dtype=torch.uint8)}
+    )
 
 
 def _resume(jobs: list[_Job], model: _Networks, optimiser: torch.optim.Optimizer) -> int:
@@ -432,16 +504,22 @@ def _resume(jobs: list[_Job], model: _Networks, optimiser: torch.optim.Optimizer
 
     def gather(name: str, like: Tensor) -> Tensor:
         """In the memory layout of ``like``, which fused optimisers count on."""
-        shared = model.k == 1 or (name.startswith("optimiser/") and states[0][name].ndim == 0)  # the count of steps
+        shared = model.k == 1 or (
+            name.startswith("optimiser/") and states[0][name].ndim == 0
+        )  # the count of steps
         value = states[0][name] if shared else torch.stack([state[name] for state in states])
-        return torch.empty_like(like if value.shape == like.shape else value, device=like.device).copy_(value)
+        return torch.empty_like(
+            like if value.shape == like.shape else value, device=like.device
+        ).copy_(value)
 
     with torch.no_grad():
         for name, tensor in (model.parameters | model.buffers).items():
             tensor.copy_(gather(f"net/{name}", tensor))
         keys = {name.split("/")[1] for name in states[0] if name.startswith("optimiser/")}
         for name, parameter in model.parameters.items():
-            optimiser.state[parameter] = {key: gather(f"optimiser/{key}/{name}", parameter) for key in sorted(keys)}
+            optimiser.state[parameter] = {
+                key: gather(f"optimiser/{key}/{name}", parameter) for key in sorted(keys)
+            }
     for job, state in zip(jobs, states, strict=True):
         job.seconds = float(state["seconds"])
     return int(states[0]["epoch"])
@@ -461,16 +539,34 @@ def _write(
     store.write_weights(job.path, net.state_dict())
     mean, std = normalisation(dataset, recipe)
     card = {
-        "name": job.name, "net": recipe.net, "options": dict(recipe.options), "layers": [k for k, _ in net.named_children()],
-        "layer": _explained(job, net), "input_shape": list(dataset.input_shape), "classes": list(dataset.classes),
-        "mean": mean, "std": std, "parameters": nets.parameter_count(net), "pretrained": job.source,
-        "dataset": dataset.name, "data": data_hash(dataset), "images": {"train": n, "test": dataset.size("test")},
-        "recipe": recipe.decisive(), "seed": job.seed, "epochs": epochs,
-        "train_accuracy": train_accuracy, "test_accuracy": test_accuracy,
-        "sha256": pretrained.file_hash(job.path), "key": job.key,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__,
-                     "torchvision": version("torchvision"), "numpy": np.__version__},
+        "name": job.name,
+        "net": recipe.net,
+        "options": dict(recipe.options),
+        "layers": [k for k, _ in net.named_children()],
+        "layer": _explained(job, net),
+        "input_shape": list(dataset.input_shape),
+        "classes": list(dataset.classes),
+        "mean": mean,
+        "std": std,
+        "parameters": nets.parameter_count(net),
+        "pretrained": job.source,
+        "dataset": dataset.name,
+        "data": data_hash(dataset),
+        "images": {"train": n, "test": dataset.size("test")},
+        "recipe": recipe.decisive(),
+        "seed": job.seed,
+        "epochs": epochs,
+        "train_accuracy": train_accuracy,
+        "test_accuracy": test_accuracy,
+        "sha256": pretrained.file_hash(job.path),
+        "key": job.key,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": version("torchvision"),
+            "numpy": np.__version__,
+        },
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-    }  # fmt: skip
+    }
     store.write_json(job.card, card)
     job.partial.unlink(missing_ok=True)

@@ -47,7 +47,9 @@ def target(channels=3):
     net.add_module("logits", nn.Linear(channels, 2))
     net.logits.weight.data = 4 * torch.eye(2, channels)
     net.logits.bias.data.zero_()
-    return Target(net, name="colour", classes="rg", input_shape=(channels, SIDE, SIDE), layer="colours")
+    return Target(
+        net, name="colour", classes="rg", input_shape=(channels, SIDE, SIDE), layer="colours"
+    )
 
 
 def images(n=24, seed=0, chunk=8):
@@ -83,7 +85,9 @@ def test_segments_are_those_of_slic_less_small_ones_and_doubles():
                 new.append(mask)
         kept += new
     np.testing.assert_array_equal(masks, kept)
-    assert masks.dtype == bool and masks[: len(segment(image, (4,)))].sum(0).max() == 1  # one resolution is a partition
+    assert (
+        masks.dtype == bool and masks[: len(segment(image, (4,)))].sum(0).max() == 1
+    )  # one resolution is a partition
 
 
 def test_the_last_resolution_adds_nothing_new_to_itself():
@@ -98,12 +102,21 @@ def test_a_patch_is_the_segments_box_as_large_as_the_image_on_grey():
     assert len(masks) >= 5
     for mask, act in zip(masks, acts):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        grey = np.pad(np.where(mask, x.numpy(), 117 / 255), ((0, 0), (3, 3), (3, 3)), constant_values=117 / 255)
+        grey = np.pad(
+            np.where(mask, x.numpy(), 117 / 255),
+            ((0, 0), (3, 3), (3, 3)),
+            constant_values=117 / 255,
+        )
         box = (columns[0] + 3, rows[0] + 3, columns[-1] + 4, rows[-1] + 4)
         patch = [
-            Image.fromarray(c.astype(np.float32)).resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box) for c in grey
+            Image.fromarray(c.astype(np.float32)).resize(
+                (SIDE, SIDE), Image.Resampling.BICUBIC, box=box
+            )
+            for c in grey
         ]
-        np.testing.assert_allclose(act, [np.clip(np.asarray(p), 0, 1).mean() for p in patch], atol=0.02)
+        np.testing.assert_allclose(
+            act, [np.clip(np.asarray(p), 0, 1).mean() for p in patch], atol=0.02
+        )
     assert (acts - acts.mean(dim=0)).abs().max() > 0.2  # patches differ by much more
 
 
@@ -129,7 +142,9 @@ def test_a_cav_points_from_the_others_to_the_concept():
     v = cav(a, b)
     assert v[0] > 0 and abs(v[1]) < 0.1 * v[0]
     np.testing.assert_allclose(cav(b, a), -v, atol=1e-9)
-    np.testing.assert_allclose(cav(torch.cat([a, a]), b), v, rtol=1e-9)  # a side's size does not matter
+    np.testing.assert_allclose(
+        cav(torch.cat([a, a]), b), v, rtol=1e-9
+    )  # a side's size does not matter
 
 
 def test_tcav_is_the_share_of_images_that_lean_towards_the_concept():
@@ -139,10 +154,19 @@ def test_tcav_is_the_share_of_images_that_lean_towards_the_concept():
     assert tcav(b, a, gradient) == 0.25
 
 
-@pytest.mark.parametrize("s, m, n, keeps", [
-    (20, 20, 20, False), (21, 11, 100, True), (40, 20, 400, False), (40, 20, 100, True), (60, 7, 100, True), (60, 6, 100, False),
-    (60, 7, 120, False), (500, 5, 10, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "s, m, n, keeps",
+    [
+        (20, 20, 20, False),
+        (21, 11, 100, True),
+        (40, 20, 400, False),
+        (40, 20, 100, True),
+        (60, 7, 100, True),
+        (60, 6, 100, False),
+        (60, 7, 120, False),
+        (500, 5, 10, False),
+    ],
+)
 def test_a_cluster_is_a_concept_if_many_images_share_it(s, m, n, keeps):
     assert common(s, m, n) == keeps
 
@@ -150,7 +174,9 @@ def test_a_cluster_is_a_concept_if_many_images_share_it(s, m, n, keeps):
 def test_the_paired_t_test_is_scipys():
     a, b = np.random.default_rng(0).random((2, 20))
     for shift in (0, 0.3, 5):
-        np.testing.assert_allclose(paired_t(a + shift, b), stats.ttest_rel(a + shift, b).pvalue, rtol=1e-9)
+        np.testing.assert_allclose(
+            paired_t(a + shift, b), stats.ttest_rel(a + shift, b).pvalue, rtol=1e-9
+        )
     assert paired_t([1, 1], [1, 1]) == 1 and paired_t([2, 2], [1, 1]) == 0
 
 
@@ -162,13 +188,19 @@ def test_the_concept_of_a_class_is_found_and_no_other():
     acts = []
     for i in range(30):
         which = [0, 0, 1, 1] + [2] * (30 if i == 0 else 0) + [3] * (30 if i == 1 else 0)
-        acts.append(torch.from_numpy((clouds[which] + 0.2 * rng.standard_normal((len(which), 3))).astype(np.float32)))
+        acts.append(
+            torch.from_numpy(
+                (clouds[which] + 0.2 * rng.standard_normal((len(which), 3))).astype(np.float32)
+            )
+        )
     gradient = torch.tensor([[1.0, 0, 0]]).repeat(30, 1)
     found = discover(acts, torch.cat(acts), gradient, clusters=4, rng=np.random.default_rng(1))
     order = found.scores.argsort(descending=True)
     np.testing.assert_allclose(found.centres[order], clouds[:2], atol=0.2)
     assert found.scores[order].tolist() == [1, 0]
-    nothing = discover(acts, torch.cat(acts), torch.zeros(30, 3), clusters=4, rng=np.random.default_rng(1))
+    nothing = discover(
+        acts, torch.cat(acts), torch.zeros(30, 3), clusters=4, rng=np.random.default_rng(1)
+    )
     assert len(nothing.scores) == 0  # nothing leans on anything: no concept differs from chance
 
 
@@ -177,7 +209,9 @@ def test_the_concept_of_a_class_is_found_and_no_other():
 
 @pytest.fixture(scope="module")
 def fitted():
-    return ACE(segments=(6, 16), images=12, clusters=5).fit(target(), images(), np.random.default_rng(0))
+    return ACE(segments=(6, 16), images=12, clusters=5).fit(
+        target(), images(), np.random.default_rng(0)
+    )
 
 
 def test_the_plug_in_keeps_the_contract(fitted):
@@ -186,11 +220,21 @@ def test_the_plug_in_keeps_the_contract(fitted):
     assert settings_of(fitted) == {"segments": (6, 16), "images": 12, "clusters": 5}
     mark, state = t.fingerprint(), (torch.get_rng_state(), np.random.get_state()[1].copy())
     e = fitted.explain(t, S, np.random.default_rng(0))
-    assert e.offers() == {"heatmaps", "concept_maps"} and e.heatmaps.shape == (8, SIDE, SIDE) and e.heatmaps.min() >= 0
+    assert (
+        e.offers() == {"heatmaps", "concept_maps"}
+        and e.heatmaps.shape == (8, SIDE, SIDE)
+        and e.heatmaps.min() >= 0
+    )
     assert t.fingerprint() == mark and torch.equal(torch.get_rng_state(), state[0])
     assert np.array_equal(np.random.get_state()[1], state[1])
-    np.testing.assert_array_equal(fitted.explain(t, S, np.random.default_rng(0)).heatmaps, e.heatmaps)
-    np.testing.assert_allclose(fitted.explain(t, images(8, seed=3, chunk=3)[:2], np.random.default_rng(0)).heatmaps, e.heatmaps[:2], atol=1e-5)  # fmt: skip
+    np.testing.assert_array_equal(
+        fitted.explain(t, S, np.random.default_rng(0)).heatmaps, e.heatmaps
+    )
+    np.testing.assert_allclose(
+        fitted.explain(t, images(8, seed=3, chunk=3)[:2], np.random.default_rng(0)).heatmaps,
+        e.heatmaps[:2],
+        atol=1e-5,
+    )
 
 
 def test_the_disc_of_the_class_matters_most():
@@ -200,7 +244,9 @@ def test_the_disc_of_the_class_matters_most():
     for found in method._concepts.values():
         assert found.scores.max() == 1 and found.scores.min() == 0
     more = []
-    for x, y, heat in zip(S.x.numpy(), S.y.tolist(), method.explain(t, S, np.random.default_rng(0)).heatmaps):
+    for x, y, heat in zip(
+        S.x.numpy(), S.y.tolist(), method.explain(t, S, np.random.default_rng(0)).heatmaps
+    ):
         disc = (x[y] == 1) & (x[1 - y] == 0)
         more.append(heat[disc].mean() - heat[~disc].mean())
     assert np.mean(more) > 0.1 and np.min(more) > -0.01

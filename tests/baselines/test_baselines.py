@@ -21,7 +21,9 @@ REFERENCE = Batch(x=torch.full((2, 1, 2, 2), 0.25), y=torch.zeros(2, dtype=torch
 
 def load(name):
     """The method class of baselines/<name>.py, loaded by path as a user's file is."""
-    spec = importlib.util.spec_from_file_location(f"plugin_{name}", ROOT / "baselines" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(
+        f"plugin_{name}", ROOT / "baselines" / f"{name}.py"
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
@@ -34,7 +36,10 @@ def load(name):
 
 GradCAM, GradCAMPlusPlus, ScoreCAM = load("grad_cam"), load("grad_cam_plusplus"), load("score_cam")
 EdgeMap, RandomMap = load("edge_map"), load("random_map")
-CAMS = [GradCAM(), *(c(variant=v) for c in (GradCAMPlusPlus, ScoreCAM) for v in ("authors", "library"))]
+CAMS = [
+    GradCAM(),
+    *(c(variant=v) for c in (GradCAMPlusPlus, ScoreCAM) for v in ("authors", "library")),
+]
 cams = pytest.mark.parametrize("method", CAMS, ids=repr)
 
 
@@ -44,7 +49,10 @@ def network(channels=1, seed=0, size=8):
         torch.manual_seed(seed)
         net = nn.Sequential()
         net.add_module(
-            "conv1", nn.Sequential(nn.Conv2d(channels, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True))
+            "conv1",
+            nn.Sequential(
+                nn.Conv2d(channels, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True)
+            ),
         )
         net.add_module("conv2", nn.Sequential(nn.Conv2d(6, 5, 3, stride=2, padding=1), nn.ReLU()))
         net.add_module("flatten", nn.Flatten())
@@ -52,7 +60,13 @@ def network(channels=1, seed=0, size=8):
         nn.init.normal_(net.conv2[0].bias, std=0.3)
         nn.init.normal_(net.logits.weight, std=0.5)
     return Target(
-        net, name="tiny", classes="abcd", input_shape=(channels, size, size), mean=[0.4], std=[0.3], layer="conv2"
+        net,
+        name="tiny",
+        classes="abcd",
+        input_shape=(channels, size, size),
+        mean=[0.4],
+        std=[0.3],
+        layer="conv2",
     )
 
 
@@ -63,7 +77,9 @@ def images(n=7, channels=1, size=8, chunk=3):
 
 def explain(method, target, batch, seed=3):
     reference = images(4, *target.input_shape[:2])
-    return method.fit(target, reference, np.random.default_rng(1)).explain(target, batch, np.random.default_rng(seed))
+    return method.fit(target, reference, np.random.default_rng(1)).explain(
+        target, batch, np.random.default_rng(seed)
+    )
 
 
 # --------------------------------------------------------------------------------------------- the contract
@@ -72,7 +88,9 @@ def explain(method, target, batch, seed=3):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_contract(path, channels):
-    def explain(*arguments):  # Layer Z has maps of units alone: their sum stands for a heat map here
+    def explain(
+        *arguments,
+    ):  # Layer Z has maps of units alone: their sum stands for a heat map here
         e = globals()["explain"](*arguments)
         return Explanation(heatmaps=e.concept_maps.sum(1)) if path.stem == "layer_z" else e
 
@@ -80,19 +98,26 @@ def test_contract(path, channels):
     assert isinstance(method, Method)
     assert method.kind in ("baseline", "control")
     assert method.fit(target, images(4, channels), np.random.default_rng(1)) is method
-    fingerprint, states = target.fingerprint(), (torch.get_rng_state(), np.random.get_state()[1].copy())
+    fingerprint, states = (
+        target.fingerprint(),
+        (torch.get_rng_state(), np.random.get_state()[1].copy()),
+    )
     e = explain(method, target, images(channels=channels))
     assert isinstance(e, Explanation)
     assert e.offers() == {"heatmaps"} | ({"concept_maps"} if path.stem == "ace" else set())
     assert e.heatmaps.shape == (7, 8, 8)
     assert e.heatmaps.dtype == np.float32
     assert e.heatmaps.min() >= 0
-    if path.stem != "ace":  # four images have no concepts in common: tests/baselines/test_ace.py has enough
+    if (
+        path.stem != "ace"
+    ):  # four images have no concepts in common: tests/baselines/test_ace.py has enough
         assert (e.heatmaps.std(axis=(1, 2)) > 0).mean() > 0.5  # most images have something to show
     assert target.fingerprint() == fingerprint
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])
-    np.testing.assert_array_equal(explain(method, target, images(channels=channels)).heatmaps, e.heatmaps)
+    np.testing.assert_array_equal(
+        explain(method, target, images(channels=channels)).heatmaps, e.heatmaps
+    )
     for chunk in (1, 64):
         other = explain(method, target, images(channels=channels, chunk=chunk)).heatmaps
         np.testing.assert_allclose(other, e.heatmaps, rtol=1e-5, atol=1e-5)
@@ -106,9 +131,16 @@ def test_a_baseline_is_a_short_plug_in_that_names_its_source(path):
     tree = ast.parse(text)
     outside = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     outside |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-    shared = {"benchmark.shared.concepts", "benchmark.shared.excitation_backprop"}  # rooms that papers and baselines share
+    shared = {
+        "benchmark.shared.concepts",
+        "benchmark.shared.excitation_backprop",
+    }  # rooms that papers and baselines share
     assert {n for n in outside if n.startswith("benchmark")} - shared == {"benchmark.api"}
-    assert {n.split(".")[0] for n in outside} - set(sys.stdlib_module_names) <= {"benchmark", "numpy", "torch"}
+    assert {n.split(".")[0] for n in outside} - set(sys.stdlib_module_names) <= {
+        "benchmark",
+        "numpy",
+        "torch",
+    }
     assert len(text.splitlines()) < 100
     for word in ("Idea:", "Theory", "Reference:", "arXiv:"):
         assert word in ast.get_docstring(tree)
@@ -130,7 +162,14 @@ def test_the_board_shows_name_and_settings():
     assert settings_of(GradCAM()) == settings_of(RandomMap()) == settings_of(EdgeMap()) == {}
 
 
-@pytest.mark.parametrize("wrong", [lambda: GradCAMPlusPlus(variant="paper"), lambda: ScoreCAM(variant="x"), lambda: ScoreCAM(fill="red")])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: GradCAMPlusPlus(variant="paper"),
+        lambda: ScoreCAM(variant="x"),
+        lambda: ScoreCAM(fill="red"),
+    ],
+)
 def test_an_unknown_setting_is_refused(wrong):
     with pytest.raises(ValueError, match=r"variant is '?authors"):
         wrong()
@@ -166,7 +205,9 @@ def test_a_named_layer_is_explained_with_its_own_weights(method):
     assert weights.shape == (7, 6)
     assert not weights.requires_grad
     # conv1 has the image's own resolution: no upsampling between Eq. 9 and the map
-    np.testing.assert_allclose(maps, torch.einsum("nk,nkuv->nuv", weights, A).relu(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        maps, torch.einsum("nk,nkuv->nuv", weights, A).relu(), rtol=1e-5, atol=1e-6
+    )
     assert abs(maps - explain(method, target, batch).heatmaps).max() > 1e-3
 
 
@@ -177,7 +218,9 @@ def test_the_memory_layout_of_the_network_does_not_matter(method):
     target.net.to(memory_format=torch.channels_last)
     again = images(channels=3)
     assert target.features(again).is_contiguous()  # so that view works for every author
-    np.testing.assert_allclose(explain(method, target, again).heatmaps, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        explain(method, target, again).heatmaps, expected, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("method", CAMS[:3], ids=repr)
@@ -218,7 +261,9 @@ def plain(weight, maps=A):
     net.add_module("flatten", nn.Flatten())
     net.add_module("head", nn.Linear(K * u * v, len(weight), bias=False))
     net.head.weight.data = torch.from_numpy(np.array(weight, dtype=np.float32)).flatten(1)
-    target = Target(net, name="plain", classes=range(len(weight)), input_shape=(1, K * u, v), layer="psi")
+    target = Target(
+        net, name="plain", classes=range(len(weight)), input_shape=(1, K * u, v), layer="psi"
+    )
     return target, Batch(x=maps.reshape(1, 1, K * u, v), y=torch.zeros(1, dtype=torch.int64))
 
 
@@ -227,7 +272,9 @@ def test_grad_cam_by_hand():
     target, batch = plain([np.zeros((2, 2, 2)), one])
     alpha = GradCAM().channel_weights(target, batch)
     assert alpha.tolist() == [[2.0, -1.0]]  # means of g
-    maps = GradCAM().explain(target, batch, None).heatmaps  # ReLU(2 A1 - A2) = [[2, 0], [0, 4]], upsampled to 4x2
+    maps = (
+        GradCAM().explain(target, batch, None).heatmaps
+    )  # ReLU(2 A1 - A2) = [[2, 0], [0, 4]], upsampled to 4x2
     np.testing.assert_allclose(maps, [[[2, 0], [1.5, 1], [0.5, 3], [0, 4]]], rtol=1e-6)
 
 
@@ -243,7 +290,9 @@ def test_grad_cam_plusplus_by_hand():
     g = [[[4.0, 0.0], [0.0, 4.0]], [[-1.0, 1.0], [0.0, 0.0]]]  # sum A = 3, 3
     target, batch = plain([np.zeros((2, 2, 2)), g])
     # alpha: 16 / (32 + 3 64) = 1/14 twice, normalised 1/2;  channel 2: alpha(1) = 1/5 normalised 1 (g = -1 does not count)
-    np.testing.assert_allclose(GradCAMPlusPlus().channel_weights(target, batch), [[4.0, 1.0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        GradCAMPlusPlus().channel_weights(target, batch), [[4.0, 1.0]], rtol=1e-6
+    )
     # Eq. 19 as printed: 2 * 4 / 14 and 1 / 5
     library = GradCAMPlusPlus(variant="library").channel_weights(target, batch)
     np.testing.assert_allclose(library, [[4 / 7, 0.2]], rtol=1e-5)
@@ -252,14 +301,20 @@ def test_grad_cam_plusplus_by_hand():
 def test_grad_cam_plusplus_under_a_head_that_averages_is_the_positive_part_of_the_gradient():
     weight = np.broadcast_to(np.array([3.0, -2.0])[:, None, None], (2, 2, 2))
     target, batch = plain([weight * 0 - 9, weight])
-    np.testing.assert_allclose(GradCAMPlusPlus().channel_weights(target, batch), [[3.0, 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        GradCAMPlusPlus().channel_weights(target, batch), [[3.0, 0.0]], rtol=1e-6
+    )
 
 
 def test_grad_cam_plusplus_zero_denominator_becomes_one():
     maps = torch.tensor([[[-4.0, 2.0]]])  # sum A = -2
-    target, batch = plain([[[[9.0, 9.0]]], [[[1.0, 3.0]]]], maps)  # below = 2 - 2 = 0 -> 1;  18 - 54 = -36
+    target, batch = plain(
+        [[[[9.0, 9.0]]], [[[1.0, 3.0]]]], maps
+    )  # below = 2 - 2 = 0 -> 1;  18 - 54 = -36
     # alpha = 1, 9 / -36; total .75;  w = (1 * 1 - .25 * 3) / .75
-    np.testing.assert_allclose(GradCAMPlusPlus().channel_weights(target, batch), [[1 / 3]], rtol=1e-6)
+    np.testing.assert_allclose(
+        GradCAMPlusPlus().channel_weights(target, batch), [[1 / 3]], rtol=1e-6
+    )
 
 
 def gradient_twin(target, x, layer):
@@ -302,7 +357,9 @@ def bilinear(A, h, w, corners=False):
     for i, j in np.ndindex(h, w):
         a, b, p = where(i, A.shape[0], h)
         c, d, q = where(j, A.shape[1], w)
-        out[i, j] = (1 - p) * ((1 - q) * A[a, c] + q * A[a, d]) + p * ((1 - q) * A[b, c] + q * A[b, d])
+        out[i, j] = (1 - p) * ((1 - q) * A[a, c] + q * A[a, d]) + p * (
+            (1 - q) * A[b, c] + q * A[b, d]
+        )
     return out
 
 
@@ -315,7 +372,11 @@ def test_gradient_methods_against_the_literal_twin(method, layer, channels):
     maps = explain(method, target, batch).heatmaps
     for n in range(len(batch)):
         A, g = gradient_twin(target, batch.x[n : n + 1], layer)
-        w = g.mean(axis=(1, 2)) if isinstance(method, GradCAM) else plusplus_twin(A, g, method.variant)
+        w = (
+            g.mean(axis=(1, 2))
+            if isinstance(method, GradCAM)
+            else plusplus_twin(A, g, method.variant)
+        )
         L = np.maximum(sum(wk * Ak for wk, Ak in zip(w, A)), 0)
         np.testing.assert_allclose(maps[n], bilinear(L, 8, 8), rtol=1e-4, atol=1e-6)
 
@@ -353,7 +414,9 @@ def test_score_cam_against_the_literal_twin(variant, fill, channels):
     target, batch = network(channels, seed=4), images(channels=channels)
     target.net.conv2[0].weight[0] = 0  # a flat channel, not zero
     target.net.conv2[0].bias[0] = 0.7
-    target.net.conv2[0].weight[2] = 2 * target.net.conv2[0].weight[1]  # two channels with the same mask
+    target.net.conv2[0].weight[2] = (
+        2 * target.net.conv2[0].weight[1]
+    )  # two channels with the same mask
     target.net.conv2[0].bias[2] = 2 * target.net.conv2[0].bias[1]
     maps = explain(ScoreCAM(variant=variant, fill=fill), target, batch).heatmaps
     mean = target.mean[0].double()
@@ -388,8 +451,12 @@ def test_score_cam_by_hand():
     method = ScoreCAM(fill="black").fit(target, REFERENCE, None)
     p = 1 / (1 + math.exp(-black))
     np.testing.assert_allclose(method.channel_weights(target, batch), [[p]], rtol=1e-6)
-    np.testing.assert_allclose(method.explain(target, batch, None).heatmaps[0, 0], p * (x - 0.25).relu(), rtol=1e-6)
-    method = ScoreCAM().fit(target, REFERENCE, None)  # hidden pixels turn to .25: adds .25 (1 + 2/3 + 1/3)
+    np.testing.assert_allclose(
+        method.explain(target, batch, None).heatmaps[0, 0], p * (x - 0.25).relu(), rtol=1e-6
+    )
+    method = ScoreCAM().fit(
+        target, REFERENCE, None
+    )  # hidden pixels turn to .25: adds .25 (1 + 2/3 + 1/3)
     p = 1 / (1 + math.exp(-black - 0.5))
     np.testing.assert_allclose(method.channel_weights(target, batch), [[p]], rtol=1e-6)
 
@@ -398,13 +465,18 @@ def test_score_cam_by_hand():
 def test_score_cam_scores_equal_masks_once(variant, masks):
     target, batch = network(), images(1)
     conv = target.net.conv2[0]
-    conv.weight[1], conv.bias[1] = 4 * conv.weight[0], 4 * conv.bias[0]  # the same mask; 4 is exact in floats
+    conv.weight[1], conv.bias[1] = (
+        4 * conv.weight[0],
+        4 * conv.bias[0],
+    )  # the same mask; 4 is exact in floats
     conv.weight[2], conv.bias[2] = 0, 1  # flat
     conv.bias[[3, 4]] = 1  # alive
     seen, whole = [], target.net[0].forward
     target(batch), target.features(batch)
     target.net[0].forward = lambda z: (seen.append(len(z)), whole(z))[1]
-    weights = ScoreCAM(variant=variant).fit(target, images(4), None).channel_weights(target, batch)[0]
+    weights = (
+        ScoreCAM(variant=variant).fit(target, images(4), None).channel_weights(target, batch)[0]
+    )
     assert sum(seen) == masks  # channels 0 = 1, 3, 4 and the empty mask
     assert seen == [3, 1]  # chunks of 3, whatever channel they belong to
     assert weights[0] == weights[1]
@@ -426,7 +498,11 @@ def test_edge_map_is_sobel_of_the_grey_image(channels):
 
 def test_edge_map_of_a_ramp_is_its_slope():
     x = (torch.arange(8.0) / 10).expand(1, 1, 8, 8)
-    edges = EdgeMap().explain(network(), Batch(x=x, y=torch.zeros(1, dtype=torch.int64)), None).heatmaps[0]
+    edges = (
+        EdgeMap()
+        .explain(network(), Batch(x=x, y=torch.zeros(1, dtype=torch.int64)), None)
+        .heatmaps[0]
+    )
     np.testing.assert_allclose(edges[:, 1:-1], 0.1, rtol=1e-5)
     np.testing.assert_allclose(edges[:, [0, -1]], 0, atol=1e-7)
 

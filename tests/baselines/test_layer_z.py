@@ -24,7 +24,9 @@ def network(dense=True):
             net.add_module("fc", nn.Sequential(nn.Linear(96, 9), nn.ReLU()))
             net.add_module("logits", nn.Linear(9, 3))
         else:
-            net.add_module("logits", nn.Sequential(nn.Conv2d(6, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+            net.add_module(
+                "logits", nn.Sequential(nn.Conv2d(6, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            )
     return Target(net, name="tiny", classes="abc", input_shape=(1, 8, 8), layer="pool")
 
 
@@ -60,7 +62,11 @@ def test_maps_are_those_of_xnns_units(dense):
     method = fitted(target)
     e = method.explain(target, batch, np.random.default_rng(0))
     at = maps.find(target, batch.x)
-    assert at.name == method._at and e.offers() == {"concept_maps"} and e.concept_maps.shape == (20, 3, 8, 8)
+    assert (
+        at.name == method._at
+        and e.offers() == {"concept_maps"}
+        and e.concept_maps.shape == (20, 3, 8, 8)
+    )
     found = target(batch).argmax(1)
     for i in range(20):
         theirs = maps.z_maps(target, batch.x[i : i + 1], method._units[found[i]], at)[:, 0]

@@ -28,7 +28,9 @@ def target():
         net, c = nn.Sequential(), 3
         for k, maps in enumerate((8, 16, 24), 1):
             block = nn.Sequential(
-                nn.Conv2d(c, maps, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(maps), nn.ReLU()
+                nn.Conv2d(c, maps, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(maps),
+                nn.ReLU(),
             )
             net.add_module(f"conv{k}", block)
             c = maps
@@ -42,7 +44,15 @@ def target():
             loss.backward()
             optimiser.step()
         assert loss < 0.2
-    return Target(net, name="quadrants", classes="abcd", input_shape=(3, 32, 32), mean=[0.4], std=[0.3], layer="conv3")
+    return Target(
+        net,
+        name="quadrants",
+        classes="abcd",
+        input_shape=(3, 32, 32),
+        mean=[0.4],
+        std=[0.3],
+        layer="conv3",
+    )
 
 
 def quadrants(n, seed=0):
@@ -55,19 +65,30 @@ def quadrants(n, seed=0):
 
 
 def ours(file, cls, target, batch, **settings):
-    spec = importlib.util.spec_from_file_location(f"oracle_{file}", ROOT / "baselines" / f"{file}.py")
+    spec = importlib.util.spec_from_file_location(
+        f"oracle_{file}", ROOT / "baselines" / f"{file}.py"
+    )
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    reference = Batch(x=torch.full((1, 3, 1, 1), 0.4), y=torch.zeros(1, dtype=torch.int64))  # the mean that F subtracts
+    reference = Batch(
+        x=torch.full((1, 3, 1, 1), 0.4), y=torch.zeros(1, dtype=torch.int64)
+    )  # the mean that F subtracts
     rng = np.random.default_rng(0)
-    return scaled(getattr(module, cls)(**settings).fit(target, reference, rng).explain(target, batch, rng).heatmaps)
+    return scaled(
+        getattr(module, cls)(**settings)
+        .fit(target, reference, rng)
+        .explain(target, batch, rng)
+        .heatmaps
+    )
 
 
 def theirs(cls, target, batch, layer):
     import pytorch_grad_cam
 
     with getattr(pytorch_grad_cam, cls)(target.net, [getattr(target.net, layer)]) as cam:
-        x = ((batch.x - 0.4) / 0.3).requires_grad_()  # the parameters are frozen: the gradient starts at the image
+        x = (
+            (batch.x - 0.4) / 0.3
+        ).requires_grad_()  # the parameters are frozen: the gradient starts at the image
         return scaled(cam(x, None))
 
 
@@ -88,12 +109,21 @@ def scaled(maps):
 )
 def test_agrees(target, file, cls, peer, settings, layer, capsys):
     batch = quadrants(12)
-    mine, other = ours(file, cls, target, batch, layer=layer, **settings), theirs(peer, target, batch, layer)
+    mine, other = (
+        ours(file, cls, target, batch, layer=layer, **settings),
+        theirs(peer, target, batch, layer),
+    )
     assert (other.std(axis=(1, 2)) > 0.05).mean() > 0.7  # there is something to agree on
     np.testing.assert_allclose(mine, other, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("file", "cls", "peer"), [("grad_cam_plusplus", "GradCAMPlusPlus", "GradCAMPlusPlus"), ("score_cam", "ScoreCAM", "ScoreCAM")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("file", "cls", "peer"),
+    [
+        ("grad_cam_plusplus", "GradCAMPlusPlus", "GradCAMPlusPlus"),
+        ("score_cam", "ScoreCAM", "ScoreCAM"),
+    ],
+)
 def test_the_authors_formula_is_another(target, file, cls, peer, capsys):
     """Otherwise `variant` would be an empty word, and agreement no evidence."""
     batch = quadrants(12)

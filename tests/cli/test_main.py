@@ -34,7 +34,20 @@ def one_line(capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["use", "list", "prepare", "train", "explain", "score", "report", "replicate", "show", "readme", "compare", "diff"],
+    [
+        "use",
+        "list",
+        "prepare",
+        "train",
+        "explain",
+        "score",
+        "report",
+        "replicate",
+        "show",
+        "readme",
+        "compare",
+        "diff",
+    ],
 )
 def test_help_has_examples(command, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -51,7 +64,9 @@ def test_bad_use_is_one_line_and_exit_code_2(arguments, capsys):
     one_line(capsys)
 
 
-@pytest.mark.parametrize(("arguments", "near"), [(["dif"], "diff"), (["list", "metrcs"], "metrics")])
+@pytest.mark.parametrize(
+    ("arguments", "near"), [(["dif"], "diff"), (["list", "metrcs"], "metrics")]
+)
 def test_an_unknown_word_suggests_a_near_one(arguments, near, capsys):
     with pytest.raises(SystemExit):
         call(*arguments)
@@ -60,8 +75,14 @@ def test_an_unknown_word_suggests_a_near_one(arguments, near, capsys):
 
 def test_a_reader_that_leaves_gets_no_complaint():
     command = f"{sys.executable} -m benchmark list metrics --json"
-    done = subprocess.run(["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True,
-                          cwd=store.ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, check=True)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        cwd=store.ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        check=True,
+    )
     assert done.stderr == "" and done.stdout.strip() in ("1", "141")
 
 
@@ -207,7 +228,12 @@ def test_a_full_disk_is_one_line(workspace, capsys, monkeypatch):
 
 
 def test_lists_have_what_there_is(workspace, capsys):
-    for what, expected in [("profiles", "quick"), ("datasets", ""), ("targets", "cnn"), ("metrics", "average_drop")]:
+    for what, expected in [
+        ("profiles", "quick"),
+        ("datasets", ""),
+        ("targets", "cnn"),
+        ("metrics", "average_drop"),
+    ]:
         assert call("list", what, "--json") == 0
         assert expected in capsys.readouterr().out
         assert call("list", what) == 0
@@ -222,9 +248,15 @@ def test_ctrl_c_leaves_whole_files_and_a_re_run_resumes(trained):
     workspace.save()
     environment = os.environ | {"GLASSBENCH_WORKERS": "2"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmark", "explain"], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell's child ignores it
-    )  # fmt: skip
+        [sys.executable, "-m", "benchmark", "explain"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a background shell's child ignores it
+    )
     folder = store.Paths("tiny").explanations("blobs")
     deadline = time.monotonic() + 60
     while len(list(folder.rglob("*.npz"))) < 2 and time.monotonic() < deadline:
@@ -245,13 +277,19 @@ def test_ctrl_c_leaves_whole_files_and_a_re_run_resumes(trained):
 
 
 def test_the_same_profile_gives_the_same_rows_in_another_process_and_with_other_workers(workspace):
-    workspace.params["explain"]["methods"] = [plugin(workspace, name="a"), plugin(workspace, name="b")]
+    workspace.params["explain"]["methods"] = [
+        plugin(workspace, name="a"),
+        plugin(workspace, name="b"),
+    ]
     workspace.save()
     texts = []
     for workers in ("1", "2"):
         for step in ("train", "explain", "score"):
-            code = subprocess.run([sys.executable, "-m", "benchmark", step], env=os.environ | {"GLASSBENCH_WORKERS": workers},
-                                  check=False).returncode  # fmt: skip
+            code = subprocess.run(
+                [sys.executable, "-m", "benchmark", step],
+                env=os.environ | {"GLASSBENCH_WORKERS": workers},
+                check=False,
+            ).returncode
             assert code == 0
         rows, instances = collect.profile_rows(workspace.profile)
         texts.append((store.rows_text(rows), instances.value.to_numpy()))
@@ -270,7 +308,9 @@ def test_markup_in_names_is_no_markup(workspace, capsys):
 
 
 def test_profiles_differ_only_in_scale():
-    sections = {name: set(yaml.safe_load(path.read_text())) for name, path in main.profiles().items()}
+    sections = {
+        name: set(yaml.safe_load(path.read_text())) for name, path in main.profiles().items()
+    }
     assert set(sections) == {"offline", "quick", "trees", "paper"}
     assert len({frozenset(s) for s in sections.values()}) == 1
     assert all(re.match(r"^# ", path.read_text()) for path in main.profiles().values())

@@ -74,8 +74,15 @@ def test_a_member_that_climbs_is_refused(tmp_path, pack, name):
         list(members(path, lambda name: name == "a/x.txt"))  # even if it is not wanted
 
 
-@pytest.mark.parametrize("kind", [(tarfile.SYMTYPE, "/etc/passwd"), (tarfile.SYMTYPE, "../../x"), (tarfile.LNKTYPE, "../x"),
-                                  (tarfile.CHRTYPE, "")])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        (tarfile.SYMTYPE, "/etc/passwd"),
+        (tarfile.SYMTYPE, "../../x"),
+        (tarfile.LNKTYPE, "../x"),
+        (tarfile.CHRTYPE, ""),
+    ],
+)
 def test_a_tar_with_a_link_out_or_a_device_is_refused(tmp_path, kind):
     with pytest.raises(DownloadError, match="unsafe"):
         list(members(tar_of(tmp_path / "a.tar", ("a/x", kind))))
@@ -111,7 +118,9 @@ def test_a_name_with_control_characters_is_refused(tmp_path, pack, name):
         list(members(pack(tmp_path / "archive", (name, b"x"))))
 
 
-@pytest.mark.parametrize("kind", [0o120777, 0o020666, 0o060666, 0o010666, 0o140666])  # link, devices, pipe, socket
+@pytest.mark.parametrize(
+    "kind", [0o120777, 0o020666, 0o060666, 0o010666, 0o140666]
+)  # link, devices, pipe, socket
 def test_a_zip_holds_files_and_folders_only(tmp_path, kind):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         info = zipfile.ZipInfo("a/x")
@@ -146,7 +155,9 @@ def test_zeros_that_unpack_to_far_more_than_the_archive_are_refused(tmp_path, mo
 def test_an_archive_of_ordinary_text_is_no_bomb(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "FREE_BYTES", 0)
     lines = b"\n".join(b"%d images/%05d.jpg" % (i, i * 7919 % 99991) for i in range(20_000))
-    assert list(members(tar_of(tmp_path / "a.tgz", ("list.txt", lines), mode="w:gz"))) == [("list.txt", lines)]
+    assert list(members(tar_of(tmp_path / "a.tgz", ("list.txt", lines), mode="w:gz"))) == [
+        ("list.txt", lines)
+    ]
 
 
 def test_a_zip_that_lies_about_a_members_size_gives_no_more_than_it_says(tmp_path):

@@ -38,7 +38,9 @@ def server(monkeypatch):
 
 def script(name):
     """A script as a module of its own; what a test changes in it stays in the test."""
-    spec = importlib.util.spec_from_file_location(f"datasets_{name}", ROOT / "datasets" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(
+        f"datasets_{name}", ROOT / "datasets" / f"{name}.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -53,7 +55,15 @@ def prepare(module, folder, **params):
     name = Path(module.__file__).stem
     (folder / "params.yaml").write_text(json.dumps({"data": {name: params}}))
     out = folder / f"{name}.npz"
-    options = ["--params", str(folder / "params.yaml"), "--out", str(out), "--raw", str(folder / "raw"), "--force"]
+    options = [
+        "--params",
+        str(folder / "params.yaml"),
+        "--out",
+        str(out),
+        "--raw",
+        str(folder / "raw"),
+        "--force",
+    ]
     code = download.main(name, module.prepare, module.DEFAULTS, module.__doc__, options)
     return (data.load(out) if code == 0 else None), code
 
@@ -78,7 +88,17 @@ def image(pixels, kind="JPEG", **options):
 
 
 def test_there_are_eight_and_a_users_own():
-    assert SCRIPTS == ["asirra", "cifar10", "cifar100", "cub", "digits", "fashion_mnist", "folder", "mnist", "toybirds"]
+    assert SCRIPTS == [
+        "asirra",
+        "cifar10",
+        "cifar100",
+        "cub",
+        "digits",
+        "fashion_mnist",
+        "folder",
+        "mnist",
+        "toybirds",
+    ]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -104,7 +124,9 @@ def sources(module):
         return [module.SOURCE]
     name = Path(module.__file__).stem
     pairs = [pair for split in getattr(module, "FILES", {}).values() for pair in split]
-    return [Source(f"{module.BASE}/{file}", digest, mirror=f"{name}/{file}") for file, digest in pairs]
+    return [
+        Source(f"{module.BASE}/{file}", digest, mirror=f"{name}/{file}") for file, digest in pairs
+    ]
 
 
 @pytest.mark.skipif(not MIRROR.is_dir(), reason=f"there is no mirror at {MIRROR}")
@@ -132,10 +154,17 @@ def test_the_real_files_from_the_mirror(name, tmp_path, monkeypatch):
     monkeypatch.setenv(download.MIRROR, str(MIRROR))
     train, test, shape, classes, params = REAL[name]
     made, _ = prepare(script(name), tmp_path, **params)
-    assert (made.size("train"), made.size("test"), made.input_shape, len(made.classes)) == (train, test, shape, classes)
+    assert (made.size("train"), made.size("test"), made.input_shape, len(made.classes)) == (
+        train,
+        test,
+        shape,
+        classes,
+    )
     assert made.card["skipped"] == 0
     assert set(np.unique(made.arrays["y_train"])) == set(range(classes))
-    assert made.card["provenance"]["files"][0]["origin"] == ("official" if "mnist" in name else "mirror")
+    assert made.card["provenance"]["files"][0]["origin"] == (
+        "official" if "mnist" in name else "mirror"
+    )
     if name == "cub":
         seen = made.arrays["part_visible_train"]
         assert 0.75 < seen.mean() < 0.85
@@ -151,14 +180,24 @@ def test_no_network_and_no_mirror_is_exit_code_2(tmp_path, monkeypatch, capsys, 
     made, code = prepare(module, tmp_path)
     assert (made, code) == (None, 2)
     *_, last = capsys.readouterr().err.splitlines()
-    assert "set GLASSBENCH_MIRROR to a folder or base URL that holds mnist/train-images-idx3-ubyte.gz" in last
+    assert (
+        "set GLASSBENCH_MIRROR to a folder or base URL that holds mnist/train-images-idx3-ubyte.gz"
+        in last
+    )
     assert f"connect to {server.url}/gone/train-images-idx3-ubyte.gz" in last
     assert not (tmp_path / "mnist.npz").exists()
 
 
 def test_a_script_runs_by_path(tmp_path):
     (tmp_path / "p.yaml").write_text("data: {digits: {size: 8, train: 20, test: 10}}")
-    command = [sys.executable, str(ROOT / "datasets" / "digits.py"), "--params", "p.yaml", "--out", "d.npz"]
+    command = [
+        sys.executable,
+        str(ROOT / "datasets" / "digits.py"),
+        "--params",
+        "p.yaml",
+        "--out",
+        "d.npz",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "digits: 20 + 10 images (1, 8, 8), 10 classes: d.npz\n"
@@ -171,11 +210,19 @@ def test_a_script_runs_by_path(tmp_path):
 def test_idx_files(name, server, tmp_path, monkeypatch):
     rng, arrays, module, files = np.random.default_rng(0), {}, script(name), {}
     for split, n in (("train", 40), ("test", 20)):
-        x, y = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8), (np.arange(n) % 10).astype(np.uint8)
+        x, y = (
+            rng.integers(0, 256, (n, 28, 28), dtype=np.uint8),
+            (np.arange(n) % 10).astype(np.uint8),
+        )
         arrays[split] = x, y
         files[split] = []
-        for (file, _), raw in zip(module.FILES[split], (b"\0\0\x08\x03" + struct.pack(">3i", n, 28, 28) + x.tobytes(),
-                                                        b"\0\0\x08\x01" + struct.pack(">i", n) + y.tobytes())):  # fmt: skip
+        for (file, _), raw in zip(
+            module.FILES[split],
+            (
+                b"\0\0\x08\x03" + struct.pack(">3i", n, 28, 28) + x.tobytes(),
+                b"\0\0\x08\x01" + struct.pack(">i", n) + y.tobytes(),
+            ),
+        ):
             server.files[file] = gzip.compress(raw)
             files[split].append((file, sha(server.files[file])))
     monkeypatch.setattr(module, "FILES", files)
@@ -185,7 +232,9 @@ def test_idx_files(name, server, tmp_path, monkeypatch):
         assert np.array_equal(made.arrays[f"x_{split}"], x[:, None])
         assert np.array_equal(made.arrays[f"y_{split}"], y)
     assert made.card["counts"] == {"train": 40, "test": 20}
-    assert [f["file"] for f in made.card["provenance"]["files"]] == [f for split in files.values() for f, _ in split]
+    assert [f["file"] for f in made.card["provenance"]["files"]] == [
+        f for split in files.values() for f, _ in split
+    ]
     part, _ = prepare(module, tmp_path, size=32, train=20)
     assert part.arrays["x_train"].shape == (20, 1, 32, 32)
     assert np.bincount(part.arrays["y_train"]).tolist() == [2] * 10
@@ -197,12 +246,19 @@ def test_idx_files(name, server, tmp_path, monkeypatch):
 
 def pages(x):
     """(N, 3, 32, 32) as one lossless page of 50 images a row."""
-    rows = x.transpose(0, 2, 3, 1).reshape(-1, 50, 32, 32, 3).transpose(0, 2, 1, 3, 4).reshape(-1, 1600, 3)
+    rows = (
+        x.transpose(0, 2, 3, 1)
+        .reshape(-1, 50, 32, 32, 3)
+        .transpose(0, 2, 1, 3, 4)
+        .reshape(-1, 1600, 3)
+    )
     return image(rows, "WEBP", lossless=True)
 
 
 def packed(x):
-    return json.dumps({"sha256_of_NHWC_uint8": hashlib.sha256(x.transpose(0, 2, 3, 1).copy()).hexdigest()}).encode()
+    return json.dumps(
+        {"sha256_of_NHWC_uint8": hashlib.sha256(x.transpose(0, 2, 3, 1).copy()).hexdigest()}
+    ).encode()
 
 
 def npz(**arrays):
@@ -213,19 +269,28 @@ def npz(**arrays):
 
 def test_cifar10_is_the_same_from_both(server, tmp_path, monkeypatch):
     rng, names = np.random.default_rng(0), [f"thing{i}" for i in range(10)]
-    x, y = rng.integers(0, 256, (6, 60, 3, 32, 32), dtype=np.uint8), rng.integers(0, 10, (6, 60), dtype=np.uint8)
+    x, y = (
+        rng.integers(0, 256, (6, 60, 3, 32, 32), dtype=np.uint8),
+        rng.integers(0, 10, (6, 60), dtype=np.uint8),
+    )
     records = [np.concatenate([b[:, None], a.reshape(60, -1)], 1).tobytes() for a, b in zip(x, y)]
     batches = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
     official = {f"cifar-10-batches-bin/{name}.bin": raw for name, raw in zip(batches, records)}
     official["cifar-10-batches-bin/batches.meta.txt"] = "\n".join([*names, "", ""]).encode()
     few = {}
     for split, b in (("train", 0), ("test", 5)):
-        few |= {f"cifar10/{split}_00.webp": pages(x[b][:50]), f"cifar10/{split}.json": packed(x[b][:50]),
-                f"cifar10/{split}.npz": npz(labels=y[b][:50], label_names=np.array(names))}  # fmt: skip
+        few |= {
+            f"cifar10/{split}_00.webp": pages(x[b][:50]),
+            f"cifar10/{split}.json": packed(x[b][:50]),
+            f"cifar10/{split}.npz": npz(labels=y[b][:50], label_names=np.array(names)),
+        }
     server.files |= {"c.tar.gz": tar(official, "w:gz"), "cifar10/few.tar": tar(few)}
     module = script("cifar10")
     source = Source(
-        f"{server.url}/c.tar.gz", sha(server.files["c.tar.gz"]), "cifar10/few.tar", sha(server.files["cifar10/few.tar"])
+        f"{server.url}/c.tar.gz",
+        sha(server.files["c.tar.gz"]),
+        "cifar10/few.tar",
+        sha(server.files["cifar10/few.tar"]),
     )
     monkeypatch.setattr(module, "SOURCE", source)
     whole, _ = prepare(module, tmp_path)
@@ -239,30 +304,51 @@ def test_cifar10_is_the_same_from_both(server, tmp_path, monkeypatch):
     mirrored, _ = prepare(module, tmp_path / "m")
     assert cut.arrays.keys() == mirrored.arrays.keys()
     assert all(np.array_equal(cut.arrays[key], mirrored.arrays[key]) for key in cut.arrays)
-    assert [d.card["provenance"]["files"][0]["origin"] for d in (cut, mirrored)] == ["official", "mirror"]
+    assert [d.card["provenance"]["files"][0]["origin"] for d in (cut, mirrored)] == [
+        "official",
+        "mirror",
+    ]
     _, code = prepare(module, tmp_path / "m", train=51)
     assert code == 2  # more than the mirror has
 
 
 def test_cifar100_from_both(server, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
-    fine = {split: rng.permutation(np.arange(200, dtype=np.uint8) % 100) for split in ("train", "test")}
+    fine = {
+        split: rng.permutation(np.arange(200, dtype=np.uint8) % 100) for split in ("train", "test")
+    }
     coarse = {split: fine[split] // 5 for split in fine}
     x = {split: rng.integers(0, 256, (200, 3, 32, 32), dtype=np.uint8) for split in fine}
     names = [f"thing{i}" for i in range(100)], [f"group{i}" for i in range(20)]
     official, few = {}, {}
     for kind, names_of_kind in zip(("fine", "coarse"), names):
-        official[f"cifar-100-binary/{kind}_label_names.txt"] = "\n".join(names_of_kind).encode() + b"\n"
+        official[f"cifar-100-binary/{kind}_label_names.txt"] = (
+            "\n".join(names_of_kind).encode() + b"\n"
+        )
     for split in fine:
         both = np.stack([coarse[split], fine[split]], 1)
-        official[f"cifar-100-binary/{split}.bin"] = np.concatenate([both, x[split].reshape(200, -1)], 1).tobytes()
+        official[f"cifar-100-binary/{split}.bin"] = np.concatenate(
+            [both, x[split].reshape(200, -1)], 1
+        ).tobytes()
         labels = {"fine_labels": fine[split], "coarse_labels": coarse[split]}
-        few |= {f"cifar100/{split}_{i:02}.webp": pages(x[split][100 * i : 100 * i + 100]) for i in range(2)}
-        few |= {f"cifar100/{split}.json": packed(x[split]),
-                f"cifar100/{split}.npz": npz(**labels, fine_label_names=np.array(names[0]), coarse_label_names=np.array(names[1]))}  # fmt: skip
+        few |= {
+            f"cifar100/{split}_{i:02}.webp": pages(x[split][100 * i : 100 * i + 100])
+            for i in range(2)
+        }
+        few |= {
+            f"cifar100/{split}.json": packed(x[split]),
+            f"cifar100/{split}.npz": npz(
+                **labels, fine_label_names=np.array(names[0]), coarse_label_names=np.array(names[1])
+            ),
+        }
     server.files |= {"c.tar.gz": tar(official, "w:gz"), "few.tar": tar(few)}
     module = script("cifar100")
-    source = Source(f"{server.url}/c.tar.gz", sha(server.files["c.tar.gz"]), "few.tar", sha(server.files["few.tar"]))
+    source = Source(
+        f"{server.url}/c.tar.gz",
+        sha(server.files["c.tar.gz"]),
+        "few.tar",
+        sha(server.files["few.tar"]),
+    )
     monkeypatch.setattr(module, "SOURCE", source)
     for folder, mirror in (("a", ""), ("b", server.url)):
         (tmp_path / folder).mkdir()
@@ -285,36 +371,58 @@ def grey(level, h=40, w=60):
 
 
 def test_petimages_with_corrupt_files(server, tmp_path, monkeypatch):
-    files = {f"PetImages/{animal}/{i}.jpg": grey(5 * k + 100 * (animal == "Dog"))
-             for animal in ("Cat", "Dog") for k, i in enumerate((0, 1, 2, 9999, 10000, 12499))}  # fmt: skip
+    files = {
+        f"PetImages/{animal}/{i}.jpg": grey(5 * k + 100 * (animal == "Dog"))
+        for animal in ("Cat", "Dog")
+        for k, i in enumerate((0, 1, 2, 9999, 10000, 12499))
+    }
     files["PetImages/Cat/1.jpg"] = b""
     files["PetImages/Dog/2.jpg"] = grey(0)[:300]
     files["PetImages/Dog/12499.jpg"] = b"GIF89a or so"
-    files |= {"PetImages/Cat/Thumbs.db": b"x", "readme[1].txt": b"x", "PetImages/Cat/a.jpg": grey(0)}
+    files |= {
+        "PetImages/Cat/Thumbs.db": b"x",
+        "readme[1].txt": b"x",
+        "PetImages/Cat/a.jpg": grey(0),
+    }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, raw in reversed(files.items()):
             archive.writestr(name, raw)
     server.files["pets.zip"] = buffer.getvalue()
     module = script("asirra")
-    monkeypatch.setattr(module, "SOURCE", Source(f"{server.url}/pets.zip", sha(server.files["pets.zip"])))
+    monkeypatch.setattr(
+        module, "SOURCE", Source(f"{server.url}/pets.zip", sha(server.files["pets.zip"]))
+    )
     made, _ = prepare(module, tmp_path, size=8)
     assert made.arrays["y_train"].tolist() == [0, 0, 0, 1, 1, 1]
     assert made.arrays["y_test"].tolist() == [0, 0, 1]
     levels = made.arrays["x_train"][:, 0, 0, 0].astype(int)
-    assert np.abs(levels - [0, 10, 15, 100, 105, 115]).max() <= 2  # by class, then number, whatever the zip's order
+    assert (
+        np.abs(levels - [0, 10, 15, 100, 105, 115]).max() <= 2
+    )  # by class, then number, whatever the zip's order
     assert made.card["skipped"] == 3
-    assert made.card["skipped_files"] == ["PetImages/Cat/1.jpg", "PetImages/Dog/2.jpg", "PetImages/Dog/12499.jpg"]
+    assert made.card["skipped_files"] == [
+        "PetImages/Cat/1.jpg",
+        "PetImages/Dog/2.jpg",
+        "PetImages/Dog/12499.jpg",
+    ]
     part, _ = prepare(module, tmp_path, size=8, train=2)
-    assert len(part.arrays["y_train"]) == 2 - part.card["skipped"] + 1  # the test part's corrupt file counts too
+    assert (
+        len(part.arrays["y_train"]) == 2 - part.card["skipped"] + 1
+    )  # the test part's corrupt file counts too
 
 
 def test_asirra_from_the_mirror_keeps_its_split(server, tmp_path, monkeypatch):
-    files = {f"dogs_vs_cats/{split}/{animal}.{i}.jpg": grey(i % 200) for animal in ("cat", "dog")
-             for split, i in (("train", 1), ("train", 10), ("train", 9), ("test", 4001))}  # fmt: skip
+    files = {
+        f"dogs_vs_cats/{split}/{animal}.{i}.jpg": grey(i % 200)
+        for animal in ("cat", "dog")
+        for split, i in (("train", 1), ("train", 10), ("train", 9), ("test", 4001))
+    }
     server.files["asirra/few.tar"] = tar(files)
     module = script("asirra")
-    source = Source(f"{server.url}/pets.zip", sha(b""), "asirra/few.tar", sha(server.files["asirra/few.tar"]))
+    source = Source(
+        f"{server.url}/pets.zip", sha(b""), "asirra/few.tar", sha(server.files["asirra/few.tar"])
+    )
     monkeypatch.setattr(module, "SOURCE", source)
     monkeypatch.setenv(download.MIRROR, server.url)
     made, _ = prepare(module, tmp_path, size=8)
@@ -335,7 +443,14 @@ def birds():
     """Three classes of four dark photographs; the bird is a bright box, its parts are brighter squares."""
     rng, files = np.random.default_rng(1), {}
     tables = {
-        key: [] for key in ("images", "image_class_labels", "train_test_split", "bounding_boxes", "parts/part_locs")
+        key: []
+        for key in (
+            "images",
+            "image_class_labels",
+            "train_test_split",
+            "bounding_boxes",
+            "parts/part_locs",
+        )
     }
     for i in range(12):
         h, w = ((120, 160), (160, 120), (100, 100))[i % 3]
@@ -359,14 +474,19 @@ def birds():
         tables["bounding_boxes"].append(f"{i + 1} {x0}.0 {y0}.0 {bw}.0 {bh}.0")
     tables["classes"] = [f"{c + 1} {c + 1:03}.Bird_{c}" for c in range(3)]
     tables["parts/parts"] = [f"{p + 1} {name}" for p, name in enumerate(PARTS)]
-    return files | {f"CUB_200_2011/{key}.txt": "\n".join(lines).encode() + b"\n" for key, lines in tables.items()}
+    return files | {
+        f"CUB_200_2011/{key}.txt": "\n".join(lines).encode() + b"\n"
+        for key, lines in tables.items()
+    }
 
 
 @pytest.fixture
 def cub(server, monkeypatch):
     server.files["CUB.tgz"] = tar({**birds(), "attributes.txt": b"x"}, "w:gz")
     module = script("cub")
-    monkeypatch.setattr(module, "SOURCE", Source(f"{server.url}/CUB.tgz", sha(server.files["CUB.tgz"])))
+    monkeypatch.setattr(
+        module, "SOURCE", Source(f"{server.url}/CUB.tgz", sha(server.files["CUB.tgz"]))
+    )
     return module
 
 
@@ -396,9 +516,13 @@ def test_cub_annotations_lie_where_the_pixels_are(cub, tmp_path, fit):
 
 def test_a_part_that_the_crop_loses_is_not_visible(cub, server, tmp_path, monkeypatch):
     files = birds()
-    files["CUB_200_2011/parts/part_locs.txt"] = b"1 1 5.0 60.0 1\n1 2 80.0 60.0 1\n"  # the photo is 160 x 120
+    files["CUB_200_2011/parts/part_locs.txt"] = (
+        b"1 1 5.0 60.0 1\n1 2 80.0 60.0 1\n"  # the photo is 160 x 120
+    )
     server.files["CUB.tgz"] = tar(files, "w:gz")
-    monkeypatch.setattr(cub, "SOURCE", Source(f"{server.url}/CUB.tgz", sha(server.files["CUB.tgz"])))
+    monkeypatch.setattr(
+        cub, "SOURCE", Source(f"{server.url}/CUB.tgz", sha(server.files["CUB.tgz"]))
+    )
     made, _ = prepare(cub, tmp_path, size=120, fit="crop")
     assert made.arrays["part_visible_train"][0].tolist() == [False, True, False]
     assert made.arrays["parts_train"][0].tolist() == [[0, 0], [60, 60], [0, 0]]
@@ -417,7 +541,9 @@ def test_cub_without_a_table_is_one_line(cub, server, tmp_path, monkeypatch, cap
     files = birds()
     del files["CUB_200_2011/bounding_boxes.txt"]
     server.files["CUB.tgz"] = tar(files, "w:gz")
-    monkeypatch.setattr(cub, "SOURCE", Source(f"{server.url}/CUB.tgz", sha(server.files["CUB.tgz"])))
+    monkeypatch.setattr(
+        cub, "SOURCE", Source(f"{server.url}/CUB.tgz", sha(server.files["CUB.tgz"]))
+    )
     assert prepare(cub, tmp_path, size=8)[1] == 2
     assert "lacks CUB_200_2011/bounding_boxes.txt" in capsys.readouterr().err
 
@@ -432,8 +558,13 @@ def test_digits_split_and_pixels(tmp_path):
     x = np.concatenate([made.arrays["x_train"], made.arrays["x_test"]])[:, 0]
     y = np.concatenate([made.arrays["y_train"], made.arrays["y_test"]])
     images, labels = load_digits(return_X_y=True)
-    theirs = sorted((label, *pixels) for pixels, label in zip(np.rint(images * 255 / 16).astype(int).tolist(), labels))
-    assert sorted((label, *pixels) for pixels, label in zip(x.reshape(-1, 64).tolist(), y)) == theirs  # all, each once
+    theirs = sorted(
+        (label, *pixels)
+        for pixels, label in zip(np.rint(images * 255 / 16).astype(int).tolist(), labels)
+    )
+    assert (
+        sorted((label, *pixels) for pixels, label in zip(x.reshape(-1, 64).tolist(), y)) == theirs
+    )  # all, each once
     assert (made.size("train"), made.size("test")) == (1400, 397)
     again, _ = prepare(script("digits"), tmp_path, size=8)
     assert np.array_equal(again.arrays["y_train"], made.arrays["y_train"])
@@ -446,5 +577,7 @@ def test_digits_are_interpolated_between_pixel_centres(tmp_path):
     weights = script("digits").interpolation(8, 32)
     assert np.allclose(weights.sum(1), 1)
     x = np.random.default_rng(0).integers(0, 17, (5, 8, 8)).astype(float)
-    theirs = torch.nn.functional.interpolate(torch.from_numpy(x)[:, None], size=32, mode="bilinear")[:, 0].numpy()
+    theirs = torch.nn.functional.interpolate(
+        torch.from_numpy(x)[:, None], size=32, mode="bilinear"
+    )[:, 0].numpy()
     assert np.abs(weights @ x @ weights.T - theirs).max() < 1e-12

@@ -34,7 +34,15 @@ def server():
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch):
     """No mirror, no proxy; the seconds slept are noted instead."""
-    for key in (download.MIRROR, "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+    for key in (
+        download.MIRROR,
+        "http_proxy",
+        "https_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
         monkeypatch.delenv(key, raising=False)
     slept = []
     monkeypatch.setattr(download.time, "sleep", slept.append)
@@ -60,7 +68,11 @@ def test_a_file_is_fetched_once(server, tmp_path):
     file = fetch(birds(server), tmp_path)
     assert file.path.read_bytes() == BODY
     assert file.origin == "official"
-    assert file.provenance() == {"file": "birds.tgz", "origin": "official", "sha256": hashlib.sha256(BODY).hexdigest()}
+    assert file.provenance() == {
+        "file": "birds.tgz",
+        "origin": "official",
+        "sha256": hashlib.sha256(BODY).hexdigest(),
+    }
     assert visible(tmp_path) == ["birds.tgz"]
     assert fetch(birds(server), tmp_path) == file
     assert server.asked == [("birds.tgz", "")]
@@ -143,12 +155,18 @@ def test_progress_earns_new_attempts(server, tmp_path):
 def test_an_encoded_transfer_is_not_unpacked(server, tmp_path):
     packed = gzip.compress(b"labels")
     server.files["labels.gz"], server.manners["labels.gz"] = packed, ["gzip"]
-    assert fetch(Source(f"{server.url}/labels.gz", digest(packed)), tmp_path).path.read_bytes() == packed
+    assert (
+        fetch(Source(f"{server.url}/labels.gz", digest(packed)), tmp_path).path.read_bytes()
+        == packed
+    )
 
 
 def test_two_at_once_download_once(server, tmp_path):
     found = []
-    threads = [threading.Thread(target=lambda: found.append(fetch(birds(server), tmp_path))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(fetch(birds(server), tmp_path)))
+        for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -209,8 +227,13 @@ def test_a_mirror_without_the_file_leaves_the_official_url(server, tmp_path, con
     mirror.mkdir()
     if content:
         (mirror / "birds.tgz").write_bytes(content)
-    assert fetch(birds(server), tmp_path / "cache", mirror=str(mirror)).path == tmp_path / "cache" / "birds.tgz"
-    assert not content or (mirror / "birds.tgz").read_bytes() == content  # the mirror is not ours to clean
+    assert (
+        fetch(birds(server), tmp_path / "cache", mirror=str(mirror)).path
+        == tmp_path / "cache" / "birds.tgz"
+    )
+    assert (
+        not content or (mirror / "birds.tgz").read_bytes() == content
+    )  # the mirror is not ours to clean
 
 
 def test_a_mirror_may_be_a_url(server, tmp_path):
@@ -254,7 +277,12 @@ def test_no_way_is_one_line_that_names_both_ways_out(tmp_path):
 
 def test_other_bytes_need_another_name():
     with pytest.raises(ValueError, match="another name"):
-        Source("https://host/birds.tgz", digest(BODY), mirror="birds/birds.tgz", mirror_digest=digest(OTHER))
+        Source(
+            "https://host/birds.tgz",
+            digest(BODY),
+            mirror="birds/birds.tgz",
+            mirror_digest=digest(OTHER),
+        )
 
 
 # --------------------------------------------------------------------------------------------- formats
@@ -272,7 +300,9 @@ def test_idx_by_hand():
 def test_nearest_against_torch(size):
     x = np.random.default_rng(0).integers(0, 256, (3, 2, 28, 28), dtype=np.uint8)
     ours = download.nearest(x, size)
-    assert np.array_equal(ours, torch.nn.functional.interpolate(torch.from_numpy(x).double(), size=size).numpy())
+    assert np.array_equal(
+        ours, torch.nn.functional.interpolate(torch.from_numpy(x).double(), size=size).numpy()
+    )
     for i in range(size):
         assert (ours[:, :, i, 0] == x[:, :, i * 28 // size, 0]).all()
 
@@ -290,7 +320,9 @@ def test_pages_by_hand():
     for i, image in enumerate(x):  # 50 images a row
         r, c = divmod(i, 50)
         page[32 * r : 32 * r + 32, 32 * c : 32 * c + 32] = image
-    found = download.read_pages([encoded(page[:32]), encoded(page[32:])], hashlib.sha256(x).hexdigest())
+    found = download.read_pages(
+        [encoded(page[:32]), encoded(page[32:])], hashlib.sha256(x).hexdigest()
+    )
     assert np.array_equal(found, x.transpose(0, 3, 1, 2))
     with pytest.raises(DownloadError, match="other pixels"):
         download.read_pages([encoded(page)], hashlib.sha256(x[1:]).hexdigest())
@@ -307,7 +339,9 @@ def test_a_photo_and_its_coordinates_move_alike(fit, shape):
     assert photo.pixels.shape == (3, 40, 40)
     (a, b), (c, d) = np.array([(x0, y0), (x1, y1)]) * photo.scale - photo.shift
     area = (c - a) * (d - b)
-    assert photo.pixels[0].sum() / 255 == pytest.approx(area, rel=0.03)  # bilinear filters keep the mass
+    assert photo.pixels[0].sum() / 255 == pytest.approx(
+        area, rel=0.03
+    )  # bilinear filters keep the mass
     rows, columns = (photo.pixels[0] > 127).any(1), (photo.pixels[0] > 127).any(0)
     assert np.abs(np.flatnonzero(columns)[[0, -1]] + (0, 1) - (a, c)).max() <= 0.5
     assert np.abs(np.flatnonzero(rows)[[0, -1]] + (0, 1) - (b, d)).max() <= 0.5
@@ -366,13 +400,22 @@ def test_params_complete_the_defaults(tmp_path):
 
 @pytest.mark.parametrize(
     ("section", "says"),
-    [("{sise: 3}", "did you mean size"), ("{size: null}", "positive integer$"), ("{size: 0}", "positive integer"),
-     ("{size: true}", "positive integer"), ("{size: 1.5}", "positive integer"), ("{train: all}", "positive integer or null"),
-     ("{fit: 3}", "expected text"), ("[size]", "expected a mapping")],
-)  # fmt: skip
+    [
+        ("{sise: 3}", "did you mean size"),
+        ("{size: null}", "positive integer$"),
+        ("{size: 0}", "positive integer"),
+        ("{size: true}", "positive integer"),
+        ("{size: 1.5}", "positive integer"),
+        ("{train: all}", "positive integer or null"),
+        ("{fit: 3}", "expected text"),
+        ("[size]", "expected a mapping"),
+    ],
+)
 def test_bad_params_are_refused(tmp_path, section, says):
     with pytest.raises((ParamsError, UnknownName), match=says):
-        download.read_params(params_file(tmp_path, f"data: {{birds: {section}}}"), "birds", DEFAULTS)
+        download.read_params(
+            params_file(tmp_path, f"data: {{birds: {section}}}"), "birds", DEFAULTS
+        )
 
 
 def test_a_choice_is_checked():
@@ -407,18 +450,36 @@ def test_main_makes_skips_and_fails(tmp_path, capsys):
             raise KeyboardInterrupt
         x = np.zeros((2, 1, params["size"], params["size"]), np.uint8)
         y = np.array([0, 1])
-        return {"x_train": x, "y_train": y, "x_test": x[:1], "y_test": y[:1], "classes": ["a", "b"]}, {"title": "Birds"}
+        return {
+            "x_train": x,
+            "y_train": y,
+            "x_test": x[:1],
+            "y_test": y[:1],
+            "classes": ["a", "b"],
+        }, {"title": "Birds"}
 
     out = tmp_path / "birds.npz"
 
     def call(size, *more):
         params = params_file(tmp_path, f"data: {{birds: {{size: {size}}}}}")
-        return main("birds", prepare, DEFAULTS, "Birds.", ["--params", str(params), "--out", str(out), *more])
+        return main(
+            "birds",
+            prepare,
+            DEFAULTS,
+            "Birds.",
+            ["--params", str(params), "--out", str(out), *more],
+        )
 
     assert call(8) == 0
     assert capsys.readouterr().out == f"birds: 2 + 1 images (1, 8, 8), 2 classes: {out}\n"
-    assert data.load(out).card == {"name": "birds", "title": "Birds", "counts": {"train": 2, "test": 1}, "size": 8,
-                                   "classes": 2, "params": {"size": 8, "fit": "squash", "train": None}}  # fmt: skip
+    assert data.load(out).card == {
+        "name": "birds",
+        "title": "Birds",
+        "counts": {"train": 2, "test": 1},
+        "size": 8,
+        "classes": 2,
+        "params": {"size": 8, "fit": "squash", "train": None},
+    }
     assert (call(8), len(calls)) == (0, 1)  # it is there
     assert (call(8, "--force"), len(calls)) == (0, 2)
     assert (call(9), len(calls)) == (0, 3)

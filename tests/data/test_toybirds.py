@@ -53,8 +53,13 @@ def test_importance_is_the_shapley_value(toy):
 
     def ruled_out(c, marks_known):  # v(S), the share of the other classes
         others = [d for d in range(len(rules)) if d != c]
-        return sum(any(rules[c, m] != rules[d, m] and toy.ANY not in (rules[c, m], rules[d, m]) for m in marks_known)
-                   for d in others) / len(others)  # fmt: skip
+        return sum(
+            any(
+                rules[c, m] != rules[d, m] and toy.ANY not in (rules[c, m], rules[d, m])
+                for m in marks_known
+            )
+            for d in others
+        ) / len(others)
 
     importance = toy.importance()
     assert importance.sum(1) == pytest.approx(1)
@@ -63,10 +68,13 @@ def test_importance_is_the_shapley_value(toy):
         for m, mark in enumerate(toy.MARKS):
             rest = [k for k in range(marks) if k != m]
             value = sum(
-                factorial(len(s)) * factorial(marks - len(s) - 1) / factorial(marks)
+                factorial(len(s))
+                * factorial(marks - len(s) - 1)
+                / factorial(marks)
                 * (ruled_out(c, [*s, m]) - ruled_out(c, s))
-                for size in range(marks) for s in combinations(rest, size)
-            )  # fmt: skip
+                for size in range(marks)
+                for s in combinations(rest, size)
+            )
             carriers = [toy.PARTS.index(part) for part in toy.CARRIERS[mark]]
             assert importance[c, carriers] == pytest.approx(value / len(carriers), abs=1e-7)
     unmarked = [i for i, part in enumerate(toy.PARTS) if part not in sum(toy.CARRIERS.values(), ())]
@@ -100,7 +108,9 @@ def test_repainting_a_part_that_does_not_matter_keeps_the_class(toy):
         near = np.pad(mine, ((0, 0), (2, 2), (2, 2)))
         near = np.lib.stride_tricks.sliding_window_view(near, (5, 5), (1, 2)).any((3, 4))
         assert (change * mine).any((1, 2)).all()
-        assert (change * ~near).sum() < 0.005 * change.sum()  # but for tips and slivers thinner than a pixel
+        assert (
+            change * ~near
+        ).sum() < 0.005 * change.sum()  # but for tips and slivers thinner than a pixel
 
 
 # --------------------------------------------------------------------------------------------- pixels
@@ -181,7 +191,9 @@ def statistics(x, mask):
     x = x / 255
     mean = (x * mask[:, None]).sum((2, 3)) / count
     std = np.sqrt(((x**2 * mask[:, None]).sum((2, 3)) / count - mean**2).clip(0))
-    bins = [((x >= i / 8) & (x < (i + 1) / 8) & mask[:, None]).sum((2, 3)) / count for i in range(8)]
+    bins = [
+        ((x >= i / 8) & (x < (i + 1) / 8) & mask[:, None]).sum((2, 3)) / count for i in range(8)
+    ]
     return np.concatenate([mean, std, *bins], 1)
 
 
@@ -189,15 +201,28 @@ def test_the_background_does_not_help_and_the_marks_do(toy):
     scene = toy.draw_scene(generator("test background"), 1200)
     x, owner = toy.render(scene, 40)
     outside = (owner == toy.BACKGROUND) | (owner == toy.COVER)
-    outside &= np.roll(outside, 1, 1) & np.roll(outside, -1, 1) & np.roll(outside, 1, 2) & np.roll(outside, -1, 2)
+    outside &= (
+        np.roll(outside, 1, 1)
+        & np.roll(outside, -1, 1)
+        & np.roll(outside, 1, 2)
+        & np.roll(outside, -1, 2)
+    )
     y, train = scene["y"], 800
     chance = 1 / 8 + 3 * np.sqrt(1 / 8 * 7 / 8 / (1200 - train))  # three standard errors
     small = (x * outside[:, None]).reshape(1200, 3, 8, 5, 8, 5).mean((3, 5)).reshape(1200, -1)
     assert accuracy(statistics(x, outside), y, train) < chance
     assert accuracy(small, y, train) < chance
-    assert accuracy(outside.reshape(1200, 8, 5, 8, 5).mean((2, 4)).reshape(1200, -1), y, train) < chance  # the outline
-    marks = np.concatenate([statistics(x, np.isin(owner, [toy.PARTS.index(p) for p in parts]))
-                            for parts in toy.CARRIERS.values()], 1)  # fmt: skip
+    assert (
+        accuracy(outside.reshape(1200, 8, 5, 8, 5).mean((2, 4)).reshape(1200, -1), y, train)
+        < chance
+    )  # the outline
+    marks = np.concatenate(
+        [
+            statistics(x, np.isin(owner, [toy.PARTS.index(p) for p in parts]))
+            for parts in toy.CARRIERS.values()
+        ],
+        1,
+    )
     assert accuracy(marks, y, train) > 0.8  # the same classifier sees the class in the marks
 
 
@@ -228,7 +253,10 @@ def test_the_same_bytes_every_time(toy):
     x, _ = toy.render(scene, 48)
     again, _ = toy.render(toy.draw_scene(generator("test golden"), 24), 48, chunk=7)
     assert np.array_equal(x, again)
-    assert hashlib.sha256(x.tobytes()).hexdigest() == "f12c85a66511024883a97cd49dd190852dce209738eea451d11f836896e02687"
+    assert (
+        hashlib.sha256(x.tobytes()).hexdigest()
+        == "f12c85a66511024883a97cd49dd190852dce209738eea451d11f836896e02687"
+    )
 
 
 def test_the_script_writes_a_data_set(toy, tmp_path):
@@ -242,7 +270,9 @@ def test_the_script_writes_a_data_set(toy, tmp_path):
     assert batch.annotations() == {"boxes", "parts", "part_importance"}
     assert batch.parts.shape == (16, 15, 2)
     assert batch.part_importance.sum(1).numpy() == pytest.approx(1)
-    assert batch.part_masks.shape == (16, 48, 48) and set(batch.part_masks.unique().tolist()) <= set(range(-1, 15))
+    assert batch.part_masks.shape == (16, 48, 48) and set(
+        batch.part_masks.unique().tolist()
+    ) <= set(range(-1, 15))
     for masks, parts, visible in zip(
         batch.part_masks.numpy(), batch.parts.numpy().astype(int), batch.part_visible.numpy()
     ):

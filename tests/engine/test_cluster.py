@@ -39,26 +39,58 @@ class Dask:
 
     def __init__(self, folder, **environment):
         self.folder, self.groups = folder, []
-        self.environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "GLASSBENCH_DEVICE": "cpu",
-                                         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "2"} | environment  # fmt: skip
+        self.environment = (
+            os.environ
+            | {
+                "PYTHONPATH": str(HERE),
+                "OMP_NUM_THREADS": "1",
+                "GLASSBENCH_DEVICE": "cpu",
+                "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "2",
+            }
+            | environment
+        )
         self.environment.pop("GLASSBENCH_CLUSTER", None)
         self.environment.pop("GLASSBENCH_ROOT", None)
         file = folder / "scheduler.json"
         self._start(
-            "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)
+            "dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            str(file),
         )
         self.address = self._soon(
-            lambda: file.exists() and file.read_text().endswith("}") and json.loads(file.read_text())["address"]
+            lambda: (
+                file.exists()
+                and file.read_text().endswith("}")
+                and json.loads(file.read_text())["address"]
+            )
         )
 
     def worker(self, *options, **environment):
-        return self._start("dask_worker", self.address, "--no-dashboard", "--local-directory", str(self.folder / "local"),
-                           *(options or ("--nthreads", "1")), environment=environment)  # fmt: skip
+        return self._start(
+            "dask_worker",
+            self.address,
+            "--no-dashboard",
+            "--local-directory",
+            str(self.folder / "local"),
+            *(options or ("--nthreads", "1")),
+            environment=environment,
+        )
 
     def _start(self, program, *options, environment=()):
         with open(self.folder / "log.txt", "ab") as log:
-            process = subprocess.Popen([sys.executable, "-m", f"distributed.cli.{program}", *options], cwd=self.folder,
-                                       env=self.environment | dict(environment), stdout=log, stderr=log, start_new_session=True)  # fmt: skip
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{program}", *options],
+                cwd=self.folder,
+                env=self.environment | dict(environment),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self.groups.append(process)
         return process
 
@@ -142,7 +174,9 @@ def begun(folder):
 
 
 def test_units_run_there_on_one_thread_in_the_projects_folder(there, workspace):
-    done = run([Unit("fails", fail), Unit("state", state), *(Unit(str(i), square, (i,)) for i in range(5))])
+    done = run(
+        [Unit("fails", fail), Unit("state", state), *(Unit(str(i), square, (i,)) for i in range(5))]
+    )
     assert [done[str(i)].result for i in range(5)] == [0, 1, 4, 9, 16]
     assert done["fails"].error.startswith("ValueError: first second (test_cluster.py:")
     assert done["state"].result == (1, None, str(workspace.root))
@@ -162,7 +196,9 @@ def test_a_killed_workers_unit_is_run_again_and_nothing_else(there, tmp_path):
     killer.start()
     done = run(units)
     killer.join()
-    assert done.keys() == {u.name for u in units} and all(d.result in (n, engine.KEPT) for n, d in done.items())
+    assert done.keys() == {u.name for u in units} and all(
+        d.result in (n, engine.KEPT) for n, d in done.items()
+    )
     assert done["u2"].result == "u2"
     assert begun(folder) == {u.name: 1 + (u.name == "u2") for u in units}
 
@@ -170,7 +206,12 @@ def test_a_killed_workers_unit_is_run_again_and_nothing_else(there, tmp_path):
 @pytest.mark.slow
 def test_a_unit_that_kills_three_workers_fails_and_harms_no_other(there, tmp_path):
     (folder := tmp_path / "begun").mkdir()
-    done = run([Unit("bad", die, (folder, "bad")), *(Unit(f"u{i}", resumable, (folder, f"u{i}")) for i in range(4))])
+    done = run(
+        [
+            Unit("bad", die, (folder, "bad")),
+            *(Unit(f"u{i}", resumable, (folder, f"u{i}")) for i in range(4)),
+        ]
+    )
     assert done["bad"].error == "its worker died 3 times (out of memory?)"
     assert begun(folder) == {"bad": 3} | {f"u{i}": 1 for i in range(4)}
     assert all(done[f"u{i}"].error is None for i in range(4))
@@ -197,14 +238,34 @@ def rows_of(name, dataset, profile):
 @pytest.mark.slow
 def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch):
     """Train, explain, score and replicate: locally, then on the cluster by the shared folder, then with files sent along."""
-    methods = ["baselines/grad_cam.py:GradCAM", "baselines/random_map.py:RandomMap", "baselines/edge_map.py:EdgeMap"]
-    workspace.params |= {"papers": ["explainn"], "replicate": {"explainn": [
-        {"experiment": "planted", "seeds": [0, 1], "m": 10, "n": 500},
-        {"experiment": "intervention", "dataset": "blobs", "target": "cnn", "samples": 60, "test_samples": 20}]}}  # fmt: skip
+    methods = [
+        "baselines/grad_cam.py:GradCAM",
+        "baselines/random_map.py:RandomMap",
+        "baselines/edge_map.py:EdgeMap",
+    ]
+    workspace.params |= {
+        "papers": ["explainn"],
+        "replicate": {
+            "explainn": [
+                {"experiment": "planted", "seeds": [0, 1], "m": 10, "n": 500},
+                {
+                    "experiment": "intervention",
+                    "dataset": "blobs",
+                    "target": "cnn",
+                    "samples": 60,
+                    "test_samples": 20,
+                },
+            ]
+        },
+    }
     workspace.params["zoo"]["blobs"]["cnn"]["seeds"] = [0, 1]
     workspace.params["explain"]["methods"] = methods
     workspace.save()
-    shutil.copytree(HERE / "baselines", workspace.root / "baselines", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        HERE / "baselines",
+        workspace.root / "baselines",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
 
     on_cluster = rows_of("tiny", "blobs", workspace.profile)
     monkeypatch.setattr(cluster, "look", blind)
@@ -213,7 +274,9 @@ def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch
     here = rows_of("tiny", "blobs", workspace.profile)
     assert (here[0].count("\n"), "failed" in here[0]) == (on_cluster[0].count("\n"), False)
     assert on_cluster[:3] == here[:3] and sent_along[:3] == here[:3]
-    assert on_cluster[3] == [key for key in here[3] if key[0] != "stage"]  # a stage's time is that of one machine
+    assert on_cluster[3] == [
+        key for key in here[3] if key[0] != "stage"
+    ]  # a stage's time is that of one machine
 
 
 @pytest.mark.slow
@@ -222,10 +285,18 @@ def test_the_offline_profile_with_a_worker_killed_on_the_way(there, workspace, m
     """Digits under every method, and the experiments on one of its networks; a worker goes in the middle of the explanations."""
     params = yaml.safe_load(main.profiles()["offline"].read_text())
     networks = {
-        name: recipe | {"seeds": [0]} for name, recipe in params["zoo"]["digits"].items() if name != "mlp-100x8"
+        name: recipe | {"seeds": [0]}
+        for name, recipe in params["zoo"]["digits"].items()
+        if name != "mlp-100x8"
     }
-    entries = {paper: [e | {"seeds": [0]} for e in entries if e.get("dataset") == "digits" and e["target"] in ("cnn", "mlp-16x8")]
-               for paper, entries in params["replicate"].items()}  # fmt: skip
+    entries = {
+        paper: [
+            e | {"seeds": [0]}
+            for e in entries
+            if e.get("dataset") == "digits" and e["target"] in ("cnn", "mlp-16x8")
+        ]
+        for paper, entries in params["replicate"].items()
+    }
     params |= {
         "datasets": ["digits"],
         "zoo": {"digits": networks},
@@ -235,7 +306,9 @@ def test_the_offline_profile_with_a_worker_killed_on_the_way(there, workspace, m
     workspace.params.clear()
     workspace.params.update(params)
     workspace.save()
-    (workspace.root / "benchmark").symlink_to(HERE / "benchmark")  # the papers' methods are the package's own
+    (workspace.root / "benchmark").symlink_to(
+        HERE / "benchmark"
+    )  # the papers' methods are the package's own
     for folder in ("baselines", "datasets"):
         shutil.copytree(
             HERE / folder,
@@ -273,7 +346,11 @@ def test_ctrl_c_cancels_what_waits_and_ends_what_runs(there, tmp_path):
     found = engine.run(units, label="test")
     next(found)
     there._soon(lambda: begun(folder) == {"u0": 1, "u1": 1})
-    processes = [int(path.name.rsplit(".", 1)[1]) for path in folder.iterdir() if not path.name.startswith("u0.")]
+    processes = [
+        int(path.name.rsplit(".", 1)[1])
+        for path in folder.iterdir()
+        if not path.name.startswith("u0.")
+    ]
     with pytest.raises(KeyboardInterrupt):
         found.throw(KeyboardInterrupt())
     there._soon(lambda: not any(Path(f"/proc/{process}").exists() for process in processes), 20)
@@ -282,22 +359,35 @@ def test_ctrl_c_cancels_what_waits_and_ends_what_runs(there, tmp_path):
 
 
 def facts(**changes):
-    like = {"threads": 1, "code": cluster._code(), "versions": cluster._versions(), "device": "cpu", "instructions": "AVX2",
-            "sees": True, "gpu": False}  # fmt: skip
+    like = {
+        "threads": 1,
+        "code": cluster._code(),
+        "versions": cluster._versions(),
+        "device": "cpu",
+        "instructions": "AVX2",
+        "sees": True,
+        "gpu": False,
+    }
     return cluster.Facts(**(like | changes))
 
 
-@pytest.mark.parametrize(("others", "words"), [
-    ([{"threads": 4}], "worker w0 has 4 threads"),
-    ([{"code": "abc"}], "worker w0 runs other code than this machine (abc"),
-    ([{"versions": "torch 1.0"}], "worker w0 has torch 1.0, this machine Python"),
-    ([{"device": "cuda"}, {}], "the workers differ in device (1 with cuda, 1 with cpu)"),
-    ([{"instructions": "AVX512"}, {}, {}], "the workers differ in instructions (2 with AVX2, 1 with AVX512)"),
-    ([{}, {"sees": False}], "1 of 2 workers, w1 for one, do not see"),
-    ([{}, {}], ""),
-    ([{"sees": False}, {"sees": False}], ""),  # files travel with the units
-    ([{"gpu": True, "device": "cuda"}, {"threads": 8}], ""),  # only the first gets units
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ([{"threads": 4}], "worker w0 has 4 threads"),
+        ([{"code": "abc"}], "worker w0 runs other code than this machine (abc"),
+        ([{"versions": "torch 1.0"}], "worker w0 has torch 1.0, this machine Python"),
+        ([{"device": "cuda"}, {}], "the workers differ in device (1 with cuda, 1 with cpu)"),
+        (
+            [{"instructions": "AVX512"}, {}, {}],
+            "the workers differ in instructions (2 with AVX2, 1 with AVX512)",
+        ),
+        ([{}, {"sees": False}], "1 of 2 workers, w1 for one, do not see"),
+        ([{}, {}], ""),
+        ([{"sees": False}, {"sees": False}], ""),  # files travel with the units
+        ([{"gpu": True, "device": "cuda"}, {"threads": 8}], ""),  # only the first gets units
+    ],
+)
 def test_workers_that_would_change_rows_are_refused_in_one_line(others, words):
     problem = cluster._problem({f"w{i}": facts(**changes) for i, changes in enumerate(others)})
     assert problem.startswith(words) and bool(problem) == bool(words) and "\n" not in problem
@@ -327,7 +417,9 @@ def test_without_the_extra_one_line_names_it(workspace, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_scheduler_without_workers_is_one_line_and_so_is_one_that_goes(tmp_path, workspace, monkeypatch):
+def test_a_scheduler_without_workers_is_one_line_and_so_is_one_that_goes(
+    tmp_path, workspace, monkeypatch
+):
     """The same scheduler: first nobody comes, then a worker, and then the scheduler goes in the middle of a unit."""
     made = Dask(tmp_path)
     try:
@@ -342,7 +434,9 @@ def test_a_scheduler_without_workers_is_one_line_and_so_is_one_that_goes(tmp_pat
         os.killpg(wide.pid, signal.SIGKILL)
         made.worker("--nthreads", "1", "--resources", "GPU=1")
         (folder := tmp_path / "begun").mkdir()
-        found = engine.run([Unit("0", square, (2,)), Unit("1", count, (folder, "1", 60.0))], label="test")
+        found = engine.run(
+            [Unit("0", square, (2,)), Unit("1", count, (folder, "1", 60.0))], label="test"
+        )
         assert next(found).result == 4
         os.killpg(made.groups[0].pid, signal.SIGKILL)  # the scheduler
         with pytest.raises(ClusterError, match="is gone; what is finished is kept"):
@@ -352,8 +446,13 @@ def test_a_scheduler_without_workers_is_one_line_and_so_is_one_that_goes(tmp_pat
 
 
 def test_paths_move_with_the_project():
-    cell = Cell("tiny", "blobs", "cnn", 0, MethodRef("baselines/grad_cam.py", "GradCAM"), root=Path("/a/b"))
+    cell = Cell(
+        "tiny", "blobs", "cnn", 0, MethodRef("baselines/grad_cam.py", "GradCAM"), root=Path("/a/b")
+    )
     unit = Unit("x", square, ((cell, [Path("/a/b/c"), Path("/else")]),), reads=(cell.weights,))
     moved = cluster._moved(unit, Path("/a/b"), Path("/z"))
-    assert moved.arguments[0][0].root == Path("/z") and moved.arguments[0][1] == [Path("/z/c"), Path("/else")]
+    assert moved.arguments[0][0].root == Path("/z") and moved.arguments[0][1] == [
+        Path("/z/c"),
+        Path("/else"),
+    ]
     assert moved.reads == (dataclasses.replace(cell, root=Path("/z")).weights,)

@@ -85,12 +85,17 @@ def test_a_killed_worker_costs_its_unit_only():
 
 @pytest.mark.skipif(not machine._glibc(), reason="glibc's allocator")
 def test_workers_keep_large_blocks_that_they_freed():
-    assert run([Unit("block", pages_anew)])["block"].result < 100  # else all of them: 128 MiB / 4 KiB = 32,768
+    assert (
+        run([Unit("block", pages_anew)])["block"].result < 100
+    )  # else all of them: 128 MiB / 4 KiB = 32,768
 
 
 def test_a_unit_tells_its_time_and_the_memory_of_its_process():
     """One worker, one after the other: what the first held is forgotten when the second begins."""
-    done = run([Unit("large", hold, (400,)), Unit("small", hold, (1,)), Unit("slow", slow_square, (2,))], workers=1)
+    done = run(
+        [Unit("large", hold, (400,)), Unit("small", hold, (1,)), Unit("slow", slow_square, (2,))],
+        workers=1,
+    )
     assert 0.3 <= done["slow"].seconds < 10 and done["slow"].device == "cpu"
     if done["small"].gigabytes:  # 0 where the system does not say
         assert done["large"].gigabytes > done["small"].gigabytes + 0.3

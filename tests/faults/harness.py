@@ -28,12 +28,29 @@ SMALL = {  # every stage, few cells
     "datasets": ["digits"],
     "papers": ["explainn"],
     "data": {"digits": {"size": 16}},
-    "zoo": {"digits": {"cnn": {"net": "cnn", "options": {"maps": [8, 8, 8, 8]}, "epochs": 2, "batch": 64, "lr": 0.004, "seeds": [0, 1]}}},
-    "explain": {"images": 12, "reference": 64,
-                "methods": ["baselines/grad_cam.py:GradCAM", "baselines/random_map.py:RandomMap",
-                            "benchmark/papers/layer_trees/method.py:LayerTree"]},
+    "zoo": {
+        "digits": {
+            "cnn": {
+                "net": "cnn",
+                "options": {"maps": [8, 8, 8, 8]},
+                "epochs": 2,
+                "batch": 64,
+                "lr": 0.004,
+                "seeds": [0, 1],
+            }
+        }
+    },
+    "explain": {
+        "images": 12,
+        "reference": 64,
+        "methods": [
+            "baselines/grad_cam.py:GradCAM",
+            "baselines/random_map.py:RandomMap",
+            "benchmark/papers/layer_trees/method.py:LayerTree",
+        ],
+    },
     "replicate": {"explainn": [{"experiment": "worked_example"}]},
-}  # fmt: skip
+}
 METHOD = """
 from benchmark.api import Explanation
 
@@ -58,7 +75,9 @@ class Project:
     def __init__(self, folder, params=SMALL):
         self.root = folder / "project"
         self.root.mkdir()
-        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
+        archive = subprocess.run(
+            ["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True
+        ).stdout
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(self.root, filter="data")
         self.committed = store.Paths("offline", folder / "committed")
@@ -70,43 +89,74 @@ class Project:
             (self.root / "dvc.lock").unlink(missing_ok=True)
         else:  # as after a run of another profile
             lock = yaml.safe_load((self.root / "dvc.lock").read_text())
-            lock["stages"] |= {name.replace("@offline", "@other"): stage for name, stage in lock["stages"].items()}
+            lock["stages"] |= {
+                name.replace("@offline", "@other"): stage for name, stage in lock["stages"].items()
+            }
             (self.root / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
-        self.lock = (self.root / "dvc.lock").read_bytes() if (self.root / "dvc.lock").exists() else None
+        self.lock = (
+            (self.root / "dvc.lock").read_bytes() if (self.root / "dvc.lock").exists() else None
+        )
         (self.root / "mine.py").write_text(METHOD)
         self.params = params or store.read_yaml(self.root / "params.yaml")
         self.profile = self.params["profile"]
         self.paths = store.Paths(self.profile, self.root)
         self.home = folder
-        self.tmp = Path(tempfile.mkdtemp(prefix=temporary.scratch(), dir="/tmp"))  # short, for sockets
+        self.tmp = Path(
+            tempfile.mkdtemp(prefix=temporary.scratch(), dir="/tmp")
+        )  # short, for sockets
         weakref.finalize(self, shutil.rmtree, self.tmp, ignore_errors=True)
         self.whole = {}  # files that were whole, with their state then
         (folder / "bin").mkdir()
-        (folder / "bin" / "glassbench").write_text(f'#!/bin/sh\nexec {sys.executable} -m benchmark "$@"\n')
+        (folder / "bin" / "glassbench").write_text(
+            f'#!/bin/sh\nexec {sys.executable} -m benchmark "$@"\n'
+        )
         (folder / "bin" / "glassbench").chmod(0o755)
         self.mark = f"GLASSBENCH_MARK={folder}"
         binaries = Path(sys.executable).parent
         self.environment = {
-            **os.environ, "PATH": f"{folder / 'bin'}:{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(self.root),
-            "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "TMPDIR": str(self.tmp), "GLASSBENCH_DEVICE": "cpu",
-            "GLASSBENCH_ROOT": str(self.root), "GLASSBENCH_MARK": str(folder), "TORCHINDUCTOR_CACHE_DIR": str(folder / "site"),
-            "DVC_SITE_CACHE_DIR": str(folder / "site"), "DVC_NO_ANALYTICS": "1",
-        }  # fmt: skip
-        for command in (["git", "init", "-q"], ["git", "add", "-A"],
-                        ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "as it is"]):  # fmt: skip
+            **os.environ,
+            "PATH": f"{folder / 'bin'}:{binaries}:{os.environ['PATH']}",
+            "PYTHONPATH": str(self.root),
+            "OMP_NUM_THREADS": "1",
+            "MPLBACKEND": "Agg",
+            "TMPDIR": str(self.tmp),
+            "GLASSBENCH_DEVICE": "cpu",
+            "GLASSBENCH_ROOT": str(self.root),
+            "GLASSBENCH_MARK": str(folder),
+            "TORCHINDUCTOR_CACHE_DIR": str(folder / "site"),
+            "DVC_SITE_CACHE_DIR": str(folder / "site"),
+            "DVC_NO_ANALYTICS": "1",
+        }
+        for command in (
+            ["git", "init", "-q"],
+            ["git", "add", "-A"],
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "as it is"],
+        ):
             subprocess.run(command, cwd=self.root, check=True)
 
     def start(self, *command):
         """The process, the first of a group of its own."""
         with open(self.home / "log.txt", "wb") as log:
             return subprocess.Popen(
-                command, cwd=self.root, env=self.environment, start_new_session=True, stdout=log, stderr=log
+                command,
+                cwd=self.root,
+                env=self.environment,
+                start_new_session=True,
+                stdout=log,
+                stderr=log,
             )
 
     def run(self, *command, timeout=600, **environment):
         """The finished process, with what it printed."""
-        return subprocess.run(command, cwd=self.root, env=self.environment | environment, capture_output=True, text=True,
-                              timeout=timeout, check=False)  # fmt: skip
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
 
     def leaderboard(self):
         """``make leaderboard``, with this Python's packages instead of a virtual environment of its own."""
@@ -166,7 +216,10 @@ class Project:
 
     def check_files(self):
         """Every file under its final name is whole; one that has not changed since it was is not read again."""
-        for path in [*(self.root / "results").rglob("*"), *(self.root / "datasets" / "processed").rglob("*")]:
+        for path in [
+            *(self.root / "results").rglob("*"),
+            *(self.root / "datasets" / "processed").rglob("*"),
+        ]:
             if not path.is_file() or path.name.endswith(".tmp"):
                 continue
             about = path.stat()
@@ -192,8 +245,14 @@ class Project:
         kept = self.home / "kept"
         if networks:
             shutil.move(self.paths.artifacts / "targets", kept)
-        for path in (self.paths.results, self.root / "datasets" / "processed", self.root / "results" / "evaluations",
-                     self.root / ".dvc" / "cache", self.root / ".dvc" / "tmp", self.home / "site"):  # fmt: skip
+        for path in (
+            self.paths.results,
+            self.root / "datasets" / "processed",
+            self.root / "results" / "evaluations",
+            self.root / ".dvc" / "cache",
+            self.root / ".dvc" / "tmp",
+            self.home / "site",
+        ):
             shutil.rmtree(path, ignore_errors=True)
         (self.root / "dvc.lock").unlink(missing_ok=True)
         if self.lock is not None:
@@ -206,7 +265,11 @@ class Project:
         """What the lock file says of the stages of other profiles."""
         lock = self.root / "dvc.lock"
         stages = yaml.load(lock.read_text(), yaml.CSafeLoader)["stages"] if lock.exists() else {}
-        return {name: stage for name, stage in stages.items() if self.profile not in name.split("@")[-1].split("-")}
+        return {
+            name: stage
+            for name, stage in stages.items()
+            if self.profile not in name.split("@")[-1].split("-")
+        }
 
     def locks(self):
         """Locks that are still there: DVC's, and the copy of its lock file."""

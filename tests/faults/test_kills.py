@@ -25,7 +25,10 @@ from tests.faults.harness import Project, rows
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 KILLS = int(os.environ.get("GLASSBENCH_KILLS", "50"))
 STEPS = {"prepare", "train", "explain", "score", "replicate", "report"}
-UNKNOWN = {"prepare": 5.0, "report": 20.0}  # seconds, where nobody measured them; these two begin anew after a kill
+UNKNOWN = {
+    "prepare": 5.0,
+    "report": 20.0,
+}  # seconds, where nobody measured them; these two begin anew after a kill
 
 
 class Moments:
@@ -33,24 +36,38 @@ class Moments:
 
     def __init__(self, params, seconds, kills, seed):
         """``seconds``: of each stage, ``train digits``."""
-        stages = [f"{step} {name}" for step in ("prepare", "train", "explain", "score") for name in params["datasets"]]
+        stages = [
+            f"{step} {name}"
+            for step in ("prepare", "train", "explain", "score")
+            for name in params["datasets"]
+        ]
         stages += [*(f"replicate {paper}" for paper in params["papers"]), "report"]
-        self.seconds = {stage: seconds.get(stage) or UNKNOWN.get(stage.split()[0], 10.0) for stage in stages}
+        self.seconds = {
+            stage: seconds.get(stage) or UNKNOWN.get(stage.split()[0], 10.0) for stage in stages
+        }
         weights = {stage: math.sqrt(taken) for stage, taken in self.seconds.items()}
-        self.planned = {s: math.ceil(kills * weight / sum(weights.values())) for s, weight in weights.items()}
+        self.planned = {
+            s: math.ceil(kills * weight / sum(weights.values())) for s, weight in weights.items()
+        }
         self.planned[""] = math.ceil(kills / 10)
         self.kills, self.hits, self.rng = kills, Counter(), np.random.default_rng(seed)
 
     def __call__(self, stage):
         if not stage:  # until the first stage: seconds
             return self.rng.uniform(0, 40) if self.hits[""] < self.planned[""] else math.inf
-        if (stage == "report" and self.hits.total() < self.kills) or self.hits[stage] < self.planned[stage]:
+        if (stage == "report" and self.hits.total() < self.kills) or self.hits[
+            stage
+        ] < self.planned[stage]:
             whole = stage.split()[0] in UNKNOWN
-            return self.rng.uniform(0, self.seconds[stage] * (1 if whole else 2 / self.planned[stage]))
+            return self.rng.uniform(
+                0, self.seconds[stage] * (1 if whole else 2 / self.planned[stage])
+            )
         return math.inf
 
     def missing(self):
-        return self.hits.total() < self.kills or STEPS - {stage.split(" ")[0] for stage in self.hits}
+        return self.hits.total() < self.kills or STEPS - {
+            stage.split(" ")[0] for stage in self.hits
+        }
 
 
 def test_make_leaderboard_survives_kills(tmp_path):
@@ -60,7 +77,11 @@ def test_make_leaderboard_survives_kills(tmp_path):
         take_over(Path(os.environ["GLASSBENCH_NETWORKS"]), project.paths.artifacts / "targets")
     others, start = project.others(), time.monotonic()
     assert others
-    seconds = {unit: taken.seconds for (step, unit), taken in unit_times.read(project.committed).items() if step == "stage"}
+    seconds = {
+        unit: taken.seconds
+        for (step, unit), taken in unit_times.read(project.committed).items()
+        if step == "stage"
+    }
     moments, found = Moments(project.params, seconds, KILLS, 0), []
     while moments.missing() or not found:
         if found:
@@ -72,8 +93,11 @@ def test_make_leaderboard_survives_kills(tmp_path):
             if code is not None:
                 break
             moments.hits[stage] += 1
-            print(f"kill {moments.hits.total()}: {into:.1f} s into {stage or 'the start'}; "
-                  f"{time.monotonic() - start:.0f} s in all", flush=True)  # fmt: skip
+            print(
+                f"kill {moments.hits.total()}: {into:.1f} s into {stage or 'the start'}; "
+                f"{time.monotonic() - start:.0f} s in all",
+                flush=True,
+            )
         assert code == 0, project.said()[-3000:]
         found.append(project.rows())
         assert not project.temporary()
@@ -84,13 +108,17 @@ def test_make_leaderboard_survives_kills(tmp_path):
     hits = Counter()
     for stage, count in moments.hits.items():
         hits[stage.split(" ")[0] or "the start"] += count
-    print(f"{hits.total()} kills in {time.monotonic() - start:.0f} s, runs that ended: {len(found)}; {dict(hits)}")
+    print(
+        f"{hits.total()} kills in {time.monotonic() - start:.0f} s, runs that ended: {len(found)}; {dict(hits)}"
+    )
     assert set(found) == {expected(project)}
 
 
 def take_over(networks, folder):
     """Two thirds of the networks, as if an earlier run had trained them."""
-    trained = sorted(path for path in networks.glob("*/*.safetensors") if path.with_suffix(".json").exists())
+    trained = sorted(
+        path for path in networks.glob("*/*.safetensors") if path.with_suffix(".json").exists()
+    )
     for path in [path for i, path in enumerate(trained) if i % 3]:
         for file in (path, path.with_suffix(".json")):
             (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
@@ -100,10 +128,21 @@ def take_over(networks, folder):
 
 def expected(project):
     """The committed rows where they were made of what is here, else those of a run that nobody interrupts."""
-    here, then = (store.read_json(p.results / "provenance.json") for p in (project.paths, project.committed))
+    here, then = (
+        store.read_json(p.results / "provenance.json") for p in (project.paths, project.committed)
+    )
     if all(
         here[key] == then.get(key)
-        for key in ("machine", "steps", "experiments", "methods", "metrics", "params", "data", "weights")
+        for key in (
+            "machine",
+            "steps",
+            "experiments",
+            "methods",
+            "metrics",
+            "params",
+            "data",
+            "weights",
+        )
     ):
         print("compared with the committed rows")
         return rows(project.committed.rows)
@@ -159,7 +198,10 @@ def test_only_the_first_process_killed_leaves_nobody_behind(small):
     small.reset()
     for step in ("prepare", "train"):
         assert small.run("glassbench", step).returncode == 0
-    for command in (["glassbench", "explain"], ["glassbench", "evaluate", "mine.py:Mine", "--no-page"]):
+    for command in (
+        ["glassbench", "explain"],
+        ["glassbench", "evaluate", "mine.py:Mine", "--no-page"],
+    ):
         process = small.start(*command)
         end = time.monotonic() + 120
         while len(list(small.alive())) < 4 and process.poll() is None and time.monotonic() < end:

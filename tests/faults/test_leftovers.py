@@ -27,8 +27,11 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # not what others left
     monkeypatch.setattr(temporary, "_place_of_sockets", lambda: str(tmp_path / "tmp"))
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
-    stage = {"cmd": "glassbench x", "deps": [{"path": "a", "hash": "md5", "md5": "0" * 32, "size": 1}],
-             "outs": [{"path": "b", "hash": "md5", "md5": "1" * 32, "size": 1}]}  # fmt: skip
+    stage = {
+        "cmd": "glassbench x",
+        "deps": [{"path": "a", "hash": "md5", "md5": "0" * 32, "size": 1}],
+        "outs": [{"path": "b", "hash": "md5", "md5": "1" * 32, "size": 1}],
+    }
     stages = {f"stage-{i}@offline": stage for i in range(40)}
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
     for command in (
@@ -94,7 +97,9 @@ def test_a_reader_whose_number_another_process_has_now_is_no_reader(project, cap
     """DVC asks whether there is a process of that number; after a restart there is one, and it is another."""
     path = project / ".dvc" / "tmp" / "rwlock"
     with subprocess.Popen(["sleep", "60"]) as other:
-        path.write_text(json.dumps({"write": {"a": {"pid": other.pid, "cmd": "dvc repro"}}, "read": {}}))
+        path.write_text(
+            json.dumps({"write": {"a": {"pid": other.pid, "cmd": "dvc repro"}}, "read": {}})
+        )
         assert call("mend") == 0
         other.kill()
     assert not path.exists() and "processes that are gone" in capsys.readouterr().err
@@ -102,8 +107,12 @@ def test_a_reader_whose_number_another_process_has_now_is_no_reader(project, cap
 
 def test_a_dvc_that_is_at_work_is_left_alone(project, capsys):
     path = project / ".dvc" / "tmp" / "rwlock"
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "dvc", "repro"]) as other:
-        path.write_text(json.dumps({"write": {}, "read": {"a": [{"pid": other.pid, "cmd": "dvc repro"}]}}))
+    with subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)", "dvc", "repro"]
+    ) as other:
+        path.write_text(
+            json.dumps({"write": {}, "read": {"a": [{"pid": other.pid, "cmd": "dvc repro"}]}})
+        )
         (project / "results").mkdir()
         (project / "results" / ".a.tmp").write_text("half")
         assert call("mend") == 2
@@ -121,7 +130,13 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, ca
     with subprocess.Popen(["true"]) as gone:
         pass
     theirs = temporary.scratch().replace(f"-{os.getpid()}-", f"-{gone.pid}-")
-    living = [f"{temporary.scratch()}x", "other-1-x", f"glassbench-elsewhere-{gone.pid}-x", "pymp-new", "glassbench-x"]
+    living = [
+        f"{temporary.scratch()}x",
+        "other-1-x",
+        f"glassbench-elsewhere-{gone.pid}-x",
+        "pymp-new",
+        "glassbench-x",
+    ]
     for name in (f"{theirs}x", f"{theirs}y", *living):
         (project / place / name).mkdir(parents=True)
     for name in (".rows.csv.abc.tmp", ".SeH2_x.tmp"):  # the house's, DVC's
@@ -138,7 +153,11 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, ca
 def test_a_killed_process_that_nobody_has_collected_yet_is_dead(project, capsys):
     """Whoever starts again at once meets it: its parent was killed as well, and the first process may be slow."""
     with subprocess.Popen(["sleep", "60"]) as other:
-        folder = project / "temporary" / f"{temporary.scratch().replace(f'-{os.getpid()}-', f'-{other.pid}-')}x"
+        folder = (
+            project
+            / "temporary"
+            / f"{temporary.scratch().replace(f'-{os.getpid()}-', f'-{other.pid}-')}x"
+        )
         folder.mkdir()
         assert call("mend") == 0 and folder.exists()
         other.kill()
@@ -149,7 +168,9 @@ def test_a_killed_process_that_nobody_has_collected_yet_is_dead(project, capsys)
 
 
 def test_a_machine_without_proc_asks_for_the_process(monkeypatch):
-    monkeypatch.setattr(recovery, "Path", lambda path: Path("/nowhere") if path == "/proc/self" else Path(path))
+    monkeypatch.setattr(
+        recovery, "Path", lambda path: Path("/nowhere") if path == "/proc/self" else Path(path)
+    )
     with subprocess.Popen(["sleep", "60"]) as other:
         assert recovery._lives(other.pid)
         other.kill()
@@ -158,9 +179,13 @@ def test_a_machine_without_proc_asks_for_the_process(monkeypatch):
 
 def test_a_killed_writers_file_is_free_to_go(project):
     """The lock on a file that is being written goes with its process."""
-    script = ("import pathlib, sys, time; from benchmark import store\n"
-              f"with store.atomic(pathlib.Path({str(project / 'results' / 'a')!r})): print(1, flush=True); time.sleep(60)")  # fmt: skip
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT) as writer:
+    script = (
+        "import pathlib, sys, time; from benchmark import store\n"
+        f"with store.atomic(pathlib.Path({str(project / 'results' / 'a')!r})): print(1, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT
+    ) as writer:
         writer.stdout.readline()
         assert call("mend") == 0 and len(list((project / "results").iterdir())) == 1
         writer.kill()
@@ -179,7 +204,11 @@ def test_a_file_that_was_swept_before_it_was_locked_is_begun_anew(tmp_path, monk
 
     monkeypatch.setattr(fcntl, "flock", late)
     store.write_text(tmp_path / "a", "b")
-    assert swept and [path.name for path in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "b"
+    assert (
+        swept
+        and [path.name for path in tmp_path.iterdir()] == ["a"]
+        and (tmp_path / "a").read_text() == "b"
+    )
 
 
 PARENT = """
@@ -236,11 +265,21 @@ def test_a_fork_servers_folder_is_named_after_its_process_and_goes_with_it(tmp_p
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         place = (tmp_path / ("long" * 20)) if long else Path(short)
         place.mkdir(exist_ok=True)
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "GLASSBENCH_DEVICE": "cpu", "TMPDIR": str(place)}
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "GLASSBENCH_DEVICE": "cpu",
+            "TMPDIR": str(place),
+        }
         done = subprocess.run(
-            [sys.executable, str(tmp_path / "lists.py")], env=environment, check=True, capture_output=True, text=True
+            [sys.executable, str(tmp_path / "lists.py")],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         folder, pid, *names = done.stdout.split()
         assert temporary.owner(os.path.basename(folder)) == int(pid) and not os.path.exists(folder)
-        assert (os.path.dirname(folder), names) == (("/tmp", []) if long else (short, [os.path.basename(folder)]))
+        assert (os.path.dirname(folder), names) == (
+            ("/tmp", []) if long else (short, [os.path.basename(folder)])
+        )
         assert not [*place.glob("glassbench-*"), *place.glob("pymp-*")]

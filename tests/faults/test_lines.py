@@ -18,7 +18,9 @@ from benchmark.pipeline.profile import Profile
 from benchmark.store import recovery
 from tests.helpers.places import ROOT
 
-METHODS = [f"{ROOT / 'baselines' / name}" for name in ("random_map.py:RandomMap", "edge_map.py:EdgeMap")]
+METHODS = [
+    f"{ROOT / 'baselines' / name}" for name in ("random_map.py:RandomMap", "edge_map.py:EdgeMap")
+]
 
 
 def call(*arguments):
@@ -65,7 +67,9 @@ def spoil(path, how):
     raw = path.read_bytes()
     middle = len(raw) // 2
     flipped = raw[:middle] + bytes([raw[middle] ^ 0xFF]) + raw[middle + 1 :]
-    path.write_bytes({"empty": b"", "cut": raw[:middle], "flipped": flipped, "text": b"no such thing\n"}[how])
+    path.write_bytes(
+        {"empty": b"", "cut": raw[:middle], "flipped": flipped, "text": b"no such thing\n"}[how]
+    )
 
 
 def wait_for(condition, seconds=120):
@@ -92,8 +96,12 @@ def test_a_spoilt_file_names_the_command_that_mends_it(done, capsys, what, how):
     }[what]
     whole = path.read_bytes()
     spoil(path, how)
-    reader = {"data": lambda: data.load(path), "weights": lambda: inputs.load_target(cell),
-              "explanation": lambda: cells.read_explanation(path), "scores": lambda: collect.profile_rows(done.profile)}[what]  # fmt: skip
+    reader = {
+        "data": lambda: data.load(path),
+        "weights": lambda: inputs.load_target(cell),
+        "explanation": lambda: cells.read_explanation(path),
+        "scores": lambda: collect.profile_rows(done.profile),
+    }[what]
     inputs.forget()
     inputs._dataset.cache_clear()
     with pytest.raises(store.StoreError) as error:
@@ -171,7 +179,9 @@ class Mounted:
 
     def __enter__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        if subprocess.run(["mount", *self.options, str(self.folder)], capture_output=True, check=False).returncode:
+        if subprocess.run(
+            ["mount", *self.options, str(self.folder)], capture_output=True, check=False
+        ).returncode:
             pytest.skip("may not mount here")
         return self.folder
 
@@ -187,7 +197,9 @@ def test_a_full_disk_costs_the_cells_that_did_not_fit_and_a_re_run_makes_them(do
     with Mounted(folder, "-t", "tmpfs", "-o", "size=4k", "tmpfs"):
         code = call(step)
         said = capsys.readouterr()
-        assert code in (1, 2) and "No space left on device" in said.err and "Traceback" not in said.err
+        assert (
+            code in (1, 2) and "No space left on device" in said.err and "Traceback" not in said.err
+        )
         assert not [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".npz"]
     assert call("explain") == 0 and call("score") == 0
     assert scored() == before
@@ -202,7 +214,9 @@ def test_a_disk_that_is_full_while_a_network_trains_is_one_line(workspace, inlin
     assert call("train") == 0
 
 
-@pytest.mark.parametrize("command", [["explain"], ["score"], ["train"], ["mend"], ["use", "offline"]])
+@pytest.mark.parametrize(
+    "command", [["explain"], ["score"], ["train"], ["mend"], ["use", "offline"]]
+)
 def test_a_folder_that_may_only_be_read_is_one_line(done, capsys, command):
     """A real mount that may only be read; root may write anywhere else."""
     before = scored()
@@ -229,7 +243,9 @@ def test_a_folder_that_may_only_be_read_is_one_line(done, capsys, command):
 @pytest.mark.parametrize("command", [["train"], ["explain"], ["score"]])
 def test_the_second_of_two_runs_is_told_so_and_the_first_goes_on(done, capsys, command):
     before, paths = scored(), store.Paths("tiny")
-    folder = {"train": paths.targets, "explain": paths.explanations, "score": paths.scores}[command[0]]("blobs")
+    folder = {"train": paths.targets, "explain": paths.explanations, "score": paths.scores}[
+        command[0]
+    ]("blobs")
     script = f"import sys, pathlib; from benchmark import store\nwith store.exclusive(pathlib.Path({str(folder)!r})): print(1, flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
@@ -284,7 +300,9 @@ def test_evaluate_removes_what_a_killed_one_left_and_nothing_while_dvc_is_at_wor
         assert call("evaluate", "--images", str(done.root / "images.npz")) == 0
         assert left.exists()
     assert call("evaluate", "--images", str(done.root / "images.npz")) == 0
-    assert not left.exists() and "1 temporary file of a killed run removed" in capsys.readouterr().err
+    assert (
+        not left.exists() and "1 temporary file of a killed run removed" in capsys.readouterr().err
+    )
 
 
 # --------------------------------------------------------------------------------------------- clocks

@@ -58,7 +58,9 @@ def test_a_list_of_readers_with_a_number_that_another_process_has_now(made):
     with subprocess.Popen(["sleep", "600"]) as other:
         out = str(project.paths.explanations("digits"))
         entry = {"pid": other.pid, "cmd": "dvc repro"}
-        (project.root / ".dvc" / "tmp" / "rwlock").write_text(json.dumps({"read": {}, "write": {out: entry}}))
+        (project.root / ".dvc" / "tmp" / "rwlock").write_text(
+            json.dumps({"read": {}, "write": {out: entry}})
+        )
         assert "named processes that are gone" in again(made)
         other.kill()
 
@@ -69,11 +71,23 @@ def test_every_kind_of_file_spoilt_at_once(made, how):
     paths = made[0].paths
     one = [
         next(folder.rglob("*.npz"))
-        for folder in (paths.explanations("digits"), paths.scores("digits"), paths.replications("explainn"))
+        for folder in (
+            paths.explanations("digits"),
+            paths.scores("digits"),
+            paths.replications("explainn"),
+        )
     ]
     weights = paths.target("digits", "cnn", 0)
-    for path in [*one, paths.data("digits"), weights, weights.with_suffix(".json"), paths.rows, paths.results / "leaderboard.csv",
-                 paths.results / "index.html", paths.results / "provenance.json"]:  # fmt: skip
+    for path in [
+        *one,
+        paths.data("digits"),
+        weights,
+        weights.with_suffix(".json"),
+        paths.rows,
+        paths.results / "leaderboard.csv",
+        paths.results / "index.html",
+        paths.results / "provenance.json",
+    ]:
         path.chmod(0o644)
         spoil(path, how)
     again(made)
@@ -128,7 +142,11 @@ def test_two_at_once(made):
     log = project.home / "log.txt"
     wait_for(lambda: "Running stage 'explain" in log.read_text())
     second = project.run(*project.leaderboard())
-    assert second.returncode and "another dvc is at work" in second.stderr and "Traceback" not in second.stderr
+    assert (
+        second.returncode
+        and "another dvc is at work" in second.stderr
+        and "Traceback" not in second.stderr
+    )
     step = project.run("glassbench", "explain")
     if first.poll() is None:
         assert step.returncode in (0, 2) and "Traceback" not in step.stderr
@@ -145,8 +163,13 @@ def test_no_room_for_files(made):
         file.write("\n")  # DVC has something to write
     limited = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (6144, 6144)); os.execvp(sys.argv[1], sys.argv[1:])"
     done = project.run(sys.executable, "-c", limited, *project.leaderboard())
-    said = ("File too large", "disk I/O error")  # by the house, or by DVC's database, whichever meets the limit first
-    assert done.returncode and any(words in done.stderr for words in said), done.stdout + done.stderr
+    said = (
+        "File too large",
+        "disk I/O error",
+    )  # by the house, or by DVC's database, whichever meets the limit first
+    assert done.returncode and any(words in done.stderr for words in said), (
+        done.stdout + done.stderr
+    )
     again(made)
 
 

@@ -42,7 +42,9 @@ def rows() -> pd.DataFrame:
 def worse() -> pd.DataFrame:
     """A method that got worse on one network, on networks that are nearly the same."""
     history = History("worse", methods=4)
-    return compare(history.old(), history.new(0.95, history.where(method="method b", dataset="digits"), 8))
+    return compare(
+        history.old(), history.new(0.95, history.where(method="method b", dataset="digits"), 8)
+    )
 
 
 def changed(rows: pd.DataFrame, where: pd.Series, **values: object) -> pd.DataFrame:
@@ -78,15 +80,23 @@ def source(rows: pd.DataFrame, name: str = "HEAD", **provenance: object) -> sour
 def test_equal_rows_are_unchanged(rows):
     shuffled = rows.sample(frac=1, random_state=0)
     found = compare(rows, shuffled)
-    assert set(found["kind"]) == {"unchanged"} and not found["moved"].any() and found["errors"].isna().all()
+    assert (
+        set(found["kind"]) == {"unchanged"}
+        and not found["moved"].any()
+        and found["errors"].isna().all()
+    )
     assert list(found.index) == list(range(len(found)))
-    assert len(found) == len(rows[rows["status"] == "ok"].drop_duplicates(list(store.ROW_KEYS[:-1])))
+    assert len(found) == len(
+        rows[rows["status"] == "ok"].drop_duplicates(list(store.ROW_KEYS[:-1]))
+    )
     assert not fails(found, KINDS.keys() - {"unchanged"}) and not len(reproduced(found, exact=True))
 
 
 def test_the_seventh_digit_counts_and_no_further(rows):
     where = cell(rows) & (rows["seed"] == 0)
-    seventh, tenth = (changed(rows, where, value=rows.loc[where, "value"] * (1 + by)) for by in (1e-6, 1e-10))
+    seventh, tenth = (
+        changed(rows, where, value=rows.loc[where, "value"] * (1 + by)) for by in (1e-6, 1e-10)
+    )
     assert not compare(rows, tenth)["moved"].any()
     found = compare(rows, seventh)
     assert found["moved"].sum() == 1 and set(found["kind"]) == {"unchanged"}
@@ -116,19 +126,34 @@ def test_what_never_ran_any_more_is_lost_for_the_reason_that_its_row_gives(rows,
         & rows["target"].eq("cnn")
         & rows["seed"].isin(seeds)
     )
-    never = rows[mine].drop_duplicates("seed").assign(
-        track="unknown", metric="explanation", metric_setting="", value=np.nan, status="failed", reason="ImportError")  # fmt: skip
+    never = (
+        rows[mine]
+        .drop_duplicates("seed")
+        .assign(
+            track="unknown",
+            metric="explanation",
+            metric_setting="",
+            value=np.nan,
+            status="failed",
+            reason="ImportError",
+        )
+    )
     found = compare(rows, pd.concat([rows[~mine], never]))
     lost = found[found["kind"] == "lost"]
     said = "failed: ImportError" if len(seeds) > 1 else "seed 1: failed: ImportError"
-    assert set(lost["why"]) == {said} and len(lost) == rows[mine & rows["status"].eq("ok")]["metric"].nunique() + 1
+    assert (
+        set(lost["why"]) == {said}
+        and len(lost) == rows[mine & rows["status"].eq("ok")]["metric"].nunique() + 1
+    )
     assert set(found["kind"]) == {"lost", "unchanged"} and not len(compare(never, never))
 
 
 def test_a_lost_seed_is_named_and_the_others_compared(rows):
     found = compare(rows, rows[~(cell(rows) & (rows["seed"] == 1))])
     line = only(found)
-    assert (line["kind"], line["seeds"], line["why"]) == ("lost", 1, "seed 1: no row") and fails(found)
+    assert (line["kind"], line["seeds"], line["why"]) == ("lost", 1, "seed 1: no row") and fails(
+        found
+    )
     assert line["old"] == rows.loc[cell(rows) & (rows["seed"] == 1), "value"].item()
     assert len(found) == len(compare(rows, rows)) + 1
 
@@ -137,7 +162,10 @@ def test_a_lost_seed_is_named_and_the_others_compared(rows):
     ("values", "why"),
     [
         ({"status": "failed", "reason": "out of memory", "value": np.nan}, "failed: out of memory"),
-        ({"status": "not applicable", "reason": "no maps", "value": np.nan}, "not applicable: no maps"),
+        (
+            {"status": "not applicable", "reason": "no maps", "value": np.nan},
+            "not applicable: no maps",
+        ),
         ({"value": np.nan}, "not a number"),
     ],
 )
@@ -158,24 +186,41 @@ def test_a_new_version_of_a_metric_is_never_compared_and_no_pass(rows):
     found = compare(rows, changed(rows, gini, metric_version=2, value=0.0))
     assert set(found.loc[found["metric"] == "gini", "kind"]) == {"re-baselined"}
     assert set(found.loc[found["metric"] == "gini", "why"]) == {"version 1 -> 2"}
-    assert not fails(found, FAIL_ON) and fails(found, ("re-baselined",)) and len(reproduced(found, exact=False))
+    assert (
+        not fails(found, FAIL_ON)
+        and fails(found, ("re-baselined",))
+        and len(reproduced(found, exact=False))
+    )
     assert show.verdict(found, FAIL_ON).startswith("not a pass: ")
     back = compare(changed(rows, gini, metric_version=2), rows)
     assert set(back.loc[back["metric"] == "gini", "why"]) == {"version 2 -> 1"}
 
 
-@pytest.mark.parametrize(("column", "value", "why"), [("n", 63, "images: 64 -> 63"), ("unit", "share", "unit: fraction -> share"),
-                                                      ("better", "lower", "better: higher -> lower")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        ("n", 63, "images: 64 -> 63"),
+        ("unit", "share", "unit: fraction -> share"),
+        ("better", "lower", "better: higher -> lower"),
+    ],
+)
 def test_another_meaning_under_the_same_version_is_unverified(rows, column, value, why):
     line = only(found := compare(rows, changed(rows, cell(rows), **{column: value})))
-    assert line["kind"] == "unverified" and line["why"] == f"{why} with the same version of the metric" and fails(found)
+    assert (
+        line["kind"] == "unverified"
+        and line["why"] == f"{why} with the same version of the metric"
+        and fails(found)
+    )
 
 
 def test_one_seed_borrows_from_another_profile_or_is_unverified(rows):
     one = rows[rows["seed"] == 0].assign(profile="quick")
     worse = changed(one, cell(one), value=one.loc[cell(one), "value"] - 0.5)
     alone = only(compare(one, worse))
-    assert alone["kind"] == "unverified" and alone["why"] == "nothing says how far the seeds of this metric differ"
+    assert (
+        alone["kind"] == "unverified"
+        and alone["why"] == "nothing says how far the seeds of this metric differ"
+    )
     borrowed = only(compare(one, worse, rows))
     assert borrowed["kind"] == "regression" and borrowed["borrowed"] and borrowed["errors"] < 0
 
@@ -183,7 +228,11 @@ def test_one_seed_borrows_from_another_profile_or_is_unverified(rows):
 def test_direction(rows):
     """A higher average drop is worse, a higher gini better."""
     for metric, kind in (("average_drop", "regression"), ("gini", "improvement")):
-        line = only(compare(rows, rows.assign(value=rows["value"] + np.where(cell(rows, metric), 50.0, 0.0))))
+        line = only(
+            compare(
+                rows, rows.assign(value=rows["value"] + np.where(cell(rows, metric), 50.0, 0.0))
+            )
+        )
         assert line["kind"] == kind and line["metric"] == metric
 
 
@@ -192,9 +241,12 @@ def test_counts_are_judged_relative_to_their_size():
     old, new = history.old().assign(unit="nodes"), history.new(0.95).assign(unit="nodes")
     there = compare(old, new).set_index(["dataset", "method", "metric"])["errors"].sort_index()
     scaled = [
-        frame.assign(value=frame["value"] * np.where(frame["method"] == "method a", 1000, 1)) for frame in (old, new)
+        frame.assign(value=frame["value"] * np.where(frame["method"] == "method a", 1000, 1))
+        for frame in (old, new)
     ]
-    np.testing.assert_allclose(compare(*scaled).set_index(["dataset", "method", "metric"])["errors"].sort_index(), there)
+    np.testing.assert_allclose(
+        compare(*scaled).set_index(["dataset", "method", "metric"])["errors"].sort_index(), there
+    )
 
 
 def test_a_metric_without_any_spread_is_no_basis(rows):
@@ -210,10 +262,18 @@ def test_a_revision_is_named_with_its_commit_unless_it_is_one(monkeypatch, rows,
     text = rows.to_csv(index=False)
     said = {"HEAD": commit, commit: commit}
     monkeypatch.setattr(
-        sources, "_git", lambda root, what, short=False: (said[what] if short else text if "rows" in what else "", "")
+        sources,
+        "_git",
+        lambda root, what, short=False: (
+            said[what] if short else text if "rows" in what else "",
+            "",
+        ),
     )
     paths = store.Paths(PROFILE, tmp_path)
-    assert sources.load("HEAD", paths).name == f"HEAD ({commit})" and sources.load(commit, paths).name == commit
+    assert (
+        sources.load("HEAD", paths).name == f"HEAD ({commit})"
+        and sources.load(commit, paths).name == commit
+    )
     found = sources.load("HEAD", paths)
     assert found.provenance == {} and len(found.rows) == len(rows)
 
@@ -234,34 +294,62 @@ def test_facts_of_pairs_by_hand():
         "pair_variance": 4.5 / 9,
     }
     assert _facts(pairs([2.0, 4.0], [5.0, 10.0], unit="percent"))["gain"] == 4.5  # as it is
-    assert _facts(pairs([0.0, 0.0], [3.0, 5.0]))["scale"] == 4  # nothing before: the size of what is now
+    assert (
+        _facts(pairs([0.0, 0.0], [3.0, 5.0]))["scale"] == 4
+    )  # nothing before: the size of what is now
     assert _facts(pairs([0.0, 0.0], [0.0, 0.0]))["scale"] == 1
     assert _facts(pairs([-2.0, -4.0], [0.0, 0.0]))["scale"] == 3
-    assert not _facts(pairs([2.0, 4.0], [2.0, 4.0]))["moved"] and _facts(pairs([2.0, 4.0], [2.0, 5.0]))["moved"]
+    assert (
+        not _facts(pairs([2.0, 4.0], [2.0, 4.0]))["moved"]
+        and _facts(pairs([2.0, 4.0], [2.0, 5.0]))["moved"]
+    )
 
 
 def test_a_spread_of_less_than_the_digits_that_are_written_is_none():
     assert _variance(np.array([5.0])) == 0 and _variance(np.array([1.0, 3.0])) == 2
     assert _variance(np.array([5.0, 5 + 4e-6])) == 0 and _variance(np.array([5.0, 5 + 6e-6])) > 0
-    assert _variance(np.array([0.0, 4e-6]), size=5.0) == 0 and _variance(np.array([0.0, 6e-6]), size=5.0) > 0
+    assert (
+        _variance(np.array([0.0, 4e-6]), size=5.0) == 0
+        and _variance(np.array([0.0, 6e-6]), size=5.0) > 0
+    )
     assert _variance(np.array([-9.0, -9 - 8e-6])) == 0 and _variance(np.array([2.0, 2.0, 2.0])) == 0
 
 
 def test_spreads_of_a_set_of_rows_by_hand():
-    rows = inputs()[0].iloc[:5].assign(method="A", metric="m", track="heatmap", dataset="d", target="t", setting="", metric_setting="", paper="x",
-                                       status="ok", seed=range(5), unit="nodes", value=[2.0, 4.0, 6.0, 8.0, np.nan])  # fmt: skip
+    rows = (
+        inputs()[0]
+        .iloc[:5]
+        .assign(
+            method="A",
+            metric="m",
+            track="heatmap",
+            dataset="d",
+            target="t",
+            setting="",
+            metric_setting="",
+            paper="x",
+            status="ok",
+            seed=range(5),
+            unit="nodes",
+            value=[2.0, 4.0, 6.0, 8.0, np.nan],
+        )
+    )
     (line,) = _variances(rows).itertuples(index=False)
     assert (line.track, line.metric, line.unit, line.dof) == ("heatmap", "m", "nodes", 3)
     assert line.variance == pytest.approx((20 / 3) / 25)
     assert _variances(rows.assign(unit="share"))["variance"].item() == pytest.approx(20 / 3)
-    assert len(_variances(rows.iloc[3:])) == 0 and len(_variances(rows.iloc[2:])) == 1  # one number has no spread
+    assert (
+        len(_variances(rows.iloc[3:])) == 0 and len(_variances(rows.iloc[2:])) == 1
+    )  # one number has no spread
     assert _variances(rows.assign(value=0.0))["variance"].item() == 0
     assert len(_variances(rows.assign(status="failed"))) == 0
 
 
 def test_what_stands_against_the_committed_rows(rows):
     found = compare(rows, rows).iloc[: len(KINDS)].assign(kind=list(KINDS), moved=True)
-    assert list(reproduced(found, exact=False)["kind"]) == [kind for kind in KINDS if kind not in ("new", "unchanged")]
+    assert list(reproduced(found, exact=False)["kind"]) == [
+        kind for kind in KINDS if kind not in ("new", "unchanged")
+    ]
     assert list(reproduced(found, exact=True)["kind"]) == [kind for kind in KINDS if kind != "new"]
 
 
@@ -273,7 +361,9 @@ def test_rows_of_nothing(rows):
 
 def test_kinds_to_fail_on():
     assert kinds("regression, lost") == ("regression", "lost") and kinds("") == ()
-    with pytest.raises(UnknownName, match="no kind of difference 'regresion'; did you mean regression"):
+    with pytest.raises(
+        UnknownName, match="no kind of difference 'regresion'; did you mean regression"
+    ):
         kinds("regresion")
 
 
@@ -295,7 +385,9 @@ def test_lines_come_by_kind_and_size(worse):
 
 
 def test_markdown_says_what_moved_how_far_and_is_safe(rows, worse):
-    text = show.markdown(worse, source(rows, "main"), source(rows), FAIL_ON, picture="diff.svg", limit=3)
+    text = show.markdown(
+        worse, source(rows, "main"), source(rows), FAIL_ON, picture="diff.svg", limit=3
+    )
     line = worse.iloc[0]
     assert "failed: " in text and "![What moved, in standard errors](diff.svg)" in text
     assert f"{abs(line['errors']):.1f} worse" in text and store.format_value(line["old"]) in text
@@ -303,7 +395,9 @@ def test_markdown_says_what_moved_how_far_and_is_safe(rows, worse):
     evil = compare(rows, rows[rows["method"] != EVIL])
     text = show.markdown(evil, source(rows, EVIL), source(rows), FAIL_ON)
     assert EVIL not in text and "&lt;script&gt;" in text
-    assert "cells on digits/cnn, digits/vgg11, toybirds/cnn: no row" in text  # a lost method is one line
+    assert (
+        "cells on digits/cnn, digits/vgg11, toybirds/cnn: no row" in text
+    )  # a lost method is one line
 
 
 def test_text_and_json(rows, worse):
@@ -321,7 +415,10 @@ def test_text_and_json(rows, worse):
 
 
 def test_verdicts(rows, worse):
-    assert show.verdict(compare(rows, rows), FAIL_ON) == f"passed: none of {len(compare(rows, rows))} cells is worse"
+    assert (
+        show.verdict(compare(rows, rows), FAIL_ON)
+        == f"passed: none of {len(compare(rows, rows))} cells is worse"
+    )
     assert show.verdict(worse, ("lost",)).startswith("not a pass: ")
 
 
@@ -347,7 +444,8 @@ def project(tmp_path, monkeypatch, rows):
     for command in (["init", "-q"], ["add", "results"], ["commit", "-q", "-m", "results"]):
         subprocess.run([*git, *command], check=True)
     store.write_rows(
-        folder / "rows.csv", rows.assign(value=rows["value"] + np.where(cell(rows, "average_drop"), 50.0, 0.0))
+        folder / "rows.csv",
+        rows.assign(value=rows["value"] + np.where(cell(rows, "average_drop"), 50.0, 0.0)),
     )
     return tmp_path
 
@@ -360,12 +458,20 @@ def call(*arguments: str) -> int:
 def test_base_is_a_revision_a_file_or_a_folder(project, rows, base, capsys, tmp_path_factory):
     if base in ("file", "folder", "checkout"):
         root = tmp_path_factory.mktemp("old")
-        path = root / {"file": "old.csv", "folder": "rows.csv", "checkout": f"results/{PROFILE}/rows.csv"}[base]
+        path = (
+            root
+            / {"file": "old.csv", "folder": "rows.csv", "checkout": f"results/{PROFILE}/rows.csv"}[
+                base
+            ]
+        )
         store.write_rows(path, rows)
         base = str(path if base == "file" else root)
     elif base.endswith(":"):
         branch = subprocess.run(
-            ["git", "-C", str(project), "branch", "--show-current"], capture_output=True, text=True, check=True
+            ["git", "-C", str(project), "branch", "--show-current"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         base = branch.stdout.strip()
     assert call("diff", base) == 1
@@ -392,7 +498,9 @@ def test_bad_bases_are_one_line(project, capsys, tmp_path):
 
 def test_the_command_writes_markdown_json_and_a_picture(project, capsys, tmp_path):
     assert call("diff", "HEAD", "--md", "--plot", str(tmp_path / "diff.svg")) == 1
-    assert "(diff.svg)" in capsys.readouterr().out and (tmp_path / "diff.svg").read_bytes().startswith(b"<?xml")
+    assert "(diff.svg)" in capsys.readouterr().out and (
+        tmp_path / "diff.svg"
+    ).read_bytes().startswith(b"<?xml")
     assert call("diff", "HEAD", "--json", "--plot", str(tmp_path / "diff.png")) == 1
     assert json.loads(capsys.readouterr().out)["counts"]["regression"] == 1
     assert (tmp_path / "diff.png").read_bytes().startswith(b"\x89PNG")
@@ -400,7 +508,10 @@ def test_the_command_writes_markdown_json_and_a_picture(project, capsys, tmp_pat
 
 def test_compare_is_exact_on_the_same_machine_and_tolerant_on_another(project, rows, capsys):
     folder = project / "results" / PROFILE
-    assert call("compare", "HEAD") == 1 and "(the same kind of machine: exact)" in capsys.readouterr().out
+    assert (
+        call("compare", "HEAD") == 1
+        and "(the same kind of machine: exact)" in capsys.readouterr().out
+    )
     seventh = rows.assign(value=rows["value"] * np.where(rows["track"] == "heatmap", 1 + 1e-6, 1))
     store.write_rows(folder / "rows.csv", seventh)
     assert call("compare", "HEAD") == 1
@@ -415,4 +526,6 @@ def test_compare_is_exact_on_the_same_machine_and_tolerant_on_another(project, r
 def test_help_has_examples(capsys):
     with pytest.raises(SystemExit) as stop:
         main.main(["diff", "--help"])
-    assert stop.value.code == 0 and "glassbench diff" in capsys.readouterr().out.split("examples:")[1]
+    assert (
+        stop.value.code == 0 and "glassbench diff" in capsys.readouterr().out.split("examples:")[1]
+    )

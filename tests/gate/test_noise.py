@@ -16,15 +16,28 @@ from tools.gate_rates import History, false_alarms, hits
 
 
 def cells(
-    gain: list[float], *, pair_variance: float = 0.5, variance: float = 1.0, seeds: int = 3, metric: str = "m"
+    gain: list[float],
+    *,
+    pair_variance: float = 0.5,
+    variance: float = 1.0,
+    seeds: int = 3,
+    metric: str = "m",
 ) -> pd.DataFrame:
     """Cells of one metric whose variances are all alike."""
     alone = seeds == 1
-    return pd.DataFrame({
-        "track": "heatmap", "metric": metric, "unit": "percent", "variance": np.nan if alone else variance,
-        "dof": 2 * (seeds - 1), "seeds": seeds, "moved": [g != 0 for g in gain], "gain": gain,
-        "pair_variance": np.nan if alone else pair_variance,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "track": "heatmap",
+            "metric": metric,
+            "unit": "percent",
+            "variance": np.nan if alone else variance,
+            "dof": 2 * (seeds - 1),
+            "seeds": seeds,
+            "moved": [g != 0 for g in gain],
+            "gain": gain,
+            "pair_variance": np.nan if alone else pair_variance,
+        }
+    )
 
 
 # --------------------------------------------------------------------------------------------- variances
@@ -52,17 +65,23 @@ def test_fit_solves_smyths_moments():
 
 def test_fit_of_equal_variances_of_few_and_of_none():
     equal = noise.fit(np.full(6, 2.0), np.full(6, 4))
-    assert equal.dof == noise.SURE and equal.s2 == pytest.approx(2 * np.exp(np.log(2) - digamma(2)))  # E log chi^2_4 / 4
+    assert equal.dof == noise.SURE and equal.s2 == pytest.approx(
+        2 * np.exp(np.log(2) - digamma(2))
+    )  # E log chi^2_4 / 4
     assert noise.fit(np.array([1.0, 2.0]), np.array([2, 2])).dof == 0
     assert noise.fit(np.zeros(9), np.full(9, 2)).dof == 0
-    assert noise.fit(np.array([np.nan, 1.0, 1.0, 1.0]), np.array([0, 4, 4, 4])).dof == noise.SURE  # one seed says nothing
+    assert (
+        noise.fit(np.array([np.nan, 1.0, 1.0, 1.0]), np.array([0, 4, 4, 4])).dof == noise.SURE
+    )  # one seed says nothing
     assert noise.fit(np.ones(3), np.ones(3)).dof == noise.SURE  # two seeds: one degree of freedom
     alone = noise.spreads(cells([0.0] * 4, seeds=1))
     assert alone["sigma"].isna().all() and not alone["borrowed"].any()
 
 
 def test_squeeze_by_hand():
-    s2, dof = noise.squeeze(np.array([1.0, 9.0, np.nan]), np.array([2, 2, 0]), noise.Prior(3.0, 4.0))
+    s2, dof = noise.squeeze(
+        np.array([1.0, 9.0, np.nan]), np.array([2, 2, 0]), noise.Prior(3.0, 4.0)
+    )
     np.testing.assert_allclose(s2, [(4 * 3 + 2 * 1) / 6, (4 * 3 + 2 * 9) / 6, 3.0])
     np.testing.assert_array_equal(dof, [6, 6, 4])
     own, dof = noise.squeeze(np.array([5.0, np.nan]), np.array([2, 0]), noise.Prior(np.nan, 0.0))
@@ -85,7 +104,9 @@ def test_judge_by_hand():
     better = false_discovery_control(student.sf(errors, prior.dof + 2))
     np.testing.assert_allclose(found["p"], np.where(np.array(gain) < 0, worse, better))
     assert list(found["kind"]) == ["regression", "improvement", *["unchanged"] * 8]
-    assert found["tolerance"].iloc[0] == pytest.approx(student.isf(0.05 / 10, prior.dof + 2) * np.sqrt(tau2 / 3))
+    assert found["tolerance"].iloc[0] == pytest.approx(
+        student.isf(0.05 / 10, prior.dof + 2) * np.sqrt(tau2 / 3)
+    )
 
 
 def test_with_few_moved_cells_the_noise_is_that_of_new_networks():
@@ -94,18 +115,26 @@ def test_with_few_moved_cells_the_noise_is_that_of_new_networks():
     sigma2 = (prior.dof * prior.s2 + 4) / (prior.dof + 4)
     assert found["errors"].iloc[0] == pytest.approx(-3 / np.sqrt(2 * sigma2 / 3))
     assert found["errors"].iloc[1:].isna().all() and (found["kind"].iloc[1:] == "unchanged").all()
-    assert found["p"].iloc[0] == pytest.approx(student.cdf(found["errors"].iloc[0], prior.dof + 4))  # one test
+    assert found["p"].iloc[0] == pytest.approx(
+        student.cdf(found["errors"].iloc[0], prior.dof + 4)
+    )  # one test
     bound = student.isf(0.05, prior.dof + 4) * np.sqrt(2 * sigma2 / 3)
     assert found["tolerance"].iloc[0] == pytest.approx(bound)
 
 
 def test_eight_moved_cells_tell_how_much_noise_is_shared_and_seven_do_not():
     prior = noise.fit(np.ones(12), np.full(12, 4))
-    anew = 2 * (prior.dof * prior.s2 + 4) / (prior.dof + 4)  # variance of a pair's difference on other networks
+    anew = (
+        2 * (prior.dof * prior.s2 + 4) / (prior.dof + 4)
+    )  # variance of a pair's difference on other networks
     for moved, learnt in ((7, False), (8, True)):
         found = noise.judge(cells([-3.0] * moved + [0.0] * (12 - moved), pair_variance=0.02))
         errors = found["errors"].iloc[0]
-        assert errors < -3 / np.sqrt(anew / 9) if learnt else errors == pytest.approx(-3 / np.sqrt(anew / 3))
+        assert (
+            errors < -3 / np.sqrt(anew / 9)
+            if learnt
+            else errors == pytest.approx(-3 / np.sqrt(anew / 3))
+        )
 
 
 def test_two_seeds_are_enough_to_tell_how_much_noise_is_shared():
@@ -120,7 +149,10 @@ def test_two_seeds_are_enough_to_tell_how_much_noise_is_shared():
 def test_three_variances_tell_what_is_usual_and_two_do_not():
     assert noise.fit(np.array([1.0, 2.0, 4.0]), np.full(3, 2)).dof == noise.SURE
     assert noise.fit(np.array([1.0, 2.0]), np.full(2, 2)).dof == 0
-    none, floor = np.array([0.0, 0.0, 0.0, 1.0, 4.0]), 2.5 * noise.FLOOR**2  # a tenth of the usual spread at least
+    none, floor = (
+        np.array([0.0, 0.0, 0.0, 1.0, 4.0]),
+        2.5 * noise.FLOOR**2,
+    )  # a tenth of the usual spread at least
     expected = noise.fit(np.maximum(none, floor), np.full(5, 2), most=np.inf)
     assert noise.fit(none, np.full(5, 2), most=np.inf) == pytest.approx(expected)
 
@@ -135,7 +167,9 @@ def test_fit_of_variances_that_differ_by_all_that_the_floor_lets_them():
 def test_a_metric_with_seeds_of_its_own_does_not_borrow():
     mine, theirs = cells([0.0] * 6, variance=1.0), cells([0.0] * 6, variance=100.0)
     pd.testing.assert_frame_equal(noise.spreads(mine, theirs), noise.spreads(mine))
-    pd.testing.assert_frame_equal(noise.spreads(mine, theirs.assign(metric="another")), noise.spreads(mine))
+    pd.testing.assert_frame_equal(
+        noise.spreads(mine, theirs.assign(metric="another")), noise.spreads(mine)
+    )
     alone = cells([0.0] * 6, seeds=1)
     assert noise.spreads(alone, theirs.assign(metric="another"))["sigma"].isna().all()
     assert noise.spreads(alone, theirs)["sigma"].iloc[0] == pytest.approx(
@@ -147,7 +181,9 @@ def test_many_cells_of_one_seed_say_nothing_of_their_pairs():
     """However many moved: the noise is that of networks drawn anew."""
     found = noise.judge(cells([-3.0] * 10, seeds=1), cells([0.0] * 5))
     assert found["borrowed"].all()
-    np.testing.assert_allclose(found["errors"], -3 / np.sqrt(2 * noise.fit(np.ones(5), np.full(5, 4)).s2))
+    np.testing.assert_allclose(
+        found["errors"], -3 / np.sqrt(2 * noise.fit(np.ones(5), np.full(5, 4)).s2)
+    )
 
 
 def test_one_seed_borrows_or_is_unverified():
@@ -159,7 +195,9 @@ def test_one_seed_borrows_or_is_unverified():
     prior = noise.fit(np.ones(5), np.full(5, 4))
     assert borrowed["borrowed"].all() and list(borrowed["kind"]) == ["regression", "unchanged"]
     assert borrowed["errors"].iloc[0] == pytest.approx(-30 / np.sqrt(2 * prior.s2))
-    assert noise.judge(cells([-30.0], seeds=1, metric="other"), others)["kind"].iloc[0] == "unverified"
+    assert (
+        noise.judge(cells([-30.0], seeds=1, metric="other"), others)["kind"].iloc[0] == "unverified"
+    )
 
 
 def test_below_the_floor_of_the_metric_nothing_is_a_change():
@@ -173,21 +211,26 @@ def test_below_the_floor_of_the_metric_nothing_is_a_change():
         )  # tau is a tenth of the usual spread, and no less
     usual = np.sqrt(noise.fit(np.ones(10), np.full(10, 198)).s2)
     many = noise.judge(cells([-0.99 * noise.FLOOR * usual] * 10, pair_variance=0.0, seeds=100))
-    assert (many["p"] < 1e-6).all() and set(many["kind"]) == {"unchanged"}  # sure, and still nothing
+    assert (many["p"] < 1e-6).all() and set(many["kind"]) == {
+        "unchanged"
+    }  # sure, and still nothing
 
 
 def test_seeds_that_agree_in_a_metric_of_which_nothing_is_known_say_nothing():
     """Two cells: too few to know what is usual, and their own spread is 0, which is no standard error."""
     found = noise.judge(cells([-3.0, -1.0], variance=0.0, pair_variance=0.0))
     assert (
-        list(found["kind"]) == ["unverified"] * 2 and found["errors"].isna().all() and found["tolerance"].isna().all()
+        list(found["kind"]) == ["unverified"] * 2
+        and found["errors"].isna().all()
+        and found["tolerance"].isna().all()
     )
 
 
 def test_a_cell_that_moved_without_a_gain_is_on_the_better_side():
     """Its p and its tolerance are those of the least of gains, whatever else is worse."""
     still, least = (
-        noise.judge(cells([*[-30.0] * 5, gain, *[0.1] * 4]).assign(moved=True)).iloc[5] for gain in (0.0, 1e-12)
+        noise.judge(cells([*[-30.0] * 5, gain, *[0.1] * 4]).assign(moved=True)).iloc[5]
+        for gain in (0.0, 1e-12)
     )
     assert still["kind"] == "unchanged" and still["errors"] == 0
     assert (still["p"], still["tolerance"]) == pytest.approx((least["p"], least["tolerance"]))
@@ -199,7 +242,10 @@ def test_better_and_worse_mirror_each_other():
     there, back = compare(old, new), compare(new, old)
     assert (there["kind"] == "regression").sum() == (back["kind"] == "improvement").sum() > 0
     key = ["dataset", "target", "method", "metric"]
-    there, back = there.set_index(key)["errors"].sort_index(), back.set_index(key)["errors"].sort_index()
+    there, back = (
+        there.set_index(key)["errors"].sort_index(),
+        back.set_index(key)["errors"].sort_index(),
+    )
     np.testing.assert_allclose(there, -back)
 
 

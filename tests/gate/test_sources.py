@@ -41,22 +41,32 @@ def test_elsewhere_are_all_other_profiles(project, rows):
 
 def test_a_revision_goes_by_its_name_and_commit(project, rows):
     head = subprocess.run(
-        ["git", "-C", str(project.root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        ["git", "-C", str(project.root), "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
     )
     found = sources.load("HEAD", project)
-    assert found.name == f"HEAD ({head.stdout.strip()})" and found.provenance == {} and len(found.rows) == len(rows)
+    assert (
+        found.name == f"HEAD ({head.stdout.strip()})"
+        and found.provenance == {}
+        and len(found.rows) == len(rows)
+    )
 
 
 def test_git_says_why_there_are_no_rows(project):
     with pytest.raises(store.StoreError, match=r"no git revision with them \(fatal: .*nonsense"):
         sources.load("nonsense", project)
-    with pytest.raises(store.StoreError, match=r"no git revision with them \(fatal: .*results/small/rows.csv"):
+    with pytest.raises(
+        store.StoreError, match=r"no git revision with them \(fatal: .*results/small/rows.csv"
+    ):
         sources.load("HEAD", store.Paths("small", project.root))
 
 
 def test_without_git_there_are_files_only(project, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(store.StoreError, match=r"no git revision with them \(git: No such file or directory\)"):
+    with pytest.raises(
+        store.StoreError, match=r"no git revision with them \(git: No such file or directory\)"
+    ):
         sources.load("HEAD", project)
     assert sources.load(str(project.rows), project).name == str(project.rows)
 
@@ -68,7 +78,10 @@ def test_rows_that_cannot_be_read_are_one_line(monkeypatch):
     monkeypatch.setattr(store, "parse_rows", damaged)
     with pytest.raises(store.StoreError) as error:
         sources._parse("", "HEAD~9")
-    assert str(error.value) == f"the rows of 'HEAD~9' cannot be read (ValueError: a {'x' * 198}); name a newer one"
+    assert (
+        str(error.value)
+        == f"the rows of 'HEAD~9' cannot be read (ValueError: a {'x' * 198}); name a newer one"
+    )
 
 
 def test_a_silent_git_leaves_no_empty_brackets(project, monkeypatch):

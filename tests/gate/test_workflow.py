@@ -29,7 +29,9 @@ def test_what_a_job_does_is_the_makefiles(job):
 
 
 def dvc(folder, *arguments):
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -37,14 +39,22 @@ def dvc(folder, *arguments):
 @pytest.fixture
 def checkout(tmp_path):
     """A repository with the pipeline's files, in which a rank moved since the last commit."""
-    for name in ("dvc.yaml", "params.yaml", ".dvc/config", ".dvc/.gitignore", ".dvc/plots/ranks.json"):
+    for name in (
+        "dvc.yaml",
+        "params.yaml",
+        ".dvc/config",
+        ".dvc/.gitignore",
+        ".dvc/plots/ranks.json",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     results = tmp_path / "results/offline"
     (results / "plots").mkdir(parents=True)
     for rank in (1.0, 2.0):
         (results / "ranks.csv").write_text(RANKS.format(rank))
-        (results / "metrics.json").write_text(json.dumps({"average_rank": {"concept": {"XNN": rank}}}))
+        (results / "metrics.json").write_text(
+            json.dumps({"average_rank": {"concept": {"XNN": rank}}})
+        )
         if rank == 1.0:
             identity = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
             for command in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "before")):
@@ -55,7 +65,9 @@ def checkout(tmp_path):
 def test_dvc_metrics_diff_says_which_rank_moved(checkout):
     found = json.loads(dvc(checkout, "metrics", "diff", "HEAD", "--json"))
     assert found == {
-        "results/offline/metrics.json": {"average_rank.concept.XNN": {"old": 1.0, "new": 2.0, "diff": 1.0}}
+        "results/offline/metrics.json": {
+            "average_rank.concept.XNN": {"old": 1.0, "new": 2.0, "diff": 1.0}
+        }
     }
 
 

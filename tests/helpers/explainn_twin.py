@@ -21,7 +21,9 @@ def literal_lpc(n):
     n = int(n)
     if n == 0:
         return 0.0
-    return math.log2(math.fsum(math.comb(n, k) * (k / n) ** k * ((n - k) / n) ** (n - k) for k in range(n + 1)))
+    return math.log2(
+        math.fsum(math.comb(n, k) * (k / n) ** k * ((n - k) / n) ** (n - k) for k in range(n + 1))
+    )
 
 
 _KNOWN = {}
@@ -56,13 +58,19 @@ def literal_length(D, rules, robust, drop="applies", count_rules=False):
         applies = {r for r in range(n) if sum(D[r, x] for x in rule.X) >= rule.l}
         holds = {r for r in applies if sum(D[r, y] for y in rule.Y) >= rule.k}
         data += log2_comb(len(applies), len(holds))
-        model += literal_universal(len(rule.X)) + literal_universal(len(rule.Y)) + literal_lpc(len(applies))
+        model += (
+            literal_universal(len(rule.X))
+            + literal_universal(len(rule.Y))
+            + literal_lpc(len(applies))
+        )
         model += sum(-math.log2(len(T[i]) / everything) for i in rule.X + rule.Y)
         if robust:
             rest = applies - holds
             missing = sum(not D[r, y] for r in holds for y in rule.Y)
             present = sum(bool(D[r, y]) for r in rest for y in rule.Y)
-            data += log2_comb(len(holds) * len(rule.Y), missing) + log2_comb(len(rest) * len(rule.Y), present)
+            data += log2_comb(len(holds) * len(rule.Y), missing) + log2_comb(
+                len(rest) * len(rule.Y), present
+            )
             model += literal_lpc(len(holds) * len(rule.Y)) + literal_lpc(len(rest) * len(rule.Y))
             model += literal_universal(rule.l)
         for y in rule.Y:
@@ -75,10 +83,17 @@ class Plain:
     """Algorithms 1-3; ``rules`` are (X, Y, l, k) with tail columns counted from 0."""
 
     def __init__(self, heads, tails, theta, mu, robust=True, drop="applies", disjunctive=False):
-        self.heads, self.tails, self.theta, self.mu = np.asarray(heads, bool), np.asarray(tails, bool), theta, mu
+        self.heads, self.tails, self.theta, self.mu = (
+            np.asarray(heads, bool),
+            np.asarray(tails, bool),
+            theta,
+            mu,
+        )
         self.robust, self.drop, self.disjunctive = robust, drop, disjunctive
         self.n = len(self.heads)
-        self.lf = np.concatenate([[0], np.cumsum(np.log2(np.arange(1, self.n * self.tails.shape[1] + 1)))])
+        self.lf = np.concatenate(
+            [[0], np.cumsum(np.log2(np.arange(1, self.n * self.tails.shape[1] + 1)))]
+        )
         self.everything = self.heads.sum() + self.tails.sum()
         self.candidates = 0
 
@@ -104,11 +119,18 @@ class Plain:
                 a, h = int(applies.sum()), int(holds.sum())
                 bits = fixed + fast_lpc(a) + self.log2_comb(a, h)
                 if self.robust:
-                    missing, present = (~self.tails[holds][:, Y]).sum(), self.tails[applies & ~holds][:, Y].sum()
-                    bits += self.log2_comb(h * len(Y), missing) + self.log2_comb((a - h) * len(Y), present)
+                    missing, present = (
+                        (~self.tails[holds][:, Y]).sum(),
+                        self.tails[applies & ~holds][:, Y].sum(),
+                    )
+                    bits += self.log2_comb(h * len(Y), missing) + self.log2_comb(
+                        (a - h) * len(Y), present
+                    )
                     bits += fast_lpc(h * len(Y)) + fast_lpc((a - h) * len(Y)) + literal_universal(l)
                 gone = applies if self.robust and self.drop == "applies" else holds
-                bits += sum(self.log2_comb(self.n, int((self.tails[:, y] & ~gone).sum())) for y in Y)
+                bits += sum(
+                    self.log2_comb(self.n, int((self.tails[:, y] & ~gone).sum())) for y in Y
+                )
                 if bits < best[0] - 1e-9:
                     best = (bits, l, k)
         return best
@@ -116,7 +138,10 @@ class Plain:
     def new_rule(self, y):
         """Algorithm 1."""
         T = self.tails[:, y]
-        sigma = {x: (self.heads[:, x] & T).sum() / max(self.heads[:, x].sum(), 1) for x in range(self.heads.shape[1])}
+        sigma = {
+            x: (self.heads[:, x] & T).sum() / max(self.heads[:, x].sum(), 1)
+            for x in range(self.heads.shape[1])
+        }
         H = sorted((x for x in sigma if sigma[x] > self.theta), key=lambda x: (-sigma[x], x))
         best = (np.inf, (), (), 0, 0)
         for t in range(1, len(H) + 1):
@@ -144,7 +169,9 @@ class Plain:
                         known[key] = self.cost(list(key[0]), list(key[1]))
                     bits, l, k = known[key]
                     if c1 + c2 - bits > 1e-9:
-                        found.append((-round(c1 + c2 - bits, 6), r, s, union, (bits, key[0], key[1], l, k)))
+                        found.append(
+                            (-round(c1 + c2 - bits, 6), r, s, union, (bits, key[0], key[1], l, k))
+                        )
             taken, added = set(), []
             for *_, r, s, _, rule in sorted(found):
                 if not taken & {r, s}:

@@ -43,14 +43,26 @@ def inputs() -> tuple[pd.DataFrame, pd.DataFrame]:
     rows, instances = [], []
     for dataset, targets in BOARDS.items():
         for target in targets:
-            hard = generator("hard", dataset, target).normal(size=IMAGES)  # images differ, for all methods alike
+            hard = generator("hard", dataset, target).normal(
+                size=IMAGES
+            )  # images differ, for all methods alike
             for seed in SEEDS:
                 rows += _network(dataset, target, seed)
                 for method, (paper, own, skill) in METHODS.items():
                     for metric, (settings, better, unit, scale) in METRICS.items():
                         for setting in settings:
-                            key = ("offline", "heatmap", paper, dataset, target, method, store.setting_text(own), metric,
-                                   store.setting_text(setting), seed)  # fmt: skip
+                            key = (
+                                "offline",
+                                "heatmap",
+                                paper,
+                                dataset,
+                                target,
+                                method,
+                                store.setting_text(own),
+                                metric,
+                                store.setting_text(setting),
+                                seed,
+                            )
                             name = (
                                 "offline",
                                 "heatmap",
@@ -73,7 +85,9 @@ def inputs() -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def _cell(key: tuple, hard: np.ndarray, skill: float, better: str, scale: float) -> tuple[np.ndarray, str, str]:
+def _cell(
+    key: tuple, hard: np.ndarray, skill: float, better: str, scale: float
+) -> tuple[np.ndarray, str, str]:
     *_, dataset, target, method, _, metric, seed = key
     if method == "Score-CAM" and (dataset, target, metric) == ("digits", "vgg11", "deletion_auc"):
         return np.empty(0), "failed", "out of memory: 8.1 GiB asked for, limit 8 GiB | see <log>"
@@ -103,9 +117,27 @@ def _cell(key: tuple, hard: np.ndarray, skill: float, better: str, scale: float)
 def _network(dataset: str, target: str, seed: int) -> list[tuple]:
     accuracy = 95 + 3 * generator("accuracy", dataset, target, seed).random()
     return [
-        ("offline", "target", "", dataset, target, "network", "", metric, "", seed, value, n, "higher", "percent", 1, "ok", "")
+        (
+            "offline",
+            "target",
+            "",
+            dataset,
+            target,
+            "network",
+            "",
+            metric,
+            "",
+            seed,
+            value,
+            n,
+            "higher",
+            "percent",
+            1,
+            "ok",
+            "",
+        )
         for metric, value, n in (("test_accuracy", accuracy, 300), ("train_accuracy", 100.0, 1200))
-    ]  # fmt: skip
+    ]
 
 
 def gallery() -> dict[tuple[str, str], dict]:
@@ -116,18 +148,36 @@ def gallery() -> dict[tuple[str, str], dict]:
         for target in targets:
             rng = generator("gallery", dataset, target)
             centres = rng.uniform(0.25, 0.75, (5, 2))
-            blob = np.exp(-((i - centres[:, :1, None]) ** 2 + (j - centres[:, 1:, None]) ** 2) / 0.03)  # (5, 48, 48)
+            blob = np.exp(
+                -((i - centres[:, :1, None]) ** 2 + (j - centres[:, 1:, None]) ** 2) / 0.03
+            )  # (5, 48, 48)
             channels = 1 if dataset == "digits" else 3
             tint = rng.uniform(0.4, 1, (5, channels, 1, 1))
-            images = (255 * (0.7 * blob[:, None] * tint + 0.3 * rng.random((5, channels, 48, 48)))).astype(np.uint8)
-            labels = ["Grad-CAM", "Grad-CAM++ (authors)", "Score-CAM (authors)", EVIL, "Edge map (Sobel)", "Random map"]
-            maps = {name: (blob + 0.3 * k * rng.random(blob.shape)).astype(np.float32) for k, name in enumerate(labels)}
+            images = (
+                255 * (0.7 * blob[:, None] * tint + 0.3 * rng.random((5, channels, 48, 48)))
+            ).astype(np.uint8)
+            labels = [
+                "Grad-CAM",
+                "Grad-CAM++ (authors)",
+                "Score-CAM (authors)",
+                EVIL,
+                "Edge map (Sobel)",
+                "Random map",
+            ]
+            maps = {
+                name: (blob + 0.3 * k * rng.random(blob.shape)).astype(np.float32)
+                for k, name in enumerate(labels)
+            }
             maps["Random map"] = rng.random(blob.shape).astype(np.float32)
             box = np.concatenate([centres[:, ::-1] - 0.2, centres[:, ::-1] + 0.2], axis=1) * 48
             out[dataset, target] = {
-                "images": images, "ids": [3, 17, 40, 41, 63], "true": list("01234"), "predicted": list("01284"),
-                "boxes": box.astype(np.float32) if dataset == "toybirds" else None, "maps": maps,
-            }  # fmt: skip
+                "images": images,
+                "ids": [3, 17, 40, 41, 63],
+                "true": list("01234"),
+                "predicted": list("01284"),
+                "boxes": box.astype(np.float32) if dataset == "toybirds" else None,
+                "maps": maps,
+            }
     return out
 
 
@@ -137,28 +187,46 @@ def cards() -> dict:
         "gallery": gallery(),
         "data_cards": {
             "digits": {
-                "title": "Optical digits", "what": "8x8 scans of hand-written digits, upsampled to 32x32.",
-                "licence": "CC BY 4.0", "citation": "Alpaydin and Kaynak (1998)", "url": "https://archive.ics.uci.edu/dataset/80",
-                "counts": {"train": 1400, "test": 397}, "size": 32,
+                "title": "Optical digits",
+                "what": "8x8 scans of hand-written digits, upsampled to 32x32.",
+                "licence": "CC BY 4.0",
+                "citation": "Alpaydin and Kaynak (1998)",
+                "url": "https://archive.ics.uci.edu/dataset/80",
+                "counts": {"train": 1400, "test": 397},
+                "size": 32,
             },
             "toybirds": {
-                "title": "Toy birds", "what": f"Rendered birds with true parts. {EVIL}", "licence": "MIT",
-                "url": "javascript:alert(1)", "counts": {"train": 1200, "test": 300}, "size": 48,
+                "title": "Toy birds",
+                "what": f"Rendered birds with true parts. {EVIL}",
+                "licence": "MIT",
+                "url": "javascript:alert(1)",
+                "counts": {"train": 1200, "test": 300},
+                "size": 48,
             },
         },
         "target_cards": {
             (dataset, target, seed): {
-                "name": f"{dataset}/{target}/seed={seed}", "net": target, "layer": "conv3", "epochs": 8,
-                "parameters": 120_000, "train_accuracy": 1.0, "test_accuracy": 0.96, "recipe": {"epochs": 8, "lr": 0.001},
+                "name": f"{dataset}/{target}/seed={seed}",
+                "net": target,
+                "layer": "conv3",
+                "epochs": 8,
+                "parameters": 120_000,
+                "train_accuracy": 1.0,
+                "test_accuracy": 0.96,
+                "recipe": {"epochs": 8, "lr": 0.001},
             }
-            for dataset, targets in BOARDS.items() for target in targets for seed in SEEDS
+            for dataset, targets in BOARDS.items()
+            for target in targets
+            for seed in SEEDS
         },
         "provenance": {
-            "profile": "offline", "made": {"date": "2026-01-02", "commit": "0123456789abcdef", "changed_files": []},
-            "data": {"digits": "aa", "toybirds": "bb"}, "libraries": {"numpy": "2.4.0", "torch": "2.15"},
+            "profile": "offline",
+            "made": {"date": "2026-01-02", "commit": "0123456789abcdef", "changed_files": []},
+            "data": {"digits": "aa", "toybirds": "bb"},
+            "libraries": {"numpy": "2.4.0", "torch": "2.15"},
             "machine": {"cpu": "Some CPU", "system": "Linux x86_64", "torch": "2.15"},
         },
-    }  # fmt: skip
+    }
 
 
 @functools.cache

@@ -12,6 +12,7 @@ ROOT = TESTS.parent  # of the project
 GOLDEN = TESTS / "golden"
 PLUGINS = TESTS / "plugins"
 
+
 def move_root(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Whatever asks where the project lies is told ``folder``."""
     for module in (store, paths):

@@ -32,7 +32,7 @@ BLAMED = {  # the line of each misbehaving plug-in that is to change, and a word
     "writes": ("write_text", "may write into its working directory only"),
     "order": ("batch.x[:1]", "backwards get another explanation"),
     "script": ("", "its name is '<script>"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,9 @@ def test_the_line_to_change_is_named(name):
     assert text in first.text
     if line:
         (number,) = (
-            i for i, code in enumerate(path.read_text().splitlines(), 1) if line in code and "def " not in code
+            i
+            for i, code in enumerate(path.read_text().splitlines(), 1)
+            if line in code and "def " not in code
         )
         assert first.where == f"{name}.py:{number}"
         assert first.code == path.read_text().splitlines()[number - 1].strip()
@@ -71,13 +73,18 @@ def test_an_endless_loop_is_stopped_and_its_line_named(monkeypatch):
 def test_a_good_method_has_nothing_to_change(capsys):
     assert main.main(["check", f"{PLUGINS / 'good.py'}:Mine"]) == 0
     text = capsys.readouterr().out
-    assert text.endswith("nothing to change\n") and "WRONG" not in text and "judged as heatmap" in text
+    assert (
+        text.endswith("nothing to change\n") and "WRONG" not in text and "judged as heatmap" in text
+    )
 
 
 def test_exit_code_1_and_the_hint_where_there_is_something(capsys):
     assert main.main(["check", f"{PLUGINS / 'weights.py'}:Mine"]) == 1
     text = capsys.readouterr().out
-    assert "weights.py:13:  next(target.net.parameters()).data.add_(1)" in text and "change: work on a copy" in text
+    assert (
+        "weights.py:13:  next(target.net.parameters()).data.add_(1)" in text
+        and "change: work on a copy" in text
+    )
 
 
 @pytest.mark.parametrize("kind", templates.KINDS)
@@ -86,13 +93,18 @@ def test_a_starter_passes_and_keeps_to_the_plug_in_api(kind, tmp_path, monkeypat
     assert main.main(["new", "mine.py", "--kind", kind]) == 0
     assert "glassbench check mine.py:MyMethod" in capsys.readouterr().out
     text = Path("mine.py").read_text()
-    assert "from benchmark.api import" in text and "benchmark." not in text.replace("benchmark.api", "")
+    assert "from benchmark.api import" in text and "benchmark." not in text.replace(
+        "benchmark.api", ""
+    )
     assert len(text.splitlines()) < 60
     found = check.check_method("mine.py:MyMethod")
     assert not [f for f in found if f.wrong], found
-    assert {"heatmap": "heatmap", "concept": "heatmap", "surrogate": "surrogate", "decoder": "reconstruction"}[
-        kind
-    ] in found[2].text
+    assert {
+        "heatmap": "heatmap",
+        "concept": "heatmap",
+        "surrogate": "surrogate",
+        "decoder": "reconstruction",
+    }[kind] in found[2].text
 
 
 @pytest.mark.parametrize(
@@ -133,17 +145,39 @@ class Mine:
 @pytest.mark.parametrize(
     ("lines", "line", "text"),
     [
-        (["noise = np.random.default_rng().random(batch.x.shape[-2:])", "maps = batch.x.mean(dim=1).numpy() * noise"],
-         0, "the same seed gives another explanation"),
+        (
+            [
+                "noise = np.random.default_rng().random(batch.x.shape[-2:])",
+                "maps = batch.x.mean(dim=1).numpy() * noise",
+            ],
+            0,
+            "the same seed gives another explanation",
+        ),
         (["batch.x.add_(1)", "maps = batch.x.mean(dim=1)"], 0, "images"),
-        (["x = batch.x", "x = x / x.max()", "maps = x.mean(dim=1)"], 1, "by themselves get another explanation"),
-        (["maps = batch.x.mean(dim=1)", "maps = maps - maps.mean(dim=0)"], 1, "by themselves get another explanation"),
-        (["p = next(target.net.parameters())", "p.requires_grad_()", "maps = batch.x.mean(dim=1)"], 1, "requires_grad"),
+        (
+            ["x = batch.x", "x = x / x.max()", "maps = x.mean(dim=1)"],
+            1,
+            "by themselves get another explanation",
+        ),
+        (
+            ["maps = batch.x.mean(dim=1)", "maps = maps - maps.mean(dim=0)"],
+            1,
+            "by themselves get another explanation",
+        ),
+        (
+            [
+                "p = next(target.net.parameters())",
+                "p.requires_grad_()",
+                "maps = batch.x.mean(dim=1)",
+            ],
+            1,
+            "requires_grad",
+        ),
         (["maps = torch.rand(len(batch), *batch.x.shape[-2:])"], 0, "torch's global random state"),
         (["maps = batch.x.mean(dim=(1, 2))"], 1, "expected 3 axes"),
         (["maps = {}['missing']"], 0, "KeyError"),
     ],
-)  # fmt: skip
+)
 def test_more_that_goes_wrong(tmp_path, lines, line, text):
     path = tmp_path / "mine.py"
     path.write_text(BODY.replace("{}", "\n        ".join(lines), 1))
@@ -200,11 +234,17 @@ def test_a_setting_that_no_row_could_tell_from_another_is_named_with_its_line(tm
         )
     )
     (found,) = wrong(f"{path}:Mine")
-    assert found.what == "setting" and found.text.startswith("no row could tell of=") and why in found.text
+    assert (
+        found.what == "setting"
+        and found.text.startswith("no row could tell of=")
+        and why in found.text
+    )
     assert found.code.startswith("of: object") and found.hint
 
 
-@pytest.mark.parametrize("value", ["0.12345678", "(1, 4)", "'a=b'", "None", "Inner()", "{'a': [1, 2.5]}"])
+@pytest.mark.parametrize(
+    "value", ["0.12345678", "(1, 4)", "'a=b'", "None", "Inner()", "{'a': [1, 2.5]}"]
+)
 def test_a_setting_that_rows_tell_apart_is_no_finding(tmp_path, value):
     path = tmp_path / "mine.py"
     path.write_text(

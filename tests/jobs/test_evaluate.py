@@ -22,7 +22,10 @@ from benchmark.utils.near_names import UnknownName
 from tests.helpers.places import ROOT
 
 REPORTED = ROOT / "results" / "reported"
-KNOWN = [f"{ROOT / 'baselines' / 'random_map.py'}:RandomMap", f"{ROOT / 'baselines' / 'edge_map.py'}:EdgeMap"]
+KNOWN = [
+    f"{ROOT / 'baselines' / 'random_map.py'}:RandomMap",
+    f"{ROOT / 'baselines' / 'edge_map.py'}:EdgeMap",
+]
 GRAD_NORM = """
 from benchmark.api import Explanation
 
@@ -44,7 +47,10 @@ class GradNorm:
 def known(trained, monkeypatch):
     """A workspace whose profile has two known methods, explained and scored, and a user's folder to work in."""
     shutil.copytree(REPORTED, trained.root / "results" / "reported")
-    trained.params["explain"] |= {"methods": KNOWN, "images": 20}  # with fewer the exact test takes longer
+    trained.params["explain"] |= {
+        "methods": KNOWN,
+        "images": 20,
+    }  # with fewer the exact test takes longer
     trained.save()
     for cell in cells.cells(trained.profile, "blobs"):
         explain.explain_cell(cell)
@@ -61,7 +67,11 @@ def place(workspace, method="mine.py:GradNorm", page=False, **options):
 
 
 def snapshot(root):
-    return {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file() and "evaluations" not in p.parts}
+    return {
+        p: p.stat().st_mtime_ns
+        for p in root.rglob("*")
+        if p.is_file() and "evaluations" not in p.parts
+    }
 
 
 def test_a_method_is_placed_among_the_known_ones_and_nothing_of_theirs_is_touched(known):
@@ -127,7 +137,10 @@ def test_a_metric_that_changed_leaves_the_other_rows_where_they_are(known):
     paths = store.Paths("tiny")
     store.write_rows(paths.rows, rows)
     facts = provenance.provenance(known.profile)
-    store.write_json(paths.results / "provenance.json", facts | {"metrics": facts["metrics"] | {"gini": "another"}})
+    store.write_json(
+        paths.results / "provenance.json",
+        facts | {"metrics": facts["metrics"] | {"gini": "another"}},
+    )
     forget_cells(known)
     found = place(known)
     theirs = found.frame[found.frame.method != "Gradient norm"]
@@ -139,7 +152,9 @@ def test_a_metric_that_changed_leaves_the_other_rows_where_they_are(known):
 def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known, capsys):
     rows, _ = collect.profile_rows(known.profile)
     store.write_rows(store.Paths("tiny").rows, rows)
-    store.write_json(store.Paths("tiny").results / "provenance.json", provenance.provenance(known.profile))
+    store.write_json(
+        store.Paths("tiny").results / "provenance.json", provenance.provenance(known.profile)
+    )
     scores = [cell.scores for cell in cells.cells(known.profile, "blobs")]
     forget_cells(known)
     found = place(known)
@@ -150,8 +165,12 @@ def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known
 
     paths = store.Paths("tiny")
     facts = store.read_json(paths.results / "provenance.json")
-    for part, key, said in (("data", "blobs", "the data blobs"), ("weights", "blobs/cnn-0", "the network blobs/cnn-0"),
-                            ("methods", KNOWN[0], "the method"), ("steps", "score", "the code that")):  # fmt: skip
+    for part, key, said in (
+        ("data", "blobs", "the data blobs"),
+        ("weights", "blobs/cnn-0", "the network blobs/cnn-0"),
+        ("methods", KNOWN[0], "the method"),
+        ("steps", "score", "the code that"),
+    ):
         changed = {**facts, part: {**facts[part], key: "another"} if key else "another"}
         store.write_json(paths.results / "provenance.json", changed)
         left_out = evaluate._known(known.profile, cells.cells(known.profile, "blobs")).left_out
@@ -159,7 +178,11 @@ def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known
         assert all(why.startswith(said) for why in left_out)
     assert any("--recompute" in line for line in evaluate.notes(place(known)))
     again = place(known, recompute=True)
-    assert not again.left_out and set(again.compared["Gradient norm"].verdict) <= {"beats", "loses to", "no difference"}
+    assert not again.left_out and set(again.compared["Gradient norm"].verdict) <= {
+        "beats",
+        "loses to",
+        "no difference",
+    }
     assert not any(path.exists() for path in scores)  # made in the evaluation's own folder
     shown = tables.average_ranks(again.frame, "heatmap")
     assert set(shown.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
@@ -200,9 +223,9 @@ def test_a_method_that_fails_is_on_the_board_as_failed(known, capsys):
     assert main.main(["evaluate", "mine.py:GradNorm", "--no-page"]) == 1
     said = capsys.readouterr()
     assert "ZeroDivisionError: division by zero (mine.py:" in said.out + said.err
-    assert store.read_rows(store.ROOT / "results/evaluations/tiny/GradNorm/rows.csv").status.unique().tolist() == [
-        "failed"
-    ]
+    assert store.read_rows(
+        store.ROOT / "results/evaluations/tiny/GradNorm/rows.csv"
+    ).status.unique().tolist() == ["failed"]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +259,9 @@ def test_networks_are_chosen_by_data_set_or_name(known):
     chosen = lambda *names: {d: sorted(t) for d, t in profile.with_networks(names).zoo.items()}
     assert chosen() == {"a": ["x"], "b": ["x", "z"]}
     assert (
-        chosen("b/x") == {"b": ["x"]} and chosen("x") == {"a": ["x"], "b": ["x"]} and chosen("b") == {"b": ["x", "z"]}
+        chosen("b/x") == {"b": ["x"]}
+        and chosen("x") == {"a": ["x"], "b": ["x"]}
+        and chosen("b") == {"b": ["x", "z"]}
     )
     assert profile.with_networks(["z"]).datasets == ("b",)
     with pytest.raises(UnknownName, match="did you mean"):
@@ -291,13 +316,35 @@ def board(gain, seeds=2, images=20, rng=0):
         "low": base - gain + 0.1 * rng.normal(size=base.shape),
         "same": base + 0.01 * rng.normal(size=base.shape),
     }
-    key = {"profile": "p", "track": "heatmap", "paper": "user", "dataset": "d", "target": "t", "metric": "gini"}
+    key = {
+        "profile": "p",
+        "track": "heatmap",
+        "paper": "user",
+        "dataset": "d",
+        "target": "t",
+        "metric": "gini",
+    }
     rows, instances = [], []
     for method, table in values.items():
         for seed in range(seeds):
-            row = key | {"method": method, "setting": "", "metric_setting": "keep=0.2", "seed": seed}
-            rows.append(row | {"value": table[seed].mean(), "n": images, "better": "higher", "unit": "", "metric_version": 1,
-                               "status": "ok", "reason": ""})  # fmt: skip
+            row = key | {
+                "method": method,
+                "setting": "",
+                "metric_setting": "keep=0.2",
+                "seed": seed,
+            }
+            rows.append(
+                row
+                | {
+                    "value": table[seed].mean(),
+                    "n": images,
+                    "better": "higher",
+                    "unit": "",
+                    "metric_version": 1,
+                    "status": "ok",
+                    "reason": "",
+                }
+            )
             instances += [row | {"image": i, "value": v} for i, v in enumerate(table[seed])]
     return (
         values,
@@ -336,24 +383,38 @@ def test_the_direction_of_the_metric_decides_who_wins(better):
 
 def test_standing_names_whom_it_beats():
     _, frame, instances = board(0.5)
-    (line,) = placing.standing(frame, placing.differences(frame, instances, "mine"), "mine").to_dict("records")
-    assert line["beats"] == "low" and line["loses to"] == "" and line["ranked"] == 3 and line["rank"] in (1, 2)
+    (line,) = placing.standing(
+        frame, placing.differences(frame, instances, "mine"), "mine"
+    ).to_dict("records")
+    assert (
+        line["beats"] == "low"
+        and line["loses to"] == ""
+        and line["ranked"] == 3
+        and line["rank"] in (1, 2)
+    )
 
 
 def test_the_terminal_names_rivals_by_their_place():
     _, frame, instances = board(0.5)
     text = io.StringIO()
     console = Console(file=text, width=80)
-    placing_console.show(frame, {m: placing.differences(frame, instances, m) for m in ("mine", "low")}, console)
+    placing_console.show(
+        frame, {m: placing.differences(frame, instances, m) for m in ("mine", "low")}, console
+    )
     lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
     place = {
         line.split()[-6]: line.removeprefix("> ").split()[0]
         for line in lines
         if len(line.split()) in (7, 8) and "of tables" not in line
     }
-    assert [line[0] for line in lines if " low " in line or " mine " in line][:2] == [">", ">"] and ">" not in place
+    assert [line[0] for line in lines if " low " in line or " mine " in line][:2] == [
+        ">",
+        ">",
+    ] and ">" not in place
     (mine, low) = (line for line in lines if line.startswith("gini, keep=0.2"))
-    assert f"of 3 {place['low']}" in mine and low.endswith(" ".join(sorted([place["mine"], place["same"]])))
+    assert f"of 3 {place['low']}" in mine and low.endswith(
+        " ".join(sorted([place["mine"], place["same"]]))
+    )
 
 
 def test_equal_methods_are_never_told_apart():
@@ -366,8 +427,11 @@ def test_equal_methods_are_never_told_apart():
 
 def test_a_false_alarm_is_as_rare_as_promised(monkeypatch):
     """Of tables without any difference, 1 in 20 at most may say otherwise (two rivals, adjusted)."""
-    monkeypatch.setattr(stats, "interval", lambda values, *_, **__: np.full((len(values), 2), np.nan))  # not asked for
+    monkeypatch.setattr(
+        stats, "interval", lambda values, *_, **__: np.full((len(values), 2), np.nan)
+    )  # not asked for
     alarms = sum(
-        (placing.differences(*board(0.0, rng=i)[1:], "mine").verdict != "no difference").any() for i in range(60)
+        (placing.differences(*board(0.0, rng=i)[1:], "mine").verdict != "no difference").any()
+        for i in range(60)
     )
     assert alarms <= 5  # of 30, 99.7 % of such runs have 5 or fewer

@@ -40,7 +40,7 @@ REASONS = {
     "writes_from_c": "Permission denied (writes_from_c.py:17)",
     "order": "heatmaps of an image depend on the images beside it, or on its place in the batch",
     "script": "ValueError: its name is '<script>alert(1)</script>'",
-}  # fmt: skip
+}
 
 
 def test_there_is_a_reason_for_every_plug_in():
@@ -69,7 +69,9 @@ def test_each_costs_its_own_cell_and_says_why(trained):
         lines = rows[rows.method == method]
         if name == "good":
             assert set(lines.metric) == set(registry.metrics())
-            assert set(lines.status) == {"ok", "not applicable"} and (lines.status == "ok").sum() > 8
+            assert (
+                set(lines.status) == {"ok", "not applicable"} and (lines.status == "ok").sum() > 8
+            )
         else:
             assert REASONS[name] in reasons[name] and "\n" not in reasons[name], name
             assert set(lines.status) == {"failed"} and set(lines.reason) == {reasons[name]}, name
@@ -89,7 +91,9 @@ def test_a_strangers_cell_has_the_bytes_of_one_made_here(trained):
     explain.explain_cell(cell)
     here, again = cells.read_cell(cell)
     np.testing.assert_array_equal(apart.heatmaps, here.heatmaps)
-    assert {k: v for k, v in meta.items() if k != "seconds"} == {k: v for k, v in again.items() if k != "seconds"}
+    assert {k: v for k, v in meta.items() if k != "seconds"} == {
+        k: v for k, v in again.items() if k != "seconds"
+    }
     stamp = cell.explanation.stat().st_mtime_ns
     assert list(explain.explain_images(trained.profile, "blobs")) == []  # nothing to do
     assert cell.explanation.stat().st_mtime_ns == stamp
@@ -138,10 +142,19 @@ def test_several_run_side_by_side_and_an_interrupt_kills_them():
 
 
 def test_units_with_and_without_limits_go_together():
-    units = [Unit("in the pool", strangers.sleep, (0.0,)), Unit("apart", strangers.sleep, (0.0,), Limits())]
-    assert {d.unit.name: d.result for d in engine.run(units, label="test", workers=2)} == {"in the pool": 0, "apart": 0}
+    units = [
+        Unit("in the pool", strangers.sleep, (0.0,)),
+        Unit("apart", strangers.sleep, (0.0,), Limits()),
+    ]
+    assert {d.unit.name: d.result for d in engine.run(units, label="test", workers=2)} == {
+        "in the pool": 0,
+        "apart": 0,
+    }
 
 
 def test_without_landlock_python_writes_are_refused_all_the_same(tmp_path):
     done = apart(strangers.write_with_the_hook_alone, str(tmp_path / "x"))
-    assert "a method may write into its working directory only" in done.error and not (tmp_path / "x").exists()
+    assert (
+        "a method may write into its working directory only" in done.error
+        and not (tmp_path / "x").exists()
+    )

@@ -62,10 +62,15 @@ def test_stages_follow_each_other_and_the_report_is_last():
 
 
 def test_the_engine_runs_units_in_the_order_that_the_plan_takes(monkeypatch):
-    units = [Unit(name, print, expected=s) for name, s in (("a", 1.0), ("b", 3.0), ("c", math.inf), ("d", 3.0))]
+    units = [
+        Unit(name, print, expected=s)
+        for name, s in (("a", 1.0), ("b", 3.0), ("c", math.inf), ("d", 3.0))
+    ]
     assert [unit.name for unit in engine.longest_first(units)] == ["c", "b", "d", "a"]
     began = []
-    monkeypatch.setattr(pool, "_trusted", lambda units, workers: began.extend(u.name for u in units) or iter(()))
+    monkeypatch.setattr(
+        pool, "_trusted", lambda units, workers: began.extend(u.name for u in units) or iter(())
+    )
     list(engine.run(units, label="test", workers=1))
     assert began == ["c", "b", "d", "a"]
 
@@ -79,7 +84,11 @@ def test_the_critical_path_by_hand():
         planned(20.0, "replicate", "paper", name="paper.x", needs=("blobs/b-0", "blobs/a-0")),
         planned(60.0, "replicate", "paper", name="paper.y"),
     ]
-    assert [(u.step, u.seconds) for u in plan.critical_path(found)] == [("train", 5), ("explain", 30), ("score", 40)]
+    assert [(u.step, u.seconds) for u in plan.critical_path(found)] == [
+        ("train", 5),
+        ("explain", 30),
+        ("score", 40),
+    ]
     longer = [*found, planned(26.0, "replicate", "paper", name="paper.z", needs=("blobs/b-0",))]
     assert [u.name for u in plan.critical_path(longer)] == ["blobs/b-0", "paper.z"]
 
@@ -90,7 +99,9 @@ def test_the_critical_path_by_hand():
 def test_a_data_set_is_counted_as_the_profile_cuts_it(monkeypatch):
     move_root(monkeypatch, HOME)
     nowhere = HOME / "datasets" / "processed" / "none"
-    assert costs.images(nowhere / "mnist.npz", {"size": 28}) == Images((1, 28, 28), 10, 60_000, 10_000)
+    assert costs.images(nowhere / "mnist.npz", {"size": 28}) == Images(
+        (1, 28, 28), 10, 60_000, 10_000
+    )
     cut = {"size": 32, "train": 5000, "test": 2500}
     assert costs.images(nowhere / "cifar10.npz", cut) == Images((3, 32, 32), 10, 5_000, 2_500)
     cub = costs.images(
@@ -99,7 +110,9 @@ def test_a_data_set_is_counted_as_the_profile_cuts_it(monkeypatch):
     assert cub == Images((3, 224, 224), 50, 1_498, 1_448)
 
 
-@pytest.mark.parametrize("path", sorted((HOME / "datasets").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((HOME / "datasets").glob("*.py")), ids=lambda path: path.stem
+)
 def test_every_script_says_how_large_its_data_set_is(path):
     full = scripts.literals(path).get("FULL")
     assert path.stem == "folder" or set(full) == {"channels", "classes", "train", "test"}
@@ -130,7 +143,12 @@ def test_a_data_set_of_unknown_size_is_one_line(workspace, capsys):
 
 
 def test_training_is_counted_in_images_and_steps(workspace):
-    workspace.params["zoo"]["blobs"]["cnn"] |= {"epochs": 3, "batch": 50, "train_images": 100, "seeds": [0, 1]}
+    workspace.params["zoo"]["blobs"]["cnn"] |= {
+        "epochs": 3,
+        "batch": 50,
+        "train_images": 100,
+        "seeds": [0, 1],
+    }
     (step, stage, unit), *_ = plan.units(workspace.profile)
     kind, work = plan.counter(workspace.profile).count(step, unit)
     assert (step, stage, kind) == ("train", "blobs", "train explainn_cnn")
@@ -139,7 +157,9 @@ def test_training_is_counted_in_images_and_steps(workspace):
     assert work.fits == 3 * 2 * 7  # epochs, batches, layers
     on_gpu = [unit for step, _, unit in plan.units(workspace.profile, gpu=True) if step == "train"]
     assert [len(u.arguments[1]) for u in on_gpu] == [2]  # the seeds train as one
-    assert plan.counter(workspace.profile, "cuda").count("train", on_gpu[0])[1].passes == pytest.approx(2 * work.passes)
+    assert plan.counter(workspace.profile, "cuda").count("train", on_gpu[0])[
+        1
+    ].passes == pytest.approx(2 * work.passes)
 
 
 def toy_logits():
@@ -159,7 +179,9 @@ def test_seeds_do_the_same_work_and_other_settings_do_not(workspace):
     ]
     count = plan.counter(workspace.profile)
     found = [
-        count.count("explain", unit)[1].passes for step, _, unit in plan.units(workspace.profile) if step == "explain"
+        count.count("explain", unit)[1].passes
+        for step, _, unit in plan.units(workspace.profile)
+        if step == "explain"
     ]
     assert found[:2] == found[2:] and found[0] < found[1] < 2 * found[0]
 
@@ -219,7 +241,10 @@ def test_of_few_measured_units_a_pass_costs_what_a_core_needs_and_the_rest_is_th
 
 def test_small_units_do_not_say_what_a_large_network_costs():
     """Seconds that differ by the clock alone, on passes that hardly differ: the slope is that of a core."""
-    small = [speed("explain cladec", p, 0.03, s) for p, s in ((1.1, 2.3), (1.12, 2.9), (1.39, 4.1), (1.4, 3.8))]
+    small = [
+        speed("explain cladec", p, 0.03, s)
+        for p, s in ((1.1, 2.3), (1.12, 2.9), (1.39, 4.1), (1.4, 3.8))
+    ]
     assert seconds(Model(small), "explain cladec", 260.0, 0.03)[0] < 10 + 5
 
 
@@ -234,9 +259,13 @@ def test_a_guess_is_no_faster_than_a_core_multiplies():
 
 
 def test_a_gpu_speeds_up_passes_and_leaves_the_fits_alone():
-    measured = [(100.0 * p, f, 2.0 * p + 3 * f) for p, f in ((1, 1), (2, 1), (1, 5), (7, 3), (4, 9))]
+    measured = [
+        (100.0 * p, f, 2.0 * p + 3 * f) for p, f in ((1, 1), (2, 1), (1, 5), (7, 3), (4, 9))
+    ]
     model = Model(speed("explain layer_trees", *line) for line in measured)
-    assert seconds(model, "explain layer_trees", 10_000.0, 10.0, ratio=100)[0] == pytest.approx(2 + 30, rel=1e-3)
+    assert seconds(model, "explain layer_trees", 10_000.0, 10.0, ratio=100)[0] == pytest.approx(
+        2 + 30, rel=1e-3
+    )
 
 
 def test_an_unknown_gpu_is_refused_with_near_names(workspace):
@@ -248,7 +277,9 @@ def test_what_does_not_fit_on_a_gpu_is_named(profile, capsys, monkeypatch):
     monkeypatch.setitem(costs.GPUS, "t4", costs.Gpu(40, 0.5))
     assert main.main(["plan", "--gpu", "t4", "--profile", "tiny"]) == 0
     warning = capsys.readouterr().out.strip().splitlines()[-1]
-    assert warning.startswith("too large for one t4 (0.5 GB): 3 units, ") and warning.endswith("blobs/cnn")
+    assert warning.startswith("too large for one t4 (0.5 GB): 3 units, ") and warning.endswith(
+        "blobs/cnn"
+    )
 
 
 # --------------------------------------------------------------------------------------------- the table of speeds
@@ -257,14 +288,26 @@ def test_what_does_not_fit_on_a_gpu_is_named(profile, capsys, monkeypatch):
 def test_speeds_are_written_and_read_back_the_same_work_once(tmp_path):
     path = tmp_path / "speeds.csv"
     costs.write_speeds(
-        [speed("train b", 2.0, 1.0, 3.0), speed("train a", 2.0, 1.0, 8.0), speed("train b", 2.0, 1.0, 5.0)], path
+        [
+            speed("train b", 2.0, 1.0, 3.0),
+            speed("train a", 2.0, 1.0, 8.0),
+            speed("train b", 2.0, 1.0, 5.0),
+        ],
+        path,
     )
-    assert costs.read_speeds(path) == [speed("train a", 2.0, 1.0, 8.0), speed("train b", 2.0, 1.0, 4.0)]
+    assert costs.read_speeds(path) == [
+        speed("train a", 2.0, 1.0, 8.0),
+        speed("train b", 2.0, 1.0, 4.0),
+    ]
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "profile,kind\nquick,train\n", "profile,kind,passes,fits,seconds,gigabytes,device\nq,k,x,1,1,1,cpu\n"],
+    [
+        "",
+        "profile,kind\nquick,train\n",
+        "profile,kind,passes,fits,seconds,gigabytes,device\nq,k,x,1,1,1,cpu\n",
+    ],
 )
 def test_a_damaged_table_of_speeds_is_one_line(tmp_path, content):
     path = tmp_path / "speeds.csv"
@@ -281,7 +324,12 @@ def test_the_committed_table_knows_every_step_and_profile_that_was_measured():
 
 def test_calibration_takes_what_was_measured_here(profile):
     (found,) = [s for s in plan.calibration([profile.profile]) if s.kind.startswith("train")]
-    assert (found.kind, found.seconds, found.gigabytes, found.device) == ("train explainn_cnn", 12.0, 0.7, "cpu")
+    assert (found.kind, found.seconds, found.gigabytes, found.device) == (
+        "train explainn_cnn",
+        12.0,
+        0.7,
+        "cpu",
+    )
 
 
 # --------------------------------------------------------------------------------------------- the file of times
@@ -293,24 +341,40 @@ def paths():
 
 def test_times_are_noted_and_read_back(workspace, monkeypatch):
     monkeypatch.setattr(
-        pool, "_trusted", lambda units, workers: (engine.Done(u, **engine.measured(u)) for u in units)
+        pool,
+        "_trusted",
+        lambda units, workers: (engine.Done(u, **engine.measured(u)) for u in units),
     )
-    units = [Unit("slow", time.sleep, (0.05,)), Unit("bad", int, ("x",)), Unit("kept", str, (engine.KEPT,))]
+    units = [
+        Unit("slow", time.sleep, (0.05,)),
+        Unit("bad", int, ("x",)),
+        Unit("kept", str, (engine.KEPT,)),
+    ]
     done = list(unit_times.run(paths(), "score", "blobs", units))
     assert [d.unit.name for d in done] == ["slow", "bad", "kept"] and done[1].error
     found = unit_times.read(paths())
-    assert list(found) == [("score", "slow")]  # what failed, or found its work done, took no time worth knowing
+    assert list(found) == [
+        ("score", "slow")
+    ]  # what failed, or found its work done, took no time worth knowing
     slow = found["score", "slow"]
-    assert 0.05 <= slow.seconds < 5 and slow.gigabytes > 0.05 and (slow.device, slow.source) == ("cpu", "measured")
+    assert (
+        0.05 <= slow.seconds < 5
+        and slow.gigabytes > 0.05
+        and (slow.device, slow.source) == ("cpu", "measured")
+    )
     list(unit_times.run(paths(), "score", "blobs", [units[0]]))
     assert ("stage", "score blobs") in unit_times.read(paths())  # all of it ran, here
 
 
 def test_the_longest_known_unit_starts_first_and_an_unknown_one_before(workspace, monkeypatch):
-    unit_times.write(paths(), {("score", "a"): Time(1.0), ("score", "b"): Time(9.0), ("train", "c"): Time(99.0)})
+    unit_times.write(
+        paths(), {("score", "a"): Time(1.0), ("score", "b"): Time(9.0), ("train", "c"): Time(99.0)}
+    )
     seen = []
     monkeypatch.setattr(
-        engine, "run", lambda units, label: seen.extend((u.name, u.expected) for u in units) or iter(())
+        engine,
+        "run",
+        lambda units, label: seen.extend((u.name, u.expected) for u in units) or iter(()),
     )
     list(unit_times.run(paths(), "score", "blobs", [Unit(name, print) for name in "abc"]))
     assert seen == [("a", 1.0), ("b", 9.0), ("c", math.inf)]
@@ -319,14 +383,26 @@ def test_the_longest_known_unit_starts_first_and_an_unknown_one_before(workspace
 def test_a_training_that_was_there_keeps_its_line(workspace):
     card = [{"seconds": 40.0}]
     unit = Unit("blobs/cnn-0", print)
-    assert unit_times._taken(engine.Done(unit, card, seconds=0.1, gigabytes=0.3), known=True) is None
-    assert unit_times._taken(engine.Done(unit, card, seconds=0.1), known=False).seconds == 40.0  # of an earlier run
-    assert unit_times._taken(engine.Done(unit, card, seconds=41.0, gigabytes=0.3, device="cpu"), known=True) == Time(
-        41.0, 0.3
+    assert (
+        unit_times._taken(engine.Done(unit, card, seconds=0.1, gigabytes=0.3), known=True) is None
     )
+    assert (
+        unit_times._taken(engine.Done(unit, card, seconds=0.1), known=False).seconds == 40.0
+    )  # of an earlier run
+    assert unit_times._taken(
+        engine.Done(unit, card, seconds=41.0, gigabytes=0.3, device="cpu"), known=True
+    ) == Time(41.0, 0.3)
 
 
-@pytest.mark.parametrize("content", ["", "step,unit\nscore,a\n", "step,unit,seconds,gigabytes,device,workers,source\nscore,a,x,1,cpu,1,measured\n", "\0\0"])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "step,unit\nscore,a\n",
+        "step,unit,seconds,gigabytes,device,workers,source\nscore,a,x,1,cpu,1,measured\n",
+        "\0\0",
+    ],
+)
 def test_a_damaged_file_of_times_is_an_empty_one(workspace, content):
     unit_times.file(paths()).parent.mkdir(parents=True, exist_ok=True)
     unit_times.file(paths()).write_text(content)
@@ -338,7 +414,9 @@ def test_a_full_disk_costs_the_times_only(workspace, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(
-        pool, "_trusted", lambda units, workers: (engine.Done(u, **engine.measured(u)) for u in units)
+        pool,
+        "_trusted",
+        lambda units, workers: (engine.Done(u, **engine.measured(u)) for u in units),
     )
     monkeypatch.setattr(store, "write_text", full)
     (done,) = unit_times.run(paths(), "score", "blobs", [Unit("a", int, ("3",))])
@@ -356,8 +434,14 @@ def profile(workspace):
         "replicate": {"explainn": [{"experiment": "planted", "seeds": [0, 1], "m": 10}]},
     }
     workspace.save()
-    unit_times.write(paths(), {("train", "blobs/cnn-0"): Time(12.0, 0.7), ("replicate", "explainn.planted seed=0 m=10"): Time(2.0, 0.6),
-                          ("stage", "train blobs"): Time(13.0, workers=2)})  # fmt: skip
+    unit_times.write(
+        paths(),
+        {
+            ("train", "blobs/cnn-0"): Time(12.0, 0.7),
+            ("replicate", "explainn.planted seed=0 m=10"): Time(2.0, 0.6),
+            ("stage", "train blobs"): Time(13.0, workers=2),
+        },
+    )
     return workspace
 
 
@@ -365,7 +449,10 @@ def test_the_plan_as_json(profile, capsys):
     assert main.main(["plan", "--json", "--workers", "7"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [(u["step"], u["seconds"], u["source"]) for u in told["units"]] == [
-        ("train", 12.0, "measured"), ("replicate", 2.0, "measured"), ("replicate", told["units"][2]["seconds"], "scaled")]  # fmt: skip
+        ("train", 12.0, "measured"),
+        ("replicate", 2.0, "measured"),
+        ("replicate", told["units"][2]["seconds"], "scaled"),
+    ]
     assert 0 < told["units"][2]["seconds"] < 10
     assert told["sources"] == {"measured": 2, "scaled": 1, "guessed": 0}
     assert set(told["makespan"]) == {"1", "7", "10", "100", "1000"}
@@ -378,8 +465,12 @@ def test_the_plan_as_json(profile, capsys):
 def test_the_plan_in_words(profile, capsys):
     assert main.main(["plan", "--gpu", "A100"]) == 0
     text = capsys.readouterr().out
-    assert "A100-hours" in text and "assumed: A100 does 100 times" in text and "critical path" in text
-    assert "measured" not in text.splitlines()[0]  # what a CPU took says nothing certain about a GPU
+    assert (
+        "A100-hours" in text and "assumed: A100 does 100 times" in text and "critical path" in text
+    )
+    assert (
+        "measured" not in text.splitlines()[0]
+    )  # what a CPU took says nothing certain about a GPU
 
 
 def test_the_plan_against_what_was_measured(profile, capsys):
@@ -401,7 +492,12 @@ def test_calibrating_writes_the_table(profile, monkeypatch):
     assert main.main(["plan", "--calibrate"]) == 0
     mine = {s.kind for s in costs.read_speeds() if s.profile == "tiny"}
     assert mine == {"train explainn_cnn", "replicate explainn.planted"}
-    assert {s.profile for s in costs.read_speeds()} == {"tiny", "offline", "quick", "trees"}  # measured elsewhere: kept
+    assert {s.profile for s in costs.read_speeds()} == {
+        "tiny",
+        "offline",
+        "quick",
+        "trees",
+    }  # measured elsewhere: kept
 
 
 def test_calibrating_without_any_times_is_one_line_and_writes_nothing(profile, capsys):
@@ -419,7 +515,8 @@ def test_saved_estimates_give_way_to_what_is_measured(profile):
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--workers", "0"], ["--workers", "many"], ["--gpu", "h1000"], ["--profile", "papers"]]
+    "wrong",
+    [["--workers", "0"], ["--workers", "many"], ["--gpu", "h1000"], ["--profile", "papers"]],
 )
 def test_bad_use_is_one_line(profile, capsys, wrong):
     try:

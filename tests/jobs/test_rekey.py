@@ -19,7 +19,9 @@ LAST = "f61b4cf"  # the last commit that held them
 
 def git(folder, *command):
     who = ("-c", "user.name=a", "-c", "user.email=a@b")
-    done = subprocess.run(["git", "-C", str(folder), *who, *command], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", "-C", str(folder), *who, *command], capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 
@@ -36,9 +38,12 @@ def project(workspace, monkeypatch):
     git(workspace.root, "commit", "-qm", "as it is")
     monkeypatch.setattr(keys, "CODE", Code(workspace.root))
     keys.step_hash.cache_clear()
-    facts = provenance.code(workspace.profile) | {"made": {"commit": git(workspace.root, "rev-parse", "HEAD")}}
+    facts = provenance.code(workspace.profile) | {
+        "made": {"commit": git(workspace.root, "rev-parse", "HEAD")}
+    }
     store.write_json(
-        store.Paths("tiny").results / "provenance.json", facts | {"profile": "tiny", "data": {}, "weights": {}}
+        store.Paths("tiny").results / "provenance.json",
+        facts | {"profile": "tiny", "data": {}, "weights": {}},
     )
     yield workspace
     keys.step_hash.cache_clear()
@@ -54,21 +59,50 @@ def edit(root, file, old, new):
 def test_words_and_places_are_proven(project):
     edit(project.root, "benchmark/metrics/complexity.py", '"""', '"""In other words: ')
     (project.root / "benchmark" / "contract.py").rename(project.root / "benchmark" / "rules.py")
-    edit(project.root, "benchmark/pipeline/protocol.py", "from benchmark.methods.contract import", "from benchmark.rules import")
+    edit(
+        project.root,
+        "benchmark/pipeline/protocol.py",
+        "from benchmark.methods.contract import",
+        "from benchmark.rules import",
+    )
     moved = rekey.rekey_profile(project.profile)
     assert moved.unproven == [] and moved.compared > 100
     assert moved.facts["steps"]["explain"] == keys.step_hash("explain")[:16]
-    assert moved.facts["rekeyed"]["base"] == moved.facts["rekeyed"]["by"] == git(project.root, "rev-parse", "HEAD")
+    assert (
+        moved.facts["rekeyed"]["base"]
+        == moved.facts["rekeyed"]["by"]
+        == git(project.root, "rev-parse", "HEAD")
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("file", "old", "new", "named"), [
-    ("benchmark/metrics/complexity.py", "import numpy as np", "import math as np", "metrics.complexity"),
-    ("benchmark/metrics/faithfulness.py", "log_odds, logits_at", "logits_at as log_odds, logits_at", "metrics.faithfulness"),
-    ("benchmark/methods/contract.py", "ROUNDING = (\n    0.02", "ROUNDING = (\n    0.03", "contract.ROUNDING"),
-    ("baselines/random_map.py", "rng.random", "rng.normal", "random_map.py.RandomMap"),
-])  # fmt: skip
-def test_what_could_change_a_number_is_named_and_nothing_is_written(project, capsys, file, old, new, named):
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        (
+            "benchmark/metrics/complexity.py",
+            "import numpy as np",
+            "import math as np",
+            "metrics.complexity",
+        ),
+        (
+            "benchmark/metrics/faithfulness.py",
+            "log_odds, logits_at",
+            "logits_at as log_odds, logits_at",
+            "metrics.faithfulness",
+        ),
+        (
+            "benchmark/methods/contract.py",
+            "ROUNDING = (\n    0.02",
+            "ROUNDING = (\n    0.03",
+            "contract.ROUNDING",
+        ),
+        ("baselines/random_map.py", "rng.random", "rng.normal", "random_map.py.RandomMap"),
+    ],
+)
+def test_what_could_change_a_number_is_named_and_nothing_is_written(
+    project, capsys, file, old, new, named
+):
     before = (store.Paths("tiny").results / "provenance.json").read_bytes()
     edit(project.root, file, old, new)
     assert main.main(["rekey"]) == 2
@@ -85,12 +119,15 @@ def test_rows_of_other_code_are_refused(project, capsys):
     assert "metrics gini: the rows were made by other code" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("facts", "options", "words"), [
-    ([], [], "does not say what code made the rows"),
-    ({}, [], "does not say what code made the rows"),
-    (None, ["--base", "nothing"], "no commit 'nothing' here"),
-    (None, ["--base=--output=x"], "no commit '--output=x' here"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("facts", "options", "words"),
+    [
+        ([], [], "does not say what code made the rows"),
+        ({}, [], "does not say what code made the rows"),
+        (None, ["--base", "nothing"], "no commit 'nothing' here"),
+        (None, ["--base=--output=x"], "no commit '--output=x' here"),
+    ],
+)
 def test_an_odd_base_is_one_line(project, capsys, facts, options, words):
     if facts is not None:
         store.write_json(store.Paths("tiny").results / "provenance.json", facts)
@@ -106,7 +143,9 @@ def test_version_1_hashes_are_those_that_were_recorded(tmp_path):
     if found.returncode:
         pytest.skip("not a clone with its history")
     archive = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", OLD, "benchmark", "baselines"], capture_output=True, check=True
+        ["git", "-C", str(ROOT), "archive", OLD, "benchmark", "baselines"],
+        capture_output=True,
+        check=True,
     )
     subprocess.run(["tar", "-x", "-C", str(tmp_path)], input=archive.stdout, check=True)
     facts = json.loads(found.stdout)

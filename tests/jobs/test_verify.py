@@ -23,13 +23,21 @@ def made(tmp_path_factory):
 def committed(trained, made, monkeypatch):
     """The workspace with rows and provenance of two methods on one network and of one experiment; units run in this process,
     which is quicker."""
-    monkeypatch.setattr(engine, "run", lambda units, label: [engine.Done(u, u.function(*u.arguments)) for u in units])
+    monkeypatch.setattr(
+        engine,
+        "run",
+        lambda units, label: [engine.Done(u, u.function(*u.arguments)) for u in units],
+    )
     monkeypatch.setattr(engine, "warm_up", lambda: None)
     methods = [str(ROOT / "baselines" / f"{name}.py") for name in ("random_map", "edge_map")]
     trained.params |= {
         "papers": ["explainn"],
         "replicate": {"explainn": [{"experiment": "worked_example"}]},
-        "explain": {"images": 8, "reference": 16, "methods": [f"{methods[0]}:RandomMap", f"{methods[1]}:EdgeMap"]},
+        "explain": {
+            "images": 8,
+            "reference": 16,
+            "methods": [f"{methods[0]}:RandomMap", f"{methods[1]}:EdgeMap"],
+        },
     }
     trained.save()
     paths = store.Paths("tiny")
@@ -41,7 +49,10 @@ def committed(trained, made, monkeypatch):
             replicate.replicate_task(task)
         board, _ = collect.profile_rows(trained.profile)
         rows = pd.concat([board, replicate.collect(trained.profile, board)[0]])
-        made |= {"rows.csv": store.rows_text(rows), "provenance.json": json.dumps(provenance.provenance(trained.profile))}
+        made |= {
+            "rows.csv": store.rows_text(rows),
+            "provenance.json": json.dumps(provenance.provenance(trained.profile)),
+        }
     for name, text in made.items():
         store.write_text(paths.results / name, text)
     return trained
@@ -63,7 +74,9 @@ def verified():
 
 
 def everything(root):
-    return {p: p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != "provenance.json"}
+    return {
+        p: p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != "provenance.json"
+    }
 
 
 def test_the_rows_that_this_code_makes_are_verified_and_nothing_else_is_touched(committed, capsys):
@@ -75,9 +88,16 @@ def test_the_rows_that_this_code_makes_are_verified_and_nothing_else_is_touched(
     assert everything(committed.root) == before
     rows = store.read_rows(store.Paths("tiny").rows)
     values = (rows.status.eq("ok") & rows.method.isin(["Random map", "Edge map (Sobel)"])).sum()
-    assert verified()["differing"] == {} and verified()["values"] > values > 0 and verified()["same_machine"]
+    assert (
+        verified()["differing"] == {}
+        and verified()["values"] > values > 0
+        and verified()["same_machine"]
+    )
     assert verified()["units"] == [u.name for u in verify.units(committed.profile)]
-    assert verified()["sample"] == "3 of 3 units, seed 0" and verified()["machine"] == provenance.machine()
+    assert (
+        verified()["sample"] == "3 of 3 units, seed 0"
+        and verified()["machine"] == provenance.machine()
+    )
 
 
 def test_a_value_that_is_another_is_named_with_its_difference(committed, capsys):
@@ -99,7 +119,9 @@ def test_a_value_that_is_another_is_named_with_its_difference(committed, capsys)
 
 
 def test_an_experiments_value_that_is_another_is_named(committed, capsys):
-    rewrite(lambda rows: rows.assign(value=rows.value.where(rows.paper != "explainn", rows.value + 1)))
+    rewrite(
+        lambda rows: rows.assign(value=rows.value.where(rows.paper != "explainn", rows.value + 1))
+    )
     assert main.main(["verify"]) == 1
     assert list(verified()["differing"]) == ["explainn.worked_example seed=0"]
 
@@ -113,21 +135,32 @@ def test_a_row_that_was_never_committed_is_said(committed, capsys):
 def test_a_row_that_failed_here_alone_is_a_difference(committed):
     rewrite(lambda rows: rows.assign(status=["failed" if s == "ok" else s for s in rows.status]))
     assert main.main(["verify"]) == 1
-    assert all("failed as committed, ok here" in line for lines in verified()["differing"].values() for line in lines)
+    assert all(
+        "failed as committed, ok here" in line
+        for lines in verified()["differing"].values()
+        for line in lines
+    )
 
 
 def test_a_sample_is_drawn_by_its_seed(committed):
-    drawn = {seed: [u.name for u in verify.verify_rows(committed.profile, sample=1, seed=seed).units] for seed in range(8)}
+    drawn = {
+        seed: [u.name for u in verify.verify_rows(committed.profile, sample=1, seed=seed).units]
+        for seed in range(8)
+    }
     assert all(len(names) == 1 for names in drawn.values())
     assert len({names[0] for names in drawn.values()}) > 1
-    assert [u.name for u in verify.verify_rows(committed.profile, sample=1, seed=3).units] == drawn[3]
+    assert [u.name for u in verify.verify_rows(committed.profile, sample=1, seed=3).units] == drawn[
+        3
+    ]
 
 
 def test_every_method_and_experiment_has_its_turn():
     """Of the units of quick more than half are one experiment of a tenth of a second."""
     params = commands.load_profile("quick")
     everything = verify.units(params)
-    kinds = [f"{u.paper}.{u.experiment}" if isinstance(u, Task) else u.method.file for u in everything]
+    kinds = [
+        f"{u.paper}.{u.experiment}" if isinstance(u, Task) else u.method.file for u in everything
+    ]
     n = len(set(kinds))
     for seed in range(3):
         drawn = verify.draw(everything, n, "quick", seed)
@@ -180,15 +213,28 @@ def test_nothing_committed_is_one_line(trained, capsys):
     assert "nothing to verify; `make leaderboard PROFILE=tiny` makes them" in one_line(capsys)
 
 
-@pytest.mark.parametrize(("part", "key"), [("steps", "explain"), ("steps", "score"), ("steps", "replicate"),
-                                           ("experiments", "explainn.worked_example"), ("metrics", "gini"), ("params", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ("steps", "explain"),
+        ("steps", "score"),
+        ("steps", "replicate"),
+        ("experiments", "explainn.worked_example"),
+        ("metrics", "gini"),
+        ("params", None),
+    ],
+)
 def test_another_code_is_one_line_that_names_the_commit(committed, capsys, part, key):
     then = store.read_json(store.Paths("tiny").results / "provenance.json")
     made = then["made"] | {"commit": "abcdef0123456789"}
     rewrite_provenance(made=made, **{part: "0" if key is None else then[part] | {key: "0"}})
     assert main.main(["verify"]) == 2
     line = one_line(capsys)
-    assert part in line and "git checkout abcdef012345" in line and "make leaderboard PROFILE=tiny" in line
+    assert (
+        part in line
+        and "git checkout abcdef012345" in line
+        and "make leaderboard PROFILE=tiny" in line
+    )
 
 
 @pytest.mark.parametrize("sample", ["0", "-1", "x"])
@@ -203,7 +249,9 @@ def test_dvc_keeps_the_new_hash(committed):
     import hashlib
 
     path = store.Paths("tiny").results / "provenance.json"
-    entry = "    - path: results/tiny/provenance.json\n      hash: md5\n      md5: {}\n      size: {}\n"
+    entry = (
+        "    - path: results/tiny/provenance.json\n      hash: md5\n      md5: {}\n      size: {}\n"
+    )
 
     def recorded():
         return entry.format(hashlib.md5(path.read_bytes()).hexdigest(), path.stat().st_size)
@@ -227,7 +275,9 @@ def test_the_same_results_keep_their_date_and_commit(committed):
     rewrite_provenance(made={"date": "2020-01-01", "commit": "abc", "changed_files": []})
     facts = provenance.provenance(committed.profile)
     assert provenance.kept(paths, facts)["made"]["date"] == "2020-01-01"
-    shown = facts | {"steps": facts["steps"] | {"report": "0"}}  # drawn by other code: the rows are the same
+    shown = facts | {
+        "steps": facts["steps"] | {"report": "0"}
+    }  # drawn by other code: the rows are the same
     assert provenance.kept(paths, shown)["made"]["date"] == "2020-01-01"
     assert provenance.kept(paths, facts | {"data": {}})["made"]["date"] != "2020-01-01"
 

@@ -23,7 +23,9 @@ REPORTED = store.ROOT / "results" / "reported"
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +41,18 @@ def frame() -> object:
 def small() -> dict:
     """One board, one metric: enough to build again quickly."""
     rows, instances = inputs()
-    return {
-        "rows": rows[(rows["target"] == "vgg11") & rows["metric"].isin(["gini", "test_accuracy"])],
-        "instances": instances[(instances["target"] == "vgg11") & (instances["metric"] == "gini")],
-    } | cards() | {"gallery": {("digits", "vgg11"): cards()["gallery"]["digits", "vgg11"]}}  # fmt: skip
+    return (
+        {
+            "rows": rows[
+                (rows["target"] == "vgg11") & rows["metric"].isin(["gini", "test_accuracy"])
+            ],
+            "instances": instances[
+                (instances["target"] == "vgg11") & (instances["metric"] == "gini")
+            ],
+        }
+        | cards()
+        | {"gallery": {("digits", "vgg11"): cards()["gallery"]["digits", "vgg11"]}}
+    )
 
 
 # --------------------------------------------------------------------------------------------- build
@@ -51,7 +61,13 @@ def small() -> dict:
 def test_build_writes_everything(out, frame):
     names = set(files(out))
     boards = {f"{d}-{t}" for d, t in tables.boards(frame, "heatmap")}
-    assert {"leaderboard.csv", "leaderboard.md", "reproduction.csv", "reproduction.md", "index.html"} <= names
+    assert {
+        "leaderboard.csv",
+        "leaderboard.md",
+        "reproduction.csv",
+        "reproduction.md",
+        "index.html",
+    } <= names
     figures = {
         "ranks-heatmap",
         "agreement-heatmap",
@@ -83,7 +99,9 @@ def test_same_input_same_bytes_and_stale_plots_go(tmp_path):
 def test_build_of_nothing_and_of_networks_alone(tmp_path):
     rows, instances = inputs()
     nothing = {"gallery": None, "data_cards": {}, "target_cards": {}, "provenance": {}}
-    frame = build(rows.iloc[:0], instances.iloc[:0], **nothing, reported=REPORTED, out=tmp_path / "none")
+    frame = build(
+        rows.iloc[:0], instances.iloc[:0], **nothing, reported=REPORTED, out=tmp_path / "none"
+    )
     assert len(frame) == 0 and "No rows yet" in (tmp_path / "none" / "index.html").read_text()
     networks = rows[rows["track"] == "target"]
     build(networks, None, **nothing, reported=REPORTED, out=tmp_path / "networks")
@@ -93,10 +111,29 @@ def test_build_of_nothing_and_of_networks_alone(tmp_path):
 
 def test_replication_rows_stand_in_the_csv_and_beside_the_published_not_on_a_board(tmp_path):
     rows, _ = inputs()
-    line = rows[rows["track"] == "target"].head(3).assign(track="replication", paper="layer_trees", method="layer tree",
-                                                          setting="layer=1", metric="n_split_nodes", seed=[0, 1, 2])  # fmt: skip
+    line = (
+        rows[rows["track"] == "target"]
+        .head(3)
+        .assign(
+            track="replication",
+            paper="layer_trees",
+            method="layer tree",
+            setting="layer=1",
+            metric="n_split_nodes",
+            seed=[0, 1, 2],
+        )
+    )
     line = line.assign(dataset="digits", target="cnn")
-    build(line, None, gallery={}, data_cards={}, target_cards={}, provenance={}, reported=REPORTED, out=tmp_path)
+    build(
+        line,
+        None,
+        gallery={},
+        data_cards={},
+        target_cards={},
+        provenance={},
+        reported=REPORTED,
+        out=tmp_path,
+    )
     assert "layer tree,layer_trees,layer tree,layer=1" in (tmp_path / "leaderboard.csv").read_text()
     assert "layer tree" not in (tmp_path / "leaderboard.md").read_text()
     page = (tmp_path / "index.html").read_text()
@@ -106,30 +143,70 @@ def test_replication_rows_stand_in_the_csv_and_beside_the_published_not_on_a_boa
 def test_a_papers_chapter_is_on_the_page_and_its_pictures_are_files(tmp_path):
     figure = Figure()
     figure.add_subplot().plot([0, 1])
-    picture = {"name": "layer_trees-fig1", "title": "Unique <i>", "caption": "a & b",
-               "svg": plot_style.save(figure, "svg"), "png": plot_style.save(figure, "png")}  # fmt: skip
-    raster = {"name": "photo-layer_trees-fig2", "title": "Two", "caption": "c", "png": plot_style.save(figure, "png")}
-    chapter = {"paper": "layer_trees", "title": "Trees", "citation": "A, 1999", "notes": ["x < y"], "lost": "",
-               "pictures": [picture, raster, raster | {"name": "layer_trees-one", "title": "By itself <b>", "apart": True}]}  # fmt: skip
-    build(**small(), reported=REPORTED, out=tmp_path, papers=[chapter], evidence={"LT1": "never shown: not judged"})
+    picture = {
+        "name": "layer_trees-fig1",
+        "title": "Unique <i>",
+        "caption": "a & b",
+        "svg": plot_style.save(figure, "svg"),
+        "png": plot_style.save(figure, "png"),
+    }
+    raster = {
+        "name": "photo-layer_trees-fig2",
+        "title": "Two",
+        "caption": "c",
+        "png": plot_style.save(figure, "png"),
+    }
+    chapter = {
+        "paper": "layer_trees",
+        "title": "Trees",
+        "citation": "A, 1999",
+        "notes": ["x < y"],
+        "lost": "",
+        "pictures": [
+            picture,
+            raster,
+            raster | {"name": "layer_trees-one", "title": "By itself <b>", "apart": True},
+        ],
+    }
+    build(
+        **small(),
+        reported=REPORTED,
+        out=tmp_path,
+        papers=[chapter],
+        evidence={"LT1": "never shown: not judged"},
+    )
     page = (tmp_path / "index.html").read_text()
     assert "Unique &lt;i&gt;" in page and "a &amp; b" in page and "x &lt; y" in page
     assert page.count("data:image/png") == page.count("<img") and 'id="layer_trees-fig1-' in page
     assert {p.name for p in (tmp_path / "plots").glob("*layer_trees*")} == {
-        "layer_trees-fig1.svg", "layer_trees-fig1.png", "photo-layer_trees-fig2.png", "layer_trees-one.png"}  # fmt: skip
-    assert '<a href="plots/layer_trees-one.png">By itself &lt;b&gt;</a>' in page  # linked, not shown
+        "layer_trees-fig1.svg",
+        "layer_trees-fig1.png",
+        "photo-layer_trees-fig2.png",
+        "layer_trees-one.png",
+    }
+    assert (
+        '<a href="plots/layer_trees-one.png">By itself &lt;b&gt;</a>' in page
+    )  # linked, not shown
 
 
 def test_a_refused_build_writes_nothing(tmp_path):
     wrong = small()
     wrong["gallery"]["digits", "vgg11"]["maps"]["Grad-CAM"] = np.zeros((2, 2, 2))
-    with pytest.raises(ValueError, match=r"maps of Grad-CAM have shape \(2, 2, 2\); the images want \(5, 48, 48\)"):
+    with pytest.raises(
+        ValueError, match=r"maps of Grad-CAM have shape \(2, 2, 2\); the images want \(5, 48, 48\)"
+    ):
         build(**wrong, reported=REPORTED, out=tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 
 def test_the_room_imports_no_torch_and_no_other_room():
-    allowed = {"benchmark.store", "benchmark.utils.seeds", "benchmark.utils.plot_style", "benchmark.leaderboard", "benchmark"}
+    allowed = {
+        "benchmark.store",
+        "benchmark.utils.seeds",
+        "benchmark.utils.plot_style",
+        "benchmark.leaderboard",
+        "benchmark",
+    }
     for path in Path(benchmark.leaderboard.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = (
@@ -156,7 +233,9 @@ def test_figures_are_whole(frame):
         picture = Image.open(io.BytesIO(plot_style.save(figure, "png")))
         assert min(picture.size) > 200, name
         ink = np.asarray(picture.convert("L")) < 250
-        assert not ink[[0, -1]].any() and not ink[:, [0, -1]].any(), f"{name}: something is cut at the border"
+        assert not ink[[0, -1]].any() and not ink[:, [0, -1]].any(), (
+            f"{name}: something is cut at the border"
+        )
 
 
 def test_names_are_text_not_mathematics_or_markup():
@@ -168,13 +247,22 @@ def test_names_are_text_not_mathematics_or_markup():
 def test_agreement_of_metrics_by_hand():
     """Two metrics that order three methods alike and one that reverses them."""
     frame = tables.leaderboard(*inputs())
-    part = frame[(frame["target"] == "vgg11") & frame["metric"].isin(["gini", "average_drop", "average_increase"])]
+    part = frame[
+        (frame["target"] == "vgg11")
+        & frame["metric"].isin(["gini", "average_drop", "average_increase"])
+    ]
     part = part[part["label"].isin(["Grad-CAM", "Random map", EVIL])].copy()
-    ranks = {"gini": {"Grad-CAM": 1.0, EVIL: 2.0, "Random map": 3.0}, "average_drop": {"Grad-CAM": 1.0, EVIL: 2.0, "Random map": 3.0},
-             "average_increase": {"Grad-CAM": 3.0, EVIL: 2.0, "Random map": 1.0}}  # fmt: skip
+    ranks = {
+        "gini": {"Grad-CAM": 1.0, EVIL: 2.0, "Random map": 3.0},
+        "average_drop": {"Grad-CAM": 1.0, EVIL: 2.0, "Random map": 3.0},
+        "average_increase": {"Grad-CAM": 3.0, EVIL: 2.0, "Random map": 1.0},
+    }
     part["rank"] = [ranks[m][label] for m, label in zip(part["metric"], part["label"], strict=True)]
     tau = plots.metric_agreement(part, "heatmap")
-    assert tau.loc["average drop, keep=0.2", "gini"] == 1 and tau.loc["average increase, keep=0.2", "gini"] == -1
+    assert (
+        tau.loc["average drop, keep=0.2", "gini"] == 1
+        and tau.loc["average increase, keep=0.2", "gini"] == -1
+    )
     assert (np.diag(tau) == 1).all() and tau.equals(tau.T)
 
 
@@ -182,7 +270,11 @@ def test_overlay_by_hand():
     image = np.zeros((1, 2, 2), np.uint8)
     hot = gallery.overlay(image, np.array([[-1.0, 0.0], [0.0, 3.0]], np.float32))
     brightness = hot.sum(2)
-    assert hot.shape == (2, 2, 3) and brightness[1, 1] == brightness.max() and brightness[0, 0] == brightness.min()
+    assert (
+        hot.shape == (2, 2, 3)
+        and brightness[1, 1] == brightness.max()
+        and brightness[0, 0] == brightness.min()
+    )
     flat = gallery.overlay(np.full((3, 2, 2), 255, np.uint8), np.ones((2, 2), np.float32))
     assert (flat == flat[0, 0]).all() and np.isfinite(flat).all()
 

@@ -19,22 +19,29 @@ def test_signed_rank_by_hand():
     """n images, all better, no ties: 2 of 2^n sign patterns are as extreme."""
     assert placing._p(np.arange(1.0, 7)) == placing._p(-np.arange(1.0, 7)) == pytest.approx(2 / 64)
     assert np.isnan(placing._p(np.arange(1.0, 6)))  # five images cannot tell
-    assert placing._p(np.r_[np.zeros(5), np.arange(1.0, 7)]) == pytest.approx(2 / 64)  # differences of zero are dropped
+    assert placing._p(np.r_[np.zeros(5), np.arange(1.0, 7)]) == pytest.approx(
+        2 / 64
+    )  # differences of zero are dropped
     assert placing._p(np.zeros(6)) == 1
 
 
 def test_a_rival_of_which_only_the_mean_is_known_has_no_verdict():
     rows, instances = frames(
-        {"method": "A", "metric": "m", "values": IMAGES}, {"method": "B", "metric": "m", "values": IMAGES - 1},
+        {"method": "A", "metric": "m", "values": IMAGES},
+        {"method": "B", "metric": "m", "values": IMAGES - 1},
         {"method": "C", "metric": "m", "value": 9.0},
-    )  # fmt: skip
+    )
     frame = tables.leaderboard(rows, instances)
     found = placing.differences(frame, instances, "A").set_index("rival")
-    assert found["verdict"].to_dict() == {"B": "beats", "C": "unknown"} and found["images"].to_dict() == {
+    assert found["verdict"].to_dict() == {"B": "beats", "C": "unknown"} and found[
+        "images"
+    ].to_dict() == {
         "B": 8,
         "C": 0,
     }
-    assert np.isnan(found["difference"]["C"]) and found["p_holm"]["B"] == pytest.approx(2 / 256)  # one test, not two
+    assert np.isnan(found["difference"]["C"]) and found["p_holm"]["B"] == pytest.approx(
+        2 / 256
+    )  # one test, not two
     unseen = placing.differences(frame, instances.iloc[:0], "A")
     assert set(unseen["verdict"]) == {"unknown"} and len(unseen) == 2
     assert set(placing.differences(frame, instances, "C")["verdict"]) == {"unknown"}
@@ -42,16 +49,27 @@ def test_a_rival_of_which_only_the_mean_is_known_has_no_verdict():
 
 def test_tables_without_the_method_are_passed_over_and_facts_are_no_contest():
     rows, instances = frames(
-        *({"method": m, "metric": q, "values": IMAGES + (m == "A")} for m, q in (("B", "a"), ("C", "a"), ("A", "m"), ("B", "m"))),
+        *(
+            {"method": m, "metric": q, "values": IMAGES + (m == "A")}
+            for m, q in (("B", "a"), ("C", "a"), ("A", "m"), ("B", "m"))
+        ),
         {"track": "target", "paper": "", "method": "A", "metric": "test_accuracy", "value": 1.0},
         {"method": "C", "metric": "m", "status": "failed", "reason": "time"},
-    )  # fmt: skip
+    )
     frame = tables.leaderboard(rows, instances)
     found = placing.differences(frame, instances, "A")
-    assert list(found[["metric", "rival", "verdict"]].itertuples(index=False, name=None)) == [("m", "B", "beats")]
+    assert list(found[["metric", "rival", "verdict"]].itertuples(index=False, name=None)) == [
+        ("m", "B", "beats")
+    ]
     stands = placing.standing(frame, found, "A")
-    assert list(stands["metric"]) == ["m"] and list(stands["beats"]) == ["B"] and list(stands["ranked"]) == [2]
-    assert list(placing.standing(frame, placing.differences(frame, instances, "B"), "B")["loses to"]) == ["", "A"]
+    assert (
+        list(stands["metric"]) == ["m"]
+        and list(stands["beats"]) == ["B"]
+        and list(stands["ranked"]) == [2]
+    )
+    assert list(
+        placing.standing(frame, placing.differences(frame, instances, "B"), "B")["loses to"]
+    ) == ["", "A"]
 
 
 @pytest.mark.parametrize("better", ["higher", "lower"])
@@ -60,10 +78,14 @@ def test_differences_by_hand(better):
     sign = 1 if better == "higher" else -1
     level = {"A": 0.0, "B": -0.5, "C": 0.5}
     rows, instances = frames(
-        *({"method": m, "metric": "m", "better": better, "values": sign * (IMAGES + v)} for m, v in level.items()),
-        {"method": "A", "metric": "only", "values": IMAGES}, {"method": "B", "metric": "others", "values": IMAGES},
+        *(
+            {"method": m, "metric": "m", "better": better, "values": sign * (IMAGES + v)}
+            for m, v in level.items()
+        ),
+        {"method": "A", "metric": "only", "values": IMAGES},
+        {"method": "B", "metric": "others", "values": IMAGES},
         {"method": "D", "metric": "m", "better": better, "status": "failed", "reason": "time"},
-    )  # fmt: skip
+    )
     frame = tables.leaderboard(rows, instances)
     found = placing.differences(frame, instances, "A").set_index("rival")
     assert found["difference"].to_dict() == {"B": 0.5, "C": -0.5} and set(found["metric"]) == {"m"}
@@ -74,22 +96,37 @@ def test_differences_by_hand(better):
 
 def test_only_seeds_and_images_that_both_have_are_compared():
     """A has seeds 0 and 1, B 1 and 2, of which B's seed 2 and A's seed 0 would tip the scale; B lacks the last image."""
-    cell = lambda method, seed, values: {"method": method, "metric": "m", "seed": seed, "values": values}
-    rows, instances = frames(cell("A", 0, IMAGES - 90), cell("A", 1, IMAGES + 2), cell("B", 1, np.r_[IMAGES[:-1], np.nan]),
-                             cell("B", 2, IMAGES + 90))  # fmt: skip
-    (line,) = placing.differences(tables.leaderboard(rows, instances), instances, "A").to_dict("records")
+    cell = lambda method, seed, values: {
+        "method": method,
+        "metric": "m",
+        "seed": seed,
+        "values": values,
+    }
+    rows, instances = frames(
+        cell("A", 0, IMAGES - 90),
+        cell("A", 1, IMAGES + 2),
+        cell("B", 1, np.r_[IMAGES[:-1], np.nan]),
+        cell("B", 2, IMAGES + 90),
+    )
+    (line,) = placing.differences(tables.leaderboard(rows, instances), instances, "A").to_dict(
+        "records"
+    )
     assert (line["difference"], line["images"], line["verdict"]) == (2.0, 7, "beats")
 
 
 def test_lines_come_in_the_order_of_the_board():
     cells = [(m, f"steps={k}") for k in (4, 24) for m in "AB"]
-    rows, instances = frames(*({"method": m, "metric": "m", "metric_setting": s, "values": IMAGES} for m, s in cells))
+    rows, instances = frames(
+        *({"method": m, "metric": "m", "metric_setting": s, "values": IMAGES} for m, s in cells)
+    )
     found = placing.differences(tables.leaderboard(rows, instances), instances, "A")
     assert list(found["metric_setting"]) == ["steps=4", "steps=24"]
 
 
 def test_a_table_in_which_all_failed():
-    rows, instances = frames(*({"method": m, "metric": "m", "status": "failed", "reason": "time"} for m in "AB"))
+    rows, instances = frames(
+        *({"method": m, "metric": "m", "status": "failed", "reason": "time"} for m in "AB")
+    )
     frame = tables.leaderboard(rows, instances)
     found = placing.differences(frame, instances, "A")
     (line,) = placing.standing(frame, found, "A").to_dict("records")
@@ -97,12 +134,24 @@ def test_a_table_in_which_all_failed():
 
 
 def test_the_terminal_shows_each_table_once():
-    rows, instances = frames(*(
-        {"track": track, "dataset": d, "metric": f"{track}_m", "method": m, "values": IMAGES + (m == "A")}
-        for track in ("concept", "heatmap", "surrogate") for d in "cde" for m in "AB"
-    ))  # fmt: skip
+    rows, instances = frames(
+        *(
+            {
+                "track": track,
+                "dataset": d,
+                "metric": f"{track}_m",
+                "method": m,
+                "values": IMAGES + (m == "A"),
+            }
+            for track in ("concept", "heatmap", "surrogate")
+            for d in "cde"
+            for m in "AB"
+        )
+    )
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
-    placing_console.show(frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=120))
+    placing_console.show(
+        frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=120)
+    )
     shown = text.getvalue()
     for track in ("concept", "heatmap", "surrogate"):
         assert shown.count(f"{track} m ↑") == 3 and shown.count(tables.TRACKS[track][0]) == 1
@@ -111,9 +160,16 @@ def test_the_terminal_shows_each_table_once():
 
 def test_a_new_method_that_never_ran_has_no_table_and_says_why():
     rows, instances = frames(
-        {"method": "A", "metric": "m", "values": IMAGES}, {"method": "B", "metric": "m", "values": IMAGES + 1},
-        {"method": "N", "track": "unknown", "metric": "explanation", "status": "failed", "reason": "ImportError"},
-    )  # fmt: skip
+        {"method": "A", "metric": "m", "values": IMAGES},
+        {"method": "B", "metric": "m", "values": IMAGES + 1},
+        {
+            "method": "N",
+            "track": "unknown",
+            "metric": "explanation",
+            "status": "failed",
+            "reason": "ImportError",
+        },
+    )
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
     compared = placing.differences(frame, instances, "N")
     placing_console.show(frame, {"N": compared}, Console(file=text, width=100))
@@ -122,51 +178,82 @@ def test_a_new_method_that_never_ran_has_no_table_and_says_why():
 
 
 def test_places_in_a_row_are_named_by_their_ends():
-    assert placing_console._runs([9, 2, 4, 3, 7, 10]) == "2–4 7 9 10" and placing_console._runs([5, 4, 2, 3, 7, 10, 8, 9]) == "2–5 7–10"
+    assert (
+        placing_console._runs([9, 2, 4, 3, 7, 10]) == "2–4 7 9 10"
+        and placing_console._runs([5, 4, 2, 3, 7, 10, 8, 9]) == "2–5 7–10"
+    )
     assert placing_console._runs([1, 5, 6, 7]) == "1 5–7"
-    assert placing_console._runs([]) == "" and placing_console._runs([5]) == "5" and placing_console._runs(range(2, 15)) == "2–14"
+    assert (
+        placing_console._runs([]) == ""
+        and placing_console._runs([5]) == "5"
+        and placing_console._runs(range(2, 15)) == "2–14"
+    )
 
 
 def test_the_terminal_names_rivals_by_their_places_among_the_average_ranks():
     """A is best, D worst; B's values are those of A but for two images of eight."""
     offsets = {"A": 4.0, "B": 4.0 - 0.5 * (IMAGES > 5), "C": 2.0, "D": 0.0}
-    rows, instances = frames(*({"method": m, "metric": "m", "values": IMAGES + v} for m, v in offsets.items()))
+    rows, instances = frames(
+        *({"method": m, "metric": "m", "values": IMAGES + v} for m, v in offsets.items())
+    )
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
-    placing_console.show(frame, {"B": placing.differences(frame, instances, "B")}, Console(file=text, width=100))
+    placing_console.show(
+        frame, {"B": placing.differences(frame, instances, "B")}, Console(file=text, width=100)
+    )
     lines = text.getvalue().splitlines()
     assert [line.split()[-6] for line in lines if line[2:3].isdigit()] == ["A", "B", "C", "D"]
     (line,) = (line for line in lines if line.startswith("m ↑"))
-    assert line.split()[-6:] == ["2", "of", "4", "3", "4", "1"]  # rank; beats 3 and 4; no difference from 1
+    assert line.split()[-6:] == [
+        "2",
+        "of",
+        "4",
+        "3",
+        "4",
+        "1",
+    ]  # rank; beats 3 and 4; no difference from 1
 
 
 def test_the_terminal_names_rivals_by_place_and_marks_whose_line_it_is():
     """B, which nothing is known of but its mean, is nobody's equal; the new method is bright, a control dim, a failure red."""
     rows, instances = frames(
-        *({"method": m, "metric": "m", "values": IMAGES + v, "paper": p} for m, v, p in
-          (("A", 1, "user"), ("C", 0, "baseline"), ("R", -2, "control"))),
+        *(
+            {"method": m, "metric": "m", "values": IMAGES + v, "paper": p}
+            for m, v, p in (("A", 1, "user"), ("C", 0, "baseline"), ("R", -2, "control"))
+        ),
         {"method": "B", "metric": "m", "value": 9.0},
         *({"method": m, "metric": "n", "status": "failed", "reason": "time"} for m in "AC"),
         {"method": "A", "metric": "o", "status": "not applicable", "reason": "no boxes"},
-    )  # fmt: skip
+    )
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
-    console = Console(file=text, width=120, force_terminal=True, color_system="standard", record=True)
+    console = Console(
+        file=text, width=120, force_terminal=True, color_system="standard", record=True
+    )
     placing_console.show(frame, {"A": placing.differences(frame, instances, "A")}, console)
     shown, styled = console.export_text(clear=False), console.export_text(styles=True)
     (line,) = (line for line in shown.splitlines() if line.startswith("m ↑"))
-    assert line.split()[-5:] == ["2", "of", "4", "3", "4"] and len(line.rstrip()) < 70  # beats the third and the fourth
+    assert (
+        line.split()[-5:] == ["2", "of", "4", "3", "4"] and len(line.rstrip()) < 70
+    )  # beats the third and the fourth
     assert "n ↑" in shown and "o ↑" not in shown
     bright, faint, italic, red = "\x1b[1;36m", "\x1b[2m", "\x1b[2;3m", "\x1b[31m"
     assert f"{bright}> 2  A" in styled and f"{italic}  4  R" in styled and "  3  C" in styled
     assert f"{bright}  3  C" not in styled and f"{italic}  3  C" not in styled
-    assert f"{red}A, d/t, n: failed: time" in styled and f"{faint}A, d/t, o: not applicable" in styled
+    assert (
+        f"{red}A, d/t, n: failed: time" in styled and f"{faint}A, d/t, o: not applicable" in styled
+    )
 
 
 def test_a_narrow_terminal_breaks_names_and_no_number():
     rows, instances = frames(
-        *({"method": m, "metric": "a_metric_with_a_long_name", "values": IMAGES + v} for m, v in (("A", 1), ("B", 0)))
+        *(
+            {"method": m, "metric": "a_metric_with_a_long_name", "values": IMAGES + v}
+            for m, v in (("A", 1), ("B", 0))
+        )
     )
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
-    placing_console.show(frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=62))
+    placing_console.show(
+        frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=62)
+    )
     line = placing.standing(frame, placing.differences(frame, instances, "A"), "A").iloc[0]
     digits = tables.decimals([line["mean"], line["low"], line["high"]])
     low, mean, high = (tables.number(line[which], digits) for which in ("low", "mean", "high"))

@@ -21,27 +21,57 @@ OTHER = {"higher": "lower", "lower": "higher"}
 
 def values(rng: np.random.Generator, methods=3, seeds=2, images=12, holes=0.0) -> np.ndarray:
     """(M, S, N)"""
-    out = rng.normal(size=(methods, 1, 1)) + rng.normal(size=(methods, seeds, images)) + rng.normal(size=images)
+    out = (
+        rng.normal(size=(methods, 1, 1))
+        + rng.normal(size=(methods, seeds, images))
+        + rng.normal(size=images)
+    )
     out[rng.random(out.shape) < holes] = np.nan
     return out
 
 
-def frames(rng: np.random.Generator, better="higher", metrics=("m", "q"), methods="ABR", seeds=2, images=8):
+def frames(
+    rng: np.random.Generator, better="higher", metrics=("m", "q"), methods="ABR", seeds=2, images=8
+):
     """(rows, instances) of a board on two networks; R is a control, and one cell has failed."""
     rows, instances = [], []
     for metric in metrics:
         for dataset in "de":
             for i, x in enumerate(values(rng, len(methods), seeds, images)):
                 for seed in range(seeds):
-                    key = {"profile": "p", "track": "heatmap", "paper": "control" if methods[i] == "R" else "baseline",
-                           "dataset": dataset, "target": "t", "method": methods[i], "setting": "", "metric": metric, "metric_setting": "",
-                           "seed": seed}  # fmt: skip
+                    key = {
+                        "profile": "p",
+                        "track": "heatmap",
+                        "paper": "control" if methods[i] == "R" else "baseline",
+                        "dataset": dataset,
+                        "target": "t",
+                        "method": methods[i],
+                        "setting": "",
+                        "metric": metric,
+                        "metric_setting": "",
+                        "seed": seed,
+                    }
                     failed = (metric, dataset, i, seed) == (metrics[0], "d", 0, 1)
-                    rows.append(key | {"value": np.nan if failed else x[seed].mean(), "n": 0 if failed else images, "better": better,
-                                       "unit": "fraction", "metric_version": 1, "status": "failed" if failed else "ok",
-                                       "reason": "time" if failed else ""})  # fmt: skip
-                    instances += [] if failed else [key | {"image": k, "value": v} for k, v in enumerate(x[seed])]
-    return store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(instances, columns=[*store.ROW_KEYS, "image", "value"])
+                    rows.append(
+                        key
+                        | {
+                            "value": np.nan if failed else x[seed].mean(),
+                            "n": 0 if failed else images,
+                            "better": better,
+                            "unit": "fraction",
+                            "metric_version": 1,
+                            "status": "failed" if failed else "ok",
+                            "reason": "time" if failed else "",
+                        }
+                    )
+                    instances += (
+                        []
+                        if failed
+                        else [key | {"image": k, "value": v} for k, v in enumerate(x[seed])]
+                    )
+    return store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(
+        instances, columns=[*store.ROW_KEYS, "image", "value"]
+    )
 
 
 def shuffled(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -60,7 +90,9 @@ def test_ranks_are_of_the_order_alone(means, rng, better):
         np.testing.assert_array_equal(stats.ranks(rising, better), ranks)
     np.testing.assert_array_equal(stats.ranks(-x, OTHER[better]), ranks)
     np.testing.assert_array_equal(stats.ranks(x[order], better), ranks[order])
-    assert ranks.min() >= 1 and ranks.max() <= len(x) and ranks[stats.best(x, better)] == ranks.min()
+    assert (
+        ranks.min() >= 1 and ranks.max() <= len(x) and ranks[stats.best(x, better)] == ranks.min()
+    )
     np.testing.assert_array_equal(
         stats.ranks(np.append(x, np.nan), better)[:-1], ranks
     )  # who has no mean takes no place
@@ -69,7 +101,9 @@ def test_ranks_are_of_the_order_alone(means, rng, better):
 # --------------------------------------------------------------------------------------------- intervals
 
 
-@given(rng=rngs, seeds=st.integers(1, 4), images=st.integers(2, 30), holes=st.sampled_from([0, 0.2]))
+@given(
+    rng=rngs, seeds=st.integers(1, 4), images=st.integers(2, 30), holes=st.sampled_from([0, 0.2])
+)
 @few
 def test_intervals_hold_their_mean_and_stay_within_the_values(rng, seeds, images, holes):
     x = values(rng, 3, seeds, images, holes)
@@ -80,15 +114,21 @@ def test_intervals_hold_their_mean_and_stay_within_the_values(rng, seeds, images
         assert np.nanmin(x[i]) - 1e-9 <= low[i] and high[i] <= np.nanmax(x[i]) + 1e-9
     wider = stats.interval(x, "x", level=0.99, draws=300).T
     assert (wider[0][known] <= low[known]).all() and (wider[1][known] >= high[known]).all()
-    np.testing.assert_allclose(stats.interval(5 - 3 * x, "x", draws=300).T, [5 - 3 * high, 5 - 3 * low])
-    np.testing.assert_allclose(stats.interval(x[::-1], "x", draws=300), stats.interval(x, "x", draws=300)[::-1])
+    np.testing.assert_allclose(
+        stats.interval(5 - 3 * x, "x", draws=300).T, [5 - 3 * high, 5 - 3 * low]
+    )
+    np.testing.assert_allclose(
+        stats.interval(x[::-1], "x", draws=300), stats.interval(x, "x", draws=300)[::-1]
+    )
 
 
 @given(rng=rngs)
 @few
 def test_intervals_shrink_with_the_number_of_images(rng):
     x = values(rng, 2, 1, 24)
-    width = [np.diff(stats.interval(np.tile(x, (1, 1, k)), "x", draws=500))[:, 0] for k in (1, 4, 16)]
+    width = [
+        np.diff(stats.interval(np.tile(x, (1, 1, k)), "x", draws=500))[:, 0] for k in (1, 4, 16)
+    ]
     np.testing.assert_allclose(width[1] / width[0], 0.5, atol=0.12)  # as 1 / sqrt(n)
     np.testing.assert_allclose(width[2] / width[1], 0.5, atol=0.12)
 
@@ -103,7 +143,9 @@ def test_holm_never_lowers_a_p_value_and_keeps_their_order(p, rng):
     out, known, order = stats.holm(p), ~np.isnan(p), rng.permutation(len(p))
     np.testing.assert_array_equal(np.isnan(out), np.isnan(p))
     assert (out[known] >= p[known]).all() and (out[known] <= 1).all()
-    assert (out[known] <= np.count_nonzero(known) * p[known] + 1e-12).all()  # never stricter than Bonferroni
+    assert (
+        out[known] <= np.count_nonzero(known) * p[known] + 1e-12
+    ).all()  # never stricter than Bonferroni
     assert (np.diff(out[known][np.argsort(p[known])]) >= 0).all()
     np.testing.assert_array_equal(stats.holm(p[order]), out[order])
     one = np.where(np.arange(len(p)) == 0, p, np.nan)
@@ -121,21 +163,32 @@ def test_the_test_against_the_best_is_of_differences_alone(rng, better, holes):
     images = rng.permutation(14)
     whole = not holes  # with holes the means move by what their images weigh
     for other, want, ways in (
-        (-x, p, OTHER[better]), (4 * x, p, better), (x[order], p[order], better), (x[:, :, images], p, better),
+        (-x, p, OTHER[better]),
+        (4 * x, p, better),
+        (x[order], p[order], better),
+        (x[:, :, images], p, better),
         *([(x + hard, p, better)] if whole else []),
-    ):  # fmt: skip
+    ):
         np.testing.assert_allclose(stats.worse_than_best(other, ways), want, rtol=1e-9)
 
 
 @given(rng=rngs, blocks=st.integers(3, 12), methods=st.integers(2, 5))
 @few
 def test_which_ranks_differ_is_symmetric_and_of_order_alone(rng, blocks, methods):
-    ranks = pd.DataFrame(np.argsort(rng.random((blocks, methods)), axis=1) + 1.0, columns=list("abcde")[:methods])
+    ranks = pd.DataFrame(
+        np.argsort(rng.random((blocks, methods)), axis=1) + 1.0, columns=list("abcde")[:methods]
+    )
     p, order = rankings.differ(ranks), rng.permutation(methods)
     np.testing.assert_array_equal(p, p.T)
     assert (np.diag(p) == 1).all()
-    assert np.isnan(p.to_numpy()[~np.eye(methods, dtype=bool)]).all() if blocks < stats.MIN_PAIRS else ((p >= 0) & (p <= 1)).all(axis=None)  # fmt: skip
-    again = rankings.differ(shuffled(methods + 1 - ranks, rng).iloc[:, order])  # reversed, other blocks first
+    assert (
+        np.isnan(p.to_numpy()[~np.eye(methods, dtype=bool)]).all()
+        if blocks < stats.MIN_PAIRS
+        else ((p >= 0) & (p <= 1)).all(axis=None)
+    )
+    again = rankings.differ(
+        shuffled(methods + 1 - ranks, rng).iloc[:, order]
+    )  # reversed, other blocks first
     np.testing.assert_allclose(again, p.iloc[order, order])
     for first, last in rankings.cliques(p):
         assert not (p.iloc[first : last + 1, first : last + 1] < stats.ALPHA).any(axis=None)
@@ -149,7 +202,9 @@ def test_which_ranks_differ_is_symmetric_and_of_order_alone(rng, blocks, methods
 def test_the_order_of_rows_does_not_matter(rng, better):
     rows, instances = frames(rng, better)
     want = tables.csv_text(tables.leaderboard(rows, instances))
-    assert tables.csv_text(tables.leaderboard(shuffled(rows, rng), shuffled(instances, rng))) == want
+    assert (
+        tables.csv_text(tables.leaderboard(shuffled(rows, rng), shuffled(instances, rng))) == want
+    )
 
 
 @given(rng=rngs, better=betters, a=st.sampled_from([0.25, 4]), b=st.integers(-9, 9))
@@ -165,7 +220,8 @@ def test_units_and_directions_do_not_matter(rng, better, a, b):
     for column in ("mean", "low", "high"):
         np.testing.assert_allclose(scaled[column], a * want[column] + b)
     turned = tables.leaderboard(
-        rows.assign(value=-rows["value"], better=OTHER[better]), instances.assign(value=-instances["value"])
+        rows.assign(value=-rows["value"], better=OTHER[better]),
+        instances.assign(value=-instances["value"]),
     )
     assert turned[["label", "rank", "mark"]].equals(want[["label", "rank", "mark"]])
     np.testing.assert_allclose(turned[["mean", "low", "high"]], -want[["mean", "high", "low"]])
@@ -179,9 +235,14 @@ def test_what_is_elsewhere_does_not_matter(rng):
     want = tables.leaderboard(rows, instances)
     there = (want["dataset"] == "d") & (want["metric"] == "m")
     other_rows, other_instances = frames(rng)
-    for mine in (lambda f: (f["dataset"] == "d") & (f["metric"] == "m"), lambda f: f["dataset"] == "d"):
-        mixed = [pd.concat([ours[mine(ours)], theirs[~mine(theirs)]]) for ours, theirs in
-                 ((rows, other_rows), (instances, other_instances))]  # fmt: skip
+    for mine in (
+        lambda f: (f["dataset"] == "d") & (f["metric"] == "m"),
+        lambda f: f["dataset"] == "d",
+    ):
+        mixed = [
+            pd.concat([ours[mine(ours)], theirs[~mine(theirs)]])
+            for ours, theirs in ((rows, other_rows), (instances, other_instances))
+        ]
         got = tables.leaderboard(*(shuffled(f, rng) for f in mixed))
         got = got[(got["dataset"] == "d") & (got["metric"] == "m")]
         assert tables.csv_text(got) == tables.csv_text(want[there])
@@ -223,12 +284,15 @@ def test_who_beats_whom_is_the_same_from_both_sides(rng, better):
         assert (found.groupby(tables.TABLE).size() == 2).all() and not found.duplicated(key).any()
         assert ((found["p_holm"] >= 0) & (found["p_holm"] <= 1)).all()
         sure = found["p_holm"] < stats.ALPHA
-        verdicts = np.where(~sure, "no difference", np.where(found["difference"] > 0, "beats", "loses to"))
+        verdicts = np.where(
+            ~sure, "no difference", np.where(found["difference"] > 0, "beats", "loses to")
+        )
         assert list(found["verdict"]) == list(verdicts)
         stands = placing.standing(frame, found, set("ABR").difference(found["rival"]).pop())
         assert len(stands) == 4 and (stands["ranked"] == 3).all()
         named = [
-            sum(len(set(filter(None, line[v].split(", ")))) for v in placing.VERDICTS) for _, line in stands.iterrows()
+            sum(len(set(filter(None, line[v].split(", ")))) for v in placing.VERDICTS)
+            for _, line in stands.iterrows()
         ]
         assert named == [2] * 4  # each rival under one verdict
 
@@ -242,10 +306,27 @@ def runs(rng: np.random.Generator, seeds=3, unit="fraction") -> tuple[pd.DataFra
     for metric in ("m", "q", "r"):
         for method in "ABCD":
             for seed in range(seeds):
-                old.append({"profile": "p", "track": "heatmap", "paper": "baseline", "dataset": "d", "target": "t",
-                            "method": method, "setting": "", "metric": metric, "metric_setting": "", "seed": seed, "value": 5 + rng.normal(), "n": 8,
-                            "better": "lower" if metric == "q" else "higher", "unit": unit, "metric_version": 1,
-                            "status": "ok", "reason": ""})  # fmt: skip
+                old.append(
+                    {
+                        "profile": "p",
+                        "track": "heatmap",
+                        "paper": "baseline",
+                        "dataset": "d",
+                        "target": "t",
+                        "method": method,
+                        "setting": "",
+                        "metric": metric,
+                        "metric_setting": "",
+                        "seed": seed,
+                        "value": 5 + rng.normal(),
+                        "n": 8,
+                        "better": "lower" if metric == "q" else "higher",
+                        "unit": unit,
+                        "metric_version": 1,
+                        "status": "ok",
+                        "reason": "",
+                    }
+                )
     old = store.tidy_rows(pd.DataFrame(old))
     far = {("A", "m"): 9.0, ("B", "q"): 9.0, ("C", "q"): -9.0}
     shift = [far.get(key, 0.0) for key in zip(old["method"], old["metric"], strict=True)]
@@ -272,7 +353,9 @@ def test_what_one_run_gains_the_other_loses(rng):
     np.testing.assert_array_equal(there[["old", "new"]], back[["new", "old"]])
     fewer = old[old["method"] != "D"]
     there, back = lines(compare(old, fewer)), lines(compare(fewer, old))
-    assert [SWAP.get(kind, kind) for kind in there["kind"]] == list(back["kind"]) and "lost" in set(there["kind"])
+    assert [SWAP.get(kind, kind) for kind in there["kind"]] == list(back["kind"]) and "lost" in set(
+        there["kind"]
+    )
 
 
 @given(rng=rngs, seeds=st.integers(1, 3))
@@ -280,10 +363,16 @@ def test_what_one_run_gains_the_other_loses(rng):
 def test_a_run_does_not_differ_from_itself(rng, seeds):
     old, new = runs(rng, seeds)
     found = compare(old, shuffled(old, rng))
-    assert set(found["kind"]) == {"unchanged"} and not found["moved"].any() and not fails(found, FAIL_ON)
+    assert (
+        set(found["kind"]) == {"unchanged"}
+        and not found["moved"].any()
+        and not fails(found, FAIL_ON)
+    )
     assert not len(reproduced(found, exact=True)) and len(found) == 12
     assert found[["errors", "p", "tolerance"]].isna().all(axis=None)
-    pd.testing.assert_frame_equal(compare(shuffled(old, rng), shuffled(new, rng)), compare(old, new))
+    pd.testing.assert_frame_equal(
+        compare(shuffled(old, rng), shuffled(new, rng)), compare(old, new)
+    )
 
 
 @given(rng=rngs, factor=st.sampled_from([0.25, 64.0]), unit=st.sampled_from(["fraction", "nodes"]))
@@ -308,7 +397,9 @@ def test_a_change_outside_its_tolerance_is_one_and_inside_none(rng):
     called = found["kind"].isin(["regression", "improvement"])
     assert ((change >= found["tolerance"] * (1 - 1e-9)) == called).all()
     assert (np.sign(gain[called]) == np.where(found["kind"][called] == "improvement", 1, -1)).all()
-    assert ((found["p"] >= 0) & (found["p"] <= 1)).all() and (np.sign(found["errors"]) == np.sign(gain)).all()
+    assert ((found["p"] >= 0) & (found["p"] <= 1)).all() and (
+        np.sign(found["errors"]) == np.sign(gain)
+    ).all()
     assert (found.loc[called, "p"] <= noise.ALPHA).all()
 
 

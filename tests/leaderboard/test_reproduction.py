@@ -22,8 +22,27 @@ def measured(*lines: tuple) -> pd.DataFrame:
     for track, paper, dataset, target, method, setting, metric, values in lines:
         failed = isinstance(values, str)
         for seed, value in enumerate([float("nan")] if failed else values):
-            rows.append(("quick", track, paper, dataset, target, method, setting, metric, "", seed, value, 10, "higher", "x", 1,
-                         "failed" if failed else "ok", values if failed else ""))  # fmt: skip
+            rows.append(
+                (
+                    "quick",
+                    track,
+                    paper,
+                    dataset,
+                    target,
+                    method,
+                    setting,
+                    metric,
+                    "",
+                    seed,
+                    value,
+                    10,
+                    "higher",
+                    "x",
+                    1,
+                    "failed" if failed else "ok",
+                    values if failed else "",
+                )
+            )
     return tables.leaderboard(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS)))
 
 
@@ -64,7 +83,11 @@ def test_every_published_number_and_claim_is_there():
 def test_every_number_has_a_rule_or_a_reason():
     """The mappings name only what is published, and no pattern is idle."""
     frame = pd.concat(
-        [pd.read_csv(p, dtype=str, keep_default_na=False) for p in REPORTED.glob("*.csv") if p.stem != "claims"]
+        [
+            pd.read_csv(p, dtype=str, keep_default_na=False)
+            for p in REPORTED.glob("*.csv")
+            if p.stem != "claims"
+        ]
     )
     assert set(reproduction.TARGETS) <= set(frame["target"])
     assert set(reproduction.MEASURED) <= set(zip(frame["method"], frame["metric"], strict=True))
@@ -79,13 +102,24 @@ def test_every_number_has_a_rule_or_a_reason():
 
 def test_the_tolerances_are_these():
     amounts = [(rule, amount) for _, rule, amount in reproduction.TOLERANCES.values()]
-    assert amounts == [("absolute", 0.03), ("absolute", 0.0051), ("absolute", 1.5), ("absolute", 0.015), ("factor", 2.0),
-                       ("factor", 1.5), ("rank", 0.0)]  # fmt: skip
+    assert amounts == [
+        ("absolute", 0.03),
+        ("absolute", 0.0051),
+        ("absolute", 1.5),
+        ("absolute", 0.015),
+        ("factor", 2.0),
+        ("factor", 1.5),
+        ("rank", 0.0),
+    ]
 
 
 def test_without_measurements_nothing_holds():
     out = table()
-    assert len(out) == 782 + CLAIMS and set(out["verdict"]) == {"not run"} and out["why"].str.len().min() > 5
+    assert (
+        len(out) == 782 + CLAIMS
+        and set(out["verdict"]) == {"not run"}
+        and out["why"].str.len().min() > 5
+    )
     assert "data set is not part" in find(out, "FOOD · VGG-19 · RI · mAD_pct")["why"]
     assert out.index.is_unique
 
@@ -94,13 +128,28 @@ def test_without_measurements_nothing_holds():
 
 
 def test_accuracies_join_across_names_and_units():
-    out = table(network("mnist", "explainn_cnn", 98.0, 97.6), network("fashion_mnist", "vgg11", 90.0), network("cifar100", "resnet10", 50.0),
-                network("mnist", "xnn_cnn", 96.0))  # fmt: skip
+    out = table(
+        network("mnist", "explainn_cnn", 98.0, 97.6),
+        network("fashion_mnist", "vgg11", 90.0),
+        network("cifar100", "resnet10", 50.0),
+        network("mnist", "xnn_cnn", 96.0),
+    )
     line = find(out, "CNN 20-40 conv")
-    assert (line["published"], line["measured"], line["n_seeds"], line["verdict"]) == ("99", "97.8", 2, "holds")
+    assert (line["published"], line["measured"], line["n_seeds"], line["verdict"]) == (
+        "99",
+        "97.8",
+        2,
+        "holds",
+    )
     fashion = find(out, "FashionMNIST · VGG-11 and ResNet-10 · classifier")
-    assert (fashion["published"], fashion["measured"], fashion["verdict"]) == (">0.92", "0.9", "does not hold")
-    assert find(out, "CIFAR-100 · VGG-11 and ResNet-10 · classifier")["verdict"] == "holds"  # above its bound
+    assert (fashion["published"], fashion["measured"], fashion["verdict"]) == (
+        ">0.92",
+        "0.9",
+        "does not hold",
+    )
+    assert (
+        find(out, "CIFAR-100 · VGG-11 and ResNet-10 · classifier")["verdict"] == "holds"
+    )  # above its bound
     assert find(out, "MNIST · 2-layer CNN · network")["verdict"] == "does not hold"
     assert (out["verdict"] != "not run").sum() == 4
 
@@ -115,19 +164,40 @@ def test_a_range_over_depths_is_held_against_the_depths_measured():
         "97",
         "holds",
     ) and "picked from mlp-100x1, mlp-100x10, mlp-100x5" in low["scale"]
-    assert find(out, " MNIST · MLP depth 1-10 width 100 · network · test_accuracy_pct · max")["measured"] == "99"
+    assert (
+        find(out, " MNIST · MLP depth 1-10 width 100 · network · test_accuracy_pct · max")[
+            "measured"
+        ]
+        == "99"
+    )
 
 
-def replicated(value: float, setting: str = "layer=1;threshold=0", paper: str = "layer_trees") -> tuple:
-    return ("replication", paper, "mnist", "mlp-100x10", "layer tree", setting, "n_split_nodes", [value])
+def replicated(
+    value: float, setting: str = "layer=1;threshold=0", paper: str = "layer_trees"
+) -> tuple:
+    return (
+        "replication",
+        paper,
+        "mnist",
+        "mlp-100x10",
+        "layer tree",
+        setting,
+        "n_split_nodes",
+        [value],
+    )
 
 
 @pytest.mark.parametrize(
-    ("value", "verdict"), [(4682, "holds"), (9363, "holds"), (9365, "does not hold"), (2340, "does not hold")]
+    ("value", "verdict"),
+    [(4682, "holds"), (9363, "holds"), (9365, "does not hold"), (2340, "does not hold")],
 )
 def test_counts_hold_within_a_factor_two(value, verdict):
     line = find(table(replicated(value)), "n_split_nodes", "layer=1;threshold=0;")
-    assert line["published"] == "4682" and line["verdict"] == verdict and line["why"] == "within a factor 2"
+    assert (
+        line["published"] == "4682"
+        and line["verdict"] == verdict
+        and line["why"] == "within a factor 2"
+    )
 
 
 def test_replication_rows_join_by_paper_and_setting():
@@ -136,8 +206,21 @@ def test_replication_rows_join_by_paper_and_setting():
     assert (table(replicated(4682.0, "layer=1"))["measured"] == "").all()
     for paper in ("cladec", "xnn"):
         assert (table(replicated(4682.0, paper=paper))["measured"] == "").all()
-    bits = table(("replication", "cladec", "fashion_mnist", "vgg11", "ClaDec", "alpha=1", "rec_loss", [300.0]))
-    assert find(bits, "alpha=1.0", "rec_loss", "VGG-11")["verdict"] == "holds"  # alpha=1 is alpha=1.0
+    bits = table(
+        (
+            "replication",
+            "cladec",
+            "fashion_mnist",
+            "vgg11",
+            "ClaDec",
+            "alpha=1",
+            "rec_loss",
+            [300.0],
+        )
+    )
+    assert (
+        find(bits, "alpha=1.0", "rec_loss", "VGG-11")["verdict"] == "holds"
+    )  # alpha=1 is alpha=1.0
 
 
 def test_a_number_that_failed_was_not_measured():
@@ -157,13 +240,28 @@ def test_a_number_that_failed_was_not_measured():
 
 def test_ranks_are_compared_as_ranks():
     def line(method: str, value: float) -> tuple:
-        return ("replication", "representative", "asirra", "vgg19", method, "|Q|=50", "mAD_pct", [value])
+        return (
+            "replication",
+            "representative",
+            "asirra",
+            "vgg19",
+            method,
+            "|Q|=50",
+            "mAD_pct",
+            [value],
+        )
 
     key = "ASIRRA · VGG-19 · {} · mAD_pct · unseen"
     alone = find(table(line("RI", 9.0)), key.format("RI"))
-    assert alone["verdict"] == "not run" and alone["measured"] == "9" and alone["why"] == "too few methods to rank"
+    assert (
+        alone["verdict"] == "not run"
+        and alone["measured"] == "9"
+        and alone["why"] == "too few methods to rank"
+    )
     same = table(line("RI", 9.0), line("Grad-CAM", 10.0), line("Score-CAM", 30.0))
-    assert all(find(same, key.format(m))["verdict"] == "holds" for m in ("RI", "Grad-CAM", "Score-CAM"))
+    assert all(
+        find(same, key.format(m))["verdict"] == "holds" for m in ("RI", "Grad-CAM", "Score-CAM")
+    )
     swapped = table(line("RI", 11.0), line("Grad-CAM", 10.0), line("Score-CAM", 30.0))
     assert [find(swapped, key.format(m))["verdict"] for m in ("RI", "Grad-CAM", "Score-CAM")] == [
         "does not hold",
@@ -176,7 +274,10 @@ def test_ranks_are_compared_as_ranks():
 def test_ranks_are_among_the_lines_of_one_column(column):
     """Of two methods the first is better in both; what another table, data set, network, setting or metric says is no rival."""
     key = dict.fromkeys(("table", "dataset", "target", "setting", "metric"), "m")
-    other = [key | {column: name, "value": value} for name, value in (("a", "0"), ("z", "0.5"), ("z", "9"))]
+    other = [
+        key | {column: name, "value": value}
+        for name, value in (("a", "0"), ("z", "0.5"), ("z", "9"))
+    ]
     published = [key | {"value": "1"}, key | {"value": "2"}, *other]
     joined = [{"mean": mean} for mean in (5.0, 6.0, 5.5, 7.0, 0.1)]
     assert [reproduction._rank_holds(published, joined, i) for i in (0, 1)] == [True, True]
@@ -184,16 +285,36 @@ def test_ranks_are_among_the_lines_of_one_column(column):
     assert reproduction._rank_holds(published, [joined[0], None, *joined[2:]], 0) is None
 
 
-@pytest.mark.parametrize(("published", "measured", "rule", "amount", "held"), [
-    ("0.5", 0.514, "absolute", 0.015, True), ("0.5", 0.516, "absolute", 0.015, False), (">0.92", 0.99, "absolute", 0.015, True),
-    (">0.92", 0.906, "absolute", 0.015, True), (">0.92", 0.9, "absolute", 0.015, False), ("<3", 1.0, "factor", 1.5, True),
-    ("2", 3.0, "factor", 1.5, True), ("2", 3.1, "factor", 1.5, False), ("2", 1.3, "factor", 1.5, False),
-    ("-0.05", 0.05, "factor", 1.5, False), ("0", 0.0, "factor", 1.5, True), ("1", 1.0, "", 0.0, None),
-    ("0.5", 0.515, "absolute", 0.015, True), ("0.5", 0.485, "absolute", 0.015, True), ("4", 2.0, "factor", 2.0, True),
-    ("4", 8.0, "factor", 2.0, True), ("4", 3.0, "factor", 2.0, True), ("-4", -3.0, "factor", 2.0, True), (">3", 3.0, "absolute", 0.0, True),
-    ("0", 0.5, "factor", 1.5, False), ("2", 0.0, "factor", 1.5, False), (">=3", 9.0, "factor", 1.5, True), ("<=3", 9.0, "factor", 1.5, False),
-    ("0.5", 0.6, "factor", 1.5, True), ("0.5", 0.2, "factor", 1.5, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("published", "measured", "rule", "amount", "held"),
+    [
+        ("0.5", 0.514, "absolute", 0.015, True),
+        ("0.5", 0.516, "absolute", 0.015, False),
+        (">0.92", 0.99, "absolute", 0.015, True),
+        (">0.92", 0.906, "absolute", 0.015, True),
+        (">0.92", 0.9, "absolute", 0.015, False),
+        ("<3", 1.0, "factor", 1.5, True),
+        ("2", 3.0, "factor", 1.5, True),
+        ("2", 3.1, "factor", 1.5, False),
+        ("2", 1.3, "factor", 1.5, False),
+        ("-0.05", 0.05, "factor", 1.5, False),
+        ("0", 0.0, "factor", 1.5, True),
+        ("1", 1.0, "", 0.0, None),
+        ("0.5", 0.515, "absolute", 0.015, True),
+        ("0.5", 0.485, "absolute", 0.015, True),
+        ("4", 2.0, "factor", 2.0, True),
+        ("4", 8.0, "factor", 2.0, True),
+        ("4", 3.0, "factor", 2.0, True),
+        ("-4", -3.0, "factor", 2.0, True),
+        (">3", 3.0, "absolute", 0.0, True),
+        ("0", 0.5, "factor", 1.5, False),
+        ("2", 0.0, "factor", 1.5, False),
+        (">=3", 9.0, "factor", 1.5, True),
+        ("<=3", 9.0, "factor", 1.5, False),
+        ("0.5", 0.6, "factor", 1.5, True),
+        ("0.5", 0.2, "factor", 1.5, False),
+    ],
+)
 def test_verdict_of_a_number(published, measured, rule, amount, held):
     assert reproduction._holds(published, measured, rule, amount) is held
 
@@ -225,15 +346,23 @@ def test_claims_are_judged_by_their_share():
         and out.loc["LT4", "why"] == "failed: time limit"
         and out.loc["LT1", "n_seeds"] == 2
     )
-    assert "u(1)/n >= 0.97" in out.loc["LT1", "claim"] and "mnist/mlp-100x10, 2 seeds" in out.loc["LT1", "scale"]
+    assert (
+        "u(1)/n >= 0.97" in out.loc["LT1", "claim"]
+        and "mnist/mlp-100x10, 2 seeds" in out.loc["LT1", "scale"]
+    )
 
 
 def test_a_claim_is_its_own_papers_and_of_the_track_of_replications():
     elsewhere = [(track, *claim("LT1", [0.0])[1:]) for track in ("heatmap", "target")]
     out = table(
-        claim("EX1", [1.0], "explainn"), *(claim("EX1", [0.0], paper) for paper in ("cladec", "xnn")), *elsewhere
+        claim("EX1", [1.0], "explainn"),
+        *(claim("EX1", [0.0], paper) for paper in ("cladec", "xnn")),
+        *elsewhere,
     )
-    assert out.loc["EX1", "measured"] == "100% of its checks" and out.loc["LT1", "verdict"] == "not run"
+    assert (
+        out.loc["EX1", "measured"] == "100% of its checks"
+        and out.loc["LT1", "verdict"] == "not run"
+    )
 
 
 def test_a_claim_on_two_networks_is_their_mean():
@@ -262,14 +391,18 @@ def test_the_scale_is_named():
     card = {"epochs": 3, "options": {"width": 0.5}, "images": {"train": 5000}}
     cards["target_cards"] = {("mnist", "explainn_cnn", 0): card}
     scale = find(table(network("mnist", "explainn_cnn", 98.0), **cards), "CNN 20-40 conv")["scale"]
-    assert scale.endswith("here: mnist/explainn_cnn, 1 seed, width 0.5, 5,000 train images, 3 epochs")
+    assert scale.endswith(
+        "here: mnist/explainn_cnn, 1 seed, width 0.5, 5,000 train images, 3 epochs"
+    )
 
 
 # --------------------------------------------------------------------------------------------- files
 
 
 def test_markdown_and_counts():
-    frame = reproduction.table(measured(network("mnist", "explainn_cnn", 98.0), claim("LT1", [1.0])), REPORTED)
+    frame = reproduction.table(
+        measured(network("mnist", "explainn_cnn", 98.0), claim("LT1", [1.0])), REPORTED
+    )
     text = reproduction_markdown.render(frame, "quick")
     assert f"## Claims: 1 hold, 0 mixed, 0 do not hold, {CLAIMS - 1} not run" in text
     assert "## Numbers: 1 hold, 0 mixed, 0 do not hold, 781 not run" in text
@@ -295,10 +428,26 @@ def test_a_verdict_shows_its_evidence():
         ("replication", "layer_trees", "mnist", "mlp-100x10", "", "", "LT1", [1.0, 0.0]),
         evidence={"LT1": "u(1)/n = 0.99"},
     )
-    assert frame.loc["LT1", "measured"] == "50% of its checks: u(1)/n = 0.99" and frame.loc["LT1", "verdict"] == "mixed"
+    assert (
+        frame.loc["LT1", "measured"] == "50% of its checks: u(1)/n = 0.99"
+        and frame.loc["LT1", "verdict"] == "mixed"
+    )
 
 
 def test_a_papers_own_experiment_comes_before_a_fact_of_the_network():
-    own = ("replication", "cladec", "fashion_mnist", "vgg11", "classifier", "classifier epochs=1", "accuracy", [0.5])
-    line = find(table(own, network("fashion_mnist", "vgg11", 90.0)), "VGG-11 · classifier · accuracy", "epochs=1;")
+    own = (
+        "replication",
+        "cladec",
+        "fashion_mnist",
+        "vgg11",
+        "classifier",
+        "classifier epochs=1",
+        "accuracy",
+        [0.5],
+    )
+    line = find(
+        table(own, network("fashion_mnist", "vgg11", 90.0)),
+        "VGG-11 · classifier · accuracy",
+        "epochs=1;",
+    )
     assert line["measured"] == "0.5" and line["verdict"] == "holds"

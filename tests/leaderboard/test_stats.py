@@ -24,7 +24,10 @@ def literal_bootstrap(values: np.ndarray, *name: object, draws: int) -> list[lis
     m, s, n = values.shape
     source = generator("bootstrap", *name, s, n)
     blocks = [min(250, draws - start) for start in range(0, draws, 250)]
-    drawn = [(source.integers(s, size=(b, max(s - 1, 1))), source.integers(n, size=(b, n))) for b in blocks]
+    drawn = [
+        (source.integers(s, size=(b, max(s - 1, 1))), source.integers(n, size=(b, n)))
+        for b in blocks
+    ]
     seeds, images = (np.concatenate(part) for part in zip(*drawn, strict=True))
     out = []
     for method in range(m):
@@ -32,7 +35,11 @@ def literal_bootstrap(values: np.ndarray, *name: object, draws: int) -> list[lis
         for b in range(draws):
             by_seed = []
             for seed in seeds[b]:
-                drawn = [values[method, seed, i] for i in images[b] if not np.isnan(values[method, seed, i])]
+                drawn = [
+                    values[method, seed, i]
+                    for i in images[b]
+                    if not np.isnan(values[method, seed, i])
+                ]
                 if drawn:
                     by_seed.append(sum(drawn) / len(drawn))
             line.append(sum(by_seed) / len(by_seed) if by_seed else np.nan)
@@ -46,13 +53,17 @@ def test_bootstrap_is_its_literal_twin(shape):
     values[rng("holes", shape).random(shape) < 0.2] = np.nan
     for draws in (60, 260):
         fast = stats.bootstrap(values, "a", "b", draws=draws)
-        np.testing.assert_allclose(fast, literal_bootstrap(values, "a", "b", draws=draws), rtol=1e-12)
+        np.testing.assert_allclose(
+            fast, literal_bootstrap(values, "a", "b", draws=draws), rtol=1e-12
+        )
 
 
 def test_the_interval_is_of_the_middle_95_percent_of_2000_draws():
     values = rng("interval").normal(size=(1, 2, 3))
     draws = literal_bootstrap(values, "a", draws=2000)
-    np.testing.assert_allclose(stats.interval(values, "a"), [np.quantile(draws[0], [0.025, 0.975])], rtol=1e-12)
+    np.testing.assert_allclose(
+        stats.interval(values, "a"), [np.quantile(draws[0], [0.025, 0.975])], rtol=1e-12
+    )
     assert stats.bootstrap(values, "a", draws=0).shape == (1, 0)
 
 
@@ -68,12 +79,16 @@ def test_resamples_are_shared_by_all_methods_and_named():
 def test_interval_over_images_is_the_normal_one():
     values = rng("normal").normal(3, 2, (1, 1, 400))
     (low, high), se = stats.interval(values, "x", draws=6000)[0], values.std() / 20
-    np.testing.assert_allclose([low, high], values.mean() + np.array([-1.96, 1.96]) * se, atol=0.12 * se)
+    np.testing.assert_allclose(
+        [low, high], values.mean() + np.array([-1.96, 1.96]) * se, atol=0.12 * se
+    )
 
 
 def test_variance_over_few_seeds_is_unbiased():
     values = rng("seeds").normal(size=(1, 4, 1))
-    expected = values.var(ddof=1) / 4  # of a mean of 4; drawing 4 of 4 would give three quarters of it
+    expected = (
+        values.var(ddof=1) / 4
+    )  # of a mean of 4; drawing 4 of 4 would give three quarters of it
     assert stats.bootstrap(values, "x", draws=20_000).var() == pytest.approx(expected, rel=0.05)
 
 
@@ -83,7 +98,12 @@ def test_variance_over_few_seeds_is_unbiased():
         ((0.0, 1.0, 0.0), 3, 0.92, 0.98),
         ((0.05, 1.0, 0.5), 3, 0.92, 0.99),
         ((0.0, 0.2, 1.0), 3, 0.95, 1.0),  # conservative
-        ((1.0, 0.5, 0.0), 3, 0.6, 0.9),  # three seeds that differ more than images: too short, and said so
+        (
+            (1.0, 0.5, 0.0),
+            3,
+            0.6,
+            0.9,
+        ),  # three seeds that differ more than images: too short, and said so
         ((1.0, 0.5, 0.0), 10, 0.86, 0.98),
     ],
 )
@@ -91,7 +111,8 @@ def test_coverage(spread, seeds, low, high):
     source, hits, times, n = rng("coverage", spread, seeds), 0, 400, 64
     for k in range(times):
         a, b, c = (
-            sd * source.normal(size=size) for sd, size in zip(spread, [(seeds, 1), (1, n), (seeds, n)], strict=True)
+            sd * source.normal(size=size)
+            for sd, size in zip(spread, [(seeds, 1), (1, n), (seeds, n)], strict=True)
         )
         left, right = stats.interval((a + b + c)[None], k, draws=300)[0]
         hits += left <= 0 <= right
@@ -106,7 +127,9 @@ def test_interval_of_little_or_nothing():
         [True] * 2,
         [False] * 2,
     ]
-    holes = np.array([[[1.0, np.nan, np.nan, np.nan], [np.nan, 3.0, 3.0, 3.0]]])  # draws without a value are left out
+    holes = np.array(
+        [[[1.0, np.nan, np.nan, np.nan], [np.nan, 3.0, 3.0, 3.0]]]
+    )  # draws without a value are left out
     low, high = stats.interval(holes, "x")[0]
     assert (low, high) == (1.0, 3.0)
 
@@ -141,7 +164,9 @@ def test_signed_rank_by_hand():
 def test_zero_differences_are_dropped():
     lost = np.zeros((1, 60))
     lost[0, :5] = -1  # five images at most give 2 / 2^5 = 0.0625
-    assert stats.worse_than_best(np.stack([np.zeros((1, 60)), lost]), "higher")[1] == pytest.approx(2 / 32)
+    assert stats.worse_than_best(np.stack([np.zeros((1, 60)), lost]), "higher")[1] == pytest.approx(
+        2 / 32
+    )
     same = np.zeros((2, 1, 60))
     assert stats.worse_than_best(same, "higher")[1] == 1.0
 
@@ -166,7 +191,10 @@ def test_a_method_that_the_ranks_favour_is_not_worse():
 
 def test_ranks_that_speak_against_a_method_by_one_are_tested():
     """53 images, whose ranks sum to 1431: a balance of 1 is the least there is, and its p-value is below 1."""
-    loss, left = np.arange(1.0, 54), 715  # in favour of the method: ranks that sum to 715; 716 against it
+    loss, left = (
+        np.arange(1.0, 54),
+        715,
+    )  # in favour of the method: ranks that sum to 715; 716 against it
     for i in reversed(range(53)):
         if loss[i] <= left:
             loss[i], left = -loss[i], left - loss[i]
@@ -178,7 +206,9 @@ def test_ranks_that_speak_against_a_method_by_one_are_tested():
 def test_false_alarms_under_the_null():
     source = rng("null")
     hard = source.normal(size=(500, 1, 1, 40))
-    p = [np.nanmin(stats.worse_than_best(h + source.normal(size=(2, 2, 40)), "higher")) for h in hard]
+    p = [
+        np.nanmin(stats.worse_than_best(h + source.normal(size=(2, 2, 40)), "higher")) for h in hard
+    ]
     assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.08
 
 
@@ -198,7 +228,9 @@ def test_holm_is_its_literal_twin(p):
 
 
 def test_holm_by_hand():
-    np.testing.assert_allclose(stats.holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(
+        stats.holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02]
+    )
     np.testing.assert_allclose(stats.holm(np.array([np.nan, 0.02, 0.9])), [np.nan, 0.04, 0.9])
     assert len(stats.holm(np.array([]))) == 0 and np.isnan(stats.holm(np.array([np.nan]))).all()
 
@@ -210,7 +242,9 @@ def test_ranks_by_hand():
     means = np.array([0.5, np.nan, 0.7, 0.5, 0.1])
     np.testing.assert_array_equal(stats.ranks(means, "higher"), [2.5, np.nan, 1, 2.5, 4])
     np.testing.assert_array_equal(stats.ranks(means, "lower"), [2.5, np.nan, 4, 2.5, 1])
-    np.testing.assert_array_equal(stats.ranks(np.array([1.00000001, 1.0]), "lower"), [1.5, 1.5])  # equal as written
+    np.testing.assert_array_equal(
+        stats.ranks(np.array([1.00000001, 1.0]), "lower"), [1.5, 1.5]
+    )  # equal as written
 
 
 @given(st.lists(st.integers(-50, 50), min_size=1, max_size=9))

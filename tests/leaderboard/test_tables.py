@@ -42,9 +42,14 @@ def frames(*cells: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
         values = cell.pop("values", None)
         if values is not None:
             cell |= {"value": float(np.nanmean(values)), "n": int(np.isfinite(values).sum())}
-            instances += [{k: cell[k] for k in store.ROW_KEYS} | {"image": i, "value": v} for i, v in enumerate(values)]
+            instances += [
+                {k: cell[k] for k in store.ROW_KEYS} | {"image": i, "value": v}
+                for i, v in enumerate(values)
+            ]
         rows.append({"value": np.nan} | cell)
-    return store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(instances, columns=[*store.ROW_KEYS, "image", "value"])
+    return store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(
+        instances, columns=[*store.ROW_KEYS, "image", "value"]
+    )
 
 
 def board(*cells: dict) -> pd.DataFrame:
@@ -63,7 +68,11 @@ def test_one_table_by_hand():
     steps = np.arange(8) / 100
     frame = board(
         {"method": "A", "metric": "m", "values": 0.5 + steps},
-        {"method": "B", "metric": "m", "values": 0.4 + steps[::-1] / 2},  # worse on every image: p = 2 / 2^8
+        {
+            "method": "B",
+            "metric": "m",
+            "values": 0.4 + steps[::-1] / 2,
+        },  # worse on every image: p = 2 / 2^8
         {"method": "R", "metric": "m", "paper": "control", "values": 0.5 + steps[::-1] - 1e-3},
     ).set_index("label")
     assert list(frame.index) == ["A", "R", "B"] and list(frame["rank"]) == [1, 2, 3]
@@ -81,8 +90,13 @@ def test_means_of_equals_are_both_best():
 
 
 def test_rows_without_images_are_judged_by_seeds_alone():
-    frame = board(*({"method": m, "metric": "size", "better": "lower", "seed": s, "value": v + s, "n": 1}
-                    for m, v in (("A", 1.0), ("B", 5.0)) for s in range(3)))  # fmt: skip
+    frame = board(
+        *(
+            {"method": m, "metric": "size", "better": "lower", "seed": s, "value": v + s, "n": 1}
+            for m, v in (("A", 1.0), ("B", 5.0))
+            for s in range(3)
+        )
+    )
     assert list(frame["mean"]) == [2.0, 6.0] and list(frame["mark"]) == ["best", ""]
     assert frame["p_holm"].isna().all() and (frame["low"] < frame["mean"]).all()
     alone = board({"method": "A", "metric": "size", "value": 1.0})
@@ -90,7 +104,15 @@ def test_rows_without_images_are_judged_by_seeds_alone():
 
 
 def test_facts_are_not_ranked():
-    frame = board({"track": "target", "paper": "", "method": "network", "metric": "test_accuracy", "value": 97.0})
+    frame = board(
+        {
+            "track": "target",
+            "paper": "",
+            "method": "network",
+            "metric": "test_accuracy",
+            "value": 97.0,
+        }
+    )
     assert frame["rank"].isna().all() and list(frame["mark"]) == [""]
     assert tables.tracks(frame) == [] and tables.tracks(frame, ranked=False) == ["target"]
 
@@ -104,12 +126,19 @@ def test_failed_and_not_applicable_stay_with_their_reasons():
         {"method": "C", "metric": "m", "status": "not applicable", "reason": "no boxes"},
     ).set_index("label")
     assert dict(frame["status"]) == {"A": "ok", "B": "failed", "C": "not applicable"}
-    assert frame["reason"]["A"] == "failed: time limit (seed 1)" and frame["reason"]["B"] == "failed: NaN"
-    assert frame["n_seeds"]["A"] == 1 and frame["mark"]["A"] == "best" and np.isnan(frame["rank"]["B"])
+    assert (
+        frame["reason"]["A"] == "failed: time limit (seed 1)"
+        and frame["reason"]["B"] == "failed: NaN"
+    )
+    assert (
+        frame["n_seeds"]["A"] == 1 and frame["mark"]["A"] == "best" and np.isnan(frame["rank"]["B"])
+    )
 
 
 def test_several_seeds_that_failed_are_all_named():
-    cells = [{"method": "A", "metric": "m", "seed": s, "status": "failed", "reason": "x"} for s in (3, 1)]
+    cells = [
+        {"method": "A", "metric": "m", "seed": s, "status": "failed", "reason": "x"} for s in (3, 1)
+    ]
     frame = board(*cells, {"method": "A", "metric": "m", "seed": 2, "values": np.arange(8.0)})
     assert list(frame["reason"]) == ["failed: x (seeds 1, 3)"]
     unsaid = board({"method": "A", "metric": "m", "status": "failed", "reason": ""})
@@ -149,8 +178,15 @@ METRICS_NAMES = ("keep", "pixels", "steps", "grid", "radius", "tolerance", "scal
 @pytest.mark.parametrize("name", METRICS_NAMES)
 def test_a_method_with_a_setting_called_like_a_metrics_is_one_method(name):
     """Given a method whose field is called ``keep`` beside a metric with three settings ``keep``: one line a table."""
-    mine = [{"method": "M", "setting": f"{name}=0.5", "metric": m, "metric_setting": s, "value": 1.0}
-            for m, s in (("own", f"{name}=0.1"), ("own", f"{name}=0.2"), ("own", f"{name}=0.5"), ("other", ""))]  # fmt: skip
+    mine = [
+        {"method": "M", "setting": f"{name}=0.5", "metric": m, "metric_setting": s, "value": 1.0}
+        for m, s in (
+            ("own", f"{name}=0.1"),
+            ("own", f"{name}=0.2"),
+            ("own", f"{name}=0.5"),
+            ("other", ""),
+        )
+    ]
     rivals = [cell | {"method": "R", "setting": "", "value": 2.0} for cell in mine]
     average = tables.average_ranks(board(*mine, *rivals), "heatmap").set_index("label")
     assert list(average.index) == ["R", "M"] and list(average["tables"]) == [4, 4]
@@ -159,24 +195,70 @@ def test_a_method_with_a_setting_called_like_a_metrics_is_one_method(name):
 
 def test_settings_of_metrics_are_tables_and_those_of_methods_are_not():
     frame = board(
-        {"method": "G", "metric": "drop", "metric_setting": "keep=0.2", "setting": "variant=authors", "value": 1.0},
-        {"method": "G", "metric": "drop", "metric_setting": "keep=0.3", "setting": "variant=authors", "value": 1.0},
-        {"method": "L", "metric": "drop", "metric_setting": "keep=0.2", "setting": "layer=conv3", "value": 2.0},
-        {"method": "R", "metric": "drop", "metric_setting": "keep=0.2", "paper": "control", "value": 3.0},
+        {
+            "method": "G",
+            "metric": "drop",
+            "metric_setting": "keep=0.2",
+            "setting": "variant=authors",
+            "value": 1.0,
+        },
+        {
+            "method": "G",
+            "metric": "drop",
+            "metric_setting": "keep=0.3",
+            "setting": "variant=authors",
+            "value": 1.0,
+        },
+        {
+            "method": "L",
+            "metric": "drop",
+            "metric_setting": "keep=0.2",
+            "setting": "layer=conv3",
+            "value": 2.0,
+        },
+        {
+            "method": "R",
+            "metric": "drop",
+            "metric_setting": "keep=0.2",
+            "paper": "control",
+            "value": 3.0,
+        },
     )
     assert list(frame["metric_setting"]) == ["keep=0.2"] * 3 + ["keep=0.3"]
     assert list(frame["rank"]) == [1, 2, 3, 1]
     assert dict(zip(frame["label"], frame["setting"], strict=True)) == {
-        "G (authors)": "variant=authors", "L": "layer=conv3", "R": "",
-    }  # fmt: skip
+        "G (authors)": "variant=authors",
+        "L": "layer=conv3",
+        "R": "",
+    }
 
 
 def test_every_number_of_a_replication_is_a_line_of_its_own():
-    key = {"track": "replication", "method": "layer tree", "metric": "n_split_nodes", "paper": "layer_trees"}
-    frame = board(*(key | {"setting": f"layer={k}", "seed": s, "value": k + s} for k in (2, 10) for s in (0.0, 1.0)))
+    key = {
+        "track": "replication",
+        "method": "layer tree",
+        "metric": "n_split_nodes",
+        "paper": "layer_trees",
+    }
+    frame = board(
+        *(
+            key | {"setting": f"layer={k}", "seed": s, "value": k + s}
+            for k in (2, 10)
+            for s in (0.0, 1.0)
+        )
+    )
     assert list(frame["setting"]) == ["layer=2", "layer=10"] and list(frame["mean"]) == [2.5, 10.5]
     assert set(frame["metric_setting"]) == {""} and set(frame["label"]) == {"layer tree"}
-    failed = board(key | {"method": "", "metric": "trees", "setting": "layer=fc8", "status": "failed", "reason": "x"})
+    failed = board(
+        key
+        | {
+            "method": "",
+            "metric": "trees",
+            "setting": "layer=fc8",
+            "status": "failed",
+            "reason": "x",
+        }
+    )
     assert list(tables.losses(failed)["metrics"]) == ["trees, layer=fc8"]
 
 
@@ -189,19 +271,32 @@ NEVER = {
     "status": "failed",
     "reason": "ImportError: no_such",
 }
-WORKED = [{"method": m, "metric": "m", "values": np.arange(8.0) + v} for m, v in (("A", 1), ("B", 0))]
+WORKED = [
+    {"method": m, "metric": "m", "values": np.arange(8.0) + v} for m, v in (("A", 1), ("B", 0))
+]
 
 
 def test_a_method_that_never_ran_has_no_place_anywhere():
     """Given a method of which nothing is known beside two that worked: the board is that of the two, and says why it failed."""
     frame, without = board(*WORKED, NEVER), board(*WORKED)
-    assert tables.tracks(frame) == ["heatmap"] and frame.loc[frame["label"] == "N", "rank"].isna().all()
+    assert (
+        tables.tracks(frame) == ["heatmap"]
+        and frame.loc[frame["label"] == "N", "rank"].isna().all()
+    )
     for track in tables.TRACKS:
-        pd.testing.assert_frame_equal(tables.average_ranks(frame, track), tables.average_ranks(without, track))
-        pd.testing.assert_frame_equal(rankings.rankings(frame, track), rankings.rankings(without, track))
+        pd.testing.assert_frame_equal(
+            tables.average_ranks(frame, track), tables.average_ranks(without, track)
+        )
+        pd.testing.assert_frame_equal(
+            rankings.rankings(frame, track), rankings.rankings(without, track)
+        )
     assert len(tables.findings(frame)) == 0 and summaries.ranks(frame) == summaries.ranks(without)
     (lost,) = tables.losses(frame).itertuples()
-    assert (lost.methods, lost.metrics, lost.reason) == ("N", "explanation", "failed: ImportError: no_such")
+    assert (lost.methods, lost.metrics, lost.reason) == (
+        "N",
+        "explanation",
+        "failed: ImportError: no_such",
+    )
 
 
 def test_two_methods_that_never_ran_are_named_and_not_called_all():
@@ -214,10 +309,21 @@ def test_what_never_ran_stands_among_what_failed_in_markdown_page_and_terminal(t
     text = markdown.render(frame)
     assert "## Not known" in text and "- d/t, N, explanation: failed: ImportError: no_such" in text
     assert "Not known" not in markdown.render(board(*WORKED))
-    html = page.render(frame, NOTHING_PUBLISHED, svgs={}, pngs={}, data_cards={}, target_cards={}, provenance={})
-    assert '<section id="unknown">' in html and "<li>d / t, N, explanation: failed: ImportError: no_such</li>" in html
+    html = page.render(
+        frame, NOTHING_PUBLISHED, svgs={}, pngs={}, data_cards={}, target_cards={}, provenance={}
+    )
+    assert (
+        '<section id="unknown">' in html
+        and "<li>d / t, N, explanation: failed: ImportError: no_such</li>" in html
+    )
     assert "Not known" not in page.render(
-        board(*WORKED), NOTHING_PUBLISHED, svgs={}, pngs={}, data_cards={}, target_cards={}, provenance={}
+        board(*WORKED),
+        NOTHING_PUBLISHED,
+        svgs={},
+        pngs={},
+        data_cards={},
+        target_cards={},
+        provenance={},
     )
     (tmp_path / "leaderboard.csv").write_text(tables.csv_text(frame))
     said = io.StringIO()
@@ -243,15 +349,25 @@ def test_a_failed_setting_of_a_method_goes_by_a_label_of_its_own():
 
 def test_two_variants_of_a_method_are_two_methods():
     frame = board(
-        *({"method": "G", "metric": "m", "setting": f"variant={v}", "value": x} for v, x in (("a", 1.0), ("b", 2.0)))
+        *(
+            {"method": "G", "metric": "m", "setting": f"variant={v}", "value": x}
+            for v, x in (("a", 1.0), ("b", 2.0))
+        )
     )
     assert set(frame["label"]) == {"G (a)", "G (b)"} and list(frame["rank"]) == [1, 2]
 
 
 def test_a_setting_is_named_where_two_of_one_method_meet():
-    cells = [{"method": "G", "metric": "m", "setting": f"layer={x};variant=authors", "value": 1.0} for x in ("a", "b")]
+    cells = [
+        {"method": "G", "metric": "m", "setting": f"layer={x};variant=authors", "value": 1.0}
+        for x in ("a", "b")
+    ]
     other = {"method": "R", "metric": "m", "value": 1.0}
-    assert set(board(*cells, other)["label"]) == {"G (authors, layer=a)", "G (authors, layer=b)", "R"}
+    assert set(board(*cells, other)["label"]) == {
+        "G (authors, layer=a)",
+        "G (authors, layer=b)",
+        "R",
+    }
     apart = [cells[0], cells[1] | {"target": "u"}, other]
     assert set(board(*apart)["label"]) == {"G (authors)", "R"}
 
@@ -266,20 +382,36 @@ def test_label():
 
 def ranked(*lines: tuple) -> pd.DataFrame:
     """A board of single values: (method, metric, setting, target, value or status)."""
-    return board(*(
-        {"method": m, "metric": q, "metric_setting": s, "target": t, "paper": "control" if m == "R" else "baseline"}
-        | ({"value": v} if isinstance(v, float) else {"status": v, "reason": "because"})
-        for m, q, s, t, v in lines
-    ))  # fmt: skip
+    return board(
+        *(
+            {
+                "method": m,
+                "metric": q,
+                "metric_setting": s,
+                "target": t,
+                "paper": "control" if m == "R" else "baseline",
+            }
+            | ({"value": v} if isinstance(v, float) else {"status": v, "reason": "because"})
+            for m, q, s, t, v in lines
+        )
+    )
 
 
 def test_average_ranks_by_hand():
     frame = ranked(
-        ("A", "m", "k=1", "t", 3.0), ("B", "m", "k=1", "t", 2.0), ("R", "m", "k=1", "t", 1.0),
-        ("A", "m", "k=2", "t", 1.0), ("B", "m", "k=2", "t", 2.0), ("R", "m", "k=2", "t", 3.0),
-        ("A", "q", "", "t", 1.0), ("B", "q", "", "t", "failed"), ("R", "q", "", "t", "failed"),
-        ("A", "q", "", "u", 1.0), ("B", "q", "", "u", 2.0), ("R", "q", "", "u", "not applicable"),
-    )  # fmt: skip
+        ("A", "m", "k=1", "t", 3.0),
+        ("B", "m", "k=1", "t", 2.0),
+        ("R", "m", "k=1", "t", 1.0),
+        ("A", "m", "k=2", "t", 1.0),
+        ("B", "m", "k=2", "t", 2.0),
+        ("R", "m", "k=2", "t", 3.0),
+        ("A", "q", "", "t", 1.0),
+        ("B", "q", "", "t", "failed"),
+        ("R", "q", "", "t", "failed"),
+        ("A", "q", "", "u", 1.0),
+        ("B", "q", "", "u", 2.0),
+        ("R", "q", "", "u", "not applicable"),
+    )
     average = tables.average_ranks(frame, "heatmap").set_index("label")
     # A: settings of m count as one, (1 + 3) / 2; then 1 and 2.  B: 2, last places 2.5, 1.  R: 2, 2.5.
     assert average["average_rank"].to_dict() == pytest.approx({"A": 5 / 3, "B": 5.5 / 3, "R": 2.25})
@@ -293,7 +425,10 @@ def test_average_ranks_by_hand():
 
 def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
     frame = ranked(
-        ("A", "m", "", "t", 3.0), ("R", "m", "", "t", 4.0), ("A", "m", "", "u", 3.0), ("R", "m", "", "u", 1.0)
+        ("A", "m", "", "t", 3.0),
+        ("R", "m", "", "t", 4.0),
+        ("A", "m", "", "u", 3.0),
+        ("R", "m", "", "u", 1.0),
     )
     found = tables.findings(frame)
     assert list(found["text"]) == ["m (2 networks): a control ranks first on d/t (R)"]
@@ -308,39 +443,77 @@ def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
         {"method": "S", "values": values - 1},
     ]
     tied = board(
-        *(cell | {"metric": "m", "paper": "baseline" if cell["method"] == "A" else "control"} for cell in cells)
+        *(
+            cell | {"metric": "m", "paper": "baseline" if cell["method"] == "A" else "control"}
+            for cell in cells
+        )
     )
     said = tables.findings(tied)["text"]
-    assert list(said) == ["m (1 network): a control is not significantly worse than the best on d/t (R)"]
-    assert tables.findings_line(tied, "heatmap") == "a control is not significantly worse than the best in m"
+    assert list(said) == [
+        "m (1 network): a control is not significantly worse than the best on d/t (R)"
+    ]
+    assert (
+        tables.findings_line(tied, "heatmap")
+        == "a control is not significantly worse than the best in m"
+    )
     assert tables.findings_line(frame, "heatmap") == "a control ranks first on some network in m"
     assert tables.findings_line(frame, "concept") == ""
-    both = pd.concat([frame, tied.assign(track="concept")], ignore_index=True)  # each track has its own
+    both = pd.concat(
+        [frame, tied.assign(track="concept")], ignore_index=True
+    )  # each track has its own
     assert tables.findings_line(both, "heatmap") == "a control ranks first on some network in m"
-    assert tables.findings_line(both, "concept") == "a control is not significantly worse than the best in m"
+    assert (
+        tables.findings_line(both, "concept")
+        == "a control is not significantly worse than the best in m"
+    )
     assert markdown.findings(both, "concept").splitlines() == [f"- ‡ {text}" for text in said]
-    assert markdown.findings(both, "heatmap").splitlines() == [f"- ‡ {text}" for text in tables.findings(frame)["text"]]
+    assert markdown.findings(both, "heatmap").splitlines() == [
+        f"- ‡ {text}" for text in tables.findings(frame)["text"]
+    ]
     first = board(*(cell | {"metric": "m", "paper": "control"} for cell in cells))
-    assert list(tables.findings(first)["text"]) == ["m (1 network): a control ranks first on d/t (A)"]
+    assert list(tables.findings(first)["text"]) == [
+        "m (1 network): a control ranks first on d/t (A)"
+    ]
 
 
 def test_a_failure_of_all_is_named_by_what_it_is_of():
     """One method is called by its name and one metric by its; several that are all are "all"."""
 
     def told(methods: str, metrics: str) -> tuple[str, str]:
-        failed = [{"method": m, "metric": q, "status": "failed", "reason": "x"} for m in methods for q in metrics]
+        failed = [
+            {"method": m, "metric": q, "status": "failed", "reason": "x"}
+            for m in methods
+            for q in metrics
+        ]
         (line,) = tables.losses(board(*failed)).itertuples()
         return line.methods, line.metrics
 
     assert [told("A", "m"), told("A", "mq"), told("AB", "m"), told("AB", "mqr")] == [
-        ("A", "m"), ("A", "all metrics"), ("all methods", "m"), ("all methods", "all metrics"),
-    ]  # fmt: skip
+        ("A", "m"),
+        ("A", "all metrics"),
+        ("all methods", "m"),
+        ("all methods", "all metrics"),
+    ]
 
 
 def test_findings_come_in_the_order_of_the_board():
-    cells = [{"track": track, "metric": "m", "method": m, "paper": "control" if m == "R" else "baseline", "value": v}
-             for track in ("reconstruction", "heatmap", "surrogate", "concept") for m, v in (("A", 1.0), ("R", 2.0))]  # fmt: skip
-    assert list(tables.findings(board(*cells))["track"]) == ["heatmap", "concept", "surrogate", "reconstruction"]
+    cells = [
+        {
+            "track": track,
+            "metric": "m",
+            "method": m,
+            "paper": "control" if m == "R" else "baseline",
+            "value": v,
+        }
+        for track in ("reconstruction", "heatmap", "surrogate", "concept")
+        for m, v in (("A", 1.0), ("R", 2.0))
+    ]
+    assert list(tables.findings(board(*cells))["track"]) == [
+        "heatmap",
+        "concept",
+        "surrogate",
+        "reconstruction",
+    ]
 
 
 def test_losses_are_told_once(synthetic):
@@ -363,7 +536,9 @@ def test_synthetic_board_knows_the_truth(synthetic):
         "Random map",
     ]
     marks = synthetic[synthetic["metric"] == "insertion_auc"].groupby("label")["mark"].agg(set)
-    assert all("" not in marks[m] for m in ("Grad-CAM", "Grad-CAM++ (authors)", "Score-CAM (authors)"))
+    assert all(
+        "" not in marks[m] for m in ("Grad-CAM", "Grad-CAM++ (authors)", "Score-CAM (authors)")
+    )
     assert all(marks[m] == {""} for m in (EVIL, "Random map"))
 
 
@@ -382,8 +557,15 @@ def test_nothing_gives_an_empty_board():
     rows, instances = frames({"method": "A", "metric": "m", "value": 1.0})
     frame = tables.leaderboard(rows.iloc[:0], instances)
     assert list(frame.columns) == tables.COLUMNS and len(frame) == 0
-    assert "No rows yet" in markdown.render(frame) and tables.csv_text(frame).startswith("track,dataset")
-    assert len(tables.findings(frame)) == len(tables.losses(frame)) == len(tables.average_ranks(frame, "heatmap")) == 0
+    assert "No rows yet" in markdown.render(frame) and tables.csv_text(frame).startswith(
+        "track,dataset"
+    )
+    assert (
+        len(tables.findings(frame))
+        == len(tables.losses(frame))
+        == len(tables.average_ranks(frame, "heatmap"))
+        == 0
+    )
 
 
 # --------------------------------------------------------------------------------------------- words and files
@@ -412,15 +594,26 @@ def test_decimals_and_numbers():
 
 def test_markdown_leaves_no_markup_and_no_broken_table(synthetic):
     text = markdown.render(synthetic, "offline")
-    assert "<script" not in text and "&lt;script&gt;" in text and r"limit 8 GiB \| see &lt;log&gt;" in text
+    assert (
+        "<script" not in text
+        and "&lt;script&gt;" in text
+        and r"limit 8 GiB \| see &lt;log&gt;" in text
+    )
     for block in text.split("\n\n"):
         lines = [line.replace(r"\|", "") for line in block.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) <= 1
-    assert "**Grad-CAM" not in text and "| *Random map* |" in text and "| Grad-CAM++ (authors) |" in text
+    assert (
+        "**Grad-CAM" not in text
+        and "| *Random map* |" in text
+        and "| Grad-CAM++ (authors) |" in text
+    )
 
 
 def test_markdown_cells():
-    frame = board({"method": "A_b", "metric": "m", "values": 0.5 + np.arange(8) / 100}, {"method": "B", "metric": "m", "values": np.zeros(8)})  # fmt: skip
+    frame = board(
+        {"method": "A_b", "metric": "m", "values": 0.5 + np.arange(8) / 100},
+        {"method": "B", "metric": "m", "values": np.zeros(8)},
+    )
     text = markdown.board(frame, "heatmap", "d", "t")
     assert "| A_b | **0.535** [" in text and "| B | 0.000 [0.000, 0.000] |" in text
     assert markdown.escape("_a_ b_c *d*") == r"\_a\_ b_c \*d\*"
@@ -430,16 +623,27 @@ def test_markdown_cells():
         "C": {"status": "not applicable", "reason": "no box"},
     }
     mixed = board(
-        *({"method": m, "metric": "m"} | of for m, of in states.items()), {"method": "C", "metric": "q", "value": 1.0}
+        *({"method": m, "metric": "m"} | of for m, of in states.items()),
+        {"method": "C", "metric": "q", "value": 1.0},
     )
     text = markdown.board(mixed, "heatmap", "d", "t")
-    assert "| A | **1.00** | – |" in text and "| B | failed | – |" in text and "| C | n/a | **1.00** |" in text
+    assert (
+        "| A | **1.00** | – |" in text
+        and "| B | failed | – |" in text
+        and "| C | n/a | **1.00** |" in text
+    )
 
 
 def test_the_csv_has_seven_digits():
-    frame = board({"method": "A", "metric": "m", "value": 1 / 3}, {"method": "B", "metric": "m", "value": 2e5 / 3})
+    frame = board(
+        {"method": "A", "metric": "m", "value": 1 / 3},
+        {"method": "B", "metric": "m", "value": 2e5 / 3},
+    )
     assert list(frame.index) == [0, 1]
-    assert {line.split(",")[9] for line in tables.csv_text(frame).splitlines()[1:]} == {"0.3333333", "66666.67"}
+    assert {line.split(",")[9] for line in tables.csv_text(frame).splitlines()[1:]} == {
+        "0.3333333",
+        "66666.67",
+    }
 
 
 def test_board_survives_its_csv(synthetic, tmp_path):
@@ -453,7 +657,10 @@ def test_board_survives_its_csv(synthetic, tmp_path):
         tables.read(path)
     for damage in ("no number", '"open'):
         path.write_text(
-            tables.csv_text(synthetic).replace("average drop", "").replace("heatmap", damage).replace("0.", damage, 3)
+            tables.csv_text(synthetic)
+            .replace("average drop", "")
+            .replace("heatmap", damage)
+            .replace("0.", damage, 3)
         )
         with pytest.raises(store.StoreError, match=r"leaderboard\.csv is damaged"):
             tables.read(path)
@@ -467,12 +674,18 @@ def test_settings_are_in_natural_order(synthetic):
 
 
 def test_a_board_shows_its_own_track_network_and_data_set():
-    cells = [{"track": track, "dataset": d, "target": t, "metric": "m", "method": "A", "value": 1.0}
-             for track in ("concept", "heatmap", "surrogate") for d in "cde" for t in "stu"]  # fmt: skip
+    cells = [
+        {"track": track, "dataset": d, "target": t, "metric": "m", "method": "A", "value": 1.0}
+        for track in ("concept", "heatmap", "surrogate")
+        for d in "cde"
+        for t in "stu"
+    ]
     frame = board(*cells)
     for track in ("concept", "heatmap", "surrogate"):
         assert tables.boards(frame, track) == [(d, t) for d in "cde" for t in "stu"]
-        assert len(tables.ranked(frame, track)) == 9 and set(tables.ranked(frame, track)["track"]) == {track}
+        assert len(tables.ranked(frame, track)) == 9 and set(
+            tables.ranked(frame, track)["track"]
+        ) == {track}
         for d, t in tables.boards(frame, track):
             (line,) = tables.shown(frame, track, d, t).itertuples()
             assert (line.track, line.dataset, line.target) == (track, d, t)
@@ -480,19 +693,27 @@ def test_a_board_shows_its_own_track_network_and_data_set():
 
 def test_a_track_has_the_networks_on_which_its_methods_were_judged():
     frame = board(
-        *({"track": track, "target": target, "method": "A", "metric": "m", "value": 1.0}
-          for track, target in (("concept", "a"), ("heatmap", "b"), ("surrogate", "c")))
-    )  # fmt: skip
+        *(
+            {"track": track, "target": target, "method": "A", "metric": "m", "value": 1.0}
+            for track, target in (("concept", "a"), ("heatmap", "b"), ("surrogate", "c"))
+        )
+    )
     assert {track: tables.boards(frame, track) for track in tables.tracks(frame)} == {
-        "heatmap": [("d", "b")], "concept": [("d", "a")], "surrogate": [("d", "c")]
-    }  # fmt: skip
+        "heatmap": [("d", "b")],
+        "concept": [("d", "a")],
+        "surrogate": [("d", "c")],
+    }
 
 
 def test_a_method_of_another_kind_is_neither_shown_nor_missed():
     """Heat maps offer no labels: in the surrogates' track they are neither a row of a board nor a loss."""
     other = {"track": "surrogate", "metric": "m", "status": "not applicable"}
     nobody = board(other | {"method": "CAM", "reason": "offers no labels"})
-    assert tables.tracks(nobody) == [] and tables.boards(nobody, "surrogate") == [] and not len(tables.losses(nobody))
+    assert (
+        tables.tracks(nobody) == []
+        and tables.boards(nobody, "surrogate") == []
+        and not len(tables.losses(nobody))
+    )
     some = board(
         other | {"method": "CAM", "reason": "offers no labels"},
         other | {"method": "RI", "status": "ok", "values": np.arange(8.0)},
@@ -503,14 +724,27 @@ def test_a_method_of_another_kind_is_neither_shown_nor_missed():
 
 
 def test_what_failed_everywhere_is_shown_still():
-    failed, absent = {"status": "failed", "reason": "time"}, {"status": "not applicable", "reason": "no boxes"}
+    failed, absent = (
+        {"status": "failed", "reason": "time"},
+        {"status": "not applicable", "reason": "no boxes"},
+    )
     frame = board(
-        *({"method": m, "metric": q} | (failed if m == "B" or q == "b" else {"value": 1.0}) for m in "AB" for q in "ab"),
-        *({"method": "C", "metric": q} | absent for q in "abc"), *({"method": m, "metric": "c"} | absent for m in "AB"),
-    )  # fmt: skip
+        *(
+            {"method": m, "metric": q} | (failed if m == "B" or q == "b" else {"value": 1.0})
+            for m in "AB"
+            for q in "ab"
+        ),
+        *({"method": "C", "metric": q} | absent for q in "abc"),
+        *({"method": m, "metric": "c"} | absent for m in "AB"),
+    )
     part = tables.shown(frame, "heatmap", "d", "t")
-    assert set(zip(part["metric"], part["label"], strict=True)) == {(q, m) for q in "ab" for m in "AB"}
-    lost = board({"method": "A", "metric": "m"} | failed, {"method": "A", "metric": "m", "target": "u"} | absent)
+    assert set(zip(part["metric"], part["label"], strict=True)) == {
+        (q, m) for q in "ab" for m in "AB"
+    }
+    lost = board(
+        {"method": "A", "metric": "m"} | failed,
+        {"method": "A", "metric": "m", "target": "u"} | absent,
+    )
     assert tables.boards(lost, "heatmap") == [("d", "t")]
     tracks = board(
         *(
@@ -518,9 +752,9 @@ def test_what_failed_everywhere_is_shown_still():
             for track in ("concept", "heatmap", "surrogate")
         )
     )
-    assert [markdown.missing(tracks, track, "d", "t") for track in ("concept", "heatmap", "surrogate")] == [
-        f"- A, of {track}: failed: time" for track in ("concept", "heatmap", "surrogate")
-    ]
+    assert [
+        markdown.missing(tracks, track, "d", "t") for track in ("concept", "heatmap", "surrogate")
+    ] == [f"- A, of {track}: failed: time" for track in ("concept", "heatmap", "surrogate")]
 
 
 def test_findings_are_of_networks_with_a_value_and_of_ranked_tracks():
@@ -529,7 +763,19 @@ def test_findings_are_of_networks_with_a_value_and_of_ranked_tracks():
         {"method": m, "metric": "m", "paper": p, "value": v}
         for m, p, v in (("A", "baseline", 1.0), ("R", "control", 2.0))
     ]
-    facts = {"track": "target", "paper": "control", "method": "R", "metric": "accuracy", "value": 9.0}
-    frame = board(*cells, *(c | {"dataset": "e", "status": "failed", "reason": "time"} for c in cells), facts)
+    facts = {
+        "track": "target",
+        "paper": "control",
+        "method": "R",
+        "metric": "accuracy",
+        "value": 9.0,
+    }
+    frame = board(
+        *cells, *(c | {"dataset": "e", "status": "failed", "reason": "time"} for c in cells), facts
+    )
     (line,) = tables.findings(frame).to_dict("records")
-    assert line["metric"] == "m" and line["networks"] == 1 and line["text"].startswith("m (1 network): ")
+    assert (
+        line["metric"] == "m"
+        and line["networks"] == 1
+        and line["text"].startswith("m (1 network): ")
+    )

@@ -13,7 +13,9 @@ from benchmark.methods import adapters
 from benchmark.methods.registry import MethodRef
 from benchmark.utils.near_names import UnknownName
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning"
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,10 @@ def maps(entry, toy, seed=0):
     e = method.fit(target, reference, rng).explain(target, batch, rng)
     assert e.heatmaps.shape == (len(batch), 32, 32) and np.isfinite(e.heatmaps).all()
     assert target.fingerprint() == before[0]
-    assert torch.equal(torch.get_rng_state(), before[1]) and (np.random.get_state()[1] == before[2]).all()
+    assert (
+        torch.equal(torch.get_rng_state(), before[1])
+        and (np.random.get_state()[1] == before[2]).all()
+    )
     return e.heatmaps
 
 
@@ -37,12 +42,20 @@ def maps(entry, toy, seed=0):
 @pytest.mark.parametrize(
     "entry",
     [
-        "captum:Saliency", "captum:InputXGradient", "captum:IntegratedGradients?n_steps=5", "captum:DeepLift",
-        "captum:GuidedBackprop", "captum:Deconvolution", "captum:Occlusion?sliding_window_shapes=8&strides=8",
-        "captum:FeatureAblation?perturbations_per_eval=64", "captum:GradientShap?n_samples=2", "captum:LayerGradCam",
-        "captum:LayerGradCam?layer=conv1", "captum:GuidedGradCam",
+        "captum:Saliency",
+        "captum:InputXGradient",
+        "captum:IntegratedGradients?n_steps=5",
+        "captum:DeepLift",
+        "captum:GuidedBackprop",
+        "captum:Deconvolution",
+        "captum:Occlusion?sliding_window_shapes=8&strides=8",
+        "captum:FeatureAblation?perturbations_per_eval=64",
+        "captum:GradientShap?n_samples=2",
+        "captum:LayerGradCam",
+        "captum:LayerGradCam?layer=conv1",
+        "captum:GuidedGradCam",
     ],
-)  # fmt: skip
+)
 def test_captum(entry, toy):
     pytest.importorskip("captum")
     found = maps(entry, toy)
@@ -61,13 +74,23 @@ def test_captums_integrated_gradients_are_those_of_its_formula(toy):
         total += torch.autograd.grad(target(x).gather(1, c[:, None]).sum(), x)[0] / 200
     expected = (batch.x * total).sum(dim=1).numpy()
     np.testing.assert_allclose(
-        maps("captum:IntegratedGradients?n_steps=100", toy), expected, atol=0.01 * np.abs(expected).max()
+        maps("captum:IntegratedGradients?n_steps=100", toy),
+        expected,
+        atol=0.01 * np.abs(expected).max(),
     )
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize(
-    "entry", ["GradCAM", "EigenCAM", "LayerCAM", "GradCAM?layer=conv1", "HiResCAM", "GradCAM?eigen_smooth=true"]
+    "entry",
+    [
+        "GradCAM",
+        "EigenCAM",
+        "LayerCAM",
+        "GradCAM?layer=conv1",
+        "HiResCAM",
+        "GradCAM?eigen_smooth=true",
+    ],
 )
 def test_pytorch_grad_cam(entry, toy):
     pytest.importorskip("pytorch_grad_cam")
@@ -79,14 +102,26 @@ def test_pytorch_grad_cam(entry, toy):
 def test_pytorch_grad_cams_grad_cam_is_ours_after_scaling(toy):
     pytest.importorskip("pytorch_grad_cam")
     target, batch, _ = toy
-    ours = MethodRef.parse("baselines/grad_cam.py:GradCAM").build().explain(target, batch, None).heatmaps
+    ours = (
+        MethodRef.parse("baselines/grad_cam.py:GradCAM")
+        .build()
+        .explain(target, batch, None)
+        .heatmaps
+    )
     scaled = [(m - m.min()) / max(m.max() - m.min(), 1e-7) for m in ours]
     np.testing.assert_allclose(maps("pytorch_grad_cam:GradCAM", toy), scaled, atol=1e-3)
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize(
-    "entry", ["EpsilonPlus", "EpsilonPlusFlat", "EpsilonGammaBox?low=-2&high=2", "GuidedBackprop", "EpsilonAlpha2Beta1"]
+    "entry",
+    [
+        "EpsilonPlus",
+        "EpsilonPlusFlat",
+        "EpsilonGammaBox?low=-2&high=2",
+        "GuidedBackprop",
+        "EpsilonAlpha2Beta1",
+    ],
 )
 def test_zennit(entry, toy):
     pytest.importorskip("zennit")
@@ -122,13 +157,16 @@ def test_what_a_library_has_not_is_said(entry, message):
         MethodRef.parse(entry).build()
 
 
-@pytest.mark.parametrize("entry", ["captum:Saliency", "pytorch_grad_cam:EigenCAM", "zennit:EpsilonPlus"])
+@pytest.mark.parametrize(
+    "entry", ["captum:Saliency", "pytorch_grad_cam:EigenCAM", "zennit:EpsilonPlus"]
+)
 def test_a_library_that_is_absent_is_named_with_the_way_out(entry, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == entry.partition(":")[0]]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, entry.partition(":")[0], None)
     with pytest.raises(
-        UnknownName, match=r"is not here \(.*\); pip install .*, or pip install 'glassbench\[adapters\]'"
+        UnknownName,
+        match=r"is not here \(.*\); pip install .*, or pip install 'glassbench\[adapters\]'",
     ):
         MethodRef.parse(entry).build()
 
@@ -140,7 +178,14 @@ def test_options_are_settings_of_the_method():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("3", 3), ("0.5", 0.5), ("(1,4,4)", (1, 4, 4)), ("true", True), ("None", None), ("conv3", "conv3")],
+    [
+        ("3", 3),
+        ("0.5", 0.5),
+        ("(1,4,4)", (1, 4, 4)),
+        ("true", True),
+        ("None", None),
+        ("conv3", "conv3"),
+    ],
 )
 def test_options_are_read_as_python_reads_them(text, value):
     assert MethodRef.parse(f"captum:X?a={text}").settings == {"a": value}
@@ -159,7 +204,11 @@ def test_no_adapter_is_imported_where_none_is_asked_for():
                 if isinstance(node, ast.ImportFrom)
                 else []
             )
-            assert not {n.split(".")[0] for n in names} & {"captum", "pytorch_grad_cam", "zennit"}, path
+            assert not {n.split(".")[0] for n in names} & {
+                "captum",
+                "pytorch_grad_cam",
+                "zennit",
+            }, path
 
 
 def test_random_states_are_seeded_from_rng_and_put_back():
@@ -169,4 +218,7 @@ def test_random_states_are_seeded_from_rng_and_put_back():
         with adapters.seeded(np.random.default_rng(seed)):
             drawn.append((torch.rand(1).item(), np.random.rand()))
     assert drawn[0] == drawn[1] != drawn[2]
-    assert torch.equal(torch.get_rng_state(), before[0]) and (np.random.get_state()[1] == before[1]).all()
+    assert (
+        torch.equal(torch.get_rng_state(), before[0])
+        and (np.random.get_state()[1] == before[1]).all()
+    )

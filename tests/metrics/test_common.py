@@ -41,17 +41,27 @@ every_metric = pytest.mark.parametrize(("metric", "setting"), CELLS)
 
 def test_the_table_holds_every_heat_map_metric():
     ours = {
-        name for name, m in METRICS.items() if m.track == "heatmap" and m.function.__module__.startswith("benchmark.")
+        name
+        for name, m in METRICS.items()
+        if m.track == "heatmap" and m.function.__module__.startswith("benchmark.")
     }
     assert ours == set(TABLE)
 
 
 def convolutional(c: int) -> Target:
     torch_rng = torch.Generator().manual_seed(3)
-    net = nn.Sequential(nn.Conv2d(c, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 36, 3))
+    net = nn.Sequential(
+        nn.Conv2d(c, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(8 * 36, 3),
+    )
     for p in net.parameters():
         p.data = 0.4 * torch.randn(p.shape, generator=torch_rng)
-    return Target(net, name="net", classes="abc", input_shape=(c, SIDE, SIDE), mean=[0.5] * c, std=[0.3] * c)
+    return Target(
+        net, name="net", classes="abc", input_shape=(c, SIDE, SIDE), mean=[0.5] * c, std=[0.3] * c
+    )
 
 
 def images(c: int = 3, n: int = 7, chunk: int = 64) -> Batch:
@@ -75,12 +85,16 @@ def images(c: int = 3, n: int = 7, chunk: int = 64) -> Batch:
 def maps_of(kind: str, n: int = 7) -> np.ndarray:
     rng = np.random.default_rng(6)
     return {
-        "signed": lambda: rng.integers(-64, 64, (n, SIDE, SIDE)) / 64,  # exact under the rescalings below; with ties
+        "signed": lambda: (
+            rng.integers(-64, 64, (n, SIDE, SIDE)) / 64
+        ),  # exact under the rescalings below; with ties
         "positive": lambda: rng.integers(0, 4096, (n, SIDE, SIDE)) / 4096,
         "negative": lambda: -rng.integers(1, 64, (n, SIDE, SIDE)) / 64,
         "constant": lambda: np.full((n, SIDE, SIDE), 0.375),
         "zero": lambda: np.zeros((n, SIDE, SIDE)),
-        "one-hot": lambda: np.eye(SIDE * SIDE)[rng.integers(0, SIDE * SIDE, n)].reshape(n, SIDE, SIDE),
+        "one-hot": lambda: np.eye(SIDE * SIDE)[rng.integers(0, SIDE * SIDE, n)].reshape(
+            n, SIDE, SIDE
+        ),
         "huge": lambda: 1e37 * rng.standard_normal((n, SIDE, SIDE)),
         "tiny": lambda: 1e-37 * rng.random((n, SIDE, SIDE)),
     }[kind]().astype(np.float32)
@@ -161,7 +175,10 @@ def test_metrics_do_not_depend_on_those_before_them():
     e, target = Explanation(heatmaps=maps_of("signed")), convolutional(3)
 
     def run(cells, batch):
-        return {name: metric(e, target, batch, np.random.default_rng(0), **s) for name, metric, s in cells}
+        return {
+            name: metric(e, target, batch, np.random.default_rng(0), **s)
+            for name, metric, s in cells
+        }
 
     cells = [(p.id, *p.values) for p in CELLS]
     batch = images()
@@ -197,10 +214,18 @@ def test_gradients_are_neither_needed_nor_kept(metric, setting):
 @every_metric
 def test_maps_that_do_not_fit_are_refused(metric, setting):
     for maps in (np.zeros((7, 3, 3)), np.zeros((6, SIDE, SIDE)), np.zeros((7, SIDE, SIDE + 1))):
-        with pytest.raises(ValueError, match="return one map an image, upsampled to its resolution"):
+        with pytest.raises(
+            ValueError, match="return one map an image, upsampled to its resolution"
+        ):
             value(metric, setting, maps)
     with pytest.raises(ValueError, match="no heatmaps"):
-        metric(Explanation(labels=np.zeros(7)), convolutional(3), images(), np.random.default_rng(0), **setting)
+        metric(
+            Explanation(labels=np.zeros(7)),
+            convolutional(3),
+            images(),
+            np.random.default_rng(0),
+            **setting,
+        )
 
 
 def test_nan_never_reaches_a_metric():
@@ -216,10 +241,16 @@ def test_the_true_map_beats_its_negative(name):
     n, square = 4, np.zeros((SIDE, SIDE), np.float32)
     square[2:6, 3:7] = 1
     layer = nn.Linear(SIDE * SIDE, 2)
-    layer.weight.data = torch.from_numpy(np.stack([square.ravel() - 0.05, np.zeros(SIDE * SIDE, np.float32)]))
+    layer.weight.data = torch.from_numpy(
+        np.stack([square.ravel() - 0.05, np.zeros(SIDE * SIDE, np.float32)])
+    )
     layer.bias.data = torch.tensor([-2.0, 0])
-    target = Target(nn.Sequential(nn.Flatten(), layer), name="sum", classes="ab", input_shape=(1, SIDE, SIDE))
-    x = torch.from_numpy(0.6 + 0.4 * np.random.default_rng(0).random((n, 1, SIDE, SIDE), np.float32))
+    target = Target(
+        nn.Sequential(nn.Flatten(), layer), name="sum", classes="ab", input_shape=(1, SIDE, SIDE)
+    )
+    x = torch.from_numpy(
+        0.6 + 0.4 * np.random.default_rng(0).random((n, 1, SIDE, SIDE), np.float32)
+    )
     batch = Batch(
         x=x * torch.from_numpy(np.maximum(square, 0.6)),
         y=torch.zeros(n, dtype=torch.int64),
@@ -228,7 +259,9 @@ def test_the_true_map_beats_its_negative(name):
         part_importance=torch.tensor([[1.0, 0]]).repeat(n, 1),
     )
     assert (target(batch).argmax(1) == 0).all()
-    maps = np.tile(square + 1e-3 * np.random.default_rng(1).random((SIDE, SIDE), np.float32), (n, 1, 1))
+    maps = np.tile(
+        square + 1e-3 * np.random.default_rng(1).random((SIDE, SIDE), np.float32), (n, 1, 1)
+    )
     metric = METRICS[name]
     setting = {
         "accuracy_top_pixels": {"pixels": 0.12 * 224**2, "fill": "black"},

@@ -12,7 +12,9 @@ import benchmark.metrics  # noqa: F401  fills METRICS
 from benchmark.api import METRICS, Batch, Explanation, NotApplicable, Target
 from benchmark.shared import attention_maps
 
-CONCEPT = [name for name, m in METRICS.items() if m.function.__module__ == "benchmark.metrics.concepts"]
+CONCEPT = [
+    name for name, m in METRICS.items() if m.function.__module__ == "benchmark.metrics.concepts"
+]
 SIDE = 10
 
 
@@ -21,7 +23,9 @@ def target(classes=3, bias=None):
     g = torch.Generator().manual_seed(1)
     net[1].weight.data = torch.randn(net[1].weight.shape, generator=g)
     net[1].bias.data = torch.zeros(classes) if bias is None else torch.tensor(bias)
-    return Target(net, name="net", classes="abcdef"[:classes], input_shape=(3, SIDE, SIDE), mean=[0.5] * 3)
+    return Target(
+        net, name="net", classes="abcdef"[:classes], input_shape=(3, SIDE, SIDE), mean=[0.5] * 3
+    )
 
 
 def batch(n=9, chunk=4):
@@ -43,7 +47,9 @@ def concept_maps(n=9, k=3, seed=3):
 
 
 def value(name, e, t=None, b=None, **setting):
-    return METRICS[name](e, t or target(), b if b is not None else batch(), np.random.default_rng(0), **setting)
+    return METRICS[name](
+        e, t or target(), b if b is not None else batch(), np.random.default_rng(0), **setting
+    )
 
 
 # --------------------------------------------------------------------------------------------- orthogonality
@@ -86,7 +92,9 @@ def test_dead_maps_are_uncorrelated_and_counted():
     assert np.isfinite(attention_maps.o2(P)[0])
     live = abs(P[0, 1])
     assert attention_maps.mean_correlation(P, dead) == pytest.approx(live)
-    assert math.isnan(attention_maps.mean_correlation(P[1:, 1:], dead[1:]))  # one live map has no pair
+    assert math.isnan(
+        attention_maps.mean_correlation(P[1:, 1:], dead[1:])
+    )  # one live map has no pair
 
 
 def test_mean_correlation_depends_neither_on_k_nor_on_dead_maps():
@@ -132,7 +140,9 @@ def test_voronoi_by_hand():
     parts, box = np.array([[0.5, 0.5], [2.5, 0.5], [9, 9]]), (0, 0, 4, 1)
     got = attention_maps.voronoi(parts, np.array([True, True, False]), box, 1, 5)
     # pixel 1 ties and goes to part 0; the largest distance in both cells is 1
-    np.testing.assert_allclose(got[:, 0], [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0] * 5, [0, 0, 0, 0, 1]], atol=1e-12)
+    np.testing.assert_allclose(
+        got[:, 0], [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0] * 5, [0, 0, 0, 0, 1]], atol=1e-12
+    )
     got = attention_maps.voronoi(parts, np.array([True, True, False]), box, 1, 5, scale="image")
     np.testing.assert_allclose(got[0, 0, 1], 1 - 1 / math.hypot(1, 5))
     none = attention_maps.voronoi(parts, np.zeros(3, bool), box, 1, 5)
@@ -144,7 +154,9 @@ def test_object_masks_by_hand():
     """Two parts and context; the map's mass in each is its share."""
     labels = np.array([[0, 0, 1], [-1, 1, 1]], np.int8)
     got = attention_maps.mask(labels, 2)
-    np.testing.assert_array_equal(got, [[[1, 1, 0], [0, 0, 0]], [[0, 0, 1], [0, 1, 1]], [[0, 0, 0], [1, 0, 0]]])
+    np.testing.assert_array_equal(
+        got, [[[1, 1, 0], [0, 0, 0]], [[0, 0, 1], [0, 1, 1]], [[0, 0, 0], [1, 0, 0]]]
+    )
     S = np.array([[[[4.0, 2, 1], [3, 0, 0]]]]) / 10
     np.testing.assert_allclose(attention_maps.histogram(S, got[None])[0, 0], [0.6, 0.1, 0.3])
 
@@ -153,7 +165,9 @@ def test_locality_by_masks():
     b, e = batch(), Explanation(concept_maps=concept_maps())
     with pytest.raises(NotApplicable, match="no part_masks"):
         value("locality", e, b=b, cells="mask")
-    b.part_masks = torch.from_numpy(np.random.default_rng(8).integers(-1, 4, (9, SIDE, SIDE)).astype(np.int8))
+    b.part_masks = torch.from_numpy(
+        np.random.default_rng(8).integers(-1, 4, (9, SIDE, SIDE)).astype(np.int8)
+    )
     got, predicted = value("locality", e, b=b, cells="mask"), target()(b).argmax(1).numpy()
     for c in set(predicted):
         entropies = []
@@ -161,25 +175,36 @@ def test_locality_by_masks():
             bars = np.zeros(5)
             for m in np.flatnonzero(predicted == c):
                 if b.part_visible[m].any():
-                    S = e.concept_maps[m, k].astype(np.float64) / e.concept_maps[m, k].sum(dtype=np.float64)
+                    S = e.concept_maps[m, k].astype(np.float64) / e.concept_maps[m, k].sum(
+                        dtype=np.float64
+                    )
                     for part in range(-1, 4):
                         bars[part] += S[b.part_masks[m].numpy() == part].sum()
             s = bars / bars.sum()
             entropies.append(-sum(x * math.log(x) for x in s if x > 0))
         np.testing.assert_allclose(got[predicted == c], np.mean(entropies), atol=1e-6)
     one = Explanation(concept_maps=(b.part_masks == 2).float()[:, None].numpy())
-    np.testing.assert_allclose(value("locality", one, b=b, cells="mask"), 0, atol=1e-12)  # a part's own pixels alone
+    np.testing.assert_allclose(
+        value("locality", one, b=b, cells="mask"), 0, atol=1e-12
+    )  # a part's own pixels alone
 
 
 def test_voronoi_literally():
     b, h, w = batch(), SIDE, SIDE
     for m in range(5):
-        parts, visible, box = b.parts[m].double().numpy(), b.part_visible[m].numpy(), b.boxes[m].numpy()
+        parts, visible, box = (
+            b.parts[m].double().numpy(),
+            b.part_visible[m].numpy(),
+            b.boxes[m].numpy(),
+        )
         got = attention_maps.voronoi(parts, visible, box, h, w)
         owner, d = {}, {}
         for i, j in itertools.product(range(h), range(w)):
             if box[0] <= j + 0.5 < box[2] and box[1] <= i + 0.5 < box[3]:
-                away = [math.dist((j + 0.5, i + 0.5), parts[p]) if visible[p] else math.inf for p in range(4)]
+                away = [
+                    math.dist((j + 0.5, i + 0.5), parts[p]) if visible[p] else math.inf
+                    for p in range(4)
+                ]
                 owner[i, j] = min(range(4), key=lambda p: away[p])
                 d[i, j] = away[owner[i, j]]
         for i, j in itertools.product(range(h), range(w)):
@@ -193,7 +218,9 @@ def test_voronoi_literally():
 
 def test_histogram_and_entropy_by_hand():
     S = np.array([[[[0.5, 0.5]]], [[[1.0, 0.0]]]])  # two images, one map
-    masks = np.array([[[[1, 0]], [[0, 1]]]] * 2)  # two objects, a pixel each: object masks in place of cells
+    masks = np.array(
+        [[[[1, 0]], [[0, 1]]]] * 2
+    )  # two objects, a pixel each: object masks in place of cells
     np.testing.assert_allclose(attention_maps.histogram(S, masks).mean(0), [[0.75, 0.25]])
     H = attention_maps.entropy(np.array([[1.0, 1.0], [3.0, 0.0], [0.0, 0.0]]))
     np.testing.assert_allclose(H[:2], [math.log(2), 0])
@@ -208,7 +235,10 @@ def test_a_map_on_one_part_is_local_and_a_flat_one_is_not():
         j, i = b.parts[m, 0].int().tolist()
         maps[m, 0, i, j] = 1
     maps[:, 1] = 1
-    one, flat = (value("locality", Explanation(concept_maps=maps[:, [k]]), b=b, cells="pixel") for k in range(2))
+    one, flat = (
+        value("locality", Explanation(concept_maps=maps[:, [k]]), b=b, cells="pixel")
+        for k in range(2)
+    )
     np.testing.assert_allclose(one, 0, atol=1e-12)
     np.testing.assert_allclose(flat, math.log(4))
     with pytest.raises(ValueError, match="neither voronoi nor pixel"):
@@ -237,7 +267,9 @@ def test_concepts_on_class_parts_by_hand():
     b.parts[:] = torch.tensor([[2.5, 2.5], [7.5, 2.5], [2.5, 7.5], [7.5, 7.5]])
     b.part_visible[:] = torch.tensor([True, True, True, False])
     maps = np.zeros((2, 3, SIDE, SIDE), np.float32)
-    maps[0, 0, 7, 2] = maps[0, 1, 2, 2] = 1  # on the class's visible part; on another; the third map is dead
+    maps[0, 0, 7, 2] = maps[0, 1, 2, 2] = (
+        1  # on the class's visible part; on another; the third map is dead
+    )
     maps[1, 0, 7, 7] = 1  # on the class's hidden part
     got = value("concepts_on_class_parts", Explanation(concept_maps=maps), b=b)
     np.testing.assert_allclose(got, [0.5, 0])
@@ -259,7 +291,9 @@ def test_faithfulness_by_hand():
     e = Explanation(scores=scores[None].astype(np.float32))
     np.testing.assert_allclose(value("f_reg", e, t, b), np.abs(scores - y).mean(), rtol=1e-5)
     np.testing.assert_allclose(value("f_cls", e, t, b), 100 * 2 / 3)
-    one = Explanation(scores=np.float32([y[order[1]] - 1]))  # one number an image: that of the predicted class
+    one = Explanation(
+        scores=np.float32([y[order[1]] - 1])
+    )  # one number an image: that of the predicted class
     np.testing.assert_allclose(value("f_reg", one, t, b), y[order[0]] - y[order[1]] + 1, rtol=1e-5)
     assert value("f_cls", one, t, b).tolist() == [0]
     exact = Explanation(scores=t(b))
@@ -284,7 +318,9 @@ def test_scale_order_and_chunks_do_not_matter(name):
     assert np.isfinite(base).any()
     scale = np.random.default_rng(4).random((9, 3, 1, 1)).astype(np.float32) + 0.5
     for other in (maps * scale, maps[:, ::-1], 1e30 * maps, 1e-30 * maps):
-        np.testing.assert_allclose(value(name, Explanation(concept_maps=other)), base, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            value(name, Explanation(concept_maps=other)), base, rtol=1e-4, atol=1e-5
+        )
     np.testing.assert_allclose(value(name, Explanation(concept_maps=maps), b=batch(chunk=1)), base)
     back = value(name, Explanation(concept_maps=maps[::-1]), b=batch()[list(range(8, -1, -1))])
     np.testing.assert_allclose(back, base[::-1], rtol=1e-6, atol=1e-8)

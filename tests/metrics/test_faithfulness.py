@@ -17,7 +17,11 @@ from benchmark.api import METRICS, Batch, Explanation, Target
 from benchmark.metrics import masking
 
 AVERAGE_DROP, AVERAGE_INCREASE = METRICS["average_drop"], METRICS["average_increase"]
-INSERTION, DELETION, ACCURACY = METRICS["insertion_auc"], METRICS["deletion_auc"], METRICS["accuracy_top_pixels"]
+INSERTION, DELETION, ACCURACY = (
+    METRICS["insertion_auc"],
+    METRICS["deletion_auc"],
+    METRICS["accuracy_top_pixels"],
+)
 RNG = np.random.default_rng(0)
 
 
@@ -37,18 +41,33 @@ def linear_target(weights, mean=0.0, std=1.0) -> Target:
     layer = nn.Linear(weights.numel(), 2, bias=False)
     layer.weight.data = torch.stack([weights.flatten(), torch.zeros(weights.numel())])
     net = nn.Sequential(nn.Flatten(), layer)
-    return Target(net, name="linear", classes="ab", input_shape=(1, *weights.shape), mean=[mean], std=[std])
+    return Target(
+        net, name="linear", classes="ab", input_shape=(1, *weights.shape), mean=[mean], std=[std]
+    )
 
 
 def conv_target(c: int, classes: int = 4, seed: int = 0, side: int = 8) -> Target:
     torch_rng = torch.Generator().manual_seed(seed)
     net = nn.Sequential(
-        Counting(), nn.Conv2d(c, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(6 * side * side, classes)
+        Counting(),
+        nn.Conv2d(c, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(6 * side * side, classes),
     )
     for p in net.parameters():
-        p.data = 0.5 * torch.randn(p.shape, generator=torch_rng) / math.sqrt(max(1, p[0].numel() / 9))
+        p.data = (
+            0.5 * torch.randn(p.shape, generator=torch_rng) / math.sqrt(max(1, p[0].numel() / 9))
+        )
     mean, std = [0.4] * c, [0.3] * c
-    return Target(net, name="conv", classes="abcdefgh"[:classes], input_shape=(c, side, side), mean=mean, std=std)
+    return Target(
+        net,
+        name="conv",
+        classes="abcdefgh"[:classes],
+        input_shape=(c, side, side),
+        mean=mean,
+        std=std,
+    )
 
 
 def problem(c: int = 3, n: int = 5, side: int = 8, chunk: int = 64, kind: str = "random"):
@@ -77,7 +96,10 @@ def sigmoid(z: float) -> float:
 
 
 def test_average_drop_by_hand():
-    target, batch = linear_target([[2, 4], [8, 0]]), single([[1, 0.5], [0.25, 1]])  # Y = sigmoid(2 + 2 + 2)
+    target, batch = (
+        linear_target([[2, 4], [8, 0]]),
+        single([[1, 0.5], [0.25, 1]]),
+    )  # Y = sigmoid(2 + 2 + 2)
     e = Explanation(heatmaps=[[[0.1, 0.9], [-3, 0.9]]])  # keeps the pixels 1 and 3: 4 * 0.5 + 0 * 1
     (drop,) = AVERAGE_DROP(e, target, batch, RNG, keep=0.5)
     assert drop == pytest.approx(100 * (sigmoid(6) - sigmoid(2)) / sigmoid(6), rel=1e-6)
@@ -85,28 +107,40 @@ def test_average_drop_by_hand():
 
 
 def test_average_increase_by_hand():
-    target, batch = linear_target([[3, -1], [-1, 0]]), single([[1, 1], [1, 1]])  # Y = sigmoid(1), kept: sigmoid(3)
+    target, batch = (
+        linear_target([[3, -1], [-1, 0]]),
+        single([[1, 1], [1, 1]]),
+    )  # Y = sigmoid(1), kept: sigmoid(3)
     e = Explanation(heatmaps=[[[1, 0], [0, 0]]])
     assert AVERAGE_INCREASE(e, target, batch, RNG, keep=0.25) == [100]
     assert AVERAGE_DROP(e, target, batch, RNG, keep=0.25) == [0]
 
 
 def test_the_same_image_is_no_increase():
-    target, batch = linear_target([[3, 1], [0, 0]]), single([[1, 0], [0, 0]])  # the hidden pixels are black already
+    target, batch = (
+        linear_target([[3, 1], [0, 0]]),
+        single([[1, 0], [0, 0]]),
+    )  # the hidden pixels are black already
     e = Explanation(heatmaps=[[[1, 0], [0, 0]]])
     assert AVERAGE_INCREASE(e, target, batch, RNG, keep=0.25) == [0]
     assert AVERAGE_DROP(e, target, batch, RNG, keep=0.25) == pytest.approx([0], abs=1e-4)
 
 
 def test_an_increase_counts_where_the_probability_has_saturated():
-    target, batch = linear_target([[60, -1], [0, 0]]), single([[1, 1], [1, 1]])  # Y = sigmoid(59) = 1 - 2e-26
+    target, batch = (
+        linear_target([[60, -1], [0, 0]]),
+        single([[1, 1], [1, 1]]),
+    )  # Y = sigmoid(59) = 1 - 2e-26
     e = Explanation(heatmaps=[[[1, 0], [0, 0]]])
     assert AVERAGE_INCREASE(e, target, batch, RNG, keep=0.25) == [100]
     assert AVERAGE_DROP(e, target, batch, RNG, keep=0.25) == [0]
 
 
 def test_black_is_zero_before_normalisation():
-    target, batch = linear_target([[1, 1]], mean=0.5, std=0.25), single([[1, 1]])  # normalised: 2 and 2, black: -2
+    target, batch = (
+        linear_target([[1, 1]], mean=0.5, std=0.25),
+        single([[1, 1]]),
+    )  # normalised: 2 and 2, black: -2
     e = Explanation(heatmaps=[[[1, 0]]])
     (drop,) = AVERAGE_DROP(e, target, batch, RNG, keep=0.5)
     assert drop == pytest.approx(100 * (sigmoid(4) - sigmoid(0)) / sigmoid(4), rel=1e-6)
@@ -118,8 +152,12 @@ def test_deletion_by_hand():
     curve = [sigmoid(z) for z in (7, 3, 1, 0)]
     area = (curve[0] / 2 + curve[1] + curve[2] + curve[3] / 2) / 3
     assert DELETION(e, target, batch, RNG, steps=4) == pytest.approx([area], rel=1e-6)
-    assert DELETION(e, target, batch, RNG, steps=33) == pytest.approx([area], rel=1e-6)  # more steps than pixels
-    assert DELETION(e, target, batch, RNG, steps=2) == pytest.approx([(curve[0] + curve[3]) / 2], rel=1e-6)  # the ends
+    assert DELETION(e, target, batch, RNG, steps=33) == pytest.approx(
+        [area], rel=1e-6
+    )  # more steps than pixels
+    assert DELETION(e, target, batch, RNG, steps=2) == pytest.approx(
+        [(curve[0] + curve[3]) / 2], rel=1e-6
+    )  # the ends
 
 
 def test_insertion_by_hand():
@@ -128,29 +166,39 @@ def test_insertion_by_hand():
     low, high = g / (1 + g), 1 / (1 + g)  # the blurred image is (high, low)
     first = Explanation(heatmaps=[[[1, 0]]])
     curve = [sigmoid(high - 3 * low), sigmoid(1 - 3 * low), sigmoid(1)]
-    assert INSERTION(first, target, batch, RNG, steps=3) == pytest.approx([np.dot(curve, [0.25, 0.5, 0.25])], rel=1e-6)
+    assert INSERTION(first, target, batch, RNG, steps=3) == pytest.approx(
+        [np.dot(curve, [0.25, 0.5, 0.25])], rel=1e-6
+    )
     last = Explanation(heatmaps=[[[0, 1]]])
     curve[1] = sigmoid(high)
-    assert INSERTION(last, target, batch, RNG, steps=3) == pytest.approx([np.dot(curve, [0.25, 0.5, 0.25])], rel=1e-6)
+    assert INSERTION(last, target, batch, RNG, steps=3) == pytest.approx(
+        [np.dot(curve, [0.25, 0.5, 0.25])], rel=1e-6
+    )
 
 
 def test_uneven_steps_are_weighted_by_their_width():
     target, batch = linear_target([[1, 2, 4]]), single([[1, 1, 1]])
-    e = Explanation(heatmaps=[[[0, 1, 2]]])  # 3 points of 3 pixels: 0, 2 (1.5 rounds to even), 3 pixels deleted
+    e = Explanation(
+        heatmaps=[[[0, 1, 2]]]
+    )  # 3 points of 3 pixels: 0, 2 (1.5 rounds to even), 3 pixels deleted
     y = [sigmoid(z) for z in (7, 1, 0)]
     area = 2 / 3 * (y[0] + y[1]) / 2 + 1 / 3 * (y[1] + y[2]) / 2
     assert DELETION(e, target, batch, RNG, steps=3) == pytest.approx([area], rel=1e-6)
 
 
 def test_accuracy_by_hand():
-    target = linear_target(np.eye(8)[0].reshape(2, 4) - 0.5)  # class 0 needs pixel 0, all others speak against it
+    target = linear_target(
+        np.eye(8)[0].reshape(2, 4) - 0.5
+    )  # class 0 needs pixel 0, all others speak against it
     batch = Batch(x=torch.ones(2, 1, 2, 4), y=torch.tensor([0, 1]))
     right, wrong = np.arange(8)[::-1].reshape(2, 4), np.arange(8).reshape(2, 4)
     both = Explanation(heatmaps=[right, right])
     # 224^2 / 8 pixels are 1 of 8: pixel 0 alone says class 0; inpainted, all pixels are 1 and say class 1
     assert ACCURACY(both, target, batch, RNG, pixels=6272, fill="black").tolist() == [1, 0]
     assert ACCURACY(both, target, batch, RNG, pixels=6272).tolist() == [0, 1]
-    assert ACCURACY(Explanation(heatmaps=[wrong, wrong]), target, batch, RNG, pixels=6272, fill="black").tolist() == [
+    assert ACCURACY(
+        Explanation(heatmaps=[wrong, wrong]), target, batch, RNG, pixels=6272, fill="black"
+    ).tolist() == [
         0,
         1,
     ]
@@ -165,34 +213,47 @@ def test_the_papers_pixels_at_another_resolution(pixels, count):
 
 
 @pytest.mark.parametrize(
-    ("share", "pixels", "count"), [(0.2, 1024, 204), (0.2, 224**2, 10035), (0.29, 100, 29), (1, 7, 7)]
+    ("share", "pixels", "count"),
+    [(0.2, 1024, 204), (0.2, 224**2, 10035), (0.29, 100, 29), (1, 7, 7)],
 )
 def test_share_of_pixels(share, pixels, count):
-    assert masking.pixels_of(share, Batch(x=torch.zeros(1, 1, 1, pixels), y=torch.zeros(1))) == count
+    assert (
+        masking.pixels_of(share, Batch(x=torch.zeros(1, 1, 1, pixels), y=torch.zeros(1))) == count
+    )
 
 
 def test_blur_by_hand():
     x = torch.zeros(1, 1, 1, 14)
     x[..., 0] = 1
     g = [math.exp(-0.5 * (d / 5) ** 2) for d in range(6)]
-    want = [g[i] / (sum(g) + sum(g[1 : i + 1])) for i in range(6)] + [0] * 8  # the sum over pixels that exist
+    want = [g[i] / (sum(g) + sum(g[1 : i + 1])) for i in range(6)] + [
+        0
+    ] * 8  # the sum over pixels that exist
     assert masking.blur(x).flatten().tolist() == pytest.approx(want, rel=1e-6)
     assert torch.allclose(masking.blur(torch.full((1, 3, 9, 7), 0.3)), torch.tensor(0.3))
 
 
 def test_blur_grows_past_224_pixels():
-    spread = [int((masking.blur(torch.eye(side)[side // 2].view(1, 1, 1, side)) > 0).sum()) for side in (32, 224, 448)]
+    spread = [
+        int((masking.blur(torch.eye(side)[side // 2].view(1, 1, 1, side)) > 0).sum())
+        for side in (32, 224, 448)
+    ]
     assert spread == [11, 11, 21]
 
 
 def test_inpainting_uses_the_kept_pixels_alone():
     rng = np.random.default_rng(1)
-    x, kept = torch.from_numpy(rng.random((2, 3, 8, 8), np.float32)), torch.from_numpy(rng.random((2, 1, 8, 8)) < 0.1)
+    x, kept = (
+        torch.from_numpy(rng.random((2, 3, 8, 8), np.float32)),
+        torch.from_numpy(rng.random((2, 1, 8, 8)) < 0.1),
+    )
     other = torch.where(kept, x, torch.rand(x.shape, generator=torch.Generator().manual_seed(0)))
     assert torch.equal(masking.inpaint(x, kept), masking.inpaint(other, kept))
     one = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
     one[0, 0, 2, 3] = True  # a single kept pixel colours all
-    assert torch.allclose(masking.inpaint(x[:1], one), x[:1, :, 2, 3].view(1, 3, 1, 1).expand(1, 3, 8, 8))
+    assert torch.allclose(
+        masking.inpaint(x[:1], one), x[:1, :, 2, 3].view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    )
     assert torch.equal(masking.inpaint(x[:1], torch.zeros_like(one)), torch.zeros(1, 3, 8, 8))
 
 
@@ -222,15 +283,26 @@ def slow_fill(x, kept, fill):
                 if fill == "black":
                     out[k, i, j] = 0
                     continue
-                over = kept if fill == "inpaint" else [
-                    (a, b) for a in range(h) for b in range(w) if abs(a - i) <= 5 and abs(b - j) <= 5
-                ]  # fmt: skip
+                over = (
+                    kept
+                    if fill == "inpaint"
+                    else [
+                        (a, b)
+                        for a in range(h)
+                        for b in range(w)
+                        if abs(a - i) <= 5 and abs(b - j) <= 5
+                    ]
+                )
                 sigma = max(h, w) / 16 if fill == "inpaint" else 5
                 tiny = 1e-6 if fill == "inpaint" else 0
-                weights = [math.exp(-((a - i) ** 2 + (b - j) ** 2) / (2 * sigma**2)) for a, b in over]
+                weights = [
+                    math.exp(-((a - i) ** 2 + (b - j) ** 2) / (2 * sigma**2)) for a, b in over
+                ]
                 values = [float(x[k, a, b]) for a, b in over]
                 mean = sum(values) / max(len(values), 1)
-                out[k, i, j] = (sum(map(float.__mul__, weights, values)) + tiny * mean) / (sum(weights) + tiny)
+                out[k, i, j] = (sum(map(float.__mul__, weights, values)) + tiny * mean) / (
+                    sum(weights) + tiny
+                )
     return out
 
 
@@ -261,8 +333,14 @@ def slow_area(e, target, batch, steps, fill, delete):
     for x, heatmap in zip(batch.x.double(), e.heatmaps, strict=True):
         c = int(target(x[None])[0].argmax())
         counts = sorted({round(heatmap.size * s / (steps - 1)) for s in range(steps)})
-        curve = [slow_probability(slow_logits(target, x, slow_order(heatmap), k, fill, delete), c) for k in counts]
-        pieces = [(b - a) * (p + q) / 2 for a, b, p, q in zip(counts, counts[1:], curve, curve[1:], strict=False)]
+        curve = [
+            slow_probability(slow_logits(target, x, slow_order(heatmap), k, fill, delete), c)
+            for k in counts
+        ]
+        pieces = [
+            (b - a) * (p + q) / 2
+            for a, b, p, q in zip(counts, counts[1:], curve, curve[1:], strict=False)
+        ]
         areas.append(sum(pieces) / heatmap.size)
     return areas
 
@@ -276,8 +354,12 @@ def test_average_drop_and_increase_against_the_slow_twin(c, kind):
     target, batch, e = problem(c, kind=kind, chunk=4)
     for keep, fill in ((0.2, "black"), (0.3, "blur"), (0.1, "inpaint")):
         drops, increases = slow_drop(e, target, batch, keep, fill)
-        np.testing.assert_allclose(AVERAGE_DROP(e, target, batch, RNG, keep=keep, fill=fill), drops, atol=1e-3)
-        np.testing.assert_array_equal(AVERAGE_INCREASE(e, target, batch, RNG, keep=keep, fill=fill), increases)
+        np.testing.assert_allclose(
+            AVERAGE_DROP(e, target, batch, RNG, keep=keep, fill=fill), drops, atol=1e-3
+        )
+        np.testing.assert_array_equal(
+            AVERAGE_INCREASE(e, target, batch, RNG, keep=keep, fill=fill), increases
+        )
 
 
 @pytest.mark.parametrize("c", [1, 3])
@@ -310,7 +392,10 @@ def test_ranks_are_the_stable_order(values):
 
 
 def test_ranks_tell_small_values_apart():
-    e, batch = Explanation(heatmaps=[[[3e-9, 1e-9, 2e-9]]]), Batch(x=torch.zeros(1, 1, 1, 3), y=torch.zeros(1))
+    e, batch = (
+        Explanation(heatmaps=[[[3e-9, 1e-9, 2e-9]]]),
+        Batch(x=torch.zeros(1, 1, 1, 3), y=torch.zeros(1)),
+    )
     assert masking.ranks(e, batch).tolist() == [[0, 2, 1]]
 
 
@@ -335,7 +420,9 @@ def test_metrics_that_mask_alike_share_their_passes():
     assert passes(INSERTION, steps=9, fill="black") == 6 * 7  # half of the pixels were kept above
     assert passes(INSERTION, steps=9) == (7 + 1) * 7  # the blurred image
     other = Explanation(heatmaps=-e.heatmaps)
-    assert passes(DELETION, other, steps=9) == passes(INSERTION, other, steps=9) == 7 * 7  # the ends are known
+    assert (
+        passes(DELETION, other, steps=9) == passes(INSERTION, other, steps=9) == 7 * 7
+    )  # the ends are known
 
 
 def test_chunks_of_the_batch_bound_what_the_network_sees():
@@ -385,13 +472,16 @@ def test_bad_settings_are_named(metric, setting, message):
 def test_logits_at_refuses_counts_beyond_the_image():
     target, batch, e = problem()
     for counts in ([3, 65], [-1, 3]):
-        with pytest.raises(ValueError, match=rf"pixel counts \{str(counts)[:-1]}\] must lie within 0\.\.64"):
+        with pytest.raises(
+            ValueError, match=rf"pixel counts \{str(counts)[:-1]}\] must lie within 0\.\.64"
+        ):
             masking.logits_at(e, target, batch, counts)
     assert masking.logits_at(e, target, batch, [0, 64]).shape == (2, 5, 4)
 
 
 @pytest.mark.parametrize(
-    ("pixels", "kept"), [(1, 1), (1175, 1), (1176, 2), (9000, 11), (49783, 63), (49784, 64), (50176, 64)]
+    ("pixels", "kept"),
+    [(1, 1), (1175, 1), (1176, 2), (9000, 11), (49783, 63), (49784, 64), (50176, 64)],
 )
 def test_pixels_count_at_224_and_at_least_one_is_kept(pixels, kept):
     """A network that counts bright pixels: logit c s - c^2 / 2 is the largest where c is s. 1176 and 49,784 of 224^2 are 1.5
@@ -400,14 +490,19 @@ def test_pixels_count_at_224_and_at_least_one_is_kept(pixels, kept):
     layer = nn.Linear(64, 65)
     layer.weight.data, layer.bias.data = c[:, None].expand(65, 64).contiguous(), -(c**2) / 2
     target = Target(
-        nn.Sequential(nn.Flatten(), layer), name="counts", classes=list(map(str, range(65))), input_shape=(1, 8, 8)
+        nn.Sequential(nn.Flatten(), layer),
+        name="counts",
+        classes=list(map(str, range(65))),
+        input_shape=(1, 8, 8),
     )
     batch = Batch(x=torch.ones(1, 1, 8, 8), y=torch.tensor([kept]))
     e = Explanation(heatmaps=np.random.default_rng(0).random((1, 8, 8)))
     assert ACCURACY(e, target, batch, RNG, pixels=pixels, fill="black").tolist() == [1]
 
 
-@pytest.mark.parametrize(("side", "radius"), [(224, 5), (246, 5), (247, 6), (380, 8), (381, 9), (448, 10)])
+@pytest.mark.parametrize(
+    ("side", "radius"), [(224, 5), (246, 5), (247, 6), (380, 8), (381, 9), (448, 10)]
+)
 def test_blur_reaches_as_far_as_its_radius(side, radius):
     """One row with one bright pixel: round(5 side / 224) pixels on both sides are lit, by exp(-d^2 / 2 radius^2)."""
     x = torch.zeros(1, 1, 1, side)

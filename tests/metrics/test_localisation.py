@@ -28,9 +28,14 @@ def score(name: str, maps, boxes=None, parts=None, visible=None, importance=None
         return None if value is None else torch.as_tensor(np.asarray(value), dtype=dtype)
 
     batch = Batch(
-        x=torch.zeros(n, 3, h, w), y=torch.zeros(n, dtype=torch.int64), boxes=tensor(boxes), parts=tensor(parts),
-        part_visible=tensor(visible, torch.bool), part_importance=tensor(importance), chunk=2,
-    )  # fmt: skip
+        x=torch.zeros(n, 3, h, w),
+        y=torch.zeros(n, dtype=torch.int64),
+        boxes=tensor(boxes),
+        parts=tensor(parts),
+        part_visible=tensor(visible, torch.bool),
+        part_importance=tensor(importance),
+        chunk=2,
+    )
     return METRICS[name](e, None, batch, RNG, **setting)
 
 
@@ -77,7 +82,16 @@ def test_the_maximum_of_a_negative_map_still_points():
 
 @pytest.mark.parametrize(
     ("row", "column", "hit"),
-    [(100, 24, 0), (100, 25, 1), (100, 39, 1), (100, 60, 1), (100, 74, 1), (100, 75, 0), (79, 29, 1), (79, 28, 0)],
+    [
+        (100, 24, 0),
+        (100, 25, 1),
+        (100, 39, 1),
+        (100, 60, 1),
+        (100, 74, 1),
+        (100, 75, 0),
+        (79, 29, 1),
+        (79, 28, 0),
+    ],
 )
 def test_tolerance_is_15_pixels_at_224(row, column, hit):
     """A hit lies less than 15 pixels from a pixel of the box (columns 39-60, rows 90-109), as in TorchRay: the corner
@@ -89,7 +103,9 @@ def test_tolerance_is_15_pixels_at_224(row, column, hit):
 
 def test_tolerance_scales_with_the_image():
     maps = np.zeros((3, 32, 32))
-    for i, column in enumerate((8, 7, 6)):  # 2, 3, 4 pixels left of the box; 15 at 224 are 2.14 here
+    for i, column in enumerate(
+        (8, 7, 6)
+    ):  # 2, 3, 4 pixels left of the box; 15 at 224 are 2.14 here
         maps[i, 10, column] = 1
     boxes = [[10, 5, 20, 20]] * 3
     assert score("pointing_game", maps, boxes=boxes, tolerance=15).tolist() == [1, 0, 0]
@@ -124,20 +140,36 @@ coordinate = st.integers(0, 12).map(lambda k: k / 2)
 
 
 @few
-@given(arrays(np.int8, (3, 5, 6), elements=st.integers(-2, 3)), coordinate, coordinate, st.sampled_from([0, 40, 80]))
+@given(
+    arrays(np.int8, (3, 5, 6), elements=st.integers(-2, 3)),
+    coordinate,
+    coordinate,
+    st.sampled_from([0, 40, 80]),
+)
 def test_boxes_against_the_slow_twin(maps, x0, y0, tolerance):
     box = [x0 - 1, min(y0, 4), x0 + 2, min(y0, 4) + 1]
     box[0] = min(box[0], 4)
-    inside = [(i, j) for i in range(5) for j in range(6) if box[0] <= j + 0.5 < box[2] and box[1] <= i + 0.5 < box[3]]
+    inside = [
+        (i, j)
+        for i in range(5)
+        for j in range(6)
+        if box[0] <= j + 0.5 < box[2] and box[1] <= i + 0.5 < box[3]
+    ]
     energies, hits = [], []
     for m in maps:
         mass = sum(max(float(v), 0) for v in m.flat)
         energies.append(sum(max(float(m[p]), 0) for p in inside) / mass if mass else 0)
         tops = [(i, j) for i in range(5) for j in range(6) if m[i, j] == m.max()]
-        near = [p for p in tops if p in inside or min(math.dist(p, q) for q in inside) < tolerance * 6 / 224]
+        near = [
+            p
+            for p in tops
+            if p in inside or min(math.dist(p, q) for q in inside) < tolerance * 6 / 224
+        ]
         hits.append(len(near) / len(tops))
     np.testing.assert_allclose(score("energy_in_box", maps, boxes=[box] * 3), energies, atol=1e-12)
-    np.testing.assert_allclose(score("pointing_game", maps, boxes=[box] * 3, tolerance=tolerance), hits, atol=1e-12)
+    np.testing.assert_allclose(
+        score("pointing_game", maps, boxes=[box] * 3, tolerance=tolerance), hits, atol=1e-12
+    )
 
 
 # --------------------------------------------------------------------------------------------- parts
@@ -155,22 +187,38 @@ PARTS = [[[2.5, 2.5], [17.5, 2.5], [2.5, 17.5], [17.5, 17.5]]]  # (x, y) at the 
 
 def test_energy_on_parts_by_hand():
     assert score("energy_on_parts", corners(), parts=PARTS) == pytest.approx([8 / 10])
-    assert score("energy_on_parts", corners(), parts=PARTS, visible=[[1, 1, 0, 1]]) == pytest.approx([4 / 10])
+    assert score(
+        "energy_on_parts", corners(), parts=PARTS, visible=[[1, 1, 0, 1]]
+    ) == pytest.approx([4 / 10])
     assert score("energy_on_parts", corners(), parts=PARTS, radius=0.49) == pytest.approx([8 / 10])
-    assert score("energy_on_parts", corners(), parts=PARTS, radius=0.5) == pytest.approx([1])  # 7 sqrt 2 = 9.9 of 20
+    assert score("energy_on_parts", corners(), parts=PARTS, radius=0.5) == pytest.approx(
+        [1]
+    )  # 7 sqrt 2 = 9.9 of 20
 
 
 def test_energy_on_class_parts_by_hand():
     importance = [[0, 0.5, 1, 1]]
-    assert score("energy_on_class_parts", corners(), parts=PARTS, importance=importance) == pytest.approx([5 / 10])
-    seen = score("energy_on_class_parts", corners(), parts=PARTS, importance=importance, visible=[[1, 1, 0, 0]])
+    assert score(
+        "energy_on_class_parts", corners(), parts=PARTS, importance=importance
+    ) == pytest.approx([5 / 10])
+    seen = score(
+        "energy_on_class_parts",
+        corners(),
+        parts=PARTS,
+        importance=importance,
+        visible=[[1, 1, 0, 0]],
+    )
     assert seen == pytest.approx([1 / 10])
 
 
 def test_overlapping_discs_count_once():
     m = np.ones((1, 10, 10))
     once = score("energy_on_parts", m, parts=[[[5, 5]]], radius=0.2)
-    assert score("energy_on_parts", m, parts=[[[5, 5], [5, 5]]], radius=0.2) == once == pytest.approx([12 / 100])
+    assert (
+        score("energy_on_parts", m, parts=[[[5, 5], [5, 5]]], radius=0.2)
+        == once
+        == pytest.approx([12 / 100])
+    )
 
 
 @pytest.mark.parametrize("at", [(0, 0), (3.0, 2.0), (6, 5), (1.5, 2.5)])
@@ -181,8 +229,15 @@ def test_a_tiny_disc_holds_its_pixel(at):
 def test_no_part_to_judge_is_nan_for_this_image_alone():
     two = np.concatenate([corners(), corners()])
     parts, hidden = PARTS * 2, [[0, 0, 0, 0], [1, 1, 1, 1]]
-    assert np.isnan(score("energy_on_parts", two, parts=parts, visible=hidden)).tolist() == [True, False]
-    setting = {"parts": parts, "visible": [[1, 1, 0, 0], [1, 1, 1, 1]], "importance": [[0, 0, 1, 1]] * 2}
+    assert np.isnan(score("energy_on_parts", two, parts=parts, visible=hidden)).tolist() == [
+        True,
+        False,
+    ]
+    setting = {
+        "parts": parts,
+        "visible": [[1, 1, 0, 0], [1, 1, 1, 1]],
+        "importance": [[0, 0, 1, 1]] * 2,
+    }
     assert np.isnan(score("energy_on_class_parts", two, **setting)).tolist() == [True, False]
     assert np.isnan(score("part_ranking", two, **setting)).tolist() == [True, False]
 
@@ -190,7 +245,13 @@ def test_no_part_to_judge_is_nan_for_this_image_alone():
 def test_the_place_of_a_hidden_part_does_not_matter():
     for name in ("energy_on_parts", "energy_on_class_parts", "part_ranking"):
         values = [
-            score(name, corners(), parts=[[*PARTS[0][:3], at]], visible=[[1, 1, 1, 0]], importance=[[1, 0, 2, 3]])
+            score(
+                name,
+                corners(),
+                parts=[[*PARTS[0][:3], at]],
+                visible=[[1, 1, 1, 0]],
+                importance=[[1, 0, 2, 3]],
+            )
             for at in ([17.5, 17.5], [-1, -1], [math.nan, math.nan], [2.5, 2.5])
         ]
         assert np.ptp(values) == 0
@@ -225,17 +286,31 @@ def test_parts_against_the_slow_twin(seed, binary):
     parts, visible = rng.random((n, p, 2)) * [w, h], rng.random((n, p)) < 0.7
     importance = rng.integers(0, 2 if binary else 4, (n, p))
     on_parts, on_class, ranking = [], [], []
-    for m, places, seen, matters in zip(maps, parts.astype(np.float32), visible, importance, strict=True):
+    for m, places, seen, matters in zip(
+        maps, parts.astype(np.float32), visible, importance, strict=True
+    ):
         discs = [
-            {(i, j) for i in range(h) for j in range(w) if math.dist((j + 0.5, i + 0.5), place) <= radius * w}
+            {
+                (i, j)
+                for i in range(h)
+                for j in range(w)
+                if math.dist((j + 0.5, i + 0.5), place) <= radius * w
+            }
             for place in places.astype(float)
         ]
         mass = {(i, j): max(float(np.float32(m[i, j])), 0) for i in range(h) for j in range(w)}
         for out, chosen in ((on_parts, seen), (on_class, seen & (matters > 0))):
             covered = set().union(*(disc for disc, take in zip(discs, chosen, strict=True) if take))
-            out.append(sum(mass[q] for q in covered) / sum(mass.values()) if chosen.any() else math.nan)
+            out.append(
+                sum(mass[q] for q in covered) / sum(mass.values()) if chosen.any() else math.nan
+            )
         mean = [sum(mass[q] for q in disc) / len(disc) for disc in discs]
-        pairs = [(a, b) for a in range(p) for b in range(p) if seen[a] and seen[b] and matters[a] > matters[b]]
+        pairs = [
+            (a, b)
+            for a in range(p)
+            for b in range(p)
+            if seen[a] and seen[b] and matters[a] > matters[b]
+        ]
         wins = [1.0 if mean[a] > mean[b] else 0.5 if mean[a] == mean[b] else 0.0 for a, b in pairs]
         ranking.append(sum(wins) / len(wins) if wins else math.nan)
         if binary and pairs:
@@ -245,7 +320,9 @@ def test_parts_against_the_slow_twin(seed, binary):
     np.testing.assert_allclose(
         score("energy_on_class_parts", maps, importance=importance, **given), on_class, atol=1e-12
     )
-    np.testing.assert_allclose(score("part_ranking", maps, importance=importance, **given), ranking, atol=1e-12)
+    np.testing.assert_allclose(
+        score("part_ranking", maps, importance=importance, **given), ranking, atol=1e-12
+    )
 
 
 def test_a_disc_holds_what_is_exactly_as_far_as_its_radius():
@@ -255,8 +332,12 @@ def test_a_disc_holds_what_is_exactly_as_far_as_its_radius():
     given = {"parts": [[[4.5, 4.5]]] * 3, "radius": 0.1}
     assert score("energy_on_parts", maps, **given).tolist() == [1, 1, 0]
     e = Explanation(concept_maps=maps[:, None])
-    batch = Batch(x=torch.zeros(3, 1, 10, 8), y=torch.zeros(3, dtype=torch.int64), parts=torch.tensor(given["parts"]),
-                  part_importance=torch.ones(3, 1))  # fmt: skip
+    batch = Batch(
+        x=torch.zeros(3, 1, 10, 8),
+        y=torch.zeros(3, dtype=torch.int64),
+        parts=torch.tensor(given["parts"]),
+        part_importance=torch.ones(3, 1),
+    )
     assert METRICS["concepts_on_class_parts"](e, None, batch, RNG, radius=0.1).tolist() == [1, 1, 0]
 
 
@@ -269,7 +350,8 @@ def test_a_part_of_one_pixel_has_its_mean_and_one_beyond_the_image_none():
 
 
 @pytest.mark.parametrize(
-    ("shape", "column", "hit"), [((448, 448), 73, 1), ((448, 448), 72, 0), ((448, 300), 73, 1), ((300, 448), 73, 1)]
+    ("shape", "column", "hit"),
+    [((448, 448), 73, 1), ((448, 448), 72, 0), ((448, 300), 73, 1), ((300, 448), 73, 1)],
 )
 def test_tolerance_is_in_pixels_of_the_longer_side_at_224(shape, column, hit):
     """13 rows above the box and 27 or 28 columns left of it: 29.97 and 30.87 pixels, where 30 are allowed."""
@@ -285,7 +367,9 @@ def test_gini_by_hand():
     assert score("gini", [[[0, 0], [0, 5]]]) == pytest.approx([3 / 4])  # 1 - 1/d
     assert score("gini", [[[1, 2], [3, 4]]]) == pytest.approx([(-3 - 2 + 3 + 12) / 40])
     assert score("gini", [[[-4, 2], [3, -1]]]) == pytest.approx([10 / 40])  # of absolute values
-    assert score("gini", [np.full((3, 3), -0.7), np.zeros((3, 3))]) == pytest.approx([0, 0], abs=1e-15)
+    assert score("gini", [np.full((3, 3), -0.7), np.zeros((3, 3))]) == pytest.approx(
+        [0, 0], abs=1e-15
+    )
 
 
 @few

@@ -34,12 +34,16 @@ def spot(row, column, n=2, side=32):
 
 def score(maps, target=None, batch=None, **setting):
     e = Explanation(heatmaps=maps)
-    return occlusion_delta_accuracy(e, target or bright_corner(), batch or white(len(maps)), RNG, **setting)
+    return occlusion_delta_accuracy(
+        e, target or bright_corner(), batch or white(len(maps)), RNG, **setting
+    )
 
 
 def test_squares_are_those_of_the_paper():
     places = squares(32, 32)
-    assert [(r.start, c.start) for r, c in places] == [(r, c) for r in (0, 6, 12, 20) for c in (0, 6, 12, 20)]
+    assert [(r.start, c.start) for r, c in places] == [
+        (r, c) for r in (0, 6, 12, 20) for c in (0, 6, 12, 20)
+    ]
     assert all(s.stop - s.start == 12 for place in places for s in place)
 
 
@@ -63,7 +67,9 @@ def test_the_squares_of_one_pixel_and_the_sums_of_a_flat_map():
 def test_the_paper_s_room_has_the_same_squares_and_sums():
     maps = np.random.default_rng(1).standard_normal((3, 28, 20)).astype(np.float32)
     assert squares(28, 20) == paper.squares(28, 20)
-    np.testing.assert_allclose(relevance(maps, squares(28, 20)), paper.sums(torch.from_numpy(maps)), rtol=1e-12)
+    np.testing.assert_allclose(
+        relevance(maps, squares(28, 20)), paper.sums(torch.from_numpy(maps)), rtol=1e-12
+    )
 
 
 def test_a_map_of_what_matters_scores_1_and_its_negative_minus_1():
@@ -79,34 +85,61 @@ def test_a_map_elsewhere_scores_what_a_draw_among_the_tied_squares_would():
 
 def test_a_flat_map_scores_exactly_0():
     for level in (0.0, -3.0, 0.1):
-        noise = 1 + 1e-8 * np.random.default_rng(2).standard_normal((2, 32, 32))  # below float32's resolution
+        noise = 1 + 1e-8 * np.random.default_rng(2).standard_normal(
+            (2, 32, 32)
+        )  # below float32's resolution
         assert score((level * noise).astype(np.float32), fill=0.0).tolist() == [0, 0]
 
 
 def test_only_true_labels_count():
     wrong = Batch(x=torch.ones(2, 1, 32, 32), y=torch.zeros(2, dtype=torch.int64))
-    assert score(spot(0, 0), batch=wrong, fill=0.0).tolist() == [-1, -1]  # hidden, the network says class 0: right
+    assert score(spot(0, 0), batch=wrong, fill=0.0).tolist() == [
+        -1,
+        -1,
+    ]  # hidden, the network says class 0: right
 
 
 def test_the_grey_is_the_mean_the_network_normalises_by():
     at = {mean: score(spot(0, 0), bright_corner(mean)).tolist() for mean in (0.0, 0.4, 0.6)}
-    assert at == {0.4: [1, 1], 0.6: [0, 0], 0.0: [1, 1]}  # grey of .5 at 0: a tie of the logits, class 0
+    assert at == {
+        0.4: [1, 1],
+        0.6: [0, 0],
+        0.0: [1, 1],
+    }  # grey of .5 at 0: a tie of the logits, class 0
 
 
 def test_against_a_literal_twin():
     rng = np.random.default_rng(3)
     gen = torch.Generator().manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 18, 3)).double()
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 18, 3)
+    ).double()
     for p in net.parameters():
         p.data = 0.3 * torch.randn(p.shape, generator=gen, dtype=torch.float64)
-    target = Target(net.float(), name="t", classes="abc", input_shape=(3, 28, 20), mean=[0.2, 0.4, 0.6], std=[0.3] * 3)
-    batch = Batch(x=torch.from_numpy(rng.random((9, 3, 28, 20), np.float32)), y=torch.arange(9) % 3, chunk=4)
+    target = Target(
+        net.float(),
+        name="t",
+        classes="abc",
+        input_shape=(3, 28, 20),
+        mean=[0.2, 0.4, 0.6],
+        std=[0.3] * 3,
+    )
+    batch = Batch(
+        x=torch.from_numpy(rng.random((9, 3, 28, 20), np.float32)), y=torch.arange(9) % 3, chunk=4
+    )
     maps = rng.integers(-2, 3, (9, 28, 20)).astype(np.float32)  # ties happen
     maps[:, 4:] = 0
     want, tied = [], 0
-    for x, y, s in zip(batch.x.numpy().astype(float), batch.y.tolist(), maps.astype(float), strict=True):
+    for x, y, s in zip(
+        batch.x.numpy().astype(float), batch.y.tolist(), maps.astype(float), strict=True
+    ):
         s, right, R = (s - s.min()) / (s.max() - s.min()), [], []
-        for top in (0, 5, 10, 18):  # {0, 6, 12, 20} * 28 / 32, rounded; squares of 10 x 8 end at the border
+        for top in (
+            0,
+            5,
+            10,
+            18,
+        ):  # {0, 6, 12, 20} * 28 / 32, rounded; squares of 10 x 8 end at the border
             for left in (0, 4, 8, 12):
                 z = x.copy()
                 z[:, top : top + 10, left : left + 8] = 0.4

@@ -17,7 +17,10 @@ from benchmark.metrics import masking
 
 quantus = pytest.importorskip("quantus", reason="the extra `oracles` is not installed")
 
-pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore")]  # Quantus warns about its own parameters
+pytestmark = [
+    pytest.mark.oracle,
+    pytest.mark.filterwarnings("ignore"),
+]  # Quantus warns about its own parameters
 
 SIDE, N = 12, 8
 RNG = np.random.default_rng(0)
@@ -36,24 +39,40 @@ class Network(nn.Module):
 
 def problem(c: int):
     torch_rng, rng = torch.Generator().manual_seed(c), np.random.default_rng(c)
-    net = nn.Sequential(nn.Conv2d(c, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * SIDE**2, 4))
+    net = nn.Sequential(
+        nn.Conv2d(c, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * SIDE**2, 4)
+    )
     for p in net.parameters():
         p.data = 0.1 * torch.randn(p.shape, generator=torch_rng)
-    target = Target(net, name="net", classes="abcd", input_shape=(c, SIDE, SIDE), mean=[0.5] * c, std=[0.3] * c)
+    target = Target(
+        net, name="net", classes="abcd", input_shape=(c, SIDE, SIDE), mean=[0.5] * c, std=[0.3] * c
+    )
     low = rng.integers(0, 5, (N, 2))
     batch = Batch(
         x=torch.from_numpy(rng.random((N, c, SIDE, SIDE), np.float32)),
         y=torch.from_numpy(rng.integers(0, 4, N)),
-        boxes=torch.from_numpy(np.hstack([low, low + rng.integers(2, 6, (N, 2))]).astype(np.float32)),
+        boxes=torch.from_numpy(
+            np.hstack([low, low + rng.integers(2, 6, (N, 2))]).astype(np.float32)
+        ),
     )
     return target, batch, Explanation(heatmaps=rng.standard_normal((N, SIDE, SIDE)))
 
 
 def theirs(metric, target, batch, maps, **more) -> np.ndarray:
     """A Quantus metric with its defaults (normalise the map, take absolute values, print) off."""
-    quiet = {"disable_warnings": True, "display_progressbar": False, "normalise": False, "abs": False}
+    quiet = {
+        "disable_warnings": True,
+        "display_progressbar": False,
+        "normalise": False,
+        "abs": False,
+    }
     classes = target(batch).argmax(1).numpy()
-    call = {"softmax": True, "channel_first": True, "device": "cpu", "s_batch": more.pop("masks", None)}
+    call = {
+        "softmax": True,
+        "channel_first": True,
+        "device": "cpu",
+        "s_batch": more.pop("masks", None),
+    }
     scored = metric(**quiet | more)(
         Network(target).eval(), batch.x.numpy(), classes, a_batch=maps[:, None].copy(), **call
     )
@@ -71,7 +90,9 @@ def masks(batch: Batch) -> np.ndarray:
 def flipping(target, batch, maps) -> np.ndarray:
     """Curves (n, h*w): the probability after 1, 2, ... pixels have gone black."""
     c = batch.x.shape[1]
-    return theirs(quantus.PixelFlipping, target, batch, maps, features_in_step=c, perturb_baseline=0.0)
+    return theirs(
+        quantus.PixelFlipping, target, batch, maps, features_in_step=c, perturb_baseline=0.0
+    )
 
 
 @pytest.mark.parametrize("c", [1, 3])
@@ -83,7 +104,9 @@ def test_deletion_curves_are_pixel_flipping(c):
     np.testing.assert_allclose(got, want, atol=1e-5)
     clean = masking.probability(target(batch), masking.predicted(target, batch))
     area = np.trapezoid(np.c_[clean, want], dx=1 / SIDE**2, axis=1)
-    np.testing.assert_allclose(METRICS["deletion_auc"](e, target, batch, RNG, steps=SIDE**2 + 1), area, atol=1e-5)
+    np.testing.assert_allclose(
+        METRICS["deletion_auc"](e, target, batch, RNG, steps=SIDE**2 + 1), area, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("c", [1, 3])
@@ -92,7 +115,9 @@ def test_average_drop_is_a_point_of_pixel_flipping(c):
     target, batch, e = problem(c)
     y_kept = flipping(target, batch, -e.heatmaps)[:, 115]
     y = masking.probability(target(batch), masking.predicted(target, batch))
-    drop, rise = (METRICS[name](e, target, batch, RNG) for name in ("average_drop", "average_increase"))
+    drop, rise = (
+        METRICS[name](e, target, batch, RNG) for name in ("average_drop", "average_increase")
+    )
     np.testing.assert_allclose(drop, 100 * np.maximum(0, y - y_kept) / y, atol=1e-3)
     np.testing.assert_array_equal(rise, 100 * (y < y_kept))
 
@@ -111,10 +136,19 @@ def test_energy_in_box():
     target, batch, e = problem(3)
     got = METRICS["energy_in_box"](e, target, batch, RNG)
     inside = {"masks": masks(batch)}
-    want = theirs(quantus.AttributionLocalisation, target, batch, e.heatmaps, positive_attributions=True, **inside)
+    want = theirs(
+        quantus.AttributionLocalisation,
+        target,
+        batch,
+        e.heatmaps,
+        positive_attributions=True,
+        **inside,
+    )
     np.testing.assert_allclose(got, want, atol=1e-6)
     positive = np.maximum(e.heatmaps, 0)
-    np.testing.assert_allclose(got, theirs(quantus.RelevanceMassAccuracy, target, batch, positive, **inside), atol=1e-6)
+    np.testing.assert_allclose(
+        got, theirs(quantus.RelevanceMassAccuracy, target, batch, positive, **inside), atol=1e-6
+    )
 
 
 def test_gini_is_sparseness():

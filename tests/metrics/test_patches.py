@@ -24,9 +24,14 @@ RNG = np.random.default_rng(0)
 
 def test_by_hand():
     """Logits (w x, 0), so that log Y_0 / (1 - Y_0) = w x; the mean colour is .5."""
-    target, batch = linear_target([[1, 2], [3, 4]]), single([[1, 0], [0, 1]])  # falls: .5, -1, -1.5, 2 of ranks 3 2 1 4
+    target, batch = (
+        linear_target([[1, 2], [3, 4]]),
+        single([[1, 0], [0, 1]]),
+    )  # falls: .5, -1, -1.5, 2 of ranks 3 2 1 4
     e = Explanation(heatmaps=[[[0.2, 0.1], [0.3, 0.4]]])  # ranks 2 1 3 4
-    assert PATCHES(e, target, batch, RNG, grid=2) == pytest.approx([1 - 6 * (1 + 1 + 4 + 0) / (4 * 15)])
+    assert PATCHES(e, target, batch, RNG, grid=2) == pytest.approx(
+        [1 - 6 * (1 + 1 + 4 + 0) / (4 * 15)]
+    )
     black = [3 - 2.5, 1.5 - 2.5, 1.5 - 2.5, 4 - 2.5]  # falls 1, 0, 0, 4: two that tie
     ours = [2 - 2.5, 1 - 2.5, 3 - 2.5, 4 - 2.5]
     want = np.dot(black, ours) / math.sqrt(np.dot(black, black) * np.dot(ours, ours))
@@ -39,9 +44,15 @@ def test_two_patches_agree_or_do_not():
         assert PATCHES(Explanation(heatmaps=[maps]), target, batch, RNG) == pytest.approx([want])
 
 
-@pytest.mark.parametrize(("h", "w", "grid", "sides"), [
-    (4, 6, 2, ([2, 2], [3, 3])), (5, 9, 4, ([2, 1, 1, 1], [3, 2, 2, 2])), (3, 8, 6, ([1, 1, 1], [2, 1, 1, 2, 1, 1])), (1, 2, 9, ([1], [1, 1])),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("h", "w", "grid", "sides"),
+    [
+        (4, 6, 2, ([2, 2], [3, 3])),
+        (5, 9, 4, ([2, 1, 1, 1], [3, 2, 2, 2])),
+        (3, 8, 6, ([1, 1, 1], [2, 1, 1, 2, 1, 1])),
+        (1, 2, 9, ([1], [1, 1])),
+    ],
+)
 def test_patches_cut_the_image(h, w, grid, sides):
     found = masking.patches(grid, Batch(x=torch.zeros(1, 1, h, w), y=torch.zeros(1)))
     assert (found.sum(0) == 1).all()  # each pixel in one
@@ -57,7 +68,9 @@ def test_against_the_slow_twin(kind, grid, fill):
     twin, want = doubled(target), []
     for x, heatmap in zip(batch.x.double(), e.heatmaps, strict=True):
         c = int(twin(x[None])[0].argmax())
-        bands = [[i for i in range(8) if i * min(grid, 8) // 8 == band] for band in range(min(grid, 8))]
+        bands = [
+            [i for i in range(8) if i * min(grid, 8) // 8 == band] for band in range(min(grid, 8))
+        ]
         means, falls = [], []
         for rows in bands:
             for columns in bands:
@@ -72,10 +85,14 @@ def test_against_the_slow_twin(kind, grid, fill):
                             other[channel, p // 8, p % 8] = x[channel].sum() / 64
                     z = twin(other[None])[0]
                 y, without = slow_probability(twin(x[None])[0], c), slow_probability(z, c)
-                falls.append(round((math.log(y / (1 - y)) - math.log(without / (1 - without))) / 1e-4))
+                falls.append(
+                    round((math.log(y / (1 - y)) - math.log(without / (1 - without))) / 1e-4)
+                )
                 means.append(sum(float(heatmap.flat[p]) for p in inside) / len(inside))
         want.append(spearmanr(np.round(means, 9), falls).statistic)
-    np.testing.assert_allclose(PATCHES(e, target, batch, RNG, grid=grid, fill=fill), want, atol=1e-3)
+    np.testing.assert_allclose(
+        PATCHES(e, target, batch, RNG, grid=grid, fill=fill), want, atol=1e-3
+    )
 
 
 def test_the_truth_has_one_its_negative_minus_one_and_what_tells_nothing_zero():
@@ -83,8 +100,15 @@ def test_the_truth_has_one_its_negative_minus_one_and_what_tells_nothing_zero():
     falls = masking.lost(target, batch, 4, "mean")  # (n, 16)
     painted = (falls[:, :, None] * masking.patches(4, batch).numpy()).sum(1).reshape(4, 8, 8)
     noise = np.random.default_rng(0).standard_normal((200, 8, 8))
-    for maps, want in ((painted, 1), (-painted, -1), (np.full((4, 8, 8), 0.7), 0), (np.zeros((4, 8, 8)), 0)):
-        np.testing.assert_allclose(PATCHES(Explanation(heatmaps=maps), target, batch, RNG, grid=4), want, atol=1e-6)
+    for maps, want in (
+        (painted, 1),
+        (-painted, -1),
+        (np.full((4, 8, 8), 0.7), 0),
+        (np.zeros((4, 8, 8)), 0),
+    ):
+        np.testing.assert_allclose(
+            PATCHES(Explanation(heatmaps=maps), target, batch, RNG, grid=4), want, atol=1e-6
+        )
     many = Batch(x=batch.x[:1].expand(200, -1, -1, -1), y=batch.y[:1].expand(200))
     random = PATCHES(Explanation(heatmaps=noise), target, many, RNG)
     assert abs(random.mean()) < 4 * random.std() / math.sqrt(200)
@@ -110,10 +134,13 @@ def test_all_maps_of_a_batch_share_the_passes():
     assert sum(sizes) == 7 * (9 + 1 + 4)
 
 
-@pytest.mark.parametrize(("setting", "message"), [
-    ({"grid": 1}, "grid=1: patches are compared with each other, so at least 2 a side"),
-    ({"fill": "pink"}, "fill 'pink' is none of black, blur, inpaint, mean"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"grid": 1}, "grid=1: patches are compared with each other, so at least 2 a side"),
+        ({"fill": "pink"}, "fill 'pink' is none of black, blur, inpaint, mean"),
+    ],
+)
 def test_bad_settings_are_named(setting, message):
     target, batch, e = problem()
     with pytest.raises(ValueError) as error:

@@ -9,7 +9,11 @@ import benchmark.metrics  # noqa: F401  fills METRICS
 from benchmark.api import METRICS, Batch, Explanation, NotApplicable, Target
 
 RNG = np.random.default_rng(0)
-NAMES = [name for name, m in METRICS.items() if m.track == "reconstruction" and m.function.__module__.endswith("reconstruction")]  # fmt: skip
+NAMES = [
+    name
+    for name, m in METRICS.items()
+    if m.track == "reconstruction" and m.function.__module__.endswith("reconstruction")
+]
 
 
 def network(mean=(0.5,), std=(0.25,), c=2):
@@ -17,12 +21,23 @@ def network(mean=(0.5,), std=(0.25,), c=2):
     layer = nn.Linear(c * 6, 2)
     layer.weight.data = torch.eye(2)[:, :c].repeat_interleave(6, dim=1)
     layer.bias.data.zero_()
-    return Target(nn.Sequential(nn.Flatten(), layer), name="t", classes="ab", input_shape=(c, 2, 3), mean=mean, std=std)
+    return Target(
+        nn.Sequential(nn.Flatten(), layer),
+        name="t",
+        classes="ab",
+        input_shape=(c, 2, 3),
+        mean=mean,
+        std=std,
+    )
 
 
 def images(n=5, chunk=2):
     x = np.random.default_rng(1).random((n, 2, 2, 3), np.float32)
-    return Batch(x=torch.from_numpy(x), y=torch.from_numpy((x[:, 1].sum((1, 2)) > x[:, 0].sum((1, 2))).astype(np.int64)), chunk=chunk)  # fmt: skip
+    return Batch(
+        x=torch.from_numpy(x),
+        y=torch.from_numpy((x[:, 1].sum((1, 2)) > x[:, 0].sum((1, 2))).astype(np.int64)),
+        chunk=chunk,
+    )
 
 
 def value(name, e, target=None, batch=None, **setting):
@@ -30,7 +45,12 @@ def value(name, e, target=None, batch=None, **setting):
 
 
 def test_all_four_are_there():
-    assert set(NAMES) == {"reconstruction_loss", "delta_reconstruction", "decoded_accuracy", "decoded_delta_accuracy"}
+    assert set(NAMES) == {
+        "reconstruction_loss",
+        "delta_reconstruction",
+        "decoded_accuracy",
+        "decoded_delta_accuracy",
+    }
 
 
 def test_the_loss_of_a_shifted_image_by_hand():
@@ -38,7 +58,9 @@ def test_the_loss_of_a_shifted_image_by_hand():
     e = Explanation(decoded=batch.x + 0.5, reference=batch.x - 0.25)
     assert value("reconstruction_loss", e) == pytest.approx([4.0] * 5)  # (.5 / .25)^2
     assert value("reconstruction_loss", e, scale="pixels") == pytest.approx([0.25] * 5)
-    assert value("reconstruction_loss", e, norm="l2", scale="pixels") == pytest.approx([np.sqrt(12 * 0.25)] * 5)
+    assert value("reconstruction_loss", e, norm="l2", scale="pixels") == pytest.approx(
+        [np.sqrt(12 * 0.25)] * 5
+    )
     assert value("delta_reconstruction", e) == pytest.approx([3.0] * 5)  # 4 - (.25 / .25)^2
     assert value("delta_reconstruction", e, scale="pixels") == pytest.approx([0.25 - 0.0625] * 5)
 
@@ -66,13 +88,18 @@ def test_against_a_literal_twin():
             got = value("reconstruction_loss", e, scale=scale, norm=norm)
             np.testing.assert_allclose(got, want["decoded"], rtol=1e-12)
             delta = value("delta_reconstruction", e, scale=scale, norm=norm)
-            np.testing.assert_allclose(delta, np.subtract(want["decoded"], want["reference"]), atol=1e-12)
+            np.testing.assert_allclose(
+                delta, np.subtract(want["decoded"], want["reference"]), atol=1e-12
+            )
 
 
 def test_accuracy_of_the_network_on_rebuilt_images():
     batch = images()
     swapped = batch.x.flip(1)  # the channels change places, so the network answers the other class
-    same, other = Explanation(decoded=batch.x, reference=swapped), Explanation(decoded=swapped, reference=batch.x)
+    same, other = (
+        Explanation(decoded=batch.x, reference=swapped),
+        Explanation(decoded=swapped, reference=batch.x),
+    )
     assert value("decoded_accuracy", same).tolist() == [1] * 5
     assert value("decoded_accuracy", other).tolist() == [0] * 5
     assert value("decoded_delta_accuracy", same).tolist() == [1] * 5
@@ -110,7 +137,11 @@ def test_a_network_on_plain_pixels_has_no_standard_deviation():
         value("reconstruction_loss", e, plain)
     assert value("reconstruction_loss", e, plain, scale="pixels").tolist() == [0] * 5
     shifted = Explanation(decoded=images().x + 0.5)
-    for std, loss in (((2.0,), 1 / 16), ((1.0, 0.5), (1 / 4 + 1) / 2), ((0.5, 2.0), (1 + 1 / 16) / 2)):
+    for std, loss in (
+        ((2.0,), 1 / 16),
+        ((1.0, 0.5), (1 / 4 + 1) / 2),
+        ((0.5, 2.0), (1 + 1 / 16) / 2),
+    ):
         assert value("reconstruction_loss", shifted, network(std=std)) == pytest.approx([loss] * 5)
 
 

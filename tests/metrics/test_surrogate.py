@@ -36,13 +36,20 @@ def test_by_hand():
 def test_the_network_itself_agrees_with_itself_and_covers_all():
     truth, predicted = np.random.default_rng(0).integers(0, 2, (2, 50))
     batch = images(truth.tolist(), predicted.tolist())
-    assert (value(ACU_MD, predicted, batch) == 100).all() and (value(CVR, predicted, batch) == 100).all()
-    np.testing.assert_allclose(value(ACU_GT, predicted, batch).mean(), 100 * (truth == predicted).mean())
+    assert (value(ACU_MD, predicted, batch) == 100).all() and (
+        value(CVR, predicted, batch) == 100
+    ).all()
+    np.testing.assert_allclose(
+        value(ACU_GT, predicted, batch).mean(), 100 * (truth == predicted).mean()
+    )
 
 
 def test_nothing_covered_has_no_accuracy():
     batch = images([0, 1], [0, 1])
-    assert np.isnan(value(ACU_GT, [-1, -1], batch)).all() and np.isnan(value(ACU_MD, [-1, -1], batch)).all()
+    assert (
+        np.isnan(value(ACU_GT, [-1, -1], batch)).all()
+        and np.isnan(value(ACU_MD, [-1, -1], batch)).all()
+    )
     assert (value(CVR, [-1, -1], batch) == 0).all()
 
 
@@ -57,4 +64,9 @@ def test_labels_that_do_not_fit_are_refused(metric):
     with pytest.raises(ValueError, match="3 labels for 2 images: return one an image"):
         value(metric, [0, 0, 0], images([0, 1], [0, 1]))
     with pytest.raises(ValueError, match="0 labels for 2 images"):
-        metric(Explanation(heatmaps=np.zeros((2, 1, 2))), target(), images([0, 1], [0, 1]), np.random.default_rng(0))
+        metric(
+            Explanation(heatmaps=np.zeros((2, 1, 2))),
+            target(),
+            images([0, 1], [0, 1]),
+            np.random.default_rng(0),
+        )

@@ -30,7 +30,9 @@ GOOD = """
 """
 
 
-def plugin(workspace, before="pass", value="Explanation(heatmaps=rng.random((n, h, w)))", name="mine"):
+def plugin(
+    workspace, before="pass", value="Explanation(heatmaps=rng.random((n, h, w)))", name="mine"
+):
     return workspace.plugin(GOOD.format(before=before, value=value, name=name), name)
 
 
@@ -78,7 +80,11 @@ def test_a_methods_setting_and_a_metrics_of_one_name_stand_apart(trained):
     """Given a method with a field ``keep``, as average_drop has: it is one method on the board, in every table."""
     _, rows, _ = one(trained, trained.plugin(KEEPS, "keeps"))
     assert set(rows.setting) == {"keep=0.5"}
-    assert set(rows[rows.metric == "average_drop"].metric_setting) == {"keep=0.1", "keep=0.2", "keep=0.3"}
+    assert set(rows[rows.metric == "average_drop"].metric_setting) == {
+        "keep=0.1",
+        "keep=0.2",
+        "keep=0.3",
+    }
     assert set(tables.leaderboard(store.tidy_rows(rows)).label) == {"keeps"}
 
 
@@ -113,14 +119,34 @@ def test_a_changed_method_is_explained_anew(trained):
         ("pass", "Explanation(labels=np.full(n, 4))", "there are 4 classes"),
         ("pass", "Explanation()", "empty"),
         ("pass", "np.ones((n, h, w))", "not an Explanation"),
-        ("next(target.net.parameters()).data.add_(1)", "Explanation(heatmaps=np.ones((n, h, w)))", "changed the target"),
+        (
+            "next(target.net.parameters()).data.add_(1)",
+            "Explanation(heatmaps=np.ones((n, h, w)))",
+            "changed the target",
+        ),
         ("target.net.train()", "Explanation(heatmaps=np.ones((n, h, w)))", "changed the target"),
-        ("target.net.register_forward_hook(lambda *a: None)", "Explanation(heatmaps=np.ones((n, h, w)))", "changed the target"),
-        ("import torch; torch.manual_seed(3)", "Explanation(heatmaps=np.ones((n, h, w)))", "global random state of torch"),
-        ("np.random.seed(3)", "Explanation(heatmaps=np.ones((n, h, w)))", "global random state of numpy"),
-        ("import random; random.random()", "Explanation(heatmaps=np.ones((n, h, w)))", "global random state of random"),
+        (
+            "target.net.register_forward_hook(lambda *a: None)",
+            "Explanation(heatmaps=np.ones((n, h, w)))",
+            "changed the target",
+        ),
+        (
+            "import torch; torch.manual_seed(3)",
+            "Explanation(heatmaps=np.ones((n, h, w)))",
+            "global random state of torch",
+        ),
+        (
+            "np.random.seed(3)",
+            "Explanation(heatmaps=np.ones((n, h, w)))",
+            "global random state of numpy",
+        ),
+        (
+            "import random; random.random()",
+            "Explanation(heatmaps=np.ones((n, h, w)))",
+            "global random state of random",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_method_fails_at_is_a_failed_row_with_the_reason(trained, before, value, reason):
     state = torch.get_rng_state()
     _, rows, _ = one(trained, plugin(trained, before, value))
@@ -129,7 +155,9 @@ def test_what_a_method_fails_at_is_a_failed_row_with_the_reason(trained, before,
     ]  # its kind is not known
     assert all(reason in text and "\n" not in text for text in rows.reason)
     assert torch.equal(torch.get_rng_state(), state)
-    _, rows, _ = one(trained, plugin(trained, name="other"))  # the next method meets a healthy target
+    _, rows, _ = one(
+        trained, plugin(trained, name="other")
+    )  # the next method meets a healthy target
     assert "failed" not in set(rows.status)
 
 
@@ -162,24 +190,32 @@ def test_a_network_that_could_not_be_trained_fails_its_cells(workspace):
 def test_a_method_that_kills_its_process_fails_alone(trained):
     bad = plugin(trained, "import os; os.kill(os.getpid(), 9)", name="bad")
     trained.params["explain"]["methods"] = [bad, plugin(trained, name="good")]
-    done = {d.unit.arguments[0].method.path.stem: d for d in explain.explain_images(trained.profile, "blobs")}
+    done = {
+        d.unit.arguments[0].method.path.stem: d
+        for d in explain.explain_images(trained.profile, "blobs")
+    }
     assert "killed" in done["bad"].error and done["good"].error is None
     list(score.score_explanations(trained.profile, "blobs"))
     rows, instances = collect.profile_rows(trained.profile)
     failed = rows[rows.status == "failed"]
     assert failed[["method", "track"]].values.tolist() == [["bad", "unknown"]]
-    assert set(instances.image) == set(inputs.load_batch(cells.cells(trained.profile, "blobs")[0]).ids.tolist())
+    assert set(instances.image) == set(
+        inputs.load_batch(cells.cells(trained.profile, "blobs")[0]).ids.tolist()
+    )
 
 
 @pytest.mark.parametrize(
-    ("step", "section"), [(explain.explain_images, ("explain", "methods")), (train.train_networks, ("zoo", "blobs"))]
+    ("step", "section"),
+    [(explain.explain_images, ("explain", "methods")), (train.train_networks, ("zoo", "blobs"))],
 )
 def test_a_profile_that_asks_for_nothing_removes_nothing(trained, step, section):
     _, _, _ = one(trained, plugin(trained))
     before = {path: path.read_bytes() for path in (trained.root / "results").rglob("*.*")}
     outer, inner = section
     trained.params[outer][inner] = [] if outer == "explain" else {}
-    with pytest.raises(store.StoreError, match="asks for nothing in .* finished files; name methods"):
+    with pytest.raises(
+        store.StoreError, match="asks for nothing in .* finished files; name methods"
+    ):
         list(step(trained.profile, "blobs"))
     assert {path: path.read_bytes() for path in before} == before
 
@@ -234,14 +270,23 @@ def test_psi_is_computed_once_for_all_methods_of_a_target(trained, monkeypatch):
 
     monkeypatch.setattr(Target, "features", counted)
     use = "target.features(batch)"
-    trained.params["explain"]["methods"] = [plugin(trained, use, name="a"), plugin(trained, use, name="b")]
+    trained.params["explain"]["methods"] = [
+        plugin(trained, use, name="a"),
+        plugin(trained, use, name="b"),
+    ]
     for cell in cells.cells(trained.profile, "blobs"):
         explain.explain_cell(cell)
     assert passes == [(8, "conv2")]
 
 
-@pytest.mark.parametrize(("change", "message"), [({"net": "explain_cnn"}, "did you mean explainn_cnn"), ({"lr": "1e-3"}, "1e-3. is not a number"),
-                                                 ({"epoch": 3}, "did you mean epochs")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"net": "explain_cnn"}, "did you mean explainn_cnn"),
+        ({"lr": "1e-3"}, "1e-3. is not a number"),
+        ({"epoch": 3}, "did you mean epochs"),
+    ],
+)
 def test_a_wrong_recipe_is_said_before_any_work(workspace, change, message):
     workspace.params["zoo"]["blobs"]["cnn"] |= change
     with pytest.raises(ProfileError, match=f"params.yaml: zoo.blobs.cnn.*: .*{message}"):

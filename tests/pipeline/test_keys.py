@@ -48,9 +48,20 @@ def placed(code):
         return None
     file = path.relative_to(ROOT)
     name = file.with_suffix("").as_posix()
-    module = name.replace("/", ".").removesuffix(".__init__") if name.startswith("benchmark/") else f"{name}.py"
-    statement = next((s for s in ast.parse(path.read_bytes()).body if s.lineno <= code.co_firstlineno <= s.end_lineno
-                      or any(d.lineno == code.co_firstlineno for d in getattr(s, "decorator_list", []))), None)  # fmt: skip
+    module = (
+        name.replace("/", ".").removesuffix(".__init__")
+        if name.startswith("benchmark/")
+        else f"{name}.py"
+    )
+    statement = next(
+        (
+            s
+            for s in ast.parse(path.read_bytes()).body
+            if s.lineno <= code.co_firstlineno <= s.end_lineno
+            or any(d.lineno == code.co_firstlineno for d in getattr(s, "decorator_list", []))
+        ),
+        None,
+    )
     if (
         statement is None or module in CARRIERS or not code.co_flags & inspect.CO_OPTIMIZED
     ):  # bodies of modules and classes
@@ -78,14 +89,21 @@ def scored(cell, spec):
 
 
 METHODS = [
-    "baselines/grad_cam.py:GradCAM", "baselines/score_cam.py:ScoreCAM", "baselines/excitation_backprop.py:ExcitationBackprop",
-    "baselines/layer_z.py:LayerZ", "benchmark/papers/representative/method.py:RepresentativeInterpretations",
-    "benchmark/papers/layer_trees/method.py:LayerTree", "benchmark/papers/explainn/method.py:ExplaiNN",
+    "baselines/grad_cam.py:GradCAM",
+    "baselines/score_cam.py:ScoreCAM",
+    "baselines/excitation_backprop.py:ExcitationBackprop",
+    "baselines/layer_z.py:LayerZ",
+    "benchmark/papers/representative/method.py:RepresentativeInterpretations",
+    "benchmark/papers/layer_trees/method.py:LayerTree",
+    "benchmark/papers/explainn/method.py:ExplaiNN",
     {"use": "benchmark/papers/cladec/method.py:ClaDec", "epochs": 1, "base": 4},
     {"use": "benchmark/papers/xnn/method.py:XNN", "hidden": [8, 4], "epochs": 1, "restarts": 0},
-    {"use": "benchmark/papers/representative/reuse.py:Reused", "of": f"{ROOT}/baselines/grad_cam.py:GradCAM"},
+    {
+        "use": "benchmark/papers/representative/reuse.py:Reused",
+        "of": f"{ROOT}/baselines/grad_cam.py:GradCAM",
+    },
     {"use": "baselines/ace.py:ACE", "segments": [8], "images": 6, "clusters": 2},
-]  # fmt: skip
+]
 
 
 def name_of(entry):
@@ -98,7 +116,10 @@ def test_all_that_explains_is_in_the_key(trained, monkeypatch, entry):
     (cell,) = cells_of(trained, ref)
     places = called(explained(cell))
     entries = [*keys.STEPS["explain"], *(keys.method_entry(r) for r in (ref, *ref.named))]
-    assert {module for module, _ in places} >= {"benchmark.pipeline.protocol", "benchmark.pipeline.inputs"}
+    assert {module for module, _ in places} >= {
+        "benchmark.pipeline.protocol",
+        "benchmark.pipeline.inputs",
+    }
     assert places <= Code(ROOT).reached(entries)
 
 
@@ -119,7 +140,13 @@ def test_all_that_scores_is_in_the_key(trained, name):
 
 def test_all_that_trains_is_in_the_key(workspace):
     file = store.Paths("tiny").data("blobs")
-    recipe = {"net": "explainn_cnn", "epochs": 2, "batch": 32, "stop_at_train_accuracy": 1.0, "check_every": 1}
+    recipe = {
+        "net": "explainn_cnn",
+        "epochs": 2,
+        "batch": 32,
+        "stop_at_train_accuracy": 1.0,
+        "check_every": 1,
+    }
     flat = {"net": "mlp", "options": {"width": 8, "depth": 2}, "epochs": 1}
     jobs = [(one, 0, workspace.root / f"{one['net']}.safetensors") for one in (recipe, flat)]
     dataset = data.load(file)
@@ -130,11 +157,19 @@ def test_all_that_trains_is_in_the_key(workspace):
 
 def test_all_that_an_experiment_runs_is_in_the_key(trained):
     task = Task(
-        "tiny", "layer_trees", "trees", "blobs", "cnn", 0, {"layers": ["fc1"], "samples": 40, "thresholds": [0]}
+        "tiny",
+        "layer_trees",
+        "trees",
+        "blobs",
+        "cnn",
+        0,
+        {"layers": ["fc1"], "samples": 40, "thresholds": [0]},
     )
     places = called(lambda: perform(task))
     function = experiment("layer_trees", "trees")
-    reached = Code(ROOT).reached([*keys.STEPS["replicate"], f"{function.__module__}:{function.__name__}"])
+    reached = Code(ROOT).reached(
+        [*keys.STEPS["replicate"], f"{function.__module__}:{function.__name__}"]
+    )
     assert ("benchmark.papers.layer_trees.trees", "grow") in places
     finding_it = {("benchmark.papers", "part"), ("benchmark.papers", "names")}
     assert places - finding_it <= reached
@@ -167,7 +202,9 @@ def changed(root, place, entries):
     text = path.read_text()
     tree = ast.parse(text)
     statement = next(s for s in tree.body if getattr(s, "name", "") == definition)
-    function = next(n for n in ast.walk(statement) if isinstance(n, ast.FunctionDef) and n.name not in ("work",))
+    function = next(
+        n for n in ast.walk(statement) if isinstance(n, ast.FunctionDef) and n.name not in ("work",)
+    )
     function.body.insert(0, ast.parse("_changed = 1").body[0])
     try:
         path.write_text(ast.unparse(tree))
@@ -190,24 +227,47 @@ def edited(root, file, old, new):
 def copy(tmp_path, monkeypatch):
     """A copy of the package whose code the keys are taken from."""
     for folder in ("benchmark", "baselines"):
-        shutil.copytree(ROOT / folder, tmp_path / "copy" / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / folder, tmp_path / "copy" / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
     return tmp_path / "copy"
 
 
 def all_hashes(root):
     code = Code(root)
-    metrics = {n: code.hash([f"{s.function.__module__}:{s.function.__name__}"]) for n, s in registry.metrics().items()}
+    metrics = {
+        n: code.hash([f"{s.function.__module__}:{s.function.__name__}"])
+        for n, s in registry.metrics().items()
+    }
     return {**{step: code.hash(entries) for step, entries in keys.STEPS.items()}, **metrics}
 
 
-@pytest.mark.parametrize(("file", "old", "new", "moved"), [
-    ("benchmark/zoo/nets.py", '"""', '"""So, ', set()),
-    ("benchmark/pipeline/explain.py", "from __future__", "# a comment\nfrom __future__", set()),
-    ("benchmark/data/dataset.py", "counts @ levels**2", "counts @ levels**3", {"train", "replicate", "prepare", "explain", "score", "report"}),
-    ("benchmark/utils/seeds.py", ">> 1", ">> 2", {"train", "replicate", "prepare", "explain", "score", "report"}),
-    ("benchmark/metrics/complexity.py", "import numpy as np", "import numpy as np\n\n\ndef more():\n    return 1\n", set()),
-    ("benchmark/metrics/occlusion.py", "\n\n\n@metric", "\n\n\nLATER = 1\n\n\n@metric", set()),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("file", "old", "new", "moved"),
+    [
+        ("benchmark/zoo/nets.py", '"""', '"""So, ', set()),
+        ("benchmark/pipeline/explain.py", "from __future__", "# a comment\nfrom __future__", set()),
+        (
+            "benchmark/data/dataset.py",
+            "counts @ levels**2",
+            "counts @ levels**3",
+            {"train", "replicate", "prepare", "explain", "score", "report"},
+        ),
+        (
+            "benchmark/utils/seeds.py",
+            ">> 1",
+            ">> 2",
+            {"train", "replicate", "prepare", "explain", "score", "report"},
+        ),
+        (
+            "benchmark/metrics/complexity.py",
+            "import numpy as np",
+            "import numpy as np\n\n\ndef more():\n    return 1\n",
+            set(),
+        ),
+        ("benchmark/metrics/occlusion.py", "\n\n\n@metric", "\n\n\nLATER = 1\n\n\n@metric", set()),
+    ],
+)
 def test_only_what_an_edit_can_move_gets_another_key(copy, file, old, new, moved):
     before = all_hashes(copy)
     edited(copy, file, old, new)
@@ -235,11 +295,17 @@ def test_a_new_metric_is_computed_by_itself(trained, monkeypatch):
     (cell,) = cells_of(trained, registry.MethodRef.parse(METHODS[0], base=ROOT))
     everything = registry.metrics()
     explain.explain_cell(cell)
-    monkeypatch.setattr(registry, "metrics", lambda: {k: v for k, v in everything.items() if k != "gini"})
+    monkeypatch.setattr(
+        registry, "metrics", lambda: {k: v for k, v in everything.items() if k != "gini"}
+    )
     score.score_cell(cell)
     monkeypatch.setattr(registry, "metrics", lambda: everything)
     asked = []
-    monkeypatch.setattr(score, "measure", lambda cell, spec, *rest: asked.append(spec.name) or measure(cell, spec, *rest))
+    monkeypatch.setattr(
+        score,
+        "measure",
+        lambda cell, spec, *rest: asked.append(spec.name) or measure(cell, spec, *rest),
+    )
     score.score_cell(cell)
     assert asked == ["gini"]
     assert score.is_scored(cell)

@@ -59,7 +59,9 @@ def test_offline_stays_under_25_stages():
 
 def test_a_fresh_clone_is_in_the_offline_profile():
     """params.yaml as committed is the shipped profile: edits of it would be kept by `glassbench use offline`."""
-    done = subprocess.run(["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip("not a git checkout")
     assert done.stdout == (ROOT / "benchmark" / "profiles" / "offline.yaml").read_text()
@@ -104,17 +106,25 @@ def test_the_readmes_method_runs(tmp_path, trained):
     assert (rows.status == "ok").sum() >= 8
 
 
-@pytest.mark.parametrize("target", ["leaderboard", "test", "check-results", "readme", "lint", "bench"])
+@pytest.mark.parametrize(
+    "target", ["leaderboard", "test", "check-results", "readme", "lint", "bench"]
+)
 def test_the_makefile_says_what_it_would_do(target):
     done = subprocess.run(
-        ["make", "-n", target, f"PYTHON={sys.executable}"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "-n", target, f"PYTHON={sys.executable}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_no_data_and_no_artifact_is_in_git():
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
     for file in files:
         assert not file.startswith(("datasets/processed", "datasets/raw")), file
         assert "/artifacts/" not in file, file

@@ -26,7 +26,12 @@ def widths(study, rng, *, scale=1.0):
     return Outcome(
         [
             Number(
-                "n_width", scale * logits.shape[1], method="ruler", setting={"layer": 1, "k": 0.5}, n=4, better="lower"
+                "n_width",
+                scale * logits.shape[1],
+                method="ruler",
+                setting={"layer": 1, "k": 0.5},
+                n=4,
+                better="lower",
             )
         ],
         {"logits": logits.numpy()},
@@ -49,7 +54,14 @@ def coins(study, rng, *, m=2, fail=""):
 def verdicts(rows):
     for row in rows[rows.metric == "n_width"].itertuples():
         yield Check("LT1", row.value > 3, f"width {row.value:g}", row.dataset, row.target, row.seed)
-        yield Check("LT1", row.value > 100, f"width {row.value:g} is not above 100", row.dataset, row.target, row.seed)
+        yield Check(
+            "LT1",
+            row.value > 100,
+            f"width {row.value:g} is not above 100",
+            row.dataset,
+            row.target,
+            row.seed,
+        )
 
 
 def pictures(found):
@@ -63,7 +75,9 @@ def pictures(found):
 def project(trained, monkeypatch):
     """The trained workspace with a paper of two experiments."""
     here = {
-        "": types.SimpleNamespace(TITLE="Rulers", CITATION="R. Uler, 1999", NOTES=("width & depth",)),
+        "": types.SimpleNamespace(
+            TITLE="Rulers", CITATION="R. Uler, 1999", NOTES=("width & depth",)
+        ),
         "replicate": types.SimpleNamespace(__name__=__name__, widths=widths, coins=coins),
         "verdicts": types.SimpleNamespace(verdicts=verdicts),
         "figures": types.SimpleNamespace(pictures=pictures),
@@ -93,8 +107,12 @@ WIDTHS = {"experiment": "widths", "dataset": "blobs", "target": "cnn"}
 def test_units_are_every_network_seed_and_swept_value(project):
     tasks = ask(project, WIDTHS, {"experiment": "coins", "seeds": [3, 4], "sweep": {"m": [2, 5]}})
     assert [(t.dataset, t.target, t.seed, dict(t.settings)) for t in tasks] == [
-        ("blobs", "cnn", 0, {}), ("", "", 3, {"m": 2}), ("", "", 3, {"m": 5}), ("", "", 4, {"m": 2}), ("", "", 4, {"m": 5}),
-    ]  # fmt: skip
+        ("blobs", "cnn", 0, {}),
+        ("", "", 3, {"m": 2}),
+        ("", "", 3, {"m": 5}),
+        ("", "", 4, {"m": 2}),
+        ("", "", 4, {"m": 5}),
+    ]
     assert len({t.path for t in tasks}) == 5
     assert ask(project, {**WIDTHS, "target": "c*"})[0].target == "cnn"
 
@@ -123,7 +141,11 @@ def test_the_same_unit_twice_is_refused(project):
 def test_numbers_become_rows_and_claims_become_shares(project):
     ask(project, WIDTHS, {"experiment": "coins", "seeds": [1]})
     rows, evidence, found = run_all(project)
-    assert set(rows.track) == {"replication"} and set(rows.paper) == {"layer_trees"} and set(rows.status) == {"ok"}
+    assert (
+        set(rows.track) == {"replication"}
+        and set(rows.paper) == {"layer_trees"}
+        and set(rows.status) == {"ok"}
+    )
     (width,) = rows[rows.metric == "n_width"].to_dict("records")
     assert (width["dataset"], width["target"], width["method"], width["setting"]) == (
         "blobs",
@@ -136,14 +158,23 @@ def test_numbers_become_rows_and_claims_become_shares(project):
     assert (coin["dataset"], coin["target"], coin["seed"]) == ("synthetic", "", 1)
     (claim,) = rows[rows.metric == "LT1"].to_dict("records")
     assert (claim["value"], claim["n"], claim["unit"]) == (0.5, 2, "share")
-    assert evidence == {"LT1": "blobs/cnn: width 4 is not above 100 (does not hold) | blobs/cnn: width 4"}
+    assert evidence == {
+        "LT1": "blobs/cnn: width 4 is not above 100 (does not hold) | blobs/cnn: width 4"
+    }
     assert [u.experiment for u in found["layer_trees"].units] == ["widths", "coins"]
     assert found["layer_trees"].units[0].arrays["logits"].shape == (4, 4)
 
 
 def test_evidence_says_how_often_it_holds_and_what_stands_against_the_claim_comes_first():
-    words = {"a": [True, True], "b": [False, False], "c": [True, False, False], **{letter: [True] for letter in "defg"}}
-    assert replicate._quoted(words) == "b (does not hold) | c (holds in 1 of 3) | a | d | and 3 more"
+    words = {
+        "a": [True, True],
+        "b": [False, False],
+        "c": [True, False, False],
+        **{letter: [True] for letter in "defg"},
+    }
+    assert (
+        replicate._quoted(words) == "b (does not hold) | c (holds in 1 of 3) | a | d | and 3 more"
+    )
 
 
 def test_a_unit_is_not_made_twice_and_is_made_again_when_it_changes(project):
@@ -194,7 +225,10 @@ def test_a_chapter_has_its_pictures_and_a_broken_picture_costs_only_itself(proje
     ask(project, WIDTHS)
     found = run_all(project)[2]["layer_trees"]
     chapter = report.chapter("layer_trees", found)
-    assert [p["name"] for p in chapter["pictures"]] == ["layer_trees-logits", "photo-layer_trees-raster"]
+    assert [p["name"] for p in chapter["pictures"]] == [
+        "layer_trees-logits",
+        "photo-layer_trees-raster",
+    ]
     assert b"<svg" in chapter["pictures"][0]["svg"] and "svg" not in chapter["pictures"][1]
     assert chapter == report.chapter("layer_trees", found)  # byte for byte
     project.here["figures"] = types.SimpleNamespace(pictures=lambda found: found.units[9])
@@ -203,14 +237,19 @@ def test_a_chapter_has_its_pictures_and_a_broken_picture_costs_only_itself(proje
 
 
 def test_chapters_are_drawn_side_by_side_and_stand_in_their_order():
-    found = {name: papers.Found(pd.DataFrame(columns=list(store.ROW_COLUMNS)), []) for name in reversed(papers.names())}
+    found = {
+        name: papers.Found(pd.DataFrame(columns=list(store.ROW_COLUMNS)), [])
+        for name in reversed(papers.names())
+    }
     chapters = report.chapters(found)
     assert [chapter["paper"] for chapter in chapters] == list(found)
     assert chapters == [report.chapter(name, nothing) for name, nothing in found.items()]
 
 
 def test_a_chapter_whose_process_dies_is_named(monkeypatch):
-    lost = lambda units, label: [engine.Done(unit, error="its worker process was killed") for unit in units]
+    lost = lambda units, label: [
+        engine.Done(unit, error="its worker process was killed") for unit in units
+    ]
     monkeypatch.setattr(engine, "run", lost)
     with pytest.raises(RuntimeError, match="no chapter for xnn: its worker process was killed"):
         report.chapters({"xnn": None})
@@ -219,7 +258,11 @@ def test_a_chapter_whose_process_dies_is_named(monkeypatch):
 def test_every_paper_of_the_house_says_what_it_is():
     for name in papers.names():
         package = papers.part(name)
-        assert package.TITLE and package.CITATION and all(isinstance(note, str) for note in package.NOTES), name
+        assert (
+            package.TITLE
+            and package.CITATION
+            and all(isinstance(note, str) for note in package.NOTES)
+        ), name
     with pytest.raises(UnknownName):
         papers.part("layer_tree")
 

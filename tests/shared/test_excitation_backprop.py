@@ -47,7 +47,10 @@ def literal(w, a, P):
 
 def matrix(f, shape):
     """The matrix (outputs, inputs) of a linear map of arrays of ``shape``."""
-    columns = [f(e.reshape(1, *shape)).flatten() for e in torch.eye(int(np.prod(shape)), dtype=torch.float64)]
+    columns = [
+        f(e.reshape(1, *shape)).flatten()
+        for e in torch.eye(int(np.prod(shape)), dtype=torch.float64)
+    ]
     return torch.stack(columns, 1)
 
 
@@ -65,7 +68,10 @@ LINEAR = {
 @pytest.mark.parametrize("kind", LINEAR)
 def test_linear_layers_follow_equation_10(kind):
     module, shape = LINEAR[kind]
-    module, a = fill(copy.deepcopy(module)), rand(1, *shape) - 0.2  # some inputs below 0 excite nothing
+    module, a = (
+        fill(copy.deepcopy(module)),
+        rand(1, *shape) - 0.2,
+    )  # some inputs below 0 excite nothing
     free = copy.deepcopy(module)
     if getattr(free, "bias", None) is not None:
         free.bias.data.zero_()
@@ -83,11 +89,18 @@ def test_linear_layers_follow_equation_10(kind):
 
 def test_hand_computed():
     layer = nn.Linear(3, 2)
-    layer.weight.data, layer.bias.data = torch.tensor([[1.0, 2.0, -1.0], [0.0, -1.0, 3.0]]), torch.tensor([9.0, -9.0])
+    layer.weight.data, layer.bias.data = (
+        torch.tensor([[1.0, 2.0, -1.0], [0.0, -1.0, 3.0]]),
+        torch.tensor([9.0, -9.0]),
+    )
     a = torch.tensor([[2.0, 1.0, 1.0]])
     P = ex.trace(layer, a)[1](torch.tensor([[[0.25, 0.75]]]))
-    torch.testing.assert_close(P, torch.tensor([[[0.125, 0.125, 0.75]]]))  # 1/4 (2/4, 2/4, 0) + 3/4 (0, 0, 1)
-    c = ex.contrast(layer.weight.data, a)  # unit 0: (1/2, 1/2, 0) - (0, 0, 1); unit 1: (0, 0, 1) - (0, 1, 0)
+    torch.testing.assert_close(
+        P, torch.tensor([[[0.125, 0.125, 0.75]]])
+    )  # 1/4 (2/4, 2/4, 0) + 3/4 (0, 0, 1)
+    c = ex.contrast(
+        layer.weight.data, a
+    )  # unit 0: (1/2, 1/2, 0) - (0, 0, 1); unit 1: (0, 0, 1) - (0, 1, 0)
     torch.testing.assert_close(c, torch.tensor([[[0.5, 0.5, -1.0]], [[0.0, -1.0, 1.0]]]))
 
 
@@ -101,16 +114,23 @@ def network(name, **options):
     side = {"squeezenet1_0": 64}.get(name, 32)
     net = zoo.build(name, (3, side, side), 4, options, seed=0)
     net = fill(net)
-    for module in net.modules():  # He's scale and small biases: every layer has units that are excited
+    for (
+        module
+    ) in net.modules():  # He's scale and small biases: every layer has units that are excited
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.weight.data *= (2 / module.weight[0].numel()) ** 0.5
     return net, rand(2, 3, side, side, seed=5)
 
 
 NETS = {
-    "cnn": {}, "explainn_cnn": {}, "xnn_cnn": {}, "vgg11": {"width": 0.1, "resize": 32}, "resnet10": {"width": 0.1},
-    "squeezenet1_0": {}, "mlp": {"width": 20, "depth": 3},
-}  # fmt: skip
+    "cnn": {},
+    "explainn_cnn": {},
+    "xnn_cnn": {},
+    "vgg11": {"width": 0.1, "resize": 32},
+    "resnet10": {"width": 0.1},
+    "squeezenet1_0": {},
+    "mlp": {"width": 20, "depth": 3},
+}
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -208,11 +228,20 @@ def test_a_module_without_a_rule_is_named():
 
 def target(name="cnn", side=32, **options):
     net, _ = network(name, **options)
-    return Target(net.float(), name="tiny", classes="abcd", input_shape=(3, side, side), mean=[0.5] * 3, std=[0.25] * 3)
+    return Target(
+        net.float(),
+        name="tiny",
+        classes="abcd",
+        input_shape=(3, side, side),
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+    )
 
 
 def images(n=5, chunk=2, side=32):
-    return Batch(x=rand(n, 3, side, side, seed=9).float(), y=torch.zeros(n, dtype=torch.int64), chunk=chunk)
+    return Batch(
+        x=rand(n, 3, side, side, seed=9).float(), y=torch.zeros(n, dtype=torch.int64), chunk=chunk
+    )
 
 
 def explain(method, target, batch):
@@ -224,7 +253,11 @@ def explain(method, target, batch):
 def test_every_network_of_the_zoo_has_maps(name):
     side = 64 if name == "squeezenet1_0" else 32
     t, batch = target(name, side, **NETS[name]), images(3, side=side)
-    for method in (ExcitationBackprop(), ExcitationBackprop(variant="plain"), ExcitationBackprop(to="pixels")):
+    for method in (
+        ExcitationBackprop(),
+        ExcitationBackprop(variant="plain"),
+        ExcitationBackprop(to="pixels"),
+    ):
         maps = explain(method, t, batch)
         assert maps.shape == (3, side, side)
         assert maps.min() >= 0
@@ -264,7 +297,9 @@ def test_the_plain_map_keeps_all_its_mass_down_to_the_layer():
 def test_the_contrast_tells_classes_apart_better():
     t, x = target(), images(8).x
     maps = {
-        c: torch.stack([ex.class_maps(t, x, torch.full((8,), k), contrastive=c).flatten(1) for k in range(4)])
+        c: torch.stack(
+            [ex.class_maps(t, x, torch.full((8,), k), contrastive=c).flatten(1) for k in range(4)]
+        )
         for c in (True, False)
     }
     similar = {c: F.cosine_similarity(m[:1], m[1:], dim=2).mean().item() for c, m in maps.items()}

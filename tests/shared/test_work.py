@@ -84,7 +84,11 @@ def test_the_meter_follows_what_is_alive(device):
 
 def test_work_adds_up_and_memory_is_that_of_the_larger():
     a, b = Work(2.0, 1.0, 100.0), Work(3.0, 5.0, 70.0)
-    assert a + b == Work(5.0, 6.0, 100.0) and 3 * b == Work(9.0, 15.0, 70.0) and (a + b).beside(9.0).bytes == 109.0
+    assert (
+        a + b == Work(5.0, 6.0, 100.0)
+        and 3 * b == Work(9.0, 15.0, 70.0)
+        and (a + b).beside(9.0).bytes == 109.0
+    )
 
 
 def test_a_method_that_declares_nothing_has_a_default():
@@ -122,7 +126,9 @@ def agrees(function, unit, step, profile):
     if not work.passes:
         assert meter.passes < 1e6
     else:
-        assert work.passes / FACTOR < meter.passes < work.passes * FACTOR, f"{meter.passes:.3g} of {work.passes:.3g}"
+        assert work.passes / FACTOR < meter.passes < work.passes * FACTOR, (
+            f"{meter.passes:.3g} of {work.passes:.3g}"
+        )
 
 
 RECIPES = {
@@ -141,7 +147,8 @@ RECIPES = {
 
 
 @pytest.mark.parametrize(
-    "net", sorted({r["net"] for targets in PAPER["zoo"].values() for r in targets.values()} - {"vgg19"})
+    "net",
+    sorted({r["net"] for targets in PAPER["zoo"].values() for r in targets.values()} - {"vgg19"}),
 )
 def test_training_is_planned_as_it_runs(counted, net):
     recipe = {"net": net, "seeds": [0], "layer": "logits", **RECIPES[net]}
@@ -165,7 +172,11 @@ def methods():
 
 
 def named(entry):
-    return " ".join(str(value).rpartition(":")[2] for key, value in entry.items() if key in ("use", "of", "variant"))
+    return " ".join(
+        str(value).rpartition(":")[2]
+        for key, value in entry.items()
+        if key in ("use", "of", "variant")
+    )
 
 
 @pytest.mark.parametrize("entry", list(methods()), ids=named)
@@ -190,7 +201,9 @@ def test_scores_are_planned_as_they_run(counted, monkeypatch, entry):
         warnings.simplefilter("ignore")
         explain.explain_cell(cell)
     offers = cells.read_cell(cell)[0].offers()
-    assert offers <= declared and declared - offers <= {"heatmaps"}  # ExplaiNN finds no rule for maps on a toy
+    assert offers <= declared and declared - offers <= {
+        "heatmaps"
+    }  # ExplaiNN finds no rule for maps on a toy
     monkeypatch.setattr(costs, "offered", lambda ref: offers)
     inputs.forget()
     inputs.load_target(cell)
@@ -207,14 +220,38 @@ EXPERIMENTS = {  # settings of each experiment, for a toy
     "cladec.layers": {"layers": {-1: "logits", -3: "conv2"}, "occlude": [-3], **CLADEC},
     "cladec.alphas": {"layer": "conv2", "alphas": [1, 0.9, 0], **CLADEC},
     "cladec.epochs": {"layer": "conv2", "epochs": [0, 1], **CLADEC},
-    "cladec.subsets": {"layer": "fc1", "nested": [1, 8], "disjoint": 1, "base": 8, "decoding": TRAINED},
-    "cladec.prototypes": {"layer": "fc1", "count": 4, "base": 8, "decoding": TRAINED, "training": {"epochs": 2, "batch": 32}},
+    "cladec.subsets": {
+        "layer": "fc1",
+        "nested": [1, 8],
+        "disjoint": 1,
+        "base": 8,
+        "decoding": TRAINED,
+    },
+    "cladec.prototypes": {
+        "layer": "fc1",
+        "count": 4,
+        "base": 8,
+        "decoding": TRAINED,
+        "training": {"epochs": 2, "batch": 32},
+    },
     "xnn.table1": {"training": SMALL, "negatives": 40, "alphas": [1.0], "images": 2, "z_units": 6},
     "xnn.degeneration": {"training": SMALL, "negatives": 40},
     "xnn.human_study": {"training": SMALL, "classes": [0, 2]},
-    "xnn.convolutional": {"training": SMALL, "layers": ["pool1", "pool2"], "dense": "fc1", "negatives": 20},
-    "representative.unseen": {"references": 60, "unseen": 20, "runs": 2, "n_boundaries": 10, "sizes": [1, 5], "per_class": 2,
-                              "ace": {"segments": [15], "images": 5, "clusters": 2}},
+    "xnn.convolutional": {
+        "training": SMALL,
+        "layers": ["pool1", "pool2"],
+        "dense": "fc1",
+        "negatives": 20,
+    },
+    "representative.unseen": {
+        "references": 60,
+        "unseen": 20,
+        "runs": 2,
+        "n_boundaries": 10,
+        "sizes": [1, 5],
+        "per_class": 2,
+        "ace": {"segments": [15], "images": 5, "clusters": 2},
+    },
     "representative.similar": {"references": 60, "inputs": 6, "K": [1, 8], "n_boundaries": 10},
     "explainn.worked_example": {},
     "explainn.planted": {"m": 5, "n": 500},
@@ -224,14 +261,18 @@ EXPERIMENTS = {  # settings of each experiment, for a toy
     "explainn.prototypes": {"steps": 8},
     "explainn.traits": {"steps": 8},
     "explainn.fine_tuning": {"steps": 8},
-}  # fmt: skip
+}
 NO_DATA = {"worked_example", "planted"}
 
 
 def experiments():
     """Those of the profile ``paper``, each once."""
     return sorted(
-        {f"{paper}.{entry['experiment']}" for paper, entries in PAPER["replicate"].items() for entry in entries}
+        {
+            f"{paper}.{entry['experiment']}"
+            for paper, entries in PAPER["replicate"].items()
+            for entry in entries
+        }
     )
 
 
@@ -262,7 +303,9 @@ def test_a_method_with_its_defaults_written_out_has_the_same_plan(ref):
         ref = MethodRef(ref.file, ref.cls, {"of": "baselines/grad_cam.py:GradCAM"})
     method, facts = ref.build(), toy_facts().explaining(10, 20)
     written = {
-        f.name: getattr(method, f.name) for f in fields(method) if f.init and not is_dataclass(getattr(method, f.name))
+        f.name: getattr(method, f.name)
+        for f in fields(method)
+        if f.init and not is_dataclass(getattr(method, f.name))
     }
     explicit = MethodRef(ref.file, ref.cls, dict(ref.settings) | written)
     assert costs.explaining(explicit, facts) == costs.explaining(ref, facts)
@@ -287,10 +330,16 @@ def nested(name):
 @pytest.mark.parametrize("name", experiments())
 def test_an_experiment_with_its_defaults_written_out_has_the_same_plan(name):
     paper, experiment = name.split(".")
-    parameters = list(inspect.signature(replicate.experiment(paper, experiment)).parameters.values())[2:]
+    parameters = list(
+        inspect.signature(replicate.experiment(paper, experiment)).parameters.values()
+    )[2:]
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    asked = [p.name for p in parameters if p.default is p.empty or p.name == "nested"]  # a toy has no 512 units
+    asked = [
+        p.name for p in parameters if p.default is p.empty or p.name == "nested"
+    ]  # a toy has no 512 units
     needed = {key: EXPERIMENTS[name][key] for key in asked}
     facts = replace(toy_facts(), build=lambda entry: MethodRef.parse(entry).build())
     written = defaults | needed | nested(name)
-    assert costs.experiment(paper, experiment, written, facts) == costs.experiment(paper, experiment, needed, facts)
+    assert costs.experiment(paper, experiment, written, facts) == costs.experiment(
+        paper, experiment, needed, facts
+    )

@@ -16,7 +16,18 @@ from speed.frame import Row
 
 
 def row(**more):
-    given = {"name": "Ours", "peer": "theirs", "size": "8 images", "ratio": 3.0, "lo": 2.5, "hi": 3.5, "goal": 2.0, "bound": "", "n": 5, "seconds": 0.1}  # fmt: skip
+    given = {
+        "name": "Ours",
+        "peer": "theirs",
+        "size": "8 images",
+        "ratio": 3.0,
+        "lo": 2.5,
+        "hi": 3.5,
+        "goal": 2.0,
+        "bound": "",
+        "n": 5,
+        "seconds": 0.1,
+    }
     return Row(**given | more)
 
 
@@ -30,10 +41,22 @@ def test_a_goal_is_at_least_for_ratios_and_at_most_for_slopes():
 
 def test_contenders_take_turns_after_a_warm_up():
     calls, clock = [], iter(np.cumsum([0, 1, 0, 3, 0, 2, 0, 8, 0, 1, 0, 5]))
-    (found,) = frame.many("A", "x", lambda: calls.append("a"), {"b": (lambda: calls.append("b"), 2, "why", "ratio")},
-                          n=3, clock=lambda: next(clock))  # fmt: skip
+    (found,) = frame.many(
+        "A",
+        "x",
+        lambda: calls.append("a"),
+        {"b": (lambda: calls.append("b"), 2, "why", "ratio")},
+        n=3,
+        clock=lambda: next(clock),
+    )
     assert calls == list("abababab")
-    assert (found.ratio, found.lo, found.hi, found.seconds, found.n) == (4, 3.5, 4.5, 1, 3)  # of 3, 4 and 5
+    assert (found.ratio, found.lo, found.hi, found.seconds, found.n) == (
+        4,
+        3.5,
+        4.5,
+        1,
+        3,
+    )  # of 3, 4 and 5
     assert (found.peer, found.goal, found.bound, found.reached) == ("b", 2, "why", "yes")
     calls.clear()
     frame.turns([lambda: calls.append("a"), lambda: calls.append("b")], 2, warm=True)
@@ -41,22 +64,35 @@ def test_contenders_take_turns_after_a_warm_up():
 
 
 def test_the_slope_of_a_curve(monkeypatch):
-    monkeypatch.setattr(frame, "turns", lambda ways, n, *_: np.array([[way() ** 2 for way in ways]] * n))  # quadratic
+    monkeypatch.setattr(
+        frame, "turns", lambda ways, n, *_: np.array([[way() ** 2 for way in ways]] * n)
+    )  # quadratic
     *points, slope = frame.growth("A", "items", [2, 4, 8], lambda size: lambda: float(size))
-    assert [(p.kind, p.ratio, p.seconds) for p in points] == [("point", 2, 4), ("point", 4, 16), ("point", 8, 64)]
+    assert [(p.kind, p.ratio, p.seconds) for p in points] == [
+        ("point", 2, 4),
+        ("point", 4, 16),
+        ("point", 8, 64),
+    ]
     assert slope.kind == "slope" and slope.ratio == pytest.approx(2) and slope.reached == "no"
 
 
 def test_a_suite_is_replaced_and_the_others_kept(tmp_path):
-    rows = [row(suite="cams"), row(suite="xnn", goal=None), row(suite="growth", kind="point", ratio=2, size="items"),
-            row(suite="growth", kind="point", ratio=4, size="items"), row(suite="growth", kind="slope", size="items: 2 to 4")]  # fmt: skip
+    rows = [
+        row(suite="cams"),
+        row(suite="xnn", goal=None),
+        row(suite="growth", kind="point", ratio=2, size="items"),
+        row(suite="growth", kind="point", ratio=4, size="items"),
+        row(suite="growth", kind="slope", size="items: 2 to 4"),
+    ]
     bench.write(frame.table(rows), bench.SUITE, tmp_path)
     bench.write(frame.table([row(suite="cams", ratio=9.0)]), ["cams"], tmp_path)
     written = pd.read_csv(tmp_path / "benchmarks.csv")
     assert list(written.suite) == ["cams", "xnn", "growth", "growth", "growth"]
     assert list(written.ratio) == [9, 3, 2, 4, 3]
     assert written.reached.fillna("").tolist() == ["yes", "", "yes", "yes", "no"]
-    assert written.machine.str.contains("torch").all() and written.machine.str.contains("commit").all()
+    assert (
+        written.machine.str.contains("torch").all() and written.machine.str.contains("commit").all()
+    )
     for name in ("benchmarks", "growth"):
         assert (tmp_path / f"{name}.svg").read_text().startswith("<?xml")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -69,8 +105,15 @@ def test_nothing_to_draw_draws_nothing():
 
 def board(profile, wall, dvc):
     facts = (profile, "abc", "2026-01-02", "CPU", 2)
-    kinds = [("wall", "", "", wall, "seconds"), ("dvc", "", "", dvc, "seconds"), ("no-op", "", "", 2.0, "seconds"), ("memory", "", "", 1.5, "GiB"),
-             ("stage", "train", "digits", 60.0, "seconds"), ("stage", "score", "digits", 30.0, "seconds"), ("unit", "train", "digits/cnn-0", 20.0, "seconds")]  # fmt: skip
+    kinds = [
+        ("wall", "", "", wall, "seconds"),
+        ("dvc", "", "", dvc, "seconds"),
+        ("no-op", "", "", 2.0, "seconds"),
+        ("memory", "", "", 1.5, "GiB"),
+        ("stage", "train", "digits", 60.0, "seconds"),
+        ("stage", "score", "digits", 30.0, "seconds"),
+        ("unit", "train", "digits/cnn-0", 20.0, "seconds"),
+    ]
     return pd.DataFrame([(*facts, *kind) for kind in kinds], columns=list(boards.COLUMNS))
 
 
@@ -84,14 +127,18 @@ def test_boards_are_rows_against_what_is_allowed(tmp_path, capsys):
     found = {r.name: r for r in bench.boards(tmp_path / "boards.csv")}
     assert found["Board offline"].ratio == 3 and found["Board quick"].ratio == pytest.approx(3.6)
     assert (
-        found["DVC's share of offline"].ratio == pytest.approx(0.5) and found["DVC's share of offline"].reached == "no"
+        found["DVC's share of offline"].ratio == pytest.approx(0.5)
+        and found["DVC's share of offline"].reached == "no"
     )
     assert found["Board offline"].bound == "train 60%, score 30%"
     assert not list(bench.boards(tmp_path / "none.csv"))
     boards.show(board("offline", 100.0, 10.0))
     said = capsys.readouterr().out
     assert (
-        "100 s of wall time" in said and "DVC 10.0 s (10.0%)" in said and "digits 60" in said and "digits/cnn-0" in said
+        "100 s of wall time" in said
+        and "DVC 10.0 s (10.0%)" in said
+        and "digits 60" in said
+        and "digits/cnn-0" in said
     )
 
 
@@ -123,10 +170,15 @@ def test_the_shim_notes_when_a_command_starts_and_ends(tmp_path):
     shim, noted = tmp_path / "glassbench", tmp_path / "times.txt"
     shim.write_text(boards.SHIM.format(python="false", times=noted))
     shim.chmod(0o755)
-    assert subprocess.run([shim, "score", "digits", "--keep-going"], check=False).returncode == 1  # what it calls fails
+    assert (
+        subprocess.run([shim, "score", "digits", "--keep-going"], check=False).returncode == 1
+    )  # what it calls fails
     start, end, words = noted.read_text().split(maxsplit=2)
     assert float(start) <= float(end) and boards.step(words.split()) == ("score", "digits")
-    assert boards.step(["report"]) == ("report", "") and boards.step(["prepare", "--all"]) == ("prepare", "")
+    assert boards.step(["report"]) == ("report", "") and boards.step(["prepare", "--all"]) == (
+        "prepare",
+        "",
+    )
 
 
 def test_a_board_whose_folder_is_taken_is_one_line(tmp_path, monkeypatch):
@@ -139,7 +191,9 @@ def test_a_board_whose_folder_is_taken_is_one_line(tmp_path, monkeypatch):
 def test_the_list_names_every_script(capsys):
     bench.main(["--list"])
     said = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in said] == list(bench.SUITE) and all(len(line.split()) > 3 for line in said)
+    assert [line.split()[0] for line in said] == list(bench.SUITE) and all(
+        len(line.split()) > 3 for line in said
+    )
     scripts = {p.stem for p in Path(bench.__file__).parent.glob("*.py")}
     assert scripts >= set(bench.SUITE)
 
@@ -154,4 +208,8 @@ def test_every_benchmark_runs_at_its_smallest_sizes(tmp_path):
     bench.main(["--small", "--out", str(tmp_path)])
     written = pd.read_csv(tmp_path / "benchmarks.csv")
     assert list(dict.fromkeys(written.suite)) == list(bench.SUITE)
-    assert (written.seconds > 0).all() and (written.lo <= written.ratio).all() and (written.ratio <= written.hi).all()
+    assert (
+        (written.seconds > 0).all()
+        and (written.lo <= written.ratio).all()
+        and (written.ratio <= written.hi).all()
+    )

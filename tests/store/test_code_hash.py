@@ -112,42 +112,98 @@ def after(root, entry, file, old, new):
 ENTRY, BOXES = "benchmark.uses:entry", "benchmark.uses:boxes"
 
 
-@pytest.mark.parametrize(("entry", "file", "old", "new"), [
-    (ENTRY, "benchmark/shapes.py", "'''Of a circle.'''", "'''Of a disc, in squares of the unit.'''"),
-    (ENTRY, "benchmark/shapes.py", "  # pi r^2", ""),
-    (ENTRY, "benchmark/shapes.py", "return math.pi", "\n\n    return math.pi"),
-    (ENTRY, "benchmark/shapes.py", "digits=.5", "digits=0.5"),
-    (ENTRY, "benchmark/shapes.py", "def rounded(r, digits=.5):", "def rounded(\n    r,\n    digits=.5,\n):"),
-    (ENTRY, "benchmark/shapes.py", "down(area(r)) * digits", "(down(area(r)) * digits)"),
-    (ENTRY, "benchmark/shapes.py", "return 1", "return 2"),  # nobody here calls it
-    (ENTRY, "benchmark/store/files.py", "open(path).read()", "open(path).read(9)"),  # carries, decides nothing
-    (BOXES, "benchmark/shapes.py", "return 3", "return 300"),  # the declared work
-    (BOXES, "benchmark/shapes.py", '("heatmaps",)', '("labels",)'),
-    (BOXES, "benchmark/shapes.py", '"square"', "'square'"),
-    (BOXES, "benchmark/shapes.py", "'''w h'''", '"""Width times height."""'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("entry", "file", "old", "new"),
+    [
+        (
+            ENTRY,
+            "benchmark/shapes.py",
+            "'''Of a circle.'''",
+            "'''Of a disc, in squares of the unit.'''",
+        ),
+        (ENTRY, "benchmark/shapes.py", "  # pi r^2", ""),
+        (ENTRY, "benchmark/shapes.py", "return math.pi", "\n\n    return math.pi"),
+        (ENTRY, "benchmark/shapes.py", "digits=.5", "digits=0.5"),
+        (
+            ENTRY,
+            "benchmark/shapes.py",
+            "def rounded(r, digits=.5):",
+            "def rounded(\n    r,\n    digits=.5,\n):",
+        ),
+        (ENTRY, "benchmark/shapes.py", "down(area(r)) * digits", "(down(area(r)) * digits)"),
+        (ENTRY, "benchmark/shapes.py", "return 1", "return 2"),  # nobody here calls it
+        (
+            ENTRY,
+            "benchmark/store/files.py",
+            "open(path).read()",
+            "open(path).read(9)",
+        ),  # carries, decides nothing
+        (BOXES, "benchmark/shapes.py", "return 3", "return 300"),  # the declared work
+        (BOXES, "benchmark/shapes.py", '("heatmaps",)', '("labels",)'),
+        (BOXES, "benchmark/shapes.py", '"square"', "'square'"),
+        (BOXES, "benchmark/shapes.py", "'''w h'''", '"""Width times height."""'),
+    ],
+)
 def test_words_layout_and_what_is_not_used_change_nothing(root, entry, file, old, new):
     before, now = after(root, entry, file, old, new)
     assert before == now
 
 
-@pytest.mark.parametrize(("entry", "file", "old", "new"), [
-    (ENTRY, "benchmark/shapes.py", "r**2", "r**3"),
-    (ENTRY, "benchmark/shapes.py", "floor as down", "ceil as down"),
-    (ENTRY, "benchmark/shapes.py", "digits=.5", "digits=.6"),
-    (ENTRY, "benchmark/shapes.py", "down(area(r)) * digits", "down(area(r) * digits)"),
-    (ENTRY, "benchmark/uses.py", "rounded as about", "area as about"),
-    (ENTRY, "benchmark/shapes.py", "import math\n", "import math\nmath.pi = 3\n"),  # done when the module is imported
-    (BOXES, "benchmark/shapes.py", "self.w * self.h", "self.w + self.h"),  # found by an annotation
-    (BOXES, "benchmark/shapes.py", '"square": 4', '"square": 5'),
-    ("benchmark.shapes:Other", "benchmark/shapes.py", "return 4", "return 5"),  # no method: what it declares may be used
-    ("benchmark.shapes:Other", "benchmark/shapes.py", 'class Other:\n    offers = ("heatmaps",)', "class Other:\n    offers = ()"),
-    ("benchmark.uses:guarded", "benchmark/uses.py", "area as surface", "rounded as surface"),  # an import inside of try
-    ("benchmark.uses:shadowed", "benchmark/shapes.py", "return 1", "return 2"),  # another method has such an argument
-    ("benchmark.uses:late", "benchmark/shapes.py", "return 1", "return 2"),
-    ("benchmark.uses:named", "plugin.py", "'mine'", "'yours'"),  # a method that is named by text
-    ("plugin.py", "plugin.py", "'mine'", "'yours'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("entry", "file", "old", "new"),
+    [
+        (ENTRY, "benchmark/shapes.py", "r**2", "r**3"),
+        (ENTRY, "benchmark/shapes.py", "floor as down", "ceil as down"),
+        (ENTRY, "benchmark/shapes.py", "digits=.5", "digits=.6"),
+        (ENTRY, "benchmark/shapes.py", "down(area(r)) * digits", "down(area(r) * digits)"),
+        (ENTRY, "benchmark/uses.py", "rounded as about", "area as about"),
+        (
+            ENTRY,
+            "benchmark/shapes.py",
+            "import math\n",
+            "import math\nmath.pi = 3\n",
+        ),  # done when the module is imported
+        (
+            BOXES,
+            "benchmark/shapes.py",
+            "self.w * self.h",
+            "self.w + self.h",
+        ),  # found by an annotation
+        (BOXES, "benchmark/shapes.py", '"square": 4', '"square": 5'),
+        (
+            "benchmark.shapes:Other",
+            "benchmark/shapes.py",
+            "return 4",
+            "return 5",
+        ),  # no method: what it declares may be used
+        (
+            "benchmark.shapes:Other",
+            "benchmark/shapes.py",
+            'class Other:\n    offers = ("heatmaps",)',
+            "class Other:\n    offers = ()",
+        ),
+        (
+            "benchmark.uses:guarded",
+            "benchmark/uses.py",
+            "area as surface",
+            "rounded as surface",
+        ),  # an import inside of try
+        (
+            "benchmark.uses:shadowed",
+            "benchmark/shapes.py",
+            "return 1",
+            "return 2",
+        ),  # another method has such an argument
+        ("benchmark.uses:late", "benchmark/shapes.py", "return 1", "return 2"),
+        (
+            "benchmark.uses:named",
+            "plugin.py",
+            "'mine'",
+            "'yours'",
+        ),  # a method that is named by text
+        ("plugin.py", "plugin.py", "'mine'", "'yours'"),
+    ],
+)
 def test_what_can_change_a_number_changes_the_hash(root, entry, file, old, new):
     before, now = after(root, entry, file, old, new)
     assert before != now
@@ -164,7 +220,9 @@ def test_a_definition_that_is_moved_keeps_its_hash(root):
     before = Code(root).hash([ENTRY])
     shapes, uses = root / "benchmark" / "shapes.py", root / "benchmark" / "uses.py"
     (root / "benchmark" / "geometry").mkdir()
-    (root / "benchmark" / "geometry" / "__init__.py").write_text("from benchmark.geometry.round import rounded\n")
+    (root / "benchmark" / "geometry" / "__init__.py").write_text(
+        "from benchmark.geometry.round import rounded\n"
+    )
     shapes.rename(root / "benchmark" / "geometry" / "round.py")
     text = uses.read_text().replace(
         "from benchmark.shapes import Box, rounded", "from benchmark.geometry import rounded"
@@ -177,7 +235,9 @@ def test_what_is_reached_is_said(root):
     code = Code(root)
     assert ("benchmark.shapes", "area") in code.reached([ENTRY])
     assert ("benchmark.shapes", "unused") not in code.reached([ENTRY])
-    assert code.files([ENTRY]) == [root / "benchmark" / name for name in ("__init__.py", "shapes.py", "uses.py")]
+    assert code.files([ENTRY]) == [
+        root / "benchmark" / name for name in ("__init__.py", "shapes.py", "uses.py")
+    ]
 
 
 def test_an_entry_that_is_not_there_is_refused(root):

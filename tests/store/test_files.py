@@ -13,15 +13,37 @@ from benchmark.store import StoreError
 
 
 def rows(**changes):
-    row = {"profile": "offline", "track": "heatmap", "paper": "baseline", "dataset": "digits", "target": "cnn", "method": "A",
-           "setting": "layer=3", "metric": "average_drop", "metric_setting": "keep=0.2", "seed": 0, "value": 1 / 3, "n": 5, "better": "lower", "unit": "percent",
-           "metric_version": 1, "status": "ok", "reason": ""}  # fmt: skip
+    row = {
+        "profile": "offline",
+        "track": "heatmap",
+        "paper": "baseline",
+        "dataset": "digits",
+        "target": "cnn",
+        "method": "A",
+        "setting": "layer=3",
+        "metric": "average_drop",
+        "metric_setting": "keep=0.2",
+        "seed": 0,
+        "value": 1 / 3,
+        "n": 5,
+        "better": "lower",
+        "unit": "percent",
+        "metric_version": 1,
+        "status": "ok",
+        "reason": "",
+    }
     return pd.DataFrame([row | changes])
 
 
 def test_rows_survive_the_file(tmp_path):
     path = tmp_path / "rows.csv"
-    both = pd.concat([rows(method='B, or "not"'), rows(), rows(seed=1, value=np.nan, status="failed", reason='a, b"c')])
+    both = pd.concat(
+        [
+            rows(method='B, or "not"'),
+            rows(),
+            rows(seed=1, value=np.nan, status="failed", reason='a, b"c'),
+        ]
+    )
     store.write_rows(path, both)
     read = store.read_rows(path)
     assert list(read.columns) == list(store.ROW_COLUMNS)
@@ -55,21 +77,43 @@ def test_scores_survive_the_file(tmp_path):
 
 
 def test_settings_are_text_in_a_fixed_order():
-    assert store.setting_text({"variant": "authors", "keep": 0.2, "layer": 3}) == "keep=0.2;layer=3;variant=authors"
+    assert (
+        store.setting_text({"variant": "authors", "keep": 0.2, "layer": 3})
+        == "keep=0.2;layer=3;variant=authors"
+    )
     assert store.setting_text({}) == ""
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (0.2, "0.2"), (5.0, "5"), (1e-7, "1e-07"), (1e6, "1e+06"), (np.float64(0.1), "0.1"), (0.1234567, "0.1234567"),
-    (1234567.5, "1234567.5"), (float("inf"), "inf"), (3, "3"), (True, "True"), ("a=b", "a=b"), ([0.1234567, 2], "[0.1234567, 2]"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.2, "0.2"),
+        (5.0, "5"),
+        (1e-7, "1e-07"),
+        (1e6, "1e+06"),
+        (np.float64(0.1), "0.1"),
+        (0.1234567, "0.1234567"),
+        (1234567.5, "1234567.5"),
+        (float("inf"), "inf"),
+        (3, "3"),
+        (True, "True"),
+        ("a=b", "a=b"),
+        ([0.1234567, 2], "[0.1234567, 2]"),
+    ],
+)
 def test_a_setting_is_told_from_every_other(value, text):
-    assert store.setting_pairs(store.setting_text({"k": value, "other": 1})) == {"k": text, "other": "1"}
+    assert store.setting_pairs(store.setting_text({"k": value, "other": 1})) == {
+        "k": text,
+        "other": "1",
+    }
     assert not isinstance(value, float) or float(text) == value
 
 
 def test_pairs_of_a_setting():
-    assert store.setting_pairs("size=a=b;odd;k=2") == {"size": "a=b", "k": "2"} and store.setting_pairs("") == {}
+    assert (
+        store.setting_pairs("size=a=b;odd;k=2") == {"size": "a=b", "k": "2"}
+        and store.setting_pairs("") == {}
+    )
 
 
 def test_nothing_half_written_when_the_disk_is_full(tmp_path, monkeypatch):
@@ -104,8 +148,16 @@ def test_pickles_are_never_read(tmp_path):
         store.read_npz(tmp_path / "evil.npz")
 
 
-@pytest.mark.parametrize(("name", "read"), [("a.npz", store.read_npz), ("a.safetensors", store.read_weights),
-                                            ("a.json", store.read_json), ("a.yaml", store.read_yaml), ("a.csv", store.read_rows)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("a.npz", store.read_npz),
+        ("a.safetensors", store.read_weights),
+        ("a.json", store.read_json),
+        ("a.yaml", store.read_yaml),
+        ("a.csv", store.read_rows),
+    ],
+)
 @pytest.mark.parametrize("content", [b"", b"\x00garbage\xff", b"PK\x03\x04 cut", b'{"a": '])
 def test_a_damaged_file_is_one_line_naming_it(tmp_path, name, read, content):
     path = tmp_path / name
@@ -124,19 +176,27 @@ def test_a_missing_file_is_one_line(tmp_path, read):
         read(tmp_path / "none")
 
 
-@pytest.mark.parametrize(("path", "command"), [
-    ("results/offline/artifacts/targets/digits/cnn-0.safetensors", "glassbench train digits"),
-    ("results/offline/artifacts/targets/digits/cnn-0.json", "glassbench train digits"),
-    ("results/offline/artifacts/explanations/digits/cnn-0/a.npz", "glassbench explain digits"),
-    ("results/offline/artifacts/scores/digits/cnn-0/a.npz", "glassbench score digits"),
-    ("results/offline/artifacts/replications/xnn/a.npz", "glassbench replicate xnn"),
-    ("results/evaluations/offline/Mine/artifacts/scores/digits/cnn-0/a.npz", "glassbench evaluate"),
-    ("datasets/processed/offline/digits.npz", "glassbench prepare digits"),
-    ("results/offline/provenance.json", "dvc repro"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("results/offline/artifacts/targets/digits/cnn-0.safetensors", "glassbench train digits"),
+        ("results/offline/artifacts/targets/digits/cnn-0.json", "glassbench train digits"),
+        ("results/offline/artifacts/explanations/digits/cnn-0/a.npz", "glassbench explain digits"),
+        ("results/offline/artifacts/scores/digits/cnn-0/a.npz", "glassbench score digits"),
+        ("results/offline/artifacts/replications/xnn/a.npz", "glassbench replicate xnn"),
+        (
+            "results/evaluations/offline/Mine/artifacts/scores/digits/cnn-0/a.npz",
+            "glassbench evaluate",
+        ),
+        ("datasets/processed/offline/digits.npz", "glassbench prepare digits"),
+        ("results/offline/provenance.json", "dvc repro"),
+    ],
+)
 def test_a_file_that_cannot_be_read_names_the_command_that_makes_it(tmp_path, path, command):
     path = tmp_path / path
-    read = {".npz": store.read_npz, ".json": store.read_json, ".safetensors": store.read_weights}[path.suffix]
+    read = {".npz": store.read_npz, ".json": store.read_json, ".safetensors": store.read_weights}[
+        path.suffix
+    ]
     with pytest.raises(StoreError, match=f"is missing; run .*`{command}`"):
         read(path)
     path.parent.mkdir(parents=True)
@@ -174,11 +234,20 @@ def test_values_of_single_images_come_back(tmp_path):
     key = dict.fromkeys(store.ROW_KEYS, "a") | {"seed": 0}
     values = [0.1, np.nan, 3.0]
     frame = pd.DataFrame(
-        [key | {"seed": seed, "image": i, "value": v} for seed in (1, 0) for i, v in enumerate(values)]
+        [
+            key | {"seed": seed, "image": i, "value": v}
+            for seed in (1, 0)
+            for i, v in enumerate(values)
+        ]
     )
     store.write_values(tmp_path / "values.npz", frame)
     back = store.read_values(tmp_path / "values.npz")
-    assert back.seed.tolist() == [0, 0, 1, 1] and back.image.tolist() == [0, 2, 0, 2]  # what does not apply is left out
+    assert back.seed.tolist() == [0, 0, 1, 1] and back.image.tolist() == [
+        0,
+        2,
+        0,
+        2,
+    ]  # what does not apply is left out
     np.testing.assert_allclose(back.value, [0.1, 3, 0.1, 3], rtol=1e-7)
     assert back.method.tolist() == ["a"] * 4
     store.write_values(tmp_path / "none.npz", frame[:0])

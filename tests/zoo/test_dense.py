@@ -39,7 +39,10 @@ def test_gradients_are_autograds(options, shape):
 
 def test_the_chain_sees_the_parameters_move():
     net = nets.build("mlp", (1, 4, 4), 3, {"width": 32, "depth": 2}, seed=0)
-    x, y = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 0, 1, 2])
+    x, y = (
+        torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1)),
+        torch.tensor([0, 1, 2, 0, 1, 2]),
+    )
     chain, optimiser = Chain.of(net), torch.optim.SGD(net.parameters(), lr=0.5)
     losses = []
     for _ in range(300):
@@ -56,12 +59,20 @@ def test_large_logits_lose_nothing():
             parameter.copy_(torch.full_like(parameter, 30.0))
         net.logits.weight[1] = -30.0
     x, y = torch.ones(1, 1, 2, 2), torch.tensor([1])
-    assert Chain.of(net).gradients(x, y) == pytest.approx(F.cross_entropy(net(x), y).item()) == pytest.approx(27000)
+    assert (
+        Chain.of(net).gradients(x, y)
+        == pytest.approx(F.cross_entropy(net(x), y).item())
+        == pytest.approx(27000)
+    )
 
 
 @pytest.mark.parametrize(
     "name, options",
-    [("mlp", {"width": 5, "depth": 2, "activation": "tanh"}), ("xnn_cnn", {}), ("vgg11", {"width": 0.1})],
+    [
+        ("mlp", {"width": 5, "depth": 2, "activation": "tanh"}),
+        ("xnn_cnn", {}),
+        ("vgg11", {"width": 0.1}),
+    ],
 )
 def test_what_is_no_chain_of_relus_is_left_to_autograd(name, options):
     shape = (1, 32, 32) if name == "vgg11" else (1, 28, 28)
@@ -78,11 +89,18 @@ def test_other_precisions_are_left_to_autograd():
 def test_products_round_alike_on_any_cpu(chosen, expected):
     """numpy's BLAS takes the kernels that the house asks for, unless somebody asked for others."""
     if "openblas" not in engine.blas():
-        pytest.skip(f"numpy computes with {engine.blas() or 'a library that threadpoolctl does not know'}")
+        pytest.skip(
+            f"numpy computes with {engine.blas() or 'a library that threadpoolctl does not know'}"
+        )
     env = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
     env |= {"OPENBLAS_CORETYPE": chosen} if chosen else {}
     code = "from benchmark import engine; print(engine.blas())"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=env, cwd=store.ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=env,
+        cwd=store.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == ["openblas", expected]

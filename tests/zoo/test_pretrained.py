@@ -23,7 +23,9 @@ NPZ, NPZ_HASH = pretrained.DEEP_COMPRESSION["squeezenet1_0"]
 @pytest.fixture(scope="module")
 def state():
     with nets.seeded(11):
-        return {key: value / 2 for key, value in torchvision.models.squeezenet1_0().state_dict().items()}
+        return {
+            key: value / 2 for key, value in torchvision.models.squeezenet1_0().state_dict().items()
+        }
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +38,15 @@ def site(tmp_path_factory, state):
     digest = pretrained.file_hash(root / "plain.pth")
     pth = (root / "plain.pth").rename(root / f"squeezenet1_0-{digest[:8]}.pth")
     handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=root)) as server:
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(handler, directory=root)
+    ) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
-        yield SimpleNamespace(root=root, url=url, pth=pth.name, npz_hash=pretrained.file_hash(root / NPZ))
+        yield SimpleNamespace(
+            root=root, url=url, pth=pth.name, npz_hash=pretrained.file_hash(root / NPZ)
+        )
         server.shutdown()
         thread.join()
 
@@ -56,7 +62,9 @@ def own_places(monkeypatch, site):
 
 def same(weights, state):
     ours = nets.from_torchvision("squeezenet1_0", state)
-    return weights.keys() == ours.keys() and all(torch.equal(weights[key], ours[key]) for key in ours)
+    return weights.keys() == ours.keys() and all(
+        torch.equal(weights[key], ours[key]) for key in ours
+    )
 
 
 def test_file_hash_is_sha256(tmp_path):
@@ -67,8 +75,14 @@ def test_file_hash_is_sha256(tmp_path):
 def test_torchvisions_file_is_downloaded_once(tmp_path, site, state, monkeypatch):
     weights, source = pretrained.weights("squeezenet1_0", "imagenet", tmp_path)
     assert same(weights, state)
-    assert source == {"source": "torchvision", "file": site.pth, "sha256": pretrained.file_hash(site.root / site.pth)}
-    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *a, **k: pytest.fail("downloaded again"))
+    assert source == {
+        "source": "torchvision",
+        "file": site.pth,
+        "sha256": pretrained.file_hash(site.root / site.pth),
+    }
+    monkeypatch.setattr(
+        torch.hub, "download_url_to_file", lambda *a, **k: pytest.fail("downloaded again")
+    )
     assert same(pretrained.weights("squeezenet1_0", "torchvision", tmp_path)[0], state)
 
 
@@ -80,12 +94,15 @@ def test_a_damaged_cache_is_replaced(tmp_path, site, state):
 def test_wrong_bytes_are_refused(tmp_path, site, monkeypatch):
     url = f"{site.url}/{NPZ}"  # there, but it is another file
     enum = SimpleNamespace(
-        IMAGENET1K_V1=SimpleNamespace(url=url.replace("_imagenet_deepcompression.npz", "-0badc0de.pth"))
+        IMAGENET1K_V1=SimpleNamespace(
+            url=url.replace("_imagenet_deepcompression.npz", "-0badc0de.pth")
+        )
     )
     (site.root / "squeezenet" / "squeezenet1_0-0badc0de.pth").write_bytes(b"another file")
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: enum)
     with pytest.raises(
-        store.StoreError, match="cannot get ImageNet weights for squeezenet1_0 .*hash.* GLASSBENCH_MIRROR"
+        store.StoreError,
+        match="cannot get ImageNet weights for squeezenet1_0 .*hash.* GLASSBENCH_MIRROR",
     ) as e:
         pretrained.weights("squeezenet1_0", "torchvision", tmp_path)
     assert "\n" not in str(e.value)
@@ -109,13 +126,17 @@ def test_a_mirror_may_be_an_url(tmp_path, site, state, monkeypatch):
 
 
 def test_no_network_and_no_mirror_names_both_ways_out(tmp_path, monkeypatch):
-    enum = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url="http://127.0.0.1:9/squeezenet1_0-b66bff10.pth"))
+    enum = SimpleNamespace(
+        IMAGENET1K_V1=SimpleNamespace(url="http://127.0.0.1:9/squeezenet1_0-b66bff10.pth")
+    )
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: enum)
     with pytest.raises(store.StoreError, match="connect to the internet, or set GLASSBENCH_MIRROR"):
         pretrained.weights("squeezenet1_0", "imagenet", tmp_path)
     with pytest.raises(store.StoreError, match="npz is on a mirror only"):
         pretrained.weights("squeezenet1_0", "deepcompression", tmp_path)
-    with pytest.raises(store.StoreError, match="no deepcompression weights for vgg16; use torchvision"):
+    with pytest.raises(
+        store.StoreError, match="no deepcompression weights for vgg16; use torchvision"
+    ):
         pretrained.weights("vgg16", "deepcompression", tmp_path)
 
 
@@ -125,7 +146,9 @@ def test_a_file_that_runs_code_is_not_run(tmp_path, site, monkeypatch):
             return os.system, (f"touch {tmp_path}/ran",)
 
     torch.save({"features.0.weight": Evil()}, tmp_path / "evil.pth")
-    path = (tmp_path / "evil.pth").rename(tmp_path / f"evil-{pretrained.file_hash(tmp_path / 'evil.pth')[:8]}.pth")
+    path = (tmp_path / "evil.pth").rename(
+        tmp_path / f"evil-{pretrained.file_hash(tmp_path / 'evil.pth')[:8]}.pth"
+    )
     enum = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=f"http://127.0.0.1:9/{path.name}"))
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: enum)
     with pytest.raises(Exception, match="(?i)weights.only"):
@@ -138,24 +161,42 @@ def photos(n=24, test=12):
     y = np.arange(n + test, dtype=np.int64) % 2
     x = rng.integers(0, 200, (n + test, 3, 48, 48), dtype=np.uint8)
     x[y == 1, 0] //= 4  # the second class has little red
-    arrays = {"x_train": x[:n], "y_train": y[:n], "x_test": x[n:], "y_test": y[n:], "classes": np.array(["red", "not"])}
+    arrays = {
+        "x_train": x[:n],
+        "y_train": y[:n],
+        "x_test": x[n:],
+        "y_test": y[n:],
+        "classes": np.array(["red", "not"]),
+    }
     return Dataset("photos", arrays)
 
 
 def test_fine_tuning_behind_frozen_features(tmp_path, site, state, monkeypatch):
     monkeypatch.setenv("GLASSBENCH_MIRROR", str(site.root))
-    recipe = {"net": "squeezenet1_0", "options": {"relu": False}, "epochs": 8, "batch": 8, "lr": 0.01,
-              "pretrained": "imagenet", "freeze_until": "fire9"}  # fmt: skip
+    recipe = {
+        "net": "squeezenet1_0",
+        "options": {"relu": False},
+        "epochs": 8,
+        "batch": 8,
+        "lr": 0.01,
+        "pretrained": "imagenet",
+        "freeze_until": "fire9",
+    }
     card = training.train(photos(), recipe, 0, tmp_path / "s-0.safetensors")
     assert card["pretrained"]["source"] == "deepcompression"
     assert (card["mean"], card["std"]) == (pretrained.MEAN, pretrained.STD)
     assert card["layer"] == "fire9"
     trained = store.read_weights(tmp_path / "s-0.safetensors")
-    assert all(torch.equal(trained[key], value) for key, value in nets.from_torchvision("squeezenet1_0", state).items())
+    assert all(
+        torch.equal(trained[key], value)
+        for key, value in nets.from_torchvision("squeezenet1_0", state).items()
+    )
     target, batch = training.load(tmp_path / "s-0.safetensors"), photos().batch("test")
     theirs = torchvision.models.squeezenet1_0()
     theirs.load_state_dict(state)
-    normalised = (batch.x - torch.tensor(pretrained.MEAN)[:, None, None]) / torch.tensor(pretrained.STD)[:, None, None]
+    normalised = (batch.x - torch.tensor(pretrained.MEAN)[:, None, None]) / torch.tensor(
+        pretrained.STD
+    )[:, None, None]
     assert torch.allclose(target.features(batch), theirs.eval().features(normalised), atol=1e-5)
     assert (target(batch).argmax(1) == batch.y).double().mean().item() == card["test_accuracy"]
 

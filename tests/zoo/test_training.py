@@ -17,7 +17,14 @@ from benchmark.utils.seeds import seed_hash
 from benchmark.zoo import inputs, nets, training
 from benchmark.zoo.recipe import Recipe
 
-MLP = {"net": "mlp", "options": {"width": 16, "depth": 3}, "epochs": 4, "batch": 50, "lr": 0.005, "normalise": "none"}
+MLP = {
+    "net": "mlp",
+    "options": {"width": 16, "depth": 3},
+    "epochs": 4,
+    "batch": 50,
+    "lr": 0.005,
+    "normalise": "none",
+}
 CNN = {
     "net": "xnn_cnn",
     "epochs": 2,
@@ -27,8 +34,22 @@ CNN = {
     "momentum": 0.9,
     "weight_decay": 1e-4,
 }
-VGG = {"net": "vgg11", "options": {"width": 0.1}, "epochs": 3, "batch": 50, "schedule": "cosine", "shift": 1}
-DROPOUT = {"net": "explainn_cnn", "epochs": 2, "batch": 64, "optimiser": "adadelta", "schedule": "step", "gamma": 0.5}
+VGG = {
+    "net": "vgg11",
+    "options": {"width": 0.1},
+    "epochs": 3,
+    "batch": 50,
+    "schedule": "cosine",
+    "shift": 1,
+}
+DROPOUT = {
+    "net": "explainn_cnn",
+    "epochs": 2,
+    "batch": 64,
+    "optimiser": "adadelta",
+    "schedule": "step",
+    "gamma": 0.5,
+}
 
 
 def make(train=150, test=60, size=16, channels=1, name="digits"):
@@ -37,7 +58,12 @@ def make(train=150, test=60, size=16, channels=1, name="digits"):
     x = (x.reshape(-1, 1, 8, 8) * 255 / 16).astype(np.uint8)
     x = x.repeat(size // 8, axis=2).repeat(size // 8, axis=3).repeat(channels, axis=1)
     rows, y = np.split(x[: train + test], [train]), y.astype(np.int64)
-    arrays = {"x_train": rows[0], "x_test": rows[1], "y_train": y[:train], "y_test": y[train : train + test]}
+    arrays = {
+        "x_train": rows[0],
+        "x_test": rows[1],
+        "y_train": y[:train],
+        "y_test": y[train : train + test],
+    }
     return Dataset(name, arrays | {"classes": np.array([str(c) for c in range(10)])})
 
 
@@ -68,10 +94,33 @@ def names_in(folder):
 # --------------------------------------------------------------------------------------------- it learns
 
 
-@pytest.mark.parametrize("recipe, floor", [
-    ({"net": "mlp", "options": {"width": 64, "depth": 3}, "epochs": 15, "batch": 64, "lr": 0.003, "schedule": "cosine"}, 0.88),
-    ({"net": "vgg11", "options": {"width": 0.25}, "epochs": 4, "batch": 64, "lr": 0.004, "schedule": "cosine"}, 0.92),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "recipe, floor",
+    [
+        (
+            {
+                "net": "mlp",
+                "options": {"width": 64, "depth": 3},
+                "epochs": 15,
+                "batch": 64,
+                "lr": 0.003,
+                "schedule": "cosine",
+            },
+            0.88,
+        ),
+        (
+            {
+                "net": "vgg11",
+                "options": {"width": 0.25},
+                "epochs": 4,
+                "batch": 64,
+                "lr": 0.004,
+                "schedule": "cosine",
+            },
+            0.92,
+        ),
+    ],
+)
 def test_digits_are_learnt(tmp_path, recipe, floor):
     dataset = make(1400, 397)
     card = training.train(dataset, recipe, 0, tmp_path / "net-0.safetensors")
@@ -84,17 +133,37 @@ def test_digits_are_learnt(tmp_path, recipe, floor):
 
 def test_the_loop_is_plain_sgd(tmp_path, digits):
     """A literal twin: three epochs of minibatch SGD with momentum, decay and a step schedule, in the seeds' order."""
-    recipe = {"net": "mlp", "options": {"width": 8, "depth": 2}, "epochs": 3, "batch": 64, "optimiser": "sgd", "lr": 0.1,
-              "momentum": 0.9, "weight_decay": 1e-3, "schedule": "milestones", "milestones": [1, 2], "gamma": 0.5}  # fmt: skip
+    recipe = {
+        "net": "mlp",
+        "options": {"width": 8, "depth": 2},
+        "epochs": 3,
+        "batch": 64,
+        "optimiser": "sgd",
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-3,
+        "schedule": "milestones",
+        "milestones": [1, 2],
+        "gamma": 0.5,
+    }
     card = training.train(digits, recipe, 7, tmp_path / "m-7.safetensors")
-    net = nets.build("mlp", (1, 16, 16), 10, recipe["options"], seed=seed_hash("train", "digits", 7, "init", "mlp"))
+    net = nets.build(
+        "mlp",
+        (1, 16, 16),
+        10,
+        recipe["options"],
+        seed=seed_hash("train", "digits", 7, "init", "mlp"),
+    )
     x = torch.from_numpy(digits.arrays["x_train"]).double() / 255
     x = ((x - x.mean()) / x.std(correction=0)).float()
     y = torch.from_numpy(digits.arrays["y_train"])
     velocity = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
     for epoch, lr in enumerate([0.1, 0.05, 0.025]):
         order = torch.randperm(
-            150, generator=torch.Generator().manual_seed(seed_hash("train", "digits", 7, "order", epoch))
+            150,
+            generator=torch.Generator().manual_seed(
+                seed_hash("train", "digits", 7, "order", epoch)
+            ),
         )
         for rows in order.split(64):
             net.zero_grad()
@@ -105,7 +174,9 @@ def test_the_loop_is_plain_sgd(tmp_path, digits):
                     p -= lr * velocity[name]
     for name, tensor in store.read_weights(tmp_path / "m-7.safetensors").items():
         assert torch.allclose(tensor, net.state_dict()[name], atol=1e-5), name
-    assert card["train_accuracy"] == pytest.approx((net(x).argmax(1) == y).double().mean().item(), abs=0.02)
+    assert card["train_accuracy"] == pytest.approx(
+        (net(x).argmax(1) == y).double().mean().item(), abs=0.02
+    )
 
 
 # --------------------------------------------------------------------------------------------- the same bytes
@@ -125,7 +196,9 @@ def test_same_seed_same_bytes_and_the_global_state_is_left_alone(tmp_path, digit
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("recipe", [MLP | {"schedule": "cosine"}, CNN, VGG, DROPOUT], ids=lambda r: r["net"])
+@pytest.mark.parametrize(
+    "recipe", [MLP | {"schedule": "cosine"}, CNN, VGG, DROPOUT], ids=lambda r: r["net"]
+)
 def test_a_run_that_was_cut_off_ends_at_the_same_bytes(tmp_path, digits, recipe, always_save):
     training.train(digits, recipe, 0, tmp_path / "whole-0.safetensors")
     path = tmp_path / "cut-0.safetensors"
@@ -137,11 +210,17 @@ def test_a_run_that_was_cut_off_ends_at_the_same_bytes(tmp_path, digits, recipe,
     training.train(digits, recipe, 0, path, progress=lambda name, done, *_: seen.append(done))
     assert seen == list(range(2, recipe["epochs"] + 1))
     assert path.read_bytes() == (tmp_path / "whole-0.safetensors").read_bytes()
-    assert names_in(tmp_path) == ["cut-0.json", "cut-0.safetensors", "whole-0.json", "whole-0.safetensors"]
+    assert names_in(tmp_path) == [
+        "cut-0.json",
+        "cut-0.safetensors",
+        "whole-0.json",
+        "whole-0.safetensors",
+    ]
 
 
 @pytest.mark.parametrize(
-    "change", [{"lr": 0.004}, {"epochs": 5}, {"train_images": 100}, {"options": {"width": 17, "depth": 3}}]
+    "change",
+    [{"lr": 0.004}, {"epochs": 5}, {"train_images": 100}, {"options": {"width": 17, "depth": 3}}],
 )
 def test_another_recipe_starts_anew(tmp_path, digits, change, always_save):
     path = tmp_path / "m-0.safetensors"
@@ -186,11 +265,17 @@ def test_a_second_run_returns_at_once_and_only_if_nothing_changed(tmp_path, digi
     card = training.train(digits, MLP | {"seeds": [0], "explain": True}, 0, path, progress=note)
     assert ran == ["digits/m/seed=0"] * 4
     ran.clear()
-    assert training.train(digits, MLP | {"seeds": [0, 1], "explain": False}, 0, path, progress=note) == untimed(card)
+    assert training.train(
+        digits, MLP | {"seeds": [0, 1], "explain": False}, 0, path, progress=note
+    ) == untimed(card)
     assert not ran  # neither the other seeds nor the board decide the weights
     other = make()
     other.arrays["x_train"][0, 0, 0, 0] ^= 1
-    for dataset, recipe, seed in ((digits, MLP | {"lr": 0.004}, 0), (digits, MLP, 1), (other, MLP, 0)):
+    for dataset, recipe, seed in (
+        (digits, MLP | {"lr": 0.004}, 0),
+        (digits, MLP, 1),
+        (other, MLP, 0),
+    ):
         training.train(dataset, recipe, seed, path, progress=note)
         assert ran, (recipe, seed)
         ran.clear()
@@ -206,7 +291,9 @@ def test_what_is_damaged_is_trained_again(tmp_path, digits, damage):
     elif damage == "no weights":
         path.unlink()
     else:
-        path.with_suffix(".json").write_text("{" if damage == "card" else '{"failed": "out of memory"}')
+        path.with_suffix(".json").write_text(
+            "{" if damage == "card" else '{"failed": "out of memory"}'
+        )
     again = training.train(digits, MLP, 0, path)
     assert path.read_bytes() == raw
     assert again | {"seconds": 0} == card | {"seconds": 0}
@@ -219,7 +306,11 @@ def test_the_card_says_what_it_is(tmp_path, digits):
     assert card["name"] == "digits/vgg-half/seed=3"
     assert card["images"] == {"train": 120, "test": 60}
     assert (card["net"], card["layer"], card["epochs"], card["seed"]) == ("vgg11", "conv2a", 3, 3)
-    assert card["parameters"] == sum(t.numel() for k, t in store.read_weights(path).items() if "running" not in k and "num_b" not in k)  # fmt: skip
+    assert card["parameters"] == sum(
+        t.numel()
+        for k, t in store.read_weights(path).items()
+        if "running" not in k and "num_b" not in k
+    )
     assert card["recipe"]["lr"] is None
     assert card["recipe"]["shift"] == 1
     assert {"torch", "numpy", "python", "torchvision"} == set(card["versions"])
@@ -234,18 +325,27 @@ def test_the_card_says_what_it_is(tmp_path, digits):
 
 
 def test_training_stops_at_the_asked_accuracy(tmp_path, digits):
-    recipe = MLP | {"options": {"width": 64, "depth": 2}, "epochs": 60, "stop_at_train_accuracy": 1.0, "check_every": 3}
+    recipe = MLP | {
+        "options": {"width": 64, "depth": 2},
+        "epochs": 60,
+        "stop_at_train_accuracy": 1.0,
+        "check_every": 3,
+    }
     card = training.train(digits, recipe, 0, tmp_path / "m-0.safetensors")
     assert card["train_accuracy"] == 1.0
     assert card["epochs"] < 60
     assert card["epochs"] % 3 == 0
-    shorter = training.train(digits, recipe | {"epochs": card["epochs"] - 3}, 0, tmp_path / "n-0.safetensors")
+    shorter = training.train(
+        digits, recipe | {"epochs": card["epochs"] - 3}, 0, tmp_path / "n-0.safetensors"
+    )
     assert shorter["train_accuracy"] < 1.0
 
 
 def test_no_epochs_is_the_untrained_network(tmp_path, digits):
     card = training.train(digits, MLP | {"epochs": 0}, 0, tmp_path / "m-0.safetensors")
-    net = nets.build("mlp", (1, 16, 16), 10, MLP["options"], seed=seed_hash("train", "digits", 0, "init", "mlp"))
+    net = nets.build(
+        "mlp", (1, 16, 16), 10, MLP["options"], seed=seed_hash("train", "digits", 0, "init", "mlp")
+    )
     assert card["epochs"] == 0
     for name, tensor in store.read_weights(tmp_path / "m-0.safetensors").items():
         assert torch.equal(tensor, net.state_dict()[name])
@@ -254,7 +354,8 @@ def test_no_epochs_is_the_untrained_network(tmp_path, digits):
 def test_divergence_is_said_with_the_way_out(tmp_path, digits):
     path = tmp_path / "m-0.safetensors"
     with pytest.raises(
-        training.TrainingError, match=r"digits/m/seed=0 diverged in epoch \d \(loss (nan|inf)\); lower lr"
+        training.TrainingError,
+        match=r"digits/m/seed=0 diverged in epoch \d \(loss (nan|inf)\); lower lr",
     ):
         training.train(digits, CNN | {"lr": 1000, "weight_decay": 1.0, "epochs": 3}, 0, path)
     assert names_in(tmp_path) == []
@@ -275,7 +376,9 @@ def test_a_last_step_into_infinity_is_divergence_too(tmp_path, digits, monkeypat
 
 
 def test_a_last_batch_of_one_image_suits_batch_norm(tmp_path):
-    card = training.train(make(51, 20, size=8), VGG | {"epochs": 1}, 0, tmp_path / "v-0.safetensors")
+    card = training.train(
+        make(51, 20, size=8), VGG | {"epochs": 1}, 0, tmp_path / "v-0.safetensors"
+    )
     assert math.isfinite(card["train_accuracy"])
 
 
@@ -284,58 +387,87 @@ def test_a_last_batch_of_one_image_suits_batch_norm(tmp_path):
 
 @pytest.mark.parametrize("recipe", [MLP, CNN], ids=lambda r: r["net"])
 def test_batched_training_equals_single_training(tmp_path, digits, recipe):
-    single = [training.train(digits, recipe, s, tmp_path / f"one-{s}.safetensors") for s in range(3)]
+    single = [
+        training.train(digits, recipe, s, tmp_path / f"one-{s}.safetensors") for s in range(3)
+    ]
     jobs = [(recipe, s, tmp_path / f"many-{s}.safetensors") for s in range(3)]
     many = training.train_many(digits, jobs, batched=True)
     for s in range(3):
         assert many[s]["seed"] == s
         assert many[s]["key"] == single[s]["key"]
         assert many[s]["test_accuracy"] == pytest.approx(single[s]["test_accuracy"], abs=0.04)
-        one, other = (store.read_weights(tmp_path / f"{n}-{s}.safetensors") for n in ("one", "many"))
+        one, other = (
+            store.read_weights(tmp_path / f"{n}-{s}.safetensors") for n in ("one", "many")
+        )
         assert one.keys() == other.keys()
         for name in one:
             assert one[name].dtype == other[name].dtype
-            assert torch.allclose(one[name].float(), other[name].float(), atol=1e-5, rtol=1e-3), name
+            assert torch.allclose(one[name].float(), other[name].float(), atol=1e-5, rtol=1e-3), (
+                name
+            )
 
 
 def test_batched_batch_norm_keeps_each_networks_own_statistics(digits):
     """In float64, where steps through batch norm do not blow rounding up: weights and running statistics agree."""
-    build = lambda: [nets.build("resnet10", (1, 16, 16), 10, {"width": 0.1}, seed=s).double().train() for s in range(3)]
-    recipe = Recipe.parse({"net": "resnet10", "epochs": 1, "optimiser": "sgd", "lr": 0.05, "momentum": 0.9})
-    x = torch.from_numpy(digits.arrays["x_train"][:90]).double().view(3, 3, 10, 1, 16, 16) / 255  # (steps, K, b, ...)
+    build = lambda: [
+        nets.build("resnet10", (1, 16, 16), 10, {"width": 0.1}, seed=s).double().train()
+        for s in range(3)
+    ]
+    recipe = Recipe.parse(
+        {"net": "resnet10", "epochs": 1, "optimiser": "sgd", "lr": 0.05, "momentum": 0.9}
+    )
+    x = (
+        torch.from_numpy(digits.arrays["x_train"][:90]).double().view(3, 3, 10, 1, 16, 16) / 255
+    )  # (steps, K, b, ...)
     y = torch.from_numpy(digits.arrays["y_train"][:90]).view(3, 3, 10)
     singles, many = [training._Networks([net]) for net in build()], training._Networks(build())
     for model, members in [(model, [k]) for k, model in enumerate(singles)] + [(many, [0, 1, 2])]:
         optimiser = recipe.optimiser_for(list(model.parameters.values()))
         for step in range(3):
             logits = model(x[step, members])
-            loss = F.cross_entropy(logits.flatten(0, 1), y[step, members].flatten(), reduction="none")
+            loss = F.cross_entropy(
+                logits.flatten(0, 1), y[step, members].flatten(), reduction="none"
+            )
             optimiser.zero_grad()
             loss.view(len(members), 10).mean(1).sum().backward()
             optimiser.step()
     for k, single in enumerate(singles):
         expected = single.member(0)
-        assert all(torch.allclose(value, expected[name], atol=1e-9) for name, value in many.member(k).items())
+        assert all(
+            torch.allclose(value, expected[name], atol=1e-9)
+            for name, value in many.member(k).items()
+        )
         assert expected["stem.1.num_batches_tracked"] == 3
 
 
 def test_each_batched_network_stops_by_itself(tmp_path, digits):
-    recipe = MLP | {"options": {"width": 64, "depth": 2}, "epochs": 60, "stop_at_train_accuracy": 1.0, "check_every": 1}
-    single = [training.train(digits, recipe, s, tmp_path / f"one-{s}.safetensors") for s in range(4)]
+    recipe = MLP | {
+        "options": {"width": 64, "depth": 2},
+        "epochs": 60,
+        "stop_at_train_accuracy": 1.0,
+        "check_every": 1,
+    }
+    single = [
+        training.train(digits, recipe, s, tmp_path / f"one-{s}.safetensors") for s in range(4)
+    ]
     many = training.train_many(
         digits, [(recipe, s, tmp_path / f"many-{s}.safetensors") for s in range(4)], batched=True
     )
     assert [card["epochs"] for card in many] == [card["epochs"] for card in single]
     assert len({card["epochs"] for card in single}) > 1
     for s in range(4):
-        one, other = (store.read_weights(tmp_path / f"{n}-{s}.safetensors") for n in ("one", "many"))
+        one, other = (
+            store.read_weights(tmp_path / f"{n}-{s}.safetensors") for n in ("one", "many")
+        )
         assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one)
 
 
 def test_a_batched_run_resumes_and_groups_by_recipe(tmp_path, digits, always_save):
     other = MLP | {"lr": 0.001}
     jobs = [(MLP, 0, "a"), (other, 0, "b"), (MLP, 1, "c"), (CNN, 0, "d")]
-    whole = [(recipe, seed, tmp_path / "whole" / f"{n}-{seed}.safetensors") for recipe, seed, n in jobs]
+    whole = [
+        (recipe, seed, tmp_path / "whole" / f"{n}-{seed}.safetensors") for recipe, seed, n in jobs
+    ]
     cut = [(recipe, seed, tmp_path / "cut" / f"{n}-{seed}.safetensors") for recipe, seed, n in jobs]
     cards = training.train_many(digits, whole, batched=True)
     assert [card["name"] for card in cards] == [
@@ -371,7 +503,9 @@ def test_one_diverged_network_does_not_take_the_others_along(tmp_path, digits, m
     jobs = [(MLP, s, tmp_path / f"many-{s}.safetensors") for s in range(3)]
     with pytest.raises(training.TrainingError, match=r"^digits/many/seed=1 diverged in epoch 1"):
         training.train_many(digits, jobs, batched=True)
-    assert names_in(tmp_path) == [f"many-{s}.{kind}" for s in (0, 2) for kind in ("json", "safetensors")]
+    assert names_in(tmp_path) == [
+        f"many-{s}.{kind}" for s in (0, 2) for kind in ("json", "safetensors")
+    ]
 
 
 # --------------------------------------------------------------------------------------------- frozen and augmented
@@ -379,18 +513,28 @@ def test_one_diverged_network_does_not_take_the_others_along(tmp_path, digits, m
 
 def test_frozen_layers_stay_and_their_features_are_computed_once(tmp_path, digits, monkeypatch):
     calls, original = [], inputs.features
-    monkeypatch.setattr(training, "features", lambda psi, *rest: calls.append(psi) or original(psi, *rest))
+    monkeypatch.setattr(
+        training, "features", lambda psi, *rest: calls.append(psi) or original(psi, *rest)
+    )
     recipe = VGG | {"freeze_until": "conv2", "shift": 0}
     jobs = [(recipe, 0, tmp_path / f"{n}-0.safetensors") for n in "ab"]
     training.train_many(digits, jobs)
     start = nets.build(
-        "vgg11", (1, 16, 16), 10, recipe["options"], seed=seed_hash("train", "digits", 0, "init", "vgg11")
+        "vgg11",
+        (1, 16, 16),
+        10,
+        recipe["options"],
+        seed=seed_hash("train", "digits", 0, "init", "vgg11"),
     )
     trained = store.read_weights(jobs[0][2])
     for name, tensor in start.state_dict().items():
         frozen = name.split(".")[0] in ("conv0", "conv1", "conv2a", "conv2")
         assert torch.equal(trained[name], tensor) == frozen, name
-    card, target, batch = store.read_json(tmp_path / "a-0.json"), training.load(jobs[0][2]), digits.batch("test")
+    card, target, batch = (
+        store.read_json(tmp_path / "a-0.json"),
+        training.load(jobs[0][2]),
+        digits.batch("test"),
+    )
     assert (target(batch).argmax(1) == batch.y).double().mean().item() == card["test_accuracy"]
     cache = {}
     data = inputs.pixels(digits, Recipe.parse(recipe), torch.device("cpu"), cache)
@@ -401,14 +545,18 @@ def test_frozen_layers_stay_and_their_features_are_computed_once(tmp_path, digit
 
 def test_augmentation_by_hand():
     x = torch.arange(6, dtype=torch.uint8).view(1, 1, 2, 3)  # 0 1 2 / 3 4 5
-    image = lambda flip, move: inputs.augment(x, torch.tensor([flip]), torch.tensor([move]))[0, 0].tolist()
+    image = lambda flip, move: inputs.augment(x, torch.tensor([flip]), torch.tensor([move]))[
+        0, 0
+    ].tolist()
     assert image(False, [0, 0]) == [[0, 1, 2], [3, 4, 5]]
     assert image(True, [0, 0]) == [[2, 1, 0], [5, 4, 3]]
     assert image(False, [1, 0]) == [[0, 1, 2], [0, 1, 2]]  # down, the edge repeated
     assert image(False, [0, 1]) == [[0, 0, 1], [3, 3, 4]]  # right
     assert image(True, [0, 1]) == [[1, 0, 0], [4, 3, 3]]  # right, then mirrored
     assert image(False, [0, -2]) == [[2, 2, 2], [5, 5, 5]]
-    two = inputs.augment(x.expand(2, 1, 2, 3), torch.tensor([False, True]), torch.tensor([[0, 0], [0, 0]]))
+    two = inputs.augment(
+        x.expand(2, 1, 2, 3), torch.tensor([False, True]), torch.tensor([[0, 0], [0, 0]])
+    )
     assert two[:, 0].tolist() == [[[0, 1, 2], [3, 4, 5]], [[2, 1, 0], [5, 4, 3]]]
 
 
@@ -417,7 +565,9 @@ def test_draws_of_augmentation():
     flip, move = inputs.draw(recipe, 2000, torch.Generator().manual_seed(0))
     assert 0.45 < flip.double().mean() < 0.55
     assert set(move.flatten().tolist()) == {-2, -1, 0, 1, 2}
-    assert not inputs.draw(Recipe.parse({"net": "vgg11", "epochs": 1, "shift": 2}), 2000, torch.Generator())[0].any()
+    assert not inputs.draw(
+        Recipe.parse({"net": "vgg11", "epochs": 1, "shift": 2}), 2000, torch.Generator()
+    )[0].any()
 
 
 def test_evaluation_in_chunks_is_evaluation_of_all(digits, monkeypatch):
@@ -449,8 +599,13 @@ def test_load_refuses_what_is_damaged(tmp_path, digits):
     path.write_bytes(raw[:-4] + b"\1\2\3\4")  # still a readable file
     refused(r"m-0\.safetensors is damaged \(not the weights of m-0\.json\); train again")
     path.write_bytes(raw)
-    for change in ({"options": {"width": 15, "depth": 3}}, {"net": "xnn_cnn", "options": {}}, {"input_shape": [1, 8, 8]},
-                   {"layer": "conv9"}, {"mean": None}):  # fmt: skip
+    for change in (
+        {"options": {"width": 15, "depth": 3}},
+        {"net": "xnn_cnn", "options": {}},
+        {"input_shape": [1, 8, 8]},
+        {"layer": "conv9"},
+        {"mean": None},
+    ):
         store.write_json(path.with_suffix(".json"), card | change)
         refused(r"m-0\.json does not fit its weights \(.*\); delete both and train again")
     store.write_json(path.with_suffix(".json"), {"failed": "ValueError: no memory"})
@@ -459,31 +614,40 @@ def test_load_refuses_what_is_damaged(tmp_path, digits):
     refused(r"m-0\.json is damaged")
 
 
-@pytest.mark.parametrize("recipe, message", [
-    ({"net": "mlp"}, "needs epochs"),
-    (MLP | {"epoch": 3}, "no key of a recipe 'epoch'; did you mean epochs"),
-    (MLP | {"optimiser": "adm"}, r"no optimiser \(of a recipe\) 'adm'; did you mean adam"),
-    (MLP | {"schedule": "cosin"}, "did you mean cosine"),
-    (MLP | {"lr": "1e-3"}, r"lr must be a number in \[0, 1000\], not '1e-3'; YAML reads 1e-3 as text"),
-    (MLP | {"lr": -1}, "lr must be a number"),
-    (MLP | {"lr": True}, "lr must be a number"),
-    (MLP | {"epochs": 2.5}, "epochs must be an integer"),
-    (MLP | {"batch": 1}, "batch must be an integer"),
-    (MLP | {"seeds": "012"}, "seeds must be a list of integers"),
-    (MLP | {"seeds": 3}, "seeds must be a list of integers"),
-    (MLP | {"explain": "no"}, "explain must be true or false"),
-    (MLP | {"options": [1]}, "options must be a mapping"),
-    (MLP | {"gamma": 0.5}, "schedule none does not use gamma"),
-    (MLP | {"schedule": "milestones"}, "needs milestones"),
-    (MLP | {"momentum": 0.9}, "adam does not use momentum"),
-    (MLP | {"pretrained": "imagenet"}, "no pretrained weights for mlp"),
-    (MLP | {"freeze_until": "fc1", "flip": True}, "freeze_until computes features once"),
-    (MLP | {"freeze_until": "fc9"}, "no layer to freeze in mlp 'fc9'; did you mean fc"),
-    (MLP | {"layer": "conv1"}, "no layer of mlp 'conv1'"),
-    (MLP | {"options": {"depth": 0}}, "depth at least 1"),
-    (MLP | {"normalise": "imagenet"}, "3 channels, digits has 1"),
-    ({"net": "squeezenet1_0", "epochs": 1}, "net squeezenet1_0 with options .* images .1, 16, 16."),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "recipe, message",
+    [
+        ({"net": "mlp"}, "needs epochs"),
+        (MLP | {"epoch": 3}, "no key of a recipe 'epoch'; did you mean epochs"),
+        (MLP | {"optimiser": "adm"}, r"no optimiser \(of a recipe\) 'adm'; did you mean adam"),
+        (MLP | {"schedule": "cosin"}, "did you mean cosine"),
+        (
+            MLP | {"lr": "1e-3"},
+            r"lr must be a number in \[0, 1000\], not '1e-3'; YAML reads 1e-3 as text",
+        ),
+        (MLP | {"lr": -1}, "lr must be a number"),
+        (MLP | {"lr": True}, "lr must be a number"),
+        (MLP | {"epochs": 2.5}, "epochs must be an integer"),
+        (MLP | {"batch": 1}, "batch must be an integer"),
+        (MLP | {"seeds": "012"}, "seeds must be a list of integers"),
+        (MLP | {"seeds": 3}, "seeds must be a list of integers"),
+        (MLP | {"explain": "no"}, "explain must be true or false"),
+        (MLP | {"options": [1]}, "options must be a mapping"),
+        (MLP | {"gamma": 0.5}, "schedule none does not use gamma"),
+        (MLP | {"schedule": "milestones"}, "needs milestones"),
+        (MLP | {"momentum": 0.9}, "adam does not use momentum"),
+        (MLP | {"pretrained": "imagenet"}, "no pretrained weights for mlp"),
+        (MLP | {"freeze_until": "fc1", "flip": True}, "freeze_until computes features once"),
+        (MLP | {"freeze_until": "fc9"}, "no layer to freeze in mlp 'fc9'; did you mean fc"),
+        (MLP | {"layer": "conv1"}, "no layer of mlp 'conv1'"),
+        (MLP | {"options": {"depth": 0}}, "depth at least 1"),
+        (MLP | {"normalise": "imagenet"}, "3 channels, digits has 1"),
+        (
+            {"net": "squeezenet1_0", "epochs": 1},
+            "net squeezenet1_0 with options .* images .1, 16, 16.",
+        ),
+    ],
+)
 def test_bad_recipes_are_one_line_and_write_nothing(tmp_path, digits, recipe, message):
     with pytest.raises((ValueError, UnknownName), match=message) as error:
         training.train(digits, recipe, 0, tmp_path / "m-0.safetensors")
@@ -497,9 +661,16 @@ def test_schedules_by_hand():
     ]
     assert rates([0, 3.9], schedule="none") == [0.8, 0.8]
     assert rates([0, 1.9, 2, 5], schedule="step", gamma=0.5, every=2) == [0.8, 0.8, 0.4, 0.2]
-    assert rates([0, 1, 2.5, 3], schedule="milestones", gamma=0.5, milestones=[1, 3]) == [0.8, 0.4, 0.4, 0.2]
+    assert rates([0, 1, 2.5, 3], schedule="milestones", gamma=0.5, milestones=[1, 3]) == [
+        0.8,
+        0.4,
+        0.4,
+        0.2,
+    ]
     assert rates([0, 2, 4], schedule="cosine") == pytest.approx([0.8, 0.4, 0])
-    assert Recipe.parse({"net": "mlp", "epochs": 1, "optimiser": "adadelta"}).rate(0) == 1.0  # Keras before TF 2
+    assert (
+        Recipe.parse({"net": "mlp", "epochs": 1, "optimiser": "adadelta"}).rate(0) == 1.0
+    )  # Keras before TF 2
 
 
 def test_the_paper_of_layer_trees_decays_every_five_epochs():

@@ -37,7 +37,12 @@ def show(folder: Path, console: Console | None = None) -> None:
             console.print(Text(f"‡ {line}", "yellow"))
     lost = tables.losses(frame)
     for line in lost[lost["reason"].str.contains("failed")].itertuples():
-        console.print(Text(f"{line.dataset}/{line.target}, {line.methods}, {line.metrics}: {line.reason}", "red"))
+        console.print(
+            Text(
+                f"{line.dataset}/{line.target}, {line.methods}, {line.metrics}: {line.reason}",
+                "red",
+            )
+        )
 
 
 def ranks(frame: pd.DataFrame, track: str) -> Table:
@@ -56,20 +61,35 @@ def ranks(frame: pd.DataFrame, track: str) -> Table:
     return table
 
 
-def board(frame: pd.DataFrame, track: str, dataset: str, target: str, width: int = 80) -> Iterator[Table]:
+def board(
+    frame: pd.DataFrame, track: str, dataset: str, target: str, width: int = 80
+) -> Iterator[Table]:
     """Means of one network, metrics down and methods across, as many as ``width`` holds in a table; the rest below."""
     part = tables.shown(frame, track, dataset, target)
     methods = markdown.order(frame, part, track)
-    places = {label: str(i) for i, label in enumerate(tables.average_ranks(frame, track)["label"], start=1)}
+    places = {
+        label: str(i)
+        for i, label in enumerate(tables.average_ranks(frame, track)["label"], start=1)
+    }
     quantities = [
         (f"{tables.title(metric, metric_setting)} {tables.arrow(lines['better'].iloc[0])}", lines)
-        for (metric, metric_setting), lines in part.groupby(["metric", "metric_setting"], sort=False)
+        for (metric, metric_setting), lines in part.groupby(
+            ["metric", "metric_setting"], sort=False
+        )
     ]
     names = max((len(name) for name, _ in quantities), default=0)
     rows = [
-        (Text(name), [_cell({r.label: r for r in lines.itertuples()}.get(m), tables.decimals(lines["mean"])) for m, _ in methods])
+        (
+            Text(name),
+            [
+                _cell(
+                    {r.label: r for r in lines.itertuples()}.get(m), tables.decimals(lines["mean"])
+                )
+                for m, _ in methods
+            ],
+        )
         for name, lines in quantities
-    ]  # fmt: skip
+    ]
     cell = 2 + max((len(c) for _, cells in rows for c in cells), default=1)
     many = max(1, (width - names) // cell)
     for start in range(0, len(methods), many):
@@ -82,7 +102,13 @@ def board(frame: pd.DataFrame, track: str, dataset: str, target: str, width: int
 
 
 def _table(title: str, columns: list[str | Text]) -> Table:
-    table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table = Table(
+        title=Text(title, "bold"),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
     table.add_column("", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right", overflow="fold")

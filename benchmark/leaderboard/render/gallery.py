@@ -40,15 +40,22 @@ def figure(entry: Mapping[str, Any]) -> Figure:
         raise ValueError(f"gallery images are {images.dtype}, not uint8")
     for label, array in maps.items():
         if np.shape(array) != (m, h, w):
-            raise ValueError(f"gallery maps of {label} have shape {np.shape(array)}; the images want {(m, h, w)}")
+            raise ValueError(
+                f"gallery maps of {label} have shape {np.shape(array)}; the images want {(m, h, w)}"
+            )
     boxes = entry.get("boxes")
     columns = ["input", *maps]
     with mpl.rc_context(STYLE):
-        out = Figure(figsize=(1.1 + _CELL * len(columns), 0.62 + _CELL * h / w * m), layout="constrained")
+        out = Figure(
+            figsize=(1.1 + _CELL * len(columns), 0.62 + _CELL * h / w * m), layout="constrained"
+        )
         out.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
         grid = out.subplots(m, len(columns), squeeze=False)
         for i in range(m):
-            shown = [_rgb(images[i]), *(overlay(images[i], np.asarray(array)[i]) for array in maps.values())]
+            shown = [
+                _rgb(images[i]),
+                *(overlay(images[i], np.asarray(array)[i]) for array in maps.values()),
+            ]
             for axes, picture, label in zip(grid[i], shown, columns, strict=True):
                 axes.imshow(picture, interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
@@ -78,8 +85,15 @@ def figure(entry: Mapping[str, Any]) -> Figure:
 def _caption(axes: mpl.axes.Axes, entry: Mapping[str, Any], i: int) -> None:
     true, predicted = str(entry["true"][i]), str(entry["predicted"][i])
     text = _wrap(true) if true == predicted else f"{_wrap(true)}\nseen as\n{_wrap(predicted)}"
-    axes.set_ylabel(plain(f"{text}\n#{entry['ids'][i]}"), rotation=0, ha="right", va="center", fontsize=7,
-                    color=INK if true == predicted else MUTED, labelpad=4)  # fmt: skip
+    axes.set_ylabel(
+        plain(f"{text}\n#{entry['ids'][i]}"),
+        rotation=0,
+        ha="right",
+        va="center",
+        fontsize=7,
+        color=INK if true == predicted else MUTED,
+        labelpad=4,
+    )
 
 
 def overlay(image: Array, heatmap: Array) -> Array:
@@ -93,7 +107,11 @@ def overlay(image: Array, heatmap: Array) -> Array:
 def _rgb(image: Array) -> Array:
     """(c, h, w) uint8, c = 1 or 3 -> (h, w, 3) in [0, 1]."""
     pixels = np.moveaxis(image.astype(np.float64) / 255, 0, 2)
-    return np.broadcast_to(pixels, (*pixels.shape[:2], 3)) if pixels.shape[2] == 1 else pixels[:, :, :3]
+    return (
+        np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        if pixels.shape[2] == 1
+        else pixels[:, :, :3]
+    )
 
 
 def _wrap(text: str, width: int = 14) -> str:

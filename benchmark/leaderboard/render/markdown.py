@@ -21,7 +21,9 @@ LEGEND = (
 
 def escape(text: object) -> str:
     """Text that Markdown and HTML leave as it is."""
-    text = str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    text = (
+        str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    )
     return re.sub(r"([\\|*`\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
@@ -51,7 +53,16 @@ def summary(frame: pd.DataFrame, track: str) -> str:
         for r in average.itertuples()
     ]
     return grid(
-        ["method", "average rank ↓", "where no control is first ↓", "best", "not worse †", "failed", "of tables"], body
+        [
+            "method",
+            "average rank ↓",
+            "where no control is first ↓",
+            "best",
+            "not worse †",
+            "failed",
+            "of tables",
+        ],
+        body,
     )
 
 
@@ -63,14 +74,19 @@ def sound(rank: float) -> str:
 def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> str:
     """Methods x metrics of one network."""
     part = tables.shown(frame, track, dataset, target)
-    lines = [(name(label, control), part[part["label"] == label]) for label, control in order(frame, part, track)]
+    lines = [
+        (name(label, control), part[part["label"] == label])
+        for label, control in order(frame, part, track)
+    ]
     return _pivot("method", part, lines)
 
 
 def networks(frame: pd.DataFrame, track: str) -> str:
     """Networks x facts."""
     part = frame[frame["track"] == track]
-    boards = [(f"{d} / {t}", tables.shown(frame, track, d, t)) for d, t in tables.boards(frame, track)]
+    boards = [
+        (f"{d} / {t}", tables.shown(frame, track, d, t)) for d, t in tables.boards(frame, track)
+    ]
     return _pivot("network", part, [(escape(text), lines) for text, lines in boards])
 
 
@@ -79,7 +95,9 @@ def _pivot(corner: str, part: pd.DataFrame, lines: Iterable[tuple[str, pd.DataFr
     for key, column in part.groupby(["metric", "metric_setting"], sort=False):
         doubt = " ‡" if (column["control"] & (column["mark"] != "")).any() else ""
         unit = f" ({escape(column['unit'].iloc[0])})" if column["unit"].iloc[0] else ""
-        head.append(f"{escape(tables.title(*key))}{unit} {tables.arrow(column['better'].iloc[0])}{doubt}")
+        head.append(
+            f"{escape(tables.title(*key))}{unit} {tables.arrow(column['better'].iloc[0])}{doubt}"
+        )
         columns[key] = tables.decimals(column["mean"])
     body = []
     for first, own in lines:
@@ -109,9 +127,15 @@ def _cell(line, places: int) -> str:
 
 def missing(frame: pd.DataFrame, track: str, dataset: str, target: str) -> str:
     """Why cells have no number."""
-    lost = tables.losses(frame[(frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)])
+    lost = tables.losses(
+        frame[
+            (frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)
+        ]
+    )
     where = f"{dataset}/{target}, " if track == "unknown" else ""  # it has no headings
-    return "\n".join(f"- {escape(f'{where}{r.methods}, {r.metrics}: {r.reason}')}" for r in lost.itertuples())
+    return "\n".join(
+        f"- {escape(f'{where}{r.methods}, {r.metrics}: {r.reason}')}" for r in lost.itertuples()
+    )
 
 
 def findings(frame: pd.DataFrame, track: str) -> str:
@@ -127,7 +151,11 @@ def sensitivity(frame: pd.DataFrame, track: str) -> str:
 
 def sensitivity_words(line) -> str:
     """A line of ``rankings.sensitivity`` in words."""
-    agree = "too few methods to compare" if np.isnan(line.tau) else f"Kendall's tau {line.tau:.2f} between two of them (least {line.least:.2f})"  # fmt: skip
+    agree = (
+        "too few methods to compare"
+        if np.isnan(line.tau)
+        else f"Kendall's tau {line.tau:.2f} between two of them (least {line.least:.2f})"
+    )
     where = f"{line.networks} network{'s' * (line.networks > 1)}"
     return f"{tables.title(line.metric)}, {line.settings} settings on {where}: {agree}; first under one of them: {', '.join(line.first)}"
 
@@ -148,5 +176,9 @@ def render(frame: pd.DataFrame, profile: str = "") -> str:
             continue
         out += [summary(frame, track), sensitivity(frame, track), findings(frame, track)]
         for key in tables.boards(frame, track):
-            out += [f"### {' / '.join(map(escape, key))}", board(frame, track, *key), missing(frame, track, *key)]
+            out += [
+                f"### {' / '.join(map(escape, key))}",
+                board(frame, track, *key),
+                missing(frame, track, *key),
+            ]
     return "\n\n".join(filter(None, out)) + "\n"

@@ -23,7 +23,16 @@ from benchmark.leaderboard.render import markdown
 from benchmark.utils import plot_style
 
 TEMPLATES = Path(__file__).parent / "templates"
-_CARD_FACTS = ("licence", "citation", "counts", "size", "classes", "resize", "provenance", "skipped")
+_CARD_FACTS = (
+    "licence",
+    "citation",
+    "counts",
+    "size",
+    "classes",
+    "resize",
+    "provenance",
+    "skipped",
+)
 _TARGET_FACTS = ("net", "options", "layer", "epochs", "images", "parameters", "pretrained")
 
 
@@ -47,9 +56,12 @@ def render(
         papers: chapters, as for ``build``.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     made = provenance.get("made", {})
     return environment.get_template("page.html").render(
         css=Markup((TEMPLATES / "page.css").read_text()),
@@ -63,7 +75,9 @@ def render(
         data=[_data(name, card) for name, card in sorted(data_cards.items())],
         reproduction=_reproduction(reproduced),
         provenance=[
-            (key.replace("_", " "), _text(value)) for key, value in provenance.items() if value not in ("", [], {})
+            (key.replace("_", " "), _text(value))
+            for key, value in provenance.items()
+            if value not in ("", [], {})
         ],
         date=str(made.get("date", "")),
         commit=str(made.get("commit", ""))[:12],
@@ -81,36 +95,55 @@ def anchor(*parts: str) -> str:
 # --------------------------------------------------------------------------------------------- boards
 
 
-def _track(frame: pd.DataFrame, track: str, svgs: Mapping[str, str], pngs: Mapping[str, bytes]) -> dict[str, Any]:
+def _track(
+    frame: pd.DataFrame, track: str, svgs: Mapping[str, str], pngs: Mapping[str, bytes]
+) -> dict[str, Any]:
     heading, what = tables.TRACKS.get(track, (track, ""))
     average = tables.average_ranks(frame, track)
     return {
         "id": anchor(track),
         "title": heading,
         "what": what,
-        "ranks": average.assign(moves=average["label"].map(rankings.moves(frame, track))).to_dict("records"),
+        "ranks": average.assign(moves=average["label"].map(rankings.moves(frame, track))).to_dict(
+            "records"
+        ),
         "figure": _svg(svgs.get(f"ranks-{track}"), f"ranks-{track}"),
         **{
-            name: _svg(svgs.get(f"{name}-{track}"), f"{name}-{track}") for name in ("agreement", "critical", "settings")
+            name: _svg(svgs.get(f"{name}-{track}"), f"{name}-{track}")
+            for name in ("agreement", "critical", "settings")
         },
-        "sensitivity": [markdown.sensitivity_words(line) for line in rankings.sensitivity(frame, track).itertuples()],
+        "sensitivity": [
+            markdown.sensitivity_words(line)
+            for line in rankings.sensitivity(frame, track).itertuples()
+        ],
         "boards": [_board(frame, track, *key, svgs, pngs) for key in tables.boards(frame, track)],
     }
 
 
 def _board(
-    frame: pd.DataFrame, track: str, dataset: str, target: str, svgs: Mapping[str, str], pngs: Mapping[str, bytes]
+    frame: pd.DataFrame,
+    track: str,
+    dataset: str,
+    target: str,
+    svgs: Mapping[str, str],
+    pngs: Mapping[str, bytes],
 ) -> dict[str, Any]:
     part = tables.shown(frame, track, dataset, target)
     columns = []
     for (metric, metric_setting), lines in part.groupby(["metric", "metric_setting"], sort=False):
         first = lines.iloc[0]
-        columns.append({
-            "key": (metric, metric_setting), "title": tables.title(metric), "setting": metric_setting.replace(";", ", "),
-            "unit": first["unit"],
-            "better": first["better"], "arrow": tables.arrow(first["better"]), "places": tables.decimals(lines["mean"]),
-            "doubt": bool((lines["control"] & (lines["mark"] != "")).any()),
-        })  # fmt: skip
+        columns.append(
+            {
+                "key": (metric, metric_setting),
+                "title": tables.title(metric),
+                "setting": metric_setting.replace(";", ", "),
+                "unit": first["unit"],
+                "better": first["better"],
+                "arrow": tables.arrow(first["better"]),
+                "places": tables.decimals(lines["mean"]),
+                "doubt": bool((lines["control"] & (lines["mark"] != "")).any()),
+            }
+        )
     cells = {(line.label, line.metric, line.metric_setting): line for line in part.itertuples()}
     methods = [
         {
@@ -120,9 +153,15 @@ def _board(
         }
         for label, control in markdown.order(frame, part, track)
     ]
-    lost = tables.losses(frame[(frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)])
+    lost = tables.losses(
+        frame[
+            (frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)
+        ]
+    )
     name = plot_style.file_name("board", track, dataset, target)
-    picture = pngs.get(plot_style.file_name("gallery", dataset, target)) if track == "heatmap" else None
+    picture = (
+        pngs.get(plot_style.file_name("gallery", dataset, target)) if track == "heatmap" else None
+    )
     return {
         "id": anchor(track, dataset, target),
         "dataset": dataset,
@@ -139,15 +178,31 @@ def _cell(line, places: int) -> dict[str, Any]:
     """What a table cell shows: text, interval, mark, and the number it sorts by (empty comes last)."""
     if line is None or line.status != "ok":
         failed = line is not None and line.status == "failed"
-        return {"text": "failed" if failed else "–", "mark": "failed" if failed else "none", "sort": "", "range": "",
-                "title": "" if line is None else line.reason, "partial": False}  # fmt: skip
-    span = f"{tables.number(line.low, places)} – {tables.number(line.high, places)}" if pd.notna(line.low) else ""
+        return {
+            "text": "failed" if failed else "–",
+            "mark": "failed" if failed else "none",
+            "sort": "",
+            "range": "",
+            "title": "" if line is None else line.reason,
+            "partial": False,
+        }
+    span = (
+        f"{tables.number(line.low, places)} – {tables.number(line.high, places)}"
+        if pd.notna(line.low)
+        else ""
+    )
     notes = [f"mean of {line.n_images} images, {line.n_seeds} seed{'s' * (line.n_seeds > 1)}"]
     if pd.notna(line.p_holm):
         notes.append(f"against the best: p = {line.p_holm:.2g} (Holm)")
     notes += [line.reason] if line.reason else []
-    return {"text": tables.number(line.mean, places), "mark": line.mark, "sort": repr(float(line.mean)), "range": span,
-            "title": "; ".join(notes), "partial": bool(line.reason)}  # fmt: skip
+    return {
+        "text": tables.number(line.mean, places),
+        "mark": line.mark,
+        "sort": repr(float(line.mean)),
+        "range": span,
+        "title": "; ".join(notes),
+        "partial": bool(line.reason),
+    }
 
 
 def _unknown(frame: pd.DataFrame) -> dict[str, Any]:
@@ -162,16 +217,22 @@ def _unknown(frame: pd.DataFrame) -> dict[str, Any]:
 
 def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, Any]:
     """A chapter: what the paper is, what was found, how its claims fare, its pictures."""
-    claims = reproduced[(reproduced["paper"] == chapter["paper"]) & reproduction.is_claim(reproduced)]
+    claims = reproduced[
+        (reproduced["paper"] == chapter["paper"]) & reproduction.is_claim(reproduced)
+    ]
     pictures = []
     for picture in chapter["pictures"]:
         if picture.get("apart") and pictures:  # a link below the picture that it belongs to
-            pictures[-1]["links"].append({"href": f"plots/{picture['name']}.png", "title": picture["title"]})
+            pictures[-1]["links"].append(
+                {"href": f"plots/{picture['name']}.png", "title": picture["title"]}
+            )
             continue
         svg = picture.get("svg")
         shown = _svg(svg.decode(), picture["name"]) if svg else None
         png = None if svg else "data:image/png;base64," + base64.b64encode(picture["png"]).decode()
-        pictures.append({**picture, "id": anchor(picture["name"]), "svg": shown, "png": png, "links": []})
+        pictures.append(
+            {**picture, "id": anchor(picture["name"]), "svg": shown, "png": png, "links": []}
+        )
     return {
         **chapter,
         "id": anchor("paper", chapter["paper"]),
@@ -193,13 +254,27 @@ def _networks(frame: pd.DataFrame, cards: Mapping[Any, Mapping[str, Any]]) -> li
         mine = facts[(facts["dataset"] == dataset) & (facts["target"] == target)]
         seeds = sorted(key[2] for key in cards if key[:2] == (dataset, target))
         card = cards[dataset, target, seeds[0]] if seeds else {}
-        out.append({
-            "dataset": dataset, "target": target, "seeds": ", ".join(map(str, seeds)),
-            "values": [{"name": tables.title(r.metric, r.metric_setting), "unit": r.unit, **_cell(r, tables.decimals([r.mean]))}
-                       for r in mine.itertuples()],
-            "facts": [(key, _text(card[key])) for key in _TARGET_FACTS if card.get(key) not in (None, "", {})],
-            "recipe": _text(card["recipe"]) if card.get("recipe") else "",
-        })  # fmt: skip
+        out.append(
+            {
+                "dataset": dataset,
+                "target": target,
+                "seeds": ", ".join(map(str, seeds)),
+                "values": [
+                    {
+                        "name": tables.title(r.metric, r.metric_setting),
+                        "unit": r.unit,
+                        **_cell(r, tables.decimals([r.mean])),
+                    }
+                    for r in mine.itertuples()
+                ],
+                "facts": [
+                    (key, _text(card[key]))
+                    for key in _TARGET_FACTS
+                    if card.get(key) not in (None, "", {})
+                ],
+                "recipe": _text(card["recipe"]) if card.get("recipe") else "",
+            }
+        )
     return out
 
 
@@ -210,7 +285,11 @@ def _data(name: str, card: Mapping[str, Any]) -> dict[str, Any]:
         "title": str(card.get("title", name)),
         "what": str(card.get("what", "")),
         "url": url if re.match(r"https?://", url) else "",
-        "facts": [(key, _text(card[key])) for key in _CARD_FACTS if card.get(key) not in (None, "", [], {})],
+        "facts": [
+            (key, _text(card[key]))
+            for key in _CARD_FACTS
+            if card.get(key) not in (None, "", [], {})
+        ],
     }
 
 

@@ -62,8 +62,16 @@ def ranks(frame: pd.DataFrame, track: str) -> Figure:
     for (label, rank), s in share.items():
         axes.scatter(rank, y[label], s=420 * s, color="#80808055", linewidth=0, zorder=2)
     colours = np.where(average["control"], COLOURS["control"], COLOURS["best"])
-    sns.scatterplot(x=average["average_rank"], y=average["label"].map(y), c=list(colours), s=46, marker="D", ax=axes,
-                    zorder=3, linewidth=0)  # fmt: skip
+    sns.scatterplot(
+        x=average["average_rank"],
+        y=average["label"].map(y),
+        c=list(colours),
+        s=46,
+        marker="D",
+        ax=axes,
+        zorder=3,
+        linewidth=0,
+    )
     _method_axis(axes, list(average["label"]), list(average["control"]))
     axes.set_xlim(0.5, max(len(average), 2) + 0.5)
     axes.set_xticks(range(1, len(average) + 1))
@@ -81,7 +89,9 @@ def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Figure:
     part = tables.shown(frame, track, dataset, target)
     methods = markdown.order(frame, part, track)
     panels = list(part.groupby(["metric", "metric_setting"], sort=False))
-    columns = min(COLUMNS, key=lambda c: -len(panels) % c) if len(panels) > 5 else max(len(panels), 1)
+    columns = (
+        min(COLUMNS, key=lambda c: -len(panels) % c) if len(panels) > 5 else max(len(panels), 1)
+    )
     rows = -(-max(len(panels), 1) // columns)
     size = (1.9 + 2.05 * columns, rows * (0.75 + 0.24 * max(len(methods), 1)) + 0.4)
     figure = Figure(figsize=size, layout="constrained")
@@ -93,9 +103,12 @@ def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Figure:
         axes.set_visible(False)
     used = {key for lines in (p[1] for p in panels) for key in map(_kind, lines.itertuples())}
     handles = [
-        Line2D([], [], color=COLOURS[key], marker="o", markersize=5, linewidth=1.6, label=WORDS[key])
-        for key in COLOURS if key in used
-    ]  # fmt: skip
+        Line2D(
+            [], [], color=COLOURS[key], marker="o", markersize=5, linewidth=1.6, label=WORDS[key]
+        )
+        for key in COLOURS
+        if key in used
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
@@ -136,7 +149,9 @@ def _kind(line) -> str:
 def _heading(metric: str, metric_setting: str, lines: pd.DataFrame) -> str:
     unit = lines["unit"].iloc[0]
     first = f"{tables.title(metric)} {tables.arrow(lines['better'].iloc[0])}"
-    second = ", ".join(filter(None, ["" if unit == "fraction" else unit, *metric_setting.split(";")]))
+    second = ", ".join(
+        filter(None, ["" if unit == "fraction" else unit, *metric_setting.split(";")])
+    )
     return plain(f"{first}\n{second}")
 
 
@@ -150,11 +165,17 @@ def metric_agreement(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     without any pair are left out.
     """
     part = frame[(frame["track"] == track) & frame["rank"].notna()]
-    part = part.assign(name=[tables.title(m, s) for m, s in zip(part["metric"], part["metric_setting"], strict=True)])
+    part = part.assign(
+        name=[
+            tables.title(m, s) for m, s in zip(part["metric"], part["metric_setting"], strict=True)
+        ]
+    )
     names = list(dict.fromkeys(part["name"]))
     total, times = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
     for _, group in part.groupby(["dataset", "target"]):
-        wide = group.pivot_table(index="label", columns="name", values="rank").reindex(columns=names)
+        wide = group.pivot_table(index="label", columns="name", values="rank").reindex(
+            columns=names
+        )
         for i in range(len(names)):
             for j in range(i + 1):
                 both = wide.iloc[:, [i, j]].dropna().to_numpy()
@@ -174,11 +195,22 @@ def heat(agreement: pd.DataFrame) -> Figure:
     axes = figure.add_subplot()
     labels = [plain(name) for name in agreement.index]
     sns.heatmap(
-        agreement.to_numpy(), mask=np.triu(np.ones((n, n), bool), 1) | agreement.isna().to_numpy(), ax=axes, vmin=-1, vmax=1,
-        cmap=sns.color_palette("vlag_r", as_cmap=True), annot=True, fmt=".2f", annot_kws={"fontsize": 7}, square=False,
-        linewidths=1, linecolor="white", xticklabels=labels, yticklabels=labels,
+        agreement.to_numpy(),
+        mask=np.triu(np.ones((n, n), bool), 1) | agreement.isna().to_numpy(),
+        ax=axes,
+        vmin=-1,
+        vmax=1,
+        cmap=sns.color_palette("vlag_r", as_cmap=True),
+        annot=True,
+        fmt=".2f",
+        annot_kws={"fontsize": 7},
+        square=False,
+        linewidths=1,
+        linecolor="white",
+        xticklabels=labels,
+        yticklabels=labels,
         cbar_kws={"label": "Kendall's tau", "shrink": 0.6},
-    )  # fmt: skip
+    )
     axes.set_xticklabels(labels, rotation=40, ha="right")
     axes.tick_params(length=0)
     return figure
@@ -190,7 +222,9 @@ def heat(agreement: pd.DataFrame) -> Figure:
 def _method_axis(axes: Axes, labels: list[str], controls: list[bool]) -> None:
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_yticks(range(len(labels)), [plain(_short(label)) for label in labels])
-    for tick, control in zip(axes.get_yticklabels(), controls, strict=False):  # none on inner panels
+    for tick, control in zip(
+        axes.get_yticklabels(), controls, strict=False
+    ):  # none on inner panels
         if control:
             tick.set(color=MUTED, style="italic")
     axes.set_ylabel("")

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from benchmark.leaderboard import rankings, stats, tables
 from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, plain
 
-HUES = PALETTE[:7] + PALETTE[8:]  # grey is for controls; 9 of them and 5 markers tell 45 lines apart
+HUES = (
+    PALETTE[:7] + PALETTE[8:]
+)  # grey is for controls; 9 of them and 5 markers tell 45 lines apart
 
 
 @mpl.rc_context(STYLE)
@@ -38,12 +40,32 @@ def critical_difference(frame: pd.DataFrame, track: str) -> Figure:
         y = -top - step * (i if on_left else m - 1 - i)
         end = low - margin if on_left else high + margin
         colour = MUTED if line.control else INK
-        axes.plot([line.average_rank, line.average_rank, end], [0, y, y], color=colour, linewidth=0.8)
-        axes.text(end, y, plain(f" {_short(line.label)}  {line.average_rank:.2f} " if on_left else f" {line.average_rank:.2f}  {_short(line.label)} "),
-                  ha="right" if on_left else "left", va="center", fontsize=8.5, color=colour, style="italic" if line.control else "normal")  # fmt: skip
+        axes.plot(
+            [line.average_rank, line.average_rank, end], [0, y, y], color=colour, linewidth=0.8
+        )
+        axes.text(
+            end,
+            y,
+            plain(
+                f" {_short(line.label)}  {line.average_rank:.2f} "
+                if on_left
+                else f" {line.average_rank:.2f}  {_short(line.label)} "
+            ),
+            ha="right" if on_left else "left",
+            va="center",
+            fontsize=8.5,
+            color=colour,
+            style="italic" if line.control else "normal",
+        )
     for k, (first, last) in enumerate(bars):
         y = -0.2 - 0.22 * k
-        axes.hlines(y, x[first] - 0.02 * (high - low), x[last] + 0.02 * (high - low), color=PALETTE[0], linewidth=3.5)
+        axes.hlines(
+            y,
+            x[first] - 0.02 * (high - low),
+            x[last] + 0.02 * (high - low),
+            color=PALETTE[0],
+            linewidth=3.5,
+        )
     axes.set_xlim(low - 0.75 * (high - low), high + 0.75 * (high - low))
     axes.set_ylim(-top - step * left, 0.6)
     axes.axis("off")
@@ -65,24 +87,37 @@ def settings(frame: pd.DataFrame, track: str) -> Figure:
     metrics = list(how.index)
     columns = min(3, len(metrics))
     rows = -(-len(metrics) // columns)
-    figure = Figure(figsize=(2.2 + 2.4 * columns, rows * (1.1 + 0.2 * len(order))), layout="constrained")
+    figure = Figure(
+        figsize=(2.2 + 2.4 * columns, rows * (1.1 + 0.2 * len(order))), layout="constrained"
+    )
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, metric in zip(grid.flat, metrics, strict=False):
         lines = table[table["metric"] == metric]
         names = list(dict.fromkeys(lines["metric_setting"]))
-        wide = lines.pivot_table(index="label", columns="metric_setting", values="average_rank")[names].dropna()
+        wide = lines.pivot_table(index="label", columns="metric_setting", values="average_rank")[
+            names
+        ].dropna()
         for i, label in enumerate(order):
             if label not in wide.index:
                 continue
             control = bool(lines.loc[lines["label"] == label, "control"].iloc[0])
-            axes.plot(range(len(names)), wide.loc[label], marker="osD^v"[i % 5], markersize=4, linewidth=1.4,
-                      linestyle=":" if control else "-", color=MUTED if control else HUES[i % len(HUES)],
-                      label=plain(_short(label)))  # fmt: skip
+            axes.plot(
+                range(len(names)),
+                wide.loc[label],
+                marker="osD^v"[i % 5],
+                markersize=4,
+                linewidth=1.4,
+                linestyle=":" if control else "-",
+                color=MUTED if control else HUES[i % len(HUES)],
+                label=plain(_short(label)),
+            )
         axes.set_xticks(range(len(names)), [plain(name.replace(";", "\n")) for name in names])
         axes.set_xlim(-0.2, len(names) - 0.8)
         axes.set_ylim(max(len(order), 2) + 0.4, 0.6)
         axes.set_yticks(range(1, len(order) + 1))
-        axes.set_title(plain(f"{tables.title(metric)}\nKendall's tau {how.loc[metric, 'tau']:.2f}"), loc="left")
+        axes.set_title(
+            plain(f"{tables.title(metric)}\nKendall's tau {how.loc[metric, 'tau']:.2f}"), loc="left"
+        )
         axes.grid(axis="y", linewidth=0.6)
         axes.tick_params(length=0)
         for side in ("top", "right", "left"):

@@ -25,7 +25,9 @@ def render(text: str, results: Path) -> str:
         ValueError: there is no section. StoreError: a profile without results.
     """
     if not _SECTION.search(text):
-        raise ValueError("README has no section `<!-- leaderboard:offline -->` ... `<!-- /leaderboard -->`; add one")
+        raise ValueError(
+            "README has no section `<!-- leaderboard:offline -->` ... `<!-- /leaderboard -->`; add one"
+        )
     return _SECTION.sub(lambda m: f"{m[1]}\n{section(Path(results) / m[2])}\n{m[3]}", text)
 
 
@@ -40,7 +42,9 @@ def section(folder: Path) -> str:
         out += [f"**{heading}**, {count} network{'s' * (count > 1)}: {what[0].lower()}{what[1:]}"]
         out.append(markdown.summary(frame, track))
         if line := tables.findings_line(frame, track):
-            out.append(f"‡ {markdown.escape(line)}: there the metric does not tell an explanation from none.")
+            out.append(
+                f"‡ {markdown.escape(line)}: there the metric does not tell an explanation from none."
+            )
     if not out:
         out.append("No rows yet.")
     out.append(

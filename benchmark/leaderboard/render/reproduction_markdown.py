@@ -26,7 +26,10 @@ def render(frame: pd.DataFrame, profile: str = "") -> str:
         "### Not run",
         markdown.grid(
             ["paper", "why", "numbers"],
-            [[markdown.escape(p), markdown.escape(w), str(n)] for p, w, n in not_run(frame).itertuples(index=False)],
+            [
+                [markdown.escape(p), markdown.escape(w), str(n)]
+                for p, w, n in not_run(frame).itertuples(index=False)
+            ],
             left=2,
         ),
     ]
@@ -34,5 +37,8 @@ def render(frame: pd.DataFrame, profile: str = "") -> str:
 
 
 def _grid(frame: pd.DataFrame, columns: Sequence[str]) -> str:
-    body = [[markdown.escape(value) for value in line] for line in frame[list(columns)].itertuples(index=False)]
+    body = [
+        [markdown.escape(value) for value in line]
+        for line in frame[list(columns)].itertuples(index=False)
+    ]
     return markdown.grid(list(columns), body, left=len(columns))

@@ -29,7 +29,11 @@ from benchmark.api import Batch, Explanation, NotApplicable, Target
 from benchmark.utils.near_names import UnknownName, near, pick
 
 OFFERS = frozenset({"heatmaps"})
-PACKAGES = {"captum": "captum", "pytorch_grad_cam": "grad-cam", "zennit": "zennit"}  # by the adapter's file
+PACKAGES = {
+    "captum": "captum",
+    "pytorch_grad_cam": "grad-cam",
+    "zennit": "zennit",
+}  # by the adapter's file
 
 
 def version(adapter: str) -> str:
@@ -49,22 +53,34 @@ def library(module: str, package: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UnknownName(f"{module.split('.')[0]} is not here ({error}); pip install {package}, or pip install 'glassbench[adapters]'") from None  # fmt: skip
+        raise UnknownName(
+            f"{module.split('.')[0]} is not here ({error}); pip install {package}, or pip install 'glassbench[adapters]'"
+        ) from None
 
 
 def find(name: str, module: ModuleType, base: type, what: str) -> type:
     """The class ``name`` of a library, among those that are a ``base``."""
-    classes = {k: v for k, v in vars(module).items() if inspect.isclass(v) and issubclass(v, base) and v is not base}
+    classes = {
+        k: v
+        for k, v in vars(module).items()
+        if inspect.isclass(v) and issubclass(v, base) and v is not base
+    }
     return pick(name, classes, what)
 
 
 def options_of(*functions: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The named parameters of a library's functions."""
-    return {k: p for f in functions for k, p in inspect.signature(f).parameters.items()
-            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and k != "self"}  # fmt: skip
+    return {
+        k: p
+        for f in functions
+        for k, p in inspect.signature(f).parameters.items()
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and k != "self"
+    }
 
 
-def refuse(options: Mapping[str, Any], known: Mapping[str, Any], taken: set[str], what: str) -> None:
+def refuse(
+    options: Mapping[str, Any], known: Mapping[str, Any], taken: set[str], what: str
+) -> None:
     """Refuse options that the library has not, or that are not the user's to set.
 
     Raises:
@@ -75,7 +91,9 @@ def refuse(options: Mapping[str, Any], known: Mapping[str, Any], taken: set[str]
             raise near(key, known.keys() - taken, f"option of {what}")
 
 
-def method(name: str, options: Mapping[str, Any], maps: Callable[[Target, Batch, Generator], Tensor]) -> Any:
+def method(
+    name: str, options: Mapping[str, Any], maps: Callable[[Target, Batch, Generator], Tensor]
+) -> Any:
     """A method whose settings are ``options`` and whose heat maps (m, h, w) of a chunk of m images ``maps`` makes."""
 
     def fit(self: Any, target: Target, reference: Batch, rng: Generator) -> Any:
@@ -87,7 +105,9 @@ def method(name: str, options: Mapping[str, Any], maps: Callable[[Target, Batch,
         return Explanation(heatmaps=torch.cat(parts))
 
     fields = [(key, Any, field(default=_plain(value))) for key, value in options.items()]
-    return make_dataclass(name.split()[0], fields, namespace={"name": name, "fit": fit, "explain": explain})()
+    return make_dataclass(
+        name.split()[0], fields, namespace={"name": name, "fit": fit, "explain": explain}
+    )()
 
 
 def _plain(value: Any) -> Any:
@@ -137,4 +157,6 @@ def layer(target: Target, name: str | None = None) -> nn.Module:
 
 def resized(maps: Tensor, batch: Batch) -> Tensor:
     """(n, u, v) -> (n, h, w), bilinear, pixel centres aligned."""
-    return nn.functional.interpolate(maps[:, None], batch.x.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    return nn.functional.interpolate(
+        maps[:, None], batch.x.shape[-2:], mode="bilinear", align_corners=False
+    )[:, 0]

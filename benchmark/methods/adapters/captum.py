@@ -35,19 +35,34 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
     found = adapters.find(name, attr, attr.Attribution, "attribution in captum")
     make, call = adapters.options_of(found.__init__), adapters.options_of(found.attribute)
     adapters.refuse(options, make | call, _TAKEN, f"captum:{name}")
-    needed = {k for k, p in (make | call).items() if p.default is p.empty} - _TAKEN - {"layer", "baselines"}
+    needed = (
+        {k for k, p in (make | call).items() if p.default is p.empty}
+        - _TAKEN
+        - {"layer", "baselines"}
+    )
     if missing := sorted(needed - options.keys()):
-        raise UnknownName(f"captum:{name} needs {', '.join(missing)}: captum:{name}?{missing[0]}=...")
+        raise UnknownName(
+            f"captum:{name} needs {', '.join(missing)}: captum:{name}?{missing[0]}=..."
+        )
 
     def maps(target: Target, batch: Batch, rng: Generator) -> Tensor:
-        given = {k: _window(v, batch) if k in ("sliding_window_shapes", "strides") else v for k, v in options.items()}
+        given = {
+            k: _window(v, batch) if k in ("sliding_window_shapes", "strides") else v
+            for k, v in options.items()
+        }
         if "layer" in make:
             given["layer"] = adapters.layer(target, options.get("layer"))
-        if call.get("baselines") and call["baselines"].default is call["baselines"].empty and "baselines" not in given:
+        if (
+            call.get("baselines")
+            and call["baselines"].default is call["baselines"].empty
+            and "baselines" not in given
+        ):
             given["baselines"] = 0 * batch.x  # black
         network = adapters.Network(target)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of hooks that it sets and of gradients that it asks for
+            warnings.simplefilter(
+                "ignore"
+            )  # of hooks that it sets and of gradients that it asks for
             attribution = found(network, **{k: v for k, v in given.items() if k in make})
             out = attribution.attribute(
                 batch.x.clone().requires_grad_(),

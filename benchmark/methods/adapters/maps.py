@@ -35,7 +35,9 @@ class Maps:
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """The maps of ``target``. Raises NotApplicable if the file has none, ValueError if they do not fit the images."""
         if target.name not in self.maps:
-            raise NotApplicable(f"the file has no maps of {target.name}; it has {', '.join(sorted(self.maps))}")
+            raise NotApplicable(
+                f"the file has no maps of {target.name}; it has {', '.join(sorted(self.maps))}"
+            )
         return Explanation(heatmaps=self.maps[target.name])
 
 

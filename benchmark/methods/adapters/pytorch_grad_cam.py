@@ -37,8 +37,12 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
     def maps(target: Target, batch: Batch, rng: Generator) -> Tensor:
         classes = [targets.ClassifierOutputTarget(int(c)) for c in target(batch.x).argmax(dim=1)]
         given = {k: v for k, v in options.items() if k in make}
-        with found(adapters.Network(target).eval(), [adapters.layer(target, options.get("layer"))], **given) as cam:
+        with found(
+            adapters.Network(target).eval(), [adapters.layer(target, options.get("layer"))], **given
+        ) as cam:
             asked = {k: v for k, v in options.items() if k in call}
-            return torch.from_numpy(cam(batch.x.clone().requires_grad_(), classes, **asked))  # (n, h, w)
+            return torch.from_numpy(
+                cam(batch.x.clone().requires_grad_(), classes, **asked)
+            )  # (n, h, w)
 
     return adapters.method(f"{name} (pytorch-grad-cam)", options, maps)

@@ -32,13 +32,22 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
     core = adapters.library("zennit.core", "zennit")
     found = adapters.find(name, composites, core.Composite, "composite in zennit")
     known = adapters.options_of(found.__init__)
-    adapters.refuse(options, known, {"self", "canonizers", "layer_map", "first_map", "name_map"}, f"zennit:{name}")
+    adapters.refuse(
+        options,
+        known,
+        {"self", "canonizers", "layer_map", "first_map", "name_map"},
+        f"zennit:{name}",
+    )
     if missing := sorted(k for k, p in known.items() if p.default is p.empty and k not in options):
-        raise UnknownName(f"zennit:{name} needs {', '.join(missing)}: zennit:{name}?{missing[0]}=...")
+        raise UnknownName(
+            f"zennit:{name} needs {', '.join(missing)}: zennit:{name}?{missing[0]}=..."
+        )
 
     def maps(target: Target, batch: Batch, rng: Generator) -> Tensor:
         z = ((batch.x - target.mean) / target.std).requires_grad_()  # (n, c, h, w)
-        given = {k: torch.full_like(z[:1], v) if k in ("low", "high") else v for k, v in options.items()}
+        given = {
+            k: torch.full_like(z[:1], v) if k in ("low", "high") else v for k, v in options.items()
+        }
         with found(**given).context(target.net) as network:
             y = network(z)  # (n, C)
             relevance = torch.zeros_like(y).scatter(

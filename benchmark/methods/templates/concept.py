@@ -22,7 +22,9 @@ class MyMethod:
         if z.ndim != 4:
             raise NotApplicable(f"{target.layer} of {target.name} has no channels and positions")
         points = F.normalize(z.permute(0, 2, 3, 1).flatten(0, 2), dim=1)  # (n u v, K)
-        drawn = torch.randperm(len(points), generator=torch_rng(rng))[: self.concepts].to(points.device)
+        drawn = torch.randperm(len(points), generator=torch_rng(rng))[: self.concepts].to(
+            points.device
+        )
         self.directions = points[drawn]  # (k, K)
         for _ in range(10):
             nearest = (points @ self.directions.T).argmax(dim=1)

@@ -21,7 +21,9 @@ class MyMethod:
         z, x = target.features(reference).flatten(1), reference.x.flatten(1)  # (n, w), (n, c h w)
         self.z_mean, self.x_mean = z.mean(dim=0), x.mean(dim=0)
         z, x = z - self.z_mean, x - self.x_mean
-        gram = z @ z.T + self.ridge * torch.eye(len(z), device=z.device)  # (n, n): fewer images than activations
+        gram = z @ z.T + self.ridge * torch.eye(
+            len(z), device=z.device
+        )  # (n, n): fewer images than activations
         self.weights = z.T @ torch.linalg.solve(gram, x)  # (w, c h w)
         self.components = torch.linalg.svd(x, full_matrices=False).Vh[: z.shape[1]]  # (k, c h w)
         return self
@@ -32,4 +34,6 @@ class MyMethod:
         decoded = self.x_mean + (z - self.z_mean) @ self.weights
         reference = self.x_mean + (x - self.x_mean) @ self.components.T @ self.components
         shape = batch.x.shape
-        return Explanation(decoded=decoded.clamp(0, 1).view(shape), reference=reference.clamp(0, 1).view(shape))
+        return Explanation(
+            decoded=decoded.clamp(0, 1).view(shape), reference=reference.clamp(0, 1).view(shape)
+        )

@@ -24,7 +24,9 @@ class MyMethod:
         maps = []
         for part in batch:  # chunks that fit the device
             x = part.x.clone().requires_grad_()
-            score = target(x).amax(dim=1).sum()  # of the predicted classes; an image's gradient is its own
+            score = (
+                target(x).amax(dim=1).sum()
+            )  # of the predicted classes; an image's gradient is its own
             (gradient,) = torch.autograd.grad(score, x)
             maps.append((gradient * (part.x - target.mean)).sum(dim=1).abs() ** self.power)
         return Explanation(heatmaps=torch.cat(maps))  # (n, h, w)

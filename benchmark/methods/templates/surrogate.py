@@ -12,12 +12,17 @@ from benchmark.api import Explanation
 
 @dataclass
 class MyMethod:
-    layer: str | None = None  # the fields of the class are its settings: mine.py:MyMethod?layer=conv3
+    layer: str | None = (
+        None  # the fields of the class are its settings: mine.py:MyMethod?layer=conv3
+    )
     name = "My surrogate"
 
     def fit(self, target, reference, rng):
         """Learn from training images, and from what the network says of them."""
-        z, answers = self._features(target, reference), target(reference).argmax(dim=1)  # (n, w), (n,)
+        z, answers = (
+            self._features(target, reference),
+            target(reference).argmax(dim=1),
+        )  # (n, w), (n,)
         self.classes = answers.unique()  # those that the network gives
         self.means = torch.stack([z[answers == c].mean(dim=0) for c in self.classes])  # (k, w)
         return self

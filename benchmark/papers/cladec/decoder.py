@@ -50,12 +50,18 @@ def path(code: Shape, image: Shape) -> list[tuple[int, int]]:
         Unreachable: the layer is no vector or stack of maps, larger than the image, or halved more often in one direction.
     """
     if len(code) not in (1, 3):
-        raise Unreachable(f"a layer of shape {tuple(code)} is neither (units,) nor (channels, height, width)")
+        raise Unreachable(
+            f"a layer of shape {tuple(code)} is neither (units,) nor (channels, height, width)"
+        )
     rungs = [sides(s) for s in image[1:]]
     here = code[1:] if len(code) == 3 else (1, 1)
     if any(s > r[-1] for s, r in zip(here, rungs, strict=True)):
-        raise Unreachable(f"a layer of {here[0]}x{here[1]} is larger than the image, {image[1]}x{image[2]}")
-    left = [[s for s in r if s >= h] for h, r in zip(here, rungs, strict=True)]  # what is still to climb
+        raise Unreachable(
+            f"a layer of {here[0]}x{here[1]} is larger than the image, {image[1]}x{image[2]}"
+        )
+    left = [
+        [s for s in r if s >= h] for h, r in zip(here, rungs, strict=True)
+    ]  # what is still to climb
     if len(left[0]) != len(left[1]) and here != (1, 1):
         raise Unreachable(
             f"no doubling brings a layer of {here[0]}x{here[1]} to {image[1]}x{image[2]}: "
@@ -66,9 +72,16 @@ def path(code: Shape, image: Shape) -> list[tuple[int, int]]:
 
 
 def decoder(
-    code: Shape, image: Shape, *, units: Sequence[int] | None = None, base: int = 64, kernel: int = 4,
-    norm: bool = True, sigmoid: bool = False, gain: float = 1.0,
-) -> nn.Sequential:  # fmt: skip
+    code: Shape,
+    image: Shape,
+    *,
+    units: Sequence[int] | None = None,
+    base: int = 64,
+    kernel: int = 4,
+    norm: bool = True,
+    sigmoid: bool = False,
+    gain: float = 1.0,
+) -> nn.Sequential:
     """D: a layer's output (n, d) or (n, C, h, w) -> images (n, c, H, W).
 
     Args:
@@ -120,7 +133,9 @@ def decoder(
     return nn.Sequential(layers)
 
 
-def _deconv(c: int, maps: int, kernel: int, low: tuple[int, int], high: tuple[int, int]) -> list[nn.Module]:
+def _deconv(
+    c: int, maps: int, kernel: int, low: tuple[int, int], high: tuple[int, int]
+) -> list[nn.Module]:
     """(n, c, *low) -> (n, maps, *high); each side is doubled, or doubled and one less."""
     if kernel == 5:
         rest = tuple(b - (2 * a - 1) for a, b in zip(low, high, strict=True))
@@ -142,7 +157,9 @@ class Units(nn.Module):
             raise ValueError("the subset of units is empty; None explains all")
         if min(units) < 0 or max(units) >= width:
             raise ValueError(f"units {min(units)}..{max(units)} of a layer that has 0..{width - 1}")
-        self.register_buffer("units", torch.as_tensor(list(units), dtype=torch.int64), persistent=False)
+        self.register_buffer(
+            "units", torch.as_tensor(list(units), dtype=torch.int64), persistent=False
+        )
 
     def forward(self, z: Tensor) -> Tensor:
         return z.index_select(1, self.units)
@@ -185,7 +202,9 @@ def fresh(net: nn.Sequential) -> nn.Sequential:
                 conv = module._modules[before]
                 if isinstance(conv, nn.Conv2d) and isinstance(module._modules[after], nn.Identity):
                     conv.bias = None
-                    module._modules[after] = nn.BatchNorm2d(conv.out_channels, device=conv.weight.device)
+                    module._modules[after] = nn.BatchNorm2d(
+                        conv.out_channels, device=conv.weight.device
+                    )
     for module in net.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()

@@ -21,7 +21,14 @@ from benchmark.papers.cladec.verdicts import value_of
 from benchmark.utils import plot_style
 
 BLUE, ORANGE, GREEN = (plot_style.PALETTE[k] for k in (0, 1, 2))
-COLOURS = {"ClaDec": BLUE, "RefAE": ORANGE, "GradCAM": GREEN, "random": plot_style.MUTED, "ClaDec-RefAE": plot_style.INK, "classifier": GREEN}  # fmt: skip
+COLOURS = {
+    "ClaDec": BLUE,
+    "RefAE": ORANGE,
+    "GradCAM": GREEN,
+    "random": plot_style.MUTED,
+    "ClaDec-RefAE": plot_style.INK,
+    "classifier": GREEN,
+}
 GAP = 3  # pixels between images
 Array = np.ndarray
 Image = Array  # (h, w, 3) uint8
@@ -33,7 +40,10 @@ def pictures(found: Found) -> Iterator[Picture]:
     rows = found.rows[(found.rows.paper == "cladec") & (found.rows.track == "replication")]
     for (dataset, target), units in _first_seeds(found.units).items():
         where, name = f"{dataset}, {target}", plot_style.file_name(dataset, target)
-        arrays = {experiment: dict(_merged(units, experiment)) for experiment in {u.experiment for u in units}}
+        arrays = {
+            experiment: dict(_merged(units, experiment))
+            for experiment in {u.experiment for u in units}
+        }
         if "layers" in arrays:
             yield _layers(arrays["layers"], name, where)
             yield from _hidden(arrays["layers"], name, where)
@@ -89,12 +99,14 @@ def _layers(arrays: Mapping[str, Array], name: str, where: str) -> Picture:
     head = (["X", *(f"layer {k}" for k in ks), ""] * across)[:-1]
     side = ["RefAE", "ClaDec", "difference"] * (len(tiles) // 3)
     return Picture(
-        f"fig8-layers-{name}", f"What each layer keeps: {where} (Figs. 5-9)",
+        f"fig8-layers-{name}",
+        f"What each layer keeps: {where} (Figs. 5-9)",
         "The image X, and rebuilt from each layer (-1: the logits): by the reference auto-encoder, by ClaDec, and their difference "
         "(orange: RefAE is brighter, blue: ClaDec is). What RefAE shows and ClaDec does not, the classifier threw away. The last "
         "images are ones that the classifier gets wrong.",
-        _mosaic(tiles, head, side), raster=True,
-    )  # fmt: skip
+        _mosaic(tiles, head, side),
+        raster=True,
+    )
 
 
 def _hidden(arrays: Mapping[str, Array], name: str, where: str) -> Iterator[Picture]:
@@ -102,7 +114,14 @@ def _hidden(arrays: Mapping[str, Array], name: str, where: str) -> Iterator[Pict
     if not (ks := _keys(arrays, "least_hidden")):
         return
     shown = min(5, len(arrays["x"]))
-    columns = [("x", "X"), ("decoded{}", "rebuilt"), ("least_hidden{}", "least"), ("least_decoded{}", "rebuilt"), ("most_hidden{}", "most"), ("most_decoded{}", "rebuilt")]  # fmt: skip
+    columns = [
+        ("x", "X"),
+        ("decoded{}", "rebuilt"),
+        ("least_hidden{}", "least"),
+        ("least_decoded{}", "rebuilt"),
+        ("most_hidden{}", "most"),
+        ("most_decoded{}", "rebuilt"),
+    ]
     tiles: Mosaic = []
     for i in range(shown):
         row: list[Image | None] = []
@@ -111,21 +130,25 @@ def _hidden(arrays: Mapping[str, Array], name: str, where: str) -> Iterator[Pict
         tiles.append(row[:-1])
     head = [word for k in ks for word in (f"{k}: X", *(label for _, label in columns[1:]), "")]
     yield Picture(
-        f"fig16-hidden-{name}", f"The most and the least relevant square hidden: {where} (Fig. 16)",
+        f"fig16-hidden-{name}",
+        f"The most and the least relevant square hidden: {where} (Fig. 16)",
         f"For each of the layers {', '.join(map(str, ks))}, left to right: the image and what ClaDec rebuilds from the layer; "
         "the same with the square hidden that changes the reconstruction least, and with the one that changes it most.",
-        _mosaic(tiles, head[:-1], [""] * shown), raster=True,
-    )  # fmt: skip
+        _mosaic(tiles, head[:-1], [""] * shown),
+        raster=True,
+    )
 
 
 def _alphas(arrays: Mapping[str, Array], name: str, where: str) -> Picture:
     names = [f"alpha = {alpha:g}" for alpha in arrays["alphas"]]
     return Picture(
-        f"fig11-alphas-{name}", f"From the classifier's to the input's image: {where} (Fig. 11)",
+        f"fig11-alphas-{name}",
+        f"From the classifier's to the input's image: {where} (Fig. 11)",
         "Rebuilt with the loss of Eq. 1: alpha = 1 asks only that the classifier gives the image its class, 0 only that it is "
         "close to the input.",
-        _strips([("X", arrays["x"]), *((n, arrays[f"decoded{j}"]) for j, n in enumerate(names))]), raster=True,
-    )  # fmt: skip
+        _strips([("X", arrays["x"]), *((n, arrays[f"decoded{j}"]) for j, n in enumerate(names))]),
+        raster=True,
+    )
 
 
 def _subsets(arrays: Mapping[str, Array], name: str, where: str) -> Iterator[Picture]:
@@ -137,14 +160,28 @@ def _subsets(arrays: Mapping[str, Array], name: str, where: str) -> Iterator[Pic
             "Rebuilt from units that no other row uses: what they do not tell apart becomes a blend.",
         ),
     ):
-        keys = [(int(first), int(k), key) for key in arrays if (kind_of := key.split())[0] == kind for first, k in [kind_of[1:]]]  # fmt: skip
+        keys = [
+            (int(first), int(k), key)
+            for key in arrays
+            if (kind_of := key.split())[0] == kind
+            for first, k in [kind_of[1:]]
+        ]
         if not keys:
             continue
         label = lambda first, k, kind=kind: (
             f"{k} unit{'s' * (k > 1)}" if kind == "nested" else f"{first}-{first + k - 1}"
         )
-        strips = [("X", arrays["x"]), *((label(first, k), arrays[key]) for first, k, key in sorted(keys))]
-        yield Picture(f"{figure}-units-{name}", f"From {'few' if kind == 'nested' else 'other'} units: {where} ({figure.replace('fig', 'Fig. ')})", words, _strips(strips), raster=True)  # fmt: skip
+        strips = [
+            ("X", arrays["x"]),
+            *((label(first, k), arrays[key]) for first, k, key in sorted(keys)),
+        ]
+        yield Picture(
+            f"{figure}-units-{name}",
+            f"From {'few' if kind == 'nested' else 'other'} units: {where} ({figure.replace('fig', 'Fig. ')})",
+            words,
+            _strips(strips),
+            raster=True,
+        )
 
 
 def _prototypes(arrays: Mapping[str, Array], name: str, where: str) -> Picture:
@@ -154,10 +191,12 @@ def _prototypes(arrays: Mapping[str, Array], name: str, where: str) -> Picture:
         ("ClaDec of it", arrays["decoded"]),
     ]
     return Picture(
-        f"fig15-prototypes-{name}", f"Beside learnt prototypes: {where} (Fig. 15)",
+        f"fig15-prototypes-{name}",
+        f"Beside learnt prototypes: {where} (Fig. 15)",
         "Prototypes of the network of Li et al. 2018, the training image nearest to each, and what ClaDec rebuilds of that.",
-        _strips(strips), raster=True,
-    )  # fmt: skip
+        _strips(strips),
+        raster=True,
+    )
 
 
 def _keys(arrays: Mapping[str, Array], stem: str) -> list[int]:
@@ -179,7 +218,11 @@ def _difference(reference: Array, decoded: Array) -> Image:
 
 def _strips(strips: Sequence[tuple[str, Array]]) -> Figure:
     """A row of images (n, c, h, w) for each name."""
-    return _mosaic([[_rgb(image) for image in images] for _, images in strips], [], [name for name, _ in strips])
+    return _mosaic(
+        [[_rgb(image) for image in images] for _, images in strips],
+        [],
+        [name for name, _ in strips],
+    )
 
 
 @mpl.rc_context(plot_style.STYLE)
@@ -196,7 +239,9 @@ def _mosaic(tiles: Mosaic, head: Sequence[str], side: Sequence[str]) -> Figure:
     inches, left = min(9.0 - 1.0, 0.62 * width), 1.0 if any(side) else 0.1
     tall, top = inches * canvas.shape[0] / canvas.shape[1], 0.25 if head else 0.05
     figure = Figure(figsize=(inches + left, tall + top))
-    axes = figure.add_axes((left / (inches + left), 0, inches / (inches + left), tall / (tall + top)))
+    axes = figure.add_axes(
+        (left / (inches + left), 0, inches / (inches + left), tall / (tall + top))
+    )
     axes.imshow(canvas, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     for j, text in enumerate(head[:width]):
@@ -212,28 +257,45 @@ def _mosaic(tiles: Mosaic, head: Sequence[str], side: Sequence[str]) -> Figure:
 def _curves(rows: pd.DataFrame) -> Iterator[Picture]:
     for name, by, title, caption, panels in (
         (
-            "tables2-3-layers", "layer", "Loss and accuracy by layer (Tables 2 and 3)",
+            "tables2-3-layers",
+            "layer",
+            "Loss and accuracy by layer (Tables 2 and 3)",
             "Left: mean squared error of the rebuilt test images, standardised. Right: accuracy of a new classifier trained on "
             "rebuilt images. The paper: ClaDec's loss is larger, its accuracy higher but at the last layer.",
-            {"reconstruction loss": [("rec_loss", "ClaDec"), ("rec_loss", "RefAE")], "accuracy of C_eval": [("acc_eval", "ClaDec"), ("acc_eval", "RefAE")]},
+            {
+                "reconstruction loss": [("rec_loss", "ClaDec"), ("rec_loss", "RefAE")],
+                "accuracy of C_eval": [("acc_eval", "ClaDec"), ("acc_eval", "RefAE")],
+            },
         ),
         (
-            "tables7-8-occlusion", "layer", "A square hidden (Tables 7 and 8)",
+            "tables7-8-occlusion",
+            "layer",
+            "A square hidden (Tables 7 and 8)",
             "Accuracy with the least relevant square hidden less that with the most relevant one, by layer.",
             {"Delta Acc": [("delta_acc_occl", m) for m in ("ClaDec", "GradCAM", "random")]},
         ),
         (
-            "tables4-5-alphas", "alpha", "The trade-off of Eq. 1 (Tables 4 and 5)",
+            "tables4-5-alphas",
+            "alpha",
+            "The trade-off of Eq. 1 (Tables 4 and 5)",
             "Squared error an image (standardised), and accuracy of a new classifier, against alpha (equally spaced).",
-            {"squared error an image": [("rec_loss_sum", "ClaDec")], "accuracy of C_eval": [("acc_eval", "ClaDec")]},
+            {
+                "squared error an image": [("rec_loss_sum", "ClaDec")],
+                "accuracy of C_eval": [("acc_eval", "ClaDec")],
+            },
         ),
         (
-            "table6-epochs", "classifier epochs", "How long the classifier was trained (Table 6)",
+            "table6-epochs",
+            "classifier epochs",
+            "How long the classifier was trained (Table 6)",
             "Squared error an image (standardised), and accuracies, against the epochs of the decoded classifier (equally spaced).",
-            {"squared error an image": [("rec_loss_sum", "ClaDec"), ("rec_loss_sum", "RefAE")],
-             "accuracy of C_eval": [("acc_eval", "ClaDec"), ("acc_eval", "RefAE")], "accuracy": [("accuracy", "classifier")]},
+            {
+                "squared error an image": [("rec_loss_sum", "ClaDec"), ("rec_loss_sum", "RefAE")],
+                "accuracy of C_eval": [("acc_eval", "ClaDec"), ("acc_eval", "RefAE")],
+                "accuracy": [("accuracy", "classifier")],
+            },
         ),
-    ):  # fmt: skip
+    ):
         wanted = {m for lines in panels.values() for m, _ in lines}
         keyed = rows.assign(at=[value_of(s, by) for s in rows.setting]).dropna(subset="at")
         mine = keyed[keyed.metric.isin(wanted)]
@@ -245,7 +307,9 @@ def _curves(rows: pd.DataFrame) -> Iterator[Picture]:
 def _grid(rows: pd.DataFrame, panels: Mapping[str, Sequence[tuple[str, str]]], by: str) -> Figure:
     """A row of panels for each data set and network."""
     places = list(rows.groupby(["dataset", "target"]))
-    figure = Figure(figsize=(3.2 * len(panels) + 0.4, 2.3 * len(places) + 0.2), layout="constrained")
+    figure = Figure(
+        figsize=(3.2 * len(panels) + 0.4, 2.3 * len(places) + 0.2), layout="constrained"
+    )
     axes = figure.subplots(len(places), len(panels), squeeze=False)
     for line, ((dataset, target), unit) in zip(axes, places, strict=True):
         for a, (label, drawn) in zip(line, panels.items(), strict=True):
@@ -264,7 +328,9 @@ def _lines(axes: Axes, rows: pd.DataFrame, drawn: Sequence[tuple[str, str]], by:
             continue
         mean = mine.groupby("at").value.mean()
         axes.plot([place(k) for k in mean.index], mean, color=COLOURS[method], label=method, lw=1.2)
-        axes.plot([place(k) for k in mine["at"]], mine.value, "o", color=COLOURS[method], ms=3, alpha=0.7)
+        axes.plot(
+            [place(k) for k in mine["at"]], mine.value, "o", color=COLOURS[method], ms=3, alpha=0.7
+        )
     axes.xaxis.set_major_locator(FixedLocator(range(len(ticks))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticklabels([f"{k:g}" for k in ticks])

@@ -40,8 +40,14 @@ from benchmark.papers.cladec.training import (
 )
 
 VARIANTS = {  # of the decoder and its pixels
-    "standardised": {"norm": True, "sigmoid": False},  # standardised pixels, batch norm, linear output
-    "authors": {"norm": False, "sigmoid": True},  # pixels in [0, 1], no batch norm, sigmoid: can collapse
+    "standardised": {
+        "norm": True,
+        "sigmoid": False,
+    },  # standardised pixels, batch norm, linear output
+    "authors": {
+        "norm": False,
+        "sigmoid": True,
+    },  # pixels in [0, 1], no batch norm, sigmoid: can collapse
 }
 
 
@@ -78,16 +84,27 @@ class ClaDec:
         if self.variant not in VARIANTS:
             raise ValueError(f"variant {self.variant!r} is none of {', '.join(VARIANTS)}")
         if max(target.input_shape[1:]) > self.largest:
-            raise NotApplicable(f"trains two networks on images of {target.input_shape[1]}x{target.input_shape[2]}; set `largest` to allow it")  # fmt: skip
+            raise NotApplicable(
+                f"trains two networks on images of {target.input_shape[1]}x{target.input_shape[2]}; set `largest` to allow it"
+            )
         self._layer, x = self.layer or target.layer, seen(target, reference.x)
         if self._layer is None:
             raise NotApplicable(
                 f"{target.name} has no layer with spatial extent; name one of {', '.join(target.layers)}"
             )
-        self._scale = Scale.of(x) if self.variant == "standardised" else Scale(x.new_tensor(0.0), x.new_tensor(1.0))
+        self._scale = (
+            Scale.of(x)
+            if self.variant == "standardised"
+            else Scale(x.new_tensor(0.0), x.new_tensor(1.0))
+        )
         self._grey = float(x.mean())
         how = Training(epochs=self.epochs, batch=self.batch, lr=self.lr)
-        shape = {"units": self.units, "base": self.base, "kernel": self.kernel, **VARIANTS[self.variant]}
+        shape = {
+            "units": self.units,
+            "base": self.base,
+            "kernel": self.kernel,
+            **VARIANTS[self.variant],
+        }
         args = target, self._layer, x
         (self._D,) = fit_decoders(*args, reference.y, self._scale, how, rng, [self.alpha], **shape)
         self._RefAE = fit_reference(*args, self._scale, how, rng, **shape)
@@ -99,7 +116,11 @@ class ClaDec:
         pixels = self._scale.pixels
         X_E = pixels(run(self._D, target.features(batch, self._layer), batch.chunk))  # (n, c, h, w)
         X_R = pixels(run(self._RefAE, self._scale(x), batch.chunk))
-        R = occlusion.relevance(lambda images: run(lambda part: self._decode(target, part), images, batch.chunk), x, self._grey)  # fmt: skip
+        R = occlusion.relevance(
+            lambda images: run(lambda part: self._decode(target, part), images, batch.chunk),
+            x,
+            self._grey,
+        )
         return Explanation(
             decoded=given(X_E, size),
             reference=given(X_R, size),
@@ -112,7 +133,11 @@ class ClaDec:
         from benchmark.papers.cladec import work
 
         layer = self.layer or facts.target.layer
-        return work.method(facts, self) if layer and max(facts.shape[1:]) <= self.largest else facts.work()
+        return (
+            work.method(facts, self)
+            if layer and max(facts.shape[1:]) <= self.largest
+            else facts.work()
+        )
 
     def _decode(self, target: Target, x: Tensor) -> Tensor:
         """D(L(x)), standardised, (n, c, h, w)."""

@@ -45,7 +45,9 @@ def occlude(x: Tensor, square: tuple[slice, slice], fill: float) -> Tensor:
     return x
 
 
-def relevance(decode: Callable[[Tensor], Tensor], x: Tensor, fill: float, inside: bool = True) -> Tensor:
+def relevance(
+    decode: Callable[[Tensor], Tensor], x: Tensor, fill: float, inside: bool = True
+) -> Tensor:
     """R_ClaDec of the 16 squares, (n, 16). ``decode``: images (n, c, h, w) -> their reconstructions."""
     whole, found = decode(x), []
     for square in squares(*x.shape[2:]):
@@ -60,7 +62,9 @@ def sums(maps: Tensor) -> Tensor:
     low, high = s.amin((1, 2), keepdim=True), s.amax((1, 2), keepdim=True)
     flat = high - low <= 1e-6 * s.abs().amax((1, 2), keepdim=True)
     s = ((s - low) / (high - low).clamp(min=torch.finfo(s.dtype).tiny)).masked_fill(flat, 0)
-    return torch.stack([s[:, rows, columns].sum((1, 2)) for rows, columns in squares(*maps.shape[1:])], dim=1)
+    return torch.stack(
+        [s[:, rows, columns].sum((1, 2)) for rows, columns in squares(*maps.shape[1:])], dim=1
+    )
 
 
 def on_pixels(R: Tensor, h: int, w: int) -> Tensor:
@@ -82,7 +86,9 @@ def extremes(R: Tensor, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 @torch.no_grad()
-def hits(target: Target, x: Tensor, y: Tensor, which: np.ndarray, fill: float, chunk: int = 256) -> np.ndarray:
+def hits(
+    target: Target, x: Tensor, y: Tensor, which: np.ndarray, fill: float, chunk: int = 256
+) -> np.ndarray:
     """Whether C knows each image with its square ``which`` (n,) filled, (n,) bool."""
     hidden = x.clone()
     for k, square in enumerate(squares(*x.shape[2:])):

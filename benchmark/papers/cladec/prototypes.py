@@ -37,21 +37,34 @@ class PrototypeNet(nn.Module):
         super().__init__()
         c, *_ = image
         maps = [c, 32, 32, 32, 10]
-        steps = list(zip(*(sides(s)[-5:] for s in image[1:]), strict=True))  # (h, w), from the code's to the image's
+        steps = list(
+            zip(*(sides(s)[-5:] for s in image[1:]), strict=True)
+        )  # (h, w), from the code's to the image's
         self.f = nn.Sequential(
-            *(nn.Sequential(nn.Conv2d(a, b, 3, 2, padding=1), nn.Sigmoid()) for a, b in pairwise(maps))
+            *(
+                nn.Sequential(nn.Conv2d(a, b, 3, 2, padding=1), nn.Sigmoid())
+                for a, b in pairwise(maps)
+            )
         )
-        self.g = nn.Sequential(*(
-            nn.Sequential(nn.ConvTranspose2d(a, b, 3, 2, padding=1, output_padding=1), Crop(size), nn.Sigmoid())
-            for (a, b), size in zip(pairwise(maps[::-1]), steps[1:], strict=True)
-        ))  # fmt: skip
+        self.g = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.ConvTranspose2d(a, b, 3, 2, padding=1, output_padding=1),
+                    Crop(size),
+                    nn.Sigmoid(),
+                )
+                for (a, b), size in zip(pairwise(maps[::-1]), steps[1:], strict=True)
+            )
+        )
         self.code = (10, *steps[0])
         self.p = nn.Parameter(torch.rand(m, 10 * steps[0][0] * steps[0][1]))
         self.w = nn.Linear(m, classes, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         z = self.f(x)
-        distances = torch.cdist(z.flatten(1), self.p, compute_mode="donot_use_mm_for_euclid_dist").square()
+        distances = torch.cdist(
+            z.flatten(1), self.p, compute_mode="donot_use_mm_for_euclid_dist"
+        ).square()
         return self.w(distances), distances, self.g(z)
 
 
@@ -63,8 +76,13 @@ def fit(x: Tensor, y: Tensor, classes: int, m: int, how: Training, rng: Generato
     def loss(model: Networks, rows: Tensor) -> Tensor:
         logits, distances, rebuilt = model.first(x[rows])
         rebuilding = (rebuilt - x[rows]).square().sum((1, 2, 3)).mean()
-        r1, r2 = distances.amin(0).mean(), distances.amin(1).mean()  #                                  Eqs. 3, 4
-        return (F.cross_entropy(logits, y[rows]) + WEIGHT * (rebuilding + r1 + r2))[None]  #                Eq. 7
+        r1, r2 = (
+            distances.amin(0).mean(),
+            distances.amin(1).mean(),
+        )  #                                  Eqs. 3, 4
+        return (F.cross_entropy(logits, y[rows]) + WEIGHT * (rebuilding + r1 + r2))[
+            None
+        ]  #                Eq. 7
 
     descend([net], loss, len(x), how, rng, x.device)
     return net

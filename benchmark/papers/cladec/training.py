@@ -50,8 +50,15 @@ class Training:
     weight_decay: float = 1e-5
 
     def __post_init__(self) -> None:
-        if self.optimiser not in ("adam", "sgd") or self.epochs < 0 or self.batch < 2 or not self.lr > 0:
-            raise ValueError(f"{self}: optimiser is adam or sgd, epochs at least 0, batch at least 2, lr above 0")
+        if (
+            self.optimiser not in ("adam", "sgd")
+            or self.epochs < 0
+            or self.batch < 2
+            or not self.lr > 0
+        ):
+            raise ValueError(
+                f"{self}: optimiser is adam or sgd, epochs at least 0, batch at least 2, lr above 0"
+            )
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch: x 0.1 every E//3 + E//10 + 2 epochs, after 29 and 58 of 64."""
@@ -95,7 +102,8 @@ def seen(target: Target, x: Tensor) -> Tensor:
 def given(x: Tensor, size: Sequence[int]) -> Tensor:
     """Undo a nearest-neighbour enlargement from ``size`` (h, w) exactly: one of the copies of each pixel."""
     rows, columns = (
-        (torch.arange(old, device=x.device) * new + old - 1) // old for old, new in zip(size, x.shape[-2:], strict=True)
+        (torch.arange(old, device=x.device) * new + old - 1) // old
+        for old, new in zip(size, x.shape[-2:], strict=True)
     )
     return x[..., rows[:, None], columns]
 
@@ -108,7 +116,10 @@ class Networks:
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         self.members, self.first, self.k = members, members[0], len(members)
-        self.parameters, self.buffers = dict(self.first.named_parameters()), dict(self.first.named_buffers())
+        self.parameters, self.buffers = (
+            dict(self.first.named_parameters()),
+            dict(self.first.named_buffers()),
+        )
         if self.k > 1:
             self.parameters, self.buffers = stack_module_state(list(members))
 
@@ -123,7 +134,10 @@ class Networks:
         """Hand the trained weights back to the members, in eval mode."""
         for k, net in enumerate(self.members):
             if self.k > 1:
-                net.load_state_dict({name: t[k] for name, t in (self.parameters | self.buffers).items()}, strict=False)
+                net.load_state_dict(
+                    {name: t[k] for name, t in (self.parameters | self.buffers).items()},
+                    strict=False,
+                )
             net.eval().requires_grad_(False)
 
 
@@ -133,9 +147,14 @@ def groups(k: int, device: torch.device) -> Iterator[list[int]]:
 
 
 def descend(
-    members: Sequence[nn.Module], loss: Callable[[Networks, Tensor], Tensor], n: int, how: Training, rng: Generator,
-    device: torch.device, each_epoch: Callable[[int], None] | None = None,
-) -> None:  # fmt: skip
+    members: Sequence[nn.Module],
+    loss: Callable[[Networks, Tensor], Tensor],
+    n: int,
+    how: Training,
+    rng: Generator,
+    device: torch.device,
+    each_epoch: Callable[[int], None] | None = None,
+) -> None:
     """Train K networks of one shape together, in the same order of the images.
 
     Args:
@@ -166,7 +185,9 @@ def descend(
                 optimiser.step()
                 total += value.detach() * len(rows)
             if not all(map(math.isfinite, total.tolist())):
-                raise Diverged(f"the loss is {(total / n).tolist()} in epoch {epoch + 1}; lower lr ({how.lr:g})")
+                raise Diverged(
+                    f"the loss is {(total / n).tolist()} in epoch {epoch + 1}; lower lr ({how.lr:g})"
+                )
             if each_epoch:
                 each_epoch(epoch + 1)
     if not all(bool(t.isfinite().all()) for t in model.parameters.values()):
@@ -184,9 +205,17 @@ def run(net: Callable[[Tensor], Tensor], x: Tensor, chunk: int = 256) -> Tensor:
 
 
 def fit_decoders(
-    target: Target, layer: str, x: Tensor, y: Tensor, scale: Scale, how: Training, rng: Generator,
-    alphas: Sequence[float] = (0.0,), reduction: str = "sum", **shape: object,
-) -> list[nn.Sequential]:  # fmt: skip
+    target: Target,
+    layer: str,
+    x: Tensor,
+    y: Tensor,
+    scale: Scale,
+    how: Training,
+    rng: Generator,
+    alphas: Sequence[float] = (0.0,),
+    reduction: str = "sum",
+    **shape: object,
+) -> list[nn.Sequential]:
     """ClaDec: a decoder for each alpha; L(X) -> standardised images.
 
     Args:
@@ -214,7 +243,9 @@ def fit_decoders(
         def loss(model: Networks, rows: Tensor, alpha: Tensor = alpha) -> Tensor:
             z = code(rows)
             out = model(z.expand(len(alpha), *z.shape)).float()  # (K, b, c, h, w)
-            total = (1 - alpha) * squared_error(s[rows], out, reduction).mean(1)  #                         Eq. 1
+            total = (1 - alpha) * squared_error(s[rows], out, reduction).mean(
+                1
+            )  #                         Eq. 1
             if alpha.any():
                 logits = target(scale.pixels(out.flatten(0, 1))).float()  # (K b, C)
                 entropy = F.cross_entropy(logits, y[rows].repeat(len(alpha)), reduction="none")
@@ -226,7 +257,13 @@ def fit_decoders(
 
 
 def fit_reference(
-    target: Target, layer: str, x: Tensor, scale: Scale, how: Training, rng: Generator, **shape: object
+    target: Target,
+    layer: str,
+    x: Tensor,
+    scale: Scale,
+    how: Training,
+    rng: Generator,
+    **shape: object,
 ) -> nn.Sequential:
     """RefAE: standardised images -> standardised images, through a fresh copy of the layers up to ``layer``."""
     psi = target.net[: target.layers.index(layer) + 1]
@@ -234,7 +271,14 @@ def fit_reference(
     with seeded(int(rng.integers(2**63 - 1)), x.device):
         net = nn.Sequential(fresh(psi), decoder(code, x.shape[1:], **shape).to(x.device))
     s = scale(x)
-    descend([net], lambda model, rows: squared_error(s[rows], model(s[rows][None]).float()).mean(1), len(x), how, rng, x.device)  # fmt: skip
+    descend(
+        [net],
+        lambda model, rows: squared_error(s[rows], model(s[rows][None]).float()).mean(1),
+        len(x),
+        how,
+        rng,
+        x.device,
+    )
     return net
 
 
@@ -248,7 +292,9 @@ def fit_classifiers(
 
         def loss(model: Networks, rows: Tensor, group: Sequence[int] = group) -> Tensor:
             logits = model(torch.stack([images[k][rows] for k in group])).float()  # (K, b, C)
-            entropy = F.cross_entropy(logits.flatten(0, 1), y[rows].repeat(len(group)), reduction="none")
+            entropy = F.cross_entropy(
+                logits.flatten(0, 1), y[rows].repeat(len(group)), reduction="none"
+            )
             return entropy.view(len(group), -1).mean(1)
 
         descend([made[k] for k in group], loss, len(y), how, rng, y.device)

@@ -52,7 +52,11 @@ def _unit(unit: pd.DataFrame, group: pd.DataFrame, target: str) -> Iterator[tupl
             yield "CD1", value > 0, f"layer {k:g}: Delta Rec {_mean(gaps, k, '+.3g')}"
     for k, value in at("delta_acc", "ClaDec-RefAE").items():
         if k <= -2:
-            yield "CD2", value > 0, f"layer {k:g}: Delta Acc {_mean(over('delta_acc', 'ClaDec-RefAE'), k, '+.4f')}"
+            yield (
+                "CD2",
+                value > 0,
+                f"layer {k:g}: Delta Acc {_mean(over('delta_acc', 'ClaDec-RefAE'), k, '+.4f')}",
+            )
     for words, values, runs in (("Rec", rec, over("rec_loss")), ("Delta Rec", gap, gaps)):
         if len(values) > 1:
             yield "CD3", _rises(values), f"{words} {_listed(runs, 'layer')}"
@@ -69,7 +73,10 @@ def _unit(unit: pd.DataFrame, group: pd.DataFrame, target: str) -> Iterator[tupl
                     f"Acc {_mean(accs, alpha, '.4f')} at alpha {alpha:g}, {_mean(accs, 0, '.4f')} at 0",
                 )
 
-    age, change = at("rec_loss_sum", by="classifier epochs"), at("delta_acc", "ClaDec-RefAE", "classifier epochs")
+    age, change = (
+        at("rec_loss_sum", by="classifier epochs"),
+        at("delta_acc", "ClaDec-RefAE", "classifier epochs"),
+    )
     if len(age) > 2:
         first, *inner, last = age.values()
         ages = over("rec_loss_sum", by="classifier epochs")
@@ -83,7 +90,11 @@ def _unit(unit: pd.DataFrame, group: pd.DataFrame, target: str) -> Iterator[tupl
 
     size = at("rec_loss", by="units")
     if len(size) > 1:
-        yield "CD6", _rises({-k: v for k, v in size.items()}), f"Rec {_listed(over('rec_loss', by='units'), 'units')}"
+        yield (
+            "CD6",
+            _rises({-k: v for k, v in size.items()}),
+            f"Rec {_listed(over('rec_loss', by='units'), 'units')}",
+        )
 
     hidden, cam = at("delta_acc_occl"), at("delta_acc_occl", "GradCAM")
     hiddens, cams = over("delta_acc_occl"), over("delta_acc_occl", "GradCAM")
@@ -93,7 +104,11 @@ def _unit(unit: pd.DataFrame, group: pd.DataFrame, target: str) -> Iterator[tupl
             words = f"layer {k:g}: Delta Acc {_mean(hiddens, k, '+.3f')}, Grad-CAM {_mean(cams, k, '+.3f')}"
             yield "CD8", value > cam[k], words
     if vgg and len(hidden) > 1:
-        yield "CD7", hidden[max(hidden)] > hidden[min(hidden)], f"Delta Acc {_listed(hiddens, 'layer')}"
+        yield (
+            "CD7",
+            hidden[max(hidden)] > hidden[min(hidden)],
+            f"Delta Acc {_listed(hiddens, 'layer')}",
+        )
     if vgg and -1 in cam:
         p, n = at("acc_occl_min", "GradCAM")[-1], unit[unit.metric == "acc_occl_min"].n.iloc[0]
         bound = 3 * np.sqrt(2 * p * (1 - p) / n)
@@ -103,13 +118,22 @@ def _unit(unit: pd.DataFrame, group: pd.DataFrame, target: str) -> Iterator[tupl
 
 def _t_tests(group: pd.DataFrame, dataset: str, target: str) -> Iterator[Check]:
     """Table 6: do the losses of neighbouring ages differ?"""
-    seeds = [_values(unit, "rec_loss_sum", "ClaDec", "classifier epochs") for _, unit in group.groupby("seed")]
+    seeds = [
+        _values(unit, "rec_loss_sum", "ClaDec", "classifier epochs")
+        for _, unit in group.groupby("seed")
+    ]
     seeds = [values for values in seeds if values]
     if len(seeds) < 3:
         return
     for a, b in pairwise(seeds[0]):
         p = float(ttest_ind([v[a] for v in seeds], [v[b] for v in seeds], equal_var=False).pvalue)
-        yield Check("CD5", p < 0.01, f"epochs {a:g} and {b:g}: p = {p:.2g} over {len(seeds)} seeds", dataset, target)
+        yield Check(
+            "CD5",
+            p < 0.01,
+            f"epochs {a:g} and {b:g}: p = {p:.2g} over {len(seeds)} seeds",
+            dataset,
+            target,
+        )
 
 
 def _values(unit: pd.DataFrame, metric: str, method: str, by: str) -> Values:
@@ -132,7 +156,11 @@ def _rises(values: Values) -> bool:
 def _mean(runs: Runs, key: float, digits: str = ".4g") -> str:
     """Mean, standard deviation and number of runs: ``+0.0211 ± 0.0077 (3 runs)``."""
     values = [run[key] for run in runs if key in run]
-    spread = f" ± {np.std(values, ddof=1):{digits.lstrip('+')}} ({len(values)} runs)" if len(values) > 1 else ""
+    spread = (
+        f" ± {np.std(values, ddof=1):{digits.lstrip('+')}} ({len(values)} runs)"
+        if len(values) > 1
+        else ""
+    )
     return f"{np.mean(values):{digits}}{spread}"
 
 

@@ -26,18 +26,28 @@ SQUARES = 16  # that are hidden, one after the other
 def method(facts: Facts, how: Any) -> Work:
     """ClaDec with the settings ``how``: D and RefAE trained, then both decoded and D once for each hidden square."""
     training = Training(epochs=how.epochs, batch=how.batch, lr=how.lr)
-    lab = Lab(facts, facts.reference, facts.images, training, training, how.base, how.kernel, how.variant)
+    lab = Lab(
+        facts, facts.reference, facts.images, training, training, how.base, how.kernel, how.variant
+    )
     layer, n = how.layer or facts.target.layer, facts.images
     trained = lab.decoders(layer, [how.alpha], how.units) + lab.reference(layer)
     shown = (2 + SQUARES) * lab.decoded(layer, how.units) + lab.rebuilt(layer) + facts.logits
-    return (trained + n * shown).beside(tensors(6 * n * lab.pixels, 3 * facts.reference * lab.pixels))
+    return (trained + n * shown).beside(
+        tensors(6 * n * lab.pixels, 3 * facts.reference * lab.pixels)
+    )
 
 
-def layers(facts: Facts, *, layers: Mapping[int, str], occlude: Sequence[int], **settings: Any) -> Work:
+def layers(
+    facts: Facts, *, layers: Mapping[int, str], occlude: Sequence[int], **settings: Any
+) -> Work:
     """Tables 2-3 and 7-8: for each layer D, RefAE and a classifier on the images of either; squares hidden at some."""
     lab, out = Lab.of(facts, **settings), Work()
     for k, layer in layers.items():
-        out += lab.decoders(layer) + lab.reference(layer) + lab.n_all * (lab.decoded(layer) + lab.rebuilt(layer))
+        out += (
+            lab.decoders(layer)
+            + lab.reference(layer)
+            + lab.n_all * (lab.decoded(layer) + lab.rebuilt(layer))
+        )
         out += lab.hidden(layer) if k in occlude else Work()
     return (out + lab.classifiers(2 * len(layers))).beside(lab.held(2 * len(layers)))
 
@@ -45,36 +55,55 @@ def layers(facts: Facts, *, layers: Mapping[int, str], occlude: Sequence[int], *
 def alphas(facts: Facts, *, layer: str, alphas: Sequence[float], **settings: Any) -> Work:
     """Tables 4-5: a D for each alpha, and a classifier on its images."""
     lab, k = Lab.of(facts, **settings), len(alphas)
-    out = lab.decoders(layer, alphas) + k * (lab.n_all * lab.decoded(layer) + lab.test * facts.logits)
+    out = lab.decoders(layer, alphas) + k * (
+        lab.n_all * lab.decoded(layer) + lab.test * facts.logits
+    )
     return (out + lab.classifiers(k)).beside(lab.held(k))
 
 
 def epochs(
-    facts: Facts, *, layer: str, epochs: Sequence[int], training: Mapping[str, Any] | None, **settings: Any
+    facts: Facts,
+    *,
+    layer: str,
+    epochs: Sequence[int],
+    training: Mapping[str, Any] | None,
+    **settings: Any,
 ) -> Work:
     """Table 6: a classifier trained for the most epochs, and a D at each of its ages."""
     lab, k = Lab.of(facts, **settings), len(epochs)
     how = Training(**vars(CLASSIFYING) | dict(training or {}) | {"epochs": max(epochs)})
-    out = lab.trained(fresh_of(facts, None), facts.shape, how) + lab.reference(layer) + lab.n_all * lab.rebuilt(layer)
+    out = (
+        lab.trained(fresh_of(facts, None), facts.shape, how)
+        + lab.reference(layer)
+        + lab.n_all * lab.rebuilt(layer)
+    )
     each = lab.decoders(layer) + lab.n_all * lab.decoded(layer) + lab.test * facts.logits
     return (out + k * each + lab.classifiers(1 + k)).beside(lab.held(1 + k))
 
 
-def subsets(facts: Facts, *, layer: str, nested: Sequence[int], disjoint: int, width: int, **settings: Any) -> Work:
+def subsets(
+    facts: Facts, *, layer: str, nested: Sequence[int], disjoint: int, width: int, **settings: Any
+) -> Work:
     """Figs. 13-14: a D for each range of units."""
     lab = Lab.of(facts, **settings)
     ranges = [range(k) for k in nested] + [range(width)] * disjoint
-    trained = [lab.decoders(layer, units=units) + lab.test * lab.decoded(layer, units) for units in ranges]
+    trained = [
+        lab.decoders(layer, units=units) + lab.test * lab.decoded(layer, units) for units in ranges
+    ]
     return sum(trained, Work()).beside(lab.held(1))
 
 
-def prototypes(facts: Facts, *, layer: str, count: int, training: Mapping[str, Any] | None, **settings: Any) -> Work:
+def prototypes(
+    facts: Facts, *, layer: str, count: int, training: Mapping[str, Any] | None, **settings: Any
+) -> Work:
     """Fig. 15: the prototype network, and one D."""
     lab = Lab.of(facts, **settings)
     with torch.device("meta"):
         net = _Added(li.PrototypeNet(lab.shape, facts.classes, count))
     trained = lab.trained(net, lab.shape, Training(**vars(li.TRAINING) | dict(training or {})))
-    return (trained + lab.n_all * _forward(net, lab.shape) + lab.decoders(layer)).beside(lab.held(1))
+    return (trained + lab.n_all * _forward(net, lab.shape) + lab.decoders(layer)).beside(
+        lab.held(1)
+    )
 
 
 class _Added(nn.Module):
@@ -103,11 +132,26 @@ class Lab:
 
     @classmethod
     def of(
-        cls, facts: Facts, *, images: int | None, test_images: int | None, base: int, kernel: int, variant: str,
-        decoding: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | None = None, **_: Any,
-    ) -> Lab:  # fmt: skip
-        train, test = min(images or facts.train, facts.train), min(test_images or facts.test, facts.test)
-        trained = (Training(**vars(a) | dict(b or {})) for a, b in ((DECODING, decoding), (CLASSIFYING, evaluation)))
+        cls,
+        facts: Facts,
+        *,
+        images: int | None,
+        test_images: int | None,
+        base: int,
+        kernel: int,
+        variant: str,
+        decoding: Mapping[str, Any] | None,
+        evaluation: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> Lab:
+        train, test = (
+            min(images or facts.train, facts.train),
+            min(test_images or facts.test, facts.test),
+        )
+        trained = (
+            Training(**vars(a) | dict(b or {}))
+            for a, b in ((DECODING, decoding), (CLASSIFYING, evaluation))
+        )
         return cls(facts, train, test, *trained, base, kernel, variant)
 
     @property
@@ -129,16 +173,25 @@ class Lab:
             shape = {"base": self.base, "kernel": self.kernel, **VARIANTS[self.variant]}
             return decoder(self.facts.size(layer), self.shape, units=units, **shape)
 
-    def decoders(self, layer: str, alphas: Sequence[float] = (0.0,), units: Sequence[int] | None = None) -> Work:
+    def decoders(
+        self, layer: str, alphas: Sequence[float] = (0.0,), units: Sequence[int] | None = None
+    ) -> Work:
         """A D for each alpha on the codes of all images; with alpha > 0 F and its gradient at each image that is drawn."""
         code, how = self.facts.size(layer), self.decoding
         size = tensors(self.train * math.prod(code))
         looks = 1 if size <= STORED else 1 + how.epochs * len(alphas)
         codes = self.train * looks * self.facts.forward(layer)
-        weighed = sum(alpha > 0 for alpha in alphas) * self.train * how.epochs * self.facts.pixel_gradient()
+        weighed = (
+            sum(alpha > 0 for alpha in alphas)
+            * self.train
+            * how.epochs
+            * self.facts.pixel_gradient()
+        )
         at_once = len(alphas) if self.facts.device != "cpu" else 1
         trained = self.trained(self.decoder(layer, units), code, how, len(alphas), at_once)
-        return codes + (trained + self.facts.at_once(weighed, how.batch)).beside(min(2 * size, STORED))
+        return codes + (trained + self.facts.at_once(weighed, how.batch)).beside(
+            min(2 * size, STORED)
+        )
 
     def reference(self, layer: str) -> Work:
         """RefAE: the layers up to ``layer`` and D."""
@@ -151,7 +204,14 @@ class Lab:
         trained = self.trained(fresh_of(self.facts, None), self.shape, self.evaluation, k, at_once)
         return trained + k * self.test * self.facts.logits
 
-    def trained(self, net: nn.Module, shape: Sequence[int], how: Training, networks: int = 1, at_once: int = 1) -> Work:
+    def trained(
+        self,
+        net: nn.Module,
+        shape: Sequence[int],
+        how: Training,
+        networks: int = 1,
+        at_once: int = 1,
+    ) -> Work:
         """``networks`` of one kind, ``at_once`` of them side by side."""
         batch = min(how.batch, self.train)
         step = training_step(net, batch, *shape, copies=at_once)

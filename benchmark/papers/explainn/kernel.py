@@ -55,7 +55,9 @@ def pack(columns: Array) -> Array:
 @intrinsic
 def popcount(typing, word):
     """Set bits of a 64-bit word: one machine instruction."""
-    return types.int64(types.uint64), lambda context, builder, signature, arguments: builder.ctpop(arguments[0])
+    return types.int64(types.uint64), lambda context, builder, signature, arguments: builder.ctpop(
+        arguments[0]
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -97,7 +99,11 @@ def add_item(planes, column, top, size):
 @njit(cache=True, nogil=True)
 def tables(n):
     """``single``, ``factorials`` and ``complexities`` of a database of n rows."""
-    factorials, complexities, single = np.empty(PLANES * n + 1), np.empty(PLANES * n + 1), np.empty(n + 1)
+    factorials, complexities, single = (
+        np.empty(PLANES * n + 1),
+        np.empty(PLANES * n + 1),
+        np.empty(n + 1),
+    )
     for i in range(PLANES * n + 1):
         factorials[i], complexities[i] = log2_factorial(i), lpc(i)
     for m in range(n + 1):
@@ -125,7 +131,9 @@ def exceptions(db, applies, holds, missing, present, Y):
     bits = choose(db, applies, holds)
     if db.robust:
         a, b = holds * Y, (applies - holds) * Y
-        bits += choose(db, a, missing) + choose(db, b, present) + complexity(db, a) + complexity(db, b)
+        bits += (
+            choose(db, a, missing) + choose(db, b, present) + complexity(db, a) + complexity(db, b)
+        )
     return bits
 
 
@@ -142,7 +150,12 @@ def best_head(db, order, y, scratch):
         fixed = universal(t) + universal(1) + items + db.tail_bits[y]
         for l in range(1, top + 1):
             applies, holds = both(planes[l - 1], planes[l - 1]), both(planes[l - 1], column)
-            bits = fixed + complexity(db, applies) + exceptions(db, applies, holds, 0, 0, 1) + db.single[margin - holds]
+            bits = (
+                fixed
+                + complexity(db, applies)
+                + exceptions(db, applies, holds, 0, 0, 1)
+                + db.single[margin - holds]
+            )
             if db.robust:
                 bits += universal(l)
             if bits < best - EPS:
@@ -192,7 +205,9 @@ def cheapest(db, X, Y, counts, head_planes, tail_planes):
 
     best, best_l, best_k = np.inf, 0, 0
     at_least = np.zeros(size + 2, np.int64)  # rows of T_X with at least k items of Y
-    inside = np.zeros((size if db.drop_holds else 0, size + 2), np.int64)  # the same, and y among them
+    inside = np.zeros(
+        (size if db.drop_holds else 0, size + 2), np.int64
+    )  # the same, and y among them
     for l in range(1, top + 1):
         T = H[l - 1]
         applies = both(T, T)
@@ -261,15 +276,24 @@ def new_rules(db, ys, order, start, longest):
 @njit(cache=True, nogil=True)
 def group_rules(db, ys, items, start, longest):
     """Algorithm 1 with given heads: for each y of ``ys`` the best of the groups items[start[g]:start[g + 1]], with its l."""
-    bits, best, l = np.full(len(ys), np.inf), np.zeros(len(ys), np.int64), np.zeros(len(ys), np.int64)
-    H, K = np.empty((longest, db.tails.shape[1]), np.uint64), np.empty((PLANES, db.tails.shape[1]), np.uint64)
+    bits, best, l = (
+        np.full(len(ys), np.inf),
+        np.zeros(len(ys), np.int64),
+        np.zeros(len(ys), np.int64),
+    )
+    H, K = (
+        np.empty((longest, db.tails.shape[1]), np.uint64),
+        np.empty((PLANES, db.tails.shape[1]), np.uint64),
+    )
     counts = np.zeros(db.n, np.uint16)
     for i in range(len(ys)):
         if db.drop_holds:
             counts[:] = 0
             tail_counts(db, ys[i : i + 1], counts)
         for g in range(len(start) - 1):
-            cost, least, _ = cheapest(db, items[start[g] : start[g + 1]], ys[i : i + 1], counts, H, K)
+            cost, least, _ = cheapest(
+                db, items[start[g] : start[g + 1]], ys[i : i + 1], counts, H, K
+            )
             if cost < bits[i] - EPS:
                 bits[i], best[i], l[i] = cost, g, least
     return bits, best, l
@@ -310,7 +334,10 @@ def merges(db, pairs, X, X_start, Y, Y_start, slot, counts, longest):
     """
     bits = np.full((len(pairs), 2), np.inf)
     l, k = np.zeros((len(pairs), 2), np.int64), np.zeros((len(pairs), 2), np.int64)
-    H, K = np.empty((longest, db.tails.shape[1]), np.uint64), np.empty((PLANES, db.tails.shape[1]), np.uint64)
+    H, K = (
+        np.empty((longest, db.tails.shape[1]), np.uint64),
+        np.empty((PLANES, db.tails.shape[1]), np.uint64),
+    )
     both_counts = np.zeros(db.n, np.uint16)
     for i in range(len(pairs)):
         r, s = pairs[i]

@@ -134,7 +134,9 @@ class Rule:
         if both := set(self.X) & set(self.Y):
             raise ValueError(f"items {sorted(both)} are in head and tail of one rule")
         if not (1 <= self.l <= len(self.X) and 1 <= self.k <= len(self.Y)):
-            raise ValueError(f"l = {self.l} of {len(self.X)} head items or k = {self.k} of {len(self.Y)} tail items")
+            raise ValueError(
+                f"l = {self.l} of {len(self.X)} head items or k = {self.k} of {len(self.Y)} tail items"
+            )
 
     @property
     def literals(self) -> int:
@@ -188,24 +190,32 @@ def check(D: Array, name: str = "data", allow: Sequence[str] = ()) -> Array:
     """
     D = np.asarray(D)
     if D.ndim != 2 or not D.shape[0] or not D.shape[1]:
-        raise ValueError(f"{name} has shape {D.shape}; expected (n, items) with at least one of each")
+        raise ValueError(
+            f"{name} has shape {D.shape}; expected (n, items) with at least one of each"
+        )
     if D.dtype != bool:
         if not ((D == 0) | (D == 1)).all():
             raise ValueError(f"{name} must be binary: it holds {D[(D != 0) & (D != 1)][0]!r}")
         D = D.astype(bool)
     if "constant" not in allow and (still := np.flatnonzero(D.all(0) | ~D.any(0))).size:
-        raise ValueError(f"{name}: columns {_some(still)} are constant (dead units?); drop them or allow 'constant'")
+        raise ValueError(
+            f"{name}: columns {_some(still)} are constant (dead units?); drop them or allow 'constant'"
+        )
     if "duplicates" not in allow:
         packed = np.ascontiguousarray(np.packbits(D, axis=0).T)  # (m, bytes)
         keys, first = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True)
         if len(keys) < D.shape[1]:
             again = np.setdiff1d(np.arange(D.shape[1]), first)
-            raise ValueError(f"{name}: columns {_some(again)} repeat earlier ones; drop them or allow 'duplicates'")
+            raise ValueError(
+                f"{name}: columns {_some(again)} repeat earlier ones; drop them or allow 'duplicates'"
+            )
     return D
 
 
 def _some(items: Array) -> str:
-    return ", ".join(map(str, items[:5])) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+    return ", ".join(map(str, items[:5])) + (
+        f" and {len(items) - 5} more" if len(items) > 5 else ""
+    )
 
 
 def check_acyclic(rules: Sequence[Rule]) -> None:
@@ -226,7 +236,9 @@ def check_acyclic(rules: Sequence[Rule]) -> None:
             item, rest = stack[-1]
             for y in rest:
                 if state.get(y) == 1:
-                    raise ValueError(f"the rules are cyclic: item {y} is in the tail of a rule that it leads to")
+                    raise ValueError(
+                        f"the rules are cyclic: item {y} is in the tail of a rule that it leads to"
+                    )
                 if y not in state:
                     state[y] = 1
                     stack.append((y, iter(after.get(y, ()))))
@@ -259,7 +271,9 @@ def description_length(
     for rule in rules:
         used = rule.X + rule.Y
         if min(used) < 0 or max(used) >= size or (margins[list(used)] == 0).any():
-            raise ValueError(f"{rule} names an item that is no column of the data or is never active")
+            raise ValueError(
+                f"{rule} names an item that is no column of the data or is never active"
+            )
         if not encoding.robust and rule.k < len(rule.Y):
             raise ValueError(f"{rule}: k < |Y| needs the robust encoding")
         applies = rule.applies(D)  # T_X
@@ -273,7 +287,9 @@ def description_length(
             present = int(D[np.ix_(applies & ~holds, Y)].sum())  # |X+|
             data += log2_binomial(h * len(Y), missing) + log2_binomial((a - h) * len(Y), present)
             model += lpc(h * len(Y)) + lpc((a - h) * len(Y)) + universal(rule.l)
-        covered[np.ix_(applies if encoding.robust and encoding.drop == "applies" else holds, Y)] = True
+        covered[np.ix_(applies if encoding.robust and encoding.drop == "applies" else holds, Y)] = (
+            True
+        )
     data += sum(log2_binomial(n, int(m)) for m in (D & ~covered).sum(0))  # |T'_I|
     if encoding.count_rules and rules:
         model += universal(len(rules))

@@ -55,11 +55,15 @@ class ExplaiNN:
         self.hidden = Units.of(target, reference, source.layer, channels=source.channels)
         self.model = label_rules(target, reference, self.hidden, theta=self.theta, mu=self.mu)
         if not self.model.rules:
-            raise NotApplicable(f"no rule from the {len(target.classes)} classes to {source.layer} of {target.name} saves a bit "
-                                f"on {len(reference)} images")  # fmt: skip
+            raise NotApplicable(
+                f"no rule from the {len(target.classes)} classes to {source.layer} of {target.name} saves a bit "
+                f"on {len(reference)} images"
+            )
         classes = answers(target, reference)
         holds = _holds(self.model, self.hidden(target, reference))  # (n, rules)
-        inside = np.array([[c in rule.X for c in range(len(target.classes))] for rule in self.model.rules])
+        inside = np.array(
+            [[c in rule.X for c in range(len(target.classes))] for rule in self.model.rules]
+        )
         self._votes = (
             inside * (holds.T @ classes.astype(float)) / np.maximum(holds.sum(0), 1)[:, None]
         )  # P(c | Y holds)
@@ -69,7 +73,13 @@ class ExplaiNN:
             units = Units.of(target, reference, layer)
             tails = units(target, reference)
             model = mine(
-                classes, tails, theta=self.theta, mu=self.mu, disjunctive=True, blocks=units.blocks, allow=ALLOW
+                classes,
+                tails,
+                theta=self.theta,
+                mu=self.mu,
+                disjunctive=True,
+                blocks=units.blocks,
+                allow=ALLOW,
             )
             if model.rules:
                 applies = np.array([rule.applies(classes) for rule in model.rules]).T
@@ -95,14 +105,18 @@ class ExplaiNN:
         """(n, h, w)."""
         units, model = self.maps
         on, c = units(target, batch), answers(target, batch).argmax(1)
-        with_class = np.array([[k in rule.X for rule in model.rules] for k in range(len(target.classes))])  # (C, rules)
+        with_class = np.array(
+            [[k in rule.X for rule in model.rules] for k in range(len(target.classes))]
+        )  # (C, rules)
         weights = _holds(model, on) * with_class[c] * self._weights  # (n, rules)
         out = np.zeros((len(batch), units.shape[1] * units.shape[2]))
         for r, rule in enumerate(model.rules):
             tail = np.array(model.tails(rule))
             np.add.at(out.T, tail % out.shape[1], on[:, tail].T * weights[:, r])
         maps = torch.from_numpy(out.reshape(len(batch), 1, *units.shape[1:])).float()
-        return F.interpolate(maps, batch.x.shape[-2:], mode="bilinear", align_corners=False)[:, 0].numpy()
+        return F.interpolate(maps, batch.x.shape[-2:], mode="bilinear", align_corners=False)[
+            :, 0
+        ].numpy()
 
 
 def _holds(model: Model, on: Array) -> Array:

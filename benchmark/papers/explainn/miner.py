@@ -48,7 +48,9 @@ from benchmark.papers.explainn.mdl import (
     universal,
 )
 
-_BLOCK = 4096  # tail items or pairs that a thread takes at once; between blocks a run can be interrupted
+_BLOCK = (
+    4096  # tail items or pairs that a thread takes at once; between blocks a run can be interrupted
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,11 @@ class Model:
 
     @property
     def size(self) -> dict[str, float]:
-        return {"rules": len(self.rules), "literals": sum(r.literals for r in self.rules), "bits": self.bits}
+        return {
+            "rules": len(self.rules),
+            "literals": sum(r.literals for r in self.rules),
+            "bits": self.bits,
+        }
 
     def tails(self, rule: Rule) -> list[int]:
         """The tail items as columns of the tails alone."""
@@ -82,10 +88,16 @@ class _State:
     l: list[int] = field(default_factory=list)
     k: list[int] = field(default_factory=list)
     bits: list[float] = field(default_factory=list)
-    counts: list[Array | None] = field(default_factory=list)  # (n,) uint16 tail items a row, of large tails
+    counts: list[Array | None] = field(
+        default_factory=list
+    )  # (n,) uint16 tail items a row, of large tails
 
-    def add(self, X: Array, Y: Array, l: int, k: int, bits: float, counts: Array | None = None) -> None:
-        for name, value in zip(("X", "Y", "l", "k", "bits", "counts"), (X, Y, l, k, bits, counts), strict=True):
+    def add(
+        self, X: Array, Y: Array, l: int, k: int, bits: float, counts: Array | None = None
+    ) -> None:
+        for name, value in zip(
+            ("X", "Y", "l", "k", "bits", "counts"), (X, Y, l, k, bits, counts), strict=True
+        ):
             getattr(self, name).append(value)
 
     def keep(self, alive: Array) -> None:
@@ -137,7 +149,9 @@ def mine(
         )
     blocks = np.zeros(q, np.int64) if blocks is None else np.asarray(blocks)
     if blocks.shape != (q,) or np.bincount(np.unique(blocks, return_inverse=True)[1]).max() > 65535:
-        raise ValueError(f"blocks has shape {blocks.shape}; expected ({q},), a block of at most 65,535 items")
+        raise ValueError(
+            f"blocks has shape {blocks.shape}; expected ({q},), a block of at most 65,535 items"
+        )
     need = _memory(n, p, q)
     if need > memory:
         raise ValueError(
@@ -152,7 +166,9 @@ def mine(
         finished = True
     except KeyboardInterrupt:
         finished = False
-    return _model(db, state, encoding, baseline, p, finished, run.candidates, time.perf_counter() - start)
+    return _model(
+        db, state, encoding, baseline, p, finished, run.candidates, time.perf_counter() - start
+    )
 
 
 def fitted(heads: Array, tails: Array, rules: Sequence[Rule], encoding: Encoding = ROBUST) -> Model:
@@ -168,32 +184,56 @@ def fitted(heads: Array, tails: Array, rules: Sequence[Rule], encoding: Encoding
         X, Y = np.array(rule.X), np.array(rule.Y) - p
         counts = _counts(db, Y)
         scratch = np.empty((len(X), words), np.uint64), np.empty((kernel.PLANES, words), np.uint64)
-        bits, l, k = kernel.cheapest(db, X, Y, np.zeros(0, np.uint16) if counts is None else counts, *scratch)
+        bits, l, k = kernel.cheapest(
+            db, X, Y, np.zeros(0, np.uint16) if counts is None else counts, *scratch
+        )
         state.add(X, Y, l, k, bits)
     return _model(db, state, encoding, baseline, p)
 
 
-def _database(heads: Array, tails: Array, encoding: Encoding, disjunctive: bool) -> tuple[kernel.Packed, Array, float]:
+def _database(
+    heads: Array, tails: Array, encoding: Encoding, disjunctive: bool
+) -> tuple[kernel.Packed, Array, float]:
     """The packed tables, |T_x| of the heads, and L(D, M_ind)."""
     (n, p), margins = heads.shape, np.concatenate([heads.sum(0), tails.sum(0)])
     prefix = -np.log2(np.maximum(margins, 1) / max(margins.sum(), 1))
     single, factorials, complexities = kernel.tables(n)
     db = kernel.Packed(
-        kernel.pack(heads), kernel.pack(tails), margins[p:], prefix[:p], prefix[p:], single, factorials,
-        complexities, n, disjunctive, encoding.robust, encoding.robust and encoding.drop == "holds",
-    )  # fmt: skip
+        kernel.pack(heads),
+        kernel.pack(tails),
+        margins[p:],
+        prefix[:p],
+        prefix[p:],
+        single,
+        factorials,
+        complexities,
+        n,
+        disjunctive,
+        encoding.robust,
+        encoding.robust and encoding.drop == "holds",
+    )
     return db, margins[:p], float(len(margins) * lpc(n) + single[margins].sum())
 
 
 def _model(
-    db: kernel.Packed, state: _State, encoding: Encoding, baseline: float, p: int, finished: bool = True,
-    candidates: int = 0, seconds: float = 0.0,
-) -> Model:  # fmt: skip
-    order = sorted(range(len(state.bits)), key=lambda r: (-round(_gain(db, state, r), 6), tuple(state.Y[r])))
+    db: kernel.Packed,
+    state: _State,
+    encoding: Encoding,
+    baseline: float,
+    p: int,
+    finished: bool = True,
+    candidates: int = 0,
+    seconds: float = 0.0,
+) -> Model:
+    order = sorted(
+        range(len(state.bits)), key=lambda r: (-round(_gain(db, state, r), 6), tuple(state.Y[r]))
+    )
     rules = tuple(Rule(state.X[r], state.Y[r] + p, state.l[r], state.k[r]) for r in order)
     gains = tuple(_gain(db, state, r) for r in order)
     counted = universal(len(rules)) if encoding.count_rules and rules else 0.0
-    return Model(rules, gains, baseline, baseline - sum(gains) + counted, p, finished, candidates, seconds)
+    return Model(
+        rules, gains, baseline, baseline - sum(gains) + counted, p, finished, candidates, seconds
+    )
 
 
 def _memory(n: int, p: int, q: int) -> float:
@@ -213,7 +253,9 @@ class _Run:
     def __init__(self, threads: int, progress: Callable[[str, int, int], Any] | None) -> None:
         self.threads, self.progress, self.candidates = threads, progress, 0
 
-    def __call__(self, what: str, work: Callable[[slice], Any], total: int, block: int) -> Iterator[Any]:
+    def __call__(
+        self, what: str, work: Callable[[slice], Any], total: int, block: int
+    ) -> Iterator[Any]:
         """work(rows) for all blocks of rows, results in order."""
         rows = [slice(i, min(i + block, total)) for i in range(0, total, block)]
         with ThreadPoolExecutor(self.threads) if self.threads > 1 else _Inline() as pool:
@@ -247,8 +289,13 @@ def _first_rules(
     active = np.flatnonzero(db.margins)
     if groups is not None:
         groups = [np.array(sorted(set(map(int, g))), np.int64) for g in groups]
-        if any(len(g) == 0 or g[0] < 0 or g[-1] >= len(head_margins) or not head_margins[g].all() for g in groups):
-            raise ValueError("a group of heads is empty or names a column that is none or is never active")
+        if any(
+            len(g) == 0 or g[0] < 0 or g[-1] >= len(head_margins) or not head_margins[g].all()
+            for g in groups
+        ):
+            raise ValueError(
+                "a group of heads is empty or names a column that is none or is never active"
+            )
     if not len(active) or (groups is not None and not groups):
         return
 
@@ -259,8 +306,12 @@ def _first_rules(
 
     def from_items(rows: slice) -> Any:
         ys = active[rows]
-        sigma = kernel.co_occurrence(db.heads, db.tails[ys]) / np.maximum(head_margins, 1)[:, None]  # (p, rows)
-        lists = [np.lexsort((np.arange(len(s)), -s))[: int((s > theta).sum())] for s in sigma.T]  # H_y
+        sigma = (
+            kernel.co_occurrence(db.heads, db.tails[ys]) / np.maximum(head_margins, 1)[:, None]
+        )  # (p, rows)
+        lists = [
+            np.lexsort((np.arange(len(s)), -s))[: int((s > theta).sum())] for s in sigma.T
+        ]  # H_y
         bits, t, l = kernel.new_rules(db, ys, *_ragged(lists), max(map(len, lists)))
         return ys, bits, [np.sort(H[:size]) for H, size in zip(lists, t, strict=True)], l
 
@@ -269,16 +320,26 @@ def _first_rules(
         run.candidates += len(ys)
         for y, cost, head, least in zip(ys, bits, X, l, strict=True):
             if cost < db.single[db.margins[y]] - kernel.EPS:
-                state.add(head, np.array([y]), int(least), 1, float(cost), _counts(db, np.array([y])))
+                state.add(
+                    head, np.array([y]), int(least), 1, float(cost), _counts(db, np.array([y]))
+                )
 
 
-def _merge(db: kernel.Packed, blocks: Array, mu: int, memory: float, state: _State, run: _Run) -> None:
+def _merge(
+    db: kernel.Packed, blocks: Array, mu: int, memory: float, state: _State, run: _Run
+) -> None:
     """Algorithm 2 and 3: sweeps of merges until nothing gains."""
     fresh = 0  # rules from here on are new
-    pairs, found = np.empty((0, 2), np.int64), np.empty((0, 5))  # found: gain, is it a union, bits, l, k
+    pairs, found = (
+        np.empty((0, 2), np.int64),
+        np.empty((0, 5)),
+    )  # found: gain, is it a union, bits, l, k
     while len(state.bits) > 1:
         more = list(_candidates(db, blocks, mu, fresh, memory, state, run))
-        pairs, found = np.concatenate([pairs, *(m[0] for m in more)]), np.concatenate([found, *(m[1] for m in more)])
+        pairs, found = (
+            np.concatenate([pairs, *(m[0] for m in more)]),
+            np.concatenate([found, *(m[1] for m in more)]),
+        )
         order = np.lexsort((found[:, 1], pairs[:, 1], pairs[:, 0], -np.round(found[:, 0], 6)))
         pairs, found = pairs[order], found[order]
         taken = np.zeros(len(state.bits), bool)
@@ -319,7 +380,9 @@ def _candidates(
         def work(part: slice, pairs: Array = pairs, longest: int = longest) -> Any:
             return kernel.merges(db, pairs[part], *X, *Y, slot, counts, longest)
 
-        for i, (bits, l, k) in enumerate(run(f"merges of {len(cost)} rules", work, len(pairs), _BLOCK)):
+        for i, (bits, l, k) in enumerate(
+            run(f"merges of {len(cost)} rules", work, len(pairs), _BLOCK)
+        ):
             mine = pairs[i * _BLOCK : (i + 1) * _BLOCK]
             run.candidates += int(np.isfinite(bits).sum())
             gain = cost[mine].sum(1)[:, None] - bits
@@ -327,8 +390,10 @@ def _candidates(
             if len(which):
                 held += 56 * len(which)
                 if held / 2**30 > memory:
-                    raise ValueError(f"the gains of {held // 56:,} merges need more than the {memory:.1f} GiB left of memory; "
-                                     "raise it or theta, or mine in blocks")  # fmt: skip
+                    raise ValueError(
+                        f"the gains of {held // 56:,} merges need more than the {memory:.1f} GiB left of memory; "
+                        "raise it or theta, or mine in blocks"
+                    )
                 at = which, union
                 yield mine[which], np.column_stack([gain[at], union, bits[at], l[at], k[at]])
 
@@ -345,7 +410,9 @@ def _counts(db: kernel.Packed, Y: Array) -> Array | None:
 def _ragged(lists: Sequence[Array]) -> tuple[Array, Array]:
     """Lists one after the other, and where each begins."""
     start = np.concatenate([[0], np.cumsum([len(x) for x in lists])]).astype(np.int64)
-    return np.concatenate([np.asarray(x, np.int64) for x in lists]) if len(lists) else np.empty(0, np.int64), start
+    return np.concatenate([np.asarray(x, np.int64) for x in lists]) if len(lists) else np.empty(
+        0, np.int64
+    ), start
 
 
 def progress_bar() -> Callable[[str, int, int], None]:

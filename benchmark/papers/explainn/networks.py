@@ -34,7 +34,10 @@ from benchmark.papers.explainn.mdl import Rule
 from benchmark.papers.explainn.miner import Model, mine
 from benchmark.papers.explainn.planted import overlap
 
-ALLOW = ("constant", "duplicates")  # dead units, and pixels that always agree, are facts of a network
+ALLOW = (
+    "constant",
+    "duplicates",
+)  # dead units, and pixels that always agree, are facts of a network
 DRAWS = 100  # random interventions, as in the paper
 
 
@@ -49,7 +52,9 @@ class Units:
     channels: bool = False  # a unit is a whole channel
 
     @classmethod
-    def of(cls, target: Target, batch: Batch, layer: str, pool: int = 1, channels: bool = False) -> Self:
+    def of(
+        cls, target: Target, batch: Batch, layer: str, pool: int = 1, channels: bool = False
+    ) -> Self:
         """The units of ``layer``, their thresholds from ``batch``: 0, or the unit's mean where hardly any is ever OFF.
 
         Raises:
@@ -71,7 +76,11 @@ class Units:
     @property
     def blocks(self) -> Array | None:
         """The channel of each unit of a map; None for a flat layer."""
-        return np.repeat(np.arange(self.shape[0]), self.shape[1] * self.shape[2]) if len(self.shape) == 3 else None
+        return (
+            np.repeat(np.arange(self.shape[0]), self.shape[1] * self.shape[2])
+            if len(self.shape) == 3
+            else None
+        )
 
 
 def _values(target: Target, batch: Batch, layer: str, pool: int, channels: bool) -> Tensor:
@@ -119,7 +128,13 @@ def label_rules(
 ) -> Model:
     """Rules classes -> units: class c is column c, unit j column C + j."""
     return mine(
-        answers(target, batch), units(target, batch), theta=theta, mu=mu, disjunctive=True, allow=ALLOW, **options
+        answers(target, batch),
+        units(target, batch),
+        theta=theta,
+        mu=mu,
+        disjunctive=True,
+        allow=ALLOW,
+        **options,
     )
 
 
@@ -144,16 +159,27 @@ def cascade(
     """
     order = [target.layers.index(name) for name in layers if name in target.layers]
     if len(order) < len(layers):
-        raise ValueError(f"{target.name} has no layer {next(n for n in layers if n not in target.layers)!r}")
+        raise ValueError(
+            f"{target.name} has no layer {next(n for n in layers if n not in target.layers)!r}"
+        )
     if any(a <= b for a, b in pairwise(order)):
-        raise ValueError(f"cyclic: {' -> '.join(layers)} must lead from the output towards the input")
+        raise ValueError(
+            f"cyclic: {' -> '.join(layers)} must lead from the output towards the input"
+        )
     found: list[tuple[Units, Model]] = []
     heads, groups = answers(target, batch), None
     for name in layers:
         units = Units.of(target, batch, name, pool)
         tails = units(target, batch)
         model = mine(
-            heads, tails, theta=theta, mu=mu, disjunctive=groups is None, groups=groups, allow=ALLOW, **options
+            heads,
+            tails,
+            theta=theta,
+            mu=mu,
+            disjunctive=groups is None,
+            groups=groups,
+            allow=ALLOW,
+            **options,
         )
         found.append((units, model))
         groups = [model.tails(rule) for rule in model.rules]
@@ -190,7 +216,9 @@ def class_units(model: Model, c: int) -> list[int]:
     return sorted({y for rule in model.rules if c in rule.X for y in model.tails(rule)})
 
 
-def intervene(target: Target, test: Batch, model: Model, rng: Generator, draws: int = DRAWS) -> Intervention:
+def intervene(
+    target: Target, test: Batch, model: Model, rng: Generator, draws: int = DRAWS
+) -> Intervention:
     """Zero the class's incoming weights from its rules' units; and, ``draws`` times, from as many random ones.
 
     Only the logit of class c changes, so its images are all that is needed. The target itself is left alone.
@@ -202,7 +230,9 @@ def intervene(target: Target, test: Batch, model: Model, rng: Generator, draws: 
     W, logits, y = source.W, target(test), test.y
     z = target.features(test, source.layer)  # (n, m) or (n, m, u, v)
     if model.p != C or any(max(model.tails(r)) >= W.shape[1] for r in model.rules):
-        raise ValueError(f"these rules do not lead from the {C} classes to the {W.shape[1]} units of {source.layer}")
+        raise ValueError(
+            f"these rules do not lead from the {C} classes to the {W.shape[1]} units of {source.layer}"
+        )
     before, after, removed = np.full(C, np.nan), np.full(C, np.nan), np.zeros(C, np.int64)
     random, images = np.full((draws, C), np.nan), np.bincount(y.cpu().numpy(), minlength=C)
     for c in range(C):
@@ -216,17 +246,26 @@ def intervene(target: Target, test: Batch, model: Model, rng: Generator, draws: 
         masks = torch.zeros(draws + 1, W.shape[1], device=W.device)  # 1: this weight is zeroed
         masks[0, units] = 1
         for d in range(draws):
-            masks[d + 1, torch.from_numpy(rng.permutation(W.shape[1])[: len(units)]).to(W.device)] = 1
+            masks[
+                d + 1, torch.from_numpy(rng.permutation(W.shape[1])[: len(units)]).to(W.device)
+            ] = 1
         others = logits[mine].clone()
         others[:, c] = -torch.inf
         recall = (
-            (_class_logit(target, source, z[mine], logits[mine, c], masks * W[c], c) > others.amax(1)).float().mean(1)
+            (
+                _class_logit(target, source, z[mine], logits[mine, c], masks * W[c], c)
+                > others.amax(1)
+            )
+            .float()
+            .mean(1)
         )
         after[c], random[:, c] = float(recall[0]), recall[1:].cpu().numpy()
     return Intervention(before, after, random, removed, images)
 
 
-def _class_logit(target: Target, source: Last, z: Tensor, logit: Tensor, lost: Tensor, c: int) -> Tensor:
+def _class_logit(
+    target: Target, source: Last, z: Tensor, logit: Tensor, lost: Tensor, c: int
+) -> Tensor:
     """The logit of class c without the weights ``lost`` (d, m), for the features z of n images: (d, n)."""
     if not source.channels:
         return logit - lost @ z.T
@@ -244,8 +283,12 @@ def kinds(model: Model) -> dict[str, float]:
     """Shares of rules with several classes in the head, and of classes with more than one rule (Fig. 4, 15)."""
     per_class = np.bincount([c for rule in model.rules for c in rule.X], minlength=model.p)
     return {
-        "multi_class_share": float(np.mean([len(r.X) > 1 for r in model.rules])) if model.rules else 0.0,
-        "multi_unit_share": float(np.mean([len(r.Y) > 1 for r in model.rules])) if model.rules else 0.0,
+        "multi_class_share": float(np.mean([len(r.X) > 1 for r in model.rules]))
+        if model.rules
+        else 0.0,
+        "multi_unit_share": float(np.mean([len(r.Y) > 1 for r in model.rules]))
+        if model.rules
+        else 0.0,
         "classes_with_rules": int((per_class > 0).sum()),
         "classes_with_several_rules": int((per_class > 1).sum()),
     }
@@ -271,7 +314,9 @@ def neighbours(model: Model, units: Units, rng: Generator, draws: int = 20) -> t
             pairs += len(group) * (len(group) - 1) // 2
             touching += _touching(np.array(group))
             for _ in range(draws):
-                expected += _touching(np.array(every)[rng.permutation(len(every))[: len(group)]]) / draws
+                expected += (
+                    _touching(np.array(every)[rng.permutation(len(every))[: len(group)]]) / draws
+                )
     return (touching / pairs, expected / pairs) if pairs else (float("nan"), float("nan"))
 
 
@@ -285,7 +330,11 @@ def background(target: Target, batch: Batch, layer: str) -> Array:
     NaN for channels that are always ON or OFF.
     """
     z = target.features(batch, layer)  # (n, K, u, v)
-    light = F.interpolate(batch.x.mean(1, keepdim=True), z.shape[-2:], mode="area")[:, 0].flatten().double()
+    light = (
+        F.interpolate(batch.x.mean(1, keepdim=True), z.shape[-2:], mode="area")[:, 0]
+        .flatten()
+        .double()
+    )
     light = (light - light.mean()) / light.std()
     on = (z > 0).transpose(0, 1).flatten(1).double()  # (K, n u v)
     spread = on.std(1)

@@ -71,7 +71,9 @@ def planted(
     if heads not in HEADS:
         raise ValueError(f"heads is {' or '.join(HEADS)}, not {heads!r}")
     if m < 1 or n < 1 or largest < 1 or not 0 <= noise <= 1:
-        raise ValueError(f"m = {m}, n = {n} and largest = {largest} must be at least 1, noise = {noise} within [0, 1]")
+        raise ValueError(
+            f"m = {m}, n = {n} and largest = {largest} must be at least 1, noise = {noise} within [0, 1]"
+        )
     x_sizes, y_sizes = rng.integers(1, largest + 1, (2, m))
     p, q = int(x_sizes.sum()), int(y_sizes.sum()) + noise_items
     H, T = np.zeros((n, p), bool), np.zeros((n, q), bool)
@@ -123,8 +125,13 @@ def overlap(a: list[tuple], b: list[tuple]) -> Array:
     """Jaccard(heads) times Jaccard(tails) of all pairs of rules, (len(a), len(b))."""
     product = np.ones((len(a), len(b)))
     for side in (0, 1):
-        items = {item: i for i, item in enumerate(sorted({i for rule in [*a, *b] for i in rule[side]}))}
-        A, B = np.zeros((len(a), len(items)), np.float32), np.zeros((len(b), len(items)), np.float32)
+        items = {
+            item: i for i, item in enumerate(sorted({i for rule in [*a, *b] for i in rule[side]}))
+        }
+        A, B = (
+            np.zeros((len(a), len(items)), np.float32),
+            np.zeros((len(b), len(items)), np.float32),
+        )
         for matrix, rules in ((A, a), (B, b)):
             for r, rule in enumerate(rules):
                 matrix[r, [items[i] for i in rule[side]]] = 1

@@ -52,7 +52,8 @@ class Colours:
         pixels = batch.x.transpose(0, 1).flatten(1)  # (c, n h w)
         covariance = torch.cov(pixels).reshape(len(pixels), -1)
         return cls(
-            pixels.mean(1), torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(pixels), device=pixels.device))
+            pixels.mean(1),
+            torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(pixels), device=pixels.device)),
         )
 
 
@@ -66,7 +67,9 @@ def scales(target: Target, batch: Batch, layer: str, channels: bool = False) -> 
     """The mean activation of each unit over the images in which it is ON; 1 where it never is. (units,)"""
     z = _units(target, layer, batch, channels)
     on = z > 0
-    return torch.where(on.any(0), (z * on).sum(0) / on.sum(0).clamp(min=1), torch.ones(()).to(z)).clamp(min=1e-6)
+    return torch.where(
+        on.any(0), (z * on).sum(0) / on.sum(0).clamp(min=1), torch.ones(()).to(z)
+    ).clamp(min=1e-6)
 
 
 def maximise(
@@ -110,7 +113,9 @@ def maximise(
         member[g, list(units)] = 1 / len(units)
     if scale is not None:
         member = member / scale.flatten()
-    frequency = torch.sqrt(torch.fft.fftfreq(h)[:, None] ** 2 + torch.fft.rfftfreq(w)[None] ** 2).to(target.device)
+    frequency = torch.sqrt(
+        torch.fft.fftfreq(h)[:, None] ** 2 + torch.fft.rfftfreq(w)[None] ** 2
+    ).to(target.device)
     damp = 1 / frequency.clamp(min=1 / max(h, w))
     noise = 0.1 * torch.randn(len(groups), c, *frequency.shape, 2, generator=torch_rng(rng))
     z = noise.to(target.device).requires_grad_()
@@ -140,8 +145,15 @@ def _leaky(target: Target) -> tuple[Target, list[nn.LeakyReLU]]:
             if isinstance(child, nn.ReLU):
                 setattr(module, name, nn.LeakyReLU(LEAK))
                 rectifiers.append(getattr(module, name))
-    copied = Target(net, name=target.name, classes=target.classes, input_shape=target.input_shape,
-                    mean=target.mean.flatten().tolist(), std=target.std.flatten().tolist(), layer=target.layer)  # fmt: skip
+    copied = Target(
+        net,
+        name=target.name,
+        classes=target.classes,
+        input_shape=target.input_shape,
+        mean=target.mean.flatten().tolist(),
+        std=target.std.flatten().tolist(),
+        layer=target.layer,
+    )
     return copied, rectifiers
 
 
@@ -154,7 +166,12 @@ def _image(z: Tensor, damp: Tensor, colours: Colours, side: tuple[int, int]) -> 
 
 
 def reached(
-    target: Target, layer: str, images: Tensor, groups: Groups, scale: Tensor | None = None, channels: bool = False
+    target: Target,
+    layer: str,
+    images: Tensor,
+    groups: Groups,
+    scale: Tensor | None = None,
+    channels: bool = False,
 ) -> Array:
     """Mean activation of group g, in units of ``scale``, on image g: (g,)."""
     with torch.no_grad():

@@ -53,11 +53,26 @@ def worked_example(study: Study, rng: Generator) -> Outcome:
         "L_N(1)": mdl.universal(1),
         "L_N(2)": mdl.universal(2),
     }
-    terms |= {f"log2_C({n},{k})": mdl.log2_binomial(n, k)
-              for n, k in ((100, 40), (100, 33), (40, 30), (100, 5), (100, 3), (100, 35))}  # fmt: skip
+    terms |= {
+        f"log2_C({n},{k})": mdl.log2_binomial(n, k)
+        for n, k in ((100, 40), (100, 33), (40, 30), (100, 5), (100, 3), (100, 35))
+    }
     terms |= {f"-log2({t}/143)": -math.log2(t / 143) for t in (40, 35, 33)}
-    return Outcome([Number(metric, value, "ExplaiNN encoding", n=100, better="lower", unit="bits", dataset="toy n=100",
-                           target="-") for metric, value in terms.items()])  # fmt: skip
+    return Outcome(
+        [
+            Number(
+                metric,
+                value,
+                "ExplaiNN encoding",
+                n=100,
+                better="lower",
+                unit="bits",
+                dataset="toy n=100",
+                target="-",
+            )
+            for metric, value in terms.items()
+        ]
+    )
 
 
 def planted(
@@ -79,17 +94,31 @@ def planted(
     model = mine(data.heads, data.tails, theta=theta, mu=mu, encoding=code, allow=networks.ALLOW)
     kind = "mutually exclusive heads" if heads == "exclusive" else "co-occurring heads"
     name = f"m={m} planted, {kind}" + (", also alone" if alone else "")
-    setting = {"noise": noise, "theta": theta, "mu": mu} | ({"encoding": encoding} if encoding != "robust" else {})
+    setting = {"noise": noise, "theta": theta, "mu": mu} | (
+        {"encoding": encoding} if encoding != "robust" else {}
+    )
     found = synthetic.score(model, data) | {
         "planted_minus_found_bits": data.length(code) - model.bits,
         "found_bits": model.bits,
     }
-    return Outcome([
-        Number(metric, value, "ExplaiNN", setting, m, "higher",
-               {"n_found": "rules", "noise_rules": "rules"}.get(metric, "bits" if "bits" in metric else "fraction"),
-               dataset=f"synthetic n={n}", target=name)
-        for metric, value in found.items()
-    ])  # fmt: skip
+    return Outcome(
+        [
+            Number(
+                metric,
+                value,
+                "ExplaiNN",
+                setting,
+                m,
+                "higher",
+                {"n_found": "rules", "noise_rules": "rules"}.get(
+                    metric, "bits" if "bits" in metric else "fraction"
+                ),
+                dataset=f"synthetic n={n}",
+                target=name,
+            )
+            for metric, value in found.items()
+        ]
+    )
 
 
 # --------------------------------------------------------------------------------------------- networks
@@ -115,7 +144,9 @@ def rules(
     numbers, arrays = [], {"classes": np.array(target.classes)}
     source = last(target)
     for layer in layers or [source.layer]:
-        units = Units.of(target, batch, layer, pool, channels=source.channels and layer == source.layer)
+        units = Units.of(
+            target, batch, layer, pool, channels=source.channels and layer == source.layer
+        )
         model = label_rules(target, batch, units, theta=theta, mu=mu)
         setting = {"layer": layer} | ({"pool": pool} if pool > 1 else {})
         facts = {
@@ -132,14 +163,29 @@ def rules(
                 facts |= {"adjacent_share": together, "adjacent_share_by_chance": chance}
             facts["background_filters"] = int((light < -0.1).sum())
             facts["n_filters"] = units.shape[0]
-            arrays |= {f"{layer}.{k}": v for k, v in _filters(target, batch, units, model, light, filters).items()}
+            arrays |= {
+                f"{layer}.{k}": v
+                for k, v in _filters(target, batch, units, model, light, filters).items()
+            }
         counted = ("n_rules", "n_literals", "classes", "largest", "background", "n_filters")
-        numbers += [Number(k, v, "ExplaiNN", setting, len(batch), "higher", "count" if k.startswith(counted) else "fraction")
-                    for k, v in facts.items()]  # fmt: skip
+        numbers += [
+            Number(
+                k,
+                v,
+                "ExplaiNN",
+                setting,
+                len(batch),
+                "higher",
+                "count" if k.startswith(counted) else "fraction",
+            )
+            for k, v in facts.items()
+        ]
     return Outcome(numbers, arrays)
 
 
-def _filters(target: Target, batch: Batch, units: Units, model: Model, light: Array, count: int) -> dict[str, Array]:
+def _filters(
+    target: Target, batch: Batch, units: Units, model: Model, light: Array, count: int
+) -> dict[str, Array]:
     """Of the chosen filters: mean activation (F, C, u, v), number of the rule that holds the pixel for a class or -1, and the
     correlation with brightness (F,)."""
     C, (K, u, v) = len(target.classes), units.shape
@@ -156,7 +202,11 @@ def _filters(target: Target, batch: Batch, units: Units, model: Model, light: Ar
     z = networks._values(target, batch, units.layer, units.pool, False)[:, chosen]  # (n, F, u, v)
     y = networks.answers(target, batch).argmax(1)
     mean = np.stack(
-        [z[y == c].mean(0).cpu().numpy() if (y == c).any() else np.zeros(z.shape[1:]) for c in range(C)], axis=1
+        [
+            z[y == c].mean(0).cpu().numpy() if (y == c).any() else np.zeros(z.shape[1:])
+            for c in range(C)
+        ],
+        axis=1,
     )
     return {
         "filter": np.array(chosen),
@@ -167,10 +217,20 @@ def _filters(target: Target, batch: Batch, units: Units, model: Model, light: Ar
 
 
 def intervention(
-    study: Study, rng: Generator, *, samples: int = 10_000, test_samples: int = 10_000, theta: float = 0.4, mu: int = 1
+    study: Study,
+    rng: Generator,
+    *,
+    samples: int = 10_000,
+    test_samples: int = 10_000,
+    theta: float = 0.4,
+    mu: int = 1,
 ) -> Outcome:
     """Every class with a rule: recall before, after its rules' weights are zeroed, and after as many random ones are."""
-    target, batch, test = study.target, _batch(study, "train", samples), _batch(study, "test", test_samples)
+    target, batch, test = (
+        study.target,
+        _batch(study, "train", samples),
+        _batch(study, "test", test_samples),
+    )
     source = last(target)
     units = Units.of(target, batch, source.layer, channels=source.channels)
     model = label_rules(target, batch, units, theta=theta, mu=mu)
@@ -189,10 +249,28 @@ def intervention(
         "class_accuracy_random_q90": (q90[judged].mean(), "fraction"),
         "weights_zeroed": (result.removed[judged].mean(), "weights a class"),
     }
-    numbers = [Number(k, v, "ExplaiNN", {"layer": source.layer}, int(judged.sum()), "lower" if "after" in k else "higher", unit)
-               for k, (v, unit) in facts.items()]  # fmt: skip
-    return Outcome(numbers, {"classes": np.array(target.classes), "before": result.before, "after": result.after,
-                             "q90": q90, "images": result.images})  # fmt: skip
+    numbers = [
+        Number(
+            k,
+            v,
+            "ExplaiNN",
+            {"layer": source.layer},
+            int(judged.sum()),
+            "lower" if "after" in k else "higher",
+            unit,
+        )
+        for k, (v, unit) in facts.items()
+    ]
+    return Outcome(
+        numbers,
+        {
+            "classes": np.array(target.classes),
+            "before": result.before,
+            "after": result.after,
+            "q90": q90,
+            "images": result.images,
+        },
+    )
 
 
 def flow(
@@ -218,11 +296,30 @@ def flow(
         used = len({r.X for r in model.rules})
         groups = len(levels[depth - 2][1].rules) if depth > 1 else len(target.classes)
         facts = {"n_rules": len(model.rules), "heads_used": used, "heads_offered": groups}
-        numbers += [Number(k, v, "ExplaiNN", {"layer": units.layer, "level": depth}, len(batch), "higher", "count")
-                    for k, v in facts.items()]  # fmt: skip
+        numbers += [
+            Number(
+                k,
+                v,
+                "ExplaiNN",
+                {"layer": units.layer, "level": depth},
+                len(batch),
+                "higher",
+                "count",
+            )
+            for k, v in facts.items()
+        ]
     reach = np.array([_traces(levels, c) for c in range(len(target.classes))])
-    numbers.append(Number("classes_traced_to_the_end", (reach > 0).sum(), "ExplaiNN", {"layer": layers[-1]}, len(batch),
-                          "higher", "count"))  # fmt: skip
+    numbers.append(
+        Number(
+            "classes_traced_to_the_end",
+            (reach > 0).sum(),
+            "ExplaiNN",
+            {"layer": layers[-1]},
+            len(batch),
+            "higher",
+            "count",
+        )
+    )
     if not reach.any():
         return Outcome(numbers, {})
     c = int(reach.argmax())
@@ -232,16 +329,25 @@ def flow(
         tails = [node["units_of_layer"] for node in nodes if node["level"] == depth]
         if tails:
             scale = images.scales(target, batch, layer)
-            pictures.append(images.maximise(target, layer, tails, colours, rng, scale=scale, steps=steps))
+            pictures.append(
+                images.maximise(target, layer, tails, colours, rng, scale=scale, steps=steps)
+            )
     shown = [{k: n[k] for k in ("level", "parent", "layer", "units", "head", "k")} for n in nodes]
-    return Outcome(numbers, {
-        "class": np.array(target.classes[c]), "classes": np.array(target.classes), "nodes": np.array(json.dumps(shown)),
-        "prototypes": np.concatenate([p.cpu().numpy() for p in pictures]).astype(np.float32),
-    })  # fmt: skip
+    return Outcome(
+        numbers,
+        {
+            "class": np.array(target.classes[c]),
+            "classes": np.array(target.classes),
+            "nodes": np.array(json.dumps(shown)),
+            "prototypes": np.concatenate([p.cpu().numpy() for p in pictures]).astype(np.float32),
+        },
+    )
 
 
 def _children(levels: list[tuple[Units, Model]], depth: int, head: Sequence[int]) -> list[Rule]:
-    return [r for r in levels[depth][1].rules if (head[0] in r.X if depth == 0 else tuple(head) == r.X)]
+    return [
+        r for r in levels[depth][1].rules if (head[0] in r.X if depth == 0 else tuple(head) == r.X)
+    ]
 
 
 def _traces(levels: list[tuple[Units, Model]], c: int) -> int:
@@ -264,17 +370,34 @@ def _trace(levels: list[tuple[Units, Model]], c: int, wide: int) -> list[dict]:
                 mine = [r for r in mine if _children(levels, depth + 1, model.tails(r))] or mine
             for rule in sorted(mine, key=lambda r: len(r.X))[: (wide, 2, 1)[min(depth, 2)]]:
                 tail = model.tails(rule)
-                nodes.append({"level": depth + 1, "parent": parent, "layer": units.layer, "units": len(tail), "k": rule.k,
-                              "head": list(rule.X) if depth == 0 else [], "units_of_layer": tail})  # fmt: skip
+                nodes.append(
+                    {
+                        "level": depth + 1,
+                        "parent": parent,
+                        "layer": units.layer,
+                        "units": len(tail),
+                        "k": rule.k,
+                        "head": list(rule.X) if depth == 0 else [],
+                        "units_of_layer": tail,
+                    }
+                )
                 new.append((len(nodes) - 1, tail))
         front = new
     return nodes
 
 
 def prototypes(
-    study: Study, rng: Generator, *, samples: int = 2_000, rules: int = 3, most: int = 5, steps: int = 128,
-    side: int | None = None, theta: float = 0.4, mu: int = 1,
-) -> Outcome:  # fmt: skip
+    study: Study,
+    rng: Generator,
+    *,
+    samples: int = 2_000,
+    rules: int = 3,
+    most: int = 5,
+    steps: int = 128,
+    side: int | None = None,
+    theta: float = 0.4,
+    mu: int = 1,
+) -> Outcome:
     """For the ``rules`` that save most bits and have 2 to ``most`` tail units: the whole tail's image beside each unit's.
 
     Numbers: the mean activation of the whole tail (1: as in the images in which its units are ON) on the tail's own image,
@@ -288,30 +411,68 @@ def prototypes(
     if not chosen:
         raise NotApplicable(f"no rule of {target.name} has two units in its tail")
     few = batch[: min(len(batch), 500)]
-    colours, scale = images.Colours.of(few), images.scales(target, few, source.layer, source.channels)
+    colours, scale = (
+        images.Colours.of(few),
+        images.scales(target, few, source.layer, source.channels),
+    )
     numbers, arrays = [], {"classes": np.array(target.classes), "count": np.array(len(chosen))}
     for i, rule in enumerate(chosen):
         tail = model.tails(rule)[:most]
         groups = [tail, *([y] for y in tail)]
-        x = images.maximise(target, source.layer, groups, colours, rng, scale=scale, channels=source.channels, steps=steps,
-                            side=side)  # fmt: skip
-        whole = images.reached(target, source.layer, x, [tail] * len(groups), scale, source.channels)
+        x = images.maximise(
+            target,
+            source.layer,
+            groups,
+            colours,
+            rng,
+            scale=scale,
+            channels=source.channels,
+            steps=steps,
+            side=side,
+        )
+        whole = images.reached(
+            target, source.layer, x, [tail] * len(groups), scale, source.channels
+        )
         setting = {"layer": source.layer, "rule": i + 1}
         numbers += [
-            Number("tail_activation", whole[0], "whole tail", setting, len(tail), "higher", "mean when ON"),
             Number(
-                "tail_activation", whole[1:].max(), "best single unit", setting, len(tail), "higher", "mean when ON"
+                "tail_activation",
+                whole[0],
+                "whole tail",
+                setting,
+                len(tail),
+                "higher",
+                "mean when ON",
+            ),
+            Number(
+                "tail_activation",
+                whole[1:].max(),
+                "best single unit",
+                setting,
+                len(tail),
+                "higher",
+                "mean when ON",
             ),
         ]
-        arrays |= {f"images{i}": x.cpu().numpy().astype(np.float32), f"reached{i}": whole, f"units{i}": np.array(tail),
-                   f"head{i}": np.array(rule.X)}  # fmt: skip
+        arrays |= {
+            f"images{i}": x.cpu().numpy().astype(np.float32),
+            f"reached{i}": whole,
+            f"units{i}": np.array(tail),
+            f"head{i}": np.array(rule.X),
+        }
     return Outcome(numbers, arrays)
 
 
 def traits(
-    study: Study, rng: Generator, *, samples: int = 2_000, steps: int = 128, side: int | None = None, theta: float = 0.4,
+    study: Study,
+    rng: Generator,
+    *,
+    samples: int = 2_000,
+    steps: int = 128,
+    side: int | None = None,
+    theta: float = 0.4,
     mu: int = 1,
-) -> Outcome:  # fmt: skip
+) -> Outcome:
     """Rules classes -> last hidden layer by kind: of several classes or of one; prototypes of the tails that Figs. 4 and 15 show.
 
     Arrays: ``heads`` (rules, classes), ``tails`` (rules,) sizes; of two classes that share a rule and have one each
@@ -325,32 +486,68 @@ def traits(
     if not model.rules:
         raise NotApplicable(f"no class of {target.name} has a rule on {len(batch)} images")
     H = shown_rules.heads(model.rules, C)
-    arrays = {"classes": np.array(target.classes), "heads": H, "tails": np.array([len(r.Y) for r in model.rules])}
+    arrays = {
+        "classes": np.array(target.classes),
+        "heads": H,
+        "tails": np.array([len(r.Y) for r in model.rules]),
+    }
     few = batch[: min(len(batch), 500)]
-    colours, scale = images.Colours.of(few), images.scales(target, few, source.layer, source.channels)
+    colours, scale = (
+        images.Colours.of(few),
+        images.scales(target, few, source.layer, source.channels),
+    )
 
     def draw(rules: Sequence[Rule]) -> Array:
         tails = [model.tails(rule) for rule in rules]
-        x = images.maximise(target, source.layer, tails, colours, rng, scale=scale, channels=source.channels, steps=steps,
-                            side=side)  # fmt: skip
+        x = images.maximise(
+            target,
+            source.layer,
+            tails,
+            colours,
+            rng,
+            scale=scale,
+            channels=source.channels,
+            steps=steps,
+            side=side,
+        )
         return _pixels(x)
 
     if two := shown_rules.pair(model.rules, C):
         c, d, three = two
         rows = [np.flatnonzero(y == k)[:2] for k in (c, d)]
-        arrays |= {"pair": np.array([c, d]), "pair.heads": shown_rules.heads(three, C), "pair.images": draw(three),
-                   "pair.units": np.array([len(r.Y) for r in three]), "pair.examples": _pixels(batch.x[np.concatenate(rows)])}  # fmt: skip
+        arrays |= {
+            "pair": np.array([c, d]),
+            "pair.heads": shown_rules.heads(three, C),
+            "pair.images": draw(three),
+            "pair.units": np.array([len(r.Y) for r in three]),
+            "pair.examples": _pixels(batch.x[np.concatenate(rows)]),
+        }
     if one := shown_rules.within(model.rules, C):
         c, own = one
-        prototype = images.maximise(target, target.layers[-1], [[c]], colours, rng, steps=steps, side=side)
+        prototype = images.maximise(
+            target, target.layers[-1], [[c]], colours, rng, steps=steps, side=side
+        )
         here = np.flatnonzero(y == c)
-        arrays |= {"within": np.array(c), "within.heads": shown_rules.heads(own, C), "within.images": draw(own),
-                   "within.units": np.array([len(r.Y) for r in own]), "within.class": _pixels(prototype),
-                   "within.examples": _pixels(batch.x[shown_rules.examples(on, model, own, here)])}  # fmt: skip
-    facts = {"n_rules_of_one_class": (H.sum(1) == 1).sum(), "n_rules_of_several_classes": (H.sum(1) > 1).sum(),
-             "n_rules_of_a_class_at_most": H.sum(0).max()}  # fmt: skip
-    return Outcome([Number(k, v, "ExplaiNN", {"layer": source.layer}, len(batch), "higher", "count") for k, v in facts.items()],
-                   arrays)  # fmt: skip
+        arrays |= {
+            "within": np.array(c),
+            "within.heads": shown_rules.heads(own, C),
+            "within.images": draw(own),
+            "within.units": np.array([len(r.Y) for r in own]),
+            "within.class": _pixels(prototype),
+            "within.examples": _pixels(batch.x[shown_rules.examples(on, model, own, here)]),
+        }
+    facts = {
+        "n_rules_of_one_class": (H.sum(1) == 1).sum(),
+        "n_rules_of_several_classes": (H.sum(1) > 1).sum(),
+        "n_rules_of_a_class_at_most": H.sum(0).max(),
+    }
+    return Outcome(
+        [
+            Number(k, v, "ExplaiNN", {"layer": source.layer}, len(batch), "higher", "count")
+            for k, v in facts.items()
+        ],
+        arrays,
+    )
 
 
 def _pixels(x: torch.Tensor) -> Array:
@@ -359,16 +556,26 @@ def _pixels(x: torch.Tensor) -> Array:
 
 
 def fine_tuning(
-    study: Study, rng: Generator, *, samples: int = 2_000, theta: float = 0.2, mu: int = 1, source: str = "imagenet",
-    shown: int = 4, steps: int = 64, side: int | None = None,
-) -> Outcome:  # fmt: skip
+    study: Study,
+    rng: Generator,
+    *,
+    samples: int = 2_000,
+    theta: float = 0.2,
+    mu: int = 1,
+    source: str = "imagenet",
+    shown: int = 4,
+    steps: int = 64,
+    side: int | None = None,
+) -> Outcome:
     """The same images through the fine-tuned network and the one it began from: rules classes -> last hidden layer of both.
 
     Arrays: rules of each class that were ``kept``, are ``new`` and were ``lost``; for ``shown`` rules of the fine-tuned network
     (half of them kept) what their tails look like in it and in the network before, and an image of a class in the head.
     """
     target, batch = study.target, _batch(study, "train", samples)
-    net = study.target_name.split("-")[0]  # the zoo's networks are called by their net, or net-variant
+    net = study.target_name.split("-")[
+        0
+    ]  # the zoo's networks are called by their net, or net-variant
     weights, _ = pretrained.weights(net, source)
     before = copy.deepcopy(target)
     missing = before.net.load_state_dict(weights, strict=False).missing_keys
@@ -382,21 +589,31 @@ def fine_tuning(
             _share(target, before, batch, end.layer)
         units = Units.of(network, batch, end.layer, channels=end.channels)
         on[when] = units(network, batch)
-        found[when] = mine(heads, on[when], theta=theta, mu=mu, disjunctive=True, allow=networks.ALLOW)
+        found[when] = mine(
+            heads, on[when], theta=theta, mu=mu, disjunctive=True, allow=networks.ALLOW
+        )
     setting = {"layer": end.layer}
     a, b = found["before"].rules, found["after"].rules
     kept, lost = shown_rules.alike(b, a), ~shown_rules.alike(a, b)
     facts = {
-        "n_rules_before": len(a), "n_rules_after": len(b), "rules_alike": networks.likeness(b, a),
+        "n_rules_before": len(a),
+        "n_rules_after": len(b),
+        "rules_alike": networks.likeness(b, a),
         "same_on_state_share": float((on["before"] == on["after"]).mean()),
         "saved_bits_share_before": 1 - found["before"].bits / found["before"].baseline,
         "saved_bits_share_after": 1 - found["after"].bits / found["after"].baseline,
-        "n_rules_kept": kept.sum(), "n_rules_new": (~kept).sum(), "n_rules_lost": lost.sum(),
-    }  # fmt: skip
+        "n_rules_kept": kept.sum(),
+        "n_rules_new": (~kept).sum(),
+        "n_rules_lost": lost.sum(),
+    }
     C = len(target.classes)
     H = shown_rules.heads(b, C)
-    arrays = {"classes": np.array(target.classes), "kept": H[kept].sum(0), "new": H[~kept].sum(0),
-              "lost": shown_rules.heads(a, C)[lost].sum(0)}  # fmt: skip
+    arrays = {
+        "classes": np.array(target.classes),
+        "kept": H[kept].sum(0),
+        "new": H[~kept].sum(0),
+        "lost": shown_rules.heads(a, C)[lost].sum(0),
+    }
     halves = [
         sorted((r for r, k in zip(b, kept, strict=True) if k == which), key=lambda r: len(r.X))
         for which in (True, False)
@@ -409,16 +626,44 @@ def fine_tuning(
         for when, network in (("after", target), ("before", before)):
             scale = images.scales(network, few, end.layer, end.channels)
             x = images.maximise(
-                network, end.layer, tails, colours, rng, scale=scale, channels=end.channels, steps=steps, side=side
+                network,
+                end.layer,
+                tails,
+                colours,
+                rng,
+                scale=scale,
+                channels=end.channels,
+                steps=steps,
+                side=side,
             )
             arrays[f"images.{when}"] = _pixels(x)
         rows = [
-            shown_rules.examples(on["after"], found["after"], [r], np.flatnonzero(np.isin(y, r.X)))[0] for r in chosen
+            shown_rules.examples(on["after"], found["after"], [r], np.flatnonzero(np.isin(y, r.X)))[
+                0
+            ]
+            for r in chosen
         ]
-        arrays |= {"examples": _pixels(batch.x[rows]), "heads": shown_rules.heads(chosen, C), "units": np.array(list(map(len, tails))),
-                   "is_kept": np.array([r in halves[0] for r in chosen])}  # fmt: skip
-    return Outcome([Number(k, v, "ExplaiNN", setting, len(batch), "higher", "count" if k.startswith("n_") else "fraction")
-                    for k, v in facts.items()], arrays)  # fmt: skip
+        arrays |= {
+            "examples": _pixels(batch.x[rows]),
+            "heads": shown_rules.heads(chosen, C),
+            "units": np.array(list(map(len, tails))),
+            "is_kept": np.array([r in halves[0] for r in chosen]),
+        }
+    return Outcome(
+        [
+            Number(
+                k,
+                v,
+                "ExplaiNN",
+                setting,
+                len(batch),
+                "higher",
+                "count" if k.startswith("n_") else "fraction",
+            )
+            for k, v in facts.items()
+        ],
+        arrays,
+    )
 
 
 def _share(target: Target, before: Target, batch: Batch, layer: str) -> None:
@@ -426,14 +671,18 @@ def _share(target: Target, before: Target, batch: Batch, layer: str) -> None:
     end, same = target.layers.index(layer), -1
     while same < end and all(
         torch.equal(a, b)
-        for a, b in zip(target.net[same + 1].parameters(), before.net[same + 1].parameters(), strict=True)
+        for a, b in zip(
+            target.net[same + 1].parameters(), before.net[same + 1].parameters(), strict=True
+        )
     ):
         same += 1
     if same >= 0:
         with torch.no_grad():
             z = target.features(batch, target.layers[same])
             tail = before.net[same + 1 : end + 1]
-            batch.memo["features", before, end] = torch.cat([tail(part) for part in z.split(batch.chunk)])
+            batch.memo["features", before, end] = torch.cat(
+                [tail(part) for part in z.split(batch.chunk)]
+            )
 
 
 def _batch(study: Study, split: str, count: int) -> Batch:

@@ -61,7 +61,9 @@ def within(rules: Sequence[Rule], classes: int, most: int = 3) -> tuple[int, lis
 def examples(on: Array, model: Model, rules: Sequence[Rule], images: Array) -> list[int]:
     """For each rule the one of ``images`` (row numbers of ``on`` (n, units)) that has most of its tail ON and least of the
     other rules' tails; no image twice while there are others."""
-    share = np.stack([on[np.ix_(images, model.tails(rule))].mean(1) for rule in rules])  # (rules, images)
+    share = np.stack(
+        [on[np.ix_(images, model.tails(rule))].mean(1) for rule in rules]
+    )  # (rules, images)
     others = (share.sum(0) - share) / max(len(rules) - 1, 1)
     taken: list[int] = []
     for row in share - others:

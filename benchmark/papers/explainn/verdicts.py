@@ -22,12 +22,23 @@ from benchmark.papers.evidence import Evidence, Said, over_seeds
 from benchmark.store import setting_pairs
 
 EXACT = {  # App. A.1, recomputed with exact integers, base 2
-    "L(D,M_ind)_bits": 375.9427364074, "L(D|M)_bits": 256.4238799230, "L(M)_bits": 28.0212251708, "L(D,M)_bits": 284.4451050938,
-    "Lpc(40)_bits": 3.1058646117, "log2_C(100,40)": 93.4730230956, "log2_C(100,35)": 89.8230779054,
-    "log2_C(100,33)": 87.9293404538, "log2_C(40,30)": 29.6589113675, "log2_C(100,5)": 26.1659074013,
-    "log2_C(100,3)": 17.3029601532, "L_N(1)": 1.5185673664, "L_N(2)": 2.5185673664, "-log2(40/143)": 1.8379432419,
-    "-log2(35/143)": 2.0305883198, "-log2(33/143)": 2.1154772174,
-}  # fmt: skip
+    "L(D,M_ind)_bits": 375.9427364074,
+    "L(D|M)_bits": 256.4238799230,
+    "L(M)_bits": 28.0212251708,
+    "L(D,M)_bits": 284.4451050938,
+    "Lpc(40)_bits": 3.1058646117,
+    "log2_C(100,40)": 93.4730230956,
+    "log2_C(100,35)": 89.8230779054,
+    "log2_C(100,33)": 87.9293404538,
+    "log2_C(40,30)": 29.6589113675,
+    "log2_C(100,5)": 26.1659074013,
+    "log2_C(100,3)": 17.3029601532,
+    "L_N(1)": 1.5185673664,
+    "L_N(2)": 2.5185673664,
+    "-log2(40/143)": 1.8379432419,
+    "-log2(35/143)": 2.0305883198,
+    "-log2(33/143)": 2.1154772174,
+}
 NOISE = 0.05  # EX3 is asked up to it
 
 
@@ -64,7 +75,9 @@ def _worked_example(rows: pd.DataFrame) -> Iterator[Said]:
 
 def _planted(rows: pd.DataFrame) -> Iterator[Said]:
     groups = {}
-    for (dataset, target, seed, setting), mine in rows.groupby(["dataset", "target", "seed", "setting"]):
+    for (dataset, target, seed, setting), mine in rows.groupby(
+        ["dataset", "target", "seed", "setting"]
+    ):
         groups[dataset, target, int(seed), setting] = (
             int(mine["n"].iloc[0]),
             dict(zip(mine["metric"], mine["value"], strict=True)),
@@ -87,7 +100,11 @@ def _planted(rows: pd.DataFrame) -> Iterator[Said]:
             yield say("EX2", min(p, r) >= 0.9, "exact precision {:.3f}, recall {:.3f}", p, r)
             n, noisy = found["n_found"], found["noise_rules"]
             yield say(
-                "EX4", abs(n - m) <= 0.05 * m and not noisy, "{:.4g} rules found, {:.3g} on noise items", n, noisy
+                "EX4",
+                abs(n - m) <= 0.05 * m and not noisy,
+                "{:.4g} rules found, {:.3g} on noise items",
+                n,
+                noisy,
             )
         elif noise <= NOISE + 1e-12:
             least, first = lowest[dataset, target, seed, tuple(sorted(pairs.items()))]
@@ -102,11 +119,15 @@ def _planted(rows: pd.DataFrame) -> Iterator[Said]:
 def _intervention(found: Mapping[str, float], say: Evidence) -> Iterator[Said]:
     if "below_random_q90_share" not in found:
         return
-    n, share, nothing = (found[k] for k in ("classes_judged", "below_random_q90_share", "after_at_most_5pct_share"))
+    n, share, nothing = (
+        found[k] for k in ("classes_judged", "below_random_q90_share", "after_at_most_5pct_share")
+    )
     numbers = n, *(found[f"class_accuracy_{k}"] for k in ("before", "after", "random_q90"))
     words = "{:.3g} classes: {:.2f} before, {:.2f} after, random {:.2f}"
     yield say("EX5", share > 0.5, f"{words}; {{:.0%}} below random", *numbers, share)
-    yield say("EX5", nothing > 0.5, f"{words}; {{:.0%}} of classes at 5 % or less", *numbers, nothing)
+    yield say(
+        "EX5", nothing > 0.5, f"{words}; {{:.0%}} of classes at 5 % or less", *numbers, nothing
+    )
 
 
 def _places(found: Mapping[str, float], layer: str, say: Evidence) -> Iterator[Said]:

@@ -39,7 +39,9 @@ def planted(facts: Facts, *, m: int, n: int, **_: object) -> Work:
     return Work(fits=n / 64 * items * (items + m), bytes=2 * n * items * 3)
 
 
-def rules(facts: Facts, *, layers: Sequence[str] | None, samples: int, pool: int, **_: object) -> Work:
+def rules(
+    facts: Facts, *, layers: Sequence[str] | None, samples: int, pool: int, **_: object
+) -> Work:
     """The rules of each layer. Their features stay in memory; background filters are told by correlations in float64."""
     source, n = last(facts.target), min(samples, facts.train)
     out, held = n * facts.logits, tensors(n * facts.pixels)
@@ -58,10 +60,14 @@ def intervention(facts: Facts, *, samples: int, test_samples: int, **_: object) 
     source, n, t = last(facts.target), min(samples, facts.train), min(test_samples, facts.test)
     lost = t * (DRAWS + 1) * facts.units(source.layer)
     tested = t * (facts.logits + facts.forward(source.layer)) + Work(passes=lost)
-    return (_last_rules(facts, n) + tested).beside(tensors(t * facts.pixels, 2 * t * facts.units(source.layer)))
+    return (_last_rules(facts, n) + tested).beside(
+        tensors(t * facts.pixels, 2 * t * facts.units(source.layer))
+    )
 
 
-def flow(facts: Facts, *, layers: Sequence[str], samples: int, wide: int, steps: int, **_: object) -> Work:
+def flow(
+    facts: Facts, *, layers: Sequence[str], samples: int, wide: int, steps: int, **_: object
+) -> Work:
     """Rules from each layer to the next, and prototypes of the tails on the way from one class."""
     n, heads = min(samples, facts.train), facts.classes
     out, held = n * facts.logits, tensors(n * facts.pixels)
@@ -73,7 +79,9 @@ def flow(facts: Facts, *, layers: Sequence[str], samples: int, wide: int, steps:
     return out
 
 
-def prototypes(facts: Facts, *, samples: int, rules: int, most: int, steps: int, side: int | None, **_: object) -> Work:
+def prototypes(
+    facts: Facts, *, samples: int, rules: int, most: int, steps: int, side: int | None, **_: object
+) -> Work:
     """The images of ``rules`` tails and of each of their units."""
     layer = last(facts.target).layer
     drawn = rules * _climbed(facts, layer, 1 + most, steps, side)
@@ -83,11 +91,15 @@ def prototypes(facts: Facts, *, samples: int, rules: int, most: int, steps: int,
 def traits(facts: Facts, *, samples: int, steps: int, side: int | None, **_: object) -> Work:
     """The images of three tails of two classes, of three of one class, and of that class."""
     layer = last(facts.target).layer
-    drawn = 2 * _climbed(facts, layer, 3, steps, side) + _climbed(facts, facts.target.layers[-1], 1, steps, side)
+    drawn = 2 * _climbed(facts, layer, 3, steps, side) + _climbed(
+        facts, facts.target.layers[-1], 1, steps, side
+    )
     return _last_rules(facts, min(samples, facts.train)) + FEW * facts.forward(layer) + drawn
 
 
-def fine_tuning(facts: Facts, *, samples: int, shown: int, steps: int, side: int | None, **_: object) -> Work:
+def fine_tuning(
+    facts: Facts, *, samples: int, shown: int, steps: int, side: int | None, **_: object
+) -> Work:
     """Rules of two networks, and images of some tails in both."""
     layer = last(facts.target).layer
     both = 2 * (_last_rules(facts, min(samples, facts.train)) + FEW * facts.forward(layer))
@@ -102,7 +114,9 @@ def _last_rules(facts: Facts, n: int) -> Work:
     source = last(facts.target)
     size = facts.size(source.layer)[:1] if source.channels else facts.size(source.layer)
     passes = n * (facts.logits + facts.forward(source.layer))
-    held = tensors(n * facts.pixels, 2 * n * facts.units(source.layer))  # chunks of features, and all of them together
+    held = tensors(
+        n * facts.pixels, 2 * n * facts.units(source.layer)
+    )  # chunks of features, and all of them together
     return (passes + _mined(facts, n, facts.classes, size)).beside(held)
 
 

@@ -23,8 +23,16 @@ from benchmark.api import Array
 from benchmark.papers.layer_trees.trees import Tree
 from benchmark.utils import plot_style
 
-GREEN, RED, PINK = plot_style.PALETTE[2], plot_style.PALETTE[3], plot_style.PALETTE[4]  # of the colour-blind palette
-LINE, STEP, SIDE = 0.44, 1.15, 0.36  # inches: from leaf to leaf, from split to split, side of a heat map
+GREEN, RED, PINK = (
+    plot_style.PALETTE[2],
+    plot_style.PALETTE[3],
+    plot_style.PALETTE[4],
+)  # of the colour-blind palette
+LINE, STEP, SIDE = (
+    0.44,
+    1.15,
+    0.36,
+)  # inches: from leaf to leaf, from split to split, side of a heat map
 WIDEST = 40  # splits from the root to the farthest leaf that are drawn
 
 
@@ -68,23 +76,47 @@ def draw(tree: Tree, mean: Array, members: Array, classes: Sequence[str]) -> Fig
     width, height = STEP * (column.max() + 1) + 0.5, LINE * tree.leaves + 0.55
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-0.45 * STEP, width - 0.45 * STEP), ylim=(height - 0.55 * LINE, -0.55 * LINE))  # inches, downwards
+    axes.set(
+        xlim=(-0.45 * STEP, width - 0.45 * STEP), ylim=(height - 0.55 * LINE, -0.55 * LINE)
+    )  # inches, downwards
     axes.axis("off")
     at = np.stack([STEP * column, LINE * line], axis=1)  # (m, 2)
     for place in np.flatnonzero(tree.node >= 0):
-        for child, colour, dashes in ((tree.on[place], GREEN, "-"), (tree.off[place], RED, (0, (4, 2)))):
+        for child, colour, dashes in (
+            (tree.on[place], GREEN, "-"),
+            (tree.off[place], RED, (0, (4, 2))),
+        ):
             (x, y), (u, v) = at[place], at[child]
-            axes.plot([x, x + 0.3 * STEP, u], [y, v, v], color=colour, linestyle=dashes, linewidth=1.6, zorder=1)
+            axes.plot(
+                [x, x + 0.3 * STEP, u],
+                [y, v, v],
+                color=colour,
+                linestyle=dashes,
+                linewidth=1.6,
+                zorder=1,
+            )
             if np.isfinite(mean[child]).all():  # some sample passes
                 _heat(axes, (x + 0.58 * STEP, v), np.asarray(mean[child], np.float32), colour)
         axes.annotate(
-            str(tree.node[place]), at[place], ha="center", va="center", fontsize=8.5, zorder=4,
-            bbox={"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": plot_style.INK, "linewidth": 0.8},
-        )  # fmt: skip
+            str(tree.node[place]),
+            at[place],
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            zorder=4,
+            bbox={
+                "boxstyle": "round,pad=0.3",
+                "facecolor": "white",
+                "edgecolor": plot_style.INK,
+                "linewidth": 0.8,
+            },
+        )
     for leaf in np.flatnonzero(tree.node < 0):
         _leaf(axes, at[leaf], classes[tree.label[leaf]], members[leaf], int(tree.label[leaf]))
-    ways = [Line2D([], [], color=GREEN, linewidth=1.6, label="ON"),
-            Line2D([], [], color=RED, linewidth=1.6, linestyle=(0, (4, 2)), label="OFF")]  # fmt: skip
+    ways = [
+        Line2D([], [], color=GREEN, linewidth=1.6, label="ON"),
+        Line2D([], [], color=RED, linewidth=1.6, linestyle=(0, (4, 2)), label="OFF"),
+    ]
     axes.legend(handles=ways, loc="lower left", ncols=2, fontsize=8, borderaxespad=0.1)
     return figure
 
@@ -105,16 +137,42 @@ def _heat(axes: Axes, at: tuple[float, float], image: Array, colour: str) -> Non
 def _leaf(axes: Axes, at: Array, name: str, members: Array, label: int) -> None:
     x, y = at
     total = int(members.sum())
-    text = f"{total:,}" + ("" if not total else f", {members[label] / total:.1%}" if members[label] < total else "")
+    text = f"{total:,}" + (
+        "" if not total else f", {members[label] / total:.1%}" if members[label] < total else ""
+    )
     axes.annotate(
-        plot_style.plain(name), (x, y), ha="left", va="center", fontsize=8.5, zorder=4,
-        bbox={"boxstyle": "round,pad=0.3,rounding_size=0.8", "facecolor": PINK, "edgecolor": "none", "alpha": 0.9},
+        plot_style.plain(name),
+        (x, y),
+        ha="left",
+        va="center",
+        fontsize=8.5,
+        zorder=4,
+        bbox={
+            "boxstyle": "round,pad=0.3,rounding_size=0.8",
+            "facecolor": PINK,
+            "edgecolor": "none",
+            "alpha": 0.9,
+        },
         color="black",
-    )  # fmt: skip
-    axes.annotate(text, (x, y), (14 + 5.2 * len(name), 0), textcoords="offset points", ha="left", va="center", fontsize=8,
-                  color=plot_style.INK, zorder=4)  # fmt: skip
+    )
+    axes.annotate(
+        text,
+        (x, y),
+        (14 + 5.2 * len(name), 0),
+        textcoords="offset points",
+        ha="left",
+        va="center",
+        fontsize=8,
+        color=plot_style.INK,
+        zorder=4,
+    )
 
 
 def from_arrays(arrays: Mapping[str, Array]) -> Figure:
     """The picture of what ``replicate.drawing`` kept."""
-    return draw(Tree.read(dict(arrays)), arrays["mean"], arrays["members"], [str(c) for c in arrays["classes"]])
+    return draw(
+        Tree.read(dict(arrays)),
+        arrays["mean"],
+        arrays["members"],
+        [str(c) for c in arrays["classes"]],
+    )

@@ -20,14 +20,24 @@ from benchmark.api import Array
 from benchmark.papers.layer_trees.encodings import Encodings
 
 FEW, MANY = 20, 0.1  # samples; share of a class
-KINDS = ("idiosyncratic-to-many", "idiosyncratic-to-few", "idiosyncratic-to-idiosyncratic", "spectrum")
+KINDS = (
+    "idiosyncratic-to-many",
+    "idiosyncratic-to-few",
+    "idiosyncratic-to-idiosyncratic",
+    "spectrum",
+)
 
 
 def kinds(encodings: Encodings) -> Array:
     """(u,) index into KINDS for a duplicate encoding, -1 for one of a single class."""
     by_size = np.sort(encodings.classes, axis=1)  # (u, C)
-    largest, second = by_size[:, -1], by_size[:, -2] if by_size.shape[1] > 1 else np.zeros(len(encodings), int)
-    of_class = encodings.classes.sum(0)[encodings.labels]  # (u,) samples of the largest class in all
+    largest, second = (
+        by_size[:, -1],
+        by_size[:, -2] if by_size.shape[1] > 1 else np.zeros(len(encodings), int),
+    )
+    of_class = encodings.classes.sum(0)[
+        encodings.labels
+    ]  # (u,) samples of the largest class in all
     kind = np.select([second >= FEW, largest < FEW, largest < MANY * of_class], [3, 2, 1], 0)
     return np.where(encodings.duplicate, kind, -1)
 

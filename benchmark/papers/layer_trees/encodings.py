@@ -27,9 +27,24 @@ from torch import Tensor, nn
 
 from benchmark.api import Array, Batch, Target
 
-_SHIFTED = (nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, nn.LogSigmoid)  # activation functions with f(0) != 0
-_PASSING = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.MaxPool2d, nn.AvgPool2d,
-            nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Upsample)  # fmt: skip
+_SHIFTED = (
+    nn.Sigmoid,
+    nn.Hardsigmoid,
+    nn.Softplus,
+    nn.LogSigmoid,
+)  # activation functions with f(0) != 0
+_PASSING = (
+    nn.Flatten,
+    nn.Unflatten,
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout2d,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    nn.Upsample,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +66,9 @@ class Bits:
 
     def at(self, rows: Array, nodes: Array) -> Array:
         """(k,) bool: the state of node ``nodes[i]`` for sample ``rows[i]``."""
-        return (self.packed[rows, nodes >> 3] >> (7 - (nodes & 7)).astype(np.uint8) & 1).astype(bool)
+        return (self.packed[rows, nodes >> 3] >> (7 - (nodes & 7)).astype(np.uint8) & 1).astype(
+            bool
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +136,10 @@ def encode_layers(target: Target, parts: Iterable[Batch], layers: Sequence[str])
             z = module(z)
             if name in packed:
                 packed[name].append(encode(z, on[name]))
-    return {name: Bits(np.concatenate([b.packed for b in bits]), bits[0].width) for name, bits in packed.items()}
+    return {
+        name: Bits(np.concatenate([b.packed for b in bits]), bits[0].width)
+        for name, bits in packed.items()
+    }
 
 
 def switch(target: Target, layer: str) -> float:
@@ -150,7 +170,9 @@ def position(target: Target, layer: str) -> int:
 
 def hidden_layers(target: Target) -> list[str]:
     """The layers with weights of their own, but for the last, whose output is the logits."""
-    return [name for name, layer in list(target.net.named_children())[:-1] if list(layer.parameters())]
+    return [
+        name for name, layer in list(target.net.named_children())[:-1] if list(layer.parameters())
+    ]
 
 
 # --------------------------------------------------------------------------------------------- unique, exactly
@@ -169,7 +191,9 @@ def unique(bits: Bits, y: Array, classes: int) -> Encodings:
         raise ValueError("the samples have no labels; an encoding's class is that of its samples")
     y = np.asarray(y)
     if y.shape != (len(bits),) or (len(y) and (y.min() < 0 or y.max() >= classes)):
-        raise ValueError(f"{len(bits)} encodings need as many labels in 0..{classes - 1}; got shape {y.shape}")
+        raise ValueError(
+            f"{len(bits)} encodings need as many labels in 0..{classes - 1}; got shape {y.shape}"
+        )
     rows = np.ascontiguousarray(bits.packed)
     rows = rows.view(f"V{rows.shape[1]}").ravel()  # a row as one value, compared byte by byte
     _, first, group = np.unique(rows, return_index=True, return_inverse=True)

@@ -54,9 +54,15 @@ class LayerTree:
         if self.variant not in ("sign", "median"):
             raise ValueError(f"variant is sign or median, not {self.variant!r}")
         if reference.y is None:
-            raise ValueError("the reference images have no labels; an encoding's class is that of its images")
+            raise ValueError(
+                "the reference images have no labels; an encoding's class is that of its images"
+            )
         z = self._features(target, reference)
-        self._at = switch(target, self._layer(target)) if self.variant == "sign" else z.median(dim=0).values
+        self._at = (
+            switch(target, self._layer(target))
+            if self.variant == "sign"
+            else z.median(dim=0).values
+        )
         encodings = unique(encode(z, self._at), reference.y.cpu().numpy(), len(target.classes))
         if len(encodings) < 2:
             raise NotApplicable(
@@ -75,7 +81,11 @@ class LayerTree:
         """The tree's classes; all -1 (does not apply) where the threshold left no encoding."""
         tree = self.tree
         labels = tree.predict(self.encode(target, batch))  # (n,)
-        size = {"split_nodes": tree.split_nodes, "leaves": tree.leaves, "encodings": tree.n_encodings}
+        size = {
+            "split_nodes": tree.split_nodes,
+            "leaves": tree.leaves,
+            "encodings": tree.n_encodings,
+        }
         return Explanation(labels=labels, size=size)
 
     def encode(self, target: Target, batch: Batch) -> Bits:

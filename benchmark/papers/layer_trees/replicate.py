@@ -46,17 +46,35 @@ def trees(
         encode_layers(target, _parts(study, split, len(labels)), names)
         for split, labels in (("train", y), ("test", y_test))
     )
-    answers = {split: _answers(study, split, n) for split, n in (("train", len(y)), ("test", len(y_test)))}
+    answers = {
+        split: _answers(study, split, n) for split, n in (("train", len(y)), ("test", len(y_test)))
+    }
     for split, labels in (("train", y), ("test", y_test)):
         pct = 100 * float((answers[split] == labels).mean())
-        numbers.append(Number(f"network_{split}_accuracy_pct", pct, "network", n=len(labels), unit="percent"))
+        numbers.append(
+            Number(f"network_{split}_accuracy_pct", pct, "network", n=len(labels), unit="percent")
+        )
     for number, name in enumerate(names, start=1):
         where = {"layer": name if layers else number}
         encodings = unique(bits[name], y, len(target.classes))
         numbers += [
-            Number("n_unique_encodings", len(encodings), "encodings", where, len(y), "lower", "encodings"),
             Number(
-                "n_duplicate_encodings", encodings.duplicate.sum(), "encodings", where, len(y), "lower", "encodings"
+                "n_unique_encodings",
+                len(encodings),
+                "encodings",
+                where,
+                len(y),
+                "lower",
+                "encodings",
+            ),
+            Number(
+                "n_duplicate_encodings",
+                encodings.duplicate.sum(),
+                "encodings",
+                where,
+                len(y),
+                "lower",
+                "encodings",
             ),
         ]
         for threshold in thresholds:
@@ -64,12 +82,49 @@ def trees(
             setting = where | {"threshold": threshold}
             guess = tree.predict(bits_test[name])
             numbers += [
-                Number("n_encodings", tree.n_encodings, "layer tree", setting, len(y), "lower", "encodings"),
-                Number("n_split_nodes", tree.split_nodes, "layer tree", setting, len(y), "lower", "nodes"),
-                Number("train_accuracy_pct", accuracy_pct(tree, bits[name], y), "layer tree", setting, len(y), unit="percent"),
-                Number("test_accuracy_pct", 100 * (guess == y_test).mean(), "layer tree", setting, len(y_test), unit="percent"),
-                Number("test_agreement_pct", 100 * (guess == answers["test"]).mean(), "layer tree", setting, len(y_test), unit="percent"),
-            ]  # fmt: skip
+                Number(
+                    "n_encodings",
+                    tree.n_encodings,
+                    "layer tree",
+                    setting,
+                    len(y),
+                    "lower",
+                    "encodings",
+                ),
+                Number(
+                    "n_split_nodes",
+                    tree.split_nodes,
+                    "layer tree",
+                    setting,
+                    len(y),
+                    "lower",
+                    "nodes",
+                ),
+                Number(
+                    "train_accuracy_pct",
+                    accuracy_pct(tree, bits[name], y),
+                    "layer tree",
+                    setting,
+                    len(y),
+                    unit="percent",
+                ),
+                Number(
+                    "test_accuracy_pct",
+                    100 * (guess == y_test).mean(),
+                    "layer tree",
+                    setting,
+                    len(y_test),
+                    unit="percent",
+                ),
+                Number(
+                    "test_agreement_pct",
+                    100 * (guess == answers["test"]).mean(),
+                    "layer tree",
+                    setting,
+                    len(y_test),
+                    unit="percent",
+                ),
+            ]
     width = {"widths": np.array([bits[name].width for name in names]), "layers": np.array(names)}
     return Outcome(numbers, width)
 
@@ -85,23 +140,49 @@ def duplicates(study: Study, rng: Generator, *, layer: str, samples: int | None 
     for k, name in enumerate(kinds_of.KINDS):
         where = {"layer": layer, "kind": name}
         numbers.append(
-            Number("n_duplicates_of_kind", (kind == k).sum(), "encodings", where, len(y), "lower", "encodings")
+            Number(
+                "n_duplicates_of_kind",
+                (kind == k).sum(),
+                "encodings",
+                where,
+                len(y),
+                "lower",
+                "encodings",
+            )
         )
         one = kinds_of.example(encodings, k)
         if one is None:
             continue
-        numbers.append(Number("example_samples", encodings.counts[one], "encodings", where, len(y), "lower", "samples"))
+        numbers.append(
+            Number(
+                "example_samples",
+                encodings.counts[one],
+                "encodings",
+                where,
+                len(y),
+                "lower",
+                "samples",
+            )
+        )
         members, counts = encodings.samples(one), encodings.classes[one]
         order = np.argsort(-counts, kind="stable")
         rows = np.concatenate([members[y[members] == c][:SHOWN] for c in order[:3]])
         arrays |= {
-            f"images_{k}": study.data.batch("train", rows).x.numpy(), f"of_{k}": y[rows], f"counts_{k}": counts,
-        }  # fmt: skip
+            f"images_{k}": study.data.batch("train", rows).x.numpy(),
+            f"of_{k}": y[rows],
+            f"counts_{k}": counts,
+        }
     return Outcome(numbers, arrays)
 
 
 def drawing(
-    study: Study, rng: Generator, *, layer: str, threshold: int = 0, samples: int | None = None, maps: str = "image"
+    study: Study,
+    rng: Generator,
+    *,
+    layer: str,
+    threshold: int = 0,
+    samples: int | None = None,
+    maps: str = "image",
 ) -> Outcome:
     """One tree with what ``drawing.draw`` shows: at each place the mean over the samples that pass, and their classes.
 
@@ -114,21 +195,39 @@ def drawing(
     bits = encode_layers(target, _parts(study, "train", len(y)), [layer])[layer]
     tree = grow(unique(bits, y, len(target.classes)), threshold, rng)
     if not tree.leaves:
-        raise NotApplicable(f"no encoding of {layer} has {threshold} samples: there is no tree to draw")
+        raise NotApplicable(
+            f"no encoding of {layer} has {threshold} samples: there is no tree to draw"
+        )
     draw = {"image": _grey, "gradient": _gradient}.get(maps) or _attribution(study, maps, rng)
-    values = np.concatenate([draw(target, part) for part in _parts(study, "train", len(y))])  # (n, h, w)
+    values = np.concatenate(
+        [draw(target, part) for part in _parts(study, "train", len(y))]
+    )  # (n, h, w)
     leaf = tree.apply(bits)
     mean, count = passing(tree, leaf, values)
     members = np.zeros((len(count), len(target.classes)), np.int64)
     np.add.at(members, (leaf, y), 1)  # of each class at each leaf
     where = {"layer": layer, "threshold": threshold}
     return Outcome(
-        [Number("n_drawn_split_nodes", tree.split_nodes, "layer tree", where | {"maps": maps}, len(y), "lower", "nodes")],
-        tree.arrays() | {
-            "mean": (mean / np.nanmax(mean)).astype(np.float16), "count": count, "members": members, "classes": np.array(target.classes),
+        [
+            Number(
+                "n_drawn_split_nodes",
+                tree.split_nodes,
+                "layer tree",
+                where | {"maps": maps},
+                len(y),
+                "lower",
+                "nodes",
+            )
+        ],
+        tree.arrays()
+        | {
+            "mean": (mean / np.nanmax(mean)).astype(np.float16),
+            "count": count,
+            "members": members,
+            "classes": np.array(target.classes),
             "rules": np.array(rules(tree, target.classes)),
         },
-    )  # fmt: skip
+    )
 
 
 # --------------------------------------------------------------------------------------------- shared
@@ -156,7 +255,9 @@ def _encodings(study: Study, layer: str, y: Array) -> Encodings:
 @torch.no_grad()
 def _answers(study: Study, split: str, n: int) -> Array:
     """(n,) the network's classes."""
-    return np.concatenate([study.target(part.x).argmax(1).cpu().numpy() for part in _parts(study, split, n)])
+    return np.concatenate(
+        [study.target(part.x).argmax(1).cpu().numpy() for part in _parts(study, split, n)]
+    )
 
 
 def _grey(target: Target, part: Batch) -> Array:
@@ -177,7 +278,9 @@ def _attribution(study: Study, maps: str, rng: Generator) -> Callable[[Target, B
         ValueError: it is neither a known word nor a method's file, or the method draws no heat maps.
     """
     if ".py:" not in maps:
-        raise ValueError(f"maps is image, gradient or a method's path/to/file.py:Class, not {maps!r}")
+        raise ValueError(
+            f"maps is image, gradient or a method's path/to/file.py:Class, not {maps!r}"
+        )
     reference = study.data.batch("train", study.data.sample("train", 256), study.target.device)
     method = study.build(maps).fit(study.target, reference, rng)
 

@@ -67,7 +67,10 @@ class Tree:
 
     @classmethod
     def read(cls, arrays: dict[str, Array]) -> Self:
-        return cls(**{f.name: arrays[f.name] for f in fields(cls)} | {"n_encodings": int(arrays["n_encodings"])})
+        return cls(
+            **{f.name: arrays[f.name] for f in fields(cls)}
+            | {"n_encodings": int(arrays["n_encodings"])}
+        )
 
 
 def grow(encodings: Encodings, threshold: int, rng: Generator) -> Tree:
@@ -93,9 +96,12 @@ def grow(encodings: Encodings, threshold: int, rng: Generator) -> Tree:
     leaf = tree.children_left < 0
     label = cart.classes_[tree.value[:, 0].argmax(1)]
     return Tree(
-        node=np.where(leaf, -1, tree.feature), on=tree.children_right, off=tree.children_left,  # a state is 0 or 1: right of 1/2 is ON
-        label=np.where(leaf, label, -1), n_encodings=int(kept.sum()),
-    )  # fmt: skip
+        node=np.where(leaf, -1, tree.feature),
+        on=tree.children_right,
+        off=tree.children_left,  # a state is 0 or 1: right of 1/2 is ON
+        label=np.where(leaf, label, -1),
+        n_encodings=int(kept.sum()),
+    )
 
 
 def balanced(labels: Array) -> Array:
@@ -137,7 +143,9 @@ def passing(tree: Tree, leaf: Array, values: Array, chunk: int = 4096) -> tuple[
         for child in (tree.on[place], tree.off[place]):
             total[place] += total[child]
             count[place] += count[child]
-    mean = np.divide(total, count[:, None], out=np.full_like(total, np.nan), where=count[:, None] > 0)
+    mean = np.divide(
+        total, count[:, None], out=np.full_like(total, np.nan), where=count[:, None] > 0
+    )
     return mean.reshape(m, *values.shape[1:]).astype(np.float32), count
 
 

@@ -40,7 +40,9 @@ class Network:
     test: float = 0.0
     u: dict[int, float] = field(default_factory=dict)  # unique encodings
     dup: dict[int, float] = field(default_factory=dict)
-    left: dict[tuple[int, int], float] = field(default_factory=dict)  # encodings that a threshold leaves
+    left: dict[tuple[int, int], float] = field(
+        default_factory=dict
+    )  # encodings that a threshold leaves
     splits: dict[tuple[int, int], float] = field(default_factory=dict)
     tree_train: dict[tuple[int, int], float] = field(default_factory=dict)  # percent
     tree_test: dict[tuple[int, int], float] = field(default_factory=dict)
@@ -64,12 +66,16 @@ def _looks(networks: list[Network]) -> Iterator[Said]:
                 yield say(*claim)
     for net in networks:  # LT3 compares two networks
         wide = [
-            o for o in networks if (o.dataset, o.seed, o.depth) == (net.dataset, net.seed, net.depth) and o.width == 100
+            o
+            for o in networks
+            if (o.dataset, o.seed, o.depth) == (net.dataset, net.seed, net.depth) and o.width == 100
         ]
         if net.width <= 20 and wide:
             u, wide_u = net.u[1], wide[0].u[1]
             words = "u(1) = {:,.0f} against {:,.0f} at width 100 ({:.2f})"
-            yield Evidence(net.dataset, net.target, net.seed)("LT3", u < 0.3 * wide_u, words, u, wide_u, u / wide_u)
+            yield Evidence(net.dataset, net.target, net.seed)(
+                "LT3", u < 0.3 * wide_u, words, u, wide_u, u / wide_u
+            )
 
 
 def read(rows: pd.DataFrame) -> Iterator[Network]:
@@ -83,8 +89,12 @@ def read(rows: pd.DataFrame) -> Iterator[Network]:
         net = Network(dataset, target, int(seed), int(width), int(depth), activation)
         single = {"network_train_accuracy_pct": "train", "network_test_accuracy_pct": "test"}
         layered = {"n_unique_encodings": net.u, "n_duplicate_encodings": net.dup}
-        pruned = {"n_encodings": net.left, "n_split_nodes": net.splits, "train_accuracy_pct": net.tree_train,
-                  "test_accuracy_pct": net.tree_test}  # fmt: skip
+        pruned = {
+            "n_encodings": net.left,
+            "n_split_nodes": net.splits,
+            "train_accuracy_pct": net.tree_train,
+            "test_accuracy_pct": net.tree_test,
+        }
         for row in mine.itertuples():
             setting = setting_pairs(row.setting)
             if row.metric in single:
@@ -105,7 +115,14 @@ def _encodings(net: Network) -> Iterator[Claim]:
     """Sec. 3: LT1, LT2, LT4, LT5, LT6."""
     u, dup, L = net.u, net.dup, net.depth
     if net.width == 100 and net.full:
-        yield "LT1", u[1] >= 0.97 * net.n, "u(1) = {:,.0f} of {:,.0f} samples ({:.3f})", u[1], net.n, u[1] / net.n
+        yield (
+            "LT1",
+            u[1] >= 0.97 * net.n,
+            "u(1) = {:,.0f} of {:,.0f} samples ({:.3f})",
+            u[1],
+            net.n,
+            u[1] / net.n,
+        )
         if L >= 8:
             rho = spearmanr(list(u), list(u.values())).statistic
             words = f"u(1) = {{:,.0f}}, u({L}) = {{:,.0f}}; Spearman {{:.2f}}"
@@ -118,7 +135,13 @@ def _encodings(net: Network) -> Iterator[Claim]:
         words = "dup(1) = {:.0f}, dup(3) = {:.0f}, from 3 on at most {:.1%} of u"
         yield "LT5", dup[1] > dup[3] and worst <= 0.01, words, dup[1], dup[3], worst
     if net.width < 100 and net.full and L >= 8:
-        yield "LT6", dup[L] < 0.2 * dup[1], f"dup(1) = {{:,.0f}}, dup({L}) = {{:,.0f}}", dup[1], dup[L]
+        yield (
+            "LT6",
+            dup[L] < 0.2 * dup[1],
+            f"dup(1) = {{:,.0f}}, dup({L}) = {{:,.0f}}",
+            dup[1],
+            dup[L],
+        )
 
 
 def _trees(net: Network) -> Iterator[Claim]:
@@ -129,7 +152,13 @@ def _trees(net: Network) -> Iterator[Claim]:
         clean = [k for k in net.u if not net.dup[k]]
         if clean:
             low = min(train[k, 0] for k in clean)
-            yield "LT7", low >= 99.9, "lowest of {:.2g} layers without duplicates: {:.2f} %", len(clean), low
+            yield (
+                "LT7",
+                low >= 99.9,
+                "lowest of {:.2g} layers without duplicates: {:.2f} %",
+                len(clean),
+                low,
+            )
     if L >= 8:
         gap = max(abs(test[k, 0] - net.test) for k in range(L - 3, L + 1))
         rises, near = test[L, 0] > test[1, 0], 0.5 if net.full else 2.0
@@ -137,7 +166,13 @@ def _trees(net: Network) -> Iterator[Claim]:
         yield "LT8", gap <= near and rises, words, test[1, 0], gap, net.test
     if net.width <= 20 and net.full and L >= 8:
         first, last = train[1, 0], train[L, 0]
-        yield "LT9", last - first >= 10, f"train: layer 1 {{:.1f}} %, layer {L} {{:.1f}} %", first, last
+        yield (
+            "LT9",
+            last - first >= 10,
+            f"train: layer 1 {{:.1f}} %, layer {L} {{:.1f}} %",
+            first,
+            last,
+        )
     if net.width == 100 and L >= 8:
         first, last = net.splits[1, 0], net.splits[L, 0]
         at_least = (8000 if net.dataset == "fashion_mnist" else 4000) if net.full else 0
@@ -170,7 +205,11 @@ def _thresholds(net: Network) -> Iterator[Claim]:
     if all(key in net.left for key in asked):
         found = [key for key in asked if net.left[key] or net.tree_test[key]]
         words = ", ".join(f"layer {k} at {t}: {net.left[k, t]:.0f}" for k, t in found)
-        yield "LT12", not found, words or "none is left in any of the five cases, and the accuracies are 0"
+        yield (
+            "LT12",
+            not found,
+            words or "none is left in any of the five cases, and the accuracies are 0",
+        )
     if (10, 1000) in net.left:
         left, test = net.left[10, 1000], net.tree_test[10, 1000]
         yield "LT13", left <= 30 and test >= 95, "{:.3g} encodings, test {:.2f} %", left, test

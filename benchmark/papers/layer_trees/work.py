@@ -21,7 +21,12 @@ def method(facts: Facts, layer: str) -> Work:
 
 
 def trees(
-    facts: Facts, *, thresholds: Sequence[int], layers: Sequence[str] | None, samples: int | None, **_: object
+    facts: Facts,
+    *,
+    thresholds: Sequence[int],
+    layers: Sequence[str] | None,
+    samples: int | None,
+    **_: object,
 ) -> Work:
     """All layers in one pass and the answers in another, then a tree for each layer and threshold."""
     names = list(layers or hidden_layers(facts.target))
@@ -31,13 +36,17 @@ def trees(
     widest = max(map(facts.units, names))
     grown = _grown(n, widest)
     words = len(thresholds) * n * shapes(names, facts)
-    return (passes + Work(fits=words, bytes=grown.bytes)).beside((n + facts.test) * shapes(names, facts) / 8)
+    return (passes + Work(fits=words, bytes=grown.bytes)).beside(
+        (n + facts.test) * shapes(names, facts) / 8
+    )
 
 
 def duplicates(facts: Facts, *, layer: str, samples: int | None, **_: object) -> Work:
     """The encodings of one layer."""
     n = samples or facts.train
-    return n * _wide(facts, layer) + Work(fits=n * facts.units(layer), bytes=n * facts.units(layer) / 4)
+    return n * _wide(facts, layer) + Work(
+        fits=n * facts.units(layer), bytes=n * facts.units(layer) / 4
+    )
 
 
 def drawing(facts: Facts, *, layer: str, samples: int | None, maps: str, **_: object) -> Work:

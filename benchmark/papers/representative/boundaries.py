@@ -28,11 +28,31 @@ from torch import Tensor, nn
 from benchmark.api import NotApplicable, Target
 
 WAYS = ("boundary", "reference")
-GAP, STEPS = 1e-3, 40  # a line search ends where the two largest logits differ by less, or after so many halvings
-_PIECES = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ReLU6, nn.Hardtanh, nn.Threshold, nn.Hardshrink, nn.Softshrink,
-           nn.Hardsigmoid)  # fmt: skip
-_CURVED = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d,
-           nn.InstanceNorm3d)  # fmt: skip
+GAP, STEPS = (
+    1e-3,
+    40,
+)  # a line search ends where the two largest logits differ by less, or after so many halvings
+_PIECES = (
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.RReLU,
+    nn.ReLU6,
+    nn.Hardtanh,
+    nn.Threshold,
+    nn.Hardshrink,
+    nn.Softshrink,
+    nn.Hardsigmoid,
+)
+_CURVED = (
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    nn.RMSNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +132,9 @@ def sample(
         )
     if len(classes.unique()) < 2:
         one = target.classes[int(classes[0])]
-        raise NotApplicable(f"every reference image is predicted as {one!r}: there is no other class to tell it from")
+        raise NotApplicable(
+            f"every reference image is predicted as {one!r}: there is no other class to tell it from"
+        )
     if way == "reference":
         rows = torch.from_numpy(rng.choice(len(psi), q, replace=False)).to(psi.device)
         return repeat(at(target, psi[rows], layer, chunk), len(psi_x))
@@ -126,14 +148,18 @@ def sample(
 
 
 @torch.no_grad()
-def leave(target: Target, x: Tensor, ends: Tensor, c: int, layer: str | None = None, chunk: int = 64) -> Tensor:
+def leave(
+    target: Target, x: Tensor, ends: Tensor, c: int, layer: str | None = None, chunk: int = 64
+) -> Tensor:
     """Where the lines from feature map x (K, u, v), of class c, to ``ends`` (q, K, u, v) leave class c: (q, K, u, v).
 
     Bisection; the point kept is still of class c. It stops when its two largest logits differ by less than ``GAP``.
     """
     points = []
     for end in ends.split(chunk):
-        low, high = (torch.full((len(end), 1, 1, 1), share, device=x.device) for share in (0.0, 1.0))
+        low, high = (
+            torch.full((len(end), 1, 1, 1), share, device=x.device) for share in (0.0, 1.0)
+        )
         moving = torch.ones(len(end), dtype=torch.bool, device=x.device)
         for _ in range(STEPS):
             rows = moving.nonzero()[:, 0]
@@ -157,7 +183,10 @@ def warn_if_curved(target: Target, layer: str | None = None) -> None:
         for i, child in enumerate(target.net[start:])
         for module in child.modules()
         if isinstance(module, _CURVED)
-        or (type(module).__module__ == "torch.nn.modules.activation" and not isinstance(module, _PIECES))
+        or (
+            type(module).__module__ == "torch.nn.modules.activation"
+            and not isinstance(module, _PIECES)
+        )
     }
     if curved:
         warnings.warn(

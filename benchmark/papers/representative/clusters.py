@@ -54,9 +54,13 @@ def cluster(psi: Tensor, k: int, rng: Generator, *, restarts: int = 10) -> Clust
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different images than clusters
         seed = int(rng.integers(2**31))
-        found = KMeans(k, n_init=restarts, random_state=seed).fit(points.double().cpu().numpy()).labels_
+        found = (
+            KMeans(k, n_init=restarts, random_state=seed).fit(points.double().cpu().numpy()).labels_
+        )
     labels = np.unique(found, return_inverse=True)[1]
-    member = torch.from_numpy(np.eye(labels.max() + 1, dtype=np.float32)[labels]).to(x.device)  # (n, V)
+    member = torch.from_numpy(np.eye(labels.max() + 1, dtype=np.float32)[labels]).to(
+        x.device
+    )  # (n, V)
     centres = member.T @ x / member.sum(dim=0)[:, None]  # (V, d)
     return Clusters(centres, labels, _squared(centres, x).argmin(dim=1).cpu().numpy())
 
@@ -69,7 +73,9 @@ def _isometric(x: Tensor) -> Tensor:
     """
     gram = (x @ x.T).double()
     tiny = 1e-4 * gram.diagonal().mean().clamp(min=1e-12)
-    return torch.linalg.cholesky(gram + tiny * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+    return torch.linalg.cholesky(
+        gram + tiny * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    )
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:

@@ -64,6 +64,8 @@ def prune(P: Sequence[int], inside: Array) -> list[int]:
     kept = list(P)
     for h in sorted(P):
         rest = [i for i in kept if i != h]
-        if rest and np.array_equal(np.bitwise_and.reduce(inside[rest]), np.bitwise_and.reduce(inside[kept])):
+        if rest and np.array_equal(
+            np.bitwise_and.reduce(inside[rest]), np.bitwise_and.reduce(inside[kept])
+        ):
             kept = rest
     return kept

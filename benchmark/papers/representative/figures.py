@@ -13,8 +13,15 @@ from benchmark.api import Array
 from benchmark.papers import Found, FoundUnit, Picture
 from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, file_name
 
-COLOURS = {"RI": PALETTE[0], "RI (reference)": PALETTE[9], "Grad-CAM": PALETTE[1], "Grad-CAM++": PALETTE[2], "Score-CAM": PALETTE[4],
-           "ACE": PALETTE[3], "Random map": MUTED}  # fmt: skip
+COLOURS = {
+    "RI": PALETTE[0],
+    "RI (reference)": PALETTE[9],
+    "Grad-CAM": PALETTE[1],
+    "Grad-CAM++": PALETTE[2],
+    "Score-CAM": PALETTE[4],
+    "ACE": PALETTE[3],
+    "Random map": MUTED,
+}
 MARKS = {
     "RI": "o",
     "RI (reference)": "s",
@@ -39,11 +46,22 @@ def pictures(found: Found) -> Iterator[Picture]:
             yield Picture(f"table1-{name}", f"Unseen images ({where})", _TABLE_1, table_1(units))
             with_ri = [unit for unit in units if len(unit.arrays["ways"])]
             if with_ri:
-                yield Picture(f"fig5-6-{name}", f"Size of the sample Q ({where})", _FIG_5, sweep(with_ri))
+                yield Picture(
+                    f"fig5-6-{name}", f"Size of the sample Q ({where})", _FIG_5, sweep(with_ri)
+                )
         elif experiment == "similar":
-            yield Picture(f"fig4-{name}", f"Similar reference images ({where})", _FIG_4, curves(units))
+            yield Picture(
+                f"fig4-{name}", f"Similar reference images ({where})", _FIG_4, curves(units)
+            )
             text = f"{_FIG_2} Class: {units[0].arrays['case_class']}."
-            yield Picture(f"fig2-{name}", f"A case study ({where})", text, case_study(units[0]), raster=True, photo=dataset in PHOTOGRAPHS)  # fmt: skip
+            yield Picture(
+                f"fig2-{name}",
+                f"A case study ({where})",
+                text,
+                case_study(units[0]),
+                raster=True,
+                photo=dataset in PHOTOGRAPHS,
+            )
 
 
 _TABLE_1 = (
@@ -70,15 +88,25 @@ def table_1(units: Sequence[FoundUnit]) -> Figure:
     """A panel for mAD and one for mAI; dots are runs, bars means."""
     values: dict[str, list[Array]] = {}
     for unit in units:
-        for name, runs in zip(unit.arrays["methods"], unit.arrays["drops"], strict=True):  # runs (r, 2)
+        for name, runs in zip(
+            unit.arrays["methods"], unit.arrays["drops"], strict=True
+        ):  # runs (r, 2)
             values.setdefault(str(name), []).extend(runs)
     names = sorted(values, key=lambda name: np.mean([v[0] for v in values[name]]), reverse=True)
     figure = Figure(figsize=(7.2, 0.9 + 0.3 * len(names)), layout="constrained")
-    for j, (axes, title) in enumerate(zip(figure.subplots(1, 2, sharey=True), ("mAD (%)", "mAI (%)"))):
+    for j, (axes, title) in enumerate(
+        zip(figure.subplots(1, 2, sharey=True), ("mAD (%)", "mAI (%)"))
+    ):
         for y, name in enumerate(names):
             points = np.array(values[name])[:, j]
             axes.barh(y, points.mean(), 0.55, color=COLOURS.get(name, INK), alpha=0.35, linewidth=0)
-            axes.plot(points, np.full(len(points), y), MARKS.get(name, "o"), ms=4, color=COLOURS.get(name, INK))
+            axes.plot(
+                points,
+                np.full(len(points), y),
+                MARKS.get(name, "o"),
+                ms=4,
+                color=COLOURS.get(name, INK),
+            )
         axes.set_yticks(range(len(names)), names)
         axes.set_xlabel(title)
         _plain(axes)
@@ -98,8 +126,18 @@ def sweep(units: Sequence[FoundUnit]) -> Figure:
             axes = panels[i, j]
             for w, way in enumerate(ways):
                 line, name = rates[:, w, i, :, j], NAMES[way]  # (runs, sizes)
-                axes.fill_between(sizes, line.min(0), line.max(0), color=COLOURS[name], alpha=0.2, linewidth=0)
-                axes.plot(sizes, line.mean(0), MARKS[name] + "-", ms=3.5, lw=1.2, color=COLOURS[name], label=name)
+                axes.fill_between(
+                    sizes, line.min(0), line.max(0), color=COLOURS[name], alpha=0.2, linewidth=0
+                )
+                axes.plot(
+                    sizes,
+                    line.mean(0),
+                    MARKS[name] + "-",
+                    ms=3.5,
+                    lw=1.2,
+                    color=COLOURS[name],
+                    label=name,
+                )
             axes.set_title(f"{rate}, {where}")
             axes.grid(True)
             _plain(axes)
@@ -121,9 +159,20 @@ def curves(units: Sequence[FoundUnit]) -> Figure:
     for j, (axes, title) in enumerate(zip(figure.subplots(1, 2), ("mAD (%)", "mAI (%)"))):
         for name, line in zip(names, np.cumsum(each[:, :, j], axis=1) / K):
             marks = np.unique(np.geomspace(1, len(K), 7).astype(int)) - 1
-            axes.plot(K, line, MARKS.get(name, "o") + "-", ms=4, lw=1.2, color=COLOURS.get(name, INK), label=name, markevery=list(marks))  # fmt: skip
+            axes.plot(
+                K,
+                line,
+                MARKS.get(name, "o") + "-",
+                ms=4,
+                lw=1.2,
+                color=COLOURS.get(name, INK),
+                label=name,
+                markevery=list(marks),
+            )
         axes.set_xscale("log")
-        axes.set_xticks([k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= len(K)], minor=False)
+        axes.set_xticks(
+            [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= len(K)], minor=False
+        )
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.set_xlabel("K similar images")
@@ -150,7 +199,9 @@ def case_study(unit: FoundUnit) -> Figure:
     for axes_row, (label, m, plain) in zip(grid, rows):
         for k, axes in enumerate(axes_row):
             picture = images[m, k].transpose(1, 2, 0)
-            axes.imshow(picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255)
+            axes.imshow(
+                picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255
+            )
             if not plain:
                 axes.imshow(_scaled(maps[m, k]), cmap="inferno", alpha=0.6)
             axes.set_xlabel(f"{(whole if plain else kept)[m, k]:.2f}", fontsize=8, labelpad=1)

@@ -62,7 +62,9 @@ class RepresentativeInterpretations:
 
     def __post_init__(self) -> None:
         if self.variant not in WAYS or self.n_boundaries < 1 or self.per_class < 1:
-            raise ValueError(f"RI: variant is 'boundary' or 'reference', |Q| and |V| are 1 at least; not {self}")
+            raise ValueError(
+                f"RI: variant is 'boundary' or 'reference', |Q| and |V| are 1 at least; not {self}"
+            )
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Finds the regions.
@@ -73,15 +75,27 @@ class RepresentativeInterpretations:
         """
         psi, classes = target.features(reference, self.layer), target(reference).argmax(dim=1)
         if psi.ndim != 4:
-            raise NotApplicable(f"{self.layer or target.layer} of {target.name} has no channels and positions")
+            raise NotApplicable(
+                f"{self.layer or target.layer} of {target.name} has no channels and positions"
+            )
         warn_if_curved(target, self.layer)
         self._V = cluster(psi, self.per_class * len(target.classes), rng)
         seeds = torch.from_numpy(self._V.seeds).to(psi.device)
         sampled = sample(
-            target, psi, psi[seeds], self.variant, self.n_boundaries, rng,
-            classes=classes, classes_x=classes[seeds], layer=self.layer, chunk=reference.chunk,
-        )  # fmt: skip
-        (self._regions,) = regions(sampled, psi, classes, psi[seeds], classes[seeds], pruned=self.pruned)
+            target,
+            psi,
+            psi[seeds],
+            self.variant,
+            self.n_boundaries,
+            rng,
+            classes=classes,
+            classes_x=classes[seeds],
+            layer=self.layer,
+            chunk=reference.chunk,
+        )
+        (self._regions,) = regions(
+            sampled, psi, classes, psi[seeds], classes[seeds], pruned=self.pruned
+        )
         return self
 
     def work(self, facts):
@@ -94,7 +108,10 @@ class RepresentativeInterpretations:
         """Heat maps by the region that covers each image, its class, and the maps of its first boundaries."""
         psi, size = target.features(batch, self.layer), batch.x.shape[-2:]
         chosen, labels = assign(self._regions, coverage(self._regions, psi), self._V.nearest(psi))
-        maps, each = psi.new_zeros(len(psi), *size), psi.new_zeros(len(psi), SHOWN, *size)  # (n, h, w), (n, k, h, w)
+        maps, each = (
+            psi.new_zeros(len(psi), *size),
+            psi.new_zeros(len(psi), SHOWN, *size),
+        )  # (n, h, w), (n, k, h, w)
         for v, rows in by_interpretation(chosen):
             maps[rows] = self._regions[v].heat_maps(psi[rows], size)
             each[rows] = self._regions[v].boundary_maps(psi[rows], size, SHOWN)
@@ -104,5 +121,9 @@ class RepresentativeInterpretations:
             heatmaps=maps,
             concept_maps=each,
             labels=labels,
-            size={"regions": len(sizes), "boundaries": np.mean(sizes), "representativeness": np.mean(covered)},
+            size={
+                "regions": len(sizes),
+                "boundaries": np.mean(sizes),
+                "representativeness": np.mean(covered),
+            },
         )

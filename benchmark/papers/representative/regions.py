@@ -108,7 +108,10 @@ def regions(
         pruned: drop boundaries that the others make redundant, as the authors' later code does.
     """
     known = classes.cpu().numpy()
-    of_class = {c: pack((known == c)[:, None])[0] for c in np.unique(np.append(known, classes_x.cpu().numpy()))}
+    of_class = {
+        c: pack((known == c)[:, None])[0]
+        for c in np.unique(np.append(known, classes_x.cpu().numpy()))
+    }
     everything = pack(np.ones((len(known), 1), bool))[0]
     found: list[list[Region]] = [[] for _ in sizes]
     last, bits = None, None

@@ -63,22 +63,41 @@ class Reference:
         batch = _batch(study, "train", n, *name)
         psi = study.target.features(batch)
         if psi.ndim != 4:
-            raise NotApplicable(f"{study.target.layer} of {study.target.name} has no channels and positions")
+            raise NotApplicable(
+                f"{study.target.layer} of {study.target.name} has no channels and positions"
+            )
         return cls(study.target, batch, psi, study.target(batch).argmax(dim=1))
 
     def pick(self, rows: Array | Tensor) -> Batch:
         """Some of the images, with what is known of them: psi and the logits are not computed again."""
         rows = torch.as_tensor(rows)
         batch = self.batch[rows]
-        known = {key: z[rows] for key, z in self.batch.memo.items() if isinstance(key, tuple) and key[0] == "features"}
+        known = {
+            key: z[rows]
+            for key, z in self.batch.memo.items()
+            if isinstance(key, tuple) and key[0] == "features"
+        }
         batch.memo.update(known)
         return batch
 
-    def regions(self, rows: Tensor, way: str, sizes: Sequence[int], rng: Generator) -> list[list[Region]]:
+    def regions(
+        self, rows: Tensor, way: str, sizes: Sequence[int], rng: Generator
+    ) -> list[list[Region]]:
         """P(x) of the images ``rows``, for each size of Q."""
-        sampled = sample(self.target, self.psi, self.psi[rows], way, max(sizes), rng, classes=self.classes,
-                         classes_x=self.classes[rows], chunk=self.batch.chunk)  # fmt: skip
-        return regions(sampled, self.psi, self.classes, self.psi[rows], self.classes[rows], sizes=sizes)
+        sampled = sample(
+            self.target,
+            self.psi,
+            self.psi[rows],
+            way,
+            max(sizes),
+            rng,
+            classes=self.classes,
+            classes_x=self.classes[rows],
+            chunk=self.batch.chunk,
+        )
+        return regions(
+            sampled, self.psi, self.classes, self.psi[rows], self.classes[rows], sizes=sizes
+        )
 
 
 # --------------------------------------------------------------------------------------------- Tables 1 and 2, Figs. 5 and 6
@@ -114,9 +133,16 @@ def unseen(
     held = np.zeros((runs, len(ways)))  # mean number of boundaries of a region
     for run in range(runs):
         R = Reference.draw(study, references, "run", run)
-        V = cluster(R.psi, per_class * len(target.classes), generator("clusters", study.dataset, study.target_name, study.seed, run))  # fmt: skip
+        V = cluster(
+            R.psi,
+            per_class * len(target.classes),
+            generator("clusters", study.dataset, study.target_name, study.seed, run),
+        )
         seeds = torch.from_numpy(V.seeds).to(R.psi.device)
-        images = ((R.batch, R.psi, V.nearest(R.psi)), (S, target.features(S), V.nearest(target.features(S))))
+        images = (
+            (R.batch, R.psi, V.nearest(R.psi)),
+            (S, target.features(S), V.nearest(target.features(S))),
+        )
         for w, way in enumerate(ways):
             found_by_size = R.regions(seeds, way, sizes, rng)
             for s, (size, found) in enumerate(zip(sizes, found_by_size)):
@@ -135,13 +161,25 @@ def unseen(
     table_2 = _table_2(rates, ways, sizes, study, len(S), references, held) if ways else []
     return Outcome(
         [*_table_1(drops, len(S), n_boundaries, _chosen(study, methods, ace)), *table_2],
-        {"sizes": np.array(sizes), "rates": rates, "ways": np.array(ways), "methods": np.array(list(drops)),
-         "drops": np.array(list(drops.values()))},
-    )  # fmt: skip
+        {
+            "sizes": np.array(sizes),
+            "rates": rates,
+            "ways": np.array(ways),
+            "methods": np.array(list(drops)),
+            "drops": np.array(list(drops.values())),
+        },
+    )
 
 
 def _others(
-    study: Study, R: Reference, V: Clusters, S: Batch, nearest: Array, methods: Sequence[Any], ace: Any, rng: Generator
+    study: Study,
+    R: Reference,
+    V: Clusters,
+    S: Batch,
+    nearest: Array,
+    methods: Sequence[Any],
+    ace: Any,
+    rng: Generator,
 ) -> Any:
     """(name, kept pixels (n, h, w)) of the baselines on the unseen images S, each explained by its nearest centre."""
     target, inputs = study.target, R.pick(V.seeds)
@@ -153,16 +191,25 @@ def _others(
         keep = np.zeros((len(S), *S.x.shape[-2:]), bool)
         for v, rows in by_interpretation(nearest):
             members = np.flatnonzero(V.labels == v)[:NEAREST]
-            e = study.build({"use": ACE} | dict(ace)).fit(target, R.pick(members), rng).explain(target, S[rows], rng)
+            e = (
+                study.build({"use": ACE} | dict(ace))
+                .fit(target, R.pick(members), rng)
+                .explain(target, S[rows], rng)
+            )
             keep[rows] = whole_segments(e.heatmaps)
         yield "ACE", keep
 
 
 def _chosen(study: Study, methods: Sequence[Any], ace: Any) -> dict[str, dict[str, Any]]:
     """What an entry asks of each method beyond its defaults, by name; ``images`` of ACE, those it is fitted on, as ``fitted``."""
-    asked = {study.build(entry).name: entry for entry in methods if isinstance(entry, Mapping)} | {"ACE": ace or {}}
+    asked = {study.build(entry).name: entry for entry in methods if isinstance(entry, Mapping)} | {
+        "ACE": ace or {}
+    }
     said = {"images": "fitted"}
-    return {name: {said.get(k, k): v for k, v in entry.items() if k != "use"} for name, entry in asked.items()}
+    return {
+        name: {said.get(k, k): v for k, v in entry.items() if k != "use"}
+        for name, entry in asked.items()
+    }
 
 
 def heat_maps(found: Sequence[Region], chosen: Array, psi: Tensor, size: tuple[int, int]) -> Array:
@@ -187,38 +234,81 @@ def _drop(target: Target, batch: Batch, keep: Array) -> tuple[float, float]:
 
 
 def _table_1(
-    drops: Mapping[str, Sequence[tuple[float, float]]], n: int, q: int, chosen: Mapping[str, Mapping[str, Any]]
+    drops: Mapping[str, Sequence[tuple[float, float]]],
+    n: int,
+    q: int,
+    chosen: Mapping[str, Mapping[str, Any]],
 ) -> list[Number]:
     out = []
     for name, pairs in drops.items():
         setting = {"images": "unseen", "|Q|": q, "keep": 0.2} | dict(chosen.get(name, {}))
         for j, (metric, better) in enumerate((("mAD_pct", "lower"), ("mAI_pct", "higher"))):
             values = np.array(pairs)[:, j]
-            out.append(Number(metric, values.mean(), name, setting, n * len(values), better, "percent"))
+            out.append(
+                Number(metric, values.mean(), name, setting, n * len(values), better, "percent")
+            )
             if len(values) > 1:
-                out.append(Number(metric.replace("pct", "std"), values.std(ddof=1), name, setting, len(values), "lower", "percent"))  # fmt: skip
+                out.append(
+                    Number(
+                        metric.replace("pct", "std"),
+                        values.std(ddof=1),
+                        name,
+                        setting,
+                        len(values),
+                        "lower",
+                        "percent",
+                    )
+                )
     return out
 
 
 def _table_2(
-    rates: Array, ways: Sequence[str], sizes: Sequence[int], study: Study, n: int, references: int, held: Array
+    rates: Array,
+    ways: Sequence[str],
+    sizes: Sequence[int],
+    study: Study,
+    n: int,
+    references: int,
+    held: Array,
 ) -> list[Number]:
     runs = len(rates)
     counts = {"reference": min(references, study.data.size("train")), "unseen": n}
     out = []
     for w, way in enumerate(ways):
         out.append(
-            Number("boundaries_of_a_region", held[:, w].mean(), NAMES[way], {"images": "reference"}, runs, "lower")
+            Number(
+                "boundaries_of_a_region",
+                held[:, w].mean(),
+                NAMES[way],
+                {"images": "reference"},
+                runs,
+                "lower",
+            )
         )
         for i, where in enumerate(counts):
             for s, q in enumerate(sizes):
                 setting = {"images": where, "|Q|": q}
                 out += [
-                    Number(rate, rates[:, w, i, s, j].mean(), NAMES[way], setting, runs * counts[where], "higher", "percent")
+                    Number(
+                        rate,
+                        rates[:, w, i, s, j].mean(),
+                        NAMES[way],
+                        setting,
+                        runs * counts[where],
+                        "higher",
+                        "percent",
+                    )
                     for j, rate in enumerate(RATES)
-                ]  # fmt: skip
-    accuracy = (study.target(S := _batch(study, "test", n, "unseen")).argmax(dim=1) == S.y).double().mean()
-    return [*out, Number("ACU_GT_pct", 100 * float(accuracy), "F", {"images": "unseen"}, n, "higher", "percent")]
+                ]
+    accuracy = (
+        (study.target(S := _batch(study, "test", n, "unseen")).argmax(dim=1) == S.y).double().mean()
+    )
+    return [
+        *out,
+        Number(
+            "ACU_GT_pct", 100 * float(accuracy), "F", {"images": "unseen"}, n, "higher", "percent"
+        ),
+    ]
 
 
 # --------------------------------------------------------------------------------------------- Figs. 2 and 4
@@ -247,7 +337,10 @@ def similar(
     rows = torch.from_numpy(rng.permutation(len(R.batch))[:inputs]).to(R.psi.device)
     top = min(max(*K, shown + 1), len(R.batch))
     (found,) = R.regions(rows, way, [n_boundaries], rng)
-    ranked = {"RI": _by_region(found, R, rows, top), "": _by_distance(R, rows, top)}  # (m, top) rows of R
+    ranked = {
+        "RI": _by_region(found, R, rows, top),
+        "": _by_distance(R, rows, top),
+    }  # (m, top) rows of R
     values, case = {}, {}
     for name, order, explain in _explainers(study, R, found, rows, ranked, methods, ace, rng):
         out = np.zeros((len(rows), top, 2))
@@ -257,25 +350,51 @@ def similar(
             *pair, y, y_kept = masked(target, batch, keep)
             out[i] = np.stack(pair, axis=1)
             if i == 0:
-                case[name] = (some[: shown + 1], maps[: shown + 1], y[: shown + 1], y_kept[: shown + 1])
+                case[name] = (
+                    some[: shown + 1],
+                    maps[: shown + 1],
+                    y[: shown + 1],
+                    y_kept[: shown + 1],
+                )
         values[name] = out
     chosen = _chosen(study, methods, ace)
     numbers = [
-        Number(metric, out[:, :k, j].mean(), name, {"images": "similar", "K": k} | chosen.get(name, {}), len(out) * k, better, "percent")
+        Number(
+            metric,
+            out[:, :k, j].mean(),
+            name,
+            {"images": "similar", "K": k} | chosen.get(name, {}),
+            len(out) * k,
+            better,
+            "percent",
+        )
         for name, out in values.items()
         for k in K
         if k <= top
         for j, (metric, better) in enumerate((("mAD_pct", "lower"), ("mAI_pct", "higher")))
-    ] + [n for k in K if k <= top for n in _leads({name: out[:, :k, 0].mean(1) for name, out in values.items()}, k)]  # fmt: skip
+    ] + [
+        n
+        for k in K
+        if k <= top
+        for n in _leads({name: out[:, :k, 0].mean(1) for name, out in values.items()}, k)
+    ]
     names = list(case)
-    return Outcome(numbers, {
-        "methods": np.array(names),
-        "curves": np.stack([values[name].mean(axis=0) for name in names]),  # (methods, top, 2): at each rank
-        "images": np.stack([_bytes(R.batch.x[torch.from_numpy(case[name][0])]) for name in names]),
-        "maps": np.stack([case[name][1] for name in names]).astype(np.float16),
-        "whole": np.stack([case[name][2] for name in names]), "kept": np.stack([case[name][3] for name in names]),
-        "case_class": np.array(target.classes[int(R.classes[rows[0]])]),
-    })  # fmt: skip
+    return Outcome(
+        numbers,
+        {
+            "methods": np.array(names),
+            "curves": np.stack(
+                [values[name].mean(axis=0) for name in names]
+            ),  # (methods, top, 2): at each rank
+            "images": np.stack(
+                [_bytes(R.batch.x[torch.from_numpy(case[name][0])]) for name in names]
+            ),
+            "maps": np.stack([case[name][1] for name in names]).astype(np.float16),
+            "whole": np.stack([case[name][2] for name in names]),
+            "kept": np.stack([case[name][3] for name in names]),
+            "case_class": np.array(target.classes[int(R.classes[rows[0]])]),
+        },
+    )
 
 
 def _leads(drops: Mapping[str, Array], K: int) -> list[Number]:
@@ -286,7 +405,9 @@ def _leads(drops: Mapping[str, Array], K: int) -> list[Number]:
         if name not in ("RI", "Random map") and m > 1:
             half = student.ppf(0.975, m - 1) * lead.std(ddof=1) / m**0.5
             for metric, value in (("lead_mAD_pct", lead.mean()), ("lead_mAD_ci95", half)):
-                out.append(Number(metric, value, name, {"images": "similar", "K": K}, m, "lower", "points"))
+                out.append(
+                    Number(metric, value, name, {"images": "similar", "K": K}, m, "lower", "points")
+                )
     return out
 
 
@@ -312,8 +433,14 @@ def _explainers(
         method = study.build(entry).fit(target, R.batch, rng)
         weights = method.channel_weights(target, R.pick(rows))  # (m, K)
 
-        def reused(i: int, batch: Batch, method: Method = method, weights: Tensor = weights) -> tuple[Array, Array]:
-            maps = with_weights(method, weights[i].expand(len(batch), -1)).explain(target, batch, rng).heatmaps
+        def reused(
+            i: int, batch: Batch, method: Method = method, weights: Tensor = weights
+        ) -> tuple[Array, Array]:
+            maps = (
+                with_weights(method, weights[i].expand(len(batch), -1))
+                .explain(target, batch, rng)
+                .heatmaps
+            )
             return maps, top_share(maps)
 
         yield method.name, ranked[""], reused

@@ -43,7 +43,9 @@ class Reused:
     def __post_init__(self) -> None:
         self.name = f"{self.of.name} (reused)"
         if not callable(getattr(self.of, "channel_weights", None)):
-            raise ValueError(f"{self.of.name} offers no channel_weights(target, batch), so none can be reused")
+            raise ValueError(
+                f"{self.of.name} offers no channel_weights(target, batch), so none can be reused"
+            )
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Channel weights of the reference image nearest to each centre.
@@ -52,7 +54,9 @@ class Reused:
             NotApplicable: as the method itself does.
         """
         self.of = self.of.fit(target, reference, rng)
-        self._V = cluster(psi_of(self.of, target, reference), self.per_class * len(target.classes), rng)
+        self._V = cluster(
+            psi_of(self.of, target, reference), self.per_class * len(target.classes), rng
+        )
         self._weights = self.of.channel_weights(target, reference[torch.from_numpy(self._V.seeds)])
         return self
 

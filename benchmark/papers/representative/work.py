@@ -11,7 +11,9 @@ from typing import Any
 from benchmark.papers.representative.replicate import ACE, NEAREST, RANDOM
 from benchmark.shared.work import FLOAT, Facts, Work, of_method, tensors
 
-HALVINGS = 20  # of a line, until its two largest logits differ by less than ``boundaries.GAP``: 40 at most
+HALVINGS = (
+    20  # of a line, until its two largest logits differ by less than ``boundaries.GAP``: 40 at most
+)
 KEPT = 6  # boundaries of a region: 4 to 11 of 50 on the networks that were measured
 RESTARTS = 10  # of k-means
 DOUBLE = 8  # bytes
@@ -35,15 +37,33 @@ def reused(facts: Facts, how: Any) -> Work:
 
 
 def unseen(
-    facts: Facts, *, references: int, unseen: int, runs: int, n_boundaries: int, sizes: Sequence[int], per_class: int,
-    methods: Sequence[str | Mapping[str, Any]], ace: Mapping[str, Any] | None, ways: Sequence[str], **_: Any,
-) -> Work:  # fmt: skip
+    facts: Facts,
+    *,
+    references: int,
+    unseen: int,
+    runs: int,
+    n_boundaries: int,
+    sizes: Sequence[int],
+    per_class: int,
+    methods: Sequence[str | Mapping[str, Any]],
+    ace: Mapping[str, Any] | None,
+    ways: Sequence[str],
+    **_: Any,
+) -> Work:
     """Tables 1 and 2: in each run regions of each way and size, and the channel weights of each method at the centres."""
     m, S = min(references, facts.train), min(unseen, facts.test)
     V, asked = min(per_class * facts.classes, m), sorted({*sizes, n_boundaries})
-    run = m * (facts.forward() + facts.logits) + clusters(facts, m, V) + (m + S) * Work(passes=V * facts.units())
+    run = (
+        m * (facts.forward() + facts.logits)
+        + clusters(facts, m, V)
+        + (m + S) * Work(passes=V * facts.units())
+    )
     for way in ways:
-        run += regions(facts, m, V, way, max(asked)) + len(asked) * covered(facts, m + S, V) + masked(facts, S)
+        run += (
+            regions(facts, m, V, way, max(asked))
+            + len(asked) * covered(facts, m + S, V)
+            + masked(facts, S)
+        )
     for entry in methods:
         run += of_method(facts.build(entry), facts.explaining(V)) + masked(facts, S)
     if ace is not None:
@@ -52,25 +72,41 @@ def unseen(
         run += fitted + of_method(concepts, facts.explaining(S)) + masked(facts, S)
     if ways:
         run += of_method(facts.build(RANDOM), facts.explaining(S)) + masked(facts, S)
-    held = tensors((m + S) * (facts.pixels + facts.units()), (1 + len(asked) * len(ways)) * V * KEPT * facts.units())
+    held = tensors(
+        (m + S) * (facts.pixels + facts.units()),
+        (1 + len(asked) * len(ways)) * V * KEPT * facts.units(),
+    )
     return (S * (facts.forward() + facts.logits) + runs * run).beside(held)
 
 
 def similar(
-    facts: Facts, *, references: int, inputs: int, K: Sequence[int], n_boundaries: int, way: str,
-    methods: Sequence[str | Mapping[str, Any]], ace: Mapping[str, Any] | None, shown: int, **_: Any,
-) -> Work:  # fmt: skip
+    facts: Facts,
+    *,
+    references: int,
+    inputs: int,
+    K: Sequence[int],
+    n_boundaries: int,
+    way: str,
+    methods: Sequence[str | Mapping[str, Any]],
+    ace: Mapping[str, Any] | None,
+    shown: int,
+    **_: Any,
+) -> Work:
     """Figs. 2 and 4: each input's region, or channel weights, on the most similar images: masks of all of them, for each method."""
     m = min(references, facts.train)
     inputs, top, d = min(inputs, m), min(max(*K, shown + 1), m), facts.units()
     out = m * (facts.forward() + facts.logits) + regions(facts, m, inputs, way, n_boundaries)
-    out += inputs * Work(passes=m * d * (1 + 2 * KEPT), fits=m)  # distances by the region, and by psi
+    out += inputs * Work(
+        passes=m * d * (1 + 2 * KEPT), fits=m
+    )  # distances by the region, and by psi
     explainers = 2 + len(methods)  # with RI and the random map
     for entry in methods:
         out += of_method(facts.build(entry), facts.explaining(inputs))
     if ace is not None:
         explainers += 1
-        out += inputs * of_method(facts.build({"use": ACE} | dict(ace)), facts.explaining(top, min(NEAREST, m)))
+        out += inputs * of_method(
+            facts.build({"use": ACE} | dict(ace)), facts.explaining(top, min(NEAREST, m))
+        )
     out += explainers * inputs * masked(facts, top)
     copied = top * (facts.pixels + 2 * d)  # the similar images of an input
     held = tensors(m * (facts.pixels + d), inputs * KEPT * d, copied, 4 * explainers * inputs * top)

@@ -9,9 +9,7 @@ Reference: Z. Qi, S. Khorram, L. Fuxin. Embedding Deep Networks into Visual Expl
 """
 
 TITLE = "XNN: embedding a network into visual explanations"
-CITATION = (
-    "Z. Qi, S. Khorram, L. Fuxin. Embedding Deep Networks into Visual Explanations. Artificial Intelligence 292, 2021."
-)
+CITATION = "Z. Qi, S. Khorram, L. Fuxin. Embedding Deep Networks into Visual Explanations. Artificial Intelligence 292, 2021."
 NOTES: tuple[str, ...] = (
     "An x-feature that is silent on an image (E = 0) has no map here, and one that is dead for a class counts as uncorrelated "
     "in O1 and O2, which flatters a method with many dead x-features. SRAE has more of them than NN and SAE: read the "

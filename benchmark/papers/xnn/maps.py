@@ -52,11 +52,17 @@ def find(target: Target, x: Tensor, name: str | None = None) -> Layer:
     if name is not None:
         target.features(x[:1], name)  # an unknown name is said
         if len(shapes[name]) != 1:
-            raise ValueError(f"{name} of {target.name} is not dense: its output is {'x'.join(map(str, shapes[name]))}; "
-                             "a dense layer, or the experiment on convolutional layers")  # fmt: skip
+            raise ValueError(
+                f"{name} of {target.name} is not dense: its output is {'x'.join(map(str, shapes[name]))}; "
+                "a dense layer, or the experiment on convolutional layers"
+            )
         return Layer(name)
     dense = [key for key in target.layers[:-1] if len(shapes[key]) == 1]
-    weighted = [key for key in dense if any(isinstance(m, nn.Linear) for m in getattr(target.net, key).modules())]
+    weighted = [
+        key
+        for key in dense
+        if any(isinstance(m, nn.Linear) for m in getattr(target.net, key).modules())
+    ]
     if weighted or dense:
         return Layer(weighted[0] if weighted else dense[-1])
     if target.layer is None:
@@ -72,13 +78,21 @@ def convolutional(target: Target, x: Tensor, name: str) -> Layer:
     """
     z = target.features(x[:1], name)
     if z.ndim != 4:
-        raise ValueError(f"{name} of {target.name} has no positions: its output is {tuple(z.shape[1:])}")
+        raise ValueError(
+            f"{name} of {target.name} has no positions: its output is {tuple(z.shape[1:])}"
+        )
     return Layer(name, side=tuple(z.shape[2:]))
 
 
 @torch.no_grad()
 def feature_maps(
-    xnn: XNN, target: Target, x: Tensor, c: int, layer: Layer, to: str | None = None, Z: Tensor | None = None
+    xnn: XNN,
+    target: Target,
+    x: Tensor,
+    c: int,
+    layer: Layer,
+    to: str | None = None,
+    Z: Tensor | None = None,
 ) -> Tensor:
     """c-MWP maps (n, m, h, w) of the n x-features of class c on images x (m, ., h, w)."""
     return down(target, x, walkers(xnn, layer(target, x) if Z is None else Z, c, layer), layer, to)
@@ -91,7 +105,9 @@ def walkers(xnn: XNN, Z: Tensor, c: int, layer: Layer) -> Tensor:
     inputs = [positions, *(acts := xnn.encode(Z, c))[:-1]]
     weights = [W for W, _ in xnn.layers(c)]
     m, S, _ = positions.shape
-    P = excitation_backprop.contrast(weights[-1].T, inputs[-1].flatten(0, 1)).view(-1, m, S, len(weights[-1]))  # (n, m, S, h)
+    P = excitation_backprop.contrast(weights[-1].T, inputs[-1].flatten(0, 1)).view(
+        -1, m, S, len(weights[-1])
+    )  # (n, m, S, h)
     E = acts[-1].movedim(2, 0)[..., None]  # (n, m, S, 1)
     P = P * E / E.sum(2, keepdim=True).clamp(min=1e-12)
     for W, a in zip(weights[-2::-1], inputs[-2::-1], strict=True):
@@ -111,14 +127,20 @@ def down(target: Target, x: Tensor, P: Tensor, layer: Layer, to: str | None = No
 def z_maps(target: Target, x: Tensor, units: Tensor, layer: Layer, to: str | None = None) -> Tensor:
     """Maps (k, m, h, w) of ``units`` (k,) of Z: c-MWP, contrasted at the inputs of a dense layer; plain MWP where Z has no
     weights of its own (an average, a flattened map)."""
-    linear = [module for module in getattr(target.net, layer.name).modules() if isinstance(module, nn.Linear)]
+    linear = [
+        module
+        for module in getattr(target.net, layer.name).modules()
+        if isinstance(module, nn.Linear)
+    ]
     if layer.average or not linear:
         d = layer(target, x[:1]).shape[1]
         P = torch.eye(d, device=x.device)[units][:, None].expand(-1, len(x), -1)
         return excitation_backprop.unit_maps(target, x, P, layer.name, layer.pool, to)
     below = target.layers[target.layers.index(layer.name) - 1]
     a = target.features(x, below)
-    P = excitation_backprop.contrast(linear[-1].weight[units], a.flatten(1)).view(len(units), *a.shape)
+    P = excitation_backprop.contrast(linear[-1].weight[units], a.flatten(1)).view(
+        len(units), *a.shape
+    )
     return excitation_backprop.unit_maps(target, x, P, below, to=to)
 
 

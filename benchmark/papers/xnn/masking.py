@@ -35,7 +35,9 @@ def masked_right(target: Target, batch: Batch, heat: Tensor, pixels: int) -> Arr
 
 def top(heat: Tensor, count: int) -> Tensor:
     """The ``count`` largest pixels of each map (m, h, w), bool; ties to the lower index."""
-    order = (heat.flatten(1) + 0.0).argsort(dim=1, descending=True, stable=True)  # + 0.0: a negative zero is a zero
+    order = (heat.flatten(1) + 0.0).argsort(
+        dim=1, descending=True, stable=True
+    )  # + 0.0: a negative zero is a zero
     kept = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, :count], True)
     return kept.view(heat.shape)
 

@@ -45,7 +45,9 @@ class XNN:
 
     def __post_init__(self) -> None:
         if self.variant not in srae.ABLATIONS:
-            raise ValueError(f"XNN: variant is one of {', '.join(srae.ABLATIONS)}, not {self.variant!r}")
+            raise ValueError(
+                f"XNN: variant is one of {', '.join(srae.ABLATIONS)}, not {self.variant!r}"
+            )
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """One network a class. Raises ValueError for a class without reference images, or a layer that is not dense."""
@@ -55,7 +57,9 @@ class XNN:
         Z, y = self._layer(target, reference), target(reference)
         data = srae.examples(Z, y, reference.y, None, rng, target.classes)
         self._xnn = srae.fit(data, setting, rng)
-        self._live = [float((self._xnn.encode(Z, c)[-1].amax((0, 1)) > 0).sum()) for c in range(y.shape[1])]
+        self._live = [
+            float((self._xnn.encode(Z, c)[-1].amax((0, 1)) > 0).sum()) for c in range(y.shape[1])
+        ]
         return self
 
     def work(self, facts):
@@ -72,10 +76,17 @@ class XNN:
         weight = Z.new_zeros(len(batch), self.n)
         for k in c.unique().tolist():
             for rows in (c == k).nonzero()[:, 0].split(batch.chunk):
-                found = maps.feature_maps(self._xnn, target, batch.x[rows], k, self._layer, self.to, Z[rows])
+                found = maps.feature_maps(
+                    self._xnn, target, batch.x[rows], k, self._layer, self.to, Z[rows]
+                )
                 S[rows] = maps.normalised(found).movedim(0, 1)
                 weight[rows] = self._xnn.contributions(Z[rows], k).clamp(min=0)
         heat = torch.einsum("mn,mnhw->mhw", weight, S)
-        size = {"x-features": float(self.n), "live x-features": float(np.mean(self._live)),
-                "trainings": float(self._xnn.trained.double().mean())}  # fmt: skip
-        return Explanation(concept_maps=S, heatmaps=heat, scores=scores, labels=scores.argmax(1), size=size)
+        size = {
+            "x-features": float(self.n),
+            "live x-features": float(np.mean(self._live)),
+            "trainings": float(self._xnn.trained.double().mean()),
+        }
+        return Explanation(
+            concept_maps=S, heatmaps=heat, scores=scores, labels=scores.argmax(1), size=size
+        )

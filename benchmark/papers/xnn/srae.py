@@ -66,7 +66,9 @@ class Setting:
     eta: float = 5.0
     reconstruct: str = "log"  # the penalty on Q: log (Eq. 2) or mean (SAE, CAE)
     faithful: bool = True  # False (CAE): reconstruction alone, then least squares for v
-    pull_away: str = "features"  # cosines between features (Eq. 3), images, or weighted features v_l E_l
+    pull_away: str = (
+        "features"  # cosines between features (Eq. 3), images, or weighted features v_l E_l
+    )
     pretrain: int = 30  # epochs of SAE first
     epochs: int = 60
     batch: int = 256
@@ -75,7 +77,9 @@ class Setting:
     weight_decay: float = 1e-4
     patience: int = 15
     restarts: int = 5
-    accept: str = "two"  # x-features that must speak for the class; or one ``live``, which fires at all
+    accept: str = (
+        "two"  # x-features that must speak for the class; or one ``live``, which fires at all
+    )
 
     def __post_init__(self) -> None:
         choices = {
@@ -87,7 +91,9 @@ class Setting:
             if getattr(self, key) not in known:
                 raise ValueError(f"{key} is {' or '.join(known)}, not {getattr(self, key)!r}")
         if self.n < 1 or self.batch < 2 or min(self.hidden, default=1) < 1:
-            raise ValueError(f"n {self.n}, hidden {tuple(self.hidden)} and batch {self.batch}: at least 1, 1 and 2")
+            raise ValueError(
+                f"n {self.n}, hidden {tuple(self.hidden)} and batch {self.batch}: at least 1, 1 and 2"
+            )
 
 
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -117,13 +123,19 @@ class Examples:
         return torch.where(self.positive, up.clamp(1, CAP)[:, None], 1.0)
 
     def of(self, classes: Tensor) -> Examples:
-        return replace(self, rows=self.rows[classes], y=self.y[classes], positive=self.positive[classes])
+        return replace(
+            self, rows=self.rows[classes], y=self.y[classes], positive=self.positive[classes]
+        )
 
 
 def examples(
-    Z: Tensor | Callable[[Tensor], Tensor], y: Tensor, labels: Tensor, negatives: int | None, rng: Generator,
+    Z: Tensor | Callable[[Tensor], Tensor],
+    y: Tensor,
+    labels: Tensor,
+    negatives: int | None,
+    rng: Generator,
     classes: Sequence[str] | None = None,
-) -> Examples:  # fmt: skip
+) -> Examples:
     """One-vs-all examples: for each class its positives and randomly drawn others, the same number R for every class.
 
     Args:
@@ -139,10 +151,14 @@ def examples(
     K, counts = y.shape[1], torch.bincount(labels, minlength=y.shape[1])
     if (counts == 0).any():
         c = int((counts == 0).nonzero()[0])
-        raise ValueError(f"class {classes[c] if classes else c} has no positives among the {len(labels)} images")
+        raise ValueError(
+            f"class {classes[c] if classes else c} has no positives among the {len(labels)} images"
+        )
     R = len(labels) if negatives is None else min(len(labels), int(counts.max()) + negatives)
     held, rows = max(2, round(HELD_OUT * R)), []
-    for c in range(K):  # the first columns are held out later: a tenth of the positives, the rest others
+    for c in range(
+        K
+    ):  # the first columns are held out later: a tenth of the positives, the rest others
         order = torch.from_numpy(rng.permutation(len(labels))).to(labels.device)
         mine, others = order[labels[order] == c], order[labels[order] != c]
         few = int(HELD_OUT * len(mine))
@@ -178,13 +194,18 @@ class XNN:
 
     params: Params
     setting: Setting
-    pool: tuple[int, int] | None = None  # the map's side where E is max-pooled 2x2 before v (convolutional XNN)
+    pool: tuple[int, int] | None = (
+        None  # the map's side where E is max-pooled 2x2 before v (convolutional XNN)
+    )
     trained: Tensor | None = None  # (K,) how often each was trained, restarts included
     epochs: Tensor | None = None  # (K,) epochs of the last training, pre-training left out
 
     def layers(self, c: int) -> list[tuple[Tensor, Tensor]]:
         """(W (in, out), b (out,)) of the encoder of class c, bottom up."""
-        return [(self.params[f"W{i}"][c], self.params[f"b{i}"][c, 0]) for i in range(_depth(self.params))]
+        return [
+            (self.params[f"W{i}"][c], self.params[f"b{i}"][c, 0])
+            for i in range(_depth(self.params))
+        ]
 
     def encode(self, Z: Tensor, c: int) -> list[Tensor]:
         """The activations (M, S, .) of each encoder layer for class c; the last are the x-features E (M, S, n)."""
@@ -223,7 +244,9 @@ def _pooled(E: Tensor, side: tuple[int, int] | None) -> Tensor:
     return F.max_pool2d(maps, 2).flatten(2).mT.reshape(K, B, -1, n)
 
 
-def forward(params: Params, Z: Tensor, pool: tuple[int, int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def forward(
+    params: Params, Z: Tensor, pool: tuple[int, int] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Z (K, B, S, d) -> y~ (K, B, O), E (K, B, S, n), Z~ (K, B, S, d)."""
     K, B, S, _ = Z.shape
     x = Z.reshape(K, B * S, -1)
@@ -236,12 +259,20 @@ def forward(params: Params, Z: Tensor, pool: tuple[int, int] | None = None) -> t
     return y, E, x.view_as(Z)
 
 
-def initial(d: int, S: int, O: int, setting: Setting, seeds: Sequence[int], device: Any = "cpu") -> Params:  # noqa: E741
+def initial(
+    d: int, S: int, O: int, setting: Setting, seeds: Sequence[int], device: Any = "cpu"
+) -> Params:  # noqa: E741
     """torch's default for dense layers, uniform within 1 / sqrt(inputs), from one seed a class; S: positions that v sees."""
     sizes = [d, *setting.hidden, setting.n]
-    shapes = {f"{k}{i}": s for i, (a, b) in enumerate(pairwise(sizes)) for k, s in (("W", (a, b)), ("b", (a, b)))}
+    shapes = {
+        f"{k}{i}": s
+        for i, (a, b) in enumerate(pairwise(sizes))
+        for k, s in (("W", (a, b)), ("b", (a, b)))
+    }
     shapes |= {
-        f"{k}{i}": s for i, (a, b) in enumerate(pairwise(sizes[::-1])) for k, s in (("U", (a, b)), ("c", (a, b)))
+        f"{k}{i}": s
+        for i, (a, b) in enumerate(pairwise(sizes[::-1]))
+        for k, s in (("U", (a, b)), ("c", (a, b)))
     }
     shapes |= {"v": (setting.n * S, O), "b": (setting.n * S, O)}
     out = {name: [] for name in shapes}
@@ -257,7 +288,14 @@ def initial(d: int, S: int, O: int, setting: Setting, seeds: Sequence[int], devi
 
 
 def loss(
-    params: Params, Z: Tensor, y: Tensor, w: Tensor, setting: Setting, beta: Tensor, eta: Tensor, pool: Any = None
+    params: Params,
+    Z: Tensor,
+    y: Tensor,
+    w: Tensor,
+    setting: Setting,
+    beta: Tensor,
+    eta: Tensor,
+    pool: Any = None,
 ) -> Tensor:
     """Eq. 5 for each class, (K,): Z (K, B, S, d), y (K, B, O), w (K, B), beta and eta (K,)."""
     y_, E, Z_ = forward(params, Z, pool)
@@ -265,8 +303,12 @@ def loss(
     if setting.faithful:
         total = total + (w * ((y_ - y) ** 2).sum(2)).mean(1)
     if beta.any():
-        Q = ((Z_ - Z) ** 2).mean((1, 2))  # (K, d)                                                             Eq. 2
-        total = total + beta * (torch.log1p(setting.q * Q) if setting.reconstruct == "log" else Q).mean(1)
+        Q = ((Z_ - Z) ** 2).mean(
+            (1, 2)
+        )  # (K, d)                                                             Eq. 2
+        total = total + beta * (
+            torch.log1p(setting.q * Q) if setting.reconstruct == "log" else Q
+        ).mean(1)
     if eta.any():
         total = total + eta * pull_away(E, params["v"], setting.pull_away)
     return total
@@ -276,7 +318,9 @@ def pull_away(E: Tensor, v: Tensor, axis: str = "features") -> Tensor:
     """PT (K,), the mean squared cosine of pairs, for E (K, B, S, n). A dead feature has cosine 0 with all.        Eq. 3"""
     if axis != "features":
         E = E * v.mean(2).view(len(E), 1, -1, E.shape[3])[:, :, : E.shape[2]]  # v_l E_l
-    vectors = E.flatten(2) + TINY if axis == "images" else E.flatten(1, 2).mT  # (K, B, S n) or (K, n, B S)
+    vectors = (
+        E.flatten(2) + TINY if axis == "images" else E.flatten(1, 2).mT
+    )  # (K, B, S n) or (K, n, B S)
     vectors = vectors / vectors.norm(dim=2, keepdim=True).clamp(min=TINY)
     cosines = (vectors @ vectors.mT) ** 2
     n = cosines.shape[1]
@@ -287,9 +331,12 @@ def pull_away(E: Tensor, v: Tensor, axis: str = "features") -> Tensor:
 
 
 def fit(
-    data: Examples, setting: Setting, rng: Generator, pool: tuple[int, int] | None = None,
+    data: Examples,
+    setting: Setting,
+    rng: Generator,
+    pool: tuple[int, int] | None = None,
     done: dict[tuple[int, ...], tuple[Params, Tensor]] | None = None,
-) -> XNN:  # fmt: skip
+) -> XNN:
     """Train the K networks, restarts included. Each class has its own seed; the order of examples is shared.
 
     ``done`` keeps the trainings for a second call with the same data and rng whose setting differs in ``accept`` alone.
@@ -297,14 +344,18 @@ def fit(
     K, device = len(data.rows), data.y.device
     seeds = torch.from_numpy(rng.integers(2**31, size=(1 + setting.restarts, K)))
     order = int(rng.integers(2**31))
-    beta, eta = (torch.full((K,), float(value), device=device) for value in (setting.beta, setting.eta))
+    beta, eta = (
+        torch.full((K,), float(value), device=device) for value in (setting.beta, setting.eta)
+    )
     trained, epochs = torch.zeros(K, dtype=torch.int64), torch.zeros(K, dtype=torch.int64)
     todo, lowest = torch.arange(K, device=device), torch.full((K,), torch.inf, device=device)
     params: Params = {}
     for again in range(1 + setting.restarts):
         part, more = data.of(todo), (1.2**again, 0.8**again)
         key, terms = (again, *todo.tolist()), (more[0] * beta[todo], more[1] * eta[todo])
-        new, took = (done or {}).get(key) or _train(part, setting, seeds[again][todo.cpu()], order, *terms, pool)
+        new, took = (done or {}).get(key) or _train(
+            part, setting, seeds[again][todo.cpu()], order, *terms, pool
+        )
         if done is not None:
             done[key] = new, took
         params = params or {name: tensor.clone() for name, tensor in new.items()}
@@ -338,7 +389,9 @@ def accepted(xnn: XNN, data: Examples) -> Tensor:
 
 
 @torch.no_grad()
-def _value(params: Params, data: Examples, setting: Setting, beta: Tensor, eta: Tensor, pool: Any) -> Tensor:
+def _value(
+    params: Params, data: Examples, setting: Setting, beta: Tensor, eta: Tensor, pool: Any
+) -> Tensor:
     """Eq. 5 (K,) over every fourth example, as the setting weighs, whatever the training did."""
     classes, out = torch.arange(len(data.rows), device=data.rows.device), []
     for k in _parts(data, setting) or [classes]:
@@ -352,8 +405,12 @@ def _train(
     data: Examples, setting: Setting, seeds: Any, order: int, beta: Tensor, eta: Tensor, pool: Any
 ) -> tuple[Params, Tensor]:
     """One training of all classes of ``data``: weights and epochs (K,)."""
-    if parts := _parts(data, setting):  # the seeds and the order of examples are the same as for all together
-        done = [_train(data.of(k), setting, seeds[k.cpu()], order, beta[k], eta[k], pool) for k in parts]
+    if parts := _parts(
+        data, setting
+    ):  # the seeds and the order of examples are the same as for all together
+        done = [
+            _train(data.of(k), setting, seeds[k.cpu()], order, beta[k], eta[k], pool) for k in parts
+        ]
         return {name: torch.cat([p[name] for p, _ in done]) for name in done[0][0]}, torch.cat(
             [took for _, took in done]
         )
@@ -366,8 +423,12 @@ def _train(
     g = torch.Generator().manual_seed(order)
     sae = replace(setting, reconstruct="mean")
     if setting.pretrain:
-        params, _ = _descend(params, data.Z, seen, None, sae, beta, torch.zeros_like(eta), setting.pretrain, g, pool)
-    params, epochs = _descend(params, data.Z, seen, unseen, setting, beta, eta, setting.epochs, g, pool)
+        params, _ = _descend(
+            params, data.Z, seen, None, sae, beta, torch.zeros_like(eta), setting.pretrain, g, pool
+        )
+    params, epochs = _descend(
+        params, data.Z, seen, unseen, setting, beta, eta, setting.epochs, g, pool
+    )
     if not setting.faithful:
         _least_squares(params, data, pool)
     return params, epochs
@@ -386,7 +447,9 @@ def at_once(d: int, S: int, R: int, setting: Setting, device: str, bytes_: float
     """How many classes of R examples, d numbers at S positions, train as one stack of at most ``bytes_`` bytes."""
     sizes = [d, *setting.hidden, setting.n]
     weights = 2 * sum(a * b for a, b in pairwise(sizes))
-    looked_at = 0 if device == "cpu" else max(R // STRIDE, round(HELD_OUT * R))  # together, whatever the batch
+    looked_at = (
+        0 if device == "cpu" else max(R // STRIDE, round(HELD_OUT * R))
+    )  # together, whatever the batch
     activations = 2 * sum(sizes) * S * max(setting.batch, looked_at)
     return max(1, int(bytes_ // (4 * (4 * weights + activations))))
 
@@ -397,14 +460,25 @@ def room(device: torch.device) -> float:
 
 
 def _descend(
-    params: Params, source: Callable[[Tensor], Tensor], seen: list[Tensor], unseen: list[Tensor] | None, setting: Setting,
-    beta: Tensor, eta: Tensor, epochs: int, g: torch.Generator, pool: Any,
-) -> tuple[Params, Tensor]:  # fmt: skip
+    params: Params,
+    source: Callable[[Tensor], Tensor],
+    seen: list[Tensor],
+    unseen: list[Tensor] | None,
+    setting: Setting,
+    beta: Tensor,
+    eta: Tensor,
+    epochs: int,
+    g: torch.Generator,
+    pool: Any,
+) -> tuple[Params, Tensor]:
     """Adam on Eq. 5. With ``unseen`` examples each class ends with its best weights on them, and stops when they are
     ``patience`` epochs old."""
     K, M = seen[0].shape
     params = {name: tensor.clone() for name, tensor in params.items()}
-    best, lowest = {name: tensor.clone() for name, tensor in params.items()}, torch.full_like(beta, torch.inf)
+    best, lowest = (
+        {name: tensor.clone() for name, tensor in params.items()},
+        torch.full_like(beta, torch.inf),
+    )
     moments = [{name: torch.zeros_like(t) for name, t in params.items()} for _ in range(2)]
     stale, taken = torch.zeros(K, dtype=torch.int64, device=beta.device), torch.full((K,), epochs)
     alive, step = torch.arange(K, device=beta.device), 0
@@ -423,11 +497,20 @@ def _descend(
             value = loss(live, *batch(seen, columns), setting, beta[alive], eta[alive], pool)
             gradients = torch.autograd.grad(value.sum(), list(live.values()), allow_unused=True)
             params = {name: tensor.detach() for name, tensor in params.items()}
-            _adam(params, dict(zip(params, gradients, strict=True)), moments, step, lr, setting.weight_decay)
+            _adam(
+                params,
+                dict(zip(params, gradients, strict=True)),
+                moments,
+                step,
+                lr,
+                setting.weight_decay,
+            )
         if unseen is None:
             continue
         with torch.no_grad():
-            value = loss(params, *batch(unseen, slice(None)), setting, beta[alive], eta[alive], pool)
+            value = loss(
+                params, *batch(unseen, slice(None)), setting, beta[alive], eta[alive], pool
+            )
         better = value < lowest[alive]
         lowest[alive[better]] = value[better]
         stale[alive] = torch.where(better, 0, stale[alive] + 1)
@@ -437,23 +520,46 @@ def _descend(
         if not keep.all():
             taken[alive[~keep].cpu()] = epoch + 1
             alive = alive[keep]
-            params, *moments = ({name: t[keep] for name, t in tensors.items()} for tensors in (params, *moments))
+            params, *moments = (
+                {name: t[keep] for name, t in tensors.items()} for tensors in (params, *moments)
+            )
             if not len(alive):
                 break
     return (params if unseen is None else best), taken
 
 
 def _adam(
-    params: Params, gradients: Mapping[str, Tensor | None], moments: Sequence[Params], step: int, lr: float, decay: float = 0.0
-) -> None:  # fmt: skip
+    params: Params,
+    gradients: Mapping[str, Tensor | None],
+    moments: Sequence[Params],
+    step: int,
+    lr: float,
+    decay: float = 0.0,
+) -> None:
     """Kingma and Ba 2015, Algorithm 1, in place and in one pass over memory; ``decay`` x a weight is added to its gradient.
     A weight without a gradient stays."""
     names = [name for name, gradient in gradients.items() if gradient is not None]
     p, m, s = ([tensors[name] for name in names] for tensors in (params, *moments))
-    g = [gradients[name].contiguous() for name in names]  # the fused kernel reads memory in order, whatever the strides
+    g = [
+        gradients[name].contiguous() for name in names
+    ]  # the fused kernel reads memory in order, whatever the strides
     steps = list(torch.full((len(names),), step - 1.0, device=p[0].device).unbind())
-    adam(p, g, m, s, [], steps, fused=True, amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=decay, eps=1e-8,
-         maximize=False)  # fmt: skip
+    adam(
+        p,
+        g,
+        m,
+        s,
+        [],
+        steps,
+        fused=True,
+        amsgrad=False,
+        beta1=0.9,
+        beta2=0.999,
+        lr=lr,
+        weight_decay=decay,
+        eps=1e-8,
+        maximize=False,
+    )
 
 
 def _least_squares(params: Params, data: Examples, pool: Any) -> None:
@@ -461,11 +567,15 @@ def _least_squares(params: Params, data: Examples, pool: Any) -> None:
     with torch.no_grad():
         for c in range(len(data.rows)):
             one = {name: tensor[c : c + 1] for name, tensor in params.items()}
-            E = _pooled(forward(one, data.Z(data.rows[c : c + 1]))[1], pool).flatten(2)[0].double()  # (R, n)
+            E = (
+                _pooled(forward(one, data.Z(data.rows[c : c + 1]))[1], pool).flatten(2)[0].double()
+            )  # (R, n)
             w = data.weights[c, :, None].double().sqrt()
             A, target = torch.cat([E, torch.ones_like(E[:, :1])], 1) * w, data.y[c].double() * w
             solution = (
-                torch.linalg.lstsq(A.cpu(), target.cpu(), driver="gelsd").solution.to(E.device).to(params["v"].dtype)
+                torch.linalg.lstsq(A.cpu(), target.cpu(), driver="gelsd")
+                .solution.to(E.device)
+                .to(params["v"].dtype)
             )
             params["v"][c], params["b"][c] = solution[:-1], solution[-1:]
 

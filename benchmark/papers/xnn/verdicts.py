@@ -61,12 +61,20 @@ def _table1(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
         )
 
 
-def _below(unit: pd.DataFrame, claim: str, metric: str, others: tuple[str, ...]) -> Iterator[tuple[str, bool, str]]:
-    value, gap, ci = (_by_method(unit, name) for name in (metric, f"delta_{metric}", f"delta_{metric}_ci95"))
+def _below(
+    unit: pd.DataFrame, claim: str, metric: str, others: tuple[str, ...]
+) -> Iterator[tuple[str, bool, str]]:
+    value, gap, ci = (
+        _by_method(unit, name) for name in (metric, f"delta_{metric}", f"delta_{metric}_ci95")
+    )
     for other in others:
         if "SRAE" in value and other in value:
             pair = f"{other}-SRAE"
-            interval = f", {pair} {gap[pair]:+.3f} +- {ci[pair]:.3f} over classes" if pair in gap and pair in ci else ""
+            interval = (
+                f", {pair} {gap[pair]:+.3f} +- {ci[pair]:.3f} over classes"
+                if pair in gap and pair in ci
+                else ""
+            )
             words = f"{metric} SRAE {value['SRAE']:.3f}, {other} {value[other]:.3f}{interval}"
             yield claim, value["SRAE"] < value[other], words
 
@@ -74,7 +82,10 @@ def _below(unit: pd.DataFrame, claim: str, metric: str, others: tuple[str, ...])
 def _layers(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
     """Rows keep the order of depth: pool1, pool2 ... sort by their names."""
     at = unit[(unit.metric == "F_reg_test") & unit.setting.str.fullmatch("layer=.*")]
-    conv = {r.setting[6:]: r.value for r in at[at.method == "conv SRAE"].sort_values("setting").itertuples()}
+    conv = {
+        r.setting[6:]: r.value
+        for r in at[at.method == "conv SRAE"].sort_values("setting").itertuples()
+    }
     dense = {r.setting[6:]: r.value for r in at[at.method == "SRAE"].itertuples()}
     for (low, a), (high, b) in pairwise(conv.items()):
         yield "XN4", b < a, f"F_reg {low} {a:.3g}, {high} {b:.3g}"
@@ -88,7 +99,9 @@ def _lasso(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
     table = at.pivot_table(index="setting", columns="metric", values="value")
     if len(table) > 1 and {"n_features", "F_reg_test"} <= set(table):
         table = table.sort_values("n_features")
-        values = ", ".join(f"{r.F_reg_test:.3g} with {r.n_features:.0f}" for r in table.itertuples())
+        values = ", ".join(
+            f"{r.F_reg_test:.3g} with {r.n_features:.0f}" for r in table.itertuples()
+        )
         yield "XN5", table.F_reg_test.is_monotonic_decreasing, f"F_reg {values} features"
 
 
@@ -114,14 +127,22 @@ def _degeneration(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
             f"mean |cosine| SRAE {ours:.3f}, NN {theirs:.3f}, NN-SRAE {gap:+.3f} +- {half:.3f} over classes",
         )
         ours, theirs = (value[name, "n_speaking"] for name in ("SRAE", "NN"))
-        yield "XN7", ours >= theirs, f"x-features that speak for the class: SRAE {ours:.2f}, NN {theirs:.2f}"
+        yield (
+            "XN7",
+            ours >= theirs,
+            f"x-features that speak for the class: SRAE {ours:.2f}, NN {theirs:.2f}",
+        )
 
 
 def _masking(rows: pd.DataFrame) -> Iterator[Check]:
-    at = rows[(rows.metric == "accuracy_top_pixels") & rows.method.isin(["XNN", "Excitation Backprop"])]
+    at = rows[
+        (rows.metric == "accuracy_top_pixels") & rows.method.isin(["XNN", "Excitation Backprop"])
+    ]
     variant = at.setting.map(setting_pairs).str.get("variant")
     at = at[variant.isna() | variant.isin(["SRAE", "contrastive"])]
-    for (dataset, target, seed, kept), pair in at.groupby(["dataset", "target", "seed", "metric_setting"]):
+    for (dataset, target, seed, kept), pair in at.groupby(
+        ["dataset", "target", "seed", "metric_setting"]
+    ):
         value = pair.groupby("method").value.first()
         if len(value) == 2:
             ours, theirs = value["XNN"], value["Excitation Backprop"]

@@ -30,7 +30,9 @@ from benchmark.shared.excitation_backprop import class_maps, unit_maps
 from benchmark.shared.work import CHUNK, Facts, Work, empty, measure, tensors
 
 GPU = 40e9  # bytes that a stack may take there: half of 80 GB
-MEMORY = 2**28  # features that ``replicate.convolutional`` keeps; more are computed again for each batch
+MEMORY = (
+    2**28
+)  # features that ``replicate.convolutional`` keeps; more are computed again for each batch
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,17 @@ class Stack:
         step, look = self._passes(setting, batch, True), self._passes(setting, batch, False)
         parts, together = self._parts(setting, device)
         seen, held = (1 - HELD_OUT) * self.R, HELD_OUT * self.R
-        learnt, looked = (setting.pretrain + setting.epochs) * seen, setting.epochs * held + self.R / STRIDE
+        learnt, looked = (
+            (setting.pretrain + setting.epochs) * seen,
+            setting.epochs * held + self.R / STRIDE,
+        )
         times = 1 if setting.accept == "live" else 1 + setting.restarts
         passes = self.K * (learnt * step.passes + looked * look.passes) / batch
         steps = (setting.pretrain + setting.epochs) * math.ceil(seen / batch)
         features = self._again(setting, steps, parts, together, batch)
-        most = max(held, self.R / STRIDE) / batch  # examples that are looked at together, without gradients
+        most = (
+            max(held, self.R / STRIDE) / batch
+        )  # examples that are looked at together, without gradients
         alive = together * (max(step.bytes, most * look.bytes) + self._weights(setting))
         return times * (Work(passes, steps * parts, alive) + features)
 
@@ -65,7 +72,9 @@ class Stack:
         """The outputs of all classes for n images; those of a map go through in chunks."""
         sizes = [self.d, *setting.hidden, setting.n]
         encoder = self.S * sum(a * b for a, b in itertools.pairwise(sizes))
-        return Work(n * self.K * encoder, 0.0, tensors((n if self.S == 1 else CHUNK) * self.S * sum(sizes)))
+        return Work(
+            n * self.K * encoder, 0.0, tensors((n if self.S == 1 else CHUNK) * self.S * sum(sizes))
+        )
 
     def _passes(self, setting: Setting, batch: int, learning: bool) -> Work:
         """Eq. 5 of one class on a batch, with its gradients where it learns."""
@@ -109,34 +118,66 @@ def method(facts: Facts, how: Any) -> Work:
     keys = ("n", "hidden", "beta", "q", "eta", "restarts", "epochs", "batch")
     setting = settings_for(how.variant, {key: getattr(how, key) for key in keys})
     at = maps.find(facts.target, facts.x(1), how.layer)
-    n, m, stack = facts.images, facts.reference, Stack(facts.classes, facts.reference, _width(facts, at))
-    fit = m * (facts.forward(at.name) + facts.logits) + stack.trained(setting) + stack.predicted(m, setting)
+    n, m, stack = (
+        facts.images,
+        facts.reference,
+        Stack(facts.classes, facts.reference, _width(facts, at)),
+    )
+    fit = (
+        m * (facts.forward(at.name) + facts.logits)
+        + stack.trained(setting)
+        + stack.predicted(m, setting)
+    )
     shown = tensors(n * (setting.n + 2) * facts.shape[1] * facts.shape[2])
-    explained = n * (facts.forward(at.name) + facts.logits + down(facts, at, setting.n, how.to, facts.chunk))
+    explained = n * (
+        facts.forward(at.name) + facts.logits + down(facts, at, setting.n, how.to, facts.chunk)
+    )
     return fit + (explained + stack.predicted(n, setting)).beside(shown)
 
 
 def table1(
-    facts: Facts, *, training: Mapping[str, Any] | None, negatives: int | None, alphas: Sequence[float], images: int,
-    z_units: int, test: int | None, layer: str | None, to: str | None, pixels: Sequence[int], **_: Any,
-) -> Work:  # fmt: skip
+    facts: Facts,
+    *,
+    training: Mapping[str, Any] | None,
+    negatives: int | None,
+    alphas: Sequence[float],
+    images: int,
+    z_units: int,
+    test: int | None,
+    layer: str | None,
+    to: str | None,
+    pixels: Sequence[int],
+    **_: Any,
+) -> Work:
     """SRAE and its ablations and the Lasso on all training images; maps of all of them on a few test images of each class."""
     lab = _lab(facts, layer, negatives, test)
     names = {"SRAE": {}, "NN": {}, "SAE": {}, "CAE": {}}
     settings = [settings_for(name, {**(training or {}), **more}) for name, more in names.items()]
     out, K = lab.seen, facts.classes
     for setting in settings:
-        out += lab.stack.trained(setting, facts.device) + lab.stack.predicted(lab.train + 2 * lab.test, setting)
+        out += lab.stack.trained(setting, facts.device) + lab.stack.predicted(
+            lab.train + 2 * lab.test, setting
+        )
     out += Work(fits=(1 + len(alphas)) * K * lab.stack.R * lab.stack.d)
     n = settings[0].n
-    shown = down(facts, lab.at, 5 * n, to, 1) + units_down(facts, lab.at, n + z_units, to) + _heat(facts, to)
+    shown = (
+        down(facts, lab.at, 5 * n, to, 1)
+        + units_down(facts, lab.at, n + z_units, to)
+        + _heat(facts, to)
+    )
     return (out + K * images * (shown + 2 * len(pixels) * facts.logits)).beside(lab.held)
 
 
 def degeneration(
-    facts: Facts, *, n: int, training: Mapping[str, Any] | None, negatives: int | None, test: int | None, layer: str | None,
+    facts: Facts,
+    *,
+    n: int,
+    training: Mapping[str, Any] | None,
+    negatives: int | None,
+    test: int | None,
+    layer: str | None,
     **_: Any,
-) -> Work:  # fmt: skip
+) -> Work:
     """SRAE and NN with few x-features."""
     lab = _lab(facts, layer, negatives, test)
     out = lab.seen
@@ -147,20 +188,36 @@ def degeneration(
 
 
 def human_study(
-    facts: Facts, *, classes: Sequence[int], n: int, training: Mapping[str, Any] | None, layer: str | None, **_: Any
+    facts: Facts,
+    *,
+    classes: Sequence[int],
+    n: int,
+    training: Mapping[str, Any] | None,
+    layer: str | None,
+    **_: Any,
 ) -> Work:
     """One network for a few classes."""
     lab, share = _lab(facts, layer, None, None), len(classes) / facts.classes
     stack = replace(lab.stack, K=1, R=round(share * facts.train), O=len(classes))
     setting = Setting(**{"accept": "live", **(training or {}), "n": n})
-    work = stack.trained(setting, facts.device) + stack.predicted(round(share * (facts.train + facts.test)), setting)
+    work = stack.trained(setting, facts.device) + stack.predicted(
+        round(share * (facts.train + facts.test)), setting
+    )
     return (lab.seen + work).beside(lab.held)
 
 
 def convolutional(
-    facts: Facts, *, layers: Sequence[str], dense: str | None, training: Mapping[str, Any] | None, negatives: int | None,
-    train: int | None, test: int | None, pool: bool, **_: Any,
-) -> Work:  # fmt: skip
+    facts: Facts,
+    *,
+    layers: Sequence[str],
+    dense: str | None,
+    training: Mapping[str, Any] | None,
+    negatives: int | None,
+    train: int | None,
+    test: int | None,
+    pool: bool,
+    **_: Any,
+) -> Work:
     """1x1 filters on each of ``layers``. Features that are too large to be kept are computed for each batch again."""
     n, t = min(train or facts.train, facts.train), min(test or facts.test, facts.test)
     setting, out = Setting(**{"accept": "live", **(training or {})}), Work()
@@ -168,12 +225,20 @@ def convolutional(
         size = facts.size(name)
         side = size[1:] if len(size) == 3 else None
         kept = n * facts.units(name) < MEMORY
-        stack = Stack(facts.classes, _examples(facts, n, negatives), size[0], math.prod(size[1:]),
-                      pool=side if pool and side and min(side) > 1 else None,
-                      again=None if kept else facts.forward(name), images=n)  # fmt: skip
+        stack = Stack(
+            facts.classes,
+            _examples(facts, n, negatives),
+            size[0],
+            math.prod(size[1:]),
+            pool=side if pool and side and min(side) > 1 else None,
+            again=None if kept else facts.forward(name),
+            images=n,
+        )
         held = tensors(2 * n * facts.units(name)) if kept else 0.0
         trained = stack.trained(setting, facts.device) + stack.predicted(n + t, setting)
-        out += (trained + (2 * n + 2 * t) * facts.logits + (n + t) * facts.forward(name)).beside(held)
+        out += (trained + (2 * n + 2 * t) * facts.logits + (n + t) * facts.forward(name)).beside(
+            held
+        )
     return out.beside(tensors((n + t) * facts.pixels))
 
 
@@ -196,7 +261,14 @@ def _lab(facts: Facts, layer: str | None, negatives: int | None, test: int | Non
     at = maps.find(facts.target, facts.x(1), layer)
     n, t, d = facts.train, min(test or facts.test, facts.test), _width(facts, at)
     held = tensors((n + t) * (facts.pixels + 2 * d))
-    return _Lab(at, Stack(facts.classes, _examples(facts, n, negatives), d), n, t, (n + t) * facts.logits, held)
+    return _Lab(
+        at,
+        Stack(facts.classes, _examples(facts, n, negatives), d),
+        n,
+        t,
+        (n + t) * facts.logits,
+        held,
+    )
 
 
 def _width(facts: Facts, at: maps.Layer) -> int:
@@ -219,12 +291,23 @@ def down(facts: Facts, at: maps.Layer, k: int, to: str | None, chunk: int) -> Wo
 
 def units_down(facts: Facts, at: maps.Layer, k: int, to: str | None) -> Work:
     """The maps of k units of Z for one image."""
-    linear = any(isinstance(module, nn.Linear) for module in getattr(facts.target.net, at.name).modules())
+    linear = any(
+        isinstance(module, nn.Linear) for module in getattr(facts.target.net, at.name).modules()
+    )
     if at.average or not linear:
         return down(facts, at, k, to, 1)
-    return measure(maps.z_maps, facts.target, facts.x(1), torch.empty(k, dtype=torch.int64, device="meta"), at, to)
+    return measure(
+        maps.z_maps,
+        facts.target,
+        facts.x(1),
+        torch.empty(k, dtype=torch.int64, device="meta"),
+        at,
+        to,
+    )
 
 
 def _heat(facts: Facts, to: str | None) -> Work:
     """The 1-Heatmap of one image."""
-    return measure(class_maps, facts.target, facts.x(1), torch.empty(1, dtype=torch.int64, device="meta"), to)
+    return measure(
+        class_maps, facts.target, facts.x(1), torch.empty(1, dtype=torch.int64, device="meta"), to
+    )

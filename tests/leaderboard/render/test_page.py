@@ -12,7 +12,9 @@ import pytest
 
 from tests.helpers.leaderboard_inputs import EVIL, built
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 BOARD = "board-heatmap-digits-cnn"
 
 
@@ -24,7 +26,9 @@ def page() -> Path:
 class Reader(HTMLParser):
     """Tags that load something, ids, links within the page, balance of tags, and the rows of tables by id."""
 
-    VOID = frozenset(["meta", "input", "img", "br", "link", "path", "use", "rect", "line", "image", "circle"])
+    VOID = frozenset(
+        ["meta", "input", "img", "br", "link", "path", "use", "rect", "line", "image", "circle"]
+    )
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -54,7 +58,11 @@ class Reader(HTMLParser):
             self.hidden_boards.append(a["data-board"])
         if tag == "table":
             self._table = a.get("id", "")
-            self.tables[self._table], self.sorted[self._table], self.hidden_rows[self._table] = [], [], 0
+            self.tables[self._table], self.sorted[self._table], self.hidden_rows[self._table] = (
+                [],
+                [],
+                0,
+            )
         if self._table and tag == "th" and "aria-sort" in a:
             self.sorted[self._table].append(a["aria-sort"])
         if self._table and tag == "tr":
@@ -79,7 +87,12 @@ class Reader(HTMLParser):
             self._table = ""
 
     def handle_data(self, data: str) -> None:
-        if self._table and self.tables[self._table] and self.tables[self._table][-1] and data.strip():
+        if (
+            self._table
+            and self.tables[self._table]
+            and self.tables[self._table][-1]
+            and data.strip()
+        ):
             self.tables[self._table][-1][-1] += data.strip() + " "
 
     def column(self, table: str, i: int) -> list[str]:
@@ -94,7 +107,9 @@ def test_page_loads_nothing(page):
     read = Reader(text)
     assert all(source.startswith(("data:image/png;base64,", "#")) for source in read.loads)
     assert len([s for s in read.loads if s.startswith("data:")]) >= 3  # the galleries
-    styles = "".join(re.findall(r"<style.*?</style>", text, re.DOTALL)) + "".join(re.findall(r'style="[^"]*"', text))
+    styles = "".join(re.findall(r"<style.*?</style>", text, re.DOTALL)) + "".join(
+        re.findall(r'style="[^"]*"', text)
+    )
     assert "@import" not in styles and not re.search(r"url\(\s*['\"]?(?!#)", styles)
     assert "default-src 'none'" in text and "fetch(" not in text and "XMLHttpRequest" not in text
 
@@ -124,12 +139,29 @@ def test_page_shows_what_failed_and_where_a_control_wins(page):
 def browse(page: Path, profile: Path, fragment: str = "") -> tuple[Reader, str]:
     """The page's DOM after its script ran, and what the console said."""
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={profile}",
-         "--virtual-time-budget=3000", "--dump-dom", f"{page.as_uri()}{fragment}"],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    return Reader(done.stdout), "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            f"--user-data-dir={profile}",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+            f"{page.as_uri()}{fragment}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return Reader(done.stdout), "\n".join(
+        line for line in done.stderr.splitlines() if "CONSOLE" in line
+    )
 
 
 @pytest.mark.browser
@@ -148,13 +180,22 @@ class TestBrowser:
         assert said == "" and values == sorted(values, reverse=True) and len(values) == 6
         assert read.column(BOARD, 0)[0] == "Edge map (Sobel)"
         assert (
-            read.sorted[BOARD][gini] == "descending" and read.sorted[BOARD].count("none") == len(read.sorted[BOARD]) - 1
+            read.sorted[BOARD][gini] == "descending"
+            and read.sorted[BOARD].count("none") == len(read.sorted[BOARD]) - 1
         )
-        read, _ = browse(page, tmp_path / "b", "#sort=ranks-heatmap:5:ascending")  # failed: equals keep their order
+        read, _ = browse(
+            page, tmp_path / "b", "#sort=ranks-heatmap:5:ascending"
+        )  # failed: equals keep their order
         assert read.column("ranks-heatmap", 5) == ["0"] * 5 + ["1"]
-        assert read.column("ranks-heatmap", 0)[:3] == ["Grad-CAM++ (authors)", "Grad-CAM", "Edge map (Sobel)"]
+        assert read.column("ranks-heatmap", 0)[:3] == [
+            "Grad-CAM++ (authors)",
+            "Grad-CAM",
+            "Edge map (Sobel)",
+        ]
         read, _ = browse(page, tmp_path / "c", "#sort=board-heatmap-digits-vgg11:5:descending")
-        assert read.column("board-heatmap-digits-vgg11", 5)[-1] == "failed"  # nothing to sort by comes last
+        assert (
+            read.column("board-heatmap-digits-vgg11", 5)[-1] == "failed"
+        )  # nothing to sort by comes last
 
     def test_a_link_filters_and_chooses(self, page, tmp_path):
         read, said = browse(page, tmp_path, "#filter=grad-cam&show=toybirds%2Fcnn")
@@ -171,4 +212,8 @@ class TestBrowser:
         copy.write_text(text.replace("</body>", press))
         read, said = browse(copy, tmp_path / "profile")
         values = list(map(float, read.column(BOARD, 3)))
-        assert said == "" and values == sorted(values, reverse=True) and read.sorted[BOARD][3] == "descending"
+        assert (
+            said == ""
+            and values == sorted(values, reverse=True)
+            and read.sorted[BOARD][3] == "descending"
+        )

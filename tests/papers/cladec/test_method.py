@@ -25,8 +25,15 @@ METHOD = {"epochs": 2, "batch": 16, "base": 2, "lr": 0.003}
 
 def network(size=16, c=1, seed=0, **options):
     net = nets.build("cnn", (c, size, size), 4, {"maps": [4, 6], "hidden": 5} | options, seed=seed)
-    return Target(nets.fold_norm(net.eval()), name="tiny", classes="abcd", input_shape=(c, size, size), mean=[0.4] * c,
-                  std=[0.25] * c, layer="conv2")  # fmt: skip
+    return Target(
+        nets.fold_norm(net.eval()),
+        name="tiny",
+        classes="abcd",
+        input_shape=(c, size, size),
+        mean=[0.4] * c,
+        std=[0.25] * c,
+        layer="conv2",
+    )
 
 
 def images(n=24, size=16, c=1, seed=0, chunk=7):
@@ -59,14 +66,21 @@ def test_channels_are_those_of_table_1(kernel):
     assert {m.kernel_size for m in steps} == {(kernel, kernel)}
     assert net.fc[1].out_features == 64  # max(d, 64)
     lower = decoder((256, 4, 4), (1, 32, 32), base=32, kernel=kernel)
-    assert [m.out_channels for m in lower.modules() if isinstance(m, nn.ConvTranspose2d)] == [64, 32, 1]
+    assert [m.out_channels for m in lower.modules() if isinstance(m, nn.ConvTranspose2d)] == [
+        64,
+        32,
+        1,
+    ]
     top = decoder((64, 32, 32), (3, 32, 32), base=32, kernel=kernel)
     assert [type(m) for m in top.children()] == [nn.Sequential, nn.Conv2d]
 
 
 @settings(max_examples=25, deadline=None)
 @any_of(
-    strategies.integers(5, 40), strategies.integers(5, 40), strategies.integers(0, 6), strategies.sampled_from([4, 5])
+    strategies.integers(5, 40),
+    strategies.integers(5, 40),
+    strategies.integers(0, 6),
+    strategies.sampled_from([4, 5]),
 )
 def test_every_layer_of_a_halving_network_comes_back_to_the_image(h, w, halvings, kernel):
     z = torch.zeros(2, 3, h, w)
@@ -92,7 +106,9 @@ def test_a_layer_that_no_decoder_reaches_is_refused(code, image, words):
         decoder(code, image)
 
 
-@pytest.mark.parametrize(("units", "words"), [([], "empty"), ([0, 6], "6 of a layer that has 0..5"), ([-1], "-1..-1")])
+@pytest.mark.parametrize(
+    ("units", "words"), [([], "empty"), ([0, 6], "6 of a layer that has 0..5"), ([-1], "-1..-1")]
+)
 def test_units_that_are_not_there_are_refused(units, words):
     with pytest.raises(ValueError, match=words):
         decoder((6, 4, 4), (1, 16, 16), units=units)
@@ -118,16 +134,24 @@ def test_wrong_kernel_and_base_are_refused():
 
 def test_a_fresh_copy_has_its_batch_norms_back_and_leaves_the_target_alone():
     target = network()
-    before, plain = target.fingerprint(), nets.build("cnn", (1, 16, 16), 4, {"maps": [4, 6], "hidden": 5}, seed=1)
+    before, plain = (
+        target.fingerprint(),
+        nets.build("cnn", (1, 16, 16), 4, {"maps": [4, 6], "hidden": 5}, seed=1),
+    )
     with nets.seeded(3):
         made = fresh(target.net)
-    assert [(k, v.shape) for k, v in made.state_dict().items()] == [(k, v.shape) for k, v in plain.state_dict().items()]
+    assert [(k, v.shape) for k, v in made.state_dict().items()] == [
+        (k, v.shape) for k, v in plain.state_dict().items()
+    ]
     assert all(p.requires_grad for p in made.parameters())
     assert made.training
     assert target.fingerprint() == before
     with nets.seeded(3):
         again = fresh(target.net)
-    assert all(torch.equal(a, b) for a, b in zip(made.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(made.state_dict().values(), again.state_dict().values(), strict=True)
+    )
     assert not torch.equal(made.conv1[0].weight, target.net.conv1[0].weight)
 
 
@@ -148,7 +172,9 @@ def test_training_settings_that_cannot_be_are_refused(wrong):
 
 
 def test_the_scale_is_that_of_each_channel():
-    x = torch.from_numpy(RNG(0).random((50, 3, 4, 4), np.float32)) * torch.tensor([1, 2, 3.0]).view(3, 1, 1)
+    x = torch.from_numpy(RNG(0).random((50, 3, 4, 4), np.float32)) * torch.tensor([1, 2, 3.0]).view(
+        3, 1, 1
+    )
     scale = Scale.of(x)
     s = scale(x)
     np.testing.assert_allclose(s.mean((0, 2, 3)), 0, atol=1e-5)
@@ -160,10 +186,14 @@ def test_the_scale_is_that_of_each_channel():
 def test_the_loss_is_equation_1(monkeypatch, reduction):
     """Against literal loops in float64, for three values of alpha at once."""
     target, batch, caught = network(), images(6), []
-    monkeypatch.setattr(training, "descend", lambda members, loss, *_: caught.append((members, loss)))
+    monkeypatch.setattr(
+        training, "descend", lambda members, loss, *_: caught.append((members, loss))
+    )
     monkeypatch.setattr(training, "groups", lambda k, device: iter([list(range(k))]))
     scale, alphas = Scale.of(batch.x), [0.0, 0.3, 1.0]
-    training.fit_decoders(target, "conv2", batch.x, batch.y, scale, QUICK, RNG(0), alphas, reduction, base=2)
+    training.fit_decoders(
+        target, "conv2", batch.x, batch.y, scale, QUICK, RNG(0), alphas, reduction, base=2
+    )
     (members, loss), rows = caught[0], torch.tensor([4, 1, 3])
     for net in members:
         net.eval()
@@ -174,7 +204,9 @@ def test_the_loss_is_equation_1(monkeypatch, reduction):
         logits = target(decoded.float() * scale.std + scale.mean).double().numpy()
         total = 0.0
         for i, row in enumerate(rows.tolist()):
-            square = sum((a - b) ** 2 for a, b in zip(x[i].flat, decoded[i].numpy().flat, strict=True))
+            square = sum(
+                (a - b) ** 2 for a, b in zip(x[i].flat, decoded[i].numpy().flat, strict=True)
+            )
             square /= 1 if reduction == "sum" else x[i].size
             entropy = np.log(np.exp(logits[i]).sum()) - logits[i][int(batch.y[row])]
             total += ((1 - alpha) * square + alpha * entropy) / len(rows)
@@ -197,7 +229,17 @@ def test_two_networks_at_once_learn_what_each_learns_alone(monkeypatch):
 def test_decoders_for_two_alphas_at_once_are_those_for_each(monkeypatch):
     target, batch = network(), images()
     how = Training(2, 16, "sgd", 1e-4)  # Adam blows rounding up where gradients are next to 0
-    fit = partial(training.fit_decoders, target, "fc1", batch.x, batch.y, Scale.of(batch.x), how, base=2, units=[0, 3])
+    fit = partial(
+        training.fit_decoders,
+        target,
+        "fc1",
+        batch.x,
+        batch.y,
+        Scale.of(batch.x),
+        how,
+        base=2,
+        units=[0, 3],
+    )
     alone = fit(RNG(0), [0.5])[0]
     monkeypatch.setattr(training, "groups", lambda k, device: iter([list(range(k))]))
     both = fit(RNG(0), [0.5, 0.0])
@@ -208,7 +250,9 @@ def test_decoders_for_two_alphas_at_once_are_those_for_each(monkeypatch):
 
 def test_activations_too_large_to_keep_are_computed_again(monkeypatch):
     target, batch = network(), images()
-    fit = partial(training.fit_decoders, target, "conv1", batch.x, batch.y, Scale.of(batch.x), QUICK, base=2)
+    fit = partial(
+        training.fit_decoders, target, "conv1", batch.x, batch.y, Scale.of(batch.x), QUICK, base=2
+    )
     kept = fit(RNG(0))[0]
     monkeypatch.setattr(training, "STORED", 0)
     again = fit(RNG(0))[0]
@@ -236,7 +280,9 @@ def test_a_diverged_training_says_so():
 def test_the_unit_of_a_layer_does_not_matter():
     """The last layers of an untrained network are next to 0; the decoder sees them at one standard deviation."""
     target, batch = network(), images()
-    fit = lambda t: training.fit_decoders(t, "fc1", batch.x, batch.y, Scale.of(batch.x), QUICK, RNG(0), base=2)[0]
+    fit = lambda t: training.fit_decoders(
+        t, "fc1", batch.x, batch.y, Scale.of(batch.x), QUICK, RNG(0), base=2
+    )[0]
     whole, small = fit(target), network()
     for tensor in small.net.fc1[0].parameters():
         tensor *= 1e-4
@@ -259,7 +305,9 @@ def test_relevance_by_hand():
     R = occlusion.relevance(lambda images: images, x, 0.5)
     corners = list(itertools.product((0, 6, 12, 20), repeat=2))
     for i, (k, (r, c)) in itertools.product(range(2), enumerate(corners)):
-        want = sum((0.5 - float(x[i, 0, a, b])) ** 2 for a in range(r, r + 12) for b in range(c, c + 12))
+        want = sum(
+            (0.5 - float(x[i, 0, a, b])) ** 2 for a in range(r, r + 12) for b in range(c, c + 12)
+        )
         assert float(R[i, k]) == pytest.approx(want, rel=1e-4)
     mirrored = lambda images: images.flip(3)  # what is hidden on the left changes the right
     left = occlusion.relevance(mirrored, x, 0.5)[:, 0]
@@ -271,8 +319,11 @@ def test_the_map_is_the_mean_over_the_squares_that_cover_a_pixel():
     R = torch.from_numpy(RNG(0).random((2, 16)))
     maps = occlusion.on_pixels(R, 28, 32)
     for i, r, c in ((0, 0, 0), (1, 13, 20), (0, 27, 31), (1, 5, 6)):
-        over = [float(R[i, k]) for k, (rows, columns) in enumerate(occlusion.squares(28, 32))
-                if rows.start <= r < rows.stop and columns.start <= c < columns.stop]  # fmt: skip
+        over = [
+            float(R[i, k])
+            for k, (rows, columns) in enumerate(occlusion.squares(28, 32))
+            if rows.start <= r < rows.stop and columns.start <= c < columns.stop
+        ]
         assert float(maps[i, r, c]) == pytest.approx(np.mean(over))
 
 
@@ -306,7 +357,9 @@ def test_grad_cam_is_the_baseline_s():
     for layer in ("conv1", "conv2"):
         baseline.layer = layer
         want = baseline.fit(target, batch, RNG(0)).explain(target, batch, RNG(0)).heatmaps
-        np.testing.assert_allclose(occlusion.grad_cam(target, batch.x, layer, chunk=4), want, atol=1e-6)
+        np.testing.assert_allclose(
+            occlusion.grad_cam(target, batch.x, layer, chunk=4), want, atol=1e-6
+        )
     last = occlusion.grad_cam(target, batch.x, "pool2")
     np.testing.assert_allclose(occlusion.grad_cam(target, batch.x, "logits"), last)
 
@@ -316,11 +369,16 @@ def test_grad_cam_is_the_baseline_s():
 
 def explained(target, batch, reference=None, **settings):
     method = MethodRef("benchmark/papers/cladec/method.py", "ClaDec", METHOD | settings).build()
-    return method.fit(target, reference or images(c=batch.x.shape[1]), RNG(1)).explain(target, batch, RNG(2))
+    return method.fit(target, reference or images(c=batch.x.shape[1]), RNG(1)).explain(
+        target, batch, RNG(2)
+    )
 
 
 @pytest.mark.parametrize("c", [1, 3])
-@pytest.mark.parametrize("settings", [{}, {"layer": "logits", "alpha": 0.5}, {"units": (0, 2), "kernel": 5}, {"variant": "authors"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"layer": "logits", "alpha": 0.5}, {"units": (0, 2), "kernel": 5}, {"variant": "authors"}],
+)
 def test_the_contract(settings, c):
     target, batch = network(c=c), images(9, c=c, seed=4)
     mark, state = target.fingerprint(), torch.get_rng_state()
@@ -373,9 +431,13 @@ def test_what_it_cannot_do_is_not_applicable():
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"variant": "mine"}, "none of standardised, authors"), ({"units": ()}, "empty"), ({"layer": "conv9"}, "no layer 'conv9'"),
-     ({"lr": 1e30}, "lower lr")],
-)  # fmt: skip
+    [
+        ({"variant": "mine"}, "none of standardised, authors"),
+        ({"units": ()}, "empty"),
+        ({"layer": "conv9"}, "no layer 'conv9'"),
+        ({"lr": 1e30}, "lower lr"),
+    ],
+)
 def test_bad_settings_are_one_clear_error(settings, words):
     with pytest.raises((ValueError, Diverged), match=words):
         explained(network(), images(3), **settings)

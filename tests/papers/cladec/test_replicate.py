@@ -16,15 +16,34 @@ from benchmark.zoo import nets
 from tests.conftest import blobs
 
 RNG = np.random.default_rng
-SMALL = {"images": 24, "test_images": 12, "base": 2, "decoding": {"epochs": 1, "batch": 12, "lr": 0.003}}
+SMALL = {
+    "images": 24,
+    "test_images": 12,
+    "base": 2,
+    "decoding": {"epochs": 1, "batch": 12, "lr": 0.003},
+}
 EVAL = {"optimiser": "adam", "epochs": 1, "batch": 12, "lr": 0.003}
 
 
 @pytest.fixture(scope="module")
 def study():
     net = nets.build("cnn", (1, 16, 16), 4, {"maps": [4, 6], "hidden": 5}, seed=0)
-    target = Target(nets.fold_norm(net.eval()), name="t", classes="abcd", input_shape=(1, 16, 16), mean=[0.2], std=[0.3], layer="conv2")  # fmt: skip
-    return Study(seed=0, dataset="blobs", data=Dataset("blobs", blobs(40, 16, 16)), target_name="cnn", target=target)
+    target = Target(
+        nets.fold_norm(net.eval()),
+        name="t",
+        classes="abcd",
+        input_shape=(1, 16, 16),
+        mean=[0.2],
+        std=[0.3],
+        layer="conv2",
+    )
+    return Study(
+        seed=0,
+        dataset="blobs",
+        data=Dataset("blobs", blobs(40, 16, 16)),
+        target_name="cnn",
+        target=target,
+    )
 
 
 def values(outcome):
@@ -41,7 +60,10 @@ def outcomes(study):
         "subsets": {"layer": "fc1", "nested": [1, 5], "disjoint": 2, "width": 2} | SMALL,
         "prototypes": {"layer": "fc1", "count": 3, "training": {"epochs": 1, "batch": 12}} | SMALL,
     }
-    return {name: (given, getattr(replicate, name)(study, RNG(0), **given)) for name, given in settings.items()}
+    return {
+        name: (given, getattr(replicate, name)(study, RNG(0), **given))
+        for name, given in settings.items()
+    }
 
 
 # --------------------------------------------------------------------------------------------- experiments
@@ -65,11 +87,21 @@ def test_layers_gives_the_columns_of_tables_2_and_7(outcomes):
 
 
 def test_the_names_join_with_the_published_ones(outcomes):
-    published = pd.read_csv(store.ROOT / "results" / "reported" / "cladec.csv", dtype=str, keep_default_na=False)
+    published = pd.read_csv(
+        store.ROOT / "results" / "reported" / "cladec.csv", dtype=str, keep_default_na=False
+    )
     names = {(r.method, r.metric) for r in published.itertuples()}
-    for experiment, key in (("layers", "layer"), ("alphas", "alpha"), ("epochs", "classifier epochs")):
+    for experiment, key in (
+        ("layers", "layer"),
+        ("alphas", "alpha"),
+        ("epochs", "classifier epochs"),
+    ):
         for n in outcomes[experiment][1].numbers:
-            if not n.metric.endswith(("_sum", "_l2")) and n.method != "random" and n.metric != "cross_entropy":
+            if (
+                not n.metric.endswith(("_sum", "_l2"))
+                and n.method != "random"
+                and n.metric != "cross_entropy"
+            ):
                 assert (n.method, n.metric) in names
                 assert list(n.setting) == [key]
 
@@ -79,8 +111,14 @@ def test_the_losses_are_those_of_a_literal_twin(study):
     grey = torch.full_like(lab.x_test, 0.25)
     x, z = lab.x_test.double().numpy(), grey.double().numpy()
     std = float(lab.x.double().std())
-    square = [sum(((a - b) / std) ** 2 for a, b in zip(u.flat, v.flat, strict=True)) for u, v in zip(x, z, strict=True)]
-    got = {n.metric: n.value for n in lab.losses(grey, {}, "ClaDec", ("rec_loss", "rec_loss_sum", "rec_loss_l2"))}
+    square = [
+        sum(((a - b) / std) ** 2 for a, b in zip(u.flat, v.flat, strict=True))
+        for u, v in zip(x, z, strict=True)
+    ]
+    got = {
+        n.metric: n.value
+        for n in lab.losses(grey, {}, "ClaDec", ("rec_loss", "rec_loss_sum", "rec_loss_l2"))
+    }
     assert got["rec_loss_sum"] == pytest.approx(np.mean(square), rel=1e-4)
     assert got["rec_loss"] == pytest.approx(np.mean(square) / 256, rel=1e-4)
     assert got["rec_loss_l2"] == pytest.approx(np.mean(np.sqrt(square)), rel=1e-4)
@@ -91,7 +129,9 @@ def test_alphas_gives_equation_1(outcomes):
     got = values(outcomes["alphas"][1])
     for alpha in (1, 0.9, 0):
         which = f"alpha={alpha}" if alpha == 0.9 else f"alpha={alpha:g}"
-        total = (1 - alpha) * got["rec_loss_sum", "ClaDec", which] + alpha * got["cross_entropy", "ClaDec", which]
+        total = (1 - alpha) * got["rec_loss_sum", "ClaDec", which] + alpha * got[
+            "cross_entropy", "ClaDec", which
+        ]
         assert got["total_loss_sum", "ClaDec", which] == pytest.approx(total, rel=1e-4)
         assert ("acc_eval", "ClaDec", which) in got
 
@@ -113,7 +153,10 @@ def test_epochs_decodes_the_classifier_at_each_age(study, outcomes):
 
 def test_subsets_names_nested_and_disjoint_units(outcomes):
     got = values(outcomes["subsets"][1])
-    assert set(got) == {("rec_loss", "ClaDec", s) for s in ("units=1", "units=5", "first=0;units=2", "first=2;units=2")}
+    assert set(got) == {
+        ("rec_loss", "ClaDec", s)
+        for s in ("units=1", "units=5", "first=0;units=2", "first=2;units=2")
+    }
 
 
 def test_pictures_are_small_plain_arrays(outcomes):
@@ -143,11 +186,15 @@ def test_the_prototype_loss_is_equation_7(monkeypatch):
     got = caught[0](Networks([net]), rows).item()
     logits, _, rebuilt = (t.detach().double().numpy() for t in net(x[rows]))
     z, p = net.f(x[rows]).flatten(1).detach().double().numpy(), net.p.detach().double().numpy()
-    entropy = np.mean([np.log(np.exp(v).sum()) - v[int(y[r])] for v, r in zip(logits, rows, strict=True)])
+    entropy = np.mean(
+        [np.log(np.exp(v).sum()) - v[int(y[r])] for v, r in zip(logits, rows, strict=True)]
+    )
     d = [[sum((a - b) ** 2 for a, b in zip(u, q, strict=True)) for q in p] for u in z]
     r1 = np.mean([min(d[i][j] for i in range(3)) for j in range(4)])
     r2 = np.mean([min(row) for row in d])
-    square = np.mean([((rebuilt[i] - x[r].double().numpy()) ** 2).sum() for i, r in enumerate(rows)])
+    square = np.mean(
+        [((rebuilt[i] - x[r].double().numpy()) ** 2).sum() for i, r in enumerate(rows)]
+    )
     assert got == pytest.approx(entropy + (square + r1 + r2) / 20, rel=1e-4)
     assert rebuilt.shape == (3, 1, 28, 28)
     drawn, nearest, weights = prototypes.drawn(net, x)
@@ -162,19 +209,39 @@ def test_the_prototype_loss_is_equation_7(monkeypatch):
 
 def rows(seeds=1, target="vgg11", **changed):
     """Rows as the paper has them: every claim holds. ``changed``: other values, by ``metric method setting``."""
-    by = {"rec_loss ClaDec layer": {-1: 0.4, -3: 0.2, -5: 0.1}, "delta_rec ClaDec-RefAE layer": {-1: 0.3, -3: 0.1, -5: 0.05},
-          "delta_acc ClaDec-RefAE layer": {-1: -0.1, -3: 0.02, -5: 0.01}, "delta_acc_occl ClaDec layer": {-1: 0.3, -3: 0.2, -5: 0.1},
-          "delta_acc_occl GradCAM layer": {-1: 0.0, -3: 0.1, -5: 0.05}, "acc_occl_min GradCAM layer": {-1: 0.8},
-          "rec_loss_sum ClaDec alpha": {0: 7, 0.9: 8, 1: 300}, "acc_eval ClaDec alpha": {0: 0.88, 0.9: 0.9, 1: 0.9},
-          "rec_loss_sum ClaDec classifier epochs": {0: 5.4, 1: 6.4, 64: 6.0}, "delta_acc ClaDec-RefAE classifier epochs": {0: -0.03, 1: 0, 64: 0.01},
-          "rec_loss ClaDec units": {1: 0.9, 10: 0.5, 512: 0.1}}  # fmt: skip
+    by = {
+        "rec_loss ClaDec layer": {-1: 0.4, -3: 0.2, -5: 0.1},
+        "delta_rec ClaDec-RefAE layer": {-1: 0.3, -3: 0.1, -5: 0.05},
+        "delta_acc ClaDec-RefAE layer": {-1: -0.1, -3: 0.02, -5: 0.01},
+        "delta_acc_occl ClaDec layer": {-1: 0.3, -3: 0.2, -5: 0.1},
+        "delta_acc_occl GradCAM layer": {-1: 0.0, -3: 0.1, -5: 0.05},
+        "acc_occl_min GradCAM layer": {-1: 0.8},
+        "rec_loss_sum ClaDec alpha": {0: 7, 0.9: 8, 1: 300},
+        "acc_eval ClaDec alpha": {0: 0.88, 0.9: 0.9, 1: 0.9},
+        "rec_loss_sum ClaDec classifier epochs": {0: 5.4, 1: 6.4, 64: 6.0},
+        "delta_acc ClaDec-RefAE classifier epochs": {0: -0.03, 1: 0, 64: 0.01},
+        "rec_loss ClaDec units": {1: 0.9, 10: 0.5, 512: 0.1},
+    }
     out = []
     for seed in range(seeds):
         for name, numbers in (by | changed).items():
             metric, method, key = name.split(" ", 2)
             for k, v in numbers.items():
-                out.append({"paper": "cladec", "track": "replication", "status": "ok", "dataset": "mnist", "target": target, "seed": seed,
-                            "method": method, "metric": metric, "setting": f"{key}={k:g}", "value": v + 1e-3 * seed * (key == "classifier epochs"), "n": 400})  # fmt: skip
+                out.append(
+                    {
+                        "paper": "cladec",
+                        "track": "replication",
+                        "status": "ok",
+                        "dataset": "mnist",
+                        "target": target,
+                        "seed": seed,
+                        "method": method,
+                        "metric": metric,
+                        "setting": f"{key}={k:g}",
+                        "value": v + 1e-3 * seed * (key == "classifier epochs"),
+                        "n": 400,
+                    }
+                )
     return pd.DataFrame(out)
 
 
@@ -187,7 +254,9 @@ def test_every_claim_is_judged_and_holds_where_the_paper_s_numbers_are():
     assert {c.claim for c in found} == {f"CD{k}" for k in range(1, 9)}
     assert all(c.holds for c in found)
     assert {(c.dataset, c.target) for c in found} == {("mnist", "vgg11")}
-    assert sum(c.claim == "CD5" for c in found) == 3 * 2 + 2  # and a t-test for each pair of neighbouring ages
+    assert (
+        sum(c.claim == "CD5" for c in found) == 3 * 2 + 2
+    )  # and a t-test for each pair of neighbouring ages
 
 
 def test_evidence_has_mean_standard_deviation_and_number_of_runs():
@@ -203,19 +272,44 @@ def test_evidence_has_mean_standard_deviation_and_number_of_runs():
 @pytest.mark.parametrize(
     ("claim", "name", "numbers", "expected"),
     [
-        ("CD1", "delta_rec ClaDec-RefAE layer", {-1: 0.3, -3: -0.1, -5: -0.2}, [False, True]),  # -5 is no part of it
-        ("CD2", "delta_acc ClaDec-RefAE layer", {-1: -0.1, -3: 0.02, -5: -0.01}, [False, True]),  # -1 is no part of it
+        (
+            "CD1",
+            "delta_rec ClaDec-RefAE layer",
+            {-1: 0.3, -3: -0.1, -5: -0.2},
+            [False, True],
+        ),  # -5 is no part of it
+        (
+            "CD2",
+            "delta_acc ClaDec-RefAE layer",
+            {-1: -0.1, -3: 0.02, -5: -0.01},
+            [False, True],
+        ),  # -1 is no part of it
         ("CD3", "rec_loss ClaDec layer", {-1: 0.4, -3: 0.2, -5: 0.3}, [False, True]),
         ("CD4", "acc_eval ClaDec alpha", {0: 0.9, 0.9: 0.89, 1: 0.95}, [True, False, True]),
         ("CD4", "rec_loss_sum ClaDec alpha", {0: 9, 0.9: 8, 1: 300}, [False, True, True]),
         ("CD5", "rec_loss_sum ClaDec classifier epochs", {0: 5.4, 1: 6.4, 64: 6.5}, [False, True]),
-        ("CD5", "delta_acc ClaDec-RefAE classifier epochs", {0: 0.01, 1: 0, 64: 0.02}, [True, False]),
+        (
+            "CD5",
+            "delta_acc ClaDec-RefAE classifier epochs",
+            {0: 0.01, 1: 0, 64: 0.02},
+            [True, False],
+        ),
         ("CD6", "rec_loss ClaDec units", {1: 0.9, 10: 0.5, 512: 0.6}, [False]),
-        ("CD7", "delta_acc_occl ClaDec layer", {-1: 0.1, -3: -0.2, -5: 0.2}, [True, False, True, False, True]),
-        ("CD7", "delta_acc_occl GradCAM layer", {-1: 0.1, -3: 0.1, -5: 0.05}, [True, True, True, True, False]),
+        (
+            "CD7",
+            "delta_acc_occl ClaDec layer",
+            {-1: 0.1, -3: -0.2, -5: 0.2},
+            [True, False, True, False, True],
+        ),
+        (
+            "CD7",
+            "delta_acc_occl GradCAM layer",
+            {-1: 0.1, -3: 0.1, -5: 0.05},
+            [True, True, True, True, False],
+        ),
         ("CD8", "delta_acc_occl GradCAM layer", {-1: 0.0, -3: 0.3, -5: 0.05}, [True, False, True]),
     ],
-)  # fmt: skip
+)
 def test_each_claim_can_fail(claim, name, numbers, expected):
     assert held(rows(**{name: numbers}), claim) == expected
 
@@ -238,17 +332,51 @@ def test_every_experiment_has_its_pictures(outcomes):
     for name, (given, outcome) in outcomes.items():
         units.append(FoundUnit(name, "blobs", "cnn", 0, given, outcome.arrays))
         for n in outcome.numbers:
-            lines.append({"paper": "cladec", "track": "replication", "dataset": "blobs", "target": "cnn", "seed": 0, "method": n.method,
-                          "metric": n.metric, "setting": store.setting_text(n.setting), "value": n.value})  # fmt: skip
+            lines.append(
+                {
+                    "paper": "cladec",
+                    "track": "replication",
+                    "dataset": "blobs",
+                    "target": "cnn",
+                    "seed": 0,
+                    "method": n.method,
+                    "metric": n.metric,
+                    "setting": store.setting_text(n.setting),
+                    "value": n.value,
+                }
+            )
     made = list(figures.pictures(Found(pd.DataFrame(lines), units)))
     assert [p.name for p in made] == [
-        *(f"{name}-blobs-cnn" for name in ("fig8-layers", "fig16-hidden", "fig11-alphas", "fig13-units", "fig14-units", "fig15-prototypes")),
-        "tables2-3-layers", "tables7-8-occlusion", "tables4-5-alphas", "table6-epochs",
-    ]  # fmt: skip
+        *(
+            f"{name}-blobs-cnn"
+            for name in (
+                "fig8-layers",
+                "fig16-hidden",
+                "fig11-alphas",
+                "fig13-units",
+                "fig14-units",
+                "fig15-prototypes",
+            )
+        ),
+        "tables2-3-layers",
+        "tables7-8-occlusion",
+        "tables4-5-alphas",
+        "table6-epochs",
+    ]
     for picture in (made[0], made[-1]):
         assert plot_style.save(picture.figure, "png")[:4] == b"\x89PNG"
     nothing = pd.DataFrame(
-        columns=["paper", "track", "dataset", "target", "seed", "method", "metric", "setting", "value"]
+        columns=[
+            "paper",
+            "track",
+            "dataset",
+            "target",
+            "seed",
+            "method",
+            "metric",
+            "setting",
+            "value",
+        ]
     )
     assert list(figures.pictures(Found(nothing, []))) == []
 

@@ -44,7 +44,9 @@ def test_the_worked_example():
     assert D.sum(0).tolist() == [40, 35, 33, 35]
     assert description_length(D, (), simple).total == pytest.approx(375.9427364074, abs=1e-9)
     L = description_length(D, [Rule((0,), (1, 2))], simple)
-    assert (L.data, L.model, L.total) == pytest.approx((256.4238799230, 28.0212251708, 284.4451050938), abs=1e-9)
+    assert (L.data, L.model, L.total) == pytest.approx(
+        (256.4238799230, 28.0212251708, 284.4451050938), abs=1e-9
+    )
     counted = description_length(D, [Rule((0,), (1, 2))], Encoding(robust=False, count_rules=True))
     assert counted.total == pytest.approx(285.9636724602, abs=1e-9)
 
@@ -52,7 +54,11 @@ def test_the_worked_example():
 def test_factorials_and_complexity_are_exact():
     for n in [*range(40), 999, 1000, 12345]:
         exact = math.factorial(n)
-        bits = math.log2(exact >> (exact.bit_length() - 60)) + exact.bit_length() - 60 if n > 20 else math.log2(exact)
+        bits = (
+            math.log2(exact >> (exact.bit_length() - 60)) + exact.bit_length() - 60
+            if n > 20
+            else math.log2(exact)
+        )
         assert mdl.log2_factorial(n) == pytest.approx(bits, rel=1e-13, abs=1e-11)
     for n in [1, 2, 3, 10, 57, 300, 500]:
         assert lpc(n) == pytest.approx(literal_lpc(n), abs=1e-11)
@@ -67,7 +73,9 @@ def test_factorials_and_complexity_are_exact():
 def test_a_million_rows_do_not_overflow():
     assert mdl.log2_binomial(10**6, 1000) == pytest.approx(log2_comb(10**6, 1000), rel=1e-11)
     assert mdl.log2_binomial(10**5, 50_000) == pytest.approx(log2_comb(10**5, 50_000), rel=1e-12)
-    assert mdl.log2_binomial(10**12, 5 * 10**11) == pytest.approx(1e12 - 0.5 * math.log2(math.pi * 5e11), rel=1e-12)
+    assert mdl.log2_binomial(10**12, 5 * 10**11) == pytest.approx(
+        1e12 - 0.5 * math.log2(math.pi * 5e11), rel=1e-12
+    )
 
 
 @st.composite
@@ -85,12 +93,18 @@ def tables(draw):
 
 
 @settings(max_examples=60, deadline=None)
-@given(tables(), st.sampled_from([(True, "applies"), (True, "holds"), (False, "applies")]), st.booleans())
+@given(
+    tables(),
+    st.sampled_from([(True, "applies"), (True, "holds"), (False, "applies")]),
+    st.booleans(),
+)
 def test_length_against_sets_of_rows(case, encoding, count_rules):
     (D, rules), (robust, drop) = case, encoding
     rules = [r if robust else Rule(r.X, r.Y, r.l) for r in rules]
     got = description_length(D, rules, Encoding(robust, drop, count_rules), allow=("duplicates",))
-    assert (got.data, got.model) == pytest.approx(literal_length(D, rules, robust, drop, count_rules), abs=1e-8)
+    assert (got.data, got.model) == pytest.approx(
+        literal_length(D, rules, robust, drop, count_rules), abs=1e-8
+    )
 
 
 def test_robust_encoding_pays_for_its_exceptions_only():
@@ -123,11 +137,25 @@ def test_items_lose_their_order_and_length_adds_up():
         (lambda: description_length(toy() + 0.5), "must be binary"),
         (lambda: description_length(np.where(toy(), np.nan, 0)), "must be binary"),
         (lambda: description_length(toy() & [True, False, True, True]), "columns 1 are constant"),
-        (lambda: description_length(toy() | [True, False, False, True]), "columns 0, 3 are constant"),
+        (
+            lambda: description_length(toy() | [True, False, False, True]),
+            "columns 0, 3 are constant",
+        ),
         (lambda: description_length(toy()[:, [0, 1, 0, 2, 1]]), "columns 2, 4 repeat earlier ones"),
-        (lambda: description_length(toy(), [Rule((0,), (1,)), Rule((1,), (2,)), Rule((2,), (0,))]), "cyclic: item 0"),
-        (lambda: description_length(toy(), [Rule((0,), (4,))]), "no column of the data or is never active"),
-        (lambda: description_length(toy(), [Rule((0,), (1, 2), k=1)], Encoding(robust=False)), "needs the robust"),
+        (
+            lambda: description_length(
+                toy(), [Rule((0,), (1,)), Rule((1,), (2,)), Rule((2,), (0,))]
+            ),
+            "cyclic: item 0",
+        ),
+        (
+            lambda: description_length(toy(), [Rule((0,), (4,))]),
+            "no column of the data or is never active",
+        ),
+        (
+            lambda: description_length(toy(), [Rule((0,), (1, 2), k=1)], Encoding(robust=False)),
+            "needs the robust",
+        ),
         (lambda: Rule((0,), (0, 1)), r"items \[0\] are in head and tail"),
         (lambda: Rule((), (0,)), "needs a head and a tail"),
         (lambda: Rule((0,), (1,), l=2), "l = 2 of 1 head items"),
@@ -142,7 +170,9 @@ def test_bad_input_is_one_clear_error(call, message):
 
 def test_allowed_columns_pass():
     D = np.concatenate([toy(), toy()[:, :1], np.zeros((100, 1), bool)], axis=1)
-    L = description_length(D, [Rule((0,), (1, 2))], Encoding(robust=False), allow=("constant", "duplicates"))
+    L = description_length(
+        D, [Rule((0,), (1, 2))], Encoding(robust=False), allow=("constant", "duplicates")
+    )
     assert L.data == pytest.approx(256.4238799230 + 93.4730230956, abs=1e-8)
 
 

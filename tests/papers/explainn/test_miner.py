@@ -21,7 +21,9 @@ def noisy_layers(seed, n, groups=6, width=4):
     rng = np.random.default_rng(seed)
     cause = rng.random((n, groups)) < 0.25
     heads = cause[:, rng.integers(0, groups, 9)] ^ (rng.random((n, 9)) < 0.06)
-    tails = cause[:, rng.integers(0, groups, groups * width)] ^ (rng.random((n, groups * width)) < 0.1)
+    tails = cause[:, rng.integers(0, groups, groups * width)] ^ (
+        rng.random((n, groups * width)) < 0.1
+    )
     tails[:, -1] = False
     return heads, tails
 
@@ -47,8 +49,10 @@ def test_the_plain_loop_finds_the_same_rules(settings, encoding, seed, n):
     assert verify(model, heads, tails, Encoding(**encoding)) == pytest.approx(model.bits, abs=1e-6)
     assert model.bits < model.baseline
     assert model.size == {
-        "rules": len(model.rules), "literals": sum(r.literals for r in model.rules), "bits": model.bits
-    }  # fmt: skip
+        "rules": len(model.rules),
+        "literals": sum(r.literals for r in model.rules),
+        "bits": model.bits,
+    }
 
 
 def test_tails_larger_than_the_planes_are_counted_alike():
@@ -61,7 +65,9 @@ def test_tails_larger_than_the_planes_are_counted_alike():
         assert found(model) == Plain(heads, tails, 0.3, 2, **encoding).mine()
         if encoding.get("robust", True):
             assert max(len(r.Y) for r in model.rules) > kernel.PLANES
-        assert verify(model, heads, tails, Encoding(**encoding)) == pytest.approx(model.bits, abs=1e-6)
+        assert verify(model, heads, tails, Encoding(**encoding)) == pytest.approx(
+            model.bits, abs=1e-6
+        )
 
 
 def test_packed_bits():
@@ -77,7 +83,18 @@ def test_packed_bits():
 def _db(packed):
     nothing = np.zeros(len(packed))
     return kernel.Packed(
-        packed, packed, nothing.astype(int), nothing, nothing, nothing, nothing, nothing, 131, False, True, False
+        packed,
+        packed,
+        nothing.astype(int),
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        131,
+        False,
+        True,
+        False,
     )
 
 
@@ -89,7 +106,9 @@ def test_planes_are_thresholds():
         counts = table[:, : t + 1].sum(1)
         assert top == counts.max()
         for l in range(1, t + 2):
-            np.testing.assert_array_equal(np.bitwise_count(planes[l - 1]).sum(), (counts >= l).sum())
+            np.testing.assert_array_equal(
+                np.bitwise_count(planes[l - 1]).sum(), (counts >= l).sum()
+            )
 
 
 def test_threads_and_blocks_do_not_change_the_rules(monkeypatch):
@@ -105,8 +124,12 @@ def test_rules_do_not_cross_blocks():
     blocks = np.arange(tails.shape[1]) % 3
     model = mine(heads, tails, theta=0.2, mu=3, allow=("constant",), blocks=blocks)
     assert all(len(set(blocks[model.tails(r)])) == 1 for r in model.rules)
-    apart = [mine(heads, tails[:, blocks == b], theta=0.2, mu=3, allow=("constant",)) for b in range(3)]
-    assert sum(len(m.rules) for m in apart) == pytest.approx(len(model.rules), abs=2)  # the prefix code differs
+    apart = [
+        mine(heads, tails[:, blocks == b], theta=0.2, mu=3, allow=("constant",)) for b in range(3)
+    ]
+    assert sum(len(m.rules) for m in apart) == pytest.approx(
+        len(model.rules), abs=2
+    )  # the prefix code differs
 
 
 def test_groups_are_the_only_heads():
@@ -144,8 +167,13 @@ def test_conjunctive_rules_cost_more_bits_than_what_is_found():
     model = mine(data.heads, data.tails, theta=0.2, mu=4)
     assert score(model, data)["recall"] < 0.8
     assert model.bits < data.length() - 10
-    alone = planted(np.random.default_rng(1), m=20, n=4000, heads="conjunctive", alone=True, noise=0.03)
-    assert score(mine(alone.heads, alone.tails, theta=0.2, mu=4), alone)["recall"] > score(model, data)["recall"]
+    alone = planted(
+        np.random.default_rng(1), m=20, n=4000, heads="conjunctive", alone=True, noise=0.03
+    )
+    assert (
+        score(mine(alone.heads, alone.tails, theta=0.2, mu=4), alone)["recall"]
+        > score(model, data)["recall"]
+    )
 
 
 def test_planted_data_is_as_described():
@@ -170,13 +198,18 @@ def test_planted_data_is_as_described():
 def test_overlap_is_the_product_of_jaccards():
     a, b = [((0, 1), (5, 6)), ((2,), (7,))], [((0, 1), (5, 6)), ((1, 2), (7, 8))]
     np.testing.assert_allclose(overlap(a, b), [[1, 0], [0, 0.25]])
-    assert score(mine(*_perfect()), planted(np.random.default_rng(0), m=1, n=50))["precision"] in (0.0, 1.0)
+    assert score(mine(*_perfect()), planted(np.random.default_rng(0), m=1, n=50))["precision"] in (
+        0.0,
+        1.0,
+    )
 
 
 def _perfect():
     rng = np.random.default_rng(0)
     head = rng.random((300, 1)) < 0.3
-    return head, np.concatenate([head ^ (rng.random((300, 1)) < 0.01), rng.random((300, 1)) < 0.5], axis=1)
+    return head, np.concatenate(
+        [head ^ (rng.random((300, 1)) < 0.01), rng.random((300, 1)) < 0.5], axis=1
+    )
 
 
 def test_an_interrupted_run_keeps_its_model():
@@ -228,7 +261,10 @@ T = T[:, :-1]
         (lambda: mine(H, T, blocks=np.zeros(3)), "blocks has shape"),
         (lambda: mine(H, T, groups=[(0, 99)]), "group of heads"),
         (lambda: mine(H, T, groups=[()]), "group of heads"),
-        (lambda: planted(np.random.default_rng(0), m=2, heads="either"), "exclusive or conjunctive"),
+        (
+            lambda: planted(np.random.default_rng(0), m=2, heads="either"),
+            "exclusive or conjunctive",
+        ),
         (lambda: planted(np.random.default_rng(0), m=0), "m = 0"),
     ],
 )
@@ -256,9 +292,16 @@ def test_given_rules_get_the_l_and_k_that_cost_least():
         return description_length(D, [rule], allow=allow).total
 
     best = [
-        min((Rule(r.X, r.Y, l, k) for l in range(1, len(r.X) + 1) for k in range(len(r.Y), 0, -1)), key=length)
+        min(
+            (Rule(r.X, r.Y, l, k) for l in range(1, len(r.X) + 1) for k in range(len(r.Y), 0, -1)),
+            key=length,
+        )
         for r in data.rules
     ]
     model = fitted(data.heads, data.tails, data.rules)
     assert set(model.rules) == set(best)
-    assert data.length() == model.bits == pytest.approx(description_length(D, best, allow=allow).total, abs=1e-6)
+    assert (
+        data.length()
+        == model.bits
+        == pytest.approx(description_length(D, best, allow=allow).total, abs=1e-6)
+    )

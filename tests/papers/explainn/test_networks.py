@@ -76,10 +76,13 @@ def test_units_are_on_above_zero_or_their_mean():
     pooled = Units.of(target, batch, "conv", pool=3)
     assert pooled.shape == (3, 3, 3)
     np.testing.assert_array_equal(
-        pooled(target, batch)[:, 0], (target.features(batch, "conv")[:, 0, :3, :3] > 0).any(2).any(1)
+        pooled(target, batch)[:, 0],
+        (target.features(batch, "conv")[:, 0, :3, :3] > 0).any(2).any(1),
     )
     always = Units.of(
-        target, Batch(x=batch.x[:40] * 0 + torch.linspace(0.6, 1, 40).view(-1, 1, 1, 1), y=batch.y[:40]), "fc1"
+        target,
+        Batch(x=batch.x[:40] * 0 + torch.linspace(0.6, 1, 40).view(-1, 1, 1, 1), y=batch.y[:40]),
+        "fc1",
     )
     assert (always.at > 0).all()  # never OFF: compared with the mean
     channels = Units.of(target, batch, "conv", channels=True)
@@ -95,7 +98,11 @@ def test_units_are_on_above_zero_or_their_mean():
 
 
 def test_where_the_weights_of_the_classes_are():
-    assert (last(dense()).layer, last(dense()).W.shape, last(dense()).channels) == ("fc1", (4, 12), False)
+    assert (last(dense()).layer, last(dense()).W.shape, last(dense()).channels) == (
+        "fc1",
+        (4, 12),
+        False,
+    )
     assert (last(convolutional()).layer, last(convolutional()).W.shape) == ("fire", (4, 10))
     assert last(convolutional()).channels
     net = nn.Sequential()
@@ -108,10 +115,15 @@ def test_where_the_weights_of_the_classes_are():
 def test_rules_of_a_network_whose_classes_own_their_units():
     target, batch = dense(), quadrants()
     model = label_rules(target, batch, Units.of(target, batch, "fc1"))
-    assert sorted((r.X, tuple(model.tails(r))) for r in model.rules) == [((c,), (c, c + 4, c + 8)) for c in range(4)]
+    assert sorted((r.X, tuple(model.tails(r))) for r in model.rules) == [
+        ((c,), (c, c + 4, c + 8)) for c in range(4)
+    ]
     assert networks.kinds(model) == {
-        "multi_class_share": 0, "multi_unit_share": 1, "classes_with_rules": 4, "classes_with_several_rules": 0
-    }  # fmt: skip
+        "multi_class_share": 0,
+        "multi_unit_share": 1,
+        "classes_with_rules": 4,
+        "classes_with_several_rules": 0,
+    }
     assert networks.class_units(model, 2) == [2, 6, 10]
     assert networks.likeness(model.rules, model.rules) == 1
     assert networks.likeness(model.rules, ()) == 0
@@ -131,7 +143,9 @@ def literal_recall(target, test, c, units):
     return float((changed(test.x[mine]).argmax(1) == c).float().mean())
 
 
-@pytest.mark.parametrize("make", [dense, convolutional, lambda: convolutional(False)], ids=["dense", "conv", "no ReLU"])
+@pytest.mark.parametrize(
+    "make", [dense, convolutional, lambda: convolutional(False)], ids=["dense", "conv", "no ReLU"]
+)
 def test_interventions_equal_changed_copies(make):
     target, test = make(), quadrants(80, seed=3)
     test.y = target(test).argmax(1)  # a network that is always right
@@ -148,14 +162,19 @@ def test_interventions_equal_changed_copies(make):
             continue
         assert result.before[c] == 1
         if c in removed:
-            assert result.after[c] == pytest.approx(literal_recall(target, test, c, removed[c]), abs=1e-6)
+            assert result.after[c] == pytest.approx(
+                literal_recall(target, test, c, removed[c]), abs=1e-6
+            )
             assert result.removed[c] == len(removed[c])
         else:
             assert np.isnan(result.after[c])
     draws = np.random.default_rng(0)
     c = min(c for c in removed if c in there)
     sizes = last(target).W.shape[1]
-    expected = [literal_recall(target, test, c, draws.permutation(sizes)[: len(removed[c])]) for _ in range(5)]
+    expected = [
+        literal_recall(target, test, c, draws.permutation(sizes)[: len(removed[c])])
+        for _ in range(5)
+    ]
     np.testing.assert_allclose(result.random[:, c], expected, atol=1e-6)
     np.testing.assert_allclose(result.quantile()[c], np.quantile(expected, 0.9), atol=1e-6)
 
@@ -182,9 +201,9 @@ def test_a_cascade_chains_tails_to_heads():
     tails = {tuple(first.tails(r)) for r in first.rules}
     assert second.rules
     assert {r.X for r in second.rules} <= tails
-    for (
-        rule
-    ) in second.rules:  # each group of fc1 leads to its own quadrant of maps 0 and 2, or to the dark of the others
+    for rule in (
+        second.rules
+    ):  # each group of fc1 leads to its own quadrant of maps 0 and 2, or to the dark of the others
         c = rule.X[0] % 4
         for k, i, j in zip(*np.unravel_index(second.tails(rule), conv.shape), strict=True):
             assert ((i // 4, j // 4) == (c // 2, c % 2)) == (k != 1)
@@ -198,9 +217,20 @@ def test_a_cascade_chains_tails_to_heads():
 
 def test_neighbours_counts_touching_pairs():
     units = Units("conv", (2, 4, 4), 0.0)
-    block = [0, 1, 4, 5, 16 + 3]  # a 2x2 block of filter 0: 4 of 6 pairs touch; one pixel of filter 1: no pair
-    rules = (Rule((0,), [4 + u for u in block]), Rule((1,), [4 + 15, 4 + 10]))  # and a pair that does not
-    touching, chance = networks.neighbours(Model(rules, (1, 1), 0, 0, 4), units, np.random.default_rng(0))
+    block = [
+        0,
+        1,
+        4,
+        5,
+        16 + 3,
+    ]  # a 2x2 block of filter 0: 4 of 6 pairs touch; one pixel of filter 1: no pair
+    rules = (
+        Rule((0,), [4 + u for u in block]),
+        Rule((1,), [4 + 15, 4 + 10]),
+    )  # and a pair that does not
+    touching, chance = networks.neighbours(
+        Model(rules, (1, 1), 0, 0, 4), units, np.random.default_rng(0)
+    )
     assert touching == pytest.approx(4 / 7)
     assert 0 < chance < touching
     alone = Model((Rule((0,), (4,)),), (1.0,), 0.0, 0.0, 4)
@@ -221,7 +251,10 @@ def test_contract_and_labels():
     method, rng = ExplaiNN(), np.random.default_rng(0)
     assert isinstance(method, Method)
     assert settings_of(method) == {"theta": 0.4, "mu": 1}
-    fingerprint, states = target.fingerprint(), (torch.get_rng_state(), np.random.get_state()[1].copy())
+    fingerprint, states = (
+        target.fingerprint(),
+        (torch.get_rng_state(), np.random.get_state()[1].copy()),
+    )
     assert method.fit(target, quadrants(), rng) is method
     e = method.explain(target, batch, rng)
     assert isinstance(e, Explanation)
@@ -232,7 +265,11 @@ def test_contract_and_labels():
     assert target.fingerprint() == fingerprint
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])
-    again = ExplaiNN().fit(target, quadrants(chunk=7), rng).explain(target, quadrants(30, seed=9, chunk=4), rng)
+    again = (
+        ExplaiNN()
+        .fit(target, quadrants(chunk=7), rng)
+        .explain(target, quadrants(30, seed=9, chunk=4), rng)
+    )
     np.testing.assert_array_equal(again.labels, e.labels)
     np.testing.assert_allclose(again.heatmaps, e.heatmaps, atol=1e-5)
 
@@ -284,11 +321,15 @@ def test_a_prototype_activates_its_units():
     colours, scale = prototypes.Colours.of(batch), prototypes.scales(target, batch, "fc1")
     groups = [(0, 4), (3,)]
     fingerprint = target.fingerprint()
-    x = prototypes.maximise(target, "fc1", groups, colours, np.random.default_rng(0), scale=scale, steps=48, jitter=1)
+    x = prototypes.maximise(
+        target, "fc1", groups, colours, np.random.default_rng(0), scale=scale, steps=48, jitter=1
+    )
     assert target.fingerprint() == fingerprint
     assert x.shape == (2, 1, 8, 8)
     assert 0 <= x.min() <= x.max() <= 1
-    assert x[0, 0, :4, :4].mean() > x[0, 0, 4:, 4:].mean() + 0.2  # class a's units look at the first quadrant
+    assert (
+        x[0, 0, :4, :4].mean() > x[0, 0, 4:, 4:].mean() + 0.2
+    )  # class a's units look at the first quadrant
     assert x[1, 0, 4:, 4:].mean() > x[1, 0, :4, :4].mean() + 0.2
     assert (prototypes.reached(target, "fc1", x, groups, scale) > 0.8).all()
     again = prototypes.maximise(
@@ -300,17 +341,31 @@ def test_a_prototype_activates_its_units():
 def test_scales_colours_and_channels():
     target, batch = dense(), quadrants(40)
     z = target.features(batch, "fc1").numpy()
-    np.testing.assert_allclose(prototypes.scales(target, batch, "fc1"), [c[c > 0].mean() for c in z.T], rtol=1e-5)
-    colour = Batch(x=torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(0)), y=torch.zeros(50))
+    np.testing.assert_allclose(
+        prototypes.scales(target, batch, "fc1"), [c[c > 0].mean() for c in z.T], rtol=1e-5
+    )
+    colour = Batch(
+        x=torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(0)), y=torch.zeros(50)
+    )
     stats = prototypes.Colours.of(colour)
     pixels = colour.x.transpose(0, 1).flatten(1).numpy()
     np.testing.assert_allclose(stats.L @ stats.L.T, np.cov(pixels), atol=1e-5)
-    x = prototypes.maximise(convolutional(), "fire", [(0, 1)], prototypes.Colours.of(batch), np.random.default_rng(0),
-                            channels=True, side=12, steps=4)  # fmt: skip
+    x = prototypes.maximise(
+        convolutional(),
+        "fire",
+        [(0, 1)],
+        prototypes.Colours.of(batch),
+        np.random.default_rng(0),
+        channels=True,
+        side=12,
+        steps=4,
+    )
     assert x.shape == (1, 1, 12, 12)
 
 
 @pytest.mark.parametrize("groups", [[], [()], [(12,)], [(-1,)]])
 def test_bad_groups_are_refused(groups):
     with pytest.raises(ValueError, match="units 0..11 of fc1"):
-        prototypes.maximise(dense(), "fc1", groups, prototypes.Colours.of(quadrants(8)), np.random.default_rng(0))
+        prototypes.maximise(
+            dense(), "fc1", groups, prototypes.Colours.of(quadrants(8)), np.random.default_rng(0)
+        )

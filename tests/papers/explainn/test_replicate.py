@@ -16,8 +16,17 @@ from benchmark.papers.explainn.networks import last
 from benchmark.utils import plot_style
 from tests.helpers.places import ROOT
 
-PROFILE = {"profile": "p", "track": "replication", "paper": "explainn", "n": 1, "better": "higher", "unit": "",
-           "metric_version": 1, "status": "ok", "reason": ""}  # fmt: skip
+PROFILE = {
+    "profile": "p",
+    "track": "replication",
+    "paper": "explainn",
+    "n": 1,
+    "better": "higher",
+    "unit": "",
+    "metric_version": 1,
+    "status": "ok",
+    "reason": "",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +40,26 @@ def rng():
 
 
 def by_metric(outcome, **setting):
-    return {n.metric: n.value for n in outcome.numbers if setting.items() <= dict(n.setting).items()}
+    return {
+        n.metric: n.value for n in outcome.numbers if setting.items() <= dict(n.setting).items()
+    }
 
 
 def rows_of(outcome, dataset="blobs", target="cnn", seed=0):
     return [
-        PROFILE | {"dataset": n.dataset or dataset, "target": n.target or target, "seed": seed, "method": n.method,
-                   "setting": store.setting_text(n.setting), "metric": n.metric, "value": float(n.value), "n": n.n}
+        PROFILE
+        | {
+            "dataset": n.dataset or dataset,
+            "target": n.target or target,
+            "seed": seed,
+            "method": n.method,
+            "setting": store.setting_text(n.setting),
+            "metric": n.metric,
+            "value": float(n.value),
+            "n": n.n,
+        }
         for n in outcome.numbers
-    ]  # fmt: skip
+    ]
 
 
 def frame(rows):
@@ -55,7 +75,9 @@ def test_every_published_term_of_the_worked_example_is_measured():
     outcome = replicate.worked_example(Study(), rng())
     found = by_metric(outcome)
     assert {row["metric"] for row in published} == set(found)
-    assert {(n.dataset, n.target, n.method) for n in outcome.numbers} == {("toy n=100", "-", "ExplaiNN encoding")}
+    assert {(n.dataset, n.target, n.method) for n in outcome.numbers} == {
+        ("toy n=100", "-", "ExplaiNN encoding")
+    }
     for row in published:  # printed sums are sums of rounded terms: 14.88 = 4 x 3.72
         slack = {
             "L(D,M_ind)_bits": 0.03,
@@ -71,11 +93,15 @@ def test_planted_rules_have_the_names_of_the_published_ones():
     outcome = replicate.planted(Study(), rng(), m=10, n=2000)
     with open(ROOT / "results" / "reported" / "explainn.csv") as file:
         targets = {row["target"] for row in csv.DictReader(file)}
-    assert {n.target for n in outcome.numbers} == {"m=10 planted, mutually exclusive heads"} <= targets
+    assert (
+        {n.target for n in outcome.numbers} == {"m=10 planted, mutually exclusive heads"} <= targets
+    )
     found = by_metric(outcome, noise=0.001, theta=0.2, mu=4)
     assert found["precision"] == found["recall"] == 1
     assert found["planted_minus_found_bits"] == pytest.approx(0, abs=1e-6)
-    simple = replicate.planted(Study(), rng(), m=5, n=1000, heads="conjunctive", noise=0.03, encoding="simple")
+    simple = replicate.planted(
+        Study(), rng(), m=5, n=1000, heads="conjunctive", noise=0.03, encoding="simple"
+    )
     assert {n.target for n in simple.numbers} == {"m=5 planted, co-occurring heads"}
     assert {n.setting["encoding"] for n in simple.numbers} == {"simple"}
 
@@ -134,7 +160,11 @@ def test_rules_that_classes_share_and_have_alone(study):
 
 def test_the_pair_has_fewest_classes_and_all_three_rules():
     r = lambda *X: Rule(X, (10,), 1, 1)
-    assert traits.pair([r(0, 1, 2), r(0, 3), r(1, 3), r(0), r(1), r(0, 1)], 4) == (0, 1, (r(0), r(0, 1), r(1)))
+    assert traits.pair([r(0, 1, 2), r(0, 3), r(1, 3), r(0), r(1), r(0, 1)], 4) == (
+        0,
+        1,
+        (r(0), r(0, 1), r(1)),
+    )
     assert traits.pair([r(0, 1), r(0)], 4) is None  # 1 has nothing without 0
     assert traits.pair([], 4) is None
     rules = [r(0, 1, 2), r(2), r(0, 2), r(1)]
@@ -149,7 +179,10 @@ def test_examples_have_their_own_rules_tail_on():
     on = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0]], bool)
     fake = type("M", (), {"tails": staticmethod(model)})
     assert traits.examples(on, fake, rules, np.arange(5)) == [1, 2]
-    assert traits.examples(on, fake, [rules[0]] * 2, np.array([0, 1, 4])) == [0, 1]  # all alike: no image twice
+    assert traits.examples(on, fake, [rules[0]] * 2, np.array([0, 1, 4])) == [
+        0,
+        1,
+    ]  # all alike: no image twice
     assert traits.examples(on, fake, [rules[0]] * 2, np.array([1])) == [1, 1]
 
 
@@ -169,8 +202,15 @@ def test_fine_tuning_from_its_own_weights_changes_nothing(study, monkeypatch):
     assert found["n_rules_new"] == found["n_rules_lost"] == 0
     a = outcome.arrays
     assert a["is_kept"].all() and not a["new"].any() and not a["lost"].any()
-    assert a["images.after"].shape == a["images.before"].shape == a["examples"].shape == (len(a["units"]), 1, 28, 28)
-    assert len(a["units"]) == min(2, found["n_rules_kept"])  # half of what is shown may be kept ones
+    assert (
+        a["images.after"].shape
+        == a["images.before"].shape
+        == a["examples"].shape
+        == (len(a["units"]), 1, 28, 28)
+    )
+    assert len(a["units"]) == min(
+        2, found["n_rules_kept"]
+    )  # half of what is shown may be kept ones
     fingerprint = study.target.fingerprint()
     other = {k: v + 0.2 for k, v in own.items()}
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (other, {}))
@@ -182,11 +222,14 @@ def test_fine_tuning_from_its_own_weights_changes_nothing(study, monkeypatch):
     unit = FoundUnit("fine_tuning", "cub", "squeezenet1_0", 0, {}, outcome.arrays)
     drawn = list(figures.pictures(Found(frame([]), [unit])))
     assert [(p.name, p.photo) for p in drawn] == [
-        ("b3-rules-cub-squeezenet1_0", False), ("fig17-before-after-cub-squeezenet1_0", True),
-    ]  # fmt: skip
+        ("b3-rules-cub-squeezenet1_0", False),
+        ("fig17-before-after-cub-squeezenet1_0", True),
+    ]
     assert all(len(plot_style.save(p.figure, "png", dpi=40)) > 2000 for p in drawn)
     assert study.target.fingerprint() == fingerprint
-    late = own | {k: v + 0.2 for k, v in own.items() if k.startswith("fc1")}  # the same up to flatten
+    late = own | {
+        k: v + 0.2 for k, v in own.items() if k.startswith("fc1")
+    }  # the same up to flatten
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (late, {}))
     found = by_metric(replicate.fine_tuning(study, rng(), theta=0.3, steps=2))
     images = study.data.batch("train")
@@ -194,7 +237,12 @@ def test_fine_tuning_from_its_own_weights_changes_nothing(study, monkeypatch):
     z = study.target.features(images, "flatten")
     shifted = torch.relu(z @ late["fc1.0.weight"].T + late["fc1.0.bias"])
     same = (
-        ((shifted > (shifted.mean(0) if (shifted > 0).float().mean() > 0.95 else 0)) == (net.fc1(z) > 0)).float().mean()
+        (
+            (shifted > (shifted.mean(0) if (shifted > 0).float().mean() > 0.95 else 0))
+            == (net.fc1(z) > 0)
+        )
+        .float()
+        .mean()
     )
     assert found["same_on_state_share"] == pytest.approx(float(same))
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: ({}, {}))
@@ -205,15 +253,38 @@ def test_fine_tuning_from_its_own_weights_changes_nothing(study, monkeypatch):
 # --------------------------------------------------------------------------------------------- verdicts
 
 
-def line(metric, value, dataset="mnist", target="cnn", setting="layer=fc1", method="ExplaiNN", n=1, seed=0):
-    return PROFILE | {"dataset": dataset, "target": target, "seed": seed, "method": method, "setting": setting,
-                      "metric": metric, "value": value, "n": n}  # fmt: skip
+def line(
+    metric,
+    value,
+    dataset="mnist",
+    target="cnn",
+    setting="layer=fc1",
+    method="ExplaiNN",
+    n=1,
+    seed=0,
+):
+    return PROFILE | {
+        "dataset": dataset,
+        "target": target,
+        "seed": seed,
+        "method": method,
+        "setting": setting,
+        "metric": metric,
+        "value": value,
+        "n": n,
+    }
 
 
 def planted_rows(kind, noise, precision, recall, soft, n_found=10.0, noisy=0.0, m=10, extra=""):
     name = f"m={m} planted, {kind}"
-    values = {"precision": precision, "recall": recall, "soft_precision": soft, "soft_recall": soft, "n_found": n_found,
-              "noise_rules": noisy}  # fmt: skip
+    values = {
+        "precision": precision,
+        "recall": recall,
+        "soft_precision": soft,
+        "soft_recall": soft,
+        "n_found": n_found,
+        "noise_rules": noisy,
+    }
     setting = f"{extra}mu=4;noise={noise:g};theta=0.2"
     return [line(k, v, "synthetic n=10000", name, setting, n=m) for k, v in values.items()]
 
@@ -232,9 +303,21 @@ EXCLUSIVE, TOGETHER = "mutually exclusive heads", "co-occurring heads"
         (planted_rows(EXCLUSIVE, 0.001, 0.89, 0.95, 1), [("EX2", False), ("EX4", True)]),
         (planted_rows(EXCLUSIVE, 0.001, 1, 1, 1, n_found=11), [("EX2", True), ("EX4", False)]),
         (planted_rows(EXCLUSIVE, 0.001, 1, 1, 1, noisy=1), [("EX2", True), ("EX4", False)]),
-        (planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9) + planted_rows(TOGETHER, 0.03, 0.9, 0.9, 0.73), [("EX3", True)]),
-        (planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9) + planted_rows(TOGETHER, 0.03, 0.9, 0.9, 0.71), [("EX3", False)]),
-        (planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9) + planted_rows(TOGETHER, 0.1, 0.9, 0.9, 0.1), []),
+        (
+            planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
+            + planted_rows(TOGETHER, 0.03, 0.9, 0.9, 0.73),
+            [("EX3", True)],
+        ),
+        (
+            planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
+            + planted_rows(TOGETHER, 0.03, 0.9, 0.9, 0.71),
+            [("EX3", False)],
+        ),
+        (
+            planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
+            + planted_rows(TOGETHER, 0.1, 0.9, 0.9, 0.1),
+            [],
+        ),
         (planted_rows(TOGETHER, 0.03, 0.3, 0.3, 0.9, extra="encoding=simple;"), []),
     ],
 )
@@ -243,14 +326,26 @@ def test_verdicts_on_planted_rules(rows, expected):
 
 
 def intervention_rows(share, nothing):
-    values = {"classes_judged": 10, "below_random_q90_share": share, "after_at_most_5pct_share": nothing,
-              "class_accuracy_before": 0.9, "class_accuracy_after": 0.1, "class_accuracy_random_q90": 0.9}  # fmt: skip
+    values = {
+        "classes_judged": 10,
+        "below_random_q90_share": share,
+        "after_at_most_5pct_share": nothing,
+        "class_accuracy_before": 0.9,
+        "class_accuracy_after": 0.1,
+        "class_accuracy_random_q90": 0.9,
+    }
     return [line(k, v) for k, v in values.items()]
 
 
 def place_rows(several=0.5, near=0.6, chance=0.1, dark=2):
-    values = {"multi_class_share": several, "n_rules": 9, "adjacent_share": near, "adjacent_share_by_chance": chance,
-              "background_filters": dark, "n_filters": 20}  # fmt: skip
+    values = {
+        "multi_class_share": several,
+        "n_rules": 9,
+        "adjacent_share": near,
+        "adjacent_share_by_chance": chance,
+        "background_filters": dark,
+        "n_filters": 20,
+    }
     return [line(k, v, setting="layer=conv1") for k, v in values.items()]
 
 
@@ -267,9 +362,24 @@ def test_verdicts_on_networks():
         if c.claim == "EX7"
     ]
     assert not many.holds and many.evidence == "conv1: 3,001 rules"
-    assert judge(place_rows(several=0)) == [("EX7", True), ("EX6", False), ("EX6", True), ("EX6", True)]
-    assert judge(place_rows(chance=0.7)) == [("EX7", True), ("EX6", True), ("EX6", False), ("EX6", True)]
-    assert judge(place_rows(dark=0)) == [("EX7", True), ("EX6", True), ("EX6", True), ("EX6", False)]
+    assert judge(place_rows(several=0)) == [
+        ("EX7", True),
+        ("EX6", False),
+        ("EX6", True),
+        ("EX6", True),
+    ]
+    assert judge(place_rows(chance=0.7)) == [
+        ("EX7", True),
+        ("EX6", True),
+        ("EX6", False),
+        ("EX6", True),
+    ]
+    assert judge(place_rows(dark=0)) == [
+        ("EX7", True),
+        ("EX6", True),
+        ("EX6", True),
+        ("EX6", False),
+    ]
     assert judge([]) == []
 
 
@@ -306,10 +416,15 @@ def test_every_picture_can_be_drawn(study):
     rows += rows_of(replicate.planted(Study(), rng(), m=5, n=500, heads="conjunctive"))
     pictures = list(figures.pictures(Found(frame(rows), units)))
     assert [p.name for p in pictures] == [
-        "fig2-planted-rules", "fig3-filters-blobs-explainn_cnn-conv2", "fig2-intervention-blobs-explainn_cnn",
-        "fig5-flow-blobs-explainn_cnn", "fig14-prototypes-blobs-explainn_cnn",
-        "fig13-kinds-blobs-explainn_cnn", "fig4-shared-blobs-explainn_cnn", "fig15-within-blobs-explainn_cnn",
-    ]  # fmt: skip
+        "fig2-planted-rules",
+        "fig3-filters-blobs-explainn_cnn-conv2",
+        "fig2-intervention-blobs-explainn_cnn",
+        "fig5-flow-blobs-explainn_cnn",
+        "fig14-prototypes-blobs-explainn_cnn",
+        "fig13-kinds-blobs-explainn_cnn",
+        "fig4-shared-blobs-explainn_cnn",
+        "fig15-within-blobs-explainn_cnn",
+    ]
     for picture in pictures:
         assert picture.caption.endswith(".")
         assert len(plot_style.save(picture.figure, "png")) > 3000

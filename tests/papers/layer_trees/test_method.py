@@ -48,14 +48,21 @@ def network(width=9, depth=3, channels=1, size=4, classes=3, activation=nn.ReLU,
     for parameter in layers.parameters():
         parameter.data.normal_(generator=draw)
     return Target(
-        layers, name="tiny", classes="abcdefgh"[:classes], input_shape=(channels, size, size), mean=[0.5], std=[0.3]
+        layers,
+        name="tiny",
+        classes="abcdefgh"[:classes],
+        input_shape=(channels, size, size),
+        mean=[0.5],
+        std=[0.3],
     )
 
 
 def images(n=60, channels=1, size=4, classes=3, chunk=7, seed=1):
     draw = rng(seed)
     x = draw.random((n, channels, size, size), np.float32)
-    return Batch(x=torch.from_numpy(x), y=torch.from_numpy(draw.integers(classes, size=n)), chunk=chunk)
+    return Batch(
+        x=torch.from_numpy(x), y=torch.from_numpy(draw.integers(classes, size=n)), chunk=chunk
+    )
 
 
 @st.composite
@@ -95,10 +102,14 @@ def test_unique_against_a_dictionary(problem):
     assert e.classes.tolist() == [seen[word] for word in words]
     assert [words[g] for g in e.group] == [tuple(row) for row in states.tolist()]
     assert e.duplicate.tolist() == [sum(c > 0 for c in seen[word]) > 1 for word in words]
-    assert e.labels.tolist() == [seen[word].index(max(seen[word])) for word in words]  # the lowest class on a tie
+    assert e.labels.tolist() == [
+        seen[word].index(max(seen[word])) for word in words
+    ]  # the lowest class on a tie
     assert e.counts.sum() == len(y)
     for k, word in enumerate(words):
-        assert e.samples(k).tolist() == [i for i, row in enumerate(states.tolist()) if tuple(row) == word]
+        assert e.samples(k).tolist() == [
+            i for i, row in enumerate(states.tolist()) if tuple(row) == word
+        ]
 
 
 def test_unique_by_hand():
@@ -149,14 +160,18 @@ def test_a_node_is_on_where_its_activation_functions_input_is_positive(activatio
 def test_pooling_and_reshaping_keep_the_activation_functions_threshold():
     net = nn.Sequential()
     for name, layer in {
-        "conv": nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sigmoid()), "pool": nn.MaxPool2d(2), "flatten": nn.Flatten(),
+        "conv": nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sigmoid()),
+        "pool": nn.MaxPool2d(2),
+        "flatten": nn.Flatten(),
         "logits": nn.Linear(2, 2),
-    }.items():  # fmt: skip
+    }.items():
         net.add_module(name, layer)
     target = Target(net, name="t", classes="ab", input_shape=(1, 4, 4))
     assert [switch(target, layer) for layer in target.layers] == [0.5, 0.5, 0.5, 0.0]
     assert hidden_layers(target) == ["conv"]
-    assert encode_layers(target, images(5), ["conv", "pool"])["conv"].width == 8  # 2 channels at 2 x 2 positions
+    assert (
+        encode_layers(target, images(5), ["conv", "pool"])["conv"].width == 8
+    )  # 2 channels at 2 x 2 positions
 
 
 # --------------------------------------------------------------------------------------------- trees
@@ -187,7 +202,9 @@ def test_a_tree_knows_every_encoding_it_was_grown_from(problem, threshold):
     assert tree.leaves == tree.split_nodes + 1
     np.testing.assert_array_equal(tree.apply(bits), [walk(tree, row) for row in states])
     if threshold <= 1:  # wrong on the minorities of duplicates alone
-        assert trees.accuracy_pct(tree, bits, y) == pytest.approx(100 * e.classes.max(1).sum() / len(y))
+        assert trees.accuracy_pct(tree, bits, y) == pytest.approx(
+            100 * e.classes.max(1).sum() / len(y)
+        )
     again = trees.Tree.read(tree.arrays())
     np.testing.assert_array_equal(again.predict(bits), tree.predict(bits))
     assert again.n_encodings == tree.n_encodings
@@ -201,16 +218,27 @@ def gini(weights):
 @pytest.mark.parametrize("seed", range(4))
 def test_every_split_is_the_best_by_the_gini_index_of_equally_weighted_classes(seed):
     draw = rng(seed)
-    states, y = draw.random((80, 8)) < 0.4, draw.integers(3, size=80) // draw.integers(1, 3, size=80)
+    states, y = (
+        draw.random((80, 8)) < 0.4,
+        draw.integers(3, size=80) // draw.integers(1, 3, size=80),
+    )
     e = unique(bits_of(states), y, 3)
     tree, x, c = trees.grow(e, 0, draw), e.bits.states(), e.labels
-    weight = len(c) / (3 * np.bincount(c, minlength=3))  # balanced: n / (classes * samples of the class)
+    weight = len(c) / (
+        3 * np.bincount(c, minlength=3)
+    )  # balanced: n / (classes * samples of the class)
 
     def decrease(members, node):
         on = members & x[:, node]
-        halves = [np.bincount(c[m], minlength=3) * weight for m in (members, on, members & ~x[:, node])]
+        halves = [
+            np.bincount(c[m], minlength=3) * weight for m in (members, on, members & ~x[:, node])
+        ]
         total, a, b = (h.sum() for h in halves)
-        return 0 if not a or not b else gini(halves[0]) - a / total * gini(halves[1]) - b / total * gini(halves[2])
+        return (
+            0
+            if not a or not b
+            else gini(halves[0]) - a / total * gini(halves[1]) - b / total * gini(halves[2])
+        )
 
     def check(place, members):
         if tree.node[place] < 0:
@@ -257,7 +285,9 @@ def test_a_threshold_of_0_and_of_1_are_the_same_and_negative_ones_are_refused():
     e = unique(bits_of(states), y, 3)
     a, b = (trees.grow(e, t, rng()) for t in (0, 1))
     assert a.node.tolist() == b.node.tolist()
-    assert trees.grow(e, int(e.counts.max()), rng()).n_encodings == (e.counts == e.counts.max()).sum()
+    assert (
+        trees.grow(e, int(e.counts.max()), rng()).n_encodings == (e.counts == e.counts.max()).sum()
+    )
     with pytest.raises(ValueError, match="threshold=-1 is negative"):
         trees.grow(e, -1, rng())
 
@@ -265,14 +295,21 @@ def test_a_threshold_of_0_and_of_1_are_the_same_and_negative_ones_are_refused():
 def small_tree():
     """Node 2 ON: class 0. Else node 0 ON: class 1, OFF: class 2."""
     return trees.Tree(
-        node=np.array([2, 0, -1, -1, -1]), on=np.array([4, 3, -1, -1, -1]), off=np.array([1, 2, -1, -1, -1]),
-        label=np.array([-1, -1, 2, 1, 0]), n_encodings=3,
-    )  # fmt: skip
+        node=np.array([2, 0, -1, -1, -1]),
+        on=np.array([4, 3, -1, -1, -1]),
+        off=np.array([1, 2, -1, -1, -1]),
+        label=np.array([-1, -1, 2, 1, 0]),
+        n_encodings=3,
+    )
 
 
 def test_rules_by_hand_and_as_the_tree_predicts():
     tree = small_tree()
-    assert trees.rules(tree, "abc") == ["IF 2 ON THEN a", "IF 2 OFF AND 0 ON THEN b", "IF 2 OFF AND 0 OFF THEN c"]
+    assert trees.rules(tree, "abc") == [
+        "IF 2 ON THEN a",
+        "IF 2 OFF AND 0 ON THEN b",
+        "IF 2 OFF AND 0 OFF THEN c",
+    ]
     states = rng().random((40, 11)) < 0.5
     e = unique(bits_of(states), rng(1).integers(3, size=40), 3)
     tree = trees.grow(e, 0, rng())
@@ -301,9 +338,15 @@ def test_what_passes_a_place_against_loops():
     mean, count = trees.passing(tree, tree.apply(bits_of(states)), values, chunk=7)
     ways = {0: [], 1: [(2, 0)], 2: [(2, 0), (0, 0)], 3: [(2, 0), (0, 1)], 4: [(2, 1)]}
     for place, way in ways.items():
-        mine = [v for v, row in zip(values, states, strict=True) if all(row[node] == state for node, state in way)]
+        mine = [
+            v
+            for v, row in zip(values, states, strict=True)
+            if all(row[node] == state for node, state in way)
+        ]
         assert count[place] == len(mine)
-        np.testing.assert_allclose(mean[place], np.mean(mine, axis=0) if mine else np.full((2, 2), np.nan), rtol=1e-6)
+        np.testing.assert_allclose(
+            mean[place], np.mean(mine, axis=0) if mine else np.full((2, 2), np.nan), rtol=1e-6
+        )
     assert count.tolist() == [30, count[3], 0, count[3], 30 - count[3]]
 
 
@@ -315,7 +358,10 @@ def test_the_heat_maps_of_a_method_of_the_house_take_the_place_of_the_images():
     target = Target(net, name="t", classes="abc", input_shape=(1, 8, 8), layer="conv2")
     batch = images(40, size=8)
     maps = (
-        MethodRef.parse("baselines/grad_cam.py:GradCAM").build().fit(target, batch, rng()).explain(target, batch, rng())
+        MethodRef.parse("baselines/grad_cam.py:GradCAM")
+        .build()
+        .fit(target, batch, rng())
+        .explain(target, batch, rng())
     )
     bits = encode_layers(target, batch, ["fc1"])["fc1"]
     tree = trees.grow(unique(bits, batch.y.numpy(), 3), 0, rng())
@@ -329,9 +375,19 @@ def test_the_heat_maps_of_a_method_of_the_house_take_the_place_of_the_images():
 
 
 def test_the_kinds_of_table_2_by_hand():
-    classes = np.array([
-        [3221, 4, 0], [45, 0, 1], [2, 2, 0], [1, 1, 2], [30, 25, 0], [500, 0, 0], [0, 19, 1], [20, 19, 0], [1735, 4974, 4996],
-    ])  # fmt: skip
+    classes = np.array(
+        [
+            [3221, 4, 0],
+            [45, 0, 1],
+            [2, 2, 0],
+            [1, 1, 2],
+            [30, 25, 0],
+            [500, 0, 0],
+            [0, 19, 1],
+            [20, 19, 0],
+            [1735, 4974, 4996],
+        ]
+    )
     e = Encodings(Bits(np.zeros((9, 1), np.uint8), 1), np.empty(0, np.int64), classes)
     names = [KINDS[k].removeprefix("idiosyncratic-to-") if k >= 0 else "" for k in kinds(e)]
     assert names == [
@@ -378,7 +434,9 @@ def test_the_method_keeps_the_contract(layer):
         )
         np.testing.assert_array_equal(other.labels, e.labels)
     states = target.features(batch, layer or "fc3").numpy() > 0
-    np.testing.assert_array_equal(e.labels, [method.tree.label[walk(method.tree, row)] for row in states])
+    np.testing.assert_array_equal(
+        e.labels, [method.tree.label[walk(method.tree, row)] for row in states]
+    )
     assert len(method.rules(target)) == method.tree.leaves
 
 
@@ -406,7 +464,9 @@ def test_on_above_the_median_for_layers_that_are_never_off():
         LayerTree().fit(target, batch, rng())
     method = LayerTree(variant="median").fit(target, batch, rng())
     z = target.features(batch, "fc3")
-    np.testing.assert_array_equal(method.encode(target, batch).states(), (z > z.median(0).values).numpy())
+    np.testing.assert_array_equal(
+        method.encode(target, batch).states(), (z > z.median(0).values).numpy()
+    )
 
 
 def test_a_layer_of_one_unit_gives_at_most_one_split():
@@ -449,12 +509,16 @@ def test_reference_images_without_labels_are_refused():
 def test_every_kind_of_network_has_a_tree(name, variant):
     options = {"width": 0.1} if name in ("vgg11", "resnet10") else {}
     net = nets.build(name, (1, 28, 28), 3, options, seed=0)
-    target = Target(net, name=name, classes="abc", input_shape=(1, 28, 28), layer=nets.NETS[name].layer)
+    target = Target(
+        net, name=name, classes="abc", input_shape=(1, 28, 28), layer=nets.NETS[name].layer
+    )
     batch = images(30, size=28)
     try:
         e = LayerTree(variant=variant).fit(target, batch, rng()).explain(target, batch, rng())
     except NotApplicable as reason:
-        assert "all reference images have the same encoding" in str(reason)  # an untrained network may have none
+        assert "all reference images have the same encoding" in str(
+            reason
+        )  # an untrained network may have none
         return
     assert e.labels.shape == (30,)
     assert e.size["split_nodes"] == e.size["leaves"] - 1
@@ -463,5 +527,7 @@ def test_every_kind_of_network_has_a_tree(name, variant):
 
 
 def test_the_registry_finds_the_method():
-    method = MethodRef.parse({"use": "benchmark/papers/layer_trees/method.py:LayerTree", "threshold": 2}).build()
+    method = MethodRef.parse(
+        {"use": "benchmark/papers/layer_trees/method.py:LayerTree", "threshold": 2}
+    ).build()
     assert (method.name, method.paper, method.threshold) == ("Layer tree", "layer_trees", 2)

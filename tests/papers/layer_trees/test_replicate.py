@@ -63,16 +63,22 @@ def value(outcome, metric, **setting):
 def test_the_numbers_of_every_layer_against_loops(study, samples):
     out = replicate.trees(study, rng(), thresholds=[0, 3, 1000], samples=samples)
     train, test = study.data.batch("train", np.arange(samples or 120)), study.data.batch("test")
-    answers = {name: study.target(b.x).argmax(1).numpy() for name, b in (("train", train), ("test", test))}
+    answers = {
+        name: study.target(b.x).argmax(1).numpy() for name, b in (("train", train), ("test", test))
+    }
     for name, b in (("train", train), ("test", test)):
         want = 100 * np.mean([a == c for a, c in zip(answers[name], b.y.tolist(), strict=True)])
         assert value(out, f"network_{name}_accuracy_pct") == pytest.approx(want)
     for number, layer in enumerate(hidden_layers(study.target), start=1):
         seen = {}
-        for row, c in zip((study.target.features(train.x, layer) > 0).tolist(), train.y.tolist(), strict=True):
+        for row, c in zip(
+            (study.target.features(train.x, layer) > 0).tolist(), train.y.tolist(), strict=True
+        ):
             seen.setdefault(tuple(row), []).append(c)
         assert value(out, "n_unique_encodings", layer=number) == len(seen)
-        assert value(out, "n_duplicate_encodings", layer=number) == sum(len(set(cs)) > 1 for cs in seen.values())
+        assert value(out, "n_duplicate_encodings", layer=number) == sum(
+            len(set(cs)) > 1 for cs in seen.values()
+        )
         for threshold in (0, 3, 1000):
             where = {"layer": number, "threshold": threshold}
             kept = {
@@ -83,25 +89,38 @@ def test_the_numbers_of_every_layer_against_loops(study, samples):
             assert value(out, "n_encodings", **where) == len(kept)
             if threshold == 0:
                 right = sum(c == kept[e] for e, cs in seen.items() for c in cs)
-                assert value(out, "train_accuracy_pct", **where) == pytest.approx(100 * right / len(train))
+                assert value(out, "train_accuracy_pct", **where) == pytest.approx(
+                    100 * right / len(train)
+                )
             if not kept:
                 assert [
-                    value(out, f"{m}_pct", **where) for m in ("train_accuracy", "test_accuracy", "test_agreement")
+                    value(out, f"{m}_pct", **where)
+                    for m in ("train_accuracy", "test_accuracy", "test_agreement")
                 ] == [0] * 3
                 assert value(out, "n_split_nodes", **where) == 0
         known = (study.target.features(test.x, layer) > 0).tolist()
-        if all(tuple(row) in seen for row in known):  # the tree knows all encodings of the test images
-            kept = {e: max(range(4), key=lambda c, cs=cs: (cs.count(c), -c)) for e, cs in seen.items()}
+        if all(
+            tuple(row) in seen for row in known
+        ):  # the tree knows all encodings of the test images
+            kept = {
+                e: max(range(4), key=lambda c, cs=cs: (cs.count(c), -c)) for e, cs in seen.items()
+            }
             guess = np.array([kept[tuple(row)] for row in known])
             where = {"layer": number, "threshold": 0}
-            assert value(out, "test_accuracy_pct", **where) == pytest.approx(100 * (guess == test.y.numpy()).mean())
-            assert value(out, "test_agreement_pct", **where) == pytest.approx(100 * (guess == answers["test"]).mean())
+            assert value(out, "test_accuracy_pct", **where) == pytest.approx(
+                100 * (guess == test.y.numpy()).mean()
+            )
+            assert value(out, "test_agreement_pct", **where) == pytest.approx(
+                100 * (guess == answers["test"]).mean()
+            )
 
 
 def test_every_line_of_tables_3_and_4_has_its_row():
     data = Dataset("mnist", blobs(n_train=60, n_test=20, size=8))
     out = replicate.trees(
-        Study(dataset="mnist", data=data, target_name="mlp-100x10", target=mlp(8, 10)), rng(), thresholds=[0, 100, 1000]
+        Study(dataset="mnist", data=data, target_name="mlp-100x10", target=mlp(8, 10)),
+        rng(),
+        thresholds=[0, 100, 1000],
     )
     mine = {(n.method, n.metric, store.setting_text(n.setting)) for n in out.numbers}
     published = pd.read_csv(ROOT / "results/reported/layer_trees.csv", dtype=str)
@@ -145,7 +164,11 @@ def test_duplicates_are_counted_and_their_images_share_the_encoding(study):
 def test_a_drawing_holds_the_tree_and_what_passes(study):
     out = replicate.drawing(study, rng(), layer="fc1")
     tree = trees.Tree.read(out.arrays)
-    assert value(out, "n_drawn_split_nodes", layer="fc1", threshold=0, maps="image") == tree.split_nodes >= 3
+    assert (
+        value(out, "n_drawn_split_nodes", layer="fc1", threshold=0, maps="image")
+        == tree.split_nodes
+        >= 3
+    )
     x, y = study.data.batch("train").x[:, 0].numpy(), study.data.arrays["y_train"]
     np.testing.assert_allclose(
         out.arrays["mean"][0] / out.arrays["mean"][0].max(), x.mean(0) / x.mean(0).max(), atol=2e-3
@@ -153,10 +176,17 @@ def test_a_drawing_holds_the_tree_and_what_passes(study):
     assert np.nanmax(out.arrays["mean"]) == 1  # the brightest pixel of all places
     assert out.arrays["count"][0] == len(x)
     leaf = tree.apply(
-        trees.Bits(np.packbits(study.target.features(study.data.batch("train").x, "fc1").numpy() > 0, axis=1), 5)
+        trees.Bits(
+            np.packbits(
+                study.target.features(study.data.batch("train").x, "fc1").numpy() > 0, axis=1
+            ),
+            5,
+        )
     )
     for place in range(len(tree.node)):
-        assert out.arrays["members"][place].tolist() == [int(((leaf == place) & (y == c)).sum()) for c in range(4)]
+        assert out.arrays["members"][place].tolist() == [
+            int(((leaf == place) & (y == c)).sum()) for c in range(4)
+        ]
     assert out.arrays["rules"].tolist() == trees.rules(tree, "abcd")
 
 
@@ -173,7 +203,9 @@ def test_a_drawing_of_gradients_against_finite_differences(study):
             step[:, 0, i, j] = 1e-6
             slope = (target(x + step) - target(x - step))[torch.arange(3), c] / 2e-6
             want[:, i, j] = (slope * x[:, 0, i, j]).abs()
-        np.testing.assert_allclose(found, want / want.sum((1, 2), keepdims=True), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(
+            found, want / want.sum((1, 2), keepdims=True), rtol=1e-3, atol=1e-5
+        )
     finally:
         target.net = net
     assert replicate.drawing(study, rng(), layer="fc1", maps="gradient").arrays["mean"].min() >= 0
@@ -215,7 +247,9 @@ def test_drawings_that_cannot_be(study):
         replicate.drawing(study, rng(), layer="fc4")
     none = np.empty(0, np.int64)
     with pytest.raises(ValueError, match="empty tree"):
-        drawing.draw(trees.Tree(none, none, none, none, 0), np.empty((0, 2, 2)), np.empty((0, 2)), "ab")
+        drawing.draw(
+            trees.Tree(none, none, none, none, 0), np.empty((0, 2, 2)), np.empty((0, 2)), "ab"
+        )
 
 
 def grown(splits, seed=0):
@@ -266,9 +300,12 @@ def test_a_tree_too_deep_for_a_page_says_so():
     m = 2 * n - 1
     order = np.arange(m)
     chain = trees.Tree(
-        node=np.where(order % 2 == 0, order // 2, -1), on=np.where(order % 2 == 0, order + 1, -1),
-        off=np.where(order % 2 == 0, order + 2, -1), label=np.where(order % 2 == 0, -1, 0), n_encodings=n,
-    )  # fmt: skip
+        node=np.where(order % 2 == 0, order // 2, -1),
+        on=np.where(order % 2 == 0, order + 1, -1),
+        off=np.where(order % 2 == 0, order + 2, -1),
+        label=np.where(order % 2 == 0, -1, 0),
+        n_encodings=n,
+    )
     chain.node[-1], chain.on[-1], chain.off[-1], chain.label[-1] = -1, -1, -1, 1
     mean, _ = trees.passing(chain, chain.apply(bits), np.zeros((n, 2, 2)))
     with pytest.raises(ValueError, match="44 splits deep"):
@@ -284,17 +321,24 @@ def rows_of(width=100, depth=10, dataset="mnist", n=55000, seed=0, **changes):
     dup = np.zeros(depth) if width == 100 else np.geomspace(2000, 50, depth)
     if dataset == "fashion_mnist" and width == 100:
         dup[0] = 40
-    numbers = {("network", "network_train_accuracy_pct", ""): 100.0, ("network", "network_test_accuracy_pct", ""): 97.9}
+    numbers = {
+        ("network", "network_train_accuracy_pct", ""): 100.0,
+        ("network", "network_test_accuracy_pct", ""): 97.9,
+    }
     for k in range(1, depth + 1):
         numbers["encodings", "n_unique_encodings", f"layer={k}"] = round(u[k - 1])
         numbers["encodings", "n_duplicate_encodings", f"layer={k}"] = round(dup[k - 1])
         for t in (0, 100, 1000):
             where, none = f"layer={k};threshold={t}", (t == 100 and k < 3) or (t == 1000 and k < 4)
-            numbers["layer tree", "n_encodings", where] = 0 if none else round(u[k - 1]) if t == 0 else 15
+            numbers["layer tree", "n_encodings", where] = (
+                0 if none else round(u[k - 1]) if t == 0 else 15
+            )
             numbers["layer tree", "n_split_nodes", where] = (
                 0 if none else 9 if t else round(np.geomspace(9000, 9, depth)[k - 1])
             )
-            numbers["layer tree", "train_accuracy_pct", where] = 0 if none else 100.0 if width == 100 else 80 + 2 * k
+            numbers["layer tree", "train_accuracy_pct", where] = (
+                0 if none else 100.0 if width == 100 else 80 + 2 * k
+            )
             numbers["layer tree", "test_accuracy_pct", where] = 0 if none else min(97.8, 80 + 4 * k)
     for metric, change in changes.items():
         for key, number in (change if isinstance(change, dict) else {"": change}).items():
@@ -302,10 +346,25 @@ def rows_of(width=100, depth=10, dataset="mnist", n=55000, seed=0, **changes):
             setting = texts[len(key)].format(*key) if key else ""
             (found,) = [k for k in numbers if k[1] == metric and k[2] == setting]
             numbers[found] = number
-    base = {"profile": "p", "track": "replication", "paper": "layer_trees", "dataset": dataset, "target": f"mlp-{width}x{depth}",
-            "seed": seed, "n": n, "better": "lower", "unit": "", "metric_version": 1, "status": "ok", "reason": ""}  # fmt: skip
+    base = {
+        "profile": "p",
+        "track": "replication",
+        "paper": "layer_trees",
+        "dataset": dataset,
+        "target": f"mlp-{width}x{depth}",
+        "seed": seed,
+        "n": n,
+        "better": "lower",
+        "unit": "",
+        "metric_version": 1,
+        "status": "ok",
+        "reason": "",
+    }
     return pd.DataFrame(
-        [base | {"method": m, "metric": metric, "setting": s, "value": v} for (m, metric, s), v in numbers.items()]
+        [
+            base | {"method": m, "metric": metric, "setting": s, "value": v}
+            for (m, metric, s), v in numbers.items()
+        ]
     )
 
 
@@ -314,7 +373,12 @@ def judged(*frames):
 
 
 def test_the_papers_own_numbers_hold():
-    found = judged(rows_of(), rows_of(20), rows_of(dataset="fashion_mnist"), rows_of(40, dataset="fashion_mnist"))
+    found = judged(
+        rows_of(),
+        rows_of(20),
+        rows_of(dataset="fashion_mnist"),
+        rows_of(40, dataset="fashion_mnist"),
+    )
     assert {claim for claim, *_ in found} == {f"LT{k}" for k in range(1, 15)}
     assert all(found.values())
     assert ("LT4", "fashion_mnist", "mlp-100x10") not in found  # the paper says it of MNIST alone
@@ -358,15 +422,21 @@ def test_each_claim_can_fail(claim, shape, changes):
     other = [rows_of()] if claim == "LT3" else []
     found = judged(rows_of(**shape, **changes), *other)
     assert [holds for (name, *_), holds in found.items() if name == claim and not holds] == [False]
-    assert judged(rows_of(**shape), *other)[next(k for k, holds in found.items() if k[0] == claim and not holds)]
+    assert judged(rows_of(**shape), *other)[
+        next(k for k, holds in found.items() if k[0] == claim and not holds)
+    ]
 
 
 def test_small_data_is_asked_less():
-    small = judged(rows_of(n=1400, depth=8, dataset="digits"), rows_of(16, n=1400, depth=8, dataset="digits"))
+    small = judged(
+        rows_of(n=1400, depth=8, dataset="digits"), rows_of(16, n=1400, depth=8, dataset="digits")
+    )
     assert {claim for claim, *_ in small} == {"LT3", "LT4", "LT7", "LT8", "LT10", "LT11"}
     gone = rows_of(n=1400, depth=8, dataset="digits", test_accuracy_pct={(8, 0): 95.8})
     assert not judged(gone)["LT8", "digits", "mlp-100x8"]
-    near = rows_of(n=1400, depth=8, dataset="digits", test_accuracy_pct={(k, 0): 96.0 for k in range(5, 9)})
+    near = rows_of(
+        n=1400, depth=8, dataset="digits", test_accuracy_pct={(k, 0): 96.0 for k in range(5, 9)}
+    )
     assert judged(near)["LT8", "digits", "mlp-100x8"]
 
 
@@ -375,7 +445,9 @@ def test_a_threshold_is_as_large_a_share_of_fewer_samples():
     rows["setting"] = rows["setting"].str.replace("threshold=100$", "threshold=3", regex=True)
     (check,) = [c for c in verdicts(rows) if c.claim == "LT14"]
     assert check.holds and "test 0.00 points lower (at most 0.00), threshold 3" in check.evidence
-    deep = rows["setting"].str.fullmatch(r"layer=[4-8];threshold=3") & (rows["metric"] == "test_accuracy_pct")
+    deep = rows["setting"].str.fullmatch(r"layer=[4-8];threshold=3") & (
+        rows["metric"] == "test_accuracy_pct"
+    )
     for loss, holds in ((1.9, True), (2.1, False)):
         lower = rows.assign(value=rows["value"].where(~deep, rows["value"] - loss))
         assert [c.holds for c in verdicts(lower) if c.claim == "LT14"] == [holds]
@@ -384,9 +456,9 @@ def test_a_threshold_is_as_large_a_share_of_fewer_samples():
 def test_a_tree_that_could_not_be_smaller_need_not_shrink():
     least = {(k, 0): 9 for k in range(4, 11)}
     assert judged(rows_of(n_split_nodes=least))["LT14", "mnist", "mlp-100x10"]
-    assert not judged(rows_of(n_split_nodes=least | {(k, 100): 10 for k in range(4, 11)} | {(4, 0): 16}))[
-        "LT14", "mnist", "mlp-100x10"
-    ]
+    assert not judged(
+        rows_of(n_split_nodes=least | {(k, 100): 10 for k in range(4, 11)} | {(4, 0): 16})
+    )["LT14", "mnist", "mlp-100x10"]
 
 
 def test_rows_of_others_are_left_alone():
@@ -401,16 +473,29 @@ def test_rows_of_others_are_left_alone():
 
 def test_pictures_of_all_that_was_found(study):
     units = [
-        FoundUnit(name, "blobs", "mlp-5x3", 0, {"layer": "fc1"} | more, getattr(replicate, name)(study, rng(), layer="fc1", **more).arrays)
+        FoundUnit(
+            name,
+            "blobs",
+            "mlp-5x3",
+            0,
+            {"layer": "fc1"} | more,
+            getattr(replicate, name)(study, rng(), layer="fc1", **more).arrays,
+        )
         for name, more in (("duplicates", {}), ("drawing", {}), ("drawing", {"maps": "gradient"}))
-    ]  # fmt: skip
+    ]
     rows = [rows_of(seed=s, n_split_nodes={(5, 0): 80 + 10 * s}) for s in range(3)]
     rows += [rows_of(depth=d) for d in (1, 4)] + [rows_of(20), rows_of(40, dataset="fashion_mnist")]
     pictures = list(figures.pictures(Found(pd.concat(rows), units)))
     assert [p.name for p in pictures] == [
-        "fig1-unique-encodings", "fig2-duplicate-encodings", "fig3-tree-accuracy", "fig4-split-nodes", "tables-3-4-thresholds",
-        "table2-blobs-mlp-5x3-0", "tree-blobs-mlp-5x3-0-fc1-t0", "tree-blobs-mlp-5x3-0-fc1-t0-gradient",
-    ]  # fmt: skip
+        "fig1-unique-encodings",
+        "fig2-duplicate-encodings",
+        "fig3-tree-accuracy",
+        "fig4-split-nodes",
+        "tables-3-4-thresholds",
+        "table2-blobs-mlp-5x3-0",
+        "tree-blobs-mlp-5x3-0-fc1-t0",
+        "tree-blobs-mlp-5x3-0-fc1-t0-gradient",
+    ]
     assert [p.raster for p in pictures] == [False] * 5 + [True, False, False]
     assert not any(p.photo for p in pictures)
     for picture in pictures:
@@ -418,10 +503,18 @@ def test_pictures_of_all_that_was_found(study):
         assert picture.caption.endswith(".")
     panel = pictures[0].figure.axes[0]
     assert panel.get_title(loc="left") == "mnist, width 100"
-    assert [t.get_text() for t in pictures[0].figure.legends[0].get_texts()] == ["depth 1", "depth 4", "depth 10"]
+    assert [t.get_text() for t in pictures[0].figure.legends[0].get_texts()] == [
+        "depth 1",
+        "depth 4",
+        "depth 10",
+    ]
     u = [net.u for net in read(pd.concat(rows[:3]))]
-    (bar,) = [c for c in panel.containers if c.get_label() == "depth 10"]  # a line, its caps, its bars
-    assert list(bar.lines[0].get_ydata()) == [np.mean([seed[k] for seed in u]) for k in range(1, 11)]
+    (bar,) = [
+        c for c in panel.containers if c.get_label() == "depth 10"
+    ]  # a line, its caps, its bars
+    assert list(bar.lines[0].get_ydata()) == [
+        np.mean([seed[k] for seed in u]) for k in range(1, 11)
+    ]
     assert bar.has_yerr
     layers, mean, error = figures._mean(list(read(pd.concat(rows[:3]))), "splits")
     assert layers == list(range(1, 11))
@@ -433,13 +526,21 @@ def test_pictures_of_all_that_was_found(study):
 def test_other_activations_are_drawn_and_not_judged():
     rows = [rows_of(depth=4, n=1400, dataset="digits", seed=s) for s in (0, 1)]
     tanh = [r.assign(target="mlp-tanh-100x4") for r in rows]
-    assert [(n.activation, n.width, n.depth) for n in read(pd.concat(tanh))] == [("tanh", 100, 4)] * 2
+    assert [(n.activation, n.width, n.depth) for n in read(pd.concat(tanh))] == [
+        ("tanh", 100, 4)
+    ] * 2
     assert not list(verdicts(pd.concat(tanh)))
     assert judged(*rows, *tanh) == judged(*rows)
-    (picture,) = [p for p in figures.pictures(Found(pd.concat([*rows, *tanh]), [])) if p.name.startswith("activations")]
+    (picture,) = [
+        p
+        for p in figures.pictures(Found(pd.concat([*rows, *tanh]), []))
+        if p.name.startswith("activations")
+    ]
     assert picture.name == "activations-digits-100x4"
     assert [t.get_text() for t in picture.figure.legends[0].get_texts()] == ["relu", "tanh"]
-    assert not [p for p in figures.pictures(Found(pd.concat(rows), [])) if p.name.startswith("activations")]
+    assert not [
+        p for p in figures.pictures(Found(pd.concat(rows), [])) if p.name.startswith("activations")
+    ]
 
 
 def test_a_caption_says_which_networks_interpolate():
@@ -454,9 +555,15 @@ def test_no_rows_no_pictures():
 
 @pytest.mark.parametrize("profile", ["offline", "quick", "trees", "paper"])
 def test_the_profiles_ask_for_what_there_is(profile):
-    tasks = house.tasks(Profile.read(ROOT / "benchmark" / "profiles" / f"{profile}.yaml"), "layer_trees")
+    tasks = house.tasks(
+        Profile.read(ROOT / "benchmark" / "profiles" / f"{profile}.yaml"), "layer_trees"
+    )
     assert {task.experiment for task in tasks} == {"trees", "duplicates", "drawing"}
-    networks = {(t.dataset, t.target, t.seed) for t in tasks if t.experiment == "trees" and t.target.startswith("mlp")}
+    networks = {
+        (t.dataset, t.target, t.seed)
+        for t in tasks
+        if t.experiment == "trees" and t.target.startswith("mlp")
+    }
     assert len(networks) == {"offline": 38, "quick": 11, "trees": 120, "paper": 120}[profile]
 
 
@@ -464,12 +571,16 @@ def test_the_profiles_ask_for_what_there_is(profile):
 
 
 TABLE_1 = {  # width -> learning rate, gamma, step
-    ("mnist", 100): (0.001, 0.99, 5), ("fashion_mnist", 100): (0.001, 0.99, 5), ("mnist", 20): (0.002, 0.5, 100),
+    ("mnist", 100): (0.001, 0.99, 5),
+    ("fashion_mnist", 100): (0.001, 0.99, 5),
+    ("mnist", 20): (0.002, 0.5, 100),
     ("fashion_mnist", 40): (0.002, 0.85, 50),
-}  # fmt: skip
+}
 SOONER = {  # in the quick profile
-    ("fashion_mnist", 100): (0.001, 0.9, 5), ("mnist", 20): (0.002, 0.5, 35), ("fashion_mnist", 40): (0.002, 0.85, 25),
-}  # fmt: skip
+    ("fashion_mnist", 100): (0.001, 0.9, 5),
+    ("mnist", 20): (0.002, 0.5, 35),
+    ("fashion_mnist", 40): (0.002, 0.85, 25),
+}
 
 
 @pytest.mark.parametrize("profile", ["quick", "trees", "paper"])
@@ -484,10 +595,21 @@ def test_recipes_are_those_of_table_1(profile):
             width, depth = options["width"], options["depth"]
             found.setdefault((dataset, width), {})[depth] = len(recipe.seeds)
             assert name == f"mlp-{width}x{depth}"
-            rate, gamma, every = (TABLE_1 | SOONER if profile == "quick" else TABLE_1)[dataset, width]
+            rate, gamma, every = (TABLE_1 | SOONER if profile == "quick" else TABLE_1)[
+                dataset, width
+            ]
             assert (recipe.lr, recipe.gamma, recipe.every) == (rate, gamma, every)
-            assert (recipe.schedule, recipe.optimiser, recipe.batch, recipe.weight_decay) == ("step", "adam", 128, 0)
-            assert (recipe.stop_at_train_accuracy, recipe.train_images, recipe.normalise) == (1.0, 55000, "none")
+            assert (recipe.schedule, recipe.optimiser, recipe.batch, recipe.weight_decay) == (
+                "step",
+                "adam",
+                128,
+                0,
+            )
+            assert (recipe.stop_at_train_accuracy, recipe.train_images, recipe.normalise) == (
+                1.0,
+                55000,
+                "none",
+            )
             assert recipe.explain == (profile == "trees" and (width, depth) == (100, 10))
     assert found.keys() == TABLE_1.keys()
     assert all(10 in depths for depths in found.values())
@@ -497,13 +619,19 @@ def test_recipes_are_those_of_table_1(profile):
 
 def test_trees_are_the_papers_networks_and_experiments():
     trees, paper = (
-        yaml.safe_load((ROOT / "benchmark" / "profiles" / f"{name}.yaml").read_text()) for name in ("trees", "paper")
+        yaml.safe_load((ROOT / "benchmark" / "profiles" / f"{name}.yaml").read_text())
+        for name in ("trees", "paper")
     )
     for dataset, networks in trees["zoo"].items():
         for name, recipe in networks.items():
-            assert zoo.Recipe.parse(recipe).decisive() == zoo.Recipe.parse(paper["zoo"][dataset][name]).decisive()
+            assert (
+                zoo.Recipe.parse(recipe).decisive()
+                == zoo.Recipe.parse(paper["zoo"][dataset][name]).decisive()
+            )
     experiments = paper["replicate"]["layer_trees"]
-    assert trees["replicate"]["layer_trees"] == [e for e in experiments if e.get("target") != "explainn_cnn"]
+    assert trees["replicate"]["layer_trees"] == [
+        e for e in experiments if e.get("target") != "explainn_cnn"
+    ]
 
 
 def test_the_network_has_a_bias_in_its_first_layer_only_and_torchs_default_weights():

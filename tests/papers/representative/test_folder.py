@@ -18,7 +18,9 @@ def folder(tmp_path, monkeypatch):
     """datasets/folder.py as a module, in a project of its own."""
     move_root(monkeypatch, tmp_path / "project")
     (tmp_path / "project" / "datasets").mkdir(parents=True)
-    spec = importlib.util.spec_from_file_location("datasets_folder", ROOT / "datasets" / "folder.py")
+    spec = importlib.util.spec_from_file_location(
+        "datasets_folder", ROOT / "datasets" / "folder.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -29,7 +31,9 @@ def photos(path, counts, shade=10):
     for k, (name, n) in enumerate(counts.items()):
         (path / name).mkdir(parents=True)
         for i in range(n):
-            Image.new("RGB", (30 + i, 20), (shade * (k + 1),) * 3).save(path / name / f"{i:03d}.png")
+            Image.new("RGB", (30 + i, 20), (shade * (k + 1),) * 3).save(
+                path / name / f"{i:03d}.png"
+            )
     return path
 
 
@@ -46,13 +50,19 @@ def test_one_subfolder_a_class(folder, tmp_path, capsys):
     for split, counts in (("train", [8, 12]), ("test", [2, 3])):
         x, y = made.arrays[f"x_{split}"], made.arrays[f"y_{split}"]
         assert np.bincount(y).tolist() == counts
-        np.testing.assert_array_equal(x.mean((1, 2, 3)), 10 * (y + 1))  # each image has its class's grey
+        np.testing.assert_array_equal(
+            x.mean((1, 2, 3)), 10 * (y + 1)
+        )  # each image has its class's grey
     assert made.card["provenance"]["files"][0]["origin"] == "folder"
 
 
 def test_the_split_is_drawn_by_name_and_no_image_is_in_both(folder, tmp_path):
     path = photos(tmp_path / "mine", {"a": 20, "b": 20})
-    one, again, other = folder.tree("mine", path), folder.tree("mine", path), folder.tree("yours", path)
+    one, again, other = (
+        folder.tree("mine", path),
+        folder.tree("mine", path),
+        folder.tree("yours", path),
+    )
     assert one == again != other
     for c in "ab":
         assert len(one["test"][c]) == 4 and not set(one["train"][c]) & set(one["test"][c])
@@ -62,7 +72,9 @@ def test_the_split_is_drawn_by_name_and_no_image_is_in_both(folder, tmp_path):
 def test_a_folder_that_is_split_already(folder, tmp_path, test):
     photos(tmp_path / "oct" / "train", {"CNV": 3, "DME": 4, "NORMAL": 5})
     photos(tmp_path / "oct" / test, {"CNV": 1, "DME": 1, "NORMAL": 2})
-    assert folder.command_line(["--path", str(tmp_path / "oct"), "--name", "mine", "--size", "8"]) == 0
+    assert (
+        folder.command_line(["--path", str(tmp_path / "oct"), "--name", "mine", "--size", "8"]) == 0
+    )
     made = load()
     assert np.bincount(made.arrays["y_train"]).tolist() == [3, 4, 5]
     assert np.bincount(made.arrays["y_test"]).tolist() == [1, 1, 2]
@@ -80,16 +92,25 @@ def test_from_then_on_it_is_a_data_set_like_any_other(folder, tmp_path):
     path = photos(tmp_path / "mine", {"a": 6, "b": 6})
     assert folder.command_line(["--path", str(path), "--size", "8"]) == 0
     script = store.ROOT / "datasets" / "mine.py"
-    (store.ROOT / "datasets" / "folder.py").write_text((ROOT / "datasets" / "folder.py").read_text())
+    (store.ROOT / "datasets" / "folder.py").write_text(
+        (ROOT / "datasets" / "folder.py").read_text()
+    )
     out = tmp_path / "again.npz"
-    done = subprocess.run([sys.executable, str(script), "--out", str(out)], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, str(script), "--out", str(out)], capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     assert data.load(out, "mine").size("train") == load().size("train")
-    assert folder.command_line(["--path", str(path), "--size", "8"]) == 0  # its own script may be written again
+    assert (
+        folder.command_line(["--path", str(path), "--size", "8"]) == 0
+    )  # its own script may be written again
 
 
 def test_another_folder_under_the_same_name_is_read(folder, tmp_path):
-    one, two = photos(tmp_path / "one", {"a": 6, "b": 6}), photos(tmp_path / "two", {"a": 12, "b": 12})
+    one, two = (
+        photos(tmp_path / "one", {"a": 6, "b": 6}),
+        photos(tmp_path / "two", {"a": 12, "b": 12}),
+    )
     for path, n in ((one, 10), (two, 20)):
         assert folder.command_line(["--path", str(path), "--name", "mine", "--size", "8"]) == 0
         assert load().size("train") == n
@@ -121,9 +142,27 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys):
 def test_the_command_hands_the_options_on(monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(
-        commands.subprocess, "run", lambda command, **_: calls.append(command) or type("Done", (), {"returncode": 0})
+        commands.subprocess,
+        "run",
+        lambda command, **_: calls.append(command) or type("Done", (), {"returncode": 0}),
     )
-    assert main.main(["prepare", "folder", "--path", "/x", "--name", "gc", "--size", "64", "--profile", "paper"]) == 0
+    assert (
+        main.main(
+            [
+                "prepare",
+                "folder",
+                "--path",
+                "/x",
+                "--name",
+                "gc",
+                "--size",
+                "64",
+                "--profile",
+                "paper",
+            ]
+        )
+        == 0
+    )
     assert calls[0][1].endswith("folder.py")
     assert calls[0][2:] == ["--path", "/x", "--name", "gc", "--size", "64", "--profile", "paper"]
     assert main.main(["prepare", "digits", "--path", "/x"]) == 2

@@ -34,7 +34,9 @@ def network(seed=0, classes=3, activation=nn.ReLU, dtype=torch.float32):
         nn.init.normal_(net.logits.weight)
         nn.init.normal_(net.hidden[0].weight, std=0.5)
     names = "abcdefgh"[:classes]
-    return Target(net.to(dtype), name="tiny", classes=names, input_shape=(1, SIDE, SIDE), layer="conv")
+    return Target(
+        net.to(dtype), name="tiny", classes=names, input_shape=(1, SIDE, SIDE), layer="conv"
+    )
 
 
 def images(n=60, seed=5, chunk=16):
@@ -61,7 +63,12 @@ def parts(seed=0, n=60):
 def literal_boundary(target, t):
     """Eq. 2 at one feature map (K, u, v), in float64, by central differences."""
     net = network(dtype=torch.float64).net[1:]
-    net.load_state_dict({k.split(".", 1)[0] + "." + k.split(".", 1)[1]: v.double() for k, v in target.net[1:].state_dict().items()})  # fmt: skip
+    net.load_state_dict(
+        {
+            k.split(".", 1)[0] + "." + k.split(".", 1)[1]: v.double()
+            for k, v in target.net[1:].state_dict().items()
+        }
+    )
 
     def gap(t):
         first, second = sorted(net(t[None])[0].tolist())[:-3:-1]
@@ -93,7 +100,10 @@ def test_on_its_own_polytope_a_boundary_is_the_gap_itself():
         fires = target.net.hidden[0](t.flatten(1)) > 0
         return torch.cat([fires, target.head(t).topk(2, dim=1).indices], dim=1)
 
-    Q, noise = b.at(target, psi), 0.02 * torch.randn(psi.shape, generator=torch.Generator().manual_seed(0))
+    Q, noise = (
+        b.at(target, psi),
+        0.02 * torch.randn(psi.shape, generator=torch.Generator().manual_seed(0)),
+    )
     t = psi + noise
     top = target.head(t).topk(2, dim=1).values
     off = (Q.margins(t).diagonal() - (top[:, 0] - top[:, 1])).abs()
@@ -110,7 +120,10 @@ def test_a_boundary_by_hand():
     target = Target(net, name="hand", classes="abc", input_shape=(1, 1, 1), layer="0")
     Q = b.at(target, torch.tensor([[[[2.0]], [[1.0]]]]))
     assert Q.W.flatten().tolist() == [2, -2] and Q.b.tolist() == [0]
-    assert Q.sides(torch.tensor([[[[2.0]], [[1.0]]], [[[1.0]], [[2.0]]]])).tolist() == [[True], [False]]
+    assert Q.sides(torch.tensor([[[[2.0]], [[1.0]]], [[[1.0]], [[2.0]]]])).tolist() == [
+        [True],
+        [False],
+    ]
 
 
 @pytest.mark.parametrize("way", b.WAYS)
@@ -147,16 +160,22 @@ def test_a_line_search_ends_at_the_decision_boundary_on_the_inputs_side():
     assert (top[:, 0] - top[:, 1]).max() < 2 * b.GAP
     share = (t - x).flatten(1).norm(dim=1) / (ends - x).flatten(1).norm(dim=1)
     assert (share > 0).all() and (share < 1).all()
-    np.testing.assert_allclose(t, x + share[:, None, None, None] * (ends - x), atol=1e-5)  # on the line
+    np.testing.assert_allclose(
+        t, x + share[:, None, None, None] * (ends - x), atol=1e-5
+    )  # on the line
     alone = torch.cat([b.leave(target, x, end[None], c) for end in ends])
     np.testing.assert_allclose(alone, t, atol=1e-3)
 
 
 def test_an_activation_that_is_not_piecewise_linear_is_named():
-    with pytest.warns(UserWarning, match=r"tiny is not piecewise linear after conv \(hidden: Tanh\)"):
+    with pytest.warns(
+        UserWarning, match=r"tiny is not piecewise linear after conv \(hidden: Tanh\)"
+    ):
         b.warn_if_curved(network(activation=nn.Tanh))
     with pytest.warns(UserWarning, match="hidden: GELU"):
-        RepresentativeInterpretations(n_boundaries=5, per_class=1).fit(network(activation=nn.GELU), images(), np.random.default_rng(0))  # fmt: skip
+        RepresentativeInterpretations(n_boundaries=5, per_class=1).fit(
+            network(activation=nn.GELU), images(), np.random.default_rng(0)
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         b.warn_if_curved(network())
@@ -166,14 +185,32 @@ def test_an_activation_that_is_not_piecewise_linear_is_named():
 @pytest.mark.parametrize("q, way", [(61, "reference"), (0, "reference"), (0, "boundary")])
 def test_more_boundaries_than_reference_images_are_refused(q, way):
     target, psi, classes = parts()
-    with pytest.raises(ValueError, match=rf"\|Q\| = {q} boundaries asked for, at 60 reference images"):
-        b.sample(target, psi, psi[:1], way, q, np.random.default_rng(0), classes=classes, classes_x=classes[:1])
+    with pytest.raises(
+        ValueError, match=rf"\|Q\| = {q} boundaries asked for, at 60 reference images"
+    ):
+        b.sample(
+            target,
+            psi,
+            psi[:1],
+            way,
+            q,
+            np.random.default_rng(0),
+            classes=classes,
+            classes_x=classes[:1],
+        )
 
 
 def test_the_boundary_way_takes_what_there_is_of_other_classes():
     target, psi, classes = parts()
     (Q,) = b.sample(
-        target, psi, psi[:1], "boundary", 60, np.random.default_rng(0), classes=classes, classes_x=classes[:1]
+        target,
+        psi,
+        psi[:1],
+        "boundary",
+        60,
+        np.random.default_rng(0),
+        classes=classes,
+        classes_x=classes[:1],
     )
     assert len(Q) == int((classes != classes[0]).sum()) < 60
 
@@ -226,9 +263,16 @@ def run_greedy(inside, same):
     return greedy(bits, pack(same[:, None])[0], pack(~same[:, None])[0])
 
 
-cases = st.integers(0, 2**32 - 1).map(np.random.default_rng).map(
-    lambda rng: (rng.random((rng.integers(1, 150), rng.integers(1, 9))) < rng.uniform(0.3, 0.95), rng)
-)  # fmt: skip
+cases = (
+    st.integers(0, 2**32 - 1)
+    .map(np.random.default_rng)
+    .map(
+        lambda rng: (
+            rng.random((rng.integers(1, 150), rng.integers(1, 9))) < rng.uniform(0.3, 0.95),
+            rng,
+        )
+    )
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -268,7 +312,9 @@ def test_the_greedy_by_hand_with_its_ties():
     assert run_greedy(inside[:4], same[:4]) == [1]
     inside[4] = True  # e lies inside of all: tau = 1, and nothing is left to do after h1
     assert run_greedy(inside, same) == [1]
-    assert run_greedy(np.ones((5, 3), bool), same) == []  # nothing can be cut: P(x) is the whole space
+    assert (
+        run_greedy(np.ones((5, 3), bool), same) == []
+    )  # nothing can be cut: P(x) is the whole space
     assert run_greedy(inside, np.ones(5, bool)) == []  # no other class
 
 
@@ -281,7 +327,9 @@ def test_pruning_keeps_the_covered_images(case):
     np.testing.assert_array_equal(inside[:, kept].all(1), inside[:, P].all(1))
     assert [h for h in P if h in kept] == kept  # a part of P, in its order
     for h in kept:  # none can go
-        assert not P or (inside[:, [i for i in kept if i != h]].all(1) != inside[:, kept].all(1)).any()
+        assert (
+            not P or (inside[:, [i for i in kept if i != h]].all(1) != inside[:, kept].all(1)).any()
+        )
 
 
 def test_pruning_by_hand():
@@ -319,7 +367,9 @@ def test_a_region_holds_its_input_and_as_few_others_as_its_sample_allows(way):
         assert region.representativeness == int(covered.sum())
         tau = ((Q.sides(psi) == Q.sides(psi[i : i + 1])).all(1) & (classes != classes[i])).sum()
         assert (covered & (classes != region.label)).sum() == tau
-    np.testing.assert_array_equal(coverage(found, psi), np.stack([r.covers(psi).numpy() for r in found], 1))
+    np.testing.assert_array_equal(
+        coverage(found, psi), np.stack([r.covers(psi).numpy() for r in found], 1)
+    )
 
 
 def test_pruned_regions_cover_the_same():
@@ -379,11 +429,17 @@ def test_similar_images_are_ranked_by_equation_6():
     _, psi, _, _, found = some_regions()
     region, x = found[2], psi[2]
     d = region.distances(x, psi)
-    want = [sum(abs(float((W * x).sum() - (W * t).sum())) for W in region.P.W.double()) for t in psi.double()]
+    want = [
+        sum(abs(float((W * x).sum() - (W * t).sum())) for W in region.P.W.double())
+        for t in psi.double()
+    ]
     np.testing.assert_allclose(d, want, rtol=1e-3, atol=1e-3)
     assert d.argmin() == 2 and d[2] < 1e-5
     unit = region.distances(x, psi, unit=True)
-    want = [sum(abs(float((W / W.norm() * (x - t)).sum())) for W in region.P.W.double()) for t in psi.double()]
+    want = [
+        sum(abs(float((W / W.norm() * (x - t)).sum())) for W in region.P.W.double())
+        for t in psi.double()
+    ]
     np.testing.assert_allclose(unit, want, rtol=1e-3, atol=1e-3)
 
 
@@ -394,7 +450,9 @@ def region(label, size):
 
 def test_an_image_goes_to_the_largest_region_that_covers_it_or_to_the_nearest_centre():
     covered = np.array([[1, 1, 0], [1, 1, 1], [0, 0, 1], [0, 0, 0]], bool)
-    chosen, labels = assign([region(5, 10), region(6, 20), region(7, 20)], covered, np.array([0, 0, 0, 2]))
+    chosen, labels = assign(
+        [region(5, 10), region(6, 20), region(7, 20)], covered, np.array([0, 0, 0, 2])
+    )
     assert chosen.tolist() == [1, 1, 2, 2]  # equal sizes: the lower index
     assert labels.tolist() == [6, 6, 7, -1]
 
@@ -421,7 +479,9 @@ def test_clusters_that_are_there_are_found(d):
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(4), 10)
     x = torch.from_numpy(
-        (10 * rng.standard_normal((4, d))[truth] + 0.1 * rng.standard_normal((40, d))).astype(np.float32)
+        (10 * rng.standard_normal((4, d))[truth] + 0.1 * rng.standard_normal((40, d))).astype(
+            np.float32
+        )
     )
     V = cluster(x[:, :, None, None], 4, np.random.default_rng(1))
     assert len({(a, c) for a, c in zip(truth, V.labels)}) == 4
@@ -461,9 +521,15 @@ def test_the_plug_in_keeps_the_contract(way):
     assert e.labels.min() >= -1 and e.labels.max() < 3
     assert e.size["regions"] <= 9 and e.size["boundaries"] > 0
     assert target.fingerprint() == mark and torch.equal(torch.get_rng_state(), state)
-    np.testing.assert_allclose(method.explain(target, images(n=30, seed=9, chunk=4), np.random.default_rng(0)).heatmaps, e.heatmaps, atol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        method.explain(target, images(n=30, seed=9, chunk=4), np.random.default_rng(0)).heatmaps,
+        e.heatmaps,
+        atol=1e-5,
+    )
     _, again = fitted(variant=way)
-    np.testing.assert_array_equal(again.explain(target, S, np.random.default_rng(0)).heatmaps, e.heatmaps)
+    np.testing.assert_array_equal(
+        again.explain(target, S, np.random.default_rng(0)).heatmaps, e.heatmaps
+    )
 
 
 def test_concept_maps_are_those_of_the_regions_own_boundaries():
@@ -476,10 +542,18 @@ def test_concept_maps_are_those_of_the_regions_own_boundaries():
         region = method._regions[v]
         counts.add(min(len(region), 5))
         for k in range(5):
-            alone = Region(region.P[[k]], region.side[[k]], 0, 0).heat_maps(psi[i : i + 1], (SIDE, SIDE))[0] if k < len(region) else 0  # fmt: skip
+            alone = (
+                Region(region.P[[k]], region.side[[k]], 0, 0).heat_maps(
+                    psi[i : i + 1], (SIDE, SIDE)
+                )[0]
+                if k < len(region)
+                else 0
+            )
             np.testing.assert_allclose(e.concept_maps[i, k], alone, atol=1e-6)
         if len(region) <= 5:
-            np.testing.assert_allclose(e.concept_maps[i].sum(0) / max(1, len(region)), e.heatmaps[i], atol=1e-5)
+            np.testing.assert_allclose(
+                e.concept_maps[i].sum(0) / max(1, len(region)), e.heatmaps[i], atol=1e-5
+            )
     assert len(counts) > 1
 
 
@@ -492,13 +566,17 @@ def test_an_image_in_no_polytope_has_no_label_but_a_map_of_the_nearest_centre():
     assert (e.labels[outside] == -1).all() and (e.labels[~outside] >= 0).all()
     i = int(np.flatnonzero(outside)[0])
     v = int((psi[i].flatten() - method._V.centres).square().sum(1).argmin())
-    np.testing.assert_allclose(e.heatmaps[i], method._regions[v].heat_maps(psi[i : i + 1], (SIDE, SIDE))[0], atol=1e-6)
+    np.testing.assert_allclose(
+        e.heatmaps[i], method._regions[v].heat_maps(psi[i : i + 1], (SIDE, SIDE))[0], atol=1e-6
+    )
 
 
 def test_a_class_that_is_never_predicted_has_no_region():
     target = network(classes=4)
     target.net.logits.bias[3] -= 1000
-    method = RepresentativeInterpretations(n_boundaries=20, per_class=3).fit(target, images(), np.random.default_rng(0))
+    method = RepresentativeInterpretations(n_boundaries=20, per_class=3).fit(
+        target, images(), np.random.default_rng(0)
+    )
     assert len(method._regions) == 12
     assert 3 not in {r.label for r in method._regions}
 
@@ -509,7 +587,9 @@ def test_a_wrong_setting_is_refused():
             RepresentativeInterpretations(**wrong)
     target = network()
     with pytest.raises(NotApplicable, match="flatten of tiny has no channels"):
-        RepresentativeInterpretations(layer="flatten").fit(target, images(), np.random.default_rng(0))
+        RepresentativeInterpretations(layer="flatten").fit(
+            target, images(), np.random.default_rng(0)
+        )
     target.layer = None
     with pytest.raises(NotApplicable, match="no layer with spatial extent"):
         RepresentativeInterpretations().fit(target, images(), np.random.default_rng(0))

@@ -18,8 +18,18 @@ from benchmark.papers.xnn.srae import Setting
 from benchmark.shared import excitation_backprop
 from benchmark.zoo import nets
 
-SMALL = {"hidden": (12, 6), "n": 3, "beta": 1.0, "q": 10.0, "eta": 1.0, "batch": 32, "epochs": 12, "pretrain": 6, "restarts": 0,
-         "lr": 5e-3}  # fmt: skip
+SMALL = {
+    "hidden": (12, 6),
+    "n": 3,
+    "beta": 1.0,
+    "q": 10.0,
+    "eta": 1.0,
+    "batch": 32,
+    "epochs": 12,
+    "pretrain": 6,
+    "restarts": 0,
+    "lr": 5e-3,
+}
 
 
 def layer(M=160, d=10, K=4, seed=0):
@@ -45,7 +55,10 @@ def literal_loss(params, k, Z, y, w, setting, beta, eta):
     """Eq. 5 for class k, word by word: Z (M, d), y (M,), w (M,)."""
 
     def dense(x, W, b):
-        return [max(0.0, sum(x[i] * float(W[i, j]) for i in range(len(x))) + float(b[0, j])) for j in range(W.shape[1])]
+        return [
+            max(0.0, sum(x[i] * float(W[i, j]) for i in range(len(x))) + float(b[0, j]))
+            for j in range(W.shape[1])
+        ]
 
     depth = len(setting.hidden) + 1
     E, rebuilt = [], []
@@ -85,17 +98,24 @@ def test_the_loss_is_equation_5(reconstruct, pull_away):
     setting = Setting(**SMALL | {"hidden": (5, 4)}, reconstruct=reconstruct, pull_away=pull_away)
     params = {k: v.double() for k, v in srae.initial(6, 1, 1, setting, [3, 4]).items()}
     rng = np.random.default_rng(0)
-    Z, y = torch.from_numpy(rng.random((2, 7, 1, 6)) * 3), torch.from_numpy(rng.normal(size=(2, 7, 1)))
+    Z, y = (
+        torch.from_numpy(rng.random((2, 7, 1, 6)) * 3),
+        torch.from_numpy(rng.normal(size=(2, 7, 1))),
+    )
     w = torch.from_numpy(rng.random((2, 7)) + 1)
     beta, eta = torch.tensor([1.5, 0.5]).double(), torch.tensor([2.0, 1.0]).double()
     got = srae.loss(params, Z, y, w, setting, beta, eta)
     for k in range(2):
-        want = literal_loss(params, k, Z[k, :, 0], y[k, :, 0], w[k], setting, float(beta[k]), float(eta[k]))
+        want = literal_loss(
+            params, k, Z[k, :, 0], y[k, :, 0], w[k], setting, float(beta[k]), float(eta[k])
+        )
         assert got[k].item() == pytest.approx(want, rel=1e-9)
 
 
 def test_pull_away_by_hand():
-    E = torch.tensor([[[[1.0, 0.0, 1.0]], [[0.0, 2.0, 1.0]]]])  # (1, 2 images, 1 position, 3 features)
+    E = torch.tensor(
+        [[[[1.0, 0.0, 1.0]], [[0.0, 2.0, 1.0]]]]
+    )  # (1, 2 images, 1 position, 3 features)
     v = torch.ones(1, 3, 1)
     # features (1, 0), (0, 2), (1, 1): cosines 0, 1/sqrt 2, 1/sqrt 2
     assert srae.pull_away(E, v).item() == pytest.approx((0.5 + 0.5) * 2 / 6)
@@ -109,12 +129,20 @@ def test_pull_away_by_hand():
 def test_switched_off_terms_have_no_share():
     setting, zero = Setting(**SMALL), torch.zeros(2)
     params = srae.initial(6, 1, 1, setting, [0, 1])
-    Z, y, w = torch.rand(2, 5, 1, 6, generator=torch.Generator().manual_seed(0)), torch.ones(2, 5, 1), torch.ones(2, 5)
+    Z, y, w = (
+        torch.rand(2, 5, 1, 6, generator=torch.Generator().manual_seed(0)),
+        torch.ones(2, 5, 1),
+        torch.ones(2, 5),
+    )
     y_ = srae.forward(params, Z)[0]
-    torch.testing.assert_close(srae.loss(params, Z, y, w, setting, zero, zero), ((y_ - y) ** 2).mean((1, 2)))
+    torch.testing.assert_close(
+        srae.loss(params, Z, y, w, setting, zero, zero), ((y_ - y) ** 2).mean((1, 2))
+    )
     cae = replace(setting, faithful=False, reconstruct="mean")
     Z_ = srae.forward(params, Z)[2]
-    torch.testing.assert_close(srae.loss(params, Z, y, w, cae, zero + 1, zero), ((Z_ - Z) ** 2).mean((1, 2, 3)))
+    torch.testing.assert_close(
+        srae.loss(params, Z, y, w, cae, zero + 1, zero), ((Z_ - Z) ** 2).mean((1, 2, 3))
+    )
 
 
 def test_weights_of_positives():
@@ -178,8 +206,14 @@ def test_a_stack_in_parts_is_the_stack(float64, monkeypatch, positions, most):
     assert not srae._parts(data, setting)
     sizes, stacks, plain = [Z.shape[2], *setting.hidden, setting.n], [], srae._descend
     weights = sum(a * b for a, b in pairwise(sizes))
-    monkeypatch.setattr(srae, "STACK", most * 4 * (8 * weights + 2 * sum(sizes) * positions * setting.batch))
-    monkeypatch.setattr(srae, "_descend", lambda params, *args: stacks.append(len(params["v"])) or plain(params, *args))
+    monkeypatch.setattr(
+        srae, "STACK", most * 4 * (8 * weights + 2 * sum(sizes) * positions * setting.batch)
+    )
+    monkeypatch.setattr(
+        srae,
+        "_descend",
+        lambda params, *args: stacks.append(len(params["v"])) or plain(params, *args),
+    )
     parts = srae.fit(data, setting, np.random.default_rng(2))
     assert max(stacks) == most and len(stacks) > 2
     assert parts.trained.equal(whole.trained) and parts.epochs.equal(whole.epochs)
@@ -227,7 +261,9 @@ def test_the_autoencoders_weights_are_least_squares():
     xnn, d = fitted("CAE"), data(M=160)
     for k in range(4):
         E = xnn.encode(d.Z(d.rows[[k]])[0], k)[-1][:, 0]
-        residual = d.weights[k] * (E @ xnn.params["v"][k, :, 0] + xnn.params["b"][k, 0, 0] - d.y[k, :, 0])
+        residual = d.weights[k] * (
+            E @ xnn.params["v"][k, :, 0] + xnn.params["b"][k, 0, 0] - d.y[k, :, 0]
+        )
         assert abs(residual.mean().item()) < 1e-3
         assert (E.T @ residual / len(E)).abs().max() < 1e-2
 
@@ -262,14 +298,26 @@ def test_restarts_train_again_what_was_not_accepted():
         torch.testing.assert_close(again.params["v"][k], once.params["v"][k])
     loud = srae.XNN({**once.params, "v": once.params["v"] * 0 + 1}, once.setting)
     for k in range(4):
-        means = loud.contributions(d.Z(d.rows[[k]])[0][d.positive[k]], k).mean(0).sort(descending=True).values
+        means = (
+            loud.contributions(d.Z(d.rows[[k]])[0][d.positive[k]], k)
+            .mean(0)
+            .sort(descending=True)
+            .values
+        )
         assert srae.accepted(loud, d)[k] == bool(means[1] > 0 and means[1] / means[0] >= 0.3)
 
 
 def test_a_training_is_shared_where_only_acceptance_differs(monkeypatch):
-    d, setting, done, calls = data(M=160), Setting(**SMALL | {"epochs": 3, "pretrain": 0, "restarts": 1}), {}, []
+    d, setting, done, calls = (
+        data(M=160),
+        Setting(**SMALL | {"epochs": 3, "pretrain": 0, "restarts": 1}),
+        {},
+        [],
+    )
     train = srae._train
-    monkeypatch.setattr(srae, "_train", lambda *arguments: calls.append(len(arguments[0].rows)) or train(*arguments))
+    monkeypatch.setattr(
+        srae, "_train", lambda *arguments: calls.append(len(arguments[0].rows)) or train(*arguments)
+    )
     srae.fit(d, setting, np.random.default_rng(0), done=done)
     live, calls[:] = replace(setting, accept="live"), []
     shared, again = srae.fit(d, live, np.random.default_rng(0), done=done), calls.copy()
@@ -282,7 +330,11 @@ def test_a_training_is_shared_where_only_acceptance_differs(monkeypatch):
 
 def test_one_network_for_all_classes():
     Z, y, _ = layer(M=160)
-    xnn = srae.fit(srae.together(Z, y), Setting(**SMALL | {"n": 7, "epochs": 60, "lr": 0.01}), np.random.default_rng(0))
+    xnn = srae.fit(
+        srae.together(Z, y),
+        Setting(**SMALL | {"n": 7, "epochs": 60, "lr": 0.01}),
+        np.random.default_rng(0),
+    )
     y_ = xnn.predict(Z)
     assert y_.shape == (160, 1, 4)
     assert (y_[:, 0].argmax(1) == y.argmax(1)).float().mean() > 0.9
@@ -302,8 +354,12 @@ def test_a_convolutional_xnn_is_dense_over_positions():
     torch.testing.assert_close(xnn.encode(Z, 1)[0].mT.reshape(40, 12, 4, 4), conv(image).relu())
     E = xnn.encode(Z, 1)[-1].mT.reshape(40, 3, 4, 4)
     pooled = F.max_pool2d(E, 2).flatten(2).mT.flatten(1)  # positions first
-    torch.testing.assert_close(xnn.predict(Z)[:, 1], pooled @ xnn.params["v"][1] + xnn.params["b"][1])
-    torch.testing.assert_close(xnn.contributions(Z, 1).sum(1) + xnn.params["b"][1, 0, 0], xnn.predict(Z)[:, 1, 0])
+    torch.testing.assert_close(
+        xnn.predict(Z)[:, 1], pooled @ xnn.params["v"][1] + xnn.params["b"][1]
+    )
+    torch.testing.assert_close(
+        xnn.contributions(Z, 1).sum(1) + xnn.params["b"][1, 0, 0], xnn.predict(Z)[:, 1, 0]
+    )
 
 
 # --------------------------------------------------------------------------------------------- bad input
@@ -314,7 +370,12 @@ def test_bad_input_is_one_clear_error():
     with pytest.raises(ValueError, match="class heron has no positives among the 120 images"):
         rows = labels != 2
         srae.examples(
-            Z[rows], y[rows], labels[rows], None, np.random.default_rng(0), ["gull", "tern", "heron", "egret"]
+            Z[rows],
+            y[rows],
+            labels[rows],
+            None,
+            np.random.default_rng(0),
+            ["gull", "tern", "heron", "egret"],
         )
     with pytest.raises(ValueError, match="no negatives"):
         srae.examples(Z, y[:, :1], labels * 0, None, np.random.default_rng(0))
@@ -355,7 +416,13 @@ def network(dense=True):
             net.add_module("conv3", nn.Conv2d(6, 4, 1))
             net.add_module("logits", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     return Target(
-        net, name="tiny", classes="abcd", input_shape=(3, 8, 8), mean=[0.5] * 3, std=[0.25] * 3, layer="conv2"
+        net,
+        name="tiny",
+        classes="abcd",
+        input_shape=(3, 8, 8),
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+        layer="conv2",
     )
 
 
@@ -371,7 +438,9 @@ def images(n=64, seed=0):
 def test_the_plug_in(dense):
     t, method = network(dense), XNN(n=3, hidden=(12, 6), epochs=10, restarts=1)
     fingerprint, state = t.fingerprint(), torch.get_rng_state()
-    e = method.fit(t, images(), np.random.default_rng(0)).explain(t, images(9, 1), np.random.default_rng(0))
+    e = method.fit(t, images(), np.random.default_rng(0)).explain(
+        t, images(9, 1), np.random.default_rng(0)
+    )
     assert e.concept_maps.shape == (9, 3, 8, 8)
     assert e.scores.shape == (9, 4)
     sums = e.concept_maps.sum((2, 3))
@@ -381,8 +450,12 @@ def test_the_plug_in(dense):
     assert e.heatmaps.min() >= 0
     assert t.fingerprint() == fingerprint
     assert torch.equal(torch.get_rng_state(), state)
-    again = XNN(n=3, hidden=(12, 6), epochs=10, restarts=1).fit(t, images(), np.random.default_rng(0))
-    np.testing.assert_array_equal(again.explain(t, images(9, 1), np.random.default_rng(0)).scores, e.scores)
+    again = XNN(n=3, hidden=(12, 6), epochs=10, restarts=1).fit(
+        t, images(), np.random.default_rng(0)
+    )
+    np.testing.assert_array_equal(
+        again.explain(t, images(9, 1), np.random.default_rng(0)).scores, e.scores
+    )
 
 
 def test_which_layer_is_explained():
@@ -407,7 +480,11 @@ def test_squeezenet_with_a_dense_layer_is_explained_there():
     assert seen.shape == (2, 2, 64, 64) and seen.min() >= 0
     plain = nets.build("squeezenet1_0", (3, 64, 64), 5, {}, seed=0)
     theirs = plain.state_dict()  # up to fire9 the same names and, from the same seed, weights
-    assert all(torch.equal(v, theirs[k]) for k, v in net.state_dict().items() if k.startswith(("conv1.", "fire")))
+    assert all(
+        torch.equal(v, theirs[k])
+        for k, v in net.state_dict().items()
+        if k.startswith(("conv1.", "fire"))
+    )
 
 
 def test_maps_of_x_features_literally():
@@ -416,7 +493,9 @@ def test_maps_of_x_features_literally():
     Z = t.features(x, "fc1")
     y = t(x)
     xnn = srae.fit(
-        srae.together(t.features(images().x, "fc1"), t(images().x)), Setting(**SMALL), np.random.default_rng(0)
+        srae.together(t.features(images().x, "fc1"), t(images().x)),
+        Setting(**SMALL),
+        np.random.default_rng(0),
     )
     got = maps.feature_maps(xnn, t, x, 0, maps.Layer("fc1"))
     (W0, b0), (W1, b1), (W2, b2) = xnn.layers(0)
@@ -472,7 +551,9 @@ def test_a_gpu_is_given_as_many_classes_as_it_holds():
     setting = srae.Setting(hidden=(64, 16), batch=32)
     map_ = srae.at_once(64, 112 * 112, 530, setting, "cuda", 40e9)
     dense = srae.at_once(4096, 1, 8030, srae.Setting(), "cuda", 40e9)
-    per_class = 4 * 2 * (64 + 64 + 16 + 5) * 112 * 112 * 132  # the activations of a quarter of 530 examples
+    per_class = (
+        4 * 2 * (64 + 64 + 16 + 5) * 112 * 112 * 132
+    )  # the activations of a quarter of 530 examples
     assert map_ == int(40e9 // (per_class + 4 * 4 * 2 * (64 * 64 + 64 * 16 + 16 * 5)))
     assert 1 < map_ < 200 < dense
     assert srae.at_once(64, 112 * 112, 530, setting, "cuda", 1e6) == 1

@@ -18,23 +18,55 @@ from tests.papers.xnn.test_method import SMALL, images, network
 
 @pytest.fixture(scope="module")
 def outcomes():
-    rng, arrays = np.random.default_rng(3), {"classes": np.array(list("abcd")), "part_names": np.array(["p", "q", "r"])}
+    rng, arrays = (
+        np.random.default_rng(3),
+        {"classes": np.array(list("abcd")), "part_names": np.array(["p", "q", "r"])},
+    )
     for split, n in (("train", 64), ("test", 32)):
         b = images(n, seed=len(split))
-        arrays |= {f"x_{split}": (255 * b.x).byte().numpy(), f"y_{split}": b.y.numpy(),
-                   f"boxes_{split}": np.tile(np.float32([1, 1, 7, 7]), (n, 1)),
-                   f"parts_{split}": (8 * rng.random((n, 3, 2))).astype(np.float32), f"part_visible_{split}": rng.random((n, 3)) < 0.8}  # fmt: skip
-    arrays["part_importance"] = np.eye(4, 3, dtype=np.float32) + np.float32([[0, 0, 0]] * 3 + [[1, 0, 0]])
-    study = Study(seed=0, dataset="blobs", data=Dataset("blobs", arrays), target_name="tiny", target=network())
-    training = {k: v for k, v in SMALL.items() if k != "restarts"} | {"n": 3, "epochs": 6, "pretrain": 3}
+        arrays |= {
+            f"x_{split}": (255 * b.x).byte().numpy(),
+            f"y_{split}": b.y.numpy(),
+            f"boxes_{split}": np.tile(np.float32([1, 1, 7, 7]), (n, 1)),
+            f"parts_{split}": (8 * rng.random((n, 3, 2))).astype(np.float32),
+            f"part_visible_{split}": rng.random((n, 3)) < 0.8,
+        }
+    arrays["part_importance"] = np.eye(4, 3, dtype=np.float32) + np.float32(
+        [[0, 0, 0]] * 3 + [[1, 0, 0]]
+    )
+    study = Study(
+        seed=0, dataset="blobs", data=Dataset("blobs", arrays), target_name="tiny", target=network()
+    )
+    training = {k: v for k, v in SMALL.items() if k != "restarts"} | {
+        "n": 3,
+        "epochs": 6,
+        "pretrain": 3,
+    }
     new = lambda: np.random.default_rng(0)
     return {
-        "table1": replicate.table1(study, new(), training=training | {"restarts": 1}, alpha=1e-4, alphas=[1e-3, 1e-4, 1e-5], images=4, z_units=3, shown=2),
+        "table1": replicate.table1(
+            study,
+            new(),
+            training=training | {"restarts": 1},
+            alpha=1e-4,
+            alphas=[1e-3, 1e-4, 1e-5],
+            images=4,
+            z_units=3,
+            shown=2,
+        ),
         "degeneration": replicate.degeneration(study, new(), training=training),
         "human_study": replicate.human_study(study, new(), classes=[1, 3], training=training),
         "convolutional": replicate.convolutional(
-            study, new(), layers=["pool1", "conv2"], dense="fc1", training=training, train=48, test=16, shown=2),
-    }  # fmt: skip
+            study,
+            new(),
+            layers=["pool1", "conv2"],
+            dense="fc1",
+            training=training,
+            train=48,
+            test=16,
+            shown=2,
+        ),
+    }
 
 
 def frame(outcomes):
@@ -42,8 +74,21 @@ def frame(outcomes):
     for outcome in outcomes.values():
         for n in outcome.numbers:
             setting = ";".join(f"{k}={v}" for k, v in sorted(n.setting.items()))
-            rows.append({"track": "replication", "paper": "xnn", "dataset": "blobs", "target": "tiny", "seed": 0, "method": n.method,
-                         "setting": setting, "metric": n.metric, "metric_setting": "", "value": n.value, "status": "ok"})  # fmt: skip
+            rows.append(
+                {
+                    "track": "replication",
+                    "paper": "xnn",
+                    "dataset": "blobs",
+                    "target": "tiny",
+                    "seed": 0,
+                    "method": n.method,
+                    "setting": setting,
+                    "metric": n.metric,
+                    "metric_setting": "",
+                    "value": n.value,
+                    "status": "ok",
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -52,7 +97,17 @@ def test_table_1_has_the_papers_columns(outcomes):
     assert not rows.duplicated(["method", "setting", "metric"]).any()
     assert np.isfinite(rows.value).all()
     table = rows[
-        rows.metric.isin(["F_reg_train", "F_reg_test", "F_cls_train_pct", "F_cls_test_pct", "O1", "O2", "locality"])
+        rows.metric.isin(
+            [
+                "F_reg_train",
+                "F_reg_test",
+                "F_cls_train_pct",
+                "F_cls_test_pct",
+                "O1",
+                "O2",
+                "locality",
+            ]
+        )
     ]
     for method in ("SRAE", "NN", "SAE", "CAE", "Lasso"):
         assert len(set(table[table.method == method].metric)) == 7
@@ -78,9 +133,13 @@ def test_a_class_without_a_visible_part_has_no_locality():
     of = lambda visible: replace(
         b, parts=torch.full((2, 3, 2), 4.0), part_visible=torch.tensor([[visible] * 3, [False] * 3])
     )
-    hidden, shown = (replicate._overlap(S, None, part, replicate._cells(part)) for part in (of(False), of(True)))
+    hidden, shown = (
+        replicate._overlap(S, None, part, replicate._cells(part)) for part in (of(False), of(True))
+    )
     assert np.isnan(hidden["locality"]) and np.isfinite(shown["locality"])
-    alone = attention_maps.histogram(attention_maps.normalised(S[:, :1].movedim(0, 1).numpy()), replicate._cells(of(True))[1])[0]
+    alone = attention_maps.histogram(
+        attention_maps.normalised(S[:, :1].movedim(0, 1).numpy()), replicate._cells(of(True))[1]
+    )[0]
     assert shown["locality"] == pytest.approx(
         attention_maps.entropy(alone).mean()
     )  # the image that shows no part is left out
@@ -98,7 +157,9 @@ def test_table_5_is_the_boards_metric_on_each_classs_own_images(outcomes):
     torch.testing.assert_close(heat[5], by_hand)
     for pixels in (300, 5000, 224**2):
         got = masking.masked_right(t, b, heat, pixels)
-        theirs = METRICS["accuracy_top_pixels"](Explanation(heatmaps=heat), t, b, None, pixels=pixels)
+        theirs = METRICS["accuracy_top_pixels"](
+            Explanation(heatmaps=heat), t, b, None, pixels=pixels
+        )
         np.testing.assert_array_equal(got, theirs)
     kept = masking.top(heat, 5)
     assert (kept.sum((1, 2)) == 5).all()
@@ -108,8 +169,13 @@ def test_table_5_is_the_boards_metric_on_each_classs_own_images(outcomes):
     assert not masking.inpainted(b.x, torch.zeros_like(kept)).any()  # nothing kept: black
     rows = frame(outcomes).set_index(["method", "metric", "setting"]).value
     for k in (300, 500, 1000):
-        ours, theirs = (rows[f"mask by {m}", "accuracy", f"pixels kept={k}"] for m in ("x-features", "1-Heatmap"))
-        assert 0 <= ours <= 1 and rows["x-features-1-Heatmap", "delta_accuracy", f"pixels kept={k}"] == pytest.approx(ours - theirs)  # fmt: skip
+        ours, theirs = (
+            rows[f"mask by {m}", "accuracy", f"pixels kept={k}"]
+            for m in ("x-features", "1-Heatmap")
+        )
+        assert 0 <= ours <= 1 and rows[
+            "x-features-1-Heatmap", "delta_accuracy", f"pixels kept={k}"
+        ] == pytest.approx(ours - theirs)
     assert 0 <= rows["original image", "accuracy", ""] <= 1
 
 
@@ -117,7 +183,9 @@ def test_layers_too_large_for_memory_are_computed_batch_by_batch():
     t, b = network(), images(20)
     at = maps.convolutional(t, b.x, "pool1")
     rows = torch.tensor([[3, 4, 3], [19, 0, 4]])
-    torch.testing.assert_close(replicate._on_the_fly(t, at, b)(rows), replicate._both(t, at, b)[0][rows])
+    torch.testing.assert_close(
+        replicate._on_the_fly(t, at, b)(rows), replicate._both(t, at, b)[0][rows]
+    )
 
 
 def test_faithfulness_puts_the_logit_back():
@@ -131,33 +199,76 @@ def test_faithfulness_puts_the_logit_back():
 
 def test_verdicts_by_hand():
     def row(metric, value, method, setting, track="replication", paper="xnn", metric_setting=""):
-        return {"track": track, "paper": paper, "dataset": "d", "target": "t", "seed": 0, "method": method, "setting": setting,
-                "metric": metric, "metric_setting": metric_setting, "value": value, "status": "ok"}  # fmt: skip
+        return {
+            "track": track,
+            "paper": paper,
+            "dataset": "d",
+            "target": "t",
+            "seed": 0,
+            "method": method,
+            "setting": setting,
+            "metric": metric,
+            "metric_setting": metric_setting,
+            "value": value,
+            "status": "ok",
+        }
 
     rows = [
         row("F_reg_test", v, m, s)
         for m, v, s in (("SRAE", 0.1, "n=5"), ("NN", 0.3, "n=5"), ("Lasso", 2.0, "alpha=2;n=5"))
     ]
     rows += [row("O1", v, m, "n=5") for m, v in (("SRAE", 0.5), ("NN", 0.9), ("SAE", 0.4))]
-    rows += [row("F_reg_test", v, "conv SRAE", f"layer={k}") for k, v in (("pool1", 3.0), ("pool2", 4.0))]
+    rows += [
+        row("F_reg_test", v, "conv SRAE", f"layer={k}") for k, v in (("pool1", 3.0), ("pool2", 4.0))
+    ]
     rows += [row("F_reg_test", 1.0, "SRAE", "layer=fc1")]
     rows += [
         row(m, v, "Lasso", f"alpha={a}")
         for a, n, f in ((2, 8, 2.0), (1, 20, 1.0))
         for m, v in (("n_features", n), ("F_reg_test", f))
     ]
-    rows += [row(metric, v, m, "n=3") for m, metric, v in (
-        ("SRAE", "mean_cosine", 0.1), ("NN", "mean_cosine", 0.3), ("SRAE", "n_speaking", 1.0), ("NN", "n_speaking", 1.5),
-        ("NN-SRAE", "delta_mean_cosine", 0.2), ("NN-SRAE", "delta_mean_cosine_ci95", 0.1))]  # fmt: skip
-    rows += [row(metric, v, m, "pixels kept=300") for m, metric, v in (
-        ("mask by x-features", "accuracy", 0.4), ("mask by 1-Heatmap", "accuracy", 0.5),
-        ("x-features-1-Heatmap", "delta_accuracy", -0.1), ("x-features-1-Heatmap", "delta_accuracy_ci95", 0.2))]  # fmt: skip
-    rows += [row("accuracy_top_pixels", v, m, s, "heatmap", p, "pixels=300") for m, v, s, p in (
-        ("XNN", 0.5, "hidden=[64, 32];variant=SRAE", "xnn"),
-        ("Excitation Backprop", 0.4, "variant=contrastive", "baseline"))]  # fmt: skip
+    rows += [
+        row(metric, v, m, "n=3")
+        for m, metric, v in (
+            ("SRAE", "mean_cosine", 0.1),
+            ("NN", "mean_cosine", 0.3),
+            ("SRAE", "n_speaking", 1.0),
+            ("NN", "n_speaking", 1.5),
+            ("NN-SRAE", "delta_mean_cosine", 0.2),
+            ("NN-SRAE", "delta_mean_cosine_ci95", 0.1),
+        )
+    ]
+    rows += [
+        row(metric, v, m, "pixels kept=300")
+        for m, metric, v in (
+            ("mask by x-features", "accuracy", 0.4),
+            ("mask by 1-Heatmap", "accuracy", 0.5),
+            ("x-features-1-Heatmap", "delta_accuracy", -0.1),
+            ("x-features-1-Heatmap", "delta_accuracy_ci95", 0.2),
+        )
+    ]
+    rows += [
+        row("accuracy_top_pixels", v, m, s, "heatmap", p, "pixels=300")
+        for m, v, s, p in (
+            ("XNN", 0.5, "hidden=[64, 32];variant=SRAE", "xnn"),
+            ("Excitation Backprop", 0.4, "variant=contrastive", "baseline"),
+        )
+    ]
     checks = [(c.claim, c.holds) for c in verdicts.verdicts(pd.DataFrame(rows))]
-    assert checks == [("XN1", True), ("XN1", False), ("XN2", True), ("XN2", False), ("XN4", False), ("XN4", True), ("XN4", True),
-                      ("XN5", True), ("XN6", False), ("XN7", True), ("XN7", False), ("XN6", True)]  # fmt: skip
+    assert checks == [
+        ("XN1", True),
+        ("XN1", False),
+        ("XN2", True),
+        ("XN2", False),
+        ("XN4", False),
+        ("XN4", True),
+        ("XN4", True),
+        ("XN5", True),
+        ("XN6", False),
+        ("XN7", True),
+        ("XN7", False),
+        ("XN6", True),
+    ]
 
 
 def test_verdicts_and_pictures_of_what_was_found(outcomes):
@@ -170,8 +281,15 @@ def test_verdicts_and_pictures_of_what_was_found(outcomes):
         for k, o in outcomes.items()
     ]
     shown = list(figures.pictures(Found(rows, units)))
-    assert [p.title for p in shown if p.apart] == ["a", "b"]  # a picture a class, right after the sheet
-    assert [p.name for p in shown if "class-" in p.name or "fig8" in p.name] == ["fig8-blobs-tiny", "class-blobs-tiny-000", "class-blobs-tiny-001"]  # fmt: skip
+    assert [p.title for p in shown if p.apart] == [
+        "a",
+        "b",
+    ]  # a picture a class, right after the sheet
+    assert [p.name for p in shown if "class-" in p.name or "fig8" in p.name] == [
+        "fig8-blobs-tiny",
+        "class-blobs-tiny-000",
+        "class-blobs-tiny-001",
+    ]
     shown = [p for p in shown if not p.apart]
     assert sorted(p.name.split("-")[0] for p in shown) == [
         "fig10",
