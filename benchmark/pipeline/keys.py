@@ -179,6 +179,7 @@ _WHOLE = (
     "benchmark/leaderboard",
     "benchmark/metrics",
     "benchmark/papers",
+    "benchmark/shared",
     "benchmark/zoo",
 )
 

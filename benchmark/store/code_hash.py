@@ -103,8 +103,16 @@ class Code:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def files(self, entries: Iterable[str]) -> list[Path]:
-        """The files of everything that ``entries`` reach, sorted."""
-        return sorted({_module(self.root, name).path for name, _ in self.reached(entries)})
+        """The files of everything that ``entries`` reach, sorted; a package's ``__init__`` that does nothing is left out."""
+        reached = self.reached(entries)
+        modules = {name: _module(self.root, name) for name, _ in reached}
+        return sorted(
+            {
+                modules[name].path
+                for name, definition in reached
+                if definition or modules[name].effects
+            }
+        )
 
     def reached(self, entries: Iterable[str]) -> set[Place]:
         """Every definition that ``entries`` depend on; the statements of a module that bind no name go as ``""``."""
