@@ -1,4 +1,4 @@
-"""TODO."""
+"""Errors that the command line shows as one line."""
 
 from __future__ import annotations
 

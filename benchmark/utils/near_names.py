@@ -1,4 +1,4 @@
-"""What a user wrote wrong: unknown names are refused with near ones."""
+"""Errors for names that a user mistyped, with suggestions of near ones."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from typing import Any
 
 
 class UnknownName(Exception):
-    """A name that is not there; the message suggests near ones."""
+    """A name that does not exist; the message suggests near ones."""
 
 
 class ProfileError(Exception):
-    """A profile that cannot be: one line with the file, the place in it, and what is wrong there."""
+    """An invalid profile: one line with the file, the place in it, and what is wrong there."""
 
 
 def near(name: object, known: Iterable[object], what: str) -> UnknownName:
     """The error for an unknown name: ``no method 'gradcam'; did you mean Grad-CAM?``"""
     folded = {str(k).casefold(): str(k) for k in known}
     hits = difflib.get_close_matches(str(name).casefold(), folded, n=3, cutoff=0.5)
-    hint = (
-        f"did you mean {' or '.join(folded[h] for h in hits)}?"
-        if hits
-        else f"there are {', '.join(sorted(folded.values())) or 'none'}"
-    )
+    if hits:
+        hint = f"did you mean {' or '.join(folded[hit] for hit in hits)}?"
+    else:
+        hint = f"there are {', '.join(sorted(folded.values())) or 'none'}"
     return UnknownName(f"no {what} {str(name)!r}; {hint}")
 
 

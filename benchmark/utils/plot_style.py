@@ -1,7 +1,7 @@
 """One look for every picture: sizes, inks and colours, and files with the same bytes for the same figure.
 
-Ink and grid are chosen to be read on white and on black; the palette is seaborn's colour-blind one. No pyplot: figures
-are objects, and nothing global changes.
+Ink and grid are legible on white and on black; the palette is seaborn's colour-blind one. Without pyplot: figures are
+objects, and nothing global changes.
 """
 
 from __future__ import annotations
@@ -42,9 +42,11 @@ STYLE = {
     "figure.dpi": 100,
 }
 
+_NO_METADATA = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+
 
 def file_name(*parts: str) -> str:
-    """Parts joined by ``-``, without characters that a file name or a link would mind."""
+    """Parts joined by ``-``; characters that are unsafe in file names or links become ``_``."""
     return "-".join(re.sub(r"[^\w.+-]+", "_", part) for part in parts)
 
 
@@ -52,7 +54,7 @@ def save(figure: Figure, kind: str, *, dpi: int = 130) -> bytes:
     """The figure as ``svg`` or ``png``."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
+    metadata = _NO_METADATA[kind]
     with mpl.rc_context(STYLE):
         figure.savefig(
             buffer,
@@ -67,3 +69,8 @@ def save(figure: Figure, kind: str, *, dpi: int = 130) -> bytes:
 def plain(text: str) -> str:
     """Text that matplotlib does not take for mathematics."""
     return text.replace("$", r"\$")
+
+
+def shortened(text: str, limit: int = 28) -> str:
+    """At most ``limit`` characters, cut with an ellipsis."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

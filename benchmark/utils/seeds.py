@@ -1,4 +1,4 @@
-"""Randomness only from named seeds: the seed of a cell is a hash of its name, passed on as a Generator.
+"""Random numbers from named seeds: the seed of a cell is a hash of its name, passed on as a Generator.
 
 The same name gives the same numbers on every machine, and no cell's numbers depend on which cells ran before it.
 """

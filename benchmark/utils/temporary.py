@@ -1,4 +1,5 @@
-"""Temporary folders whose names say whose they are: what a killed process left can be told from what is in use."""
+"""Temporary folders whose names tell their owner, so that those left by a killed process can be told from those in
+use."""
 
 from __future__ import annotations
 
@@ -10,12 +11,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-_PATH = 103  # bytes that the path of a socket may have: on macOS; 107 on Linux
+_PATH = 103  # bytes that the path of a socket may have on macOS; 107 on Linux
 _SHORT = "/tmp"
 
 
 def scratch() -> str:
-    """How the name of a temporary folder of this process begins; a checksum stands for the machine, to be short."""
+    """The prefix of temporary folders of this process; a checksum stands for the machine, to keep it short."""
     return f"{_HERE}{os.getpid()}-"
 
 
@@ -27,18 +28,18 @@ def sockets() -> str:
 def _place_of_sockets() -> str:
     """The folder of temporary files, or /tmp where a socket's path would be too long."""
     top = tempfile.gettempdir()
-    fits = len(os.fsencode(top)) + len(f"/{_HERE}1234567-12345678/listener-12345678") <= _PATH
-    return top if fits else _SHORT
+    longest = len(os.fsencode(top)) + len(f"/{_HERE}1234567-12345678/listener-12345678")
+    return top if longest <= _PATH else _SHORT
 
 
 def folders() -> Iterator[Path]:
-    """All that there are now, of whatever process."""
+    """All existing temporary folders of glassbench, of any process."""
     for top in {tempfile.gettempdir(), _place_of_sockets()}:
         yield from Path(top).glob("glassbench-*")
 
 
 def owner(name: str) -> int | None:
-    """The process of this machine that a temporary folder is named after; None: it is not ours to judge."""
+    """The process of this machine that a temporary folder is named after; None for a folder of another machine."""
     found = re.match(_HERE + r"(\d+)-", name)
     return int(found[1]) if found else None
 

@@ -219,7 +219,7 @@ def test_one_seed_borrows_from_another_profile_or_is_unverified(rows):
     alone = only(compare(one, worse))
     assert (
         alone["kind"] == "unverified"
-        and alone["why"] == "nothing says how far the seeds of this metric differ"
+        and alone["why"] == "the spread between seeds of this metric is not known"
     )
     borrowed = only(compare(one, worse, rows))
     assert borrowed["kind"] == "regression" and borrowed["borrowed"] and borrowed["errors"] < 0

@@ -15,16 +15,6 @@ from tests.leaderboard.test_tables import frames
 IMAGES = np.arange(8.0)
 
 
-def test_signed_rank_by_hand():
-    """n images, all better, no ties: 2 of 2^n sign patterns are as extreme."""
-    assert placing._p(np.arange(1.0, 7)) == placing._p(-np.arange(1.0, 7)) == pytest.approx(2 / 64)
-    assert np.isnan(placing._p(np.arange(1.0, 6)))  # five images cannot tell
-    assert placing._p(np.r_[np.zeros(5), np.arange(1.0, 7)]) == pytest.approx(
-        2 / 64
-    )  # differences of zero are dropped
-    assert placing._p(np.zeros(6)) == 1
-
-
 def test_a_rival_of_which_only_the_mean_is_known_has_no_verdict():
     rows, instances = frames(
         {"method": "A", "metric": "m", "values": IMAGES},

@@ -153,6 +153,17 @@ def test_signed_rank_is_scipys_on_seed_averages():
 
 
 def test_signed_rank_by_hand():
+    """n images, all better, no ties: 2 of 2^n sign patterns are as extreme."""
+    images = np.arange(1.0, 7)
+    assert stats.signed_rank(images) == stats.signed_rank(-images) == pytest.approx(2 / 64)
+    assert np.isnan(stats.signed_rank(images[:5]))  # five images cannot tell
+    zeros = np.zeros(5)  # are dropped
+    assert stats.signed_rank(np.r_[zeros, images]) == pytest.approx(2 / 64)
+    assert stats.signed_rank(np.zeros(6)) == 1
+    assert stats.signed_rank(np.zeros(6), exact=6) == 1
+
+
+def test_worse_than_best_by_hand():
     """Six images, all worse, no ties: two of the 2^6 sign patterns are as extreme."""
     best = np.zeros((1, 6))
     values = np.stack([best, best - np.arange(1, 7)])

@@ -1,6 +1,6 @@
-"""The board in a terminal: average ranks of each track, means of each network, what is found and what failed.
+"""The board in a terminal: average ranks of each track, means of each network, findings and failures.
 
-The methods of a network's table are named by their place in the table of average ranks, so that it fits 80 columns.
+The methods of a network's table go by their place in the table of average ranks, so that it fits 80 columns.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from rich.text import Text
 
 from benchmark.leaderboard import tables
 from benchmark.leaderboard.render import markdown
+
+_MARKS = {"best": ("bold green", "*"), "tied": ("green", "†")}
 
 
 def show(folder: Path, console: Console | None = None) -> None:
@@ -33,75 +35,68 @@ def show(folder: Path, console: Console | None = None) -> None:
             for table in board(frame, track, dataset, target, console.width):
                 console.print(table)
         console.print(Text("* best  † not significantly worse than the best", "dim"))
-        if line := tables.findings_line(frame, track):
-            console.print(Text(f"‡ {line}", "yellow"))
+        finding = tables.findings_line(frame, track)
+        if finding:
+            console.print(Text(f"‡ {finding}", "yellow"))
     lost = tables.losses(frame)
     for line in lost[lost["reason"].str.contains("failed")].itertuples():
-        console.print(
-            Text(
-                f"{line.dataset}/{line.target}, {line.methods}, {line.metrics}: {line.reason}",
-                "red",
-            )
-        )
+        where = f"{line.dataset}/{line.target}"
+        text = f"{where}, {line.methods}, {line.metrics}: {line.reason}"
+        console.print(Text(text, "red"))
 
 
 def ranks(frame: pd.DataFrame, track: str) -> Table:
     """Average ranks of a track."""
-    table = _table(
+    table = new_table(
         f"{tables.TRACKS[track][0]}: average ranks",
         ["rank", "no control 1st", "best", "not worse", "failed", "of tables"],
     )
-    for place, r in enumerate(tables.average_ranks(frame, track).itertuples(), start=1):
+    for place, line in enumerate(tables.average_ranks(frame, track).itertuples(), start=1):
+        counts = [line.best, line.tied, line.failed, line.tables]
         table.add_row(
-            _name(f"{place}  {r.label}", r.control),
-            f"{r.average_rank:.2f}",
-            markdown.sound(r.sound_rank),
-            *map(str, (r.best, r.tied, r.failed, r.tables)),
+            _name(f"{place}  {line.label}", line.control),
+            f"{line.average_rank:.2f}",
+            markdown.sound(line.sound_rank),
+            *map(str, counts),
         )
     return table
+
+
+def places(average: pd.DataFrame) -> dict[str, int]:
+    """By method, its place in the table of average ranks (``tables.average_ranks``)."""
+    return {label: place for place, label in enumerate(average["label"], start=1)}
 
 
 def board(
     frame: pd.DataFrame, track: str, dataset: str, target: str, width: int = 80
 ) -> Iterator[Table]:
-    """Means of one network, metrics down and methods across, as many as ``width`` holds in a table; the rest below."""
+    """Means of one network, metrics down and methods across; as many methods in each table as ``width`` holds."""
     part = tables.shown(frame, track, dataset, target)
     methods = markdown.order(frame, part, track)
-    places = {
-        label: str(i)
-        for i, label in enumerate(tables.average_ranks(frame, track)["label"], start=1)
-    }
-    quantities = [
-        (f"{tables.title(metric, metric_setting)} {tables.arrow(lines['better'].iloc[0])}", lines)
-        for (metric, metric_setting), lines in part.groupby(
-            ["metric", "metric_setting"], sort=False
-        )
-    ]
-    names = max((len(name) for name, _ in quantities), default=0)
-    rows = [
-        (
-            Text(name),
-            [
-                _cell(
-                    {r.label: r for r in lines.itertuples()}.get(m), tables.decimals(lines["mean"])
-                )
-                for m, _ in methods
-            ],
-        )
-        for name, lines in quantities
-    ]
-    cell = 2 + max((len(c) for _, cells in rows for c in cells), default=1)
-    many = max(1, (width - names) // cell)
+    place = places(tables.average_ranks(frame, track))
+    rows = []
+    for key, lines in part.groupby(["metric", "metric_setting"], sort=False):
+        arrow = tables.arrow(lines["better"].iloc[0])
+        name = f"{tables.title(*key)} {arrow}"
+        rows.append((name, _cells(lines, methods)))
+    name_width = max((len(name) for name, _ in rows), default=0)
+    cell_widths = [len(cell) for _, cells in rows for cell in cells]
+    column_width = 2 + max(cell_widths, default=1)
+    many = max(1, (width - name_width) // column_width)
     for start in range(0, len(methods), many):
-        some = methods[start : start + many]
+        columns = slice(start, start + many)
         title = f"{dataset} / {target}" + (" (continued)" if start else "")
-        table = _table(title, [_name(places[label], control) for label, control in some])
+        head = []
+        for label, control in methods[columns]:
+            head.append(_name(str(place[label]), control))
+        table = new_table(title, head)
         for name, cells in rows:
-            table.add_row(name, *cells[start : start + many])
+            table.add_row(Text(name), *cells[columns])
         yield table
 
 
-def _table(title: str, columns: list[str | Text]) -> Table:
+def new_table(title: str, columns: list[str | Text], *, wrap_names: bool = False) -> Table:
+    """A table without rows: a column of names, and ``columns`` aligned right."""
     table = Table(
         title=Text(title, "bold"),
         title_justify="left",
@@ -109,7 +104,7 @@ def _table(title: str, columns: list[str | Text]) -> Table:
         pad_edge=False,
         header_style="dim",
     )
-    table.add_column("", no_wrap=True)
+    table.add_column("", no_wrap=not wrap_names, overflow="fold" if wrap_names else "ellipsis")
     for column in columns:
         table.add_column(column, justify="right", overflow="fold")
     return table
@@ -119,10 +114,20 @@ def _name(label: str, control: bool) -> Text:
     return Text(label, "dim italic" if control else "")
 
 
+def _cells(lines: pd.DataFrame, methods: list[tuple[str, bool]]) -> list[Text]:
+    """What a table shows of each method for one metric."""
+    found = {line.label: line for line in lines.itertuples()}
+    digits = tables.decimals(lines["mean"])
+    cells = []
+    for label, _ in methods:
+        cells.append(_cell(found.get(label), digits))
+    return cells
+
+
 def _cell(line, places: int) -> Text:
     if line is None or line.status == "not applicable":
         return Text("–", "dim")
     if line.status == "failed":
         return Text("failed", "red")
-    style, mark = {"best": ("bold green", "*"), "tied": ("green", "†")}.get(line.mark, ("", " "))
+    style, mark = _MARKS.get(line.mark, ("", " "))
     return Text(tables.number(line.mean, places) + mark, style)

@@ -1,4 +1,4 @@
-"""The same images under every method, in one picture: a row an image, a column a method.
+"""The same images under every method, in one picture: a row per image, a column per method.
 
 Each map is scaled from its own minimum to its own maximum, so that a picture shows where a map looks, never how much.
 """
@@ -35,56 +35,71 @@ def figure(entry: Mapping[str, Any]) -> Figure:
         ValueError: arrays that do not belong together.
     """
     images, maps = np.asarray(entry["images"]), entry["maps"]
+    _check(images, maps)
     m, _, h, w = images.shape
+    boxes = entry.get("boxes")
+    columns = ["input", *maps]
+    width = 1.1 + _CELL * len(columns)
+    height = 0.62 + _CELL * h / w * m
+    with mpl.rc_context(STYLE):
+        out = Figure(figsize=(width, height), layout="constrained")
+        out.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+        grid = out.subplots(m, len(columns), squeeze=False)
+        for axes, label in zip(grid[0], columns, strict=True):
+            axes.set_title(plain(_wrap(label)), fontsize=7.5, color=INK, pad=3)
+        for i, row in enumerate(grid):
+            pictures = [_rgb(images[i])]
+            for array in maps.values():
+                pictures.append(overlay(images[i], np.asarray(array)[i]))
+            for axes, picture in zip(row, pictures, strict=True):
+                _draw(axes, picture)
+                if boxes is not None and np.isfinite(boxes[i]).all():
+                    _draw_box(axes, boxes[i])
+            _caption(row[0], entry, i)
+    return out
+
+
+def _check(images: Array, maps: Mapping[str, Array]) -> None:
     if images.dtype != np.uint8:
         raise ValueError(f"gallery images are {images.dtype}, not uint8")
+    m, _, h, w = images.shape
     for label, array in maps.items():
         if np.shape(array) != (m, h, w):
             raise ValueError(
                 f"gallery maps of {label} have shape {np.shape(array)}; the images want {(m, h, w)}"
             )
-    boxes = entry.get("boxes")
-    columns = ["input", *maps]
-    with mpl.rc_context(STYLE):
-        out = Figure(
-            figsize=(1.1 + _CELL * len(columns), 0.62 + _CELL * h / w * m), layout="constrained"
+
+
+def _draw(axes: mpl.axes.Axes, picture: Array) -> None:
+    axes.imshow(picture, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _draw_box(axes: mpl.axes.Axes, box: Array) -> None:
+    # pixel (i, j) is drawn around (j, i); its centre is (j + 0.5, i + 0.5)
+    x0, y0, x1, y1 = box - 0.5
+    axes.add_patch(
+        Rectangle(
+            (x0, y0),
+            x1 - x0,
+            y1 - y0,
+            fill=False,
+            edgecolor="white",
+            linewidth=0.9,
+            path_effects=[_RIM],
         )
-        out.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-        grid = out.subplots(m, len(columns), squeeze=False)
-        for i in range(m):
-            shown = [
-                _rgb(images[i]),
-                *(overlay(images[i], np.asarray(array)[i]) for array in maps.values()),
-            ]
-            for axes, picture, label in zip(grid[i], shown, columns, strict=True):
-                axes.imshow(picture, interpolation="nearest")
-                axes.set(xticks=[], yticks=[])
-                for spine in axes.spines.values():
-                    spine.set_visible(False)
-                if boxes is not None and np.isfinite(boxes[i]).all():
-                    x0, y0, x1, y1 = (
-                        boxes[i] - 0.5
-                    )  # pixel (i, j) is drawn around (j, i); its centre is (j + .5, i + .5)
-                    axes.add_patch(
-                        Rectangle(
-                            (x0, y0),
-                            x1 - x0,
-                            y1 - y0,
-                            fill=False,
-                            edgecolor="white",
-                            linewidth=0.9,
-                            path_effects=[_RIM],
-                        )
-                    )
-                if i == 0:
-                    axes.set_title(plain(_wrap(label)), fontsize=7.5, color=INK, pad=3)
-            _caption(grid[i, 0], entry, i)
-    return out
+    )
 
 
 def _caption(axes: mpl.axes.Axes, entry: Mapping[str, Any], i: int) -> None:
-    true, predicted = str(entry["true"][i]), str(entry["predicted"][i])
-    text = _wrap(true) if true == predicted else f"{_wrap(true)}\nseen as\n{_wrap(predicted)}"
+    """Beside a row: the true class, the predicted one where it differs, and the image's id."""
+    true = str(entry["true"][i])
+    predicted = str(entry["predicted"][i])
+    text = _wrap(true)
+    if true != predicted:
+        text += f"\nseen as\n{_wrap(predicted)}"
     axes.set_ylabel(
         plain(f"{text}\n#{entry['ids'][i]}"),
         rotation=0,
@@ -100,25 +115,31 @@ def overlay(image: Array, heatmap: Array) -> Array:
     """A map (h, w), scaled to its own range, over the grey image (c, h, w) uint8: (h, w, 3) in [0, 1]."""
     grey = _rgb(image).mean(axis=2, keepdims=True)
     low, high = float(heatmap.min()), float(heatmap.max())
-    scaled = (heatmap - low) / (high - low) if high > low else np.zeros_like(heatmap)
-    return (1 - STRENGTH) * grey + STRENGTH * mpl.colormaps[COLOURMAP](scaled)[:, :, :3]
+    scaled = np.zeros_like(heatmap)
+    if high > low:
+        scaled = (heatmap - low) / (high - low)
+    colour = mpl.colormaps[COLOURMAP](scaled)[:, :, :3]
+    return (1 - STRENGTH) * grey + STRENGTH * colour
 
 
 def _rgb(image: Array) -> Array:
     """(c, h, w) uint8, c = 1 or 3 -> (h, w, 3) in [0, 1]."""
     pixels = np.moveaxis(image.astype(np.float64) / 255, 0, 2)
-    return (
-        np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        if pixels.shape[2] == 1
-        else pixels[:, :, :3]
-    )
+    if pixels.shape[2] == 1:
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    return pixels[:, :, :3]
 
 
 def _wrap(text: str, width: int = 14) -> str:
-    """Two lines at most, broken at a space or a bracket."""
+    """Two lines at most, broken at a space if there is one."""
     text = text.replace("_", " ")
     if len(text) <= width:
         return text
     at = text.rfind(" ", 0, width + 1)
-    first, rest = (text[:at], text[at + 1 :]) if at > 0 else (text[:width], text[width:])
-    return f"{first}\n{rest if len(rest) <= width + 2 else rest[:width] + '…'}"
+    if at > 0:
+        first, rest = text[:at], text[at + 1 :]
+    else:
+        first, rest = text[:width], text[width:]
+    if len(rest) > width + 2:
+        rest = f"{rest[:width]}…"
+    return f"{first}\n{rest}"

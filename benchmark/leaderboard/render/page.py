@@ -1,7 +1,7 @@
 """One self-contained ``index.html``: board, plots, gallery, reproduction, cards, provenance. Nothing is loaded from
-anywhere; the page's own policy forbids it.
+anywhere; the page's content security policy forbids it.
 
-The template is ``templates/page.html`` with its ``page.css`` and ``page.js``, put inline. All text is escaped (autoescape);
+The template is ``templates/page.html`` with ``page.css`` and ``page.js`` inline. All text is escaped (autoescape);
 the only markup let through is that of our own figures.
 """
 
@@ -22,6 +22,8 @@ from benchmark.leaderboard import rankings, reproduction, stats, tables
 from benchmark.leaderboard.render import markdown
 from benchmark.utils import plot_style
 
+Card = Mapping[str, Any]
+
 TEMPLATES = Path(__file__).parent / "templates"
 _CARD_FACTS = (
     "licence",
@@ -33,6 +35,7 @@ _CARD_FACTS = (
     "provenance",
     "skipped",
 )
+_EMPTY = ("", [], {})
 _TARGET_FACTS = ("net", "options", "layer", "epochs", "images", "parameters", "pretrained")
 
 
@@ -42,17 +45,20 @@ def render(
     *,
     svgs: Mapping[str, str],
     pngs: Mapping[str, bytes],
-    data_cards: Mapping[str, Mapping[str, Any]],
-    target_cards: Mapping[Any, Mapping[str, Any]],
+    data_cards: Mapping[str, Card],
+    target_cards: Mapping[Any, Card],
     provenance: Mapping[str, Any],
     papers: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The page.
 
     Args:
-        frame, reproduced: as ``tables.leaderboard`` and ``reproduction.table`` give them.
-        svgs: figures by name (``plots.figures``); pngs: gallery pictures by name.
-        data_cards: by data set. target_cards: by (dataset, target, seed).
+        frame, reproduced: from ``tables.leaderboard`` and ``reproduction.table``.
+        svgs: figures by name (``plots.figures``).
+        pngs: gallery pictures by name.
+        data_cards: by data set.
+        target_cards: by (dataset, target, seed).
+        provenance: as for ``build``.
         papers: chapters, as for ``build``.
     """
     environment = jinja2.Environment(
@@ -63,6 +69,7 @@ def render(
         lstrip_blocks=True,
     )
     made = provenance.get("made", {})
+    known = {key: value for key, value in provenance.items() if value not in _EMPTY}
     return environment.get_template("page.html").render(
         css=Markup((TEMPLATES / "page.css").read_text()),
         js=Markup((TEMPLATES / "page.js").read_text()),
@@ -74,11 +81,7 @@ def render(
         networks=_networks(frame, target_cards),
         data=[_data(name, card) for name, card in sorted(data_cards.items())],
         reproduction=_reproduction(reproduced),
-        provenance=[
-            (key.replace("_", " "), _text(value))
-            for key, value in provenance.items()
-            if value not in ("", [], {})
-        ],
+        provenance=[(key.replace("_", " "), _text(value)) for key, value in known.items()],
         date=str(made.get("date", "")),
         commit=str(made.get("commit", ""))[:12],
         level=f"{stats.LEVEL:.0%}",
@@ -100,22 +103,20 @@ def _track(
 ) -> dict[str, Any]:
     heading, what = tables.TRACKS.get(track, (track, ""))
     average = tables.average_ranks(frame, track)
+    moves = average["label"].map(rankings.moves(frame, track))
+    sensitivity = rankings.sensitivity(frame, track).itertuples()
+    figures = {}
+    for name in ("ranks", "agreement", "critical", "settings"):
+        file = f"{name}-{track}"
+        figures[name] = _svg(svgs.get(file), file)
     return {
         "id": anchor(track),
         "title": heading,
         "what": what,
-        "ranks": average.assign(moves=average["label"].map(rankings.moves(frame, track))).to_dict(
-            "records"
-        ),
-        "figure": _svg(svgs.get(f"ranks-{track}"), f"ranks-{track}"),
-        **{
-            name: _svg(svgs.get(f"{name}-{track}"), f"{name}-{track}")
-            for name in ("agreement", "critical", "settings")
-        },
-        "sensitivity": [
-            markdown.sensitivity_words(line)
-            for line in rankings.sensitivity(frame, track).itertuples()
-        ],
+        "ranks": average.assign(moves=moves).to_dict("records"),
+        "figure": figures.pop("ranks"),
+        **figures,
+        "sensitivity": [markdown.sensitivity_words(line) for line in sensitivity],
         "boards": [_board(frame, track, *key, svgs, pngs) for key in tables.boards(frame, track)],
     }
 
@@ -130,38 +131,23 @@ def _board(
 ) -> dict[str, Any]:
     part = tables.shown(frame, track, dataset, target)
     columns = []
-    for (metric, metric_setting), lines in part.groupby(["metric", "metric_setting"], sort=False):
-        first = lines.iloc[0]
-        columns.append(
-            {
-                "key": (metric, metric_setting),
-                "title": tables.title(metric),
-                "setting": metric_setting.replace(";", ", "),
-                "unit": first["unit"],
-                "better": first["better"],
-                "arrow": tables.arrow(first["better"]),
-                "places": tables.decimals(lines["mean"]),
-                "doubt": bool((lines["control"] & (lines["mark"] != "")).any()),
-            }
-        )
-    cells = {(line.label, line.metric, line.metric_setting): line for line in part.itertuples()}
-    methods = [
-        {
-            "label": label,
-            "control": control,
-            "cells": [_cell(cells.get((label, *c["key"])), c["places"]) for c in columns],
-        }
-        for label, control in markdown.order(frame, part, track)
-    ]
-    lost = tables.losses(
-        frame[
-            (frame["track"] == track) & (frame["dataset"] == dataset) & (frame["target"] == target)
-        ]
-    )
+    for key, lines in part.groupby(["metric", "metric_setting"], sort=False):
+        columns.append(_column(*key, lines))
+    found = {}
+    for line in part.itertuples():
+        found[line.label, line.metric, line.metric_setting] = line
+    methods = []
+    for label, control in markdown.order(frame, part, track):
+        cells = []
+        for column in columns:
+            line = found.get((label, *column["key"]))
+            cells.append(_cell(line, column["places"]))
+        methods.append({"label": label, "control": control, "cells": cells})
+    lost = tables.losses(tables.on_board(frame, track, dataset, target))
     name = plot_style.file_name("board", track, dataset, target)
-    picture = (
-        pngs.get(plot_style.file_name("gallery", dataset, target)) if track == "heatmap" else None
-    )
+    gallery = None
+    if track == "heatmap":
+        gallery = pngs.get(plot_style.file_name("gallery", dataset, target))
     return {
         "id": anchor(track, dataset, target),
         "dataset": dataset,
@@ -170,7 +156,22 @@ def _board(
         "methods": methods,
         "losses": lost.to_dict("records"),
         "figure": _svg(svgs.get(name), name),
-        "gallery": picture and "data:image/png;base64," + base64.b64encode(picture).decode(),
+        "gallery": _png(gallery) if gallery else None,
+    }
+
+
+def _column(metric: str, metric_setting: str, lines: pd.DataFrame) -> dict[str, Any]:
+    """The heading of a metric's column, and how its numbers are written."""
+    first = lines.iloc[0]
+    return {
+        "key": (metric, metric_setting),
+        "title": tables.title(metric),
+        "setting": metric_setting.replace(";", ", "),
+        "unit": first["unit"],
+        "better": first["better"],
+        "arrow": tables.arrow(first["better"]),
+        "places": tables.decimals(lines["mean"]),
+        "doubt": tables.doubtful(lines),
     }
 
 
@@ -186,27 +187,23 @@ def _cell(line, places: int) -> dict[str, Any]:
             "title": "" if line is None else line.reason,
             "partial": False,
         }
-    span = (
-        f"{tables.number(line.low, places)} – {tables.number(line.high, places)}"
-        if pd.notna(line.low)
-        else ""
-    )
-    notes = [f"mean of {line.n_images} images, {line.n_seeds} seed{'s' * (line.n_seeds > 1)}"]
+    notes = [f"mean of {line.n_images} images, {tables.plural(line.n_seeds, 'seed')}"]
     if pd.notna(line.p_holm):
         notes.append(f"against the best: p = {line.p_holm:.2g} (Holm)")
-    notes += [line.reason] if line.reason else []
+    if line.reason:
+        notes.append(line.reason)
     return {
         "text": tables.number(line.mean, places),
         "mark": line.mark,
         "sort": repr(float(line.mean)),
-        "range": span,
+        "range": tables.interval(line, places),
         "title": "; ".join(notes),
         "partial": bool(line.reason),
     }
 
 
 def _unknown(frame: pd.DataFrame) -> dict[str, Any]:
-    """What failed before anything was known of it, on any network."""
+    """Methods that failed before their track was known, on any network."""
     heading, what = tables.TRACKS["unknown"]
     lost = tables.losses(frame[frame["track"] == "unknown"])
     return {"title": heading, "what": what, "losses": lost.to_dict("records")}
@@ -216,23 +213,16 @@ def _unknown(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, Any]:
-    """A chapter: what the paper is, what was found, how its claims fare, its pictures."""
-    claims = reproduced[
-        (reproduced["paper"] == chapter["paper"]) & reproduction.is_claim(reproduced)
-    ]
-    pictures = []
+    """A chapter: the paper, the findings, the verdicts on its claims, its pictures."""
+    of_paper = reproduced[reproduced["paper"] == chapter["paper"]]
+    claims = of_paper[reproduction.is_claim(of_paper)]
+    pictures: list[dict[str, Any]] = []
     for picture in chapter["pictures"]:
         if picture.get("apart") and pictures:  # a link below the picture that it belongs to
-            pictures[-1]["links"].append(
-                {"href": f"plots/{picture['name']}.png", "title": picture["title"]}
-            )
-            continue
-        svg = picture.get("svg")
-        shown = _svg(svg.decode(), picture["name"]) if svg else None
-        png = None if svg else "data:image/png;base64," + base64.b64encode(picture["png"]).decode()
-        pictures.append(
-            {**picture, "id": anchor(picture["name"]), "svg": shown, "png": png, "links": []}
-        )
+            link = {"href": f"plots/{picture['name']}.png", "title": picture["title"]}
+            pictures[-1]["links"].append(link)
+        else:
+            pictures.append(_picture(picture))
     return {
         **chapter,
         "id": anchor("paper", chapter["paper"]),
@@ -242,16 +232,26 @@ def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, An
     }
 
 
+def _picture(picture: Mapping[str, Any]) -> dict[str, Any]:
+    """A picture of a paper, inline: its SVG, or its PNG if it is a raster."""
+    svg = picture.get("svg")
+    if svg:
+        inline = {"svg": _svg(svg.decode(), picture["name"]), "png": None}
+    else:
+        inline = {"svg": None, "png": _png(picture["png"])}
+    return {**picture, **inline, "id": anchor(picture["name"]), "links": []}
+
+
 # --------------------------------------------------------------------------------------------- cards
 
 
-def _networks(frame: pd.DataFrame, cards: Mapping[Any, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One entry a (dataset, target): accuracies from the board, facts from the card of its first seed."""
-    facts = frame[frame["track"] == "target"]
-    keys = sorted({(key[0], key[1]) for key in cards} | set(tables.boards(frame, "target")))
+def _networks(frame: pd.DataFrame, cards: Mapping[Any, Card]) -> list[dict[str, Any]]:
+    """One entry per (dataset, target): accuracies from the board, facts from the card of its first seed."""
+    trained = {(dataset, target) for dataset, target, _ in cards}
     out = []
-    for dataset, target in keys:
-        mine = facts[(facts["dataset"] == dataset) & (facts["target"] == target)]
+    shown = set(tables.boards(frame, "target"))
+    for dataset, target in sorted(trained | shown):
+        mine = tables.on_board(frame, "target", dataset, target)
         seeds = sorted(key[2] for key in cards if key[:2] == (dataset, target))
         card = cards[dataset, target, seeds[0]] if seeds else {}
         out.append(
@@ -259,37 +259,38 @@ def _networks(frame: pd.DataFrame, cards: Mapping[Any, Mapping[str, Any]]) -> li
                 "dataset": dataset,
                 "target": target,
                 "seeds": ", ".join(map(str, seeds)),
-                "values": [
-                    {
-                        "name": tables.title(r.metric, r.metric_setting),
-                        "unit": r.unit,
-                        **_cell(r, tables.decimals([r.mean])),
-                    }
-                    for r in mine.itertuples()
-                ],
-                "facts": [
-                    (key, _text(card[key]))
-                    for key in _TARGET_FACTS
-                    if card.get(key) not in (None, "", {})
-                ],
+                "values": [_fact(line) for line in mine.itertuples()],
+                "facts": _facts(card, _TARGET_FACTS),
                 "recipe": _text(card["recipe"]) if card.get("recipe") else "",
             }
         )
     return out
 
 
-def _data(name: str, card: Mapping[str, Any]) -> dict[str, Any]:
+def _fact(line) -> dict[str, Any]:
+    """A line of track ``target``."""
+    name = tables.title(line.metric, line.metric_setting)
+    return {"name": name, "unit": line.unit, **_cell(line, tables.decimals([line.mean]))}
+
+
+def _facts(card: Card, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """What a card says of ``keys``, in words."""
+    out = []
+    for key in keys:
+        value = card.get(key)
+        if value not in (None, *_EMPTY):
+            out.append((key, _text(value)))
+    return out
+
+
+def _data(name: str, card: Card) -> dict[str, Any]:
     url = str(card.get("url", ""))
     return {
         "name": name,
         "title": str(card.get("title", name)),
         "what": str(card.get("what", "")),
         "url": url if re.match(r"https?://", url) else "",
-        "facts": [
-            (key, _text(card[key]))
-            for key in _CARD_FACTS
-            if card.get(key) not in (None, "", [], {})
-        ],
+        "facts": _facts(card, _CARD_FACTS),
     }
 
 
@@ -299,9 +300,11 @@ def _text(value: Any) -> str:
         return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_text, value))
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, (bool, float)):
+        return json.dumps(value)
+    if isinstance(value, int):
         return f"{value:,}"
-    return json.dumps(value) if isinstance(value, (bool, float)) else str(value)
+    return str(value)
 
 
 def _reproduction(frame: pd.DataFrame) -> dict[str, Any]:
@@ -320,14 +323,21 @@ def _reproduction(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _svg(svg: str | None, name: str) -> Markup | None:
-    """An SVG to put inline: its ids made unique in the page, its ink that of the page, its width free."""
+    """An SVG to put inline: ids made unique in the page, ink in the page's colour, width limited by the page."""
     if svg is None:
         return None
     prefix = anchor(name)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = svg.replace("url(#", f"url(#{prefix}-").replace('href="#', f'href="#{prefix}-')
+    svg = svg.replace("url(#", f"url(#{prefix}-")
+    svg = svg.replace('href="#', f'href="#{prefix}-')
     svg = svg.replace(plot_style.INK, "currentColor")
     width, height = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
-    attributes = f'role="img" aria-label="{name}" style="max-width:{float(width) * 4 / 3:.0f}px"'
+    pixels = float(width) * 4 / 3
+    attributes = f'role="img" aria-label="{name}" style="max-width:{pixels:.0f}px"'
     return Markup(svg.replace(f'width="{width}pt" height="{height}pt"', attributes, 1))
+
+
+def _png(data: bytes) -> str:
+    """A PNG to put inline: its data URL."""
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"

@@ -1,7 +1,7 @@
 """Figures of the board, as SVG and PNG with the same bytes for the same input.
 
     ranks-<track>             average rank of each method, and how often it took each rank
-    board-<track>-<d>-<t>     for one network a panel a metric: mean and interval of each method
+    board-<track>-<d>-<t>     one network, a panel per metric: mean and interval of each method
     agreement-<track>         how far the metrics rank the methods alike (Kendall's tau)
     critical-<track>          which average ranks differ        (plots_ranks)
     settings-<track>          what a metric's setting does to its ranking  (plots_ranks)
@@ -25,20 +25,22 @@ from scipy.stats import kendalltau
 
 from benchmark.leaderboard import rankings, tables
 from benchmark.leaderboard.render import markdown, plots_ranks
-from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, file_name, plain
+from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, file_name, plain, shortened
 
 COLOURS = {"best": PALETTE[0], "tied": PALETTE[9], "": INK, "control": "#a6a6a6"}
 WORDS = {"best": "best", "tied": "not significantly worse", "": "others", "control": "control"}
 COLUMNS = (4, 5, 3)  # panels side by side: whichever leaves the fewest gaps, the first of equals
+_SHARE = "#80808055"
 
 
 def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     """(file name without ending, figure) of the whole board."""
     for track in tables.tracks(frame):
         yield f"ranks-{track}", ranks(frame, track)
-        if len(agreement := metric_agreement(frame, track)) > 1:
+        agreement = metric_agreement(frame, track)
+        if len(agreement) > 1:
             yield f"agreement-{track}", heat(agreement)
-        if len(tables.average_ranks(frame, track)) > 1:  # one method alone has no rank to lose
+        if len(tables.average_ranks(frame, track)) > 1:
             yield f"critical-{track}", plots_ranks.critical_difference(frame, track)
             if len(rankings.sensitivity(frame, track)):
                 yield f"settings-{track}", plots_ranks.settings(frame, track)
@@ -51,16 +53,16 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
 
 @mpl.rc_context(STYLE)
 def ranks(frame: pd.DataFrame, track: str) -> Figure:
-    """A dot a method at its average rank; behind it a disc at each rank, its area the share of tables."""
+    """A diamond per method at its average rank; behind it a disc at each rank, its area the share of tables."""
     average = tables.average_ranks(frame, track)
     part = frame[(frame["track"] == track) & frame["rank"].notna()]
     height = 0.9 + 0.32 * len(average)
     figure = Figure(figsize=(6.4, height), layout="constrained")
     axes = figure.add_subplot()
     y = {label: i for i, label in enumerate(average["label"])}
-    share = part.groupby(["label", "rank"]).size() / part.groupby("label").size()
-    for (label, rank), s in share.items():
-        axes.scatter(rank, y[label], s=420 * s, color="#80808055", linewidth=0, zorder=2)
+    shares = part.groupby(["label", "rank"]).size() / part.groupby("label").size()
+    for (label, rank), share in shares.items():
+        axes.scatter(rank, y[label], s=420 * share, color=_SHARE, linewidth=0, zorder=2)
     colours = np.where(average["control"], COLOURS["control"], COLOURS["best"])
     sns.scatterplot(
         x=average["average_rank"],
@@ -85,15 +87,14 @@ def ranks(frame: pd.DataFrame, track: str) -> Figure:
 
 @mpl.rc_context(STYLE)
 def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Figure:
-    """A panel a metric: mean and interval of each method, the methods in the same order in all panels."""
+    """A panel per metric: mean and interval of each method, the methods in the same order in all panels."""
     part = tables.shown(frame, track, dataset, target)
     methods = markdown.order(frame, part, track)
     panels = list(part.groupby(["metric", "metric_setting"], sort=False))
-    columns = (
-        min(COLUMNS, key=lambda c: -len(panels) % c) if len(panels) > 5 else max(len(panels), 1)
-    )
+    columns = _panel_columns(len(panels))
     rows = -(-max(len(panels), 1) // columns)
-    size = (1.9 + 2.05 * columns, rows * (0.75 + 0.24 * max(len(methods), 1)) + 0.4)
+    height = 0.75 + 0.24 * max(len(methods), 1)  # of a panel
+    size = (1.9 + 2.05 * columns, rows * height + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, ((metric, metric_setting), lines) in zip(grid.flat, panels, strict=False):
@@ -101,58 +102,84 @@ def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Figure:
         axes.set_title(_heading(metric, metric_setting, lines), loc="left")
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    used = {key for lines in (p[1] for p in panels) for key in map(_kind, lines.itertuples())}
-    handles = [
-        Line2D(
-            [], [], color=COLOURS[key], marker="o", markersize=5, linewidth=1.6, label=WORDS[key]
-        )
-        for key in COLOURS
-        if key in used
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+    used = {_kind(line) for line in part.itertuples()}
+    figure.legend(
+        handles=[_legend_line(kind) for kind in COLOURS if kind in used],
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+    )
     return figure
 
 
+def _panel_columns(panels: int) -> int:
+    if panels <= 5:
+        return max(panels, 1)
+    return min(COLUMNS, key=lambda columns: -panels % columns)
+
+
+def _legend_line(kind: str) -> Line2D:
+    return Line2D(
+        [],
+        [],
+        color=COLOURS[kind],
+        marker="o",
+        markersize=5,
+        linewidth=1.6,
+        label=WORDS[kind],
+    )
+
+
 def _panel(axes: Axes, methods: list[tuple[str, bool]], lines: pd.DataFrame) -> None:
-    cells = {line.label: line for line in lines.itertuples()}
+    found = {line.label: line for line in lines.itertuples()}
     for y, (label, _) in enumerate(methods):
-        line = cells.get(label)
+        line = found.get(label)
         if line is None:
             continue
         if line.status != "ok":
-            word = "failed" if line.status == "failed" else "not applicable"
-            axes.text(
-                0.03,
-                y,
-                word,
-                transform=axes.get_yaxis_transform(),
-                va="center",
-                fontsize=7.5,
-                color=MUTED,
-                style="italic",
-            )
+            _note(axes, y, "failed" if line.status == "failed" else "not applicable")
             continue
         colour = COLOURS[_kind(line)]
         if np.isfinite(line.low):
             axes.hlines(y, line.low, line.high, color=colour, linewidth=1.6, zorder=2)
         axes.plot([line.mean], [y], "o", color=colour, markersize=5, zorder=3)
-    _method_axis(axes, [label for label, _ in methods], [control for _, control in methods])
+    labels = [label for label, _ in methods]
+    controls = [control for _, control in methods]
+    _method_axis(axes, labels, controls)
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
     axes.margins(x=0.08)
     _finish(axes)
 
 
+def _note(axes: Axes, y: int, word: str) -> None:
+    """A word at the left of a panel, in the place of a value."""
+    axes.text(
+        0.03,
+        y,
+        word,
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        fontsize=7.5,
+        color=MUTED,
+        style="italic",
+    )
+
+
 def _kind(line) -> str:
-    return line.mark or ("control" if line.control else "")
+    """A key of ``COLOURS``."""
+    if line.mark:
+        return line.mark
+    return "control" if line.control else ""
 
 
 def _heading(metric: str, metric_setting: str, lines: pd.DataFrame) -> str:
-    unit = lines["unit"].iloc[0]
-    first = f"{tables.title(metric)} {tables.arrow(lines['better'].iloc[0])}"
-    second = ", ".join(
-        filter(None, ["" if unit == "fraction" else unit, *metric_setting.split(";")])
-    )
-    return plain(f"{first}\n{second}")
+    first_line = lines.iloc[0]
+    title = f"{tables.title(metric)} {tables.arrow(first_line['better'])}"
+    notes = metric_setting.split(";")
+    if first_line["unit"] != "fraction":
+        notes.insert(0, first_line["unit"])
+    notes = ", ".join(filter(None, notes))
+    return plain(f"{title}\n{notes}")
 
 
 # --------------------------------------------------------------------------------------------- metrics beside metrics
@@ -165,38 +192,40 @@ def metric_agreement(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     without any pair are left out.
     """
     part = frame[(frame["track"] == track) & frame["rank"].notna()]
-    part = part.assign(
-        name=[
-            tables.title(m, s) for m, s in zip(part["metric"], part["metric_setting"], strict=True)
-        ]
-    )
-    names = list(dict.fromkeys(part["name"]))
-    total, times = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
+    pairs = zip(part["metric"], part["metric_setting"], strict=True)
+    titles = [tables.title(metric, setting) for metric, setting in pairs]
+    part = part.assign(name=titles)
+    names = list(dict.fromkeys(titles))
+    total = np.zeros((len(names), len(names)))
+    networks = np.zeros((len(names), len(names)))
     for _, group in part.groupby(["dataset", "target"]):
-        wide = group.pivot_table(index="label", columns="name", values="rank").reindex(
-            columns=names
-        )
+        wide = group.pivot_table(index="label", columns="name", values="rank")
+        wide = wide.reindex(columns=names)
         for i in range(len(names)):
             for j in range(i + 1):
-                both = wide.iloc[:, [i, j]].dropna().to_numpy()
-                if len(both) >= 3 and (np.ptp(both, axis=0) > 0).all():
-                    total[[i, j], [j, i]] += kendalltau(*both.T).statistic if i != j else 1.0
-                    times[[i, j], [j, i]] += 1
+                ranks = wide.iloc[:, [i, j]].dropna().to_numpy()  # (M, 2)
+                if len(ranks) >= 3 and (np.ptp(ranks, axis=0) > 0).all():
+                    tau = kendalltau(*ranks.T).statistic if i != j else 1.0
+                    total[[i, j], [j, i]] += tau
+                    networks[[i, j], [j, i]] += 1
     with np.errstate(invalid="ignore"):
-        tau = pd.DataFrame(total / times, index=names, columns=names)
-    return tau.loc[tau.notna().any(axis=1), tau.notna().any(axis=0)]
+        mean = pd.DataFrame(total / networks, index=names, columns=names)
+    known = mean.notna()
+    return mean.loc[known.any(axis=1), known.any(axis=0)]
 
 
 @mpl.rc_context(STYLE)
 def heat(agreement: pd.DataFrame) -> Figure:
     """The agreement of metrics as a lower triangle."""
     n = len(agreement)
-    figure = Figure(figsize=(3.4 + 0.46 * n, 1.9 + 0.36 * n), layout="constrained")
+    size = (3.4 + 0.46 * n, 1.9 + 0.36 * n)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     labels = [plain(name) for name in agreement.index]
+    upper = np.triu(np.ones((n, n), bool), 1)
     sns.heatmap(
         agreement.to_numpy(),
-        mask=np.triu(np.ones((n, n), bool), 1) | agreement.isna().to_numpy(),
+        mask=upper | agreement.isna().to_numpy(),
         ax=axes,
         vmin=-1,
         vmax=1,
@@ -221,17 +250,13 @@ def heat(agreement: pd.DataFrame) -> Figure:
 
 def _method_axis(axes: Axes, labels: list[str], controls: list[bool]) -> None:
     axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.set_yticks(range(len(labels)), [plain(_short(label)) for label in labels])
-    for tick, control in zip(
-        axes.get_yticklabels(), controls, strict=False
-    ):  # none on inner panels
+    names = [plain(shortened(label)) for label in labels]
+    axes.set_yticks(range(len(labels)), names)
+    ticks = axes.get_yticklabels()  # none on inner panels
+    for tick, control in zip(ticks, controls, strict=False):
         if control:
             tick.set(color=MUTED, style="italic")
     axes.set_ylabel("")
-
-
-def _short(label: str, limit: int = 28) -> str:
-    return label if len(label) <= limit else label[: limit - 1] + "…"
 
 
 def _finish(axes: Axes) -> None:

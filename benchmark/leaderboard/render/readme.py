@@ -1,4 +1,4 @@
-"""The README's section of a profile: average ranks, what is found, one gallery picture. Made from ``results/`` alone.
+"""The README's section of a profile: average ranks, findings, one gallery picture. Made from ``results/`` alone.
 
 <!-- leaderboard:offline -->  ... replaced ...  <!-- /leaderboard -->
 """
@@ -15,20 +15,26 @@ _SECTION = re.compile(r"(<!-- leaderboard:([\w-]+) -->).*?(<!-- /leaderboard -->
 
 
 def render(text: str, results: Path) -> str:
-    """The README with every section made anew; the same text if nothing changed.
+    """The README with every section remade; the same text if nothing changed.
 
     Args:
         text: the README.
-        results: the folder that holds one folder a profile; links are relative to its parent.
+        results: the folder that holds one folder per profile; links are relative to its parent.
 
     Raises:
-        ValueError: there is no section. StoreError: a profile without results.
+        ValueError: there is no section.
+        StoreError: a profile without results.
     """
     if not _SECTION.search(text):
         raise ValueError(
             "README has no section `<!-- leaderboard:offline -->` ... `<!-- /leaderboard -->`; add one"
         )
-    return _SECTION.sub(lambda m: f"{m[1]}\n{section(Path(results) / m[2])}\n{m[3]}", text)
+
+    def replaced(match: re.Match) -> str:
+        opening, profile, closing = match.groups()
+        return f"{opening}\n{section(Path(results) / profile)}\n{closing}"
+
+    return _SECTION.sub(replaced, text)
 
 
 def section(folder: Path) -> str:
@@ -38,13 +44,13 @@ def section(folder: Path) -> str:
     out = []
     for track in tables.tracks(frame):
         heading, what = tables.TRACKS[track]
-        count = len(tables.boards(frame, track))
-        out += [f"**{heading}**, {count} network{'s' * (count > 1)}: {what[0].lower()}{what[1:]}"]
+        networks = tables.plural(len(tables.boards(frame, track)), "network")
+        what = what[0].lower() + what[1:]
+        out.append(f"**{heading}**, {networks}: {what}")
         out.append(markdown.summary(frame, track))
-        if line := tables.findings_line(frame, track):
-            out.append(
-                f"‡ {markdown.escape(line)}: there the metric does not tell an explanation from none."
-            )
+        finding = markdown.escape(tables.findings_line(frame, track))
+        if finding:
+            out.append(f"‡ {finding}: there the metric does not tell an explanation from none.")
     if not out:
         out.append("No rows yet.")
     out.append(
