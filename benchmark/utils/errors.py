@@ -1,4 +1,4 @@
-"""TODO."""
+"""The error that a wrong command line leads to."""
 
 from __future__ import annotations
 
