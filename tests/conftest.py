@@ -26,19 +26,20 @@ settings.load_profile("house")
 
 
 def pytest_configure(config):
-    """Temporary files of this process, and of those that it starts, have a folder of their own: what a killed one leaves is
-    nothing that a test beside it may find."""
-    from benchmark.engine import pool
+    """Give temporary files of this process, and of those that it starts, a folder of their own.
+
+    What a killed process leaves behind is then not found by a test that runs beside it.
+    """
+    from multiprocessing.util import Finalize
+
     from benchmark.utils.temporary import scratch
 
-    os.environ.setdefault(
-        "PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir()
-    )  # tmp_path stays where it was
-    os.environ["TMPDIR"] = tempfile.tempdir = folder = tempfile.mkdtemp(
-        prefix=scratch(), dir="/tmp"
-    )
-    pool._name_temporary_folder()  # multiprocessing's own complains if it has gone before the process ends
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    # tmp_path stays where it was.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix=scratch(), dir="/tmp")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    # At exit, after multiprocessing has removed its own folder (-100, and -101 for the one around it).
+    Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-102)
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""The command line: arguments, checked before torch is imported, and the commands behind them."""
+"""The command line: its arguments, which are checked before torch is imported, and its commands."""

@@ -1,6 +1,6 @@
-"""What each command of ``glassbench`` does; ``cli`` parses the line and calls one of them.
+"""The commands of ``glassbench``; ``main`` parses the command line and calls one of them.
 
-A command takes the parsed options and returns the exit code; what the user did wrong is a ``UsageError``, one line.
+A command takes the parsed options and returns the exit code. A mistake of the user is a ``UsageError``, one line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmark.cli.lists import LISTS, profiles
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import near
 
-if TYPE_CHECKING:  # it takes torch along, which half of the commands do without
+if TYPE_CHECKING:  # these import torch, which half of the commands do without
     from benchmark.engine import Done
     from benchmark.pipeline.profile import Profile
 
@@ -42,7 +42,8 @@ def use(options: argparse.Namespace) -> int:
         here = path.read_text()
         if here == wanted:
             return 0
-        if here not in {p.read_text() for p in shipped.values()}:  # holds somebody's own edits
+        unedited = {profile.read_text() for profile in shipped.values()}
+        if here not in unedited:
             try:
                 name = str(store.read_yaml(path).get("profile", ""))
             except store.StoreError:
@@ -62,7 +63,7 @@ def use(options: argparse.Namespace) -> int:
 
 
 def list_(options: argparse.Namespace) -> int:
-    """What there is."""
+    """List profiles, data sets, targets, methods or metrics."""
     table = LISTS[options.what](load_params)
     if options.name:
         column = next(iter(table[0]))
@@ -76,7 +77,10 @@ def list_(options: argparse.Namespace) -> int:
             out.print_json(json.dumps([data.load_card(path) for path in found]))
             return 0
         table = [row for row in table if str(row[column]) == options.name]
-    out.print_json(json.dumps(table)) if options.json else _print_table(options.what, table)
+    if options.json:
+        out.print_json(json.dumps(table))
+    else:
+        _print_table(options.what, table)
     return 0
 
 
@@ -87,20 +91,22 @@ def prepare(options: argparse.Namespace) -> int:
     for name in names:
         if name not in scripts:
             raise near(name, scripts, "data set")
-    own = [
-        flag
-        for key in ("path", "name", "size")
-        if (value := getattr(options, key))
-        for flag in (f"--{key}", value)
-    ]
-    if own and names != ["folder"]:
+    flags = []
+    for key in ("path", "name", "size"):
+        value = getattr(options, key)
+        if value:
+            flags += [f"--{key}", value]
+    if flags and names != ["folder"]:
         raise UsageError("--path, --name and --size are for `glassbench prepare folder`")
+    if options.profile:
+        flags += ["--profile", options.profile]
+    if options.force:
+        flags.append("--force")
     for name in names:
-        command = [sys.executable, str(scripts[name]), *own]
-        command += ["--profile", options.profile] if options.profile else []
-        command += ["--force"] if options.force else []
-        if code := subprocess.run(command, cwd=store.ROOT, check=False).returncode:
-            return code
+        command = [sys.executable, str(scripts[name]), *flags]
+        done = subprocess.run(command, cwd=store.ROOT, check=False)
+        if done.returncode:
+            return done.returncode
     return 0
 
 
@@ -110,12 +116,12 @@ def train(options: argparse.Namespace) -> int:
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Explain the sampled images by every method of the profile."""
+    """Explain the sampled images with every method of the profile."""
     return _step("explain", options)
 
 
 def score(options: argparse.Namespace) -> int:
-    """Score every explanation by every metric."""
+    """Score every explanation with every metric."""
     return _step("score", options)
 
 
@@ -146,7 +152,7 @@ def _step(name: str, options: argparse.Namespace) -> int:
 
 
 def _count_failed(label: str, running: Iterable[Done], what: str) -> int:
-    """Run to the end, print how many succeeded, and return how many did not."""
+    """Run all units, print how many succeeded, and return how many failed."""
     done = list(running)
     failed = sum(1 for d in done if d.error)
     out.print(f"{label}: {len(done) - failed} of {len(done)} {what}")
@@ -155,7 +161,7 @@ def _count_failed(label: str, running: Iterable[Done], what: str) -> int:
 
 def _exit_code(failed: int, keep_going: bool) -> int:
     if failed:
-        err.print(f"{failed} failed; they stand in the rows with their reason")
+        err.print(f"{failed} failed; the rows have the reasons")
     return 1 if failed and not keep_going else 0
 
 
@@ -172,36 +178,35 @@ def replicate(options: argparse.Namespace) -> int:
         if paper not in profile.papers:
             raise near(paper, profile.papers, f"paper in profile {profile.name!r}:")
     failed = 0
+    paths = store.Paths(profile.name)
     for paper in chosen:
-        with store.exclusive(
-            store.Paths(profile.name).replications(paper), f"glassbench replicate {paper}"
-        ):
+        with store.exclusive(paths.replications(paper), f"glassbench replicate {paper}"):
             failed += _count_failed(f"replicate {paper}", replicate_paper(profile, paper), "units")
     return _exit_code(failed, options.keep_going)
 
 
 def plan(options: argparse.Namespace) -> int:
-    """What a profile will take: units, hours, memory, and what more workers buy."""
+    """Estimate what a profile takes: units, hours, memory, and the speed-up by more workers."""
     from benchmark.jobs import planned
     from benchmark.jobs.plan import calibrate, plan_profile, save
     from benchmark.pipeline.profile import Profile
 
     profile = load_profile(options.profile)
     if options.calibrate:
-        shipped = {name: Profile.read(path) for name, path in profiles().items()} | {
-            profile.name: profile
-        }
-        path = calibrate(shipped.values())
+        every = {name: Profile.read(path) for name, path in profiles().items()}
+        every[profile.name] = profile
+        path = calibrate(every.values())
         out.print(f"speeds: {path.relative_to(store.ROOT)}")
         return 0
     if options.check:
         out.print(planned.checked(profile), markup=False)
         return 0
     found = plan_profile(profile, gpu=options.gpu)
-    told = planned.facts(profile, found, gpu=options.gpu, workers=options.workers)
-    out.print_json(json.dumps(told)) if options.json else out.print(
-        planned.text(told), markup=False
-    )
+    facts = planned.facts(profile, found, gpu=options.gpu, workers=options.workers)
+    if options.json:
+        out.print_json(json.dumps(facts))
+    else:
+        out.print(planned.text(facts), markup=False)
     if options.save:
         save(profile, found)
     return 0
@@ -222,7 +227,7 @@ def report(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Make a random sample of the committed cells again and compare; exit code 1 if any differs."""
+    """Recompute a random sample of the committed rows and compare; exit code 1 if any differs."""
     from benchmark import engine
 
     engine.warm_up()
@@ -237,7 +242,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def rekey(options: argparse.Namespace) -> int:
-    """Move committed results to the keys of today's code, where it is proven to mean the same."""
+    """Move committed results to the keys of today's code, if it is proven to mean the same."""
     from benchmark import engine
 
     engine.warm_up()
@@ -252,7 +257,7 @@ def rekey(options: argparse.Namespace) -> int:
 
 
 def mend(options: argparse.Namespace) -> int:
-    """Put right what a killed run left behind: locks, half-written files, temporary files."""
+    """Repair what a killed run left behind: locks, half-written files, temporary files."""
     from benchmark.store import recovery
 
     for line in recovery.mend(store.ROOT):
@@ -261,7 +266,7 @@ def mend(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print the leaderboard of a profile and where its page lies; exit code 1 if cells failed."""
+    """Print the leaderboard of a profile and the path of its page; exit code 1 if cells failed."""
     from benchmark.leaderboard.render import console
 
     paths = store.Paths(_name(options))
@@ -278,22 +283,22 @@ def show(options: argparse.Namespace) -> int:
 
 
 def readme(options: argparse.Namespace) -> int:
-    """Rewrite the README's tables from the committed results (--check: say whether they are up to date)."""
+    """Rewrite the README's tables from the committed results (--check: only tell whether they are up to date)."""
     from benchmark.leaderboard.render import readme as rendering
 
     path = store.ROOT / "README.md"
     before = path.read_text()
     after = rendering.render(before, store.ROOT / "results")
     if options.check and before != after:
-        raise UsageError("README.md is not what results/ says; run `make readme`")
+        raise UsageError("README.md differs from results/; run `make readme`")
     if before != after:
         store.write_text(path, after)
-    out.print("README.md is what results/ says")
+    out.print("README.md agrees with results/")
     return 0
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Whether the rows just made are those of a git revision; exit code 1 if they are not."""
+    """Compare the rows just computed with those of a git revision; exit code 1 if they differ."""
     from benchmark.gate import diff as rules
     from benchmark.gate import show, sources
 
@@ -311,7 +316,7 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def diff(options: argparse.Namespace) -> int:
-    """What is better, worse or lost between two results; exit code 1 on what --fail-on names."""
+    """Show what is better, worse or lost between two results; exit code 1 on what --fail-on names."""
     from benchmark.gate import diff as rules
     from benchmark.gate import show, sources
     from benchmark.utils import plot_style
@@ -322,13 +327,15 @@ def diff(options: argparse.Namespace) -> int:
     found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
     picture = Path(options.plot) if options.plot else None
     if picture:
+        kind = "svg" if picture.suffix == ".svg" else "png"
         with store.atomic(picture) as file:
-            file.write(
-                plot_style.save(show.figure(found), "svg" if picture.suffix == ".svg" else "png")
-            )
-    form = {"json": show.as_json, "md": show.markdown}.get(options.form, show.text)
-    extra = {"picture": picture.name} if picture and options.form == "md" else {}
-    print(form(found, base, head, fail_on, **extra), end="" if options.form == "md" else "\n")
+            file.write(plot_style.save(show.figure(found), kind))
+    if options.form == "md":
+        extra = {"picture": picture.name} if picture else {}
+        print(show.markdown(found, base, head, fail_on, **extra), end="")
+    else:
+        form = show.as_json if options.form == "json" else show.text
+        print(form(found, base, head, fail_on))
     return 1 if rules.fails(found, fail_on) else 0
 
 
@@ -361,14 +368,13 @@ def evaluate(options: argparse.Namespace) -> int:
     placing_console.show(found.frame, found.compared, out)
     for line in notes(found):
         err.print(line, markup=False)
-    out.print(
-        f"written: {found.folder / ('rows.csv' if options.no_page else 'index.html')}", markup=False
-    )
+    file = "rows.csv" if options.no_page else "index.html"
+    out.print(f"written: {found.folder / file}", markup=False)
     return 1 if (found.rows.status == "failed").any() else 0
 
 
 def check(options: argparse.Namespace) -> int:
-    """Check a method on toy data: what it does wrong, with the line to change. Exit code 1 if there is anything."""
+    """Check a method on toy data: what is wrong, with the line to change; exit code 1 if anything is."""
     from benchmark import engine
 
     engine.warm_up()
@@ -398,9 +404,9 @@ def new(options: argparse.Namespace) -> int:
 
 
 def load_profile(name: str | None = None) -> Profile:
-    """A profile by name, as it is shipped; params.yaml where it is that profile.
+    """A profile by name: params.yaml if it holds that profile, else the one that is shipped.
 
-    Without a name: params.yaml, else offline.
+    Without a name: params.yaml if it exists, else offline.
     """
     from benchmark.pipeline.profile import Profile
 
@@ -429,12 +435,11 @@ def _params() -> Path:
 
 
 def _name(options: argparse.Namespace) -> str:
-    """The profile that an option names, else that of params.yaml, of which nothing else is read."""
+    """The name of the profile: from the option, else from params.yaml, which is not checked."""
     name = options.profile or store.read_yaml(_params()).get("profile")
     if not re.fullmatch(r"\w[\w.-]*", str(name)):
-        raise UsageError(
-            f"{PARAMS if name != options.profile else '--profile'}: {str(name)!r} is no name of a profile"
-        )
+        where = "--profile" if options.profile else PARAMS
+        raise UsageError(f"{where}: {str(name)!r} is not a name of a profile")
     return str(name)
 
 
@@ -443,5 +448,6 @@ def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
     for column in rows[0] if rows else ():
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(str(v) for v in row.values()))
-    (out if out.is_terminal else Console(highlight=False, width=200)).print(table)
+        table.add_row(*map(str, row.values()))
+    console = out if out.is_terminal else Console(highlight=False, width=200)
+    console.print(table)

@@ -1,4 +1,4 @@
-"""What there is: profiles, data sets, targets, methods, metrics. What ``glassbench list`` prints, a dict a line."""
+"""The tables of ``glassbench list``: profiles, data sets, targets, methods, metrics; a dict per row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Load = Callable[[], "Profile"]  # reads params.yaml
 
 
 def profiles() -> dict[str, Path]:
-    return {p.stem: p for p in sorted(PROFILES.glob("*.yaml"))}
+    """The files of the shipped profiles, by name."""
+    return {path.stem: path for path in sorted(PROFILES.glob("*.yaml"))}
 
 
 def _profiles(load: Load) -> list[dict[str, Any]]:
@@ -24,15 +25,13 @@ def _profiles(load: Load) -> list[dict[str, Any]]:
     current = store.read_yaml(here).get("profile") if here.exists() else None
     rows = []
     for name, path in profiles().items():
-        params = store.read_yaml(
-            path
-        )  # as it is shipped: to check it would take torch, and seconds
-        networks = sum(
-            len(t.get("seeds", [0])) for zoo in params["zoo"].values() for t in zoo.values()
-        )
+        params = store.read_yaml(path)  # not parsed, which would import torch and take seconds
+        networks = 0
+        for zoo in params["zoo"].values():
+            networks += sum(len(target.get("seeds", [0])) for target in zoo.values())
         rows.append(
             {
-                "profile": name + (" (in use)" if name == current else ""),
+                "profile": f"{name} (in use)" if name == current else name,
                 "data sets": ", ".join(params["datasets"]),
                 "networks": networks,
                 "methods": len(params["explain"]["methods"]),
@@ -50,14 +49,13 @@ def _datasets(load: Load) -> list[dict[str, Any]]:
         found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{script.stem}.npz"))
         for path in found or [None]:
             card = data.load_card(path) if path else {}
-            counts, source = card.get("counts", {}), card.get("provenance", {})
+            source = card.get("provenance", {})
+            images = [f"{count:,} {split}" for split, count in _counts(card)]
             rows.append(
                 {
                     "data set": script.stem,
                     "profile": path.parent.name if path else "not prepared",
-                    "images": " + ".join(
-                        f"{counts[s]:,} {s}" for s in ("train", "test") if s in counts
-                    ),
+                    "images": " + ".join(images),
                     "classes": card.get("classes", ""),
                     "size": card.get("size", ""),
                     "licence": card.get("licence", ""),
@@ -65,6 +63,13 @@ def _datasets(load: Load) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def _counts(card: dict[str, Any]) -> list[tuple[str, int]]:
+    """(split, number of images), train first."""
+    counts = card.get("counts", {})
+    splits = [split for split in ("train", "test") if split in counts]
+    return [(split, counts[split]) for split in splits]
 
 
 def _methods(load: Load) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The command line: ``glassbench`` or ``python -m benchmark``.
 
-Exit codes: 0 done; 1 some cells failed (they are named); 2 bad use, or no data; 130 interrupted.
+Exit codes: 0 success; 1 some cells failed (they are named); 2 wrong use, or no data; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -26,26 +26,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = parser().parse_args(arguments)
     if getattr(options, "cluster", ""):
-        os.environ["GLASSBENCH_CLUSTER"] = (
-            options.cluster
-        )  # where work runs changes no result, so no step has to know
+        os.environ["GLASSBENCH_CLUSTER"] = options.cluster  # engine alone reads it
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        err.print("interrupted; what is finished is kept, run the same command again to go on")
+        err.print("interrupted; what is finished is kept, run the same command again to resume")
         return 130
     except (UsageError, ProfileError, UnknownName, ClusterError, store.StoreError) as error:
         err.print(f"glassbench: {error}", markup=False)
         return 2
-    except BrokenPipeError:  # `| head`: nobody reads on
+    except BrokenPipeError:  # `| head`: the reader has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
         if options.verbose:
             raise
         err.print(
-            f"glassbench: {error.strerror or error} ({error.filename or 'no file'}); nothing was half-written, "
-            "free the space or mend the path and run again",
+            f"glassbench: {error.strerror or error} ({error.filename or 'no file'}); no file is half-written, "
+            "free some space or repair the path and run again",
             markup=False,
         )
         return 2
@@ -62,28 +60,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Suggests near commands, on one line."""
+    """Reports errors in one line, with near names."""
 
     def error(self, message: str) -> None:
-        if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
-            message = str(near(found[1], found[2].replace("'", "").split(", "), "choice"))
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
-    return int(text)
+        found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if found:
+            given, listed = found.groups()
+            choices = listed.replace("'", "").split(", ")
+            message = str(near(given, choices, "choice"))
+        text = " ".join(message.split())
+        self.exit(2, f"{self.prog}: {text}; see {self.prog} --help\n")
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 or more")
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
 
 
+class _Commands:
+    """Adds commands to the parser."""
+
+    def __init__(self, top: argparse.ArgumentParser) -> None:
+        self._group = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def add(self, name: str, run: Any, examples: str) -> argparse.ArgumentParser:
+        """A command that calls ``run``, whose docstring is its help."""
+        summary = (run.__doc__ or "").strip().splitlines()[0]
+        command = self._group.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog="examples:\n" + examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument(
+            "-v",
+            "--verbose",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show tracebacks",
+        )
+        command.set_defaults(run=run)
+        return command
+
+
 def parser() -> argparse.ArgumentParser:
-    """The command line's grammar."""
+    """The parser of the command line."""
     top = _Parser(
         prog="glassbench",
         description=__doc__.splitlines()[0],
@@ -94,195 +117,210 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"glassbench {__version__}")
     top.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
-    group = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    all_commands = _Commands(top)
+    _add_setup(all_commands)
+    _add_steps(all_commands)
+    _add_plan(all_commands)
+    _add_report(all_commands)
+    _add_committed(all_commands)
+    _add_comparisons(all_commands)
+    _add_evaluate(all_commands)
+    _add_check_and_new(all_commands)
+    return top
 
-    def command(name: str, run: Any, examples: str) -> argparse.ArgumentParser:
-        lines = (run.__doc__ or "").strip().splitlines()
-        sub = group.add_parser(
-            name,
-            help=lines[0],
-            description=lines[0],
-            epilog="examples:\n" + examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.add_argument(
-            "-v",
-            "--verbose",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help="show tracebacks",
-        )
-        sub.set_defaults(run=run)
-        return sub
 
-    def on_cluster(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument(
-            "--cluster",
-            metavar="ADDRESS",
-            default=os.environ.get("GLASSBENCH_CLUSTER", ""),
-            help="run on this Dask scheduler, tcp://host:8786 (default: GLASSBENCH_CLUSTER, else this machine)",
-        )
+def _profile_option(command: argparse.ArgumentParser, default: str = "") -> None:
+    command.add_argument("--profile", help=f"default: that of params.yaml{default}")
 
-    sub = command("use", commands.use, "  glassbench use offline\n  glassbench use quick")
-    sub.add_argument("profile", metavar="PROFILE", help=f"one of {', '.join(profiles())}")
-    sub.add_argument("--force", action="store_true", help="overwrite own edits of params.yaml")
 
-    sub = command(
+def _add_setup(all_commands: _Commands) -> None:
+    command = all_commands.add(
+        "use", commands.use, "  glassbench use offline\n  glassbench use quick"
+    )
+    command.add_argument("profile", metavar="PROFILE", help=f"one of {', '.join(profiles())}")
+    command.add_argument("--force", action="store_true", help="overwrite own edits of params.yaml")
+
+    command = all_commands.add(
         "list",
         commands.list_,
         "  glassbench list datasets\n  glassbench list datasets cub\n  glassbench list metrics --json",
     )
-    sub.add_argument("what", choices=LISTS, help="what to list")
-    sub.add_argument("name", nargs="?", help="only this one; of a data set, its whole card")
-    sub.add_argument("--json", action="store_true", help="as JSON")
+    command.add_argument("what", choices=LISTS, help="what to list")
+    command.add_argument("name", nargs="?", help="only this one; of a data set, its whole card")
+    command.add_argument("--json", action="store_true", help="as JSON")
 
-    sub = command(
+    command = all_commands.add(
         "prepare",
         commands.prepare,
         "  glassbench prepare digits\n  GLASSBENCH_MIRROR=/data glassbench prepare mnist cub\n"
-        "  glassbench prepare folder --path ~/photos --name mine --size 128    # one subfolder a class",
+        "  glassbench prepare folder --path ~/photos --name mine --size 128    # one subfolder per class",
     )
-    sub.add_argument("dataset", nargs="*", help="data sets (default: those of the profile)")
-    sub.add_argument("--profile", help="prepare for this profile (default: that of params.yaml)")
-    sub.add_argument("--force", action="store_true", help="make it again")
-    for flag, what in (
-        ("path", "the images, one subfolder a class"),
-        ("name", "of the data set"),
-        ("size", "side in pixels"),
-    ):
-        sub.add_argument(f"--{flag}", help=f"folder: {what}")
+    command.add_argument("dataset", nargs="*", help="data sets (default: those of the profile)")
+    command.add_argument(
+        "--profile", help="prepare for this profile (default: that of params.yaml)"
+    )
+    command.add_argument("--force", action="store_true", help="prepare it again")
+    command.add_argument("--path", help="folder: the images, one subfolder per class")
+    command.add_argument("--name", help="folder: of the data set")
+    command.add_argument("--size", help="folder: side in pixels")
 
-    for name, run in (
-        ("train", commands.train),
-        ("explain", commands.explain),
-        ("score", commands.score),
-    ):
-        sub = command(name, run, f"  glassbench {name}\n  glassbench {name} digits --keep-going")
-        sub.add_argument("dataset", nargs="*", help="data sets (default: all of the profile)")
-        sub.add_argument(
-            "--keep-going", action="store_true", help="exit code 0 in spite of failed cells"
+
+def _add_steps(all_commands: _Commands) -> None:
+    for name in ("train", "explain", "score"):
+        command = all_commands.add(
+            name,
+            getattr(commands, name),
+            f"  glassbench {name}\n  glassbench {name} digits --keep-going",
         )
-        on_cluster(sub)
+        command.add_argument("dataset", nargs="*", help="data sets (default: all of the profile)")
+        _add_options_of_steps(command)
 
-    sub = command(
+    command = all_commands.add(
         "replicate",
         commands.replicate,
         "  glassbench replicate\n  glassbench replicate layer_trees --keep-going",
     )
-    sub.add_argument("paper", nargs="*", help="papers (default: all of the profile)")
-    sub.add_argument(
-        "--keep-going", action="store_true", help="exit code 0 in spite of failed units"
-    )
-    on_cluster(sub)
+    command.add_argument("paper", nargs="*", help="papers (default: all of the profile)")
+    _add_options_of_steps(command)
 
-    sub = command(
+
+def _add_options_of_steps(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--keep-going", action="store_true", help="exit code 0 despite failures")
+    command.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        default=os.environ.get("GLASSBENCH_CLUSTER", ""),
+        help="run on this Dask scheduler, tcp://host:8786 (default: GLASSBENCH_CLUSTER, else this machine)",
+    )
+
+
+def _add_plan(all_commands: _Commands) -> None:
+    command = all_commands.add(
         "plan",
         commands.plan,
         "  glassbench plan --profile paper --workers 100 --gpu h100\n"
         "  glassbench plan --profile quick --check\n  glassbench plan --profile paper --json",
     )
-    sub.add_argument("--profile", help="default: that of params.yaml")
-    sub.add_argument(
+    _profile_option(command)
+    command.add_argument(
         "--workers",
         type=_positive,
         metavar="N",
-        help="simulate so many, beside 1, 10, 100 and 1,000",
+        help="simulate so many workers, besides 1, 10, 100 and 1,000",
     )
-    sub.add_argument(
+    command.add_argument(
         "--gpu",
         default="",
         metavar="NAME",
         help="each worker has one: t4, l4, v100, a10, a100, h100, h200",
     )
-    sub.add_argument("--json", action="store_true", help="as JSON, with every unit")
-    sub.add_argument(
+    command.add_argument("--json", action="store_true", help="as JSON, with every unit")
+    command.add_argument(
         "--check", action="store_true", help="predicted and measured seconds of each stage"
     )
-    sub.add_argument(
+    command.add_argument(
         "--calibrate",
         action="store_true",
-        help="make results/speeds.csv from the times that were measured here",
+        help="write results/speeds.csv from the times that were measured here",
     )
-    sub.add_argument(
+    command.add_argument(
         "--save",
         action="store_true",
-        help="keep the estimates: the longest units of a first run then start first",
+        help="keep the estimates, so that the longest units of a first run start first",
     )
 
-    command("report", commands.report, "  glassbench report")
 
-    sub = command(
+def _add_report(all_commands: _Commands) -> None:
+    all_commands.add("report", commands.report, "  glassbench report")
+    all_commands.add("mend", commands.mend, "  glassbench mend\n  glassbench mend && dvc repro")
+
+    command = all_commands.add(
+        "show", commands.show, "  glassbench show\n  glassbench show --profile quick"
+    )
+    _profile_option(command)
+
+    command = all_commands.add("readme", commands.readme, "  glassbench readme --check")
+    command.add_argument(
+        "--check", action="store_true", help="change nothing; exit code 2 if out of date"
+    )
+
+
+def _add_committed(all_commands: _Commands) -> None:
+    command = all_commands.add(
         "verify",
         commands.verify,
         "  glassbench verify\n  glassbench verify --profile quick --sample 5 --seed 1",
     )
-    sub.add_argument("--profile", help="default: that of params.yaml")
-    sub.add_argument(
-        "--sample", type=_count, default=10, metavar="N", help="how many units (default: 10)"
+    _profile_option(command)
+    command.add_argument(
+        "--sample", type=_positive, default=10, metavar="N", help="how many units (default: 10)"
     )
-    sub.add_argument("--seed", type=int, default=0, metavar="S", help="of the draw (default: 0)")
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of the draw (default: 0)"
+    )
 
-    sub = command(
+    command = all_commands.add(
         "rekey",
         commands.rekey,
         "  glassbench rekey --profile trees\n  glassbench rekey --profile quick --base e6f767f --sample 20",
     )
-    sub.add_argument("--profile", help="default: that of params.yaml")
-    sub.add_argument(
+    _profile_option(command)
+    command.add_argument(
         "--base",
         default="",
         metavar="COMMIT",
-        help="whose code made the rows (default: as their provenance says)",
+        help="whose code made the rows (default: the one in their provenance)",
     )
-    sub.add_argument(
+    command.add_argument(
         "--sample",
-        type=_count,
+        type=_positive,
         default=0,
         metavar="N",
-        help="where definitions were rewritten, compute so many units again and compare",
+        help="if definitions were rewritten, recompute so many units and compare",
     )
 
-    command("mend", commands.mend, "  glassbench mend\n  glassbench mend && dvc repro")
 
-    sub = command("show", commands.show, "  glassbench show\n  glassbench show --profile quick")
-    sub.add_argument("--profile", help="default: that of params.yaml")
-
-    sub = command("readme", commands.readme, "  glassbench readme --check")
-    sub.add_argument(
-        "--check", action="store_true", help="change nothing; exit code 2 if out of date"
+def _add_comparisons(all_commands: _Commands) -> None:
+    command = all_commands.add(
+        "compare", commands.compare, "  glassbench compare HEAD --profile offline"
     )
-
-    sub = command("compare", commands.compare, "  glassbench compare HEAD --profile offline")
-    sub.add_argument(
+    command.add_argument(
         "revision",
         nargs="?",
         default="HEAD",
         help="a git revision (default: HEAD), a folder or a rows file",
     )
-    sub.add_argument("--profile", help="default: that of params.yaml")
+    _profile_option(command)
 
-    sub = command(
+    command = all_commands.add(
         "diff",
         commands.diff,
         "  glassbench diff origin/main\n  glassbench diff HEAD~1 HEAD --md --plot diff.svg\n"
         "  glassbench diff ../other/checkout --profile quick --fail-on regression,lost",
     )
-    sub.add_argument(
+    command.add_argument(
         "base", metavar="BASE", help="a git revision, a folder with results, or a rows file"
     )
-    sub.add_argument("head", metavar="HEAD", nargs="?", help="the same (default: the working tree)")
-    sub.add_argument("--profile", help="default: that of params.yaml")
-    forms = sub.add_mutually_exclusive_group()
+    command.add_argument(
+        "head", metavar="HEAD", nargs="?", help="the same (default: the working tree)"
+    )
+    _profile_option(command)
+    forms = command.add_mutually_exclusive_group()
     for form, what in (("json", "every cell, as JSON"), ("md", "Markdown, for a pull request")):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
-    sub.add_argument("--plot", metavar="FILE", help="draw what moved (.svg or .png); --md shows it")
-    sub.add_argument(
+    command.add_argument(
+        "--plot", metavar="FILE", help="draw what moved (.svg or .png); --md shows it"
+    )
+    command.add_argument(
         "--fail-on",
         default="regression,lost,unverified",
         metavar="KINDS",
         help="exit code 1 on any of these: regression, lost, unverified, re-baselined, improvement, new",
     )
-    sub = command(
+
+
+def _add_evaluate(all_commands: _Commands) -> None:
+    command = all_commands.add(
         "evaluate",
         commands.evaluate,
         "  glassbench evaluate mine.py:GradNorm\n"
@@ -290,42 +328,43 @@ def parser() -> argparse.ArgumentParser:
         "  glassbench evaluate captum:Occlusion?sliding_window_shapes=4 pytorch_grad_cam:EigenCAM zennit:EpsilonPlus\n"
         "  glassbench evaluate --images images.npz; glassbench evaluate maps.npz --name 'My maps'",
     )
-    sub.add_argument(
+    command.add_argument(
         "method", nargs="*", help="path/to/file.py:ClassName, library:ClassName or maps.npz"
     )
-    sub.add_argument("--profile", help="default: that of params.yaml, else offline")
-    sub.add_argument(
+    _profile_option(command, ", else offline")
+    command.add_argument(
         "--targets",
         nargs="+",
         default=[],
         help="networks: digits/cnn, digits or cnn (default: all)",
     )
-    sub.add_argument("--name", default="", help="of the folder (and of maps on the board)")
-    sub.add_argument(
-        "--recompute", action="store_true", help="explain and score the known methods again"
+    command.add_argument("--name", default="", help="of the folder (and of maps on the board)")
+    command.add_argument(
+        "--recompute", action="store_true", help="explain and score the known methods, too"
     )
-    sub.add_argument(
+    command.add_argument(
         "--no-page", action="store_true", help="rows and board only: no plots, no page"
     )
-    sub.add_argument(
-        "--images", type=Path, metavar="FILE", help="only write the images that are to be explained"
+    command.add_argument(
+        "--images", type=Path, metavar="FILE", help="only write the images to be explained"
     )
 
-    sub = command("check", commands.check, "  glassbench check mine.py:GradNorm")
-    sub.add_argument("method", help="path/to/file.py:ClassName")
 
-    sub = command(
+def _add_check_and_new(all_commands: _Commands) -> None:
+    command = all_commands.add("check", commands.check, "  glassbench check mine.py:GradNorm")
+    command.add_argument("method", help="path/to/file.py:ClassName")
+
+    command = all_commands.add(
         "new", commands.new, "  glassbench new mine.py\n  glassbench new mine.py --kind surrogate"
     )
-    sub.add_argument("file", type=Path, help="the file to write")
-    sub.add_argument(
+    command.add_argument("file", type=Path, help="the file to write")
+    command.add_argument(
         "--kind", choices=("heatmap", "concept", "surrogate", "decoder"), default="heatmap"
     )
-    return top
 
 
 def entry() -> None:
-    """What the console script calls."""
+    """The console script."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     code = main()
     sys.stdout.flush()

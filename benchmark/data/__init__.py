@@ -1,4 +1,4 @@
-"""Data sets: one npz for each, how it is read, downloaded and unpacked."""
+"""Data sets, one npz each: how they are read, downloaded and unpacked."""
 
 from benchmark.data.dataset import SPLITS, Dataset, load, load_card, save
 

@@ -1,10 +1,10 @@
-"""Archives, read and never unpacked: no member can land anywhere.
+"""Reads archives without unpacking them to disk, so that no member can land anywhere.
 
     for name, data in members(path, wanted): ...
 
-Refused, in one line: names that climb out or hold control characters, links out of the archive and devices, and bombs: too
-many members, too large a one, too much in all, or far more than the file's size can hold. Sizes are bounded while the bytes
-are unpacked, not believed: a header that lies about them gains nothing.
+Refused, in one line: names that climb out or hold control characters, links out of the archive and devices, and bombs:
+too many members, too large a member, too much in all, or far more than the size of the file can hold. Sizes are checked
+while the bytes are read, as a header may lie about them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 MAX_MEMBERS, MAX_MEMBER_BYTES, MAX_BYTES = 200_000, 1 << 29, 1 << 33  # of an archive
-MAX_RATIO, FREE_BYTES = 100, 1 << 26  # unpacked to packed; up to so many bytes any ratio will do
+MAX_RATIO, FREE_BYTES = 100, 1 << 26  # unpacked to packed size; any ratio below FREE_BYTES
 _PACKED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}  # by the first two bytes
 
 
 class DownloadError(Exception):
-    """A file that is not to be had or not to be trusted; the message is one line with the way out."""
+    """A file that cannot be obtained or trusted; the message is one line with the way out."""
 
 
 def members(
@@ -36,19 +36,19 @@ def members(
     """Name and content of the ``wanted`` regular files of a tar (any compression) or zip, in the archive's order.
 
     Raises:
-        DownloadError: a member with an absolute name, with ``..`` or control characters, or a link out of the archive; more
-            than 200,000 members, 512 MiB in one, 8 GiB in all, or 64 MiB and 100 times the archive; or it is damaged.
+        DownloadError: a member has an absolute name, ``..`` or control characters in it, or is a link out of the
+        archive;
+            there are more than 200,000 members, 512 MiB in one, 8 GiB in all, or 64 MiB and 100 times the archive; or
+            the archive is damaged.
     """
     try:
-        with open(
-            path, "rb"
-        ) as file:  # not zipfile.is_zipfile: a tar that ends with an npz would pass
+        # Not zipfile.is_zipfile, which a tar that ends with an npz would pass.
+        with open(path, "rb") as file:
             start = file.read(4)
-        yield from (
-            _zip_members(path, wanted)
-            if start == b"PK\x03\x04"
-            else _tar_members(path, start, wanted)
-        )
+        if start == b"PK\x03\x04":
+            yield from _zip_members(path, wanted)
+        else:
+            yield from _tar_members(path, start, wanted)
     except (
         tarfile.TarError,
         zipfile.BadZipFile,
@@ -63,13 +63,18 @@ def members(
     except OSError as error:
         if error.errno is not None:
             raise
-        raise _damaged(path, error) from None  # so gzip and bz2 call wrong bytes
+        raise _damaged(path, error) from None  # from gzip or bz2, for wrong bytes
 
 
 def member_names(path: Path) -> list[str]:
     """Names of the regular files of an archive, in its order, checked as by ``members``."""
     names: list[str] = []
-    for _ in members(path, lambda name: bool(names.append(name))):
+
+    def note(name: str) -> bool:
+        names.append(name)
+        return False  # do not read it
+
+    for _ in members(path, note):
         pass
     return names
 
@@ -94,7 +99,8 @@ def _tar_members(
                 tarfile.data_filter(member, str(path.parent))  # links out of the archive, devices
             elif member.isdev() or ((member.issym() or member.islnk()) and _leads_out(member)):
                 raise DownloadError(
-                    f"{path}: the member {member.name!r} is a device or a link out; refused as unsafe"
+                    f"{path}: the member {member.name!r} is a device or a link out of the archive; "
+                    "refused as unsafe"
                 )
             if member.isreg() and wanted(member.name):
                 yield member.name, archive.extractfile(member).read()
@@ -107,10 +113,12 @@ def _leads_out(link: tarfile.TarInfo) -> bool:
 
 
 class _Bounded:
-    """A file that gives no more in one piece than a member may have: a tar's own headers have sizes, too."""
+    """A file that returns at most the size of a member at once, as the headers of a tar have sizes, too."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
-        self.seek, self.tell, self._file, self._path = file.seek, file.tell, file, path
+        self._file = file
+        self._path = path
+        self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MAX_MEMBER_BYTES + tarfile.RECORDSIZE:
@@ -133,11 +141,9 @@ def _zip_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[st
 
 
 def _check(path: Path, name: str, count: int, size: int, total: int) -> None:
-    if (
-        PurePosixPath(name).is_absolute()
-        or ".." in PurePosixPath(name.replace("\\", "/")).parts
-        or name[1:2] == ":"
-    ):
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    on_a_drive = name[1:2] == ":"
+    if PurePosixPath(name).is_absolute() or ".." in parts or on_a_drive:
         raise DownloadError(f"{path}: the member {name!r} climbs out of the archive; refused")
     if any(ord(c) < 32 or ord(c) == 127 for c in name):
         raise DownloadError(

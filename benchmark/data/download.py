@@ -1,16 +1,17 @@
-"""What the scripts in ``datasets/`` share: getting a file, reading it, and the command line around both.
+"""What the scripts in ``datasets/`` share: download a file, read it, and the command line around both.
 
-Idea.   A data set is one npz made by one script from files that are known by their hash. A file comes from the cache
-        (``datasets/raw/<name>/``), else from the mirror (``GLASSBENCH_MIRROR``: a folder, used in place, or a base URL),
-        else from its official URL. Where it came from does not matter, its bytes do: nothing is used before its hash
-        is checked. A mirror may hold another file than the official one, e.g. a subset: it has its own name and hash.
-Use.    SOURCE = Source("https://host/birds.tgz", "md5:97ec...", mirror="birds/first50.tar", mirror_digest="sha256:e33d...")
+Idea.   A data set is one npz, made by one script from files with known hashes. A file comes from the cache
+        (``datasets/raw/<name>/``), else from the mirror (``GLASSBENCH_MIRROR``: a folder, used in place, or a base
+        URL), else from its official URL. Its hash is checked before it is used, wherever it comes from. A mirror may
+        hold another file than the official one, e.g. a subset: that has a name and a hash of its own.
+Use.    SOURCE = Source("https://host/birds.tgz", "md5:97ec...", mirror="birds/first50.tar",
+mirror_digest="sha256:e33d...")
         file = fetch(SOURCE, folder)            # file.path, file.origin: "official" or "mirror"
         for name, data in members(file.path): ...
         if __name__ == "__main__":
             sys.exit(main("birds", prepare, {"size": 224}, __doc__))
-Theory. An interrupted transfer stays as ``.<name>.part`` and goes on with HTTP Range (RFC 9110, section 14); a server
-        that ignores Range starts anew. Archives are read, never unpacked (``archives``).
+Theory. An interrupted transfer stays as ``.<name>.part`` and is resumed by HTTP Range (RFC 9110, section 14); a server
+        that ignores Range sends the whole file. Archives are read, never unpacked (``archives``).
 """
 
 from __future__ import annotations
@@ -39,19 +40,19 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from benchmark import data, store
-from benchmark.data.archives import DownloadError, member_names, members  # noqa: F401  (the scripts ask here)
+from benchmark.data.archives import DownloadError, member_names, members  # noqa: F401  (for the scripts)
 from benchmark.store.code_hash import Code
 from benchmark.utils.near_names import UnknownName, near, pick
 
 MIRROR = "GLASSBENCH_MIRROR"
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
 MAX_WAIT = 30.0  # seconds between two attempts
-MAX_WRONG = 2  # transfers that end with wrong bytes
+MAX_WRONG = 2  # transfers with wrong bytes before a URL is given up
 MAX_PIXELS = 50_000_000  # of one image
 
 
 class ParamsError(Exception):
-    """Parameters that a data set does not know or cannot meet."""
+    """Parameters that a data set does not have, or values that it does not allow."""
 
 
 # --------------------------------------------------------------------------------------------- files
@@ -61,8 +62,9 @@ class ParamsError(Exception):
 class Source:
     """A file by its official URL and hash (``md5:...`` or ``sha256:...``), and what a mirror holds in its place.
 
-    ``mirror`` is a path below the mirror's root (default: the official name). Without ``mirror_digest`` the mirror's
-    file is the official one.
+    Attributes:
+        mirror: the path below the root of the mirror (default: the official name).
+        mirror_digest: the hash of the mirror's file; empty if it is the official file.
     """
 
     url: str
@@ -72,7 +74,7 @@ class Source:
 
     def __post_init__(self) -> None:
         if self.mirror_digest and self.mirror_name == self.name:
-            raise ValueError(f"{self.name}: a mirror's file with other bytes needs another name")
+            raise ValueError(f"{self.name}: a mirror's file with another hash needs another name")
 
     @property
     def name(self) -> str:
@@ -84,19 +86,24 @@ class Source:
 
     @property
     def mirror_name(self) -> str:
-        return self.mirror_path.rsplit("/", 1)[-1] if self.mirror_digest else self.name
+        if not self.mirror_digest:
+            return self.name
+        return self.mirror_path.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file whose hash has been checked. ``origin`` is "official" if its bytes are the official ones, wherever they
-    came from, else "mirror"."""
+    """A file whose hash has been checked.
+
+    Attributes:
+        origin: "official" if its bytes are the official ones, wherever they came from, else "mirror".
+    """
 
     path: Path
     origin: str
 
     def provenance(self) -> dict[str, str]:
-        """For the data card: file name, origin and sha256; the same on every machine."""
+        """File name, origin and sha256 for the data card; the same on every machine."""
         return {
             "file": self.path.name,
             "origin": self.origin,
@@ -122,55 +129,44 @@ def fetch(
     attempts: int = 4,
     backoff: float = 0.5,
 ) -> Fetched:
-    """The file from the cache ``folder``, the mirror (default: ``GLASSBENCH_MIRROR``) or the official URL, in this order.
+    """Get a file from the cache ``folder``, the mirror (default: ``GLASSBENCH_MIRROR``) or the official URL, in turn.
 
     Args:
-        attempts: failures in a row, without progress of a megabyte between them, before a URL is given up.
-        backoff: seconds before the first repetition; doubled with each, up to 30.
+        attempts: failures in a row, without a megabyte of progress between them, before a URL is given up.
+        backoff: seconds before the second attempt; doubled with each further one, up to 30.
 
     Raises:
-        DownloadError: no way led to the right bytes.
+        DownloadError: none of them gave the right bytes.
     """
     mirror = mirror or os.environ.get(MIRROR) or ""
-    ours = Fetched(folder / source.name, "official")
-    theirs = Fetched(folder / source.mirror_name, "mirror" if source.mirror_digest else "official")
-    digests = {theirs.path: source.mirror_digest or source.digest, ours.path: source.digest}
+    official = _Wanted(folder / source.name, "official", source.digest)
+    mirrored = official
+    if source.mirror_digest:
+        mirrored = _Wanted(folder / source.mirror_name, "mirror", source.mirror_digest)
+    ways = [("official URL", source.url, official)]
+    if "://" in mirror:
+        ways.insert(0, ("mirror", f"{mirror.rstrip('/')}/{source.mirror_path}", mirrored))
 
-    def cached(remove: bool) -> Fetched | None:
-        for file in (ours, theirs):
-            if file.path.exists():
-                if _matches(file.path, digests[file.path]):
-                    return file
-                if remove:
-                    say(f"{file.path} is damaged ({digests[file.path]} expected); removed")
-                    file.path.unlink()
-        return None
-
-    if file := cached(remove=False):
-        return file
+    found = _cached((official, mirrored), remove=False)
+    if found:
+        return found
+    problems = []
     with store.exclusive(folder, wait=True):
-        if file := cached(remove=True):
-            return file
-        problems = []
+        found = _cached((official, mirrored), remove=True)  # another process may have fetched it
+        if found:
+            return found
         if mirror and "://" not in mirror:
             path = Path(mirror).expanduser() / source.mirror_path
-            if path.is_file() and _matches(path, digests[theirs.path]):
-                return Fetched(path, theirs.origin)
-            problems.append(
-                f"{path}: "
-                + (
-                    f"wrong bytes, {digests[theirs.path]} expected"
-                    if path.is_file()
-                    else "no such file"
-                )
-            )
-        ways = [("official URL", source.url, ours)]
-        if "://" in mirror:
-            ways.insert(0, ("mirror", f"{mirror.rstrip('/')}/{source.mirror_path}", theirs))
+            if not path.is_file():
+                problems.append(f"{path}: no such file")
+            elif not _matches(path, mirrored.digest):
+                problems.append(f"{path}: wrong bytes, {mirrored.digest} expected")
+            else:
+                return Fetched(path, mirrored.origin)
         for way, url, file in ways:
             try:
-                _download(url, file.path, digests[file.path], attempts, backoff)
-                return file
+                _download(url, file.path, file.digest, attempts, backoff)
+                return file.fetched()
             except DownloadError as error:
                 problems.append(f"{way}: {error}")
     raise DownloadError(
@@ -179,12 +175,36 @@ def fetch(
     )
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A file that may be in the cache, and its hash."""
+
+    path: Path
+    origin: str
+    digest: str
+
+    def fetched(self) -> Fetched:
+        return Fetched(self.path, self.origin)
+
+
+def _cached(files: Sequence[_Wanted], *, remove: bool) -> Fetched | None:
+    """The first of the files that is there with the right bytes; ``remove`` damaged ones."""
+    for file in files:
+        if file.path.exists():
+            if _matches(file.path, file.digest):
+                return file.fetched()
+            if remove:
+                say(f"{file.path} is damaged ({file.digest} expected); removed")
+                file.path.unlink()
+    return None
+
+
 class _Busy(Exception):
-    """The server asks to come again later: after args[0] seconds, if that is not 0."""
+    """The server asks to try again after args[0] seconds; 0: it does not tell when."""
 
 
 def _download(url: str, path: Path, digest: str, attempts: int, backoff: float) -> None:
-    """``url`` to ``path``, which appears only with the right bytes."""
+    """Download ``url`` to ``path``, which appears only with the right bytes."""
     part = path.with_name(f".{path.name}.part")
     failures = wrong = 0
     while True:
@@ -194,16 +214,14 @@ def _download(url: str, path: Path, digest: str, attempts: int, backoff: float) 
         except _Busy as error:
             problem, wait = "the server is busy", error.args[0]
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            if isinstance(error, ValueError):  # a malformed URL does not get better
+            if isinstance(error, ValueError):  # a malformed URL stays malformed
                 raise DownloadError(str(error)) from None
-            problem = (
-                f"no connection ({type(error).__name__})"
-                if _size(part) == start
-                else "the connection was cut"
-            )
+            problem = "the connection was cut"
+            if _size(part) == start:
+                problem = f"no connection ({type(error).__name__})"
         except OSError as error:
             raise DownloadError(
-                f"{part}: {error.strerror or error}; make room and run again"
+                f"{part}: {error.strerror or error}; free some space and run again"
             ) from None
         else:
             if _matches(part, digest):
@@ -225,13 +243,13 @@ def _size(path: Path) -> int:
 
 
 def _transfer(url: str, part: Path, start: int) -> None:
-    """Append to ``part`` what it lacks after its ``start`` bytes."""
+    """Append to ``part``, which has ``start`` bytes, what is missing."""
     headers = {"Accept-Encoding": "identity", "User-Agent": "glassbench"}
     if start:
         headers["Range"] = f"bytes={start}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
         status = reply.status_code
-        if start and status == 416:  # nothing beyond what is here: the hash decides
+        if start and status == 416:  # there is no more than what is here: the hash decides
             return
         if status in (408, 425, 429) or status >= 500:
             after = reply.headers.get("Retry-After", "")
@@ -258,14 +276,22 @@ def _progress(url: str, done: int, total: int | None) -> Iterator[Callable[[int]
     """A bar on a terminal, one line elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        say(f"downloading {url}" + (f" ({total / 1e6:.1f} MB)" if total else ""))
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+        size = f" ({total / 1e6:.1f} MB)" if total else ""
+        say(f"downloading {url}{size}")
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    ]
+    name = url.rsplit("/", 1)[1]
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(url.rsplit("/", 1)[1], total=total, completed=done)
+        task = bar.add_task(name, total=total, completed=done)
         yield lambda n: bar.advance(task, n)
 
 
 def say(text: str) -> None:
+    """Print a line on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -274,44 +300,59 @@ def say(text: str) -> None:
 
 def read_idx(raw: bytes) -> np.ndarray:
     """The uint8 array of an idx file (unpacked): magic 0, 0, 8, rank; the axes as big-endian int32; the values."""
-    rank = raw[3] if raw[:3] == b"\0\0\x08" else 0
-    shape = tuple(np.frombuffer(raw, ">i4", rank, 4)) if rank and len(raw) >= 4 + 4 * rank else ()
-    if not rank or len(raw) != 4 + 4 * rank + np.prod(shape):
-        raise DownloadError("an idx file that is damaged; delete it and run again")
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    shape = _idx_shape(raw)
+    start = 4 + 4 * len(shape)
+    if not shape or len(raw) != start + np.prod(shape):
+        raise DownloadError("an idx file is damaged; delete it and run again")
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+
+
+def _idx_shape(raw: bytes) -> tuple[int, ...]:
+    """The shape in the header of an idx file; empty if the header is damaged."""
+    if len(raw) < 4 or raw[:3] != b"\0\0\x08":
+        return ()
+    rank = raw[3]
+    if len(raw) < 4 + 4 * rank:
+        return ()
+    return tuple(np.frombuffer(raw, ">i4", rank, 4))
 
 
 def read_pages(pages: list[bytes], sha256: str) -> np.ndarray:
-    """(N, 3, 32, 32) uint8 from lossless WebP pages, 50 images a row; ``sha256`` is that of the NHWC array."""
-    x = np.concatenate(
-        [
-            np.asarray(Image.open(io.BytesIO(page)).convert("RGB"))
-            .reshape(-1, 32, 50, 32, 3)  # (rows, 32, 50, 32, 3)
-            .transpose(0, 2, 1, 3, 4)
-            .reshape(-1, 32, 32, 3)
-            for page in pages
-        ]
-    )
+    """(N, 3, 32, 32) uint8 from lossless WebP pages with 50 images in a row; ``sha256`` is that of the NHWC array."""
+    images = []
+    for page in pages:
+        pixels = np.asarray(Image.open(io.BytesIO(page)).convert("RGB"))
+        rows = pixels.reshape(-1, 32, 50, 32, 3).transpose(0, 2, 1, 3, 4)  # (rows, 50, 32, 32, 3)
+        images.append(rows.reshape(-1, 32, 32, 3))
+    x = np.concatenate(images)
     if hashlib.sha256(np.ascontiguousarray(x)).hexdigest() != sha256:
-        raise DownloadError("WebP pages that decode to other pixels than those that were packed")
+        raise DownloadError("WebP pages decode to other pixels than those that were packed")
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
 def nearest(x: np.ndarray, size: int) -> np.ndarray:
-    """(N, c, h, w) -> (N, c, size, size): pixel i is the old pixel floor(i h / size), as ``F.interpolate``'s default."""
-    rows, columns = (np.arange(size) * side // size for side in x.shape[2:])
-    return (
-        x if x.shape[2:] == (size, size) else np.ascontiguousarray(x[:, :, rows][:, :, :, columns])
-    )
+    """(N, c, h, w) -> (N, c, size, size): pixel i is the old pixel floor(i h / size), as in ``F.interpolate``."""
+    h, w = x.shape[2:]
+    if (h, w) == (size, size):
+        return x
+    rows = np.arange(size) * h // size
+    columns = np.arange(size) * w // size
+    return np.ascontiguousarray(x[:, :, rows][:, :, :, columns])
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded image as a square, and the map of its coordinates: new = old * scale - shift, for x and y."""
+    """A decoded image as a square, and the map of its coordinates: new = old * scale - shift, for x and y.
 
-    pixels: np.ndarray  # (3, size, size) uint8
-    scale: np.ndarray  # (2,) float64
-    shift: np.ndarray  # (2,) float64, in pixels of the square
+    Attributes:
+        pixels: (3, size, size) uint8.
+        scale: (2,) float64.
+        shift: (2,) float64, in pixels of the square.
+    """
+
+    pixels: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
 
 
 def read_photo(raw: bytes, size: int, fit: str) -> Photo | None:
@@ -331,17 +372,17 @@ def read_photo(raw: bytes, size: int, fit: str) -> Photo | None:
         return None
     old = np.array(image.size, np.float64)  # w, h
     side = old if fit == "squash" else np.full(2, old.min())
-    box = (old - side) / 2  # the left and upper corner of what is kept
-    pixels = np.asarray(
-        image.resize((size, size), Image.Resampling.BILINEAR, box=(*box, *(box + side)))
-    )  # (size, size, 3)
-    return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), size / side, box * size / side)
+    corner = (old - side) / 2  # left and top of what is kept
+    box = (*corner, *(corner + side))
+    square = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    pixels = np.asarray(square).transpose(2, 0, 1)  # (3, size, size)
+    return Photo(np.ascontiguousarray(pixels), size / side, corner * size / side)
 
 
 def read_photos(
     path: Path, names: Sequence[str], size: int, fit: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The images ``names`` of an archive: those that are there and decode, in the order of ``names``.
+    """The images ``names`` of an archive: those that it has and that decode, in the order of ``names``.
 
     Returns:
         ids (n,): which of ``names``; pixels (n, 3, size, size) uint8; frames (n, 2, 2) float64: scale and shift.
@@ -351,13 +392,18 @@ def read_photos(
     pixels = np.zeros((len(names), 3, size, size), np.uint8)
     frames = np.zeros((len(names), 2, 2))
     for name, raw in members(path, row.__contains__):
-        if photo := read_photo(raw, size, fit):
+        photo = read_photo(raw, size, fit)
+        if photo:
             i = row[name]
-            found[i], pixels[i], frames[i] = True, photo.pixels, (photo.scale, photo.shift)
-    return np.flatnonzero(found), pixels if found.all() else pixels[found], frames[found]
+            found[i] = True
+            pixels[i] = photo.pixels
+            frames[i] = photo.scale, photo.shift
+    if not found.all():  # else without a copy
+        pixels = pixels[found]
+    return np.flatnonzero(found), pixels, frames[found]
 
 
-# --------------------------------------------------------------------------------------------- the scripts' frame
+# --------------------------------------------------------------------------------------------- the command line
 
 Prepare = Callable[[dict[str, Any], Path], tuple[dict[str, np.ndarray], dict[str, Any]]]
 
@@ -386,7 +432,7 @@ def main(
     parser.add_argument(
         "--force",
         action="store_true",
-        help="make it again even if it is there with these parameters",
+        help="prepare it again even if it is there with these parameters",
     )
     args = parser.parse_args(argv)
     try:
@@ -406,8 +452,8 @@ def main(
     except KeyboardInterrupt:
         say(f"{name}: stopped; run again to go on")
         return 130
-    counts = f"{made.size('train')} + {made.size('test')} images {made.input_shape}, {len(made.classes)} classes"
-    print(f"{name}: {counts}: {out}")
+    images = f"{made.size('train')} + {made.size('test')} images {made.input_shape}"
+    print(f"{name}: {images}, {len(made.classes)} classes: {out}")
     return 0
 
 
@@ -420,36 +466,34 @@ def _counts(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _is_made(out: Path, params: Mapping[str, Any], key: str) -> bool:
-    """Is the data set there, made with these parameters and, as far as is known, by this code?"""
-    file = _key_file(out)
+    """Whether the data set is there, made with these parameters and, as far as is known, by this code."""
     try:
-        return data.load(out).card.get("params") == params and (
-            not file.exists() or file.read_text() == key
-        )
+        same_params = data.load(out).card.get("params") == params
     except store.StoreError:
         return False
+    file = _key_file(out)
+    same_code = not file.exists() or file.read_text() == key
+    return same_params and same_code
 
 
 def _key(prepare: Prepare) -> str:
-    """The hash of the script that prepares, with what it calls."""
-    root, script = (
-        Path(__file__).resolve().parent.parent.parent,
-        Path(inspect.getsourcefile(prepare)).resolve(),
-    )
-    return Code(root).hash(
-        [str(script.relative_to(root) if script.is_relative_to(root) else script)]
-    )
+    """The hash of the script that prepares, with everything that it calls."""
+    root = Path(__file__).resolve().parent.parent.parent
+    script = Path(inspect.getsourcefile(prepare)).resolve()
+    if script.is_relative_to(root):
+        script = script.relative_to(root)
+    return Code(root).hash([str(script)])
 
 
 def _key_file(out: Path) -> Path:
-    """Beside the data set, so that the data set's own bytes say nothing of the code."""
+    """The file beside the data set with the hash of the code, on which the bytes of the data set do not depend."""
     return out.with_suffix(".key")
 
 
 def read_params(
     path: Path, name: str, defaults: Mapping[str, Any], required: bool = False
 ) -> tuple[str, dict[str, Any]]:
-    """The profile and the parameters ``data.<name>`` of a params.yaml, completed by the defaults.
+    """The profile, and the parameters ``data.<name>`` of a params.yaml, completed by the defaults.
 
     Raises:
         UnknownName, ParamsError: an unknown key; a value of another kind than the default's (None stands for a number).
@@ -471,12 +515,17 @@ def check_params(section: Any, defaults: Mapping[str, Any], where: str) -> None:
     for key, value in section.items():
         default = pick(key, defaults, f"parameter in {where}:")
         if isinstance(default, str):
-            fine, kind = isinstance(value, str), "text"
+            valid, kind = isinstance(value, str), "text"
+        elif default is None:
+            valid, kind = value is None or _is_positive(value), "a positive integer or null"
         else:
-            fine = (type(value) is int and value > 0) or (value is None and default is None)
-            kind = "a positive integer" + " or null" * (default is None)
-        if not fine:
+            valid, kind = _is_positive(value), "a positive integer"
+        if not valid:
             raise ParamsError(f"{where}.{key} is {value!r}; expected {kind}")
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) is int and value > 0  # True is an int, too
 
 
 def choose(params: Mapping[str, Any], key: str, *choices: str) -> str:
@@ -487,8 +536,10 @@ def choose(params: Mapping[str, Any], key: str, *choices: str) -> str:
 
 
 def subset(name: str, split: str, y: np.ndarray, n: int | None, first: bool = False) -> np.ndarray:
-    """Sorted indices of n of the images with labels y (None: all): the first n, or n drawn with equal classes by the
-    seed of the name; a smaller n gives a part of a larger one's.
+    """Sorted indices of n of the images with labels y (None: all).
+
+    ``first`` takes the first n. Otherwise n are drawn by the seed of the name, with equal numbers per class; a smaller
+    n gives a subset of those of a larger n.
 
     Raises:
         ParamsError: there are fewer than n.

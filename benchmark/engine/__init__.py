@@ -1,4 +1,4 @@
-"""Where work runs: worker processes on this machine, those of a Dask cluster, or a sandbox for code that is not ours."""
+"""Where work runs: worker processes on this machine, those of a Dask cluster, or a sandbox for external code."""
 
 from benchmark.engine.machine import (
     blas,

@@ -1,4 +1,4 @@
-"""For the fork server alone, which imports this before all else: its children are deaf to Ctrl-C from their first moment.
+"""Makes a process ignore Ctrl-C; the fork server imports this first, so that its children inherit it from the start.
 
 Ctrl-C reaches every process of a terminal; the parent handles it and ends its children.
 """

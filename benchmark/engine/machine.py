@@ -1,4 +1,8 @@
-"""TODO."""
+"""The machine that a process runs on: its device, cores, threads, BLAS library and memory.
+
+A worker computes on one thread, with deterministic algorithms. It keeps freed memory while a unit runs and returns it
+to the system between units.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +13,25 @@ import sys
 from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
-
 _HELD = 2**30  # bytes
 
 
 def device() -> str:
-    """``cuda`` where there is one, else ``cpu``; GLASSBENCH_DEVICE overrules."""
+    """``cuda`` where a GPU is available, else ``cpu``; GLASSBENCH_DEVICE overrides both."""
     import torch
 
     return os.environ.get("GLASSBENCH_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def default_workers() -> int:
-    """One worker a core that this process may use; one worker in all where a GPU does the computing."""
+    """One worker per core that this process may use; a single worker on a GPU. GLASSBENCH_WORKERS overrides both."""
     if os.environ.get("GLASSBENCH_WORKERS"):
         return max(1, int(os.environ["GLASSBENCH_WORKERS"]))
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    )
-    return 1 if device() != "cpu" else cores
+    if device() != "cpu":
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def local_workers() -> int:
@@ -36,7 +40,7 @@ def local_workers() -> int:
 
 
 def single_thread() -> None:
-    """One thread for this process, deterministic algorithms, and memory that it keeps while it works."""
+    """Set this process to one thread and deterministic algorithms, and let it keep the memory that it frees."""
     import torch
 
     keep_memory()
@@ -44,15 +48,14 @@ def single_thread() -> None:
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = (
-            False  # rows of a GPU and of a CPU then agree to float32 rounding
-        )
+        # Without TF32, rows of a GPU and of a CPU agree to float32 rounding.
+        torch.backends.cudnn.allow_tf32 = False
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def blas() -> str:
-    """numpy's library for matrix products and the kernels that it chose, as "openblas Haswell"; "" if it is not known."""
-    import numpy  # noqa: F401  (seen once it is loaded)
+    """numpy's BLAS library and the kernels that it chose, e.g. "openblas Haswell"; "" if unknown."""
+    import numpy  # noqa: F401  (threadpoolctl lists loaded libraries only)
     from threadpoolctl import threadpool_info
 
     for library in threadpool_info():
@@ -62,15 +65,18 @@ def blas() -> str:
 
 
 def keep_memory() -> None:
-    """Freed blocks stay with this process, to be used again, where glibc would hand those above 32 MiB back at once and
-    fetch them anew, zeroed page by page: the larger half of a forward pass of 224-pixel images. No bit differs."""
+    """Keep freed blocks in this process for reuse (glibc only).
+
+    By default glibc returns blocks above 32 MiB to the system at once, and allocating them again zeroes them page by
+    page: more than half the time of a forward pass of 224-pixel images. Results are the same to the last bit.
+    """
     if libc := _glibc():
         libc.mallopt(_MMAP_THRESHOLD, _HELD)
         libc.mallopt(_TRIM_THRESHOLD, _HELD)
 
 
 def give_memory_back() -> None:
-    """What this process has freed goes back to the system: the next unit starts with little."""
+    """Return freed memory to the system, so that the next unit starts with little."""
     if libc := _glibc():
         libc.malloc_trim(0)
 
@@ -87,13 +93,16 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if device() == "cuda" else device()
 
 
-def _forget_peak() -> None:
-    with contextlib.suppress(OSError):  # Linux; elsewhere memory stays unknown
+def reset_peak_memory() -> None:
+    """Start a new measurement of peak memory (Linux only)."""
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak() -> float:
-    """The most memory that this process held since ``_forget_peak``, in GB."""
+def peak_memory() -> float:
+    """The most memory that this process held since ``reset_peak_memory``, in GB; 0 where the system does not tell."""
     with contextlib.suppress(OSError, IndexError):
-        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e9
+        status = Path("/proc/self/status").read_text()
+        kilobytes = int(status.split("VmHWM:")[1].split()[0])
+        return kilobytes * 1024 / 1e9
     return 0.0

@@ -1,20 +1,21 @@
-"""Where work runs: worker processes here, or those of a Dask cluster (``cluster``). What runs is the same.
+"""Runs units in parallel: in worker processes on this machine, or in those of a Dask cluster (``cluster``).
 
-A unit is a picklable function with its arguments: pure, resumable, written atomically by itself. Each worker process
-computes on one thread (two threads made small networks up to sixteen times slower on shared cores); parallel work means
-units side by side, the longest first. A worker that dies costs its unit only: units that ran beside it are run again, each
-alone, so that the one to blame is known. A unit with limits runs the code of strangers: each has a process of its own
-(``isolation``), on this machine also where there is a cluster.
+Each worker process computes on one thread (two threads made small networks up to sixteen times slower on shared cores),
+and units run side by side, the longest first. If a worker dies, only its own unit fails: the units that ran beside it
+are run again, one at a time, to find the one that kills its worker. A unit with limits runs external code, in a process
+of its own (``sandbox``); it stays on this machine even where there is a cluster.
 """
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import multiprocessing.context
 import multiprocessing.forkserver
 import multiprocessing.util
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -40,12 +41,13 @@ from benchmark.utils.temporary import sockets
 
 
 def workers_device() -> str:
-    """``cpu`` or ``cuda``: of the workers that units will run on."""
-    return _cluster().device() if _cluster() else device()
+    """The device of the workers that units will run on: ``cpu`` or ``cuda``."""
+    cluster = _cluster()
+    return cluster.device() if cluster else device()
 
 
 def _cluster() -> Any:
-    """The room for Dask where GLASSBENCH_CLUSTER names a scheduler; None: units run on this machine."""
+    """The module ``cluster`` if GLASSBENCH_CLUSTER names a scheduler; None: units run on this machine."""
     if not os.environ.get("GLASSBENCH_CLUSTER"):
         return None
     try:
@@ -58,7 +60,7 @@ def _cluster() -> Any:
 
 
 def warm_up() -> None:
-    """Start the process that workers are forked from: it imports torch while the caller does something else."""
+    """Start the process that workers are forked from; it imports torch while the caller does something else."""
     _context()
     multiprocessing.forkserver.ensure_running()
 
@@ -66,47 +68,53 @@ def warm_up() -> None:
 def _context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     _name_temporary_folder()
-    context.set_forkserver_preload(
-        [
-            "benchmark.engine.ignore_ctrl_c",
-            "benchmark.pipeline.explain",
-            "benchmark.pipeline.score",
-            "torch._dynamo",
-        ]
-    )  # torch needs it for its first ReLU
+    preloaded = [
+        "benchmark.engine.ignore_ctrl_c",
+        "benchmark.pipeline.explain",
+        "benchmark.pipeline.score",
+        "torch._dynamo",  # torch needs it for its first ReLU
+    ]
+    context.set_forkserver_preload(preloaded)
     return context
 
 
+@functools.cache
 def _name_temporary_folder() -> None:
-    """Give multiprocessing's folder for sockets our name: ``pymp-*``, its own, does not say whose it is when a kill has left
-    it. ``multiprocessing.util.get_temp_dir`` takes the folder that it finds in this dictionary."""
-    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-    if config.get("tempdir") is None:
-        config["tempdir"] = folder = sockets()
-        multiprocessing.util.Finalize(
-            None, shutil.rmtree, args=(folder, True), exitpriority=-100
-        )  # as Python's own
+    """Have multiprocessing create its folder for sockets inside one that carries the name of this process.
+
+    Its own name, ``pymp-*``, does not tell which process a folder belonged to that a kill has left behind.
+    ``multiprocessing.util.get_temp_dir`` creates it on the first call, below ``tempfile.tempdir``, and removes it at
+    exit.
+    """
+    folder = sockets()
+    before = tempfile.tempdir
+    tempfile.tempdir = folder
+    try:
+        multiprocessing.util.get_temp_dir()
+    finally:
+        tempfile.tempdir = before
+    remove = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+    multiprocessing.util.Finalize(None, remove, exitpriority=-101)  # after multiprocessing's (-100)
 
 
-def _start() -> None:
+def _start_worker() -> None:
     die_with_parent()
     single_thread()
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    context = _context()
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
+    return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
 
 
 def run(
     units: Sequence[Unit], *, label: str, workers: int | None = None, verbose: bool = False
 ) -> Iterator[Done]:
-    """Run all units and yield each as it ends, in any order, behind a progress bar.
+    """Run all units and yield each as it ends, in any order, with a progress bar.
 
-    An exception in a unit is its ``error``; it stops nothing else. Ctrl-C kills the workers and is raised again.
+    An exception in a unit becomes its ``error`` and stops nothing else. Ctrl-C kills the workers and is raised again.
 
     Raises:
-        ClusterError: a cluster that cannot be used; one line.
+        ClusterError: the cluster cannot be used; one line.
     """
     units = longest_first(units)
     workers = min(workers or default_workers(), len(units)) or 1
@@ -122,30 +130,33 @@ def run(
         for done in _in_order_of_end(units, workers):
             progress.advance(task)
             if done.error or verbose or not console.is_terminal:
-                mark = "[red]failed[/]" if done.error else "done"
-                progress.console.print(
-                    f"{label} {mark}: {done.unit.name}" + (f": {done.error}" if done.error else ""),
-                    highlight=False,
-                    soft_wrap=True,
-                )
+                progress.console.print(_line(label, done), highlight=False, soft_wrap=True)
             yield done
 
 
+def _line(label: str, done: Done) -> str:
+    if done.error:
+        return f"{label} [red]failed[/]: {done.unit.name}: {done.error}"
+    return f"{label} done: {done.unit.name}"
+
+
 def alone(unit: Unit) -> Done:
-    """Run one unit with limits, now."""
+    """Run a single unit that has limits."""
     (done,) = _limited([unit], 1)
     return done
 
 
 def _in_order_of_end(units: Sequence[Unit], workers: int) -> Iterator[Done]:
     limited = [unit for unit in units if unit.limits]
-    if trusted := [unit for unit in units if not unit.limits]:
-        yield from _cluster().run(trusted) if _cluster() else _trusted(trusted, workers)
+    trusted = [unit for unit in units if not unit.limits]
+    if trusted:
+        cluster = _cluster()
+        yield from cluster.run(trusted) if cluster else _trusted(trusted, workers)
     yield from _limited(limited, workers)
 
 
 def _limited(units: Sequence[Unit], workers: int) -> Iterator[Done]:
-    """Units with limits, a process each."""
+    """Run units with limits, each in a process of its own."""
     waiting: list[Unit] = list(units)
     running: dict[Call, Unit] = {}
     begun: dict[Call, float] = {}
@@ -153,24 +164,19 @@ def _limited(units: Sequence[Unit], workers: int) -> Iterator[Done]:
         while waiting or running:
             while waiting and len(running) < workers:
                 unit = waiting.pop(0)
-                call = Call(_context(), _call_apart, (unit,), unit.limits, unit.folder)
+                call = Call(_context(), _in_sandbox, (unit,), unit.limits, unit.folder)
                 running[call], begun[call] = unit, time.perf_counter()
-            ready = wait_for(
-                [c for call in running for c in call.channels], min(call.left() for call in running)
-            )
+            channels = [channel for call in running for channel in call.channels]
+            ready = wait_for(channels, min(call.left() for call in running))
             for call in [call for call in running if call.ended(ready)]:
-                yield Done(
-                    running.pop(call),
-                    call.result,
-                    call.error,
-                    time.perf_counter() - begun.pop(call),
-                )
+                unit, seconds = running.pop(call), time.perf_counter() - begun.pop(call)
+                yield Done(unit, call.result, call.error, seconds)
     finally:
         for call in running:
             call.kill()
 
 
-def _call_apart(unit: Unit) -> Any:
+def _in_sandbox(unit: Unit) -> Any:
     single_thread()
     try:
         return unit.function(*unit.arguments)
@@ -179,11 +185,13 @@ def _call_apart(unit: Unit) -> Any:
 
 
 def _trusted(units: Sequence[Unit], workers: int) -> Iterator[Done]:
-    if workers == 1 and device() != "cpu":  # one GPU: stay in this process, its context is costly
+    """Run units without limits, in this machine's worker processes."""
+    if workers == 1 and device() != "cpu":  # one GPU: its context is costly, stay in this process
         for unit in units:
             yield Done(unit, **measured(unit))
         return
-    waiting, suspects = list(units), []
+    waiting = list(units)
+    suspects: list[Unit] = []  # ran when a worker died
     pool = _pool(workers)
     running: dict[Future, Unit] = {}
     try:
@@ -192,9 +200,9 @@ def _trusted(units: Sequence[Unit], workers: int) -> Iterator[Done]:
                 unit = waiting.pop(0)
                 running[pool.submit(measured, unit)] = unit
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
-            if any(isinstance(future.exception(), BrokenProcessPool) for future in ended):
+            if any(_lost_its_worker(future) for future in ended):
                 for future, unit in running.items():
-                    if future.done() and not isinstance(future.exception(), BrokenProcessPool):
+                    if future.done() and not _lost_its_worker(future):
                         yield _settle(unit, future)
                     else:
                         suspects.append(unit)
@@ -204,16 +212,21 @@ def _trusted(units: Sequence[Unit], workers: int) -> Iterator[Done]:
                 continue
             for future in ended:
                 yield _settle(running.pop(future), future)
-        for unit in suspects:
+        for unit in suspects:  # one at a time
             pool.shutdown(wait=False)
             pool = _pool(1)
             yield _settle(unit, pool.submit(measured, unit))
     except BaseException:
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
+        processes = getattr(pool, "_processes", None) or {}
+        for process in list(processes.values()):
             process.kill()
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _lost_its_worker(future: Future) -> bool:
+    return isinstance(future.exception(), BrokenProcessPool)
 
 
 def _settle(unit: Unit, future: Future) -> Done:
@@ -221,5 +234,5 @@ def _settle(unit: Unit, future: Future) -> Done:
         return Done(unit, **future.result())
     except BrokenProcessPool:
         return Done(unit, error="its worker process was killed (out of memory?)")
-    except Exception as error:  # the result could not travel
+    except Exception as error:  # the result could not be sent
         return Done(unit, error=one_line(error))

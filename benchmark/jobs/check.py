@@ -1,12 +1,12 @@
-"""Does a method keep the contract? On toy data, in seconds, each finding with the line to change.
+"""Checks that a method keeps the contract: on toy data, in seconds, each finding with the line to change.
 
-    for line in report(check("mine.py:GradNorm")):
+    for line in report(check_method("mine.py:GradNorm")):
         print(line)
 
-Idea: run the method on two toy networks (grey and colour; the class is the quadrant that is bright) in a process of its
-own, under a tracer that looks, after every line of the method's file, at what it must not touch: the line after which it
-is changed is the one to blame. Two runs that should agree, the same again or the images backwards, are compared variable
-by variable: the first that differs names the line. A crash or an endless loop leaves its stack.
+Idea: run the method on two toy networks (grey and colour; the class is the bright quadrant) in a process of its own. A
+tracer looks at everything that the method must not change after each line of its file, so the line that changed
+something is known. Two runs that should agree (the same run twice, or the images in another order) are compared
+variable by variable, and the first that differs gives the line. A crash or an endless loop leaves its stack.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import contextlib
 import faulthandler
 import json
 import linecache
+import random
 import re
 import resource
 import sys
@@ -33,7 +34,7 @@ import torch
 from torch import nn
 
 from benchmark import engine
-from benchmark.api import Batch, Method, NotApplicable, Target, settings_of
+from benchmark.api import Batch, Explanation, Method, NotApplicable, Target, settings_of
 from benchmark.engine.sandbox import Limits
 from benchmark.jobs.line_trace import Trace, disagreement
 from benchmark.methods import contract, describe
@@ -42,30 +43,35 @@ from benchmark.utils.seeds import generator
 from benchmark.utils.temporary import scratch
 
 LIMITS = Limits(seconds=50, gigabytes=4)
-_UNTIL = 45  # seconds after which the stack is written down, in case that it goes on for ever
+_UNTIL = 45  # seconds after which the stack is written to a file, in case of an endless loop
 IMAGES, REFERENCE = 12, 32
-_PART = 5  # of the images, that are explained by themselves
-_PRINTED = 2**14  # bytes that a run on a dozen images may print
+_PART = 5  # images that are explained by themselves
+_PRINTED = 2**14  # bytes that a run on IMAGES images may print
 _LOG, _STACK = "findings.jsonl", "stack.txt"
 
 HINTS = {
     "weights": "work on a copy: copy.deepcopy(target.net), or torch.func.functional_call with other weights",
     "modes": "the target is in eval mode and stays so; remove the call",
     "hooks": "remove the hook: handle = module.register_...(...), at the end handle.remove(), in a finally",
-    "requires_grad": "gradients of features or pixels do not need those of weights; detach and require on your own tensor",
-    "normalisation": "the target's own fields are not yours to set; remove the line",
+    "requires_grad": "gradients of features or pixels do not need those of weights; "
+    "detach and require on your own tensor",
+    "normalisation": "a method may not set fields of the target; remove the line",
     "images": "clone first: x = batch.x.clone()",
     "torch's global random state": "draw from rng: torch.rand(..., generator=benchmark.api.torch_rng(rng))",
     "numpy's global random state": "draw from rng: rng.normal(...), rng.permutation(...)",
     "Python's global random state": "draw from rng: rng.random(), rng.choice(...)",
-    "finite": "divide by what may be zero only after adding a small number, or treat that image by itself",
-    "shape": "return one entry an image of batch, in order; maps have the size of the image (torch.nn.functional.interpolate)",
+    "finite": "before dividing, add a small number to what may be zero, or treat such images separately",
+    "shape": "return one entry per image of the batch, in order; "
+    "maps have the size of the image (torch.nn.functional.interpolate)",
     "graph": "return the tensor.detach()",
-    "setting": "take numbers, text without `;`, or lists of them; of a method in a method, let a field of your own say what differs",
-    "deterministic": "randomness comes from rng alone; no clock, no set's order, no default_rng() of your own",
-    "batch": "statistics (mean, maximum, sorting) go over an image's own pixels, never over dim 0; what must be shared is learnt in fit",
+    "setting": "use numbers, text without `;`, or lists of them; "
+    "for a method within a method, add a field that says what differs",
+    "deterministic": "take randomness from rng alone: "
+    "not from the clock, the order of a set, or a default_rng() of your own",
+    "batch": "compute statistics (mean, maximum, sorting) over the pixels of each image, never over dim 0; "
+    "learn what images share in fit",
     "prints": "remove the print, or print once in fit",
-    "fork": "one process a method; remove the fork",
+    "fork": "a method has one process; remove the fork",
     "write": "keep what you need on self; a method may write into its working directory and the user's cache only",
     "exit": "raise an exception that says why; benchmark.api.NotApplicable where there is nothing to say",
     "memory": "work in chunks: for part in batch",
@@ -75,7 +81,11 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. ``where`` is ``mine.py:12``, ``code`` that line; both empty where no line is to blame."""
+    """The outcome of one check.
+
+    Attributes:
+        where, code: ``mine.py:12`` and the text of that line; empty if no line is to blame.
+    """
 
     what: str
     text: str
@@ -86,7 +96,7 @@ class Finding:
 
 
 def check_method(entry: str | Mapping[str, Any]) -> list[Finding]:
-    """All findings on a method, worst first as they came.
+    """All findings on a method, in the order of the checks.
 
     Raises:
         UnknownName: no such file, class or setting.
@@ -95,242 +105,249 @@ def check_method(entry: str | Mapping[str, Any]) -> list[Finding]:
     describe.describe(ref)  # a wrong class or setting is the user's typo, not a finding
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         done = engine.alone(engine.Unit("check", check_here, (ref, _UNTIL), LIMITS, Path(folder)))
-        log, stack = Path(folder, _LOG), Path(folder, _STACK)
-        found = (
-            [Finding(**json.loads(line)) for line in log.read_text().splitlines()]
-            if log.exists()
-            else []
-        )
+        log = _read(Path(folder, _LOG))
+        found = [Finding(**json.loads(line)) for line in log.splitlines()]
         if done.error:
-            where, code = _in_stack(stack.read_text() if stack.exists() else "", ref.path)
-            hint = next(
-                (
-                    HINTS[key]
-                    for key, word in (
-                        ("time", "longer"),
-                        ("prints", "printed"),
-                        ("memory", "memory"),
-                    )
-                    if word in done.error
-                ),
-                "",
-            )
-            found.append(Finding("run", done.error, True, where, code, hint))
+            stack = _read(Path(folder, _STACK))
+            where, code = _in_stack(stack, ref.path)
+            found.append(Finding("run", done.error, True, where, code, _hint_for(done.error)))
     return found
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _hint_for(error: str) -> str:
+    """The hint for a process that was stopped."""
+    for key, word in (("time", "longer"), ("prints", "printed"), ("memory", "memory")):
+        if word in error:
+            return HINTS[key]
+    return ""
 
 
 def report(found: Sequence[Finding]) -> Iterator[str]:
     """Findings as lines of text."""
-    for f in found:
-        yield f"{'WRONG' if f.wrong else 'ok   '}  {f.what}: {f.text}"
-        if f.where:
-            yield f"       {f.where}:  {f.code}"
-        if f.wrong and f.hint:
-            yield f"       change: {f.hint}"
-    wrong = sum(f.wrong for f in found)
-    yield f"{wrong} thing{'s' * (wrong != 1)} to change" if wrong else "nothing to change"
+    for finding in found:
+        mark = "WRONG" if finding.wrong else "ok   "
+        yield f"{mark}  {finding.what}: {finding.text}"
+        if finding.where:
+            yield f"       {finding.where}:  {finding.code}"
+        if finding.wrong and finding.hint:
+            yield f"       change: {finding.hint}"
+    wrong = sum(finding.wrong for finding in found)
+    if wrong == 0:
+        yield "nothing to change"
+    else:
+        things = "thing" if wrong == 1 else "things"
+        yield f"{wrong} {things} to change"
 
 
 def _in_stack(text: str, path: Path) -> tuple[str, str]:
-    """The method's own line in a stack that faulthandler wrote, innermost first."""
-    hit = re.search(rf'File "{re.escape(str(path.resolve()))}", line (\d+)', text)
-    return _line(path, int(hit[1])) if hit else ("", "")
+    """The innermost line of the method's file in a stack that faulthandler wrote."""
+    file = re.escape(str(path.resolve()))
+    hit = re.search(rf'File "{file}", line (\d+)', text)
+    return _line(path, int(hit[1]) if hit else None)
 
 
 def _line(path: Path, number: int | None) -> tuple[str, str]:
+    """``mine.py:12`` and the text of that line; empty for None."""
     if not number:
         return "", ""
-    return f"{path.name}:{number}", linecache.getline(str(path.resolve()), number).strip()
+    code = linecache.getline(str(path.resolve()), number)
+    return f"{path.name}:{number}", code.strip()
 
 
-# --------------------------------------------------------------------------------------------- inside
+# --------------------------------------------------------------------------------------------- inside the process
 
 
 def check_here(ref: MethodRef, until: float) -> None:
-    """All checks, in this process; each finding is written as it is made, so that a crash leaves those before it."""
+    """Run all checks in this process. Each finding is written at once, so that a crash leaves those before it.
+
+    Args:
+        until: seconds after which the stack is written to a file.
+    """
     _Checker(ref).run(until)
 
 
 class _Stop(Exception):
-    """There is nothing more to check."""
+    """Nothing more can be checked."""
 
 
 class _Checker:
-    def __init__(self, ref: MethodRef) -> None:
-        self.ref, self.path, self.said = ref, ref.path.resolve(), set()
+    """Runs the checks on one method and writes the findings."""
 
-    def say(
-        self, what: str, text: str, *, line: int | None = None, hint: str = "", wrong: bool = True
-    ) -> None:
+    def __init__(self, ref: MethodRef) -> None:
+        self.ref = ref
+        self.path = ref.path.resolve()
+        self.written: set[tuple[str, str]] = set()
+
+    def wrong(self, what: str, text: str, *, line: int | None = None, hint: str = "") -> None:
         where, code = _line(self.path, line)
-        if (what, where) not in self.said:  # the second network shows it again
-            self.said.add((what, where))
+        self._write(Finding(what, text, True, where, code, HINTS.get(hint, "")))
+
+    def fine(self, what: str, text: str) -> None:
+        self._write(Finding(what, text))
+
+    def _write(self, finding: Finding) -> None:
+        key = (finding.what, finding.where)
+        if key not in self.written:  # the second network mostly shows the same
+            self.written.add(key)
             with open(_LOG, "a") as log:
-                log.write(
-                    json.dumps(asdict(Finding(what, text, wrong, where, code, HINTS.get(hint, ""))))
-                    + "\n"
-                )
+                log.write(json.dumps(asdict(finding)) + "\n")
 
     def run(self, until: float) -> None:
         with open(_STACK, "w") as stack:
             faulthandler.enable(stack, all_threads=False)
             faulthandler.dump_traceback_later(until, file=stack)
             try:
-                self.opens()
+                self.check_file()
                 for shape in ((1, 28, 28), (3, 32, 32)):
-                    self.contract(*toy(shape))
+                    self.check_contract(*toy(shape))
             except _Stop:
                 pass
             finally:
                 faulthandler.cancel_dump_traceback_later()
 
-    def opens(self) -> None:
+    def check_file(self) -> None:
         with self.blamed("opening the file"):
-            name = describe.describe_here(self.ref)["names"]
-        self.say("name", f"{name[0]}, settings {name[2] or 'none'}", wrong=False)
+            name, _, setting = describe.describe_here(self.ref)["names"]
+        self.fine("name", f"{name}, settings {setting or 'none'}")
         with self.blamed("opening the file"):
-            self.settings(self.ref.build())
+            self.check_settings(self.ref.build())
 
-    def settings(self, method: Any) -> None:
-        """A row names a setting by its text: two values with the same text are one method there."""
+    def check_settings(self, method: Any) -> None:
+        """Rows name a setting by its text, so two values with the same text would be the same method there."""
         for field, value in settings_of(method).items():
-            if why := untold(getattr(method, field)):
-                text = f"no row could tell {field}={value} from another {field}: {why}"
-                self.say(
-                    "setting", text, line=declared(self.path, self.ref.cls, field), hint="setting"
-                )
+            why = ambiguous(getattr(method, field))
+            if why:
+                text = f"rows cannot tell {field}={value} from another {field}: {why}"
+                line = declared(self.path, self.ref.cls, field)
+                self.wrong("setting", text, line=line, hint="setting")
 
     # ----------------------------------------------------------------------------------------- one network
 
-    def contract(self, target: Target, batch: Batch, reference: Batch) -> None:
-        """Everything on one toy network; Stop where the method cannot go on."""
-        first = self.once(target, batch, reference, look=True)
-        self.untouched(first)
+    def check_contract(self, target: Target, batch: Batch, reference: Batch) -> None:
+        """All checks on one toy network.
+
+        Raises:
+            _Stop: the method cannot go on.
+        """
+        first = self.run_once(target, batch, reference, probe=True)
+        self.check_untouched(first)
         with self.blamed("explanation", first.returned, "shape"):
             contract.check_explanation(first.result, target, batch)
-        shapes = {
-            key: getattr(first.result, key).shape
-            for key in sorted(first.result.offers() - {"size"})
-        }
-        tracks = sorted(
-            {
-                m.track
-                for m in metrics().values()
-                if m.offered and m.offered <= first.result.offers()
-            }
-        )
-        self.say(
-            "explanation",
-            f"{', '.join(f'{k} {v}' for k, v in shapes.items())}; judged as {', '.join(tracks) or 'nothing yet'}",
-            wrong=False,
-        )
-        again = self.once(target, batch, reference)
-        if line := self.differs(first, again, lambda value, other: (value, other), 0.0):
-            self.say(
-                "deterministic",
-                "the same seed gives another explanation",
-                line=line,
-                hint="deterministic",
-            )
+        self.fine("explanation", _summary(first.result))
+        again = self.run_once(target, batch, reference)
+        line = self.differing_line(first, again, _whole, 0.0)
+        if line:
+            text = "the same seed gives another explanation"
+            self.wrong("deterministic", text, line=line, hint="deterministic")
         else:
-            self.say("deterministic", "the same seed gives the same explanation", wrong=False)
-            self.batches(first, target, batch, reference)
-        self.scale(target, batch, reference)
+            self.fine("deterministic", "the same seed gives the same explanation")
+            self.check_batches(first, target, batch, reference)
+        self.check_scale(target, batch, reference)
 
-    def batches(self, first: Trace, target: Target, batch: Batch, reference: Batch) -> None:
-        """An image's explanation is its own, whatever is beside it and wherever it stands."""
-        other = self.once(target, batch, reference, seed="another")
-        if self.differs(first, other, lambda a, b: (a, b), contract.ROUNDING):
-            self.say(
-                "batch",
-                "draws at random, so images cannot be compared between batches",
-                wrong=False,
-            )
+    def check_batches(self, first: Trace, target: Target, batch: Batch, reference: Batch) -> None:
+        """The explanation of an image must depend neither on the other images nor on its position."""
+        other = self.run_once(target, batch, reference, seed="another")
+        if self.differing_line(first, other, _whole, contract.ROUNDING):
+            text = "depends on the seed, so images cannot be compared between batches"
+            self.fine("batch", text)
             return
         if getattr(first.method, "precomputed", False):
             return
         n = len(batch)
-        ways = {
-            "backwards": (
-                batch[torch.arange(n).flip(0)],
-                lambda a, b: (a, b[::-1]) if len(a) == len(b) == n else None,
-            ),
-            f"the first {_PART} by themselves": (
-                batch[:_PART],
-                lambda a, b: (a[:_PART], b) if (len(a), len(b)) == (n, _PART) else None,
-            ),
-        }
-        for words, (images, pick) in ways.items():
-            trace = self.once(target, images, reference)
-            if line := self.differs(first, trace, pick, contract.ROUNDING):
-                self.say(
-                    "batch", f"the images {words} get another explanation", line=line, hint="batch"
-                )
-                return
-        self.say("batch", "an image's explanation does not depend on the others", wrong=False)
 
-    def once(
-        self, target: Target, batch: Batch, reference: Batch, *, seed: str = "", look: bool = False
+        def backwards(a: np.ndarray, b: np.ndarray) -> Pair | None:
+            return (a, b[::-1]) if len(a) == len(b) == n else None
+
+        def first_part(a: np.ndarray, b: np.ndarray) -> Pair | None:
+            return (a[:_PART], b) if (len(a), len(b)) == (n, _PART) else None
+
+        ways = {
+            "the images in reverse order": (batch[torch.arange(n).flip(0)], backwards),
+            f"the first {_PART} images by themselves": (batch[:_PART], first_part),
+        }
+        for how, (images, pick) in ways.items():
+            trace = self.run_once(target, images, reference)
+            line = self.differing_line(first, trace, pick, contract.ROUNDING)
+            if line:
+                self.wrong("batch", f"{how} get other explanations", line=line, hint="batch")
+                return
+        self.fine("batch", "an image's explanation does not depend on the others")
+
+    def run_once(
+        self, target: Target, batch: Batch, reference: Batch, *, seed: str = "", probe: bool = False
     ) -> Trace:
-        """Fit and explain anew under the tracer, which also looks at what must not change. What raises is a finding, and
-        the end."""
-        images = lambda: (batch.x._version, reference.x._version)
-        trace = Trace(
-            self.path, {**_parts(target), **_randomness(), "images": images} if look else {}
-        )
+        """Build, fit and explain under the tracer; ``probe``: it also looks at what must not change.
+
+        Raises:
+            _Stop: the method raised, which is a finding.
+        """
+        probes = {}
+        if probe:
+            images = lambda: (batch.x._version, reference.x._version)
+            probes = {**_parts(target), **_randomness(), "images": images}
+        trace = Trace(self.path, probes)
         fresh = batch[: len(batch)]  # without what an earlier run has computed
         with (
             self.blamed("run", trace=trace),
             contract.strict(fresh, reference),
-            _counted(self.path) as words,
+            _CountedOutput(self.path) as output,
             trace,
         ):
             trace.method = self.ref.build().fit(target, reference, generator("check", "fit"))
             trace.result = trace.method.explain(target, fresh, generator("check", "explain", seed))
-        if words.count > _PRINTED:
-            self.say(
-                "prints", f"prints {words.count / 2**20:.1f} MB", line=words.line, hint="prints"
-            )
+        if output.count > _PRINTED:
+            text = f"prints {output.count / 2**20:.1f} MB"
+            self.wrong("prints", text, line=output.line, hint="prints")
         return trace
 
-    def untouched(self, trace: Trace) -> None:
+    def check_untouched(self, trace: Trace) -> None:
         for part, line in trace.changed().items():
             whose = "the target's " if part in _PARTS else ""
-            self.say(part, f"changes {whose}{part}", line=line, hint=part)
+            self.wrong(part, f"changes {whose}{part}", line=line, hint=part)
         if not trace.changed():
-            self.say(
-                "untouched",
-                "leaves the target, the images and global random states alone",
-                wrong=False,
-            )
+            text = "leaves the target, the images and global random states alone"
+            self.fine("untouched", text)
 
-    def differs(self, a: Trace, b: Trace, pick: Callable, tolerance: float) -> int | None:
-        """The line to blame where two runs disagree; None where they agree."""
+    def differing_line(self, a: Trace, b: Trace, pick: Pick, tolerance: float) -> int | None:
+        """The line to blame if two runs disagree; None if they agree."""
         for field in sorted(a.result.offers() - {"size"}):
-            pair = pick(getattr(a.result, field), getattr(b.result, field, np.empty(0)))
+            value = getattr(a.result, field)
+            other = getattr(b.result, field, np.empty(0))
+            pair = pick(value, other)
             if pair is None or contract.apart(*pair) > tolerance:
                 return disagreement(a, b, pick, tolerance) or a.returned
         return None
 
-    def scale(self, target: Target, batch: Batch, reference: Batch) -> None:
-        """Time and memory, of a batch and of one four times as long."""
+    def check_scale(self, target: Target, batch: Batch, reference: Batch) -> None:
+        """Time and memory, for the batch and for one of four times its length."""
         long = batch[torch.arange(4 * len(batch)) % len(batch)]
-        seconds, memory = [], []
+        seconds: list[float] = []
+        kilobytes: list[int] = []
         with self.blamed("run"):
             method = self.ref.build().fit(target, reference, generator("check", "fit"))
             for images in (batch[: len(batch)], long):
-                before, start = (
-                    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-                    time.perf_counter(),
-                )
+                before = _peak_kilobytes()
+                start = time.perf_counter()
                 method.explain(target, images, generator("check", "explain"))
                 seconds.append(time.perf_counter() - start)
-                memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-        each = seconds[1] / len(long)
-        text = f"{1e3 * each:.2g} ms and {max(0, memory[1]) / 2**10:.0f} MB more for {len(long)} images of {'x'.join(map(str, batch.x.shape[1:]))}"
-        if steep := seconds[1] > 0.5 and seconds[1] / max(seconds[0], 1e-3) > 10:
-            text += f"; 4 times the images took {seconds[1] / seconds[0]:.0f} times as long"
-        self.say("scale", text, wrong=steep, hint="time")
+                kilobytes.append(_peak_kilobytes() - before)
+        milliseconds = 1e3 * seconds[1] / len(long)
+        megabytes = kilobytes[1] / 2**10
+        size = "x".join(map(str, batch.x.shape[1:]))
+        text = (
+            f"{milliseconds:.2g} ms per image, and {megabytes:.0f} MB more memory "
+            f"for {len(long)} images of {size}"
+        )
+        ratio = seconds[1] / max(seconds[0], 1e-3)
+        if seconds[1] > 0.5 and ratio > 10:
+            text += f"; 4 times the images took {ratio:.0f} times as long"
+            self.wrong("scale", text, hint="time")
+        else:
+            self.fine("scale", text)
 
     def blamed(
         self, what: str, line: int | None = None, hint: str = "", *, trace: Trace | None = None
@@ -339,12 +356,22 @@ class _Checker:
 
 
 class _Blamed:
-    """What is raised inside is a finding with the method's own line, and the end of the check."""
+    """Turns an exception into a finding with the line of the method's file, and ends the check.
+
+    Args:
+        what: the name of the finding.
+        line: the line to blame if the traceback has none of the method's file.
+        hint: a key of ``HINTS``; found by the words of the error if empty.
+    """
 
     def __init__(
         self, checker: _Checker, what: str, line: int | None, hint: str, trace: Trace | None
     ) -> None:
-        self.checker, self.what, self.line, self.hint, self.trace = checker, what, line, hint, trace
+        self.checker = checker
+        self.what = what
+        self.line = line
+        self.hint = hint
+        self.trace = trace
 
     def __enter__(self) -> None:
         pass
@@ -353,25 +380,34 @@ class _Blamed:
         if error is None or isinstance(error, _Stop):
             return False
         if isinstance(error, NotApplicable):
-            self.checker.say("applies", f"not to the toy network: {error}", wrong=False)
+            self.checker.fine("applies", f"not to the toy network: {error}")
             raise _Stop from None
-        frames = [
-            f.lineno for f in traceback.extract_tb(trace) if Path(f.filename) == self.checker.path
-        ]
-        text = (
-            f"called sys.exit({error.code!r})"
-            if isinstance(error, SystemExit)
-            else f"{kind.__name__}: {' '.join(str(error).split())}"
-        )
-        hint = self.hint or next(
-            (key for key, words in _WORDS.items() if any(word in text for word in words)), ""
-        )
-        if hint == "images" and self.trace:
-            frames = [self.trace.changed().get("images")]
-        if isinstance(error, SyntaxError) and error.filename == str(self.checker.path):
-            frames = [error.lineno]
-        self.checker.say(self.what, text, line=frames[-1] if frames else self.line, hint=hint)
+        if isinstance(error, SystemExit):
+            text = f"called sys.exit({error.code!r})"
+        else:
+            text = f"{kind.__name__}: {' '.join(str(error).split())}"
+        hint = self.hint or _hint_in(text)
+        line = self._line_of(error, trace, hint)
+        self.checker.wrong(self.what, text, line=line, hint=hint)
         raise _Stop from None
+
+    def _line_of(self, error: BaseException, trace: Any, hint: str) -> int | None:
+        path = self.checker.path
+        if isinstance(error, SyntaxError) and error.filename == str(path):
+            return error.lineno
+        if hint == "images" and self.trace:
+            return self.trace.changed().get("images")
+        frames = traceback.extract_tb(trace)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+        return lines[-1] if lines else self.line
+
+
+def _hint_in(text: str) -> str:
+    """The key of the hint whose words are in the text of an error."""
+    for key, words in _WORDS.items():
+        if any(word in text for word in words):
+            return key
+    return ""
 
 
 _WORDS = {
@@ -386,6 +422,29 @@ _WORDS = {
 }
 
 
+Pair = tuple[np.ndarray, np.ndarray]
+Pick = Callable[[np.ndarray, np.ndarray], Pair | None]  # the parts of two values that should agree
+
+
+def _whole(a: np.ndarray, b: np.ndarray) -> Pair:
+    return a, b
+
+
+def _summary(explanation: Explanation) -> str:
+    """What an explanation offers, and the tracks whose metrics apply to it."""
+    offers = explanation.offers()
+    shapes = []
+    for name in sorted(offers - {"size"}):
+        shapes.append(f"{name} {getattr(explanation, name).shape}")
+    tracks = {m.track for m in metrics().values() if m.offered and m.offered <= offers}
+    judged_as = ", ".join(sorted(tracks)) or "nothing yet"
+    return f"{', '.join(shapes)}; judged as {judged_as}"
+
+
+def _peak_kilobytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 # --------------------------------------------------------------------------------------------- what is looked at
 
 
@@ -393,43 +452,52 @@ _PARTS = ("weights", "modes", "hooks", "requires_grad", "normalisation")
 
 
 def _parts(target: Target) -> dict[str, Callable[[], Any]]:
-    """For each part of a target, a function whose value changes when it does."""
+    """For each part of a target, a function whose value changes when the part does."""
     net = target.net
+
+    def weights() -> list[tuple[str, bytes]]:
+        state = net.state_dict().items()
+        return [(name, tensor.detach().numpy().tobytes()) for name, tensor in state]
+
     return {
-        "weights": lambda: [(k, v.detach().numpy().tobytes()) for k, v in net.state_dict().items()],
+        "weights": weights,
         "modes": lambda: [module.training for module in net.modules()],
-        "hooks": lambda: [
-            (
-                type(m).__name__,
-                "forward" in vars(m),
-                *(len(v) for k, v in vars(m).items() if k.endswith("_hooks")),
-            )
-            for m in net.modules()
-        ],
-        "requires_grad": lambda: [p.requires_grad for p in net.parameters()],
+        "hooks": lambda: [_hooks(module) for module in net.modules()],
+        "requires_grad": lambda: [parameter.requires_grad for parameter in net.parameters()],
         "normalisation": lambda: (target.mean.tolist(), target.std.tolist(), target.layer),
     }
 
 
+def _hooks(module: nn.Module) -> tuple[Any, ...]:
+    """The class, whether ``forward`` is replaced, and the number of hooks of each kind."""
+    fields = vars(module)
+    counts = [len(value) for name, value in fields.items() if name.endswith("_hooks")]
+    return type(module).__name__, "forward" in fields, *counts
+
+
 def _randomness() -> dict[str, Callable[[], Any]]:
-    import random
+    """The global random states, as functions like those of ``_parts``."""
+
+    def of_numpy() -> tuple[bytes, int]:
+        _, numbers, position, *_ = np.random.get_state()
+        return numbers.tobytes(), position
 
     return {
         "torch's global random state": lambda: torch.get_rng_state().numpy().tobytes(),
-        "numpy's global random state": lambda: (
-            str(np.random.get_state()[1:3]) + np.random.get_state()[1].tobytes().hex()
-        ),
+        "numpy's global random state": of_numpy,
         "Python's global random state": random.getstate,
     }
 
 
-class _counted:
-    """Counts what is printed meanwhile, and remembers which line of a file printed most."""
+class _CountedOutput:
+    """Counts what is printed, and which line of a file prints most."""
 
     def __init__(self, path: Path) -> None:
-        self.file, self.count, self.lines = str(path), 0, {}
+        self.file = str(path)
+        self.count = 0
+        self.lines: dict[int, int] = {}
 
-    def __enter__(self) -> _counted:
+    def __enter__(self) -> _CountedOutput:
         self.streams = sys.stdout, sys.stderr
         sys.stdout = sys.stderr = self
         return self
@@ -443,7 +511,8 @@ class _counted:
         while frame is not None and frame.f_code.co_filename != self.file:
             frame = frame.f_back
         if frame is not None:
-            self.lines[frame.f_lineno] = self.lines.get(frame.f_lineno, 0) + len(text)
+            line = frame.f_lineno
+            self.lines[line] = self.lines.get(line, 0) + len(text)
         return len(text)
 
     def flush(self) -> None:
@@ -451,37 +520,40 @@ class _counted:
 
     @property
     def line(self) -> int | None:
-        return max(self.lines, key=self.lines.get) if self.lines else None
+        """The line that printed most."""
+        if not self.lines:
+            return None
+        return max(self.lines, key=self.lines.get)
 
 
 # --------------------------------------------------------------------------------------------- settings
 
 
-def untold(value: Any) -> str:
-    """Why the text of a setting does not tell which value it is; empty if it does."""
+def ambiguous(value: Any) -> str:
+    """Why another value of a setting could have the same text; empty if none could."""
     if isinstance(value, Method):
         with contextlib.suppress(TypeError):  # it has no defaults
             if settings_of(value) == settings_of(type(value)()):
                 return ""
         return f"a row names {value.name} without its settings"
     if ";" in str(value):
-        return "`;` parts settings"
+        return "`;` separates settings"
+    if value is None or isinstance(value, (str, Number)):
+        return ""
     if isinstance(value, Mapping):
-        return next(filter(None, map(untold, [*value, *value.values()])), "")
-    if isinstance(value, (list, tuple)):
-        return next(filter(None, map(untold, value)), "")
-    return (
-        ""
-        if value is None or isinstance(value, (str, Number))
-        else f"{type(value).__name__} has no text of its own"
-    )
+        parts = [*value, *value.values()]
+    elif isinstance(value, (list, tuple)):
+        parts = value
+    else:
+        return f"{type(value).__name__} has no text of its own"
+    reasons = (ambiguous(part) for part in parts)
+    return next(filter(None, reasons), "")
 
 
 def declared(path: Path, cls: str, field: str) -> int | None:
-    """The line of a class's field; that of another class in the file, if there is none of its own."""
-    classes = [
-        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
-    ]
+    """The line of a class's field; if it declares none, that of another class in the file."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
     for node in sorted(classes, key=lambda node: node.name != cls):
         for line in node.body:
             if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == field:
@@ -493,26 +565,24 @@ def declared(path: Path, cls: str, field: str) -> int | None:
 
 
 def toy(shape: tuple[int, int, int]) -> tuple[Target, Batch, Batch]:
-    """(network, images, reference images): the class is the bright quadrant of four, on noise; trained for a moment."""
+    """A network, images and reference images: noise, and the class is the bright quadrant. Trained for four epochs."""
     c, h, w = shape
+    train = _quadrants(shape, 256, "train")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = nn.Sequential()
-        for k, (maps_in, maps) in enumerate(((c, 8), (8, 16)), 1):
-            net.add_module(
-                f"conv{k}",
-                nn.Sequential(nn.Conv2d(maps_in, maps, 3, stride=2, padding=1), nn.ReLU()),
-            )
+        net.add_module("conv1", _relu(nn.Conv2d(c, 8, 3, stride=2, padding=1)))
+        net.add_module("conv2", _relu(nn.Conv2d(8, 16, 3, stride=2, padding=1)))
         net.add_module("flatten", nn.Flatten())
-        net.add_module("fc", nn.Sequential(nn.Linear(16 * (h // 4) * (w // 4), 16), nn.ReLU()))
+        net.add_module("fc", _relu(nn.Linear(16 * (h // 4) * (w // 4), 16)))
         net.add_module("logits", nn.Linear(16, 4))
         optimiser = torch.optim.Adam(net.parameters(), 5e-3)
-        train = _quadrants(shape, 256, "train")
-        for part in [part for _ in range(4) for part in train]:
-            loss = nn.functional.cross_entropy(net((part.x - 0.4) / 0.3), part.y)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+        for _ in range(4):
+            for part in train:
+                loss = nn.functional.cross_entropy(net((part.x - 0.4) / 0.3), part.y)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
     name = f"toy/{'x'.join(map(str, shape))}"
     target = Target(
         net, name=name, classes="abcd", input_shape=shape, mean=[0.4], std=[0.3], layer="conv2"
@@ -520,18 +590,28 @@ def toy(shape: tuple[int, int, int]) -> tuple[Target, Batch, Batch]:
     return target, _quadrants(shape, IMAGES, "test"), train[:REFERENCE]
 
 
+def _relu(layer: nn.Module) -> nn.Sequential:
+    return nn.Sequential(layer, nn.ReLU())
+
+
 def _quadrants(shape: tuple[int, int, int], n: int, split: str) -> Batch:
-    c, h, w = shape
+    """n images of noise with a bright square in one of the quadrants, which is the class."""
+    _, h, w = shape
+    height = h // 4  # of the square
+    width = w // 4
     rng = generator("toy", split, *shape)
-    x, y = 0.6 * rng.random((n, c, h, w), dtype=np.float32), np.arange(n) % 4
-    brightness = np.linspace(0.5, 1.0, n)[
-        rng.permutation(n) if split == "train" else slice(None)
-    ]  # the test's last is brightest
+    x = 0.6 * rng.random((n, *shape), dtype=np.float32)
+    y = np.arange(n) % 4
+    brightness = np.linspace(0.5, 1.0, n)  # the last image of the test split is the brightest
+    if split == "train":
+        brightness = brightness[rng.permutation(n)]
     for image, quadrant, light in zip(x, y, brightness, strict=True):
-        i, j = (
-            h // 2 * (quadrant // 2) + rng.integers(h // 4),
-            w // 2 * (quadrant % 2) + rng.integers(w // 4),
-        )
-        image[:, i : i + h // 4, j : j + w // 4] += 0.4
+        row, column = divmod(quadrant, 2)
+        top = h // 2 * row + rng.integers(height)
+        left = w // 2 * column + rng.integers(width)
+        square = image[:, top : top + height, left : left + width]
+        square += 0.4
         image *= light
-    return Batch(x=torch.from_numpy(x), y=torch.from_numpy(y), ids=torch.arange(n), chunk=16)
+    images = torch.from_numpy(x)
+    labels = torch.from_numpy(y)
+    return Batch(x=images, y=labels, ids=torch.arange(n), chunk=16)

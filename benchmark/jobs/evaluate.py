@@ -1,29 +1,28 @@
-"""A new method among the known ones: the pipeline's own cells, without DVC.
+"""Evaluates a new method and places it among the known ones, by the cells of the pipeline, without DVC.
 
-    found = evaluate(profile, ["/home/me/mine.py:GradNorm"])
+    found = evaluate_methods(profile, ["/home/me/mine.py:GradNorm"])
     found.folder             # rows.csv, leaderboard.csv, differences.csv, index.html, plots/
 
-The method is explained and scored on every network of a profile (data are prepared and networks trained where they are not
-there yet), in a folder of its own: ``results/evaluations/<profile>/<name>/``. The known methods' rows are not made again.
-They come, cell by cell, from the profile's own files of scores where those are up to date, else from the committed
-``results/<profile>/rows.csv`` and ``values.npz`` (the values of single images, so that differences can be tested) where the
-hashes of data, network, method and code are those of here. What fits neither is left out, with the reason; ``recompute``
-makes it again.
+The method is run and scored on every network of a profile (missing data are prepared and missing networks trained), in
+a folder of its own: ``results/evaluations/<profile>/<name>/``. The known methods are not recomputed. Their rows come,
+cell by cell, from the profile's own score files if those are up to date, else from the committed
+``results/<profile>/rows.csv`` and ``values.npz`` (the values per image, which tests of differences need) if the hashes
+of data, network, method and code are those of today. Other cells are left out, with the reason; ``recompute`` computes
+them.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from benchmark import data, engine, leaderboard, store
-from benchmark.jobs.committed_rows import _committed, _values_of
+from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
 from benchmark.leaderboard import placing, tables
 from benchmark.methods import describe
 from benchmark.methods.registry import MethodRef
@@ -36,17 +35,24 @@ from benchmark.utils.near_names import UnknownName
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What ``evaluate`` found."""
+    """What ``evaluate_methods`` found.
+
+    Attributes:
+        rows: of the new methods.
+        frame: the board, with the known and the new methods.
+        compared: ``placing.differences`` of each new method, by its label.
+        left_out: the reasons why known cells are not on the board, and how many cells.
+        means_only: known cells without values per image.
+        without: metrics that known cells have no rows of, and how many cells.
+    """
 
     folder: Path
-    rows: pd.DataFrame  # of the new methods
-    frame: pd.DataFrame  # the board: known methods and new ones
-    compared: Mapping[
-        str, pd.DataFrame
-    ]  # for the label of each new method, ``placing.differences``
-    left_out: Mapping[str, int]  # why known cells are not on the board, and how many
-    means_only: int  # known cells of which only the means are known
-    without: Mapping[str, int]  # metrics of which known cells have no rows, and how many
+    rows: pd.DataFrame
+    frame: pd.DataFrame
+    compared: Mapping[str, pd.DataFrame]
+    left_out: Mapping[str, int]
+    means_only: int
+    without: Mapping[str, int]
 
 
 def evaluate_methods(
@@ -61,88 +67,102 @@ def evaluate_methods(
     """Explain, score, place and write.
 
     Args:
-        profile: or the mapping that a profile is parsed from. methods: as a profile names them; files relative to the working directory.
-        name: of the folder (default: made of the first method's), and of maps on the board.
+        profile: or the mapping that a profile is parsed from.
+        methods: as a profile names them; files relative to the working directory.
+        name: of the folder (default: from the first method), and of maps on the board.
         targets: ``digits/cnn``, ``digits`` or ``cnn``; all networks of the profile if empty.
-        recompute: explain and score the known methods again.
+        recompute: explain and score the known methods, too.
         page: also draw plots and gallery, and write the page.
 
     Raises:
-        UnknownName: a method, setting or target that is not there, or a name that is taken on the board.
+        UnknownName: an unknown method, setting or target, or a name that is taken on the board.
     """
-    refs = [MethodRef.parse(entry, base=Path.cwd()) for entry in methods]
-    refs = [
-        replace(r, settings={**r.settings, "name": name}) if name and r.stem == "maps" else r
-        for r in refs
-    ]
+    refs = [_named(MethodRef.parse(entry, base=Path.cwd()), name) for entry in methods]
     profile = Profile.of(profile).with_networks(targets)
-    known = [
-        cell
-        for dataset in profile.datasets
-        for cell in cells.cells(profile, dataset)
-        if not cell.method.is_among(refs)
-    ]
+    known = _known_cells(profile, refs)
     _refuse_taken_names(refs, known)
-    name = _folder(
-        name or (Path(refs[0].settings["file"]).stem if refs[0].stem == "maps" else refs[0].cls)
-    )
-    mine = profile.with_methods(refs, keep=recompute).replace(
-        evaluation=f"evaluations/{profile.name}/{name}"
-    )
-    with store.exclusive(cells.made(mine).results, "glassbench evaluate"):
+    place = f"evaluations/{profile.name}/{_folder(name or _default_name(refs[0]))}"
+    mine = profile.with_methods(refs, keep=recompute).replace(evaluation=place)
+    folder = cells.made(mine).results
+    with store.exclusive(folder, "glassbench evaluate"):
         for dataset in profile.datasets:
             make_ready(profile, dataset)
             for step in (explain.explain_images, score.score_explanations):
                 list(step(mine, dataset))
-    rows, instances = collect.profile_rows(mine)
-    old = (
-        _Known({}, [], pd.DataFrame(), pd.DataFrame(), 0, {}, {})
-        if recompute
-        else _known(profile, known)
-    )
-    if old.files:
-        more, values = collect.rows_of(old.files)
-        rows, instances = pd.concat([rows, more]), pd.concat([instances, values], ignore_index=True)
-    if len(old.values):
-        instances = pd.concat([instances, old.values], ignore_index=True)
-    board = store.tidy_rows(pd.concat([rows, old.means]) if len(old.means) else rows)
-    folder = cells.made(mine).results
-    new = board[board["method"].isin([describe.describe(ref)[0] for ref in refs])]
+    old = _Known() if recompute else _known(profile, known)
+    board, instances = _combined(mine, old)
+    names = [describe.describe(ref)[0] for ref in refs]
+    new = board[board["method"].isin(names)]
     store.write_rows(folder / "rows.csv", new)
     if page:
         frame = _write_page(folder, profile, mine, board, instances, old.drawn)
     else:
         frame = tables.leaderboard(board, instances)
         store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
-    labels = dict.fromkeys(frame.loc[frame["method"].isin(set(new["method"])), "label"])
+    evaluated = frame["method"].isin(set(new["method"]))
+    labels = dict.fromkeys(frame.loc[evaluated, "label"])
     compared = {label: placing.differences(frame, instances, label) for label in labels}
     if compared:
-        every = pd.concat([found.assign(method=label) for label, found in compared.items()])
-        store.write_text(
-            folder / "differences.csv",
-            every.to_csv(index=False, float_format="%.7g", lineterminator="\n"),
-        )
+        parts = [found.assign(method=label) for label, found in compared.items()]
+        every = pd.concat(parts)
+        text = every.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+        store.write_text(folder / "differences.csv", text)
     return Evaluation(folder, new, frame, compared, old.left_out, old.means_only, old.without)
 
 
-# --------------------------------------------------------------------------------------------- what there is to do
+def _combined(mine: Profile, old: _Known) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows, and values per image, of the new and the known methods."""
+    rows, instances = collect.profile_rows(mine)
+    if old.files:
+        more, values = collect.rows_of(old.files)
+        rows = pd.concat([rows, more])
+        instances = pd.concat([instances, values], ignore_index=True)
+    if len(old.values):
+        instances = pd.concat([instances, old.values], ignore_index=True)
+    if len(old.means):
+        rows = pd.concat([rows, old.means])
+    return store.tidy_rows(rows), instances
+
+
+# --------------------------------------------------------------------------------------------- what is evaluated
+
+
+def _named(ref: MethodRef, name: str) -> MethodRef:
+    """``name`` is the name of maps; other methods have one of their own."""
+    if name and ref.stem == "maps":
+        return replace(ref, settings={**ref.settings, "name": name})
+    return ref
+
+
+def _default_name(ref: MethodRef) -> str:
+    return Path(ref.settings["file"]).stem if ref.stem == "maps" else ref.cls
+
+
+def _known_cells(profile: Profile, refs: Sequence[MethodRef]) -> list[Cell]:
+    known = []
+    for dataset in profile.datasets:
+        for cell in cells.cells(profile, dataset):
+            if not cell.method.is_among(refs):
+                known.append(cell)
+    return known
 
 
 def _refuse_taken_names(refs: Sequence[MethodRef], known: Sequence[Cell]) -> None:
-    taken = {
-        (name, setting): ref.file
-        for ref in {c.method.slug: c.method for c in known}.values()
-        for name, _, setting in [describe.describe(ref)]
-    }
+    taken = {}
+    for ref in {cell.method.slug: cell.method for cell in known}.values():
+        name, _, setting = describe.describe(ref)
+        taken[name, setting] = ref.file
     for ref in refs:
         name, _, setting = describe.describe(ref)
         if (name, setting) in taken:
             raise UnknownName(
-                f"{name!r} is on the board already ({taken[name, setting]}); give {ref.path.name}:{ref.cls} another name"
+                f"{name!r} is on the board already ({taken[name, setting]}); "
+                f"give {ref.path.name}:{ref.cls} another name"
             )
 
 
 def _folder(text: str) -> str:
+    """A name for a folder."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "method"
 
 
@@ -151,42 +171,58 @@ def _folder(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of the known methods without explaining again."""
+    """The results of the known methods that can be had without explaining again.
 
-    drawn: Mapping[str, MethodRef]  # by slug, those of whose explanations all are here
-    files: list[Path]  # of scores with the values per image
-    means: pd.DataFrame  # rows of other cells
-    values: pd.DataFrame  # per image, of those
-    means_only: int  # how many of them have none
-    left_out: Mapping[str, int]  # why cells are not known, and how many
-    without: Mapping[str, int]  # metrics of which known cells have no rows, and how many
+    Attributes:
+        drawn: methods whose explanations are all here, by slug.
+        files: score files, which have the values per image.
+        means: committed rows of other cells.
+        values: values per image behind ``means``.
+        means_only: cells of ``means`` without such values.
+        left_out, without: as in ``Evaluation``.
+    """
+
+    drawn: Mapping[str, MethodRef] = field(default_factory=dict)
+    files: Sequence[Path] = ()
+    means: pd.DataFrame = field(default_factory=pd.DataFrame)
+    values: pd.DataFrame = field(default_factory=pd.DataFrame)
+    means_only: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    without: Mapping[str, int] = field(default_factory=dict)
 
 
-def _known(profile: Profile, todo: Sequence[Cell]) -> _Known:
-    """From the profile's own files where they are up to date, else from its rows where the hashes are those of here."""
-    here = [cell for cell in todo if explain.is_explained(cell)]
+def _known(profile: Profile, wanted: Sequence[Cell]) -> _Known:
+    """From the profile's own files if they are up to date, else from the committed rows that still hold."""
+    here = [cell for cell in wanted if explain.is_explained(cell)]
     lacking = [cell for cell in here if not score.is_scored(cell)]
     _score(profile, lacking)
     scored = [cell for cell in here if cell not in lacking or score.is_scored(cell)]
-    rest = [cell for cell in todo if cell not in scored]
-    elsewhere = {cell.method.slug for cell in todo if cell not in here}
+    rest = [cell for cell in wanted if cell not in scored]
+    elsewhere = {cell.method.slug for cell in wanted if cell not in here}
     drawn = {cell.method.slug: cell.method for cell in here if cell.method.slug not in elsewhere}
-    means, left_out, without = (
-        _committed(profile, rest) if rest else (pd.DataFrame(), Counter(), Counter())
-    )
-    values = _values_of(profile, means) if len(means) else pd.DataFrame()
-    means_only = 0 if len(values) else len(rest) - sum(left_out.values())
+    found = committed_rows(profile, rest) if rest else Committed()
+    values = values_per_image(profile, found.rows) if len(found.rows) else pd.DataFrame()
+    means_only = 0 if len(values) else len(rest) - sum(found.left_out.values())
     return _Known(
-        drawn, [cell.scores for cell in scored], means, values, means_only, left_out, without
+        drawn,
+        [cell.scores for cell in scored],
+        found.rows,
+        values,
+        means_only,
+        found.left_out,
+        found.without,
     )
 
 
 def _score(profile: Profile, lacking: Sequence[Cell]) -> None:
-    """Compute the scores that explanations lack: those of a metric that is new or has changed."""
-    for dataset in dict.fromkeys(cell.dataset for cell in lacking):
-        units = [score.score_unit(cell) for cell in lacking if cell.dataset == dataset]
-        with store.exclusive(store.Paths(profile.name).scores(dataset), wait=True):
-            list(engine.run(units, label="score"))
+    """Compute the scores that are missing, e.g. those of a metric that is new or has changed."""
+    units: dict[str, list[engine.Unit]] = {}
+    for cell in lacking:
+        units.setdefault(cell.dataset, []).append(score.score_unit(cell))
+    paths = store.Paths(profile.name)
+    for dataset, of_dataset in units.items():
+        with store.exclusive(paths.scores(dataset), wait=True):
+            list(engine.run(of_dataset, label="score"))
 
 
 # --------------------------------------------------------------------------------------------- what is written
@@ -200,12 +236,18 @@ def _write_page(
     instances: pd.DataFrame,
     drawn: Mapping[str, MethodRef],
 ) -> pd.DataFrame:
-    """Board, plots, gallery and page into ``folder``; returns the board."""
+    """Write board, plots, gallery and page into ``folder``; returns the board."""
     gallery = report.gallery(mine)
-    others = report.gallery(profile.with_methods(list(drawn.values()))) if drawn else {}
-    for key, entry in gallery.items():
-        entry["maps"] = {**others.get(key, {"maps": {}})["maps"], **entry["maps"]}
+    if drawn:
+        others = report.gallery(profile.with_methods(list(drawn.values())))
+        for key in gallery.keys() & others.keys():
+            gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
     paths = store.Paths(profile.name)
+    target_cards = {}
+    for dataset in profile.datasets:
+        for name, seed, _ in profile.trainings(dataset):
+            card = paths.target(dataset, name, seed).with_suffix(".json")
+            target_cards[dataset, name, seed] = store.read_json(card)
     facts = provenance.provenance(mine)
     store.write_json(folder / "provenance.json", facts)
     return leaderboard.build(
@@ -213,13 +255,7 @@ def _write_page(
         instances,
         gallery=gallery,
         data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
-        target_cards={
-            (dataset, name, seed): store.read_json(
-                paths.target(dataset, name, seed).with_suffix(".json")
-            )
-            for dataset in profile.datasets
-            for name, seed, _ in profile.trainings(dataset)
-        },
+        target_cards=target_cards,
         provenance=facts,
         reported=paths.reported,
         out=folder,
@@ -227,9 +263,15 @@ def _write_page(
 
 
 def write_images(profile: Profile, file: Path) -> list[str]:
-    """The images that the profile explains, for maps that are made elsewhere: for each data set ``<name>/x`` (n, c, h, w)
-    float32 in [0, 1], ``<name>/y`` and ``<name>/ids`` (n,). Returns the names that ``maps.npz`` is to have."""
-    arrays, names = {}, []
+    """Write the images that the profile explains, for maps that are computed elsewhere.
+
+    The file holds for each data set ``<name>/x`` (n, c, h, w) float32 in [0, 1], ``<name>/y`` and ``<name>/ids`` (n,).
+
+    Returns:
+        The names that the arrays of ``maps.npz`` should have.
+    """
+    arrays = {}
+    names = []
     for dataset in profile.datasets:
         make_ready(profile, dataset)
         wanted = profile.explained(dataset)
@@ -245,17 +287,19 @@ def write_images(profile: Profile, file: Path) -> list[str]:
 
 def notes(found: Evaluation) -> list[str]:
     """What a reader of the board should know, a line each."""
-    lines = [
-        f"{count} known cells are not on the board: {why}" for why, count in found.left_out.items()
-    ]
-    lines += [
-        f"{count} known cells have no rows of {name}: it is new, or has changed since the committed rows"
-        for name, count in found.without.items()
-    ]
+    lines = []
+    for why, count in found.left_out.items():
+        lines.append(f"{count} known cells are not on the board: {why}")
+    for name, count in found.without.items():
+        changed = "it is new, or has changed since the committed rows"
+        lines.append(f"{count} known cells have no rows of {name}: {changed}")
     if found.left_out or found.without:
-        lines.append("`--recompute` makes them here; so does `make leaderboard`, for good")
+        lines.append(
+            "`--recompute` computes them for this evaluation, `make leaderboard` for the profile"
+        )
     if found.means_only:
         lines.append(
-            f"of {found.means_only} known cells only the means are here: they have ranks and intervals, and no tests"
+            f"{found.means_only} known cells have no values per image here: "
+            "they have ranks and intervals, but no tests"
         )
     return lines

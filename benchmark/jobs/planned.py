@@ -1,9 +1,9 @@
-"""What ``glassbench plan`` says of a plan: as JSON, in words, and beside what was measured."""
+"""How ``glassbench plan`` shows a plan: as JSON, as text, and beside what was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from benchmark import store
@@ -15,7 +15,7 @@ from benchmark.pipeline.profile import Profile
 
 WORKERS = (1, 10, 100, 1000)
 LARGEST = 5  # units that are named
-SPANS = ((86400, "days"), (3600, "h"), (60, "min"))
+SPANS = ((86400, "days"), (3600, "h"), (60, "min"))  # seconds of each unit of time
 
 
 # --------------------------------------------------------------------------------------------- a plan
@@ -24,30 +24,29 @@ SPANS = ((86400, "days"), (3600, "h"), (60, "min"))
 def facts(
     profile: Profile, found: Sequence[Planned], *, gpu: str, workers: int | None
 ) -> dict[str, Any]:
-    """All that there is to say, as JSON can hold it."""
+    """The whole plan, as JSON can hold it; ``workers``: simulate that many, besides ``WORKERS``."""
+    sources = {"measured": 0, "scaled": 0, "guessed": 0}
+    steps: dict[str, list[Planned]] = {step: [] for step in planning.STEPS}
+    for unit in found:
+        sources[unit.source] += 1
+        steps[unit.step].append(unit)
     chain = planning.critical_path(found)
     by_seconds = sorted(found, key=lambda unit: -unit.seconds)
+    simulated = {*WORKERS, workers} if workers else WORKERS
+    kind = costs.GPUS[gpu.lower()] if gpu else None
     return {
         "profile": profile.name,
         "gpu": gpu,
-        "assumed_gpu_ratio": costs.GPUS[gpu.lower()].ratio if gpu else None,
+        "assumed_gpu_ratio": kind.ratio if kind else None,
         "units": [asdict(unit) for unit in found],
-        "sources": {
-            source: sum(u.source == source for u in found)
-            for source in ("measured", "scaled", "guessed")
-        },
-        "steps": {
-            step: _step([unit for unit in found if unit.step == step]) for step in planning.STEPS
-        },
+        "sources": sources,
+        "steps": {step: _step(part) for step, part in steps.items()},
         "hours": _hours(found),
         "critical_path": {
-            "seconds": planning.REPORT + sum(u.seconds for u in chain),
-            "units": list(map(_name, chain)),
+            "seconds": planning.REPORT + planning.chain_seconds(chain),
+            "units": [_name(unit) for unit in chain],
         },
-        "makespan": {
-            n: planning.makespan(found, n)
-            for n in sorted({*WORKERS, *([workers] if workers else [])})
-        },
+        "makespan": {n: planning.makespan(found, n) for n in sorted(simulated)},
         "largest": [_name(unit) for unit in by_seconds[:LARGEST]],
         "too_large": too_large(found, gpu),
     }
@@ -55,100 +54,118 @@ def facts(
 
 def too_large(found: Sequence[Planned], gpu: str) -> list[str]:
     """The units that need more memory than the GPU has, the largest first."""
-    most = costs.GPUS[gpu.lower()].gigabytes if gpu else float("inf")
-    over = sorted(
-        (unit for unit in found if unit.gigabytes > most), key=lambda unit: -unit.gigabytes
-    )
-    return [_name(unit) for unit in over]
+    if not gpu:
+        return []
+    most = costs.GPUS[gpu.lower()].gigabytes
+    over = [unit for unit in found if unit.gigabytes > most]
+    return [_name(unit) for unit in sorted(over, key=lambda unit: -unit.gigabytes)]
 
 
 def _step(part: Sequence[Planned]) -> dict[str, Any]:
-    largest = max(part, key=lambda unit: unit.gigabytes, default=None)
+    if not part:
+        return {"units": 0, "hours": 0.0, "longest": 0.0, "gigabytes": 0.0, "largest": ""}
+    largest = max(part, key=lambda unit: unit.gigabytes)
     return {
         "units": len(part),
         "hours": _hours(part),
-        "longest": max((unit.seconds for unit in part), default=0.0),
-        "gigabytes": largest.gigabytes if largest else 0.0,
-        "largest": _name(largest) if largest else "",
+        "longest": max(unit.seconds for unit in part),
+        "gigabytes": largest.gigabytes,
+        "largest": _name(largest),
     }
 
 
 def _hours(part: Sequence[Planned]) -> float:
-    return sum(unit.seconds for unit in part) / 3600
+    return planning.chain_seconds(part) / 3600
 
 
 def _name(unit: Planned) -> str:
     return f"{unit.step} {unit.name}"
 
 
-def text(told: Mapping[str, Any]) -> str:
-    """The same for a reader."""
-    sources = ", ".join(f"{count} {source}" for source, count in told["sources"].items() if count)
-    lines = [
-        f"profile {told['profile']}: {len(told['units'])} units, seconds {sources}",
-        *_assumed(told),
-        "",
+def text(plan: Mapping[str, Any]) -> str:
+    """The plan that ``facts`` returns, as text."""
+    parts = [
+        _head_lines(plan),
+        _step_lines(plan),
+        _worker_lines(plan),
+        _path_lines(plan),
+        _largest_lines(plan),
     ]
-    lines += [
-        *_step_lines(told),
-        "",
-        *_worker_lines(told),
-        "",
-        *_path_lines(told),
-        "",
-        "largest units:",
-    ]
-    by_name = {f"{unit['step']} {unit['name']}": unit for unit in told["units"]}
-    for name in told["largest"]:
-        lines.append(f"  {span(by_name[name]['seconds']):>9}  {by_name[name]['source']:9}{name}")
-    return "\n".join(lines + _memory_lines(told))
+    if plan["too_large"]:
+        parts.append([_memory_line(plan)])
+    return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def _assumed(told: Mapping[str, Any]) -> list[str]:
-    gpu, ratio = told["gpu"], told["assumed_gpu_ratio"]
-    if not gpu:
-        return []
-    stays = "trees, rules and clusters stay on the CPU"
-    return [f"assumed: {gpu} does {ratio:g} times the multiply-adds of one core; {stays}"]
-
-
-def _step_lines(told: Mapping[str, Any]) -> list[str]:
-    core = f"{told['gpu']}-hours" if told["gpu"] else "core-hours"
-    lines = [f"{'step':12}{'units':>7}{core:>14}{'longest unit':>15}{'memory':>10}"]
-    for step, s in told["steps"].items():
+def _head_lines(plan: Mapping[str, Any]) -> list[str]:
+    sources = [f"{count} {source}" for source, count in plan["sources"].items() if count]
+    count = len(plan["units"])
+    lines = [f"profile {plan['profile']}: {count} units, seconds {', '.join(sources)}"]
+    if plan["gpu"]:
         lines.append(
-            f"{step:12}{s['units']:7}{s['hours']:14.2f}{span(s['longest']):>15}{s['gigabytes']:7.1f} GB"
+            f"assumed: {plan['gpu']} does {plan['assumed_gpu_ratio']:g} times the multiply-adds of one core; "
+            "trees, rules and clusters stay on the CPU"
         )
-    return [*lines, f"{'in all':12}{len(told['units']):7}{told['hours']:14.2f}"]
-
-
-def _worker_lines(told: Mapping[str, Any]) -> list[str]:
-    lines = [f"{'workers':>9}{'done after':>13}{'times':>8}{'of the time at work':>21}"]
-    alone = told["makespan"][1]
-    for n, seconds in told["makespan"].items():
-        busy = told["hours"] * 3600 / n / seconds
-        lines.append(f"{n:9}{span(seconds):>13}{alone / seconds:8.1f}{busy:21.0%}")
     return lines
 
 
-def _path_lines(told: Mapping[str, Any]) -> list[str]:
-    chain, least = told["critical_path"], told["makespan"][max(told["makespan"])]
-    units = " -> ".join([*chain["units"], "report"])
-    after = f"(any number of workers and no barrier between stages; stage after stage no less than {span(least)})"
-    return [f"critical path: {span(chain['seconds'])}: {units}", after]
+def _step_lines(plan: Mapping[str, Any]) -> list[str]:
+    worker = plan["gpu"] or "core"
+    lines = [_columns("step", "units", f"{worker}-hours", "longest unit", "memory")]
+    for name, step in plan["steps"].items():
+        hours = f"{step['hours']:.2f}"
+        longest = span(step["longest"])
+        memory = f"{step['gigabytes']:.1f} GB"
+        lines.append(_columns(name, step["units"], hours, longest, memory))
+    in_all = _columns("in all", len(plan["units"]), f"{plan['hours']:.2f}", "", "")
+    lines.append(in_all.rstrip())
+    return lines
 
 
-def _memory_lines(told: Mapping[str, Any]) -> list[str]:
-    """One line where units do not fit on the GPU."""
-    over = told["too_large"]
-    if not over:
-        return []
-    most = max(step["gigabytes"] for step in told["steps"].values())
-    has = costs.GPUS[told["gpu"].lower()].gigabytes
+def _columns(step: str, units: str | int, hours: str, longest: str, memory: str) -> str:
+    return f"{step:12}{units:>7}{hours:>14}{longest:>15}{memory:>10}"
+
+
+def _worker_lines(plan: Mapping[str, Any]) -> list[str]:
+    """For each number of workers: seconds, relative to one worker, and the share of the time that they work."""
+    lines = ["  workers   done after  speed-up  utilisation"]
+    alone = plan["makespan"][1]
+    work = plan["hours"] * 3600
+    for n, seconds in plan["makespan"].items():
+        speed_up = alone / seconds
+        utilisation = work / n / seconds
+        lines.append(f"{n:9}{span(seconds):>13}{speed_up:10.1f}{utilisation:13.0%}")
+    return lines
+
+
+def _path_lines(plan: Mapping[str, Any]) -> list[str]:
+    path = plan["critical_path"]
+    units = " -> ".join([*path["units"], "report"])
+    most_workers = max(plan["makespan"])
+    least = span(plan["makespan"][most_workers])
     return [
-        "",
-        f"too large for one {told['gpu']} ({has:g} GB): {len(over)} units, up to {most:.0f} GB: {over[0]}",
+        f"critical path: {span(path['seconds'])}: {units}",
+        f"(any number of workers, no barrier between stages; with barriers at least {least})",
     ]
+
+
+def _largest_lines(plan: Mapping[str, Any]) -> list[str]:
+    by_name = {f"{unit['step']} {unit['name']}": unit for unit in plan["units"]}
+    lines = ["largest units:"]
+    for name in plan["largest"]:
+        unit = by_name[name]
+        seconds = span(unit["seconds"])
+        lines.append(f"  {seconds:>9}  {unit['source']:9}{name}")
+    return lines
+
+
+def _memory_line(plan: Mapping[str, Any]) -> str:
+    """The units that do not fit into the memory of the GPU."""
+    gpu = plan["gpu"]
+    over = plan["too_large"]
+    largest = max(step["gigabytes"] for step in plan["steps"].values())
+    has = costs.GPUS[gpu.lower()].gigabytes
+    units = f"{len(over)} units, up to {largest:.0f} GB: {over[0]}"
+    return f"too large for one {gpu} ({has:g} GB): {units}"
 
 
 def span(seconds: float) -> str:
@@ -164,7 +181,15 @@ def span(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Compared:
-    """A stage: its units that were measured, predicted and measured; the whole stage, planned and measured (0: unknown)."""
+    """A stage, or all of them: what was predicted, and what was measured.
+
+    Attributes:
+        units: how many of its units were measured.
+        predicted, measured: seconds of these units.
+        workers: that ran the stage; 0 if unknown.
+        planned: seconds of the simulated stage, from the measured units; 0 if unknown.
+        took: seconds of the whole stage; 0 if unknown.
+    """
 
     stage: str
     units: int
@@ -180,48 +205,62 @@ class Compared:
 
 
 def checked(profile: Profile) -> str:
-    """The plan against what was measured: units predicted from other profiles, and the simulated schedule of each stage.
+    """The plan beside what was measured: units predicted from other profiles, and the simulated schedule of each stage.
 
     Raises:
         StoreError: this machine has no times of the profile.
     """
-    paths = store.Paths(profile.name)
-    taken = {key: time for key, time in unit_times.read(paths).items() if time.source == "measured"}
-    if not taken:
+    times = unit_times.read(store.Paths(profile.name))
+    times = {key: time for key, time in times.items() if time.source == "measured"}
+    if not times:
         raise store.StoreError(
-            f"no times of {paths.profile} here; run `make leaderboard PROFILE={paths.profile}`"
+            f"no times of {profile.name} here; run `make leaderboard PROFILE={profile.name}`"
         )
-    found = [
-        _compared(stage, part, taken)
-        for stage, part in planning.stages(planning.plan_profile(profile, blind=True)).items()
-    ]
-    whole = {
-        key: sum(getattr(s, key) for s in found)
-        for key in ("units", "predicted", "measured", "planned", "took")
-    }
-    head = f"{'stage':28}{'units':>7}{'predicted':>11}{'measured':>10}{'ratio':>7}{'workers':>9}{'planned':>9}{'stage took':>12}"
-    notes = "predicted: from other profiles' units alone; planned: the schedule of the measured units, without the start of workers"
-    return "\n".join([head, *map(_line, found), _line(Compared("in all", **whole)), "", notes])
+    stages = planning.stages(planning.plan_profile(profile, blind=True))
+    found = [_compared(stage, part, times) for stage, part in stages.items()]
+    columns = "units  predicted  measured  ratio  workers  planned  stage took"
+    head = f"{'stage':30}{columns}"
+    notes = (
+        "predicted: from units of other profiles alone; "
+        "planned: the schedule of the measured units, without the start of workers"
+    )
+    return "\n".join([head, *map(_line, found), _line(_total(found)), "", notes])
 
 
 def _compared(
-    stage: tuple[str, str], part: Sequence[Planned], taken: Mapping[unit_times.Key, unit_times.Time]
+    stage: tuple[str, str], part: Sequence[Planned], times: Mapping[unit_times.Key, unit_times.Time]
 ) -> Compared:
     step, what = stage
-    there = [unit for unit in part if (step, unit.name) in taken]
-    real = [
-        Planned(step, what, u.name, u.needs, taken[step, u.name].seconds, 0.0, "measured")
-        for u in there
-    ]
-    sums = sum(u.seconds for u in there), sum(u.seconds for u in real)
-    whole = taken.get(("stage", f"{step} {what}"))
-    known = (
-        (whole.workers, planning.stage_seconds(real, whole.workers), whole.seconds) if whole else ()
+    predicted = [unit for unit in part if (step, unit.name) in times]
+    measured = [replace(unit, seconds=times[step, unit.name].seconds) for unit in predicted]
+    found = Compared(
+        stage=f"{step} {what}",
+        units=len(predicted),
+        predicted=planning.chain_seconds(predicted),
+        measured=planning.chain_seconds(measured),
     )
-    return Compared(f"{step} {what}", len(there), *sums, *known)
+    whole = times.get(("stage", found.stage))
+    if not whole:
+        return found
+    planned = planning.stage_seconds(measured, whole.workers)
+    return replace(found, workers=whole.workers, planned=planned, took=whole.seconds)
 
 
-def _line(s: Compared) -> str:
-    line = f"{s.stage:28}{s.units:7}{s.predicted:10.0f}s{s.measured:9.0f}s{s.ratio:7.2f}"
-    workers = f"{s.workers or '':>9}"
-    return line + (f"{workers}{s.planned:8.0f}s{s.took:11.0f}s" if s.took else "")
+def _total(found: Sequence[Compared]) -> Compared:
+    return Compared(
+        stage="in all",
+        units=sum(stage.units for stage in found),
+        predicted=sum(stage.predicted for stage in found),
+        measured=sum(stage.measured for stage in found),
+        planned=sum(stage.planned for stage in found),
+        took=sum(stage.took for stage in found),
+    )
+
+
+def _line(stage: Compared) -> str:
+    predicted = f"{stage.predicted:10.0f}s{stage.measured:9.0f}s{stage.ratio:7.2f}"
+    line = f"{stage.stage:28}{stage.units:7}{predicted}"
+    if stage.took:
+        workers = stage.workers or ""
+        line += f"{workers:>9}{stage.planned:8.0f}s{stage.took:11.0f}s"
+    return line

@@ -1,14 +1,14 @@
-"""Are the committed rows what this code makes? A random sample of cells is made again and compared.
+"""Checks that the committed rows are what this code computes: a random sample is recomputed and compared.
 
-    found = verify(profile, sample=10, seed=0)
-    found.differing          # the units whose rows are others, and by how much
+    found = verify_rows(profile, sample=10, seed=0)
+    found.differing          # the units whose rows differ, and by how much
     record(paths, found)     # into results/<profile>/provenance.json, under ``verified``
 
-A unit is one method on one network and seed (explained and scored again) or one experiment of a paper; one of each method and
-experiment is drawn before a second of any, for some have a hundred quick ones. All of it happens in a temporary folder: data
-and networks are copied there where they have the committed hashes, else made again; the working results are only read. On the
-same kind of machine every value must be the committed one to its last digit; on another one, within what ``diff`` calls
-unchanged.
+A unit is one method on one network and seed (explained and scored) or one experiment of a paper. One unit of each
+method and experiment is drawn before a second one of any, as some have a hundred quick ones. Everything happens in a
+temporary folder: data and networks are copied there if they have the committed hashes, else recomputed; the working
+results are only read. On the same kind of machine every value must agree to its last digit; on another kind, within
+what ``diff`` calls unchanged.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from benchmark.zoo.recipe import mapping_of
 
 @dataclass(frozen=True)
 class Checked:
-    """A unit that was made again: its name, how many committed values it has, and what differs, a line each."""
+    """A recomputed unit: its name, how many committed values it has, and a line for each difference."""
 
     name: str
     values: int
@@ -50,13 +50,20 @@ class Checked:
 
 @dataclass(frozen=True)
 class Verified:
-    """What ``verify`` found."""
+    """What ``verify_rows`` found.
+
+    Attributes:
+        units: the sample.
+        total: how many units the profile has.
+        exact: whether the machine is of the kind that made the rows.
+        facts: the provenance of this code and machine.
+    """
 
     units: list[Checked]
-    total: int  # units of the profile, of which these are a sample
+    total: int
     seed: int
-    exact: bool  # the machine is of the kind that made the rows
-    facts: Mapping[str, Any] = field(default_factory=dict)  # provenance of here
+    exact: bool
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def differing(self) -> list[Checked]:
@@ -70,60 +77,70 @@ def verify_rows(
     seed: int = 0,
     then: Mapping[str, Any] | None = None,
 ) -> Verified:
-    """Compute ``sample`` units of a profile again, drawn by ``seed``, and compare them with its rows.
+    """Recompute ``sample`` units of a profile, drawn by ``seed``, and compare them with its rows.
 
     Args:
-        then: what the rows were made of, where that is not their provenance.
+        then: what the rows were made of (default: their committed provenance).
 
     Raises:
-        StoreError: there are no rows, or code or profile are others than those that made them.
+        StoreError: there are no rows, or they were made by other code or another profile.
     """
     profile = Profile.of(profile)
     paths = store.Paths(profile.name)
-    rows, written = _committed(paths)
-    then = written if then is None else then
+    rows, recorded = _committed(paths)
+    if then is None:
+        then = recorded
     facts = provenance.provenance(profile)
     everything = units(profile)
-    chosen = [everything[i] for i in draw(everything, sample, profile.name, seed)]
+    drawn = draw(everything, sample, profile.name, seed)
+    chosen = [everything[i] for i in drawn]
     _check_code(then, facts, chosen)
     exact = differing.same_machine(then, facts)
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         root = Path(folder)
         chosen = [replace(unit, root=root) for unit in chosen]
         others = _bring(profile, then, chosen, root)
-        done = engine.run([Unit(unit.name, again, (unit,)) for unit in chosen], label="verify")
+        done = engine.run([Unit(unit.name, recompute, (unit,)) for unit in chosen], label="verify")
         errors = {d.unit.name: d.error for d in done}
         checked = [_compare(unit, errors[unit.name], rows, exact, others) for unit in chosen]
     return Verified(checked, len(everything), seed, exact, facts)
 
 
 def units(profile: Profile) -> list[Cell | Task]:
-    """Every unit of a profile that has rows: cells of the house's methods, experiments of the papers."""
-    found: list[Cell | Task] = [
-        c for dataset in profile.datasets for c in cells.cells(profile, dataset) if c.method.own
-    ]
-    return found + [task for paper in profile.papers for task in replicate.tasks(profile, paper)]
+    """Every unit of a profile that has committed rows: cells of our own methods, experiments of the papers."""
+    found: list[Cell | Task] = []
+    for dataset in profile.datasets:
+        found += [cell for cell in cells.cells(profile, dataset) if cell.method.own]
+    for paper in profile.papers:
+        found += replicate.tasks(profile, paper)
+    return found
 
 
 def draw(everything: Sequence[Cell | Task], sample: int, profile: str, seed: int) -> list[int]:
-    """Which units are made again, sorted: one of each method and experiment before a second of any."""
+    """Indices of the units to recompute, sorted: one of each method and experiment before a second one of any."""
     seen: Counter[str] = Counter()
-    rounds = {}
+    rounds = {}  # how many of its kind come before a unit
     for i in generator("verify", profile, seed).permutation(len(everything)).tolist():
         unit = everything[i]
-        kind = f"{unit.paper}.{unit.experiment}" if isinstance(unit, Task) else unit.method.file
+        kind = _kind(unit)
         rounds[i] = seen[kind]
         seen[kind] += 1
-    return sorted(sorted(rounds, key=rounds.__getitem__)[:sample])
+    in_turn = sorted(rounds, key=rounds.__getitem__)
+    return sorted(in_turn[:sample])
 
 
-def again(unit: Cell | Task) -> None:
-    """Make a unit in its own root; one that fails leaves rows that say so."""
-    steps = (
-        (replicate.replicate_task,)
-        if isinstance(unit, Task)
-        else (explain.explain_cell, score.score_cell)
-    )
+def _kind(unit: Cell | Task) -> str:
+    """The experiment or the method of a unit."""
+    if isinstance(unit, Task):
+        return f"{unit.paper}.{unit.experiment}"
+    return unit.method.file
+
+
+def recompute(unit: Cell | Task) -> None:
+    """Compute a unit in its own root; if it fails, its rows tell."""
+    steps = [explain.explain_cell, score.score_cell]
+    if isinstance(unit, Task):
+        steps = [replicate.replicate_task]
     for step in steps:
         with contextlib.suppress(engine.Failed):
             step(unit)
@@ -137,7 +154,7 @@ def _committed(paths: store.Paths) -> tuple[pd.DataFrame, dict[str, Any]]:
     if not paths.rows.exists() or not file.exists():
         raise store.StoreError(
             f"{paths.results} has no rows with their provenance: nothing to verify; "
-            f"`make leaderboard PROFILE={paths.profile}` makes them"
+            f"`make leaderboard PROFILE={paths.profile}` computes them"
         )
     return store.read_rows(paths.rows), store.read_json(file)
 
@@ -145,36 +162,40 @@ def _committed(paths: store.Paths) -> tuple[pd.DataFrame, dict[str, Any]]:
 def _check_code(
     then: Mapping[str, Any], now: Mapping[str, Any], chosen: Sequence[Cell | Task]
 ) -> None:
-    """Rows of another code are another thing.
+    """Only rows of the same code and profile can be compared.
 
     Raises:
         StoreError: names what differs, and the commit to go back to.
     """
-    wanted = [("params", None)]
+    parts = [("params", "")]  # (part of the provenance, key in it or "" for the whole part)
     for unit in chosen:
         if isinstance(unit, Task):
-            wanted += [("steps", "replicate"), ("experiments", f"{unit.paper}.{unit.experiment}")]
+            parts += [("steps", "replicate"), ("experiments", f"{unit.paper}.{unit.experiment}")]
         else:
-            wanted += [
+            method = f"{unit.method.file}:{unit.method.cls}"
+            parts += [
                 ("steps", "explain"),
                 ("steps", "score"),
-                ("methods", f"{unit.method.file}:{unit.method.cls}"),
-                ("metrics", None),
+                ("methods", method),
+                ("metrics", ""),
             ]
-    for part, key in dict.fromkeys(wanted):
-        old, new = (
-            facts.get(part, {}) if key is None else facts.get(part, {}).get(key)
-            for facts in (then, now)
-        )
+    for part, key in dict.fromkeys(parts):
+        old = then.get(part, {})
+        new = now.get(part, {})
+        if key:
+            old = old.get(key)
+            new = new.get(key)
         if old != new:
+            what = f"{part} {key}".rstrip()
             raise store.StoreError(
-                f"{' '.join(filter(None, [part, key]))}: not the code that made the committed rows; "
-                f"`git checkout {_commit(then)}`, or `make leaderboard PROFILE={now['profile']}` and commit"
+                f"{what}: not the code that made the committed rows; `git checkout {_commit(then)}`, "
+                f"or `make leaderboard PROFILE={now['profile']}` and commit"
             )
 
 
 def _commit(facts: Mapping[str, Any]) -> str:
-    return facts.get("made", facts).get("commit", "")[:12]
+    made = facts.get("made", facts)
+    return made.get("commit", "")[:12]
 
 
 # --------------------------------------------------------------------------------------------- data and networks
@@ -183,49 +204,69 @@ def _commit(facts: Mapping[str, Any]) -> str:
 def _bring(
     profile: Profile, then: Mapping[str, Any], chosen: Sequence[Cell | Task], root: Path
 ) -> set[str]:
-    """Data and networks of the units into ``root``; returns the names of those that are not the committed ones."""
+    """Put data and networks of the units into ``root``; returns the names of those that are not the committed ones."""
     others = set()
-    for dataset in dict.fromkeys(unit.dataset for unit in chosen if unit.dataset):
-        here, there = (store.Paths(profile.name, r).data(dataset) for r in (store.ROOT, root))
-        if not _copy(here, there, then["data"].get(dataset)):
-            prerequisites.prepare(profile, dataset, there)
-            if _hash(there) != then["data"].get(dataset):
+    here = store.Paths(profile.name)
+    there = store.Paths(profile.name, root)
+    datasets = dict.fromkeys(unit.dataset for unit in chosen if unit.dataset)
+    for dataset in datasets:
+        committed = then["data"].get(dataset)
+        file = there.data(dataset)
+        if not _copy([here.data(dataset)], file, committed):
+            prerequisites.prepare(profile, dataset, file)
+            if _hash(file) != committed:
                 others.add(dataset)
-    recipes = {
-        (dataset, name, seed): recipe
-        for dataset in profile.datasets
-        for name, seed, recipe in profile.trainings(dataset)
-    }
-    todo = []
-    for key in dict.fromkeys(
+    networks = dict.fromkeys(
         (unit.dataset, unit.target, unit.seed) for unit in chosen if unit.target
-    ):
-        here, there = (store.Paths(profile.name, r).target(*key) for r in (store.ROOT, root))
-        if not _copy(here, there, then["weights"].get(_network(key)), also=".json"):
-            source = store.Paths(profile.name, root).data(key[0])
-            todo.append(
-                training_unit(_network(key), source, [(mapping_of(recipes[key]), key[2], there)])
-            )
-    for done in engine.run(todo, label="train") if todo else ():
+    )
+    missing = []
+    for network in networks:
+        weights = here.target(*network)
+        files = [weights, weights.with_suffix(".json")]
+        committed = then["weights"].get(_name(network))
+        if not _copy(files, there.target(*network), committed):
+            missing.append(network)
+    for done in _train(profile, missing, there):
         if done.error:
             raise store.StoreError(f"{done.unit.name} could not be trained: {done.error}")
-        if _hash(done.unit.writes[0]) != then["weights"].get(done.unit.name):
-            others.add(done.unit.name)
+        name = done.unit.name
+        weights = done.unit.writes[0]
+        if _hash(weights) != then["weights"].get(name):
+            others.add(name)
     return others
 
 
-def _network(key: tuple[str, str, int]) -> str:
-    return f"{key[0]}/{key[1]}-{key[2]}"
+Network = tuple[str, str, int]  # data set, target, seed
+
+
+def _train(
+    profile: Profile, networks: Sequence[Network], there: store.Paths
+) -> Iterator[engine.Done]:
+    recipes = {}
+    for dataset in profile.datasets:
+        for target, seed, recipe in profile.trainings(dataset):
+            recipes[dataset, target, seed] = recipe
+    units = []
+    for network in networks:
+        dataset, _, seed = network
+        job = (mapping_of(recipes[network]), seed, there.target(*network))
+        units.append(training_unit(_name(network), there.data(dataset), [job]))
+    if units:
+        yield from engine.run(units, label="train")
+
+
+def _name(network: Network) -> str:
+    dataset, target, seed = network
+    return f"{dataset}/{target}-{seed}"
 
 
 def _hash(path: Path) -> str:
     return store.sha256(path)[:16] if path.exists() else ""
 
 
-def _copy(here: Path, there: Path, digest: str | None, also: str = "") -> bool:
-    """Copy a file, with its neighbour of another suffix, if it has the committed hash."""
-    files = [here, here.with_suffix(also)] if also else [here]
-    if not all(file.exists() for file in files) or _hash(here) != digest:
+def _copy(files: Sequence[Path], there: Path, digest: str | None) -> bool:
+    """Copy files that differ in their suffix, if all exist and the first has the committed hash."""
+    if not all(file.exists() for file in files) or _hash(files[0]) != digest:
         return False
     there.parent.mkdir(parents=True, exist_ok=True)
     for file in files:
@@ -239,48 +280,61 @@ def _copy(here: Path, there: Path, digest: str | None, also: str = "") -> bool:
 def _compare(
     unit: Cell | Task, error: str | None, rows: pd.DataFrame, exact: bool, others: set[str]
 ) -> Checked:
+    """Compare the rows of a recomputed unit with the committed ones.
+
+    Args:
+        others: names of data sets and networks that are not the committed ones.
+    """
     if error:
-        return Checked(unit.name, 0, [f"it could not be made: {error}"])
+        return Checked(unit.name, 0, [f"it could not be computed: {error}"])
     fresh = _rows(unit)
-    mine = rows.merge(fresh[list(store.ROW_KEYS)], on=list(store.ROW_KEYS))
-    lines = [f"its {name} is not the committed one here" for name in sorted(others & _needs(unit))]
-    if missing := len(fresh) - len(mine):
+    keys = list(store.ROW_KEYS)
+    committed = rows.merge(fresh[keys], on=keys)
+    network = _name((unit.dataset, unit.target, unit.seed))
+    lines = []
+    for name in sorted(others & {unit.dataset, network}):
+        lines.append(f"its {name} is not the committed one here")
+    missing = len(fresh) - len(committed)
+    if missing:
         lines.append(f"{missing} of {len(fresh)} rows are not among the committed ones")
-    status = mine.merge(fresh, on=list(store.ROW_KEYS), suffixes=("", "_here"))
-    for row in status[status["status"] != status["status_here"]].itertuples():
-        if row.status != "ok":  # a value that is lost stands below
-            lines.append(
-                f"{row.metric} {row.metric_setting or row.setting}: {row.status} as committed, {row.status_here} here"
-            )
-    fresh = fresh.assign(value=[float(store.format_value(v) or "nan") for v in fresh["value"]])
-    found = differing.compare(mine, fresh, None if exact else rows)
-    for line in differing.reproduced(found, exact=exact).to_dict("records"):
-        what = f"{line['metric']} {line['metric_setting'] or line['setting']}".strip()
-        lines.append(
-            f"{what}: {line['why']}"
-            if line["kind"] in ("lost", "re-baselined")
-            else f"{what}: {line['old']:.7g} committed, {line['new']:.7g} here ({line['new'] - line['old']:+.2g})"
-        )
-    return Checked(unit.name, int((mine["status"] == "ok").sum()), lines)
+    both = committed.merge(fresh, on=keys, suffixes=("", "_here"))
+    for row in both[both["status"] != both["status_here"]].itertuples():
+        if row.status != "ok":  # a value that is lost is listed below
+            what = f"{row.metric} {row.metric_setting or row.setting}"
+            lines.append(f"{what}: {row.status} as committed, {row.status_here} here")
+    as_written = [float(store.format_value(value) or "nan") for value in fresh["value"]]
+    fresh = fresh.assign(value=as_written)
+    found = differing.compare(committed, fresh, None if exact else rows)
+    for row in differing.reproduced(found, exact=exact).to_dict("records"):
+        lines.append(_difference(row))
+    values = int((committed["status"] == "ok").sum())
+    return Checked(unit.name, values, lines)
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    """A row of ``gate.diff`` as a line of text."""
+    what = f"{row['metric']} {row['metric_setting'] or row['setting']}".strip()
+    if row["kind"] in ("lost", "re-baselined"):
+        return f"{what}: {row['why']}"
+    old = row["old"]
+    new = row["new"]
+    difference = new - old
+    return f"{what}: {old:.7g} committed, {new:.7g} here ({difference:+.2g})"
 
 
 def _rows(unit: Cell | Task) -> pd.DataFrame:
     if isinstance(unit, Cell):
-        return store.tidy_rows(store.read_scores(unit.scores)[0])
-    return store.tidy_rows(
-        pd.DataFrame(replicate.rows_of(unit)[0], columns=list(store.ROW_COLUMNS))
-    )
-
-
-def _needs(unit: Cell | Task) -> set[str]:
-    return {unit.dataset, _network((unit.dataset, unit.target, unit.seed))}
+        rows, _ = store.read_scores(unit.scores)
+        return store.tidy_rows(rows)
+    rows, _ = replicate.rows_of(unit)
+    return store.tidy_rows(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS)))
 
 
 # --------------------------------------------------------------------------------------------- record
 
 
 def record(paths: store.Paths, found: Verified) -> None:
-    """Write the outcome into the profile's provenance, and the file's new hash where DVC keeps the old one."""
+    """Write the outcome into the profile's provenance, and update the hash of that file in dvc.lock."""
     path = paths.results / "provenance.json"
     before = path.read_bytes()
     facts = store.read_json(path)
@@ -297,29 +351,34 @@ def record(paths: store.Paths, found: Verified) -> None:
     store.write_json(path, facts)
     lock = paths.root / "dvc.lock"
     if lock.exists():
-        old, new = (
-            f"md5: {hashlib.md5(b).hexdigest()}\n      size: {len(b)}\n"
-            for b in (before, path.read_bytes())
-        )
         text = lock.read_text()
+        old = _lock_entry(before)
+        new = _lock_entry(path.read_bytes())
         if old in text:
             store.write_text(lock, text.replace(old, new))
 
 
+def _lock_entry(content: bytes) -> str:
+    """What dvc.lock says of a file with this content."""
+    return f"md5: {hashlib.md5(content).hexdigest()}\n      size: {len(content)}\n"
+
+
 def lines(found: Verified) -> Iterator[str]:
-    """What a reader is told."""
+    """The outcome as lines of text."""
     for unit in found.units:
-        yield f"{'differs ' if unit.differences else 'verified'}  {unit.name} ({unit.values} values)"
+        word = "differs " if unit.differences else "verified"
+        yield f"{word}  {unit.name} ({unit.values} values)"
         for line in unit.differences[:5]:
             yield f"          {line}"
-        if len(unit.differences) > 5:
-            yield f"          and {len(unit.differences) - 5} more"
-    how = (
-        "to the last digit"
-        if found.exact
-        else "within tolerance: another kind of machine than that of the rows"
-    )
+        more = len(unit.differences) - 5
+        if more > 0:
+            yield f"          and {more} more"
+    word = "differs" if found.differing else "verified"
+    same, count = len(found.units) - len(found.differing), len(found.units)
+    how = "to the last digit"
+    if not found.exact:
+        how = "within tolerance: another kind of machine than that of the rows"
     yield (
-        f"{'differs' if found.differing else 'verified'}: {len(found.units) - len(found.differing)} of {len(found.units)} "
-        f"units drawn of {found.total} (seed {found.seed}) have the committed rows, {how}"
+        f"{word}: {same} of {count} units drawn of {found.total} (seed {found.seed}) "
+        f"have the committed rows, {how}"
     )

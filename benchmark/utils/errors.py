@@ -1,4 +1,4 @@
-"""Errors that the command line shows as one line."""
+"""The error that a wrong command line leads to."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def test_a_damaged_cache_is_named_and_fetched_again(server, tmp_path, capsys):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_is_one_line(server, tmp_path):
     (tmp_path / ".birds.tgz.part").symlink_to("/dev/full")
-    with pytest.raises(DownloadError, match="No space left on device; make room"):
+    with pytest.raises(DownloadError, match="No space left on device; free some space"):
         fetch(birds(server), tmp_path)
     assert len(server.asked) == 1
 

@@ -382,9 +382,9 @@ def facts(**changes):
             [{"instructions": "AVX512"}, {}, {}],
             "the workers differ in instructions (2 with AVX2, 1 with AVX512)",
         ),
-        ([{}, {"sees": False}], "1 of 2 workers, w1 for one, do not see"),
+        ([{}, {"sees": False}], "1 of 2 workers, e.g. w1, do not see"),
         ([{}, {}], ""),
-        ([{"sees": False}, {"sees": False}], ""),  # files travel with the units
+        ([{"sees": False}, {"sees": False}], ""),  # files are sent along with the units
         ([{"gpu": True, "device": "cuda"}, {"threads": 8}], ""),  # only the first gets units
     ],
 )

@@ -71,7 +71,7 @@ def test_workers_compute_on_one_thread():
 
 def test_an_exception_is_one_line_and_stops_nothing_else():
     done = run([Unit("bad", fail, ("first\nsecond",)), Unit("good", square, (3,))])
-    assert done["bad"].error.startswith("ValueError: first second (test_engine.py:")
+    assert done["bad"].error.startswith("ValueError: first second (test_pool.py:")
     assert done["good"].result == 9
 
 

@@ -253,14 +253,15 @@ from benchmark import engine
 if __name__ == "__main__":
     [done] = engine.run([engine.Unit("a", os.getpid, ())], label="x")
     assert done.error is None and done.result != os.getpid(), done
-    print(multiprocessing.util.get_temp_dir(), os.getpid(), *(name for name in os.listdir(tempfile.gettempdir()) if name[:4] in ("glas", "pymp")))
+    folder = os.path.dirname(multiprocessing.util.get_temp_dir())
+    print(folder, os.getpid(), *(name for name in os.listdir(tempfile.gettempdir()) if name[:4] in ("glas", "pymp")))
 """
 
 
 @pytest.mark.parametrize("long", [False, True])
 def test_a_fork_servers_folder_is_named_after_its_process_and_goes_with_it(tmp_path, long):
-    """Python names it ``pymp-*``: a kill would leave a folder that nobody may remove. Where temporary files have a long path
-    it lies in /tmp, as a socket's path may have 107 bytes."""
+    """Python's own, ``pymp-*``, lies inside: a kill would leave a folder that nobody may remove. Where temporary files have
+    a long path it lies in /tmp, as a socket's path may have 107 bytes."""
     (tmp_path / "lists.py").write_text(LISTS)
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         place = (tmp_path / ("long" * 20)) if long else Path(short)

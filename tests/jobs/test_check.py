@@ -30,7 +30,7 @@ BLAMED = {  # the line of each misbehaving plug-in that is to change, and a word
     "segfaults": ("ctypes.string_at", "SIGSEGV"),
     "forks": ("os.fork()", "may not fork"),
     "writes": ("write_text", "may write into its working directory only"),
-    "order": ("batch.x[:1]", "backwards get another explanation"),
+    "order": ("batch.x[:1]", "in reverse order get other explanations"),
     "script": ("", "its name is '<script>"),
 }
 
@@ -157,12 +157,12 @@ class Mine:
         (
             ["x = batch.x", "x = x / x.max()", "maps = x.mean(dim=1)"],
             1,
-            "by themselves get another explanation",
+            "by themselves get other explanations",
         ),
         (
             ["maps = batch.x.mean(dim=1)", "maps = maps - maps.mean(dim=0)"],
             1,
-            "by themselves get another explanation",
+            "by themselves get other explanations",
         ),
         (
             [
@@ -219,8 +219,8 @@ class Mine(Inner):
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("'a;b=c'", "`;` parts settings"),
-        ("('a', 'b;c')", "`;` parts settings"),
+        ("'a;b=c'", "`;` separates settings"),
+        ("('a', 'b;c')", "`;` separates settings"),
         ("type('Thing', (), {'__hash__': None, '__eq__': None})", "type has no text of its own"),
         ("Inner(layer='conv2')", "a row names Inner without its settings"),
         ("Needs(3)", "a row names Inner without its settings"),
@@ -236,7 +236,7 @@ def test_a_setting_that_no_row_could_tell_from_another_is_named_with_its_line(tm
     (found,) = wrong(f"{path}:Mine")
     assert (
         found.what == "setting"
-        and found.text.startswith("no row could tell of=")
+        and found.text.startswith("rows cannot tell of=")
         and why in found.text
     )
     assert found.code.startswith("of: object") and found.hint

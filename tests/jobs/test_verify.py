@@ -210,7 +210,7 @@ def one_line(capsys):
 def test_nothing_committed_is_one_line(trained, capsys):
     trained.save()
     assert main.main(["verify"]) == 2
-    assert "nothing to verify; `make leaderboard PROFILE=tiny` makes them" in one_line(capsys)
+    assert "nothing to verify; `make leaderboard PROFILE=tiny` computes them" in one_line(capsys)
 
 
 @pytest.mark.parametrize(
