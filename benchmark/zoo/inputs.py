@@ -63,13 +63,15 @@ def pixels(dataset: Dataset, recipe: Recipe, device: torch.device, cache: Cache)
     n = min(recipe.train_images or dataset.size("train"), dataset.size("train"))
     name = f"pixels {n}"
     if name not in cache:
-        arrays = [dataset.arrays[key][:n] for key in ("x_train", "y_train")]
-        arrays += [dataset.arrays[key] for key in ("x_test", "y_test")]
-        cache[name] = Inputs(*(torch.from_numpy(array).to(device) for array in arrays))
-    mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
-        for values in normalisation(dataset, recipe)
-    )
+        arrays = dataset.arrays
+        cache[name] = Inputs(
+            x_train=torch.from_numpy(arrays["x_train"][:n]).to(device),
+            y_train=torch.from_numpy(arrays["y_train"][:n]).to(device),
+            x_test=torch.from_numpy(arrays["x_test"]).to(device),
+            y_test=torch.from_numpy(arrays["y_test"]).to(device),
+        )
+    statistics = torch.tensor(normalisation(dataset, recipe), dtype=torch.float32, device=device)
+    mean, std = statistics[:, :, None, None]  # (c, 1, 1) each
     return replace(cache[name], scale=1 / (255 * std), offset=-mean / std)
 
 
