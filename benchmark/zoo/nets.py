@@ -357,8 +357,8 @@ def _conv_norm(c: int, maps: int, stride: int) -> tuple[nn.Module, nn.Module]:
 class Conv(nn.Conv2d):
     """A convolution that computes as a dense layer where that is faster: on a CPU, without gradients, on tiny maps.
 
-    On a map with fewer pixels than the kernel most taps read padding, and the matrix of the whole map, (o h' w', c h w),
-    is smaller than the convolution. Kept as oneDNN lays it out, it is 2 to 4 times faster, and equal to float rounding.
+    On a map with fewer pixels than the kernel most taps read padding, and the matrix of the whole map,
+    (o h' w', c h w), is smaller than the convolution. In oneDNN's layout it is 2 to 4 times faster, equal to rounding.
     """
 
     def forward(self, z: Tensor) -> Tensor:
