@@ -1,12 +1,12 @@
 """How often the gate is right: simulated histories with known truth.
 
-    python -m tools.gate_rates            # the tables in gate.py's docstring and in docs/gate.md
+    python -m tools.gate_rates            # the figures in benchmark/gate/noise.py and docs/gate.md
 
-A history is a pair of runs of a board of networks x methods x metrics with S seeds. A cell's value is its mean + sigma_c
-times seed noise; half of the noise variance is shared by all cells of a network and seed (a bad network is bad for
-all). The new run keeps the share ``kept`` (a correlation) of the old run's noise: 1 means the same networks, 0 means
-independent networks. sigma_c differs between the cells of a metric: sigma_c^2 = usual * 6 / chi^2(6). A regression of k
-makes each value of the planted cells worse by k standard errors sigma_c / sqrt(S) of the mean of a run.
+A history is a pair of runs of a board of networks x methods x metrics with S seeds. A cell's value is its mean +
+sigma_c times seed noise; half of the noise variance is shared by all cells of a network and seed (a bad network is bad
+for all). The new run keeps the share ``kept`` (a correlation) of the old run's noise: 1 means the same networks, 0
+means independent networks. sigma_c differs between the cells of a metric: sigma_c^2 = usual * 6 / chi^2(6). A
+regression of k makes each value of the planted cells worse by k standard errors sigma_c / sqrt(S) of the mean of a run.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class History:
 
     def _draw(self) -> np.ndarray:
         """Seed noise of variance 1, (C, S): half of it shared by the cells of a network."""
-        by_net = {net: self.rng.normal(size=self.seeds) for net in NETWORKS}
+        by_net = {}
+        for net in NETWORKS:
+            by_net[net] = self.rng.normal(size=self.seeds)
         own = self.rng.normal(size=(len(self.cells), self.seeds))
         shared = np.array([by_net[cell[:2]] for cell in self.cells])
         return np.sqrt(0.5) * (own + shared)
@@ -85,7 +87,9 @@ class History:
         return self._rows(noise, shift)
 
     def _rows(self, noise: np.ndarray, shift: np.ndarray | float = 0.0) -> pd.DataFrame:
-        mean, sigma = self.mean[:, None], self.sigma[:, None]
+        """The rows of a run whose cells are moved by ``shift`` (C,)."""
+        mean = self.mean[:, None]
+        sigma = self.sigma[:, None]
         shift = np.reshape(shift, (-1, 1))
         values = mean + sigma * noise + shift  # (C, S)
         return rows(self.cells, values)

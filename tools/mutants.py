@@ -103,7 +103,9 @@ def difference(a: str, b: str) -> tuple[int, str, str]:
     blocks = difflib.SequenceMatcher(None, old, new).get_opcodes()
     differing = [block for block in blocks if block[0] != "equal"]
     _, i, j, k, m = differing[0]
-    return i + 1, "\n".join(old[i:j]), "\n".join(new[k:m])
+    before = "\n".join(old[i:j])
+    after = "\n".join(new[k:m])
+    return i + 1, before, after
 
 
 # --------------------------------------------------------------------------------------------- counts
@@ -162,10 +164,12 @@ def counts(name: str, group: list[Mutant], known: Collection[tuple[str, str, str
     survived = [m for m in done if m.outcome == "survived"]
     late = sum(m.outcome == "timeout" for m in done)
     equivalent = sum(m.key in known for m in survived)
-    n, caught, missed = len(done), len(done) - len(survived), len(survived) - equivalent
+    n = len(done)
+    caught = n - len(survived)
+    missed = len(survived) - equivalent
+    counted = n - equivalent
     shares = " | | "
-    if n > equivalent:
-        counted = n - equivalent
+    if counted > 0:
         shares = f"{caught / n:.1%} | {caught / counted:.1%} | {wilson(caught, counted)}"
     return (
         f"| {name} | {len(group)} | {n} | {caught} | {late} | {missed} | {equivalent} | {shares} |"
