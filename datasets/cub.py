@@ -6,8 +6,8 @@ Citation    C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie. The Caltech
 Official    https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz (MD5 below)
 Mirror      cub/CUB_200_2011_first50_256px.tar: classes 1 to 50, 2,889 images in the official layout, longer side
             reduced to 256 pixels at most (Lanczos, JPEG quality 90), boxes and part locations scaled with it
-Subset      classes: the first so many, null = all; train, test: that many images of those, equally many of each class,
-            drawn by a named seed; null = all
+Subset      classes: the first N classes, null = all; train, test: that many images of those, equally many of each
+            class, drawn by a named seed; null = all
 Resize      size, fit: "squash" both sides, or "crop" the centre; bilinear with antialiasing; annotations move with the
             pixels. A part that the crop loses is no longer visible; the location of an invisible part is (0, 0)
 """

@@ -104,7 +104,7 @@ SPOTS = {
     "throat": (0.235, -0.095),
 }
 SHOULDER = (0.09, 0.02)  # of the near wing
-FAR = (0.05, -0.03)  # the far shoulder, from the near one
+FAR_SHOULDER = (SHOULDER[0] + 0.05, SHOULDER[1] - 0.03)
 WING = (-0.15, 0.035)  # a wing's centre, from its shoulder
 
 
@@ -150,7 +150,10 @@ def rotate(u, v, angle):
 
 
 def locations(scene):
-    """{spot: (n, 2)} in units of the image."""
+    """{spot: (n, 2)} in units of the image.
+
+    The spots are those of ``SPOTS`` and the centres of both wings.
+    """
     ones = np.ones(len(scene["y"]))
     spots = {}
     for name, (u, v) in SPOTS.items():
@@ -158,8 +161,7 @@ def locations(scene):
     u, v = rotate(*WING, scene["lift"])
     spots["near wing"] = SHOULDER[0] + u, SHOULDER[1] + v
     u, v = rotate(1.15 * WING[0], 1.15 * WING[1], scene["lift"] + 0.35)
-    shoulder = SHOULDER[0] + FAR[0], SHOULDER[1] + FAR[1]
-    spots["far wing"] = shoulder[0] + u, shoulder[1] + v
+    spots["far wing"] = FAR_SHOULDER[0] + u, FAR_SHOULDER[1] + v
     found = {}
     scale = scene["scale"][:, None]
     for name, (u, v) in spots.items():
@@ -263,6 +265,7 @@ def capsule(u, v, a, b, r):
     along = du * eu + dv * ev
     t = along / (eu * eu + ev * ev)  # the nearest point is a + t (b - a)
     t = t.clip(0, 1)
+    # from the nearest point
     du, dv = du - t * eu, dv - t * ev
     return np.hypot(du, dv) - r
 
@@ -309,15 +312,17 @@ class Canvas:
         self.size = size
         self.n = len(scene["y"])
         self.scale = self.column(scene["scale"])
-        self.faces_right = self.column(scene["flip"]) > 0
+        self.faces_right = scene["flip"][:, None, None] > 0
         shape = (self.n, size, size)
         at = (np.arange(size) + 0.5) / size
         self.px = np.broadcast_to(at, shape)
         self.py = np.broadcast_to(at[:, None], shape)
         centre = self.column(scene["centre"])
-        dx, dy = self.px - centre[..., 0], self.py - centre[..., 1]
+        dx = self.px - centre[..., 0]
+        dy = self.py - centre[..., 1]
         dx, dy = rotate(dx, dy, -self.column(scene["angle"]))
-        self.u = self.column(scene["flip"]) * dx / self.scale
+        flip = self.column(scene["flip"])
+        self.u = flip * dx / self.scale
         self.v = dy / self.scale
         self.image = background(scene, self.px, self.py)
         self.owner = np.full(shape, BACKGROUND, np.int8)
@@ -357,13 +362,23 @@ class Canvas:
 
     def wing(self, shoulder, stretch, angle, part, outline):
         """A wing with the pattern of its mark: bars, spots or plain."""
-        du, dv = self.u - shoulder[0], self.v - shoulder[1]
-        du, dv = rotate(du, dv, -angle)  # the wing lies along -du
-        centre = WING[0] * stretch, WING[1] * stretch
-        radii = 0.155 * stretch, 0.075 * stretch
-        d = ellipse(du, dv, *centre, *radii, -0.15)
+        u0, v0 = shoulder
+        du, dv = rotate(self.u - u0, self.v - v0, -angle)  # the wing lies along -du
+        d = ellipse(
+            du,
+            dv,
+            WING[0] * stretch,
+            WING[1] * stretch,
+            0.155 * stretch,
+            0.075 * stretch,
+            -0.15,
+        )
         self.layer(d - 0.014, outline)
-        patterns = [bars(du), spots(du, dv), np.array(COLOURS["chestnut"])]
+        patterns = [
+            bars(du),
+            spots(du, dv),
+            np.array(COLOURS["chestnut"]),
+        ]
         self.layer(d, self.of_mark("wing", patterns), part)
 
 
@@ -402,14 +417,10 @@ def paint_bird(canvas):
     outline = 0.4 * plumage
     shapes = bird_shapes(u, v)
 
-    for near, hip, foot in ((False, -0.02, -0.035), (True, 0.05, 0.05)):
-        shank = capsule(u, v, (hip, 0.12), (foot, 0.32), 0.018)
-        toes = capsule(u, v, (foot, 0.32), (foot + 0.06, 0.33), 0.014)
-        leg = np.minimum(shank, toes)
-        layer(leg, np.array([0.35, 0.25, 0.2]), canvas.sided(near, "leg"))
-    shoulder = SHOULDER[0] + FAR[0], SHOULDER[1] + FAR[1]
+    paint_leg(canvas, False, hip=-0.02, foot=-0.035)
+    paint_leg(canvas, True, hip=0.05, foot=0.05)
     angle = canvas.column(canvas.scene["lift"])
-    canvas.wing(shoulder, 1.15, angle + 0.35, canvas.sided(False, "wing"), outline)
+    canvas.wing(FAR_SHOULDER, 1.15, angle + 0.35, canvas.sided(False, "wing"), outline)
     layer(shapes["whole"] - 0.014, outline)
     layer(shapes["tail"], canvas.marked("tail"), part("tail"))
     layer(shapes["body"], plumage, part("back"))
@@ -425,6 +436,16 @@ def paint_bird(canvas):
         eye = ellipse(u, v, *SPOTS["near eye"], radius, radius)
         layer(eye, np.array(COLOURS[colour]), canvas.sided(True, "eye"))
     canvas.wing(SHOULDER, 1.0, angle, canvas.sided(True, "wing"), outline)
+
+
+def paint_leg(canvas, near, hip, foot):
+    """The near or the far leg, from the hip's to the foot's u."""
+    u, v = canvas.u, canvas.v
+    shank = capsule(u, v, (hip, 0.12), (foot, 0.32), 0.018)
+    toes = capsule(u, v, (foot, 0.32), (foot + 0.06, 0.33), 0.014)
+    leg = np.minimum(shank, toes)
+    brown = np.array([0.35, 0.25, 0.2])
+    canvas.layer(leg, brown, canvas.sided(near, "leg"))
 
 
 def bird_shapes(u, v):
@@ -511,14 +532,18 @@ def annotate(scene, owner):
     """boxes (n, 4), parts (n, 15, 2), part_visible (n, 15) of rendered images."""
     n, size, _ = owner.shape
     parts = part_locations(scene)
-    pixel = np.floor(parts * size).astype(int)  # (n, 15, 2): column, row
-    inside = ((pixel >= 0) & (pixel < size)).all(-1)
-    column, row = np.moveaxis(pixel.clip(0, size - 1), -1, 0)
-    shown = owner[np.arange(n)[:, None], row, column]  # (n, 15)
-    visible = inside & (shown == np.arange(len(PARTS)))
-    parts = np.where(visible[..., None], parts * size, 0)
+    parts = parts * size
+    pixel = np.floor(parts).astype(int)  # (n, 15, 2): column, row
+    inside = (pixel >= 0) & (pixel < size)
+    pixel = pixel.clip(0, size - 1)
+    column, row = pixel[..., 0], pixel[..., 1]
+    image = np.arange(n)[:, None]
+    shown = owner[image, row, column]  # (n, 15)
+    visible = inside.all(-1) & (shown == np.arange(len(PARTS)))
+    parts = np.where(visible[..., None], parts, 0)
     bird = (owner >= 0) & (owner != COVER)
-    return tight_boxes(bird).astype(np.float32), parts.astype(np.float32), visible
+    boxes = tight_boxes(bird)
+    return boxes.astype(np.float32), parts.astype(np.float32), visible
 
 
 def tight_boxes(mask):

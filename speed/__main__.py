@@ -110,7 +110,9 @@ def boards(path: Path) -> Iterator[Row]:
         wall, dvc = seconds["wall"], seconds["dvc"]
         stages = part[part["kind"] == "stage"].groupby("step")["value"].sum()
         stages = stages.astype(float).sort_values(ascending=False)
-        shares = [f"{step} {taken / wall:.0%}" for step, taken in stages.items()]
+        shares = []
+        for step, taken in stages.items():
+            shares.append(f"{step} {taken / wall:.0%}")
         cores, commit = part["cores"].iloc[0], part["commit"].iloc[0]
         size = f"{cores} cores, commit {commit}"
         where = ", ".join(shares)

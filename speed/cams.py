@@ -142,7 +142,7 @@ def compare(
     if slow:
         forwards = different_masks(target, batch, layer)
         size += f", {forwards:,} forwards"
-        goal, bound = 4, "forward passes, one a mask: float32 arithmetic of the convolutions"
+        goal, bound = 4, "forward passes, one per mask: float32 arithmetic of the convolutions"
 
     def floor() -> None:
         if slow:

@@ -101,15 +101,19 @@ def apart(a: Path, b: Path) -> float:
 
 
 def rows_apart(a: Path, b: Path) -> tuple[int, int, float]:
-    """(rows that differ in their seven digits, rows, largest difference as a fraction of the size)."""
+    """Compare two files of scores.
+
+    Returns:
+        rows that differ in their seven digits, rows, largest difference as a fraction of the size.
+    """
     one, _ = store.read_scores(a)
     other, _ = store.read_scores(b)
     ok = (one.status == "ok").to_numpy()
     x = one.value.to_numpy()[ok]
     y = other.value.to_numpy()[ok]
-    differ = np.zeros(len(x), bool)
-    for i, (v, w) in enumerate(zip(x, y, strict=True)):
-        differ[i] = store.format_value(v) != store.format_value(w)
+    digits = [store.format_value(value) for value in x]
+    others = [store.format_value(value) for value in y]
+    differ = np.array(digits, object) != np.array(others, object)
     size = np.abs(x) + np.abs(y)
     size = np.maximum(size, 1e-12) / 2
     apart = np.abs(x - y) / size

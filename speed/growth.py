@@ -110,8 +110,15 @@ def board_sizes(n: int, small: bool) -> Iterator[Row]:
     """A board and the comparison of two over more methods and seeds."""
     methods = [4, 8] if small else [4, 8, 16, 32]
     seeds = [2, 4] if small else [2, 4, 8, 16]
-    yield from frame.growth("board", "methods", methods, lambda m: board(m, 3), n=n)
-    yield from frame.growth("board", "seeds", seeds, lambda s: board(8, s), n=n)
+
+    def of_methods(number: int) -> Work:
+        return board(number, 3)
+
+    def of_seeds(number: int) -> Work:
+        return board(8, number)
+
+    yield from frame.growth("board", "methods", methods, of_methods, n=n)
+    yield from frame.growth("board", "seeds", seeds, of_seeds, n=n)
     yield from frame.growth("diff of two boards", "methods", methods, two_boards, n=n)
 
 

@@ -38,7 +38,10 @@ Ways = dict[
 
 
 def problem(samples: int, width: int, rng: np.random.Generator) -> tuple[Target, Batch]:
-    """An untrained network of ten layers, and noisy images of ten classes, so that deep layers share encodings."""
+    """An untrained network of ten layers, and images.
+
+    They are noisy images of ten classes, so that images share encodings in deep layers.
+    """
     shape = (1, 28, 28)
     net = nets.build("mlp", shape, 10, {"width": width, "depth": 10}, seed=0)
     target = Target(net, name="mlp", classes="0123456789", input_shape=shape)
@@ -100,7 +103,7 @@ WHAT = {
         None,
         "one forward pass instead of ten; the widest layer is the first",
     ),
-    "predict": ("A tree's predictions", None, "gathering one bit a sample and level"),
+    "predict": ("A tree's predictions", None, "gathering one bit per sample and level"),
 }
 
 

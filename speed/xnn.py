@@ -161,7 +161,10 @@ def held_out(data: srae.Examples) -> int:
 
 
 def examples(units: int, classes: int, images: int = 1500, negatives: int = 230) -> srae.Examples:
-    """Random examples: a sparse non-negative Z, and logits that are sums of its units."""
+    """Random examples of ``images`` images.
+
+    Z is sparse and non-negative; the logits are sums of its units.
+    """
     rng = np.random.default_rng(0)
     Z = rng.normal(size=(images, units))
     Z = torch.from_numpy(np.maximum(Z, 0)).float()
@@ -212,7 +215,8 @@ def objective(net: nn.ModuleList, Z: Tensor, y: Tensor, w: Tensor, setting: srae
     sparse = torch.log1p(setting.q * rebuilt).mean()
     length = E.norm(dim=0, keepdim=True).clamp(min=srae.TINY)
     unit = E / length
-    cosines = (unit.T @ unit) ** 2
+    cosines = unit.T @ unit
+    cosines = cosines**2
     others = cosines.sum() - cosines.diagonal().sum()
     apart = others / (setting.n * (setting.n - 1))
     return faithful + setting.beta * sparse + setting.eta * apart

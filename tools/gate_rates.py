@@ -164,6 +164,7 @@ def hits(kept: float, k: float, what: str, times: int, **board: int) -> tuple[fl
 
 
 def main(times: int = 200) -> None:
+    """Print the rates of false alarms and of regressions found, from so many histories each."""
     for seeds in (3, 5):
         for kept in (1.0, 0.99, 0.9, 0.7, 0.0):
             alarm = false_alarms(kept, times, seeds=seeds)

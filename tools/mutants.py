@@ -48,18 +48,21 @@ EXAMINED = ROOT / "docs" / "mutants.md"
 
 def mutants(module: str, skip: re.Pattern) -> Iterator[Mutant]:
     """All mutants of a module, statement by statement."""
-    source = (ROOT / "benchmark" / f"{module}.py").read_text()
+    path = ROOT / "benchmark" / f"{module}.py"
+    source = path.read_text()
     lines = source.splitlines(keepends=True)
     names = [name for name in plugins.operator_names() if not skip.search(name)]
     operators = {name: plugins.get_operator(name)() for name in names}
     for statement in ast.parse(source).body:
         decorators = getattr(statement, "decorator_list", ())
-        first = min(node.lineno for node in (statement, *decorators)) - 1
+        first = min(node.lineno for node in (statement, *decorators))
+        first -= 1
         last = statement.end_lineno
         piece = "".join(lines[first:last])
+        head, tail = lines[:first], lines[last:]
         for operator, text in variants(piece, operators):
             line, before, after = difference(piece, text)
-            whole = "".join([*lines[:first], text, *lines[last:]])
+            whole = "".join([*head, text, *tail])
             yield Mutant(module, first + line, operator, before, after, whole)
 
 
@@ -99,7 +102,8 @@ def meaning(source: str) -> str | None:
 
 def difference(a: str, b: str) -> tuple[int, str, str]:
     """The line number of the first difference, and the lines that differ, before and after."""
-    old, new = a.splitlines(), b.splitlines()
+    old = a.splitlines()
+    new = b.splitlines()
     blocks = difflib.SequenceMatcher(None, old, new).get_opcodes()
     differing = [block for block in blocks if block[0] != "equal"]
     _, i, j, k, m = differing[0]
@@ -126,7 +130,10 @@ def examined() -> dict[tuple[str, str, str], str]:
 
 
 def wilson(hits: int, n: int) -> str:
-    """The 95 % interval of a share (E. B. Wilson, 1927)."""
+    """The 95 % interval of a share.
+
+    E. B. Wilson. Probable inference, the law of succession, and statistical inference. JASA 22, 1927.
+    """
     z = 1.96
     p = hits / max(n, 1)
     spread = p * (1 - p) / n + z * z / (4 * n * n)

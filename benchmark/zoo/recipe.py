@@ -51,7 +51,7 @@ class Recipe:
     check_every: int = 5
     flip: bool = False  # augmentation: mirrored left to right with probability 1/2
     shift: int = 0  # augmentation: moved by up to this many pixels each way, edge pixels repeated
-    train_images: int | None = None  # only the first so many of the training split
+    train_images: int | None = None  # use only the first N of the training split
     # dataset, imagenet, none; None: imagenet with pretrained weights, else dataset
     normalise: str | None = None
     pretrained: str | None = None  # imagenet (whichever is available), torchvision, deepcompression
