@@ -10,10 +10,9 @@ Resize      size: 28 as it is; else nearest neighbour, pixel i is the old pixel 
             (ClaDec: 32, as its code does)
 """
 
-import gzip
 import sys
 
-from benchmark.data.download import Source, fetch, main, nearest, read_idx, subset
+from benchmark.data.download import main, read_idx_splits
 
 BASE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 FILES = {
@@ -43,19 +42,8 @@ DEFAULTS = {"size": 28, "train": None, "test": None}
 
 
 def prepare(params, folder):
-    arrays, files = {"classes": CLASSES}, []
-    for split, pair in FILES.items():
-        fetched = [
-            fetch(Source(f"{BASE}/{name}", digest, mirror=f"fashion_mnist/{name}"), folder)
-            for name, digest in pair
-        ]
-        x, y = (
-            read_idx(gzip.decompress(file.path.read_bytes())) for file in fetched
-        )  # (N, 28, 28), (N,)
-        ids = subset("fashion_mnist", split, y, params[split])
-        arrays[f"x_{split}"] = nearest(x[ids, None], params["size"])
-        arrays[f"y_{split}"] = y[ids].astype("int64")
-        files += [file.provenance() for file in fetched]
+    arrays, files = read_idx_splits("fashion_mnist", BASE, FILES, params, folder)
+    arrays["classes"] = CLASSES
     return arrays, {
         "title": "Fashion-MNIST",
         "what": "articles of clothing",

@@ -1,11 +1,13 @@
-"""All benchmarks, one after the other in one process on one thread: ``make bench``, about ten minutes on a free machine.
+"""All speed comparisons, one after the other in one process on one thread: ``make bench``.
+
+About ten minutes on a free machine.
 
     python -m speed                     # writes results/benchmarks.{csv,svg,png} and results/growth.{svg,png}
-    python -m speed --only cams xnn     # these; the others' rows stay as they are
+    python -m speed --only cams xnn     # these only; the rows of the others stay as they are
     python -m speed --list
 
-Whole boards take longer than that: ``python speed/boards.py PROFILE`` measures one, and its last figures
-(``results/boards.csv``) are rows here.
+Whole boards take longer: ``python speed/boards.py PROFILE`` measures one, and its last figures
+(``results/boards.csv``) become rows here.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     flags.add_argument(
         "--only", nargs="+", choices=SUITE, default=SUITE, metavar="NAME", help="run only these"
     )
-    flags.add_argument("--list", action="store_true", help="say what there is")
+    flags.add_argument("--list", action="store_true", help="list the comparisons")
     flags.add_argument(
         "--small", action="store_true", help="the smallest sizes: does everything run?"
     )
@@ -62,18 +64,16 @@ def main(arguments: list[str] | None = None) -> None:
     options = flags.parse_args(arguments)
     if options.list:
         for name in SUITE:
-            print(
-                f"{name:12} {(importlib.import_module(f'speed.{name}').__doc__ or '').splitlines()[0]}"
-            )
+            module = importlib.import_module(f"speed.{name}")
+            print(f"{name:12} {module.__doc__.splitlines()[0]}")
         return
     frame.one_thread()
-    write(
-        frame.table(progress(options.only, options.small, options.out)), options.only, options.out
-    )
+    rows = progress(options.only, options.small, options.out)
+    write(frame.table(rows), options.only, options.out)
 
 
 def progress(names: Iterable[str], small: bool, out: Path) -> Iterator[Row]:
-    """Rows as they are measured, behind a bar; each is printed."""
+    """Rows as they are measured, with a progress bar; each is printed."""
     console, names = Console(stderr=True), list(names)
     columns = [
         TextColumn("{task.description}"),
@@ -85,73 +85,79 @@ def progress(names: Iterable[str], small: bool, out: Path) -> Iterator[Row]:
         task = bar.add_task("bench", total=len(names))
         for name in names:
             bar.update(task, description=name)
-            for row in (
-                boards(out / "boards.csv")
-                if name == "boards"
-                else importlib.import_module(f"speed.{name}").rows(small)
-            ):
-                bar.console.print(
-                    f"{name}: {frame.line(row)}", highlight=False, soft_wrap=True, markup=False
-                )
+            for row in measured(name, small, out):
+                text = f"{name}: {frame.line(row)}"
+                bar.console.print(text, highlight=False, soft_wrap=True, markup=False)
                 yield replace(row, suite=name)
             bar.advance(task)
 
 
+def measured(name: str, small: bool, out: Path) -> Iterator[Row]:
+    """The rows of one comparison."""
+    if name == "boards":
+        return boards(out / "boards.csv")
+    return importlib.import_module(f"speed.{name}").rows(small)
+
+
 def boards(path: Path) -> Iterator[Row]:
-    """What ``boards.py`` measured last, held against what is allowed."""
+    """The last figures of ``boards.py`` against what is allowed."""
     if not path.exists():
         return
     table = pd.read_csv(path, keep_default_na=False)
     for profile, part in table.groupby("profile"):
-        one = part[part["kind"].isin(["wall", "dvc"])].set_index("kind")["value"].astype(float)
-        size = f"{part['cores'].iloc[0]} cores, commit {part['commit'].iloc[0]}"
-        stages = (
-            part[part["kind"] == "stage"]
-            .groupby("step")["value"]
-            .sum()
-            .astype(float)
-            .sort_values(ascending=False)
-        )
-        where = ", ".join(f"{step} {seconds / one['wall']:.0%}" for step, seconds in stages.items())
-        for name, ratio, goal in (
-            (
-                f"Board {profile}",
-                LIMITS.get(profile, 0) / one["wall"],
-                1.0 if profile in LIMITS else None,
-            ),
-            (f"DVC's share of {profile}", DVC / max(one["dvc"] / one["wall"], 1e-9), 1.0),
-        ):
-            seconds = one["wall"] if goal is None or name.startswith("Board") else one["dvc"]
-            yield Row(
-                name,
-                "what is allowed",
-                size,
-                ratio,
-                ratio,
-                ratio,
-                goal,
-                where,
-                1,
-                seconds,
-                kind="limit",
-            )
+        once = part[part["kind"].isin(["wall", "dvc"])].set_index("kind")
+        seconds = once["value"].astype(float)
+        wall, dvc = seconds["wall"], seconds["dvc"]
+        stages = part[part["kind"] == "stage"].groupby("step")["value"].sum()
+        stages = stages.astype(float).sort_values(ascending=False)
+        shares = []
+        for step, taken in stages.items():
+            shares.append(f"{step} {taken / wall:.0%}")
+        cores, commit = part["cores"].iloc[0], part["commit"].iloc[0]
+        size = f"{cores} cores, commit {commit}"
+        where = ", ".join(shares)
+        goal = 1.0 if profile in LIMITS else None
+        board = LIMITS.get(profile, 0) / wall
+        yield limit(f"Board {profile}", size, board, goal, where, wall)
+        share = DVC / max(dvc / wall, 1e-9)
+        yield limit(f"DVC's share of {profile}", size, share, 1.0, where, dvc)
+
+
+def limit(
+    name: str, size: str, ratio: float, goal: float | None, bound: str, seconds: float
+) -> Row:
+    """What is allowed / what was taken."""
+    return Row(
+        name=name,
+        peer="what is allowed",
+        size=size,
+        ratio=ratio,
+        lo=ratio,
+        hi=ratio,
+        goal=goal,
+        bound=bound,
+        n=1,
+        seconds=seconds,
+        kind="limit",
+    )
 
 
 def write(table: pd.DataFrame, names: Iterable[str], out: Path) -> None:
     """The table with the rows of other suites kept, and its pictures."""
     path = out / "benchmarks.csv"
     if path.exists():
-        others = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table = pd.concat(
-            [others[~others["suite"].isin(list(names))], table.astype(str)], ignore_index=True
-        )
-        table = table.iloc[
-            table["suite"].map({name: i for i, name in enumerate(SUITE)}).argsort(kind="stable")
-        ]
+        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+        others = old[~old["suite"].isin(list(names))]
+        table = pd.concat([others, table.astype(str)], ignore_index=True)
+        order = table["suite"].map({name: i for i, name in enumerate(SUITE)})
+        table = table.iloc[order.argsort(kind="stable")]
     store.write_text(path, table.to_csv(index=False, lineterminator="\n"))
     read = pd.read_csv(path)
-    for name, figure in (("benchmarks", pictures.ratios(read)), ("growth", pictures.growth(read))):
-        for kind in ("svg", "png") if figure else ():
+    figures = {"benchmarks": pictures.ratios(read), "growth": pictures.growth(read)}
+    for name, figure in figures.items():
+        if figure is None:
+            continue
+        for kind in ("svg", "png"):
             with store.atomic(out / f"{name}.{kind}") as file:
                 file.write(plot_style.save(figure, kind))
     print(f"written: {path}")

@@ -3,13 +3,13 @@
 Example:
     python speed/cams.py                    # 64 digits, VGG-11 (4.67 M parameters), trained first
 
-Before anything is timed, all must give the same maps to 1e-4 after min-max scaling: pytorch-grad-cam's are ours with
-``variant="library"``; captum (which knows Grad-CAM only) upsamples otherwise, so its maps are compared before that. Each turn
-starts from pixels, but for "psi remembered": how the house runs a second method on the same images. The peers run as
-their documentation shows, on the network as it was trained, in eval mode: parameters take gradients and batch norms stand by
-themselves; "folded" gives pytorch-grad-cam the network as ``zoo.load`` makes it, frozen.
+Before anything is timed, all must give the same maps to 1e-4 after min-max scaling. pytorch-grad-cam's are ours with
+``variant="library"``; captum (which knows Grad-CAM only) upsamples otherwise, so its maps are compared before that.
+Each turn starts from pixels, except "psi remembered": the pipeline runs further methods on the same images in this way.
+The peers run as their documentation shows, on the network as it was trained, in eval mode: parameters take gradients,
+and batch norms are layers of their own; "folded" gives pytorch-grad-cam the network as ``zoo.load`` makes it, frozen.
 
-Floor: what the formula cannot do without. Grad-CAM(++): one forward pass and one backward pass through the head.
+Floor: the least that the formula needs. Grad-CAM(++): one forward pass and one backward pass through the head.
 Score-CAM: one forward pass for each mask that differs (column forwards of the size), in chunks as large as ours.
 """
 
@@ -37,11 +37,12 @@ from benchmark.utils.seeds import generator
 from speed import frame
 from speed.frame import Row
 
+# file: the class's name, here and in pytorch-grad-cam
 METHODS = {
     "grad_cam": "GradCAM",
     "grad_cam_plusplus": "GradCAMPlusPlus",
     "score_cam": "ScoreCAM",
-}  # file: class of both
+}
 
 
 def rows(small: bool = False) -> Iterator[Row]:
@@ -53,32 +54,35 @@ def rows(small: bool = False) -> Iterator[Row]:
     dataset = digits()
     target, net = trained(dataset, small)
     batch = dataset.batch("test", np.arange(4 if small else 64))
+    n, inner = (3, 1) if small else (9, 5)
     for file, layer in (
         ("grad_cam", "conv3a"),
         ("grad_cam", "conv4a"),
         ("grad_cam_plusplus", "conv3a"),
     ):
-        yield from compare(file, layer, target, net, batch, 3 if small else 9, 1 if small else 5)
-    yield from compare(
-        "score_cam", "conv3a", target, net, batch[: 2 if small else 16], 1 if small else 5, 1
-    )
+        yield from compare(file, layer, target, net, batch, n, inner)
+    few, n = (batch[:2], 1) if small else (batch[:16], 5)
+    yield from compare("score_cam", "conv3a", target, net, few, n, 1)
 
 
 def digits() -> data.Dataset:
-    """scikit-learn's digits at 32x32: what ships with the dependencies."""
+    """scikit-learn's digits at 32x32, which ship with the dependencies."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     x = torch.from_numpy(bunch.images).float()[:, None] / 16  # (1797, 1, 8, 8)
-    x = (torch.nn.functional.interpolate(x, size=32, mode="bilinear") * 255).round().byte().numpy()
+    x = torch.nn.functional.interpolate(x, size=32, mode="bilinear")
+    x = (x * 255).round().byte().numpy()
     y = bunch.target.astype(np.int64)
     splits = {"x_train": x[:1400], "y_train": y[:1400], "x_test": x[1400:], "y_test": y[1400:]}
     return data.Dataset("digits", splits | {"classes": np.array(list("0123456789"))})
 
 
 def trained(dataset: data.Dataset, small: bool) -> tuple[Target, nn.Sequential]:
-    """VGG-11, trained (random weights would give other gradients, other zeros and other masks), and the network for the
-    peers."""
+    """VGG-11 as a target and as the network for the peers.
+
+    It is trained: random weights would give other gradients, other zeros and other masks.
+    """
     options = {"width": 0.25} if small else {}
     recipe = {
         "net": "vgg11",
@@ -89,10 +93,11 @@ def trained(dataset: data.Dataset, small: bool) -> tuple[Target, nn.Sequential]:
         "schedule": "cosine",
     }
     with tempfile.TemporaryDirectory() as folder:
-        zoo.train(dataset, recipe, 0, Path(folder) / "vgg11-0.safetensors")
-        target = zoo.load(Path(folder) / "vgg11-0.safetensors")
+        path = Path(folder) / "vgg11-0.safetensors"
+        zoo.train(dataset, recipe, 0, path)
+        target = zoo.load(path)
         net = zoo.build("vgg11", dataset.input_shape, len(dataset.classes), options)
-        net.load_state_dict(read_weights(Path(folder) / "vgg11-0.safetensors"), assign=True)
+        net.load_state_dict(read_weights(path), assign=True)
     return target, net.eval().requires_grad_()
 
 
@@ -104,13 +109,13 @@ def compare(
     from captum.attr import LayerGradCam
 
     cls, module = METHODS[file], load_module(ROOT / "baselines" / f"{file}.py")
-    settings = {"layer": layer} | ({} if file == "grad_cam" else {"variant": "library"})
-    x, reference, rng = (
-        first_input(target, batch.x),
-        image_of_mean(target, batch),
-        generator("cams"),
-    )
-    classes, warm = target(batch).argmax(1), batch[:]
+    slow = file == "score_cam"
+    settings = {"layer": layer}
+    if file != "grad_cam":
+        settings["variant"] = "library"
+    x, reference = first_input(target, batch.x), image_of_mean(target, batch)
+    rng, classes = generator("cams"), target(batch).argmax(1)
+    warm = batch[:]  # [:] remembers nothing of the batch
     target.features(warm, layer)
     folded = copy.deepcopy(target.net)
 
@@ -123,42 +128,38 @@ def compare(
                 peer.activations_and_grads.release()
 
     def captums() -> np.ndarray:
-        found = LayerGradCam(net, net.get_submodule(layer)).attribute(
-            x, classes, relu_attributions=True
-        )  # (n, 1, u, v)
-        return LayerGradCam.interpolate(found, x.shape[-2:], "bilinear")[:, 0].detach().numpy()
+        explainer = LayerGradCam(net, net.get_submodule(layer))
+        found = explainer.attribute(x, classes, relu_attributions=True)  # (n, 1, u, v)
+        maps = LayerGradCam.interpolate(found, x.shape[-2:], "bilinear")
+        return maps[:, 0].detach().numpy()
 
     def ours(images: Batch | None = None) -> np.ndarray:
         method = getattr(module, cls)(**settings).fit(target, reference, rng)
-        return method.explain(target, images or batch[:], rng).heatmaps  # [:] remembers nothing
+        return method.explain(target, images or batch[:], rng).heatmaps
 
-    forwards = different_masks(target, batch, layer) if file == "score_cam" else len(batch)
+    name, size = getattr(module, cls).name, f"{layer}, {len(batch)} images"
+    goal, bound = 2, "one forward pass and the head's backward pass"
+    if slow:
+        forwards = different_masks(target, batch, layer)
+        size += f", {forwards:,} forwards"
+        goal, bound = 4, "forward passes, one per mask: float32 arithmetic of the convolutions"
 
     def floor() -> None:
-        masks_forward(target, batch, forwards) if file == "score_cam" else head_gradient(
-            target, batch[:], layer
-        )
+        if slow:
+            masks_forward(target, batch, forwards)
+        else:
+            head_gradient(target, batch[:], layer)
 
-    mine = scaled(ours())
-    maps = {"pytorch-grad-cam": theirs()} | ({"captum": captums()} if file == "grad_cam" else {})
-    for peer, found in maps.items():
-        if (apart := float(abs(mine - scaled(found)).max())) > 1e-4:
-            sys.exit(
-                f"{cls} at {layer}: {peer}'s maps differ by {apart:.2g} after scaling; nothing was timed"
-            )
-    name, slow = getattr(module, cls).name, file == "score_cam"
-    size = f"{layer}, {len(batch)} images" + (f", {forwards:,} forwards" if slow else "")
-    goal, passes = (
-        (4, "forward passes, one a mask: float32 arithmetic of the convolutions")
-        if slow
-        else (2, "one forward pass and the head's backward pass")
-    )
     peers = {
-        "pytorch-grad-cam": (theirs, goal, passes, "ratio"),
-        "pytorch-grad-cam, folded": (lambda: theirs(folded), None, passes, "ratio"),
-        **({"captum": (captums, goal, passes, "ratio")} if file == "grad_cam" else {}),
-        "floor": (floor, None, passes, "floor"),
+        "pytorch-grad-cam": (theirs, goal, bound, "ratio"),
+        "pytorch-grad-cam, folded": (lambda: theirs(folded), None, bound, "ratio"),
     }
+    mine = scaled(ours())
+    check_equal(cls, layer, mine, "pytorch-grad-cam", theirs())
+    if file == "grad_cam":
+        check_equal(cls, layer, mine, "captum", captums())
+        peers["captum"] = (captums, goal, bound, "ratio")
+    peers["floor"] = (floor, None, bound, "floor")
     yield from frame.many(name, size, ours, peers, n=n, inner=inner)
     if not slow:
         yield frame.against(
@@ -174,26 +175,45 @@ def compare(
         )
 
 
+def check_equal(cls: str, layer: str, mine: np.ndarray, peer: str, theirs: np.ndarray) -> None:
+    """Stop if a peer's maps are not ours, which are scaled already.
+
+    Raises:
+        SystemExit: they differ by more than 1e-4.
+    """
+    apart = float(abs(mine - scaled(theirs)).max())
+    if apart > 1e-4:
+        sys.exit(
+            f"{cls} at {layer}: {peer}'s maps differ by {apart:.2g} after scaling; "
+            f"nothing was timed"
+        )
+
+
 @torch.inference_mode()
 def masks_forward(target: Target, batch: Batch, forwards: int) -> None:
+    """Score-CAM's forward passes."""
     for rows in torch.arange(forwards).split(batch.chunk):
         target(batch.x[rows % len(batch)])
 
 
 def head_gradient(target: Target, batch: Batch, layer: str) -> None:
+    """Grad-CAM's forward pass, and its backward pass through the head."""
     z = target.features(batch, layer).detach().requires_grad_()
-    torch.autograd.grad(target.head(z, layer).amax(dim=1).sum(), z)
+    logits = target.head(z, layer)
+    torch.autograd.grad(logits.amax(dim=1).sum(), z)
 
 
 def different_masks(target: Target, batch: Batch, layer: str) -> int:
-    """How many masks there are in all images, equal masks of an image counted once."""
+    """How many masks all images have; equal masks of an image count once."""
     A = target.features(batch, layer).flatten(2)  # (n, K, u v)
     low, high = A.aminmax(dim=2, keepdim=True)
-    return sum(len(masks.unique(dim=0)) for masks in (A - low) / (high - low).where(high > low, 1))
+    span = (high - low).where(high > low, 1)
+    masks = (A - low) / span
+    return sum(len(of_image.unique(dim=0)) for of_image in masks)
 
 
 def first_input(target: Target, x: torch.Tensor) -> torch.Tensor:
-    """What the first layer of the target gets for pixels x: the peer takes a network, not a target."""
+    """The input of the target's first layer for pixels x: the peers take a network, not a target."""
     seen = []
     handle = target.net[0].register_forward_pre_hook(lambda _, z: seen.append(z[0]))
     with torch.no_grad():
@@ -203,18 +223,21 @@ def first_input(target: Target, x: torch.Tensor) -> torch.Tensor:
 
 
 def image_of_mean(target: Target, batch: Batch) -> Batch:
-    """One image of the colour that the target maps to 0, so that both hide pixels by the same colour."""
-    black, white = first_input(
-        target, torch.stack([torch.zeros_like(batch.x[0]), torch.ones_like(batch.x[0])])
-    )
-    return Batch(
-        x=(black / (black - white))[None], y=torch.zeros(1, dtype=torch.int64)
-    )  # -m/s and (1 - m)/s give m
+    """One image of the colour that the target maps to 0, so that all hide pixels with the same colour."""
+    image = batch.x[0]
+    extremes = torch.stack([torch.zeros_like(image), torch.ones_like(image)])
+    black, white = first_input(target, extremes)
+    mean = black / (black - white)  # m from -m/s and (1 - m)/s
+    y = torch.zeros(1, dtype=torch.int64)
+    return Batch(x=mean[None], y=y)
 
 
 def scaled(maps: np.ndarray) -> np.ndarray:
-    low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
-    return (maps - low) / np.where(high > low, high - low, 1)
+    """Each map (n, h, w) scaled to [0, 1]."""
+    low = maps.min(axis=(1, 2), keepdims=True)
+    high = maps.max(axis=(1, 2), keepdims=True)
+    span = np.where(high > low, high - low, 1)
+    return (maps - low) / span
 
 
 if __name__ == "__main__":

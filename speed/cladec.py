@@ -1,4 +1,4 @@
-"""What ClaDec's trainings cost: seconds of one epoch, two shortcuts against the plain way, and an estimate for the paper.
+"""The cost of ClaDec's trainings: seconds of one epoch, two shortcuts against the plain way, an estimate for the paper.
 
 Example:
     python speed/cladec.py                                # VGG-11, half as wide, 1,024 random images of 32 x 32
@@ -6,11 +6,11 @@ Example:
     python speed/cladec.py --estimate --rate 30           # the `paper` profile at 30 TFLOP/s
 
 Ratios are of neighbouring turns in the same run, so that a busy machine slows both:
-    stored      four epochs of a decoder with the frozen encoder run on each batch / with its activations computed once
+    stored      four epochs of a decoder, with the frozen encoder run on each batch / with its activations computed once
     together    K evaluation classifiers one after another / as one network (vmap)
 
-The estimate counts the multiplications of one forward and backward pass of each kind of network (torch's flop counter), times
-images, epochs, layers, seeds; it is arithmetic at a rate that you give, not a measurement.
+The estimate counts the multiplications of one forward and backward pass of each kind of network (torch's flop counter),
+times images, epochs, layers, seeds; it is arithmetic at a rate that you give, not a measurement.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter, process_time
 from unittest import mock
@@ -62,91 +62,99 @@ def main() -> None:
         "--rate",
         type=float,
         default=30.0,
-        help="TFLOP/s that trainings of this size are taken to reach",
+        help="TFLOP/s that trainings of this size are assumed to reach",
     )
     options = flags.parse_args()
     torch.set_num_threads(1)
-    estimate(options.rate) if options.estimate else measure(options)
+    if options.estimate:
+        estimate(options.rate)
+    else:
+        measure(options)
 
 
 def contenders(options: argparse.Namespace) -> tuple[dict[str, Work], dict[str, tuple[Work, Work]]]:
-    """(what is timed once, pairs of the plain way and ours)."""
+    """(what is timed alone, pairs of the plain way and ours)."""
     device = torch.device(options.device)
     target = network(options.net, options.width, 1, device)
     gen = torch.Generator().manual_seed(0)
     x = torch.rand(options.images, 1, 32, 32, generator=gen).to(device)
     y = torch.randint(10, (options.images,), generator=gen).to(device)
-    scale, how, rng = Scale.of(x), Training(epochs=1, batch=128), lambda: np.random.default_rng(0)
+    layer, base = options.layer, options.base
+    scale, how = Scale.of(x), Training(epochs=1, batch=128)
+
+    def rng() -> np.random.Generator:
+        return np.random.default_rng(0)
 
     def decoding(stored: int, epochs: int = 4) -> Work:
+        training_of = Training(epochs, 128)
+
         def work() -> None:
             with mock.patch.object(training, "STORED", stored):
-                training.fit_decoders(
-                    target,
-                    options.layer,
-                    x,
-                    y,
-                    scale,
-                    Training(epochs, 128),
-                    rng(),
-                    base=options.base,
-                )
+                training.fit_decoders(target, layer, x, y, scale, training_of, rng(), base=base)
 
         return work
 
-    def classifying(together: bool) -> Work:
+    def classifying(groups: Callable[..., Iterator[list[int]]]) -> Work:
         def work() -> None:
-            groups = lambda k, _: iter([list(range(k))] if together else [[i] for i in range(k)])
             with mock.patch.object(training, "groups", groups):
                 training.fit_classifiers(target, [scale(x)] * options.together, y, how, rng())
 
         return work
 
+    def one_by_one(k: int, _: object) -> Iterator[list[int]]:
+        return iter([[i] for i in range(k)])
+
+    def all_at_once(k: int, _: object) -> Iterator[list[int]]:
+        return iter([list(range(k))])
+
     pairs = {
         "stored": (decoding(0), decoding(2**40)),
-        "together": (classifying(False), classifying(True)),
+        "together": (classifying(one_by_one), classifying(all_at_once)),
     }
     once = {
         "decoder": decoding(2**40, 1),
-        "RefAE": lambda: training.fit_reference(
-            target, options.layer, x, scale, how, rng(), base=options.base
-        ),
+        "RefAE": lambda: training.fit_reference(target, layer, x, scale, how, rng(), base=base),
         "C_eval": lambda: training.fit_classifiers(target, [scale(x)], y, how, rng()),
     }
     return once, pairs
 
 
 def measure(options: argparse.Namespace) -> None:
+    """Print a line for each kind of network and for each pair."""
     device = torch.device(options.device)
-    clock = process_time if device.type == "cpu" else perf_counter
-    finished = (
-        (lambda work: lambda: (work(), torch.cuda.synchronize()))
-        if device.type == "cuda"
-        else (lambda work: work)
-    )
+    gpu = device.type == "cuda"
+    clock = perf_counter if gpu else process_time
+    where = f"{platform.machine()} CPU, one thread"
+    if gpu:
+        where = torch.cuda.get_device_name(device)
+
+    def finished(work: Work) -> Work:
+        """The work, and waiting until a GPU has done it."""
+
+        def finish() -> None:
+            work()
+            torch.cuda.synchronize()
+
+        return finish if gpu else work
+
     once, pairs = contenders(options)
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{platform.machine()} CPU, one thread"
-    )
     print(
-        f"{options.net} x {options.width:g}, layer {options.layer}, base {options.base}, {options.images} images, {name}"
+        f"{options.net} x {options.width:g}, layer {options.layer}, base {options.base}, "
+        f"{options.images} images, {where}"
     )
     for label, work in once.items():
         taken = frame.turns([finished(work)], options.repeats, clock=clock)
-        print(
-            f"  {label:10s} {1000 * taken.min() / options.images:8.3f} ms an image and epoch (least of {options.repeats})"
-        )
+        each = 1000 * taken.min() / options.images
+        print(f"  {label:10s} {each:8.3f} ms per image and epoch (least of {options.repeats})")
     for label, (plain, ours) in pairs.items():
-        print(
-            f"  {frame.line(pair(label, finished(plain), finished(ours), options, options.repeats, clock))}"
-        )
+        row = pair(label, finished(plain), finished(ours), options, options.repeats, clock)
+        print(f"  {frame.line(row)}")
 
 
 def pair(
     label: str, plain: Work, ours: Work, options: argparse.Namespace, n: int, clock: Work
 ) -> Row:
+    """The plain way against ours."""
     name, peer, bound = {
         "stored": (
             "ClaDec's activations stored",
@@ -189,40 +197,38 @@ def estimate(rate: float) -> None:
     for net, layers in LAYERS.items():
         target = network(net, 1, 1, torch.device("cpu"))
         classify = flops(fresh(target.net), (1, 32, 32))
-        shapes = {
-            layer: tuple(target.features(torch.zeros(1, 1, 32, 32), layer).shape[1:])
-            for layer in layers
-        }
-        decode = {
-            layer: flops(decoder(shape, (1, 32, 32)), shape) for layer, shape in shapes.items()
-        }
-        encode = {
-            layer: flops(fresh(target.net[: target.layers.index(layer) + 1]), (1, 32, 32))
-            for layer in layers
-        }
-        per_layer = {
-            k: 2 * decode[k] + encode[k] + 2 * classify for k in layers
-        }  # ClaDec, RefAE, two C_eval
+        decode, encode = {}, {}
+        for layer in layers:
+            psi = target.net[: target.layers.index(layer) + 1]
+            z = target.features(torch.zeros(1, 1, 32, 32), layer)
+            shape = tuple(z.shape[1:])
+            decode[layer] = flops(decoder(shape, (1, 32, 32)), shape)
+            encode[layer] = flops(fresh(psi), (1, 32, 32))
+        # of each layer: ClaDec, RefAE, two C_eval
+        each = [2 * decode[layer] + encode[layer] + 2 * classify for layer in layers]
         images = 64 * (60_000 + 60_000 + 50_000) * 5
         top = layers[1]
         alphas = 5 * (decode[top] + classify + classify)  # decoder with C behind it, C_eval
-        ages = (
-            (1 + 6) * classify + encode[top] + 6 * decode[top] if net == "vgg11" else 0
-        )  # Table 6
-        work = sum(per_layer.values()) * images + (alphas + ages) * 64 * 60_000 * 5
+        ages = 0  # Table 6
+        if net == "vgg11":
+            ages = (1 + 6) * classify + encode[top] + 6 * decode[top]
+        work = sum(each) * images + (alphas + ages) * 64 * 60_000 * 5
         total += work
+        low, high = min(decode.values()), max(decode.values())
         print(
-            f"{net:9s} {classify / 1e6:7.0f} MFLOP an image (forward and backward), decoders "
-            f"{min(decode.values()) / 1e6:.0f}-{max(decode.values()) / 1e6:.0f}; {work:.2g} FLOP, "
-            f"{work / rate / 1e12 / 3600:.1f} GPU-hours at {rate:g} TFLOP/s (estimate)"
+            f"{net:9s} {classify / 1e6:7.0f} MFLOP per image (forward and backward), decoders "
+            f"{low / 1e6:.0f}-{high / 1e6:.0f}; {at_rate(work, rate)}"
         )
-    print(
-        f"all       {total:.2g} FLOP, {total / rate / 1e12 / 3600:.1f} GPU-hours at {rate:g} TFLOP/s (estimate)"
-    )
+    print(f"all       {at_rate(total, rate)}")
+
+
+def at_rate(work: float, rate: float) -> str:
+    hours = work / rate / 1e12 / 3600
+    return f"{work:.2g} FLOP, {hours:.1f} GPU-hours at {rate:g} TFLOP/s (estimate)"
 
 
 def flops(net: torch.nn.Module, shape: tuple[int, ...]) -> float:
-    """Of one image, forward and backward."""
+    """Floating-point operations of one image, forward and backward."""
     x = torch.zeros(8, *shape)
     with FlopCounterMode(display=False) as counter:
         net(x).square().sum().backward()

@@ -3,10 +3,10 @@
 Example:
     python speed/excitation.py              # 64 images, VGG-11, marginal winning probabilities at the first layer
 
-zennit's composite ``ExcitationBackprop`` runs the network with hooks and rewrites its backward pass; ours steps from the class
-down to the first layer. Both start from pixels, take the class that the network predicts, and must give the same map (its sum
-over channels) to 1e-4 of its largest value, or nothing is timed. Weights are random. The contrastive map, our default, is
-timed against two of zennit's passes, which is how one would build it from them (it has none).
+zennit's composite ``ExcitationBackprop`` runs the network with hooks and rewrites its backward pass; ours steps from
+the class down to the first layer. Both start from pixels, take the class that the network predicts, and must give the
+same map (its sum over channels) to 1e-4 of its largest value, or nothing is timed. Weights are random. The contrastive
+map, our default, is timed against two of zennit's passes, from which one would build it (zennit has none).
 """
 
 from __future__ import annotations
@@ -45,21 +45,19 @@ def rows(small: bool = False) -> Iterator[Row]:
         with torch.no_grad():
             a = target.net[:1](x)
         a.requires_grad_()
-        with ExcitationBackprop(stabilizer=1e-12, zero_params=["bias"]).context(
-            target.net
-        ) as network:
+        composite = ExcitationBackprop(stabilizer=1e-12, zero_params=["bias"])
+        with composite.context(target.net) as network:
             y = network[1:](a)
-            (P,) = torch.autograd.grad(
-                y, a, torch.nn.functional.one_hot(y.argmax(1), y.shape[1]).to(y)
-            )
+            winner = torch.nn.functional.one_hot(y.argmax(1), y.shape[1])
+            (P,) = torch.autograd.grad(y, a, winner.to(y))
         return P.sum(1)
 
     size = f"{len(x)} images, VGG-11, at conv0"
-    mine = ours()
-    their = torch.nn.functional.interpolate(theirs()[:, None], mine.shape[-2:], mode="bicubic")[
-        :, 0
-    ].clamp(min=0)
-    if (apart := float((mine - their).abs().max() / their.abs().max())) > 1e-4:
+    mine, their = ours(), theirs()[:, None]
+    their = torch.nn.functional.interpolate(their, mine.shape[-2:], mode="bicubic")
+    their = their[:, 0].clamp(min=0)
+    apart = float((mine - their).abs().max() / their.abs().max())
+    if apart > 1e-4:
         sys.exit(f"the maps differ by {apart:.2g}; nothing was timed")
     n = 3 if small else 9
     bound = "one forward pass and, for each layer, its positive part forwards and backwards"

@@ -3,10 +3,10 @@
 Example:
     python speed/explainn.py                   # about a minute; growth in samples and rules: speed/growth.py
 
-The loop (tests/helpers/explainn_twin.py) recounts each candidate on boolean tables for every l and k, and keeps what it learnt of a
-pair; the two must find the same rules, item for item. The floor is the time that counting the set bits takes of the words
-that a merge has to read: each head once, and each tail item and each "at least k of the tail" once for every l. All on one
-thread; compiling is not counted.
+The loop (tests/helpers/explainn_twin.py) recounts each candidate on boolean tables for every l and k, and keeps what it
+learnt about a pair; the two must find the same rules, item for item. The floor is the time to count the set bits of the
+words that a merge has to read: each head once, and each tail item and each "at least k of the tail" once for every l.
+All on one thread; compiling is not counted.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ def against_the_loop(m: int, n: int, heads: str, turns: int, goal: float = 100) 
     data = planted(np.random.default_rng(0), m=m, n=n, heads=heads)
     allow = ("constant", "duplicates")
     model = mine(data.heads, data.tails, theta=0.2, mu=4, allow=allow)
-    rules = Plain(
-        data.heads, data.tails, 0.2, 4
-    ).mine()  # the slow one; every turn would find the same again
-    if rules != sorted((r.X, tuple(model.tails(r)), r.l, r.k) for r in model.rules):
+    rules = Plain(data.heads, data.tails, 0.2, 4).mine()
+    ours = sorted((r.X, tuple(model.tails(r)), r.l, r.k) for r in model.rules)
+    if rules != ours:
         sys.exit("the two do not find the same rules; nothing was timed")
     return frame.against(
         "ExplaiNN's miner",
@@ -48,12 +47,13 @@ def against_the_loop(m: int, n: int, heads: str, turns: int, goal: float = 100) 
         goal=goal,
         n=turns,
         warm=True,
-        bound="a small table: what is done once for a run",
+        bound="a small table: what is done once per run",
     )
 
 
 @njit(nogil=True)
 def count_words(table, words, times):
+    """Count the set bits of ``times`` rows of so many words."""
     total = 0
     for i in range(times):
         row = table[i % len(table)]
@@ -73,7 +73,6 @@ def against_the_floor(n: int, size: int, pairs: int = 20_000, turns: int = 7) ->
     which = np.stack([np.arange(pairs) % 32, 32 + np.arange(pairs) % 31], axis=1)
     order = np.concatenate([np.sort(Y[a:b]) for a, b in pairwise(ragged)])
     none = np.full(64, -1), np.zeros((0, n), np.uint16)
-    work = lambda: kernel.merges(db, which, X, ragged, order, ragged, *none, 2 * size)
     words = len(db.heads[0])
     reads = (
         size * (size + 1) // 2
@@ -86,7 +85,7 @@ def against_the_floor(n: int, size: int, pairs: int = 20_000, turns: int = 7) ->
         "ExplaiNN's merges",
         "popcount",
         f"{n:,} samples, |X| = {size}, |Y| = {2 * size}",
-        work,
+        lambda: kernel.merges(db, which, X, ragged, order, ragged, *none, 2 * size),
         lambda: count_words(db.heads, words, reads * pairs),
         goal=1 / 3,
         kind="floor",
@@ -96,10 +95,8 @@ def against_the_floor(n: int, size: int, pairs: int = 20_000, turns: int = 7) ->
 
 
 def rows(small: bool = False) -> Iterator[Row]:
-    mine(
-        *np.random.default_rng(0).random((2, 50, 3)).round().astype(bool),
-        allow=("constant", "duplicates"),
-    )  # compiles
+    heads, tails = np.random.default_rng(0).random((2, 50, 3)).round().astype(bool)
+    mine(heads, tails, allow=("constant", "duplicates"))  # compiles
     if small:
         yield against_the_loop(4, 500, "exclusive", 1)
         yield against_the_floor(1_000, 1, 100, 1)

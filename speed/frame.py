@@ -1,7 +1,7 @@
-"""What all benchmarks share: contenders that take turns, rows of results, and the pictures of them.
+"""What all speed comparisons share: contenders that take turns, and rows of results.
 
-Two contenders run A B A B ... in one process on one thread; a ratio is theirs / ours of neighbouring turns, so that a busy
-machine slows both. A row gives the median of the ratios, their quartiles, and what was to be reached:
+Two contenders run A B A B ... in one process on one thread; a ratio is theirs / ours of neighbouring turns, so that a
+busy machine slows both. A row gives the median of the ratios, their quartiles, and the goal:
 
     ratio   theirs / ours, larger is better              goal: at least
     floor   least possible / ours, 1 is the best         goal: at least
@@ -37,6 +37,8 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Row:
+    """One result, as ``results/benchmarks.csv`` holds it."""
+
     name: str
     peer: str
     size: str
@@ -54,15 +56,13 @@ class Row:
     def reached(self) -> str:
         if self.goal is None:
             return ""
-        return (
-            "yes"
-            if (self.ratio <= self.goal if self.kind == "slope" else self.ratio >= self.goal)
-            else "no"
-        )
+        below, above = self.ratio <= self.goal, self.ratio >= self.goal
+        good = below if self.kind == "slope" else above
+        return "yes" if good else "no"
 
 
 def seconds(work: Work, inner: int = 1, clock: Callable[[], float] = time.process_time) -> float:
-    """Of one call, the mean of ``inner``."""
+    """Seconds of one call: the mean of ``inner`` calls."""
     start = clock()
     for _ in range(inner):
         work()
@@ -76,15 +76,24 @@ def turns(
     clock: Callable[[], float] = time.process_time,
     warm: bool = False,
 ) -> np.ndarray:
-    """Seconds (n, ways): all ways once a turn, after one turn that only warms up where they are not ``warm``."""
-    for way in ways if not warm else ():
-        way()
-    return np.array([[seconds(way, inner, clock) for way in ways] for _ in range(n)])
+    """Seconds (n, ways): in each turn all ways once. Unless they are ``warm``, a first turn is not counted."""
+    if not warm:
+        for way in ways:
+            way()
+    taken = []
+    for _ in range(n):
+        taken.append([seconds(way, inner, clock) for way in ways])
+    return np.array(taken)
 
 
 def quartiles(ratios: np.ndarray) -> dict[str, float]:
+    """The median and both quartiles, as the fields of a row."""
     lo, ratio, hi = np.quantile(ratios, (0.25, 0.5, 0.75))
-    return {"ratio": float(ratio), "lo": float(lo), "hi": float(hi)}
+    return {
+        "ratio": float(ratio),
+        "lo": float(lo),
+        "hi": float(hi),
+    }
 
 
 def against(
@@ -128,9 +137,8 @@ def many(
     warm: bool = False,
 ) -> Iterator[Row]:
     """Ours against several peers in the same turns; ``peers``: name -> (work, goal, bound, kind)."""
-    taken = turns(
-        [ours, *(work for work, *_ in peers.values())], n, inner, clock, warm
-    )  # (n, 1 + peers)
+    ways = [ours, *(work for work, *_ in peers.values())]
+    taken = turns(ways, n, inner, clock, warm)  # (n, 1 + peers)
     for k, (peer, (_, goal, bound, kind)) in enumerate(peers.items(), start=1):
         ratios = quartiles(taken[:, k] / taken[:, 0])
         yield Row(
@@ -156,21 +164,26 @@ def growth(
     bound: str = "",
     n: int = 3,
 ) -> Iterator[Row]:
-    """Seconds over sizes, all sizes once a turn, and the slope on logarithmic axes: its median and quartiles over turns.
+    """Seconds over sizes, in each turn all sizes once, and the slope on logarithmic axes.
+
+    The slope is the median over turns, with its quartiles.
 
     Args:
-        work: a size -> what is timed (made before, untimed).
+        work: a size -> what is timed (prepared before, untimed).
     """
     taken = turns([work(size) for size in sizes], n)  # (n, sizes)
     for size, column in zip(sizes, taken.T, strict=True):
         middle = float(np.median(column))
         yield Row(name, "", unit, size, size, size, None, "", n, middle, kind="point")
-    slopes = np.array([np.polyfit(np.log(sizes), np.log(row), 1)[0] for row in taken])
+    slopes = []
+    for row in taken:
+        slope, _ = np.polyfit(np.log(sizes), np.log(row), 1)
+        slopes.append(slope)
     yield Row(
         name,
         "linear",
         f"{unit}: {sizes[0]:,} to {sizes[-1]:,}",
-        **quartiles(slopes),
+        **quartiles(np.array(slopes)),
         goal=goal,
         bound=bound,
         n=n,
@@ -186,19 +199,19 @@ def line(row: Row) -> str:
     """One row as text."""
     if row.kind == "point":
         return f"    {row.size} {int(row.ratio):>9,} {row.seconds:9.4f} s"
-    goal = (
-        ""
-        if row.goal is None
-        else f"goal {'<=' if row.kind == 'slope' else '>='} {row.goal:g}: {row.reached}"
-    )
+    goal = ""
+    if row.goal is not None:
+        sign = "<=" if row.kind == "slope" else ">="
+        goal = f"goal {sign} {row.goal:g}: {row.reached}"
+    kind = "" if row.kind == "ratio" else f"{row.kind} "
     return (
-        f"{row.name} ({row.size}) {row.kind + ' ' if row.kind != 'ratio' else ''}against {row.peer}: {row.ratio:.3g} "
+        f"{row.name} ({row.size}) {kind}against {row.peer}: {row.ratio:.3g} "
         f"[{row.lo:.3g}, {row.hi:.3g}] {goal}  {row.seconds:.4g} s"
     )
 
 
 def alone(doc: str, rows: Callable[[bool], Iterable[Row]]) -> None:
-    """What a script does by itself: print its rows."""
+    """The command line of one script: print its rows."""
     flags = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -218,13 +231,16 @@ def one_thread() -> None:
 
 def table(rows: Iterable[Row]) -> pd.DataFrame:
     """Rows as they are written."""
-    columns = ["suite", *(field.name for field in fields(Row) if field.name != "suite")]
-    found = pd.DataFrame(
-        [asdict(row) | {"reached": row.reached} for row in rows], columns=[*columns, "reached"]
-    )
+    names = [field.name for field in fields(Row)]
+    names.remove("suite")
+    columns = ["suite", *names, "reached"]
+    plain = [asdict(row) | {"reached": row.reached} for row in rows]
+    found = pd.DataFrame(plain, columns=columns)
     for column in ("ratio", "lo", "hi", "seconds"):
-        found[column] = [f"{value:.4g}" for value in found[column]]
-    found["goal"] = ["" if pd.isna(goal) else f"{goal:.4g}" for goal in found["goal"]]
+        values = found[column]
+        found[column] = [f"{value:.4g}" for value in values]
+    goals = found["goal"]
+    found["goal"] = ["" if pd.isna(goal) else f"{goal:.4g}" for goal in goals]
     return found.assign(machine=machine())
 
 
@@ -232,10 +248,19 @@ def machine() -> str:
     """Processor, threads, system, versions and commit, on one line."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    cpu = next(
-        (text.split(":")[1].strip() for text in lines if "model name" in text), platform.processor()
+    models = [text.split(":")[1].strip() for text in lines if "model name" in text]
+    cpu = models[0] if models else platform.processor()
+    return (
+        f"{cpu}, one thread, {platform.system()}; Python {platform.python_version()}, "
+        f"{libraries()}; commit {commit()}"
     )
-    return f"{cpu}, one thread, {platform.system()}; Python {platform.python_version()}, {libraries()}; commit {commit()}"
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def libraries() -> str:

@@ -1,20 +1,22 @@
-"""CPU-seconds of deletion and insertion against Quantus' PixelFlipping, at equal curves; and what sharing passes saves.
+"""CPU-seconds of deletion and insertion against Quantus' PixelFlipping, at equal curves; and what shared passes save.
 
 Example:
     python speed/metrics.py                 # 64 grey images of 32 x 32, 32 steps, three networks
 
-Quantus gets the same maps and classes and takes as many deletions; its curve must be ours to 1e-5 at every step, or nothing is
-timed (its area under the curve fails on numpy 2.4). It has no insertion: ours is timed against the same number of its
-deletions. Maps are noise and the networks untrained: neither changes the time. Images are grey because PixelFlipping flips
-features, not pixels; its warnings are off (with them it is slower). Both push 64 images at a time through the same
-network. The floor is these forward passes alone.
+Quantus gets the same maps and classes and takes as many deletions; its curve must equal ours to 1e-5 at every step, or
+nothing is timed (its area under the curve fails on numpy 2.4). It has no insertion: ours is timed against the same
+number of its deletions. Maps are noise and the networks untrained: neither changes the time. Images are grey because
+PixelFlipping flips features, not pixels; its warnings are off (with them it is slower). Both push 64 images at a time
+through the same network. The floor is these forward passes alone.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -29,15 +31,16 @@ from benchmark.zoo import build, nets
 from speed import frame
 from speed.frame import Row
 
-NETS = {
-    "linear": None,
-    "explainn_cnn": {},
-    "vgg11": {"width": 0.5},
-}  # from next to nothing to compute to much
-STEPS, SIDE, FEW = (
-    32,
-    32,
-    ("average_drop", "average_increase", "deletion_auc", "insertion_auc", "accuracy_top_pixels"),
+# From almost no computation to much.
+NETS = {"linear": None, "explainn_cnn": {}, "vgg11": {"width": 0.5}}
+STEPS = 32
+SIDE = 32
+MASKING = (
+    "average_drop",
+    "average_increase",
+    "deletion_auc",
+    "insertion_auc",
+    "accuracy_top_pixels",
 )
 
 
@@ -70,68 +73,74 @@ def rows(small: bool = False) -> Iterator[Row]:
     images, rng = (4 if small else 64), np.random.default_rng(0)
     x = torch.from_numpy(rng.random((images, 1, SIDE, SIDE), np.float32))
     maps = rng.standard_normal((images, SIDE, SIDE)).astype(np.float32)
-    given = {
-        "features_in_step": SIDE**2 // STEPS,
-        "perturb_baseline": 0.0,
-        "normalise": False,
-        "disable_warnings": True,
-    }
+    flipping = functools.partial(
+        quantus.PixelFlipping,
+        features_in_step=SIDE**2 // STEPS,
+        perturb_baseline=0.0,
+        normalise=False,
+        disable_warnings=True,
+    )
     for name in list(NETS)[:1] if small else NETS:
-        target = network(name)
-        classes = target(x).argmax(1)
+        yield from compare(name, x, maps, flipping, 3 if small else 7)
 
-        def theirs(target=target, classes=classes) -> list:
-            call = {"channel_first": True, "softmax": True, "device": "cpu", "batch_size": 64}
-            return quantus.PixelFlipping(**given)(
-                Network(target).eval(),
-                x.numpy(),
-                classes.numpy(),
-                a_batch=maps[:, None].copy(),
-                **call,
-            )
 
-        def ours(*names: str, together: bool = True, target=target, classes=classes) -> None:
-            batch, e = Batch(x=x, y=classes), Explanation(heatmaps=maps)
-            for metric in names:
-                METRICS[metric](e, target, batch, np.random.default_rng(0))
-                if not together:
-                    batch = Batch(x=x, y=classes)  # which remembers nothing
+def compare(
+    name: str, x: torch.Tensor, maps: np.ndarray, flipping: Callable[[], Any], n: int
+) -> Iterator[Row]:
+    """One network; ``flipping`` makes Quantus' metric."""
+    target = network(name)
+    classes = target(x).argmax(1)
+    plain = Network(target).eval()
 
-        @torch.inference_mode()
-        def floor(target=target) -> None:
-            for _ in range(STEPS + 1):
-                target(x)
-
-        batch, e = Batch(x=x, y=classes), Explanation(heatmaps=maps)
-        z = masking.logits_at(e, target, batch, masking.steps_of(STEPS + 1, batch)[1:], delete=True)
-        if (
-            apart := float(np.abs(masking.probability(z, classes).T - np.array(theirs())).max())
-        ) > 1e-5:
-            sys.exit(f"{name}: the curves differ by {apart:.2g}; nothing was timed")
-        bound = f"{STEPS + 1} forward passes of the network"
-        size, n = f"{images} images, {name}", 3 if small else 7
-        for metric in ("deletion_auc", "insertion_auc"):
-            peers = {
-                "Quantus": (theirs, 5, bound, "ratio"),
-                "floor": (floor, None, "forward passes alone", "floor"),
-            }
-            yield from frame.many(
-                metric.removesuffix("_auc").capitalize(),
-                size,
-                lambda metric=metric: ours(metric),
-                peers,
-                n=n,
-            )
-        yield frame.against(
-            "Five masking metrics, passes shared",
-            "each alone",
-            size,
-            lambda: ours(*FEW),
-            lambda: ours(*FEW, together=False),
-            goal=None,
-            bound="what they have in common: the same masks",
-            n=n,
+    def theirs() -> list:
+        return flipping()(
+            plain,
+            x.numpy(),
+            classes.numpy(),
+            a_batch=maps[:, None].copy(),
+            channel_first=True,
+            softmax=True,
+            device="cpu",
+            batch_size=64,
         )
+
+    def ours(*names: str, together: bool = True) -> None:
+        batch, e = Batch(x=x, y=classes), Explanation(heatmaps=maps)
+        for metric in names:
+            METRICS[metric](e, target, batch, np.random.default_rng(0))
+            if not together:
+                batch = Batch(x=x, y=classes)  # which remembers nothing
+
+    @torch.inference_mode()
+    def floor() -> None:
+        for _ in range(STEPS + 1):
+            target(x)
+
+    batch, e = Batch(x=x, y=classes), Explanation(heatmaps=maps)
+    steps = masking.steps_of(STEPS + 1, batch)[1:]
+    z = masking.logits_at(e, target, batch, steps, delete=True)
+    curves = masking.probability(z, classes).T
+    apart = float(np.abs(curves - np.array(theirs())).max())
+    if apart > 1e-5:
+        sys.exit(f"{name}: the curves differ by {apart:.2g}; nothing was timed")
+    bound = f"{STEPS + 1} forward passes of the network"
+    size = f"{len(x)} images, {name}"
+    peers = {
+        "Quantus": (theirs, 5, bound, "ratio"),
+        "floor": (floor, None, "forward passes alone", "floor"),
+    }
+    yield from frame.many("Deletion", size, lambda: ours("deletion_auc"), peers, n=n)
+    yield from frame.many("Insertion", size, lambda: ours("insertion_auc"), peers, n=n)
+    yield frame.against(
+        "Five masking metrics, passes shared",
+        "each alone",
+        size,
+        lambda: ours(*MASKING),
+        lambda: ours(*MASKING, together=False),
+        goal=None,
+        bound="what they have in common: the same masks",
+        n=n,
+    )
 
 
 if __name__ == "__main__":

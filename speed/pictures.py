@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+from typing import Any
+
 import matplotlib as mpl
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, plain
@@ -15,7 +19,7 @@ _RATIOS = ("ratio", "floor", "limit")
 
 
 def ratios(table: pd.DataFrame) -> Figure | None:
-    """One line a pair: the median ratio with its quartiles on a logarithmic axis, and what was to be reached."""
+    """One line per pair: the median ratio with its quartiles on a logarithmic axis, and the goal."""
     rows = table[table["kind"].isin(_RATIOS)].reset_index(drop=True)
     if not len(rows):
         return None
@@ -26,35 +30,16 @@ def ratios(table: pd.DataFrame) -> Figure | None:
         axes.set_xscale("log")
         axes.axvline(1, color=MUTED, linewidth=0.8)
         for at, row in zip(y, rows.itertuples(), strict=True):
-            colour = NONE if pd.isna(row.goal) else YES if row.reached == "yes" else NO
-            axes.plot(
-                [row.lo, row.hi], [at, at], color=colour, linewidth=2.5, solid_capstyle="round"
-            )
-            axes.plot(
-                row.ratio, at, "o" if row.kind == "ratio" else "D", color=colour, markersize=4.5
-            )
-            if not pd.isna(row.goal):
-                axes.plot(row.goal, at, "|", color=INK, markersize=9)
-            axes.annotate(
-                f"{row.ratio:.3g}",
-                (1.01, at),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                fontsize=7,
-            )
-        axes.set_yticks(
-            y,
-            [plain(f"{r.name} ({r.size}) / {r.peer}") for r in rows.itertuples(index=False)],
-            fontsize=6.5,
-        )
+            _draw_pair(axes, at, row)
+        names = [plain(f"{r.name} ({r.size}) / {r.peer}") for r in rows.itertuples(index=False)]
+        axes.set_yticks(y, names, fontsize=6.5)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(axis="x")
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel("times as fast as the peer; diamonds: floor / ours, or allowed / taken")
-        handles = [
-            mpl.lines.Line2D([], [], marker=m, color=c, linestyle="")
-            for c, m in ((YES, "o"), (NO, "o"), (NONE, "o"), (INK, "|"))
-        ]
+        handles = []
+        for colour, marker in ((YES, "o"), (NO, "o"), (NONE, "o"), (INK, "|")):
+            handles.append(mpl.lines.Line2D([], [], marker=marker, color=colour, linestyle=""))
         figure.legend(
             handles,
             ["goal reached", "goal missed", "no goal set", "goal"],
@@ -66,8 +51,28 @@ def ratios(table: pd.DataFrame) -> Figure | None:
     return figure
 
 
+def _draw_pair(axes: Axes, at: float, row: Any) -> None:
+    """One line of ``ratios``, at this height."""
+    has_goal = not pd.isna(row.goal)
+    colour = NONE
+    if has_goal:
+        colour = YES if row.reached == "yes" else NO
+    marker = "o" if row.kind == "ratio" else "D"
+    axes.plot([row.lo, row.hi], [at, at], color=colour, linewidth=2.5, solid_capstyle="round")
+    axes.plot(row.ratio, at, marker, color=colour, markersize=4.5)
+    if has_goal:
+        axes.plot(row.goal, at, "|", color=INK, markersize=9)
+    axes.annotate(
+        f"{row.ratio:.3g}",
+        (1.01, at),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontsize=7,
+    )
+
+
 def growth(table: pd.DataFrame) -> Figure | None:
-    """A small panel for each curve: seconds over size, the slope, and a line that is linear."""
+    """One small panel per curve: seconds over size, the slope, and a linear line for comparison."""
     slopes = table[table["kind"] == "slope"].reset_index(drop=True)
     if not len(slopes):
         return None
@@ -81,24 +86,34 @@ def growth(table: pd.DataFrame) -> Figure | None:
         for axes, row in zip(panels, slopes.itertuples()):
             unit = row.size.split(":")[0]
             here = points[(points["name"] == row.name) & (points["size"] == unit)]
-            x, seconds = here["ratio"].to_numpy(float), here["seconds"].to_numpy(float)
-            axes.loglog(x, seconds[-1] * x / x[-1], color=MUTED, linewidth=0.8, linestyle="--")
-            axes.loglog(x, seconds, "o-", color=YES if row.reached == "yes" else NO, markersize=4)
-            axes.set_title(plain(f"{row.name}: slope {row.ratio:.2f}"), fontsize=8)
-            axes.set_xlabel(plain(unit))
-            axes.set_xticks(x, [f"{v:,.0f}" for v in x], minor=False)
-            axes.set_xticks([], minor=True)
-            axes.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
-            axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-            axes.grid()
-            axes.spines[["top", "right"]].set_visible(False)
+            _draw_curve(axes, here, row, unit)
         for axes in panels[::columns]:
             axes.set_ylabel("CPU-seconds")
     return figure
 
 
-def wrapped(table: pd.DataFrame, width: int = 190) -> str:
-    import textwrap
+def _draw_curve(axes: Axes, points: pd.DataFrame, row: Any, unit: str) -> None:
+    """One panel of ``growth``: the points of a curve, and the row of its slope."""
+    x = points["ratio"].to_numpy(float)
+    seconds = points["seconds"].to_numpy(float)
+    colour = YES if row.reached == "yes" else NO
+    linear = seconds[-1] * x / x[-1]
+    axes.loglog(x, linear, color=MUTED, linewidth=0.8, linestyle="--")
+    axes.loglog(x, seconds, "o-", color=colour, markersize=4)
+    axes.set_title(plain(f"{row.name}: slope {row.ratio:.2f}"), fontsize=8)
+    axes.set_xlabel(plain(unit))
+    labels = [f"{value:,.0f}" for value in x]
+    axes.set_xticks(x, labels, minor=False)
+    axes.set_xticks([], minor=True)
+    ticker = mpl.ticker
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.grid()
+    axes.spines[["top", "right"]].set_visible(False)
 
-    return "\n".join(textwrap.wrap("; ".join(sorted(set(table["machine"]))), width))
+
+def wrapped(table: pd.DataFrame, width: int = 190) -> str:
+    """The machines of a table, as lines of text."""
+    machines = sorted(set(table["machine"]))
+    return "\n".join(textwrap.wrap("; ".join(machines), width))

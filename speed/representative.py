@@ -6,9 +6,10 @@ Example:
     python speed/representative.py --maps 512 --side 14 --hidden 256          # the size of VGG-19's last convolution
 
 Nothing is trained: psi is drawn around a mean for each class, so that classes can be told apart, and G is a random ReLU
-layer on top of that. Each line is the median CPU-seconds of ``--repeats`` turns on one thread: clusters (k-means), sample
-(Eq. 2, with the line search for "boundary"), greedy (comparing all references with Q, Alg. 1 and pruning) and explain
-(which region, Eq. 5 at 224 pixels). The greedy takes turns with its literal twin, which counts sets of Python integers.
+layer on top of it. Each line has the median CPU-seconds of ``--repeats`` turns on one thread: clusters (k-means),
+sample (Eq. 2, with the line search for "boundary"), greedy (comparing all references with Q, Alg. 1 and pruning) and
+explain (which region, Eq. 5 at 224 pixels). The greedy takes turns with its literal twin, which uses sets of Python
+integers.
 """
 
 from __future__ import annotations
@@ -53,33 +54,33 @@ def main() -> None:
     torch.set_num_threads(1)
     target, draw = synthetic(options)
     print(
-        "way        |R|    |Q|    |V|   clusters    sample    greedy   explain   images/s   boundaries of a region"
+        "way        |R|    |Q|    |V|   clusters    sample    greedy   explain   images/s"
+        "   boundaries of a region"
     )
-    base = (options.references, options.boundaries, options.interpretations)
-    grid = [base] + [tuple(v * (2 if i == j else 1) for j, v in enumerate(base)) for i in range(3)]
+    R, Q, V = options.references, options.boundaries, options.interpretations
     for way in ("reference", "boundary"):
-        for R, Q, V in grid:
-            row(target, draw, way, R, Q, V, options)
-    print(frame.line(twin(target, draw, *base[:2])))
-    print(
-        f"\nCPU-seconds, one thread. {platform.processor() or platform.machine()}, torch {torch.__version__}"
-    )
+        for sizes in ((R, Q, V), (2 * R, Q, V), (R, 2 * Q, V), (R, Q, 2 * V)):
+            row(target, draw, way, *sizes, options)
+    print(frame.line(twin(target, draw, R, Q)))
+    processor = platform.processor() or platform.machine()
+    print(f"\nCPU-seconds, one thread. {processor}, torch {torch.__version__}")
 
 
 def synthetic(options: argparse.Namespace) -> tuple[Target, Callable[[int, int], Tensor]]:
     """G with a hidden layer, and a way to draw n feature maps (n, K, u, v)."""
-    shape, rng = (options.maps, options.side, options.side), torch.Generator().manual_seed(0)
+    shape = (options.maps, options.side, options.side)
+    pixels = int(np.prod(shape))
+    rng = torch.Generator().manual_seed(0)
     means = torch.randn(options.classes, *shape, generator=rng)
     net = nn.Sequential()
     net.add_module("psi", nn.Identity())
     net.add_module("flatten", nn.Flatten())
-    net.add_module(
-        "hidden", nn.Sequential(nn.Linear(int(np.prod(shape)), options.hidden), nn.ReLU())
-    )
+    net.add_module("hidden", nn.Sequential(nn.Linear(pixels, options.hidden), nn.ReLU()))
     net.add_module("logits", nn.Linear(options.hidden, options.classes))
     with torch.no_grad():
         net.hidden[0].weight.normal_(0, np.prod(shape) ** -0.5, generator=rng)
-        net.logits.weight.copy_(torch.linalg.pinv(net.hidden(means.relu().flatten(1))).T * 4)
+        hidden = net.hidden(means.relu().flatten(1))  # (C, hidden)
+        net.logits.weight.copy_(torch.linalg.pinv(hidden).T * 4)
         net.logits.bias.zero_()
     target = Target(
         net,
@@ -91,9 +92,9 @@ def synthetic(options: argparse.Namespace) -> tuple[Target, Callable[[int, int],
 
     def draw(n: int, seed: int) -> Tensor:
         rng = torch.Generator().manual_seed(seed)
-        return (
-            means[torch.arange(n) % options.classes] + torch.randn(n, *shape, generator=rng)
-        ).relu()
+        classes = torch.arange(n) % options.classes
+        z = means[classes] + torch.randn(n, *shape, generator=rng)
+        return z.relu()
 
     return target, draw
 
@@ -107,17 +108,20 @@ def row(
     V: int,
     options: argparse.Namespace,
 ) -> None:
-    psi, new, size = draw(R, 1), draw(options.images, 2), (options.pixels, options.pixels)
+    """Print the cost of each step for one size."""
+    psi, new = draw(R, 1), draw(options.images, 2)
+    size = (options.pixels, options.pixels)
     with torch.no_grad():
         classes = torch.cat([target.head(part).argmax(1) for part in psi.split(64)])
     turns, boundaries = [], 0.0
     for turn in range(options.repeats):
-        rng, times = np.random.default_rng(turn), [process_time()]
+        rng = np.random.default_rng(turn)
+        times = [process_time()]
         clusters = cluster(psi, V, rng)
         times.append(process_time())
         x = torch.from_numpy(clusters.seeds)
-        kw = dict(classes=classes, classes_x=classes[x])
-        sampled = list(sample(target, psi, psi[x], way, Q, rng, **kw))
+        known = {"classes": classes, "classes_x": classes[x]}
+        sampled = list(sample(target, psi, psi[x], way, Q, rng, **known))
         times.append(process_time())
         (found,) = regions(sampled, psi, classes, psi[x], classes[x])
         times.append(process_time())
@@ -142,28 +146,30 @@ def twin(
     psi = draw(R, 1)
     with torch.no_grad():
         classes = target.head(psi).argmax(1)
-    kw = dict(classes=classes, classes_x=classes[:few])
-    sampled = enumerate(
-        sample(target, psi, psi[:few], "boundary", Q, np.random.default_rng(0), **kw)
-    )
-    problems = [
-        ((Qx.sides(psi) == Qx.sides(psi[x : x + 1])).numpy(), (classes == classes[x]).numpy())
-        for x, Qx in sampled
-    ]
+    rng = np.random.default_rng(0)
+    known = {"classes": classes, "classes_x": classes[:few]}
+    sampled = sample(target, psi, psi[:few], "boundary", Q, rng, **known)
+    problems = []
+    for x, Qx in enumerate(sampled):
+        inside = Qx.sides(psi) == Qx.sides(psi[x : x + 1])
+        same = classes == classes[x]
+        problems.append((inside.numpy(), same.numpy()))
 
     def ours() -> list[list[int]]:
         found = []
         for inside, same in problems:
             bits = pack(inside)
-            found.append(greedy(bits, pack(same[:, None])[0], pack(~same[:, None])[0]))
-            prune(found[-1], bits)
+            same = same[:, None]
+            chosen = greedy(bits, pack(same)[0], pack(~same)[0])
+            prune(chosen, bits)
+            found.append(chosen)
         return found
 
     def theirs() -> list[list[int]]:
         return [literal(*problem) for problem in problems]
 
     if ours() != theirs():
-        sys.exit("the greedy and its literal twin disagree; nothing is timed")
+        sys.exit("the greedy and its literal twin disagree; nothing was timed")
     return frame.against(
         "RI's Alg. 1 on packed bits",
         "sets of integers",
@@ -177,29 +183,31 @@ def twin(
 
 
 def rows(small: bool = False) -> Iterator[Row]:
-    R, Q = (100, 10) if small else (1000, 50)
-    yield twin(
-        *synthetic(argparse.Namespace(maps=16, side=4, hidden=64, classes=8)),
-        R,
-        Q,
-        n=1 if small else 5,
-    )
+    R, Q, n = (1000, 50, 5)
+    if small:
+        R, Q, n = (100, 10, 1)
+    options = argparse.Namespace(maps=16, side=4, hidden=64, classes=8)
+    target, draw = synthetic(options)
+    yield twin(target, draw, R, Q, n=n)
 
 
 def literal(inside: np.ndarray, same: np.ndarray) -> list[int]:
-    """Alg. 1 as it is written."""
+    """Alg. 1 literally: inside (n, q), which references a boundary keeps; same (n,), which are of x's class."""
     n, q = inside.shape
     cut = [{i for i in range(n) if not inside[i, h]} for h in range(q)]
     other = {i for i in range(n) if not same[i]}
-    tau, covered, P = len(other - set().union(*cut)), set(range(n)), []
+    tau = len(other - set().union(*cut))
+    covered, P = set(range(n)), []
     while len(covered & other) > tau:
         ratios = []
         for h in range(q):
             lost = cut[h] & covered
-            if lost_other := len(lost & other):
+            lost_other = len(lost & other)
+            if lost_other:
                 ratios.append(((len(lost) - lost_other) / lost_other, -lost_other, h))
-        P.append(min(ratios)[2])
-        covered -= cut[P[-1]]
+        _, _, best = min(ratios)
+        P.append(best)
+        covered -= cut[best]
     return P
 
 

@@ -1,10 +1,10 @@
-"""K networks of one shape: trained as one (vmap), one by one, and side by side in processes of one thread; and one MLP with
-its gradients written out against autograd's.
+"""K networks of one shape trained as one (vmap), one by one, and side by side in processes; an MLP without autograd.
 
     python speed/zoo.py                              # the small MLP and CNN of the offline profile, 4 seeds
     python speed/zoo.py --device cuda --images 20000
 
-All ways take turns on the same images. Wall time; ratios are to `one by one` (above 1: faster).
+All ways take turns on the same images; a process has one thread. Wall time; ratios are to `one by one` (above 1:
+faster), and for the MLP, whose gradients are written out (``zoo/dense.py``), to autograd.
 """
 
 from __future__ import annotations
@@ -52,24 +52,23 @@ def digits(images: int) -> Dataset:
     """scikit-learn's digits as ``images`` grey images of 32x32, repeated where there are too few."""
     x, y = load_digits(return_X_y=True)
     rows = np.arange(images) % len(x)
-    x = (
-        (x.reshape(-1, 1, 8, 8)[rows] * 255 / 16)
-        .astype(np.uint8)
-        .repeat(4, axis=2)
-        .repeat(4, axis=3)
-    )
+    x = (x.reshape(-1, 1, 8, 8)[rows] * 255 / 16).astype(np.uint8)
+    x = x.repeat(4, axis=2).repeat(4, axis=3)
+    y = y[rows].astype(np.int64)
     arrays = {
         "x_train": x,
-        "y_train": y[rows].astype(np.int64),
+        "y_train": y,
         "x_test": x[:100],
-        "y_test": y[rows][:100].astype(np.int64),
+        "y_test": y[:100],
+        "classes": np.array([str(c) for c in range(10)]),
     }
-    return Dataset("digits", arrays | {"classes": np.array([str(c) for c in range(10)])})
+    return Dataset("digits", arrays)
 
 
 def train(
     name: str, images: int, seeds: list[int], device: str, batched: bool, folder: str
 ) -> None:
+    """Train one network for each seed; here, because it is sent to other processes."""
     jobs = [(RECIPES[name], seed, Path(folder) / f"{name}-{seed}.safetensors") for seed in seeds]
     zoo.train_many(digits(images), jobs, device=device, batched=batched)
     if device == "cuda":
@@ -81,62 +80,73 @@ def one_thread() -> None:
 
 
 def rows(small: bool = False, device: str = "cpu", images: int = 2000) -> Iterator[Row]:
-    gpu, cores = device == "cuda", len(os.sched_getaffinity(0))
-    nets, seeds, images = (["mlp"], 2, 200) if small else (["mlp", "xnn_cnn"], 4, images)
+    if small:
+        images = 200
+    yield from together(small, device, images)
+    if device != "cuda":
+        yield from without_autograd(small, images)
+
+
+def together(small: bool, device: str, images: int) -> Iterator[Row]:
+    """K networks as one, and on a CPU side by side, against one by one."""
+    gpu, cores = device == "cuda", frame.cores()
+    names, seeds = (["mlp"], [0, 1]) if small else (["mlp", "xnn_cnn"], [0, 1, 2, 3])
+    bounds = {
+        "as one": "batched products of small matrices, slower on a CPU than one after the other",
+        "side by side": f"{cores} cores, where they are free",
+    }
+    if gpu:
+        bounds = {"as one": ""}
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(cores, mp_context=context, initializer=one_thread) as pool:
-        for name in nets:
 
-            def run(way: str, name: str = name) -> None:
+        def work(name: str, way: str) -> frame.Work:
+            def run() -> None:
                 with tempfile.TemporaryDirectory() as folder:
-                    each, batched = (name, images), way == "as one"
                     if way == "side by side":
-                        list(
-                            pool.map(
-                                train,
-                                *zip(
-                                    *(
-                                        (*each, [seed], device, False, folder)
-                                        for seed in range(seeds)
-                                    )
-                                ),
-                            )
-                        )
+                        started = [
+                            pool.submit(train, name, images, [seed], device, False, folder)
+                            for seed in seeds
+                        ]
+                        for future in started:
+                            future.result()
                     else:
-                        train(*each, list(range(seeds)), device, batched, folder)
+                        train(name, images, seeds, device, way == "as one", folder)
 
-            bounds = {
-                "as one": "batched products of small matrices, slower on a CPU than one after the other",
-                "side by side": f"{cores} cores, where they are free",
-            }
-            for way in ["as one"] if gpu else bounds:
+            return run
+
+        for name in names:
+            for way, bound in bounds.items():
                 yield frame.against(
-                    f"{seeds} networks {way}",
+                    f"{len(seeds)} networks {way}",
                     "one by one",
                     f"{name}, {images:,} images, {device}",
-                    lambda way=way: run(way),
-                    lambda: run("one by one"),
+                    work(name, way),
+                    work(name, "one by one"),
                     goal=None,
-                    bound="" if gpu else bounds[way],
+                    bound=bound,
                     n=1 if small else 3,
                     clock=time.perf_counter,
                 )
 
-    for name in () if gpu else ["mlp-100x10", "mlp-20x10"]:
 
-        def alone(name: str = name) -> None:
+def without_autograd(small: bool, images: int) -> Iterator[Row]:
+    """An MLP with its gradients written out against autograd's."""
+    for name in ("mlp-100x10", "mlp-20x10"):
+
+        def written_out(name: str = name) -> None:
             with tempfile.TemporaryDirectory() as folder:
-                train(name, images, [0], device, False, folder)
+                train(name, images, [0], "cpu", False, folder)
 
-        def autograd(alone: frame.Work = alone) -> None:
+        def autograd(work: frame.Work = written_out) -> None:
             with mock.patch.object(dense.Chain, "of", return_value=None):
-                alone()
+                work()
 
         yield frame.against(
             "an MLP's training, gradients written out",
             "autograd",
             f"{name}, {images:,} images",
-            alone,
+            written_out,
             autograd,
             goal=None,
             bound="the products themselves",

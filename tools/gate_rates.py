@@ -1,17 +1,18 @@
 """How often the gate is right: simulated histories with known truth.
 
-    python -m tools.gate_rates            # the tables in gate.py's docstring and in docs/gate.md
+    python -m tools.gate_rates            # the figures in benchmark/gate/noise.py and docs/gate.md
 
-A history is a pair of runs of a board of networks x methods x metrics, S seeds. A cell's value is its mean + sigma_c times
-seed noise; half of the noise variance is shared by all cells of a network and seed (a bad network is bad for all). Of
-the old run's noise the new run keeps the share ``kept`` (as a correlation): 1 is the same networks, 0 other networks
-altogether. sigma_c differs between the cells of a metric: sigma_c^2 = usual * 6 / chi^2(6). A regression of k makes each value
-of the planted cells worse by k standard errors sigma_c / sqrt(S) of the mean of a run.
+A history is a pair of runs of a board of networks x methods x metrics with S seeds. A cell's value is its mean +
+sigma_c times seed noise; half of the noise variance is shared by all cells of a network and seed (a bad network is bad
+for all). The new run keeps the share ``kept`` (a correlation) of the old run's noise: 1 means the same networks, 0
+means independent networks. sigma_c differs between the cells of a metric: sigma_c^2 = usual * 6 / chi^2(6). A
+regression of k makes each value of the planted cells worse by k standard errors sigma_c / sqrt(S) of the mean of a run.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -30,34 +31,38 @@ class History:
 
     def __init__(self, *name: object, seeds: int = 3, methods: int = 8, networks: int = 2) -> None:
         self.rng = generator("gate", *name)
+        self.seeds = seeds
+        nets = NETWORKS[:networks]
         self.cells = [
             (*net, method, metric)
-            for net in NETWORKS[:networks]
-            for method in METHODS[:methods]
-            for metric in METRICS
+            for net, method, metric in product(nets, METHODS[:methods], METRICS)
         ]
         self.sign = np.array([1 if METRICS[cell[3]] == "higher" else -1 for cell in self.cells])
-        usual = {
-            metric: 0.02 * 2.0**i for i, metric in enumerate(METRICS)
-        }  # metrics have scales of their own
-        c, self.seeds = len(self.cells), seeds
-        self.sigma = np.array([usual[cell[3]] for cell in self.cells]) * np.sqrt(
-            6 / self.rng.chisquare(6, c)
-        )  # (C,)
-        self.mean = 50 + self.rng.normal(size=c)
+        # metrics have scales of their own
+        usual = {metric: 0.02 * 2.0**i for i, metric in enumerate(METRICS)}
+        scale = np.array([usual[cell[3]] for cell in self.cells])
+        cells = len(self.cells)
+        self.sigma = scale * np.sqrt(6 / self.rng.chisquare(6, cells))  # (C,)
+        self.mean = 50 + self.rng.normal(size=cells)
         self.noise = self._draw()
 
     def _draw(self) -> np.ndarray:
         """Seed noise of variance 1, (C, S): half of it shared by the cells of a network."""
-        shared = {net: self.rng.normal(size=self.seeds) for net in NETWORKS}
+        by_net = {}
+        for net in NETWORKS:
+            by_net[net] = self.rng.normal(size=self.seeds)
         own = self.rng.normal(size=(len(self.cells), self.seeds))
-        return np.sqrt(0.5) * (own + np.array([shared[cell[:2]] for cell in self.cells]))
+        shared = np.array([by_net[cell[:2]] for cell in self.cells])
+        return np.sqrt(0.5) * (own + shared)
 
     def where(self, **wanted: str) -> np.ndarray:
+        """(C,) bool: the cells of these names, e.g. ``method="method b"``."""
         names = ("dataset", "target", "method", "metric")
-        return np.array(
-            [all(cell[names.index(k)] == v for k, v in wanted.items()) for cell in self.cells]
-        )
+        found = np.ones(len(self.cells), bool)
+        for key, value in wanted.items():
+            place = names.index(key)
+            found &= [cell[place] == value for cell in self.cells]
+        return found
 
     def old(self) -> pd.DataFrame:
         return self._rows(self.noise)
@@ -69,19 +74,24 @@ class History:
         k: float = 0.0,
         redrawn: np.ndarray | None = None,
     ) -> pd.DataFrame:
-        """A new run: ``planted`` cells, (C,) bool, are worse by k standard errors; ``redrawn``: only these are drawn anew."""
+        """A new run: ``planted`` cells, (C,) bool, are worse by k standard errors.
+
+        ``redrawn``: only these cells, (C,) bool, get new noise.
+        """
         noise = kept * self.noise + np.sqrt(1 - kept**2) * self._draw()
         if redrawn is not None:
             noise = np.where(redrawn[:, None], noise, self.noise)
-        shift = (
-            0.0 if planted is None else -self.sign * k * self.sigma / np.sqrt(self.seeds) * planted
-        )
+        if planted is None:
+            return self._rows(noise)
+        shift = -self.sign * k * self.sigma / np.sqrt(self.seeds) * planted  # (C,)
         return self._rows(noise, shift)
 
     def _rows(self, noise: np.ndarray, shift: np.ndarray | float = 0.0) -> pd.DataFrame:
-        values = (
-            self.mean[:, None] + self.sigma[:, None] * noise + np.reshape(shift, (-1, 1))
-        )  # (C, S)
+        """The rows of a run whose cells are moved by ``shift`` (C,)."""
+        mean = self.mean[:, None]
+        sigma = self.sigma[:, None]
+        shift = np.reshape(shift, (-1, 1))
+        values = mean + sigma * noise + shift  # (C, S)
         return rows(self.cells, values)
 
 
@@ -113,20 +123,28 @@ def rows(cells: list[tuple], values: np.ndarray, profile: str = "offline") -> pd
 
 
 def false_alarms(kept: float, times: int, *, mixed: bool = False, **board: int) -> float:
-    """The share of runs with a regression where there is none. ``mixed``: only three methods are drawn anew."""
+    """The share of runs with a regression where there is none. ``mixed``: only three methods get new noise."""
     alarms = 0
     for i in range(times):
         history = History("null", kept, mixed, i, **board)
-        redrawn = np.isin([cell[2] for cell in history.cells], METHODS[:3]) if mixed else None
-        alarms += (
-            compare(history.old(), history.new(kept, redrawn=redrawn))["kind"] == "regression"
-        ).any()
+        redrawn = None
+        if mixed:
+            redrawn = np.isin([cell[2] for cell in history.cells], METHODS[:3])
+        new = history.new(kept, redrawn=redrawn)
+        kinds = compare(history.old(), new)["kind"]
+        alarms += (kinds == "regression").any()
     return alarms / times
 
 
 def hits(kept: float, k: float, what: str, times: int, **board: int) -> tuple[float, float]:
-    """A regression of k standard errors in one cell, in a method on one network, or in a method everywhere: (the share of
-    runs with a regression among the planted cells, the share of planted cells found)."""
+    """How often a planted regression of k standard errors is found.
+
+    Args:
+        what: where it is planted: in one ``cell``, in a method on one ``network``, or in a ``method`` everywhere.
+
+    Returns:
+        the share of runs with a regression among the planted cells, the share of planted cells found.
+    """
     wanted = {
         "cell": {"dataset": "digits", "method": "method b", "metric": "metric 3"},
         "network": {"dataset": "digits", "method": "method b"},
@@ -137,33 +155,26 @@ def hits(kept: float, k: float, what: str, times: int, **board: int) -> tuple[fl
         history = History("planted", kept, k, what, i, **board)
         planted = history.where(**wanted)
         found = compare(history.old(), history.new(kept, planted, k))
-        found = found[found["method"] == "method b"].set_index(
-            ["dataset", "target", "method", "metric"]
-        )["kind"]
-        caught = [found[history.cells[c]] == "regression" for c in np.flatnonzero(planted)]
+        found = found[found["method"] == "method b"]
+        kinds = found.set_index(["dataset", "target", "method", "metric"])["kind"]
+        caught = [kinds[history.cells[c]] == "regression" for c in np.flatnonzero(planted)]
         runs.append(any(caught))
         cells.append(np.mean(caught))
     return float(np.mean(runs)), float(np.mean(cells))
 
 
 def main(times: int = 200) -> None:
+    """Print the rates of false alarms and of regressions found, from so many histories each."""
     for seeds in (3, 5):
         for kept in (1.0, 0.99, 0.9, 0.7, 0.0):
             alarm = false_alarms(kept, times, seeds=seeds)
-            caught = {
-                f"{what} {k:g}": hits(kept, k, what, times // 2, seeds=seeds)
-                for what in ("cell", "network", "method")
-                for k in (2, 4, 6)
-            }
-            print(
-                f"S={seeds} kept={kept}: false {alarm:.3f}; "
-                + ", ".join(f"{w}: {a:.2f}/{b:.2f}" for w, (a, b) in caught.items()),
-                flush=True,
-            )
-        print(
-            f"S={seeds} mixed: false {false_alarms(0.0, times, mixed=True, seeds=seeds):.3f}",
-            flush=True,
-        )
+            caught = []
+            for what, k in product(("cell", "network", "method"), (2, 4, 6)):
+                runs, cells = hits(kept, k, what, times // 2, seeds=seeds)
+                caught.append(f"{what} {k:g}: {runs:.2f}/{cells:.2f}")
+            print(f"S={seeds} kept={kept}: false {alarm:.3f}; {', '.join(caught)}", flush=True)
+        alarm = false_alarms(0.0, times, mixed=True, seeds=seeds)
+        print(f"S={seeds} mixed: false {alarm:.3f}", flush=True)
 
 
 if __name__ == "__main__":

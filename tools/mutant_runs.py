@@ -1,12 +1,14 @@
 """Runs the tests of a module on its mutants, each in a fork.
 
-The short way: one process imports and collects all tests of the module. A fork of it gives the functions their changed code
-(``__code__``) and runs the tests that call what has changed, the quickest first. Which tests call what was recorded before, each
-test in a fork of its own, so that none profits from what another has cached; and as it is the module passes them in this order.
-A test that calls it in another process only is not seen to, and its mutants count as missed.
+The short way: one process imports and collects all tests of the module. A fork of it gives the functions their changed
+code (``__code__``) and runs the tests that call what has changed, the quickest first. Which test calls what is recorded
+beforehand, with each test in a fork of its own, so that none profits from what another has cached; and the unchanged
+module must pass them in this order. Calls in another process are not seen, and mutants that only such calls reach count
+as missed.
 
-The long way, for what has happened by the time the tests are collected (lines of the module itself, decorators, what makes a table
-of cases): a fork of a process that holds nothing of the house takes the changed source from the import system and runs all tests.
+The long way, for code that has run by the time the tests are collected (statements of the module itself, decorators,
+the making of a table of cases): a fork of a process that has imported nothing of the project takes the changed source
+from the import system and runs all tests.
 """
 
 from __future__ import annotations
@@ -38,16 +40,29 @@ from _pytest.mark.expression import Expression
 
 ROOT = Path(__file__).parent.parent
 MEMORY = 6 << 30  # bytes of data that a mutant may take
-TICK = 5.0  # seconds between looks at those that run
+TICK = 5.0  # seconds between checks of the running mutants
 LONG_WAY = 3  # exit code
 FORK = multiprocessing.get_context("fork")
-OURS = "benchmark|tests|conftest|test_|__main"  # what each fork of the long way imports for itself
-OPTIONS = ["-q", "-s", "-m", "not slow", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin", "--hypothesis-profile=mutants",
-           "-W", "ignore:Module already imported"]  # fmt: skip  # the fork holds hypothesis from its first moment
+OURS = "benchmark|tests|conftest|test_|__main"  # modules that each fork of the long way imports
+OPTIONS = [
+    "-q",
+    "-s",
+    "-m",
+    "not slow",
+    "-p",
+    "pytest_timeout",
+    "-p",
+    "_hypothesis_pytestplugin",
+    "--hypothesis-profile=mutants",
+    "-W",
+    "ignore:Module already imported",  # the fork has hypothesis from the start
+]
 
 
 @dataclass
 class Mutant:
+    """A module with one change, and what became of it."""
+
     module: str  # metrics/masking
     line: int
     operator: str
@@ -59,12 +74,12 @@ class Mutant:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What names it in docs/mutants.md: no line number, so that other edits do not matter."""
+        """Its name in docs/mutants.md: without the line number, so that other edits do not matter."""
         return self.module, " ".join(self.before.split()), " ".join(self.after.split())
 
     @property
     def place(self) -> tuple[str, int, str, str]:
-        """What names it in a file of outcomes."""
+        """Its name in a file of outcomes."""
         return self.module, self.line, self.operator, self.after
 
 
@@ -75,7 +90,7 @@ def outcomes(module: str, tests: list[str], todo: list[Mutant], workers: int) ->
         tests: of the module, ``folder/name`` or ``folder/name -k expression`` for ``tests/folder/test_name.py``.
 
     Raises:
-        SystemExit: the tests fail on the module as it is, or there are none.
+        SystemExit: the tests fail on the unchanged module, or there are none.
     """
     mine, theirs = FORK.Pipe(duplex=False)
     session = start(_session, module, tests, todo, workers, theirs)
@@ -92,11 +107,15 @@ def outcomes(module: str, tests: list[str], todo: list[Mutant], workers: int) ->
                 long_way.append(todo[i])
     session.join()
     if session.exitcode:
-        raise SystemExit(f"the tests of {module} fail as it is: {'; '.join(tests)}")
+        raise SystemExit(f"the tests of {module} fail without any change: {'; '.join(tests)}")
     if long_way:
         hold(names)
-        launch = lambda m: start(_fresh, m.module, tests, m.source, 10 + 3 * seconds)
-        yield from run(long_way, launch, lambda m: 10 + 3 * seconds, workers)
+        limit = 10 + 3 * seconds
+
+        def launch(m: Mutant) -> multiprocessing.Process:
+            return start(_fresh, m.module, tests, m.source, limit)
+
+        yield from run(long_way, launch, limit, workers)
 
 
 def start(work: Callable, *args) -> multiprocessing.Process:
@@ -105,10 +124,8 @@ def start(work: Callable, *args) -> multiprocessing.Process:
     return process
 
 
-def run(
-    todo: list[Mutant], launch: Callable, limit: Callable[[Mutant], float], workers: int
-) -> Iterator[Mutant]:
-    """Each with its outcome, as they end, ``workers`` at a time; none where it must go the long way."""
+def run(todo: list[Mutant], launch: Callable, limit: float, workers: int) -> Iterator[Mutant]:
+    """Each mutant with its outcome, as they end, ``workers`` at a time; no outcome if it must go the long way."""
     waiting, running = iter(todo), {}
     while True:
         for m in itertools.islice(waiting, workers - len(running)):
@@ -117,24 +134,30 @@ def run(
             return
         begin = time.monotonic()
         wait([process.sentinel for process in running], TICK)
-        passed = min(
-            time.monotonic() - begin, TICK
-        )  # while all are stopped (kill -STOP) no time passes
+        # While all are stopped (kill -STOP) no time passes.
+        passed = min(time.monotonic() - begin, TICK)
         for process, m in list(running.items()):
             m.seconds += passed
-            if process.is_alive() and m.seconds > 6 * limit(m):  # the limit is one of CPU time
+            if process.is_alive() and m.seconds > 6 * limit:  # the limit itself is one of CPU time
                 process.kill()
                 process.join()
             if not process.is_alive():
-                m.outcome = {0: "survived", LONG_WAY: ""}.get(
-                    process.exitcode, "killed" if process.exitcode > 0 else "timeout"
-                )
+                m.outcome = outcome(process.exitcode)
                 del running[process]
                 yield m
 
 
+def outcome(exit_code: int) -> str:
+    """What an exit code says of a mutant; empty if it must go the long way."""
+    if exit_code == 0:
+        return "survived"
+    if exit_code == LONG_WAY:
+        return ""
+    return "killed" if exit_code > 0 else "timeout"  # below 0: a signal
+
+
 def silent(limit: float) -> None:
-    """No input, no output, so much CPU time and memory for this process."""
+    """Give this process no input, no output, and ``limit`` seconds of CPU time; limit its memory."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
@@ -152,40 +175,59 @@ class Session:
         self, module: str, tests: list[str], todo: list[Mutant], workers: int, out: Connection
     ) -> None:
         self.path = str(ROOT / "benchmark" / f"{module}.py")
-        self.tests = [
-            (test_file(name), k) for name, _, k in (test.partition(" -k ") for test in tests)
-        ]
+        self.tests = []
+        for test in tests:
+            name, _, expression = test.partition(" -k ")
+            self.tests.append((test_file(name), expression))
         self.todo, self.workers, self.out = todo, workers, out
         self.code = compiled(Path(self.path).read_text(), self.path)
         self.called: set[tuple[str, int]] = set()
 
     def watch(self, frame: FrameType, event: str, arg: object) -> None:
+        """A trace function that notes which of the module's functions are called."""
         if frame.f_code.co_filename == self.path:
             self.called.add(key(frame.f_code))
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [
-            i
-            for i in items
-            if any(i.path == ROOT / file and chosen(i, k) for file, k in self.tests)
-        ]
+        items[:] = [item for item in items if self.wants(item)]
+
+    def wants(self, item: pytest.Item) -> bool:
+        """Is it one of the module's tests?"""
+        expressions = [k for file, k in self.tests if item.path == ROOT / file]
+        return any(chosen(item, expression) for expression in expressions)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         sys.settrace(None)
         if not session.items:
             raise SystemExit("no tests")
         counts = Counter(key(code) for code in tree(self.code))
-        self.early = self.called | {name for name, n in counts.items() if n > 1}
-        self.functions = [
-            f
-            for f in gc.get_objects()
-            if type(f) is FunctionType and f.__code__.co_filename == self.path
-        ]
+        twice = {name for name, n in counts.items() if n > 1}
+        self.early = self.called | twice  # what the short way cannot change
+        self.functions = [f for f in gc.get_objects() if self.is_ours(f)]
         gc.collect()
-        gc.freeze()  # what is here stays: no fork need look through it
+        gc.freeze()  # these objects stay, so that no fork need look through them
+        names = self.measure_all(session.items)
+        items = [(seconds, item) for seconds, _, item in self.costs]
+        process = start(self.passes, items)
+        process.join()
+        if process.exitcode:
+            raise SystemExit("a test fails after another")
+        total = sum(seconds for seconds, _ in items)
+        self.out.send((total, sorted(names)))
+        place = {id(m): i for i, m in enumerate(self.todo)}
+        for m in run(self.todo, self.launch, 10 + 3 * total, self.workers):
+            self.out.send((place[id(m)], m.outcome, m.seconds))
+        return True
+
+    def is_ours(self, found: object) -> bool:
+        """Is it a function of the module?"""
+        return type(found) is FunctionType and found.__code__.co_filename == self.path
+
+    def measure_all(self, items: list[pytest.Item]) -> set[str]:
+        """Fill ``costs``, the quickest test first; the names of all modules that the tests import."""
         names: set[str] = set()
         self.costs = []
-        for item in session.items:
+        for item in items:
             mine, theirs = FORK.Pipe(duplex=False)
             process = start(self.measure, item, theirs)
             theirs.close()
@@ -196,20 +238,10 @@ class Session:
             self.costs.append((seconds, called, item))
             names |= imported
         self.costs.sort(key=lambda cost: cost[0])
-        process = start(self.passes, [(seconds, item) for seconds, _, item in self.costs])
-        process.join()
-        if process.exitcode:
-            raise SystemExit("a test fails after another")
-        self.out.send((sum(seconds for seconds, *_ in self.costs), sorted(names)))
-        place = {id(m): i for i, m in enumerate(self.todo)}
-        for m in run(
-            self.todo, self.launch, lambda m: 10 + 3 * sum(s for s, *_ in self.costs), self.workers
-        ):
-            self.out.send((place[id(m)], m.outcome, m.seconds))
-        return True
+        return names
 
     def measure(self, item: pytest.Item, out: Connection) -> None:
-        """One test: seconds of CPU, the functions that it calls, the modules that it has imported."""
+        """Send of one test: its CPU seconds, the functions that it calls, the modules that it imports."""
         self.called = set()
         begin = time.process_time()
         threading.settrace(self.watch)
@@ -221,31 +253,41 @@ class Session:
         os._exit(item.session.testsfailed)
 
     def launch(self, m: Mutant) -> multiprocessing.Process:
+        """Run a mutant in a fork."""
         code = compiled(m.source, self.path)
         names = changed(self.code, code)
-        items = [(seconds, item) for seconds, called, item in self.costs if called & names]
-        return start(self.child, code, set() if names & self.early else names, items)
+        items = []
+        for seconds, called, item in self.costs:
+            if called & names:
+                items.append((seconds, item))
+        if names & self.early:
+            names = set()
+        return start(self.child, code, names, items)
 
     def child(
         self, code: CodeType, names: set[tuple[str, int]], items: list[tuple[float, pytest.Item]]
     ) -> None:
-        """As ``passes``, with other code; or leaves with ``LONG_WAY``."""
+        """As ``passes``, with the changed code; or exits with ``LONG_WAY``."""
         new = dict(pairs(self.code, code))
-        mine = [(f, new[key(f.__code__)]) for f in self.functions if key(f.__code__) in new]
-        mine = [(f, to) for f, to in mine if f.__code__ != to]
+        mine = []
+        for function in self.functions:
+            to = new.get(key(function.__code__))
+            if to is not None and function.__code__ != to:
+                mine.append((function, to))
         if not names or (items and not mine):
             os._exit(LONG_WAY)
         try:
-            for f, to in mine:
-                f.__code__ = to
+            for function, to in mine:
+                function.__code__ = to
         except ValueError:  # other free variables
             os._exit(LONG_WAY)
         self.passes(items)
 
     def passes(self, items: list[tuple[float, pytest.Item]]) -> None:
-        """Leaves with 0 if all tests pass, 1 if one does not."""
+        """Exits with 0 if all tests pass, 1 if one does not."""
         silent(5 + 3 * sum(seconds for seconds, _ in items))
-        for item, following in itertools.pairwise([*(item for _, item in items), None]):
+        tests = [item for _, item in items]
+        for item, following in itertools.pairwise([*tests, None]):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if item.session.testsfailed:
                 os._exit(1)
@@ -278,6 +320,7 @@ def compiled(text: str, path: str) -> CodeType:
 
 
 def key(code: CodeType) -> tuple[str, int]:
+    """Its name in this module."""
     return code.co_qualname, code.co_firstlineno
 
 
@@ -292,33 +335,40 @@ def tree(code: CodeType) -> Iterator[CodeType]:
 
 
 def pairs(a: CodeType, b: CodeType) -> Iterator[tuple[tuple[str, int], CodeType]]:
-    """Names of the code objects of one module, with their counterparts in another state of it."""
+    """The name of each code object of a module, with its counterpart in a changed version of the module."""
     yield key(a), b
     for x, y in zip(inner(a), inner(b), strict=False):
         yield from pairs(x, y)
 
 
 def changed(a: CodeType, b: CodeType) -> set[tuple[str, int]]:
-    """Names of the code objects that differ, those within them aside."""
-    own = lambda c: (
-        c.co_code,
-        c.co_names,
-        c.co_varnames,
-        c.co_freevars,
-        c.co_cellvars,
-        c.co_flags,
-        len(inner(c)),
-        [repr(value) for value in c.co_consts if not isinstance(value, CodeType)],
+    """Names of the code objects that differ; those inside them are compared by themselves."""
+    out = set() if content(a) == content(b) else {key(a)}
+    for x, y in zip(inner(a), inner(b), strict=False):
+        out |= changed(x, y)
+    return out
+
+
+def content(code: CodeType) -> tuple:
+    """All that a code object does, apart from the code objects inside it."""
+    constants = [repr(value) for value in code.co_consts if not isinstance(value, CodeType)]
+    return (
+        code.co_code,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        code.co_flags,
+        len(inner(code)),
+        constants,
     )
-    out = set() if own(a) == own(b) else {key(a)}
-    return out.union(*(changed(x, y) for x, y in zip(inner(a), inner(b), strict=False)))
 
 
 # --------------------------------------------------------------------------------------------- the long way
 
 
 class Source(importlib.machinery.SourceFileLoader):
-    """Finds one module, and loads it from a text."""
+    """An importer that finds one module, and loads it from a text."""
 
     def __init__(self, module: str, text: str) -> None:
         name = "benchmark." + module.replace("/", ".")
@@ -326,18 +376,16 @@ class Source(importlib.machinery.SourceFileLoader):
         self.text = text
 
     def find_spec(self, name, path, target=None):
-        return (
-            importlib.util.spec_from_file_location(name, self.path, loader=self)
-            if name == self.name
-            else None
-        )
+        if name != self.name:
+            return None
+        return importlib.util.spec_from_file_location(name, self.path, loader=self)
 
     def get_code(self, name):
         return compiled(self.text, self.path)
 
 
 def _fresh(module: str, tests: list[str], text: str, limit: float) -> None:
-    """Runs the tests of a module on another source of it; leaves with pytest's exit code."""
+    """Run the tests of a module on another source of it; exits with 0 if all pass, else 1."""
     silent(limit)
     sys.meta_path.insert(0, Source(module, text))
     for test in tests:
@@ -349,12 +397,10 @@ def _fresh(module: str, tests: list[str], text: str, limit: float) -> None:
 
 
 def hold(names: list[str]) -> None:
-    """Imports what the tests import from elsewhere, so that forks of this process have it."""
+    """Import what the tests import from elsewhere, so that forks of this process have it."""
     for name in names:
-        with (
-            contextlib.suppress(Exception),
-            warnings.catch_warnings(),
-        ):  # some exist in the tests' process alone
+        # Some exist only in the tests' process.
+        with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module(name)
     gc.collect()

@@ -17,6 +17,7 @@ Theory. An interrupted transfer stays as ``.<name>.part`` and is resumed by HTTP
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import inspect
 import io
@@ -315,6 +316,36 @@ def _idx_shape(raw: bytes) -> tuple[int, ...]:
     if len(raw) < 4 + 4 * rank:
         return ()
     return tuple(np.frombuffer(raw, ">i4", rank, 4))
+
+
+def read_idx_splits(
+    name: str,
+    base: str,
+    files: Mapping[str, Sequence[tuple[str, str]]],
+    params: Mapping[str, Any],
+    folder: Path,
+) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:
+    """The arrays of a data set of gzipped idx files, as MNIST's, and the provenance of the files.
+
+    Args:
+        name: of the data set, and the mirror's folder that holds the files.
+        base: URL of the folder that holds the official files.
+        files: split -> (file name, hash) of its images (N, h, w) and of its labels (N,).
+        params: ``size`` in pixels, and how many images of each split.
+    """
+    arrays, provenance = {}, []
+    for split, pair in files.items():
+        values = []
+        for file_name, digest in pair:
+            source = Source(f"{base}/{file_name}", digest, mirror=f"{name}/{file_name}")
+            file = fetch(source, folder)
+            values.append(read_idx(gzip.decompress(file.path.read_bytes())))
+            provenance.append(file.provenance())
+        x, y = values
+        ids = subset(name, split, y, params[split])
+        arrays[f"x_{split}"] = nearest(x[ids, None], params["size"])
+        arrays[f"y_{split}"] = y[ids].astype(np.int64)
+    return arrays, provenance
 
 
 def read_pages(pages: list[bytes], sha256: str) -> np.ndarray:

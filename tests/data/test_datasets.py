@@ -1,4 +1,4 @@
-"""The scripts in datasets/ from small archives in the official layouts and in the mirror's, through a local server."""
+"""The scripts in datasets/ on small archives in the official layouts and in the mirror's, from a local server."""
 
 import gzip
 import hashlib

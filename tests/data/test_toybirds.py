@@ -1,4 +1,4 @@
-"""Toybirds: what is said of the birds is true of the pixels, and nothing but the marks knows the class."""
+"""Toybirds: the annotations agree with the pixels, and only the marks tell the class."""
 
 import hashlib
 import importlib.util
@@ -36,13 +36,13 @@ def birds(toy, request):
 # --------------------------------------------------------------------------------------------- classes
 
 
-def test_any_two_classes_differ_where_both_rules_speak(toy):
+def test_any_two_classes_differ_in_a_mark_that_both_require(toy):
     for a, b in combinations(toy.RULES, 2):
         assert any(i != j and toy.ANY not in (i, j) for i, j in zip(a, b))
     assert len(set(toy.class_names())) == len(toy.RULES) == 8
 
 
-def test_every_value_of_every_mark_is_asked_for(toy):
+def test_every_value_of_every_mark_is_required(toy):
     for rule, values in zip(toy.RULES.T, toy.MARKS.values()):
         assert set(rule) - {toy.ANY} == set(range(len(values)))
 
@@ -82,8 +82,8 @@ def test_importance_is_the_shapley_value(toy):
 
 
 def test_importance_by_hand(toy):
-    """Class 0 asks for a red crown, a spotted wing and a white breast. The crown rules out 1 and 2; the wing 3, 5, 6, 7;
-    the breast 3 and 4. Only class 3 is ruled out twice: crown 2/7, wing 3.5/7, breast 1.5/7."""
+    """Class 0 requires a red crown, a spotted wing and a white breast. The crown rules out 1 and 2; the wing 3, 5, 6,
+    7; the breast 3 and 4. Only class 3 is ruled out twice: crown 2/7, wing 3.5/7, breast 1.5/7."""
     row = dict(zip(toy.PARTS, toy.importance()[0]))
     expected = {"crown": 2 / 7, "left wing": 1.75 / 7, "right wing": 1.75 / 7, "breast": 1.5 / 7}
     assert row == pytest.approx({part: expected.get(part, 0) for part in toy.PARTS})

@@ -1,4 +1,4 @@
-"""The benchmarks run at their smallest sizes and write what they measured; how fast anything is, is not asserted."""
+"""The speed comparisons run at their smallest sizes and write what they measured; no speed is asserted."""
 
 import subprocess
 import sys
@@ -184,7 +184,7 @@ def test_the_shim_notes_when_a_command_starts_and_ends(tmp_path):
 def test_a_board_whose_folder_is_taken_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "main").mkdir()
     monkeypatch.setattr(sys, "argv", ["boards.py", "offline", "--keep", str(tmp_path)])
-    with pytest.raises(SystemExit, match="is there already"):
+    with pytest.raises(SystemExit, match="already exists"):
         boards.main()
 
 

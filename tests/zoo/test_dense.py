@@ -74,7 +74,7 @@ def test_large_logits_lose_nothing():
         ("vgg11", {"width": 0.1}),
     ],
 )
-def test_what_is_no_chain_of_relus_is_left_to_autograd(name, options):
+def test_other_networks_are_left_to_autograd(name, options):
     shape = (1, 32, 32) if name == "vgg11" else (1, 28, 28)
     assert Chain.of(nets.build(name, shape, 10, options, seed=0)) is None
 
@@ -87,7 +87,7 @@ def test_other_precisions_are_left_to_autograd():
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="kernels of x86")
 @pytest.mark.parametrize("chosen, expected", [(None, "Haswell"), ("Nehalem", "Nehalem")])
 def test_products_round_alike_on_any_cpu(chosen, expected):
-    """numpy's BLAS takes the kernels that the house asks for, unless somebody asked for others."""
+    """numpy's BLAS takes the kernels that the engine asks for, unless the user asked for others."""
     if "openblas" not in engine.blas():
         pytest.skip(
             f"numpy computes with {engine.blas() or 'a library that threadpoolctl does not know'}"

@@ -1,4 +1,4 @@
-"""ImageNet weights: where they come from, the checks, and fine-tuning behind frozen features. Nothing here is online."""
+"""ImageNet weights: where they come from, the checks, and fine-tuning behind frozen features. All offline."""
 
 import functools
 import hashlib
@@ -30,7 +30,7 @@ def state():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, state):
-    """A folder with the weights in both formats, served on localhost; the hash is in the .pth's name, as torchvision's."""
+    """A folder with the weights in both formats, served on localhost; the .pth's name holds its hash."""
     root = tmp_path_factory.mktemp("site")
     (root / "squeezenet").mkdir()
     np.savez(root / NPZ, **{key: value.numpy() for key, value in state.items()})

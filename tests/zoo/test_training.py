@@ -15,6 +15,7 @@ from benchmark.data import Dataset
 from benchmark.methods.registry import UnknownName
 from benchmark.utils.seeds import seed_hash
 from benchmark.zoo import inputs, nets, training
+from benchmark.zoo.networks import Networks
 from benchmark.zoo.recipe import Recipe
 
 MLP = {
@@ -222,7 +223,7 @@ def test_a_run_that_was_cut_off_ends_at_the_same_bytes(tmp_path, digits, recipe,
     "change",
     [{"lr": 0.004}, {"epochs": 5}, {"train_images": 100}, {"options": {"width": 17, "depth": 3}}],
 )
-def test_another_recipe_starts_anew(tmp_path, digits, change, always_save):
+def test_another_recipe_starts_from_the_beginning(tmp_path, digits, change, always_save):
     path = tmp_path / "m-0.safetensors"
     with pytest.raises(KeyboardInterrupt):
         training.train(digits, MLP, 0, path, progress=stop_after(2))
@@ -420,7 +421,7 @@ def test_batched_batch_norm_keeps_each_networks_own_statistics(digits):
         torch.from_numpy(digits.arrays["x_train"][:90]).double().view(3, 3, 10, 1, 16, 16) / 255
     )  # (steps, K, b, ...)
     y = torch.from_numpy(digits.arrays["y_train"][:90]).view(3, 3, 10)
-    singles, many = [training._Networks([net]) for net in build()], training._Networks(build())
+    singles, many = [Networks([net]) for net in build()], Networks(build())
     for model, members in [(model, [k]) for k, model in enumerate(singles)] + [(many, [0, 1, 2])]:
         optimiser = recipe.optimiser_for(list(model.parameters.values()))
         for step in range(3):
@@ -572,7 +573,7 @@ def test_draws_of_augmentation():
 
 def test_evaluation_in_chunks_is_evaluation_of_all(digits, monkeypatch):
     data = inputs.pixels(digits, Recipe.parse(MLP), torch.device("cpu"), {})
-    model = training._Networks([nets.build("mlp", (1, 16, 16), 10, seed=s) for s in range(2)])
+    model = Networks([nets.build("mlp", (1, 16, 16), 10, seed=s) for s in range(2)])
     expected = model.accuracy(data, data.x_train, data.y_train)
     monkeypatch.setattr(inputs, "_CHUNK_VALUES", 16 * 256 + 1)
     assert inputs.chunk(data.x_train) == 16
@@ -609,7 +610,7 @@ def test_load_refuses_what_is_damaged(tmp_path, digits):
         store.write_json(path.with_suffix(".json"), card | change)
         refused(r"m-0\.json does not fit its weights \(.*\); delete both and train again")
     store.write_json(path.with_suffix(".json"), {"failed": "ValueError: no memory"})
-    refused("no trained network: ValueError: no memory; correct the recipe")
+    refused("is not a trained network: ValueError: no memory; correct the recipe")
     path.with_suffix(".json").write_text("[")
     refused(r"m-0\.json is damaged")
 

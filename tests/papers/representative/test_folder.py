@@ -125,13 +125,13 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys):
     (tmp_path / "empty" / "b").mkdir()
     for argv, words in (
         ([], "which one? glassbench prepare folder --path DIR"),
-        (["--path", str(tmp_path / "nowhere")], "nowhere is no folder"),
-        (["--path", str(tmp_path / "one")], "holds 1 subfolders; there must be one a class"),
+        (["--path", str(tmp_path / "nowhere")], "nowhere is not a folder"),
+        (["--path", str(tmp_path / "one")], "holds 1 subfolders; there must be one per class"),
         (["--path", str(tmp_path / "few")], "no image for test"),
         (["--path", str(tmp_path / "empty")], "no image for train"),
-        (["--path", str(path), "--name", "cub"], "there is a data set 'cub' already"),
-        (["--path", str(path), "--name", "../x"], "is no name for a data set"),
-        (["--path", str(path), "--size", "0"], "--size 0 must be 1 at least"),
+        (["--path", str(path), "--name", "cub"], "there is already a data set 'cub'"),
+        (["--path", str(path), "--name", "../x"], "cannot name a data set"),
+        (["--path", str(path), "--size", "0"], "--size 0 must be at least 1"),
     ):
         assert folder.command_line(argv) == 2, argv
         said = capsys.readouterr().err
