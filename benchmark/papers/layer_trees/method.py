@@ -29,8 +29,7 @@ from benchmark.papers.layer_trees.encodings import Bits, encode, position, switc
 
 @dataclass
 class LayerTree:
-    """The tree of ``layer`` (default: the last before the logits) over encodings that at least ``threshold`` images
-    have.
+    """The tree of ``layer`` (default: the last before the logits) over encodings of at least ``threshold`` images.
 
     Args:
         variant: ``sign``, the paper's rule (a node is ON where the input of its activation function is positive), or

@@ -34,12 +34,10 @@ def trees(
     layers: Sequence[str] | None = None,
     samples: int | None = None,
 ) -> Outcome:
-    """Every hidden layer (or ``layers``) of the network: rows with ``layer`` (1 = the first hidden one) and
-    ``threshold``.
+    """Every hidden layer (or ``layers``) of the network: rows with ``layer`` (1: the first hidden one), ``threshold``.
 
-    Methods of the rows: ``encodings`` (counts), ``layer tree`` (the tree of each threshold), ``network`` (what the tree
-        is
-    compared with).
+    The rows' methods are ``encodings`` (counts), ``layer tree`` (the tree of each threshold) and ``network`` (what the
+    tree is compared with).
     """
     target = study.target
     names = list(layers or hidden_layers(target))
