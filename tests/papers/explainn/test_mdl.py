@@ -150,7 +150,7 @@ def test_items_lose_their_order_and_length_adds_up():
         ),
         (
             lambda: description_length(toy(), [Rule((0,), (4,))]),
-            "no column of the data or is never active",
+            "not a column of the data or is never active",
         ),
         (
             lambda: description_length(toy(), [Rule((0,), (1, 2), k=1)], Encoding(robust=False)),

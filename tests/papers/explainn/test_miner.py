@@ -114,7 +114,7 @@ def test_planes_are_thresholds():
 def test_threads_and_blocks_do_not_change_the_rules(monkeypatch):
     heads, tails = noisy_layers(3, 500)
     one = mine(heads, tails, theta=0.2, mu=3, allow=("constant",))
-    monkeypatch.setattr("benchmark.papers.explainn.miner._BLOCK", 7)
+    monkeypatch.setattr("benchmark.papers.explainn.search._BLOCK", 7)
     two = mine(heads, tails, theta=0.2, mu=3, allow=("constant",), threads=2)
     assert one.rules == two.rules
 
