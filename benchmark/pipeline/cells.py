@@ -74,7 +74,6 @@ class Cell:
 def write_explanation(path: Path, e: Explanation, meta: Mapping[str, Any]) -> None:
     arrays = {name: getattr(e, name) for name in _FIELDS if getattr(e, name) is not None}
     meta = {"reason": "", **meta, "size": dict(e.size), "offers": sorted(e.offers())}
-    meta.pop("seconds", None)  # the same explanation is the same file, however long it took
     store.write_npz(path, arrays | {"meta": np.array(json.dumps(meta, sort_keys=True))})
 
 
