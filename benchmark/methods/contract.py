@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -80,63 +79,59 @@ def apart(a: np.ndarray | None, b: np.ndarray | None) -> float:
 
 @contextlib.contextmanager
 def strict(*batches: Batch) -> Iterator[None]:
-    """What a stranger may not do beyond what ``_guard`` refuses: change the images, and return what ``Explanation``
-    would put right without a word (a tensor on a graph, complex numbers, text)."""
-    before, taken = [batch.x.clone() for batch in batches], Explanation.__post_init__
-    Explanation.__post_init__ = lambda e: (_plain(e), taken(e))[1]
+    """Refuses more of an external method than ``guard`` does: to change the images, and to return what ``Explanation``
+    would convert silently (a tensor on a graph, complex numbers, text)."""
+    before = [batch.x.clone() for batch in batches]
+    Explanation.strict = True
     try:
         yield
     finally:
-        Explanation.__post_init__ = taken
-    if not all(torch.equal(batch.x, x) for batch, x in zip(batches, before, strict=True)):
-        raise ValueError("the method changed the images in place; clone them first")
+        Explanation.strict = False
+    for batch, x in zip(batches, before, strict=True):
+        if not torch.equal(batch.x, x):
+            raise ValueError("the method changed the images in place; clone them first")
 
 
-def _plain(e: Explanation) -> None:
-    for field in fields(e):
-        value = getattr(e, field.name)
-        if isinstance(value, torch.Tensor) and value.requires_grad:
-            raise ValueError(f"{field.name} is a tensor on a graph; return {field.name}.detach()")
-        if value is not None and field.name != "size":
-            kind = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value).dtype
-            if kind.kind not in ("biu" if field.name == "labels" else "biuf"):
-                raise ValueError(
-                    f"{field.name} is of type {kind}, which holds no {'class' if field.name == 'labels' else 'plain number'}"
-                )
+@contextlib.contextmanager
+def guard(target: Target) -> Iterator[None]:
+    """Refuses a method that changes the target or a global random state; the states are restored.
+
+    Raises:
+        ValueError: what it changed.
+    """
+    fingerprint, states = target.fingerprint(), _random_states()
+    changed: list[str] = []
+    try:
+        yield
+        changed = _changed(states)
+    finally:
+        torch.set_rng_state(states["torch"])
+        np.random.set_state(states["numpy"])
+        random.setstate(states["random"])
+    if target.fingerprint() != fingerprint:
+        raise ValueError("the method changed the target (weights, modes, hooks or requires_grad)")
+    if changed:
+        raise ValueError(
+            f"the method used the global random state of {' and '.join(changed)}; draw from rng instead"
+        )
 
 
-class _guard:
-    """Refuses a method that changes the target or a global random state; the states are restored."""
+def _random_states() -> dict[str, Any]:
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state(),
+        "random": random.getstate(),
+    }
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
 
-    def __enter__(self) -> None:
-        self.before = self.target.fingerprint()
-        self.states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        changed = [
-            name
-            for name, same in (
-                ("torch", torch.equal(torch.get_rng_state(), self.states[0])),
-                (
-                    "numpy",
-                    np.array_equal(np.random.get_state()[1], self.states[1][1])
-                    and np.random.get_state()[2:] == self.states[1][2:],
-                ),
-                ("random", random.getstate() == self.states[2]),
-            )
-            if not same
-        ]
-        torch.set_rng_state(self.states[0])
-        np.random.set_state(self.states[1])
-        random.setstate(self.states[2])
-        if error is None and self.target.fingerprint() != self.before:
-            raise ValueError(
-                "the method changed the target (weights, modes, hooks or requires_grad)"
-            )
-        if error is None and changed:
-            raise ValueError(
-                f"the method used the global random state of {' and '.join(changed)}; draw from rng instead"
-            )
+def _changed(before: Mapping[str, Any]) -> list[str]:
+    """The libraries whose global random state is another one by now."""
+    now = _random_states()
+    _, words, *rest = before["numpy"]
+    _, words_now, *rest_now = now["numpy"]
+    same = {
+        "torch": torch.equal(now["torch"], before["torch"]),
+        "numpy": np.array_equal(words_now, words) and rest_now == rest,
+        "random": now["random"] == before["random"],
+    }
+    return [name for name, is_same in same.items() if not is_same]

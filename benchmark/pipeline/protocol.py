@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark import engine
 from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable
-from benchmark.methods.contract import _guard, check_explanation, check_order, strict
+from benchmark.methods.contract import guard, check_explanation, check_order, strict
 from benchmark.methods.describe import describe_here
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.inputs import forget, load_batch, load_reference, load_target
@@ -33,12 +33,12 @@ def attempt(cell: Cell, *, stranger: bool = False) -> tuple[Explanation, dict[st
             describe_here(cell.method)  # is its name one?
         method = cell.method.build()
         reference = load_reference(cell)
-        with _guard(target), strict(batch, reference) if stranger else contextlib.nullcontext():
+        with guard(target), strict(batch, reference) if stranger else contextlib.nullcontext():
             method = method.fit(target, reference, generator("fit", *names(cell)))
             explanation = method.explain(target, batch, generator("explain", *names(cell)))
         check_explanation(explanation, target, batch)
         if stranger:
-            with _guard(target):
+            with guard(target):
                 check_order(method, explanation, target, batch, *names(cell))
         return explanation, meta | {"ids": batch.ids.tolist()}
     except NotApplicable as reason:
