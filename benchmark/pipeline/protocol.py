@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark import engine
 from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable
-from benchmark.methods.contract import guard, check_explanation, check_order, strict
+from benchmark.methods.contract import check_explanation, check_order, guard, strict
 from benchmark.methods.describe import describe_here
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.inputs import forget, load_batch, load_reference, load_target

@@ -16,6 +16,7 @@ from benchmark.methods import registry
 from benchmark.pipeline import unit_times
 from benchmark.pipeline.cells import (
     Cell,
+    cell_meta,
     cells,
     known_offers,
     made,
@@ -48,7 +49,7 @@ def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
     ):
         cell = done.unit.arguments[0]
         if done.error and not _failures(cell):  # its worker died, or the disk is full
-            meta = read_cell(cell)[1] | {"status": "failed", "reason": done.error}
+            meta = cell_meta(cell) | {"status": "failed", "reason": done.error}
             with contextlib.suppress(OSError):
                 _write_scores(cell, _without_values(cell, meta), [], {})
         yield done

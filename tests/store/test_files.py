@@ -212,6 +212,22 @@ def test_an_archive_of_something_else_is_damaged(tmp_path):
             read(tmp_path / "a.npz")
 
 
+def test_an_npz_is_whole_until_one_byte_of_an_array_is_another(tmp_path):
+    path = tmp_path / "a.npz"
+    assert not store.is_whole(path)
+    store.write_npz(path, {"x": np.arange(1000.0), "y": np.ones(3)})
+    assert store.is_whole(path)
+    raw = path.read_bytes()
+    middle = len(raw) // 2
+    for damaged in (
+        b"",
+        raw[:middle],
+        raw[:middle] + bytes([raw[middle] ^ 255]) + raw[middle + 1 :],
+    ):
+        path.write_bytes(damaged)
+        assert not store.is_whole(path)
+
+
 def test_weights_survive_the_file(tmp_path):
     state = {"w": torch.arange(6.0).view(2, 3).T, "n": torch.tensor(3)}
     store.write_weights(tmp_path / "w.safetensors", state)
