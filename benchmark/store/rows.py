@@ -138,19 +138,26 @@ def write_scores(
     )
 
 
-def read_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray]:
+Scores = tuple[pd.DataFrame, list[np.ndarray], np.ndarray]  # rows, values and ids
+
+
+def read_scores(path: Path) -> Scores:
     """(rows, values, ids) as ``write_scores`` took them."""
     with reading(path):
-        arrays = read_npz(path)
-        rows = rows_v1.current(_columns(arrays, "row_"))[list(ROW_COLUMNS)]
-        values = np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else []
-        return rows, values, arrays["ids"]
+        return _scores(read_npz(path))
 
 
-def read_keys(path: Path) -> list[str]:
-    """The keys of a file of scores, one per row."""
+def read_keyed_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray, list[str]]:
+    """(rows, values, ids, keys) as ``write_scores`` took them."""
     with reading(path):
-        return read_npz(path, ["keys"])["keys"].tolist()
+        arrays = read_npz(path)
+        return (*_scores(arrays), arrays["keys"].tolist())
+
+
+def _scores(arrays: Mapping[str, np.ndarray]) -> Scores:
+    rows = rows_v1.current(_columns(arrays, "row_"))[list(ROW_COLUMNS)]
+    values = np.split(arrays["values"], arrays["ends"][:-1]) if len(rows) else []
+    return rows, values, arrays["ids"]
 
 
 def write_values(path: Path, instances: pd.DataFrame) -> None:

@@ -73,7 +73,7 @@ def test_scores_survive_the_file(tmp_path):
     pd.testing.assert_frame_equal(read, table.reset_index(drop=True))
     np.testing.assert_array_equal(got[0], values[0])
     assert len(got) == 2 and len(got[1]) == 0 and ids.tolist() == [4, 5, 9]
-    assert store.read_keys(tmp_path / "s.npz") == ["abc", "d"]
+    assert store.read_keyed_scores(tmp_path / "s.npz")[3] == ["abc", "d"]
 
 
 def test_settings_are_text_in_a_fixed_order():
@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_read_names_the_command_that_makes_it(tmp_path, pa
 
 def test_an_archive_of_something_else_is_damaged(tmp_path):
     store.write_npz(tmp_path / "a.npz", {"other": np.arange(3)})
-    for read in (store.read_scores, store.read_keys):
+    for read in (store.read_scores, store.read_keyed_scores):
         with pytest.raises(StoreError, match=r"a\.npz is damaged \(KeyError"):
             read(tmp_path / "a.npz")
 
