@@ -213,13 +213,7 @@ def _write_page(
         instances,
         gallery=gallery,
         data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
-        target_cards={
-            (dataset, name, seed): store.read_json(
-                paths.target(dataset, name, seed).with_suffix(".json")
-            )
-            for dataset in profile.datasets
-            for name, seed, _ in profile.trainings(dataset)
-        },
+        target_cards=report.target_cards(profile),
         provenance=facts,
         reported=paths.reported,
         out=folder,
