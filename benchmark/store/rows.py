@@ -30,6 +30,16 @@ ROW_KEYS = (
 
 ROW_COLUMNS = (*ROW_KEYS, "value", "n", "better", "unit", "metric_version", "status", "reason")
 
+TRACKS = (
+    "target",
+    "heatmap",
+    "concept",
+    "surrogate",
+    "reconstruction",
+    "replication",
+    "unknown",
+)
+
 STATUSES = ("ok", "failed", "not applicable")
 
 
@@ -59,16 +69,26 @@ def tidy_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Columns in their order, rows sorted by their key.
 
     Raises:
-        ValueError: a missing column, an unknown status, or the same key twice.
+        ValueError: a missing column, an unknown track or status, a row that is ok and has no value, or the same key twice.
     """
     if missing := [column for column in ROW_COLUMNS if column not in rows]:
         raise ValueError(f"rows lack the columns {', '.join(missing)}")
-    if unknown := set(rows["status"]) - set(STATUSES):
-        raise ValueError(f"unknown status {', '.join(map(repr, sorted(unknown)))}")
+    for column, known in (("track", TRACKS), ("status", STATUSES)):
+        if unknown := set(rows[column]) - set(known):
+            raise ValueError(f"unknown {column} {', '.join(map(repr, sorted(unknown)))}")
+    empty = (rows["status"] == "ok") & ~np.isfinite(rows["value"].astype(float))
+    if empty.any():
+        raise ValueError(f"status ok without a value in the row {_key(rows[empty])}")
     rows = rows[list(ROW_COLUMNS)].sort_values(list(ROW_KEYS), kind="stable").reset_index(drop=True)
-    if (twice := rows.duplicated(list(ROW_KEYS))).any():
-        raise ValueError(f"two rows for {dict(rows.loc[twice.idxmax(), list(ROW_KEYS)])}")
+    twice = rows.duplicated(list(ROW_KEYS))
+    if twice.any():
+        raise ValueError(f"two rows for {_key(rows[twice])}")
     return rows
+
+
+def _key(rows: pd.DataFrame) -> dict[str, Any]:
+    """The key of the first of some rows."""
+    return dict(rows.iloc[0][list(ROW_KEYS)])
 
 
 def rows_text(rows: pd.DataFrame) -> str:

@@ -59,10 +59,22 @@ def test_one_key_has_one_row():
         store.tidy_rows(pd.concat([rows(), rows(value=2.0)]))
 
 
-@pytest.mark.parametrize("change", [{"status": "lost"}])
-def test_statuses_are_known(change):
-    with pytest.raises(ValueError, match="unknown status 'lost'"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": "lost"}, "unknown status 'lost'"),
+        ({"track": "maps"}, "unknown track 'maps'"),
+        ({"value": np.nan}, "status ok without a value in the row .*'method': 'A'"),
+        ({"value": np.inf}, "status ok without a value"),
+    ],
+)
+def test_rows_that_say_nothing_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
         store.tidy_rows(rows(**change))
+
+
+def test_a_row_that_failed_needs_no_value():
+    assert len(store.tidy_rows(rows(value=np.nan, status="failed"))) == 1
 
 
 def test_scores_survive_the_file(tmp_path):
