@@ -1,4 +1,4 @@
-"""Files and their formats: paths, rows, hashes, and what is left after a crash."""
+"""Files and their formats: paths, rows, hashes, and repair after a crash. No other package knows them."""
 
 from benchmark.store.files import (
     MAX_ARRAY_BYTES,
