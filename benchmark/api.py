@@ -247,7 +247,11 @@ class Explanation:
         default_factory=dict
     )  # split nodes, rules, literals, bits, boundaries ...
 
+    strict = False  # refuse what would be converted silently; set while an external method runs
+
     def __post_init__(self) -> None:
+        if self.strict:
+            self._refuse_conversion()
         counts = {}
         for key, axes in _EXPLANATION_AXES.items():
             value = getattr(self, key)
@@ -269,6 +273,22 @@ class Explanation:
         if len(set(counts.values())) > 1:
             raise ValueError(f"fields disagree on the number of images: {counts}")
         object.__setattr__(self, "size", {str(k): float(v) for k, v in dict(self.size).items()})
+
+    def _refuse_conversion(self) -> None:
+        """
+        Raises:
+            ValueError: a tensor on a graph, or values that are not plain numbers (complex numbers, text).
+        """
+        for key in _EXPLANATION_AXES:
+            value = getattr(self, key)
+            if value is None:
+                continue
+            if isinstance(value, Tensor) and value.requires_grad:
+                raise ValueError(f"{key} is a tensor on a graph; return {key}.detach()")
+            dtype = np.asarray(value.cpu() if isinstance(value, Tensor) else value).dtype
+            kinds, expected = ("biu", "class") if key == "labels" else ("biuf", "plain number")
+            if dtype.kind not in kinds:
+                raise ValueError(f"{key} is of type {dtype}, which holds no {expected}")
 
     def offers(self) -> frozenset[str]:
         """Names of the fields that are there."""

@@ -243,11 +243,6 @@ def _write_page(
         for key in gallery.keys() & others.keys():
             gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
     paths = store.Paths(profile.name)
-    target_cards = {}
-    for dataset in profile.datasets:
-        for name, seed, _ in profile.trainings(dataset):
-            card = paths.target(dataset, name, seed).with_suffix(".json")
-            target_cards[dataset, name, seed] = store.read_json(card)
     facts = provenance.provenance(mine)
     store.write_json(folder / "provenance.json", facts)
     return leaderboard.build(
@@ -255,7 +250,7 @@ def _write_page(
         instances,
         gallery=gallery,
         data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
-        target_cards=target_cards,
+        target_cards=report.target_cards(profile),
         provenance=facts,
         reported=paths.reported,
         out=folder,

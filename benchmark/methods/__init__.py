@@ -1,1 +1,1 @@
-"""How methods are found and described, and the contract that their explanations are held to."""
+"""Finds and describes methods, and holds their explanations to a contract."""

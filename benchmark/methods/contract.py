@@ -1,11 +1,10 @@
-"""What a method must keep to, beyond the types of ``benchmark.api``: shapes, order, and no side effects."""
+"""The contract of a method beyond the types of ``benchmark.api``: shapes, order, and no side effects."""
 
 from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,21 @@ import torch
 from benchmark.api import Batch, Explanation, Target
 from benchmark.utils.seeds import generator
 
-ORDER = 6  # images that a stranger's method explains again, backwards
-ROUNDING = 0.02  # mean difference between two explanations of an image, as a share of their size, that rounding may make
+ORDER = 6  # images that an external method explains again, in reverse order
+ROUNDING = 0.02  # mean difference of two explanations of an image, relative to their size, that rounding may cause
+_IMAGES = (
+    "heatmaps",
+    "concept_maps",
+    "decoded",
+    "reference",
+)  # fields of the images' height and width
 
 
 def check_explanation(e: Any, target: Target, batch: Batch) -> None:
-    """What the contract asks beyond the types.
+    """Check that an explanation fits its images and its target.
 
     Raises:
-        ValueError: no Explanation, nothing in it, the wrong number of images or the wrong resolution.
+        ValueError: not an Explanation, an empty one, or the wrong number of images, resolution or classes.
     """
     if not isinstance(e, Explanation):
         raise ValueError(f"explain returned {type(e).__name__}, not an Explanation")
@@ -32,111 +37,111 @@ def check_explanation(e: Any, target: Target, batch: Batch) -> None:
         value = getattr(e, name)
         if len(value) != len(batch):
             raise ValueError(f"{name} explains {len(value)} images of {len(batch)}")
-        if (
-            name in ("heatmaps", "concept_maps", "decoded", "reference")
-            and value.shape[-2:] != batch.x.shape[-2:]
-        ):
-            raise ValueError(
-                f"{name} is {value.shape[-2]}x{value.shape[-1]}, images {batch.x.shape[-2]}x{batch.x.shape[-1]}"
-            )
-        if name == "labels" and (value.min() < -1 or value.max() >= len(target.classes)):
-            raise ValueError(
-                f"labels hold {value.min()}..{value.max()}; there are {len(target.classes)} classes"
-            )
+        if name in _IMAGES:
+            h, w = value.shape[-2:]
+            height, width = batch.x.shape[-2:]
+            if (h, w) != (height, width):
+                raise ValueError(f"{name} is {h}x{w}, images {height}x{width}")
+        if name == "labels":
+            low, high, classes = value.min(), value.max(), len(target.classes)
+            if low < -1 or high >= classes:
+                raise ValueError(f"labels hold {low}..{high}; there are {classes} classes")
 
 
 def check_order(method: Any, e: Explanation, target: Target, batch: Batch, *name: object) -> None:
-    """An image's explanation is its own: some images, backwards, get the same again. A method that answers otherwise to
-    another seed is let off, and so is one whose maps were made before.
+    """Check that an image's explanation does not depend on the images beside it: a few images, explained alone and in
+    reverse order, must get the same explanations. Exempt are precomputed maps, and methods whose explanations differ
+    from seed to seed.
 
     Raises:
-        ValueError: the fields differ by more than rounding.
+        ValueError: a field differs by more than rounding.
     """
     if getattr(method, "precomputed", False) or len(batch) < 2:
         return
-    rows = torch.arange(min(len(batch), ORDER)).flip(0)
-    rng = [generator("explain", *name, *again) for again in ((), (), ("other",))]
-    again, forth, other = (
-        method.explain(target, batch[r.to(batch.x.device)], g)
-        for r, g in zip((rows, rows.flip(0), rows.flip(0)), rng, strict=True)
-    )
+    rows = torch.arange(min(len(batch), ORDER), device=batch.x.device)
+    backward = rows.flip(0)
+    reverse = method.explain(target, batch[backward], generator("explain", *name))
+    forward = method.explain(target, batch[rows], generator("explain", *name))
+    reseeded = method.explain(target, batch[rows], generator("explain", *name, "other"))
     for field in sorted(e.offers() - {"size"}):
-        value = getattr(e, field)[rows.numpy()]
-        if apart(getattr(forth, field), getattr(other, field)) > ROUNDING:
-            continue
-        if apart(value, getattr(again, field)) > ROUNDING:
+        if apart(getattr(forward, field), getattr(reseeded, field)) > ROUNDING:
+            continue  # another seed gives another explanation
+        value = getattr(e, field)[backward.cpu().numpy()]
+        if apart(value, getattr(reverse, field)) > ROUNDING:
             raise ValueError(
                 f"{field} of an image depend on the images beside it, or on its place in the batch"
             )
 
 
 def apart(a: np.ndarray | None, b: np.ndarray | None) -> float:
-    """How far two fields are apart: mean difference as a share of the mean size."""
+    """The mean difference of two fields, relative to their mean size; infinite if a field or its shape differs."""
     if a is None or b is None or a.shape != b.shape:
         return np.inf
     scale = np.abs(a).mean() + np.abs(b).mean()
-    return float(np.abs(a - b).mean() / scale) if scale else 0.0
+    if not scale:
+        return 0.0
+    return float(np.abs(a - b).mean() / scale)
 
 
 @contextlib.contextmanager
 def strict(*batches: Batch) -> Iterator[None]:
-    """What a stranger may not do beyond what ``_guard`` refuses: change the images, and return what ``Explanation``
-    would put right without a word (a tensor on a graph, complex numbers, text)."""
-    before, taken = [batch.x.clone() for batch in batches], Explanation.__post_init__
-    Explanation.__post_init__ = lambda e: (_plain(e), taken(e))[1]
+    """Refuses what an external method must not do beyond what ``guard`` refuses.
+
+    Raises:
+        ValueError: it changed the images, or gave values that ``Explanation`` would convert silently (a tensor on a
+            graph, complex numbers, text).
+    """
+    before = [batch.x.clone() for batch in batches]
+    Explanation.strict = True
     try:
         yield
     finally:
-        Explanation.__post_init__ = taken
-    if not all(torch.equal(batch.x, x) for batch, x in zip(batches, before, strict=True)):
-        raise ValueError("the method changed the images in place; clone them first")
+        Explanation.strict = False
+    for batch, images in zip(batches, before, strict=True):
+        if not torch.equal(batch.x, images):
+            raise ValueError("the method changed the images in place; clone them first")
 
 
-def _plain(e: Explanation) -> None:
-    for field in fields(e):
-        value = getattr(e, field.name)
-        if isinstance(value, torch.Tensor) and value.requires_grad:
-            raise ValueError(f"{field.name} is a tensor on a graph; return {field.name}.detach()")
-        if value is not None and field.name != "size":
-            kind = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value).dtype
-            if kind.kind not in ("biu" if field.name == "labels" else "biuf"):
-                raise ValueError(
-                    f"{field.name} is of type {kind}, which holds no {'class' if field.name == 'labels' else 'plain number'}"
-                )
+@contextlib.contextmanager
+def guard(target: Target) -> Iterator[None]:
+    """Refuses a method that changes the target or uses a global random state; the states are restored.
+
+    Raises:
+        ValueError: it did.
+    """
+    fingerprint, states = target.fingerprint(), _random_states()
+    changed: list[str] = []
+    try:
+        yield
+        changed = _changed(states)
+    finally:
+        torch.set_rng_state(states["torch"])
+        np.random.set_state(states["numpy"])
+        random.setstate(states["random"])
+    if target.fingerprint() != fingerprint:
+        raise ValueError("the method changed the target (weights, modes, hooks or requires_grad)")
+    if changed:
+        raise ValueError(
+            f"the method used the global random state of {' and '.join(changed)}; draw from rng instead"
+        )
 
 
-class _guard:
-    """Refuses a method that changes the target or a global random state; the states are restored."""
+def _random_states() -> dict[str, Any]:
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state(),
+        "random": random.getstate(),
+    }
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
 
-    def __enter__(self) -> None:
-        self.before = self.target.fingerprint()
-        self.states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        changed = [
-            name
-            for name, same in (
-                ("torch", torch.equal(torch.get_rng_state(), self.states[0])),
-                (
-                    "numpy",
-                    np.array_equal(np.random.get_state()[1], self.states[1][1])
-                    and np.random.get_state()[2:] == self.states[1][2:],
-                ),
-                ("random", random.getstate() == self.states[2]),
-            )
-            if not same
-        ]
-        torch.set_rng_state(self.states[0])
-        np.random.set_state(self.states[1])
-        random.setstate(self.states[2])
-        if error is None and self.target.fingerprint() != self.before:
-            raise ValueError(
-                "the method changed the target (weights, modes, hooks or requires_grad)"
-            )
-        if error is None and changed:
-            raise ValueError(
-                f"the method used the global random state of {' and '.join(changed)}; draw from rng instead"
-            )
+def _changed(before: Mapping[str, Any]) -> list[str]:
+    """The libraries whose global random state differs from ``before``."""
+    now = _random_states()
+    _, words, *rest = before["numpy"]
+    _, words_now, *rest_now = now["numpy"]
+    same = {
+        "torch": torch.equal(now["torch"], before["torch"]),
+        "numpy": np.array_equal(words_now, words) and rest_now == rest,
+        "random": now["random"] == before["random"],
+    }
+    return [name for name, is_same in same.items() if not is_same]

@@ -1,8 +1,8 @@
-"""Finds methods and refuses unknown names with near ones. A method is a class in a file, with settings.
+"""Finds methods by what a profile calls them; an unknown name is refused with a similar one.
 
-path/to/file.py:ClassName        a file; the baselines of the house are loaded exactly as a user's own is
-captum:Occlusion?strides=4       a class of another library, through its file in ``benchmark/adapters``
-maps.npz                         heat maps that were made elsewhere
+path/to/file.py:ClassName        a class in a file; the baselines are loaded exactly as a user's file is
+captum:Occlusion?strides=4       a class of another library, through its file in ``benchmark/methods/adapters``
+maps.npz                         precomputed heat maps
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ADAPTERS = Path(__file__).resolve().parent / "adapters"
 
 @dataclass(frozen=True)
 class MethodRef:
-    """A method as a profile names it: a file, a class in it, and settings. Small, and travels between processes."""
+    """A method as a profile names it: a file, a class in it, and settings. Small, and sent between processes."""
 
     file: str  # relative to the project's root, or absolute
     cls: str
@@ -39,93 +39,108 @@ class MethodRef:
 
     @classmethod
     def parse(cls, entry: str | Mapping[str, Any], base: Path | None = None) -> MethodRef:
-        """From ``baselines/grad_cam.py:GradCAM`` or ``{use: baselines/score_cam.py:ScoreCAM, variant: library}``."""
+        """From ``baselines/grad_cam.py:GradCAM`` or ``{use: baselines/score_cam.py:ScoreCAM, variant: library}``.
+
+        Args:
+            base: the folder that files are relative to (default: the project's root).
+
+        Raises:
+            UnknownName: text in another form, or a file or library that does not exist.
+        """
         entry = {"use": entry} if isinstance(entry, str) else dict(entry)
         use, _, query = str(entry.pop("use", "")).partition("?")
-        settings = {
-            key: _literal(value) for key, value in parse_qsl(query, keep_blank_values=True)
-        } | entry
+        options = parse_qsl(query, keep_blank_values=True)
+        settings = {key: _literal(value) for key, value in options} | entry
         if use.endswith(".npz"):
-            path = (base or store.ROOT) / use
-            if not path.exists():
-                raise UnknownName(f"no file of maps {use!r}")
-            return cls(
-                str(_ADAPTERS / "maps.py"),
-                "Maps",
-                {"file": str(path), "sha256": store.sha256(path), **settings},
-            )
+            return cls._of_maps((base or store.ROOT) / use, use, settings)
         file, _, name = use.rpartition(":")
-        if not name.isidentifier() or not (file.endswith(".py") or file.isidentifier()):
+        is_file = file.endswith(".py")
+        if not name.isidentifier() or not (is_file or file.isidentifier()):
             raise UnknownName(
                 f"a method is written path/to/file.py:ClassName, library:ClassName or maps.npz, not {use!r}"
             )
-        if not file.endswith(".py"):
-            libraries = {p.stem for p in _ADAPTERS.glob("*.py")} - {"__init__", "maps"}
-            return cls(
-                str(_ADAPTERS / f"{pick(file, dict.fromkeys(libraries, file), 'library')}.py"),
-                name,
-                settings,
-            )
+        if not is_file:
+            return cls(str(_adapter(file)), name, settings)
+        return cls._of_file(file, name, settings, base)
+
+    @classmethod
+    def _of_maps(cls, path: Path, use: str, settings: Mapping[str, Any]) -> MethodRef:
+        """Precomputed maps, which are known by their content."""
+        if not path.exists():
+            raise UnknownName(f"no file of maps {use!r}")
+        adapter = str(_ADAPTERS / "maps.py")
+        content = {"file": str(path), "sha256": store.sha256(path)}
+        return cls(adapter, "Maps", {**content, **settings})
+
+    @classmethod
+    def _of_file(
+        cls, file: str, name: str, settings: Mapping[str, Any], base: Path | None
+    ) -> MethodRef:
+        """A class of a file; one of the project's own files is named relative to the root."""
         path = (base or store.ROOT) / file
         if not path.exists():
-            raise near(
-                file, (str(p.relative_to(store.ROOT)) for p in method_files()), "method file"
-            )
-        ref = cls(file if base is None else str(path.resolve()), name, settings)
-        inside = ref.own and Path(ref.file).is_relative_to(store.ROOT)
-        return replace(ref, file=str(Path(ref.file).relative_to(store.ROOT))) if inside else ref
+            known = [str(p.relative_to(store.ROOT)) for p in method_files()]
+            raise near(file, known, "method file")
+        if base is not None:
+            file = str(path.resolve())
+        ref = cls(file, name, settings)
+        if ref.own and Path(file).is_relative_to(store.ROOT):
+            inside = Path(file).relative_to(store.ROOT)
+            return replace(ref, file=str(inside))
+        return ref
 
     @property
     def path(self) -> Path:
-        return store.ROOT / self.file  # an absolute file stays as it is
+        return store.ROOT / self.file  # ``file`` itself where that is absolute
 
     def build(self) -> Method:
-        """A fresh instance, its settings checked against the class."""
+        """A fresh instance, its settings checked against the class.
+
+        Raises:
+            UnknownName: no such class or setting, or a class that is not a method.
+        """
         module = load_module(self.path)
-        if hasattr(
-            module, "adapt"
-        ):  # one of ``benchmark/adapters``: it makes the class of that name by itself
+        if hasattr(module, "adapt"):  # an adapter creates the class of that name
             return module.adapt(self.cls, self.settings)
-        classes = {
-            k: v
-            for k, v in vars(module).items()
-            if inspect.isclass(v) and v.__module__ == module.__name__
-        }
-        found = pick(self.cls, classes, f"class in {Path(self.file).name}:")
-        known = {f.name for f in fields(found) if f.init} if is_dataclass(found) else set()
+        found = pick(self.cls, _classes(module), f"class in {Path(self.file).name}:")
+        known = set()
+        if is_dataclass(found):
+            known = {f.name for f in fields(found) if f.init}
         for key in self.settings:
             if key not in known:
                 raise near(key, known, f"setting of {self.cls}")
-        method = found(**{key: _built(value) for key, value in self.settings.items()})
+        settings = {key: _built(value) for key, value in self.settings.items()}
+        method = found(**settings)
         if not isinstance(method, Method):
             raise UnknownName(
-                f"{self.file}:{self.cls} is no method: it needs name, fit(target, reference, rng) and "
+                f"{self.file}:{self.cls} is not a method: it needs name, fit(target, reference, rng) and "
                 f"explain(target, batch, rng)"
             )
         return method
 
     @property
     def own(self) -> bool:
-        """Is it a file of the house, in ``baselines/`` or a paper's package? A stranger's runs in a process of its own."""
+        """Is it a file of this project, in ``baselines/`` or a paper's package? Any other is external: it runs in a
+        process of its own."""
         homes = (store.ROOT / "baselines", _PACKAGE.parent / "baselines", _PACKAGE / "papers")
         path = self.path.resolve()
-        return any(path.is_relative_to(home.resolve()) for home in homes) and all(
-            ref.own for ref in self.named
-        )
+        is_ours = any(path.is_relative_to(home.resolve()) for home in homes)
+        return is_ours and all(ref.own for ref in self.named)
 
     @property
     def named(self) -> list[MethodRef]:
         """The methods that its settings name."""
-        return [
-            MethodRef.parse(value)
-            for value in self.settings.values()
-            if isinstance(value, str) and ".py:" in value
-        ]
+        values = self.settings.values()
+        return [MethodRef.parse(value) for value in values if _names_a_method(value)]
 
     def is_among(self, refs: Sequence[MethodRef]) -> bool:
         """Is it one of these, with the same settings?"""
-        mine = self.path.resolve(), self.cls, self.settings
-        return any(mine == (ref.path.resolve(), ref.cls, ref.settings) for ref in refs)
+        return any(self._is_same(ref) for ref in refs)
+
+    def _is_same(self, ref: MethodRef) -> bool:
+        if (self.cls, self.settings) != (ref.cls, ref.settings):
+            return False
+        return self.path.resolve() == ref.path.resolve()
 
     @property
     def stem(self) -> str:
@@ -138,41 +153,58 @@ class MethodRef:
         """A file name for the method with its settings; unique, safe, readable."""
         text = f"{self.stem}-{self.cls}-{store.setting_text(self.settings)}"
         safe = re.sub(r"[^A-Za-z0-9=.]+", "-", text).strip("-.")[:80]
-        file = (
-            Path(self.file).name if Path(self.file).is_absolute() else self.file
-        )  # wherever a stranger's file lies
-        return f"{safe}-{hashlib.sha256(f'{file}:{text}'.encode()).hexdigest()[:8]}"
+        # An external file keeps its slug wherever it lies.
+        path = Path(self.file)
+        file = path.name if path.is_absolute() else self.file
+        digest = hashlib.sha256(f"{file}:{text}".encode()).hexdigest()
+        return f"{safe}-{digest[:8]}"
+
+
+def _adapter(library: str) -> Path:
+    """The adapter of a library.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    files = {path.stem: path for path in _ADAPTERS.glob("*.py")}
+    del files["__init__"], files["maps"]
+    return pick(library, files, "library")
 
 
 def _literal(text: str) -> Any:
     """``3``, ``0.5``, ``(1, 4, 4)``, ``true`` or plain text."""
     words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
     try:
-        return words[text.lower()] if text.lower() in words else ast.literal_eval(text)
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
 
 
+def _names_a_method(value: Any) -> bool:
+    return isinstance(value, str) and ".py:" in value
+
+
 def _built(value: Any) -> Any:
-    """A setting; one that names a method (``of: baselines/grad_cam.py:GradCAM``) is that method."""
-    return MethodRef.parse(value).build() if isinstance(value, str) and ".py:" in value else value
+    """A setting; one that names a method (``of: baselines/grad_cam.py:GradCAM``) becomes that method."""
+    return MethodRef.parse(value).build() if _names_a_method(value) else value
 
 
 def load_module(path: Path) -> ModuleType:
-    """The module of a file, under a name that cannot clash with a package; loaded once a process and content.
+    """The module of a file, under a name that cannot clash with a package; loaded once per process and content.
 
-    A file of the package itself is that module of the package.
+    A file of this package is imported as the module that it is.
     """
     path = Path(path).resolve()
     if path.is_relative_to(_PACKAGE):
-        return importlib.import_module(
-            ".".join(("benchmark", *path.relative_to(_PACKAGE).with_suffix("").parts))
-        )
+        parts = path.relative_to(_PACKAGE).with_suffix("").parts
+        return importlib.import_module(".".join(("benchmark", *parts)))
     name = f"glassbench_plugin_{path.stem}_{store.sha256(path)[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look their module up
+        sys.modules[name] = module  # dataclasses look up their module
         try:
             spec.loader.exec_module(module)
         except BaseException:
@@ -181,26 +213,36 @@ def load_module(path: Path) -> ModuleType:
     return sys.modules[name]
 
 
+def _classes(module: ModuleType) -> dict[str, type]:
+    """The classes that a module defines, by name."""
+    found = {}
+    for name, value in vars(module).items():
+        if inspect.isclass(value) and value.__module__ == module.__name__:
+            found[name] = value
+    return found
+
+
 def describe(method: Any) -> tuple[str, str, str]:
     """(name, paper, setting) of a method as its rows show them; paper is one of the five, baseline, control or user."""
     paper = getattr(method, "paper", None) or getattr(method, "kind", "user")
-    return str(method.name), str(paper), store.setting_text(settings_of(method))
+    setting = store.setting_text(settings_of(method))
+    return str(method.name), str(paper), setting
 
 
 def metrics() -> dict[str, MetricSpec]:
-    """Every metric of the house, by name."""
+    """Every metric of this project, by name."""
     import benchmark.metrics  # noqa: F401  (its modules declare the metrics)
 
     return dict(sorted(METRICS.items()))
 
 
 def is_adapter(ref: MethodRef) -> bool:
-    """Is it a class of another library, through its file in ``benchmark/adapters``?"""
+    """Is it a class of another library, through its file in ``benchmark/methods/adapters``?"""
     return ref.path.resolve().is_relative_to(_ADAPTERS)
 
 
 def method_files() -> list[Path]:
-    """Where the house's own methods are: a file a baseline, ``method.py`` of each paper."""
+    """The files of this project's methods: those in ``baselines/``, and ``method.py`` of each paper."""
     return [
         *sorted(store.ROOT.glob("baselines/*.py")),
         *sorted(store.ROOT.glob("benchmark/papers/*/method.py")),
@@ -208,12 +250,10 @@ def method_files() -> list[Path]:
 
 
 def method_refs() -> list[MethodRef]:
-    """Every method of the house's own files: the classes in each that have a name, ``fit`` and ``explain``."""
+    """Every method of this project: the classes in its files that have a name, ``fit`` and ``explain``."""
     refs = []
     for path in method_files():
-        module = load_module(path)
-        for name, cls in vars(module).items():
-            own = inspect.isclass(cls) and cls.__module__ == module.__name__
-            if own and all(hasattr(cls, part) for part in ("name", "fit", "explain")):
+        for name, cls in _classes(load_module(path)).items():
+            if all(hasattr(cls, part) for part in ("name", "fit", "explain")):
                 refs.append(MethodRef(str(path.relative_to(store.ROOT)), name))
     return refs

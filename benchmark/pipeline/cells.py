@@ -74,7 +74,6 @@ class Cell:
 def write_explanation(path: Path, e: Explanation, meta: Mapping[str, Any]) -> None:
     arrays = {name: getattr(e, name) for name in _FIELDS if getattr(e, name) is not None}
     meta = {"reason": "", **meta, "size": dict(e.size), "offers": sorted(e.offers())}
-    meta.pop("seconds", None)  # the same explanation is the same file, however long it took
     store.write_npz(path, arrays | {"meta": np.array(json.dumps(meta, sort_keys=True))})
 
 
@@ -102,10 +101,18 @@ def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
         return Explanation(), who(cell) | {"status": "failed", "reason": str(error)}
 
 
-def finished(path: Path) -> dict[str, Any]:
-    """The meta of an explanation that is there and whole, else {}."""
+def cell_meta(cell: Cell) -> dict[str, Any]:
+    """The meta of a cell's explanation; of a missing or damaged file, that of a failed cell."""
     try:
-        return read_explanation(path)[1]
+        return read_meta(cell.explanation)
+    except store.StoreError as error:
+        return who(cell) | {"status": "failed", "reason": str(error)}
+
+
+def finished(path: Path) -> dict[str, Any]:
+    """The meta of an explanation, {} where there is none. Its arrays are not read: ``store.is_whole`` checks them."""
+    try:
+        return read_meta(path)
     except store.StoreError:
         return {}
 
@@ -116,15 +123,7 @@ def known_offers(cell: Cell) -> frozenset[str]:
     if declared := declared_offers(cell.method):
         return declared
     files = sorted(cell.made.explanations("").glob(f"*/*/{cell.method.slug}.npz"))
-    return frozenset(name for file in files for name in finished_meta(file).get("offers", []))
-
-
-def finished_meta(path: Path) -> dict[str, Any]:
-    """The meta of an explanation, {} where there is none."""
-    try:
-        return read_meta(path)
-    except store.StoreError:
-        return {}
+    return frozenset(name for file in files for name in finished(file).get("offers", []))
 
 
 def remove_others(folder: Path, keep: set[Path]) -> None:

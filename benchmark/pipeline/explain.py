@@ -14,17 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark import engine
+from benchmark import engine, store
 from benchmark.api import Explanation
 from benchmark.engine import Done, Unit
 from benchmark.pipeline import unit_times
 from benchmark.pipeline.cells import (
     Cell,
+    cell_meta,
     cells,
     finished,
     made,
     network_files,
-    read_cell,
     read_explanation,
     remove_others,
     who,
@@ -57,7 +57,7 @@ def explain_images(profile: Profile, dataset: str) -> Iterator[Done]:
     with tempfile.TemporaryDirectory(prefix=scratch()) as apart:
         units = [explain_unit(cell) for cell in todo if cell.method.own]
         for i, cell in enumerate(
-            cell for cell in todo if not cell.method.own and not is_explained(cell)
+            cell for cell in todo if not cell.method.own and not _is_kept(cell)
         ):
             folder = Path(apart, str(i))
             folder.mkdir()
@@ -66,7 +66,7 @@ def explain_images(profile: Profile, dataset: str) -> Iterator[Done]:
             cell = done.unit.arguments[0]
             if done.unit.limits:
                 _take_home(cell, done)
-            meta = read_cell(cell)[1]
+            meta = cell_meta(cell)
             if (
                 done.error and meta["reason"] != done.error
             ):  # the cell could not say so: its worker died, or the disk is full
@@ -74,7 +74,7 @@ def explain_images(profile: Profile, dataset: str) -> Iterator[Done]:
                 with contextlib.suppress(OSError):
                     meta = who(cell) | {"status": "failed", "reason": done.error, "key": ""}
                     write_explanation(cell.explanation, Explanation(), meta)
-                meta = read_cell(cell)[1]
+                meta = cell_meta(cell)
             yield Done(done.unit, meta, done.error)
 
 
@@ -90,14 +90,19 @@ def explain_unit(cell: Cell) -> Unit:
 
 
 def is_explained(cell: Cell) -> bool:
-    """Is its explanation there, made of all that it depends on as that is now?"""
+    """Is its explanation there, made of all that it depends on as that is now? Its maps are not read."""
     there = finished(cell.explanation)
     return there.get("key") == explain_key(cell) and there["status"] != "failed"
 
 
+def _is_kept(cell: Cell) -> bool:
+    """Is its explanation there, made of what it depends on now, and undamaged?"""
+    return is_explained(cell) and store.is_whole(cell.explanation)
+
+
 def explain_cell(cell: Cell) -> str | None:
     """Fit and explain, under guard; writes the explanation, or the reason why there is none."""
-    if is_explained(cell):
+    if _is_kept(cell):
         return engine.KEPT
     explanation, meta = attempt(cell)
     write_explanation(cell.explanation, explanation, who(cell) | {"key": explain_key(cell)} | meta)

@@ -6,7 +6,6 @@ Everything here decides numbers; the keys of cells hang on it (``benchmark.pipel
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from benchmark import engine
 from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable
-from benchmark.methods.contract import _guard, check_explanation, check_order, strict
+from benchmark.methods.contract import check_explanation, check_order, guard, strict
 from benchmark.methods.describe import describe_here
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.inputs import forget, load_batch, load_reference, load_target
@@ -26,22 +25,20 @@ def names(cell: Cell) -> tuple[object, ...]:
 
 
 def attempt(cell: Cell, *, stranger: bool = False) -> tuple[Explanation, dict[str, Any]]:
-    """Fit and explain, under guard: the explanation, and status, reason and seconds. A stranger is asked for more."""
-    meta: dict[str, Any] = {"status": "ok", "reason": "", "seconds": 0.0}
+    """Fit and explain, under guard: the explanation, and status and reason. A stranger is asked for more."""
+    meta: dict[str, Any] = {"status": "ok", "reason": ""}
     try:
         target, batch = load_target(cell), load_batch(cell)
         if stranger:
             describe_here(cell.method)  # is its name one?
         method = cell.method.build()
         reference = load_reference(cell)
-        start = time.perf_counter()
-        with _guard(target), strict(batch, reference) if stranger else contextlib.nullcontext():
+        with guard(target), strict(batch, reference) if stranger else contextlib.nullcontext():
             method = method.fit(target, reference, generator("fit", *names(cell)))
             explanation = method.explain(target, batch, generator("explain", *names(cell)))
-        meta["seconds"] = time.perf_counter() - start
         check_explanation(explanation, target, batch)
         if stranger:
-            with _guard(target):
+            with guard(target):
                 check_order(method, explanation, target, batch, *names(cell))
         return explanation, meta | {"ids": batch.ids.tolist()}
     except NotApplicable as reason:

@@ -32,7 +32,7 @@ def write(profile: Profile) -> Path:
         instances,
         gallery=gallery(profile),
         data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
-        target_cards=_target_cards(profile),
+        target_cards=target_cards(profile),
         provenance=facts,
         evidence=evidence,
         papers=chapters(found),
@@ -91,15 +91,15 @@ def _label(meta: Mapping[str, Any]) -> str:
     return f"{meta['method']} ({variant})" if variant else meta["method"]
 
 
-def _target_cards(profile: Profile) -> dict[tuple[str, str, int], dict[str, Any]]:
+def target_cards(profile: Profile) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """The cards of a profile's networks, by (data set, target, seed)."""
     paths = store.Paths(profile.name)
-    return {
-        (dataset, name, seed): store.read_json(
-            paths.target(dataset, name, seed).with_suffix(".json")
-        )
-        for dataset in profile.datasets
-        for name, seed, _ in profile.trainings(dataset)
-    }
+    cards = {}
+    for dataset in profile.datasets:
+        for name, seed, _ in profile.trainings(dataset):
+            card = paths.target(dataset, name, seed).with_suffix(".json")
+            cards[dataset, name, seed] = store.read_json(card)
+    return cards
 
 
 def chapters(found: Mapping[str, papers.Found]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from benchmark.methods import registry
 from benchmark.pipeline import unit_times
 from benchmark.pipeline.cells import (
     Cell,
+    cell_meta,
     cells,
     known_offers,
     made,
@@ -47,8 +48,8 @@ def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
         made(profile), "score", dataset, [score_unit(cell) for cell in todo]
     ):
         cell = done.unit.arguments[0]
-        if done.error and not _failures(cell):  # its worker died, or the disk is full
-            meta = read_cell(cell)[1] | {"status": "failed", "reason": done.error}
+        if done.error and not _says_why(cell):  # its worker died, or the disk is full
+            meta = cell_meta(cell) | {"status": "failed", "reason": done.error}
             with contextlib.suppress(OSError):
                 _write_scores(cell, _without_values(cell, meta), [], {})
         yield done
@@ -81,7 +82,7 @@ def score_cell(cell: Cell) -> str | None:
     else:
         scored, ids = _without_values(cell, meta), []
     _write_scores(cell, scored, ids, keys)
-    if reasons := _failures(cell):
+    if reasons := [row["reason"] for row, _ in scored if row["status"] == "failed"]:
         raise engine.Failed(f"{len(reasons)} of {len(scored)} rows: {reasons[0]}")
     return None
 
@@ -98,8 +99,7 @@ def _wanted() -> set[tuple[str, str]]:
 def _kept(cell: Cell, keys: Mapping[str, str]) -> dict[tuple[str, str], Scored]:
     """The scores that are there under the keys of today, by metric and its setting."""
     try:
-        rows, values, _ = store.read_scores(cell.scores)
-        there = store.read_keys(cell.scores)
+        rows, values, _, there = store.read_keyed_scores(cell.scores)
     except store.StoreError:
         return {}
     return {
@@ -153,12 +153,13 @@ def _without_values(cell: Cell, meta: Mapping[str, Any]) -> list[Scored]:
     return [(row, np.empty(0)) for row in rows or [_unknown(cell, meta) | why]]
 
 
-def _failures(cell: Cell) -> list[str]:
-    """The reasons of the failed rows of a cell that was scored."""
-    with contextlib.suppress(store.StoreError):
-        rows = store.read_scores(cell.scores)[0]
-        return rows.reason[rows.status == "failed"].tolist()
-    return []
+def _says_why(cell: Cell) -> bool:
+    """Does the file of its scores have a failed row, which gives the reason?"""
+    try:
+        rows, _, _ = store.read_scores(cell.scores)
+    except store.StoreError:
+        return False
+    return bool((rows.status == "failed").any())
 
 
 def write_network_rows(cell: Cell) -> None:

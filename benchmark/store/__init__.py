@@ -1,10 +1,11 @@
-"""Files and their formats: paths, rows, hashes, and what is left after a crash."""
+"""Files and their formats: paths, rows, hashes, and repair after a crash. No other package knows them."""
 
 from benchmark.store.files import (
     MAX_ARRAY_BYTES,
     StoreError,
     atomic,
     exclusive,
+    is_whole,
     npz_shapes,
     read_json,
     read_npz,
@@ -25,7 +26,7 @@ from benchmark.store.rows import (
     STATUSES,
     format_value,
     parse_rows,
-    read_keys,
+    read_keyed_scores,
     read_rows,
     read_scores,
     read_values,
@@ -50,11 +51,12 @@ __all__ = [
     "atomic",
     "exclusive",
     "format_value",
+    "is_whole",
     "maker",
     "npz_shapes",
     "parse_rows",
     "read_json",
-    "read_keys",
+    "read_keyed_scores",
     "read_npz",
     "read_rows",
     "read_scores",

@@ -1,23 +1,23 @@
-"""What code means, as a hash: a definition with all that it refers to, whatever its words, layout and place.
+"""What code means, as a hash: a definition with all that it refers to, regardless of comments, layout and location.
 
     code = Code(root)
-    code.hash(["benchmark.metrics.faithfulness:average_drop"])     # changes when the number could
-    code.reached(["benchmark.pipeline.explain:attempt"])                        # the definitions behind it, by module
-    code.files(["benchmark.pipeline.explain:attempt"])                          # and their files
+    code.hash(["benchmark.metrics.faithfulness:average_drop"])      # changes when the number could
+    code.reached(["benchmark.pipeline.protocol:attempt"])           # the definitions behind it, by module
+    code.files(["benchmark.pipeline.protocol:attempt"])             # and their files
 
-Idea: a program is a graph of top-level definitions (functions, classes, assignments). What an entry computes depends on the
-definitions that can be reached from it by name. The hash is that of the reached syntax trees: comments, docstrings, blank
-lines, trailing commas, quotes and ``.5`` for ``0.5`` are no part of a tree, and neither is the file it stands in, so that a
-definition that is moved as it is keeps its hash.
+Idea: a program is a graph of top-level definitions (functions, classes, assignments). What an entry computes depends on
+the definitions that can be reached from it by name. The hash is that of the reached syntax trees. Comments, docstrings,
+blank lines, trailing commas, quotes and ``.5`` for ``0.5`` are not part of a tree, and neither is the file it is in: a
+definition that is moved unchanged keeps its hash.
 
-Theory: names are resolved through imports, so another import of the same name is another hash. A call that no name leads to
-(``getattr``) is not seen; classes are, wherever an annotation names them, with all their methods, and so is what a decorator
-of its own module may have put into a registry there. Modules that
-carry numbers without deciding them (``CARRIERS``) are not entered by name; a definition there that does decide is named as an
-entry. Left out are ``work`` and ``offers`` of a method's class, what it declares of itself.
+Theory: names are resolved through imports, so importing another object under the same name changes the hash. A call
+that no name leads to (``getattr``) is not seen. A class is seen wherever an annotation names it, with all its methods;
+so is what a decorator may have put into a registry of its own module. Modules that carry numbers without deciding them
+(``CARRIERS``) are not entered by name; a definition there that does decide is named as an entry. ``work`` and
+``offers`` of a method's class, what it declares about itself, are left out.
 
-The trees are read field by field instead of by ``ast.dump`` or ``ast.unparse``, whose texts differ between Python 3.11 and
-3.14.
+The trees are read field by field instead of by ``ast.dump`` or ``ast.unparse``, whose texts differ between Python 3.11
+and 3.14.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Modules that carry numbers and decide none: files and formats, where work runs, names, and what a cell is called.
+# Modules that carry numbers and decide none: files and formats, where work runs, names of things.
 CARRIERS = frozenset(
     f"benchmark.{name}"
     for name in (
@@ -61,25 +61,25 @@ CARRIERS = frozenset(
         "utils.temporary",
     )
 )
-DECLARED = frozenset({"work", "offers"})  # what a method says of itself
+DECLARED = frozenset({"work", "offers"})  # what a method says about itself
 _PACKAGE = "benchmark"
 _METHOD = re.compile(r"[\w/.-]+\.py:[A-Za-z_]\w*(\?.*)?")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _SILENT = frozenset({"ctx", "kind", "type_comment"})  # fields of a tree that change nothing
 
 Place = tuple[str, str]  # (module, name of a top-level definition)
+Reference = tuple[str, Place | str]  # (what is written, what it stands for)
 
 
 @dataclass(eq=False)
 class Module:
-    """A file: its top-level statements by the names that they bind, what it imports, and statements that bind nothing."""
+    """A file: its top-level statements by the names they bind, its imports, and the statements that bind nothing."""
 
     name: str
     path: Path
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, tuple[str, str]] = field(
-        default_factory=dict
-    )  # alias -> (module, name in it or "")
+    # alias -> (module, name in it or "")
+    imports: dict[str, tuple[str, str]] = field(default_factory=dict)
     effects: list[ast.stmt] = field(default_factory=list)
 
 
@@ -91,13 +91,13 @@ class Code:
     carriers: frozenset[str] = CARRIERS
 
     def hash(self, entries: Iterable[str]) -> str:
-        """Of everything that ``entries`` reach, in hexadecimal.
+        """The hash of everything that ``entries`` reach, in hexadecimal.
 
         Args:
             entries: ``module:name``, or ``module`` for a whole module; a module is dotted, or the path of a file.
 
         Raises:
-            KeyError: an entry that is not there. SyntaxError: a file that Python cannot read.
+            KeyError: an entry does not exist. SyntaxError: Python cannot parse a file.
         """
         lines = sorted({self.line(place) for place in self.reached(entries)})
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -115,7 +115,7 @@ class Code:
         )
 
     def reached(self, entries: Iterable[str]) -> set[Place]:
-        """Every definition that ``entries`` depend on; the statements of a module that bind no name go as ``""``."""
+        """Every definition that ``entries`` depend on; ``""`` stands for a module's statements that bind no name."""
         waiting = [place for entry in entries for place in self._entry(entry)]
         found: set[Place] = set()
         while waiting:
@@ -145,36 +145,29 @@ class Code:
         """What a definition refers to, and what happens when its module is imported."""
         name, _ = place
         imported = [(package, "") for package in _packages(name)]
-        return [
-            *imported,
-            *(
-                target
-                for _, target in _references(self.root, self.carriers, *place)
-                if isinstance(target, tuple)
-            ),
-        ]
+        references = _references(self.root, self.carriers, *place)
+        named = [target for _, target in references if isinstance(target, tuple)]
+        return [*imported, *named]
 
     def line(self, place: Place) -> str:
-        """A definition by its tree, and by the trees of what its names stand for."""
+        """A definition as text: the hash of its tree, and those of what its names stand for."""
         return " ".join([self.meaning(place), *sorted(self.names(place))])
 
     def names(self, place: Place) -> set[str]:
-        """What a definition refers to: each name with the tree that it stands for."""
-        return {
-            f"{name}={self._meant(target)}"
-            for name, target in _references(self.root, self.carriers, *place)
-        }
+        """What a definition refers to: each name with the hash of the tree that it stands for."""
+        references = _references(self.root, self.carriers, *place)
+        return {f"{name}={self._meant(target)}" for name, target in references}
 
     def _meant(self, target: Place | str) -> str:
         return target if isinstance(target, str) else self.meaning(target)
 
 
-CODE = Code(Path(__file__).resolve().parent.parent.parent)  # ours
+CODE = Code(Path(__file__).resolve().parent.parent.parent)  # this project's
 
 
 @functools.cache
 def package_hash() -> str:
-    """Of the whole package: two machines with the same one make the same numbers."""
+    """The hash of the whole package: machines on which it is equal compute the same numbers."""
     files = sorted((CODE.root / "benchmark").rglob("*.py"))
     return CODE.hash(str(file.relative_to(CODE.root)) for file in files)
 
@@ -219,7 +212,7 @@ def _module(root: Path, name: str) -> Module:
 def _parsed(name: str, path: Path, stamp: int, size: int) -> Module:
     module = Module(name, path)
     for statement in ast.parse(path.read_bytes()).body:
-        if not isinstance(statement, _DEFINITIONS):  # also those inside of try, if and with
+        if not isinstance(statement, _DEFINITIONS):  # also imports inside try, if and with
             module.imports |= _inner_imports(statement)
         if isinstance(statement, (ast.Import, ast.ImportFrom)):
             continue
@@ -234,14 +227,13 @@ def _parsed(name: str, path: Path, stamp: int, size: int) -> Module:
 def _imported(statement: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str]]:
     """alias -> (module, name in it; "" for the module itself)."""
     if isinstance(statement, ast.ImportFrom):
-        return {
-            alias.asname or alias.name: (statement.module or ".", alias.name)
-            for alias in statement.names
-        }
-    return {
-        a.asname or a.name.split(".")[0]: (a.name if a.asname else a.name.split(".")[0], "")
-        for a in statement.names
-    }
+        module = statement.module or "."
+        return {alias.asname or alias.name: (module, alias.name) for alias in statement.names}
+    found = {}
+    for alias in statement.names:
+        package = alias.name.split(".")[0]
+        found[alias.asname or package] = (alias.name if alias.asname else package, "")
+    return found
 
 
 def _bound(statement: ast.stmt) -> set[str]:
@@ -249,13 +241,15 @@ def _bound(statement: ast.stmt) -> set[str]:
     if isinstance(statement, _DEFINITIONS):
         return {statement.name}
     if isinstance(statement, (ast.Assign, ast.AnnAssign)):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        is_plain = isinstance(statement, ast.Assign)
+        targets = statement.targets if is_plain else [statement.target]
         names = [_names(target) for target in targets]
         return set().union(*names) if all(names) else set()
     if isinstance(statement, (ast.If, ast.Try, ast.With)):
         inner = [node for node in ast.walk(statement) if isinstance(node, ast.stmt)]
-        return {name for node in inner if node is not statement for name in _bound(node)}
-    return {statement.name.id} if type(statement).__name__ == "TypeAlias" else set()
+        return set().union(*(_bound(node) for node in inner if node is not statement))
+    is_type_alias = type(statement).__name__ == "TypeAlias"  # ``ast`` has it from Python 3.12 on
+    return {statement.name.id} if is_type_alias else set()
 
 
 def _names(target: ast.expr) -> set[str]:
@@ -282,9 +276,8 @@ def _is_for_checkers(statement: ast.stmt) -> bool:
 def _is_main(statement: ast.stmt) -> bool:
     """``if __name__ == "__main__":``"""
     main = ast.dump(ast.parse('__name__ == "__main__"', mode="eval").body)
-    return (
-        isinstance(statement, ast.If) and not statement.orelse and ast.dump(statement.test) == main
-    )
+    is_plain = isinstance(statement, ast.If) and not statement.orelse
+    return is_plain and ast.dump(statement.test) == main
 
 
 # --------------------------------------------------------------------------------------------- trees
@@ -292,38 +285,48 @@ def _is_main(statement: ast.stmt) -> bool:
 
 def tree(node: ast.AST) -> str:
     """A syntax tree as text, the same on every version of Python: without docstrings, imports and declarations."""
-    fields = [(name, getattr(node, name, None)) for name in node._fields if name not in _SILENT]
     if isinstance(node, ast.Constant):
         return f"({type(node.value).__name__} {node.value!r})"
-    said = [
-        f"{name}={_text(node, name, value)}" for name, value in fields if value not in (None, [])
+    fields = {name: getattr(node, name, None) for name in node._fields if name not in _SILENT}
+    texts = [
+        f"{k}={_field(node, k, value)}" for k, value in fields.items() if value not in (None, [])
     ]
-    return f"({type(node).__name__} {' '.join(said)})"
+    return f"({type(node).__name__} {' '.join(texts)})"
 
 
-def _text(node: ast.AST, name: str, value: object) -> str:
-    if isinstance(value, list):
-        kept = _body(node, value) if name == "body" else value
-        if isinstance(
-            node, ast.JoinedStr
-        ):  # Python 3.12.1 ends a nested format in an empty text, others do not
-            kept = [
-                part for part in value if not (isinstance(part, ast.Constant) and part.value == "")
-            ]
-        return f"[{' '.join(tree(part) if isinstance(part, ast.AST) else repr(part) for part in kept)}]"
+def _field(node: ast.AST, name: str, value: object) -> str:
+    """A field of a tree as text."""
+    if not isinstance(value, list):
+        return _text(value)
+    kept = _body(node, value) if name == "body" else value
+    if isinstance(node, ast.JoinedStr):
+        kept = [part for part in value if not _is_empty_text(part)]
+    return f"[{' '.join(map(_text, kept))}]"
+
+
+def _text(value: object) -> str:
     return tree(value) if isinstance(value, ast.AST) else repr(value)
 
 
+def _is_empty_text(part: ast.AST) -> bool:  # Python 3.12.1 ends a nested format in one
+    return isinstance(part, ast.Constant) and part.value == ""
+
+
 def _body(node: ast.AST, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """What a body does: not its docstring, not its imports (names are resolved), not what a class declares of itself."""
+    """What a body does: without docstring, imports (names are resolved) and what a class declares about itself."""
     kept = [part for part in statements if not isinstance(part, (ast.Import, ast.ImportFrom))]
     if isinstance(node, _DEFINITIONS):
         kept = [part for part in kept if not _is_text(part)]
-    if isinstance(node, ast.ClassDef) and {"fit", "explain"} <= {
-        name for part in kept for name in _bound(part)
-    }:
-        kept = [part for part in kept if not (_bound(part) and _bound(part) <= DECLARED)]
+    if isinstance(node, ast.ClassDef):
+        names = set().union(*map(_bound, kept))
+        if {"fit", "explain"} <= names:
+            kept = [part for part in kept if not _is_declared(part)]
     return kept
+
+
+def _is_declared(statement: ast.stmt) -> bool:
+    names = _bound(statement)
+    return bool(names) and names <= DECLARED
 
 
 def _statements(module: Module, definition: str) -> list[ast.stmt]:
@@ -341,69 +344,82 @@ def _hashed(module: Module, definition: str) -> str:
 
 def _references(
     root: Path, carriers: frozenset[str], name: str, definition: str
-) -> list[tuple[str, Place | str]]:
-    """(what is written, what it stands for): a definition of the package, or the name of something outside of it."""
+) -> list[Reference]:
+    """(what is written, what it stands for): a definition of the package, or the name of something outside it."""
     return _referred(root, carriers, _module(root, name), definition)
 
 
 @functools.cache
 def _referred(
     root: Path, carriers: frozenset[str], module: Module, definition: str
-) -> list[tuple[str, Place | str]]:
-    found: list[tuple[str, Place | str]] = []
+) -> list[Reference]:
+    found: list[Reference] = []
     for statement in _statements(module, definition):
-        imports = module.imports | _inner_imports(statement)
-        local = _local_names(statement)
-        for chain in _chains(statement):
-            if len(chain) == 1 and chain[0] in local and _is_module(root, imports.get(chain[0])):
-                continue  # a variable that is called like a module
-            found += [
-                (".".join(chain), target)
-                for target in _resolve(root, carriers, module, imports, chain)
-            ]
-        found += [(text, _place(text.partition("?")[0])) for text in _methods(root, statement)]
-        if isinstance(statement, (ast.If, ast.Try, ast.With)):  # what it imports is what it binds
-            for alias, (source, name) in _inner_imports(statement).items():
-                found += [
-                    (alias, target)
-                    for target in _followed(root, carriers, source, [name] if name else [])
-                ]
+        found += _statement_references(root, carriers, module, statement)
     if not definition:
         found += [(name, (module.name, name)) for name in _registered(module)]
     return [pair for pair in found if pair[1] != (module.name, definition)]
 
 
+def _statement_references(
+    root: Path, carriers: frozenset[str], module: Module, statement: ast.stmt
+) -> list[Reference]:
+    found: list[Reference] = []
+    inner = _inner_imports(statement)
+    imports = module.imports | inner
+    local = _local_names(statement)
+    for chain in _chains(statement):
+        first, *rest = chain
+        if not rest and first in local and _is_module(root, imports.get(first)):
+            continue  # a variable that is called like a module
+        targets = _resolve(root, carriers, module, imports, chain)
+        found += [(".".join(chain), target) for target in targets]
+    for text in _methods(root, statement):
+        entry, _, _ = text.partition("?")
+        found.append((text, _place(entry)))
+    if isinstance(statement, (ast.If, ast.Try, ast.With)):  # what it imports is what it binds
+        for alias, (source, name) in inner.items():
+            targets = _followed(root, carriers, source, [name] if name else [])
+            found += [(alias, target) for target in targets]
+    return found
+
+
 def _registered(module: Module) -> list[str]:
     """Definitions that a decorator of the same module is called with: it may keep them in a registry."""
-    return [
-        name
-        for name, statements in module.definitions.items()
-        for decorator in getattr(statements[0], "decorator_list", [])
-        if any(chain[0] in module.definitions for chain in _chains(decorator))
-    ]
+    found = []
+    for name, statements in module.definitions.items():
+        for decorator in getattr(statements[0], "decorator_list", []):
+            if any(chain[0] in module.definitions for chain in _chains(decorator)):
+                found.append(name)
+    return found
 
 
 def _inner_imports(statement: ast.stmt) -> dict[str, tuple[str, str]]:
-    inner = [node for node in ast.walk(statement) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    return {alias: source for node in inner for alias, source in _imported(node).items()}
+    """What a statement imports, at any depth."""
+    found = {}
+    for node in ast.walk(statement):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= _imported(node)
+    return found
 
 
 def _methods(root: Path, statement: ast.stmt) -> list[str]:
     """Methods that a definition names by text: ``"baselines/ace.py:ACE"``."""
-    texts = [
-        node.value
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    ]
-    return [
-        text
-        for text in texts
-        if _METHOD.fullmatch(text) and (root / text.partition(":")[0]).is_file()
-    ]
+    found = []
+    for node in ast.walk(statement):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and _METHOD.fullmatch(text):
+            file, _, _ = text.partition(":")
+            if (root / file).is_file():
+                found.append(text)
+    return found
 
 
 def _is_module(root: Path, source: tuple[str, str] | None) -> bool:
-    return bool(source) and (not source[1] or bool(_submodule(root, *source)))
+    if source is None:
+        return False
+    _, name = source
+    return not name or bool(_submodule(root, *source))
 
 
 def _local_names(statement: ast.stmt) -> set[str]:
@@ -417,15 +433,10 @@ def _local_names(statement: ast.stmt) -> set[str]:
 
 def _chains(node: ast.AST) -> Iterator[tuple[str, ...]]:
     """Every dotted name below a node, the longest: ``masking.chunks`` and not ``masking`` too."""
+    children: Iterable[ast.AST] = ast.iter_child_nodes(node)
     if isinstance(node, ast.ClassDef):
-        children: Iterable[ast.AST] = [
-            *node.decorator_list,
-            *node.bases,
-            *node.keywords,
-            *_body(node, node.body),
-        ]
-    else:
-        children = ast.iter_child_nodes(node)
+        heading = [*node.decorator_list, *node.bases, *node.keywords]
+        children = [*heading, *_body(node, node.body)]
     if chain := _chain(node):
         yield chain
         return
@@ -459,7 +470,7 @@ def _resolve(
 def _followed(
     root: Path, carriers: frozenset[str], source: str, names: Sequence[str]
 ) -> list[Place | str]:
-    """What ``names`` stand for, read from module ``source`` on."""
+    """What ``names`` stand for, followed from module ``source`` on."""
     if not _is_ours(root, source):
         return [".".join([source, *names])]
     names = list(names)
@@ -472,10 +483,10 @@ def _followed(
         return [(source, definition) for definition in ("", *module.definitions)]
     if names[0] in module.definitions:
         return [(source, names[0])]
-    if names[0] in module.imports:  # handed on
+    if names[0] in module.imports:  # re-exported
         further, name = module.imports[names[0]]
         return _followed(root, carriers, further, [name, *names[1:]] if name else names[1:])
-    return [f"{source}.{names[0]}"]  # not there, or made as the program runs
+    return [f"{source}.{names[0]}"]  # missing, or created at run time
 
 
 def _submodule(root: Path, source: str, name: str) -> str:

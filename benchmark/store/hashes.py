@@ -1,4 +1,4 @@
-"""TODO."""
+"""Hashes of files and of values, from which keys of results are made."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from benchmark import store
 
 
 def sha256(*paths: Path) -> str:
-    """Hash of files and of folders' files (names and contents, caches and hidden files left out), in sorted order."""
+    """Hash of files and of all files in folders, by name and content; caches and hidden files are left out."""
     digest = hashlib.sha256()
     for path in map(Path, paths):
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         for file in files:
             inside = file.relative_to(path.parent)
-            if "__pycache__" in inside.parts or any(part.startswith(".") for part in inside.parts):
+            if any(part.startswith(".") or part == "__pycache__" for part in inside.parts):
                 continue
             digest.update(str(inside).encode() + b"\0")
             with open(file, "rb") as stream:
@@ -27,6 +27,7 @@ def sha256(*paths: Path) -> str:
 
 
 def key_of(*parts: object) -> str:
+    """Hash of values that JSON can hold; of others, of their text."""
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
@@ -36,4 +37,5 @@ def _hash(path: Path, stamp: float) -> str:
 
 
 def file_hash(path: Path) -> str:
+    """Hash of a file, remembered while its time of change stays the same; ``missing`` where there is none."""
     return _hash(path, path.stat().st_mtime) if path.exists() else "missing"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Where every file of a profile lies, and which command makes it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(
-    os.environ.get("GLASSBENCH_ROOT") or Path(__file__).resolve().parent.parent.parent
-)  # the project's folder
+_PROJECT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(os.environ.get("GLASSBENCH_ROOT") or _PROJECT)
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,15 @@ class Paths:
         return self.artifacts / "explanations" / dataset
 
     def explanation(self, dataset: str, target: str, seed: int, method: str) -> Path:
-        return self.explanations(dataset) / f"{target}-{seed}" / f"{method}.npz"
+        folder = self.explanations(dataset) / f"{target}-{seed}"
+        return folder / f"{method}.npz"
 
     def scores(self, dataset: str) -> Path:
         return self.artifacts / "scores" / dataset
 
     def score(self, dataset: str, target: str, seed: int, method: str) -> Path:
-        return self.scores(dataset) / f"{target}-{seed}" / f"{method}.npz"
+        folder = self.scores(dataset) / f"{target}-{seed}"
+        return folder / f"{method}.npz"
 
     def replications(self, paper: str) -> Path:
         return self.artifacts / "replications" / paper
@@ -65,7 +66,7 @@ class Paths:
 
     @property
     def values(self) -> Path:
-        """The values of single images that the rows are means of."""
+        """The values per image that the rows are means of."""
         return self.results / "values.npz"
 
 
@@ -78,12 +79,14 @@ _MAKERS = {
 
 
 def maker(path: Path) -> str:
-    """Which command makes a file again, as far as its place says."""
+    """The command that recomputes a file, judging by its path; empty where the path does not tell."""
     parts = Path(path).parts
     if "evaluations" in parts:
         return "run the same `glassbench evaluate` again"
-    if "artifacts" in parts[:-3] and (at := parts.index("artifacts")) and parts[at + 1] in _MAKERS:
-        return f"run `glassbench {_MAKERS[parts[at + 1]]} {parts[at + 2]}`"
+    if "artifacts" in parts[1:-3]:
+        folder, name = parts[parts.index("artifacts") + 1 :][:2]
+        if folder in _MAKERS:
+            return f"run `glassbench {_MAKERS[folder]} {name}`"
     if parts[-4:-2] == ("datasets", "processed"):
         return f"run `glassbench prepare {Path(path).stem}`"
     return "run `dvc repro`" if parts[-3:-2] == ("results",) else ""

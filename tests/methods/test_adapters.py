@@ -166,7 +166,7 @@ def test_a_library_that_is_absent_is_named_with_the_way_out(entry, monkeypatch):
     monkeypatch.setitem(sys.modules, entry.partition(":")[0], None)
     with pytest.raises(
         UnknownName,
-        match=r"is not here \(.*\); pip install .*, or pip install 'glassbench\[adapters\]'",
+        match=r"cannot be imported \(.*\); pip install .*, or pip install 'glassbench\[adapters\]'",
     ):
         MethodRef.parse(entry).build()
 

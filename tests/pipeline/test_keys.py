@@ -4,12 +4,13 @@ import ast
 import inspect
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
-from benchmark import data, store, zoo
+from benchmark import data, engine, store, zoo
 from benchmark.methods import registry
 from benchmark.pipeline import explain, keys, score
 from benchmark.pipeline.inputs import load_batch
@@ -287,8 +288,22 @@ def test_an_explanation_is_kept_until_what_it_depends_on_changes(trained, monkey
     (cell,) = cells_of(trained, registry.MethodRef.parse(METHODS[0], base=ROOT))
     explain.explain_cell(cell)
     assert explain.is_explained(cell)
+    assert explain.explain_cell(cell) == engine.KEPT
     monkeypatch.setattr(keys, "step_hash", lambda step: "another")
     assert not explain.is_explained(cell)
+
+
+def test_maps_that_are_damaged_are_made_again_though_the_key_is_right(trained):
+    (cell,) = cells_of(trained, registry.MethodRef.parse(METHODS[0], base=ROOT))
+    explain.explain_cell(cell)
+    whole = cell.explanation.read_bytes()
+    with zipfile.ZipFile(cell.explanation) as archive:
+        maps = archive.getinfo("heatmaps.npy")
+    at = maps.header_offset + maps.compress_size // 2
+    cell.explanation.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+    assert explain.is_explained(cell)  # by its key
+    assert explain.explain_cell(cell) is None
+    assert cell.explanation.read_bytes() == whole
 
 
 def test_a_new_metric_is_computed_by_itself(trained, monkeypatch):

@@ -59,10 +59,22 @@ def test_one_key_has_one_row():
         store.tidy_rows(pd.concat([rows(), rows(value=2.0)]))
 
 
-@pytest.mark.parametrize("change", [{"status": "lost"}])
-def test_statuses_are_known(change):
-    with pytest.raises(ValueError, match="unknown status 'lost'"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": "lost"}, "unknown status 'lost'"),
+        ({"track": "maps"}, "unknown track 'maps'"),
+        ({"value": np.nan}, "status ok without a value in the row .*'method': 'A'"),
+        ({"value": np.inf}, "status ok without a value"),
+    ],
+)
+def test_rows_that_say_nothing_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
         store.tidy_rows(rows(**change))
+
+
+def test_a_row_that_failed_needs_no_value():
+    assert len(store.tidy_rows(rows(value=np.nan, status="failed"))) == 1
 
 
 def test_scores_survive_the_file(tmp_path):
@@ -73,7 +85,7 @@ def test_scores_survive_the_file(tmp_path):
     pd.testing.assert_frame_equal(read, table.reset_index(drop=True))
     np.testing.assert_array_equal(got[0], values[0])
     assert len(got) == 2 and len(got[1]) == 0 and ids.tolist() == [4, 5, 9]
-    assert store.read_keys(tmp_path / "s.npz") == ["abc", "d"]
+    assert store.read_keyed_scores(tmp_path / "s.npz")[3] == ["abc", "d"]
 
 
 def test_settings_are_text_in_a_fixed_order():
@@ -207,9 +219,25 @@ def test_a_file_that_cannot_be_read_names_the_command_that_makes_it(tmp_path, pa
 
 def test_an_archive_of_something_else_is_damaged(tmp_path):
     store.write_npz(tmp_path / "a.npz", {"other": np.arange(3)})
-    for read in (store.read_scores, store.read_keys):
+    for read in (store.read_scores, store.read_keyed_scores):
         with pytest.raises(StoreError, match=r"a\.npz is damaged \(KeyError"):
             read(tmp_path / "a.npz")
+
+
+def test_an_npz_is_whole_until_one_byte_of_an_array_is_another(tmp_path):
+    path = tmp_path / "a.npz"
+    assert not store.is_whole(path)
+    store.write_npz(path, {"x": np.arange(1000.0), "y": np.ones(3)})
+    assert store.is_whole(path)
+    raw = path.read_bytes()
+    middle = len(raw) // 2
+    for damaged in (
+        b"",
+        raw[:middle],
+        raw[:middle] + bytes([raw[middle] ^ 255]) + raw[middle + 1 :],
+    ):
+        path.write_bytes(damaged)
+        assert not store.is_whole(path)
 
 
 def test_weights_survive_the_file(tmp_path):

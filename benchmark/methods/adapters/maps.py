@@ -1,9 +1,9 @@
-"""Heat maps that were made elsewhere: ``maps.npz``, an array for each network.
+"""Precomputed heat maps: ``maps.npz``, one array per network.
 
     np.savez("maps.npz", **{"digits/cnn/seed=0": maps, ...})     # (n, h, w), in the order of the explained images
 
-The networks are named as ``target.name``; ``glassbench evaluate --images FILE`` writes the images that are to be explained.
-Nothing is explained again: what would have to be is not applicable, and so is a network without maps.
+The networks are named as ``target.name``; ``glassbench evaluate --images FILE`` writes the images to explain. A network
+without maps is not applicable, and so is whatever would need another explanation.
 """
 
 from __future__ import annotations
@@ -26,24 +26,28 @@ class Maps:
 
     name: str = field(init=False)
     maps: Mapping[str, np.ndarray] = field(init=False, repr=False)
-    precomputed = True  # the same for whatever batch
+    precomputed = True  # the same whatever the batch
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""
         return self
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
-        """The maps of ``target``. Raises NotApplicable if the file has none, ValueError if they do not fit the images."""
+        """The maps of ``target``.
+
+        Raises:
+            NotApplicable: the file has none.
+        """
         if target.name not in self.maps:
-            raise NotApplicable(
-                f"the file has no maps of {target.name}; it has {', '.join(sorted(self.maps))}"
-            )
+            there = ", ".join(sorted(self.maps))
+            raise NotApplicable(f"the file has no maps of {target.name}; it has {there}")
         return Explanation(heatmaps=self.maps[target.name])
 
 
 def adapt(name: str, options: Mapping[str, Any]) -> Any:
     """The maps of ``options["file"]``; ``options["name"]`` is what the board calls them."""
+    file = Path(options["file"])
     method = Maps()
-    method.name = str(options.get("name") or Path(options["file"]).stem)
-    method.maps = store.read_npz(Path(options["file"]))
+    method.name = str(options.get("name") or file.stem)
+    method.maps = store.read_npz(file)
     return method

@@ -16,17 +16,17 @@ class MyMethod:
     name = "My method"
 
     def fit(self, target, reference, rng):
-        """Learn what is needed from training images; here nothing."""
+        """Learn from training images; here nothing."""
         return self
 
     def explain(self, target, batch, rng):
-        """One map an image, larger = more important; batch.x is (n, c, h, w) in [0, 1]."""
+        """One map per image, larger = more important; batch.x is (n, c, h, w) in [0, 1]."""
         maps = []
         for part in batch:  # chunks that fit the device
             x = part.x.clone().requires_grad_()
-            score = (
-                target(x).amax(dim=1).sum()
-            )  # of the predicted classes; an image's gradient is its own
+            # Scores of the predicted classes; each image's gradient depends on its own score only.
+            score = target(x).amax(dim=1).sum()
             (gradient,) = torch.autograd.grad(score, x)
-            maps.append((gradient * (part.x - target.mean)).sum(dim=1).abs() ** self.power)
+            importance = (gradient * (part.x - target.mean)).sum(dim=1)
+            maps.append(importance.abs() ** self.power)
         return Explanation(heatmaps=torch.cat(maps))  # (n, h, w)
