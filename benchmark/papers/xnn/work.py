@@ -16,23 +16,13 @@ import torch
 from torch import nn
 
 from benchmark.papers.xnn import maps
-from benchmark.papers.xnn.srae import (
-    HELD_OUT,
-    STACK,
-    STRIDE,
-    Setting,
-    at_once,
-    forward,
-    initial,
-    settings_for,
-)
+from benchmark.papers.xnn.maps import MEMORY
+from benchmark.papers.xnn.network import Setting, forward, initial
+from benchmark.papers.xnn.srae import HELD_OUT, STACK, STRIDE, at_once, settings_for
 from benchmark.shared.excitation_backprop import class_maps, unit_maps
 from benchmark.shared.work import CHUNK, Facts, Work, empty, measure, tensors
 
 GPU = 40e9  # bytes that a stack may take there: half of 80 GB
-MEMORY = (
-    2**28
-)  # features that ``replicate.convolutional`` keeps; more are computed again for each batch
 
 
 @dataclass(frozen=True)
