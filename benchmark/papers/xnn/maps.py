@@ -121,7 +121,11 @@ def feature_maps(
 
 @torch.no_grad()
 def walkers(xnn: XNN, Z: Tensor, c: int, layer: Layer) -> Tensor:
-    """c-MWP of the n x-features of class c over Z (m, d) or (m, S, d): (n, m, d), or (n, m, d, u, v) on a map."""
+    """c-MWP of the n x-features of class c over Z: (n, m, d), or (n, m, d, u, v) on a map.
+
+    Args:
+        Z: (m, d), or (m, S, d) on a map.
+    """
     positions = Z[:, None] if Z.ndim == 2 else Z  # (m, S, d)
     m, S, _ = positions.shape
     *hidden, E = xnn.encode(Z, c)  # E: (m, S, n)
@@ -131,15 +135,21 @@ def walkers(xnn: XNN, Z: Tensor, c: int, layer: Layer) -> Tensor:
     P = excitation_backprop.contrast(W.T, a.flatten(0, 1))  # (n, m S, h)
     P = P.view(-1, m, S, len(W))  # (n, m, S, h)
     E = E.movedim(2, 0)[..., None]  # (n, m, S, 1)
-    P = P * E / E.sum(2, keepdim=True).clamp(min=1e-12)
+    total = E.sum(2, keepdim=True).clamp(min=1e-12)
+    P = P * E / total
     below = list(zip(weights[:-1], inputs[:-1], strict=True))
     for W, a in reversed(below):
         P = excitation_backprop.dense(W, a, P)
-    return P.mT.reshape(len(P), m, -1, *layer.side) if layer.side else P[:, :, 0]
+    if layer.side:
+        return P.mT.reshape(len(P), m, -1, *layer.side)
+    return P[:, :, 0]
 
 
 def down(target: Target, x: Tensor, P: Tensor, layer: Layer, to: str | None = None) -> Tensor:
-    """Maps (k, m, h, w) of k MWPs (k, m, ...) over Z: one trace for all; those that are 0 everywhere are not traced."""
+    """Maps (k, m, h, w) of k MWPs P (k, m, ...) over Z.
+
+    One trace for all; those that are 0 everywhere are not traced.
+    """
     live = P.flatten(1).any(1)
     maps = x.new_zeros(*P.shape[:2], *x.shape[2:])
     if live.any():
@@ -149,17 +159,22 @@ def down(target: Target, x: Tensor, P: Tensor, layer: Layer, to: str | None = No
 
 @torch.no_grad()
 def z_maps(target: Target, x: Tensor, units: Tensor, layer: Layer, to: str | None = None) -> Tensor:
-    """Maps (k, m, h, w) of ``units`` (k,) of Z: c-MWP, contrasted at the inputs of a dense layer; plain MWP where Z has no
-    weights of its own (an average, a flattened map)."""
+    """Maps (k, m, h, w) of ``units`` (k,) of Z.
+
+    c-MWP, contrasted at the inputs of a dense layer; plain MWP where Z has no weights of its own (an average, a
+    flattened map).
+    """
     linear = linear_modules(target, layer.name)
     if layer.average or not linear:
         d = layer(target, x[:1]).shape[1]
-        one_hot = torch.eye(d, device=x.device)[units]  # (k, d)
-        P = one_hot[:, None].expand(-1, len(x), -1)  # (k, m, d)
+        identity = torch.eye(d, device=x.device)
+        P = identity[units][:, None]  # (k, 1, d)
+        P = P.expand(-1, len(x), -1)
         return excitation_backprop.unit_maps(target, x, P, layer.name, layer.pool, to)
     below = target.layers[target.layers.index(layer.name) - 1]
     a = target.features(x, below)
-    P = excitation_backprop.contrast(linear[-1].weight[units], a.flatten(1))
+    W = linear[-1].weight[units]
+    P = excitation_backprop.contrast(W, a.flatten(1))
     P = P.view(len(units), *a.shape)
     return excitation_backprop.unit_maps(target, x, P, below, to=to)
 

@@ -46,14 +46,18 @@ def top(heat: Tensor, count: int) -> Tensor:
 
 
 def inpainted(x: Tensor, kept: Tensor) -> Tensor:
-    """Images (m, c, h, w) with all but the pixels ``kept`` (m, h, w) filled: normalised convolution with a Gaussian whose
-    sigma is a sixteenth of the side (Knutsson and Westin 1993)."""
+    """Images (m, c, h, w) with all but the pixels ``kept`` (m, h, w) filled.
+
+    Normalised convolution with a Gaussian whose sigma is a sixteenth of the side (Knutsson and Westin 1993).
+    """
     weight = kept[:, None].to(x)  # (m, 1, h, w)
     sigma = max(x.shape[2:]) / 16
     rows, columns = (_gaussian(side, sigma, x) for side in x.shape[2:])
     seen = x * weight
-    mean = seen.sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1)
-    filled = (rows @ seen @ columns + FAR * mean) / (rows @ weight @ columns + FAR)
+    count = weight.sum((2, 3), keepdim=True)
+    mean = seen.sum((2, 3), keepdim=True) / count.clamp(min=1)
+    near, total = rows @ seen @ columns, rows @ weight @ columns
+    filled = (near + FAR * mean) / (total + FAR)
     return torch.where(kept[:, None], x, filled)
 
 

@@ -153,9 +153,11 @@ def cells(part: Batch) -> Cells | None:
     if part.boxes is not None:
         boxes = part.boxes.cpu().numpy()
     shown = visible.any(1)
-    annotated = zip(parts[shown], visible[shown], boxes[shown], strict=True)
-    of_pixel = [attention_maps.voronoi(*image, h, w) for image in annotated]
-    return Cells(shown, np.array(of_pixel).reshape(-1, parts.shape[1] + 1, h, w))
+    of_pixel = []
+    for points, seen, box in zip(parts[shown], visible[shown], boxes[shown], strict=True):
+        of_pixel.append(attention_maps.voronoi(points, seen, box, h, w))
+    p = parts.shape[1]
+    return Cells(shown, np.array(of_pixel).reshape(-1, p + 1, h, w))
 
 
 def overlap(
@@ -195,9 +197,14 @@ def _images_first(found: Tensor) -> Array:
 def _class_part_share(S: Array, weights: Tensor | None, part: Batch) -> float:
     """Weighted mean over maps S (m, k, h, w) of the share that lies near class-defining parts; NaN if no weight is above 0."""
     mass = np.einsum("mkhw,mhw->k", S, part_region(part))
-    share = mass / np.maximum(S.sum((0, 2, 3)), 1e-12)  # (k,)
-    w = np.ones(len(share)) if weights is None else weights.double().cpu().numpy()
-    return float((share * w).sum() / w.sum()) if w.sum() > 0 else np.nan
+    total = S.sum((0, 2, 3))
+    share = mass / np.maximum(total, 1e-12)  # (k,)
+    w = np.ones(len(share))
+    if weights is not None:
+        w = weights.double().cpu().numpy()
+    if w.sum() <= 0:
+        return np.nan
+    return float((share * w).sum() / w.sum())
 
 
 def part_region(part: Batch) -> Array:
@@ -205,11 +212,14 @@ def part_region(part: Batch) -> Array:
     h, w = part.x.shape[2:]
     parts = part.parts.double().cpu().numpy()  # (m, p, 2)
     x, y = parts.transpose(2, 0, 1)[..., None, None]  # (m, p, 1, 1)
-    columns, rows = np.arange(w) + 0.5, np.arange(h)[:, None] + 0.5
-    near = np.hypot(columns - x, rows - y) <= RADIUS * max(h, w)  # (m, p, h, w)
-    important = (part.part_importance > 0).cpu().numpy()
-    chosen = important & part.part_visible.cpu().numpy()  # (m, p)
-    return (near & chosen[:, :, None, None]).any(1)
+    columns = np.arange(w) + 0.5
+    rows = np.arange(h) + 0.5
+    rows = rows[:, None]
+    distance = np.hypot(columns - x, rows - y)  # (m, p, h, w)
+    near = distance <= RADIUS * max(h, w)
+    chosen = (part.part_importance > 0) & part.part_visible  # (m, p)
+    chosen = chosen.cpu().numpy()[:, :, None, None]
+    return (near & chosen).any(1)
 
 
 def part_histograms(found: Sequence[Tensor], seen: Sequence[Batch]) -> Array:

@@ -63,36 +63,53 @@ class Mapper:
         return f"Z ({self.lassos.coef.shape[1]} fc dims)"
 
     def maps(self, c: int, part: Batch, tested: Split) -> ClassMaps:
-        """The maps on images of class c."""
-        of_class = tested.Z[tested.images.y == c]
-        selected, contribution = self.lassos.largest(c, of_class, self.n)
-        of_units = self._unit_maps(torch.cat([selected, self.units]), part)
-        to_logit = class_maps(self.target, part.x, torch.full_like(part.y, c), to=self.to)
+        """The maps on images of class c, and what is measured of them.
+
+        Args:
+            part: images of the class; tested: all test images, for the Lasso's mean contributions.
+        """
+        of_class = tested.images.y == c
+        selected, contribution = self.lassos.largest(c, tested.Z[of_class], self.n)
+        units = torch.cat([selected, self.units])
+        sizes = [len(selected), len(self.units)]
+        of_selected, of_drawn = self._unit_maps(units, part).split(sizes)
+        logit = torch.full_like(part.y, c)
+        heat = class_maps(self.target, part.x, logit, to=self.to)
+
         found = self._x_feature_maps(c, part)
-        found["Lasso"] = MethodMaps(of_units[: len(selected)], contribution)
-        found["1-Heatmap"] = MethodMaps(to_logit[None])
-        found[self.all_z] = MethodMaps(of_units[len(selected) :])
+        found["Lasso"] = MethodMaps(of_selected, contribution)
+        found["1-Heatmap"] = MethodMaps(heat[None])
+        found[self.all_z] = MethodMaps(of_drawn)
+        return ClassMaps(part, found["SRAE"], heat, self._overlaps(found, part))
+
+    def _overlaps(
+        self, found: Mapping[str, MethodMaps], part: Batch
+    ) -> dict[str, dict[str, float]]:
+        """What is measured of the maps: method -> metric -> value."""
         cells = measures.cells(part)
         overlaps = {}
         for name, one in found.items():
-            overlaps[name] = measures.overlap(one.maps, one.weights, part, cells)
-        for name in ("1-Heatmap", self.all_z):
-            values = overlaps[name].items()
-            overlaps[name] = {metric: value for metric, value in values if metric in WHERE}
-        return ClassMaps(part, found["SRAE"], to_logit, overlaps)
+            values = measures.overlap(one.maps, one.weights, part, cells)
+            if name in ("1-Heatmap", self.all_z):
+                values = {metric: values[metric] for metric in WHERE if metric in values}
+            overlaps[name] = values
+        return overlaps
 
     def _x_feature_maps(self, c: int, part: Batch) -> dict[str, MethodMaps]:
-        """All trainings' x-features go down together, image by image."""
+        """Maps of the x-features of all trainings, which are followed down together, image by image."""
         Z = self.at(self.target, part)
-        walkers = torch.cat([maps.walkers(xnn, Z, c, self.at) for xnn in self.trained.values()])
+        trainings = self.trained.values()
+        walkers = torch.cat([maps.walkers(xnn, Z, c, self.at) for xnn in trainings])
         per_image = []
         for x, P in zip(part.x.split(1), walkers.split(1, dim=1), strict=True):
             per_image.append(maps.down(self.target, x, P, self.at, self.to))
         per_training = torch.cat(per_image, 1).split(self.n)
+
         found = {}
         for (name, xnn), S in zip(self.trained.items(), per_training, strict=True):
             added = xnn.contributions(Z, c)  # v_i E_i, (m, n)
-            found[name] = MethodMaps(S, added.mean(0).clamp(min=0), added)
+            weights = added.mean(0).clamp(min=0)
+            found[name] = MethodMaps(S, weights, added)
         return found
 
     def _unit_maps(self, units: Tensor, part: Batch) -> Tensor:
@@ -138,23 +155,40 @@ def part_arrays(study: Study, found: Sequence[ClassMaps]) -> dict[str, Array]:
 
 def picture(target: Target, found: Sequence[ClassMaps]) -> dict[str, Array]:
     """Two images of each class, with the 1-Heatmap, the x-features' maps and v_i E_i (Figs. 1, 8); levels 0 to 255."""
-    names = ("image", "heat", "maps", "contribution", "logit", "name")
-    out: dict[str, list[Array]] = {name: [] for name in names}
-    for c, one in enumerate(found):
-        m = min(2, len(one.images))
-        out["image"].append(_levels(one.images.x[:m], 1))
-        out["heat"].append(_levels(one.heat[:m, None])[:, 0])
-        out["maps"].append(_levels(one.srae.maps[:, :m].movedim(0, 1)))
-        out["contribution"].append(one.srae.added[:m].cpu().numpy())
-        out["logit"].append(target(one.images)[:m, c].cpu().numpy())
-        out["name"].append(np.array([target.classes[c]] * m))
-    return {f"shown_{name}": np.concatenate(values) for name, values in out.items()}
+    per_class = [_class_picture(target, c, one) for c, one in enumerate(found)]
+    return {
+        f"shown_{name}": np.concatenate([arrays[name] for arrays in per_class])
+        for name in per_class[0]
+    }
+
+
+def _class_picture(target: Target, c: int, found: ClassMaps) -> dict[str, Array]:
+    """The pictures of at most two images of class c."""
+    m = min(2, len(found.images))
+    x, heat = found.images.x[:m], found.heat[:m]
+    x_features = found.srae.maps[:, :m].movedim(0, 1)
+    added = found.srae.added[:m]
+    logits = target(found.images)[:m, c]
+    return {
+        "image": _levels(x, 1),
+        "heat": _levels(heat[:, None])[:, 0],
+        "maps": _levels(x_features),
+        "contribution": added.cpu().numpy(),
+        "logit": logits.cpu().numpy(),
+        "name": np.array([target.classes[c]] * m),
+    }
 
 
 def _levels(x: Tensor, most: float | None = None) -> Array:
-    """x (m, k, h, w), shrunk to a picture's side, as 255 times its share of ``most`` (default: the largest of each map)."""
+    """x (m, k, h, w), shrunk to a picture's side, as levels from 0 to 255.
+
+    Args:
+        most: what becomes 255; default: the largest value of each map.
+    """
     h, w = x.shape[2:]
     shrink = min(1, PICTURE_SIDE / max(h, w))
     x = F.adaptive_avg_pool2d(x, (round(shrink * h), round(shrink * w)))
-    x = x / (most or x.amax((2, 3), keepdim=True).clamp(min=1e-12))
-    return (255 * x).round().byte().cpu().numpy()
+    if most is None:
+        most = x.amax((2, 3), keepdim=True).clamp(min=1e-12)
+    levels = 255 * (x / most)
+    return levels.round().byte().cpu().numpy()

@@ -59,6 +59,14 @@ class Setting:
                 "at least 1, 1 and 2"
             )
 
+    def sizes(self, d: int) -> list[int]:
+        """Numbers at a position from Z (d) to E."""
+        return [d, *self.hidden, self.n]
+
+    def encoder_weights(self, d: int) -> int:
+        """Weights of the encoder, biases left out; the decoder has as many."""
+        return sum(inputs * outputs for inputs, outputs in pairwise(self.sizes(d)))
+
 
 @dataclass(frozen=True, eq=False)
 class XNN:
@@ -73,8 +81,11 @@ class XNN:
 
     def layers(self, c: int) -> list[tuple[Tensor, Tensor]]:
         """(W (in, out), b (out,)) of the encoder of class c, bottom up."""
-        depth = _depth(self.params)
-        return [(self.params[f"W{i}"][c], self.params[f"b{i}"][c, 0]) for i in range(depth)]
+        layers = []
+        for i in range(_depth(self.params)):
+            W, b = self.params[f"W{i}"], self.params[f"b{i}"]
+            layers.append((W[c], b[c, 0]))
+        return layers
 
     def encode(self, Z: Tensor, c: int) -> list[Tensor]:
         """Activations (M, S, .) of each encoder layer for class c; the last are E (M, S, n)."""
@@ -95,8 +106,10 @@ class XNN:
 
     def contributions(self, Z: Tensor, c: int, output: int = 0) -> Tensor:
         """v_i E_i, (M, n): what each x-feature adds to y~; summed over positions."""
-        E = pooled(self.features(Z, c)[None], self.pool)[0]  # (M, S', n)
-        v = self.params["v"][c, :, output].view(-1, self.setting.n)  # (S', n)
+        E = self.features(Z, c)  # (M, S, n)
+        E = pooled(E[None], self.pool)[0]  # (M, S', n)
+        v = self.params["v"][c, :, output]
+        v = v.view(-1, self.setting.n)  # (S', n)
         return (E * v).sum(1)
 
     @torch.no_grad()
@@ -127,17 +140,32 @@ def pooled(E: Tensor, side: tuple[int, int] | None) -> Tensor:
     return F.max_pool2d(maps, 2).flatten(2).mT.reshape(K, B, -1, n)
 
 
+def positions_after(S: int, side: tuple[int, int] | None) -> int:
+    """S', how many of S positions are left after pooling a map of ``side``."""
+    if side is None:
+        return S
+    h, w = side
+    return (h // 2) * (w // 2)
+
+
 def forward(
     params: Params, Z: Tensor, pool: tuple[int, int] | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Z (K, B, S, d) -> y~ (K, B, O), E (K, B, S, n), Z~ (K, B, S, d)."""
+    """Z (K, B, S, d) -> y~ (K, B, O), E (K, B, S, n), Z~ (K, B, S, d).
+
+    Args:
+        pool: the map's side where E is max-pooled before v.
+    """
     K, B, S, _ = Z.shape
+    depth = _depth(params)
     x = Z.reshape(K, B * S, -1)
-    for i in range(_depth(params)):
-        x = torch.baddbmm(params[f"b{i}"], x, params[f"W{i}"]).relu()
+    for i in range(depth):
+        W, b = params[f"W{i}"], params[f"b{i}"]
+        x = torch.baddbmm(b, x, W).relu()
     E = x.view(K, B, S, -1)
-    for i in range(_depth(params)):
-        x = torch.baddbmm(params[f"c{i}"], x, params[f"U{i}"]).relu()
+    for i in range(depth):
+        U, c = params[f"U{i}"], params[f"c{i}"]
+        x = torch.baddbmm(c, x, U).relu()
     y = torch.baddbmm(params["b"], pooled(E, pool).flatten(2), params["v"])
     return y, E, x.view_as(Z)
 
@@ -155,7 +183,7 @@ def initial(
     Args:
         d: numbers of Z at a position; S: positions that v sees; O: outputs.
     """
-    sizes = [d, *setting.hidden, setting.n]
+    sizes = setting.sizes(d)
     shapes = _layer_shapes(sizes, "W", "b") | _layer_shapes(sizes[::-1], "U", "c")
     shapes |= {"v": (setting.n * S, O), "b": (setting.n * S, O)}
     stacks: dict[str, list[Tensor]] = {name: [] for name in shapes}
@@ -163,8 +191,8 @@ def initial(
         generator = torch.Generator().manual_seed(int(seed))
         for name, (inputs, outputs) in shapes.items():
             rows = 1 if name[0] in "bc" else inputs  # b, b0 ... and c0 ... are biases
-            uniform = 2 * torch.rand(rows, outputs, generator=generator) - 1
-            stacks[name].append(uniform / inputs**0.5)
+            uniform = torch.rand(rows, outputs, generator=generator)
+            stacks[name].append((2 * uniform - 1) / inputs**0.5)
     return {name: torch.stack(tensors).to(device) for name, tensors in stacks.items()}
 
 

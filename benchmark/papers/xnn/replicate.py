@@ -121,11 +121,17 @@ def _explained(
 
 
 def _images(study: Study, split: str, count: int | None, chunk: int) -> Batch:
-    """``count`` images of a split, equally many of each class (None: all); at most ``chunk`` at once, fewer if large."""
-    rows = None if count is None else study.data.sample(split, count, "xnn")
-    pixels = int(np.prod(study.data.input_shape[1:]))
+    """Images of a split.
+
+    Args:
+        count: images, equally many of each class; None: all.
+        chunk: images that go through the network at once, fewer where they are large.
+    """
+    data = study.data
+    rows = None if count is None else data.sample(split, count, "xnn")
+    pixels = int(np.prod(data.input_shape[1:]))
     chunk = max(1, min(chunk, 2**20 // pixels))
-    return study.data.batch(split, rows, device=study.device, chunk=chunk)
+    return data.batch(split, rows, device=study.device, chunk=chunk)
 
 
 @torch.no_grad()
@@ -163,9 +169,11 @@ def _train_all(data: srae.Examples, training: Mapping[str, Any], seed: int) -> d
 
 def _drawn_units(Z: Tensor, count: int, rng: Generator) -> Tensor:
     """At most ``count`` units of Z (M, d) that are active on any image, in rising order."""
-    active = torch.nonzero(Z.amax(0) > 0)[:, 0].cpu().numpy()
-    units = np.sort(rng.choice(active, min(count, len(active)), replace=False))
-    return torch.from_numpy(units).to(Z.device)
+    active = torch.nonzero(Z.amax(0) > 0)[:, 0]
+    active = active.cpu().numpy()
+    count = min(count, len(active))
+    units = rng.choice(active, count, replace=False)
+    return torch.from_numpy(np.sort(units)).to(Z.device)
 
 
 def _training_numbers(name: str, xnn: XNN, tested: Split) -> list[Number]:
@@ -258,8 +266,12 @@ def _table4(
 def _table5(target: Target, found: Sequence[ClassMaps], pixels: Sequence[int]) -> list[Number]:
     """Table .5: accuracy, the mean over classes, on images of which the top pixels are kept; the gap is paired by class."""
     seen = [one.images for one in found]
-    merged, heat = [one.merged for one in found], [one.heat for one in found]
-    clean = [float((target(part).argmax(1) == part.y).double().mean()) for part in seen]
+    merged = [one.merged for one in found]
+    heat = [one.heat for one in found]
+    clean = []
+    for part in seen:
+        right = target(part).argmax(1) == part.y
+        clean.append(float(right.double().mean()))
     number = partial(Number, "accuracy", n=sum(map(len, seen)), better=HIGHER, unit="fraction")
     numbers = [number(float(np.mean(clean)), "original image", {})]
     for count in pixels:
@@ -338,6 +350,7 @@ def convolutional(
 
 @torch.no_grad()
 def _logits(target: Target, batch: Batch) -> Tensor:
+    """Logits (M, K) of all images, in chunks."""
     return torch.cat([target(x) for x in batch.x.split(batch.chunk)])
 
 
@@ -347,8 +360,9 @@ def _on_the_fly(target: Target, at: maps.Layer, batch: Batch) -> srae.Source:
     @torch.no_grad()
     def source(rows: Tensor) -> Tensor:
         unique, where = rows.unique(return_inverse=True)
-        Z = torch.cat([at(target, batch.x[part]) for part in unique.split(batch.chunk)])
-        return Z[where]
+        parts = unique.split(batch.chunk)
+        Z = [at(target, batch.x[part]) for part in parts]
+        return torch.cat(Z)[where]
 
     return source
 
@@ -356,19 +370,27 @@ def _on_the_fly(target: Target, at: maps.Layer, batch: Batch) -> srae.Source:
 @torch.no_grad()
 def _predict(xnn: XNN, target: Target, at: maps.Layer, batch: Batch) -> Tensor:
     """y~ (M, K) of all images, in chunks."""
-    return torch.cat([xnn.logits(at(target, x)) for x in batch.x.split(batch.chunk)])
+    found = []
+    for x in batch.x.split(batch.chunk):
+        found.append(xnn.logits(at(target, x)))
+    return torch.cat(found)
 
 
 def _shown(target: Target, xnn: XNN, at: maps.Layer, tested: Batch, c: int) -> dict[str, Array]:
     """Fig. 10: three images of the class and three of others, with the x-features and their contributions."""
-    of_class, others = (tested.y == c).nonzero()[:3, 0], (tested.y != c).nonzero()[:3, 0]
-    x = tested.x[torch.cat([of_class, others])]
-    found = maps.feature_maps(xnn, target, x, c, at, "pixels").movedim(0, 1)
-    found = found / found.amax((2, 3), keepdim=True).clamp(min=1e-12)
+    of_class = tested.y == c
+    rows = [of_class.nonzero()[:3, 0], (~of_class).nonzero()[:3, 0]]
+    x = tested.x[torch.cat(rows)]
+    found = maps.feature_maps(xnn, target, x, c, at, "pixels")
+    found = found.movedim(0, 1)
+    most = found.amax((2, 3), keepdim=True)
+    found = found / most.clamp(min=1e-12)
+    levels = (255 * x).round().byte()
+    added = xnn.contributions(at(target, x), c)
     return {
-        "conv_image": (255 * x).round().byte().cpu().numpy(),
+        "conv_image": levels.cpu().numpy(),
         "conv_maps": found.cpu().numpy().astype(np.float16),
-        "conv_contribution": xnn.contributions(at(target, x), c).cpu().numpy(),
+        "conv_contribution": added.cpu().numpy(),
         "conv_class": np.array(c),
     }
 
@@ -442,6 +464,9 @@ def human_study(
 
 def _of_classes(split: Split, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Z and the logits of these classes, for their images alone."""
+    chosen = list(classes)
     labels = split.images.y
-    rows = torch.isin(labels, torch.tensor(list(classes), device=labels.device))
-    return split.Z[rows], split.y[rows][:, list(classes)]
+    wanted = torch.tensor(chosen, device=labels.device)
+    rows = torch.isin(labels, wanted)
+    logits = split.y[rows]
+    return split.Z[rows], logits[:, chosen]

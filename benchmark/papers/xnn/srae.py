@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -40,7 +39,15 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.optim.adam import adam
 
-from benchmark.papers.xnn.network import XNN, Params, Setting, forward, initial, pooled
+from benchmark.papers.xnn.network import (
+    XNN,
+    Params,
+    Setting,
+    forward,
+    initial,
+    pooled,
+    positions_after,
+)
 
 CAP = 50.0  # on the weight of a positive example
 ACCEPT = 0.3  # the second x-feature's mean contribution over the first's
@@ -85,7 +92,8 @@ class Examples:
 
     def of(self, classes: Tensor) -> Examples:
         """The examples of these classes."""
-        rows, y, positive = self.rows[classes], self.y[classes], self.positive[classes]
+        rows, y = self.rows[classes], self.y[classes]
+        positive = self.positive[classes]
         return replace(self, rows=rows, y=y, positive=positive)
 
 
@@ -124,13 +132,24 @@ def examples(
 
 
 def _rows_of(c: int, labels: Tensor, R: int, rng: Generator) -> Tensor:
-    """R images for class c in random order, (R,): those that are held out later, then the positives, then other classes."""
-    order = torch.from_numpy(rng.permutation(len(labels))).to(labels.device)
-    positives, others = order[labels[order] == c], order[labels[order] != c]
-    held = max(2, round(HELD_OUT * R))
-    few = int(HELD_OUT * len(positives))  # a tenth of the positives is held out
-    parts = [positives[:few], others[: held - few], positives[few:], others[held - few :]]
-    return torch.cat(parts)[:R]
+    """R images for class c, drawn at random, (R,): first those that are held out, then positives, then other classes.
+
+    A tenth of the positives is held out, and as many others as are missing.
+    """
+    order = rng.permutation(len(labels))
+    order = torch.from_numpy(order).to(labels.device)
+    of_class = labels[order] == c
+    positives, others = order[of_class], order[~of_class]
+    few = int(HELD_OUT * len(positives))
+    rest = _held_out(R) - few
+    held_out = [positives[:few], others[:rest]]
+    trained_on = [positives[few:], others[rest:]]
+    return torch.cat(held_out + trained_on)[:R]
+
+
+def _held_out(R: int) -> int:
+    """How many of R examples are held out: the first ones."""
+    return max(2, round(HELD_OUT * R))
 
 
 def together(Z: Tensor | Source, y: Tensor) -> Examples:
@@ -161,13 +180,20 @@ def loss(
     eta: Tensor,
     pool: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Eq. 5 for each class, (K,): Z (K, B, S, d), y (K, B, O), w (K, B), beta and eta (K,)."""
+    """Eq. 5 for each class, (K,).
+
+    Args:
+        Z: (K, B, S, d) on a minibatch of B examples; y: (K, B, O) targets; w: (K, B) weights of the examples.
+        beta, eta: (K,), in the place of those of ``setting``.
+        pool: the map's side where E is pooled before v.
+    """
     y_, E, Z_ = forward(params, Z, pool)
     total = torch.zeros_like(beta)
     if setting.faithful:
-        total = total + (w * ((y_ - y) ** 2).sum(2)).mean(1)
+        error = ((y_ - y) ** 2).sum(2)  # (K, B)
+        total = total + (w * error).mean(1)
     if beta.any():
-        Q = ((Z_ - Z) ** 2).mean((1, 2))  # (K, d), Eq. 2
+        Q = ((Z_ - Z) ** 2).mean((1, 2))  # Eq. 2, (K, d)
         penalty = torch.log1p(setting.q * Q) if setting.reconstruct == "log" else Q
         total = total + beta * penalty.mean(1)
     if eta.any():
@@ -176,14 +202,18 @@ def loss(
 
 
 def pull_away(E: Tensor, v: Tensor, axis: str = "features") -> Tensor:
-    """Eq. 3: PT (K,), the mean squared cosine of pairs, for E (K, B, S, n). A dead feature has cosine 0 with all."""
+    """Eq. 3: PT (K,), the mean squared cosine of pairs. A dead feature has cosine 0 with all.
+
+    Args:
+        E: (K, B, S, n) on a minibatch; v: (K, S n, O).
+        axis: pairs of ``features``, of ``weighted`` features v_l E_l, or of ``images``.
+    """
     if axis != "features":
         v = v.mean(2).view(len(E), 1, -1, E.shape[3])  # (K, 1, S, n)
         E = E * v[:, :, : E.shape[2]]  # v_l E_l
+    vectors = E.flatten(1, 2).mT  # (K, n, B S)
     if axis == "images":
         vectors = E.flatten(2) + TINY  # (K, B, S n)
-    else:
-        vectors = E.flatten(1, 2).mT  # (K, n, B S)
     vectors = vectors / vectors.norm(dim=2, keepdim=True).clamp(min=TINY)
     cosines = (vectors @ vectors.mT) ** 2
     n = cosines.shape[1]
@@ -272,8 +302,9 @@ def _value(
     values = []
     for k in _parts(data, setting) or [classes]:
         part = data.of(k)
-        own = {name: tensor[k] for name, tensor in params.items()}
-        Z, y, w = part.Z(part.rows[:, ::STRIDE]), part.y[:, ::STRIDE], part.weights[:, ::STRIDE]
+        own = _rows(params, k)
+        rows, y, w = (t[:, ::STRIDE] for t in (part.rows, part.y, part.weights))
+        Z = part.Z(rows)
         values.append(loss(own, Z, y, w, setting, beta[k], eta[k], pool))
     return torch.cat(values)
 
@@ -297,12 +328,13 @@ def _train_stack(
     data: Examples, setting: Setting, seeds: Any, order: int, beta: Tensor, eta: Tensor, pool: Any
 ) -> tuple[Params, Tensor]:
     """One training of all classes of ``data`` as one stack: weights and epochs (K,)."""
-    held = max(2, round(HELD_OUT * data.rows.shape[1]))
+    held = _held_out(data.rows.shape[1])
     columns = [data.rows, data.y, data.weights]
-    seen, unseen = [t[:, held:] for t in columns], [t[:, :held] for t in columns]
+    seen = [tensor[:, held:] for tensor in columns]
+    unseen = [tensor[:, :held] for tensor in columns]
     _, _, S, d = data.Z(data.rows[:, :1]).shape  # (K, 1, S, d)
-    positions = S if pool is None else (pool[0] // 2) * (pool[1] // 2)  # that v sees
-    params = initial(d, positions, data.y.shape[2], setting, seeds, data.y.device)
+    positions, outputs = positions_after(S, pool), data.y.shape[2]
+    params = initial(d, positions, outputs, setting, seeds, data.y.device)
     generator = torch.Generator().manual_seed(order)
     if setting.pretrain:
         sae, none = replace(setting, reconstruct="mean"), torch.zeros_like(eta)
@@ -324,17 +356,19 @@ def _parts(data: Examples, setting: Setting) -> Sequence[Tensor]:
     K, R = data.rows.shape
     device = data.rows.device
     most = at_once(d, S, R, setting, device.type, stack_bytes(device))
-    return torch.arange(K, device=device).split(most) if K > most else []
+    return [] if most >= K else torch.arange(K, device=device).split(most)
 
 
 def at_once(d: int, S: int, R: int, setting: Setting, device: str, bytes_: float) -> int:
     """How many classes of R examples, d numbers at S positions, train as one stack of at most ``bytes_`` bytes."""
-    sizes = [d, *setting.hidden, setting.n]
-    weights = 2 * sum(a * b for a, b in pairwise(sizes))
-    # Examples that are evaluated together, whatever the batch.
-    evaluated = 0 if device == "cpu" else max(R // STRIDE, round(HELD_OUT * R))
-    activations = 2 * sum(sizes) * S * max(setting.batch, evaluated)
-    return max(1, int(bytes_ // (4 * (4 * weights + activations))))
+    evaluated = 0  # examples that go through together after an epoch, whatever the batch
+    if device != "cpu":
+        evaluated = max(R // STRIDE, round(HELD_OUT * R))
+    examples = max(setting.batch, evaluated)
+    activations = 2 * sum(setting.sizes(d)) * S * examples
+    weights = 4 * 2 * setting.encoder_weights(d)  # with gradients and two moments
+    per_class = 4 * (weights + activations)
+    return max(1, int(bytes_ // per_class))
 
 
 def stack_bytes(device: torch.device) -> float:
@@ -400,46 +434,55 @@ class _Stack:
         self.epochs = torch.full((K,), epochs)
 
     def loss(self, split: list[Tensor], columns: Tensor | slice) -> Tensor:
-        """Eq. 5 of the living classes on ``columns`` of their examples."""
-        rows, y, w = (t[self.alive][:, columns] for t in split)
-        beta, eta = self.beta[self.alive], self.eta[self.alive]
+        """Eq. 5 of the classes that are alive, on ``columns`` of their examples."""
+        alive, setting = self.alive, self.setting
+        examples = [tensor[alive] for tensor in split]
+        rows, y, w = (tensor[:, columns] for tensor in examples)
         Z = self.source(rows)
-        return loss(self.params, Z, y, w, self.setting, beta, eta, self.pool)
+        beta = self.beta[alive]
+        eta = self.eta[alive]
+        return loss(self.params, Z, y, w, setting, beta, eta, self.pool)
 
     def step(self, seen: list[Tensor], columns: Tensor, lr: float) -> None:
         """One step of Adam on a minibatch."""
         self.steps += 1
-        live = [tensor.requires_grad_() for tensor in self.params.values()]
+        weights = [tensor.requires_grad_() for tensor in self.params.values()]
         value = self.loss(seen, columns)
-        found = torch.autograd.grad(value.sum(), live, allow_unused=True)
-        self.params = {name: tensor.detach() for name, tensor in self.params.items()}
+        found = torch.autograd.grad(value.sum(), weights, allow_unused=True)
         gradients = dict(zip(self.params, found, strict=True))
+        params = {name: tensor.detach() for name, tensor in self.params.items()}
         decay = self.setting.weight_decay
-        _adam(self.params, gradients, self.moments, self.steps, lr, decay)
+        _adam(params, gradients, self.moments, self.steps, lr, decay)
+        self.params = params
 
     @torch.no_grad()
     def evaluate(self, unseen: list[Tensor], epoch: int) -> None:
         """Keep the weights of classes that are better than ever; drop classes that no longer improve."""
+        alive = self.alive
         value = self.loss(unseen, slice(None))
-        better = value < self.lowest[self.alive]
-        improved = self.alive[better]
+        better = value < self.lowest[alive]
+        improved = alive[better]
         self.lowest[improved] = value[better]
-        self.stale[self.alive] = torch.where(better, 0, self.stale[self.alive] + 1)
         for name, tensor in self.params.items():
             self.best[name][improved] = tensor[better]
-        keep = self.stale[self.alive] < self.setting.patience
-        if not keep.all():
-            self.epochs[self.alive[~keep].cpu()] = epoch + 1
-            self._drop(keep)
+        self.stale[alive] = torch.where(better, 0, self.stale[alive] + 1)
 
-    def _drop(self, keep: Tensor) -> None:
-        self.alive = self.alive[keep]
-        self.params = {name: tensor[keep] for name, tensor in self.params.items()}
-        for moment in self.moments:
-            moment.update({name: tensor[keep] for name, tensor in moment.items()})
+        keep = self.stale[alive] < self.setting.patience
+        if keep.all():
+            return
+        self.epochs[alive[~keep].cpu()] = epoch + 1
+        self.alive = alive[keep]
+        self.params = _rows(self.params, keep)
+        self.moments = [_rows(moment, keep) for moment in self.moments]
+
+
+def _rows(params: Params, classes: Tensor | slice) -> Params:
+    """The weights of some of the classes."""
+    return {name: tensor[classes] for name, tensor in params.items()}
 
 
 def _zeros(params: Params) -> Params:
+    """Moments before the first step."""
     return {name: torch.zeros_like(tensor) for name, tensor in params.items()}
 
 
@@ -480,13 +523,28 @@ def _adam(
 def _least_squares(params: Params, data: Examples, pool: Any) -> None:
     """v and b of least squared error, in place (CAE: "no attempt to achieve faithfulness" before)."""
     v, b = params["v"], params["b"]
-    for c in range(len(data.rows)):
-        own = {name: tensor[c : c + 1] for name, tensor in params.items()}
-        _, E, _ = forward(own, data.Z(data.rows[c : c + 1]))
-        E = pooled(E, pool).flatten(2)[0].double()  # (R, n)
-        w = data.weights[c, :, None].double().sqrt()
-        A = torch.cat([E, torch.ones_like(E[:, :1])], 1) * w
-        target = data.y[c].double() * w
-        found = torch.linalg.lstsq(A.cpu(), target.cpu(), driver="gelsd").solution
-        found = found.to(E.device).to(v.dtype)
-        v[c], b[c] = found[:-1], found[-1:]
+    K = len(data.rows)
+    for c in range(K):
+        k = slice(c, c + 1)
+        Z = data.Z(data.rows[k])
+        _, E, _ = forward(_rows(params, k), Z)
+        E = pooled(E, pool).flatten(2)[0]  # (R, n)
+        solution = _solved(E, data.y[c], data.weights[c])
+        solution = solution.to(v.dtype)
+        v[c] = solution[:-1]
+        b[c] = solution[-1:]
+
+
+def _solved(E: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    """Weights and, last, the intercept of least squared error, (n + 1, O), in float64.
+
+    Args:
+        E: (R, n), may be singular; y: (R, O); w: (R,) weights of the errors.
+    """
+    E = E.double()
+    w = w.double().sqrt()[:, None]
+    ones = torch.ones_like(E[:, :1])
+    A = torch.cat([E, ones], 1) * w
+    y = y.double() * w
+    found = torch.linalg.lstsq(A.cpu(), y.cpu(), driver="gelsd")
+    return found.solution.to(E.device)
