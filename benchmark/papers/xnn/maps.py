@@ -1,8 +1,9 @@
 """Where XNN looks: the layer Z, and c-MWP from x-features and from units of Z down to the image (Sec. 2.3).
 
-The contrast is taken at the inputs of the x-layer: the dual unit has the negated row of its weights. The walkers start in
-proportion to E over the positions of an x-feature: at its one unit on a dense layer, everywhere on a convolutional one, and
-nowhere where E = 0. The paper does not say what it shows of an x-feature that is inactive on an image; here its map is 0.
+The contrast is taken at the inputs of the x-layer: the dual unit has the negated row of its weights. The walkers
+start in proportion to E over the positions of an x-feature: at its one unit on a dense layer, everywhere on a
+convolutional one, and nowhere where E = 0. The paper does not say what it shows of an x-feature that is inactive on
+an image; here its map is 0.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ class Layer:
 
 
 def find(target: Target, x: Tensor, name: str | None = None) -> Layer:
-    """The dense layer that XNN explains: ``name``, else the first dense layer with weights (the paper's fc6), else the last
-    without positions, else the average of the layer that the target is explained at (networks without any dense layer).
+    """The dense layer that XNN explains: ``name``, else the first dense layer with weights (the paper's fc6), else
+    the last without positions, else the average of the layer that the target is explained at (networks without any
+    dense layer).
 
     Raises:
         ValueError: ``name`` is not dense.

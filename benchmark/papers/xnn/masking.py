@@ -2,11 +2,11 @@
 
     seen = masked_right(target, images, one_map(maps, contributions), 300)     # (m,) 1.0 or 0.0
 
-Theory: "we only keep top n pixels that have the highest response in the heatmap, and the rest ... painted as black. Then, an
-inpainting algorithm is applied to recover the masked images". The paper names no algorithm; here a hidden pixel is the mean of
-the kept ones, weighted by a Gaussian, which invents nothing. n counts at 224 x 224: a smaller image keeps the same share. The
-x-features of an image are merged into one map by what they add to the logit, max(v_i E_i, 0), as in ``method``. The numbers
-agree with the metric ``accuracy_top_pixels`` (tested).
+Theory: "we only keep top n pixels that have the highest response in the heatmap, and the rest ... painted as black.
+Then, an inpainting algorithm is applied to recover the masked images". The paper names no algorithm; here a hidden
+pixel is the mean of the kept ones, weighted by a Gaussian, which invents nothing. n counts at 224 x 224: a smaller
+image keeps the same share. The x-features of an image are merged into one map by what they add to the logit,
+max(v_i E_i, 0), as in ``method``. The numbers agree with the metric ``accuracy_top_pixels`` (tested).
 """
 
 from __future__ import annotations

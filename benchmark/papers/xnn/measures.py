@@ -40,7 +40,8 @@ def faithfulness(
     """F_reg and F_cls of each class on its training examples and on all test images; (K,) each.
 
     Args:
-        y, y_: (M, K) logits of the training images, and their approximations; y_test, y_test_: those of the test images.
+        y, y_: (M, K) logits of the training images, and their approximations; y_test, y_test_: those of the test
+        images.
     """
     names = ("F_reg_train", "F_reg_test", "F_cls_train_pct", "F_cls_test_pct")
     out: dict[str, list[float]] = {name: [] for name in names}
@@ -136,7 +137,7 @@ class Cells:
     of_pixel: Array  # (images that show one, p + 1, h, w): P(part | pixel), context last
 
     def histogram(self, S: Array) -> Array:
-        """Voronoi histogram (k, p + 1) of maps S (m, k, h, w) over the images that show a part; all 0 if there are none."""
+        """Voronoi histogram (k, p + 1) of maps S (m, k, h, w) over the images that show a part; all 0 if none does."""
         total = attention_maps.histogram(S[self.shown], self.of_pixel).sum(0)
         return total / max(1, self.shown.sum())
 
@@ -165,7 +166,8 @@ def overlap(
 ) -> dict[str, float]:
     """O1, O2, locality and the share on class-defining parts of maps (k, m, h, w) of one class.
 
-    Also whether P is singular, how many maps are dead, and the mean correlation of live maps, which dead ones do not lower.
+    Also whether P is singular, how many maps are dead, and the mean correlation of live maps, which dead ones do
+    not lower.
 
     Args:
         weights: (k,) of the maps in the share; None: equal.
@@ -195,7 +197,7 @@ def _images_first(found: Tensor) -> Array:
 
 
 def _class_part_share(S: Array, weights: Tensor | None, part: Batch) -> float:
-    """Weighted mean over maps S (m, k, h, w) of the share that lies near class-defining parts; NaN if no weight is above 0."""
+    """Weighted mean over maps S (m, k, h, w) of their share near class-defining parts; NaN if no weight is above 0."""
     mass = np.einsum("mkhw,mhw->k", S, part_region(part))
     total = S.sum((0, 2, 3))
     share = mass / np.maximum(total, 1e-12)  # (k,)

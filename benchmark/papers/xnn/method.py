@@ -1,10 +1,10 @@
 """XNN as a method: an SRAE for each class on a dense layer; its x-features are the concept maps.
 
-    method = XNN(hidden=(64, 32)).fit(target, reference, rng)            # reference: training images of every class
+    method = XNN(hidden=(64, 32)).fit(target, reference, rng)         # reference: training images of every class
     e = method.explain(target, batch, rng)
-    e.concept_maps                                                       # (m, n, h, w) of the predicted class's x-features
-    e.heatmaps                                                           # their sum, weighted by the contributions above 0
-    e.scores, e.labels                                                   # y~ of all classes, and the largest
+    e.concept_maps                                                    # (m, n, h, w) of the predicted class's x-features
+    e.heatmaps                                                        # their sum, weighted by the contributions above 0
+    e.scores, e.labels                                                # y~ of all classes, and the largest
 
 Maps are c-MWP, normalised per x-feature and image. ``size``: the mean over classes of live x-features and of trainings.
 """

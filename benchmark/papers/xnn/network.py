@@ -1,7 +1,9 @@
-"""The explanation networks of K classes, stacked: an encoder to n x-features, the weights v of the logit, a decoder of Z.
+"""The explanation networks of K classes and their loss: an encoder to n x-features, weights v of the logit, a
+decoder of Z.
 
-All networks have one shape, so their weights are stacked, (K, in, out), and one batched product serves them all. A convolutional XNN
-has 1x1 filters, which are dense layers over positions: Z is (M, S, d) with S positions, 1 for a dense layer.
+All networks have one shape, so their weights are stacked, (K, in, out), and one batched product serves them all. A
+convolutional XNN has 1x1 filters, which are dense layers over positions: Z is (M, S, d) with S positions, 1 for a
+dense layer.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from torch.nn import functional as F
 
 # W0, b0 ... of the encoder, U0, c0 ... of the decoder, v and b of the logit; all (K, in, out) or (K, 1, out)
 Params = dict[str, Tensor]
+TINY = 1e-8
 
 
 @dataclass(frozen=True)
@@ -203,3 +206,57 @@ def _layer_shapes(sizes: Sequence[int], weight: str, bias: str) -> dict[str, tup
         shapes[f"{weight}{i}"] = (inputs, outputs)
         shapes[f"{bias}{i}"] = (inputs, outputs)
     return shapes
+
+
+# --------------------------------------------------------------------------------------------- Eq. 5
+
+
+def loss(
+    params: Params,
+    Z: Tensor,
+    y: Tensor,
+    w: Tensor,
+    setting: Setting,
+    beta: Tensor,
+    eta: Tensor,
+    pool: tuple[int, int] | None = None,
+) -> Tensor:
+    """Eq. 5 for each class, (K,).
+
+    Args:
+        Z: (K, B, S, d) on a minibatch of B examples; y: (K, B, O) targets; w: (K, B) weights of the examples.
+        beta, eta: (K,), in the place of those of ``setting``.
+        pool: the map's side where E is pooled before v.
+    """
+    y_, E, Z_ = forward(params, Z, pool)
+    total = torch.zeros_like(beta)
+    if setting.faithful:
+        error = ((y_ - y) ** 2).sum(2)  # (K, B)
+        total = total + (w * error).mean(1)
+    if beta.any():
+        Q = ((Z_ - Z) ** 2).mean((1, 2))  # Eq. 2, (K, d)
+        penalty = torch.log1p(setting.q * Q) if setting.reconstruct == "log" else Q
+        total = total + beta * penalty.mean(1)
+    if eta.any():
+        total = total + eta * pull_away(E, params["v"], setting.pull_away)
+    return total
+
+
+def pull_away(E: Tensor, v: Tensor, axis: str = "features") -> Tensor:
+    """Eq. 3: PT (K,), the mean squared cosine of pairs. A dead feature has cosine 0 with all.
+
+    Args:
+        E: (K, B, S, n) on a minibatch; v: (K, S n, O).
+        axis: pairs of ``features``, of ``weighted`` features v_l E_l, or of ``images``.
+    """
+    if axis != "features":
+        v = v.mean(2).view(len(E), 1, -1, E.shape[3])  # (K, 1, S, n)
+        E = E * v[:, :, : E.shape[2]]  # v_l E_l
+    vectors = E.flatten(1, 2).mT  # (K, n, B S)
+    if axis == "images":
+        vectors = E.flatten(2) + TINY  # (K, B, S n)
+    vectors = vectors / vectors.norm(dim=2, keepdim=True).clamp(min=TINY)
+    cosines = (vectors @ vectors.mT) ** 2
+    n = cosines.shape[1]
+    total, with_itself = cosines.sum((1, 2)), cosines.diagonal(dim1=1, dim2=2).sum(1)
+    return (total - with_itself) / max(1, n * (n - 1))

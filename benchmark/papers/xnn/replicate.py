@@ -1,8 +1,9 @@
-"""The paper's experiments: Tables 1, 3, .4 and .5, Sec. 4.4, Figs. 7, 8, 10 and .12, and the network of the human study.
+"""The paper's experiments: Tables 1, 3, .4 and .5, Sec. 4.4, Figs. 7, 8, 10 and .12, and the network of the human
+study.
 
-Every class has its own XNN; numbers are means over classes. Maps are taken on ``images`` test images of each class. What
-SRAE gains over an ablation is paired by class: ``delta_O1`` of ``NN-SRAE`` is the mean over classes of O1(NN) - O1(SRAE), and
-``delta_O1_ci95`` half of its 95 % interval (Student's t).
+Every class has its own XNN; numbers are means over classes. Maps are taken on ``images`` test images of each class.
+What SRAE gains over an ablation is paired by class: ``delta_O1`` of ``NN-SRAE`` is the mean over classes of O1(NN)
+- O1(SRAE), and ``delta_O1_ci95`` half of its 95 % interval (Student's t).
 """
 
 from __future__ import annotations
@@ -238,7 +239,7 @@ def _gaps(per_class: Mapping[str, Mapping[str, Array]]) -> list[Number]:
 def _paired(
     pair: str, metric: str, gap: Array, setting: Mapping[str, Any] | None = None, unit: str = ""
 ) -> list[Number]:
-    """Mean and half of the 95 % interval of a gap (K,) over classes; nothing where fewer than two classes have one."""
+    """Mean and half of the 95 % interval of a gap (K,); empty where fewer than two classes have one."""
     gap = gap[np.isfinite(gap)]
     if len(gap) < 2:
         return []
@@ -264,7 +265,10 @@ def _table4(
 
 
 def _table5(target: Target, found: Sequence[ClassMaps], pixels: Sequence[int]) -> list[Number]:
-    """Table .5: accuracy, the mean over classes, on images of which the top pixels are kept; the gap is paired by class."""
+    """Table .5: accuracy on images of which the top pixels are kept, the mean over classes.
+
+    The gap between the two maps is paired by class.
+    """
     seen = [one.images for one in found]
     merged = [one.merged for one in found]
     heat = [one.heat for one in found]
@@ -312,8 +316,8 @@ def convolutional(
 ) -> Outcome:
     """The convolutional XNN at ``layers``, and the dense one at ``dense`` beside it.
 
-    Filters are 1x1; E is max-pooled 2x2 (``pool``) before the dense layer v, as the paper's network for MNIST. Features of a
-    minibatch are computed when they are needed: those of a low layer do not fit into memory.
+    Filters are 1x1; E is max-pooled 2x2 (``pool``) before the dense layer v, as the paper's network for MNIST.
+    Features of a minibatch are computed when they are needed: those of a low layer do not fit into memory.
 
     Args:
         train, test: images, equally many of each class; shown: the class whose x-features are kept for the picture.

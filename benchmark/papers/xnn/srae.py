@@ -1,7 +1,7 @@
 """The Sparse Reconstruction Autoencoder (SRAE) and its ablations, one for each class, all trained at once.
 
-Idea: squeeze a layer Z into n x-features E so that the class's logit is a weighted sum of them (faithful), that they rebuild
-some dimensions of Z well and need not rebuild the others (sparse), and that they differ (pull-away).
+Idea: squeeze a layer Z into n x-features E so that the class's logit is a weighted sum of them (faithful), that
+they rebuild some dimensions of Z well and need not rebuild the others (sparse), and that they differ (pull-away).
 
     data = examples(Z, y, labels, negatives=300, rng=rng)                # K classes, their positives and negatives
     xnn = fit(data, Setting(n=5, hidden=(128, 32)), rng)
@@ -13,17 +13,19 @@ Theory, for one class, with M examples Z_i, targets y_i, E = E_theta(Z), y~ = v^
     Q_k = 1/M sum_i (Z~_ik - Z_ik)^2                                                   Eq. 2
     PT = 1/(n (n - 1)) sum_l sum_l'!=l cos^2(E_l, E_l')                                Eq. 3
 
-w_i gives positives more weight ("we enhance the weights of the positive examples"): negatives / positives, at most 50. Q and
-PT are taken over a minibatch. Layers are dense with ReLU, also after E and after the decoder, as in the authors' code (its
-dropout of 0.02 is left out). NN, SAE and CAE are the same network with terms switched off (``ABLATIONS``).
+w_i gives positives more weight ("we enhance the weights of the positive examples"): negatives / positives, at most
+50. Q and PT are taken over a minibatch. Layers are dense with ReLU, also after E and after the decoder, as in the
+authors' code (its dropout of 0.02 is left out). NN, SAE and CAE are the same network with terms switched off
+(``ABLATIONS``).
 
-Two lessons that the paper does not print: without reconstruction first (``pretrain`` epochs of SAE) the log penalty outweighs
-faithfulness; and the authors' code trains up to five more times, with beta x 1.2 and eta x 0.8, until two x-features
-contribute to the class (``accepted``). A network whose x-features are all dead (ReLU) is retrained for every method, and of
-trainings that were not accepted the one with the smallest loss is kept.
+Two lessons that the paper does not print: without reconstruction first (``pretrain`` epochs of SAE) the log penalty
+outweighs faithfulness; and the authors' code trains up to five more times, with beta x 1.2 and eta x 0.8, until two
+x-features contribute to the class (``accepted``). A network whose x-features are all dead (ReLU) is retrained for
+every method, and of trainings that were not accepted the one with the smallest loss is kept.
 
-All K networks train as one stack (``network``). Each class keeps its own best weights on held-out examples and leaves the
-stack when it has not improved for ``patience`` epochs. On a CPU a stack too large for the caches trains in parts.
+All K networks train as one stack (``network``). Each class keeps its own best weights on held-out examples and
+leaves the stack when it has not improved for ``patience`` epochs. On a CPU a stack too large for the caches trains
+in parts.
 
 Reference: Qi, Khorram, Fuxin. Embedding Deep Networks into Visual Explanations. Artificial Intelligence 2021, Sec. 2.2.
 """
@@ -45,6 +47,7 @@ from benchmark.papers.xnn.network import (
     Setting,
     forward,
     initial,
+    loss,
     pooled,
     positions_after,
 )
@@ -53,7 +56,6 @@ CAP = 50.0  # on the weight of a positive example
 ACCEPT = 0.3  # the second x-feature's mean contribution over the first's
 HELD_OUT = 0.1
 STRIDE = 4  # every fourth example decides between trainings that were not accepted
-TINY = 1e-8
 STACK = 80e6  # bytes: a larger stack trains faster in parts (``speed/xnn.py``, 4,096 units)
 SHARE = 0.5  # of a GPU's free memory, for a stack: autograd holds copies beside what is counted
 
@@ -165,60 +167,6 @@ def source(Z: Tensor | Source) -> Source:
         return Z
     positions = Z[:, None] if Z.ndim == 2 else Z  # (M, S, d)
     return lambda rows: positions[rows]
-
-
-# --------------------------------------------------------------------------------------------- Eq. 5
-
-
-def loss(
-    params: Params,
-    Z: Tensor,
-    y: Tensor,
-    w: Tensor,
-    setting: Setting,
-    beta: Tensor,
-    eta: Tensor,
-    pool: tuple[int, int] | None = None,
-) -> Tensor:
-    """Eq. 5 for each class, (K,).
-
-    Args:
-        Z: (K, B, S, d) on a minibatch of B examples; y: (K, B, O) targets; w: (K, B) weights of the examples.
-        beta, eta: (K,), in the place of those of ``setting``.
-        pool: the map's side where E is pooled before v.
-    """
-    y_, E, Z_ = forward(params, Z, pool)
-    total = torch.zeros_like(beta)
-    if setting.faithful:
-        error = ((y_ - y) ** 2).sum(2)  # (K, B)
-        total = total + (w * error).mean(1)
-    if beta.any():
-        Q = ((Z_ - Z) ** 2).mean((1, 2))  # Eq. 2, (K, d)
-        penalty = torch.log1p(setting.q * Q) if setting.reconstruct == "log" else Q
-        total = total + beta * penalty.mean(1)
-    if eta.any():
-        total = total + eta * pull_away(E, params["v"], setting.pull_away)
-    return total
-
-
-def pull_away(E: Tensor, v: Tensor, axis: str = "features") -> Tensor:
-    """Eq. 3: PT (K,), the mean squared cosine of pairs. A dead feature has cosine 0 with all.
-
-    Args:
-        E: (K, B, S, n) on a minibatch; v: (K, S n, O).
-        axis: pairs of ``features``, of ``weighted`` features v_l E_l, or of ``images``.
-    """
-    if axis != "features":
-        v = v.mean(2).view(len(E), 1, -1, E.shape[3])  # (K, 1, S, n)
-        E = E * v[:, :, : E.shape[2]]  # v_l E_l
-    vectors = E.flatten(1, 2).mT  # (K, n, B S)
-    if axis == "images":
-        vectors = E.flatten(2) + TINY  # (K, B, S n)
-    vectors = vectors / vectors.norm(dim=2, keepdim=True).clamp(min=TINY)
-    cosines = (vectors @ vectors.mT) ** 2
-    n = cosines.shape[1]
-    total, with_itself = cosines.sum((1, 2)), cosines.diagonal(dim1=1, dim2=2).sum(1)
-    return (total - with_itself) / max(1, n * (n - 1))
 
 
 # --------------------------------------------------------------------------------------------- training
@@ -350,8 +298,8 @@ def _train_stack(
 
 
 def _parts(data: Examples, setting: Setting) -> Sequence[Tensor]:
-    """Classes in stacks, with gradients, moments and activations: as large as a CPU moves well, or as a GPU holds; empty
-    where one stack holds all."""
+    """Classes in stacks, with gradients, moments and activations: as large as a CPU moves well, or as a GPU holds;
+    empty where one stack holds all."""
     _, _, S, d = data.Z(data.rows[:1, :1]).shape
     K, R = data.rows.shape
     device = data.rows.device
@@ -388,8 +336,8 @@ def _descend(
     generator: torch.Generator,
     pool: Any,
 ) -> tuple[Params, Tensor]:
-    """Adam on Eq. 5: weights and epochs (K,). With ``unseen`` examples each class ends with its best weights on them, and
-    stops when they are ``patience`` epochs old.
+    """Adam on Eq. 5: weights and epochs (K,). With ``unseen`` examples each class ends with its best weights on
+    them, and stops when they are ``patience`` epochs old.
 
     Args:
         seen, unseen: rows (K, R), y (K, R, O) and weights (K, R) of examples.
@@ -494,8 +442,8 @@ def _adam(
     lr: float,
     decay: float = 0.0,
 ) -> None:
-    """Kingma and Ba 2015, Algorithm 1, in place and in one pass over memory; ``decay`` x a weight is added to its gradient.
-    A weight without a gradient stays."""
+    """Kingma and Ba 2015, Algorithm 1, in place and in one pass over memory; ``decay`` x a weight is added to its
+    gradient. A weight without a gradient stays."""
     names = [name for name, gradient in gradients.items() if gradient is not None]
     weights, first, second = ([tensors[name] for name in names] for tensors in (params, *moments))
     # The fused kernel reads memory in order, whatever the strides.

@@ -1,11 +1,10 @@
 """The paper's claims, checked against the rows of a profile: one check for each network, seed and pair of methods.
 
-XN1  F_reg on test images of SRAE, NN and SAE is at most a tenth of Lasso's and of CAE's
-XN2  O1 and O2 of SRAE are below those of NN, SAE and Lasso
-XN3  locality of SRAE is below that of NN, SAE, Lasso, CAE and the 1-Heatmap, and within 5 % of that of Z
-XN4  F_reg on test images of the convolutional XNN falls from layer to layer, and lies above that of the dense one
-XN5  F_reg of the Lasso falls with the number of its features
-XN6  accuracy on inpainted images is at least as high with XNN's pixels as with those of the 1-Heatmap (Table .5, and the
+XN1  F_reg on test images of SRAE, NN and SAE is at most a tenth of Lasso's and of CAE's XN2  O1 and O2 of SRAE are
+below those of NN, SAE and Lasso XN3  locality of SRAE is below that of NN, SAE, Lasso, CAE and the 1-Heatmap, and
+within 5 % of that of Z XN4  F_reg on test images of the convolutional XNN falls from layer to layer, and lies above
+that of the dense one XN5  F_reg of the Lasso falls with the number of its features XN6  accuracy on inpainted
+images is at least as high with XNN's pixels as with those of the 1-Heatmap (Table .5, and the
      rows of the leaderboard)
 XN7  with three x-features, SRAE's are less alike (|cosine| of their activations) than NN's, and at least as many speak
      for the class (have v_i E_i above 0 in the mean)
@@ -22,7 +21,6 @@ import pandas as pd
 
 from benchmark.papers import Check
 from benchmark.store import setting_pairs
-
 
 Found = Iterator[tuple[str, bool, str]]  # claim, holds, evidence
 

@@ -1,4 +1,5 @@
-"""What the method and the paper's experiments do, counted (``benchmark.shared.work``) on the autoencoders that they train.
+"""What the method and the paper's experiments do, counted (``benchmark.shared.work``) on the autoencoders that they
+train.
 
 A training is counted with all its epochs, and with all restarts unless one live x-feature is enough (``accept: live``).
 ``fits``: steps of an optimiser, for each stack of classes, and what the Lasso reads in one round.
@@ -147,7 +148,7 @@ def table1(
     pixels: Sequence[int],
     **_: Any,
 ) -> Work:
-    """SRAE, its ablations and the Lasso on all training images; maps of all of them on a few test images of each class."""
+    """SRAE, its ablations and the Lasso on all training images; maps of all of them on a few test images per class."""
     dense = _dense(facts, layer, negatives, test)
     stack, K = dense.stack, facts.classes
     settings = [settings_for(name, training or {}) for name in ABLATIONS]
