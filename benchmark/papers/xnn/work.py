@@ -78,10 +78,11 @@ class Stack:
         def loss() -> None:
             Z = empty(1, batch, self.S, self.d)
             y, _, Z_ = forward(params, Z, self.pool)
-            error = ((Z_ - Z) ** 2).mean()
-            value = error + (y**2).mean()
-            if learning:
-                torch.autograd.grad(value, list(params.values()))
+            value = ((Z_ - Z) ** 2).mean() + (y**2).mean()
+            if not learning:
+                return
+            weights = list(params.values())
+            torch.autograd.grad(value, weights)
 
         return measure(loss)
 
