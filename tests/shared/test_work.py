@@ -19,7 +19,7 @@ from benchmark.methods.registry import MethodRef, method_refs
 from benchmark.papers.cladec.prototypes import TRAINING
 from benchmark.papers.cladec.training import CLASSIFYING, DECODING
 from benchmark.papers.explainn import replicate as explainn
-from benchmark.papers.xnn.srae import Setting
+from benchmark.papers.xnn.network import Setting
 from benchmark.pipeline import cells, explain, inputs, replicate, score, train
 from benchmark.pipeline.profile import Profile
 from benchmark.shared.work import Facts, Meter, Work, measure, of_method, training_step

@@ -107,22 +107,22 @@ def test_the_names_join_with_the_published_ones(outcomes):
 
 
 def test_the_losses_are_those_of_a_literal_twin(study):
-    lab = replicate._Lab(study, RNG(0), **SMALL)
-    grey = torch.full_like(lab.x_test, 0.25)
-    x, z = lab.x_test.double().numpy(), grey.double().numpy()
-    std = float(lab.x.double().std())
+    setup = replicate._Setup(study, RNG(0), **SMALL)
+    grey = torch.full_like(setup.x_test, 0.25)
+    x, z = setup.x_test.double().numpy(), grey.double().numpy()
+    std = float(setup.x.double().std())
     square = [
         sum(((a - b) / std) ** 2 for a, b in zip(u.flat, v.flat, strict=True))
         for u, v in zip(x, z, strict=True)
     ]
     got = {
         n.metric: n.value
-        for n in lab.losses(grey, {}, "ClaDec", ("rec_loss", "rec_loss_sum", "rec_loss_l2"))
+        for n in [setup.loss(grey, {}, "ClaDec"), *setup.losses(grey, {}, "ClaDec")]
     }
     assert got["rec_loss_sum"] == pytest.approx(np.mean(square), rel=1e-4)
     assert got["rec_loss"] == pytest.approx(np.mean(square) / 256, rel=1e-4)
     assert got["rec_loss_l2"] == pytest.approx(np.mean(np.sqrt(square)), rel=1e-4)
-    assert lab.grey == pytest.approx(float(lab.x.mean()))
+    assert setup.grey == pytest.approx(float(setup.x.mean()))
 
 
 def test_alphas_gives_equation_1(outcomes):
@@ -143,10 +143,10 @@ def test_epochs_decodes_the_classifier_at_each_age(study, outcomes):
         rec = got["rec_loss_sum", "ClaDec", which] - got["rec_loss_sum", "RefAE", which]
         assert got["delta_rec_sum", "ClaDec-RefAE", which] == pytest.approx(rec)
         assert ("accuracy", "classifier", which) in got
-    lab = replicate._Lab(study, RNG(0), **SMALL)
-    ages = replicate._ages(lab, [0, 2], Training(epochs=2, batch=12, lr=0.01))
+    setup = replicate._Setup(study, RNG(0), **SMALL)
+    ages = replicate._ages(setup, [0, 2], Training(epochs=2, batch=12, lr=0.01))
     assert [age for age, _ in ages] == [0, 2]
-    first, last = (target(lab.x_test) for _, target in ages)
+    first, last = (target(setup.x_test) for _, target in ages)
     assert not torch.allclose(first, last)
     assert not any(p.requires_grad for _, target in ages for p in target.net.parameters())
 

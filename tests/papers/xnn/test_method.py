@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from benchmark.api import Batch, NotApplicable, Target
 from benchmark.papers.xnn import maps, srae
 from benchmark.papers.xnn.method import XNN
-from benchmark.papers.xnn.srae import Setting
+from benchmark.papers.xnn.network import Setting, pull_away
 from benchmark.shared import excitation_backprop
 from benchmark.zoo import nets
 
@@ -118,12 +118,12 @@ def test_pull_away_by_hand():
     )  # (1, 2 images, 1 position, 3 features)
     v = torch.ones(1, 3, 1)
     # features (1, 0), (0, 2), (1, 1): cosines 0, 1/sqrt 2, 1/sqrt 2
-    assert srae.pull_away(E, v).item() == pytest.approx((0.5 + 0.5) * 2 / 6)
+    assert pull_away(E, v).item() == pytest.approx((0.5 + 0.5) * 2 / 6)
     # images (1, 0, 1), (0, 2, 1): cosine 1 / (sqrt 2 sqrt 5)
-    assert srae.pull_away(E, v, "images").item() == pytest.approx(0.1, rel=1e-5)
+    assert pull_away(E, v, "images").item() == pytest.approx(0.1, rel=1e-5)
     dead = E.clone()
     dead[..., 2] = 0
-    assert srae.pull_away(dead, v).item() == 0
+    assert pull_away(dead, v).item() == 0
 
 
 def test_switched_off_terms_have_no_share():

@@ -11,7 +11,7 @@ from benchmark.api import METRICS, Explanation
 from benchmark.data import Dataset
 from benchmark.metrics.masking import inpaint
 from benchmark.papers import Found, FoundUnit, Study
-from benchmark.papers.xnn import figures, maps, masking, replicate, srae, verdicts
+from benchmark.papers.xnn import figures, maps, masking, measures, replicate, srae, verdicts
 from benchmark.shared import attention_maps
 from tests.papers.xnn.test_method import SMALL, images, network
 
@@ -134,11 +134,11 @@ def test_a_class_without_a_visible_part_has_no_locality():
         b, parts=torch.full((2, 3, 2), 4.0), part_visible=torch.tensor([[visible] * 3, [False] * 3])
     )
     hidden, shown = (
-        replicate._overlap(S, None, part, replicate._cells(part)) for part in (of(False), of(True))
+        measures.overlap(S, None, part, measures.cells(part)) for part in (of(False), of(True))
     )
     assert np.isnan(hidden["locality"]) and np.isfinite(shown["locality"])
     alone = attention_maps.histogram(
-        attention_maps.normalised(S[:, :1].movedim(0, 1).numpy()), replicate._cells(of(True))[1]
+        attention_maps.normalised(S[:, :1].movedim(0, 1).numpy()), measures.cells(of(True)).of_pixel
     )[0]
     assert shown["locality"] == pytest.approx(
         attention_maps.entropy(alone).mean()
@@ -184,7 +184,7 @@ def test_layers_too_large_for_memory_are_computed_batch_by_batch():
     at = maps.convolutional(t, b.x, "pool1")
     rows = torch.tensor([[3, 4, 3], [19, 0, 4]])
     torch.testing.assert_close(
-        replicate._on_the_fly(t, at, b)(rows), replicate._both(t, at, b)[0][rows]
+        replicate._on_the_fly(t, at, b)(rows), replicate._split(t, at, b).Z[rows]
     )
 
 
@@ -192,7 +192,7 @@ def test_faithfulness_puts_the_logit_back():
     y = torch.tensor([[3.0, 1.0], [0.0, 2.0]])
     y_ = torch.tensor([[0.5, 1.0], [0.0, 2.5]])
     d = srae.Examples(None, torch.tensor([[0, 1], [0, 1]]), None, None)
-    got = replicate._faithful(d, y, y_, y, y_)
+    got = measures.faithfulness(d, y, y_, y, y_)
     assert got["F_reg_test"].tolist() == [1.25, 0.25]
     assert got["F_cls_test_pct"].tolist() == [50, 100]
 
