@@ -16,20 +16,10 @@ from benchmark import store
 from benchmark.cli import main
 from benchmark.pipeline import cells, collect
 from benchmark.pipeline.profile import Profile
-from tests.pipeline.test_explain_and_score import plugin
+from tests.helpers.command import call, one_line
+from tests.helpers.workspace import plugin
 
 REPORTED = store.ROOT / "results" / "reported"
-
-
-def call(*arguments):
-    return main.main(list(arguments))
-
-
-def one_line(capsys):
-    text = capsys.readouterr().err
-    assert text.count("\n") == 1, text
-    assert "Traceback" not in text
-    return text
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import pytest
 
 from benchmark import store
 from benchmark.pipeline import unit_times
-from tests.faults.harness import Project, rows
+from tests.helpers.faults import Project, rows
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 KILLS = int(os.environ.get("GLASSBENCH_KILLS", "50"))

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ import yaml
 from benchmark import store
 from benchmark.store import recovery
 from benchmark.utils import temporary
-from tests.faults.test_lines import call, spoil, wait_for
+from tests.helpers.command import call
+from tests.helpers.faults import spoil, wait_for
 from tests.helpers.places import ROOT, move_root
 
 
@@ -214,15 +214,10 @@ def test_a_file_that_was_swept_before_it_was_locked_is_begun_anew(tmp_path, monk
 PARENT = """
 import multiprocessing, os, sys, time
 from benchmark import engine
-from tests.faults.test_leftovers import tell_and_sleep
+from tests.helpers.external_methods import tell_and_sleep
 if __name__ == "__main__":
     list(engine.run([engine.Unit("a", tell_and_sleep, (sys.argv[1],))], label="x"))
 """
-
-
-def tell_and_sleep(path):
-    store.write_text(path, str(os.getpid()))
-    time.sleep(60)
 
 
 def test_a_worker_dies_with_the_process_that_asked_for_it(tmp_path):

@@ -16,15 +16,13 @@ from benchmark.cli import main
 from benchmark.pipeline import cells, collect, inputs, unit_times
 from benchmark.pipeline.profile import Profile
 from benchmark.store import recovery
+from tests.helpers.command import call
+from tests.helpers.faults import spoil
 from tests.helpers.places import ROOT
 
 METHODS = [
     f"{ROOT / 'baselines' / name}" for name in ("random_map.py:RandomMap", "edge_map.py:EdgeMap")
 ]
-
-
-def call(*arguments):
-    return main.main(list(arguments))
 
 
 @pytest.fixture
@@ -61,22 +59,6 @@ def scored():
 def named(text):
     """The commands that a line names."""
     return [found.split()[1:] for found in re.findall(r"`(glassbench [^`]*)`", text)]
-
-
-def spoil(path, how):
-    raw = path.read_bytes()
-    middle = len(raw) // 2
-    flipped = raw[:middle] + bytes([raw[middle] ^ 0xFF]) + raw[middle + 1 :]
-    path.write_bytes(
-        {"empty": b"", "cut": raw[:middle], "flipped": flipped, "text": b"no such thing\n"}[how]
-    )
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.02)
 
 
 # --------------------------------------------------------------------------------------------- spoilt files

@@ -9,8 +9,7 @@ import time
 import pytest
 
 from benchmark import store
-from tests.faults.harness import Project
-from tests.faults.test_lines import spoil, wait_for
+from tests.helpers.faults import Project, spoil, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 

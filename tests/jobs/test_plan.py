@@ -20,9 +20,9 @@ from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.unit_times import Time
 from benchmark.shared.work import Work
 from benchmark.utils.near_names import UnknownName
-from tests.conftest import blobs
 from tests.helpers.places import ROOT as HOME
 from tests.helpers.places import move_root
+from tests.helpers.workspace import blobs
 
 
 def planned(seconds, step="train", stage="blobs", name="", needs=(), source="measured"):

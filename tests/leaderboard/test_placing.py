@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmark.leaderboard import placing, tables
 from benchmark.leaderboard.render import placing_console
-from tests.leaderboard.test_tables import frames
+from tests.helpers.boards import frames
 
 IMAGES = np.arange(8.0)
 

@@ -12,44 +12,8 @@ from rich.console import Console
 from benchmark import store
 from benchmark.leaderboard import rankings, reproduction, summaries, tables
 from benchmark.leaderboard.render import console, markdown, page
+from tests.helpers.boards import frames
 from tests.helpers.leaderboard_inputs import EVIL, inputs
-
-KEY = {
-    "profile": "p",
-    "track": "heatmap",
-    "paper": "baseline",
-    "dataset": "d",
-    "target": "t",
-    "setting": "",
-    "metric_setting": "",
-    "seed": 0,
-}
-FACTS = {
-    "n": 8,
-    "better": "higher",
-    "unit": "fraction",
-    "metric_version": 1,
-    "status": "ok",
-    "reason": "",
-}
-
-
-def frames(*cells: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows and instances from cells: a row's keys, and ``values`` of its images where it has any."""
-    rows, instances = [], []
-    for cell in cells:
-        cell = KEY | FACTS | cell
-        values = cell.pop("values", None)
-        if values is not None:
-            cell |= {"value": float(np.nanmean(values)), "n": int(np.isfinite(values).sum())}
-            instances += [
-                {k: cell[k] for k in store.ROW_KEYS} | {"image": i, "value": v}
-                for i, v in enumerate(values)
-            ]
-        rows.append({"value": np.nan} | cell)
-    return store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(
-        instances, columns=[*store.ROW_KEYS, "image", "value"]
-    )
 
 
 def board(*cells: dict) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from benchmark.api import METRICS, Batch, Explanation
 from benchmark.metrics import masking
-from tests.metrics.test_faithfulness import (
+from tests.helpers.masking import (
     doubled,
     linear_target,
     problem,

@@ -13,27 +13,7 @@ from benchmark.methods import registry
 from benchmark.pipeline import cells, collect, explain, inputs, score, train
 from benchmark.utils.near_names import ProfileError
 from tests.helpers.places import ROOT
-
-GOOD = """
-    import numpy as np
-    from benchmark.api import Explanation
-
-    class Mine:
-        name = "{name}"
-        def fit(self, target, reference, rng):
-            self.seen = len(reference)
-            return self
-        def explain(self, target, batch, rng):
-            {before}
-            n, _, h, w = batch.x.shape
-            return {value}
-"""
-
-
-def plugin(
-    workspace, before="pass", value="Explanation(heatmaps=rng.random((n, h, w)))", name="mine"
-):
-    return workspace.plugin(GOOD.format(before=before, value=value, name=name), name)
+from tests.helpers.workspace import plugin
 
 
 def one(workspace, reference, seed=0):

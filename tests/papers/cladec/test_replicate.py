@@ -13,7 +13,7 @@ from benchmark.papers.cladec import figures, prototypes, replicate, training, ve
 from benchmark.papers.cladec.training import Networks, Training
 from benchmark.utils import plot_style
 from benchmark.zoo import nets
-from tests.conftest import blobs
+from tests.helpers.workspace import blobs
 
 RNG = np.random.default_rng
 SMALL = {

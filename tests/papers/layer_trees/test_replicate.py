@@ -23,8 +23,7 @@ from benchmark.pipeline.profile import Profile
 from benchmark.utils import plot_style
 from benchmark.zoo import nets
 from tests.helpers.places import ROOT
-
-from tests.conftest import blobs
+from tests.helpers.workspace import blobs
 
 
 def rng(seed=0):

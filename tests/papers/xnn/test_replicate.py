@@ -13,7 +13,7 @@ from benchmark.metrics.masking import inpaint
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.xnn import figures, maps, masking, replicate, srae, verdicts
 from benchmark.shared import attention_maps
-from tests.papers.xnn.test_method import SMALL, images, network
+from tests.helpers.xnn import SMALL, images, network
 
 
 @pytest.fixture(scope="module")

@@ -284,3 +284,19 @@ class Project:
 def rows(path):
     """The rows of a file, as text."""
     return store.rows_text(store.read_rows(path))
+
+
+def spoil(path, how):
+    raw = path.read_bytes()
+    middle = len(raw) // 2
+    flipped = raw[:middle] + bytes([raw[middle] ^ 0xFF]) + raw[middle + 1 :]
+    path.write_bytes(
+        {"empty": b"", "cut": raw[:middle], "flipped": flipped, "text": b"no such thing\n"}[how]
+    )
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.02)
