@@ -298,7 +298,7 @@ def test_grad_cam_plusplus_by_hand():
     np.testing.assert_allclose(library, [[4 / 7, 0.2]], rtol=1e-5)
 
 
-def test_grad_cam_plusplus_under_a_head_that_averages_is_the_positive_part_of_the_gradient():
+def test_grad_cam_plusplus_under_an_averaging_head_by_hand():
     weight = np.broadcast_to(np.array([3.0, -2.0])[:, None, None], (2, 2, 2))
     target, batch = plain([weight * 0 - 9, weight])
     np.testing.assert_allclose(

@@ -155,7 +155,7 @@ def test_damaged_weights_fail_the_cell_and_training_again_mends_it(workspace, ca
     assert call("explain") == 0
 
 
-def test_a_damaged_explanation_is_made_again(trained):
+def test_a_damaged_explanation_is_recomputed(trained):
     workspace = trained
     workspace.params["explain"]["methods"] = [plugin(workspace)]
     workspace.save()
@@ -266,7 +266,7 @@ def test_ctrl_c_leaves_whole_files_and_a_re_run_resumes(trained):
     assert all(f.stat().st_mtime_ns == stamp for f, stamp in done.items())  # not made twice
 
 
-def test_the_same_profile_gives_the_same_rows_in_another_process_and_with_other_workers(workspace):
+def test_rows_do_not_depend_on_the_process_or_the_number_of_workers(workspace):
     workspace.params["explain"]["methods"] = [
         plugin(workspace, name="a"),
         plugin(workspace, name="b"),

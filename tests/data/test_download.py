@@ -84,13 +84,13 @@ def test_a_cut_transfer_goes_on_where_it_stopped(server, tmp_path):
     assert [r for _, r in server.asked] == ["", "bytes=100000-", "bytes=150000-"]
 
 
-def test_a_server_that_ignores_range_starts_anew(server, tmp_path):
+def test_a_server_that_ignores_range_starts_over(server, tmp_path):
     server.manners["birds.tgz"] = [("cut", 100_000), "no range"]
     assert fetch(birds(server), tmp_path).path.read_bytes() == BODY
     assert len(server.asked) == 2
 
 
-def test_a_range_that_was_not_asked_for_starts_anew(server, tmp_path):
+def test_a_range_that_was_not_asked_for_starts_over(server, tmp_path):
     server.manners["birds.tgz"] = [("cut", 100_000), "wrong range"]
     assert fetch(birds(server), tmp_path).path.read_bytes() == BODY
     assert [r for _, r in server.asked] == ["", "bytes=100000-", ""]

@@ -141,7 +141,7 @@ def count(folder, name, seconds=0.0):
 
 
 def resumable(folder, name, seconds=0.1):
-    """As the house's units: one that is called again (its result was lost with its worker) finds its work done."""
+    """As glassbench's units: one that is called again (its result was lost with its worker) finds its work done."""
     if (done := folder / f"{name}.done").exists():
         return engine.KEPT
     count(folder, name, seconds)
@@ -218,7 +218,7 @@ def test_a_unit_that_kills_three_workers_fails_and_harms_no_other(there, tmp_pat
 
 
 def rows_of(name, dataset, profile):
-    """Everything anew: (rows, values of single images, hash of the weights, units that were timed)."""
+    """Everything recomputed: (rows, values of single images, hash of the weights, units that were timed)."""
     paths = store.Paths(name)
     shutil.rmtree(paths.results, ignore_errors=True)
     multiprocessing.forkserver._forkserver._stop()  # one of an earlier test has its folder for the project's

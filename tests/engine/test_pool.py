@@ -34,7 +34,7 @@ def hold(megabytes):
     return len(bytearray(megabytes * 2**20))
 
 
-def pages_anew(megabytes=128):
+def fresh_pages(megabytes=128):
     """Pages that a block takes from the system, when one of its size has just been freed."""
     hold(megabytes)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -86,7 +86,7 @@ def test_a_killed_worker_costs_its_unit_only():
 @pytest.mark.skipif(not machine._glibc(), reason="glibc's allocator")
 def test_workers_keep_large_blocks_that_they_freed():
     assert (
-        run([Unit("block", pages_anew)])["block"].result < 100
+        run([Unit("block", fresh_pages)])["block"].result < 100
     )  # else all of them: 128 MiB / 4 KiB = 32,768
 
 

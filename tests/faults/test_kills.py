@@ -28,7 +28,7 @@ STEPS = {"prepare", "train", "explain", "score", "replicate", "report"}
 UNKNOWN = {
     "prepare": 5.0,
     "report": 20.0,
-}  # seconds, where nobody measured them; these two begin anew after a kill
+}  # seconds, where nobody measured them; these two start over after a kill
 
 
 class Moments:
@@ -194,7 +194,7 @@ def test_evaluate_survives_kills(small):
 
 
 def test_only_the_first_process_killed_leaves_nobody_behind(small):
-    """As the system does it when memory runs out: workers and strangers' processes notice, and end."""
+    """As the system does it when memory runs out: workers and the processes of external methods notice, and end."""
     small.reset()
     for step in ("prepare", "train"):
         assert small.run("glassbench", step).returncode == 0

@@ -139,7 +139,7 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, ca
     ]
     for name in (f"{theirs}x", f"{theirs}y", *living):
         (project / place / name).mkdir(parents=True)
-    for name in (".rows.csv.abc.tmp", ".SeH2_x.tmp"):  # the house's, DVC's
+    for name in (".rows.csv.abc.tmp", ".SeH2_x.tmp"):  # glassbench's, DVC's
         (folder / name).write_text("half")
     with store.atomic(folder / "rows.csv") as file:
         file.write(b"half")
@@ -193,7 +193,7 @@ def test_a_killed_writers_file_is_free_to_go(project):
     assert call("mend") == 0 and not list((project / "results").iterdir())
 
 
-def test_a_file_that_was_swept_before_it_was_locked_is_begun_anew(tmp_path, monkeypatch):
+def test_a_file_that_was_swept_before_it_was_locked_is_begun_again(tmp_path, monkeypatch):
     lock, swept = fcntl.flock, []
 
     def late(file, how):
@@ -253,7 +253,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("long", [False, True])
-def test_a_fork_servers_folder_is_named_after_its_process_and_goes_with_it(tmp_path, long):
+def test_a_fork_servers_folder_is_named_after_it_and_removed_with_it(tmp_path, long):
     """Python names it ``pymp-*``: a kill would leave a folder that nobody may remove. Where temporary files have a long path
     it lies in /tmp, as a socket's path may have 107 bytes."""
     (tmp_path / "lists.py").write_text(LISTS)

@@ -130,7 +130,7 @@ def test_a_spoilt_half_of_a_training_costs_time_only(workspace, inline):
     ]
 
 
-def test_a_file_of_another_kind_under_a_cells_name_is_made_again(done):
+def test_a_file_of_another_kind_under_a_cells_name_is_recomputed(done):
     """An older version's file, say: an archive that is whole, without what is asked for."""
     before, cell = scored(), cells.cells(done.profile, "blobs")[0]
     for path in (cell.explanation, cell.scores):
@@ -172,7 +172,7 @@ class Mounted:
 
 
 @pytest.mark.parametrize("step", ["explain", "score"])
-def test_a_full_disk_costs_the_cells_that_did_not_fit_and_a_re_run_makes_them(done, capsys, step):
+def test_a_full_disk_costs_only_the_cells_that_did_not_fit(done, capsys, step):
     """A real file system of one page."""
     before, paths = scored(), store.Paths("tiny")
     folder = {"explain": paths.explanations, "score": paths.scores}[step]("blobs")
@@ -272,7 +272,7 @@ def test_a_file_system_without_locks_has_none(tmp_path, monkeypatch):
     assert (tmp_path / "a").read_text() == "b"
 
 
-def test_evaluate_removes_what_a_killed_one_left_and_nothing_while_dvc_is_at_work(done, capsys):
+def test_evaluate_removes_what_a_killed_run_left_unless_dvc_is_running(done, capsys):
     left = done.root / "results" / "evaluations" / "tiny" / "Mine" / ".rows.csv.abc.tmp"
     left.parent.mkdir(parents=True)
     left.write_text("half")

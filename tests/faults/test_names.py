@@ -207,7 +207,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_plug_in_file_of_an_odd_name_runs_and_its_files_stay_in_their_folder(trained, name):
+def test_files_of_an_oddly_named_plug_in_stay_in_their_folder(trained, name):
     (trained.root / "odd").mkdir()
     path = trained.root / "odd" / name
     path.write_text(METHOD)

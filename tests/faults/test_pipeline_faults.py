@@ -94,7 +94,7 @@ def test_every_kind_of_file_spoilt_at_once(made, how):
 
 @pytest.mark.parametrize("how", ["cut", "flipped"])
 def test_spoilt_files_in_dvcs_cache(made, how):
-    """The cache is no source of wrong bytes: what is taken from it is checked, or made again."""
+    """Files taken from the cache are checked, or recomputed."""
     project, paths = made[0], made[0].paths
     for path in (project.root / ".dvc" / "cache" / "files").rglob("*"):
         if path.is_file():
@@ -165,7 +165,7 @@ def test_no_room_for_files(made):
     said = (
         "File too large",
         "disk I/O error",
-    )  # by the house, or by DVC's database, whichever meets the limit first
+    )  # by glassbench, or by DVC's database, whichever meets the limit first
     assert done.returncode and any(words in done.stderr for words in said), (
         done.stdout + done.stderr
     )

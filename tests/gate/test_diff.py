@@ -118,7 +118,7 @@ def test_lost_and_new_methods(rows):
 
 
 @pytest.mark.parametrize("seeds", [(0, 1, 2), (1,)])
-def test_what_never_ran_any_more_is_lost_for_the_reason_that_its_row_gives(rows, seeds):
+def test_what_no_longer_ran_is_lost_for_the_reason_in_its_row(rows, seeds):
     """Given seeds of a method that have rows, then only one of track ``unknown`` each: its cells are lost, and say why."""
     mine = (
         rows["method"].eq("Grad-CAM")

@@ -226,7 +226,7 @@ class Mine(Inner):
         ("Needs(3)", "a row names Inner without its settings"),
     ],
 )
-def test_a_setting_that_no_row_could_tell_from_another_is_named_with_its_line(tmp_path, value, why):
+def test_a_setting_that_no_row_can_tell_apart_is_named_with_its_line(tmp_path, value, why):
     path = tmp_path / "mine.py"
     path.write_text(
         FIELD.replace("{}", f"field(default_factory=lambda: {value})", 1).replace(

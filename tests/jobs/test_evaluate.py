@@ -74,7 +74,7 @@ def snapshot(root):
     }
 
 
-def test_a_method_is_placed_among_the_known_ones_and_nothing_of_theirs_is_touched(known):
+def test_a_method_is_placed_and_nothing_of_the_others_is_touched(known):
     before = snapshot(known.root)
     found = place(known, page=True)
     assert snapshot(known.root) == before
@@ -149,7 +149,7 @@ def test_a_metric_that_changed_leaves_the_other_rows_where_they_are(known):
     assert any("no rows of gini" in line for line in evaluate.notes(found))
 
 
-def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known, capsys):
+def test_known_rows_are_the_committed_ones_where_the_hashes_match(known, capsys):
     rows, _ = collect.profile_rows(known.profile)
     store.write_rows(store.Paths("tiny").rows, rows)
     store.write_json(

@@ -14,7 +14,7 @@ from benchmark.engine.sandbox import Limits
 from benchmark.leaderboard import tables
 from benchmark.methods import registry
 from benchmark.pipeline import cells, collect, explain, score
-from tests.helpers import external_methods as strangers
+from tests.helpers import external_methods
 from tests.helpers.places import PLUGINS
 
 REASONS = {
@@ -81,7 +81,7 @@ def test_each_costs_its_own_cell_and_says_why(trained):
     assert (frame.status == "failed").any() and not frame.label.str.contains("<").any()
 
 
-def test_a_strangers_cell_has_the_bytes_of_one_made_here(trained):
+def test_an_external_methods_cell_has_the_bytes_of_one_made_here(trained):
     """A process of its own changes no number."""
     trained.params["explain"]["methods"] = [f"{PLUGINS / 'good.py'}:Mine"]
     (cell,) = cells.cells(trained.profile, "blobs")
@@ -107,7 +107,7 @@ def apart(function, *arguments, seconds=20.0, **limits):
 
 
 def test_what_it_leaves_running_is_killed_with_it():
-    group = apart(strangers.leave_a_child_running).result
+    group = apart(external_methods.leave_a_child_running).result
     with pytest.raises(ProcessLookupError):
         for _ in range(100):
             os.killpg(group, 0)
@@ -115,23 +115,23 @@ def test_what_it_leaves_running_is_killed_with_it():
 
 
 def test_its_working_directory_is_its_own_and_gone_afterwards(tmp_path):
-    folder, temporary = apart(strangers.where).result
+    folder, temporary = apart(external_methods.where).result
     assert folder == temporary and not Path(folder).exists()
-    kept = engine.alone(Unit("test", strangers.where, (), Limits(), tmp_path))
+    kept = engine.alone(Unit("test", external_methods.where, (), Limits(), tmp_path))
     assert kept.result[0] == str(tmp_path.resolve()) and (tmp_path / "here.txt").exists()
 
 
 def test_a_result_that_cannot_travel_is_an_error_not_a_crash():
-    assert "not JSON serializable" in apart(strangers.not_json).error
+    assert "not JSON serializable" in apart(external_methods.not_json).error
 
 
 def test_leaving_is_told():
-    assert apart(strangers.swallow).error == "called sys.exit('over')"
+    assert apart(external_methods.swallow).error == "called sys.exit('over')"
 
 
 def test_several_run_side_by_side_and_an_interrupt_kills_them():
-    units = [Unit(str(i), strangers.sleep, (20.0,), Limits()) for i in range(2)] + [
-        Unit("short", strangers.sleep, (0.1,), Limits())
+    units = [Unit(str(i), external_methods.sleep, (20.0,), Limits()) for i in range(2)] + [
+        Unit("short", external_methods.sleep, (0.1,), Limits())
     ]
     results = engine.run(units[::-1], label="test", workers=3)
     start = time.monotonic()
@@ -143,8 +143,8 @@ def test_several_run_side_by_side_and_an_interrupt_kills_them():
 
 def test_units_with_and_without_limits_go_together():
     units = [
-        Unit("in the pool", strangers.sleep, (0.0,)),
-        Unit("apart", strangers.sleep, (0.0,), Limits()),
+        Unit("in the pool", external_methods.sleep, (0.0,)),
+        Unit("apart", external_methods.sleep, (0.0,), Limits()),
     ]
     assert {d.unit.name: d.result for d in engine.run(units, label="test", workers=2)} == {
         "in the pool": 0,
@@ -153,7 +153,7 @@ def test_units_with_and_without_limits_go_together():
 
 
 def test_without_landlock_python_writes_are_refused_all_the_same(tmp_path):
-    done = apart(strangers.write_with_the_hook_alone, str(tmp_path / "x"))
+    done = apart(external_methods.write_with_the_hook_alone, str(tmp_path / "x"))
     assert (
         "a method may write into its working directory only" in done.error
         and not (tmp_path / "x").exists()

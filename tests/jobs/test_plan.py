@@ -223,7 +223,7 @@ def test_the_model_finds_the_seconds_of_work_that_it_knows(measured, a, b, c):
         assert seconds(model, "train net", *work)[0] == pytest.approx(s, rel=1e-3)
 
 
-def test_of_few_measured_units_a_pass_costs_what_a_core_needs_and_the_rest_is_the_fits():
+def test_few_units_give_the_cost_of_a_pass_and_the_rest_is_the_fits():
     model = Model(
         [
             speed("explain slow", 2.6, 0.0, 3.1),
@@ -316,7 +316,7 @@ def test_a_damaged_table_of_speeds_is_one_line(tmp_path, content):
         costs.read_speeds(path)
 
 
-def test_the_committed_table_knows_every_step_and_profile_that_was_measured():
+def test_the_committed_table_knows_every_measured_step_and_profile():
     found = costs.read_speeds(HOME / "results" / "speeds.csv")
     assert {s.profile for s in found} == {"offline", "quick", "trees"}
     assert {s.kind.split()[0] for s in found} == set(plan.STEPS)

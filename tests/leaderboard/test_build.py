@@ -109,7 +109,7 @@ def test_build_of_nothing_and_of_networks_alone(tmp_path):
     assert not list((tmp_path / "networks").glob("plots/*"))
 
 
-def test_replication_rows_stand_in_the_csv_and_beside_the_published_not_on_a_board(tmp_path):
+def test_replication_rows_are_in_the_csv_and_not_on_a_board(tmp_path):
     rows, _ = inputs()
     line = (
         rows[rows["track"] == "target"]
@@ -199,7 +199,7 @@ def test_a_refused_build_writes_nothing(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_the_room_imports_no_torch_and_no_other_room():
+def test_the_package_imports_no_torch_and_no_later_package():
     allowed = {
         "benchmark.store",
         "benchmark.utils.seeds",

@@ -47,7 +47,7 @@ def test_a_rival_of_which_only_the_mean_is_known_has_no_verdict():
     assert set(placing.differences(frame, instances, "C")["verdict"]) == {"unknown"}
 
 
-def test_tables_without_the_method_are_passed_over_and_facts_are_no_contest():
+def test_tables_without_the_method_and_facts_are_passed_over():
     rows, instances = frames(
         *(
             {"method": m, "metric": q, "values": IMAGES + (m == "A")}
@@ -190,7 +190,7 @@ def test_places_in_a_row_are_named_by_their_ends():
     )
 
 
-def test_the_terminal_names_rivals_by_their_places_among_the_average_ranks():
+def test_the_terminal_names_rivals_by_their_average_rank():
     """A is best, D worst; B's values are those of A but for two images of eight."""
     offsets = {"A": 4.0, "B": 4.0 - 0.5 * (IMAGES > 5), "C": 2.0, "D": 0.0}
     rows, instances = frames(

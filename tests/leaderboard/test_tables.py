@@ -268,7 +268,7 @@ def test_two_methods_that_never_ran_are_named_and_not_called_all():
     assert lost.methods == "N, O"
 
 
-def test_what_never_ran_stands_among_what_failed_in_markdown_page_and_terminal(tmp_path):
+def test_what_never_ran_is_listed_among_what_failed(tmp_path):
     frame = board(*WORKED, NEVER)
     text = markdown.render(frame)
     assert "## Not known" in text and "- d/t, N, explanation: failed: ImportError: no_such" in text

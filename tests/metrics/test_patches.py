@@ -95,7 +95,7 @@ def test_against_the_slow_twin(kind, grid, fill):
     )
 
 
-def test_the_truth_has_one_its_negative_minus_one_and_what_tells_nothing_zero():
+def test_the_truth_scores_1_its_negative_minus_1_and_flat_maps_0():
     target, batch, _ = problem(n=4)
     falls = masking.lost(target, batch, 4, "mean")  # (n, 16)
     painted = (falls[:, :, None] * masking.patches(4, batch).numpy()).sum(1).reshape(4, 8, 8)

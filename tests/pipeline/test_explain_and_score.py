@@ -76,11 +76,11 @@ def test_the_same_cell_gives_the_same_bytes_and_is_not_made_twice(trained):
     assert (cell.explanation.stat().st_mtime_ns, cell.scores.stat().st_mtime_ns) == before
     cell.explanation.unlink()
     cell.scores.unlink()
-    _, anew, _ = one(trained, reference)
-    assert store.rows_text(anew) == store.rows_text(rows) == store.rows_text(again)
+    _, recomputed, _ = one(trained, reference)
+    assert store.rows_text(recomputed) == store.rows_text(rows) == store.rows_text(again)
 
 
-def test_a_changed_method_is_explained_anew(trained):
+def test_a_changed_method_is_explained_again(trained):
     _, first, _ = one(trained, plugin(trained))
     _, second, _ = one(trained, plugin(trained, value="Explanation(heatmaps=np.ones((n, h, w)))"))
     gini = [r.query("metric == 'gini'").value.item() for r in (first, second)]

@@ -165,7 +165,7 @@ def test_numbers_become_rows_and_claims_become_shares(project):
     assert found["layer_trees"].units[0].arrays["logits"].shape == (4, 4)
 
 
-def test_evidence_says_how_often_it_holds_and_what_stands_against_the_claim_comes_first():
+def test_evidence_lists_what_contradicts_the_claim_first():
     words = {
         "a": [True, True],
         "b": [False, False],
@@ -221,7 +221,7 @@ def test_verdicts_that_fail_are_a_row(project):
     assert rows[rows.metric == "verdicts"].status.item() == "failed" and not evidence
 
 
-def test_a_chapter_has_its_pictures_and_a_broken_picture_costs_only_itself(project):
+def test_a_broken_picture_costs_only_itself_in_its_chapter(project):
     ask(project, WIDTHS)
     found = run_all(project)[2]["layer_trees"]
     chapter = report.chapter("layer_trees", found)
@@ -255,7 +255,7 @@ def test_a_chapter_whose_process_dies_is_named(monkeypatch):
         report.chapters({"xnn": None})
 
 
-def test_every_paper_of_the_house_says_what_it_is():
+def test_every_paper_says_what_it_is():
     for name in papers.names():
         package = papers.part(name)
         assert (

@@ -87,7 +87,7 @@ def test_other_precisions_are_left_to_autograd():
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="kernels of x86")
 @pytest.mark.parametrize("chosen, expected", [(None, "Haswell"), ("Nehalem", "Nehalem")])
 def test_products_round_alike_on_any_cpu(chosen, expected):
-    """numpy's BLAS takes the kernels that the house asks for, unless somebody asked for others."""
+    """numpy's BLAS takes the kernels that glassbench asks for, unless somebody asked for others."""
     if "openblas" not in engine.blas():
         pytest.skip(
             f"numpy computes with {engine.blas() or 'a library that threadpoolctl does not know'}"

@@ -222,7 +222,7 @@ def test_a_run_that_was_cut_off_ends_at_the_same_bytes(tmp_path, digits, recipe,
     "change",
     [{"lr": 0.004}, {"epochs": 5}, {"train_images": 100}, {"options": {"width": 17, "depth": 3}}],
 )
-def test_another_recipe_starts_anew(tmp_path, digits, change, always_save):
+def test_another_recipe_starts_over(tmp_path, digits, change, always_save):
     path = tmp_path / "m-0.safetensors"
     with pytest.raises(KeyboardInterrupt):
         training.train(digits, MLP, 0, path, progress=stop_after(2))

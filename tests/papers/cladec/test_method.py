@@ -132,7 +132,7 @@ def test_wrong_kernel_and_base_are_refused():
             decoder((6,), (1, 16, 16), **wrong)
 
 
-def test_a_fresh_copy_has_its_batch_norms_back_and_leaves_the_target_alone():
+def test_a_fresh_copy_has_its_batch_norms_and_spares_the_target():
     target = network()
     before, plain = (
         target.fingerprint(),

@@ -216,7 +216,7 @@ def gini(weights):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_every_split_is_the_best_by_the_gini_index_of_equally_weighted_classes(seed):
+def test_every_split_is_the_best_by_the_weighted_gini_index(seed):
     draw = rng(seed)
     states, y = (
         draw.random((80, 8)) < 0.4,
@@ -280,7 +280,7 @@ def test_classes_weigh_the_same():
     assert (weights * 2**20 == np.round(weights * 2**20)).all()  # a grid on which sums are exact
 
 
-def test_a_threshold_of_0_and_of_1_are_the_same_and_negative_ones_are_refused():
+def test_thresholds_0_and_1_are_the_same_and_negative_ones_refused():
     states, y = rng().random((50, 6)) < 0.5, rng(1).integers(3, size=50)
     e = unique(bits_of(states), y, 3)
     a, b = (trees.grow(e, t, rng()) for t in (0, 1))
@@ -350,7 +350,7 @@ def test_what_passes_a_place_against_loops():
     assert count.tolist() == [30, count[3], 0, count[3], 30 - count[3]]
 
 
-def test_the_heat_maps_of_a_method_of_the_house_take_the_place_of_the_images():
+def test_heat_maps_of_another_method_replace_the_images():
     torch_draw = torch.Generator().manual_seed(0)
     net = nets.build("cnn", (1, 8, 8), 3, {"maps": [4, 6], "hidden": 8}, seed=0)
     for parameter in net.parameters():

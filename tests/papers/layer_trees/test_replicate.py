@@ -18,7 +18,7 @@ from benchmark.papers.layer_trees import drawing, figures, replicate, trees
 from benchmark.papers.layer_trees.duplicates import KINDS
 from benchmark.papers.layer_trees.encodings import hidden_layers
 from benchmark.papers.layer_trees.verdicts import read, verdicts
-from benchmark.pipeline import replicate as house
+from benchmark.pipeline import replicate as pipeline_replicate
 from benchmark.pipeline.profile import Profile
 from benchmark.utils import plot_style
 from benchmark.zoo import nets
@@ -554,7 +554,7 @@ def test_no_rows_no_pictures():
 
 @pytest.mark.parametrize("profile", ["offline", "quick", "trees", "paper"])
 def test_the_profiles_ask_for_what_there_is(profile):
-    tasks = house.tasks(
+    tasks = pipeline_replicate.tasks(
         Profile.read(ROOT / "benchmark" / "profiles" / f"{profile}.yaml"), "layer_trees"
     )
     assert {task.experiment for task in tasks} == {"trees", "duplicates", "drawing"}
@@ -633,7 +633,7 @@ def test_trees_are_the_papers_networks_and_experiments():
     ]
 
 
-def test_the_network_has_a_bias_in_its_first_layer_only_and_torchs_default_weights():
+def test_only_the_first_layer_has_a_bias_and_weights_are_torchs():
     net = nets.build("mlp", (1, 28, 28), 10, {"width": 100, "depth": 10}, seed=0)
     linears = [m for m in net.modules() if isinstance(m, nn.Linear)]
     assert [m.bias is not None for m in linears] == [True] + [False] * 10

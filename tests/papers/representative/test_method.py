@@ -54,7 +54,7 @@ def literal_boundary(target, t):
     return W, gap(t) - float((W * t).sum())
 
 
-def test_a_boundary_is_the_gradient_of_the_gap_between_the_two_largest_logits():
+def test_a_boundary_is_the_gradient_of_the_gap_of_the_top_two_logits():
     target, psi, _ = parts()
     Q = b.at(target, psi[:6], chunk=4)
     assert Q.W.shape == (6, K, 4, 4)
@@ -111,7 +111,7 @@ def test_the_same_sample_whatever_the_chunk_and_another_for_another_seed(way):
     assert not torch.equal(W(0, 64), W(1, 64))
 
 
-def test_the_reference_way_shares_one_sample_and_the_boundary_way_draws_one_an_input():
+def test_reference_samples_are_shared_and_boundary_samples_are_not():
     target, psi, classes = parts()
     kw = dict(classes=classes, classes_x=classes[:3])
     shared = list(b.sample(target, psi, psi[:3], "reference", 9, np.random.default_rng(0), **kw))
@@ -420,7 +420,7 @@ def region(label, size):
     return Region(nothing, torch.zeros(0, dtype=torch.bool), label, size)
 
 
-def test_an_image_goes_to_the_largest_region_that_covers_it_or_to_the_nearest_centre():
+def test_an_image_goes_to_its_largest_region_or_the_nearest_centre():
     covered = np.array([[1, 1, 0], [1, 1, 1], [0, 0, 1], [0, 0, 0]], bool)
     chosen, labels = assign(
         [region(5, 10), region(6, 20), region(7, 20)], covered, np.array([0, 0, 0, 2])
@@ -529,7 +529,7 @@ def test_concept_maps_are_those_of_the_regions_own_boundaries():
     assert len(counts) > 1
 
 
-def test_an_image_in_no_polytope_has_no_label_but_a_map_of_the_nearest_centre():
+def test_an_image_in_no_polytope_has_no_label_but_a_map():
     target, method = fitted(variant="reference")
     S = images(n=200, seed=11)
     e, psi = method.explain(target, S, np.random.default_rng(0)), target.features(S)

@@ -1,4 +1,4 @@
-"""The plan of the house, checked: which room may import which, file sizes, what lies where."""
+"""The architecture, checked: which package may import which, file sizes, what lies where."""
 
 import ast
 
@@ -57,7 +57,7 @@ def modules():
 
 
 def imports(path):
-    """Rooms of the package that a file imports, anywhere in it."""
+    """Packages of benchmark that a file imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -74,20 +74,20 @@ def imports(path):
             parts = node.module.split(".")
             found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: relative imports hide which room they reach"
+            assert not node.level, f"{path}: relative imports hide which package they reach"
     return found - {"__version__"}
 
 
-def room(path):
+def package(path):
     return path.relative_to(ROOT / "benchmark").parts[0].removesuffix(".py")
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_room_imports_from_a_room_to_its_right(path):
-    own = room(path)
+def test_no_package_imports_from_a_package_to_its_right(path):
+    own = package(path)
     if own in FREE:
         return
-    assert own in MAY, f"say in tests/test_house.py what {own} may import"
+    assert own in MAY, f"say in tests/test_architecture.py what {own} may import"
     assert imports(path) <= MAY[own] | {own}
 
 
