@@ -51,34 +51,43 @@ def test_each_costs_its_own_cell_and_says_why(trained):
     """All of them in one profile, by the pipeline's own steps."""
     results = trained.root / "results" / "rows.csv"
     results.write_text("as it was")
-    methods = []
-    for path in sorted(PLUGINS.glob("*.py")):
-        if path.stem != "writes_from_c" or sandbox.landlock():
-            shutil.copy(path, trained.root)
-            methods.append(f"{trained.root / path.name}:Mine")
+    names = sorted(REASONS.keys() | {"good"})
+    if not sandbox.landlock():
+        names.remove("writes_from_c")
+    for name in names:
+        shutil.copy(PLUGINS / f"{name}.py", trained.root)
+    methods = [f"{trained.root / name}.py:Mine" for name in names]
     trained.params["explain"] |= {"methods": methods, "limits": {"seconds": 6, "gigabytes": 1}}
+
     done = list(explain.explain_images(trained.profile, "blobs"))
     list(score.score_explanations(trained.profile, "blobs"))
     rows, instances = collect.profile_rows(trained.profile)
+
     rows = rows[rows.track != "target"]
-    reasons = {d.unit.arguments[0].method.stem: d.error for d in done}
-    shown = {d.unit.arguments[0].method.stem: d.result["method"] for d in done}
-    assert len(reasons) == len(methods) and reasons["good"] is None
-    assert shown["script"] == "Mine"  # it has no name that can be shown
-    for name, method in shown.items():
-        lines = rows[rows.method == method]
-        if name == "good":
-            assert set(lines.metric) == set(registry.metrics())
-            assert (
-                set(lines.status) == {"ok", "not applicable"} and (lines.status == "ok").sum() > 8
-            )
-        else:
-            assert REASONS[name] in reasons[name] and "\n" not in reasons[name], name
-            assert set(lines.status) == {"failed"} and set(lines.reason) == {reasons[name]}, name
+    by_name = {d.unit.arguments[0].method.stem: d for d in done}
+    assert sorted(by_name) == names
+    check_good(by_name.pop("good"), rows)
+    for name, d in by_name.items():
+        check_failed(name, d, rows)
+    assert by_name["script"].result["method"] == "Mine"  # it has no name that can be shown
     assert set(instances.method) == {"good"}
     assert results.read_text() == "as it was" and not results.with_name("mine.pt").exists()
     frame = tables.leaderboard(rows, instances)
     assert (frame.status == "failed").any() and not frame.label.str.contains("<").any()
+
+
+def check_good(done, rows):
+    lines = rows[rows.method == done.result["method"]]
+    assert done.error is None
+    assert set(lines.metric) == set(registry.metrics())
+    assert set(lines.status) == {"ok", "not applicable"}
+    assert (lines.status == "ok").sum() > 8
+
+
+def check_failed(name, done, rows):
+    lines = rows[rows.method == done.result["method"]]
+    assert REASONS[name] in done.error and "\n" not in done.error, name
+    assert set(lines.status) == {"failed"} and set(lines.reason) == {done.error}, name
 
 
 def test_an_external_methods_cell_has_the_bytes_of_one_made_here(trained):
