@@ -124,17 +124,15 @@ def test_with_few_moved_cells_the_noise_is_that_of_new_networks():
 
 def test_eight_moved_cells_tell_how_much_noise_is_shared_and_seven_do_not():
     prior = noise.fit(np.ones(12), np.full(12, 4))
-    redrawn = (
-        2 * (prior.dof * prior.s2 + 4) / (prior.dof + 4)
-    )  # variance of a pair's difference on other networks
-    for moved, learnt in ((7, False), (8, True)):
+    # variance of a pair's difference on other networks
+    redrawn = 2 * (prior.dof * prior.s2 + 4) / (prior.dof + 4)
+
+    def errors(moved):
         found = noise.judge(cells([-3.0] * moved + [0.0] * (12 - moved), pair_variance=0.02))
-        errors = found["errors"].iloc[0]
-        assert (
-            errors < -3 / np.sqrt(redrawn / 9)
-            if learnt
-            else errors == pytest.approx(-3 / np.sqrt(redrawn / 3))
-        )
+        return found["errors"].iloc[0]
+
+    assert errors(7) == pytest.approx(-3 / np.sqrt(redrawn / 3))
+    assert errors(8) < -3 / np.sqrt(redrawn / 9)
 
 
 def test_two_seeds_are_enough_to_tell_how_much_noise_is_shared():

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
+from rich.console import Console
 
 from benchmark import store
+from benchmark.leaderboard import placing
+from benchmark.leaderboard.render import placing_console
 
 KEY = {
     "profile": "p",
@@ -43,3 +48,13 @@ def frames(*cells: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     return store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(
         instances, columns=[*store.ROW_KEYS, "image", "value"]
     )
+
+
+def placing_lines(
+    frame: pd.DataFrame, instances: pd.DataFrame, *labels: str, width: int
+) -> list[str]:
+    """What the terminal shows of methods among the others, line by line, without spaces at the ends."""
+    text = io.StringIO()
+    compared = {label: placing.differences(frame, instances, label) for label in labels}
+    placing_console.show(frame, compared, Console(file=text, width=width))
+    return [line.rstrip() for line in text.getvalue().splitlines()]
