@@ -171,9 +171,8 @@ def test_batch_iterates_in_chunks_in_order_and_keeps_them():
     for name in ("x", "y", "ids", *ANNOTATED):
         assert torch.equal(torch.cat([getattr(c, name) for c in chunks]), getattr(images, name))
     assert all(c.part_importance is None and c.chunk == 3 for c in chunks)
-    assert all(
-        a is b for a, b in zip(images, chunks)
-    )  # so that what a chunk remembers is found again
+    # so that what a chunk remembers is found again
+    assert all(a is b for a, b in zip(images, chunks, strict=True))
     chunks[0].memo["seen"] = 1
     assert "seen" not in images.memo
 

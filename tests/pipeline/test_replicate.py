@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmark import engine, papers, store
 from benchmark.api import NotApplicable
+from benchmark.cli import main
 from benchmark.papers import Check, Number, Outcome, Picture
 from benchmark.pipeline import replicate, report
 from benchmark.pipeline.profile import Profile
@@ -255,21 +256,19 @@ def test_a_chapter_whose_process_dies_is_named(monkeypatch):
         report.chapters({"xnn": None})
 
 
-def test_every_paper_says_what_it_is():
-    for name in papers.names():
-        package = papers.part(name)
-        assert (
-            package.TITLE
-            and package.CITATION
-            and all(isinstance(note, str) for note in package.NOTES)
-        ), name
+@pytest.mark.parametrize("name", papers.names())
+def test_every_paper_says_what_it_is(name):
+    package = papers.part(name)
+    assert package.TITLE and package.CITATION
+    assert all(isinstance(note, str) for note in package.NOTES)
+
+
+def test_an_unknown_paper_is_refused():
     with pytest.raises(UnknownName):
         papers.part("layer_tree")
 
 
-def test_every_profiles_experiments_are_there():
-    from benchmark.cli import main
-
-    for path in main.profiles().values():
-        profile = Profile.read(path)
-        assert all(replicate.tasks(profile, paper) for paper in profile.papers)
+@pytest.mark.parametrize("name", main.profiles())
+def test_every_profiles_experiments_are_there(name):
+    profile = Profile.read(main.profiles()[name])
+    assert all(replicate.tasks(profile, paper) for paper in profile.papers)
