@@ -28,8 +28,8 @@ settings.load_profile("glassbench")
 
 
 def pytest_configure(config):
-    """Temporary files of this process, and of those that it starts, have a folder of their own: what a killed one leaves is
-    nothing that a test beside it may find."""
+    """Temporary files of this process, and of those that it starts, have a folder of their own:
+    what a killed one leaves is nothing that a test beside it may find."""
     from benchmark.engine import pool
     from benchmark.utils.temporary import scratch
 

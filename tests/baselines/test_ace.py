@@ -181,8 +181,8 @@ def test_the_paired_t_test_is_scipys():
 
 
 def test_the_concept_of_a_class_is_found_and_no_other():
-    """Segments in four clouds; the class score grows with the first coordinate. The cloud there is a concept of score 1,
-    the one opposite of score 0; clouds of one image only are none."""
+    """Segments in four clouds; the class score grows with the first coordinate. The cloud there is
+    a concept of score 1, the one opposite of score 0; clouds of one image only are none."""
     rng = np.random.default_rng(0)
     clouds = np.array([[3.0, 0, 0], [-3, 0, 0], [0, 3, 0], [0, 0, 3]])
     acts = []

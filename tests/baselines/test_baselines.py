@@ -1,5 +1,5 @@
-"""The heat-map baselines: one contract for every file in baselines/, then each formula against a hand-computed case and a
-slow, literal twin in float64."""
+"""The heat-map baselines: one contract for every file in baselines/, then each formula against a
+hand-computed case and a slow, literal twin in float64."""
 
 import ast
 import importlib.util
@@ -309,7 +309,8 @@ def test_grad_cam_explains_the_predicted_class():
 def test_grad_cam_plusplus_by_hand():
     g = [[[4.0, 0.0], [0.0, 4.0]], [[-1.0, 1.0], [0.0, 0.0]]]  # sum A = 3, 3
     target, batch = plain([np.zeros((2, 2, 2)), g])
-    # alpha: 16 / (32 + 3 64) = 1/14 twice, normalised 1/2;  channel 2: alpha(1) = 1/5 normalised 1 (g = -1 does not count)
+    # channel 1: alpha = 16 / (32 + 3 64) = 1/14 twice, normalised 1/2
+    # channel 2: alpha(1) = 1/5, normalised 1 (g = -1 does not count)
     np.testing.assert_allclose(
         GradCAMPlusPlus().channel_weights(target, batch), [[4.0, 1.0]], rtol=1e-6
     )

@@ -195,7 +195,8 @@ def read_while_possible(path):
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda raw: raw])
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_a_spoilt_archive_gives_what_was_packed_or_one_line(tmp_path_factory, pack, kind):
-    """Any byte changed, any end cut off: the content, a part of it before an error, or a DownloadError; nothing else."""
+    """Any byte changed, any end cut off: the content, a part of it before an error, or a
+    DownloadError; nothing else."""
     path = tmp_path_factory.mktemp("spoilt") / "archive"
     entries = [*ENTRIES, ("a/noise", NOISE[:300])]
     raw = (tar_of if kind == "tar" else zip_of)(path, *entries).read_bytes()

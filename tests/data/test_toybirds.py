@@ -88,8 +88,9 @@ def test_importance_adds_up_and_lies_on_marks_alone(toy):
 
 
 def test_importance_by_hand(toy):
-    """Class 0 asks for a red crown, a spotted wing and a white breast. The crown rules out 1 and 2; the wing 3, 5, 6, 7;
-    the breast 3 and 4. Only class 3 is ruled out twice: crown 2/7, wing 3.5/7, breast 1.5/7."""
+    """Class 0 asks for a red crown, a spotted wing and a white breast. The crown rules out 1 and 2;
+    the wing 3, 5, 6, 7; the breast 3 and 4. Only class 3 is ruled out twice: crown 2/7, wing 3.5/7,
+    breast 1.5/7."""
     row = dict(zip(toy.PARTS, toy.importance()[0]))
     expected = {"crown": 2 / 7, "left wing": 1.75 / 7, "right wing": 1.75 / 7, "breast": 1.5 / 7}
     assert row == pytest.approx({part: expected.get(part, 0) for part in toy.PARTS})

@@ -122,7 +122,8 @@ def test_lost_and_new_methods(rows):
     [((0, 1, 2), "failed: ImportError"), ((1,), "seed 1: failed: ImportError")],
 )
 def test_what_no_longer_ran_is_lost_for_the_reason_in_its_row(rows, seeds, said):
-    """Given seeds of a method that have rows, then only one of track ``unknown`` each: its cells are lost, and say why."""
+    """Given seeds of a method that have rows, then only one of track ``unknown`` each: its cells
+    are lost, and say why."""
     cell = {"method": "Grad-CAM", "dataset": "digits", "target": "cnn"}
     mine = rows["seed"].isin(seeds)
     for column, value in cell.items():

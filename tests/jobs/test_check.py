@@ -1,4 +1,5 @@
-"""``glassbench check`` finds what a method does wrong, and the line; ``glassbench new`` writes what it finds nothing in."""
+"""``glassbench check`` finds what a method does wrong, and the line; ``glassbench new`` writes what
+it finds nothing in."""
 
 import functools
 from pathlib import Path
@@ -290,7 +291,10 @@ def traced(tmp_path, body, probes=None):
 
 
 def test_the_tracer_names_the_first_line_after_which_a_probe_differs(tmp_path):
-    body = "state = [0]\ndef inner():\n    a = 1\n    state[0] += 1\n    return a\ndef explain():\n    b = inner()\n    return b\n"
+    body = (
+        "state = [0]\ndef inner():\n    a = 1\n    state[0] += 1\n    return a\n"
+        "def explain():\n    b = inner()\n    return b\n"
+    )
     space, trace = traced(tmp_path, body, lambda space: {"state": lambda: space["state"][0]})
     with trace:
         space["explain"]()

@@ -26,7 +26,8 @@ REASONS = {
     "wrong_count": "heatmaps explains 7 images of 8",
     "wrong_dtype": "heatmaps is of type complex128, which holds no plain number (wrong_dtype.py:16)",
     "endless": "took longer than the 6 seconds that it may take",
-    "memory": "Unable to allocate 128. MiB for an array with shape (16777216,) and data type float64 (memory.py:17); it may use 1 GB",
+    "memory": "Unable to allocate 128. MiB for an array with shape (16777216,) and data type float64 "
+    "(memory.py:17); it may use 1 GB",
     "weights": "the method changed the target",
     "train_mode": "the method changed the target",
     "hooks": "the method changed the target",

@@ -21,8 +21,8 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def committed(trained, made, monkeypatch):
-    """The workspace with rows and provenance of two methods on one network and of one experiment; units run in this process,
-    which is quicker."""
+    """The workspace with rows and provenance of two methods on one network and of one experiment;
+    units run in this process, which is quicker."""
     monkeypatch.setattr(
         engine,
         "run",

@@ -1,7 +1,8 @@
 """The synthetic profile's board and comparison, as they were when last looked at: ``tests/golden``.
 
-Hand-computed cases and twins say that the statistics are right; this says that no number, mark or word of a whole board has
-moved since. After a change that means to move them: ``python -m tests.leaderboard.test_golden``, and read the diff.
+Hand-computed cases and twins say that the statistics are right; this says that no number, mark or
+word of a whole board has moved since. After a change that means to move them: ``python -m
+tests.leaderboard.test_golden``, and read the diff.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""One method among the others: hand-computed cases of what the evaluation says. ``test_evaluate`` has the test itself."""
+"""One method among the others: hand-computed cases of what the evaluation says. ``test_evaluate``
+has the test itself."""
 
 from __future__ import annotations
 
@@ -79,7 +80,8 @@ def test_a_rival_stands_in_both_its_tables(partly):
 
 @pytest.mark.parametrize("better", ["higher", "lower"])
 def test_differences_by_hand(better):
-    """Half a unit better than B, half a unit worse than C, alone in the table of ``only``; D, which failed, is no rival."""
+    """Half a unit better than B, half a unit worse than C, alone in the table of ``only``; D, which
+    failed, is no rival."""
     sign = 1 if better == "higher" else -1
     level = {"A": 0.0, "B": -0.5, "C": 0.5}
     rows, instances = frames(
@@ -100,7 +102,8 @@ def test_differences_by_hand(better):
 
 
 def test_only_seeds_and_images_that_both_have_are_compared():
-    """A has seeds 0 and 1, B 1 and 2, of which B's seed 2 and A's seed 0 would tip the scale; B lacks the last image."""
+    """A has seeds 0 and 1, B 1 and 2, of which B's seed 2 and A's seed 0 would tip the scale; B
+    lacks the last image."""
     cell = lambda method, seed, values: {
         "method": method,
         "metric": "m",

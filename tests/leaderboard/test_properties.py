@@ -1,4 +1,5 @@
-"""What must hold for every board, statistic and comparison, on drawn numbers: what must not matter, bounds, symmetries."""
+"""What must hold for every board, statistic and comparison, on drawn numbers: what must not matter,
+bounds, symmetries."""
 
 from __future__ import annotations
 

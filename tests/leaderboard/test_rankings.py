@@ -16,7 +16,9 @@ from benchmark.utils import plot_style
 from benchmark.utils.seeds import generator
 from tests.helpers.leaderboard_inputs import EVIL, inputs
 
-DEMSAR = {  # Table 6 of Demsar (2006): AUC of C4.5 and three variants on 14 data sets; he ranked before he rounded (.9751)
+# Table 6 of Demsar (2006): AUC of C4.5 and three variants on 14 data sets; he ranked before he
+# rounded (0.9751)
+DEMSAR = {
     "C4.5": [
         0.763,
         0.599,

@@ -271,7 +271,8 @@ def test_ranks_are_compared_as_ranks(ri, verdicts):
 
 @pytest.mark.parametrize("column", ["table", "dataset", "target", "setting", "metric"])
 def test_ranks_are_among_the_lines_of_one_column(column):
-    """Of two methods the first is better in both; what another table, data set, network, setting or metric says is no rival."""
+    """Of two methods the first is better in both; what another table, data set, network, setting or
+    metric says is no rival."""
     key = dict.fromkeys(("table", "dataset", "target", "setting", "metric"), "m")
     other = [
         key | {column: name, "value": value}

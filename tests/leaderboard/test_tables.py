@@ -217,7 +217,8 @@ WORKED = [
 
 
 def test_a_method_that_never_ran_has_no_place_anywhere():
-    """Given a method of which nothing is known beside two that worked: the board is that of the two, and says why it failed."""
+    """Given a method of which nothing is known beside two that worked: the board is that of the
+    two, and says why it failed."""
     frame, without = board(*WORKED, NEVER), board(*WORKED)
     assert (
         tables.tracks(frame) == ["heatmap"]

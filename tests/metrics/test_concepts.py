@@ -1,4 +1,5 @@
-"""Attention maps and the concept metrics: hand-computed cases, slow literal twins in float64, invariances, bad input."""
+"""Attention maps and the concept metrics: hand-computed cases, slow literal twins in float64,
+invariances, bad input."""
 
 import itertools
 import math
@@ -171,7 +172,8 @@ def masked():
 
 
 def literal_entropy(maps, b, rows):
-    """The entropy of the mass of one concept's maps over the parts of some images; those without a part are left out."""
+    """The entropy of the mass of one concept's maps over the parts of some images; those without a
+    part are left out."""
     bars = np.zeros(5)
     for m in rows:
         if b.part_visible[m].any():

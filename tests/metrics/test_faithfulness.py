@@ -374,8 +374,8 @@ def test_logits_at_refuses_counts_beyond_the_image():
     [(1, 1), (1175, 1), (1176, 2), (9000, 11), (49783, 63), (49784, 64), (50176, 64)],
 )
 def test_pixels_count_at_224_and_at_least_one_is_kept(pixels, kept):
-    """A network that counts bright pixels: logit c s - c^2 / 2 is the largest where c is s. 1176 and 49,784 of 224^2 are 1.5
-    and 63.5 of 8^2."""
+    """A network that counts bright pixels: logit c s - c^2 / 2 is the largest where c is s. 1176
+    and 49,784 of 224^2 are 1.5 and 63.5 of 8^2."""
     c = torch.arange(65.0)
     layer = nn.Linear(64, 65)
     layer.weight.data, layer.bias.data = c[:, None].expand(65, 64).contiguous(), -(c**2) / 2

@@ -363,7 +363,8 @@ def test_a_disc_holds_what_is_exactly_as_far_as_its_radius():
 
 
 def test_a_part_of_one_pixel_has_its_mean_and_one_beyond_the_image_none():
-    """A disc of one pixel, value 1; of two, .6 each; and a part outside of the image, which has no pixel and no mass."""
+    """A disc of one pixel, value 1; of two, .6 each; and a part outside of the image, which has no
+    pixel and no mass."""
     maps = np.zeros((1, 3, 6))
     maps[0, 0, 0], maps[0, 2, 2:4] = 1, 0.6
     given = {"parts": [[[0.5, 0.5], [3.0, 2.5], [-9, -9]]], "radius": 0.01}

@@ -1,4 +1,5 @@
-"""Patch correlation: hand-computed cases, a slow literal twin in float64, known extremes, and what it pushes through the network."""
+"""Patch correlation: hand-computed cases, a slow literal twin in float64, known extremes, and what
+it pushes through the network."""
 
 import itertools
 import math
@@ -77,7 +78,8 @@ def log_odds(logits, c):
 
 
 def slow_correlation(twin, x, heatmap, grid, fill):
-    """Spearman's correlation of patches' means with the fall of the log odds, in steps of 1e-4, without each of them."""
+    """Spearman's correlation of patches' means with the fall of the log odds, in steps of 1e-4,
+    without each of them."""
     c, cells = int(twin(x[None])[0].argmax()), min(grid, 8)
     bands = [[i for i in range(8) if i * cells // 8 == band] for band in range(cells)]
     means, falls = [], []

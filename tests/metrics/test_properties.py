@@ -1,7 +1,9 @@
-"""What must hold for every metric, on drawn networks, images and explanations: one table, one law a test.
+"""What must hold for every metric, on drawn networks, images and explanations: one table, one law a
+test.
 
-A metric that is not in ``LAWS`` fails the first test. Values of hand-computed cases and slow twins are in the metrics' own
-tests; here are bounds, what must not matter, and the explanations whose value is known beforehand.
+A metric that is not in ``LAWS`` fails the first test. Values of hand-computed cases and slow twins
+are in the metrics' own tests; here are bounds, what must not matter, and the explanations whose
+value is known beforehand.
 """
 
 from __future__ import annotations
@@ -568,7 +570,8 @@ def test_the_ends_of_what_is_allowed():
 @given(s=scenes)
 @settings(max_examples=20)
 def test_no_map_beats_the_truth_on_a_linear_network(name, setting, s):
-    """Logits (w x - b, 0), w of both signs: what each pixel adds to the logit, w x, is the best map, its negative the worst."""
+    """Logits (w x - b, 0), w of both signs: what each pixel adds to the logit, w x, is the best
+    map, its negative the worst."""
     w, n = s.weights[0][0], len(s.batch)
     layer = nn.Linear(w.numel(), 2)
     layer.weight.data, layer.bias.data = (
@@ -795,7 +798,7 @@ def test_a_concept_on_one_part_is_most_local(s):
     assert away.value(METRICS["locality"], {}, off) == pytest.approx(0, abs=1e-9)
 
 
-# --------------------------------------------------------------------------------------------- known extremes: stand-ins
+# ---------------------------------------------------------------------- known extremes: stand-ins
 
 
 @given(s=scenes, shift=st.floats(-2, 2, width=16))

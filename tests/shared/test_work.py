@@ -1,5 +1,5 @@
-"""Counted work: the meter against torch's own, and every kind of unit of the profile ``paper``, run at toy size here, against
-its plan: by multiply-adds, not by seconds."""
+"""Counted work: the meter against torch's own, and every kind of unit of the profile ``paper``, run
+at toy size here, against its plan: by multiply-adds, not by seconds."""
 
 import inspect
 import warnings

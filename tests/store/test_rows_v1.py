@@ -14,7 +14,10 @@ from benchmark.leaderboard import tables
 from tests.helpers.places import GOLDEN
 
 KEY = "offline,heatmap,user,digits,cnn,"
-HEAD = "profile,track,paper,dataset,target,method,setting,metric,seed,value,n,better,unit,metric_version,status,reason,seconds\n"
+HEAD = (
+    "profile,track,paper,dataset,target,method,setting,metric,seed,"
+    "value,n,better,unit,metric_version,status,reason,seconds\n"
+)
 FACTS = ",0,0.5,8,lower,percent,1,ok,,0.3\n"
 
 

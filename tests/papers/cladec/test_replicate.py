@@ -1,4 +1,5 @@
-"""ClaDec's experiments at toy size, the verdicts on hand-made rows, the prototypes against a literal twin, and the pictures."""
+"""ClaDec's experiments at toy size, the verdicts on hand-made rows, the prototypes against a
+literal twin, and the pictures."""
 
 import numpy as np
 import pandas as pd

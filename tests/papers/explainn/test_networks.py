@@ -1,4 +1,5 @@
-"""ExplaiNN on networks: units, interventions against changed copies of the network, cascades, the method, prototypes."""
+"""ExplaiNN on networks: units, interventions against changed copies of the network, cascades, the
+method, prototypes."""
 
 import copy
 

@@ -1,4 +1,5 @@
-"""ExplaiNN's experiments, verdicts and pictures: on the toy of App. A.1, on planted rules, and on a small trained network."""
+"""ExplaiNN's experiments, verdicts and pictures: on the toy of App. A.1, on planted rules, and on a
+small trained network."""
 
 import csv
 

@@ -204,7 +204,7 @@ def test_a_tree_knows_every_encoding_it_was_grown_from(problem, threshold):
 
 @literal
 @given(samples(), st.integers(0, 1))
-def test_a_tree_of_all_encodings_is_wrong_on_minorities_of_duplicates_alone(problem, threshold):
+def test_a_whole_tree_is_wrong_on_minorities_of_duplicates_alone(problem, threshold):
     states, y = problem
     bits = bits_of(states)
     e = unique(bits, y, 3)

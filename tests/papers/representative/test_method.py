@@ -1,5 +1,5 @@
-"""Representative Interpretations: each equation against a slow, literal twin in float64 or a case done by hand; the greedy
-against the optimum by brute force; every bad input."""
+"""Representative Interpretations: each equation against a slow, literal twin in float64 or a case
+done by hand; the greedy against the optimum by brute force; every bad input."""
 
 import itertools
 import warnings
@@ -85,7 +85,8 @@ def test_on_its_own_polytope_a_boundary_is_the_gap_itself():
 
 
 def test_a_boundary_by_hand():
-    """G(t) = (t1 + 2 t2, 3 t1, 0) at t = (2, 1): Delta G = 6 - 4 = 2, W = (2, -2), b = 2 - 2 = 0; t = (1, 2) lies beyond."""
+    """G(t) = (t1 + 2 t2, 3 t1, 0) at t = (2, 1): Delta G = 6 - 4 = 2, W = (2, -2), b = 2 - 2 = 0; t
+    = (1, 2) lies beyond."""
     G = nn.Linear(2, 3)
     G.weight.data, G.bias.data = torch.tensor([[1.0, 2], [3, 0], [0, 0]]), torch.zeros(3)
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), G)
@@ -362,32 +363,37 @@ def test_the_first_boundaries_are_a_smaller_sample():
     assert max(map(len, few)) <= 4
 
 
+def literal_interpolation(a):
+    """torch's, written out: bilinear, pixel centres aligned, edges repeated."""
+    out = np.zeros((SIDE, SIDE))
+    for i, j in itertools.product(range(SIDE), repeat=2):
+        y, x = ((np.array([i, j]) + 0.5) * 4 / SIDE - 0.5).clip(0, 3)
+        y0, x0 = int(y), int(x)
+        y1, x1 = min(y0 + 1, 3), min(x0 + 1, 3)
+        top, bottom = ((1 - (x - x0)) * a[k, x0] + (x - x0) * a[k, x1] for k in (y0, y1))
+        out[i, j] = (1 - (y - y0)) * top + (y - y0) * bottom
+    return out
+
+
+def literal_heat_map(region, psi):
+    """Eq. 5 of one image's feature maps (K, u, v)."""
+    total = np.zeros((SIDE, SIDE))
+    for W, side in zip(region.P.W.double().numpy(), region.side):
+        W = W if side else -W
+        alpha = [W[k].sum() / 16 for k in range(K)]
+        raw = np.maximum(sum(a * p for a, p in zip(alpha, psi.double().numpy())), 0)
+        m = literal_interpolation(raw)
+        total += (m - m.min()) / (m.max() - m.min()) if m.max() > m.min() else 0
+    return total / len(region)
+
+
 def test_heat_maps_are_the_mean_of_scaled_maps_of_each_boundary():
-    """Eq. 5, literally, with torch's interpolation written out."""
     _, psi, _, _, found = some_regions()
     region = next(r for r in found if len(r) > 1)
     maps = region.heat_maps(psi[:5], (SIDE, SIDE))
     assert maps.shape == (5, SIDE, SIDE) and maps.min() >= 0 and maps.max() <= 1
-
-    def interpolate(a):  # bilinear, pixel centres aligned, edges repeated
-        out = np.zeros((SIDE, SIDE))
-        for i, j in itertools.product(range(SIDE), repeat=2):
-            y, x = ((np.array([i, j]) + 0.5) * 4 / SIDE - 0.5).clip(0, 3)
-            y0, x0 = int(y), int(x)
-            y1, x1 = min(y0 + 1, 3), min(x0 + 1, 3)
-            top, bottom = ((1 - (x - x0)) * a[k, x0] + (x - x0) * a[k, x1] for k in (y0, y1))
-            out[i, j] = (1 - (y - y0)) * top + (y - y0) * bottom
-        return out
-
     for i in range(5):
-        total = np.zeros((SIDE, SIDE))
-        for W, side in zip(region.P.W.double().numpy(), region.side):
-            W = W if side else -W
-            alpha = [W[k].sum() / 16 for k in range(K)]
-            raw = np.maximum(sum(a * p for a, p in zip(alpha, psi[i].double().numpy())), 0)
-            m = interpolate(raw)
-            total += (m - m.min()) / (m.max() - m.min()) if m.max() > m.min() else 0
-        np.testing.assert_allclose(maps[i], total / len(region), atol=1e-4)
+        np.testing.assert_allclose(maps[i], literal_heat_map(region, psi[i]), atol=1e-4)
 
 
 def test_the_input_lies_on_the_positive_side_of_every_turned_boundary():
