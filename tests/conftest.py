@@ -3,26 +3,28 @@
 import os
 import shutil
 import tempfile
-import textwrap
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import benchmark  # noqa: F401, I001  (chooses the kernels of BLAS, before numpy loads it)
-import numpy as np
 import pytest
 import torch
 import yaml
 from hypothesis import Phase, settings
 
+from tests.helpers.workspace import Workspace, blobs
+
 torch.set_num_threads(1)
 
 # The same examples every time, and no clock; a mutant needs no smallest example.
-settings.register_profile("house", derandomize=True, deadline=None, database=None, max_examples=40)
 settings.register_profile(
-    "mutants", settings.get_profile("house"), phases=[Phase.explicit, Phase.generate]
+    "glassbench", derandomize=True, deadline=None, database=None, max_examples=40
 )
-settings.load_profile("house")
+settings.register_profile(
+    "mutants", settings.get_profile("glassbench"), phases=[Phase.explicit, Phase.generate]
+)
+settings.load_profile("glassbench")
 
 
 def pytest_configure(config):
@@ -123,40 +125,3 @@ def trained(workspace, blob_network):
     for suffix in (".safetensors", ".json"):
         shutil.copy(blob_network / f"cnn-0{suffix}", weights.with_suffix(suffix))
     return workspace
-
-
-def blobs(n_train=160, n_test=40, size=28):
-    rng = np.random.default_rng(0)
-    arrays = {"classes": np.array(list("abcd"))}
-    half = size // 2
-    for split, n in (("train", n_train), ("test", n_test)):
-        y = np.arange(n) % 4
-        x = rng.integers(0, 60, (n, 1, size, size), dtype=np.uint8)
-        boxes = np.zeros((n, 4), np.float32)
-        for i, c in enumerate(y):
-            top, left = (c // 2) * half + 3, (c % 2) * half + 3
-            x[i, 0, top : top + 8, left : left + 8] = 255
-            boxes[i] = left, top, left + 8, top + 8
-        arrays |= {f"x_{split}": x, f"y_{split}": y.astype(np.int64), f"boxes_{split}": boxes}
-    return arrays
-
-
-class Workspace:
-    def __init__(self, root, params):
-        self.root, self.params = root, params
-
-    @property
-    def profile(self):
-        """What ``params`` says now."""
-        from benchmark.pipeline.profile import Profile
-
-        return Profile.parse(self.params)
-
-    def plugin(self, body, name="mine"):
-        """Writes a plug-in file from the bodies of its methods; returns its reference."""
-        path = self.root / f"{name}.py"
-        path.write_text(textwrap.dedent(body))
-        return f"{path}:Mine"
-
-    def save(self):
-        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))

@@ -1,4 +1,4 @@
-"""The contract between plug-ins and the house: targets, batches, explanations, the declaration of metrics."""
+"""The contract between plug-ins and glassbench: targets, batches, explanations, the declaration of metrics."""
 
 from dataclasses import dataclass, field
 
@@ -119,7 +119,7 @@ def test_unknown_layer_lists_the_known_ones():
         target(layer="conv9")
 
 
-def test_target_without_a_spatial_layer_is_not_applicable_until_one_is_named():
+def test_a_target_without_a_spatial_layer_needs_one_named():
     F = target(layer=None)
     for call in (lambda: F.features(batch()), lambda: F.head(torch.zeros(1, 5, 3, 3))):
         with pytest.raises(NotApplicable, match="no layer with spatial extent; name one of conv1"):
@@ -171,9 +171,8 @@ def test_batch_iterates_in_chunks_in_order_and_keeps_them():
     for name in ("x", "y", "ids", *ANNOTATED):
         assert torch.equal(torch.cat([getattr(c, name) for c in chunks]), getattr(images, name))
     assert all(c.part_importance is None and c.chunk == 3 for c in chunks)
-    assert all(
-        a is b for a, b in zip(images, chunks)
-    )  # so that what a chunk remembers is found again
+    # so that what a chunk remembers is found again
+    assert all(a is b for a, b in zip(images, chunks, strict=True))
     chunks[0].memo["seen"] = 1
     assert "seen" not in images.memo
 
@@ -196,7 +195,7 @@ def test_batch_says_which_annotations_it_has():
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_batch_refuses_parts_without_a_place_and_importances_that_are_no_numbers(wrong):
+def test_batch_refuses_unplaced_parts_and_invalid_importances(wrong):
     """NaN compares false with everything: such a part would have no pixels, and nobody would be told."""
     parts, importance, visible = (
         torch.rand(7, 5, 2),

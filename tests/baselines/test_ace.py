@@ -181,8 +181,8 @@ def test_the_paired_t_test_is_scipys():
 
 
 def test_the_concept_of_a_class_is_found_and_no_other():
-    """Segments in four clouds; the class score grows with the first coordinate. The cloud there is a concept of score 1,
-    the one opposite of score 0; clouds of one image only are none."""
+    """Segments in four clouds; the class score grows with the first coordinate. The cloud there is
+    a concept of score 1, the one opposite of score 0; clouds of one image only are none."""
     rng = np.random.default_rng(0)
     clouds = np.array([[3.0, 0, 0], [-3, 0, 0], [0, 3, 0], [0, 0, 3]])
     acts = []
@@ -241,6 +241,7 @@ def test_the_disc_of_the_class_matters_most():
     """F sees redness and greenness only: segments of the coloured disc outweigh the background."""
     t, S = target(), images(10, seed=5)
     method = ACE(segments=(9,), images=30, clusters=5).fit(t, images(60), np.random.default_rng(0))
+    assert method._concepts
     for found in method._concepts.values():
         assert found.scores.max() == 1 and found.scores.min() == 0
     more = []
@@ -255,7 +256,7 @@ def test_the_disc_of_the_class_matters_most():
 def test_pixels_above_a_level_are_whole_segments(fitted):
     t, S = target(), images(3, seed=7)
     e = fitted.explain(t, S, np.random.default_rng(0))
-    for x, heat in zip(S.x, e.heatmaps):
+    for x, heat in zip(S.x, e.heatmaps, strict=True):
         masks = segment(x.permute(1, 2, 0).numpy(), (6, 16))
         best = heat == heat.max()
         assert any(np.array_equal(best, mask) for mask in masks)

@@ -1,5 +1,5 @@
-"""The heat-map baselines: one contract for every file in baselines/, then each formula against a hand-computed case and a
-slow, literal twin in float64."""
+"""The heat-map baselines: one contract for every file in baselines/, then each formula against a
+hand-computed case and a slow, literal twin in float64."""
 
 import ast
 import importlib.util
@@ -85,47 +85,67 @@ def explain(method, target, batch, seed=3):
 # --------------------------------------------------------------------------------------------- the contract
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
-def test_contract(path, channels):
-    def explain(
-        *arguments,
-    ):  # Layer Z has maps of units alone: their sum stands for a heat map here
-        e = globals()["explain"](*arguments)
-        return Explanation(heatmaps=e.concept_maps.sum(1)) if path.stem == "layer_z" else e
+OFFERS = {"ace": {"heatmaps", "concept_maps"}, "layer_z": {"concept_maps"}}  # the others: heat maps
+every_baseline = pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 
-    method, target = load(path.stem)(), network(channels)
+
+def heat_maps(method, target, batch):
+    """Layer Z has maps of units alone: their sum stands for a heat map here."""
+    e = explain(method, target, batch)
+    return e.heatmaps if "heatmaps" in e.offers() else e.concept_maps.sum(1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@every_baseline
+def test_contract(path, channels):
+    method, target, batch = load(path.stem)(), network(channels), images(channels=channels)
     assert isinstance(method, Method)
     assert method.kind in ("baseline", "control")
     assert method.fit(target, images(4, channels), np.random.default_rng(1)) is method
-    fingerprint, states = (
-        target.fingerprint(),
-        (torch.get_rng_state(), np.random.get_state()[1].copy()),
-    )
-    e = explain(method, target, images(channels=channels))
+    e = explain(method, target, batch)
     assert isinstance(e, Explanation)
-    assert e.offers() == {"heatmaps"} | ({"concept_maps"} if path.stem == "ace" else set())
-    assert e.heatmaps.shape == (7, 8, 8)
-    assert e.heatmaps.dtype == np.float32
-    assert e.heatmaps.min() >= 0
-    if (
-        path.stem != "ace"
-    ):  # four images have no concepts in common: tests/baselines/test_ace.py has enough
-        assert (e.heatmaps.std(axis=(1, 2)) > 0).mean() > 0.5  # most images have something to show
+    assert e.offers() == OFFERS.get(path.stem, {"heatmaps"})
+    maps = heat_maps(method, target, batch)
+    assert maps.shape == (7, 8, 8)
+    assert maps.dtype == np.float32
+    assert maps.min() >= 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@every_baseline
+def test_target_and_global_random_states_stay(path, channels):
+    method, target = load(path.stem)(), network(channels)
+    fingerprint = target.fingerprint()
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    explain(method, target, images(channels=channels))
     assert target.fingerprint() == fingerprint
-    assert torch.equal(torch.get_rng_state(), states[0])
-    assert np.array_equal(np.random.get_state()[1], states[1])
-    np.testing.assert_array_equal(
-        explain(method, target, images(channels=channels)).heatmaps, e.heatmaps
-    )
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@every_baseline
+def test_maps_depend_neither_on_chunks_nor_on_other_images(path, channels):
+    method, target = load(path.stem)(), network(channels)
+    maps = heat_maps(method, target, images(channels=channels))
+    again = heat_maps(method, target, images(channels=channels))
+    np.testing.assert_array_equal(again, maps)
     for chunk in (1, 64):
-        other = explain(method, target, images(channels=channels, chunk=chunk)).heatmaps
-        np.testing.assert_allclose(other, e.heatmaps, rtol=1e-5, atol=1e-5)
-    first = explain(method, target, images(channels=channels)[:1]).heatmaps
-    np.testing.assert_allclose(first, e.heatmaps[:1], rtol=1e-5, atol=1e-5)
+        other = heat_maps(method, target, images(channels=channels, chunk=chunk))
+        np.testing.assert_allclose(other, maps, rtol=1e-5, atol=1e-5)
+    first = heat_maps(method, target, images(channels=channels)[:1])
+    np.testing.assert_allclose(first, maps[:1], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", [path.stem for path in FILES if path.stem != "ace"])
+def test_most_images_have_something_to_show(name, channels):
+    """Four images have no concepts in common: tests/baselines/test_ace.py has enough for ACE."""
+    maps = heat_maps(load(name)(), network(channels), images(channels=channels))
+    assert (maps.std(axis=(1, 2)) > 0).mean() > 0.5
+
+
+@every_baseline
 def test_a_baseline_is_a_short_plug_in_that_names_its_source(path):
     text = path.read_text()
     tree = ast.parse(text)
@@ -134,7 +154,7 @@ def test_a_baseline_is_a_short_plug_in_that_names_its_source(path):
     shared = {
         "benchmark.shared.concepts",
         "benchmark.shared.excitation_backprop",
-    }  # rooms that papers and baselines share
+    }  # what papers and baselines share
     assert {n for n in outside if n.startswith("benchmark")} - shared == {"benchmark.api"}
     assert {n.split(".")[0] for n in outside} - set(sys.stdlib_module_names) <= {
         "benchmark",
@@ -289,7 +309,8 @@ def test_grad_cam_explains_the_predicted_class():
 def test_grad_cam_plusplus_by_hand():
     g = [[[4.0, 0.0], [0.0, 4.0]], [[-1.0, 1.0], [0.0, 0.0]]]  # sum A = 3, 3
     target, batch = plain([np.zeros((2, 2, 2)), g])
-    # alpha: 16 / (32 + 3 64) = 1/14 twice, normalised 1/2;  channel 2: alpha(1) = 1/5 normalised 1 (g = -1 does not count)
+    # channel 1: alpha = 16 / (32 + 3 64) = 1/14 twice, normalised 1/2
+    # channel 2: alpha(1) = 1/5, normalised 1 (g = -1 does not count)
     np.testing.assert_allclose(
         GradCAMPlusPlus().channel_weights(target, batch), [[4.0, 1.0]], rtol=1e-6
     )
@@ -298,7 +319,7 @@ def test_grad_cam_plusplus_by_hand():
     np.testing.assert_allclose(library, [[4 / 7, 0.2]], rtol=1e-5)
 
 
-def test_grad_cam_plusplus_under_a_head_that_averages_is_the_positive_part_of_the_gradient():
+def test_grad_cam_plusplus_under_an_averaging_head_by_hand():
     weight = np.broadcast_to(np.array([3.0, -2.0])[:, None, None], (2, 2, 2))
     target, batch = plain([weight * 0 - 9, weight])
     np.testing.assert_allclose(

@@ -16,20 +16,10 @@ from benchmark import store
 from benchmark.cli import main
 from benchmark.pipeline import cells, collect
 from benchmark.pipeline.profile import Profile
-from tests.pipeline.test_explain_and_score import plugin
+from tests.helpers.command import call, one_line
+from tests.helpers.workspace import plugin
 
 REPORTED = store.ROOT / "results" / "reported"
-
-
-def call(*arguments):
-    return main.main(list(arguments))
-
-
-def one_line(capsys):
-    text = capsys.readouterr().err
-    assert text.count("\n") == 1, text
-    assert "Traceback" not in text
-    return text
 
 
 @pytest.mark.parametrize(
@@ -131,12 +121,13 @@ def test_use_copies_a_profile_and_keeps_own_edits(workspace, capsys):
     assert path.read_text() == main.profiles()["offline"].read_text()
 
 
-def test_every_profile_is_sound():
-    for name, path in main.profiles().items():
-        profile = Profile.read(path)
-        assert profile.name == name
-        for dataset in profile.datasets:
-            assert profile.trainings(dataset), f"{name}: no network for {dataset}"
+@pytest.mark.parametrize("name", main.profiles())
+def test_every_profile_is_sound(name):
+    profile = Profile.read(main.profiles()[name])
+    assert profile.name == name
+    assert profile.datasets
+    for dataset in profile.datasets:
+        assert profile.trainings(dataset), f"{name}: no network for {dataset}"
 
 
 def test_missing_data_names_the_way_out(workspace, capsys):
@@ -165,7 +156,7 @@ def test_damaged_weights_fail_the_cell_and_training_again_mends_it(workspace, ca
     assert call("explain") == 0
 
 
-def test_a_damaged_explanation_is_made_again(trained):
+def test_a_damaged_explanation_is_recomputed(trained):
     workspace = trained
     workspace.params["explain"]["methods"] = [plugin(workspace)]
     workspace.save()
@@ -177,12 +168,17 @@ def test_a_damaged_explanation_is_made_again(trained):
     assert cells.read_meta(cell.explanation)["status"] == "ok"
 
 
-def test_the_steps_end_in_a_report_and_a_failed_cell_in_exit_code_1(trained, capsys):
-    workspace = trained
-    shutil.copytree(REPORTED, workspace.root / "results" / "reported")
-    bad = plugin(workspace, "raise RuntimeError('no luck')", name="bad")
-    workspace.params["explain"]["methods"] = [bad, plugin(workspace, name="good")]
-    workspace.save()
+@pytest.fixture
+def half_bad(trained):
+    """One method that fails and one that does not."""
+    shutil.copytree(REPORTED, trained.root / "results" / "reported")
+    bad = plugin(trained, "raise RuntimeError('no luck')", name="bad")
+    trained.params["explain"]["methods"] = [bad, plugin(trained, name="good")]
+    trained.save()
+    return trained
+
+
+def test_a_failed_cell_is_exit_code_1_and_named_by_show(half_bad, capsys):
     assert call("explain") == 1
     assert call("explain", "--keep-going") == 0
     assert call("score") == 1
@@ -191,7 +187,12 @@ def test_the_steps_end_in_a_report_and_a_failed_cell_in_exit_code_1(trained, cap
     assert call("show") == 1
     captured = capsys.readouterr()
     assert "no luck" in captured.err and "index.html" in captured.out
-    folder = workspace.root / "results" / "tiny"
+
+
+def test_the_report_has_all_its_files_in_spite_of_a_failed_cell(half_bad):
+    for step in ("explain", "score", "report"):
+        call(step)
+    folder = half_bad.root / "results" / "tiny"
     assert {
         "rows.csv",
         "leaderboard.csv",
@@ -227,56 +228,63 @@ def test_a_full_disk_is_one_line(workspace, capsys, monkeypatch):
     assert (workspace.root / "params.yaml").read_text() == before
 
 
-def test_lists_have_what_there_is(workspace, capsys):
-    for what, expected in [
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
         ("profiles", "quick"),
-        ("datasets", ""),
+        ("datasets", "blobs"),
         ("targets", "cnn"),
         ("metrics", "average_drop"),
-    ]:
-        assert call("list", what, "--json") == 0
-        assert expected in capsys.readouterr().out
-        assert call("list", what) == 0
+    ],
+)
+def test_lists_have_what_there_is(workspace, capsys, what, expected):
+    assert call("list", what, "--json") == 0
+    assert expected in capsys.readouterr().out
+    assert call("list", what) == 0
+
+
+def interrupt_explain(folder, after):
+    """The real command, interrupted once ``after`` cells are there: (exit code, what it said)."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", "explain"],
+        env=os.environ | {"GLASSBENCH_WORKERS": "2"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a background shell's child ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 60
+    while len(list(folder.rglob("*.npz"))) < after and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    return process.returncode, err
 
 
 def test_ctrl_c_leaves_whole_files_and_a_re_run_resumes(trained):
     """A real interrupt of a real process in the middle of its cells."""
-    workspace = trained
     slow = "import time; time.sleep(0.4)"
     names = [f"m{i}" for i in range(8)]
-    workspace.params["explain"]["methods"] = [plugin(workspace, slow, name=name) for name in names]
-    workspace.save()
-    environment = os.environ | {"GLASSBENCH_WORKERS": "2"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmark", "explain"],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a background shell's child ignores it
-    )
+    trained.params["explain"]["methods"] = [plugin(trained, slow, name=name) for name in names]
+    trained.save()
     folder = store.Paths("tiny").explanations("blobs")
-    deadline = time.monotonic() + 60
-    while len(list(folder.rglob("*.npz"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
+
+    code, err = interrupt_explain(folder, after=2)
+
+    assert code == 130, err
     assert "Traceback" not in err and "interrupted" in err
     files = list(folder.rglob("*"))
     assert not [f for f in files if f.suffix == ".tmp"]
     done = {f: f.stat().st_mtime_ns for f in files if f.is_file()}
     assert 2 <= len(done) < 8
-    for file in done:
-        assert cells.read_meta(file)["status"] == "ok"  # whole
+    assert {cells.read_meta(file)["status"] for file in done} == {"ok"}  # whole
     assert call("explain") == 0
     assert len(list(folder.rglob("*.npz"))) == 8
     assert all(f.stat().st_mtime_ns == stamp for f, stamp in done.items())  # not made twice
 
 
-def test_the_same_profile_gives_the_same_rows_in_another_process_and_with_other_workers(workspace):
+def test_rows_do_not_depend_on_the_process_or_the_number_of_workers(workspace):
     workspace.params["explain"]["methods"] = [
         plugin(workspace, name="a"),
         plugin(workspace, name="b"),

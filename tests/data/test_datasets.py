@@ -1,5 +1,6 @@
 """The scripts in datasets/ on small archives in the official layouts and in the mirror's, from a local server."""
 
+import functools
 import gzip
 import hashlib
 import importlib.util
@@ -24,6 +25,8 @@ from tests.helpers.file_server import FileServer
 from tests.helpers.places import ROOT
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "datasets").glob("*.py"))
+MIRRORED = ["asirra", "cifar10", "cifar100", "cub"]  # by a smaller file of its own
+SAME_FILES = ["fashion_mnist", "mnist"]  # on the mirror as at the official place
 MIRROR = ROOT.parent / "shared" / "data"
 
 
@@ -103,20 +106,38 @@ def test_there_are_eight_and_a_users_own():
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_says_what_it_is(name):
-    module = script(name)
-    assert "Licence" in module.__doc__
-    assert "Subset" in module.__doc__
-    assert "Resize" in module.__doc__
-    if name != "toybirds":
-        assert "Citation" in module.__doc__
-        assert "Official" in module.__doc__
-        assert "Mirror" in module.__doc__
-    for source in sources(module):
+    text = script(name).__doc__
+    assert "Licence" in text
+    assert "Subset" in text
+    assert "Resize" in text
+
+
+@pytest.mark.parametrize("name", sorted({*SCRIPTS} - {"toybirds"}))  # which are rendered
+def test_a_script_says_where_its_data_come_from(name):
+    text = script(name).__doc__
+    assert "Citation" in text
+    assert "Official" in text
+    assert "Mirror" in text
+
+
+@pytest.mark.parametrize("name", [*MIRRORED, *SAME_FILES])
+def test_a_scripts_files_have_hashes_and_a_place_on_the_mirror(name):
+    found = sources(script(name))
+    assert found
+    for source in found:
         assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", source.digest)
         assert source.mirror_path.startswith(f"{name}/")
-        if source.mirror_digest:
-            assert source.mirror_path in module.__doc__
-            assert re.fullmatch(r"sha256:[0-9a-f]{64}", source.mirror_digest)
+
+
+@pytest.mark.parametrize("name", MIRRORED)
+def test_the_mirrors_own_file_is_named_and_has_a_hash(name):
+    module = script(name)
+    assert module.SOURCE.mirror_path in module.__doc__
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", module.SOURCE.mirror_digest)
+
+
+def test_every_script_with_files_is_listed_here():
+    assert {name for name in SCRIPTS if sources(script(name))} == {*MIRRORED, *SAME_FILES}
 
 
 def sources(module):
@@ -130,14 +151,14 @@ def sources(module):
 
 
 @pytest.mark.skipif(not MIRROR.is_dir(), reason=f"there is no mirror at {MIRROR}")
-@pytest.mark.parametrize("name", ["asirra", "cifar10", "cifar100", "cub", "fashion_mnist", "mnist"])
+@pytest.mark.parametrize("name", [*MIRRORED, *SAME_FILES])
 def test_the_mirror_holds_the_files_that_the_scripts_name(name, tmp_path):
     for source in sources(script(name)):
         file = download.fetch(source, tmp_path, mirror=str(MIRROR))
         assert file.path == MIRROR / source.mirror_path
 
 
-REAL = {  # counts, shape, the SHA-256 of the training labels
+REAL = {  # counts, shape, classes, settings
     "mnist": (60_000, 10_000, (1, 28, 28), 10, {}),
     "fashion_mnist": (60_000, 10_000, (1, 32, 32), 10, {"size": 32}),
     "cifar10": (5_000, 2_500, (3, 32, 32), 10, {}),
@@ -147,31 +168,43 @@ REAL = {  # counts, shape, the SHA-256 of the training labels
 }
 
 
+@pytest.fixture(scope="module")
+def from_the_mirror(tmp_path_factory):
+    """Prepares a data set from the mirror, each once."""
+
+    @functools.cache
+    def prepared(name):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(download.MIRROR, str(MIRROR))
+            return prepare(script(name), tmp_path_factory.mktemp(name), **REAL[name][-1])[0]
+
+    return prepared
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not MIRROR.is_dir(), reason=f"there is no mirror at {MIRROR}")
 @pytest.mark.parametrize("name", REAL)
-def test_the_real_files_from_the_mirror(name, tmp_path, monkeypatch):
-    monkeypatch.setenv(download.MIRROR, str(MIRROR))
-    train, test, shape, classes, params = REAL[name]
-    made, _ = prepare(script(name), tmp_path, **params)
-    assert (made.size("train"), made.size("test"), made.input_shape, len(made.classes)) == (
-        train,
-        test,
-        shape,
-        classes,
-    )
+def test_the_real_files_from_the_mirror(name, from_the_mirror):
+    train, test, shape, classes, _ = REAL[name]
+    made = from_the_mirror(name)
+    assert (made.size("train"), made.size("test")) == (train, test)
+    assert (made.input_shape, len(made.classes)) == (shape, classes)
     assert made.card["skipped"] == 0
     assert set(np.unique(made.arrays["y_train"])) == set(range(classes))
-    assert made.card["provenance"]["files"][0]["origin"] == (
-        "official" if "mnist" in name else "mirror"
-    )
-    if name == "cub":
-        seen = made.arrays["part_visible_train"]
-        assert 0.75 < seen.mean() < 0.85
-        x0, y0, x1, y1 = made.arrays["boxes_train"].T[..., None]
-        x, y = made.arrays["parts_train"].transpose(2, 0, 1)
-        inside = (x >= x0 - 2) & (x <= x1 + 2) & (y >= y0 - 2) & (y <= y1 + 2)
-        assert inside[seen].mean() > 0.98
+    origin = "official" if name in SAME_FILES else "mirror"
+    assert made.card["provenance"]["files"][0]["origin"] == origin
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MIRROR.is_dir(), reason=f"there is no mirror at {MIRROR}")
+def test_the_real_birds_have_their_parts_in_their_boxes(from_the_mirror):
+    arrays = from_the_mirror("cub").arrays
+    seen = arrays["part_visible_train"]
+    x0, y0, x1, y1 = arrays["boxes_train"].T[..., None]
+    x, y = arrays["parts_train"].transpose(2, 0, 1)
+    inside = (x >= x0 - 2) & (x <= x1 + 2) & (y >= y0 - 2) & (y <= y1 + 2)
+    assert 0.75 < seen.mean() < 0.85
+    assert inside[seen].mean() > 0.98
 
 
 def test_no_network_and_no_mirror_is_exit_code_2(tmp_path, monkeypatch, capsys, server):
@@ -206,39 +239,43 @@ def test_a_script_runs_by_path(tmp_path):
 # --------------------------------------------------------------------------------------------- idx
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_idx_files(name, server, tmp_path, monkeypatch):
-    rng, arrays, module, files = np.random.default_rng(0), {}, script(name), {}
+@pytest.fixture(params=SAME_FILES)
+def idx(request, server, monkeypatch):
+    """A script whose files are on the server: (module, arrays by split, names of the files)."""
+    rng, arrays, module, files = np.random.default_rng(0), {}, script(request.param), {}
     for split, n in (("train", 40), ("test", 20)):
-        x, y = (
-            rng.integers(0, 256, (n, 28, 28), dtype=np.uint8),
-            (np.arange(n) % 10).astype(np.uint8),
+        x = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        y = (np.arange(n) % 10).astype(np.uint8)
+        raws = (
+            b"\0\0\x08\x03" + struct.pack(">3i", n, 28, 28) + x.tobytes(),
+            b"\0\0\x08\x01" + struct.pack(">i", n) + y.tobytes(),
         )
-        arrays[split] = x, y
-        files[split] = []
-        for (file, _), raw in zip(
-            module.FILES[split],
-            (
-                b"\0\0\x08\x03" + struct.pack(">3i", n, 28, 28) + x.tobytes(),
-                b"\0\0\x08\x01" + struct.pack(">i", n) + y.tobytes(),
-            ),
-        ):
+        arrays[split], files[split] = (x, y), []
+        for (file, _), raw in zip(module.FILES[split], raws, strict=True):
             server.files[file] = gzip.compress(raw)
             files[split].append((file, sha(server.files[file])))
     monkeypatch.setattr(module, "FILES", files)
     monkeypatch.setattr(module, "BASE", server.url)
+    return module, arrays, [file for split in files.values() for file, _ in split]
+
+
+def test_idx_files(idx, tmp_path):
+    module, arrays, files = idx
     made, _ = prepare(module, tmp_path)
     for split, (x, y) in arrays.items():
         assert np.array_equal(made.arrays[f"x_{split}"], x[:, None])
         assert np.array_equal(made.arrays[f"y_{split}"], y)
     assert made.card["counts"] == {"train": 40, "test": 20}
-    assert [f["file"] for f in made.card["provenance"]["files"]] == [
-        f for split in files.values() for f, _ in split
-    ]
+    assert [f["file"] for f in made.card["provenance"]["files"]] == files
+
+
+def test_a_part_of_idx_files_comes_from_the_cache(idx, server, tmp_path):
+    module, _, _ = idx
+    prepare(module, tmp_path)
     part, _ = prepare(module, tmp_path, size=32, train=20)
     assert part.arrays["x_train"].shape == (20, 1, 32, 32)
     assert np.bincount(part.arrays["y_train"]).tolist() == [2] * 10
-    assert len(server.asked) == 4  # the second run took all from the cache
+    assert len(server.asked) == 4  # none of them twice
 
 
 # --------------------------------------------------------------------------------------------- CIFAR
@@ -267,52 +304,63 @@ def npz(**arrays):
     return buffer.getvalue()
 
 
-def test_cifar10_is_the_same_from_both(server, tmp_path, monkeypatch):
+@pytest.fixture
+def cifar10(server, monkeypatch):
+    """The script with its official archive and the mirror's on the server: (module, x, y, names of classes)."""
     rng, names = np.random.default_rng(0), [f"thing{i}" for i in range(10)]
-    x, y = (
-        rng.integers(0, 256, (6, 60, 3, 32, 32), dtype=np.uint8),
-        rng.integers(0, 10, (6, 60), dtype=np.uint8),
-    )
+    x = rng.integers(0, 256, (6, 60, 3, 32, 32), dtype=np.uint8)
+    y = rng.integers(0, 10, (6, 60), dtype=np.uint8)
     records = [np.concatenate([b[:, None], a.reshape(60, -1)], 1).tobytes() for a, b in zip(x, y)]
     batches = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
     official = {f"cifar-10-batches-bin/{name}.bin": raw for name, raw in zip(batches, records)}
     official["cifar-10-batches-bin/batches.meta.txt"] = "\n".join([*names, "", ""]).encode()
     few = {}
     for split, b in (("train", 0), ("test", 5)):
-        few |= {
-            f"cifar10/{split}_00.webp": pages(x[b][:50]),
-            f"cifar10/{split}.json": packed(x[b][:50]),
-            f"cifar10/{split}.npz": npz(labels=y[b][:50], label_names=np.array(names)),
-        }
-    server.files |= {"c.tar.gz": tar(official, "w:gz"), "cifar10/few.tar": tar(few)}
+        few[f"cifar10/{split}_00.webp"] = pages(x[b][:50])
+        few[f"cifar10/{split}.json"] = packed(x[b][:50])
+        few[f"cifar10/{split}.npz"] = npz(labels=y[b][:50], label_names=np.array(names))
     module = script("cifar10")
-    source = Source(
-        f"{server.url}/c.tar.gz",
-        sha(server.files["c.tar.gz"]),
-        "cifar10/few.tar",
-        sha(server.files["cifar10/few.tar"]),
-    )
+    serve(server, monkeypatch, module, tar(official, "w:gz"), "cifar10/few.tar", tar(few))
+    return module, x, y, names
+
+
+def serve(server, monkeypatch, module, official, mirror_path, few):
+    """Puts both archives of a data set on the server, and the server into its script."""
+    server.files |= {"c.tar.gz": official, mirror_path: few}
+    source = Source(f"{server.url}/c.tar.gz", sha(official), mirror_path, sha(few))
     monkeypatch.setattr(module, "SOURCE", source)
+
+
+def test_cifar10_from_its_official_files(cifar10, tmp_path):
+    module, x, y, names = cifar10
     whole, _ = prepare(module, tmp_path)
     assert np.array_equal(whole.arrays["x_train"], x[:5].reshape(300, 3, 32, 32))
     assert np.array_equal(whole.arrays["y_train"], y[:5].ravel())
     assert np.array_equal(whole.arrays["x_test"], x[5])
     assert list(whole.classes) == names
+
+
+def test_cifar10_is_the_same_from_both(cifar10, server, tmp_path, monkeypatch):
+    module, *_ = cifar10
     cut, _ = prepare(module, tmp_path, train=50, test=50)
     (tmp_path / "m").mkdir()
     monkeypatch.setenv(download.MIRROR, server.url)
     mirrored, _ = prepare(module, tmp_path / "m")
     assert cut.arrays.keys() == mirrored.arrays.keys()
     assert all(np.array_equal(cut.arrays[key], mirrored.arrays[key]) for key in cut.arrays)
-    assert [d.card["provenance"]["files"][0]["origin"] for d in (cut, mirrored)] == [
-        "official",
-        "mirror",
-    ]
-    _, code = prepare(module, tmp_path / "m", train=51)
-    assert code == 2  # more than the mirror has
+    origins = [d.card["provenance"]["files"][0]["origin"] for d in (cut, mirrored)]
+    assert origins == ["official", "mirror"]
 
 
-def test_cifar100_from_both(server, tmp_path, monkeypatch):
+def test_more_than_the_mirror_has_is_refused(cifar10, server, tmp_path, monkeypatch):
+    module, *_ = cifar10
+    monkeypatch.setenv(download.MIRROR, server.url)
+    assert prepare(module, tmp_path, train=51)[1] == 2
+
+
+@pytest.fixture
+def cifar100(server, monkeypatch):
+    """As ``cifar10``: (module, x, fine and coarse labels by split, names of fine and of coarse classes)."""
     rng = np.random.default_rng(0)
     fine = {
         split: rng.permutation(np.arange(200, dtype=np.uint8) % 100) for split in ("train", "test")
@@ -322,43 +370,41 @@ def test_cifar100_from_both(server, tmp_path, monkeypatch):
     names = [f"thing{i}" for i in range(100)], [f"group{i}" for i in range(20)]
     official, few = {}, {}
     for kind, names_of_kind in zip(("fine", "coarse"), names):
-        official[f"cifar-100-binary/{kind}_label_names.txt"] = (
-            "\n".join(names_of_kind).encode() + b"\n"
-        )
+        text = "\n".join(names_of_kind) + "\n"
+        official[f"cifar-100-binary/{kind}_label_names.txt"] = text.encode()
     for split in fine:
         both = np.stack([coarse[split], fine[split]], 1)
-        official[f"cifar-100-binary/{split}.bin"] = np.concatenate(
-            [both, x[split].reshape(200, -1)], 1
-        ).tobytes()
-        labels = {"fine_labels": fine[split], "coarse_labels": coarse[split]}
-        few |= {
-            f"cifar100/{split}_{i:02}.webp": pages(x[split][100 * i : 100 * i + 100])
-            for i in range(2)
-        }
-        few |= {
-            f"cifar100/{split}.json": packed(x[split]),
-            f"cifar100/{split}.npz": npz(
-                **labels, fine_label_names=np.array(names[0]), coarse_label_names=np.array(names[1])
-            ),
-        }
-    server.files |= {"c.tar.gz": tar(official, "w:gz"), "few.tar": tar(few)}
+        records = np.concatenate([both, x[split].reshape(200, -1)], 1)
+        official[f"cifar-100-binary/{split}.bin"] = records.tobytes()
+        for i in range(2):
+            few[f"cifar100/{split}_{i:02}.webp"] = pages(x[split][100 * i : 100 * i + 100])
+        few[f"cifar100/{split}.json"] = packed(x[split])
+        few[f"cifar100/{split}.npz"] = npz(
+            fine_labels=fine[split],
+            coarse_labels=coarse[split],
+            fine_label_names=np.array(names[0]),
+            coarse_label_names=np.array(names[1]),
+        )
     module = script("cifar100")
-    source = Source(
-        f"{server.url}/c.tar.gz",
-        sha(server.files["c.tar.gz"]),
-        "few.tar",
-        sha(server.files["few.tar"]),
-    )
-    monkeypatch.setattr(module, "SOURCE", source)
-    for folder, mirror in (("a", ""), ("b", server.url)):
-        (tmp_path / folder).mkdir()
-        monkeypatch.setenv(download.MIRROR, mirror)
-        made, _ = prepare(module, tmp_path / folder)
-        assert all(np.array_equal(made.arrays[f"x_{split}"], x[split]) for split in x)
-        assert all(np.array_equal(made.arrays[f"y_{split}"], fine[split]) for split in x)
-        assert all(np.array_equal(made.arrays[f"y_coarse_{split}"], coarse[split]) for split in x)
-        assert (list(made.classes), made.arrays["coarse_classes"].tolist()) == (names[0], names[1])
-    part, _ = prepare(module, tmp_path / "a", train=100)
+    serve(server, monkeypatch, module, tar(official, "w:gz"), "few.tar", tar(few))
+    return module, x, fine, coarse, names
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_cifar100_from_both(cifar100, server, tmp_path, monkeypatch, mirrored):
+    module, x, fine, coarse, names = cifar100
+    monkeypatch.setenv(download.MIRROR, server.url if mirrored else "")
+    made, _ = prepare(module, tmp_path)
+    for split in ("train", "test"):
+        assert np.array_equal(made.arrays[f"x_{split}"], x[split])
+        assert np.array_equal(made.arrays[f"y_{split}"], fine[split])
+        assert np.array_equal(made.arrays[f"y_coarse_{split}"], coarse[split])
+    assert (list(made.classes), made.arrays["coarse_classes"].tolist()) == names
+
+
+def test_a_part_of_cifar100_has_its_coarse_labels(cifar100, tmp_path):
+    module, *_ = cifar100
+    part, _ = prepare(module, tmp_path, train=100)
     assert np.bincount(part.arrays["y_train"]).tolist() == [1] * 100
     assert np.array_equal(part.arrays["y_coarse_train"], part.arrays["y_train"] // 5)
 
@@ -370,7 +416,9 @@ def grey(level, h=40, w=60):
     return image(np.full((h, w, 3), level, np.uint8))
 
 
-def test_petimages_with_corrupt_files(server, tmp_path, monkeypatch):
+@pytest.fixture
+def pets(server, monkeypatch):
+    """The script with a zip of six photographs of each animal, three of them corrupt, in reverse order."""
     files = {
         f"PetImages/{animal}/{i}.jpg": grey(5 * k + 100 * (animal == "Dog"))
         for animal in ("Cat", "Dog")
@@ -390,26 +438,35 @@ def test_petimages_with_corrupt_files(server, tmp_path, monkeypatch):
             archive.writestr(name, raw)
     server.files["pets.zip"] = buffer.getvalue()
     module = script("asirra")
-    monkeypatch.setattr(
-        module, "SOURCE", Source(f"{server.url}/pets.zip", sha(server.files["pets.zip"]))
-    )
-    made, _ = prepare(module, tmp_path, size=8)
+    source = Source(f"{server.url}/pets.zip", sha(server.files["pets.zip"]))
+    monkeypatch.setattr(module, "SOURCE", source)
+    return module
+
+
+def test_petimages_are_ordered_by_class_and_number(pets, tmp_path):
+    """Whatever the order in the zip."""
+    made, _ = prepare(pets, tmp_path, size=8)
     assert made.arrays["y_train"].tolist() == [0, 0, 0, 1, 1, 1]
     assert made.arrays["y_test"].tolist() == [0, 0, 1]
     levels = made.arrays["x_train"][:, 0, 0, 0].astype(int)
-    assert (
-        np.abs(levels - [0, 10, 15, 100, 105, 115]).max() <= 2
-    )  # by class, then number, whatever the zip's order
+    assert np.abs(levels - [0, 10, 15, 100, 105, 115]).max() <= 2
+
+
+def test_corrupt_petimages_are_skipped_and_named(pets, tmp_path):
+    made, _ = prepare(pets, tmp_path, size=8)
     assert made.card["skipped"] == 3
     assert made.card["skipped_files"] == [
         "PetImages/Cat/1.jpg",
         "PetImages/Dog/2.jpg",
         "PetImages/Dog/12499.jpg",
     ]
-    part, _ = prepare(module, tmp_path, size=8, train=2)
-    assert (
-        len(part.arrays["y_train"]) == 2 - part.card["skipped"] + 1
-    )  # the test part's corrupt file counts too
+
+
+def test_corrupt_petimages_count_in_a_part_too(pets, tmp_path):
+    part, _ = prepare(pets, tmp_path, size=8, train=2)
+    skipped_in_test = 1
+    skipped_in_train = part.card["skipped"] - skipped_in_test
+    assert len(part.arrays["y_train"]) == 2 - skipped_in_train
 
 
 def test_asirra_from_the_mirror_keeps_its_split(server, tmp_path, monkeypatch):
@@ -498,20 +555,18 @@ def test_cub_annotations_lie_where_the_pixels_are(cub, tmp_path, fit):
     assert tuple(arrays["part_names"]) == PARTS
     for split, first in (("train", 0), ("test", 2)):
         assert arrays[f"y_{split}"].tolist() == [0, 0, 1, 1, 2, 2]
-        for k, (x, box, parts, seen) in enumerate(
-            zip(*(arrays[f"{key}_{split}"] for key in ("x", "boxes", "parts", "part_visible")))
-        ):
+        annotated = [arrays[f"{key}_{split}"] for key in ("x", "boxes", "parts", "part_visible")]
+        for k, (x, box, parts, seen) in enumerate(zip(*annotated, strict=True)):
             i = 4 * (k // 2) + k % 2 + first  # the photograph's number
             assert seen.tolist() == [(i + p) % 4 > 0 for p in range(3)]
             bright = x[0] > 65
             columns, rows = np.flatnonzero(bright.any(0)), np.flatnonzero(bright.any(1))
             assert np.abs(box - (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)).max() <= 1
-            for (px, py), visible in zip(parts, seen):
-                if visible:
-                    assert x[0, int(py), int(px)] > 230
-                    assert (x[0] > 192)[int(py) - 2 : int(py) + 2, int(px) - 2 : int(px) + 2].all()
-                else:
-                    assert (px, py) == (0, 0)
+            assert not parts[~seen].any()
+            assert seen.any()
+            for px, py in parts[seen].astype(int):
+                assert x[0, py, px] > 230
+                assert (x[0] > 192)[py - 2 : py + 2, px - 2 : px + 2].all()
 
 
 def test_a_part_that_the_crop_loses_is_not_visible(cub, server, tmp_path, monkeypatch):

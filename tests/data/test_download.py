@@ -84,13 +84,13 @@ def test_a_cut_transfer_goes_on_where_it_stopped(server, tmp_path):
     assert [r for _, r in server.asked] == ["", "bytes=100000-", "bytes=150000-"]
 
 
-def test_a_server_that_ignores_range_starts_anew(server, tmp_path):
+def test_a_server_that_ignores_range_starts_over(server, tmp_path):
     server.manners["birds.tgz"] = [("cut", 100_000), "no range"]
     assert fetch(birds(server), tmp_path).path.read_bytes() == BODY
     assert len(server.asked) == 2
 
 
-def test_a_range_that_was_not_asked_for_starts_anew(server, tmp_path):
+def test_a_range_that_was_not_asked_for_starts_over(server, tmp_path):
     server.manners["birds.tgz"] = [("cut", 100_000), "wrong range"]
     assert fetch(birds(server), tmp_path).path.read_bytes() == BODY
     assert [r for _, r in server.asked] == ["", "bytes=100000-", ""]
@@ -439,40 +439,37 @@ def test_a_subset_is_balanced_nested_and_repeatable():
         download.subset("birds", "train", y, 101)
 
 
-def test_main_makes_skips_and_fails(tmp_path, capsys):
-    calls = []
+class Command:
+    """``main`` of a script that makes birds of a size, and counts how often it is asked."""
 
-    def prepare(params, folder):
-        calls.append(params)
+    def __init__(self, folder):
+        self.folder, self.out, self.calls = folder, folder / "birds.npz", 0
+
+    def prepare(self, params, folder):
+        self.calls += 1
         if params["size"] == 13:
             raise DownloadError("no network")
         if params["size"] == 14:
             raise KeyboardInterrupt
-        x = np.zeros((2, 1, params["size"], params["size"]), np.uint8)
-        y = np.array([0, 1])
-        return {
-            "x_train": x,
-            "y_train": y,
-            "x_test": x[:1],
-            "y_test": y[:1],
-            "classes": ["a", "b"],
-        }, {"title": "Birds"}
+        x, y = np.zeros((2, 1, params["size"], params["size"]), np.uint8), np.array([0, 1])
+        arrays = {"x_train": x, "y_train": y, "x_test": x[:1], "y_test": y[:1]}
+        return arrays | {"classes": ["a", "b"]}, {"title": "Birds"}
 
-    out = tmp_path / "birds.npz"
+    def __call__(self, size, *more):
+        params = params_file(self.folder, f"data: {{birds: {{size: {size}}}}}")
+        options = ["--params", str(params), "--out", str(self.out), *more]
+        return main("birds", self.prepare, DEFAULTS, "Birds.", options)
 
-    def call(size, *more):
-        params = params_file(tmp_path, f"data: {{birds: {{size: {size}}}}}")
-        return main(
-            "birds",
-            prepare,
-            DEFAULTS,
-            "Birds.",
-            ["--params", str(params), "--out", str(out), *more],
-        )
 
-    assert call(8) == 0
-    assert capsys.readouterr().out == f"birds: 2 + 1 images (1, 8, 8), 2 classes: {out}\n"
-    assert data.load(out).card == {
+@pytest.fixture
+def command(tmp_path):
+    return Command(tmp_path)
+
+
+def test_main_writes_a_data_set_with_its_card(command, capsys):
+    assert command(8) == 0
+    assert capsys.readouterr().out == f"birds: 2 + 1 images (1, 8, 8), 2 classes: {command.out}\n"
+    assert data.load(command.out).card == {
         "name": "birds",
         "title": "Birds",
         "counts": {"train": 2, "test": 1},
@@ -480,24 +477,35 @@ def test_main_makes_skips_and_fails(tmp_path, capsys):
         "classes": 2,
         "params": {"size": 8, "fit": "squash", "train": None},
     }
-    assert (call(8), len(calls)) == (0, 1)  # it is there
-    assert (call(8, "--force"), len(calls)) == (0, 2)
-    assert (call(9), len(calls)) == (0, 3)
-    out.write_bytes(b"damaged")
-    assert (call(9), len(calls)) == (0, 4)
-    out.with_suffix(".key").write_text("the hash of a script that was changed since")
-    assert (call(9), len(calls)) == (0, 5)
-    assert (call(9), len(calls)) == (0, 5)
-    before = out.read_bytes()
+
+
+def test_main_prepares_again_only_what_has_changed(command):
+    assert (command(8), command.calls) == (0, 1)
+    assert (command(8), command.calls) == (0, 1)  # it is there
+    assert (command(8, "--force"), command.calls) == (0, 2)
+    assert (command(9), command.calls) == (0, 3)
+    command.out.write_bytes(b"damaged")
+    assert (command(9), command.calls) == (0, 4)
+    command.out.with_suffix(".key").write_text("the hash of a script that was changed since")
+    assert (command(9), command.calls) == (0, 5)
+    assert (command(9), command.calls) == (0, 5)
+
+
+def test_main_that_fails_leaves_the_data_set_as_it_was(command, capsys):
+    assert command(9) == 0
+    before = command.out.read_bytes()
     capsys.readouterr()
-    assert call(13) == 2
+    assert command(13) == 2
     assert capsys.readouterr().err == "birds: no network\n"
-    assert call(14) == 130
-    assert call("big") == 2
+    assert command(14) == 130
+    assert command("big") == 2
     assert "positive integer" in capsys.readouterr().err
-    assert out.read_bytes() == before
+    assert command.out.read_bytes() == before
+
+
+def test_main_refuses_an_unknown_option(command):
     with pytest.raises(SystemExit) as error:
-        call(8, "--nonsense")
+        command(8, "--nonsense")
     assert error.value.code == 2
 
 

@@ -47,36 +47,42 @@ def test_every_value_of_every_mark_is_required(toy):
         assert set(rule) - {toy.ANY} == set(range(len(values)))
 
 
+def ruled_out(toy, c, known):
+    """v(S): the share of the other classes that the marks ``known`` tell from class c."""
+    rules = toy.RULES
+
+    def tells(d, m):
+        return rules[c, m] != rules[d, m] and toy.ANY not in (rules[c, m], rules[d, m])
+
+    others = [d for d in range(len(rules)) if d != c]
+    return sum(any(tells(d, m) for m in known) for d in others) / len(others)
+
+
+def shapley_value(toy, c, m):
+    """The slow, literal twin: the mean marginal contribution of mark m over all orders of the marks."""
+    marks = len(toy.MARKS)
+    rest = [k for k in range(marks) if k != m]
+    value = 0.0
+    for size in range(marks):
+        orders = factorial(size) * factorial(marks - size - 1) / factorial(marks)
+        for s in combinations(rest, size):
+            value += orders * (ruled_out(toy, c, [*s, m]) - ruled_out(toy, c, s))
+    return value
+
+
 def test_importance_is_the_shapley_value(toy):
-    """The slow, literal twin: the mean marginal contribution over all orders of the marks."""
-    rules, marks = toy.RULES, len(toy.MARKS)
+    importance = toy.importance()
+    for c in range(len(toy.RULES)):
+        for m, mark in enumerate(toy.MARKS):
+            carriers = [toy.PARTS.index(part) for part in toy.CARRIERS[mark]]
+            value = shapley_value(toy, c, m) / len(carriers)
+            assert importance[c, carriers] == pytest.approx(value, abs=1e-7)
 
-    def ruled_out(c, marks_known):  # v(S), the share of the other classes
-        others = [d for d in range(len(rules)) if d != c]
-        return sum(
-            any(
-                rules[c, m] != rules[d, m] and toy.ANY not in (rules[c, m], rules[d, m])
-                for m in marks_known
-            )
-            for d in others
-        ) / len(others)
 
+def test_importance_adds_up_and_lies_on_marks_alone(toy):
     importance = toy.importance()
     assert importance.sum(1) == pytest.approx(1)
-    for c in range(len(rules)):
-        assert ruled_out(c, range(marks)) == 1
-        for m, mark in enumerate(toy.MARKS):
-            rest = [k for k in range(marks) if k != m]
-            value = sum(
-                factorial(len(s))
-                * factorial(marks - len(s) - 1)
-                / factorial(marks)
-                * (ruled_out(c, [*s, m]) - ruled_out(c, s))
-                for size in range(marks)
-                for s in combinations(rest, size)
-            )
-            carriers = [toy.PARTS.index(part) for part in toy.CARRIERS[mark]]
-            assert importance[c, carriers] == pytest.approx(value / len(carriers), abs=1e-7)
+    assert all(ruled_out(toy, c, range(len(toy.MARKS))) == 1 for c in range(len(toy.RULES)))
     unmarked = [i for i, part in enumerate(toy.PARTS) if part not in sum(toy.CARRIERS.values(), ())]
     assert (importance[:, unmarked] == 0).all()
 
@@ -118,30 +124,33 @@ def test_repainting_a_part_that_does_not_matter_keeps_the_class(toy):
 
 def test_boxes_are_tight(toy, birds):
     _, _, owner, boxes, *_ = birds
-    for image, (x0, y0, x1, y1) in zip(owner, boxes.astype(int)):
+    for image, (x0, y0, x1, y1) in zip(owner, boxes.astype(int), strict=True):
         bird = (image >= 0) & (image != toy.COVER)
         rows, columns = np.nonzero(bird)
         assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
 def test_a_part_is_visible_if_its_pixel_shows_it(toy, birds):
-    scene, _, owner, boxes, parts, visible = birds
-    for i in range(len(owner)):
-        for p, (x, y) in enumerate(parts[i]):
-            if visible[i, p]:
-                assert owner[i, int(y), int(x)] == p
-                assert boxes[i, 0] <= x <= boxes[i, 2]
-                assert boxes[i, 1] <= y <= boxes[i, 3]
-            else:
-                assert (x, y) == (0, 0)
+    _, _, owner, boxes, parts, visible = birds
+    i, p = np.nonzero(visible)
+    assert len(i)
+    x, y = parts[i, p].T
+    np.testing.assert_array_equal(owner[i, y.astype(int), x.astype(int)], p)
+    assert (boxes[i, 0] <= x).all() and (x <= boxes[i, 2]).all()
+    assert (boxes[i, 1] <= y).all() and (y <= boxes[i, 3]).all()
+    assert not parts[~visible].any()
+
+
+def test_every_part_is_seen_sometimes_and_eyes_from_their_side(toy, birds):
+    scene, *_, visible = birds
     right = scene["flip"] > 0
     index = toy.PARTS.index
     assert not visible[right, index("left eye")].any()
     assert not visible[~right, index("right eye")].any()
     assert visible[right, index("right eye")].mean() > 0.95
-    for part in toy.PARTS:  # each is seen sometimes; and most are hidden sometimes
+    for part in toy.PARTS:
         assert visible[:, index(part)].mean() > 0.2
-    assert (visible.mean(0) < 0.99).sum() >= 9
+    assert (visible.mean(0) < 0.99).sum() >= 9  # most are hidden sometimes
 
 
 def test_the_marks_are_always_in_sight_and_large(toy, birds):
@@ -197,9 +206,20 @@ def statistics(x, mask):
     return np.concatenate([mean, std, *bins], 1)
 
 
-def test_the_background_does_not_help_and_the_marks_do(toy):
+@pytest.fixture(scope="module")
+def drawn(toy):
+    """(x, owner, classes) of 1,200 birds, of which 800 are for training."""
     scene = toy.draw_scene(generator("test background"), 1200)
-    x, owner = toy.render(scene, 40)
+    return *toy.render(scene, 40), scene["y"]
+
+
+def thumbnails(x):
+    """(n, c, 40, 40) as (n, 64 c): means of squares of 5 x 5 pixels."""
+    return x.reshape(len(x), -1, 8, 5, 8, 5).mean((3, 5)).reshape(len(x), -1)
+
+
+def test_the_background_does_not_help(toy, drawn):
+    x, owner, y = drawn
     outside = (owner == toy.BACKGROUND) | (owner == toy.COVER)
     outside &= (
         np.roll(outside, 1, 1)
@@ -207,23 +227,18 @@ def test_the_background_does_not_help_and_the_marks_do(toy):
         & np.roll(outside, 1, 2)
         & np.roll(outside, -1, 2)
     )
-    y, train = scene["y"], 800
-    chance = 1 / 8 + 3 * np.sqrt(1 / 8 * 7 / 8 / (1200 - train))  # three standard errors
-    small = (x * outside[:, None]).reshape(1200, 3, 8, 5, 8, 5).mean((3, 5)).reshape(1200, -1)
-    assert accuracy(statistics(x, outside), y, train) < chance
-    assert accuracy(small, y, train) < chance
-    assert (
-        accuracy(outside.reshape(1200, 8, 5, 8, 5).mean((2, 4)).reshape(1200, -1), y, train)
-        < chance
-    )  # the outline
-    marks = np.concatenate(
-        [
-            statistics(x, np.isin(owner, [toy.PARTS.index(p) for p in parts]))
-            for parts in toy.CARRIERS.values()
-        ],
-        1,
-    )
-    assert accuracy(marks, y, train) > 0.8  # the same classifier sees the class in the marks
+    chance = 1 / 8 + 3 * np.sqrt(1 / 8 * 7 / 8 / 400)  # three standard errors
+    assert accuracy(statistics(x, outside), y, 800) < chance
+    assert accuracy(thumbnails(x * outside[:, None]), y, 800) < chance
+    assert accuracy(thumbnails(outside), y, 800) < chance  # the outline
+
+
+def test_the_marks_tell_the_class(toy, drawn):
+    """To the classifier that sees nothing in the background."""
+    x, owner, y = drawn
+    carriers = [[toy.PARTS.index(p) for p in parts] for parts in toy.CARRIERS.values()]
+    marks = [statistics(x, np.isin(owner, parts)) for parts in carriers]
+    assert accuracy(np.concatenate(marks, 1), y, 800) > 0.8
 
 
 def test_nuisances_are_drawn_alike_for_every_class(toy):
@@ -273,12 +288,10 @@ def test_the_script_writes_a_data_set(toy, tmp_path):
     assert batch.part_masks.shape == (16, 48, 48) and set(
         batch.part_masks.unique().tolist()
     ) <= set(range(-1, 15))
-    for masks, parts, visible in zip(
-        batch.part_masks.numpy(), batch.parts.numpy().astype(int), batch.part_visible.numpy()
-    ):
-        assert all(
-            masks[y, x] == p for p, (x, y) in enumerate(parts) if visible[p]
-        )  # a visible part's pixel is its own
+    i, p = np.nonzero(batch.part_visible.numpy())
+    x, y = batch.parts.numpy().astype(int)[i, p].T
+    np.testing.assert_array_equal(batch.part_masks.numpy()[i, y, x], p)  # its pixel is its own
+    assert len(i)
     first = batch[2:5]
     assert torch.equal(first.part_masks, batch.part_masks[2:5])
     (tmp_path / "p.yaml").write_text("data: {toybirds: {size: 20}}")

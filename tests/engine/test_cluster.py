@@ -141,7 +141,7 @@ def count(folder, name, seconds=0.0):
 
 
 def resumable(folder, name, seconds=0.1):
-    """As the house's units: one that is called again (its result was lost with its worker) finds its work done."""
+    """As glassbench's units: one that is called again (its result was lost with its worker) finds its work done."""
     if (done := folder / f"{name}.done").exists():
         return engine.KEPT
     count(folder, name, seconds)
@@ -218,7 +218,7 @@ def test_a_unit_that_kills_three_workers_fails_and_harms_no_other(there, tmp_pat
 
 
 def rows_of(name, dataset, profile):
-    """Everything anew: (rows, values of single images, hash of the weights, units that were timed)."""
+    """Everything recomputed: (rows, values of single images, hash of the weights, units that were timed)."""
     paths = store.Paths(name)
     shutil.rmtree(paths.results, ignore_errors=True)
     multiprocessing.forkserver._forkserver._stop()  # one of an earlier test has its folder for the project's
@@ -235,37 +235,62 @@ def rows_of(name, dataset, profile):
     )
 
 
+METHODS = [
+    "baselines/grad_cam.py:GradCAM",
+    "baselines/random_map.py:RandomMap",
+    "baselines/edge_map.py:EdgeMap",
+]
+EXPERIMENTS = [
+    {"experiment": "planted", "seeds": [0, 1], "m": 10, "n": 500},
+    {
+        "experiment": "intervention",
+        "dataset": "blobs",
+        "target": "cnn",
+        "samples": 60,
+        "test_samples": 20,
+    },
+]
+
+
+def copy_folders(root, *names):
+    for name in names:
+        shutil.copytree(
+            HERE / name,
+            root / name,
+            ignore=shutil.ignore_patterns("__pycache__", "processed", "raw"),
+            dirs_exist_ok=True,
+        )
+
+
+def offline_digits():
+    """The profile ``offline`` cut to digits under every method, and to the experiments on one of its networks."""
+    params = yaml.safe_load(main.profiles()["offline"].read_text())
+    networks, experiments = {}, {}
+    for name, recipe in params["zoo"]["digits"].items():
+        if name != "mlp-100x8":
+            networks[name] = recipe | {"seeds": [0]}
+    for paper, entries in params["replicate"].items():
+        for entry in entries:
+            if entry.get("dataset") == "digits" and entry["target"] in ("cnn", "mlp-16x8"):
+                experiments.setdefault(paper, []).append(entry | {"seeds": [0]})
+    return params | {
+        "datasets": ["digits"],
+        "zoo": {"digits": networks},
+        "replicate": experiments,
+        "papers": list(experiments),
+        "data": {"digits": params["data"]["digits"]},
+    }
+
+
 @pytest.mark.slow
 def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch):
-    """Train, explain, score and replicate: locally, then on the cluster by the shared folder, then with files sent along."""
-    methods = [
-        "baselines/grad_cam.py:GradCAM",
-        "baselines/random_map.py:RandomMap",
-        "baselines/edge_map.py:EdgeMap",
-    ]
-    workspace.params |= {
-        "papers": ["explainn"],
-        "replicate": {
-            "explainn": [
-                {"experiment": "planted", "seeds": [0, 1], "m": 10, "n": 500},
-                {
-                    "experiment": "intervention",
-                    "dataset": "blobs",
-                    "target": "cnn",
-                    "samples": 60,
-                    "test_samples": 20,
-                },
-            ]
-        },
-    }
+    """Train, explain, score and replicate: locally, then on the cluster by the shared folder, then
+    with files sent along."""
+    workspace.params |= {"papers": ["explainn"], "replicate": {"explainn": EXPERIMENTS}}
     workspace.params["zoo"]["blobs"]["cnn"]["seeds"] = [0, 1]
-    workspace.params["explain"]["methods"] = methods
+    workspace.params["explain"]["methods"] = METHODS
     workspace.save()
-    shutil.copytree(
-        HERE / "baselines",
-        workspace.root / "baselines",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    copy_folders(workspace.root, "baselines")
 
     on_cluster = rows_of("tiny", "blobs", workspace.profile)
     monkeypatch.setattr(cluster, "look", blind)
@@ -274,48 +299,20 @@ def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch
     here = rows_of("tiny", "blobs", workspace.profile)
     assert (here[0].count("\n"), "failed" in here[0]) == (on_cluster[0].count("\n"), False)
     assert on_cluster[:3] == here[:3] and sent_along[:3] == here[:3]
-    assert on_cluster[3] == [
-        key for key in here[3] if key[0] != "stage"
-    ]  # a stage's time is that of one machine
+    # a stage's time is that of one machine
+    assert on_cluster[3] == [key for key in here[3] if key[0] != "stage"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_offline_profile_with_a_worker_killed_on_the_way(there, workspace, monkeypatch):
-    """Digits under every method, and the experiments on one of its networks; a worker goes in the middle of the explanations."""
-    params = yaml.safe_load(main.profiles()["offline"].read_text())
-    networks = {
-        name: recipe | {"seeds": [0]}
-        for name, recipe in params["zoo"]["digits"].items()
-        if name != "mlp-100x8"
-    }
-    entries = {
-        paper: [
-            e | {"seeds": [0]}
-            for e in entries
-            if e.get("dataset") == "digits" and e["target"] in ("cnn", "mlp-16x8")
-        ]
-        for paper, entries in params["replicate"].items()
-    }
-    params |= {
-        "datasets": ["digits"],
-        "zoo": {"digits": networks},
-        "replicate": {k: v for k, v in entries.items() if v},
-    }
-    params |= {"papers": list(params["replicate"]), "data": {"digits": params["data"]["digits"]}}
+    """A worker goes in the middle of the explanations."""
     workspace.params.clear()
-    workspace.params.update(params)
+    workspace.params.update(offline_digits())
     workspace.save()
-    (workspace.root / "benchmark").symlink_to(
-        HERE / "benchmark"
-    )  # the papers' methods are the package's own
-    for folder in ("baselines", "datasets"):
-        shutil.copytree(
-            HERE / folder,
-            workspace.root / folder,
-            ignore=shutil.ignore_patterns("__pycache__", "processed", "raw"),
-            dirs_exist_ok=True,
-        )
+    # the papers' methods are the package's own
+    (workspace.root / "benchmark").symlink_to(HERE / "benchmark")
+    copy_folders(workspace.root, "baselines", "datasets")
     assert main.main(["prepare", "digits"]) == 0
     folder = store.Paths("offline").explanations("digits")
 

@@ -1,11 +1,13 @@
-"""Killed at random moments, run again: the same rows bit for bit, no half file, nothing temporary, no lock.
+"""Killed at random moments, run again: the same rows bit for bit, no half file, nothing temporary,
+no lock.
 
-``make faults`` runs these; GLASSBENCH_KILLS (default 50) says how often ``make leaderboard`` is killed, on the profile as it is
-shipped. Kills come in every stage, more in the longer ones, and before the first. What a killed run has made is kept by the
-next, so that all of them together take little more than one run from nothing and the starts. GLASSBENCH_NETWORKS names another
-checkout's trained networks, of which two thirds are then taken over: where cores are busy, training takes most of the time. The
-rows must be the committed ones where the machine, the code, the data and the networks are those of the committed rows, else
-those of a run that nobody interrupts.
+``make faults`` runs these; GLASSBENCH_KILLS (default 50) says how often ``make leaderboard`` is
+killed, on the profile as it is shipped. Kills come in every stage, more in the longer ones, and
+before the first. What a killed run has made is kept by the next, so that all of them together take
+little more than one run from nothing and the starts. GLASSBENCH_NETWORKS names another checkout's
+trained networks, of which two thirds are then taken over: where cores are busy, training takes most
+of the time. The rows must be the committed ones where the machine, the code, the data and the
+networks are those of the committed rows, else those of a run that nobody interrupts.
 """
 
 import math
@@ -20,15 +22,18 @@ import pytest
 
 from benchmark import store
 from benchmark.pipeline import unit_times
-from tests.faults.harness import Project, rows
+from tests.helpers.faults import Project, rows
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 KILLS = int(os.environ.get("GLASSBENCH_KILLS", "50"))
 STEPS = {"prepare", "train", "explain", "score", "replicate", "report"}
-UNKNOWN = {
-    "prepare": 5.0,
-    "report": 20.0,
-}  # seconds, where nobody measured them; these two begin anew after a kill
+# seconds, where nobody measured them; these two start over after a kill
+UNKNOWN = {"prepare": 5.0, "report": 20.0}
+
+
+def step_of(stage):
+    """``train`` of ``train digits``; empty before the first stage."""
+    return stage.partition(" ")[0]
 
 
 class Moments:
@@ -43,7 +48,7 @@ class Moments:
         ]
         stages += [*(f"replicate {paper}" for paper in params["papers"]), "report"]
         self.seconds = {
-            stage: seconds.get(stage) or UNKNOWN.get(stage.split()[0], 10.0) for stage in stages
+            stage: seconds.get(stage) or UNKNOWN.get(step_of(stage), 10.0) for stage in stages
         }
         weights = {stage: math.sqrt(taken) for stage, taken in self.seconds.items()}
         self.planned = {
@@ -58,16 +63,14 @@ class Moments:
         if (stage == "report" and self.hits.total() < self.kills) or self.hits[
             stage
         ] < self.planned[stage]:
-            whole = stage.split()[0] in UNKNOWN
+            whole = step_of(stage) in UNKNOWN
             return self.rng.uniform(
                 0, self.seconds[stage] * (1 if whole else 2 / self.planned[stage])
             )
         return math.inf
 
     def missing(self):
-        return self.hits.total() < self.kills or STEPS - {
-            stage.split(" ")[0] for stage in self.hits
-        }
+        return self.hits.total() < self.kills or STEPS - set(map(step_of, self.hits))
 
 
 def test_make_leaderboard_survives_kills(tmp_path):
@@ -107,7 +110,7 @@ def test_make_leaderboard_survives_kills(tmp_path):
         assert "up to date" in status.stdout, status.stdout + status.stderr
     hits = Counter()
     for stage, count in moments.hits.items():
-        hits[stage.split(" ")[0] or "the start"] += count
+        hits[step_of(stage) or "the start"] += count
     print(
         f"{hits.total()} kills in {time.monotonic() - start:.0f} s, runs that ended: {len(found)}; {dict(hits)}"
     )
@@ -194,7 +197,7 @@ def test_evaluate_survives_kills(small):
 
 
 def test_only_the_first_process_killed_leaves_nobody_behind(small):
-    """As the system does it when memory runs out: workers and strangers' processes notice, and end."""
+    """As the system does it when memory runs out: workers and the processes of external methods notice, and end."""
     small.reset()
     for step in ("prepare", "train"):
         assert small.run("glassbench", step).returncode == 0

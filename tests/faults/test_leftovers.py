@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ import yaml
 from benchmark import store
 from benchmark.store import recovery
 from benchmark.utils import temporary
-from tests.faults.test_lines import call, spoil, wait_for
+from tests.helpers.command import call
+from tests.helpers.faults import spoil, wait_for
 from tests.helpers.places import ROOT, move_root
 
 
@@ -50,21 +50,27 @@ def test_mend_says_nothing_where_nothing_is_wrong(project, capsys):
     assert capsys.readouterr() == ("", "") and (project / "dvc.lock").read_bytes() == before
 
 
-@pytest.mark.parametrize("source", ["its copy", "git"])
 @pytest.mark.parametrize("how", ["empty", "cut", "text", "stages"])
-def test_a_lock_file_that_a_kill_cut_is_whole_again(project, capsys, source, how):
+def test_a_lock_file_that_a_kill_cut_is_taken_from_its_copy(project, capsys, how):
     lock = project / "dvc.lock"
     whole = lock.read_bytes()
-    if source == "its copy":
-        assert call("mend") == 0  # a run begins
+    assert call("mend") == 0  # a run begins
     if how == "stages":  # cut between two stages: still YAML
         lock.write_bytes(whole[: whole.index(b"  stage-20@offline")])
     else:
         spoil(lock, how)
-    if how == "stages" and source == "git":
-        return  # no run was cut off, so these are the stages that there are
     assert call("mend") == 0
-    assert f"dvc.lock was damaged: taken from {source}" in capsys.readouterr().err
+    assert "dvc.lock was damaged: taken from its copy" in capsys.readouterr().err
+    assert lock.read_bytes() == whole
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "text"])  # not stages: no run was cut off
+def test_a_lock_file_without_a_copy_is_taken_from_git(project, capsys, how):
+    lock = project / "dvc.lock"
+    whole = lock.read_bytes()
+    spoil(lock, how)
+    assert call("mend") == 0
+    assert "dvc.lock was damaged: taken from git" in capsys.readouterr().err
     assert lock.read_bytes() == whole
 
 
@@ -139,7 +145,7 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, ca
     ]
     for name in (f"{theirs}x", f"{theirs}y", *living):
         (project / place / name).mkdir(parents=True)
-    for name in (".rows.csv.abc.tmp", ".SeH2_x.tmp"):  # the house's, DVC's
+    for name in (".rows.csv.abc.tmp", ".SeH2_x.tmp"):  # glassbench's, DVC's
         (folder / name).write_text("half")
     with store.atomic(folder / "rows.csv") as file:
         file.write(b"half")
@@ -193,7 +199,7 @@ def test_a_killed_writers_file_is_free_to_go(project):
     assert call("mend") == 0 and not list((project / "results").iterdir())
 
 
-def test_a_file_that_was_swept_before_it_was_locked_is_begun_anew(tmp_path, monkeypatch):
+def test_a_file_that_was_swept_before_it_was_locked_is_begun_again(tmp_path, monkeypatch):
     lock, swept = fcntl.flock, []
 
     def late(file, how):
@@ -214,15 +220,10 @@ def test_a_file_that_was_swept_before_it_was_locked_is_begun_anew(tmp_path, monk
 PARENT = """
 import multiprocessing, os, sys, time
 from benchmark import engine
-from tests.faults.test_leftovers import tell_and_sleep
+from tests.helpers.external_methods import tell_and_sleep
 if __name__ == "__main__":
     list(engine.run([engine.Unit("a", tell_and_sleep, (sys.argv[1],))], label="x"))
 """
-
-
-def tell_and_sleep(path):
-    store.write_text(path, str(os.getpid()))
-    time.sleep(60)
 
 
 def test_a_worker_dies_with_the_process_that_asked_for_it(tmp_path):
@@ -254,12 +255,13 @@ if __name__ == "__main__":
     [done] = engine.run([engine.Unit("a", os.getpid, ())], label="x")
     assert done.error is None and done.result != os.getpid(), done
     folder = os.path.dirname(multiprocessing.util.get_temp_dir())
-    print(folder, os.getpid(), *(name for name in os.listdir(tempfile.gettempdir()) if name[:4] in ("glas", "pymp")))
+    mine = [name for name in os.listdir(tempfile.gettempdir()) if name[:4] in ("glas", "pymp")]
+    print(folder, os.getpid(), *mine)
 """
 
 
 @pytest.mark.parametrize("long", [False, True])
-def test_a_fork_servers_folder_is_named_after_its_process_and_goes_with_it(tmp_path, long):
+def test_a_fork_servers_folder_is_named_after_it_and_removed_with_it(tmp_path, long):
     """Python's own, ``pymp-*``, lies inside: a kill would leave a folder that nobody may remove. Where temporary files have
     a long path it lies in /tmp, as a socket's path may have 107 bytes."""
     (tmp_path / "lists.py").write_text(LISTS)

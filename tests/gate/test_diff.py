@@ -117,35 +117,32 @@ def test_lost_and_new_methods(rows):
     assert not len(reproduced(new, exact=True)) and len(reproduced(lost, exact=True))
 
 
-@pytest.mark.parametrize("seeds", [(0, 1, 2), (1,)])
-def test_what_never_ran_any_more_is_lost_for_the_reason_that_its_row_gives(rows, seeds):
-    """Given seeds of a method that have rows, then only one of track ``unknown`` each: its cells are lost, and say why."""
-    mine = (
-        rows["method"].eq("Grad-CAM")
-        & rows["dataset"].eq("digits")
-        & rows["target"].eq("cnn")
-        & rows["seed"].isin(seeds)
-    )
-    never = (
-        rows[mine]
-        .drop_duplicates("seed")
-        .assign(
-            track="unknown",
-            metric="explanation",
-            metric_setting="",
-            value=np.nan,
-            status="failed",
-            reason="ImportError",
-        )
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [((0, 1, 2), "failed: ImportError"), ((1,), "seed 1: failed: ImportError")],
+)
+def test_what_no_longer_ran_is_lost_for_the_reason_in_its_row(rows, seeds, said):
+    """Given seeds of a method that have rows, then only one of track ``unknown`` each: its cells
+    are lost, and say why."""
+    cell = {"method": "Grad-CAM", "dataset": "digits", "target": "cnn"}
+    mine = rows["seed"].isin(seeds)
+    for column, value in cell.items():
+        mine &= rows[column].eq(value)
+    never = rows[mine].drop_duplicates("seed")
+    never = never.assign(
+        track="unknown",
+        metric="explanation",
+        metric_setting="",
+        value=np.nan,
+        status="failed",
+        reason="ImportError",
     )
     found = compare(rows, pd.concat([rows[~mine], never]))
     lost = found[found["kind"] == "lost"]
-    said = "failed: ImportError" if len(seeds) > 1 else "seed 1: failed: ImportError"
-    assert (
-        set(lost["why"]) == {said}
-        and len(lost) == rows[mine & rows["status"].eq("ok")]["metric"].nunique() + 1
-    )
-    assert set(found["kind"]) == {"lost", "unchanged"} and not len(compare(never, never))
+    assert set(lost["why"]) == {said}
+    assert len(lost) == rows[mine & rows["status"].eq("ok")]["metric"].nunique() + 1
+    assert set(found["kind"]) == {"lost", "unchanged"}
+    assert not len(compare(never, never))
 
 
 def test_a_lost_seed_is_named_and_the_others_compared(rows):
@@ -315,8 +312,10 @@ def test_a_spread_of_less_than_the_digits_that_are_written_is_none():
     assert _variance(np.array([-9.0, -9 - 8e-6])) == 0 and _variance(np.array([2.0, 2.0, 2.0])) == 0
 
 
-def test_spreads_of_a_set_of_rows_by_hand():
-    rows = (
+@pytest.fixture
+def spread():
+    """Five seeds of one cell, of which the last has no value."""
+    return (
         inputs()[0]
         .iloc[:5]
         .assign(
@@ -334,15 +333,20 @@ def test_spreads_of_a_set_of_rows_by_hand():
             value=[2.0, 4.0, 6.0, 8.0, np.nan],
         )
     )
-    (line,) = _variances(rows).itertuples(index=False)
+
+
+def test_spreads_of_a_set_of_rows_by_hand(spread):
+    (line,) = _variances(spread).itertuples(index=False)
     assert (line.track, line.metric, line.unit, line.dof) == ("heatmap", "m", "nodes", 3)
     assert line.variance == pytest.approx((20 / 3) / 25)
-    assert _variances(rows.assign(unit="share"))["variance"].item() == pytest.approx(20 / 3)
-    assert (
-        len(_variances(rows.iloc[3:])) == 0 and len(_variances(rows.iloc[2:])) == 1
-    )  # one number has no spread
-    assert _variances(rows.assign(value=0.0))["variance"].item() == 0
-    assert len(_variances(rows.assign(status="failed"))) == 0
+    assert _variances(spread.assign(unit="share"))["variance"].item() == pytest.approx(20 / 3)
+
+
+def test_equal_values_have_a_spread_of_0_and_one_value_none(spread):
+    assert _variances(spread.assign(value=0.0))["variance"].item() == 0
+    assert len(_variances(spread.iloc[2:])) == 1
+    assert len(_variances(spread.iloc[3:])) == 0
+    assert len(_variances(spread.assign(status="failed"))) == 0
 
 
 def test_what_stands_against_the_committed_rows(rows):

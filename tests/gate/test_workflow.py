@@ -1,4 +1,5 @@
-"""What stands around the gate: the workflow's steps are the Makefile's, and DVC's own looks at the committed files work."""
+"""What stands around the gate: the workflow's steps are the Makefile's, and DVC's own looks at the
+committed files work."""
 
 import json
 import re

@@ -1,10 +1,11 @@
-"""What processes of their own are asked to do in ``test_evaluate_isolation.py``; light, for each of them imports it."""
+"""What separate processes are asked to do; light, because each of them imports it."""
 
 import os
 import subprocess
 import time
 from pathlib import Path
 
+from benchmark import store
 from benchmark.engine import sandbox
 
 
@@ -37,3 +38,8 @@ def swallow():
 def write_with_the_hook_alone(path):
     sandbox._landlock([])  # asks for nothing more; the hook speaks first
     open(path, "w").close()
+
+
+def tell_and_sleep(path):
+    store.write_text(path, str(os.getpid()))
+    time.sleep(60)

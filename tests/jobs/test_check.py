@@ -1,5 +1,7 @@
-"""``glassbench check`` finds what a method does wrong, and the line; ``glassbench new`` writes what it finds nothing in."""
+"""``glassbench check`` finds what a method does wrong, and the line; ``glassbench new`` writes what
+it finds nothing in."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ BLAMED = {  # the line of each misbehaving plug-in that is to change, and a word
     "order": ("batch.x[:1]", "in reverse order get other explanations"),
     "script": ("", "its name is '<script>"),
 }
+WITHOUT_HINT = ("raises_in_fit", "raises_in_explain", "segfaults", "script")
 
 
 @pytest.fixture(autouse=True)
@@ -44,22 +47,29 @@ def wrong(entry):
     return [f for f in check.check_method(str(entry)) if f.wrong]
 
 
+@functools.cache
+def first_finding(name):
+    return wrong(f"{PLUGINS / name}.py:Mine")[0]
+
+
 @pytest.mark.parametrize("name", BLAMED)
+def test_what_is_wrong_is_said(name):
+    assert BLAMED[name][1] in first_finding(name).text
+
+
+@pytest.mark.parametrize("name", [name for name, (line, _) in BLAMED.items() if line])
 def test_the_line_to_change_is_named(name):
-    line, text = BLAMED[name]
-    path = PLUGINS / f"{name}.py"
-    first = wrong(f"{path}:Mine")[0]
-    assert text in first.text
-    if line:
-        (number,) = (
-            i
-            for i, code in enumerate(path.read_text().splitlines(), 1)
-            if line in code and "def " not in code
-        )
-        assert first.where == f"{name}.py:{number}"
-        assert first.code == path.read_text().splitlines()[number - 1].strip()
-    if name not in ("raises_in_fit", "raises_in_explain", "segfaults", "script"):
-        assert first.hint
+    lines = (PLUGINS / f"{name}.py").read_text().splitlines()
+    blamed = BLAMED[name][0]
+    (number,) = (i for i, code in enumerate(lines) if blamed in code and "def " not in code)
+    first = first_finding(name)
+    assert first.where == f"{name}.py:{number + 1}"
+    assert first.code == lines[number].strip()
+
+
+@pytest.mark.parametrize("name", [name for name in BLAMED if name not in WITHOUT_HINT])
+def test_a_usual_mistake_has_a_hint(name):
+    assert first_finding(name).hint
 
 
 def test_an_endless_loop_is_stopped_and_its_line_named(monkeypatch):
@@ -226,7 +236,7 @@ class Mine(Inner):
         ("Needs(3)", "a row names Inner without its settings"),
     ],
 )
-def test_a_setting_that_no_row_could_tell_from_another_is_named_with_its_line(tmp_path, value, why):
+def test_a_setting_that_no_row_can_tell_apart_is_named_with_its_line(tmp_path, value, why):
     path = tmp_path / "mine.py"
     path.write_text(
         FIELD.replace("{}", f"field(default_factory=lambda: {value})", 1).replace(
@@ -281,7 +291,10 @@ def traced(tmp_path, body, probes=None):
 
 
 def test_the_tracer_names_the_first_line_after_which_a_probe_differs(tmp_path):
-    body = "state = [0]\ndef inner():\n    a = 1\n    state[0] += 1\n    return a\ndef explain():\n    b = inner()\n    return b\n"
+    body = (
+        "state = [0]\ndef inner():\n    a = 1\n    state[0] += 1\n    return a\n"
+        "def explain():\n    b = inner()\n    return b\n"
+    )
     space, trace = traced(tmp_path, body, lambda space: {"state": lambda: space["state"][0]})
     with trace:
         space["explain"]()

@@ -1,24 +1,22 @@
 """A new method among known ones: its own folder, the known rows as they are, each difference tested."""
 
 import dataclasses
-import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from scipy.stats import wilcoxon
 
 from benchmark import store
 from benchmark.cli import main
 from benchmark.jobs import evaluate
 from benchmark.leaderboard import placing, stats, tables
-from benchmark.leaderboard.render import placing_console
 from benchmark.methods import registry
 from benchmark.pipeline import cells, collect, explain, inputs, provenance, score
 from benchmark.utils.near_names import UnknownName
+from tests.helpers.boards import placing_lines
 from tests.helpers.places import ROOT
 
 REPORTED = ROOT / "results" / "reported"
@@ -74,7 +72,7 @@ def snapshot(root):
     }
 
 
-def test_a_method_is_placed_among_the_known_ones_and_nothing_of_theirs_is_touched(known):
+def test_a_method_is_placed_and_nothing_of_the_others_is_touched(known):
     before = snapshot(known.root)
     found = place(known, page=True)
     assert snapshot(known.root) == before
@@ -149,40 +147,56 @@ def test_a_metric_that_changed_leaves_the_other_rows_where_they_are(known):
     assert any("no rows of gini" in line for line in evaluate.notes(found))
 
 
-def test_known_rows_come_from_the_committed_results_where_the_hashes_match(known, capsys):
+@pytest.fixture
+def committed(known):
+    """The known methods' rows and provenance are committed, and their cells are gone: the paths of both."""
+    paths = store.Paths("tiny")
     rows, _ = collect.profile_rows(known.profile)
-    store.write_rows(store.Paths("tiny").rows, rows)
-    store.write_json(
-        store.Paths("tiny").results / "provenance.json", provenance.provenance(known.profile)
-    )
-    scores = [cell.scores for cell in cells.cells(known.profile, "blobs")]
+    store.write_rows(paths.rows, rows)
+    store.write_json(paths.results / "provenance.json", provenance.provenance(known.profile))
     forget_cells(known)
+    return paths
+
+
+def test_known_rows_are_the_committed_ones_where_the_hashes_match(known, committed):
     found = place(known)
     assert found.means_only == 2 and not found.left_out
     assert set(found.frame.label) >= {"Random map", "Edge map (Sobel)"}
     assert set(found.compared["Gradient norm"].verdict) == {"unknown"}  # means alone prove nothing
     assert any("no tests" in line for line in evaluate.notes(found))
 
-    paths = store.Paths("tiny")
+
+def change_provenance(paths, part, key):
+    """As if the committed rows had been made of something else."""
     facts = store.read_json(paths.results / "provenance.json")
-    for part, key, said in (
-        ("data", "blobs", "the data blobs"),
-        ("weights", "blobs/cnn-0", "the network blobs/cnn-0"),
-        ("methods", KNOWN[0], "the method"),
-        ("steps", "score", "the code that"),
-    ):
-        changed = {**facts, part: {**facts[part], key: "another"} if key else "another"}
-        store.write_json(paths.results / "provenance.json", changed)
-        left_out = evaluate._known(known.profile, cells.cells(known.profile, "blobs")).left_out
-        assert sum(left_out.values()) == (1 if part == "methods" else 2)
-        assert all(why.startswith(said) for why in left_out)
+    facts[part] = {**facts[part], key: "another"}
+    store.write_json(paths.results / "provenance.json", facts)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "rows", "said"),
+    [
+        ("data", "blobs", 2, "the data blobs"),
+        ("weights", "blobs/cnn-0", 2, "the network blobs/cnn-0"),
+        ("methods", KNOWN[0], 1, "the method"),
+        ("steps", "score", 2, "the code that"),
+    ],
+)
+def test_committed_rows_of_something_else_are_left_out(known, committed, part, key, rows, said):
+    change_provenance(committed, part, key)
+    left_out = evaluate._known(known.profile, cells.cells(known.profile, "blobs")).left_out
+    assert sum(left_out.values()) == rows
+    assert left_out and all(why.startswith(said) for why in left_out)
+
+
+def test_rows_that_were_left_out_can_be_recomputed(known, committed):
+    change_provenance(committed, "steps", "score")
     assert any("--recompute" in line for line in evaluate.notes(place(known)))
     again = place(known, recompute=True)
-    assert not again.left_out and set(again.compared["Gradient norm"].verdict) <= {
-        "beats",
-        "loses to",
-        "no difference",
-    }
+    assert not again.left_out
+    verdicts = set(again.compared["Gradient norm"].verdict)
+    assert verdicts <= {"beats", "loses to", "no difference"}
+    scores = [cell.scores for cell in cells.cells(known.profile, "blobs")]
     assert not any(path.exists() for path in scores)  # made in the evaluation's own folder
     shown = tables.average_ranks(again.frame, "heatmap")
     assert set(shown.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
@@ -396,25 +410,11 @@ def test_standing_names_whom_it_beats():
 
 def test_the_terminal_names_rivals_by_their_place():
     _, frame, instances = board(0.5)
-    text = io.StringIO()
-    console = Console(file=text, width=80)
-    placing_console.show(
-        frame, {m: placing.differences(frame, instances, m) for m in ("mine", "low")}, console
-    )
-    lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
-    place = {
-        line.split()[-6]: line.removeprefix("> ").split()[0]
-        for line in lines
-        if len(line.split()) in (7, 8) and "of tables" not in line
-    }
-    assert [line[0] for line in lines if " low " in line or " mine " in line][:2] == [
-        ">",
-        ">",
-    ] and ">" not in place
-    (mine, low) = (line for line in lines if line.startswith("gini, keep=0.2"))
-    assert f"of 3 {place['low']}" in mine and low.endswith(
-        " ".join(sorted([place["mine"], place["same"]]))
-    )
+    lines = placing_lines(frame, instances, "mine", "low", width=80)
+    assert [line[:9].rstrip() for line in lines[2:5]] == ["  1  same", "> 2  mine", "> 3  low"]
+    mine, low = (line for line in lines if line.startswith("gini, keep=0.2"))
+    assert mine.endswith("  2 of 3  3                1")  # beats 3; no difference from 1
+    assert low.endswith("  3 of 3         1 2")  # loses to both
 
 
 def test_equal_methods_are_never_told_apart():

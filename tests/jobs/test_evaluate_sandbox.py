@@ -14,7 +14,7 @@ from benchmark.engine.sandbox import Limits
 from benchmark.leaderboard import tables
 from benchmark.methods import registry
 from benchmark.pipeline import cells, collect, explain, score
-from tests.helpers import external_methods as strangers
+from tests.helpers import external_methods
 from tests.helpers.places import PLUGINS
 
 REASONS = {
@@ -26,7 +26,8 @@ REASONS = {
     "wrong_count": "heatmaps explains 7 images of 8",
     "wrong_dtype": "heatmaps is of type complex128, which holds no plain number (wrong_dtype.py:16)",
     "endless": "took longer than the 6 seconds that it may take",
-    "memory": "Unable to allocate 128. MiB for an array with shape (16777216,) and data type float64 (memory.py:17); it may use 1 GB",
+    "memory": "Unable to allocate 128. MiB for an array with shape (16777216,) and data type float64 "
+    "(memory.py:17); it may use 1 GB",
     "weights": "the method changed the target",
     "train_mode": "the method changed the target",
     "hooks": "the method changed the target",
@@ -51,37 +52,46 @@ def test_each_costs_its_own_cell_and_says_why(trained):
     """All of them in one profile, by the pipeline's own steps."""
     results = trained.root / "results" / "rows.csv"
     results.write_text("as it was")
-    methods = []
-    for path in sorted(PLUGINS.glob("*.py")):
-        if path.stem != "writes_from_c" or sandbox.landlock():
-            shutil.copy(path, trained.root)
-            methods.append(f"{trained.root / path.name}:Mine")
+    names = sorted(REASONS.keys() | {"good"})
+    if not sandbox.landlock():
+        names.remove("writes_from_c")
+    for name in names:
+        shutil.copy(PLUGINS / f"{name}.py", trained.root)
+    methods = [f"{trained.root / name}.py:Mine" for name in names]
     trained.params["explain"] |= {"methods": methods, "limits": {"seconds": 6, "gigabytes": 1}}
+
     done = list(explain.explain_images(trained.profile, "blobs"))
     list(score.score_explanations(trained.profile, "blobs"))
     rows, instances = collect.profile_rows(trained.profile)
+
     rows = rows[rows.track != "target"]
-    reasons = {d.unit.arguments[0].method.stem: d.error for d in done}
-    shown = {d.unit.arguments[0].method.stem: d.result["method"] for d in done}
-    assert len(reasons) == len(methods) and reasons["good"] is None
-    assert shown["script"] == "Mine"  # it has no name that can be shown
-    for name, method in shown.items():
-        lines = rows[rows.method == method]
-        if name == "good":
-            assert set(lines.metric) == set(registry.metrics())
-            assert (
-                set(lines.status) == {"ok", "not applicable"} and (lines.status == "ok").sum() > 8
-            )
-        else:
-            assert REASONS[name] in reasons[name] and "\n" not in reasons[name], name
-            assert set(lines.status) == {"failed"} and set(lines.reason) == {reasons[name]}, name
+    by_name = {d.unit.arguments[0].method.stem: d for d in done}
+    assert sorted(by_name) == names
+    check_good(by_name.pop("good"), rows)
+    for name, d in by_name.items():
+        check_failed(name, d, rows)
+    assert by_name["script"].result["method"] == "Mine"  # it has no name that can be shown
     assert set(instances.method) == {"good"}
     assert results.read_text() == "as it was" and not results.with_name("mine.pt").exists()
     frame = tables.leaderboard(rows, instances)
     assert (frame.status == "failed").any() and not frame.label.str.contains("<").any()
 
 
-def test_a_strangers_cell_has_the_bytes_of_one_made_here(trained):
+def check_good(done, rows):
+    lines = rows[rows.method == done.result["method"]]
+    assert done.error is None
+    assert set(lines.metric) == set(registry.metrics())
+    assert set(lines.status) == {"ok", "not applicable"}
+    assert (lines.status == "ok").sum() > 8
+
+
+def check_failed(name, done, rows):
+    lines = rows[rows.method == done.result["method"]]
+    assert REASONS[name] in done.error and "\n" not in done.error, name
+    assert set(lines.status) == {"failed"} and set(lines.reason) == {done.error}, name
+
+
+def test_an_external_methods_cell_has_the_bytes_of_one_made_here(trained):
     """A process of its own changes no number."""
     trained.params["explain"]["methods"] = [f"{PLUGINS / 'good.py'}:Mine"]
     (cell,) = cells.cells(trained.profile, "blobs")
@@ -105,7 +115,7 @@ def apart(function, *arguments, seconds=20.0, **limits):
 
 
 def test_what_it_leaves_running_is_killed_with_it():
-    group = apart(strangers.leave_a_child_running).result
+    group = apart(external_methods.leave_a_child_running).result
     with pytest.raises(ProcessLookupError):
         for _ in range(100):
             os.killpg(group, 0)
@@ -113,23 +123,23 @@ def test_what_it_leaves_running_is_killed_with_it():
 
 
 def test_its_working_directory_is_its_own_and_gone_afterwards(tmp_path):
-    folder, temporary = apart(strangers.where).result
+    folder, temporary = apart(external_methods.where).result
     assert folder == temporary and not Path(folder).exists()
-    kept = engine.alone(Unit("test", strangers.where, (), Limits(), tmp_path))
+    kept = engine.alone(Unit("test", external_methods.where, (), Limits(), tmp_path))
     assert kept.result[0] == str(tmp_path.resolve()) and (tmp_path / "here.txt").exists()
 
 
 def test_a_result_that_cannot_travel_is_an_error_not_a_crash():
-    assert "not JSON serializable" in apart(strangers.not_json).error
+    assert "not JSON serializable" in apart(external_methods.not_json).error
 
 
 def test_leaving_is_told():
-    assert apart(strangers.swallow).error == "called sys.exit('over')"
+    assert apart(external_methods.swallow).error == "called sys.exit('over')"
 
 
 def test_several_run_side_by_side_and_an_interrupt_kills_them():
-    units = [Unit(str(i), strangers.sleep, (20.0,), Limits()) for i in range(2)] + [
-        Unit("short", strangers.sleep, (0.1,), Limits())
+    units = [Unit(str(i), external_methods.sleep, (20.0,), Limits()) for i in range(2)] + [
+        Unit("short", external_methods.sleep, (0.1,), Limits())
     ]
     results = engine.run(units[::-1], label="test", workers=3)
     start = time.monotonic()
@@ -141,8 +151,8 @@ def test_several_run_side_by_side_and_an_interrupt_kills_them():
 
 def test_units_with_and_without_limits_go_together():
     units = [
-        Unit("in the pool", strangers.sleep, (0.0,)),
-        Unit("apart", strangers.sleep, (0.0,), Limits()),
+        Unit("in the pool", external_methods.sleep, (0.0,)),
+        Unit("apart", external_methods.sleep, (0.0,), Limits()),
     ]
     assert {d.unit.name: d.result for d in engine.run(units, label="test", workers=2)} == {
         "in the pool": 0,
@@ -151,7 +161,7 @@ def test_units_with_and_without_limits_go_together():
 
 
 def test_without_landlock_python_writes_are_refused_all_the_same(tmp_path):
-    done = apart(strangers.write_with_the_hook_alone, str(tmp_path / "x"))
+    done = apart(external_methods.write_with_the_hook_alone, str(tmp_path / "x"))
     assert (
         "a method may write into its working directory only" in done.error
         and not (tmp_path / "x").exists()

@@ -1,4 +1,4 @@
-"""verify: the committed rows are made again in a folder of their own, and what differs is named."""
+"""verify: the committed rows are recomputed in a folder of their own, and differences are named."""
 
 import json
 
@@ -21,8 +21,8 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def committed(trained, made, monkeypatch):
-    """The workspace with rows and provenance of two methods on one network and of one experiment; units run in this process,
-    which is quicker."""
+    """The workspace with rows and provenance of two methods on one network and of one experiment;
+    units run in this process, which is quicker."""
     monkeypatch.setattr(
         engine,
         "run",
@@ -79,7 +79,7 @@ def everything(root):
     }
 
 
-def test_the_rows_that_this_code_makes_are_verified_and_nothing_else_is_touched(committed, capsys):
+def test_reproduced_rows_are_verified_and_nothing_else_is_touched(committed, capsys):
     before = everything(committed.root)
     assert main.main(["verify"]) == 0
     text = capsys.readouterr().out
@@ -187,7 +187,7 @@ def test_a_network_that_is_gone_is_trained_again(committed):
 
 
 def test_a_network_of_other_weights_is_not_used(committed):
-    """Spoilt weights in the working results: the committed ones are made again, and the rows are verified."""
+    """Spoilt weights in the working results: the committed ones are retrained, and the rows are verified."""
     weights = store.Paths("tiny").target("blobs", "cnn", 0)
     weights.write_bytes(b"spoilt")
     assert main.main(["verify"]) == 0

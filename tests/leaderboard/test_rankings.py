@@ -16,7 +16,9 @@ from benchmark.utils import plot_style
 from benchmark.utils.seeds import generator
 from tests.helpers.leaderboard_inputs import EVIL, inputs
 
-DEMSAR = {  # Table 6 of Demsar (2006): AUC of C4.5 and three variants on 14 data sets; he ranked before he rounded (.9751)
+# Table 6 of Demsar (2006): AUC of C4.5 and three variants on 14 data sets; he ranked before he
+# rounded (0.9751)
+DEMSAR = {
     "C4.5": [
         0.763,
         0.599,
@@ -171,6 +173,7 @@ def test_pairs_are_the_exact_signed_rank_test_and_holm():
     p = rankings.differ(table)
     names = list(combinations(table.columns, 2))
     raw = [literal_signed_rank((table[a] - table[b]).to_numpy()) for a, b in names]
+    assert len(names) == 6
     for (a, b), adjusted in zip(names, stats.holm(np.array(raw)), strict=True):
         assert p.loc[a, b] == p.loc[b, a] == pytest.approx(adjusted)
     assert (np.diag(p) == 1).all()
@@ -368,8 +371,8 @@ def test_settings_are_average_ranks(frame):
 def test_the_drawing_names_every_method_and_joins_what_is_alike(frame):
     figure = plots_ranks.critical_difference(frame, "heatmap")
     words = " ".join(t.get_text() for t in figure.axes[0].texts)
-    for label in tables.average_ranks(frame, "heatmap")["label"]:
-        assert label[:20].replace("$", "") in words
+    labels = tables.average_ranks(frame, "heatmap")["label"]
+    assert len(labels) and all(label[:20].replace("$", "") in words for label in labels)
     bars = rankings.cliques(rankings.differ(rankings.rankings(frame, "heatmap")))
     assert len(figure.axes[0].collections) >= len(bars) > 0
     again = plots_ranks.critical_difference(frame, "heatmap")

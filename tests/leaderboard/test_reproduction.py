@@ -63,32 +63,36 @@ def find(frame: pd.DataFrame, *words: str) -> pd.Series:
 # --------------------------------------------------------------------------------------------- the files
 
 
-def test_every_published_number_and_claim_is_there():
-    files = sorted(p.stem for p in REPORTED.glob("*.csv"))
-    assert files == ["cladec", "claims", "explainn", "layer_trees", "representative", "xnn"]
-    columns = "paper,table,dataset,target,method,setting,metric,value,std"
-    numbers = 0
-    for path in REPORTED.glob("*.csv"):
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if path.stem == "claims":
-            assert list(frame.columns) == ["id", "paper", "source", "claim", "check"]
-            assert len(frame) == frame["id"].nunique() == CLAIMS
-        else:
-            assert ",".join(frame.columns) == columns and set(frame["paper"]) == {path.stem}
-            assert not frame.duplicated(columns.split(",")[:-2]).any()
-            numbers += len(frame)
-    assert numbers == 782
+COLUMNS = ["paper", "table", "dataset", "target", "method", "setting", "metric", "value", "std"]
+PAPERS = ["cladec", "explainn", "layer_trees", "representative", "xnn"]
+
+
+def published(name: str) -> pd.DataFrame:
+    return pd.read_csv(REPORTED / f"{name}.csv", dtype=str, keep_default_na=False)
+
+
+def test_every_published_number_is_there():
+    assert {p.stem for p in REPORTED.glob("*.csv")} == {*PAPERS, "claims"}
+    assert sum(len(published(paper)) for paper in PAPERS) == 782
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_published_numbers_are_named_once(paper):
+    frame = published(paper)
+    assert list(frame.columns) == COLUMNS and set(frame["paper"]) == {paper}
+    assert not frame.duplicated(COLUMNS[:-2]).any()
+
+
+def test_every_claim_is_there():
+    frame = published("claims")
+    assert list(frame.columns) == ["id", "paper", "source", "claim", "check"]
+    assert len(frame) == frame["id"].nunique() == CLAIMS
 
 
 def test_every_number_has_a_rule_or_a_reason():
     """The mappings name only what is published, and no pattern is idle."""
-    frame = pd.concat(
-        [
-            pd.read_csv(p, dtype=str, keep_default_na=False)
-            for p in REPORTED.glob("*.csv")
-            if p.stem != "claims"
-        ]
-    )
+    assert reproduction.TOLERANCES and reproduction.PICK and reproduction.WHY_NOT
+    frame = pd.concat([published(paper) for paper in PAPERS])
     assert set(reproduction.TARGETS) <= set(frame["target"])
     assert set(reproduction.MEASURED) <= set(zip(frame["method"], frame["metric"], strict=True))
     for pattern in reproduction.TOLERANCES:
@@ -238,41 +242,37 @@ def test_a_number_that_failed_was_not_measured():
     assert (line["measured"], line["n_seeds"], line["verdict"]) == ("", 0, "not run")
 
 
-def test_ranks_are_compared_as_ranks():
-    def line(method: str, value: float) -> tuple:
-        return (
-            "replication",
-            "representative",
-            "asirra",
-            "vgg19",
-            method,
-            "|Q|=50",
-            "mAD_pct",
-            [value],
-        )
+def rank_verdicts(**values: float) -> dict[str, dict]:
+    """{method: its line of the table} of drops that are compared by their ranks."""
+    names = {"ri": "RI", "grad_cam": "Grad-CAM", "score_cam": "Score-CAM"}
+    where = ("replication", "representative", "asirra", "vgg19")
+    lines = [(*where, names[m], "|Q|=50", "mAD_pct", [value]) for m, value in values.items()]
+    found = table(*lines)
+    return {m: find(found, f"ASIRRA · VGG-19 · {names[m]} · mAD_pct · unseen") for m in values}
 
-    key = "ASIRRA · VGG-19 · {} · mAD_pct · unseen"
-    alone = find(table(line("RI", 9.0)), key.format("RI"))
-    assert (
-        alone["verdict"] == "not run"
-        and alone["measured"] == "9"
-        and alone["why"] == "too few methods to rank"
-    )
-    same = table(line("RI", 9.0), line("Grad-CAM", 10.0), line("Score-CAM", 30.0))
-    assert all(
-        find(same, key.format(m))["verdict"] == "holds" for m in ("RI", "Grad-CAM", "Score-CAM")
-    )
-    swapped = table(line("RI", 11.0), line("Grad-CAM", 10.0), line("Score-CAM", 30.0))
-    assert [find(swapped, key.format(m))["verdict"] for m in ("RI", "Grad-CAM", "Score-CAM")] == [
-        "does not hold",
-        "does not hold",
-        "holds",
-    ]
+
+def test_one_method_alone_has_no_rank():
+    alone = rank_verdicts(ri=9.0)["ri"]
+    assert (alone["verdict"], alone["measured"]) == ("not run", "9")
+    assert alone["why"] == "too few methods to rank"
+
+
+@pytest.mark.parametrize(
+    ("ri", "verdicts"),
+    [
+        (9.0, {"ri": "holds", "grad_cam": "holds", "score_cam": "holds"}),
+        (11.0, {"ri": "does not hold", "grad_cam": "does not hold", "score_cam": "holds"}),
+    ],
+)
+def test_ranks_are_compared_as_ranks(ri, verdicts):
+    found = rank_verdicts(ri=ri, grad_cam=10.0, score_cam=30.0)
+    assert {m: line["verdict"] for m, line in found.items()} == verdicts
 
 
 @pytest.mark.parametrize("column", ["table", "dataset", "target", "setting", "metric"])
 def test_ranks_are_among_the_lines_of_one_column(column):
-    """Of two methods the first is better in both; what another table, data set, network, setting or metric says is no rival."""
+    """Of two methods the first is better in both; what another table, data set, network, setting or
+    metric says is no rival."""
     key = dict.fromkeys(("table", "dataset", "target", "setting", "metric"), "m")
     other = [
         key | {column: name, "value": value}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -12,44 +13,8 @@ from rich.console import Console
 from benchmark import store
 from benchmark.leaderboard import rankings, reproduction, summaries, tables
 from benchmark.leaderboard.render import console, markdown, page
+from tests.helpers.boards import frames
 from tests.helpers.leaderboard_inputs import EVIL, inputs
-
-KEY = {
-    "profile": "p",
-    "track": "heatmap",
-    "paper": "baseline",
-    "dataset": "d",
-    "target": "t",
-    "setting": "",
-    "metric_setting": "",
-    "seed": 0,
-}
-FACTS = {
-    "n": 8,
-    "better": "higher",
-    "unit": "fraction",
-    "metric_version": 1,
-    "status": "ok",
-    "reason": "",
-}
-
-
-def frames(*cells: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows and instances from cells: a row's keys, and ``values`` of its images where it has any."""
-    rows, instances = [], []
-    for cell in cells:
-        cell = KEY | FACTS | cell
-        values = cell.pop("values", None)
-        if values is not None:
-            cell |= {"value": float(np.nanmean(values)), "n": int(np.isfinite(values).sum())}
-            instances += [
-                {k: cell[k] for k in store.ROW_KEYS} | {"image": i, "value": v}
-                for i, v in enumerate(values)
-            ]
-        rows.append({"value": np.nan} | cell)
-    return store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(
-        instances, columns=[*store.ROW_KEYS, "image", "value"]
-    )
 
 
 def board(*cells: dict) -> pd.DataFrame:
@@ -194,35 +159,13 @@ def test_a_method_with_a_setting_called_like_a_metrics_is_one_method(name):
 
 
 def test_settings_of_metrics_are_tables_and_those_of_methods_are_not():
+    drop = {"metric": "drop", "metric_setting": "keep=0.2"}
+    authors = {"method": "G", "setting": "variant=authors", "value": 1.0}
     frame = board(
-        {
-            "method": "G",
-            "metric": "drop",
-            "metric_setting": "keep=0.2",
-            "setting": "variant=authors",
-            "value": 1.0,
-        },
-        {
-            "method": "G",
-            "metric": "drop",
-            "metric_setting": "keep=0.3",
-            "setting": "variant=authors",
-            "value": 1.0,
-        },
-        {
-            "method": "L",
-            "metric": "drop",
-            "metric_setting": "keep=0.2",
-            "setting": "layer=conv3",
-            "value": 2.0,
-        },
-        {
-            "method": "R",
-            "metric": "drop",
-            "metric_setting": "keep=0.2",
-            "paper": "control",
-            "value": 3.0,
-        },
+        drop | authors,
+        drop | authors | {"metric_setting": "keep=0.3"},
+        drop | {"method": "L", "setting": "layer=conv3", "value": 2.0},
+        drop | {"method": "R", "paper": "control", "value": 3.0},
     )
     assert list(frame["metric_setting"]) == ["keep=0.2"] * 3 + ["keep=0.3"]
     assert list(frame["rank"]) == [1, 2, 3, 1]
@@ -233,33 +176,30 @@ def test_settings_of_metrics_are_tables_and_those_of_methods_are_not():
     }
 
 
+REPLICATED = {
+    "track": "replication",
+    "method": "layer tree",
+    "metric": "n_split_nodes",
+    "paper": "layer_trees",
+}
+
+
 def test_every_number_of_a_replication_is_a_line_of_its_own():
-    key = {
-        "track": "replication",
-        "method": "layer tree",
-        "metric": "n_split_nodes",
-        "paper": "layer_trees",
-    }
     frame = board(
         *(
-            key | {"setting": f"layer={k}", "seed": s, "value": k + s}
+            REPLICATED | {"setting": f"layer={k}", "seed": s, "value": k + s}
             for k in (2, 10)
             for s in (0.0, 1.0)
         )
     )
     assert list(frame["setting"]) == ["layer=2", "layer=10"] and list(frame["mean"]) == [2.5, 10.5]
     assert set(frame["metric_setting"]) == {""} and set(frame["label"]) == {"layer tree"}
-    failed = board(
-        key
-        | {
-            "method": "",
-            "metric": "trees",
-            "setting": "layer=fc8",
-            "status": "failed",
-            "reason": "x",
-        }
-    )
-    assert list(tables.losses(failed)["metrics"]) == ["trees, layer=fc8"]
+
+
+def test_a_failed_replication_is_named_with_its_setting():
+    failed = {"method": "", "metric": "trees", "setting": "layer=fc8", "status": "failed"}
+    frame = board(REPLICATED | failed | {"reason": "x"})
+    assert list(tables.losses(frame)["metrics"]) == ["trees, layer=fc8"]
 
 
 # --------------------------------------------------------------------------------------------- what is not known
@@ -277,7 +217,8 @@ WORKED = [
 
 
 def test_a_method_that_never_ran_has_no_place_anywhere():
-    """Given a method of which nothing is known beside two that worked: the board is that of the two, and says why it failed."""
+    """Given a method of which nothing is known beside two that worked: the board is that of the
+    two, and says why it failed."""
     frame, without = board(*WORKED, NEVER), board(*WORKED)
     assert (
         tables.tracks(frame) == ["heatmap"]
@@ -304,28 +245,26 @@ def test_two_methods_that_never_ran_are_named_and_not_called_all():
     assert lost.methods == "N, O"
 
 
-def test_what_never_ran_stands_among_what_failed_in_markdown_page_and_terminal(tmp_path):
-    frame = board(*WORKED, NEVER)
-    text = markdown.render(frame)
+def html_of(frame):
+    nothing = {"svgs": {}, "pngs": {}, "data_cards": {}, "target_cards": {}, "provenance": {}}
+    return page.render(frame, NOTHING_PUBLISHED, **nothing)
+
+
+def test_what_never_ran_is_listed_among_what_failed_in_markdown():
+    text = markdown.render(board(*WORKED, NEVER))
     assert "## Not known" in text and "- d/t, N, explanation: failed: ImportError: no_such" in text
     assert "Not known" not in markdown.render(board(*WORKED))
-    html = page.render(
-        frame, NOTHING_PUBLISHED, svgs={}, pngs={}, data_cards={}, target_cards={}, provenance={}
-    )
-    assert (
-        '<section id="unknown">' in html
-        and "<li>d / t, N, explanation: failed: ImportError: no_such</li>" in html
-    )
-    assert "Not known" not in page.render(
-        board(*WORKED),
-        NOTHING_PUBLISHED,
-        svgs={},
-        pngs={},
-        data_cards={},
-        target_cards={},
-        provenance={},
-    )
-    (tmp_path / "leaderboard.csv").write_text(tables.csv_text(frame))
+
+
+def test_what_never_ran_is_listed_among_what_failed_on_the_page():
+    html = html_of(board(*WORKED, NEVER))
+    assert '<section id="unknown">' in html
+    assert "<li>d / t, N, explanation: failed: ImportError: no_such</li>" in html
+    assert "Not known" not in html_of(board(*WORKED))
+
+
+def test_what_never_ran_is_listed_among_what_failed_in_the_terminal(tmp_path):
+    (tmp_path / "leaderboard.csv").write_text(tables.csv_text(board(*WORKED, NEVER)))
     said = io.StringIO()
     console.show(tmp_path, Console(file=said, width=100))
     assert "d/t, N, explanation: failed: ImportError: no_such" in said.getvalue()
@@ -423,57 +362,69 @@ def test_average_ranks_by_hand():
     assert list(average.index) == ["A", "B", "R"]
 
 
-def test_a_control_that_is_best_or_tied_is_a_finding(synthetic):
-    frame = ranked(
+@pytest.fixture
+def led():
+    """A control ranks first on t, not on u."""
+    return ranked(
         ("A", "m", "", "t", 3.0),
         ("R", "m", "", "t", 4.0),
         ("A", "m", "", "u", 3.0),
         ("R", "m", "", "u", 1.0),
     )
-    found = tables.findings(frame)
-    assert list(found["text"]) == ["m (2 networks): a control ranks first on d/t (R)"]
-    text = markdown.render(frame)
-    assert markdown.findings(frame, "heatmap") in text and "m (fraction) ↑ ‡" in text
+
+
+def near(**papers: str) -> pd.DataFrame:
+    """A is best; R differs from it in one image of eight, S in all."""
+    values = np.arange(8.0)
+    cells = {"A": values, "R": np.where(values == 3, 2.9, values), "S": values - 1}
+    return board(
+        *({"method": m, "metric": "m", "paper": papers[m], "values": v} for m, v in cells.items())
+    )
+
+
+@pytest.fixture
+def tied():
+    """The control R is about as good as A."""
+    return near(A="baseline", R="control", S="control")
+
+
+LED = "a control ranks first on some network in m"
+TIED = "a control is not significantly worse than the best in m"
+
+
+def test_a_control_that_is_best_is_a_finding(led, synthetic):
+    text = markdown.render(led)
+    assert list(tables.findings(led)["text"]) == [
+        "m (2 networks): a control ranks first on d/t (R)"
+    ]
+    assert markdown.findings(led, "heatmap") in text and "m (fraction) ↑ ‡" in text
     assert text.count("↑ ‡ |") == 1  # on the board of t, not on that of u
     assert list(tables.findings(synthetic)["metric"]) == ["gini"]
-    values = np.arange(8.0)
-    cells = [
-        {"method": "A", "values": values},
-        {"method": "R", "values": np.where(values == 3, 2.9, values)},
-        {"method": "S", "values": values - 1},
-    ]
-    tied = board(
-        *(
-            cell | {"metric": "m", "paper": "baseline" if cell["method"] == "A" else "control"}
-            for cell in cells
-        )
-    )
-    said = tables.findings(tied)["text"]
-    assert list(said) == [
+    assert tables.findings_line(led, "heatmap") == LED
+    assert tables.findings_line(led, "concept") == ""
+
+
+def test_a_control_that_is_tied_is_a_finding(tied):
+    assert list(tables.findings(tied)["text"]) == [
         "m (1 network): a control is not significantly worse than the best on d/t (R)"
     ]
-    assert (
-        tables.findings_line(tied, "heatmap")
-        == "a control is not significantly worse than the best in m"
-    )
-    assert tables.findings_line(frame, "heatmap") == "a control ranks first on some network in m"
-    assert tables.findings_line(frame, "concept") == ""
-    both = pd.concat(
-        [frame, tied.assign(track="concept")], ignore_index=True
-    )  # each track has its own
-    assert tables.findings_line(both, "heatmap") == "a control ranks first on some network in m"
-    assert (
-        tables.findings_line(both, "concept")
-        == "a control is not significantly worse than the best in m"
-    )
-    assert markdown.findings(both, "concept").splitlines() == [f"- ‡ {text}" for text in said]
-    assert markdown.findings(both, "heatmap").splitlines() == [
-        f"- ‡ {text}" for text in tables.findings(frame)["text"]
-    ]
-    first = board(*(cell | {"metric": "m", "paper": "control"} for cell in cells))
-    assert list(tables.findings(first)["text"]) == [
+    assert tables.findings_line(tied, "heatmap") == TIED
+
+
+def test_controls_alone_have_one_that_ranks_first():
+    frame = near(A="control", R="control", S="control")
+    assert list(tables.findings(frame)["text"]) == [
         "m (1 network): a control ranks first on d/t (A)"
     ]
+
+
+def test_each_track_has_its_own_findings(led, tied):
+    both = pd.concat([led, tied.assign(track="concept")], ignore_index=True)
+    assert tables.findings_line(both, "heatmap") == LED
+    assert tables.findings_line(both, "concept") == TIED
+    for track, frame in (("heatmap", led), ("concept", tied)):
+        lines = [f"- ‡ {text}" for text in tables.findings(frame)["text"]]
+        assert markdown.findings(both, track).splitlines() == lines
 
 
 def test_a_failure_of_all_is_named_by_what_it_is_of():
@@ -592,21 +543,24 @@ def test_decimals_and_numbers():
     assert tables.number(-0.0004, 2) == "0.00" and tables.number(float("nan"), 2) == ""
 
 
-def test_markdown_leaves_no_markup_and_no_broken_table(synthetic):
+def test_markdown_leaves_no_markup(synthetic):
     text = markdown.render(synthetic, "offline")
-    assert (
-        "<script" not in text
-        and "&lt;script&gt;" in text
-        and r"limit 8 GiB \| see &lt;log&gt;" in text
-    )
-    for block in text.split("\n\n"):
-        lines = [line.replace(r"\|", "") for line in block.splitlines() if line.startswith("|")]
-        assert len({line.count("|") for line in lines}) <= 1
-    assert (
-        "**Grad-CAM" not in text
-        and "| *Random map* |" in text
-        and "| Grad-CAM++ (authors) |" in text
-    )
+    assert "<script" not in text and "&lt;script&gt;" in text
+    assert r"limit 8 GiB \| see &lt;log&gt;" in text
+    assert "**Grad-CAM" not in text
+    assert "| *Random map* |" in text and "| Grad-CAM++ (authors) |" in text
+
+
+def test_every_table_in_markdown_is_rectangular(synthetic):
+    """Each row has as many bars."""
+    text = markdown.render(synthetic, "offline").replace(r"\|", "")
+    blocks = [
+        [line.count("|") for line in block.splitlines() if line.startswith("|")]
+        for block in text.split("\n\n")
+    ]
+    found = [bars for bars in blocks if bars]
+    assert found
+    assert all(len(set(bars)) == 1 for bars in found)
 
 
 def test_markdown_cells():
@@ -686,7 +640,7 @@ def test_a_board_shows_its_own_track_network_and_data_set():
         assert len(tables.ranked(frame, track)) == 9 and set(
             tables.ranked(frame, track)["track"]
         ) == {track}
-        for d, t in tables.boards(frame, track):
+        for d, t in itertools.product("cde", "stu"):
             (line,) = tables.shown(frame, track, d, t).itertuples()
             assert (line.track, line.dataset, line.target) == (track, d, t)
 
@@ -723,38 +677,41 @@ def test_a_method_of_another_kind_is_neither_shown_nor_missed():
     assert list(tables.losses(some)["methods"]) == ["Tree"]
 
 
+FAILED = {"status": "failed", "reason": "time"}
+ABSENT = {"status": "not applicable", "reason": "no boxes"}
+
+
 def test_what_failed_everywhere_is_shown_still():
-    failed, absent = (
-        {"status": "failed", "reason": "time"},
-        {"status": "not applicable", "reason": "no boxes"},
-    )
+    """B fails everywhere, everything fails in b, nothing applies to C or in c."""
     frame = board(
-        *(
-            {"method": m, "metric": q} | (failed if m == "B" or q == "b" else {"value": 1.0})
-            for m in "AB"
-            for q in "ab"
-        ),
-        *({"method": "C", "metric": q} | absent for q in "abc"),
-        *({"method": m, "metric": "c"} | absent for m in "AB"),
+        {"method": "A", "metric": "a", "value": 1.0},
+        {"method": "A", "metric": "b"} | FAILED,
+        *({"method": "B", "metric": q} | FAILED for q in "ab"),
+        *({"method": "C", "metric": q} | ABSENT for q in "abc"),
+        *({"method": m, "metric": "c"} | ABSENT for m in "AB"),
     )
     part = tables.shown(frame, "heatmap", "d", "t")
-    assert set(zip(part["metric"], part["label"], strict=True)) == {
-        (q, m) for q in "ab" for m in "AB"
-    }
+    found = set(zip(part["metric"], part["label"], strict=True))
+    assert found == {("a", "A"), ("a", "B"), ("b", "A"), ("b", "B")}
+
+
+def test_a_network_to_which_nothing_applies_has_no_board():
     lost = board(
-        {"method": "A", "metric": "m"} | failed,
-        {"method": "A", "metric": "m", "target": "u"} | absent,
+        {"method": "A", "metric": "m"} | FAILED,
+        {"method": "A", "metric": "m", "target": "u"} | ABSENT,
     )
     assert tables.boards(lost, "heatmap") == [("d", "t")]
-    tracks = board(
+
+
+@pytest.mark.parametrize("track", ["concept", "heatmap", "surrogate"])
+def test_what_is_missing_is_named_on_its_track(track):
+    frame = board(
         *(
-            {"method": "A", "metric": f"of {track}", "track": track} | failed
-            for track in ("concept", "heatmap", "surrogate")
+            {"method": "A", "metric": f"of {each}", "track": each} | FAILED
+            for each in ("concept", "heatmap", "surrogate")
         )
     )
-    assert [
-        markdown.missing(tracks, track, "d", "t") for track in ("concept", "heatmap", "surrogate")
-    ] == [f"- A, of {track}: failed: time" for track in ("concept", "heatmap", "surrogate")]
+    assert markdown.missing(frame, track, "d", "t") == f"- A, of {track}: failed: time"
 
 
 def test_findings_are_of_networks_with_a_value_and_of_ranked_tracks():

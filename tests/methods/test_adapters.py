@@ -195,20 +195,14 @@ def test_no_adapter_is_imported_where_none_is_asked_for():
     """The libraries are optional: no module of the package imports one by itself."""
     from benchmark import store
 
-    for path in (store.ROOT / "benchmark").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = (
-                [a.name for a in node.names]
-                if isinstance(node, ast.Import)
-                else [getattr(node, "module", "") or ""]
-                if isinstance(node, ast.ImportFrom)
-                else []
-            )
-            assert not {n.split(".")[0] for n in names} & {
-                "captum",
-                "pytorch_grad_cam",
-                "zennit",
-            }, path
+    paths = list((store.ROOT / "benchmark").rglob("*.py"))
+    assert paths
+    for path in paths:
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+        names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        libraries = {name.split(".")[0] for name in names}
+        assert not libraries & {"captum", "pytorch_grad_cam", "zennit"}, path
 
 
 def test_random_states_are_seeded_from_rng_and_put_back():

@@ -1,4 +1,5 @@
-"""Attention maps and the concept metrics: hand-computed cases, slow literal twins in float64, invariances, bad input."""
+"""Attention maps and the concept metrics: hand-computed cases, slow literal twins in float64,
+invariances, bad input."""
 
 import itertools
 import math
@@ -161,32 +162,47 @@ def test_object_masks_by_hand():
     np.testing.assert_allclose(attention_maps.histogram(S, got[None])[0, 0], [0.6, 0.1, 0.3])
 
 
-def test_locality_by_masks():
-    b, e = batch(), Explanation(concept_maps=concept_maps())
-    with pytest.raises(NotApplicable, match="no part_masks"):
-        value("locality", e, b=b, cells="mask")
-    b.part_masks = torch.from_numpy(
-        np.random.default_rng(8).integers(-1, 4, (9, SIDE, SIDE)).astype(np.int8)
+@pytest.fixture
+def masked():
+    """A batch whose pixels belong to parts, or to none (-1)."""
+    b = batch()
+    masks = np.random.default_rng(8).integers(-1, 4, (9, SIDE, SIDE)).astype(np.int8)
+    b.part_masks = torch.from_numpy(masks)
+    return b
+
+
+def literal_entropy(maps, b, rows):
+    """The entropy of the mass of one concept's maps over the parts of some images; those without a
+    part are left out."""
+    bars = np.zeros(5)
+    for m in rows:
+        if b.part_visible[m].any():
+            share = maps[m].astype(np.float64) / maps[m].sum(dtype=np.float64)
+            for part in range(-1, 4):
+                bars[part] += share[b.part_masks[m].numpy() == part].sum()
+    return -sum(x * math.log(x) for x in bars / bars.sum() if x > 0)
+
+
+def test_locality_by_masks(masked):
+    e = Explanation(concept_maps=concept_maps())
+    got, predicted = (
+        value("locality", e, b=masked, cells="mask"),
+        target()(masked).argmax(1).numpy(),
     )
-    got, predicted = value("locality", e, b=b, cells="mask"), target()(b).argmax(1).numpy()
-    for c in set(predicted):
-        entropies = []
-        for k in range(3):
-            bars = np.zeros(5)
-            for m in np.flatnonzero(predicted == c):
-                if b.part_visible[m].any():
-                    S = e.concept_maps[m, k].astype(np.float64) / e.concept_maps[m, k].sum(
-                        dtype=np.float64
-                    )
-                    for part in range(-1, 4):
-                        bars[part] += S[b.part_masks[m].numpy() == part].sum()
-            s = bars / bars.sum()
-            entropies.append(-sum(x * math.log(x) for x in s if x > 0))
-        np.testing.assert_allclose(got[predicted == c], np.mean(entropies), atol=1e-6)
-    one = Explanation(concept_maps=(b.part_masks == 2).float()[:, None].numpy())
-    np.testing.assert_allclose(
-        value("locality", one, b=b, cells="mask"), 0, atol=1e-12
-    )  # a part's own pixels alone
+    for c in np.unique(predicted):
+        rows = np.flatnonzero(predicted == c)
+        entropies = [literal_entropy(e.concept_maps[:, k], masked, rows) for k in range(3)]
+        np.testing.assert_allclose(got[rows], np.mean(entropies), atol=1e-6)
+
+
+def test_a_concept_on_the_pixels_of_one_part_is_local(masked):
+    one = Explanation(concept_maps=(masked.part_masks == 2).float()[:, None].numpy())
+    np.testing.assert_allclose(value("locality", one, b=masked, cells="mask"), 0, atol=1e-12)
+
+
+def test_locality_by_masks_needs_masks():
+    with pytest.raises(NotApplicable, match="no part_masks"):
+        value("locality", Explanation(concept_maps=concept_maps()), cells="mask")
 
 
 def test_voronoi_literally():
@@ -335,7 +351,5 @@ def test_maps_that_do_not_fit_the_images_are_refused(name):
 @pytest.mark.parametrize("name", [n for n in CONCEPT if METRICS[n].track == "concept"])
 def test_zero_maps_are_finite_or_without_a_value(name):
     got = value(name, Explanation(concept_maps=np.zeros((9, 3, SIDE, SIDE), np.float32)))
-    if name in ("o1", "o2"):
-        np.testing.assert_allclose(got, 0, atol=1e-9)  # dead maps are uncorrelated
-    else:
-        assert np.isnan(got).all()
+    want = 0 if name in ("o1", "o2") else np.nan  # dead maps are uncorrelated
+    np.testing.assert_allclose(got, want, atol=1e-9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import math
 
@@ -15,6 +14,16 @@ from torch import nn
 
 from benchmark.api import METRICS, Batch, Explanation, Target
 from benchmark.metrics import masking
+from tests.helpers.masking import (
+    conv_target,
+    doubled,
+    linear_target,
+    problem,
+    single,
+    slow_logits,
+    slow_order,
+    slow_probability,
+)
 
 AVERAGE_DROP, AVERAGE_INCREASE = METRICS["average_drop"], METRICS["average_increase"]
 INSERTION, DELETION, ACCURACY = (
@@ -23,69 +32,6 @@ INSERTION, DELETION, ACCURACY = (
     METRICS["accuracy_top_pixels"],
 )
 RNG = np.random.default_rng(0)
-
-
-class Counting(nn.Module):
-    """Passes images on and counts them."""
-
-    seen = 0
-
-    def forward(self, x):
-        self.seen += len(x)
-        return x
-
-
-def linear_target(weights, mean=0.0, std=1.0) -> Target:
-    """Grey images of the shape of ``weights``; logits (sum of weights * pixels, 0), so Y_0 is a sigmoid."""
-    weights = torch.tensor(weights, dtype=torch.float32)
-    layer = nn.Linear(weights.numel(), 2, bias=False)
-    layer.weight.data = torch.stack([weights.flatten(), torch.zeros(weights.numel())])
-    net = nn.Sequential(nn.Flatten(), layer)
-    return Target(
-        net, name="linear", classes="ab", input_shape=(1, *weights.shape), mean=[mean], std=[std]
-    )
-
-
-def conv_target(c: int, classes: int = 4, seed: int = 0, side: int = 8) -> Target:
-    torch_rng = torch.Generator().manual_seed(seed)
-    net = nn.Sequential(
-        Counting(),
-        nn.Conv2d(c, 6, 3, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(6 * side * side, classes),
-    )
-    for p in net.parameters():
-        p.data = (
-            0.5 * torch.randn(p.shape, generator=torch_rng) / math.sqrt(max(1, p[0].numel() / 9))
-        )
-    mean, std = [0.4] * c, [0.3] * c
-    return Target(
-        net,
-        name="conv",
-        classes="abcdefgh"[:classes],
-        input_shape=(c, side, side),
-        mean=mean,
-        std=std,
-    )
-
-
-def problem(c: int = 3, n: int = 5, side: int = 8, chunk: int = 64, kind: str = "random"):
-    rng = np.random.default_rng(c)
-    x = torch.from_numpy(rng.random((n, c, side, side), np.float32))
-    maps = {
-        "random": rng.standard_normal((n, side, side)),
-        "ties": rng.integers(-1, 2, (n, side, side)),
-        "constant": np.full((n, side, side), 0.7),
-        "zero": np.zeros((n, side, side)),
-        "one-hot": np.eye(side * side)[rng.integers(0, side * side, n)].reshape(n, side, side),
-    }[kind]
-    batch = Batch(x=x, y=torch.from_numpy(rng.integers(0, 4, n)), chunk=chunk)
-    return conv_target(c, side=side), batch, Explanation(heatmaps=maps)
-
-
-def single(x, y=0) -> Batch:
-    return Batch(x=torch.tensor(x, dtype=torch.float32)[None, None], y=torch.tensor([y]))
 
 
 def sigmoid(z: float) -> float:
@@ -260,62 +206,6 @@ def test_inpainting_uses_the_kept_pixels_alone():
 # --------------------------------------------------------------------------------------------- slow twins
 
 
-def doubled(target: Target) -> Target:
-    """The same network in float64."""
-    twin = copy.copy(target)
-    twin.net = copy.deepcopy(target.net).double()
-    return twin
-
-
-def slow_order(heatmap) -> list[int]:
-    return sorted(range(heatmap.size), key=lambda i: (-float(heatmap.flat[i]), i))
-
-
-def slow_fill(x, kept, fill):
-    """The image (c, h, w) with the pixels outside the set ``kept`` of (row, column) filled, loop by loop."""
-    c, h, w = x.shape
-    out = x.clone()
-    for i in range(h):
-        for j in range(w):
-            if (i, j) in kept:
-                continue
-            for k in range(c):
-                if fill == "black":
-                    out[k, i, j] = 0
-                    continue
-                over = (
-                    kept
-                    if fill == "inpaint"
-                    else [
-                        (a, b)
-                        for a in range(h)
-                        for b in range(w)
-                        if abs(a - i) <= 5 and abs(b - j) <= 5
-                    ]
-                )
-                sigma = max(h, w) / 16 if fill == "inpaint" else 5
-                tiny = 1e-6 if fill == "inpaint" else 0
-                weights = [
-                    math.exp(-((a - i) ** 2 + (b - j) ** 2) / (2 * sigma**2)) for a, b in over
-                ]
-                values = [float(x[k, a, b]) for a, b in over]
-                mean = sum(values) / max(len(values), 1)
-                out[k, i, j] = (sum(map(float.__mul__, weights, values)) + tiny * mean) / (
-                    sum(weights) + tiny
-                )
-    return out
-
-
-def slow_logits(target, x, order, count, fill, delete=False):
-    kept = {divmod(p, x.shape[2]) for p in (order[count:] if delete else order[:count])}
-    return target(slow_fill(x, kept, fill)[None])[0]
-
-
-def slow_probability(logits, c: int) -> float:
-    exps = [math.exp(float(z)) for z in logits]
-    return exps[c] / sum(exps)
-
-
 def slow_drop(e, target, batch, keep, fill="black"):
     drops, increases, target = [], [], doubled(target)
     for x, heatmap in zip(batch.x.double(), e.heatmaps, strict=True):
@@ -484,8 +374,8 @@ def test_logits_at_refuses_counts_beyond_the_image():
     [(1, 1), (1175, 1), (1176, 2), (9000, 11), (49783, 63), (49784, 64), (50176, 64)],
 )
 def test_pixels_count_at_224_and_at_least_one_is_kept(pixels, kept):
-    """A network that counts bright pixels: logit c s - c^2 / 2 is the largest where c is s. 1176 and 49,784 of 224^2 are 1.5
-    and 63.5 of 8^2."""
+    """A network that counts bright pixels: logit c s - c^2 / 2 is the largest where c is s. 1176
+    and 49,784 of 224^2 are 1.5 and 63.5 of 8^2."""
     c = torch.arange(65.0)
     layer = nn.Linear(64, 65)
     layer.weight.data, layer.bias.data = c[:, None].expand(65, 64).contiguous(), -(c**2) / 2

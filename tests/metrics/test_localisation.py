@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -277,6 +278,39 @@ def test_part_ranking_of_a_constant_map_is_chance(value):
     assert score("part_ranking", maps, parts=parts, importance=[[2, 1, 0]]) == [0.5]
 
 
+def literal_disc(place, h, w, radius):
+    """Pixels (i, j) whose centres are within ``radius`` widths of a place (x, y)."""
+    return {
+        (i, j)
+        for i in range(h)
+        for j in range(w)
+        if math.dist((j + 0.5, i + 0.5), place) <= radius * w
+    }
+
+
+def literal_energy(heatmap, discs, chosen):
+    """The share of positive mass on the chosen discs; NaN where none is chosen."""
+    if not chosen.any():
+        return math.nan
+    h, w = heatmap.shape
+    mass = {(i, j): max(float(np.float32(heatmap[i, j])), 0) for i in range(h) for j in range(w)}
+    covered = set().union(*(disc for disc, take in zip(discs, chosen, strict=True) if take))
+    return sum(mass[q] for q in covered) / sum(mass.values())
+
+
+def literal_mean(heatmap, disc):
+    return sum(max(float(np.float32(heatmap[q])), 0) for q in disc) / len(disc)
+
+
+def literal_ranking(mean, seen, matters):
+    """The share of pairs of visible parts of unequal importance that are in order; a tie is half a win."""
+    wins = []
+    for a, b in itertools.permutations(range(len(mean)), 2):
+        if seen[a] and seen[b] and matters[a] > matters[b]:
+            wins.append(1.0 if mean[a] > mean[b] else 0.5 if mean[a] == mean[b] else 0.0)
+    return sum(wins) / len(wins) if wins else math.nan
+
+
 @few
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_parts_against_the_slow_twin(seed, binary):
@@ -289,40 +323,27 @@ def test_parts_against_the_slow_twin(seed, binary):
     for m, places, seen, matters in zip(
         maps, parts.astype(np.float32), visible, importance, strict=True
     ):
-        discs = [
-            {
-                (i, j)
-                for i in range(h)
-                for j in range(w)
-                if math.dist((j + 0.5, i + 0.5), place) <= radius * w
-            }
-            for place in places.astype(float)
-        ]
-        mass = {(i, j): max(float(np.float32(m[i, j])), 0) for i in range(h) for j in range(w)}
-        for out, chosen in ((on_parts, seen), (on_class, seen & (matters > 0))):
-            covered = set().union(*(disc for disc, take in zip(discs, chosen, strict=True) if take))
-            out.append(
-                sum(mass[q] for q in covered) / sum(mass.values()) if chosen.any() else math.nan
-            )
-        mean = [sum(mass[q] for q in disc) / len(disc) for disc in discs]
-        pairs = [
-            (a, b)
-            for a in range(p)
-            for b in range(p)
-            if seen[a] and seen[b] and matters[a] > matters[b]
-        ]
-        wins = [1.0 if mean[a] > mean[b] else 0.5 if mean[a] == mean[b] else 0.0 for a, b in pairs]
-        ranking.append(sum(wins) / len(wins) if wins else math.nan)
-        if binary and pairs:
-            assert ranking[-1] == pytest.approx(roc_auc_score(matters[seen], np.array(mean)[seen]))
+        discs = [literal_disc(place, h, w, radius) for place in places.astype(float)]
+        on_parts.append(literal_energy(m, discs, seen))
+        on_class.append(literal_energy(m, discs, seen & (matters > 0)))
+        ranking.append(literal_ranking([literal_mean(m, disc) for disc in discs], seen, matters))
     given = {"parts": parts, "visible": visible, "radius": radius}
-    np.testing.assert_allclose(score("energy_on_parts", maps, **given), on_parts, atol=1e-12)
-    np.testing.assert_allclose(
-        score("energy_on_class_parts", maps, importance=importance, **given), on_class, atol=1e-12
-    )
-    np.testing.assert_allclose(
-        score("part_ranking", maps, importance=importance, **given), ranking, atol=1e-12
-    )
+    found = score("energy_on_parts", maps, **given)
+    np.testing.assert_allclose(found, on_parts, atol=1e-12)
+    found = score("energy_on_class_parts", maps, importance=importance, **given)
+    np.testing.assert_allclose(found, on_class, atol=1e-12)
+    found = score("part_ranking", maps, importance=importance, **given)
+    np.testing.assert_allclose(found, ranking, atol=1e-12)
+
+
+@few
+@given(st.integers(0, 2**32 - 1))
+def test_the_ranking_of_two_levels_is_the_area_under_the_roc(seed):
+    rng = np.random.default_rng(seed)
+    matters = rng.permutation([0, 0, 0, 1, 1, 1])
+    mean = np.round(rng.random(6), 1)  # ties happen
+    found = literal_ranking(mean, np.ones(6, bool), matters)
+    assert found == pytest.approx(roc_auc_score(matters, mean))
 
 
 def test_a_disc_holds_what_is_exactly_as_far_as_its_radius():
@@ -342,7 +363,8 @@ def test_a_disc_holds_what_is_exactly_as_far_as_its_radius():
 
 
 def test_a_part_of_one_pixel_has_its_mean_and_one_beyond_the_image_none():
-    """A disc of one pixel, value 1; of two, .6 each; and a part outside of the image, which has no pixel and no mass."""
+    """A disc of one pixel, value 1; of two, .6 each; and a part outside of the image, which has no
+    pixel and no mass."""
     maps = np.zeros((1, 3, 6))
     maps[0, 0, 0], maps[0, 2, 2:4] = 1, 0.6
     given = {"parts": [[[0.5, 0.5], [3.0, 2.5], [-9, -9]]], "radius": 0.01}

@@ -1,5 +1,8 @@
 """``occlusion_delta_accuracy`` against hand-computed cases and a slow, literal twin in float64."""
 
+import copy
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -108,8 +111,9 @@ def test_the_grey_is_the_mean_the_network_normalises_by():
     }  # grey of .5 at 0: a tie of the logits, class 0
 
 
-def test_against_a_literal_twin():
-    rng = np.random.default_rng(3)
+@pytest.fixture
+def convolutional():
+    """A network of random weights on colour images of 28 x 20, and nine of them: (target, batch)."""
     gen = torch.Generator().manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 18, 3)
@@ -124,34 +128,34 @@ def test_against_a_literal_twin():
         mean=[0.2, 0.4, 0.6],
         std=[0.3] * 3,
     )
-    batch = Batch(
-        x=torch.from_numpy(rng.random((9, 3, 28, 20), np.float32)), y=torch.arange(9) % 3, chunk=4
-    )
-    maps = rng.integers(-2, 3, (9, 28, 20)).astype(np.float32)  # ties happen
+    x = np.random.default_rng(3).random((9, 3, 28, 20), np.float32)
+    return target, Batch(x=torch.from_numpy(x), y=torch.arange(9) % 3, chunk=4)
+
+
+def literal_delta(net, x, y, s):
+    """(Accuracy without the least relevant square minus that without the most relevant, was there a tie?)."""
+    s, right, R = (s - s.min()) / (s.max() - s.min()), [], []
+    # {0, 6, 12, 20} * 28 / 32, rounded; squares of 10 x 8 end at the border
+    for top, left in itertools.product((0, 5, 10, 18), (0, 4, 8, 12)):
+        z = x.copy()
+        z[:, top : top + 10, left : left + 8] = 0.4
+        z = (z - [[[0.2]], [[0.4]], [[0.6]]]) / 0.3
+        logits = net(torch.from_numpy(z[None]))[0]
+        right.append(float(int(logits.argmax()) == y))
+        R.append(s[top : top + 10, left : left + 8].sum())
+    right, R = np.array(right), np.array(R)
+    least, most = np.isclose(R, R.min()), np.isclose(R, R.max())
+    return right[least].mean() - right[most].mean(), least.sum() + most.sum() > 2
+
+
+def test_against_a_literal_twin(convolutional):
+    target, batch = convolutional
+    maps = np.random.default_rng(4).integers(-2, 3, (9, 28, 20)).astype(np.float32)  # ties happen
     maps[:, 4:] = 0
-    want, tied = [], 0
-    for x, y, s in zip(
-        batch.x.numpy().astype(float), batch.y.tolist(), maps.astype(float), strict=True
-    ):
-        s, right, R = (s - s.min()) / (s.max() - s.min()), [], []
-        for top in (
-            0,
-            5,
-            10,
-            18,
-        ):  # {0, 6, 12, 20} * 28 / 32, rounded; squares of 10 x 8 end at the border
-            for left in (0, 4, 8, 12):
-                z = x.copy()
-                z[:, top : top + 10, left : left + 8] = 0.4
-                z = (z - [[[0.2]], [[0.4]], [[0.6]]]) / 0.3
-                logits = net.double()(torch.from_numpy(z[None]))[0]
-                right.append(float(int(logits.argmax()) == y))
-                R.append(s[top : top + 10, left : left + 8].sum())
-        right, R = np.array(right), np.array(R)
-        least, most = np.isclose(R, R.min()), np.isclose(R, R.max())
-        tied += least.sum() + most.sum() > 2
-        want.append(right[least].mean() - right[most].mean())
-    net.float()
-    assert tied
+    net = copy.deepcopy(target.net).double()
+    images = batch.x.numpy().astype(float), batch.y.tolist(), maps.astype(float)
+    found = [literal_delta(net, x, y, s) for x, y, s in zip(*images, strict=True)]
+    want = [delta for delta, _ in found]
+    assert any(tied for _, tied in found)
     assert len(set(want)) > 2
     np.testing.assert_allclose(score(maps, target, batch), want, atol=1e-12)

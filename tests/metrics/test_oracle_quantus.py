@@ -1,7 +1,8 @@
 """The same metric in Quantus, where it has it.
 
-Not compared: its ROAD and IROF (they fail on RGB images) and PixelFlipping's area (numpy 2.4 has no ``trapz``): its curves
-are. PixelFlipping flips features, not pixels, so RGB images are compared one pixel, that is three features, at a time.
+Not compared: its ROAD and IROF (they fail on RGB images) and PixelFlipping's area (numpy 2.4 has no
+``trapz``): its curves are. PixelFlipping flips features, not pixels, so RGB images are compared one
+pixel, that is three features, at a time.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""Patch correlation: hand-computed cases, a slow literal twin in float64, known extremes, and what it pushes through the network."""
+"""Patch correlation: hand-computed cases, a slow literal twin in float64, known extremes, and what
+it pushes through the network."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +11,7 @@ from scipy.stats import spearmanr
 
 from benchmark.api import METRICS, Batch, Explanation
 from benchmark.metrics import masking
-from tests.metrics.test_faithfulness import (
+from tests.helpers.masking import (
     doubled,
     linear_target,
     problem,
@@ -61,54 +63,61 @@ def test_patches_cut_the_image(h, w, grid, sides):
         assert patch.sum() == patch.any(0).sum() * patch.any(1).sum()  # a rectangle
 
 
+def filled_with_mean(x, inside):
+    """The image with some pixels at the mean of their channel."""
+    other = x.clone()
+    for channel in range(3):
+        for p in inside:
+            other[channel, p // 8, p % 8] = x[channel].sum() / 64
+    return other
+
+
+def log_odds(logits, c):
+    y = slow_probability(logits, c)
+    return math.log(y / (1 - y))
+
+
+def slow_correlation(twin, x, heatmap, grid, fill):
+    """Spearman's correlation of patches' means with the fall of the log odds, in steps of 1e-4,
+    without each of them."""
+    c, cells = int(twin(x[None])[0].argmax()), min(grid, 8)
+    bands = [[i for i in range(8) if i * cells // 8 == band] for band in range(cells)]
+    means, falls = [], []
+    for rows, columns in itertools.product(bands, bands):
+        inside = [i * 8 + j for i in rows for j in columns]
+        outside = [p for p in range(64) if p not in inside]
+        if fill == "black":
+            without = slow_logits(twin, x, outside, len(outside), "black")
+        else:
+            without = twin(filled_with_mean(x, inside)[None])[0]
+        falls.append(round((log_odds(twin(x[None])[0], c) - log_odds(without, c)) / 1e-4))
+        means.append(sum(float(heatmap.flat[p]) for p in inside) / len(inside))
+    return spearmanr(np.round(means, 9), falls).statistic
+
+
 @pytest.mark.parametrize("kind", ["random", "ties", "one-hot"])
 @pytest.mark.parametrize(("grid", "fill"), [(2, "mean"), (3, "mean"), (6, "black"), (9, "mean")])
 def test_against_the_slow_twin(kind, grid, fill):
     target, batch, e = problem(kind=kind, chunk=4)
-    twin, want = doubled(target), []
-    for x, heatmap in zip(batch.x.double(), e.heatmaps, strict=True):
-        c = int(twin(x[None])[0].argmax())
-        bands = [
-            [i for i in range(8) if i * min(grid, 8) // 8 == band] for band in range(min(grid, 8))
-        ]
-        means, falls = [], []
-        for rows in bands:
-            for columns in bands:
-                inside = [i * 8 + j for i in rows for j in columns]
-                outside = [p for p in range(64) if p not in inside]
-                if fill == "black":
-                    z = slow_logits(twin, x, outside, len(outside), "black")
-                else:
-                    other = x.clone()
-                    for channel in range(3):
-                        for p in inside:
-                            other[channel, p // 8, p % 8] = x[channel].sum() / 64
-                    z = twin(other[None])[0]
-                y, without = slow_probability(twin(x[None])[0], c), slow_probability(z, c)
-                falls.append(
-                    round((math.log(y / (1 - y)) - math.log(without / (1 - without))) / 1e-4)
-                )
-                means.append(sum(float(heatmap.flat[p]) for p in inside) / len(inside))
-        want.append(spearmanr(np.round(means, 9), falls).statistic)
-    np.testing.assert_allclose(
-        PATCHES(e, target, batch, RNG, grid=grid, fill=fill), want, atol=1e-3
-    )
+    twin, images = doubled(target), zip(batch.x.double(), e.heatmaps, strict=True)
+    want = [slow_correlation(twin, x, heatmap, grid, fill) for x, heatmap in images]
+    found = PATCHES(e, target, batch, RNG, grid=grid, fill=fill)
+    np.testing.assert_allclose(found, want, atol=1e-3)
 
 
-def test_the_truth_has_one_its_negative_minus_one_and_what_tells_nothing_zero():
+def test_the_truth_scores_1_its_negative_minus_1_and_flat_maps_0():
     target, batch, _ = problem(n=4)
     falls = masking.lost(target, batch, 4, "mean")  # (n, 16)
     painted = (falls[:, :, None] * masking.patches(4, batch).numpy()).sum(1).reshape(4, 8, 8)
+    flat, dark = np.full((4, 8, 8), 0.7), np.zeros((4, 8, 8))
+    for maps, want in ((painted, 1), (-painted, -1), (flat, 0), (dark, 0)):
+        found = PATCHES(Explanation(heatmaps=maps), target, batch, RNG, grid=4)
+        np.testing.assert_allclose(found, want, atol=1e-6)
+
+
+def test_noise_scores_0_on_average():
+    target, batch, _ = problem(n=4)
     noise = np.random.default_rng(0).standard_normal((200, 8, 8))
-    for maps, want in (
-        (painted, 1),
-        (-painted, -1),
-        (np.full((4, 8, 8), 0.7), 0),
-        (np.zeros((4, 8, 8)), 0),
-    ):
-        np.testing.assert_allclose(
-            PATCHES(Explanation(heatmaps=maps), target, batch, RNG, grid=4), want, atol=1e-6
-        )
     many = Batch(x=batch.x[:1].expand(200, -1, -1, -1), y=batch.y[:1].expand(200))
     random = PATCHES(Explanation(heatmaps=noise), target, many, RNG)
     assert abs(random.mean()) < 4 * random.std() / math.sqrt(200)

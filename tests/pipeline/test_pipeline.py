@@ -26,10 +26,11 @@ def expanded(text, profile, dataset, paper="layer_trees"):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_every_code_dependency_is_there(name):
-    for dependency in STAGES[name]["deps"]:
-        path = expanded(dependency, "offline", "digits")
-        if not path.startswith(("results/offline/artifacts", "datasets/processed")):
-            assert (ROOT / path).exists(), path
+    paths = [expanded(dependency, "offline", "digits") for dependency in STAGES[name]["deps"]]
+    made = ("results/offline/artifacts", "datasets/processed")
+    code = [path for path in paths if not path.startswith(made)]
+    assert code
+    assert [path for path in code if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -68,8 +69,8 @@ def test_a_fresh_clone_is_in_the_offline_profile():
 
 
 def test_rows_and_page_are_in_git_and_not_in_dvcs_cache():
-    for out in STAGES["report"]["outs"]:
-        assert next(iter(out.values()))["cache"] is False
+    settings = [setting for out in STAGES["report"]["outs"] for setting in out.values()]
+    assert settings and all(setting["cache"] is False for setting in settings)
 
 
 def test_the_committed_results_are_whole():
@@ -125,8 +126,11 @@ def test_no_data_and_no_artifact_is_in_git():
     files = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split()
-    for file in files:
-        assert not file.startswith(("datasets/processed", "datasets/raw")), file
-        assert "/artifacts/" not in file, file
-        if Path(file).name != "values.npz":  # of single images, behind the rows
-            assert not file.endswith((".npz", ".safetensors", ".gz", ".tar", ".webp")), file
+    if not files:
+        pytest.skip("not a git checkout")
+    data = ("datasets/processed", "datasets/raw")
+    archives = (".npz", ".safetensors", ".gz", ".tar", ".webp")
+    packed = [file for file in files if file.endswith(archives)]
+    assert [file for file in files if file.startswith(data) or "/artifacts/" in file] == []
+    # values.npz: of single images, behind the rows
+    assert [file for file in packed if Path(file).name != "values.npz"] == []

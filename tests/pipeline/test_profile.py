@@ -1,4 +1,5 @@
-"""A profile is checked whole before anything is touched: one line that names the place, and every finished file as it was."""
+"""A profile is checked whole before anything is touched: one line that names the place, and every
+finished file as it was."""
 
 import copy
 import datetime
@@ -438,7 +439,10 @@ def test_a_script_without_defaults_takes_what_it_takes(project):
 @pytest.mark.parametrize("command", ["use offline", "mend", "show --profile offline"])
 def test_commands_that_need_no_profile_stay_quick(command, tmp_path):
     root = ROOT if command.startswith("show") else tmp_path
-    code = f"import sys; from benchmark.cli.main import main; main({command.split()}); print({{'torch', 'pydantic'}} & set(sys.modules))"
+    code = (
+        f"import sys; from benchmark.cli.main import main; main({command.split()}); "
+        "print({'torch', 'pydantic'} & set(sys.modules))"
+    )
     environment = os.environ | {"GLASSBENCH_ROOT": str(root), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmark import engine, papers, store
 from benchmark.api import NotApplicable
+from benchmark.cli import main
 from benchmark.papers import Check, Number, Outcome, Picture
 from benchmark.pipeline import replicate, report
 from benchmark.pipeline.profile import Profile
@@ -165,7 +166,7 @@ def test_numbers_become_rows_and_claims_become_shares(project):
     assert found["layer_trees"].units[0].arrays["logits"].shape == (4, 4)
 
 
-def test_evidence_says_how_often_it_holds_and_what_stands_against_the_claim_comes_first():
+def test_evidence_lists_what_contradicts_the_claim_first():
     words = {
         "a": [True, True],
         "b": [False, False],
@@ -221,7 +222,7 @@ def test_verdicts_that_fail_are_a_row(project):
     assert rows[rows.metric == "verdicts"].status.item() == "failed" and not evidence
 
 
-def test_a_chapter_has_its_pictures_and_a_broken_picture_costs_only_itself(project):
+def test_a_broken_picture_costs_only_itself_in_its_chapter(project):
     ask(project, WIDTHS)
     found = run_all(project)[2]["layer_trees"]
     chapter = report.chapter("layer_trees", found)
@@ -255,21 +256,19 @@ def test_a_chapter_whose_process_dies_is_named(monkeypatch):
         report.chapters({"xnn": None})
 
 
-def test_every_paper_of_the_house_says_what_it_is():
-    for name in papers.names():
-        package = papers.part(name)
-        assert (
-            package.TITLE
-            and package.CITATION
-            and all(isinstance(note, str) for note in package.NOTES)
-        ), name
+@pytest.mark.parametrize("name", papers.names())
+def test_every_paper_says_what_it_is(name):
+    package = papers.part(name)
+    assert package.TITLE and package.CITATION
+    assert all(isinstance(note, str) for note in package.NOTES)
+
+
+def test_an_unknown_paper_is_refused():
     with pytest.raises(UnknownName):
         papers.part("layer_tree")
 
 
-def test_every_profiles_experiments_are_there():
-    from benchmark.cli import main
-
-    for path in main.profiles().values():
-        profile = Profile.read(path)
-        assert all(replicate.tasks(profile, paper) for paper in profile.papers)
+@pytest.mark.parametrize("name", main.profiles())
+def test_every_profiles_experiments_are_there(name):
+    profile = Profile.read(main.profiles()[name])
+    assert all(replicate.tasks(profile, paper) for paper in profile.papers)

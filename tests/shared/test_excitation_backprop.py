@@ -1,4 +1,5 @@
-"""Excitation Backprop: every rule against a slow, literal twin in float64, its mass layer by layer, hand-computed cases."""
+"""Excitation Backprop: every rule against a slow, literal twin in float64, its mass layer by layer,
+hand-computed cases."""
 
 import copy
 
@@ -135,8 +136,8 @@ NETS = {
 
 @pytest.mark.parametrize("name", NETS)
 def test_mass_is_conserved_layer_by_layer(name):
-    """Where all units are excited (weights above 0), the sum of P stays, for positive and signed P; with weights of both
-    signs none is gained."""
+    """Where all units are excited (weights above 0), the sum of P stays, for positive and signed P;
+    with weights of both signs none is gained."""
     net, a = network(name, **NETS[name])
     b = a.clone()
     excited = copy.deepcopy(net)

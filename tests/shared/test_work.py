@@ -1,5 +1,5 @@
-"""Counted work: the meter against torch's own, and every kind of unit of the profile ``paper``, run at toy size here, against
-its plan: by multiply-adds, not by seconds."""
+"""Counted work: the meter against torch's own, and every kind of unit of the profile ``paper``, run
+at toy size here, against its plan: by multiply-adds, not by seconds."""
 
 import inspect
 import warnings
@@ -123,12 +123,8 @@ def agrees(function, unit, step, profile):
     with warnings.catch_warnings(), Meter() as meter:
         warnings.simplefilter("ignore")
         function(*unit.arguments)
-    if not work.passes:
-        assert meter.passes < 1e6
-    else:
-        assert work.passes / FACTOR < meter.passes < work.passes * FACTOR, (
-            f"{meter.passes:.3g} of {work.passes:.3g}"
-        )
+    least, most = (work.passes / FACTOR, work.passes * FACTOR) if work.passes else (-1, 1e6)
+    assert least < meter.passes < most, f"{meter.passes:.3g} of {work.passes:.3g}"
 
 
 RECIPES = {

@@ -305,7 +305,7 @@ def test_seeded_decides_torchs_own_draws():
 @pytest.mark.parametrize(
     ("name", "shape"), [("vgg11", (1, 32, 32)), ("resnet10", (3, 32, 32)), ("cnn", (3, 48, 48))]
 )
-def test_folded_batch_norm_computes_what_eval_mode_computes_at_every_layer(name, shape):
+def test_folded_batch_norm_equals_eval_mode_at_every_layer(name, shape):
     net = nets.build(name, shape, 10, seed=3)
     x = torch.rand(8, *shape, generator=torch.Generator().manual_seed(1))
     net(x), net(x)  # running statistics that are not the initial ones
@@ -321,7 +321,7 @@ def test_folded_batch_norm_computes_what_eval_mode_computes_at_every_layer(name,
 
 
 @pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 1), (2, 2), (3, 1)])
-def test_a_convolution_on_a_map_smaller_than_its_kernel_is_computed_as_a_dense_layer(side, stride):
+def test_a_convolution_on_a_map_below_its_kernel_runs_as_dense(side, stride):
     conv, plain = nets.Conv(5, 7, 3, stride, padding=1), torch.nn.Conv2d(5, 7, 3, stride, padding=1)
     plain.load_state_dict(conv.state_dict())
     z = torch.randn(4, 5, side, side, generator=torch.Generator().manual_seed(0))

@@ -171,7 +171,9 @@ def photos(n=24, test=12):
     return Dataset("photos", arrays)
 
 
-def test_fine_tuning_behind_frozen_features(tmp_path, site, state, monkeypatch):
+@pytest.fixture
+def fine_tuned(tmp_path, site, monkeypatch):
+    """(Card, path of the weights) of a network whose head was trained on photographs."""
     monkeypatch.setenv("GLASSBENCH_MIRROR", str(site.root))
     recipe = {
         "net": "squeezenet1_0",
@@ -182,23 +184,35 @@ def test_fine_tuning_behind_frozen_features(tmp_path, site, state, monkeypatch):
         "pretrained": "imagenet",
         "freeze_until": "fire9",
     }
-    card = training.train(photos(), recipe, 0, tmp_path / "s-0.safetensors")
+    path = tmp_path / "s-0.safetensors"
+    return training.train(photos(), recipe, 0, path), path
+
+
+def test_fine_tuning_leaves_the_pretrained_weights(fine_tuned, state):
+    trained, theirs = (
+        store.read_weights(fine_tuned[1]),
+        nets.from_torchvision("squeezenet1_0", state),
+    )
+    assert theirs
+    assert all(torch.equal(trained[key], value) for key, value in theirs.items())
+
+
+def test_the_card_says_what_was_fine_tuned(fine_tuned):
+    card, path = fine_tuned
+    target, batch = training.load(path), photos().batch("test")
     assert card["pretrained"]["source"] == "deepcompression"
     assert (card["mean"], card["std"]) == (pretrained.MEAN, pretrained.STD)
     assert card["layer"] == "fire9"
-    trained = store.read_weights(tmp_path / "s-0.safetensors")
-    assert all(
-        torch.equal(trained[key], value)
-        for key, value in nets.from_torchvision("squeezenet1_0", state).items()
-    )
-    target, batch = training.load(tmp_path / "s-0.safetensors"), photos().batch("test")
+    assert (target(batch).argmax(1) == batch.y).double().mean().item() == card["test_accuracy"]
+
+
+def test_fine_tuned_features_are_torchvisions(fine_tuned, state):
+    target, batch = training.load(fine_tuned[1]), photos().batch("test")
     theirs = torchvision.models.squeezenet1_0()
     theirs.load_state_dict(state)
-    normalised = (batch.x - torch.tensor(pretrained.MEAN)[:, None, None]) / torch.tensor(
-        pretrained.STD
-    )[:, None, None]
-    assert torch.allclose(target.features(batch), theirs.eval().features(normalised), atol=1e-5)
-    assert (target(batch).argmax(1) == batch.y).double().mean().item() == card["test_accuracy"]
+    mean, std = (torch.tensor(v)[:, None, None] for v in (pretrained.MEAN, pretrained.STD))
+    features = theirs.eval().features((batch.x - mean) / std)
+    assert torch.allclose(target.features(batch), features, atol=1e-5)
 
 
 def test_the_mirrors_file_is_the_named_one(monkeypatch, tmp_path):

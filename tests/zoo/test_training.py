@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -132,40 +133,27 @@ def test_digits_are_learnt(tmp_path, recipe, floor):
     assert target.fingerprint() == training.load(tmp_path / "net-0.safetensors").fingerprint()
 
 
-def test_the_loop_is_plain_sgd(tmp_path, digits):
-    """A literal twin: three epochs of minibatch SGD with momentum, decay and a step schedule, in the seeds' order."""
-    recipe = {
-        "net": "mlp",
-        "options": {"width": 8, "depth": 2},
-        "epochs": 3,
-        "batch": 64,
-        "optimiser": "sgd",
-        "lr": 0.1,
-        "momentum": 0.9,
-        "weight_decay": 1e-3,
-        "schedule": "milestones",
-        "milestones": [1, 2],
-        "gamma": 0.5,
-    }
-    card = training.train(digits, recipe, 7, tmp_path / "m-7.safetensors")
-    net = nets.build(
-        "mlp",
-        (1, 16, 16),
-        10,
-        recipe["options"],
-        seed=seed_hash("train", "digits", 7, "init", "mlp"),
-    )
-    x = torch.from_numpy(digits.arrays["x_train"]).double() / 255
-    x = ((x - x.mean()) / x.std(correction=0)).float()
-    y = torch.from_numpy(digits.arrays["y_train"])
+SGD = {
+    "net": "mlp",
+    "options": {"width": 8, "depth": 2},
+    "epochs": 3,
+    "batch": 64,
+    "optimiser": "sgd",
+    "lr": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 1e-3,
+    "schedule": "milestones",
+    "milestones": [1, 2],
+    "gamma": 0.5,
+}
+
+
+def literal_sgd(net, x, y):
+    """Three epochs of minibatch SGD with momentum, decay and a step schedule, in the seeds' order."""
     velocity = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
     for epoch, lr in enumerate([0.1, 0.05, 0.025]):
-        order = torch.randperm(
-            150,
-            generator=torch.Generator().manual_seed(
-                seed_hash("train", "digits", 7, "order", epoch)
-            ),
-        )
+        seed = seed_hash("train", "digits", 7, "order", epoch)
+        order = torch.randperm(150, generator=torch.Generator().manual_seed(seed))
         for rows in order.split(64):
             net.zero_grad()
             F.cross_entropy(net(x[rows]), y[rows]).backward()
@@ -173,11 +161,21 @@ def test_the_loop_is_plain_sgd(tmp_path, digits):
                 for name, p in net.named_parameters():
                     velocity[name] = 0.9 * velocity[name] + p.grad + 1e-3 * p
                     p -= lr * velocity[name]
-    for name, tensor in store.read_weights(tmp_path / "m-7.safetensors").items():
-        assert torch.allclose(tensor, net.state_dict()[name], atol=1e-5), name
-    assert card["train_accuracy"] == pytest.approx(
-        (net(x).argmax(1) == y).double().mean().item(), abs=0.02
-    )
+
+
+def test_the_loop_is_plain_sgd(tmp_path, digits):
+    card = training.train(digits, SGD, 7, tmp_path / "m-7.safetensors")
+    seed = seed_hash("train", "digits", 7, "init", "mlp")
+    net = nets.build("mlp", (1, 16, 16), 10, SGD["options"], seed=seed)
+    x = torch.from_numpy(digits.arrays["x_train"]).double() / 255
+    x = ((x - x.mean()) / x.std(correction=0)).float()
+    y = torch.from_numpy(digits.arrays["y_train"])
+    literal_sgd(net, x, y)
+    trained, literal = store.read_weights(tmp_path / "m-7.safetensors"), net.state_dict()
+    assert trained.keys() == literal.keys()
+    assert all(torch.allclose(trained[name], literal[name], atol=1e-5) for name in literal)
+    accuracy = (net(x).argmax(1) == y).double().mean().item()
+    assert card["train_accuracy"] == pytest.approx(accuracy, abs=0.02)
 
 
 # --------------------------------------------------------------------------------------------- the same bytes
@@ -223,7 +221,7 @@ def test_a_run_that_was_cut_off_ends_at_the_same_bytes(tmp_path, digits, recipe,
     "change",
     [{"lr": 0.004}, {"epochs": 5}, {"train_images": 100}, {"options": {"width": 17, "depth": 3}}],
 )
-def test_another_recipe_starts_from_the_beginning(tmp_path, digits, change, always_save):
+def test_another_recipe_starts_over(tmp_path, digits, change, always_save):
     path = tmp_path / "m-0.safetensors"
     with pytest.raises(KeyboardInterrupt):
         training.train(digits, MLP, 0, path, progress=stop_after(2))
@@ -408,36 +406,36 @@ def test_batched_training_equals_single_training(tmp_path, digits, recipe):
             )
 
 
+def three_steps(model, members, recipe, x, y):
+    """Of the networks ``members``, each on its own images (steps, K, b, ...)."""
+    optimiser = recipe.optimiser_for(list(model.parameters.values()))
+    for step in range(3):
+        logits = model(x[step, members])
+        loss = F.cross_entropy(logits.flatten(0, 1), y[step, members].flatten(), reduction="none")
+        optimiser.zero_grad()
+        loss.view(len(members), 10).mean(1).sum().backward()
+        optimiser.step()
+
+
 def test_batched_batch_norm_keeps_each_networks_own_statistics(digits):
     """In float64, where steps through batch norm do not blow rounding up: weights and running statistics agree."""
-    build = lambda: [
-        nets.build("resnet10", (1, 16, 16), 10, {"width": 0.1}, seed=s).double().train()
-        for s in range(3)
-    ]
+
+    def build(seed):
+        net = nets.build("resnet10", (1, 16, 16), 10, {"width": 0.1}, seed=seed)
+        return net.double().train()
+
     recipe = Recipe.parse(
         {"net": "resnet10", "epochs": 1, "optimiser": "sgd", "lr": 0.05, "momentum": 0.9}
     )
-    x = (
-        torch.from_numpy(digits.arrays["x_train"][:90]).double().view(3, 3, 10, 1, 16, 16) / 255
-    )  # (steps, K, b, ...)
+    x = torch.from_numpy(digits.arrays["x_train"][:90]).double().view(3, 3, 10, 1, 16, 16) / 255
     y = torch.from_numpy(digits.arrays["y_train"][:90]).view(3, 3, 10)
-    singles, many = [Networks([net]) for net in build()], Networks(build())
-    for model, members in [(model, [k]) for k, model in enumerate(singles)] + [(many, [0, 1, 2])]:
-        optimiser = recipe.optimiser_for(list(model.parameters.values()))
-        for step in range(3):
-            logits = model(x[step, members])
-            loss = F.cross_entropy(
-                logits.flatten(0, 1), y[step, members].flatten(), reduction="none"
-            )
-            optimiser.zero_grad()
-            loss.view(len(members), 10).mean(1).sum().backward()
-            optimiser.step()
-    for k, single in enumerate(singles):
-        expected = single.member(0)
-        assert all(
-            torch.allclose(value, expected[name], atol=1e-9)
-            for name, value in many.member(k).items()
-        )
+    many = Networks([build(k) for k in range(3)])
+    three_steps(many, [0, 1, 2], recipe, x, y)
+    for k in range(3):
+        single = Networks([build(k)])
+        three_steps(single, [k], recipe, x, y)
+        expected, found = single.member(0), many.member(k)
+        assert all(torch.allclose(found[name], expected[name], atol=1e-9) for name in found)
         assert expected["stem.1.num_batches_tracked"] == 3
 
 
@@ -512,36 +510,44 @@ def test_one_diverged_network_does_not_take_the_others_along(tmp_path, digits, m
 # --------------------------------------------------------------------------------------------- frozen and augmented
 
 
-def test_frozen_layers_stay_and_their_features_are_computed_once(tmp_path, digits, monkeypatch):
+@pytest.fixture
+def frozen(tmp_path, digits, monkeypatch):
+    """Two networks trained behind frozen layers at once: (recipe, their files, the networks whose
+    features were asked for)."""
     calls, original = [], inputs.features
-    monkeypatch.setattr(
-        training, "features", lambda psi, *rest: calls.append(psi) or original(psi, *rest)
-    )
+
+    def features(psi, *rest):
+        calls.append(psi)
+        return original(psi, *rest)
+
+    monkeypatch.setattr(training, "features", features)
     recipe = VGG | {"freeze_until": "conv2", "shift": 0}
     jobs = [(recipe, 0, tmp_path / f"{n}-0.safetensors") for n in "ab"]
     training.train_many(digits, jobs)
-    start = nets.build(
-        "vgg11",
-        (1, 16, 16),
-        10,
-        recipe["options"],
-        seed=seed_hash("train", "digits", 0, "init", "vgg11"),
-    )
-    trained = store.read_weights(jobs[0][2])
-    for name, tensor in start.state_dict().items():
-        frozen = name.split(".")[0] in ("conv0", "conv1", "conv2a", "conv2")
-        assert torch.equal(trained[name], tensor) == frozen, name
-    card, target, batch = (
-        store.read_json(tmp_path / "a-0.json"),
-        training.load(jobs[0][2]),
-        digits.batch("test"),
-    )
-    assert (target(batch).argmax(1) == batch.y).double().mean().item() == card["test_accuracy"]
+    return recipe, [path for _, _, path in jobs], calls
+
+
+def test_frozen_layers_stay(frozen, digits):
+    recipe, (path, _), _ = frozen
+    seed = seed_hash("train", "digits", 0, "init", "vgg11")
+    start = nets.build("vgg11", (1, 16, 16), 10, recipe["options"], seed=seed)
+    trained = store.read_weights(path)
+    same = {name for name, w in start.state_dict().items() if torch.equal(trained[name], w)}
+    layers = ("conv0.", "conv1.", "conv2a.", "conv2.")
+    assert same == {name for name in trained if name.startswith(layers)} != set()
+    target, batch = training.load(path), digits.batch("test")
+    accuracy = (target(batch).argmax(1) == batch.y).double().mean().item()
+    assert accuracy == store.read_json(path.with_suffix(".json"))["test_accuracy"]
+
+
+def test_features_of_frozen_layers_are_computed_once(frozen, digits):
+    recipe, (path, _), calls = frozen
     cache = {}
     data = inputs.pixels(digits, Recipe.parse(recipe), torch.device("cpu"), cache)
     first = inputs.features(calls[0], data, cache)
     assert inputs.features(calls[1], data, cache) is first
-    assert torch.allclose(first.x_test, target.features(batch, "conv2"), atol=1e-5)
+    features = training.load(path).features(digits.batch("test"), "conv2")
+    assert torch.allclose(first.x_test, features, atol=1e-5)
 
 
 def test_augmentation_by_hand():
@@ -583,36 +589,61 @@ def test_evaluation_in_chunks_is_evaluation_of_all(digits, monkeypatch):
 # --------------------------------------------------------------------------------------------- damaged and bad
 
 
-def test_load_refuses_what_is_damaged(tmp_path, digits):
+@pytest.fixture
+def saved(tmp_path, digits):
+    """(Weights, card) of a trained network."""
     path = tmp_path / "m-0.safetensors"
-    with pytest.raises(store.StoreError, match=r"m-0\.json is missing"):
+    return path, training.train(digits, MLP, 0, path)
+
+
+def refusal(path):
+    with pytest.raises(store.StoreError) as error:
         training.load(path)
-    card = training.train(digits, MLP, 0, path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_load_refuses_missing_weights(tmp_path):
+    assert "m-0.json is missing" in refusal(tmp_path / "m-0.safetensors")
+
+
+def test_load_refuses_damaged_weights(saved):
+    path, _ = saved
     raw = path.read_bytes()
-
-    def refused(pattern):
-        with pytest.raises(store.StoreError, match=pattern) as error:
-            training.load(path)
-        assert "\n" not in str(error.value)
-
     path.write_bytes(raw[: len(raw) // 2])
-    refused(r"m-0\.safetensors is damaged .* delete it and run again")
+    said = refusal(path)
+    assert re.search(r"m-0\.safetensors is damaged .* delete it and run again", said)
     path.write_bytes(raw[:-4] + b"\1\2\3\4")  # still a readable file
-    refused(r"m-0\.safetensors is damaged \(not the weights of m-0\.json\); train again")
-    path.write_bytes(raw)
-    for change in (
+    said = refusal(path)
+    assert "m-0.safetensors is damaged (not the weights of m-0.json); train again" in said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         {"options": {"width": 15, "depth": 3}},
         {"net": "xnn_cnn", "options": {}},
         {"input_shape": [1, 8, 8]},
         {"layer": "conv9"},
         {"mean": None},
-    ):
-        store.write_json(path.with_suffix(".json"), card | change)
-        refused(r"m-0\.json does not fit its weights \(.*\); delete both and train again")
+    ],
+)
+def test_load_refuses_a_card_that_does_not_fit(saved, change):
+    path, card = saved
+    store.write_json(path.with_suffix(".json"), card | change)
+    said = refusal(path)
+    assert re.search(
+        r"m-0\.json does not fit its weights \(.*\); delete both and train again", said
+    )
+
+
+def test_load_refuses_a_failed_training_and_a_damaged_card(saved):
+    path, _ = saved
     store.write_json(path.with_suffix(".json"), {"failed": "ValueError: no memory"})
-    refused("is not a trained network: ValueError: no memory; correct the recipe")
+    said = refusal(path)
+    assert "is not a trained network: ValueError: no memory; correct the recipe" in said
     path.with_suffix(".json").write_text("[")
-    refused(r"m-0\.json is damaged")
+    assert "m-0.json is damaged" in refusal(path)
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,8 @@ class TestBrowser:
         """The same button serves mouse and keyboard: pressed twice, it sorts up, then down, and the link says so."""
         text = page.read_text()
         press = f"""<script>const b = document.querySelector("#{BOARD} thead th:nth-child(4) button");
-            b.focus(); b.click(); b.click(); document.body.dataset.pressed = location.hash + " " + (document.activeElement === b);
+            b.focus(); b.click(); b.click();
+            document.body.dataset.pressed = location.hash + " " + (document.activeElement === b);
             </script></body>"""
         copy = tmp_path / "pressed.html"
         copy.write_text(text.replace("</body>", press))

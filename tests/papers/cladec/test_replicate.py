@@ -1,4 +1,5 @@
-"""ClaDec's experiments at toy size, the verdicts on hand-made rows, the prototypes against a literal twin, and the pictures."""
+"""ClaDec's experiments at toy size, the verdicts on hand-made rows, the prototypes against a
+literal twin, and the pictures."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from benchmark.papers.cladec import figures, prototypes, replicate, training, ve
 from benchmark.papers.cladec.training import Networks, Training
 from benchmark.utils import plot_style
 from benchmark.zoo import nets
-from tests.conftest import blobs
+from tests.helpers.workspace import blobs
 
 RNG = np.random.default_rng
 SMALL = {
@@ -86,24 +87,25 @@ def test_layers_gives_the_columns_of_tables_2_and_7(outcomes):
     assert all(n.n == 12 for n in outcomes["layers"][1].numbers)
 
 
-def test_the_names_join_with_the_published_ones(outcomes):
+@pytest.mark.parametrize(
+    ("experiment", "key"),
+    [("layers", "layer"), ("alphas", "alpha"), ("epochs", "classifier epochs")],
+)
+def test_the_names_join_with_the_published_ones(outcomes, experiment, key):
     published = pd.read_csv(
         store.ROOT / "results" / "reported" / "cladec.csv", dtype=str, keep_default_na=False
     )
     names = {(r.method, r.metric) for r in published.itertuples()}
-    for experiment, key in (
-        ("layers", "layer"),
-        ("alphas", "alpha"),
-        ("epochs", "classifier epochs"),
-    ):
-        for n in outcomes[experiment][1].numbers:
-            if (
-                not n.metric.endswith(("_sum", "_l2"))
-                and n.method != "random"
-                and n.metric != "cross_entropy"
-            ):
-                assert (n.method, n.metric) in names
-                assert list(n.setting) == [key]
+    numbers = [
+        n
+        for n in outcomes[experiment][1].numbers
+        if not n.metric.endswith(("_sum", "_l2"))
+        and n.method != "random"
+        and n.metric != "cross_entropy"
+    ]
+    assert numbers
+    assert {(n.method, n.metric) for n in numbers} <= names
+    assert all(list(n.setting) == [key] for n in numbers)
 
 
 def test_the_losses_are_those_of_a_literal_twin(study):
@@ -161,8 +163,7 @@ def test_subsets_names_nested_and_disjoint_units(outcomes):
 
 def test_pictures_are_small_plain_arrays(outcomes):
     for _, outcome in outcomes.values():
-        for value in outcome.arrays.values():
-            assert not value.dtype.hasobject
+        assert not any(value.dtype.hasobject for value in outcome.arrays.values())
         assert sum(v.nbytes for v in outcome.arrays.values()) < 2**20
     shown = outcomes["layers"][1].arrays
     assert shown["x"].dtype == np.uint8
@@ -327,58 +328,41 @@ def test_a_residual_network_is_no_part_of_cd8():
 # --------------------------------------------------------------------------------------------- pictures
 
 
-def test_every_experiment_has_its_pictures(outcomes):
+FRAME = ["paper", "track", "dataset", "target", "seed", "method", "metric", "setting", "value"]
+PICTURES = [
+    "fig8-layers-blobs-cnn",
+    "fig16-hidden-blobs-cnn",
+    "fig11-alphas-blobs-cnn",
+    "fig13-units-blobs-cnn",
+    "fig14-units-blobs-cnn",
+    "fig15-prototypes-blobs-cnn",
+    "tables2-3-layers",
+    "tables7-8-occlusion",
+    "tables4-5-alphas",
+    "table6-epochs",
+]
+
+
+def found(outcomes):
+    """What the experiments found, as ``figures.pictures`` takes it."""
     lines, units = [], []
     for name, (given, outcome) in outcomes.items():
         units.append(FoundUnit(name, "blobs", "cnn", 0, given, outcome.arrays))
         for n in outcome.numbers:
-            lines.append(
-                {
-                    "paper": "cladec",
-                    "track": "replication",
-                    "dataset": "blobs",
-                    "target": "cnn",
-                    "seed": 0,
-                    "method": n.method,
-                    "metric": n.metric,
-                    "setting": store.setting_text(n.setting),
-                    "value": n.value,
-                }
-            )
-    made = list(figures.pictures(Found(pd.DataFrame(lines), units)))
-    assert [p.name for p in made] == [
-        *(
-            f"{name}-blobs-cnn"
-            for name in (
-                "fig8-layers",
-                "fig16-hidden",
-                "fig11-alphas",
-                "fig13-units",
-                "fig14-units",
-                "fig15-prototypes",
-            )
-        ),
-        "tables2-3-layers",
-        "tables7-8-occlusion",
-        "tables4-5-alphas",
-        "table6-epochs",
-    ]
+            names = n.method, n.metric, store.setting_text(n.setting)
+            lines.append(("cladec", "replication", "blobs", "cnn", 0, *names, n.value))
+    return Found(pd.DataFrame(lines, columns=FRAME), units)
+
+
+def test_every_experiment_has_its_pictures(outcomes):
+    made = list(figures.pictures(found(outcomes)))
+    assert [p.name for p in made] == PICTURES
     for picture in (made[0], made[-1]):
         assert plot_style.save(picture.figure, "png")[:4] == b"\x89PNG"
-    nothing = pd.DataFrame(
-        columns=[
-            "paper",
-            "track",
-            "dataset",
-            "target",
-            "seed",
-            "method",
-            "metric",
-            "setting",
-            "value",
-        ]
-    )
-    assert list(figures.pictures(Found(nothing, []))) == []
+
+
+def test_nothing_found_has_no_pictures():
+    assert list(figures.pictures(Found(pd.DataFrame(columns=FRAME), []))) == []
 
 
 def test_differences_are_orange_where_the_reference_is_brighter():

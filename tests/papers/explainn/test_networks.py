@@ -1,4 +1,5 @@
-"""ExplaiNN on networks: units, interventions against changed copies of the network, cascades, the method, prototypes."""
+"""ExplaiNN on networks: units, interventions against changed copies of the network, cascades, the
+method, prototypes."""
 
 import copy
 
@@ -65,36 +66,45 @@ def quadrants(n=240, seed=0, chunk=50):
 # --------------------------------------------------------------------------------------------- units
 
 
-def test_units_are_on_above_zero_or_their_mean():
+def test_units_are_on_above_zero():
     target, batch = dense(), quadrants()
     fc1 = Units.of(target, batch, "fc1")
     assert (fc1.shape, fc1.at, fc1.blocks) == ((12,), 0.0, None)
     np.testing.assert_array_equal(fc1(target, batch), target.features(batch, "fc1").numpy() > 0)
+    np.testing.assert_array_equal(answers(target, batch).argmax(1), target(batch).argmax(1))
+
+
+def test_units_that_are_never_off_are_compared_with_their_mean():
+    bright = torch.linspace(0.6, 1, 40).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+    always = Units.of(dense(), Batch(x=bright, y=quadrants().y[:40]), "fc1")
+    assert (always.at > 0).all()
+
+
+def test_units_of_a_convolution_are_its_positions_pooled_or_channels():
+    target, batch = dense(), quadrants()
     conv = Units.of(target, batch, "conv")
     assert conv.shape == (3, 8, 8)
     np.testing.assert_array_equal(conv.blocks, np.arange(192) // 64)
     pooled = Units.of(target, batch, "conv", pool=3)
     assert pooled.shape == (3, 3, 3)
-    np.testing.assert_array_equal(
-        pooled(target, batch)[:, 0],
-        (target.features(batch, "conv")[:, 0, :3, :3] > 0).any(2).any(1),
-    )
-    always = Units.of(
-        target,
-        Batch(x=batch.x[:40] * 0 + torch.linspace(0.6, 1, 40).view(-1, 1, 1, 1), y=batch.y[:40]),
-        "fc1",
-    )
-    assert (always.at > 0).all()  # never OFF: compared with the mean
+    corner = (target.features(batch, "conv")[:, 0, :3, :3] > 0).any(2).any(1)
+    np.testing.assert_array_equal(pooled(target, batch)[:, 0], corner)
     channels = Units.of(target, batch, "conv", channels=True)
     z = target.features(batch, "conv").mean((2, 3)).numpy()
     np.testing.assert_array_equal(channels(target, batch), z > z.mean(0))
-    np.testing.assert_array_equal(answers(target, batch).argmax(1), target(batch).argmax(1))
-    with pytest.raises(ValueError, match="fc1 of dense has no channels"):
-        Units.of(target, batch, "fc1", channels=True)
-    with pytest.raises(ValueError, match="pool = 0"):
-        Units.of(target, batch, "conv", pool=0)
-    with pytest.raises(ValueError, match="no layer 'fc9'"):
-        Units.of(target, batch, "fc9")
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "message"),
+    [
+        ("fc1", {"channels": True}, "fc1 of dense has no channels"),
+        ("conv", {"pool": 0}, "pool = 0"),
+        ("fc9", {}, "no layer 'fc9'"),
+    ],
+)
+def test_units_that_a_layer_does_not_have_are_refused(layer, options, message):
+    with pytest.raises(ValueError, match=message):
+        Units.of(dense(), quadrants(), layer, **options)
 
 
 def test_where_the_weights_of_the_classes_are():
@@ -143,38 +153,44 @@ def literal_recall(target, test, c, units):
     return float((changed(test.x[mine]).argmax(1) == c).float().mean())
 
 
-@pytest.mark.parametrize(
-    "make", [dense, convolutional, lambda: convolutional(False)], ids=["dense", "conv", "no ReLU"]
+REMOVED = {0: [0, 1, 2, 5], 1: [0, 2], 3: [7]}  # units by class
+
+
+@pytest.fixture(
+    params=[(dense, {0, 1, 2, 3}), (convolutional, {3}), (lambda: convolutional(False), {3})],
+    ids=["dense", "conv", "no ReLU"],
 )
-def test_interventions_equal_changed_copies(make):
+def intervened(request):
+    """(target, images of the classes that it sees, as it sees them, those classes, the result)."""
+    make, there = request.param
     target, test = make(), quadrants(80, seed=3)
     test.y = target(test).argmax(1)  # a network that is always right
+    assert set(test.y.tolist()) == there
     rules = (Rule((0, 1), (4, 6)), Rule((0,), (5, 9)), Rule((3,), (4 + 7,)))
     model = Model(rules, (1.0, 1.0, 1.0), 0.0, 0.0, CLASSES)
     before = target.fingerprint()
     result = intervene(target, test, model, np.random.default_rng(0), draws=5)
     assert target.fingerprint() == before
-    removed = {0: [0, 1, 2, 5], 1: [0, 2], 3: [7]}
-    there = set(test.y.tolist())
-    for c in range(CLASSES):
-        if c not in there:
-            assert np.isnan(result.before[c])
-            continue
-        assert result.before[c] == 1
-        if c in removed:
-            assert result.after[c] == pytest.approx(
-                literal_recall(target, test, c, removed[c]), abs=1e-6
-            )
-            assert result.removed[c] == len(removed[c])
-        else:
-            assert np.isnan(result.after[c])
-    draws = np.random.default_rng(0)
-    c = min(c for c in removed if c in there)
-    sizes = last(target).W.shape[1]
-    expected = [
-        literal_recall(target, test, c, draws.permutation(sizes)[: len(removed[c])])
-        for _ in range(5)
-    ]
+    return target, test, there, result
+
+
+def test_interventions_equal_changed_copies(intervened):
+    target, test, there, result = intervened
+    recalls = [1.0 if c in there else np.nan for c in range(CLASSES)]
+    np.testing.assert_array_equal(result.before, recalls)
+    touched = sorted(there & REMOVED.keys())
+    after = [literal_recall(target, test, c, REMOVED[c]) for c in touched]
+    np.testing.assert_allclose(result.after[touched], after, atol=1e-6)
+    assert list(result.removed[touched]) == [len(REMOVED[c]) for c in touched]
+    assert np.isnan(result.after[sorted(there - REMOVED.keys())]).all()  # no rule names them
+
+
+def test_interventions_are_compared_with_random_units(intervened):
+    target, test, there, result = intervened
+    draws, sizes = np.random.default_rng(0), last(target).W.shape[1]
+    c = min(there & REMOVED.keys())
+    units = [draws.permutation(sizes)[: len(REMOVED[c])] for _ in range(5)]
+    expected = [literal_recall(target, test, c, drawn) for drawn in units]
     np.testing.assert_allclose(result.random[:, c], expected, atol=1e-6)
     np.testing.assert_allclose(result.quantile()[c], np.quantile(expected, 0.9), atol=1e-6)
 
@@ -246,30 +262,36 @@ def test_background_filters_have_negative_correlation():
 # --------------------------------------------------------------------------------------------- the method
 
 
-def test_contract_and_labels():
+def test_contract():
     target, batch = dense(), quadrants(30, seed=9)
     method, rng = ExplaiNN(), np.random.default_rng(0)
+    fingerprint = target.fingerprint()
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     assert isinstance(method, Method)
     assert settings_of(method) == {"theta": 0.4, "mu": 1}
-    fingerprint, states = (
-        target.fingerprint(),
-        (torch.get_rng_state(), np.random.get_state()[1].copy()),
-    )
     assert method.fit(target, quadrants(), rng) is method
-    e = method.explain(target, batch, rng)
-    assert isinstance(e, Explanation)
-    np.testing.assert_array_equal(e.labels, target(batch).argmax(1))
+    assert isinstance(method.explain(target, batch, rng), Explanation)
+    assert target.fingerprint() == fingerprint
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)
+
+
+def explained(chunks=(50, 50)):
+    rng, (first, second) = np.random.default_rng(0), chunks
+    method = ExplaiNN().fit(dense(), quadrants(chunk=first), rng)
+    return method, method.explain(dense(), quadrants(30, seed=9, chunk=second), rng)
+
+
+def test_labels_and_maps():
+    method, e = explained()
+    np.testing.assert_array_equal(e.labels, dense()(quadrants(30, seed=9)).argmax(1))
     assert e.size == method.model.size
     assert e.heatmaps.shape == (30, 8, 8)
     assert (e.heatmaps.max((1, 2)) > 0).all()
-    assert target.fingerprint() == fingerprint
-    assert torch.equal(torch.get_rng_state(), states[0])
-    assert np.array_equal(np.random.get_state()[1], states[1])
-    again = (
-        ExplaiNN()
-        .fit(target, quadrants(chunk=7), rng)
-        .explain(target, quadrants(30, seed=9, chunk=4), rng)
-    )
+
+
+def test_chunks_do_not_matter():
+    (_, e), (_, again) = explained(), explained((7, 4))
     np.testing.assert_array_equal(again.labels, e.labels)
     np.testing.assert_allclose(again.heatmaps, e.heatmaps, atol=1e-5)
 

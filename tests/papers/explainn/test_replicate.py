@@ -1,4 +1,5 @@
-"""ExplaiNN's experiments, verdicts and pictures: on the toy of App. A.1, on planted rules, and on a small trained network."""
+"""ExplaiNN's experiments, verdicts and pictures: on the toy of App. A.1, on planted rules, and on a
+small trained network."""
 
 import csv
 
@@ -192,59 +193,63 @@ def test_rules_are_alike_from_half_an_overlap_on():
     assert traits.alike(a, []).tolist() == [False] * 3 and traits.alike([], a).shape == (0,)
 
 
-def test_fine_tuning_from_its_own_weights_changes_nothing(study, monkeypatch):
-    own = {k: v for k, v in study.target.net.state_dict().items() if not k.startswith("logits")}
-    monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (own, {}))
-    outcome = replicate.fine_tuning(study, rng(), theta=0.3, steps=2, shown=3)
-    found = by_metric(outcome)
+@pytest.fixture
+def fine_tuned(study, monkeypatch):
+    """The experiment from pretrained weights that are the network's own, changed by ``change(name, weight)``."""
+
+    def run(change=lambda name, weight: weight, **settings):
+        state = study.target.net.state_dict()
+        own = {k: change(k, v) for k, v in state.items() if not k.startswith("logits")}
+        monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (own, {}))
+        return replicate.fine_tuning(study, rng(), theta=0.3, steps=2, **settings)
+
+    return run
+
+
+def test_fine_tuning_from_its_own_weights_changes_nothing(fine_tuned):
+    outcome = fine_tuned(shown=3)
+    found, a = by_metric(outcome), outcome.arrays
     assert found["rules_alike"] == found["same_on_state_share"] == 1
     assert found["n_rules_before"] == found["n_rules_after"] == found["n_rules_kept"] > 0
     assert found["n_rules_new"] == found["n_rules_lost"] == 0
-    a = outcome.arrays
     assert a["is_kept"].all() and not a["new"].any() and not a["lost"].any()
-    assert (
-        a["images.after"].shape
-        == a["images.before"].shape
-        == a["examples"].shape
-        == (len(a["units"]), 1, 28, 28)
-    )
-    assert len(a["units"]) == min(
-        2, found["n_rules_kept"]
-    )  # half of what is shown may be kept ones
+    shapes = {a[name].shape for name in ("images.after", "images.before", "examples")}
+    assert shapes == {(len(a["units"]), 1, 28, 28)}
+    assert len(a["units"]) == min(2, found["n_rules_kept"])  # half of what is shown may be kept
+
+
+def test_fine_tuning_from_other_weights_counts_what_changes(fine_tuned, study):
     fingerprint = study.target.fingerprint()
-    other = {k: v + 0.2 for k, v in own.items()}
-    monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (other, {}))
-    outcome = replicate.fine_tuning(study, rng(), theta=0.3, steps=2)
-    found = by_metric(outcome)
+    found = by_metric(fine_tuned(lambda name, weight: weight + 0.2))
     assert found["same_on_state_share"] < 1
     assert found["n_rules_kept"] + found["n_rules_new"] == found["n_rules_after"]
     assert 0 <= found["n_rules_before"] - found["n_rules_lost"] <= found["n_rules_before"]
-    unit = FoundUnit("fine_tuning", "cub", "squeezenet1_0", 0, {}, outcome.arrays)
+    assert study.target.fingerprint() == fingerprint
+
+
+def test_fine_tuning_has_its_pictures(fine_tuned):
+    arrays = fine_tuned(lambda name, weight: weight + 0.2).arrays
+    unit = FoundUnit("fine_tuning", "cub", "squeezenet1_0", 0, {}, arrays)
     drawn = list(figures.pictures(Found(frame([]), [unit])))
     assert [(p.name, p.photo) for p in drawn] == [
         ("b3-rules-cub-squeezenet1_0", False),
         ("fig17-before-after-cub-squeezenet1_0", True),
     ]
     assert all(len(plot_style.save(p.figure, "png", dpi=40)) > 2000 for p in drawn)
-    assert study.target.fingerprint() == fingerprint
-    late = own | {
-        k: v + 0.2 for k, v in own.items() if k.startswith("fc1")
-    }  # the same up to flatten
-    monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (late, {}))
-    found = by_metric(replicate.fine_tuning(study, rng(), theta=0.3, steps=2))
-    images = study.data.batch("train")
-    net = study.target.net
-    z = study.target.features(images, "flatten")
-    shifted = torch.relu(z @ late["fc1.0.weight"].T + late["fc1.0.bias"])
-    same = (
-        (
-            (shifted > (shifted.mean(0) if (shifted > 0).float().mean() > 0.95 else 0))
-            == (net.fc1(z) > 0)
-        )
-        .float()
-        .mean()
-    )
+
+
+def test_the_share_of_states_that_fine_tuning_keeps(fine_tuned, study):
+    """Given weights that differ in fc1 alone, so that the network is the same up to flatten."""
+    change = lambda name, weight: weight + 0.2 if name.startswith("fc1") else weight
+    found = by_metric(fine_tuned(change))
+    net, z = study.target.net, study.target.features(study.data.batch("train"), "flatten")
+    shifted = torch.relu(z @ (net.fc1[0].weight + 0.2).T + (net.fc1[0].bias + 0.2))
+    at = shifted.mean(0) if (shifted > 0).float().mean() > 0.95 else 0
+    same = ((shifted > at) == (net.fc1(z) > 0)).float().mean()
     assert found["same_on_state_share"] == pytest.approx(float(same))
+
+
+def test_fine_tuning_without_pretrained_weights_does_not_apply(study, monkeypatch):
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: ({}, {}))
     with pytest.raises(NotApplicable, match=f"for {last(study.target).layer}"):
         replicate.fine_tuning(study, rng())
@@ -349,37 +354,36 @@ def place_rows(several=0.5, near=0.6, chance=0.1, dark=2):
     return [line(k, v, setting="layer=conv1") for k, v in values.items()]
 
 
-def test_verdicts_on_networks():
-    assert judge(intervention_rows(1, 0.6)) == [("EX5", True), ("EX5", True)]
-    assert judge(intervention_rows(0.8, 0.4)) == [("EX5", True), ("EX5", False)]
-    assert judge(intervention_rows(0.5, 0)) == [("EX5", False), ("EX5", False)]
-    assert judge(place_rows()) == [("EX7", True)] + [("EX6", True)] * 3
-    (many,) = [
-        c
-        for c in verdicts.verdicts(
-            frame([r | {"value": 3001} if r["metric"] == "n_rules" else r for r in place_rows()])
-        )
-        if c.claim == "EX7"
-    ]
-    assert not many.holds and many.evidence == "conv1: 3,001 rules"
-    assert judge(place_rows(several=0)) == [
-        ("EX7", True),
-        ("EX6", False),
-        ("EX6", True),
-        ("EX6", True),
-    ]
-    assert judge(place_rows(chance=0.7)) == [
-        ("EX7", True),
-        ("EX6", True),
-        ("EX6", False),
-        ("EX6", True),
-    ]
-    assert judge(place_rows(dark=0)) == [
-        ("EX7", True),
-        ("EX6", True),
-        ("EX6", True),
-        ("EX6", False),
-    ]
+@pytest.mark.parametrize(
+    ("recalls", "held"),
+    [((1, 0.6), [True, True]), ((0.8, 0.4), [True, False]), ((0.5, 0), [False, False])],
+)
+def test_verdicts_on_interventions(recalls, held):
+    assert judge(intervention_rows(*recalls)) == [("EX5", holds) for holds in held]
+
+
+@pytest.mark.parametrize(
+    ("changed", "held"),
+    [
+        ({}, [True, True, True]),
+        ({"several": 0}, [False, True, True]),
+        ({"chance": 0.7}, [True, False, True]),
+        ({"dark": 0}, [True, True, False]),
+    ],
+)
+def test_verdicts_on_places(changed, held):
+    verdicts_on_places = [("EX6", holds) for holds in held]
+    assert judge(place_rows(**changed)) == [("EX7", True), *verdicts_on_places]
+
+
+def test_thousands_of_rules_are_too_many():
+    rows = [r | {"value": 3001} if r["metric"] == "n_rules" else r for r in place_rows()]
+    (many,) = (c for c in verdicts.verdicts(frame(rows)) if c.claim == "EX7")
+    assert not many.holds
+    assert many.evidence == "conv1: 3,001 rules"
+
+
+def test_nothing_found_has_no_verdict():
     assert judge([]) == []
 
 
@@ -396,35 +400,42 @@ def test_a_wrong_code_length_is_seen():
 # --------------------------------------------------------------------------------------------- pictures
 
 
-def test_every_picture_can_be_drawn(study):
-    units, rows = [], []
-    runs = {
-        "rules": ({"layers": ["conv2"], "theta": 0.3}, replicate.rules),
-        "intervention": ({"theta": 0.3}, replicate.intervention),
-        "flow": ({"layers": ["fc1", "conv2"], "theta": 0.3, "steps": 2}, replicate.flow),
-        "prototypes": ({"theta": 0.3, "steps": 2, "rules": 2}, replicate.prototypes),
-        "traits": ({"theta": 0.3, "steps": 2}, replicate.traits),
-    }
-    for name, (settings, run) in runs.items():
-        outcome = run(study, rng(), **settings)
-        rows += rows_of(outcome)
-        arrays = {k: np.asarray(v) for k, v in outcome.arrays.items()}
-        units.append(FoundUnit(name, "blobs", "explainn_cnn", 0, settings, arrays))
+RUNS = {  # experiment -> its settings
+    "rules": {"layers": ["conv2"], "theta": 0.3},
+    "intervention": {"theta": 0.3},
+    "flow": {"layers": ["fc1", "conv2"], "theta": 0.3, "steps": 2},
+    "prototypes": {"theta": 0.3, "steps": 2, "rules": 2},
+    "traits": {"theta": 0.3, "steps": 2},
+}
+PICTURES = [
+    "fig2-planted-rules",
+    "fig3-filters-blobs-explainn_cnn-conv2",
+    "fig2-intervention-blobs-explainn_cnn",
+    "fig5-flow-blobs-explainn_cnn",
+    "fig14-prototypes-blobs-explainn_cnn",
+    "fig13-kinds-blobs-explainn_cnn",
+    "fig4-shared-blobs-explainn_cnn",
+    "fig15-within-blobs-explainn_cnn",
+]
+
+
+def planted_rows():
+    rows = []
     for seed in range(2):
         for m in (5, 10):
             rows += rows_of(replicate.planted(Study(seed), rng(), m=m, n=500), seed=seed)
-    rows += rows_of(replicate.planted(Study(), rng(), m=5, n=500, heads="conjunctive"))
+    return rows + rows_of(replicate.planted(Study(), rng(), m=5, n=500, heads="conjunctive"))
+
+
+def test_every_picture_can_be_drawn(study):
+    units, rows = [], planted_rows()
+    for name, settings in RUNS.items():
+        outcome = getattr(replicate, name)(study, rng(), **settings)
+        rows += rows_of(outcome)
+        arrays = {k: np.asarray(v) for k, v in outcome.arrays.items()}
+        units.append(FoundUnit(name, "blobs", "explainn_cnn", 0, settings, arrays))
     pictures = list(figures.pictures(Found(frame(rows), units)))
-    assert [p.name for p in pictures] == [
-        "fig2-planted-rules",
-        "fig3-filters-blobs-explainn_cnn-conv2",
-        "fig2-intervention-blobs-explainn_cnn",
-        "fig5-flow-blobs-explainn_cnn",
-        "fig14-prototypes-blobs-explainn_cnn",
-        "fig13-kinds-blobs-explainn_cnn",
-        "fig4-shared-blobs-explainn_cnn",
-        "fig15-within-blobs-explainn_cnn",
-    ]
+    assert [p.name for p in pictures] == PICTURES
     for picture in pictures:
         assert picture.caption.endswith(".")
         assert len(plot_style.save(picture.figure, "png")) > 3000

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -135,10 +135,10 @@ def test_activations_that_are_no_numbers_are_refused():
 def test_all_layers_in_one_pass_are_the_layers_one_by_one():
     target, batch = network(), images()
     found = encode_layers(target, batch, ["fc3", "fc1"])
+    assert list(found) == ["fc3", "fc1"]
     for layer, bits in found.items():
         np.testing.assert_array_equal(bits.states(), target.features(batch, layer).numpy() > 0)
         assert 0 < bits.states().mean() < 1
-    assert list(found) == ["fc3", "fc1"]
     with pytest.raises(ValueError, match="no layer 'fc9'; it has flatten, fc1, fc2, fc3, logits"):
         encode_layers(target, batch, ["fc1", "fc9"])
 
@@ -190,24 +190,42 @@ def test_a_tree_knows_every_encoding_it_was_grown_from(problem, threshold):
     states, y = problem
     bits = bits_of(states)
     e = unique(bits, y, 3)
+    assume((e.counts >= threshold).any())
     tree = trees.grow(e, threshold, rng())
     kept = e.counts >= threshold
     assert tree.n_encodings == kept.sum()
-    if not kept.any():
-        assert (tree.split_nodes, tree.leaves, len(trees.rules(tree, "abc"))) == (0, 0, 0)
-        assert (tree.predict(bits) == -1).all()
-        assert trees.accuracy_pct(tree, bits, y) == 0
-        return
     np.testing.assert_array_equal(tree.predict(e.bits[kept]), e.labels[kept])
     assert tree.leaves == tree.split_nodes + 1
     np.testing.assert_array_equal(tree.apply(bits), [walk(tree, row) for row in states])
-    if threshold <= 1:  # wrong on the minorities of duplicates alone
-        assert trees.accuracy_pct(tree, bits, y) == pytest.approx(
-            100 * e.classes.max(1).sum() / len(y)
-        )
     again = trees.Tree.read(tree.arrays())
     np.testing.assert_array_equal(again.predict(bits), tree.predict(bits))
     assert again.n_encodings == tree.n_encodings
+
+
+@literal
+@given(samples(), st.integers(0, 1))
+def test_a_whole_tree_is_wrong_on_minorities_of_duplicates_alone(problem, threshold):
+    states, y = problem
+    bits = bits_of(states)
+    e = unique(bits, y, 3)
+    tree = trees.grow(e, threshold, rng())
+    right = e.classes.max(1).sum()
+    assert trees.accuracy_pct(tree, bits, y) == pytest.approx(100 * right / len(y))
+
+
+@literal
+@given(samples())
+def test_a_tree_of_no_encoding_predicts_nothing(problem):
+    states, y = problem
+    bits = bits_of(states)
+    e = unique(bits, y, 3)
+    tree = trees.grow(e, int(e.counts.max()) + 1, rng())
+    assert tree.n_encodings == 0
+    assert (tree.split_nodes, tree.leaves, len(trees.rules(tree, "abc"))) == (0, 0, 0)
+    assert (tree.predict(bits) == -1).all()
+    assert trees.accuracy_pct(tree, bits, y) == 0
+    again = trees.Tree.read(tree.arrays())
+    np.testing.assert_array_equal(again.predict(bits), tree.predict(bits))
 
 
 def gini(weights):
@@ -215,41 +233,57 @@ def gini(weights):
     return 1 - (p**2).sum()
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_every_split_is_the_best_by_the_gini_index_of_equally_weighted_classes(seed):
-    draw = rng(seed)
-    states, y = (
-        draw.random((80, 8)) < 0.4,
-        draw.integers(3, size=80) // draw.integers(1, 3, size=80),
-    )
+@pytest.fixture(params=range(4))
+def drawn_tree(request):
+    """(A tree of 80 random samples, the states of its encodings, their classes)."""
+    draw = rng(request.param)
+    states = draw.random((80, 8)) < 0.4
+    y = draw.integers(3, size=80) // draw.integers(1, 3, size=80)
     e = unique(bits_of(states), y, 3)
-    tree, x, c = trees.grow(e, 0, draw), e.bits.states(), e.labels
-    weight = len(c) / (
-        3 * np.bincount(c, minlength=3)
-    )  # balanced: n / (classes * samples of the class)
+    return trees.grow(e, 0, draw), e.bits.states(), e.labels
 
-    def decrease(members, node):
-        on = members & x[:, node]
-        halves = [
-            np.bincount(c[m], minlength=3) * weight for m in (members, on, members & ~x[:, node])
-        ]
-        total, a, b = (h.sum() for h in halves)
-        return (
-            0
-            if not a or not b
-            else gini(halves[0]) - a / total * gini(halves[1]) - b / total * gini(halves[2])
-        )
 
-    def check(place, members):
-        if tree.node[place] < 0:
-            assert (c[members] == tree.label[place]).all()
-            return 0
-        best = max(decrease(members, node) for node in range(8))
-        assert decrease(members, tree.node[place]) == pytest.approx(best, abs=1e-9)
-        on = x[:, tree.node[place]]
-        return 1 + check(tree.on[place], members & on) + check(tree.off[place], members & ~on)
+def gini_decrease(x, c, members, node):
+    """Of splitting ``members`` by a node, with classes balanced: n / (classes * samples of the class)."""
+    weight = len(c) / (3 * np.bincount(c, minlength=3))
+    on, off = members & x[:, node], members & ~x[:, node]
+    whole, left, right = (np.bincount(c[m], minlength=3) * weight for m in (members, on, off))
+    if not left.sum() or not right.sum():
+        return 0
+    rest = left.sum() * gini(left) + right.sum() * gini(right)
+    return gini(whole) - rest / whole.sum()
 
-    assert check(0, np.ones(len(c), bool)) == tree.split_nodes > 5
+
+def members_by_place(tree, x):
+    """{place: the encodings that reach it}."""
+    reach, waiting = {}, [(0, np.ones(len(x), bool))]
+    while waiting:
+        place, members = waiting.pop()
+        reach[place] = members
+        if (node := tree.node[place]) >= 0:
+            waiting += [
+                (tree.on[place], members & x[:, node]),
+                (tree.off[place], members & ~x[:, node]),
+            ]
+    return reach
+
+
+def test_every_split_is_the_best_by_the_weighted_gini_index(drawn_tree):
+    tree, x, c = drawn_tree
+    reach = members_by_place(tree, x)
+    splits = {place: members for place, members in reach.items() if tree.node[place] >= 0}
+    assert len(splits) == tree.split_nodes > 5
+    for place, members in splits.items():
+        best = max(gini_decrease(x, c, members, node) for node in range(8))
+        own = gini_decrease(x, c, members, tree.node[place])
+        assert own == pytest.approx(best, abs=1e-9)
+
+
+def test_every_leaf_is_of_one_class(drawn_tree):
+    tree, x, c = drawn_tree
+    leaves = {p: m for p, m in members_by_place(tree, x).items() if tree.node[p] < 0}
+    assert len(leaves) == tree.leaves
+    assert all((c[members] == tree.label[place]).all() for place, members in leaves.items())
 
 
 def labels_below(tree, place):
@@ -280,7 +314,7 @@ def test_classes_weigh_the_same():
     assert (weights * 2**20 == np.round(weights * 2**20)).all()  # a grid on which sums are exact
 
 
-def test_a_threshold_of_0_and_of_1_are_the_same_and_negative_ones_are_refused():
+def test_thresholds_0_and_1_are_the_same_and_negative_ones_refused():
     states, y = rng().random((50, 6)) < 0.5, rng(1).integers(3, size=50)
     e = unique(bits_of(states), y, 3)
     a, b = (trees.grow(e, t, rng()) for t in (0, 1))
@@ -350,7 +384,7 @@ def test_what_passes_a_place_against_loops():
     assert count.tolist() == [30, count[3], 0, count[3], 30 - count[3]]
 
 
-def test_the_heat_maps_of_a_method_of_the_house_take_the_place_of_the_images():
+def test_heat_maps_of_another_method_replace_the_images():
     torch_draw = torch.Generator().manual_seed(0)
     net = nets.build("cnn", (1, 8, 8), 3, {"maps": [4, 6], "hidden": 8}, seed=0)
     for parameter in net.parameters():
@@ -414,8 +448,8 @@ def test_the_kinds_of_table_2_by_hand():
 def test_the_method_keeps_the_contract(layer):
     target, reference, batch = network(), images(), images(20, seed=2)
     method = LayerTree(layer=layer)
-    assert isinstance(method, Method)
     before = target.fingerprint()
+    assert isinstance(method, Method)
     assert method.fit(target, reference, rng()) is method
     e = method.explain(target, batch, rng())
     assert e.offers() == {"labels", "size"}
@@ -424,20 +458,25 @@ def test_the_method_keeps_the_contract(layer):
         "leaves": method.tree.leaves,
         "encodings": method.tree.n_encodings,
     }
-    assert set(e.labels) <= {0, 1, 2}
     assert target.fingerprint() == before
-    for chunk in (1, 64):
-        other = (
-            LayerTree(layer=layer)
-            .fit(target, images(chunk=chunk), rng())
-            .explain(target, images(20, seed=2, chunk=chunk), rng())
-        )
-        np.testing.assert_array_equal(other.labels, e.labels)
-    states = target.features(batch, layer or "fc3").numpy() > 0
-    np.testing.assert_array_equal(
-        e.labels, [method.tree.label[walk(method.tree, row)] for row in states]
-    )
     assert len(method.rules(target)) == method.tree.leaves
+
+
+@pytest.mark.parametrize("layer", [None, "fc1", "flatten"])
+def test_labels_are_those_of_the_leaves_whatever_the_chunks(layer):
+    target = network()
+
+    def fitted(chunk):
+        method = LayerTree(layer=layer).fit(target, images(chunk=chunk), rng())
+        return method, method.explain(target, images(20, seed=2, chunk=chunk), rng()).labels
+
+    method, labels = fitted(7)
+    states = target.features(images(20, seed=2), layer or "fc3").numpy() > 0
+    literal = [method.tree.label[walk(method.tree, row)] for row in states]
+    assert set(labels) <= {0, 1, 2}
+    np.testing.assert_array_equal(labels, literal)
+    np.testing.assert_array_equal(fitted(1)[1], labels)
+    np.testing.assert_array_equal(fitted(64)[1], labels)
 
 
 def test_a_tree_of_a_network_that_is_right_is_right_too():
@@ -504,26 +543,43 @@ def test_reference_images_without_labels_are_refused():
         LayerTree().fit(network(), batch, rng())
 
 
-@pytest.mark.parametrize("name", ["mlp", "explainn_cnn", "xnn_cnn", "cnn", "vgg11", "resnet10"])
-@pytest.mark.parametrize("variant", ["sign", "median"])
-def test_every_kind_of_network_has_a_tree(name, variant):
+SHARED = {("xnn_cnn", "sign"), ("cnn", "sign"), ("resnet10", "sign")}  # images share encodings
+KINDS_OF_NETWORKS = ["mlp", "explainn_cnn", "xnn_cnn", "cnn", "vgg11", "resnet10"]
+
+
+def tree_of_a_network(name, variant):
+    """The explanation of 30 images by an untrained network."""
     options = {"width": 0.1} if name in ("vgg11", "resnet10") else {}
     net = nets.build(name, (1, 28, 28), 3, options, seed=0)
     target = Target(
         net, name=name, classes="abc", input_shape=(1, 28, 28), layer=nets.NETS[name].layer
     )
     batch = images(30, size=28)
-    try:
-        e = LayerTree(variant=variant).fit(target, batch, rng()).explain(target, batch, rng())
-    except NotApplicable as reason:
-        assert "all reference images have the same encoding" in str(
-            reason
-        )  # an untrained network may have none
-        return
+    return LayerTree(variant=variant).fit(target, batch, rng()).explain(target, batch, rng())
+
+
+@pytest.mark.parametrize("name", KINDS_OF_NETWORKS)
+@pytest.mark.parametrize("variant", ["sign", "median"])
+def test_every_kind_of_network_has_a_tree(name, variant):
+    e = tree_of_a_network(name, variant)
     assert e.labels.shape == (30,)
     assert e.size["split_nodes"] == e.size["leaves"] - 1
-    if e.size["encodings"] == 30:  # every image has an encoding of its own
-        np.testing.assert_array_equal(e.labels, batch.y)
+    assert 2 <= e.size["encodings"] <= 30
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        (name, variant)
+        for name in KINDS_OF_NETWORKS
+        for variant in ("sign", "median")
+        if (name, variant) not in SHARED
+    ],
+)
+def test_images_of_different_encodings_keep_their_labels(name, variant):
+    e = tree_of_a_network(name, variant)
+    assert e.size["encodings"] == 30
+    np.testing.assert_array_equal(e.labels, images(30, size=28).y)
 
 
 def test_the_registry_finds_the_method():

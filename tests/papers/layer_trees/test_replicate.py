@@ -16,15 +16,13 @@ from benchmark.data import Dataset
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.layer_trees import drawing, figures, replicate, trees
 from benchmark.papers.layer_trees.duplicates import KINDS
-from benchmark.papers.layer_trees.encodings import hidden_layers
 from benchmark.papers.layer_trees.verdicts import read, verdicts
-from benchmark.pipeline import replicate as house
+from benchmark.pipeline import replicate as pipeline_replicate
 from benchmark.pipeline.profile import Profile
 from benchmark.utils import plot_style
 from benchmark.zoo import nets
 from tests.helpers.places import ROOT
-
-from tests.conftest import blobs
+from tests.helpers.workspace import blobs
 
 
 def rng(seed=0):
@@ -59,60 +57,84 @@ def value(outcome, metric, **setting):
 # --------------------------------------------------------------------------------------------- trees
 
 
-@pytest.mark.parametrize("samples", [None, 70])
-def test_the_numbers_of_every_layer_against_loops(study, samples):
-    out = replicate.trees(study, rng(), thresholds=[0, 3, 1000], samples=samples)
-    train, test = study.data.batch("train", np.arange(samples or 120)), study.data.batch("test")
-    answers = {
-        name: study.target(b.x).argmax(1).numpy() for name, b in (("train", train), ("test", test))
-    }
+@pytest.fixture(scope="module", params=[None, 70])
+def counted(study, request):
+    """The experiment on all training images or some: (outcome, training images, test images)."""
+    out = replicate.trees(study, rng(), thresholds=[0, 3, 1000], samples=request.param)
+    train = study.data.batch("train", np.arange(request.param or 120))
+    return out, train, study.data.batch("test")
+
+
+def states_of(study, batch, layer):
+    return [tuple(row) for row in (study.target.features(batch.x, layer) > 0).tolist()]
+
+
+def literal_encodings(study, batch, layer):
+    """{encoding: classes of its images}."""
+    seen = {}
+    for row, c in zip(states_of(study, batch, layer), batch.y.tolist(), strict=True):
+        seen.setdefault(row, []).append(c)
+    return seen
+
+
+def majority(classes):
+    """The most frequent class, the lowest on a tie."""
+    return max(range(4), key=lambda c: (classes.count(c), -c))
+
+
+def test_the_networks_accuracy_against_loops(study, counted):
+    out, train, test = counted
     for name, b in (("train", train), ("test", test)):
-        want = 100 * np.mean([a == c for a, c in zip(answers[name], b.y.tolist(), strict=True)])
+        answers = study.target(b.x).argmax(1).tolist()
+        want = 100 * np.mean([a == c for a, c in zip(answers, b.y.tolist(), strict=True)])
         assert value(out, f"network_{name}_accuracy_pct") == pytest.approx(want)
-    for number, layer in enumerate(hidden_layers(study.target), start=1):
-        seen = {}
-        for row, c in zip(
-            (study.target.features(train.x, layer) > 0).tolist(), train.y.tolist(), strict=True
-        ):
-            seen.setdefault(tuple(row), []).append(c)
+
+
+def test_encodings_of_every_layer_against_loops(study, counted):
+    out, train, _ = counted
+    for number, layer in enumerate(["fc1", "fc2", "fc3"], start=1):
+        seen = literal_encodings(study, train, layer)
+        duplicates = sum(len(set(classes)) > 1 for classes in seen.values())
         assert value(out, "n_unique_encodings", layer=number) == len(seen)
-        assert value(out, "n_duplicate_encodings", layer=number) == sum(
-            len(set(cs)) > 1 for cs in seen.values()
-        )
+        assert value(out, "n_duplicate_encodings", layer=number) == duplicates
         for threshold in (0, 3, 1000):
-            where = {"layer": number, "threshold": threshold}
-            kept = {
-                e: max(range(4), key=lambda c, cs=cs: (cs.count(c), -c))
-                for e, cs in seen.items()
-                if len(cs) >= threshold
-            }
-            assert value(out, "n_encodings", **where) == len(kept)
-            if threshold == 0:
-                right = sum(c == kept[e] for e, cs in seen.items() for c in cs)
-                assert value(out, "train_accuracy_pct", **where) == pytest.approx(
-                    100 * right / len(train)
-                )
-            if not kept:
-                assert [
-                    value(out, f"{m}_pct", **where)
-                    for m in ("train_accuracy", "test_accuracy", "test_agreement")
-                ] == [0] * 3
-                assert value(out, "n_split_nodes", **where) == 0
-        known = (study.target.features(test.x, layer) > 0).tolist()
-        if all(
-            tuple(row) in seen for row in known
-        ):  # the tree knows all encodings of the test images
-            kept = {
-                e: max(range(4), key=lambda c, cs=cs: (cs.count(c), -c)) for e, cs in seen.items()
-            }
-            guess = np.array([kept[tuple(row)] for row in known])
-            where = {"layer": number, "threshold": 0}
-            assert value(out, "test_accuracy_pct", **where) == pytest.approx(
-                100 * (guess == test.y.numpy()).mean()
-            )
-            assert value(out, "test_agreement_pct", **where) == pytest.approx(
-                100 * (guess == answers["test"]).mean()
-            )
+            kept = sum(len(classes) >= threshold for classes in seen.values())
+            assert value(out, "n_encodings", layer=number, threshold=threshold) == kept
+
+
+def test_a_threshold_above_every_count_leaves_no_tree(counted):
+    for number in (1, 2, 3):
+        where = {"layer": number, "threshold": 1000}
+        for metric in ("train_accuracy_pct", "test_accuracy_pct", "test_agreement_pct"):
+            assert value(counted[0], metric, **where) == 0
+        assert value(counted[0], "n_split_nodes", **where) == 0
+
+
+def test_a_whole_tree_answers_by_majority(study, counted):
+    out, train, _ = counted
+    for number, layer in enumerate(["fc1", "fc2", "fc3"], start=1):
+        seen = literal_encodings(study, train, layer)
+        right = sum(classes.count(majority(classes)) for classes in seen.values())
+        found = value(out, "train_accuracy_pct", layer=number, threshold=0)
+        assert found == pytest.approx(100 * right / len(train))
+
+
+def test_test_images_of_known_encodings_are_answered_by_majority(study, counted):
+    """In the layers of which the tree knows all encodings of the test images."""
+    out, train, test = counted
+    answers, checked = study.target(test.x).argmax(1).numpy(), []
+    for number, layer in enumerate(["fc1", "fc2", "fc3"], start=1):
+        seen, known = literal_encodings(study, train, layer), states_of(study, test, layer)
+        if not set(known) <= seen.keys():
+            continue
+        guess = np.array([majority(seen[row]) for row in known])
+        right, alike = 100 * (guess == test.y.numpy()).mean(), 100 * (guess == answers).mean()
+        where = {"layer": number, "threshold": 0}
+        checked.append(
+            (value(out, "test_accuracy_pct", **where), value(out, "test_agreement_pct", **where))
+            == (pytest.approx(right), pytest.approx(alike))
+        )
+    assert checked and all(checked)
 
 
 def test_every_line_of_tables_3_and_4_has_its_row():
@@ -150,9 +172,9 @@ def test_duplicates_are_counted_and_their_images_share_the_encoding(study):
     counts = [value(out, "n_duplicates_of_kind", layer="fc3", kind=kind) for kind in KINDS]
     every = replicate.trees(study, rng())
     assert sum(counts) == value(every, "n_duplicate_encodings", layer=3) > 0
-    shown = [k for k in range(4) if f"images_{k}" in out.arrays]
-    assert shown == [k for k in range(4) if counts[k]]
-    for k in shown:
+    kinds = [k for k in range(4) if f"images_{k}" in out.arrays]
+    assert kinds == [k for k in range(4) if counts[k]]
+    for k in kinds:
         images, of, classes = (out.arrays[f"{name}_{k}"] for name in ("images", "of", "counts"))
         states = study.target.features(torch.from_numpy(images), "fc3") > 0
         assert (states == states[0]).all()
@@ -161,33 +183,36 @@ def test_duplicates_are_counted_and_their_images_share_the_encoding(study):
         assert value(out, "example_samples", layer="fc3", kind=KINDS[k]) == classes.sum()
 
 
-def test_a_drawing_holds_the_tree_and_what_passes(study):
+@pytest.fixture(scope="module")
+def drawn(study):
+    """(The outcome of drawing fc1's tree, the tree)."""
     out = replicate.drawing(study, rng(), layer="fc1")
-    tree = trees.Tree.read(out.arrays)
-    assert (
-        value(out, "n_drawn_split_nodes", layer="fc1", threshold=0, maps="image")
-        == tree.split_nodes
-        >= 3
-    )
-    x, y = study.data.batch("train").x[:, 0].numpy(), study.data.arrays["y_train"]
-    np.testing.assert_allclose(
-        out.arrays["mean"][0] / out.arrays["mean"][0].max(), x.mean(0) / x.mean(0).max(), atol=2e-3
-    )
-    assert np.nanmax(out.arrays["mean"]) == 1  # the brightest pixel of all places
-    assert out.arrays["count"][0] == len(x)
-    leaf = tree.apply(
-        trees.Bits(
-            np.packbits(
-                study.target.features(study.data.batch("train").x, "fc1").numpy() > 0, axis=1
-            ),
-            5,
-        )
-    )
-    for place in range(len(tree.node)):
-        assert out.arrays["members"][place].tolist() == [
-            int(((leaf == place) & (y == c)).sum()) for c in range(4)
-        ]
+    return out, trees.Tree.read(out.arrays)
+
+
+def test_a_drawing_holds_the_tree(drawn):
+    out, tree = drawn
+    nodes = value(out, "n_drawn_split_nodes", layer="fc1", threshold=0, maps="image")
+    assert nodes == tree.split_nodes >= 3
     assert out.arrays["rules"].tolist() == trees.rules(tree, "abcd")
+
+
+def test_the_mean_image_of_the_root_is_that_of_all(drawn, study):
+    mean = drawn[0].arrays["mean"]
+    x = study.data.batch("train").x[:, 0].numpy().mean(0)
+    np.testing.assert_allclose(mean[0] / mean[0].max(), x / x.max(), atol=2e-3)
+    assert np.nanmax(mean) == 1  # the brightest pixel of all places
+
+
+def test_a_drawing_counts_the_images_of_each_class_at_each_place(drawn, study):
+    out, tree = drawn
+    x, y = study.data.batch("train").x, study.data.arrays["y_train"]
+    on = study.target.features(x, "fc1").numpy() > 0
+    leaf = tree.apply(trees.Bits(np.packbits(on, axis=1), 5))
+    assert out.arrays["count"][0] == len(x)
+    for place in range(len(tree.node)):
+        members = [int(((leaf == place) & (y == c)).sum()) for c in range(4)]
+        assert out.arrays["members"][place].tolist() == members
 
 
 def test_a_drawing_of_gradients_against_finite_differences(study):
@@ -265,18 +290,24 @@ def grown(splits, seed=0):
 
 
 @pytest.mark.parametrize("splits", [8, 80])
-def test_a_drawn_tree_can_be_read(splits):
-    tree, bits = grown(splits)
+def test_leaves_have_lines_of_their_own_and_splits_lie_between_their_ways(splits):
+    tree, _ = grown(splits)
     column, line = drawing.layout(tree)
-    leaves = tree.node < 0
-    assert sorted(line[leaves]) == list(range(splits + 1))  # a line of its own for each leaf
-    for place in np.flatnonzero(~leaves):
+    assert sorted(line[tree.node < 0]) == list(range(splits + 1))
+    inner = np.flatnonzero(tree.node >= 0)
+    assert len(inner) == splits
+    for place in inner:
         on, off = tree.on[place], tree.off[place]
         assert column[on] == column[off] == column[place] + 1
         assert line[off] < line[place] < line[on]
+
+
+@pytest.mark.parametrize("splits", [8, 80])
+def test_a_drawn_tree_can_be_read(splits):
+    tree, bits = grown(splits)
     leaf = tree.apply(bits)
     mean, _ = trees.passing(tree, leaf, rng().random((len(bits), 6, 6)))
-    members = np.zeros((len(leaves), 4), int)
+    members = np.zeros((len(tree.node), 4), int)
     members[leaf, 0] += 1
     figure = drawing.draw(tree, mean, members, ["T-shirt/top", "b", "c", "d"])
     text = plot_style.save(figure, "svg").decode()
@@ -284,8 +315,8 @@ def test_a_drawn_tree_can_be_read(splits):
     (axes,) = figure.axes
     renderer = figure.canvas.get_renderer()
     labels = [t for t in axes.texts if t.get_text()]
-    numbers = [t for t in labels if t.get_text() in {str(n) for n in tree.node[~leaves]}]
-    assert len(numbers) >= splits
+    numbers = {str(n) for n in tree.node[tree.node >= 0]}
+    assert len([t for t in labels if t.get_text() in numbers]) >= splits
     frames = [t.get_window_extent(renderer) for t in labels]
     page = figure.get_window_extent(renderer)
     for i, a in enumerate(frames):
@@ -471,22 +502,29 @@ def test_rows_of_others_are_left_alone():
 # --------------------------------------------------------------------------------------------- pictures
 
 
-def test_pictures_of_all_that_was_found(study):
-    units = [
-        FoundUnit(
-            name,
-            "blobs",
-            "mlp-5x3",
-            0,
-            {"layer": "fc1"} | more,
-            getattr(replicate, name)(study, rng(), layer="fc1", **more).arrays,
-        )
-        for name, more in (("duplicates", {}), ("drawing", {}), ("drawing", {"maps": "gradient"}))
-    ]
-    rows = [rows_of(seed=s, n_split_nodes={(5, 0): 80 + 10 * s}) for s in range(3)]
-    rows += [rows_of(depth=d) for d in (1, 4)] + [rows_of(20), rows_of(40, dataset="fashion_mnist")]
-    pictures = list(figures.pictures(Found(pd.concat(rows), units)))
-    assert [p.name for p in pictures] == [
+@pytest.fixture(scope="module")
+def three_seeds():
+    """Rows of a network of which layer 5 has 80, 90 and 100 split nodes."""
+    return [rows_of(seed=s, n_split_nodes={(5, 0): 80 + 10 * s}) for s in range(3)]
+
+
+@pytest.fixture(scope="module")
+def shown(study, three_seeds):
+    """The pictures of all that was found."""
+
+    def unit(name, **more):
+        settings = {"layer": "fc1"} | more
+        arrays = getattr(replicate, name)(study, rng(), **settings).arrays
+        return FoundUnit(name, "blobs", "mlp-5x3", 0, settings, arrays)
+
+    units = [unit("duplicates"), unit("drawing"), unit("drawing", maps="gradient")]
+    rows = [*three_seeds, *(rows_of(depth=d) for d in (1, 4))]
+    rows += [rows_of(20), rows_of(40, dataset="fashion_mnist")]
+    return list(figures.pictures(Found(pd.concat(rows), units)))
+
+
+def test_pictures_of_all_that_was_found(shown):
+    assert [p.name for p in shown] == [
         "fig1-unique-encodings",
         "fig2-duplicate-encodings",
         "fig3-tree-accuracy",
@@ -496,27 +534,28 @@ def test_pictures_of_all_that_was_found(study):
         "tree-blobs-mlp-5x3-0-fc1-t0",
         "tree-blobs-mlp-5x3-0-fc1-t0-gradient",
     ]
-    assert [p.raster for p in pictures] == [False] * 5 + [True, False, False]
-    assert not any(p.photo for p in pictures)
-    for picture in pictures:
+    assert [p.raster for p in shown] == [False] * 5 + [True, False, False]
+    assert not any(p.photo for p in shown)
+    for picture in shown:
         assert len(plot_style.save(picture.figure, "png", dpi=40)) > 1000
         assert picture.caption.endswith(".")
-    panel = pictures[0].figure.axes[0]
+
+
+def test_a_panel_shows_the_mean_of_every_depths_seeds(shown, three_seeds):
+    figure = shown[0].figure
+    panel, (legend,) = figure.axes[0], figure.legends
     assert panel.get_title(loc="left") == "mnist, width 100"
-    assert [t.get_text() for t in pictures[0].figure.legends[0].get_texts()] == [
-        "depth 1",
-        "depth 4",
-        "depth 10",
-    ]
-    u = [net.u for net in read(pd.concat(rows[:3]))]
-    (bar,) = [
-        c for c in panel.containers if c.get_label() == "depth 10"
-    ]  # a line, its caps, its bars
-    assert list(bar.lines[0].get_ydata()) == [
-        np.mean([seed[k] for seed in u]) for k in range(1, 11)
-    ]
+    assert [t.get_text() for t in legend.get_texts()] == ["depth 1", "depth 4", "depth 10"]
+    u = [net.u for net in read(pd.concat(three_seeds))]
+    # a line, its caps, its bars
+    (bar,) = (c for c in panel.containers if c.get_label() == "depth 10")
+    means = [np.mean([seed[k] for seed in u]) for k in range(1, 11)]
+    assert list(bar.lines[0].get_ydata()) == means
     assert bar.has_yerr
-    layers, mean, error = figures._mean(list(read(pd.concat(rows[:3]))), "splits")
+
+
+def test_error_bars_are_standard_errors_over_seeds(three_seeds):
+    layers, mean, error = figures._mean(list(read(pd.concat(three_seeds))), "splits")
     assert layers == list(range(1, 11))
     assert mean[4] == 90
     assert error[4] == pytest.approx(10 / np.sqrt(3))  # s / sqrt(seeds)
@@ -555,7 +594,7 @@ def test_no_rows_no_pictures():
 
 @pytest.mark.parametrize("profile", ["offline", "quick", "trees", "paper"])
 def test_the_profiles_ask_for_what_there_is(profile):
-    tasks = house.tasks(
+    tasks = pipeline_replicate.tasks(
         Profile.read(ROOT / "benchmark" / "profiles" / f"{profile}.yaml"), "layer_trees"
     )
     assert {task.experiment for task in tasks} == {"trees", "duplicates", "drawing"}
@@ -583,38 +622,48 @@ SOONER = {  # in the quick profile
 }
 
 
-@pytest.mark.parametrize("profile", ["quick", "trees", "paper"])
-def test_recipes_are_those_of_table_1(profile):
+def mlps(profile):
+    """(data set, name, recipe, width, depth) of each multilayer perceptron of a profile."""
     params = yaml.safe_load((ROOT / "benchmark" / "profiles" / f"{profile}.yaml").read_text())
-    found = {}
     for dataset in ("mnist", "fashion_mnist"):
         for name, mapping in params["zoo"][dataset].items():
-            if mapping["net"] != "mlp":
-                continue
-            recipe, options = zoo.Recipe.parse(mapping), mapping["options"]
-            width, depth = options["width"], options["depth"]
-            found.setdefault((dataset, width), {})[depth] = len(recipe.seeds)
-            assert name == f"mlp-{width}x{depth}"
-            rate, gamma, every = (TABLE_1 | SOONER if profile == "quick" else TABLE_1)[
-                dataset, width
-            ]
-            assert (recipe.lr, recipe.gamma, recipe.every) == (rate, gamma, every)
-            assert (recipe.schedule, recipe.optimiser, recipe.batch, recipe.weight_decay) == (
-                "step",
-                "adam",
-                128,
-                0,
-            )
-            assert (recipe.stop_at_train_accuracy, recipe.train_images, recipe.normalise) == (
-                1.0,
-                55000,
-                "none",
-            )
-            assert recipe.explain == (profile == "trees" and (width, depth) == (100, 10))
-    assert found.keys() == TABLE_1.keys()
-    assert all(10 in depths for depths in found.values())
-    if profile != "quick":
-        assert all(depths == dict.fromkeys(range(1, 11), 3) for depths in found.values())
+            if mapping["net"] == "mlp":
+                options = mapping["options"]
+                recipe = zoo.Recipe.parse(mapping)
+                yield dataset, name, recipe, options["width"], options["depth"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "rates"), [("quick", TABLE_1 | SOONER), ("trees", TABLE_1), ("paper", TABLE_1)]
+)
+def test_recipes_are_those_of_table_1(profile, rates):
+    found = list(mlps(profile))
+    assert {(dataset, width) for dataset, _, _, width, _ in found} == TABLE_1.keys()
+    for dataset, name, recipe, width, depth in found:
+        assert name == f"mlp-{width}x{depth}"
+        assert (recipe.lr, recipe.gamma, recipe.every) == rates[dataset, width]
+        assert (recipe.schedule, recipe.optimiser) == ("step", "adam")
+        assert (recipe.batch, recipe.weight_decay) == (128, 0)
+        assert (recipe.stop_at_train_accuracy, recipe.train_images) == (1.0, 55000)
+        assert recipe.normalise == "none"
+        assert recipe.explain == (profile == "trees" and (width, depth) == (100, 10))
+
+
+def seeds_by_depth(profile):
+    found = {}
+    for dataset, _, recipe, width, depth in mlps(profile):
+        found.setdefault((dataset, width), {})[depth] = len(recipe.seeds)
+    return found
+
+
+def test_quick_has_the_deepest_network_of_every_width():
+    assert all(10 in depths for depths in seeds_by_depth("quick").values())
+
+
+@pytest.mark.parametrize("profile", ["trees", "paper"])
+def test_every_depth_is_trained_from_three_seeds(profile):
+    wanted = dict.fromkeys(range(1, 11), 3)
+    assert all(depths == wanted for depths in seeds_by_depth(profile).values())
 
 
 def test_trees_are_the_papers_networks_and_experiments():
@@ -634,7 +683,7 @@ def test_trees_are_the_papers_networks_and_experiments():
     ]
 
 
-def test_the_network_has_a_bias_in_its_first_layer_only_and_torchs_default_weights():
+def test_only_the_first_layer_has_a_bias_and_weights_are_torchs():
     net = nets.build("mlp", (1, 28, 28), 10, {"width": 100, "depth": 10}, seed=0)
     linears = [m for m in net.modules() if isinstance(m, nn.Linear)]
     assert [m.bias is not None for m in linears] == [True] + [False] * 10

@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -139,31 +140,21 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys):
     assert sorted(p.name for p in (store.ROOT / "datasets").glob("*.py")) == ["cub.py"]
 
 
-def test_the_command_hands_the_options_on(monkeypatch, capsys):
+def test_the_command_hands_the_options_on(monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        commands.subprocess,
-        "run",
-        lambda command, **_: calls.append(command) or type("Done", (), {"returncode": 0}),
-    )
-    assert (
-        main.main(
-            [
-                "prepare",
-                "folder",
-                "--path",
-                "/x",
-                "--name",
-                "gc",
-                "--size",
-                "64",
-                "--profile",
-                "paper",
-            ]
-        )
-        == 0
-    )
-    assert calls[0][1].endswith("folder.py")
-    assert calls[0][2:] == ["--path", "/x", "--name", "gc", "--size", "64", "--profile", "paper"]
+
+    def run(command, **_):
+        calls.append(command)
+        return types.SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(commands.subprocess, "run", run)
+    options = ["--path", "/x", "--name", "gc", "--size", "64", "--profile", "paper"]
+    assert main.main(["prepare", "folder", *options]) == 0
+    ((_, script, *handed),) = calls
+    assert script.endswith("folder.py")
+    assert handed == options
+
+
+def test_options_of_a_folder_are_refused_elsewhere(capsys):
     assert main.main(["prepare", "digits", "--path", "/x"]) == 2
     assert "are for `glassbench prepare folder`" in capsys.readouterr().err

@@ -1,5 +1,5 @@
-"""Representative Interpretations: each equation against a slow, literal twin in float64 or a case done by hand; the greedy
-against the optimum by brute force; every bad input."""
+"""Representative Interpretations: each equation against a slow, literal twin in float64 or a case
+done by hand; the greedy against the optimum by brute force; every bad input."""
 
 import itertools
 import warnings
@@ -11,42 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from benchmark.api import Batch, Method, NotApplicable, Target
+from benchmark.api import Method, NotApplicable, Target
 from benchmark.papers.representative import boundaries as b
 from benchmark.papers.representative.boundaries import Boundaries
 from benchmark.papers.representative.clusters import _isometric, cluster
 from benchmark.papers.representative.cover import count, greedy, pack, prune
 from benchmark.papers.representative.method import RepresentativeInterpretations
 from benchmark.papers.representative.regions import Region, assign, coverage, regions
-
-SIDE, K = 10, 5
-
-
-def network(seed=0, classes=3, activation=nn.ReLU, dtype=torch.float32):
-    """conv (5 maps of 4x4), flatten, 12 hidden units, logits; random weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net = nn.Sequential()
-        net.add_module("conv", nn.Sequential(nn.Conv2d(1, K, 3, stride=2), nn.ReLU()))
-        net.add_module("flatten", nn.Flatten())
-        net.add_module("hidden", nn.Sequential(nn.Linear(K * 16, 12), activation()))
-        net.add_module("logits", nn.Linear(12, classes))
-        nn.init.normal_(net.logits.weight)
-        nn.init.normal_(net.hidden[0].weight, std=0.5)
-    names = "abcdefgh"[:classes]
-    return Target(
-        net.to(dtype), name="tiny", classes=names, input_shape=(1, SIDE, SIDE), layer="conv"
-    )
-
-
-def images(n=60, seed=5, chunk=16):
-    """Dark, with a bright square somewhere: the random network sees several classes."""
-    rng = np.random.default_rng(seed)
-    x = 0.3 * rng.random((n, 1, SIDE, SIDE), np.float32)
-    for image in x[:, 0]:
-        i, j = rng.integers(0, SIDE - 4, 2)
-        image[i : i + 4, j : j + 4] += 0.7
-    return Batch(x=torch.from_numpy(x), y=torch.from_numpy(np.arange(n) % 3), chunk=chunk)
+from tests.helpers.representative import SIDE, K, images, network
 
 
 def parts(seed=0, n=60):
@@ -82,7 +54,7 @@ def literal_boundary(target, t):
     return W, gap(t) - float((W * t).sum())
 
 
-def test_a_boundary_is_the_gradient_of_the_gap_between_the_two_largest_logits():
+def test_a_boundary_is_the_gradient_of_the_gap_of_the_top_two_logits():
     target, psi, _ = parts()
     Q = b.at(target, psi[:6], chunk=4)
     assert Q.W.shape == (6, K, 4, 4)
@@ -113,7 +85,8 @@ def test_on_its_own_polytope_a_boundary_is_the_gap_itself():
 
 
 def test_a_boundary_by_hand():
-    """G(t) = (t1 + 2 t2, 3 t1, 0) at t = (2, 1): Delta G = 6 - 4 = 2, W = (2, -2), b = 2 - 2 = 0; t = (1, 2) lies beyond."""
+    """G(t) = (t1 + 2 t2, 3 t1, 0) at t = (2, 1): Delta G = 6 - 4 = 2, W = (2, -2), b = 2 - 2 = 0; t
+    = (1, 2) lies beyond."""
     G = nn.Linear(2, 3)
     G.weight.data, G.bias.data = torch.tensor([[1.0, 2], [3, 0], [0, 0]]), torch.zeros(3)
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), G)
@@ -139,7 +112,7 @@ def test_the_same_sample_whatever_the_chunk_and_another_for_another_seed(way):
     assert not torch.equal(W(0, 64), W(1, 64))
 
 
-def test_the_reference_way_shares_one_sample_and_the_boundary_way_draws_one_an_input():
+def test_reference_samples_are_shared_and_boundary_samples_are_not():
     target, psi, classes = parts()
     kw = dict(classes=classes, classes_x=classes[:3])
     shared = list(b.sample(target, psi, psi[:3], "reference", 9, np.random.default_rng(0), **kw))
@@ -390,32 +363,37 @@ def test_the_first_boundaries_are_a_smaller_sample():
     assert max(map(len, few)) <= 4
 
 
+def literal_interpolation(a):
+    """torch's, written out: bilinear, pixel centres aligned, edges repeated."""
+    out = np.zeros((SIDE, SIDE))
+    for i, j in itertools.product(range(SIDE), repeat=2):
+        y, x = ((np.array([i, j]) + 0.5) * 4 / SIDE - 0.5).clip(0, 3)
+        y0, x0 = int(y), int(x)
+        y1, x1 = min(y0 + 1, 3), min(x0 + 1, 3)
+        top, bottom = ((1 - (x - x0)) * a[k, x0] + (x - x0) * a[k, x1] for k in (y0, y1))
+        out[i, j] = (1 - (y - y0)) * top + (y - y0) * bottom
+    return out
+
+
+def literal_heat_map(region, psi):
+    """Eq. 5 of one image's feature maps (K, u, v)."""
+    total = np.zeros((SIDE, SIDE))
+    for W, side in zip(region.P.W.double().numpy(), region.side):
+        W = W if side else -W
+        alpha = [W[k].sum() / 16 for k in range(K)]
+        raw = np.maximum(sum(a * p for a, p in zip(alpha, psi.double().numpy())), 0)
+        m = literal_interpolation(raw)
+        total += (m - m.min()) / (m.max() - m.min()) if m.max() > m.min() else 0
+    return total / len(region)
+
+
 def test_heat_maps_are_the_mean_of_scaled_maps_of_each_boundary():
-    """Eq. 5, literally, with torch's interpolation written out."""
     _, psi, _, _, found = some_regions()
     region = next(r for r in found if len(r) > 1)
     maps = region.heat_maps(psi[:5], (SIDE, SIDE))
     assert maps.shape == (5, SIDE, SIDE) and maps.min() >= 0 and maps.max() <= 1
-
-    def interpolate(a):  # bilinear, pixel centres aligned, edges repeated
-        out = np.zeros((SIDE, SIDE))
-        for i, j in itertools.product(range(SIDE), repeat=2):
-            y, x = ((np.array([i, j]) + 0.5) * 4 / SIDE - 0.5).clip(0, 3)
-            y0, x0 = int(y), int(x)
-            y1, x1 = min(y0 + 1, 3), min(x0 + 1, 3)
-            top, bottom = ((1 - (x - x0)) * a[k, x0] + (x - x0) * a[k, x1] for k in (y0, y1))
-            out[i, j] = (1 - (y - y0)) * top + (y - y0) * bottom
-        return out
-
     for i in range(5):
-        total = np.zeros((SIDE, SIDE))
-        for W, side in zip(region.P.W.double().numpy(), region.side):
-            W = W if side else -W
-            alpha = [W[k].sum() / 16 for k in range(K)]
-            raw = np.maximum(sum(a * p for a, p in zip(alpha, psi[i].double().numpy())), 0)
-            m = interpolate(raw)
-            total += (m - m.min()) / (m.max() - m.min()) if m.max() > m.min() else 0
-        np.testing.assert_allclose(maps[i], total / len(region), atol=1e-4)
+        np.testing.assert_allclose(maps[i], literal_heat_map(region, psi[i]), atol=1e-4)
 
 
 def test_the_input_lies_on_the_positive_side_of_every_turned_boundary():
@@ -448,7 +426,7 @@ def region(label, size):
     return Region(nothing, torch.zeros(0, dtype=torch.bool), label, size)
 
 
-def test_an_image_goes_to_the_largest_region_that_covers_it_or_to_the_nearest_centre():
+def test_an_image_goes_to_its_largest_region_or_the_nearest_centre():
     covered = np.array([[1, 1, 0], [1, 1, 1], [0, 0, 1], [0, 0, 0]], bool)
     chosen, labels = assign(
         [region(5, 10), region(6, 20), region(7, 20)], covered, np.array([0, 0, 0, 2])
@@ -557,7 +535,7 @@ def test_concept_maps_are_those_of_the_regions_own_boundaries():
     assert len(counts) > 1
 
 
-def test_an_image_in_no_polytope_has_no_label_but_a_map_of_the_nearest_centre():
+def test_an_image_in_no_polytope_has_no_label_but_a_map():
     target, method = fitted(variant="reference")
     S = images(n=200, seed=11)
     e, psi = method.explain(target, S, np.random.default_rng(0)), target.features(S)

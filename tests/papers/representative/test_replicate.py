@@ -163,7 +163,7 @@ def test_rates_by_hand(study):
     assert replicate._rates(np.full(4, -1), S, study.target) == (0, 0, 0)
 
 
-def test_another_run_draws_other_references_and_the_same_unit_gives_the_same_numbers(study):
+def test_another_run_draws_other_references_and_a_unit_repeats_itself(study):
     one, two = (replicate.Reference.draw(study, 20, "run", r).batch.ids.tolist() for r in (0, 1))
     assert one != two
     kw = dict(references=40, inputs=2, K=(1, 2), n_boundaries=5, methods=CAMS)

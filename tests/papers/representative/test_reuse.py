@@ -14,7 +14,7 @@ from benchmark.papers.representative.reuse import Reused
 from benchmark.pipeline import cells, inputs, protocol
 from benchmark.store import ROOT
 from tests.helpers.places import move_root
-from tests.papers.representative.test_method import SIDE, images, network
+from tests.helpers.representative import SIDE, images, network
 
 CAMS = ("grad_cam.py:GradCAM", "grad_cam_plusplus.py:GradCAMPlusPlus", "score_cam.py:ScoreCAM")
 

@@ -1,6 +1,7 @@
 """XNN: Eq. 5 against a literal twin in float64, training alone and together, maps, experiments, verdicts, bad input."""
 
 import functools
+import itertools
 import math
 from dataclasses import replace
 from itertools import pairwise
@@ -11,25 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark.api import Batch, NotApplicable, Target
+from benchmark.api import NotApplicable, Target
 from benchmark.papers.xnn import maps, srae
 from benchmark.papers.xnn.method import XNN
 from benchmark.papers.xnn.network import Setting, pull_away
 from benchmark.shared import excitation_backprop
 from benchmark.zoo import nets
-
-SMALL = {
-    "hidden": (12, 6),
-    "n": 3,
-    "beta": 1.0,
-    "q": 10.0,
-    "eta": 1.0,
-    "batch": 32,
-    "epochs": 12,
-    "pretrain": 6,
-    "restarts": 0,
-    "lr": 5e-3,
-}
+from tests.helpers.xnn import SMALL, images, network
 
 
 def layer(M=160, d=10, K=4, seed=0):
@@ -178,7 +167,8 @@ def float64():
 
 
 def test_together_is_as_alone(float64):
-    """Weights and epochs of each class are those of its own training; in float64, for training makes rounding larger."""
+    """Weights and epochs of each class are those of its own training; in float64, for training
+    makes rounding larger."""
     Z, y, labels = (tensor.double() if tensor.is_floating_point() else tensor for tensor in layer())
     d, setting = (
         srae.examples(Z, y, labels, None, np.random.default_rng(1)),
@@ -223,7 +213,8 @@ def test_a_stack_in_parts_is_the_stack(float64, monkeypatch, positions, most):
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_adam_is_algorithm_1(decay):
-    """Kingma and Ba, word by word in float64: alpha = .01, beta1 = .9, beta2 = .999; a weight without a gradient stays."""
+    """Kingma and Ba, word by word in float64: alpha = .01, beta1 = .9, beta2 = .999; a weight
+    without a gradient stays."""
     rng = np.random.default_rng(0)
     p, m, v = rng.normal(size=(4, 5)), np.zeros((4, 5)), np.zeros((4, 5))
     ours = {"W": torch.from_numpy(p.copy()), "U": torch.ones(3)}
@@ -365,29 +356,40 @@ def test_a_convolutional_xnn_is_dense_over_positions():
 # --------------------------------------------------------------------------------------------- bad input
 
 
-def test_bad_input_is_one_clear_error():
+def test_a_class_without_positives_is_named():
     Z, y, labels = layer()
+    rows, names = labels != 2, ["gull", "tern", "heron", "egret"]
     with pytest.raises(ValueError, match="class heron has no positives among the 120 images"):
-        rows = labels != 2
-        srae.examples(
-            Z[rows],
-            y[rows],
-            labels[rows],
-            None,
-            np.random.default_rng(0),
-            ["gull", "tern", "heron", "egret"],
-        )
+        srae.examples(Z[rows], y[rows], labels[rows], None, np.random.default_rng(0), names)
+
+
+def test_a_class_without_negatives_is_refused():
+    Z, y, labels = layer()
     with pytest.raises(ValueError, match="no negatives"):
         srae.examples(Z, y[:, :1], labels * 0, None, np.random.default_rng(0))
-    for wrong in ({"reconstruct": "l1"}, {"pull_away": "rows"}, {"n": 0}, {"batch": 1}):
-        with pytest.raises(ValueError, match="is log or|is features or|at least 1"):
-            Setting(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"reconstruct": "l1"}, {"pull_away": "rows"}, {"n": 0}, {"batch": 1}]
+)
+def test_a_wrong_setting_is_refused(wrong):
+    with pytest.raises(ValueError, match="is log or|is features or|at least 1"):
+        Setting(**wrong)
+
+
+def test_an_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="variant is one of SRAE"):
         XNN(variant="PCA")
+
+
+def test_a_layer_of_the_wrong_kind_is_refused():
     with pytest.raises(ValueError, match="conv2 of tiny is not dense: its output is 6x4x4"):
         maps.find(network(), images().x, "conv2")
     with pytest.raises(ValueError, match="fc1 of tiny has no positions"):
         maps.convolutional(network(), images().x, "fc1")
+
+
+def test_a_network_of_logits_alone_does_not_apply():
     linear = Target(
         nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(192, 2))),
         name="linear",
@@ -399,39 +401,6 @@ def test_bad_input_is_one_clear_error():
 
 
 # --------------------------------------------------------------------------------------------- maps, the plug-in
-
-
-def network(dense=True):
-    net = nn.Sequential()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net.add_module("conv1", nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU()))
-        net.add_module("pool1", nn.MaxPool2d(2))
-        net.add_module("conv2", nn.Sequential(nn.Conv2d(5, 6, 3, padding=1), nn.ReLU()))
-        if dense:
-            net.add_module("flatten", nn.Flatten())
-            net.add_module("fc1", nn.Sequential(nn.Linear(96, 20), nn.ReLU()))
-            net.add_module("logits", nn.Linear(20, 4))
-        else:
-            net.add_module("conv3", nn.Conv2d(6, 4, 1))
-            net.add_module("logits", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-    return Target(
-        net,
-        name="tiny",
-        classes="abcd",
-        input_shape=(3, 8, 8),
-        mean=[0.5] * 3,
-        std=[0.25] * 3,
-        layer="conv2",
-    )
-
-
-def images(n=64, seed=0):
-    rng = np.random.default_rng(seed)
-    x, y = rng.random((n, 3, 8, 8), np.float32), np.arange(n) % 4
-    for i, c in enumerate(y):
-        x[i, :, 4 * (c // 2) :, 4 * (c % 2) :][:, :4, :4] += 1
-    return Batch(x=torch.from_numpy((x / 2).astype(np.float32)), y=torch.from_numpy(y), chunk=16)
 
 
 @pytest.mark.parametrize("dense", [True, False])
@@ -487,36 +456,33 @@ def test_squeezenet_with_a_dense_layer_is_explained_there():
     )
 
 
+def literal_winners(P, W, a):
+    """Eq. 10, one layer down: each winner shares its probability among the inputs a that excite it."""
+    new = torch.zeros(len(a))
+    for i in range(len(P)):
+        share = W[:, i].clamp(min=0) * a
+        if share.sum() > 0:
+            new += P[i] * share / share.sum()
+    return new
+
+
 def test_maps_of_x_features_literally():
     """c-MWP at the inputs of the x-layer, Eq. 10 through the encoder, then the network's own rules."""
     t, x = network(), images(3).x
-    Z = t.features(x, "fc1")
-    y = t(x)
-    xnn = srae.fit(
-        srae.together(t.features(images().x, "fc1"), t(images().x)),
-        Setting(**SMALL),
-        np.random.default_rng(0),
-    )
+    known = srae.together(t.features(images().x, "fc1"), t(images().x))
+    xnn = srae.fit(known, Setting(**SMALL), np.random.default_rng(0))
     got = maps.feature_maps(xnn, t, x, 0, maps.Layer("fc1"))
-    (W0, b0), (W1, b1), (W2, b2) = xnn.layers(0)
+    Z, ((W0, b0), (W1, b1), (W2, b2)) = t.features(x, "fc1"), xnn.layers(0)
     h0 = (Z @ W0 + b0).relu()
     h1 = (h0 @ W1 + b1).relu()
     E = (h1 @ W2 + b2).relu()
-    assert y.shape == (3, 4)
-    for m in range(3):
-        for n in range(3):
-            up, down = (W2[:, n].clamp(min=0) * h1[m]), ((-W2[:, n]).clamp(min=0) * h1[m])
-            P = up / up.sum().clamp(min=1e-30) - down / down.sum().clamp(min=1e-30)
-            P = P * (E[m, n] > 0)
-            for W, a in ((W1, h0[m]), (W0, Z[m])):
-                new = torch.zeros(len(a))
-                for i in range(len(P)):
-                    share = W[:, i].clamp(min=0) * a
-                    if share.sum() > 0:
-                        new += P[i] * share / share.sum()
-                P = new
-            want = excitation_backprop.unit_maps(t, x[m : m + 1], P[None, None], "fc1")[0, 0]
-            torch.testing.assert_close(got[n, m], want, atol=1e-5, rtol=1e-4)
+    for m, n in itertools.product(range(3), repeat=2):
+        up, down = W2[:, n].clamp(min=0) * h1[m], (-W2[:, n]).clamp(min=0) * h1[m]
+        P = up / up.sum().clamp(min=1e-30) - down / down.sum().clamp(min=1e-30)
+        P = literal_winners(P * (E[m, n] > 0), W1, h0[m])
+        P = literal_winners(P, W0, Z[m])
+        want = excitation_backprop.unit_maps(t, x[m : m + 1], P[None, None], "fc1")[0, 0]
+        torch.testing.assert_close(got[n, m], want, atol=1e-5, rtol=1e-4)
 
 
 def test_walkers_that_are_nowhere_have_no_map():

@@ -13,7 +13,7 @@ from benchmark.metrics.masking import inpaint
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.xnn import figures, maps, masking, measures, replicate, srae, verdicts
 from benchmark.shared import attention_maps
-from tests.papers.xnn.test_method import SMALL, images, network
+from tests.helpers.xnn import SMALL, images, network
 
 
 @pytest.fixture(scope="module")
@@ -146,36 +146,44 @@ def test_a_class_without_a_visible_part_has_no_locality():
     assert hidden["O1"] == shown["O1"]
 
 
-def test_table_5_is_the_boards_metric_on_each_classs_own_images(outcomes):
-    rng, t, b = np.random.default_rng(0), network(), images(12)
-    maps_, added = (
-        torch.from_numpy(rng.random((3, 12, 8, 8))).float(),
-        torch.from_numpy(rng.normal(size=(12, 3))).float(),
-    )
-    heat = masking.one_map(maps_, added)
-    by_hand = sum(max(float(added[5, k]), 0) * maps_[k, 5] / maps_[k, 5].sum() for k in range(3))
-    torch.testing.assert_close(heat[5], by_hand)
-    for pixels in (300, 5000, 224**2):
-        got = masking.masked_right(t, b, heat, pixels)
-        theirs = METRICS["accuracy_top_pixels"](
-            Explanation(heatmaps=heat), t, b, None, pixels=pixels
-        )
-        np.testing.assert_array_equal(got, theirs)
-    kept = masking.top(heat, 5)
+@pytest.fixture
+def heat():
+    """(One map of an image's three x-features, weighed by what they add; the maps; what they add)."""
+    rng = np.random.default_rng(0)
+    each = torch.from_numpy(rng.random((3, 12, 8, 8))).float()
+    added = torch.from_numpy(rng.normal(size=(12, 3))).float()
+    return masking.one_map(each, added), each, added
+
+
+def test_one_map_adds_the_shares_of_what_speaks_for_the_class(heat):
+    one, each, added = heat
+    shares = [max(float(added[5, k]), 0) * each[k, 5] / each[k, 5].sum() for k in range(3)]
+    torch.testing.assert_close(one[5], sum(shares))
+
+
+@pytest.mark.parametrize("pixels", [300, 5000, 224**2])
+def test_table_5_is_the_boards_metric_on_each_classs_own_images(heat, pixels):
+    t, b, e = network(), images(12), Explanation(heatmaps=heat[0])
+    got = masking.masked_right(t, b, heat[0], pixels)
+    theirs = METRICS["accuracy_top_pixels"](e, t, b, None, pixels=pixels)
+    np.testing.assert_array_equal(got, theirs)
+
+
+def test_what_is_not_kept_is_inpainted(heat):
+    x, kept = images(12).x, masking.top(heat[0], 5)
     assert (kept.sum((1, 2)) == 5).all()
-    torch.testing.assert_close(
-        masking.inpainted(b.x, kept), torch.where(kept[:, None], b.x, inpaint(b.x, kept[:, None]))
-    )
-    assert not masking.inpainted(b.x, torch.zeros_like(kept)).any()  # nothing kept: black
+    want = torch.where(kept[:, None], x, inpaint(x, kept[:, None]))
+    torch.testing.assert_close(masking.inpainted(x, kept), want)
+    assert not masking.inpainted(x, torch.zeros_like(kept)).any()  # nothing kept: black
+
+
+@pytest.mark.parametrize("kept", ["pixels kept=300", "pixels kept=500", "pixels kept=1000"])
+def test_table_5_has_its_rows_and_their_difference(outcomes, kept):
     rows = frame(outcomes).set_index(["method", "metric", "setting"]).value
-    for k in (300, 500, 1000):
-        ours, theirs = (
-            rows[f"mask by {m}", "accuracy", f"pixels kept={k}"]
-            for m in ("x-features", "1-Heatmap")
-        )
-        assert 0 <= ours <= 1 and rows[
-            "x-features-1-Heatmap", "delta_accuracy", f"pixels kept={k}"
-        ] == pytest.approx(ours - theirs)
+    ours, theirs = (rows[f"mask by {m}", "accuracy", kept] for m in ("x-features", "1-Heatmap"))
+    assert 0 <= ours <= 1
+    difference = rows["x-features-1-Heatmap", "delta_accuracy", kept]
+    assert difference == pytest.approx(ours - theirs)
     assert 0 <= rows["original image", "accuracy", ""] <= 1
 
 
@@ -197,109 +205,108 @@ def test_faithfulness_puts_the_logit_back():
     assert got["F_cls_test_pct"].tolist() == [50, 100]
 
 
-def test_verdicts_by_hand():
-    def row(metric, value, method, setting, track="replication", paper="xnn", metric_setting=""):
-        return {
-            "track": track,
-            "paper": paper,
-            "dataset": "d",
-            "target": "t",
-            "seed": 0,
-            "method": method,
-            "setting": setting,
-            "metric": metric,
-            "metric_setting": metric_setting,
-            "value": value,
-            "status": "ok",
-        }
-
-    rows = [
-        row("F_reg_test", v, m, s)
-        for m, v, s in (("SRAE", 0.1, "n=5"), ("NN", 0.3, "n=5"), ("Lasso", 2.0, "alpha=2;n=5"))
-    ]
-    rows += [row("O1", v, m, "n=5") for m, v in (("SRAE", 0.5), ("NN", 0.9), ("SAE", 0.4))]
-    rows += [
-        row("F_reg_test", v, "conv SRAE", f"layer={k}") for k, v in (("pool1", 3.0), ("pool2", 4.0))
-    ]
-    rows += [row("F_reg_test", 1.0, "SRAE", "layer=fc1")]
-    rows += [
-        row(m, v, "Lasso", f"alpha={a}")
-        for a, n, f in ((2, 8, 2.0), (1, 20, 1.0))
-        for m, v in (("n_features", n), ("F_reg_test", f))
-    ]
-    rows += [
-        row(metric, v, m, "n=3")
-        for m, metric, v in (
-            ("SRAE", "mean_cosine", 0.1),
-            ("NN", "mean_cosine", 0.3),
-            ("SRAE", "n_speaking", 1.0),
-            ("NN", "n_speaking", 1.5),
-            ("NN-SRAE", "delta_mean_cosine", 0.2),
-            ("NN-SRAE", "delta_mean_cosine_ci95", 0.1),
-        )
-    ]
-    rows += [
-        row(metric, v, m, "pixels kept=300")
-        for m, metric, v in (
-            ("mask by x-features", "accuracy", 0.4),
-            ("mask by 1-Heatmap", "accuracy", 0.5),
-            ("x-features-1-Heatmap", "delta_accuracy", -0.1),
-            ("x-features-1-Heatmap", "delta_accuracy_ci95", 0.2),
-        )
-    ]
-    rows += [
-        row("accuracy_top_pixels", v, m, s, "heatmap", p, "pixels=300")
-        for m, v, s, p in (
-            ("XNN", 0.5, "hidden=[64, 32];variant=SRAE", "xnn"),
-            ("Excitation Backprop", 0.4, "variant=contrastive", "baseline"),
-        )
-    ]
-    checks = [(c.claim, c.holds) for c in verdicts.verdicts(pd.DataFrame(rows))]
-    assert checks == [
-        ("XN1", True),
-        ("XN1", False),
-        ("XN2", True),
-        ("XN2", False),
-        ("XN4", False),
-        ("XN4", True),
-        ("XN4", True),
-        ("XN5", True),
-        ("XN6", False),
-        ("XN7", True),
-        ("XN7", False),
-        ("XN6", True),
-    ]
+def line(metric, value, method, setting, **more):
+    row = {
+        "track": "replication",
+        "paper": "xnn",
+        "dataset": "d",
+        "target": "t",
+        "seed": 0,
+        "metric_setting": "",
+        "status": "ok",
+    }
+    return row | {"metric": metric, "value": value, "method": method, "setting": setting} | more
 
 
-def test_verdicts_and_pictures_of_what_was_found(outcomes):
-    rows = frame(outcomes)
-    checks = list(verdicts.verdicts(rows))
+def judged(*lines):
+    """Claims in their order, each with whether it holds."""
+    return [(c.claim, c.holds) for c in verdicts.verdicts(pd.DataFrame(lines))]
+
+
+def test_xn1_and_xn2_compare_srae_with_each_of_the_others():
+    assert judged(
+        line("F_reg_test", 0.1, "SRAE", "n=5"),
+        line("F_reg_test", 0.3, "NN", "n=5"),  # more than a tenth of Lasso's
+        line("F_reg_test", 2.0, "Lasso", "alpha=2;n=5"),
+        line("O1", 0.5, "SRAE", "n=5"),
+        line("O1", 0.9, "NN", "n=5"),
+        line("O1", 0.4, "SAE", "n=5"),
+    ) == [("XN1", True), ("XN1", False), ("XN2", True), ("XN2", False)]
+
+
+def test_xn4_compares_layers_with_the_next_and_with_the_dense_one():
+    assert judged(
+        line("F_reg_test", 3.0, "conv SRAE", "layer=pool1"),
+        line("F_reg_test", 4.0, "conv SRAE", "layer=pool2"),  # should be lower
+        line("F_reg_test", 1.0, "SRAE", "layer=fc1"),
+    ) == [("XN4", False), ("XN4", True), ("XN4", True)]
+
+
+def test_xn5_orders_lassos_by_their_features():
+    assert judged(
+        line("n_features", 8, "Lasso", "alpha=2"),
+        line("F_reg_test", 2.0, "Lasso", "alpha=2"),
+        line("n_features", 20, "Lasso", "alpha=1"),
+        line("F_reg_test", 1.0, "Lasso", "alpha=1"),
+    ) == [("XN5", True)]
+
+
+def test_xn6_compares_accuracies_of_table_5():
+    assert judged(
+        line("accuracy", 0.4, "mask by x-features", "pixels kept=300"),
+        line("accuracy", 0.5, "mask by 1-Heatmap", "pixels kept=300"),
+        line("delta_accuracy", -0.1, "x-features-1-Heatmap", "pixels kept=300"),
+        line("delta_accuracy_ci95", 0.2, "x-features-1-Heatmap", "pixels kept=300"),
+    ) == [("XN6", False)]
+
+
+def test_xn6_compares_the_boards_accuracies():
+    board = {"track": "heatmap", "metric_setting": "pixels=300"}
+    theirs = board | {"paper": "baseline"}
+    assert judged(
+        line("accuracy_top_pixels", 0.5, "XNN", "hidden=[64, 32];variant=SRAE", **board),
+        line("accuracy_top_pixels", 0.4, "Excitation Backprop", "variant=contrastive", **theirs),
+    ) == [("XN6", True)]
+
+
+def test_xn7_compares_three_x_features():
+    assert judged(
+        line("mean_cosine", 0.1, "SRAE", "n=3"),
+        line("mean_cosine", 0.3, "NN", "n=3"),
+        line("n_speaking", 1.0, "SRAE", "n=3"),
+        line("n_speaking", 1.5, "NN", "n=3"),  # SRAE's should be as many
+        line("delta_mean_cosine", 0.2, "NN-SRAE", "n=3"),
+        line("delta_mean_cosine_ci95", 0.1, "NN-SRAE", "n=3"),
+    ) == [("XN7", True), ("XN7", False)]
+
+
+def test_every_claim_has_a_verdict_on_what_was_found(outcomes):
+    checks = list(verdicts.verdicts(frame(outcomes)))
     assert {c.claim for c in checks} == {"XN1", "XN2", "XN3", "XN4", "XN5", "XN6", "XN7"}
     assert all(c.evidence and c.target == "tiny" for c in checks)
+
+
+@pytest.fixture(scope="module")
+def shown(outcomes):
+    """The pictures of what was found."""
     units = [
         FoundUnit(k, "blobs", "tiny", 0, {}, {key: np.asarray(v) for key, v in o.arrays.items()})
         for k, o in outcomes.items()
     ]
-    shown = list(figures.pictures(Found(rows, units)))
-    assert [p.title for p in shown if p.apart] == [
-        "a",
-        "b",
-    ]  # a picture a class, right after the sheet
+    return list(figures.pictures(Found(frame(outcomes), units)))
+
+
+def test_pictures_of_what_was_found(shown):
+    whole = [p for p in shown if not p.apart]
+    kinds = ["fig10", "fig12", "fig7", "fig8", "table1", "table3", "table4"]
+    assert sorted(p.name.partition("-")[0] for p in whole) == kinds
+    assert all(p.figure.axes and not p.photo for p in whole)
+
+
+def test_pictures_of_single_classes_follow_their_sheet(shown):
+    assert [p.title for p in shown if p.apart] == ["a", "b"]
     assert [p.name for p in shown if "class-" in p.name or "fig8" in p.name] == [
         "fig8-blobs-tiny",
         "class-blobs-tiny-000",
         "class-blobs-tiny-001",
     ]
-    shown = [p for p in shown if not p.apart]
-    assert sorted(p.name.split("-")[0] for p in shown) == [
-        "fig10",
-        "fig12",
-        "fig7",
-        "fig8",
-        "table1",
-        "table3",
-        "table4",
-    ]
-    for p in shown:
-        assert p.figure.axes
-        assert not p.photo

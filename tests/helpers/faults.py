@@ -1,9 +1,8 @@
-"""What the tests of faults share: a checkout of its own, commands killed at random moments, and what must be so after each of
-them."""
+"""What the tests of faults share: a checkout of its own, commands killed at random moments, and
+what must be so after each of them."""
 
 import contextlib
 import io
-import json
 import os
 import re
 import shutil
@@ -69,8 +68,9 @@ class Mine:
 
 
 class Project:
-    """A checkout of the last commit in ``folder``, with git, DVC and a profile (None: as it is shipped); its commands run its
-    own code. The committed results of the profile ``offline`` lie apart (``committed``)."""
+    """A checkout of the last commit in ``folder``, with git, DVC and a profile (None: as it is
+    shipped); its commands run its own code. The committed results of the profile ``offline`` lie
+    apart (``committed``)."""
 
     def __init__(self, folder, params=SMALL):
         self.root = folder / "project"
@@ -163,11 +163,13 @@ class Project:
         return ["make", "-s", "-o", ".venv/.for-use", "leaderboard", f"PROFILE={self.profile}"]
 
     def kill(self, command, moment):
-        """Start a command and kill its whole group: (exit code, None where it was killed; the stage; seconds into the stage).
+        """Start a command and kill its whole group: (exit code, None where it was killed; the
+        stage; seconds into the stage).
 
         Args:
-            moment: called with "" at the start and with the stage (``train digits``) whenever one begins; says after how
-                many seconds there the kill comes, unless another stage begins before.
+            moment: called with "" at the start and with the stage (``train digits``) whenever one
+                begins; says after how many seconds there the kill comes, unless another stage
+                begins before.
         """
         process, stage = self.start(*command), None
         while process.poll() is None:
@@ -225,19 +227,9 @@ class Project:
             about = path.stat()
             if self.whole.get(path) == (state := (about.st_ino, about.st_mtime_ns, about.st_size)):
                 continue
-            if path.suffix == ".npz":
-                store.read_npz(path)
-            elif path.suffix == ".safetensors":
-                store.read_weights(path)
-            elif path.suffix == ".json":
-                json.loads(path.read_text())
-            elif path.name == "rows.csv":
-                store.read_rows(path)
-            elif path.suffix == ".html":
-                assert path.read_text().rstrip().endswith("</html>"), path
-            elif path.suffix in (".svg", ".png"):
-                end = path.read_bytes().rstrip()[-12:]
-                assert end.endswith(b"</svg>") or b"IEND" in end, path
+            read = READERS.get(path.name) or READERS.get(path.suffix)
+            if read:
+                read(path)
             self.whole[path] = state
 
     def reset(self, networks=False):
@@ -284,3 +276,39 @@ class Project:
 def rows(path):
     """The rows of a file, as text."""
     return store.rows_text(store.read_rows(path))
+
+
+def ends_in(mark):
+    """A reader of files whose last bytes hold ``mark``."""
+
+    def read(path):
+        assert mark in path.read_bytes().rstrip()[-12:], path
+
+    return read
+
+
+READERS = {  # by the name of a file or its suffix; each fails on a file that is not whole
+    "rows.csv": store.read_rows,
+    ".npz": store.read_npz,
+    ".safetensors": store.read_weights,
+    ".json": store.read_json,
+    ".html": ends_in(b"</html>"),
+    ".svg": ends_in(b"</svg>"),
+    ".png": ends_in(b"IEND"),
+}
+
+
+def spoil(path, how):
+    raw = path.read_bytes()
+    middle = len(raw) // 2
+    flipped = raw[:middle] + bytes([raw[middle] ^ 0xFF]) + raw[middle + 1 :]
+    path.write_bytes(
+        {"empty": b"", "cut": raw[:middle], "flipped": flipped, "text": b"no such thing\n"}[how]
+    )
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.02)
