@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader, TensorDataset
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmark import engine
-from benchmark.papers.xnn import srae
+from benchmark.papers.xnn import network, srae
 from speed import frame
 from speed.frame import Row
 
@@ -213,7 +213,7 @@ def objective(net: nn.ModuleList, Z: Tensor, y: Tensor, w: Tensor, setting: srae
     faithful = (w * error[:, 0]).mean()
     rebuilt = ((decoder(E) - Z) ** 2).mean(0)
     sparse = torch.log1p(setting.q * rebuilt).mean()
-    length = E.norm(dim=0, keepdim=True).clamp(min=srae.TINY)
+    length = E.norm(dim=0, keepdim=True).clamp(min=network.TINY)
     unit = E / length
     cosines = unit.T @ unit
     cosines = cosines**2
