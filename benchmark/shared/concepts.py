@@ -1,26 +1,27 @@
-"""Concepts: segments of a class's images that look alike to the network, and how much its answer leans on them.
+"""Concepts: segments of a class's images that look alike to the network, and how much its answer depends on them.
 
-Idea: cut images into segments, cluster these in the network's own feature space, keep the clusters that many images share,
-and score each by the share of the class's images whose score grows in its direction (TCAV).
+Idea: cut images into segments, cluster these in the network's own feature space, keep the clusters that many images
+share, and score each by the share of the class's images whose score grows in its direction (TCAV).
 
-    masks, acts = embed(target, x)                                       # (s, h, w) bool and (s, K) of one image (c, h, w)
-    found = discover([acts of each image], pool, gradients, rng=rng)     # found.centres (m, K), found.scores (m,)
+    masks, acts = embed(target, x)                              # (s, h, w) bool and (s, K) of one image (c, h, w)
+    found = discover(acts_of_images, pool, gradient, rng=rng)   # found.centres (m, K), found.scores (m,)
 
 Theory, with a(.) = mean over positions of psi(.):
-    segments   SLIC at three resolutions (compactness 20, sigma 1), without those below .1 % of the pixels or that overlap
-               one of an earlier resolution with Jaccard > .5; the rest is grey (117), the box resized to the image
+    segments   SLIC at three resolutions (compactness 20, sigma 1), without those below 0.1 % of the pixels or that
+               overlap one of an earlier resolution with Jaccard > 0.5; the rest is grey (117), the box resized to the
+               image
     concepts   k-means on a(segment); a cluster of s segments from m of n images stays if s > 20 and (m > s/2, or
-               m > s/4 and s > n/4, or m > s/10 and s > n/2); its 40 segments nearest to the centre stand for it
+               m > s/4 and s > n/4, or m > s/10 and s > n/2); its 40 segments nearest to the centre represent it
     CAV        v of a linear classifier of those 40 against as many random segments; 20 random sets
-    TCAV       share of the class's images with <dy^c / da, v> > 0, mean over the sets; a concept is dropped if a paired
-               t-test against random sets in its place has p > .01
+    TCAV       share of the class's images with <dy^c / da, v> > 0, mean over the sets; a concept is dropped if a
+               paired t-test against random sets in its place has p > 0.01
 
-Departures from ACE's code: CAVs live in the space of a(.), as its clusters do, not of all positions, and come from ridge
-regression, not from stochastic gradient descent; its skipped last segment, row and column are kept; random sets are
-segments of the reference images, not photographs of ImageNet.
+Departures from ACE's code: CAVs live in the space of a(.), as its clusters do, not of all positions, and come from
+ridge regression, not from stochastic gradient descent; its skipped last segment, row and column are kept; random sets
+are segments of the reference images, not photographs of ImageNet.
 
-References: Ghorbani, Wexler, Zou, Kim. Towards Automatic Concept-based Explanations. NeurIPS 2019, arXiv:1902.03129 (and its
-code). Kim et al. Interpretability Beyond Feature Attribution (TCAV). ICML 2018, arXiv:1711.11279.
+References: Ghorbani, Wexler, Zou, Kim. Towards Automatic Concept-based Explanations. NeurIPS 2019, arXiv:1902.03129
+(and its code). Kim et al. Interpretability Beyond Feature Attribution (TCAV). ICML 2018, arXiv:1711.11279.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -38,14 +40,15 @@ from torch import Tensor
 
 from benchmark.api import Array, NotApplicable, Target
 
-RESOLUTIONS = (15, 50, 80)  # segments asked of SLIC
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans
+
+    from benchmark.shared.work import Facts, Work
+
+RESOLUTIONS = (15, 50, 80)  # segments that SLIC is asked for
 SMALLEST, DOUBLE = 0.001, 0.5  # share of the pixels; Jaccard index
-LEAST, CLOSEST, SETS, LEVEL = (
-    20,
-    40,
-    20,
-    0.01,
-)  # segments of a concept, of a CAV; random sets; of the t-test
+LEAST, CLOSEST = 20, 40  # segments of a concept, of a CAV
+SETS, LEVEL = 20, 0.01  # random sets; significance of the t-test
 GREY, CHUNK = 117 / 255, 64
 
 
@@ -70,7 +73,8 @@ def segment(image: Array, resolutions: Sequence[int] = RESOLUTIONS) -> Array:
         new = new[new.mean(1) >= SMALLEST]
         both = new.astype(np.float32) @ masks.T.astype(np.float32)  # (m, s)
         either = new.sum(1)[:, None] + masks.sum(1) - both
-        masks = np.concatenate([masks, new[(both <= DOUBLE * either).all(1)]])
+        distinct = (both <= DOUBLE * either).all(1)
+        masks = np.concatenate([masks, new[distinct]])
     return masks.reshape(-1, *image.shape[:2])
 
 
@@ -83,18 +87,13 @@ def embed(
     Raises:
         NotApplicable: a layer without channels and positions.
     """
-    masks = segment(x.permute(1, 2, 0).cpu().numpy(), resolutions)
-    boxes = torch.zeros(
-        len(masks), 2, 3
-    )  # affine maps from the patch to the image, both in [-1, 1]
-    for k, (axis, side) in enumerate(((1, x.shape[2]), (2, x.shape[1]))):
-        there = masks.any(axis)  # (s, side)
-        low, high = there.argmax(1), side - there[:, ::-1].argmax(1)
-        boxes[:, k, k] = torch.from_numpy((high - low) / side)
-        boxes[:, k, 2] = torch.from_numpy((high + low) / side - 1)
+    image = x.permute(1, 2, 0).cpu().numpy()
+    masks = segment(image, resolutions)
+    boxes = _boxes(masks)
     acts = []
     for mask, box in zip(torch.from_numpy(masks).split(CHUNK), boxes.split(CHUNK)):
-        grey = torch.where(mask[:, None].to(x.device), x, x.new_tensor(GREY))  # (m, c, h, w)
+        mask = mask[:, None].to(x.device)
+        grey = torch.where(mask, x, x.new_tensor(GREY))  # (m, c, h, w)
         grid = F.affine_grid(box.to(x.device), list(grey.shape), align_corners=False)
         patch = F.grid_sample(
             grey, grid, mode="bicubic", padding_mode="border", align_corners=False
@@ -108,12 +107,26 @@ def embed(
     return masks, torch.cat(acts)
 
 
+def _boxes(masks: Array) -> Tensor:
+    """Affine maps (s, 2, 3) from a patch to the box of each segment (s, h, w) in the image, both in [-1, 1]."""
+    count, height, width = masks.shape
+    boxes = torch.zeros(count, 2, 3)
+    for k, (axis, side) in enumerate(((1, width), (2, height))):
+        there = masks.any(axis)  # (s, side)
+        low = there.argmax(1)
+        high = side - there[:, ::-1].argmax(1)
+        boxes[:, k, k] = torch.from_numpy((high - low) / side)
+        boxes[:, k, 2] = torch.from_numpy((high + low) / side - 1)
+    return boxes
+
+
 def gradients(target: Target, psi: Tensor, c: int, layer: str | None = None) -> Tensor:
     """dy^c / da of feature maps (n, K, u, v), (n, K): what the logit gains if a channel grows everywhere."""
     out = []
     for part in psi.split(CHUNK):
         part = part.detach().requires_grad_()
-        (g,) = torch.autograd.grad(target.head(part, layer)[:, c].sum(), part)
+        y = target.head(part, layer)[:, c]
+        (g,) = torch.autograd.grad(y.sum(), part)
         out.append(g.sum(dim=(2, 3)))
     return torch.cat(out)
 
@@ -128,33 +141,46 @@ def discover(
         pool: (p, K) a(.) of the segments that random sets are drawn from.
         gradient: (n, K) ``gradients`` of its images.
     """
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-
-    every, image = torch.cat(list(acts)), np.repeat(np.arange(len(acts)), [len(a) for a in acts])
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # fewer different segments than clusters
-        means = KMeans(min(clusters, len(every)), n_init=10, random_state=int(rng.integers(2**31)))
-        means.fit(every.double().cpu().numpy())
+    every = torch.cat(list(acts))  # (s, K)
+    image = np.repeat(np.arange(len(acts)), [len(a) for a in acts])  # (s,)
+    means = _k_means(every, clusters, rng)
     sets = [random_set(pool, CLOSEST, rng) for _ in range(SETS + 1)]
-    by_chance = [tcav(sets[-1], some, gradient) for some in sets[:SETS]]
+    sets, in_place = sets[:SETS], sets[SETS]  # the last takes the place of a concept
+    by_chance = [tcav(in_place, some, gradient) for some in sets]
     centres, scores = [], []
     for j, centre in enumerate(means.cluster_centers_):
         rows = np.flatnonzero(means.labels_ == j)
-        if not common(len(rows), len(np.unique(image[rows])), len(acts)):
+        images = len(np.unique(image[rows]))
+        if not common(len(rows), images, len(acts)):
             continue
         centre = torch.from_numpy(centre).to(every)  # (K,)
-        near = rows[
-            (every[rows] - centre).square().sum(dim=1).argsort(stable=True)[:CLOSEST].cpu().numpy()
-        ]
-        score = [tcav(every[near], some, gradient) for some in sets[:SETS]]
+        concept = _closest(every, rows, centre)
+        score = [tcav(concept, some, gradient) for some in sets]
         if paired_t(score, by_chance) <= LEVEL:
             centres.append(centre)
             scores.append(np.mean(score))
     kept = torch.stack(centres) if centres else every.new_zeros(0, every.shape[1])
     return Concepts(kept, every.new_tensor(scores))
+
+
+def _k_means(points: Tensor, clusters: int, rng: Generator) -> KMeans:
+    """k-means of points (s, K); fewer clusters where there are fewer points."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    seed = int(rng.integers(2**31))
+    means = KMeans(min(clusters, len(points)), n_init=10, random_state=seed)
+    with warnings.catch_warnings():
+        # fewer different segments than clusters
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return means.fit(points.double().cpu().numpy())
+
+
+def _closest(points: Tensor, rows: Array, centre: Tensor) -> Tensor:
+    """The ``CLOSEST`` of the ``rows`` of points (s, K) to the centre (K,), (p, K)."""
+    distance = (points[rows] - centre).square().sum(dim=1)
+    order = distance.argsort(stable=True)[:CLOSEST]
+    return points[rows[order.cpu().numpy()]]
 
 
 def common(s: int, m: int, n: int) -> bool:
@@ -166,28 +192,36 @@ def common(s: int, m: int, n: int) -> bool:
 
 def random_set(pool: Tensor, n: int, rng: Generator) -> Tensor:
     """n rows of the pool, or all."""
-    return pool[torch.from_numpy(rng.permutation(len(pool))[:n]).to(pool.device)]
+    rows = rng.permutation(len(pool))[:n]
+    return pool[torch.from_numpy(rows).to(pool.device)]
 
 
 def cav(concept: Tensor, others: Tensor) -> Tensor:
-    """v (K,), from ``others`` (r, K) towards ``concept`` (p, K): ridge regression on labels of +1 and -1, both sides
-    weighing the same, its penalty .01 of the mean variance of a dimension."""
+    """v (K,), from ``others`` (r, K) towards ``concept`` (p, K).
+
+    Ridge regression on labels of +1 and -1, both sides with the same weight; the penalty is 0.01 of the mean variance
+    of a dimension.
+    """
     x = torch.cat([concept, others]).double()
     y = torch.cat([torch.ones(len(concept)), -torch.ones(len(others))]).to(x)
-    weight = torch.cat(
-        [torch.full((len(part),), 0.5 / len(part)) for part in (concept, others)]
-    ).to(x)
+    weight = torch.cat([_equal_weights(concept), _equal_weights(others)]).to(x)
     x = x - weight @ x
     cross = x.T @ (weight[:, None] * x)  # (K, K), the mean of y being 0
-    tiny = (0.01 * cross.diagonal().mean()).clamp(min=1e-12)
-    return torch.linalg.solve(cross + tiny * torch.eye(len(cross)).to(x), x.T @ (weight * y)).to(
-        concept
-    )
+    penalty = (0.01 * cross.diagonal().mean()).clamp(min=1e-12)
+    ridge = penalty * torch.eye(len(cross)).to(x)
+    v = torch.linalg.solve(cross + ridge, x.T @ (weight * y))
+    return v.to(concept)
+
+
+def _equal_weights(side: Tensor) -> Tensor:
+    """Weights (p,) of one side, which sum to 0.5."""
+    return torch.full((len(side),), 0.5 / len(side))
 
 
 def tcav(concept: Tensor, others: Tensor, gradient: Tensor) -> float:
     """Share of images whose class score grows towards the concept."""
-    return float((gradient @ cav(concept, others) > 0).float().mean())
+    grows = gradient @ cav(concept, others) > 0
+    return float(grows.float().mean())
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> float:
@@ -195,4 +229,27 @@ def paired_t(a: Sequence[float], b: Sequence[float]) -> float:
     d = np.subtract(a, b)
     if np.ptp(d) == 0:
         return float(d[0] == 0)
-    return float(2 * stdtr(len(d) - 1, -abs(d.mean()) / (d.std(ddof=1) / np.sqrt(len(d)))))
+    error = d.std(ddof=1) / np.sqrt(len(d))
+    t = -abs(d.mean()) / error
+    return float(2 * stdtr(len(d) - 1, t))
+
+
+def work(
+    facts: Facts, layer: str | None, images: int, segments: Sequence[int], clusters: int
+) -> Work:
+    """Counted work (``benchmark.shared.work``) of the concepts of every class and the segments of new images.
+
+    psi of each segment; CAVs of about half of the clusters, K x K products over 80 segments for each of 20 sets.
+
+    Args:
+        images: of each class; segments, clusters: as of ``embed`` and ``discover``.
+    """
+    n, K = min(facts.reference, images * facts.classes), facts.size(layer)[0]
+    psi, y = facts.forward(layer), facts.logits
+    pixels = sum(segments) * facts.shape[1] * facts.shape[2]  # of the segments of an image
+    cut = n + facts.images
+    total = facts.reference * (psi + y) + n * facts.gradient(layer)
+    total = total + cut * sum(segments) * psi + facts.images * y
+    cavs = facts.classes * (1 + clusters / 2) * SETS * 2 * CLOSEST * K**2
+    total = total + facts.work(passes=cavs)
+    return total + facts.work(fits=cut * pixels, bytes=8 * pixels)

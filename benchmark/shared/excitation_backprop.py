@@ -1,21 +1,21 @@
 """Excitation Backprop: the probability that each input unit is the winner behind a chosen output unit.
 
 Idea: a walker starts at one unit and steps down the network, from layer to layer, always to a unit that excites the one
-it stands on. Where the walkers end up is a map. The contrastive map subtracts the walkers of the dual unit, the one with
+it is at. Where the walkers end up is a map. The contrastive map subtracts the walkers of the dual unit, the one with
 negated weights, so that what excites everything cancels.
 
-    maps = class_maps(target, x, classes)            # (n, h, w): c-MWP of one logit an image
+    maps = class_maps(target, x, classes)            # (n, h, w): c-MWP of one logit per image
     P = contrast(W, a)                               # (k, n, d): c-MWP of k units with weights W over their inputs a
     maps = unit_maps(target, x, P, layer="fc1")      # (k, n, h, w), where a is the output of fc1
 
-Theory (Zhang et al., Eqs. 5 and 10; numbers of the arXiv version): a_j >= 0 are the inputs of a linear layer with weights
-w_ij, P_i the marginal winning probability (MWP) of its outputs:
+Theory (Zhang et al., Eqs. 5 and 10; numbers of the arXiv version): a_j >= 0 are the inputs of a linear layer with
+weights w_ij, P_i the marginal winning probability (MWP) of its outputs:
 
     P_j = sum_i P(j | i) P_i,      P(j | i) = w+_ij a_j / Z_i,      Z_i = sum_j w+_ij a_j
 
-Biases take no part. Convolution, dense layer, average pooling and upsampling are linear. A max pooling passes P to the
-winner; ReLU, dropout (in eval mode) and reshaping pass it on; concatenation (fire modules) sends each part its own; a sum
-(residual blocks) splits it in proportion to the positive parts of the summands. A batch norm is folded into the
+Biases are ignored. Convolution, dense layer, average pooling and upsampling are linear. A max pooling passes P to the
+winner; ReLU, dropout (in eval mode) and reshaping pass it on; concatenation (fire modules) sends each part its own; a
+sum (residual blocks) splits it in proportion to the positive parts of the summands. A batch norm is folded into the
 convolution before it. So sum_j P_j = sum_i P_i over all units with Z_i > 0: mass is lost only at a unit that nothing
 excites. An input below 0 (a normalised pixel, an unrectified layer) excites nothing and counts as 0.
 
@@ -34,11 +34,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
-from benchmark.api import Target
+from benchmark.api import NotApplicable, Target
 
-Backward = Callable[
-    [Tensor], Tensor
-]  # P over the output (k, n, ...) -> P over the input (k, n, ...)
+# P over the output (k, n, ...) -> P over the input (k, n, ...)
+Backward = Callable[[Tensor], Tensor]
 
 PASSED_ON = (nn.ReLU, nn.Dropout, nn.Dropout2d, nn.Identity)
 RESHAPED = (nn.Flatten, nn.Unflatten)
@@ -59,93 +58,176 @@ def unit_maps(
     Args:
         x: (n, c, h, w) in [0, 1].
         P: (k, n, ...) over psi(x), or over pool(psi(x)).
-        to: the layer down to which P is followed; there it is summed over channels and upsampled (bicubic, cut off at 0).
-            Default: the first that pools, as in the authors' demo, else the first convolution, else the image. ``pixels``:
-            the image itself, whose pixels excite in [0, 1], before they are normalised.
+        to: the layer down to which P is followed; there it is summed over channels and upsampled (bicubic, cut off at
+            0). Default: the first that pools, as in the authors' demo, else the first convolution, else the image.
+            ``pixels``: the image itself, whose pixels excite in [0, 1], before they are normalised.
 
     Raises:
         TypeError: a module without a rule.
     """
-    top, to = target.layers.index(layer), to or first_map(target)
+    to = to or first_map(target)
+    top = target.layers.index(layer)
     with torch.no_grad():
-        to_image: Backward = lambda P: P
         if to == "pixels":  # down to the output of the first layer with weights, then through it
-            bottom = min(
-                next(i for i, m in enumerate(target.net) if next(m.parameters(), None) is not None),
-                top,
-            )
-            to_image = trace(target.net[: bottom + 1], x / target.std)[1]
+            bottom = min(_first_with_weights(target), top)
+            _, to_image = trace(target.net[: bottom + 1], x / target.std)
         else:
             bottom = min(target.layers.index(to), top)
-        above = nn.Sequential(*target.net[bottom + 1 : top + 1], *([pool] if pool else []))
-        P = to_image(
-            trace(above, target.features(x, target.layers[bottom]))[1](P)
-        )  # (k, n, c, u, v)
+            to_image = _unchanged
+        above = [*target.net[bottom + 1 : top + 1]]
+        if pool is not None:
+            above.append(pool)
+        P = _taken_back(nn.Sequential(*above), target.features(x, target.layers[bottom]), P)
+        P = to_image(P)  # (k, n, c, u, v)
         maps = F.interpolate(P.sum(2), x.shape[-2:], mode="bicubic", align_corners=False)
     return maps.clamp(min=0)
+
+
+def _unchanged(P: Tensor) -> Tensor:
+    return P
+
+
+def _taken_back(module: nn.Module, a: Tensor, P: Tensor) -> Tensor:
+    """MWP over the inputs a from P over the output of a module."""
+    _, step = trace(module, a)
+    return step(P)
+
+
+def _first_with_weights(target: Target) -> int:
+    for i, module in enumerate(target.net):
+        if next(module.parameters(), None) is not None:
+            return i
+    raise ValueError(f"{target.name} has no layer with weights")
 
 
 def class_maps(
     target: Target, x: Tensor, classes: Tensor, to: str | None = None, contrastive: bool = True
 ) -> Tensor:
-    """The 1-heatmap: (n, h, w), the (contrastive) MWP of the logit ``classes`` (n,) of each image; the contrast is taken at
-    the inputs of the last layer with weights."""
-    leaves = [
-        (i, m)
-        for i, layer in enumerate(target.net)
-        for m in (layer if isinstance(layer, nn.Sequential) else [layer])
-    ]
-    t = max(k for k, (_, m) in enumerate(leaves) if isinstance(m, nn.Linear | nn.Conv2d))
-    below = leaves[t][0] - 1  # the last layer that is whole below the one that holds these weights
+    """The 1-heatmap: (n, h, w), the (contrastive) MWP of the logit ``classes`` (n,) of each image.
+
+    The contrast is taken at the inputs of the last layer with weights.
+    """
+    leaves, layer_of = _leaves(target)
+    last = max(k for k, leaf in enumerate(leaves) if isinstance(leaf, nn.Linear | nn.Conv2d))
+    start = layer_of.index(layer_of[last])
+    below = target.layers[layer_of[last] - 1]  # the last layer that lies wholly below these weights
     with torch.no_grad():
-        a = target.features(x, target.layers[below])
-        a, to_below = trace(nn.Sequential(*(m for i, m in leaves[:t] if i > below)), a)
-        linear, rest = leaves[t][1], nn.Sequential(*(m for _, m in leaves[t + 1 :]))
-        y, to_linear = trace(rest, linear(a))
-        P = to_linear(
-            F.one_hot(classes, y.shape[1]).to(y)[None]
-        )  # (1, n, ...) over the outputs of the last weights
-        P = to_below(_linear(linear, a, 1)(P) - (_linear(linear, a, -1)(P) if contrastive else 0))
-    return unit_maps(target, x, P, target.layers[below], to=to)[0]
+        a = target.features(x, below)
+        a, to_below = trace(nn.Sequential(*leaves[start:last]), a)
+        linear = leaves[last]
+        y, to_linear = trace(nn.Sequential(*leaves[last + 1 :]), linear(a))
+        logit = F.one_hot(classes, y.shape[1]).to(y)
+        P = to_linear(logit[None])  # (1, n, ...) over the outputs of the last weights
+        P = _linear(linear, a, 1)(P) - (_linear(linear, a, -1)(P) if contrastive else 0)
+        P = to_below(P)
+    return unit_maps(target, x, P, below, to=to)[0]
+
+
+def _leaves(target: Target) -> tuple[list[nn.Module], list[int]]:
+    """The modules of all layers in order, and the index of the layer that each belongs to."""
+    leaves, layer_of = [], []
+    for i, layer in enumerate(target.net):
+        parts = list(layer) if isinstance(layer, nn.Sequential) else [layer]
+        leaves += parts
+        layer_of += [i] * len(parts)
+    return leaves, layer_of
 
 
 def contrast(W: Tensor, a: Tensor) -> Tensor:
     """c-MWP (k, n, d) over the inputs a (n, d) >= 0 of k units with weights W (k, d) or, for each image, (n, k, d).
 
-    The MWP of the unit minus that of its dual, whose weights are negated (Sec. 3.4): each sums to 1, or to 0 where nothing
-    excites it.
+    The MWP of the unit minus that of its dual, whose weights are negated (Sec. 3.4): each sums to 1, or to 0 where
+    nothing excites it.
     """
-    excites = W.expand(len(a), *W.shape[-2:]).movedim(1, 0) * a.clamp(min=0)  # (k, n, d)
-    return _share(excites.clamp(min=0)) - _share((-excites).clamp(min=0))
+    weights = W.expand(len(a), *W.shape[-2:]).movedim(1, 0)  # (k, n, d)
+    excites = weights * a.clamp(min=0)
+    own = _share(excites.clamp(min=0))
+    dual = _share((-excites).clamp(min=0))
+    return own - dual
 
 
 def dense(W: Tensor, a: Tensor, P: Tensor) -> Tensor:
     """Eq. 10 for a dense layer a @ W: W (d, e), a (..., d) >= 0, P (k, ..., e) -> (k, ..., d)."""
     W = W.clamp(min=0)
-    return a * (_over(P, a @ W) @ W.T)
+    Z = a @ W
+    return a * (_over(P, Z) @ W.T)
+
+
+def maps_of_units(
+    target: Target, x: Tensor, units: Tensor, layer: str, to: str | None = None
+) -> Tensor:
+    """Maps (k, n, h, w) of single ``units`` (k,) of a layer: c-MWP, contrasted at the inputs of the layer's weights.
+
+    Where it has none it is the plain MWP of the unit, or of the mean of a channel.
+
+    Raises:
+        TypeError: a module without a rule.
+    """
+    linear = linear_modules(target, layer)
+    index = target.layers.index(layer)
+    if linear and index:
+        below = target.layers[index - 1]
+        a = target.features(x, below)
+        P = contrast(linear[-1].weight[units], a.flatten(1))
+        P = P.view(len(units), *a.shape)
+        return unit_maps(target, x, P, below, to=to)
+    z, pool = target.features(x, layer), None
+    if z.ndim == 4:
+        pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    one_hot = torch.eye(z.shape[1], device=x.device)[units]
+    P = one_hot[:, None].expand(-1, len(x), -1)  # (k, n, d)
+    return unit_maps(target, x, P, layer, pool, to)
 
 
 def first_map(target: Target) -> str:
     """The first layer that pools over a neighbourhood, else the first that holds a convolution, else ``pixels``."""
     named = list(target.net.named_children())
-    found = [name for name, m in named if isinstance(m, nn.MaxPool2d | nn.AvgPool2d)]
-    found += [name for name, m in named if any(isinstance(part, nn.Conv2d) for part in m.modules())]
-    return next(iter(found), "pixels")
+    for name, module in named:
+        if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+            return name
+    for name, module in named:
+        if any(isinstance(part, nn.Conv2d) for part in module.modules()):
+            return name
+    return "pixels"
 
 
-# --------------------------------------------------------------------------------------------- one layer after the other
+def first_dense(target: Target, x: Tensor) -> str:
+    """The first dense layer with weights, else the last without positions, else the one that the target is explained
+    at.
+
+    Raises:
+        NotApplicable: there is none.
+    """
+    dense = [name for name in target.layers[:-1] if target.features(x, name).ndim == 2]
+    weighted = [name for name in dense if linear_modules(target, name)]
+    if weighted:
+        return weighted[0]
+    if dense:
+        return dense[-1]
+    if target.layer is None:
+        raise NotApplicable(f"{target.name} has no layer below its logits that has units")
+    return target.layer
+
+
+def linear_modules(target: Target, layer: str) -> list[nn.Linear]:
+    """The modules of a layer that are linear."""
+    modules = getattr(target.net, layer).modules()
+    return [module for module in modules if isinstance(module, nn.Linear)]
+
+
+# ---------------------------------------------------------------------------------------- one layer after the other
 
 
 def trace(module: nn.Module, a: Tensor) -> tuple[Tensor, Backward]:
-    """The output for inputs a (n, ...), and the step that takes MWP from it back to a. Steps may be called again."""
+    """The output for inputs a (n, ...), and the step that takes MWP from it back to a. Steps may be called again.
+
+    Raises:
+        TypeError: a module without a rule.
+    """
     if isinstance(module, nn.Sequential):
-        steps = []
-        for child in folded(module):
-            a, step = trace(child, a)
-            steps.append(step)
-        return a, lambda P: _chain(reversed(steps), P)
+        return _chain(module, a)
     if isinstance(module, PASSED_ON):
-        return module(a), lambda P: P
+        return module(a), _unchanged
     if isinstance(module, RESHAPED):
         return module(a), lambda P: P.reshape(len(P), *a.shape)
     if isinstance(module, LINEAR):
@@ -153,11 +235,11 @@ def trace(module: nn.Module, a: Tensor) -> tuple[Tensor, Backward]:
     if isinstance(module, SELECTED):
         z, pull = torch.func.vjp(module, a)
         return z, torch.vmap(lambda P: pull(P)[0])
-    if isinstance(
-        module, nn.BatchNorm1d
-    ):  # not behind a convolution: unit by unit, where its factor is positive
+    if isinstance(module, nn.BatchNorm1d):
+        # not behind a convolution: unit by unit, where its factor is positive
         factor = module.weight / torch.sqrt(module.running_var + module.eps)
-        return module(a), lambda P: P * ((factor > 0) & (a > 0))
+        passes = (factor > 0) & (a > 0)
+        return module(a), lambda P: P * passes
     if {"squeeze", "expand1x1", "expand3x3"} <= module._modules.keys():
         return _fire(module, a)
     if {"residual", "shrink", "relu"} <= module._modules.keys():
@@ -182,39 +264,54 @@ def _share(excitation: Tensor) -> Tensor:
 
 def _over(P: Tensor, Z: Tensor) -> Tensor:
     """P / Z, 0 where nothing excites (Z = 0)."""
-    return torch.where(Z > 0, P / torch.where(Z > 0, Z, 1), 0)
+    excited = Z > 0
+    share = P / torch.where(excited, Z, 1)
+    return torch.where(excited, share, 0)
 
 
-def _chain(steps: Iterable[Backward], P: Tensor) -> Tensor:
-    for step in steps:
-        P = step(P)
-    return P
+def _chain(layers: nn.Sequential, a: Tensor) -> tuple[Tensor, Backward]:
+    steps = []
+    for layer in folded(layers):
+        a, step = trace(layer, a)
+        steps.append(step)
+
+    def back(P: Tensor) -> Tensor:
+        for step in reversed(steps):
+            P = step(P)
+        return P
+
+    return a, back
 
 
 def _linear(module: nn.Module, a: Tensor, sign: int = 1) -> Backward:
     """P_j = a_j sum_i w+_ij P_i / Z_i; ``sign`` -1: of the dual units, whose weights are -w."""
     a = a.clamp(min=0)
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        w = (sign * module.weight).clamp(min=0)
-        f = (
-            (lambda z: F.linear(z, w))
-            if isinstance(module, nn.Linear)
-            else (lambda z: module._conv_forward(z, w, None))
-        )
-    else:
-        f = module
-    Z, pull = torch.func.vjp(f, a)
-    return lambda P: a * torch.vmap(lambda p: pull(p)[0])(_over(P, Z))
+    Z, pull = torch.func.vjp(_excite(module, sign), a)
+
+    def pull_one(P: Tensor) -> Tensor:
+        return pull(P)[0]
+
+    def step(P: Tensor) -> Tensor:
+        return a * torch.vmap(pull_one)(_over(P, Z))
+
+    return step
+
+
+def _excite(module: nn.Module, sign: int) -> Callable[[Tensor], Tensor]:
+    """The module with the positive part of its (signed) weights, without bias."""
+    if not isinstance(module, nn.Conv2d | nn.Linear):
+        return module
+    w = (sign * module.weight).clamp(min=0)
+    if isinstance(module, nn.Linear):
+        return lambda z: F.linear(z, w)
+    return lambda z: module._conv_forward(z, w, None)
 
 
 def _fire(module: nn.Module, a: Tensor) -> tuple[Tensor, Backward]:
     """torchvision's fire module: squeeze, then two convolutions side by side."""
     squeezed, to_input = trace(nn.Sequential(module.squeeze, nn.ReLU()), a)
-    branches = (
-        trace(nn.Sequential(conv, nn.ReLU()), squeezed)
-        for conv in (module.expand1x1, module.expand3x3)
-    )
-    (left, to_left), (right, to_right) = branches
+    left, to_left = trace(nn.Sequential(module.expand1x1, nn.ReLU()), squeezed)
+    right, to_right = trace(nn.Sequential(module.expand3x3, nn.ReLU()), squeezed)
     sizes = [left.shape[1], right.shape[1]]
 
     def step(P: Tensor) -> Tensor:
@@ -226,13 +323,16 @@ def _fire(module: nn.Module, a: Tensor) -> tuple[Tensor, Backward]:
 
 def _residual(module: nn.Module, a: Tensor) -> tuple[Tensor, Backward]:
     """The zoo's BasicBlock: ReLU(residual(a) + shrink(a), zero maps added)."""
-    r, through_residual = trace(module.residual, a)
-    s, through_shrink = trace(module.shrink, a)
+    r, to_residual = trace(module.residual, a)
+    s, to_shrink = trace(module.shrink, a)
+    kept = s.shape[1]
     shortcut = F.pad(s, (0, 0, 0, 0, 0, module.added))
-    excites, passes = r.clamp(min=0), shortcut.clamp(min=0)
+    r_excites, s_excites = r.clamp(min=0), shortcut.clamp(min=0)
 
     def step(P: Tensor) -> Tensor:
-        P = _over(P, excites + passes)
-        return through_residual(P * excites) + through_shrink((P * passes)[:, :, : s.shape[1]])
+        P = _over(P, r_excites + s_excites)
+        back = to_residual(P * r_excites)
+        P = P * s_excites
+        return back + to_shrink(P[:, :, :kept])
 
     return module.relu(r + shortcut), step

@@ -1,14 +1,16 @@
 """What a unit does, counted before it runs: multiply-adds, repeats of all other work, and bytes.
 
-    facts.images * (facts.forward("conv4") + facts.gradient("conv4"))       # Grad-CAM: Work(passes=..., fits=..., bytes=...)
+    facts.images * (facts.forward("conv4") + facts.gradient("conv4"))  # Grad-CAM: Work(passes=..., fits=..., bytes=...)
 
-Methods, experiments and recipes declare their work in these terms: a method by ``work(self, facts)``, a paper's experiments in
-its ``work.py``, recipes in ``zoo/work.py``. Networks are never written down as formulas. Their tensors lie on torch's device
-``meta``, which knows shapes and computes nothing, and ``measure`` watches the very operations that a CPU or GPU would run.
+Methods, experiments and recipes declare their work in these terms: a method by ``work(self, facts)``, a paper's
+experiments in its ``work.py``, recipes in ``zoo/work.py``. Networks are never written down as formulas. Their tensors
+lie on torch's device ``meta``, which knows shapes and computes nothing, and ``measure`` watches the very operations
+that a CPU or GPU would run.
 
-``passes`` are the multiply-adds of torch's products and convolutions, forward and backward; ``fits`` whatever else repeats
-(steps of an optimiser, pixels that are sorted, samples x nodes of a tree ...), in a unit that each kind of work chooses for
-itself, for fits are only compared within a kind; ``bytes`` are those of the largest tensors that are alive at once.
+``passes`` are the multiply-adds of torch's products and convolutions, forward and backward; ``fits`` are all other
+repeats (steps of an optimiser, pixels that are sorted, samples x nodes of a tree ...), in a unit that each kind of
+work chooses for itself, since fits are compared only within a kind; ``bytes`` are those of the largest tensors that
+are alive at once.
 """
 
 from __future__ import annotations
@@ -28,10 +30,7 @@ from torch.utils.flop_counter import flop_registry
 from benchmark.api import Target
 
 FLOAT = 4  # bytes
-CHUNK_PIXELS, CHUNK = (
-    2**20,
-    64,
-)  # images go through a network by so many pixels, and at most so many at once
+CHUNK_PIXELS, CHUNK = 2**20, 64  # pixels, and images, that go through a network together at most
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ class Work:
     bytes: float = 0.0
 
     def __add__(self, other: Work) -> Work:
-        return Work(
-            self.passes + other.passes, self.fits + other.fits, max(self.bytes, other.bytes)
-        )
+        passes = self.passes + other.passes
+        fits = self.fits + other.fits
+        return Work(passes, fits, max(self.bytes, other.bytes))
 
     def __rmul__(self, n: float) -> Work:
         return Work(n * self.passes, n * self.fits, self.bytes if n else 0.0)
@@ -69,11 +68,12 @@ class Meter(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        out = operation(*args, **(kwargs or {}))
-        if formula := flop_registry.get(operation.overloadpacket):
-            self.passes += (
-                formula(*args, **(kwargs or {}), out_val=out) / 2
-            )  # a multiply-add is two operations
+        kwargs = kwargs or {}
+        out = operation(*args, **kwargs)
+        formula = flop_registry.get(operation.overloadpacket)
+        if formula:
+            operations = formula(*args, **kwargs, out_val=out)
+            self.passes += operations / 2  # a multiply-add is two operations
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor) and tensor.layout == torch.strided:
                 self._note(tensor.untyped_storage())
@@ -118,12 +118,13 @@ def training_step(net: nn.Module, *shape: int, copies: int = 1) -> Work:
         net.zero_grad(set_to_none=True)
 
     found = measure(step)
-    return Work(copies * found.passes, 1.0, copies * (found.bytes + 3 * parameter_bytes(net)))
+    held = found.bytes + 3 * parameter_bytes(net)
+    return Work(copies * found.passes, 1.0, copies * held)
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What is known of a unit before it runs.
+    """What is known about a unit before it runs.
 
     Attributes:
         shape: (c, h, w) of the images; train, test: how many there are of each split.
@@ -144,9 +145,8 @@ class Facts:
     build: Callable[[str | Mapping[str, Any]], Any] | None = None
     _known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
-    work = (
-        Work  # for methods, which see nothing but their arguments: facts.work(passes=..., fits=...)
-    )
+    # for methods, which see nothing but their arguments: facts.work(passes=..., fits=...)
+    work = Work
 
     def explaining(self, images: int, reference: int = 0) -> Self:
         """The same network and data set, with other numbers of images."""
@@ -154,13 +154,15 @@ class Facts:
 
     @property
     def pixels(self) -> int:
-        """Numbers of an image, c h w."""
+        """Values of an image, c h w."""
         return math.prod(self.shape)
 
     @property
     def chunk(self) -> int:
         """Images that go through the network together."""
-        return min(CHUNK, max(8, CHUNK_PIXELS // max(1, self.shape[1] * self.shape[2])))
+        area = self.shape[1] * self.shape[2]
+        fitting = CHUNK_PIXELS // max(1, area)
+        return min(CHUNK, max(8, fitting))
 
     def x(self, n: int) -> Tensor:
         """n images on the device ``meta``."""
@@ -168,18 +170,23 @@ class Facts:
 
     def size(self, layer: str | None = None) -> tuple[int, ...]:
         """Shape of the output of ``layer`` (default: the one that is explained) for one image."""
-        return self._once(
-            ("size", layer), lambda: tuple(self.target.features(self.x(2), layer).shape[1:])
-        )
+
+        def shape() -> tuple[int, ...]:
+            z = self.target.features(self.x(2), layer)
+            return tuple(z.shape[1:])
+
+        return self._once(("size", layer), shape)
 
     def units(self, layer: str | None = None) -> int:
         return math.prod(self.size(layer))
 
     def forward(self, layer: str | None = None) -> Work:
         """psi of one image, up to ``layer`` (default: the one that is explained); bytes of a chunk."""
-        return self._each(
-            ("forward", layer), lambda: self.target.features(self.x(self.chunk), layer)
-        )
+
+        def run() -> None:
+            self.target.features(self.x(self.chunk), layer)
+
+        return self._each(("forward", layer), run)
 
     @property
     def logits(self) -> Work:
@@ -188,35 +195,41 @@ class Facts:
 
     def head(self, layer: str | None = None) -> Work:
         """G of the output of ``layer`` for one image; bytes of a chunk."""
-        return self._each(
-            ("head", layer), lambda: self.target.head(empty(self.chunk, *self.size(layer)), layer)
-        )
+
+        def run() -> None:
+            z = empty(self.chunk, *self.size(layer))
+            self.target.head(z, layer)
+
+        return self._each(("head", layer), run)
 
     def gradient(self, layer: str | None = None) -> Work:
         """G and the gradient of a logit at ``layer``, for one image; bytes of a chunk."""
 
         def pull() -> None:
             z = empty(self.chunk, *self.size(layer)).requires_grad_()
-            torch.autograd.grad(self.target.head(z, layer).amax(1).sum(), z)
+            y = self.target.head(z, layer)
+            torch.autograd.grad(y.amax(1).sum(), z)
 
         return self._each(("gradient", layer), pull, gradients=True)
 
     def pixel_gradient(self, layer: str | None = None) -> Work:
-        """psi up to ``layer`` (default: F) and the gradient of one of its units at the pixels, for one image; bytes of a chunk."""
+        """psi up to ``layer`` (default: F) and the gradient of one of its units at the pixels, for one image; bytes of
+        a chunk."""
         layer = layer or self.target.layers[-1]
 
         def pull() -> None:
             x = self.x(self.chunk).requires_grad_()
-            torch.autograd.grad(self.target.features(x, layer).flatten(1).amax(1).sum(), x)
+            y = self.target.features(x, layer).flatten(1).amax(1).sum()
+            torch.autograd.grad(y, x)
 
         return self._each(("pixels", layer), pull, gradients=True)
 
     def at_once(self, work: Work, n: int) -> Work:
-        """Work of one image, where n go through the network together and not a chunk."""
+        """Work of one image, where n go through the network together instead of a chunk."""
         return replace(work, bytes=work.bytes * n / self.chunk)
 
     def each(self, function: Callable[..., Any], *args: Any) -> Work:
-        """Of a function that is called with a chunk of images: the passes of one image, the bytes of the chunk."""
+        """Work of a function that is called with a chunk of images: the passes of one image, the bytes of the chunk."""
         return self._divided(measure(function, *args))
 
     def _each(self, key: Hashable, function: Callable[[], Any], gradients: bool = False) -> Work:
@@ -240,18 +253,20 @@ class Facts:
 
 
 def of_method(method: Any, facts: Facts) -> Work:
-    """What a method declares by ``work(facts)``; of one that declares nothing three passes per image that is explained and
-    one per image that it is fitted on."""
-    if callable(declared := getattr(method, "work", None)):
+    """What a method declares by ``work(facts)``; a method that declares nothing counts three passes per image that is
+    explained and one per image that it is fitted on."""
+    declared = getattr(method, "work", None)
+    if callable(declared):
         return declared(facts)
-    return (3 * facts.images + facts.reference) * facts.logits
+    passes = 3 * facts.images + facts.reference
+    return passes * facts.logits
 
 
 def tensors(*counts: float) -> float:
-    """Bytes of float32 tensors with so many numbers each."""
+    """Bytes of float32 tensors, given the number of elements of each."""
     return FLOAT * sum(counts)
 
 
 def shapes(layers: Sequence[str], facts: Facts) -> int:
-    """How many units several layers have together."""
+    """Number of units of several layers together."""
     return sum(facts.units(layer) for layer in layers)

@@ -229,7 +229,7 @@ def test_gradients_are_neither_needed_nor_kept(metric, setting):
 def test_maps_that_do_not_fit_are_refused(metric, setting):
     for maps in (np.zeros((7, 3, 3)), np.zeros((6, SIDE, SIDE)), np.zeros((7, SIDE, SIDE + 1))):
         with pytest.raises(
-            ValueError, match="return one map an image, upsampled to its resolution"
+            ValueError, match="return one map per image, upsampled to its resolution"
         ):
             value(metric, setting, maps)
     with pytest.raises(ValueError, match="no heatmaps"):

@@ -257,7 +257,7 @@ def test_a_map_on_one_part_is_local_and_a_flat_one_is_not():
     )
     np.testing.assert_allclose(one, 0, atol=1e-12)
     np.testing.assert_allclose(flat, math.log(4))
-    with pytest.raises(ValueError, match="neither voronoi nor pixel"):
+    with pytest.raises(ValueError, match="is not voronoi, pixel or mask"):
         value("locality", Explanation(concept_maps=maps), b=b, cells="grid")
 
 
@@ -319,7 +319,7 @@ def test_faithfulness_by_hand():
 
 def test_scores_of_another_shape_are_refused():
     for name in ("f_reg", "f_cls"):
-        with pytest.raises(ValueError, match="one a class, or one an image"):
+        with pytest.raises(ValueError, match="one per class, or one per image"):
             value(name, Explanation(scores=np.zeros((9, 2), np.float32)))
 
 

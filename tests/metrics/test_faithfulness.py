@@ -347,7 +347,7 @@ def test_two_targets_do_not_mix():
         (AVERAGE_DROP, {"keep": 0}, "keep=0"),
         (AVERAGE_INCREASE, {"keep": 1.1}, "keep=1.1"),
         (AVERAGE_DROP, {"keep": -0.5}, "keep=-0.5"),
-        (AVERAGE_DROP, {"fill": "pink"}, "fill 'pink' is none of black, blur, inpaint, mean"),
+        (AVERAGE_DROP, {"fill": "pink"}, "fill 'pink' is not one of black, blur, inpaint, mean"),
         (ACCURACY, {"pixels": 0}, "pixels=0"),
         (ACCURACY, {"pixels": 60000}, "pixels=60000"),
         (INSERTION, {"steps": 1}, "steps=1"),

@@ -147,7 +147,7 @@ def test_all_maps_of_a_batch_share_the_passes():
     ("setting", "message"),
     [
         ({"grid": 1}, "grid=1: patches are compared with each other, so at least 2 a side"),
-        ({"fill": "pink"}, "fill 'pink' is none of black, blur, inpaint, mean"),
+        ({"fill": "pink"}, "fill 'pink' is not one of black, blur, inpaint, mean"),
     ],
 )
 def test_bad_settings_are_named(setting, message):

@@ -149,7 +149,7 @@ def test_a_network_on_plain_pixels_has_no_standard_deviation():
 @pytest.mark.parametrize("shape", [(5, 1, 2, 3), (4, 2, 2, 3), (5, 2, 3, 2)])
 def test_images_that_do_not_fit_are_refused(name, shape):
     e = Explanation(decoded=np.zeros(shape), reference=np.zeros(shape))
-    with pytest.raises(ValueError, match="return one rebuilt image an image"):
+    with pytest.raises(ValueError, match="return one rebuilt image for each"):
         value(name, e)
 
 

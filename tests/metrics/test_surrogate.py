@@ -61,7 +61,7 @@ def test_the_accuracies_are_partial_and_the_coverage_is_not():
 
 @pytest.mark.parametrize("metric", [ACU_GT, ACU_MD, CVR], ids=lambda m: m.name)
 def test_labels_that_do_not_fit_are_refused(metric):
-    with pytest.raises(ValueError, match="3 labels for 2 images: return one an image"):
+    with pytest.raises(ValueError, match="3 labels for 2 images: return one per image"):
         value(metric, [0, 0, 0], images([0, 1], [0, 1]))
     with pytest.raises(ValueError, match="0 labels for 2 images"):
         metric(

@@ -32,7 +32,7 @@ MARKS = {
     "Random map": "x",
 }
 NAMES = {"boundary": "RI", "reference": "RI (reference)"}
-PHOTOGRAPHS = ("asirra", "cub")  # not ours to pass on
+PHOTOGRAPHS = ("asirra", "cub")  # may not be passed on
 
 
 def pictures(found: Found) -> Iterator[Picture]:
@@ -65,21 +65,23 @@ def pictures(found: Found) -> Iterator[Picture]:
 
 
 _TABLE_1 = (
-    "Average drop (left, lower is better) and average increase (right, higher is better) of the class score when only the "
-    "top 20 % of an unseen image are kept, by interpretations of reference images. A dot a run and seed, a bar their mean."
+    "Average drop (left, lower is better) and average increase (right, higher is better) of the class score when "
+    "only the top 20 % of an unseen image are kept, by interpretations of reference images. One dot per run and "
+    "seed; bars are means."
 )
 _FIG_5 = (
-    "How often regions agree with the true class (ACU-GT) and with the network (ACU-MD) on the images they cover, and how many "
-    "they cover (CVR), against the number of sampled boundaries. Mean over runs and seeds, the whole range shaded."
+    "How often regions agree with the true class (ACU-GT) and with the network (ACU-MD) on the images they cover, "
+    "and how many they cover (CVR), against the number of sampled boundaries. Mean over runs and seeds, the whole "
+    "range shaded."
 )
 _FIG_4 = (
-    "Average drop (left) and increase (right) over the K reference images most similar to the one that is interpreted, "
-    "itself the first. Mean over inputs and seeds."
+    "Average drop (left) and increase (right) over the K reference images most similar to the one that is "
+    "interpreted, itself the first. Mean over inputs and seeds."
 )
 _FIG_2 = (
-    "Rows 1 and 3: an input (left) and its most similar reference images, by region (RI) and by Euclidean distance. The other "
-    "rows: each method's heat map with the input's interpretation reused. Numbers: class score of the image, or of its "
-    "top 20 %."
+    "Rows 1 and 3: an input (left) and its most similar reference images, by region (RI) and by Euclidean "
+    "distance. The other rows: each method's heat map with the input's interpretation reused. Numbers: class "
+    "score of the image, or of its top 20 %."
 )
 
 
@@ -214,7 +216,8 @@ def case_study(unit: FoundUnit) -> Figure:
 
 def _scaled(a: Array) -> Array:
     a = a.astype(np.float32)
-    return (a - a.min()) / max(float(np.ptp(a)), 1e-12)
+    span = max(float(np.ptp(a)), 1e-12)
+    return (a - a.min()) / span
 
 
 def _plain(axes: Axes) -> None:

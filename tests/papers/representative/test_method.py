@@ -159,7 +159,7 @@ def test_an_activation_that_is_not_piecewise_linear_is_named():
 def test_more_boundaries_than_reference_images_are_refused(q, way):
     target, psi, classes = parts()
     with pytest.raises(
-        ValueError, match=rf"\|Q\| = {q} boundaries asked for, at 60 reference images"
+        ValueError, match=rf"\|Q\| = {q}: the number of boundaries must lie in 1..60"
     ):
         b.sample(
             target,
