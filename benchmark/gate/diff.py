@@ -1,15 +1,15 @@
 """What changed between two sets of rows, cell by cell: better, worse, lost, or not to be compared.
 
-Idea: rows of all seeds of one cell (profile, track, paper, data set, network, method, metric, and their settings) are compared as
-pairs of seeds; ``gate`` says which differences are more than noise. What is gone, broken or of another meaning is named
-as such and never compared.
+Idea: rows of all seeds of one cell (profile, track, paper, data set, network, method, metric, and their settings) are
+compared as pairs of seeds; ``noise`` says which differences are more than noise. What is gone, failed or has another
+meaning is named as such and never compared.
 
 Use:
-    found = diff(old_rows, new_rows)
+    found = compare(old_rows, new_rows)
     fails(found, ("regression", "lost", "unverified"))
 
-``compare`` (make check-results) asks another question of the same frame: are these the rows of that commit? On the same
-kind of machine every value must be the same to its last digit (``reproduced(exact=True)``).
+``reproduced`` (make check-results) asks another question of the same frame: are these the rows of that commit? On the
+same kind of machine every value must be the same to its last digit (``exact=True``).
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from benchmark.utils.near_names import near
 
 KINDS = {  # kind -> what it means, in the order in which they are shown
     "regression": "worse, by more than noise",
-    "lost": "was there and is not: a row is gone, failed, does not apply any more, or is no number",
-    "unverified": "changed, and nothing says how much of it is noise",
-    "re-baselined": "the metric's version changed: old and new are not compared, which is no pass",
+    "lost": "had a value before: now the row is missing, failed, not applicable, or not a number",
+    "unverified": "changed, and it is not known how much of it is noise",
+    "re-baselined": "the metric's version changed: old and new are not compared, which is not a pass",
     "improvement": "better, by more than noise",
-    "new": "was not there",
+    "new": "was not there before",
     "unchanged": "equal, or within its tolerance",
 }
+Row = Mapping[str, Any]
+Rows = Mapping[int, Row]  # of a cell, by seed
+
 FAIL_ON = ("regression", "lost", "unverified")
 CELL = list(store.ROW_KEYS[:-1])  # the key of a cell: a row's, without the seed
 COLUMNS = [
@@ -58,47 +61,56 @@ def compare(
     """One line for each cell, and one for each seed that a cell lost; sorted by kind, then by how far it moved.
 
     Args:
-        old_rows, new_rows: as ``store.tidy_rows``. elsewhere: rows of other profiles, from which a metric's usual spread is
-            taken where these rows have one seed only.
+        old_rows, new_rows: as ``store.tidy_rows``.
+        elsewhere: rows of other profiles, which give a metric's usual spread where these rows have only one seed.
 
     Returns:
-        COLUMNS. seeds: how many both runs have (of a lost seed: which). old, new: means over those, in ``unit``. moved:
-        any value is another one. errors: how many standard errors the new run is better (negative: worse). tolerance: up to
-        which difference of the means the cell is unchanged, in ``unit``; p: adjusted. NaN where nothing was tested.
+        COLUMNS. seeds: how many both runs have (of a lost seed: 1). old, new: means over those, in ``unit``. moved: any
+        value differs. errors: by how many standard errors the new run is better (negative: worse). tolerance: up to
+        which difference of the means the cell is unchanged, in ``unit``. p: adjusted. NaN where nothing was tested.
     """
+    old, new = _by_cell(old_rows), _by_cell(new_rows)
+    unknown = {}  # rows of track ``unknown``: they say why all cells of an explanation are gone
+    for key, rows in new.items():
+        if key[_TRACK] == "unknown":
+            unknown[_explanation(key)] = rows
     lines = []
-    old, new = (_by_cell(rows) for rows in (old_rows, new_rows))
-    unknown = {_explanation(key): cell for key, cell in new.items() if key[_TRACK] == "unknown"}
     for key in old.keys() | new.keys():
-        now = unknown.get(_explanation(key), {}) | new.get(key, {})
-        lines += _cell(old.get(key, {}), now, dict(zip(CELL, key, strict=True)))
-    found = pd.DataFrame(lines, columns=[*COLUMNS, *_FACTS]).sort_values(
-        [*CELL, "why"], kind="stable"
-    )
+        names = dict(zip(CELL, key, strict=True))
+        now = {**unknown.get(_explanation(key), {}), **new.get(key, {})}
+        lines += _cell(old.get(key, {}), now, names)
+    found = pd.DataFrame(lines, columns=[*COLUMNS, *_FACTS])
+    found = found.sort_values([*CELL, "why"], kind="stable")
+    _judge(found, None if elsewhere is None else _variances(elsewhere))
+    order = {kind: i for i, kind in enumerate(KINDS)}
+    found["order"] = found["kind"].map(order)
+    found["size"] = -found["errors"].astype(float).abs()
+    found = found.sort_values(["order", "size", *CELL], kind="stable", ignore_index=True)
+    return found[COLUMNS].astype(_TYPES)
+
+
+def _judge(found: pd.DataFrame, variances: pd.DataFrame | None) -> None:
+    """Fill in the verdicts of the lines that have no kind yet."""
     compared = found[found["kind"] == ""]
-    verdicts = noise.judge(compared, _variances(elsewhere) if elsewhere is not None else None)
+    verdicts = noise.judge(compared, variances)
     verdicts["tolerance"] *= compared["scale"]
     for column in verdicts:
         found[column] = found[column].astype(object)
         found.loc[verdicts.index, column] = verdicts[column]
-    found.loc[found["kind"].eq("unverified") & found["why"].eq(""), "why"] = (
-        "nothing says how far the seeds of this metric differ"
-    )
-    found = found.assign(
-        order=found["kind"].map({kind: i for i, kind in enumerate(KINDS)}),
-        size=-found["errors"].astype(float).abs(),
-    )
-    found = found.sort_values(["order", "size", *CELL], kind="stable", ignore_index=True)
-    types = dict.fromkeys(["old", "new", "errors", "tolerance", "p"], float) | {
-        "moved": bool,
-        "borrowed": bool,
-    }
-    return found[COLUMNS].astype(types)
+    unexplained = found["kind"].eq("unverified") & found["why"].eq("")
+    found.loc[unexplained, "why"] = "the spread between seeds of this metric is not known"
 
 
-_FACTS = ["scale", "gain", "variance", "dof", "pair_variance"]  # what ``gate.judge`` asks for
-
-
+_FACTS = ["scale", "gain", "variance", "dof", "pair_variance"]  # what ``noise.judge`` asks for
+_TYPES = {
+    "old": float,
+    "new": float,
+    "errors": float,
+    "tolerance": float,
+    "p": float,
+    "moved": bool,
+    "borrowed": bool,
+}
 _TRACK = CELL.index("track")
 _EXPLANATION = [CELL.index(name) for name in ("profile", "dataset", "target", "method", "setting")]
 
@@ -108,125 +120,128 @@ def _explanation(cell: Sequence[str]) -> tuple[str, ...]:
     return tuple(cell[i] for i in _EXPLANATION)
 
 
-def _by_cell(rows: pd.DataFrame) -> dict[tuple, dict[int, dict[str, Any]]]:
-    cells: dict[tuple, dict[int, dict[str, Any]]] = {}
+def _by_cell(rows: pd.DataFrame) -> dict[tuple, Rows]:
+    """By the key of a cell, its rows by seed."""
+    cells: dict[tuple, dict[int, Row]] = {}
     for row in store.tidy_rows(rows).to_dict("records"):
-        cells.setdefault(tuple(row[k] for k in CELL), {})[row["seed"]] = row
+        key = tuple(row[name] for name in CELL)
+        if key not in cells:
+            cells[key] = {}
+        cells[key][row["seed"]] = row
     return cells
 
 
-def _cell(
-    old: Mapping[int, Mapping], new: Mapping[int, Mapping], key: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def _cell(old: Rows, new: Rows, key: Mapping[str, str]) -> list[Row]:
     """The lines of one cell: old and new are its rows by seed. The kind of what is to be judged stays empty."""
-    had, have = ({s: row for s, row in rows.items() if _known(row)} for rows in (old, new))
+    had, have = _known(old), _known(new)
     if not had and not have:
         return []  # failed or not applicable, as before
-    facts = next(iter((had or have).values()))
-    base = dict.fromkeys(COLUMNS, np.nan) | dict.fromkeys(_FACTS, np.nan) | dict(key)
-    base |= {
+    base = _blank(key, next(iter((had or have).values())))
+    if not had:
+        return [{**base, "kind": "new", "seeds": len(have), "new": _mean(have)}]
+    if not have:
+        why = _reason(new.values())
+        return [{**base, "kind": "lost", "seeds": len(had), "old": _mean(had), "why": why}]
+    lines = []
+    shared = sorted(had.keys() & have.keys())
+    if shared:
+        before = {seed: had[seed] for seed in shared}
+        after = {seed: have[seed] for seed in shared}
+        base |= {"seeds": len(shared), "old": _mean(before), "new": _mean(after)}
+        pairs = list(zip(before.values(), after.values(), strict=True))
+        lines.append(base | _compared(pairs))
+    for seed in sorted(had.keys() - have.keys()):
+        why = _reason([new[seed]] if seed in new else [])
+        lost = {"kind": "lost", "seeds": 1, "old": had[seed]["value"], "new": np.nan}
+        lines.append({**base, **lost, "why": f"seed {seed}: {why}"})
+    return lines
+
+
+def _blank(key: Mapping[str, str], row: Row) -> dict[str, Any]:
+    """The line of a cell of which nothing is said yet."""
+    return {
+        **dict.fromkeys(COLUMNS, np.nan),
+        **dict.fromkeys(_FACTS, np.nan),
+        **key,
         "kind": "",
-        "better": facts["better"],
-        "unit": facts["unit"],
+        "better": row["better"],
+        "unit": row["unit"],
         "moved": True,
         "borrowed": False,
         "why": "",
     }
-    if not had:
-        return [base | {"kind": "new", "seeds": len(have), "new": _mean(have)}]
-    if not have:
-        return [
-            base
-            | {"kind": "lost", "seeds": len(had), "old": _mean(had), "why": _reason(new.values())}
-        ]
-    shared = sorted(had.keys() & have.keys())
-    pairs = [(had[s], have[s]) for s in shared]
-    base |= {
-        "seeds": len(shared),
-        "old": _mean({s: had[s] for s in shared}),
-        "new": _mean({s: have[s] for s in shared}),
-    }
-    if not shared:
-        lines = []
-    elif versions := next(
-        ((a, b) for a, b in pairs if a["metric_version"] != b["metric_version"]), None
-    ):
-        lines = [
-            base
-            | {
-                "kind": "re-baselined",
-                "why": "version {} -> {}".format(*(v["metric_version"] for v in versions)),
-            }
-        ]
-    elif meaning := next((m for a, b in pairs if (m := _meaning(a, b))), ""):
-        lines = [
-            base | {"kind": "unverified", "why": f"{meaning} with the same version of the metric"}
-        ]
-    else:
-        lines = [base | _facts(pairs)]
-    lost = [
-        base
-        | {
-            "kind": "lost",
-            "seeds": 1,
-            "old": had[s]["value"],
-            "new": np.nan,
-            "why": f"seed {s}: {_reason([new[s]] if s in new else [])}",
-        }
-        for s in sorted(had.keys() - have.keys())
-    ]
-    return lines + lost
 
 
-def _known(row: Mapping[str, Any]) -> bool:
+def _compared(pairs: Sequence[tuple[Row, Row]]) -> dict[str, Any]:
+    """What is said of pairs of rows: a reason not to compare them, or the facts by which they are judged."""
+    for a, b in pairs:
+        old, new = a["metric_version"], b["metric_version"]
+        if old != new:
+            return {"kind": "re-baselined", "why": f"version {old} -> {new}"}
+    for a, b in pairs:
+        meaning = _meaning(a, b)
+        if meaning:
+            why = f"{meaning} with the same version of the metric"
+            return {"kind": "unverified", "why": why}
+    return _facts(pairs)
+
+
+def _known(rows: Rows) -> Rows:
+    """The rows, by seed, that have a value."""
+    return {seed: row for seed, row in rows.items() if _has_value(row)}
+
+
+def _has_value(row: Row) -> bool:
     return row["status"] == "ok" and bool(np.isfinite(row["value"]))
 
 
-def _mean(rows: Mapping[int, Mapping]) -> float:
-    return float(np.mean([row["value"] for row in rows.values()])) if rows else np.nan
+def _mean(rows: Rows) -> float:
+    return float(np.mean([row["value"] for row in rows.values()]))
 
 
-def _reason(rows: Iterable[Mapping]) -> str:
+def _reason(rows: Iterable[Row]) -> str:
     """Why values are gone: what the new rows say, if there are any."""
-    said = {
-        "not a number" if row["status"] == "ok" else f"{row['status']}: {row['reason']}"
-        for row in rows
-    }
-    return "; ".join(sorted(said)) or "no row"
+    reasons = set()
+    for row in rows:
+        ok = row["status"] == "ok"
+        reasons.add("not a number" if ok else f"{row['status']}: {row['reason']}")
+    return "; ".join(sorted(reasons)) or "no row"
 
 
-def _meaning(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+def _meaning(a: Row, b: Row) -> str:
     """In what two rows of one seed mean different things; empty if in nothing."""
-    for column, words in {"unit": "unit", "better": "better", "n": "images"}.items():
+    for column, word in (("unit", "unit"), ("better", "better"), ("n", "images")):
         if a[column] != b[column]:
-            return f"{words}: {a[column]} -> {b[column]}"
+            return f"{word}: {a[column]} -> {b[column]}"
     return ""
 
 
-def _facts(pairs: Sequence[tuple[Mapping, Mapping]]) -> dict[str, Any]:
-    """What ``gate.judge`` wants to know of S pairs of rows."""
-    x, y = np.array([[row["value"] for row in pair] for pair in pairs], np.float64).T  # (S,), (S,)
-    scale = (
-        1.0
-        if pairs[0][0]["unit"] in noise.BOUNDED
-        else float(abs(x).mean() or abs(y).mean() or 1.0)
-    )
-    gains = (y - x) / scale * (-1 if pairs[0][0]["better"] == "lower" else 1)
+def _facts(pairs: Sequence[tuple[Row, Row]]) -> dict[str, Any]:
+    """What ``noise.judge`` asks for, of S pairs of rows."""
+    first, _ = pairs[0]
+    old = np.array([row["value"] for row, _ in pairs], np.float64)  # (S,)
+    new = np.array([row["value"] for _, row in pairs], np.float64)  # (S,)
+    scale = 1.0
+    if first["unit"] not in noise.BOUNDED:
+        scale = float(abs(old).mean() or abs(new).mean() or 1.0)
+    sign = -1 if first["better"] == "lower" else 1
+    gains = (new - old) / scale * sign
+    size = abs(old).max()
+    written = [list(map(store.format_value, values)) for values in (old, new)]
     return {
-        "moved": any(
-            store.format_value(a) != store.format_value(b) for a, b in zip(x, y, strict=True)
-        ),
+        "moved": written[0] != written[1],
         "scale": scale,
         "gain": gains.mean(),
-        "dof": 2 * (len(x) - 1),
-        "variance": (_variance(x) + _variance(y)) / 2 / scale**2,
-        "pair_variance": _variance(y - x, size=abs(x).max()) / scale**2,
+        "dof": 2 * (len(pairs) - 1),
+        "variance": (_variance(old) + _variance(new)) / 2 / scale**2,
+        "pair_variance": _variance(new - old, size) / scale**2,
     }
 
 
 def _variance(x: np.ndarray, size: float | None = None) -> float:
-    """Over S seeds; 0 for one, and where they differ by no more than the digits that are written."""
-    size = abs(x).max() if size is None else size
+    """Over S seeds; 0 for one seed, and where they differ by no more than the digits that are written."""
+    if size is None:
+        size = abs(x).max()
     return float(x.var(ddof=1)) if np.ptp(x) > 1e-6 * size else 0.0
 
 
@@ -234,14 +249,17 @@ def _variances(rows: pd.DataFrame) -> pd.DataFrame:
     """The spreads of a set of rows alone: track, metric, unit, variance, dof of each cell with several seeds."""
     out = []
     for seeds in _by_cell(rows).values():
-        x = np.array([row["value"] for row in seeds.values() if _known(row)])
         row = next(iter(seeds.values()))
-        if len(x) > 1:
-            scale = 1.0 if row["unit"] in noise.BOUNDED else abs(x).mean() or 1.0
-            out.append(
-                (row["track"], row["metric"], row["unit"], _variance(x) / scale**2, len(x) - 1)
-            )
-    return pd.DataFrame(out, columns=["track", "metric", "unit", "variance", "dof"])
+        x = np.array([row["value"] for row in _known(seeds).values()])
+        if len(x) < 2:
+            continue
+        scale = 1.0
+        if row["unit"] not in noise.BOUNDED:
+            scale = abs(x).mean() or 1.0
+        variance = _variance(x) / scale**2
+        metric = [row[name] for name in noise.METRIC]
+        out.append([*metric, variance, len(x) - 1])
+    return pd.DataFrame(out, columns=[*noise.METRIC, "variance", "dof"])
 
 
 # --------------------------------------------------------------------------------------------- verdicts
@@ -253,21 +271,22 @@ def fails(found: pd.DataFrame, on: Iterable[str] = FAIL_ON) -> bool:
 
 
 def kinds(text: str) -> tuple[str, ...]:
-    """``regression,lost`` as kinds; "" is none.
+    """``regression,lost`` as kinds; "" stands for none.
 
     Raises:
-        UnknownName: no such kind, with a near one.
+        UnknownName: a name that is not a kind, with a near one.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
-    if unknown := next((name for name in names if name not in KINDS), None):
-        raise near(unknown, KINDS, "kind of difference")
+    for name in names:
+        if name not in KINDS:
+            raise near(name, KINDS, "kind of difference")
     return tuple(names)
 
 
 def reproduced(found: pd.DataFrame, *, exact: bool) -> pd.DataFrame:
-    """The lines that stand against "these rows are what that commit says"; empty if none does.
+    """The lines that contradict "these rows are those of that commit"; empty if none does.
 
-    ``exact``: any value that moved; else what the gate calls a change, better or worse. What is new stands against nothing.
+    ``exact``: any value that moved; otherwise what the gate calls a change, better or worse. New cells never count.
     """
     changed = found["moved"] if exact else found["kind"] != "unchanged"
     return found[changed & (found["kind"] != "new")]
@@ -275,4 +294,5 @@ def reproduced(found: pd.DataFrame, *, exact: bool) -> pd.DataFrame:
 
 def same_machine(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Whether two provenances name the same kind of machine (their ``machine``: cpu, libraries, platform)."""
-    return bool(a.get("machine")) and a.get("machine") == b.get("machine")
+    machine = a.get("machine")
+    return bool(machine) and machine == b.get("machine")

@@ -30,7 +30,7 @@ class Source:
 def load(where: str | None, paths: store.Paths) -> Source:
     """The rows of the profile of ``paths`` at ``where``; None is the working tree.
 
-    A path that holds rows goes before a git revision of the same name.
+    A path that holds rows takes precedence over a git revision of the same name.
 
     Args:
         where: a rows file; a folder with rows.csv, or a checkout with results/<profile>/rows.csv; a git revision.
@@ -46,14 +46,15 @@ def load(where: str | None, paths: store.Paths) -> Source:
             return _files(path, where)
     rows, why = _git(paths.root, f"{where}:{inside}")
     if not rows:
+        reason = f" ({why})" if why else ""
         raise store.StoreError(
-            f"{where!r} is no rows file, no folder with rows.csv or {inside}, and no git revision with them"
-            f"{f' ({why})' if why else ''}"
+            f"{where!r} is not a rows file, not a folder with rows.csv or {inside}, "
+            f"and there is no git revision with them{reason}"
         )
     provenance, _ = _git(paths.root, f"{where}:{inside.with_name('provenance.json')}")
     commit, _ = _git(paths.root, where, short=True)
     return Source(
-        f"{where} ({commit})" if commit != where else where,
+        where if commit == where else f"{where} ({commit})",
         _parse(rows, where),
         json.loads(provenance) if provenance else {},
     )
@@ -61,13 +62,15 @@ def load(where: str | None, paths: store.Paths) -> Source:
 
 def elsewhere(paths: store.Paths) -> pd.DataFrame | None:
     """The rows of the other profiles in the working tree, or None: where a profile with one seed borrows spreads."""
-    others = [p for p in sorted(paths.results.parent.glob("*/rows.csv")) if p != paths.rows]
-    return pd.concat([store.read_rows(p) for p in others], ignore_index=True) if others else None
+    files = sorted(paths.results.parent.glob("*/rows.csv"))
+    others = [store.read_rows(file) for file in files if file != paths.rows]
+    return pd.concat(others, ignore_index=True) if others else None
 
 
 def _files(path: Path, name: str) -> Source:
     beside = path.with_name("provenance.json")
-    return Source(name, store.read_rows(path), store.read_json(beside) if beside.exists() else {})
+    provenance = store.read_json(beside) if beside.exists() else {}
+    return Source(name, store.read_rows(path), provenance)
 
 
 def _parse(text: str, name: str) -> pd.DataFrame:
@@ -76,7 +79,7 @@ def _parse(text: str, name: str) -> pd.DataFrame:
     except Exception as error:
         what = " ".join(str(error).split())[:200]
         raise store.StoreError(
-            f"the rows of {name!r} cannot be read ({type(error).__name__}: {what}); name a newer one"
+            f"the rows of {name!r} cannot be read ({type(error).__name__}: {what}); give a newer revision"
         ) from None
 
 
@@ -92,8 +95,6 @@ def _git(root: Path, what: str, *, short: bool = False) -> tuple[str, str]:
         )
     except OSError as error:
         return "", f"git: {error.strerror}"
-    return (
-        (done.stdout.strip() if short else done.stdout, "")
-        if done.returncode == 0
-        else ("", " ".join(done.stderr.split()))
-    )
+    if done.returncode:
+        return "", " ".join(done.stderr.split())
+    return done.stdout.strip() if short else done.stdout, ""

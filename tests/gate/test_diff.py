@@ -219,7 +219,7 @@ def test_one_seed_borrows_from_another_profile_or_is_unverified(rows):
     alone = only(compare(one, worse))
     assert (
         alone["kind"] == "unverified"
-        and alone["why"] == "nothing says how far the seeds of this metric differ"
+        and alone["why"] == "the spread between seeds of this metric is not known"
     )
     borrowed = only(compare(one, worse, rows))
     assert borrowed["kind"] == "regression" and borrowed["borrowed"] and borrowed["errors"] < 0
@@ -486,7 +486,7 @@ def test_bad_bases_are_one_line(project, capsys, tmp_path):
         ("nonsense", "no git revision"),
         ("-p", "no git revision"),
         (str(tmp_path / "damaged.csv"), "is damaged"),
-        ("/", "no rows file"),
+        ("/", "not a rows file"),
     ):
         assert main.main(["diff", "--profile", PROFILE, "--", base]) == 2
         error = capsys.readouterr().err

@@ -80,7 +80,7 @@ def test_rows_that_cannot_be_read_are_one_line(monkeypatch):
         sources._parse("", "HEAD~9")
     assert (
         str(error.value)
-        == f"the rows of 'HEAD~9' cannot be read (ValueError: a {'x' * 198}); name a newer one"
+        == f"the rows of 'HEAD~9' cannot be read (ValueError: a {'x' * 198}); give a newer revision"
     )
 
 
