@@ -490,7 +490,7 @@ def test_bad_bases_are_one_line(project, capsys, tmp_path):
         ("nonsense", "no git revision"),
         ("-p", "no git revision"),
         (str(tmp_path / "damaged.csv"), "is damaged"),
-        ("/", "no rows file"),
+        ("/", "not a rows file"),
     ):
         assert main.main(["diff", "--profile", PROFILE, "--", base]) == 2
         error = capsys.readouterr().err
