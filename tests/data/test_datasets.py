@@ -153,7 +153,9 @@ def sources(module):
 @pytest.mark.skipif(not MIRROR.is_dir(), reason=f"there is no mirror at {MIRROR}")
 @pytest.mark.parametrize("name", [*MIRRORED, *SAME_FILES])
 def test_the_mirror_holds_the_files_that_the_scripts_name(name, tmp_path):
-    for source in sources(script(name)):
+    found = sources(script(name))
+    assert found
+    for source in found:
         file = download.fetch(source, tmp_path, mirror=str(MIRROR))
         assert file.path == MIRROR / source.mirror_path
 

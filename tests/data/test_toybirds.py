@@ -256,8 +256,9 @@ def test_nuisances_are_drawn_alike_for_every_class(toy):
 
     one, two = toy.draw_scene(generator("test nuisances"), 64), toy.draw_scene(Other(), 64)
     assert not np.array_equal(one["y"], two["y"])
-    for key in one.keys() - {"y", "values"}:
-        assert np.array_equal(one[key], two[key]), key
+    nuisances = one.keys() - {"y", "values"}
+    assert nuisances
+    assert all(np.array_equal(one[key], two[key]) for key in nuisances)
 
 
 # --------------------------------------------------------------------------------------------- the script

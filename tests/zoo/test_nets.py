@@ -53,6 +53,7 @@ def test_head_of_features_is_the_network_at_every_layer(name):
     assert logits.shape == (3, classes)
     assert logits.std() > 0
     assert torch.equal(logits, net((x - 0.4) / 0.3))
+    assert target.layers
     for layer in target.layers:
         assert torch.equal(target.head(target.features(x, layer), layer), logits), layer
     spatial = nets.spatial_layers(net, shape)

@@ -320,19 +320,15 @@ def test_labels_are_summed_confidences():
         assert label == (votes.argmax() if votes.any() else -1)
 
 
-def test_channels_and_layers_without_positions():
-    method = ExplaiNN(theta=0.1)
-    rng, target = np.random.default_rng(0), convolutional()
-    reference = quadrants()
-    try:
-        e = method.fit(target, reference, rng).explain(target, reference[:5], rng)
-        assert e.labels.shape == (5,)
-    except NotApplicable as reason:
-        assert "saves a bit" in str(reason)
+def test_a_layer_without_positions_has_no_maps():
+    rng, reference = np.random.default_rng(0), quadrants()
     flat = ExplaiNN(layer="fc1").fit(dense(), reference, rng).explain(dense(), reference[:5], rng)
     assert flat.offers() == {"labels", "size"}
+
+
+def test_too_few_images_for_a_rule_do_not_apply():
     with pytest.raises(NotApplicable, match="no rule from the 4 classes to fc1"):
-        ExplaiNN().fit(dense(), quadrants(8), rng)
+        ExplaiNN().fit(dense(), quadrants(8), np.random.default_rng(0))
 
 
 # --------------------------------------------------------------------------------------------- prototypes

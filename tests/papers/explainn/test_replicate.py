@@ -79,6 +79,7 @@ def test_every_published_term_of_the_worked_example_is_measured():
     assert {(n.dataset, n.target, n.method) for n in outcome.numbers} == {
         ("toy n=100", "-", "ExplaiNN encoding")
     }
+    assert published
     for row in published:  # printed sums are sums of rounded terms: 14.88 = 4 x 3.72
         slack = {
             "L(D,M_ind)_bits": 0.03,
@@ -419,7 +420,7 @@ PICTURES = [
 ]
 
 
-def planted_rows():
+def rows_of_planted():
     rows = []
     for seed in range(2):
         for m in (5, 10):
@@ -428,7 +429,7 @@ def planted_rows():
 
 
 def test_every_picture_can_be_drawn(study):
-    units, rows = [], planted_rows()
+    units, rows = [], rows_of_planted()
     for name, settings in RUNS.items():
         outcome = getattr(replicate, name)(study, rng(), **settings)
         rows += rows_of(outcome)

@@ -334,6 +334,7 @@ def some_regions(way="boundary", q=12, **settings_):
 @pytest.mark.parametrize("way", b.WAYS)
 def test_a_region_holds_its_input_and_as_few_others_as_its_sample_allows(way):
     _, psi, classes, sampled, found = some_regions(way)
+    assert len(found) == 8
     for i, region in enumerate(found):
         covered, Q = region.covers(psi), sampled[i]
         assert covered[i] and region.label == classes[i]
@@ -398,6 +399,7 @@ def test_heat_maps_are_the_mean_of_scaled_maps_of_each_boundary():
 
 def test_the_input_lies_on_the_positive_side_of_every_turned_boundary():
     _, psi, _, _, found = some_regions("reference")
+    assert len(found) == 8
     for i, region in enumerate(found):
         turned = region.P.margins(psi[i : i + 1])[0] * torch.where(region.side, 1.0, -1.0)
         assert (turned > 0).all()

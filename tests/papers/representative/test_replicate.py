@@ -102,6 +102,7 @@ def test_score_cam_of_the_most_active_channels(study):
     psi = study.target.features(batch)
     every, four = (build(**s).channel_weights(study.target, batch) for s in ({}, {"channels": 4}))
     active = psi.mean((2, 3)).argsort(dim=1, descending=True)
+    assert len(active) == 6
     for image, order in enumerate(active.tolist()):
         torch.testing.assert_close(four[image, order[:4]], every[image, order[:4]])
         assert (four[image, order[4:]] == 0).all()
@@ -189,7 +190,7 @@ def test_similar_images_are_the_covered_ones_by_distance_then_the_others(study):
     rows = torch.arange(5)
     (found,) = R.regions(rows, "boundary", [20], np.random.default_rng(0))
     order = replicate._by_region(found, R, rows, 60)
-    for region, row, ranked in zip(found, rows.tolist(), order):
+    for region, row, ranked in zip(found, range(5), order, strict=True):
         covers, distance = region.covers(R.psi).numpy(), region.distances(R.psi[row], R.psi).numpy()
         assert ranked[0] == row and sorted(ranked) == list(range(60))
         inside = covers[ranked]
@@ -197,7 +198,7 @@ def test_similar_images_are_the_covered_ones_by_distance_then_the_others(study):
         assert (np.diff(distance[ranked][1 : covers.sum()]) >= 0).all()
     near = replicate._by_distance(R, rows, 10)
     d = torch.cdist(R.psi.flatten(1).double(), R.psi.flatten(1).double())
-    for row in rows.tolist():
+    for row in range(5):
         assert near[row][0] == row
         np.testing.assert_allclose(np.sort(d[row])[:10], d[row][near[row]], atol=1e-4)
 
