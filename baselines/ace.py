@@ -61,12 +61,16 @@ class ACE:
         for c, rows in chosen.items():
             psi = target.features(reference, self.layer)[rows]
             g = gradients(target, psi, c, self.layer)  # (n, K)
-            self._concepts[c] = discover(acts[c], pool, g, clusters=self.clusters, rng=rng)
+            self._concepts[c] = discover(
+                acts[c], pool, g, clusters=self.clusters, rng=rng
+            )
         return self
 
     def work(self, facts):
         """psi of each segment, and linear classifiers of clusters against random segments."""
-        return concepts.work(facts, self.layer, self.images, self.segments, self.clusters)
+        return concepts.work(
+            facts, self.layer, self.images, self.segments, self.clusters
+        )
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """The score of the best segment that a pixel lies in, and the segments of each concept."""

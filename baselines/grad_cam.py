@@ -46,8 +46,12 @@ class GradCAM:
         """Maps of the predicted class. Raises NotApplicable for a layer without channels and positions."""
         alpha = self.channel_weights(target, batch)
         A = target.features(batch, self.layer)
-        L = torch.einsum("nk,nkuv->nuv", alpha, A).relu()  # (n, u, v)                       Eq. 2
-        return Explanation(heatmaps=feature_maps.upsampled(L, batch.x.shape[-2:]))  # (n, h, w)
+        L = torch.einsum(
+            "nk,nkuv->nuv", alpha, A
+        ).relu()  # (n, u, v)                       Eq. 2
+        return Explanation(
+            heatmaps=feature_maps.upsampled(L, batch.x.shape[-2:])
+        )  # (n, h, w)
 
     def work(self, facts):
         """psi, then G with a gradient, for each image."""
@@ -61,5 +65,7 @@ class GradCAM:
             A = A.detach().requires_grad_()
             y = target.head(A, self.layer)  # (m, C)
             (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), A)
-            weights.append(gradient.mean(dim=(2, 3)))  # (m, K)                              Eq. 1
+            weights.append(
+                gradient.mean(dim=(2, 3))
+            )  # (m, K)                              Eq. 1
         return torch.cat(weights)

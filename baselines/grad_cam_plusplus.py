@@ -49,7 +49,9 @@ class GradCAMPlusPlus:
 
     def __post_init__(self) -> None:
         if self.variant not in ("authors", "library"):
-            raise ValueError(f"Grad-CAM++: variant is 'authors' or 'library', not {self.variant!r}")
+            raise ValueError(
+                f"Grad-CAM++: variant is 'authors' or 'library', not {self.variant!r}"
+            )
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""
@@ -60,7 +62,9 @@ class GradCAMPlusPlus:
         w = self.channel_weights(target, batch)
         A = target.features(batch, self.layer)
         L = torch.einsum("nk,nkuv->nuv", w, A).relu()  # (n, u, v)
-        return Explanation(heatmaps=feature_maps.upsampled(L, batch.x.shape[-2:]))  # (n, h, w)
+        return Explanation(
+            heatmaps=feature_maps.upsampled(L, batch.x.shape[-2:])
+        )  # (n, h, w)
 
     def work(self, facts):
         """psi, then G with a gradient, for each image."""
@@ -83,7 +87,9 @@ class GradCAMPlusPlus:
         if self.variant == "library":
             alpha = g**2 / (below + 1e-6)
             return (alpha * positive).sum(dim=(2, 3))
-        alpha = g**2 / below.where(below != 0, 1)  #                                         Eq. 19
+        alpha = g**2 / below.where(
+            below != 0, 1
+        )  #                                         Eq. 19
         norm = alpha.where(g > 0, 0).sum(dim=(2, 3))
         norm = norm.where(norm != 0, 1)
         return (alpha * positive).sum(dim=(2, 3)) / norm

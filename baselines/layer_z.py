@@ -78,7 +78,9 @@ class LayerZ:
             for c in predicted.unique():
                 units = self._units[c]
                 for rows in (predicted == c).nonzero()[:, 0].split(batch.chunk):
-                    found = maps_of_units(target, batch.x[rows], units, self._at, self.to)
+                    found = maps_of_units(
+                        target, batch.x[rows], units, self._at, self.to
+                    )
                     maps[rows] = found.movedim(0, 1)
         except TypeError as error:
             raise NotApplicable(str(error)) from None

@@ -33,14 +33,21 @@ class ScoreCAM:
     layer: str | None = None
     variant: str = "authors"
     fill: str = "mean"  # masks the normalised image, X_b = 0; "black": the pixels
-    channels: int | None = None  # only the most active are scored, the others count as flat
+    channels: int | None = (
+        None  # only the most active are scored, the others count as flat
+    )
     name = "Score-CAM"
     kind = "baseline"
     offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
-        if self.variant not in ("authors", "library") or self.fill not in ("mean", "black"):
-            raise ValueError(f"variant is authors or library, fill is mean or black; not {self}")
+        if self.variant not in ("authors", "library") or self.fill not in (
+            "mean",
+            "black",
+        ):
+            raise ValueError(
+                f"variant is authors or library, fill is mean or black; not {self}"
+            )
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         return self  # nothing to learn
@@ -48,10 +55,14 @@ class ScoreCAM:
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Maps of the predicted class. Raises NotApplicable for a layer without channels and positions."""
         alpha = self.channel_weights(target, batch)
-        L = torch.einsum("nk,nkuv->nuv", alpha, target.features(batch, self.layer))  #         Eq. 9
+        L = torch.einsum(
+            "nk,nkuv->nuv", alpha, target.features(batch, self.layer)
+        )  #         Eq. 9
         if self.variant == "library":
             L = L.relu()
-        return Explanation(heatmaps=feature_maps.upsampled(L, batch.x.shape[-2:]).relu())
+        return Explanation(
+            heatmaps=feature_maps.upsampled(L, batch.x.shape[-2:]).relu()
+        )
 
     def work(self, facts):
         """psi and F of each image, and F again for each channel that is scored; masks of a chunk."""
@@ -72,18 +83,26 @@ class ScoreCAM:
         weights = [self._weights(target, batch.chunk, *part) for part in zip(*parts)]
         return torch.cat(weights)
 
-    def _weights(self, target: Target, chunk: int, A: Tensor, x: Tensor, c: Tensor) -> Tensor:
+    def _weights(
+        self, target: Target, chunk: int, A: Tensor, x: Tensor, c: Tensor
+    ) -> Tensor:
         """alpha, (n, K), of A (n, K, u, v), images x and their classes c (n,)."""
         scaled = feature_maps.min_max_scaled(A)
-        every, image, same = feature_maps.distinct(scaled)  # equal channels share a pass
+        every, image, same = feature_maps.distinct(
+            scaled
+        )  # equal channels share a pass
         scores = []
-        for H, i in zip(every.split(4 * chunk), image.split(4 * chunk)):  # deep maps are small
+        for H, i in zip(
+            every.split(4 * chunk), image.split(4 * chunk)
+        ):  # deep maps are small
             pairs = zip(i.split(chunk), H.split(chunk))
             z = [self._seen(target, x[rows], masks) for rows, masks in pairs]
             f = target.head(torch.cat(z), self.layer)  # (m, C)
             if self.variant == "authors":
                 f = f.softmax(dim=1)
-            scores.append(f.gather(1, c[i, None])[:, 0])  #                                    Eq. 6
+            scores.append(
+                f.gather(1, c[i, None])[:, 0]
+            )  #                                    Eq. 6
         alpha = torch.cat(scores)[same]
         if self.variant == "library":
             return alpha.softmax(dim=1)
@@ -93,7 +112,9 @@ class ScoreCAM:
     def _seen(self, target: Target, x: Tensor, H: Tensor) -> Tensor:
         corners = self.variant == "library"
         H = feature_maps.upsampled(H, x.shape[-2:], align_corners=corners)
-        H = feature_maps.min_max_scaled(H)[:, None]  #                                         Eq. 7
+        H = feature_maps.min_max_scaled(H)[
+            :, None
+        ]  #                                         Eq. 7
         X_b = target.mean if self.fill == "mean" else 0
         seen = X_b + (x - X_b) * H
         return target.features(seen, self.layer)

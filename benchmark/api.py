@@ -77,7 +77,9 @@ class Batch:
                     ..., None
                 ]  # where an invisible part lies does not matter
             if wrong.any():
-                raise ValueError(f"{key} holds {int(wrong.sum())} values that are NaN or infinite")
+                raise ValueError(
+                    f"{key} holds {int(wrong.sum())} values that are NaN or infinite"
+                )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -150,8 +152,12 @@ class Target:
                 module.inplace = False
         net.eval().requires_grad_(False)
         self.device = next((p.device for p in net.parameters()), torch.device("cpu"))
-        self.mean = torch.tensor(mean, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
-        self.std = torch.tensor(std, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+        self.mean = torch.tensor(mean, dtype=torch.float32, device=self.device).view(
+            1, -1, 1, 1
+        )
+        self.std = torch.tensor(std, dtype=torch.float32, device=self.device).view(
+            1, -1, 1, 1
+        )
 
     def __call__(self, x: Tensor | Batch) -> Tensor:
         """Logits F(x), (n, C). For a Batch, computed once without gradients and remembered."""
@@ -162,7 +168,9 @@ class Target:
         index = self._index(layer or self._explained())
         if isinstance(x, Tensor):
             z = self.net[: index + 1]((x - self.mean) / self.std)
-            return z.contiguous()  # it may be channels-last, and ``view`` must work all the same
+            return (
+                z.contiguous()
+            )  # it may be channels-last, and ``view`` must work all the same
         key = ("features", self, index)
         if key not in x.memo:
             # not in inference mode: others may need gradients from here on
@@ -194,7 +202,9 @@ class Target:
 
     def fingerprint(self) -> str:
         """Changes if a method changes weights, buffers, modules, modes, hooks, requires_grad or the normalisation."""
-        digest = hashlib.sha256(f"{self.mean.tolist()} {self.std.tolist()} {self.layer}".encode())
+        digest = hashlib.sha256(
+            f"{self.mean.tolist()} {self.std.tolist()} {self.layer}".encode()
+        )
         for key, tensor in self.net.state_dict().items():
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -255,10 +265,14 @@ class Explanation:
             value = np.asarray(value)
             if value.ndim not in axes:
                 wanted = " or ".join(map(str, axes))
-                raise ValueError(f"{key} has shape {value.shape}; expected {wanted} axes")
+                raise ValueError(
+                    f"{key} has shape {value.shape}; expected {wanted} axes"
+                )
             wrong = ~np.isfinite(value)
             if wrong.any():
-                raise ValueError(f"{key} holds {int(wrong.sum())} values that are NaN or infinite")
+                raise ValueError(
+                    f"{key} holds {int(wrong.sum())} values that are NaN or infinite"
+                )
             dtype = np.int64 if key == "labels" else np.float32
             object.__setattr__(self, key, np.ascontiguousarray(value, dtype))
             counts[key] = len(value)
@@ -278,8 +292,12 @@ class Explanation:
                 continue
             if isinstance(value, Tensor) and value.requires_grad:
                 raise ValueError(f"{key} is a tensor on a graph; return {key}.detach()")
-            dtype = np.asarray(value.cpu() if isinstance(value, Tensor) else value).dtype
-            kinds, expected = ("biu", "class") if key == "labels" else ("biuf", "plain number")
+            dtype = np.asarray(
+                value.cpu() if isinstance(value, Tensor) else value
+            ).dtype
+            kinds, expected = (
+                ("biu", "class") if key == "labels" else ("biuf", "plain number")
+            )
             if dtype.kind not in kinds:
                 raise ValueError(f"{key} is of type {dtype}, which holds no {expected}")
 
@@ -358,7 +376,12 @@ class MetricSpec:
         return self.needs - self.offered
 
     def __call__(
-        self, e: Explanation, target: Target, batch: Batch, rng: Generator, **setting: Any
+        self,
+        e: Explanation,
+        target: Target,
+        batch: Batch,
+        rng: Generator,
+        **setting: Any,
     ) -> Array:
         return self.function(e, target, batch, rng, **setting)
 
@@ -390,7 +413,11 @@ def metric(
             raise ValueError(
                 f"a metric {name!r} exists already, in {METRICS[name].function.__module__}"
             )
-        if track not in TRACKS or better not in ("lower", "higher") or not set(needs) <= known:
+        if (
+            track not in TRACKS
+            or better not in ("lower", "higher")
+            or not set(needs) <= known
+        ):
             raise ValueError(
                 f"metric {name!r}: track {track!r}, better {better!r} or needs {sorted(needs)} unknown"
             )

@@ -19,7 +19,15 @@ import sys
 
 import numpy as np
 
-from benchmark.data.download import Source, choose, fetch, main, member_names, read_photos, subset
+from benchmark.data.download import (
+    Source,
+    choose,
+    fetch,
+    main,
+    member_names,
+    read_photos,
+    subset,
+)
 
 SOURCE = Source(
     "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip",
@@ -60,7 +68,9 @@ def prepare(params, folder):
         names = np.array([name for _, _, _, name in mine])
         y = np.array([CLASSES.index(animal) for _, animal, _, _ in mine])
         drawn = subset("asirra", split, y, params[split])
-        ids, arrays[f"x_{split}"], _ = read_photos(file.path, names[drawn], params["size"], fit)
+        ids, arrays[f"x_{split}"], _ = read_photos(
+            file.path, names[drawn], params["size"], fit
+        )
         arrays[f"y_{split}"] = y[drawn][ids].astype(np.int64)
         skipped += np.delete(names[drawn], ids).tolist()
     changes = "none" if file.origin == "official" else MIRROR_CHANGES

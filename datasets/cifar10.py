@@ -17,7 +17,15 @@ import sys
 
 import numpy as np
 
-from benchmark.data.download import Source, fetch, main, members, nearest, read_pages, subset
+from benchmark.data.download import (
+    Source,
+    fetch,
+    main,
+    members,
+    nearest,
+    read_pages,
+    subset,
+)
 
 SOURCE = Source(
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -26,7 +34,10 @@ SOURCE = Source(
     mirror_digest="sha256:a3a5adb3c02a748e5c6b69951a6569e5dd6921bf37c07fa19f49fcc8c0a6b6ec",
 )
 MIRROR_CHANGES = "the first 5,000 and 2,500 images, losslessly packed anew"
-BATCHES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+BATCHES = {
+    "train": [f"data_batch_{i}.bin" for i in range(1, 6)],
+    "test": ["test_batch.bin"],
+}
 FULL = {"channels": 3, "classes": 10, "train": 50_000, "test": 10_000}
 DEFAULTS = {"size": 32, "train": None, "test": None}
 

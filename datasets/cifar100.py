@@ -17,7 +17,15 @@ import sys
 
 import numpy as np
 
-from benchmark.data.download import Source, fetch, main, members, nearest, read_pages, subset
+from benchmark.data.download import (
+    Source,
+    fetch,
+    main,
+    members,
+    nearest,
+    read_pages,
+    subset,
+)
 
 SOURCE = Source(
     "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
@@ -59,7 +67,9 @@ def prepare(params, folder):
     read = read_official if file.origin == "official" else read_mirror
     arrays = {}
     for split in ("train", "test"):
-        x, fine, coarse, arrays["classes"], arrays["coarse_classes"] = read(files, split)
+        x, fine, coarse, arrays["classes"], arrays["coarse_classes"] = read(
+            files, split
+        )
         ids = subset("cifar100", split, fine, params[split])
         arrays[f"x_{split}"] = nearest(x[ids], params["size"])
         arrays[f"y_{split}"] = fine[ids].astype(np.int64)

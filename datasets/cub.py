@@ -55,13 +55,17 @@ DEFAULTS = {"size": 224, "fit": "squash", "classes": None, "train": None, "test"
 def read_tables(path):
     """{table: [(id, the other columns ...), ...]}."""
     wanted = {f"{ROOT}{table}.txt": table for table in TABLES}
-    texts = {wanted[name]: raw.decode() for name, raw in members(path, wanted.__contains__)}
+    texts = {
+        wanted[name]: raw.decode() for name, raw in members(path, wanted.__contains__)
+    }
     missing = [name for name, table in wanted.items() if table not in texts]
     if missing:
         raise DownloadError(f"{path}: lacks {', '.join(missing)}")
     tables = {}
     for table, text in texts.items():
-        columns = 1 if table == "parts/parts" else -1  # the name of a part is of several words
+        columns = (
+            1 if table == "parts/parts" else -1
+        )  # the name of a part is of several words
         lines = [line for line in text.splitlines() if line]
         tables[table] = [tuple(line.split(maxsplit=columns)) for line in lines]
     return tables
@@ -111,13 +115,19 @@ def prepare(params, folder):
         mine = [image for image in known if training[image] == (split == "train")]
         labels = np.array([label[image] for image in mine])
         mine = [mine[i] for i in subset("cub", split, labels, params[split])]
-        ids, x, frames = read_photos(file.path, [name[image] for image in mine], size, fit)
+        ids, x, frames = read_photos(
+            file.path, [name[image] for image in mine], size, fit
+        )
         decoded = set(ids)
         skipped += [name[image] for i, image in enumerate(mine) if i not in decoded]
         mine = [mine[i] for i in ids]
         scale, shift = frames[:, 0, None], frames[:, 1, None]  # (n, 1, 2)
-        corners = np.array([boxes[image] for image in mine]) * scale - shift  # (n, 2, 2)
-        points = np.array([parts[image] for image in mine]) * scale - shift  # (n, 15, 2)
+        corners = (
+            np.array([boxes[image] for image in mine]) * scale - shift
+        )  # (n, 2, 2)
+        points = (
+            np.array([parts[image] for image in mine]) * scale - shift
+        )  # (n, 15, 2)
         inside = ((points >= 0) & (points <= size)).all(-1)
         seen = np.array([visible[image] for image in mine]) & inside
         arrays |= {

@@ -33,7 +33,9 @@ def prepare(params, folder):
     images, labels = load_digits(return_X_y=True)
     train, test = params["train"], params["test"]
     if train + test > len(labels):
-        raise ParamsError(f"train + test: {train} + {test} is more than the {len(labels)} images")
+        raise ParamsError(
+            f"train + test: {train} + {test} is more than the {len(labels)} images"
+        )
     weights = interpolation(8, params["size"])
     grey = weights @ images.reshape(-1, 8, 8) @ weights.T * (255 / 16)
     x = np.rint(grey).astype(np.uint8)  # (1797, size, size)

@@ -86,7 +86,9 @@ def prepare(params, name, path):
         "citation": "",
         "url": "",
         "provenance": {
-            "files": [{"file": path.name, "origin": "folder", "sha256": digest.hexdigest()}],
+            "files": [
+                {"file": path.name, "origin": "folder", "sha256": digest.hexdigest()}
+            ],
             "changes": "none",
         },
         "resize": f"{fit}, bilinear with antialiasing",
@@ -117,7 +119,9 @@ def by_class(path):
     """{class: its files, sorted}."""
     files = {}
     for name, folder in subfolders(path).items():
-        found = [file for file in folder.rglob("*") if file.is_file() and not is_hidden(file)]
+        found = [
+            file for file in folder.rglob("*") if file.is_file() and not is_hidden(file)
+        ]
         files[name] = sorted(found)
     if len(files) < 2:
         raise ParamsError(
@@ -129,7 +133,11 @@ def by_class(path):
 def subfolders(path):
     """{name: folder}, sorted, without hidden ones."""
     inside = sorted(path.iterdir())
-    return {folder.name: folder for folder in inside if folder.is_dir() and not is_hidden(folder)}
+    return {
+        folder.name: folder
+        for folder in inside
+        if folder.is_dir() and not is_hidden(folder)
+    }
 
 
 def is_hidden(path):
@@ -143,10 +151,14 @@ def command_line(argv=None):
     )
     parser.add_argument("--path", type=Path, help="the folder, one subfolder per class")
     parser.add_argument("--name", help="of the data set (default: the folder's)")
-    parser.add_argument("--size", type=int, default=224, help="side in pixels (default: 224)")
+    parser.add_argument(
+        "--size", type=int, default=224, help="side in pixels (default: 224)"
+    )
     args, rest = parser.parse_known_args(argv)
     if args.path is None:
-        say("folder: which one? glassbench prepare folder --path DIR [--name NAME] [--size N]")
+        say(
+            "folder: which one? glassbench prepare folder --path DIR [--name NAME] [--size N]"
+        )
         return 2
     path = args.path.expanduser().resolve()
     name = args.name or re.sub(r"\W+", "_", path.name).strip("_").lower()
@@ -157,15 +169,22 @@ def command_line(argv=None):
             f"give another name by --name"
         )
         return 2
-    if script.exists() and "glassbench prepare folder" not in script.read_text().partition("\n")[0]:
-        say(f"folder: there is already a data set {name!r}; give another name by --name")
+    if (
+        script.exists()
+        and "glassbench prepare folder" not in script.read_text().partition("\n")[0]
+    ):
+        say(
+            f"folder: there is already a data set {name!r}; give another name by --name"
+        )
         return 2
     if args.size < 1:
         say(f"folder: --size {args.size} must be at least 1")
         return 2
     code = run(name, str(path), args.size, rest)
     if code == 0:
-        store.write_text(script, SCRIPT.format(name=name, path=str(path), size=args.size))
+        store.write_text(
+            script, SCRIPT.format(name=name, path=str(path), size=args.size)
+        )
     return code
 
 

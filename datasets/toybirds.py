@@ -43,7 +43,11 @@ PARTS = (
     "tail",
     "throat",
 )
-BACKGROUND, PLUMAGE, COVER = -1, len(PARTS), len(PARTS) + 1  # who owns a pixel, besides the parts
+BACKGROUND, PLUMAGE, COVER = (
+    -1,
+    len(PARTS),
+    len(PARTS) + 1,
+)  # who owns a pixel, besides the parts
 
 MARKS = {  # what a class may be defined by, and its values
     "crown": ("red", "blue", "yellow"),
@@ -112,7 +116,11 @@ def class_names():
     names = []
     for rule in RULES:
         values = dict(zip(MARKS, rule, strict=True))
-        asked = [f"{MARKS[mark][value]} {mark}" for mark, value in values.items() if value != ANY]
+        asked = [
+            f"{MARKS[mark][value]} {mark}"
+            for mark, value in values.items()
+            if value != ANY
+        ]
         names.append(", ".join(asked))
     return names
 
@@ -193,7 +201,9 @@ def draw_scene(rng, n):
     muted = muted.clip(0, 1)
     scene["plumage"], scene["ground"] = muted[:, :2], muted[:, 2:]  # (n, 2, 3) each
     frequency = np.array([1, 2, 3, 4])[:, None]
-    scene["waves"] = rng.uniform(-6, 6, (n, 4, 2)) * frequency  # radians per side of the image
+    scene["waves"] = (
+        rng.uniform(-6, 6, (n, 4, 2)) * frequency
+    )  # radians per side of the image
     scene["phases"] = rng.uniform(0, 2 * np.pi, (n, 4))
     scene["tint"] = rng.uniform(-0.12, 0.12, (n, 4, 3))
     scene["green"] = np.array([0.25, 0.45, 0.15]) + rng.uniform(-0.15, 0.15, (n, 2, 3))
@@ -209,9 +219,13 @@ def draw_pose(rng, n):
     centre = 0.5 + rng.uniform(-0.09, 0.09, (n, 2))
     lift = np.where(raised, rng.uniform(0.9, 1.3, n), rng.uniform(-0.1, 0.15, n))
     has_grass = rng.random(n) < 0.5
-    grass = np.where(has_grass, rng.uniform(0.72, 0.9, n), 2)  # the blades' height; 2: no grass
+    grass = np.where(
+        has_grass, rng.uniform(0.72, 0.9, n), 2
+    )  # the blades' height; 2: no grass
     has_leaf = rng.random((n, 1)) < 0.35
-    leaf = np.where(has_leaf, rng.uniform(0.15, 0.85, (n, 2)), 3)  # its centre; 3: no leaf
+    leaf = np.where(
+        has_leaf, rng.uniform(0.15, 0.85, (n, 2)), 3
+    )  # its centre; 3: no leaf
     return {
         "flip": flip,
         "angle": angle,
@@ -575,7 +589,11 @@ def part_locations(scene):
 def prepare(params, folder):
     if params["size"] < 40:
         raise ParamsError(f"size is {params['size']}; the marks need at least 40")
-    arrays = {"classes": class_names(), "part_names": list(PARTS), "part_importance": importance()}
+    arrays = {
+        "classes": class_names(),
+        "part_names": list(PARTS),
+        "part_importance": importance(),
+    }
     for split in ("train", "test"):
         scene = draw_scene(generator("toybirds", split), params[split])
         x, owner = render(scene, params["size"])

@@ -23,7 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from benchmark import store
 from benchmark.utils import plot_style
@@ -49,17 +55,27 @@ DVC = 0.05  # share of the wall time
 
 def main(arguments: list[str] | None = None) -> None:
     flags = argparse.ArgumentParser(
-        prog="speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flags.add_argument(
-        "--only", nargs="+", choices=SUITE, default=SUITE, metavar="NAME", help="run only these"
+        "--only",
+        nargs="+",
+        choices=SUITE,
+        default=SUITE,
+        metavar="NAME",
+        help="run only these",
     )
     flags.add_argument("--list", action="store_true", help="list the comparisons")
     flags.add_argument(
         "--small", action="store_true", help="the smallest sizes: does everything run?"
     )
     flags.add_argument(
-        "--out", type=Path, default=store.ROOT / "results", help="a folder; default: %(default)s"
+        "--out",
+        type=Path,
+        default=store.ROOT / "results",
+        help="a folder; default: %(default)s",
     )
     options = flags.parse_args(arguments)
     if options.list:

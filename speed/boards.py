@@ -34,7 +34,18 @@ from benchmark import store
 from benchmark.pipeline import provenance, unit_times
 from speed import frame
 
-COLUMNS = ("profile", "commit", "date", "cpu", "cores", "kind", "step", "what", "value", "unit")
+COLUMNS = (
+    "profile",
+    "commit",
+    "date",
+    "cpu",
+    "cores",
+    "kind",
+    "step",
+    "what",
+    "value",
+    "unit",
+)
 SHIM = """#!/bin/sh
 start=$(date +%s.%N)
 "{python}" -m benchmark "$@"
@@ -96,9 +107,13 @@ def measure(profile: str, folder: Path, units: int) -> pd.DataFrame:
         ("no-op", "", "", noop, "seconds"),
         ("memory", "", "", memory, "GiB"),
     ]
-    found += [("stage", name, what, seconds, "seconds") for seconds, name, what in stages]
+    found += [
+        ("stage", name, what, seconds, "seconds") for seconds, name, what in stages
+    ]
     longest = sorted(recorded(store.Paths(profile, clone)), reverse=True)[:units]
-    found += [("unit", name, what, seconds, "seconds") for seconds, name, what in longest]
+    found += [
+        ("unit", name, what, seconds, "seconds") for seconds, name, what in longest
+    ]
     facts = (
         profile,
         commit_of(clone),

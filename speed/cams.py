@@ -74,7 +74,12 @@ def digits() -> data.Dataset:
     x = torch.nn.functional.interpolate(x, size=32, mode="bilinear")
     x = (x * 255).round().byte().numpy()
     y = bunch.target.astype(np.int64)
-    splits = {"x_train": x[:1400], "y_train": y[:1400], "x_test": x[1400:], "y_test": y[1400:]}
+    splits = {
+        "x_train": x[:1400],
+        "y_train": y[:1400],
+        "x_test": x[1400:],
+        "y_test": y[1400:],
+    }
     return data.Dataset("digits", splits | {"classes": np.array(list("0123456789"))})
 
 
@@ -102,7 +107,13 @@ def trained(dataset: data.Dataset, small: bool) -> tuple[Target, nn.Sequential]:
 
 
 def compare(
-    file: str, layer: str, target: Target, net: nn.Sequential, batch: Batch, n: int, inner: int
+    file: str,
+    layer: str,
+    target: Target,
+    net: nn.Sequential,
+    batch: Batch,
+    n: int,
+    inner: int,
 ) -> Iterator[Row]:
     """All peers of one method at one layer."""
     import pytorch_grad_cam
@@ -121,7 +132,9 @@ def compare(
 
     def theirs(network: nn.Sequential = net) -> np.ndarray:
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-            peer = getattr(pytorch_grad_cam, cls)(network, [network.get_submodule(layer)])
+            peer = getattr(pytorch_grad_cam, cls)(
+                network, [network.get_submodule(layer)]
+            )
             try:
                 return peer(x.clone().requires_grad_(network is folded), None)
             finally:
@@ -142,7 +155,10 @@ def compare(
     if slow:
         forwards = different_masks(target, batch, layer)
         size += f", {forwards:,} forwards"
-        goal, bound = 4, "forward passes, one per mask: float32 arithmetic of the convolutions"
+        goal, bound = (
+            4,
+            "forward passes, one per mask: float32 arithmetic of the convolutions",
+        )
 
     def floor() -> None:
         if slow:
@@ -175,7 +191,9 @@ def compare(
         )
 
 
-def check_equal(cls: str, layer: str, mine: np.ndarray, peer: str, theirs: np.ndarray) -> None:
+def check_equal(
+    cls: str, layer: str, mine: np.ndarray, peer: str, theirs: np.ndarray
+) -> None:
     """Stop if a peer's maps are not ours, which are scaled already.
 
     Raises:

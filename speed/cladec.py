@@ -52,11 +52,15 @@ def main() -> None:
     flags.add_argument("--layer", default="conv4a")
     flags.add_argument("--base", type=int, default=16)
     flags.add_argument("--images", type=int, default=1024)
-    flags.add_argument("--together", type=int, default=4, help="K, evaluation classifiers")
+    flags.add_argument(
+        "--together", type=int, default=4, help="K, evaluation classifiers"
+    )
     flags.add_argument("--repeats", type=int, default=3)
     flags.add_argument("--device", default="cpu")
     flags.add_argument(
-        "--estimate", action="store_true", help="only the arithmetic of the `paper` profile"
+        "--estimate",
+        action="store_true",
+        help="only the arithmetic of the `paper` profile",
     )
     flags.add_argument(
         "--rate",
@@ -72,7 +76,9 @@ def main() -> None:
         measure(options)
 
 
-def contenders(options: argparse.Namespace) -> tuple[dict[str, Work], dict[str, tuple[Work, Work]]]:
+def contenders(
+    options: argparse.Namespace,
+) -> tuple[dict[str, Work], dict[str, tuple[Work, Work]]]:
     """(what is timed alone, pairs of the plain way and ours)."""
     device = torch.device(options.device)
     target = network(options.net, options.width, 1, device)
@@ -90,14 +96,18 @@ def contenders(options: argparse.Namespace) -> tuple[dict[str, Work], dict[str, 
 
         def work() -> None:
             with mock.patch.object(training, "STORED", stored):
-                training.fit_decoders(target, layer, x, y, scale, training_of, rng(), base=base)
+                training.fit_decoders(
+                    target, layer, x, y, scale, training_of, rng(), base=base
+                )
 
         return work
 
     def classifying(groups: Callable[..., Iterator[list[int]]]) -> Work:
         def work() -> None:
             with mock.patch.object(training, "groups", groups):
-                training.fit_classifiers(target, [scale(x)] * options.together, y, how, rng())
+                training.fit_classifiers(
+                    target, [scale(x)] * options.together, y, how, rng()
+                )
 
         return work
 
@@ -113,7 +123,9 @@ def contenders(options: argparse.Namespace) -> tuple[dict[str, Work], dict[str, 
     }
     once = {
         "decoder": decoding(2**40, 1),
-        "RefAE": lambda: training.fit_reference(target, layer, x, scale, how, rng(), base=base),
+        "RefAE": lambda: training.fit_reference(
+            target, layer, x, scale, how, rng(), base=base
+        ),
         "C_eval": lambda: training.fit_classifiers(target, [scale(x)], y, how, rng()),
     }
     return once, pairs
@@ -145,14 +157,23 @@ def measure(options: argparse.Namespace) -> None:
     for label, work in once.items():
         taken = frame.turns([finished(work)], options.repeats, clock=clock)
         each = 1000 * taken.min() / options.images
-        print(f"  {label:10s} {each:8.3f} ms per image and epoch (least of {options.repeats})")
+        print(
+            f"  {label:10s} {each:8.3f} ms per image and epoch (least of {options.repeats})"
+        )
     for label, (plain, ours) in pairs.items():
-        row = pair(label, finished(plain), finished(ours), options, options.repeats, clock)
+        row = pair(
+            label, finished(plain), finished(ours), options, options.repeats, clock
+        )
         print(f"  {frame.line(row)}")
 
 
 def pair(
-    label: str, plain: Work, ours: Work, options: argparse.Namespace, n: int, clock: Work
+    label: str,
+    plain: Work,
+    ours: Work,
+    options: argparse.Namespace,
+    n: int,
+    clock: Work,
 ) -> Row:
     """The plain way against ours."""
     name, peer, bound = {
@@ -186,7 +207,9 @@ def rows(small: bool = False) -> Iterator[Row]:
         if small
         else {"width": 0.5, "images": 512, "together": 4}
     )
-    options = argparse.Namespace(net="vgg11", layer="conv4a", base=16, device="cpu", **size)
+    options = argparse.Namespace(
+        net="vgg11", layer="conv4a", base=16, device="cpu", **size
+    )
     for label, (plain, ours) in contenders(options)[1].items():
         yield pair(label, plain, ours, options, 1 if small else 3, process_time)
 
@@ -208,7 +231,9 @@ def estimate(rate: float) -> None:
         each = [2 * decode[layer] + encode[layer] + 2 * classify for layer in layers]
         images = 64 * (60_000 + 60_000 + 50_000) * 5
         top = layers[1]
-        alphas = 5 * (decode[top] + classify + classify)  # decoder with C behind it, C_eval
+        alphas = 5 * (
+            decode[top] + classify + classify
+        )  # decoder with C behind it, C_eval
         ages = 0  # Table 6
         if net == "vgg11":
             ages = (1 + 6) * classify + encode[top] + 6 * decode[top]

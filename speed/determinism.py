@@ -58,7 +58,9 @@ def networks(profile: Profile, methods: Sequence[str]) -> list[Cell]:
     found = []
     for dataset in profile.datasets:
         every = [
-            c for c in cells.cells(profile, dataset) if not methods or c.method.stem in methods
+            c
+            for c in cells.cells(profile, dataset)
+            if not methods or c.method.stem in methods
         ]
         for cell in every:
             if (cell.target, cell.seed) == (every[0].target, every[0].seed):
@@ -66,7 +68,9 @@ def networks(profile: Profile, methods: Sequence[str]) -> list[Cell]:
     return found
 
 
-def compute(root: Path, way: Mapping[str, Any], profile: Profile, methods: Sequence[str]) -> None:
+def compute(
+    root: Path, way: Mapping[str, Any], profile: Profile, methods: Sequence[str]
+) -> None:
     """Explain and score in this process, in the given way; files go below ``root``."""
     engine.single_thread()
     torch.set_num_threads(way.get("threads", 1))
@@ -159,13 +163,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("profile", nargs="?", default="offline")
     parser.add_argument(
-        "--methods", nargs="+", default=[], help="file names without .py (a paper's: its folder)"
+        "--methods",
+        nargs="+",
+        default=[],
+        help="file names without .py (a paper's: its folder)",
     )
-    parser.add_argument("--compute", nargs=2, help=argparse.SUPPRESS)  # a child: root, way
+    parser.add_argument(
+        "--compute", nargs=2, help=argparse.SUPPRESS
+    )  # a child: root, way
     options = parser.parse_args()
     profile = commands.load_profile(options.profile)
     if options.compute:
-        compute(Path(options.compute[0]), json.loads(options.compute[1]), profile, options.methods)
+        compute(
+            Path(options.compute[0]),
+            json.loads(options.compute[1]),
+            profile,
+            options.methods,
+        )
         return 0
     for dataset in profile.datasets:
         prerequisites.make_ready(profile.with_networks([]), dataset)
@@ -179,7 +193,9 @@ def main() -> int:
             copy_inputs(todo, found[way])
             compute_elsewhere(found[way], how, options.profile, options.methods)
         order = list(WAYS)
-        lines = sorted(table(found, todo), key=lambda line: (order.index(line.way), line.maps))
+        lines = sorted(
+            table(found, todo), key=lambda line: (order.index(line.way), line.maps)
+        )
     print(f"{'way':<14} {'method':<48} {'maps':>8} {'rows':>9} {'largest':>8}")
     for line in lines:
         rows = f"{line.differ}/{line.rows}"
@@ -198,7 +214,11 @@ def copy_inputs(todo: Sequence[Cell], root: Path) -> None:
     """Copy the data and networks of the cells below ``root``."""
     files = set()
     for cell in todo:
-        files |= {cell.paths.data(cell.dataset), cell.weights, cell.weights.with_suffix(".json")}
+        files |= {
+            cell.paths.data(cell.dataset),
+            cell.weights,
+            cell.weights.with_suffix(".json"),
+        }
     for file in files:
         there = root / file.relative_to(store.ROOT)
         there.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +229,14 @@ def compute_elsewhere(
     root: Path, way: Mapping[str, Any], profile: str, methods: Sequence[str]
 ) -> None:
     """``compute`` in a process of its own."""
-    command = [sys.executable, __file__, profile, "--compute", str(root), json.dumps(way)]
+    command = [
+        sys.executable,
+        __file__,
+        profile,
+        "--compute",
+        str(root),
+        json.dumps(way),
+    ]
     if methods:
         command += ["--methods", *methods]
     environment = os.environ | {"GLASSBENCH_DEVICE": way.get("device", "cpu")}

@@ -36,10 +36,14 @@ def rows(small: bool = False) -> Iterator[Row]:
         nets.build("vgg11", (1, 32, 32), 10, {"width": 0.25 if small else 1.0}, seed=0)
     )
     target = Target(net, name="vgg11", classes="0123456789", input_shape=(1, 32, 32))
-    x = torch.rand(4 if small else 64, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(
+        4 if small else 64, 1, 32, 32, generator=torch.Generator().manual_seed(0)
+    )
 
     def ours(contrastive: bool = False) -> Tensor:
-        return class_maps(target, x, target(x).argmax(1), to="conv0", contrastive=contrastive)
+        return class_maps(
+            target, x, target(x).argmax(1), to="conv0", contrastive=contrastive
+        )
 
     def theirs() -> Tensor:
         with torch.no_grad():
@@ -60,9 +64,18 @@ def rows(small: bool = False) -> Iterator[Row]:
     if apart > 1e-4:
         sys.exit(f"the maps differ by {apart:.2g}; nothing was timed")
     n = 3 if small else 9
-    bound = "one forward pass and, for each layer, its positive part forwards and backwards"
+    bound = (
+        "one forward pass and, for each layer, its positive part forwards and backwards"
+    )
     yield frame.against(
-        "Excitation Backprop (plain)", "zennit", size, ours, theirs, goal=1, bound=bound, n=n
+        "Excitation Backprop (plain)",
+        "zennit",
+        size,
+        ours,
+        theirs,
+        goal=1,
+        bound=bound,
+        n=n,
     )
     yield frame.against(
         "Excitation Backprop (contrastive)",

@@ -31,7 +31,16 @@ import pandas as pd
 
 from benchmark import store
 
-_LIBRARIES = ("torch", "numpy", "numba", "scikit-learn", "grad-cam", "captum", "quantus", "zennit")
+_LIBRARIES = (
+    "torch",
+    "numpy",
+    "numba",
+    "scikit-learn",
+    "grad-cam",
+    "captum",
+    "quantus",
+    "zennit",
+)
 Work = Callable[[], object]
 
 
@@ -61,7 +70,9 @@ class Row:
         return "yes" if good else "no"
 
 
-def seconds(work: Work, inner: int = 1, clock: Callable[[], float] = time.process_time) -> float:
+def seconds(
+    work: Work, inner: int = 1, clock: Callable[[], float] = time.process_time
+) -> float:
     """Seconds of one call: the mean of ``inner`` calls."""
     start = clock()
     for _ in range(inner):
@@ -215,7 +226,9 @@ def alone(doc: str, rows: Callable[[bool], Iterable[Row]]) -> None:
     flags = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    flags.add_argument("--small", action="store_true", help="the smallest sizes: does it run?")
+    flags.add_argument(
+        "--small", action="store_true", help="the smallest sizes: does it run?"
+    )
     small = flags.parse_args().small
     one_thread()
     for row in rows(small):

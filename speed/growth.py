@@ -46,7 +46,10 @@ def rows(small: bool = False) -> Iterator[Row]:
     n = 1 if small else 3
     yield from images(d, n, small)
     yield from board_sizes(n, small)
-    for name, way in (("RI at references", "reference"), ("RI at the boundary", "boundary")):
+    for name, way in (
+        ("RI at references", "reference"),
+        ("RI at the boundary", "boundary"),
+    ):
         yield from frame.growth(
             name,
             "|R|",
@@ -103,7 +106,9 @@ def images(d: int, n: int, small: bool) -> Iterator[Row]:
 
     yield from frame.growth("Grad-CAM", "images", sizes, explain, n=n)
     few = sizes[:2] if small else sizes[:3]
-    yield from frame.growth("deletion and insertion", "images", few, delete_and_insert, n=n)
+    yield from frame.growth(
+        "deletion and insertion", "images", few, delete_and_insert, n=n
+    )
 
 
 def board_sizes(n: int, small: bool) -> Iterator[Row]:
@@ -127,7 +132,9 @@ def vgg() -> Target:
     shape = (1, 32, 32)
     net = nets.build("vgg11", shape, 10, {"width": 0.5}, seed=0)
     net = nets.fold_norm(net)
-    return Target(net, name="vgg11", classes="0123456789", input_shape=shape, layer="conv3a")
+    return Target(
+        net, name="vgg11", classes="0123456789", input_shape=shape, layer="conv3a"
+    )
 
 
 def scores(target: Target, batch: Batch, e: Explanation) -> None:
@@ -136,7 +143,9 @@ def scores(target: Target, batch: Batch, e: Explanation) -> None:
         METRICS[name](e, target, batch, np.random.default_rng(0))
 
 
-def synthetic(methods: int, seeds: int, images: int = 64) -> tuple[pd.DataFrame, pd.DataFrame]:
+def synthetic(
+    methods: int, seeds: int, images: int = 64
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rows, instances) of 8 metrics on 2 networks."""
     rng, lines, values = np.random.default_rng(0), [], []
     cells = product(("cnn", "vgg11"), range(methods), range(8), range(seeds))
@@ -202,7 +211,12 @@ def interpretations(way: str, R: int, Q: int = 50, V: int = 40) -> Work:
 def miner(m: int, n: int) -> Work:
     data = planted(np.random.default_rng(0), m=max(2, m), n=n)
     return lambda: mine(
-        data.heads, data.tails, theta=0.2, mu=4, memory=16, allow=("duplicates", "constant")
+        data.heads,
+        data.tails,
+        theta=0.2,
+        mu=4,
+        memory=16,
+        allow=("duplicates", "constant"),
     )
 
 

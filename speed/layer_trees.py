@@ -97,7 +97,11 @@ def ways(target: Target, batch: Batch) -> dict[str, Ways]:
 
 
 WHAT = {
-    "unique": ("Unique encodings", 1, "sorting packed rows; at width 1,000 reading them"),
+    "unique": (
+        "Unique encodings",
+        1,
+        "sorting packed rows; at width 1,000 reading them",
+    ),
     "layers": (
         "Encodings of ten layers",
         None,
@@ -121,8 +125,15 @@ def rows(small: bool = False) -> Iterator[Row]:
             ours = each.pop("ours")
             peers = {}
             for peer, way in each.items():
-                peers[peer] = (way, goal if peer == "numpy axis=0" else None, bound, "ratio")
-            yield from frame.many(name, size, ours, peers, n=n, clock=perf_counter, warm=True)
+                peers[peer] = (
+                    way,
+                    goal if peer == "numpy axis=0" else None,
+                    bound,
+                    "ratio",
+                )
+            yield from frame.many(
+                name, size, ours, peers, n=n, clock=perf_counter, warm=True
+            )
 
 
 if __name__ == "__main__":

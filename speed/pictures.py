@@ -31,22 +31,31 @@ def ratios(table: pd.DataFrame) -> Figure | None:
         axes.axvline(1, color=MUTED, linewidth=0.8)
         for at, row in zip(y, rows.itertuples(), strict=True):
             _draw_pair(axes, at, row)
-        names = [plain(f"{r.name} ({r.size}) / {r.peer}") for r in rows.itertuples(index=False)]
+        names = [
+            plain(f"{r.name} ({r.size}) / {r.peer}")
+            for r in rows.itertuples(index=False)
+        ]
         axes.set_yticks(y, names, fontsize=6.5)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(axis="x")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_xlabel("times as fast as the peer; diamonds: floor / ours, or allowed / taken")
+        axes.set_xlabel(
+            "times as fast as the peer; diamonds: floor / ours, or allowed / taken"
+        )
         handles = []
         for colour, marker in ((YES, "o"), (NO, "o"), (NONE, "o"), (INK, "|")):
-            handles.append(mpl.lines.Line2D([], [], marker=marker, color=colour, linestyle=""))
+            handles.append(
+                mpl.lines.Line2D([], [], marker=marker, color=colour, linestyle="")
+            )
         figure.legend(
             handles,
             ["goal reached", "goal missed", "no goal set", "goal"],
             loc="outside upper center",
             ncols=4,
         )
-        figure.text(0.005, 0.002, plain(wrapped(table)), fontsize=5.5, color=MUTED, va="bottom")
+        figure.text(
+            0.005, 0.002, plain(wrapped(table)), fontsize=5.5, color=MUTED, va="bottom"
+        )
         figure.get_layout_engine().set(rect=(0, 0.04, 1, 0.96))
     return figure
 
@@ -58,7 +67,9 @@ def _draw_pair(axes: Axes, at: float, row: Any) -> None:
     if has_goal:
         colour = YES if row.reached == "yes" else NO
     marker = "o" if row.kind == "ratio" else "D"
-    axes.plot([row.lo, row.hi], [at, at], color=colour, linewidth=2.5, solid_capstyle="round")
+    axes.plot(
+        [row.lo, row.hi], [at, at], color=colour, linewidth=2.5, solid_capstyle="round"
+    )
     axes.plot(row.ratio, at, marker, color=colour, markersize=4.5)
     if has_goal:
         axes.plot(row.goal, at, "|", color=INK, markersize=9)

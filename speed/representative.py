@@ -31,7 +31,12 @@ from benchmark.api import Target
 from benchmark.papers.representative.boundaries import sample
 from benchmark.papers.representative.clusters import cluster
 from benchmark.papers.representative.cover import greedy, pack, prune
-from benchmark.papers.representative.regions import assign, by_interpretation, coverage, regions
+from benchmark.papers.representative.regions import (
+    assign,
+    by_interpretation,
+    coverage,
+    regions,
+)
 from speed import frame
 from speed.frame import Row
 
@@ -43,7 +48,9 @@ def main() -> None:
     flags.add_argument("--references", type=int, default=1000, help="|R|")
     flags.add_argument("--boundaries", type=int, default=50, help="|Q|")
     flags.add_argument("--interpretations", type=int, default=80, help="|V|")
-    flags.add_argument("--images", type=int, default=100, help="new images that are explained")
+    flags.add_argument(
+        "--images", type=int, default=100, help="new images that are explained"
+    )
     flags.add_argument("--maps", type=int, default=64)
     flags.add_argument("--side", type=int, default=6)
     flags.add_argument("--hidden", type=int, default=64)
@@ -66,7 +73,9 @@ def main() -> None:
     print(f"\nCPU-seconds, one thread. {processor}, torch {torch.__version__}")
 
 
-def synthetic(options: argparse.Namespace) -> tuple[Target, Callable[[int, int], Tensor]]:
+def synthetic(
+    options: argparse.Namespace,
+) -> tuple[Target, Callable[[int, int], Tensor]]:
     """G with a hidden layer, and a way to draw n feature maps (n, K, u, v)."""
     shape = (options.maps, options.side, options.side)
     pixels = int(np.prod(shape))
@@ -75,7 +84,9 @@ def synthetic(options: argparse.Namespace) -> tuple[Target, Callable[[int, int],
     net = nn.Sequential()
     net.add_module("psi", nn.Identity())
     net.add_module("flatten", nn.Flatten())
-    net.add_module("hidden", nn.Sequential(nn.Linear(pixels, options.hidden), nn.ReLU()))
+    net.add_module(
+        "hidden", nn.Sequential(nn.Linear(pixels, options.hidden), nn.ReLU())
+    )
     net.add_module("logits", nn.Linear(options.hidden, options.classes))
     with torch.no_grad():
         net.hidden[0].weight.normal_(0, np.prod(shape) ** -0.5, generator=rng)
@@ -140,7 +151,12 @@ def row(
 
 
 def twin(
-    target: Target, draw: Callable[[int, int], Tensor], R: int, Q: int, few: int = 5, n: int = 3
+    target: Target,
+    draw: Callable[[int, int], Tensor],
+    R: int,
+    Q: int,
+    few: int = 5,
+    n: int = 3,
 ) -> Row:
     """Packed bits against sets, for the same choices of ``few`` interpretations."""
     psi = draw(R, 1)

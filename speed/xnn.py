@@ -59,7 +59,9 @@ def rows(small: bool = False) -> Iterator[Row]:
         yield from compare(units, hidden, classes, epochs, n=1 if small else 5)
 
 
-def compare(units: int, hidden: list[int], classes: int, epochs: int, n: int) -> Iterator[Row]:
+def compare(
+    units: int, hidden: list[int], classes: int, epochs: int, n: int
+) -> Iterator[Row]:
     setting = srae.Setting(
         hidden=hidden,
         beta=1.0,
@@ -114,7 +116,9 @@ def compare(units: int, hidden: list[int], classes: int, epochs: int, n: int) ->
         peers[f"{way}, one thread"] = (on(1, work), goal, bound, "ratio")
         peers[f"{way}, {cores} threads"] = (on(cores, work), goal, bound, "ratio")
     size += f"; wall time on {cores} cores"
-    yield from frame.many(name, size, on(cores, at_once), peers, n=n, clock=time.perf_counter)
+    yield from frame.many(
+        name, size, on(cores, at_once), peers, n=n, clock=time.perf_counter
+    )
 
 
 def on(threads: int, way: frame.Work) -> frame.Work:
@@ -130,7 +134,9 @@ def on(threads: int, way: frame.Work) -> frame.Work:
     return work
 
 
-def products(data: srae.Examples, setting: srae.Setting, params: srae.Params) -> frame.Work:
+def products(
+    data: srae.Examples, setting: srae.Setting, params: srae.Params
+) -> frame.Work:
     """The matrix products of all steps and nothing else, into existing memory: forward, for weights, for inputs."""
     M = data.rows.shape[1] - held_out(data)
     batches = [len(columns) for columns in torch.arange(M).split(setting.batch)]
@@ -160,7 +166,9 @@ def held_out(data: srae.Examples) -> int:
     return max(2, round(srae.HELD_OUT * data.rows.shape[1]))
 
 
-def examples(units: int, classes: int, images: int = 1500, negatives: int = 230) -> srae.Examples:
+def examples(
+    units: int, classes: int, images: int = 1500, negatives: int = 230
+) -> srae.Examples:
     """Random examples of ``images`` images.
 
     Z is sparse and non-negative; the logits are sums of its units.
@@ -205,7 +213,9 @@ def half(sizes: list[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def objective(net: nn.ModuleList, Z: Tensor, y: Tensor, w: Tensor, setting: srae.Setting) -> Tensor:
+def objective(
+    net: nn.ModuleList, Z: Tensor, y: Tensor, w: Tensor, setting: srae.Setting
+) -> Tensor:
     """The loss of ``srae`` in plain torch: faithfulness, sparse reconstruction, pull-away."""
     encoder, decoder, head = net
     E = encoder(Z)

@@ -34,14 +34,24 @@ from speed import frame
 from speed.frame import Row
 
 RECIPES = {
-    "mlp": {"net": "mlp", "options": {"width": 100, "depth": 8}, "epochs": 4, "batch": 128},
+    "mlp": {
+        "net": "mlp",
+        "options": {"width": 100, "depth": 8},
+        "epochs": 4,
+        "batch": 128,
+    },
     "mlp-100x10": {
         "net": "mlp",
         "options": {"width": 100, "depth": 10},
         "epochs": 10,
         "batch": 128,
     },
-    "mlp-20x10": {"net": "mlp", "options": {"width": 20, "depth": 10}, "epochs": 10, "batch": 128},
+    "mlp-20x10": {
+        "net": "mlp",
+        "options": {"width": 20, "depth": 10},
+        "epochs": 10,
+        "batch": 128,
+    },
     "xnn_cnn": {"net": "xnn_cnn", "epochs": 2, "batch": 128},
     "cnn": {"net": "cnn", "epochs": 1, "batch": 128},
     "vgg11": {"net": "vgg11", "options": {"width": 0.25}, "epochs": 1, "batch": 128},
@@ -69,7 +79,10 @@ def train(
     name: str, images: int, seeds: list[int], device: str, batched: bool, folder: str
 ) -> None:
     """Train one network for each seed; here, because it is sent to other processes."""
-    jobs = [(RECIPES[name], seed, Path(folder) / f"{name}-{seed}.safetensors") for seed in seeds]
+    jobs = [
+        (RECIPES[name], seed, Path(folder) / f"{name}-{seed}.safetensors")
+        for seed in seeds
+    ]
     zoo.train_many(digits(images), jobs, device=device, batched=batched)
     if device == "cuda":
         torch.cuda.synchronize()
@@ -105,7 +118,9 @@ def together(small: bool, device: str, images: int) -> Iterator[Row]:
                 with tempfile.TemporaryDirectory() as folder:
                     if way == "side by side":
                         started = [
-                            pool.submit(train, name, images, [seed], device, False, folder)
+                            pool.submit(
+                                train, name, images, [seed], device, False, folder
+                            )
                             for seed in seeds
                         ]
                         for future in started:

@@ -22,7 +22,9 @@ settings.register_profile(
     "glassbench", derandomize=True, deadline=None, database=None, max_examples=40
 )
 settings.register_profile(
-    "mutants", settings.get_profile("glassbench"), phases=[Phase.explicit, Phase.generate]
+    "mutants",
+    settings.get_profile("glassbench"),
+    phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile("glassbench")
 
@@ -60,7 +62,9 @@ def workspace(tmp_path, monkeypatch):
     script.parent.mkdir()
     script.write_text("DEFAULTS = {}\n")
     data.save(
-        store.Paths("tiny").data("blobs"), blobs(), {"name": "blobs", "classes": list("abcd")}
+        store.Paths("tiny").data("blobs"),
+        blobs(),
+        {"name": "blobs", "classes": list("abcd")},
     )
     params = {
         "profile": "tiny",

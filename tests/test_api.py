@@ -27,9 +27,13 @@ def network():
         net = nn.Sequential()
         net.add_module(
             "conv1",
-            nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True)),
+            nn.Sequential(
+                nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True)
+            ),
         )
-        net.add_module("conv2", nn.Sequential(nn.Conv2d(4, 5, 3, stride=2), nn.ReLU(inplace=True)))
+        net.add_module(
+            "conv2", nn.Sequential(nn.Conv2d(4, 5, 3, stride=2), nn.ReLU(inplace=True))
+        )
         net.add_module("flatten", nn.Flatten())
         net.add_module("logits", nn.Sequential(nn.Dropout(0.5), nn.Linear(45, 6)))
     return net.train()
@@ -47,7 +51,9 @@ def target(**changes):
 
 
 def batch(n=7, **changes):
-    x = torch.from_numpy(np.random.default_rng(0).random((n, 3, 8, 8), dtype=np.float32))
+    x = torch.from_numpy(
+        np.random.default_rng(0).random((n, 3, 8, 8), dtype=np.float32)
+    )
     return Batch(**({"x": x, "y": torch.arange(n), "chunk": 3} | changes))
 
 
@@ -112,7 +118,8 @@ def test_features_of_a_batch_are_computed_once_a_layer_and_target():
 
 def test_unknown_layer_lists_the_known_ones():
     with pytest.raises(
-        ValueError, match="tiny has no layer 'conv9'; it has conv1, conv2, flatten, logits"
+        ValueError,
+        match="tiny has no layer 'conv9'; it has conv1, conv2, flatten, logits",
     ):
         target().features(batch(), "conv9")
     with pytest.raises(ValueError, match="no layer 'conv9'"):
@@ -122,7 +129,9 @@ def test_unknown_layer_lists_the_known_ones():
 def test_a_target_without_a_spatial_layer_needs_one_named():
     F = target(layer=None)
     for call in (lambda: F.features(batch()), lambda: F.head(torch.zeros(1, 5, 3, 3))):
-        with pytest.raises(NotApplicable, match="no layer with spatial extent; name one of conv1"):
+        with pytest.raises(
+            NotApplicable, match="no layer with spatial extent; name one of conv1"
+        ):
             call()
     assert F.features(batch(), "conv2").shape == (7, 5, 3, 3)
     assert F(batch()).shape == (7, 6)
@@ -137,8 +146,12 @@ CHANGES = {
     "requires_grad": lambda net: net.conv2.requires_grad_(),
     "an in-place flag": lambda net: setattr(net.conv2[1], "inplace", True),
     "a forward hook": lambda net: net.conv1.register_forward_hook(lambda *a: None),
-    "a forward pre-hook": lambda net: net.conv1[0].register_forward_pre_hook(lambda *a: None),
-    "a backward hook": lambda net: net.conv1.register_full_backward_hook(lambda *a: None),
+    "a forward pre-hook": lambda net: net.conv1[0].register_forward_pre_hook(
+        lambda *a: None
+    ),
+    "a backward hook": lambda net: net.conv1.register_full_backward_hook(
+        lambda *a: None
+    ),
     "an activation": lambda net: setattr(net.conv2, "1", nn.LeakyReLU()),
     "a layer more": lambda net: net.add_module("extra", nn.Identity()),
 }
@@ -169,7 +182,9 @@ def test_batch_iterates_in_chunks_in_order_and_keeps_them():
     chunks = list(images)
     assert [len(c) for c in chunks] == [3, 3, 1]
     for name in ("x", "y", "ids", *ANNOTATED):
-        assert torch.equal(torch.cat([getattr(c, name) for c in chunks]), getattr(images, name))
+        assert torch.equal(
+            torch.cat([getattr(c, name) for c in chunks]), getattr(images, name)
+        )
     assert all(c.part_importance is None and c.chunk == 3 for c in chunks)
     # so that what a chunk remembers is found again
     assert all(a is b for a, b in zip(images, chunks, strict=True))
@@ -226,7 +241,11 @@ def test_explanation_stores_float32_and_int64_copies_off_the_graph():
         size={"bits": 3},
     )
     assert isinstance(e.heatmaps, np.ndarray)
-    assert (e.heatmaps.dtype, e.labels.dtype, e.scores.dtype) == (np.float32, np.int64, np.float32)
+    assert (e.heatmaps.dtype, e.labels.dtype, e.scores.dtype) == (
+        np.float32,
+        np.int64,
+        np.float32,
+    )
     np.testing.assert_allclose(e.heatmaps, maps.detach(), rtol=1e-6)
     assert e.heatmaps.flags.c_contiguous
     assert e.size == {"bits": 3.0}
@@ -301,7 +320,11 @@ def test_settings_are_the_public_fields_that_are_set():
         name = "mine"
 
     assert settings_of(Mine()) == {"depth": 3, "soft": False}
-    assert settings_of(Mine(layer="conv1")) == {"depth": 3, "layer": "conv1", "soft": False}
+    assert settings_of(Mine(layer="conv1")) == {
+        "depth": 3,
+        "layer": "conv1",
+        "soft": False,
+    }
 
 
 @pytest.fixture

@@ -67,7 +67,9 @@ def imports(path):
             found |= {f"benchmark.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module)
-    ours = {name.split(".")[1] for name in found if name and name.startswith("benchmark.")}
+    ours = {
+        name.split(".")[1] for name in found if name and name.startswith("benchmark.")
+    }
     return ours - {"__version__"}
 
 
@@ -82,7 +84,9 @@ def free(path):
 def relative_imports(path):
     """They would hide which package they reach."""
     tree = ast.walk(ast.parse(path.read_text()))
-    return [node.module for node in tree if isinstance(node, ast.ImportFrom) and node.level]
+    return [
+        node.module for node in tree if isinstance(node, ast.ImportFrom) and node.level
+    ]
 
 
 @pytest.mark.parametrize(
@@ -114,10 +118,19 @@ def test_the_leaderboard_needs_no_torch_and_no_network():
     assert paths
     for path in paths:
         names = {n.split(".")[0] for n in _outside(path)}
-        assert not names & {"torch", "torchvision", "requests", "urllib", "socket", "http"}, path
+        assert not names & {
+            "torch",
+            "torchvision",
+            "requests",
+            "urllib",
+            "socket",
+            "http",
+        }, path
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "baselines").glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "baselines").glob("*.py")), ids=lambda p: p.stem
+)
 def test_a_baseline_sees_the_plug_in_api_only(path):
     assert imports(path) <= {"api", "shared"}
     assert len(path.read_text().splitlines()) < 130
@@ -165,8 +178,20 @@ def test_no_function_is_denser_than_15_nodes_a_line(path):
 
 def test_density_counts_nodes_over_lines_of_code(tmp_path):
     path = tmp_path / "some.py"
-    path.write_text('def f(x):\n    """More\n    words."""\n    # and more\n    return x\n')
-    nodes = ["Module", "def", "arguments", "arg", "Expr", "Constant", "return", "Name", "Load"]
+    path.write_text(
+        'def f(x):\n    """More\n    words."""\n    # and more\n    return x\n'
+    )
+    nodes = [
+        "Module",
+        "def",
+        "arguments",
+        "arg",
+        "Expr",
+        "Constant",
+        "return",
+        "Name",
+        "Load",
+    ]
     assert density([path]) == len(nodes) / 2
     assert functions(path) == {"f:1": (len(nodes) - 1) / 5}
     assert functions(path, at_least=6) == {}
@@ -174,7 +199,10 @@ def test_density_counts_nodes_over_lines_of_code(tmp_path):
 
 def test_nothing_is_unpickled():
     folders = ("datasets", "baselines")
-    paths = [*modules(), *(path for name in folders for path in (ROOT / name).glob("*.py"))]
+    paths = [
+        *modules(),
+        *(path for name in folders for path in (ROOT / name).glob("*.py")),
+    ]
     assert paths
     for path in paths:
         assert not {n.split(".")[0] for n in _outside(path)} & {
@@ -195,4 +223,8 @@ def _outside(path):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
-    return {name for name in found if name != "__future__" and not name.startswith("benchmark")}
+    return {
+        name
+        for name in found
+        if name != "__future__" and not name.startswith("benchmark")
+    }

@@ -29,7 +29,9 @@ NETWORKS = (("digits", "cnn"), ("toybirds", "cnn"))
 class History:
     """An old run, and new runs of the same board."""
 
-    def __init__(self, *name: object, seeds: int = 3, methods: int = 8, networks: int = 2) -> None:
+    def __init__(
+        self, *name: object, seeds: int = 3, methods: int = 8, networks: int = 2
+    ) -> None:
         self.rng = generator("gate", *name)
         self.seeds = seeds
         nets = NETWORKS[:networks]
@@ -37,7 +39,9 @@ class History:
             (*net, method, metric)
             for net, method, metric in product(nets, METHODS[:methods], METRICS)
         ]
-        self.sign = np.array([1 if METRICS[cell[3]] == "higher" else -1 for cell in self.cells])
+        self.sign = np.array(
+            [1 if METRICS[cell[3]] == "higher" else -1 for cell in self.cells]
+        )
         # metrics have scales of their own
         usual = {metric: 0.02 * 2.0**i for i, metric in enumerate(METRICS)}
         scale = np.array([usual[cell[3]] for cell in self.cells])
@@ -95,7 +99,9 @@ class History:
         return rows(self.cells, values)
 
 
-def rows(cells: list[tuple], values: np.ndarray, profile: str = "offline") -> pd.DataFrame:
+def rows(
+    cells: list[tuple], values: np.ndarray, profile: str = "offline"
+) -> pd.DataFrame:
     """Rows of cells (dataset, target, method, metric) with values (C, S)."""
     c, s = values.shape
     names = np.repeat(np.array(cells, dtype=object), s, axis=0)
@@ -122,7 +128,9 @@ def rows(cells: list[tuple], values: np.ndarray, profile: str = "offline") -> pd
     )[list(store.ROW_COLUMNS)]
 
 
-def false_alarms(kept: float, times: int, *, mixed: bool = False, **board: int) -> float:
+def false_alarms(
+    kept: float, times: int, *, mixed: bool = False, **board: int
+) -> float:
     """The share of runs with a regression where there is none. ``mixed``: only three methods get new noise."""
     alarms = 0
     for i in range(times):
@@ -136,7 +144,9 @@ def false_alarms(kept: float, times: int, *, mixed: bool = False, **board: int) 
     return alarms / times
 
 
-def hits(kept: float, k: float, what: str, times: int, **board: int) -> tuple[float, float]:
+def hits(
+    kept: float, k: float, what: str, times: int, **board: int
+) -> tuple[float, float]:
     """How often a planted regression of k standard errors is found.
 
     Args:
@@ -157,7 +167,9 @@ def hits(kept: float, k: float, what: str, times: int, **board: int) -> tuple[fl
         found = compare(history.old(), history.new(kept, planted, k))
         found = found[found["method"] == "method b"]
         kinds = found.set_index(["dataset", "target", "method", "metric"])["kind"]
-        caught = [kinds[history.cells[c]] == "regression" for c in np.flatnonzero(planted)]
+        caught = [
+            kinds[history.cells[c]] == "regression" for c in np.flatnonzero(planted)
+        ]
         runs.append(any(caught))
         cells.append(np.mean(caught))
     return float(np.mean(runs)), float(np.mean(cells))
@@ -172,7 +184,10 @@ def main(times: int = 200) -> None:
             for what, k in product(("cell", "network", "method"), (2, 4, 6)):
                 runs, cells = hits(kept, k, what, times // 2, seeds=seeds)
                 caught.append(f"{what} {k:g}: {runs:.2f}/{cells:.2f}")
-            print(f"S={seeds} kept={kept}: false {alarm:.3f}; {', '.join(caught)}", flush=True)
+            print(
+                f"S={seeds} kept={kept}: false {alarm:.3f}; {', '.join(caught)}",
+                flush=True,
+            )
         alarm = false_alarms(0.0, times, mixed=True, seeds=seeds)
         print(f"S={seeds} mixed: false {alarm:.3f}", flush=True)
 

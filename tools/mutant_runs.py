@@ -83,7 +83,9 @@ class Mutant:
         return self.module, self.line, self.operator, self.after
 
 
-def outcomes(module: str, tests: list[str], todo: list[Mutant], workers: int) -> Iterator[Mutant]:
+def outcomes(
+    module: str, tests: list[str], todo: list[Mutant], workers: int
+) -> Iterator[Mutant]:
     """The mutants of one module, each with its outcome, as they end.
 
     Args:
@@ -98,7 +100,9 @@ def outcomes(module: str, tests: list[str], todo: list[Mutant], workers: int) ->
     long_way = []
     with contextlib.suppress(EOFError):  # it has ended
         seconds, names = mine.recv()
-        print(f"{module}: {len(todo)} mutants, the tests take {seconds:.1f} s", flush=True)
+        print(
+            f"{module}: {len(todo)} mutants, the tests take {seconds:.1f} s", flush=True
+        )
         while True:
             i, todo[i].outcome, todo[i].seconds = mine.recv()
             if todo[i].outcome:
@@ -107,7 +111,9 @@ def outcomes(module: str, tests: list[str], todo: list[Mutant], workers: int) ->
                 long_way.append(todo[i])
     session.join()
     if session.exitcode:
-        raise SystemExit(f"the tests of {module} fail without any change: {'; '.join(tests)}")
+        raise SystemExit(
+            f"the tests of {module} fail without any change: {'; '.join(tests)}"
+        )
     if long_way:
         hold(names)
         limit = 10 + 3 * seconds
@@ -124,7 +130,9 @@ def start(work: Callable, *args) -> multiprocessing.Process:
     return process
 
 
-def run(todo: list[Mutant], launch: Callable, limit: float, workers: int) -> Iterator[Mutant]:
+def run(
+    todo: list[Mutant], launch: Callable, limit: float, workers: int
+) -> Iterator[Mutant]:
     """Each mutant with its outcome, as they end, ``workers`` at a time; no outcome if it must go the long way."""
     waiting, running = iter(todo), {}
     while True:
@@ -138,7 +146,9 @@ def run(todo: list[Mutant], launch: Callable, limit: float, workers: int) -> Ite
         passed = min(time.monotonic() - begin, TICK)
         for process, m in list(running.items()):
             m.seconds += passed
-            if process.is_alive() and m.seconds > 6 * limit:  # the limit itself is one of CPU time
+            if (
+                process.is_alive() and m.seconds > 6 * limit
+            ):  # the limit itself is one of CPU time
                 process.kill()
                 process.join()
             if not process.is_alive():
@@ -172,7 +182,12 @@ class Session:
     """A plugin of pytest that runs mutants where it would run the tests."""
 
     def __init__(
-        self, module: str, tests: list[str], todo: list[Mutant], workers: int, out: Connection
+        self,
+        module: str,
+        tests: list[str],
+        todo: list[Mutant],
+        workers: int,
+        out: Connection,
     ) -> None:
         self.path = str(ROOT / "benchmark" / f"{module}.py")
         self.tests = []
@@ -265,7 +280,10 @@ class Session:
         return start(self.child, code, names, items)
 
     def child(
-        self, code: CodeType, names: set[tuple[str, int]], items: list[tuple[float, pytest.Item]]
+        self,
+        code: CodeType,
+        names: set[tuple[str, int]],
+        items: list[tuple[float, pytest.Item]],
     ) -> None:
         """As ``passes``, with the changed code; or exits with ``LONG_WAY``."""
         new = dict(pairs(self.code, code))
@@ -310,7 +328,9 @@ def test_file(name: str) -> str:
 
 
 def chosen(item: pytest.Item, expression: str) -> bool:
-    return not expression or Expression.compile(expression).evaluate(KeywordMatcher.from_item(item))
+    return not expression or Expression.compile(expression).evaluate(
+        KeywordMatcher.from_item(item)
+    )
 
 
 def compiled(text: str, path: str) -> CodeType:
@@ -351,7 +371,9 @@ def changed(a: CodeType, b: CodeType) -> set[tuple[str, int]]:
 
 def content(code: CodeType) -> tuple:
     """All that a code object does, apart from the code objects inside it."""
-    constants = [repr(value) for value in code.co_consts if not isinstance(value, CodeType)]
+    constants = [
+        repr(value) for value in code.co_consts if not isinstance(value, CodeType)
+    ]
     return (
         code.co_code,
         code.co_names,
@@ -390,7 +412,9 @@ def _fresh(module: str, tests: list[str], text: str, limit: float) -> None:
     sys.meta_path.insert(0, Source(module, text))
     for test in tests:
         name, _, expression = test.partition(" -k ")
-        code = pytest.main([*OPTIONS, "-x", "--tb=no", "-k", expression, test_file(name)])
+        code = pytest.main(
+            [*OPTIONS, "-x", "--tb=no", "-k", expression, test_file(name)]
+        )
         if code:
             os._exit(1)
     os._exit(0)

@@ -66,7 +66,9 @@ def mutants(module: str, skip: re.Pattern) -> Iterator[Mutant]:
             yield Mutant(module, first + line, operator, before, after, whole)
 
 
-def variants(piece: str, operators: Mapping[str, Operator]) -> Iterator[tuple[str, str]]:
+def variants(
+    piece: str, operators: Mapping[str, Operator]
+) -> Iterator[tuple[str, str]]:
     """(operator, changed statement) for every change of a statement that means something else."""
     nodes, original = list(ast_nodes(get_ast(piece))), meaning(piece)
     for name, operator in operators.items():
@@ -165,7 +167,9 @@ def table(every: list[Mutant]) -> str:
     return "\n".join(out)
 
 
-def counts(name: str, group: list[Mutant], known: Collection[tuple[str, str, str]]) -> str:
+def counts(
+    name: str, group: list[Mutant], known: Collection[tuple[str, str, str]]
+) -> str:
     """A line of the table: mutants, how many were run, caught, equivalent, and the shares."""
     done = [m for m in group if m.outcome]
     survived = [m for m in done if m.outcome == "survived"]
@@ -177,10 +181,10 @@ def counts(name: str, group: list[Mutant], known: Collection[tuple[str, str, str
     counted = n - equivalent
     shares = " | | "
     if counted > 0:
-        shares = f"{caught / n:.1%} | {caught / counted:.1%} | {wilson(caught, counted)}"
-    return (
-        f"| {name} | {len(group)} | {n} | {caught} | {late} | {missed} | {equivalent} | {shares} |"
-    )
+        shares = (
+            f"{caught / n:.1%} | {caught / counted:.1%} | {wilson(caught, counted)}"
+        )
+    return f"| {name} | {len(group)} | {n} | {caught} | {late} | {missed} | {equivalent} | {shares} |"
 
 
 def main() -> None:
@@ -200,7 +204,9 @@ def main() -> None:
         help="a file with a line of JSON per mutant; those in it are not run again",
     )
     parser.add_argument(
-        "--again", action="store_true", help="only those that survived according to --out"
+        "--again",
+        action="store_true",
+        help="only those that survived according to --out",
     )
     parser.add_argument("--workers", type=int, default=1, help="mutants at a time")
     args = parser.parse_args()
@@ -211,7 +217,9 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     setting = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutants"]
     skip, known = re.compile("|".join(setting["skip"])), examined()
-    every = [m for name in args.modules or setting["tests"] for m in mutants(name, skip)]
+    every = [
+        m for name in args.modules or setting["tests"] for m in mutants(name, skip)
+    ]
     order = np.random.default_rng(args.seed).permutation(len(every))
     chosen = [every[i] for i in order[: args.sample]]
     found = earlier(args.out)
@@ -227,7 +235,9 @@ def main() -> None:
             for m in outcomes(name, tests, mine, args.workers):
                 if m.outcome == "survived" and m.key not in known:
                     print(f"  benchmark/{m.module}.py:{m.line} {m.operator}")
-                    print(f"    - {m.before.strip()}\n    + {m.after.strip()}", flush=True)
+                    print(
+                        f"    - {m.before.strip()}\n    + {m.after.strip()}", flush=True
+                    )
                 line = asdict(m) | {"seconds": round(m.seconds, 2)}
                 del line["source"]
                 print(json.dumps(line), file=file, flush=True)
@@ -241,7 +251,9 @@ def earlier(out: Path | None) -> dict[tuple[str, int, str, str], str]:
     found = {}
     for text in out.read_text().splitlines():
         line = json.loads(text)
-        found[line["module"], line["line"], line["operator"], line["after"]] = line["outcome"]
+        found[line["module"], line["line"], line["operator"], line["after"]] = line[
+            "outcome"
+        ]
     return found
 
 

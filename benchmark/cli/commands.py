@@ -73,7 +73,9 @@ def list_(options: argparse.Namespace) -> int:
         if options.what == "datasets":  # the whole card
             from benchmark import data
 
-            found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{options.name}.npz"))
+            found = sorted(
+                (store.ROOT / "datasets" / "processed").glob(f"*/{options.name}.npz")
+            )
             out.print_json(json.dumps([data.load_card(path) for path in found]))
             return 0
         table = [row for row in table if str(row[column]) == options.name]
@@ -97,7 +99,9 @@ def prepare(options: argparse.Namespace) -> int:
         if value:
             flags += [f"--{key}", value]
     if flags and names != ["folder"]:
-        raise UsageError("--path, --name and --size are for `glassbench prepare folder`")
+        raise UsageError(
+            "--path, --name and --size are for `glassbench prepare folder`"
+        )
     if options.profile:
         flags += ["--profile", options.profile]
     if options.force:
@@ -137,7 +141,9 @@ def _step(name: str, options: argparse.Namespace) -> int:
     chosen = options.dataset or profile.datasets
     for dataset in chosen:
         if dataset not in profile.datasets:
-            raise near(dataset, profile.datasets, f"data set in profile {profile.name!r}:")
+            raise near(
+                dataset, profile.datasets, f"data set in profile {profile.name!r}:"
+            )
     paths = store.Paths(profile.name)
     folder, run = {
         "train": (paths.targets, train_networks),
@@ -180,8 +186,12 @@ def replicate(options: argparse.Namespace) -> int:
     failed = 0
     paths = store.Paths(profile.name)
     for paper in chosen:
-        with store.exclusive(paths.replications(paper), f"glassbench replicate {paper}"):
-            failed += _count_failed(f"replicate {paper}", replicate_paper(profile, paper), "units")
+        with store.exclusive(
+            paths.replications(paper), f"glassbench replicate {paper}"
+        ):
+            failed += _count_failed(
+                f"replicate {paper}", replicate_paper(profile, paper), "units"
+            )
     return _exit_code(failed, options.keep_going)
 
 
@@ -273,7 +283,9 @@ def show(options: argparse.Namespace) -> int:
     rows = store.read_rows(paths.rows)
     console.show(paths.results, out)
     failed = rows[rows.status == "failed"]
-    for (dataset, target, method), group in failed.groupby(["dataset", "target", "method"]):
+    for (dataset, target, method), group in failed.groupby(
+        ["dataset", "target", "method"]
+    ):
         err.print(
             f"failed: {dataset}/{target} {method}: {group.reason.iloc[0]} ({len(group)} rows)",
             markup=False,
@@ -308,9 +320,14 @@ def compare(options: argparse.Namespace) -> int:
     found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
     against = rules.reproduced(found, exact=exact)
     kind = (
-        "the same kind of machine: exact" if exact else "another kind of machine: within tolerance"
+        "the same kind of machine: exact"
+        if exact
+        else "another kind of machine: within tolerance"
     )
-    out.print(f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})", markup=False)
+    out.print(
+        f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})",
+        markup=False,
+    )
     out.print(show.lines(against) if len(against) else "the same results", markup=False)
     return 1 if len(against) else 0
 

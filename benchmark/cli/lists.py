@@ -25,7 +25,9 @@ def _profiles(load: Load) -> list[dict[str, Any]]:
     current = store.read_yaml(here).get("profile") if here.exists() else None
     rows = []
     for name, path in profiles().items():
-        params = store.read_yaml(path)  # not parsed, which would import torch and take seconds
+        params = store.read_yaml(
+            path
+        )  # not parsed, which would import torch and take seconds
         networks = 0
         for zoo in params["zoo"].values():
             networks += sum(len(target.get("seeds", [0])) for target in zoo.values())
@@ -46,7 +48,9 @@ def _datasets(load: Load) -> list[dict[str, Any]]:
 
     rows = []
     for script in sorted((store.ROOT / "datasets").glob("*.py")):
-        found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{script.stem}.npz"))
+        found = sorted(
+            (store.ROOT / "datasets" / "processed").glob(f"*/{script.stem}.npz")
+        )
         for path in found or [None]:
             card = data.load_card(path) if path else {}
             source = card.get("provenance", {})
@@ -59,7 +63,9 @@ def _datasets(load: Load) -> list[dict[str, Any]]:
                     "classes": card.get("classes", ""),
                     "size": card.get("size", ""),
                     "licence": card.get("licence", ""),
-                    "files": ", ".join(sorted({f["origin"] for f in source.get("files", [])})),
+                    "files": ", ".join(
+                        sorted({f["origin"] for f in source.get("files", [])})
+                    ),
                 }
             )
     return rows
@@ -83,7 +89,8 @@ def _methods(load: Load) -> list[dict[str, Any]]:
         rows.append(
             {
                 "method": method.name,
-                "kind": getattr(method, "paper", None) or getattr(method, "kind", "user"),
+                "kind": getattr(method, "paper", None)
+                or getattr(method, "kind", "user"),
                 "use": f"{ref.file}:{ref.cls}",
                 "settings": store.setting_text(settings_of(method)),
                 "idea": doc[0] if doc else "",
@@ -114,7 +121,11 @@ def _targets(load: Load) -> list[dict[str, Any]]:
     profile = load()
     for dataset in profile.datasets:
         for name, seed, recipe in profile.trainings(dataset):
-            path = store.Paths(profile.name).target(dataset, name, seed).with_suffix(".json")
+            path = (
+                store.Paths(profile.name)
+                .target(dataset, name, seed)
+                .with_suffix(".json")
+            )
             card = store.read_json(path) if path.exists() else {}
             state = card.get("failed") or (
                 f"{100 * card['test_accuracy']:.2f} %" if card else "not trained"

@@ -30,9 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        err.print("interrupted; what is finished is kept, run the same command again to resume")
+        err.print(
+            "interrupted; what is finished is kept, run the same command again to resume"
+        )
         return 130
-    except (UsageError, ProfileError, UnknownName, ClusterError, store.StoreError) as error:
+    except (
+        UsageError,
+        ProfileError,
+        UnknownName,
+        ClusterError,
+        store.StoreError,
+    ) as error:
         err.print(f"glassbench: {error}", markup=False)
         return 2
     except BrokenPipeError:  # `| head`: the reader has gone
@@ -52,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         from benchmark.engine import one_line
 
-        err.print(f"glassbench: {one_line(error)}; run with -v for the traceback", markup=False)
+        err.print(
+            f"glassbench: {one_line(error)}; run with -v for the traceback",
+            markup=False,
+        )
         return 1
 
 
@@ -82,7 +93,9 @@ class _Commands:
     """Adds commands to the parser."""
 
     def __init__(self, top: argparse.ArgumentParser) -> None:
-        self._group = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+        self._group = top.add_subparsers(
+            metavar="COMMAND", required=True, parser_class=_Parser
+        )
 
     def add(self, name: str, run: Any, examples: str) -> argparse.ArgumentParser:
         """A command that calls ``run``, whose docstring is its help."""
@@ -137,8 +150,12 @@ def _add_setup(all_commands: _Commands) -> None:
     command = all_commands.add(
         "use", commands.use, "  glassbench use offline\n  glassbench use quick"
     )
-    command.add_argument("profile", metavar="PROFILE", help=f"one of {', '.join(profiles())}")
-    command.add_argument("--force", action="store_true", help="overwrite own edits of params.yaml")
+    command.add_argument(
+        "profile", metavar="PROFILE", help=f"one of {', '.join(profiles())}"
+    )
+    command.add_argument(
+        "--force", action="store_true", help="overwrite own edits of params.yaml"
+    )
 
     command = all_commands.add(
         "list",
@@ -146,7 +163,9 @@ def _add_setup(all_commands: _Commands) -> None:
         "  glassbench list datasets\n  glassbench list datasets cub\n  glassbench list metrics --json",
     )
     command.add_argument("what", choices=LISTS, help="what to list")
-    command.add_argument("name", nargs="?", help="only this one; of a data set, its whole card")
+    command.add_argument(
+        "name", nargs="?", help="only this one; of a data set, its whole card"
+    )
     command.add_argument("--json", action="store_true", help="as JSON")
 
     command = all_commands.add(
@@ -155,7 +174,9 @@ def _add_setup(all_commands: _Commands) -> None:
         "  glassbench prepare digits\n  GLASSBENCH_MIRROR=/data glassbench prepare mnist cub\n"
         "  glassbench prepare folder --path ~/photos --name mine --size 128    # one subfolder per class",
     )
-    command.add_argument("dataset", nargs="*", help="data sets (default: those of the profile)")
+    command.add_argument(
+        "dataset", nargs="*", help="data sets (default: those of the profile)"
+    )
     command.add_argument(
         "--profile", help="prepare for this profile (default: that of params.yaml)"
     )
@@ -172,7 +193,9 @@ def _add_steps(all_commands: _Commands) -> None:
             getattr(commands, name),
             f"  glassbench {name}\n  glassbench {name} digits --keep-going",
         )
-        command.add_argument("dataset", nargs="*", help="data sets (default: all of the profile)")
+        command.add_argument(
+            "dataset", nargs="*", help="data sets (default: all of the profile)"
+        )
         _add_options_of_steps(command)
 
     command = all_commands.add(
@@ -180,12 +203,16 @@ def _add_steps(all_commands: _Commands) -> None:
         commands.replicate,
         "  glassbench replicate\n  glassbench replicate layer_trees --keep-going",
     )
-    command.add_argument("paper", nargs="*", help="papers (default: all of the profile)")
+    command.add_argument(
+        "paper", nargs="*", help="papers (default: all of the profile)"
+    )
     _add_options_of_steps(command)
 
 
 def _add_options_of_steps(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--keep-going", action="store_true", help="exit code 0 despite failures")
+    command.add_argument(
+        "--keep-going", action="store_true", help="exit code 0 despite failures"
+    )
     command.add_argument(
         "--cluster",
         metavar="ADDRESS",
@@ -216,7 +243,9 @@ def _add_plan(all_commands: _Commands) -> None:
     )
     command.add_argument("--json", action="store_true", help="as JSON, with every unit")
     command.add_argument(
-        "--check", action="store_true", help="predicted and measured seconds of each stage"
+        "--check",
+        action="store_true",
+        help="predicted and measured seconds of each stage",
     )
     command.add_argument(
         "--calibrate",
@@ -232,7 +261,9 @@ def _add_plan(all_commands: _Commands) -> None:
 
 def _add_report(all_commands: _Commands) -> None:
     all_commands.add("report", commands.report, "  glassbench report")
-    all_commands.add("mend", commands.mend, "  glassbench mend\n  glassbench mend && dvc repro")
+    all_commands.add(
+        "mend", commands.mend, "  glassbench mend\n  glassbench mend && dvc repro"
+    )
 
     command = all_commands.add(
         "show", commands.show, "  glassbench show\n  glassbench show --profile quick"
@@ -241,7 +272,9 @@ def _add_report(all_commands: _Commands) -> None:
 
     command = all_commands.add("readme", commands.readme, "  glassbench readme --check")
     command.add_argument(
-        "--check", action="store_true", help="change nothing; exit code 2 if out of date"
+        "--check",
+        action="store_true",
+        help="change nothing; exit code 2 if out of date",
     )
 
 
@@ -253,7 +286,11 @@ def _add_committed(all_commands: _Commands) -> None:
     )
     _profile_option(command)
     command.add_argument(
-        "--sample", type=_positive, default=10, metavar="N", help="how many units (default: 10)"
+        "--sample",
+        type=_positive,
+        default=10,
+        metavar="N",
+        help="how many units (default: 10)",
     )
     command.add_argument(
         "--seed", type=int, default=0, metavar="S", help="of the draw (default: 0)"
@@ -299,15 +336,22 @@ def _add_comparisons(all_commands: _Commands) -> None:
         "  glassbench diff ../other/checkout --profile quick --fail-on regression,lost",
     )
     command.add_argument(
-        "base", metavar="BASE", help="a git revision, a folder with results, or a rows file"
+        "base",
+        metavar="BASE",
+        help="a git revision, a folder with results, or a rows file",
     )
     command.add_argument(
         "head", metavar="HEAD", nargs="?", help="the same (default: the working tree)"
     )
     _profile_option(command)
     forms = command.add_mutually_exclusive_group()
-    for form, what in (("json", "every cell, as JSON"), ("md", "Markdown, for a pull request")):
-        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
+    for form, what in (
+        ("json", "every cell, as JSON"),
+        ("md", "Markdown, for a pull request"),
+    ):
+        forms.add_argument(
+            f"--{form}", dest="form", action="store_const", const=form, help=what
+        )
     command.add_argument(
         "--plot", metavar="FILE", help="draw what moved (.svg or .png); --md shows it"
     )
@@ -329,7 +373,9 @@ def _add_evaluate(all_commands: _Commands) -> None:
         "  glassbench evaluate --images images.npz; glassbench evaluate maps.npz --name 'My maps'",
     )
     command.add_argument(
-        "method", nargs="*", help="path/to/file.py:ClassName, library:ClassName or maps.npz"
+        "method",
+        nargs="*",
+        help="path/to/file.py:ClassName, library:ClassName or maps.npz",
     )
     _profile_option(command, ", else offline")
     command.add_argument(
@@ -338,28 +384,41 @@ def _add_evaluate(all_commands: _Commands) -> None:
         default=[],
         help="networks: digits/cnn, digits or cnn (default: all)",
     )
-    command.add_argument("--name", default="", help="of the folder (and of maps on the board)")
     command.add_argument(
-        "--recompute", action="store_true", help="explain and score the known methods, too"
+        "--name", default="", help="of the folder (and of maps on the board)"
+    )
+    command.add_argument(
+        "--recompute",
+        action="store_true",
+        help="explain and score the known methods, too",
     )
     command.add_argument(
         "--no-page", action="store_true", help="rows and board only: no plots, no page"
     )
     command.add_argument(
-        "--images", type=Path, metavar="FILE", help="only write the images to be explained"
+        "--images",
+        type=Path,
+        metavar="FILE",
+        help="only write the images to be explained",
     )
 
 
 def _add_check_and_new(all_commands: _Commands) -> None:
-    command = all_commands.add("check", commands.check, "  glassbench check mine.py:GradNorm")
+    command = all_commands.add(
+        "check", commands.check, "  glassbench check mine.py:GradNorm"
+    )
     command.add_argument("method", help="path/to/file.py:ClassName")
 
     command = all_commands.add(
-        "new", commands.new, "  glassbench new mine.py\n  glassbench new mine.py --kind surrogate"
+        "new",
+        commands.new,
+        "  glassbench new mine.py\n  glassbench new mine.py --kind surrogate",
     )
     command.add_argument("file", type=Path, help="the file to write")
     command.add_argument(
-        "--kind", choices=("heatmap", "concept", "surrogate", "decoder"), default="heatmap"
+        "--kind",
+        choices=("heatmap", "concept", "surrogate", "decoder"),
+        default="heatmap",
     )
 
 

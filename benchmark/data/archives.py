@@ -22,8 +22,15 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 MAX_MEMBERS, MAX_MEMBER_BYTES, MAX_BYTES = 200_000, 1 << 29, 1 << 33  # of an archive
-MAX_RATIO, FREE_BYTES = 100, 1 << 26  # unpacked to packed size; any ratio below FREE_BYTES
-_PACKED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}  # by the first two bytes
+MAX_RATIO, FREE_BYTES = (
+    100,
+    1 << 26,
+)  # unpacked to packed size; any ratio below FREE_BYTES
+_PACKED = {
+    b"\x1f\x8b": gzip.open,
+    b"BZ": bz2.open,
+    b"\xfd7": lzma.open,
+}  # by the first two bytes
 
 
 class DownloadError(Exception):
@@ -81,7 +88,9 @@ def member_names(path: Path) -> list[str]:
 
 def _damaged(path: Path, error: Exception) -> DownloadError:
     what = " ".join(str(error).split())[:200]
-    return DownloadError(f"{path}: refused as unsafe or damaged ({what}); delete it and run again")
+    return DownloadError(
+        f"{path}: refused as unsafe or damaged ({what}); delete it and run again"
+    )
 
 
 def _tar_members(
@@ -96,8 +105,12 @@ def _tar_members(
             total += member.size
             _check(path, member.name, count, member.size, total)
             if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later
-                tarfile.data_filter(member, str(path.parent))  # links out of the archive, devices
-            elif member.isdev() or ((member.issym() or member.islnk()) and _leads_out(member)):
+                tarfile.data_filter(
+                    member, str(path.parent)
+                )  # links out of the archive, devices
+            elif member.isdev() or (
+                (member.issym() or member.islnk()) and _leads_out(member)
+            ):
                 raise DownloadError(
                     f"{path}: the member {member.name!r} is a device or a link out of the archive; "
                     "refused as unsafe"
@@ -126,13 +139,19 @@ class _Bounded:
         return self._file.read(size)
 
 
-def _zip_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+def _zip_members(
+    path: Path, wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         total = 0
         for count, member in enumerate(archive.infolist()):
             total += member.file_size
             _check(path, member.filename, count, member.file_size, total)
-            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            if stat.S_IFMT(member.external_attr >> 16) not in (
+                0,
+                stat.S_IFREG,
+                stat.S_IFDIR,
+            ):
                 raise DownloadError(
                     f"{path}: the member {member.filename!r} is a link or device; refused"
                 )
@@ -144,7 +163,9 @@ def _check(path: Path, name: str, count: int, size: int, total: int) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     on_a_drive = name[1:2] == ":"
     if PurePosixPath(name).is_absolute() or ".." in parts or on_a_drive:
-        raise DownloadError(f"{path}: the member {name!r} climbs out of the archive; refused")
+        raise DownloadError(
+            f"{path}: the member {name!r} climbs out of the archive; refused"
+        )
     if any(ord(c) < 32 or ord(c) == 127 for c in name):
         raise DownloadError(
             f"{path}: the member {name!r} has control characters in its name; refused"

@@ -52,7 +52,9 @@ class Dataset:
         """Mean and standard deviation of each channel of the training images, for pixels in [0, 1]."""
         channels = self.arrays["x_train"].swapaxes(0, 1)  # (c, N, h, w)
         # (c, 256): how often each value occurs
-        counts = np.stack([np.bincount(channel.ravel(), minlength=256) for channel in channels])
+        counts = np.stack(
+            [np.bincount(channel.ravel(), minlength=256) for channel in channels]
+        )
         n = counts.sum(1)
         levels = np.arange(256) / 255.0
         mean = counts @ levels / n
@@ -82,7 +84,9 @@ class Dataset:
         if "part_importance" in self.arrays:
             annotations["part_importance"] = tensor(self.arrays["part_importance"][y])
         x = tensor(self.arrays[f"x_{split}"][ids]).float() / 255
-        return Batch(x=x, y=tensor(y).long(), ids=tensor(ids).long(), chunk=chunk, **annotations)
+        return Batch(
+            x=x, y=tensor(y).long(), ids=tensor(ids).long(), chunk=chunk, **annotations
+        )
 
     def sample(self, split: str, n: int, *name: object) -> np.ndarray:
         """Sorted indices of n images drawn by the seed of the name, with class sizes as equal as possible."""
@@ -117,7 +121,9 @@ def save(path: Path, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Non
                 "expected uint8 (N, c, h, w)"
             )
         if y.dtype != np.int64 or y.min() < 0 or y.max() >= len(classes):
-            raise ValueError(f"{path}: y_{split} must be int64 within the {len(classes)} classes")
+            raise ValueError(
+                f"{path}: y_{split} must be int64 within the {len(classes)} classes"
+            )
         for key in _ANNOTATIONS:
             value = arrays.get(f"{key}_{split}")
             if value is not None and len(value) != len(y):
@@ -125,7 +131,9 @@ def save(path: Path, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Non
                     f"{path}: {key}_{split} has {len(value)} entries for {len(y)} images"
                 )
     text = json.dumps(card, sort_keys=True)
-    store.write_npz(path, {**arrays, "classes": classes, "card": np.array(text)}, compress=False)
+    store.write_npz(
+        path, {**arrays, "classes": classes, "card": np.array(text)}, compress=False
+    )
 
 
 def load(path: Path, name: str | None = None) -> Dataset:
@@ -152,5 +160,7 @@ def load_card(path: Path) -> dict[str, Any]:
     """The card alone, without the images."""
     arrays = store.read_npz(path, ["card"])
     if "card" not in arrays:
-        raise store.StoreError(f"{path} has no card; run `glassbench prepare {Path(path).stem}`")
+        raise store.StoreError(
+            f"{path} has no card; run `glassbench prepare {Path(path).stem}`"
+        )
     return json.loads(str(arrays["card"]))

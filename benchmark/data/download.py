@@ -38,7 +38,13 @@ import requests
 import urllib3
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TransferSpeedColumn,
+)
 
 from benchmark import data, store
 from benchmark.data.archives import DownloadError, member_names, members  # noqa: F401  (for the scripts)
@@ -75,7 +81,9 @@ class Source:
 
     def __post_init__(self) -> None:
         if self.mirror_digest and self.mirror_name == self.name:
-            raise ValueError(f"{self.name}: a mirror's file with another hash needs another name")
+            raise ValueError(
+                f"{self.name}: a mirror's file with another hash needs another name"
+            )
 
     @property
     def name(self) -> str:
@@ -146,14 +154,18 @@ def fetch(
         mirrored = _Wanted(folder / source.mirror_name, "mirror", source.mirror_digest)
     ways = [("official URL", source.url, official)]
     if "://" in mirror:
-        ways.insert(0, ("mirror", f"{mirror.rstrip('/')}/{source.mirror_path}", mirrored))
+        ways.insert(
+            0, ("mirror", f"{mirror.rstrip('/')}/{source.mirror_path}", mirrored)
+        )
 
     found = _cached((official, mirrored), remove=False)
     if found:
         return found
     problems = []
     with store.exclusive(folder, wait=True):
-        found = _cached((official, mirrored), remove=True)  # another process may have fetched it
+        found = _cached(
+            (official, mirrored), remove=True
+        )  # another process may have fetched it
         if found:
             return found
         if mirror and "://" not in mirror:
@@ -250,7 +262,9 @@ def _transfer(url: str, part: Path, start: int) -> None:
         headers["Range"] = f"bytes={start}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
         status = reply.status_code
-        if start and status == 416:  # there is no more than what is here: the hash decides
+        if (
+            start and status == 416
+        ):  # there is no more than what is here: the hash decides
             return
         if status in (408, 425, 429) or status >= 500:
             after = reply.headers.get("Retry-After", "")
@@ -258,7 +272,9 @@ def _transfer(url: str, part: Path, start: int) -> None:
         if status not in (200, 206):
             raise DownloadError(f"HTTP status {status}")
         resumed = status == 206
-        if resumed and not reply.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        if resumed and not reply.headers.get("Content-Range", "").startswith(
+            f"bytes {start}-"
+        ):
             part.unlink(missing_ok=True)
             raise requests.RequestException("a range that was not asked for")
         rest = int(reply.headers.get("Content-Length", 0)) or None
@@ -273,7 +289,9 @@ def _transfer(url: str, part: Path, start: int) -> None:
 
 
 @contextmanager
-def _progress(url: str, done: int, total: int | None) -> Iterator[Callable[[int], None]]:
+def _progress(
+    url: str, done: int, total: int | None
+) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, one line elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -353,11 +371,15 @@ def read_pages(pages: list[bytes], sha256: str) -> np.ndarray:
     images = []
     for page in pages:
         pixels = np.asarray(Image.open(io.BytesIO(page)).convert("RGB"))
-        rows = pixels.reshape(-1, 32, 50, 32, 3).transpose(0, 2, 1, 3, 4)  # (rows, 50, 32, 32, 3)
+        rows = pixels.reshape(-1, 32, 50, 32, 3).transpose(
+            0, 2, 1, 3, 4
+        )  # (rows, 50, 32, 32, 3)
         images.append(rows.reshape(-1, 32, 32, 3))
     x = np.concatenate(images)
     if hashlib.sha256(np.ascontiguousarray(x)).hexdigest() != sha256:
-        raise DownloadError("WebP pages decode to other pixels than those that were packed")
+        raise DownloadError(
+            "WebP pages decode to other pixels than those that were packed"
+        )
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
@@ -399,7 +421,14 @@ def read_photo(raw: bytes, size: int, fit: str) -> Photo | None:
             if image.width * image.height > MAX_PIXELS:
                 return None
             image = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError):
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        zlib.error,
+        Image.DecompressionBombError,
+    ):
         return None
     old = np.array(image.size, np.float64)  # w, h
     side = old if fit == "squash" else np.full(2, old.min())
@@ -458,8 +487,12 @@ def main(
         help="whose folder the npz goes to (default: that of params.yaml, else offline)",
     )
     parser.add_argument("--out", type=Path, help="where the npz goes instead")
-    parser.add_argument("--params", type=Path, help="another params.yaml than the project's")
-    parser.add_argument("--raw", type=Path, help="the folder of downloads (default: datasets/raw)")
+    parser.add_argument(
+        "--params", type=Path, help="another params.yaml than the project's"
+    )
+    parser.add_argument(
+        "--raw", type=Path, help="the folder of downloads (default: datasets/raw)"
+    )
     parser.add_argument(
         "--force",
         action="store_true",
@@ -474,7 +507,9 @@ def main(
         key = _key(prepare)
         if args.force or not _is_made(out, params, key):
             arrays, card = prepare(params, (args.raw or paths.downloads) / name)
-            data.save(out, arrays, {"name": name, "params": params, **_counts(arrays), **card})
+            data.save(
+                out, arrays, {"name": name, "params": params, **_counts(arrays), **card}
+            )
         store.write_text(_key_file(out), key)
         made = data.load(out, name)
     except (DownloadError, ParamsError, UnknownName, store.StoreError) as error:
@@ -548,7 +583,10 @@ def check_params(section: Any, defaults: Mapping[str, Any], where: str) -> None:
         if isinstance(default, str):
             valid, kind = isinstance(value, str), "text"
         elif default is None:
-            valid, kind = value is None or _is_positive(value), "a positive integer or null"
+            valid, kind = (
+                value is None or _is_positive(value),
+                "a positive integer or null",
+            )
         else:
             valid, kind = _is_positive(value), "a positive integer"
         if not valid:
@@ -566,7 +604,9 @@ def choose(params: Mapping[str, Any], key: str, *choices: str) -> str:
     return params[key]
 
 
-def subset(name: str, split: str, y: np.ndarray, n: int | None, first: bool = False) -> np.ndarray:
+def subset(
+    name: str, split: str, y: np.ndarray, n: int | None, first: bool = False
+) -> np.ndarray:
     """Sorted indices of n of the images with labels y (None: all).
 
     ``first`` takes the first n. Otherwise n are drawn by the seed of the name, with equal numbers per class; a smaller

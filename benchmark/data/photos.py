@@ -44,7 +44,9 @@ class Photo:
     notes: tuple[str, ...] = ()  # what was done besides resizing
 
 
-def read_photo(raw: bytes, size: int, fit: str, *, upright: bool = True) -> Photo | None:
+def read_photo(
+    raw: bytes, size: int, fit: str, *, upright: bool = True
+) -> Photo | None:
     """An encoded image as RGB; None if it cannot be decoded, is too large, or holds values that are not finite.
 
     Args:
@@ -67,9 +69,16 @@ def read_photo(raw: bytes, size: int, fit: str, *, upright: bool = True) -> Phot
     old = np.array(image.size, np.float64)  # w, h
     side = old if fit == "squash" else np.full(2, old.min())
     corner = (old - side) / 2  # left and upper corner of what is kept
-    square = image.resize((size, size), Image.Resampling.BILINEAR, box=(*corner, *(corner + side)))
+    square = image.resize(
+        (size, size), Image.Resampling.BILINEAR, box=(*corner, *(corner + side))
+    )
     pixels = np.asarray(square).transpose(2, 0, 1)  # (3, size, size)
-    return Photo(np.ascontiguousarray(pixels), size / side, corner * size / side, (*turned, *notes))
+    return Photo(
+        np.ascontiguousarray(pixels),
+        size / side,
+        corner * size / side,
+        (*turned, *notes),
+    )
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
@@ -84,7 +93,9 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         layers = image.convert("RGBA")
         transparent = layers.getextrema()[3][0] < 255
         white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, layers).convert("RGB"), ("on white",) * transparent
+        return Image.alpha_composite(white, layers).convert("RGB"), (
+            "on white",
+        ) * transparent
     return image.convert("RGB"), ()
 
 
@@ -99,7 +110,9 @@ def _to_8_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if not np.isfinite(values).all():
         raise ValueError("values that are not finite")
     low, high, note = _range(image, values)
-    scaled = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
+    scaled = (
+        (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
+    )
     grey = Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8))
     return grey.convert("RGB"), (note,)
 
@@ -109,7 +122,11 @@ def _range(image: Image.Image, values: np.ndarray) -> tuple[float, float, str]:
     low, high = values.min(), values.max()
     if image.mode == "F":
         known = low >= 0 and high <= 1
-        return (0, 1, "float 0..1") if known else (low, high, "float, scaled by its own range")
+        return (
+            (0, 1, "float 0..1")
+            if known
+            else (low, high, "float, scaled by its own range")
+        )
     tags = getattr(image, "tag_v2", {})
     if largest := tags.get(_MAX_SAMPLE_VALUE):
         return 0, float(np.max(largest)), f"integers up to {int(np.max(largest))}"

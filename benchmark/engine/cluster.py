@@ -114,7 +114,9 @@ def run(units: Sequence[Unit]) -> Iterator[Done]:
                     unit = waiting.pop(0)
                     running[send(unit)] = unit
                 with contextlib.suppress(TimeoutError, distributed.CancelledError):
-                    distributed.wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED")
+                    distributed.wait(
+                        list(running), timeout=_LOOK, return_when="FIRST_COMPLETED"
+                    )
                 for future in [f for f in running if f.done()]:
                     unit = running.pop(future)
                     if future.cancelled():
@@ -194,7 +196,9 @@ def _look_around(client: distributed.Client, place: Place) -> dict[str, Facts]:
         with contextlib.suppress(TimeoutError):
             client.wait_for_workers(1, timeout=max(0.1, deadline - time.monotonic()))
         answers = client.run(look, place, on_error="return")
-        errors = [answer for answer in answers.values() if not isinstance(answer, Facts)]
+        errors = [
+            answer for answer in answers.values() if not isinstance(answer, Facts)
+        ]
         for error in errors:
             if isinstance(error, ImportError):
                 raise ClusterError(
@@ -202,7 +206,11 @@ def _look_around(client: distributed.Client, place: Place) -> dict[str, Facts]:
                     "'glassbench[cluster]', the same commit as here"
                 )
         if len(errors) < len(answers):
-            return {name: found for name, found in answers.items() if isinstance(found, Facts)}
+            return {
+                name: found
+                for name, found in answers.items()
+                if isinstance(found, Facts)
+            }
         if time.monotonic() > deadline:
             why = f" ({engine.one_line(errors[0])})" if errors else ""
             raise ClusterError(
@@ -215,7 +223,9 @@ def look(place: Place, dask_worker: Any) -> Facts:
     """The facts of the worker that this runs on."""
     root = place.here() if place.shared else place.root
     with contextlib.suppress(OSError):
-        os.listdir(root / "results")  # a listing makes new files on a network folder visible
+        os.listdir(
+            root / "results"
+        )  # a listing makes new files on a network folder visible
     return Facts(
         threads=dask_worker.state.nthreads,
         code=_code(),
@@ -301,7 +311,9 @@ class Gate(WorkerPlugin):
         if gets_units and not (sees and found == others):
             text = f"this worker is not like the others ({found}; they are {self.like})"
             print(f"glassbench: {text}", file=sys.stderr)
-            worker.loop.call_later(0.1, worker.close, 5, True, False, "not like the others")
+            worker.loop.call_later(
+                0.1, worker.close, 5, True, False, "not like the others"
+            )
 
 
 # --------------------------------------------------------------------------------------------- units
@@ -311,7 +323,11 @@ class _Sender:
     """Submits units, together with their files where no folder is shared."""
 
     def __init__(
-        self, client: distributed.Client, place: Place, units: Sequence[Unit], resource: str
+        self,
+        client: distributed.Client,
+        place: Place,
+        units: Sequence[Unit],
+        resource: str,
     ) -> None:
         self.client = client
         self.place = place
@@ -322,7 +338,9 @@ class _Sender:
     def __call__(self, unit: Unit) -> distributed.Future:
         files = {}
         if not self.place.shared:
-            files = {str(path): self._file(path) for path in unit.reads if path.exists()}
+            files = {
+                str(path): self._file(path) for path in unit.reads if path.exists()
+            }
         resources = {self.resource: 1} if self.resource else None
         return self.client.submit(
             work,
@@ -391,7 +409,9 @@ def _give_dask_its_own_random() -> None:
             for key, value in list(vars(module).items()):
                 if value is random:
                     setattr(module, key, own)
-                elif getattr(value, "__self__", None) is shared:  # from random import ...
+                elif (
+                    getattr(value, "__self__", None) is shared
+                ):  # from random import ...
                     setattr(module, key, getattr(own, value.__name__))
 
 
@@ -436,6 +456,8 @@ def _stop(client: distributed.Client, futures: list[distributed.Future]) -> None
     """Cancel units; those that run can only be stopped by restarting their workers."""
     with contextlib.suppress(Exception):
         keys = {future.key for future in futures}
-        busy = [name for name, at_work in client.processing().items() if keys & set(at_work)]
+        busy = [
+            name for name, at_work in client.processing().items() if keys & set(at_work)
+        ]
         client.cancel(futures, force=True)
         client.restart_workers(busy, timeout=10, raise_for_error=False)

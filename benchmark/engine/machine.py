@@ -20,7 +20,9 @@ def device() -> str:
     """``cuda`` where a GPU is available, else ``cpu``; GLASSBENCH_DEVICE overrides both."""
     import torch
 
-    return os.environ.get("GLASSBENCH_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    return os.environ.get("GLASSBENCH_DEVICE") or (
+        "cuda" if torch.cuda.is_available() else "cpu"
+    )
 
 
 def default_workers() -> int:
@@ -60,7 +62,9 @@ def blas() -> str:
 
     for library in threadpool_info():
         if library["user_api"] == "blas" and "numpy" in library["filepath"]:
-            return f"{library['internal_api']} {library.get('architecture') or ''}".strip()
+            return (
+                f"{library['internal_api']} {library.get('architecture') or ''}".strip()
+            )
     return ""
 
 

@@ -24,7 +24,13 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from benchmark.engine.machine import default_workers, device, single_thread
 from benchmark.engine.sandbox import Call, die_with_parent
@@ -94,7 +100,9 @@ def _name_temporary_folder() -> None:
     finally:
         tempfile.tempdir = before
     remove = functools.partial(shutil.rmtree, folder, ignore_errors=True)
-    multiprocessing.util.Finalize(None, remove, exitpriority=-101)  # after multiprocessing's (-100)
+    multiprocessing.util.Finalize(
+        None, remove, exitpriority=-101
+    )  # after multiprocessing's (-100)
 
 
 def _start_worker() -> None:
@@ -103,11 +111,17 @@ def _start_worker() -> None:
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
+    return ProcessPoolExecutor(
+        workers, mp_context=_context(), initializer=_start_worker
+    )
 
 
 def run(
-    units: Sequence[Unit], *, label: str, workers: int | None = None, verbose: bool = False
+    units: Sequence[Unit],
+    *,
+    label: str,
+    workers: int | None = None,
+    verbose: bool = False,
 ) -> Iterator[Done]:
     """Run all units and yield each as it ends, in any order, with a progress bar.
 
@@ -125,12 +139,16 @@ def run(
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     ]
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task(label, total=len(units))
         for done in _in_order_of_end(units, workers):
             progress.advance(task)
             if done.error or verbose or not console.is_terminal:
-                progress.console.print(_line(label, done), highlight=False, soft_wrap=True)
+                progress.console.print(
+                    _line(label, done), highlight=False, soft_wrap=True
+                )
             yield done
 
 
@@ -186,7 +204,9 @@ def _in_sandbox(unit: Unit) -> Any:
 
 def _trusted(units: Sequence[Unit], workers: int) -> Iterator[Done]:
     """Run units without limits, in this machine's worker processes."""
-    if workers == 1 and device() != "cpu":  # one GPU: its context is costly, stay in this process
+    if (
+        workers == 1 and device() != "cpu"
+    ):  # one GPU: its context is costly, stay in this process
         for unit in units:
             yield Done(unit, **measured(unit))
         return

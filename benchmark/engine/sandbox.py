@@ -82,9 +82,12 @@ class Call:
         self._answer, answer = context.Pipe(duplex=False)
         self._output, output = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_main, args=(function, arguments, limits, answer, output, self._folder)
+            target=_main,
+            args=(function, arguments, limits, answer, output, self._folder),
         )
-        with _no_interrupt():  # an interrupted start would leave a child that dies with a traceback
+        with (
+            _no_interrupt()
+        ):  # an interrupted start would leave a child that dies with a traceback
             self._process.start()
         answer.close()
         output.close()
@@ -114,7 +117,10 @@ class Call:
             self.kill()
             return True
         if self._bytes_printed > self.limits.printed:
-            self.result, self.error = None, f"printed more than {self.limits.printed / 2**20:g} MB"
+            self.result, self.error = (
+                None,
+                f"printed more than {self.limits.printed / 2**20:g} MB",
+            )
             self.kill()
             return True
         if self.left() == 0:
@@ -143,7 +149,9 @@ class Call:
             return
         self.result, self.error = json.loads(text)
         self._answered = True
-        if self.error and ("MemoryError" in self.error or "allocate memory" in self.error):
+        if self.error and (
+            "MemoryError" in self.error or "allocate memory" in self.error
+        ):
             self.error += f"; it may use {self.limits.gigabytes:g} GB"
         self._deadline = time.monotonic() + _LEAVE
 
@@ -271,7 +279,9 @@ def _refuse_writes(writable: Sequence[str]) -> None:
 
     def check(path: str) -> None:
         if not any(path == top or path.startswith(top + os.sep) for top in writable):
-            raise PermissionError(f"a method may write into its working directory only, not {path}")
+            raise PermissionError(
+                f"a method may write into its working directory only, not {path}"
+            )
 
     sys.addaudithook(hook)
 

@@ -101,7 +101,11 @@ def longest_first(units: Iterable[Unit]) -> list[Unit]:
 
 _INSTALLED = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
 _PACKAGE = str(Path(__file__).parent.parent)
-_NOT_THE_USERS = ("<", _PACKAGE, *_INSTALLED)  # how paths of frames begin; "<": generated code
+_NOT_THE_USERS = (
+    "<",
+    _PACKAGE,
+    *_INSTALLED,
+)  # how paths of frames begin; "<": generated code
 
 
 def one_line(error: BaseException) -> str:
@@ -117,6 +121,8 @@ def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""
-    theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THE_USERS)]
+    theirs = [
+        frame for frame in frames if not frame.filename.startswith(_NOT_THE_USERS)
+    ]
     last = (theirs or frames)[-1]
     return f" ({os.path.basename(last.filename)}:{last.lineno})"

@@ -56,7 +56,9 @@ COLUMNS = [
 
 
 def compare(
-    old_rows: pd.DataFrame, new_rows: pd.DataFrame, elsewhere: pd.DataFrame | None = None
+    old_rows: pd.DataFrame,
+    new_rows: pd.DataFrame,
+    elsewhere: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One line for each cell, and one for each seed that a cell lost; sorted by kind, then by how far it moved.
 
@@ -85,7 +87,9 @@ def compare(
     order = {kind: i for i, kind in enumerate(KINDS)}
     found["order"] = found["kind"].map(order)
     found["size"] = -found["errors"].astype(float).abs()
-    found = found.sort_values(["order", "size", *CELL], kind="stable", ignore_index=True)
+    found = found.sort_values(
+        ["order", "size", *CELL], kind="stable", ignore_index=True
+    )
     return found[COLUMNS].astype(_TYPES)
 
 
@@ -98,10 +102,18 @@ def _judge(found: pd.DataFrame, variances: pd.DataFrame | None) -> None:
         found[column] = found[column].astype(object)
         found.loc[verdicts.index, column] = verdicts[column]
     unexplained = found["kind"].eq("unverified") & found["why"].eq("")
-    found.loc[unexplained, "why"] = "the spread between seeds of this metric is not known"
+    found.loc[unexplained, "why"] = (
+        "the spread between seeds of this metric is not known"
+    )
 
 
-_FACTS = ["scale", "gain", "variance", "dof", "pair_variance"]  # what ``noise.judge`` asks for
+_FACTS = [
+    "scale",
+    "gain",
+    "variance",
+    "dof",
+    "pair_variance",
+]  # what ``noise.judge`` asks for
 _TYPES = {
     "old": float,
     "new": float,
@@ -112,7 +124,9 @@ _TYPES = {
     "borrowed": bool,
 }
 _TRACK = CELL.index("track")
-_EXPLANATION = [CELL.index(name) for name in ("profile", "dataset", "target", "method", "setting")]
+_EXPLANATION = [
+    CELL.index(name) for name in ("profile", "dataset", "target", "method", "setting")
+]
 
 
 def _explanation(cell: Sequence[str]) -> tuple[str, ...]:
@@ -141,7 +155,9 @@ def _cell(old: Rows, new: Rows, key: Mapping[str, str]) -> list[Row]:
         return [{**base, "kind": "new", "seeds": len(have), "new": _mean(have)}]
     if not have:
         why = _reason(new.values())
-        return [{**base, "kind": "lost", "seeds": len(had), "old": _mean(had), "why": why}]
+        return [
+            {**base, "kind": "lost", "seeds": len(had), "old": _mean(had), "why": why}
+        ]
     lines = []
     shared = sorted(had.keys() & have.keys())
     if shared:

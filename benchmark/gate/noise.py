@@ -203,7 +203,9 @@ def judge(cells: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.Data
     )
 
 
-def _pair_noise(cells: pd.DataFrame, found: pd.DataFrame, tested: Array) -> tuple[Array, Array]:
+def _pair_noise(
+    cells: pd.DataFrame, found: pd.DataFrame, tested: Array
+) -> tuple[Array, Array]:
     """tau^2, in units of scale^2, and its degrees of freedom, (C,) each; ``found``: the ``spreads`` of the cells."""
     usual = found["usual"].to_numpy()
     pairs = cells["seeds"].to_numpy(np.float64) - 1  # degrees of freedom

@@ -98,7 +98,12 @@ def name(line: Any) -> str:
 
 
 def text(
-    found: pd.DataFrame, base: Source, head: Source, fail_on: Sequence[str], *, limit: int = LIMIT
+    found: pd.DataFrame,
+    base: Source,
+    head: Source,
+    fail_on: Sequence[str],
+    *,
+    limit: int = LIMIT,
 ) -> str:
     """For a terminal."""
     parts = [
@@ -179,7 +184,9 @@ def _grouped(group: pd.DataFrame, limit: int) -> Iterator[tuple[Any, str]]:
     Several are shown as one where a method lost or gained cells for one reason.
     """
     if group["kind"].iloc[0] in ("lost", "new", "re-baselined", "unverified"):
-        parts = [part for _, part in group.groupby(["track", "method", "why"], sort=False)]
+        parts = [
+            part for _, part in group.groupby(["track", "method", "why"], sort=False)
+        ]
     else:
         parts = [group.iloc[[i]] for i in range(len(group))]
     for part in parts[:limit]:
@@ -235,7 +242,9 @@ def _seeds(found: pd.DataFrame) -> str:
 # --------------------------------------------------------------------------------------------- JSON
 
 
-def as_json(found: pd.DataFrame, base: Source, head: Source, fail_on: Sequence[str]) -> str:
+def as_json(
+    found: pd.DataFrame, base: Source, head: Source, fail_on: Sequence[str]
+) -> str:
     """Every cell; numbers that are not known are null."""
     cells = []
     for line in found.to_dict("records"):

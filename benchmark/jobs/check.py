@@ -43,7 +43,9 @@ from benchmark.utils.seeds import generator
 from benchmark.utils.temporary import scratch
 
 LIMITS = Limits(seconds=50, gigabytes=4)
-_UNTIL = 45  # seconds after which the stack is written to a file, in case of an endless loop
+_UNTIL = (
+    45  # seconds after which the stack is written to a file, in case of an endless loop
+)
 IMAGES, REFERENCE = 12, 32
 _PART = 5  # images that are explained by themselves
 _PRINTED = 2**14  # bytes that a run on IMAGES images may print
@@ -104,13 +106,17 @@ def check_method(entry: str | Mapping[str, Any]) -> list[Finding]:
     ref = MethodRef.parse(entry, base=Path.cwd())
     describe.describe(ref)  # a wrong class or setting is the user's typo, not a finding
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
-        done = engine.alone(engine.Unit("check", check_here, (ref, _UNTIL), LIMITS, Path(folder)))
+        done = engine.alone(
+            engine.Unit("check", check_here, (ref, _UNTIL), LIMITS, Path(folder))
+        )
         log = _read(Path(folder, _LOG))
         found = [Finding(**json.loads(line)) for line in log.splitlines()]
         if done.error:
             stack = _read(Path(folder, _STACK))
             where, code = _in_stack(stack, ref.path)
-            found.append(Finding("run", done.error, True, where, code, _hint_for(done.error)))
+            found.append(
+                Finding("run", done.error, True, where, code, _hint_for(done.error))
+            )
     return found
 
 
@@ -182,7 +188,9 @@ class _Checker:
         self.path = ref.path.resolve()
         self.written: set[tuple[str, str]] = set()
 
-    def wrong(self, what: str, text: str, *, line: int | None = None, hint: str = "") -> None:
+    def wrong(
+        self, what: str, text: str, *, line: int | None = None, hint: str = ""
+    ) -> None:
         where, code = _line(self.path, line)
         self._write(Finding(what, text, True, where, code, HINTS.get(hint, "")))
 
@@ -248,7 +256,9 @@ class _Checker:
             self.check_batches(first, target, batch, reference)
         self.check_scale(target, batch, reference)
 
-    def check_batches(self, first: Trace, target: Target, batch: Batch, reference: Batch) -> None:
+    def check_batches(
+        self, first: Trace, target: Target, batch: Batch, reference: Batch
+    ) -> None:
         """The explanation of an image must depend neither on the other images nor on its position."""
         other = self.run_once(target, batch, reference, seed="another")
         if self.differing_line(first, other, _whole, contract.ROUNDING):
@@ -273,12 +283,20 @@ class _Checker:
             trace = self.run_once(target, images, reference)
             line = self.differing_line(first, trace, pick, contract.ROUNDING)
             if line:
-                self.wrong("batch", f"{how} get other explanations", line=line, hint="batch")
+                self.wrong(
+                    "batch", f"{how} get other explanations", line=line, hint="batch"
+                )
                 return
         self.fine("batch", "an image's explanation does not depend on the others")
 
     def run_once(
-        self, target: Target, batch: Batch, reference: Batch, *, seed: str = "", probe: bool = False
+        self,
+        target: Target,
+        batch: Batch,
+        reference: Batch,
+        *,
+        seed: str = "",
+        probe: bool = False,
     ) -> Trace:
         """Build, fit and explain under the tracer; ``probe``: it also looks at what must not change.
 
@@ -297,8 +315,12 @@ class _Checker:
             _CountedOutput(self.path) as output,
             trace,
         ):
-            trace.method = self.ref.build().fit(target, reference, generator("check", "fit"))
-            trace.result = trace.method.explain(target, fresh, generator("check", "explain", seed))
+            trace.method = self.ref.build().fit(
+                target, reference, generator("check", "fit")
+            )
+            trace.result = trace.method.explain(
+                target, fresh, generator("check", "explain", seed)
+            )
         if output.count > _PRINTED:
             text = f"prints {output.count / 2**20:.1f} MB"
             self.wrong("prints", text, line=output.line, hint="prints")
@@ -312,7 +334,9 @@ class _Checker:
             text = "leaves the target, the images and global random states alone"
             self.fine("untouched", text)
 
-    def differing_line(self, a: Trace, b: Trace, pick: Pick, tolerance: float) -> int | None:
+    def differing_line(
+        self, a: Trace, b: Trace, pick: Pick, tolerance: float
+    ) -> int | None:
         """The line to blame if two runs disagree; None if they agree."""
         for field in sorted(a.result.offers() - {"size"}):
             value = getattr(a.result, field)
@@ -350,7 +374,12 @@ class _Checker:
             self.fine("scale", text)
 
     def blamed(
-        self, what: str, line: int | None = None, hint: str = "", *, trace: Trace | None = None
+        self,
+        what: str,
+        line: int | None = None,
+        hint: str = "",
+        *,
+        trace: Trace | None = None,
     ) -> _Blamed:
         return _Blamed(self, what, line, hint, trace)
 
@@ -365,7 +394,12 @@ class _Blamed:
     """
 
     def __init__(
-        self, checker: _Checker, what: str, line: int | None, hint: str, trace: Trace | None
+        self,
+        checker: _Checker,
+        what: str,
+        line: int | None,
+        hint: str,
+        trace: Trace | None,
     ) -> None:
         self.checker = checker
         self.what = what
@@ -376,7 +410,9 @@ class _Blamed:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> bool:
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: Any
+    ) -> bool:
         if error is None or isinstance(error, _Stop):
             return False
         if isinstance(error, NotApplicable):
@@ -423,7 +459,9 @@ _WORDS = {
 
 
 Pair = tuple[np.ndarray, np.ndarray]
-Pick = Callable[[np.ndarray, np.ndarray], Pair | None]  # the parts of two values that should agree
+Pick = Callable[
+    [np.ndarray, np.ndarray], Pair | None
+]  # the parts of two values that should agree
 
 
 def _whole(a: np.ndarray, b: np.ndarray) -> Pair:
@@ -463,8 +501,14 @@ def _parts(target: Target) -> dict[str, Callable[[], Any]]:
         "weights": weights,
         "modes": lambda: [module.training for module in net.modules()],
         "hooks": lambda: [_hooks(module) for module in net.modules()],
-        "requires_grad": lambda: [parameter.requires_grad for parameter in net.parameters()],
-        "normalisation": lambda: (target.mean.tolist(), target.std.tolist(), target.layer),
+        "requires_grad": lambda: [
+            parameter.requires_grad for parameter in net.parameters()
+        ],
+        "normalisation": lambda: (
+            target.mean.tolist(),
+            target.std.tolist(),
+            target.layer,
+        ),
     }
 
 
@@ -585,7 +629,13 @@ def toy(shape: tuple[int, int, int]) -> tuple[Target, Batch, Batch]:
                 optimiser.step()
     name = f"toy/{'x'.join(map(str, shape))}"
     target = Target(
-        net, name=name, classes="abcd", input_shape=shape, mean=[0.4], std=[0.3], layer="conv2"
+        net,
+        name=name,
+        classes="abcd",
+        input_shape=shape,
+        mean=[0.4],
+        std=[0.3],
+        layer="conv2",
     )
     return target, _quadrants(shape, IMAGES, "test"), train[:REFERENCE]
 
@@ -602,7 +652,9 @@ def _quadrants(shape: tuple[int, int, int], n: int, split: str) -> Batch:
     rng = generator("toy", split, *shape)
     x = 0.6 * rng.random((n, *shape), dtype=np.float32)
     y = np.arange(n) % 4
-    brightness = np.linspace(0.5, 1.0, n)  # the last image of the test split is the brightest
+    brightness = np.linspace(
+        0.5, 1.0, n
+    )  # the last image of the test split is the brightest
     if split == "train":
         brightness = brightness[rng.permutation(n)]
     for image, quadrant, light in zip(x, y, brightness, strict=True):

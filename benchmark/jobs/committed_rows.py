@@ -51,7 +51,9 @@ def committed_rows(profile: Profile, wanted: Sequence[Cell]) -> Committed:
     methods = {cell.method.slug: cell.method for cell in wanted}
     now = provenance.provenance(profile.with_methods(list(methods.values())))
     known = then.get("metrics", {})
-    unchanged = [name for name, code in now["metrics"].items() if known.get(name) == code]
+    unchanged = [
+        name for name, code in now["metrics"].items() if known.get(name) == code
+    ]
     rows = rows[rows.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
     found: list[pd.DataFrame] = []
     left_out: Counter[str] = Counter()
@@ -68,7 +70,9 @@ def committed_rows(profile: Profile, wanted: Sequence[Cell]) -> Committed:
     if not found:
         return Committed(left_out=left_out)
     changed = [name for name in now["metrics"] if name not in unchanged]
-    return Committed(pd.concat(found), left_out, Counter(dict.fromkeys(changed, len(found))))
+    return Committed(
+        pd.concat(found), left_out, Counter(dict.fromkeys(changed, len(found)))
+    )
 
 
 def _rows_of(cell: Cell, rows: pd.DataFrame) -> pd.DataFrame:

@@ -202,7 +202,9 @@ class Counter:
         key = _text(asdict(found), architecture)
         if key not in self._facts:
             net = network(recipe, found) if recipe else None
-            self._facts[key] = Facts(**asdict(found), target=net, device=self._device, build=_build)
+            self._facts[key] = Facts(
+                **asdict(found), target=net, device=self._device, build=_build
+            )
         return self._facts[key]
 
     def _size(self, dataset: str) -> Images:
@@ -292,13 +294,19 @@ def scoring(ref: MethodRef, facts: Facts) -> Work:
     return found.beside(arrays + _held(facts))
 
 
-def experiment(paper: str, name: str, settings: Mapping[str, Any], facts: Facts) -> Work:
+def experiment(
+    paper: str, name: str, settings: Mapping[str, Any], facts: Facts
+) -> Work:
     """The work of a paper's experiment, with the defaults of missing settings; none if it does not apply.
 
     An experiment that declares no work is assumed to send each training image through the network three times.
     """
-    parameters = inspect.signature(replicate.experiment(paper, name)).parameters.values()
-    settable = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty]
+    parameters = inspect.signature(
+        replicate.experiment(paper, name)
+    ).parameters.values()
+    settable = [
+        p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+    ]
     defaults = {parameter.name: parameter.default for parameter in settable}
     declared = getattr(papers.part(paper, "work"), name, _three_passes)
     try:
@@ -337,7 +345,9 @@ def passes_per_image(offers: frozenset[str]) -> float:
     rng = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.rand(*shape, generator=rng)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(h * h, C))
-    target = Target(net, name="toy", classes="abc", input_shape=(1, h, h), mean=(0.5,), std=(0.5,))
+    target = Target(
+        net, name="toy", classes="abc", input_shape=(1, h, h), mean=(0.5,), std=(0.5,)
+    )
     passed = []
     net[0].register_forward_hook(lambda module, args, out: passed.append(len(out)))
     batch = Batch(draw(n, 1, h, h), torch.arange(n))
@@ -433,7 +443,9 @@ def write_speeds(speeds: Iterable[Speed], path: Path | None = None) -> Path:
     same: dict[tuple[str, ...], list[Speed]] = {}
     for speed in speeds:
         work = _rounded(speed.passes), _rounded(speed.fits)
-        same.setdefault((speed.profile, speed.kind, *work, speed.device), []).append(speed)
+        same.setdefault((speed.profile, speed.kind, *work, speed.device), []).append(
+            speed
+        )
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow([f.name for f in fields(Speed)])
@@ -474,7 +486,9 @@ class Model:
             seconds = max(speed.seconds, 1e-3)
             step = speed.kind.split()[0]
             for kind in (speed.kind, step):
-                self._kinds.setdefault(kind, []).append((speed.passes, speed.fits, seconds))
+                self._kinds.setdefault(kind, []).append(
+                    (speed.passes, speed.fits, seconds)
+                )
 
     def seconds(self, kind: str, work: Work, ratio: float = 1.0) -> tuple[float, str]:
         """(seconds, ``scaled`` or ``guessed``); ``ratio``: how much faster passes are than on one core."""

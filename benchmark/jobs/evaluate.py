@@ -26,7 +26,15 @@ from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_
 from benchmark.leaderboard import placing, tables
 from benchmark.methods import describe
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import cells, collect, explain, inputs, provenance, report, score
+from benchmark.pipeline import (
+    cells,
+    collect,
+    explain,
+    inputs,
+    provenance,
+    report,
+    score,
+)
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.prerequisites import make_ready
 from benchmark.pipeline.profile import Profile
@@ -107,7 +115,9 @@ def evaluate_methods(
         every = pd.concat(parts)
         text = every.to_csv(index=False, float_format="%.7g", lineterminator="\n")
         store.write_text(folder / "differences.csv", text)
-    return Evaluation(folder, new, frame, compared, old.left_out, old.means_only, old.without)
+    return Evaluation(
+        folder, new, frame, compared, old.left_out, old.means_only, old.without
+    )
 
 
 def _combined(mine: Profile, old: _Known) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -199,9 +209,15 @@ def _known(profile: Profile, wanted: Sequence[Cell]) -> _Known:
     scored = [cell for cell in here if cell not in lacking or score.is_scored(cell)]
     rest = [cell for cell in wanted if cell not in scored]
     elsewhere = {cell.method.slug for cell in wanted if cell not in here}
-    drawn = {cell.method.slug: cell.method for cell in here if cell.method.slug not in elsewhere}
+    drawn = {
+        cell.method.slug: cell.method
+        for cell in here
+        if cell.method.slug not in elsewhere
+    }
     found = committed_rows(profile, rest) if rest else Committed()
-    values = values_per_image(profile, found.rows) if len(found.rows) else pd.DataFrame()
+    values = (
+        values_per_image(profile, found.rows) if len(found.rows) else pd.DataFrame()
+    )
     means_only = 0 if len(values) else len(rest) - sum(found.left_out.values())
     return _Known(
         drawn,
@@ -249,7 +265,9 @@ def _write_page(
         board,
         instances,
         gallery=gallery,
-        data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
+        data_cards={
+            name: data.load_card(paths.data(name)) for name in profile.datasets
+        },
         target_cards=report.target_cards(profile),
         provenance=facts,
         reported=paths.reported,
@@ -271,7 +289,9 @@ def write_images(profile: Profile, file: Path) -> list[str]:
         make_ready(profile, dataset)
         wanted = profile.explained(dataset)
         for name, seed, _ in profile.trainings(dataset):
-            cell = Cell(profile.name, dataset, name, seed, None, wanted.images, wanted.reference)
+            cell = Cell(
+                profile.name, dataset, name, seed, None, wanted.images, wanted.reference
+            )
             batch = inputs.load_batch(cell)
             names.append(inputs.load_target(cell).name)
             for key in ("x", "y", "ids"):

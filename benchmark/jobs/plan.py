@@ -79,7 +79,9 @@ def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]
 # --------------------------------------------------------------------------------------------- estimates
 
 
-def plan_profile(profile: Profile, *, gpu: str = "", blind: bool = False) -> list[Planned]:
+def plan_profile(
+    profile: Profile, *, gpu: str = "", blind: bool = False
+) -> list[Planned]:
     """Every unit with its estimates.
 
     Args:
@@ -147,7 +149,9 @@ def calibrate(profiles: Iterable[Profile]) -> Path:
     measured = list(calibration(profiles))
     names = {speed.profile for speed in measured}
     if not names:
-        raise store.StoreError("nothing was measured here; run `make leaderboard` first")
+        raise store.StoreError(
+            "nothing was measured here; run `make leaderboard` first"
+        )
     kept = [speed for speed in costs.read_speeds() if speed.profile not in names]
     return costs.write_speeds([*measured, *kept])
 
@@ -174,7 +178,9 @@ def _measured(
         return gpu.lower() in device.lower() if gpu else device == "cpu"
 
     return {
-        key: time for key, time in times.items() if time.source == "measured" and on_it(time.device)
+        key: time
+        for key, time in times.items()
+        if time.source == "measured" and on_it(time.device)
     }
 
 
@@ -199,8 +205,12 @@ def makespan(found: Sequence[Planned], workers: int) -> float:
 
 def stage_seconds(part: Sequence[Planned], workers: int) -> float:
     """Seconds of one stage, as ``engine`` runs it: the longest unit that waits goes to the first free worker."""
-    free_at = [0.0] * min(workers, len(part))  # a heap: the worker that is free first comes first
-    sent = engine.longest_first(Unit(unit.name, print, expected=unit.seconds) for unit in part)
+    free_at = [0.0] * min(
+        workers, len(part)
+    )  # a heap: the worker that is free first comes first
+    sent = engine.longest_first(
+        Unit(unit.name, print, expected=unit.seconds) for unit in part
+    )
     for unit in sent:
         heapq.heapreplace(free_at, free_at[0] + unit.expected)
     return max(free_at, default=0.0)

@@ -63,7 +63,13 @@ def too_large(found: Sequence[Planned], gpu: str) -> list[str]:
 
 def _step(part: Sequence[Planned]) -> dict[str, Any]:
     if not part:
-        return {"units": 0, "hours": 0.0, "longest": 0.0, "gigabytes": 0.0, "largest": ""}
+        return {
+            "units": 0,
+            "hours": 0.0,
+            "longest": 0.0,
+            "gigabytes": 0.0,
+            "largest": "",
+        }
     largest = max(part, key=lambda unit: unit.gigabytes)
     return {
         "units": len(part),
@@ -97,7 +103,9 @@ def text(plan: Mapping[str, Any]) -> str:
 
 
 def _head_lines(plan: Mapping[str, Any]) -> list[str]:
-    sources = [f"{count} {source}" for source, count in plan["sources"].items() if count]
+    sources = [
+        f"{count} {source}" for source, count in plan["sources"].items() if count
+    ]
     count = len(plan["units"])
     lines = [f"profile {plan['profile']}: {count} units, seconds {', '.join(sources)}"]
     if plan["gpu"]:
@@ -228,11 +236,15 @@ def checked(profile: Profile) -> str:
 
 
 def _compared(
-    stage: tuple[str, str], part: Sequence[Planned], times: Mapping[unit_times.Key, unit_times.Time]
+    stage: tuple[str, str],
+    part: Sequence[Planned],
+    times: Mapping[unit_times.Key, unit_times.Time],
 ) -> Compared:
     step, what = stage
     predicted = [unit for unit in part if (step, unit.name) in times]
-    measured = [replace(unit, seconds=times[step, unit.name].seconds) for unit in predicted]
+    measured = [
+        replace(unit, seconds=times[step, unit.name].seconds) for unit in predicted
+    ]
     found = Compared(
         stage=f"{step} {what}",
         units=len(predicted),

@@ -139,7 +139,9 @@ def write(moved: Moved) -> None:
     store.write_values(paths.values, values)
     folder = paths.results
     store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
-    store.write_text(folder / "leaderboard.md", markdown.render(frame, moved.profile.name))
+    store.write_text(
+        folder / "leaderboard.md", markdown.render(frame, moved.profile.name)
+    )
     store.write_text(folder / "ranks.csv", summaries.ranks(frame))
     store.write_json(folder / "provenance.json", moved.facts)
 
@@ -164,7 +166,9 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 def _commit(name: str) -> str:
     """The full hash of a commit."""
-    done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    done = _git(
+        "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
+    )
     if done.returncode:
         raise store.StoreError(
             f"no commit {name!r} here; name another one: glassbench rekey --base COMMIT"
@@ -184,7 +188,9 @@ def _extract(base: str, folder: Path) -> None:
         archive.extractall(folder, filter="data")
 
 
-def _code_of_base(then: Mapping[str, Any], profile: Profile, tree: Path) -> dict[str, Any]:
+def _code_of_base(
+    then: Mapping[str, Any], profile: Profile, tree: Path
+) -> dict[str, Any]:
     """The hashes that the base computes of its own code, in the form of its provenance."""
     if "metrics" not in then:
         return _version_1(then, tree)
@@ -211,7 +217,9 @@ def _version_1(then: Mapping[str, Any], tree: Path) -> dict[str, Any]:
 
     def paper(name: str) -> str:
         left_out = {"__init__.py", "figures.py", "verdicts.py"}
-        files = sorted(path for path in (papers / name).glob("*.py") if path.name not in left_out)
+        files = sorted(
+            path for path in (papers / name).glob("*.py") if path.name not in left_out
+        )
         return store.sha256(papers / "__init__.py", *files)
 
     def method(file: str) -> str:
@@ -283,7 +291,9 @@ def _entries(profile: Profile) -> list[str]:
     found += [f"{function.__module__}:{function.__name__}" for function in functions]
     for paper in profile.papers:
         tasks = replicate.tasks(profile, paper)
-        found += [f"benchmark.papers.{paper}.replicate:{task.experiment}" for task in tasks]
+        found += [
+            f"benchmark.papers.{paper}.replicate:{task.experiment}" for task in tasks
+        ]
     return sorted(set(found))
 
 
@@ -293,7 +303,11 @@ def _name(place: Place) -> str:
 
 
 def _facts(
-    profile: Profile, then: Mapping[str, Any], base: str, compared: int, unproven: Sequence[str]
+    profile: Profile,
+    then: Mapping[str, Any],
+    base: str,
+    compared: int,
+    unproven: Sequence[str],
 ) -> dict[str, Any]:
     """The recorded provenance under today's keys; data, networks, libraries and machine stay."""
     unchanged = ("profile", "data", "weights", "libraries", "machine", "verified")
@@ -303,7 +317,8 @@ def _facts(
         **provenance.code(profile),
         "rows": store.ROWS_VERSION,
         "params": provenance.params_hash(profile),
-        "made": then.get("made") or {key: then[key] for key in of_version_1 if key in then},
+        "made": then.get("made")
+        or {key: then[key] for key in of_version_1 if key in then},
         "rekeyed": {
             "base": base,
             "by": _commit("HEAD"),
@@ -326,7 +341,11 @@ def _sampled(moved: Moved, sample: int) -> Moved:
             f"{len(found.differing)} of {len(found.units)} units have other rows ({names}); compute the profile: "
             f"make leaderboard PROFILE={moved.profile.name}"
         )
-    how = "to the last digit" if found.exact else "within tolerance, on another kind of machine"
+    how = (
+        "to the last digit"
+        if found.exact
+        else "within tolerance, on another kind of machine"
+    )
     text = f"{len(found.units)} of {found.total} units were recomputed and have the committed rows, {how}"
     rekeyed = {**moved.facts["rekeyed"], "sample": text}
     return replace(moved, sample=text, facts={**moved.facts, "rekeyed": rekeyed})

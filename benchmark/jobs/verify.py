@@ -29,7 +29,14 @@ import pandas as pd
 from benchmark import engine, store
 from benchmark.engine import Unit
 from benchmark.gate import diff as differing
-from benchmark.pipeline import cells, explain, prerequisites, provenance, replicate, score
+from benchmark.pipeline import (
+    cells,
+    explain,
+    prerequisites,
+    provenance,
+    replicate,
+    score,
+)
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.replicate import Task
@@ -100,9 +107,13 @@ def verify_rows(
         root = Path(folder)
         chosen = [replace(unit, root=root) for unit in chosen]
         others = _bring(profile, then, chosen, root)
-        done = engine.run([Unit(unit.name, recompute, (unit,)) for unit in chosen], label="verify")
+        done = engine.run(
+            [Unit(unit.name, recompute, (unit,)) for unit in chosen], label="verify"
+        )
         errors = {d.unit.name: d.error for d in done}
-        checked = [_compare(unit, errors[unit.name], rows, exact, others) for unit in chosen]
+        checked = [
+            _compare(unit, errors[unit.name], rows, exact, others) for unit in chosen
+        ]
     return Verified(checked, len(everything), seed, exact, facts)
 
 
@@ -116,7 +127,9 @@ def units(profile: Profile) -> list[Cell | Task]:
     return found
 
 
-def draw(everything: Sequence[Cell | Task], sample: int, profile: str, seed: int) -> list[int]:
+def draw(
+    everything: Sequence[Cell | Task], sample: int, profile: str, seed: int
+) -> list[int]:
     """Indices of the units to recompute, sorted: one of each method and experiment before a second one of any."""
     seen: Counter[str] = Counter()
     rounds = {}  # how many of its kind come before a unit
@@ -167,10 +180,15 @@ def _check_code(
     Raises:
         StoreError: names what differs, and the commit to go back to.
     """
-    parts = [("params", "")]  # (part of the provenance, key in it or "" for the whole part)
+    parts = [
+        ("params", "")
+    ]  # (part of the provenance, key in it or "" for the whole part)
     for unit in chosen:
         if isinstance(unit, Task):
-            parts += [("steps", "replicate"), ("experiments", f"{unit.paper}.{unit.experiment}")]
+            parts += [
+                ("steps", "replicate"),
+                ("experiments", f"{unit.paper}.{unit.experiment}"),
+            ]
         else:
             method = f"{unit.method.file}:{unit.method.cls}"
             parts += [
@@ -228,7 +246,9 @@ def _bring(
             missing.append(network)
     for done in _train(profile, missing, there):
         if done.error:
-            raise store.StoreError(f"{done.unit.name} could not be trained: {done.error}")
+            raise store.StoreError(
+                f"{done.unit.name} could not be trained: {done.error}"
+            )
         name = done.unit.name
         weights = done.unit.writes[0]
         if _hash(weights) != then["weights"].get(name):
@@ -278,7 +298,11 @@ def _copy(files: Sequence[Path], there: Path, digest: str | None) -> bool:
 
 
 def _compare(
-    unit: Cell | Task, error: str | None, rows: pd.DataFrame, exact: bool, others: set[str]
+    unit: Cell | Task,
+    error: str | None,
+    rows: pd.DataFrame,
+    exact: bool,
+    others: set[str],
 ) -> Checked:
     """Compare the rows of a recomputed unit with the committed ones.
 

@@ -50,7 +50,11 @@ def build(
     profile = str(provenance.get("profile", ""))
     frame = tables.leaderboard(rows, instances)
     reproduced = reproduction.table(
-        frame, reported, data_cards=data_cards, target_cards=target_cards, evidence=evidence
+        frame,
+        reported,
+        data_cards=data_cards,
+        target_cards=target_cards,
+        evidence=evidence,
     )
     svgs, pngs = _figures(frame)
     pngs |= _galleries(frame, gallery or {})

@@ -28,7 +28,9 @@ VERDICTS = ("beats", "loses to", "no difference", "unknown")
 _KEY = list(store.ROW_KEYS[1:-1])  # of a line of the board, and of the values behind it
 
 
-def differences(frame: pd.DataFrame, instances: pd.DataFrame, label: str) -> pd.DataFrame:
+def differences(
+    frame: pd.DataFrame, instances: pd.DataFrame, label: str
+) -> pd.DataFrame:
     """How ``label`` compares with each rival in each table.
 
     Args:
@@ -56,7 +58,15 @@ def differences(frame: pd.DataFrame, instances: pd.DataFrame, label: str) -> pd.
             mean = gain.mean() if len(gain) else np.nan
             rival = line["label"], line["control"]
             out.append((*key, *rival, mean, len(gain), p_holm, _verdict(mean, p_holm)))
-    columns = [*tables.TABLE, "rival", "control", "difference", "images", "p_holm", "verdict"]
+    columns = [
+        *tables.TABLE,
+        "rival",
+        "control",
+        "difference",
+        "images",
+        "p_holm",
+        "verdict",
+    ]
     return pd.DataFrame(out, columns=columns)
 
 

@@ -113,7 +113,9 @@ def by_setting(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     part = part[part["metric"].isin(settings.index[settings > 1])]
     here = part.groupby([*BLOCK, "label"])["metric_setting"].transform("nunique")
     part = part[here == part["metric"].map(settings)]
-    by_setting = part.groupby(["metric", "metric_setting", "label", "control"], sort=False)
+    by_setting = part.groupby(
+        ["metric", "metric_setting", "label", "control"], sort=False
+    )
     out = by_setting["rank"].agg(average_rank="mean", networks="size")
     return out.reset_index()
 
@@ -135,15 +137,21 @@ def sensitivity(frame: pd.DataFrame, track: str) -> pd.DataFrame:
         networks = int(lines["networks"].max())
         mean = np.mean(taus) if taus else np.nan
         least = min(taus, default=np.nan)
-        out.append((metric, settings, networks, mean, least, _first_under_some_setting(lines)))
-    return pd.DataFrame(out, columns=["metric", "settings", "networks", "tau", "least", "first"])
+        out.append(
+            (metric, settings, networks, mean, least, _first_under_some_setting(lines))
+        )
+    return pd.DataFrame(
+        out, columns=["metric", "settings", "networks", "tau", "least", "first"]
+    )
 
 
 def _setting_taus(ranked: pd.DataFrame) -> list[float]:
     """Kendall's tau-b between the rankings under two settings of one metric, for each network and pair of settings."""
     taus = []
     for _, block in ranked.groupby(BLOCK):
-        wide = block.pivot_table(index="label", columns="metric_setting", values="rank").dropna()
+        wide = block.pivot_table(
+            index="label", columns="metric_setting", values="rank"
+        ).dropna()
         if len(wide) < 3:
             continue
         for a, b in combinations(wide, 2):

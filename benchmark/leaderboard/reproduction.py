@@ -96,9 +96,17 @@ PICK = {  # words of the setting -> which of several networks a published number
 
 # pattern of the metric -> (words, rule, amount); the first that matches
 TOLERANCES: dict[str, tuple[str, str, float]] = {
-    r"L\(D,M.*\)_bits|\d\*.*": ("to the rounding of the printed terms", "absolute", 0.03),
+    r"L\(D,M.*\)_bits|\d\*.*": (
+        "to the rounding of the printed terms",
+        "absolute",
+        0.03,
+    ),
     r".*_bits|log2_.*|-log2.*|L_N.*": ("to the printed digits", "absolute", 0.0051),
-    r"(test_|train_)?accuracy_pct|(F_cls|ACU|CVR)_.*pct": ("within 1.5 points", "absolute", 1.5),
+    r"(test_|train_)?accuracy_pct|(F_cls|ACU|CVR)_.*pct": (
+        "within 1.5 points",
+        "absolute",
+        1.5,
+    ),
     r"accuracy|(delta_)?acc_.*|delta_acc|precision|recall": (
         "within 1.5 points",
         "absolute",
@@ -129,7 +137,13 @@ WHY_NOT = [  # (column, pattern, why); the first that matches; column ``what``: 
 CLAIM_NOT_RUN = "its experiment is not in this profile"
 
 _BOUNDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-_RANK_KEY = ("table", "dataset", "target", "setting", "metric")  # methods are ranked within one
+_RANK_KEY = (
+    "table",
+    "dataset",
+    "target",
+    "setting",
+    "metric",
+)  # methods are ranked within one
 
 
 # --------------------------------------------------------------------------------------------- the table
@@ -179,7 +193,8 @@ def _claims(
             "published": "",
         }
         mine = replicated[
-            (replicated["metric"] == claim["id"]) & (replicated["paper"] == claim["paper"])
+            (replicated["metric"] == claim["id"])
+            & (replicated["paper"] == claim["paper"])
         ]
         done = mine[mine["status"] == "ok"]
         if len(done):
@@ -191,7 +206,9 @@ def _claims(
     return pd.DataFrame(out, columns=COLUMNS)
 
 
-def _judged_claim(done: pd.DataFrame, scale: _Scale, evidence: str | None) -> dict[str, Any]:
+def _judged_claim(
+    done: pd.DataFrame, scale: _Scale, evidence: str | None
+) -> dict[str, Any]:
     """The measured side of a claim; ``done``: the lines of the board that checked it."""
     share = done["mean"].mean()
     if share >= 1:
@@ -223,7 +240,9 @@ def _numbers(path: Path, frame: pd.DataFrame, scale: _Scale) -> pd.DataFrame:
     joined = [_join(line, groups) for line in published]
     out = []
     for i, (line, found) in enumerate(zip(published, joined, strict=True)):
-        what = [line[key] for key in ("dataset", "target", "method", "metric", "setting")]
+        what = [
+            line[key] for key in ("dataset", "target", "method", "metric", "setting")
+        ]
         entry = {
             "id": f"{line['paper']}-{i + 1:03d}",
             "paper": line["paper"],
@@ -353,13 +372,17 @@ def _holds(published: str, measured: float, rule: str, amount: float) -> bool | 
         near = abs(measured - value) <= amount + 1e-9
     elif rule == "factor":
         same_sign = measured * value > 0
-        near = measured == value or (same_sign and 1 / amount <= measured / value <= amount)
+        near = measured == value or (
+            same_sign and 1 / amount <= measured / value <= amount
+        )
     else:
         return None
     return bool(near or (bound is not None and _BOUNDS[bound](measured, value)))
 
 
-def _rank_holds(published: Sequence[Line], joined: Sequence[Line | None], i: int) -> bool | None:
+def _rank_holds(
+    published: Sequence[Line], joined: Sequence[Line | None], i: int
+) -> bool | None:
     """Whether a method has the rank that it has in the paper, among those of its column that were measured."""
     own = published[i]
     values, means = [], []
@@ -392,7 +415,9 @@ class _Scale:
         target_cards: Mapping[Any, Mapping[str, Any]],
     ) -> None:
         self.data = data_cards
-        self.cards: dict[tuple[str, str], Mapping[str, Any]] = {}  # of a network's first seed
+        self.cards: dict[
+            tuple[str, str], Mapping[str, Any]
+        ] = {}  # of a network's first seed
         for (dataset, target, *_), card in target_cards.items():
             self.cards.setdefault((dataset, target), card)
 
@@ -407,7 +432,10 @@ class _Scale:
     def measured(self, lines: pd.DataFrame) -> str:
         out = []
         for line in lines.itertuples():
-            parts = [self._network(line.dataset, line.target, line.n_seeds), line.setting]
+            parts = [
+                self._network(line.dataset, line.target, line.n_seeds),
+                line.setting,
+            ]
             out.append("; ".join(filter(None, parts)))
         return " | ".join(out)
 

@@ -63,14 +63,18 @@ def bootstrap(values: Array, *name: object, draws: int = DRAWS) -> Array:
         images = counts(rng, size, n, n).astype(np.float64)  # (b, N)
         with np.errstate(invalid="ignore"):
             means = (filled @ images.T) / (known @ images.T)  # (M, S, b)
-        weight = np.where(np.isnan(means), 0.0, seeds.T)  # a seed without values is left out
+        weight = np.where(
+            np.isnan(means), 0.0, seeds.T
+        )  # a seed without values is left out
         total = (np.nan_to_num(means) * weight).sum(1)
         with np.errstate(invalid="ignore"):
             blocks.append(total / weight.sum(1))
     return np.concatenate(blocks, axis=1)
 
 
-def interval(values: Array, *name: object, level: float = LEVEL, draws: int = DRAWS) -> Array:
+def interval(
+    values: Array, *name: object, level: float = LEVEL, draws: int = DRAWS
+) -> Array:
     """Percentile interval of each method's mean, (M, 2); NaN where there is only one seed and one image."""
     tails = [(1 - level) / 2, (1 + level) / 2]
     replicates = bootstrap(values, *name, draws=draws)
@@ -120,7 +124,9 @@ def _signed_rank_exact(differences: Array) -> float:
     """The exact p-value where differences tie, without trying all 2^N sign patterns one by one."""
     # twice the ranks: whole numbers, since equal differences share half-integer ranks
     twice = np.rint(2 * rankdata(np.abs(differences))).astype(int)
-    share = np.ones(1)  # share[w] of all sign patterns have twice the sum of positive ranks = w
+    share = np.ones(
+        1
+    )  # share[w] of all sign patterns have twice the sum of positive ranks = w
     for rank in twice:
         negative = np.pad(share, (0, rank))
         positive = np.pad(share, (rank, 0))
@@ -149,7 +155,9 @@ def worse_than_best(values: Array, better: str) -> Array:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            loss = np.nanmean(values[first] - values[i], axis=0)  # (N,): what is lost by taking i
+            loss = np.nanmean(
+                values[first] - values[i], axis=0
+            )  # (N,): what is lost by taking i
         loss = sign * loss[~np.isnan(loss)]
         if len(loss) >= MIN_PAIRS:
             out[i] = signed_rank(loss) if _rank_balance(loss) > 0 else 1.0

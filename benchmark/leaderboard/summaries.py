@@ -14,7 +14,9 @@ def metrics(frame: pd.DataFrame, reproduced: pd.DataFrame) -> str:
     average_rank: dict[str, dict[str, float]] = {}
     for track in tables.tracks(frame):
         lines = tables.average_ranks(frame, track).itertuples()
-        average_rank[track] = {line.label: round(line.average_rank, 4) for line in lines}
+        average_rank[track] = {
+            line.label: round(line.average_rank, 4) for line in lines
+        }
     networks: dict[str, dict[str, float]] = {}
     facts = frame[(frame["track"] == "target") & (frame["status"] == "ok")]
     for line in facts.itertuples():

@@ -38,11 +38,20 @@ TRACKS = {  # track -> (title, what it judges), in the order in which they are s
     "surrogate": ("Surrogates", "Simple models that stand in for the network."),
     "reconstruction": ("Reconstructions", "Images rebuilt from what a layer kept."),
     "replication": ("Replications", "The papers' own experiments, repeated."),
-    "unknown": ("Not known", "Methods that failed before it was known what they explain."),
+    "unknown": (
+        "Not known",
+        "Methods that failed before it was known what they explain.",
+    ),
 }
 FACTS = ("target", "replication")  # tracks of facts, not contests
 UNRANKED = (*FACTS, "unknown")
-TABLE = ["track", "dataset", "target", "metric", "metric_setting"]  # the key of one table
+TABLE = [
+    "track",
+    "dataset",
+    "target",
+    "metric",
+    "metric_setting",
+]  # the key of one table
 _METHOD = ["label", "paper", "method", "setting"]  # the key of one of its methods
 COLUMNS = [
     *TABLE,
@@ -121,7 +130,9 @@ def conditions(frame: pd.DataFrame) -> pd.Series:
 # --------------------------------------------------------------------------------------------- the board
 
 
-def leaderboard(rows: pd.DataFrame, instances: pd.DataFrame | None = None) -> pd.DataFrame:
+def leaderboard(
+    rows: pd.DataFrame, instances: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """The board, sorted by table and rank.
 
     Args:
@@ -153,7 +164,9 @@ def leaderboard(rows: pd.DataFrame, instances: pd.DataFrame | None = None) -> pd
     frame["order"] = frame["track"].map(order).fillna(len(TRACKS))
     frame["natural"] = [_natural(text) for text in conditions(frame)]
     by = ["order", *TABLE[:-1], "natural", "rank", "label", "setting"]
-    return frame.sort_values(by, kind="stable", na_position="last", ignore_index=True)[COLUMNS]
+    return frame.sort_values(by, kind="stable", na_position="last", ignore_index=True)[
+        COLUMNS
+    ]
 
 
 def _natural(text: str) -> str:
@@ -169,7 +182,9 @@ def _values_by_row(instances: pd.DataFrame | None) -> dict[tuple, pd.Series]:
     return {key: group.set_index("image")["value"] for key, group in by_row}
 
 
-def _grouped(records: Sequence[Record], by: Sequence[str]) -> list[tuple[tuple, list[Record]]]:
+def _grouped(
+    records: Sequence[Record], by: Sequence[str]
+) -> list[tuple[tuple, list[Record]]]:
     """(key, its records), sorted by key; records keep their order."""
     groups: dict[tuple, list[Record]] = {}
     for record in records:
@@ -184,7 +199,9 @@ def _lines(
 ) -> Iterator[dict[str, Any]]:
     """The lines of one table: M methods, S seeds, N images."""
     methods = _grouped(group, _METHOD)
-    means, values = _arrays([records for _, records in methods], by_row)  # (M, S), (M, S, N)
+    means, values = _arrays(
+        [records for _, records in methods], by_row
+    )  # (M, S), (M, S, N)
     known = ~np.isnan(values).all((1, 2))  # methods whose values per image are known
     total = np.full(len(methods), np.nan)
     has_mean = ~np.isnan(means).all(1)
@@ -320,7 +337,9 @@ def boards(frame: pd.DataFrame, track: str) -> list[tuple[str, str]]:
     return sorted(set(pairs))
 
 
-def on_board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> pd.DataFrame:
+def on_board(
+    frame: pd.DataFrame, track: str, dataset: str, target: str
+) -> pd.DataFrame:
     """The lines of one network in a track."""
     of_track = frame["track"] == track
     of_dataset = frame["dataset"] == dataset
@@ -351,7 +370,16 @@ def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
         are none), tables (ranked in), best (times), tied (times), failed (times).
     """
     part = ranked(frame, track)
-    columns = ["label", "control", "average_rank", "sound_rank", "tables", "best", "tied", "failed"]
+    columns = [
+        "label",
+        "control",
+        "average_rank",
+        "sound_rank",
+        "tables",
+        "best",
+        "tied",
+        "failed",
+    ]
     if not len(part):
         return pd.DataFrame(columns=columns)
     part = part.assign(
@@ -366,13 +394,17 @@ def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
         sound_rank=_mean_rank(part[~beaten]),  # NaN where nothing is sound
         average_rank=_mean_rank(part),
     )
-    out = out.reset_index().sort_values(["average_rank", "label"], kind="stable", ignore_index=True)
+    out = out.reset_index().sort_values(
+        ["average_rank", "label"], kind="stable", ignore_index=True
+    )
     return out[columns]
 
 
 def _mean_rank(lines: pd.DataFrame) -> pd.Series:
     """By method (label, control): ranks averaged over a metric's settings, then over networks and metrics."""
-    by_metric = lines.groupby(["label", "control", "dataset", "target", "metric"])["rank"].mean()
+    by_metric = lines.groupby(["label", "control", "dataset", "target", "metric"])[
+        "rank"
+    ].mean()
     return by_metric.groupby(level=["label", "control"]).mean()
 
 
@@ -386,7 +418,9 @@ def findings(frame: pd.DataFrame) -> pd.DataFrame:
     out = []
     contests = frame[~frame["track"].isin(UNRANKED)]
     contests = contests[contests["status"] == "ok"]
-    for key, group in contests.groupby(["track", "metric", "metric_setting"], sort=False):
+    for key, group in contests.groupby(
+        ["track", "metric", "metric_setting"], sort=False
+    ):
         found = _marked_controls(group)
         texts = []
         for mark, names in found.items():
@@ -404,7 +438,9 @@ def findings(frame: pd.DataFrame) -> pd.DataFrame:
 def _marked_controls(group: pd.DataFrame) -> dict[str, list[str]]:
     """By mark, "dataset/target (control)" for the networks on which a control has it; each network once."""
     found: dict[str, list[str]] = {"best": [], "tied": []}
-    for (dataset, target), controls in group[group["control"]].groupby(["dataset", "target"]):
+    for (dataset, target), controls in group[group["control"]].groupby(
+        ["dataset", "target"]
+    ):
         for mark in found:
             labels = sorted(controls.loc[controls["mark"] == mark, "label"])
             if labels:
@@ -472,7 +508,9 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
         pairs = zip(lost["metric"], conditions(lost), strict=True)
         lost = lost.assign(title=[title(metric, setting) for metric, setting in pairs])
         labels = frozenset(group["label"]) if key[0] != "unknown" else frozenset()
-        by_title = lost.groupby(["title", "reason"])["label"].agg(_methods, everyone=labels)
+        by_title = lost.groupby(["title", "reason"])["label"].agg(
+            _methods, everyone=labels
+        )
         all_titles = len(group.groupby(["metric", conditions(group)]))
         by_methods = by_title.reset_index().groupby(["reason", "label"])["title"]
         for (reason, methods), titles in by_methods:

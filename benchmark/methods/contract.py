@@ -45,10 +45,14 @@ def check_explanation(e: Any, target: Target, batch: Batch) -> None:
         if name == "labels":
             low, high, classes = value.min(), value.max(), len(target.classes)
             if low < -1 or high >= classes:
-                raise ValueError(f"labels hold {low}..{high}; there are {classes} classes")
+                raise ValueError(
+                    f"labels hold {low}..{high}; there are {classes} classes"
+                )
 
 
-def check_order(method: Any, e: Explanation, target: Target, batch: Batch, *name: object) -> None:
+def check_order(
+    method: Any, e: Explanation, target: Target, batch: Batch, *name: object
+) -> None:
     """Check that an image's explanation does not depend on the images beside it: a few images, explained alone and in
     reverse order, must get the same explanations. Exempt are precomputed maps, and methods whose explanations differ
     from seed to seed.
@@ -119,7 +123,9 @@ def guard(target: Target) -> Iterator[None]:
         np.random.set_state(states["numpy"])
         random.setstate(states["random"])
     if target.fingerprint() != fingerprint:
-        raise ValueError("the method changed the target (weights, modes, hooks or requires_grad)")
+        raise ValueError(
+            "the method changed the target (weights, modes, hooks or requires_grad)"
+        )
     if changed:
         raise ValueError(
             f"the method used the global random state of {' and '.join(changed)}; draw from rng instead"

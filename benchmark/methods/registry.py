@@ -38,7 +38,9 @@ class MethodRef:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, entry: str | Mapping[str, Any], base: Path | None = None) -> MethodRef:
+    def parse(
+        cls, entry: str | Mapping[str, Any], base: Path | None = None
+    ) -> MethodRef:
         """From ``baselines/grad_cam.py:GradCAM`` or ``{use: baselines/score_cam.py:ScoreCAM, variant: library}``.
 
         Args:
@@ -122,7 +124,11 @@ class MethodRef:
     def own(self) -> bool:
         """Is it a file of this project, in ``baselines/`` or a paper's package? Any other is external: it runs in a
         process of its own."""
-        homes = (store.ROOT / "baselines", _PACKAGE.parent / "baselines", _PACKAGE / "papers")
+        homes = (
+            store.ROOT / "baselines",
+            _PACKAGE.parent / "baselines",
+            _PACKAGE / "papers",
+        )
         path = self.path.resolve()
         is_ours = any(path.is_relative_to(home.resolve()) for home in homes)
         return is_ours and all(ref.own for ref in self.named)

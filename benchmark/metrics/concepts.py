@@ -128,7 +128,9 @@ def o2(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     partial=True,
     source="glassbench: O1 that neither the number of maps nor dead ones change",
 )
-def mean_correlation(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
+def mean_correlation(
+    e: Explanation, target: Target, batch: Batch, rng: Generator
+) -> Array:
     """Mean |P| over pairs of live maps of the image's predicted class, (n,) in [0, 1]; NaN with fewer than two."""
 
     def value(S: Array, images: Batch) -> float:
@@ -173,7 +175,9 @@ def _mean_entropy(S: Array, images: Batch, cells: str) -> float:
     seen = visible.any(1)
     if not seen.any():
         return np.nan
-    of_pixel = [_part_of_pixel(images, i, visible[i], cells) for i in np.flatnonzero(seen)]
+    of_pixel = [
+        _part_of_pixel(images, i, visible[i], cells) for i in np.flatnonzero(seen)
+    ]
     bars = attention_maps.histogram(S[seen], np.stack(of_pixel))  # (m, k, p or p + 1)
     H = attention_maps.entropy(bars.mean(0))  # (k,)
     live = np.isfinite(H)
@@ -266,7 +270,9 @@ def _maps(e: Explanation, batch: Batch) -> Array:
     n, _, h, w = batch.x.shape
     shape = None if e.concept_maps is None else e.concept_maps.shape
     if shape is None or (shape[0], *shape[2:]) != (n, h, w):
-        raise ValueError(f"concept_maps have shape {shape} for images of shape {(n, h, w)}")
+        raise ValueError(
+            f"concept_maps have shape {shape} for images of shape {(n, h, w)}"
+        )
     return e.concept_maps
 
 

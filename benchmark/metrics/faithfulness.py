@@ -137,7 +137,9 @@ def accuracy_top_pixels(
         ValueError: ``pixels`` outside 1..224^2.
     """
     if not 1 <= pixels <= 224**2:
-        raise ValueError(f"pixels={pixels} must lie within 1..{224**2}: it counts at 224 x 224")
+        raise ValueError(
+            f"pixels={pixels} must lie within 1..{224**2}: it counts at 224 x 224"
+        )
     count = max(1, round(pixels * batch.x[0, 0].numel() / 224**2))
     z = logits_at(e, target, batch, [count], fill)[0]  # (n, C)
     return (z.argmax(1) == batch.y).double().cpu().numpy()
@@ -212,7 +214,12 @@ def _area(
     settings=({"grid": 6},),
 )
 def patch_correlation(
-    e: Explanation, target: Target, batch: Batch, rng: Generator, grid: int = 6, fill: str = "mean"
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    grid: int = 6,
+    fill: str = "mean",
 ) -> Array:
     """Spearman's correlation, over the patches of an image, between the map's mean in a patch and what the answer loses
     without that patch, (n,) in [-1, 1].

@@ -50,7 +50,10 @@ def pointing_game(
     15).
     """
     slack = tolerance * max(batch.x.shape[2:]) / 224
-    values = [_hit_chance(maps, _distance_to_box(part), slack) for maps, part in chunks(e, batch)]
+    values = [
+        _hit_chance(maps, _distance_to_box(part), slack)
+        for maps, part in chunks(e, batch)
+    ]
     return np.concatenate(values)
 
 
@@ -69,7 +72,9 @@ def _hit_chance(maps: Array, distance: Array, slack: float) -> Array:
     version=1,
     source="Wang et al. 2020 (Score-CAM), energy-based pointing game",
 )
-def energy_in_box(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
+def energy_in_box(
+    e: Explanation, target: Target, batch: Batch, rng: Generator
+) -> Array:
     """Share of the map's positive mass that lies in the box, (n,) in [0, 1]."""
     values = []
     for maps, part in chunks(e, batch):

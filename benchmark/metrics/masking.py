@@ -68,14 +68,18 @@ def ranks(e: Explanation, batch: Batch) -> Tensor:
     memo = shared(e, batch)
     if "ranks" not in memo:
         maps = torch.from_numpy(heatmaps(e, batch)).flatten(1)  # (n, hw)
-        memo["ranks"] = torch.cat([_ranks(m.to(batch.x.device)) for m in maps.split(batch.chunk)])
+        memo["ranks"] = torch.cat(
+            [_ranks(m.to(batch.x.device)) for m in maps.split(batch.chunk)]
+        )
     return memo["ranks"]
 
 
 def _ranks(maps: Tensor) -> Tensor:
     maps = maps + 0.0  # a negative zero is a zero
     order = maps.argsort(dim=1, descending=True, stable=True)
-    places = torch.arange(maps.shape[1], dtype=torch.int32, device=maps.device).expand_as(order)
+    places = torch.arange(
+        maps.shape[1], dtype=torch.int32, device=maps.device
+    ).expand_as(order)
     inverse = torch.empty_like(order, dtype=torch.int32)
     return inverse.scatter_(1, order, places)
 
@@ -179,7 +183,9 @@ def patches(grid: int, batch: Batch) -> Tensor:
         ValueError: fewer than two patches a side.
     """
     if grid < 2:
-        raise ValueError(f"grid={grid}: patches are compared with each other, so at least 2 a side")
+        raise ValueError(
+            f"grid={grid}: patches are compared with each other, so at least 2 a side"
+        )
     height, width = batch.x.shape[2:]
     row, column = _patch_index(height, grid), _patch_index(width, grid)
     label = (row[:, None] * (column[-1] + 1) + column).flatten()  # (hw,)

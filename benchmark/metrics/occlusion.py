@@ -38,7 +38,11 @@ TIE = 1e-4  # of sums of values in [0, 1]: more than their float32 rounding, les
     source="ClaDec Sec. 6.6, Delta Acc; ties: expected value",
 )
 def occlusion_delta_accuracy(
-    e: Explanation, target: Target, batch: Batch, rng: Generator, fill: float | None = None
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    fill: float | None = None,
 ) -> Array:
     """[F(X_O,min) right] - [F(X_O,max) right], (n,) in [-1, 1]: the squares of least and most relevance R(O) hidden,
     R(O) = sum_{i in O} S_i, S the map min-max scaled to [0, 1].

@@ -85,7 +85,9 @@ def delta_reconstruction(
     version=1,
     source="ClaDec Sec. 5, with C in place of C_eval",
 )
-def decoded_accuracy(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
+def decoded_accuracy(
+    e: Explanation, target: Target, batch: Batch, rng: Generator
+) -> Array:
     """[argmax F(X_E) = true class], (n,), 0 or 1."""
     right = _right(e.decoded, "decoded", target, batch)
     return right.astype(float)
@@ -99,20 +101,26 @@ def decoded_accuracy(e: Explanation, target: Target, batch: Batch, rng: Generato
     version=1,
     source="ClaDec Sec. 5, Delta Acc with C in place of C_eval",
 )
-def decoded_delta_accuracy(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
+def decoded_delta_accuracy(
+    e: Explanation, target: Target, batch: Batch, rng: Generator
+) -> Array:
     """[argmax F(X_E) = true class] - [argmax F(X_R) = true class], (n,), -1, 0 or 1."""
     decoded = _right(e.decoded, "decoded", target, batch)
     reference = _right(e.reference, "reference", target, batch)
     return np.subtract(decoded, reference, dtype=float)
 
 
-def _loss(images: Array, name: str, target: Target, batch: Batch, scale: str, norm: str) -> Array:
+def _loss(
+    images: Array, name: str, target: Target, batch: Batch, scale: str, norm: str
+) -> Array:
     """``reconstruction_loss`` of images (n, c, h, w), (n,)."""
     if scale not in ("standardised", "pixels") or norm not in ("mse", "l2"):
         raise ValueError(
             f"scale={scale!r} must be standardised or pixels, norm={norm!r} must be mse or l2"
         )
-    error = batch.x.detach().double().cpu().numpy() - _checked(images, name, batch)  # (n, c, h, w)
+    error = batch.x.detach().double().cpu().numpy() - _checked(
+        images, name, batch
+    )  # (n, c, h, w)
     if scale == "standardised":
         if (target.std == 1).all():
             raise NotApplicable(

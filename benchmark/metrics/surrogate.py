@@ -79,5 +79,7 @@ def _labels(e: Explanation, batch: Batch) -> Array:
     """
     count = 0 if e.labels is None else len(e.labels)
     if e.labels is None or count != len(batch):
-        raise ValueError(f"{count} labels for {len(batch)} images: return one per image")
+        raise ValueError(
+            f"{count} labels for {len(batch)} images: return one per image"
+        )
     return e.labels

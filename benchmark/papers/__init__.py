@@ -35,7 +35,17 @@ from benchmark.utils.near_names import pick
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Check", "Found", "FoundUnit", "Number", "Outcome", "Picture", "Study", "names", "part"]
+__all__ = [
+    "Check",
+    "Found",
+    "FoundUnit",
+    "Number",
+    "Outcome",
+    "Picture",
+    "Study",
+    "names",
+    "part",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +77,9 @@ class Number:
     n: int = 1  # number of instances that it is computed over
     better: str = "higher"  # or "lower"; without meaning where a number is a fact
     unit: str = ""
-    dataset: str | None = None  # if not the unit's: data that the experiment makes itself
+    dataset: str | None = (
+        None  # if not the unit's: data that the experiment makes itself
+    )
     target: str | None = None
 
 

@@ -34,7 +34,9 @@ class Cell:
     root: Path = field(
         default_factory=lambda: store.ROOT
     )  # travels along: a worker may have started elsewhere
-    evaluation: str = ""  # folder below results/ for what is made, where that is not the profile's
+    evaluation: str = (
+        ""  # folder below results/ for what is made, where that is not the profile's
+    )
 
     @property
     def paths(self) -> store.Paths:
@@ -51,7 +53,9 @@ class Cell:
 
     @property
     def explanation(self) -> Path:
-        return self.made.explanation(self.dataset, self.target, self.seed, self.method.slug)
+        return self.made.explanation(
+            self.dataset, self.target, self.seed, self.method.slug
+        )
 
     @property
     def scores(self) -> Path:
@@ -72,7 +76,9 @@ class Cell:
 
 
 def write_explanation(path: Path, e: Explanation, meta: Mapping[str, Any]) -> None:
-    arrays = {name: getattr(e, name) for name in _FIELDS if getattr(e, name) is not None}
+    arrays = {
+        name: getattr(e, name) for name in _FIELDS if getattr(e, name) is not None
+    }
     meta = {"reason": "", **meta, "size": dict(e.size), "offers": sorted(e.offers())}
     store.write_npz(path, arrays | {"meta": np.array(json.dumps(meta, sort_keys=True))})
 
@@ -123,7 +129,9 @@ def known_offers(cell: Cell) -> frozenset[str]:
     if declared := declared_offers(cell.method):
         return declared
     files = sorted(cell.made.explanations("").glob(f"*/*/{cell.method.slug}.npz"))
-    return frozenset(name for file in files for name in finished(file).get("offers", []))
+    return frozenset(
+        name for file in files for name in finished(file).get("offers", [])
+    )
 
 
 def remove_others(folder: Path, keep: set[Path]) -> None:
@@ -132,7 +140,9 @@ def remove_others(folder: Path, keep: set[Path]) -> None:
     Raises:
         StoreError: the profile asks for nothing here, though something is finished: more likely a slip than a wish.
     """
-    if not keep and (finished_files := [path for path in folder.rglob("*") if path.is_file()]):
+    if not keep and (
+        finished_files := [path for path in folder.rglob("*") if path.is_file()]
+    ):
         raise store.StoreError(
             f"the profile asks for nothing in {folder}, which holds {len(finished_files)} finished files; "
             "name methods, seeds or experiments, or remove the folder"

@@ -23,7 +23,9 @@ def profile_rows(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
         for path in sorted(made(profile).scores(dataset).rglob("*.npz"))
     ]
     if not paths:
-        raise store.StoreError(f"profile {profile.name!r} has no scores; run `dvc repro`")
+        raise store.StoreError(
+            f"profile {profile.name!r} has no scores; run `dvc repro`"
+        )
     return rows_of(paths)
 
 
@@ -40,10 +42,12 @@ def rows_of(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
             if len(value):
                 instances.append(
                     pd.DataFrame(
-                        {k: row[k] for k in store.ROW_KEYS} | {"image": ids, "value": value}
+                        {k: row[k] for k in store.ROW_KEYS}
+                        | {"image": ids, "value": value}
                     )
                 )
     rows, instances = (
-        pd.concat(part[min(1, len(part) - 1) :], ignore_index=True) for part in (frames, instances)
+        pd.concat(part[min(1, len(part) - 1) :], ignore_index=True)
+        for part in (frames, instances)
     )
     return store.tidy_rows(rows), instances

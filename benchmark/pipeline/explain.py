@@ -53,7 +53,9 @@ def explain_images(profile: Profile, dataset: str) -> Iterator[Done]:
     process of its own, under the limits that ``explain: limits:`` sets."""
     todo = cells(profile, dataset)
     limits = profile.explain.limits
-    remove_others(made(profile).explanations(dataset), {cell.explanation for cell in todo})
+    remove_others(
+        made(profile).explanations(dataset), {cell.explanation for cell in todo}
+    )
     with tempfile.TemporaryDirectory(prefix=scratch()) as apart:
         units = [explain_unit(cell) for cell in todo if cell.method.own]
         for i, cell in enumerate(
@@ -72,7 +74,11 @@ def explain_images(profile: Profile, dataset: str) -> Iterator[Done]:
             ):  # the cell could not say so: its worker died, or the disk is full
                 cell.explanation.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
-                    meta = who(cell) | {"status": "failed", "reason": done.error, "key": ""}
+                    meta = who(cell) | {
+                        "status": "failed",
+                        "reason": done.error,
+                        "key": "",
+                    }
                     write_explanation(cell.explanation, Explanation(), meta)
                 meta = cell_meta(cell)
             yield Done(done.unit, meta, done.error)
@@ -105,7 +111,9 @@ def explain_cell(cell: Cell) -> str | None:
     if _is_kept(cell):
         return engine.KEPT
     explanation, meta = attempt(cell)
-    write_explanation(cell.explanation, explanation, who(cell) | {"key": explain_key(cell)} | meta)
+    write_explanation(
+        cell.explanation, explanation, who(cell) | {"key": explain_key(cell)} | meta
+    )
     if meta["status"] == "failed":
         raise engine.Failed(meta["reason"])
     return None

@@ -42,7 +42,9 @@ def load_target(cell: Cell) -> Target:
     card = store.read_json(cell.weights.with_suffix(".json"))
     if "failed" in card:
         raise ValueError(f"its network could not be trained: {card['failed']}")
-    return _target(cell.weights, cell.weights.stat().st_mtime if cell.weights.exists() else 0.0)
+    return _target(
+        cell.weights, cell.weights.stat().st_mtime if cell.weights.exists() else 0.0
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -70,4 +72,6 @@ def _pick(cell: Cell, split: str, n: int) -> Batch:
     dataset = load_dataset(cell)
     pixels = dataset.input_shape[1] * dataset.input_shape[2]
     chunk = min(64, max(8, _CHUNK_PIXELS // pixels))
-    return dataset.batch(split, dataset.sample(split, n), device=engine.device(), chunk=chunk)
+    return dataset.batch(
+        split, dataset.sample(split, n), device=engine.device(), chunk=chunk
+    )

@@ -61,7 +61,9 @@ def method_hash(ref: MethodRef) -> str:
     """Of a method's code and settings, and of the code of methods that its settings name."""
     settings = sorted((key, repr(value)) for key, value in ref.settings.items())
     named = [method_hash(other) for other in ref.named]
-    return key_of(method_code(ref), ref.cls, settings, named, adapters.version(ref.path.stem))
+    return key_of(
+        method_code(ref), ref.cls, settings, named, adapters.version(ref.path.stem)
+    )
 
 
 def method_code(ref: MethodRef) -> str:
@@ -138,10 +140,13 @@ def explain_key(cell: Cell) -> str:
 def score_keys(cell: Cell) -> dict[str, str]:
     """Of a cell's scores, by metric: one that is new or changed is computed by itself."""
     files = [
-        file_hash(path) for path in (cell.explanation, cell.weights, cell.paths.data(cell.dataset))
+        file_hash(path)
+        for path in (cell.explanation, cell.weights, cell.paths.data(cell.dataset))
     ]
     shared = ("score", cell.images, *files, step_hash("score"))
-    return {spec.name: key_of(*shared, metric_hash(spec)) for spec in metrics().values()}
+    return {
+        spec.name: key_of(*shared, metric_hash(spec)) for spec in metrics().values()
+    }
 
 
 def replicate_key(task: Any, experiment: Callable[..., Any]) -> str:
@@ -151,7 +156,9 @@ def replicate_key(task: Any, experiment: Callable[..., Any]) -> str:
     weights = file_hash(cell.weights) if task.target else ""
     methods = [method_hash(ref) for ref in _named_methods(task.settings)]
     code = step_hash("replicate"), experiment_hash(experiment), methods
-    return key_of("replicate", task.experiment, task.seed, task.settings, *code, data, weights)
+    return key_of(
+        "replicate", task.experiment, task.seed, task.settings, *code, data, weights
+    )
 
 
 def _named_methods(value: Any) -> list[MethodRef]:
@@ -193,25 +200,35 @@ def dependencies(step: str) -> list[str]:
     ]
     entries = {
         "prepare": [
-            str(path.relative_to(CODE.root)) for path in (CODE.root / "datasets").glob("*.py")
+            str(path.relative_to(CODE.root))
+            for path in (CODE.root / "datasets").glob("*.py")
         ],
         "explain": methods,
         "score": [
             "benchmark/metrics/" + path.name
             for path in (CODE.root / "benchmark" / "metrics").glob("*.py")
         ],
-        "replicate": [*methods, *(path for path in papers if path.endswith("/replicate.py"))],
+        "replicate": [
+            *methods,
+            *(path for path in papers if path.endswith("/replicate.py")),
+        ],
         "report": papers,
     }
     files = CODE.files([*STEPS[step], *entries.get(step, [])])
-    return sorted({_named(step, path.relative_to(CODE.root).as_posix()) for path in files})
+    return sorted(
+        {_named(step, path.relative_to(CODE.root).as_posix()) for path in files}
+    )
 
 
 def _named(step: str, file: str) -> str:
     """How ``dvc.yaml`` names a file: by itself, by its folder, or by the item of the stage's matrix."""
     if file.startswith("datasets/"):
         return "datasets/${item.dataset}.py"
-    if step == "replicate" and file.startswith("benchmark/papers/") and file.count("/") > 2:
+    if (
+        step == "replicate"
+        and file.startswith("benchmark/papers/")
+        and file.count("/") > 2
+    ):
         return "benchmark/papers/${item.paper}"
     if step == "replicate" and file.startswith("benchmark/papers/"):
         return file

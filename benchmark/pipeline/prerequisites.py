@@ -43,9 +43,18 @@ def prepare(profile: Profile, dataset: str, file: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         params = Path(folder) / "params.yaml"
         whole = profile.as_mapping()
-        params.write_text(yaml.safe_dump({key: whole[key] for key in ("profile", "data")}))
+        params.write_text(
+            yaml.safe_dump({key: whole[key] for key in ("profile", "data")})
+        )
         script = store.ROOT / "datasets" / f"{dataset}.py"
-        command = [sys.executable, str(script), "--params", str(params), "--out", str(file)]
+        command = [
+            sys.executable,
+            str(script),
+            "--params",
+            str(params),
+            "--out",
+            str(file),
+        ]
         if subprocess.run(
             command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL
         ).returncode:

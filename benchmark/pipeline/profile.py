@@ -62,7 +62,8 @@ AsTuple = BeforeValidator(_tuple)
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Method = Annotated[
-    MethodRef, PlainValidator(settings.method, json_schema_input_type=str | dict[str, Any])
+    MethodRef,
+    PlainValidator(settings.method, json_schema_input_type=str | dict[str, Any]),
 ]
 Methods = Annotated[tuple[Method, ...], AsTuple]
 Names = Annotated[tuple[Name, ...], AsTuple]
@@ -73,7 +74,11 @@ _SECTIONS = ("profile", "datasets", "papers", "data", "zoo", "explain", "replica
 
 class _Part(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
     )
 
 
@@ -138,13 +143,19 @@ class Profile(_Part):
     data: Mapping[
         str,
         Mapping[
-            str, Annotated[Any, PlainValidator(_parameter, json_schema_input_type=int | str | None)]
+            str,
+            Annotated[
+                Any, PlainValidator(_parameter, json_schema_input_type=int | str | None)
+            ],
         ],
     ]
     zoo: Mapping[
         str,
         Mapping[
-            Name, Annotated[Recipe, PlainValidator(settings.recipe, json_schema_input_type=Recipe)]
+            Name,
+            Annotated[
+                Recipe, PlainValidator(settings.recipe, json_schema_input_type=Recipe)
+            ],
         ],
     ]
     explain: Explain
@@ -193,7 +204,9 @@ class Profile(_Part):
     @classmethod
     def of(cls, profile: Profile | Mapping[str, Any]) -> Profile:
         """A profile as it is, a mapping parsed."""
-        return profile if isinstance(profile, Profile) else cls.parse(profile, "profile")
+        return (
+            profile if isinstance(profile, Profile) else cls.parse(profile, "profile")
+        )
 
     def replace(self, **changes: Any) -> Self:
         """A copy with other values of some fields, which are not checked again."""
@@ -210,7 +223,10 @@ class Profile(_Part):
             UnknownName: a name that fits no network.
         """
         explained = {
-            (d, t): r for d, recipes in self.zoo.items() for t, r in recipes.items() if r.explain
+            (d, t): r
+            for d, recipes in self.zoo.items()
+            for t, r in recipes.items()
+            if r.explain
         }
         known = {name for d, t in explained for name in (f"{d}/{t}", d, t)}
         for name in names:
@@ -221,7 +237,8 @@ class Profile(_Part):
             if not names or {f"{dataset}/{target}", dataset, target} & set(names):
                 zoo.setdefault(dataset, {})[target] = recipe
         return self.replace(
-            zoo=zoo, datasets=tuple(dataset for dataset in self.datasets if dataset in zoo)
+            zoo=zoo,
+            datasets=tuple(dataset for dataset in self.datasets if dataset in zoo),
         )
 
     def with_methods(self, refs: Sequence[MethodRef], *, keep: bool = False) -> Self:
@@ -238,7 +255,9 @@ class Profile(_Part):
             for dataset, other in self.explain.only.items()
         }
         return self.replace(
-            explain=self.explain.model_copy(update=chosen(self.explain) | {"only": only})
+            explain=self.explain.model_copy(
+                update=chosen(self.explain) | {"only": only}
+            )
         )
 
     def trainings(self, dataset: str) -> list[tuple[str, int, Recipe]]:
@@ -252,7 +271,11 @@ class Profile(_Part):
     def explained(self, dataset: str) -> Explain:
         """What is explained of a data set: ``explain`` with what ``only`` says of it."""
         other = self.explain.only.get(dataset)
-        changes = {key: getattr(other, key) for key in other.model_fields_set} if other else {}
+        changes = (
+            {key: getattr(other, key) for key in other.model_fields_set}
+            if other
+            else {}
+        )
         return self.explain.model_copy(update=changes | {"only": {}})
 
     def networks(self, entry: Experiment) -> Iterator[tuple[str, str, int]]:
@@ -303,7 +326,8 @@ class Profile(_Part):
     def _check(self) -> None:
         if self.name in ("reported", "evaluations"):
             raise Misfit(
-                f"{self.name!r} is a folder of results/ already; choose another name", "profile"
+                f"{self.name!r} is a folder of results/ already; choose another name",
+                "profile",
             )
         scripts = [path.stem for path in sorted((store.ROOT / "datasets").glob("*.py"))]
         _known(self.datasets, scripts, "data set", "datasets")
@@ -316,27 +340,36 @@ class Profile(_Part):
             place = (section, "only") if section == "explain" else (section,)
             for name in names:
                 if name not in self.datasets:
-                    raise Misfit(near(name, self.datasets, "data set in datasets:"), *place)
+                    raise Misfit(
+                        near(name, self.datasets, "data set in datasets:"), *place
+                    )
         for name, section in self.data.items():
             settings.parameters(name, section)
         if different := sorted(set(self.papers) ^ set(self.replicate)):
-            raise Misfit(f"papers: and replicate: name different papers ({', '.join(different)})")
+            raise Misfit(
+                f"papers: and replicate: name different papers ({', '.join(different)})"
+            )
         for paper, entries in self.replicate.items():
             for i, entry in enumerate(entries):
                 _at(("replicate", paper, i), self._check_experiment, paper, entry)
             self._refuse_twice(paper)
 
     def _check_experiment(self, paper: str, entry: Experiment) -> None:
-        settings.experiment_settings(paper, entry.experiment, entry.settings, entry.sweep)
+        settings.experiment_settings(
+            paper, entry.experiment, entry.settings, entry.sweep
+        )
         for dataset in entry.dataset:
             if dataset not in self.datasets:
-                raise Misfit(near(dataset, self.datasets, "data set of the profile"), "dataset")
+                raise Misfit(
+                    near(dataset, self.datasets, "data set of the profile"), "dataset"
+                )
         for dataset in entry.dataset or ("",):
             known = self.zoo.get(dataset, {})
             for pattern in entry.target:
                 if not fnmatch.filter(known, pattern):
                     raise Misfit(
-                        near(pattern, known, f"network of {dataset or 'no data set'}:"), "target"
+                        near(pattern, known, f"network of {dataset or 'no data set'}:"),
+                        "target",
                     )
 
     def _refuse_twice(self, paper: str) -> None:
@@ -345,7 +378,11 @@ class Profile(_Part):
             " ".join(
                 filter(
                     None,
-                    [entry.experiment, *_file_names(network), json.dumps(chosen, sort_keys=True)],
+                    [
+                        entry.experiment,
+                        *_file_names(network),
+                        json.dumps(chosen, sort_keys=True),
+                    ],
                 )
             )
             for entry in self.replicate[paper]
@@ -365,7 +402,9 @@ def _check_sections(values: Any) -> None:
             raise Misfit(near(key, _SECTIONS, "section"))
     for key in _SECTIONS:
         if key not in values:
-            raise Misfit(f"the section {key!r} is missing; `glassbench use offline` restores it")
+            raise Misfit(
+                f"the section {key!r} is missing; `glassbench use offline` restores it"
+            )
 
 
 def _known(given: tuple[str, ...], known: list[str], what: str, *place: object) -> None:
@@ -396,8 +435,12 @@ def _first(error: ValidationError, source: str) -> ProfileError:
     first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
     place = [part for part in first["loc"] if part != "[key]"]
     if first["type"] == "extra_forbidden":
-        known = {"only": Only}.get(place[-3] if len(place) > 2 else "", Explain).model_fields
-        return ProfileError(_line(source, place[:-1], str(near(place[-1], known, "key"))))
+        known = {"only": Only}.get(
+            place[-3] if len(place) > 2 else "", Explain
+        ).model_fields
+        return ProfileError(
+            _line(source, place[:-1], str(near(place[-1], known, "key")))
+        )
     if first["type"] == "missing":
         place = place[:-1]
     inside = getattr(first.get("ctx", {}).get("error"), "place", ())
@@ -432,7 +475,11 @@ def _twice(node: yaml.Node, seen: set[int]) -> Iterator[str]:
 
 def _entry(ref: MethodRef) -> str | dict[str, Any]:
     """A method as a profile names it; a tuple among its settings, which YAML does not have, goes into the name's query."""
-    tuples = {key: repr(value) for key, value in ref.settings.items() if isinstance(value, tuple)}
+    tuples = {
+        key: repr(value)
+        for key, value in ref.settings.items()
+        if isinstance(value, tuple)
+    }
     use = f"{ref.file}:{ref.cls}" + (f"?{urlencode(tuples)}" if tuples else "")
     rest = {key: value for key, value in ref.settings.items() if key not in tuples}
     return {"use": use, **rest} if rest else use
@@ -441,14 +488,17 @@ def _entry(ref: MethodRef) -> str | dict[str, Any]:
 def _only(other: Only) -> dict[str, Any]:
     found = {key: getattr(other, key) for key in other.model_fields_set}
     return found | (
-        {"methods": [_entry(ref) for ref in other.methods]} if "methods" in found else {}
+        {"methods": [_entry(ref) for ref in other.methods]}
+        if "methods" in found
+        else {}
     )
 
 
 def _experiment(entry: Experiment) -> dict[str, Any]:
     own = {
-        key: getattr(entry, key) for key in ("experiment", "dataset", "target", "seeds", "sweep")
+        key: getattr(entry, key)
+        for key in ("experiment", "dataset", "target", "seeds", "sweep")
     }
-    return {key: value for key, value in own.items() if value not in (None, (), {})} | dict(
-        entry.settings
-    )
+    return {
+        key: value for key, value in own.items() if value not in (None, (), {})
+    } | dict(entry.settings)

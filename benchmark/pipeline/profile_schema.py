@@ -22,10 +22,19 @@ from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import settings
 from benchmark.pipeline.profile import Profile
 from benchmark.zoo.nets import NETS
-from benchmark.zoo.recipe import _NUMBERS, DEFAULT_LR, NORMALISE, PRETRAINED, SCHEDULES, Recipe
+from benchmark.zoo.recipe import (
+    _NUMBERS,
+    DEFAULT_LR,
+    NORMALISE,
+    PRETRAINED,
+    SCHEDULES,
+    Recipe,
+)
 
 Schema = dict[str, Any]
-_NAMES: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_NAMES: Schema = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+}
 _CHOICES = {
     "net": NETS,
     "optimiser": DEFAULT_LR,
@@ -48,7 +57,10 @@ def schema() -> Schema:
     definitions["Explain"]["properties"]["limits"] = _object(settings.hints_of(Limits))
     own["data"] = _data()
     own["replicate"] = _closed(
-        {paper: {"type": "array", "items": _experiments(paper)} for paper in papers.names()}
+        {
+            paper: {"type": "array", "items": _experiments(paper)}
+            for paper in papers.names()
+        }
     )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -104,30 +116,46 @@ def _method() -> Schema:
     known = [f"{ref.file}:{ref.cls}" for ref in registry.method_refs()]
     use = {"anyOf": [{"enum": known}, {"type": "string"}]}
     rules = [
-        {"if": {"properties": {"use": {"const": name}}}, "then": _settings_of(name, use)}
+        {
+            "if": {"properties": {"use": {"const": name}}},
+            "then": _settings_of(name, use),
+        }
         for name in known
     ]
-    entry = {"type": "object", "properties": {"use": use}, "required": ["use"], "allOf": rules}
+    entry = {
+        "type": "object",
+        "properties": {"use": use},
+        "required": ["use"],
+        "allOf": rules,
+    }
     return {"anyOf": [*use["anyOf"], entry]}
 
 
 def _settings_of(name: str, use: Schema | None = None) -> Schema:
     ref = MethodRef.parse(name)
     found = _object(settings.hints_of(getattr(registry.load_module(ref.path), ref.cls)))
-    return found | {"properties": {**({"use": use} if use else {}), **found["properties"]}}
+    return found | {
+        "properties": {**({"use": use} if use else {}), **found["properties"]}
+    }
 
 
 def _data() -> Schema:
     """The parameters of each data set that is shipped; of another, whatever it takes."""
     scripts = sorted(path.stem for path in (store.ROOT / "datasets").glob("*.py"))
     defaults = {
-        name: known for name in scripts if (known := settings.defaults_of(name)) is not None
+        name: known
+        for name in scripts
+        if (known := settings.defaults_of(name)) is not None
     }
     known = {
         name: _closed({key: _parameter(value) for key, value in found.items()})
         for name, found in defaults.items()
     }
-    return {"type": "object", "properties": known, "additionalProperties": {"type": "object"}}
+    return {
+        "type": "object",
+        "properties": known,
+        "additionalProperties": {"type": "object"},
+    }
 
 
 def _parameter(default: Any) -> Schema:
@@ -146,7 +174,9 @@ def _experiment(paper: str, name: str) -> Schema:
         key: _setting(paper, key, annotation)
         for key, annotation in settings.keywords_of(function).items()
     }
-    sweep = _closed({key: {"type": "array", "items": taken} for key, taken in takes.items()})
+    sweep = _closed(
+        {key: {"type": "array", "items": taken} for key, taken in takes.items()}
+    )
     seeds = {"type": "array", "items": {"type": "integer", "minimum": 0}}
     own = {
         "experiment": {"const": name},
@@ -175,7 +205,9 @@ def _nested() -> Schema:
         module = papers.part(paper, "settings")
         for inner in module.NESTED.values() if module else ():
             found[_title(paper, inner)] = (
-                _settings_of(inner) if isinstance(inner, str) else _object(settings.hints_of(inner))
+                _settings_of(inner)
+                if isinstance(inner, str)
+                else _object(settings.hints_of(inner))
             )
     return found
 

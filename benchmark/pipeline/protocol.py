@@ -24,7 +24,9 @@ def names(cell: Cell) -> tuple[object, ...]:
     return cell.dataset, cell.target, cell.seed, cell.method.slug
 
 
-def attempt(cell: Cell, *, stranger: bool = False) -> tuple[Explanation, dict[str, Any]]:
+def attempt(
+    cell: Cell, *, stranger: bool = False
+) -> tuple[Explanation, dict[str, Any]]:
     """Fit and explain, under guard: the explanation, and status and reason. A stranger is asked for more."""
     meta: dict[str, Any] = {"status": "ok", "reason": ""}
     try:
@@ -33,9 +35,14 @@ def attempt(cell: Cell, *, stranger: bool = False) -> tuple[Explanation, dict[st
             describe_here(cell.method)  # is its name one?
         method = cell.method.build()
         reference = load_reference(cell)
-        with guard(target), strict(batch, reference) if stranger else contextlib.nullcontext():
+        with (
+            guard(target),
+            strict(batch, reference) if stranger else contextlib.nullcontext(),
+        ):
             method = method.fit(target, reference, generator("fit", *names(cell)))
-            explanation = method.explain(target, batch, generator("explain", *names(cell)))
+            explanation = method.explain(
+                target, batch, generator("explain", *names(cell))
+            )
         check_explanation(explanation, target, batch)
         if stranger:
             with guard(target):
@@ -48,11 +55,18 @@ def attempt(cell: Cell, *, stranger: bool = False) -> tuple[Explanation, dict[st
         }
     except Exception as error:
         forget()
-        return Explanation(), meta | {"status": "failed", "reason": engine.one_line(error)}
+        return Explanation(), meta | {
+            "status": "failed",
+            "reason": engine.one_line(error),
+        }
 
 
 def measure(
-    cell: Cell, spec: MetricSpec, setting: Mapping[str, Any], e: Explanation, batch: Batch
+    cell: Cell,
+    spec: MetricSpec,
+    setting: Mapping[str, Any],
+    e: Explanation,
+    batch: Batch,
 ) -> tuple[str, str, np.ndarray]:
     """One metric with one setting on an explanation.
 
@@ -67,7 +81,9 @@ def measure(
         return "not applicable", f"images have no {', '.join(missing)}", nothing
     rng = generator("score", spec.name, *names(cell))
     try:
-        values = np.asarray(spec(e, load_target(cell), batch, rng, **setting), np.float64)
+        values = np.asarray(
+            spec(e, load_target(cell), batch, rng, **setting), np.float64
+        )
         _check_values(spec, values, len(batch))
     except NotApplicable as reason:
         return "not applicable", " ".join(str(reason).split()), nothing
@@ -93,4 +109,6 @@ def _check_values(spec: MetricSpec, values: np.ndarray, n: int) -> None:
         raise ValueError(f"{spec.name} returned shape {values.shape} for {n} images")
     bad = ~np.isfinite(values)
     if np.isinf(values).any() or (bad.any() and not spec.partial):
-        raise ValueError(f"{spec.name} is NaN or infinite for {int(bad.sum())} of {n} images")
+        raise ValueError(
+            f"{spec.name} is NaN or infinite for {int(bad.sum())} of {n} images"
+        )

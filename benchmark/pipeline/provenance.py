@@ -42,7 +42,9 @@ def provenance(profile: Profile) -> dict[str, Any]:
         "rows": store.ROWS_VERSION,
         **code(profile),
         "params": params_hash(profile),
-        "data": {name: store.sha256(paths.data(name))[:16] for name in profile.datasets},
+        "data": {
+            name: store.sha256(paths.data(name))[:16] for name in profile.datasets
+        },
         "weights": weights(profile),
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "machine": machine(),
@@ -52,18 +54,26 @@ def provenance(profile: Profile) -> dict[str, Any]:
 
 def code(profile: Profile) -> dict[str, Any]:
     """Hashes of the code that decides: by step, method, metric and experiment."""
-    tasks = [task for paper in profile.papers for task in replicate.tasks(profile, paper)]
+    tasks = [
+        task for paper in profile.papers for task in replicate.tasks(profile, paper)
+    ]
     experiments = {
-        f"{task.paper}.{task.experiment}": experiment(task.paper, task.experiment) for task in tasks
+        f"{task.paper}.{task.experiment}": experiment(task.paper, task.experiment)
+        for task in tasks
     }
     return {
         "steps": {step: keys.step_hash(step)[:16] for step in keys.STEPS},
         "methods": {
-            f"{ref.file}:{ref.cls}": keys.method_code(ref)[:16] for ref in profile.explain.methods
+            f"{ref.file}:{ref.cls}": keys.method_code(ref)[:16]
+            for ref in profile.explain.methods
         },
-        "metrics": {name: keys.metric_hash(spec)[:16] for name, spec in registry.metrics().items()},
+        "metrics": {
+            name: keys.metric_hash(spec)[:16]
+            for name, spec in registry.metrics().items()
+        },
         "experiments": {
-            name: keys.experiment_hash(function)[:16] for name, function in experiments.items()
+            name: keys.experiment_hash(function)[:16]
+            for name, function in experiments.items()
         },
     }
 
@@ -100,7 +110,9 @@ def made() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": _git("rev-parse", "HEAD"),
-        "changed_files": sorted(name for name in changed if not name.startswith(no_code)),
+        "changed_files": sorted(
+            name for name in changed if not name.startswith(no_code)
+        ),
     }
 
 
@@ -118,10 +130,12 @@ def kept(paths: store.Paths, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that rows hang on: not how they are shown, nor when they were made."""
-    steps = {step: code for step, code in facts.get("steps", {}).items() if step != "report"}
-    return {key: value for key, value in facts.items() if key not in ("made", "verified")} | {
-        "steps": steps
+    steps = {
+        step: code for step, code in facts.get("steps", {}).items() if step != "report"
     }
+    return {
+        key: value for key, value in facts.items() if key not in ("made", "verified")
+    } | {"steps": steps}
 
 
 def machine() -> dict[str, str]:
@@ -156,6 +170,9 @@ def _version(name: str) -> str:
 
 def _git(*arguments: str) -> str:
     done = subprocess.run(
-        ["git", "-C", str(store.ROOT), *arguments], capture_output=True, text=True, check=False
+        ["git", "-C", str(store.ROOT), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout.rstrip() if done.returncode == 0 else ""

@@ -57,7 +57,9 @@ class Task:
     def path(self) -> Path:
         parts = [self.experiment, self.dataset, self.target, str(self.seed)]
         short = key_of(self.settings)[:8]
-        name = "-".join([*(re.sub(r"[^\w.]+", "_", part) for part in parts if part), short])
+        name = "-".join(
+            [*(re.sub(r"[^\w.]+", "_", part) for part in parts if part), short]
+        )
         return self.cell.paths.replications(self.paper) / f"{name}.npz"
 
     @property
@@ -95,7 +97,9 @@ def tasks(profile: Profile, paper: str) -> list[Task]:
 def replicate_paper(profile: Profile, paper: str) -> Iterator[Done]:
     """Run a paper's units that are not done yet, side by side."""
     todo = tasks(profile, paper)
-    remove_others(store.Paths(profile.name).replications(paper), {task.path for task in todo})
+    remove_others(
+        store.Paths(profile.name).replications(paper), {task.path for task in todo}
+    )
     for done in unit_times.run(
         store.Paths(profile.name), "replicate", paper, [unit_of(task) for task in todo]
     ):
@@ -104,7 +108,11 @@ def replicate_paper(profile: Profile, paper: str) -> Iterator[Done]:
             done.error and _meta(task).get("reason") != done.error
         ):  # its worker died, or the disk is full
             with contextlib.suppress(OSError):
-                _write(task, Outcome(), {"key": "", "status": "failed", "reason": done.error})
+                _write(
+                    task,
+                    Outcome(),
+                    {"key": "", "status": "failed", "reason": done.error},
+                )
         yield done
 
 
@@ -163,7 +171,9 @@ def perform(task: Task) -> Outcome:
 
 def _check(outcome: Outcome) -> None:
     if not isinstance(outcome, Outcome):
-        raise ValueError(f"an experiment returns an Outcome, not {type(outcome).__name__}")
+        raise ValueError(
+            f"an experiment returns an Outcome, not {type(outcome).__name__}"
+        )
     for number in outcome.numbers:
         if not math.isfinite(number.value):
             raise ValueError(
@@ -198,18 +208,28 @@ def collect(
             if status == "ok":
                 units.append(
                     FoundUnit(
-                        task.experiment, task.dataset, task.target, task.seed, task.settings, arrays
+                        task.experiment,
+                        task.dataset,
+                        task.target,
+                        task.seed,
+                        task.settings,
+                        arrays,
                     )
                 )
         frame = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
         done = pd.concat(
-            [board[board.status == "ok"], frame[frame.status == "ok"]], ignore_index=True
+            [board[board.status == "ok"], frame[frame.status == "ok"]],
+            ignore_index=True,
         )
         claims, words = _verdicts(profile.name, paper, done)
         frames += [frame, claims]
         evidence |= words
         found[paper] = Found(done, units)
-    return store.tidy_rows(pd.concat([f for f in frames if len(f)] or frames)), evidence, found
+    return (
+        store.tidy_rows(pd.concat([f for f in frames if len(f)] or frames)),
+        evidence,
+        found,
+    )
 
 
 def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], str]:
@@ -251,7 +271,9 @@ def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], st
     )
 
 
-def _verdicts(profile: str, paper: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+def _verdicts(
+    profile: str, paper: str, rows: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[str, str]]:
     """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence."""
     module = papers.part(paper, "verdicts")
     base = {
@@ -284,9 +306,9 @@ def _verdicts(profile: str, paper: str, rows: pd.DataFrame) -> tuple[pd.DataFram
     judged: dict[tuple[str, str, str, int], list[bool]] = {}
     said: dict[str, dict[str, list[bool]]] = {}
     for check in checks:
-        judged.setdefault((check.claim, check.dataset, check.target, check.seed), []).append(
-            bool(check.holds)
-        )
+        judged.setdefault(
+            (check.claim, check.dataset, check.target, check.seed), []
+        ).append(bool(check.holds))
         where = "/".join(filter(None, [check.dataset, check.target]))
         words = f"{where}: {check.evidence}" if where else check.evidence
         said.setdefault(check.claim, {}).setdefault(words, []).append(bool(check.holds))
@@ -341,18 +363,36 @@ def _write(task: Task, outcome: Outcome, meta: Mapping[str, Any]) -> None:
             "better": n.better,
             "unit": n.unit,
         }
-        | {key: value for key in ("dataset", "target") if (value := getattr(n, key)) is not None}
+        | {
+            key: value
+            for key in ("dataset", "target")
+            if (value := getattr(n, key)) is not None
+        }
         for n in outcome.numbers
     ]
-    text = {"meta": np.array(json.dumps(dict(meta))), "numbers": np.array(json.dumps(numbers))}
-    store.write_npz(task.path, {f"array_{k}": v for k, v in outcome.arrays.items()} | text)
+    text = {
+        "meta": np.array(json.dumps(dict(meta))),
+        "numbers": np.array(json.dumps(numbers)),
+    }
+    store.write_npz(
+        task.path, {f"array_{k}": v for k, v in outcome.arrays.items()} | text
+    )
 
 
-def _read(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, Any]]:
+def _read(
+    task: Task,
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, Any]]:
     try:
         arrays = store.read_npz(task.path)
-        numbers, meta = json.loads(str(arrays.pop("numbers"))), json.loads(str(arrays.pop("meta")))
-        return numbers, {key.removeprefix("array_"): value for key, value in arrays.items()}, meta
+        numbers, meta = (
+            json.loads(str(arrays.pop("numbers"))),
+            json.loads(str(arrays.pop("meta"))),
+        )
+        return (
+            numbers,
+            {key.removeprefix("array_"): value for key, value in arrays.items()},
+            meta,
+        )
     except (store.StoreError, KeyError, ValueError) as error:
         return [], {}, {"key": "", "status": "failed", "reason": str(error)}
 

@@ -24,14 +24,18 @@ def write(profile: Profile) -> Path:
     paths = store.Paths(profile.name)
     rows, instances = collect.profile_rows(profile)
     replicated, evidence, found = replicate.collect(profile, rows)
-    store.write_rows(paths.rows, pd.concat([rows, replicated]) if len(replicated) else rows)
+    store.write_rows(
+        paths.rows, pd.concat([rows, replicated]) if len(replicated) else rows
+    )
     store.write_values(paths.values, instances)
     facts = kept(paths, provenance(profile))
     leaderboard.build(
         store.read_rows(paths.rows),  # as a reader of the file sees them
         instances,
         gallery=gallery(profile),
-        data_cards={name: data.load_card(paths.data(name)) for name in profile.datasets},
+        data_cards={
+            name: data.load_card(paths.data(name)) for name in profile.datasets
+        },
         target_cards=target_cards(profile),
         provenance=facts,
         evidence=evidence,
@@ -108,7 +112,10 @@ def chapters(found: Mapping[str, papers.Found]) -> list[dict[str, Any]]:
     Raises:
         RuntimeError: one could not be drawn.
     """
-    units = [engine.Unit(paper, chapter, (paper, findings)) for paper, findings in found.items()]
+    units = [
+        engine.Unit(paper, chapter, (paper, findings))
+        for paper, findings in found.items()
+    ]
     done = {one.unit.name: one for one in engine.run(units, label="report")}
     if failed := [f"{name}: {one.error}" for name, one in done.items() if one.error]:
         raise RuntimeError(f"no chapter for {'; '.join(failed)}")
@@ -122,8 +129,12 @@ def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
     try:
         for picture in figures.pictures(found) if figures else ():
             kinds = ("png",) if picture.raster else ("svg", "png")
-            files = {kind: plot_style.save(picture.figure, kind, dpi=110) for kind in kinds}
-            name = f"{'photo-' * picture.photo}{plot_style.file_name(paper, picture.name)}"
+            files = {
+                kind: plot_style.save(picture.figure, kind, dpi=110) for kind in kinds
+            }
+            name = (
+                f"{'photo-' * picture.photo}{plot_style.file_name(paper, picture.name)}"
+            )
             pictures.append(
                 {
                     "name": name,

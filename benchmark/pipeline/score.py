@@ -31,7 +31,9 @@ from benchmark.pipeline.protocol import measure, summary
 if TYPE_CHECKING:
     from benchmark.pipeline.profile import Profile
 
-Scored = tuple[dict[str, Any], np.ndarray]  # a row, and the values per image that it is the mean of
+Scored = tuple[
+    dict[str, Any], np.ndarray
+]  # a row, and the values per image that it is the mean of
 
 
 def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
@@ -41,7 +43,9 @@ def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
         Cell(profile.name, dataset, name, seed, evaluation=profile.evaluation)
         for name, seed, _ in profile.trainings(dataset)
     ]
-    remove_others(made(profile).scores(dataset), {cell.scores for cell in todo + networks})
+    remove_others(
+        made(profile).scores(dataset), {cell.scores for cell in todo + networks}
+    )
     for cell in networks:
         write_network_rows(cell)
     for done in unit_times.run(
@@ -110,7 +114,10 @@ def _kept(cell: Cell, keys: Mapping[str, str]) -> dict[tuple[str, str], Scored]:
 
 
 def _measured(
-    cell: Cell, meta: Mapping[str, Any], e: Explanation, kept: Mapping[tuple[str, str], Scored]
+    cell: Cell,
+    meta: Mapping[str, Any],
+    e: Explanation,
+    kept: Mapping[tuple[str, str], Scored],
 ) -> tuple[list[Scored], list[int]]:
     """Every metric with every setting, those in ``kept`` as they are; and the images."""
     batch, scored = load_batch(cell), []
@@ -119,7 +126,9 @@ def _measured(
             name = spec.name, store.setting_text(setting)
             scored.append(
                 kept.get(name)
-                or _scored(cell, meta, spec, setting, measure(cell, spec, setting, e, batch))
+                or _scored(
+                    cell, meta, spec, setting, measure(cell, spec, setting, e, batch)
+                )
             )
     batch.memo.pop(
         "explanations", None
@@ -147,9 +156,15 @@ def _without_values(cell: Cell, meta: Mapping[str, Any]) -> list[Scored]:
     why = {"status": meta["status"], "reason": meta["reason"]}
     offers = known_offers(cell) if meta["status"] == "failed" else None
     specs = [
-        spec for spec in registry.metrics().values() if offers is None or spec.offered <= offers
+        spec
+        for spec in registry.metrics().values()
+        if offers is None or spec.offered <= offers
     ]
-    rows = [_row(cell, meta, spec, setting) | why for spec in specs for setting in spec.settings]
+    rows = [
+        _row(cell, meta, spec, setting) | why
+        for spec in specs
+        for setting in spec.settings
+    ]
     return [(row, np.empty(0)) for row in rows or [_unknown(cell, meta) | why]]
 
 
@@ -168,7 +183,12 @@ def write_network_rows(cell: Cell) -> None:
     scored = []
     for metric, split in (("test_accuracy", "test"), ("train_accuracy", "train")):
         row = _base(cell, {"method": "network", "paper": "", "setting": ""})
-        row |= {"track": "target", "metric": metric, "better": "higher", "unit": "percent"}
+        row |= {
+            "track": "target",
+            "metric": metric,
+            "better": "higher",
+            "unit": "percent",
+        }
         if "failed" in card:
             row |= {"status": "failed", "reason": card["failed"]}
         else:
@@ -199,11 +219,19 @@ def _base(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
 def _row(
     cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any]
 ) -> dict[str, Any]:
-    declared = {"track": spec.track, "metric": spec.name, "better": spec.better, "unit": spec.unit}
+    declared = {
+        "track": spec.track,
+        "metric": spec.name,
+        "better": spec.better,
+        "unit": spec.unit,
+    }
     return (
         _base(cell, meta)
         | declared
-        | {"metric_setting": store.setting_text(setting), "metric_version": spec.version}
+        | {
+            "metric_setting": store.setting_text(setting),
+            "metric_version": spec.version,
+        }
     )
 
 
@@ -221,4 +249,6 @@ def _write_scores(
 ) -> None:
     rows = pd.DataFrame([row for row, _ in scored], columns=list(store.ROW_COLUMNS))
     by_row = [keys.get(metric, "") for metric in rows["metric"]]
-    store.write_scores(cell.scores, rows, [values for _, values in scored], ids=ids, keys=by_row)
+    store.write_scores(
+        cell.scores, rows, [values for _, values in scored], ids=ids, keys=by_row
+    )

@@ -128,7 +128,10 @@ def plain(value: Any, *place: object) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     hint = "; YAML reads it as a date: quote it" if hasattr(value, "isoformat") else ""
-    raise Misfit(f"{str(value)[:60]!r} is neither text nor a number, list or mapping{hint}", *place)
+    raise Misfit(
+        f"{str(value)[:60]!r} is neither text nor a number, list or mapping{hint}",
+        *place,
+    )
 
 
 def fit(values: Any, takes: Mapping[str, Any], *place: object) -> None:
@@ -159,7 +162,9 @@ def bounded(key: str, value: Any, *place: object) -> None:
             raise Misfit("is empty; expected at least one number", *place)
         for i, part in enumerate(value):
             if _is_number(part) and part < _LEAST[key]:
-                raise Misfit(f"{part} is too small; expected at least {_LEAST[key]}", *place, i)
+                raise Misfit(
+                    f"{part} is too small; expected at least {_LEAST[key]}", *place, i
+                )
     elif key in _LEAST and _is_number(value) and value < _LEAST[key]:
         raise Misfit(f"{value} is too small; expected at least {_LEAST[key]}", *place)
 
@@ -179,12 +184,17 @@ def fit_type(value: Any, annotation: Any, *place: object) -> None:
         first, *more = error.errors(include_url=False)
         inside = [part for part in first["loc"] if part != "[key]"]
         if (
-            more and more[0]["loc"][:-1] == first["loc"][:-1] and more[0]["input"] is first["input"]
+            more
+            and more[0]["loc"][:-1] == first["loc"][:-1]
+            and more[0]["input"] is first["input"]
         ):  # of a union
             expected = " or ".join(
-                _WORDS.get(one["type"].split("_")[0], one["msg"]) for one in (first, *more)
+                _WORDS.get(one["type"].split("_")[0], one["msg"])
+                for one in (first, *more)
             )
-            raise Misfit(wrong(first["input"], expected), *place, *inside[:-1]) from None
+            raise Misfit(
+                wrong(first["input"], expected), *place, *inside[:-1]
+            ) from None
         raise Misfit(worded(first), *place, *inside) from None
     if plain(found) != value:  # a key of JSON is always text
         raise Misfit(f"{value!r} must be {plain(found)!r}", *place)
@@ -222,9 +232,7 @@ def wrong(value: Any, expected: str) -> str:
         and expected in ("a number", "an integer")
         and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value)
     ):
-        exponent = (
-            "; YAML reads it as text: an exponent needs a point before it and a sign, as in 1.0e-3"
-        )
+        exponent = "; YAML reads it as text: an exponent needs a point before it and a sign, as in 1.0e-3"
         hint = exponent if "e" in value.lower() else "; write it without quotes"
     return f"{repr(value)[:80]} is not {expected}{hint}"
 
@@ -239,14 +247,18 @@ def hints_of(cls: type) -> dict[str, Any]:
     )
 
 
-def keywords_of(function: Callable[..., Any], first: int | None = None) -> dict[str, Any]:
+def keywords_of(
+    function: Callable[..., Any], first: int | None = None
+) -> dict[str, Any]:
     """The annotations of a function's keyword-only parameters (or of those from number ``first`` on); Any where it has none."""
     known, parameters = (
         typing.get_type_hints(function),
         list(inspect.signature(function).parameters.values()),
     )
     chosen = (
-        [p for p in parameters if p.kind is p.KEYWORD_ONLY] if first is None else parameters[first:]
+        [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+        if first is None
+        else parameters[first:]
     )
     return {p.name: known.get(p.name, Any) for p in chosen}
 
@@ -262,7 +274,9 @@ def recipe(value: Any) -> Recipe:
     except (UnknownName, ValueError) as error:
         inside = re.fullmatch(r"recipe: (\w+) (must be .*)", str(error))
         raise (
-            Misfit(inside[2], inside[1]) if inside else Misfit(str(error).removeprefix("recipe: "))
+            Misfit(inside[2], inside[1])
+            if inside
+            else Misfit(str(error).removeprefix("recipe: "))
         ) from None
     fit(found.options, keywords_of(NETS[found.net].build, 2), "options")
     if len(set(found.seeds)) < len(found.seeds):
@@ -284,7 +298,10 @@ def method(value: Any, *place: object) -> MethodRef:
     file is opened where it runs, in a process of its own."""
     if not isinstance(value, str | Mapping):
         raise Misfit(
-            wrong(value, "a method, path/to/file.py:ClassName or {use: ..., setting: ...}"), *place
+            wrong(
+                value, "a method, path/to/file.py:ClassName or {use: ..., setting: ...}"
+            ),
+            *place,
         )
     if isinstance(value, Mapping) and not isinstance(value.get("use"), str):
         raise Misfit("a method needs use: path/to/file.py:ClassName", *place)
@@ -368,7 +385,9 @@ def experiment_settings(
             raise Misfit(f"{name} is missing")
 
 
-def _setting(paper: str, key: str, value: Any, takes: Mapping[str, Any], *place: object) -> None:
+def _setting(
+    paper: str, key: str, value: Any, takes: Mapping[str, Any], *place: object
+) -> None:
     """One setting of an experiment; nested ones are those that the paper's ``settings.py`` names."""
     where = (place[0], key, place[1]) if place else (key,)
     if key not in takes:
@@ -383,7 +402,9 @@ def _setting(paper: str, key: str, value: Any, takes: Mapping[str, Any], *place:
         _methods_in(value, where)
 
 
-def _nested(value: Mapping[str, Any], inner: type | str, where: tuple[object, ...]) -> None:
+def _nested(
+    value: Mapping[str, Any], inner: type | str, where: tuple[object, ...]
+) -> None:
     """Settings of a dataclass, or of a method that the experiment itself names."""
     if isinstance(inner, str):
         method({"use": inner, **value}, *where)

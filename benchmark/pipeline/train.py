@@ -23,13 +23,17 @@ def train_networks(profile: Profile, dataset: str) -> Iterator[Done]:
     """Train the networks of a data set that are not there yet. A failed training leaves a card that says why."""
     paths = store.Paths(profile.name)
     units = training_units(profile, dataset)
-    remove_others(paths.targets(dataset), {path for unit in units for path in unit.writes})
+    remove_others(
+        paths.targets(dataset), {path for unit in units for path in unit.writes}
+    )
     for done in unit_times.run(paths, "train", dataset, units):
         note_failure(done)
         yield done
 
 
-def training_units(profile: Profile, dataset: str, gpu: bool | None = None) -> list[Unit]:
+def training_units(
+    profile: Profile, dataset: str, gpu: bool | None = None
+) -> list[Unit]:
     """A unit per network; on a GPU (default: where units will run) the seeds of a recipe train as one, and are one unit."""
     paths = store.Paths(profile.name)
     together = engine.workers_device() != "cpu" if gpu is None else gpu
@@ -38,12 +42,16 @@ def training_units(profile: Profile, dataset: str, gpu: bool | None = None) -> l
         path = paths.target(dataset, name, seed)
         unit = f"{dataset}/{name if together else path.stem}"
         groups.setdefault(unit, []).append((mapping_of(recipe), seed, path))
-    return [training_unit(name, paths.data(dataset), jobs) for name, jobs in groups.items()]
+    return [
+        training_unit(name, paths.data(dataset), jobs) for name, jobs in groups.items()
+    ]
 
 
 def training_unit(name: str, data_file: Path, jobs: list[Job]) -> Unit:
     weights = [path for _, _, path in jobs]
-    writes = tuple(file for path in weights for file in (path, path.with_suffix(".json")))
+    writes = tuple(
+        file for path in weights for file in (path, path.with_suffix(".json"))
+    )
     return Unit(name, train_jobs, (data_file, jobs), reads=(data_file,), writes=writes)
 
 

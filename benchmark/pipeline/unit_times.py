@@ -31,13 +31,18 @@ class Time:
     source: str = "measured"  # scaled, guessed: by ``glassbench plan --save``
 
 
-def run(paths: store.Paths, step: str, what: str, units: Sequence[Unit]) -> Iterator[Done]:
+def run(
+    paths: store.Paths, step: str, what: str, units: Sequence[Unit]
+) -> Iterator[Done]:
     """``engine.run``, the longest units first (one that was never run is taken for the longest); notes their times, and
     that of the whole stage, ``stage, step what``, where all of it ran on this machine."""
     known, new, here, begin = read(paths), {}, 0, time.perf_counter()
     units = [
         replace(
-            u, expected=known[step, u.name].seconds if (step, u.name) in known else float("inf")
+            u,
+            expected=known[step, u.name].seconds
+            if (step, u.name) in known
+            else float("inf"),
         )
         for u in units
     ]
@@ -48,7 +53,9 @@ def run(paths: store.Paths, step: str, what: str, units: Sequence[Unit]) -> Iter
                 here += taken.seconds == done.seconds
             yield done
         if here == len(units) > 0 and (workers := engine.local_workers()):
-            new["stage", f"{step} {what}"] = Time(time.perf_counter() - begin, workers=workers)
+            new["stage", f"{step} {what}"] = Time(
+                time.perf_counter() - begin, workers=workers
+            )
     finally:
         if new:
             with contextlib.suppress(OSError):  # a full disk costs no result here
@@ -95,5 +102,7 @@ def write(paths: store.Paths, times: Mapping[Key, Time]) -> None:
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(["step", "unit", *(f.name for f in fields(Time))])
     for key, taken in sorted(times.items()):
-        table.writerow([*key, *(f"{v:.4g}" if isinstance(v, float) else v for v in astuple(taken))])
+        table.writerow(
+            [*key, *(f"{v:.4g}" if isinstance(v, float) else v for v in astuple(taken))]
+        )
     store.write_text(file(paths), buffer.getvalue())

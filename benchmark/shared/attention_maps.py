@@ -81,7 +81,9 @@ def o2(P: Array) -> tuple[float, bool]:
     return float(max(0.0, value)), singular
 
 
-def voronoi(parts: Array, visible: Array, box: Array, h: int, w: int, scale: str = "cell") -> Array:
+def voronoi(
+    parts: Array, visible: Array, box: Array, h: int, w: int, scale: str = "cell"
+) -> Array:
     """P(part | pixel) for one image, (p + 1, h, w): the parts' cells, then the context.
 
     Args:

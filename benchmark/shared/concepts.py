@@ -80,7 +80,10 @@ def segment(image: Array, resolutions: Sequence[int] = RESOLUTIONS) -> Array:
 
 @torch.no_grad()
 def embed(
-    target: Target, x: Tensor, layer: str | None = None, resolutions: Sequence[int] = RESOLUTIONS
+    target: Target,
+    x: Tensor,
+    layer: str | None = None,
+    resolutions: Sequence[int] = RESOLUTIONS,
 ) -> tuple[Array, Tensor]:
     """Segments (s, h, w) of an image x (c, h, w), and a(.) (s, K) of each with its box as large as the image.
 
@@ -132,7 +135,12 @@ def gradients(target: Target, psi: Tensor, c: int, layer: str | None = None) -> 
 
 
 def discover(
-    acts: Sequence[Tensor], pool: Tensor, gradient: Tensor, *, clusters: int = 25, rng: Generator
+    acts: Sequence[Tensor],
+    pool: Tensor,
+    gradient: Tensor,
+    *,
+    clusters: int = 25,
+    rng: Generator,
 ) -> Concepts:
     """The concepts of a class.
 
@@ -246,7 +254,9 @@ def work(
     """
     n, K = min(facts.reference, images * facts.classes), facts.size(layer)[0]
     psi, y = facts.forward(layer), facts.logits
-    pixels = sum(segments) * facts.shape[1] * facts.shape[2]  # of the segments of an image
+    pixels = (
+        sum(segments) * facts.shape[1] * facts.shape[2]
+    )  # of the segments of an image
     cut = n + facts.images
     total = facts.reference * (psi + y) + n * facts.gradient(layer)
     total = total + cut * sum(segments) * psi + facts.images * y

@@ -68,7 +68,9 @@ def unit_maps(
     to = to or first_map(target)
     top = target.layers.index(layer)
     with torch.no_grad():
-        if to == "pixels":  # down to the output of the first layer with weights, then through it
+        if (
+            to == "pixels"
+        ):  # down to the output of the first layer with weights, then through it
             bottom = min(_first_with_weights(target), top)
             _, to_image = trace(target.net[: bottom + 1], x / target.std)
         else:
@@ -77,9 +79,13 @@ def unit_maps(
         above = [*target.net[bottom + 1 : top + 1]]
         if pool is not None:
             above.append(pool)
-        P = _taken_back(nn.Sequential(*above), target.features(x, target.layers[bottom]), P)
+        P = _taken_back(
+            nn.Sequential(*above), target.features(x, target.layers[bottom]), P
+        )
         P = to_image(P)  # (k, n, c, u, v)
-        maps = F.interpolate(P.sum(2), x.shape[-2:], mode="bicubic", align_corners=False)
+        maps = F.interpolate(
+            P.sum(2), x.shape[-2:], mode="bicubic", align_corners=False
+        )
     return maps.clamp(min=0)
 
 
@@ -101,16 +107,24 @@ def _first_with_weights(target: Target) -> int:
 
 
 def class_maps(
-    target: Target, x: Tensor, classes: Tensor, to: str | None = None, contrastive: bool = True
+    target: Target,
+    x: Tensor,
+    classes: Tensor,
+    to: str | None = None,
+    contrastive: bool = True,
 ) -> Tensor:
     """The 1-heatmap: (n, h, w), the (contrastive) MWP of the logit ``classes`` (n,) of each image.
 
     The contrast is taken at the inputs of the last layer with weights.
     """
     leaves, layer_of = _leaves(target)
-    last = max(k for k, leaf in enumerate(leaves) if isinstance(leaf, nn.Linear | nn.Conv2d))
+    last = max(
+        k for k, leaf in enumerate(leaves) if isinstance(leaf, nn.Linear | nn.Conv2d)
+    )
     start = layer_of.index(layer_of[last])
-    below = target.layers[layer_of[last] - 1]  # the last layer that lies wholly below these weights
+    below = target.layers[
+        layer_of[last] - 1
+    ]  # the last layer that lies wholly below these weights
     with torch.no_grad():
         a = target.features(x, below)
         a, to_below = trace(nn.Sequential(*leaves[start:last]), a)
@@ -205,7 +219,9 @@ def first_dense(target: Target, x: Tensor) -> str:
     if dense:
         return dense[-1]
     if target.layer is None:
-        raise NotApplicable(f"{target.name} has no layer below its logits that has units")
+        raise NotApplicable(
+            f"{target.name} has no layer below its logits that has units"
+        )
     return target.layer
 
 
@@ -251,7 +267,11 @@ def folded(layers: Iterable[nn.Module]) -> Sequence[nn.Module]:
     """Modules with each batch norm that follows a convolution made part of it; the originals stay as they are."""
     out: list[nn.Module] = []
     for module in layers:
-        if isinstance(module, nn.BatchNorm2d) and out and isinstance(out[-1], nn.Conv2d):
+        if (
+            isinstance(module, nn.BatchNorm2d)
+            and out
+            and isinstance(out[-1], nn.Conv2d)
+        ):
             out[-1] = fuse_conv_bn_eval(out[-1], module)
         else:
             out.append(module)

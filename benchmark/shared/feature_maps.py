@@ -26,7 +26,9 @@ def at(target: Target, batch: Batch, layer: str | None = None) -> Tensor:
 
 def upsampled(maps: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
     """Maps (n, u, v) at the size (h, w): bilinear, by default with pixel centres aligned and edges repeated."""
-    large = F.interpolate(maps[:, None], size, mode="bilinear", align_corners=align_corners)
+    large = F.interpolate(
+        maps[:, None], size, mode="bilinear", align_corners=align_corners
+    )
     return large[:, 0]
 
 

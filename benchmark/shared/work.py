@@ -30,7 +30,10 @@ from torch.utils.flop_counter import flop_registry
 from benchmark.api import Target
 
 FLOAT = 4  # bytes
-CHUNK_PIXELS, CHUNK = 2**20, 64  # pixels, and images, that go through a network together at most
+CHUNK_PIXELS, CHUNK = (
+    2**20,
+    64,
+)  # pixels, and images, that go through a network together at most
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,9 @@ class Facts:
         """Work of a function that is called with a chunk of images: the passes of one image, the bytes of the chunk."""
         return self._divided(measure(function, *args))
 
-    def _each(self, key: Hashable, function: Callable[[], Any], gradients: bool = False) -> Work:
+    def _each(
+        self, key: Hashable, function: Callable[[], Any], gradients: bool = False
+    ) -> Work:
         def counted() -> Work:
             with torch.set_grad_enabled(gradients):
                 return self._divided(measure(function))

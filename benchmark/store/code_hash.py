@@ -65,7 +65,9 @@ DECLARED = frozenset({"work", "offers"})  # what a method says about itself
 _PACKAGE = "benchmark"
 _METHOD = re.compile(r"[\w/.-]+\.py:[A-Za-z_]\w*(\?.*)?")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_SILENT = frozenset({"ctx", "kind", "type_comment"})  # fields of a tree that change nothing
+_SILENT = frozenset(
+    {"ctx", "kind", "type_comment"}
+)  # fields of a tree that change nothing
 
 Place = tuple[str, str]  # (module, name of a top-level definition)
 Reference = tuple[str, Place | str]  # (what is written, what it stands for)
@@ -212,14 +214,18 @@ def _module(root: Path, name: str) -> Module:
 def _parsed(name: str, path: Path, stamp: int, size: int) -> Module:
     module = Module(name, path)
     for statement in ast.parse(path.read_bytes()).body:
-        if not isinstance(statement, _DEFINITIONS):  # also imports inside try, if and with
+        if not isinstance(
+            statement, _DEFINITIONS
+        ):  # also imports inside try, if and with
             module.imports |= _inner_imports(statement)
         if isinstance(statement, (ast.Import, ast.ImportFrom)):
             continue
         if names := _bound(statement):
             for bound in names:
                 module.definitions.setdefault(bound, []).append(statement)
-        elif not (_is_text(statement) or _is_main(statement) or _is_for_checkers(statement)):
+        elif not (
+            _is_text(statement) or _is_main(statement) or _is_for_checkers(statement)
+        ):
             module.effects.append(statement)
     return module
 
@@ -228,7 +234,10 @@ def _imported(statement: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, st
     """alias -> (module, name in it; "" for the module itself)."""
     if isinstance(statement, ast.ImportFrom):
         module = statement.module or "."
-        return {alias.asname or alias.name: (module, alias.name) for alias in statement.names}
+        return {
+            alias.asname or alias.name: (module, alias.name)
+            for alias in statement.names
+        }
     found = {}
     for alias in statement.names:
         package = alias.name.split(".")[0]
@@ -248,7 +257,9 @@ def _bound(statement: ast.stmt) -> set[str]:
     if isinstance(statement, (ast.If, ast.Try, ast.With)):
         inner = [node for node in ast.walk(statement) if isinstance(node, ast.stmt)]
         return set().union(*(_bound(node) for node in inner if node is not statement))
-    is_type_alias = type(statement).__name__ == "TypeAlias"  # ``ast`` has it from Python 3.12 on
+    is_type_alias = (
+        type(statement).__name__ == "TypeAlias"
+    )  # ``ast`` has it from Python 3.12 on
     return {statement.name.id} if is_type_alias else set()
 
 
@@ -287,9 +298,13 @@ def tree(node: ast.AST) -> str:
     """A syntax tree as text, the same on every version of Python: without docstrings, imports and declarations."""
     if isinstance(node, ast.Constant):
         return f"({type(node.value).__name__} {node.value!r})"
-    fields = {name: getattr(node, name, None) for name in node._fields if name not in _SILENT}
+    fields = {
+        name: getattr(node, name, None) for name in node._fields if name not in _SILENT
+    }
     texts = [
-        f"{k}={_field(node, k, value)}" for k, value in fields.items() if value not in (None, [])
+        f"{k}={_field(node, k, value)}"
+        for k, value in fields.items()
+        if value not in (None, [])
     ]
     return f"({type(node).__name__} {' '.join(texts)})"
 
@@ -314,7 +329,11 @@ def _is_empty_text(part: ast.AST) -> bool:  # Python 3.12.1 ends a nested format
 
 def _body(node: ast.AST, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     """What a body does: without docstring, imports (names are resolved) and what a class declares about itself."""
-    kept = [part for part in statements if not isinstance(part, (ast.Import, ast.ImportFrom))]
+    kept = [
+        part
+        for part in statements
+        if not isinstance(part, (ast.Import, ast.ImportFrom))
+    ]
     if isinstance(node, _DEFINITIONS):
         kept = [part for part in kept if not _is_text(part)]
     if isinstance(node, ast.ClassDef):
@@ -377,7 +396,9 @@ def _statement_references(
     for text in _methods(root, statement):
         entry, _, _ = text.partition("?")
         found.append((text, _place(entry)))
-    if isinstance(statement, (ast.If, ast.Try, ast.With)):  # what it imports is what it binds
+    if isinstance(
+        statement, (ast.If, ast.Try, ast.With)
+    ):  # what it imports is what it binds
         for alias, (source, name) in inner.items():
             targets = _followed(root, carriers, source, [name] if name else [])
             found += [(alias, target) for target in targets]
@@ -427,7 +448,9 @@ def _local_names(statement: ast.stmt) -> set[str]:
     if not isinstance(statement, _DEFINITIONS):
         return set()
     nodes = list(ast.walk(statement))
-    assigned = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    assigned = {
+        n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }
     return assigned | {n.arg for n in nodes if isinstance(n, ast.arg)}
 
 
@@ -485,7 +508,9 @@ def _followed(
         return [(source, names[0])]
     if names[0] in module.imports:  # re-exported
         further, name = module.imports[names[0]]
-        return _followed(root, carriers, further, [name, *names[1:]] if name else names[1:])
+        return _followed(
+            root, carriers, further, [name, *names[1:]] if name else names[1:]
+        )
     return [f"{source}.{names[0]}"]  # missing, or created at run time
 
 

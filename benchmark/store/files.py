@@ -49,7 +49,9 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 def _temporary(path: Path) -> tuple[int, str]:
     """A new file beside ``path``, open and locked; ``mend`` removes those that a killed process left without a lock."""
     while True:
-        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        fd, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+        )
         with suppress(OSError):  # the file system has no locks
             fcntl.flock(fd, fcntl.LOCK_SH)
         if os.path.exists(temporary):  # else it was removed before it was locked
@@ -71,7 +73,9 @@ def exclusive(folder: Path, command: str = "", *, wait: bool = False) -> Iterato
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(
+                handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+            )
         except BlockingIOError:
             raise StoreError(
                 f"another process is at work in {folder}; when it has ended, run `{command}`"
@@ -119,13 +123,19 @@ def read_npz(path: Path, keys: Sequence[str] | None = None) -> dict[str, np.ndar
     """The arrays of an npz, or only those of ``keys``; a key that the file lacks is left out."""
     with (
         reading(path),
-        open(path, "rb") as file,  # numpy leaves it open where the content is not an archive
+        open(
+            path, "rb"
+        ) as file,  # numpy leaves it open where the content is not an archive
         np.load(file, allow_pickle=False) as archive,
     ):
         total = sum(member.file_size for member in archive.zip.infolist())
         if total > MAX_ARRAY_BYTES:
-            raise ValueError(f"{total} bytes once it is unpacked, more than {MAX_ARRAY_BYTES}")
-        return {key: archive[key] for key in archive.files if keys is None or key in keys}
+            raise ValueError(
+                f"{total} bytes once it is unpacked, more than {MAX_ARRAY_BYTES}"
+            )
+        return {
+            key: archive[key] for key in archive.files if keys is None or key in keys
+        }
 
 
 def is_whole(path: Path) -> bool:
@@ -140,7 +150,11 @@ def is_whole(path: Path) -> bool:
 def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """The shape of each array of an npz, from its header alone."""
     shapes = {}
-    with reading(path), open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+    with (
+        reading(path),
+        open(path, "rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
         for key in archive.files:
             with archive.zip.open(f"{key}.npy") as member:
                 np.lib.format.read_magic(member)
@@ -181,7 +195,9 @@ def reading(path: Path, way_out: str = "") -> Iterator[None]:
     except Exception as error:
         what = " ".join(str(error).split())[:200]
         way_out = way_out or maker(path) or "delete it and run again"
-        raise StoreError(f"{path} is damaged ({type(error).__name__}: {what}); {way_out}") from None
+        raise StoreError(
+            f"{path} is damaged ({type(error).__name__}: {what}); {way_out}"
+        ) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -14,10 +14,16 @@ def sha256(*paths: Path) -> str:
     """Hash of files and of all files in folders, by name and content; caches and hidden files are left out."""
     digest = hashlib.sha256()
     for path in map(Path, paths):
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+        files = (
+            [path]
+            if path.is_file()
+            else sorted(p for p in path.rglob("*") if p.is_file())
+        )
         for file in files:
             inside = file.relative_to(path.parent)
-            if any(part.startswith(".") or part == "__pycache__" for part in inside.parts):
+            if any(
+                part.startswith(".") or part == "__pycache__" for part in inside.parts
+            ):
                 continue
             digest.update(str(inside).encode() + b"\0")
             with open(file, "rb") as stream:

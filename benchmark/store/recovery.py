@@ -46,7 +46,10 @@ def mend(root: Path) -> list[str]:
 
 def _running(root: Path) -> str:
     """A description of the DVC process that runs in ``root``; empty if there is none."""
-    with contextlib.suppress(FileNotFoundError), open(root / ".dvc" / "tmp" / "lock") as file:
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(root / ".dvc" / "tmp" / "lock") as file,
+    ):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -62,8 +65,13 @@ def _holders(root: Path) -> list[dict[str, Any]] | None:
     try:
         table = json.loads((root / ".dvc" / "tmp" / "rwlock").read_text())
         readers = table.get("read", {}).values()
-        entries = [*table.get("write", {}).values(), *itertools.chain.from_iterable(readers)]
-        return [{"pid": int(entry["pid"]), "cmd": str(entry["cmd"])} for entry in entries]
+        entries = [
+            *table.get("write", {}).values(),
+            *itertools.chain.from_iterable(readers),
+        ]
+        return [
+            {"pid": int(entry["pid"]), "cmd": str(entry["cmd"])} for entry in entries
+        ]
     except FileNotFoundError:
         return []
     except (ValueError, AttributeError, TypeError, KeyError):
@@ -75,7 +83,9 @@ def _is_dvc(pid: int) -> bool:
     if not Path("/proc/self").exists():
         return _lives(pid)
     with contextlib.suppress(OSError):
-        return b"dvc" in Path(f"/proc/{pid}/cmdline").read_bytes()  # empty for a dead process
+        return (
+            b"dvc" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )  # empty for a dead process
     return False
 
 
@@ -117,7 +127,9 @@ def _mend_lock_file(root: Path) -> list[str]:
     now, before = _stages(path), _stages(kept) or {}
     lines = []
     if now is None or not before.keys() <= now.keys():
-        lines = [f"dvc.lock was damaged: {_restore(root, path, kept if before else None)}"]
+        lines = [
+            f"dvc.lock was damaged: {_restore(root, path, kept if before else None)}"
+        ]
     if path.exists():
         with contextlib.suppress(OSError):  # a run goes on without a copy
             store.write_text(kept, path.read_text())
@@ -183,7 +195,9 @@ def sweep(root: Path) -> list[str]:
     count = len(removed) + len(folders)
     if not count:
         return []
-    return [f"{count} temporary {'file' if count == 1 else 'files'} of a killed run removed"]
+    return [
+        f"{count} temporary {'file' if count == 1 else 'files'} of a killed run removed"
+    ]
 
 
 def _remove(path: Path) -> bool:
@@ -200,5 +214,9 @@ def _abandoned() -> Iterator[Path]:
     for path in temporary.folders():
         with contextlib.suppress(FileNotFoundError):
             pid = temporary.owner(path.name)
-            if pid is not None and path.stat().st_uid == os.getuid() and not _lives(pid):
+            if (
+                pid is not None
+                and path.stat().st_uid == os.getuid()
+                and not _lives(pid)
+            ):
                 yield path

@@ -28,7 +28,16 @@ ROW_KEYS = (
     "seed",
 )
 
-ROW_COLUMNS = (*ROW_KEYS, "value", "n", "better", "unit", "metric_version", "status", "reason")
+ROW_COLUMNS = (
+    *ROW_KEYS,
+    "value",
+    "n",
+    "better",
+    "unit",
+    "metric_version",
+    "status",
+    "reason",
+)
 
 TRACKS = (
     "target",
@@ -79,11 +88,17 @@ def tidy_rows(rows: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"rows lack the columns {', '.join(missing)}")
     for column, known in (("track", TRACKS), ("status", STATUSES)):
         if unknown := set(rows[column]) - set(known):
-            raise ValueError(f"unknown {column} {', '.join(map(repr, sorted(unknown)))}")
+            raise ValueError(
+                f"unknown {column} {', '.join(map(repr, sorted(unknown)))}"
+            )
     empty = (rows["status"] == "ok") & ~np.isfinite(rows["value"].astype(float))
     if empty.any():
         raise ValueError(f"status ok without a value in the row {_key(rows[empty])}")
-    rows = rows[list(ROW_COLUMNS)].sort_values(list(ROW_KEYS), kind="stable").reset_index(drop=True)
+    rows = (
+        rows[list(ROW_COLUMNS)]
+        .sort_values(list(ROW_KEYS), kind="stable")
+        .reset_index(drop=True)
+    )
     twice = rows.duplicated(list(ROW_KEYS))
     if twice.any():
         raise ValueError(f"two rows for {_key(rows[twice])}")
@@ -123,7 +138,9 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 def parse_rows(source: Path | IO[str]) -> pd.DataFrame:
     """Rows of this version or an earlier one, from the path of a CSV file or an open one."""
-    frame = pd.read_csv(source, dtype=_ROW_TYPES, keep_default_na=False, na_values={"value": [""]})
+    frame = pd.read_csv(
+        source, dtype=_ROW_TYPES, keep_default_na=False, na_values={"value": [""]}
+    )
     return tidy_rows(rows_v1.current(frame))
 
 
@@ -143,9 +160,14 @@ def write_scores(
         ids: (n,) the images.
         keys: R hashes, of all that each row depends on.
     """
-    table = {f"row_{column}": rows[column].to_numpy(dtype=_dtype(column)) for column in ROW_COLUMNS}
+    table = {
+        f"row_{column}": rows[column].to_numpy(dtype=_dtype(column))
+        for column in ROW_COLUMNS
+    }
     arrays = {
-        "values": np.concatenate([np.empty(0), *(np.asarray(v, np.float64) for v in values)]),
+        "values": np.concatenate(
+            [np.empty(0), *(np.asarray(v, np.float64) for v in values)]
+        ),
         "ends": np.cumsum([len(v) for v in values], dtype=np.int64),
         "ids": np.asarray(ids, np.int64),
         "keys": np.array(keys, np.str_),
@@ -168,7 +190,9 @@ def read_scores(path: Path) -> Scores:
         return _scores(read_npz(path))
 
 
-def read_keyed_scores(path: Path) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray, list[str]]:
+def read_keyed_scores(
+    path: Path,
+) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray, list[str]]:
     """(rows, values, ids, keys) as ``write_scores`` took them."""
     with reading(path):
         arrays = read_npz(path)
@@ -221,5 +245,7 @@ def _columns(arrays: Mapping[str, np.ndarray], prefix: str) -> pd.DataFrame:
     for name, array in arrays.items():
         if name.startswith(prefix):
             is_text = array.dtype.kind == "U"
-            found[name.removeprefix(prefix)] = array.astype(object) if is_text else array
+            found[name.removeprefix(prefix)] = (
+                array.astype(object) if is_text else array
+            )
     return pd.DataFrame(found)

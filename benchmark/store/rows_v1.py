@@ -40,9 +40,13 @@ def current(rows: pd.DataFrame) -> pd.DataFrame:
     """
     if "metric_setting" in rows or "setting" not in rows:
         return rows
-    keys = zip(rows["track"], rows["method"], rows["metric"], rows["setting"], strict=True)
+    keys = zip(
+        rows["track"], rows["method"], rows["metric"], rows["setting"], strict=True
+    )
     halves = [_halves(*key) for key in keys]
-    settings = pd.DataFrame(halves, columns=["setting", "metric_setting"], index=rows.index)
+    settings = pd.DataFrame(
+        halves, columns=["setting", "metric_setting"], index=rows.index
+    )
     return rows.drop(columns="seconds", errors="ignore").assign(**settings)
 
 
@@ -74,4 +78,6 @@ def current_board(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if "method_setting" not in frame:
         return frame
-    return frame.rename(columns={"setting": "metric_setting", "method_setting": "setting"})
+    return frame.rename(
+        columns={"setting": "metric_setting", "method_setting": "setting"}
+    )

@@ -11,7 +11,9 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-_PATH = 107 if sys.platform == "linux" else 103  # bytes that the path of a socket may have
+_PATH = (
+    107 if sys.platform == "linux" else 103
+)  # bytes that the path of a socket may have
 _SHORT = "/tmp"
 
 

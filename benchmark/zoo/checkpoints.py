@@ -40,7 +40,12 @@ class Job:
 
     @classmethod
     def of(
-        cls, dataset: Dataset, recipe: Mapping[str, Any], seed: int, path: Path, code: str
+        cls,
+        dataset: Dataset,
+        recipe: Mapping[str, Any],
+        seed: int,
+        path: Path,
+        code: str,
     ) -> Job:
         """A job from a recipe's mapping and the hash ``code`` of the code that trains."""
         parsed = Recipe.parse(recipe)
@@ -82,7 +87,9 @@ def is_done(job: Job) -> bool:
     """Are weights and card there, made with the job's key?"""
     try:
         card = store.read_json(job.card)
-        return card.get("key") == job.key and card["sha256"] == pretrained.file_hash(job.path)
+        return card.get("key") == job.key and card["sha256"] == pretrained.file_hash(
+            job.path
+        )
     except (store.StoreError, OSError, KeyError, AttributeError):
         return False
 
@@ -114,7 +121,9 @@ def write_partial(
     for name, parameter in model.parameters.items():
         for key, value in optimiser.state[parameter].items():
             if isinstance(value, Tensor):
-                shared = model.k == 1 or value.ndim == 0  # no dimension: the count of steps
+                shared = (
+                    model.k == 1 or value.ndim == 0
+                )  # no dimension: the count of steps
                 state[f"optimiser/{key}/{name}"] = value if shared else value[k]
     state["epoch"] = torch.tensor(epochs)
     state["seconds"] = torch.tensor(seconds, dtype=torch.float64)
@@ -138,7 +147,8 @@ def resume(jobs: list[Job], model: Networks, optimiser: torch.optim.Optimizer) -
         keys = sorted({name.split("/")[1] for name in names})
         for name, parameter in model.parameters.items():
             optimiser.state[parameter] = {
-                key: _gather(states, f"optimiser/{key}/{name}", parameter) for key in keys
+                key: _gather(states, f"optimiser/{key}/{name}", parameter)
+                for key in keys
             }
     for job, state in zip(jobs, states, strict=True):
         job.seconds = float(state["seconds"])
@@ -200,7 +210,9 @@ def write(
             "torchvision": version("torchvision"),
             "numpy": np.__version__,
         },
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else device.type,
     }
     store.write_json(job.card, card)
     job.partial.unlink(missing_ok=True)

@@ -21,7 +21,9 @@ class Chain:
     @classmethod
     def of(cls, net: nn.Sequential) -> Chain | None:
         """The network as a chain; None if it holds any other layer, or is not on the CPU in float32."""
-        steps = [m for m in net.modules() if not isinstance(m, nn.Sequential | nn.Flatten)]
+        steps = [
+            m for m in net.modules() if not isinstance(m, nn.Sequential | nn.Flatten)
+        ]
         linear, between = steps[::2], steps[1::2]
         is_chain = (
             isinstance(net[0], nn.Flatten)
@@ -67,7 +69,9 @@ class Chain:
         return loss
 
 
-def _with_gradient(parameter: nn.Parameter | None) -> tuple[np.ndarray, np.ndarray] | None:
+def _with_gradient(
+    parameter: nn.Parameter | None,
+) -> tuple[np.ndarray, np.ndarray] | None:
     """A parameter and its gradient, set to zero, as arrays."""
     if parameter is None:
         return None

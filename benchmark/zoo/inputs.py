@@ -29,7 +29,9 @@ class Inputs:
     y_train: Tensor  # (n,)
     x_test: Tensor
     y_test: Tensor
-    scale: Tensor | None = None  # (c, 1, 1): pixels become x * scale + offset; None for features
+    scale: Tensor | None = (
+        None  # (c, 1, 1): pixels become x * scale + offset; None for features
+    )
     offset: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -58,7 +60,9 @@ def normalisation(dataset: Dataset, recipe: Recipe) -> tuple[list[float], list[f
     return pretrained.MEAN, pretrained.STD
 
 
-def pixels(dataset: Dataset, recipe: Recipe, device: torch.device, cache: Cache) -> Inputs:
+def pixels(
+    dataset: Dataset, recipe: Recipe, device: torch.device, cache: Cache
+) -> Inputs:
     """The data set on the device; jobs that share ``cache`` share the pixels."""
     n = min(recipe.train_images or dataset.size("train"), dataset.size("train"))
     name = f"pixels {n}"
@@ -70,7 +74,9 @@ def pixels(dataset: Dataset, recipe: Recipe, device: torch.device, cache: Cache)
             x_test=torch.from_numpy(arrays["x_test"]).to(device),
             y_test=torch.from_numpy(arrays["y_test"]).to(device),
         )
-    statistics = torch.tensor(normalisation(dataset, recipe), dtype=torch.float32, device=device)
+    statistics = torch.tensor(
+        normalisation(dataset, recipe), dtype=torch.float32, device=device
+    )
     mean, std = statistics[:, :, None, None]  # (c, 1, 1) each
     return replace(cache[name], scale=1 / (255 * std), offset=-mean / std)
 

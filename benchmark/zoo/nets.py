@@ -138,11 +138,15 @@ def fold_norm(net: nn.Sequential) -> nn.Sequential:
     return net
 
 
-def spatial_layers(net: nn.Sequential, input_shape: Shape) -> dict[str, tuple[int, ...]]:
+def spatial_layers(
+    net: nn.Sequential, input_shape: Shape
+) -> dict[str, tuple[int, ...]]:
     """Shape (c, h, w) of every layer's output that has spatial extent (h w > 1), by name."""
     shapes = _dry_run(net, input_shape)
     return {
-        name: shape for name, shape in shapes.items() if len(shape) == 3 and shape[1:] != (1, 1)
+        name: shape
+        for name, shape in shapes.items()
+        if len(shape) == 3 and shape[1:] != (1, 1)
     }
 
 
@@ -182,7 +186,9 @@ def mlp(
     """
     if bias not in ("first", "all") or activation not in ACTIVATIONS or depth < 1:
         choices = ", ".join(ACTIVATIONS)
-        raise ValueError(f"bias is first or all, activation one of {choices}, depth at least 1")
+        raise ValueError(
+            f"bias is first or all, activation one of {choices}, depth at least 1"
+        )
     c, h, w = input_shape
     sizes = [c * h * w] + [width] * depth
     layers: Layers = {"flatten": nn.Flatten()}
@@ -239,7 +245,11 @@ def xnn_cnn(input_shape: Shape, classes: int) -> Layers:
 
 @_net(layer="conv4")
 def cnn(
-    input_shape: Shape, classes: int, *, maps: Sequence[int] = (16, 32, 64, 64), hidden: int = 64
+    input_shape: Shape,
+    classes: int,
+    *,
+    maps: Sequence[int] = (16, 32, 64, 64),
+    hidden: int = 64,
 ) -> Layers:
     """From no paper: the smallest network here whose last convolution keeps a map worth looking at (6x6 for 48x48
     images) and is followed by a non-linear G. Blocks conv 3x3 - BatchNorm - ReLU with 2x2 max pooling between them.
@@ -317,7 +327,9 @@ def resnet10(
         layers["resize"] = nn.Upsample(size=(resize, resize))
     layers["stem"] = nn.Sequential(*_conv_norm(input_shape[0], maps[0], 1), nn.ReLU())
     for k in range(1, 5):
-        layers[f"stage{k}"] = BasicBlock(maps[k - 1], maps[k], stride=1 if k == 1 else 2)
+        layers[f"stage{k}"] = BasicBlock(
+            maps[k - 1], maps[k], stride=1 if k == 1 else 2
+        )
     layers["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     layers["logits"] = nn.Linear(maps[4], classes, bias=False)
     for layer in layers.values():
@@ -377,7 +389,9 @@ class Conv(nn.Conv2d):
             unchanged = weight is self.weight and version == weight._version
             if unchanged and shape_in == z.shape[1:]:
                 return matrix, shape
-        unit = torch.eye(z[0].numel()).view(-1, *z.shape[1:])  # each pixel alone, (c h w, c, h, w)
+        unit = torch.eye(z[0].numel()).view(
+            -1, *z.shape[1:]
+        )  # each pixel alone, (c h w, c, h, w)
         response = self._conv_forward(unit, self.weight, None)  # (c h w, o, h', w')
         matrix = response.flatten(1).T.contiguous().to_mkldnn()
         shape = response.shape[1:]
@@ -387,14 +401,19 @@ class Conv(nn.Conv2d):
     def _is_dense(self, z: Tensor) -> bool:
         if z.ndim != 4 or not len(z):
             return False
-        pixels, taps = z.shape[2] * z.shape[3], self.kernel_size[0] * self.kernel_size[1]
+        pixels, taps = (
+            z.shape[2] * z.shape[3],
+            self.kernel_size[0] * self.kernel_size[1],
+        )
         if not 0 < pixels < taps:
             return False
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
             return False
         # A call may bring other weights (functional_call); these are not kept.
         own = isinstance(self.weight, nn.Parameter) and not self.weight.is_inference()
-        float32 = z.dtype == self.weight.dtype == torch.float32 and z.device.type == "cpu"
+        float32 = (
+            z.dtype == self.weight.dtype == torch.float32 and z.device.type == "cpu"
+        )
         return own and float32 and torch.backends.mkldnn.is_available()
 
 
@@ -422,7 +441,11 @@ def _vgg(name: str, input_shape: Shape, classes: int, norm: bool) -> Layers:
             layers[f"pool{block}"] = module
             block, i = block + 1, 1
     if norm:
-        c, h, w = net.features[-3].out_channels, input_shape[1] // 16, input_shape[2] // 16
+        c, h, w = (
+            net.features[-3].out_channels,
+            input_shape[1] // 16,
+            input_shape[2] // 16,
+        )
         layers[last] += nn.Sequential(
             nn.Flatten(), nn.BatchNorm1d(c * h * w), nn.Unflatten(1, (c, h, w))
         )
@@ -450,7 +473,9 @@ def vgg19(input_shape: Shape, classes: int, *, norm: bool = False) -> Layers:
 
 
 @_net(layer="fire9", imagenet=True)
-def squeezenet1_0(input_shape: Shape, classes: int, *, relu: bool = True, dense: int = 0) -> Layers:
+def squeezenet1_0(
+    input_shape: Shape, classes: int, *, relu: bool = True, dense: int = 0
+) -> Layers:
     """torchvision's SqueezeNet 1.0, layers named as in its paper; ``fire9`` is 512x13x13 at 224x224.
 
     Args:
@@ -472,7 +497,9 @@ def squeezenet1_0(input_shape: Shape, classes: int, *, relu: bool = True, dense:
             "fc10": nn.Sequential(nn.Linear(512, dense), nn.ReLU()),
             "logits": nn.Sequential(drop, nn.Linear(dense, classes)),
         }
-    conv10 = nn.Sequential(drop, conv10, rectify) if relu else nn.Sequential(drop, conv10)
+    conv10 = (
+        nn.Sequential(drop, conv10, rectify) if relu else nn.Sequential(drop, conv10)
+    )
     return layers | {"conv10": conv10, "logits": nn.Sequential(average, nn.Flatten())}
 
 
@@ -488,7 +515,9 @@ def from_torchvision(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor
         theirs = getattr(models, name)().state_dict()
     ours = build(name, (3, 224, 224), 1000).state_dict()
     wrong = [
-        key for key, value in theirs.items() if key not in state or state[key].shape != value.shape
+        key
+        for key, value in theirs.items()
+        if key not in state or state[key].shape != value.shape
     ]
     if wrong:
         raise ValueError(

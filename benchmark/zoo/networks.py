@@ -37,9 +37,13 @@ class Networks:
             return torch.tensor([self.chain.gradients(x, y[0])])
         for parameter in self.parameters.values():
             parameter.grad = None
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+        with torch.autocast(
+            x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"
+        ):
             logits = self(x.view(*y.shape, *x.shape[1:]) if self.k > 1 else x[None])
-        each = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none")
+        each = F.cross_entropy(
+            logits.float().flatten(0, 1), y.flatten(), reduction="none"
+        )
         loss = each.view(y.shape).mean(1)
         loss.sum().backward()
         return loss.detach()
@@ -49,10 +53,14 @@ class Networks:
         if self.k == 1:
             return self.first(x[0])[None]
 
-        def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
+        def call(
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor
+        ) -> Tensor:
             return functional_call(self.first, (parameters, buffers), (x,))
 
-        return torch.vmap(call, randomness="different")(self.parameters, self.buffers, x)
+        return torch.vmap(call, randomness="different")(
+            self.parameters, self.buffers, x
+        )
 
     def member(self, k: int) -> dict[str, Tensor]:
         """The state dict of network k (views)."""

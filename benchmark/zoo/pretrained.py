@@ -72,7 +72,9 @@ def weights(
             return from_torchvision(net, _read(path)), source
         problems.append(problem)
     if not problems:
-        raise store.StoreError(f"there are no {which} weights for {net}; use torchvision")
+        raise store.StoreError(
+            f"there are no {which} weights for {net}; use torchvision"
+        )
     raise store.StoreError(
         f"cannot get ImageNet weights for {net} ({'; '.join(problems)}); connect to the internet, "
         f"or set GLASSBENCH_MIRROR to a folder or base URL that holds one of these"
@@ -131,6 +133,10 @@ def _get(file: _File, folder: Path) -> tuple[Path | None, str]:
 def _read(path: Path) -> dict[str, Tensor]:
     """A state dict from npz or torch's own format, without running code from the file."""
     if path.suffix == ".npz":
-        return {key: torch.from_numpy(value) for key, value in store.read_npz(path).items()}
+        return {
+            key: torch.from_numpy(value) for key, value in store.read_npz(path).items()
+        }
     with store.reading(path):
-        return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        return torch.load(
+            io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True
+        )

@@ -54,7 +54,9 @@ class Recipe:
     train_images: int | None = None  # use only the first N of the training split
     # dataset, imagenet, none; None: imagenet with pretrained weights, else dataset
     normalise: str | None = None
-    pretrained: str | None = None  # imagenet (whichever is available), torchvision, deepcompression
+    pretrained: str | None = (
+        None  # imagenet (whichever is available), torchvision, deepcompression
+    )
     # This layer and those before it are not trained; their output is computed once.
     freeze_until: str | None = None
     layer: str | None = None  # explained; None: the net's own
@@ -95,7 +97,9 @@ class Recipe:
             value = getattr(self, name)
             if value is None or _is_number(value, kind, low, high):
                 continue
-            message = f"recipe: {name} must be a{kind} in [{low:g}, {high:g}], not {value!r}"
+            message = (
+                f"recipe: {name} must be a{kind} in [{low:g}, {high:g}], not {value!r}"
+            )
             if isinstance(value, str):
                 message += f"; YAML reads {value} as text, write it with a point"
             raise ValueError(message)
@@ -104,7 +108,9 @@ class Recipe:
         for name in ("seeds", "milestones"):
             value = getattr(self, name)
             if not isinstance(value, list | tuple) or not all(map(_is_count, value)):
-                raise ValueError(f"recipe: {name} must be a list of integers, not {value!r}")
+                raise ValueError(
+                    f"recipe: {name} must be a list of integers, not {value!r}"
+                )
         for name in ("flip", "explain"):
             value = getattr(self, name)
             if not isinstance(value, bool):
@@ -118,7 +124,9 @@ class Recipe:
         for name in given - set(SCHEDULES[self.schedule]):
             raise ValueError(f"recipe: schedule {self.schedule} does not use {name}")
         if self.schedule == "milestones" and not self.milestones:
-            raise ValueError("recipe: schedule milestones needs milestones, a list of epochs")
+            raise ValueError(
+                "recipe: schedule milestones needs milestones, a list of epochs"
+            )
         if self.momentum and self.optimiser != "sgd":
             raise ValueError(f"recipe: {self.optimiser} does not use momentum")
         if self.pretrained and not NETS[self.net].imagenet:
@@ -133,7 +141,11 @@ class Recipe:
         """What the trained file depends on, as plain values: all but the seeds and whether it is on the board."""
         plain = dataclasses.asdict(self)
         plain |= {"options": dict(self.options), "milestones": list(self.milestones)}
-        return {key: value for key, value in plain.items() if key not in ("seeds", "explain")}
+        return {
+            key: value
+            for key, value in plain.items()
+            if key not in ("seeds", "explain")
+        }
 
     def explained_layer(self, net: nn.Sequential) -> str | None:
         """The layer that is explained: the recipe's, or else the net's own.
@@ -178,7 +190,9 @@ class Recipe:
         if self.optimiser == "adam":
             return torch.optim.Adam(parameters, fused=True, **settings)
         if self.optimiser == "sgd":
-            return torch.optim.SGD(parameters, momentum=self.momentum, fused=True, **settings)
+            return torch.optim.SGD(
+                parameters, momentum=self.momentum, fused=True, **settings
+            )
         # Keras' rho and epsilon
         return torch.optim.Adadelta(parameters, rho=0.95, eps=1e-7, **settings)
 

@@ -38,7 +38,9 @@ from benchmark.zoo.networks import Networks
 
 SAVE_SECONDS = 20.0  # an interrupted run loses at most this and the current epoch
 
-Progress = Callable[[str, int, int, float], None]  # (name, epochs done, epochs, mean loss)
+Progress = Callable[
+    [str, int, int, float], None
+]  # (name, epochs done, epochs, mean loss)
 
 
 class TrainingError(Exception):
@@ -119,7 +121,9 @@ def load(path: Path, device: str = "cpu") -> Target:
     state = store.read_weights(path)
     again = store.maker(path) or "train again"
     if pretrained.file_hash(path) != card.get("sha256"):
-        raise store.StoreError(f"{path} is damaged (not the weights of {card_path.name}); {again}")
+        raise store.StoreError(
+            f"{path} is damaged (not the weights of {card_path.name}); {again}"
+        )
     try:
         return _target(card, state, device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -137,7 +141,9 @@ def _why_no_network(card: Any) -> str | None:
 
 
 def _target(card: Mapping[str, Any], state: dict[str, Tensor], device: str) -> Target:
-    net = nets.build(card["net"], card["input_shape"], len(card["classes"]), card["options"])
+    net = nets.build(
+        card["net"], card["input_shape"], len(card["classes"]), card["options"]
+    )
     net.load_state_dict(state, assign=True)
     in_rows = device == "cpu" and nets.NETS[card["net"]].contiguous
     layout = torch.contiguous_format if in_rows else torch.channels_last
@@ -171,7 +177,9 @@ def _groups(jobs: list[Job], batched: bool) -> list[list[Job]]:
 # --------------------------------------------------------------------------------------------- the loop
 
 
-def _fit(jobs: list[Job], device: torch.device, progress: Progress | None, cache: Cache) -> None:
+def _fit(
+    jobs: list[Job], device: torch.device, progress: Progress | None, cache: Cache
+) -> None:
     """Train jobs of one recipe together and write each network as soon as it is done."""
     run = _Run(jobs, device, cache)
     for epoch in range(run.epoch, run.recipe.epochs):
@@ -211,7 +219,9 @@ class _Run:
         self.optimiser = self.recipe.optimiser_for(parameters)
         # epochs done
         self.epoch = checkpoints.resume(jobs, self.model, self.optimiser)
-        self.waiting = dict(enumerate(jobs))  # the jobs that are not finished, by their place
+        self.waiting = dict(
+            enumerate(jobs)
+        )  # the jobs that are not finished, by their place
         self.diverged: list[str] = []  # a message for each network that diverged
         self.saved = time.perf_counter()
 
@@ -244,9 +254,13 @@ class _Run:
     def _train_accuracy(self) -> list[float]:
         return self.model.accuracy(self.data, self.data.x_train, self.data.y_train)
 
-    def _finish(self, which: list[int], epochs: int, train_accuracy: list[float]) -> None:
+    def _finish(
+        self, which: list[int], epochs: int, train_accuracy: list[float]
+    ) -> None:
         """Write the networks ``which``, trained for so many epochs."""
-        test_accuracy = self.model.accuracy(self.data, self.data.x_test, self.data.y_test)
+        test_accuracy = self.model.accuracy(
+            self.data, self.data.x_test, self.data.y_test
+        )
         for k in which:
             job, net = self.waiting.pop(k), self.nets[k]
             net[self.cut :].load_state_dict(self.model.member(k))
@@ -267,7 +281,9 @@ class _Run:
             return
         for k, job in self.waiting.items():
             seconds = job.seconds + time.perf_counter() - self.begin
-            checkpoints.write_partial(job, self.model, k, self.optimiser, self.epoch, seconds)
+            checkpoints.write_partial(
+                job, self.model, k, self.optimiser, self.epoch, seconds
+            )
         self.saved = time.perf_counter()
 
 
@@ -279,7 +295,9 @@ def _start(job: Job, device: torch.device) -> nn.Sequential:
     """The network before its first step."""
     recipe, dataset = job.recipe, job.dataset
     seed, classes = job.seed_for("init", recipe.net), len(dataset.classes)
-    net = nets.build(recipe.net, dataset.input_shape, classes, recipe.options, seed=seed)
+    net = nets.build(
+        recipe.net, dataset.input_shape, classes, recipe.options, seed=seed
+    )
     if recipe.pretrained:
         state, job.source = pretrained.weights(recipe.net, recipe.pretrained)
         # All but the last layer; from_torchvision has checked that none is missing.
@@ -314,7 +332,9 @@ def _epoch(
             x, y = data.x_train.index_select(0, rows.flatten()), data.y_train[rows]
             stop = start + rows.shape[1]
             if augmented:
-                x = augment(x, flip[:, start:stop].flatten(), move[:, start:stop].flatten(0, 1))
+                x = augment(
+                    x, flip[:, start:stop].flatten(), move[:, start:stop].flatten(0, 1)
+                )
             x = data(x)
             if x.ndim == 4:
                 x = x.to(memory_format=torch.channels_last)
@@ -340,7 +360,9 @@ def _batches(jobs: list[Job], n: int, epoch: int, device: torch.device) -> list[
     return batches
 
 
-def _draws(jobs: list[Job], n: int, epoch: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _draws(
+    jobs: list[Job], n: int, epoch: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """The augmentation of one pass, in each network's own order: flip (K, n) and move (K, n, 2)."""
     flips, moves = [], []
     for job in jobs:

@@ -22,13 +22,18 @@ def training(recipe: Recipe, facts: Facts, networks: int = 1) -> Work:
         UnknownName, ValueError: a network that cannot be built.
     """
     net = nets.build(recipe.net, facts.shape, facts.classes, recipe.options)
-    n, cut = min(facts.train, recipe.train_images or facts.train), recipe.frozen_layers(net)
+    n, cut = (
+        min(facts.train, recipe.train_images or facts.train),
+        recipe.frozen_layers(net),
+    )
     frozen, rest = net[:cut], net[cut:]
     code = _output(frozen, facts)
     batch = min(recipe.batch, n)
     step = training_step(rest, batch, *code, copies=networks)
     steps = recipe.epochs * math.ceil(n / batch)
-    trained = Work(recipe.epochs * n / batch * step.passes, steps * len(net), step.bytes)
+    trained = Work(
+        recipe.epochs * n / batch * step.passes, steps * len(net), step.bytes
+    )
     checked = networks * (_checked(recipe, n) + facts.test) * _passes(rest, code)
     held = facts.pixels * (facts.train + facts.test)  # the images, as bytes
     if not cut:
@@ -40,7 +45,11 @@ def training(recipe: Recipe, facts: Facts, networks: int = 1) -> Work:
 
 def _checked(recipe: Recipe, n: int) -> int:
     """How many images the checks of the training accuracy look at, including the last check."""
-    every = recipe.check_every if recipe.stop_at_train_accuracy is not None else recipe.epochs
+    every = (
+        recipe.check_every
+        if recipe.stop_at_train_accuracy is not None
+        else recipe.epochs
+    )
     return n * math.ceil(recipe.epochs / max(1, every))
 
 

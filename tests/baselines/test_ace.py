@@ -48,7 +48,11 @@ def target(channels=3):
     net.logits.weight.data = 4 * torch.eye(2, channels)
     net.logits.bias.data.zero_()
     return Target(
-        net, name="colour", classes="rg", input_shape=(channels, SIDE, SIDE), layer="colours"
+        net,
+        name="colour",
+        classes="rg",
+        input_shape=(channels, SIDE, SIDE),
+        layer="colours",
     )
 
 
@@ -76,7 +80,9 @@ def test_segments_are_those_of_slic_less_small_ones_and_doubles():
     masks = segment(image, (4, 12, 12))
     kept = []
     for n in (4, 12, 12):
-        labels = slic(image, n_segments=n, compactness=20, sigma=1, start_label=0, channel_axis=-1)
+        labels = slic(
+            image, n_segments=n, compactness=20, sigma=1, start_label=0, channel_axis=-1
+        )
         new = []
         for k in range(labels.max() + 1):
             mask = labels == k
@@ -190,18 +196,28 @@ def test_the_concept_of_a_class_is_found_and_no_other():
         which = [0, 0, 1, 1] + [2] * (30 if i == 0 else 0) + [3] * (30 if i == 1 else 0)
         acts.append(
             torch.from_numpy(
-                (clouds[which] + 0.2 * rng.standard_normal((len(which), 3))).astype(np.float32)
+                (clouds[which] + 0.2 * rng.standard_normal((len(which), 3))).astype(
+                    np.float32
+                )
             )
         )
     gradient = torch.tensor([[1.0, 0, 0]]).repeat(30, 1)
-    found = discover(acts, torch.cat(acts), gradient, clusters=4, rng=np.random.default_rng(1))
+    found = discover(
+        acts, torch.cat(acts), gradient, clusters=4, rng=np.random.default_rng(1)
+    )
     order = found.scores.argsort(descending=True)
     np.testing.assert_allclose(found.centres[order], clouds[:2], atol=0.2)
     assert found.scores[order].tolist() == [1, 0]
     nothing = discover(
-        acts, torch.cat(acts), torch.zeros(30, 3), clusters=4, rng=np.random.default_rng(1)
+        acts,
+        torch.cat(acts),
+        torch.zeros(30, 3),
+        clusters=4,
+        rng=np.random.default_rng(1),
     )
-    assert len(nothing.scores) == 0  # nothing leans on anything: no concept differs from chance
+    assert (
+        len(nothing.scores) == 0
+    )  # nothing leans on anything: no concept differs from chance
 
 
 # --------------------------------------------------------------------------------------------- the plug-in
@@ -218,7 +234,10 @@ def test_the_plug_in_keeps_the_contract(fitted):
     t, S = target(), images(8, seed=3)
     assert isinstance(fitted, Method) and fitted.kind == "baseline"
     assert settings_of(fitted) == {"segments": (6, 16), "images": 12, "clusters": 5}
-    mark, state = t.fingerprint(), (torch.get_rng_state(), np.random.get_state()[1].copy())
+    mark, state = (
+        t.fingerprint(),
+        (torch.get_rng_state(), np.random.get_state()[1].copy()),
+    )
     e = fitted.explain(t, S, np.random.default_rng(0))
     assert (
         e.offers() == {"heatmaps", "concept_maps"}
@@ -231,7 +250,9 @@ def test_the_plug_in_keeps_the_contract(fitted):
         fitted.explain(t, S, np.random.default_rng(0)).heatmaps, e.heatmaps
     )
     np.testing.assert_allclose(
-        fitted.explain(t, images(8, seed=3, chunk=3)[:2], np.random.default_rng(0)).heatmaps,
+        fitted.explain(
+            t, images(8, seed=3, chunk=3)[:2], np.random.default_rng(0)
+        ).heatmaps,
         e.heatmaps[:2],
         atol=1e-5,
     )
@@ -240,13 +261,17 @@ def test_the_plug_in_keeps_the_contract(fitted):
 def test_the_disc_of_the_class_matters_most():
     """F sees redness and greenness only: segments of the coloured disc outweigh the background."""
     t, S = target(), images(10, seed=5)
-    method = ACE(segments=(9,), images=30, clusters=5).fit(t, images(60), np.random.default_rng(0))
+    method = ACE(segments=(9,), images=30, clusters=5).fit(
+        t, images(60), np.random.default_rng(0)
+    )
     assert method._concepts
     for found in method._concepts.values():
         assert found.scores.max() == 1 and found.scores.min() == 0
     more = []
     for x, y, heat in zip(
-        S.x.numpy(), S.y.tolist(), method.explain(t, S, np.random.default_rng(0)).heatmaps
+        S.x.numpy(),
+        S.y.tolist(),
+        method.explain(t, S, np.random.default_rng(0)).heatmaps,
     ):
         disc = (x[y] == 1) & (x[1 - y] == 0)
         more.append(heat[disc].mean() - heat[~disc].mean())
@@ -269,7 +294,9 @@ def test_concept_maps_are_the_segments_of_the_best_concepts(fitted):
     assert e.concept_maps.shape == (6, 5, SIDE, SIDE) and e.concept_maps.any()
     for i, c in enumerate(t(S).argmax(1).tolist()):
         found = fitted._concepts[c]
-        order = sorted(range(len(found.scores)), key=lambda j: (-float(found.scores[j]), j))[:5]
+        order = sorted(
+            range(len(found.scores)), key=lambda j: (-float(found.scores[j]), j)
+        )[:5]
         masks, acts = embed(t, S.x[i], None, (6, 16))
         by_hand = np.zeros((5, SIDE, SIDE))
         for mask, a in zip(masks, acts):
@@ -280,13 +307,17 @@ def test_concept_maps_are_the_segments_of_the_best_concepts(fitted):
 
 
 def test_without_concepts_the_map_is_zero():
-    few = ACE(segments=(6,), images=2).fit(target(), images(4), np.random.default_rng(0))
+    few = ACE(segments=(6,), images=2).fit(
+        target(), images(4), np.random.default_rng(0)
+    )
     assert not few.explain(target(), images(4), np.random.default_rng(0)).heatmaps.any()
     one = ACE(segments=(6, 16), images=12, clusters=5).fit(
         target(), images()[slice(0, 24, 2)], np.random.default_rng(0)
     )
     assert set(one._concepts) == {0}  # a class that no reference image has
-    assert not one.explain(target(), images()[[1, 3]], np.random.default_rng(0)).heatmaps.any()
+    assert not one.explain(
+        target(), images()[[1, 3]], np.random.default_rng(0)
+    ).heatmaps.any()
 
 
 def test_a_layer_without_positions_does_not_apply():

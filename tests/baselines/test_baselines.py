@@ -30,15 +30,27 @@ def load(name):
         spec.loader.exec_module(module)
     finally:
         del sys.modules[spec.name]
-    (cls,) = (v for v in vars(module).values() if isinstance(v, type) and v.__module__ == spec.name)
+    (cls,) = (
+        v
+        for v in vars(module).values()
+        if isinstance(v, type) and v.__module__ == spec.name
+    )
     return cls
 
 
-GradCAM, GradCAMPlusPlus, ScoreCAM = load("grad_cam"), load("grad_cam_plusplus"), load("score_cam")
+GradCAM, GradCAMPlusPlus, ScoreCAM = (
+    load("grad_cam"),
+    load("grad_cam_plusplus"),
+    load("score_cam"),
+)
 EdgeMap, RandomMap = load("edge_map"), load("random_map")
 CAMS = [
     GradCAM(),
-    *(c(variant=v) for c in (GradCAMPlusPlus, ScoreCAM) for v in ("authors", "library")),
+    *(
+        c(variant=v)
+        for c in (GradCAMPlusPlus, ScoreCAM)
+        for v in ("authors", "library")
+    ),
 ]
 cams = pytest.mark.parametrize("method", CAMS, ids=repr)
 
@@ -51,10 +63,14 @@ def network(channels=1, seed=0, size=8):
         net.add_module(
             "conv1",
             nn.Sequential(
-                nn.Conv2d(channels, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True)
+                nn.Conv2d(channels, 6, 3, padding=1),
+                nn.BatchNorm2d(6),
+                nn.ReLU(inplace=True),
             ),
         )
-        net.add_module("conv2", nn.Sequential(nn.Conv2d(6, 5, 3, stride=2, padding=1), nn.ReLU()))
+        net.add_module(
+            "conv2", nn.Sequential(nn.Conv2d(6, 5, 3, stride=2, padding=1), nn.ReLU())
+        )
         net.add_module("flatten", nn.Flatten())
         net.add_module("logits", nn.Linear(5 * (size // 2) ** 2, 4))
         nn.init.normal_(net.conv2[0].bias, std=0.3)
@@ -72,7 +88,9 @@ def network(channels=1, seed=0, size=8):
 
 def images(n=7, channels=1, size=8, chunk=3):
     x = np.random.default_rng(5).random((n, channels, size, size), dtype=np.float32)
-    return Batch(x=torch.from_numpy(x), y=torch.zeros(n, dtype=torch.int64), chunk=chunk)
+    return Batch(
+        x=torch.from_numpy(x), y=torch.zeros(n, dtype=torch.int64), chunk=chunk
+    )
 
 
 def explain(method, target, batch, seed=3):
@@ -85,7 +103,10 @@ def explain(method, target, batch, seed=3):
 # --------------------------------------------------------------------------------------------- the contract
 
 
-OFFERS = {"ace": {"heatmaps", "concept_maps"}, "layer_z": {"concept_maps"}}  # the others: heat maps
+OFFERS = {
+    "ace": {"heatmaps", "concept_maps"},
+    "layer_z": {"concept_maps"},
+}  # the others: heat maps
 every_baseline = pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 
 
@@ -98,7 +119,11 @@ def heat_maps(method, target, batch):
 @pytest.mark.parametrize("channels", [1, 3])
 @every_baseline
 def test_contract(path, channels):
-    method, target, batch = load(path.stem)(), network(channels), images(channels=channels)
+    method, target, batch = (
+        load(path.stem)(),
+        network(channels),
+        images(channels=channels),
+    )
     assert isinstance(method, Method)
     assert method.kind in ("baseline", "control")
     assert method.fit(target, images(4, channels), np.random.default_rng(1)) is method
@@ -149,11 +174,15 @@ def test_most_images_have_something_to_show(name, channels):
 def test_a_baseline_is_a_short_plug_in_that_names_its_source(path):
     text = path.read_text()
     tree = ast.parse(text)
-    outside = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    outside = {
+        a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names
+    }
     outside |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     shared = {"benchmark.shared"}  # what papers and baselines share
     shared |= {"benchmark.shared.concepts", "benchmark.shared.excitation_backprop"}
-    assert {n for n in outside if n.startswith("benchmark")} - shared == {"benchmark.api"}
+    assert {n for n in outside if n.startswith("benchmark")} - shared == {
+        "benchmark.api"
+    }
     assert {n.split(".")[0] for n in outside} - set(sys.stdlib_module_names) <= {
         "benchmark",
         "numpy",
@@ -176,8 +205,16 @@ def test_the_board_shows_name_and_settings():
         "Score-CAM",
     ]
     assert settings_of(ScoreCAM()) == {"variant": "authors", "fill": "mean"}
-    assert settings_of(GradCAMPlusPlus(layer="conv1")) == {"layer": "conv1", "variant": "authors"}
-    assert settings_of(GradCAM()) == settings_of(RandomMap()) == settings_of(EdgeMap()) == {}
+    assert settings_of(GradCAMPlusPlus(layer="conv1")) == {
+        "layer": "conv1",
+        "variant": "authors",
+    }
+    assert (
+        settings_of(GradCAM())
+        == settings_of(RandomMap())
+        == settings_of(EdgeMap())
+        == {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -261,13 +298,16 @@ def test_what_one_method_leaves_in_the_memo_serves_the_next(first):
     explain(first, target, batch)
     for method in CAMS:
         np.testing.assert_array_equal(
-            explain(method, target, batch).heatmaps, explain(method, target, images()).heatmaps
+            explain(method, target, batch).heatmaps,
+            explain(method, target, images()).heatmaps,
         )
 
 
 # --------------------------------------------------------------------------------------------- Grad-CAM, Grad-CAM++
 
-A = torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[0.0, 3.0], [0.0, 0.0]]])  # (K=2, u=2, v=2)
+A = torch.tensor(
+    [[[1.0, 0.0], [0.0, 2.0]], [[0.0, 3.0], [0.0, 0.0]]]
+)  # (K=2, u=2, v=2)
 
 
 def plain(weight, maps=A):
@@ -278,15 +318,26 @@ def plain(weight, maps=A):
     net.add_module("psi", nn.Flatten(1, 2))  # (n, K, u, v)
     net.add_module("flatten", nn.Flatten())
     net.add_module("head", nn.Linear(K * u * v, len(weight), bias=False))
-    net.head.weight.data = torch.from_numpy(np.array(weight, dtype=np.float32)).flatten(1)
-    target = Target(
-        net, name="plain", classes=range(len(weight)), input_shape=(1, K * u, v), layer="psi"
+    net.head.weight.data = torch.from_numpy(np.array(weight, dtype=np.float32)).flatten(
+        1
     )
-    return target, Batch(x=maps.reshape(1, 1, K * u, v), y=torch.zeros(1, dtype=torch.int64))
+    target = Target(
+        net,
+        name="plain",
+        classes=range(len(weight)),
+        input_shape=(1, K * u, v),
+        layer="psi",
+    )
+    return target, Batch(
+        x=maps.reshape(1, 1, K * u, v), y=torch.zeros(1, dtype=torch.int64)
+    )
 
 
 def test_grad_cam_by_hand():
-    one = [[[4.0, 0.0], [0.0, 4.0]], [[-1.0, -1.0], [-1.0, -1.0]]]  # g; y = 4 + 8 - 3 = 9
+    one = [
+        [[4.0, 0.0], [0.0, 4.0]],
+        [[-1.0, -1.0], [-1.0, -1.0]],
+    ]  # g; y = 4 + 8 - 3 = 9
     target, batch = plain([np.zeros((2, 2, 2)), one])
     alpha = GradCAM().channel_weights(target, batch)
     assert alpha.tolist() == [[2.0, -1.0]]  # means of g
@@ -441,14 +492,18 @@ def test_score_cam_against_the_literal_twin(variant, fill, channels):
     mean = target.mean[0].double()
     assert (mean > 0).all()
     for n in range(len(batch)):
-        twin = score_twin(target, batch.x[n : n + 1], "conv2", variant, mean * (fill == "mean"))
+        twin = score_twin(
+            target, batch.x[n : n + 1], "conv2", variant, mean * (fill == "mean")
+        )
         np.testing.assert_allclose(maps[n], twin, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["authors", "library"])
 def test_score_cam_gives_signed_layers_their_sign(variant):
     target, batch = network(seed=4), images()
-    target.net.conv2[1] = nn.Identity()  # before the ReLU: ReLU and Up no longer commute
+    target.net.conv2[1] = (
+        nn.Identity()
+    )  # before the ReLU: ReLU and Up no longer commute
     maps = explain(ScoreCAM(variant=variant), target, batch).heatmaps
     colour = target.mean[0].double()
     for n in range(len(batch)):
@@ -463,7 +518,9 @@ def test_score_cam_by_hand():
     net.add_module("flatten", nn.Flatten())
     net.add_module("head", nn.Linear(4, 2, bias=False))
     net.head.weight.data = torch.tensor([[1.0] * 4, [0.0] * 4])
-    target = Target(net, name="row", classes="ab", input_shape=(1, 1, 4), mean=[0.25], layer="psi")
+    target = Target(
+        net, name="row", classes="ab", input_shape=(1, 1, 4), mean=[0.25], layer="psi"
+    )
     x = torch.tensor([0.0, 0.3, 0.6, 0.9])
     batch = Batch(x=x.view(1, 1, 1, 4), y=torch.zeros(1, dtype=torch.int64))
     black = 0.1 + 0.4 + 0.9 - 4 * 0.25  # the target takes .25 off every pixel
@@ -471,7 +528,9 @@ def test_score_cam_by_hand():
     p = 1 / (1 + math.exp(-black))
     np.testing.assert_allclose(method.channel_weights(target, batch), [[p]], rtol=1e-6)
     np.testing.assert_allclose(
-        method.explain(target, batch, None).heatmaps[0, 0], p * (x - 0.25).relu(), rtol=1e-6
+        method.explain(target, batch, None).heatmaps[0, 0],
+        p * (x - 0.25).relu(),
+        rtol=1e-6,
     )
     method = ScoreCAM().fit(
         target, REFERENCE, None
@@ -494,7 +553,9 @@ def test_score_cam_scores_equal_masks_once(variant, masks):
     target(batch), target.features(batch)
     target.net[0].forward = lambda z: (seen.append(len(z)), whole(z))[1]
     weights = (
-        ScoreCAM(variant=variant).fit(target, images(4), None).channel_weights(target, batch)[0]
+        ScoreCAM(variant=variant)
+        .fit(target, images(4), None)
+        .channel_weights(target, batch)[0]
     )
     assert sum(seen) == masks  # channels 0 = 1, 3, 4 and the empty mask
     assert seen == [3, 1]  # chunks of 3, whatever channel they belong to
@@ -529,7 +590,12 @@ def test_edge_map_of_a_ramp_is_its_slope():
 def test_random_map_knows_neither_target_nor_image():
     one = explain(RandomMap(), network(), images(500)).heatmaps
     x = Batch(x=torch.zeros(500, 3, 8, 8), y=torch.zeros(500, dtype=torch.int64))
-    np.testing.assert_array_equal(one, explain(RandomMap(), network(3, seed=9), x).heatmaps)
-    assert abs(explain(RandomMap(), network(), images(), seed=4).heatmaps - one[:7]).max() > 0.1
+    np.testing.assert_array_equal(
+        one, explain(RandomMap(), network(3, seed=9), x).heatmaps
+    )
+    assert (
+        abs(explain(RandomMap(), network(), images(), seed=4).heatmaps - one[:7]).max()
+        > 0.1
+    )
     counts = np.histogram(one, bins=10, range=(0, 1))[0]
     assert abs(counts - one.size / 10).max() < 5 * math.sqrt(one.size / 10)

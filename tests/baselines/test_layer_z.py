@@ -25,13 +25,18 @@ def network(dense=True):
             net.add_module("logits", nn.Linear(9, 3))
         else:
             net.add_module(
-                "logits", nn.Sequential(nn.Conv2d(6, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+                "logits",
+                nn.Sequential(
+                    nn.Conv2d(6, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+                ),
             )
     return Target(net, name="tiny", classes="abc", input_shape=(1, 8, 8), layer="pool")
 
 
 def images(n=20, seed=1):
-    x = torch.from_numpy(np.random.default_rng(seed).random((n, 1, 8, 8), dtype=np.float32))
+    x = torch.from_numpy(
+        np.random.default_rng(seed).random((n, 1, 8, 8), dtype=np.float32)
+    )
     return Batch(x=x, y=torch.zeros(n, dtype=torch.long), chunk=6)
 
 
@@ -49,10 +54,14 @@ def test_units_add_most_to_the_class(dense):
         rows = [i for i in range(40) if found[i] == c] or list(range(40))
         total = torch.zeros(z.shape[1])
         for i in rows:
-            for u in range(z.shape[1]):  # G is linear here: what goes when the unit is taken out
+            for u in range(
+                z.shape[1]
+            ):  # G is linear here: what goes when the unit is taken out
                 out = z[i : i + 1].clone()
                 out[:, u] = 0
-                total[u] += (target.head(z[i : i + 1], name) - target.head(out, name))[0, c]
+                total[u] += (target.head(z[i : i + 1], name) - target.head(out, name))[
+                    0, c
+                ]
         assert units[c].tolist() == total.topk(3).indices.tolist()
 
 
@@ -69,7 +78,9 @@ def test_maps_are_those_of_xnns_units(dense):
     )
     found = target(batch).argmax(1)
     for i in range(20):
-        theirs = maps.z_maps(target, batch.x[i : i + 1], method._units[found[i]], at)[:, 0]
+        theirs = maps.z_maps(target, batch.x[i : i + 1], method._units[found[i]], at)[
+            :, 0
+        ]
         np.testing.assert_allclose(e.concept_maps[i], theirs.numpy(), atol=1e-6)
     assert e.concept_maps.min() >= 0 and e.concept_maps.any()
 

@@ -59,7 +59,10 @@ def quadrants(n, seed=0):
     rng = np.random.default_rng(seed)
     x, y = 0.6 * rng.random((n, 3, 32, 32), dtype=np.float32), rng.integers(4, size=n)
     for image, quadrant in zip(x, y):
-        i, j = 16 * (quadrant // 2) + rng.integers(8), 16 * (quadrant % 2) + rng.integers(8)
+        i, j = (
+            16 * (quadrant // 2) + rng.integers(8),
+            16 * (quadrant % 2) + rng.integers(8),
+        )
         image[:, i : i + 8, j : j + 8] += 0.4
     return Batch(x=torch.from_numpy(x), y=torch.from_numpy(y), chunk=16)
 
@@ -85,7 +88,9 @@ def ours(file, cls, target, batch, **settings):
 def theirs(cls, target, batch, layer):
     import pytorch_grad_cam
 
-    with getattr(pytorch_grad_cam, cls)(target.net, [getattr(target.net, layer)]) as cam:
+    with getattr(pytorch_grad_cam, cls)(
+        target.net, [getattr(target.net, layer)]
+    ) as cam:
         x = (
             (batch.x - 0.4) / 0.3
         ).requires_grad_()  # the parameters are frozen: the gradient starts at the image
@@ -93,7 +98,10 @@ def theirs(cls, target, batch, layer):
 
 
 def scaled(maps):
-    low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
+    low, high = (
+        maps.min(axis=(1, 2), keepdims=True),
+        maps.max(axis=(1, 2), keepdims=True),
+    )
     return (maps - low) / np.where(high > low, high - low, 1)
 
 
@@ -102,7 +110,12 @@ def scaled(maps):
     ("file", "cls", "peer", "settings"),
     [
         ("grad_cam", "GradCAM", "GradCAM", {}),
-        ("grad_cam_plusplus", "GradCAMPlusPlus", "GradCAMPlusPlus", {"variant": "library"}),
+        (
+            "grad_cam_plusplus",
+            "GradCAMPlusPlus",
+            "GradCAMPlusPlus",
+            {"variant": "library"},
+        ),
         ("score_cam", "ScoreCAM", "ScoreCAM", {"variant": "library"}),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
@@ -113,7 +126,9 @@ def test_agrees(target, file, cls, peer, settings, layer, capsys):
         ours(file, cls, target, batch, layer=layer, **settings),
         theirs(peer, target, batch, layer),
     )
-    assert (other.std(axis=(1, 2)) > 0.05).mean() > 0.7  # there is something to agree on
+    assert (
+        other.std(axis=(1, 2)) > 0.05
+    ).mean() > 0.7  # there is something to agree on
     np.testing.assert_allclose(mine, other, atol=1e-4, rtol=0)
 
 
@@ -127,4 +142,7 @@ def test_agrees(target, file, cls, peer, settings, layer, capsys):
 def test_the_authors_formula_is_another(target, file, cls, peer, capsys):
     """Otherwise `variant` would be an empty word, and agreement no evidence."""
     batch = quadrants(12)
-    assert abs(ours(file, cls, target, batch) - theirs(peer, target, batch, "conv3")).max() > 0.02
+    assert (
+        abs(ours(file, cls, target, batch) - theirs(peer, target, batch, "conv3")).max()
+        > 0.02
+    )

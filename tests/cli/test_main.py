@@ -203,7 +203,11 @@ def test_the_report_has_all_its_files_in_spite_of_a_failed_cell(half_bad):
         "plots",
         "provenance.json",
     } <= set(os.listdir(folder))
-    assert set(store.read_rows(folder / "rows.csv").status) == {"ok", "failed", "not applicable"}
+    assert set(store.read_rows(folder / "rows.csv").status) == {
+        "ok",
+        "failed",
+        "not applicable",
+    }
     assert "no luck" in (folder / "leaderboard.md").read_text()
 
 
@@ -266,7 +270,9 @@ def test_ctrl_c_leaves_whole_files_and_a_re_run_resumes(trained):
     """A real interrupt of a real process in the middle of its cells."""
     slow = "import time; time.sleep(0.4)"
     names = [f"m{i}" for i in range(8)]
-    trained.params["explain"]["methods"] = [plugin(trained, slow, name=name) for name in names]
+    trained.params["explain"]["methods"] = [
+        plugin(trained, slow, name=name) for name in names
+    ]
     trained.save()
     folder = store.Paths("tiny").explanations("blobs")
 
@@ -281,7 +287,9 @@ def test_ctrl_c_leaves_whole_files_and_a_re_run_resumes(trained):
     assert {cells.read_meta(file)["status"] for file in done} == {"ok"}  # whole
     assert call("explain") == 0
     assert len(list(folder.rglob("*.npz"))) == 8
-    assert all(f.stat().st_mtime_ns == stamp for f, stamp in done.items())  # not made twice
+    assert all(
+        f.stat().st_mtime_ns == stamp for f, stamp in done.items()
+    )  # not made twice
 
 
 def test_rows_do_not_depend_on_the_process_or_the_number_of_workers(workspace):
@@ -317,7 +325,8 @@ def test_markup_in_names_is_no_markup(workspace, capsys):
 
 def test_profiles_differ_only_in_scale():
     sections = {
-        name: set(yaml.safe_load(path.read_text())) for name, path in main.profiles().items()
+        name: set(yaml.safe_load(path.read_text()))
+        for name, path in main.profiles().items()
     }
     assert set(sections) == {"offline", "quick", "trees", "paper"}
     assert len({frozenset(s) for s in sections.values()}) == 1

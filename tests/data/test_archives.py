@@ -47,8 +47,12 @@ ENTRIES = [("a/x.txt", b"one"), ("a/y.txt", b"two")]
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
 def test_a_tar_is_read_in_order(tmp_path, mode):
-    path = tar_of(tmp_path / "a.tar", *ENTRIES, ("a/link", (tarfile.SYMTYPE, "x.txt")), mode=mode)
-    assert list(members(path)) == ENTRIES  # a link within the archive does no harm; it is no file
+    path = tar_of(
+        tmp_path / "a.tar", *ENTRIES, ("a/link", (tarfile.SYMTYPE, "x.txt")), mode=mode
+    )
+    assert (
+        list(members(path)) == ENTRIES
+    )  # a link within the archive does no harm; it is no file
     assert list(members(path, lambda name: name.endswith("y.txt"))) == ENTRIES[1:]
     assert member_names(path) == ["a/x.txt", "a/y.txt"]
 
@@ -61,10 +65,14 @@ def test_a_zip_is_read_in_order(tmp_path):
 
 def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path):
     inner = zip_of(tmp_path / "a.zip", *ENTRIES).read_bytes()
-    assert list(members(tar_of(tmp_path / "a.tar", ("a.zip", inner)))) == [("a.zip", inner)]
+    assert list(members(tar_of(tmp_path / "a.tar", ("a.zip", inner)))) == [
+        ("a.zip", inner)
+    ]
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "..", "c:/x", "a\\..\\..\\x"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/../../x", "/etc/x", "..", "c:/x", "a\\..\\..\\x"]
+)
 @pytest.mark.parametrize("pack", [tar_of, zip_of])
 def test_a_member_that_climbs_is_refused(tmp_path, pack, name):
     path = pack(tmp_path / "archive", ENTRIES[0], (name, b"evil"))
@@ -94,7 +102,9 @@ def test_a_zip_with_a_link_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("pack", [tar_of, zip_of])
-@pytest.mark.parametrize("limit", [("MAX_MEMBERS", 1), ("MAX_MEMBER_BYTES", 2), ("MAX_BYTES", 5)])
+@pytest.mark.parametrize(
+    "limit", [("MAX_MEMBERS", 1), ("MAX_MEMBER_BYTES", 2), ("MAX_BYTES", 5)]
+)
 def test_a_bomb_is_refused(tmp_path, monkeypatch, pack, limit):
     path = pack(tmp_path / "archive", *ENTRIES)
     monkeypatch.setattr(archives, *limit)
@@ -136,7 +146,9 @@ def test_a_tar_with_a_device_or_pipe_is_refused(tmp_path, kind):
         list(members(tar_of(tmp_path / "a.tar", ("a/x", (kind, "")))))
 
 
-def test_zeros_that_unpack_to_far_more_than_the_archive_are_refused(tmp_path, monkeypatch):
+def test_zeros_that_unpack_to_far_more_than_the_archive_are_refused(
+    tmp_path, monkeypatch
+):
     """A megabyte a member, a few kilobytes in all: both kinds are refused before a hundredfold is unpacked."""
     monkeypatch.setattr(archives, "FREE_BYTES", 1 << 20)
     zeros = [(f"a/{i}", bytes(1 << 20)) for i in range(8)]
@@ -154,10 +166,12 @@ def test_zeros_that_unpack_to_far_more_than_the_archive_are_refused(tmp_path, mo
 
 def test_an_archive_of_ordinary_text_is_no_bomb(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "FREE_BYTES", 0)
-    lines = b"\n".join(b"%d images/%05d.jpg" % (i, i * 7919 % 99991) for i in range(20_000))
-    assert list(members(tar_of(tmp_path / "a.tgz", ("list.txt", lines), mode="w:gz"))) == [
-        ("list.txt", lines)
-    ]
+    lines = b"\n".join(
+        b"%d images/%05d.jpg" % (i, i * 7919 % 99991) for i in range(20_000)
+    )
+    assert list(
+        members(tar_of(tmp_path / "a.tgz", ("list.txt", lines), mode="w:gz"))
+    ) == [("list.txt", lines)]
 
 
 def test_a_zip_that_lies_about_a_members_size_gives_no_more_than_it_says(tmp_path):
@@ -192,9 +206,13 @@ def read_while_possible(path):
     return read, None
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda raw: raw])
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress, lambda raw: raw]
+)
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_a_spoilt_archive_gives_what_was_packed_or_one_line(tmp_path_factory, pack, kind):
+def test_a_spoilt_archive_gives_what_was_packed_or_one_line(
+    tmp_path_factory, pack, kind
+):
     """Any byte changed, any end cut off: the content, a part of it before an error, or a
     DownloadError; nothing else."""
     path = tmp_path_factory.mktemp("spoilt") / "archive"

@@ -112,7 +112,9 @@ def test_a_script_says_what_it_is(name):
     assert "Resize" in text
 
 
-@pytest.mark.parametrize("name", sorted({*SCRIPTS} - {"toybirds"}))  # which are rendered
+@pytest.mark.parametrize(
+    "name", sorted({*SCRIPTS} - {"toybirds"})
+)  # which are rendered
 def test_a_script_says_where_its_data_come_from(name):
     text = script(name).__doc__
     assert "Citation" in text
@@ -137,7 +139,10 @@ def test_the_mirrors_own_file_is_named_and_has_a_hash(name):
 
 
 def test_every_script_with_files_is_listed_here():
-    assert {name for name in SCRIPTS if sources(script(name))} == {*MIRRORED, *SAME_FILES}
+    assert {name for name in SCRIPTS if sources(script(name))} == {
+        *MIRRORED,
+        *SAME_FILES,
+    }
 
 
 def sources(module):
@@ -146,7 +151,8 @@ def sources(module):
     name = Path(module.__file__).stem
     pairs = [pair for split in getattr(module, "FILES", {}).values() for pair in split]
     return [
-        Source(f"{module.BASE}/{file}", digest, mirror=f"{name}/{file}") for file, digest in pairs
+        Source(f"{module.BASE}/{file}", digest, mirror=f"{name}/{file}")
+        for file, digest in pairs
     ]
 
 
@@ -178,7 +184,9 @@ def from_the_mirror(tmp_path_factory):
     def prepared(name):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(download.MIRROR, str(MIRROR))
-            return prepare(script(name), tmp_path_factory.mktemp(name), **REAL[name][-1])[0]
+            return prepare(
+                script(name), tmp_path_factory.mktemp(name), **REAL[name][-1]
+            )[0]
 
     return prepared
 
@@ -296,7 +304,11 @@ def pages(x):
 
 def packed(x):
     return json.dumps(
-        {"sha256_of_NHWC_uint8": hashlib.sha256(x.transpose(0, 2, 3, 1).copy()).hexdigest()}
+        {
+            "sha256_of_NHWC_uint8": hashlib.sha256(
+                x.transpose(0, 2, 3, 1).copy()
+            ).hexdigest()
+        }
     ).encode()
 
 
@@ -312,17 +324,26 @@ def cifar10(server, monkeypatch):
     rng, names = np.random.default_rng(0), [f"thing{i}" for i in range(10)]
     x = rng.integers(0, 256, (6, 60, 3, 32, 32), dtype=np.uint8)
     y = rng.integers(0, 10, (6, 60), dtype=np.uint8)
-    records = [np.concatenate([b[:, None], a.reshape(60, -1)], 1).tobytes() for a, b in zip(x, y)]
+    records = [
+        np.concatenate([b[:, None], a.reshape(60, -1)], 1).tobytes()
+        for a, b in zip(x, y)
+    ]
     batches = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
-    official = {f"cifar-10-batches-bin/{name}.bin": raw for name, raw in zip(batches, records)}
-    official["cifar-10-batches-bin/batches.meta.txt"] = "\n".join([*names, "", ""]).encode()
+    official = {
+        f"cifar-10-batches-bin/{name}.bin": raw for name, raw in zip(batches, records)
+    }
+    official["cifar-10-batches-bin/batches.meta.txt"] = "\n".join(
+        [*names, "", ""]
+    ).encode()
     few = {}
     for split, b in (("train", 0), ("test", 5)):
         few[f"cifar10/{split}_00.webp"] = pages(x[b][:50])
         few[f"cifar10/{split}.json"] = packed(x[b][:50])
         few[f"cifar10/{split}.npz"] = npz(labels=y[b][:50], label_names=np.array(names))
     module = script("cifar10")
-    serve(server, monkeypatch, module, tar(official, "w:gz"), "cifar10/few.tar", tar(few))
+    serve(
+        server, monkeypatch, module, tar(official, "w:gz"), "cifar10/few.tar", tar(few)
+    )
     return module, x, y, names
 
 
@@ -349,7 +370,9 @@ def test_cifar10_is_the_same_from_both(cifar10, server, tmp_path, monkeypatch):
     monkeypatch.setenv(download.MIRROR, server.url)
     mirrored, _ = prepare(module, tmp_path / "m")
     assert cut.arrays.keys() == mirrored.arrays.keys()
-    assert all(np.array_equal(cut.arrays[key], mirrored.arrays[key]) for key in cut.arrays)
+    assert all(
+        np.array_equal(cut.arrays[key], mirrored.arrays[key]) for key in cut.arrays
+    )
     origins = [d.card["provenance"]["files"][0]["origin"] for d in (cut, mirrored)]
     assert origins == ["official", "mirror"]
 
@@ -365,10 +388,13 @@ def cifar100(server, monkeypatch):
     """As ``cifar10``: (module, x, fine and coarse labels by split, names of fine and of coarse classes)."""
     rng = np.random.default_rng(0)
     fine = {
-        split: rng.permutation(np.arange(200, dtype=np.uint8) % 100) for split in ("train", "test")
+        split: rng.permutation(np.arange(200, dtype=np.uint8) % 100)
+        for split in ("train", "test")
     }
     coarse = {split: fine[split] // 5 for split in fine}
-    x = {split: rng.integers(0, 256, (200, 3, 32, 32), dtype=np.uint8) for split in fine}
+    x = {
+        split: rng.integers(0, 256, (200, 3, 32, 32), dtype=np.uint8) for split in fine
+    }
     names = [f"thing{i}" for i in range(100)], [f"group{i}" for i in range(20)]
     official, few = {}, {}
     for kind, names_of_kind in zip(("fine", "coarse"), names):
@@ -379,7 +405,9 @@ def cifar100(server, monkeypatch):
         records = np.concatenate([both, x[split].reshape(200, -1)], 1)
         official[f"cifar-100-binary/{split}.bin"] = records.tobytes()
         for i in range(2):
-            few[f"cifar100/{split}_{i:02}.webp"] = pages(x[split][100 * i : 100 * i + 100])
+            few[f"cifar100/{split}_{i:02}.webp"] = pages(
+                x[split][100 * i : 100 * i + 100]
+            )
         few[f"cifar100/{split}.json"] = packed(x[split])
         few[f"cifar100/{split}.npz"] = npz(
             fine_labels=fine[split],
@@ -480,13 +508,18 @@ def test_asirra_from_the_mirror_keeps_its_split(server, tmp_path, monkeypatch):
     server.files["asirra/few.tar"] = tar(files)
     module = script("asirra")
     source = Source(
-        f"{server.url}/pets.zip", sha(b""), "asirra/few.tar", sha(server.files["asirra/few.tar"])
+        f"{server.url}/pets.zip",
+        sha(b""),
+        "asirra/few.tar",
+        sha(server.files["asirra/few.tar"]),
     )
     monkeypatch.setattr(module, "SOURCE", source)
     monkeypatch.setenv(download.MIRROR, server.url)
     made, _ = prepare(module, tmp_path, size=8)
     assert made.arrays["y_train"].tolist() == [0, 0, 0, 1, 1, 1]
-    assert np.abs(made.arrays["x_train"][:3, 0, 0, 0].astype(int) - [1, 9, 10]).max() <= 2
+    assert (
+        np.abs(made.arrays["x_train"][:3, 0, 0, 0].astype(int) - [1, 9, 10]).max() <= 2
+    )
     assert made.size("test") == 2
     assert "Kaggle" in made.card["provenance"]["changes"]
     _, code = prepare(module, tmp_path, size=8, fit="squish")
@@ -557,13 +590,18 @@ def test_cub_annotations_lie_where_the_pixels_are(cub, tmp_path, fit):
     assert tuple(arrays["part_names"]) == PARTS
     for split, first in (("train", 0), ("test", 2)):
         assert arrays[f"y_{split}"].tolist() == [0, 0, 1, 1, 2, 2]
-        annotated = [arrays[f"{key}_{split}"] for key in ("x", "boxes", "parts", "part_visible")]
+        annotated = [
+            arrays[f"{key}_{split}"] for key in ("x", "boxes", "parts", "part_visible")
+        ]
         for k, (x, box, parts, seen) in enumerate(zip(*annotated, strict=True)):
             i = 4 * (k // 2) + k % 2 + first  # the photograph's number
             assert seen.tolist() == [(i + p) % 4 > 0 for p in range(3)]
             bright = x[0] > 65
             columns, rows = np.flatnonzero(bright.any(0)), np.flatnonzero(bright.any(1))
-            assert np.abs(box - (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)).max() <= 1
+            assert (
+                np.abs(box - (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)).max()
+                <= 1
+            )
             assert not parts[~seen].any()
             assert seen.any()
             for px, py in parts[seen].astype(int):
@@ -617,10 +655,13 @@ def test_digits_split_and_pixels(tmp_path):
     images, labels = load_digits(return_X_y=True)
     theirs = sorted(
         (label, *pixels)
-        for pixels, label in zip(np.rint(images * 255 / 16).astype(int).tolist(), labels)
+        for pixels, label in zip(
+            np.rint(images * 255 / 16).astype(int).tolist(), labels
+        )
     )
     assert (
-        sorted((label, *pixels) for pixels, label in zip(x.reshape(-1, 64).tolist(), y)) == theirs
+        sorted((label, *pixels) for pixels, label in zip(x.reshape(-1, 64).tolist(), y))
+        == theirs
     )  # all, each once
     assert (made.size("train"), made.size("test")) == (1400, 397)
     again, _ = prepare(script("digits"), tmp_path, size=8)

@@ -118,7 +118,9 @@ def test_wrong_bytes_are_fetched_again_but_not_for_ever(server, tmp_path):
     server.manners["birds.tgz"] = ["wrong"]
     assert fetch(birds(server), tmp_path / "once").path.read_bytes() == BODY
     server.manners["birds.tgz"] = ["wrong"] * 9
-    with pytest.raises(DownloadError, match=f"wrong bytes, {digest(BODY, 'md5')} expected"):
+    with pytest.raises(
+        DownloadError, match=f"wrong bytes, {digest(BODY, 'md5')} expected"
+    ):
         fetch(birds(server), tmp_path / "always")
     assert visible(tmp_path / "always") == []
     assert len(server.asked) == 2 + download.MAX_WRONG
@@ -156,7 +158,9 @@ def test_an_encoded_transfer_is_not_unpacked(server, tmp_path):
     packed = gzip.compress(b"labels")
     server.files["labels.gz"], server.manners["labels.gz"] = packed, ["gzip"]
     assert (
-        fetch(Source(f"{server.url}/labels.gz", digest(packed)), tmp_path).path.read_bytes()
+        fetch(
+            Source(f"{server.url}/labels.gz", digest(packed)), tmp_path
+        ).path.read_bytes()
         == packed
     )
 
@@ -218,7 +222,9 @@ def test_the_official_file_from_a_mirror_is_official(server, tmp_path, monkeypat
     monkeypatch.delenv(download.MIRROR)
     there = fetch(birds(server), tmp_path / "b")
     assert here.path.parent == tmp_path / "mirror"
-    assert here.provenance() == there.provenance()  # so that the card does not depend on the way
+    assert (
+        here.provenance() == there.provenance()
+    )  # so that the card does not depend on the way
 
 
 @pytest.mark.parametrize("content", [None, b"damaged"])
@@ -244,7 +250,10 @@ def test_a_mirror_may_be_a_url(server, tmp_path):
     assert fetch(source, tmp_path) == file  # from the cache, though no mirror is named
     assert [path for path, _ in server.asked] == ["all/birds/few.tar"]
     fetch(source, tmp_path / "b", mirror=f"{server.url}/nothing/")
-    assert [path for path, _ in server.asked][1:] == ["nothing/birds/few.tar", "birds.tgz"]
+    assert [path for path, _ in server.asked][1:] == [
+        "nothing/birds/few.tar",
+        "birds.tgz",
+    ]
 
 
 def test_the_official_file_in_the_cache_goes_before_a_mirror(server, tmp_path):
@@ -260,7 +269,9 @@ def test_no_way_is_one_line_that_names_both_ways_out(tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/birds.tgz"
-    source = Source(url, digest(BODY), mirror="birds/few.tar", mirror_digest=digest(OTHER))
+    source = Source(
+        url, digest(BODY), mirror="birds/few.tar", mirror_digest=digest(OTHER)
+    )
     with pytest.raises(DownloadError) as error:
         fetch(source, tmp_path / "cache", mirror=str(tmp_path))
     text = str(error.value)
@@ -301,7 +312,10 @@ def test_nearest_against_torch(size):
     x = np.random.default_rng(0).integers(0, 256, (3, 2, 28, 28), dtype=np.uint8)
     ours = download.nearest(x, size)
     assert np.array_equal(
-        ours, torch.nn.functional.interpolate(torch.from_numpy(x).double(), size=size).numpy()
+        ours,
+        torch.nn.functional.interpolate(
+            torch.from_numpy(x).double(), size=size
+        ).numpy(),
     )
     for i in range(size):
         assert (ours[:, :, i, 0] == x[:, :, i * 28 // size, 0]).all()
@@ -365,7 +379,9 @@ def test_every_kind_of_image_becomes_rgb(mode):
 
 
 def test_what_does_not_decode_is_none(monkeypatch):
-    whole = encoded(np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8), "JPEG")
+    whole = encoded(
+        np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8), "JPEG"
+    )
     for raw in (b"", b"no image", whole[: len(whole) // 2], whole[:20]):
         assert download.read_photo(raw, 16, "squash") is None
     assert download.read_photo(whole, 16, "squash") is not None
@@ -393,7 +409,10 @@ def test_params_complete_the_defaults(tmp_path):
     )
     assert read("data: {other: {size: 9}}") == ("offline", DEFAULTS)
     assert read("data: {birds: }") == ("offline", DEFAULTS)
-    assert download.read_params(tmp_path / "none.yaml", "birds", DEFAULTS) == ("offline", DEFAULTS)
+    assert download.read_params(tmp_path / "none.yaml", "birds", DEFAULTS) == (
+        "offline",
+        DEFAULTS,
+    )
     with pytest.raises(store.StoreError, match="missing"):
         download.read_params(tmp_path / "none.yaml", "birds", DEFAULTS, required=True)
 
@@ -451,7 +470,10 @@ class Command:
             raise DownloadError("no network")
         if params["size"] == 14:
             raise KeyboardInterrupt
-        x, y = np.zeros((2, 1, params["size"], params["size"]), np.uint8), np.array([0, 1])
+        x, y = (
+            np.zeros((2, 1, params["size"], params["size"]), np.uint8),
+            np.array([0, 1]),
+        )
         arrays = {"x_train": x, "y_train": y, "x_test": x[:1], "y_test": y[:1]}
         return arrays | {"classes": ["a", "b"]}, {"title": "Birds"}
 
@@ -468,7 +490,10 @@ def command(tmp_path):
 
 def test_main_writes_a_data_set_with_its_card(command, capsys):
     assert command(8) == 0
-    assert capsys.readouterr().out == f"birds: 2 + 1 images (1, 8, 8), 2 classes: {command.out}\n"
+    assert (
+        capsys.readouterr().out
+        == f"birds: 2 + 1 images (1, 8, 8), 2 classes: {command.out}\n"
+    )
     assert data.load(command.out).card == {
         "name": "birds",
         "title": "Birds",
@@ -486,7 +511,9 @@ def test_main_prepares_again_only_what_has_changed(command):
     assert (command(9), command.calls) == (0, 3)
     command.out.write_bytes(b"damaged")
     assert (command(9), command.calls) == (0, 4)
-    command.out.with_suffix(".key").write_text("the hash of a script that was changed since")
+    command.out.with_suffix(".key").write_text(
+        "the hash of a script that was changed since"
+    )
     assert (command(9), command.calls) == (0, 5)
     assert (command(9), command.calls) == (0, 5)
 
@@ -517,7 +544,13 @@ def test_main_writes_to_the_profile(tmp_path, monkeypatch):
     def prepare(params, folder):
         folders.append(folder)
         x, y = np.zeros((1, 1, 8, 8), np.uint8), np.array([0])
-        return {"x_train": x, "y_train": y, "x_test": x, "y_test": y, "classes": ["a"]}, {}
+        return {
+            "x_train": x,
+            "y_train": y,
+            "x_test": x,
+            "y_test": y,
+            "classes": ["a"],
+        }, {}
 
     params_file(tmp_path, "profile: quick")
     assert main("birds", prepare, DEFAULTS, "Birds.", []) == 0

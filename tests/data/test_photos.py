@@ -25,7 +25,8 @@ def grey(raw):
 
 
 @pytest.mark.parametrize(
-    ("form", "dtype"), [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("TIFF", "<i4")]
+    ("form", "dtype"),
+    [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("TIFF", "<i4")],
 )
 def test_16_bits_keep_all_their_levels(form, dtype):
     image = Image.fromarray(RAMP.astype(dtype))
@@ -36,7 +37,8 @@ def test_16_bits_keep_all_their_levels(form, dtype):
 
 
 @pytest.mark.parametrize(
-    ("scale", "note"), [(1 / 65535, "float 0..1"), (1, "float, scaled by its own range")]
+    ("scale", "note"),
+    [(1 / 65535, "float 0..1"), (1, "float, scaled by its own range")],
 )
 def test_floats_are_scaled_by_their_range_and_say_so(scale, note):
     image = Image.fromarray(RAMP.astype(np.float32) * np.float32(scale))
@@ -111,9 +113,13 @@ def test_all_eight_orientations_come_out_upright(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     raw = encoded(stored, "PNG", exif=exif)
-    np.testing.assert_array_equal(read_photo(raw, 6, "squash").pixels, scene.transpose(2, 0, 1))
+    np.testing.assert_array_equal(
+        read_photo(raw, 6, "squash").pixels, scene.transpose(2, 0, 1)
+    )
     as_stored = read_photo(raw, 6, "squash", upright=False)
-    np.testing.assert_array_equal(as_stored.pixels, np.asarray(stored).transpose(2, 0, 1))
+    np.testing.assert_array_equal(
+        as_stored.pixels, np.asarray(stored).transpose(2, 0, 1)
+    )
     assert as_stored.notes == ()
 
 

@@ -82,8 +82,14 @@ def test_importance_is_the_shapley_value(toy):
 def test_importance_adds_up_and_lies_on_marks_alone(toy):
     importance = toy.importance()
     assert importance.sum(1) == pytest.approx(1)
-    assert all(ruled_out(toy, c, range(len(toy.MARKS))) == 1 for c in range(len(toy.RULES)))
-    unmarked = [i for i, part in enumerate(toy.PARTS) if part not in sum(toy.CARRIERS.values(), ())]
+    assert all(
+        ruled_out(toy, c, range(len(toy.MARKS))) == 1 for c in range(len(toy.RULES))
+    )
+    unmarked = [
+        i
+        for i, part in enumerate(toy.PARTS)
+        if part not in sum(toy.CARRIERS.values(), ())
+    ]
     assert (importance[:, unmarked] == 0).all()
 
 
@@ -91,7 +97,12 @@ def test_importance_by_hand(toy):
     """Class 0 requires a red crown, a spotted wing and a white breast. The crown rules out 1 and 2; the wing 3, 5, 6,
     7; the breast 3 and 4. Only class 3 is ruled out twice: crown 2/7, wing 3.5/7, breast 1.5/7."""
     row = dict(zip(toy.PARTS, toy.importance()[0]))
-    expected = {"crown": 2 / 7, "left wing": 1.75 / 7, "right wing": 1.75 / 7, "breast": 1.5 / 7}
+    expected = {
+        "crown": 2 / 7,
+        "left wing": 1.75 / 7,
+        "right wing": 1.75 / 7,
+        "breast": 1.5 / 7,
+    }
     assert row == pytest.approx({part: expected.get(part, 0) for part in toy.PARTS})
 
 
@@ -112,7 +123,9 @@ def test_repainting_a_part_that_does_not_matter_keeps_the_class(toy):
         change = np.abs(x.astype(int) - x2).sum(1)  # (n, 48, 48)
         mine = np.isin(owner, [toy.PARTS.index(part) for part in toy.CARRIERS[mark]])
         near = np.pad(mine, ((0, 0), (2, 2), (2, 2)))
-        near = np.lib.stride_tricks.sliding_window_view(near, (5, 5), (1, 2)).any((3, 4))
+        near = np.lib.stride_tricks.sliding_window_view(near, (5, 5), (1, 2)).any(
+            (3, 4)
+        )
         assert (change * mine).any((1, 2)).all()
         assert (
             change * ~near
@@ -127,7 +140,12 @@ def test_boxes_are_tight(toy, birds):
     for image, (x0, y0, x1, y1) in zip(owner, boxes.astype(int), strict=True):
         bird = (image >= 0) & (image != toy.COVER)
         rows, columns = np.nonzero(bird)
-        assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert (x0, y0, x1, y1) == (
+            columns.min(),
+            rows.min(),
+            columns.max() + 1,
+            rows.max() + 1,
+        )
 
 
 def test_a_part_is_visible_if_its_pixel_shows_it(toy, birds):
@@ -158,8 +176,12 @@ def test_the_marks_are_always_in_sight_and_large(toy, birds):
     size = owner.shape[1]
     for part in ("crown", "beak", "tail", "breast"):
         assert visible[:, toy.PARTS.index(part)].all()
-        assert ((owner == toy.PARTS.index(part)).sum((1, 2)) >= 8 * (size / 48) ** 2).all()
-    near = np.where(scene["flip"] > 0, toy.PARTS.index("right wing"), toy.PARTS.index("left wing"))
+        assert (
+            (owner == toy.PARTS.index(part)).sum((1, 2)) >= 8 * (size / 48) ** 2
+        ).all()
+    near = np.where(
+        scene["flip"] > 0, toy.PARTS.index("right wing"), toy.PARTS.index("left wing")
+    )
     assert visible[np.arange(len(near)), near].all()
     assert ((owner == near[:, None, None]).sum((1, 2)) >= 40 * (size / 48) ** 2).all()
 
@@ -171,7 +193,9 @@ def test_a_mark_has_the_colour_of_its_value(toy, birds):
             continue
         at = np.floor(parts[:, toy.PARTS.index(mark)]).astype(int)
         seen = x[np.arange(len(x)), :, at[:, 1], at[:, 0]] / 255
-        wanted = np.array([toy.COLOURS[toy.MARKS[mark][v]] for v in scene["values"][:, m]])
+        wanted = np.array(
+            [toy.COLOURS[toy.MARKS[mark][v]] for v in scene["values"][:, m]]
+        )
         assert np.abs(seen - wanted).max() < 0.01
 
 
@@ -201,7 +225,8 @@ def statistics(x, mask):
     mean = (x * mask[:, None]).sum((2, 3)) / count
     std = np.sqrt(((x**2 * mask[:, None]).sum((2, 3)) / count - mean**2).clip(0))
     bins = [
-        ((x >= i / 8) & (x < (i + 1) / 8) & mask[:, None]).sum((2, 3)) / count for i in range(8)
+        ((x >= i / 8) & (x < (i + 1) / 8) & mask[:, None]).sum((2, 3)) / count
+        for i in range(8)
     ]
     return np.concatenate([mean, std, *bins], 1)
 
@@ -254,7 +279,10 @@ def test_nuisances_are_drawn_alike_for_every_class(toy):
         def permutation(self, y):
             return self.rng.permutation(y)[::-1]
 
-    one, two = toy.draw_scene(generator("test nuisances"), 64), toy.draw_scene(Other(), 64)
+    one, two = (
+        toy.draw_scene(generator("test nuisances"), 64),
+        toy.draw_scene(Other(), 64),
+    )
     assert not np.array_equal(one["y"], two["y"])
     nuisances = one.keys() - {"y", "values"}
     assert nuisances
@@ -277,8 +305,15 @@ def test_the_same_bytes_every_time(toy):
 
 def test_the_script_writes_a_data_set(toy, tmp_path):
     (tmp_path / "p.yaml").write_text("data: {toybirds: {train: 40, test: 16}}")
-    options = ["--params", str(tmp_path / "p.yaml"), "--out", str(tmp_path / "toybirds.npz")]
-    assert download.main("toybirds", toy.prepare, toy.DEFAULTS, toy.__doc__, options) == 0
+    options = [
+        "--params",
+        str(tmp_path / "p.yaml"),
+        "--out",
+        str(tmp_path / "toybirds.npz"),
+    ]
+    assert (
+        download.main("toybirds", toy.prepare, toy.DEFAULTS, toy.__doc__, options) == 0
+    )
     made = data.load(tmp_path / "toybirds.npz")
     assert made.input_shape == (3, 48, 48)
     assert np.bincount(made.arrays["y_train"]).tolist() == [5] * 8
@@ -291,9 +326,13 @@ def test_the_script_writes_a_data_set(toy, tmp_path):
     ) <= set(range(-1, 15))
     i, p = np.nonzero(batch.part_visible.numpy())
     x, y = batch.parts.numpy().astype(int)[i, p].T
-    np.testing.assert_array_equal(batch.part_masks.numpy()[i, y, x], p)  # its pixel is its own
+    np.testing.assert_array_equal(
+        batch.part_masks.numpy()[i, y, x], p
+    )  # its pixel is its own
     assert len(i)
     first = batch[2:5]
     assert torch.equal(first.part_masks, batch.part_masks[2:5])
     (tmp_path / "p.yaml").write_text("data: {toybirds: {size: 20}}")
-    assert download.main("toybirds", toy.prepare, toy.DEFAULTS, toy.__doc__, options) == 2
+    assert (
+        download.main("toybirds", toy.prepare, toy.DEFAULTS, toy.__doc__, options) == 2
+    )

@@ -161,7 +161,11 @@ def fail():
 def state():
     import torch
 
-    return torch.get_num_threads(), os.environ.get("GLASSBENCH_CLUSTER"), str(store.ROOT)
+    return (
+        torch.get_num_threads(),
+        os.environ.get("GLASSBENCH_CLUSTER"),
+        str(store.ROOT),
+    )
 
 
 def run(units):
@@ -169,13 +173,19 @@ def run(units):
 
 
 def begun(folder):
-    names = [path.name.split(".")[0] for path in folder.iterdir() if path.suffix != ".done"]
+    names = [
+        path.name.split(".")[0] for path in folder.iterdir() if path.suffix != ".done"
+    ]
     return {name: names.count(name) for name in names}
 
 
 def test_units_run_there_on_one_thread_in_the_projects_folder(there, workspace):
     done = run(
-        [Unit("fails", fail), Unit("state", state), *(Unit(str(i), square, (i,)) for i in range(5))]
+        [
+            Unit("fails", fail),
+            Unit("state", state),
+            *(Unit(str(i), square, (i,)) for i in range(5)),
+        ]
     )
     assert [done[str(i)].result for i in range(5)] == [0, 1, 4, 9, 16]
     assert done["fails"].error.startswith("ValueError: first second (test_cluster.py:")
@@ -186,7 +196,10 @@ def test_units_run_there_on_one_thread_in_the_projects_folder(there, workspace):
 
 def test_a_killed_workers_unit_is_run_again_and_nothing_else(there, tmp_path):
     (folder := tmp_path / "begun").mkdir()
-    units = [Unit(f"u{i}", resumable, (folder, f"u{i}", 1.0 if i == 2 else 0.2)) for i in range(6)]
+    units = [
+        Unit(f"u{i}", resumable, (folder, f"u{i}", 1.0 if i == 2 else 0.2))
+        for i in range(6)
+    ]
 
     def kill():
         (process,) = there._soon(lambda: list(folder.glob("u2.*")))
@@ -271,7 +284,10 @@ def offline_digits():
             networks[name] = recipe | {"seeds": [0]}
     for paper, entries in params["replicate"].items():
         for entry in entries:
-            if entry.get("dataset") == "digits" and entry["target"] in ("cnn", "mlp-16x8"):
+            if entry.get("dataset") == "digits" and entry["target"] in (
+                "cnn",
+                "mlp-16x8",
+            ):
                 experiments.setdefault(paper, []).append(entry | {"seeds": [0]})
     return params | {
         "datasets": ["digits"],
@@ -297,7 +313,10 @@ def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch
     sent_along = rows_of("tiny", "blobs", workspace.profile)
     monkeypatch.delenv("GLASSBENCH_CLUSTER")
     here = rows_of("tiny", "blobs", workspace.profile)
-    assert (here[0].count("\n"), "failed" in here[0]) == (on_cluster[0].count("\n"), False)
+    assert (here[0].count("\n"), "failed" in here[0]) == (
+        on_cluster[0].count("\n"),
+        False,
+    )
     assert on_cluster[:3] == here[:3] and sent_along[:3] == here[:3]
     # a stage's time is that of one machine
     assert on_cluster[3] == [key for key in here[3] if key[0] != "stage"]
@@ -305,7 +324,9 @@ def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_offline_profile_with_a_worker_killed_on_the_way(there, workspace, monkeypatch):
+def test_the_offline_profile_with_a_worker_killed_on_the_way(
+    there, workspace, monkeypatch
+):
     """A worker goes in the middle of the explanations."""
     workspace.params.clear()
     workspace.params.update(offline_digits())
@@ -319,7 +340,9 @@ def test_the_offline_profile_with_a_worker_killed_on_the_way(there, workspace, m
     def kill():
         there._soon(lambda: len(list(folder.rglob("*.npz"))) >= 3, 200)
         children = psutil.Process(there.groups[1].pid).children(recursive=True)
-        next(child for child in children if "spawn_main" in " ".join(child.cmdline())).kill()
+        next(
+            child for child in children if "spawn_main" in " ".join(child.cmdline())
+        ).kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -339,7 +362,10 @@ look = cluster.look
 
 def test_ctrl_c_cancels_what_waits_and_ends_what_runs(there, tmp_path):
     (folder := tmp_path / "begun").mkdir()
-    units = [Unit(f"u{i}", count, (folder, f"u{i}", 0.0 if i == 0 else 60.0)) for i in range(8)]
+    units = [
+        Unit(f"u{i}", count, (folder, f"u{i}", 0.0 if i == 0 else 60.0))
+        for i in range(8)
+    ]
     found = engine.run(units, label="test")
     next(found)
     there._soon(lambda: begun(folder) == {"u0": 1, "u1": 1})
@@ -350,7 +376,9 @@ def test_ctrl_c_cancels_what_waits_and_ends_what_runs(there, tmp_path):
     ]
     with pytest.raises(KeyboardInterrupt):
         found.throw(KeyboardInterrupt())
-    there._soon(lambda: not any(Path(f"/proc/{process}").exists() for process in processes), 20)
+    there._soon(
+        lambda: not any(Path(f"/proc/{process}").exists() for process in processes), 20
+    )
     assert begun(folder) == {"u0": 1, "u1": 1}  # nothing that waited began
     assert run([Unit("after", square, (3,))])["after"].result == 9
 
@@ -374,7 +402,10 @@ def facts(**changes):
         ([{"threads": 4}], "worker w0 has 4 threads"),
         ([{"code": "abc"}], "worker w0 runs other code than this machine (abc"),
         ([{"versions": "torch 1.0"}], "worker w0 has torch 1.0, this machine Python"),
-        ([{"device": "cuda"}, {}], "the workers differ in device (1 with cuda, 1 with cpu)"),
+        (
+            [{"device": "cuda"}, {}],
+            "the workers differ in device (1 with cuda, 1 with cpu)",
+        ),
         (
             [{"instructions": "AVX512"}, {}, {}],
             "the workers differ in instructions (2 with AVX2, 1 with AVX512)",
@@ -382,12 +413,21 @@ def facts(**changes):
         ([{}, {"sees": False}], "1 of 2 workers, e.g. w1, do not see"),
         ([{}, {}], ""),
         ([{"sees": False}, {"sees": False}], ""),  # files are sent along with the units
-        ([{"gpu": True, "device": "cuda"}, {"threads": 8}], ""),  # only the first gets units
+        (
+            [{"gpu": True, "device": "cuda"}, {"threads": 8}],
+            "",
+        ),  # only the first gets units
     ],
 )
 def test_workers_that_would_change_rows_are_refused_in_one_line(others, words):
-    problem = cluster._problem({f"w{i}": facts(**changes) for i, changes in enumerate(others)})
-    assert problem.startswith(words) and bool(problem) == bool(words) and "\n" not in problem
+    problem = cluster._problem(
+        {f"w{i}": facts(**changes) for i, changes in enumerate(others)}
+    )
+    assert (
+        problem.startswith(words)
+        and bool(problem) == bool(words)
+        and "\n" not in problem
+    )
 
 
 def test_no_scheduler_is_one_line(workspace, monkeypatch, capsys):
@@ -432,7 +472,8 @@ def test_a_scheduler_without_workers_is_one_line_and_so_is_one_that_goes(
         made.worker("--nthreads", "1", "--resources", "GPU=1")
         (folder := tmp_path / "begun").mkdir()
         found = engine.run(
-            [Unit("0", square, (2,)), Unit("1", count, (folder, "1", 60.0))], label="test"
+            [Unit("0", square, (2,)), Unit("1", count, (folder, "1", 60.0))],
+            label="test",
         )
         assert next(found).result == 4
         os.killpg(made.groups[0].pid, signal.SIGKILL)  # the scheduler
@@ -444,9 +485,16 @@ def test_a_scheduler_without_workers_is_one_line_and_so_is_one_that_goes(
 
 def test_paths_move_with_the_project():
     cell = Cell(
-        "tiny", "blobs", "cnn", 0, MethodRef("baselines/grad_cam.py", "GradCAM"), root=Path("/a/b")
+        "tiny",
+        "blobs",
+        "cnn",
+        0,
+        MethodRef("baselines/grad_cam.py", "GradCAM"),
+        root=Path("/a/b"),
     )
-    unit = Unit("x", square, ((cell, [Path("/a/b/c"), Path("/else")]),), reads=(cell.weights,))
+    unit = Unit(
+        "x", square, ((cell, [Path("/a/b/c"), Path("/else")]),), reads=(cell.weights,)
+    )
     moved = cluster._moved(unit, Path("/a/b"), Path("/z"))
     assert moved.arguments[0][0].root == Path("/z") and moved.arguments[0][1] == [
         Path("/z/c"),

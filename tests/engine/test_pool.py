@@ -53,12 +53,17 @@ def on_the_cpu(monkeypatch):
 
 
 def run(units, workers=2):
-    return {done.unit.name: done for done in engine.run(units, label="test", workers=workers)}
+    return {
+        done.unit.name: done
+        for done in engine.run(units, label="test", workers=workers)
+    }
 
 
 def test_every_unit_gives_its_result():
     done = run([Unit(str(i), square, (i,)) for i in range(7)])
-    assert {int(name): d.result for name, d in done.items()} == {i: i * i for i in range(7)}
+    assert {int(name): d.result for name, d in done.items()} == {
+        i: i * i for i in range(7)
+    }
 
 
 def test_no_units_is_no_work():
@@ -76,7 +81,10 @@ def test_an_exception_is_one_line_and_stops_nothing_else():
 
 
 def test_a_killed_worker_costs_its_unit_only():
-    units = [Unit("dies", die, (0.1,)), *(Unit(str(i), slow_square, (i,)) for i in range(4))]
+    units = [
+        Unit("dies", die, (0.1,)),
+        *(Unit(str(i), slow_square, (i,)) for i in range(4)),
+    ]
     done = run(units)
     assert "killed" in done["dies"].error
     assert {i: done[str(i)].result for i in range(4)} == {i: i * i for i in range(4)}
@@ -94,7 +102,11 @@ def test_workers_keep_large_blocks_that_they_freed():
 def told():
     """One worker, one unit after the other: what the first held is forgotten when the second begins."""
     return run(
-        [Unit("large", hold, (400,)), Unit("small", hold, (1,)), Unit("slow", slow_square, (2,))],
+        [
+            Unit("large", hold, (400,)),
+            Unit("small", hold, (1,)),
+            Unit("slow", slow_square, (2,)),
+        ],
         workers=1,
     )
 

@@ -48,18 +48,24 @@ class Moments:
         ]
         stages += [*(f"replicate {paper}" for paper in params["papers"]), "report"]
         self.seconds = {
-            stage: seconds.get(stage) or UNKNOWN.get(step_of(stage), 10.0) for stage in stages
+            stage: seconds.get(stage) or UNKNOWN.get(step_of(stage), 10.0)
+            for stage in stages
         }
         weights = {stage: math.sqrt(taken) for stage, taken in self.seconds.items()}
         self.planned = {
-            s: math.ceil(kills * weight / sum(weights.values())) for s, weight in weights.items()
+            s: math.ceil(kills * weight / sum(weights.values()))
+            for s, weight in weights.items()
         }
         self.planned[""] = math.ceil(kills / 10)
         self.kills, self.hits, self.rng = kills, Counter(), np.random.default_rng(seed)
 
     def __call__(self, stage):
         if not stage:  # until the first stage: seconds
-            return self.rng.uniform(0, 40) if self.hits[""] < self.planned[""] else math.inf
+            return (
+                self.rng.uniform(0, 40)
+                if self.hits[""] < self.planned[""]
+                else math.inf
+            )
         if (stage == "report" and self.hits.total() < self.kills) or self.hits[
             stage
         ] < self.planned[stage]:
@@ -77,7 +83,9 @@ def test_make_leaderboard_survives_kills(tmp_path):
     """The lock file also holds the stages of other profiles, which nobody touches."""
     project = Project(tmp_path, params=None)
     if "GLASSBENCH_NETWORKS" in os.environ:
-        take_over(Path(os.environ["GLASSBENCH_NETWORKS"]), project.paths.artifacts / "targets")
+        take_over(
+            Path(os.environ["GLASSBENCH_NETWORKS"]), project.paths.artifacts / "targets"
+        )
     others, start = project.others(), time.monotonic()
     assert others
     seconds = {
@@ -120,19 +128,24 @@ def test_make_leaderboard_survives_kills(tmp_path):
 def take_over(networks, folder):
     """Two thirds of the networks, as if an earlier run had trained them."""
     trained = sorted(
-        path for path in networks.glob("*/*.safetensors") if path.with_suffix(".json").exists()
+        path
+        for path in networks.glob("*/*.safetensors")
+        if path.with_suffix(".json").exists()
     )
     for path in [path for i, path in enumerate(trained) if i % 3]:
         for file in (path, path.with_suffix(".json")):
             (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
             shutil.copy(file, folder / path.parent.name)
-    print(f"{len(trained) - -(-len(trained) // 3)} of {len(trained)} networks taken over")
+    print(
+        f"{len(trained) - -(-len(trained) // 3)} of {len(trained)} networks taken over"
+    )
 
 
 def expected(project):
     """The committed rows where they were made of what is here, else those of a run that nobody interrupts."""
     here, then = (
-        store.read_json(p.results / "provenance.json") for p in (project.paths, project.committed)
+        store.read_json(p.results / "provenance.json")
+        for p in (project.paths, project.committed)
     )
     if all(
         here[key] == then.get(key)
@@ -153,7 +166,9 @@ def expected(project):
     start = time.monotonic()
     done = project.run(*project.leaderboard(), timeout=3600)
     assert done.returncode == 0, done.stdout + done.stderr
-    print(f"compared with a run that nobody interrupted: {time.monotonic() - start:.0f} s")
+    print(
+        f"compared with a run that nobody interrupted: {time.monotonic() - start:.0f} s"
+    )
     return project.rows()
 
 
@@ -172,7 +187,12 @@ def test_evaluate_survives_kills(small):
     seconds, expected = time.monotonic() - start, rows(written / "rows.csv")
     print(f"evaluate: {seconds:.0f} s from nothing")
     small.reset()
-    rng, killed, kills, start = np.random.default_rng(1), [], max(10, KILLS // 4), time.monotonic()
+    rng, killed, kills, start = (
+        np.random.default_rng(1),
+        [],
+        max(10, KILLS // 4),
+        time.monotonic(),
+    )
 
     def moment(_):
         return rng.uniform(0, seconds) if len(killed) < kills else math.inf
@@ -184,7 +204,10 @@ def test_evaluate_survives_kills(small):
         if code is None:
             killed.append(into)
             last = (small.said().strip().splitlines() or ["the start"])[-1]
-            print(f"kill {len(killed)}: {into:.1f} s into evaluate, after: {last[:80]}", flush=True)
+            print(
+                f"kill {len(killed)}: {into:.1f} s into evaluate, after: {last[:80]}",
+                flush=True,
+            )
             continue
         assert code == 0, small.said()[-3000:]
         assert rows(written / "rows.csv") == expected
@@ -207,7 +230,11 @@ def test_only_the_first_process_killed_leaves_nobody_behind(small):
     ):
         process = small.start(*command)
         end = time.monotonic() + 120
-        while len(list(small.alive())) < 4 and process.poll() is None and time.monotonic() < end:
+        while (
+            len(list(small.alive())) < 4
+            and process.poll() is None
+            and time.monotonic() < end
+        ):
             time.sleep(0.02)  # fork server, resource tracker, a worker
         process.kill()
         process.wait()

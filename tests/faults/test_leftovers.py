@@ -24,7 +24,9 @@ def project(tmp_path, monkeypatch):
     """A folder with a lock file of two stages, committed, and DVC's folder."""
     move_root(monkeypatch, tmp_path)
     (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # not what others left
+    monkeypatch.setattr(
+        tempfile, "tempdir", str(tmp_path / "temporary")
+    )  # not what others left
     monkeypatch.setattr(temporary, "_place_of_sockets", lambda: str(tmp_path / "tmp"))
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
     stage = {
@@ -33,7 +35,9 @@ def project(tmp_path, monkeypatch):
         "outs": [{"path": "b", "hash": "md5", "md5": "1" * 32, "size": 1}],
     }
     stages = {f"stage-{i}@offline": stage for i in range(40)}
-    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    (tmp_path / "dvc.lock").write_text(
+        yaml.safe_dump({"schema": "2.0", "stages": stages})
+    )
     for command in (
         ["init", "-q"],
         ["add", "dvc.lock"],
@@ -47,7 +51,10 @@ def test_mend_says_nothing_where_nothing_is_wrong(project, capsys):
     before = (project / "dvc.lock").read_bytes()
     for _ in range(2):
         assert call("mend") == 0
-    assert capsys.readouterr() == ("", "") and (project / "dvc.lock").read_bytes() == before
+    assert (
+        capsys.readouterr() == ("", "")
+        and (project / "dvc.lock").read_bytes() == before
+    )
 
 
 @pytest.mark.parametrize("how", ["empty", "cut", "text", "stages"])
@@ -64,7 +71,9 @@ def test_a_lock_file_that_a_kill_cut_is_taken_from_its_copy(project, capsys, how
     assert lock.read_bytes() == whole
 
 
-@pytest.mark.parametrize("how", ["empty", "cut", "text"])  # not stages: no run was cut off
+@pytest.mark.parametrize(
+    "how", ["empty", "cut", "text"]
+)  # not stages: no run was cut off
 def test_a_lock_file_without_a_copy_is_taken_from_git(project, capsys, how):
     lock = project / "dvc.lock"
     whole = lock.read_bytes()
@@ -74,14 +83,19 @@ def test_a_lock_file_without_a_copy_is_taken_from_git(project, capsys, how):
     assert lock.read_bytes() == whole
 
 
-def test_stages_that_went_while_no_run_was_under_way_are_not_brought_back(project, capsys):
+def test_stages_that_went_while_no_run_was_under_way_are_not_brought_back(
+    project, capsys
+):
     """Another branch, say: the copy of a run that ended well is gone (the Makefile removes it)."""
     assert call("mend") == 0
     (project / ".dvc" / "tmp" / recovery.KEPT).unlink()
     text = (project / "dvc.lock").read_text()
     (project / "dvc.lock").write_text(text[: text.index("  stage-20@offline")])
     assert call("mend") == 0
-    assert "stage-20" not in (project / "dvc.lock").read_text() and capsys.readouterr().err == ""
+    assert (
+        "stage-20" not in (project / "dvc.lock").read_text()
+        and capsys.readouterr().err == ""
+    )
 
 
 def test_a_lock_file_that_nobody_has_is_removed(tmp_path, monkeypatch, capsys):
@@ -91,7 +105,9 @@ def test_a_lock_file_that_nobody_has_is_removed(tmp_path, monkeypatch, capsys):
     assert "removed" in capsys.readouterr().err and not (tmp_path / "dvc.lock").exists()
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"write": 3}', '{"read": {"a": [{"pid": "x"}]}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", '{"write": 3}', '{"read": {"a": [{"pid": "x"}]}}']
+)
 def test_dvcs_list_of_readers_that_a_kill_cut_is_removed(project, capsys, content):
     path = project / ".dvc" / "tmp" / "rwlock"
     path.write_text(content)
@@ -104,7 +120,9 @@ def test_a_reader_whose_number_another_process_has_now_is_no_reader(project, cap
     path = project / ".dvc" / "tmp" / "rwlock"
     with subprocess.Popen(["sleep", "60"]) as other:
         path.write_text(
-            json.dumps({"write": {"a": {"pid": other.pid, "cmd": "dvc repro"}}, "read": {}})
+            json.dumps(
+                {"write": {"a": {"pid": other.pid, "cmd": "dvc repro"}}, "read": {}}
+            )
         )
         assert call("mend") == 0
         other.kill()
@@ -117,7 +135,9 @@ def test_a_dvc_that_is_at_work_is_left_alone(project, capsys):
         [sys.executable, "-c", "import time; time.sleep(60)", "dvc", "repro"]
     ) as other:
         path.write_text(
-            json.dumps({"write": {}, "read": {"a": [{"pid": other.pid, "cmd": "dvc repro"}]}})
+            json.dumps(
+                {"write": {}, "read": {"a": [{"pid": other.pid, "cmd": "dvc repro"}]}}
+            )
         )
         (project / "results").mkdir()
         (project / "results" / ".a.tmp").write_text("half")
@@ -130,7 +150,9 @@ def test_a_dvc_that_is_at_work_is_left_alone(project, capsys):
 
 
 @pytest.mark.parametrize("place", ["temporary", "tmp"])
-def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(project, capsys, place):
+def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(
+    project, capsys, place
+):
     folder = project / "results" / "offline"
     folder.mkdir(parents=True)
     with subprocess.Popen(["true"]) as gone:
@@ -175,7 +197,9 @@ def test_a_killed_process_that_nobody_has_collected_yet_is_dead(project, capsys)
 
 def test_a_machine_without_proc_asks_for_the_process(monkeypatch):
     monkeypatch.setattr(
-        recovery, "Path", lambda path: Path("/nowhere") if path == "/proc/self" else Path(path)
+        recovery,
+        "Path",
+        lambda path: Path("/nowhere") if path == "/proc/self" else Path(path),
     )
     with subprocess.Popen(["sleep", "60"]) as other:
         assert recovery._lives(other.pid)
@@ -199,7 +223,9 @@ def test_a_killed_writers_file_is_free_to_go(project):
     assert call("mend") == 0 and not list((project / "results").iterdir())
 
 
-def test_a_file_that_was_swept_before_it_was_locked_is_begun_again(tmp_path, monkeypatch):
+def test_a_file_that_was_swept_before_it_was_locked_is_begun_again(
+    tmp_path, monkeypatch
+):
     lock, swept = fcntl.flock, []
 
     def late(file, how):
@@ -231,7 +257,8 @@ def test_a_worker_dies_with_the_process_that_asked_for_it(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "GLASSBENCH_DEVICE": "cpu"}
     with subprocess.Popen(
-        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "pid")], env=environment
+        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "pid")],
+        env=environment,
     ) as parent:
         wait_for((tmp_path / "pid").exists)
         worker = int((tmp_path / "pid").read_text())
@@ -281,7 +308,9 @@ def test_a_fork_servers_folder_is_named_after_it_and_removed_with_it(tmp_path, l
             text=True,
         )
         folder, pid, *names = done.stdout.split()
-        assert temporary.owner(os.path.basename(folder)) == int(pid) and not os.path.exists(folder)
+        assert temporary.owner(os.path.basename(folder)) == int(
+            pid
+        ) and not os.path.exists(folder)
         assert (os.path.dirname(folder), names) == (
             ("/tmp", []) if long else (short, [os.path.basename(folder)])
         )

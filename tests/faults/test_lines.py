@@ -22,7 +22,8 @@ from tests.helpers.faults import spoil
 from tests.helpers.places import ROOT
 
 METHODS = [
-    f"{ROOT / 'baselines' / name}" for name in ("random_map.py:RandomMap", "edge_map.py:EdgeMap")
+    f"{ROOT / 'baselines' / name}"
+    for name in ("random_map.py:RandomMap", "edge_map.py:EdgeMap")
 ]
 
 
@@ -36,7 +37,10 @@ def inline(monkeypatch):
             try:
                 yield engine.Done(unit, unit.function(*unit.arguments))
             except Exception as error:
-                print(f"{label} failed: {unit.name}: {engine.one_line(error)}", file=sys.stderr)
+                print(
+                    f"{label} failed: {unit.name}: {engine.one_line(error)}",
+                    file=sys.stderr,
+                )
                 yield engine.Done(unit, error=engine.one_line(error))
 
     monkeypatch.setattr(engine, "run", here)
@@ -54,7 +58,9 @@ def done(trained, inline, capsys):
 
 
 def scored():
-    return store.rows_text(collect.profile_rows(Profile.read(store.ROOT / "params.yaml"))[0])
+    return store.rows_text(
+        collect.profile_rows(Profile.read(store.ROOT / "params.yaml"))[0]
+    )
 
 
 def named(text):
@@ -121,7 +127,10 @@ def test_spoilt_data_name_the_command_that_prepares_them(done, how):
 
 @pytest.mark.parametrize("how", ["empty", "cut", "text"])
 def test_a_spoilt_card_names_the_command_that_mends_it(done, capsys, how):
-    before, card = scored(), store.Paths("tiny").target("blobs", "cnn", 0).with_suffix(".json")
+    before, card = (
+        scored(),
+        store.Paths("tiny").target("blobs", "cnn", 0).with_suffix(".json"),
+    )
     spoil(card, how)
     inputs.forget()
     assert call("score") == 2
@@ -140,7 +149,9 @@ def test_a_spoilt_half_of_a_training_costs_time_only(workspace, inline):
         path.unlink()
     weights.with_name("cnn-0.partial.safetensors").write_bytes(b"half")
     assert call("train") == 0
-    assert weights.read_bytes() == before and sorted(p.name for p in weights.parent.iterdir()) == [
+    assert weights.read_bytes() == before and sorted(
+        p.name for p in weights.parent.iterdir()
+    ) == [
         "cnn-0.json",
         "cnn-0.safetensors",
     ]
@@ -156,7 +167,9 @@ def test_a_file_of_another_kind_under_a_cells_name_is_recomputed(done):
 
 
 @pytest.mark.parametrize("text", ["profile: [", "", "just text", "profile: tiny\n\x00"])
-def test_damaged_params_are_mended_by_the_command_that_the_line_names(workspace, capsys, text):
+def test_damaged_params_are_mended_by_the_command_that_the_line_names(
+    workspace, capsys, text
+):
     path = workspace.root / "params.yaml"
     path.write_text(text)
     assert call("train") == 2
@@ -196,14 +209,18 @@ def test_a_full_disk_costs_only_the_cells_that_did_not_fit(done, capsys, step):
         code = call(step)
         said = capsys.readouterr()
         assert (
-            code in (1, 2) and "No space left on device" in said.err and "Traceback" not in said.err
+            code in (1, 2)
+            and "No space left on device" in said.err
+            and "Traceback" not in said.err
         )
         assert not [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".npz"]
     assert call("explain") == 0 and call("score") == 0
     assert scored() == before
 
 
-def test_a_disk_that_is_full_while_a_network_trains_is_one_line(workspace, inline, capsys):
+def test_a_disk_that_is_full_while_a_network_trains_is_one_line(
+    workspace, inline, capsys
+):
     folder = store.Paths("tiny").targets("blobs")
     with Mounted(folder, "-t", "tmpfs", "-o", "size=4k", "tmpfs"):
         assert call("train") in (1, 2)
@@ -247,21 +264,28 @@ def test_a_folder_that_may_only_be_read_is_one_line(done, capsys, command, codes
 @pytest.mark.parametrize("command", [["train"], ["explain"], ["score"]])
 def test_the_second_of_two_runs_is_told_so_and_the_first_goes_on(done, capsys, command):
     before, paths = scored(), store.Paths("tiny")
-    folder = {"train": paths.targets, "explain": paths.explanations, "score": paths.scores}[
-        command[0]
-    ]("blobs")
+    folder = {
+        "train": paths.targets,
+        "explain": paths.explanations,
+        "score": paths.scores,
+    }[command[0]]("blobs")
     script = (
         "import sys, pathlib; from benchmark import store\n"
         f"with store.exclusive(pathlib.Path({str(folder)!r})):\n"
         "    print(1, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
     ) as other:
         other.stdout.readline()
         assert call(*command) == 2
         line = capsys.readouterr().err
-        assert line.count("\n") == 1 and f"another process is at work in {folder}" in line
+        assert (
+            line.count("\n") == 1 and f"another process is at work in {folder}" in line
+        )
         other.kill()  # its lock goes with it, whatever happens to it
     (named_command,) = named(line)
     assert named_command == [*command, "blobs"]
@@ -309,7 +333,8 @@ def test_evaluate_removes_what_a_killed_run_left_unless_dvc_is_running(done, cap
         assert left.exists()
     assert call("evaluate", "--images", str(done.root / "images.npz")) == 0
     assert (
-        not left.exists() and "1 temporary file of a killed run removed" in capsys.readouterr().err
+        not left.exists()
+        and "1 temporary file of a killed run removed" in capsys.readouterr().err
     )
 
 
@@ -317,7 +342,9 @@ def test_evaluate_removes_what_a_killed_run_left_unless_dvc_is_running(done, cap
 
 
 @pytest.mark.parametrize("shift", [-40 * 365 * 86400, 40 * 365 * 86400, 0])
-def test_a_clock_that_jumps_makes_nothing_again_and_loses_nothing(done, monkeypatch, shift):
+def test_a_clock_that_jumps_makes_nothing_again_and_loses_nothing(
+    done, monkeypatch, shift
+):
     """Files from the past and from the future, and a clock that goes there and back between two calls."""
     before, made = scored(), {}
     for i, path in enumerate(sorted(store.Paths("tiny").artifacts.rglob("*.*"))):
@@ -327,8 +354,12 @@ def test_a_clock_that_jumps_makes_nothing_again_and_loses_nothing(done, monkeypa
     jumps = iter(range(10**6))
     monkeypatch.setattr(time, "time", lambda: real() + shift * (next(jumps) % 3 - 1))
     assert call("train") == 0 and call("explain") == 0 and call("score") == 0
-    again = [path.name for path, stamp in made.items() if path.stat().st_mtime_ns != stamp]
-    assert again == ["network.npz"]  # two rows off the card, which are written every time
+    again = [
+        path.name for path, stamp in made.items() if path.stat().st_mtime_ns != stamp
+    ]
+    assert again == [
+        "network.npz"
+    ]  # two rows off the card, which are written every time
     assert scored() == before
 
 

@@ -58,7 +58,9 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self._script = tag == "script"
         self.handlers += [name for name, _ in attributes if name.startswith("on")]
-        self.addresses += [value for name, value in attributes if name in ("href", "src") and value]
+        self.addresses += [
+            value for name, value in attributes if name in ("href", "src") and value
+        ]
 
     def handle_data(self, text):
         if self._script:
@@ -104,19 +106,24 @@ def published_as(frame, evil):
     """Published numbers beside the measured ones, of which every text but the paper is ``evil``."""
     reported = store.ROOT / "results" / "reported"
     evidence = {"RI01": evil}
-    table = reproduction.table(frame, reported, data_cards={}, target_cards={}, evidence=evidence)
+    table = reproduction.table(
+        frame, reported, data_cards={}, target_cards={}, evidence=evidence
+    )
     table = table.head(40)
     text = [
         column
         for column in table
-        if column != "paper" and table[column].map(lambda value: isinstance(value, str)).any()
+        if column != "paper"
+        and table[column].map(lambda value: isinstance(value, str)).any()
     ]
     return table.assign(**dict.fromkeys(text, evil))
 
 
 def cards_as(evil):
     """What a page says of data, networks, papers and its origin."""
-    texts = dict.fromkeys(("title", "what", "licence", "citation", "url", "resize"), evil)
+    texts = dict.fromkeys(
+        ("title", "what", "licence", "citation", "url", "resize"), evil
+    )
     card = texts | {"counts": {evil: 1}, "classes": [evil]}
     network = dict.fromkeys(("name", "net", "layer"), evil) | {
         "epochs": 1,
@@ -141,7 +148,9 @@ def cards_as(evil):
 @pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)
 def test_a_name_is_text_on_the_page(board, evil):
     frame = renamed(board, evil)
-    html = page.render(frame, published_as(frame, evil), svgs={}, pngs={}, **cards_as(evil))
+    html = page.render(
+        frame, published_as(frame, evil), svgs={}, pngs={}, **cards_as(evil)
+    )
     assert is_harmless(html)
     assert "<" not in evil or evil not in html
 
@@ -150,10 +159,16 @@ def test_a_name_is_text_on_the_page(board, evil):
 def test_a_name_is_text_in_markdown(board, evil):
     frame = renamed(board, evil)
     published = published_as(frame, evil)
-    for text in (markdown.render(frame, evil), reproduction_markdown.render(published, evil)):
+    for text in (
+        markdown.render(frame, evil),
+        reproduction_markdown.render(published, evil),
+    ):
         assert "<script" not in text and "<img" not in text
         lines = [block.splitlines() for block in text.replace("\\|", "").split("\n\n")]
-        bars = [{line.count("|") for line in block if line.startswith("|")} for block in lines]
+        bars = [
+            {line.count("|") for line in block if line.startswith("|")}
+            for block in lines
+        ]
         assert any(bars)
         assert max(map(len, bars)) == 1  # no name opens or closes a cell
 
@@ -216,7 +231,9 @@ def test_files_of_an_oddly_named_plug_in_stay_in_their_folder(trained, name):
     rows = store.read_scores(cell.scores)[0]
     assert set(rows.method) == {"Mine"} and "failed" not in set(rows.status)
     made = {
-        p for p in trained.root.rglob("*") if p.is_file() and p.parent.name != "__pycache__"
+        p
+        for p in trained.root.rglob("*")
+        if p.is_file() and p.parent.name != "__pycache__"
     } - before
     assert made == {cell.explanation, cell.scores}
     assert cell.explanation.name.isascii() and all(
@@ -229,7 +246,11 @@ def test_a_path_that_goes_up_and_down_is_the_file_that_it_names(trained):
     (trained.root / "a").mkdir()
     (trained.root / "mine.py").write_text(METHOD)
     ref = MethodRef.parse("a/../mine.py:Mine", base=trained.root)
-    assert ref.path == trained.root / "mine.py" and "/" not in ref.slug and ".." not in ref.slug
+    assert (
+        ref.path == trained.root / "mine.py"
+        and "/" not in ref.slug
+        and ".." not in ref.slug
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,7 +297,11 @@ def test_a_profile_whose_names_are_paths_is_refused(workspace, what, name, capsy
     if what == "profile":
         params["profile"] = name
     elif what == "datasets":
-        params |= {"datasets": [name], "zoo": {name: params["zoo"]["blobs"]}, "data": {}}
+        params |= {
+            "datasets": [name],
+            "zoo": {name: params["zoo"]["blobs"]},
+            "data": {},
+        }
     else:
         params["zoo"]["blobs"] = {name: params["zoo"]["blobs"]["cnn"]}
     workspace.save()
@@ -358,7 +383,9 @@ def test_a_yaml_file_makes_no_objects(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_npz_that_unpacks_to_more_than_memory_holds_is_refused(tmp_path, monkeypatch):
+def test_an_npz_that_unpacks_to_more_than_memory_holds_is_refused(
+    tmp_path, monkeypatch
+):
     store.write_npz(
         tmp_path / "a.npz", {"x": np.zeros(1 << 20)}
     )  # 8 MB of zeros in a few kilobytes

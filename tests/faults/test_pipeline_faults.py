@@ -178,14 +178,23 @@ def test_no_room_for_files(made):
 def test_verify_says_verified(made):
     project = made[0]
     done = project.run("glassbench", "verify", "--sample", "3")
-    assert done.returncode == 0 and "verified: 3 of 3" in done.stdout, done.stdout + done.stderr
-    assert store.read_json(project.paths.results / "provenance.json")["verified"]["differing"] == {}
+    assert done.returncode == 0 and "verified: 3 of 3" in done.stdout, (
+        done.stdout + done.stderr
+    )
+    assert (
+        store.read_json(project.paths.results / "provenance.json")["verified"][
+            "differing"
+        ]
+        == {}
+    )
     assert "Running stage" not in again(made)  # what verify wrote is no change
     kept = project.paths.rows.read_bytes()
     rows = store.read_rows(project.paths.rows)
     rows.loc[(rows.metric == "average_drop") & (rows.status == "ok"), "value"] = 12.5
     store.write_rows(project.paths.rows, rows)
     done = project.run("glassbench", "verify", "--sample", "100")
-    assert done.returncode == 1 and "12.5 committed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1 and "12.5 committed" in done.stdout, (
+        done.stdout + done.stderr
+    )
     project.paths.rows.write_bytes(kept)
     again(made)

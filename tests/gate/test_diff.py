@@ -43,7 +43,8 @@ def worse() -> pd.DataFrame:
     """A method that got worse on one network, on networks that are nearly the same."""
     history = History("worse", methods=4)
     return compare(
-        history.old(), history.new(0.95, history.where(method="method b", dataset="digits"), 8)
+        history.old(),
+        history.new(0.95, history.where(method="method b", dataset="digits"), 8),
     )
 
 
@@ -54,7 +55,9 @@ def changed(rows: pd.DataFrame, where: pd.Series, **values: object) -> pd.DataFr
     return out
 
 
-def cell(rows: pd.DataFrame, metric: str = "gini", method: str = "Grad-CAM") -> pd.Series:
+def cell(
+    rows: pd.DataFrame, metric: str = "gini", method: str = "Grad-CAM"
+) -> pd.Series:
     """The three rows of one cell."""
     return (
         (rows["dataset"] == "digits")
@@ -70,7 +73,9 @@ def only(found: pd.DataFrame) -> pd.Series:
     return line
 
 
-def source(rows: pd.DataFrame, name: str = "HEAD", **provenance: object) -> sources.Source:
+def source(
+    rows: pd.DataFrame, name: str = "HEAD", **provenance: object
+) -> sources.Source:
     return sources.Source(name, rows, provenance)
 
 
@@ -89,18 +94,23 @@ def test_equal_rows_are_unchanged(rows):
     assert len(found) == len(
         rows[rows["status"] == "ok"].drop_duplicates(list(store.ROW_KEYS[:-1]))
     )
-    assert not fails(found, KINDS.keys() - {"unchanged"}) and not len(reproduced(found, exact=True))
+    assert not fails(found, KINDS.keys() - {"unchanged"}) and not len(
+        reproduced(found, exact=True)
+    )
 
 
 def test_the_seventh_digit_counts_and_no_further(rows):
     where = cell(rows) & (rows["seed"] == 0)
     seventh, tenth = (
-        changed(rows, where, value=rows.loc[where, "value"] * (1 + by)) for by in (1e-6, 1e-10)
+        changed(rows, where, value=rows.loc[where, "value"] * (1 + by))
+        for by in (1e-6, 1e-10)
     )
     assert not compare(rows, tenth)["moved"].any()
     found = compare(rows, seventh)
     assert found["moved"].sum() == 1 and set(found["kind"]) == {"unchanged"}
-    assert len(reproduced(found, exact=True)) == 1 and not len(reproduced(found, exact=False))
+    assert len(reproduced(found, exact=True)) == 1 and not len(
+        reproduced(found, exact=False)
+    )
 
 
 def test_exact_survives_the_file(rows, tmp_path):
@@ -111,9 +121,13 @@ def test_exact_survives_the_file(rows, tmp_path):
 def test_lost_and_new_methods(rows):
     without = rows[rows["method"] != "Grad-CAM"]
     lost, new = compare(rows, without), compare(without, rows)
-    assert set(lost.loc[lost["method"] == "Grad-CAM", "kind"]) == {"lost"} and fails(lost)
+    assert set(lost.loc[lost["method"] == "Grad-CAM", "kind"]) == {"lost"} and fails(
+        lost
+    )
     assert set(lost.loc[lost["method"] == "Grad-CAM", "why"]) == {"no row"}
-    assert set(new.loc[new["method"] == "Grad-CAM", "kind"]) == {"new"} and not fails(new)
+    assert set(new.loc[new["method"] == "Grad-CAM", "kind"]) == {"new"} and not fails(
+        new
+    )
     assert not len(reproduced(new, exact=True)) and len(reproduced(lost, exact=True))
 
 
@@ -148,9 +162,11 @@ def test_what_no_longer_ran_is_lost_for_the_reason_in_its_row(rows, seeds, said)
 def test_a_lost_seed_is_named_and_the_others_compared(rows):
     found = compare(rows, rows[~(cell(rows) & (rows["seed"] == 1))])
     line = only(found)
-    assert (line["kind"], line["seeds"], line["why"]) == ("lost", 1, "seed 1: no row") and fails(
-        found
-    )
+    assert (line["kind"], line["seeds"], line["why"]) == (
+        "lost",
+        1,
+        "seed 1: no row",
+    ) and fails(found)
     assert line["old"] == rows.loc[cell(rows) & (rows["seed"] == 1), "value"].item()
     assert len(found) == len(compare(rows, rows)) + 1
 
@@ -158,7 +174,10 @@ def test_a_lost_seed_is_named_and_the_others_compared(rows):
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"status": "failed", "reason": "out of memory", "value": np.nan}, "failed: out of memory"),
+        (
+            {"status": "failed", "reason": "out of memory", "value": np.nan},
+            "failed: out of memory",
+        ),
         (
             {"status": "not applicable", "reason": "no maps", "value": np.nan},
             "not applicable: no maps",
@@ -219,7 +238,11 @@ def test_one_seed_borrows_from_another_profile_or_is_unverified(rows):
         and alone["why"] == "the spread between seeds of this metric is not known"
     )
     borrowed = only(compare(one, worse, rows))
-    assert borrowed["kind"] == "regression" and borrowed["borrowed"] and borrowed["errors"] < 0
+    assert (
+        borrowed["kind"] == "regression"
+        and borrowed["borrowed"]
+        and borrowed["errors"] < 0
+    )
 
 
 def test_direction(rows):
@@ -227,7 +250,10 @@ def test_direction(rows):
     for metric, kind in (("average_drop", "regression"), ("gini", "improvement")):
         line = only(
             compare(
-                rows, rows.assign(value=rows["value"] + np.where(cell(rows, metric), 50.0, 0.0))
+                rows,
+                rows.assign(
+                    value=rows["value"] + np.where(cell(rows, metric), 50.0, 0.0)
+                ),
             )
         )
         assert line["kind"] == kind and line["metric"] == metric
@@ -235,14 +261,26 @@ def test_direction(rows):
 
 def test_counts_are_judged_relative_to_their_size():
     history = History("counts", methods=4)
-    old, new = history.old().assign(unit="nodes"), history.new(0.95).assign(unit="nodes")
-    there = compare(old, new).set_index(["dataset", "method", "metric"])["errors"].sort_index()
+    old, new = (
+        history.old().assign(unit="nodes"),
+        history.new(0.95).assign(unit="nodes"),
+    )
+    there = (
+        compare(old, new)
+        .set_index(["dataset", "method", "metric"])["errors"]
+        .sort_index()
+    )
     scaled = [
-        frame.assign(value=frame["value"] * np.where(frame["method"] == "method a", 1000, 1))
+        frame.assign(
+            value=frame["value"] * np.where(frame["method"] == "method a", 1000, 1)
+        )
         for frame in (old, new)
     ]
     np.testing.assert_allclose(
-        compare(*scaled).set_index(["dataset", "method", "metric"])["errors"].sort_index(), there
+        compare(*scaled)
+        .set_index(["dataset", "method", "metric"])["errors"]
+        .sort_index(),
+        there,
     )
 
 
@@ -254,7 +292,9 @@ def test_a_metric_without_any_spread_is_no_basis(rows):
 
 
 @pytest.mark.parametrize("commit", ["0abcdef", "fedcba9"])
-def test_a_revision_is_named_with_its_commit_unless_it_is_one(monkeypatch, rows, tmp_path, commit):
+def test_a_revision_is_named_with_its_commit_unless_it_is_one(
+    monkeypatch, rows, tmp_path, commit
+):
     """Git says what HEAD is; what is named by its commit needs no more."""
     text = rows.to_csv(index=False)
     said = {"HEAD": commit, commit: commit}
@@ -277,7 +317,10 @@ def test_a_revision_is_named_with_its_commit_unless_it_is_one(monkeypatch, rows,
 
 def pairs(x: list[float], y: list[float], **facts: str) -> list[tuple[dict, dict]]:
     row = {"unit": "nodes", "better": "higher"} | facts
-    return [tuple(row | {"value": value} for value in pair) for pair in zip(x, y, strict=True)]
+    return [
+        tuple(row | {"value": value} for value in pair)
+        for pair in zip(x, y, strict=True)
+    ]
 
 
 def test_facts_of_pairs_by_hand():
@@ -290,7 +333,9 @@ def test_facts_of_pairs_by_hand():
         "variance": (2 + 12.5) / 2 / 9,
         "pair_variance": 4.5 / 9,
     }
-    assert _facts(pairs([2.0, 4.0], [5.0, 10.0], unit="percent"))["gain"] == 4.5  # as it is
+    assert (
+        _facts(pairs([2.0, 4.0], [5.0, 10.0], unit="percent"))["gain"] == 4.5
+    )  # as it is
     assert (
         _facts(pairs([0.0, 0.0], [3.0, 5.0]))["scale"] == 4
     )  # nothing before: the size of what is now
@@ -304,12 +349,18 @@ def test_facts_of_pairs_by_hand():
 
 def test_a_spread_of_less_than_the_digits_that_are_written_is_none():
     assert _variance(np.array([5.0])) == 0 and _variance(np.array([1.0, 3.0])) == 2
-    assert _variance(np.array([5.0, 5 + 4e-6])) == 0 and _variance(np.array([5.0, 5 + 6e-6])) > 0
+    assert (
+        _variance(np.array([5.0, 5 + 4e-6])) == 0
+        and _variance(np.array([5.0, 5 + 6e-6])) > 0
+    )
     assert (
         _variance(np.array([0.0, 4e-6]), size=5.0) == 0
         and _variance(np.array([0.0, 6e-6]), size=5.0) > 0
     )
-    assert _variance(np.array([-9.0, -9 - 8e-6])) == 0 and _variance(np.array([2.0, 2.0, 2.0])) == 0
+    assert (
+        _variance(np.array([-9.0, -9 - 8e-6])) == 0
+        and _variance(np.array([2.0, 2.0, 2.0])) == 0
+    )
 
 
 @pytest.fixture
@@ -337,9 +388,16 @@ def spread():
 
 def test_spreads_of_a_set_of_rows_by_hand(spread):
     (line,) = _variances(spread).itertuples(index=False)
-    assert (line.track, line.metric, line.unit, line.dof) == ("heatmap", "m", "nodes", 3)
+    assert (line.track, line.metric, line.unit, line.dof) == (
+        "heatmap",
+        "m",
+        "nodes",
+        3,
+    )
     assert line.variance == pytest.approx((20 / 3) / 25)
-    assert _variances(spread.assign(unit="share"))["variance"].item() == pytest.approx(20 / 3)
+    assert _variances(spread.assign(unit="share"))["variance"].item() == pytest.approx(
+        20 / 3
+    )
 
 
 def test_equal_values_have_a_spread_of_0_and_one_value_none(spread):
@@ -354,12 +412,16 @@ def test_what_stands_against_the_committed_rows(rows):
     assert list(reproduced(found, exact=False)["kind"]) == [
         kind for kind in KINDS if kind not in ("new", "unchanged")
     ]
-    assert list(reproduced(found, exact=True)["kind"]) == [kind for kind in KINDS if kind != "new"]
+    assert list(reproduced(found, exact=True)["kind"]) == [
+        kind for kind in KINDS if kind != "new"
+    ]
 
 
 def test_rows_of_nothing(rows):
     nothing = rows.iloc[:0]
-    assert len(compare(nothing, nothing)) == 0 and set(compare(nothing, rows)["kind"]) == {"new"}
+    assert len(compare(nothing, nothing)) == 0 and set(
+        compare(nothing, rows)["kind"]
+    ) == {"new"}
     assert set(compare(rows, nothing)["kind"]) == {"lost"}
 
 
@@ -394,7 +456,10 @@ def test_markdown_says_what_moved_how_far_and_is_safe(rows, worse):
     )
     line = worse.iloc[0]
     assert "failed: " in text and "![What moved, in standard errors](diff.svg)" in text
-    assert f"{abs(line['errors']):.1f} worse" in text and store.format_value(line["old"]) in text
+    assert (
+        f"{abs(line['errors']):.1f} worse" in text
+        and store.format_value(line["old"]) in text
+    )
     assert f"and {(worse['kind'] == 'regression').sum() - 3} more" in text
     evil = compare(rows, rows[rows["method"] != EVIL])
     text = show.markdown(evil, source(rows, EVIL), source(rows), FAIL_ON)
@@ -413,7 +478,9 @@ def test_text_and_json(rows, worse):
     assert text.startswith("HEAD against main: failed: ")
     assert "another machine (cpu); 1 of 1 shared networks have other weights" in text
     facts = json.loads(show.as_json(worse, a, b, FAIL_ON))
-    assert facts["failed"] and sum(facts["counts"].values()) == len(facts["cells"]) == len(worse)
+    assert facts["failed"] and sum(facts["counts"].values()) == len(
+        facts["cells"]
+    ) == len(worse)
     assert facts["cells"][0]["kind"] == "regression" and facts["cells"][0]["errors"] < 0
     assert "NaN" not in show.as_json(compare(rows, rows.iloc[:0]), a, b, FAIL_ON)
 
@@ -429,8 +496,12 @@ def test_verdicts(rows, worse):
 def test_the_picture_shows_the_cells_that_moved(rows, worse):
     axes = show.figure(worse, limit=10).axes[0]
     assert len(axes.get_yticklabels()) == 10
-    assert plot_style.save(show.figure(worse), "svg") == plot_style.save(show.figure(worse), "svg")
-    assert "no cell moved" in [t.get_text() for t in show.figure(compare(rows, rows)).axes[0].texts]
+    assert plot_style.save(show.figure(worse), "svg") == plot_style.save(
+        show.figure(worse), "svg"
+    )
+    assert "no cell moved" in [
+        t.get_text() for t in show.figure(compare(rows, rows)).axes[0].texts
+    ]
 
 
 # --------------------------------------------------------------------------------------------- sources and the command
@@ -445,11 +516,17 @@ def project(tmp_path, monkeypatch, rows):
     store.write_json(folder / "provenance.json", {"machine": {"cpu": "x"}})
     (tmp_path / "params.yaml").write_text("{}")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@t"]
-    for command in (["init", "-q"], ["add", "results"], ["commit", "-q", "-m", "results"]):
+    for command in (
+        ["init", "-q"],
+        ["add", "results"],
+        ["commit", "-q", "-m", "results"],
+    ):
         subprocess.run([*git, *command], check=True)
     store.write_rows(
         folder / "rows.csv",
-        rows.assign(value=rows["value"] + np.where(cell(rows, "average_drop"), 50.0, 0.0)),
+        rows.assign(
+            value=rows["value"] + np.where(cell(rows, "average_drop"), 50.0, 0.0)
+        ),
     )
     return tmp_path
 
@@ -459,14 +536,18 @@ def call(*arguments: str) -> int:
 
 
 @pytest.mark.parametrize("base", ["HEAD", "master:", "file", "folder", "checkout"])
-def test_base_is_a_revision_a_file_or_a_folder(project, rows, base, capsys, tmp_path_factory):
+def test_base_is_a_revision_a_file_or_a_folder(
+    project, rows, base, capsys, tmp_path_factory
+):
     if base in ("file", "folder", "checkout"):
         root = tmp_path_factory.mktemp("old")
         path = (
             root
-            / {"file": "old.csv", "folder": "rows.csv", "checkout": f"results/{PROFILE}/rows.csv"}[
-                base
-            ]
+            / {
+                "file": "old.csv",
+                "folder": "rows.csv",
+                "checkout": f"results/{PROFILE}/rows.csv",
+            }[base]
         )
         store.write_rows(path, rows)
         base = str(path if base == "file" else root)
@@ -510,19 +591,27 @@ def test_the_command_writes_markdown_json_and_a_picture(project, capsys, tmp_pat
     assert (tmp_path / "diff.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_compare_is_exact_on_the_same_machine_and_tolerant_on_another(project, rows, capsys):
+def test_compare_is_exact_on_the_same_machine_and_tolerant_on_another(
+    project, rows, capsys
+):
     folder = project / "results" / PROFILE
     assert (
         call("compare", "HEAD") == 1
         and "(the same kind of machine: exact)" in capsys.readouterr().out
     )
-    seventh = rows.assign(value=rows["value"] * np.where(rows["track"] == "heatmap", 1 + 1e-6, 1))
+    seventh = rows.assign(
+        value=rows["value"] * np.where(rows["track"] == "heatmap", 1 + 1e-6, 1)
+    )
     store.write_rows(folder / "rows.csv", seventh)
     assert call("compare", "HEAD") == 1
     store.write_json(folder / "provenance.json", {"machine": {"cpu": "y"}})
     capsys.readouterr()
-    assert call("compare", "HEAD") == 0 and "the same results" in capsys.readouterr().out
-    better = rows.assign(value=rows["value"] - np.where(cell(rows, "average_drop"), 50.0, 0.0))
+    assert (
+        call("compare", "HEAD") == 0 and "the same results" in capsys.readouterr().out
+    )
+    better = rows.assign(
+        value=rows["value"] - np.where(cell(rows, "average_drop"), 50.0, 0.0)
+    )
     store.write_rows(folder / "rows.csv", better)
     assert call("compare", "HEAD") == 1  # better is not the same either
 
@@ -531,5 +620,6 @@ def test_help_has_examples(capsys):
     with pytest.raises(SystemExit) as stop:
         main.main(["diff", "--help"])
     assert (
-        stop.value.code == 0 and "glassbench diff" in capsys.readouterr().out.split("examples:")[1]
+        stop.value.code == 0
+        and "glassbench diff" in capsys.readouterr().out.split("examples:")[1]
     )

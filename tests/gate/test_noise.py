@@ -43,11 +43,15 @@ def cells(
 # --------------------------------------------------------------------------------------------- variances
 
 
-@pytest.mark.parametrize(("d0", "s02", "d"), [(4.0, 2.0, 2), (12.0, 0.1, 4), (1e9, 3.0, 2)])
+@pytest.mark.parametrize(
+    ("d0", "s02", "d"), [(4.0, 2.0, 2), (12.0, 0.1, 4), (1e9, 3.0, 2)]
+)
 def test_fit_finds_the_prior_that_made_the_variances(d0, s02, d):
     rng = generator("test_gate", "fit", d0)
     truth = s02 * (d0 / rng.chisquare(d0, 20_000) if d0 < 1e6 else np.ones(20_000))
-    found = noise.fit(truth * rng.chisquare(d, 20_000) / d, np.full(20_000, d), most=np.inf)
+    found = noise.fit(
+        truth * rng.chisquare(d, 20_000) / d, np.full(20_000, d), most=np.inf
+    )
     assert found.s2 == pytest.approx(s02, rel=0.05)
     assert (
         found.dof == pytest.approx(d0, rel=0.2) if d0 < 1e6 else found.dof > 50
@@ -58,8 +62,16 @@ def test_fit_solves_smyths_moments():
     """Section 6.2: the variance of log s^2 is trigamma(d0 / 2) + trigamma(d / 2), its mean holds the digammas."""
     s2 = np.array([0.1, 0.5, 1.0, 4.0, 20.0])
     d0, d = (found := noise.fit(s2, np.full(5, 3), most=np.inf)).dof, 3
-    assert np.log(s2).var(ddof=1) == pytest.approx(polygamma(1, d0 / 2) + polygamma(1, d / 2))
-    mean = np.log(found.s2) + digamma(d / 2) - np.log(d / 2) - digamma(d0 / 2) + np.log(d0 / 2)
+    assert np.log(s2).var(ddof=1) == pytest.approx(
+        polygamma(1, d0 / 2) + polygamma(1, d / 2)
+    )
+    mean = (
+        np.log(found.s2)
+        + digamma(d / 2)
+        - np.log(d / 2)
+        - digamma(d0 / 2)
+        + np.log(d0 / 2)
+    )
     assert np.log(s2).mean() == pytest.approx(mean)
 
 
@@ -71,9 +83,12 @@ def test_fit_of_equal_variances_of_few_and_of_none():
     assert noise.fit(np.array([1.0, 2.0]), np.array([2, 2])).dof == 0
     assert noise.fit(np.zeros(9), np.full(9, 2)).dof == 0
     assert (
-        noise.fit(np.array([np.nan, 1.0, 1.0, 1.0]), np.array([0, 4, 4, 4])).dof == noise.SURE
+        noise.fit(np.array([np.nan, 1.0, 1.0, 1.0]), np.array([0, 4, 4, 4])).dof
+        == noise.SURE
     )  # one seed says nothing
-    assert noise.fit(np.ones(3), np.ones(3)).dof == noise.SURE  # two seeds: one degree of freedom
+    assert (
+        noise.fit(np.ones(3), np.ones(3)).dof == noise.SURE
+    )  # two seeds: one degree of freedom
     alone = noise.spreads(cells([0.0] * 4, seeds=1))
     assert alone["sigma"].isna().all() and not alone["borrowed"].any()
 
@@ -84,7 +99,9 @@ def test_squeeze_by_hand():
     )
     np.testing.assert_allclose(s2, [(4 * 3 + 2 * 1) / 6, (4 * 3 + 2 * 9) / 6, 3.0])
     np.testing.assert_array_equal(dof, [6, 6, 4])
-    own, dof = noise.squeeze(np.array([5.0, np.nan]), np.array([2, 0]), noise.Prior(np.nan, 0.0))
+    own, dof = noise.squeeze(
+        np.array([5.0, np.nan]), np.array([2, 0]), noise.Prior(np.nan, 0.0)
+    )
     assert own[0] == 5.0 and np.isnan(own[1]) and list(dof) == [2, 0]
 
 
@@ -114,7 +131,10 @@ def test_with_few_moved_cells_the_noise_is_that_of_new_networks():
     prior = noise.fit(np.ones(10), np.full(10, 4))
     sigma2 = (prior.dof * prior.s2 + 4) / (prior.dof + 4)
     assert found["errors"].iloc[0] == pytest.approx(-3 / np.sqrt(2 * sigma2 / 3))
-    assert found["errors"].iloc[1:].isna().all() and (found["kind"].iloc[1:] == "unchanged").all()
+    assert (
+        found["errors"].iloc[1:].isna().all()
+        and (found["kind"].iloc[1:] == "unchanged").all()
+    )
     assert found["p"].iloc[0] == pytest.approx(
         student.cdf(found["errors"].iloc[0], prior.dof + 4)
     )  # one test
@@ -128,7 +148,9 @@ def test_eight_moved_cells_tell_how_much_noise_is_shared_and_seven_do_not():
     redrawn = 2 * (prior.dof * prior.s2 + 4) / (prior.dof + 4)
 
     def errors(moved):
-        found = noise.judge(cells([-3.0] * moved + [0.0] * (12 - moved), pair_variance=0.02))
+        found = noise.judge(
+            cells([-3.0] * moved + [0.0] * (12 - moved), pair_variance=0.02)
+        )
         return found["errors"].iloc[0]
 
     assert errors(7) == pytest.approx(-3 / np.sqrt(redrawn / 3))
@@ -159,7 +181,9 @@ def test_fit_of_variances_that_differ_by_all_that_the_floor_lets_them():
     s2 = np.array([1e-2, 1e-2, 1.0, 1e2, 1e2])
     found = noise.fit(s2, np.full(5, 4), most=np.inf)
     assert found.dof < 1
-    assert np.log(s2).var(ddof=1) == pytest.approx(polygamma(1, found.dof / 2) + polygamma(1, 2))
+    assert np.log(s2).var(ddof=1) == pytest.approx(
+        polygamma(1, found.dof / 2) + polygamma(1, 2)
+    )
 
 
 def test_a_metric_with_seeds_of_its_own_does_not_borrow():
@@ -191,10 +215,14 @@ def test_one_seed_borrows_or_is_unverified():
     others = cells([0.0] * 5)[["track", "metric", "unit", "variance", "dof"]]
     borrowed = noise.judge(cells([-30.0, -0.5], seeds=1), others)
     prior = noise.fit(np.ones(5), np.full(5, 4))
-    assert borrowed["borrowed"].all() and list(borrowed["kind"]) == ["regression", "unchanged"]
+    assert borrowed["borrowed"].all() and list(borrowed["kind"]) == [
+        "regression",
+        "unchanged",
+    ]
     assert borrowed["errors"].iloc[0] == pytest.approx(-30 / np.sqrt(2 * prior.s2))
     assert (
-        noise.judge(cells([-30.0], seeds=1, metric="other"), others)["kind"].iloc[0] == "unverified"
+        noise.judge(cells([-30.0], seeds=1, metric="other"), others)["kind"].iloc[0]
+        == "unverified"
     )
 
 
@@ -208,7 +236,9 @@ def test_below_the_floor_of_the_metric_nothing_is_a_change():
             found["errors"], gain * np.sqrt(3)
         )  # tau is a tenth of the usual spread, and no less
     usual = np.sqrt(noise.fit(np.ones(10), np.full(10, 198)).s2)
-    many = noise.judge(cells([-0.99 * noise.FLOOR * usual] * 10, pair_variance=0.0, seeds=100))
+    many = noise.judge(
+        cells([-0.99 * noise.FLOOR * usual] * 10, pair_variance=0.0, seeds=100)
+    )
     assert (many["p"] < 1e-6).all() and set(many["kind"]) == {
         "unchanged"
     }  # sure, and still nothing
@@ -231,14 +261,20 @@ def test_a_cell_that_moved_without_a_gain_is_on_the_better_side():
         for gain in (0.0, 1e-12)
     )
     assert still["kind"] == "unchanged" and still["errors"] == 0
-    assert (still["p"], still["tolerance"]) == pytest.approx((least["p"], least["tolerance"]))
+    assert (still["p"], still["tolerance"]) == pytest.approx(
+        (least["p"], least["tolerance"])
+    )
 
 
 def test_better_and_worse_mirror_each_other():
     history = History("mirror")
     old, new = history.old(), history.new(0.9, history.where(method="method b"), 6)
     there, back = compare(old, new), compare(new, old)
-    assert (there["kind"] == "regression").sum() == (back["kind"] == "improvement").sum() > 0
+    assert (
+        (there["kind"] == "regression").sum()
+        == (back["kind"] == "improvement").sum()
+        > 0
+    )
     key = ["dataset", "target", "method", "metric"]
     there, back = (
         there.set_index(key)["errors"].sort_index(),
@@ -256,7 +292,9 @@ def test_false_alarms_are_few(kept):
     assert false_alarms(kept, 25, methods=4) <= 4 / 25
 
 
-@pytest.mark.parametrize(("k", "least", "most"), [(0.5, 0.0, 0.6), (4, 0.85, 1.0), (10, 1.0, 1.0)])
+@pytest.mark.parametrize(
+    ("k", "least", "most"), [(0.5, 0.0, 0.6), (4, 0.85, 1.0), (10, 1.0, 1.0)]
+)
 def test_a_method_that_is_worse_is_found(k, least, most):
     """On networks that agree as far as they do on another instruction set, in standard errors of a run's mean."""
     runs, found = hits(0.95, k, "network", 10, methods=4)

@@ -23,9 +23,15 @@ def rows() -> pd.DataFrame:
 def project(tmp_path, rows):
     """A git repository with the rows of three profiles; those of ``offline`` are committed."""
     for profile in PROFILES:
-        store.write_rows(tmp_path / "results" / profile / "rows.csv", rows.assign(profile=profile))
+        store.write_rows(
+            tmp_path / "results" / profile / "rows.csv", rows.assign(profile=profile)
+        )
     git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@t"]
-    for command in (["init", "-q"], ["add", "results/offline"], ["commit", "-q", "-m", "results"]):
+    for command in (
+        ["init", "-q"],
+        ["add", "results/offline"],
+        ["commit", "-q", "-m", "results"],
+    ):
         subprocess.run([*git, *command], check=True)
     return store.Paths("offline", tmp_path)
 
@@ -54,10 +60,13 @@ def test_a_revision_goes_by_its_name_and_commit(project, rows):
 
 
 def test_git_says_why_there_are_no_rows(project):
-    with pytest.raises(store.StoreError, match=r"no git revision with them \(fatal: .*nonsense"):
+    with pytest.raises(
+        store.StoreError, match=r"no git revision with them \(fatal: .*nonsense"
+    ):
         sources.load("nonsense", project)
     with pytest.raises(
-        store.StoreError, match=r"no git revision with them \(fatal: .*results/small/rows.csv"
+        store.StoreError,
+        match=r"no git revision with them \(fatal: .*results/small/rows.csv",
     ):
         sources.load("HEAD", store.Paths("small", project.root))
 
@@ -65,7 +74,8 @@ def test_git_says_why_there_are_no_rows(project):
 def test_without_git_there_are_files_only(project, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(
-        store.StoreError, match=r"no git revision with them \(git: No such file or directory\)"
+        store.StoreError,
+        match=r"no git revision with them \(git: No such file or directory\)",
     ):
         sources.load("HEAD", project)
     assert sources.load(str(project.rows), project).name == str(project.rows)

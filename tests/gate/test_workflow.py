@@ -19,11 +19,15 @@ RANKS = "track,method,average_rank\nheatmap,XNN,4.0\nconcept,XNN,{}\nheatmap,ACE
 @pytest.mark.parametrize("job", JOBS)
 def test_what_a_job_does_is_the_makefiles(job):
     """The other steps only show what these wrote."""
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(
+        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    )
     runs = [step["run"] for step in JOBS[job]["steps"] if "run" in step]
     made = [run.split()[1] for run in runs if run.startswith("make ")]
     if "bash .ci/run" in runs:
-        made += re.findall(r"^make ([a-z-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+        made += re.findall(
+            r"^make ([a-z-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE
+        )
     assert {"test", "leaderboard", "diff"} <= set(made) <= targets
     for run in runs:
         assert run.startswith(("make ", "bash .ci/run")) or "diff/diff.md" in run
@@ -31,7 +35,10 @@ def test_what_a_job_does_is_the_makefiles(job):
 
 def dvc(folder, *arguments):
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -58,7 +65,11 @@ def checkout(tmp_path):
         )
         if rank == 1.0:
             identity = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
-            for command in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "before")):
+            for command in (
+                ("init", "-q"),
+                ("add", "."),
+                (*identity, "commit", "-qm", "before"),
+            ):
                 subprocess.run(["git", *command], cwd=tmp_path, check=True)
     return tmp_path
 
@@ -76,7 +87,9 @@ def test_dvc_plots_diff_draws_a_method_of_two_tracks_apart(checkout):
     """Bars of one method and commit in one panel are stacked: their ranks would be added up."""
     dvc(checkout, "plots", "diff", "HEAD", "--out", "drawn")
     page = (checkout / "drawn/index.html").read_text()
-    spec, _ = json.JSONDecoder().raw_decode(page, page.index("{", page.index("var spec")))
+    spec, _ = json.JSONDecoder().raw_decode(
+        page, page.index("{", page.index("var spec"))
+    )
     x, y, row = (spec["encoding"][axis]["field"] for axis in ("x", "y", "row"))
     assert (x, y) == ("average_rank", "method")
     bars = [(line[row], line["method"], line["rev"]) for line in spec["data"]["values"]]

@@ -39,7 +39,10 @@ def frames(*cells: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
         cell = KEY | FACTS | cell
         values = cell.pop("values", None)
         if values is not None:
-            cell |= {"value": float(np.nanmean(values)), "n": int(np.isfinite(values).sum())}
+            cell |= {
+                "value": float(np.nanmean(values)),
+                "n": int(np.isfinite(values).sum()),
+            }
             instances += [
                 {k: cell[k] for k in store.ROW_KEYS} | {"image": i, "value": v}
                 for i, v in enumerate(values)

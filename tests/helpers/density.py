@@ -47,9 +47,9 @@ def _code_lines(text: str, tree: ast.AST) -> set[int]:
         if token.type not in _SILENT:
             lines |= set(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, *_FUNCTIONS)) and ast.get_docstring(
-            node, False
-        ):
+        if isinstance(
+            node, (ast.Module, ast.ClassDef, *_FUNCTIONS)
+        ) and ast.get_docstring(node, False):
             docstring = node.body[0]
             lines -= set(range(docstring.lineno, docstring.end_lineno + 1))
     return lines

@@ -22,7 +22,10 @@ def literal_lpc(n):
     if n == 0:
         return 0.0
     return math.log2(
-        math.fsum(math.comb(n, k) * (k / n) ** k * ((n - k) / n) ** (n - k) for k in range(n + 1))
+        math.fsum(
+            math.comb(n, k) * (k / n) ** k * ((n - k) / n) ** (n - k)
+            for k in range(n + 1)
+        )
     )
 
 
@@ -35,7 +38,13 @@ def fast_lpc(n, known=_KNOWN):
     if n and n not in known:
         k = np.arange(1, n)
         lf = np.concatenate([[0], np.cumsum(np.log(np.arange(1, n + 1)))])
-        terms = lf[n] - lf[k] - lf[n - k] + k * np.log(k / n) + (n - k) * np.log((n - k) / n)
+        terms = (
+            lf[n]
+            - lf[k]
+            - lf[n - k]
+            + k * np.log(k / n)
+            + (n - k) * np.log((n - k) / n)
+        )
         known[n] = math.log2(2 + math.fsum(np.exp(terms)))
     return known[n] if n else 0.0
 
@@ -71,18 +80,24 @@ def literal_length(D, rules, robust, drop="applies", count_rules=False):
             data += log2_comb(len(holds) * len(rule.Y), missing) + log2_comb(
                 len(rest) * len(rule.Y), present
             )
-            model += literal_lpc(len(holds) * len(rule.Y)) + literal_lpc(len(rest) * len(rule.Y))
+            model += literal_lpc(len(holds) * len(rule.Y)) + literal_lpc(
+                len(rest) * len(rule.Y)
+            )
             model += literal_universal(rule.l)
         for y in rule.Y:
             left[y] -= applies if robust and drop == "applies" else holds
     data += sum(log2_comb(n, len(rows)) for rows in left)
-    return data, model + (literal_universal(len(rules)) if count_rules and rules else 0.0)
+    return data, model + (
+        literal_universal(len(rules)) if count_rules and rules else 0.0
+    )
 
 
 class Plain:
     """Algorithms 1-3; ``rules`` are (X, Y, l, k) with tail columns counted from 0."""
 
-    def __init__(self, heads, tails, theta, mu, robust=True, drop="applies", disjunctive=False):
+    def __init__(
+        self, heads, tails, theta, mu, robust=True, drop="applies", disjunctive=False
+    ):
         self.heads, self.tails, self.theta, self.mu = (
             np.asarray(heads, bool),
             np.asarray(tails, bool),
@@ -126,10 +141,15 @@ class Plain:
                     bits += self.log2_comb(h * len(Y), missing) + self.log2_comb(
                         (a - h) * len(Y), present
                     )
-                    bits += fast_lpc(h * len(Y)) + fast_lpc((a - h) * len(Y)) + literal_universal(l)
+                    bits += (
+                        fast_lpc(h * len(Y))
+                        + fast_lpc((a - h) * len(Y))
+                        + literal_universal(l)
+                    )
                 gone = applies if self.robust and self.drop == "applies" else holds
                 bits += sum(
-                    self.log2_comb(self.n, int((self.tails[:, y] & ~gone).sum())) for y in Y
+                    self.log2_comb(self.n, int((self.tails[:, y] & ~gone).sum()))
+                    for y in Y
                 )
                 if bits < best[0] - 1e-9:
                     best = (bits, l, k)
@@ -142,7 +162,9 @@ class Plain:
             x: (self.heads[:, x] & T).sum() / max(self.heads[:, x].sum(), 1)
             for x in range(self.heads.shape[1])
         }
-        H = sorted((x for x in sigma if sigma[x] > self.theta), key=lambda x: (-sigma[x], x))
+        H = sorted(
+            (x for x in sigma if sigma[x] > self.theta), key=lambda x: (-sigma[x], x)
+        )
         best = (np.inf, (), (), 0, 0)
         for t in range(1, len(H) + 1):
             bits, l, k = self.cost(H[:t], [y])
@@ -152,7 +174,11 @@ class Plain:
 
     def mine(self):
         """Algorithm 3."""
-        rules = [self.new_rule(y) for y in range(self.tails.shape[1]) if self.tails[:, y].any()]
+        rules = [
+            self.new_rule(y)
+            for y in range(self.tails.shape[1])
+            if self.tails[:, y].any()
+        ]
         rules = [r for r in rules if r[0] < self.single(r[2]) - 1e-9]
         known = {}  # what a pair gains does not change
         while True:
@@ -170,7 +196,13 @@ class Plain:
                     bits, l, k = known[key]
                     if c1 + c2 - bits > 1e-9:
                         found.append(
-                            (-round(c1 + c2 - bits, 6), r, s, union, (bits, key[0], key[1], l, k))
+                            (
+                                -round(c1 + c2 - bits, 6),
+                                r,
+                                s,
+                                union,
+                                (bits, key[0], key[1], l, k),
+                            )
                         )
             taken, added = set(), []
             for *_, r, s, _, rule in sorted(found):

@@ -85,16 +85,21 @@ class Project:
         for name in ("results/offline", "results/quick", "tests"):
             shutil.rmtree(self.root / name, ignore_errors=True)
         if params:
-            (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+            (self.root / "params.yaml").write_text(
+                yaml.safe_dump(params, sort_keys=False)
+            )
             (self.root / "dvc.lock").unlink(missing_ok=True)
         else:  # as after a run of another profile
             lock = yaml.safe_load((self.root / "dvc.lock").read_text())
             lock["stages"] |= {
-                name.replace("@offline", "@other"): stage for name, stage in lock["stages"].items()
+                name.replace("@offline", "@other"): stage
+                for name, stage in lock["stages"].items()
             }
             (self.root / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
         self.lock = (
-            (self.root / "dvc.lock").read_bytes() if (self.root / "dvc.lock").exists() else None
+            (self.root / "dvc.lock").read_bytes()
+            if (self.root / "dvc.lock").exists()
+            else None
         )
         (self.root / "mine.py").write_text(METHOD)
         self.params = params or store.read_yaml(self.root / "params.yaml")
@@ -130,7 +135,16 @@ class Project:
         for command in (
             ["git", "init", "-q"],
             ["git", "add", "-A"],
-            ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "as it is"],
+            [
+                "git",
+                "-c",
+                "user.name=a",
+                "-c",
+                "user.email=a@b",
+                "commit",
+                "-qm",
+                "as it is",
+            ],
         ):
             subprocess.run(command, cwd=self.root, check=True)
 
@@ -160,7 +174,14 @@ class Project:
 
     def leaderboard(self):
         """``make leaderboard``, with this Python's packages instead of a virtual environment of its own."""
-        return ["make", "-s", "-o", ".venv/.for-use", "leaderboard", f"PROFILE={self.profile}"]
+        return [
+            "make",
+            "-s",
+            "-o",
+            ".venv/.for-use",
+            "leaderboard",
+            f"PROFILE={self.profile}",
+        ]
 
     def kill(self, command, moment):
         """Start a command and kill its whole group: (exit code, None where it was killed; the
@@ -189,7 +210,9 @@ class Project:
 
     def stage(self):
         """What DVC runs, or ran last: ``train digits``, ``report``; empty before the first stage."""
-        commands = re.findall(r"^> glassbench (\w+(?: \w+)?)", self.said(), re.MULTILINE)
+        commands = re.findall(
+            r"^> glassbench (\w+(?: \w+)?)", self.said(), re.MULTILINE
+        )
         return commands[-1] if commands else ""
 
     def orphans(self, patience=10.0):
@@ -203,9 +226,14 @@ class Project:
         """(number, command) of this project's processes."""
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                mine = self.mark.encode() in (folder / "environ").read_bytes().split(b"\0")
+                mine = self.mark.encode() in (folder / "environ").read_bytes().split(
+                    b"\0"
+                )
                 if mine and "\nState:\tZ" not in (folder / "status").read_text():
-                    yield folder.name, (folder / "cmdline").read_bytes().replace(b"\0", b" ")[:100]
+                    yield (
+                        folder.name,
+                        (folder / "cmdline").read_bytes().replace(b"\0", b" ")[:100],
+                    )
 
     def temporary(self):
         """Files with temporary names, and folders for temporary files, that are still there."""
@@ -225,7 +253,9 @@ class Project:
             if not path.is_file() or path.name.endswith(".tmp"):
                 continue
             about = path.stat()
-            if self.whole.get(path) == (state := (about.st_ino, about.st_mtime_ns, about.st_size)):
+            if self.whole.get(path) == (
+                state := (about.st_ino, about.st_mtime_ns, about.st_size)
+            ):
                 continue
             read = READERS.get(path.name) or READERS.get(path.suffix)
             if read:
@@ -256,7 +286,11 @@ class Project:
     def others(self):
         """What the lock file says of the stages of other profiles."""
         lock = self.root / "dvc.lock"
-        stages = yaml.load(lock.read_text(), yaml.CSafeLoader)["stages"] if lock.exists() else {}
+        stages = (
+            yaml.load(lock.read_text(), yaml.CSafeLoader)["stages"]
+            if lock.exists()
+            else {}
+        )
         return {
             name: stage
             for name, stage in stages.items()
@@ -303,7 +337,12 @@ def spoil(path, how):
     middle = len(raw) // 2
     flipped = raw[:middle] + bytes([raw[middle] ^ 0xFF]) + raw[middle + 1 :]
     path.write_bytes(
-        {"empty": b"", "cut": raw[:middle], "flipped": flipped, "text": b"no such thing\n"}[how]
+        {
+            "empty": b"",
+            "cut": raw[:middle],
+            "flipped": flipped,
+            "text": b"no such thing\n",
+        }[how]
     )
 
 

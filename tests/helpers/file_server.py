@@ -38,7 +38,9 @@ class FileServer:
         if isinstance(name, int) or path not in self.files:
             return self.reply(request, name if isinstance(name, int) else 404, b"")
         if name == "busy":
-            return self.reply(request, 503, b"", {"Retry-After": str(value)} if value else {})
+            return self.reply(
+                request, 503, b"", {"Retry-After": str(value)} if value else {}
+            )
         body = self.files[path]
         if name == "wrong":
             body = bytes(len(body))
@@ -51,7 +53,9 @@ class FileServer:
             headers["Content-Range"] = f"bytes {shown}-{len(body) - 1}/{len(body)}"
         if name == "gzip":
             headers["Content-Encoding"] = "gzip"
-        self.reply(request, status, body[start:], headers, cut=value if name == "cut" else None)
+        self.reply(
+            request, status, body[start:], headers, cut=value if name == "cut" else None
+        )
 
     def reply(self, request, status, body, headers=None, cut=None):
         request.send_response(status)

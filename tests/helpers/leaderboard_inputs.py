@@ -28,7 +28,12 @@ METHODS = {  # method -> (paper, own setting, how good it is)
 METRICS = {  # metric -> (settings, better, unit, scale); on `gini` the edge map is made the best
     "average_drop": ([{"keep": 0.2}], "lower", "percent", 60.0),
     "average_increase": ([{"keep": 0.2}], "higher", "percent", 100.0),
-    "accuracy_top_pixels": ([{"pixels": 300}, {"pixels": 1000}], "higher", "percent", 100.0),
+    "accuracy_top_pixels": (
+        [{"pixels": 300}, {"pixels": 1000}],
+        "higher",
+        "percent",
+        100.0,
+    ),
     "insertion_auc": ([{"steps": 24}], "higher", "fraction", 1.0),
     "deletion_auc": ([{"steps": 24}], "lower", "fraction", 1.0),
     "pointing_game": ([{}], "higher", "fraction", 1.0),
@@ -74,11 +79,17 @@ def inputs() -> tuple[pd.DataFrame, pd.DataFrame]:
                                 metric,
                                 seed,
                             )
-                            values, status, reason = _cell(name, hard, skill, better, scale)
+                            values, status, reason = _cell(
+                                name, hard, skill, better, scale
+                            )
                             n = int(np.isfinite(values).sum())
                             mean = float(np.nanmean(values)) if n else np.nan
-                            rows.append((*key, mean, n, better, unit, 1, status, reason))
-                            instances += [(*key, image, v) for image, v in enumerate(values)]
+                            rows.append(
+                                (*key, mean, n, better, unit, 1, status, reason)
+                            )
+                            instances += [
+                                (*key, image, v) for image, v in enumerate(values)
+                            ]
     return (
         store.tidy_rows(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))),
         pd.DataFrame(instances, columns=[*store.ROW_KEYS, "image", "value"]),
@@ -89,8 +100,16 @@ def _cell(
     key: tuple, hard: np.ndarray, skill: float, better: str, scale: float
 ) -> tuple[np.ndarray, str, str]:
     *_, dataset, target, method, _, metric, seed = key
-    if method == "Score-CAM" and (dataset, target, metric) == ("digits", "vgg11", "deletion_auc"):
-        return np.empty(0), "failed", "out of memory: 8.1 GiB asked for, limit 8 GiB | see <log>"
+    if method == "Score-CAM" and (dataset, target, metric) == (
+        "digits",
+        "vgg11",
+        "deletion_auc",
+    ):
+        return (
+            np.empty(0),
+            "failed",
+            "out of memory: 8.1 GiB asked for, limit 8 GiB | see <log>",
+        )
     if metric == "pointing_game" and dataset == "digits":
         return np.empty(0), "not applicable", "images have no boxes"
     if method == EVIL and dataset == "toybirds" and seed == 2:
@@ -136,7 +155,10 @@ def _network(dataset: str, target: str, seed: int) -> list[tuple]:
             "ok",
             "",
         )
-        for metric, value, n in (("test_accuracy", accuracy, 300), ("train_accuracy", 100.0, 1200))
+        for metric, value, n in (
+            ("test_accuracy", accuracy, 300),
+            ("train_accuracy", 100.0, 1200),
+        )
     ]
 
 
@@ -149,12 +171,14 @@ def gallery() -> dict[tuple[str, str], dict]:
             rng = generator("gallery", dataset, target)
             centres = rng.uniform(0.25, 0.75, (5, 2))
             blob = np.exp(
-                -((i - centres[:, :1, None]) ** 2 + (j - centres[:, 1:, None]) ** 2) / 0.03
+                -((i - centres[:, :1, None]) ** 2 + (j - centres[:, 1:, None]) ** 2)
+                / 0.03
             )  # (5, 48, 48)
             channels = 1 if dataset == "digits" else 3
             tint = rng.uniform(0.4, 1, (5, channels, 1, 1))
             images = (
-                255 * (0.7 * blob[:, None] * tint + 0.3 * rng.random((5, channels, 48, 48)))
+                255
+                * (0.7 * blob[:, None] * tint + 0.3 * rng.random((5, channels, 48, 48)))
             ).astype(np.uint8)
             labels = [
                 "Grad-CAM",
@@ -169,7 +193,10 @@ def gallery() -> dict[tuple[str, str], dict]:
                 for k, name in enumerate(labels)
             }
             maps["Random map"] = rng.random(blob.shape).astype(np.float32)
-            box = np.concatenate([centres[:, ::-1] - 0.2, centres[:, ::-1] + 0.2], axis=1) * 48
+            box = (
+                np.concatenate([centres[:, ::-1] - 0.2, centres[:, ::-1] + 0.2], axis=1)
+                * 48
+            )
             out[dataset, target] = {
                 "images": images,
                 "ids": [3, 17, 40, 41, 63],
@@ -221,7 +248,11 @@ def cards() -> dict:
         },
         "provenance": {
             "profile": "offline",
-            "made": {"date": "2026-01-02", "commit": "0123456789abcdef", "changed_files": []},
+            "made": {
+                "date": "2026-01-02",
+                "commit": "0123456789abcdef",
+                "changed_files": [],
+            },
             "data": {"digits": "aa", "toybirds": "bb"},
             "libraries": {"numpy": "2.4.0", "torch": "2.15"},
             "machine": {"cpu": "Some CPU", "system": "Linux x86_64", "torch": "2.15"},
@@ -234,5 +265,7 @@ def built() -> Path:
     """The folder of a whole build, made once a process; read only."""
     folder = Path(tempfile.mkdtemp(prefix="glassbench-")) / "results" / "offline"
     atexit.register(shutil.rmtree, folder.parent.parent, ignore_errors=True)
-    build(*inputs(), **cards(), reported=store.ROOT / "results" / "reported", out=folder)
+    build(
+        *inputs(), **cards(), reported=store.ROOT / "results" / "reported", out=folder
+    )
     return folder

@@ -29,7 +29,12 @@ def linear_target(weights, mean=0.0, std=1.0) -> Target:
     layer.weight.data = torch.stack([weights.flatten(), torch.zeros(weights.numel())])
     net = nn.Sequential(nn.Flatten(), layer)
     return Target(
-        net, name="linear", classes="ab", input_shape=(1, *weights.shape), mean=[mean], std=[std]
+        net,
+        name="linear",
+        classes="ab",
+        input_shape=(1, *weights.shape),
+        mean=[mean],
+        std=[std],
     )
 
 
@@ -44,7 +49,9 @@ def conv_target(c: int, classes: int = 4, seed: int = 0, side: int = 8) -> Targe
     )
     for p in net.parameters():
         p.data = (
-            0.5 * torch.randn(p.shape, generator=torch_rng) / math.sqrt(max(1, p[0].numel() / 9))
+            0.5
+            * torch.randn(p.shape, generator=torch_rng)
+            / math.sqrt(max(1, p[0].numel() / 9))
         )
     mean, std = [0.4] * c, [0.3] * c
     return Target(
@@ -57,7 +64,9 @@ def conv_target(c: int, classes: int = 4, seed: int = 0, side: int = 8) -> Targe
     )
 
 
-def problem(c: int = 3, n: int = 5, side: int = 8, chunk: int = 64, kind: str = "random"):
+def problem(
+    c: int = 3, n: int = 5, side: int = 8, chunk: int = 64, kind: str = "random"
+):
     rng = np.random.default_rng(c)
     x = torch.from_numpy(rng.random((n, c, side, side), np.float32))
     maps = {
@@ -65,14 +74,18 @@ def problem(c: int = 3, n: int = 5, side: int = 8, chunk: int = 64, kind: str = 
         "ties": rng.integers(-1, 2, (n, side, side)),
         "constant": np.full((n, side, side), 0.7),
         "zero": np.zeros((n, side, side)),
-        "one-hot": np.eye(side * side)[rng.integers(0, side * side, n)].reshape(n, side, side),
+        "one-hot": np.eye(side * side)[rng.integers(0, side * side, n)].reshape(
+            n, side, side
+        ),
     }[kind]
     batch = Batch(x=x, y=torch.from_numpy(rng.integers(0, 4, n)), chunk=chunk)
     return conv_target(c, side=side), batch, Explanation(heatmaps=maps)
 
 
 def single(x, y=0) -> Batch:
-    return Batch(x=torch.tensor(x, dtype=torch.float32)[None, None], y=torch.tensor([y]))
+    return Batch(
+        x=torch.tensor(x, dtype=torch.float32)[None, None], y=torch.tensor([y])
+    )
 
 
 def doubled(target: Target) -> Target:
@@ -111,13 +124,14 @@ def slow_fill(x, kept, fill):
                 sigma = max(h, w) / 16 if fill == "inpaint" else 5
                 tiny = 1e-6 if fill == "inpaint" else 0
                 weights = [
-                    math.exp(-((a - i) ** 2 + (b - j) ** 2) / (2 * sigma**2)) for a, b in over
+                    math.exp(-((a - i) ** 2 + (b - j) ** 2) / (2 * sigma**2))
+                    for a, b in over
                 ]
                 values = [float(x[k, a, b]) for a, b in over]
                 mean = sum(values) / max(len(values), 1)
-                out[k, i, j] = (sum(map(float.__mul__, weights, values)) + tiny * mean) / (
-                    sum(weights) + tiny
-                )
+                out[k, i, j] = (
+                    sum(map(float.__mul__, weights, values)) + tiny * mean
+                ) / (sum(weights) + tiny)
     return out
 
 

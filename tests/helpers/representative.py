@@ -22,7 +22,11 @@ def network(seed=0, classes=3, activation=nn.ReLU, dtype=torch.float32):
         nn.init.normal_(net.hidden[0].weight, std=0.5)
     names = "abcdefgh"[:classes]
     return Target(
-        net.to(dtype), name="tiny", classes=names, input_shape=(1, SIDE, SIDE), layer="conv"
+        net.to(dtype),
+        name="tiny",
+        classes=names,
+        input_shape=(1, SIDE, SIDE),
+        layer="conv",
     )
 
 
@@ -33,4 +37,6 @@ def images(n=60, seed=5, chunk=16):
     for image in x[:, 0]:
         i, j = rng.integers(0, SIDE - 4, 2)
         image[i : i + 4, j : j + 4] += 0.7
-    return Batch(x=torch.from_numpy(x), y=torch.from_numpy(np.arange(n) % 3), chunk=chunk)
+    return Batch(
+        x=torch.from_numpy(x), y=torch.from_numpy(np.arange(n) % 3), chunk=chunk
+    )

@@ -33,7 +33,11 @@ def blobs(n_train=160, n_test=40, size=28):
             top, left = (c // 2) * half + 3, (c % 2) * half + 3
             x[i, 0, top : top + 8, left : left + 8] = 255
             boxes[i] = left, top, left + 8, top + 8
-        arrays |= {f"x_{split}": x, f"y_{split}": y.astype(np.int64), f"boxes_{split}": boxes}
+        arrays |= {
+            f"x_{split}": x,
+            f"y_{split}": y.astype(np.int64),
+            f"boxes_{split}": boxes,
+        }
     return arrays
 
 
@@ -59,6 +63,9 @@ class Workspace:
 
 
 def plugin(
-    workspace, before="pass", value="Explanation(heatmaps=rng.random((n, h, w)))", name="mine"
+    workspace,
+    before="pass",
+    value="Explanation(heatmaps=rng.random((n, h, w)))",
+    name="mine",
 ):
     return workspace.plugin(GOOD.format(before=before, value=value, name=name), name)

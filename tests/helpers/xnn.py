@@ -33,7 +33,9 @@ def network(dense=True):
             net.add_module("logits", nn.Linear(20, 4))
         else:
             net.add_module("conv3", nn.Conv2d(6, 4, 1))
-            net.add_module("logits", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+            net.add_module(
+                "logits", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            )
     return Target(
         net,
         name="tiny",
@@ -50,4 +52,6 @@ def images(n=64, seed=0):
     x, y = rng.random((n, 3, 8, 8), np.float32), np.arange(n) % 4
     for i, c in enumerate(y):
         x[i, :, 4 * (c // 2) :, 4 * (c % 2) :][:, :4, :4] += 1
-    return Batch(x=torch.from_numpy((x / 2).astype(np.float32)), y=torch.from_numpy(y), chunk=16)
+    return Batch(
+        x=torch.from_numpy((x / 2).astype(np.float32)), y=torch.from_numpy(y), chunk=16
+    )

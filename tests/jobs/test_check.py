@@ -61,7 +61,9 @@ def test_what_is_wrong_is_said(name):
 def test_the_line_to_change_is_named(name):
     lines = (PLUGINS / f"{name}.py").read_text().splitlines()
     blamed = BLAMED[name][0]
-    (number,) = (i for i, code in enumerate(lines) if blamed in code and "def " not in code)
+    (number,) = (
+        i for i, code in enumerate(lines) if blamed in code and "def " not in code
+    )
     first = first_finding(name)
     assert first.where == f"{name}.py:{number + 1}"
     assert first.code == lines[number].strip()
@@ -84,7 +86,9 @@ def test_a_good_method_has_nothing_to_change(capsys):
     assert main.main(["check", f"{PLUGINS / 'good.py'}:Mine"]) == 0
     text = capsys.readouterr().out
     assert (
-        text.endswith("nothing to change\n") and "WRONG" not in text and "judged as heatmap" in text
+        text.endswith("nothing to change\n")
+        and "WRONG" not in text
+        and "judged as heatmap" in text
     )
 
 
@@ -98,7 +102,9 @@ def test_exit_code_1_and_the_hint_where_there_is_something(capsys):
 
 
 @pytest.mark.parametrize("kind", templates.KINDS)
-def test_a_starter_passes_and_keeps_to_the_plug_in_api(kind, tmp_path, monkeypatch, capsys):
+def test_a_starter_passes_and_keeps_to_the_plug_in_api(
+    kind, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     assert main.main(["new", "mine.py", "--kind", kind]) == 0
     assert "glassbench check mine.py:MyMethod" in capsys.readouterr().out
@@ -126,7 +132,9 @@ def test_a_starter_passes_and_keeps_to_the_plug_in_api(kind, tmp_path, monkeypat
         (["check", "mien.py:Mine"], "no method file"),
     ],
 )
-def test_bad_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
+def test_bad_use_is_one_line_and_exit_code_2(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text((PLUGINS / "good.py").read_text())
     assert main.main(arguments) == 2
@@ -183,7 +191,11 @@ class Mine:
             1,
             "requires_grad",
         ),
-        (["maps = torch.rand(len(batch), *batch.x.shape[-2:])"], 0, "torch's global random state"),
+        (
+            ["maps = torch.rand(len(batch), *batch.x.shape[-2:])"],
+            0,
+            "torch's global random state",
+        ),
         (["maps = batch.x.mean(dim=(1, 2))"], 1, "expected 3 axes"),
         (["maps = {}['missing']"], 0, "KeyError"),
     ],
@@ -231,12 +243,17 @@ class Mine(Inner):
     [
         ("'a;b=c'", "`;` separates settings"),
         ("('a', 'b;c')", "`;` separates settings"),
-        ("type('Thing', (), {'__hash__': None, '__eq__': None})", "type has no text of its own"),
+        (
+            "type('Thing', (), {'__hash__': None, '__eq__': None})",
+            "type has no text of its own",
+        ),
         ("Inner(layer='conv2')", "a row names Inner without its settings"),
         ("Needs(3)", "a row names Inner without its settings"),
     ],
 )
-def test_a_setting_that_no_row_can_tell_apart_is_named_with_its_line(tmp_path, value, why):
+def test_a_setting_that_no_row_can_tell_apart_is_named_with_its_line(
+    tmp_path, value, why
+):
     path = tmp_path / "mine.py"
     path.write_text(
         FIELD.replace("{}", f"field(default_factory=lambda: {value})", 1).replace(
@@ -267,7 +284,9 @@ def test_a_setting_that_rows_tell_apart_is_no_finding(tmp_path, value):
 
 def test_randomness_from_rng_is_no_finding(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(BODY.replace("{}", "maps = rng.random((len(batch), *batch.x.shape[-2:]))", 1))
+    path.write_text(
+        BODY.replace("{}", "maps = rng.random((len(batch), *batch.x.shape[-2:]))", 1)
+    )
     assert not wrong(f"{path}:Mine")
 
 
@@ -295,7 +314,9 @@ def test_the_tracer_names_the_first_line_after_which_a_probe_differs(tmp_path):
         "state = [0]\ndef inner():\n    a = 1\n    state[0] += 1\n    return a\n"
         "def explain():\n    b = inner()\n    return b\n"
     )
-    space, trace = traced(tmp_path, body, lambda space: {"state": lambda: space["state"][0]})
+    space, trace = traced(
+        tmp_path, body, lambda space: {"state": lambda: space["state"][0]}
+    )
     with trace:
         space["explain"]()
     assert trace.changed() == {"state": 4} and trace.returned == 8

@@ -98,7 +98,10 @@ def test_a_method_is_placed_and_nothing_of_the_others_is_touched(known):
 
 def test_its_rows_are_those_that_the_pipeline_gives(known):
     found = place(known)
-    known.params["explain"]["methods"] = [*KNOWN, f"{known.root / 'home' / 'mine.py'}:GradNorm"]
+    known.params["explain"]["methods"] = [
+        *KNOWN,
+        f"{known.root / 'home' / 'mine.py'}:GradNorm",
+    ]
     for step in (explain.explain_images, score.score_explanations):
         list(step(known.profile, "blobs"))
     rows, _ = collect.profile_rows(known.profile)
@@ -108,7 +111,10 @@ def test_its_rows_are_those_that_the_pipeline_gives(known):
 
 def test_a_second_time_nothing_is_made_again(known):
     first = place(known)
-    made = {p: p.stat().st_mtime_ns for p in (first.folder / "artifacts").rglob("cnn-0/mine*.npz")}
+    made = {
+        p: p.stat().st_mtime_ns
+        for p in (first.folder / "artifacts").rglob("cnn-0/mine*.npz")
+    }
     assert len(made) == 2
     place(known)
     assert {p: p.stat().st_mtime_ns for p in made} == made
@@ -153,7 +159,9 @@ def committed(known):
     paths = store.Paths("tiny")
     rows, _ = collect.profile_rows(known.profile)
     store.write_rows(paths.rows, rows)
-    store.write_json(paths.results / "provenance.json", provenance.provenance(known.profile))
+    store.write_json(
+        paths.results / "provenance.json", provenance.provenance(known.profile)
+    )
     forget_cells(known)
     return paths
 
@@ -162,7 +170,9 @@ def test_known_rows_are_the_committed_ones_where_the_hashes_match(known, committ
     found = place(known)
     assert found.means_only == 2 and not found.left_out
     assert set(found.frame.label) >= {"Random map", "Edge map (Sobel)"}
-    assert set(found.compared["Gradient norm"].verdict) == {"unknown"}  # means alone prove nothing
+    assert set(found.compared["Gradient norm"].verdict) == {
+        "unknown"
+    }  # means alone prove nothing
     assert any("no tests" in line for line in evaluate.notes(found))
 
 
@@ -182,9 +192,13 @@ def change_provenance(paths, part, key):
         ("steps", "score", 2, "the code that"),
     ],
 )
-def test_committed_rows_of_something_else_are_left_out(known, committed, part, key, rows, said):
+def test_committed_rows_of_something_else_are_left_out(
+    known, committed, part, key, rows, said
+):
     change_provenance(committed, part, key)
-    left_out = evaluate._known(known.profile, cells.cells(known.profile, "blobs")).left_out
+    left_out = evaluate._known(
+        known.profile, cells.cells(known.profile, "blobs")
+    ).left_out
     assert sum(left_out.values()) == rows
     assert left_out and all(why.startswith(said) for why in left_out)
 
@@ -197,7 +211,9 @@ def test_rows_that_were_left_out_can_be_recomputed(known, committed):
     verdicts = set(again.compared["Gradient norm"].verdict)
     assert verdicts <= {"beats", "loses to", "no difference"}
     scores = [cell.scores for cell in cells.cells(known.profile, "blobs")]
-    assert not any(path.exists() for path in scores)  # made in the evaluation's own folder
+    assert not any(
+        path.exists() for path in scores
+    )  # made in the evaluation's own folder
     shown = tables.average_ranks(again.frame, "heatmap")
     assert set(shown.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
 
@@ -206,7 +222,9 @@ def test_differences_are_tested_on_the_committed_values_of_single_images(known):
     rows, instances = collect.profile_rows(known.profile)
     paths = store.Paths("tiny")
     store.write_rows(paths.rows, rows)
-    store.write_json(paths.results / "provenance.json", provenance.provenance(known.profile))
+    store.write_json(
+        paths.results / "provenance.json", provenance.provenance(known.profile)
+    )
     store.write_values(paths.values, instances)
     wanted = place(known).compared["Gradient norm"]
     forget_cells(known)
@@ -221,7 +239,9 @@ def test_differences_are_tested_on_the_committed_values_of_single_images(known):
     assert place(known).means_only == 2
 
 
-def test_a_network_that_is_not_there_is_trained_and_one_that_is_stays(workspace, monkeypatch):
+def test_a_network_that_is_not_there_is_trained_and_one_that_is_stays(
+    workspace, monkeypatch
+):
     shutil.copytree(REPORTED, workspace.root / "results" / "reported")
     (workspace.root / "mine.py").write_text(GRAD_NORM)
     monkeypatch.chdir(workspace.root)
@@ -233,7 +253,9 @@ def test_a_network_that_is_not_there_is_trained_and_one_that_is_stays(workspace,
 
 
 def test_a_method_that_fails_is_on_the_board_as_failed(known, capsys):
-    (known.root / "home" / "mine.py").write_text(GRAD_NORM.replace("x = batch", "1 / 0; x = batch"))
+    (known.root / "home" / "mine.py").write_text(
+        GRAD_NORM.replace("x = batch", "1 / 0; x = batch")
+    )
     assert main.main(["evaluate", "mine.py:GradNorm", "--no-page"]) == 1
     said = capsys.readouterr()
     assert "ZeroDivisionError: division by zero (mine.py:" in said.out + said.err
@@ -259,7 +281,9 @@ def test_a_method_that_fails_is_on_the_board_as_failed(known, capsys):
 )
 def test_bad_use_is_one_line_and_exit_code_2(known, capsys, arguments, message):
     shutil.copy(ROOT / "baselines" / "random_map.py", known.root / "home" / "copy.py")
-    arguments = [a.replace(str(ROOT / "baselines"), str(known.root / "home")) for a in arguments]
+    arguments = [
+        a.replace(str(ROOT / "baselines"), str(known.root / "home")) for a in arguments
+    ]
     assert main.main(["evaluate", *arguments]) == 2
     text = capsys.readouterr().err
     assert message in text and text.count("\n") == 1 and "Traceback" not in text
@@ -270,7 +294,9 @@ def test_networks_are_chosen_by_data_set_or_name(known):
     silent = dataclasses.replace(recipe, explain=False)
     zoo = {"a": {"x": recipe, "y": silent}, "b": {"x": recipe, "z": recipe}}
     profile = known.profile.replace(datasets=("a", "b"), zoo=zoo)
-    chosen = lambda *names: {d: sorted(t) for d, t in profile.with_networks(names).zoo.items()}
+    chosen = lambda *names: {
+        d: sorted(t) for d, t in profile.with_networks(names).zoo.items()
+    }
     assert chosen() == {"a": ["x"], "b": ["x", "z"]}
     assert (
         chosen("b/x") == {"b": ["x"]}
@@ -307,9 +333,17 @@ def test_maps_that_were_made_elsewhere(known, capsys):
             "not applicable",
             "no maps of blobs/cnn/seed=0; it has other/cnn",
         ),
-        ({"blobs/cnn/seed=0": np.ones((3, 28, 28))}, "failed", "explains 3 images of 20"),
+        (
+            {"blobs/cnn/seed=0": np.ones((3, 28, 28))},
+            "failed",
+            "explains 3 images of 20",
+        ),
         ({"blobs/cnn/seed=0": np.full((20, 28, 28), np.nan)}, "failed", "NaN"),
-        ({"blobs/cnn/seed=0": np.ones((20, 7, 7))}, "failed", "heatmaps is 7x7, images 28x28"),
+        (
+            {"blobs/cnn/seed=0": np.ones((20, 7, 7))},
+            "failed",
+            "heatmaps is 7x7, images 28x28",
+        ),
     ],
 )
 def test_maps_that_do_not_fit(known, maps, status, reason):
@@ -359,10 +393,14 @@ def board(gain, seeds=2, images=20, rng=0):
                     "reason": "",
                 }
             )
-            instances += [row | {"image": i, "value": v} for i, v in enumerate(table[seed])]
+            instances += [
+                row | {"image": i, "value": v} for i, v in enumerate(table[seed])
+            ]
     return (
         values,
-        tables.leaderboard(store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(instances)),
+        tables.leaderboard(
+            store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(instances)
+        ),
         pd.DataFrame(instances),
     )
 
@@ -382,7 +420,9 @@ def test_differences_are_wilcoxons_test_over_images_holm_adjusted():
         "low": "beats",
         "same": "no difference" if p["same"] >= stats.ALPHA else found.verdict["same"],
     }
-    assert placing.differences(frame, instances, "low").set_index("rival").verdict.to_dict() == {
+    assert placing.differences(frame, instances, "low").set_index(
+        "rival"
+    ).verdict.to_dict() == {
         "mine": "loses to",
         "same": "loses to",
     }
@@ -391,7 +431,9 @@ def test_differences_are_wilcoxons_test_over_images_holm_adjusted():
 @pytest.mark.parametrize("better", ["higher", "lower"])
 def test_the_direction_of_the_metric_decides_who_wins(better):
     _, frame, instances = board(0.5)
-    found = placing.differences(frame.assign(better=better), instances, "mine").set_index("rival")
+    found = placing.differences(
+        frame.assign(better=better), instances, "mine"
+    ).set_index("rival")
     assert found.verdict["low"] == ("beats" if better == "higher" else "loses to")
 
 
@@ -411,9 +453,15 @@ def test_standing_names_whom_it_beats():
 def test_the_terminal_names_rivals_by_their_place():
     _, frame, instances = board(0.5)
     lines = placing_lines(frame, instances, "mine", "low", width=80)
-    assert [line[:9].rstrip() for line in lines[2:5]] == ["  1  same", "> 2  mine", "> 3  low"]
+    assert [line[:9].rstrip() for line in lines[2:5]] == [
+        "  1  same",
+        "> 2  mine",
+        "> 3  low",
+    ]
     mine, low = (line for line in lines if line.startswith("gini, keep=0.2"))
-    assert mine.endswith("  2 of 3  3                1")  # beats 3; no difference from 1
+    assert mine.endswith(
+        "  2 of 3  3                1"
+    )  # beats 3; no difference from 1
     assert low.endswith("  3 of 3         1 2")  # loses to both
 
 
@@ -431,7 +479,10 @@ def test_a_false_alarm_is_as_rare_as_promised(monkeypatch):
         stats, "interval", lambda values, *_, **__: np.full((len(values), 2), np.nan)
     )  # not asked for
     alarms = sum(
-        (placing.differences(*board(0.0, rng=i)[1:], "mine").verdict != "no difference").any()
+        (
+            placing.differences(*board(0.0, rng=i)[1:], "mine").verdict
+            != "no difference"
+        ).any()
         for i in range(60)
     )
     assert alarms <= 5  # of 30, 99.7 % of such runs have 5 or fewer

@@ -58,7 +58,10 @@ def test_each_costs_its_own_cell_and_says_why(trained):
     for name in names:
         shutil.copy(PLUGINS / f"{name}.py", trained.root)
     methods = [f"{trained.root / name}.py:Mine" for name in names]
-    trained.params["explain"] |= {"methods": methods, "limits": {"seconds": 6, "gigabytes": 1}}
+    trained.params["explain"] |= {
+        "methods": methods,
+        "limits": {"seconds": 6, "gigabytes": 1},
+    }
 
     done = list(explain.explain_images(trained.profile, "blobs"))
     list(score.score_explanations(trained.profile, "blobs"))
@@ -70,9 +73,13 @@ def test_each_costs_its_own_cell_and_says_why(trained):
     check_good(by_name.pop("good"), rows)
     for name, d in by_name.items():
         check_failed(name, d, rows)
-    assert by_name["script"].result["method"] == "Mine"  # it has no name that can be shown
+    assert (
+        by_name["script"].result["method"] == "Mine"
+    )  # it has no name that can be shown
     assert set(instances.method) == {"good"}
-    assert results.read_text() == "as it was" and not results.with_name("mine.pt").exists()
+    assert (
+        results.read_text() == "as it was" and not results.with_name("mine.pt").exists()
+    )
     frame = tables.leaderboard(rows, instances)
     assert (frame.status == "failed").any() and not frame.label.str.contains("<").any()
 
@@ -111,7 +118,9 @@ def test_an_external_methods_cell_has_the_bytes_of_one_made_here(trained):
 
 
 def apart(function, *arguments, seconds=20.0, **limits):
-    return engine.alone(Unit("test", function, arguments, Limits(seconds=seconds, **limits)))
+    return engine.alone(
+        Unit("test", function, arguments, Limits(seconds=seconds, **limits))
+    )
 
 
 def test_what_it_leaves_running_is_killed_with_it():
@@ -126,7 +135,9 @@ def test_its_working_directory_is_its_own_and_gone_afterwards(tmp_path):
     folder, temporary = apart(external_methods.where).result
     assert folder == temporary and not Path(folder).exists()
     kept = engine.alone(Unit("test", external_methods.where, (), Limits(), tmp_path))
-    assert kept.result[0] == str(tmp_path.resolve()) and (tmp_path / "here.txt").exists()
+    assert (
+        kept.result[0] == str(tmp_path.resolve()) and (tmp_path / "here.txt").exists()
+    )
 
 
 def test_a_result_that_cannot_travel_is_an_error_not_a_crash():
@@ -138,9 +149,9 @@ def test_leaving_is_told():
 
 
 def test_several_run_side_by_side_and_an_interrupt_kills_them():
-    units = [Unit(str(i), external_methods.sleep, (20.0,), Limits()) for i in range(2)] + [
-        Unit("short", external_methods.sleep, (0.1,), Limits())
-    ]
+    units = [
+        Unit(str(i), external_methods.sleep, (20.0,), Limits()) for i in range(2)
+    ] + [Unit("short", external_methods.sleep, (0.1,), Limits())]
     results = engine.run(units[::-1], label="test", workers=3)
     start = time.monotonic()
     assert next(results).unit.name == "short"
@@ -154,7 +165,9 @@ def test_units_with_and_without_limits_go_together():
         Unit("in the pool", external_methods.sleep, (0.0,)),
         Unit("apart", external_methods.sleep, (0.0,), Limits()),
     ]
-    assert {d.unit.name: d.result for d in engine.run(units, label="test", workers=2)} == {
+    assert {
+        d.unit.name: d.result for d in engine.run(units, label="test", workers=2)
+    } == {
         "in the pool": 0,
         "apart": 0,
     }

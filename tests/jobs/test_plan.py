@@ -50,7 +50,9 @@ def test_the_schedule_is_that_of_a_clock(seconds, workers):
 
 @given(st.lists(st.floats(0.01, 1e4), min_size=1, max_size=30), st.integers(1, 40))
 def test_a_stage_takes_no_less_than_its_longest_unit_and_its_share(seconds, workers):
-    found = plan.stage_seconds([planned(s, name=str(i)) for i, s in enumerate(seconds)], workers)
+    found = plan.stage_seconds(
+        [planned(s, name=str(i)) for i, s in enumerate(seconds)], workers
+    )
     bound = max(max(seconds), sum(seconds) / workers)
     assert bound <= found * (1 + 1e-9) and found <= 4 / 3 * bound + max(seconds)
     assert workers < len(seconds) or found == max(seconds)
@@ -70,7 +72,9 @@ def test_the_engine_runs_units_in_the_order_that_the_plan_takes(monkeypatch):
     assert [unit.name for unit in engine.longest_first(units)] == ["c", "b", "d", "a"]
     began = []
     monkeypatch.setattr(
-        pool, "_trusted", lambda units, workers: began.extend(u.name for u in units) or iter(())
+        pool,
+        "_trusted",
+        lambda units, workers: began.extend(u.name for u in units) or iter(()),
     )
     list(engine.run(units, label="test", workers=1))
     assert began == ["c", "b", "d", "a"]
@@ -82,7 +86,9 @@ def test_the_critical_path_by_hand():
         planned(50.0, name="blobs/b-0", needs=("blobs/b-0",)),
         planned(30.0, "explain", name="blobs/a/seed=0 m", needs=("blobs/a-0",)),
         planned(40.0, "score", name="blobs/a/seed=0 m", needs=("blobs/a-0",)),
-        planned(20.0, "replicate", "paper", name="paper.x", needs=("blobs/b-0", "blobs/a-0")),
+        planned(
+            20.0, "replicate", "paper", name="paper.x", needs=("blobs/b-0", "blobs/a-0")
+        ),
         planned(60.0, "replicate", "paper", name="paper.y"),
     ]
     assert [(u.step, u.seconds) for u in plan.critical_path(found)] == [
@@ -90,7 +96,10 @@ def test_the_critical_path_by_hand():
         ("explain", 30),
         ("score", 40),
     ]
-    longer = [*found, planned(26.0, "replicate", "paper", name="paper.z", needs=("blobs/b-0",))]
+    longer = [
+        *found,
+        planned(26.0, "replicate", "paper", name="paper.z", needs=("blobs/b-0",)),
+    ]
     assert [u.name for u in plan.critical_path(longer)] == ["blobs/b-0", "paper.z"]
 
 
@@ -104,7 +113,9 @@ def test_a_data_set_is_counted_as_the_profile_cuts_it(monkeypatch):
         (1, 28, 28), 10, 60_000, 10_000
     )
     cut = {"size": 32, "train": 5000, "test": 2500}
-    assert costs.images(nowhere / "cifar10.npz", cut) == Images((3, 32, 32), 10, 5_000, 2_500)
+    assert costs.images(nowhere / "cifar10.npz", cut) == Images(
+        (3, 32, 32), 10, 5_000, 2_500
+    )
     cub = costs.images(
         nowhere / "cub.npz", {"classes": 50}
     )  # size 224 by the script's defaults; the real ones: 1,500 and 1,389
@@ -116,7 +127,12 @@ def test_a_data_set_is_counted_as_the_profile_cuts_it(monkeypatch):
 )
 def test_every_script_says_how_large_its_data_set_is(path):
     full = scripts.literals(path).get("FULL")
-    assert path.stem == "folder" or set(full) == {"channels", "classes", "train", "test"}
+    assert path.stem == "folder" or set(full) == {
+        "channels",
+        "classes",
+        "train",
+        "test",
+    }
 
 
 def test_a_prepared_data_set_speaks_for_itself(workspace):
@@ -156,7 +172,11 @@ def test_training_is_counted_in_images_and_steps(workspace):
     one = toy_logits()
     assert 3 * 100 * 2.5 * one < work.passes < 3 * 100 * 3 * one + 140 * one
     assert work.fits == 3 * 2 * 7  # epochs, batches, layers
-    on_gpu = [unit for step, _, unit in plan.units(workspace.profile, gpu=True) if step == "train"]
+    on_gpu = [
+        unit
+        for step, _, unit in plan.units(workspace.profile, gpu=True)
+        if step == "train"
+    ]
     assert [len(u.arguments[1]) for u in on_gpu] == [2]  # the seeds train as one
     assert plan.counter(workspace.profile, "cuda").count("train", on_gpu[0])[
         1
@@ -170,13 +190,17 @@ def toy_logits():
 
 
 def test_a_pass_is_counted_to_the_number(workspace):
-    assert plan.counter(workspace.profile).facts("blobs", "cnn").logits.passes == toy_logits()
+    assert (
+        plan.counter(workspace.profile).facts("blobs", "cnn").logits.passes
+        == toy_logits()
+    )
 
 
 def test_seeds_do_the_same_work_and_other_settings_do_not(workspace):
     workspace.params["zoo"]["blobs"]["cnn"]["seeds"] = [0, 1]
     workspace.params["explain"]["methods"] = [
-        {"use": f"{HOME}/baselines/score_cam.py:ScoreCAM", "channels": n} for n in (4, 8)
+        {"use": f"{HOME}/baselines/score_cam.py:ScoreCAM", "channels": n}
+        for n in (4, 8)
     ]
     count = plan.counter(workspace.profile)
     found = [
@@ -188,7 +212,9 @@ def test_seeds_do_the_same_work_and_other_settings_do_not(workspace):
 
 
 def test_passes_of_metrics_follow_what_a_method_offers():
-    maps, labels = (costs.passes_per_image(frozenset({name})) for name in ("heatmaps", "labels"))
+    maps, labels = (
+        costs.passes_per_image(frozenset({name})) for name in ("heatmaps", "labels")
+    )
     assert labels <= 2 and 33 + 33 + 36 < maps < 150
     assert costs.passes_per_image(frozenset()) == 0
 
@@ -219,7 +245,9 @@ works = st.tuples(st.floats(0.1, 1e4), st.floats(0.1, 1e3))
 )
 def test_the_model_finds_the_seconds_of_work_that_it_knows(measured, a, b, c):
     took = [a + b * passes + c * fits for passes, fits in measured]
-    model = Model(speed("train net", *work, s) for work, s in zip(measured, took, strict=True))
+    model = Model(
+        speed("train net", *work, s) for work, s in zip(measured, took, strict=True)
+    )
     for work, s in zip(measured, took, strict=True):
         assert seconds(model, "train net", *work)[0] == pytest.approx(s, rel=1e-3)
 
@@ -232,10 +260,22 @@ def test_few_units_give_the_cost_of_a_pass_and_the_rest_is_the_fits():
             speed("explain fast", 260.0, 0.0, 2.0),
         ]
     )
-    assert seconds(model, "explain slow", 26.0, 0.0) == (pytest.approx(3.0 + 1.0), "scaled")
-    assert seconds(model, "explain fits", 26.0, 20.0) == (pytest.approx(6.0 + 1.0), "scaled")
-    assert seconds(model, "explain fast", 2600.0, 0.0) == (pytest.approx(20.0), "scaled")
-    assert seconds(model, "explain fast", 2600.0, 0.0, ratio=10) == (pytest.approx(2.0), "scaled")
+    assert seconds(model, "explain slow", 26.0, 0.0) == (
+        pytest.approx(3.0 + 1.0),
+        "scaled",
+    )
+    assert seconds(model, "explain fits", 26.0, 20.0) == (
+        pytest.approx(6.0 + 1.0),
+        "scaled",
+    )
+    assert seconds(model, "explain fast", 2600.0, 0.0) == (
+        pytest.approx(20.0),
+        "scaled",
+    )
+    assert seconds(model, "explain fast", 2600.0, 0.0, ratio=10) == (
+        pytest.approx(2.0),
+        "scaled",
+    )
     assert seconds(model, "explain other", 2600.0, 0.0)[1] == "guessed"
     assert seconds(model, "score x", 4.0, 0.0)[1] == "guessed"
 
@@ -253,20 +293,27 @@ def test_a_guess_is_no_faster_than_a_core_multiplies():
     """Small networks stop early: what they took says little of a large one's multiply-adds."""
     small = [(5000.0, 0.5), (6000.0, 0.7), (8000.0, 1.2), (7000.0, 1.3)]
     model = Model(speed("train mlp", *work, 4 * work[1]) for work in small)
-    assert seconds(model, "train vgg11", 2600.0, 0.01) == (pytest.approx(100.0), "guessed")
-    assert seconds(model, "train vgg11", 2600.0, 0.01, ratio=10) == (pytest.approx(10.0), "guessed")
+    assert seconds(model, "train vgg11", 2600.0, 0.01) == (
+        pytest.approx(100.0),
+        "guessed",
+    )
+    assert seconds(model, "train vgg11", 2600.0, 0.01, ratio=10) == (
+        pytest.approx(10.0),
+        "guessed",
+    )
     found, source = seconds(model, "train mlp", 26000.0, 1.0)
     assert source == "scaled" and found < 10  # of its own kind it is known better
 
 
 def test_a_gpu_speeds_up_passes_and_leaves_the_fits_alone():
     measured = [
-        (100.0 * p, f, 2.0 * p + 3 * f) for p, f in ((1, 1), (2, 1), (1, 5), (7, 3), (4, 9))
+        (100.0 * p, f, 2.0 * p + 3 * f)
+        for p, f in ((1, 1), (2, 1), (1, 5), (7, 3), (4, 9))
     ]
     model = Model(speed("explain layer_trees", *line) for line in measured)
-    assert seconds(model, "explain layer_trees", 10_000.0, 10.0, ratio=100)[0] == pytest.approx(
-        2 + 30, rel=1e-3
-    )
+    assert seconds(model, "explain layer_trees", 10_000.0, 10.0, ratio=100)[
+        0
+    ] == pytest.approx(2 + 30, rel=1e-3)
 
 
 def test_an_unknown_gpu_is_refused_with_near_names(workspace):
@@ -279,7 +326,9 @@ def test_what_does_not_fit_on_a_gpu_is_named(profile, capsys, monkeypatch):
     assert main.main(["plan", "--gpu", "t4", "--profile", "tiny"]) == 0
     out = capsys.readouterr().out
     assert re.search(
-        r"^too large for one t4 \(0\.5 GB\): 3 units, .*blobs/cnn\s*\Z", out, re.MULTILINE
+        r"^too large for one t4 \(0\.5 GB\): 3 units, .*blobs/cnn\s*\Z",
+        out,
+        re.MULTILINE,
     )
 
 
@@ -324,7 +373,9 @@ def test_the_committed_table_knows_every_measured_step_and_profile():
 
 
 def test_calibration_takes_what_was_measured_here(profile):
-    (found,) = [s for s in plan.calibration([profile.profile]) if s.kind.startswith("train")]
+    (found,) = [
+        s for s in plan.calibration([profile.profile]) if s.kind.startswith("train")
+    ]
     assert (found.kind, found.seconds, found.gigabytes, found.device) == (
         "train explainn_cnn",
         12.0,
@@ -367,17 +418,28 @@ def test_times_are_noted_and_read_back(workspace, monkeypatch):
     assert ("stage", "score blobs") in unit_times.read(paths())  # all of it ran, here
 
 
-def test_the_longest_known_unit_starts_first_and_an_unknown_one_before(workspace, monkeypatch):
+def test_the_longest_known_unit_starts_first_and_an_unknown_one_before(
+    workspace, monkeypatch
+):
     unit_times.write(
-        paths(), {("score", "a"): Time(1.0), ("score", "b"): Time(9.0), ("train", "c"): Time(99.0)}
+        paths(),
+        {
+            ("score", "a"): Time(1.0),
+            ("score", "b"): Time(9.0),
+            ("train", "c"): Time(99.0),
+        },
     )
     seen = []
     monkeypatch.setattr(
         engine,
         "run",
-        lambda units, label: seen.extend((u.name, u.expected) for u in units) or iter(()),
+        lambda units, label: (
+            seen.extend((u.name, u.expected) for u in units) or iter(())
+        ),
     )
-    list(unit_times.run(paths(), "score", "blobs", [Unit(name, print) for name in "abc"]))
+    list(
+        unit_times.run(paths(), "score", "blobs", [Unit(name, print) for name in "abc"])
+    )
     assert seen == [("a", 1.0), ("b", 9.0), ("c", math.inf)]
 
 
@@ -385,10 +447,14 @@ def test_a_training_that_was_there_keeps_its_line(workspace):
     card = [{"seconds": 40.0}]
     unit = Unit("blobs/cnn-0", print)
     assert (
-        unit_times._taken(engine.Done(unit, card, seconds=0.1, gigabytes=0.3), known=True) is None
+        unit_times._taken(
+            engine.Done(unit, card, seconds=0.1, gigabytes=0.3), known=True
+        )
+        is None
     )
     assert (
-        unit_times._taken(engine.Done(unit, card, seconds=0.1), known=False).seconds == 40.0
+        unit_times._taken(engine.Done(unit, card, seconds=0.1), known=False).seconds
+        == 40.0
     )  # of an earlier run
     assert unit_times._taken(
         engine.Done(unit, card, seconds=41.0, gigabytes=0.3, device="cpu"), known=True
@@ -432,7 +498,9 @@ def profile(workspace):
     """A profile with a network, a paper's experiment, and times for some of it."""
     workspace.params |= {
         "papers": ["explainn"],
-        "replicate": {"explainn": [{"experiment": "planted", "seeds": [0, 1], "m": 10}]},
+        "replicate": {
+            "explainn": [{"experiment": "planted", "seeds": [0, 1], "m": 10}]
+        },
     }
     workspace.save()
     unit_times.write(
@@ -467,7 +535,9 @@ def test_the_plan_in_words(profile, capsys):
     assert main.main(["plan", "--gpu", "A100"]) == 0
     text = capsys.readouterr().out
     assert (
-        "A100-hours" in text and "assumed: A100 does 100 times" in text and "critical path" in text
+        "A100-hours" in text
+        and "assumed: A100 does 100 times" in text
+        and "critical path" in text
     )
     summary, *_ = text.splitlines()
     assert "measured" not in summary  # what a CPU took says nothing certain about a GPU
@@ -523,12 +593,20 @@ def test_saved_estimates_give_way_to_what_is_measured(profile):
     assert main.main(["plan", "--save"]) == 0
     found = unit_times.read(paths())
     assert found["replicate", "explainn.planted seed=1 m=10"].source == "scaled"
-    assert found["train", "blobs/cnn-0"] == Time(12.0, 0.7) and ("stage", "train blobs") in found
+    assert (
+        found["train", "blobs/cnn-0"] == Time(12.0, 0.7)
+        and ("stage", "train blobs") in found
+    )
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--workers", "0"], ["--workers", "many"], ["--gpu", "h1000"], ["--profile", "papers"]],
+    [
+        ["--workers", "0"],
+        ["--workers", "many"],
+        ["--gpu", "h1000"],
+        ["--profile", "papers"],
+    ],
 )
 def test_bad_use_is_one_line(profile, capsys, wrong):
     try:
@@ -544,8 +622,12 @@ def test_bad_use_is_one_line(profile, capsys, wrong):
 def test_every_shipped_profile_can_be_planned(name):
     profile = Profile.read(main.profiles()[name])
     count = plan.counter(profile)
-    found = [(step, count.count(step, unit)[1]) for step, _, unit in plan.units(profile)]
+    found = [
+        (step, count.count(step, unit)[1]) for step, _, unit in plan.units(profile)
+    ]
     assert {step for step, _ in found} == set(plan.STEPS)
-    assert all(math.isfinite(w.passes + w.fits) and 0 <= w.bytes < 64e9 for _, w in found)
+    assert all(
+        math.isfinite(w.passes + w.fits) and 0 <= w.bytes < 64e9 for _, w in found
+    )
     names = [(step, unit.name) for step, _, unit in plan.units(profile)]
     assert len(set(names)) == len(names)  # a line of times.csv each

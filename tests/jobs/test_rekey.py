@@ -13,14 +13,19 @@ from benchmark.pipeline import keys, provenance
 from benchmark.store.code_hash import Code
 from tests.helpers.places import ROOT
 
-OLD = "e6f767f7d95aa39d3801e217d507b0b95d721087"  # whose code made the rows of version 1
+OLD = (
+    "e6f767f7d95aa39d3801e217d507b0b95d721087"  # whose code made the rows of version 1
+)
 LAST = "f61b4cf"  # the last commit that held them
 
 
 def git(folder, *command):
     who = ("-c", "user.name=a", "-c", "user.email=a@b")
     done = subprocess.run(
-        ["git", "-C", str(folder), *who, *command], capture_output=True, text=True, check=True
+        ["git", "-C", str(folder), *who, *command],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.strip()
 
@@ -30,11 +35,15 @@ def project(workspace, monkeypatch):
     """A repository whose committed code is ours, with results that say so."""
     for folder in ("benchmark", "baselines", "datasets"):
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / folder, workspace.root / folder, ignore=ignored, dirs_exist_ok=True)
+        shutil.copytree(
+            ROOT / folder, workspace.root / folder, ignore=ignored, dirs_exist_ok=True
+        )
     workspace.params["explain"]["methods"] = ["baselines/random_map.py:RandomMap"]
     workspace.save()
     git(workspace.root, "init", "-q")
-    git(workspace.root, "add", "-f", "benchmark", "baselines", "datasets", "params.yaml")
+    git(
+        workspace.root, "add", "-f", "benchmark", "baselines", "datasets", "params.yaml"
+    )
     git(workspace.root, "commit", "-qm", "as it is")
     monkeypatch.setattr(keys, "CODE", Code(workspace.root))
     keys.step_hash.cache_clear()
@@ -58,7 +67,9 @@ def edit(root, file, old, new):
 
 def test_words_and_places_are_proven(project):
     edit(project.root, "benchmark/metrics/complexity.py", '"""', '"""In other words: ')
-    (project.root / "benchmark" / "contract.py").rename(project.root / "benchmark" / "rules.py")
+    (project.root / "benchmark" / "contract.py").rename(
+        project.root / "benchmark" / "rules.py"
+    )
     edit(
         project.root,
         "benchmark/pipeline/protocol.py",
@@ -97,7 +108,12 @@ def test_words_and_places_are_proven(project):
             "ROUNDING = (\n    0.03",
             "contract.ROUNDING",
         ),
-        ("baselines/random_map.py", "rng.random", "rng.normal", "random_map.py.RandomMap"),
+        (
+            "baselines/random_map.py",
+            "rng.random",
+            "rng.normal",
+            "random_map.py.RandomMap",
+        ),
     ],
 )
 def test_what_could_change_a_number_is_named_and_nothing_is_written(

@@ -29,7 +29,9 @@ def committed(trained, made, monkeypatch):
         lambda units, label: [engine.Done(u, u.function(*u.arguments)) for u in units],
     )
     monkeypatch.setattr(engine, "warm_up", lambda: None)
-    methods = [str(ROOT / "baselines" / f"{name}.py") for name in ("random_map", "edge_map")]
+    methods = [
+        str(ROOT / "baselines" / f"{name}.py") for name in ("random_map", "edge_map")
+    ]
     trained.params |= {
         "papers": ["explainn"],
         "replicate": {"explainn": [{"experiment": "worked_example"}]},
@@ -75,7 +77,9 @@ def verified():
 
 def everything(root):
     return {
-        p: p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != "provenance.json"
+        p: p.read_bytes()
+        for p in root.rglob("*")
+        if p.is_file() and p.name != "provenance.json"
     }
 
 
@@ -84,10 +88,15 @@ def test_reproduced_rows_are_verified_and_nothing_else_is_touched(committed, cap
     assert main.main(["verify"]) == 0
     text = capsys.readouterr().out
     assert text.count("verified  ") == 3 and "differs" not in text
-    assert "3 of 3 units drawn of 3 (seed 0) have the committed rows, to the last digit" in text
+    assert (
+        "3 of 3 units drawn of 3 (seed 0) have the committed rows, to the last digit"
+        in text
+    )
     assert everything(committed.root) == before
     rows = store.read_rows(store.Paths("tiny").rows)
-    values = (rows.status.eq("ok") & rows.method.isin(["Random map", "Edge map (Sobel)"])).sum()
+    values = (
+        rows.status.eq("ok") & rows.method.isin(["Random map", "Edge map (Sobel)"])
+    ).sum()
     assert (
         verified()["differing"] == {}
         and verified()["values"] > values > 0
@@ -112,15 +121,23 @@ def test_a_value_that_is_another_is_named_with_its_difference(committed, capsys)
     rewrite(change)
     assert main.main(["verify"]) == 1
     text = capsys.readouterr().out
-    assert "differs   blobs/cnn/seed=0 random_map" in text and text.count("verified  ") == 2
-    assert f"{at['metric']} {at['metric_setting']}".strip() + ":" in text and "(-0.25)" in text
+    assert (
+        "differs   blobs/cnn/seed=0 random_map" in text
+        and text.count("verified  ") == 2
+    )
+    assert (
+        f"{at['metric']} {at['metric_setting']}".strip() + ":" in text
+        and "(-0.25)" in text
+    )
     ((name, lines),) = verified()["differing"].items()
     assert name == "blobs/cnn/seed=0 random_map" and len(lines) == 1
 
 
 def test_an_experiments_value_that_is_another_is_named(committed, capsys):
     rewrite(
-        lambda rows: rows.assign(value=rows.value.where(rows.paper != "explainn", rows.value + 1))
+        lambda rows: rows.assign(
+            value=rows.value.where(rows.paper != "explainn", rows.value + 1)
+        )
     )
     assert main.main(["verify"]) == 1
     assert list(verified()["differing"]) == ["explainn.worked_example seed=0"]
@@ -133,7 +150,11 @@ def test_a_row_that_was_never_committed_is_said(committed, capsys):
 
 
 def test_a_row_that_failed_here_alone_is_a_difference(committed):
-    rewrite(lambda rows: rows.assign(status=["failed" if s == "ok" else s for s in rows.status]))
+    rewrite(
+        lambda rows: rows.assign(
+            status=["failed" if s == "ok" else s for s in rows.status]
+        )
+    )
     assert main.main(["verify"]) == 1
     assert all(
         "failed as committed, ok here" in line
@@ -144,14 +165,17 @@ def test_a_row_that_failed_here_alone_is_a_difference(committed):
 
 def test_a_sample_is_drawn_by_its_seed(committed):
     drawn = {
-        seed: [u.name for u in verify.verify_rows(committed.profile, sample=1, seed=seed).units]
+        seed: [
+            u.name
+            for u in verify.verify_rows(committed.profile, sample=1, seed=seed).units
+        ]
         for seed in range(8)
     }
     assert all(len(names) == 1 for names in drawn.values())
     assert len({names[0] for names in drawn.values()}) > 1
-    assert [u.name for u in verify.verify_rows(committed.profile, sample=1, seed=3).units] == drawn[
-        3
-    ]
+    assert [
+        u.name for u in verify.verify_rows(committed.profile, sample=1, seed=3).units
+    ] == drawn[3]
 
 
 def test_every_method_and_experiment_has_its_turn():
@@ -159,12 +183,15 @@ def test_every_method_and_experiment_has_its_turn():
     params = commands.load_profile("quick")
     everything = verify.units(params)
     kinds = [
-        f"{u.paper}.{u.experiment}" if isinstance(u, Task) else u.method.file for u in everything
+        f"{u.paper}.{u.experiment}" if isinstance(u, Task) else u.method.file
+        for u in everything
     ]
     n = len(set(kinds))
     for seed in range(3):
         drawn = verify.draw(everything, n, "quick", seed)
-        assert len({kinds[i] for i in drawn}) == n == len(set(drawn)) and drawn == sorted(drawn)
+        assert len({kinds[i] for i in drawn}) == n == len(
+            set(drawn)
+        ) and drawn == sorted(drawn)
         few = verify.draw(everything, 5, "quick", seed)
         assert set(few) < set(drawn) and len(few) == 5
     assert verify.draw(everything, 10**6, "quick", 0) == list(range(len(everything)))
@@ -210,7 +237,10 @@ def one_line(capsys):
 def test_nothing_committed_is_one_line(trained, capsys):
     trained.save()
     assert main.main(["verify"]) == 2
-    assert "nothing to verify; `make leaderboard PROFILE=tiny` computes them" in one_line(capsys)
+    assert (
+        "nothing to verify; `make leaderboard PROFILE=tiny` computes them"
+        in one_line(capsys)
+    )
 
 
 @pytest.mark.parametrize(
@@ -227,7 +257,9 @@ def test_nothing_committed_is_one_line(trained, capsys):
 def test_another_code_is_one_line_that_names_the_commit(committed, capsys, part, key):
     then = store.read_json(store.Paths("tiny").results / "provenance.json")
     made = then["made"] | {"commit": "abcdef0123456789"}
-    rewrite_provenance(made=made, **{part: "0" if key is None else then[part] | {key: "0"}})
+    rewrite_provenance(
+        made=made, **{part: "0" if key is None else then[part] | {key: "0"}}
+    )
     assert main.main(["verify"]) == 2
     line = one_line(capsys)
     assert (
@@ -249,12 +281,12 @@ def test_dvc_keeps_the_new_hash(committed):
     import hashlib
 
     path = store.Paths("tiny").results / "provenance.json"
-    entry = (
-        "    - path: results/tiny/provenance.json\n      hash: md5\n      md5: {}\n      size: {}\n"
-    )
+    entry = "    - path: results/tiny/provenance.json\n      hash: md5\n      md5: {}\n      size: {}\n"
 
     def recorded():
-        return entry.format(hashlib.md5(path.read_bytes()).hexdigest(), path.stat().st_size)
+        return entry.format(
+            hashlib.md5(path.read_bytes()).hexdigest(), path.stat().st_size
+        )
 
     lock = committed.root / "dvc.lock"
     lock.write_text(recorded())
@@ -272,7 +304,9 @@ def test_a_report_keeps_what_was_verified_while_it_holds(committed):
 
 def test_the_same_results_keep_their_date_and_commit(committed):
     paths = store.Paths("tiny")
-    rewrite_provenance(made={"date": "2020-01-01", "commit": "abc", "changed_files": []})
+    rewrite_provenance(
+        made={"date": "2020-01-01", "commit": "abc", "changed_files": []}
+    )
     facts = provenance.provenance(committed.profile)
     assert provenance.kept(paths, facts)["made"]["date"] == "2020-01-01"
     shown = facts | {

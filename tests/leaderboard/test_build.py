@@ -22,7 +22,9 @@ REPORTED = store.ROOT / "results" / "reported"
 
 def files(folder: Path) -> dict[str, bytes]:
     return {
-        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
     }
 
 
@@ -42,7 +44,8 @@ def small() -> dict:
     return (
         {
             "rows": rows[
-                (rows["target"] == "vgg11") & rows["metric"].isin(["gini", "test_accuracy"])
+                (rows["target"] == "vgg11")
+                & rows["metric"].isin(["gini", "test_accuracy"])
             ],
             "instances": instances[
                 (instances["target"] == "vgg11") & (instances["metric"] == "gini")
@@ -98,9 +101,16 @@ def test_build_of_nothing_and_of_networks_alone(tmp_path):
     rows, instances = inputs()
     nothing = {"gallery": None, "data_cards": {}, "target_cards": {}, "provenance": {}}
     frame = build(
-        rows.iloc[:0], instances.iloc[:0], **nothing, reported=REPORTED, out=tmp_path / "none"
+        rows.iloc[:0],
+        instances.iloc[:0],
+        **nothing,
+        reported=REPORTED,
+        out=tmp_path / "none",
     )
-    assert len(frame) == 0 and "No rows yet" in (tmp_path / "none" / "index.html").read_text()
+    assert (
+        len(frame) == 0
+        and "No rows yet" in (tmp_path / "none" / "index.html").read_text()
+    )
     networks = rows[rows["track"] == "target"]
     build(networks, None, **nothing, reported=REPORTED, out=tmp_path / "networks")
     assert "test accuracy" in (tmp_path / "networks" / "leaderboard.md").read_text()
@@ -122,7 +132,10 @@ def test_replication_rows_are_in_the_csv_and_not_on_a_board(tmp_path):
     )
     nothing = {"gallery": {}, "data_cards": {}, "target_cards": {}, "provenance": {}}
     build(replicated, None, **nothing, reported=REPORTED, out=tmp_path)
-    assert "layer tree,layer_trees,layer tree,layer=1" in (tmp_path / "leaderboard.csv").read_text()
+    assert (
+        "layer tree,layer_trees,layer tree,layer=1"
+        in (tmp_path / "leaderboard.csv").read_text()
+    )
     assert "layer tree" not in (tmp_path / "leaderboard.md").read_text()
     page = (tmp_path / "index.html").read_text()
     assert "Replications" not in page and 'id="papers"' not in page
@@ -168,7 +181,10 @@ def with_chapter(tmp_path_factory):
 def test_a_papers_chapter_is_on_the_page(with_chapter):
     page = (with_chapter / "index.html").read_text()
     assert "Unique &lt;i&gt;" in page and "a &amp; b" in page and "x &lt; y" in page
-    assert page.count("data:image/png") == page.count("<img") and 'id="layer_trees-fig1-' in page
+    assert (
+        page.count("data:image/png") == page.count("<img")
+        and 'id="layer_trees-fig1-' in page
+    )
 
 
 def test_a_picture_apart_is_linked_and_not_shown(with_chapter):
@@ -189,7 +205,8 @@ def test_a_refused_build_writes_nothing(tmp_path):
     wrong = small()
     wrong["gallery"]["digits", "vgg11"]["maps"]["Grad-CAM"] = np.zeros((2, 2, 2))
     with pytest.raises(
-        ValueError, match=r"maps of Grad-CAM have shape \(2, 2, 2\); the images want \(5, 48, 48\)"
+        ValueError,
+        match=r"maps of Grad-CAM have shape \(2, 2, 2\); the images want \(5, 48, 48\)",
     ):
         build(**wrong, reported=REPORTED, out=tmp_path / "x")
     assert not (tmp_path / "x").exists()
@@ -211,7 +228,9 @@ def test_figures_are_whole(frame):
 
 
 def test_names_are_text_not_mathematics_or_markup():
-    frame = tables.leaderboard(*inputs()).replace({"label": {EVIL: r"$\frac{<b>$ & _x_"}})
+    frame = tables.leaderboard(*inputs()).replace(
+        {"label": {EVIL: r"$\frac{<b>$ & _x_"}}
+    )
     svg = plot_style.save(plots.ranks(frame, "heatmap"), "svg").decode()
     assert r"$\frac{&lt;b&gt;$ &amp; _x_" in svg
 
@@ -229,7 +248,9 @@ def test_agreement_of_metrics_by_hand():
         "average_drop": {"Grad-CAM": 1.0, EVIL: 2.0, "Random map": 3.0},
         "average_increase": {"Grad-CAM": 3.0, EVIL: 2.0, "Random map": 1.0},
     }
-    part["rank"] = [ranks[m][label] for m, label in zip(part["metric"], part["label"], strict=True)]
+    part["rank"] = [
+        ranks[m][label] for m, label in zip(part["metric"], part["label"], strict=True)
+    ]
     tau = plots.metric_agreement(part, "heatmap")
     assert (
         tau.loc["average drop, keep=0.2", "gini"] == 1
@@ -247,7 +268,9 @@ def test_overlay_by_hand():
         and brightness[1, 1] == brightness.max()
         and brightness[0, 0] == brightness.min()
     )
-    flat = gallery.overlay(np.full((3, 2, 2), 255, np.uint8), np.ones((2, 2), np.float32))
+    flat = gallery.overlay(
+        np.full((3, 2, 2), 255, np.uint8), np.ones((2, 2), np.float32)
+    )
     assert (flat == flat[0, 0]).all() and np.isfinite(flat).all()
 
 
@@ -255,7 +278,9 @@ def test_nothing_global_changes(frame):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    meanwhile = [dict(mpl.rcParams) for _ in plots.figures(frame[frame["target"] == "vgg11"])]
+    meanwhile = [
+        dict(mpl.rcParams) for _ in plots.figures(frame[frame["target"] == "vgg11"])
+    ]
     assert meanwhile and all(params == before for params in meanwhile)
 
 
@@ -263,7 +288,9 @@ def test_nothing_global_changes(frame):
 
 
 def test_readme_section(out, frame):
-    text = "# Title\n\n<!-- leaderboard:offline -->\nold\n<!-- /leaderboard -->\n\nrest\n"
+    text = (
+        "# Title\n\n<!-- leaderboard:offline -->\nold\n<!-- /leaderboard -->\n\nrest\n"
+    )
     new = readme.render(text, out.parent)
     assert readme.render(new, out.parent) == new and "old" not in new
     assert new.startswith("# Title\n\n<!-- leaderboard:offline -->\n") and new.endswith(
@@ -285,6 +312,9 @@ def test_console(out):
     text = stream.file.getvalue()
     unwrapped = " ".join(text.split())
     assert "1  Score-CAM (authors)" in text and f"5  {EVIL}" in text
-    assert "Score-CAM (authors), deletion AUC, steps=24: failed: out of memory" in unwrapped
+    assert (
+        "Score-CAM (authors), deletion AUC, steps=24: failed: out of memory"
+        in unwrapped
+    )
     assert "‡ a control ranks first on some network in gini" in unwrapped
     assert all(len(line) <= 80 for line in text.splitlines())

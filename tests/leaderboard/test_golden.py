@@ -19,7 +19,11 @@ from rich.console import Console
 from benchmark import store
 from benchmark.gate.diff import compare
 from benchmark.leaderboard import placing, rankings, reproduction, summaries, tables
-from benchmark.leaderboard.render import markdown, placing_console, reproduction_markdown
+from benchmark.leaderboard.render import (
+    markdown,
+    placing_console,
+    reproduction_markdown,
+)
 from tests.helpers.leaderboard_inputs import EVIL, inputs
 from tests.helpers.places import GOLDEN
 from tools.gate_rates import History
@@ -87,24 +91,78 @@ def _reproduced() -> pd.DataFrame:
         tree(2, 201.0),
         tree(10, 12.0),
         tree(11, 99.0),
-        ("target", "", "fashion_mnist", "resnet10", "network", "", "test_accuracy", [90.0]),
+        (
+            "target",
+            "",
+            "fashion_mnist",
+            "resnet10",
+            "network",
+            "",
+            "test_accuracy",
+            [90.0],
+        ),
         claim("LT1", 1.0, 0.5),
         claim("LT2", 0.0, 0.0),
         claim("LT3", 1.0),
         claim("LT5"),
-        ("replication", "explainn", "mnist", "explainn_cnn", "ExplaiNN", "", "EX1", [1.0]),
+        (
+            "replication",
+            "explainn",
+            "mnist",
+            "explainn_cnn",
+            "ExplaiNN",
+            "",
+            "EX1",
+            [1.0],
+        ),
         ("replication", "xnn", "mnist", "explainn_cnn", "ExplaiNN", "", "EX1", [0.0]),
         vgg("classifier", "lower bound", "accuracy", 0.47, 0.51, dataset="cifar100"),
         vgg("ClaDec", "alpha=1", "rec_loss", 300.0),
         vgg("ClaDec", "alpha=0.50", "rec_loss", 451.0),
         vgg("ClaDec", "alpha=0.1", "delta_acc", 0.016),
         *(
-            ("replication", "representative", "asirra", "vgg19", m, "unseen", "mAD_pct", [v])
+            (
+                "replication",
+                "representative",
+                "asirra",
+                "vgg19",
+                m,
+                "unseen",
+                "mAD_pct",
+                [v],
+            )
             for m, v in (("RI", 9.0), ("Grad-CAM", 11.0), ("Score-CAM", 10.0))
         ),
-        ("replication", "representative", "asirra", "vgg19", "RI", "k=2", "L(D|M)_bits", [1.27]),
-        ("replication", "representative", "asirra", "vgg19", "RI", "seen", "mAI_pct", [12.5]),
-        ("replication", "layer_trees", "mnist", "mlp-100x10", "layer tree", "", "oddity", [1.0]),
+        (
+            "replication",
+            "representative",
+            "asirra",
+            "vgg19",
+            "RI",
+            "k=2",
+            "L(D|M)_bits",
+            [1.27],
+        ),
+        (
+            "replication",
+            "representative",
+            "asirra",
+            "vgg19",
+            "RI",
+            "seen",
+            "mAI_pct",
+            [12.5],
+        ),
+        (
+            "replication",
+            "layer_trees",
+            "mnist",
+            "mlp-100x10",
+            "layer tree",
+            "",
+            "oddity",
+            [1.0],
+        ),
     ]
     rows = [
         (
@@ -123,14 +181,23 @@ def _reproduced() -> pd.DataFrame:
         for *line, values in lines
         for seed, value in enumerate(values or [np.nan])
     ]
-    frame = tables.leaderboard(store.tidy_rows(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))))
-    card = {"epochs": 3, "options": {"width": 0.5, "augment": True}, "images": {"train": 5000}}
+    frame = tables.leaderboard(
+        store.tidy_rows(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS)))
+    )
+    card = {
+        "epochs": 3,
+        "options": {"width": 0.5, "augment": True},
+        "images": {"train": 5000},
+    }
     return reproduction.table(
         frame,
         GOLDEN / "reported",
         evidence={"LT1": "u(1)/n = 0.99"},
         data_cards={"mnist": {"counts": {"train": 60000}}},
-        target_cards={("mnist", "mlp-100x10", 0): card, ("mnist", "mlp-100x10", 1): {"epochs": 9}},
+        target_cards={
+            ("mnist", "mlp-100x10", 0): card,
+            ("mnist", "mlp-100x10", 1): {"epochs": 9},
+        },
     )
 
 
@@ -173,7 +240,9 @@ FILES: dict[str, Callable[[], str]] = {
     "placing.csv": lambda: _csv(placing.differences(_frame(), inputs()[1], "Grad-CAM")),
     "standing.csv": lambda: _csv(
         placing.standing(
-            frame := _frame(), placing.differences(frame, inputs()[1], "Grad-CAM"), "Grad-CAM"
+            frame := _frame(),
+            placing.differences(frame, inputs()[1], "Grad-CAM"),
+            "Grad-CAM",
         )
     ),
     "show.txt": _shown,
@@ -191,7 +260,8 @@ def test_no_number_has_moved(name):
     """To five digits: machines differ in the last ones."""
     texts = FILES[name](), (GOLDEN / name).read_text()
     got, want = (
-        pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""]) for text in texts
+        pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+        for text in texts
     )
     pd.testing.assert_frame_equal(got, want, rtol=1e-5, atol=1e-9)
 

@@ -47,7 +47,13 @@ def partly():
     ]
     rows, instances = frames(
         *cells,
-        {"track": "target", "paper": "", "method": "A", "metric": "test_accuracy", "value": 1.0},
+        {
+            "track": "target",
+            "paper": "",
+            "method": "A",
+            "metric": "test_accuracy",
+            "value": 1.0,
+        },
         {"method": "C", "metric": "m", "status": "failed", "reason": "time"},
     )
     return tables.leaderboard(rows, instances), instances
@@ -76,19 +82,37 @@ def test_differences_by_hand(better):
     level = {"A": 0.0, "B": -0.5, "C": 0.5}
     rows, instances = frames(
         *(
-            {"method": m, "metric": "m", "better": better, "values": sign * (IMAGES + v)}
+            {
+                "method": m,
+                "metric": "m",
+                "better": better,
+                "values": sign * (IMAGES + v),
+            }
             for m, v in level.items()
         ),
         {"method": "A", "metric": "only", "values": IMAGES},
         {"method": "B", "metric": "others", "values": IMAGES},
-        {"method": "D", "metric": "m", "better": better, "status": "failed", "reason": "time"},
+        {
+            "method": "D",
+            "metric": "m",
+            "better": better,
+            "status": "failed",
+            "reason": "time",
+        },
     )
     frame = tables.leaderboard(rows, instances)
     found = placing.differences(frame, instances, "A").set_index("rival")
-    assert found["difference"].to_dict() == {"B": 0.5, "C": -0.5} and set(found["metric"]) == {"m"}
+    assert found["difference"].to_dict() == {"B": 0.5, "C": -0.5} and set(
+        found["metric"]
+    ) == {"m"}
     assert found["verdict"].to_dict() == {"B": "beats", "C": "loses to"}
-    assert found["p_holm"].tolist() == pytest.approx([4 / 256] * 2)  # two tests, adjusted together
-    assert placing.differences(frame, instances, "C")["difference"].tolist() == [0.5, 1.0]
+    assert found["p_holm"].tolist() == pytest.approx(
+        [4 / 256] * 2
+    )  # two tests, adjusted together
+    assert placing.differences(frame, instances, "C")["difference"].tolist() == [
+        0.5,
+        1.0,
+    ]
 
 
 def test_only_seeds_and_images_that_both_have_are_compared():
@@ -106,16 +130,19 @@ def test_only_seeds_and_images_that_both_have_are_compared():
         cell("B", 1, np.r_[IMAGES[:-1], np.nan]),
         cell("B", 2, IMAGES + 90),
     )
-    (line,) = placing.differences(tables.leaderboard(rows, instances), instances, "A").to_dict(
-        "records"
-    )
+    (line,) = placing.differences(
+        tables.leaderboard(rows, instances), instances, "A"
+    ).to_dict("records")
     assert (line["difference"], line["images"], line["verdict"]) == (2.0, 7, "beats")
 
 
 def test_lines_come_in_the_order_of_the_board():
     cells = [(m, f"steps={k}") for k in (4, 24) for m in "AB"]
     rows, instances = frames(
-        *({"method": m, "metric": "m", "metric_setting": s, "values": IMAGES} for m, s in cells)
+        *(
+            {"method": m, "metric": "m", "metric_setting": s, "values": IMAGES}
+            for m, s in cells
+        )
     )
     found = placing.differences(tables.leaderboard(rows, instances), instances, "A")
     assert list(found["metric_setting"]) == ["steps=4", "steps=24"]
@@ -123,12 +150,19 @@ def test_lines_come_in_the_order_of_the_board():
 
 def test_a_table_in_which_all_failed():
     rows, instances = frames(
-        *({"method": m, "metric": "m", "status": "failed", "reason": "time"} for m in "AB")
+        *(
+            {"method": m, "metric": "m", "status": "failed", "reason": "time"}
+            for m in "AB"
+        )
     )
     frame = tables.leaderboard(rows, instances)
     found = placing.differences(frame, instances, "A")
     (line,) = placing.standing(frame, found, "A").to_dict("records")
-    assert len(found) == 0 and line["ranked"] == 0 and {line[v] for v in placing.VERDICTS} == {""}
+    assert (
+        len(found) == 0
+        and line["ranked"] == 0
+        and {line[v] for v in placing.VERDICTS} == {""}
+    )
 
 
 def test_the_terminal_shows_each_table_once():
@@ -148,11 +182,16 @@ def test_the_terminal_shows_each_table_once():
     )
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
     placing_console.show(
-        frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=120)
+        frame,
+        {"A": placing.differences(frame, instances, "A")},
+        Console(file=text, width=120),
     )
     shown = text.getvalue()
     for track in ("concept", "heatmap", "surrogate"):
-        assert shown.count(f"{track} m ↑") == 3 and shown.count(tables.TRACKS[track][0]) == 1
+        assert (
+            shown.count(f"{track} m ↑") == 3
+            and shown.count(tables.TRACKS[track][0]) == 1
+        )
     assert all(shown.count(f"A on {d} / t") == 3 for d in "cde")
 
 
@@ -192,9 +231,14 @@ def test_the_terminal_names_rivals_by_their_average_rank():
     """A is best, D worst; B's values are those of A but for two images of eight."""
     offsets = {"A": 4.0, "B": 4.0 - 0.5 * (IMAGES > 5), "C": 2.0, "D": 0.0}
     rows, instances = frames(
-        *({"method": m, "metric": "m", "values": IMAGES + v} for m, v in offsets.items())
+        *(
+            {"method": m, "metric": "m", "values": IMAGES + v}
+            for m, v in offsets.items()
+        )
     )
-    lines = placing_lines(tables.leaderboard(rows, instances), instances, "B", width=100)
+    lines = placing_lines(
+        tables.leaderboard(rows, instances), instances, "B", width=100
+    )
     assert [line[:6] for line in lines[2:6]] == ["  1  A", "> 2  B", "  3  C", "  4  D"]
     (line,) = (line for line in lines if line.startswith("m ↑"))
     # rank; beats 3 and 4; no difference from 1
@@ -207,11 +251,23 @@ def mixed():
     rows, instances = frames(
         *(
             {"method": m, "metric": "m", "values": IMAGES + v, "paper": p}
-            for m, v, p in (("A", 1, "user"), ("C", 0, "baseline"), ("R", -2, "control"))
+            for m, v, p in (
+                ("A", 1, "user"),
+                ("C", 0, "baseline"),
+                ("R", -2, "control"),
+            )
         ),
         {"method": "B", "metric": "m", "value": 9.0},
-        *({"method": m, "metric": "n", "status": "failed", "reason": "time"} for m in "AC"),
-        {"method": "A", "metric": "o", "status": "not applicable", "reason": "no boxes"},
+        *(
+            {"method": m, "metric": "n", "status": "failed", "reason": "time"}
+            for m in "AC"
+        ),
+        {
+            "method": "A",
+            "metric": "o",
+            "status": "not applicable",
+            "reason": "no boxes",
+        },
     )
     return tables.leaderboard(rows, instances), instances
 
@@ -229,12 +285,22 @@ def test_the_terminal_marks_the_new_method_controls_and_failures(mixed):
     """The new method is bright, a control dim, a failure red."""
     frame, instances = mixed
     console = Console(
-        file=io.StringIO(), width=120, force_terminal=True, color_system="standard", record=True
+        file=io.StringIO(),
+        width=120,
+        force_terminal=True,
+        color_system="standard",
+        record=True,
     )
-    placing_console.show(frame, {"A": placing.differences(frame, instances, "A")}, console)
+    placing_console.show(
+        frame, {"A": placing.differences(frame, instances, "A")}, console
+    )
     styled = console.export_text(styles=True)
     bright, faint, italic, red = "\x1b[1;36m", "\x1b[2m", "\x1b[2;3m", "\x1b[31m"
-    assert f"{bright}> 2  A" in styled and f"{italic}  4  R" in styled and "  3  C" in styled
+    assert (
+        f"{bright}> 2  A" in styled
+        and f"{italic}  4  R" in styled
+        and "  3  C" in styled
+    )
     assert f"{bright}  3  C" not in styled and f"{italic}  3  C" not in styled
     assert f"{red}A, d/t, n: failed: time" in styled
     assert f"{faint}A, d/t, o: not applicable" in styled
@@ -249,11 +315,17 @@ def test_a_narrow_terminal_breaks_names_and_no_number():
     )
     frame, text = tables.leaderboard(rows, instances), io.StringIO()
     placing_console.show(
-        frame, {"A": placing.differences(frame, instances, "A")}, Console(file=text, width=62)
+        frame,
+        {"A": placing.differences(frame, instances, "A")},
+        Console(file=text, width=62),
     )
-    line = placing.standing(frame, placing.differences(frame, instances, "A"), "A").iloc[0]
+    line = placing.standing(
+        frame, placing.differences(frame, instances, "A"), "A"
+    ).iloc[0]
     digits = tables.decimals([line["mean"], line["low"], line["high"]])
-    low, mean, high = (tables.number(line[which], digits) for which in ("low", "mean", "high"))
+    low, mean, high = (
+        tables.number(line[which], digits) for which in ("low", "mean", "high")
+    )
     assert f"{low} –" in text.getvalue()  # an interval may end on the next line
     assert all(whole in text.getvalue() for whole in (mean, high, "1 of 2"))
     assert "a metric with a long name" not in text.getvalue()

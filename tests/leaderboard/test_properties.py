@@ -14,13 +14,19 @@ from benchmark.gate import noise
 from benchmark.gate.diff import FAIL_ON, compare, fails, reproduced
 from benchmark.leaderboard import placing, rankings, stats, tables
 
-few, more, boards = settings(max_examples=8), settings(max_examples=60), settings(max_examples=3)
+few, more, boards = (
+    settings(max_examples=8),
+    settings(max_examples=60),
+    settings(max_examples=3),
+)
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 betters = st.sampled_from(["higher", "lower"])
 OTHER = {"higher": "lower", "lower": "higher"}
 
 
-def values(rng: np.random.Generator, methods=3, seeds=2, images=12, holes=0.0) -> np.ndarray:
+def values(
+    rng: np.random.Generator, methods=3, seeds=2, images=12, holes=0.0
+) -> np.ndarray:
     """(M, S, N)"""
     out = (
         rng.normal(size=(methods, 1, 1))
@@ -32,7 +38,12 @@ def values(rng: np.random.Generator, methods=3, seeds=2, images=12, holes=0.0) -
 
 
 def frames(
-    rng: np.random.Generator, better="higher", metrics=("m", "q"), methods="ABR", seeds=2, images=8
+    rng: np.random.Generator,
+    better="higher",
+    metrics=("m", "q"),
+    methods="ABR",
+    seeds=2,
+    images=8,
 ):
     """(rows, instances) of a board on two networks; R is a control, and one cell has failed."""
     rows, instances = [], []
@@ -68,7 +79,10 @@ def frames(
                     instances += (
                         []
                         if failed
-                        else [key | {"image": k, "value": v} for k, v in enumerate(x[seed])]
+                        else [
+                            key | {"image": k, "value": v}
+                            for k, v in enumerate(x[seed])
+                        ]
                     )
     return store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(
         instances, columns=[*store.ROW_KEYS, "image", "value"]
@@ -82,7 +96,11 @@ def shuffled(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 # --------------------------------------------------------------------------------------------- ranks
 
 
-@given(means=st.lists(st.integers(-40, 40), min_size=1, max_size=8), rng=rngs, better=betters)
+@given(
+    means=st.lists(st.integers(-40, 40), min_size=1, max_size=8),
+    rng=rngs,
+    better=betters,
+)
 @more
 def test_ranks_are_of_the_order_alone(means, rng, better):
     x = np.array(means, float)
@@ -92,7 +110,9 @@ def test_ranks_are_of_the_order_alone(means, rng, better):
     np.testing.assert_array_equal(stats.ranks(-x, OTHER[better]), ranks)
     np.testing.assert_array_equal(stats.ranks(x[order], better), ranks[order])
     assert (
-        ranks.min() >= 1 and ranks.max() <= len(x) and ranks[stats.best(x, better)] == ranks.min()
+        ranks.min() >= 1
+        and ranks.max() <= len(x)
+        and ranks[stats.best(x, better)] == ranks.min()
     )
     np.testing.assert_array_equal(
         stats.ranks(np.append(x, np.nan), better)[:-1], ranks
@@ -103,10 +123,15 @@ def test_ranks_are_of_the_order_alone(means, rng, better):
 
 
 @given(
-    rng=rngs, seeds=st.integers(1, 4), images=st.integers(2, 30), holes=st.sampled_from([0, 0.2])
+    rng=rngs,
+    seeds=st.integers(1, 4),
+    images=st.integers(2, 30),
+    holes=st.sampled_from([0, 0.2]),
 )
 @few
-def test_intervals_hold_their_mean_and_stay_within_the_values(rng, seeds, images, holes):
+def test_intervals_hold_their_mean_and_stay_within_the_values(
+    rng, seeds, images, holes
+):
     x = values(rng, 3, seeds, images, holes)
     low, high = stats.interval(x, "x", draws=300).T
     mean, known = stats.mean(x), np.count_nonzero(~np.isnan(x), axis=(1, 2)) > 1
@@ -115,7 +140,9 @@ def test_intervals_hold_their_mean_and_stay_within_the_values(rng, seeds, images
     assert (np.nanmin(x_known, axis=(1, 2)) - 1e-9 <= low[known]).all()
     assert (high[known] <= np.nanmax(x_known, axis=(1, 2)) + 1e-9).all()
     wider = stats.interval(x, "x", level=0.99, draws=300).T
-    assert (wider[0][known] <= low[known]).all() and (wider[1][known] >= high[known]).all()
+    assert (wider[0][known] <= low[known]).all() and (
+        wider[1][known] >= high[known]
+    ).all()
     np.testing.assert_allclose(
         stats.interval(5 - 3 * x, "x", draws=300).T, [5 - 3 * high, 5 - 3 * low]
     )
@@ -129,7 +156,8 @@ def test_intervals_hold_their_mean_and_stay_within_the_values(rng, seeds, images
 def test_intervals_shrink_with_the_number_of_images(rng):
     x = values(rng, 2, 1, 24)
     width = [
-        np.diff(stats.interval(np.tile(x, (1, 1, k)), "x", draws=500))[:, 0] for k in (1, 4, 16)
+        np.diff(stats.interval(np.tile(x, (1, 1, k)), "x", draws=500))[:, 0]
+        for k in (1, 4, 16)
     ]
     np.testing.assert_allclose(width[1] / width[0], 0.5, atol=0.12)  # as 1 / sqrt(n)
     np.testing.assert_allclose(width[2] / width[1], 0.5, atol=0.12)
@@ -159,7 +187,10 @@ def test_holm_never_lowers_a_p_value_and_keeps_their_order(p, rng):
 def test_the_test_against_the_best_is_of_differences_alone(rng, better, holes):
     x = values(rng, 4, 2, 14, holes)
     p, first = stats.worse_than_best(x, better), stats.best(stats.mean(x), better)
-    assert np.isnan(p[first]) and ((np.delete(p, first) >= 0) & (np.delete(p, first) <= 1)).all()
+    assert (
+        np.isnan(p[first])
+        and ((np.delete(p, first) >= 0) & (np.delete(p, first) <= 1)).all()
+    )
     order = rng.permutation(4)
     hard = 3 * rng.normal(size=14)  # how hard an image is, for all alike
     images = rng.permutation(14)
@@ -178,7 +209,8 @@ def test_the_test_against_the_best_is_of_differences_alone(rng, better, holes):
 @few
 def test_which_ranks_differ_is_symmetric_and_of_order_alone(rng, blocks, methods):
     ranks = pd.DataFrame(
-        np.argsort(rng.random((blocks, methods)), axis=1) + 1.0, columns=list("abcde")[:methods]
+        np.argsort(rng.random((blocks, methods)), axis=1) + 1.0,
+        columns=list("abcde")[:methods],
     )
     p, order = rankings.differ(ranks), rng.permutation(methods)
     np.testing.assert_array_equal(p, p.T)
@@ -193,7 +225,9 @@ def test_which_ranks_differ_is_symmetric_and_of_order_alone(rng, blocks, methods
     )  # reversed, other blocks first
     np.testing.assert_allclose(again, p.iloc[order, order])
     for first, last in rankings.cliques(p):
-        assert not (p.iloc[first : last + 1, first : last + 1] < stats.ALPHA).any(axis=None)
+        assert not (p.iloc[first : last + 1, first : last + 1] < stats.ALPHA).any(
+            axis=None
+        )
 
 
 # --------------------------------------------------------------------------------------------- boards
@@ -205,7 +239,10 @@ def test_the_order_of_rows_does_not_matter(rng, better):
     rows, instances = frames(rng, better)
     want = tables.csv_text(tables.leaderboard(rows, instances))
     assert (
-        tables.csv_text(tables.leaderboard(shuffled(rows, rng), shuffled(instances, rng))) == want
+        tables.csv_text(
+            tables.leaderboard(shuffled(rows, rng), shuffled(instances, rng))
+        )
+        == want
     )
 
 
@@ -214,7 +251,9 @@ def test_the_order_of_rows_does_not_matter(rng, better):
 def test_units_and_directions_do_not_matter(rng, better, a, b):
     rows, instances = frames(rng, better)
     want = tables.leaderboard(rows, instances)
-    scaled = tables.leaderboard(*(f.assign(value=a * f["value"] + b) for f in (rows, instances)))
+    scaled = tables.leaderboard(
+        *(f.assign(value=a * f["value"] + b) for f in (rows, instances))
+    )
     assert scaled[["label", "rank", "mark", "n_images", "n_seeds"]].equals(
         want[["label", "rank", "mark", "n_images", "n_seeds"]]
     )
@@ -226,7 +265,9 @@ def test_units_and_directions_do_not_matter(rng, better, a, b):
         instances.assign(value=-instances["value"]),
     )
     assert turned[["label", "rank", "mark"]].equals(want[["label", "rank", "mark"]])
-    np.testing.assert_allclose(turned[["mean", "low", "high"]], -want[["mean", "high", "low"]])
+    np.testing.assert_allclose(
+        turned[["mean", "low", "high"]], -want[["mean", "high", "low"]]
+    )
 
 
 @given(rng=rngs)
@@ -260,9 +301,14 @@ def test_ranks_of_a_board_are_shared_out_whole(rng):
         == frame[frame["mark"] == "best"].groupby(tables.TABLE)["rank"].first()
     ).all()
     average = tables.average_ranks(frame, "heatmap")
-    assert average["average_rank"].sum() == pytest.approx(6) and (average["tables"] == 4).all()
+    assert (
+        average["average_rank"].sum() == pytest.approx(6)
+        and (average["tables"] == 4).all()
+    )
     assert list(average.index) == [0, 1, 2]
-    assert average["best"].sum() == 4 and average["average_rank"].is_monotonic_increasing
+    assert (
+        average["best"].sum() == 4 and average["average_rank"].is_monotonic_increasing
+    )
     table = rankings.rankings(frame, "heatmap")
     np.testing.assert_allclose(table.mean(), average["average_rank"])
     order = list(table.columns)
@@ -278,19 +324,32 @@ def test_who_beats_whom_is_the_same_from_both_sides(rng, better):
     rows, instances = frames(rng, better, images=10)
     frame = tables.leaderboard(rows, instances)
     key = [*tables.TABLE, "rival"]
-    seen = {label: placing.differences(frame, shuffled(instances, rng), label) for label in "ABR"}
-    ours, theirs = (seen[a][seen[a]["rival"] == b].set_index(tables.TABLE) for a, b in ("AB", "BA"))
-    np.testing.assert_allclose(ours["difference"], -theirs.loc[ours.index, "difference"])
+    seen = {
+        label: placing.differences(frame, shuffled(instances, rng), label)
+        for label in "ABR"
+    }
+    ours, theirs = (
+        seen[a][seen[a]["rival"] == b].set_index(tables.TABLE) for a, b in ("AB", "BA")
+    )
+    np.testing.assert_allclose(
+        ours["difference"], -theirs.loc[ours.index, "difference"]
+    )
     assert (ours["images"] == 10).all()
     for found in seen.values():
-        assert (found.groupby(tables.TABLE).size() == 2).all() and not found.duplicated(key).any()
+        assert (found.groupby(tables.TABLE).size() == 2).all() and not found.duplicated(
+            key
+        ).any()
         assert ((found["p_holm"] >= 0) & (found["p_holm"] <= 1)).all()
         sure = found["p_holm"] < stats.ALPHA
         verdicts = np.where(
-            ~sure, "no difference", np.where(found["difference"] > 0, "beats", "loses to")
+            ~sure,
+            "no difference",
+            np.where(found["difference"] > 0, "beats", "loses to"),
         )
         assert list(found["verdict"]) == list(verdicts)
-        stands = placing.standing(frame, found, set("ABR").difference(found["rival"]).pop())
+        stands = placing.standing(
+            frame, found, set("ABR").difference(found["rival"]).pop()
+        )
         assert len(stands) == 4 and (stands["ranked"] == 3).all()
         named = [
             sum(len(set(filter(None, line[v].split(", ")))) for v in placing.VERDICTS)
@@ -302,7 +361,9 @@ def test_who_beats_whom_is_the_same_from_both_sides(rng, better):
 # --------------------------------------------------------------------------------------------- the gate
 
 
-def runs(rng: np.random.Generator, seeds=3, unit="fraction") -> tuple[pd.DataFrame, pd.DataFrame]:
+def runs(
+    rng: np.random.Generator, seeds=3, unit="fraction"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of two runs on nearly the same networks: four methods, three metrics, and two cells that moved far."""
     old = []
     for metric in ("m", "q", "r"):
@@ -331,11 +392,18 @@ def runs(rng: np.random.Generator, seeds=3, unit="fraction") -> tuple[pd.DataFra
                 )
     old = store.tidy_rows(pd.DataFrame(old))
     far = {("A", "m"): 9.0, ("B", "q"): 9.0, ("C", "q"): -9.0}
-    shift = [far.get(key, 0.0) for key in zip(old["method"], old["metric"], strict=True)]
+    shift = [
+        far.get(key, 0.0) for key in zip(old["method"], old["metric"], strict=True)
+    ]
     return old, old.assign(value=old["value"] + shift + 0.2 * rng.normal(size=len(old)))
 
 
-SWAP = {"regression": "improvement", "improvement": "regression", "lost": "new", "new": "lost"}
+SWAP = {
+    "regression": "improvement",
+    "improvement": "regression",
+    "lost": "new",
+    "new": "lost",
+}
 CELL = ["method", "metric"]
 
 
@@ -355,9 +423,9 @@ def test_what_one_run_gains_the_other_loses(rng):
     np.testing.assert_array_equal(there[["old", "new"]], back[["new", "old"]])
     fewer = old[old["method"] != "D"]
     there, back = lines(compare(old, fewer)), lines(compare(fewer, old))
-    assert [SWAP.get(kind, kind) for kind in there["kind"]] == list(back["kind"]) and "lost" in set(
-        there["kind"]
-    )
+    assert [SWAP.get(kind, kind) for kind in there["kind"]] == list(
+        back["kind"]
+    ) and "lost" in set(there["kind"])
 
 
 @given(rng=rngs, seeds=st.integers(1, 3))
@@ -377,7 +445,11 @@ def test_a_run_does_not_differ_from_itself(rng, seeds):
     )
 
 
-@given(rng=rngs, factor=st.sampled_from([0.25, 64.0]), unit=st.sampled_from(["fraction", "nodes"]))
+@given(
+    rng=rngs,
+    factor=st.sampled_from([0.25, 64.0]),
+    unit=st.sampled_from(["fraction", "nodes"]),
+)
 @boards
 def test_the_unit_of_a_metric_does_not_matter_to_the_gate(rng, factor, unit):
     old, new = runs(rng, unit=unit)
@@ -386,7 +458,9 @@ def test_the_unit_of_a_metric_does_not_matter_to_the_gate(rng, factor, unit):
     got = lines(compare(*(f.assign(value=f["value"] * size(f)) for f in (old, new))))
     assert list(got["kind"]) == list(want["kind"])
     np.testing.assert_allclose(got[["errors", "p"]], want[["errors", "p"]])
-    np.testing.assert_allclose(got["tolerance"], want["tolerance"] * size(want.reset_index()))
+    np.testing.assert_allclose(
+        got["tolerance"], want["tolerance"] * size(want.reset_index())
+    )
 
 
 @given(rng=rngs)
@@ -398,7 +472,9 @@ def test_a_change_outside_its_tolerance_is_one_and_inside_none(rng):
     gain = (found["new"] - found["old"]) * np.where(found["better"] == "lower", -1, 1)
     called = found["kind"].isin(["regression", "improvement"])
     assert ((change >= found["tolerance"] * (1 - 1e-9)) == called).all()
-    assert (np.sign(gain[called]) == np.where(found["kind"][called] == "improvement", 1, -1)).all()
+    assert (
+        np.sign(gain[called]) == np.where(found["kind"][called] == "improvement", 1, -1)
+    ).all()
     assert ((found["p"] >= 0) & (found["p"] <= 1)).all() and (
         np.sign(found["errors"]) == np.sign(gain)
     ).all()
@@ -410,8 +486,14 @@ def test_a_change_outside_its_tolerance_is_one_and_inside_none(rng):
 def test_squeezing_stays_between_the_own_and_the_usual_variance(rng, prior, dof):
     own, d = rng.chisquare(2, 9), rng.integers(1, 5, 9)
     s2, total = noise.squeeze(own, d, noise.Prior(prior, dof))
-    assert ((np.minimum(own, prior) - 1e-12 <= s2) & (s2 <= np.maximum(own, prior) + 1e-12)).all()
+    assert (
+        (np.minimum(own, prior) - 1e-12 <= s2) & (s2 <= np.maximum(own, prior) + 1e-12)
+    ).all()
     np.testing.assert_allclose(total, d + dof)
     fitted = noise.fit(own, d)
-    assert own.min() / 20 <= fitted.s2 <= 20 * own.max() and 0 <= fitted.dof <= noise.SURE
-    np.testing.assert_allclose(noise.fit(4 * own, d), [4 * fitted.s2, fitted.dof], rtol=1e-6)
+    assert (
+        own.min() / 20 <= fitted.s2 <= 20 * own.max() and 0 <= fitted.dof <= noise.SURE
+    )
+    np.testing.assert_allclose(
+        noise.fit(4 * own, d), [4 * fitted.s2, fitted.dof], rtol=1e-6
+    )

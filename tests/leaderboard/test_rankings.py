@@ -93,7 +93,9 @@ def frame() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def demsar() -> pd.DataFrame:
-    return pd.DataFrame(rankdata(-np.array(list(DEMSAR.values())).T, axis=1), columns=list(DEMSAR))
+    return pd.DataFrame(
+        rankdata(-np.array(list(DEMSAR.values())).T, axis=1), columns=list(DEMSAR)
+    )
 
 
 def board(means: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
@@ -142,9 +144,14 @@ def test_demsars_example(demsar):
 
 def test_friedman_without_ties_and_of_nothing_but_ties():
     table = pd.DataFrame(
-        rankdata(generator("test_rankings", "friedman").normal([0, 1, 2], size=(7, 3)), axis=1)
+        rankdata(
+            generator("test_rankings", "friedman").normal([0, 1, 2], size=(7, 3)),
+            axis=1,
+        )
     )
-    assert rankings.friedman(table) == pytest.approx(friedmanchisquare(*table.to_numpy().T).pvalue)
+    assert rankings.friedman(table) == pytest.approx(
+        friedmanchisquare(*table.to_numpy().T).pvalue
+    )
     assert rankings.friedman(table.iloc[:2]) == pytest.approx(
         friedmanchisquare(*table.iloc[:2].to_numpy().T).pvalue
     )
@@ -168,7 +175,10 @@ def literal_signed_rank(lead: np.ndarray) -> float:
 
 def test_pairs_are_the_exact_signed_rank_test_and_holm():
     table = pd.DataFrame(
-        rankdata(generator("test_rankings", "pairs").normal([0, 0, 1, 1], size=(9, 4)), axis=1)
+        rankdata(
+            generator("test_rankings", "pairs").normal([0, 0, 1, 1], size=(9, 4)),
+            axis=1,
+        )
     )  # many ties
     p = rankings.differ(table)
     names = list(combinations(table.columns, 2))
@@ -236,7 +246,11 @@ def literal_cliques(alike: np.ndarray) -> set[tuple[int, int]]:
         for j in range(i + 1, m)
         if all(alike[a, b] for a, b in combinations(range(i, j + 1), 2))
     }
-    return {r for r in runs if not any(o != r and o[0] <= r[0] and r[1] <= o[1] for o in runs)}
+    return {
+        r
+        for r in runs
+        if not any(o != r and o[0] <= r[0] and r[1] <= o[1] for o in runs)
+    }
 
 
 def test_cliques_are_the_longest_runs_alike():
@@ -245,9 +259,9 @@ def test_cliques_are_the_longest_runs_alike():
         m = int(rng.integers(1, 8))
         alike = rng.random((m, m)) < 0.75
         alike = np.triu(alike, 1) | np.triu(alike, 1).T | np.eye(m, dtype=bool)
-        assert set(rankings.cliques(pd.DataFrame(np.where(alike, 0.5, 0.01)))) == literal_cliques(
-            alike
-        )
+        assert set(
+            rankings.cliques(pd.DataFrame(np.where(alike, 0.5, 0.01)))
+        ) == literal_cliques(alike)
     assert rankings.cliques(pd.DataFrame([[1, np.nan], [np.nan, 1]])) == [
         (0, 1)
     ]  # what cannot be tested is joined
@@ -267,15 +281,31 @@ def test_sensitivity_by_hand():
     found = board(
         {
             "one": {"": [3, 2, 1]},
-            "two": {"keep=0.1": [3, 2, 1], "keep=0.2": [3, 1, 2], "keep=0.3": [1, 2, 3]},
+            "two": {
+                "keep=0.1": [3, 2, 1],
+                "keep=0.2": [3, 1, 2],
+                "keep=0.3": [1, 2, 3],
+            },
         }
     )
     (line,) = rankings.sensitivity(found, "heatmap").itertuples()
-    taus = [1 / 3, -1.0, -1 / 3]  # 1-2, 1-3, 2-3: one of three pairs of methods turns, all, two
-    assert (line.metric, line.settings, line.networks, line.first) == ("two", 3, 1, ["a", "c"])
+    taus = [
+        1 / 3,
+        -1.0,
+        -1 / 3,
+    ]  # 1-2, 1-3, 2-3: one of three pairs of methods turns, all, two
+    assert (line.metric, line.settings, line.networks, line.first) == (
+        "two",
+        3,
+        1,
+        ["a", "c"],
+    )
     assert line.tau == pytest.approx(np.mean(taus)) and line.least == -1
     assert rankings.moves(found, "heatmap").to_dict() == {"a": 2.0, "b": 1.0, "c": 2.0}
-    assert "two, 3 settings on 1 network: Kendall's tau -0.33" in markdown.sensitivity_words(line)
+    assert (
+        "two, 3 settings on 1 network: Kendall's tau -0.33"
+        in markdown.sensitivity_words(line)
+    )
 
 
 def test_signed_rank_of_more_than_100_is_the_normal_one():
@@ -296,7 +326,9 @@ def test_a_network_that_lacks_a_setting_and_two_methods_alone():
     (line,) = rankings.sensitivity(
         pd.concat([whole, whole.assign(target="u")], ignore_index=True), "heatmap"
     ).itertuples()
-    assert "two, 2 settings on 2 networks: Kendall's tau" in markdown.sensitivity_words(line)
+    assert "two, 2 settings on 2 networks: Kendall's tau" in markdown.sensitivity_words(
+        line
+    )
     (line,) = rankings.sensitivity(
         board({"two": {"keep=0.1": [3, 2], "keep=0.2": [3, 1]}}), "heatmap"
     ).itertuples()
@@ -320,12 +352,17 @@ def test_metrics_settings_and_methods_come_in_the_order_of_the_board():
         }
     )
     lines = rankings.sensitivity(found, "heatmap")
-    assert list(lines["metric"]) == ["b", "a"] and list(lines["first"]) == [["a", "c"], ["a"]]
+    assert list(lines["metric"]) == ["b", "a"] and list(lines["first"]) == [
+        ["a", "c"],
+        ["a"],
+    ]
     assert (
         list(lines["tau"]) == list(lines["least"]) == pytest.approx([-1, 1])
     )  # each of its own blocks alone
     shown = rankings.by_setting(found, "heatmap")
-    assert list(zip(shown["metric"], shown["metric_setting"], shown["label"], strict=True)) == [
+    assert list(
+        zip(shown["metric"], shown["metric_setting"], shown["label"], strict=True)
+    ) == [
         (metric, setting, label)
         for metric in "ba"
         for setting in ("k=9", "k=10")
@@ -345,13 +382,17 @@ def test_sensitivity_is_kendalls_tau(frame):
     assert line.metric == "accuracy_top_pixels"
     ranked = tables.ranked(frame, "heatmap")
     taus = []
-    for _, block in ranked[ranked["metric"] == line.metric].groupby(["dataset", "target"]):
+    for _, block in ranked[ranked["metric"] == line.metric].groupby(
+        ["dataset", "target"]
+    ):
         a, b = (
             block[block["metric_setting"] == s].sort_values("label")["rank"]
             for s in ("pixels=300", "pixels=1000")
         )
         taus.append(kendalltau(a, b).statistic)
-    assert line.tau == pytest.approx(np.mean(taus)) and line.least == pytest.approx(min(taus))
+    assert line.tau == pytest.approx(np.mean(taus)) and line.least == pytest.approx(
+        min(taus)
+    )
 
 
 def test_settings_are_average_ranks(frame):
@@ -382,7 +423,9 @@ def test_the_drawing_names_every_method_and_joins_what_is_alike(frame):
 def test_no_two_methods_look_the_same_in_the_drawing_of_the_settings(frame):
     """More methods than there are colours; a method is the same in every panel, and grey is for controls."""
     heat = frame[frame["track"] == "heatmap"]
-    many = pd.concat([heat.assign(label=heat["label"] + (f" {k}" if k else "")) for k in range(4)])
+    many = pd.concat(
+        [heat.assign(label=heat["label"] + (f" {k}" if k else "")) for k in range(4)]
+    )
     looks = {}
     for axes in plots_ranks.settings(many, "heatmap").axes:
         for line in axes.get_lines():
@@ -393,7 +436,9 @@ def test_no_two_methods_look_the_same_in_the_drawing_of_the_settings(frame):
     assert len(looks) == many["label"].nunique() > 20
     assert all(len(look) == 1 for look in looks.values())
     methods = [
-        look for label, look in looks.items() if not any(label.startswith(c[:20]) for c in controls)
+        look
+        for label, look in looks.items()
+        if not any(label.startswith(c[:20]) for c in controls)
     ]
     assert len(set.union(*methods)) == len(methods) > 15
     assert not {color for look in methods for color, *_ in look} & {
@@ -403,8 +448,9 @@ def test_no_two_methods_look_the_same_in_the_drawing_of_the_settings(frame):
 
 
 def test_the_page_and_the_markdown_show_the_settings(frame):
-    assert "setting matters: accuracy top pixels, 2 settings on 3 networks" in markdown.render(
-        frame
+    assert (
+        "setting matters: accuracy top pixels, 2 settings on 3 networks"
+        in markdown.render(frame)
     )
     assert EVIL not in markdown.sensitivity(frame, "heatmap")
 
@@ -412,7 +458,8 @@ def test_the_page_and_the_markdown_show_the_settings(frame):
 def test_numbers_for_dvc(frame):
     facts = json.loads(
         summaries.metrics(
-            frame, pd.DataFrame({"id": ["LT1", "LT-7"], "verdict": ["holds", "differs"]})
+            frame,
+            pd.DataFrame({"id": ["LT1", "LT-7"], "verdict": ["holds", "differs"]}),
         )
     )
     average = tables.average_ranks(frame, "heatmap")

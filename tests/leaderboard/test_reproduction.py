@@ -63,7 +63,17 @@ def find(frame: pd.DataFrame, *words: str) -> pd.Series:
 # --------------------------------------------------------------------------------------------- the files
 
 
-COLUMNS = ["paper", "table", "dataset", "target", "method", "setting", "metric", "value", "std"]
+COLUMNS = [
+    "paper",
+    "table",
+    "dataset",
+    "target",
+    "method",
+    "setting",
+    "metric",
+    "value",
+    "std",
+]
 PAPERS = ["cladec", "explainn", "layer_trees", "representative", "xnn"]
 
 
@@ -94,7 +104,9 @@ def test_every_number_has_a_rule_or_a_reason():
     assert reproduction.TOLERANCES and reproduction.PICK and reproduction.WHY_NOT
     frame = pd.concat([published(paper) for paper in PAPERS])
     assert set(reproduction.TARGETS) <= set(frame["target"])
-    assert set(reproduction.MEASURED) <= set(zip(frame["method"], frame["metric"], strict=True))
+    assert set(reproduction.MEASURED) <= set(
+        zip(frame["method"], frame["metric"], strict=True)
+    )
     for pattern in reproduction.TOLERANCES:
         assert frame["metric"].str.fullmatch(pattern).any(), pattern
     for words in reproduction.PICK:
@@ -160,18 +172,23 @@ def test_accuracies_join_across_names_and_units():
 
 def test_a_range_over_depths_is_held_against_the_depths_measured():
     out = table(
-        *(network("mnist", f"mlp-100x{d}", a) for d, a in ((1, 97.0), (5, 99.0), (10, 98.0))),
+        *(
+            network("mnist", f"mlp-100x{d}", a)
+            for d, a in ((1, 97.0), (5, 99.0), (10, 98.0))
+        ),
         network("mnist", "mlp-20x5", 1.0),
     )
-    low = find(out, " MNIST · MLP depth 1-10 width 100 · network · test_accuracy_pct · min")
+    low = find(
+        out, " MNIST · MLP depth 1-10 width 100 · network · test_accuracy_pct · min"
+    )
     assert (low["measured"], low["verdict"]) == (
         "97",
         "holds",
     ) and "picked from mlp-100x1, mlp-100x10, mlp-100x5" in low["scale"]
     assert (
-        find(out, " MNIST · MLP depth 1-10 width 100 · network · test_accuracy_pct · max")[
-            "measured"
-        ]
+        find(
+            out, " MNIST · MLP depth 1-10 width 100 · network · test_accuracy_pct · max"
+        )["measured"]
         == "99"
     )
 
@@ -193,7 +210,12 @@ def replicated(
 
 @pytest.mark.parametrize(
     ("value", "verdict"),
-    [(4682, "holds"), (9363, "holds"), (9365, "does not hold"), (2340, "does not hold")],
+    [
+        (4682, "holds"),
+        (9363, "holds"),
+        (9365, "does not hold"),
+        (2340, "does not hold"),
+    ],
 )
 def test_counts_hold_within_a_factor_two(value, verdict):
     line = find(table(replicated(value)), "n_split_nodes", "layer=1;threshold=0;")
@@ -246,9 +268,14 @@ def rank_verdicts(**values: float) -> dict[str, dict]:
     """{method: its line of the table} of drops that are compared by their ranks."""
     names = {"ri": "RI", "grad_cam": "Grad-CAM", "score_cam": "Score-CAM"}
     where = ("replication", "representative", "asirra", "vgg19")
-    lines = [(*where, names[m], "|Q|=50", "mAD_pct", [value]) for m, value in values.items()]
+    lines = [
+        (*where, names[m], "|Q|=50", "mAD_pct", [value]) for m, value in values.items()
+    ]
     found = table(*lines)
-    return {m: find(found, f"ASIRRA · VGG-19 · {names[m]} · mAD_pct · unseen") for m in values}
+    return {
+        m: find(found, f"ASIRRA · VGG-19 · {names[m]} · mAD_pct · unseen")
+        for m in values
+    }
 
 
 def test_one_method_alone_has_no_rank():
@@ -261,7 +288,10 @@ def test_one_method_alone_has_no_rank():
     ("ri", "verdicts"),
     [
         (9.0, {"ri": "holds", "grad_cam": "holds", "score_cam": "holds"}),
-        (11.0, {"ri": "does not hold", "grad_cam": "does not hold", "score_cam": "holds"}),
+        (
+            11.0,
+            {"ri": "does not hold", "grad_cam": "does not hold", "score_cam": "holds"},
+        ),
     ],
 )
 def test_ranks_are_compared_as_ranks(ri, verdicts):
@@ -280,9 +310,14 @@ def test_ranks_are_among_the_lines_of_one_column(column):
     ]
     published = [key | {"value": "1"}, key | {"value": "2"}, *other]
     joined = [{"mean": mean} for mean in (5.0, 6.0, 5.5, 7.0, 0.1)]
-    assert [reproduction._rank_holds(published, joined, i) for i in (0, 1)] == [True, True]
+    assert [reproduction._rank_holds(published, joined, i) for i in (0, 1)] == [
+        True,
+        True,
+    ]
     assert reproduction._rank_holds(published, joined, 2) is None  # alone in its column
-    assert reproduction._rank_holds(published, [joined[0], None, *joined[2:]], 0) is None
+    assert (
+        reproduction._rank_holds(published, [joined[0], None, *joined[2:]], 0) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -322,8 +357,19 @@ def test_verdict_of_a_number(published, measured, rule, amount, held):
 # --------------------------------------------------------------------------------------------- claims
 
 
-def claim(identity: str, values: list[float] | str, paper: str = "layer_trees") -> tuple:
-    return ("replication", paper, "mnist", "mlp-100x10", "layer tree", "", identity, values)
+def claim(
+    identity: str, values: list[float] | str, paper: str = "layer_trees"
+) -> tuple:
+    return (
+        "replication",
+        paper,
+        "mnist",
+        "mlp-100x10",
+        "layer tree",
+        "",
+        identity,
+        values,
+    )
 
 
 def test_claims_are_judged_by_their_share():
@@ -366,7 +412,12 @@ def test_a_claim_is_its_own_papers_and_of_the_track_of_replications():
 
 
 def test_a_claim_on_two_networks_is_their_mean():
-    deep = (*claim("LT1", [])[:3], "mlp-100x5", *claim("LT1", [])[4:-1], [0.0, 0.5, 0.25])
+    deep = (
+        *claim("LT1", [])[:3],
+        "mlp-100x5",
+        *claim("LT1", [])[4:-1],
+        [0.0, 0.5, 0.25],
+    )
     line = table(claim("LT1", [1.0, 0.75]), deep).loc["LT1"]
     assert (line["measured"], line["verdict"], line["n_seeds"], line["interval"]) == (
         "56% of its checks",
@@ -383,14 +434,18 @@ def test_the_scale_is_named():
         "data_cards": {"mnist": {"counts": {"train": 60000}}},
         "target_cards": {("mnist", "explainn_cnn", 0): {"epochs": 3}},
     }
-    scale = find(table(network("mnist", "explainn_cnn", 98.0), **cards), "CNN 20-40 conv")["scale"]
+    scale = find(
+        table(network("mnist", "explainn_cnn", 98.0), **cards), "CNN 20-40 conv"
+    )["scale"]
     assert (
         scale
         == "published: 12 epochs AdaDelta, batch 128 | here: mnist/explainn_cnn, 1 seed, 60,000 train images, 3 epochs"
     )
     card = {"epochs": 3, "options": {"width": 0.5}, "images": {"train": 5000}}
     cards["target_cards"] = {("mnist", "explainn_cnn", 0): card}
-    scale = find(table(network("mnist", "explainn_cnn", 98.0), **cards), "CNN 20-40 conv")["scale"]
+    scale = find(
+        table(network("mnist", "explainn_cnn", 98.0), **cards), "CNN 20-40 conv"
+    )["scale"]
     assert scale.endswith(
         "here: mnist/explainn_cnn, 1 seed, width 0.5, 5,000 train images, 3 epochs"
     )
@@ -409,7 +464,9 @@ def test_markdown_and_counts():
     assert "| LT1 | layer_trees |" in text and "explainn-023" in text
     assert sum(reproduction.not_run(frame)["count"]) == 781
     assert len(reproduction.csv_text(frame).splitlines()) == 783 + CLAIMS
-    assert reproduction.csv_text(frame).startswith(",".join(reproduction.COLUMNS) + "\n")
+    assert reproduction.csv_text(frame).startswith(
+        ",".join(reproduction.COLUMNS) + "\n"
+    )
     assert list(frame.index) == list(range(len(frame)))
 
 
@@ -419,13 +476,24 @@ def test_cards_go_by_name():
 
 
 def test_missing_files_are_named(tmp_path: Path):
-    with pytest.raises(store.StoreError, match="claims.csv is missing; restore it from git"):
+    with pytest.raises(
+        store.StoreError, match="claims.csv is missing; restore it from git"
+    ):
         reproduction.table(measured(), tmp_path)
 
 
 def test_a_verdict_shows_its_evidence():
     frame = table(
-        ("replication", "layer_trees", "mnist", "mlp-100x10", "", "", "LT1", [1.0, 0.0]),
+        (
+            "replication",
+            "layer_trees",
+            "mnist",
+            "mlp-100x10",
+            "",
+            "",
+            "LT1",
+            [1.0, 0.0],
+        ),
         evidence={"LT1": "u(1)/n = 0.99"},
     )
     assert (

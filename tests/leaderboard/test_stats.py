@@ -19,7 +19,9 @@ def rng(*name: object) -> np.random.Generator:
 # --------------------------------------------------------------------------------------------- bootstrap
 
 
-def literal_bootstrap(values: np.ndarray, *name: object, draws: int) -> list[list[float]]:
+def literal_bootstrap(
+    values: np.ndarray, *name: object, draws: int
+) -> list[list[float]]:
     """Draw by draw, number by number: the mean over drawn seeds of the mean over drawn images."""
     m, s, n = values.shape
     source = generator("bootstrap", *name, s, n)
@@ -89,7 +91,9 @@ def test_variance_over_few_seeds_is_unbiased():
     expected = (
         values.var(ddof=1) / 4
     )  # of a mean of 4; drawing 4 of 4 would give three quarters of it
-    assert stats.bootstrap(values, "x", draws=20_000).var() == pytest.approx(expected, rel=0.05)
+    assert stats.bootstrap(values, "x", draws=20_000).var() == pytest.approx(
+        expected, rel=0.05
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,8 +126,12 @@ def test_coverage(spread, seeds, low, high):
 def test_interval_of_little_or_nothing():
     assert np.isnan(stats.interval(np.ones((1, 1, 1)), "x")).all()
     assert np.isnan(stats.interval(np.full((1, 3, 4), np.nan), "x")).all()
-    np.testing.assert_array_equal(stats.interval(np.full((1, 3, 4), 2.0), "x"), [[2.0, 2.0]])
-    assert np.isfinite(stats.interval(np.array([[[1.0, 2.0]], [[1.0, np.nan]]]), "x")).tolist() == [
+    np.testing.assert_array_equal(
+        stats.interval(np.full((1, 3, 4), 2.0), "x"), [[2.0, 2.0]]
+    )
+    assert np.isfinite(
+        stats.interval(np.array([[[1.0, 2.0]], [[1.0, np.nan]]]), "x")
+    ).tolist() == [
         [True] * 2,
         [False] * 2,
     ]
@@ -143,7 +151,10 @@ def test_mean_weighs_seeds_alike():
 
 
 def test_signed_rank_is_scipys_on_seed_averages():
-    values = rng("wilcoxon").normal(size=(3, 2, 30)) + np.array([1.0, 0.5, 0.7])[:, None, None]
+    values = (
+        rng("wilcoxon").normal(size=(3, 2, 30))
+        + np.array([1.0, 0.5, 0.7])[:, None, None]
+    )
     p = stats.worse_than_best(values, "higher")
     by_image = values.mean(1)
     assert np.isnan(p[0])
@@ -155,7 +166,9 @@ def test_signed_rank_is_scipys_on_seed_averages():
 def test_signed_rank_by_hand():
     """n images, all better, no ties: 2 of 2^n sign patterns are as extreme."""
     images = np.arange(1.0, 7)
-    assert stats.signed_rank(images) == stats.signed_rank(-images) == pytest.approx(2 / 64)
+    assert (
+        stats.signed_rank(images) == stats.signed_rank(-images) == pytest.approx(2 / 64)
+    )
     assert np.isnan(stats.signed_rank(images[:5]))  # five images cannot tell
     zeros = np.zeros(5)  # are dropped
     assert stats.signed_rank(np.r_[zeros, images]) == pytest.approx(2 / 64)
@@ -168,16 +181,18 @@ def test_worse_than_best_by_hand():
     best = np.zeros((1, 6))
     values = np.stack([best, best - np.arange(1, 7)])
     assert stats.worse_than_best(values, "higher")[1] == pytest.approx(2 / 64)
-    values = np.stack([best, best - 1])  # ties among the differences change nothing of that
+    values = np.stack(
+        [best, best - 1]
+    )  # ties among the differences change nothing of that
     assert stats.worse_than_best(values, "higher")[1] == pytest.approx(2 / 64)
 
 
 def test_zero_differences_are_dropped():
     lost = np.zeros((1, 60))
     lost[0, :5] = -1  # five images at most give 2 / 2^5 = 0.0625
-    assert stats.worse_than_best(np.stack([np.zeros((1, 60)), lost]), "higher")[1] == pytest.approx(
-        2 / 32
-    )
+    assert stats.worse_than_best(np.stack([np.zeros((1, 60)), lost]), "higher")[
+        1
+    ] == pytest.approx(2 / 32)
     same = np.zeros((2, 1, 60))
     assert stats.worse_than_best(same, "higher")[1] == 1.0
 
@@ -218,7 +233,8 @@ def test_false_alarms_under_the_null():
     source = rng("null")
     hard = source.normal(size=(500, 1, 1, 40))
     p = [
-        np.nanmin(stats.worse_than_best(h + source.normal(size=(2, 2, 40)), "higher")) for h in hard
+        np.nanmin(stats.worse_than_best(h + source.normal(size=(2, 2, 40)), "higher"))
+        for h in hard
     ]
     assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.08
 
@@ -242,8 +258,13 @@ def test_holm_by_hand():
     np.testing.assert_allclose(
         stats.holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02]
     )
-    np.testing.assert_allclose(stats.holm(np.array([np.nan, 0.02, 0.9])), [np.nan, 0.04, 0.9])
-    assert len(stats.holm(np.array([]))) == 0 and np.isnan(stats.holm(np.array([np.nan]))).all()
+    np.testing.assert_allclose(
+        stats.holm(np.array([np.nan, 0.02, 0.9])), [np.nan, 0.04, 0.9]
+    )
+    assert (
+        len(stats.holm(np.array([]))) == 0
+        and np.isnan(stats.holm(np.array([np.nan]))).all()
+    )
 
 
 # --------------------------------------------------------------------------------------------- ranks
@@ -251,7 +272,9 @@ def test_holm_by_hand():
 
 def test_ranks_by_hand():
     means = np.array([0.5, np.nan, 0.7, 0.5, 0.1])
-    np.testing.assert_array_equal(stats.ranks(means, "higher"), [2.5, np.nan, 1, 2.5, 4])
+    np.testing.assert_array_equal(
+        stats.ranks(means, "higher"), [2.5, np.nan, 1, 2.5, 4]
+    )
     np.testing.assert_array_equal(stats.ranks(means, "lower"), [2.5, np.nan, 4, 2.5, 1])
     np.testing.assert_array_equal(
         stats.ranks(np.array([1.00000001, 1.0]), "lower"), [1.5, 1.5]

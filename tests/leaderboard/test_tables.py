@@ -38,26 +38,42 @@ def test_one_table_by_hand():
             "metric": "m",
             "values": 0.4 + steps[::-1] / 2,
         },  # worse on every image: p = 2 / 2^8
-        {"method": "R", "metric": "m", "paper": "control", "values": 0.5 + steps[::-1] - 1e-3},
+        {
+            "method": "R",
+            "metric": "m",
+            "paper": "control",
+            "values": 0.5 + steps[::-1] - 1e-3,
+        },
     ).set_index("label")
     assert list(frame.index) == ["A", "R", "B"] and list(frame["rank"]) == [1, 2, 3]
     assert list(frame["mark"]) == ["best", "tied", ""]
     assert frame["mean"]["B"] == pytest.approx(0.4 + 0.035 / 2)
-    assert frame["p_holm"]["B"] == pytest.approx(2 * 2 / 256) and np.isnan(frame["p_holm"]["A"])
+    assert frame["p_holm"]["B"] == pytest.approx(2 * 2 / 256) and np.isnan(
+        frame["p_holm"]["A"]
+    )
     assert frame["low"]["A"] < frame["mean"]["A"] < frame["high"]["A"]
     assert list(frame["n_images"]) == [8] * 3 and list(frame["n_seeds"]) == [1] * 3
     assert list(frame["control"]) == [False, True, False]
 
 
 def test_means_of_equals_are_both_best():
-    frame = board(*({"method": m, "metric": "m", "values": np.arange(8.0)} for m in "AB"))
+    frame = board(
+        *({"method": m, "metric": "m", "values": np.arange(8.0)} for m in "AB")
+    )
     assert list(frame["mark"]) == ["best", "best"] and list(frame["rank"]) == [1.5, 1.5]
 
 
 def test_rows_without_images_are_judged_by_seeds_alone():
     frame = board(
         *(
-            {"method": m, "metric": "size", "better": "lower", "seed": s, "value": v + s, "n": 1}
+            {
+                "method": m,
+                "metric": "size",
+                "better": "lower",
+                "seed": s,
+                "value": v + s,
+                "n": 1,
+            }
             for m, v in (("A", 1.0), ("B", 5.0))
             for s in range(3)
         )
@@ -79,16 +95,29 @@ def test_facts_are_not_ranked():
         }
     )
     assert frame["rank"].isna().all() and list(frame["mark"]) == [""]
-    assert tables.tracks(frame) == [] and tables.tracks(frame, ranked=False) == ["target"]
+    assert tables.tracks(frame) == [] and tables.tracks(frame, ranked=False) == [
+        "target"
+    ]
 
 
 def test_failed_and_not_applicable_stay_with_their_reasons():
     frame = board(
         {"method": "A", "metric": "m", "seed": 0, "values": np.arange(8.0)},
-        {"method": "A", "metric": "m", "seed": 1, "status": "failed", "reason": "time limit"},
+        {
+            "method": "A",
+            "metric": "m",
+            "seed": 1,
+            "status": "failed",
+            "reason": "time limit",
+        },
         {"method": "B", "metric": "m", "seed": 0, "status": "failed", "reason": "NaN"},
         {"method": "B", "metric": "m", "seed": 1, "status": "failed", "reason": "NaN"},
-        {"method": "C", "metric": "m", "status": "not applicable", "reason": "no boxes"},
+        {
+            "method": "C",
+            "metric": "m",
+            "status": "not applicable",
+            "reason": "no boxes",
+        },
     ).set_index("label")
     assert dict(frame["status"]) == {"A": "ok", "B": "failed", "C": "not applicable"}
     assert (
@@ -96,15 +125,20 @@ def test_failed_and_not_applicable_stay_with_their_reasons():
         and frame["reason"]["B"] == "failed: NaN"
     )
     assert (
-        frame["n_seeds"]["A"] == 1 and frame["mark"]["A"] == "best" and np.isnan(frame["rank"]["B"])
+        frame["n_seeds"]["A"] == 1
+        and frame["mark"]["A"] == "best"
+        and np.isnan(frame["rank"]["B"])
     )
 
 
 def test_several_seeds_that_failed_are_all_named():
     cells = [
-        {"method": "A", "metric": "m", "seed": s, "status": "failed", "reason": "x"} for s in (3, 1)
+        {"method": "A", "metric": "m", "seed": s, "status": "failed", "reason": "x"}
+        for s in (3, 1)
     ]
-    frame = board(*cells, {"method": "A", "metric": "m", "seed": 2, "values": np.arange(8.0)})
+    frame = board(
+        *cells, {"method": "A", "metric": "m", "seed": 2, "values": np.arange(8.0)}
+    )
     assert list(frame["reason"]) == ["failed: x (seeds 1, 3)"]
     unsaid = board({"method": "A", "metric": "m", "status": "failed", "reason": ""})
     assert list(unsaid["reason"]) == ["failed: no reason given"]
@@ -131,20 +165,39 @@ def test_pairs_are_the_seeds_that_both_have():
         {"method": "A", "metric": "m", "seed": 1, "values": hard},
         {"method": "B", "metric": "m", "seed": 0, "values": easy - 1},
     ).set_index("label")
-    assert frame["rank"]["B"] == 1 and frame["p_holm"]["A"] == 1.0 and frame["mark"]["A"] == "tied"
+    assert (
+        frame["rank"]["B"] == 1
+        and frame["p_holm"]["A"] == 1.0
+        and frame["mark"]["A"] == "tied"
+    )
 
 
 # --------------------------------------------------------------------------------------------- settings and labels
 
 
-METRICS_NAMES = ("keep", "pixels", "steps", "grid", "radius", "tolerance", "scale", "cells")
+METRICS_NAMES = (
+    "keep",
+    "pixels",
+    "steps",
+    "grid",
+    "radius",
+    "tolerance",
+    "scale",
+    "cells",
+)
 
 
 @pytest.mark.parametrize("name", METRICS_NAMES)
 def test_a_method_with_a_setting_called_like_a_metrics_is_one_method(name):
     """Given a method whose field is called ``keep`` beside a metric with three settings ``keep``: one line a table."""
     mine = [
-        {"method": "M", "setting": f"{name}=0.5", "metric": m, "metric_setting": s, "value": 1.0}
+        {
+            "method": "M",
+            "setting": f"{name}=0.5",
+            "metric": m,
+            "metric_setting": s,
+            "value": 1.0,
+        }
         for m, s in (
             ("own", f"{name}=0.1"),
             ("own", f"{name}=0.2"),
@@ -192,12 +245,21 @@ def test_every_number_of_a_replication_is_a_line_of_its_own():
             for s in (0.0, 1.0)
         )
     )
-    assert list(frame["setting"]) == ["layer=2", "layer=10"] and list(frame["mean"]) == [2.5, 10.5]
-    assert set(frame["metric_setting"]) == {""} and set(frame["label"]) == {"layer tree"}
+    assert list(frame["setting"]) == ["layer=2", "layer=10"] and list(
+        frame["mean"]
+    ) == [2.5, 10.5]
+    assert set(frame["metric_setting"]) == {""} and set(frame["label"]) == {
+        "layer tree"
+    }
 
 
 def test_a_failed_replication_is_named_with_its_setting():
-    failed = {"method": "", "metric": "trees", "setting": "layer=fc8", "status": "failed"}
+    failed = {
+        "method": "",
+        "metric": "trees",
+        "setting": "layer=fc8",
+        "status": "failed",
+    }
     frame = board(REPLICATED | failed | {"reason": "x"})
     assert list(tables.losses(frame)["metrics"]) == ["trees, layer=fc8"]
 
@@ -212,7 +274,8 @@ NEVER = {
     "reason": "ImportError: no_such",
 }
 WORKED = [
-    {"method": m, "metric": "m", "values": np.arange(8.0) + v} for m, v in (("A", 1), ("B", 0))
+    {"method": m, "metric": "m", "values": np.arange(8.0) + v}
+    for m, v in (("A", 1), ("B", 0))
 ]
 
 
@@ -231,7 +294,9 @@ def test_a_method_that_never_ran_has_no_place_anywhere():
         pd.testing.assert_frame_equal(
             rankings.rankings(frame, track), rankings.rankings(without, track)
         )
-    assert len(tables.findings(frame)) == 0 and summaries.ranks(frame) == summaries.ranks(without)
+    assert len(tables.findings(frame)) == 0 and summaries.ranks(
+        frame
+    ) == summaries.ranks(without)
     (lost,) = tables.losses(frame).itertuples()
     assert (lost.methods, lost.metrics, lost.reason) == (
         "N",
@@ -246,13 +311,22 @@ def test_two_methods_that_never_ran_are_named_and_not_called_all():
 
 
 def html_of(frame):
-    nothing = {"svgs": {}, "pngs": {}, "data_cards": {}, "target_cards": {}, "provenance": {}}
+    nothing = {
+        "svgs": {},
+        "pngs": {},
+        "data_cards": {},
+        "target_cards": {},
+        "provenance": {},
+    }
     return page.render(frame, NOTHING_PUBLISHED, **nothing)
 
 
 def test_what_never_ran_is_listed_among_what_failed_in_markdown():
     text = markdown.render(board(*WORKED, NEVER))
-    assert "## Not known" in text and "- d/t, N, explanation: failed: ImportError: no_such" in text
+    assert (
+        "## Not known" in text
+        and "- d/t, N, explanation: failed: ImportError: no_such" in text
+    )
     assert "Not known" not in markdown.render(board(*WORKED))
 
 
@@ -298,7 +372,12 @@ def test_two_variants_of_a_method_are_two_methods():
 
 def test_a_setting_is_named_where_two_of_one_method_meet():
     cells = [
-        {"method": "G", "metric": "m", "setting": f"layer={x};variant=authors", "value": 1.0}
+        {
+            "method": "G",
+            "metric": "m",
+            "setting": f"layer={x};variant=authors",
+            "value": 1.0,
+        }
         for x in ("a", "b")
     ]
     other = {"method": "R", "metric": "m", "value": 1.0}
@@ -312,7 +391,9 @@ def test_a_setting_is_named_where_two_of_one_method_meet():
 
 
 def test_label():
-    assert tables.label("Grad-CAM++", "layer=c;variant=authors") == "Grad-CAM++ (authors)"
+    assert (
+        tables.label("Grad-CAM++", "layer=c;variant=authors") == "Grad-CAM++ (authors)"
+    )
     assert tables.label("Grad-CAM", "") == "Grad-CAM"
 
 
@@ -330,7 +411,11 @@ def ranked(*lines: tuple) -> pd.DataFrame:
                 "target": t,
                 "paper": "control" if m == "R" else "baseline",
             }
-            | ({"value": v} if isinstance(v, float) else {"status": v, "reason": "because"})
+            | (
+                {"value": v}
+                if isinstance(v, float)
+                else {"status": v, "reason": "because"}
+            )
             for m, q, s, t, v in lines
         )
     )
@@ -353,9 +438,13 @@ def test_average_ranks_by_hand():
     )
     average = tables.average_ranks(frame, "heatmap").set_index("label")
     # A: settings of m count as one, (1 + 3) / 2; then 1 and 2.  B: 2, last places 2.5, 1.  R: 2, 2.5.
-    assert average["average_rank"].to_dict() == pytest.approx({"A": 5 / 3, "B": 5.5 / 3, "R": 2.25})
+    assert average["average_rank"].to_dict() == pytest.approx(
+        {"A": 5 / 3, "B": 5.5 / 3, "R": 2.25}
+    )
     # Without m at k=2, where the control R is first.  A: 1, 1, 2.  B: 2, 2.5, 1.  R: 3, 2.5.
-    assert average["sound_rank"].to_dict() == pytest.approx({"A": 4 / 3, "B": 5.5 / 3, "R": 2.75})
+    assert average["sound_rank"].to_dict() == pytest.approx(
+        {"A": 4 / 3, "B": 5.5 / 3, "R": 2.75}
+    )
     assert average["tables"].to_dict() == {"A": 4, "B": 4, "R": 3}
     assert average["failed"].to_dict() == {"A": 0, "B": 1, "R": 1}
     assert average["best"].to_dict() == {"A": 2, "B": 1, "R": 1}
@@ -378,7 +467,10 @@ def near(**papers: str) -> pd.DataFrame:
     values = np.arange(8.0)
     cells = {"A": values, "R": np.where(values == 3, 2.9, values), "S": values - 1}
     return board(
-        *({"method": m, "metric": "m", "paper": papers[m], "values": v} for m, v in cells.items())
+        *(
+            {"method": m, "metric": "m", "paper": papers[m], "values": v}
+            for m, v in cells.items()
+        )
     )
 
 
@@ -486,9 +578,14 @@ def test_synthetic_board_knows_the_truth(synthetic):
         EVIL,
         "Random map",
     ]
-    marks = synthetic[synthetic["metric"] == "insertion_auc"].groupby("label")["mark"].agg(set)
+    marks = (
+        synthetic[synthetic["metric"] == "insertion_auc"]
+        .groupby("label")["mark"]
+        .agg(set)
+    )
     assert all(
-        "" not in marks[m] for m in ("Grad-CAM", "Grad-CAM++ (authors)", "Score-CAM (authors)")
+        "" not in marks[m]
+        for m in ("Grad-CAM", "Grad-CAM++ (authors)", "Score-CAM (authors)")
     )
     assert all(marks[m] == {""} for m in (EVIL, "Random map"))
 
@@ -508,9 +605,9 @@ def test_nothing_gives_an_empty_board():
     rows, instances = frames({"method": "A", "metric": "m", "value": 1.0})
     frame = tables.leaderboard(rows.iloc[:0], instances)
     assert list(frame.columns) == tables.COLUMNS and len(frame) == 0
-    assert "No rows yet" in markdown.render(frame) and tables.csv_text(frame).startswith(
-        "track,dataset"
-    )
+    assert "No rows yet" in markdown.render(frame) and tables.csv_text(
+        frame
+    ).startswith("track,dataset")
     assert (
         len(tables.findings(frame))
         == len(tables.losses(frame))
@@ -629,7 +726,14 @@ def test_settings_are_in_natural_order(synthetic):
 
 def test_a_board_shows_its_own_track_network_and_data_set():
     cells = [
-        {"track": track, "dataset": d, "target": t, "metric": "m", "method": "A", "value": 1.0}
+        {
+            "track": track,
+            "dataset": d,
+            "target": t,
+            "metric": "m",
+            "method": "A",
+            "value": 1.0,
+        }
         for track in ("concept", "heatmap", "surrogate")
         for d in "cde"
         for t in "stu"
@@ -648,8 +752,18 @@ def test_a_board_shows_its_own_track_network_and_data_set():
 def test_a_track_has_the_networks_on_which_its_methods_were_judged():
     frame = board(
         *(
-            {"track": track, "target": target, "method": "A", "metric": "m", "value": 1.0}
-            for track, target in (("concept", "a"), ("heatmap", "b"), ("surrogate", "c"))
+            {
+                "track": track,
+                "target": target,
+                "method": "A",
+                "metric": "m",
+                "value": 1.0,
+            }
+            for track, target in (
+                ("concept", "a"),
+                ("heatmap", "b"),
+                ("surrogate", "c"),
+            )
         )
     )
     assert {track: tables.boards(frame, track) for track in tables.tracks(frame)} == {
@@ -728,7 +842,9 @@ def test_findings_are_of_networks_with_a_value_and_of_ranked_tracks():
         "value": 9.0,
     }
     frame = board(
-        *cells, *(c | {"dataset": "e", "status": "failed", "reason": "time"} for c in cells), facts
+        *cells,
+        *(c | {"dataset": "e", "status": "failed", "reason": "time"} for c in cells),
+        facts,
     )
     (line,) = tables.findings(frame).to_dict("records")
     assert (

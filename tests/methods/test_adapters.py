@@ -25,7 +25,11 @@ def toy():
 
 def maps(entry, toy, seed=0):
     target, batch, reference = toy
-    before = target.fingerprint(), torch.get_rng_state(), np.random.get_state()[1].copy()
+    before = (
+        target.fingerprint(),
+        torch.get_rng_state(),
+        np.random.get_state()[1].copy(),
+    )
     method = MethodRef.parse(entry).build()
     rng = np.random.default_rng(seed)
     e = method.fit(target, reference, rng).explain(target, batch, rng)
@@ -135,7 +139,10 @@ def test_zennits_relevance_is_conserved(toy):
     target, batch, _ = toy
     logit = target(batch.x).amax(dim=1).numpy()
     total = maps("zennit:EpsilonPlus", toy).sum(axis=(1, 2))
-    assert np.corrcoef(total, logit)[0, 1] > 0.5 and (np.sign(total) == np.sign(logit)).all()
+    assert (
+        np.corrcoef(total, logit)[0, 1] > 0.5
+        and (np.sign(total) == np.sign(logit)).all()
+    )
 
 
 @pytest.mark.oracle
@@ -161,7 +168,9 @@ def test_what_a_library_has_not_is_said(entry, message):
     "entry", ["captum:Saliency", "pytorch_grad_cam:EigenCAM", "zennit:EpsilonPlus"]
 )
 def test_a_library_that_is_absent_is_named_with_the_way_out(entry, monkeypatch):
-    for name in [name for name in sys.modules if name.split(".")[0] == entry.partition(":")[0]]:
+    for name in [
+        name for name in sys.modules if name.split(".")[0] == entry.partition(":")[0]
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, entry.partition(":")[0], None)
     with pytest.raises(
@@ -173,7 +182,10 @@ def test_a_library_that_is_absent_is_named_with_the_way_out(entry, monkeypatch):
 
 def test_options_are_settings_of_the_method():
     made = adapters.method("Name (library)", {"steps": 3, "window": [1, 4]}, None)
-    assert made.name == "Name (library)" and settings_of(made) == {"steps": 3, "window": (1, 4)}
+    assert made.name == "Name (library)" and settings_of(made) == {
+        "steps": 3,
+        "window": (1, 4),
+    }
 
 
 @pytest.mark.parametrize(
@@ -199,8 +211,12 @@ def test_no_adapter_is_imported_where_none_is_asked_for():
     assert paths
     for path in paths:
         nodes = list(ast.walk(ast.parse(path.read_text())))
-        names = {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
-        names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        names = {
+            a.name for node in nodes if isinstance(node, ast.Import) for a in node.names
+        }
+        names |= {
+            node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)
+        }
         libraries = {name.split(".")[0] for name in names}
         assert not libraries & {"captum", "pytorch_grad_cam", "zennit"}, path
 

@@ -60,7 +60,12 @@ def convolutional(c: int) -> Target:
     for p in net.parameters():
         p.data = 0.4 * torch.randn(p.shape, generator=torch_rng)
     return Target(
-        net, name="net", classes="abc", input_shape=(c, SIDE, SIDE), mean=[0.5] * c, std=[0.3] * c
+        net,
+        name="net",
+        classes="abc",
+        input_shape=(c, SIDE, SIDE),
+        mean=[0.5] * c,
+        std=[0.3] * c,
     )
 
 
@@ -74,7 +79,9 @@ def images(c: int = 3, n: int = 7, chunk: int = 64) -> Batch:
     return Batch(
         x=tensor(rng.random((n, c, SIDE, SIDE), np.float32)),
         y=tensor(np.arange(n) % 3),
-        boxes=tensor(np.hstack([low, low + rng.integers(2, 8, (n, 2))]).astype(np.float32)),
+        boxes=tensor(
+            np.hstack([low, low + rng.integers(2, 8, (n, 2))]).astype(np.float32)
+        ),
         parts=tensor((SIDE * rng.random((n, 5, 2))).astype(np.float32)),
         part_visible=tensor(np.arange(5) != np.arange(n)[:, None] % 6),
         part_importance=tensor(np.tile(np.float32([0, 0, 1, 2, 3]), (n, 1))),
@@ -100,13 +107,24 @@ def maps_of(kind: str, n: int = 7) -> np.ndarray:
     }[kind]().astype(np.float32)
 
 
-KINDS = ("signed", "positive", "negative", "constant", "zero", "one-hot", "huge", "tiny")
+KINDS = (
+    "signed",
+    "positive",
+    "negative",
+    "constant",
+    "zero",
+    "one-hot",
+    "huge",
+    "tiny",
+)
 
 
 def value(metric, setting, maps, batch=None, target=None) -> np.ndarray:
     batch = images() if batch is None else batch
     target = convolutional(batch.x.shape[1]) if target is None else target
-    return metric(Explanation(heatmaps=maps), target, batch, np.random.default_rng(0), **setting)
+    return metric(
+        Explanation(heatmaps=maps), target, batch, np.random.default_rng(0), **setting
+    )
 
 
 def assert_same(metric, got, want):
@@ -133,7 +151,9 @@ def test_values_are_finite_and_within_bounds(metric, setting, kind, c):
 def test_scale_does_not_matter(metric, setting, kind):
     maps = maps_of(kind)
     for factor in (0.25, 1024):
-        assert_same(metric, value(metric, setting, factor * maps), value(metric, setting, maps))
+        assert_same(
+            metric, value(metric, setting, factor * maps), value(metric, setting, maps)
+        )
 
 
 ORDINAL = [cell for cell in CELLS if TABLE[cell.values[0].name][1]]
@@ -149,7 +169,10 @@ some_maps = pytest.mark.parametrize("kind", ["signed", "positive", "one-hot"])
 @some_maps
 def test_an_added_constant_does_not_matter_to_orders(metric, setting, kind):
     maps = maps_of(kind)
-    before, after = value(metric, setting, maps), value(metric, setting, maps + np.float32(2))
+    before, after = (
+        value(metric, setting, maps),
+        value(metric, setting, maps + np.float32(2)),
+    )
     assert_same(metric, after, before)
 
 
@@ -157,7 +180,10 @@ def test_an_added_constant_does_not_matter_to_orders(metric, setting, kind):
 @some_maps
 def test_an_added_constant_matters_to_shares(metric, setting, kind):
     maps = maps_of(kind)
-    before, after = value(metric, setting, maps), value(metric, setting, maps + np.float32(2))
+    before, after = (
+        value(metric, setting, maps),
+        value(metric, setting, maps + np.float32(2)),
+    )
     assert np.nanmax(np.abs(after - before)) > 0.01
 
 
@@ -174,13 +200,20 @@ def test_images_in_another_order_give_the_same_values(metric, setting):
 def test_the_chunk_does_not_matter(metric, setting, c):
     want = value(metric, setting, maps_of("signed"), images(c))
     for chunk in (1, 3):
-        assert_same(metric, value(metric, setting, maps_of("signed"), images(c, chunk=chunk)), want)
+        assert_same(
+            metric,
+            value(metric, setting, maps_of("signed"), images(c, chunk=chunk)),
+            want,
+        )
 
 
 @every_metric
 def test_one_image_at_a_time_gives_the_same_values(metric, setting):
     maps, batch = maps_of("signed"), images()
-    alone = [value(metric, setting, maps[i : i + 1], images()[[i]]) for i in range(len(batch))]
+    alone = [
+        value(metric, setting, maps[i : i + 1], images()[[i]])
+        for i in range(len(batch))
+    ]
     assert_same(metric, np.concatenate(alone), value(metric, setting, maps, batch))
 
 
@@ -195,7 +228,11 @@ def test_metrics_do_not_depend_on_those_before_them():
 
     cells = [(p.id, *p.values) for p in CELLS]
     batch = images()
-    first, again, backwards = run(cells, batch), run(cells, batch), run(cells[::-1], images())
+    first, again, backwards = (
+        run(cells, batch),
+        run(cells, batch),
+        run(cells[::-1], images()),
+    )
     assert first
     for name, got in first.items():
         assert got.tobytes() == again[name].tobytes()
@@ -204,15 +241,28 @@ def test_metrics_do_not_depend_on_those_before_them():
 
 @every_metric
 def test_metrics_leave_everything_as_it_was(metric, setting):
-    batch, target, e = images(), convolutional(3), Explanation(heatmaps=maps_of("signed"))
+    batch, target, e = (
+        images(),
+        convolutional(3),
+        Explanation(heatmaps=maps_of("signed")),
+    )
     kept = {k: v.clone() for k, v in vars(batch).items() if isinstance(v, torch.Tensor)}
-    maps, mark, rng = e.heatmaps.tobytes(), target.fingerprint(), np.random.default_rng(0)
-    state = repr((np.random.get_state(), random.getstate(), torch.get_rng_state().tolist()))
+    maps, mark, rng = (
+        e.heatmaps.tobytes(),
+        target.fingerprint(),
+        np.random.default_rng(0),
+    )
+    state = repr(
+        (np.random.get_state(), random.getstate(), torch.get_rng_state().tolist())
+    )
     metric(e, target, batch, rng, **setting)
     assert all(torch.equal(v, getattr(batch, k)) for k, v in kept.items())
     assert e.heatmaps.tobytes() == maps
     assert target.fingerprint() == mark
-    assert repr((np.random.get_state(), random.getstate(), torch.get_rng_state().tolist())) == state
+    assert (
+        repr((np.random.get_state(), random.getstate(), torch.get_rng_state().tolist()))
+        == state
+    )
 
 
 @every_metric
@@ -227,7 +277,11 @@ def test_gradients_are_neither_needed_nor_kept(metric, setting):
 
 @every_metric
 def test_maps_that_do_not_fit_are_refused(metric, setting):
-    for maps in (np.zeros((7, 3, 3)), np.zeros((6, SIDE, SIDE)), np.zeros((7, SIDE, SIDE + 1))):
+    for maps in (
+        np.zeros((7, 3, 3)),
+        np.zeros((6, SIDE, SIDE)),
+        np.zeros((7, SIDE, SIDE + 1)),
+    ):
         with pytest.raises(
             ValueError, match="return one map per image, upsampled to its resolution"
         ):
@@ -260,7 +314,10 @@ def light():
     )
     layer.bias.data = torch.tensor([-2.0, 0])
     target = Target(
-        nn.Sequential(nn.Flatten(), layer), name="sum", classes="ab", input_shape=(1, SIDE, SIDE)
+        nn.Sequential(nn.Flatten(), layer),
+        name="sum",
+        classes="ab",
+        input_shape=(1, SIDE, SIDE),
     )
     x = torch.from_numpy(
         0.6 + 0.4 * np.random.default_rng(0).random((n, 1, SIDE, SIDE), np.float32)

@@ -14,7 +14,9 @@ from benchmark.api import METRICS, Batch, Explanation, NotApplicable, Target
 from benchmark.shared import attention_maps
 
 CONCEPT = [
-    name for name, m in METRICS.items() if m.function.__module__ == "benchmark.metrics.concepts"
+    name
+    for name, m in METRICS.items()
+    if m.function.__module__ == "benchmark.metrics.concepts"
 ]
 SIDE = 10
 
@@ -25,7 +27,11 @@ def target(classes=3, bias=None):
     net[1].weight.data = torch.randn(net[1].weight.shape, generator=g)
     net[1].bias.data = torch.zeros(classes) if bias is None else torch.tensor(bias)
     return Target(
-        net, name="net", classes="abcdef"[:classes], input_shape=(3, SIDE, SIDE), mean=[0.5] * 3
+        net,
+        name="net",
+        classes="abcdef"[:classes],
+        input_shape=(3, SIDE, SIDE),
+        mean=[0.5] * 3,
     )
 
 
@@ -49,7 +55,11 @@ def concept_maps(n=9, k=3, seed=3):
 
 def value(name, e, t=None, b=None, **setting):
     return METRICS[name](
-        e, t or target(), b if b is not None else batch(), np.random.default_rng(0), **setting
+        e,
+        t or target(),
+        b if b is not None else batch(),
+        np.random.default_rng(0),
+        **setting,
     )
 
 
@@ -79,7 +89,9 @@ def test_correlation_literally():
         p, q = vectors[a], vectors[b]
         mp, mq = sum(p) / len(p), sum(q) / len(q)
         cov = sum((u - mp) * (v - mq) for u, v in zip(p, q, strict=True))
-        spread = math.sqrt(sum((u - mp) ** 2 for u in p) * sum((v - mq) ** 2 for v in q))
+        spread = math.sqrt(
+            sum((u - mp) ** 2 for u in p) * sum((v - mq) ** 2 for v in q)
+        )
         assert P[a, b] == pytest.approx(cov / spread, abs=1e-12)
 
 
@@ -102,14 +114,18 @@ def test_mean_correlation_depends_neither_on_k_nor_on_dead_maps():
     maps = concept_maps(k=2)
     base = value("mean_correlation", Explanation(concept_maps=maps))
     padded = np.concatenate([maps, np.zeros_like(maps), np.zeros_like(maps)], axis=1)
-    np.testing.assert_allclose(value("mean_correlation", Explanation(concept_maps=padded)), base)
+    np.testing.assert_allclose(
+        value("mean_correlation", Explanation(concept_maps=padded)), base
+    )
     same = Explanation(concept_maps=maps[:, :1].repeat(4, 1))
     np.testing.assert_allclose(value("mean_correlation", same), 1)
     predicted = target()(batch()).argmax(1).numpy()
     rows = predicted == predicted[0]
     one, two = (attention_maps.normalised(maps[rows])[:, k].ravel() for k in (0, 1))
     assert base[0] == pytest.approx(abs(np.corrcoef(one, two)[0, 1]))
-    assert np.isnan(value("mean_correlation", Explanation(concept_maps=maps[:, :1]))).all()
+    assert np.isnan(
+        value("mean_correlation", Explanation(concept_maps=maps[:, :1]))
+    ).all()
 
 
 def test_the_bounds_of_o1_and_o2():
@@ -129,7 +145,9 @@ def test_each_image_carries_the_value_of_its_predicted_class():
     assert len(set(predicted)) > 1
     got = value("o1", Explanation(concept_maps=maps), t, b)
     for c in set(predicted):
-        P, _ = attention_maps.correlation(attention_maps.normalised(maps[predicted == c]))
+        P, _ = attention_maps.correlation(
+            attention_maps.normalised(maps[predicted == c])
+        )
         np.testing.assert_allclose(got[predicted == c], attention_maps.o1(P))
 
 
@@ -142,9 +160,13 @@ def test_voronoi_by_hand():
     got = attention_maps.voronoi(parts, np.array([True, True, False]), box, 1, 5)
     # pixel 1 ties and goes to part 0; the largest distance in both cells is 1
     np.testing.assert_allclose(
-        got[:, 0], [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0] * 5, [0, 0, 0, 0, 1]], atol=1e-12
+        got[:, 0],
+        [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0] * 5, [0, 0, 0, 0, 1]],
+        atol=1e-12,
     )
-    got = attention_maps.voronoi(parts, np.array([True, True, False]), box, 1, 5, scale="image")
+    got = attention_maps.voronoi(
+        parts, np.array([True, True, False]), box, 1, 5, scale="image"
+    )
     np.testing.assert_allclose(got[0, 0, 1], 1 - 1 / math.hypot(1, 5))
     none = attention_maps.voronoi(parts, np.zeros(3, bool), box, 1, 5)
     assert not none[:3].any()
@@ -159,7 +181,9 @@ def test_object_masks_by_hand():
         got, [[[1, 1, 0], [0, 0, 0]], [[0, 0, 1], [0, 1, 1]], [[0, 0, 0], [1, 0, 0]]]
     )
     S = np.array([[[[4.0, 2, 1], [3, 0, 0]]]]) / 10
-    np.testing.assert_allclose(attention_maps.histogram(S, got[None])[0, 0], [0.6, 0.1, 0.3])
+    np.testing.assert_allclose(
+        attention_maps.histogram(S, got[None])[0, 0], [0.6, 0.1, 0.3]
+    )
 
 
 @pytest.fixture
@@ -191,13 +215,17 @@ def test_locality_by_masks(masked):
     )
     for c in np.unique(predicted):
         rows = np.flatnonzero(predicted == c)
-        entropies = [literal_entropy(e.concept_maps[:, k], masked, rows) for k in range(3)]
+        entropies = [
+            literal_entropy(e.concept_maps[:, k], masked, rows) for k in range(3)
+        ]
         np.testing.assert_allclose(got[rows], np.mean(entropies), atol=1e-6)
 
 
 def test_a_concept_on_the_pixels_of_one_part_is_local(masked):
     one = Explanation(concept_maps=(masked.part_masks == 2).float()[:, None].numpy())
-    np.testing.assert_allclose(value("locality", one, b=masked, cells="mask"), 0, atol=1e-12)
+    np.testing.assert_allclose(
+        value("locality", one, b=masked, cells="mask"), 0, atol=1e-12
+    )
 
 
 def test_locality_by_masks_needs_masks():
@@ -227,7 +255,9 @@ def test_voronoi_literally():
             for p in range(4):
                 expected = 0.0
                 if owner.get((i, j)) == p:
-                    expected = 1 - d[i, j] / max(d[key] for key in owner if owner[key] == p)
+                    expected = 1 - d[i, j] / max(
+                        d[key] for key in owner if owner[key] == p
+                    )
                 assert got[p, i, j] == pytest.approx(expected, abs=1e-9)
             assert got[4, i, j] == ((i, j) not in owner)
 
@@ -237,7 +267,9 @@ def test_histogram_and_entropy_by_hand():
     masks = np.array(
         [[[[1, 0]], [[0, 1]]]] * 2
     )  # two objects, a pixel each: object masks in place of cells
-    np.testing.assert_allclose(attention_maps.histogram(S, masks).mean(0), [[0.75, 0.25]])
+    np.testing.assert_allclose(
+        attention_maps.histogram(S, masks).mean(0), [[0.75, 0.25]]
+    )
     H = attention_maps.entropy(np.array([[1.0, 1.0], [3.0, 0.0], [0.0, 0.0]]))
     np.testing.assert_allclose(H[:2], [math.log(2), 0])
     assert math.isnan(H[2])
@@ -266,11 +298,15 @@ def test_images_without_visible_parts_are_left_out():
     predicted = t(b).argmax(1)
     c = int(predicted[0])
     mine = (predicted == c).nonzero()[:, 0]
-    b.part_visible[mine[0]] = False  # one image of the class without parts: the others decide
+    b.part_visible[mine[0]] = (
+        False  # one image of the class without parts: the others decide
+    )
     rest = value("locality", Explanation(concept_maps=maps), t, b)
     assert np.isfinite(rest).all()
     smaller = b[mine[1:].tolist()]
-    alone = value("locality", Explanation(concept_maps=maps[mine[1:].numpy()]), t, smaller)
+    alone = value(
+        "locality", Explanation(concept_maps=maps[mine[1:].numpy()]), t, smaller
+    )
     np.testing.assert_allclose(rest[mine[1].item()], alone[0])
     b.part_visible[mine] = False  # none left: the class has no value
     gone = value("locality", Explanation(concept_maps=maps), t, b)
@@ -290,7 +326,9 @@ def test_concepts_on_class_parts_by_hand():
     got = value("concepts_on_class_parts", Explanation(concept_maps=maps), b=b)
     np.testing.assert_allclose(got, [0.5, 0])
     b.part_visible[:] = torch.tensor([True, True, False, False])
-    assert np.isnan(value("concepts_on_class_parts", Explanation(concept_maps=maps), b=b)).all()
+    assert np.isnan(
+        value("concepts_on_class_parts", Explanation(concept_maps=maps), b=b)
+    ).all()
 
 
 # --------------------------------------------------------------------------------------------- faithfulness
@@ -305,12 +343,16 @@ def test_faithfulness_by_hand():
     scores[order[1]] = y[order[0]] + 1  # put back alone, the second class now wins
     scores[order[2]] += 0.25 if y[order[2]] + 0.25 < y[order[0]] else 0
     e = Explanation(scores=scores[None].astype(np.float32))
-    np.testing.assert_allclose(value("f_reg", e, t, b), np.abs(scores - y).mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        value("f_reg", e, t, b), np.abs(scores - y).mean(), rtol=1e-5
+    )
     np.testing.assert_allclose(value("f_cls", e, t, b), 100 * 2 / 3)
     one = Explanation(
         scores=np.float32([y[order[1]] - 1])
     )  # one number an image: that of the predicted class
-    np.testing.assert_allclose(value("f_reg", one, t, b), y[order[0]] - y[order[1]] + 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        value("f_reg", one, t, b), y[order[0]] - y[order[1]] + 1, rtol=1e-5
+    )
     assert value("f_cls", one, t, b).tolist() == [0]
     exact = Explanation(scores=t(b))
     assert value("f_reg", exact, t, b).tolist() == [0]
@@ -337,8 +379,12 @@ def test_scale_order_and_chunks_do_not_matter(name):
         np.testing.assert_allclose(
             value(name, Explanation(concept_maps=other)), base, rtol=1e-4, atol=1e-5
         )
-    np.testing.assert_allclose(value(name, Explanation(concept_maps=maps), b=batch(chunk=1)), base)
-    back = value(name, Explanation(concept_maps=maps[::-1]), b=batch()[list(range(8, -1, -1))])
+    np.testing.assert_allclose(
+        value(name, Explanation(concept_maps=maps), b=batch(chunk=1)), base
+    )
+    back = value(
+        name, Explanation(concept_maps=maps[::-1]), b=batch()[list(range(8, -1, -1))]
+    )
     np.testing.assert_allclose(back, base[::-1], rtol=1e-6, atol=1e-8)
 
 
@@ -350,6 +396,8 @@ def test_maps_that_do_not_fit_the_images_are_refused(name):
 
 @pytest.mark.parametrize("name", [n for n in CONCEPT if METRICS[n].track == "concept"])
 def test_zero_maps_are_finite_or_without_a_value(name):
-    got = value(name, Explanation(concept_maps=np.zeros((9, 3, SIDE, SIDE), np.float32)))
+    got = value(
+        name, Explanation(concept_maps=np.zeros((9, 3, SIDE, SIDE), np.float32))
+    )
     want = 0 if name in ("o1", "o2") else np.nan  # dead maps are uncorrelated
     np.testing.assert_allclose(got, want, atol=1e-9)

@@ -46,7 +46,9 @@ def test_average_drop_by_hand():
         linear_target([[2, 4], [8, 0]]),
         single([[1, 0.5], [0.25, 1]]),
     )  # Y = sigmoid(2 + 2 + 2)
-    e = Explanation(heatmaps=[[[0.1, 0.9], [-3, 0.9]]])  # keeps the pixels 1 and 3: 4 * 0.5 + 0 * 1
+    e = Explanation(
+        heatmaps=[[[0.1, 0.9], [-3, 0.9]]]
+    )  # keeps the pixels 1 and 3: 4 * 0.5 + 0 * 1
     (drop,) = AVERAGE_DROP(e, target, batch, RNG, keep=0.5)
     assert drop == pytest.approx(100 * (sigmoid(6) - sigmoid(2)) / sigmoid(6), rel=1e-6)
     assert AVERAGE_INCREASE(e, target, batch, RNG, keep=0.5) == [0]
@@ -69,7 +71,9 @@ def test_the_same_image_is_no_increase():
     )  # the hidden pixels are black already
     e = Explanation(heatmaps=[[[1, 0], [0, 0]]])
     assert AVERAGE_INCREASE(e, target, batch, RNG, keep=0.25) == [0]
-    assert AVERAGE_DROP(e, target, batch, RNG, keep=0.25) == pytest.approx([0], abs=1e-4)
+    assert AVERAGE_DROP(e, target, batch, RNG, keep=0.25) == pytest.approx(
+        [0], abs=1e-4
+    )
 
 
 def test_an_increase_counts_where_the_probability_has_saturated():
@@ -107,7 +111,10 @@ def test_deletion_by_hand():
 
 
 def test_insertion_by_hand():
-    target, batch = linear_target([[1, -3]]), single([[1, 0]])  # the class stays 0 all the way
+    target, batch = (
+        linear_target([[1, -3]]),
+        single([[1, 0]]),
+    )  # the class stays 0 all the way
     g = math.exp(-0.5 / 25)
     low, high = g / (1 + g), 1 / (1 + g)  # the blurred image is (high, low)
     first = Explanation(heatmaps=[[[1, 0]]])
@@ -140,15 +147,26 @@ def test_accuracy_by_hand():
     right, wrong = np.arange(8)[::-1].reshape(2, 4), np.arange(8).reshape(2, 4)
     both = Explanation(heatmaps=[right, right])
     # 224^2 / 8 pixels are 1 of 8: pixel 0 alone says class 0; inpainted, all pixels are 1 and say class 1
-    assert ACCURACY(both, target, batch, RNG, pixels=6272, fill="black").tolist() == [1, 0]
+    assert ACCURACY(both, target, batch, RNG, pixels=6272, fill="black").tolist() == [
+        1,
+        0,
+    ]
     assert ACCURACY(both, target, batch, RNG, pixels=6272).tolist() == [0, 1]
     assert ACCURACY(
-        Explanation(heatmaps=[wrong, wrong]), target, batch, RNG, pixels=6272, fill="black"
+        Explanation(heatmaps=[wrong, wrong]),
+        target,
+        batch,
+        RNG,
+        pixels=6272,
+        fill="black",
     ).tolist() == [
         0,
         1,
     ]
-    assert ACCURACY(both, target, batch, RNG, pixels=224**2).tolist() == [0, 1]  # the image itself
+    assert ACCURACY(both, target, batch, RNG, pixels=224**2).tolist() == [
+        0,
+        1,
+    ]  # the image itself
 
 
 @pytest.mark.parametrize(("pixels", "count"), [(300, 6), (500, 10), (1000, 20), (1, 1)])
@@ -164,7 +182,10 @@ def test_the_papers_pixels_at_another_resolution(pixels, count):
 )
 def test_share_of_pixels(share, pixels, count):
     assert (
-        masking.pixels_of(share, Batch(x=torch.zeros(1, 1, 1, pixels), y=torch.zeros(1))) == count
+        masking.pixels_of(
+            share, Batch(x=torch.zeros(1, 1, 1, pixels), y=torch.zeros(1))
+        )
+        == count
     )
 
 
@@ -176,7 +197,9 @@ def test_blur_by_hand():
         0
     ] * 8  # the sum over pixels that exist
     assert masking.blur(x).flatten().tolist() == pytest.approx(want, rel=1e-6)
-    assert torch.allclose(masking.blur(torch.full((1, 3, 9, 7), 0.3)), torch.tensor(0.3))
+    assert torch.allclose(
+        masking.blur(torch.full((1, 3, 9, 7), 0.3)), torch.tensor(0.3)
+    )
 
 
 def test_blur_grows_past_224_pixels():
@@ -193,14 +216,18 @@ def test_inpainting_uses_the_kept_pixels_alone():
         torch.from_numpy(rng.random((2, 3, 8, 8), np.float32)),
         torch.from_numpy(rng.random((2, 1, 8, 8)) < 0.1),
     )
-    other = torch.where(kept, x, torch.rand(x.shape, generator=torch.Generator().manual_seed(0)))
+    other = torch.where(
+        kept, x, torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
+    )
     assert torch.equal(masking.inpaint(x, kept), masking.inpaint(other, kept))
     one = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
     one[0, 0, 2, 3] = True  # a single kept pixel colours all
     assert torch.allclose(
         masking.inpaint(x[:1], one), x[:1, :, 2, 3].view(1, 3, 1, 1).expand(1, 3, 8, 8)
     )
-    assert torch.equal(masking.inpaint(x[:1], torch.zeros_like(one)), torch.zeros(1, 3, 8, 8))
+    assert torch.equal(
+        masking.inpaint(x[:1], torch.zeros_like(one)), torch.zeros(1, 3, 8, 8)
+    )
 
 
 # --------------------------------------------------------------------------------------------- slow twins
@@ -211,7 +238,9 @@ def slow_drop(e, target, batch, keep, fill="black"):
     for x, heatmap in zip(batch.x.double(), e.heatmaps, strict=True):
         clean = target(x[None])[0]
         c = int(clean.argmax())
-        kept = slow_logits(target, x, slow_order(heatmap), int(keep * heatmap.size), fill)
+        kept = slow_logits(
+            target, x, slow_order(heatmap), int(keep * heatmap.size), fill
+        )
         y, y_kept = slow_probability(clean, c), slow_probability(kept, c)
         drops.append(100 * max(0, y - y_kept) / y)
         increases.append(100 * (y < y_kept))
@@ -224,7 +253,9 @@ def slow_area(e, target, batch, steps, fill, delete):
         c = int(target(x[None])[0].argmax())
         counts = sorted({round(heatmap.size * s / (steps - 1)) for s in range(steps)})
         curve = [
-            slow_probability(slow_logits(target, x, slow_order(heatmap), k, fill, delete), c)
+            slow_probability(
+                slow_logits(target, x, slow_order(heatmap), k, fill, delete), c
+            )
             for k in counts
         ]
         pieces = [
@@ -258,7 +289,9 @@ def test_curves_against_the_slow_twin(c, kind):
     target, batch, e = problem(c, n=3, kind=kind, chunk=4)
     for metric, fill, delete in ((INSERTION, "blur", False), (DELETION, "black", True)):
         want = slow_area(e, target, batch, 5, fill, delete)
-        np.testing.assert_allclose(metric(e, target, batch, RNG, steps=5), want, atol=1e-5)
+        np.testing.assert_allclose(
+            metric(e, target, batch, RNG, steps=5), want, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("c", [1, 3])
@@ -266,7 +299,9 @@ def test_accuracy_against_the_slow_twin(c):
     target, batch, e = problem(c, n=12, chunk=5)
     twin, want = doubled(target), []
     for x, y, heatmap in zip(batch.x.double(), batch.y, e.heatmaps, strict=True):
-        z = slow_logits(twin, x, slow_order(heatmap), round(9000 * 64 / 224**2), "inpaint")
+        z = slow_logits(
+            twin, x, slow_order(heatmap), round(9000 * 64 / 224**2), "inpaint"
+        )
         want.append(float(int(z.argmax()) == int(y)))
     assert 0 < sum(want) < 12
     np.testing.assert_array_equal(ACCURACY(e, target, batch, RNG, pixels=9000), want)
@@ -305,9 +340,13 @@ def test_metrics_that_mask_alike_share_their_passes():
     assert passes(AVERAGE_INCREASE) == 0
     assert passes(AVERAGE_INCREASE, keep=0.5) == 7
     assert passes(AVERAGE_DROP, keep=1.0) == 0  # the image itself
-    assert passes(ACCURACY, pixels=0.5 * 224**2, fill="black") == 0  # the same 32 pixels
+    assert (
+        passes(ACCURACY, pixels=0.5 * 224**2, fill="black") == 0
+    )  # the same 32 pixels
     assert passes(DELETION, steps=9) == (7 + 1) * 7  # inner steps and the black image
-    assert passes(INSERTION, steps=9, fill="black") == 6 * 7  # half of the pixels were kept above
+    assert (
+        passes(INSERTION, steps=9, fill="black") == 6 * 7
+    )  # half of the pixels were kept above
     assert passes(INSERTION, steps=9) == (7 + 1) * 7  # the blurred image
     other = Explanation(heatmaps=-e.heatmaps)
     assert (
@@ -318,7 +357,9 @@ def test_metrics_that_mask_alike_share_their_passes():
 def test_chunks_of_the_batch_bound_what_the_network_sees():
     target, batch, e = problem(n=7, chunk=3)
     sizes = []
-    target.net[0].register_forward_hook(lambda module, args, out: sizes.append(len(out)))
+    target.net[0].register_forward_hook(
+        lambda module, args, out: sizes.append(len(out))
+    )
     INSERTION(e, target, batch, RNG, steps=5)
     assert max(sizes) == 3
     assert sum(sizes) == 7 * 5
@@ -347,7 +388,11 @@ def test_two_targets_do_not_mix():
         (AVERAGE_DROP, {"keep": 0}, "keep=0"),
         (AVERAGE_INCREASE, {"keep": 1.1}, "keep=1.1"),
         (AVERAGE_DROP, {"keep": -0.5}, "keep=-0.5"),
-        (AVERAGE_DROP, {"fill": "pink"}, "fill 'pink' is not one of black, blur, inpaint, mean"),
+        (
+            AVERAGE_DROP,
+            {"fill": "pink"},
+            "fill 'pink' is not one of black, blur, inpaint, mean",
+        ),
         (ACCURACY, {"pixels": 0}, "pixels=0"),
         (ACCURACY, {"pixels": 60000}, "pixels=60000"),
         (INSERTION, {"steps": 1}, "steps=1"),
@@ -363,7 +408,8 @@ def test_logits_at_refuses_counts_beyond_the_image():
     target, batch, e = problem()
     for counts in ([3, 65], [-1, 3]):
         with pytest.raises(
-            ValueError, match=rf"pixel counts \{str(counts)[:-1]}\] must lie within 0\.\.64"
+            ValueError,
+            match=rf"pixel counts \{str(counts)[:-1]}\] must lie within 0\.\.64",
         ):
             masking.logits_at(e, target, batch, counts)
     assert masking.logits_at(e, target, batch, [0, 64]).shape == (2, 5, 4)
@@ -378,7 +424,10 @@ def test_pixels_count_at_224_and_at_least_one_is_kept(pixels, kept):
     and 49,784 of 224^2 are 1.5 and 63.5 of 8^2."""
     c = torch.arange(65.0)
     layer = nn.Linear(64, 65)
-    layer.weight.data, layer.bias.data = c[:, None].expand(65, 64).contiguous(), -(c**2) / 2
+    layer.weight.data, layer.bias.data = (
+        c[:, None].expand(65, 64).contiguous(),
+        -(c**2) / 2,
+    )
     target = Target(
         nn.Sequential(nn.Flatten(), layer),
         name="counts",

@@ -20,13 +20,17 @@ RNG = np.random.default_rng(0)
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
 
-def score(name: str, maps, boxes=None, parts=None, visible=None, importance=None, **setting):
+def score(
+    name: str, maps, boxes=None, parts=None, visible=None, importance=None, **setting
+):
     """One metric of maps (n, h, w); the network and the pixels play no role."""
     e = Explanation(heatmaps=np.asarray(maps, np.float32))
     n, h, w = e.heatmaps.shape
 
     def tensor(value, dtype=torch.float32):
-        return None if value is None else torch.as_tensor(np.asarray(value), dtype=dtype)
+        return (
+            None if value is None else torch.as_tensor(np.asarray(value), dtype=dtype)
+        )
 
     batch = Batch(
         x=torch.zeros(n, 3, h, w),
@@ -73,7 +77,9 @@ def test_tied_maxima_count_by_their_share():
 def test_constant_maps_score_chance(value):
     maps, box = np.full((1, 4, 5), value), [[1, 1, 3, 4]]  # 2 x 3 of 20 pixels
     assert score("pointing_game", maps, boxes=box) == pytest.approx([6 / 20])
-    assert score("energy_in_box", maps, boxes=box) == pytest.approx([6 / 20 if value > 0 else 0])
+    assert score("energy_in_box", maps, boxes=box) == pytest.approx(
+        [6 / 20 if value > 0 else 0]
+    )
 
 
 def test_the_maximum_of_a_negative_map_still_points():
@@ -99,7 +105,9 @@ def test_tolerance_is_15_pixels_at_224(row, column, hit):
     (90, 39) is sqrt(11^2 + 10^2) = 14.9 away from (79, 29) and 15.6 from (79, 28)."""
     maps = np.zeros((1, 224, 224))
     maps[0, row, column] = 1
-    assert score("pointing_game", maps, boxes=[[39, 90, 61, 110]], tolerance=15) == [hit]
+    assert score("pointing_game", maps, boxes=[[39, 90, 61, 110]], tolerance=15) == [
+        hit
+    ]
 
 
 def test_tolerance_scales_with_the_image():
@@ -134,7 +142,11 @@ def test_a_box_without_pixels_is_refused(name, box):
 
 def test_the_first_box_without_pixels_is_named():
     with pytest.raises(ValueError, match=r"the box \[3\.0, 1\.0, 2\.0, 4\.0\] holds"):
-        score("energy_in_box", np.ones((3, 4, 4)), boxes=[[0, 0, 4, 4], [3, 1, 2, 4], [2, 2, 2, 4]])
+        score(
+            "energy_in_box",
+            np.ones((3, 4, 4)),
+            boxes=[[0, 0, 4, 4], [3, 1, 2, 4], [2, 2, 2, 4]],
+        )
 
 
 coordinate = st.integers(0, 12).map(lambda k: k / 2)
@@ -167,9 +179,13 @@ def test_boxes_against_the_slow_twin(maps, x0, y0, tolerance):
             if p in inside or min(math.dist(p, q) for q in inside) < tolerance * 6 / 224
         ]
         hits.append(len(near) / len(tops))
-    np.testing.assert_allclose(score("energy_in_box", maps, boxes=[box] * 3), energies, atol=1e-12)
     np.testing.assert_allclose(
-        score("pointing_game", maps, boxes=[box] * 3, tolerance=tolerance), hits, atol=1e-12
+        score("energy_in_box", maps, boxes=[box] * 3), energies, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        score("pointing_game", maps, boxes=[box] * 3, tolerance=tolerance),
+        hits,
+        atol=1e-12,
     )
 
 
@@ -183,7 +199,9 @@ def corners() -> np.ndarray:
     return m
 
 
-PARTS = [[[2.5, 2.5], [17.5, 2.5], [2.5, 17.5], [17.5, 17.5]]]  # (x, y) at the values 3, 1, 4, -9
+PARTS = [
+    [[2.5, 2.5], [17.5, 2.5], [2.5, 17.5], [17.5, 17.5]]
+]  # (x, y) at the values 3, 1, 4, -9
 
 
 def test_energy_on_parts_by_hand():
@@ -191,10 +209,12 @@ def test_energy_on_parts_by_hand():
     assert score(
         "energy_on_parts", corners(), parts=PARTS, visible=[[1, 1, 0, 1]]
     ) == pytest.approx([4 / 10])
-    assert score("energy_on_parts", corners(), parts=PARTS, radius=0.49) == pytest.approx([8 / 10])
-    assert score("energy_on_parts", corners(), parts=PARTS, radius=0.5) == pytest.approx(
-        [1]
-    )  # 7 sqrt 2 = 9.9 of 20
+    assert score(
+        "energy_on_parts", corners(), parts=PARTS, radius=0.49
+    ) == pytest.approx([8 / 10])
+    assert score(
+        "energy_on_parts", corners(), parts=PARTS, radius=0.5
+    ) == pytest.approx([1])  # 7 sqrt 2 = 9.9 of 20
 
 
 def test_energy_on_class_parts_by_hand():
@@ -230,7 +250,9 @@ def test_a_tiny_disc_holds_its_pixel(at):
 def test_no_part_to_judge_is_nan_for_this_image_alone():
     two = np.concatenate([corners(), corners()])
     parts, hidden = PARTS * 2, [[0, 0, 0, 0], [1, 1, 1, 1]]
-    assert np.isnan(score("energy_on_parts", two, parts=parts, visible=hidden)).tolist() == [
+    assert np.isnan(
+        score("energy_on_parts", two, parts=parts, visible=hidden)
+    ).tolist() == [
         True,
         False,
     ]
@@ -239,7 +261,10 @@ def test_no_part_to_judge_is_nan_for_this_image_alone():
         "visible": [[1, 1, 0, 0], [1, 1, 1, 1]],
         "importance": [[0, 0, 1, 1]] * 2,
     }
-    assert np.isnan(score("energy_on_class_parts", two, **setting)).tolist() == [True, False]
+    assert np.isnan(score("energy_on_class_parts", two, **setting)).tolist() == [
+        True,
+        False,
+    ]
     assert np.isnan(score("part_ranking", two, **setting)).tolist() == [True, False]
 
 
@@ -260,7 +285,9 @@ def test_the_place_of_a_hidden_part_does_not_matter():
 
 def test_part_ranking_by_hand():
     def ranking(*importance, **more):
-        return score("part_ranking", corners(), parts=PARTS, importance=[importance], **more).item()
+        return score(
+            "part_ranking", corners(), parts=PARTS, importance=[importance], **more
+        ).item()
 
     # the map holds 3, 1, 4 and no positive mass at the last part
     assert ranking(2, 1, 3, 0) == 1
@@ -293,8 +320,14 @@ def literal_energy(heatmap, discs, chosen):
     if not chosen.any():
         return math.nan
     h, w = heatmap.shape
-    mass = {(i, j): max(float(np.float32(heatmap[i, j])), 0) for i in range(h) for j in range(w)}
-    covered = set().union(*(disc for disc, take in zip(discs, chosen, strict=True) if take))
+    mass = {
+        (i, j): max(float(np.float32(heatmap[i, j])), 0)
+        for i in range(h)
+        for j in range(w)
+    }
+    covered = set().union(
+        *(disc for disc, take in zip(discs, chosen, strict=True) if take)
+    )
     return sum(mass[q] for q in covered) / sum(mass.values())
 
 
@@ -307,7 +340,9 @@ def literal_ranking(mean, seen, matters):
     wins = []
     for a, b in itertools.permutations(range(len(mean)), 2):
         if seen[a] and seen[b] and matters[a] > matters[b]:
-            wins.append(1.0 if mean[a] > mean[b] else 0.5 if mean[a] == mean[b] else 0.0)
+            wins.append(
+                1.0 if mean[a] > mean[b] else 0.5 if mean[a] == mean[b] else 0.0
+            )
     return sum(wins) / len(wins) if wins else math.nan
 
 
@@ -326,7 +361,9 @@ def test_parts_against_the_slow_twin(seed, binary):
         discs = [literal_disc(place, h, w, radius) for place in places.astype(float)]
         on_parts.append(literal_energy(m, discs, seen))
         on_class.append(literal_energy(m, discs, seen & (matters > 0)))
-        ranking.append(literal_ranking([literal_mean(m, disc) for disc in discs], seen, matters))
+        ranking.append(
+            literal_ranking([literal_mean(m, disc) for disc in discs], seen, matters)
+        )
     given = {"parts": parts, "visible": visible, "radius": radius}
     found = score("energy_on_parts", maps, **given)
     np.testing.assert_allclose(found, on_parts, atol=1e-12)
@@ -359,7 +396,9 @@ def test_a_disc_holds_what_is_exactly_as_far_as_its_radius():
         parts=torch.tensor(given["parts"]),
         part_importance=torch.ones(3, 1),
     )
-    assert METRICS["concepts_on_class_parts"](e, None, batch, RNG, radius=0.1).tolist() == [1, 1, 0]
+    assert METRICS["concepts_on_class_parts"](
+        e, None, batch, RNG, radius=0.1
+    ).tolist() == [1, 1, 0]
 
 
 def test_a_part_of_one_pixel_has_its_mean_and_one_beyond_the_image_none():
@@ -373,13 +412,20 @@ def test_a_part_of_one_pixel_has_its_mean_and_one_beyond_the_image_none():
 
 @pytest.mark.parametrize(
     ("shape", "column", "hit"),
-    [((448, 448), 73, 1), ((448, 448), 72, 0), ((448, 300), 73, 1), ((300, 448), 73, 1)],
+    [
+        ((448, 448), 73, 1),
+        ((448, 448), 72, 0),
+        ((448, 300), 73, 1),
+        ((300, 448), 73, 1),
+    ],
 )
 def test_tolerance_is_in_pixels_of_the_longer_side_at_224(shape, column, hit):
     """13 rows above the box and 27 or 28 columns left of it: 29.97 and 30.87 pixels, where 30 are allowed."""
     maps = np.zeros((1, *shape))
     maps[0, 87, column] = 1
-    assert score("pointing_game", maps, boxes=[[100, 100, 140, 140]], tolerance=15) == [hit]
+    assert score("pointing_game", maps, boxes=[[100, 100, 140, 140]], tolerance=15) == [
+        hit
+    ]
 
 
 # --------------------------------------------------------------------------------------------- sparseness
@@ -388,7 +434,9 @@ def test_tolerance_is_in_pixels_of_the_longer_side_at_224(shape, column, hit):
 def test_gini_by_hand():
     assert score("gini", [[[0, 0], [0, 5]]]) == pytest.approx([3 / 4])  # 1 - 1/d
     assert score("gini", [[[1, 2], [3, 4]]]) == pytest.approx([(-3 - 2 + 3 + 12) / 40])
-    assert score("gini", [[[-4, 2], [3, -1]]]) == pytest.approx([10 / 40])  # of absolute values
+    assert score("gini", [[[-4, 2], [3, -1]]]) == pytest.approx(
+        [10 / 40]
+    )  # of absolute values
     assert score("gini", [np.full((3, 3), -0.7), np.zeros((3, 3))]) == pytest.approx(
         [0, 0], abs=1e-15
     )

@@ -22,11 +22,20 @@ def bright_corner(mean=0.0):
     layer = nn.Linear(32 * 32, 2)
     layer.weight.data, layer.bias.data = weight, torch.tensor([0.5 - mean, 0.0])
     net = nn.Sequential(nn.Flatten(), layer)
-    return Target(net, name="corner", classes="ab", input_shape=(1, 32, 32), mean=[mean], std=[1.0])
+    return Target(
+        net,
+        name="corner",
+        classes="ab",
+        input_shape=(1, 32, 32),
+        mean=[mean],
+        std=[1.0],
+    )
 
 
 def white(n=2):
-    return Batch(x=torch.ones(n, 1, 32, 32), y=torch.ones(n, dtype=torch.int64), chunk=3)
+    return Batch(
+        x=torch.ones(n, 1, 32, 32), y=torch.ones(n, dtype=torch.int64), chunk=3
+    )
 
 
 def spot(row, column, n=2, side=32):
@@ -50,7 +59,9 @@ def test_squares_are_those_of_the_paper():
     assert all(s.stop - s.start == 12 for place in places for s in place)
 
 
-@pytest.mark.parametrize(("h", "w"), [(28, 28), (48, 48), (224, 224), (12, 40), (8, 8), (2, 2)])
+@pytest.mark.parametrize(
+    ("h", "w"), [(28, 28), (48, 48), (224, 224), (12, 40), (8, 8), (2, 2)]
+)
 def test_squares_of_other_images_are_equal_in_size_and_cover_every_pixel(h, w):
     places, covered = squares(h, w), np.zeros((h, w), bool)
     assert len(places) == 16
@@ -62,7 +73,9 @@ def test_squares_of_other_images_are_equal_in_size_and_cover_every_pixel(h, w):
 
 
 def test_the_squares_of_one_pixel_and_the_sums_of_a_flat_map():
-    assert squares(1, 2) == [(slice(0, 1), slice(c, c + 1)) for _ in range(4) for c in (0, 0, 1, 1)]
+    assert squares(1, 2) == [
+        (slice(0, 1), slice(c, c + 1)) for _ in range(4) for c in (0, 0, 1, 1)
+    ]
     maps = np.stack([np.full((8, 8), value, np.float32) for value in (0, 3, -2)])
     assert not relevance(maps, squares(8, 8)).any()
 
@@ -103,7 +116,10 @@ def test_only_true_labels_count():
 
 
 def test_the_grey_is_the_mean_the_network_normalises_by():
-    at = {mean: score(spot(0, 0), bright_corner(mean)).tolist() for mean in (0.0, 0.4, 0.6)}
+    at = {
+        mean: score(spot(0, 0), bright_corner(mean)).tolist()
+        for mean in (0.0, 0.4, 0.6)
+    }
     assert at == {
         0.4: [1, 1],
         0.6: [0, 0],
@@ -150,7 +166,9 @@ def literal_delta(net, x, y, s):
 
 def test_against_a_literal_twin(convolutional):
     target, batch = convolutional
-    maps = np.random.default_rng(4).integers(-2, 3, (9, 28, 20)).astype(np.float32)  # ties happen
+    maps = (
+        np.random.default_rng(4).integers(-2, 3, (9, 28, 20)).astype(np.float32)
+    )  # ties happen
     maps[:, 4:] = 0
     net = copy.deepcopy(target.net).double()
     images = batch.x.numpy().astype(float), batch.y.tolist(), maps.astype(float)

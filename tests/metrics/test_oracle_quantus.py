@@ -41,12 +41,20 @@ class Network(nn.Module):
 def problem(c: int):
     torch_rng, rng = torch.Generator().manual_seed(c), np.random.default_rng(c)
     net = nn.Sequential(
-        nn.Conv2d(c, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * SIDE**2, 4)
+        nn.Conv2d(c, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * SIDE**2, 4),
     )
     for p in net.parameters():
         p.data = 0.1 * torch.randn(p.shape, generator=torch_rng)
     target = Target(
-        net, name="net", classes="abcd", input_shape=(c, SIDE, SIDE), mean=[0.5] * c, std=[0.3] * c
+        net,
+        name="net",
+        classes="abcd",
+        input_shape=(c, SIDE, SIDE),
+        mean=[0.5] * c,
+        std=[0.3] * c,
     )
     low = rng.integers(0, 5, (N, 2))
     batch = Batch(
@@ -75,7 +83,11 @@ def theirs(metric, target, batch, maps, **more) -> np.ndarray:
         "s_batch": more.pop("masks", None),
     }
     scored = metric(**quiet | more)(
-        Network(target).eval(), batch.x.numpy(), classes, a_batch=maps[:, None].copy(), **call
+        Network(target).eval(),
+        batch.x.numpy(),
+        classes,
+        a_batch=maps[:, None].copy(),
+        **call,
     )
     return np.array(scored, np.float64)
 
@@ -92,7 +104,12 @@ def flipping(target, batch, maps) -> np.ndarray:
     """Curves (n, h*w): the probability after 1, 2, ... pixels have gone black."""
     c = batch.x.shape[1]
     return theirs(
-        quantus.PixelFlipping, target, batch, maps, features_in_step=c, perturb_baseline=0.0
+        quantus.PixelFlipping,
+        target,
+        batch,
+        maps,
+        features_in_step=c,
+        perturb_baseline=0.0,
     )
 
 
@@ -106,7 +123,9 @@ def test_deletion_curves_are_pixel_flipping(c):
     clean = masking.probability(target(batch), masking.predicted(target, batch))
     area = np.trapezoid(np.c_[clean, want], dx=1 / SIDE**2, axis=1)
     np.testing.assert_allclose(
-        METRICS["deletion_auc"](e, target, batch, RNG, steps=SIDE**2 + 1), area, atol=1e-5
+        METRICS["deletion_auc"](e, target, batch, RNG, steps=SIDE**2 + 1),
+        area,
+        atol=1e-5,
     )
 
 
@@ -117,7 +136,8 @@ def test_average_drop_is_a_point_of_pixel_flipping(c):
     y_kept = flipping(target, batch, -e.heatmaps)[:, 115]
     y = masking.probability(target(batch), masking.predicted(target, batch))
     drop, rise = (
-        METRICS[name](e, target, batch, RNG) for name in ("average_drop", "average_increase")
+        METRICS[name](e, target, batch, RNG)
+        for name in ("average_drop", "average_increase")
     )
     np.testing.assert_allclose(drop, 100 * np.maximum(0, y - y_kept) / y, atol=1e-3)
     np.testing.assert_array_equal(rise, 100 * (y < y_kept))
@@ -148,7 +168,9 @@ def test_energy_in_box():
     np.testing.assert_allclose(got, want, atol=1e-6)
     positive = np.maximum(e.heatmaps, 0)
     np.testing.assert_allclose(
-        got, theirs(quantus.RelevanceMassAccuracy, target, batch, positive, **inside), atol=1e-6
+        got,
+        theirs(quantus.RelevanceMassAccuracy, target, batch, positive, **inside),
+        atol=1e-6,
     )
 
 

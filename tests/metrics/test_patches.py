@@ -43,7 +43,9 @@ def test_by_hand():
 def test_two_patches_agree_or_do_not():
     target, batch = linear_target([[1, 2]]), single([[0, 1]])  # falls -.5 and 1
     for maps, want in (([[0, 1]], 1), ([[1, 0]], -1), ([[1, 1]], 0)):
-        assert PATCHES(Explanation(heatmaps=[maps]), target, batch, RNG) == pytest.approx([want])
+        assert PATCHES(
+            Explanation(heatmaps=[maps]), target, batch, RNG
+        ) == pytest.approx([want])
 
 
 @pytest.mark.parametrize(
@@ -90,13 +92,17 @@ def slow_correlation(twin, x, heatmap, grid, fill):
             without = slow_logits(twin, x, outside, len(outside), "black")
         else:
             without = twin(filled_with_mean(x, inside)[None])[0]
-        falls.append(round((log_odds(twin(x[None])[0], c) - log_odds(without, c)) / 1e-4))
+        falls.append(
+            round((log_odds(twin(x[None])[0], c) - log_odds(without, c)) / 1e-4)
+        )
         means.append(sum(float(heatmap.flat[p]) for p in inside) / len(inside))
     return spearmanr(np.round(means, 9), falls).statistic
 
 
 @pytest.mark.parametrize("kind", ["random", "ties", "one-hot"])
-@pytest.mark.parametrize(("grid", "fill"), [(2, "mean"), (3, "mean"), (6, "black"), (9, "mean")])
+@pytest.mark.parametrize(
+    ("grid", "fill"), [(2, "mean"), (3, "mean"), (6, "black"), (9, "mean")]
+)
 def test_against_the_slow_twin(kind, grid, fill):
     target, batch, e = problem(kind=kind, chunk=4)
     twin, images = doubled(target), zip(batch.x.double(), e.heatmaps, strict=True)
@@ -108,7 +114,9 @@ def test_against_the_slow_twin(kind, grid, fill):
 def test_the_truth_scores_1_its_negative_minus_1_and_flat_maps_0():
     target, batch, _ = problem(n=4)
     falls = masking.lost(target, batch, 4, "mean")  # (n, 16)
-    painted = (falls[:, :, None] * masking.patches(4, batch).numpy()).sum(1).reshape(4, 8, 8)
+    painted = (
+        (falls[:, :, None] * masking.patches(4, batch).numpy()).sum(1).reshape(4, 8, 8)
+    )
     flat, dark = np.full((4, 8, 8), 0.7), np.zeros((4, 8, 8))
     for maps, want in ((painted, 1), (-painted, -1), (flat, 0), (dark, 0)):
         found = PATCHES(Explanation(heatmaps=maps), target, batch, RNG, grid=4)
@@ -134,7 +142,9 @@ def test_an_answer_that_no_patch_changes_beyond_rounding_has_zero():
 def test_all_maps_of_a_batch_share_the_passes():
     target, batch, e = problem(n=7, chunk=3)
     sizes = []
-    target.net[0].register_forward_hook(lambda module, args, out: sizes.append(len(out)))
+    target.net[0].register_forward_hook(
+        lambda module, args, out: sizes.append(len(out))
+    )
     PATCHES(e, target, batch, RNG, grid=3)
     assert max(sizes) == 3 and sum(sizes) == 7 * (9 + 1)
     PATCHES(Explanation(heatmaps=-e.heatmaps), target, batch, RNG, grid=3)
@@ -146,7 +156,10 @@ def test_all_maps_of_a_batch_share_the_passes():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"grid": 1}, "grid=1: patches are compared with each other, so at least 2 a side"),
+        (
+            {"grid": 1},
+            "grid=1: patches are compared with each other, so at least 2 a side",
+        ),
         ({"fill": "pink"}, "fill 'pink' is not one of black, blur, inpaint, mean"),
     ],
 )

@@ -60,7 +60,9 @@ class Scene:
 
     def value(self, metric, setting, e: Explanation | None = None) -> np.ndarray:
         fresh = replace(self.batch, memo={})
-        return metric(e or self.e, self.target, fresh, np.random.default_rng(0), **setting)
+        return metric(
+            e or self.e, self.target, fresh, np.random.default_rng(0), **setting
+        )
 
 
 def scene(seed: int, n: int, c: int, h: int, w: int) -> Scene:
@@ -80,7 +82,9 @@ def scene(seed: int, n: int, c: int, h: int, w: int) -> Scene:
         part_masks=tensor(rng.integers(-1, PARTS, (n, h, w)), np.int8),
         chunk=64,
     )
-    maps = [rng.permutation(h * w).reshape(h, w) - h * w // 3 for _ in range(n)]  # no ties
+    maps = [
+        rng.permutation(h * w).reshape(h, w) - h * w // 3 for _ in range(n)
+    ]  # no ties
     labels = np.where(rng.random(n) < 0.3, -1, rng.integers(0, CLASSES, n))
     e = Explanation(
         heatmaps=np.stack(maps) / 64,
@@ -90,7 +94,10 @@ def scene(seed: int, n: int, c: int, h: int, w: int) -> Scene:
         decoded=rng.random((n, c, h, w)),
         reference=rng.random((n, c, h, w)),
     )
-    weights = tensor(rng.normal(size=(8, c, h, w))), tensor(rng.normal(size=(CLASSES, 8)))
+    weights = (
+        tensor(rng.normal(size=(8, c, h, w))),
+        tensor(rng.normal(size=(CLASSES, 8))),
+    )
     return Scene(weights, batch, e, rng)
 
 
@@ -150,7 +157,9 @@ def no_evidence(s: Scene) -> Explanation:
 
 
 def signs(s: Scene) -> Explanation:
-    return changed(s.e, heatmaps=s.e.heatmaps * s.rng.choice([-1, 1], s.e.heatmaps.shape))
+    return changed(
+        s.e, heatmaps=s.e.heatmaps * s.rng.choice([-1, 1], s.e.heatmaps.shape)
+    )
 
 
 def pixels(s: Scene) -> Explanation:
@@ -161,7 +170,9 @@ def pixels(s: Scene) -> Explanation:
     def moved(maps):
         return maps.reshape(*maps.shape[:-2], h * w)[..., order].reshape(maps.shape)
 
-    return changed(s.e, heatmaps=moved(s.e.heatmaps), concept_maps=moved(s.e.concept_maps))
+    return changed(
+        s.e, heatmaps=moved(s.e.heatmaps), concept_maps=moved(s.e.concept_maps)
+    )
 
 
 def names(s: Scene) -> Explanation:
@@ -186,16 +197,28 @@ class Law:
     unit: str
     low: float
     high: float | Callable[[Scene, dict], float]
-    same: tuple[Callable[[Scene], Explanation], ...]  # changes that leave every value as it is
+    same: tuple[
+        Callable[[Scene], Explanation], ...
+    ]  # changes that leave every value as it is
     settings: tuple[dict, ...] = ({},)
     version: int = 1
     values: tuple[float, ...] = ()  # the only ones
-    of_class: bool = False  # an image's value is that of all images of its predicted class
+    of_class: bool = (
+        False  # an image's value is that of all images of its predicted class
+    )
     partial: bool = False
 
 
 def heat(better, unit, high, same, **more) -> Law:
-    return Law("heatmap", better, unit, more.pop("low", 0), high, (*same, rest("heatmaps")), **more)
+    return Law(
+        "heatmap",
+        better,
+        unit,
+        more.pop("low", 0),
+        high,
+        (*same, rest("heatmaps")),
+        **more,
+    )
 
 
 def concept(better, unit, high, same, **more) -> Law:
@@ -217,7 +240,9 @@ PART = {"partial": True, "settings": ({"radius": 0.08},)}
 
 LAWS = {
     "average_drop": heat("lower", "percent", 100, ORDER, settings=KEEPS),
-    "average_increase": heat("higher", "percent", 100, ORDER, settings=KEEPS, values=(0, 100)),
+    "average_increase": heat(
+        "higher", "percent", 100, ORDER, settings=KEEPS, values=(0, 100)
+    ),
     "accuracy_top_pixels": heat(
         "higher",
         "fraction",
@@ -237,12 +262,21 @@ LAWS = {
     "energy_on_class_parts": heat("higher", "fraction", 1, MASS, **PART),
     "part_ranking": heat("higher", "fraction", 1, MASS, **PART),
     "gini": heat(
-        "higher", "fraction", lambda s, _: 1 - 1 / s.e.heatmaps[0].size, (scaled, signs, pixels)
+        "higher",
+        "fraction",
+        lambda s, _: 1 - 1 / s.e.heatmaps[0].size,
+        (scaled, signs, pixels),
     ),
     "occlusion_delta_accuracy": heat("higher", "fraction", 1, (scaled, affine), low=-1),
-    "o1": concept("lower", "", CONCEPTS - CONCEPTS**0.5, (*MASS, names, pixels), of_class=True),
+    "o1": concept(
+        "lower", "", CONCEPTS - CONCEPTS**0.5, (*MASS, names, pixels), of_class=True
+    ),
     "o2": concept(
-        "lower", "nats", -CONCEPTS * math.log(1e-6), (*MASS, names, pixels), of_class=True
+        "lower",
+        "nats",
+        -CONCEPTS * math.log(1e-6),
+        (*MASS, names, pixels),
+        of_class=True,
     ),
     "mean_correlation": concept(
         "lower", "", 1, (*MASS, names, pixels), of_class=True, partial=True
@@ -265,14 +299,24 @@ LAWS = {
         "scores",
         values=tuple(100 * k / CLASSES for k in range(CLASSES + 1)),
     ),
-    "acu_gt": surrogate("higher", "percent", 100, "labels", values=(0, 100), partial=True),
-    "acu_md": surrogate("higher", "percent", 100, "labels", values=(0, 100), partial=True),
+    "acu_gt": surrogate(
+        "higher", "percent", 100, "labels", values=(0, 100), partial=True
+    ),
+    "acu_md": surrogate(
+        "higher", "percent", 100, "labels", values=(0, 100), partial=True
+    ),
     "cvr": surrogate("higher", "percent", 100, "labels", values=(0, 100)),
     "reconstruction_loss": rebuilt(
         "lower", "mean squared error", 0, math.inf, "decoded", settings=SCALES
     ),
     "delta_reconstruction": rebuilt(
-        "lower", "mean squared error", -math.inf, math.inf, "decoded", "reference", settings=SCALES
+        "lower",
+        "mean squared error",
+        -math.inf,
+        math.inf,
+        "decoded",
+        "reference",
+        settings=SCALES,
     ),
     "decoded_accuracy": rebuilt("higher", "fraction", 0, 1, "decoded", values=(0, 1)),
     "decoded_delta_accuracy": rebuilt(
@@ -290,7 +334,9 @@ every_metric = pytest.mark.parametrize(("metric", "law", "setting"), CELLS)
 def test_every_metric_has_its_laws_and_is_declared_as_they_say():
     """Also its version: whoever changes what a number means, says so here."""
     ours = {
-        name: m for name, m in METRICS.items() if m.function.__module__.startswith("benchmark.")
+        name: m
+        for name, m in METRICS.items()
+        if m.function.__module__.startswith("benchmark.")
     }
     declared = {
         name: (m.track, m.better, m.unit, m.version, m.settings, m.partial)
@@ -302,7 +348,9 @@ def test_every_metric_has_its_laws_and_is_declared_as_they_say():
     }
 
 
-@pytest.mark.parametrize("name", [name for name, law in LAWS.items() if law.settings[-1]])
+@pytest.mark.parametrize(
+    "name", [name for name, law in LAWS.items() if law.settings[-1]]
+)
 def test_what_a_metric_does_by_default_is_one_of_its_settings(name):
     parameters = inspect.signature(METRICS[name].function).parameters
     settings = LAWS[name].settings
@@ -311,7 +359,9 @@ def test_what_a_metric_does_by_default_is_one_of_its_settings(name):
 
 
 def assert_same(law: Law, got: np.ndarray, want: np.ndarray, tolerance=1e-5) -> None:
-    scale = law.high if isinstance(law.high, int | float) and math.isfinite(law.high) else 1
+    scale = (
+        law.high if isinstance(law.high, int | float) and math.isfinite(law.high) else 1
+    )
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * scale)
 
 
@@ -346,7 +396,9 @@ def test_a_metric_of_few_values_takes_no_other(metric, law, setting, s):
 @pytest.mark.parametrize(
     ("metric", "law", "setting", "same"),
     [
-        pytest.param(*cell.values, same, id=f"{cell.id}-{getattr(same, '__name__', '')}")
+        pytest.param(
+            *cell.values, same, id=f"{cell.id}-{getattr(same, '__name__', '')}"
+        )
         for cell in CELLS
         for same in cell.values[1].same
     ],
@@ -360,9 +412,13 @@ def test_what_does_not_matter(metric, law, setting, same, s):
 @every_metric
 @given(s=scenes, chunk=st.integers(1, 4))
 @few
-def test_the_order_of_images_and_the_size_of_chunks_do_not_matter(metric, law, setting, s, chunk):
+def test_the_order_of_images_and_the_size_of_chunks_do_not_matter(
+    metric, law, setting, s, chunk
+):
     want, order = s.value(metric, setting), s.rng.permutation(len(s.batch))
-    other = replace(s, batch=replace(s.batch[order.tolist()], chunk=chunk), e=picked(s.e, order))
+    other = replace(
+        s, batch=replace(s.batch[order.tolist()], chunk=chunk), e=picked(s.e, order)
+    )
     assert_same(law, other.value(metric, setting), want[order])
 
 
@@ -372,7 +428,9 @@ def test_the_order_of_images_and_the_size_of_chunks_do_not_matter(metric, law, s
 def test_a_batch_in_two_gives_the_same_values(metric, law, setting, s, first):
     """Split anywhere; where a value is that of a class, between the classes."""
     predicted = s.target(s.batch).argmax(1).numpy()
-    part = predicted == predicted[0] if law.of_class else np.arange(len(s.batch)) < first
+    part = (
+        predicted == predicted[0] if law.of_class else np.arange(len(s.batch)) < first
+    )
     got = np.full(len(s.batch), np.nan)
     for rows in filter(len, (np.flatnonzero(part), np.flatnonzero(~part))):
         got[rows] = replace(s, batch=s.batch[rows.tolist()], e=picked(s.e, rows)).value(
@@ -402,7 +460,9 @@ def test_the_names_of_classes_do_not_matter(metric, law, setting, s):
     """Classes renumbered in network, truth, labels and scores alike."""
     new = s.rng.permutation(CLASSES)  # class k is now new[k]
     old, labels = np.argsort(new), s.e.labels
-    e = changed(s.e, labels=np.where(labels < 0, -1, new[labels]), scores=s.e.scores[:, old])
+    e = changed(
+        s.e, labels=np.where(labels < 0, -1, new[labels]), scores=s.e.scores[:, old]
+    )
     batch = replace(s.batch, y=torch.from_numpy(new)[s.batch.y])
     weights = s.weights[0], s.weights[1][torch.from_numpy(old)]
     assert_same(
@@ -455,7 +515,12 @@ IMAGES = "for images of shape (3, 6, 7)"
 @pytest.mark.parametrize(
     ("name", "fields", "setting", "message"),
     [
-        ("average_drop", {}, {"keep": 0}, "keep=0: the share of pixels kept must lie in (0, 1]"),
+        (
+            "average_drop",
+            {},
+            {"keep": 0},
+            "keep=0: the share of pixels kept must lie in (0, 1]",
+        ),
         (
             "average_increase",
             {},
@@ -480,7 +545,12 @@ IMAGES = "for images of shape (3, 6, 7)"
             {"pixels": 50177},
             "pixels=50177 must lie within 1..50176: it counts at 224 x 224",
         ),
-        ("insertion_auc", {}, {"steps": 1}, "steps=1: a curve needs both ends, so at least 2"),
+        (
+            "insertion_auc",
+            {},
+            {"steps": 1},
+            "steps=1: a curve needs both ends, so at least 2",
+        ),
         (
             "gini",
             {"heatmaps": np.zeros((3, 7, 6))},
@@ -500,8 +570,18 @@ IMAGES = "for images of shape (3, 6, 7)"
             {},
             f"concept_maps have shape (3, 2, 6, 6) {IMAGES}",
         ),
-        ("locality", {"concept_maps": None}, {}, f"concept_maps have shape None {IMAGES}"),
-        ("locality", {}, {"cells": "grid"}, "cells='grid' is not voronoi, pixel or mask"),
+        (
+            "locality",
+            {"concept_maps": None},
+            {},
+            f"concept_maps have shape None {IMAGES}",
+        ),
+        (
+            "locality",
+            {},
+            {"cells": "grid"},
+            "cells='grid' is not voronoi, pixel or mask",
+        ),
         (
             "f_reg",
             {"scores": np.zeros((3, 4))},
@@ -579,15 +659,18 @@ def test_no_map_beats_the_truth_on_a_linear_network(name, setting, s):
         torch.tensor([0.3, 0]),
     )
     target = Target(
-        nn.Sequential(nn.Flatten(), layer), name="t", classes="ab", input_shape=tuple(w.shape)
+        nn.Sequential(nn.Flatten(), layer),
+        name="t",
+        classes="ab",
+        input_shape=tuple(w.shape),
     )
     b = replace(s.batch, y=torch.zeros(n, dtype=torch.int64))
     ours = (target(b).argmax(1) == 0).numpy()  # the images of class 0
     added = (w * b.x).sum(1).numpy()
     best, worst, any_map = (
-        METRICS[name](Explanation(heatmaps=maps), target, replace(b, memo={}), s.rng, **setting)[
-            ours
-        ]
+        METRICS[name](
+            Explanation(heatmaps=maps), target, replace(b, memo={}), s.rng, **setting
+        )[ours]
         for maps in (added, -added, s.e.heatmaps)
     )
     sign = 1 if METRICS[name].better == "higher" else -1
@@ -599,7 +682,9 @@ def test_no_map_beats_the_truth_on_a_linear_network(name, setting, s):
 def test_all_pixels_kept_is_the_image_itself(s):
     right = (s.target(s.batch).argmax(1) == s.batch.y).numpy()
     assert s.value(METRICS["average_drop"], {"keep": 1}) == pytest.approx(0)
-    assert s.value(METRICS["average_increase"], {"keep": 1}).tolist() == [0] * len(right)
+    assert s.value(METRICS["average_increase"], {"keep": 1}).tolist() == [0] * len(
+        right
+    )
     np.testing.assert_array_equal(
         s.value(METRICS["accuracy_top_pixels"], {"pixels": 224**2}), right
     )
@@ -653,11 +738,15 @@ def test_a_spot_in_the_box_a_spot_outside_and_a_flat_map(s):
         value = lambda maps: s.value(METRICS[name], {}, Explanation(heatmaps=maps))  # noqa: B023
         assert value(spots(s, np.column_stack([x0, y0]))).tolist() == [1] * n
         assert (
-            value(spots(s, np.column_stack([np.minimum(x1, w), np.minimum(y1, h)]) - 1)).tolist()
+            value(
+                spots(s, np.column_stack([np.minimum(x1, w), np.minimum(y1, h)]) - 1)
+            ).tolist()
             == [1] * n
         )
         assert value(spots(s, corner))[free].tolist() == [0] * free.sum()
-        np.testing.assert_allclose(value(np.full((n, h, w), 0.7)), inside / (h * w), rtol=1e-6)
+        np.testing.assert_allclose(
+            value(np.full((n, h, w), 0.7)), inside / (h * w), rtol=1e-6
+        )
 
 
 @dataclass
@@ -669,7 +758,9 @@ class PartScene:
     def __post_init__(self):
         n, h, w = self.s.e.heatmaps.shape
         self.shape = n, h, w
-        corners = np.float32([[0.5, 0.5], [w - 0.5, 0.5], [0.5, h - 0.5], [w - 0.5, h - 0.5]])
+        corners = np.float32(
+            [[0.5, 0.5], [w - 0.5, 0.5], [0.5, h - 0.5], [w - 0.5, h - 0.5]]
+        )
         places = np.tile(corners, (n, 1, 1))
         self.importance = np.stack(
             [self.s.rng.permutation([0, 1, 2, 3]) for _ in range(n)]
@@ -689,7 +780,9 @@ class PartScene:
 
     def least(self):
         """Maps of the part that means nothing."""
-        return np.stack([self.on[p][i] for i, p in enumerate(self.importance.argmin(1))])
+        return np.stack(
+            [self.on[p][i] for i, p in enumerate(self.importance.argmin(1))]
+        )
 
     def values(self, maps):
         """Of energy_on_parts, energy_on_class_parts and part_ranking."""
@@ -716,7 +809,9 @@ def test_concepts_on_class_parts(s):
     scene = PartScene(s)
     truth, least = scene.painted(scene.importance), scene.least()
     for concepts, want in ((truth, 1), (least, 0), ((truth > 0) + least, 0.75)):
-        maps = np.stack([concepts, 0 * concepts, 3 * concepts], 1)  # a dead one does not count
+        maps = np.stack(
+            [concepts, 0 * concepts, 3 * concepts], 1
+        )  # a dead one does not count
         found = scene.s.value(
             METRICS["concepts_on_class_parts"], {}, Explanation(concept_maps=maps)
         )
@@ -726,7 +821,9 @@ def test_concepts_on_class_parts(s):
 @given(s=scenes, radius=st.sampled_from([0.01, 0.08, 0.3]))
 def test_a_concept_lies_on_parts_as_a_heat_map_does(s, radius):
     """One concept, all parts important: the share of a map's mass on parts, also where a disc is less than a pixel."""
-    s = replace(s, batch=replace(s.batch, part_importance=torch.ones(s.batch.parts.shape[:2])))
+    s = replace(
+        s, batch=replace(s.batch, part_importance=torch.ones(s.batch.parts.shape[:2]))
+    )
     one = Explanation(heatmaps=s.e.heatmaps, concept_maps=s.e.heatmaps[:, None])
     on_parts = s.value(METRICS["energy_on_parts"], {"radius": radius}, one)
     np.testing.assert_allclose(
@@ -742,12 +839,14 @@ def test_one_pixel_is_sparsest_and_a_flat_map_least(s):
         (np.full((n, h, w), -3), 0),
         (np.zeros((n, h, w)), 0),
     ):
-        assert s.value(METRICS["gini"], {}, Explanation(heatmaps=maps)) == pytest.approx(
-            want, abs=1e-12
-        )
+        assert s.value(
+            METRICS["gini"], {}, Explanation(heatmaps=maps)
+        ) == pytest.approx(want, abs=1e-12)
     assert (
         s.value(
-            METRICS["occlusion_delta_accuracy"], {}, Explanation(heatmaps=np.full((n, h, w), 2.0))
+            METRICS["occlusion_delta_accuracy"],
+            {},
+            Explanation(heatmaps=np.full((n, h, w), 2.0)),
         ).tolist()
         == [0] * n
     )
@@ -764,9 +863,9 @@ def test_identical_concepts_and_orthogonal_ones(s, k):
     np.testing.assert_allclose(s.value(METRICS["o1"], {}, same), k - k**0.5, atol=1e-6)
     want = -math.log(k + 1e-6) - (k - 1) * math.log(1e-6)
     np.testing.assert_allclose(s.value(METRICS["o2"], {}, same), want, rtol=1e-6)
-    waves = np.linalg.qr(np.hstack([np.ones((h * w, 1)), s.rng.normal(size=(h * w, k))]))[0][
-        :, 1:
-    ].T  # zero mean
+    waves = np.linalg.qr(
+        np.hstack([np.ones((h * w, 1)), s.rng.normal(size=(h * w, k))])
+    )[0][:, 1:].T  # zero mean
     apart = np.tile((1 + waves / np.abs(waves).max()).reshape(k, h, w), (n, 1, 1, 1))
     for name in ("o1", "o2"):
         np.testing.assert_allclose(
@@ -781,7 +880,8 @@ def test_a_concept_on_one_part_is_most_local(s):
         [s.rng.permutation(h * w)[:PARTS] for _ in range(n)]
     )  # parts in pixels of their own
     parts = torch.from_numpy(
-        np.stack([pixel % w, pixel // w], -1) + s.rng.random((n, PARTS, 2)).astype(np.float32)
+        np.stack([pixel % w, pixel // w], -1)
+        + s.rng.random((n, PARTS, 2)).astype(np.float32)
     )
     b = replace(
         s.batch,
@@ -791,9 +891,13 @@ def test_a_concept_on_one_part_is_most_local(s):
     )
     s = replace(s, batch=b)
     on = Explanation(concept_maps=spots(s, b.parts[:, 0].numpy())[:, None])
-    assert s.value(METRICS["locality"], {"cells": "pixel"}, on) == pytest.approx(0, abs=1e-9)
+    assert s.value(METRICS["locality"], {"cells": "pixel"}, on) == pytest.approx(
+        0, abs=1e-9
+    )
     # a concept outside of all boxes is all context, which is one thing as well
-    away = replace(s, batch=replace(b, boxes=torch.tensor([[0.0, 0, 2, 2]]).repeat(n, 1)))
+    away = replace(
+        s, batch=replace(b, boxes=torch.tensor([[0.0, 0, 2, 2]]).repeat(n, 1))
+    )
     off = Explanation(concept_maps=spots(s, np.full((n, 2), 3))[:, None])
     assert away.value(METRICS["locality"], {}, off) == pytest.approx(0, abs=1e-9)
 
@@ -806,7 +910,9 @@ def test_a_perfect_surrogate_and_one_that_is_off(s, shift):
     y = s.target(s.batch).double().numpy()
     f_reg, f_cls = METRICS["f_reg"], METRICS["f_cls"]
     for scores in (y, y.max(1)):  # all logits, or that of the predicted class
-        assert s.value(f_reg, {}, Explanation(scores=scores)) == pytest.approx(0, abs=1e-5)
+        assert s.value(f_reg, {}, Explanation(scores=scores)) == pytest.approx(
+            0, abs=1e-5
+        )
         assert s.value(f_cls, {}, Explanation(scores=scores)).tolist() == pytest.approx(
             [100] * len(y)
         )
@@ -823,12 +929,20 @@ def test_labels_that_are_right_wrong_or_missing(s):
     y, said = s.batch.y.numpy(), s.target(s.batch).argmax(1).numpy()
     n = len(y)
     for name, truth in (("acu_gt", y), ("acu_md", said)):
-        value = lambda labels: s.value(METRICS[name], {}, Explanation(labels=labels)).tolist()  # noqa: B023
+        value = lambda labels: s.value(
+            METRICS[name], {}, Explanation(labels=labels)
+        ).tolist()  # noqa: B023
         assert value(truth) == [100] * n
         assert value((truth + 1) % CLASSES) == [0] * n
         assert np.isnan(value(np.full(n, -1))).all()
-    assert s.value(METRICS["cvr"], {}, Explanation(labels=np.zeros(n))).tolist() == [100] * n
-    assert s.value(METRICS["cvr"], {}, Explanation(labels=np.full(n, -1))).tolist() == [0] * n
+    assert (
+        s.value(METRICS["cvr"], {}, Explanation(labels=np.zeros(n))).tolist()
+        == [100] * n
+    )
+    assert (
+        s.value(METRICS["cvr"], {}, Explanation(labels=np.full(n, -1))).tolist()
+        == [0] * n
+    )
 
 
 @pytest.mark.parametrize("scale", ["standardised", "pixels"])
@@ -843,17 +957,24 @@ def test_perfect_images_and_ones_that_are_off(scale, s, k):
     setting = {"scale": scale}
     assert s.value(loss, setting, ours).tolist() == [0] * len(x)
     assert (s.value(delta, setting, ours) <= 0).all()
-    assert s.value(delta, setting, changed(s.e, reference=s.e.decoded)).tolist() == [0] * len(x)
-    np.testing.assert_allclose(s.value(delta, setting, swapped), -s.value(delta, setting))
+    assert s.value(delta, setting, changed(s.e, reference=s.e.decoded)).tolist() == [
+        0
+    ] * len(x)
     np.testing.assert_allclose(
-        s.value(delta, setting), s.value(loss, setting) - s.value(loss, setting, swapped)
+        s.value(delta, setting, swapped), -s.value(delta, setting)
+    )
+    np.testing.assert_allclose(
+        s.value(delta, setting),
+        s.value(loss, setting) - s.value(loss, setting, swapped),
     )
     further = changed(s.e, decoded=x + k * (s.e.decoded - x))
     np.testing.assert_allclose(
         s.value(loss, setting, further), k**2 * s.value(loss, setting), rtol=1e-4
     )
     root = s.value(loss, setting | {"norm": "l2"})
-    np.testing.assert_allclose(root, np.sqrt(x[0].size * s.value(loss, setting)), rtol=1e-9)
+    np.testing.assert_allclose(
+        root, np.sqrt(x[0].size * s.value(loss, setting)), rtol=1e-9
+    )
 
 
 @given(s=scenes)
@@ -864,6 +985,8 @@ def test_images_that_are_rebuilt_perfectly_keep_their_class(s):
         s.value(METRICS["decoded_accuracy"], {}, changed(s.e, decoded=x)), known
     )
     delta = METRICS["decoded_delta_accuracy"]
-    assert s.value(delta, {}, changed(s.e, reference=s.e.decoded)).tolist() == [0] * len(x)
+    assert s.value(delta, {}, changed(s.e, reference=s.e.decoded)).tolist() == [
+        0
+    ] * len(x)
     swapped = changed(s.e, decoded=s.e.reference, reference=s.e.decoded)
     np.testing.assert_array_equal(s.value(delta, {}, swapped), -s.value(delta, {}))

@@ -35,7 +35,9 @@ def images(n=5, chunk=2):
     x = np.random.default_rng(1).random((n, 2, 2, 3), np.float32)
     return Batch(
         x=torch.from_numpy(x),
-        y=torch.from_numpy((x[:, 1].sum((1, 2)) > x[:, 0].sum((1, 2))).astype(np.int64)),
+        y=torch.from_numpy(
+            (x[:, 1].sum((1, 2)) > x[:, 0].sum((1, 2))).astype(np.int64)
+        ),
         chunk=chunk,
     )
 
@@ -61,8 +63,12 @@ def test_the_loss_of_a_shifted_image_by_hand():
     assert value("reconstruction_loss", e, norm="l2", scale="pixels") == pytest.approx(
         [np.sqrt(12 * 0.25)] * 5
     )
-    assert value("delta_reconstruction", e) == pytest.approx([3.0] * 5)  # 4 - (.25 / .25)^2
-    assert value("delta_reconstruction", e, scale="pixels") == pytest.approx([0.25 - 0.0625] * 5)
+    assert value("delta_reconstruction", e) == pytest.approx(
+        [3.0] * 5
+    )  # 4 - (.25 / .25)^2
+    assert value("delta_reconstruction", e, scale="pixels") == pytest.approx(
+        [0.25 - 0.0625] * 5
+    )
 
 
 def test_channels_are_standardised_each_by_its_own():
@@ -80,7 +86,9 @@ def test_against_a_literal_twin():
         for norm in ("mse", "l2"):
             want = {"decoded": [], "reference": []}
             for name, made in (("decoded", decoded), ("reference", reference)):
-                for x, z in zip(batch.x.numpy().astype(float), made.astype(float), strict=True):
+                for x, z in zip(
+                    batch.x.numpy().astype(float), made.astype(float), strict=True
+                ):
                     total = 0.0
                     for a, b in zip(x.flat, z.flat, strict=True):
                         total += ((a - b) / s) ** 2
@@ -95,7 +103,9 @@ def test_against_a_literal_twin():
 
 def test_accuracy_of_the_network_on_rebuilt_images():
     batch = images()
-    swapped = batch.x.flip(1)  # the channels change places, so the network answers the other class
+    swapped = batch.x.flip(
+        1
+    )  # the channels change places, so the network answers the other class
     same, other = (
         Explanation(decoded=batch.x, reference=swapped),
         Explanation(decoded=swapped, reference=batch.x),
@@ -116,7 +126,9 @@ def test_a_picture_of_the_mean_pixel_has_standardised_loss_1():
     x = images(200).x
     mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3), unbiased=False)
     e = Explanation(decoded=mean.view(1, 2, 1, 1).expand_as(x))
-    got = value("reconstruction_loss", e, network(mean.tolist(), std.tolist()), images(200))
+    got = value(
+        "reconstruction_loss", e, network(mean.tolist(), std.tolist()), images(200)
+    )
     assert got.mean() == pytest.approx(1, rel=1e-4)
 
 
@@ -142,7 +154,9 @@ def test_a_network_on_plain_pixels_has_no_standard_deviation():
         ((1.0, 0.5), (1 / 4 + 1) / 2),
         ((0.5, 2.0), (1 + 1 / 16) / 2),
     ):
-        assert value("reconstruction_loss", shifted, network(std=std)) == pytest.approx([loss] * 5)
+        assert value("reconstruction_loss", shifted, network(std=std)) == pytest.approx(
+            [loss] * 5
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,12 @@ ACU_GT, ACU_MD, CVR = (METRICS[name] for name in ("acu_gt", "acu_md", "cvr"))
 
 def target():
     """F: the brighter of the two pixels; 0 is the left one."""
-    return Target(nn.Sequential(nn.Flatten()), name="brighter", classes="ab", input_shape=(1, 1, 2))
+    return Target(
+        nn.Sequential(nn.Flatten()),
+        name="brighter",
+        classes="ab",
+        input_shape=(1, 1, 2),
+    )
 
 
 def images(truth, predicted):
@@ -22,7 +27,9 @@ def images(truth, predicted):
 
 
 def value(metric, labels, batch):
-    return metric(Explanation(labels=np.array(labels)), target(), batch, np.random.default_rng(0))
+    return metric(
+        Explanation(labels=np.array(labels)), target(), batch, np.random.default_rng(0)
+    )
 
 
 def test_by_hand():

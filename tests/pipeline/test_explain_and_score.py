@@ -33,7 +33,11 @@ def test_a_good_method_is_scored_by_every_metric_that_applies(trained):
     assert set(rows.status) == {"ok", "not applicable"}
     ok = rows[rows.status == "ok"]
     assert {"average_drop", "insertion_auc", "pointing_game", "gini"} <= set(ok.metric)
-    measured = [value for value, status in zip(values, rows.status, strict=True) if status == "ok"]
+    measured = [
+        value
+        for value, status in zip(values, rows.status, strict=True)
+        if status == "ok"
+    ]
     assert list(ok.value) == pytest.approx([np.nanmean(value) for value in measured])
     assert list(ok.n) == [np.isfinite(value).sum() for value in measured]
     assert (ok.n > 0).all()
@@ -73,16 +77,23 @@ def test_the_same_cell_gives_the_same_bytes_and_is_not_made_twice(trained):
     cell, rows, _ = one(trained, reference)
     before = cell.explanation.stat().st_mtime_ns, cell.scores.stat().st_mtime_ns
     _, again, _ = one(trained, reference)
-    assert (cell.explanation.stat().st_mtime_ns, cell.scores.stat().st_mtime_ns) == before
+    assert (
+        cell.explanation.stat().st_mtime_ns,
+        cell.scores.stat().st_mtime_ns,
+    ) == before
     cell.explanation.unlink()
     cell.scores.unlink()
     _, recomputed, _ = one(trained, reference)
-    assert store.rows_text(recomputed) == store.rows_text(rows) == store.rows_text(again)
+    assert (
+        store.rows_text(recomputed) == store.rows_text(rows) == store.rows_text(again)
+    )
 
 
 def test_a_changed_method_is_explained_again(trained):
     _, first, _ = one(trained, plugin(trained))
-    _, second, _ = one(trained, plugin(trained, value="Explanation(heatmaps=np.ones((n, h, w)))"))
+    _, second, _ = one(
+        trained, plugin(trained, value="Explanation(heatmaps=np.ones((n, h, w)))")
+    )
     gini = [r.query("metric == 'gini'").value.item() for r in (first, second)]
     assert gini[0] > 0 and gini[1] == pytest.approx(0, abs=1e-9)
 
@@ -94,8 +105,16 @@ def test_a_changed_method_is_explained_again(trained):
         ("pass", "Explanation(heatmaps=np.full((n, h, w), np.nan))", "NaN"),
         ("pass", "Explanation(heatmaps=np.full((n, h, w), np.inf))", "infinite"),
         ("pass", "Explanation(heatmaps=np.ones((n, h)))", "expected 3 axes"),
-        ("pass", "Explanation(heatmaps=np.ones((n, h, w + 1)))", "heatmaps is 28x29, images 28x28"),
-        ("pass", "Explanation(heatmaps=np.ones((n - 1, h, w)))", "explains 7 images of 8"),
+        (
+            "pass",
+            "Explanation(heatmaps=np.ones((n, h, w + 1)))",
+            "heatmaps is 28x29, images 28x28",
+        ),
+        (
+            "pass",
+            "Explanation(heatmaps=np.ones((n - 1, h, w)))",
+            "explains 7 images of 8",
+        ),
         ("pass", "Explanation(labels=np.full(n, 4))", "there are 4 classes"),
         ("pass", "Explanation()", "empty"),
         ("pass", "np.ones((n, h, w))", "not an Explanation"),
@@ -104,7 +123,11 @@ def test_a_changed_method_is_explained_again(trained):
             "Explanation(heatmaps=np.ones((n, h, w)))",
             "changed the target",
         ),
-        ("target.net.train()", "Explanation(heatmaps=np.ones((n, h, w)))", "changed the target"),
+        (
+            "target.net.train()",
+            "Explanation(heatmaps=np.ones((n, h, w)))",
+            "changed the target",
+        ),
         (
             "target.net.register_forward_hook(lambda *a: None)",
             "Explanation(heatmaps=np.ones((n, h, w)))",
@@ -127,7 +150,9 @@ def test_a_changed_method_is_explained_again(trained):
         ),
     ],
 )
-def test_what_a_method_fails_at_is_a_failed_row_with_the_reason(trained, before, value, reason):
+def test_what_a_method_fails_at_is_a_failed_row_with_the_reason(
+    trained, before, value, reason
+):
     state = torch.get_rng_state()
     _, rows, _ = one(trained, plugin(trained, before, value))
     assert rows[["track", "metric", "status"]].values.tolist() == [
@@ -142,9 +167,13 @@ def test_what_a_method_fails_at_is_a_failed_row_with_the_reason(trained, before,
 
 
 def test_a_method_that_has_nothing_to_say_is_not_applicable(trained):
-    before = "from benchmark.api import NotApplicable; raise NotApplicable('needs colour')"
+    before = (
+        "from benchmark.api import NotApplicable; raise NotApplicable('needs colour')"
+    )
     _, rows, _ = one(trained, plugin(trained, before))
-    assert set(rows.status) == {"not applicable"} and set(rows.reason) == {"needs colour"}
+    assert set(rows.status) == {"not applicable"} and set(rows.reason) == {
+        "needs colour"
+    }
 
 
 def test_a_failing_metric_fails_its_rows_only(trained, monkeypatch):
@@ -153,10 +182,15 @@ def test_a_failing_metric_fails_its_rows_only(trained, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setitem(registry.METRICS, "gini", type(spec)(**{**vars(spec), "function": broken}))
+    monkeypatch.setitem(
+        registry.METRICS, "gini", type(spec)(**{**vars(spec), "function": broken})
+    )
     _, rows, _ = one(trained, plugin(trained))
     failed = rows[rows.status == "failed"]
-    assert failed.metric.tolist() == ["gini"] and "ZeroDivisionError: oh" in failed.reason.item()
+    assert (
+        failed.metric.tolist() == ["gini"]
+        and "ZeroDivisionError: oh" in failed.reason.item()
+    )
 
 
 def test_a_network_that_could_not_be_trained_fails_its_cells(workspace):
@@ -164,7 +198,9 @@ def test_a_network_that_could_not_be_trained_fails_its_cells(workspace):
     (done,) = train.train_networks(workspace.profile, "blobs")
     assert done.error
     _, rows, _ = one(workspace, plugin(workspace))
-    assert set(rows.status) == {"failed"} and "could not be trained" in rows.reason.iloc[0]
+    assert (
+        set(rows.status) == {"failed"} and "could not be trained" in rows.reason.iloc[0]
+    )
 
 
 def test_a_method_that_kills_its_process_fails_alone(trained):
@@ -186,11 +222,16 @@ def test_a_method_that_kills_its_process_fails_alone(trained):
 
 @pytest.mark.parametrize(
     ("step", "section"),
-    [(explain.explain_images, ("explain", "methods")), (train.train_networks, ("zoo", "blobs"))],
+    [
+        (explain.explain_images, ("explain", "methods")),
+        (train.train_networks, ("zoo", "blobs")),
+    ],
 )
 def test_a_profile_that_asks_for_nothing_removes_nothing(trained, step, section):
     _, _, _ = one(trained, plugin(trained))
-    before = {path: path.read_bytes() for path in (trained.root / "results").rglob("*.*")}
+    before = {
+        path: path.read_bytes() for path in (trained.root / "results").rglob("*.*")
+    }
     outer, inner = section
     trained.params[outer][inner] = [] if outer == "explain" else {}
     with pytest.raises(
@@ -202,7 +243,9 @@ def test_a_profile_that_asks_for_nothing_removes_nothing(trained, step, section)
 
 def test_what_failed_stands_on_the_tracks_of_its_kind(trained):
     """Given a heat-map method of ours that fails, then none of its rows is on another track."""
-    trained.params["explain"]["methods"] = [f"{ROOT}/baselines/grad_cam.py:GradCAM?layer=nowhere"]
+    trained.params["explain"]["methods"] = [
+        f"{ROOT}/baselines/grad_cam.py:GradCAM?layer=nowhere"
+    ]
     list(explain.explain_images(trained.profile, "blobs"))
     list(score.score_explanations(trained.profile, "blobs"))
     rows, _ = collect.profile_rows(trained.profile)
@@ -214,7 +257,9 @@ def test_what_a_method_offered_elsewhere_says_where_it_failed(trained):
     recipe = trained.params["zoo"]["blobs"]["cnn"]
     trained.params["zoo"]["blobs"]["cnn2"] = recipe | {"seeds": [0]}
     list(train.train_networks(trained.profile, "blobs"))
-    trained.params["explain"]["methods"] = [plugin(trained, "assert 'cnn2' not in target.name")]
+    trained.params["explain"]["methods"] = [
+        plugin(trained, "assert 'cnn2' not in target.name")
+    ]
     list(explain.explain_images(trained.profile, "blobs"))
     list(score.score_explanations(trained.profile, "blobs"))
     rows, _ = collect.profile_rows(trained.profile)
@@ -225,7 +270,9 @@ def test_what_a_method_offered_elsewhere_says_where_it_failed(trained):
 
 @pytest.mark.parametrize("ref", registry.method_refs(), ids=lambda ref: ref.cls)
 def test_our_methods_say_what_they_offer(ref):
-    assert ref.cls == "Reused" or set(ref.build().offers) <= set(Explanation.__dataclass_fields__)
+    assert ref.cls == "Reused" or set(ref.build().offers) <= set(
+        Explanation.__dataclass_fields__
+    )
 
 
 def test_cells_of_methods_that_left_the_profile_are_removed(trained):
@@ -269,7 +316,9 @@ def test_psi_is_computed_once_for_all_methods_of_a_target(trained, monkeypatch):
 )
 def test_a_wrong_recipe_is_said_before_any_work(workspace, change, message):
     workspace.params["zoo"]["blobs"]["cnn"] |= change
-    with pytest.raises(ProfileError, match=f"params.yaml: zoo.blobs.cnn.*: .*{message}"):
+    with pytest.raises(
+        ProfileError, match=f"params.yaml: zoo.blobs.cnn.*: .*{message}"
+    ):
         list(train.train_networks(workspace.profile, "blobs"))
 
 

@@ -25,7 +25,9 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 @pytest.mark.parametrize("step", keys.STEPS)
 def test_dvc_depends_on_the_code_that_the_table_names(step):
     deps = STAGES["data" if step == "prepare" else step]["deps"]
-    code = [name for name in deps if not name.startswith(("results/", "datasets/processed"))]
+    code = [
+        name for name in deps if not name.startswith(("results/", "datasets/processed"))
+    ]
     assert code == keys.dependencies(step), f"write these into dvc.yaml, stage {step}"
 
 
@@ -35,7 +37,9 @@ def test_dvc_depends_on_the_code_that_the_table_names(step):
 def called(function):
     """(module, top-level definition) of every function of ours that a call runs."""
     codes = set()
-    sys.setprofile(lambda frame, event, _: codes.add(frame.f_code) if event == "call" else None)
+    sys.setprofile(
+        lambda frame, event, _: codes.add(frame.f_code) if event == "call" else None
+    )
     try:
         function()
     finally:
@@ -59,12 +63,17 @@ def placed(code):
             s
             for s in ast.parse(path.read_bytes()).body
             if s.lineno <= code.co_firstlineno <= s.end_lineno
-            or any(d.lineno == code.co_firstlineno for d in getattr(s, "decorator_list", []))
+            or any(
+                d.lineno == code.co_firstlineno
+                for d in getattr(s, "decorator_list", [])
+            )
         ),
         None,
     )
     if (
-        statement is None or module in CARRIERS or not code.co_flags & inspect.CO_OPTIMIZED
+        statement is None
+        or module in CARRIERS
+        or not code.co_flags & inspect.CO_OPTIMIZED
     ):  # bodies of modules and classes
         return None
     names = (
@@ -84,7 +93,9 @@ def scored(cell, spec):
     return lambda: [
         summary(values)
         for setting in spec.settings
-        for status, _, values in [measure(cell, spec, setting, explanation, load_batch(cell))]
+        for status, _, values in [
+            measure(cell, spec, setting, explanation, load_batch(cell))
+        ]
         if status == "ok"
     ]
 
@@ -98,7 +109,12 @@ METHODS = [
     "benchmark/papers/layer_trees/method.py:LayerTree",
     "benchmark/papers/explainn/method.py:ExplaiNN",
     {"use": "benchmark/papers/cladec/method.py:ClaDec", "epochs": 1, "base": 4},
-    {"use": "benchmark/papers/xnn/method.py:XNN", "hidden": [8, 4], "epochs": 1, "restarts": 0},
+    {
+        "use": "benchmark/papers/xnn/method.py:XNN",
+        "hidden": [8, 4],
+        "epochs": 1,
+        "restarts": 0,
+    },
     {
         "use": "benchmark/papers/representative/reuse.py:Reused",
         "of": f"{ROOT}/baselines/grad_cam.py:GradCAM",
@@ -111,12 +127,17 @@ def name_of(entry):
     return entry if isinstance(entry, str) else entry["use"]
 
 
-@pytest.mark.parametrize("entry", METHODS, ids=lambda entry: name_of(entry).rpartition(":")[2])
+@pytest.mark.parametrize(
+    "entry", METHODS, ids=lambda entry: name_of(entry).rpartition(":")[2]
+)
 def test_all_that_explains_is_in_the_key(trained, monkeypatch, entry):
     ref = registry.MethodRef.parse(entry, base=ROOT)
     (cell,) = cells_of(trained, ref)
     places = called(explained(cell))
-    entries = [*keys.STEPS["explain"], *(keys.method_entry(r) for r in (ref, *ref.named))]
+    entries = [
+        *keys.STEPS["explain"],
+        *(keys.method_entry(r) for r in (ref, *ref.named)),
+    ]
     assert {module for module, _ in places} >= {
         "benchmark.pipeline.protocol",
         "benchmark.pipeline.inputs",
@@ -149,10 +170,15 @@ def test_all_that_trains_is_in_the_key(workspace):
         "check_every": 1,
     }
     flat = {"net": "mlp", "options": {"width": 8, "depth": 2}, "epochs": 1}
-    jobs = [(one, 0, workspace.root / f"{one['net']}.safetensors") for one in (recipe, flat)]
+    jobs = [
+        (one, 0, workspace.root / f"{one['net']}.safetensors") for one in (recipe, flat)
+    ]
     dataset = data.load(file)
     places = called(lambda: zoo.train_many(dataset, jobs))
-    assert ("benchmark.data", "Dataset") in places and ("benchmark.zoo.dense", "Chain") in places
+    assert ("benchmark.data", "Dataset") in places and (
+        "benchmark.zoo.dense",
+        "Chain",
+    ) in places
     assert places <= Code(ROOT).reached(keys.STEPS["train"])
 
 
@@ -181,10 +207,16 @@ def test_a_change_of_any_function_that_a_cell_calls_is_another_key(trained, tmp_
     (cell,) = cells_of(trained, ref)
     copy = tmp_path / "copy"
     for folder in ("benchmark", "baselines"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
     entries = [*keys.STEPS["explain"], keys.method_entry(ref)]
     before = Code(copy).hash(entries)
-    unseen = [place for place in called(explained(cell)) if changed(copy, place, entries) == before]
+    unseen = [
+        place
+        for place in called(explained(cell))
+        if changed(copy, place, entries) == before
+    ]
     assert not unseen
 
 
@@ -204,7 +236,9 @@ def changed(root, place, entries):
     tree = ast.parse(text)
     statement = next(s for s in tree.body if getattr(s, "name", "") == definition)
     function = next(
-        n for n in ast.walk(statement) if isinstance(n, ast.FunctionDef) and n.name not in ("work",)
+        n
+        for n in ast.walk(statement)
+        if isinstance(n, ast.FunctionDef) and n.name not in ("work",)
     )
     function.body.insert(0, ast.parse("_changed = 1").body[0])
     try:
@@ -229,7 +263,9 @@ def copy(tmp_path, monkeypatch):
     """A copy of the package whose code the keys are taken from."""
     for folder in ("benchmark", "baselines"):
         shutil.copytree(
-            ROOT / folder, tmp_path / "copy" / folder, ignore=shutil.ignore_patterns("__pycache__")
+            ROOT / folder,
+            tmp_path / "copy" / folder,
+            ignore=shutil.ignore_patterns("__pycache__"),
         )
     return tmp_path / "copy"
 
@@ -240,14 +276,22 @@ def all_hashes(root):
         n: code.hash([f"{s.function.__module__}:{s.function.__name__}"])
         for n, s in registry.metrics().items()
     }
-    return {**{step: code.hash(entries) for step, entries in keys.STEPS.items()}, **metrics}
+    return {
+        **{step: code.hash(entries) for step, entries in keys.STEPS.items()},
+        **metrics,
+    }
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "moved"),
     [
         ("benchmark/zoo/nets.py", '"""', '"""So, ', set()),
-        ("benchmark/pipeline/explain.py", "from __future__", "# a comment\nfrom __future__", set()),
+        (
+            "benchmark/pipeline/explain.py",
+            "from __future__",
+            "# a comment\nfrom __future__",
+            set(),
+        ),
         (
             "benchmark/data/dataset.py",
             "counts @ levels**2",
@@ -266,7 +310,12 @@ def all_hashes(root):
             "import numpy as np\n\n\ndef more():\n    return 1\n",
             set(),
         ),
-        ("benchmark/metrics/occlusion.py", "\n\n\n@metric", "\n\n\nLATER = 1\n\n\n@metric", set()),
+        (
+            "benchmark/metrics/occlusion.py",
+            "\n\n\n@metric",
+            "\n\n\nLATER = 1\n\n\n@metric",
+            set(),
+        ),
     ],
 )
 def test_only_what_an_edit_can_move_gets_another_key(copy, file, old, new, moved):
@@ -300,7 +349,9 @@ def test_maps_that_are_damaged_are_made_again_though_the_key_is_right(trained):
     with zipfile.ZipFile(cell.explanation) as archive:
         maps = archive.getinfo("heatmaps.npy")
     at = maps.header_offset + maps.compress_size // 2
-    cell.explanation.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+    cell.explanation.write_bytes(
+        whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]
+    )
     assert explain.is_explained(cell)  # by its key
     assert explain.explain_cell(cell) is None
     assert cell.explanation.read_bytes() == whole
@@ -311,7 +362,9 @@ def test_a_new_metric_is_computed_by_itself(trained, monkeypatch):
     everything = registry.metrics()
     explain.explain_cell(cell)
     monkeypatch.setattr(
-        registry, "metrics", lambda: {k: v for k, v in everything.items() if k != "gini"}
+        registry,
+        "metrics",
+        lambda: {k: v for k, v in everything.items() if k != "gini"},
     )
     score.score_cell(cell)
     monkeypatch.setattr(registry, "metrics", lambda: everything)

@@ -26,7 +26,9 @@ def expanded(text, profile, dataset, paper="layer_trees"):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_every_code_dependency_is_there(name):
-    paths = [expanded(dependency, "offline", "digits") for dependency in STAGES[name]["deps"]]
+    paths = [
+        expanded(dependency, "offline", "digits") for dependency in STAGES[name]["deps"]
+    ]
     made = ("results/offline/artifacts", "datasets/processed")
     code = [path for path in paths if not path.startswith(made)]
     assert code
@@ -42,7 +44,9 @@ def test_paths_are_those_of_the_store():
     paths = store.Paths("offline", ROOT)
     outs = {}
     for name, stage in STAGES.items():
-        outs[name] = [next(iter(o)) if isinstance(o, dict) else o for o in stage["outs"]]
+        outs[name] = [
+            next(iter(o)) if isinstance(o, dict) else o for o in stage["outs"]
+        ]
         outs[name] = [ROOT / expanded(o, "offline", "digits") for o in outs[name]]
     assert outs["data"] == [paths.data("digits")]
     assert outs["train"] == [paths.targets("digits")]
@@ -61,7 +65,11 @@ def test_offline_stays_under_25_stages():
 def test_a_fresh_clone_is_in_the_offline_profile():
     """params.yaml as committed is the shipped profile: edits of it would be kept by `glassbench use offline`."""
     done = subprocess.run(
-        ["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "show", "HEAD:params.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         pytest.skip("not a git checkout")
@@ -77,7 +85,9 @@ def test_the_committed_results_are_whole():
     folder = ROOT / "results" / "offline"
     rows = store.read_rows(folder / "rows.csv")
     assert set(rows.profile) == {"offline"}
-    assert not (rows.status == "failed").any(), rows[rows.status == "failed"].reason.unique()
+    assert not (rows.status == "failed").any(), rows[
+        rows.status == "failed"
+    ].reason.unique()
     assert {"heatmap", "target"} <= set(rows.track)
     assert {"control", "baseline"} <= set(rows.paper)
     board = pd.read_csv(folder / "leaderboard.csv")
@@ -131,6 +141,8 @@ def test_no_data_and_no_artifact_is_in_git():
     data = ("datasets/processed", "datasets/raw")
     archives = (".npz", ".safetensors", ".gz", ".tar", ".webp")
     packed = [file for file in files if file.endswith(archives)]
-    assert [file for file in files if file.startswith(data) or "/artifacts/" in file] == []
+    assert [
+        file for file in files if file.startswith(data) or "/artifacts/" in file
+    ] == []
     # values.npz: of single images, behind the rows
     assert [file for file in packed if Path(file).name != "values.npz"] == []

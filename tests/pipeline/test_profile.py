@@ -24,7 +24,9 @@ from benchmark.utils.near_names import ProfileError, UnknownName
 from tests.helpers.places import ROOT
 
 SHIPPED = main.profiles()
-RANDOM, ACE = (f"{ROOT}/baselines/{name}" for name in ("random_map.py:RandomMap", "ace.py:ACE"))
+RANDOM, ACE = (
+    f"{ROOT}/baselines/{name}" for name in ("random_map.py:RandomMap", "ace.py:ACE")
+)
 REUSED = f"{ROOT}/benchmark/papers/representative/reuse.py:Reused"
 DECODING = {"epochs": 1, "batch": 32, "lr": 0.003}
 GONE = object()
@@ -105,9 +107,21 @@ WRONG = [
     ("zoo.blobs.cnn.net", GONE, "zoo.blobs.cnn: a recipe needs net"),
     ("zoo.blobs.cnn.epoch", 1, "zoo.blobs.cnn: no key 'epoch'; did you mean epochs?"),
     ("zoo.blobs.cnn.epochs", "many", "zoo.blobs.cnn.epochs: 'many' is not an integer"),
-    ("zoo.blobs.cnn.epochs", -1, "zoo.blobs.cnn.epochs: must be an integer in [0, 100000], not -1"),
-    ("zoo.blobs.cnn.lr", "1e-3", "zoo.blobs.cnn.lr: '1e-3' is not a number; YAML reads it as text"),
-    ("zoo.blobs.cnn.lr", "3", "zoo.blobs.cnn.lr: '3' is not a number; write it without quotes"),
+    (
+        "zoo.blobs.cnn.epochs",
+        -1,
+        "zoo.blobs.cnn.epochs: must be an integer in [0, 100000], not -1",
+    ),
+    (
+        "zoo.blobs.cnn.lr",
+        "1e-3",
+        "zoo.blobs.cnn.lr: '1e-3' is not a number; YAML reads it as text",
+    ),
+    (
+        "zoo.blobs.cnn.lr",
+        "3",
+        "zoo.blobs.cnn.lr: '3' is not a number; write it without quotes",
+    ),
     ("zoo.blobs.cnn.lr", float("inf"), "zoo.blobs.cnn.lr: inf is not a finite number"),
     ("zoo.blobs.cnn.seeds", 3, "zoo.blobs.cnn.seeds: 3 is not a list"),
     ("zoo.blobs.cnn.seeds", [0, 0], "zoo.blobs.cnn.seeds: [0, 0] names a seed twice"),
@@ -130,7 +144,11 @@ WRONG = [
         {"layer": "x"},
         "explain.methods[0]: a method needs use: path/to/file.py:ClassName",
     ),
-    ("explain.methods.0", "nope.py:Nope", "explain.methods[0]: no method file 'nope.py'"),
+    (
+        "explain.methods.0",
+        "nope.py:Nope",
+        "explain.methods[0]: no method file 'nope.py'",
+    ),
     (
         "explain.methods.0",
         ACE + "s",
@@ -151,8 +169,16 @@ WRONG = [
         {"use": ACE, "segments": [5, "a"]},
         "explain.methods[0].segments[1]: 'a' is not an integer",
     ),
-    ("explain.methods.0", {"use": REUSED, "of": 3}, "explain.methods[0].of: 3 is not a method"),
-    ("explain.limits", {"second": 3}, "explain.limits: no key 'second'; did you mean seconds?"),
+    (
+        "explain.methods.0",
+        {"use": REUSED, "of": 3},
+        "explain.methods[0].of: 3 is not a method",
+    ),
+    (
+        "explain.limits",
+        {"second": 3},
+        "explain.limits: no key 'second'; did you mean seconds?",
+    ),
     ("explain.limits", {"seconds": 0}, "explain.limits.seconds: 0 must be above 0"),
     (
         "explain.only",
@@ -171,7 +197,11 @@ WRONG = [
     ),
     ("replicate.cladec", {}, "replicate.cladec: {} is not a list"),
     ("replicate.cladec.0", [], "replicate.cladec[0]: [] is not a mapping"),
-    ("replicate.cladec.0.experiment", GONE, "replicate.cladec[0]: experiment is missing"),
+    (
+        "replicate.cladec.0.experiment",
+        GONE,
+        "replicate.cladec[0]: experiment is missing",
+    ),
     (
         "replicate.cladec.0.experiment",
         "layer",
@@ -188,16 +218,32 @@ WRONG = [
         "replicate.cladec[0].target: no network of blobs: 'cmm*'; there are cnn",
     ),
     ("replicate.cladec.0.seeds", "0", "replicate.cladec[0].seeds: '0' is not a list"),
-    ("replicate.cladec.0.seeds", None, "replicate.cladec[0].seeds: is empty; expected a list"),
-    ("replicate.cladec.0.seeds", [-1], "replicate.cladec[0].seeds[0]: -1 must be at least 0"),
+    (
+        "replicate.cladec.0.seeds",
+        None,
+        "replicate.cladec[0].seeds: is empty; expected a list",
+    ),
+    (
+        "replicate.cladec.0.seeds",
+        [-1],
+        "replicate.cladec[0].seeds[0]: -1 must be at least 0",
+    ),
     ("replicate.cladec.0.layers", GONE, "replicate.cladec[0]: layers is missing"),
     (
         "replicate.cladec.0.layers",
         {"-1": "fc1"},
         "replicate.cladec[0].layers: {'-1': 'fc1'} must be {-1: 'fc1'}",
     ),
-    ("replicate.cladec.0.imagess", 3, "replicate.cladec[0]: no key 'imagess'; did you mean images"),
-    ("replicate.cladec.0.decoding", [1], "replicate.cladec[0].decoding: [1] is not a mapping"),
+    (
+        "replicate.cladec.0.imagess",
+        3,
+        "replicate.cladec[0]: no key 'imagess'; did you mean images",
+    ),
+    (
+        "replicate.cladec.0.decoding",
+        [1],
+        "replicate.cladec[0].decoding: [1] is not a mapping",
+    ),
     (
         "replicate.cladec.0.decoding.epoch",
         1,
@@ -214,13 +260,21 @@ WRONG = [
         None,
         "replicate.explainn[0].sweep: is empty; expected a mapping",
     ),
-    ("replicate.explainn.0.sweep", {"m": 10}, "replicate.explainn[0].sweep.m: 10 is not a list"),
+    (
+        "replicate.explainn.0.sweep",
+        {"m": 10},
+        "replicate.explainn[0].sweep.m: 10 is not a list",
+    ),
     (
         "replicate.explainn.0.sweep",
         {"m": [10, "a"]},
         "replicate.explainn[0].sweep.m[1]: 'a' is not an integer",
     ),
-    ("replicate.explainn.0.sweep", {"mm": [1]}, "replicate.explainn[0].sweep: no key 'mm'"),
+    (
+        "replicate.explainn.0.sweep",
+        {"mm": [1]},
+        "replicate.explainn[0].sweep: no key 'mm'",
+    ),
     ("replicate.explainn.0.m", 10, "replicate.explainn[0].sweep.m: m is set beside it"),
     (
         "replicate.explainn.1",
@@ -258,7 +312,12 @@ def project(trained):
             {"experiment": "worked_example"},
         ],
         "cladec": [
-            {"experiment": "layers", **network, "layers": {-1: "fc1"}, "decoding": dict(DECODING)}
+            {
+                "experiment": "layers",
+                **network,
+                "layers": {-1: "fc1"},
+                "decoding": dict(DECODING),
+            }
         ],
         "layer_trees": [{"experiment": "drawing", **network, "layer": "fc1"}],
         "representative": [{"experiment": "unseen", **network, "methods": []}],
@@ -274,7 +333,9 @@ def project(trained):
 def changed(params, place, value):
     """A copy of a profile's mapping with another value at a place (GONE: without it)."""
     params = copy.deepcopy(params)
-    *parents, last = [int(part) if part.isdecimal() else part for part in place.split(".")]
+    *parents, last = [
+        int(part) if part.isdecimal() else part for part in place.split(".")
+    ]
     inside = params
     for part in parents:
         inside = inside[part]
@@ -286,7 +347,11 @@ def changed(params, place, value):
 
 
 def state(root):
-    return {p: p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != "params.yaml"}
+    return {
+        p: p.read_bytes()
+        for p in root.rglob("*")
+        if p.is_file() and p.name != "params.yaml"
+    }
 
 
 def test_whatever_is_wrong_is_one_line_and_finished_cells_stay(project, capsys):
@@ -299,7 +364,9 @@ def test_whatever_is_wrong_is_one_line_and_finished_cells_stay(project, capsys):
         for command in COMMANDS:
             assert main.main(command.split()) == 2, (place, value, command)
             line = capsys.readouterr().err
-            assert line == f"glassbench: {raised.value}\n" and "\n" not in str(raised.value), (
+            assert line == f"glassbench: {raised.value}\n" and "\n" not in str(
+                raised.value
+            ), (
                 place,
                 value,
                 command,
@@ -316,7 +383,9 @@ def test_whatever_is_wrong_is_one_line_and_finished_cells_stay(project, capsys):
 )
 def test_python_gets_the_same_line(project, door):
     before = state(project.root)
-    with pytest.raises(ProfileError, match="^profile: explain.images: 'many' is not an integer$"):
+    with pytest.raises(
+        ProfileError, match="^profile: explain.images: 'many' is not an integer$"
+    ):
         door(changed(project.params, "explain.images", "many"))
     assert state(project.root) == before
 
@@ -366,11 +435,16 @@ def test_what_is_no_mapping_is_no_profile(value):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_profile_says_what_its_yaml_says(name):
     """Seeds of experiments hang on their settings' text, so that it stays to the letter."""
-    profile, raw = Profile.read(SHIPPED[name]), yaml.safe_load(SHIPPED[name].read_text())
+    profile, raw = (
+        Profile.read(SHIPPED[name]),
+        yaml.safe_load(SHIPPED[name].read_text()),
+    )
     own = ("experiment", "dataset", "target", "seeds", "sweep")
     for paper, entries in raw["replicate"].items():
         found = list(
-            dict.fromkeys(json.dumps(task.settings) for task in replicate.tasks(profile, paper))
+            dict.fromkeys(
+                json.dumps(task.settings) for task in replicate.tasks(profile, paper)
+            )
         )
         wanted = [
             {k: v for k, v in entry.items() if k not in own}
@@ -390,7 +464,9 @@ def test_a_shipped_profile_says_what_its_yaml_says(name):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_plain_data_give_an_equal_profile(name):
     profile = Profile.read(SHIPPED[name])
-    assert Profile.parse(yaml.safe_load(yaml.safe_dump(profile.as_mapping()))) == profile
+    assert (
+        Profile.parse(yaml.safe_load(yaml.safe_dump(profile.as_mapping()))) == profile
+    )
     assert pickle.loads(pickle.dumps(profile)) == profile
     json.dumps(profile.as_mapping())
 
@@ -399,7 +475,9 @@ def test_a_setting_that_yaml_does_not_have_survives():
     entry = "captum:Occlusion?sliding_window_shapes=(1, 4, 4)&strides=2"
     profile = Profile.read(SHIPPED["trees"])
     profile = profile.replace(
-        explain=profile.explain.model_copy(update={"methods": (MethodRef.parse(entry),)})
+        explain=profile.explain.model_copy(
+            update={"methods": (MethodRef.parse(entry),)}
+        )
     )
     assert Profile.parse(profile.as_mapping()) == profile
 
@@ -409,7 +487,9 @@ def test_a_profile_does_not_change(project):
     profile = Profile.parse(given)
     with pytest.raises(ValidationError, match="frozen"):
         profile.name = "other"
-    given["replicate"]["cladec"][0]["decoding"]["epochs"] = 99  # is not the profile's own
+    given["replicate"]["cladec"][0]["decoding"]["epochs"] = (
+        99  # is not the profile's own
+    )
     assert profile.replicate["cladec"][0].settings["decoding"] == DECODING
     assert profile.replace(name="other").name == "other" and profile.name == "tiny"
     with pytest.raises(UnknownName, match="did you mean evaluation"):
@@ -431,9 +511,9 @@ def test_a_data_set_may_be_explained_otherwise(project):
 def test_a_script_without_defaults_takes_what_it_takes(project):
     """One that `glassbench prepare folder` wrote."""
     (project.root / "datasets" / "blobs.py").write_text("from folder import run\n")
-    assert Profile.parse(changed(project.params, "data.blobs.fit", "crop")).data["blobs"] == {
-        "fit": "crop"
-    }
+    assert Profile.parse(changed(project.params, "data.blobs.fit", "crop")).data[
+        "blobs"
+    ] == {"fit": "crop"}
 
 
 @pytest.mark.parametrize("command", ["use offline", "mend", "show --profile offline"])
@@ -445,7 +525,11 @@ def test_commands_that_need_no_profile_stay_quick(command, tmp_path):
     )
     environment = os.environ | {"GLASSBENCH_ROOT": str(root), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout.endswith("set()\n"), done.stdout + done.stderr
 
@@ -456,7 +540,9 @@ def test_commands_that_need_no_profile_stay_quick(command, tmp_path):
 def test_the_schema_is_that_of_the_code():
     there = (ROOT / "docs" / "profile.schema.json").read_text()
     made = json.dumps(profile_schema.schema(), indent=1) + "\n"
-    assert there == made, "python -m benchmark.pipeline.profile_schema > docs/profile.schema.json"
+    assert there == made, (
+        "python -m benchmark.pipeline.profile_schema > docs/profile.schema.json"
+    )
 
 
 @pytest.fixture(scope="module")

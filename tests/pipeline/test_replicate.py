@@ -49,12 +49,21 @@ def coins(study, rng, *, m=2, fail=""):
         return Outcome([Number("heads", float("nan"))])
     if fail == "other":
         return 3
-    return Outcome([Number("heads", rng.integers(m), setting={"m": m}, dataset="synthetic")])
+    return Outcome(
+        [Number("heads", rng.integers(m), setting={"m": m}, dataset="synthetic")]
+    )
 
 
 def verdicts(rows):
     for row in rows[rows.metric == "n_width"].itertuples():
-        yield Check("LT1", row.value > 3, f"width {row.value:g}", row.dataset, row.target, row.seed)
+        yield Check(
+            "LT1",
+            row.value > 3,
+            f"width {row.value:g}",
+            row.dataset,
+            row.target,
+            row.seed,
+        )
         yield Check(
             "LT1",
             row.value > 100,
@@ -79,7 +88,9 @@ def project(trained, monkeypatch):
         "": types.SimpleNamespace(
             TITLE="Rulers", CITATION="R. Uler, 1999", NOTES=("width & depth",)
         ),
-        "replicate": types.SimpleNamespace(__name__=__name__, widths=widths, coins=coins),
+        "replicate": types.SimpleNamespace(
+            __name__=__name__, widths=widths, coins=coins
+        ),
         "verdicts": types.SimpleNamespace(verdicts=verdicts),
         "figures": types.SimpleNamespace(pictures=pictures),
     }
@@ -99,14 +110,20 @@ def run_all(project):
     for task in replicate.tasks(project.profile, "layer_trees"):
         with contextlib.suppress(engine.Failed):
             replicate.replicate_task(task)
-    return replicate.collect(project.profile, pd.DataFrame(columns=list(store.ROW_COLUMNS)))
+    return replicate.collect(
+        project.profile, pd.DataFrame(columns=list(store.ROW_COLUMNS))
+    )
 
 
 WIDTHS = {"experiment": "widths", "dataset": "blobs", "target": "cnn"}
 
 
 def test_units_are_every_network_seed_and_swept_value(project):
-    tasks = ask(project, WIDTHS, {"experiment": "coins", "seeds": [3, 4], "sweep": {"m": [2, 5]}})
+    tasks = ask(
+        project,
+        WIDTHS,
+        {"experiment": "coins", "seeds": [3, 4], "sweep": {"m": [2, 5]}},
+    )
     assert [(t.dataset, t.target, t.seed, dict(t.settings)) for t in tasks] == [
         ("blobs", "cnn", 0, {}),
         ("", "", 3, {"m": 2}),
@@ -121,7 +138,10 @@ def test_units_are_every_network_seed_and_swept_value(project):
 @pytest.mark.parametrize(
     "entry, words",
     [
-        ({"experiment": "width"}, r"replicate.layer_trees\[0\].experiment: .*did you mean widths"),
+        (
+            {"experiment": "width"},
+            r"replicate.layer_trees\[0\].experiment: .*did you mean widths",
+        ),
         ({"experiment": "verdicts"}, "no experiment"),
         ({**WIDTHS, "target": "cmm"}, "no network of blobs: .cmm.; there are cnn"),
         ({**WIDTHS, "dataset": "blob"}, "did you mean blobs"),
@@ -154,7 +174,12 @@ def test_numbers_become_rows_and_claims_become_shares(project):
         "ruler",
         "k=0.5;layer=1",
     )
-    assert (width["value"], width["n"], width["better"], width["seed"]) == (4.0, 4, "lower", 0)
+    assert (width["value"], width["n"], width["better"], width["seed"]) == (
+        4.0,
+        4,
+        "lower",
+        0,
+    )
     (coin,) = rows[rows.metric == "heads"].to_dict("records")
     assert (coin["dataset"], coin["target"], coin["seed"]) == ("synthetic", "", 1)
     (claim,) = rows[rows.metric == "LT1"].to_dict("records")
@@ -174,7 +199,8 @@ def test_evidence_lists_what_contradicts_the_claim_first():
         **{letter: [True] for letter in "defg"},
     }
     assert (
-        replicate._quoted(words) == "b (does not hold) | c (holds in 1 of 3) | a | d | and 3 more"
+        replicate._quoted(words)
+        == "b (does not hold) | c (holds in 1 of 3) | a | d | and 3 more"
     )
 
 
@@ -192,7 +218,9 @@ def test_a_damaged_unit_is_made_again(project):
     (task,) = ask(project, WIDTHS)
     run_all(project)
     task.path.write_bytes(b"PK nonsense")
-    rows, _, _ = replicate.collect(project.profile, pd.DataFrame(columns=list(store.ROW_COLUMNS)))
+    rows, _, _ = replicate.collect(
+        project.profile, pd.DataFrame(columns=list(store.ROW_COLUMNS))
+    )
     assert rows.status.item() == "failed" and "damaged" in rows.reason.item()
     rows, _, _ = run_all(project)
     assert set(rows.status) == {"ok"} and len(calls) == 2
@@ -211,13 +239,17 @@ def test_a_unit_that_fails_is_a_row_and_costs_no_other(project, fail, status, wo
     ask(project, {"experiment": "coins", "fail": fail}, WIDTHS)
     rows, _, _ = run_all(project)
     (lost,) = rows[rows.metric == "coins"].to_dict("records")
-    assert lost["status"] == status and words in lost["reason"] and np.isnan(lost["value"])
+    assert (
+        lost["status"] == status and words in lost["reason"] and np.isnan(lost["value"])
+    )
     assert (rows[rows.metric == "n_width"].status == "ok").all()
 
 
 def test_verdicts_that_fail_are_a_row(project):
     ask(project, WIDTHS)
-    project.here["verdicts"] = types.SimpleNamespace(verdicts=lambda rows: rows["no such column"])
+    project.here["verdicts"] = types.SimpleNamespace(
+        verdicts=lambda rows: rows["no such column"]
+    )
     rows, evidence, _ = run_all(project)
     assert rows[rows.metric == "verdicts"].status.item() == "failed" and not evidence
 
@@ -230,9 +262,13 @@ def test_a_broken_picture_costs_only_itself_in_its_chapter(project):
         "layer_trees-logits",
         "photo-layer_trees-raster",
     ]
-    assert b"<svg" in chapter["pictures"][0]["svg"] and "svg" not in chapter["pictures"][1]
+    assert (
+        b"<svg" in chapter["pictures"][0]["svg"] and "svg" not in chapter["pictures"][1]
+    )
     assert chapter == report.chapter("layer_trees", found)  # byte for byte
-    project.here["figures"] = types.SimpleNamespace(pictures=lambda found: found.units[9])
+    project.here["figures"] = types.SimpleNamespace(
+        pictures=lambda found: found.units[9]
+    )
     chapter = report.chapter("layer_trees", found)
     assert chapter["pictures"] == [] and "IndexError" in chapter["lost"]
 
@@ -244,7 +280,9 @@ def test_chapters_are_drawn_side_by_side_and_stand_in_their_order():
     }
     chapters = report.chapters(found)
     assert [chapter["paper"] for chapter in chapters] == list(found)
-    assert chapters == [report.chapter(name, nothing) for name, nothing in found.items()]
+    assert chapters == [
+        report.chapter(name, nothing) for name, nothing in found.items()
+    ]
 
 
 def test_a_chapter_whose_process_dies_is_named(monkeypatch):
@@ -252,7 +290,9 @@ def test_a_chapter_whose_process_dies_is_named(monkeypatch):
         engine.Done(unit, error="its worker process was killed") for unit in units
     ]
     monkeypatch.setattr(engine, "run", lost)
-    with pytest.raises(RuntimeError, match="no chapter for xnn: its worker process was killed"):
+    with pytest.raises(
+        RuntimeError, match="no chapter for xnn: its worker process was killed"
+    ):
         report.chapters({"xnn": None})
 
 

@@ -16,7 +16,9 @@ from benchmark.shared import excitation_backprop as ex
 from benchmark.store import ROOT
 from benchmark.zoo.nets import BasicBlock
 
-ExcitationBackprop = load_module(ROOT / "baselines" / "excitation_backprop.py").ExcitationBackprop
+ExcitationBackprop = load_module(
+    ROOT / "baselines" / "excitation_backprop.py"
+).ExcitationBackprop
 
 
 def rand(*shape, seed=0):
@@ -78,7 +80,9 @@ def test_linear_layers_follow_equation_10(kind):
         free.bias.data.zero_()
     z, step = ex.trace(module, a)
     torch.testing.assert_close(z, module(a))
-    P = torch.randn(3, *z.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    P = torch.randn(
+        3, *z.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     with torch.no_grad():
         w = matrix(free, shape)
         got = step(P)
@@ -102,7 +106,9 @@ def test_hand_computed():
     c = ex.contrast(
         layer.weight.data, a
     )  # unit 0: (1/2, 1/2, 0) - (0, 0, 1); unit 1: (0, 0, 1) - (0, 1, 0)
-    torch.testing.assert_close(c, torch.tensor([[[0.5, 0.5, -1.0]], [[0.0, -1.0, 1.0]]]))
+    torch.testing.assert_close(
+        c, torch.tensor([[[0.5, 0.5, -1.0]], [[0.0, -1.0, 1.0]]])
+    )
 
 
 def test_max_pooling_passes_to_the_winner():
@@ -115,9 +121,9 @@ def network(name, **options):
     side = {"squeezenet1_0": 64}.get(name, 32)
     net = zoo.build(name, (3, side, side), 4, options, seed=0)
     net = fill(net)
-    for (
-        module
-    ) in net.modules():  # He's scale and small biases: every layer has units that are excited
+    for module in (
+        net.modules()
+    ):  # He's scale and small biases: every layer has units that are excited
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.weight.data *= (2 / module.weight[0].numel()) ** 0.5
     return net, rand(2, 3, side, side, seed=5)
@@ -151,7 +157,9 @@ def test_mass_is_conserved_layer_by_layer(name):
         P[1] -= 0.4
         Q = step(P)
         assert Q.shape == (2, *a.shape)
-        torch.testing.assert_close(Q.flatten(2).sum(2), P.flatten(2).sum(2), atol=1e-9, rtol=1e-9)
+        torch.testing.assert_close(
+            Q.flatten(2).sum(2), P.flatten(2).sum(2), atol=1e-9, rtol=1e-9
+        )
         a = z
         y, step = ex.trace(own, b)
         torch.testing.assert_close(y, own(b))
@@ -194,12 +202,16 @@ def test_a_residual_sum_splits_in_proportion():
     P = rand(1, *z.shape)
     share = P * r.clamp(min=0) / (r.clamp(min=0) + s).clamp(min=1e-300)
     below = ex.trace(nn.Sequential(*block.residual), a)[1](share)
-    below = below + ex.trace(block.shrink, a)[1](torch.where(s > 0, P - share, 0)[:, :, :3])
+    below = below + ex.trace(block.shrink, a)[1](
+        torch.where(s > 0, P - share, 0)[:, :, :3]
+    )
     torch.testing.assert_close(step(P), below)
 
 
 def test_batch_norm_is_folded_and_the_network_left_alone():
-    norm = fill(nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU()))
+    norm = fill(
+        nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU())
+    )
     before = {k: v.clone() for k, v in norm.state_dict().items()}
     a = rand(2, 2, 6, 6)
     z, step = ex.trace(norm, a)
@@ -241,7 +253,9 @@ def target(name="cnn", side=32, **options):
 
 def images(n=5, chunk=2, side=32):
     return Batch(
-        x=rand(n, 3, side, side, seed=9).float(), y=torch.zeros(n, dtype=torch.int64), chunk=chunk
+        x=rand(n, 3, side, side, seed=9).float(),
+        y=torch.zeros(n, dtype=torch.int64),
+        chunk=chunk,
     )
 
 
@@ -273,7 +287,9 @@ def test_the_whole_network_against_the_chain_of_its_matrices():
     net.add_module("logits", nn.Linear(6, 3))
     fill(net)
     net.fc1[0].bias.data += 4
-    t = Target(net, name="dense", classes="abc", input_shape=(1, 3, 3), mean=[0.5], std=[0.25])
+    t = Target(
+        net, name="dense", classes="abc", input_shape=(1, 3, 3), mean=[0.5], std=[0.25]
+    )
     t.mean, t.std = t.mean.double(), t.std.double()
     x, c = rand(4, 1, 3, 3), torch.tensor([0, 1, 2, 0])
     got = ex.class_maps(t, x, c)
@@ -281,7 +297,9 @@ def test_the_whole_network_against_the_chain_of_its_matrices():
         h = t.features(x[i : i + 1], "fc1")[0].tolist()
         top = net.logits.weight[c[i]].tolist()
         P = literal([top], h, [1.0]) - literal([[-v for v in top]], h, [1.0])
-        expected = literal(net.fc1[0].weight.tolist(), x[i].flatten().tolist(), P.tolist())
+        expected = literal(
+            net.fc1[0].weight.tolist(), x[i].flatten().tolist(), P.tolist()
+        )
         torch.testing.assert_close(got[i].flatten(), expected.clamp(min=0))
 
 
@@ -299,11 +317,17 @@ def test_the_contrast_tells_classes_apart_better():
     t, x = target(), images(8).x
     maps = {
         c: torch.stack(
-            [ex.class_maps(t, x, torch.full((8,), k), contrastive=c).flatten(1) for k in range(4)]
+            [
+                ex.class_maps(t, x, torch.full((8,), k), contrastive=c).flatten(1)
+                for k in range(4)
+            ]
         )
         for c in (True, False)
     }
-    similar = {c: F.cosine_similarity(m[:1], m[1:], dim=2).mean().item() for c, m in maps.items()}
+    similar = {
+        c: F.cosine_similarity(m[:1], m[1:], dim=2).mean().item()
+        for c, m in maps.items()
+    }
     assert similar[True] < similar[False] - 0.1
 
 
@@ -322,7 +346,10 @@ def test_where_maps_are_taken():
     assert ex.first_map(target("vgg11", width=0.1, resize=32)) == "conv0"
     assert ex.first_map(target("mlp", width=5, depth=1)) == "pixels"
     t, batch = target(), images(2)
-    at = {to: explain(ExcitationBackprop(to=to), t, batch) for to in (None, "pool1", "pool2")}
+    at = {
+        to: explain(ExcitationBackprop(to=to), t, batch)
+        for to in (None, "pool1", "pool2")
+    }
     np.testing.assert_array_equal(at[None], at["pool1"])
     assert abs(at["pool2"] - at["pool1"]).max() > 0
 

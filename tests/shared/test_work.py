@@ -41,7 +41,9 @@ def products():
     return {
         "conv": lambda: F.conv2d(x, w, b, stride=2),
         "grouped": lambda: F.conv2d(x, torch.rand(8, 2, 3, 3), groups=4),
-        "transposed": lambda: F.conv_transpose2d(x, torch.rand(8, 3, 4, 4), stride=2, padding=1),
+        "transposed": lambda: F.conv_transpose2d(
+            x, torch.rand(8, 3, 4, 4), stride=2, padding=1
+        ),
         "linear": lambda: F.linear(torch.rand(7, 5), torch.rand(3, 5), torch.rand(3)),
         "bmm": lambda: many @ many.mT,
         "baddbmm": lambda: torch.baddbmm(torch.rand(3, 1, 4), many, many.mT),
@@ -67,7 +69,9 @@ def test_multiply_adds_by_hand():
 
 def test_a_training_step_is_three_passes_but_for_the_pixels():
     net = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5))
-    assert training_step(net.to("meta"), 4, 10).passes == 4 * (3 * (10 * 20 + 20 * 5) - 10 * 20)
+    assert training_step(net.to("meta"), 4, 10).passes == 4 * (
+        3 * (10 * 20 + 20 * 5) - 10 * 20
+    )
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -99,7 +103,9 @@ def test_a_method_that_declares_nothing_has_a_default():
 def toy_facts():
     recipe = {"net": "explainn_cnn", "epochs": 1}
     found = costs.Images((1, 28, 28), 4, 160, 40)
-    return Facts(found.shape, 4, 160, 40, target=costs.network(costs.Recipe.parse(recipe), found))
+    return Facts(
+        found.shape, 4, 160, 40, target=costs.network(costs.Recipe.parse(recipe), found)
+    )
 
 
 # --------------------------------------------------------------------------------------------- real runs
@@ -123,7 +129,9 @@ def agrees(function, unit, step, profile):
     with warnings.catch_warnings(), Meter() as meter:
         warnings.simplefilter("ignore")
         function(*unit.arguments)
-    least, most = (work.passes / FACTOR, work.passes * FACTOR) if work.passes else (-1, 1e6)
+    least, most = (
+        (work.passes / FACTOR, work.passes * FACTOR) if work.passes else (-1, 1e6)
+    )
     assert least < meter.passes < most, f"{meter.passes:.3g} of {work.passes:.3g}"
 
 
@@ -144,7 +152,10 @@ RECIPES = {
 
 @pytest.mark.parametrize(
     "net",
-    sorted({r["net"] for targets in PAPER["zoo"].values() for r in targets.values()} - {"vgg19"}),
+    sorted(
+        {r["net"] for targets in PAPER["zoo"].values() for r in targets.values()}
+        - {"vgg19"}
+    ),
 )
 def test_training_is_planned_as_it_runs(counted, net):
     recipe = {"net": net, "seeds": [0], "layer": "logits", **RECIPES[net]}
@@ -230,7 +241,13 @@ EXPERIMENTS = {  # settings of each experiment, for a toy
         "decoding": TRAINED,
         "training": {"epochs": 2, "batch": 32},
     },
-    "xnn.table1": {"training": SMALL, "negatives": 40, "alphas": [1.0], "images": 2, "z_units": 6},
+    "xnn.table1": {
+        "training": SMALL,
+        "negatives": 40,
+        "alphas": [1.0],
+        "images": 2,
+        "z_units": 6,
+    },
     "xnn.degeneration": {"training": SMALL, "negatives": 40},
     "xnn.human_study": {"training": SMALL, "classes": [0, 2]},
     "xnn.convolutional": {
@@ -248,7 +265,12 @@ EXPERIMENTS = {  # settings of each experiment, for a toy
         "per_class": 2,
         "ace": {"segments": [15], "images": 5, "clusters": 2},
     },
-    "representative.similar": {"references": 60, "inputs": 6, "K": [1, 8], "n_boundaries": 10},
+    "representative.similar": {
+        "references": 60,
+        "inputs": 6,
+        "K": [1, 8],
+        "n_boundaries": 10,
+    },
     "explainn.worked_example": {},
     "explainn.planted": {"m": 5, "n": 500},
     "explainn.rules": {"layers": ["fc1", "conv2"]},
@@ -277,8 +299,12 @@ def test_an_experiment_is_planned_as_it_runs(counted, monkeypatch, name):
     paper, experiment = name.split(".")
     where = {} if experiment in NO_DATA else {"dataset": "blobs", "target": "cnn"}
     entry = {"experiment": experiment, "seeds": [0], **where, **EXPERIMENTS[name]}
-    monkeypatch.setattr(explainn.pretrained, "weights", lambda net, source: (before(counted), {}))
-    profile = Profile.parse(counted.params | {"papers": [paper], "replicate": {paper: [entry]}})
+    monkeypatch.setattr(
+        explainn.pretrained, "weights", lambda net, source: (before(counted), {})
+    )
+    profile = Profile.parse(
+        counted.params | {"papers": [paper], "replicate": {paper: [entry]}}
+    )
     (task,) = replicate.tasks(profile, paper)
     agrees(replicate.replicate_task, replicate.unit_of(task), "replicate", profile)
     assert replicate._meta(task)["status"] == "ok"

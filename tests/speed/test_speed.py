@@ -32,7 +32,11 @@ def row(**more):
 
 
 def test_a_goal_is_at_least_for_ratios_and_at_most_for_slopes():
-    assert row().reached == "yes" and row(goal=4).reached == "no" and row(goal=None).reached == ""
+    assert (
+        row().reached == "yes"
+        and row(goal=4).reached == "no"
+        and row(goal=None).reached == ""
+    )
     assert (
         row(kind="slope", ratio=1.05, goal=1.1).reached == "yes"
         and row(kind="slope", ratio=1.2, goal=1.1).reached == "no"
@@ -57,7 +61,12 @@ def test_contenders_take_turns_after_a_warm_up():
         1,
         3,
     )  # of 3, 4 and 5
-    assert (found.peer, found.goal, found.bound, found.reached) == ("b", 2, "why", "yes")
+    assert (found.peer, found.goal, found.bound, found.reached) == (
+        "b",
+        2,
+        "why",
+        "yes",
+    )
     calls.clear()
     frame.turns([lambda: calls.append("a"), lambda: calls.append("b")], 2, warm=True)
     assert calls == list("abab")
@@ -67,13 +76,19 @@ def test_the_slope_of_a_curve(monkeypatch):
     monkeypatch.setattr(
         frame, "turns", lambda ways, n, *_: np.array([[way() ** 2 for way in ways]] * n)
     )  # quadratic
-    *points, slope = frame.growth("A", "items", [2, 4, 8], lambda size: lambda: float(size))
+    *points, slope = frame.growth(
+        "A", "items", [2, 4, 8], lambda size: lambda: float(size)
+    )
     assert [(p.kind, p.ratio, p.seconds) for p in points] == [
         ("point", 2, 4),
         ("point", 4, 16),
         ("point", 8, 64),
     ]
-    assert slope.kind == "slope" and slope.ratio == pytest.approx(2) and slope.reached == "no"
+    assert (
+        slope.kind == "slope"
+        and slope.ratio == pytest.approx(2)
+        and slope.reached == "no"
+    )
 
 
 def test_a_suite_is_replaced_and_the_others_kept(tmp_path):
@@ -91,7 +106,8 @@ def test_a_suite_is_replaced_and_the_others_kept(tmp_path):
     assert list(written.ratio) == [9, 3, 2, 4, 3]
     assert written.reached.fillna("").tolist() == ["yes", "", "yes", "yes", "no"]
     assert (
-        written.machine.str.contains("torch").all() and written.machine.str.contains("commit").all()
+        written.machine.str.contains("torch").all()
+        and written.machine.str.contains("commit").all()
     )
     for name in ("benchmarks", "growth"):
         assert (tmp_path / f"{name}.svg").read_text().startswith("<?xml")
@@ -114,7 +130,9 @@ def board(profile, wall, dvc):
         ("stage", "score", "digits", 30.0, "seconds"),
         ("unit", "train", "digits/cnn-0", 20.0, "seconds"),
     ]
-    return pd.DataFrame([(*facts, *kind) for kind in kinds], columns=list(boards.COLUMNS))
+    return pd.DataFrame(
+        [(*facts, *kind) for kind in kinds], columns=list(boards.COLUMNS)
+    )
 
 
 def test_boards_are_rows_against_what_is_allowed(tmp_path, capsys):
@@ -125,7 +143,9 @@ def test_boards_are_rows_against_what_is_allowed(tmp_path, capsys):
     ):  # the last counts
         boards.write(rows, tmp_path / "boards.csv")
     found = {r.name: r for r in bench.boards(tmp_path / "boards.csv")}
-    assert found["Board offline"].ratio == 3 and found["Board quick"].ratio == pytest.approx(3.6)
+    assert found["Board offline"].ratio == 3 and found[
+        "Board quick"
+    ].ratio == pytest.approx(3.6)
     assert (
         found["DVC's share of offline"].ratio == pytest.approx(0.5)
         and found["DVC's share of offline"].reached == "no"
@@ -150,7 +170,9 @@ def test_what_units_took(tmp_path):
         ("score", "digits/cnn/seed=0 grad_cam"): 2.0,
         ("stage", "score digits"): 9.0,
     }
-    unit_times.write(paths, {key: unit_times.Time(seconds) for key, seconds in taken.items()})
+    unit_times.write(
+        paths, {key: unit_times.Time(seconds) for key, seconds in taken.items()}
+    )
     assert sorted(boards.recorded(paths)) == [
         (2.0, "score", "digits/cnn/seed=0 grad_cam"),
         (3.5, "train", "digits/cnn-0"),
@@ -159,7 +181,9 @@ def test_what_units_took(tmp_path):
 
 def test_a_commands_time_and_memory(tmp_path):
     seconds, gigabytes = boards.run(
-        [sys.executable, "-c", "x = bytearray(2 ** 28); import time; time.sleep(1.2)"], tmp_path, {}
+        [sys.executable, "-c", "x = bytearray(2 ** 28); import time; time.sleep(1.2)"],
+        tmp_path,
+        {},
     )
     assert 1.2 <= seconds < 60 and gigabytes > 0.25
     with pytest.raises(SystemExit, match="exit code 3"):
@@ -171,11 +195,19 @@ def test_the_shim_notes_when_a_command_starts_and_ends(tmp_path):
     shim.write_text(boards.SHIM.format(python="false", times=noted))
     shim.chmod(0o755)
     assert (
-        subprocess.run([shim, "score", "digits", "--keep-going"], check=False).returncode == 1
+        subprocess.run(
+            [shim, "score", "digits", "--keep-going"], check=False
+        ).returncode
+        == 1
     )  # what it calls fails
     start, end, words = noted.read_text().split(maxsplit=2)
-    assert float(start) <= float(end) and boards.step(words.split()) == ("score", "digits")
-    assert boards.step(["report"]) == ("report", "") and boards.step(["prepare", "--all"]) == (
+    assert float(start) <= float(end) and boards.step(words.split()) == (
+        "score",
+        "digits",
+    )
+    assert boards.step(["report"]) == ("report", "") and boards.step(
+        ["prepare", "--all"]
+    ) == (
         "prepare",
         "",
     )

@@ -130,7 +130,12 @@ ENTRY, BOXES = "benchmark.uses:entry", "benchmark.uses:boxes"
             "def rounded(r, digits=.5):",
             "def rounded(\n    r,\n    digits=.5,\n):",
         ),
-        (ENTRY, "benchmark/shapes.py", "down(area(r)) * digits", "(down(area(r)) * digits)"),
+        (
+            ENTRY,
+            "benchmark/shapes.py",
+            "down(area(r)) * digits",
+            "(down(area(r)) * digits)",
+        ),
         (ENTRY, "benchmark/shapes.py", "return 1", "return 2"),  # nobody here calls it
         (
             ENTRY,
@@ -155,7 +160,12 @@ def test_words_layout_and_what_is_not_used_change_nothing(root, entry, file, old
         (ENTRY, "benchmark/shapes.py", "r**2", "r**3"),
         (ENTRY, "benchmark/shapes.py", "floor as down", "ceil as down"),
         (ENTRY, "benchmark/shapes.py", "digits=.5", "digits=.6"),
-        (ENTRY, "benchmark/shapes.py", "down(area(r)) * digits", "down(area(r) * digits)"),
+        (
+            ENTRY,
+            "benchmark/shapes.py",
+            "down(area(r)) * digits",
+            "down(area(r) * digits)",
+        ),
         (ENTRY, "benchmark/uses.py", "rounded as about", "area as about"),
         (
             ENTRY,
@@ -225,7 +235,8 @@ def test_a_definition_that_is_moved_keeps_its_hash(root):
     )
     shapes.rename(root / "benchmark" / "geometry" / "round.py")
     text = uses.read_text().replace(
-        "from benchmark.shapes import Box, rounded", "from benchmark.geometry import rounded"
+        "from benchmark.shapes import Box, rounded",
+        "from benchmark.geometry import rounded",
     )
     uses.write_text(text.replace("import shapes, store", "import store"))
     assert Code(root).hash([ENTRY]) == before

@@ -78,9 +78,13 @@ def test_a_row_that_failed_needs_no_value():
 
 
 def test_scores_survive_the_file(tmp_path):
-    table = pd.concat([rows(), rows(metric="gini", status="not applicable", value=np.nan, n=0)])
+    table = pd.concat(
+        [rows(), rows(metric="gini", status="not applicable", value=np.nan, n=0)]
+    )
     values = [np.array([1.0, np.nan, 3.0]), np.empty(0)]
-    store.write_scores(tmp_path / "s.npz", table, values, ids=[4, 5, 9], keys=["abc", "d"])
+    store.write_scores(
+        tmp_path / "s.npz", table, values, ids=[4, 5, 9], keys=["abc", "d"]
+    )
     read, got, ids = store.read_scores(tmp_path / "s.npz")
     pd.testing.assert_frame_equal(read, table.reset_index(drop=True))
     np.testing.assert_array_equal(got[0], values[0])
@@ -170,7 +174,9 @@ def test_pickles_are_never_read(tmp_path):
         ("a.csv", store.read_rows),
     ],
 )
-@pytest.mark.parametrize("content", [b"", b"\x00garbage\xff", b"PK\x03\x04 cut", b'{"a": '])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00garbage\xff", b"PK\x03\x04 cut", b'{"a": ']
+)
 def test_a_damaged_file_is_one_line_naming_it(tmp_path, name, read, content):
     path = tmp_path / name
     path.write_bytes(content)
@@ -181,7 +187,14 @@ def test_a_damaged_file_is_one_line_naming_it(tmp_path, name, read, content):
 
 
 @pytest.mark.parametrize(
-    "read", [store.read_npz, store.read_weights, store.read_json, store.read_yaml, store.read_rows]
+    "read",
+    [
+        store.read_npz,
+        store.read_weights,
+        store.read_json,
+        store.read_yaml,
+        store.read_rows,
+    ],
 )
 def test_a_missing_file_is_one_line(tmp_path, read):
     with pytest.raises(StoreError, match="is missing"):
@@ -191,11 +204,26 @@ def test_a_missing_file_is_one_line(tmp_path, read):
 @pytest.mark.parametrize(
     ("path", "command"),
     [
-        ("results/offline/artifacts/targets/digits/cnn-0.safetensors", "glassbench train digits"),
-        ("results/offline/artifacts/targets/digits/cnn-0.json", "glassbench train digits"),
-        ("results/offline/artifacts/explanations/digits/cnn-0/a.npz", "glassbench explain digits"),
-        ("results/offline/artifacts/scores/digits/cnn-0/a.npz", "glassbench score digits"),
-        ("results/offline/artifacts/replications/xnn/a.npz", "glassbench replicate xnn"),
+        (
+            "results/offline/artifacts/targets/digits/cnn-0.safetensors",
+            "glassbench train digits",
+        ),
+        (
+            "results/offline/artifacts/targets/digits/cnn-0.json",
+            "glassbench train digits",
+        ),
+        (
+            "results/offline/artifacts/explanations/digits/cnn-0/a.npz",
+            "glassbench explain digits",
+        ),
+        (
+            "results/offline/artifacts/scores/digits/cnn-0/a.npz",
+            "glassbench score digits",
+        ),
+        (
+            "results/offline/artifacts/replications/xnn/a.npz",
+            "glassbench replicate xnn",
+        ),
         (
             "results/evaluations/offline/Mine/artifacts/scores/digits/cnn-0/a.npz",
             "glassbench evaluate",
@@ -204,11 +232,15 @@ def test_a_missing_file_is_one_line(tmp_path, read):
         ("results/offline/provenance.json", "dvc repro"),
     ],
 )
-def test_a_file_that_cannot_be_read_names_the_command_that_makes_it(tmp_path, path, command):
+def test_a_file_that_cannot_be_read_names_the_command_that_makes_it(
+    tmp_path, path, command
+):
     path = tmp_path / path
-    read = {".npz": store.read_npz, ".json": store.read_json, ".safetensors": store.read_weights}[
-        path.suffix
-    ]
+    read = {
+        ".npz": store.read_npz,
+        ".json": store.read_json,
+        ".safetensors": store.read_weights,
+    }[path.suffix]
     with pytest.raises(StoreError, match=f"is missing; run .*`{command}`"):
         read(path)
     path.parent.mkdir(parents=True)

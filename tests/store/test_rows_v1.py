@@ -45,12 +45,16 @@ def test_the_board_is_the_one_of_version_1(rows):
     got, want = tables.leaderboard(rows), tables.read(GOLDEN / "leaderboard_v1.csv")
     got["mean"] = [float(store.format_value(v) or "nan") for v in got["mean"]]
     contests = [
-        frame[frame["track"] != "replication"].reset_index(drop=True) for frame in (got, want)
+        frame[frame["track"] != "replication"].reset_index(drop=True)
+        for frame in (got, want)
     ]
     pd.testing.assert_frame_equal(
         *(frame[[*tables.TABLE, "setting", *facts]] for frame in contests)
     )
-    assert contests[0]["metric_setting"].nunique() > 8 and contests[0]["setting"].nunique() > 12
+    assert (
+        contests[0]["metric_setting"].nunique() > 8
+        and contests[0]["setting"].nunique() > 12
+    )
     assert len(contests[0]) > 160
 
 
@@ -59,7 +63,9 @@ def test_the_numbers_of_replications_are_those_of_version_1(rows):
     means = []
     for frame in (frame[frame["track"] == "replication"] for frame in frames):
         parts = zip(frame["setting"], frame["metric_setting"], strict=True)
-        whole = [";".join(sorted(filter(None, f"{a};{b}".split(";")))) for a, b in parts]
+        whole = [
+            ";".join(sorted(filter(None, f"{a};{b}".split(";")))) for a, b in parts
+        ]
         means.append(
             frame.assign(whole=whole)
             .set_index(["target", "method", "metric", "whole"])["mean"]
@@ -75,7 +81,9 @@ def test_no_key_is_lost_and_none_is_in_both_columns(rows):
         ";".join(sorted(filter(None, [*a.split(";"), *b.split(";")])))
         for a, b in zip(rows["setting"], rows["metric_setting"], strict=True)
     ]
-    assert sorted(merged) == sorted(";".join(sorted(text.split(";"))) for text in old["setting"])
+    assert sorted(merged) == sorted(
+        ";".join(sorted(text.split(";"))) for text in old["setting"]
+    )
     assert list(rows.columns) == list(store.ROW_COLUMNS) and len(rows) == len(old)
 
 
@@ -98,7 +106,12 @@ def v1(tmp_path, *lines):
 
 def test_which_part_is_the_metrics(tmp_path):
     read = store.read_rows(
-        v1(tmp_path, "A,keep=0.2;layer=3,average_drop", "A,layer=3,gini", "A,,energy_in_box")
+        v1(
+            tmp_path,
+            "A,keep=0.2;layer=3,average_drop",
+            "A,layer=3,gini",
+            "A,,energy_in_box",
+        )
     )
     assert list(read["setting"]) == ["", "layer=3", "layer=3"]
     assert dict(zip(read["metric"], read["metric_setting"], strict=True)) == {
@@ -119,15 +132,30 @@ def test_values_of_single_images_of_version_1(tmp_path):
     key = dict(
         zip(
             store.ROW_KEYS,
-            ("p", "heatmap", "x", "d", "t", "A", "layer=3", "average_drop", "keep=0.2", 0),
+            (
+                "p",
+                "heatmap",
+                "x",
+                "d",
+                "t",
+                "A",
+                "layer=3",
+                "average_drop",
+                "keep=0.2",
+                0,
+            ),
             strict=True,
         )
     )
-    frame = pd.DataFrame([key | {"image": i, "value": v} for i, v in enumerate([0.5, 1.5])])
+    frame = pd.DataFrame(
+        [key | {"image": i, "value": v} for i, v in enumerate([0.5, 1.5])]
+    )
     store.write_values(tmp_path / "new.npz", frame)
     arrays = store.read_npz(tmp_path / "new.npz")
     del arrays["key_metric_setting"]
-    store.write_npz(tmp_path / "old.npz", arrays | {"key_setting": np.array(["keep=0.2;layer=3"])})
+    store.write_npz(
+        tmp_path / "old.npz", arrays | {"key_setting": np.array(["keep=0.2;layer=3"])}
+    )
     read = [store.read_values(tmp_path / name) for name in ("new.npz", "old.npz")]
     pd.testing.assert_frame_equal(*read)
     pd.testing.assert_frame_equal(read[0], frame, check_dtype=False)
@@ -136,11 +164,15 @@ def test_values_of_single_images_of_version_1(tmp_path):
 # --------------------------------------------------------------------------------------------- the page about rows
 
 
-def test_the_page_names_every_column_and_its_lines_run(tmp_path, monkeypatch, rows, capsys):
+def test_the_page_names_every_column_and_its_lines_run(
+    tmp_path, monkeypatch, rows, capsys
+):
     text = (store.ROOT / "docs" / "rows.md").read_text()
     named = re.findall(
         r"`(\w+)`",
-        "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `")),
+        "".join(
+            line.split("|")[1] for line in text.splitlines() if line.startswith("| `")
+        ),
     )
     assert tuple(named) == store.ROW_COLUMNS
     store.write_rows(tmp_path / "results" / "offline" / "rows.csv", rows)

@@ -26,7 +26,10 @@ OPTIONS = [
 def test_gradients_are_autograds(options, shape):
     net = nets.build("mlp", shape, 10, options, seed=3)
     rng = torch.Generator().manual_seed(0)
-    x, y = torch.rand(13, *shape, generator=rng), torch.randint(0, 10, (13,), generator=rng)
+    x, y = (
+        torch.rand(13, *shape, generator=rng),
+        torch.randint(0, 10, (13,), generator=rng),
+    )
     x = x.to(memory_format=torch.channels_last)
     expected = F.cross_entropy(net(x), y)
     gradients = torch.autograd.grad(expected, list(net.parameters()))
@@ -84,15 +87,21 @@ def test_other_precisions_are_left_to_autograd():
     assert Chain.of(net) is not None and Chain.of(net.double()) is None
 
 
-@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="kernels of x86")
-@pytest.mark.parametrize("chosen, expected", [(None, "Haswell"), ("Nehalem", "Nehalem")])
+@pytest.mark.skipif(
+    platform.machine().lower() not in ("x86_64", "amd64"), reason="kernels of x86"
+)
+@pytest.mark.parametrize(
+    "chosen, expected", [(None, "Haswell"), ("Nehalem", "Nehalem")]
+)
 def test_products_round_alike_on_any_cpu(chosen, expected):
     """numpy's BLAS takes the kernels that the engine asks for, unless the user asked for others."""
     if "openblas" not in engine.blas():
         pytest.skip(
             f"numpy computes with {engine.blas() or 'a library that threadpoolctl does not know'}"
         )
-    env = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
+    env = {
+        key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"
+    }
     env |= {"OPENBLAS_CORETYPE": chosen} if chosen else {}
     code = "from benchmark import engine; print(engine.blas())"
     done = subprocess.run(

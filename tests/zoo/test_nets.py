@@ -65,7 +65,9 @@ def test_head_of_features_is_the_network_at_every_layer(name):
 
 def test_in_place_activations_are_off():
     net = nets.build("squeezenet1_0", (3, 64, 64), 6, seed=0)
-    target = Target(net, name="t", classes="abcdef", input_shape=(3, 64, 64), layer="fire9")
+    target = Target(
+        net, name="t", classes="abcdef", input_shape=(3, 64, 64), layer="fire9"
+    )
     before = target.features(x := images((3, 64, 64)), "conv1").clone()
     z = target.features(x, "conv1")
     target.head(z, "conv1")
@@ -77,10 +79,14 @@ def test_in_place_activations_are_off():
 
 def test_mlp_has_a_bias_in_the_first_layer_only():
     net = nets.build("mlp", (1, 28, 28), 10, {"width": 100, "depth": 10})
-    assert [name for name, _ in net.named_parameters() if name.endswith("bias")] == ["fc1.0.bias"]
+    assert [name for name, _ in net.named_parameters() if name.endswith("bias")] == [
+        "fc1.0.bias"
+    ]
     assert nets.parameter_count(net) == 784 * 100 + 100 + 9 * 100 * 100 + 100 * 10
     assert len(net) == 12
-    everywhere = nets.build("mlp", (1, 28, 28), 10, {"width": 100, "depth": 10, "bias": "all"})
+    everywhere = nets.build(
+        "mlp", (1, 28, 28), 10, {"width": 100, "depth": 10, "bias": "all"}
+    )
     assert nets.parameter_count(everywhere) == nets.parameter_count(net) + 9 * 100 + 10
 
 
@@ -94,7 +100,9 @@ def test_mlp_has_the_activation_that_is_asked_for(activation):
     torch.testing.assert_close(net[:3](x), getattr(torch.nn.functional, activation)(z))
     if activation != "relu":  # the weights are those of the ReLU network
         torch.testing.assert_close(
-            nets.build("mlp", (1, 2, 2), 3, {"width": 5, "depth": 2}, seed=0).fc2[0].weight,
+            nets.build("mlp", (1, 2, 2), 3, {"width": 5, "depth": 2}, seed=0)
+            .fc2[0]
+            .weight,
             net.fc2[0].weight,
         )
 
@@ -110,7 +118,14 @@ def test_mlp_has_torchs_default_initialisation():
 def test_cladecs_vgg11_is_table_1():
     net = nets.build("vgg11", (1, 32, 32), 10)
     convolutions = 9 * (
-        1 * 32 + 32 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 256 * 256 + 256 * 512 + 512 * 512
+        1 * 32
+        + 32 * 64
+        + 64 * 128
+        + 128 * 128
+        + 128 * 256
+        + 256 * 256
+        + 256 * 512
+        + 512 * 512
     )
     norms = 2 * (32 + 64 + 128 + 128 + 256 + 256 + 512 + 512)
     assert nets.parameter_count(net) == convolutions + norms + 512 * 10 + 10
@@ -125,7 +140,9 @@ def test_cladecs_vgg11_is_table_1():
         "conv3": (256, 2, 2),
         "conv4a": (512, 2, 2),
     }
-    assert nets.build("vgg11", (1, 32, 32), 10, seed=0)[:8](images((1, 32, 32))).shape == (
+    assert nets.build("vgg11", (1, 32, 32), 10, seed=0)[:8](
+        images((1, 32, 32))
+    ).shape == (
         3,
         512,
         1,
@@ -156,7 +173,9 @@ def test_a_blocks_shortcut_is_an_average_and_zeros():
     for parameter in block.parameters():
         nn.init.zeros_(parameter)
     z = torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]])  # (1, 1, 2, 2)
-    assert block(z).tolist() == [[[[4.0]], [[0.0]]]]  # the mean of the map, and a map of zeros
+    assert block(z).tolist() == [
+        [[[4.0]], [[0.0]]]
+    ]  # the mean of the map, and a map of zeros
     assert block(-z).tolist() == [[[[0.0]], [[0.0]]]]  # rectified after the sum
 
 
@@ -168,12 +187,17 @@ def test_explainns_cnn():
         "conv2": (40, 11, 11),
         "pool2": (40, 5, 5),
     }  # fmt: skip  (Keras' shapes)
-    assert nets.parameter_count(net) == (9 + 1) * 20 + (9 * 20 + 1) * 40 + (1000 + 1) * 64 + 65 * 10
+    assert (
+        nets.parameter_count(net)
+        == (9 + 1) * 20 + (9 * 20 + 1) * 40 + (1000 + 1) * 64 + 65 * 10
+    )
     assert [m.p for m in net.modules() if isinstance(m, nn.Dropout)] == [0.25, 0.5]
 
 
 def test_the_small_cnn_and_its_linear_head():
-    assert nets.spatial_layers(nets.build("cnn", (3, 48, 48), 8), (3, 48, 48))["conv4"] == (
+    assert nets.spatial_layers(nets.build("cnn", (3, 48, 48), 8), (3, 48, 48))[
+        "conv4"
+    ] == (
         64,
         6,
         6,
@@ -218,7 +242,9 @@ def test_the_layers_compute_what_torchvisions_network_does(name):
     with torch.no_grad():
         assert torch.allclose(ours.eval()(x), theirs(x), atol=1e-5)
         cut = (
-            list(dict(ours.named_children())).index("fire9" if name.startswith("s") else "pool5")
+            list(dict(ours.named_children())).index(
+                "fire9" if name.startswith("s") else "pool5"
+            )
             + 1
         )
         assert torch.allclose(ours[:cut](x), theirs.features(x), atol=1e-5)
@@ -237,7 +263,8 @@ def test_torchvisions_weights_go_where_they_belong():
 def test_another_networks_weights_are_refused():
     state = torchvision.models.squeezenet1_1().state_dict()
     with pytest.raises(
-        ValueError, match=r"not a state dict of torchvision's squeezenet1_0: features\.0\.weight"
+        ValueError,
+        match=r"not a state dict of torchvision's squeezenet1_0: features\.0\.weight",
     ):
         nets.from_torchvision("squeezenet1_0", state)
 
@@ -280,7 +307,9 @@ def test_unknown_names_suggest_near_ones(name, options, message):
     ],
 )
 def test_what_does_not_fit_is_one_line(name, shape, options):
-    with pytest.raises(ValueError, match=f"^net {name} with options .* for images ") as error:
+    with pytest.raises(
+        ValueError, match=f"^net {name} with options .* for images "
+    ) as error:
         nets.build(name, shape, 3, options)
     assert "\n" not in str(error.value)
 
@@ -292,7 +321,9 @@ def test_a_dry_run_changes_nothing():
     modes = [m.training for m in net.modules()]
     nets.spatial_layers(net, (1, 32, 32))
     assert [m.training for m in net.modules()] == modes
-    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert all(
+        torch.equal(value, before[key]) for key, value in net.state_dict().items()
+    )
 
 
 def test_seeded_decides_torchs_own_draws():
@@ -304,7 +335,8 @@ def test_seeded_decides_torchs_own_draws():
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("vgg11", (1, 32, 32)), ("resnet10", (3, 32, 32)), ("cnn", (3, 48, 48))]
+    ("name", "shape"),
+    [("vgg11", (1, 32, 32)), ("resnet10", (3, 32, 32)), ("cnn", (3, 48, 48))],
 )
 def test_folded_batch_norm_equals_eval_mode_at_every_layer(name, shape):
     net = nets.build(name, shape, 10, seed=3)
@@ -323,22 +355,32 @@ def test_folded_batch_norm_equals_eval_mode_at_every_layer(name, shape):
 
 @pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 1), (2, 2), (3, 1)])
 def test_a_convolution_on_a_map_below_its_kernel_runs_as_dense(side, stride):
-    conv, plain = nets.Conv(5, 7, 3, stride, padding=1), torch.nn.Conv2d(5, 7, 3, stride, padding=1)
+    conv, plain = (
+        nets.Conv(5, 7, 3, stride, padding=1),
+        torch.nn.Conv2d(5, 7, 3, stride, padding=1),
+    )
     plain.load_state_dict(conv.state_dict())
     z = torch.randn(4, 5, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(conv(z), plain(z), rtol=1e-5, atol=1e-6)
         assert (conv in nets._DENSE) == (side < 3)
-        conv.weight[0] = 0  # as an intervention would: the kept matrix is of other weights now
+        conv.weight[0] = (
+            0  # as an intervention would: the kept matrix is of other weights now
+        )
         plain.weight[0] = 0
         torch.testing.assert_close(conv(z), plain(z), rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(copy.deepcopy(conv)(z), plain(z), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            copy.deepcopy(conv)(z), plain(z), rtol=1e-5, atol=1e-6
+        )
         torch.testing.assert_close(
             torch.vmap(conv)(z[:, None])[:, 0], plain(z), rtol=1e-5, atol=1e-6
         )
         assert conv(z[:0]).shape == plain(z[:0]).shape
         torch.testing.assert_close(
-            copy.deepcopy(conv).double()(z.double()), plain(z).double(), rtol=1e-5, atol=1e-6
+            copy.deepcopy(conv).double()(z.double()),
+            plain(z).double(),
+            rtol=1e-5,
+            atol=1e-6,
         )
         conv.weight = torch.nn.Parameter(2 * plain.weight)
         torch.testing.assert_close(conv(z), plain(2 * z), rtol=1e-5, atol=1e-5)
@@ -353,7 +395,8 @@ def test_gradients_do_not_go_through_the_dense_matrix():
         conv(z)
     (gradient,) = torch.autograd.grad(conv(z).sum(), z)
     taps = [
-        [conv.weight[:, :, a : a + 2, b : b + 2].sum((0, 2, 3)) for b in (0, 1)] for a in (0, 1)
+        [conv.weight[:, :, a : a + 2, b : b + 2].sum((0, 2, 3)) for b in (0, 1)]
+        for a in (0, 1)
     ]  # that reach a pixel
     torch.testing.assert_close(
         gradient[0], torch.stack([torch.stack(row) for row in taps]).permute(2, 0, 1)

@@ -24,7 +24,8 @@ NPZ, NPZ_HASH = pretrained.DEEP_COMPRESSION["squeezenet1_0"]
 def state():
     with nets.seeded(11):
         return {
-            key: value / 2 for key, value in torchvision.models.squeezenet1_0().state_dict().items()
+            key: value / 2
+            for key, value in torchvision.models.squeezenet1_0().state_dict().items()
         }
 
 
@@ -37,7 +38,9 @@ def site(tmp_path_factory, state):
     torch.save(state, root / "plain.pth")
     digest = pretrained.file_hash(root / "plain.pth")
     pth = (root / "plain.pth").rename(root / f"squeezenet1_0-{digest[:8]}.pth")
-    handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    handler = type(
+        "Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}
+    )
     with ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(handler, directory=root)
     ) as server:
@@ -56,7 +59,9 @@ def own_places(monkeypatch, site):
     """The official URL and the hash of the mirror's file are those of the small site; no mirror is set."""
     enum = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=f"{site.url}/{site.pth}"))
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: enum)
-    monkeypatch.setitem(pretrained.DEEP_COMPRESSION, "squeezenet1_0", (NPZ, site.npz_hash))
+    monkeypatch.setitem(
+        pretrained.DEEP_COMPRESSION, "squeezenet1_0", (NPZ, site.npz_hash)
+    )
     monkeypatch.delenv("GLASSBENCH_MIRROR", raising=False)
 
 
@@ -81,7 +86,9 @@ def test_torchvisions_file_is_downloaded_once(tmp_path, site, state, monkeypatch
         "sha256": pretrained.file_hash(site.root / site.pth),
     }
     monkeypatch.setattr(
-        torch.hub, "download_url_to_file", lambda *a, **k: pytest.fail("downloaded again")
+        torch.hub,
+        "download_url_to_file",
+        lambda *a, **k: pytest.fail("downloaded again"),
     )
     assert same(pretrained.weights("squeezenet1_0", "torchvision", tmp_path)[0], state)
 
@@ -98,7 +105,9 @@ def test_wrong_bytes_are_refused(tmp_path, site, monkeypatch):
             url=url.replace("_imagenet_deepcompression.npz", "-0badc0de.pth")
         )
     )
-    (site.root / "squeezenet" / "squeezenet1_0-0badc0de.pth").write_bytes(b"another file")
+    (site.root / "squeezenet" / "squeezenet1_0-0badc0de.pth").write_bytes(
+        b"another file"
+    )
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: enum)
     with pytest.raises(
         store.StoreError,
@@ -111,7 +120,9 @@ def test_wrong_bytes_are_refused(tmp_path, site, monkeypatch):
 
 def test_a_mirror_may_be_a_folder(tmp_path, site, state, monkeypatch):
     monkeypatch.setenv("GLASSBENCH_MIRROR", str(site.root))
-    weights, source = pretrained.weights("squeezenet1_0", "imagenet", tmp_path / "cache")
+    weights, source = pretrained.weights(
+        "squeezenet1_0", "imagenet", tmp_path / "cache"
+    )
     assert same(weights, state)
     assert source["source"] == "deepcompression"
     assert not (tmp_path / "cache").exists()  # used in place
@@ -127,10 +138,14 @@ def test_a_mirror_may_be_an_url(tmp_path, site, state, monkeypatch):
 
 def test_no_network_and_no_mirror_names_both_ways_out(tmp_path, monkeypatch):
     enum = SimpleNamespace(
-        IMAGENET1K_V1=SimpleNamespace(url="http://127.0.0.1:9/squeezenet1_0-b66bff10.pth")
+        IMAGENET1K_V1=SimpleNamespace(
+            url="http://127.0.0.1:9/squeezenet1_0-b66bff10.pth"
+        )
     )
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: enum)
-    with pytest.raises(store.StoreError, match="connect to the internet, or set GLASSBENCH_MIRROR"):
+    with pytest.raises(
+        store.StoreError, match="connect to the internet, or set GLASSBENCH_MIRROR"
+    ):
         pretrained.weights("squeezenet1_0", "imagenet", tmp_path)
     with pytest.raises(store.StoreError, match="npz is on a mirror only"):
         pretrained.weights("squeezenet1_0", "deepcompression", tmp_path)
@@ -149,7 +164,9 @@ def test_a_file_that_runs_code_is_not_run(tmp_path, site, monkeypatch):
     path = (tmp_path / "evil.pth").rename(
         tmp_path / f"evil-{pretrained.file_hash(tmp_path / 'evil.pth')[:8]}.pth"
     )
-    enum = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=f"http://127.0.0.1:9/{path.name}"))
+    enum = SimpleNamespace(
+        IMAGENET1K_V1=SimpleNamespace(url=f"http://127.0.0.1:9/{path.name}")
+    )
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: enum)
     with pytest.raises(Exception, match="(?i)weights.only"):
         pretrained.weights("squeezenet1_0", "torchvision", tmp_path)
@@ -203,14 +220,18 @@ def test_the_card_says_what_was_fine_tuned(fine_tuned):
     assert card["pretrained"]["source"] == "deepcompression"
     assert (card["mean"], card["std"]) == (pretrained.MEAN, pretrained.STD)
     assert card["layer"] == "fire9"
-    assert (target(batch).argmax(1) == batch.y).double().mean().item() == card["test_accuracy"]
+    assert (target(batch).argmax(1) == batch.y).double().mean().item() == card[
+        "test_accuracy"
+    ]
 
 
 def test_fine_tuned_features_are_torchvisions(fine_tuned, state):
     target, batch = training.load(fine_tuned[1]), photos().batch("test")
     theirs = torchvision.models.squeezenet1_0()
     theirs.load_state_dict(state)
-    mean, std = (torch.tensor(v)[:, None, None] for v in (pretrained.MEAN, pretrained.STD))
+    mean, std = (
+        torch.tensor(v)[:, None, None] for v in (pretrained.MEAN, pretrained.STD)
+    )
     features = theirs.eval().features((batch.x - mean) / std)
     assert torch.allclose(target.features(batch), features, atol=1e-5)
 
@@ -222,5 +243,9 @@ def test_the_mirrors_file_is_the_named_one(monkeypatch, tmp_path):
     monkeypatch.setenv("GLASSBENCH_MIRROR", str(mirror))
     monkeypatch.setitem(pretrained.DEEP_COMPRESSION, "squeezenet1_0", (NPZ, NPZ_HASH))
     weights, source = pretrained.weights("squeezenet1_0", "imagenet", tmp_path)
-    assert source == {"source": "deepcompression", "file": Path(NPZ).name, "sha256": NPZ_HASH}
+    assert source == {
+        "source": "deepcompression",
+        "file": Path(NPZ).name,
+        "sha256": NPZ_HASH,
+    }
     assert weights["conv1.0.weight"].shape == (96, 3, 7, 7)

@@ -130,7 +130,10 @@ def test_digits_are_learnt(tmp_path, recipe, floor):
     target, batch = training.load(tmp_path / "net-0.safetensors"), dataset.batch("test")
     accuracy = (target(batch).argmax(1) == batch.y).double().mean().item()
     assert accuracy == card["test_accuracy"]  # the target normalises as training did
-    assert target.fingerprint() == training.load(tmp_path / "net-0.safetensors").fingerprint()
+    assert (
+        target.fingerprint()
+        == training.load(tmp_path / "net-0.safetensors").fingerprint()
+    )
 
 
 SGD = {
@@ -171,9 +174,14 @@ def test_the_loop_is_plain_sgd(tmp_path, digits):
     x = ((x - x.mean()) / x.std(correction=0)).float()
     y = torch.from_numpy(digits.arrays["y_train"])
     literal_sgd(net, x, y)
-    trained, literal = store.read_weights(tmp_path / "m-7.safetensors"), net.state_dict()
+    trained, literal = (
+        store.read_weights(tmp_path / "m-7.safetensors"),
+        net.state_dict(),
+    )
     assert trained.keys() == literal.keys()
-    assert all(torch.allclose(trained[name], literal[name], atol=1e-5) for name in literal)
+    assert all(
+        torch.allclose(trained[name], literal[name], atol=1e-5) for name in literal
+    )
     accuracy = (net(x).argmax(1) == y).double().mean().item()
     assert card["train_accuracy"] == pytest.approx(accuracy, abs=0.02)
 
@@ -182,14 +190,18 @@ def test_the_loop_is_plain_sgd(tmp_path, digits):
 
 
 @pytest.mark.parametrize("recipe", [MLP, CNN, VGG, DROPOUT], ids=lambda r: r["net"])
-def test_same_seed_same_bytes_and_the_global_state_is_left_alone(tmp_path, digits, recipe):
+def test_same_seed_same_bytes_and_the_global_state_is_left_alone(
+    tmp_path, digits, recipe
+):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     for path, seed in (("a-0", 0), ("b-0", 0), ("c-1", 1)):
         training.train(digits, recipe, seed, tmp_path / f"{path}.safetensors")
         torch.rand(3)  # what others draw does not matter
     torch.set_rng_state(before)
-    a, b, c = ((tmp_path / f"{n}.safetensors").read_bytes() for n in ("a-0", "b-0", "c-1"))
+    a, b, c = (
+        (tmp_path / f"{n}.safetensors").read_bytes() for n in ("a-0", "b-0", "c-1")
+    )
     assert a == b != c
     training.train(digits, recipe, 2, tmp_path / "d-2.safetensors")
     assert torch.equal(torch.get_rng_state(), before)
@@ -198,7 +210,9 @@ def test_same_seed_same_bytes_and_the_global_state_is_left_alone(tmp_path, digit
 @pytest.mark.parametrize(
     "recipe", [MLP | {"schedule": "cosine"}, CNN, VGG, DROPOUT], ids=lambda r: r["net"]
 )
-def test_a_run_that_was_cut_off_ends_at_the_same_bytes(tmp_path, digits, recipe, always_save):
+def test_a_run_that_was_cut_off_ends_at_the_same_bytes(
+    tmp_path, digits, recipe, always_save
+):
     training.train(digits, recipe, 0, tmp_path / "whole-0.safetensors")
     path = tmp_path / "cut-0.safetensors"
     with pytest.raises(KeyboardInterrupt):
@@ -206,7 +220,9 @@ def test_a_run_that_was_cut_off_ends_at_the_same_bytes(tmp_path, digits, recipe,
     assert (tmp_path / "cut-0.partial.safetensors").exists()
     assert not path.exists()
     seen = []
-    training.train(digits, recipe, 0, path, progress=lambda name, done, *_: seen.append(done))
+    training.train(
+        digits, recipe, 0, path, progress=lambda name, done, *_: seen.append(done)
+    )
     assert seen == list(range(2, recipe["epochs"] + 1))
     assert path.read_bytes() == (tmp_path / "whole-0.safetensors").read_bytes()
     assert names_in(tmp_path) == [
@@ -219,14 +235,21 @@ def test_a_run_that_was_cut_off_ends_at_the_same_bytes(tmp_path, digits, recipe,
 
 @pytest.mark.parametrize(
     "change",
-    [{"lr": 0.004}, {"epochs": 5}, {"train_images": 100}, {"options": {"width": 17, "depth": 3}}],
+    [
+        {"lr": 0.004},
+        {"epochs": 5},
+        {"train_images": 100},
+        {"options": {"width": 17, "depth": 3}},
+    ],
 )
 def test_another_recipe_starts_over(tmp_path, digits, change, always_save):
     path = tmp_path / "m-0.safetensors"
     with pytest.raises(KeyboardInterrupt):
         training.train(digits, MLP, 0, path, progress=stop_after(2))
     seen = []
-    training.train(digits, MLP | change, 0, path, progress=lambda name, done, *_: seen.append(done))
+    training.train(
+        digits, MLP | change, 0, path, progress=lambda name, done, *_: seen.append(done)
+    )
     assert seen[0] == 1
 
 
@@ -253,7 +276,9 @@ def test_other_code_trains_again(tmp_path, digits):
     ran = []
     path = tmp_path / "m-0.safetensors"
     for code in ("a", "a", "b"):
-        training.train(digits, MLP, 0, path, progress=lambda name, *_: ran.append(name), code=code)
+        training.train(
+            digits, MLP, 0, path, progress=lambda name, *_: ran.append(name), code=code
+        )
     assert len(ran) == 2 * 4
 
 
@@ -261,7 +286,9 @@ def test_a_second_run_returns_at_once_and_only_if_nothing_changed(tmp_path, digi
     path = tmp_path / "m-0.safetensors"
     ran = []
     note = lambda name, done, *_: ran.append(name)
-    card = training.train(digits, MLP | {"seeds": [0], "explain": True}, 0, path, progress=note)
+    card = training.train(
+        digits, MLP | {"seeds": [0], "explain": True}, 0, path, progress=note
+    )
     assert ran == ["digits/m/seed=0"] * 4
     ran.clear()
     assert training.train(
@@ -300,11 +327,18 @@ def test_what_is_damaged_is_trained_again(tmp_path, digits, damage):
 
 def test_the_card_says_what_it_is(tmp_path, digits):
     path = tmp_path / "vgg-half-3.safetensors"
-    card = training.train(digits, VGG | {"train_images": 120, "layer": "conv2a"}, 3, path)
+    card = training.train(
+        digits, VGG | {"train_images": 120, "layer": "conv2a"}, 3, path
+    )
     assert untimed(card) == json.loads((tmp_path / "vgg-half-3.json").read_text())
     assert card["name"] == "digits/vgg-half/seed=3"
     assert card["images"] == {"train": 120, "test": 60}
-    assert (card["net"], card["layer"], card["epochs"], card["seed"]) == ("vgg11", "conv2a", 3, 3)
+    assert (card["net"], card["layer"], card["epochs"], card["seed"]) == (
+        "vgg11",
+        "conv2a",
+        3,
+        3,
+    )
     assert card["parameters"] == sum(
         t.numel()
         for k, t in store.read_weights(path).items()
@@ -343,7 +377,11 @@ def test_training_stops_at_the_asked_accuracy(tmp_path, digits):
 def test_no_epochs_is_the_untrained_network(tmp_path, digits):
     card = training.train(digits, MLP | {"epochs": 0}, 0, tmp_path / "m-0.safetensors")
     net = nets.build(
-        "mlp", (1, 16, 16), 10, MLP["options"], seed=seed_hash("train", "digits", 0, "init", "mlp")
+        "mlp",
+        (1, 16, 16),
+        10,
+        MLP["options"],
+        seed=seed_hash("train", "digits", 0, "init", "mlp"),
     )
     assert card["epochs"] == 0
     found, initial = store.read_weights(tmp_path / "m-0.safetensors"), net.state_dict()
@@ -357,7 +395,9 @@ def test_divergence_is_said_with_the_way_out(tmp_path, digits):
         training.TrainingError,
         match=r"digits/m/seed=0 diverged in epoch \d \(loss (nan|inf)\); lower lr",
     ):
-        training.train(digits, CNN | {"lr": 1000, "weight_decay": 1.0, "epochs": 3}, 0, path)
+        training.train(
+            digits, CNN | {"lr": 1000, "weight_decay": 1.0, "epochs": 3}, 0, path
+        )
     assert names_in(tmp_path) == []
 
 
@@ -388,23 +428,27 @@ def test_a_last_batch_of_one_image_suits_batch_norm(tmp_path):
 @pytest.mark.parametrize("recipe", [MLP, CNN], ids=lambda r: r["net"])
 def test_batched_training_equals_single_training(tmp_path, digits, recipe):
     single = [
-        training.train(digits, recipe, s, tmp_path / f"one-{s}.safetensors") for s in range(3)
+        training.train(digits, recipe, s, tmp_path / f"one-{s}.safetensors")
+        for s in range(3)
     ]
     jobs = [(recipe, s, tmp_path / f"many-{s}.safetensors") for s in range(3)]
     many = training.train_many(digits, jobs, batched=True)
     for s in range(3):
         assert many[s]["seed"] == s
         assert many[s]["key"] == single[s]["key"]
-        assert many[s]["test_accuracy"] == pytest.approx(single[s]["test_accuracy"], abs=0.04)
+        assert many[s]["test_accuracy"] == pytest.approx(
+            single[s]["test_accuracy"], abs=0.04
+        )
         one, other = (
-            store.read_weights(tmp_path / f"{n}-{s}.safetensors") for n in ("one", "many")
+            store.read_weights(tmp_path / f"{n}-{s}.safetensors")
+            for n in ("one", "many")
         )
         assert one.keys() == other.keys()
         for name in one:
             assert one[name].dtype == other[name].dtype
-            assert torch.allclose(one[name].float(), other[name].float(), atol=1e-5, rtol=1e-3), (
-                name
-            )
+            assert torch.allclose(
+                one[name].float(), other[name].float(), atol=1e-5, rtol=1e-3
+            ), name
 
 
 def three_steps(model, members, recipe, x, y):
@@ -412,7 +456,9 @@ def three_steps(model, members, recipe, x, y):
     optimiser = recipe.optimiser_for(list(model.parameters.values()))
     for step in range(3):
         logits = model(x[step, members])
-        loss = F.cross_entropy(logits.flatten(0, 1), y[step, members].flatten(), reduction="none")
+        loss = F.cross_entropy(
+            logits.flatten(0, 1), y[step, members].flatten(), reduction="none"
+        )
         optimiser.zero_grad()
         loss.view(len(members), 10).mean(1).sum().backward()
         optimiser.step()
@@ -426,9 +472,20 @@ def test_batched_batch_norm_keeps_each_networks_own_statistics(digits):
         return net.double().train()
 
     recipe = Recipe.parse(
-        {"net": "resnet10", "epochs": 1, "optimiser": "sgd", "lr": 0.05, "momentum": 0.9}
+        {
+            "net": "resnet10",
+            "epochs": 1,
+            "optimiser": "sgd",
+            "lr": 0.05,
+            "momentum": 0.9,
+        }
     )
-    x = torch.from_numpy(digits.arrays["x_train"][:90]).double().view(3, 3, 10, 1, 16, 16) / 255
+    x = (
+        torch.from_numpy(digits.arrays["x_train"][:90])
+        .double()
+        .view(3, 3, 10, 1, 16, 16)
+        / 255
+    )
     y = torch.from_numpy(digits.arrays["y_train"][:90]).view(3, 3, 10)
     many = Networks([build(k) for k in range(3)])
     three_steps(many, [0, 1, 2], recipe, x, y)
@@ -436,7 +493,9 @@ def test_batched_batch_norm_keeps_each_networks_own_statistics(digits):
         single = Networks([build(k)])
         three_steps(single, [k], recipe, x, y)
         expected, found = single.member(0), many.member(k)
-        assert all(torch.allclose(found[name], expected[name], atol=1e-9) for name in found)
+        assert all(
+            torch.allclose(found[name], expected[name], atol=1e-9) for name in found
+        )
         assert expected["stem.1.num_batches_tracked"] == 3
 
 
@@ -448,16 +507,20 @@ def test_each_batched_network_stops_by_itself(tmp_path, digits):
         "check_every": 1,
     }
     single = [
-        training.train(digits, recipe, s, tmp_path / f"one-{s}.safetensors") for s in range(4)
+        training.train(digits, recipe, s, tmp_path / f"one-{s}.safetensors")
+        for s in range(4)
     ]
     many = training.train_many(
-        digits, [(recipe, s, tmp_path / f"many-{s}.safetensors") for s in range(4)], batched=True
+        digits,
+        [(recipe, s, tmp_path / f"many-{s}.safetensors") for s in range(4)],
+        batched=True,
     )
     assert [card["epochs"] for card in many] == [card["epochs"] for card in single]
     assert len({card["epochs"] for card in single}) > 1
     for s in range(4):
         one, other = (
-            store.read_weights(tmp_path / f"{n}-{s}.safetensors") for n in ("one", "many")
+            store.read_weights(tmp_path / f"{n}-{s}.safetensors")
+            for n in ("one", "many")
         )
         assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one)
 
@@ -466,9 +529,13 @@ def test_a_batched_run_resumes_and_groups_by_recipe(tmp_path, digits, always_sav
     other = MLP | {"lr": 0.001}
     jobs = [(MLP, 0, "a"), (other, 0, "b"), (MLP, 1, "c"), (CNN, 0, "d")]
     whole = [
-        (recipe, seed, tmp_path / "whole" / f"{n}-{seed}.safetensors") for recipe, seed, n in jobs
+        (recipe, seed, tmp_path / "whole" / f"{n}-{seed}.safetensors")
+        for recipe, seed, n in jobs
     ]
-    cut = [(recipe, seed, tmp_path / "cut" / f"{n}-{seed}.safetensors") for recipe, seed, n in jobs]
+    cut = [
+        (recipe, seed, tmp_path / "cut" / f"{n}-{seed}.safetensors")
+        for recipe, seed, n in jobs
+    ]
     cards = training.train_many(digits, whole, batched=True)
     assert [card["name"] for card in cards] == [
         "digits/a/seed=0",
@@ -478,21 +545,28 @@ def test_a_batched_run_resumes_and_groups_by_recipe(tmp_path, digits, always_sav
     ]
     with pytest.raises(KeyboardInterrupt):
         training.train_many(digits, cut, batched=True, progress=stop_after(2))
-    assert names_in(tmp_path / "cut") == ["a-0.partial.safetensors", "c-1.partial.safetensors"]
+    assert names_in(tmp_path / "cut") == [
+        "a-0.partial.safetensors",
+        "c-1.partial.safetensors",
+    ]
     training.train_many(digits, cut, batched=True)
     for (_, _, a), (_, _, b) in zip(whole, cut, strict=True):
         assert a.read_bytes() == b.read_bytes()
 
 
 def test_dropout_is_batched_too(tmp_path, digits):
-    jobs = [(DROPOUT, s, tmp_path / f"{n}-{s}.safetensors") for n in "ab" for s in range(2)]
+    jobs = [
+        (DROPOUT, s, tmp_path / f"{n}-{s}.safetensors") for n in "ab" for s in range(2)
+    ]
     training.train_many(digits, jobs[:2], batched=True)
     training.train_many(digits, jobs[2:], batched=True)
     raw = [path.read_bytes() for _, _, path in jobs]
     assert raw[0] == raw[2] != raw[1] == raw[3]
 
 
-def test_one_diverged_network_does_not_take_the_others_along(tmp_path, digits, monkeypatch):
+def test_one_diverged_network_does_not_take_the_others_along(
+    tmp_path, digits, monkeypatch
+):
     def start(job, device, original=training._start):
         net = original(job, device)
         if job.seed == 1:
@@ -501,7 +575,9 @@ def test_one_diverged_network_does_not_take_the_others_along(tmp_path, digits, m
 
     monkeypatch.setattr(training, "_start", start)
     jobs = [(MLP, s, tmp_path / f"many-{s}.safetensors") for s in range(3)]
-    with pytest.raises(training.TrainingError, match=r"^digits/many/seed=1 diverged in epoch 1"):
+    with pytest.raises(
+        training.TrainingError, match=r"^digits/many/seed=1 diverged in epoch 1"
+    ):
         training.train_many(digits, jobs, batched=True)
     assert names_in(tmp_path) == [
         f"many-{s}.{kind}" for s in (0, 2) for kind in ("json", "safetensors")
@@ -533,7 +609,9 @@ def test_frozen_layers_stay(frozen, digits):
     seed = seed_hash("train", "digits", 0, "init", "vgg11")
     start = nets.build("vgg11", (1, 16, 16), 10, recipe["options"], seed=seed)
     trained = store.read_weights(path)
-    same = {name for name, w in start.state_dict().items() if torch.equal(trained[name], w)}
+    same = {
+        name for name, w in start.state_dict().items() if torch.equal(trained[name], w)
+    }
     layers = ("conv0.", "conv1.", "conv2a.", "conv2.")
     assert same == {name for name in trained if name.startswith(layers)} != set()
     target, batch = training.load(path), digits.batch("test")
@@ -553,9 +631,9 @@ def test_features_of_frozen_layers_are_computed_once(frozen, digits):
 
 def test_augmentation_by_hand():
     x = torch.arange(6, dtype=torch.uint8).view(1, 1, 2, 3)  # 0 1 2 / 3 4 5
-    image = lambda flip, move: inputs.augment(x, torch.tensor([flip]), torch.tensor([move]))[
-        0, 0
-    ].tolist()
+    image = lambda flip, move: inputs.augment(
+        x, torch.tensor([flip]), torch.tensor([move])
+    )[0, 0].tolist()
     assert image(False, [0, 0]) == [[0, 1, 2], [3, 4, 5]]
     assert image(True, [0, 0]) == [[2, 1, 0], [5, 4, 3]]
     assert image(False, [1, 0]) == [[0, 1, 2], [0, 1, 2]]  # down, the edge repeated
@@ -563,7 +641,9 @@ def test_augmentation_by_hand():
     assert image(True, [0, 1]) == [[1, 0, 0], [4, 3, 3]]  # right, then mirrored
     assert image(False, [0, -2]) == [[2, 2, 2], [5, 5, 5]]
     two = inputs.augment(
-        x.expand(2, 1, 2, 3), torch.tensor([False, True]), torch.tensor([[0, 0], [0, 0]])
+        x.expand(2, 1, 2, 3),
+        torch.tensor([False, True]),
+        torch.tensor([[0, 0], [0, 0]]),
     )
     assert two[:, 0].tolist() == [[[0, 1, 2], [3, 4, 5]], [[2, 1, 0], [5, 4, 3]]]
 
@@ -616,7 +696,9 @@ def test_load_refuses_damaged_weights(saved):
     assert re.search(r"m-0\.safetensors is damaged .* delete it and run again", said)
     path.write_bytes(raw[:-4] + b"\1\2\3\4")  # still a readable file
     said = refusal(path)
-    assert "m-0.safetensors is damaged (not the weights of m-0.json); train again" in said
+    assert (
+        "m-0.safetensors is damaged (not the weights of m-0.json); train again" in said
+    )
 
 
 @pytest.mark.parametrize(
@@ -652,7 +734,10 @@ def test_load_refuses_a_failed_training_and_a_damaged_card(saved):
     [
         ({"net": "mlp"}, "needs epochs"),
         (MLP | {"epoch": 3}, "no key of a recipe 'epoch'; did you mean epochs"),
-        (MLP | {"optimiser": "adm"}, r"no optimiser \(of a recipe\) 'adm'; did you mean adam"),
+        (
+            MLP | {"optimiser": "adm"},
+            r"no optimiser \(of a recipe\) 'adm'; did you mean adam",
+        ),
         (MLP | {"schedule": "cosin"}, "did you mean cosine"),
         (
             MLP | {"lr": "1e-3"},
@@ -670,8 +755,14 @@ def test_load_refuses_a_failed_training_and_a_damaged_card(saved):
         (MLP | {"schedule": "milestones"}, "needs milestones"),
         (MLP | {"momentum": 0.9}, "adam does not use momentum"),
         (MLP | {"pretrained": "imagenet"}, "no pretrained weights for mlp"),
-        (MLP | {"freeze_until": "fc1", "flip": True}, "freeze_until computes features once"),
-        (MLP | {"freeze_until": "fc9"}, "no layer to freeze in mlp 'fc9'; did you mean fc"),
+        (
+            MLP | {"freeze_until": "fc1", "flip": True},
+            "freeze_until computes features once",
+        ),
+        (
+            MLP | {"freeze_until": "fc9"},
+            "no layer to freeze in mlp 'fc9'; did you mean fc",
+        ),
         (MLP | {"layer": "conv1"}, "no layer of mlp 'conv1'"),
         (MLP | {"options": {"depth": 0}}, "depth at least 1"),
         (MLP | {"normalise": "imagenet"}, "3 channels, digits has 1"),
@@ -690,11 +781,19 @@ def test_bad_recipes_are_one_line_and_write_nothing(tmp_path, digits, recipe, me
 
 def test_schedules_by_hand():
     rates = lambda epochs, **recipe: [
-        Recipe.parse({"net": "mlp", "epochs": 4, "lr": 0.8, **recipe}).rate(e) for e in epochs
+        Recipe.parse({"net": "mlp", "epochs": 4, "lr": 0.8, **recipe}).rate(e)
+        for e in epochs
     ]
     assert rates([0, 3.9], schedule="none") == [0.8, 0.8]
-    assert rates([0, 1.9, 2, 5], schedule="step", gamma=0.5, every=2) == [0.8, 0.8, 0.4, 0.2]
-    assert rates([0, 1, 2.5, 3], schedule="milestones", gamma=0.5, milestones=[1, 3]) == [
+    assert rates([0, 1.9, 2, 5], schedule="step", gamma=0.5, every=2) == [
+        0.8,
+        0.8,
+        0.4,
+        0.2,
+    ]
+    assert rates(
+        [0, 1, 2.5, 3], schedule="milestones", gamma=0.5, milestones=[1, 3]
+    ) == [
         0.8,
         0.4,
         0.4,
@@ -702,17 +801,24 @@ def test_schedules_by_hand():
     ]
     assert rates([0, 2, 4], schedule="cosine") == pytest.approx([0.8, 0.4, 0])
     assert (
-        Recipe.parse({"net": "mlp", "epochs": 1, "optimiser": "adadelta"}).rate(0) == 1.0
+        Recipe.parse({"net": "mlp", "epochs": 1, "optimiser": "adadelta"}).rate(0)
+        == 1.0
     )  # Keras before TF 2
 
 
 def test_the_paper_of_layer_trees_decays_every_five_epochs():
-    recipe = Recipe.parse(MLP | {"lr": 0.001, "schedule": "step", "gamma": 0.99, "every": 5})
-    assert [recipe.rate(e) for e in (4, 5, 10)] == pytest.approx([0.001, 0.00099, 0.0009801])
+    recipe = Recipe.parse(
+        MLP | {"lr": 0.001, "schedule": "step", "gamma": 0.99, "every": 5}
+    )
+    assert [recipe.rate(e) for e in (4, 5, 10)] == pytest.approx(
+        [0.001, 0.00099, 0.0009801]
+    )
 
 
 def test_targets_accept_batches(tmp_path, digits):
     training.train(digits, CNN, 0, tmp_path / "c-0.safetensors")
     target = training.load(tmp_path / "c-0.safetensors")
     batch = Batch(x=digits.batch("test").x, y=digits.batch("test").y, chunk=7)
-    assert torch.allclose(target.head(target.features(batch)), target(batch.x), atol=1e-6)
+    assert torch.allclose(
+        target.head(target.features(batch)), target(batch.x), atol=1e-6
+    )

@@ -51,7 +51,9 @@ def ranks(frame: pd.DataFrame, track: str) -> Table:
         f"{tables.TRACKS[track][0]}: average ranks",
         ["rank", "no control 1st", "best", "not worse", "failed", "of tables"],
     )
-    for place, line in enumerate(tables.average_ranks(frame, track).itertuples(), start=1):
+    for place, line in enumerate(
+        tables.average_ranks(frame, track).itertuples(), start=1
+    ):
         counts = [line.best, line.tied, line.failed, line.tables]
         table.add_row(
             _name(f"{place}  {line.label}", line.control),
@@ -95,7 +97,9 @@ def board(
         yield table
 
 
-def new_table(title: str, columns: list[str | Text], *, wrap_names: bool = False) -> Table:
+def new_table(
+    title: str, columns: list[str | Text], *, wrap_names: bool = False
+) -> Table:
     """A table without rows: a column of names, and ``columns`` aligned right."""
     table = Table(
         title=Text(title, "bold"),
@@ -104,7 +108,9 @@ def new_table(title: str, columns: list[str | Text], *, wrap_names: bool = False
         pad_edge=False,
         header_style="dim",
     )
-    table.add_column("", no_wrap=not wrap_names, overflow="fold" if wrap_names else "ellipsis")
+    table.add_column(
+        "", no_wrap=not wrap_names, overflow="fold" if wrap_names else "ellipsis"
+    )
     for column in columns:
         table.add_column(column, justify="right", overflow="fold")
     return table

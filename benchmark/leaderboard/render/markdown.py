@@ -92,7 +92,9 @@ def networks(frame: pd.DataFrame, track: str) -> str:
     return _pivot("network", part, lines)
 
 
-def _pivot(corner: str, part: pd.DataFrame, lines: Iterable[tuple[str, pd.DataFrame]]) -> str:
+def _pivot(
+    corner: str, part: pd.DataFrame, lines: Iterable[tuple[str, pd.DataFrame]]
+) -> str:
     """A table with a row for each of ``lines`` (name, its part) and a column per metric and setting of ``part``."""
     head, places = [corner], {}
     for key, column in part.groupby(["metric", "metric_setting"], sort=False):
@@ -117,7 +119,9 @@ def _heading(metric: str, metric_setting: str, column: pd.DataFrame) -> str:
     return f"{text} ‡" if tables.doubtful(column) else text
 
 
-def order(frame: pd.DataFrame, part: pd.DataFrame, track: str) -> list[tuple[str, bool]]:
+def order(
+    frame: pd.DataFrame, part: pd.DataFrame, track: str
+) -> list[tuple[str, bool]]:
     """(label, control) of a board, by their average rank in the track."""
     average = tables.average_ranks(frame, track)
     place = {label: i for i, label in enumerate(average["label"])}
@@ -149,7 +153,9 @@ def _cell(line, places: int) -> str:
 def missing(frame: pd.DataFrame, track: str, dataset: str, target: str) -> str:
     """Why cells have no number."""
     lost = tables.losses(tables.on_board(frame, track, dataset, target))
-    where = f"{dataset}/{target}, " if track == "unknown" else ""  # a track without headings
+    where = (
+        f"{dataset}/{target}, " if track == "unknown" else ""
+    )  # a track without headings
     lines = []
     for line in lost.itertuples():
         text = f"{where}{line.methods}, {line.metrics}: {line.reason}"
@@ -167,14 +173,18 @@ def findings(frame: pd.DataFrame, track: str) -> str:
 def sensitivity(frame: pd.DataFrame, track: str) -> str:
     """What the metrics' own settings do to the rankings of a track."""
     lines = rankings.sensitivity(frame, track).itertuples()
-    return "\n".join(f"- setting matters: {escape(sensitivity_words(line))}" for line in lines)
+    return "\n".join(
+        f"- setting matters: {escape(sensitivity_words(line))}" for line in lines
+    )
 
 
 def sensitivity_words(line) -> str:
     """A line of ``rankings.sensitivity`` in words."""
     agree = "too few methods to compare"
     if not np.isnan(line.tau):
-        agree = f"Kendall's tau {line.tau:.2f} between two of them (least {line.least:.2f})"
+        agree = (
+            f"Kendall's tau {line.tau:.2f} between two of them (least {line.least:.2f})"
+        )
     where = tables.plural(line.networks, "network")
     return (
         f"{tables.title(line.metric)}, {line.settings} settings on {where}: {agree}; "
@@ -188,7 +198,9 @@ def render(frame: pd.DataFrame, profile: str = "") -> str:
     if not len(frame):
         out.append("No rows yet.")
     for track in tables.tracks(frame, ranked=False):
-        if track != "replication":  # reproduction.md has these, beside what was published
+        if (
+            track != "replication"
+        ):  # reproduction.md has these, beside what was published
             out += _track(frame, track)
     return "\n\n".join(filter(None, out)) + "\n"
 

@@ -36,7 +36,15 @@ _CARD_FACTS = (
     "skipped",
 )
 _EMPTY = ("", [], {})
-_TARGET_FACTS = ("net", "options", "layer", "epochs", "images", "parameters", "pretrained")
+_TARGET_FACTS = (
+    "net",
+    "options",
+    "layer",
+    "epochs",
+    "images",
+    "parameters",
+    "pretrained",
+)
 
 
 def render(
@@ -81,7 +89,9 @@ def render(
         networks=_networks(frame, target_cards),
         data=[_data(name, card) for name, card in sorted(data_cards.items())],
         reproduction=_reproduction(reproduced),
-        provenance=[(key.replace("_", " "), _text(value)) for key, value in known.items()],
+        provenance=[
+            (key.replace("_", " "), _text(value)) for key, value in known.items()
+        ],
         date=str(made.get("date", "")),
         commit=str(made.get("commit", ""))[:12],
         level=f"{stats.LEVEL:.0%}",
@@ -117,7 +127,10 @@ def _track(
         "figure": figures.pop("ranks"),
         **figures,
         "sensitivity": [markdown.sensitivity_words(line) for line in sensitivity],
-        "boards": [_board(frame, track, *key, svgs, pngs) for key in tables.boards(frame, track)],
+        "boards": [
+            _board(frame, track, *key, svgs, pngs)
+            for key in tables.boards(frame, track)
+        ],
     }
 
 
@@ -218,7 +231,9 @@ def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, An
     claims = of_paper[reproduction.is_claim(of_paper)]
     pictures: list[dict[str, Any]] = []
     for picture in chapter["pictures"]:
-        if picture.get("apart") and pictures:  # a link below the picture that it belongs to
+        if (
+            picture.get("apart") and pictures
+        ):  # a link below the picture that it belongs to
             link = {"href": f"plots/{picture['name']}.png", "title": picture["title"]}
             pictures[-1]["links"].append(link)
         else:
@@ -270,7 +285,11 @@ def _networks(frame: pd.DataFrame, cards: Mapping[Any, Card]) -> list[dict[str, 
 def _fact(line) -> dict[str, Any]:
     """A line of track ``target``."""
     name = tables.title(line.metric, line.metric_setting)
-    return {"name": name, "unit": line.unit, **_cell(line, tables.decimals([line.mean]))}
+    return {
+        "name": name,
+        "unit": line.unit,
+        **_cell(line, tables.decimals([line.mean])),
+    }
 
 
 def _facts(card: Card, keys: Sequence[str]) -> list[tuple[str, str]]:

@@ -17,7 +17,9 @@ from benchmark.leaderboard.render.console import new_table, places
 _SHOWN = [verdict for verdict in VERDICTS if verdict != "unknown"]
 
 
-def show(frame: pd.DataFrame, compared: Mapping[str, pd.DataFrame], console: Console) -> None:
+def show(
+    frame: pd.DataFrame, compared: Mapping[str, pd.DataFrame], console: Console
+) -> None:
     """Print each track in which a new method takes part.
 
     First the average ranks with its line among them, then for each network and metric its value, interval, rank, and
@@ -27,7 +29,9 @@ def show(frame: pd.DataFrame, compared: Mapping[str, pd.DataFrame], console: Con
         frame: the board.
         compared: by label of a new method, its ``placing.differences``.
     """
-    standings = {label: standing(frame, found, label) for label, found in compared.items()}
+    standings = {
+        label: standing(frame, found, label) for label, found in compared.items()
+    }
     for track in tables.tracks(pd.concat(standings.values())):
         average = tables.average_ranks(frame, track)
         heading, _ = tables.TRACKS[track]
@@ -54,7 +58,9 @@ def _ranks(title: str, average: pd.DataFrame, new: Container[str]) -> Table:
         if line.label in new:
             name = Text(f"> {place}  {line.label}", "bold cyan")
         else:
-            name = Text(f"  {place}  {line.label}", "dim italic" if line.control else "")
+            name = Text(
+                f"  {place}  {line.label}", "dim italic" if line.control else ""
+            )
         table.add_row(
             name,
             f"{line.average_rank:.2f}",
@@ -81,7 +87,9 @@ def _key(line) -> tuple[str, ...]:
     return tuple(getattr(line, column) for column in tables.TABLE)
 
 
-def _standing(title: str, part: pd.DataFrame, rivals: Mapping[tuple, list[int]]) -> Table:
+def _standing(
+    title: str, part: pd.DataFrame, rivals: Mapping[tuple, list[int]]
+) -> Table:
     """A row for each metric of one network; ``part``: lines of ``placing.standing``."""
     table = _new_table(title, ["value", "interval", "rank", *_SHOWN])
     for line in part[part["status"] != "not applicable"].itertuples():

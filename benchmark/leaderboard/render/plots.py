@@ -25,11 +25,28 @@ from scipy.stats import kendalltau
 
 from benchmark.leaderboard import rankings, tables
 from benchmark.leaderboard.render import markdown, plots_ranks
-from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, file_name, plain, shortened
+from benchmark.utils.plot_style import (
+    INK,
+    MUTED,
+    PALETTE,
+    STYLE,
+    file_name,
+    plain,
+    shortened,
+)
 
 COLOURS = {"best": PALETTE[0], "tied": PALETTE[9], "": INK, "control": "#a6a6a6"}
-WORDS = {"best": "best", "tied": "not significantly worse", "": "others", "control": "control"}
-COLUMNS = (4, 5, 3)  # panels side by side: whichever leaves the fewest gaps, the first of equals
+WORDS = {
+    "best": "best",
+    "tied": "not significantly worse",
+    "": "others",
+    "control": "control",
+}
+COLUMNS = (
+    4,
+    5,
+    3,
+)  # panels side by side: whichever leaves the fewest gaps, the first of equals
 _SHARE = "#80808055"
 
 
@@ -45,7 +62,10 @@ def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
             if len(rankings.sensitivity(frame, track)):
                 yield f"settings-{track}", plots_ranks.settings(frame, track)
         for dataset, target in tables.boards(frame, track):
-            yield file_name("board", track, dataset, target), board(frame, track, dataset, target)
+            yield (
+                file_name("board", track, dataset, target),
+                board(frame, track, dataset, target),
+            )
 
 
 # --------------------------------------------------------------------------------------------- ranks
@@ -77,7 +97,9 @@ def ranks(frame: pd.DataFrame, track: str) -> Figure:
     _method_axis(axes, list(average["label"]), list(average["control"]))
     axes.set_xlim(0.5, max(len(average), 2) + 0.5)
     axes.set_xticks(range(1, len(average) + 1))
-    axes.set_xlabel("rank, 1 = best (diamond: average; disc: share of tables with this rank)")
+    axes.set_xlabel(
+        "rank, 1 = best (diamond: average; disc: share of tables with this rank)"
+    )
     _finish(axes)
     return figure
 

@@ -119,10 +119,14 @@ def settings(frame: pd.DataFrame, track: str) -> Figure:
     return figure
 
 
-def _settings_panel(axes: Axes, lines: pd.DataFrame, methods: list[tuple[str, bool]]) -> None:
+def _settings_panel(
+    axes: Axes, lines: pd.DataFrame, methods: list[tuple[str, bool]]
+) -> None:
     """One metric; ``lines``: of ``rankings.by_setting``."""
     names = list(dict.fromkeys(lines["metric_setting"]))
-    wide = lines.pivot_table(index="label", columns="metric_setting", values="average_rank")
+    wide = lines.pivot_table(
+        index="label", columns="metric_setting", values="average_rank"
+    )
     wide = wide[names].dropna()
     for i, (label, control) in enumerate(methods):
         if label not in wide.index:

@@ -11,7 +11,9 @@ from pathlib import Path
 from benchmark.leaderboard import tables
 from benchmark.leaderboard.render import markdown
 
-_SECTION = re.compile(r"(<!-- leaderboard:([\w-]+) -->).*?(<!-- /leaderboard -->)", re.DOTALL)
+_SECTION = re.compile(
+    r"(<!-- leaderboard:([\w-]+) -->).*?(<!-- /leaderboard -->)", re.DOTALL
+)
 
 
 def render(text: str, results: Path) -> str:
@@ -50,7 +52,9 @@ def section(folder: Path) -> str:
         out.append(markdown.summary(frame, track))
         finding = markdown.escape(tables.findings_line(frame, track))
         if finding:
-            out.append(f"‡ {finding}: there the metric does not tell an explanation from none.")
+            out.append(
+                f"‡ {finding}: there the metric does not tell an explanation from none."
+            )
     if not out:
         out.append("No rows yet.")
     out.append(
@@ -59,6 +63,10 @@ def section(folder: Path) -> str:
     )
     pictures = sorted((folder / "plots").glob("gallery-*.png"))
     if pictures:
-        picture = pictures[-1]  # the last by name: toybirds, where there are digits and toybirds
-        out.append(f"![The same images under every method]({link}/plots/{picture.name})")
+        picture = pictures[
+            -1
+        ]  # the last by name: toybirds, where there are digits and toybirds
+        out.append(
+            f"![The same images under every method]({link}/plots/{picture.name})"
+        )
     return "\n\n".join(filter(None, out))

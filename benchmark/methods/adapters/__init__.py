@@ -92,7 +92,9 @@ def refuse(
 
 
 def method(
-    name: str, options: Mapping[str, Any], maps: Callable[[Target, Batch, Generator], Tensor]
+    name: str,
+    options: Mapping[str, Any],
+    maps: Callable[[Target, Batch, Generator], Tensor],
 ) -> Any:
     """A method with the settings ``options``; ``maps`` computes the heat maps (m, h, w) of a chunk of m images."""
 
@@ -107,7 +109,9 @@ def method(
                 parts.append(found.detach())
         return Explanation(heatmaps=torch.cat(parts))
 
-    fields = [(key, Any, field(default=_hashable(value))) for key, value in options.items()]
+    fields = [
+        (key, Any, field(default=_hashable(value))) for key, value in options.items()
+    ]
     namespace = {"name": name, "fit": fit, "explain": explain}
     cls = make_dataclass(name.split()[0], fields, namespace=namespace)
     return cls()
@@ -164,5 +168,7 @@ def layer(target: Target, name: str | None = None) -> nn.Module:
 def resized(maps: Tensor, batch: Batch) -> Tensor:
     """(n, u, v) -> (n, h, w), bilinear, pixel centres aligned."""
     size = batch.x.shape[-2:]
-    full = nn.functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)
+    full = nn.functional.interpolate(
+        maps[:, None], size, mode="bilinear", align_corners=False
+    )
     return full[:, 0]

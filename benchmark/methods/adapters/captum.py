@@ -47,7 +47,9 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
             f"captum:{name} needs {', '.join(missing)}: captum:{name}?{missing[0]}=..."
         )
 
-    needs_baselines = "baselines" in call and call["baselines"].default is inspect.Parameter.empty
+    needs_baselines = (
+        "baselines" in call and call["baselines"].default is inspect.Parameter.empty
+    )
 
     def maps(target: Target, batch: Batch, rng: Generator) -> Tensor:
         given = dict(options)
@@ -61,7 +63,9 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
         for_call = {k: v for k, v in given.items() if k in call}
         network = adapters.Network(target)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the hooks it sets and the gradients it requires
+            warnings.simplefilter(
+                "ignore"
+            )  # about the hooks it sets and the gradients it requires
             attribution = found(network, **for_constructor)
             x = batch.x.clone().requires_grad_()
             classes = target(batch.x).argmax(dim=1)

@@ -40,7 +40,9 @@ class Maps:
         """
         if target.name not in self.maps:
             there = ", ".join(sorted(self.maps))
-            raise NotApplicable(f"the file has no maps of {target.name}; it has {there}")
+            raise NotApplicable(
+                f"the file has no maps of {target.name}; it has {there}"
+            )
         return Explanation(heatmaps=self.maps[target.name])
 
 

@@ -20,7 +20,14 @@ from torch import Tensor
 from benchmark.api import Batch, Target
 from benchmark.methods import adapters
 
-_TAKEN = {"model", "target_layers", "input_tensor", "targets", "reshape_transform", "self"}
+_TAKEN = {
+    "model",
+    "target_layers",
+    "input_tensor",
+    "targets",
+    "reshape_transform",
+    "self",
+}
 
 
 def adapt(name: str, options: Mapping[str, Any]) -> Any:
@@ -35,7 +42,9 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
     found = adapters.find(name, cams, base, "map in pytorch_grad_cam")
     make = adapters.options_of(found.__init__)
     call = adapters.options_of(base.__call__)
-    adapters.refuse(options, make | call | {"layer": None}, _TAKEN, f"pytorch_grad_cam:{name}")
+    adapters.refuse(
+        options, make | call | {"layer": None}, _TAKEN, f"pytorch_grad_cam:{name}"
+    )
 
     for_constructor = {k: v for k, v in options.items() if k in make}
     for_call = {k: v for k, v in options.items() if k in call}

@@ -23,7 +23,13 @@ from benchmark.api import Batch, Target
 from benchmark.methods import adapters
 from benchmark.utils.near_names import UnknownName
 
-_TAKEN = {"self", "canonizers", "layer_map", "first_map", "name_map"}  # not for the user to set
+_TAKEN = {
+    "self",
+    "canonizers",
+    "layer_map",
+    "first_map",
+    "name_map",
+}  # not for the user to set
 
 
 def adapt(name: str, options: Mapping[str, Any]) -> Any:

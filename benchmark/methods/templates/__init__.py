@@ -20,8 +20,12 @@ def write(path: Path, kind: str) -> str:
     if kind not in KINDS:
         raise near(kind, KINDS, "kind of method")
     if path.suffix != ".py":
-        raise UnknownName(f"a method is a Python file, like {path.name}.py, not {path.name!r}")
+        raise UnknownName(
+            f"a method is a Python file, like {path.name}.py, not {path.name!r}"
+        )
     if path.exists():
-        raise UnknownName(f"{path} is there already; choose another name, or remove it first")
+        raise UnknownName(
+            f"{path} is there already; choose another name, or remove it first"
+        )
     store.write_text(path, (_FOLDER / f"{kind}.py").read_text())
     return "MyMethod"

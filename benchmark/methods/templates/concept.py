@@ -14,14 +14,20 @@ from benchmark.api import Explanation, NotApplicable, torch_rng
 
 @dataclass
 class MyMethod:
-    concepts: int = 5  # the fields of the class are its settings: mine.py:MyMethod?concepts=8
+    concepts: int = (
+        5  # the fields of the class are its settings: mine.py:MyMethod?concepts=8
+    )
     name = "My concepts"
 
     def fit(self, target, reference, rng):
         """Find the concepts among the activations of training images; all randomness comes from rng."""
-        z = target.features(reference)  # (n, K, u, v), of the layer that the target suggests
+        z = target.features(
+            reference
+        )  # (n, K, u, v), of the layer that the target suggests
         if z.ndim != 4:
-            raise NotApplicable(f"{target.layer} of {target.name} has no channels and positions")
+            raise NotApplicable(
+                f"{target.layer} of {target.name} has no channels and positions"
+            )
         points = F.normalize(z.permute(0, 2, 3, 1).flatten(0, 2), dim=1)  # (n u v, K)
         order = torch.randperm(len(points), generator=torch_rng(rng))
         drawn = order[: self.concepts].to(points.device)
@@ -39,4 +45,6 @@ class MyMethod:
         cosines = torch.einsum("nKuv,kK->nkuv", z, self.directions)
         size = batch.x.shape[-2:]
         maps = F.interpolate(cosines.relu(), size, mode="bilinear", align_corners=False)
-        return Explanation(concept_maps=maps, heatmaps=maps.amax(dim=1))  # (n, k, h, w), (n, h, w)
+        return Explanation(
+            concept_maps=maps, heatmaps=maps.amax(dim=1)
+        )  # (n, k, h, w), (n, h, w)

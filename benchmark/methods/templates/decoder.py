@@ -13,7 +13,9 @@ from benchmark.api import Explanation
 
 @dataclass
 class MyMethod:
-    ridge: float = 1.0  # the fields of the class are its settings: mine.py:MyMethod?ridge=0.1
+    ridge: float = (
+        1.0  # the fields of the class are its settings: mine.py:MyMethod?ridge=0.1
+    )
     name = "My decoder"
 
     def fit(self, target, reference, rng):
@@ -36,7 +38,9 @@ class MyMethod:
         z = target.features(batch).flatten(1)
         x = batch.x.flatten(1)
         decoded = self.x_mean + (z - self.z_mean) @ self.weights
-        reference = self.x_mean + (x - self.x_mean) @ self.components.T @ self.components
+        reference = (
+            self.x_mean + (x - self.x_mean) @ self.components.T @ self.components
+        )
         shape = batch.x.shape
         return Explanation(
             decoded=decoded.clamp(0, 1).view(shape),

@@ -12,7 +12,9 @@ from benchmark.api import Explanation
 
 @dataclass
 class MyMethod:
-    power: float = 1.0  # the fields of the class are its settings: mine.py:MyMethod?power=2
+    power: float = (
+        1.0  # the fields of the class are its settings: mine.py:MyMethod?power=2
+    )
     name = "My method"
 
     def fit(self, target, reference, rng):

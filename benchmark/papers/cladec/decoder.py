@@ -114,7 +114,9 @@ def decoder(
     if start == (1, 1):
         hidden = max(width, 64)
         batch_norm = [nn.BatchNorm1d(hidden, EPS)] if norm else []
-        layers["fc"] = nn.Sequential(nn.Flatten(), nn.Linear(width, hidden), *batch_norm, nn.ReLU())
+        layers["fc"] = nn.Sequential(
+            nn.Flatten(), nn.Linear(width, hidden), *batch_norm, nn.ReLU()
+        )
         layers["maps"] = nn.Unflatten(1, (hidden, 1, 1))
         width = hidden
     else:
@@ -147,7 +149,9 @@ def _deconv(
 ) -> list[nn.Module]:
     """(n, c, *low) -> (n, maps, *high); each side is doubled, or doubled and one less."""
     if kernel == 5:
-        rest = tuple(after - (2 * before - 1) for before, after in zip(low, high, strict=True))
+        rest = tuple(
+            after - (2 * before - 1) for before, after in zip(low, high, strict=True)
+        )
         return [nn.ConvTranspose2d(c, maps, 5, 2, padding=2, output_padding=rest)]
     deconv = nn.ConvTranspose2d(c, maps, 4, 2, padding=1)
     h, w = low
@@ -169,7 +173,9 @@ class Units(nn.Module):
             raise ValueError("the subset of units is empty; None explains all")
         first, last = min(units), max(units)
         if first < 0 or last >= width:
-            raise ValueError(f"units {first}..{last} of a layer that has 0..{width - 1}")
+            raise ValueError(
+                f"units {first}..{last} of a layer that has 0..{width - 1}"
+            )
         numbers = torch.as_tensor(list(units), dtype=torch.int64)
         self.register_buffer("units", numbers, persistent=False)
 

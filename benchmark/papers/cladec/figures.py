@@ -46,7 +46,9 @@ Mosaic = list[list[Image | None]]
 
 def pictures(found: Found) -> Iterator[Picture]:
     """Every picture that the profile's experiments allow."""
-    rows = found.rows[(found.rows.paper == "cladec") & (found.rows.track == "replication")]
+    rows = found.rows[
+        (found.rows.paper == "cladec") & (found.rows.track == "replication")
+    ]
     for (dataset, target), units in _first_seeds(found.units).items():
         where, name = f"{dataset}, {target}", plot_style.file_name(dataset, target)
         arrays = _by_experiment(units)
@@ -373,7 +375,10 @@ CURVES = (
         "Squared error per image (standardised), and accuracies, against the epochs of the decoded classifier (equally "
         "spaced).",
         {
-            "squared error per image": [("rec_loss_sum", "ClaDec"), ("rec_loss_sum", "RefAE")],
+            "squared error per image": [
+                ("rec_loss_sum", "ClaDec"),
+                ("rec_loss_sum", "RefAE"),
+            ],
             "accuracy of C_eval": [("acc_eval", "ClaDec"), ("acc_eval", "RefAE")],
             "accuracy": [("accuracy", "classifier")],
         },

@@ -64,7 +64,9 @@ class ClaDec:
     """
 
     layer: str | None = None
-    units: Sequence[int] | None = None  # entries of a vector, channels of maps; None: all
+    units: Sequence[int] | None = (
+        None  # entries of a vector, channels of maps; None: all
+    )
     alpha: float = 0.0  # of the classification loss, Eq. 1
     epochs: int = 64
     batch: int = 128
@@ -108,7 +110,9 @@ class ClaDec:
         shape = {"units": self.units, "base": self.base, "kernel": self.kernel}
         shape |= VARIANTS[self.variant]
         args = target, self._layer, x
-        (self._D,) = fit_decoders(*args, reference.y, self._scale, how, rng, [self.alpha], **shape)
+        (self._D,) = fit_decoders(
+            *args, reference.y, self._scale, how, rng, [self.alpha], **shape
+        )
         self._RefAE = fit_reference(*args, self._scale, how, rng, **shape)
         return self
 

@@ -120,7 +120,12 @@ def _drawn(tied: np.ndarray, rng: Generator) -> np.ndarray:
 
 @torch.no_grad()
 def hits(
-    target: Target, x: Tensor, y: Tensor, which: np.ndarray, fill: float, chunk: int = 256
+    target: Target,
+    x: Tensor,
+    y: Tensor,
+    which: np.ndarray,
+    fill: float,
+    chunk: int = 256,
 ) -> np.ndarray:
     """Is C right on each image with its square ``which`` (n,) filled? (n,) bool."""
     hidden = x.clone()

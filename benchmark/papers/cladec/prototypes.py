@@ -64,7 +64,9 @@ class PrototypeNet(nn.Module):
         return self.w(distances), distances, self.g(z)
 
 
-def fit(x: Tensor, y: Tensor, classes: int, m: int, how: Training, rng: Generator) -> PrototypeNet:
+def fit(
+    x: Tensor, y: Tensor, classes: int, m: int, how: Training, rng: Generator
+) -> PrototypeNet:
     """Train on pixels x (n, c, h, w) in [0, 1] of classes y (n,)."""
     with seeded(int(rng.integers(2**63 - 1))):
         net = PrototypeNet(tuple(x.shape[1:]), classes, m).to(x.device)

@@ -74,7 +74,9 @@ class _Setup:
         self.x, self.y = _images(study, "train", images)
         self.x_test, self.y_test = _images(study, "test", test_images)
         self.scale = scale_for(variant, self.x)
-        self.units = Scale.of(self.x)  # of the reported losses, whatever the decoder is trained on
+        self.units = Scale.of(
+            self.x
+        )  # of the reported losses, whatever the decoder is trained on
         self.grey = float(self.x.mean())  # the mean of all training pixels
         self.shape = {"base": base, "kernel": kernel, **VARIANTS[variant]}
         self.decoding = Training(**vars(DECODING) | dict(decoding or {}))
@@ -85,7 +87,15 @@ class _Setup:
         self, layer: str, target: Target | None = None, **settings: Any
     ) -> list[nn.Sequential]:
         """ClaDec's decoders, one for each alpha among the settings (default: one)."""
-        args = target or self.target, layer, self.x, self.y, self.scale, self.decoding, self.rng
+        args = (
+            target or self.target,
+            layer,
+            self.x,
+            self.y,
+            self.scale,
+            self.decoding,
+            self.rng,
+        )
         return fit_decoders(*args, **settings, **self.shape)
 
     def reference(self, layer: str) -> nn.Sequential:
@@ -93,7 +103,9 @@ class _Setup:
         args = self.target, layer, self.x, self.scale, self.decoding, self.rng
         return fit_reference(*args, **self.shape)
 
-    def decode(self, D: nn.Module, layer: str, x: Tensor, target: Target | None = None) -> Tensor:
+    def decode(
+        self, D: nn.Module, layer: str, x: Tensor, target: Target | None = None
+    ) -> Tensor:
         """X_E, pixels, (n, c, h, w)."""
         target = target or self.target
         s = run(lambda part: D(target.features(part, layer)), x)
@@ -190,7 +202,9 @@ def layers(
     evaluation: Settings | None = None,
 ) -> Outcome:
     """Tables 2-3: Rec Loss and Acc(C_eval) of ClaDec and RefAE at each layer; Tables 7-8 at the layers ``occlude``."""
-    setup = _Setup(study, rng, images, test_images, base, kernel, variant, decoding, evaluation)
+    setup = _Setup(
+        study, rng, images, test_images, base, kernel, variant, decoding, evaluation
+    )
     rows = setup.shown(show)
     numbers, rebuilt = [], []
     arrays = _shown(setup, rows) | {"classes": np.array(study.target.classes)}
@@ -204,7 +218,9 @@ def layers(
         ours, theirs = setup.loss(X_E, which, "ClaDec"), setup.loss(X_R, which, "RefAE")
         delta = ours.value - theirs.value
         numbers += [ours, theirs]
-        numbers.append(Number("delta_rec", delta, "ClaDec-RefAE", which, setup.n, "lower", MSE))
+        numbers.append(
+            Number("delta_rec", delta, "ClaDec-RefAE", which, setup.n, "lower", MSE)
+        )
         arrays |= {f"decoded{k}": X_E[rows], f"reference{k}": X_R[rows]}
         if k in occlude:
             found, pictures = _occlusion(setup, D, layer, which, rows)
@@ -307,7 +323,9 @@ def alphas(
     evaluation: Settings | None = None,
 ) -> Outcome:
     """Tables 4-5, Fig. 11: the trade-off between reconstruction and classification loss, Eq. 1, on test images."""
-    setup = _Setup(study, rng, images, test_images, base, kernel, variant, decoding, evaluation)
+    setup = _Setup(
+        study, rng, images, test_images, base, kernel, variant, decoding, evaluation
+    )
     rows = setup.shown(show)
     arrays = _shown(setup, rows) | {"alphas": np.array(alphas, float)}
     numbers, rebuilt = [], []
@@ -320,14 +338,18 @@ def alphas(
         error = float(setup.errors(X_E).mean())
         entropy = float(F.cross_entropy(run(study.target, X_E), setup.y_test))
         total = (1 - alpha) * error + alpha * entropy  # Eq. 1
-        number = partial(Number, method="ClaDec", setting=which, n=setup.n, better="lower")
+        number = partial(
+            Number, method="ClaDec", setting=which, n=setup.n, better="lower"
+        )
         numbers += setup.losses(X_E, which, "ClaDec")
         numbers.append(number("cross_entropy", entropy, unit="nats"))
         numbers.append(number("total_loss_sum", total, unit="Eq. 1"))
         arrays[f"decoded{j}"] = X_E[rows]
     for alpha, value in zip(alphas, setup.accuracies(rebuilt), strict=True):
         which = {"alpha": float(alpha)}
-        numbers.append(Number("acc_eval", value, "ClaDec", which, setup.n, "higher", "fraction"))
+        numbers.append(
+            Number("acc_eval", value, "ClaDec", which, setup.n, "higher", "fraction")
+        )
     return Outcome(numbers, _plain(arrays))
 
 
@@ -350,7 +372,9 @@ def epochs(
 
     RefAE does not depend on the classifier: it is trained once.
     """
-    setup = _Setup(study, rng, images, test_images, base, kernel, variant, decoding, evaluation)
+    setup = _Setup(
+        study, rng, images, test_images, base, kernel, variant, decoding, evaluation
+    )
     how = Training(**vars(CLASSIFYING) | dict(training or {}) | {"epochs": max(epochs)})
     reference = setup.rebuild_all(setup.reference(layer))
     rebuilt = [reference]
@@ -361,13 +385,17 @@ def epochs(
         which = {"classifier epochs": age}
         right = accuracy(target, setup.x_test, setup.y_test)
         numbers.append(
-            Number("accuracy", right, "classifier", which, setup.n, "higher", "fraction")
+            Number(
+                "accuracy", right, "classifier", which, setup.n, "higher", "fraction"
+            )
         )
         (D,) = setup.decoders(layer, target)
         decoded = setup.decode_all(D, layer, target)
         rebuilt.append(decoded)
         _, X_E = decoded
-        for ours, theirs in zip(setup.losses(X_E, which, "ClaDec"), of_reference, strict=True):
+        for ours, theirs in zip(
+            setup.losses(X_E, which, "ClaDec"), of_reference, strict=True
+        ):
             numbers += [ours, replace(theirs, setting=which), _difference(ours, theirs)]
     theirs, *ours = setup.accuracies(rebuilt)
     for age, value in zip(epochs, ours, strict=True):
@@ -385,7 +413,9 @@ def _difference(ours: Number, theirs: Number) -> Number:
     )
 
 
-def _ages(setup: _Setup, epochs: Sequence[int], how: Training) -> list[tuple[int, Target]]:
+def _ages(
+    setup: _Setup, epochs: Sequence[int], how: Training
+) -> list[tuple[int, Target]]:
     """(epochs, C) of one new classifier after so many epochs of its training."""
     target, found = setup.target, {}
     with seeded(int(setup.rng.integers(2**63 - 1)), setup.x.device):
@@ -474,7 +504,9 @@ def prototypes(
 
     right = accuracy(logits, setup.x_test, setup.y_test)
     which = {"prototypes": count}
-    number = Number("accuracy", right, "prototypes", which, setup.n, "higher", "fraction")
+    number = Number(
+        "accuracy", right, "prototypes", which, setup.n, "higher", "fraction"
+    )
     arrays = {
         "prototypes": drawn,
         "nearest": images_near,

@@ -196,11 +196,15 @@ def descend(
             total = _train_epoch(model, loss, optimiser, order, how.batch)
             if not all(map(math.isfinite, total.tolist())):
                 losses = (total / n).tolist()
-                raise Diverged(f"the loss is {losses} in epoch {epoch + 1}; lower lr ({how.lr:g})")
+                raise Diverged(
+                    f"the loss is {losses} in epoch {epoch + 1}; lower lr ({how.lr:g})"
+                )
             if each_epoch:
                 each_epoch(epoch + 1)
     if not all(bool(tensor.isfinite().all()) for tensor in model.parameters.values()):
-        raise Diverged(f"weights are not finite after {how.epochs} epochs; lower lr ({how.lr:g})")
+        raise Diverged(
+            f"weights are not finite after {how.epochs} epochs; lower lr ({how.lr:g})"
+        )
     model.finish()
 
 
@@ -270,14 +274,18 @@ def fit_decoders(
         raise ValueError(f"reduction={reduction!r} is sum or mean")
     code = codes(target, layer, x)
     z = code(slice(1000))
-    gain = 1 / max(float(z.std()), 1e-12)  # an untrained network's last layers are next to 0
+    gain = 1 / max(
+        float(z.std()), 1e-12
+    )  # an untrained network's last layers are next to 0
     with seeded(int(rng.integers(2**63 - 1))):
         made = [decoder(z.shape[1:], x.shape[1:], gain=gain, **shape) for _ in alphas]
     s = scale(x)
     weights = torch.tensor(alphas, device=x.device)
     for group in groups(len(alphas), x.device):
 
-        def loss(model: Networks, rows: Tensor, alpha: Tensor = weights[group]) -> Tensor:
+        def loss(
+            model: Networks, rows: Tensor, alpha: Tensor = weights[group]
+        ) -> Tensor:
             """Eq. 1, (K,): alpha (K,) of the networks."""
             K = len(alpha)
             z = code(rows)
@@ -314,7 +322,9 @@ def fit_reference(
     psi = target.net[: target.layers.index(layer) + 1]
     code = codes(target, layer, x[:2])(slice(2)).shape[1:]
     with seeded(int(rng.integers(2**63 - 1)), x.device):
-        net = nn.Sequential(fresh(psi), decoder(code, x.shape[1:], **shape).to(x.device))
+        net = nn.Sequential(
+            fresh(psi), decoder(code, x.shape[1:], **shape).to(x.device)
+        )
     s = scale(x)
 
     def loss(model: Networks, rows: Tensor) -> Tensor:

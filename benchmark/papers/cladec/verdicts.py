@@ -69,7 +69,9 @@ class _Unit:
 
     def of_all(self, metric: str, method: str = "ClaDec", by: str = "layer") -> Runs:
         """Values of all seeds, by one key of the setting."""
-        return [_values(rows, metric, method, by) for _, rows in self.group.groupby("seed")]
+        return [
+            _values(rows, metric, method, by) for _, rows in self.group.groupby("seed")
+        ]
 
     def layers(self) -> Looks:
         """CD1 to CD3."""
@@ -92,7 +94,10 @@ class _Unit:
 
     def alphas(self) -> Looks:
         """CD4."""
-        loss, acc = self.of_seed("rec_loss_sum", by="alpha"), self.of_seed("acc_eval", by="alpha")
+        loss, acc = (
+            self.of_seed("rec_loss_sum", by="alpha"),
+            self.of_seed("acc_eval", by="alpha"),
+        )
         if len(loss) < 2:
             return
         losses = self.of_all("rec_loss_sum", by="alpha")
@@ -103,18 +108,27 @@ class _Unit:
         at_0 = _mean(accs, 0, ".4f")
         for alpha, value in acc.items():
             if alpha > 0:
-                words = f"Acc {_mean(accs, alpha, '.4f')} at alpha {alpha:g}, {at_0} at 0"
+                words = (
+                    f"Acc {_mean(accs, alpha, '.4f')} at alpha {alpha:g}, {at_0} at 0"
+                )
                 yield "CD4", value > acc[0], words
 
     def epochs(self) -> Looks:
         """CD5, but for the t-tests."""
         by = "classifier epochs"
-        loss, gap = self.of_seed("rec_loss_sum", by=by), self.of_seed("delta_acc", GAP, by)
+        loss, gap = (
+            self.of_seed("rec_loss_sum", by=by),
+            self.of_seed("delta_acc", GAP, by),
+        )
         if len(loss) < 3:
             return
         first, *inner, last = loss.values()
         losses = self.of_all("rec_loss_sum", by=by)
-        yield "CD5", max(inner) > max(first, last), f"Rec (sum) {_listed(losses, 'epochs')}"
+        yield (
+            "CD5",
+            max(inner) > max(first, last),
+            f"Rec (sum) {_listed(losses, 'epochs')}",
+        )
         first, *_, last = gap.values()
         gaps = self.of_all("delta_acc", GAP, by)
         yield "CD5", first < 0 < last, f"Delta Acc {_listed(gaps, 'epochs')}"

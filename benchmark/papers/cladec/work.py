@@ -58,7 +58,9 @@ def layers(
     return (out + setup.classifiers(rebuilt)).beside(setup.held(rebuilt))
 
 
-def alphas(facts: Facts, *, layer: str, alphas: Sequence[float], **settings: Any) -> Work:
+def alphas(
+    facts: Facts, *, layer: str, alphas: Sequence[float], **settings: Any
+) -> Work:
     """Tables 4-5: a D for each alpha, and a classifier on its images."""
     setup = Setup.of(facts, **settings)
     k = len(alphas)
@@ -83,12 +85,22 @@ def epochs(
     out = setup.trained(fresh_of(facts, None), facts.shape, how)
     out += setup.reference(layer)
     out += setup.n_all * setup.rebuilt(layer)
-    each = setup.decoders(layer) + setup.n_all * setup.decoded(layer) + setup.test * facts.logits
+    each = (
+        setup.decoders(layer)
+        + setup.n_all * setup.decoded(layer)
+        + setup.test * facts.logits
+    )
     return (out + k * each + setup.classifiers(1 + k)).beside(setup.held(1 + k))
 
 
 def subsets(
-    facts: Facts, *, layer: str, nested: Sequence[int], disjoint: int, width: int, **settings: Any
+    facts: Facts,
+    *,
+    layer: str,
+    nested: Sequence[int],
+    disjoint: int,
+    width: int,
+    **settings: Any,
 ) -> Work:
     """Figs. 13-14: a D for each range of units."""
     setup = Setup.of(facts, **settings)
@@ -101,7 +113,12 @@ def subsets(
 
 
 def prototypes(
-    facts: Facts, *, layer: str, count: int, training: Mapping[str, Any] | None, **settings: Any
+    facts: Facts,
+    *,
+    layer: str,
+    count: int,
+    training: Mapping[str, Any] | None,
+    **settings: Any,
 ) -> Work:
     """Fig. 15: the prototype network, and one D."""
     setup = Setup.of(facts, **settings)
@@ -188,7 +205,10 @@ class Setup:
             return decoder(code, self.shape, units=units, **shape)
 
     def decoders(
-        self, layer: str, alphas: Sequence[float] = (0.0,), units: Sequence[int] | None = None
+        self,
+        layer: str,
+        alphas: Sequence[float] = (0.0,),
+        units: Sequence[int] | None = None,
     ) -> Work:
         """A D for each alpha on the codes of all images; with alpha > 0 F and its gradient at each image of a batch."""
         facts, how = self.facts, self.decoding

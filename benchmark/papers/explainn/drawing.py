@@ -58,7 +58,9 @@ def planted(rows: pd.DataFrame) -> Figure:
         _finish(axes)
     handles = []
     for colour, text in MEASURES.values():
-        patch = Patch(facecolor=colour, edgecolor=plot_style.INK, linewidth=0.5, label=text)
+        patch = Patch(
+            facecolor=colour, edgecolor=plot_style.INK, linewidth=0.5, label=text
+        )
         handles.append(patch)
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
     return figure
@@ -77,11 +79,19 @@ def _boxes(axes: Axes, rows: pd.DataFrame, column: str) -> None:
             widths=0.15,
             patch_artist=True,
             manage_ticks=False,
-            boxprops={"facecolor": colour, "edgecolor": plot_style.INK, "linewidth": 0.5},
+            boxprops={
+                "facecolor": colour,
+                "edgecolor": plot_style.INK,
+                "linewidth": 0.5,
+            },
             medianprops={"color": plot_style.INK, "linewidth": 1.2},
             whiskerprops={"color": plot_style.INK, "linewidth": 0.6},
             capprops={"color": plot_style.INK, "linewidth": 0.6},
-            flierprops={"marker": ".", "markersize": 3, "markeredgecolor": plot_style.MUTED},
+            flierprops={
+                "marker": ".",
+                "markersize": 3,
+                "markeredgecolor": plot_style.MUTED,
+            },
         )
     form = "{:g}" if column == "m" else "{:.1%}"
     axes.set_xticks(range(len(values)), [form.format(v) for v in values])
@@ -176,7 +186,9 @@ def _rule_colours(rule: Array) -> dict[int, tuple[float, ...]]:
     return colours
 
 
-def _coloured(shade: Array, rule: Array, colours: Mapping[int, tuple[float, ...]]) -> Array:
+def _coloured(
+    shade: Array, rule: Array, colours: Mapping[int, tuple[float, ...]]
+) -> Array:
     """(u, v, 3) the activation of a filter in grey, and its pixels in rules in their colours."""
     image = np.repeat(1 - 0.75 * shade[..., None], 3, axis=2)
     for r, colour in colours.items():
@@ -253,10 +265,15 @@ def _edge(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> N
     )
 
 
-def _inner_axes(figure: Figure, level: int, line: float, levels: int, height: int) -> Axes:
+def _inner_axes(
+    figure: Figure, level: int, line: float, levels: int, height: int
+) -> Axes:
     """Square axes for the prototype of a node."""
     width_inches, height_inches = figure.get_size_inches()
-    x_unit, y_unit = 1 / (levels + 1.3), 1 / (height + 0.5)  # of a level and a line, in the figure
+    x_unit, y_unit = (
+        1 / (levels + 1.3),
+        1 / (height + 0.5),
+    )  # of a level and a line, in the figure
     side = 0.62 * min(width_inches * x_unit, height_inches * y_unit)
     x = (level + 0.75) * x_unit
     y = 1 - (line + 0.85) * y_unit
@@ -284,7 +301,9 @@ def prototypes(unit: FoundUnit) -> Figure:
     """A row for each rule: the prototype of its tail, then those of its units."""
     a, count = unit.arrays, int(unit.arrays["count"])
     columns = max(len(a[f"images{i}"]) for i in range(count))
-    figure = Figure(figsize=(1.3 + 1.15 * columns, 1.42 * count + 0.1), layout="constrained")
+    figure = Figure(
+        figsize=(1.3 + 1.15 * columns, 1.42 * count + 0.1), layout="constrained"
+    )
     grid = figure.subplots(count, columns, squeeze=False)
     for i in range(count):
         titles = ["whole tail"] + [f"unit {number}" for number in a[f"units{i}"]]
@@ -312,7 +331,9 @@ def names(a: Arrays) -> list[str]:
     return [str(name).replace("_", " ") for name in a["classes"]]
 
 
-def _rule_text(head: Array, names: list[str], units: int, first: tuple[int, ...] = ()) -> str:
+def _rule_text(
+    head: Array, names: list[str], units: int, first: tuple[int, ...] = ()
+) -> str:
     """Lines: up to three classes of a head, ``first`` before the others, how many more, and the tail's size."""
     order = [k for k in first if head[k]]
     order += [k for k in np.flatnonzero(head) if k not in first]
@@ -376,7 +397,9 @@ def pair(a: Arrays) -> Figure:
     frames = YELLOW, YELLOW, RED, RED
     labels = one, one, other, other
     grid = left.subplots(2, 2)
-    for axes, image, frame, label in zip(grid.flat, images, frames, labels, strict=False):
+    for axes, image, frame, label in zip(
+        grid.flat, images, frames, labels, strict=False
+    ):
         _framed(axes, image, frame)
         axes.set_xlabel(label, fontsize=5.5, labelpad=1.5)
     titles = (

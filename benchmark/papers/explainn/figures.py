@@ -43,8 +43,12 @@ def pictures(found: Found) -> Iterator[Picture]:
         "fine_tuning": _fine_tuning,
     }
     for unit in found.units:
-        if unit.seed == 0 and unit.experiment in of_experiment:  # one network of each kind
-            yield from of_experiment[unit.experiment](unit, f"{unit.dataset}-{unit.target}")
+        if (
+            unit.seed == 0 and unit.experiment in of_experiment
+        ):  # one network of each kind
+            yield from of_experiment[unit.experiment](
+                unit, f"{unit.dataset}-{unit.target}"
+            )
 
 
 def _synthetic(rows: pd.DataFrame) -> pd.DataFrame:

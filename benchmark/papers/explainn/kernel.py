@@ -36,7 +36,9 @@ class Packed(NamedTuple):
     head_bits: Array  # (p,) -log2 |T_x| / sum_I |T_I|
     tail_bits: Array  # (q,)
     single: Array  # (n + 1,) log2 C(n, m), what a singleton with m rows costs
-    factorials: Array  # log2 i! for i up to PLANES n: a look-up is cheaper than a logarithm
+    factorials: (
+        Array  # log2 i! for i up to PLANES n: a look-up is cheaper than a logarithm
+    )
     complexities: Array  # Lpc(i) for the same i
     n: int
     disjunctive: bool  # l = 1 only
@@ -283,7 +285,9 @@ def cheapest_k(db, Y, at_least, inside, model, outside, best):
     for k in range(size, smallest - 1, -1):
         holds = at_least[k]
         ones = k * holds + higher  # of D[T_{Y|X}, Y]
-        bits = model + exceptions(db, applies, holds, size * holds - ones, total - ones, size)
+        bits = model + exceptions(
+            db, applies, holds, size * holds - ones, total - ones, size
+        )
         if db.robust and not db.drop_holds:
             bits += outside
         else:

@@ -61,8 +61,12 @@ class ExplaiNN:
             NotApplicable: no weights lead to the classes, or no rule saves a bit (too few images per class).
         """
         source = last(target)
-        self.hidden = Units.of(target, reference, source.layer, channels=source.channels)
-        self.model = label_rules(target, reference, self.hidden, theta=self.theta, mu=self.mu)
+        self.hidden = Units.of(
+            target, reference, source.layer, channels=source.channels
+        )
+        self.model = label_rules(
+            target, reference, self.hidden, theta=self.theta, mu=self.mu
+        )
         if not self.model.rules:
             raise NotApplicable(
                 f"no rule from the {len(target.classes)} classes to {source.layer} of {target.name} "
@@ -101,7 +105,9 @@ class ExplaiNN:
         )
         if not model.rules:
             return
-        applies = np.stack([rule.applies(classes) for rule in model.rules], axis=1)  # (n, rules)
+        applies = np.stack(
+            [rule.applies(classes) for rule in model.rules], axis=1
+        )  # (n, rules)
         both = applies & _holds(model, tails)
         self._weights = both.sum(0) / np.maximum(applies.sum(0), 1)  # P(Y holds | X)
         self.maps = units, model

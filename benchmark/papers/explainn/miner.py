@@ -61,7 +61,9 @@ class Model:
     bits: float  # L(D, M)
     p: int
     finished: bool = True  # False: interrupted; the rules are the best so far
-    candidates: int = 0  # rules whose cost was computed; all l and k of a rule count as one
+    candidates: int = (
+        0  # rules whose cost was computed; all l and k of a rule count as one
+    )
     seconds: float = 0.0
 
     @property
@@ -196,7 +198,9 @@ def _checked_blocks(blocks: Array | None, q: int) -> Array:
     return blocks
 
 
-def _checked_groups(groups: Sequence[Sequence[int]], head_margins: Array) -> list[Array]:
+def _checked_groups(
+    groups: Sequence[Sequence[int]], head_margins: Array
+) -> list[Array]:
     """The groups of head items, sorted, as arrays."""
     checked = []
     for group in groups:
@@ -220,7 +224,9 @@ def _database(
     n, p = heads.shape
     margins = np.concatenate([heads.sum(0), tails.sum(0)])  # |T_I|
     everything = max(margins.sum(), 1)
-    item_bits = -np.log2(np.maximum(margins, 1) / everything)  # the prefix code of items
+    item_bits = -np.log2(
+        np.maximum(margins, 1) / everything
+    )  # the prefix code of items
     single, factorials, complexities = kernel.tables(n)
     db = kernel.Packed(
         heads=kernel.pack(heads),
@@ -253,7 +259,9 @@ def _by_gain(
         return -round(_gain(db, state, r), 6), tuple(state.Y[r])
 
     order = sorted(range(len(state)), key=key)
-    rules = tuple(Rule(state.X[r], state.Y[r] + p, state.l[r], state.k[r]) for r in order)
+    rules = tuple(
+        Rule(state.X[r], state.Y[r] + p, state.l[r], state.k[r]) for r in order
+    )
     gains = tuple(_gain(db, state, r) for r in order)
     counted = 0.0
     if encoding.count_rules and rules:

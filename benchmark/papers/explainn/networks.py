@@ -34,7 +34,10 @@ from benchmark.papers.explainn.mdl import Rule
 from benchmark.papers.explainn.miner import Model, mine
 from benchmark.papers.explainn.planted import overlap, sides
 
-ALLOW = ("constant", "duplicates")  # networks do have dead units, and pixels that always agree
+ALLOW = (
+    "constant",
+    "duplicates",
+)  # networks do have dead units, and pixels that always agree
 DRAWS = 100  # random interventions, as in the paper
 
 
@@ -137,7 +140,9 @@ def last(target: Target) -> Last:
                 if module.kernel_size != (1, 1):
                     break
                 return Last(before, module.weight[:, :, 0, 0], True)
-    raise NotApplicable(f"{target.name} has no layer of weights that leads to the classes")
+    raise NotApplicable(
+        f"{target.name} has no layer of weights that leads to the classes"
+    )
 
 
 def label_rules(

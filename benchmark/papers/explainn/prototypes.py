@@ -146,7 +146,9 @@ def maximise(
         optimiser.step()
         with torch.no_grad():
             z *= 1 - decay
-            if blur_every and step % blur_every == blur_every - 1:  # a Gaussian, in frequencies
+            if (
+                blur_every and step % blur_every == blur_every - 1
+            ):  # a Gaussian, in frequencies
                 z *= torch.exp(-2 * (np.pi * sigma * frequency) ** 2)[..., None]
     return _image(z, damp, colours, (h, w)).detach()
 

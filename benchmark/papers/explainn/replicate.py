@@ -27,13 +27,25 @@ from benchmark.papers.explainn import mdl, networks
 from benchmark.papers.explainn import planted as synthetic
 from benchmark.papers.explainn import prototypes as images
 from benchmark.papers.explainn import traits as shown_rules
-from benchmark.papers.explainn.mdl import ROBUST, SIMPLE, Encoding, Rule, description_length
+from benchmark.papers.explainn.mdl import (
+    ROBUST,
+    SIMPLE,
+    Encoding,
+    Rule,
+    description_length,
+)
 from benchmark.papers.explainn.miner import mine
 from benchmark.papers.explainn.networks import Last, LastRules, Units, label_rules, last
 from benchmark.zoo import pretrained
 
 CHUNK = 250  # images that go through the network together
-COUNTS = ("n_", "heads_", "classes_", "largest_", "background_")  # other metrics are fractions
+COUNTS = (
+    "n_",
+    "heads_",
+    "classes_",
+    "largest_",
+    "background_",
+)  # other metrics are fractions
 
 # --------------------------------------------------------------------------------------------- synthetic data
 
@@ -94,7 +106,9 @@ def planted(
     """One data set with m planted rules: exact and soft precision and recall, bits of planted and of found rules."""
     code: Encoding = {"robust": ROBUST, "simple": SIMPLE}[encoding]
     data = synthetic.planted(rng, m=m, n=n, heads=heads, noise=noise, alone=alone)
-    model = mine(data.heads, data.tails, theta=theta, mu=mu, encoding=code, allow=networks.ALLOW)
+    model = mine(
+        data.heads, data.tails, theta=theta, mu=mu, encoding=code, allow=networks.ALLOW
+    )
     kind = "mutually exclusive heads" if heads == "exclusive" else "co-occurring heads"
     target = f"m={m} planted, {kind}"
     if alone:
@@ -191,7 +205,9 @@ def intervention(
     result = networks.intervene(target, test, mined.model, rng)
     judged, q90 = result.judged, result.quantile()
     if not judged.any():
-        raise NotApplicable(f"no class of {target.name} has a rule on {len(mined.batch)} images")
+        raise NotApplicable(
+            f"no class of {target.name} has a rule on {len(mined.batch)} images"
+        )
     before, after = result.before[judged], result.after[judged]
     below = after < q90[judged]
     facts = {
@@ -249,7 +265,9 @@ def flow(
         }
         numbers += _numbers(facts, {"layer": units.layer, "level": depth}, len(batch))
         offered = len(model.rules)
-    chains = np.array([shown_rules.chains(levels, c) for c in range(len(target.classes))])
+    chains = np.array(
+        [shown_rules.chains(levels, c) for c in range(len(target.classes))]
+    )
     facts = {"classes_traced_to_the_end": (chains > 0).sum()}
     numbers += _numbers(facts, {"layer": layers[-1]}, len(batch))
     if not chains.any():
@@ -261,7 +279,9 @@ def flow(
         tails = [node["units_of_layer"] for node in nodes if node["level"] == depth]
         if tails:
             scale = images.scales(target, batch, layer)
-            x = images.maximise(target, layer, tails, colours, rng, scale=scale, steps=steps)
+            x = images.maximise(
+                target, layer, tails, colours, rng, scale=scale, steps=steps
+            )
             pictures.append(x.cpu().numpy())
     for node in nodes:
         del node["units_of_layer"]
@@ -305,7 +325,10 @@ def prototypes(
         groups = [tail, *([unit] for unit in tail)]
         x = artist.draw(groups, rng)
         reached = artist.reached(x, [tail] * len(groups))
-        for method, value in (("whole tail", reached[0]), ("best single unit", reached[1:].max())):
+        for method, value in (
+            ("whole tail", reached[0]),
+            ("best single unit", reached[1:].max()),
+        ):
             number = Number(
                 "tail_activation",
                 value,
@@ -346,7 +369,9 @@ def traits(
     mined = _last_rules(study, samples, theta, mu)
     model, batch = mined.model, mined.batch
     if not model.rules:
-        raise NotApplicable(f"no class of {target.name} has a rule on {len(batch)} images")
+        raise NotApplicable(
+            f"no class of {target.name} has a rule on {len(batch)} images"
+        )
     y = networks.answers(target, batch).argmax(1)
     H = shown_rules.heads(model.rules, C)
     artist = images.Artist.of(target, batch, mined.source, steps, side)
@@ -411,7 +436,9 @@ def fine_tuning(
     end = last(target)
     before = _before_tuning(study, end, source)
     networks.share_features(target, before, batch, end.layer)
-    on_before, model_before = networks.rules_to_last(before, target, batch, end, theta, mu)
+    on_before, model_before = networks.rules_to_last(
+        before, target, batch, end, theta, mu
+    )
     on, model = networks.rules_to_last(target, target, batch, end, theta, mu)
     kept = shown_rules.alike(model.rules, model_before.rules)
     lost = ~shown_rules.alike(model_before.rules, model.rules)
@@ -447,7 +474,9 @@ def fine_tuning(
         arrays |= {
             "images.after": images.pixels(after.draw(tails, rng)),
             "images.before": images.pixels(earlier.draw(tails, rng)),
-            "examples": images.pixels(batch.x[shown_rules.examples_of_heads(on, model, chosen, y)]),
+            "examples": images.pixels(
+                batch.x[shown_rules.examples_of_heads(on, model, chosen, y)]
+            ),
             "heads": shown_rules.heads(chosen, C),
             "units": shown_rules.tail_sizes(chosen),
             "is_kept": np.array([rule in kept_rules for rule in chosen]),
@@ -461,7 +490,9 @@ def _before_tuning(study: Study, end: Last, source: str) -> Target:
     Raises:
         NotApplicable: there are no such weights for the last hidden layer.
     """
-    net = study.target_name.split("-")[0]  # the zoo names a network by its net, or net-variant
+    net = study.target_name.split("-")[
+        0
+    ]  # the zoo names a network by its net, or net-variant
     weights, _ = pretrained.weights(net, source)
     before = copy.deepcopy(study.target)
     missing = before.net.load_state_dict(weights, strict=False).missing_keys
@@ -478,7 +509,9 @@ def _last_rules(study: Study, samples: int, theta: float, mu: int) -> LastRules:
     return LastRules.of(study.target, batch, theta, mu)
 
 
-def _numbers(facts: Mapping[str, float], setting: Mapping[str, Any], n: int) -> list[Number]:
+def _numbers(
+    facts: Mapping[str, float], setting: Mapping[str, Any], n: int
+) -> list[Number]:
     """Counts and fractions (``COUNTS``) as numbers of ExplaiNN."""
     numbers = []
     for metric, value in facts.items():

@@ -14,7 +14,9 @@ import numpy as np
 from benchmark.api import Array
 from benchmark.papers.explainn import kernel
 
-_BLOCK = 4096  # pairs that a thread takes at once; a run can be interrupted between blocks
+_BLOCK = (
+    4096  # pairs that a thread takes at once; a run can be interrupted between blocks
+)
 _ITEMS = 256  # the same for tail items
 _ROWS = 512  # new rules whose pairs are listed at once
 _MERGE_BYTES = 56  # of a merge that gains: its pair, and five numbers
@@ -60,7 +62,9 @@ class State:
 class Run:
     """Runs kernels over blocks: threads, progress, and the number of candidates so far."""
 
-    def __init__(self, threads: int, progress: Callable[[str, int, int], Any] | None) -> None:
+    def __init__(
+        self, threads: int, progress: Callable[[str, int, int], Any] | None
+    ) -> None:
         self.threads = threads
         self.progress = progress
         self.candidates = 0
@@ -73,7 +77,9 @@ class Run:
         block: int,
     ) -> Iterator[Any]:
         """work(rows) for all blocks of rows, results in order."""
-        rows = [slice(start, min(start + block, total)) for start in range(0, total, block)]
+        rows = [
+            slice(start, min(start + block, total)) for start in range(0, total, block)
+        ]
         executor = ThreadPoolExecutor(self.threads) if self.threads > 1 else _Inline()
         with executor as pool:
             results = pool.map(work, rows)
@@ -231,7 +237,9 @@ def _candidates(
     longest = 2 * int(sizes.max())
     cost = np.array(state.bits)
     slot, counts = _kept_counts(db, state)
-    member = np.zeros((len(cost), len(db.heads)), np.float32)  # (rules, p) is the item in the head?
+    member = np.zeros(
+        (len(cost), len(db.heads)), np.float32
+    )  # (rules, p) is the item in the head?
     for r, x in enumerate(state.X):
         member[r, x] = 1
     block = blocks[[y[0] for y in state.Y]]
@@ -243,7 +251,9 @@ def _candidates(
         pairs = kernel.near_pairs(sizes, overlap, rows, block, mu)
 
         def work(part: slice, pairs: Array = pairs) -> tuple:
-            return pairs[part], *kernel.merges(db, pairs[part], *X, *Y, slot, counts, longest)
+            return pairs[part], *kernel.merges(
+                db, pairs[part], *X, *Y, slot, counts, longest
+            )
 
         for mine, bits, l, k in run(what, work, len(pairs), _BLOCK):
             run.candidates += int(np.isfinite(bits).sum())
@@ -258,7 +268,10 @@ def _candidates(
                     "left of memory; raise it or theta, or mine in blocks"
                 )
             at = which, union
-            yield mine[which], np.column_stack([gain[at], union, bits[at], l[at], k[at]])
+            yield (
+                mine[which],
+                np.column_stack([gain[at], union, bits[at], l[at], k[at]]),
+            )
 
 
 def _kept_counts(db: kernel.Packed, state: State) -> tuple[Array, Array]:

@@ -41,7 +41,9 @@ def tail_sizes(rules: Sequence[Rule]) -> Array:
     return np.array([len(rule.Y) for rule in rules])
 
 
-def pair(rules: Sequence[Rule], classes: int) -> tuple[int, int, tuple[Rule, Rule, Rule]] | None:
+def pair(
+    rules: Sequence[Rule], classes: int
+) -> tuple[int, int, tuple[Rule, Rule, Rule]] | None:
     """Classes c, d and rules with c and not d, with both, with d and not c; None if no two classes have all three."""
     H = heads(rules, classes)
     size = H.sum(1)
@@ -61,7 +63,9 @@ def pair(rules: Sequence[Rule], classes: int) -> tuple[int, int, tuple[Rule, Rul
     return best
 
 
-def within(rules: Sequence[Rule], classes: int, most: int = 3) -> tuple[int, list[Rule]] | None:
+def within(
+    rules: Sequence[Rule], classes: int, most: int = 3
+) -> tuple[int, list[Rule]] | None:
     """The class with most rules and its ``most`` rules of fewest classes; None if no class has two."""
     if not len(rules):
         return None
@@ -151,7 +155,9 @@ def filter_maps(
             filter_of = np.array(tail) // (u * v)
             shared += np.bincount(filter_of, minlength=K)
     chosen = _chosen_filters(shared, light, count)
-    z = networks.values(target, batch, units.layer, units.pool, False)[:, chosen]  # (n, F, u, v)
+    z = networks.values(target, batch, units.layer, units.pool, False)[
+        :, chosen
+    ]  # (n, F, u, v)
     y = networks.answers(target, batch).argmax(1)
     means = []
     for c in range(C):

@@ -54,7 +54,9 @@ def _looks(rows: pd.DataFrame) -> Iterator[Said]:
     yield from _worked_example(rows[rows["method"] == "ExplaiNN encoding"])
     yield from _planted(rows[synthetic])
     networks = rows[~synthetic & (rows["method"] == "ExplaiNN")]
-    for (dataset, target, seed), of_network in networks.groupby(["dataset", "target", "seed"]):
+    for (dataset, target, seed), of_network in networks.groupby(
+        ["dataset", "target", "seed"]
+    ):
         say = Evidence(dataset, target, int(seed))
         for setting, lines in of_network.groupby("setting"):
             found = _by_metric(lines)
@@ -113,7 +115,9 @@ class DataSet:
 
 def _planted(rows: pd.DataFrame) -> Iterator[Said]:
     data_sets = list(_data_sets(rows))
-    cleanest: dict[tuple, DataSet] = {}  # of each series the data set with the lowest noise
+    cleanest: dict[
+        tuple, DataSet
+    ] = {}  # of each series the data set with the lowest noise
     for found in data_sets:
         known = cleanest.get(found.series)
         if known is None or found.noise < known.noise:
@@ -184,7 +188,13 @@ def _intervention(found: Mapping[str, float], say: Evidence) -> Iterator[Said]:
     below = found["below_random_q90_share"]
     yield say("EX5", below > 0.5, f"{words}; {{:.0%}} below random", *accuracies, below)
     lost = found["after_at_most_5pct_share"]
-    yield say("EX5", lost > 0.5, f"{words}; {{:.0%}} of classes at 5 % or less", *accuracies, lost)
+    yield say(
+        "EX5",
+        lost > 0.5,
+        f"{words}; {{:.0%}} of classes at 5 % or less",
+        *accuracies,
+        lost,
+    )
 
 
 def _places(found: Mapping[str, float], layer: str, say: Evidence) -> Iterator[Said]:

@@ -16,7 +16,9 @@ from benchmark.shared.work import Facts, Work, tensors
 LARGEST = 3  # items of a planted head or tail, on average
 NEAR = 0.1  # share of the pairs of a block whose heads are similar enough to merge
 DOUBLE = 8  # bytes
-START = 5e6  # words that the miner reads in the time that its compiled kernels take to load
+START = (
+    5e6  # words that the miner reads in the time that its compiled kernels take to load
+)
 
 
 def method(facts: Facts, layer: str | None) -> Work:
@@ -177,7 +179,9 @@ def _last_rules(facts: Facts, samples: int) -> Work:
     if source.channels:
         size = size[:1]
     passes = n * (facts.logits + facts.forward(source.layer))
-    held = tensors(n * facts.pixels, 2 * n * units)  # features in chunks, and in one piece
+    held = tensors(
+        n * facts.pixels, 2 * n * units
+    )  # features in chunks, and in one piece
     return (passes + _mined(n, facts.classes, size)).beside(held)
 
 

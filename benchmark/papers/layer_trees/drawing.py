@@ -39,7 +39,9 @@ def layout(tree: Tree) -> tuple[Array, Array]:
     splits = np.flatnonzero(tree.node >= 0)  # parents before their children
     leaves_below = np.ones(m, int)  # leaves under each place
     for place in splits[::-1]:
-        leaves_below[place] = leaves_below[tree.on[place]] + leaves_below[tree.off[place]]
+        leaves_below[place] = (
+            leaves_below[tree.on[place]] + leaves_below[tree.off[place]]
+        )
 
     column = np.zeros(m)
     first = np.zeros(m, int)  # the first line under each place
@@ -79,7 +81,9 @@ def draw(
             f"the tree is {column.max():.0f} splits deep; draw one of at most {WIDEST}, "
             "with a higher threshold"
         )
-    axes = _canvas(width=STEP * (column.max() + 1) + 0.5, height=LINE * tree.leaves + 0.55)
+    axes = _canvas(
+        width=STEP * (column.max() + 1) + 0.5, height=LINE * tree.leaves + 0.55
+    )
     at = np.stack([STEP * column, LINE * line], axis=1)  # (m, 2)
     for place in np.flatnonzero(tree.node >= 0):
         on, off = tree.on[place], tree.off[place]
@@ -155,7 +159,9 @@ def _split(axes: Axes, at: Array, node: int) -> None:
         "edgecolor": plot_style.INK,
         "linewidth": 0.8,
     }
-    axes.annotate(str(node), at, ha="center", va="center", fontsize=8.5, zorder=4, bbox=box)
+    axes.annotate(
+        str(node), at, ha="center", va="center", fontsize=8.5, zorder=4, bbox=box
+    )
 
 
 def _leaf(

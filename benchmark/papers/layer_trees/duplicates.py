@@ -38,7 +38,9 @@ def kinds(encodings: Encodings) -> Array:
     if by_size.shape[1] > 1:
         second = by_size[:, -2]
     class_sizes = encodings.classes.sum(0)
-    whole = class_sizes[encodings.labels]  # (u,) samples of the largest class, in all encodings
+    whole = class_sizes[
+        encodings.labels
+    ]  # (u,) samples of the largest class, in all encodings
     spectrum = second >= FEW
     to_idiosyncratic = largest < FEW
     to_few = largest < MANY * whole

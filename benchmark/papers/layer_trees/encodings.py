@@ -110,12 +110,16 @@ def encode(z: Tensor, on: float | Tensor = 0.0) -> Bits:
     """
     z = z.flatten(1)  # (n, w)
     if not torch.isfinite(z).all():
-        raise ValueError("some activations are NaN or infinite; such nodes are neither ON nor OFF")
+        raise ValueError(
+            "some activations are NaN or infinite; such nodes are neither ON nor OFF"
+        )
     return Bits(np.packbits((z > on).cpu().numpy(), axis=1), z.shape[1])
 
 
 @torch.no_grad()
-def encode_layers(target: Target, parts: Iterable[Batch], layers: Sequence[str]) -> dict[str, Bits]:
+def encode_layers(
+    target: Target, parts: Iterable[Batch], layers: Sequence[str]
+) -> dict[str, Bits]:
     """The encodings of several layers, in one pass over the network.
 
     Args:
@@ -165,7 +169,9 @@ def position(target: Target, layer: str) -> int:
         ValueError: the network has no such layer.
     """
     if layer not in target.layers:
-        raise ValueError(f"{target.name} has no layer {layer!r}; it has {', '.join(target.layers)}")
+        raise ValueError(
+            f"{target.name} has no layer {layer!r}; it has {', '.join(target.layers)}"
+        )
     return target.layers.index(layer)
 
 
@@ -188,14 +194,18 @@ def unique(bits: Bits, y: Array, classes: int) -> Encodings:
         ValueError: the labels are missing, out of range, or not one per sample.
     """
     if y is None:
-        raise ValueError("the samples have no labels; an encoding's class is that of its samples")
+        raise ValueError(
+            "the samples have no labels; an encoding's class is that of its samples"
+        )
     y = np.asarray(y)
     if y.shape != (len(bits),) or (len(y) and (y.min() < 0 or y.max() >= classes)):
         raise ValueError(
             f"{len(bits)} encodings need as many labels in 0..{classes - 1}; got shape {y.shape}"
         )
     rows = np.ascontiguousarray(bits.packed)
-    rows = rows.view(f"V{rows.shape[1]}").ravel()  # a row as one value, compared byte by byte
+    rows = rows.view(
+        f"V{rows.shape[1]}"
+    ).ravel()  # a row as one value, compared byte by byte
     _, first, group = np.unique(rows, return_index=True, return_inverse=True)
     counts = np.bincount(group * classes + y, minlength=len(first) * classes)
     return Encodings(bits[first], group, counts.reshape(len(first), classes))

@@ -31,7 +31,9 @@ LINE = {  # style of a curve with error bars
 }
 
 Panel = tuple[str, int]  # data set, width
-Panels = dict[Panel, dict[int, list[Network]]]  # panel -> depth -> networks of all seeds
+Panels = dict[
+    Panel, dict[int, list[Network]]
+]  # panel -> depth -> networks of all seeds
 
 
 def pictures(found: Found) -> Iterator[Picture]:
@@ -102,7 +104,11 @@ def _curves(panels: Panels) -> Iterator[Picture]:
         "over seeds.",
         _grid(panels, size, "split nodes"),
     )
-    pruned = {panel: nets for panel, nets in deepest.items() if len(_threshold_values(nets)) > 1}
+    pruned = {
+        panel: nets
+        for panel, nets in deepest.items()
+        if len(_threshold_values(nets)) > 1
+    }
     if pruned:
         yield Picture(
             "tables-3-4-thresholds",
@@ -144,7 +150,9 @@ def _grid(
     """A panel for each data set and width, two in a row."""
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(2.0 + 2.5 * columns, 2.6 * rows + 0.3), layout="constrained")
+    figure = Figure(
+        figsize=(2.0 + 2.5 * columns, 2.6 * rows + 0.3), layout="constrained"
+    )
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, panel in zip(grid.flat, panels, strict=False):
         draw(axes, panel)
@@ -284,7 +292,9 @@ def _thresholds(panels: dict[Panel, list[Network]]) -> Figure:
 def _by_threshold(axes: Axes, nets: list[Network], what: str) -> None:
     """A line for each threshold: split nodes or accuracy of the trees."""
     thresholds = _threshold_values(nets)
-    for colour, marker, t in zip(plot_style.PALETTE[1:], "osD^v", thresholds, strict=False):
+    for colour, marker, t in zip(
+        plot_style.PALETTE[1:], "osD^v", thresholds, strict=False
+    ):
         axes.errorbar(
             *_mean(nets, what, t),
             color=colour,
@@ -296,7 +306,11 @@ def _by_threshold(axes: Axes, nets: list[Network], what: str) -> None:
 
 def _other_activations(networks: list[Network]) -> Iterator[Picture]:
     """Networks of one data set and shape that differ in their activation, where there are any."""
-    shapes = {(net.dataset, net.width, net.depth) for net in networks if net.activation != "relu"}
+    shapes = {
+        (net.dataset, net.width, net.depth)
+        for net in networks
+        if net.activation != "relu"
+    }
     for dataset, width, depth in sorted(shapes):
         by_activation: dict[str, list[Network]] = {}
         for net in networks:
@@ -328,7 +342,9 @@ def _activations(by_activation: dict[str, list[Network]]) -> Figure:
         layers = list(nets[0].u)
         u = _values(nets, "u", layers)
         left.errorbar(layers, u.mean(0), _standard_error(u), **line)
-        right.errorbar(*_mean(nets, "tree_test"), label=activation.replace("_", " "), **line)
+        right.errorbar(
+            *_mean(nets, "tree_test"), label=activation.replace("_", " "), **line
+        )
         test = np.mean([net.test for net in nets])
         right.axhline(test, color=colour, linewidth=0.8, linestyle=":")
     left.set_ylabel("unique encodings")

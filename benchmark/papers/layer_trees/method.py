@@ -24,7 +24,13 @@ from torch import Tensor
 
 from benchmark.api import Batch, Explanation, NotApplicable, Target
 from benchmark.papers.layer_trees import trees
-from benchmark.papers.layer_trees.encodings import Bits, encode, position, switch, unique
+from benchmark.papers.layer_trees.encodings import (
+    Bits,
+    encode,
+    position,
+    switch,
+    unique,
+)
 
 
 @dataclass
@@ -65,8 +71,12 @@ class LayerTree:
             )
         layer = self._layer(target)
         z = self._features(target, reference)
-        self._at = switch(target, layer) if self.variant == "sign" else z.median(dim=0).values
-        encodings = unique(encode(z, self._at), reference.y.cpu().numpy(), len(target.classes))
+        self._at = (
+            switch(target, layer) if self.variant == "sign" else z.median(dim=0).values
+        )
+        encodings = unique(
+            encode(z, self._at), reference.y.cpu().numpy(), len(target.classes)
+        )
         if len(encodings) < 2:
             raise NotApplicable(
                 f"all reference images have the same encoding in {layer} (variant {self.variant})"

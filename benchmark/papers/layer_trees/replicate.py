@@ -19,7 +19,12 @@ from numpy.random import Generator
 from benchmark.api import Array, Batch, NotApplicable, Target
 from benchmark.papers import Number, Outcome, Study
 from benchmark.papers.layer_trees import duplicates as kinds_of
-from benchmark.papers.layer_trees.encodings import Encodings, encode_layers, hidden_layers, unique
+from benchmark.papers.layer_trees.encodings import (
+    Encodings,
+    encode_layers,
+    hidden_layers,
+    unique,
+)
 from benchmark.papers.layer_trees.trees import accuracy_pct, grow, passing, rules
 
 CHUNK = 1000  # images that go through the network together
@@ -65,8 +70,17 @@ def trees(
             accuracy = accuracy_pct(tree, bits[name], y)
             numbers += [
                 _count("n_encodings", tree.n_encodings, "layer tree", at, len(y)),
-                _count("n_split_nodes", tree.split_nodes, "layer tree", at, len(y), "nodes"),
-                Number("train_accuracy_pct", accuracy, "layer tree", at, len(y), unit="percent"),
+                _count(
+                    "n_split_nodes", tree.split_nodes, "layer tree", at, len(y), "nodes"
+                ),
+                Number(
+                    "train_accuracy_pct",
+                    accuracy,
+                    "layer tree",
+                    at,
+                    len(y),
+                    unit="percent",
+                ),
                 _percent("test_accuracy_pct", guess == y_test, "layer tree", at),
                 _percent("test_agreement_pct", guess == answers_test, "layer tree", at),
             ]
@@ -91,12 +105,16 @@ def duplicates(
     for k, name in enumerate(kinds_of.KINDS):
         where = {"layer": layer, "kind": name}
         of_kind = (kind == k).sum()
-        numbers.append(_count("n_duplicates_of_kind", of_kind, "encodings", where, len(y)))
+        numbers.append(
+            _count("n_duplicates_of_kind", of_kind, "encodings", where, len(y))
+        )
         one = kinds_of.example(encodings, k)
         if one is None:
             continue
         size = encodings.counts[one]
-        numbers.append(_count("example_samples", size, "encodings", where, len(y), "samples"))
+        numbers.append(
+            _count("example_samples", size, "encodings", where, len(y), "samples")
+        )
         members, counts = encodings.samples(one), encodings.classes[one]
         by_size = np.argsort(-counts, kind="stable")
         rows = np.concatenate([members[y[members] == c][:SHOWN] for c in by_size[:3]])
@@ -141,7 +159,9 @@ def drawing(
     members = np.zeros((len(count), len(target.classes)), np.int64)
     np.add.at(members, (leaf, y), 1)  # samples of each class at each leaf
     at = {"layer": layer, "threshold": threshold, "maps": maps}
-    splits = _count("n_drawn_split_nodes", tree.split_nodes, "layer tree", at, len(y), "nodes")
+    splits = _count(
+        "n_drawn_split_nodes", tree.split_nodes, "layer tree", at, len(y), "nodes"
+    )
     shown = {
         "mean": (mean / np.nanmax(mean)).astype(np.float16),
         "count": count,
@@ -241,7 +261,9 @@ def _gradient(target: Target, part: Batch) -> Array:
     return (product / total).cpu().numpy()
 
 
-def _attribution(study: Study, maps: str, rng: Generator) -> Callable[[Target, Batch], Array]:
+def _attribution(
+    study: Study, maps: str, rng: Generator
+) -> Callable[[Target, Batch], Array]:
     """A function that gives each pixel's share in the heat maps of the method ``maps``, (b, h, w).
 
     Raises:

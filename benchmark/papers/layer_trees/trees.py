@@ -55,7 +55,9 @@ class Tree:
         """(n,) the leaf that each sample ends in."""
         place = np.zeros(len(bits), np.int64)
         rows = np.arange(len(bits)) if self.split_nodes else np.empty(0, np.int64)
-        while len(rows):  # one level per pass, for the samples that are not at a leaf yet
+        while len(
+            rows
+        ):  # one level per pass, for the samples that are not at a leaf yet
             here = place[rows]
             is_on = bits.at(rows, self.node[here])
             place[rows] = np.where(is_on, self.on[here], self.off[here])
@@ -91,7 +93,9 @@ def grow(encodings: Encodings, threshold: int, rng: Generator) -> Tree:
         ValueError: a negative threshold.
     """
     if threshold < 0:
-        raise ValueError(f"threshold={threshold} is negative; it is a number of samples")
+        raise ValueError(
+            f"threshold={threshold} is negative; it is a number of samples"
+        )
     kept = encodings.counts >= threshold
     seed = int(rng.integers(2**31))
     if not kept.any():
@@ -163,7 +167,9 @@ def passing(
             total[place] += total[child]
             count[place] += count[child]
     passed = count[:, None] > 0
-    mean = np.divide(total, count[:, None], out=np.full_like(total, np.nan), where=passed)
+    mean = np.divide(
+        total, count[:, None], out=np.full_like(total, np.nan), where=passed
+    )
     return mean.reshape(m, *values.shape[1:]).astype(np.float32), count
 
 

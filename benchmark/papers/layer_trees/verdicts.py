@@ -46,7 +46,9 @@ class Network:
     # encodings that a threshold leaves
     left: dict[tuple[Layer, Threshold], float] = field(default_factory=dict)
     splits: dict[tuple[Layer, Threshold], float] = field(default_factory=dict)
-    tree_train: dict[tuple[Layer, Threshold], float] = field(default_factory=dict)  # percent
+    tree_train: dict[tuple[Layer, Threshold], float] = field(
+        default_factory=dict
+    )  # percent
     tree_test: dict[tuple[Layer, Threshold], float] = field(default_factory=dict)
 
     @property
@@ -97,7 +99,10 @@ def read(rows: pd.DataFrame) -> Iterator[Network]:
 
 def _fill(net: Network, rows: pd.DataFrame) -> None:
     """Writes the numbers of its rows into ``net``."""
-    single = {"network_train_accuracy_pct": "train", "network_test_accuracy_pct": "test"}
+    single = {
+        "network_train_accuracy_pct": "train",
+        "network_test_accuracy_pct": "test",
+    }
     by_layer = {"n_unique_encodings": net.u, "n_duplicate_encodings": net.dup}
     by_threshold = {
         "n_encodings": net.left,
@@ -139,7 +144,9 @@ def _lt1(net: Network, say: Evidence) -> Said | None:
     if not (net.wide and net.full):
         return None
     u, n = net.u[1], net.n
-    return say("LT1", u >= 0.97 * n, "u(1) = {:,.0f} of {:,.0f} samples ({:.3f})", u, n, u / n)
+    return say(
+        "LT1", u >= 0.97 * n, "u(1) = {:,.0f} of {:,.0f} samples ({:.3f})", u, n, u / n
+    )
 
 
 def _lt2(net: Network, say: Evidence) -> Said | None:
@@ -171,7 +178,9 @@ def _lt4(net: Network, say: Evidence) -> Said | None:
     if not net.wide or net.fashion:
         return None
     most = max(net.dup.values())
-    words = "at most {:.3g} duplicates in a layer; network at {:.2f} % on training images"
+    words = (
+        "at most {:.3g} duplicates in a layer; network at {:.2f} % on training images"
+    )
     return say("LT4", most <= 2, words, most, net.train)
 
 
@@ -254,7 +263,9 @@ def _lt11(net: Network, say: Evidence) -> Said | None:
     """The smallest tree has 9 splits: all these data sets have ten classes, each with an encoding of its own."""
     if not (net.wide and net.deep):
         return None
-    smallest = min(splits for (_, threshold), splits in net.splits.items() if threshold == 0)
+    smallest = min(
+        splits for (_, threshold), splits in net.splits.items() if threshold == 0
+    )
     return say("LT11", smallest >= 9, "smallest tree: {:.3g} splits", smallest)
 
 
@@ -288,7 +299,9 @@ def _lt13(net: Network, say: Evidence) -> Said | None:
     if not _deepest_of_mnist(net) or (10, 1000) not in net.left:
         return None
     left, test = net.left[10, 1000], net.tree_test[10, 1000]
-    return say("LT13", left <= 30 and test >= 95, "{:.3g} encodings, test {:.2f} %", left, test)
+    return say(
+        "LT13", left <= 30 and test >= 95, "{:.3g} encodings, test {:.2f} %", left, test
+    )
 
 
 def _lt14(net: Network, say: Evidence) -> Said | None:

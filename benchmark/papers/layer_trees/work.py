@@ -36,7 +36,9 @@ def trees(
     passes = n * (_in_chunks(facts, last) + _in_chunks(facts, facts.target.layers[-1]))
     nodes = shapes(names, facts)
     widest = max(map(facts.units, names))
-    grown = Work(fits=len(thresholds) * train * nodes, bytes=_grown(train, widest).bytes)
+    grown = Work(
+        fits=len(thresholds) * train * nodes, bytes=_grown(train, widest).bytes
+    )
     packed = n * nodes / 8  # bytes
     return (passes + grown).beside(packed)
 
@@ -71,7 +73,9 @@ def drawing(
         drawn = of_method(facts.build(maps), facts.explaining(n, GRADIENT_IMAGES))
     pixels = n * facts.shape[1] * facts.shape[2]
     averaged = Work(fits=pixels, bytes=2 * FLOAT * pixels)
-    return n * _in_chunks(facts, layer) + _grown(n, facts.units(layer)) + drawn + averaged
+    return (
+        n * _in_chunks(facts, layer) + _grown(n, facts.units(layer)) + drawn + averaged
+    )
 
 
 def _in_chunks(facts: Facts, layer: str) -> Work:

@@ -76,7 +76,9 @@ class Boundaries:
         return self.margins(psi) > 0
 
 
-def at(target: Target, t: Tensor, layer: str | None = None, chunk: int = 64) -> Boundaries:
+def at(
+    target: Target, t: Tensor, layer: str | None = None, chunk: int = 64
+) -> Boundaries:
     """The linear boundary at each feature map t (q, K, u, v), between its own two top classes.         Eq. 2
 
     Exact for piecewise linear G; ``warn_if_curved`` says where it is not.
@@ -85,7 +87,9 @@ def at(target: Target, t: Tensor, layer: str | None = None, chunk: int = 64) -> 
         NotApplicable: a network of one class.
     """
     if len(target.classes) < 2:
-        raise NotApplicable(f"{target.name} knows one class only: it has no decision boundary")
+        raise NotApplicable(
+            f"{target.name} knows one class only: it has no decision boundary"
+        )
     W, b = [], []
     for part in t.split(chunk):
         part = part.detach().requires_grad_()
@@ -126,7 +130,9 @@ def sample(
         NotApplicable: all reference images are predicted as one class.
     """
     if way not in WAYS:
-        raise ValueError(f"boundaries are sampled at 'boundary' or 'reference', not {way!r}")
+        raise ValueError(
+            f"boundaries are sampled at 'boundary' or 'reference', not {way!r}"
+        )
     if q < 1 or (way == "reference" and q > len(psi)):
         raise ValueError(
             f"|Q| = {q}: the number of boundaries must lie in 1..{len(psi)}, the number of reference images"
@@ -154,7 +160,12 @@ def sample(
 
 @torch.no_grad()
 def leave(
-    target: Target, x: Tensor, ends: Tensor, c: int, layer: str | None = None, chunk: int = 64
+    target: Target,
+    x: Tensor,
+    ends: Tensor,
+    c: int,
+    layer: str | None = None,
+    chunk: int = 64,
 ) -> Tensor:
     """Where the lines from feature map x (K, u, v), of class c, to ``ends`` (q, K, u, v) leave class c: (q, K, u, v).
 
@@ -203,4 +214,6 @@ def warn_if_curved(target: Target, layer: str | None = None) -> None:
 
 def _is_curved(module: nn.Module) -> bool:
     is_activation = type(module).__module__ == "torch.nn.modules.activation"
-    return isinstance(module, _CURVED) or (is_activation and not isinstance(module, _PIECES))
+    return isinstance(module, _CURVED) or (
+        is_activation and not isinstance(module, _PIECES)
+    )

@@ -53,7 +53,9 @@ def greedy(inside: Array, same: Array, other: Array) -> list[int]:
         # Eq. 4, less 1
         useless = np.full(len(inside), np.inf)
         ratio = np.divide(lost_same, lost_other, out=useless, where=lost_other > 0)
-        h = int(np.lexsort((-lost_other, ratio))[0])  # a stable sort: ties to the lower index
+        h = int(
+            np.lexsort((-lost_other, ratio))[0]
+        )  # a stable sort: ties to the lower index
         P.append(h)
         same, other = same & inside[h], other & inside[h]
     return P

@@ -43,15 +43,23 @@ def pictures(found: Found) -> Iterator[Picture]:
     for (experiment, dataset, target), units in sorted(groups.items()):
         name, where = file_name(dataset, target), f"{dataset}, {target}"
         if experiment == "unseen":
-            yield Picture(f"table1-{name}", f"Unseen images ({where})", _TABLE_1, table_1(units))
+            yield Picture(
+                f"table1-{name}", f"Unseen images ({where})", _TABLE_1, table_1(units)
+            )
             with_ri = [unit for unit in units if len(unit.arrays["ways"])]
             if with_ri:
                 yield Picture(
-                    f"fig5-6-{name}", f"Size of the sample Q ({where})", _FIG_5, sweep(with_ri)
+                    f"fig5-6-{name}",
+                    f"Size of the sample Q ({where})",
+                    _FIG_5,
+                    sweep(with_ri),
                 )
         elif experiment == "similar":
             yield Picture(
-                f"fig4-{name}", f"Similar reference images ({where})", _FIG_4, curves(units)
+                f"fig4-{name}",
+                f"Similar reference images ({where})",
+                _FIG_4,
+                curves(units),
             )
             text = f"{_FIG_2} Class: {units[0].arrays['case_class']}."
             yield Picture(
@@ -94,14 +102,23 @@ def table_1(units: Sequence[FoundUnit]) -> Figure:
             unit.arrays["methods"], unit.arrays["drops"], strict=True
         ):  # runs (r, 2)
             values.setdefault(str(name), []).extend(runs)
-    names = sorted(values, key=lambda name: np.mean([v[0] for v in values[name]]), reverse=True)
+    names = sorted(
+        values, key=lambda name: np.mean([v[0] for v in values[name]]), reverse=True
+    )
     figure = Figure(figsize=(7.2, 0.9 + 0.3 * len(names)), layout="constrained")
     for j, (axes, title) in enumerate(
         zip(figure.subplots(1, 2, sharey=True), ("mAD (%)", "mAI (%)"))
     ):
         for y, name in enumerate(names):
             points = np.array(values[name])[:, j]
-            axes.barh(y, points.mean(), 0.55, color=COLOURS.get(name, INK), alpha=0.35, linewidth=0)
+            axes.barh(
+                y,
+                points.mean(),
+                0.55,
+                color=COLOURS.get(name, INK),
+                alpha=0.35,
+                linewidth=0,
+            )
             axes.plot(
                 points,
                 np.full(len(points), y),
@@ -120,7 +137,9 @@ def table_1(units: Sequence[FoundUnit]) -> Figure:
 def sweep(units: Sequence[FoundUnit]) -> Figure:
     """Figs. 5 and 6 with the coverage: rows reference and unseen images, columns ACU-GT, ACU-MD, CVR."""
     ways, sizes = [str(w) for w in units[0].arrays["ways"]], units[0].arrays["sizes"]
-    rates = np.concatenate([unit.arrays["rates"] for unit in units])  # (runs, ways, 2, sizes, 3)
+    rates = np.concatenate(
+        [unit.arrays["rates"] for unit in units]
+    )  # (runs, ways, 2, sizes, 3)
     figure = Figure(figsize=(7.2, 3.9), layout="constrained")
     panels = figure.subplots(2, 3, sharex=True, sharey=True)
     for i, where in enumerate(("reference", "unseen")):
@@ -129,7 +148,12 @@ def sweep(units: Sequence[FoundUnit]) -> Figure:
             for w, way in enumerate(ways):
                 line, name = rates[:, w, i, :, j], NAMES[way]  # (runs, sizes)
                 axes.fill_between(
-                    sizes, line.min(0), line.max(0), color=COLOURS[name], alpha=0.2, linewidth=0
+                    sizes,
+                    line.min(0),
+                    line.max(0),
+                    color=COLOURS[name],
+                    alpha=0.2,
+                    linewidth=0,
                 )
                 axes.plot(
                     sizes,
@@ -155,10 +179,14 @@ def sweep(units: Sequence[FoundUnit]) -> Figure:
 def curves(units: Sequence[FoundUnit]) -> Figure:
     """Fig. 4: mAD and mAI over the first K similar images, for every K."""
     names = [str(name) for name in units[0].arrays["methods"]]
-    each = np.mean([unit.arrays["curves"] for unit in units], axis=0)  # (methods, top, 2)
+    each = np.mean(
+        [unit.arrays["curves"] for unit in units], axis=0
+    )  # (methods, top, 2)
     K = np.arange(1, each.shape[1] + 1)
     figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-    for j, (axes, title) in enumerate(zip(figure.subplots(1, 2), ("mAD (%)", "mAI (%)"))):
+    for j, (axes, title) in enumerate(
+        zip(figure.subplots(1, 2), ("mAD (%)", "mAI (%)"))
+    ):
         for name, line in zip(names, np.cumsum(each[:, :, j], axis=1) / K):
             marks = np.unique(np.geomspace(1, len(K), 7).astype(int)) - 1
             axes.plot(
@@ -173,7 +201,8 @@ def curves(units: Sequence[FoundUnit]) -> Figure:
             )
         axes.set_xscale("log")
         axes.set_xticks(
-            [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= len(K)], minor=False
+            [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= len(K)],
+            minor=False,
         )
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
@@ -189,24 +218,35 @@ def curves(units: Sequence[FoundUnit]) -> Figure:
 def case_study(unit: FoundUnit) -> Figure:
     """Fig. 2: images and maps in a grid; by region first, by distance below."""
     names = [str(name) for name in unit.arrays["methods"]]
-    images, maps, whole, kept = (unit.arrays[key] for key in ("images", "maps", "whole", "kept"))
-    rows: list[tuple[str, int, bool]] = []  # label, method, whether the images themselves
+    images, maps, whole, kept = (
+        unit.arrays[key] for key in ("images", "maps", "whole", "kept")
+    )
+    rows: list[
+        tuple[str, int, bool]
+    ] = []  # label, method, whether the images themselves
     for m, name in enumerate(names):
         if m in (0, 1):
             rows.append(("by region" if m == 0 else "by distance", m, True))
         rows.append((name, m, False))
     columns = images.shape[1]
-    figure = Figure(figsize=(1.15 * columns + 0.6, 1.3 * len(rows)), layout="constrained")
+    figure = Figure(
+        figsize=(1.15 * columns + 0.6, 1.3 * len(rows)), layout="constrained"
+    )
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes_row, (label, m, plain) in zip(grid, rows):
         for k, axes in enumerate(axes_row):
             picture = images[m, k].transpose(1, 2, 0)
             axes.imshow(
-                picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255
+                picture if picture.shape[2] == 3 else picture[..., 0],
+                cmap="gray",
+                vmin=0,
+                vmax=255,
             )
             if not plain:
                 axes.imshow(_scaled(maps[m, k]), cmap="inferno", alpha=0.6)
-            axes.set_xlabel(f"{(whole if plain else kept)[m, k]:.2f}", fontsize=8, labelpad=1)
+            axes.set_xlabel(
+                f"{(whole if plain else kept)[m, k]:.2f}", fontsize=8, labelpad=1
+            )
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)

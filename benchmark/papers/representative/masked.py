@@ -36,7 +36,9 @@ def whole_segments(maps: Array, share: float = 0.2) -> Array:
     """Maps with a level per segment: the best segments, one after the other, until more than ``share`` is kept."""
     flat = _flat(maps)
     count = _count(flat, share)
-    beyond = -np.partition(-flat, count, axis=1)[:, count]  # the first pixel beyond the share
+    beyond = -np.partition(-flat, count, axis=1)[
+        :, count
+    ]  # the first pixel beyond the share
     keep = (flat >= beyond[:, None]) & (flat > 0)
     return keep.reshape(np.shape(maps))
 
@@ -52,7 +54,9 @@ def _count(flat: Array, share: float) -> int:
 
 
 @torch.no_grad()
-def masked(target: Target, batch: Batch, keep: Array) -> tuple[Array, Array, Array, Array]:
+def masked(
+    target: Target, batch: Batch, keep: Array
+) -> tuple[Array, Array, Array, Array]:
     """AD and AI in percent, Y_c(e) and Y_c(e'), (n,) each, for the pixels ``keep`` (n, h, w) bool of each image."""
     c = target(batch).argmax(dim=1)
     logits = []

@@ -81,7 +81,9 @@ class Region:
         """Maps (n, p, h, w) of each boundary, scaled to [0, 1].                                         Eq. 5"""
         raw = torch.einsum("pk,nkuv->npuv", alpha, psi)
         raw = raw.relu()  # (n, p, u, v)
-        maps = F.interpolate(raw, size, mode="bilinear", align_corners=False)  # (n, p, h, w)
+        maps = F.interpolate(
+            raw, size, mode="bilinear", align_corners=False
+        )  # (n, p, h, w)
         return min_max_scaled(maps)
 
     def distances(self, psi_x: Tensor, psi: Tensor, *, unit: bool = False) -> Tensor:
@@ -158,7 +160,9 @@ def coverage(found: Sequence[Region], psi: Tensor) -> Array:
     return torch.stack(covered, dim=1).cpu().numpy()
 
 
-def assign(found: Sequence[Region], covered: Array, nearest: Array) -> tuple[Array, Array]:
+def assign(
+    found: Sequence[Region], covered: Array, nearest: Array
+) -> tuple[Array, Array]:
     """Which interpretation explains each image, (n,), and the class that it predicts, (n,), -1 where none covers it.
 
     Where several cover an image, the one with most reference images (App. D), then the lower index; where none does,

@@ -126,7 +126,9 @@ def unseen(
     target, S = study.target, _batch(study, "test", unseen, "unseen")
     sizes = sorted({*sizes, n_boundaries})
     drops: dict[str, list[tuple[float, float]]] = {}  # method -> (mAD, mAI) of each run
-    rates = np.zeros((runs, len(ways), 2, len(sizes), 3))  # ..., [R, unseen], |Q|, RATES
+    rates = np.zeros(
+        (runs, len(ways), 2, len(sizes), 3)
+    )  # ..., [R, unseen], |Q|, RATES
     held = np.zeros((runs, len(ways)))  # mean number of boundaries of a region
     for run in range(runs):
         R = Reference.draw(study, references, "run", run)
@@ -178,7 +180,9 @@ def _others(
     target, inputs = study.target, R.pick(V.seeds)
     for entry in methods:
         method = study.build(entry).fit(target, R.batch, rng)
-        weights = method.channel_weights(target, inputs)[torch.from_numpy(nearest)]  # (n, K)
+        weights = method.channel_weights(target, inputs)[
+            torch.from_numpy(nearest)
+        ]  # (n, K)
         e = with_weights(method, weights).explain(target, S, rng)
         yield method.name, top_share(e.heatmaps)
     if ace is not None:
@@ -195,7 +199,9 @@ def _ace(study: Study, settings: Mapping[str, Any]) -> Method:
     return study.build({"use": ACE} | dict(settings))
 
 
-def _chosen(study: Study, methods: Sequence[Any], ace: Any) -> dict[str, dict[str, Any]]:
+def _chosen(
+    study: Study, methods: Sequence[Any], ace: Any
+) -> dict[str, dict[str, Any]]:
     """What an entry asks of each method beyond its defaults, by name; ``images`` of ACE is called ``fitted``."""
     asked = {}
     for entry in methods:
@@ -209,7 +215,9 @@ def _chosen(study: Study, methods: Sequence[Any], ace: Any) -> dict[str, dict[st
     return chosen
 
 
-def heat_maps(found: Sequence[Region], chosen: Array, psi: Tensor, size: tuple[int, int]) -> Array:
+def heat_maps(
+    found: Sequence[Region], chosen: Array, psi: Tensor, size: tuple[int, int]
+) -> Array:
     """(n, h, w): each image by the region that is chosen for it."""
     maps = np.zeros((len(psi), *size), np.float32)
     for v, rows in by_interpretation(chosen):
@@ -243,7 +251,9 @@ def _table_1(
 ) -> list[Number]:
     out = []
     for name, pairs in drops.items():
-        setting = {"images": "unseen", "|Q|": q, "keep": 0.2} | dict(chosen.get(name, {}))
+        setting = {"images": "unseen", "|Q|": q, "keep": 0.2} | dict(
+            chosen.get(name, {})
+        )
         for values, (metric, better) in zip(np.array(pairs).T, MEASURES):
             runs = len(values)
             mean = values.mean()
@@ -269,13 +279,19 @@ def _table_2(
     out = []
     for w, way in enumerate(ways):
         size, setting = held[:, w].mean(), {"images": "reference"}
-        out.append(Number("boundaries_of_a_region", size, NAMES[way], setting, runs, "lower"))
+        out.append(
+            Number("boundaries_of_a_region", size, NAMES[way], setting, runs, "lower")
+        )
         for i, (images, count) in enumerate(counts.items()):
             for s, q in enumerate(sizes):
                 setting, over = {"images": images, "|Q|": q}, runs * count
                 for j, rate in enumerate(RATES):
                     mean = rates[:, w, i, s, j].mean()
-                    out.append(Number(rate, mean, NAMES[way], setting, over, "higher", "percent"))
+                    out.append(
+                        Number(
+                            rate, mean, NAMES[way], setting, over, "higher", "percent"
+                        )
+                    )
     S = _batch(study, "test", n, "unseen")
     right = study.target(S).argmax(dim=1) == S.y
     accuracy = 100 * float(right.double().mean())
@@ -313,7 +329,9 @@ def similar(
     # (m, top) rows of R
     ranked = {"RI": _by_region(found, R, rows, top), "": _by_distance(R, rows, top)}
     values, case = {}, {}
-    for name, order, explain in _explainers(study, R, found, rows, ranked, methods, ace, rng):
+    for name, order, explain in _explainers(
+        study, R, found, rows, ranked, methods, ace, rng
+    ):
         out = np.zeros((len(rows), top, 2))
         for i, some in enumerate(order):
             batch = R.pick(some)
@@ -334,7 +352,9 @@ def similar(
     arrays = {
         "methods": np.array(list(case)),
         "curves": curves,
-        "images": np.stack([_bytes(R.batch.x[torch.from_numpy(some)]) for some in chosen]),
+        "images": np.stack(
+            [_bytes(R.batch.x[torch.from_numpy(some)]) for some in chosen]
+        ),
         "maps": np.stack(maps).astype(np.float16),
         "whole": np.stack(whole),
         "kept": np.stack(kept),
@@ -344,7 +364,9 @@ def similar(
 
 
 def _fig_4(
-    values: Mapping[str, Array], K: Sequence[int], chosen: Mapping[str, Mapping[str, Any]]
+    values: Mapping[str, Array],
+    K: Sequence[int],
+    chosen: Mapping[str, Mapping[str, Any]],
 ) -> list[Number]:
     """mAD and mAI of each method over the first k images, from (m, top, 2)."""
     out = []

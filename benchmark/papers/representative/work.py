@@ -134,7 +134,9 @@ def clusters(facts: Facts, m: int, k: int, layer: str | None = None) -> Work:
     return Work(passes, fits, maps + 3 * DOUBLE * m * coordinates)
 
 
-def regions(facts: Facts, m: int, V: int, way: str, q: int, layer: str | None = None) -> Work:
+def regions(
+    facts: Facts, m: int, V: int, way: str, q: int, layer: str | None = None
+) -> Work:
     """P(x) of V inputs among m reference images: boundaries on the lines that leave each input's class, or one sample
     for all."""
     d = facts.units(layer)

@@ -21,7 +21,16 @@ from benchmark.utils import plot_style
 Array = np.ndarray
 Arrays = Mapping[str, Array]
 
-METHODS = ("SRAE", "SRAE without restarts", "NN", "SAE", "CAE", "Lasso", "1-Heatmap", "Z")
+METHODS = (
+    "SRAE",
+    "SRAE without restarts",
+    "NN",
+    "SAE",
+    "CAE",
+    "Lasso",
+    "1-Heatmap",
+    "Z",
+)
 PANELS = (
     ("F_reg_test", "F_reg on test images (logits)"),
     ("O1", "O1"),
@@ -30,7 +39,9 @@ PANELS = (
     ("class_part_share", "share on class-defining parts"),
 )
 PHOTOS = ("cub", "asirra")
-TICKS = [float(f"{digit}e{exponent}") for exponent in range(-4, 4) for digit in (1, 2, 5)]
+TICKS = [
+    float(f"{digit}e{exponent}") for exponent in range(-4, 4) for digit in (1, 2, 5)
+]
 
 
 def pictures(found: Found) -> Iterator[Picture]:
@@ -212,7 +223,9 @@ def _lasso_rows(rows: pd.DataFrame) -> pd.DataFrame | None:
     table = at.pivot_table(index=["seed", "setting"], columns="metric", values="value")
     table = table.reset_index()
     if "n_features" in table:
-        table = table[table.n_features > 0]  # none selected has no place on a logarithmic axis
+        table = table[
+            table.n_features > 0
+        ]  # none selected has no place on a logarithmic axis
     if not {"n_features", "F_reg_test"} <= set(table) or len(table) < 2:
         return None
     return table.dropna()
@@ -337,7 +350,9 @@ def _degeneration(a: Arrays) -> Figure:
         cosines = a[f"cosines_{name}"]
         n = cosines.shape[1]
         pairs = np.sort(cosines[:, *np.triu_indices(n, 1)].ravel())
-        left.plot(np.linspace(0, 1, len(pairs)), pairs, color=colour, lw=1.5, label=name)
+        left.plot(
+            np.linspace(0, 1, len(pairs)), pairs, color=colour, lw=1.5, label=name
+        )
         counts = np.bincount(a[f"speak_{name}"], minlength=n + 1)
         places = np.arange(n + 1) + 0.4 * i - 0.2
         right.bar(places, counts, 0.4, color=colour, label=name)

@@ -33,7 +33,11 @@ class Layer:
     @property
     def pool(self) -> nn.Module | None:
         """The average as a module, if there is one."""
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()) if self.average else None
+        return (
+            nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            if self.average
+            else None
+        )
 
     def __call__(self, target: Target, x: Batch | Tensor) -> Tensor:
         """Z (n, d), or (n, S, d) for a map."""
@@ -72,7 +76,9 @@ def find(target: Target, x: Tensor, name: str | None = None) -> Layer:
     if dense:
         return Layer(dense[-1])
     if target.layer is None:
-        raise NotApplicable(f"{target.name} has no layer below its logits that XNN could explain")
+        raise NotApplicable(
+            f"{target.name} has no layer below its logits that XNN could explain"
+        )
     return Layer(target.layer, average=True)
 
 
@@ -147,7 +153,9 @@ def walkers(xnn: XNN, Z: Tensor, c: int, layer: Layer) -> Tensor:
     return P[:, :, 0]
 
 
-def down(target: Target, x: Tensor, P: Tensor, layer: Layer, to: str | None = None) -> Tensor:
+def down(
+    target: Target, x: Tensor, P: Tensor, layer: Layer, to: str | None = None
+) -> Tensor:
     """Maps (k, m, h, w) of k MWPs P (k, m, ...) over Z.
 
     One trace for all; those that are 0 everywhere are not traced.
@@ -155,12 +163,16 @@ def down(target: Target, x: Tensor, P: Tensor, layer: Layer, to: str | None = No
     live = P.flatten(1).any(1)
     maps = x.new_zeros(*P.shape[:2], *x.shape[2:])
     if live.any():
-        maps[live] = excitation_backprop.unit_maps(target, x, P[live], layer.name, layer.pool, to)
+        maps[live] = excitation_backprop.unit_maps(
+            target, x, P[live], layer.name, layer.pool, to
+        )
     return maps
 
 
 @torch.no_grad()
-def z_maps(target: Target, x: Tensor, units: Tensor, layer: Layer, to: str | None = None) -> Tensor:
+def z_maps(
+    target: Target, x: Tensor, units: Tensor, layer: Layer, to: str | None = None
+) -> Tensor:
     """Maps (k, m, h, w) of ``units`` (k,) of Z.
 
     c-MWP, contrasted at the inputs of a dense layer; plain MWP where Z has no weights of its own (an average, a

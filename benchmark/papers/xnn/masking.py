@@ -17,12 +17,16 @@ from torch import Tensor
 from benchmark.api import Array, Batch, Target
 from benchmark.papers.xnn import maps as xmaps
 
-FAR = 1e-6  # weight of the plain mean, which fills pixels that are far from all kept ones
+FAR = (
+    1e-6  # weight of the plain mean, which fills pixels that are far from all kept ones
+)
 
 
 def one_map(maps: Tensor, contributions: Tensor) -> Tensor:
     """One map (m, h, w) of the maps (n, m, h, w) of n x-features that contribute (m, n)."""
-    return torch.einsum("mn,nmhw->mhw", contributions.clamp(min=0), xmaps.normalised(maps))
+    return torch.einsum(
+        "mn,nmhw->mhw", contributions.clamp(min=0), xmaps.normalised(maps)
+    )
 
 
 @torch.no_grad()

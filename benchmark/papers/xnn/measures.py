@@ -134,7 +134,9 @@ class Cells:
     """The Voronoi cells of the parts that the images of a class show."""
 
     shown: Array  # (m,) bool: images that show a part
-    of_pixel: Array  # (images that show one, p + 1, h, w): P(part | pixel), context last
+    of_pixel: (
+        Array  # (images that show one, p + 1, h, w): P(part | pixel), context last
+    )
 
     def histogram(self, S: Array) -> Array:
         """Voronoi histogram (k, p + 1) of maps S (m, k, h, w) over the images that show a part; all 0 if none does."""
@@ -155,7 +157,9 @@ def cells(part: Batch) -> Cells | None:
         boxes = part.boxes.cpu().numpy()
     shown = visible.any(1)
     of_pixel = []
-    for points, seen, box in zip(parts[shown], visible[shown], boxes[shown], strict=True):
+    for points, seen, box in zip(
+        parts[shown], visible[shown], boxes[shown], strict=True
+    ):
         of_pixel.append(attention_maps.voronoi(points, seen, box, h, w))
     p = parts.shape[1]
     return Cells(shown, np.array(of_pixel).reshape(-1, p + 1, h, w))

@@ -58,7 +58,9 @@ class XNN:
             NotApplicable: there is no layer below the logits.
         """
         keys = ("n", "hidden", "beta", "q", "eta", "restarts", "epochs", "batch")
-        setting = srae.settings_for(self.variant, {key: getattr(self, key) for key in keys})
+        setting = srae.settings_for(
+            self.variant, {key: getattr(self, key) for key in keys}
+        )
         self._layer = maps.find(target, reference.x, self.layer)
         Z, y = self._layer(target, reference), target(reference)
         data = srae.examples(Z, y, reference.y, None, rng, target.classes)
@@ -92,5 +94,9 @@ class XNN:
             "trainings": float(self._xnn.trained.double().mean()),
         }
         return Explanation(
-            concept_maps=S, heatmaps=heat, scores=scores, labels=scores.argmax(1), size=size
+            concept_maps=S,
+            heatmaps=heat,
+            scores=scores,
+            labels=scores.argmax(1),
+            size=size,
         )

@@ -17,8 +17,13 @@ from benchmark.papers.xnn.measures import Lassos, Split
 from benchmark.papers.xnn.network import XNN
 from benchmark.shared.excitation_backprop import class_maps
 
-WHERE = ("locality", "class_part_share")  # what is measured of maps that are not x-features
-PICTURE_SIDE = 112  # pixels of a picture at most, so that those of all classes stay a few MB
+WHERE = (
+    "locality",
+    "class_part_share",
+)  # what is measured of maps that are not x-features
+PICTURE_SIDE = (
+    112  # pixels of a picture at most, so that those of all classes stay a few MB
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +96,9 @@ class Mapper:
         for name, one in found.items():
             values = measures.overlap(one.maps, one.weights, part, cells)
             if name in ("1-Heatmap", self.all_z):
-                values = {metric: values[metric] for metric in WHERE if metric in values}
+                values = {
+                    metric: values[metric] for metric in WHERE if metric in values
+                }
             overlaps[name] = values
         return overlaps
 
@@ -114,7 +121,10 @@ class Mapper:
 
     def _unit_maps(self, units: Tensor, part: Batch) -> Tensor:
         """Maps (k, m, h, w) of units of Z, image by image."""
-        per_image = [maps.z_maps(self.target, x, units, self.at, self.to) for x in part.x.split(1)]
+        per_image = [
+            maps.z_maps(self.target, x, units, self.at, self.to)
+            for x in part.x.split(1)
+        ]
         return torch.cat(per_image, 1)
 
 
@@ -123,7 +133,8 @@ def overlaps(found: Sequence[ClassMaps]) -> dict[str, dict[str, Array]]:
     out = {}
     for name, first in found[0].overlaps.items():
         out[name] = {
-            metric: np.array([one.overlaps[name][metric] for one in found]) for metric in first
+            metric: np.array([one.overlaps[name][metric] for one in found])
+            for metric in first
         }
     return out
 
@@ -137,7 +148,9 @@ def class_arrays(per_class: Mapping[str, Mapping[str, Array]]) -> dict[str, Arra
     for metric in ("O1", "O2", "F_reg_test"):
         rows = [values[metric] for values in per_class.values() if metric in values]
         arrays[f"class_{metric}"] = np.stack(rows)
-    arrays["class_methods"] = np.array([name for name in per_class if "O1" in per_class[name]])
+    arrays["class_methods"] = np.array(
+        [name for name in per_class if "O1" in per_class[name]]
+    )
     return arrays
 
 

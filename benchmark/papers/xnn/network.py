@@ -80,7 +80,9 @@ class XNN:
     # The map's side where E is max-pooled 2x2 before v (convolutional XNN).
     pool: tuple[int, int] | None = None
     trained: Tensor | None = None  # (K,) how often each was trained, restarts included
-    epochs: Tensor | None = None  # (K,) epochs of the last training, pre-training left out
+    epochs: Tensor | None = (
+        None  # (K,) epochs of the last training, pre-training left out
+    )
 
     def layers(self, c: int) -> list[tuple[Tensor, Tensor]]:
         """(W (in, out), b (out,)) of the encoder of class c, bottom up."""
@@ -199,7 +201,9 @@ def initial(
     return {name: torch.stack(tensors).to(device) for name, tensors in stacks.items()}
 
 
-def _layer_shapes(sizes: Sequence[int], weight: str, bias: str) -> dict[str, tuple[int, int]]:
+def _layer_shapes(
+    sizes: Sequence[int], weight: str, bias: str
+) -> dict[str, tuple[int, int]]:
     """(inputs, outputs) of the layers between ``sizes``, for the weights and for the biases."""
     shapes = {}
     for i, (inputs, outputs) in enumerate(pairwise(sizes)):

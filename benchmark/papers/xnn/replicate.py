@@ -34,7 +34,10 @@ UNITS = {
     "locality": (LOWER, "nats"),
     "class_part_share": (HIGHER, "fraction"),
 }
-COUNTED = {"n_singular": "classes", "n_dead": "maps"}  # sums over classes, and their units
+COUNTED = {
+    "n_singular": "classes",
+    "n_dead": "maps",
+}  # sums over classes, and their units
 PAIRED = ("O1", "O2", "mean_correlation", "locality", "F_reg_test")
 TRAININGS = {  # of Table 1: the ablation, and settings of its own
     "SRAE": ("SRAE", {}),
@@ -77,7 +80,9 @@ def table1(
     """
     training = dict(training or {})
     at, train, tested = _explained(study, layer, test)
-    data = srae.examples(train.Z, train.y, train.images.y, negatives, rng, study.target.classes)
+    data = srae.examples(
+        train.Z, train.y, train.images.y, negatives, rng, study.target.classes
+    )
     K, n = train.y.shape[1], Setting(**training).n
     seen = _images_of_each_class(tested.images, K, images)
     trained = _train_all(data, training, seed=int(rng.integers(2**31)))
@@ -105,8 +110,12 @@ def table1(
     arrays = method_maps.class_arrays(per_class)
     arrays |= method_maps.picture(study.target, found[:shown])
     if "class_part_share" in per_class["SRAE"]:
-        area = float(np.mean([float(measures.part_region(part).mean()) for part in seen]))
-        numbers.append(Number("class_part_share", area, "uniform map", {}, K, HIGHER, "fraction"))
+        area = float(
+            np.mean([float(measures.part_region(part).mean()) for part in seen])
+        )
+        numbers.append(
+            Number("class_part_share", area, "uniform map", {}, K, HIGHER, "fraction")
+        )
         arrays |= method_maps.part_arrays(study, found)
     return Outcome(numbers, arrays)
 
@@ -157,14 +166,20 @@ def _images_of_each_class(tested: Batch, K: int, count: int) -> list[Batch]:
     return out
 
 
-def _train_all(data: srae.Examples, training: Mapping[str, Any], seed: int) -> dict[str, XNN]:
+def _train_all(
+    data: srae.Examples, training: Mapping[str, Any], seed: int
+) -> dict[str, XNN]:
     """SRAE, with restarts and without, and its ablations: all start from the same weights."""
-    done: dict[tuple[int, ...], Any] = {}  # the first training of SRAE is the same in both
+    done: dict[
+        tuple[int, ...], Any
+    ] = {}  # the first training of SRAE is the same in both
     trained = {}
     for name, (ablation, own) in TRAININGS.items():
         setting = srae.settings_for(ablation, {**training, **own})
         shared = done if ablation == "SRAE" else None
-        trained[name] = srae.fit(data, setting, np.random.default_rng(seed), done=shared)
+        trained[name] = srae.fit(
+            data, setting, np.random.default_rng(seed), done=shared
+        )
     return trained
 
 
@@ -188,16 +203,23 @@ def _training_numbers(name: str, xnn: XNN, tested: Split) -> list[Number]:
     trainings = float(xnn.trained.double().mean())
     return [
         number("n_live", float(np.mean(live)), better=HIGHER, unit="x-features"),
-        number("n_positive", float(np.mean(positive)), better=HIGHER, unit="x-features"),
+        number(
+            "n_positive", float(np.mean(positive)), better=HIGHER, unit="x-features"
+        ),
         number("n_trainings", trainings, better=LOWER, unit="trainings"),
     ]
 
 
 def _faithfulness(
-    data: srae.Examples, predict: Callable[[Tensor], Tensor], train: Split, tested: Split
+    data: srae.Examples,
+    predict: Callable[[Tensor], Tensor],
+    train: Split,
+    tested: Split,
 ) -> dict[str, Array]:
     """F_reg and F_cls (K,) of ``predict``: Z (M, d) -> y~ (M, K)."""
-    return measures.faithfulness(data, train.y, predict(train.Z), tested.y, predict(tested.Z))
+    return measures.faithfulness(
+        data, train.y, predict(train.Z), tested.y, predict(tested.Z)
+    )
 
 
 # --------------------------------------------------------------------------------------------- numbers of Table 1
@@ -215,10 +237,14 @@ def _numbers(
             continue
         defined = v[np.isfinite(v)]
         if len(defined):
-            name = metric.removesuffix("_pct").removesuffix("_train").removesuffix("_test")
+            name = (
+                metric.removesuffix("_pct").removesuffix("_train").removesuffix("_test")
+            )
             better, unit = UNITS.get(name, (LOWER, ""))
             mean = float(defined.mean())
-            out.append(Number(metric, mean, method, setting, len(defined), better, unit))
+            out.append(
+                Number(metric, mean, method, setting, len(defined), better, unit)
+            )
     return out
 
 
@@ -237,7 +263,11 @@ def _gaps(per_class: Mapping[str, Mapping[str, Array]]) -> list[Number]:
 
 
 def _paired(
-    pair: str, metric: str, gap: Array, setting: Mapping[str, Any] | None = None, unit: str = ""
+    pair: str,
+    metric: str,
+    gap: Array,
+    setting: Mapping[str, Any] | None = None,
+    unit: str = "",
 ) -> list[Number]:
     """Mean and half of the 95 % interval of a gap (K,); empty where fewer than two classes have one."""
     gap = gap[np.isfinite(gap)]
@@ -264,7 +294,9 @@ def _table4(
     return numbers
 
 
-def _table5(target: Target, found: Sequence[ClassMaps], pixels: Sequence[int]) -> list[Number]:
+def _table5(
+    target: Target, found: Sequence[ClassMaps], pixels: Sequence[int]
+) -> list[Number]:
     """Table .5: accuracy on images of which the top pixels are kept, the mean over classes.
 
     The gap between the two maps is paired by class.
@@ -276,7 +308,9 @@ def _table5(target: Target, found: Sequence[ClassMaps], pixels: Sequence[int]) -
     for part in seen:
         right = target(part).argmax(1) == part.y
         clean.append(float(right.double().mean()))
-    number = partial(Number, "accuracy", n=sum(map(len, seen)), better=HIGHER, unit="fraction")
+    number = partial(
+        Number, "accuracy", n=sum(map(len, seen)), better=HIGHER, unit="fraction"
+    )
     numbers = [number(float(np.mean(clean)), "original image", {})]
     for count in pixels:
         setting = {"pixels kept": count}
@@ -284,7 +318,9 @@ def _table5(target: Target, found: Sequence[ClassMaps], pixels: Sequence[int]) -
         theirs = _masked_accuracy(target, seen, heat, count)
         numbers.append(number(float(ours.mean()), "mask by x-features", setting))
         numbers.append(number(float(theirs.mean()), "mask by 1-Heatmap", setting))
-        numbers += _paired("x-features-1-Heatmap", "accuracy", ours - theirs, setting, "fraction")
+        numbers += _paired(
+            "x-features-1-Heatmap", "accuracy", ours - theirs, setting, "fraction"
+        )
     return numbers
 
 
@@ -380,7 +416,9 @@ def _predict(xnn: XNN, target: Target, at: maps.Layer, batch: Batch) -> Tensor:
     return torch.cat(found)
 
 
-def _shown(target: Target, xnn: XNN, at: maps.Layer, tested: Batch, c: int) -> dict[str, Array]:
+def _shown(
+    target: Target, xnn: XNN, at: maps.Layer, tested: Batch, c: int
+) -> dict[str, Array]:
     """Fig. 10: three images of the class and three of others, with the x-features and their contributions."""
     of_class = tested.y == c
     rows = [of_class.nonzero()[:3, 0], (~of_class).nonzero()[:3, 0]]
@@ -415,7 +453,9 @@ def degeneration(
     """Fig. .12: how alike the x-features of SRAE and of NN are, as activations over the test images, and how many
     contribute to the class."""
     _, train, tested = _explained(study, layer, test)
-    data = srae.examples(train.Z, train.y, train.images.y, negatives, rng, study.target.classes)
+    data = srae.examples(
+        train.Z, train.y, train.images.y, negatives, rng, study.target.classes
+    )
     K = train.y.shape[1]
     seed = int(rng.integers(2**31))
     pairs = ~np.eye(n, dtype=bool)
@@ -434,8 +474,12 @@ def degeneration(
         number = partial(Number, method=name, setting={"n": n}, n=K)
         numbers.append(number("mean_cosine", mean, better=LOWER))
         numbers.append(number("n_speaking", count, better=HIGHER, unit="x-features"))
-    nn, ours = (arrays[f"cosines_{name}"][:, pairs].mean(1) for name in ("NN", "SRAE"))  # (K,)
-    return Outcome([*numbers, *_paired("NN-SRAE", "mean_cosine", nn - ours, {"n": n})], arrays)
+    nn, ours = (
+        arrays[f"cosines_{name}"][:, pairs].mean(1) for name in ("NN", "SRAE")
+    )  # (K,)
+    return Outcome(
+        [*numbers, *_paired("NN-SRAE", "mean_cosine", nn - ours, {"n": n})], arrays
+    )
 
 
 def human_study(
@@ -458,7 +502,9 @@ def human_study(
         y_ = xnn.predict(Z)[:, 0]
         same = float((y_.argmax(1) == y.argmax(1)).double().mean())
         f_reg = float((y_ - y).abs().mean())
-        number = partial(Number, method="SRAE (multi-class)", setting={"n": n}, n=len(Z))
+        number = partial(
+            Number, method="SRAE (multi-class)", setting={"n": n}, n=len(Z)
+        )
         numbers += [
             number(f"F_reg_{name}", f_reg, better=LOWER, unit="logits"),
             number(f"agreement_{name}_pct", 100 * same, better=HIGHER, unit="percent"),

@@ -56,7 +56,9 @@ CAP = 50.0  # on the weight of a positive example
 ACCEPT = 0.3  # the second x-feature's mean contribution over the first's
 HELD_OUT = 0.1
 STRIDE = 4  # every fourth example decides between trainings that were not accepted
-STACK = 80e6  # bytes: a larger stack trains faster in parts (``speed/xnn.py``, 4,096 units)
+STACK = (
+    80e6  # bytes: a larger stack trains faster in parts (``speed/xnn.py``, 4,096 units)
+)
 SHARE = 0.5  # of a GPU's free memory, for a stack: autograd holds copies beside what is counted
 
 Source = Callable[[Tensor], Tensor]  # (K, B) numbers of images -> their Z (K, B, S, d)
@@ -65,7 +67,13 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "SRAE": {},
     "NN": {"beta": 0.0, "eta": 0.0, "pretrain": 0, "accept": "live"},
     "SAE": {"reconstruct": "mean", "eta": 0.0, "pretrain": 0, "accept": "live"},
-    "CAE": {"reconstruct": "mean", "eta": 0.0, "pretrain": 0, "accept": "live", "faithful": False},
+    "CAE": {
+        "reconstruct": "mean",
+        "eta": 0.0,
+        "pretrain": 0,
+        "accept": "live",
+        "faithful": False,
+    },
 }
 
 
@@ -124,12 +132,16 @@ def examples(
     if (counts == 0).any():
         c = int((counts == 0).nonzero()[0])
         name = classes[c] if classes else c
-        raise ValueError(f"class {name} has no positives among the {len(labels)} images")
+        raise ValueError(
+            f"class {name} has no positives among the {len(labels)} images"
+        )
     R = M if negatives is None else min(M, int(counts.max()) + negatives)
     rows = torch.stack([_rows_of(c, labels, R, rng) for c in range(K)])
     positive = labels[rows] == torch.arange(K, device=labels.device)[:, None]
     if (positive.sum(1) == R).any():
-        raise ValueError("a class has no negatives: XNN explains one class against others")
+        raise ValueError(
+            "a class has no negatives: XNN explains one class against others"
+        )
     return Examples(source(Z), rows, y.T.gather(1, rows)[..., None], positive)
 
 
@@ -189,7 +201,10 @@ def fit(
     beta = torch.full((K,), float(setting.beta), device=device)
     eta = torch.full((K,), float(setting.eta), device=device)
     lowest = torch.full((K,), torch.inf, device=device)
-    trained, epochs = torch.zeros(K, dtype=torch.int64), torch.zeros(K, dtype=torch.int64)
+    trained, epochs = (
+        torch.zeros(K, dtype=torch.int64),
+        torch.zeros(K, dtype=torch.int64),
+    )
     todo = torch.arange(K, device=device)
     params: Params = {}
     for restart in range(1 + setting.restarts):
@@ -243,7 +258,12 @@ def accepted(xnn: XNN, data: Examples) -> Tensor:
 
 @torch.no_grad()
 def _value(
-    params: Params, data: Examples, setting: Setting, beta: Tensor, eta: Tensor, pool: Any
+    params: Params,
+    data: Examples,
+    setting: Setting,
+    beta: Tensor,
+    eta: Tensor,
+    pool: Any,
 ) -> Tensor:
     """Eq. 5 (K,) over every fourth example, with the weights of the setting, whatever those of the restart were."""
     classes = torch.arange(len(data.rows), device=data.rows.device)
@@ -258,7 +278,13 @@ def _value(
 
 
 def _train(
-    data: Examples, setting: Setting, seeds: Any, order: int, beta: Tensor, eta: Tensor, pool: Any
+    data: Examples,
+    setting: Setting,
+    seeds: Any,
+    order: int,
+    beta: Tensor,
+    eta: Tensor,
+    pool: Any,
 ) -> tuple[Params, Tensor]:
     """One training of all classes of ``data``, in parts where one stack is too large: weights and epochs (K,)."""
     parts = _parts(data, setting)
@@ -266,14 +292,22 @@ def _train(
         return _train_stack(data, setting, seeds, order, beta, eta, pool)
     done = []  # the seeds and the order of examples are the same as for all together
     for k in parts:
-        done.append(_train(data.of(k), setting, seeds[k.cpu()], order, beta[k], eta[k], pool))
+        done.append(
+            _train(data.of(k), setting, seeds[k.cpu()], order, beta[k], eta[k], pool)
+        )
     names = done[0][0]
     params = {name: torch.cat([part[name] for part, _ in done]) for name in names}
     return params, torch.cat([epochs for _, epochs in done])
 
 
 def _train_stack(
-    data: Examples, setting: Setting, seeds: Any, order: int, beta: Tensor, eta: Tensor, pool: Any
+    data: Examples,
+    setting: Setting,
+    seeds: Any,
+    order: int,
+    beta: Tensor,
+    eta: Tensor,
+    pool: Any,
 ) -> tuple[Params, Tensor]:
     """One training of all classes of ``data`` as one stack: weights and epochs (K,)."""
     held = _held_out(data.rows.shape[1])
@@ -287,10 +321,28 @@ def _train_stack(
     if setting.pretrain:
         sae, none = replace(setting, reconstruct="mean"), torch.zeros_like(eta)
         params, _ = _descend(
-            params, data.Z, seen, None, sae, beta, none, setting.pretrain, generator, pool
+            params,
+            data.Z,
+            seen,
+            None,
+            sae,
+            beta,
+            none,
+            setting.pretrain,
+            generator,
+            pool,
         )
     params, epochs = _descend(
-        params, data.Z, seen, unseen, setting, beta, eta, setting.epochs, generator, pool
+        params,
+        data.Z,
+        seen,
+        unseen,
+        setting,
+        beta,
+        eta,
+        setting.epochs,
+        generator,
+        pool,
     )
     if not setting.faithful:
         _least_squares(params, data, pool)
@@ -307,9 +359,13 @@ def _parts(data: Examples, setting: Setting) -> Sequence[Tensor]:
     return [] if most >= K else torch.arange(K, device=device).split(most)
 
 
-def at_once(d: int, S: int, R: int, setting: Setting, device: str, bytes_: float) -> int:
+def at_once(
+    d: int, S: int, R: int, setting: Setting, device: str, bytes_: float
+) -> int:
     """How many classes of R examples, d numbers at S positions, train as one stack of at most ``bytes_`` bytes."""
-    evaluated = 0  # examples that go through together after an epoch, whatever the batch
+    evaluated = (
+        0  # examples that go through together after an epoch, whatever the batch
+    )
     if device != "cpu":
         evaluated = max(R // STRIDE, round(HELD_OUT * R))
     examples = max(setting.batch, evaluated)
@@ -321,7 +377,9 @@ def at_once(d: int, S: int, R: int, setting: Setting, device: str, bytes_: float
 
 def stack_bytes(device: torch.device) -> float:
     """Bytes that a stack may take: of a GPU a share of what is free."""
-    return SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else STACK
+    return (
+        SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else STACK
+    )
 
 
 def _descend(
@@ -346,7 +404,9 @@ def _descend(
     M = seen[0].shape[1]
     for epoch in range(epochs):
         lr = setting.lr * 0.1 ** (epoch // setting.decay_every)
-        for columns in torch.randperm(M, generator=generator).to(beta.device).split(setting.batch):
+        for columns in (
+            torch.randperm(M, generator=generator).to(beta.device).split(setting.batch)
+        ):
             if len(columns) >= 2:
                 stack.step(seen, columns, lr)
         if unseen is None:
@@ -378,7 +438,9 @@ class _Stack:
         self.steps = 0
         self.alive = torch.arange(K, device=device)
         self.lowest = torch.full_like(beta, torch.inf)  # loss of ``best``
-        self.stale = torch.zeros(K, dtype=torch.int64, device=device)  # epochs since then
+        self.stale = torch.zeros(
+            K, dtype=torch.int64, device=device
+        )  # epochs since then
         self.epochs = torch.full((K,), epochs)
 
     def loss(self, split: list[Tensor], columns: Tensor | slice) -> Tensor:
@@ -445,10 +507,14 @@ def _adam(
     """Kingma and Ba 2015, Algorithm 1, in place and in one pass over memory; ``decay`` x a weight is added to its
     gradient. A weight without a gradient stays."""
     names = [name for name, gradient in gradients.items() if gradient is not None]
-    weights, first, second = ([tensors[name] for name in names] for tensors in (params, *moments))
+    weights, first, second = (
+        [tensors[name] for name in names] for tensors in (params, *moments)
+    )
     # The fused kernel reads memory in order, whatever the strides.
     contiguous = [gradients[name].contiguous() for name in names]
-    steps = list(torch.full((len(names),), step - 1.0, device=weights[0].device).unbind())
+    steps = list(
+        torch.full((len(names),), step - 1.0, device=weights[0].device).unbind()
+    )
     adam(
         weights,
         contiguous,

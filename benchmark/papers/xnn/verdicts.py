@@ -45,7 +45,9 @@ def _table1(unit: pd.DataFrame) -> Found:
                 yield "XN1", freg[ours] <= freg[theirs] / 10, words
     for metric in ("O1", "O2"):
         yield from _below(unit, "XN2", metric, ("NN", "SAE", "Lasso"))
-    yield from _below(unit, "XN3", "locality", ("NN", "SAE", "Lasso", "CAE", "1-Heatmap"))
+    yield from _below(
+        unit, "XN3", "locality", ("NN", "SAE", "Lasso", "CAE", "1-Heatmap")
+    )
     locality = _by_method(unit, "locality")
     for name, of_z in locality.items():
         if name.startswith("Z ("):
@@ -54,7 +56,9 @@ def _table1(unit: pd.DataFrame) -> Found:
             yield "XN3", abs(ours / of_z - 1) <= 0.05, words
 
 
-def _below(unit: pd.DataFrame, claim: str, metric: str, others: tuple[str, ...]) -> Found:
+def _below(
+    unit: pd.DataFrame, claim: str, metric: str, others: tuple[str, ...]
+) -> Found:
     value = _by_method(unit, metric)
     gap = _by_method(unit, f"delta_{metric}")
     half = _by_method(unit, f"delta_{metric}_ci95")

@@ -18,7 +18,14 @@ from torch import Tensor
 from benchmark.papers.xnn import maps
 from benchmark.papers.xnn.maps import MEMORY
 from benchmark.papers.xnn.network import Setting, forward, initial, positions_after
-from benchmark.papers.xnn.srae import ABLATIONS, HELD_OUT, STACK, STRIDE, at_once, settings_for
+from benchmark.papers.xnn.srae import (
+    ABLATIONS,
+    HELD_OUT,
+    STACK,
+    STRIDE,
+    at_once,
+    settings_for,
+)
 from benchmark.shared.excitation_backprop import class_maps, unit_maps
 from benchmark.shared.work import CHUNK, Facts, Work, empty, measure, tensors
 
@@ -35,7 +42,9 @@ class Stack:
     S: int = 1
     O: int = 1  # noqa: E741
     pool: tuple[int, int] | None = None
-    again: Work | None = None  # features of one image, where they are computed for each batch
+    again: Work | None = (
+        None  # features of one image, where they are computed for each batch
+    )
     images: int = 0  # that these are taken from
 
     def trained(self, setting: Setting, device: str = "cpu") -> Work:
@@ -52,7 +61,9 @@ class Stack:
         looked = (setting.epochs * held + compared) * look.passes
         passes = self.K * (learnt + looked) / batch
         steps = epochs * math.ceil(seen / batch)
-        evaluated = max(held, compared) / batch  # examples at once without gradients, in batches
+        evaluated = (
+            max(held, compared) / batch
+        )  # examples at once without gradients, in batches
         memory = max(step.bytes, evaluated * look.bytes)
         alive = together * (memory + self._weights(setting))
         work = Work(passes, steps * stacks, alive)
@@ -100,7 +111,9 @@ class Stack:
         most = at_once(self.d, self.S, self.R, setting, device, memory)
         return math.ceil(self.K / most), min(self.K, most)
 
-    def _again(self, setting: Setting, steps: int, stacks: int, together: int, batch: int) -> Work:
+    def _again(
+        self, setting: Setting, steps: int, stacks: int, together: int, batch: int
+    ) -> Work:
         """Features of each batch, each image once; and of the held-out examples after each epoch."""
         if self.again is None:
             return Work()
@@ -258,7 +271,9 @@ class _Dense:
     held: float
 
 
-def _dense(facts: Facts, layer: str | None, negatives: int | None, test: int | None) -> _Dense:
+def _dense(
+    facts: Facts, layer: str | None, negatives: int | None, test: int | None
+) -> _Dense:
     at = maps.find(facts.target, facts.x(1), layer)
     n = facts.train
     t = min(test or facts.test, facts.test)

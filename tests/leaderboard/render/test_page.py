@@ -13,7 +13,8 @@ import pytest
 from tests.helpers.leaderboard_inputs import EVIL, built
 
 CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    None,
 )
 BOARD = "board-heatmap-digits-cnn"
 
@@ -27,7 +28,19 @@ class Reader(HTMLParser):
     """Tags that load something, ids, links within the page, balance of tags, and the rows of tables by id."""
 
     VOID = frozenset(
-        ["meta", "input", "img", "br", "link", "path", "use", "rect", "line", "image", "circle"]
+        [
+            "meta",
+            "input",
+            "img",
+            "br",
+            "link",
+            "path",
+            "use",
+            "rect",
+            "line",
+            "image",
+            "circle",
+        ]
     )
 
     def __init__(self, text: str) -> None:
@@ -44,7 +57,9 @@ class Reader(HTMLParser):
         self._table = ""
         self.feed(text)
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(
+        self, tag: str, attributes: list[tuple[str, str | None]]
+    ) -> None:
         a = dict(attributes)
         self.scripts += tag == "script"
         self.loads += [a[k] for k in ("src", "srcset", "data", "poster") if a.get(k)]
@@ -58,7 +73,11 @@ class Reader(HTMLParser):
             self.hidden_boards.append(a["data-board"])
         if tag == "table":
             self._table = a.get("id", "")
-            self.tables[self._table], self.sorted[self._table], self.hidden_rows[self._table] = (
+            (
+                self.tables[self._table],
+                self.sorted[self._table],
+                self.hidden_rows[self._table],
+            ) = (
                 [],
                 [],
                 0,
@@ -73,7 +92,9 @@ class Reader(HTMLParser):
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+    def handle_startendtag(
+        self, tag: str, attributes: list[tuple[str, str | None]]
+    ) -> None:
         self.handle_starttag(tag, attributes)
         if tag not in self.VOID:
             self.open.pop()
@@ -96,7 +117,10 @@ class Reader(HTMLParser):
             self.tables[self._table][-1][-1] += data.strip() + " "
 
     def column(self, table: str, i: int) -> list[str]:
-        return [row[i].split(" ")[0] if i else row[i].strip() for row in self.tables[table][1:]]
+        return [
+            row[i].split(" ")[0] if i else row[i].strip()
+            for row in self.tables[table][1:]
+        ]
 
 
 # --------------------------------------------------------------------------------------------- the file
@@ -105,13 +129,19 @@ class Reader(HTMLParser):
 def test_page_loads_nothing(page):
     text = page.read_text()
     read = Reader(text)
-    assert all(source.startswith(("data:image/png;base64,", "#")) for source in read.loads)
+    assert all(
+        source.startswith(("data:image/png;base64,", "#")) for source in read.loads
+    )
     assert len([s for s in read.loads if s.startswith("data:")]) >= 3  # the galleries
     styles = "".join(re.findall(r"<style.*?</style>", text, re.DOTALL)) + "".join(
         re.findall(r'style="[^"]*"', text)
     )
     assert "@import" not in styles and not re.search(r"url\(\s*['\"]?(?!#)", styles)
-    assert "default-src 'none'" in text and "fetch(" not in text and "XMLHttpRequest" not in text
+    assert (
+        "default-src 'none'" in text
+        and "fetch(" not in text
+        and "XMLHttpRequest" not in text
+    )
 
 
 def test_page_is_well_formed(page):
@@ -129,7 +159,10 @@ def test_names_cannot_become_markup(page):
 def test_page_shows_what_failed_and_where_a_control_wins(page):
     text = page.read_text()
     assert "out of memory: 8.1 GiB asked for" in text and "images have no boxes" in text
-    assert "gini (3 networks): a control ranks first on digits/cnn (Edge map (Sobel))" in text
+    assert (
+        "gini (3 networks): a control ranks first on digits/cnn (Edge map (Sobel))"
+        in text
+    )
     assert "Optical digits" in text and "0123456789ab" in text and "LT13" in text
 
 
@@ -170,14 +203,21 @@ class TestBrowser:
     def test_opens_without_a_word_on_the_console(self, page, tmp_path):
         read, said = browse(page, tmp_path)
         assert said == ""
-        assert read.column(BOARD, 0)[:2] == ["Score-CAM (authors)", "Grad-CAM++ (authors)"]
-        assert set(read.sorted[BOARD]) == {"none"} and not any(read.hidden_rows.values())
+        assert read.column(BOARD, 0)[:2] == [
+            "Score-CAM (authors)",
+            "Grad-CAM++ (authors)",
+        ]
+        assert set(read.sorted[BOARD]) == {"none"} and not any(
+            read.hidden_rows.values()
+        )
 
     def test_a_link_sorts_a_table(self, page, tmp_path):
         gini = 6  # column
         read, said = browse(page, tmp_path / "a", f"#sort={BOARD}:{gini}:descending")
         values = list(map(float, read.column(BOARD, gini)))
-        assert said == "" and values == sorted(values, reverse=True) and len(values) == 6
+        assert (
+            said == "" and values == sorted(values, reverse=True) and len(values) == 6
+        )
         assert read.column(BOARD, 0)[0] == "Edge map (Sobel)"
         assert (
             read.sorted[BOARD][gini] == "descending"
@@ -192,14 +232,18 @@ class TestBrowser:
             "Grad-CAM",
             "Edge map (Sobel)",
         ]
-        read, _ = browse(page, tmp_path / "c", "#sort=board-heatmap-digits-vgg11:5:descending")
+        read, _ = browse(
+            page, tmp_path / "c", "#sort=board-heatmap-digits-vgg11:5:descending"
+        )
         assert (
             read.column("board-heatmap-digits-vgg11", 5)[-1] == "failed"
         )  # nothing to sort by comes last
 
     def test_a_link_filters_and_chooses(self, page, tmp_path):
         read, said = browse(page, tmp_path, "#filter=grad-cam&show=toybirds%2Fcnn")
-        assert said == "" and read.hidden_rows[BOARD] == 4  # Grad-CAM and Grad-CAM++ stay
+        assert (
+            said == "" and read.hidden_rows[BOARD] == 4
+        )  # Grad-CAM and Grad-CAM++ stay
         assert sorted(set(read.hidden_boards)) == ["digits/cnn", "digits/vgg11"]
 
     def test_clicks_and_keys_sort(self, page, tmp_path):

@@ -24,7 +24,9 @@ METHOD = {"epochs": 2, "batch": 16, "base": 2, "lr": 0.003}
 
 
 def network(size=16, c=1, seed=0, **options):
-    net = nets.build("cnn", (c, size, size), 4, {"maps": [4, 6], "hidden": 5} | options, seed=seed)
+    net = nets.build(
+        "cnn", (c, size, size), 4, {"maps": [4, 6], "hidden": 5} | options, seed=seed
+    )
     return Target(
         nets.fold_norm(net.eval()),
         name="tiny",
@@ -53,7 +55,10 @@ def test_sides_and_path_by_hand():
     assert sides(28) == [1, 2, 4, 7, 14, 28]
     assert path((10,), (1, 32, 32)) == [(k, k) for k in (1, 2, 4, 8, 16, 32)]
     assert path((8, 7, 7), (3, 28, 28)) == [(7, 7), (14, 14), (28, 28)]
-    assert path((8, 11, 11), (1, 28, 28)) == [(14, 14), (28, 28)]  # between two rungs: the larger
+    assert path((8, 11, 11), (1, 28, 28)) == [
+        (14, 14),
+        (28, 28),
+    ]  # between two rungs: the larger
     assert path((8, 32, 32), (3, 32, 32)) == [(32, 32)]
     assert path((5,), (1, 8, 16)) == [(1, 1), (1, 2), (2, 4), (4, 8), (8, 16)]
 
@@ -66,7 +71,9 @@ def test_channels_are_those_of_table_1(kernel):
     assert {m.kernel_size for m in steps} == {(kernel, kernel)}
     assert net.fc[1].out_features == 64  # max(d, 64)
     lower = decoder((256, 4, 4), (1, 32, 32), base=32, kernel=kernel)
-    assert [m.out_channels for m in lower.modules() if isinstance(m, nn.ConvTranspose2d)] == [
+    assert [
+        m.out_channels for m in lower.modules() if isinstance(m, nn.ConvTranspose2d)
+    ] == [
         64,
         32,
         1,
@@ -82,7 +89,9 @@ def test_channels_are_those_of_table_1(kernel):
     strategies.integers(0, 6),
     strategies.sampled_from([4, 5]),
 )
-def test_every_layer_of_a_halving_network_comes_back_to_the_image(h, w, halvings, kernel):
+def test_every_layer_of_a_halving_network_comes_back_to_the_image(
+    h, w, halvings, kernel
+):
     z = torch.zeros(2, 3, h, w)
     for _ in range(halvings):
         z = nn.functional.conv2d(z, torch.zeros(3, 3, 3, 3), stride=2, padding=1)
@@ -107,7 +116,8 @@ def test_a_layer_that_no_decoder_reaches_is_refused(code, image, words):
 
 
 @pytest.mark.parametrize(
-    ("units", "words"), [([], "empty"), ([0, 6], "6 of a layer that has 0..5"), ([-1], "-1..-1")]
+    ("units", "words"),
+    [([], "empty"), ([0, 6], "6 of a layer that has 0..5"), ([-1], "-1..-1")],
 )
 def test_units_that_are_not_there_are_refused(units, words):
     with pytest.raises(ValueError, match=words):
@@ -150,7 +160,9 @@ def test_a_fresh_copy_has_its_batch_norms_and_spares_the_target():
         again = fresh(target.net)
     assert all(
         torch.equal(a, b)
-        for a, b in zip(made.state_dict().values(), again.state_dict().values(), strict=True)
+        for a, b in zip(
+            made.state_dict().values(), again.state_dict().values(), strict=True
+        )
     )
     assert not torch.equal(made.conv1[0].weight, target.net.conv1[0].weight)
 
@@ -164,7 +176,14 @@ def test_the_learning_rate_falls_after_29_and_58_of_64_epochs():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"optimiser": "lion"}, {"epochs": -1}, {"batch": 1}, {"lr": 0}, {"lr": float("nan")}]
+    "wrong",
+    [
+        {"optimiser": "lion"},
+        {"epochs": -1},
+        {"batch": 1},
+        {"lr": 0},
+        {"lr": float("nan")},
+    ],
 )
 def test_training_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match="optimiser is adam or sgd"):
@@ -172,9 +191,9 @@ def test_training_settings_that_cannot_be_are_refused(wrong):
 
 
 def test_the_scale_is_that_of_each_channel():
-    x = torch.from_numpy(RNG(0).random((50, 3, 4, 4), np.float32)) * torch.tensor([1, 2, 3.0]).view(
-        3, 1, 1
-    )
+    x = torch.from_numpy(RNG(0).random((50, 3, 4, 4), np.float32)) * torch.tensor(
+        [1, 2, 3.0]
+    ).view(3, 1, 1)
     scale = Scale.of(x)
     s = scale(x)
     np.testing.assert_allclose(s.mean((0, 2, 3)), 0, atol=1e-5)
@@ -199,7 +218,16 @@ def test_the_loss_is_equation_1(monkeypatch, reduction):
     monkeypatch.setattr(training, "groups", lambda k, device: iter([list(range(k))]))
     scale, alphas, rows = Scale.of(batch.x), [0.0, 0.3, 1.0], torch.tensor([4, 1, 3])
     training.fit_decoders(
-        target, "conv2", batch.x, batch.y, scale, QUICK, RNG(0), alphas, reduction, base=2
+        target,
+        "conv2",
+        batch.x,
+        batch.y,
+        scale,
+        QUICK,
+        RNG(0),
+        alphas,
+        reduction,
+        base=2,
     )
     ((members, loss),) = caught
     for net in members:
@@ -211,7 +239,9 @@ def test_the_loss_is_equation_1(monkeypatch, reduction):
         decoded = net(target.features(batch.x[rows], "conv2")).detach().double()
         logits = target(decoded.float() * scale.std + scale.mean).double().numpy()
         each = zip(x, decoded.numpy(), logits, labels, strict=True)
-        total = sum(literal_loss(*image, alpha, reduction) / len(rows) for image in each)
+        total = sum(
+            literal_loss(*image, alpha, reduction) / len(rows) for image in each
+        )
         assert value == pytest.approx(total, rel=1e-5)
 
 
@@ -223,14 +253,18 @@ def test_two_networks_at_once_learn_what_each_learns_alone(monkeypatch):
     monkeypatch.setattr(training, "groups", lambda k, device: iter([list(range(k))]))
     both = training.fit_classifiers(target, sets, batch.y, QUICK, RNG(0))
     assert not both[0].training
-    for (name, a), b in zip(alone.state_dict().items(), both[0].state_dict().values(), strict=True):
+    for (name, a), b in zip(
+        alone.state_dict().items(), both[0].state_dict().values(), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5, err_msg=name)
     assert not torch.allclose(both[1].conv1[0].weight, both[0].conv1[0].weight)
 
 
 def test_decoders_for_two_alphas_at_once_are_those_for_each(monkeypatch):
     target, batch = network(), images()
-    how = Training(2, 16, "sgd", 1e-4)  # Adam blows rounding up where gradients are next to 0
+    how = Training(
+        2, 16, "sgd", 1e-4
+    )  # Adam blows rounding up where gradients are next to 0
     fit = partial(
         training.fit_decoders,
         target,
@@ -253,7 +287,14 @@ def test_decoders_for_two_alphas_at_once_are_those_for_each(monkeypatch):
 def test_activations_too_large_to_keep_are_computed_again(monkeypatch):
     target, batch = network(), images()
     fit = partial(
-        training.fit_decoders, target, "conv1", batch.x, batch.y, Scale.of(batch.x), QUICK, base=2
+        training.fit_decoders,
+        target,
+        "conv1",
+        batch.x,
+        batch.y,
+        Scale.of(batch.x),
+        QUICK,
+        base=2,
     )
     kept = fit(RNG(0))[0]
     monkeypatch.setattr(training, "STORED", 0)
@@ -265,7 +306,9 @@ def test_activations_too_large_to_keep_are_computed_again(monkeypatch):
 def test_decoder_and_reference_learn_to_rebuild():
     target, batch = network(), images(64)
     scale, how = Scale.of(batch.x), Training(epochs=25, batch=16, lr=0.005)
-    (D,) = training.fit_decoders(target, "conv2", batch.x, batch.y, scale, how, RNG(0), base=4)
+    (D,) = training.fit_decoders(
+        target, "conv2", batch.x, batch.y, scale, how, RNG(0), base=4
+    )
     RefAE = training.fit_reference(target, "conv2", batch.x, scale, how, RNG(0), base=4)
     s, mean_image = scale(batch.x), scale(batch.x).mean(0, keepdim=True)
     floor = training.squared_error(s, mean_image.expand_as(s), "mean").mean()
@@ -276,7 +319,9 @@ def test_decoder_and_reference_learn_to_rebuild():
 def test_a_diverged_training_says_so():
     target, batch = network(), images()
     with pytest.raises(Diverged, match=r"epoch \d; lower lr \(1e\+30\)"):
-        training.fit_classifiers(target, [batch.x], batch.y, Training(3, 16, "sgd", 1e30), RNG(0))
+        training.fit_classifiers(
+            target, [batch.x], batch.y, Training(3, 16, "sgd", 1e30), RNG(0)
+        )
 
 
 def test_the_unit_of_a_layer_does_not_matter():
@@ -308,13 +353,19 @@ def test_relevance_by_hand():
     corners = list(itertools.product((0, 6, 12, 20), repeat=2))
     for i, (k, (r, c)) in itertools.product(range(2), enumerate(corners)):
         want = sum(
-            (0.5 - float(x[i, 0, a, b])) ** 2 for a in range(r, r + 12) for b in range(c, c + 12)
+            (0.5 - float(x[i, 0, a, b])) ** 2
+            for a in range(r, r + 12)
+            for b in range(c, c + 12)
         )
         assert float(R[i, k]) == pytest.approx(want, rel=1e-4)
-    mirrored = lambda images: images.flip(3)  # what is hidden on the left changes the right
+    mirrored = lambda images: images.flip(
+        3
+    )  # what is hidden on the left changes the right
     left = occlusion.relevance(mirrored, x, 0.5)[:, 0]
     assert (left == 0).all()
-    assert torch.allclose(occlusion.relevance(mirrored, x, 0.5, inside=False), R, rtol=1e-4)
+    assert torch.allclose(
+        occlusion.relevance(mirrored, x, 0.5, inside=False), R, rtol=1e-4
+    )
 
 
 def test_the_map_is_the_mean_over_the_squares_that_cover_a_pixel():
@@ -358,7 +409,9 @@ def test_grad_cam_is_the_baseline_s():
     baseline = MethodRef("baselines/grad_cam.py", "GradCAM").build()
     for layer in ("conv1", "conv2"):
         baseline.layer = layer
-        want = baseline.fit(target, batch, RNG(0)).explain(target, batch, RNG(0)).heatmaps
+        want = (
+            baseline.fit(target, batch, RNG(0)).explain(target, batch, RNG(0)).heatmaps
+        )
         np.testing.assert_allclose(
             occlusion.grad_cam(target, batch.x, layer, chunk=4), want, atol=1e-6
         )
@@ -370,7 +423,9 @@ def test_grad_cam_is_the_baseline_s():
 
 
 def explained(target, batch, reference=None, **settings):
-    method = MethodRef("benchmark/papers/cladec/method.py", "ClaDec", METHOD | settings).build()
+    method = MethodRef(
+        "benchmark/papers/cladec/method.py", "ClaDec", METHOD | settings
+    ).build()
     return method.fit(target, reference or images(c=batch.x.shape[1]), RNG(1)).explain(
         target, batch, RNG(2)
     )
@@ -412,12 +467,16 @@ def test_the_same_seed_gives_the_same_and_the_chunk_does_not_matter():
     again = explained(target, images(9, seed=4))
     for name in ("decoded", "reference", "heatmaps"):
         assert getattr(one, name).tobytes() == getattr(again, name).tobytes()
-        np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            getattr(one, name), getattr(two, name), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_a_network_that_enlarges_its_images_is_rebuilt_at_its_own_size():
     net = nets.build("vgg11", (1, 28, 28), 4, {"width": 0.05, "resize": 32}, seed=0)
-    target = Target(net.eval(), name="v", classes="abcd", input_shape=(1, 28, 28), layer="conv2")
+    target = Target(
+        net.eval(), name="v", classes="abcd", input_shape=(1, 28, 28), layer="conv2"
+    )
     batch = images(5, size=28)
     big = training.seen(target, batch.x)
     assert big.shape == (5, 1, 32, 32)

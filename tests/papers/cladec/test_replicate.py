@@ -48,7 +48,10 @@ def study():
 
 
 def values(outcome):
-    return {(n.metric, n.method, store.setting_text(n.setting)): n.value for n in outcome.numbers}
+    return {
+        (n.metric, n.method, store.setting_text(n.setting)): n.value
+        for n in outcome.numbers
+    }
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +61,14 @@ def outcomes(study):
         "layers": {"layers": {-1: "logits", -3: "conv2"}, "occlude": [-1, -3]} | shared,
         "alphas": {"layer": "fc1", "alphas": [1, 0.9, 0]} | shared,
         "epochs": {"layer": "fc1", "epochs": [0, 1, 2], "training": EVAL} | shared,
-        "subsets": {"layer": "fc1", "nested": [1, 5], "disjoint": 2, "width": 2} | SMALL,
-        "prototypes": {"layer": "fc1", "count": 3, "training": {"epochs": 1, "batch": 12}} | SMALL,
+        "subsets": {"layer": "fc1", "nested": [1, 5], "disjoint": 2, "width": 2}
+        | SMALL,
+        "prototypes": {
+            "layer": "fc1",
+            "count": 3,
+            "training": {"epochs": 1, "batch": 12},
+        }
+        | SMALL,
     }
     return {
         name: (given, getattr(replicate, name)(study, RNG(0), **given))
@@ -93,7 +102,9 @@ def test_layers_gives_the_columns_of_tables_2_and_7(outcomes):
 )
 def test_the_names_join_with_the_published_ones(outcomes, experiment, key):
     published = pd.read_csv(
-        store.ROOT / "results" / "reported" / "cladec.csv", dtype=str, keep_default_na=False
+        store.ROOT / "results" / "reported" / "cladec.csv",
+        dtype=str,
+        keep_default_na=False,
     )
     names = {(r.method, r.metric) for r in published.itertuples()}
     numbers = [
@@ -150,7 +161,9 @@ def test_epochs_decodes_the_classifier_at_each_age(study, outcomes):
     assert [age for age, _ in ages] == [0, 2]
     first, last = (target(setup.x_test) for _, target in ages)
     assert not torch.allclose(first, last)
-    assert not any(p.requires_grad for _, target in ages for p in target.net.parameters())
+    assert not any(
+        p.requires_grad for _, target in ages for p in target.net.parameters()
+    )
 
 
 def test_subsets_names_nested_and_disjoint_units(outcomes):
@@ -181,14 +194,22 @@ def test_units_that_a_layer_lacks_fail_clearly(study):
 def test_the_prototype_loss_is_equation_7(monkeypatch):
     x = torch.from_numpy(RNG(0).random((5, 1, 28, 28), np.float32))
     y, caught = torch.tensor([0, 1, 2, 0, 1]), []
-    monkeypatch.setattr(prototypes, "descend", lambda members, loss, *_: caught.append(loss))
+    monkeypatch.setattr(
+        prototypes, "descend", lambda members, loss, *_: caught.append(loss)
+    )
     net = prototypes.fit(x, y, 3, 4, prototypes.TRAINING, RNG(0)).eval()
     rows = torch.tensor([3, 0, 4])
     got = caught[0](Networks([net]), rows).item()
     logits, _, rebuilt = (t.detach().double().numpy() for t in net(x[rows]))
-    z, p = net.f(x[rows]).flatten(1).detach().double().numpy(), net.p.detach().double().numpy()
+    z, p = (
+        net.f(x[rows]).flatten(1).detach().double().numpy(),
+        net.p.detach().double().numpy(),
+    )
     entropy = np.mean(
-        [np.log(np.exp(v).sum()) - v[int(y[r])] for v, r in zip(logits, rows, strict=True)]
+        [
+            np.log(np.exp(v).sum()) - v[int(y[r])]
+            for v, r in zip(logits, rows, strict=True)
+        ]
     )
     d = [[sum((a - b) ** 2 for a, b in zip(u, q, strict=True)) for q in p] for u in z]
     r1 = np.mean([min(d[i][j] for i in range(3)) for j in range(4)])
@@ -265,8 +286,15 @@ def test_evidence_has_mean_standard_deviation_and_number_of_runs():
     at = (frame.metric == "delta_rec") & (frame.setting == "layer=-1")
     frame.loc[at, "value"] = [0.1, 0.2, 0.6]
     words = {c.evidence for c in verdicts.verdicts(frame) if c.claim == "CD1"}
-    assert f"layer -1: Delta Rec +0.3 ± {np.std([0.1, 0.2, 0.6], ddof=1):.3g} (3 runs)" in words
-    alone = {c.evidence for c in verdicts.verdicts(frame[frame.seed == 0]) if c.claim == "CD1"}
+    assert (
+        f"layer -1: Delta Rec +0.3 ± {np.std([0.1, 0.2, 0.6], ddof=1):.3g} (3 runs)"
+        in words
+    )
+    alone = {
+        c.evidence
+        for c in verdicts.verdicts(frame[frame.seed == 0])
+        if c.claim == "CD1"
+    }
     assert "layer -1: Delta Rec +0.1" in alone  # one run has no spread
 
 
@@ -286,9 +314,24 @@ def test_evidence_has_mean_standard_deviation_and_number_of_runs():
             [False, True],
         ),  # -1 is no part of it
         ("CD3", "rec_loss ClaDec layer", {-1: 0.4, -3: 0.2, -5: 0.3}, [False, True]),
-        ("CD4", "acc_eval ClaDec alpha", {0: 0.9, 0.9: 0.89, 1: 0.95}, [True, False, True]),
-        ("CD4", "rec_loss_sum ClaDec alpha", {0: 9, 0.9: 8, 1: 300}, [False, True, True]),
-        ("CD5", "rec_loss_sum ClaDec classifier epochs", {0: 5.4, 1: 6.4, 64: 6.5}, [False, True]),
+        (
+            "CD4",
+            "acc_eval ClaDec alpha",
+            {0: 0.9, 0.9: 0.89, 1: 0.95},
+            [True, False, True],
+        ),
+        (
+            "CD4",
+            "rec_loss_sum ClaDec alpha",
+            {0: 9, 0.9: 8, 1: 300},
+            [False, True, True],
+        ),
+        (
+            "CD5",
+            "rec_loss_sum ClaDec classifier epochs",
+            {0: 5.4, 1: 6.4, 64: 6.5},
+            [False, True],
+        ),
         (
             "CD5",
             "delta_acc ClaDec-RefAE classifier epochs",
@@ -308,7 +351,12 @@ def test_evidence_has_mean_standard_deviation_and_number_of_runs():
             {-1: 0.1, -3: 0.1, -5: 0.05},
             [True, True, True, True, False],
         ),
-        ("CD8", "delta_acc_occl GradCAM layer", {-1: 0.0, -3: 0.3, -5: 0.05}, [True, False, True]),
+        (
+            "CD8",
+            "delta_acc_occl GradCAM layer",
+            {-1: 0.0, -3: 0.3, -5: 0.05},
+            [True, False, True],
+        ),
     ],
 )
 def test_each_claim_can_fail(claim, name, numbers, expected):
@@ -328,7 +376,17 @@ def test_a_residual_network_is_no_part_of_cd8():
 # --------------------------------------------------------------------------------------------- pictures
 
 
-FRAME = ["paper", "track", "dataset", "target", "seed", "method", "metric", "setting", "value"]
+FRAME = [
+    "paper",
+    "track",
+    "dataset",
+    "target",
+    "seed",
+    "method",
+    "metric",
+    "setting",
+    "value",
+]
 PICTURES = [
     "fig8-layers-blobs-cnn",
     "fig16-hidden-blobs-cnn",

@@ -8,8 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.papers.explainn import mdl
-from benchmark.papers.explainn.mdl import Encoding, Length, Rule, description_length, lpc, universal
-from tests.helpers.explainn_twin import literal_length, literal_lpc, literal_universal, log2_comb
+from benchmark.papers.explainn.mdl import (
+    Encoding,
+    Length,
+    Rule,
+    description_length,
+    lpc,
+    universal,
+)
+from tests.helpers.explainn_twin import (
+    literal_length,
+    literal_lpc,
+    literal_universal,
+    log2_comb,
+)
 
 
 def toy():
@@ -42,12 +54,16 @@ def test_terms_of_the_worked_example(got, exact, printed):
 def test_the_worked_example():
     D, simple = toy(), Encoding(robust=False)
     assert D.sum(0).tolist() == [40, 35, 33, 35]
-    assert description_length(D, (), simple).total == pytest.approx(375.9427364074, abs=1e-9)
+    assert description_length(D, (), simple).total == pytest.approx(
+        375.9427364074, abs=1e-9
+    )
     L = description_length(D, [Rule((0,), (1, 2))], simple)
     assert (L.data, L.model, L.total) == pytest.approx(
         (256.4238799230, 28.0212251708, 284.4451050938), abs=1e-9
     )
-    counted = description_length(D, [Rule((0,), (1, 2))], Encoding(robust=False, count_rules=True))
+    counted = description_length(
+        D, [Rule((0,), (1, 2))], Encoding(robust=False, count_rules=True)
+    )
     assert counted.total == pytest.approx(285.9636724602, abs=1e-9)
 
 
@@ -63,7 +79,9 @@ def test_factorials_and_complexity_are_exact():
     for n in [1, 2, 3, 10, 57, 300, 500]:
         assert lpc(n) == pytest.approx(literal_lpc(n), abs=1e-11)
     for n in [999, 1000, 1001, 4096, 10**6]:  # the series takes over at 1000
-        assert lpc(n) == pytest.approx(math.log2(mdl.parametric_complexity(n)), abs=1e-12)
+        assert lpc(n) == pytest.approx(
+            math.log2(mdl.parametric_complexity(n)), abs=1e-12
+        )
     assert lpc(0) == 0
     assert lpc(1) == 1
     for z in [1, 2, 3, 4, 5, 17, 1000, 10**6]:
@@ -71,8 +89,12 @@ def test_factorials_and_complexity_are_exact():
 
 
 def test_a_million_rows_do_not_overflow():
-    assert mdl.log2_binomial(10**6, 1000) == pytest.approx(log2_comb(10**6, 1000), rel=1e-11)
-    assert mdl.log2_binomial(10**5, 50_000) == pytest.approx(log2_comb(10**5, 50_000), rel=1e-12)
+    assert mdl.log2_binomial(10**6, 1000) == pytest.approx(
+        log2_comb(10**6, 1000), rel=1e-11
+    )
+    assert mdl.log2_binomial(10**5, 50_000) == pytest.approx(
+        log2_comb(10**5, 50_000), rel=1e-12
+    )
     assert mdl.log2_binomial(10**12, 5 * 10**11) == pytest.approx(
         1e12 - 0.5 * math.log2(math.pi * 5e11), rel=1e-12
     )
@@ -88,7 +110,9 @@ def tables(draw):
     for _ in range(draw(st.integers(0, 3))):
         X = rng.permutation(p)[: rng.integers(1, p + 1)]
         Y = p + rng.permutation(q)[: rng.integers(1, q + 1)]
-        rules.append(Rule(X, Y, rng.integers(1, len(X) + 1), rng.integers(1, len(Y) + 1)))
+        rules.append(
+            Rule(X, Y, rng.integers(1, len(X) + 1), rng.integers(1, len(Y) + 1))
+        )
     return D, rules
 
 
@@ -101,7 +125,9 @@ def tables(draw):
 def test_length_against_sets_of_rows(case, encoding, count_rules):
     (D, rules), (robust, drop) = case, encoding
     rules = [r if robust else Rule(r.X, r.Y, r.l) for r in rules]
-    got = description_length(D, rules, Encoding(robust, drop, count_rules), allow=("duplicates",))
+    got = description_length(
+        D, rules, Encoding(robust, drop, count_rules), allow=("duplicates",)
+    )
     assert (got.data, got.model) == pytest.approx(
         literal_length(D, rules, robust, drop, count_rules), abs=1e-8
     )
@@ -113,11 +139,18 @@ def test_robust_encoding_pays_for_its_exceptions_only():
     D[100:110, 1] = D[100:112, 2] = D[100:114, 3] = True
     clean = Rule((0,), (1, 2, 3))
     noisy = D.copy()
-    noisy[np.arange(0, 20), 1 + np.arange(20) % 3] = False  # one of three is missing in 20 rows
+    noisy[np.arange(0, 20), 1 + np.arange(20) % 3] = (
+        False  # one of three is missing in 20 rows
+    )
     loose = Rule((0,), (1, 2, 3), k=2)
-    robust = lambda table, rule: description_length(table, [rule], allow=("duplicates",)).total
+    robust = lambda table, rule: (
+        description_length(table, [rule], allow=("duplicates",)).total
+    )
     assert robust(noisy, loose) < robust(noisy, clean)
-    assert robust(noisy, loose) < description_length(noisy, [clean], Encoding(robust=False)).total
+    assert (
+        robust(noisy, loose)
+        < description_length(noisy, [clean], Encoding(robust=False)).total
+    )
     assert robust(D, clean) < robust(D, Rule((0,), (1, 2, 3), k=1)) + 1e-9
 
 
@@ -136,12 +169,18 @@ def test_items_lose_their_order_and_length_adds_up():
         (lambda: description_length(toy() * 2), "must be binary: it holds"),
         (lambda: description_length(toy() + 0.5), "must be binary"),
         (lambda: description_length(np.where(toy(), np.nan, 0)), "must be binary"),
-        (lambda: description_length(toy() & [True, False, True, True]), "columns 1 are constant"),
+        (
+            lambda: description_length(toy() & [True, False, True, True]),
+            "columns 1 are constant",
+        ),
         (
             lambda: description_length(toy() | [True, False, False, True]),
             "columns 0, 3 are constant",
         ),
-        (lambda: description_length(toy()[:, [0, 1, 0, 2, 1]]), "columns 2, 4 repeat earlier ones"),
+        (
+            lambda: description_length(toy()[:, [0, 1, 0, 2, 1]]),
+            "columns 2, 4 repeat earlier ones",
+        ),
         (
             lambda: description_length(
                 toy(), [Rule((0,), (1,)), Rule((1,), (2,)), Rule((2,), (0,))]
@@ -153,7 +192,9 @@ def test_items_lose_their_order_and_length_adds_up():
             "not a column of the data or is never active",
         ),
         (
-            lambda: description_length(toy(), [Rule((0,), (1, 2), k=1)], Encoding(robust=False)),
+            lambda: description_length(
+                toy(), [Rule((0,), (1, 2), k=1)], Encoding(robust=False)
+            ),
             "needs the robust",
         ),
         (lambda: Rule((0,), (0, 1)), r"items \[0\] are in head and tail"),
@@ -171,7 +212,10 @@ def test_bad_input_is_one_clear_error(call, message):
 def test_allowed_columns_pass():
     D = np.concatenate([toy(), toy()[:, :1], np.zeros((100, 1), bool)], axis=1)
     L = description_length(
-        D, [Rule((0,), (1, 2))], Encoding(robust=False), allow=("constant", "duplicates")
+        D,
+        [Rule((0,), (1, 2))],
+        Encoding(robust=False),
+        allow=("constant", "duplicates"),
     )
     assert L.data == pytest.approx(256.4238799230 + 93.4730230956, abs=1e-8)
 

@@ -42,11 +42,15 @@ CASES = [
 def test_the_plain_loop_finds_the_same_rules(settings, encoding, seed, n):
     heads, tails = noisy_layers(seed, n)
     settings = {"theta": 0.3, "mu": 2} | settings
-    model = mine(heads, tails, encoding=Encoding(**encoding), allow=("constant",), **settings)
+    model = mine(
+        heads, tails, encoding=Encoding(**encoding), allow=("constant",), **settings
+    )
     assert found(model) == Plain(heads, tails, **settings, **encoding).mine()
     assert model.finished
     assert len(model.rules) >= 2
-    assert verify(model, heads, tails, Encoding(**encoding)) == pytest.approx(model.bits, abs=1e-6)
+    assert verify(model, heads, tails, Encoding(**encoding)) == pytest.approx(
+        model.bits, abs=1e-6
+    )
     assert model.bits < model.baseline
     assert model.size == {
         "rules": len(model.rules),
@@ -73,7 +77,9 @@ def test_packed_bits():
     table = np.random.default_rng(0).random((131, 7)) < 0.4
     packed = kernel.pack(table)
     assert packed.shape == (7, 3)
-    np.testing.assert_array_equal(kernel.co_occurrence(packed, packed), table.T.astype(int) @ table)
+    np.testing.assert_array_equal(
+        kernel.co_occurrence(packed, packed), table.T.astype(int) @ table
+    )
     counts = np.zeros(131, np.uint16)
     kernel.tail_counts(_db(packed), np.array([1, 4, 6]), counts)
     np.testing.assert_array_equal(counts, table[:, [1, 4, 6]].sum(1))
@@ -124,7 +130,8 @@ def test_rules_do_not_cross_blocks():
     model = mine(heads, tails, theta=0.2, mu=3, allow=("constant",), blocks=blocks)
     assert all(len(set(blocks[model.tails(r)])) == 1 for r in model.rules)
     apart = [
-        mine(heads, tails[:, blocks == b], theta=0.2, mu=3, allow=("constant",)) for b in range(3)
+        mine(heads, tails[:, blocks == b], theta=0.2, mu=3, allow=("constant",))
+        for b in range(3)
     ]
     assert sum(len(m.rules) for m in apart) == pytest.approx(
         len(model.rules), abs=2
@@ -140,7 +147,9 @@ def test_groups_are_the_only_heads():
     plain = Plain(heads, tails, 0, 0)
     for y in range(tails.shape[1] - 1):  # each tail item alone: the best group
         alone = mine(heads, tails[:, [y]], groups=groups, theta=0.2)
-        costs = [min(Plain(heads, tails[:, [y]], 0, 0).cost(list(g), [0])[0] for g in groups)]
+        costs = [
+            min(Plain(heads, tails[:, [y]], 0, 0).cost(list(g), [0])[0] for g in groups)
+        ]
         gain = plain.single([y]) - min(costs)
         assert sum(alone.gains) == pytest.approx(max(gain, 0), abs=1e-6)
 
@@ -167,7 +176,12 @@ def test_conjunctive_rules_cost_more_bits_than_what_is_found():
     assert score(model, data)["recall"] < 0.8
     assert model.bits < data.length() - 10
     alone = planted(
-        np.random.default_rng(1), m=20, n=4000, heads="conjunctive", alone=True, noise=0.03
+        np.random.default_rng(1),
+        m=20,
+        n=4000,
+        heads="conjunctive",
+        alone=True,
+        noise=0.03,
     )
     assert (
         score(mine(alone.heads, alone.tails, theta=0.2, mu=4), alone)["recall"]
@@ -184,7 +198,9 @@ def test_planted_data_is_as_described(heads):
     for rule in data.rules:
         active = data.heads[:, list(rule.X)].sum(1)
         tail = data.tails[:, [y - p for y in rule.Y]]
-        assert set(np.unique(active)) == ({0, 1} if heads == "exclusive" else {0, len(rule.X)})
+        assert set(np.unique(active)) == (
+            {0, 1} if heads == "exclusive" else {0, len(rule.X)}
+        )
         assert (tail.all(1) == tail.any(1)).all()
         assert not (tail.any(1) & (active == 0)).any()
         assert 0.015 < (active > 0).mean() < 0.09
@@ -200,7 +216,9 @@ def test_planted_noise_turns_its_share_of_tails():
 def test_overlap_is_the_product_of_jaccards():
     a, b = [((0, 1), (5, 6)), ((2,), (7,))], [((0, 1), (5, 6)), ((1, 2), (7, 8))]
     np.testing.assert_allclose(overlap(a, b), [[1, 0], [0, 0.25]])
-    assert score(mine(*_perfect()), planted(np.random.default_rng(0), m=1, n=50))["precision"] in (
+    assert score(mine(*_perfect()), planted(np.random.default_rng(0), m=1, n=50))[
+        "precision"
+    ] in (
         0.0,
         1.0,
     )
@@ -221,7 +239,10 @@ def test_an_interrupted_run_keeps_its_model():
 
     def stop(what, done, of):
         steps.append(what)
-        if what.startswith("merges") and sum(s.startswith("merges") for s in steps) == 2:
+        if (
+            what.startswith("merges")
+            and sum(s.startswith("merges") for s in steps) == 2
+        ):
             raise KeyboardInterrupt
 
     part = mine(heads, tails, theta=0.2, mu=3, allow=("constant",), progress=stop)
@@ -278,7 +299,10 @@ def test_bad_input_is_one_clear_error(call, message):
 def test_the_gains_of_merges_are_within_memory(monkeypatch):
     rng = np.random.default_rng(0)
     cause = rng.random((300, 1)) < 0.4
-    heads, tails = cause ^ (rng.random((300, 1)) < 0.02), cause ^ (rng.random((300, 40)) < 0.1)
+    heads, tails = (
+        cause ^ (rng.random((300, 1)) < 0.02),
+        cause ^ (rng.random((300, 40)) < 0.1),
+    )
     monkeypatch.setattr("benchmark.papers.explainn.miner._memory", lambda *_: 0.0)
     with pytest.raises(ValueError, match="mine in blocks"):
         mine(heads, tails, memory=1e-5)
@@ -286,7 +310,9 @@ def test_the_gains_of_merges_are_within_memory(monkeypatch):
 
 
 def test_given_rules_get_the_l_and_k_that_cost_least():
-    data = planted(np.random.default_rng(3), m=4, n=300, heads="conjunctive", noise=0.02)
+    data = planted(
+        np.random.default_rng(3), m=4, n=300, heads="conjunctive", noise=0.02
+    )
     D = np.concatenate([data.heads, data.tails], axis=1)
     allow = ("constant", "duplicates")
 
@@ -295,7 +321,11 @@ def test_given_rules_get_the_l_and_k_that_cost_least():
 
     best = [
         min(
-            (Rule(r.X, r.Y, l, k) for l in range(1, len(r.X) + 1) for k in range(len(r.Y), 0, -1)),
+            (
+                Rule(r.X, r.Y, l, k)
+                for l in range(1, len(r.X) + 1)
+                for k in range(len(r.Y), 0, -1)
+            ),
             key=length,
         )
         for r in data.rules

@@ -13,7 +13,14 @@ from benchmark.papers.explainn import networks, prototypes
 from benchmark.papers.explainn.mdl import Rule
 from benchmark.papers.explainn.method import ExplaiNN
 from benchmark.papers.explainn.miner import Model
-from benchmark.papers.explainn.networks import Units, answers, cascade, intervene, label_rules, last
+from benchmark.papers.explainn.networks import (
+    Units,
+    answers,
+    cascade,
+    intervene,
+    label_rules,
+    last,
+)
 
 CLASSES = 4
 
@@ -39,7 +46,9 @@ def dense(seed=0):
         net.fc1[0].bias.fill_(-0.2)
         net.logits[1].weight.copy_(torch.eye(4).repeat(1, 3) + 0.02)
         net.logits[1].bias.zero_()
-    return Target(net, name="dense", classes="abcd", input_shape=(1, 8, 8), layer="conv")
+    return Target(
+        net, name="dense", classes="abcd", input_shape=(1, 8, 8), layer="conv"
+    )
 
 
 def convolutional(rectified=True):
@@ -48,10 +57,16 @@ def convolutional(rectified=True):
         torch.manual_seed(1)
         net = nn.Sequential()
         net.add_module("fire", nn.Sequential(nn.Conv2d(1, 10, 3, padding=1), nn.ReLU()))
-        head = [nn.Dropout(0.5), nn.Conv2d(10, CLASSES, 1), *([nn.ReLU()] if rectified else [])]
+        head = [
+            nn.Dropout(0.5),
+            nn.Conv2d(10, CLASSES, 1),
+            *([nn.ReLU()] if rectified else []),
+        ]
         net.add_module("conv10", nn.Sequential(*head))
         net.add_module("logits", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-    return Target(net, name="convolutional", classes="abcd", input_shape=(1, 8, 8), layer="fire")
+    return Target(
+        net, name="convolutional", classes="abcd", input_shape=(1, 8, 8), layer="fire"
+    )
 
 
 def quadrants(n=240, seed=0, chunk=50):
@@ -70,8 +85,12 @@ def test_units_are_on_above_zero():
     target, batch = dense(), quadrants()
     fc1 = Units.of(target, batch, "fc1")
     assert (fc1.shape, fc1.at, fc1.blocks) == ((12,), 0.0, None)
-    np.testing.assert_array_equal(fc1(target, batch), target.features(batch, "fc1").numpy() > 0)
-    np.testing.assert_array_equal(answers(target, batch).argmax(1), target(batch).argmax(1))
+    np.testing.assert_array_equal(
+        fc1(target, batch), target.features(batch, "fc1").numpy() > 0
+    )
+    np.testing.assert_array_equal(
+        answers(target, batch).argmax(1), target(batch).argmax(1)
+    )
 
 
 def test_units_that_are_never_off_are_compared_with_their_mean():
@@ -113,11 +132,16 @@ def test_where_the_weights_of_the_classes_are():
         (4, 12),
         False,
     )
-    assert (last(convolutional()).layer, last(convolutional()).W.shape) == ("fire", (4, 10))
+    assert (last(convolutional()).layer, last(convolutional()).W.shape) == (
+        "fire",
+        (4, 10),
+    )
     assert last(convolutional()).channels
     net = nn.Sequential()
     net.add_module("a", nn.Conv2d(1, 3, 3))
-    net.add_module("b", nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    net.add_module(
+        "b", nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    )
     with pytest.raises(NotApplicable, match="no layer of weights"):
         last(Target(net, name="t", classes="abcd", input_shape=(1, 8, 8)))
 
@@ -137,7 +161,10 @@ def test_rules_of_a_network_whose_classes_own_their_units():
     assert networks.class_units(model, 2) == [2, 6, 10]
     assert networks.likeness(model.rules, model.rules) == 1
     assert networks.likeness(model.rules, ()) == 0
-    assert networks.likeness([Rule((0,), (4, 5))], [Rule((0,), (4,)), Rule((1,), (4, 5))]) == 0.5
+    assert (
+        networks.likeness([Rule((0,), (4, 5))], [Rule((0,), (4,)), Rule((1,), (4, 5))])
+        == 0.5
+    )
 
 
 # --------------------------------------------------------------------------------------------- intervention
@@ -146,7 +173,9 @@ def test_rules_of_a_network_whose_classes_own_their_units():
 def literal_recall(target, test, c, units):
     """Recall of class c in a copy of the network with these weights at zero."""
     changed = copy.deepcopy(target)
-    module = [m for m in changed.net.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    module = [m for m in changed.net.modules() if isinstance(m, nn.Linear | nn.Conv2d)][
+        -1
+    ]
     with torch.no_grad():
         module.weight[c, list(units)] = 0
     mine = test.y == c
@@ -157,7 +186,11 @@ REMOVED = {0: [0, 1, 2, 5], 1: [0, 2], 3: [7]}  # units by class
 
 
 @pytest.fixture(
-    params=[(dense, {0, 1, 2, 3}), (convolutional, {3}), (lambda: convolutional(False), {3})],
+    params=[
+        (dense, {0, 1, 2, 3}),
+        (convolutional, {3}),
+        (lambda: convolutional(False), {3}),
+    ],
     ids=["dense", "conv", "no ReLU"],
 )
 def intervened(request):
@@ -182,7 +215,9 @@ def test_interventions_equal_changed_copies(intervened):
     after = [literal_recall(target, test, c, REMOVED[c]) for c in touched]
     np.testing.assert_allclose(result.after[touched], after, atol=1e-6)
     assert list(result.removed[touched]) == [len(REMOVED[c]) for c in touched]
-    assert np.isnan(result.after[sorted(there - REMOVED.keys())]).all()  # no rule names them
+    assert np.isnan(
+        result.after[sorted(there - REMOVED.keys())]
+    ).all()  # no rule names them
 
 
 def test_interventions_are_compared_with_random_units(intervened):
@@ -192,7 +227,9 @@ def test_interventions_are_compared_with_random_units(intervened):
     units = [draws.permutation(sizes)[: len(REMOVED[c])] for _ in range(5)]
     expected = [literal_recall(target, test, c, drawn) for drawn in units]
     np.testing.assert_allclose(result.random[:, c], expected, atol=1e-6)
-    np.testing.assert_allclose(result.quantile()[c], np.quantile(expected, 0.9), atol=1e-6)
+    np.testing.assert_allclose(
+        result.quantile()[c], np.quantile(expected, 0.9), atol=1e-6
+    )
 
 
 def test_a_class_is_lost_without_its_rules_and_not_without_others():
@@ -217,11 +254,11 @@ def test_a_cascade_chains_tails_to_heads():
     tails = {tuple(first.tails(r)) for r in first.rules}
     assert second.rules
     assert {r.X for r in second.rules} <= tails
-    for rule in (
-        second.rules
-    ):  # each group of fc1 leads to its own quadrant of maps 0 and 2, or to the dark of the others
+    for rule in second.rules:  # each group of fc1 leads to its own quadrant of maps 0 and 2, or to the dark of the others
         c = rule.X[0] % 4
-        for k, i, j in zip(*np.unravel_index(second.tails(rule), conv.shape), strict=True):
+        for k, i, j in zip(
+            *np.unravel_index(second.tails(rule), conv.shape), strict=True
+        ):
             assert ((i // 4, j // 4) == (c // 2, c % 2)) == (k != 1)
     with pytest.raises(ValueError, match="cyclic: conv -> fc1"):
         cascade(target, batch, ["conv", "fc1"])
@@ -300,7 +337,10 @@ def test_no_rule_holds_no_label():
     target = dense()
     method = ExplaiNN().fit(target, quadrants(), np.random.default_rng(0))
     black = Batch(x=torch.zeros(2, 1, 8, 8), y=torch.zeros(2, dtype=torch.int64))
-    assert method.explain(target, black, np.random.default_rng(0)).labels.tolist() == [-1, -1]
+    assert method.explain(target, black, np.random.default_rng(0)).labels.tolist() == [
+        -1,
+        -1,
+    ]
 
 
 def test_labels_are_summed_confidences():
@@ -309,7 +349,9 @@ def test_labels_are_summed_confidences():
     reference, batch = quadrants(), quadrants(20, seed=5)
     on, classes = method.hidden(target, reference), answers(target, reference).argmax(1)
     now = method.hidden(target, batch)
-    for i, label in enumerate(method.explain(target, batch, np.random.default_rng(0)).labels):
+    for i, label in enumerate(
+        method.explain(target, batch, np.random.default_rng(0)).labels
+    ):
         votes = np.zeros(CLASSES)
         for rule in method.model.rules:
             tail = method.model.tails(rule)
@@ -322,7 +364,11 @@ def test_labels_are_summed_confidences():
 
 def test_a_layer_without_positions_has_no_maps():
     rng, reference = np.random.default_rng(0), quadrants()
-    flat = ExplaiNN(layer="fc1").fit(dense(), reference, rng).explain(dense(), reference[:5], rng)
+    flat = (
+        ExplaiNN(layer="fc1")
+        .fit(dense(), reference, rng)
+        .explain(dense(), reference[:5], rng)
+    )
     assert flat.offers() == {"labels", "size"}
 
 
@@ -336,11 +382,21 @@ def test_too_few_images_for_a_rule_do_not_apply():
 
 def test_a_prototype_activates_its_units():
     target, batch = dense(), quadrants(40)
-    colours, scale = prototypes.Colours.of(batch), prototypes.scales(target, batch, "fc1")
+    colours, scale = (
+        prototypes.Colours.of(batch),
+        prototypes.scales(target, batch, "fc1"),
+    )
     groups = [(0, 4), (3,)]
     fingerprint = target.fingerprint()
     x = prototypes.maximise(
-        target, "fc1", groups, colours, np.random.default_rng(0), scale=scale, steps=48, jitter=1
+        target,
+        "fc1",
+        groups,
+        colours,
+        np.random.default_rng(0),
+        scale=scale,
+        steps=48,
+        jitter=1,
     )
     assert target.fingerprint() == fingerprint
     assert x.shape == (2, 1, 8, 8)
@@ -351,7 +407,14 @@ def test_a_prototype_activates_its_units():
     assert x[1, 0, 4:, 4:].mean() > x[1, 0, :4, :4].mean() + 0.2
     assert (prototypes.reached(target, "fc1", x, groups, scale) > 0.8).all()
     again = prototypes.maximise(
-        target, "fc1", groups, colours, np.random.default_rng(0), scale=scale, steps=48, jitter=1
+        target,
+        "fc1",
+        groups,
+        colours,
+        np.random.default_rng(0),
+        scale=scale,
+        steps=48,
+        jitter=1,
     )
     assert torch.equal(x, again)
 
@@ -360,10 +423,13 @@ def test_scales_colours_and_channels():
     target, batch = dense(), quadrants(40)
     z = target.features(batch, "fc1").numpy()
     np.testing.assert_allclose(
-        prototypes.scales(target, batch, "fc1"), [c[c > 0].mean() for c in z.T], rtol=1e-5
+        prototypes.scales(target, batch, "fc1"),
+        [c[c > 0].mean() for c in z.T],
+        rtol=1e-5,
     )
     colour = Batch(
-        x=torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(0)), y=torch.zeros(50)
+        x=torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(0)),
+        y=torch.zeros(50),
     )
     stats = prototypes.Colours.of(colour)
     pixels = colour.x.transpose(0, 1).flatten(1).numpy()
@@ -385,5 +451,9 @@ def test_scales_colours_and_channels():
 def test_bad_groups_are_refused(groups):
     with pytest.raises(ValueError, match="units 0..11 of fc1"):
         prototypes.maximise(
-            dense(), "fc1", groups, prototypes.Colours.of(quadrants(8)), np.random.default_rng(0)
+            dense(),
+            "fc1",
+            groups,
+            prototypes.Colours.of(quadrants(8)),
+            np.random.default_rng(0),
         )

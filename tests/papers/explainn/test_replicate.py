@@ -33,7 +33,9 @@ PROFILE = {
 @pytest.fixture(scope="module")
 def study(blob_network):
     target = zoo.load(blob_network / "cnn-0.safetensors")
-    return Study(0, "cpu", "blobs", data.load(blob_network / "blobs.npz"), "explainn_cnn", target)
+    return Study(
+        0, "cpu", "blobs", data.load(blob_network / "blobs.npz"), "explainn_cnn", target
+    )
 
 
 def rng():
@@ -42,7 +44,9 @@ def rng():
 
 def by_metric(outcome, **setting):
     return {
-        n.metric: n.value for n in outcome.numbers if setting.items() <= dict(n.setting).items()
+        n.metric: n.value
+        for n in outcome.numbers
+        if setting.items() <= dict(n.setting).items()
     }
 
 
@@ -72,7 +76,9 @@ def frame(rows):
 
 def test_every_published_term_of_the_worked_example_is_measured():
     with open(ROOT / "results" / "reported" / "explainn.csv") as file:
-        published = [row for row in csv.DictReader(file) if row["dataset"] == "toy n=100"]
+        published = [
+            row for row in csv.DictReader(file) if row["dataset"] == "toy n=100"
+        ]
     outcome = replicate.worked_example(Study(), rng())
     found = by_metric(outcome)
     assert {row["metric"] for row in published} == set(found)
@@ -87,7 +93,9 @@ def test_every_published_term_of_the_worked_example_is_measured():
             "4*Lpc(100)_bits": 0.015,
             "2*log2_C(100,35)": 0.0075,
         }.get(row["metric"], 0.0051)
-        assert found[row["metric"]] == pytest.approx(float(row["value"]), abs=slack), row
+        assert found[row["metric"]] == pytest.approx(float(row["value"]), abs=slack), (
+            row
+        )
     assert [c.holds for c in verdicts.verdicts(frame(rows_of(outcome)))] == [True]
 
 
@@ -96,7 +104,9 @@ def test_planted_rules_have_the_names_of_the_published_ones():
     with open(ROOT / "results" / "reported" / "explainn.csv") as file:
         targets = {row["target"] for row in csv.DictReader(file)}
     assert (
-        {n.target for n in outcome.numbers} == {"m=10 planted, mutually exclusive heads"} <= targets
+        {n.target for n in outcome.numbers}
+        == {"m=10 planted, mutually exclusive heads"}
+        <= targets
     )
     found = by_metric(outcome, noise=0.001, theta=0.2, mu=4)
     assert found["precision"] == found["recall"] == 1
@@ -123,7 +133,9 @@ def test_rules_and_interventions_of_a_network(study):
     found = by_metric(outcome)
     assert found["class_accuracy_after"] <= found["class_accuracy_before"]
     assert outcome.arrays["after"].shape == (4,)
-    assert len({(n.metric, str(n.setting)) for n in outcome.numbers}) == len(outcome.numbers)
+    assert len({(n.metric, str(n.setting)) for n in outcome.numbers}) == len(
+        outcome.numbers
+    )
 
 
 def test_pooled_layers_are_smaller(study):
@@ -149,13 +161,26 @@ def test_rules_that_classes_share_and_have_alone(study):
     outcome = replicate.traits(study, rng(), theta=0.3, steps=2)
     a, found = outcome.arrays, by_metric(outcome)
     assert a["heads"].shape == (len(a["tails"]), 4)
-    assert found["n_rules_of_one_class"] + found["n_rules_of_several_classes"] == len(a["tails"])
+    assert found["n_rules_of_one_class"] + found["n_rules_of_several_classes"] == len(
+        a["tails"]
+    )
     assert found["n_rules_of_a_class_at_most"] == a["heads"].sum(0).max()
     c, d = a["pair"]
-    assert a["pair.heads"][:, [c, d]].tolist() == [[True, False], [True, True], [False, True]]
-    assert a["pair.images"].shape == (3, 1, 28, 28) and a["pair.images"].dtype == np.uint8
+    assert a["pair.heads"][:, [c, d]].tolist() == [
+        [True, False],
+        [True, True],
+        [False, True],
+    ]
+    assert (
+        a["pair.images"].shape == (3, 1, 28, 28) and a["pair.images"].dtype == np.uint8
+    )
     assert a["within.heads"][:, int(a["within"])].all()
-    assert len(a["within.images"]) == len(a["within.examples"]) == len(a["within.units"]) <= 3
+    assert (
+        len(a["within.images"])
+        == len(a["within.examples"])
+        == len(a["within.units"])
+        <= 3
+    )
     with pytest.raises(NotApplicable, match="has a rule on 8 images"):
         replicate.traits(study, rng(), samples=8)
 
@@ -178,7 +203,9 @@ def test_the_pair_has_fewest_classes_and_all_three_rules():
 def test_examples_have_their_own_rules_tail_on():
     model = lambda rule: [y - 10 for y in rule.Y]
     rules = [Rule((0,), (10, 11), 1, 2), Rule((0, 1), (12, 13), 1, 2)]
-    on = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0]], bool)
+    on = np.array(
+        [[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0]], bool
+    )
     fake = type("M", (), {"tails": staticmethod(model)})
     assert traits.examples(on, fake, rules, np.arange(5)) == [1, 2]
     assert traits.examples(on, fake, [rules[0]] * 2, np.array([0, 1, 4])) == [
@@ -190,8 +217,14 @@ def test_examples_have_their_own_rules_tail_on():
 
 def test_rules_are_alike_from_half_an_overlap_on():
     a = [Rule((0,), (5, 6), 1, 1), Rule((0, 1), (5, 6), 1, 1), Rule((2,), (7,), 1, 1)]
-    assert traits.alike(a, [Rule((0,), (5, 6), 1, 2)]).tolist() == [True, True, False]  # 1, 1/2, 0
-    assert traits.alike(a, []).tolist() == [False] * 3 and traits.alike([], a).shape == (0,)
+    assert traits.alike(a, [Rule((0,), (5, 6), 1, 2)]).tolist() == [
+        True,
+        True,
+        False,
+    ]  # 1, 1/2, 0
+    assert traits.alike(a, []).tolist() == [False] * 3 and traits.alike(
+        [], a
+    ).shape == (0,)
 
 
 @pytest.fixture
@@ -201,7 +234,9 @@ def fine_tuned(study, monkeypatch):
     def run(change=lambda name, weight: weight, **settings):
         state = study.target.net.state_dict()
         own = {k: change(k, v) for k, v in state.items() if not k.startswith("logits")}
-        monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: (own, {}))
+        monkeypatch.setattr(
+            replicate.pretrained, "weights", lambda net, which: (own, {})
+        )
         return replicate.fine_tuning(study, rng(), theta=0.3, steps=2, **settings)
 
     return run
@@ -211,12 +246,16 @@ def test_fine_tuning_from_its_own_weights_changes_nothing(fine_tuned):
     outcome = fine_tuned(shown=3)
     found, a = by_metric(outcome), outcome.arrays
     assert found["rules_alike"] == found["same_on_state_share"] == 1
-    assert found["n_rules_before"] == found["n_rules_after"] == found["n_rules_kept"] > 0
+    assert (
+        found["n_rules_before"] == found["n_rules_after"] == found["n_rules_kept"] > 0
+    )
     assert found["n_rules_new"] == found["n_rules_lost"] == 0
     assert a["is_kept"].all() and not a["new"].any() and not a["lost"].any()
     shapes = {a[name].shape for name in ("images.after", "images.before", "examples")}
     assert shapes == {(len(a["units"]), 1, 28, 28)}
-    assert len(a["units"]) == min(2, found["n_rules_kept"])  # half of what is shown may be kept
+    assert len(a["units"]) == min(
+        2, found["n_rules_kept"]
+    )  # half of what is shown may be kept
 
 
 def test_fine_tuning_from_other_weights_counts_what_changes(fine_tuned, study):
@@ -224,7 +263,9 @@ def test_fine_tuning_from_other_weights_counts_what_changes(fine_tuned, study):
     found = by_metric(fine_tuned(lambda name, weight: weight + 0.2))
     assert found["same_on_state_share"] < 1
     assert found["n_rules_kept"] + found["n_rules_new"] == found["n_rules_after"]
-    assert 0 <= found["n_rules_before"] - found["n_rules_lost"] <= found["n_rules_before"]
+    assert (
+        0 <= found["n_rules_before"] - found["n_rules_lost"] <= found["n_rules_before"]
+    )
     assert study.target.fingerprint() == fingerprint
 
 
@@ -243,7 +284,10 @@ def test_the_share_of_states_that_fine_tuning_keeps(fine_tuned, study):
     """Given weights that differ in fc1 alone, so that the network is the same up to flatten."""
     change = lambda name, weight: weight + 0.2 if name.startswith("fc1") else weight
     found = by_metric(fine_tuned(change))
-    net, z = study.target.net, study.target.features(study.data.batch("train"), "flatten")
+    net, z = (
+        study.target.net,
+        study.target.features(study.data.batch("train"), "flatten"),
+    )
     shifted = torch.relu(z @ (net.fc1[0].weight + 0.2).T + (net.fc1[0].bias + 0.2))
     at = shifted.mean(0) if (shifted > 0).float().mean() > 0.95 else 0
     same = ((shifted > at) == (net.fc1(z) > 0)).float().mean()
@@ -281,7 +325,9 @@ def line(
     }
 
 
-def planted_rows(kind, noise, precision, recall, soft, n_found=10.0, noisy=0.0, m=10, extra=""):
+def planted_rows(
+    kind, noise, precision, recall, soft, n_found=10.0, noisy=0.0, m=10, extra=""
+):
     name = f"m={m} planted, {kind}"
     values = {
         "precision": precision,
@@ -292,7 +338,9 @@ def planted_rows(kind, noise, precision, recall, soft, n_found=10.0, noisy=0.0, 
         "noise_rules": noisy,
     }
     setting = f"{extra}mu=4;noise={noise:g};theta=0.2"
-    return [line(k, v, "synthetic n=10000", name, setting, n=m) for k, v in values.items()]
+    return [
+        line(k, v, "synthetic n=10000", name, setting, n=m) for k, v in values.items()
+    ]
 
 
 def judge(rows):
@@ -306,9 +354,18 @@ EXCLUSIVE, TOGETHER = "mutually exclusive heads", "co-occurring heads"
     "rows, expected",
     [
         (planted_rows(EXCLUSIVE, 0.001, 0.9, 0.95, 1), [("EX2", True), ("EX4", True)]),
-        (planted_rows(EXCLUSIVE, 0.001, 0.89, 0.95, 1), [("EX2", False), ("EX4", True)]),
-        (planted_rows(EXCLUSIVE, 0.001, 1, 1, 1, n_found=11), [("EX2", True), ("EX4", False)]),
-        (planted_rows(EXCLUSIVE, 0.001, 1, 1, 1, noisy=1), [("EX2", True), ("EX4", False)]),
+        (
+            planted_rows(EXCLUSIVE, 0.001, 0.89, 0.95, 1),
+            [("EX2", False), ("EX4", True)],
+        ),
+        (
+            planted_rows(EXCLUSIVE, 0.001, 1, 1, 1, n_found=11),
+            [("EX2", True), ("EX4", False)],
+        ),
+        (
+            planted_rows(EXCLUSIVE, 0.001, 1, 1, 1, noisy=1),
+            [("EX2", True), ("EX4", False)],
+        ),
         (
             planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
             + planted_rows(TOGETHER, 0.03, 0.9, 0.9, 0.73),
@@ -378,7 +435,9 @@ def test_verdicts_on_places(changed, held):
 
 
 def test_thousands_of_rules_are_too_many():
-    rows = [r | {"value": 3001} if r["metric"] == "n_rules" else r for r in place_rows()]
+    rows = [
+        r | {"value": 3001} if r["metric"] == "n_rules" else r for r in place_rows()
+    ]
     (many,) = (c for c in verdicts.verdicts(frame(rows)) if c.claim == "EX7")
     assert not many.holds
     assert many.evidence == "conv1: 3,001 rules"
@@ -424,8 +483,12 @@ def rows_of_planted():
     rows = []
     for seed in range(2):
         for m in (5, 10):
-            rows += rows_of(replicate.planted(Study(seed), rng(), m=m, n=500), seed=seed)
-    return rows + rows_of(replicate.planted(Study(), rng(), m=5, n=500, heads="conjunctive"))
+            rows += rows_of(
+                replicate.planted(Study(seed), rng(), m=m, n=500), seed=seed
+            )
+    return rows + rows_of(
+        replicate.planted(Study(), rng(), m=5, n=500, heads="conjunctive")
+    )
 
 
 def test_every_picture_can_be_drawn(study):

@@ -36,7 +36,9 @@ def bits_of(states):
     return encode(torch.as_tensor(np.asarray(states, np.float32)))
 
 
-def network(width=9, depth=3, channels=1, size=4, classes=3, activation=nn.ReLU, seed=0):
+def network(
+    width=9, depth=3, channels=1, size=4, classes=3, activation=nn.ReLU, seed=0
+):
     """flatten, fc1 ... (random weights), logits; every node is ON for some images and OFF for others."""
     layers, d = nn.Sequential(), channels * size * size
     layers.add_module("flatten", nn.Flatten())
@@ -61,7 +63,9 @@ def images(n=60, channels=1, size=4, classes=3, chunk=7, seed=1):
     draw = rng(seed)
     x = draw.random((n, channels, size, size), np.float32)
     return Batch(
-        x=torch.from_numpy(x), y=torch.from_numpy(draw.integers(classes, size=n)), chunk=chunk
+        x=torch.from_numpy(x),
+        y=torch.from_numpy(draw.integers(classes, size=n)),
+        chunk=chunk,
     )
 
 
@@ -71,7 +75,9 @@ def samples(draw):
     w, n = draw(st.integers(1, 19)), draw(st.integers(1, 40))
     source = rng(draw(st.integers(0, 2**32 - 1)))
     rows = source.integers(2, size=(draw(st.integers(1, 12)), w))
-    return rows[source.integers(len(rows), size=n)].astype(bool), source.integers(3, size=n)
+    return rows[source.integers(len(rows), size=n)].astype(bool), source.integers(
+        3, size=n
+    )
 
 
 # --------------------------------------------------------------------------------------------- encodings
@@ -101,7 +107,9 @@ def test_unique_against_a_dictionary(problem):
     assert words == sorted(seen)  # lexicographic
     assert e.classes.tolist() == [seen[word] for word in words]
     assert [words[g] for g in e.group] == [tuple(row) for row in states.tolist()]
-    assert e.duplicate.tolist() == [sum(c > 0 for c in seen[word]) > 1 for word in words]
+    assert e.duplicate.tolist() == [
+        sum(c > 0 for c in seen[word]) > 1 for word in words
+    ]
     assert e.labels.tolist() == [
         seen[word].index(max(seen[word])) for word in words
     ]  # the lowest class on a tie
@@ -137,14 +145,19 @@ def test_all_layers_in_one_pass_are_the_layers_one_by_one():
     found = encode_layers(target, batch, ["fc3", "fc1"])
     assert list(found) == ["fc3", "fc1"]
     for layer, bits in found.items():
-        np.testing.assert_array_equal(bits.states(), target.features(batch, layer).numpy() > 0)
+        np.testing.assert_array_equal(
+            bits.states(), target.features(batch, layer).numpy() > 0
+        )
         assert 0 < bits.states().mean() < 1
-    with pytest.raises(ValueError, match="no layer 'fc9'; it has flatten, fc1, fc2, fc3, logits"):
+    with pytest.raises(
+        ValueError, match="no layer 'fc9'; it has flatten, fc1, fc2, fc3, logits"
+    ):
         encode_layers(target, batch, ["fc1", "fc9"])
 
 
 @pytest.mark.parametrize(
-    "activation", [nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.GELU, nn.LeakyReLU, nn.Hardsigmoid]
+    "activation",
+    [nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.GELU, nn.LeakyReLU, nn.Hardsigmoid],
 )
 def test_a_node_is_on_where_its_activation_functions_input_is_positive(activation):
     target, batch = network(activation=activation), images()
@@ -152,7 +165,8 @@ def test_a_node_is_on_where_its_activation_functions_input_is_positive(activatio
     for k in (1, 2, 3):
         linear, f = target.net[k]
         np.testing.assert_array_equal(
-            encode_layers(target, batch, [f"fc{k}"])[f"fc{k}"].states(), (linear(z) > 0).numpy()
+            encode_layers(target, batch, [f"fc{k}"])[f"fc{k}"].states(),
+            (linear(z) > 0).numpy(),
         )
         z = f(linear(z))
 
@@ -247,7 +261,9 @@ def gini_decrease(x, c, members, node):
     """Of splitting ``members`` by a node, with classes balanced: n / (classes * samples of the class)."""
     weight = len(c) / (3 * np.bincount(c, minlength=3))
     on, off = members & x[:, node], members & ~x[:, node]
-    whole, left, right = (np.bincount(c[m], minlength=3) * weight for m in (members, on, off))
+    whole, left, right = (
+        np.bincount(c[m], minlength=3) * weight for m in (members, on, off)
+    )
     if not left.sum() or not right.sum():
         return 0
     rest = left.sum() * gini(left) + right.sum() * gini(right)
@@ -271,7 +287,9 @@ def members_by_place(tree, x):
 def test_every_split_is_the_best_by_the_weighted_gini_index(drawn_tree):
     tree, x, c = drawn_tree
     reach = members_by_place(tree, x)
-    splits = {place: members for place, members in reach.items() if tree.node[place] >= 0}
+    splits = {
+        place: members for place, members in reach.items() if tree.node[place] >= 0
+    }
     assert len(splits) == tree.split_nodes > 5
     for place, members in splits.items():
         best = max(gini_decrease(x, c, members, node) for node in range(8))
@@ -283,7 +301,9 @@ def test_every_leaf_is_of_one_class(drawn_tree):
     tree, x, c = drawn_tree
     leaves = {p: m for p, m in members_by_place(tree, x).items() if tree.node[p] < 0}
     assert len(leaves) == tree.leaves
-    assert all((c[members] == tree.label[place]).all() for place, members in leaves.items())
+    assert all(
+        (c[members] == tree.label[place]).all() for place, members in leaves.items()
+    )
 
 
 def labels_below(tree, place):
@@ -301,7 +321,9 @@ def test_no_split_is_for_nothing(seed):
     e = unique(bits_of(states), y, 10)
     tree = trees.grow(e, 0, draw)
     assert tree.split_nodes > 50
-    assert all(len(labels_below(tree, place)) > 1 for place in np.flatnonzero(tree.node >= 0))
+    assert all(
+        len(labels_below(tree, place)) > 1 for place in np.flatnonzero(tree.node >= 0)
+    )
     splits = {trees.grow(e, 0, rng(s)).split_nodes for s in range(3)}
     assert max(splits) < 1.1 * min(splits)
 
@@ -311,7 +333,9 @@ def test_classes_weigh_the_same():
     weights = trees.balanced(labels)
     sums = [weights[labels == c].sum() for c in (0, 2, 5)]
     np.testing.assert_allclose(sums, len(labels) / 3, rtol=1e-5)
-    assert (weights * 2**20 == np.round(weights * 2**20)).all()  # a grid on which sums are exact
+    assert (
+        weights * 2**20 == np.round(weights * 2**20)
+    ).all()  # a grid on which sums are exact
 
 
 def test_thresholds_0_and_1_are_the_same_and_negative_ones_refused():
@@ -320,7 +344,8 @@ def test_thresholds_0_and_1_are_the_same_and_negative_ones_refused():
     a, b = (trees.grow(e, t, rng()) for t in (0, 1))
     assert a.node.tolist() == b.node.tolist()
     assert (
-        trees.grow(e, int(e.counts.max()), rng()).n_encodings == (e.counts == e.counts.max()).sum()
+        trees.grow(e, int(e.counts.max()), rng()).n_encodings
+        == (e.counts == e.counts.max()).sum()
     )
     with pytest.raises(ValueError, match="threshold=-1 is negative"):
         trees.grow(e, -1, rng())
@@ -379,7 +404,9 @@ def test_what_passes_a_place_against_loops():
         ]
         assert count[place] == len(mine)
         np.testing.assert_allclose(
-            mean[place], np.mean(mine, axis=0) if mine else np.full((2, 2), np.nan), rtol=1e-6
+            mean[place],
+            np.mean(mine, axis=0) if mine else np.full((2, 2), np.nan),
+            rtol=1e-6,
         )
     assert count.tolist() == [30, count[3], 0, count[3], 30 - count[3]]
 
@@ -423,7 +450,9 @@ def test_the_kinds_of_table_2_by_hand():
         ]
     )
     e = Encodings(Bits(np.zeros((9, 1), np.uint8), 1), np.empty(0, np.int64), classes)
-    names = [KINDS[k].removeprefix("idiosyncratic-to-") if k >= 0 else "" for k in kinds(e)]
+    names = [
+        KINDS[k].removeprefix("idiosyncratic-to-") if k >= 0 else "" for k in kinds(e)
+    ]
     assert names == [
         "many",
         "few",
@@ -438,7 +467,9 @@ def test_the_kinds_of_table_2_by_hand():
     assert [example(e, k) for k in range(4)] == [0, 1, 6, 8]
     alone = Encodings(e.bits[:1], e.group, classes[5:6])
     assert [example(alone, k) for k in range(4)] == [None] * 4
-    assert kinds(Encodings(e.bits[:1], e.group, np.array([[7]]))).tolist() == [-1]  # a single class
+    assert kinds(Encodings(e.bits[:1], e.group, np.array([[7]]))).tolist() == [
+        -1
+    ]  # a single class
 
 
 # --------------------------------------------------------------------------------------------- the method
@@ -468,7 +499,9 @@ def test_labels_are_those_of_the_leaves_whatever_the_chunks(layer):
 
     def fitted(chunk):
         method = LayerTree(layer=layer).fit(target, images(chunk=chunk), rng())
-        return method, method.explain(target, images(20, seed=2, chunk=chunk), rng()).labels
+        return method, method.explain(
+            target, images(20, seed=2, chunk=chunk), rng()
+        ).labels
 
     method, labels = fitted(7)
     states = target.features(images(20, seed=2), layer or "fc3").numpy() > 0
@@ -526,7 +559,10 @@ def test_a_threshold_that_leaves_nothing_is_stated_as_not_covered():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"layer": "fc33"}, "tiny has no layer 'fc33'; it has flatten, fc1, fc2, fc3, logits"),
+        (
+            {"layer": "fc33"},
+            "tiny has no layer 'fc33'; it has flatten, fc1, fc2, fc3, logits",
+        ),
         ({"threshold": -5}, "threshold=-5 is negative"),
         ({"variant": "always"}, "variant is sign or median, not 'always'"),
     ],
@@ -543,7 +579,11 @@ def test_reference_images_without_labels_are_refused():
         LayerTree().fit(network(), batch, rng())
 
 
-SHARED = {("xnn_cnn", "sign"), ("cnn", "sign"), ("resnet10", "sign")}  # images share encodings
+SHARED = {
+    ("xnn_cnn", "sign"),
+    ("cnn", "sign"),
+    ("resnet10", "sign"),
+}  # images share encodings
 KINDS_OF_NETWORKS = ["mlp", "explainn_cnn", "xnn_cnn", "cnn", "vgg11", "resnet10"]
 
 
@@ -552,10 +592,18 @@ def tree_of_a_network(name, variant):
     options = {"width": 0.1} if name in ("vgg11", "resnet10") else {}
     net = nets.build(name, (1, 28, 28), 3, options, seed=0)
     target = Target(
-        net, name=name, classes="abc", input_shape=(1, 28, 28), layer=nets.NETS[name].layer
+        net,
+        name=name,
+        classes="abc",
+        input_shape=(1, 28, 28),
+        layer=nets.NETS[name].layer,
     )
     batch = images(30, size=28)
-    return LayerTree(variant=variant).fit(target, batch, rng()).explain(target, batch, rng())
+    return (
+        LayerTree(variant=variant)
+        .fit(target, batch, rng())
+        .explain(target, batch, rng())
+    )
 
 
 @pytest.mark.parametrize("name", KINDS_OF_NETWORKS)
@@ -586,4 +634,8 @@ def test_the_registry_finds_the_method():
     method = MethodRef.parse(
         {"use": "benchmark/papers/layer_trees/method.py:LayerTree", "threshold": 2}
     ).build()
-    assert (method.name, method.paper, method.threshold) == ("Layer tree", "layer_trees", 2)
+    assert (method.name, method.paper, method.threshold) == (
+        "Layer tree",
+        "layer_trees",
+        2,
+    )

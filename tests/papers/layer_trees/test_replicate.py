@@ -33,7 +33,9 @@ def rng(seed=0):
 def study():
     """A network of three narrow layers with random weights, on blobs of four classes."""
     data = Dataset("blobs", blobs(n_train=120, n_test=30, size=8))
-    return Study(seed=0, dataset="blobs", data=data, target_name="mlp-5x3", target=mlp(5, 3))
+    return Study(
+        seed=0, dataset="blobs", data=data, target_name="mlp-5x3", target=mlp(5, 3)
+    )
 
 
 def mlp(width, depth, seed=0, classes=4):
@@ -46,11 +48,15 @@ def mlp(width, depth, seed=0, classes=4):
     draw = torch.Generator().manual_seed(seed)
     for parameter in net.parameters():
         parameter.data.normal_(generator=draw)
-    return Target(net, name="random", classes="abcd", input_shape=(1, 8, 8), mean=[0.4], std=[0.4])
+    return Target(
+        net, name="random", classes="abcd", input_shape=(1, 8, 8), mean=[0.4], std=[0.4]
+    )
 
 
 def value(outcome, metric, **setting):
-    (found,) = [n for n in outcome.numbers if n.metric == metric and dict(n.setting) == setting]
+    (found,) = [
+        n for n in outcome.numbers if n.metric == metric and dict(n.setting) == setting
+    ]
     return found.value
 
 
@@ -86,7 +92,9 @@ def test_the_networks_accuracy_against_loops(study, counted):
     out, train, test = counted
     for name, b in (("train", train), ("test", test)):
         answers = study.target(b.x).argmax(1).tolist()
-        want = 100 * np.mean([a == c for a, c in zip(answers, b.y.tolist(), strict=True)])
+        want = 100 * np.mean(
+            [a == c for a, c in zip(answers, b.y.tolist(), strict=True)]
+        )
         assert value(out, f"network_{name}_accuracy_pct") == pytest.approx(want)
 
 
@@ -124,14 +132,23 @@ def test_test_images_of_known_encodings_are_answered_by_majority(study, counted)
     out, train, test = counted
     answers, checked = study.target(test.x).argmax(1).numpy(), []
     for number, layer in enumerate(["fc1", "fc2", "fc3"], start=1):
-        seen, known = literal_encodings(study, train, layer), states_of(study, test, layer)
+        seen, known = (
+            literal_encodings(study, train, layer),
+            states_of(study, test, layer),
+        )
         if not set(known) <= seen.keys():
             continue
         guess = np.array([majority(seen[row]) for row in known])
-        right, alike = 100 * (guess == test.y.numpy()).mean(), 100 * (guess == answers).mean()
+        right, alike = (
+            100 * (guess == test.y.numpy()).mean(),
+            100 * (guess == answers).mean(),
+        )
         where = {"layer": number, "threshold": 0}
         checked.append(
-            (value(out, "test_accuracy_pct", **where), value(out, "test_agreement_pct", **where))
+            (
+                value(out, "test_accuracy_pct", **where),
+                value(out, "test_agreement_pct", **where),
+            )
             == (pytest.approx(right), pytest.approx(alike))
         )
     assert checked and all(checked)
@@ -149,18 +166,28 @@ def test_every_line_of_tables_3_and_4_has_its_row():
     lines = published[published["table"].isin(["Table 3", "Table 4"])]
     assert len(lines) == 120
     for line in lines.itertuples():
-        assert (line.method, line.metric, line.setting.removesuffix(";mean of 3 seeds")) in mine
+        assert (
+            line.method,
+            line.metric,
+            line.setting.removesuffix(";mean of 3 seeds"),
+        ) in mine
 
 
 def test_named_layers_are_called_by_their_names(study):
     out = replicate.trees(study, rng(), layers=["flatten", "fc2"])
-    assert {dict(n.setting).get("layer") for n in out.numbers} == {None, "flatten", "fc2"}
+    assert {dict(n.setting).get("layer") for n in out.numbers} == {
+        None,
+        "flatten",
+        "fc2",
+    }
     assert out.arrays["widths"].tolist() == [64, 5]
 
 
 @pytest.mark.parametrize("samples", [0, 121])
 def test_more_samples_than_there_are_is_refused(study, samples):
-    with pytest.raises(ValueError, match=f"samples={samples}; blobs has 120 train images"):
+    with pytest.raises(
+        ValueError, match=f"samples={samples}; blobs has 120 train images"
+    ):
         replicate.trees(study, rng(), samples=samples)
 
 
@@ -169,18 +196,26 @@ def test_more_samples_than_there_are_is_refused(study, samples):
 
 def test_duplicates_are_counted_and_their_images_share_the_encoding(study):
     out = replicate.duplicates(study, rng(), layer="fc3")
-    counts = [value(out, "n_duplicates_of_kind", layer="fc3", kind=kind) for kind in KINDS]
+    counts = [
+        value(out, "n_duplicates_of_kind", layer="fc3", kind=kind) for kind in KINDS
+    ]
     every = replicate.trees(study, rng())
     assert sum(counts) == value(every, "n_duplicate_encodings", layer=3) > 0
     kinds = [k for k in range(4) if f"images_{k}" in out.arrays]
     assert kinds == [k for k in range(4) if counts[k]]
     for k in kinds:
-        images, of, classes = (out.arrays[f"{name}_{k}"] for name in ("images", "of", "counts"))
+        images, of, classes = (
+            out.arrays[f"{name}_{k}"] for name in ("images", "of", "counts")
+        )
         states = study.target.features(torch.from_numpy(images), "fc3") > 0
         assert (states == states[0]).all()
         assert of[0] == classes.argmax()
-        assert (np.bincount(of, minlength=4) <= np.minimum(classes, replicate.SHOWN)).all()
-        assert value(out, "example_samples", layer="fc3", kind=KINDS[k]) == classes.sum()
+        assert (
+            np.bincount(of, minlength=4) <= np.minimum(classes, replicate.SHOWN)
+        ).all()
+        assert (
+            value(out, "example_samples", layer="fc3", kind=KINDS[k]) == classes.sum()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +252,11 @@ def test_a_drawing_counts_the_images_of_each_class_at_each_place(drawn, study):
 
 def test_a_drawing_of_gradients_against_finite_differences(study):
     part = study.data.batch("train", np.arange(3))
-    found, target, x = replicate._gradient(study.target, part), study.target, part.x.double()
+    found, target, x = (
+        replicate._gradient(study.target, part),
+        study.target,
+        part.x.double(),
+    )
     net = target.net
     target.net = mlp(5, 3).net.double()
     try:
@@ -233,7 +272,12 @@ def test_a_drawing_of_gradients_against_finite_differences(study):
         )
     finally:
         target.net = net
-    assert replicate.drawing(study, rng(), layer="fc1", maps="gradient").arrays["mean"].min() >= 0
+    assert (
+        replicate.drawing(study, rng(), layer="fc1", maps="gradient")
+        .arrays["mean"]
+        .min()
+        >= 0
+    )
 
 
 def test_any_methods_heat_maps_can_be_drawn(study):
@@ -266,14 +310,19 @@ def test_any_methods_heat_maps_can_be_drawn(study):
 def test_drawings_that_cannot_be(study):
     with pytest.raises(NotApplicable, match="no encoding of fc1 has 500 samples"):
         replicate.drawing(study, rng(), layer="fc1", threshold=500)
-    with pytest.raises(ValueError, match="maps is image, gradient or a method's .* not 'shap'"):
+    with pytest.raises(
+        ValueError, match="maps is image, gradient or a method's .* not 'shap'"
+    ):
         replicate.drawing(study, rng(), layer="fc1", maps="shap")
     with pytest.raises(ValueError, match="random has no layer 'fc4'"):
         replicate.drawing(study, rng(), layer="fc4")
     none = np.empty(0, np.int64)
     with pytest.raises(ValueError, match="empty tree"):
         drawing.draw(
-            trees.Tree(none, none, none, none, 0), np.empty((0, 2, 2)), np.empty((0, 2)), "ab"
+            trees.Tree(none, none, none, none, 0),
+            np.empty((0, 2, 2)),
+            np.empty((0, 2)),
+            "ab",
         )
 
 
@@ -321,7 +370,9 @@ def test_a_drawn_tree_can_be_read(splits):
     page = figure.get_window_extent(renderer)
     for i, a in enumerate(frames):
         assert not any(a.overlaps(b) for b in frames[i + 1 :])
-        assert page.x0 <= a.x0 and a.x1 <= page.x1 and page.y0 <= a.y0 and a.y1 <= page.y1
+        assert (
+            page.x0 <= a.x0 and a.x1 <= page.x1 and page.y0 <= a.y0 and a.y1 <= page.y1
+        )
 
 
 def test_a_tree_too_deep_for_a_page_says_so():
@@ -360,7 +411,10 @@ def rows_of(width=100, depth=10, dataset="mnist", n=55000, seed=0, **changes):
         numbers["encodings", "n_unique_encodings", f"layer={k}"] = round(u[k - 1])
         numbers["encodings", "n_duplicate_encodings", f"layer={k}"] = round(dup[k - 1])
         for t in (0, 100, 1000):
-            where, none = f"layer={k};threshold={t}", (t == 100 and k < 3) or (t == 1000 and k < 4)
+            where, none = (
+                f"layer={k};threshold={t}",
+                (t == 100 and k < 3) or (t == 1000 and k < 4),
+            )
             numbers["layer tree", "n_encodings", where] = (
                 0 if none else round(u[k - 1]) if t == 0 else 15
             )
@@ -370,9 +424,13 @@ def rows_of(width=100, depth=10, dataset="mnist", n=55000, seed=0, **changes):
             numbers["layer tree", "train_accuracy_pct", where] = (
                 0 if none else 100.0 if width == 100 else 80 + 2 * k
             )
-            numbers["layer tree", "test_accuracy_pct", where] = 0 if none else min(97.8, 80 + 4 * k)
+            numbers["layer tree", "test_accuracy_pct", where] = (
+                0 if none else min(97.8, 80 + 4 * k)
+            )
     for metric, change in changes.items():
-        for key, number in (change if isinstance(change, dict) else {"": change}).items():
+        for key, number in (
+            change if isinstance(change, dict) else {"": change}
+        ).items():
             texts = {1: "layer={}", 2: "layer={};threshold={}"}
             setting = texts[len(key)].format(*key) if key else ""
             (found,) = [k for k in numbers if k[1] == metric and k[2] == setting]
@@ -400,7 +458,9 @@ def rows_of(width=100, depth=10, dataset="mnist", n=55000, seed=0, **changes):
 
 
 def judged(*frames):
-    return {(c.claim, c.dataset, c.target): c.holds for c in verdicts(pd.concat(frames))}
+    return {
+        (c.claim, c.dataset, c.target): c.holds for c in verdicts(pd.concat(frames))
+    }
 
 
 def test_the_papers_own_numbers_hold():
@@ -412,10 +472,16 @@ def test_the_papers_own_numbers_hold():
     )
     assert {claim for claim, *_ in found} == {f"LT{k}" for k in range(1, 15)}
     assert all(found.values())
-    assert ("LT4", "fashion_mnist", "mlp-100x10") not in found  # the paper says it of MNIST alone
+    assert (
+        "LT4",
+        "fashion_mnist",
+        "mlp-100x10",
+    ) not in found  # the paper says it of MNIST alone
     assert ("LT3", "fashion_mnist", "mlp-40x10") not in found  # and this of width 20
     assert ("LT9", "fashion_mnist", "mlp-40x10") not in found
-    assert not [key for key in found if key[0] in ("LT12", "LT13") and key[1] != "mnist"]
+    assert not [
+        key for key in found if key[0] in ("LT12", "LT13") and key[1] != "mnist"
+    ]
     assert ("LT5", "fashion_mnist", "mlp-100x10") in found
 
 
@@ -452,7 +518,9 @@ U, DUP, SPLITS = "n_unique_encodings", "n_duplicate_encodings", "n_split_nodes"
 def test_each_claim_can_fail(claim, shape, changes):
     other = [rows_of()] if claim == "LT3" else []
     found = judged(rows_of(**shape, **changes), *other)
-    assert [holds for (name, *_), holds in found.items() if name == claim and not holds] == [False]
+    assert [
+        holds for (name, *_), holds in found.items() if name == claim and not holds
+    ] == [False]
     assert judged(rows_of(**shape), *other)[
         next(k for k, holds in found.items() if k[0] == claim and not holds)
     ]
@@ -460,22 +528,38 @@ def test_each_claim_can_fail(claim, shape, changes):
 
 def test_small_data_is_asked_less():
     small = judged(
-        rows_of(n=1400, depth=8, dataset="digits"), rows_of(16, n=1400, depth=8, dataset="digits")
+        rows_of(n=1400, depth=8, dataset="digits"),
+        rows_of(16, n=1400, depth=8, dataset="digits"),
     )
-    assert {claim for claim, *_ in small} == {"LT3", "LT4", "LT7", "LT8", "LT10", "LT11"}
+    assert {claim for claim, *_ in small} == {
+        "LT3",
+        "LT4",
+        "LT7",
+        "LT8",
+        "LT10",
+        "LT11",
+    }
     gone = rows_of(n=1400, depth=8, dataset="digits", test_accuracy_pct={(8, 0): 95.8})
     assert not judged(gone)["LT8", "digits", "mlp-100x8"]
     near = rows_of(
-        n=1400, depth=8, dataset="digits", test_accuracy_pct={(k, 0): 96.0 for k in range(5, 9)}
+        n=1400,
+        depth=8,
+        dataset="digits",
+        test_accuracy_pct={(k, 0): 96.0 for k in range(5, 9)},
     )
     assert judged(near)["LT8", "digits", "mlp-100x8"]
 
 
 def test_a_threshold_is_as_large_a_share_of_fewer_samples():
     rows = rows_of(n=1400, depth=8, dataset="digits")
-    rows["setting"] = rows["setting"].str.replace("threshold=100$", "threshold=3", regex=True)
+    rows["setting"] = rows["setting"].str.replace(
+        "threshold=100$", "threshold=3", regex=True
+    )
     (check,) = [c for c in verdicts(rows) if c.claim == "LT14"]
-    assert check.holds and "test 0.00 points lower (at most 0.00), threshold 3" in check.evidence
+    assert (
+        check.holds
+        and "test 0.00 points lower (at most 0.00), threshold 3" in check.evidence
+    )
     deep = rows["setting"].str.fullmatch(r"layer=[4-8];threshold=3") & (
         rows["metric"] == "test_accuracy_pct"
     )
@@ -488,13 +572,19 @@ def test_a_tree_that_could_not_be_smaller_need_not_shrink():
     least = {(k, 0): 9 for k in range(4, 11)}
     assert judged(rows_of(n_split_nodes=least))["LT14", "mnist", "mlp-100x10"]
     assert not judged(
-        rows_of(n_split_nodes=least | {(k, 100): 10 for k in range(4, 11)} | {(4, 0): 16})
+        rows_of(
+            n_split_nodes=least | {(k, 100): 10 for k in range(4, 11)} | {(4, 0): 16}
+        )
     )["LT14", "mnist", "mlp-100x10"]
 
 
 def test_rows_of_others_are_left_alone():
     rows = rows_of()
-    others = [rows.assign(target="cnn"), rows.assign(paper="xnn"), rows.assign(track="surrogate")]
+    others = [
+        rows.assign(target="cnn"),
+        rows.assign(paper="xnn"),
+        rows.assign(track="surrogate"),
+    ]
     assert not list(read(pd.concat(others)))
     assert judged(rows, *others) == judged(rows)
 
@@ -545,7 +635,11 @@ def test_a_panel_shows_the_mean_of_every_depths_seeds(shown, three_seeds):
     figure = shown[0].figure
     panel, (legend,) = figure.axes[0], figure.legends
     assert panel.get_title(loc="left") == "mnist, width 100"
-    assert [t.get_text() for t in legend.get_texts()] == ["depth 1", "depth 4", "depth 10"]
+    assert [t.get_text() for t in legend.get_texts()] == [
+        "depth 1",
+        "depth 4",
+        "depth 10",
+    ]
     u = [net.u for net in read(pd.concat(three_seeds))]
     # a line, its caps, its bars
     (bar,) = (c for c in panel.containers if c.get_label() == "depth 10")
@@ -576,16 +670,28 @@ def test_other_activations_are_drawn_and_not_judged():
         if p.name.startswith("activations")
     ]
     assert picture.name == "activations-digits-100x4"
-    assert [t.get_text() for t in picture.figure.legends[0].get_texts()] == ["relu", "tanh"]
+    assert [t.get_text() for t in picture.figure.legends[0].get_texts()] == [
+        "relu",
+        "tanh",
+    ]
     assert not [
-        p for p in figures.pictures(Found(pd.concat(rows), [])) if p.name.startswith("activations")
+        p
+        for p in figures.pictures(Found(pd.concat(rows), []))
+        if p.name.startswith("activations")
     ]
 
 
 def test_a_caption_says_which_networks_interpolate():
-    rows = [rows_of(), rows_of(seed=1, network_train_accuracy_pct=99.5), rows_of(depth=1)]
+    rows = [
+        rows_of(),
+        rows_of(seed=1, network_train_accuracy_pct=99.5),
+        rows_of(depth=1),
+    ]
     caption = list(figures.pictures(Found(pd.concat(rows), [])))[2].caption
-    assert "every seed of: mnist 100x1; not by (lowest seed): mnist 100x10 (99.50 %)." in caption
+    assert (
+        "every seed of: mnist 100x1; not by (lowest seed): mnist 100x10 (99.50 %)."
+        in caption
+    )
 
 
 def test_no_rows_no_pictures():
@@ -603,7 +709,10 @@ def test_the_profiles_ask_for_what_there_is(profile):
         for t in tasks
         if t.experiment == "trees" and t.target.startswith("mlp")
     }
-    assert len(networks) == {"offline": 38, "quick": 11, "trees": 120, "paper": 120}[profile]
+    assert (
+        len(networks)
+        == {"offline": 38, "quick": 11, "trees": 120, "paper": 120}[profile]
+    )
 
 
 # --------------------------------------------------------------------------------------------- the networks of Table 1
@@ -624,7 +733,9 @@ SOONER = {  # in the quick profile
 
 def mlps(profile):
     """(data set, name, recipe, width, depth) of each multilayer perceptron of a profile."""
-    params = yaml.safe_load((ROOT / "benchmark" / "profiles" / f"{profile}.yaml").read_text())
+    params = yaml.safe_load(
+        (ROOT / "benchmark" / "profiles" / f"{profile}.yaml").read_text()
+    )
     for dataset in ("mnist", "fashion_mnist"):
         for name, mapping in params["zoo"][dataset].items():
             if mapping["net"] == "mlp":
@@ -634,7 +745,8 @@ def mlps(profile):
 
 
 @pytest.mark.parametrize(
-    ("profile", "rates"), [("quick", TABLE_1 | SOONER), ("trees", TABLE_1), ("paper", TABLE_1)]
+    ("profile", "rates"),
+    [("quick", TABLE_1 | SOONER), ("trees", TABLE_1), ("paper", TABLE_1)],
 )
 def test_recipes_are_those_of_table_1(profile, rates):
     found = list(mlps(profile))
@@ -690,4 +802,6 @@ def test_only_the_first_layer_has_a_bias_and_weights_are_torchs():
     for m in linears:
         bound = 1 / math.sqrt(m.in_features)
         assert 0.95 * bound < m.weight.abs().max() <= bound
-        assert m.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)  # uniform
+        assert m.weight.std().item() == pytest.approx(
+            bound / math.sqrt(3), rel=0.05
+        )  # uniform

@@ -66,7 +66,9 @@ def test_the_split_is_drawn_by_name_and_no_image_is_in_both(folder, tmp_path):
     )
     assert one == again != other
     for c in "ab":
-        assert len(one["test"][c]) == 4 and not set(one["train"][c]) & set(one["test"][c])
+        assert len(one["test"][c]) == 4 and not set(one["train"][c]) & set(
+            one["test"][c]
+        )
 
 
 @pytest.mark.parametrize("test", ["test", "val"])
@@ -74,7 +76,10 @@ def test_a_folder_that_is_split_already(folder, tmp_path, test):
     photos(tmp_path / "oct" / "train", {"CNV": 3, "DME": 4, "NORMAL": 5})
     photos(tmp_path / "oct" / test, {"CNV": 1, "DME": 1, "NORMAL": 2})
     assert (
-        folder.command_line(["--path", str(tmp_path / "oct"), "--name", "mine", "--size", "8"]) == 0
+        folder.command_line(
+            ["--path", str(tmp_path / "oct"), "--name", "mine", "--size", "8"]
+        )
+        == 0
     )
     made = load()
     assert np.bincount(made.arrays["y_train"]).tolist() == [3, 4, 5]
@@ -98,7 +103,10 @@ def test_from_then_on_it_is_a_data_set_like_any_other(folder, tmp_path):
     )
     out = tmp_path / "again.npz"
     done = subprocess.run(
-        [sys.executable, str(script), "--out", str(out)], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, str(script), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     assert data.load(out, "mine").size("train") == load().size("train")
@@ -113,7 +121,10 @@ def test_another_folder_under_the_same_name_is_read(folder, tmp_path):
         photos(tmp_path / "two", {"a": 12, "b": 12}),
     )
     for path, n in ((one, 10), (two, 20)):
-        assert folder.command_line(["--path", str(path), "--name", "mine", "--size", "8"]) == 0
+        assert (
+            folder.command_line(["--path", str(path), "--name", "mine", "--size", "8"])
+            == 0
+        )
         assert load().size("train") == n
 
 
@@ -127,7 +138,10 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys):
     for argv, words in (
         ([], "which one? glassbench prepare folder --path DIR"),
         (["--path", str(tmp_path / "nowhere")], "nowhere is not a folder"),
-        (["--path", str(tmp_path / "one")], "holds 1 subfolders; there must be one per class"),
+        (
+            ["--path", str(tmp_path / "one")],
+            "holds 1 subfolders; there must be one per class",
+        ),
         (["--path", str(tmp_path / "few")], "no image for test"),
         (["--path", str(tmp_path / "empty")], "no image for train"),
         (["--path", str(path), "--name", "cub"], "there is already a data set 'cub'"),

@@ -88,7 +88,10 @@ def test_a_boundary_by_hand():
     """G(t) = (t1 + 2 t2, 3 t1, 0) at t = (2, 1): Delta G = 6 - 4 = 2, W = (2, -2), b = 2 - 2 = 0; t
     = (1, 2) lies beyond."""
     G = nn.Linear(2, 3)
-    G.weight.data, G.bias.data = torch.tensor([[1.0, 2], [3, 0], [0, 0]]), torch.zeros(3)
+    G.weight.data, G.bias.data = (
+        torch.tensor([[1.0, 2], [3, 0], [0, 0]]),
+        torch.zeros(3),
+    )
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), G)
     target = Target(net, name="hand", classes="abc", input_shape=(1, 1, 1), layer="0")
     Q = b.at(target, torch.tensor([[[[2.0]], [[1.0]]]]))
@@ -115,11 +118,15 @@ def test_the_same_sample_whatever_the_chunk_and_another_for_another_seed(way):
 def test_reference_samples_are_shared_and_boundary_samples_are_not():
     target, psi, classes = parts()
     kw = dict(classes=classes, classes_x=classes[:3])
-    shared = list(b.sample(target, psi, psi[:3], "reference", 9, np.random.default_rng(0), **kw))
+    shared = list(
+        b.sample(target, psi, psi[:3], "reference", 9, np.random.default_rng(0), **kw)
+    )
     assert shared[0] is shared[2] and len(shared[0]) == 9
     rows = np.random.default_rng(0).choice(len(psi), 9, replace=False)
     assert torch.equal(shared[0].W, b.at(target, psi[rows]).W)
-    own = list(b.sample(target, psi, psi[:3], "boundary", 9, np.random.default_rng(0), **kw))
+    own = list(
+        b.sample(target, psi, psi[:3], "boundary", 9, np.random.default_rng(0), **kw)
+    )
     assert own[0] is not own[1] and [len(Q) for Q in own] == [9, 9, 9]
 
 
@@ -152,10 +159,14 @@ def test_an_activation_that_is_not_piecewise_linear_is_named():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         b.warn_if_curved(network())
-        b.warn_if_curved(network(activation=nn.Tanh), layer="hidden")  # it lies before G
+        b.warn_if_curved(
+            network(activation=nn.Tanh), layer="hidden"
+        )  # it lies before G
 
 
-@pytest.mark.parametrize("q, way", [(61, "reference"), (0, "reference"), (0, "boundary")])
+@pytest.mark.parametrize(
+    "q, way", [(61, "reference"), (0, "reference"), (0, "boundary")]
+)
 def test_more_boundaries_than_reference_images_are_refused(q, way):
     target, psi, classes = parts()
     with pytest.raises(
@@ -191,7 +202,9 @@ def test_the_boundary_way_takes_what_there_is_of_other_classes():
 def test_one_class_only_has_no_boundary():
     target, R = network(), images()
     target.net.logits.bias[1] += 100
-    with pytest.raises(NotApplicable, match="every reference image is predicted as 'b'"):
+    with pytest.raises(
+        NotApplicable, match="every reference image is predicted as 'b'"
+    ):
         RepresentativeInterpretations().fit(target, R, np.random.default_rng(0))
     alone = network(classes=1)
     with pytest.raises(NotApplicable, match="knows one class only"):
@@ -212,8 +225,13 @@ def literal_greedy(inside, same):
             if h in P:
                 continue
             lost = [i for i in covered if not inside[i, h]]
-            lost_same, lost_other = sum(same[i] for i in lost), sum(not same[i] for i in lost)
-            if lost_other and (best is None or (lost_same / lost_other, -lost_other) < best[:2]):
+            lost_same, lost_other = (
+                sum(same[i] for i in lost),
+                sum(not same[i] for i in lost),
+            )
+            if lost_other and (
+                best is None or (lost_same / lost_other, -lost_other) < best[:2]
+            ):
                 best = (lost_same / lost_other, -lost_other, h)
         P.append(best[2])
         covered = {i for i in covered if inside[i, best[2]]}
@@ -241,7 +259,8 @@ cases = (
     .map(np.random.default_rng)
     .map(
         lambda rng: (
-            rng.random((rng.integers(1, 150), rng.integers(1, 9))) < rng.uniform(0.3, 0.95),
+            rng.random((rng.integers(1, 150), rng.integers(1, 9)))
+            < rng.uniform(0.3, 0.95),
             rng,
         )
     )
@@ -268,7 +287,9 @@ def test_how_far_the_greedy_is_from_the_optimum():
     for seed in range(200):
         rng = np.random.default_rng(seed)
         inside, same = rng.random((60, 7)) < 0.8, rng.random(60) < 0.5
-        shares.append(inside[:, run_greedy(inside, same)].all(1).sum() / optimum(inside, same))
+        shares.append(
+            inside[:, run_greedy(inside, same)].all(1).sum() / optimum(inside, same)
+        )
     assert 0.95 < np.mean(shares) < 1
     assert np.mean(np.array(shares) == 1) > 0.5
     assert min(shares) > 0.5
@@ -276,14 +297,18 @@ def test_how_far_the_greedy_is_from_the_optimum():
 
 def test_the_greedy_by_hand_with_its_ties():
     """x's own: a, b. Others: c, d, e. h0 loses c; h1 loses c, d; h2 loses a, d, e; h3 loses c, d again."""
-    inside = np.array([[1, 1, 0, 1], [1, 1, 1, 1], [0, 0, 1, 0], [1, 0, 0, 0], [1, 1, 0, 1]], bool)
+    inside = np.array(
+        [[1, 1, 0, 1], [1, 1, 1, 1], [0, 0, 1, 0], [1, 0, 0, 0], [1, 1, 0, 1]], bool
+    )
     same = np.array([True, True, False, False, False])
     assert run_greedy(inside, same) == [
         1,
         2,
     ]  # both free: h1 cuts more than h0 and stands before h3; then only h2 cuts e
     assert run_greedy(inside[:4], same[:4]) == [1]
-    inside[4] = True  # e lies inside of all: tau = 1, and nothing is left to do after h1
+    inside[4] = (
+        True  # e lies inside of all: tau = 1, and nothing is left to do after h1
+    )
     assert run_greedy(inside, same) == [1]
     assert (
         run_greedy(np.ones((5, 3), bool), same) == []
@@ -301,12 +326,17 @@ def test_pruning_keeps_the_covered_images(case):
     assert [h for h in P if h in kept] == kept  # a part of P, in its order
     for h in kept:  # none can go
         assert (
-            not P or (inside[:, [i for i in kept if i != h]].all(1) != inside[:, kept].all(1)).any()
+            not P
+            or (
+                inside[:, [i for i in kept if i != h]].all(1) != inside[:, kept].all(1)
+            ).any()
         )
 
 
 def test_pruning_by_hand():
-    inside = np.array([[1, 1, 1], [0, 1, 0], [1, 0, 0]], bool)  # h2 does what h0 and h1 do
+    inside = np.array(
+        [[1, 1, 1], [0, 1, 0], [1, 0, 0]], bool
+    )  # h2 does what h0 and h1 do
     assert prune([0, 1, 2], pack(inside)) == [2]
     assert prune([0, 1], pack(inside)) == [0, 1]
     assert prune([], pack(inside)) == []
@@ -326,7 +356,9 @@ def some_regions(way="boundary", q=12, **settings_):
     target, psi, classes = parts()
     rows = torch.arange(8)
     kw = dict(classes=classes, classes_x=classes[rows])
-    sampled = list(b.sample(target, psi, psi[rows], way, q, np.random.default_rng(1), **kw))
+    sampled = list(
+        b.sample(target, psi, psi[rows], way, q, np.random.default_rng(1), **kw)
+    )
     (found,) = regions(sampled, psi, classes, psi[rows], classes[rows], **settings_)
     return target, psi, classes, sampled, found
 
@@ -339,7 +371,9 @@ def test_a_region_holds_its_input_and_as_few_others_as_its_sample_allows(way):
         covered, Q = region.covers(psi), sampled[i]
         assert covered[i] and region.label == classes[i]
         assert region.representativeness == int(covered.sum())
-        tau = ((Q.sides(psi) == Q.sides(psi[i : i + 1])).all(1) & (classes != classes[i])).sum()
+        tau = (
+            (Q.sides(psi) == Q.sides(psi[i : i + 1])).all(1) & (classes != classes[i])
+        ).sum()
         assert (covered & (classes != region.label)).sum() == tau
     np.testing.assert_array_equal(
         coverage(found, psi), np.stack([r.covers(psi).numpy() for r in found], 1)
@@ -356,11 +390,15 @@ def test_pruned_regions_cover_the_same():
 def test_the_first_boundaries_are_a_smaller_sample():
     _, psi, classes, sampled, whole = some_regions()
     rows = torch.arange(8)
-    few, every = regions(iter(sampled), psi, classes, psi[rows], classes[rows], sizes=(4, 12))
+    few, every = regions(
+        iter(sampled), psi, classes, psi[rows], classes[rows], sizes=(4, 12)
+    )
     (again,) = regions([Q[:4] for Q in sampled], psi, classes, psi[rows], classes[rows])
     for one, two in ((few, again), (every, whole)):
         assert all(torch.equal(r.P.W, s.P.W) for r, s in zip(one, two, strict=True))
-        assert [r.representativeness for r in one] == [s.representativeness for s in two]
+        assert [r.representativeness for r in one] == [
+            s.representativeness for s in two
+        ]
     assert max(map(len, few)) <= 4
 
 
@@ -371,7 +409,9 @@ def literal_interpolation(a):
         y, x = ((np.array([i, j]) + 0.5) * 4 / SIDE - 0.5).clip(0, 3)
         y0, x0 = int(y), int(x)
         y1, x1 = min(y0 + 1, 3), min(x0 + 1, 3)
-        top, bottom = ((1 - (x - x0)) * a[k, x0] + (x - x0) * a[k, x1] for k in (y0, y1))
+        top, bottom = (
+            (1 - (x - x0)) * a[k, x0] + (x - x0) * a[k, x1] for k in (y0, y1)
+        )
         out[i, j] = (1 - (y - y0)) * top + (y - y0) * bottom
     return out
 
@@ -401,7 +441,9 @@ def test_the_input_lies_on_the_positive_side_of_every_turned_boundary():
     _, psi, _, _, found = some_regions("reference")
     assert len(found) == 8
     for i, region in enumerate(found):
-        turned = region.P.margins(psi[i : i + 1])[0] * torch.where(region.side, 1.0, -1.0)
+        turned = region.P.margins(psi[i : i + 1])[0] * torch.where(
+            region.side, 1.0, -1.0
+        )
         assert (turned > 0).all()
 
 
@@ -450,7 +492,10 @@ def test_a_region_without_boundaries_covers_all_and_shows_nothing():
 def test_the_isometric_points_have_the_distances_of_the_feature_maps():
     x = torch.randn(30, 500, generator=torch.Generator().manual_seed(0))
     x = x - x.mean(0)
-    got, want = torch.cdist(_isometric(x), _isometric(x)), torch.cdist(x.double(), x.double())
+    got, want = (
+        torch.cdist(_isometric(x), _isometric(x)),
+        torch.cdist(x.double(), x.double()),
+    )
     np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3)
 
 
@@ -459,9 +504,9 @@ def test_clusters_that_are_there_are_found(d):
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(4), 10)
     x = torch.from_numpy(
-        (10 * rng.standard_normal((4, d))[truth] + 0.1 * rng.standard_normal((40, d))).astype(
-            np.float32
-        )
+        (
+            10 * rng.standard_normal((4, d))[truth] + 0.1 * rng.standard_normal((40, d))
+        ).astype(np.float32)
     )
     V = cluster(x[:, :, None, None], 4, np.random.default_rng(1))
     assert len({(a, c) for a, c in zip(truth, V.labels)}) == 4
@@ -485,7 +530,9 @@ def test_fewer_images_than_clusters_make_fewer_clusters():
 
 def fitted(seed=0, **settings_):
     target = network(seed)
-    method = RepresentativeInterpretations(**{"n_boundaries": 20, "per_class": 3} | settings_)
+    method = RepresentativeInterpretations(
+        **{"n_boundaries": 20, "per_class": 3} | settings_
+    )
     return target, method.fit(target, images(), np.random.default_rng(2))
 
 
@@ -497,12 +544,18 @@ def test_the_plug_in_keeps_the_contract(way):
     S = images(n=30, seed=9)
     e = method.explain(target, S, np.random.default_rng(0))
     assert e.offers() == {"heatmaps", "concept_maps", "labels", "size"}
-    assert e.heatmaps.shape == (30, SIDE, SIDE) and e.heatmaps.min() >= 0 and e.heatmaps.max() <= 1
+    assert (
+        e.heatmaps.shape == (30, SIDE, SIDE)
+        and e.heatmaps.min() >= 0
+        and e.heatmaps.max() <= 1
+    )
     assert e.labels.min() >= -1 and e.labels.max() < 3
     assert e.size["regions"] <= 9 and e.size["boundaries"] > 0
     assert target.fingerprint() == mark and torch.equal(torch.get_rng_state(), state)
     np.testing.assert_allclose(
-        method.explain(target, images(n=30, seed=9, chunk=4), np.random.default_rng(0)).heatmaps,
+        method.explain(
+            target, images(n=30, seed=9, chunk=4), np.random.default_rng(0)
+        ).heatmaps,
         e.heatmaps,
         atol=1e-5,
     )
@@ -516,7 +569,9 @@ def test_concept_maps_are_those_of_the_regions_own_boundaries():
     target, method = fitted(variant="boundary")
     S = images(n=30, seed=9)
     e, psi = method.explain(target, S, np.random.default_rng(0)), target.features(S)
-    chosen, _ = assign(method._regions, coverage(method._regions, psi), method._V.nearest(psi))
+    chosen, _ = assign(
+        method._regions, coverage(method._regions, psi), method._V.nearest(psi)
+    )
     counts = set()
     for i, v in enumerate(chosen):
         region = method._regions[v]
@@ -547,7 +602,9 @@ def test_an_image_in_no_polytope_has_no_label_but_a_map():
     i = int(np.flatnonzero(outside)[0])
     v = int((psi[i].flatten() - method._V.centres).square().sum(1).argmin())
     np.testing.assert_allclose(
-        e.heatmaps[i], method._regions[v].heat_maps(psi[i : i + 1], (SIDE, SIDE))[0], atol=1e-6
+        e.heatmaps[i],
+        method._regions[v].heat_maps(psi[i : i + 1], (SIDE, SIDE))[0],
+        atol=1e-6,
     )
 
 

@@ -63,7 +63,8 @@ def value(outcome, metric, method, **setting):
     (number,) = [
         n
         for n in outcome.numbers
-        if (n.metric, n.method) == (metric, method) and wanted.items() <= dict(n.setting).items()
+        if (n.metric, n.method) == (metric, method)
+        and wanted.items() <= dict(n.setting).items()
     ]
     return number.value
 
@@ -75,38 +76,57 @@ def test_every_method_has_a_drop_and_an_increase_on_unseen_images(unseen):
     assert all(np.isfinite(n.value) for n in unseen.numbers)
     assert {n.better for n in unseen.numbers if n.metric == "mAD_pct"} == {"lower"}
     joined = {
-        n.method: store.setting_text(n.setting) for n in unseen.numbers if n.metric == "mAD_pct"
+        n.method: store.setting_text(n.setting)
+        for n in unseen.numbers
+        if n.metric == "mAD_pct"
     }
     assert (
         joined["RI"] == joined["Grad-CAM"] == "images=unseen;keep=0.2;|Q|=20"
     )  # the key |Q| is the published table's
-    assert joined["ACE"] == "clusters=3;fitted=8;images=unseen;keep=0.2;segments=[8];|Q|=20"
+    assert (
+        joined["ACE"]
+        == "clusters=3;fitted=8;images=unseen;keep=0.2;segments=[8];|Q|=20"
+    )
 
 
 def test_an_entry_of_methods_alone_shares_references_and_clusters(study, unseen):
     settings = dict(
-        references=80, unseen=24, runs=2, n_boundaries=20, sizes=(1, 5), per_class=2, methods=CAMS
+        references=80,
+        unseen=24,
+        runs=2,
+        n_boundaries=20,
+        sizes=(1, 5),
+        per_class=2,
+        methods=CAMS,
     )
     alone = replicate.unseen(study, generator("other"), **settings, ways=())
     assert {n.method for n in alone.numbers} == {
         "Grad-CAM"
     }  # neither RI nor the control nor F again
     assert value(alone, "mAD_pct", "Grad-CAM") == value(unseen, "mAD_pct", "Grad-CAM")
-    both = [FoundUnit("unseen", "blobs", "cnn", 0, {}, o.arrays) for o in (alone, unseen)]
+    both = [
+        FoundUnit("unseen", "blobs", "cnn", 0, {}, o.arrays) for o in (alone, unseen)
+    ]
     assert len(list(figures.pictures(Found(pd.DataFrame(), both)))) == 2
 
 
 def test_score_cam_of_the_most_active_channels(study):
-    build = lambda **settings: study.build({"use": "baselines/score_cam.py:ScoreCAM", **settings})
+    build = lambda **settings: study.build(
+        {"use": "baselines/score_cam.py:ScoreCAM", **settings}
+    )
     batch = replicate._batch(study, "test", 6, "channels")
     psi = study.target.features(batch)
-    every, four = (build(**s).channel_weights(study.target, batch) for s in ({}, {"channels": 4}))
+    every, four = (
+        build(**s).channel_weights(study.target, batch) for s in ({}, {"channels": 4})
+    )
     active = psi.mean((2, 3)).argsort(dim=1, descending=True)
     assert len(active) == 6
     for image, order in enumerate(active.tolist()):
         torch.testing.assert_close(four[image, order[:4]], every[image, order[:4]])
         assert (four[image, order[4:]] == 0).all()
-    torch.testing.assert_close(build(channels=10**6).channel_weights(study.target, batch), every)
+    torch.testing.assert_close(
+        build(channels=10**6).channel_weights(study.target, batch), every
+    )
 
 
 def test_leads_are_paired_by_input(similar):
@@ -126,7 +146,9 @@ def test_leads_are_paired_by_input(similar):
         ("A", "lead_mAD_ci95"): pytest.approx(4.302653 * 3 / 3**0.5, rel=1e-6),
     }
     for K in (1, 4):
-        gap = value(similar, "mAD_pct", "RI", K=K) - value(similar, "mAD_pct", "Grad-CAM", K=K)
+        gap = value(similar, "mAD_pct", "RI", K=K) - value(
+            similar, "mAD_pct", "Grad-CAM", K=K
+        )
         assert value(similar, "lead_mAD_pct", "Grad-CAM", K=K) == pytest.approx(gap)
 
 
@@ -136,13 +158,17 @@ def test_the_random_map_drops_as_its_metric_says(study):
     e = study.build(replicate.RANDOM).explain(study.target, S, np.random.default_rng(3))
     drop, _ = replicate._drop(study.target, S, replicate.top_share(e.heatmaps))
     np.testing.assert_allclose(
-        drop, METRICS["average_drop"](e, study.target, S, None, keep=0.2).mean(), atol=1e-4
+        drop,
+        METRICS["average_drop"](e, study.target, S, None, keep=0.2).mean(),
+        atol=1e-4,
     )
 
 
 def test_rates_rise_with_the_sample_and_the_network_is_as_good_as_it_is(study, unseen):
     for images in ("reference", "unseen"):
-        few, many = (value(unseen, "ACU_MD_pct", "RI", images=images, Q=q) for q in (1, 20))
+        few, many = (
+            value(unseen, "ACU_MD_pct", "RI", images=images, Q=q) for q in (1, 20)
+        )
         assert many > few
         assert 0 < value(unseen, "CVR_pct", "RI", images=images, Q=20) <= 100
     S = replicate._batch(study, "test", 24, "unseen")
@@ -165,7 +191,9 @@ def test_rates_by_hand(study):
 
 
 def test_another_run_draws_other_references_and_a_unit_repeats_itself(study):
-    one, two = (replicate.Reference.draw(study, 20, "run", r).batch.ids.tolist() for r in (0, 1))
+    one, two = (
+        replicate.Reference.draw(study, 20, "run", r).batch.ids.tolist() for r in (0, 1)
+    )
     assert one != two
     kw = dict(references=40, inputs=2, K=(1, 2), n_boundaries=5, methods=CAMS)
     first, again = (replicate.similar(study, generator("x"), **kw) for _ in range(2))
@@ -179,7 +207,9 @@ def test_with_k_1_an_image_is_explained_by_itself(study, similar):
     inputs = R.batch[rows]
     e = study.build(CAMS[0]).explain(study.target, inputs, None)
     drop = METRICS["average_drop"](e, study.target, inputs, None, keep=0.2)
-    np.testing.assert_allclose(value(similar, "mAD_pct", "Grad-CAM", K=1), drop.mean(), atol=1e-3)
+    np.testing.assert_allclose(
+        value(similar, "mAD_pct", "Grad-CAM", K=1), drop.mean(), atol=1e-3
+    )
     np.testing.assert_array_equal(
         similar.arrays["images"][0][0], similar.arrays["images"][1][0]
     )  # the input comes first
@@ -191,7 +221,10 @@ def test_similar_images_are_the_covered_ones_by_distance_then_the_others(study):
     (found,) = R.regions(rows, "boundary", [20], np.random.default_rng(0))
     order = replicate._by_region(found, R, rows, 60)
     for region, row, ranked in zip(found, range(5), order, strict=True):
-        covers, distance = region.covers(R.psi).numpy(), region.distances(R.psi[row], R.psi).numpy()
+        covers, distance = (
+            region.covers(R.psi).numpy(),
+            region.distances(R.psi[row], R.psi).numpy(),
+        )
         assert ranked[0] == row and sorted(ranked) == list(range(60))
         inside = covers[ranked]
         assert inside[: covers.sum()].all() and not inside[covers.sum() :].any()
@@ -208,10 +241,18 @@ def test_similar_images_are_the_covered_ones_by_distance_then_the_others(study):
 
 def rows(*numbers):
     frame = pd.DataFrame(
-        [dict(zip(("method", "metric", "setting", "value"), n, strict=True)) for n in numbers]
+        [
+            dict(zip(("method", "metric", "setting", "value"), n, strict=True))
+            for n in numbers
+        ]
     )
     return frame.assign(
-        track="replication", paper="representative", dataset="d", target="t", seed=0, status="ok"
+        track="replication",
+        paper="representative",
+        dataset="d",
+        target="t",
+        seed=0,
+        status="ok",
     )
 
 
@@ -240,7 +281,9 @@ def test_claims_of_table_1():
     }
 
 
-@pytest.mark.parametrize("acu, cvr, holds", [(98, 97, True), (97.9, 99, False), (99, 96.9, False)])
+@pytest.mark.parametrize(
+    "acu, cvr, holds", [(98, 97, True), (97.9, 99, False), (99, 96.9, False)]
+)
 def test_claims_of_table_2(acu, cvr, holds):
     numbers = [
         ("RI", "ACU_MD_pct", "images=unseen;|Q|=50", acu),
@@ -277,7 +320,12 @@ def test_claims_of_figure_4():
 
 @pytest.mark.parametrize(
     "first, last, half, holds",
-    [(5, 1, 2, {True}), (5, 3, 2, {True, False}), (-1, 1, 2, {True, False}), (1, 4, 2, {False})],
+    [
+        (5, 1, 2, {True}),
+        (5, 3, 2, {True, False}),
+        (-1, 1, 2, {True, False}),
+        (1, 4, 2, {False}),
+    ],
 )
 def test_claim_of_the_lead_that_goes(first, last, half, holds):
     numbers = [
@@ -286,17 +334,30 @@ def test_claim_of_the_lead_that_goes(first, last, half, holds):
         for metric, v in (("lead_mAD_pct", lead), ("lead_mAD_ci95", half))
     ]
     found = [(c, h) for c, h, _ in judged(*numbers)]
-    assert {c for c, _ in found} == {"RI6"} and len(found) == 2 and {h for _, h in found} == holds
+    assert (
+        {c for c, _ in found} == {"RI6"}
+        and len(found) == 2
+        and {h for _, h in found} == holds
+    )
 
 
 def test_nothing_measured_nothing_judged():
-    assert list(verdicts.verdicts(rows(("RI", "mAD_pct", "images=unseen;|Q|=50", 10)))) == []
-    assert list(verdicts.verdicts(rows(("x", "gini", "", 10)).assign(track="heatmap"))) == []
+    assert (
+        list(verdicts.verdicts(rows(("RI", "mAD_pct", "images=unseen;|Q|=50", 10))))
+        == []
+    )
+    assert (
+        list(verdicts.verdicts(rows(("x", "gini", "", 10)).assign(track="heatmap")))
+        == []
+    )
 
 
 def test_pictures(unseen, similar):
     units = [FoundUnit("unseen", "blobs", "cnn", s, {}, unseen.arrays) for s in (0, 1)]
-    units += [FoundUnit("similar", d, "cnn", 0, {}, similar.arrays) for d in ("blobs", "asirra")]
+    units += [
+        FoundUnit("similar", d, "cnn", 0, {}, similar.arrays)
+        for d in ("blobs", "asirra")
+    ]
     made = {p.name: p for p in figures.pictures(Found(pd.DataFrame(), units))}
     assert sorted(made) == [
         "fig2-asirra-cnn",
@@ -314,9 +375,15 @@ def test_pictures(unseen, similar):
     for name in ("table1-blobs-cnn", "fig2-blobs-cnn"):
         assert len(plot_style.save(made[name].figure, "png")) > 5000
     drawn = made["fig4-blobs-cnn"].figure.axes[0].lines
-    assert [line.get_label() for line in drawn] == ["RI", "Grad-CAM", "ACE", "Random map"]
+    assert [line.get_label() for line in drawn] == [
+        "RI",
+        "Grad-CAM",
+        "ACE",
+        "Random map",
+    ]
     np.testing.assert_allclose(
-        drawn[1].get_ydata()[[0, 3]], [value(similar, "mAD_pct", "Grad-CAM", K=k) for k in (1, 4)]
+        drawn[1].get_ydata()[[0, 3]],
+        [value(similar, "mAD_pct", "Grad-CAM", K=k) for k in (1, 4)],
     )
 
 

@@ -16,7 +16,11 @@ from benchmark.store import ROOT
 from tests.helpers.places import move_root
 from tests.helpers.representative import SIDE, images, network
 
-CAMS = ("grad_cam.py:GradCAM", "grad_cam_plusplus.py:GradCAMPlusPlus", "score_cam.py:ScoreCAM")
+CAMS = (
+    "grad_cam.py:GradCAM",
+    "grad_cam_plusplus.py:GradCAMPlusPlus",
+    "score_cam.py:ScoreCAM",
+)
 
 
 def reused(of, **settings):
@@ -42,7 +46,9 @@ def test_every_image_is_explained_with_the_weights_of_its_nearest_centre(of):
         alpha = plain.channel_weights(target, images()[[int(method._V.seeds[v])]])[0]
         raw = torch.einsum("k,kuv->uv", alpha, psi[i])
         up = F.interpolate(
-            (raw if "score" in of else raw.relu())[None, None], (SIDE, SIDE), mode="bilinear"
+            (raw if "score" in of else raw.relu())[None, None],
+            (SIDE, SIDE),
+            mode="bilinear",
         )[0, 0].relu()
         np.testing.assert_allclose(e.heatmaps[i], up, atol=1e-4 * float(up.max() + 1))
 
@@ -80,7 +86,8 @@ def test_a_profile_names_it_and_the_board_tells_it_from_the_method():
     assert (name, kind) == ("Grad-CAM (reused)", "baseline")
     assert setting == "of=Grad-CAM;per_class=10"
     assert (
-        MethodRef.parse(entry).slug != MethodRef.parse(entry | {"of": f"baselines/{CAMS[1]}"}).slug
+        MethodRef.parse(entry).slug
+        != MethodRef.parse(entry | {"of": f"baselines/{CAMS[1]}"}).slug
     )
 
 
@@ -95,7 +102,9 @@ def test_what_offers_no_channel_weights_cannot_be_reused():
         reused(CAMS[0]).fit(target, images(), np.random.default_rng(0))
 
 
-def test_a_users_own_method_joins_by_offering_its_channel_weights(tmp_path, monkeypatch):
+def test_a_users_own_method_joins_by_offering_its_channel_weights(
+    tmp_path, monkeypatch
+):
     move_root(monkeypatch, tmp_path)
     (tmp_path / "mine.py").write_text(
         "import torch\nfrom benchmark.api import Explanation\n\n\nclass Mine:\n    name = 'Mine'\n\n"
@@ -106,7 +115,9 @@ def test_a_users_own_method_joins_by_offering_its_channel_weights(tmp_path, monk
         f"        return Explanation(heatmaps=torch.nn.functional.interpolate(raw[:, None], ({SIDE}, {SIDE}))[:, 0])\n"
     )
     mine = MethodRef(f"{tmp_path}/mine.py", "Mine").build()
-    method = Reused(of=mine, per_class=2).fit(network(), images(), np.random.default_rng(0))
+    method = Reused(of=mine, per_class=2).fit(
+        network(), images(), np.random.default_rng(0)
+    )
     assert method.name == "Mine (reused)"
     assert method.explain(
         network(), images(n=5, seed=3), np.random.default_rng(0)
@@ -152,7 +163,9 @@ def test_whole_segments_are_kept_until_more_than_a_fifth_is():
     assert (
         whole_segments(maps).sum() == 6 + 12 + 20
     )  # 18 are not more than 20: the next segment too
-    assert whole_segments(np.float32(maps == 2)).sum() == 12  # nothing else has a segment
+    assert (
+        whole_segments(np.float32(maps == 2)).sum() == 12
+    )  # nothing else has a segment
     assert not whole_segments(np.zeros((1, 10, 10))).any()
     exactly = np.zeros((1, 10, 10), np.float32)
     exactly[0, :2], exactly[0, 5] = 2, 1

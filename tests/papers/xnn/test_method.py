@@ -29,7 +29,11 @@ def layer(M=160, d=10, K=4, seed=0):
     Z[np.arange(M), labels] += 2
     Z[np.arange(M), labels + K] += 1.5
     y = 2 * Z[:, :K] + Z[:, K : 2 * K]
-    return torch.from_numpy(Z).float(), torch.from_numpy(y).float(), torch.from_numpy(labels)
+    return (
+        torch.from_numpy(Z).float(),
+        torch.from_numpy(y).float(),
+        torch.from_numpy(labels),
+    )
 
 
 def data(**kwargs):
@@ -62,8 +66,13 @@ def literal_loss(params, k, Z, y, w, setting, beta, eta):
     v, b = params["v"][k, :, 0].tolist(), float(params["b"][k, 0, 0])
     y_ = [sum(v[j] * E[i][j] for j in range(n)) + b for i in range(M)]
     faithful = sum(float(w[i]) * (y_[i] - float(y[i])) ** 2 for i in range(M)) / M
-    Q = [sum((rebuilt[i][j] - float(Z[i, j])) ** 2 for i in range(M)) / M for j in range(d)]
-    penalty = [math.log(1 + setting.q * q) if setting.reconstruct == "log" else q for q in Q]
+    Q = [
+        sum((rebuilt[i][j] - float(Z[i, j])) ** 2 for i in range(M)) / M
+        for j in range(d)
+    ]
+    penalty = [
+        math.log(1 + setting.q * q) if setting.reconstruct == "log" else q for q in Q
+    ]
     if setting.pull_away == "features":
         vectors = [[E[i][j] for i in range(M)] for j in range(n)]
     elif setting.pull_away == "weighted":
@@ -75,7 +84,9 @@ def literal_loss(params, k, Z, y, w, setting, beta, eta):
         for c in range(len(vectors)):
             if a != c:
                 dot = sum(p * q for p, q in zip(vectors[a], vectors[c], strict=True))
-                norms = math.sqrt(sum(p * p for p in vectors[a]) * sum(q * q for q in vectors[c]))
+                norms = math.sqrt(
+                    sum(p * p for p in vectors[a]) * sum(q * q for q in vectors[c])
+                )
                 pull += (dot / norms) ** 2 if norms > 0 else 0.0
     pull /= len(vectors) * (len(vectors) - 1)
     return faithful * setting.faithful + beta * sum(penalty) / d + eta * pull
@@ -84,7 +95,9 @@ def literal_loss(params, k, Z, y, w, setting, beta, eta):
 @pytest.mark.parametrize("reconstruct", ["log", "mean"])
 @pytest.mark.parametrize("pull_away", ["features", "images", "weighted"])
 def test_the_loss_is_equation_5(reconstruct, pull_away):
-    setting = Setting(**SMALL | {"hidden": (5, 4)}, reconstruct=reconstruct, pull_away=pull_away)
+    setting = Setting(
+        **SMALL | {"hidden": (5, 4)}, reconstruct=reconstruct, pull_away=pull_away
+    )
     params = {k: v.double() for k, v in srae.initial(6, 1, 1, setting, [3, 4]).items()}
     rng = np.random.default_rng(0)
     Z, y = (
@@ -96,7 +109,14 @@ def test_the_loss_is_equation_5(reconstruct, pull_away):
     got = srae.loss(params, Z, y, w, setting, beta, eta)
     for k in range(2):
         want = literal_loss(
-            params, k, Z[k, :, 0], y[k, :, 0], w[k], setting, float(beta[k]), float(eta[k])
+            params,
+            k,
+            Z[k, :, 0],
+            y[k, :, 0],
+            w[k],
+            setting,
+            float(beta[k]),
+            float(eta[k]),
         )
         assert got[k].item() == pytest.approx(want, rel=1e-9)
 
@@ -139,7 +159,9 @@ def test_weights_of_positives():
     assert d.positive.sum(1).tolist() == [40] * 4
     assert d.weights[d.positive].unique().tolist() == [3]  # 120 negatives, 40 positives
     assert d.weights[~d.positive].unique().tolist() == [1]
-    few = replace(d, positive=torch.zeros_like(d.positive).index_fill(1, torch.tensor([0]), True))
+    few = replace(
+        d, positive=torch.zeros_like(d.positive).index_fill(1, torch.tensor([0]), True)
+    )
     assert few.weights.max() == srae.CAP
 
 
@@ -169,19 +191,27 @@ def float64():
 def test_together_is_as_alone(float64):
     """Weights and epochs of each class are those of its own training; in float64, for training
     makes rounding larger."""
-    Z, y, labels = (tensor.double() if tensor.is_floating_point() else tensor for tensor in layer())
+    Z, y, labels = (
+        tensor.double() if tensor.is_floating_point() else tensor for tensor in layer()
+    )
     d, setting = (
         srae.examples(Z, y, labels, None, np.random.default_rng(1)),
         Setting(**SMALL | {"patience": 1, "epochs": 15, "lr": 0.03}),
     )
-    seeds, beta, eta = torch.tensor([5, 6, 7, 8]), torch.full((4,), 1.0), torch.full((4,), 1.0)
+    seeds, beta, eta = (
+        torch.tensor([5, 6, 7, 8]),
+        torch.full((4,), 1.0),
+        torch.full((4,), 1.0),
+    )
     together, epochs = srae._train(d, setting, seeds, 9, beta, eta, None)
     for k in range(4):
         part = d.of(torch.tensor([k]))
         alone, took = srae._train(part, setting, seeds[[k]], 9, beta[:1], eta[:1], None)
         assert took[0] == epochs[k]
         for name in together:
-            torch.testing.assert_close(together[name][[k]], alone[name], atol=1e-7, rtol=1e-7)
+            torch.testing.assert_close(
+                together[name][[k]], alone[name], atol=1e-7, rtol=1e-7
+            )
     assert len(set(epochs.tolist())) > 1  # they stop each at their own time
 
 
@@ -190,14 +220,18 @@ def test_a_stack_in_parts_is_the_stack(float64, monkeypatch, positions, most):
     """Restarts and early stops included: each class has its own seed, and all see one order of examples."""
     Z, y, labels = layer()
     Z = Z.double().reshape(len(Z), positions, -1)
-    setting = Setting(**SMALL | {"patience": 1, "epochs": 10, "lr": 0.03, "restarts": 1})
+    setting = Setting(
+        **SMALL | {"patience": 1, "epochs": 10, "lr": 0.03, "restarts": 1}
+    )
     data = srae.examples(Z, y.double(), labels, None, np.random.default_rng(1))
     whole = srae.fit(data, setting, np.random.default_rng(2))
     assert not srae._parts(data, setting)
     sizes, stacks, plain = [Z.shape[2], *setting.hidden, setting.n], [], srae._descend
     weights = sum(a * b for a, b in pairwise(sizes))
     monkeypatch.setattr(
-        srae, "STACK", most * 4 * (8 * weights + 2 * sum(sizes) * positions * setting.batch)
+        srae,
+        "STACK",
+        most * 4 * (8 * weights + 2 * sum(sizes) * positions * setting.batch),
     )
     monkeypatch.setattr(
         srae,
@@ -218,13 +252,18 @@ def test_adam_is_algorithm_1(decay):
     rng = np.random.default_rng(0)
     p, m, v = rng.normal(size=(4, 5)), np.zeros((4, 5)), np.zeros((4, 5))
     ours = {"W": torch.from_numpy(p.copy()), "U": torch.ones(3)}
-    moments = [{name: torch.zeros_like(tensor) for name, tensor in ours.items()} for _ in range(2)]
+    moments = [
+        {name: torch.zeros_like(tensor) for name, tensor in ours.items()}
+        for _ in range(2)
+    ]
     for t in range(1, 6):
         given = rng.normal(size=(5, 4)).T  # not contiguous
         g = given + decay * p
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         p = p - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-        srae._adam(ours, {"W": torch.from_numpy(given), "U": None}, moments, t, 0.01, decay)
+        srae._adam(
+            ours, {"W": torch.from_numpy(given), "U": None}, moments, t, 0.01, decay
+        )
         np.testing.assert_allclose(ours["W"], p, rtol=1e-12)
     assert ours["U"].tolist() == [1, 1, 1]
 
@@ -295,7 +334,9 @@ def test_restarts_train_again_what_was_not_accepted():
             .sort(descending=True)
             .values
         )
-        assert srae.accepted(loud, d)[k] == bool(means[1] > 0 and means[1] / means[0] >= 0.3)
+        assert srae.accepted(loud, d)[k] == bool(
+            means[1] > 0 and means[1] / means[0] >= 0.3
+        )
 
 
 def test_a_training_is_shared_where_only_acceptance_differs(monkeypatch):
@@ -307,7 +348,9 @@ def test_a_training_is_shared_where_only_acceptance_differs(monkeypatch):
     )
     train = srae._train
     monkeypatch.setattr(
-        srae, "_train", lambda *arguments: calls.append(len(arguments[0].rows)) or train(*arguments)
+        srae,
+        "_train",
+        lambda *arguments: calls.append(len(arguments[0].rows)) or train(*arguments),
     )
     srae.fit(d, setting, np.random.default_rng(0), done=done)
     live, calls[:] = replace(setting, accept="live"), []
@@ -315,7 +358,9 @@ def test_a_training_is_shared_where_only_acceptance_differs(monkeypatch):
     calls.clear()
     alone = srae.fit(d, live, np.random.default_rng(0))
     assert calls == [4, *again]  # the first training, of all classes, was there
-    assert all(torch.equal(shared.params[name], alone.params[name]) for name in alone.params)
+    assert all(
+        torch.equal(shared.params[name], alone.params[name]) for name in alone.params
+    )
     assert shared.trained.tolist() == alone.trained.tolist()
 
 
@@ -342,14 +387,17 @@ def test_a_convolutional_xnn_is_dense_over_positions():
     conv = nn.Conv2d(5, 12, 1)
     conv.weight.data, conv.bias.data = W.T[:, :, None, None], b
     image = Z.mT.reshape(40, 5, 4, 4)
-    torch.testing.assert_close(xnn.encode(Z, 1)[0].mT.reshape(40, 12, 4, 4), conv(image).relu())
+    torch.testing.assert_close(
+        xnn.encode(Z, 1)[0].mT.reshape(40, 12, 4, 4), conv(image).relu()
+    )
     E = xnn.encode(Z, 1)[-1].mT.reshape(40, 3, 4, 4)
     pooled = F.max_pool2d(E, 2).flatten(2).mT.flatten(1)  # positions first
     torch.testing.assert_close(
         xnn.predict(Z)[:, 1], pooled @ xnn.params["v"][1] + xnn.params["b"][1]
     )
     torch.testing.assert_close(
-        xnn.contributions(Z, 1).sum(1) + xnn.params["b"][1, 0, 0], xnn.predict(Z)[:, 1, 0]
+        xnn.contributions(Z, 1).sum(1) + xnn.params["b"][1, 0, 0],
+        xnn.predict(Z)[:, 1, 0],
     )
 
 
@@ -359,8 +407,12 @@ def test_a_convolutional_xnn_is_dense_over_positions():
 def test_a_class_without_positives_is_named():
     Z, y, labels = layer()
     rows, names = labels != 2, ["gull", "tern", "heron", "egret"]
-    with pytest.raises(ValueError, match="class heron has no positives among the 120 images"):
-        srae.examples(Z[rows], y[rows], labels[rows], None, np.random.default_rng(0), names)
+    with pytest.raises(
+        ValueError, match="class heron has no positives among the 120 images"
+    ):
+        srae.examples(
+            Z[rows], y[rows], labels[rows], None, np.random.default_rng(0), names
+        )
 
 
 def test_a_class_without_negatives_is_refused():
@@ -383,7 +435,9 @@ def test_an_unknown_variant_is_refused():
 
 
 def test_a_layer_of_the_wrong_kind_is_refused():
-    with pytest.raises(ValueError, match="conv2 of tiny is not dense: its output is 6x4x4"):
+    with pytest.raises(
+        ValueError, match="conv2 of tiny is not dense: its output is 6x4x4"
+    ):
         maps.find(network(), images().x, "conv2")
     with pytest.raises(ValueError, match="fc1 of tiny has no positions"):
         maps.convolutional(network(), images().x, "fc1")
@@ -438,17 +492,25 @@ def test_which_layer_is_explained():
 
 def test_squeezenet_with_a_dense_layer_is_explained_there():
     net = nets.build("squeezenet1_0", (3, 64, 64), 5, {"dense": 12}, seed=0)
-    t = Target(net, name="squeeze", classes="abcde", input_shape=(3, 64, 64), layer="fire9")
+    t = Target(
+        net, name="squeeze", classes="abcde", input_shape=(3, 64, 64), layer="fire9"
+    )
     x = torch.from_numpy(np.random.default_rng(0).random((2, 3, 64, 64))).float()
-    assert t.layers[-3:] == ("pool9", "fc10", "logits") and maps.find(t, x) == maps.Layer("fc10")
+    assert t.layers[-3:] == ("pool9", "fc10", "logits") and maps.find(
+        t, x
+    ) == maps.Layer("fc10")
     Z = maps.find(t, x)(t, x)
     assert Z.shape == (2, 12) and Z.min() >= 0
-    torch.testing.assert_close(t.features(x, "pool9"), t.features(x, "fire9").mean((2, 3)))
+    torch.testing.assert_close(
+        t.features(x, "pool9"), t.features(x, "fire9").mean((2, 3))
+    )
     torch.testing.assert_close(t(x), Z @ net.logits[-1].weight.T + net.logits[-1].bias)
     seen = maps.z_maps(t, x, torch.tensor([3, 7]), maps.find(t, x))
     assert seen.shape == (2, 2, 64, 64) and seen.min() >= 0
     plain = nets.build("squeezenet1_0", (3, 64, 64), 5, {}, seed=0)
-    theirs = plain.state_dict()  # up to fire9 the same names and, from the same seed, weights
+    theirs = (
+        plain.state_dict()
+    )  # up to fire9 the same names and, from the same seed, weights
     assert all(
         torch.equal(v, theirs[k])
         for k, v in net.state_dict().items()
@@ -481,7 +543,9 @@ def test_maps_of_x_features_literally():
         P = up / up.sum().clamp(min=1e-30) - down / down.sum().clamp(min=1e-30)
         P = literal_winners(P * (E[m, n] > 0), W1, h0[m])
         P = literal_winners(P, W0, Z[m])
-        want = excitation_backprop.unit_maps(t, x[m : m + 1], P[None, None], "fc1")[0, 0]
+        want = excitation_backprop.unit_maps(t, x[m : m + 1], P[None, None], "fc1")[
+            0, 0
+        ]
         torch.testing.assert_close(got[n, m], want, atol=1e-5, rtol=1e-4)
 
 
@@ -502,7 +566,9 @@ def test_maps_of_units_of_z():
     a = t.features(x, "flatten")
     P = excitation_backprop.contrast(t.net.fc1[0].weight[units], a)
     torch.testing.assert_close(got, excitation_backprop.unit_maps(t, x, P, "flatten"))
-    plain = maps.z_maps(network(dense=False), x, units[:1], maps.Layer("conv2", average=True))
+    plain = maps.z_maps(
+        network(dense=False), x, units[:1], maps.Layer("conv2", average=True)
+    )
     assert plain.shape == (1, 3, 8, 8)
     assert plain.max() > 0
 

@@ -11,7 +11,15 @@ from benchmark.api import METRICS, Explanation
 from benchmark.data import Dataset
 from benchmark.metrics.masking import inpaint
 from benchmark.papers import Found, FoundUnit, Study
-from benchmark.papers.xnn import figures, maps, masking, measures, replicate, srae, verdicts
+from benchmark.papers.xnn import (
+    figures,
+    maps,
+    masking,
+    measures,
+    replicate,
+    srae,
+    verdicts,
+)
 from benchmark.shared import attention_maps
 from tests.helpers.xnn import SMALL, images, network
 
@@ -35,7 +43,11 @@ def outcomes():
         [[0, 0, 0]] * 3 + [[1, 0, 0]]
     )
     study = Study(
-        seed=0, dataset="blobs", data=Dataset("blobs", arrays), target_name="tiny", target=network()
+        seed=0,
+        dataset="blobs",
+        data=Dataset("blobs", arrays),
+        target_name="tiny",
+        target=network(),
     )
     training = {k: v for k, v in SMALL.items() if k != "restarts"} | {
         "n": 3,
@@ -55,7 +67,9 @@ def outcomes():
             shown=2,
         ),
         "degeneration": replicate.degeneration(study, new(), training=training),
-        "human_study": replicate.human_study(study, new(), classes=[1, 3], training=training),
+        "human_study": replicate.human_study(
+            study, new(), classes=[1, 3], training=training
+        ),
         "convolutional": replicate.convolutional(
             study,
             new(),
@@ -121,24 +135,33 @@ def test_table_1_has_the_papers_columns(outcomes):
 def test_the_gaps_are_paired_by_class(outcomes):
     arrays, rows = outcomes["table1"].arrays, frame(outcomes)
     methods = list(arrays["class_methods"])
-    gap = arrays["class_O1"][methods.index("NN")] - arrays["class_O1"][methods.index("SRAE")]
+    gap = (
+        arrays["class_O1"][methods.index("NN")]
+        - arrays["class_O1"][methods.index("SRAE")]
+    )
     got = rows[(rows.method == "NN-SRAE") & (rows.metric == "delta_O1")].value.item()
     assert got == pytest.approx(gap.mean())
-    half = rows[(rows.method == "NN-SRAE") & (rows.metric == "delta_O1_ci95")].value.item()
+    half = rows[
+        (rows.method == "NN-SRAE") & (rows.metric == "delta_O1_ci95")
+    ].value.item()
     assert half == pytest.approx(3.182446 * gap.std(ddof=1) / 2, rel=1e-5)
 
 
 def test_a_class_without_a_visible_part_has_no_locality():
     b, S = images(2), torch.rand(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
     of = lambda visible: replace(
-        b, parts=torch.full((2, 3, 2), 4.0), part_visible=torch.tensor([[visible] * 3, [False] * 3])
+        b,
+        parts=torch.full((2, 3, 2), 4.0),
+        part_visible=torch.tensor([[visible] * 3, [False] * 3]),
     )
     hidden, shown = (
-        measures.overlap(S, None, part, measures.cells(part)) for part in (of(False), of(True))
+        measures.overlap(S, None, part, measures.cells(part))
+        for part in (of(False), of(True))
     )
     assert np.isnan(hidden["locality"]) and np.isfinite(shown["locality"])
     alone = attention_maps.histogram(
-        attention_maps.normalised(S[:, :1].movedim(0, 1).numpy()), measures.cells(of(True)).of_pixel
+        attention_maps.normalised(S[:, :1].movedim(0, 1).numpy()),
+        measures.cells(of(True)).of_pixel,
     )[0]
     assert shown["locality"] == pytest.approx(
         attention_maps.entropy(alone).mean()
@@ -157,7 +180,9 @@ def heat():
 
 def test_one_map_adds_the_shares_of_what_speaks_for_the_class(heat):
     one, each, added = heat
-    shares = [max(float(added[5, k]), 0) * each[k, 5] / each[k, 5].sum() for k in range(3)]
+    shares = [
+        max(float(added[5, k]), 0) * each[k, 5] / each[k, 5].sum() for k in range(3)
+    ]
     torch.testing.assert_close(one[5], sum(shares))
 
 
@@ -177,10 +202,14 @@ def test_what_is_not_kept_is_inpainted(heat):
     assert not masking.inpainted(x, torch.zeros_like(kept)).any()  # nothing kept: black
 
 
-@pytest.mark.parametrize("kept", ["pixels kept=300", "pixels kept=500", "pixels kept=1000"])
+@pytest.mark.parametrize(
+    "kept", ["pixels kept=300", "pixels kept=500", "pixels kept=1000"]
+)
 def test_table_5_has_its_rows_and_their_difference(outcomes, kept):
     rows = frame(outcomes).set_index(["method", "metric", "setting"]).value
-    ours, theirs = (rows[f"mask by {m}", "accuracy", kept] for m in ("x-features", "1-Heatmap"))
+    ours, theirs = (
+        rows[f"mask by {m}", "accuracy", kept] for m in ("x-features", "1-Heatmap")
+    )
     assert 0 <= ours <= 1
     difference = rows["x-features-1-Heatmap", "delta_accuracy", kept]
     assert difference == pytest.approx(ours - theirs)
@@ -215,7 +244,11 @@ def line(metric, value, method, setting, **more):
         "metric_setting": "",
         "status": "ok",
     }
-    return row | {"metric": metric, "value": value, "method": method, "setting": setting} | more
+    return (
+        row
+        | {"metric": metric, "value": value, "method": method, "setting": setting}
+        | more
+    )
 
 
 def judged(*lines):
@@ -264,8 +297,16 @@ def test_xn6_compares_the_boards_accuracies():
     board = {"track": "heatmap", "metric_setting": "pixels=300"}
     theirs = board | {"paper": "baseline"}
     assert judged(
-        line("accuracy_top_pixels", 0.5, "XNN", "hidden=[64, 32];variant=SRAE", **board),
-        line("accuracy_top_pixels", 0.4, "Excitation Backprop", "variant=contrastive", **theirs),
+        line(
+            "accuracy_top_pixels", 0.5, "XNN", "hidden=[64, 32];variant=SRAE", **board
+        ),
+        line(
+            "accuracy_top_pixels",
+            0.4,
+            "Excitation Backprop",
+            "variant=contrastive",
+            **theirs,
+        ),
     ) == [("XN6", True)]
 
 
@@ -282,7 +323,15 @@ def test_xn7_compares_three_x_features():
 
 def test_every_claim_has_a_verdict_on_what_was_found(outcomes):
     checks = list(verdicts.verdicts(frame(outcomes)))
-    assert {c.claim for c in checks} == {"XN1", "XN2", "XN3", "XN4", "XN5", "XN6", "XN7"}
+    assert {c.claim for c in checks} == {
+        "XN1",
+        "XN2",
+        "XN3",
+        "XN4",
+        "XN5",
+        "XN6",
+        "XN7",
+    }
     assert all(c.evidence and c.target == "tiny" for c in checks)
 
 
@@ -290,7 +339,14 @@ def test_every_claim_has_a_verdict_on_what_was_found(outcomes):
 def shown(outcomes):
     """The pictures of what was found."""
     units = [
-        FoundUnit(k, "blobs", "tiny", 0, {}, {key: np.asarray(v) for key, v in o.arrays.items()})
+        FoundUnit(
+            k,
+            "blobs",
+            "tiny",
+            0,
+            {},
+            {key: np.asarray(v) for key, v in o.arrays.items()},
+        )
         for k, o in outcomes.items()
     ]
     return list(figures.pictures(Found(frame(outcomes), units)))
