@@ -61,7 +61,8 @@ class LayerZ:
         """Reference images: Z, F, and G with a gradient. Images: F, and the way back down from n units."""
         target = facts.target
         self._at = self.layer or first_dense(target, facts.x(1))
-        n = min(self.n, facts.size(self._at)[0])
+        all_units, *_ = facts.size(self._at)
+        n = min(self.n, all_units)
         units = torch.empty(n, dtype=torch.int64, device="meta")
         x = facts.x(facts.chunk)
         maps = facts.each(maps_of_units, target, x, units, self._at, self.to)

@@ -99,8 +99,12 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     return image.convert("RGB"), ()
 
 
-def _turned(image: Image.Image, upright: bool) -> tuple[Image.Image, tuple[str, ...]]:
-    if not upright or image.getexif().get(_ORIENTATION, 1) not in range(2, 9):
+def _turned(
+    image: Image.Image, upright: bool
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """The image as its EXIF orientation says (1 is as stored), and whether it was turned."""
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    if not upright or orientation not in range(2, 9):
         return image, ()
     return ImageOps.exif_transpose(image), ("upright",)
 
@@ -110,10 +114,9 @@ def _to_8_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if not np.isfinite(values).all():
         raise ValueError("values that are not finite")
     low, high, note = _range(image, values)
-    scaled = (
-        (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
-    )
-    grey = Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8))
+    share = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    levels = np.rint(255 * share.clip(0, 1))
+    grey = Image.fromarray(levels.astype(np.uint8))
     return grey.convert("RGB"), (note,)
 
 

@@ -929,9 +929,10 @@ def test_labels_that_are_right_wrong_or_missing(s):
     y, said = s.batch.y.numpy(), s.target(s.batch).argmax(1).numpy()
     n = len(y)
     for name, truth in (("acu_gt", y), ("acu_md", said)):
-        value = lambda labels: s.value(
-            METRICS[name], {}, Explanation(labels=labels)
-        ).tolist()  # noqa: B023
+
+        def value(labels, name=name):
+            return s.value(METRICS[name], {}, Explanation(labels=labels)).tolist()
+
         assert value(truth) == [100] * n
         assert value((truth + 1) % CLASSES) == [0] * n
         assert np.isnan(value(np.full(n, -1))).all()
