@@ -113,7 +113,8 @@ def guard(target: Target) -> Iterator[None]:
     Raises:
         ValueError: it did.
     """
-    fingerprint, states = target.fingerprint(), _random_states()
+    fingerprint = target.fingerprint()
+    states = _random_states()
     changed: list[str] = []
     try:
         yield

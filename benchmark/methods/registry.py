@@ -158,7 +158,8 @@ class MethodRef:
     def slug(self) -> str:
         """A file name for the method with its settings; unique, safe, readable."""
         text = f"{self.stem}-{self.cls}-{store.setting_text(self.settings)}"
-        safe = re.sub(r"[^A-Za-z0-9=.]+", "-", text).strip("-.")[:80]
+        safe = re.sub(r"[^A-Za-z0-9=.]+", "-", text)
+        safe = safe.strip("-.")[:80]
         # An external file keeps its slug wherever it lies.
         path = Path(self.file)
         file = path.name if path.is_absolute() else self.file

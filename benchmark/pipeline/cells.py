@@ -1,9 +1,9 @@
-"""A cell: one method on one trained target, where its files lie, and what they hold."""
+"""A cell: one method on one trained target, the paths of its files, and their contents."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,10 @@ class Cell:
     method: MethodRef | None = None
     images: int = 64  # explained, of the test split
     reference: int = 256  # for fit, of the training split
-    root: Path = field(
-        default_factory=lambda: store.ROOT
-    )  # travels along: a worker may have started elsewhere
+    # The project's folder travels along: a worker may have started elsewhere.
+    root: Path = field(default_factory=lambda: store.ROOT)
     evaluation: str = (
-        ""  # folder below results/ for what is made, where that is not the profile's
+        ""  # folder below results/ for its outputs, where that is not the profile's
     )
 
     @property
@@ -44,7 +43,7 @@ class Cell:
 
     @property
     def made(self) -> store.Paths:
-        """Where its explanation and scores lie."""
+        """The paths of its explanation and scores."""
         return store.Paths(self.evaluation or self.profile, self.root)
 
     @property
@@ -64,26 +63,33 @@ class Cell:
 
     @property
     def name(self) -> str:
-        method = (
-            f" {self.method.stem} {store.setting_text(self.method.settings)}".rstrip()
-            if self.method
-            else ""
-        )
-        return f"{self.dataset}/{self.target}/seed={self.seed}{method}"
+        network = f"{self.dataset}/{self.target}/seed={self.seed}"
+        if not self.method:
+            return network
+        setting = store.setting_text(self.method.settings)
+        return f"{network} {self.method.stem} {setting}".rstrip()
 
 
 # --------------------------------------------------------------------------------------------- files of cells
 
 
 def write_explanation(path: Path, e: Explanation, meta: Mapping[str, Any]) -> None:
-    arrays = {
-        name: getattr(e, name) for name in _FIELDS if getattr(e, name) is not None
-    }
+    """Write an explanation with its meta: method, paper, setting, status, reason and key as JSON."""
     meta = {"reason": "", **meta, "size": dict(e.size), "offers": sorted(e.offers())}
-    store.write_npz(path, arrays | {"meta": np.array(json.dumps(meta, sort_keys=True))})
+    arrays = {"meta": np.array(json.dumps(meta, sort_keys=True))}
+    for name in _FIELDS:
+        value = getattr(e, name)
+        if value is not None:
+            arrays[name] = value
+    store.write_npz(path, arrays)
 
 
 def read_explanation(path: Path) -> tuple[Explanation, dict[str, Any]]:
+    """An explanation and its meta.
+
+    Raises:
+        StoreError: a file that is missing or damaged.
+    """
     with store.reading(path):
         arrays = store.read_npz(path)
         meta = json.loads(str(arrays.pop("meta")))
@@ -91,16 +97,24 @@ def read_explanation(path: Path) -> tuple[Explanation, dict[str, Any]]:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
+    """The meta of an explanation; its arrays are not read.
+
+    Raises:
+        StoreError: a file that is missing or damaged.
+    """
     with store.reading(path):
-        return json.loads(str(store.read_npz(path, ["meta"])["meta"]))
+        text = store.read_npz(path, ["meta"])["meta"]
+        return json.loads(str(text))
 
 
 def who(cell: Cell) -> dict[str, str]:
-    return dict(zip(("method", "paper", "setting"), describe(cell.method), strict=True))
+    """The method, paper and setting of a cell, as rows show them."""
+    method, paper, setting = describe(cell.method)
+    return {"method": method, "paper": paper, "setting": setting}
 
 
 def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
-    """The explanation of a cell; a missing or damaged file is a failed cell."""
+    """The explanation of a cell and its meta; if the file is missing or damaged, those of a failed cell."""
     try:
         return read_explanation(cell.explanation)
     except store.StoreError as error:
@@ -108,7 +122,7 @@ def read_cell(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
 
 
 def cell_meta(cell: Cell) -> dict[str, Any]:
-    """The meta of a cell's explanation; of a missing or damaged file, that of a failed cell."""
+    """The meta of a cell's explanation; if the file is missing or damaged, that of a failed cell."""
     try:
         return read_meta(cell.explanation)
     except store.StoreError as error:
@@ -116,7 +130,7 @@ def cell_meta(cell: Cell) -> dict[str, Any]:
 
 
 def finished(path: Path) -> dict[str, Any]:
-    """The meta of an explanation, {} where there is none. Its arrays are not read: ``store.is_whole`` checks them."""
+    """The meta of an explanation, {} if there is none. Its arrays are not read: ``store.is_whole`` checks them."""
     try:
         return read_meta(path)
     except store.StoreError:
@@ -124,74 +138,86 @@ def finished(path: Path) -> dict[str, Any]:
 
 
 def known_offers(cell: Cell) -> frozenset[str]:
-    """The fields of the explanation that a cell would have, as far as is known: what its method declares, else what it
-    offered elsewhere in the same results; empty where nothing is known."""
-    if declared := declared_offers(cell.method):
+    """The fields that a cell's explanation would have, as far as known: what its method declares, else what it offered
+    elsewhere in the same results; empty if nothing is known."""
+    declared = declared_offers(cell.method)
+    if declared:
         return declared
-    files = sorted(cell.made.explanations("").glob(f"*/*/{cell.method.slug}.npz"))
-    return frozenset(
-        name for file in files for name in finished(file).get("offers", [])
-    )
+    found: set[str] = set()
+    for file in cell.made.explanations("").glob(f"*/*/{cell.method.slug}.npz"):
+        found |= set(finished(file).get("offers", []))
+    return frozenset(found)
 
 
 def remove_others(folder: Path, keep: set[Path]) -> None:
-    """Remove files of cells that the profile no longer has.
+    """Remove the files of cells that the profile no longer has.
 
     Raises:
-        StoreError: the profile asks for nothing here, though something is finished: more likely a slip than a wish.
+        StoreError: the profile asks for nothing here, though there are finished files: probably a mistake.
     """
-    if not keep and (
-        finished_files := [path for path in folder.rglob("*") if path.is_file()]
-    ):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if files and not keep:
         raise store.StoreError(
-            f"the profile asks for nothing in {folder}, which holds {len(finished_files)} finished files; "
+            f"the profile asks for nothing in {folder}, which holds {len(files)} finished files; "
             "name methods, seeds or experiments, or remove the folder"
         )
-    keep = keep | {
-        path.with_name(f"{path.stem}.partial{suffix}")
-        for path in keep
-        for suffix in (".safetensors", ".json")
-    }
-    for path in folder.rglob("*") if folder.exists() else ():
-        if path.is_file() and path not in keep:
+    kept = set(keep)
+    for path in keep:  # with the half of a training that an interrupted run left
+        for suffix in (".safetensors", ".json"):
+            kept.add(path.with_name(f"{path.stem}.partial{suffix}"))
+    for path in files:
+        if path not in kept:
             path.unlink()
 
 
 def made(profile: Profile) -> store.Paths:
-    """Where explanations and scores of a profile, or of an evaluation on its data and networks, lie."""
+    """The paths of the explanations and scores of a profile, or of an evaluation on its data and networks."""
     return store.Paths(profile.evaluation or profile.name)
 
 
 def cells(profile: Profile, dataset: str) -> list[Cell]:
-    """Every (target, seed, method) of a data set that the profile asks for."""
+    """Every (target, seed, method) of a data set that the profile asks for.
+
+    Raises:
+        UnknownName: before any work, a wrong class or setting, or two methods with one name.
+    """
     wanted = profile.explained(dataset)
+    _refuse_equal_names(wanted.methods)
+    found = []
+    for target, seed, recipe in profile.trainings(dataset):
+        if not recipe.explain:
+            continue
+        for ref in wanted.methods:
+            cell = Cell(
+                profile.name,
+                dataset,
+                target,
+                seed,
+                ref,
+                wanted.images,
+                wanted.reference,
+                evaluation=profile.evaluation,
+            )
+            found.append(cell)
+    return found
+
+
+def _refuse_equal_names(refs: Iterable[MethodRef]) -> None:
     named: dict[tuple[str, str], MethodRef] = {}
-    for ref in (
-        wanted.methods
-    ):  # a wrong class or setting, or a name that is taken, is said before any work
+    for ref in refs:
         name, _, setting = describe(ref)
-        if (other := named.setdefault((name, setting), ref)) is not ref:
+        other = named.setdefault((name, setting), ref)
+        if other is not ref:
             raise UnknownName(
                 f"two methods are called {name!r} with the same settings: {other.file} and {ref.file}"
             )
-    return [
-        Cell(
-            profile.name,
-            dataset,
-            target,
-            seed,
-            ref,
-            wanted.images,
-            wanted.reference,
-            evaluation=profile.evaluation,
-        )
-        for target, seed, recipe in profile.trainings(dataset)
-        if recipe.explain
-        for ref in wanted.methods
-    ]
 
 
 def network_files(cell: Cell) -> tuple[Path, ...]:
-    """What a cell reads of its network and data set."""
-    network = (cell.weights, cell.weights.with_suffix(".json")) if cell.target else ()
-    return (*((cell.paths.data(cell.dataset),) if cell.dataset else ()), *network)
+    """The files that a cell reads of its data set and its network."""
+    files = []
+    if cell.dataset:
+        files.append(cell.paths.data(cell.dataset))
+    if cell.target:
+        files += [cell.weights, cell.weights.with_suffix(".json")]
+    return tuple(files)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Gathers the rows of a profile, and the values per image behind them, from its files of scores."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 
 def profile_rows(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(rows, instances): all rows of a profile, and the values of single images that they are means of."""
-    paths = [
-        path
-        for dataset in profile.datasets
-        for path in sorted(made(profile).scores(dataset).rglob("*.npz"))
-    ]
+    """All rows of a profile, and the values per image that they are means of.
+
+    Raises:
+        StoreError: there are none yet.
+    """
+    paths = []
+    for dataset in profile.datasets:
+        paths += sorted(made(profile).scores(dataset).rglob("*.npz"))
     if not paths:
         raise store.StoreError(
             f"profile {profile.name!r} has no scores; run `dvc repro`"
@@ -30,24 +32,23 @@ def profile_rows(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def rows_of(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(rows, instances) of files of scores."""
-    frames, instances = (
-        [pd.DataFrame(columns=list(store.ROW_COLUMNS))],
-        [pd.DataFrame(columns=[*store.ROW_KEYS, "image", "value"])],
-    )
+    """The rows of files of scores, and the values per image: columns ROW_KEYS, image, value."""
+    frames, instances = [], []
     for path in paths:
         rows, values, ids = store.read_scores(path)
         frames.append(rows)
         for row, value in zip(rows.to_dict("records"), values, strict=True):
             if len(value):
-                instances.append(
-                    pd.DataFrame(
-                        {k: row[k] for k in store.ROW_KEYS}
-                        | {"image": ids, "value": value}
-                    )
-                )
-    rows, instances = (
-        pd.concat(part[min(1, len(part) - 1) :], ignore_index=True)
-        for part in (frames, instances)
+                key = {column: row[column] for column in store.ROW_KEYS}
+                instances.append(pd.DataFrame(key | {"image": ids, "value": value}))
+    rows = _together(frames, list(store.ROW_COLUMNS))
+    return store.tidy_rows(rows), _together(
+        instances, [*store.ROW_KEYS, "image", "value"]
     )
-    return store.tidy_rows(rows), instances
+
+
+def _together(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """The frames as one; an empty one with these columns if there are none."""
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True)

@@ -1,6 +1,6 @@
-"""What a cell reads: its data set, its network, the images to explain and the images to fit on.
+"""Loads what a cell reads: its data set, its network, the images to explain and the images to fit on.
 
-Each is kept until another one is asked for, so that cells of one network share it.
+Each is kept until another one is loaded, so that the cells of a network share it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,21 @@ def _dataset(path: Path, stamp: float) -> data.Dataset:
 
 
 def forget() -> None:
-    """Drop the network and the images in memory: a method may have spoilt them."""
+    """Drop the network and the images in memory: a method may have changed them."""
     _target.cache_clear()
     _batch.cache_clear()
     _reference.cache_clear()
 
 
 def load_dataset(cell: Cell) -> data.Dataset:
+    """The data set of a cell."""
     path = cell.paths.data(cell.dataset)
-    return _dataset(path, path.stat().st_mtime if path.exists() else 0.0)
+    return _dataset(path, _stamp(path))
+
+
+def _stamp(path: Path) -> float:
+    """When a file was changed; 0 if it does not exist."""
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 @functools.lru_cache(maxsize=1)
@@ -39,12 +45,15 @@ def _target(weights: Path, stamp: float) -> Target:
 
 
 def load_target(cell: Cell) -> Target:
+    """The trained network of a cell.
+
+    Raises:
+        ValueError: it could not be trained. StoreError: a file that is missing or damaged.
+    """
     card = store.read_json(cell.weights.with_suffix(".json"))
     if "failed" in card:
         raise ValueError(f"its network could not be trained: {card['failed']}")
-    return _target(
-        cell.weights, cell.weights.stat().st_mtime if cell.weights.exists() else 0.0
-    )
+    return _target(cell.weights, _stamp(cell.weights))
 
 
 @functools.lru_cache(maxsize=1)
@@ -53,8 +62,10 @@ def _batch(network: Cell) -> Batch:
 
 
 def load_batch(cell: Cell) -> Batch:
-    """The explained images, the same for all methods and seeds of a data set. Kept while the target stays the same, so
-    that psi(x) is computed once for all its methods."""
+    """The explained images, the same for all methods and seeds of a data set.
+
+    They are kept while the target stays the same, so that psi(x) is computed once for all its methods.
+    """
     return _batch(replace(cell, method=None, reference=0))
 
 
@@ -64,14 +75,14 @@ def _reference(network: Cell) -> Batch:
 
 
 def load_reference(cell: Cell) -> Batch:
-    """The images to fit on, the same for all methods and seeds of a data set, kept as ``load_batch`` keeps the others."""
+    """The images to fit on, the same for all methods and seeds of a data set; kept like those of ``load_batch``."""
     return _reference(replace(cell, method=None, images=0))
 
 
 def _pick(cell: Cell, split: str, n: int) -> Batch:
+    """A sample of n images, in chunks that fit the device."""
     dataset = load_dataset(cell)
-    pixels = dataset.input_shape[1] * dataset.input_shape[2]
-    chunk = min(64, max(8, _CHUNK_PIXELS // pixels))
-    return dataset.batch(
-        split, dataset.sample(split, n), device=engine.device(), chunk=chunk
-    )
+    _, height, width = dataset.input_shape
+    chunk = min(64, max(8, _CHUNK_PIXELS // (height * width)))
+    rows = dataset.sample(split, n)
+    return dataset.batch(split, rows, device=engine.device(), chunk=chunk)

@@ -1,21 +1,21 @@
-"""What decides a number: the one table, and the keys made from it.
+"""What decides a number: one table, and the keys made from it.
 
     step_hash("train")              # of the code that every network of a profile depends on
     explain_key(cell)               # of one explanation: code, method, images, network
     score_keys(cell)                # of its scores, by metric
     dependencies("explain")         # the files behind a step, for ``dvc.yaml``
 
-A result is a file that holds the key it was made under. A file with the right key is never computed again; one with another
-key always is. Keys hang on what code means (``code_hash``): its words, its layout and its place are no part of them. All
-that asks "was this number made by this code?" asks here: the steps, ``provenance.json``, ``verify``, ``evaluate``, a
-cluster's workers, and the ``deps`` of ``dvc.yaml``.
+A result is a file that holds the key it was computed under. A file with the right key is never computed again; one with
+another key always is. Keys depend on what code means (``code_hash``), not on its wording, layout and location. Whatever
+needs to know whether a number comes from this code asks this module: the steps, ``provenance.json``, ``verify``,
+``evaluate``, a cluster's workers, and the ``deps`` of ``dvc.yaml``.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from benchmark.store.code_hash import CODE
 from benchmark.store.hashes import file_hash, key_of
 
 _COMPUTING = ("benchmark.engine.machine:single_thread",)  # how a worker computes
-# For each step, the definitions that its numbers come from, beside the method, metric, experiment or data set itself.
+# For each step, the definitions that its numbers come from, besides the method, metric, experiment or data set itself.
 STEPS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("benchmark.data.download:main",),
     "train": (*_COMPUTING, "benchmark.zoo.training:train_many"),
@@ -53,30 +53,31 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 
 @functools.cache
 def step_hash(step: str) -> str:
-    """Of the code that every number of a step depends on."""
+    """The hash of the code that every number of a step depends on."""
     return CODE.hash(STEPS[step])
 
 
 def method_hash(ref: MethodRef) -> str:
-    """Of a method's code and settings, and of the code of methods that its settings name."""
+    """The hash of a method's code and settings, and of the methods that its settings name."""
+    code = method_code(ref)
     settings = sorted((key, repr(value)) for key, value in ref.settings.items())
     named = [method_hash(other) for other in ref.named]
-    return key_of(
-        method_code(ref), ref.cls, settings, named, adapters.version(ref.path.stem)
-    )
+    library = adapters.version(ref.path.stem)
+    return key_of(code, ref.cls, settings, named, library)
 
 
 def method_code(ref: MethodRef) -> str:
-    """Of a method's code: its class with all that it refers to; of a file that is not ours, the whole file."""
+    """The hash of a method's code: its class with all that it refers to; of an external file, the whole file."""
     return _code_of(ref.path, ref.cls if _is_plain(ref) else "")
 
 
 def method_files_of(ref: MethodRef) -> list[Path]:
     """The files behind a method, and behind those that its settings name."""
+    refs = [ref, *ref.named]
     try:
-        return CODE.files(method_entry(each) for each in (ref, *ref.named))
+        return CODE.files(method_entry(each) for each in refs)
     except (SyntaxError, KeyError, ValueError, OSError):
-        return [each.path for each in (ref, *ref.named)]
+        return [each.path for each in refs]
 
 
 def method_entry(ref: MethodRef) -> str:
@@ -85,17 +86,17 @@ def method_entry(ref: MethodRef) -> str:
 
 
 def _is_plain(ref: MethodRef) -> bool:
-    """Is it a class of one of our files? An adapter makes its classes as it runs."""
+    """Is it a class of a file of this project? An adapter creates its classes at run time."""
     return ref.own and ref.path.resolve().is_relative_to(CODE.root)
 
 
 def metric_hash(spec: MetricSpec) -> str:
-    """Of a metric's code, with its declaration."""
+    """The hash of a metric's code, with its declaration."""
     return _function_hash(spec.function)
 
 
 def experiment_hash(experiment: Callable[..., Any]) -> str:
-    """Of the code of a paper's experiment, with the methods that it names by itself."""
+    """The hash of the code of a paper's experiment, with the methods that it names in its code."""
     return _function_hash(experiment)
 
 
@@ -104,8 +105,10 @@ def _function_hash(function: Callable[..., Any]) -> str:
 
 
 def _code_of(path: Path, definition: str) -> str:
-    """Of a definition in a file, or of the whole file, in a package with its siblings; of one that Python cannot read, its
-    bytes."""
+    """The hash of a definition in a file, or of the whole file (in a package, with its siblings).
+
+    If Python cannot parse the file, it is the hash of its bytes.
+    """
     whole = not definition and (path.parent / "__init__.py").exists()
     files = sorted(path.parent.glob("*.py")) if whole else [path]
     try:
@@ -115,8 +118,9 @@ def _code_of(path: Path, definition: str) -> str:
 
 
 def _entry(path: Path, definition: str) -> str:
-    path = path.resolve()
-    name = path.relative_to(CODE.root) if path.is_relative_to(CODE.root) else path
+    name = path.resolve()
+    if name.is_relative_to(CODE.root):
+        name = name.relative_to(CODE.root)
     return f"{name}:{definition}".rstrip(":")
 
 
@@ -124,8 +128,9 @@ def _entry(path: Path, definition: str) -> str:
 
 
 def explain_key(cell: Cell) -> str:
-    """Of a cell's explanation."""
-    data, weights = file_hash(cell.paths.data(cell.dataset)), file_hash(cell.weights)
+    """The key of a cell's explanation."""
+    data = file_hash(cell.paths.data(cell.dataset))
+    weights = file_hash(cell.weights)
     return key_of(
         "explain",
         cell.images,
@@ -138,26 +143,32 @@ def explain_key(cell: Cell) -> str:
 
 
 def score_keys(cell: Cell) -> dict[str, str]:
-    """Of a cell's scores, by metric: one that is new or changed is computed by itself."""
-    files = [
-        file_hash(path)
-        for path in (cell.explanation, cell.weights, cell.paths.data(cell.dataset))
-    ]
-    shared = ("score", cell.images, *files, step_hash("score"))
-    return {
-        spec.name: key_of(*shared, metric_hash(spec)) for spec in metrics().values()
-    }
+    """The keys of a cell's scores, by metric: one that is new or changed is computed by itself."""
+    files = cell.explanation, cell.weights, cell.paths.data(cell.dataset)
+    hashes = [file_hash(path) for path in files]
+    shared = ("score", cell.images, *hashes, step_hash("score"))
+    found = {}
+    for spec in metrics().values():
+        found[spec.name] = key_of(*shared, metric_hash(spec))
+    return found
 
 
 def replicate_key(task: Any, experiment: Callable[..., Any]) -> str:
-    """Of a unit of a paper's experiment (``replicate.Task``); methods that its settings name count with their code."""
+    """The key of a unit of a paper's experiment (``replicate.Task``); methods in its settings count with their code."""
     cell = task.cell
     data = file_hash(cell.paths.data(task.dataset)) if task.dataset else ""
     weights = file_hash(cell.weights) if task.target else ""
     methods = [method_hash(ref) for ref in _named_methods(task.settings)]
-    code = step_hash("replicate"), experiment_hash(experiment), methods
     return key_of(
-        "replicate", task.experiment, task.seed, task.settings, *code, data, weights
+        "replicate",
+        task.experiment,
+        task.seed,
+        task.settings,
+        step_hash("replicate"),
+        experiment_hash(experiment),
+        methods,
+        data,
+        weights,
     )
 
 
@@ -167,20 +178,20 @@ def _named_methods(value: Any) -> list[MethodRef]:
         return [MethodRef.parse(value)] if ".py:" in value else []
     if isinstance(value, Mapping) and "use" in value:
         return [MethodRef.parse(value)]
-    inner = (
-        value.values()
-        if isinstance(value, Mapping)
-        else value
-        if isinstance(value, (list, tuple))
-        else ()
-    )
-    return [ref for part in inner for ref in _named_methods(part)]
+    inner: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        inner = value.values()
+    elif isinstance(value, (list, tuple)):
+        inner = value
+    found = []
+    for part in inner:
+        found += _named_methods(part)
+    return found
 
 
 # --------------------------------------------------------------------------------------------- files
 
-
-# Folders that ``dvc.yaml`` names whole: dvc.lock lists every entry of every stage, and is written after each.
+# Folders that ``dvc.yaml`` names as a whole: dvc.lock lists every entry of every stage, and is written after each.
 _WHOLE = (
     "baselines",
     "benchmark/leaderboard",
@@ -194,25 +205,12 @@ _WHOLE = (
 def dependencies(step: str) -> list[str]:
     """The code that a step depends on as ``dvc.yaml`` names it: files and folders, relative to the project, sorted."""
     methods = [str(path.relative_to(CODE.root)) for path in method_files()]
-    papers = [
-        str(path.relative_to(CODE.root))
-        for path in (CODE.root / "benchmark" / "papers").glob("*/*.py")
-    ]
     entries = {
-        "prepare": [
-            str(path.relative_to(CODE.root))
-            for path in (CODE.root / "datasets").glob("*.py")
-        ],
+        "prepare": _files("datasets/*.py"),
         "explain": methods,
-        "score": [
-            "benchmark/metrics/" + path.name
-            for path in (CODE.root / "benchmark" / "metrics").glob("*.py")
-        ],
-        "replicate": [
-            *methods,
-            *(path for path in papers if path.endswith("/replicate.py")),
-        ],
-        "report": papers,
+        "score": _files("benchmark/metrics/*.py"),
+        "replicate": [*methods, *_files("benchmark/papers/*/replicate.py")],
+        "report": _files("benchmark/papers/*/*.py"),
     }
     files = CODE.files([*STEPS[step], *entries.get(step, [])])
     return sorted(
@@ -220,8 +218,12 @@ def dependencies(step: str) -> list[str]:
     )
 
 
+def _files(pattern: str) -> list[str]:
+    return [str(path.relative_to(CODE.root)) for path in CODE.root.glob(pattern)]
+
+
 def _named(step: str, file: str) -> str:
-    """How ``dvc.yaml`` names a file: by itself, by its folder, or by the item of the stage's matrix."""
+    """How ``dvc.yaml`` names a file: by its path, its folder, or the item of the stage's matrix."""
     if file.startswith("datasets/"):
         return "datasets/${item.dataset}.py"
     if (

@@ -1,4 +1,4 @@
-"""What must be there before anything is explained: data that are prepared and networks that are trained."""
+"""Makes what must exist before anything is explained: prepared data and trained networks."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from benchmark.utils.temporary import scratch
 
 
 def make_ready(profile: Profile, dataset: str) -> None:
-    """Prepare the data and train the networks that are not there yet; what is there stays as it is.
+    """Prepare the data and train the networks that do not exist yet; existing ones are left alone.
 
     Raises:
-        StoreError: the data cannot be had.
+        StoreError: the data could not be prepared.
     """
     paths = store.Paths(profile.name)
-    if not paths.data(dataset).exists():
-        prepare(profile, dataset, paths.data(dataset))
+    file = paths.data(dataset)
+    if not file.exists():
+        prepare(profile, dataset, file)
     with store.exclusive(paths.targets(dataset), wait=True):
+        units = training_units(profile, dataset, gpu=False)
         units = [
-            unit
-            for unit in training_units(profile, dataset, gpu=False)
-            if not unit.writes[1].exists()
-        ]
-        for done in engine.run(units, label="train", verbose=True) if units else ():
-            note_failure(done)
+            unit for unit in units if not unit.writes[1].exists()
+        ]  # by their cards
+        if units:
+            for done in engine.run(units, label="train", verbose=True):
+                note_failure(done)
 
 
 def prepare(profile: Profile, dataset: str, file: Path) -> None:
     """Write the data set of a profile to ``file``.
 
     Raises:
-        StoreError: it could not be made.
+        StoreError: its script failed.
     """
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         params = Path(folder) / "params.yaml"
         whole = profile.as_mapping()
-        params.write_text(
-            yaml.safe_dump({key: whole[key] for key in ("profile", "data")})
-        )
+        sections = {key: whole[key] for key in ("profile", "data")}
+        params.write_text(yaml.safe_dump(sections))
         script = store.ROOT / "datasets" / f"{dataset}.py"
         command = [
             sys.executable,
@@ -55,9 +55,10 @@ def prepare(profile: Profile, dataset: str, file: Path) -> None:
             "--out",
             str(file),
         ]
-        if subprocess.run(
+        done = subprocess.run(
             command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL
-        ).returncode:
-            raise store.StoreError(
-                f"{file} could not be made; `glassbench prepare {dataset}` says why"
-            )
+        )
+    if done.returncode:
+        raise store.StoreError(
+            f"{file} could not be made; `glassbench prepare {dataset}` says why"
+        )

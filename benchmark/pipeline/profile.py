@@ -4,8 +4,8 @@
     profile.explained("digits").images
     for target, seed, recipe in profile.trainings("digits"): ...
 
-All that a profile says is checked while it is built, before any work: unknown keys (with a near one), types, values, files,
-and what fits together. Its JSON Schema is ``docs/profile.schema.json`` (``profile_schema``).
+Everything in a profile is checked while it is built, before any work: unknown keys (a similar one is suggested), types,
+values, files, and whether the parts fit together. Its JSON Schema is ``docs/profile.schema.json`` (``profile_schema``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -83,7 +83,7 @@ class _Part(BaseModel):
 
 
 class Only(_Part):
-    """What is explained otherwise for one data set; what it leaves out is as for the others."""
+    """What differs in the explanations of one data set; what it leaves out is as for the others."""
 
     images: Count = 0
     reference: Count = 0
@@ -91,7 +91,7 @@ class Only(_Part):
 
 
 class Explain(_Part):
-    """What is explained: so many test images by each method, fitted on so many training images."""
+    """What is explained: ``images`` test images by each method, fitted on ``reference`` training images."""
 
     images: Count
     reference: Count
@@ -121,17 +121,20 @@ class Experiment(_Part):
         """Every key that is not the entry's own is a setting."""
         if not isinstance(entry, Mapping):
             return entry
-        own = [name for name in cls.model_fields if name != "settings"]
+        own = cls.model_fields.keys() - {"settings"}
         if "seeds" in entry and entry["seeds"] is None:
             raise Misfit(settings.wrong(None, "a list"), "seeds")
-        return {key: entry[key] for key in own if key in entry} | {
-            "settings": {key: value for key, value in entry.items() if key not in own}
+        found = {key: value for key, value in entry.items() if key in own}
+        found["settings"] = {
+            key: value for key, value in entry.items() if key not in own
         }
+        return found
 
     def swept(self) -> Iterator[dict[str, Any]]:
         """The settings of each combination of swept values."""
         for values in itertools.product(*self.sweep.values()):
-            yield {**self.settings, **dict(zip(self.sweep, values, strict=True))}
+            chosen = dict(zip(self.sweep, values, strict=True))
+            yield {**self.settings, **chosen}
 
 
 class Profile(_Part):
@@ -160,14 +163,15 @@ class Profile(_Part):
     ]
     explain: Explain
     replicate: Mapping[str, Annotated[tuple[Experiment, ...], AsTuple]]
-    evaluation: str = ""  # folder below results/ of an evaluation on this profile's networks; not a key of the YAML
+    # Folder below results/ of an evaluation on this profile's networks; not a key of the YAML.
+    evaluation: str = ""
 
     @classmethod
     def parse(cls, mapping: Mapping[str, Any], source: str = "params.yaml") -> Self:
-        """The profile of a mapping, as YAML gives it; ``source`` is named in errors.
+        """The profile of a mapping, as read from YAML; ``source`` is named in errors.
 
         Raises:
-            ProfileError: one line: the source, the place, what is wrong there.
+            ProfileError: one line with the source, the place, and what is wrong there.
         """
         try:
             values = settings.plain(mapping)
@@ -187,7 +191,7 @@ class Profile(_Part):
         """The profile of a YAML file.
 
         Raises:
-            ProfileError: a wrong profile. StoreError: a file that is missing, or no YAML.
+            ProfileError: a wrong profile. StoreError: a file that is missing, or not YAML.
         """
         path = Path(path)
         with store.reading(path, "restore it with `glassbench use offline`"):
@@ -203,93 +207,85 @@ class Profile(_Part):
 
     @classmethod
     def of(cls, profile: Profile | Mapping[str, Any]) -> Profile:
-        """A profile as it is, a mapping parsed."""
+        """A profile, which is returned as it is, or the profile of a mapping."""
         return (
             profile if isinstance(profile, Profile) else cls.parse(profile, "profile")
         )
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values of some fields, which are not checked again."""
+        """A copy with other values for some fields, which are not checked."""
         for key in changes:
             if key not in type(self).model_fields:
                 raise near(key, type(self).model_fields, "field of a profile")
         return self.model_copy(update=changes)
 
     def with_networks(self, names: Sequence[str]) -> Self:
-        """The profile with those of its explained networks that ``names`` name (``digits/cnn``, ``digits`` or ``cnn``; all
-        of them where there are no names).
+        """The profile with only those of its explained networks that ``names`` name.
+
+        Args:
+            names: ``digits/cnn``, ``digits`` or ``cnn``; all explained networks if empty.
 
         Raises:
-            UnknownName: a name that fits no network.
+            UnknownName: a name that no network has.
         """
-        explained = {
-            (d, t): r
-            for d, recipes in self.zoo.items()
-            for t, r in recipes.items()
-            if r.explain
-        }
-        known = {name for d, t in explained for name in (f"{d}/{t}", d, t)}
+        known: set[str] = set()
+        zoo: dict[str, dict[str, Recipe]] = {}
+        for dataset, recipes in self.zoo.items():
+            for target, recipe in recipes.items():
+                if not recipe.explain:
+                    continue
+                own = {f"{dataset}/{target}", dataset, target}
+                known |= own
+                if not names or own & set(names):
+                    zoo.setdefault(dataset, {})[target] = recipe
         for name in names:
             if name not in known:
                 raise near(name, known, f"network in profile {self.name!r}:")
-        zoo: dict[str, dict[str, Recipe]] = {}
-        for (dataset, target), recipe in explained.items():
-            if not names or {f"{dataset}/{target}", dataset, target} & set(names):
-                zoo.setdefault(dataset, {})[target] = recipe
-        return self.replace(
-            zoo=zoo,
-            datasets=tuple(dataset for dataset in self.datasets if dataset in zoo),
-        )
+        datasets = tuple(dataset for dataset in self.datasets if dataset in zoo)
+        return self.replace(zoo=zoo, datasets=datasets)
 
     def with_methods(self, refs: Sequence[MethodRef], *, keep: bool = False) -> Self:
-        """The profile with these methods instead of its own or, ``keep``, beside them."""
+        """The profile with these methods instead of its own, or with ``keep`` in addition to them."""
 
-        def chosen(explain: Explain | Only) -> dict[str, Any]:
-            own = [ref for ref in explain.methods if keep and not ref.is_among(refs)]
-            return {"methods": (*own, *refs)}
+        def chosen(explain: Explain | Only) -> tuple[MethodRef, ...]:
+            kept = [ref for ref in explain.methods if keep and not ref.is_among(refs)]
+            return (*kept, *refs)
 
-        only = {
-            dataset: other.model_copy(update=chosen(other))
-            if "methods" in other.model_fields_set
-            else other
-            for dataset, other in self.explain.only.items()
-        }
-        return self.replace(
-            explain=self.explain.model_copy(
-                update=chosen(self.explain) | {"only": only}
-            )
-        )
+        only = dict(self.explain.only)
+        for dataset, other in only.items():
+            if "methods" in other.model_fields_set:
+                only[dataset] = other.model_copy(update={"methods": chosen(other)})
+        changes = {"methods": chosen(self.explain), "only": only}
+        return self.replace(explain=self.explain.model_copy(update=changes))
 
     def trainings(self, dataset: str) -> list[tuple[str, int, Recipe]]:
         """(target, seed, recipe) of a data set's networks, in the profile's order."""
-        return [
-            (name, seed, recipe)
-            for name, recipe in self.zoo.get(dataset, {}).items()
-            for seed in recipe.seeds
-        ]
+        found = []
+        for name, recipe in self.zoo.get(dataset, {}).items():
+            found += [(name, seed, recipe) for seed in recipe.seeds]
+        return found
 
     def explained(self, dataset: str) -> Explain:
-        """What is explained of a data set: ``explain`` with what ``only`` says of it."""
-        other = self.explain.only.get(dataset)
-        changes = (
-            {key: getattr(other, key) for key in other.model_fields_set}
-            if other
-            else {}
-        )
+        """What is explained of a data set: ``explain`` with the changes of ``only`` for it."""
+        other = self.explain.only.get(dataset, Only())
+        changes = {key: getattr(other, key) for key in other.model_fields_set}
         return self.explain.model_copy(update=changes | {"only": {}})
 
     def networks(self, entry: Experiment) -> Iterator[tuple[str, str, int]]:
-        """(data set, target, seed) of an experiment; empty names where it asks for none."""
+        """(data set, target, seed) of an experiment; empty names if it asks for none."""
         for dataset in entry.dataset or ("",):
             recipes = self.zoo.get(dataset, {})
             for pattern in entry.target or ("",):
-                for target in fnmatch.filter(recipes, pattern) if pattern else [""]:
-                    own = recipes[target].seeds if target else (0,)
-                    for seed in own if entry.seeds is None else entry.seeds:
+                targets = fnmatch.filter(recipes, pattern) if pattern else [""]
+                for target in targets:
+                    seeds = entry.seeds
+                    if seeds is None:
+                        seeds = recipes[target].seeds if target else (0,)
+                    for seed in seeds:
                         yield dataset, target, seed
 
     def as_mapping(self) -> dict[str, Any]:
-        """Plain data, for YAML, from which ``parse`` makes an equal profile."""
+        """Plain data for YAML; ``parse`` makes an equal profile of it."""
         explain: dict[str, Any] = {
             "images": self.explain.images,
             "reference": self.explain.reference,
@@ -298,32 +294,33 @@ class Profile(_Part):
         if self.explain.limits != Limits():
             explain["limits"] = asdict(self.explain.limits)
         if self.explain.only:
-            explain["only"] = {
+            only = {
                 dataset: _only(other) for dataset, other in self.explain.only.items()
             }
-        zoo = {
-            d: {name: mapping_of(recipe) for name, recipe in recipes.items()}
-            for d, recipes in self.zoo.items()
-        }
-        replicate = {
-            paper: [_experiment(entry) for entry in entries]
-            for paper, entries in self.replicate.items()
-        }
-        return settings.plain(
-            {
-                "profile": self.name,
-                "datasets": self.datasets,
-                "papers": self.papers,
-                "data": self.data,
-                "zoo": zoo,
-                "explain": explain,
-                "replicate": replicate,
+            explain["only"] = only
+        zoo: dict[str, Any] = {}
+        for dataset, recipes in self.zoo.items():
+            zoo[dataset] = {
+                name: mapping_of(recipe) for name, recipe in recipes.items()
             }
-        )
+        replicate: dict[str, Any] = {}
+        for paper, entries in self.replicate.items():
+            replicate[paper] = [_experiment(entry) for entry in entries]
+        whole = {
+            "profile": self.name,
+            "datasets": self.datasets,
+            "papers": self.papers,
+            "data": self.data,
+            "zoo": zoo,
+            "explain": explain,
+            "replicate": replicate,
+        }
+        return settings.plain(whole)
 
-    # ----------------------------------------------------------------------------------------- what fits together
+    # ----------------------------------------------------------------------------------------- checks
 
     def _check(self) -> None:
+        """Do the parts fit together?"""
         if self.name in ("reported", "evaluations"):
             raise Misfit(
                 f"{self.name!r} is a folder of results/ already; choose another name",
@@ -332,20 +329,13 @@ class Profile(_Part):
         scripts = [path.stem for path in sorted((store.ROOT / "datasets").glob("*.py"))]
         _known(self.datasets, scripts, "data set", "datasets")
         _known(self.papers, papers.names(), "paper", "papers")
-        for section, names in (
-            ("data", self.data),
-            ("zoo", self.zoo),
-            ("explain", self.explain.only),
-        ):
-            place = (section, "only") if section == "explain" else (section,)
-            for name in names:
-                if name not in self.datasets:
-                    raise Misfit(
-                        near(name, self.datasets, "data set in datasets:"), *place
-                    )
+        self._check_datasets(self.data, "data")
+        self._check_datasets(self.zoo, "zoo")
+        self._check_datasets(self.explain.only, "explain", "only")
         for name, section in self.data.items():
             settings.parameters(name, section)
-        if different := sorted(set(self.papers) ^ set(self.replicate)):
+        different = sorted(set(self.papers) ^ set(self.replicate))
+        if different:
             raise Misfit(
                 f"papers: and replicate: name different papers ({', '.join(different)})"
             )
@@ -353,6 +343,11 @@ class Profile(_Part):
             for i, entry in enumerate(entries):
                 _at(("replicate", paper, i), self._check_experiment, paper, entry)
             self._refuse_twice(paper)
+
+    def _check_datasets(self, names: Iterable[str], *place: object) -> None:
+        for name in names:
+            if name not in self.datasets:
+                raise Misfit(near(name, self.datasets, "data set in datasets:"), *place)
 
     def _check_experiment(self, paper: str, entry: Experiment) -> None:
         settings.experiment_settings(
@@ -367,30 +362,21 @@ class Profile(_Part):
             known = self.zoo.get(dataset, {})
             for pattern in entry.target:
                 if not fnmatch.filter(known, pattern):
-                    raise Misfit(
-                        near(pattern, known, f"network of {dataset or 'no data set'}:"),
-                        "target",
-                    )
+                    what = f"network of {dataset or 'no data set'}:"
+                    raise Misfit(near(pattern, known, what), "target")
 
     def _refuse_twice(self, paper: str) -> None:
         """The same unit twice would be one file."""
-        units = Counter(
-            " ".join(
-                filter(
-                    None,
-                    [
-                        entry.experiment,
-                        *_file_names(network),
-                        json.dumps(chosen, sort_keys=True),
-                    ],
-                )
-            )
-            for entry in self.replicate[paper]
-            for network in self.networks(entry)
-            for chosen in entry.swept()
-        )
-        if twice := [unit for unit, count in units.items() if count > 1]:
-            more = f" and {len(twice) - 1} more" * (len(twice) > 1)
+        units: Counter[str] = Counter()
+        for entry in self.replicate[paper]:
+            for network in self.networks(entry):
+                for chosen in entry.swept():
+                    chosen_text = json.dumps(chosen, sort_keys=True)
+                    parts = [entry.experiment, *_file_names(network), chosen_text]
+                    units[" ".join(part for part in parts if part)] += 1
+        twice = [unit for unit, count in units.items() if count > 1]
+        if twice:
+            more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
             raise Misfit(f"the same unit twice: {twice[0]}{more}", "replicate", paper)
 
 
@@ -430,75 +416,84 @@ def _at(place: tuple[object, ...], check: Callable[..., None], *arguments: Any) 
 
 
 def _first(error: ValidationError, source: str) -> ProfileError:
-    """The first thing that is wrong; a key that is unknown before one that is missing, for it may be that one."""
+    """The first thing that is wrong; an unknown key goes before a missing one, which it may be meant to be."""
     found = error.errors(include_url=False)
-    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+    unknown = [one for one in found if one["type"] == "extra_forbidden"]
+    first = unknown[0] if unknown else found[0]
     place = [part for part in first["loc"] if part != "[key]"]
-    if first["type"] == "extra_forbidden":
-        known = {"only": Only}.get(
-            place[-3] if len(place) > 2 else "", Explain
-        ).model_fields
-        return ProfileError(
-            _line(source, place[:-1], str(near(place[-1], known, "key")))
-        )
+    if unknown:
+        *place, key = place
+        in_only = len(place) > 1 and place[-2] == "only"  # explain.only.<data set>
+        known = (Only if in_only else Explain).model_fields
+        return ProfileError(_line(source, place, str(near(key, known, "key"))))
     if first["type"] == "missing":
         place = place[:-1]
     inside = getattr(first.get("ctx", {}).get("error"), "place", ())
     return ProfileError(_line(source, [*place, *inside], settings.worded(first)))
 
 
-def _line(source: str, place: Any, text: str) -> str:
-    where = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in place
-    ).removeprefix(".")
-    return " ".join(": ".join(filter(None, [source, where, text])).split())
+def _line(source: str, place: Iterable[Any], text: str) -> str:
+    """``params.yaml: explain.methods[0]: what is wrong``"""
+    where = ""
+    for part in place:
+        where += f"[{part}]" if isinstance(part, int) else f".{part}"
+    parts = [source, where.removeprefix("."), text]
+    line = ": ".join(part for part in parts if part)
+    return " ".join(line.split())
 
 
 def _twice(node: yaml.Node, seen: set[int]) -> Iterator[str]:
-    """Keys that a mapping of the file has twice; of two, YAML would keep the last."""
+    """Keys that a mapping of the file has twice, of which YAML would keep the last."""
     if id(node) in seen or isinstance(node, yaml.ScalarNode):
         return
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
-        first: dict[tuple[str, str], yaml.Mark] = {}
-        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
-            there = first.setdefault((key.tag, key.value), key.start_mark)
-            if there is not key.start_mark:
-                yield f"the key {key.value!r} stands twice in one mapping, lines {there.line + 1} and {key.start_mark.line + 1}"
+        yield from _equal_keys(node)
     for item in node.value:
         for part in item if isinstance(item, tuple) else (item,):
             yield from _twice(part, seen)
+
+
+def _equal_keys(node: yaml.MappingNode) -> Iterator[str]:
+    first: dict[tuple[str, str], yaml.Mark] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        mark = key.start_mark
+        before = first.setdefault((key.tag, key.value), mark)
+        if before is not mark:
+            lines = f"lines {before.line + 1} and {mark.line + 1}"
+            yield f"the key {key.value!r} stands twice in one mapping, {lines}"
 
 
 # --------------------------------------------------------------------------------------------- plain data
 
 
 def _entry(ref: MethodRef) -> str | dict[str, Any]:
-    """A method as a profile names it; a tuple among its settings, which YAML does not have, goes into the name's query."""
-    tuples = {
-        key: repr(value)
-        for key, value in ref.settings.items()
-        if isinstance(value, tuple)
-    }
-    use = f"{ref.file}:{ref.cls}" + (f"?{urlencode(tuples)}" if tuples else "")
-    rest = {key: value for key, value in ref.settings.items() if key not in tuples}
+    """A method as a profile names it; tuples among its settings, which YAML does not have, go into the name's query."""
+    use = f"{ref.file}:{ref.cls}"
+    tuples, rest = {}, {}
+    for key, value in ref.settings.items():
+        if isinstance(value, tuple):
+            tuples[key] = repr(value)
+        else:
+            rest[key] = value
+    if tuples:
+        use = f"{use}?{urlencode(tuples)}"
     return {"use": use, **rest} if rest else use
 
 
 def _only(other: Only) -> dict[str, Any]:
     found = {key: getattr(other, key) for key in other.model_fields_set}
-    return found | (
-        {"methods": [_entry(ref) for ref in other.methods]}
-        if "methods" in found
-        else {}
-    )
+    if "methods" in found:
+        found["methods"] = [_entry(ref) for ref in other.methods]
+    return found
 
 
 def _experiment(entry: Experiment) -> dict[str, Any]:
-    own = {
-        key: getattr(entry, key)
-        for key in ("experiment", "dataset", "target", "seeds", "sweep")
-    }
-    return {
-        key: value for key, value in own.items() if value not in (None, (), {})
-    } | dict(entry.settings)
+    found = {}
+    for key in ("experiment", "dataset", "target", "seeds", "sweep"):
+        value = getattr(entry, key)
+        if value not in (None, (), {}):
+            found[key] = value
+    return found | dict(entry.settings)

@@ -2,7 +2,8 @@
 
     python -m benchmark.pipeline.profile_schema > docs/profile.schema.json
 
-It says what a key may hold; what fits together (a network that an experiment names, say) is ``Profile``'s to check.
+It says what each key may hold. Whether the parts fit together (say, a network that an experiment names) is checked by
+``Profile``.
 """
 
 from __future__ import annotations
@@ -56,12 +57,8 @@ def schema() -> Schema:
         definitions[part]["properties"]["methods"]["items"] = {"$ref": "#/$defs/Method"}
     definitions["Explain"]["properties"]["limits"] = _object(settings.hints_of(Limits))
     own["data"] = _data()
-    own["replicate"] = _closed(
-        {
-            paper: {"type": "array", "items": _experiments(paper)}
-            for paper in papers.names()
-        }
-    )
+    experiments = {paper: _list_of(_experiments(paper)) for paper in papers.names()}
+    own["replicate"] = _closed(experiments)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A profile",
@@ -70,13 +67,20 @@ def schema() -> Schema:
 
 
 def _bare(part: Any) -> Any:
-    """Without the titles that pydantic makes of names, and the defaults that stand for a key that is not there."""
+    """Without the titles that pydantic makes of names, and the defaults of missing keys."""
     if isinstance(part, list):
         return [_bare(item) for item in part]
     if not isinstance(part, dict):
         return part
-    made = {key for key in ("title", "default") if not isinstance(part.get(key), dict)}
-    return {key: _bare(value) for key, value in part.items() if key not in made}
+    # A mapping under one of these names is a property of that name.
+    dropped = [
+        key for key in ("title", "default") if not isinstance(part.get(key), dict)
+    ]
+    return {key: _bare(value) for key, value in part.items() if key not in dropped}
+
+
+def _list_of(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
 
 
 def _closed(properties: Mapping[str, Any], *required: str) -> Schema:
@@ -93,35 +97,32 @@ def _object(takes: Mapping[str, Any]) -> Schema:
 
 
 def _type(annotation: Any) -> Schema:
-    return (
-        {"$ref": "#/$defs/Method"}
-        if annotation is Method
-        else TypeAdapter(annotation).json_schema()
-    )
+    if annotation is Method:
+        return {"$ref": "#/$defs/Method"}
+    return TypeAdapter(annotation).json_schema()
 
 
 def _recipe() -> Schema:
     found = _object(settings.hints_of(Recipe)) | {"required": ["net", "epochs"]}
+    properties = found["properties"]
     for name, choices in _CHOICES.items():
-        found["properties"][name] = {
-            "enum": [*choices, *([None] if name in ("normalise", "pretrained") else [])]
-        }
+        allowed = list(choices)
+        if name in ("normalise", "pretrained"):
+            allowed.append(None)
+        properties[name] = {"enum": allowed}
     for name, _, low, high in _NUMBERS:
-        found["properties"][name] |= {"minimum": low, "maximum": high}
+        properties[name] |= {"minimum": low, "maximum": high}
     return found
 
 
 def _method() -> Schema:
-    """Text, or ``use`` with settings; those of the project's own methods are known."""
+    """Text, or ``use`` with settings; those of this project's methods are known."""
     known = [f"{ref.file}:{ref.cls}" for ref in registry.method_refs()]
     use = {"anyOf": [{"enum": known}, {"type": "string"}]}
-    rules = [
-        {
-            "if": {"properties": {"use": {"const": name}}},
-            "then": _settings_of(name, use),
-        }
-        for name in known
-    ]
+    rules = []
+    for name in known:
+        is_this = {"properties": {"use": {"const": name}}}
+        rules.append({"if": is_this, "then": _settings_of(name, use=use)})
     entry = {
         "type": "object",
         "properties": {"use": use},
@@ -131,26 +132,23 @@ def _method() -> Schema:
     return {"anyOf": [*use["anyOf"], entry]}
 
 
-def _settings_of(name: str, use: Schema | None = None) -> Schema:
+def _settings_of(name: str, **more: Schema) -> Schema:
+    """The settings of a method, after ``more`` properties."""
     ref = MethodRef.parse(name)
-    found = _object(settings.hints_of(getattr(registry.load_module(ref.path), ref.cls)))
-    return found | {
-        "properties": {**({"use": use} if use else {}), **found["properties"]}
-    }
+    module = registry.load_module(ref.path)
+    found = _object(settings.hints_of(getattr(module, ref.cls)))
+    found["properties"] = more | found["properties"]
+    return found
 
 
 def _data() -> Schema:
-    """The parameters of each data set that is shipped; of another, whatever it takes."""
-    scripts = sorted(path.stem for path in (store.ROOT / "datasets").glob("*.py"))
-    defaults = {
-        name: known
-        for name in scripts
-        if (known := settings.defaults_of(name)) is not None
-    }
-    known = {
-        name: _closed({key: _parameter(value) for key, value in found.items()})
-        for name, found in defaults.items()
-    }
+    """The parameters of each data set that is shipped; of another one, whatever it takes."""
+    known = {}
+    for name in sorted(path.stem for path in (store.ROOT / "datasets").glob("*.py")):
+        defaults = settings.defaults_of(name)
+        if defaults is not None:
+            parameters = {key: _parameter(value) for key, value in defaults.items()}
+            known[name] = _closed(parameters)
     return {
         "type": "object",
         "properties": known,
@@ -161,7 +159,8 @@ def _data() -> Schema:
 def _parameter(default: Any) -> Schema:
     if isinstance(default, str):
         return {"type": "string"}
-    return {"type": ["integer", "null"] if default is None else "integer", "minimum": 1}
+    kind = ["integer", "null"] if default is None else "integer"
+    return {"type": kind, "minimum": 1}
 
 
 def _experiments(paper: str) -> Schema:
@@ -170,24 +169,20 @@ def _experiments(paper: str) -> Schema:
 
 def _experiment(paper: str, name: str) -> Schema:
     function = settings.experiments(paper)[name]
+    keywords = settings.keywords_of(function)
     takes = {
-        key: _setting(paper, key, annotation)
-        for key, annotation in settings.keywords_of(function).items()
+        key: _setting(paper, key, annotation) for key, annotation in keywords.items()
     }
-    sweep = _closed(
-        {key: {"type": "array", "items": taken} for key, taken in takes.items()}
-    )
-    seeds = {"type": "array", "items": {"type": "integer", "minimum": 0}}
     own = {
         "experiment": {"const": name},
         "dataset": _NAMES,
         "target": _NAMES,
-        "seeds": seeds,
-        "sweep": sweep,
+        "seeds": _list_of({"type": "integer", "minimum": 0}),
+        "sweep": _closed({key: _list_of(taken) for key, taken in takes.items()}),
     }
-    return _closed({**own, **takes}, "experiment") | {
-        "description": (function.__doc__ or "").strip().partition("\n")[0]
-    }
+    found = _closed({**own, **takes}, "experiment")
+    first_line, _, _ = (function.__doc__ or "").strip().partition("\n")
+    return found | {"description": first_line}
 
 
 def _setting(paper: str, key: str, annotation: Any) -> Schema:
@@ -199,21 +194,24 @@ def _setting(paper: str, key: str, annotation: Any) -> Schema:
 
 
 def _nested() -> Schema:
-    """What the mappings among experiments' settings are settings of."""
+    """The classes whose settings are mappings among the settings of experiments."""
     found = {}
     for paper in papers.names():
         module = papers.part(paper, "settings")
         for inner in module.NESTED.values() if module else ():
-            found[_title(paper, inner)] = (
-                _settings_of(inner)
-                if isinstance(inner, str)
-                else _object(settings.hints_of(inner))
+            is_method = isinstance(inner, str)
+            takes = (
+                _settings_of(inner) if is_method else _object(settings.hints_of(inner))
             )
+            found[_title(paper, inner)] = takes
     return found
 
 
 def _title(paper: str, inner: type | str) -> str:
-    return f"{paper}.{inner.rpartition(':')[2] if isinstance(inner, str) else inner.__name__}"
+    if isinstance(inner, str):
+        _, _, name = inner.rpartition(":")
+        return f"{paper}.{name}"
+    return f"{paper}.{inner.__name__}"
 
 
 if __name__ == "__main__":

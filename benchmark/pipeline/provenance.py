@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the rows of a profile come from: hashes of code, data, weights and settings, versions and machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LIBRARIES = (
 
 
 def provenance(profile: Profile) -> dict[str, Any]:
-    """What decides the rows of a profile (code, data, weights, settings, versions, machine), and ``made``: when, and of
+    """What decides the rows of a profile (code, data, weights, settings, versions, machine), and ``made``: when and at
     which commit."""
     paths = store.Paths(profile.name)
     return {
@@ -54,103 +54,95 @@ def provenance(profile: Profile) -> dict[str, Any]:
 
 def code(profile: Profile) -> dict[str, Any]:
     """Hashes of the code that decides: by step, method, metric and experiment."""
-    tasks = [
-        task for paper in profile.papers for task in replicate.tasks(profile, paper)
-    ]
-    experiments = {
-        f"{task.paper}.{task.experiment}": experiment(task.paper, task.experiment)
-        for task in tasks
+    steps = {step: keys.step_hash(step) for step in keys.STEPS}
+    methods = {
+        f"{ref.file}:{ref.cls}": keys.method_code(ref)
+        for ref in profile.explain.methods
     }
+    metrics = {
+        name: keys.metric_hash(spec) for name, spec in registry.metrics().items()
+    }
+    experiments = {}
+    for paper in profile.papers:
+        for name in dict.fromkeys(
+            task.experiment for task in replicate.tasks(profile, paper)
+        ):
+            experiments[f"{paper}.{name}"] = keys.experiment_hash(
+                experiment(paper, name)
+            )
     return {
-        "steps": {step: keys.step_hash(step)[:16] for step in keys.STEPS},
-        "methods": {
-            f"{ref.file}:{ref.cls}": keys.method_code(ref)[:16]
-            for ref in profile.explain.methods
-        },
-        "metrics": {
-            name: keys.metric_hash(spec)[:16]
-            for name, spec in registry.metrics().items()
-        },
-        "experiments": {
-            name: keys.experiment_hash(function)[:16]
-            for name, function in experiments.items()
-        },
+        "steps": _short(steps),
+        "methods": _short(methods),
+        "metrics": _short(metrics),
+        "experiments": _short(experiments),
     }
+
+
+def _short(hashes: Mapping[str, str]) -> dict[str, str]:
+    return {name: digest[:16] for name, digest in hashes.items()}
 
 
 def params_hash(profile: Profile) -> str:
-    """Of a profile's settings, whatever their layout in YAML."""
+    """The hash of a profile's settings, whatever their layout in YAML."""
     return hashes.key_of(profile.as_mapping())[:16]
 
 
 def weights(profile: Profile) -> dict[str, str]:
-    """Hashes of the trained networks that are there."""
-    paths = store.Paths(profile.name)
-    files = [
-        path
-        for name in profile.datasets
-        for path in sorted(paths.targets(name).glob("*.safetensors"))
-    ]
-    return {
-        f"{path.parent.name}/{path.stem}": store.sha256(path)[:16]
-        for path in files
-        if ".partial" not in path.name
-    }
+    """Hashes of the trained networks that exist."""
+    paths, found = store.Paths(profile.name), {}
+    for name in profile.datasets:
+        for path in sorted(paths.targets(name).glob("*.safetensors")):
+            if ".partial" not in path.name:
+                found[f"{name}/{path.stem}"] = store.sha256(path)
+    return _short(found)
 
 
 def made() -> dict[str, Any]:
-    """When, and of which commit with which files changed."""
+    """The date, the commit, and the files that differ from it."""
     changed = [line[3:] for line in _git("status", "--porcelain").splitlines()]
-    no_code = (
+    not_code = (
         "results/",
         "dvc.lock",
         "README.md",
         "params.yaml",
-    )  # the parameters have their own hash
+    )  # parameters have their own hash
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": _git("rev-parse", "HEAD"),
         "changed_files": sorted(
-            name for name in changed if not name.startswith(no_code)
+            name for name in changed if not name.startswith(not_code)
         ),
     }
 
 
 def kept(paths: store.Paths, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts; where all that decides is what it was, with the ``made`` and ``verified`` of then, so that the same
-    results are the same files."""
+    """The facts, with the former ``made`` and ``verified`` if all that decides is unchanged: the same results are the
+    same files."""
     try:
         then = store.read_json(paths.results / "provenance.json")
     except store.StoreError:
         return dict(facts)
     if _deciding(then) != _deciding(facts):
         return dict(facts)
-    return {**facts, **{key: then[key] for key in ("made", "verified") if key in then}}
+    former = {key: then[key] for key in _WHEN if key in then}
+    return {**facts, **former}
+
+
+_WHEN = ("made", "verified")
 
 
 def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts that rows hang on: not how they are shown, nor when they were made."""
-    steps = {
-        step: code for step, code in facts.get("steps", {}).items() if step != "report"
-    }
-    return {
-        key: value for key, value in facts.items() if key not in ("made", "verified")
-    } | {"steps": steps}
+    """The facts that rows depend on: not how they are shown, nor when they were made."""
+    deciding = {key: value for key, value in facts.items() if key not in _WHEN}
+    steps = dict(facts.get("steps", {}))
+    steps.pop("report", None)
+    return deciding | {"steps": steps}
 
 
 def machine() -> dict[str, str]:
     """The kind of machine, as far as numbers depend on it."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [
-            line.split(":", 1)[1].strip()
-            for line in info.read_text().splitlines()
-            if line.startswith(("model name", "flags"))
-        ]
-        cpu = lines[0] if lines else cpu
     return {
-        "cpu": cpu,
+        "cpu": _cpu(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "system": f"{platform.system()} {platform.machine()}",
@@ -161,6 +153,16 @@ def machine() -> dict[str, str]:
     }
 
 
+def _cpu() -> str:
+    """The model of the CPU, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith(("model name", "flags")):
+            _, model = line.split(":", 1)
+            return model.strip()
+    return platform.processor() or platform.machine()
+
+
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
@@ -169,10 +171,6 @@ def _version(name: str) -> str:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(store.ROOT), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "-C", str(store.ROOT), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.rstrip() if done.returncode == 0 else ""

@@ -1,7 +1,8 @@
-"""Runs the papers' own experiments and makes rows of what they find.
+"""Runs the papers' own experiments and turns their findings into rows.
 
-One unit is an experiment on one network and seed (``Task``): a file with a key, like a cell of ``run.py``. A unit that fails
-is a file and a row that say why. ``collect`` adds the verdicts: every claim that a paper's ``verdicts`` can judge.
+A unit is an experiment on one network and seed (``Task``): a file with a key, like a cell of ``explain.py``. A unit
+that fails is a file and a row that say why. ``collect`` adds the verdicts: every claim that a paper's ``verdicts`` can
+judge.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from benchmark import engine, papers, store
 from benchmark.api import NotApplicable
 from benchmark.engine import Done, Unit
 from benchmark.methods.registry import MethodRef
-from benchmark.papers import Found, FoundUnit, Outcome, Study
+from benchmark.papers import Check, Found, FoundUnit, Number, Outcome, Study
 from benchmark.pipeline import cells, unit_times
 from benchmark.pipeline.cells import Cell, remove_others
 from benchmark.pipeline.inputs import load_dataset, load_target
@@ -32,7 +33,7 @@ from benchmark.pipeline.settings import experiment
 from benchmark.store.hashes import key_of
 from benchmark.utils.seeds import generator
 
-_EVIDENCE = 4  # pieces of evidence that are quoted for a claim
+_EVIDENCE = 4  # pieces of evidence that are quoted per claim
 
 
 @dataclass(frozen=True)
@@ -55,58 +56,54 @@ class Task:
 
     @property
     def path(self) -> Path:
-        parts = [self.experiment, self.dataset, self.target, str(self.seed)]
-        short = key_of(self.settings)[:8]
-        name = "-".join(
-            [*(re.sub(r"[^\w.]+", "_", part) for part in parts if part), short]
+        parts = (
+            self.experiment,
+            self.dataset,
+            self.target,
+            str(self.seed),
         )
+        safe = [re.sub(r"[^\w.]+", "_", part) for part in parts if part]
+        digest = key_of(self.settings)
+        name = "-".join([*safe, digest[:8]])
         return self.cell.paths.replications(self.paper) / f"{name}.npz"
 
     @property
     def name(self) -> str:
-        return " ".join(
-            filter(
-                None,
-                [
-                    f"{self.paper}.{self.experiment}",
-                    self.dataset,
-                    self.target,
-                    f"seed={self.seed}",
-                    store.setting_text(self.settings),
-                ],
-            )
-        )
-
-
-# --------------------------------------------------------------------------------------------- what there is to do
+        parts = [
+            f"{self.paper}.{self.experiment}",
+            self.dataset,
+            self.target,
+            f"seed={self.seed}",
+            store.setting_text(self.settings),
+        ]
+        return " ".join(part for part in parts if part)
 
 
 def tasks(profile: Profile, paper: str) -> list[Task]:
     """Every unit of a paper that the profile asks for."""
-    return [
-        Task(profile.name, paper, entry.experiment, dataset, target, seed, settings)
-        for entry in profile.replicate.get(paper, ())
-        for dataset, target, seed in profile.networks(entry)
-        for settings in entry.swept()
-    ]
+    found = []
+    for entry in profile.replicate.get(paper, ()):
+        for network in profile.networks(entry):  # (data set, target, seed)
+            for settings in entry.swept():
+                found.append(
+                    Task(profile.name, paper, entry.experiment, *network, settings)
+                )
+    return found
 
 
 # --------------------------------------------------------------------------------------------- run
 
 
 def replicate_paper(profile: Profile, paper: str) -> Iterator[Done]:
-    """Run a paper's units that are not done yet, side by side."""
+    """Run a paper's units that are not done yet, in parallel."""
     todo = tasks(profile, paper)
-    remove_others(
-        store.Paths(profile.name).replications(paper), {task.path for task in todo}
-    )
-    for done in unit_times.run(
-        store.Paths(profile.name), "replicate", paper, [unit_of(task) for task in todo]
-    ):
+    paths = store.Paths(profile.name)
+    remove_others(paths.replications(paper), {task.path for task in todo})
+    units = [unit_of(task) for task in todo]
+    for done in unit_times.run(paths, "replicate", paper, units):
         task = done.unit.arguments[0]
-        if (
-            done.error and _meta(task).get("reason") != done.error
-        ):  # its worker died, or the disk is full
+        wrote = _meta(task).get("reason") if done.error else None
+        if wrote != done.error:  # its worker died, or the disk is full
             with contextlib.suppress(OSError):
                 _write(
                     task,
@@ -117,17 +114,13 @@ def replicate_paper(profile: Profile, paper: str) -> Iterator[Done]:
 
 
 def unit_of(task: Task) -> Unit:
-    return Unit(
-        task.name,
-        replicate_task,
-        (task,),
-        reads=cells.network_files(task.cell),
-        writes=(task.path,),
-    )
+    """The unit that runs a task."""
+    reads = cells.network_files(task.cell)
+    return Unit(task.name, replicate_task, (task,), reads=reads, writes=(task.path,))
 
 
 def replicate_task(task: Task) -> str | None:
-    """One unit; writes what it found, or the reason why it found nothing."""
+    """Run a task, unless it is done; writes its outcome, or the reason why there is none."""
     key = replicate_key(task, experiment(task.paper, task.experiment))
     there = _meta(task)
     if there.get("key") == key and there["status"] != "failed":
@@ -150,7 +143,7 @@ def perform(task: Task) -> Outcome:
     """Run the experiment of a unit.
 
     Raises:
-        NotApplicable: it does not apply to this network. ValueError: what it returns is no outcome.
+        NotApplicable: it does not apply to this network. ValueError: what it returns is not a valid outcome.
     """
     cell = task.cell
     study = Study(
@@ -176,9 +169,8 @@ def _check(outcome: Outcome) -> None:
         )
     for number in outcome.numbers:
         if not math.isfinite(number.value):
-            raise ValueError(
-                f"{number.metric} ({store.setting_text(number.setting)}) is {number.value}"
-            )
+            setting = store.setting_text(number.setting)
+            raise ValueError(f"{number.metric} ({setting}) is {number.value}")
         if number.better not in ("higher", "lower"):
             raise ValueError(
                 f"{number.metric}: better is {number.better!r}, not 'higher' or 'lower'"
@@ -191,45 +183,42 @@ def _check(outcome: Outcome) -> None:
 def collect(
     profile: Profile, board: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, str], dict[str, Found]]:
-    """(rows, evidence, found): what the papers' experiments found, with a row for every claim that could be judged.
+    """The findings of the papers' experiments, with a row for every claim that could be judged.
 
     Args:
-        board: the rows of the shared metrics (``run.collect``), for claims about the board.
+        board: the rows of the shared metrics (``collect.profile_rows``), for claims about the board.
 
     Returns:
-        rows of track ``replication``; the evidence of each claim in words, by claim; what ``figures.py`` draws, by paper.
+        rows of track ``replication``; the evidence of each claim in words, by claim; what ``figures.py`` draws, by
+        paper.
     """
-    frames, evidence, found = [pd.DataFrame(columns=list(store.ROW_COLUMNS))], {}, {}
+    frames, evidence, found = [], {}, {}
     for paper in profile.papers:
-        rows, units = [], []
-        for task in tasks(profile, paper):
-            new, arrays, status = rows_of(task)
-            rows += new
-            if status == "ok":
-                units.append(
-                    FoundUnit(
-                        task.experiment,
-                        task.dataset,
-                        task.target,
-                        task.seed,
-                        task.settings,
-                        arrays,
-                    )
-                )
-        frame = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
-        done = pd.concat(
-            [board[board.status == "ok"], frame[frame.status == "ok"]],
-            ignore_index=True,
-        )
+        frame, units = _findings(profile, paper)
+        ok = [rows[rows.status == "ok"] for rows in (board, frame)]
+        done = pd.concat(ok, ignore_index=True)
         claims, words = _verdicts(profile.name, paper, done)
         frames += [frame, claims]
         evidence |= words
         found[paper] = Found(done, units)
-    return (
-        store.tidy_rows(pd.concat([f for f in frames if len(f)] or frames)),
-        evidence,
-        found,
-    )
+    frames = [frame for frame in frames if len(frame)] or [_frame([])]
+    return store.tidy_rows(pd.concat(frames)), evidence, found
+
+
+def _findings(profile: Profile, paper: str) -> tuple[pd.DataFrame, list[FoundUnit]]:
+    """The rows of a paper's experiments, and the arrays of those that worked."""
+    rows, units = [], []
+    for task in tasks(profile, paper):
+        new, arrays, status = rows_of(task)
+        rows += new
+        if status == "ok":
+            network = task.dataset, task.target, task.seed
+            units.append(FoundUnit(task.experiment, *network, task.settings, arrays))
+    return _frame(rows), units
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
 
 
 def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], str]:
@@ -245,30 +234,24 @@ def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], st
         "metric_setting": "",
     }
     numbers, arrays, meta = _read(task)
-    if meta["status"] != "ok":
-        return (
-            [
-                base
-                | {
-                    "method": "",
-                    "setting": store.setting_text(task.settings),
-                    "metric": task.experiment,
-                    "value": np.nan,
-                    "n": 0,
-                    "better": "higher",
-                    "unit": "",
-                    "status": meta["status"],
-                    "reason": meta["reason"],
-                }
-            ],
-            {},
-            meta["status"],
-        )
-    return (
-        [base | {"reason": "", "status": "ok"} | number for number in numbers],
-        arrays,
-        "ok",
-    )
+    if meta["status"] == "ok":
+        rows = [base | {"reason": "", "status": "ok"} | number for number in numbers]
+        return rows, arrays, "ok"
+    row = base | {
+        "method": "",
+        "setting": store.setting_text(task.settings),
+        "metric": task.experiment,
+        "value": np.nan,
+        "n": 0,
+        "better": "higher",
+        "unit": "",
+        "status": meta["status"],
+        "reason": meta["reason"],
+    }
+    return [row], {}, meta["status"]
+
+
+# --------------------------------------------------------------------------------------------- verdicts
 
 
 def _verdicts(
@@ -276,127 +259,127 @@ def _verdicts(
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence."""
     module = papers.part(paper, "verdicts")
-    base = {
-        "profile": profile,
-        "track": "replication",
-        "paper": paper,
-        "method": "",
-        "setting": "",
-        "n": 0,
-        "unit": "share",
-        "better": "higher",
-        "metric_version": 1,
-        "metric_setting": "",
-    }
     if module is None:
-        return pd.DataFrame(columns=list(store.ROW_COLUMNS)), {}
+        return _frame([]), {}
     try:
         checks = list(module.verdicts(rows))
     except Exception as error:
-        lost = {
-            "dataset": "",
-            "target": "",
-            "metric": "verdicts",
-            "seed": 0,
-            "value": np.nan,
-            "status": "failed",
-            "reason": engine.one_line(error),
-        }
-        return pd.DataFrame([base | lost], columns=list(store.ROW_COLUMNS)), {}
+        row = _claim_row(profile, paper, "verdicts", "", "", 0)
+        failed = {"value": np.nan, "status": "failed", "reason": engine.one_line(error)}
+        return _frame([row | failed]), {}
     judged: dict[tuple[str, str, str, int], list[bool]] = {}
     said: dict[str, dict[str, list[bool]]] = {}
     for check in checks:
-        judged.setdefault(
-            (check.claim, check.dataset, check.target, check.seed), []
-        ).append(bool(check.holds))
-        where = "/".join(filter(None, [check.dataset, check.target]))
-        words = f"{where}: {check.evidence}" if where else check.evidence
-        said.setdefault(check.claim, {}).setdefault(words, []).append(bool(check.holds))
-    rows_out = [
-        base
-        | {
-            "metric": claim,
-            "dataset": dataset,
-            "target": target,
-            "seed": seed,
-            "value": float(np.mean(holds)),
-            "n": len(holds),
-            "status": "ok",
-            "reason": "",
-        }
-        for (claim, dataset, target, seed), holds in judged.items()
-    ]
-    return pd.DataFrame(rows_out, columns=list(store.ROW_COLUMNS)), {
-        claim: _quoted(words) for claim, words in said.items()
+        holds = bool(check.holds)
+        key = check.claim, check.dataset, check.target, check.seed
+        judged.setdefault(key, []).append(holds)
+        words = said.setdefault(check.claim, {})
+        words.setdefault(_evidence(check), []).append(holds)
+    claims = []
+    for key, holds in judged.items():
+        share = float(np.mean(holds))
+        row = _claim_row(profile, paper, *key)
+        claims.append(row | {"value": share, "n": len(holds)})
+    evidence = {claim: _quoted(words) for claim, words in said.items()}
+    return _frame(claims), evidence
+
+
+def _claim_row(
+    profile: str, paper: str, claim: str, dataset: str, target: str, seed: int
+) -> dict[str, Any]:
+    """The row of a claim, without a value yet."""
+    return {
+        "profile": profile,
+        "track": "replication",
+        "paper": paper,
+        "dataset": dataset,
+        "target": target,
+        "method": "",
+        "setting": "",
+        "metric": claim,
+        "metric_setting": "",
+        "seed": seed,
+        "n": 0,
+        "better": "higher",
+        "unit": "share",
+        "metric_version": 1,
+        "status": "ok",
+        "reason": "",
     }
 
 
+def _evidence(check: Check) -> str:
+    """What speaks for a check, after the network where it was found."""
+    network = [part for part in (check.dataset, check.target) if part]
+    return f"{'/'.join(network)}: {check.evidence}" if network else check.evidence
+
+
 def _quoted(words: Mapping[str, list[bool]]) -> str:
-    """The first few pieces of evidence, each with how often it holds where it does not always; those against the claim first."""
-    said = [
-        (
-            np.mean(holds),
-            text
-            if all(holds)
-            else f"{text} (holds in {sum(holds)} of {len(holds)})"
-            if any(holds)
-            else f"{text} (does not hold)",
-        )
-        for text, holds in words.items()
-    ]
-    said.sort(key=lambda pair: pair[0])
-    more = f" | and {len(said) - _EVIDENCE} more" if len(said) > _EVIDENCE else ""
-    return " | ".join(text for _, text in said[:_EVIDENCE]) + more
+    """The first few pieces of evidence, those against the claim first; each with how often it holds, if not always."""
+    texts = sorted(words, key=lambda text: np.mean(words[text]))
+    quoted = [_with_count(text, words[text]) for text in texts[:_EVIDENCE]]
+    more = len(texts) - _EVIDENCE
+    if more > 0:
+        quoted.append(f"and {more} more")
+    return " | ".join(quoted)
+
+
+def _with_count(text: str, holds: list[bool]) -> str:
+    if all(holds):
+        return text
+    if any(holds):
+        return f"{text} (holds in {sum(holds)} of {len(holds)})"
+    return f"{text} (does not hold)"
 
 
 # --------------------------------------------------------------------------------------------- files
 
 
 def _write(task: Task, outcome: Outcome, meta: Mapping[str, Any]) -> None:
-    numbers = [
-        {
-            "metric": n.metric,
-            "value": float(n.value),
-            "method": n.method,
-            "setting": store.setting_text(n.setting),
-            "n": int(n.n),
-            "better": n.better,
-            "unit": n.unit,
-        }
-        | {
-            key: value
-            for key in ("dataset", "target")
-            if (value := getattr(n, key)) is not None
-        }
-        for n in outcome.numbers
-    ]
-    text = {
+    numbers = [_plain(number) for number in outcome.numbers]
+    entries = {
         "meta": np.array(json.dumps(dict(meta))),
         "numbers": np.array(json.dumps(numbers)),
     }
-    store.write_npz(
-        task.path, {f"array_{k}": v for k, v in outcome.arrays.items()} | text
-    )
+    for name, array in outcome.arrays.items():
+        entries[f"array_{name}"] = array
+    store.write_npz(task.path, entries)
+
+
+def _plain(number: Number) -> dict[str, Any]:
+    """A number as a part of its row."""
+    plain = {
+        "metric": number.metric,
+        "value": float(number.value),
+        "method": number.method,
+        "setting": store.setting_text(number.setting),
+        "n": int(number.n),
+        "better": number.better,
+        "unit": number.unit,
+    }
+    if number.dataset is not None:
+        plain["dataset"] = number.dataset
+    if number.target is not None:
+        plain["target"] = number.target
+    return plain
 
 
 def _read(
     task: Task,
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, Any]]:
+    """(numbers, arrays, meta); of a file that is missing or damaged, those of a failed unit."""
     try:
-        arrays = store.read_npz(task.path)
-        numbers, meta = (
-            json.loads(str(arrays.pop("numbers"))),
-            json.loads(str(arrays.pop("meta"))),
-        )
-        return (
-            numbers,
-            {key.removeprefix("array_"): value for key, value in arrays.items()},
-            meta,
-        )
+        entries = store.read_npz(task.path)
+        numbers = json.loads(str(entries.pop("numbers")))
+        meta = json.loads(str(entries.pop("meta")))
     except (store.StoreError, KeyError, ValueError) as error:
         return [], {}, {"key": "", "status": "failed", "reason": str(error)}
+    arrays = {}
+    for name, array in entries.items():
+        arrays[name.removeprefix("array_")] = array
+    return numbers, arrays, meta
 
 
 def _meta(task: Task) -> dict[str, Any]:
-    """The meta of a unit that is there and whole, else {}."""
+    """The meta of a unit whose file exists, else {}."""
     return _read(task)[2] if task.path.exists() else {}

@@ -1,8 +1,8 @@
-"""From the cells of a profile to its folder in ``results/``: rows, board, reproduction, plots, page, provenance."""
+"""The last step: writes a profile's folder in ``results/``: rows, board, reproduction, plots, page, provenance."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,37 +50,43 @@ def write(profile: Profile) -> Path:
 def gallery(
     profile: Profile, images: int = GALLERY_IMAGES
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """For each (data set, target): the same few images under every method that draws maps; first seed."""
+    """For each (data set, target): the same few images with the heat maps of every method; first seed."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for dataset in profile.datasets:
-        first = {}
-        for cell in cells.cells(profile, dataset):
-            if first.setdefault(cell.target, cell.seed) != cell.seed:
-                continue
+        for cell in _first_seeds(cells.cells(profile, dataset)):
             meta = cells.read_meta(cell.explanation)
             if meta["status"] != "ok":
                 continue
             explanation, _ = cells.read_explanation(cell.explanation)
             if explanation.heatmaps is None:
                 continue
-            entry = found.get((dataset, cell.target)) or found.setdefault(
-                (dataset, cell.target), _images(cell, images)
-            )
-            entry["maps"][_label(meta)] = explanation.heatmaps[entry["rows"]]
+            key = dataset, cell.target
+            if key not in found:
+                found[key] = _images(cell, images)
+            rows = found[key]["rows"]
+            found[key]["maps"][_label(meta)] = explanation.heatmaps[rows]
     return found
 
 
+def _first_seeds(todo: Sequence[Cell]) -> list[Cell]:
+    """The cells of each target's first seed."""
+    first: dict[str, int] = {}
+    for cell in todo:
+        first.setdefault(cell.target, cell.seed)
+    return [cell for cell in todo if cell.seed == first[cell.target]]
+
+
 def _images(cell: Cell, n: int) -> dict[str, Any]:
-    """Images of n different classes where there are as many, with what the network says of them."""
+    """Images of n different classes, if there are as many, with the classes that the network predicts."""
     batch, target = inputs.load_batch(cell), inputs.load_target(cell)
     y = batch.y.cpu().numpy()
-    first_of_class = np.unique(y, return_index=True)[1]
-    rows = np.concatenate(
-        [np.sort(first_of_class), np.setdiff1d(np.arange(len(y)), first_of_class)]
-    )[:n]
+    _, first_of_class = np.unique(y, return_index=True)
+    others = np.setdiff1d(np.arange(len(y)), first_of_class)
+    rows = np.concatenate([np.sort(first_of_class), others])[:n]
     predicted = target(batch).argmax(1).cpu().numpy()
+    pixels = batch.x.cpu().numpy()[rows]
     return {
-        "images": (batch.x.cpu().numpy()[rows] * 255).round().astype(np.uint8),
+        "images": (pixels * 255).round().astype(np.uint8),
         "ids": batch.ids.cpu().numpy()[rows].tolist(),
         "true": [target.classes[c] for c in y[rows]],
         "predicted": [target.classes[c] for c in predicted[rows]],
@@ -107,7 +113,7 @@ def target_cards(profile: Profile) -> dict[tuple[str, str, int], dict[str, Any]]
 
 
 def chapters(found: Mapping[str, papers.Found]) -> list[dict[str, Any]]:
-    """The papers' chapters, in their order; they are drawn side by side.
+    """The papers' chapters, in their order; they are drawn in parallel.
 
     Raises:
         RuntimeError: one could not be drawn.
@@ -116,35 +122,25 @@ def chapters(found: Mapping[str, papers.Found]) -> list[dict[str, Any]]:
         engine.Unit(paper, chapter, (paper, findings))
         for paper, findings in found.items()
     ]
-    done = {one.unit.name: one for one in engine.run(units, label="report")}
-    if failed := [f"{name}: {one.error}" for name, one in done.items() if one.error]:
+    results, failed = {}, []
+    for done in engine.run(units, label="report"):
+        name = done.unit.name
+        results[name] = done.result
+        if done.error:
+            failed.append(f"{name}: {done.error}")
+    if failed:
         raise RuntimeError(f"no chapter for {'; '.join(failed)}")
-    return [done[paper].result for paper in found]
+    return [results[paper] for paper in found]
 
 
 def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
-    """A paper's part of the page: what it says of itself, and its pictures."""
+    """A paper's part of the page: its title, citation, notes and pictures."""
     package, figures = papers.part(paper), papers.part(paper, "figures")
     pictures, lost = [], ""
     try:
         for picture in figures.pictures(found) if figures else ():
-            kinds = ("png",) if picture.raster else ("svg", "png")
-            files = {
-                kind: plot_style.save(picture.figure, kind, dpi=110) for kind in kinds
-            }
-            name = (
-                f"{'photo-' * picture.photo}{plot_style.file_name(paper, picture.name)}"
-            )
-            pictures.append(
-                {
-                    "name": name,
-                    "title": picture.title,
-                    "caption": picture.caption,
-                    "apart": picture.apart,
-                    **files,
-                }
-            )
-    except Exception as error:  # a picture never costs the board
+            pictures.append(_drawn(paper, picture))
+    except Exception as error:  # a picture that fails never costs the board
         lost = engine.one_line(error)
     return {
         "paper": paper,
@@ -156,4 +152,15 @@ def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
     }
 
 
-# --------------------------------------------------------------------------------------------- provenance
+def _drawn(paper: str, picture: papers.Picture) -> dict[str, Any]:
+    """A picture as files, by kind, with its name and words."""
+    kinds = ("png",) if picture.raster else ("svg", "png")
+    files = {kind: plot_style.save(picture.figure, kind, dpi=110) for kind in kinds}
+    name = plot_style.file_name(paper, picture.name)
+    return {
+        "name": f"photo-{name}" if picture.photo else name,
+        "title": picture.title,
+        "caption": picture.caption,
+        "apart": picture.apart,
+        **files,
+    }

@@ -1,4 +1,8 @@
-"""TODO."""
+"""The third step: score every explanation by every metric, and the networks by their accuracy.
+
+A cell has one file of scores. Each of its rows has a key of its own, so that a metric that is new or has changed is
+computed by itself.
+"""
 
 from __future__ import annotations
 
@@ -39,18 +43,18 @@ Scored = tuple[
 def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
     """Score every explanation by every metric, and the networks by their own accuracy."""
     todo = cells(profile, dataset)
-    networks = [
-        Cell(profile.name, dataset, name, seed, evaluation=profile.evaluation)
-        for name, seed, _ in profile.trainings(dataset)
-    ]
+    networks = []
+    for name, seed, _ in profile.trainings(dataset):
+        networks.append(
+            Cell(profile.name, dataset, name, seed, evaluation=profile.evaluation)
+        )
     remove_others(
         made(profile).scores(dataset), {cell.scores for cell in todo + networks}
     )
     for cell in networks:
         write_network_rows(cell)
-    for done in unit_times.run(
-        made(profile), "score", dataset, [score_unit(cell) for cell in todo]
-    ):
+    units = [score_unit(cell) for cell in todo]
+    for done in unit_times.run(made(profile), "score", dataset, units):
         cell = done.unit.arguments[0]
         if done.error and not _says_why(cell):  # its worker died, or the disk is full
             meta = cell_meta(cell) | {"status": "failed", "reason": done.error}
@@ -60,22 +64,18 @@ def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
 
 
 def score_unit(cell: Cell) -> Unit:
-    return Unit(
-        cell.name,
-        score_cell,
-        (cell,),
-        reads=(*network_files(cell), cell.explanation),
-        writes=(cell.scores,),
-    )
+    """The unit that scores a cell."""
+    reads = (*network_files(cell), cell.explanation)
+    return Unit(cell.name, score_cell, (cell,), reads=reads, writes=(cell.scores,))
 
 
 def is_scored(cell: Cell) -> bool:
-    """Are its scores by all metrics there, made of all that they depend on as that is now?"""
+    """Do its scores by all metrics exist, made from all that they depend on now?"""
     return _wanted() <= _kept(cell, score_keys(cell)).keys()
 
 
 def score_cell(cell: Cell) -> str | None:
-    """All metrics of one explanation that are not there yet; each metric's failure is its own rows' alone."""
+    """Score an explanation by the metrics that lack a score; a metric that fails fails only its own rows."""
     keys = score_keys(cell)
     kept = _kept(cell, keys)
     if _wanted() <= kept.keys():
@@ -93,24 +93,23 @@ def score_cell(cell: Cell) -> str | None:
 
 def _wanted() -> set[tuple[str, str]]:
     """(metric, its setting) of every row."""
-    return {
-        (spec.name, store.setting_text(setting))
-        for spec in registry.metrics().values()
-        for setting in spec.settings
-    }
+    found = set()
+    for spec in registry.metrics().values():
+        found |= {(spec.name, store.setting_text(setting)) for setting in spec.settings}
+    return found
 
 
 def _kept(cell: Cell, keys: Mapping[str, str]) -> dict[tuple[str, str], Scored]:
-    """The scores that are there under the keys of today, by metric and its setting."""
+    """The scores that exist under the current keys, by metric and its setting."""
     try:
-        rows, values, _, there = store.read_keyed_scores(cell.scores)
+        rows, values, _, old_keys = store.read_keyed_scores(cell.scores)
     except store.StoreError:
         return {}
-    return {
-        (row["metric"], row["metric_setting"]): (row, value)
-        for row, value, key in zip(rows.to_dict("records"), values, there, strict=True)
-        if key == keys.get(row["metric"]) and row["status"] != "failed"
-    }
+    found = {}
+    for row, value, key in zip(rows.to_dict("records"), values, old_keys, strict=True):
+        if key == keys.get(row["metric"]) and row["status"] != "failed":
+            found[row["metric"], row["metric_setting"]] = row, value
+    return found
 
 
 def _measured(
@@ -119,20 +118,17 @@ def _measured(
     e: Explanation,
     kept: Mapping[tuple[str, str], Scored],
 ) -> tuple[list[Scored], list[int]]:
-    """Every metric with every setting, those in ``kept`` as they are; and the images."""
+    """The scores by every metric with every setting, those in ``kept`` as they are; and the images' ids."""
     batch, scored = load_batch(cell), []
     for spec in registry.metrics().values():
         for setting in spec.settings:
-            name = spec.name, store.setting_text(setting)
-            scored.append(
-                kept.get(name)
-                or _scored(
-                    cell, meta, spec, setting, measure(cell, spec, setting, e, batch)
-                )
-            )
-    batch.memo.pop(
-        "explanations", None
-    )  # what depends on images and network alone stays for the other methods
+            one = kept.get((spec.name, store.setting_text(setting)))
+            if one is None:
+                found = measure(cell, spec, setting, e, batch)
+                one = _scored(cell, meta, spec, setting, found)
+            scored.append(one)
+    # What depends on the images and the network alone stays for the other methods.
+    batch.memo.pop("explanations", None)
     return scored, batch.ids.tolist()
 
 
@@ -146,30 +142,29 @@ def _scored(
     status, reason, values = found
     row = _row(cell, meta, spec, setting) | {"status": status, "reason": reason}
     if status == "ok":
-        row |= dict(zip(("value", "n"), summary(values), strict=True))
+        row["value"], row["n"] = summary(values)
     return row, values
 
 
 def _without_values(cell: Cell, meta: Mapping[str, Any]) -> list[Scored]:
-    """Rows of a cell that has no explanation. One that failed stands on the tracks that its kind of explanation enters
-    only; where nothing is known of its kind, it is one row of track ``unknown``."""
+    """Rows of a cell that has no explanation.
+
+    One that failed is only on the tracks that its kind of explanation enters; if its kind is not known, it has a single
+    row, of track ``unknown``.
+    """
+    specs = list(registry.metrics().values())
+    if meta["status"] == "failed":
+        offers = known_offers(cell)
+        specs = [spec for spec in specs if spec.offered <= offers]
+    rows = []
+    for spec in specs:
+        rows += [_row(cell, meta, spec, setting) for setting in spec.settings]
     why = {"status": meta["status"], "reason": meta["reason"]}
-    offers = known_offers(cell) if meta["status"] == "failed" else None
-    specs = [
-        spec
-        for spec in registry.metrics().values()
-        if offers is None or spec.offered <= offers
-    ]
-    rows = [
-        _row(cell, meta, spec, setting) | why
-        for spec in specs
-        for setting in spec.settings
-    ]
-    return [(row, np.empty(0)) for row in rows or [_unknown(cell, meta) | why]]
+    return [(row | why, np.empty(0)) for row in rows or [_unknown(cell, meta)]]
 
 
 def _says_why(cell: Cell) -> bool:
-    """Does the file of its scores have a failed row, which gives the reason?"""
+    """Does the file of its scores have a failed row, which gives a reason?"""
     try:
         rows, _, _ = store.read_scores(cell.scores)
     except store.StoreError:
@@ -198,7 +193,7 @@ def write_network_rows(cell: Cell) -> None:
 
 
 def _base(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a row that says of which method on which network it is, without a value yet."""
+    """The part of a row that names its method and network, without a value yet."""
     return {
         "profile": cell.profile,
         "dataset": cell.dataset,
@@ -219,23 +214,19 @@ def _base(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
 def _row(
     cell: Cell, meta: Mapping[str, Any], spec: MetricSpec, setting: Mapping[str, Any]
 ) -> dict[str, Any]:
-    declared = {
+    """The row of a metric with one of its settings, without a value yet."""
+    return _base(cell, meta) | {
         "track": spec.track,
         "metric": spec.name,
+        "metric_setting": store.setting_text(setting),
+        "metric_version": spec.version,
         "better": spec.better,
         "unit": spec.unit,
     }
-    return (
-        _base(cell, meta)
-        | declared
-        | {
-            "metric_setting": store.setting_text(setting),
-            "metric_version": spec.version,
-        }
-    )
 
 
 def _unknown(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The only row of a method that failed before it was known what it explains."""
     return _base(cell, meta) | {
         "track": "unknown",
         "metric": "explanation",
@@ -247,8 +238,8 @@ def _unknown(cell: Cell, meta: Mapping[str, Any]) -> dict[str, Any]:
 def _write_scores(
     cell: Cell, scored: Sequence[Scored], ids: Sequence[int], keys: Mapping[str, str]
 ) -> None:
-    rows = pd.DataFrame([row for row, _ in scored], columns=list(store.ROW_COLUMNS))
-    by_row = [keys.get(metric, "") for metric in rows["metric"]]
-    store.write_scores(
-        cell.scores, rows, [values for _, values in scored], ids=ids, keys=by_row
-    )
+    rows = [row for row, _ in scored]
+    values = [values for _, values in scored]
+    row_keys = [keys.get(row["metric"], "") for row in rows]
+    table = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
+    store.write_scores(cell.scores, table, values, ids=ids, keys=row_keys)

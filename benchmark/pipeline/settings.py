@@ -1,9 +1,9 @@
-"""Do settings fit what takes them? Names must be known, and values of the annotated types; nothing is converted.
+"""Checks settings against what takes them: names must be known, and values of the annotated types.
 
     fit({"epochs": "many"}, hints_of(Training))        # Misfit: 'many' is not an integer, at ("epochs",)
 
-A value is what YAML and JSON can hold. It is checked by pydantic in strict JSON mode, so that ``"3"``, ``3.0`` and ``true``
-are no integers while a list fits a tuple.
+A value is what YAML and JSON can hold. It is checked by pydantic in strict JSON mode, so that ``"3"``, ``3.0`` and
+``true`` are not integers, while a list fits a tuple. Nothing is converted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import re
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -48,58 +48,18 @@ _BOUNDS = {
     "greater_than": "above {gt:g}",
     "less_than_equal": "at most {le:g}",
 }
-_LEAST = {  # of settings of methods and experiments that count or weigh something, at any depth
-    **dict.fromkeys(
-        (
-            "K",
-            "base",
-            "batch",
-            "clusters",
-            "hidden",
-            "images",
-            "inputs",
-            "n",
-            "n_boundaries",
-            "negatives",
-            "per_class",
-        ),
-        1,
-    ),
-    **dict.fromkeys(
-        (
-            "references",
-            "runs",
-            "samples",
-            "segments",
-            "side",
-            "steps",
-            "test",
-            "test_images",
-            "test_samples",
-            "train",
-        ),
-        1,
-    ),
-    **dict.fromkeys(
-        (
-            "alpha",
-            "alphas",
-            "beta",
-            "epochs",
-            "eta",
-            "lr",
-            "noise",
-            "pretrain",
-            "q",
-            "restarts",
-            "theta",
-        ),
-        0,
-    ),
-    **dict.fromkeys(("threshold", "thresholds", "weight_decay"), 0),
-    "unseen": 1,
-}
-_NAME = "no name: letters, digits and _ . - are"  # of a folder or file
+_AT_LEAST_ONE = """
+    K base batch clusters hidden images inputs n n_boundaries negatives per_class references runs samples segments side
+    steps test test_images test_samples train unseen
+"""
+_AT_LEAST_ZERO = """
+    alpha alphas beta epochs eta lr noise pretrain q restarts theta threshold thresholds weight_decay
+"""
+# The least value of settings of methods and experiments that count or weigh something, at any depth.
+_LEAST = dict.fromkeys(_AT_LEAST_ONE.split(), 1) | dict.fromkeys(
+    _AT_LEAST_ZERO.split(), 0
+)
+_NAME = "not a name: use letters, digits and _ . -"  # of a folder or file
 
 
 class Misfit(ValueError):
@@ -138,7 +98,7 @@ def fit(values: Any, takes: Mapping[str, Any], *place: object) -> None:
     """Check a mapping of settings against the annotations of what takes them.
 
     Raises:
-        Misfit: no mapping, an unknown key, or a value of another type.
+        Misfit: not a mapping, an unknown key, or a value of another type.
     """
     if not isinstance(values, Mapping):
         raise Misfit(wrong(values, "a mapping"), *place)
@@ -149,7 +109,7 @@ def fit(values: Any, takes: Mapping[str, Any], *place: object) -> None:
 
 
 def bounded(key: str, value: Any, *place: object) -> None:
-    """Refuse counts and weights that are impossible, by the name of the setting; ``place`` is that of the value.
+    """Refuse impossible counts and weights, by the name of the setting; ``place`` is that of the value.
 
     Raises:
         Misfit: a number that is too small, or an empty list of them.
@@ -161,16 +121,16 @@ def bounded(key: str, value: Any, *place: object) -> None:
         if not value:
             raise Misfit("is empty; expected at least one number", *place)
         for i, part in enumerate(value):
-            if _is_number(part) and part < _LEAST[key]:
-                raise Misfit(
-                    f"{part} is too small; expected at least {_LEAST[key]}", *place, i
-                )
-    elif key in _LEAST and _is_number(value) and value < _LEAST[key]:
-        raise Misfit(f"{value} is too small; expected at least {_LEAST[key]}", *place)
+            _refuse_too_small(part, _LEAST[key], *place, i)
+    elif key in _LEAST:
+        _refuse_too_small(value, _LEAST[key], *place)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _refuse_too_small(value: Any, least: int, *place: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if value < least:
+        raise Misfit(f"{value} is too small; expected at least {least}", *place)
 
 
 def fit_type(value: Any, annotation: Any, *place: object) -> None:
@@ -181,21 +141,7 @@ def fit_type(value: Any, annotation: Any, *place: object) -> None:
     try:
         found = _adapter(annotation).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        first, *more = error.errors(include_url=False)
-        inside = [part for part in first["loc"] if part != "[key]"]
-        if (
-            more
-            and more[0]["loc"][:-1] == first["loc"][:-1]
-            and more[0]["input"] is first["input"]
-        ):  # of a union
-            expected = " or ".join(
-                _WORDS.get(one["type"].split("_")[0], one["msg"])
-                for one in (first, *more)
-            )
-            raise Misfit(
-                wrong(first["input"], expected), *place, *inside[:-1]
-            ) from None
-        raise Misfit(worded(first), *place, *inside) from None
+        raise _misfit(error, place) from None
     if plain(found) != value:  # a key of JSON is always text
         raise Misfit(f"{value!r} must be {plain(found)!r}", *place)
 
@@ -205,8 +151,35 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
     return TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))
 
 
+def _misfit(error: ValidationError, place: tuple[object, ...]) -> Misfit:
+    """The first thing that pydantic found wrong; of a union, all that it would take."""
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    inside = [part for part in first["loc"] if part != "[key]"]
+    in_union = len(errors) > 1 and _is_union(first, errors[1])
+    if not in_union:
+        return Misfit(worded(first), *place, *inside)
+    expected = [_expected(one) or one["msg"] for one in errors]
+    text = wrong(first["input"], " or ".join(expected))
+    return Misfit(text, *place, *inside[:-1])  # without the member of the union
+
+
+def _is_union(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Are these errors of two members of a union, about the same value?"""
+    place = first["loc"][:-1]
+    if place != second["loc"][:-1]:
+        return False
+    return first["input"] is second["input"]
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    """What pydantic expected, in plain words; empty if there are none."""
+    kind, *_ = error["type"].split("_")
+    return _WORDS.get(kind, "")
+
+
 def worded(error: Mapping[str, Any]) -> str:
-    """What pydantic found, in words for a user who wrote YAML."""
+    """An error of pydantic, in words for a user who wrote YAML."""
     kind, value = error["type"], error["input"]
     if kind == "value_error":
         return str(error["ctx"]["error"])
@@ -216,50 +189,50 @@ def worded(error: Mapping[str, Any]) -> str:
         return f"{value!r} is {_NAME}"
     if kind in _BOUNDS:
         return f"{value!r} must be {_BOUNDS[kind].format(**error['ctx'])}"
-    expected = _WORDS.get(kind.split("_")[0])
+    expected = _expected(error)
     return wrong(value, expected) if expected else f"{value!r}: {error['msg']}"
 
 
 def wrong(value: Any, expected: str) -> str:
-    """``'many' is not an integer``, and what YAML has to do with it."""
+    """``'many' is not an integer``, with a hint where YAML may have misled the user."""
     if value is None:
         return f"is empty; expected {expected}"
-    hint = ""
+    return f"{repr(value)[:80]} is not {expected}{_yaml_hint(value, expected)}"
+
+
+def _yaml_hint(value: Any, expected: str) -> str:
     if isinstance(value, bool) and expected == "text":
-        hint = "; YAML reads yes, no, on and off as true or false: quote it"
-    if (
-        isinstance(value, str)
-        and expected in ("a number", "an integer")
-        and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value)
-    ):
-        exponent = "; YAML reads it as text: an exponent needs a point before it and a sign, as in 1.0e-3"
-        hint = exponent if "e" in value.lower() else "; write it without quotes"
-    return f"{repr(value)[:80]} is not {expected}{hint}"
+        return "; YAML reads yes, no, on and off as true or false: quote it"
+    if not isinstance(value, str) or expected not in ("a number", "an integer"):
+        return ""
+    if not re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value):
+        return ""
+    if "e" in value.lower():
+        return "; YAML reads it as text: an exponent needs a point before it and a sign, as in 1.0e-3"
+    return "; write it without quotes"
 
 
 def hints_of(cls: type) -> dict[str, Any]:
     """The annotations of a dataclass' settings, by name; of another class none."""
     known = typing.get_type_hints(cls)
-    return (
-        {f.name: known[f.name] for f in fields(cls) if f.init}
-        if hasattr(cls, "__dataclass_fields__")
-        else {}
-    )
+    if not is_dataclass(cls):
+        return {}
+    return {field.name: known[field.name] for field in fields(cls) if field.init}
 
 
 def keywords_of(
     function: Callable[..., Any], first: int | None = None
 ) -> dict[str, Any]:
-    """The annotations of a function's keyword-only parameters (or of those from number ``first`` on); Any where it has none."""
-    known, parameters = (
-        typing.get_type_hints(function),
-        list(inspect.signature(function).parameters.values()),
-    )
-    chosen = (
-        [p for p in parameters if p.kind is p.KEYWORD_ONLY]
-        if first is None
-        else parameters[first:]
-    )
+    """The annotations of a function's keyword-only parameters, by name; Any for one without.
+
+    Args:
+        first: take the parameters from this number on instead.
+    """
+    known = typing.get_type_hints(function)
+    parameters = list(inspect.signature(function).parameters.values())
+    chosen = parameters[first:]
+    if first is None:
+        chosen = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     return {p.name: known.get(p.name, Any) for p in chosen}
 
 
@@ -267,17 +240,16 @@ def keywords_of(
 
 
 def recipe(value: Any) -> Recipe:
-    """The recipe of a network."""
+    """The recipe of a network, checked."""
     fit(value, hints_of(Recipe))
     try:
         found = Recipe.parse(value)
     except (UnknownName, ValueError) as error:
-        inside = re.fullmatch(r"recipe: (\w+) (must be .*)", str(error))
-        raise (
-            Misfit(inside[2], inside[1])
-            if inside
-            else Misfit(str(error).removeprefix("recipe: "))
-        ) from None
+        about_a_key = re.fullmatch(r"recipe: (\w+) (must be .*)", str(error))
+        if about_a_key:
+            key, text = about_a_key.groups()
+            raise Misfit(text, key) from None
+        raise Misfit(str(error).removeprefix("recipe: ")) from None
     fit(found.options, keywords_of(NETS[found.net].build, 2), "options")
     if len(set(found.seeds)) < len(found.seeds):
         raise Misfit(f"{list(found.seeds)} names a seed twice", "seeds")
@@ -285,7 +257,7 @@ def recipe(value: Any) -> Recipe:
 
 
 def limits(value: Any) -> Limits:
-    """The limits of a process."""
+    """The limits of a process, checked."""
     fit(value, hints_of(Limits))
     for key, number in value.items():
         if not number > 0:
@@ -294,8 +266,11 @@ def limits(value: Any) -> Limits:
 
 
 def method(value: Any, *place: object) -> MethodRef:
-    """A method as a profile names it. Those of the project are built, so that class and settings are known to fit; another
-    file is opened where it runs, in a process of its own."""
+    """A method as a profile names it, checked.
+
+    A method of this project is built, so that class and settings are known to fit. An external file is opened only
+    where it runs, in a process of its own.
+    """
     if not isinstance(value, str | Mapping):
         raise Misfit(
             wrong(
@@ -308,12 +283,7 @@ def method(value: Any, *place: object) -> MethodRef:
     try:
         ref = MethodRef.parse(value)
         if ref.own:
-            cls = getattr(registry.load_module(ref.path), ref.cls, None)
-            if inspect.isclass(cls):
-                fit(ref.settings, hints_of(cls), *place)
-                for key, setting in ref.settings.items():
-                    bounded(key, setting, *place, key)
-            ref.build()
+            _check_own(ref, place)
     except Misfit:
         raise
     except (UnknownName, ValueError, TypeError, AttributeError) as error:
@@ -321,33 +291,46 @@ def method(value: Any, *place: object) -> MethodRef:
     return ref
 
 
+def _check_own(ref: MethodRef, place: tuple[object, ...]) -> None:
+    cls = getattr(registry.load_module(ref.path), ref.cls, None)
+    if inspect.isclass(cls):
+        fit(ref.settings, hints_of(cls), *place)
+        for key, setting in ref.settings.items():
+            bounded(key, setting, *place, key)
+    ref.build()
+
+
 def defaults_of(dataset: str) -> dict[str, Any] | None:
-    """The ``DEFAULTS`` of a data set's script, which is read and never run; None of a folder of images, which has none."""
-    return scripts.literals(store.ROOT / "datasets" / f"{dataset}.py").get("DEFAULTS")
+    """The ``DEFAULTS`` of a data set's script, which is parsed and never run; None for a folder of images."""
+    script = store.ROOT / "datasets" / f"{dataset}.py"
+    return scripts.literals(script).get("DEFAULTS")
 
 
 def parameters(dataset: str, section: Mapping[str, Any]) -> None:
-    """Check ``data.<dataset>`` of a profile against the defaults of its script."""
-    if (defaults := defaults_of(dataset)) is not None:
-        try:
-            download.check_params(section, defaults, f"data.{dataset}")
-        except (UnknownName, download.ParamsError) as error:
-            raise Misfit(error) from None
+    """Check ``data.<dataset>`` of a profile against the defaults of its script.
+
+    Raises:
+        Misfit: they do not fit.
+    """
+    defaults = defaults_of(dataset)
+    if defaults is None:
+        return
+    try:
+        download.check_params(section, defaults, f"data.{dataset}")
+    except (UnknownName, download.ParamsError) as error:
+        raise Misfit(error) from None
 
 
 def experiments(paper: str) -> dict[str, Callable[..., Any]]:
     """The experiments of a paper, by name: the functions ``f(study, rng, *, ...)`` of its ``replicate.py``."""
     module = papers.part(paper, "replicate")
-    own = {
-        name: f
-        for name, f in (vars(module).items() if module else ())
-        if inspect.isfunction(f) and f.__module__ == module.__name__
-    }
-    return {
-        name: f
-        for name, f in own.items()
-        if list(inspect.signature(f).parameters)[:2] == ["study", "rng"]
-    }
+    found = {}
+    for name, value in vars(module).items() if module else ():
+        if inspect.isfunction(value) and value.__module__ == module.__name__:
+            first_two = list(inspect.signature(value).parameters)[:2]
+            if first_two == ["study", "rng"]:
+                found[name] = value
+    return found
 
 
 def experiment(paper: str, name: str) -> Callable[..., Any]:
@@ -356,13 +339,18 @@ def experiment(paper: str, name: str) -> Callable[..., Any]:
     Raises:
         UnknownName: no such paper or experiment.
     """
-    return pick(name, experiments(paper), f"experiment of {paper}")
+    known = experiments(paper)
+    return pick(name, known, f"experiment of {paper}")
 
 
 def experiment_settings(
     paper: str, name: str, settings: Mapping[str, Any], sweep: Mapping[str, Any]
 ) -> None:
-    """Check the settings of an experiment, and every swept value, against its keyword-only parameters."""
+    """Check the settings of an experiment, and every swept value, against its keyword-only parameters.
+
+    Raises:
+        Misfit: an unknown experiment or setting, a value that does not fit, or a setting that is missing.
+    """
     try:
         function = experiment(paper, name)
     except UnknownName as error:
@@ -375,20 +363,17 @@ def experiment_settings(
     for key, values in sweep.items():
         for i, value in enumerate(values):
             _setting(paper, key, value, takes, "sweep", i)
+    given = {*settings, *sweep}
     for parameter in inspect.signature(function).parameters.values():
-        name = parameter.name
-        if (
-            name in takes
-            and parameter.default is parameter.empty
-            and name not in {*settings, *sweep}
-        ):
-            raise Misfit(f"{name} is missing")
+        is_required = parameter.name in takes and parameter.default is parameter.empty
+        if is_required and parameter.name not in given:
+            raise Misfit(f"{parameter.name} is missing")
 
 
 def _setting(
     paper: str, key: str, value: Any, takes: Mapping[str, Any], *place: object
 ) -> None:
-    """One setting of an experiment; nested ones are those that the paper's ``settings.py`` names."""
+    """Check one setting of an experiment; the paper's ``settings.py`` says which of them are nested."""
     where = (place[0], key, place[1]) if place else (key,)
     if key not in takes:
         raise Misfit(near(key, takes, "key"), *place[:1])
@@ -405,7 +390,7 @@ def _setting(
 def _nested(
     value: Mapping[str, Any], inner: type | str, where: tuple[object, ...]
 ) -> None:
-    """Settings of a dataclass, or of a method that the experiment itself names."""
+    """Check the settings of a dataclass, or of a method that the experiment itself names."""
     if isinstance(inner, str):
         method({"use": inner, **value}, *where)
         return
@@ -421,7 +406,8 @@ def _methods_in(value: Any, where: tuple[object, ...]) -> None:
     if isinstance(value, list):
         for i, item in enumerate(value):
             _methods_in(item, (*where, i))
-    elif (isinstance(value, str) and ".py:" in value) or (
-        isinstance(value, Mapping) and "use" in value
-    ):
+        return
+    in_text = isinstance(value, str) and ".py:" in value
+    in_mapping = isinstance(value, Mapping) and "use" in value
+    if in_text or in_mapping:
         method(value, *where)

@@ -1,4 +1,4 @@
-"""The first step: train the networks of a profile that are not there yet, each under the key of the code that trains."""
+"""The first step: train the networks of a profile that do not exist yet, each under the key of the training code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Job = tuple[dict[str, Any], int, Path]  # recipe, seed, file of the weights
 
 
 def train_networks(profile: Profile, dataset: str) -> Iterator[Done]:
-    """Train the networks of a data set that are not there yet. A failed training leaves a card that says why."""
+    """Train the networks of a data set that do not exist yet. A failed training leaves a card that says why."""
     paths = store.Paths(profile.name)
     units = training_units(profile, dataset)
     remove_others(
@@ -34,36 +34,44 @@ def train_networks(profile: Profile, dataset: str) -> Iterator[Done]:
 def training_units(
     profile: Profile, dataset: str, gpu: bool | None = None
 ) -> list[Unit]:
-    """A unit per network; on a GPU (default: where units will run) the seeds of a recipe train as one, and are one unit."""
+    """A unit per network; on a GPU the seeds of a recipe train together, and are one unit.
+
+    Args:
+        gpu: default: whether the workers have one.
+    """
+    if gpu is None:
+        gpu = engine.workers_device() != "cpu"
     paths = store.Paths(profile.name)
-    together = engine.workers_device() != "cpu" if gpu is None else gpu
     groups: dict[str, list[Job]] = {}
     for name, seed, recipe in profile.trainings(dataset):
         path = paths.target(dataset, name, seed)
-        unit = f"{dataset}/{name if together else path.stem}"
-        groups.setdefault(unit, []).append((mapping_of(recipe), seed, path))
-    return [
-        training_unit(name, paths.data(dataset), jobs) for name, jobs in groups.items()
-    ]
+        unit = f"{dataset}/{name if gpu else path.stem}"
+        jobs = groups.setdefault(unit, [])
+        jobs.append((mapping_of(recipe), seed, path))
+    file = paths.data(dataset)
+    return [training_unit(name, file, jobs) for name, jobs in groups.items()]
 
 
 def training_unit(name: str, data_file: Path, jobs: list[Job]) -> Unit:
-    weights = [path for _, _, path in jobs]
-    writes = tuple(
-        file for path in weights for file in (path, path.with_suffix(".json"))
+    """The unit that runs jobs of training on one data set."""
+    writes: list[Path] = []
+    for _, _, weights in jobs:
+        writes += [weights, weights.with_suffix(".json")]
+    return Unit(
+        name, train_jobs, (data_file, jobs), reads=(data_file,), writes=tuple(writes)
     )
-    return Unit(name, train_jobs, (data_file, jobs), reads=(data_file,), writes=writes)
 
 
 def train_jobs(data_file: Path, jobs: list[Job]) -> list[dict[str, Any]]:
     """Train networks on one data set; returns their cards."""
+    dataset = data.load(data_file)
     return zoo.train_many(
-        data.load(data_file), jobs, device=engine.device(), code=step_hash("train")
+        dataset, jobs, device=engine.device(), code=step_hash("train")
     )
 
 
 def note_failure(done: Done) -> None:
-    """A network that could not be trained has a card that says why; of several that train as one, each keeps what it has."""
+    """Note in its card why a network could not be trained; of several that train together, each keeps what it has."""
     if done.error and len(done.unit.writes) == 2:
         weights, card = done.unit.writes
         weights.unlink(missing_ok=True)

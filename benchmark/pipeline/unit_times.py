@@ -1,7 +1,7 @@
-"""What each unit takes: ``results/<profile>/artifacts/times.csv``, which git does not hold, written as units end and read by ``glassbench plan``.
+"""How long units take: ``results/<profile>/artifacts/times.csv``, written as they end, read by ``glassbench plan``.
 
-A unit that is run again because something that it depends on has changed replaces its line; one that found its work done
-leaves it. The file says how long to expect, so that the longest units start first; no result depends on it.
+A unit that runs again replaces its line; one that finds its work done leaves it as it is. The times say what to expect,
+so that the longest units start first; no result depends on them, and the file is not in git.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Time:
     """A line of the file."""
 
     seconds: float
-    gigabytes: float = 0.0  # the most memory of its process; 0: unknown
+    gigabytes: float = 0.0  # peak memory of its process; 0: unknown
     device: str = "cpu"  # or the GPU's name
     workers: int = 1  # of a whole stage
     source: str = "measured"  # scaled, guessed: by ``glassbench plan --save``
@@ -34,25 +34,26 @@ class Time:
 def run(
     paths: store.Paths, step: str, what: str, units: Sequence[Unit]
 ) -> Iterator[Done]:
-    """``engine.run``, the longest units first (one that was never run is taken for the longest); notes their times, and
-    that of the whole stage, ``stage, step what``, where all of it ran on this machine."""
-    known, new, here, begin = read(paths), {}, 0, time.perf_counter()
+    """``engine.run``, the longest units first; notes how long they take.
+
+    A unit that never ran counts as the longest. The time of the whole stage is noted as ``stage, step what`` if all of
+    it ran on this machine.
+    """
+    known, new, measured = read(paths), {}, 0
+    begin = time.perf_counter()
     units = [
-        replace(
-            u,
-            expected=known[step, u.name].seconds
-            if (step, u.name) in known
-            else float("inf"),
-        )
-        for u in units
+        replace(unit, expected=_expected(known, (step, unit.name))) for unit in units
     ]
     try:
         for done in engine.run(units, label=step):
-            if taken := _taken(done, (step, done.unit.name) in known):
-                new[step, done.unit.name] = taken
-                here += taken.seconds == done.seconds
+            key = step, done.unit.name
+            taken = _taken(done, key in known)
+            if taken:
+                new[key] = taken
+                measured += taken.seconds == done.seconds
             yield done
-        if here == len(units) > 0 and (workers := engine.local_workers()):
+        workers = engine.local_workers() if units and measured == len(units) else 0
+        if workers:
             new["stage", f"{step} {what}"] = Time(
                 time.perf_counter() - begin, workers=workers
             )
@@ -62,47 +63,57 @@ def run(
                 write(paths, read(paths) | new)
 
 
+def _expected(known: Mapping[Key, Time], key: Key) -> float:
+    return known[key].seconds if key in known else float("inf")
+
+
 def _taken(done: Done, known: bool) -> Time | None:
-    """The line of a unit that ended; None where it failed or found its work done."""
+    """The line of a unit that ended; None if it failed or found its work done."""
     if done.error or done.result == engine.KEPT:
         return None
-    trained = (
-        sum(card.get("seconds", 0.0) for card in done.result)
-        if isinstance(done.result, list)
-        else 0.0
-    )
-    if isinstance(done.result, list) and not trained:  # every network was there
-        return None
-    if trained > done.seconds:  # by an earlier run, or in part
-        return None if known else Time(trained, 0.0, done.device)
+    if isinstance(done.result, list):  # the cards of networks
+        trained = sum(card.get("seconds", 0.0) for card in done.result)
+        if not trained:  # all of them existed
+            return None
+        if trained > done.seconds:  # an earlier run trained them, or began to
+            return None if known else Time(trained, 0.0, done.device)
     return Time(done.seconds, done.gigabytes, done.device)
 
 
 def file(paths: store.Paths) -> Path:
+    """The path of a profile's file of times."""
     return paths.artifacts / "times.csv"
 
 
 def read(paths: store.Paths) -> dict[Key, Time]:
-    """Every line; a file that is missing or damaged is an empty one."""
+    """All lines of the file; of a missing one none, of a damaged one those before the damage."""
     found = {}
     with (
         contextlib.suppress(OSError, ValueError, KeyError, TypeError),
         open(file(paths), newline="") as lines,
     ):
         for row in csv.DictReader(lines):
-            numbers = float(row["seconds"]), float(row["gigabytes"])
             found[row["step"], row["unit"]] = Time(
-                *numbers, row["device"], int(row["workers"]), row["source"]
+                float(row["seconds"]),
+                float(row["gigabytes"]),
+                row["device"],
+                int(row["workers"]),
+                row["source"],
             )
     return found
 
 
 def write(paths: store.Paths, times: Mapping[Key, Time]) -> None:
+    """Write all lines, sorted by step and unit."""
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(["step", "unit", *(f.name for f in fields(Time))])
+    columns = [column.name for column in fields(Time)]
+    table.writerow(["step", "unit", *columns])
     for key, taken in sorted(times.items()):
-        table.writerow(
-            [*key, *(f"{v:.4g}" if isinstance(v, float) else v for v in astuple(taken))]
-        )
+        entries = [_shown(value) for value in astuple(taken)]
+        table.writerow([*key, *entries])
     store.write_text(file(paths), buffer.getvalue())
+
+
+def _shown(value: float | str) -> float | str:
+    return f"{value:.4g}" if isinstance(value, float) else value

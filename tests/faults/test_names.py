@@ -308,7 +308,7 @@ def test_a_profile_whose_names_are_paths_is_refused(workspace, what, name, capsy
     before = sorted(workspace.root.rglob("*"))
     assert main.main(["train"]) == 2
     line = capsys.readouterr().err
-    assert "params.yaml" in line and "is no name" in line and line.count("\n") == 1
+    assert "params.yaml" in line and "is not a name" in line and line.count("\n") == 1
     assert sorted(workspace.root.rglob("*")) == before
 
 

@@ -1,5 +1,4 @@
-"""A profile is checked whole before anything is touched: one line that names the place, and every
-finished file as it was."""
+"""A profile is checked as a whole before anything is touched: one line names the place, and no file changes."""
 
 import copy
 import datetime
@@ -64,7 +63,7 @@ WRONG = [
     ),
     ("explain.methods", [{"use": REUSED, "of": {"use": RANDOM}}], "explain.methods[0]"),
     ("zoo", GONE, "the section 'zoo' is missing; `glassbench use offline` restores it"),
-    ("profile", "../up", "profile: '../up' is no name"),
+    ("profile", "../up", "profile: '../up' is not a name"),
     (
         "profile",
         True,
@@ -95,7 +94,7 @@ WRONG = [
     ("data.blobs.size", 1.5, "data.blobs.size: 1.5 is not an integer, text or null"),
     ("zoo", None, "zoo: is empty; expected a mapping"),
     ("zoo.blob", {}, "zoo: no data set in datasets: 'blob'; did you mean blobs?"),
-    ("zoo.blobs.a/b", {}, "zoo.blobs.a/b: 'a/b' is no name"),
+    ("zoo.blobs.a/b", {}, "zoo.blobs.a/b: 'a/b' is not a name"),
     ("zoo.blobs.cnn", None, "zoo.blobs.cnn: is empty; expected a mapping"),
     ("zoo.blobs.cnn", ["cnn"], "zoo.blobs.cnn: ['cnn'] is not a mapping"),
     (

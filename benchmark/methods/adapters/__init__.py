@@ -133,9 +133,10 @@ def seeded(rng: Generator) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_rng_state(states[0])
-        np.random.set_state(states[1])
-        random.setstate(states[2])
+        of_torch, of_numpy, of_python = states
+        torch.set_rng_state(of_torch)
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)
 
 
 class Network(nn.Module):
@@ -148,7 +149,8 @@ class Network(nn.Module):
         self._std = target.std
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net((x - self._mean) / self._std)
+        z = (x - self._mean) / self._std
+        return self.net(z)
 
 
 def layer(target: Target, name: str | None = None) -> nn.Module:
