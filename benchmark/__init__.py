@@ -18,7 +18,8 @@ def _numpy_is_at_least(major: int, minor: int) -> bool:
 
 
 if platform.machine().lower() in ("x86_64", "amd64"):
-    # Libraries choose kernels by the CPU, and rounding with them. Those for AVX2 run on every CPU of the last ten years:
+    # Libraries choose kernels by the CPU, and rounding with them. Those for AVX2 run on every CPU of the last ten
+    # years:
     # the same commit gives the same rows on all of them, whatever more a CPU has.
     os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
     os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")

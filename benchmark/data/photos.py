@@ -89,19 +89,16 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """
     if image.mode in _DEEP:
         return _to_8_bits(image)
-    if image.has_transparency_data:
-        layers = image.convert("RGBA")
-        transparent = layers.getextrema()[3][0] < 255
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, layers).convert("RGB"), (
-            "on white",
-        ) * transparent
-    return image.convert("RGB"), ()
+    if not image.has_transparency_data:
+        return image.convert("RGB"), ()
+    layers = image.convert("RGBA")
+    *_, (least_opaque, _) = layers.getextrema()
+    white = Image.new("RGBA", image.size, "white")
+    flat = Image.alpha_composite(white, layers).convert("RGB")
+    return flat, ("on white",) if least_opaque < 255 else ()
 
 
-def _turned(
-    image: Image.Image, upright: bool
-) -> tuple[Image.Image, tuple[str, ...]]:
+def _turned(image: Image.Image, upright: bool) -> tuple[Image.Image, tuple[str, ...]]:
     """The image as its EXIF orientation says (1 is as stored), and whether it was turned."""
     orientation = image.getexif().get(_ORIENTATION, 1)
     if not upright or orientation not in range(2, 9):
@@ -110,26 +107,25 @@ def _turned(
 
 
 def _to_8_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """An image of one deep channel as 8-bit RGB."""
     values = np.asarray(image).astype(np.float64)  # (h, w)
     if not np.isfinite(values).all():
         raise ValueError("values that are not finite")
     low, high, note = _range(image, values)
-    share = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    levels = np.rint(255 * share.clip(0, 1))
-    grey = Image.fromarray(levels.astype(np.uint8))
+    span = max(high - low, np.finfo(np.float64).tiny)
+    share = (values - low) / span
+    levels = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
+    grey = Image.fromarray(levels)
     return grey.convert("RGB"), (note,)
 
 
 def _range(image: Image.Image, values: np.ndarray) -> tuple[float, float, str]:
     """(value shown black, value shown white, note) of an image with one deep channel."""
     low, high = values.min(), values.max()
+    if image.mode == "F" and low >= 0 and high <= 1:
+        return 0, 1, "float 0..1"
     if image.mode == "F":
-        known = low >= 0 and high <= 1
-        return (
-            (0, 1, "float 0..1")
-            if known
-            else (low, high, "float, scaled by its own range")
-        )
+        return low, high, "float, scaled by its own range"
     tags = getattr(image, "tag_v2", {})
     if largest := tags.get(_MAX_SAMPLE_VALUE):
         return 0, float(np.max(largest)), f"integers up to {int(np.max(largest))}"

@@ -105,7 +105,7 @@ class Code:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def files(self, entries: Iterable[str]) -> list[Path]:
-        """The files of everything that ``entries`` reach, sorted; a package's ``__init__`` that does nothing is left out."""
+        """The files of everything that ``entries`` reach, sorted, without empty ``__init__`` files."""
         reached = self.reached(entries)
         modules = {name: _module(self.root, name) for name, _ in reached}
         return sorted(

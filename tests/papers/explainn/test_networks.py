@@ -254,7 +254,8 @@ def test_a_cascade_chains_tails_to_heads():
     tails = {tuple(first.tails(r)) for r in first.rules}
     assert second.rules
     assert {r.X for r in second.rules} <= tails
-    for rule in second.rules:  # each group of fc1 leads to its own quadrant of maps 0 and 2, or to the dark of the others
+    # Each group of fc1 leads to its own quadrant of maps 0 and 2, or to the dark of the others.
+    for rule in second.rules:
         c = rule.X[0] % 4
         for k, i, j in zip(
             *np.unravel_index(second.tails(rule), conv.shape), strict=True
