@@ -72,7 +72,7 @@ def _logits(e: Explanation, target: Target, batch: Batch) -> tuple[Array, Array]
     scores = np.asarray(e.scores, np.float64)
     if scores.shape not in (y.shape, y.shape[:1]):
         raise ValueError(
-            f"scores have shape {scores.shape} for logits of shape {y.shape}: "
+            f"scores have shape {scores.shape}, the network's logits {y.shape}: "
             "return one per class, or one per image"
         )
     if scores.ndim == 2:

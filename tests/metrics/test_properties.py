@@ -586,7 +586,7 @@ IMAGES = "for images of shape (3, 6, 7)"
             "f_reg",
             {"scores": np.zeros((3, 4))},
             {},
-            "scores have shape (3, 4) for logits of shape (3, 3): return one per class, or one per image",
+            "scores have shape (3, 4), the network's logits (3, 3): return one per class, or one per image",
         ),
         ("acu_gt", {"labels": None}, {}, "0 labels for 3 images: return one per image"),
         (

@@ -80,5 +80,5 @@ def _isometric(x: Tensor) -> Tensor:
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:
-    """|a_i - b_j|^2 (n, m) less |a_i|^2, which no comparison over j needs."""
+    """|a_i - b_j|^2 - |a_i|^2, (n, m): the second term does not matter to a comparison over j."""
     return b.square().sum(dim=1) - 2 * a @ b.T

@@ -50,8 +50,8 @@ def greedy(inside: Array, same: Array, other: Array) -> list[int]:
     while count(other) > tau:
         lost_same = count(same & ~inside)  # (q,)
         lost_other = count(other & ~inside)
-        # Eq. 4, less 1
         useless = np.full(len(inside), np.inf)
+        # Eq. 4, minus 1
         ratio = np.divide(lost_same, lost_other, out=useless, where=lost_other > 0)
         h = int(
             np.lexsort((-lost_other, ratio))[0]

@@ -107,9 +107,9 @@ def regions(
 ) -> list[list[Region]]:
     """P(x) for each of m inputs and each size of Q: for each size a list of m.
 
-    All reference images are held against all boundaries of a sample in one matrix product, kept as bits; a sample that
-    inputs share (the same object) is compared once. One sample is looked at at a time, and only the boundaries that are
-    chosen are kept: a thousand inputs of 100,352 dimensions fit.
+    All reference images are compared with all boundaries of a sample in one matrix product, kept as bits; a sample that
+    inputs share (the same object) is compared once. Samples are processed one at a time, and only the boundaries that
+    are chosen are kept: a thousand inputs of 100,352 dimensions fit.
 
     Args:
         sampled: m samples Q (``boundaries.sample``).

@@ -70,7 +70,7 @@ class Reference:
         return cls(study.target, batch, psi, study.target(batch).argmax(dim=1))
 
     def pick(self, rows: Array | Tensor) -> Batch:
-        """Some of the images, with what is known of them: psi and the logits are not computed again."""
+        """Some of the images, with what is known about them: psi and the logits are not recomputed."""
         rows = torch.as_tensor(rows)
         batch = self.batch[rows]
         for key, z in self.batch.memo.items():
