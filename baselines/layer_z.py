@@ -66,7 +66,8 @@ class LayerZ:
         units = torch.empty(n, dtype=torch.int64, device="meta")
         x = facts.x(facts.chunk)
         maps = facts.each(maps_of_units, target, x, units, self._at, self.to)
-        fit = facts.forward(self._at) + facts.logits + facts.gradient(self._at)
+        fit = facts.forward(self._at) + facts.logits
+        fit += facts.gradient(self._at)
         explained = facts.logits + maps
         return facts.reference * fit + facts.images * explained
 

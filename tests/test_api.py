@@ -379,7 +379,7 @@ def test_a_name_belongs_to_one_module(registry):
 
     declared_in("here")
     again = declared_in("here")  # a module that is loaded again
-    with pytest.raises(ValueError, match="'f' is there already, in here"):
+    with pytest.raises(ValueError, match="'f' exists already, in here"):
         declared_in("elsewhere")
     assert registry == {"f": again}
 

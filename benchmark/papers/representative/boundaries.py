@@ -147,11 +147,9 @@ def sample(
         return repeat(at(target, psi[rows], layer, chunk), len(psi_x))
 
     def towards_others(x: Tensor, c: int) -> Boundaries:
-        of_others = classes != c
-        others = of_others.nonzero()[:, 0]
-        order = rng.permutation(len(others))
-        drawn = order[:q]
-        rows = others[torch.from_numpy(drawn).to(psi.device)]
+        others = (classes != c).nonzero()[:, 0]
+        drawn = torch.from_numpy(rng.permutation(len(others))[:q])
+        rows = others[drawn.to(psi.device)]
         ends = psi[rows]
         points = leave(target, x, ends, c, layer, chunk)
         return at(target, points, layer, chunk)
