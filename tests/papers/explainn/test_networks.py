@@ -363,6 +363,14 @@ def test_labels_are_summed_confidences():
         assert label == (votes.argmax() if votes.any() else -1)
 
 
+def test_a_network_without_a_rule_does_not_apply():
+    words = (
+        "no rule from the 4 classes to fire of convolutional saves a bit on 240 images"
+    )
+    with pytest.raises(NotApplicable, match=words):
+        ExplaiNN(theta=0.1).fit(convolutional(), quadrants(), np.random.default_rng(0))
+
+
 def test_a_layer_without_positions_has_no_maps():
     rng, reference = np.random.default_rng(0), quadrants()
     flat = (
