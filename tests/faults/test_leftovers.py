@@ -290,8 +290,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("long", [False, True])
 def test_a_fork_servers_folder_is_named_after_it_and_removed_with_it(tmp_path, long):
     """Python's own, ``pymp-*``, lies inside: a kill would leave a folder that nobody may remove. Where temporary files
-    have
-    a long path it lies in /tmp, as a socket's path may have 107 bytes."""
+    have a long path it lies in /tmp, as a socket's path may have 107 bytes."""
     (tmp_path / "lists.py").write_text(LISTS)
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         place = (tmp_path / ("long" * 20)) if long else Path(short)
