@@ -348,9 +348,9 @@ def _difference(row: Mapping[str, Any]) -> str:
 
 def _rows(unit: Cell | Task) -> pd.DataFrame:
     if isinstance(unit, Cell):
-        rows, _ = store.read_scores(unit.scores)
+        rows, _, _ = store.read_scores(unit.scores)
         return store.tidy_rows(rows)
-    rows, _ = replicate.rows_of(unit)
+    rows, _, _ = replicate.rows_of(unit)
     return store.tidy_rows(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS)))
 
 
