@@ -340,8 +340,10 @@ def settings_of(method: Any) -> dict[str, Any]:
         return {}
     settings = {}
     for f in fields(method):
+        if not f.init or f.name.startswith("_"):
+            continue
         value = getattr(method, f.name)
-        if f.init and not f.name.startswith("_") and value is not None:
+        if value is not None:
             settings[f.name] = value.name if isinstance(value, Method) else value
     return settings
 

@@ -58,12 +58,12 @@ _V1_NOT_CODE = ("__init__.py", "replicate.py", "figures.py", "verdicts.py")
 _PRINT_CODE = """
 import json, sys, yaml
 try:
-    from benchmark.pipeline import report
+    from benchmark.pipeline import provenance
     from benchmark.pipeline.profile import Profile
 except ModuleNotFoundError:  # an earlier layout
-    from benchmark import report
+    from benchmark import report as provenance
     from benchmark.profile import Profile
-print(json.dumps(report.code(Profile.parse(yaml.safe_load(sys.stdin)))))
+print(json.dumps(provenance.code(Profile.parse(yaml.safe_load(sys.stdin)))))
 """
 
 

@@ -91,9 +91,6 @@ def tidy_rows(rows: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(
                 f"unknown {column} {', '.join(map(repr, sorted(unknown)))}"
             )
-    empty = (rows["status"] == "ok") & ~np.isfinite(rows["value"].astype(float))
-    if empty.any():
-        raise ValueError(f"status ok without a value in the row {_key(rows[empty])}")
     rows = (
         rows[list(ROW_COLUMNS)]
         .sort_values(list(ROW_KEYS), kind="stable")

@@ -67,7 +67,7 @@ def edit(root, file, old, new):
 
 def test_words_and_places_are_proven(project):
     edit(project.root, "benchmark/metrics/complexity.py", '"""', '"""In other words: ')
-    (project.root / "benchmark" / "contract.py").rename(
+    (project.root / "benchmark" / "methods" / "contract.py").rename(
         project.root / "benchmark" / "rules.py"
     )
     edit(

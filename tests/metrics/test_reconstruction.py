@@ -168,5 +168,5 @@ def test_images_that_do_not_fit_are_refused(name, shape):
 
 
 def test_unknown_units_are_refused():
-    with pytest.raises(ValueError, match="is standardised or pixels"):
+    with pytest.raises(ValueError, match="must be standardised or pixels"):
         value("reconstruction_loss", Explanation(decoded=images().x), scale="percent")

@@ -175,7 +175,7 @@ def test_all_that_trains_is_in_the_key(workspace):
     ]
     dataset = data.load(file)
     places = called(lambda: zoo.train_many(dataset, jobs))
-    assert ("benchmark.data", "Dataset") in places and (
+    assert ("benchmark.data.dataset", "Dataset") in places and (
         "benchmark.zoo.dense",
         "Chain",
     ) in places
