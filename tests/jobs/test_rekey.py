@@ -98,14 +98,14 @@ def test_words_and_places_are_proven(project):
         ),
         (
             "benchmark/metrics/faithfulness.py",
-            "log_odds, logits_at",
-            "logits_at as log_odds, logits_at",
+            "    log_odds,",
+            "    logits_at as log_odds,",
             "metrics.faithfulness",
         ),
         (
             "benchmark/methods/contract.py",
-            "ROUNDING = (\n    0.02",
-            "ROUNDING = (\n    0.03",
+            "ROUNDING = 0.02",
+            "ROUNDING = 0.03",
             "contract.ROUNDING",
         ),
         (
