@@ -147,6 +147,7 @@ def sample(
         return repeat(at(target, psi[rows], layer, chunk), len(psi_x))
 
     def towards_others(x: Tensor, c: int) -> Boundaries:
+        """Boundaries on the lines from x, of class c, to images of other classes."""
         others = (classes != c).nonzero()[:, 0]
         drawn = torch.from_numpy(rng.permutation(len(others))[:q])
         rows = others[drawn.to(psi.device)]
