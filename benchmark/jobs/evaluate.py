@@ -203,8 +203,10 @@ class _Known:
 
 def _known(profile: Profile, wanted: Sequence[Cell]) -> _Known:
     """From the profile's own files if they are up to date, else from the committed rows that still hold."""
-    here = [cell for cell in wanted if explain.is_explained(cell)]
-    lacking = [cell for cell in here if not score.is_scored(cell)]
+    explained = [cell for cell in wanted if explain.is_explained(cell)]
+    unscored = [cell for cell in explained if not score.is_scored(cell)]
+    lacking = [cell for cell in unscored if store.is_whole(cell.explanation)]
+    here = [cell for cell in explained if cell in lacking or cell not in unscored]
     _score(profile, lacking)
     scored = [cell for cell in here if cell not in lacking or score.is_scored(cell)]
     rest = [cell for cell in wanted if cell not in scored]

@@ -82,7 +82,7 @@ def tidy_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns in their order, the rows sorted by their key.
 
     Raises:
-        ValueError: a missing column, an unknown track or status, a row with status ok and no value, or a key twice.
+        ValueError: a missing column, an unknown track or status, or a key twice.
     """
     if missing := [column for column in ROW_COLUMNS if column not in rows]:
         raise ValueError(f"rows lack the columns {', '.join(missing)}")
