@@ -17,7 +17,7 @@ OUT     ?= results/$(PROFILE)/artifacts/diff
 PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(CURDIR)/$(VENV)/bin
-PIP     := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+PIP     := "$(BIN)/python" -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
@@ -26,6 +26,7 @@ export MPLBACKEND := Agg
 .PHONY: leaderboard test test-all faults lint readme check-readme check-results diff newest bench mutants clean
 
 leaderboard: $(VENV)/.for-use
+	@[ -e .git ] || grep -qs no_scm .dvc/config.local || printf '[core]\n    no_scm = true\n' >> .dvc/config.local
 	@glassbench mend && glassbench use $(PROFILE)
 	@dvc repro && rm -f .dvc/tmp/dvc.lock.kept
 	@glassbench show
@@ -56,14 +57,14 @@ diff: $(VENV)/.for-use
 	code=$$?; cat $(OUT)/diff.md; exit $$code
 
 newest: $(VENV)/.made
-	@$(MAKE) --no-print-directory --what-if=pyproject.toml PIP="$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager" $(VENV)/.for-tests
+	@$(MAKE) --no-print-directory --what-if=pyproject.toml PIP='"$(BIN)/python" -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager' $(VENV)/.for-tests
 
 bench: $(VENV)/.for-tests
-	@python -m benchmarks $(if $(ONLY),--only $(ONLY))
+	@python -m speed $(if $(ONLY),--only $(ONLY))
 
 mutants: $(VENV)/.for-tests
 	@python -c 'import cosmic_ray' 2>/dev/null || $(PIP) --editable '.[mutation]'
-	@python -m tests.mutants $(MODULES)
+	@python -m tools.mutants $(MODULES)
 
 clean:
 	rm -rf $(VENV) *.egg-info

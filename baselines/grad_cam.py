@@ -1,4 +1,4 @@
-"""Grad-CAM: where the channels that the class score leans on are active.
+"""Grad-CAM: where the channels that the class score depends on are active.
 
 Idea: weigh each channel of a convolutional layer by the mean gradient of the class score and add the channels up.
 
@@ -18,17 +18,15 @@ Reference: Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra. Grad-CAM: Visual E
 Gradient-based Localization. ICCV 2017, arXiv:1610.02391.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from benchmark.api import Batch, Explanation, NotApplicable, Target
+from benchmark.api import Batch, Explanation, Target
+from benchmark.shared import feature_maps
 
 
 @dataclass
@@ -46,27 +44,28 @@ class GradCAM:
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Maps of the predicted class. Raises NotApplicable for a layer without channels and positions."""
-        alpha, A = self.channel_weights(target, batch), target.features(batch, self.layer)
-        L = torch.einsum("nk,nkuv->nuv", alpha, A).relu()  # (n, u, v)                                        Eq. 2
-        maps = F.interpolate(L[:, None], batch.x.shape[-2:], mode="bilinear", align_corners=False)
-        return Explanation(heatmaps=maps[:, 0])  # (n, h, w)
+        alpha = self.channel_weights(target, batch)
+        A = target.features(batch, self.layer)
+        L = torch.einsum(
+            "nk,nkuv->nuv", alpha, A
+        ).relu()  # (n, u, v)                       Eq. 2
+        return Explanation(
+            heatmaps=feature_maps.upsampled(L, batch.x.shape[-2:])
+        )  # (n, h, w)
 
     def work(self, facts):
         """psi, then G with a gradient, for each image."""
         return facts.images * (facts.forward(self.layer) + facts.gradient(self.layer))
 
     def channel_weights(self, target: Target, batch: Batch) -> Tensor:
-        """alpha, (n, K), logits a unit of activation."""
-        return torch.cat([g.mean(dim=(2, 3)) for g in self._gradients(target, batch)])  #                     Eq. 1
-
-    def _gradients(self, target: Target, batch: Batch) -> list[Tensor]:
-        """dy^c / dA, chunks of (m, K, u, v)."""
-        psi = target.features(batch, self.layer)  # (n, K, u, v)
-        if psi.ndim != 4:
-            raise NotApplicable(f"{self.layer or target.layer} of {target.name} has no channels and positions")
-        gradients = []
+        """alpha, (n, K), logits per unit of activation."""
+        psi = feature_maps.at(target, batch, self.layer)  # (n, K, u, v)
+        weights = []
         for A in psi.split(batch.chunk):
             A = A.detach().requires_grad_()
             y = target.head(A, self.layer)  # (m, C)
-            gradients += torch.autograd.grad(y.amax(dim=1).sum(), A)
-        return gradients
+            (gradient,) = torch.autograd.grad(y.amax(dim=1).sum(), A)
+            weights.append(
+                gradient.mean(dim=(2, 3))
+            )  # (m, K)                              Eq. 1
+        return torch.cat(weights)

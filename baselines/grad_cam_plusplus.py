@@ -12,7 +12,7 @@ Y = exp(y^c), so that for a piecewise linear G the derivatives of Y are powers o
     w_k = sum_ij alpha^k_ij ReLU(dY / dA^k_ij)
     L = ReLU(sum_k w_k A^k)
 
-Y scales a whole map; it is left out here. What the paper and the codes hold differs:
+Y scales a whole map; it is left out here. The paper and the implementations differ:
 
     authors   a zero denominator becomes 1; alpha is divided by its sum over the positions where g > 0 (a zero sum
               becomes 1). Eq. 19 does not have this normalisation: where g is constant over positions (a head that
@@ -26,17 +26,15 @@ Reference: Chattopadhay, Sarkar, Howlader, Balasubramanian. Grad-CAM++: Generali
 for Deep Convolutional Networks. WACV 2018, arXiv:1710.11063 (whose equation number this is).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from benchmark.api import Batch, Explanation, NotApplicable, Target
+from benchmark.api import Batch, Explanation, Target
+from benchmark.shared import feature_maps
 
 
 @dataclass
@@ -51,7 +49,9 @@ class GradCAMPlusPlus:
 
     def __post_init__(self) -> None:
         if self.variant not in ("authors", "library"):
-            raise ValueError(f"Grad-CAM++: variant is 'authors' or 'library', not {self.variant!r}")
+            raise ValueError(
+                f"Grad-CAM++: variant is 'authors' or 'library', not {self.variant!r}"
+            )
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""
@@ -59,10 +59,12 @@ class GradCAMPlusPlus:
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Maps of the predicted class. Raises NotApplicable for a layer without channels and positions."""
-        w, A = self.channel_weights(target, batch), target.features(batch, self.layer)
+        w = self.channel_weights(target, batch)
+        A = target.features(batch, self.layer)
         L = torch.einsum("nk,nkuv->nuv", w, A).relu()  # (n, u, v)
-        maps = F.interpolate(L[:, None], batch.x.shape[-2:], mode="bilinear", align_corners=False)
-        return Explanation(heatmaps=maps[:, 0])  # (n, h, w)
+        return Explanation(
+            heatmaps=feature_maps.upsampled(L, batch.x.shape[-2:])
+        )  # (n, h, w)
 
     def work(self, facts):
         """psi, then G with a gradient, for each image."""
@@ -70,19 +72,24 @@ class GradCAMPlusPlus:
 
     def channel_weights(self, target: Target, batch: Batch) -> Tensor:
         """w, (n, K), 0 and larger wherever A is."""
-        psi = target.features(batch, self.layer)  # (n, K, u, v)
-        if psi.ndim != 4:
-            raise NotApplicable(f"{self.layer or target.layer} of {target.name} has no channels and positions")
-        return torch.cat([self._weights(target, A) for A in psi.split(batch.chunk)])
+        psi = feature_maps.at(target, batch, self.layer)  # (n, K, u, v)
+        weights = [self._weights(target, A) for A in psi.split(batch.chunk)]
+        return torch.cat(weights)
 
     def _weights(self, target: Target, A: Tensor) -> Tensor:
-        A = A.detach().requires_grad_()  # (m, K, u, v)
+        """w, (m, K), of A (m, K, u, v)."""
+        A = A.detach().requires_grad_()
         y = target.head(A, self.layer)  # (m, C)
         (g,) = torch.autograd.grad(y.amax(dim=1).sum(), A)
-        A = A.detach()
-        below = 2 * g**2 + A.sum(dim=(2, 3), keepdim=True) * g**3
+        total = A.detach().sum(dim=(2, 3), keepdim=True)
+        positive = g.relu()
+        below = 2 * g**2 + total * g**3
         if self.variant == "library":
-            return (g**2 / (below + 1e-6) * g.relu()).sum(dim=(2, 3))  # (m, K)
-        alpha = g**2 / below.where(below != 0, 1)  #                                                         Eq. 19
-        total = alpha.where(g > 0, 0).sum(dim=(2, 3))  # (m, K)
-        return (alpha * g.relu()).sum(dim=(2, 3)) / total.where(total != 0, 1)
+            alpha = g**2 / (below + 1e-6)
+            return (alpha * positive).sum(dim=(2, 3))
+        alpha = g**2 / below.where(
+            below != 0, 1
+        )  #                                         Eq. 19
+        norm = alpha.where(g > 0, 0).sum(dim=(2, 3))
+        norm = norm.where(norm != 0, 1)
+        return (alpha * positive).sum(dim=(2, 3)) / norm

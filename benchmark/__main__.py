@@ -1,4 +1,4 @@
-from benchmark.cli import entry
+from benchmark.cli.main import entry
 
 if __name__ == "__main__":
     entry()

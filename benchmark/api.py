@@ -1,4 +1,4 @@
-"""What the author of a method or a metric sees. Needs numpy and torch, nothing else of the house.
+"""What the author of a method or a metric sees. Needs numpy and torch, nothing else of this package.
 
 A method is a class with ``fit`` and ``explain``; a metric is a function with a declaration:
 
@@ -48,7 +48,7 @@ class Batch:
     (j + 0.5, i + 0.5), and a box holds a pixel if it holds its centre.
 
     Raises:
-        ValueError: a visible part whose place is NaN or infinite, or such an importance.
+        ValueError: the place of a visible part, or an importance, is NaN or infinite.
     """
 
     x: Tensor  # (n, c, h, w) float32 in [0, 1]
@@ -57,19 +57,29 @@ class Batch:
     boxes: Tensor | None = None  # (n, 4) float32: x0, y0, x1, y1
     parts: Tensor | None = None  # (n, p, 2) float32: x, y
     part_visible: Tensor | None = None  # (n, p) bool
-    part_masks: Tensor | None = None  # (n, h, w) int8: the part that each pixel shows, -1 where none
-    part_importance: Tensor | None = None  # (n, p) float32: true importance of each part for the image's class
-    chunk: int = 64  # images that are pushed through the network together
-    memo: dict[Any, Any] = field(default_factory=dict, repr=False)  # shared results, e.g. psi(x); never saved
+    part_masks: Tensor | None = (
+        None  # (n, h, w) int8: the part that each pixel shows, -1 where none
+    )
+    # (n, p) float32: true importance of each part for the image's class
+    part_importance: Tensor | None = None
+    chunk: int = 64  # images that go through the network together
+    # shared results, e.g. psi(x); never saved
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        for key, values in (("parts", self.parts), ("part_importance", self.part_importance)):
-            if values is not None:
-                wrong = ~torch.isfinite(values)
-                if key == "parts" and self.part_visible is not None:  # where an invisible part lies does not matter
-                    wrong &= self.part_visible[..., None]
-                if wrong.any():
-                    raise ValueError(f"{key} holds {int(wrong.sum())} values that are NaN or infinite")
+        for key in ("parts", "part_importance"):
+            values = getattr(self, key)
+            if values is None:
+                continue
+            wrong = ~torch.isfinite(values)
+            if key == "parts" and self.part_visible is not None:
+                wrong &= self.part_visible[
+                    ..., None
+                ]  # where an invisible part lies does not matter
+            if wrong.any():
+                raise ValueError(
+                    f"{key} holds {int(wrong.sum())} values that are NaN or infinite"
+                )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -77,17 +87,23 @@ class Batch:
     def __iter__(self) -> Iterator[Batch]:
         """The same images in chunks that fit the device, in order; the chunks keep their own memo."""
         if "chunks" not in self.memo:
-            self.memo["chunks"] = [self[i : i + self.chunk] for i in range(0, len(self), self.chunk)]
+            starts = range(0, len(self), self.chunk)
+            self.memo["chunks"] = [self[i : i + self.chunk] for i in starts]
         return iter(self.memo["chunks"])
 
     def __getitem__(self, rows: slice | Sequence[int] | Tensor) -> Batch:
         """The images ``rows`` as a Batch of its own (views for a slice)."""
-        picked = {f.name: value[rows] for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        picked = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Tensor):
+                picked[f.name] = value[rows]
         return Batch(**picked, chunk=self.chunk)
 
     def annotations(self) -> frozenset[str]:
         """Names of the annotations that are there, among boxes, parts and part_importance."""
-        return frozenset(k for k in ("boxes", "parts", "part_importance") if getattr(self, k) is not None)
+        names = ("boxes", "parts", "part_importance")
+        return frozenset(name for name in names if getattr(self, name) is not None)
 
 
 # --------------------------------------------------------------------------------------------- networks
@@ -123,7 +139,10 @@ class Target:
         std: Sequence[float] = (1.0,),
         layer: str | None = None,
     ) -> None:
-        self.net, self.name, self.classes, self.input_shape = net, name, tuple(classes), tuple(input_shape)
+        self.net = net
+        self.name = name
+        self.classes = tuple(classes)
+        self.input_shape = tuple(input_shape)
         self.layers = tuple(key for key, _ in net.named_children())
         self.layer = layer
         if layer is not None:
@@ -133,8 +152,12 @@ class Target:
                 module.inplace = False
         net.eval().requires_grad_(False)
         self.device = next((p.device for p in net.parameters()), torch.device("cpu"))
-        self.mean = torch.tensor(mean, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
-        self.std = torch.tensor(std, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+        self.mean = torch.tensor(mean, dtype=torch.float32, device=self.device).view(
+            1, -1, 1, 1
+        )
+        self.std = torch.tensor(std, dtype=torch.float32, device=self.device).view(
+            1, -1, 1, 1
+        )
 
     def __call__(self, x: Tensor | Batch) -> Tensor:
         """Logits F(x), (n, C). For a Batch, computed once without gradients and remembered."""
@@ -145,42 +168,59 @@ class Target:
         index = self._index(layer or self._explained())
         if isinstance(x, Tensor):
             z = self.net[: index + 1]((x - self.mean) / self.std)
-            return z.contiguous()  # a network may compute channels-last; ``view`` must work all the same
+            return (
+                z.contiguous()
+            )  # it may be channels-last, and ``view`` must work all the same
         key = ("features", self, index)
         if key not in x.memo:
-            with torch.inference_mode(False), torch.no_grad():  # others may need gradients from here on
-                x.memo[key] = torch.cat([self.features(part.x, self.layers[index]) for part in x])
+            # not in inference mode: others may need gradients from here on
+            with torch.inference_mode(False), torch.no_grad():
+                parts = [self.features(part.x, self.layers[index]) for part in x]
+                x.memo[key] = torch.cat(parts)
         return x.memo[key]
 
     def head(self, z: Tensor, layer: str | None = None) -> Tensor:
         """G(z), the logits (n, C) from the output z of ``layer``: ``head(features(x)) == target(x)``."""
-        return self.net[self._index(layer or self._explained()) + 1 :](z)
+        index = self._index(layer or self._explained())
+        rest = self.net[index + 1 :]
+        return rest(z)
 
     def _explained(self) -> str:
         if self.layer is None:
-            raise NotApplicable(f"{self.name} has no layer with spatial extent; name one of {', '.join(self.layers)}")
+            raise NotApplicable(
+                f"{self.name} has no layer with spatial extent; name one of {', '.join(self.layers)}"
+            )
         return self.layer
 
     def _index(self, layer: str) -> int:
         try:
             return self.layers.index(layer)
         except ValueError:
-            raise ValueError(f"{self.name} has no layer {layer!r}; it has {', '.join(self.layers)}") from None
+            raise ValueError(
+                f"{self.name} has no layer {layer!r}; it has {', '.join(self.layers)}"
+            ) from None
 
     def fingerprint(self) -> str:
         """Changes if a method changes weights, buffers, modules, modes, hooks, requires_grad or the normalisation."""
-        digest = hashlib.sha256(f"{self.mean.tolist()} {self.std.tolist()} {self.layer}".encode())
+        digest = hashlib.sha256(
+            f"{self.mean.tolist()} {self.std.tolist()} {self.layer}".encode()
+        )
         for key, tensor in self.net.state_dict().items():
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         for key, module in self.net.named_modules():
-            hooks = sum(len(h) for k, h in vars(module).items() if k.endswith("_hooks"))
-            own = "forward" in vars(module)
-            digest.update(
-                f"{key} {type(module).__name__} {module.extra_repr()} {module.training} {hooks} {own}".encode()
-            )
-        digest.update(str([p.requires_grad for p in self.net.parameters()]).encode())
+            digest.update(f"{key} {_state(module)}".encode())
+        trainable = [p.requires_grad for p in self.net.parameters()]
+        digest.update(str(trainable).encode())
         return digest.hexdigest()
+
+
+def _state(module: nn.Module) -> str:
+    """What a method could change about a module besides its tensors."""
+    own = vars(module)
+    hooks = sum(len(value) for name, value in own.items() if name.endswith("_hooks"))
+    has_forward = "forward" in own
+    return f"{type(module).__name__} {module.extra_repr()} {module.training} {hooks} {has_forward}"
 
 
 # --------------------------------------------------------------------------------------------- explanations
@@ -195,40 +235,88 @@ class Explanation:
         ValueError: a wrong number of axes, fields that disagree on n, or values that are not finite.
     """
 
-    heatmaps: Array | None = None  # (n, h, w), larger = more important, signed or not as the method defines
-    concept_maps: Array | None = None  # (n, k, h, w): one map for each concept / x-feature / boundary
-    labels: Array | None = None  # (n,): the class that the explanation alone predicts; -1 = does not apply
-    scores: Array | None = None  # (n, C) or (n,): the explanation's approximation of the logits
-    decoded: Array | None = None  # (n, c, h, w): an image rebuilt from what the explained layer kept
-    reference: Array | None = None  # (n, c, h, w): the same from the reference auto-encoder (ClaDec's RefAE)
-    size: Mapping[str, float] = field(default_factory=dict)  # split nodes, rules, literals, bits, boundaries ...
+    # (n, h, w), larger = more important, signed or not as the method defines
+    heatmaps: Array | None = None
+    # (n, k, h, w): one map for each concept / x-feature / boundary
+    concept_maps: Array | None = None
+    # (n,): the class that the explanation alone predicts; -1 = does not apply
+    labels: Array | None = None
+    # (n, C) or (n,): the explanation's approximation of the logits
+    scores: Array | None = None
+    # (n, c, h, w): an image rebuilt from what the explained layer kept
+    decoded: Array | None = None
+    # (n, c, h, w): the same from the reference auto-encoder (ClaDec's RefAE)
+    reference: Array | None = None
+    # split nodes, rules, literals, bits, boundaries ...
+    size: Mapping[str, float] = field(default_factory=dict)
+
+    strict = False  # refuse what would be converted silently; set while an external method runs
 
     def __post_init__(self) -> None:
+        if self.strict:
+            self._refuse_conversion()
         counts = {}
         for key, axes in _EXPLANATION_AXES.items():
             value = getattr(self, key)
             if value is None:
                 continue
-            value = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+            if isinstance(value, Tensor):
+                value = value.detach().cpu().numpy()
+            value = np.asarray(value)
             if value.ndim not in axes:
-                raise ValueError(f"{key} has shape {value.shape}; expected {' or '.join(map(str, axes))} axes")
-            if not np.isfinite(value).all():
-                raise ValueError(f"{key} holds {int((~np.isfinite(value)).sum())} values that are NaN or infinite")
-            object.__setattr__(self, key, np.ascontiguousarray(value, np.int64 if key == "labels" else np.float32))
+                wanted = " or ".join(map(str, axes))
+                raise ValueError(
+                    f"{key} has shape {value.shape}; expected {wanted} axes"
+                )
+            wrong = ~np.isfinite(value)
+            if wrong.any():
+                raise ValueError(
+                    f"{key} holds {int(wrong.sum())} values that are NaN or infinite"
+                )
+            dtype = np.int64 if key == "labels" else np.float32
+            object.__setattr__(self, key, np.ascontiguousarray(value, dtype))
             counts[key] = len(value)
         if len(set(counts.values())) > 1:
             raise ValueError(f"fields disagree on the number of images: {counts}")
-        object.__setattr__(self, "size", {str(k): float(v) for k, v in dict(self.size).items()})
+        size = {str(k): float(v) for k, v in dict(self.size).items()}
+        object.__setattr__(self, "size", size)
+
+    def _refuse_conversion(self) -> None:
+        """
+        Raises:
+            ValueError: a tensor on a graph, or values that are not plain numbers (complex numbers, text).
+        """
+        for key in _EXPLANATION_AXES:
+            value = getattr(self, key)
+            if value is None:
+                continue
+            if isinstance(value, Tensor) and value.requires_grad:
+                raise ValueError(f"{key} is a tensor on a graph; return {key}.detach()")
+            dtype = np.asarray(
+                value.cpu() if isinstance(value, Tensor) else value
+            ).dtype
+            kinds, expected = (
+                ("biu", "class") if key == "labels" else ("biuf", "plain number")
+            )
+            if dtype.kind not in kinds:
+                raise ValueError(f"{key} is of type {dtype}, which holds no {expected}")
 
     def offers(self) -> frozenset[str]:
         """Names of the fields that are there."""
         here = {key for key in _EXPLANATION_AXES if getattr(self, key) is not None}
-        return frozenset(here | ({"size"} if self.size else set()))
+        if self.size:
+            here.add("size")
+        return frozenset(here)
 
 
 _EXPLANATION_AXES = {
-    "heatmaps": (3,), "concept_maps": (4,), "labels": (1,), "scores": (1, 2), "decoded": (4,), "reference": (4,),
-}  # fmt: skip
+    "heatmaps": (3,),
+    "concept_maps": (4,),
+    "labels": (1,),
+    "scores": (1, 2),
+    "decoded": (4,),
+    "reference": (4,),
+}
 
 
 @runtime_checkable
@@ -247,11 +335,17 @@ class Method(Protocol):
 
 
 def settings_of(method: Any) -> dict[str, Any]:
-    """The settings of a method: the public fields of its dataclass that are not None; of a method in them, its name."""
+    """The settings of a method: the public fields of its dataclass that are not None; methods among them by name."""
     if not is_dataclass(method):
         return {}
-    pairs = ((f.name, getattr(method, f.name)) for f in fields(method) if f.init and not f.name.startswith("_"))
-    return {key: value.name if isinstance(value, Method) else value for key, value in pairs if value is not None}
+    settings = {}
+    for f in fields(method):
+        if not f.init or f.name.startswith("_"):
+            continue
+        value = getattr(method, f.name)
+        if value is not None:
+            settings[f.name] = value.name if isinstance(value, Method) else value
+    return settings
 
 
 # --------------------------------------------------------------------------------------------- metrics
@@ -263,7 +357,8 @@ class MetricSpec:
 
     name: str
     function: Callable[..., Array]
-    needs: frozenset[str]  # fields of Explanation, and annotations of Batch: boxes, parts, part_importance
+    # fields of Explanation, and annotations of Batch: boxes, parts, part_importance
+    needs: frozenset[str]
     track: str
     better: str  # "lower" or "higher"
     unit: str
@@ -282,7 +377,14 @@ class MetricSpec:
         """The part of ``needs`` that the images must carry."""
         return self.needs - self.offered
 
-    def __call__(self, e: Explanation, target: Target, batch: Batch, rng: Generator, **setting: Any) -> Array:
+    def __call__(
+        self,
+        e: Explanation,
+        target: Target,
+        batch: Batch,
+        rng: Generator,
+        **setting: Any,
+    ) -> Array:
         return self.function(e, target, batch, rng, **setting)
 
 
@@ -300,7 +402,7 @@ def metric(
     settings: Sequence[Mapping[str, Any]] = ({},),
     partial: bool = False,
 ) -> Callable[[Callable[..., Array]], MetricSpec]:
-    """Declare ``f(e, target, batch, rng, **setting) -> (n,)`` as a metric: one value an image, aggregated once, later.
+    """Declare ``f(e, target, batch, rng, **setting) -> (n,)`` as a metric: one value per image, aggregated once, later.
 
     Raises:
         ValueError: an unknown track, direction or need, or a name that is taken.
@@ -310,11 +412,28 @@ def metric(
         name = function.__name__
         known = _EXPLANATION_AXES.keys() | {"size", "boxes", "parts", "part_importance"}
         if name in METRICS and METRICS[name].function.__module__ != function.__module__:
-            raise ValueError(f"a metric {name!r} is there already, in {METRICS[name].function.__module__}")
-        if track not in TRACKS or better not in ("lower", "higher") or not set(needs) <= known:
-            raise ValueError(f"metric {name!r}: track {track!r}, better {better!r} or needs {sorted(needs)} unknown")
+            raise ValueError(
+                f"a metric {name!r} exists already, in {METRICS[name].function.__module__}"
+            )
+        if (
+            track not in TRACKS
+            or better not in ("lower", "higher")
+            or not set(needs) <= known
+        ):
+            raise ValueError(
+                f"metric {name!r}: track {track!r}, better {better!r} or needs {sorted(needs)} unknown"
+            )
         spec = MetricSpec(
-            name, function, frozenset(needs), track, better, unit, version, source, tuple(settings), partial
+            name,
+            function,
+            frozenset(needs),
+            track,
+            better,
+            unit,
+            version,
+            source,
+            tuple(settings),
+            partial,
         )
         METRICS[name] = spec
         return spec
@@ -324,4 +443,6 @@ def metric(
 
 def torch_rng(rng: Generator, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator on ``device``, seeded from ``rng``."""
-    return torch.Generator(device).manual_seed(int(rng.integers(2**63 - 1)))
+    seed = int(rng.integers(2**63 - 1))
+    generator = torch.Generator(device)
+    return generator.manual_seed(seed)

@@ -17,7 +17,15 @@ import sys
 
 import numpy as np
 
-from benchmark.download import Source, fetch, main, members, nearest, read_pages, subset
+from benchmark.data.download import (
+    Source,
+    fetch,
+    main,
+    members,
+    nearest,
+    read_pages,
+    subset,
+)
 
 SOURCE = Source(
     "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
@@ -25,22 +33,32 @@ SOURCE = Source(
     mirror="cifar100/cifar100_100_50_per_class.tar",
     mirror_digest="sha256:8da056be23f3133228e615a8cc41b1d1912afb270f1420310d059410bb54e2a5",
 )
+MIRROR_CHANGES = "100 + 50 images of each class, losslessly packed anew"
 FULL = {"channels": 3, "classes": 100, "train": 50_000, "test": 10_000}
 DEFAULTS = {"size": 32, "train": None, "test": None}
 
 
 def read_official(files, split):
-    """(N, 3, 32, 32), fine (N,), coarse (N,) and both names: a record is coarse, fine and 3,072 bytes by channel."""
+    """(N, 3, 32, 32), fine (N,), coarse (N,) and both names.
+
+    A record is the coarse label, the fine label and 3,072 bytes, channel by channel.
+    """
     records = np.frombuffer(files[f"{split}.bin"], np.uint8).reshape(-1, 3074)
-    names = [files[f"{kind}_label_names.txt"].decode().split() for kind in ("fine", "coarse")]
-    return records[:, 2:].reshape(-1, 3, 32, 32), records[:, 1], records[:, 0], *names
+    x = records[:, 2:].reshape(-1, 3, 32, 32)
+    coarse, fine = records[:, 0], records[:, 1]
+    fine_names = files["fine_label_names.txt"].decode().split()
+    coarse_names = files["coarse_label_names.txt"].decode().split()
+    return x, fine, coarse, fine_names, coarse_names
 
 
 def read_mirror(files, split):
+    """The same from the mirror's pages."""
     pages = [files[name] for name in sorted(files) if name.startswith(f"{split}_")]
+    digest = json.loads(files[f"{split}.json"])["sha256_of_NHWC_uint8"]
+    x = read_pages(pages, digest)
+    keys = ("fine_labels", "coarse_labels", "fine_label_names", "coarse_label_names")
     with np.load(io.BytesIO(files[f"{split}.npz"]), allow_pickle=False) as labels:
-        x = read_pages(pages, json.loads(files[f"{split}.json"])["sha256_of_NHWC_uint8"])
-        return x, *(labels[key] for key in ("fine_labels", "coarse_labels", "fine_label_names", "coarse_label_names"))
+        return x, *(labels[key] for key in keys)
 
 
 def prepare(params, folder):
@@ -49,11 +67,14 @@ def prepare(params, folder):
     read = read_official if file.origin == "official" else read_mirror
     arrays = {}
     for split in ("train", "test"):
-        x, fine, coarse, arrays["classes"], arrays["coarse_classes"] = read(files, split)
+        x, fine, coarse, arrays["classes"], arrays["coarse_classes"] = read(
+            files, split
+        )
         ids = subset("cifar100", split, fine, params[split])
         arrays[f"x_{split}"] = nearest(x[ids], params["size"])
         arrays[f"y_{split}"] = fine[ids].astype(np.int64)
         arrays[f"y_coarse_{split}"] = coarse[ids].astype(np.int64)
+    changes = "none" if file.origin == "official" else MIRROR_CHANGES
     return arrays, {
         "title": "CIFAR-100",
         "what": "100 kinds of things in 20 groups",
@@ -62,7 +83,7 @@ def prepare(params, folder):
         "url": SOURCE.url,
         "provenance": {
             "files": [file.provenance()],
-            "changes": "none" if file.origin == "official" else "100 + 50 images of each class, losslessly packed anew",
+            "changes": changes,
         },
         "resize": "none" if params["size"] == 32 else "nearest neighbour",
         "skipped": 0,

@@ -4,19 +4,19 @@ Licence     for non-commercial research and education; the images belong to thei
 Citation    C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie. The Caltech-UCSD Birds-200-2011 dataset. Technical
             report CNS-TR-2011-001, California Institute of Technology, 2011.
 Official    https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz (MD5 below)
-Mirror      cub/CUB_200_2011_first50_256px.tar: classes 1 to 50, 2,889 images in the official layout, longer side reduced
-            to 256 pixels at most (Lanczos, JPEG quality 90), boxes and part locations scaled alike
-Subset      classes: the first so many, null = all; train, test: that many images of those, equally many of each class,
-            drawn by a named seed; null = all
-Resize      size, fit: "squash" both sides, or "crop" the centre; bilinear with antialiasing; annotations moved alike.
-            A part that the crop loses is no longer visible; the location of an invisible part is (0, 0)
+Mirror      cub/CUB_200_2011_first50_256px.tar: classes 1 to 50, 2,889 images in the official layout, longer side
+            reduced to 256 pixels at most (Lanczos, JPEG quality 90), boxes and part locations scaled with it
+Subset      classes: the first N classes, null = all; train, test: that many images of those, equally many of each
+            class, drawn by a named seed; null = all
+Resize      size, fit: "squash" both sides, or "crop" the centre; bilinear with antialiasing; annotations move with the
+            pixels. A part that the crop loses is no longer visible; the location of an invisible part is (0, 0)
 """
 
 import sys
 
 import numpy as np
 
-from benchmark.download import (
+from benchmark.data.download import (
     DownloadError,
     ParamsError,
     Source,
@@ -33,6 +33,10 @@ SOURCE = Source(
     "md5:97eceeb196236b17998738112f37df78",
     mirror="cub/CUB_200_2011_first50_256px.tar",
     mirror_digest="sha256:e33db62bc4f57ab0556dcca2cb79178562448b5e381e24cf6a11dc3f9379f2df",
+)
+MIRROR_CHANGES = (
+    "classes 1 to 50; longer side reduced to 256 pixels (Lanczos, JPEG quality 90); "
+    "boxes and part locations scaled alike"
 )
 ROOT = "CUB_200_2011/"
 TABLES = (
@@ -51,15 +55,27 @@ DEFAULTS = {"size": 224, "fit": "squash", "classes": None, "train": None, "test"
 def read_tables(path):
     """{table: [(id, the other columns ...), ...]}."""
     wanted = {f"{ROOT}{table}.txt": table for table in TABLES}
-    texts = {wanted[name]: raw.decode() for name, raw in members(path, wanted.__contains__)}
-    if missing := [table for table in TABLES if table not in texts]:
-        raise DownloadError(f"{path}: lacks {', '.join(f'{ROOT}{table}.txt' for table in missing)}")
-    return {table: [tuple(line.split(maxsplit=1 if table == "parts/parts" else -1)) for line in text.splitlines() if line]
-            for table, text in texts.items()}  # fmt: skip
+    texts = {
+        wanted[name]: raw.decode() for name, raw in members(path, wanted.__contains__)
+    }
+    missing = [name for name, table in wanted.items() if table not in texts]
+    if missing:
+        raise DownloadError(f"{path}: lacks {', '.join(missing)}")
+    tables = {}
+    for table, text in texts.items():
+        columns = (
+            1 if table == "parts/parts" else -1
+        )  # the name of a part is of several words
+        lines = [line for line in text.splitlines() if line]
+        tables[table] = [tuple(line.split(maxsplit=columns)) for line in lines]
+    return tables
 
 
 def annotations(tables):
-    """{image id: value}: corners (2, 2) of the box, part locations (15, 2), visibility (15,); x, y in the photo's pixels."""
+    """{image id: value} of the box, the parts and their visibility; x, y in pixels of the photograph.
+
+    Corners (2, 2) of the box, part locations (15, 2), visibility (15,).
+    """
     boxes = {}
     for image, *numbers in tables["bounding_boxes"]:
         x, y, w, h = map(float, numbers)
@@ -67,10 +83,11 @@ def annotations(tables):
     p = len(tables["parts/parts"])
     parts = {image: np.zeros((p, 2)) for image, _ in tables["images"]}
     visible = {image: np.zeros(p, bool) for image, _ in tables["images"]}
-    for image, part, x, y, seen in tables["parts/part_locs"]:
+    for image, number, x, y, seen in tables["parts/part_locs"]:
         if image in parts:
-            parts[image][int(part) - 1] = x, y
-            visible[image][int(part) - 1] = seen == "1"
+            part = int(number) - 1
+            parts[image][part] = x, y
+            visible[image][part] = seen == "1"
     return boxes, parts, visible
 
 
@@ -80,27 +97,39 @@ def prepare(params, folder):
     tables = read_tables(file.path)
     count = params["classes"] or len(tables["classes"])
     if count > len(tables["classes"]):
-        raise ParamsError(f"classes: {count} asked for, {file.path.name} has {len(tables['classes'])}")
+        raise ParamsError(
+            f"classes: {count} asked for, {file.path.name} has {len(tables['classes'])}"
+        )
     label = {image: int(c) - 1 for image, c in tables["image_class_labels"]}
     name = {image: f"{ROOT}images/{path}" for image, path in tables["images"]}
     training = {image: flag == "1" for image, flag in tables["train_test_split"]}
     boxes, parts, visible = annotations(tables)
+    classes = [c.split(".", 1)[1] for _, c in tables["classes"][:count]]
     arrays = {
-        "classes": [c.split(".", 1)[1].replace("_", " ") for _, c in tables["classes"][:count]],
+        "classes": [c.replace("_", " ") for c in classes],
         "part_names": [part for _, part in tables["parts/parts"]],
     }
     skipped = []
     for split in ("train", "test"):
-        mine = [image for image in name if label[image] < count and training[image] == (split == "train")]
-        drawn = subset("cub", split, np.array([label[image] for image in mine]), params[split])
-        mine = [mine[i] for i in drawn]
-        ids, x, frames = read_photos(file.path, [name[image] for image in mine], size, fit)
-        skipped += [name[image] for i, image in enumerate(mine) if i not in set(ids)]
+        known = [image for image in name if label[image] < count]
+        mine = [image for image in known if training[image] == (split == "train")]
+        labels = np.array([label[image] for image in mine])
+        mine = [mine[i] for i in subset("cub", split, labels, params[split])]
+        ids, x, frames = read_photos(
+            file.path, [name[image] for image in mine], size, fit
+        )
+        decoded = set(ids)
+        skipped += [name[image] for i, image in enumerate(mine) if i not in decoded]
         mine = [mine[i] for i in ids]
         scale, shift = frames[:, 0, None], frames[:, 1, None]  # (n, 1, 2)
-        corners = np.array([boxes[image] for image in mine]) * scale - shift  # (n, 2, 2)
-        points = np.array([parts[image] for image in mine]) * scale - shift  # (n, 15, 2)
-        seen = np.array([visible[image] for image in mine]) & ((points >= 0) & (points <= size)).all(-1)
+        corners = (
+            np.array([boxes[image] for image in mine]) * scale - shift
+        )  # (n, 2, 2)
+        points = (
+            np.array([parts[image] for image in mine]) * scale - shift
+        )  # (n, 15, 2)
+        inside = ((points >= 0) & (points <= size)).all(-1)
+        seen = np.array([visible[image] for image in mine]) & inside
         arrays |= {
             f"x_{split}": x,
             f"y_{split}": np.array([label[image] for image in mine], np.int64),
@@ -108,6 +137,7 @@ def prepare(params, folder):
             f"parts_{split}": np.where(seen[..., None], points, 0).astype(np.float32),
             f"part_visible_{split}": seen,
         }
+    changes = "none" if file.origin == "official" else MIRROR_CHANGES
     return arrays, {
         "title": "CUB-200-2011",
         "what": "photographs of birds with boxes and 15 part locations",
@@ -117,13 +147,12 @@ def prepare(params, folder):
         "url": SOURCE.url,
         "provenance": {
             "files": [file.provenance()],
-            "changes": "none" if file.origin == "official" else "classes 1 to 50; longer side reduced to 256 pixels "
-            "(Lanczos, JPEG quality 90); boxes and part locations scaled alike",
+            "changes": changes,
         },
         "resize": f"{fit}, bilinear with antialiasing; annotations moved alike",
         "skipped": len(skipped),
         "skipped_files": skipped,
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -10,34 +10,40 @@ Resize      size: 28 as it is; else nearest neighbour, pixel i is the old pixel 
             (ClaDec: 32, as its code does)
 """
 
-import gzip
 import sys
 
-from benchmark.download import Source, fetch, main, nearest, read_idx, subset
+from benchmark.data.download import main, read_idx_splits
 
 BASE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 FILES = {
-    "train": (("train-images-idx3-ubyte.gz", "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-              ("train-labels-idx1-ubyte.gz", "md5:25c81989df183df01b3e8a0aad5dffbe")),
-    "test": (("t10k-images-idx3-ubyte.gz", "md5:bef4ecab320f06d8554ea6380940ec79"),
-             ("t10k-labels-idx1-ubyte.gz", "md5:bb300cfdad3c16e7a12a480ee83cd310")),
-}  # fmt: skip
-CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+    "train": (
+        ("train-images-idx3-ubyte.gz", "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+        ("train-labels-idx1-ubyte.gz", "md5:25c81989df183df01b3e8a0aad5dffbe"),
+    ),
+    "test": (
+        ("t10k-images-idx3-ubyte.gz", "md5:bef4ecab320f06d8554ea6380940ec79"),
+        ("t10k-labels-idx1-ubyte.gz", "md5:bb300cfdad3c16e7a12a480ee83cd310"),
+    ),
+}
+CLASSES = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+]
 FULL = {"channels": 1, "classes": 10, "train": 60_000, "test": 10_000}
 DEFAULTS = {"size": 28, "train": None, "test": None}
 
 
 def prepare(params, folder):
-    arrays, files = {"classes": CLASSES}, []
-    for split, pair in FILES.items():
-        fetched = [
-            fetch(Source(f"{BASE}/{name}", digest, mirror=f"fashion_mnist/{name}"), folder) for name, digest in pair
-        ]
-        x, y = (read_idx(gzip.decompress(file.path.read_bytes())) for file in fetched)  # (N, 28, 28), (N,)
-        ids = subset("fashion_mnist", split, y, params[split])
-        arrays[f"x_{split}"] = nearest(x[ids, None], params["size"])
-        arrays[f"y_{split}"] = y[ids].astype("int64")
-        files += [file.provenance() for file in fetched]
+    arrays, files = read_idx_splits("fashion_mnist", BASE, FILES, params, folder)
+    arrays["classes"] = CLASSES
     return arrays, {
         "title": "Fashion-MNIST",
         "what": "articles of clothing",

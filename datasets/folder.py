@@ -1,13 +1,14 @@
-"""Folder: your own images, one subfolder a class; becomes a data set with a name of its own.
+"""Folder: your own images, one subfolder per class; becomes a data set with a name of its own.
 
 What        DIR/<class>/*.jpg, split here; or DIR/train/<class>/* and DIR/test/<class>/* (also: val, valid, validation).
             Gender Classification (male, female), Retinal OCT (CNV, DME, DRUSEN, NORMAL) and Food-5K (food, non-food) of
             Representative Interpretations come as such folders.
-Use         glassbench prepare folder --path DIR [--name NAME] [--size N] makes datasets/processed/<profile>/NAME.npz and
-            datasets/NAME.py, a script of two lines. From then on NAME is a data set like any other: write it under
-            ``datasets:`` of a profile, and under ``zoo:`` a network to train on it.
-Licence     yours to know; nothing is uploaded or copied elsewhere
-Citation    yours to give
+Use         glassbench prepare folder --path DIR [--name NAME] [--size N] writes
+            datasets/processed/<profile>/NAME.npz and datasets/NAME.py, a script of two lines. From then on NAME is a
+            data set like any other: write it under ``datasets:`` of a profile, and under ``zoo:`` a network to train
+            on it.
+Licence     that of your images; nothing is uploaded or copied elsewhere
+Citation    that of your images
 Official    none: the folder itself. Mirror: none
 Split       the folder's own, or every fifth image of each class to test, drawn by a named seed
 Subset      none
@@ -24,12 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmark import store
-from benchmark.download import ParamsError, choose, main, read_photo, say
-from benchmark.seeds import generator
+from benchmark.data.download import ParamsError, choose, main, read_photo, say
+from benchmark.utils.seeds import generator
 
 TEST_NAMES = ("test", "val", "valid", "validation")
-SHARE = 5  # one image in so many goes to test
-SCRIPT = '''"""{name}: the images below {path}, one subfolder a class (made by `glassbench prepare folder`)."""
+TEST_SHARE = 5  # one image in this many goes to test
+SCRIPT = '''"""{name}: the images below {path}, one subfolder per class (made by `glassbench prepare folder`)."""
 
 import sys
 
@@ -41,12 +42,16 @@ if __name__ == "__main__":
 
 
 def run(name, path, size, argv=None):
-    """Prepare the folder as data set ``name``; what a script that this one wrote calls. Returns the exit code.
+    """Prepare the folder as data set ``name``; the scripts that this one writes call it. Returns the exit code.
 
-    A folder whose images have changed is read again with --force only.
+    A folder whose images have changed is read again only with --force.
     """
     defaults = {"size": size, "fit": "squash", "path": str(path)}
-    return main(name, lambda params, _: prepare(params, name, Path(params["path"])), defaults, __doc__, argv)
+
+    def prepare_folder(params, downloads):
+        return prepare(params, name, Path(params["path"]))
+
+    return main(name, prepare_folder, defaults, __doc__, argv)
 
 
 def prepare(params, name, path):
@@ -56,19 +61,23 @@ def prepare(params, name, path):
     arrays, skipped, digest = {"classes": classes}, [], hashlib.sha256()
     for split, files in splits.items():
         x, y = [], []
-        for c in classes:
+        for label, c in enumerate(classes):
             for file in files.get(c, []):
                 raw = file.read_bytes()
                 digest.update(f"{split}/{c}/{file.name}".encode() + raw)
                 if photo := read_photo(raw, params["size"], fit):
                     x.append(photo.pixels)
-                    y.append(classes.index(c))
+                    y.append(label)
                 else:
                     skipped.append(str(file.relative_to(path)))
         if not x:
-            raise ParamsError(f"{path}: no image for {split}; an image in {SHARE} of each class goes to test")
-        arrays[f"x_{split}"], arrays[f"y_{split}"] = np.stack(x), np.array(y, np.int64)
-    if missing := [c for i, c in enumerate(classes) if i not in arrays["y_train"]]:
+            raise ParamsError(
+                f"{path}: no image for {split}; one image in {TEST_SHARE} of each class goes to test"
+            )
+        arrays[f"x_{split}"] = np.stack(x)
+        arrays[f"y_{split}"] = np.array(y, np.int64)
+    missing = [c for label, c in enumerate(classes) if label not in arrays["y_train"]]
+    if missing:
         raise ParamsError(f"{path}: no training image of {', '.join(missing)}")
     return arrays, {
         "title": name,
@@ -76,67 +85,106 @@ def prepare(params, name, path):
         "licence": "the owner's",
         "citation": "",
         "url": "",
-        "provenance": {"files": [{"file": path.name, "origin": "folder", "sha256": digest.hexdigest()}], "changes": "none"},
+        "provenance": {
+            "files": [
+                {"file": path.name, "origin": "folder", "sha256": digest.hexdigest()}
+            ],
+            "changes": "none",
+        },
         "resize": f"{fit}, bilinear with antialiasing",
         "skipped": len(skipped),
         "skipped_files": skipped,
-    }  # fmt: skip
+    }
 
 
 def tree(name, path):
     """{split: {class: files}}; the split is the folder's own where it has one."""
     if not path.is_dir():
-        raise ParamsError(f"{path} is no folder")
-    inside = {p.name: p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")}
-    test = next((n for n in TEST_NAMES if n in inside), None)
-    if test and "train" in inside:
-        return {"train": by_class(inside["train"]), "test": by_class(inside[test])}
-    files = by_class(path)
+        raise ParamsError(f"{path} is not a folder")
+    inside = subfolders(path)
+    tests = [split for split in TEST_NAMES if split in inside]
+    if tests and "train" in inside:
+        return {"train": by_class(inside["train"]), "test": by_class(inside[tests[0]])}
     out = {"train": {}, "test": {}}
-    for c, mine in files.items():
-        order = generator("folder", name, c).permutation(len(mine))
-        to_test = set(order[: len(mine) // SHARE].tolist())
-        for i, file in enumerate(mine):
-            out["test" if i in to_test else "train"].setdefault(c, []).append(file)
+    for c, files in by_class(path).items():
+        order = generator("folder", name, c).permutation(len(files))
+        to_test = set(order[: len(files) // TEST_SHARE].tolist())
+        for i, file in enumerate(files):
+            split = "test" if i in to_test else "train"
+            out[split].setdefault(c, []).append(file)
     return out
 
 
 def by_class(path):
     """{class: its files, sorted}."""
-    files = {
-        folder.name: sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-        for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")
-    }  # fmt: skip
+    files = {}
+    for name, folder in subfolders(path).items():
+        found = [
+            file for file in folder.rglob("*") if file.is_file() and not is_hidden(file)
+        ]
+        files[name] = sorted(found)
     if len(files) < 2:
-        raise ParamsError(f"{path} holds {len(files)} subfolders; there must be one a class, two at least")
+        raise ParamsError(
+            f"{path} holds {len(files)} subfolders; there must be one per class, and at least two"
+        )
     return files
 
 
+def subfolders(path):
+    """{name: folder}, sorted, without hidden ones."""
+    inside = sorted(path.iterdir())
+    return {
+        folder.name: folder
+        for folder in inside
+        if folder.is_dir() and not is_hidden(folder)
+    }
+
+
+def is_hidden(path):
+    return path.name.startswith(".")
+
+
 def command_line(argv=None):
-    """Prepare the folder of --path, and write the script that makes it again."""
-    parser = argparse.ArgumentParser(prog="glassbench prepare folder", description=__doc__.splitlines()[0])
-    parser.add_argument("--path", type=Path, help="the folder, one subfolder a class")
+    """Prepare the folder of --path, and write the script that prepares it again."""
+    parser = argparse.ArgumentParser(
+        prog="glassbench prepare folder", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--path", type=Path, help="the folder, one subfolder per class")
     parser.add_argument("--name", help="of the data set (default: the folder's)")
-    parser.add_argument("--size", type=int, default=224, help="side in pixels (default: 224)")
+    parser.add_argument(
+        "--size", type=int, default=224, help="side in pixels (default: 224)"
+    )
     args, rest = parser.parse_known_args(argv)
     if args.path is None:
-        say("folder: which one? glassbench prepare folder --path DIR [--name NAME] [--size N]")
+        say(
+            "folder: which one? glassbench prepare folder --path DIR [--name NAME] [--size N]"
+        )
         return 2
     path = args.path.expanduser().resolve()
     name = args.name or re.sub(r"\W+", "_", path.name).strip("_").lower()
     script = store.ROOT / "datasets" / f"{name}.py"
     if not re.fullmatch(r"[A-Za-z]\w*", name):
-        say(f"folder: {name!r} is no name for a data set: letters, digits and _ only; give another by --name")
+        say(
+            f"folder: {name!r} cannot name a data set (letters, digits and _ only); "
+            f"give another name by --name"
+        )
         return 2
-    if script.exists() and "glassbench prepare folder" not in script.read_text().partition("\n")[0]:
-        say(f"folder: there is a data set {name!r} already; give another name by --name")
+    if (
+        script.exists()
+        and "glassbench prepare folder" not in script.read_text().partition("\n")[0]
+    ):
+        say(
+            f"folder: there is already a data set {name!r}; give another name by --name"
+        )
         return 2
     if args.size < 1:
-        say(f"folder: --size {args.size} must be 1 at least")
+        say(f"folder: --size {args.size} must be at least 1")
         return 2
     code = run(name, str(path), args.size, rest)
     if code == 0:
-        store.write_text(script, SCRIPT.format(name=name, path=str(path), size=args.size))
+        store.write_text(
+            script, SCRIPT.format(name=name, path=str(path), size=args.size)
+        )
     return code
 
 

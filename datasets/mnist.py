@@ -10,31 +10,28 @@ Subset      train, test: that many images, equally many of each class, drawn by 
 Resize      size: 28 as it is; else nearest neighbour, pixel i is the old pixel floor(28 i / size)
 """
 
-import gzip
 import sys
 
-from benchmark.download import Source, fetch, main, nearest, read_idx, subset
+from benchmark.data.download import main, read_idx_splits
 
 BASE = "https://ossci-datasets.s3.amazonaws.com/mnist"
 FILES = {
-    "train": (("train-images-idx3-ubyte.gz", "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-              ("train-labels-idx1-ubyte.gz", "md5:d53e105ee54ea40749a09fcbcd1e9432")),
-    "test": (("t10k-images-idx3-ubyte.gz", "md5:9fb629c4189551a2d022fa330f9573f3"),
-             ("t10k-labels-idx1-ubyte.gz", "md5:ec29112dd5afa0611ce80d1b7f02629c")),
-}  # fmt: skip
+    "train": (
+        ("train-images-idx3-ubyte.gz", "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+        ("train-labels-idx1-ubyte.gz", "md5:d53e105ee54ea40749a09fcbcd1e9432"),
+    ),
+    "test": (
+        ("t10k-images-idx3-ubyte.gz", "md5:9fb629c4189551a2d022fa330f9573f3"),
+        ("t10k-labels-idx1-ubyte.gz", "md5:ec29112dd5afa0611ce80d1b7f02629c"),
+    ),
+}
 FULL = {"channels": 1, "classes": 10, "train": 60_000, "test": 10_000}
 DEFAULTS = {"size": 28, "train": None, "test": None}
 
 
 def prepare(params, folder):
-    arrays, files = {"classes": [str(digit) for digit in range(10)]}, []
-    for split, pair in FILES.items():
-        fetched = [fetch(Source(f"{BASE}/{name}", digest, mirror=f"mnist/{name}"), folder) for name, digest in pair]
-        x, y = (read_idx(gzip.decompress(file.path.read_bytes())) for file in fetched)  # (N, 28, 28), (N,)
-        ids = subset("mnist", split, y, params[split])
-        arrays[f"x_{split}"] = nearest(x[ids, None], params["size"])
-        arrays[f"y_{split}"] = y[ids].astype("int64")
-        files += [file.provenance() for file in fetched]
+    arrays, files = read_idx_splits("mnist", BASE, FILES, params, folder)
+    arrays["classes"] = [str(digit) for digit in range(10)]
     return arrays, {
         "title": "MNIST",
         "what": "handwritten digits",

@@ -1,4 +1,4 @@
-"""The contract between plug-ins and the house: targets, batches, explanations, the declaration of metrics."""
+"""The contract between plug-ins and glassbench: targets, batches, explanations, the declaration of metrics."""
 
 from dataclasses import dataclass, field
 
@@ -8,15 +8,32 @@ import torch
 from torch import nn
 
 from benchmark import api
-from benchmark.api import METRICS, Batch, Explanation, Method, NotApplicable, Target, metric, settings_of, torch_rng
+from benchmark.api import (
+    METRICS,
+    Batch,
+    Explanation,
+    Method,
+    NotApplicable,
+    Target,
+    metric,
+    settings_of,
+    torch_rng,
+)
 
 
 def network():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = nn.Sequential()
-        net.add_module("conv1", nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True)))
-        net.add_module("conv2", nn.Sequential(nn.Conv2d(4, 5, 3, stride=2), nn.ReLU(inplace=True)))
+        net.add_module(
+            "conv1",
+            nn.Sequential(
+                nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True)
+            ),
+        )
+        net.add_module(
+            "conv2", nn.Sequential(nn.Conv2d(4, 5, 3, stride=2), nn.ReLU(inplace=True))
+        )
         net.add_module("flatten", nn.Flatten())
         net.add_module("logits", nn.Sequential(nn.Dropout(0.5), nn.Linear(45, 6)))
     return net.train()
@@ -34,7 +51,9 @@ def target(**changes):
 
 
 def batch(n=7, **changes):
-    x = torch.from_numpy(np.random.default_rng(0).random((n, 3, 8, 8), dtype=np.float32))
+    x = torch.from_numpy(
+        np.random.default_rng(0).random((n, 3, 8, 8), dtype=np.float32)
+    )
     return Batch(**({"x": x, "y": torch.arange(n), "chunk": 3} | changes))
 
 
@@ -52,7 +71,10 @@ def test_target_is_in_eval_mode_frozen_and_without_in_place_activations():
 
 def test_target_normalises_by_itself():
     x = batch().x
-    mean, std = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
+    mean, std = (
+        torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1),
+        torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1),
+    )
     torch.testing.assert_close(target()(x), network().eval()((x - mean) / std))
     assert not torch.equal(target()(x), target(mean=(0.0,), std=(1.0,))(x))
 
@@ -61,7 +83,9 @@ def test_target_normalises_by_itself():
 def test_head_after_features_is_the_whole(layer):
     F, images = target(), batch()
     for x in (images.x, images):
-        torch.testing.assert_close(F.head(F.features(x, layer), layer), F(images.x), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            F.head(F.features(x, layer), layer), F(images.x), rtol=1e-6, atol=1e-6
+        )
     assert F.features(images).shape == (7, 5, 3, 3)
 
 
@@ -93,16 +117,21 @@ def test_features_of_a_batch_are_computed_once_a_layer_and_target():
 
 
 def test_unknown_layer_lists_the_known_ones():
-    with pytest.raises(ValueError, match="tiny has no layer 'conv9'; it has conv1, conv2, flatten, logits"):
+    with pytest.raises(
+        ValueError,
+        match="tiny has no layer 'conv9'; it has conv1, conv2, flatten, logits",
+    ):
         target().features(batch(), "conv9")
     with pytest.raises(ValueError, match="no layer 'conv9'"):
         target(layer="conv9")
 
 
-def test_target_without_a_spatial_layer_is_not_applicable_until_one_is_named():
+def test_a_target_without_a_spatial_layer_needs_one_named():
     F = target(layer=None)
     for call in (lambda: F.features(batch()), lambda: F.head(torch.zeros(1, 5, 3, 3))):
-        with pytest.raises(NotApplicable, match="no layer with spatial extent; name one of conv1"):
+        with pytest.raises(
+            NotApplicable, match="no layer with spatial extent; name one of conv1"
+        ):
             call()
     assert F.features(batch(), "conv2").shape == (7, 5, 3, 3)
     assert F(batch()).shape == (7, 6)
@@ -117,8 +146,12 @@ CHANGES = {
     "requires_grad": lambda net: net.conv2.requires_grad_(),
     "an in-place flag": lambda net: setattr(net.conv2[1], "inplace", True),
     "a forward hook": lambda net: net.conv1.register_forward_hook(lambda *a: None),
-    "a forward pre-hook": lambda net: net.conv1[0].register_forward_pre_hook(lambda *a: None),
-    "a backward hook": lambda net: net.conv1.register_full_backward_hook(lambda *a: None),
+    "a forward pre-hook": lambda net: net.conv1[0].register_forward_pre_hook(
+        lambda *a: None
+    ),
+    "a backward hook": lambda net: net.conv1.register_full_backward_hook(
+        lambda *a: None
+    ),
     "an activation": lambda net: setattr(net.conv2, "1", nn.LeakyReLU()),
     "a layer more": lambda net: net.add_module("extra", nn.Identity()),
 }
@@ -149,9 +182,12 @@ def test_batch_iterates_in_chunks_in_order_and_keeps_them():
     chunks = list(images)
     assert [len(c) for c in chunks] == [3, 3, 1]
     for name in ("x", "y", "ids", *ANNOTATED):
-        assert torch.equal(torch.cat([getattr(c, name) for c in chunks]), getattr(images, name))
+        assert torch.equal(
+            torch.cat([getattr(c, name) for c in chunks]), getattr(images, name)
+        )
     assert all(c.part_importance is None and c.chunk == 3 for c in chunks)
-    assert all(a is b for a, b in zip(images, chunks))  # so that what a chunk remembers is found again
+    # so that what a chunk remembers is found again
+    assert all(a is b for a, b in zip(images, chunks, strict=True))
     chunks[0].memo["seen"] = 1
     assert "seen" not in images.memo
 
@@ -174,11 +210,19 @@ def test_batch_says_which_annotations_it_has():
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_batch_refuses_parts_without_a_place_and_importances_that_are_no_numbers(wrong):
+def test_batch_refuses_unplaced_parts_and_invalid_importances(wrong):
     """NaN compares false with everything: such a part would have no pixels, and nobody would be told."""
-    parts, importance, visible = torch.rand(7, 5, 2), torch.rand(7, 5), torch.ones(7, 5, dtype=torch.bool)
+    parts, importance, visible = (
+        torch.rand(7, 5, 2),
+        torch.rand(7, 5),
+        torch.ones(7, 5, dtype=torch.bool),
+    )
     parts[3, 1, 0] = importance[6, 0] = wrong
-    for given in ({"parts": parts}, {"parts": parts, "part_visible": visible}, {"part_importance": importance}):
+    for given in (
+        {"parts": parts},
+        {"parts": parts, "part_visible": visible},
+        {"part_importance": importance},
+    ):
         with pytest.raises(ValueError, match="holds 1 values that are NaN or infinite"):
             batch(**given)
     visible[3, 1] = False
@@ -191,10 +235,17 @@ def test_batch_refuses_parts_without_a_place_and_importances_that_are_no_numbers
 def test_explanation_stores_float32_and_int64_copies_off_the_graph():
     maps = torch.rand(3, 4, 4, dtype=torch.float64, requires_grad=True) * 2
     e = Explanation(
-        heatmaps=maps, labels=torch.tensor([0, 1, -1], dtype=torch.int8), scores=[1, 2, 3], size={"bits": 3}
+        heatmaps=maps,
+        labels=torch.tensor([0, 1, -1], dtype=torch.int8),
+        scores=[1, 2, 3],
+        size={"bits": 3},
     )
     assert isinstance(e.heatmaps, np.ndarray)
-    assert (e.heatmaps.dtype, e.labels.dtype, e.scores.dtype) == (np.float32, np.int64, np.float32)
+    assert (e.heatmaps.dtype, e.labels.dtype, e.scores.dtype) == (
+        np.float32,
+        np.int64,
+        np.float32,
+    )
     np.testing.assert_allclose(e.heatmaps, maps.detach(), rtol=1e-6)
     assert e.heatmaps.flags.c_contiguous
     assert e.size == {"bits": 3.0}
@@ -205,15 +256,24 @@ def test_explanation_stores_float32_and_int64_copies_off_the_graph():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"heatmaps": np.full((2, 3, 3), np.nan)}, r"heatmaps holds 18 values that are NaN or infinite"),
+        (
+            {"heatmaps": np.full((2, 3, 3), np.nan)},
+            r"heatmaps holds 18 values that are NaN or infinite",
+        ),
         ({"decoded": np.array([[[[1.0, np.inf]]]])}, r"decoded holds 1 values"),
         ({"scores": torch.tensor([-torch.inf])}, r"scores holds 1 values"),
-        ({"heatmaps": np.zeros((2, 1, 3, 3))}, r"heatmaps has shape \(2, 1, 3, 3\); expected 3 axes"),
+        (
+            {"heatmaps": np.zeros((2, 1, 3, 3))},
+            r"heatmaps has shape \(2, 1, 3, 3\); expected 3 axes",
+        ),
         ({"heatmaps": np.zeros((3, 3))}, r"heatmaps has shape \(3, 3\)"),
         ({"concept_maps": np.zeros((2, 3, 3))}, r"concept_maps .* expected 4 axes"),
         ({"labels": np.zeros((2, 1))}, r"labels .* expected 1 axes"),
         ({"scores": np.zeros((2, 2, 2))}, r"scores .* expected 1 or 2 axes"),
-        ({"labels": [0, 1], "scores": [1.0]}, r"disagree on the number of images: {'labels': 2, 'scores': 1}"),
+        (
+            {"labels": [0, 1], "scores": [1.0]},
+            r"disagree on the number of images: {'labels': 2, 'scores': 1}",
+        ),
         ({"size": {"bits": "many"}}, r"could not convert"),
     ],
 )
@@ -260,7 +320,11 @@ def test_settings_are_the_public_fields_that_are_set():
         name = "mine"
 
     assert settings_of(Mine()) == {"depth": 3, "soft": False}
-    assert settings_of(Mine(layer="conv1")) == {"depth": 3, "layer": "conv1", "soft": False}
+    assert settings_of(Mine(layer="conv1")) == {
+        "depth": 3,
+        "layer": "conv1",
+        "soft": False,
+    }
 
 
 @pytest.fixture
@@ -292,7 +356,9 @@ def test_metric_declaration(registry):
     assert size_of_map(e, None, None, None, top=9).tolist() == [9, 9]
 
 
-@pytest.mark.parametrize("wrong", [{"track": "maps"}, {"better": "smaller"}, {"needs": {"heatmap"}}])
+@pytest.mark.parametrize(
+    "wrong", [{"track": "maps"}, {"better": "smaller"}, {"needs": {"heatmap"}}]
+)
 def test_wrong_declarations_are_refused(registry, wrong):
     with pytest.raises(ValueError, match="metric 'f': track"):
 
@@ -313,7 +379,7 @@ def test_a_name_belongs_to_one_module(registry):
 
     declared_in("here")
     again = declared_in("here")  # a module that is loaded again
-    with pytest.raises(ValueError, match="'f' is there already, in here"):
+    with pytest.raises(ValueError, match="'f' exists already, in here"):
         declared_in("elsewhere")
     assert registry == {"f": again}
 

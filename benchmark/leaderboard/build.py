@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark import store, style
-from benchmark.leaderboard import gallery as galleries
-from benchmark.leaderboard import markdown, page, plots, reproduction, summaries, tables
+from benchmark import store
+from benchmark.leaderboard import reproduction, summaries, tables
+from benchmark.leaderboard.render import gallery as galleries
+from benchmark.leaderboard.render import markdown, page, plots, reproduction_markdown
+from benchmark.utils import plot_style
 
 
 def build(
@@ -26,62 +28,106 @@ def build(
     evidence: Mapping[str, str] | None = None,
     papers: Sequence[Mapping[str, Any]] = (),
 ) -> pd.DataFrame:
-    """Write leaderboard.{csv,md}, reproduction.{csv,md}, ranks.csv, metrics.json, plots/ and index.html into ``out``; returns the board.
+    """Write the files of ``results/<profile>/`` except rows and provenance into ``out``; returns the board.
 
-    The same input gives the same bytes. Plots of an earlier build that are not made again are removed.
+    They are leaderboard.{csv,md}, reproduction.{csv,md}, ranks.csv, metrics.json, plots/ and index.html. The same input
+    gives the same bytes. Plots of an earlier build that this one does not make are removed.
 
     Args:
         rows, instances: as for ``tables.leaderboard``.
         gallery: by (dataset, target), as for ``gallery.figure``.
-        data_cards: by data set. target_cards: by (dataset, target, seed).
-        provenance: shown as it is; ``profile`` names the board.
+        data_cards: by data set.
+        target_cards: by (dataset, target, seed).
+        provenance: shown unchanged; ``profile`` names the board.
         reported: folder of the published numbers and claims.
         evidence: by claim, what its verdict rests on, in words.
         papers: a chapter each: paper, title, citation, notes, lost (why pictures are missing), and pictures with name,
-            title, caption, png and, unless it is a raster, svg (bytes); ``apart``: the page links to the png.
+            title, caption, png and, unless it is a raster, svg (bytes); ``apart``: the page only links to the png.
 
     Raises:
-        ValueError, StoreError: input that does not belong together; nothing is written then.
+        ValueError, StoreError: inputs that do not match; nothing is written then.
     """
     profile = str(provenance.get("profile", ""))
     frame = tables.leaderboard(rows, instances)
     reproduced = reproduction.table(
-        frame, reported, data_cards=data_cards, target_cards=target_cards, evidence=evidence
+        frame,
+        reported,
+        data_cards=data_cards,
+        target_cards=target_cards,
+        evidence=evidence,
     )
-    svgs, pngs = {}, {}
-    for name, figure in plots.figures(frame):
-        svgs[name] = style.save(figure, "svg").decode()
-        pngs[name] = style.save(figure, "png")
-    place = {label: i for i, label in enumerate(tables.average_ranks(frame, "heatmap")["label"])}
-    for (dataset, target), entry in sorted((gallery or {}).items()):
-        maps = dict(sorted(entry["maps"].items(), key=lambda item: place.get(item[0], len(place))))
-        if maps:
-            picture = galleries.figure({**entry, "maps": maps})
-            pngs[style.file_name("gallery", dataset, target)] = style.save(picture, "png", dpi=110)
-    html = page.render(frame, reproduced, svgs=svgs, pngs=pngs, data_cards=data_cards, target_cards=target_cards,
-                       provenance=provenance, papers=papers)  # fmt: skip
+    svgs, pngs = _figures(frame)
+    pngs |= _galleries(frame, gallery or {})
+    html = page.render(
+        frame,
+        reproduced,
+        svgs=svgs,
+        pngs=pngs,
+        data_cards=data_cards,
+        target_cards=target_cards,
+        provenance=provenance,
+        papers=papers,
+    )
     texts = {
         "leaderboard.csv": tables.csv_text(frame),
         "leaderboard.md": markdown.render(frame, profile),
         "reproduction.csv": reproduction.csv_text(reproduced),
-        "reproduction.md": reproduction.render(reproduced, profile),
+        "reproduction.md": reproduction_markdown.render(reproduced, profile),
         "index.html": html,
         "ranks.csv": summaries.ranks(frame),
         "metrics.json": summaries.metrics(frame, reproduced),
     }
-    for picture in (picture for chapter in papers for picture in chapter["pictures"]):
-        pngs[picture["name"]] = picture["png"]
-        if "svg" in picture:
-            svgs[picture["name"]] = picture["svg"].decode()
-    files = {f"{name}.svg": text.encode() for name, text in svgs.items()} | {
-        f"{name}.png": data for name, data in pngs.items()
-    }
+    plotted = {f"{name}.svg": text.encode() for name, text in svgs.items()}
+    plotted |= {f"{name}.png": data for name, data in pngs.items()}
+    plotted |= _pictures(papers)
     for name, text in texts.items():
         store.write_text(out / name, text)
-    for name, data in files.items():
-        with store.atomic(out / "plots" / name) as file:
-            file.write(data)
-    for stale in (out / "plots").glob("*.*"):
-        if stale.suffix in (".svg", ".png") and stale.name not in files:
-            stale.unlink()
+    _write_plots(out / "plots", plotted)
     return frame
+
+
+def _figures(frame: pd.DataFrame) -> tuple[dict[str, str], dict[str, bytes]]:
+    """The figures of the board by name: as SVG text, as PNG."""
+    svgs, pngs = {}, {}
+    for name, figure in plots.figures(frame):
+        svgs[name] = plot_style.save(figure, "svg").decode()
+        pngs[name] = plot_style.save(figure, "png")
+    return svgs, pngs
+
+
+def _galleries(
+    frame: pd.DataFrame, gallery: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> dict[str, bytes]:
+    """Gallery pictures by name, methods in the order of their average rank."""
+    ranked = tables.average_ranks(frame, "heatmap")["label"]
+    place = {label: i for i, label in enumerate(ranked)}
+    pngs = {}
+    for (dataset, target), entry in sorted(gallery.items()):
+        labels = sorted(entry["maps"], key=lambda label: place.get(label, len(place)))
+        if labels:
+            maps = {label: entry["maps"][label] for label in labels}
+            picture = galleries.figure({**entry, "maps": maps})
+            name = plot_style.file_name("gallery", dataset, target)
+            pngs[name] = plot_style.save(picture, "png", dpi=110)
+    return pngs
+
+
+def _pictures(papers: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """The papers' pictures by file name."""
+    files = {}
+    for chapter in papers:
+        for picture in chapter["pictures"]:
+            for kind in ("svg", "png"):
+                if kind in picture:
+                    files[f"{picture['name']}.{kind}"] = picture[kind]
+    return files
+
+
+def _write_plots(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files and remove pictures that are not among them."""
+    for name, data in files.items():
+        with store.atomic(folder / name) as file:
+            file.write(data)
+    for path in folder.glob("*.*"):
+        if path.suffix in (".svg", ".png") and path.name not in files:
+            path.unlink()

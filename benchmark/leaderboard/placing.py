@@ -1,163 +1,114 @@
 """Where one method stands among the others: its rank, and which differences are more than chance.
 
-Idea: in each table (network, metric, its setting) a method is compared with every other on the same images, and the p-values
-of a table are adjusted together.
+Idea: in each table (network, metric, its setting) a method is compared with every other on the same images, and the
+p-values of a table are adjusted together.
 
-    differences(frame, instances, "Gradient norm")      # a line a table and rival
-    standing(frame, differences, "Gradient norm")       # a line a table: rank, interval, whom it beats, who beats it
+Use:
+    compared = differences(frame, instances, "Gradient norm")  # a line per table and rival
+    standing(frame, compared, "Gradient norm")  # a line per table: rank, interval, whom it beats, who beats it
 
-Theory: Wilcoxon's signed-rank test, two-sided, on the images' differences averaged over the seeds that both have; Holm's
-adjustment over the rivals of a table. Values of single images are needed on both sides: a rival of which only the mean is
-known has its rank and its interval, and no verdict.
+Theory: Wilcoxon's signed-rank test, two-sided, on the differences per image, averaged over the seeds that both have;
+Holm's adjustment over the rivals of a table. Values per image are needed on both sides: a rival of which only the
+mean is known has its rank and its interval, but no verdict.
 
 Reference: as ``stats``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-from scipy.stats import wilcoxon
 
 from benchmark import store
-from benchmark.leaderboard import markdown, stats, tables
+from benchmark.leaderboard import stats, tables
 
 VERDICTS = ("beats", "loses to", "no difference", "unknown")
 _KEY = list(store.ROW_KEYS[1:-1])  # of a line of the board, and of the values behind it
 
 
-def differences(frame: pd.DataFrame, instances: pd.DataFrame, label: str) -> pd.DataFrame:
-    """How ``label`` compares with each rival of each table.
+def differences(
+    frame: pd.DataFrame, instances: pd.DataFrame, label: str
+) -> pd.DataFrame:
+    """How ``label`` compares with each rival in each table.
 
     Args:
-        frame: the board (``tables.leaderboard``). instances: columns ``store.ROW_KEYS``, image, value.
+        frame: the board (``tables.leaderboard``).
+        instances: columns ``store.ROW_KEYS``, image, value.
 
     Returns:
         the columns of a table's key, rival, control, difference (mean, positive = ``label`` is better), images, p_holm,
         verdict (one of ``VERDICTS``).
     """
-    ok = frame[(frame["status"] == "ok") & ~frame["track"].isin(tables.UNRANKED)]
-    by_key = {key: lines for key, lines in instances.groupby(_KEY)} if len(instances) else {}
+    contests = frame[~frame["track"].isin(tables.UNRANKED)]
+    ok = contests[contests["status"] == "ok"]
+    by_key = dict(list(instances.groupby(_KEY))) if len(instances) else {}
     out = []
     for key, table in ok.groupby(tables.TABLE, sort=False):
-        if not (table["label"] == label).any():
+        own = table["label"] == label
+        if not own.any():
             continue
-        mine = _values(by_key, table[table["label"] == label].iloc[0])
+        mine = _values(by_key, table[own].iloc[0])
         sign = 1 if table["better"].iloc[0] == "higher" else -1
         rivals = [line for _, line in table.iterrows() if line["label"] != label]
         gains = [sign * _paired(mine, _values(by_key, line)) for line in rivals]
-        p = stats.holm(np.array([_p(gain) for gain in gains]))
+        p = stats.holm(np.array([stats.signed_rank(gain) for gain in gains]))
         for line, gain, p_holm in zip(rivals, gains, p, strict=True):
             mean = gain.mean() if len(gain) else np.nan
-            verdict = "unknown" if np.isnan(p_holm) else "no difference" if p_holm >= stats.ALPHA else "beats" if mean > 0 else "loses to"  # fmt: skip
-            out.append((*key, line["label"], line["control"], mean, len(gain), p_holm, verdict))
-    columns = [*tables.TABLE, "rival", "control", "difference", "images", "p_holm", "verdict"]
+            rival = line["label"], line["control"]
+            out.append((*key, *rival, mean, len(gain), p_holm, _verdict(mean, p_holm)))
+    columns = [
+        *tables.TABLE,
+        "rival",
+        "control",
+        "difference",
+        "images",
+        "p_holm",
+        "verdict",
+    ]
     return pd.DataFrame(out, columns=columns)
 
 
 def standing(frame: pd.DataFrame, compared: pd.DataFrame, label: str) -> pd.DataFrame:
-    """One line for each table of ``label``: its line of the board, ``ranked`` (how many have a rank), and for each verdict
-    the rivals' labels."""
-    mine = frame[(frame["label"] == label) & ~frame["track"].isin(tables.UNRANKED)].copy()
-    ranked = frame[frame["rank"].notna()].groupby(tables.TABLE).size()
-    mine["ranked"] = [int(ranked.get(key, 0)) for key in mine[tables.TABLE].itertuples(index=False, name=None)]
-    named: Mapping = (
-        compared.groupby([*tables.TABLE, "verdict"])["rival"].agg(", ".join).to_dict() if len(compared) else {}
-    )
+    """One line for each table of ``label``.
+
+    Returns:
+        its lines of the board, with ``ranked`` (how many methods of the table have a rank), and for each verdict the
+        labels of the rivals.
+    """
+    contests = frame[~frame["track"].isin(tables.UNRANKED)]
+    mine = contests[contests["label"] == label].copy()
+    keys = list(mine[tables.TABLE].itertuples(index=False, name=None))
+    has_rank = frame[frame["rank"].notna()]
+    ranked = has_rank.groupby(tables.TABLE).size()
+    mine["ranked"] = [int(ranked.get(key, 0)) for key in keys]
+    rivals: Mapping[tuple, str] = {}
+    if len(compared):
+        by_verdict = compared.groupby([*tables.TABLE, "verdict"])["rival"]
+        rivals = by_verdict.agg(", ".join).to_dict()
     for verdict in VERDICTS:
-        mine[verdict] = [
-            named.get((*key, verdict), "") for key in mine[tables.TABLE].itertuples(index=False, name=None)
-        ]
+        mine[verdict] = [rivals.get((*key, verdict), "") for key in keys]
     return mine.reset_index(drop=True)
+
+
+def _verdict(gain: float, p_holm: float) -> str:
+    """One of ``VERDICTS``, of a mean difference (positive = better) and its adjusted p-value."""
+    if np.isnan(p_holm):
+        return "unknown"
+    if p_holm >= stats.ALPHA:
+        return "no difference"
+    return "beats" if gain > 0 else "loses to"
 
 
 def _values(by_key: Mapping[tuple, pd.DataFrame], line: pd.Series) -> pd.DataFrame:
     """Values of a line of the board, images down and seeds across."""
     found = by_key.get(tuple(line[_KEY]))
-    return pd.DataFrame() if found is None else found.pivot(index="image", columns="seed", values="value")
+    if found is None:
+        return pd.DataFrame()
+    return found.pivot(index="image", columns="seed", values="value")
 
 
 def _paired(mine: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
     """Differences of the images that both have, averaged over the seeds that both have."""
     return (mine - other).mean(axis=1).dropna().to_numpy()
-
-
-def _p(gain: np.ndarray) -> float:
-    """NaN with fewer than ``stats.MIN_PAIRS`` images; 1 where all differences are zero."""
-    if len(gain) < stats.MIN_PAIRS:
-        return np.nan
-    gain = gain[gain != 0]
-    return float(wilcoxon(gain, method="auto").pvalue) if len(gain) else 1.0
-
-
-# --------------------------------------------------------------------------------------------- in a terminal
-
-
-def show(frame: pd.DataFrame, compared: Mapping[str, pd.DataFrame], console: Console) -> None:
-    """Print each track in which one of the new methods, the keys of ``compared``, takes part: average ranks with their lines
-    among them, and for each method and network value, interval, rank, and whom it beats, by the places of that table."""
-    mine = {label: standing(frame, found, label) for label, found in compared.items()}
-    for track in tables.tracks(pd.concat(mine.values())):
-        average = tables.average_ranks(frame, track)
-        places = {label: place for place, label in enumerate(average["label"], start=1)}
-        console.print(_ranks(f"{tables.TRACKS[track][0]}: average ranks", average, set(compared)))
-        console.print(Text("below, methods go by these places; tests: Wilcoxon over images, Holm", "dim"))
-        for label, lines in mine.items():
-            for dataset, target in tables.boards(lines, track):
-                part = lines[(lines["track"] == track) & (lines["dataset"] == dataset) & (lines["target"] == target)]
-                console.print(_standing(f"{label} on {dataset} / {target}", part, compared[label], places))
-    for label in compared:
-        for line in tables.losses(frame[frame["label"] == label]).itertuples():
-            text = Text(f"{label}, {line.dataset}/{line.target}, {line.metrics}: {line.reason}")
-            console.print(text, style="red" if "failed" in line.reason else "dim")
-
-
-def _ranks(title: str, average: pd.DataFrame, new: Collection[str]) -> Table:
-    table = _table(title, ["rank", "no control 1st", "best", "failed", "of tables"])
-    for place, r in enumerate(average.itertuples(), start=1):
-        style = "bold cyan" if r.label in new else "dim italic" if r.control else ""
-        name = Text(f"{'>' if r.label in new else ' '} {place}  {r.label}", style)
-        table.add_row(
-            name, f"{r.average_rank:.2f}", markdown.sound(r.sound_rank), *map(str, (r.best, r.failed, r.tables))
-        )
-    return table
-
-
-def _standing(title: str, part: pd.DataFrame, compared: pd.DataFrame, places: Mapping[str, int]) -> Table:
-    table = _table(title, ["value", "interval", "rank", *VERDICTS[:3]])
-    verdicts = {key: group for key, group in compared.groupby([*tables.TABLE, "verdict"])}
-    for line in part[part["status"] != "not applicable"].itertuples():
-        digits = tables.decimals([line.mean, line.low, line.high])
-        span = f"{tables.number(line.low, digits)} – {tables.number(line.high, digits)}" if pd.notna(line.low) else ""
-        rank = f"{line.rank:g} of {line.ranked}" if pd.notna(line.rank) else "failed"
-        key = tuple(getattr(line, column) for column in tables.TABLE)
-        rivals = [verdicts[*key, v]["rival"].map(places) if (*key, v) in verdicts else [] for v in VERDICTS[:3]]
-        table.add_row(f"{tables.title(line.metric, line.metric_setting)} {tables.arrow(line.better)}",
-                      tables.number(line.mean, digits), span, rank, *map(_runs, rivals))  # fmt: skip
-    return table
-
-
-def _runs(places: Iterable[int]) -> str:
-    """``2–4 7 9``: three and more in a row by their ends."""
-    runs: list[list[int]] = []
-    for place in sorted(places):
-        if runs and place == runs[-1][-1] + 1:
-            runs[-1].append(place)
-        else:
-            runs.append([place])
-    return " ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else " ".join(map(str, run)) for run in runs)
-
-
-def _table(title: str, columns: list[str]) -> Table:
-    table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False, header_style="dim")
-    table.add_column("", overflow="fold")
-    for column in columns:
-        folds = column in (*VERDICTS, "interval")
-        justify = "left" if column in VERDICTS else "right"
-        table.add_column(column, justify=justify, no_wrap=not folds, overflow="fold")
-    return table

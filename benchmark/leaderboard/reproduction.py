@@ -1,17 +1,17 @@
 """Published beside measured: one line for each of the papers' claims and numbers, with a verdict.
 
-Idea: ``results/reported/<paper>.csv`` holds what the papers print, ``claims.csv`` what they say in words. Both join with
-the board by names; where a paper and the benchmark name one thing differently, the mappings below say so. Nothing is
-dropped: what is not measured is ``not run``, with why.
+Idea: ``results/reported/<paper>.csv`` holds the numbers that the papers print, ``claims.csv`` what they say in words.
+Both are joined with the board by names; where a paper and the benchmark use different names for one thing, the
+mappings below translate. No line is dropped: what was not measured is ``not run``, with the reason.
 
-Where a later paper's room joins in: rows of track ``replication``.
+A paper's own experiments join in as rows of track ``replication``:
     a number   paper, dataset, target, method and metric as in ``results/reported/<paper>.csv`` (or as mapped here), and
-               at least the ``key=value`` pieces of its setting. The unit is the published one.
+               at least the ``key=value`` pairs of its setting. The unit is the published one.
     a claim    ``metric`` is the claim's id (``LT1``), ``value`` the share, 0 to 1, of the claim's checks that hold for
                that seed. The numbers behind it are ``replication`` rows of their own.
 
-Verdicts: ``holds``, ``does not hold``, ``mixed`` (some checks or seeds; with the share), ``not run``. Tolerances are for
-numbers, not for claims (``TOLERANCES``); a published bound (``>0.92``) is met if it is met within the tolerance.
+Verdicts: ``holds``, ``does not hold``, ``mixed`` (some checks or seeds; with the share), ``not run``. Tolerances are
+for numbers, not for claims (``TOLERANCES``); a published bound (``>0.92``) is met if it is met within the tolerance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import fnmatch
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,37 @@ import numpy as np
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard import markdown
+from benchmark.leaderboard import tables
 
-COLUMNS = ["id", "paper", "source", "claim", "published", "measured", "interval", "n_seeds", "scale", "verdict", "why"]
+Line = Mapping[str, Any]  # published or measured
+
+COLUMNS = [
+    "id",
+    "paper",
+    "source",
+    "claim",
+    "published",
+    "measured",
+    "interval",
+    "n_seeds",
+    "scale",
+    "verdict",
+    "why",
+]
 VERDICTS = ("holds", "mixed", "does not hold", "not run")
 
-# ------------------------------------------------------------------------------- names: published -> the benchmark's
+# --------------------------------------------------------------------------------------------- names: published -> ours
 
 DATASETS = {
-    "MNIST": "mnist", "FMNIST": "fashion_mnist", "FashionMNIST": "fashion_mnist", "CIFAR-10": "cifar10",
-    "CIFAR-100": "cifar100", "CUB": "cub", "CUB-200-2011": "cub", "ASIRRA": "asirra",
-}  # fmt: skip
+    "MNIST": "mnist",
+    "FMNIST": "fashion_mnist",
+    "FashionMNIST": "fashion_mnist",
+    "CIFAR-10": "cifar10",
+    "CIFAR-100": "cifar100",
+    "CUB": "cub",
+    "CUB-200-2011": "cub",
+    "ASIRRA": "asirra",
+}
 
 TARGETS = {  # patterns of the zoo's names
     "MLP depth 1-10 width 100": ["mlp-100x*"],
@@ -57,13 +77,14 @@ TARGETS = {  # patterns of the zoo's names
     "VGG16": ["vgg16"],
 }
 
-MEASURED = {  # (method, metric) -> (track, method, metric, factor to the published unit); others: replication rows, by name
+# (method, metric) -> (track, method, metric, factor to the published unit); others: replication rows of the same name
+MEASURED = {
     ("network", "test_accuracy_pct"): ("target", "network", "test_accuracy", 1.0),
     ("network", "train_accuracy_pct"): ("target", "network", "train_accuracy", 1.0),
     ("classifier", "accuracy"): ("target", "network", "test_accuracy", 0.01),
 }
 
-PICK = {  # a published number over several networks is held against which of those measured
+PICK = {  # words of the setting -> which of several networks a published number is compared with
     "min over depths": np.argmin,
     "max over depths": np.argmax,
     "all depths": np.argmin,
@@ -71,22 +92,39 @@ PICK = {  # a published number over several networks is held against which of th
     "lower bound, no augmentation": np.argmin,
 }
 
-# ------------------------------------------------------------------------------- tolerances and reasons
+# --------------------------------------------------------------------------------------------- tolerances and reasons
 
-TOLERANCES: dict[str, tuple[str, str, float]] = {  # pattern of the metric -> (words, rule, amount); the first that fits
-    r"L\(D,M.*\)_bits|\d\*.*": ("to the rounding of the printed terms", "absolute", 0.03),
+# pattern of the metric -> (words, rule, amount); the first that matches
+TOLERANCES: dict[str, tuple[str, str, float]] = {
+    r"L\(D,M.*\)_bits|\d\*.*": (
+        "to the rounding of the printed terms",
+        "absolute",
+        0.03,
+    ),
     r".*_bits|log2_.*|-log2.*|L_N.*": ("to the printed digits", "absolute", 0.0051),
-    r"(test_|train_)?accuracy_pct|(F_cls|ACU|CVR)_.*pct": ("within 1.5 points", "absolute", 1.5),
-    r"accuracy|(delta_)?acc_.*|delta_acc|precision|recall": ("within 1.5 points", "absolute", 0.015),
+    r"(test_|train_)?accuracy_pct|(F_cls|ACU|CVR)_.*pct": (
+        "within 1.5 points",
+        "absolute",
+        1.5,
+    ),
+    r"accuracy|(delta_)?acc_.*|delta_acc|precision|recall": (
+        "within 1.5 points",
+        "absolute",
+        0.015,
+    ),
     r"n_.*": ("within a factor 2", "factor", 2.0),
     r".*_loss|delta_rec|F_reg.*|O1|O2|locality": ("within a factor 1.5", "factor", 1.5),
     r"mA[DI]_pct": ("same rank among the methods measured", "rank", 0.0),
 }
 
-WHY_NOT = [  # (column, pattern, why); the first that fits; what: metric and setting
+WHY_NOT = [  # (column, pattern, why); the first that matches; column ``what``: metric and setting
     ("setting", r".*not replicable.*", "a study with people: no program replicates it"),
     ("setting", r"hyper-parameter", "a recipe, not a result"),
-    ("dataset", r"Places365/ADE20K|ImageNet.*|CEL|GC|RO.*|FOOD", "the data set is not part of the benchmark"),
+    (
+        "dataset",
+        r"Places365/ADE20K|ImageNet.*|CEL|GC|RO.*|FOOD",
+        "the data set is not part of the benchmark",
+    ),
     (
         "what",
         r"(\w+_loss|delta_rec) (alpha|classifier epochs)=.*",
@@ -99,6 +137,13 @@ WHY_NOT = [  # (column, pattern, why); the first that fits; what: metric and set
 CLAIM_NOT_RUN = "its experiment is not in this profile"
 
 _BOUNDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_RANK_KEY = (
+    "table",
+    "dataset",
+    "target",
+    "setting",
+    "metric",
+)  # methods are ranked within one
 
 
 # --------------------------------------------------------------------------------------------- the table
@@ -117,71 +162,117 @@ def table(
     Args:
         frame: the board (``tables.leaderboard``).
         reported: folder of ``claims.csv`` and ``<paper>.csv``.
-        data_cards, target_cards: as for ``build``; they name the scale of what was measured.
+        data_cards, target_cards: as for ``build``; they give the scale of what was measured.
         evidence: by claim, what its verdict rests on.
 
     Returns:
-        COLUMNS; texts, but ``n_seeds`` (0 where not run). ``scale`` names both sides' conditions.
+        COLUMNS: text, except ``n_seeds`` (0 where not run). ``scale`` states the conditions of both sides.
+
+    Raises:
+        StoreError: ``claims.csv`` is missing.
     """
     scale = _Scale(data_cards or {}, target_cards or {})
-    numbers = [_numbers(path, frame, scale) for path in sorted(reported.glob("*.csv")) if path.name != "claims.csv"]
-    out = pd.concat([_claims(reported / "claims.csv", frame, scale, evidence or {}), *numbers], ignore_index=True)
-    return out[COLUMNS]
+    parts = [_claims(reported / "claims.csv", frame, scale, evidence or {})]
+    for path in sorted(reported.glob("*.csv")):
+        if path.name != "claims.csv":
+            parts.append(_numbers(path, frame, scale))
+    return pd.concat(parts, ignore_index=True)[COLUMNS]
 
 
-def _claims(path: Path, frame: pd.DataFrame, scale: _Scale, evidence: Mapping[str, str]) -> pd.DataFrame:
+def _claims(
+    path: Path, frame: pd.DataFrame, scale: _Scale, evidence: Mapping[str, str]
+) -> pd.DataFrame:
     out = []
     replicated = frame[frame["track"] == "replication"]
     for claim in _read(path).to_dict("records"):
-        line = {"id": claim["id"], "paper": claim["paper"], "source": claim["source"],
-                "claim": f"{claim['claim']} [{claim['check']}]", "published": ""}  # fmt: skip
-        mine = replicated[(replicated["metric"] == claim["id"]) & (replicated["paper"] == claim["paper"])]
+        line = {
+            "id": claim["id"],
+            "paper": claim["paper"],
+            "source": claim["source"],
+            "claim": f"{claim['claim']} [{claim['check']}]",
+            "published": "",
+        }
+        mine = replicated[
+            (replicated["metric"] == claim["id"])
+            & (replicated["paper"] == claim["paper"])
+        ]
         done = mine[mine["status"] == "ok"]
         if len(done):
-            share, seeds = done["mean"].mean(), int(done["n_seeds"].min())
-            verdict = "holds" if share >= 1 else "does not hold" if share <= 0 else "mixed"
-            words = f"{share:.0%} of its checks" + (f": {evidence[claim['id']]}" if claim["id"] in evidence else "")
-            line |= {"measured": words, "interval": _interval(done.iloc[0]) if len(done) == 1 else "",
-                     "n_seeds": seeds, "scale": scale.measured(done), "verdict": verdict,
-                     "why": f"{share:.0%}" if verdict == "mixed" else ""}  # fmt: skip
+            line |= _judged_claim(done, scale, evidence.get(claim["id"]))
         else:
-            why = "; ".join(dict.fromkeys(filter(None, mine["reason"]))) or CLAIM_NOT_RUN
-            line |= {"measured": "", "interval": "", "n_seeds": 0, "scale": "", "verdict": "not run", "why": why}
+            reasons = dict.fromkeys(filter(None, mine["reason"]))
+            line |= _not_run("; ".join(reasons) or CLAIM_NOT_RUN)
         out.append(line)
     return pd.DataFrame(out, columns=COLUMNS)
 
 
+def _judged_claim(
+    done: pd.DataFrame, scale: _Scale, evidence: str | None
+) -> dict[str, Any]:
+    """The measured side of a claim; ``done``: the lines of the board that checked it."""
+    share = done["mean"].mean()
+    if share >= 1:
+        verdict = "holds"
+    elif share <= 0:
+        verdict = "does not hold"
+    else:
+        verdict = "mixed"
+    words = f"{share:.0%} of its checks"
+    return {
+        "measured": words if evidence is None else f"{words}: {evidence}",
+        "interval": _interval(done.iloc[0]) if len(done) == 1 else "",
+        "n_seeds": int(done["n_seeds"].min()),
+        "scale": scale.measured(done),
+        "verdict": verdict,
+        "why": f"{share:.0%}" if verdict == "mixed" else "",
+    }
+
+
+def _not_run(why: str) -> dict[str, Any]:
+    """The measured side of a line that was not measured."""
+    line = dict.fromkeys(("measured", "interval", "scale"), "")
+    return line | {"n_seeds": 0, "verdict": "not run", "why": why}
+
+
 def _numbers(path: Path, frame: pd.DataFrame, scale: _Scale) -> pd.DataFrame:
-    groups = {key: group for key, group in frame.groupby(["track", "method", "metric"])}
+    groups = dict(list(frame.groupby(["track", "method", "metric"])))
     published = _read(path).to_dict("records")
     joined = [_join(line, groups) for line in published]
     out = []
     for i, (line, found) in enumerate(zip(published, joined, strict=True)):
-        what = [line[key] for key in ("dataset", "target", "method", "metric", "setting")]
-        value = line["value"] + (f" ± {line['std']}" if line["std"] else "")
-        entry = {"id": f"{line['paper']}-{i + 1:03d}", "paper": line["paper"], "source": line["table"],
-                 "claim": " · ".join(filter(None, what)), "published": value}  # fmt: skip
+        what = [
+            line[key] for key in ("dataset", "target", "method", "metric", "setting")
+        ]
+        entry = {
+            "id": f"{line['paper']}-{i + 1:03d}",
+            "paper": line["paper"],
+            "source": line["table"],
+            "claim": " · ".join(filter(None, what)),
+            "published": line["value"] + (f" ± {line['std']}" if line["std"] else ""),
+        }
         if found is None:
-            told = line | {"what": f"{line['metric']} {line['setting']}"}
-            why = next(why for column, pattern, why in WHY_NOT if re.fullmatch(pattern, told[column]))
-            entry |= {"measured": "", "interval": "", "n_seeds": 0, "scale": "", "verdict": "not run", "why": why}
+            entry |= _not_run(_why_not(line))
         else:
-            words, rule, amount = next(
-                (t for p, t in TOLERANCES.items() if re.fullmatch(p, line["metric"])), ("", "", 0.0)
-            )
-            held = (
-                _rank_holds(published, joined, i)
-                if rule == "rank"
-                else _holds(line["value"], found["mean"], rule, amount)
-            )
+            verdict, why = _judge_number(published, joined, i)
             entry |= {
-                "measured": store.format_value(found["mean"]), "interval": _interval(found), "n_seeds": int(found["n_seeds"]),
+                "measured": store.format_value(found["mean"]),
+                "interval": _interval(found),
+                "n_seeds": int(found["n_seeds"]),
                 "scale": scale.both(line["setting"], found),
-                "verdict": "not run" if held is None else "holds" if held else "does not hold",
-                "why": words if held is not None else "too few methods to rank" if rule == "rank" else "no tolerance is stated",
-            }  # fmt: skip
+                "verdict": verdict,
+                "why": why,
+            }
         out.append(entry)
     return pd.DataFrame(out, columns=COLUMNS)
+
+
+def _why_not(line: Line) -> str:
+    """Why a published number was not measured."""
+    texts = {**line, "what": f"{line['metric']} {line['setting']}"}
+    for column, pattern, why in WHY_NOT:
+        if re.fullmatch(pattern, texts[column]):
+            return why
+    raise AssertionError("the last pattern matches everything")
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -193,33 +284,52 @@ def _read(path: Path) -> pd.DataFrame:
 # --------------------------------------------------------------------------------------------- joining and judging
 
 
-def _join(line: Mapping[str, str], groups: Mapping[tuple, pd.DataFrame]) -> dict[str, Any] | None:
+def _join(line: Line, groups: Mapping[tuple, pd.DataFrame]) -> Line | None:
     """The measured line of a published one, in the published unit, with ``networks``: the names it was picked from.
 
-    A paper's own experiment comes first; what it does not hold may be a fact of the network.
+    A paper's own experiment comes first; a number that it lacks may be a fact about the network.
     """
     name = line["method"], line["metric"]
-    patterns = [line["target"], *TARGETS.get(line["target"], [])]
-    wanted = _pieces(line["setting"])
-    for track, method, metric, factor in filter(None, [("replication", *name, 1.0), MEASURED.get(name)]):
-        fits = [
-            r for r in groups.get((track, method, metric), pd.DataFrame()).to_dict("records")
-            if r["status"] == "ok" and r["dataset"] in (line["dataset"], DATASETS.get(line["dataset"]))
-            and any(fnmatch.fnmatchcase(r["target"], p) for p in patterns)
-            and (track != "replication" or r["paper"] == line["paper"])
-            and wanted.items() <= _pieces(r["setting"]).items()
-        ]  # fmt: skip
+    sources = [("replication", *name, 1.0)]
+    if name in MEASURED:
+        sources.append(MEASURED[name])
+    for track, method, metric, factor in sources:
+        group = groups.get((track, method, metric), pd.DataFrame())
+        fits = [found for found in group.to_dict("records") if _same(line, found)]
         if fits:
-            pick = next((pick for words, pick in PICK.items() if words in line["setting"]), np.argmin)
-            found = fits[int(pick([r["mean"] for r in fits]))]
+            pick = _pick(line["setting"])
+            found = fits[int(pick([fit["mean"] for fit in fits]))]
             units = {key: found[key] * factor for key in ("mean", "low", "high")}
-            return found | units | {"networks": [r["target"] for r in fits]}
+            return {**found, **units, "networks": [fit["target"] for fit in fits]}
     return None
 
 
-def _pieces(setting: str) -> dict[str, str]:
+def _same(line: Line, found: Line) -> bool:
+    """Whether a line of the board has a value for what a published line is about."""
+    if found["status"] != "ok":
+        return False
+    if found["track"] == "replication" and found["paper"] != line["paper"]:
+        return False
+    if found["dataset"] not in (line["dataset"], DATASETS.get(line["dataset"])):
+        return False
+    patterns = [line["target"], *TARGETS.get(line["target"], [])]
+    if not any(fnmatch.fnmatchcase(found["target"], pattern) for pattern in patterns):
+        return False
+    return _pairs(line["setting"]).items() <= _pairs(found["setting"]).items()
+
+
+def _pick(setting: str) -> Callable[[Sequence[float]], Any]:
+    """Which of several measured values a published one is compared with: its index among them."""
+    for words, pick in PICK.items():
+        if words in setting:
+            return pick
+    return np.argmin
+
+
+def _pairs(setting: str) -> dict[str, str]:
     """``layer=-1;alpha=1.0;5 runs`` -> {layer: -1, alpha: 1}."""
-    return {key.strip(): _plain(value) for key, value in store.setting_pairs(setting).items()}
+    pairs = store.setting_pairs(setting)
+    return {key.strip(): _plain(value) for key, value in pairs.items()}
 
 
 def _plain(value: str) -> str:
@@ -229,6 +339,31 @@ def _plain(value: str) -> str:
         return value.strip()
 
 
+def _judge_number(
+    published: Sequence[Line], joined: Sequence[Line | None], i: int
+) -> tuple[str, str]:
+    """(verdict, why) of the i-th published number, which was measured."""
+    line, found = published[i], joined[i]
+    words, rule, amount = _tolerance(line["metric"])
+    if rule == "rank":
+        held = _rank_holds(published, joined, i)
+        unknown = "too few methods to rank"
+    else:
+        held = _holds(line["value"], found["mean"], rule, amount)
+        unknown = "no tolerance is stated"
+    if held is None:
+        return "not run", unknown
+    return "holds" if held else "does not hold", words
+
+
+def _tolerance(metric: str) -> tuple[str, str, float]:
+    """(words, rule, amount) of a metric; empty where no tolerance is stated."""
+    for pattern, tolerance in TOLERANCES.items():
+        if re.fullmatch(pattern, metric):
+            return tolerance
+    return "", "", 0.0
+
+
 def _holds(published: str, measured: float, rule: str, amount: float) -> bool | None:
     """Whether a measured number agrees with a published one or its bound; None without a rule."""
     bound, value = re.fullmatch(r"(>=|<=|>|<)?(.*)", published).groups()
@@ -236,60 +371,89 @@ def _holds(published: str, measured: float, rule: str, amount: float) -> bool | 
     if rule == "absolute":
         near = abs(measured - value) <= amount + 1e-9
     elif rule == "factor":
-        near = measured == value or (measured * value > 0 and 1 / amount <= measured / value <= amount)
+        same_sign = measured * value > 0
+        near = measured == value or (
+            same_sign and 1 / amount <= measured / value <= amount
+        )
     else:
         return None
     return bool(near or (bound is not None and _BOUNDS[bound](measured, value)))
 
 
 def _rank_holds(
-    published: Sequence[Mapping[str, str]], joined: Sequence[Mapping[str, Any] | None], i: int
+    published: Sequence[Line], joined: Sequence[Line | None], i: int
 ) -> bool | None:
     """Whether a method has the rank that it has in the paper, among those of its column that were measured."""
-    key = ("table", "dataset", "target", "setting", "metric")
-    column = [
-        k for k, line in enumerate(published)
-        if joined[k] is not None and all(line[c] == published[i][c] for c in key)
-    ]  # fmt: skip
-    if len(column) < 2:
+    own = published[i]
+    values, means = [], []
+    for line, found in zip(published, joined, strict=True):
+        same_column = all(line[key] == own[key] for key in _RANK_KEY)
+        if same_column and found is not None:
+            values.append(float(line["value"]))
+            means.append(found["mean"])
+    if len(values) < 2:
         return None
-    before = sum(float(published[k]["value"]) < float(published[i]["value"]) for k in column)
-    return before == sum(joined[k]["mean"] < joined[i]["mean"] for k in column)
+    own_value = float(own["value"])
+    own_mean = joined[i]["mean"]
+    before = sum(value < own_value for value in values)
+    return before == sum(mean < own_mean for mean in means)
 
 
-def _interval(line: Mapping[str, Any]) -> str:
-    return "" if pd.isna(line["low"]) else f"[{store.format_value(line['low'])}, {store.format_value(line['high'])}]"
+def _interval(line: Line) -> str:
+    if pd.isna(line["low"]):
+        return ""
+    low, high = store.format_value(line["low"]), store.format_value(line["high"])
+    return f"[{low}, {high}]"
 
 
 class _Scale:
-    """Names the size of what was measured: networks, seeds, images, epochs."""
+    """The size of what was measured, in words: networks, seeds, images, epochs."""
 
     def __init__(
-        self, data_cards: Mapping[str, Mapping[str, Any]], target_cards: Mapping[Any, Mapping[str, Any]]
+        self,
+        data_cards: Mapping[str, Mapping[str, Any]],
+        target_cards: Mapping[Any, Mapping[str, Any]],
     ) -> None:
         self.data = data_cards
-        self.cards: dict[tuple[str, str], Mapping[str, Any]] = {}
-        for key, card in target_cards.items():
-            self.cards.setdefault((key[0], key[1]), card)
+        self.cards: dict[
+            tuple[str, str], Mapping[str, Any]
+        ] = {}  # of a network's first seed
+        for (dataset, target, *_), card in target_cards.items():
+            self.cards.setdefault((dataset, target), card)
 
     def both(self, condition: str, found: Mapping[str, Any]) -> str:
-        here = self._one(found["dataset"], found["target"], int(found["n_seeds"]))
-        if len(found["networks"]) > 1:
-            here += f"; picked from {', '.join(found['networks'])}"
-        return f"published: {condition or 'no condition printed'} | here: {here}"
+        networks = found["networks"]
+        here = self._network(found["dataset"], found["target"], int(found["n_seeds"]))
+        if len(networks) > 1:
+            here += f"; picked from {', '.join(networks)}"
+        published = condition or "no condition printed"
+        return f"published: {published} | here: {here}"
 
     def measured(self, lines: pd.DataFrame) -> str:
-        return " | ".join(
-            "; ".join(filter(None, [self._one(r.dataset, r.target, r.n_seeds), r.setting])) for r in lines.itertuples()
-        )
+        out = []
+        for line in lines.itertuples():
+            parts = [
+                self._network(line.dataset, line.target, line.n_seeds),
+                line.setting,
+            ]
+            out.append("; ".join(filter(None, parts)))
+        return " | ".join(out)
 
-    def _one(self, dataset: str, target: str, seeds: int) -> str:
+    def _network(self, dataset: str, target: str, seeds: int) -> str:
         card = self.cards.get((dataset, target), {})
-        parts = ["/".join(filter(None, [dataset, target])), f"{seeds} seed{'s' * (seeds > 1)}"]
-        parts += [f"{key} {value}" for key, value in sorted((card.get("options") or {}).items())]
-        counts = card.get("images") or self.data.get(dataset, {}).get("counts") or {}
-        parts += [f"{counts['train']:,} train images"] if counts.get("train") else []
-        parts += [f"{card['epochs']} epochs"] if card.get("epochs") else []
+        network = "/".join(filter(None, [dataset, target]))
+        parts = [network, tables.plural(seeds, "seed")]
+        options = card.get("options") or {}
+        for key in sorted(options):
+            parts.append(f"{key} {options[key]}")
+        images = card.get("images")
+        if not images:
+            data = self.data.get(dataset, {})
+            images = data.get("counts") or {}
+        if images.get("train"):
+            parts.append(f"{images['train']:,} train images")
+        if card.get("epochs"):
+            parts.append(f"{card['epochs']} epochs")
         return ", ".join(parts)
 
 
@@ -307,40 +471,14 @@ def is_claim(frame: pd.DataFrame) -> pd.Series:
 
 def counts(frame: pd.DataFrame) -> str:
     """``12 hold, 1 mixed, 0 do not hold, 25 not run``."""
-    n = frame["verdict"].value_counts()
-    hold, mixed, fail, rest = (int(n.get(verdict, 0)) for verdict in VERDICTS)
+    times = frame["verdict"].value_counts()
+    hold, mixed, fail, rest = [int(times.get(verdict, 0)) for verdict in VERDICTS]
     return f"{hold} hold, {mixed} mixed, {fail} do not hold, {rest} not run"
 
 
 def not_run(frame: pd.DataFrame) -> pd.DataFrame:
     """Numbers that were not run: paper, why, count."""
-    rest = frame[~is_claim(frame) & (frame["verdict"] == "not run") & (frame["measured"] == "")]
-    return rest.groupby(["paper", "why"], sort=False).size().rename("count").reset_index()
-
-
-def render(frame: pd.DataFrame, profile: str = "") -> str:
-    """``reproduction.md``: all claims, the numbers that were measured, and a count of the others."""
-    claims, numbers = frame[is_claim(frame)], frame[~is_claim(frame)]
-    measured = numbers[numbers["measured"] != ""]
-    columns = [c for c in COLUMNS if c != "published"]
-    out = [
-        f"# Reproduction{f': {markdown.escape(profile)}' if profile else ''}",
-        "What the papers print and say, beside what was measured here. Another scale (data, network, epochs, seeds) is "
-        "named in the line. Every published number is in reproduction.csv.",
-        f"## Claims: {counts(claims)}",
-        _grid(claims, columns),
-        f"## Numbers: {counts(numbers)}",
-        _grid(measured, COLUMNS) if len(measured) else "None was measured in this profile.",
-        "### Not run",
-        markdown.grid(
-            ["paper", "why", "numbers"],
-            [[markdown.escape(p), markdown.escape(w), str(n)] for p, w, n in not_run(frame).itertuples(index=False)],
-            left=2,
-        ),
-    ]
-    return "\n\n".join(out) + "\n"
-
-
-def _grid(frame: pd.DataFrame, columns: Sequence[str]) -> str:
-    body = [[markdown.escape(value) for value in line] for line in frame[list(columns)].itertuples(index=False)]
-    return markdown.grid(list(columns), body, left=len(columns))
+    numbers = frame[~is_claim(frame)]
+    rest = numbers[(numbers["verdict"] == "not run") & (numbers["measured"] == "")]
+    count = rest.groupby(["paper", "why"], sort=False).size()
+    return count.rename("count").reset_index()

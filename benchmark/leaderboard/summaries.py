@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pandas as pd
 
@@ -12,23 +11,37 @@ from benchmark.leaderboard import reproduction, tables
 
 def metrics(frame: pd.DataFrame, reproduced: pd.DataFrame) -> str:
     """``metrics.json``: average ranks by track and method, accuracy by network, lines by status, claims by verdict."""
-    found: dict[str, Any] = {"average_rank": {}, "networks": {}}
+    average_rank: dict[str, dict[str, float]] = {}
     for track in tables.tracks(frame):
-        average = tables.average_ranks(frame, track)
-        found["average_rank"][track] = {r.label: round(r.average_rank, 4) for r in average.itertuples()}
-    for line in frame[(frame["track"] == "target") & (frame["status"] == "ok")].itertuples():
-        found["networks"].setdefault(f"{line.dataset}/{line.target}", {})[line.metric] = round(line.mean, 4)
-    found["lines"] = {status: int(n) for status, n in frame["status"].value_counts().sort_index().items()}
+        lines = tables.average_ranks(frame, track).itertuples()
+        average_rank[track] = {
+            line.label: round(line.average_rank, 4) for line in lines
+        }
+    networks: dict[str, dict[str, float]] = {}
+    facts = frame[(frame["track"] == "target") & (frame["status"] == "ok")]
+    for line in facts.itertuples():
+        network = networks.setdefault(f"{line.dataset}/{line.target}", {})
+        network[line.metric] = round(line.mean, 4)
     claims = reproduced[reproduction.is_claim(reproduced)]
-    found["claims"] = {verdict: int(n) for verdict, n in claims["verdict"].value_counts().sort_index().items()}
+    found = {
+        "average_rank": average_rank,
+        "networks": networks,
+        "lines": _counts(frame["status"]),
+        "claims": _counts(claims["verdict"]),
+    }
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 
+def _counts(values: pd.Series) -> dict[str, int]:
+    counts = values.value_counts().sort_index()
+    return {value: int(count) for value, count in counts.items()}
+
+
 def ranks(frame: pd.DataFrame) -> str:
-    """``ranks.csv``: track, method, average_rank; a line a method of a track."""
-    lines = [
-        (track, r.label, f"{r.average_rank:.4f}")
-        for track in tables.tracks(frame)
-        for r in tables.average_ranks(frame, track).itertuples()
-    ]
-    return pd.DataFrame(lines, columns=["track", "method", "average_rank"]).to_csv(index=False, lineterminator="\n")
+    """``ranks.csv``: track, method, average_rank; a line per method of a track."""
+    lines = []
+    for track in tables.tracks(frame):
+        for line in tables.average_ranks(frame, track).itertuples():
+            lines.append((track, line.label, f"{line.average_rank:.4f}"))
+    out = pd.DataFrame(lines, columns=["track", "method", "average_rank"])
+    return out.to_csv(index=False, lineterminator="\n")

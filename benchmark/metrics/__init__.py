@@ -12,6 +12,22 @@ what a random map and an edge map score on it. A ranking that puts a control abo
 metric or about the method.
 """
 
-from benchmark.metrics import complexity, concepts, faithfulness, localisation, occlusion, reconstruction, surrogate
+from benchmark.metrics import (
+    complexity,
+    concepts,
+    faithfulness,
+    localisation,
+    occlusion,
+    reconstruction,
+    surrogate,
+)
 
-__all__ = ["complexity", "concepts", "faithfulness", "localisation", "occlusion", "reconstruction", "surrogate"]
+__all__ = [
+    "complexity",
+    "concepts",
+    "faithfulness",
+    "localisation",
+    "occlusion",
+    "reconstruction",
+    "surrogate",
+]

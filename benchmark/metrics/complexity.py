@@ -1,9 +1,11 @@
 """Complexity: how few pixels carry a map?
 
 Idea: a short explanation is easier to read. The Gini index of the absolute map is 0 where all pixels weigh the same and
-1 - 1/(h w) where one pixel has all. It looks at the map alone: no network, no image, so it says nothing about truth. A
-map of one random pixel is nearly perfect; uniform noise scores 1/3, edge maps .5 to .7 and Grad-CAM .5 to .6 on small
-images. Read it beside faithfulness.
+1 - 1/(h w) where one pixel has all the weight.
+
+Weakness: it looks at the map alone, at neither network nor image, so it says nothing about truth. A map of one random
+pixel is nearly perfect; uniform noise scores 1/3, edge maps 0.5 to 0.7 and Grad-CAM 0.5 to 0.6 on small images. Read it
+beside faithfulness.
 
 Reference: P. Chalasani et al., Concise explanations of neural networks using adversarial training, ICML 2020;
 N. Hurley, S. Rickard, Comparing measures of sparsity, IEEE Trans. Information Theory 2009.
@@ -19,17 +21,26 @@ from benchmark.metrics.masking import chunks
 
 
 @metric(
-    needs={"heatmaps"}, track="heatmap", better="higher", unit="fraction", version=1,
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
     source="Chalasani et al. 2020; Hurley and Rickard 2009",
-)  # fmt: skip
+)
 def gini(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """sum_k (2k - d - 1) a_(k) / (d sum_k a_(k)), (n,) in [0, 1): a = |map| sorted upwards, d = h w; 0 for a zero map."""
-    return np.concatenate([_gini(m.reshape(len(m), -1)) for m, _ in chunks(e, batch)])
+    """sum_k (2k - d - 1) a_(k) / (d sum_k a_(k)), (n,) in [0, 1), with a = |map| in ascending order and d = h w; 0 for
+    a zero map."""
+    values = [_gini(maps) for maps, _ in chunks(e, batch)]
+    return np.concatenate(values)
 
 
 def _gini(maps: Array) -> Array:
-    """(n, d) -> (n,)"""
-    a = np.sort(np.abs(maps, dtype=np.float64), axis=1)
-    d, total = a.shape[1], a.sum(1)
+    """The index (n,) of maps (n, h, w)."""
+    flat = maps.reshape(len(maps), -1)
+    a = np.sort(np.abs(flat, dtype=np.float64), axis=1)  # (n, d)
+    d = a.shape[1]
     weights = 2.0 * np.arange(1, d + 1) - d - 1
-    return np.maximum((a * weights).sum(1), 0) / (d * np.where(total > 0, total, 1))
+    weighted = np.maximum((a * weights).sum(1), 0)
+    total = a.sum(1)
+    return weighted / (d * np.where(total > 0, total, 1))

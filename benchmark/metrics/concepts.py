@@ -1,13 +1,13 @@
 """Concept maps: do the k maps of an image differ, and does each stay on few parts? And is the surrogate faithful?
 
-Idea: orthogonality and locality belong to a set of images of one class, since an x-feature is one thing over all of them.
-The images are grouped by the class that the network predicts; each image carries the value of its group, so that the mean
-over images weighs classes by their images. The formulas and what they cannot see are in ``benchmark.attention``.
+Idea: orthogonality and locality belong to a set of images of one class, since an x-feature is one thing over all of
+them. The images are grouped by the class that the network predicts; each image carries the value of its group, so that
+the mean over images weighs classes by their images. Formulas and limits are in ``benchmark.shared.attention_maps``.
 
-Controls: k independent random maps have O1 and O2 near 0 and the largest locality, ln of the number of parts; k copies of
-one map have the largest O1, k - sqrt(k), and O2 at its ridge. Read the two together, and both beside faithfulness. O1 and O2
-grow with k, and a dead map (a class with fewer concepts than others) counts as uncorrelated in them: between methods of
-another k read ``mean_correlation``. The house's methods all show five.
+Controls: k independent random maps have O1 and O2 near 0 and the largest locality, ln of the number of parts; k copies
+of one map have the largest O1, k - sqrt(k), and O2 at its ridge. Read the two together, and both beside faithfulness.
+O1 and O2 grow with k, and a dead map (a class with fewer concepts than others) counts as uncorrelated in them: compare
+methods of different k by ``mean_correlation``. All methods of this benchmark show five maps.
 
 Reference: Qi, Khorram, Fuxin. Embedding Deep Networks into Visual Explanations. Artificial Intelligence 2021, Sec. 4.2.
 """
@@ -19,28 +19,45 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.random import Generator
 
-from benchmark import attention
 from benchmark.api import Array, Batch, Explanation, NotApplicable, Target, metric
+from benchmark.shared import attention_maps
 
 
-@metric(needs={"scores"}, track="surrogate", better="lower", unit="logits", version=1, source="XNN Sec. 4.2")
+@metric(
+    needs={"scores"},
+    track="surrogate",
+    better="lower",
+    unit="logits",
+    version=1,
+    source="XNN Sec. 4.2",
+)
 def f_reg(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """|y - y~|, (n,): the mean over the logits (scores (n, C)), or that of the predicted class (scores (n,))."""
-    y, y_ = _logits(e, target, batch)
-    return np.abs(y - y_).mean(1)
+    y, approximation = _logits(e, target, batch)
+    error = np.abs(y - approximation)
+    return error.mean(1)
 
 
-@metric(needs={"scores"}, track="surrogate", better="higher", unit="percent", version=1, source="XNN Sec. 4.2")
+@metric(
+    needs={"scores"},
+    track="surrogate",
+    better="higher",
+    unit="percent",
+    version=1,
+    source="XNN Sec. 4.2",
+)
 def f_cls(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """100 x share of the logits that can be put back one at a time, y_c := y~_c, without another class winning, (n,)."""
-    y_ = _logits(e, target, batch)[1]
-    full = target(batch).double().cpu().numpy()  # (n, C)
-    winner = full.argmax(1)
-    columns = [[c] for c in winner] if e.scores.ndim == 1 else np.arange(full.shape[1])[None].repeat(len(full), 0)
-    same = np.zeros(y_.shape)
-    for k in range(y_.shape[1]):
-        changed = full.copy()
-        changed[np.arange(len(full)), [row[k] for row in columns]] = y_[:, k]
+    """100 x the share of the logits that can be replaced one at a time, y_c := y~_c, without changing the winner,
+    (n,)."""
+    _, approximation = _logits(e, target, batch)
+    logits = target(batch).double().cpu().numpy()  # (n, C)
+    winner = logits.argmax(1)
+    images = np.arange(len(logits))
+    replaced = [winner] if e.scores.ndim == 1 else range(logits.shape[1])
+    same = np.zeros(approximation.shape)
+    for k, c in enumerate(replaced):
+        changed = logits.copy()
+        changed[images, c] = approximation[:, k]
         same[:, k] = changed.argmax(1) == winner
     return 100 * same.mean(1)
 
@@ -55,108 +72,190 @@ def _logits(e: Explanation, target: Target, batch: Batch) -> tuple[Array, Array]
     scores = np.asarray(e.scores, np.float64)
     if scores.shape not in (y.shape, y.shape[:1]):
         raise ValueError(
-            f"scores have shape {scores.shape}, the network's logits {y.shape}: one a class, or one an image"
+            f"scores have shape {scores.shape}, the network's logits {y.shape}: "
+            "return one per class, or one per image"
         )
-    return (y, scores) if scores.ndim == 2 else (y.max(1, keepdims=True), scores[:, None])
+    if scores.ndim == 2:
+        return y, scores
+    return y.max(1, keepdims=True), scores[:, None]
 
 
 # --------------------------------------------------------------------------------------------- orthogonality, locality
 
 
-@metric(needs={"concept_maps"}, track="concept", better="lower", unit="", version=1, source="XNN Sec. 4.2")
+@metric(
+    needs={"concept_maps"},
+    track="concept",
+    better="lower",
+    unit="",
+    version=1,
+    source="XNN Sec. 4.2",
+)
 def o1(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """||P||_F - sqrt(k) of the image's predicted class, (n,) in [0, k - sqrt(k)]."""
-    return _by_class(e, target, batch, lambda S, part: attention.o1(attention.correlation(S)[0]))
 
-
-@metric(needs={"concept_maps"}, track="concept", better="lower", unit="nats", version=1, source="XNN Sec. 4.2")
-def o2(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """-ln det P of the image's predicted class, (n,); 1e-6 is added to the diagonal of a singular P."""
-    return _by_class(e, target, batch, lambda S, part: attention.o2(attention.correlation(S)[0])[0])
-
-
-@metric(
-    needs={"concept_maps"}, track="concept", better="lower", unit="", version=1, partial=True,
-    source="glassbench: O1 that neither the number of maps nor dead ones change",
-)  # fmt: skip
-def mean_correlation(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """Mean |P| of two live maps of the image's predicted class, (n,) in [0, 1]; NaN with fewer than two."""
-    return _by_class(e, target, batch, lambda S, part: attention.mean_correlation(*attention.correlation(S)))
-
-
-@metric(
-    needs={"concept_maps", "parts", "boxes"}, track="concept", better="lower", unit="nats", version=1, partial=True,
-    source="XNN Sec. 4.2, Alg. 1", settings=({"cells": "voronoi"}, {"cells": "pixel"}, {"cells": "mask"}),
-)  # fmt: skip
-def locality(e: Explanation, target: Target, batch: Batch, rng: Generator, cells: str = "voronoi") -> Array:
-    """Mean H over the live maps of the image's predicted class, (n,) in [0, ln(parts + 1)]. ``cells="mask"``: by the parts'
-    own pixels, where the data set has masks.
-
-    NaN where no image of the class shows a part, or no map has mass on one. Images without visible parts are left out.
-    """
-    if cells not in ("voronoi", "pixel", "mask"):
-        raise ValueError(f"cells {cells!r} is neither voronoi nor pixel nor mask")
-    if cells == "mask" and batch.part_masks is None:
-        raise NotApplicable("images have no part_masks")
-    h, w = batch.x.shape[2:]
-
-    def value(S: Array, part: Batch) -> float:
-        parts, boxes, visible = (_numpy(t) for t in (part.parts, part.boxes, visible_parts(part)))
-        seen = visible.any(1)
-        if not seen.any():
-            return np.nan
-        of_image = {
-            "voronoi": lambda m: attention.voronoi(parts[m], visible[m], boxes[m], h, w),
-            "pixel": lambda m: attention.pixel(parts[m], visible[m], h, w),
-            "mask": lambda m: attention.mask(_numpy(part.part_masks[m]), parts.shape[1]),
-        }[cells]
-        of_pixel = np.stack([of_image(m) for m in np.flatnonzero(seen)])  # P(part | pixel) (m, p or p + 1, h, w)
-        H = attention.entropy(attention.histogram(S[seen], of_pixel).mean(0))  # (k,)
-        return float(H[np.isfinite(H)].mean()) if np.isfinite(H).any() else np.nan
+    def value(S: Array, images: Batch) -> float:
+        P, _ = attention_maps.correlation(S)
+        return attention_maps.o1(P)
 
     return _by_class(e, target, batch, value)
 
 
 @metric(
-    needs={"concept_maps", "parts", "part_importance"}, track="concept", better="higher", unit="fraction", version=1,
-    partial=True, source="glassbench: do concepts land on the parts that define the class?", settings=({"radius": 0.08},),
-)  # fmt: skip
+    needs={"concept_maps"},
+    track="concept",
+    better="lower",
+    unit="nats",
+    version=1,
+    source="XNN Sec. 4.2",
+)
+def o2(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
+    """-ln det P of the image's predicted class, (n,); 1e-6 is added to the diagonal of a singular P."""
+
+    def value(S: Array, images: Batch) -> float:
+        P, _ = attention_maps.correlation(S)
+        return attention_maps.o2(P)[0]
+
+    return _by_class(e, target, batch, value)
+
+
+@metric(
+    needs={"concept_maps"},
+    track="concept",
+    better="lower",
+    unit="",
+    version=1,
+    partial=True,
+    source="glassbench: O1 that neither the number of maps nor dead ones change",
+)
+def mean_correlation(
+    e: Explanation, target: Target, batch: Batch, rng: Generator
+) -> Array:
+    """Mean |P| over pairs of live maps of the image's predicted class, (n,) in [0, 1]; NaN with fewer than two."""
+
+    def value(S: Array, images: Batch) -> float:
+        P, dead = attention_maps.correlation(S)
+        return attention_maps.mean_correlation(P, dead)
+
+    return _by_class(e, target, batch, value)
+
+
+@metric(
+    needs={"concept_maps", "parts", "boxes"},
+    track="concept",
+    better="lower",
+    unit="nats",
+    version=1,
+    partial=True,
+    source="XNN Sec. 4.2, Alg. 1",
+    settings=({"cells": "voronoi"}, {"cells": "pixel"}, {"cells": "mask"}),
+)
+def locality(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, cells: str = "voronoi"
+) -> Array:
+    """Mean H over the live maps of the image's predicted class, (n,) in [0, ln(parts + 1)].
+
+    ``cells="mask"`` takes the parts' own pixels, where the data set has masks. Images without visible parts are left
+    out; NaN where no image of the class shows a part, or no map has mass on one.
+    """
+    if cells not in ("voronoi", "pixel", "mask"):
+        raise ValueError(f"cells={cells!r} is not voronoi, pixel or mask")
+    if cells == "mask" and batch.part_masks is None:
+        raise NotApplicable("images have no part_masks")
+
+    def value(S: Array, images: Batch) -> float:
+        return _mean_entropy(S, images, cells)
+
+    return _by_class(e, target, batch, value)
+
+
+def _mean_entropy(S: Array, images: Batch, cells: str) -> float:
+    """Mean H over the live ones of the maps S (m, k, h, w) of a class; NaN as in ``locality``."""
+    visible = visible_parts(images)
+    seen = visible.any(1)
+    if not seen.any():
+        return np.nan
+    of_pixel = [
+        _part_of_pixel(images, i, visible[i], cells) for i in np.flatnonzero(seen)
+    ]
+    bars = attention_maps.histogram(S[seen], np.stack(of_pixel))  # (m, k, p or p + 1)
+    H = attention_maps.entropy(bars.mean(0))  # (k,)
+    live = np.isfinite(H)
+    return float(H[live].mean()) if live.any() else np.nan
+
+
+def _part_of_pixel(images: Batch, i: int, visible: Array, cells: str) -> Array:
+    """P(part | pixel) of image i, (p or p + 1, h, w)."""
+    h, w = images.x.shape[2:]
+    parts = _numpy(images.parts)[i]
+    if cells == "voronoi":
+        return attention_maps.voronoi(parts, visible, _numpy(images.boxes)[i], h, w)
+    if cells == "pixel":
+        return attention_maps.pixel(parts, visible, h, w)
+    return attention_maps.mask(_numpy(images.part_masks[i]), len(parts))
+
+
+@metric(
+    needs={"concept_maps", "parts", "part_importance"},
+    track="concept",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="glassbench: do concepts land on the parts that define the class?",
+    settings=({"radius": 0.08},),
+)
 def concepts_on_class_parts(
     e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
 ) -> Array:
-    """Share of each live map's positive mass within ``radius`` (sides of the image) of a visible part whose true importance
-    for the image's class is above 0; mean over the maps, (n,) in [0, 1]. NaN without such a part or a live map."""
-    S = attention.normalised(_maps(e, batch))
-    visible, chosen = visible_parts(batch), _numpy(batch.part_importance) > 0
-    region = discs(_numpy(batch.parts), visible & chosen, radius, *S.shape[2:])  # (n, h, w)
-    live = S.sum((2, 3)) > 0
+    """Share of the positive mass of a map that lies on the parts that define the class; mean over the live maps, (n,)
+    in [0, 1].
+
+    On a part means within ``radius`` (in sides of the image) of a visible part whose true importance for the image's
+    class is above 0. NaN without such a part or a live map.
+    """
+    S = attention_maps.normalised(_maps(e, batch))
+    chosen = visible_parts(batch) & (_numpy(batch.part_importance) > 0)
+    region = discs(_numpy(batch.parts), chosen, radius, *S.shape[2:])  # (n, h, w)
+    live = S.sum((2, 3)) > 0  # (n, k)
     share = (S * region[:, None]).sum((2, 3))
-    ok = live.any(1) & (visible & chosen).any(1)
-    return np.where(ok, share.sum(1) / np.maximum(live.sum(1), 1), np.nan)
+    mean = share.sum(1) / np.maximum(live.sum(1), 1)
+    return np.where(live.any(1) & chosen.any(1), mean, np.nan)
 
 
 def discs(parts: Array, chosen: Array, radius: float, h: int, w: int) -> Array:
-    """Pixels (n, h, w) bool within ``radius`` of any chosen part (n, p) at parts (n, p, 2); never less than the pixel that the
+    """Pixels (n, h, w) bool within ``radius`` of any chosen part (n, p) at parts (n, p, 2); at least the pixel that the
     part lies in."""
-    x, y = np.moveaxis(parts.astype(np.float64), -1, 0)[..., None, None]  # (n, p, 1, 1)
-    d = np.hypot(np.arange(w) + 0.5 - x, np.arange(h)[:, None] + 0.5 - y)  # (n, p, h, w)
-    return ((d <= max(radius * max(h, w), 0.7072)) & chosen[:, :, None, None]).any(1)
+    places = parts.astype(np.float64)[..., None, None]  # (n, p, 2, 1, 1)
+    x, y = places[:, :, 0], places[:, :, 1]
+    column = np.arange(w) + 0.5
+    row = np.arange(h)[:, None] + 0.5
+    distance = np.hypot(column - x, row - y)  # (n, p, h, w)
+    reach = max(radius * max(h, w), 0.7072)
+    inside = (distance <= reach) & chosen[:, :, None, None]
+    return inside.any(1)
 
 
 def visible_parts(batch: Batch) -> Array:
-    """(n, p) bool; all where the data set does not say."""
-    return np.ones(tuple(batch.parts.shape[:2]), bool) if batch.part_visible is None else _numpy(batch.part_visible)
+    """(n, p) bool; all of them where the data set does not say."""
+    if batch.part_visible is None:
+        return np.ones(batch.parts.shape[:2], bool)
+    return _numpy(batch.part_visible)
 
 
-def _by_class(e: Explanation, target: Target, batch: Batch, value: Callable[[Array, Batch], float]) -> Array:
-    """value(S (m, k, h, w), images) of each predicted class, given to all its images."""
+def _by_class(
+    e: Explanation, target: Target, batch: Batch, value: Callable[[Array, Batch], float]
+) -> Array:
+    """value(S (m, k, h, w), images) of each predicted class, given to all its images: (n,)."""
     out = np.full(len(batch), np.nan)
     for rows in _classes(target, batch):
-        out[rows] = value(attention.normalised(_maps(e, batch)[rows]), batch[rows.tolist()])
+        S = attention_maps.normalised(_maps(e, batch)[rows])
+        out[rows] = value(S, batch[rows.tolist()])
     return out
 
 
 def _classes(target: Target, batch: Batch) -> Iterator[Array]:
+    """The rows of the images of each predicted class."""
     predicted = target(batch).argmax(1).cpu().numpy()
     for c in np.unique(predicted):
         yield np.flatnonzero(predicted == c)
@@ -169,9 +268,11 @@ def _maps(e: Explanation, batch: Batch) -> Array:
         ValueError: their number or resolution is not that of the images.
     """
     n, _, h, w = batch.x.shape
-    if e.concept_maps is None or e.concept_maps.shape[::2] + e.concept_maps.shape[3:] != (n, h, w):
-        shape = None if e.concept_maps is None else e.concept_maps.shape
-        raise ValueError(f"concept_maps have shape {shape} for images of shape {(n, h, w)}")
+    shape = None if e.concept_maps is None else e.concept_maps.shape
+    if shape is None or (shape[0], *shape[2:]) != (n, h, w):
+        raise ValueError(
+            f"concept_maps have shape {shape} for images of shape {(n, h, w)}"
+        )
     return e.concept_maps
 
 

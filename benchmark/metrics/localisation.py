@@ -1,21 +1,21 @@
 """Localisation: does the map point at the object, and at the parts that make its class?
 
-Idea: compare the map with what annotators (or the renderer) know: a box around the object, the places of its parts, and,
-for rendered images, which parts truly define the class. Needs no network.
+Idea: compare the map with the annotations (or with what the renderer knows): a box around the object, the places of
+its parts, and, for rendered images, which parts truly define the class. Needs no network.
 
 Weaknesses:
-- A box holds background and misses nothing: a map may lie in it for the wrong reason. The chance level is the box's
-  share of the image, often above a half; compare with a constant map, which scores exactly that share.
+- A box holds the whole object and background as well: a map may lie in it for the wrong reason. The chance level is
+  the box's share of the image, often above a half; compare with a constant map, which scores exactly that share.
 - A faithful map of a network that looks at the background scores low. Localisation judges network and map together.
 - Edge maps lie on the object wherever the background is smooth, whatever the network does: on toybirds (48 x 48, a
   network of 53 % test accuracy) the edge map hits the box always (Grad-CAM 78 %, random 67 %, the box's share of the
-  image) and has more energy on the class's parts than any method tried.
-- Discs overlap where parts lie close together. On toybirds a map made of the true importances (spots of 1.5 pixels) still
-  ranks .99 of the pairs of parts right and has 96 % of its energy on the class's parts, at the default radius.
+  image) and has more energy on the class's parts than any method that was tried.
+- Discs overlap where parts lie close together. On toybirds a map made of the true importances (spots of 1.5 pixels)
+  still ranks 0.99 of the pairs of parts right and has 96 % of its energy on the class's parts, at the default radius.
 - Part importance is that of the rendered class, not of the trained network, which may use only some of these parts.
 
-Negative values count as no evidence: masses are sums of max(map, 0). A map without positive mass has no energy anywhere
-(0); the pointing game still takes its maximum, so that a constant map, of any sign, scores chance.
+Negative values do not count as evidence: masses are sums of max(map, 0). A map without positive mass has energy 0
+everywhere; the pointing game still takes its maximum, so that a constant map, of any sign, scores chance.
 
 References: J. Zhang et al., Top-down neural attention by excitation backprop, ECCV 2016 (pointing game);
 H. Wang et al., Score-CAM, CVPRW 2020 (energy-based pointing game);
@@ -33,86 +33,142 @@ from benchmark.metrics.masking import chunks
 
 
 @metric(
-    needs={"heatmaps", "boxes"}, track="heatmap", better="higher", unit="fraction", version=1,
-    source="Zhang et al. 2016; ties: expected hit", settings=({"tolerance": 0},),
-)  # fmt: skip
-def pointing_game(e: Explanation, target: Target, batch: Batch, rng: Generator, tolerance: float = 0) -> Array:
-    """Chance that a maximum of the map, drawn evenly among tied ones, hits the box, (n,) in [0, 1].
+    needs={"heatmaps", "boxes"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    source="Zhang et al. 2016; ties: expected hit",
+    settings=({"tolerance": 0},),
+)
+def pointing_game(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, tolerance: float = 0
+) -> Array:
+    """Probability that a maximum of the map, drawn uniformly among tied ones, hits the box, (n,) in [0, 1].
 
-    A hit lies in the box or less than ``tolerance`` pixels from it (in pixels of an image of side 224; Zhang et al.: 15).
+    A hit lies in the box or less than ``tolerance`` pixels from it (in pixels of an image of side 224; Zhang et al.:
+    15).
     """
     slack = tolerance * max(batch.x.shape[2:]) / 224
+    values = [
+        _hit_chance(maps, _distance_to_box(part), slack)
+        for maps, part in chunks(e, batch)
+    ]
+    return np.concatenate(values)
 
-    def chance(m: Array, part: Batch) -> Array:
-        top, away = m == m.max((1, 2), keepdims=True), _distance_to_box(part)  # (n, h, w)
-        return (top & ((away == 0) | (away < slack))).sum((1, 2)) / top.sum((1, 2))
 
-    return np.concatenate([chance(m, part) for m, part in chunks(e, batch)])
+def _hit_chance(maps: Array, distance: Array, slack: float) -> Array:
+    """Share (n,) of the largest pixels of maps (n, h, w) that hit the box, at ``distance`` (n, h, w) from it."""
+    top = maps == maps.max((1, 2), keepdims=True)
+    near = (distance == 0) | (distance < slack)
+    return (top & near).sum((1, 2)) / top.sum((1, 2))
 
 
 @metric(
-    needs={"heatmaps", "boxes"}, track="heatmap", better="higher", unit="fraction", version=1,
+    needs={"heatmaps", "boxes"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
     source="Wang et al. 2020 (Score-CAM), energy-based pointing game",
-)  # fmt: skip
-def energy_in_box(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
+)
+def energy_in_box(
+    e: Explanation, target: Target, batch: Batch, rng: Generator
+) -> Array:
     """Share of the map's positive mass that lies in the box, (n,) in [0, 1]."""
-    return np.concatenate([_share(m, _distance_to_box(part) == 0) for m, part in chunks(e, batch)])
+    values = []
+    for maps, part in chunks(e, batch):
+        inside = _distance_to_box(part) == 0
+        values.append(_share(maps, inside))
+    return np.concatenate(values)
 
 
 @metric(
-    needs={"heatmaps", "parts"}, track="heatmap", better="higher", unit="fraction", version=1, partial=True,
-    source="glassbench: energy-based pointing game on parts", settings=({"radius": 0.08},),
-)  # fmt: skip
-def energy_on_parts(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08) -> Array:
+    needs={"heatmaps", "parts"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="glassbench: energy-based pointing game on parts",
+    settings=({"radius": 0.08},),
+)
+def energy_on_parts(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
+) -> Array:
     """Share of the positive mass within ``radius`` (in sides of the image) of any visible part, (n,) in [0, 1].
 
     NaN where no part is visible.
     """
-    return np.concatenate([_share_on(m, part, _visible(part), radius) for m, part in chunks(e, batch)])
+    values = []
+    for maps, part in chunks(e, batch):
+        values.append(_share_on(maps, part, _visible(part), radius))
+    return np.concatenate(values)
 
 
 @metric(
-    needs={"heatmaps", "parts", "part_importance"}, track="heatmap", better="higher", unit="fraction", version=1,
-    partial=True, source="glassbench: energy-based pointing game on the parts that define the class",
+    needs={"heatmaps", "parts", "part_importance"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="glassbench: energy-based pointing game on the parts that define the class",
     settings=({"radius": 0.08},),
-)  # fmt: skip
-def energy_on_class_parts(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08) -> Array:
+)
+def energy_on_class_parts(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
+) -> Array:
     """As ``energy_on_parts``, for the visible parts whose true importance for the image's class is above 0.
 
     NaN where no such part is visible.
     """
 
-    def matter(part: Batch) -> Array:
-        return _visible(part) & (_numpy(part.part_importance) > 0)
-
-    return np.concatenate([_share_on(m, part, matter(part), radius) for m, part in chunks(e, batch)])
+    values = []
+    for maps, part in chunks(e, batch):
+        chosen = _visible(part) & (_numpy(part.part_importance) > 0)
+        values.append(_share_on(maps, part, chosen, radius))
+    return np.concatenate(values)
 
 
 @metric(
-    needs={"heatmaps", "parts", "part_importance"}, track="heatmap", better="higher", unit="fraction", version=1,
-    partial=True, source="glassbench: concordance (Harrell et al. 1982) of the map with the true part importance",
+    needs={"heatmaps", "parts", "part_importance"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="glassbench: concordance (Harrell et al. 1982) of the map with the true part importance",
     settings=({"radius": 0.08},),
-)  # fmt: skip
-def part_ranking(e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08) -> Array:
-    """Does the map put more on the parts that matter more? (n,) in [0, 1], 1/2 = chance, also for a constant map.
+)
+def part_ranking(
+    e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
+) -> Array:
+    """Does the map put more on the parts that matter more? (n,) in [0, 1]; 0.5 is chance, and a constant map.
 
-    Among all pairs of visible parts of different true importance, the share where the more important part has the larger
-    mean positive value within ``radius`` (in sides of the image); equal values count half. With two levels of importance
-    this is the area under the ROC curve. NaN where all visible parts matter alike.
+    Among all pairs of visible parts of different true importance, the share where the more important part has the
+    larger mean positive value within ``radius`` (in sides of the image); equal values count half. With two levels of
+    importance this is the area under the ROC curve. NaN where all visible parts matter alike.
     """
-    return np.concatenate([_concordance(m, part, radius) for m, part in chunks(e, batch)])
+    values = [_concordance(maps, part, radius) for maps, part in chunks(e, batch)]
+    return np.concatenate(values)
 
 
 def _concordance(maps: Array, batch: Batch, radius: float) -> Array:
+    """``part_ranking`` of maps (n, h, w), (n,)."""
     discs = _discs(batch, radius)  # (n, p, h, w)
     mass = np.einsum("nhw,nphw->np", _positive(maps), discs)
     mean = mass / np.maximum(discs.sum((2, 3)), 1)  # (n, p)
-    importance, visible = _numpy(batch.part_importance), _visible(batch)
-    pairs = (importance[:, :, None] > importance[:, None]) & visible[:, :, None] & visible[:, None]  # (n, p, p)
+    importance = _numpy(batch.part_importance)
+    visible = _visible(batch)
+    # pairs (n, p, p) of visible parts, the first of which matters more
+    pairs = importance[:, :, None] > importance[:, None]
+    pairs &= visible[:, :, None] & visible[:, None]
     gap = mean[:, :, None] - mean[:, None]
     won = (gap > 0) + 0.5 * (gap == 0)
+    points = (pairs * won).sum((1, 2))
     count = pairs.sum((1, 2))
-    return np.where(count > 0, (pairs * won).sum((1, 2)) / np.maximum(count, 1), np.nan)
+    return np.where(count > 0, points / np.maximum(count, 1), np.nan)
 
 
 def _numpy(tensor: Tensor) -> Array:
@@ -126,14 +182,16 @@ def _positive(maps: Array) -> Array:
 def _share(maps: Array, region: Array) -> Array:
     """Share (n,) of the positive mass of maps (n, h, w) in a region (n, h, w) bool; 0 without positive mass."""
     mass = _positive(maps)
-    inside, outside = (mass * region).sum((1, 2)), (mass * ~region).sum((1, 2))
+    inside = (mass * region).sum((1, 2))
+    outside = (mass * ~region).sum((1, 2))
     return inside / np.where(inside > 0, inside + outside, 1)
 
 
 def _share_on(maps: Array, batch: Batch, chosen: Array, radius: float) -> Array:
     """Share (n,) of the positive mass on the discs of the ``chosen`` (n, p) parts; NaN without any."""
-    region = (_discs(batch, radius) & chosen[:, :, None, None]).any(1)  # (n, h, w)
-    return np.where(chosen.any(1), _share(maps, region), np.nan)
+    discs = _discs(batch, radius) & chosen[:, :, None, None]  # (n, p, h, w)
+    share = _share(maps, discs.any(1))
+    return np.where(chosen.any(1), share, np.nan)
 
 
 def _distance_to_box(batch: Batch) -> Array:
@@ -144,15 +202,27 @@ def _distance_to_box(batch: Batch) -> Array:
     """
     h, w = batch.x.shape[2:]
     x0, y0, x1, y1 = _numpy(batch.boxes).astype(np.float64).T
+    rows, columns = _pixels_held(y0, y1, h), _pixels_held(x0, x1, w)
+    for first, last in (rows, columns):
+        empty = ~(first <= last)  # also where a corner is NaN
+        if empty.any():
+            box = _numpy(batch.boxes)[empty][0].tolist()
+            raise ValueError(f"the box {box} holds no pixel of its {h} x {w} image")
+    away_y, away_x = _distance_to_range(*rows, h), _distance_to_range(*columns, w)
+    return np.hypot(away_y[:, :, None], away_x[:, None])
 
-    def outside(low: Array, high: Array, side: int) -> Array:  # (n,), (n,) -> (n, side)
-        first, last = np.ceil(low - 0.5).clip(0), (np.ceil(high - 0.5) - 1).clip(max=side - 1)  # low <= i + 0.5 < high
-        if (empty := ~(first <= last)).any():
-            raise ValueError(f"the box {_numpy(batch.boxes)[empty][0].tolist()} holds no pixel of its {h} x {w} image")
-        i = np.arange(side)
-        return np.maximum(first[:, None] - i, i - last[:, None]).clip(0)
 
-    return np.hypot(outside(y0, y1, h)[:, :, None], outside(x0, x1, w)[:, None])
+def _pixels_held(low: Array, high: Array, side: int) -> tuple[Array, Array]:
+    """The first and last pixel i, (n,) each, with low <= i + 0.5 < high."""
+    first = np.ceil(low - 0.5).clip(0)
+    last = (np.ceil(high - 0.5) - 1).clip(max=side - 1)
+    return first, last
+
+
+def _distance_to_range(first: Array, last: Array, side: int) -> Array:
+    """Distance (n, side) of each pixel of a side from the pixels first to last (n,)."""
+    i = np.arange(side)
+    return np.maximum(first[:, None] - i, i - last[:, None]).clip(0)
 
 
 def _visible(batch: Batch) -> Array:
@@ -163,9 +233,12 @@ def _visible(batch: Batch) -> Array:
 
 
 def _discs(batch: Batch, radius: float) -> Array:
-    """Pixels whose centre lies within ``radius * max(h, w)`` of each part, (n, p, h, w) bool; never less than the pixel that
+    """Pixels whose centre lies within ``radius * max(h, w)`` of each part, (n, p, h, w) bool; at least the pixel that
     the part lies in."""
     h, w = batch.x.shape[2:]
-    x, y = np.moveaxis(_numpy(batch.parts).astype(np.float64), -1, 0)  # (n, p)
-    dx, dy = np.arange(w) + 0.5 - x[..., None], np.arange(h) + 0.5 - y[..., None]  # (n, p, w), (n, p, h)
-    return dy[..., None] ** 2 + dx[:, :, None] ** 2 <= max(radius * max(h, w), 0.7072) ** 2
+    places = _numpy(batch.parts).astype(np.float64)  # (n, p, 2)
+    dx = np.arange(w) + 0.5 - places[..., :1]  # (n, p, w)
+    dy = np.arange(h) + 0.5 - places[..., 1:]  # (n, p, h)
+    square = dy[..., None] ** 2 + dx[:, :, None] ** 2
+    reach = max(radius * max(h, w), 0.7072)
+    return square <= reach**2

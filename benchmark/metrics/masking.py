@@ -1,9 +1,9 @@
 """Networks on masked images, shared by all metrics that mask.
 
 Idea: the pixels of an image are ranked once for each explanation (largest value first, ties to the lower index); a
-masked image keeps some ranks and fills the others. ``logits_at`` pushes (number of pixels, image) pairs through the
+masked image keeps some ranks and fills the others. ``logits_at`` passes (number of pixels, image) pairs through the
 network in chunks of ``batch.chunk`` and remembers the logits, so that two metrics that mask alike cost one pass. The
-unmasked and the fully masked image are the same for every explanation and are computed once a batch.
+unmasked and the fully masked image are the same for every explanation and are computed once per batch.
 
 Fills, all of pixels in [0, 1] before the network normalises them:
     black    0. Off the data manifold wherever images have no black background: part of what is measured is the
@@ -37,7 +37,7 @@ def heatmaps(e: Explanation, batch: Batch) -> Array:
     """The heat maps (n, h, w) float32, checked against the images.
 
     Raises:
-        ValueError: there are none, or their number or resolution is not that of the images.
+        ValueError: there are none, or their number or resolution differs from that of the images.
     """
     n, _, h, w = batch.x.shape
     if e.heatmaps is None:
@@ -45,7 +45,7 @@ def heatmaps(e: Explanation, batch: Batch) -> Array:
     if e.heatmaps.shape != (n, h, w):
         raise ValueError(
             f"heatmaps have shape {e.heatmaps.shape} for images of shape {(n, h, w)}: "
-            "return one map an image, upsampled to its resolution"
+            "return one map per image, upsampled to its resolution"
         )
     return e.heatmaps
 
@@ -59,7 +59,7 @@ def chunks(e: Explanation, batch: Batch) -> Iterator[tuple[Array, Batch]]:
 
 
 def shared(e: Explanation, batch: Batch) -> dict:
-    """Results that hold for this explanation of this batch; they live as long as the explanation."""
+    """Results that belong to this explanation of this batch; they live as long as the explanation."""
     return batch.memo.setdefault("explanations", WeakKeyDictionary()).setdefault(e, {})
 
 
@@ -68,26 +68,37 @@ def ranks(e: Explanation, batch: Batch) -> Tensor:
     memo = shared(e, batch)
     if "ranks" not in memo:
         maps = torch.from_numpy(heatmaps(e, batch)).flatten(1)  # (n, hw)
-        memo["ranks"] = torch.cat([_ranks(m.to(batch.x.device)) for m in maps.split(batch.chunk)])
+        memo["ranks"] = torch.cat(
+            [_ranks(m.to(batch.x.device)) for m in maps.split(batch.chunk)]
+        )
     return memo["ranks"]
 
 
 def _ranks(maps: Tensor) -> Tensor:
-    order = (maps + 0.0).argsort(dim=1, descending=True, stable=True)  # + 0.0: a negative zero is a zero
-    places = torch.arange(maps.shape[1], dtype=torch.int32, device=maps.device).expand_as(order)
-    return torch.empty_like(order, dtype=torch.int32).scatter_(1, order, places)  # the inverse permutation
+    maps = maps + 0.0  # a negative zero is a zero
+    order = maps.argsort(dim=1, descending=True, stable=True)
+    places = torch.arange(
+        maps.shape[1], dtype=torch.int32, device=maps.device
+    ).expand_as(order)
+    inverse = torch.empty_like(order, dtype=torch.int32)
+    return inverse.scatter_(1, order, places)
 
 
 @torch.no_grad()
 def logits_at(
-    e: Explanation, target: Target, batch: Batch, counts: Sequence[int], fill: str = "black", delete: bool = False
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    counts: Sequence[int],
+    fill: str = "black",
+    delete: bool = False,
 ) -> Tensor:
     """Logits (len(counts), n, C) with only the ``counts`` most important pixels kept, or with only these deleted.
 
     Raises:
         ValueError: an unknown fill, a count beyond the image, or maps that do not fit the images.
     """
-    n, h, w = heatmaps(e, batch).shape
+    _, h, w = heatmaps(e, batch).shape
     _check(fill)
     if any(not 0 <= k <= h * w for k in counts):
         raise ValueError(f"pixel counts {list(counts)} must lie within 0..{h * w}")
@@ -95,21 +106,45 @@ def logits_at(
     key = {k: ("logits", target, k, fill, delete) for k in counts}
     inner = [k for k in key if 0 < k < h * w and key[k] not in memo]
     if inner:
-        rank, steps = ranks(e, batch), torch.tensor(inner, device=batch.x.device)
-        out = []
-        for pairs in torch.arange(len(inner) * n, device=batch.x.device).split(batch.chunk):
-            k, i = steps[pairs // n], pairs % n
-            kept = (rank[i] < k[:, None]) != delete  # (m, hw)
-            out.append(target(masked(batch, i, kept.view(-1, 1, h, w), fill)))
-        memo |= {key[k]: z for k, z in zip(inner, torch.cat(out).view(len(inner), n, -1), strict=True)}
-    bare, clean = (h * w, 0) if delete else (0, h * w)
-    ends = {bare: lambda: _bare(target, batch, fill), clean: lambda: target(batch)}
-    return torch.stack([memo[key[k]] if key[k] in memo else ends[k]() for k in counts])
+        found = _masked_logits(e, target, batch, inner, fill, delete)
+        for k, logits in zip(inner, found, strict=True):
+            memo[key[k]] = logits
+    none_kept = h * w if delete else 0
+    out = []
+    for k in counts:
+        if key[k] in memo:
+            out.append(memo[key[k]])
+        elif k == none_kept:
+            out.append(_bare(target, batch, fill))
+        else:
+            out.append(target(batch))
+    return torch.stack(out)
+
+
+def _masked_logits(
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    counts: Sequence[int],
+    fill: str,
+    delete: bool,
+) -> Tensor:
+    """``logits_at`` without memory, (len(counts), n, C)."""
+    n, _, h, w = batch.x.shape
+    device = batch.x.device
+    rank, steps = ranks(e, batch), torch.tensor(counts, device=device)
+    out = []
+    for pairs in torch.arange(len(counts) * n, device=device).split(batch.chunk):
+        k, i = steps[pairs // n], pairs % n
+        kept = (rank[i] < k[:, None]) != delete  # (m, hw)
+        images = masked(batch, i, kept.view(-1, 1, h, w), fill)
+        out.append(target(images))
+    return torch.cat(out).view(len(counts), n, -1)
 
 
 def _check(fill: str) -> None:
     if fill not in FILLS:
-        raise ValueError(f"fill {fill!r} is none of {', '.join(FILLS)}")
+        raise ValueError(f"fill {fill!r} is not one of {', '.join(FILLS)}")
 
 
 def masked(batch: Batch, rows: Tensor, kept: Tensor, fill: str) -> Tensor:
@@ -130,66 +165,92 @@ def _bare(target: Target, batch: Batch, fill: str) -> Tensor:
     """Logits (n, C) of the images without any pixel kept."""
     key = ("bare", target, fill)
     if key not in batch.memo:
-        rows = torch.arange(len(batch), device=batch.x.device).split(batch.chunk)
         none = batch.x.new_zeros(1, 1, *batch.x.shape[2:], dtype=torch.bool)
-        batch.memo[key] = torch.cat([target(masked(batch, i, none.expand(len(i), -1, -1, -1), fill)) for i in rows])
+        out = []
+        for rows in torch.arange(len(batch), device=batch.x.device).split(batch.chunk):
+            kept = none.expand(len(rows), -1, -1, -1)
+            out.append(target(masked(batch, rows, kept, fill)))
+        batch.memo[key] = torch.cat(out)
     return batch.memo[key]
 
 
 def patches(grid: int, batch: Batch) -> Tensor:
-    """The pixels of the ``grid`` x ``grid`` patches that cut an image, (p, h*w) bool: their sides are equal to a pixel, and
-    none is empty, so that there are fewer where an image has fewer rows or columns.
+    """The pixels of the ``grid`` x ``grid`` patches that cut an image, (p, h*w) bool.
+
+    Their sides are equal to a pixel and none is empty, so there are fewer where an image has fewer rows or columns.
 
     Raises:
-        ValueError: less than two patches a side.
+        ValueError: fewer than two patches a side.
     """
     if grid < 2:
-        raise ValueError(f"grid={grid}: patches are compared with each other, so at least 2 a side")
-    row, column = (torch.arange(side) * min(grid, side) // side for side in batch.x.shape[2:])  # the patch's place
+        raise ValueError(
+            f"grid={grid}: patches are compared with each other, so at least 2 a side"
+        )
+    height, width = batch.x.shape[2:]
+    row, column = _patch_index(height, grid), _patch_index(width, grid)
     label = (row[:, None] * (column[-1] + 1) + column).flatten()  # (hw,)
-    return (label == torch.arange(int(label[-1]) + 1)[:, None]).to(batch.x.device)
+    patch = torch.arange(int(label[-1]) + 1)[:, None]  # (p, 1)
+    return (label == patch).to(batch.x.device)
+
+
+def _patch_index(side: int, grid: int) -> Tensor:
+    """Which of the patches along a side each pixel lies in, (side,)."""
+    return torch.arange(side) * min(grid, side) // side
 
 
 @torch.no_grad()
 def lost(target: Target, batch: Batch, grid: int, fill: str) -> Array:
-    """By how much log Y_c / (1 - Y_c) falls when one patch is filled, (n, p) float64. It depends on no explanation, so it is
-    computed once a batch.
+    """By how much log Y_c / (1 - Y_c) falls when one patch is filled, (n, p) float64.
+
+    It is the same for every explanation, so it is computed once per batch.
 
     Raises:
-        ValueError: an unknown fill, or less than two patches a side.
+        ValueError: an unknown fill, or fewer than two patches a side.
     """
     _check(fill)
-    if (key := ("lost", target, grid, fill)) not in batch.memo:
+    key = ("lost", target, grid, fill)
+    if key not in batch.memo:
         kept, c = ~patches(grid, batch), predicted(target, batch)
         n, p, (h, w) = len(batch), len(kept), batch.x.shape[2:]
-        pairs = torch.arange(p * n, device=batch.x.device).split(batch.chunk)
-        z = torch.cat([target(masked(batch, k % n, kept[k // n].view(-1, 1, h, w), fill)) for k in pairs])
-        batch.memo[key] = (log_odds(target(batch), c) - log_odds(z.view(p, n, -1), c)).T
+        out = []
+        for pairs in torch.arange(p * n, device=batch.x.device).split(batch.chunk):
+            patch, image = pairs // n, pairs % n
+            images = masked(batch, image, kept[patch].view(-1, 1, h, w), fill)
+            out.append(target(images))
+        logits = torch.cat(out).view(p, n, -1)
+        falls = log_odds(target(batch), c) - log_odds(logits, c)  # (p, n)
+        batch.memo[key] = falls.T
     return batch.memo[key]
 
 
 def blur(x: Tensor) -> Tensor:
     """Gaussian-blurred images (n, c, h, w): sigma = radius = 5 pixels, RISE's 11 x 11 kernel, larger in proportion for
-    images beyond 224 pixels. In proportion it would vanish on small images. At the border the mean runs over the pixels
-    that exist (RISE pads with the mean colour)."""
+    images beyond 224 pixels. Not smaller in proportion below: it would vanish on small images. At the border the mean
+    runs over the pixels that exist (RISE pads with the mean colour)."""
     h, w = x.shape[-2:]
     radius = max(5, round(5 * max(h, w) / 224))
 
-    def rows(side: int) -> Tensor:
+    def kernel(side: int) -> Tensor:
         g = _gaussian(side, radius, x) * (_distance(side, x) <= radius)
         return g / g.sum(1, keepdim=True)
 
-    return rows(h) @ x @ rows(w).T
+    return kernel(h) @ x @ kernel(w).T
 
 
 def inpaint(x: Tensor, kept: Tensor) -> Tensor:
-    """Every pixel from the kept ones alone, (n, c, h, w): their mean, weighted by a Gaussian of sigma = side / 16; far from
-    all kept pixels (weights below 1e-6) their plain mean; black where nothing is kept. ``kept`` is (n, 1, h, w) bool."""
+    """Every pixel from the kept ones alone, (n, c, h, w): their mean, weighted by a Gaussian of sigma = side / 16.
+
+    Far from all kept pixels (weights below 1e-6) it is their plain mean, and black where nothing is kept. ``kept`` is
+    (n, 1, h, w) bool.
+    """
     h, w = x.shape[-2:]
-    sigma, tiny, m = max(h, w) / 16, 1e-6, kept.to(x.dtype)
+    sigma, tiny = max(h, w) / 16, 1e-6
+    m = kept.to(x.dtype)
     gh, gw = _gaussian(h, sigma, x), _gaussian(w, sigma, x)
-    mean = (x * m).sum((2, 3), keepdim=True) / m.sum((2, 3), keepdim=True).clamp(min=1)
-    return (gh @ (x * m) @ gw + tiny * mean) / (gh @ m @ gw + tiny)
+    count = m.sum((2, 3), keepdim=True).clamp(min=1)
+    mean = (x * m).sum((2, 3), keepdim=True) / count
+    weighted = gh @ (x * m) @ gw + tiny * mean
+    return weighted / (gh @ m @ gw + tiny)
 
 
 def _distance(side: int, like: Tensor) -> Tensor:
@@ -198,7 +259,8 @@ def _distance(side: int, like: Tensor) -> Tensor:
 
 
 def _gaussian(side: int, sigma: float, like: Tensor) -> Tensor:
-    return torch.exp(-0.5 * (_distance(side, like) / sigma) ** 2)
+    scaled = _distance(side, like) / sigma
+    return torch.exp(-0.5 * scaled**2)
 
 
 def pixels_of(share: float, batch: Batch) -> int:
@@ -213,14 +275,17 @@ def pixels_of(share: float, batch: Batch) -> int:
 
 
 def log_odds(logits: Tensor, classes: Tensor) -> Array:
-    """log Y_c / (1 - Y_c) for the softmax probability Y_c of one class an image, (..., n) float64: exact where Y_c itself
-    rounds to 1. ``logits`` (..., n, C), ``classes`` (n,)."""
+    """log Y_c / (1 - Y_c) for the softmax probability Y_c of one class per image, (..., n) float64: exact where Y_c
+    itself rounds to 1. ``logits`` (..., n, C), ``classes`` (n,)."""
     z, c = logits.double(), classes.expand(logits.shape[:-1])[..., None]
-    return (z.gather(-1, c)[..., 0] - z.scatter(-1, c, -torch.inf).logsumexp(-1)).cpu().numpy()
+    own = z.gather(-1, c)[..., 0]
+    others = z.scatter(-1, c, -torch.inf).logsumexp(-1)
+    odds = own - others
+    return odds.cpu().numpy()
 
 
 def probability(logits: Tensor, classes: Tensor) -> Array:
-    """Softmax probabilities Y_c (..., n) float64 of one class an image; ``logits`` (..., n, C), ``classes`` (n,)."""
+    """Softmax probabilities Y_c (..., n) float64 of one class per image; ``logits`` (..., n, C), ``classes`` (n,)."""
     return expit(log_odds(logits, classes))
 
 
@@ -237,4 +302,5 @@ def steps_of(steps: int, batch: Batch) -> list[int]:
     """
     if steps < 2:
         raise ValueError(f"steps={steps}: a curve needs both ends, so at least 2")
-    return [int(k) for k in np.unique(np.linspace(0, batch.x[0, 0].numel(), steps).round())]
+    counts = np.linspace(0, batch.x[0, 0].numel(), steps).round()
+    return [int(k) for k in np.unique(counts)]

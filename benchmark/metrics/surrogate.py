@@ -1,11 +1,12 @@
 """Surrogates: does the explanation alone give the class that the network gives?
 
-Idea: some explanations are classifiers themselves (decision regions, rules, trees). Let them label images; ``labels`` is
--1 where an explanation does not apply. What it covers and how often it is right there are two numbers, to be read together.
+Idea: some explanations are classifiers themselves (decision regions, rules, trees). Let them label images; ``labels``
+is -1 where an explanation does not apply. What it covers and how often it is right there are two numbers, to be read
+together.
 
-Weakness, to be read with every score: accuracy is over the covered images only. Whoever covers little may pick the easy
-ones and come out above the network itself (RI, App. D: ACU-GT 96.25 % against the network's 95.34 % on GC); a map that
-covers every image with the commonest class has CVR 100.
+Weakness, to be read with every score: accuracy is over the covered images only. A method that covers few may pick the
+easy ones and come out above the network itself (RI, App. D: ACU-GT 96.25 % against the network's 95.34 % on GC); one
+that gives every image the commonest class has CVR 100.
 
 Reference: Lam et al., Finding representative interpretations on convolutional neural networks, ICCV 2021 (RI).
 """
@@ -19,29 +20,55 @@ from benchmark.api import Array, Batch, Explanation, Target, metric
 
 
 @metric(
-    needs={"labels"}, track="surrogate", better="higher", unit="percent", version=1, source="RI App. D", partial=True
+    needs={"labels"},
+    track="surrogate",
+    better="higher",
+    unit="percent",
+    version=1,
+    source="RI App. D",
+    partial=True,
 )
 def acu_gt(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """ACU-GT: 100 [label = true class], (n,); NaN where the explanation does not apply."""
-    return _agreement(_labels(e, batch), batch.y.cpu().numpy())
+    labels = _labels(e, batch)
+    truth = batch.y.cpu().numpy()
+    return _agreement(labels, truth)
 
 
 @metric(
-    needs={"labels"}, track="surrogate", better="higher", unit="percent", version=1, source="RI App. D", partial=True
+    needs={"labels"},
+    track="surrogate",
+    better="higher",
+    unit="percent",
+    version=1,
+    source="RI App. D",
+    partial=True,
 )
 def acu_md(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """ACU-MD: 100 [label = class that the network predicts], (n,); NaN where the explanation does not apply."""
-    return _agreement(_labels(e, batch), target(batch).argmax(1).cpu().numpy())
+    labels = _labels(e, batch)
+    predicted = target(batch).argmax(1).cpu().numpy()
+    return _agreement(labels, predicted)
 
 
-@metric(needs={"labels"}, track="surrogate", better="higher", unit="percent", version=1, source="RI App. D")
+@metric(
+    needs={"labels"},
+    track="surrogate",
+    better="higher",
+    unit="percent",
+    version=1,
+    source="RI App. D",
+)
 def cvr(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """CVR: 100 [the explanation applies], (n,)."""
-    return 100.0 * (_labels(e, batch) >= 0)
+    labels = _labels(e, batch)
+    return 100.0 * (labels >= 0)
 
 
 def _agreement(labels: Array, truth: Array) -> Array:
-    return np.where(labels >= 0, 100.0 * (labels == truth), np.nan)
+    """100 [labels = truth], (n,); NaN where there is no label."""
+    agree = 100.0 * (labels == truth)
+    return np.where(labels >= 0, agree, np.nan)
 
 
 def _labels(e: Explanation, batch: Batch) -> Array:
@@ -50,8 +77,9 @@ def _labels(e: Explanation, batch: Batch) -> Array:
     Raises:
         ValueError: there are none, or not one for each image.
     """
-    if e.labels is None or len(e.labels) != len(batch):
+    count = 0 if e.labels is None else len(e.labels)
+    if e.labels is None or count != len(batch):
         raise ValueError(
-            f"{0 if e.labels is None else len(e.labels)} labels for {len(batch)} images: return one an image"
+            f"{count} labels for {len(batch)} images: return one per image"
         )
     return e.labels

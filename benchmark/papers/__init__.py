@@ -1,7 +1,8 @@
-"""The five papers, a package each, and what their rooms share.
+"""The five papers, one package each, and what they share.
 
-A package holds ``method.py`` (the plug-in), ``replicate.py`` (the paper's own experiments and the verdicts on its claims),
-``figures.py`` (its pictures), and says of itself ``TITLE``, ``CITATION`` and ``NOTES`` (findings, in words).
+A package holds ``method.py`` (the plug-in), ``replicate.py`` (the paper's own experiments and the verdicts on its
+claims), ``figures.py`` (its pictures), and describes itself by ``TITLE``, ``CITATION`` and ``NOTES`` (findings, in
+words).
 
 An experiment is a function ``f(study, rng, **settings) -> Outcome`` in ``replicate.py``; a profile names it:
 
@@ -11,7 +12,8 @@ An experiment is a function ``f(study, rng, **settings) -> Outcome`` in ``replic
       explainn:
         - {experiment: planted, seeds: [0, 1, 2], sweep: {m: [10, 50]}, theta: 0.4}
 
-``benchmark/replicate.py`` runs one unit for each target, seed and value of ``sweep``, and turns numbers into rows.
+``benchmark/pipeline/replicate.py`` runs one unit for each target, seed and value of ``sweep``, and turns numbers into
+rows.
 """
 
 from __future__ import annotations
@@ -28,12 +30,22 @@ import pandas as pd
 
 from benchmark.api import Method, Target
 from benchmark.data import Dataset
-from benchmark.names import pick
+from benchmark.utils.near_names import pick
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Check", "Found", "FoundUnit", "Number", "Outcome", "Picture", "Study", "names", "part"]
+__all__ = [
+    "Check",
+    "Found",
+    "FoundUnit",
+    "Number",
+    "Outcome",
+    "Picture",
+    "Study",
+    "names",
+    "part",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,27 +58,28 @@ class Study:
     data: Dataset | None = None  # None where the experiment names no data set
     target_name: str = ""
     target: Target | None = None  # None where the experiment names no target
-    build: Callable[[str | Mapping[str, Any]], Method] | None = (
-        None  # a method as a profile names it, path/to/file.py:Class
-    )
+    # a method as a profile names it, path/to/file.py:Class
+    build: Callable[[str | Mapping[str, Any]], Method] | None = None
 
 
 @dataclass(frozen=True)
 class Number:
     """One measured number; it becomes a row of track ``replication``.
 
-    ``metric``, ``method`` and the keys of ``setting`` are those of ``results/reported/<paper>.csv``, so that measured and
-    published join.
+    ``metric``, ``method`` and the keys of ``setting`` are those of ``results/reported/<paper>.csv``, so that measured
+    and published join.
     """
 
     metric: str
     value: float
     method: str = ""
     setting: Mapping[str, Any] = field(default_factory=dict)
-    n: int = 1  # how many instances it is over
-    better: str = "higher"  # or "lower": of no meaning where a number is a fact
+    n: int = 1  # number of instances that it is computed over
+    better: str = "higher"  # or "lower"; without meaning where a number is a fact
     unit: str = ""
-    dataset: str | None = None  # where it is not the unit's: data that the experiment makes itself
+    dataset: str | None = (
+        None  # if not the unit's: data that the experiment makes itself
+    )
     target: str | None = None
 
 
@@ -106,7 +119,8 @@ class FoundUnit:
 class Found:
     """All that a paper's experiments found in a profile."""
 
-    rows: pd.DataFrame  # columns store.ROW_COLUMNS, status ok: the paper's replications and the shared metrics' rows
+    # columns store.ROW_COLUMNS, status ok: the paper's replications and the shared metrics' rows
+    rows: pd.DataFrame
     units: Sequence[FoundUnit]
 
 
@@ -120,7 +134,7 @@ class Picture:
     figure: Figure
     raster: bool = False  # PNG only: many images in it
     photo: bool = False  # shows photographs that may not be passed on: kept out of git
-    apart: bool = False  # the page links to its file in place of showing it
+    apart: bool = False  # the page links to its file instead of showing it
 
 
 def names() -> list[str]:
@@ -129,7 +143,7 @@ def names() -> list[str]:
 
 
 def part(paper: str, name: str = "") -> ModuleType | None:
-    """A paper's package, or its module ``name``; None if it has none such.
+    """A paper's package, or its module ``name``; None if it has no such module.
 
     Raises:
         UnknownName: no such paper.
@@ -137,4 +151,7 @@ def part(paper: str, name: str = "") -> ModuleType | None:
     pick(paper, dict.fromkeys(names()), "paper")
     if name and not (Path(__file__).parent / paper / f"{name}.py").exists():
         return None
-    return importlib.import_module(f"benchmark.papers.{paper}" + (f".{name}" if name else ""))
+    module = f"benchmark.papers.{paper}"
+    if name:
+        module += f".{name}"
+    return importlib.import_module(module)

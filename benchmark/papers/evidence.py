@@ -5,8 +5,8 @@
     ...
     yield from over_seeds(found)          # u(1) = 54,741 [54,690, 54,792] of 55,000, 3 seeds
 
-Theory: Student's t interval of the mean, s / sqrt(seeds) times its 97.5 % quantile. Three seeds make wide intervals: 4.3
-standard errors.
+Theory: Student's t interval of the mean, s / sqrt(seeds) times its 97.5 % quantile. Three seeds make wide intervals:
+4.3 standard errors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmark.papers import Check
 
 @dataclass(frozen=True)
 class Said:
-    """One look at a claim, for one network and seed: ``words`` with a replacement field for each of ``values``."""
+    """One look at a claim, for one network and seed: ``words`` has a replacement field for each of ``values``."""
 
     claim: str
     holds: bool
@@ -43,16 +43,26 @@ class Evidence:
     seed: int
 
     def __call__(self, claim: str, holds: bool, words: str, *values: float) -> Said:
-        return Said(claim, bool(holds), words, tuple(map(float, values)), self.dataset, self.target, self.seed)
+        return Said(
+            claim,
+            bool(holds),
+            words,
+            tuple(map(float, values)),
+            self.dataset,
+            self.target,
+            self.seed,
+        )
 
 
 def over_seeds(found: Iterable[Said]) -> Iterator[Check]:
-    """A check for each look; looks that differ in their seed alone share their evidence."""
+    """A check for each look; looks that differ only in their seed share their evidence."""
     groups: dict[tuple[str, str, str, str], list[Said]] = {}
     for one in found:
-        groups.setdefault((one.claim, one.dataset, one.target, one.words), []).append(one)
+        key = (one.claim, one.dataset, one.target, one.words)
+        groups.setdefault(key, []).append(one)
     for (claim, dataset, target, words), looks in groups.items():
-        text = spelt(words, np.array([one.values for one in looks]))
+        values = np.array([one.values for one in looks])
+        text = spelt(words, values)
         if len(looks) > 1:
             text += f", {len(looks)} seeds"
         for one in looks:
@@ -65,15 +75,24 @@ def spelt(words: str, values: np.ndarray) -> str:
     Args:
         values: (seeds, fields).
     """
-    mean, half = values.mean(0), np.zeros(values.shape[1])
-    if len(values) > 1:
-        half = student.ppf(0.975, len(values) - 1) * values.std(0, ddof=1) / np.sqrt(len(values))
+    seeds, fields = values.shape
+    mean, half = values.mean(0), np.zeros(fields)
+    if seeds > 1:
+        quantile = student.ppf(0.975, seeds - 1)
+        half = quantile * values.std(0, ddof=1) / np.sqrt(seeds)
     out, field = "", 0
     for text, name, form, _ in Formatter().parse(words):
         out += text
         if name is not None:
-            numbers = [mean[field]] + [mean[field] - half[field], mean[field] + half[field]] * bool(half[field] > 1e-12)
-            first, *ends = (format(number, form) for number in numbers)
-            out += first + (f" [{', '.join(ends)}]" if ends else "")
+            out += _filled(mean[field], half[field], form)
             field += 1
     return out
+
+
+def _filled(mean: float, half: float, form: str) -> str:
+    """The mean and, unless half the interval is 0, its ends."""
+    text = format(mean, form)
+    if not half > 1e-12:  # also where it is NaN
+        return text
+    low, high = format(mean - half, form), format(mean + half, form)
+    return f"{text} [{low}, {high}]"

@@ -2,10 +2,14 @@
 
     state, source = weights("squeezenet1_0", "imagenet")
 
-``torchvision`` is the file that torchvision's weight enum names, known by the hash in its name; ``deepcompression`` is
-SqueezeNet's 8-bit release (Deep Compression, Han et al. 2016) as an npz, which only a mirror holds; ``imagenet`` is the
-first of the two that can be had. A file comes from ``datasets/raw/pretrained``, else from the mirror
-(``GLASSBENCH_MIRROR``: a folder or base URL), else from its official URL; nothing is used before its hash is checked.
+``torchvision`` is the file that torchvision's weight enum names; its name holds the first digits of its hash.
+``deepcompression`` is SqueezeNet's 8-bit release (Deep Compression, Han et al. 2016) as an npz, which only a mirror
+holds. ``imagenet`` is ``deepcompression`` where it is available, else ``torchvision``. A file comes from
+``datasets/raw/pretrained``, else from the mirror (``GLASSBENCH_MIRROR``: a folder or base URL), else from its official
+URL; nothing is used before its hash is checked.
+
+``data.download.fetch`` does the same for data sets. It is not used here because all code that a network's training
+reaches is part of the network's key: a change to how a download is retried would train every network again.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,7 +26,9 @@ from torch import Tensor
 from benchmark import store
 from benchmark.zoo.nets import from_torchvision
 
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # torchvision's for ImageNet, in units of [0, 1] pixels
+# torchvision's statistics of ImageNet, in units of [0, 1] pixels.
+MEAN = [0.485, 0.456, 0.406]
+STD = [0.229, 0.224, 0.225]
 FOLDER = store.ROOT / "datasets" / "raw" / "pretrained"
 
 DEEP_COMPRESSION = {  # net: (path below the mirror, sha256)
@@ -32,38 +39,60 @@ DEEP_COMPRESSION = {  # net: (path below the mirror, sha256)
 }
 
 
-def weights(net: str, which: str, folder: Path | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """ImageNet weights under the names of ``nets.build``, all but the last layer's, and where they are from.
+@dataclass(frozen=True)
+class _File:
+    """A file of weights."""
+
+    path: str  # below the mirror's root
+    digest: str  # sha256, or its first digits
+    url: str | None  # None: only a mirror holds it
+
+
+def weights(
+    net: str, which: str, folder: Path | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """ImageNet weights under the names of ``nets.build``, all but the last layer's, and where they come from.
 
     Args:
         which: ``imagenet``, ``torchvision`` or ``deepcompression``.
         folder: cache (default: ``FOLDER``).
 
     Raises:
-        StoreError: no way led to the right bytes; one line with the ways out.
+        StoreError: no way led to the right bytes; the message is one line that says what to do.
     """
-    from torchvision import models
-
+    kinds = ("deepcompression", "torchvision") if which == "imagenet" else (which,)
     problems = []
-    for kind in ("deepcompression", "torchvision") if which == "imagenet" else (which,):
-        if kind == "torchvision":
-            url = models.get_model_weights(net).IMAGENET1K_V1.url
-            path, digest = (
-                f"torchvision/{Path(url).name}",
-                Path(url).stem.rpartition("-")[2],
-            )  # sha256, its first 8 digits
-        elif net in DEEP_COMPRESSION:
-            url, (path, digest) = None, DEEP_COMPRESSION[net]
-        else:
+    for kind in kinds:
+        file = _file(net, kind)
+        if file is None:
             continue
-        file, problem = _get(path, digest, url, folder or FOLDER)
-        if file:
-            return from_torchvision(net, _read(file)), {"source": kind, "file": file.name, "sha256": file_hash(file)}
+        path, problem = _get(file, folder or FOLDER)
+        if path:
+            source = {"source": kind, "file": path.name, "sha256": file_hash(path)}
+            return from_torchvision(net, _read(path)), source
         problems.append(problem)
     if not problems:
-        raise store.StoreError(f"there are no {which} weights for {net}; use torchvision")
-    raise store.StoreError(f"cannot get ImageNet weights for {net} ({'; '.join(problems)}); connect to the internet, or "
-                           f"set GLASSBENCH_MIRROR to a folder or base URL that holds one of these")  # fmt: skip
+        raise store.StoreError(
+            f"there are no {which} weights for {net}; use torchvision"
+        )
+    raise store.StoreError(
+        f"cannot get ImageNet weights for {net} ({'; '.join(problems)}); connect to the internet, "
+        f"or set GLASSBENCH_MIRROR to a folder or base URL that holds one of these"
+    )
+
+
+def _file(net: str, kind: str) -> _File | None:
+    """The file of a network's weights; None if there is none of this kind."""
+    if kind == "torchvision":
+        from torchvision import models
+
+        url = models.get_model_weights(net).IMAGENET1K_V1.url
+        digest = Path(url).stem.rpartition("-")[2]  # the first 8 digits of the sha256
+        return _File(f"torchvision/{Path(url).name}", digest, url)
+    if net in DEEP_COMPRESSION:
+        path, digest = DEEP_COMPRESSION[net]
+        return _File(path, digest, None)
+    return None
 
 
 def file_hash(path: Path) -> str:
@@ -72,27 +101,42 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _get(path: str, digest: str, url: str | None, folder: Path) -> tuple[Path | None, str]:
-    """The file whose sha256 begins with ``digest``, or None and why there is none."""
-    mirror, cached = os.environ.get("GLASSBENCH_MIRROR", ""), folder / Path(path).name
-    remote = "://" in mirror
-    for place in [cached] + ([Path(mirror).expanduser() / path] if mirror and not remote else []):
-        if place.is_file() and file_hash(place).startswith(digest):
+def _get(file: _File, folder: Path) -> tuple[Path | None, str]:
+    """The path of a file with the right hash, or None and the reason."""
+    mirror = os.environ.get("GLASSBENCH_MIRROR", "")
+    cached = folder / Path(file.path).name
+    places, addresses, problems = [cached], [], []
+    if "://" in mirror:
+        addresses.append(f"{mirror.rstrip('/')}/{file.path}")
+    elif mirror:
+        places.append(Path(mirror).expanduser() / file.path)
+        problems.append(f"{file.path} not in the mirror")
+    for place in places:
+        if place.is_file() and file_hash(place).startswith(file.digest):
             return place, ""
-    problems = [f"{path} not in the mirror"] if mirror and not remote else []
-    for address in ([f"{mirror.rstrip('/')}/{path}"] if remote else []) + ([url] if url else []):
+    if file.url:
+        addresses.append(file.url)
+    for address in addresses:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(address, str(cached), hash_prefix=digest, progress=False)
+            torch.hub.download_url_to_file(
+                address, str(cached), hash_prefix=file.digest, progress=False
+            )
             return cached, ""
-        except (OSError, RuntimeError, ValueError) as error:  # no connection, wrong bytes, not a URL
-            problems.append(f"{address}: {' '.join(str(error).split())[:120]}")
-    return None, "; ".join(problems) or f"{path} is on a mirror only"
+        except (OSError, RuntimeError, ValueError) as error:
+            # no connection, wrong bytes, or not a URL
+            why = " ".join(str(error).split())[:120]
+            problems.append(f"{address}: {why}")
+    return None, "; ".join(problems) or f"{file.path} is on a mirror only"
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     """A state dict from npz or torch's own format, without running code from the file."""
     if path.suffix == ".npz":
-        return {key: torch.from_numpy(value) for key, value in store.read_npz(path).items()}
+        return {
+            key: torch.from_numpy(value) for key, value in store.read_npz(path).items()
+        }
     with store.reading(path):
-        return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        return torch.load(
+            io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True
+        )

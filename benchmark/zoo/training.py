@@ -4,86 +4,50 @@
     target = load(Path("mlp-0.safetensors"))
 
 The pixels lie on the device as uint8 and are normalised batch by batch. Convolutions run channels-last, which is up to
-1.6 times faster on a CPU thread too; on a GPU the arithmetic is bf16 where autocast thinks it safe. With ``freeze_until`` the frozen prefix psi is computed once and only
-the rest G is trained, on psi(x). Every random draw (weights, order, dropout, augmentation) follows a seed named by data
-set, seed and epoch, so a run that was interrupted, and is picked up from its last saved epoch, ends at the same bytes.
+1.6 times faster even on one CPU thread; on a GPU the arithmetic is bf16 where autocast allows it. With
+``freeze_until`` the frozen prefix psi is computed once and only the rest G is trained, on psi(x). Every random draw
+(weights, order, dropout, augmentation) follows a seed named by data set, seed and epoch, so that an interrupted run
+that continues from its last saved epoch ends with the same bytes.
 
-``train_many`` trains K networks of one recipe as one batched network: parameters (K, ...) under ``vmap``, which turns
-their K products into one (bmm, grouped convolution). That is for a GPU, where small networks wait for kernel launches; on
-a CPU processes side by side are faster (``benchmarks/zoo.py``). Batch norm's running statistics are stacked like the
-parameters. Dropout draws other masks than a single run does; all else agrees to rounding.
+``train_many`` trains K networks of one recipe as one batched network (``networks``). That is for a GPU, where small
+networks wait for kernel launches; on a CPU, processes side by side are faster (``speed/zoo.py``). Dropout draws other
+masks than a single run does; all else agrees to rounding.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state
-from torch.nn import functional as F
 
 from benchmark import store
 from benchmark.api import Target
 from benchmark.data import Dataset
-from benchmark.seeds import seed_hash
-from benchmark.zoo import dense, nets, pretrained
-from benchmark.zoo.inputs import Cache, Inputs, augment, chunk, draw, features, normalisation, pixels
-from benchmark.zoo.recipe import Recipe
+from benchmark.zoo import checkpoints, nets, pretrained
+from benchmark.zoo.checkpoints import Job
+from benchmark.zoo.inputs import Cache, Inputs, augment, draw, features, pixels
+from benchmark.zoo.networks import Networks
 
-SAVE_SECONDS = 20.0  # a run that is cut off loses no more than this and the epoch that was under way
+SAVE_SECONDS = 20.0  # an interrupted run loses at most this and the current epoch
 
-Progress = Callable[[str, int, int, float], None]  # (name, epochs done, epochs, mean loss)
+Progress = Callable[
+    [str, int, int, float], None
+]  # (name, epochs done, epochs, mean loss)
 
 
 class TrainingError(Exception):
     """A training that cannot give a usable network; the message says what to change."""
 
 
-@dataclass
-class _Job:
-    """One network to be trained."""
-
-    dataset: Dataset
-    recipe: Recipe
-    seed: int
-    path: Path
-    key: str  # hash of recipe, data, code and seed
-    seconds: float = 0.0
-    source: dict[str, str] | None = field(default=None)  # of pretrained weights
-
-    @property
-    def name(self) -> str:
-        return f"{self.dataset.name}/{self.path.stem.removesuffix(f'-{self.seed}')}/seed={self.seed}"
-
-    @property
-    def card(self) -> Path:
-        return self.path.with_suffix(".json")
-
-    @property
-    def partial(self) -> Path:
-        return self.path.with_name(f"{self.path.stem}.partial.safetensors")
-
-    def seed_for(self, *purpose: object) -> int:
-        return seed_hash("train", self.dataset.name, self.seed, *purpose)
-
-    def rng(self, *purpose: object) -> torch.Generator:
-        return torch.Generator().manual_seed(self.seed_for(*purpose))
-
-
-# --------------------------------------------------------------------------------------------- doors
+# --------------------------------------------------------------------------------------------- train and load
 
 
 def train(
@@ -97,13 +61,13 @@ def train(
 ) -> dict[str, Any]:
     """Train one network; write its weights to ``path`` and its card beside them, and return the card.
 
-    Returns at once where both are there and nothing that they depend on has changed; continues a run that was cut off.
-    ``code`` is a hash of the code that trains; weights made under another one are trained again.
+    Returns at once if both are there and nothing that they depend on has changed; continues an interrupted run.
+    ``code`` is a hash of the code that trains; weights made under another hash are trained again.
 
     Raises:
         UnknownName, ValueError: a bad recipe.
         TrainingError: the loss is not finite.
-        StoreError: pretrained weights that cannot be had.
+        StoreError: pretrained weights that are not available.
     """
     return train_many(dataset, [(recipe, seed, path)], device, progress, code=code)[0]
 
@@ -116,27 +80,29 @@ def train_many(
     batched: bool | None = None,
     code: str = "",
 ) -> list[dict[str, Any]]:
-    """The same for jobs (recipe, seed, path), in their order. ``batched``: networks of one recipe train as one (default:
-    on a GPU).
+    """Train one network for each job (recipe, seed, path), as ``train`` does.
+
+    Args:
+        batched: networks of one recipe train as one (default: on a GPU).
 
     Returns:
-        the cards; ``seconds`` in the card of a network that was trained now, those of an earlier run that it went on from
-        included. The file has none: the same network is the same file, however long it took.
+        the cards, in the order of the jobs. The card of a network that was trained now has ``seconds``, including
+        those of the interrupted run that it continued. The file has none: the same network is the same file, however
+        long it took.
     """
     batched = torch.device(device).type != "cpu" if batched is None else batched
-    todo = [_job(dataset, *job, code) for job in jobs]
-    groups: dict[Any, list[_Job]] = {}
-    for number, job in enumerate(todo):
-        if not _is_done(job):
-            state = _read_partial(job) if batched else None
-            epoch = int(state["epoch"]) if state else 0
-            like = json.dumps(job.recipe.decisive(), sort_keys=True, default=str) + f" {epoch}" if batched else number
-            groups.setdefault(like, []).append(job)
+    todo = [Job.of(dataset, *job, code) for job in jobs]
     cache: Cache = {}  # pixels and frozen features, shared by the jobs
     with _deterministic(device):
-        for group in groups.values():
+        for group in _groups(todo, batched):
             _fit(group, torch.device(device), progress, cache)
-    return [store.read_json(job.card) | ({"seconds": job.seconds} if job.seconds else {}) for job in todo]
+    cards = []
+    for job in todo:
+        card = store.read_json(job.card)
+        if job.seconds:
+            card |= {"seconds": job.seconds}
+        cards.append(card)
+    return cards
 
 
 def load(path: Path, device: str = "cpu") -> Target:
@@ -147,223 +113,216 @@ def load(path: Path, device: str = "cpu") -> Target:
     """
     path, card_path = Path(path), Path(path).with_suffix(".json")
     card = store.read_json(card_path)
-    if not isinstance(card, dict) or "failed" in card:
-        reason = card.get("failed", "") if isinstance(card, dict) else "its card is no mapping"
-        raise store.StoreError(f"{path} is no trained network: {reason}; correct the recipe and train again")
+    reason = _why_no_network(card)
+    if reason is not None:
+        raise store.StoreError(
+            f"{path} is not a trained network: {reason}; correct the recipe and train again"
+        )
     state = store.read_weights(path)
+    again = store.maker(path) or "train again"
     if pretrained.file_hash(path) != card.get("sha256"):
         raise store.StoreError(
-            f"{path} is damaged (not the weights of {card_path.name}); {store.maker(path) or 'train again'}"
+            f"{path} is damaged (not the weights of {card_path.name}); {again}"
         )
     try:
-        net = nets.build(card["net"], card["input_shape"], len(card["classes"]), card["options"])
-        net.load_state_dict(state, assign=True)
-        rows = device == "cpu" and nets.NETS[card["net"]].contiguous
-        layout = torch.contiguous_format if rows else torch.channels_last
-        return Target(
-            nets.fold_norm(net).to(device, memory_format=layout), name=card["name"], classes=card["classes"], input_shape=card["input_shape"],
-            mean=card["mean"], std=card["std"], layer=card["layer"],
-        )  # fmt: skip
+        return _target(card, state, device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())[:200]
         raise store.StoreError(
-            f"{card_path} does not fit its weights ({text}); delete both and {store.maker(path) or 'train again'}"
+            f"{card_path} does not fit its weights ({text}); delete both and {again}"
         ) from None
 
 
-# --------------------------------------------------------------------------------------------- what is done already
+def _why_no_network(card: Any) -> str | None:
+    """The reason if this is not the card of a trained network."""
+    if not isinstance(card, dict):
+        return "its card is not a mapping"
+    return str(card["failed"]) if "failed" in card else None
 
 
-def _job(dataset: Dataset, recipe: Mapping[str, Any], seed: int, path: Path, code: str) -> _Job:
-    parsed = Recipe.parse(recipe)
-    parts = [parsed.decisive(), data_hash(dataset), code, seed]
-    return _Job(
-        dataset, parsed, seed, Path(path), hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def _target(card: Mapping[str, Any], state: dict[str, Tensor], device: str) -> Target:
+    net = nets.build(
+        card["net"], card["input_shape"], len(card["classes"]), card["options"]
+    )
+    net.load_state_dict(state, assign=True)
+    in_rows = device == "cpu" and nets.NETS[card["net"]].contiguous
+    layout = torch.contiguous_format if in_rows else torch.channels_last
+    return Target(
+        nets.fold_norm(net).to(device, memory_format=layout),
+        name=card["name"],
+        classes=card["classes"],
+        input_shape=card["input_shape"],
+        mean=card["mean"],
+        std=card["std"],
+        layer=card["layer"],
     )
 
 
-def data_hash(dataset: Dataset) -> str:
-    """Of all that training sees: name, images, labels, classes."""
-    digest = hashlib.sha256(dataset.name.encode())
-    for key in ("x_train", "y_train", "x_test", "y_test", "classes"):
-        array = np.ascontiguousarray(dataset.arrays[key])
-        digest.update(f"{key} {array.dtype} {array.shape}".encode())
-        digest.update(array.view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _is_done(job: _Job) -> bool:
-    try:
-        card = store.read_json(job.card)
-        return card.get("key") == job.key and card["sha256"] == pretrained.file_hash(job.path)
-    except (store.StoreError, OSError, KeyError, AttributeError):
-        return False
-
-
-def _read_partial(job: _Job) -> dict[str, Tensor] | None:
-    """The state of a run that was cut off; None where there is none, or not of this recipe, data and code."""
-    if not job.partial.exists():
-        return None
-    try:
-        state = store.read_weights(job.partial)
-    except store.StoreError:  # a damaged file costs time only
-        return None
-    return state if bytes(state["key"].tolist()).hex() == job.key else None
+def _groups(jobs: list[Job], batched: bool) -> list[list[Job]]:
+    """The jobs that are not done, by what trains together: one recipe and, if interrupted, the same epoch."""
+    groups: dict[Any, list[Job]] = {}
+    for number, job in enumerate(jobs):
+        if checkpoints.is_done(job):
+            continue
+        group: Any = number
+        if batched:
+            state = checkpoints.read_partial(job)
+            epoch = int(state["epoch"]) if state else 0
+            recipe = json.dumps(job.recipe.decisive(), sort_keys=True, default=str)
+            group = (recipe, epoch)
+        groups.setdefault(group, []).append(job)
+    return list(groups.values())
 
 
 # --------------------------------------------------------------------------------------------- the loop
 
 
-class _Networks:
-    """K networks of one shape as one: parameters and buffers (K, ...). With K = 1 the plain network itself."""
-
-    def __init__(self, members: list[nn.Sequential]) -> None:
-        self.first, self.k = members[0], len(members)
-        if self.k == 1:
-            self.parameters, self.buffers = dict(self.first.named_parameters()), dict(self.first.named_buffers())
-        else:
-            self.parameters, self.buffers = stack_module_state(members)
-        self.chain = dense.Chain.of(self.first) if self.k == 1 else None
-
-    def gradients(self, x: Tensor, y: Tensor) -> Tensor:
-        """The mean cross entropy (K,) of images x (K * b, ...) in classes y (K, b); the gradients of its sum over the
-        networks, which keeps theirs apart, are in the parameters' ``grad``.
-        """
-        if self.chain:
-            return torch.tensor([self.chain.gradients(x, y[0])])
-        for parameter in self.parameters.values():
-            parameter.grad = None
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
-            logits = self(x.view(*y.shape, *x.shape[1:]) if self.k > 1 else x[None])
-        loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
-        loss.sum().backward()
-        return loss.detach()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(K, b, ...) -> logits (K, b, C)."""
-        if self.k == 1:
-            return self.first(x[0])[None]
-        call = lambda p, b, x: functional_call(self.first, (p, b), (x,))
-        return torch.vmap(call, randomness="different")(self.parameters, self.buffers, x)
-
-    def member(self, k: int) -> dict[str, Tensor]:
-        """The state dict of network k (views)."""
-        return {name: t if self.k == 1 else t[k] for name, t in (self.parameters | self.buffers).items()}
-
-    @torch.no_grad()
-    def accuracy(self, data: Inputs, x: Tensor, y: Tensor) -> list[float]:
-        """The share of images (n, ...) that each network puts into their class y (n,)."""
-        self.first.eval()
-        hits = sum(
-            (self(data(part).expand(self.k, *part.shape)).argmax(2) == label).sum(1)
-            for part, label in zip(x.split(chunk(x)), y.split(chunk(x)), strict=True)
-        )
-        return (hits.double() / len(y)).tolist()
-
-
-def _fit(jobs: list[_Job], device: torch.device, progress: Progress | None, cache: Cache) -> None:
-    """Train jobs of one recipe together and write each as it is done."""
-    recipe, begin = jobs[0].recipe, time.perf_counter()
-    whole = [_start(job, device) for job in jobs]
-    data = pixels(jobs[0].dataset, recipe, device, cache)
-    cut = _cut(jobs[0], whole[0])
-    if cut:
-        data = features(whole[0][:cut], data, cache)
-    model = _Networks([net[cut:] for net in whole])
-    optimiser = recipe.optimiser_for(list(model.parameters.values()))
-    first = _resume(jobs, model, optimiser)
-    waiting, saved = dict(enumerate(jobs)), time.perf_counter()
-
-    def finish(k: int, epochs: int, train_accuracy: float, test_accuracy: float) -> None:
-        job = waiting.pop(k)
-        whole[k][cut:].load_state_dict(model.member(k))
-        job.seconds += time.perf_counter() - begin
-        _write(job, whole[k], epochs, train_accuracy, test_accuracy, len(data.y_train), device)
-
-    def check(epochs: int) -> None:
-        """Finish the networks that are good enough."""
-        reached = model.accuracy(data, data.x_train, data.y_train)
-        if good := [k for k in waiting if epochs == recipe.epochs or reached[k] >= recipe.stop_at_train_accuracy]:
-            test = model.accuracy(data, data.x_test, data.y_test)
-            for k in good:
-                finish(k, epochs, reached[k], test[k])
-
-    diverged = []
-    for epoch in range(first, recipe.epochs):
-        loss = _epoch(jobs, model, optimiser, data, epoch, device)
-        for k in [k for k in waiting if not (math.isfinite(loss[k]) and _finite(model.member(k)))]:
-            job = waiting.pop(k)
-            job.partial.unlink(missing_ok=True)
-            diverged.append(f"{job.name} diverged in epoch {epoch + 1} (loss {loss[k]}); lower lr in its recipe")
-        for k, job in waiting.items():
+def _fit(
+    jobs: list[Job], device: torch.device, progress: Progress | None, cache: Cache
+) -> None:
+    """Train jobs of one recipe together and write each network as soon as it is done."""
+    run = _Run(jobs, device, cache)
+    for epoch in range(run.epoch, run.recipe.epochs):
+        loss = _epoch(jobs, run.model, run.optimiser, run.data, epoch, device)
+        run.epoch = epoch + 1
+        run.drop_diverged(loss)
+        for k, job in run.waiting.items():
             if progress:
-                progress(job.name, epoch + 1, recipe.epochs, loss[k])
-        if recipe.stop_at_train_accuracy is not None and waiting and (epoch + 1) % recipe.check_every == 0:
-            check(epoch + 1)
-        if not waiting:
+                progress(job.name, run.epoch, run.recipe.epochs, loss[k])
+        run.finish_good()
+        if not run.waiting:
             break
-        if time.perf_counter() - saved >= SAVE_SECONDS:
-            for k, job in waiting.items():
-                _write_partial(job, model, k, optimiser, epoch + 1, job.seconds + time.perf_counter() - begin)
-            saved = time.perf_counter()
-    if waiting:
-        check(recipe.epochs)
-    if diverged:
-        raise TrainingError("; ".join(diverged))
+        run.save()
+    if run.waiting:
+        run.finish_all()
+    if run.diverged:
+        raise TrainingError("; ".join(run.diverged))
 
 
-def _finite(state: Mapping[str, Tensor]) -> bool:
+class _Run:
+    """The networks of one recipe while they train together, and which of them still do."""
+
+    def __init__(self, jobs: list[Job], device: torch.device, cache: Cache) -> None:
+        self.begin = time.perf_counter()
+        self.recipe = jobs[0].recipe
+        self.device = device
+        self.nets = [_start(job, device) for job in jobs]
+        self.cut = self.recipe.frozen_layers(self.nets[0])
+        data = pixels(jobs[0].dataset, self.recipe, device, cache)
+        if self.cut:
+            frozen = self.nets[0][: self.cut]
+            data = features(frozen, data, cache)
+        self.data = data
+        trained = [net[self.cut :] for net in self.nets]
+        self.model = Networks(trained)
+        parameters = list(self.model.parameters.values())
+        self.optimiser = self.recipe.optimiser_for(parameters)
+        # epochs done
+        self.epoch = checkpoints.resume(jobs, self.model, self.optimiser)
+        self.waiting = dict(
+            enumerate(jobs)
+        )  # the jobs that are not finished, by their place
+        self.diverged: list[str] = []  # a message for each network that diverged
+        self.saved = time.perf_counter()
+
+    def drop_diverged(self, loss: list[float]) -> None:
+        """Give up the networks whose loss (K,) or weights are no longer finite."""
+        for k, job in list(self.waiting.items()):
+            if math.isfinite(loss[k]) and _is_finite(self.model.member(k)):
+                continue
+            del self.waiting[k]
+            job.partial.unlink(missing_ok=True)
+            self.diverged.append(
+                f"{job.name} diverged in epoch {self.epoch} (loss {loss[k]}); "
+                f"lower lr in its recipe"
+            )
+
+    def finish_good(self) -> None:
+        """At an epoch that checks the training accuracy, finish the networks that reach it."""
+        goal = self.recipe.stop_at_train_accuracy
+        if goal is None or not self.waiting or self.epoch % self.recipe.check_every:
+            return
+        reached = self._train_accuracy()
+        good = [k for k in self.waiting if reached[k] >= goal]
+        if good:
+            self._finish(good, self.epoch, reached)
+
+    def finish_all(self) -> None:
+        """Finish all networks, after the last epoch."""
+        self._finish(list(self.waiting), self.recipe.epochs, self._train_accuracy())
+
+    def _train_accuracy(self) -> list[float]:
+        return self.model.accuracy(self.data, self.data.x_train, self.data.y_train)
+
+    def _finish(
+        self, which: list[int], epochs: int, train_accuracy: list[float]
+    ) -> None:
+        """Write the networks ``which``, trained for so many epochs."""
+        test_accuracy = self.model.accuracy(
+            self.data, self.data.x_test, self.data.y_test
+        )
+        for k in which:
+            job, net = self.waiting.pop(k), self.nets[k]
+            net[self.cut :].load_state_dict(self.model.member(k))
+            job.seconds += time.perf_counter() - self.begin
+            checkpoints.write(
+                job,
+                net,
+                self.device,
+                epochs=epochs,
+                train_images=len(self.data.y_train),
+                train_accuracy=train_accuracy[k],
+                test_accuracy=test_accuracy[k],
+            )
+
+    def save(self) -> None:
+        """Save the state of all networks, if the last time is long enough ago."""
+        if time.perf_counter() - self.saved < SAVE_SECONDS:
+            return
+        for k, job in self.waiting.items():
+            seconds = job.seconds + time.perf_counter() - self.begin
+            checkpoints.write_partial(
+                job, self.model, k, self.optimiser, self.epoch, seconds
+            )
+        self.saved = time.perf_counter()
+
+
+def _is_finite(state: Mapping[str, Tensor]) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in state.values())
 
 
-def _start(job: _Job, device: torch.device) -> nn.Sequential:
+def _start(job: Job, device: torch.device) -> nn.Sequential:
     """The network before its first step."""
-    recipe, shape = job.recipe, job.dataset.input_shape
-    net = nets.build(recipe.net, shape, len(job.dataset.classes), recipe.options, seed=job.seed_for("init", recipe.net))
+    recipe, dataset = job.recipe, job.dataset
+    seed, classes = job.seed_for("init", recipe.net), len(dataset.classes)
+    net = nets.build(
+        recipe.net, dataset.input_shape, classes, recipe.options, seed=seed
+    )
     if recipe.pretrained:
         state, job.source = pretrained.weights(recipe.net, recipe.pretrained)
-        net.load_state_dict(state, strict=False)  # all but the last layer; checked by from_torchvision
-    _explained(job, net)
+        # All but the last layer; from_torchvision has checked that none is missing.
+        net.load_state_dict(state, strict=False)
+    recipe.explained_layer(net)  # refuses one that the network does not have
     for module in net.modules():
         if hasattr(module, "inplace"):
             module.inplace = False
     return net.to(device, memory_format=torch.channels_last)
 
 
-def _explained(job: _Job, net: nn.Sequential) -> str | None:
-    """The layer that the recipe, or else the net, is explained at."""
-    names = [name for name, _ in net.named_children()]
-    layer = job.recipe.layer or nets.NETS[job.recipe.net].layer
-    if layer is not None and layer not in names:
-        raise nets.near(layer, names, f"layer of {job.recipe.net}")
-    return layer
-
-
-def _cut(job: _Job, net: nn.Sequential) -> int:
-    """How many layers stay frozen."""
-    names = [name for name, _ in net.named_children()]
-    if job.recipe.freeze_until is None:
-        return 0
-    if job.recipe.freeze_until not in names[:-1]:
-        raise nets.near(job.recipe.freeze_until, names[:-1], f"layer to freeze in {job.recipe.net}")
-    return names.index(job.recipe.freeze_until) + 1
-
-
 def _epoch(
-    jobs: list[_Job], model: _Networks, optimiser: torch.optim.Optimizer, data: Inputs, epoch: int, device: torch.device
+    jobs: list[Job],
+    model: Networks,
+    optimiser: torch.optim.Optimizer,
+    data: Inputs,
+    epoch: int,
+    device: torch.device,
 ) -> list[float]:
     """One pass over the training images, each network in its own order; the mean loss of each."""
     recipe, n = jobs[0].recipe, len(data.y_train)
-    order = torch.stack([torch.randperm(n, generator=job.rng("order", epoch)) for job in jobs]).to(device)  # (K, n)
-    changed = recipe.flip or recipe.shift
-    if changed:
-        flip, move = (
-            torch.stack(draws).to(device)
-            for draws in zip(*(draw(recipe, n, job.rng("augment", epoch)) for job in jobs), strict=True)
-        )
-    batches = list(order.split(recipe.batch, dim=1))
-    if batches[-1].shape[1] == 1 and len(batches) > 1:  # batch norm needs two
-        batches[-2:] = [torch.cat(batches[-2:], dim=1)]
+    batches = _batches(jobs, n, epoch, device)
+    augmented = recipe.flip or recipe.shift
+    if augmented:
+        flip, move = _draws(jobs, n, epoch, device)
     model.first.train()
     total, start = torch.zeros(len(jobs), device=device), 0
     with nets.seeded(jobs[0].seed_for("dropout", epoch), device):
@@ -371,97 +330,61 @@ def _epoch(
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate(epoch + number / len(batches))
             x, y = data.x_train.index_select(0, rows.flatten()), data.y_train[rows]
-            if changed:
-                here = slice(start, start + rows.shape[1])
-                x = augment(x, flip[:, here].flatten(), move[:, here].flatten(0, 1))
+            stop = start + rows.shape[1]
+            if augmented:
+                x = augment(
+                    x, flip[:, start:stop].flatten(), move[:, start:stop].flatten(0, 1)
+                )
             x = data(x)
-            x = x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
+            if x.ndim == 4:
+                x = x.to(memory_format=torch.channels_last)
             loss = model.gradients(x, y)
             optimiser.step()
             total += loss * rows.shape[1]
-            start += rows.shape[1]
+            start = stop
     return (total / n).tolist()
+
+
+def _batches(jobs: list[Job], n: int, epoch: int, device: torch.device) -> list[Tensor]:
+    """The numbers (K, b) of the images of each batch, for each network in its own order."""
+    orders = []
+    for job in jobs:
+        rng = job.rng("order", epoch)
+        orders.append(torch.randperm(n, generator=rng))
+    order = torch.stack(orders).to(device)  # (K, n)
+    batches = list(order.split(jobs[0].recipe.batch, dim=1))
+    if batches[-1].shape[1] == 1 and len(batches) > 1:
+        # batch norm needs two images
+        last = torch.cat(batches[-2:], dim=1)
+        batches[-2:] = [last]
+    return batches
+
+
+def _draws(
+    jobs: list[Job], n: int, epoch: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The augmentation of one pass, in each network's own order: flip (K, n) and move (K, n, 2)."""
+    flips, moves = [], []
+    for job in jobs:
+        rng = job.rng("augment", epoch)
+        flip, move = draw(job.recipe, n, rng)
+        flips.append(flip)
+        moves.append(move)
+    return torch.stack(flips).to(device), torch.stack(moves).to(device)
 
 
 @contextmanager
 def _deterministic(device: str) -> Iterator[None]:
-    """On a GPU: deterministic algorithms where they exist, as before afterwards."""
+    """On a GPU: deterministic algorithms where they exist; the settings are restored at the end."""
     if torch.device(device).type != "cuda":
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-
-
-# --------------------------------------------------------------------------------------------- files
-
-
-def _write_partial(
-    job: _Job, model: _Networks, k: int, optimiser: torch.optim.Optimizer, epochs: int, seconds: float
-) -> None:
-    """One file, so that weights, optimiser and epoch can never be of different times."""
-    state = {f"net/{name}": t for name, t in model.member(k).items()}
-    for name, parameter in model.parameters.items():
-        for key, value in optimiser.state[parameter].items():
-            if isinstance(value, Tensor):
-                state[f"optimiser/{key}/{name}"] = value if model.k == 1 or value.ndim == 0 else value[k]
-    state |= {"epoch": torch.tensor(epochs), "seconds": torch.tensor(seconds, dtype=torch.float64)}
-    store.write_weights(job.partial, state | {"key": torch.tensor(list(bytes.fromhex(job.key)), dtype=torch.uint8)})
-
-
-def _resume(jobs: list[_Job], model: _Networks, optimiser: torch.optim.Optimizer) -> int:
-    """Put the saved states of jobs, all of one epoch, into the model and its optimiser; how many epochs are done."""
-    states = [_read_partial(job) for job in jobs]
-    if not all(states):
-        return 0
-
-    def gather(name: str, like: Tensor) -> Tensor:
-        """In the memory layout of ``like``, which fused optimisers count on."""
-        shared = model.k == 1 or (name.startswith("optimiser/") and states[0][name].ndim == 0)  # the count of steps
-        value = states[0][name] if shared else torch.stack([state[name] for state in states])
-        return torch.empty_like(like if value.shape == like.shape else value, device=like.device).copy_(value)
-
-    with torch.no_grad():
-        for name, tensor in (model.parameters | model.buffers).items():
-            tensor.copy_(gather(f"net/{name}", tensor))
-        keys = {name.split("/")[1] for name in states[0] if name.startswith("optimiser/")}
-        for name, parameter in model.parameters.items():
-            optimiser.state[parameter] = {key: gather(f"optimiser/{key}/{name}", parameter) for key in sorted(keys)}
-    for job, state in zip(jobs, states, strict=True):
-        job.seconds = float(state["seconds"])
-    return int(states[0]["epoch"])
-
-
-def _write(
-    job: _Job,
-    net: nn.Sequential,
-    epochs: int,
-    train_accuracy: float,
-    test_accuracy: float,
-    n: int,
-    device: torch.device,
-) -> None:
-    """The weights, then the card that vouches for them; a run that is cut off in between trains again."""
-    recipe, dataset = job.recipe, job.dataset
-    store.write_weights(job.path, net.state_dict())
-    mean, std = normalisation(dataset, recipe)
-    card = {
-        "name": job.name, "net": recipe.net, "options": dict(recipe.options), "layers": [k for k, _ in net.named_children()],
-        "layer": _explained(job, net), "input_shape": list(dataset.input_shape), "classes": list(dataset.classes),
-        "mean": mean, "std": std, "parameters": nets.parameter_count(net), "pretrained": job.source,
-        "dataset": dataset.name, "data": data_hash(dataset), "images": {"train": n, "test": dataset.size("test")},
-        "recipe": recipe.decisive(), "seed": job.seed, "epochs": epochs,
-        "train_accuracy": train_accuracy, "test_accuracy": test_accuracy,
-        "sha256": pretrained.file_hash(job.path), "key": job.key,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__,
-                     "torchvision": version("torchvision"), "numpy": np.__version__},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-    }  # fmt: skip
-    store.write_json(job.card, card)
-    job.partial.unlink(missing_ok=True)
+            torch.use_deterministic_algorithms(enabled, warn_only=warn_only)

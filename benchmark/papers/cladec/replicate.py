@@ -1,20 +1,23 @@
-"""The paper's experiments: Tables 2-3 and 7-8 (``layers``), 4-5 (``alphas``), 6 (``epochs``), Figs. 13-14 (``subsets``), 15
-(``prototypes``).
+"""The paper's experiments: Tables 2-3 and 7-8 (``layers``), 4-5 (``alphas``), 6 (``epochs``), Figs. 13-14
+(``subsets``), 15 (``prototypes``).
 
-Layers are named as the paper counts them, -1 the logits, each with the network's own name: ``layers: {-1: logits, -2: conv4}``.
-All numbers are over the test images. ``rec_loss`` is the mean squared error per pixel and channel of standardised images, the
-only unit that Tables 2 and 3 can be in. Tables 4 to 6 are in another one that the paper does not say, so that their losses
-are given as ``rec_loss_sum`` and ``rec_loss_l2`` (per image, standardised) and held against nothing but their own signs.
+Layers are named as the paper counts them, -1 the logits, each with the network's own name: ``layers: {-1: logits,
+-2: conv4}``. All numbers are over the test images. ``rec_loss`` is the mean squared error per pixel and channel of
+standardised images, the only unit that Tables 2 and 3 can be in. Tables 4 to 6 are in another one that the paper
+does not name, so their losses are given as ``rec_loss_sum`` and ``rec_loss_l2`` (per image, standardised) and
+compared with the paper's in their signs alone.
 
-Settings that all share: ``images`` and ``test_images`` (None: all; else as many of each class as there are), ``base``, ``kernel``,
-``variant`` of the decoder, ``decoding`` and ``evaluation``: fields of ``training.Training`` for the decoders (and RefAE) and
-for C_eval; the defaults are the paper's.
+Settings that all share: ``images`` and ``test_images`` (None: all; else equally many of each class), ``base``,
+``kernel``, ``variant`` of the decoder, ``decoding`` and ``evaluation``: fields of ``training.Training`` for the
+decoders (and RefAE) and for C_eval; the defaults are the paper's.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,10 +31,11 @@ from benchmark.papers import Number, Outcome, Study
 from benchmark.papers.cladec import occlusion
 from benchmark.papers.cladec import prototypes as li
 from benchmark.papers.cladec.decoder import fresh
-from benchmark.papers.cladec.method import VARIANTS
+from benchmark.papers.cladec.method import VARIANTS, scale_for
 from benchmark.papers.cladec.training import (
     CLASSIFYING,
     DECODING,
+    Networks,
     Scale,
     Training,
     accuracy,
@@ -42,253 +46,485 @@ from benchmark.papers.cladec.training import (
     run,
     seen,
     squared_error,
-)  # fmt: skip
+)
 from benchmark.zoo.nets import seeded
 
 MSE = "mean squared error, standardised"
+SUM = "squared error an image, standardised"
+NORM = "norm of the error, standardised"
 Settings = Mapping[str, Any]
 
 
-class _Lab:
+class _Setup:
     """The images of a unit, and how its networks are trained."""
 
     def __init__(
-        self, study: Study, rng: Generator, images: int | None = None, test_images: int | None = None, base: int = 64,
-        kernel: int = 4, variant: str = "standardised", decoding: Settings | None = None, evaluation: Settings | None = None,
-    ) -> None:  # fmt: skip
-        data, self.target, self.rng = study.data, study.target, rng
-        pick = lambda split, n: None if n is None else data.sample(split, n, "cladec", study.seed)
-        train, test = data.batch("train", pick("train", images)), data.batch("test", pick("test", test_images))
-        self.x, self.y, self.x_test, self.y_test = (t.to(study.device) for t in (train.x, train.y, test.x, test.y))
-        self.x, self.x_test = seen(study.target, self.x), seen(study.target, self.x_test)
-        self.scale = (
-            Scale.of(self.x) if variant == "standardised" else Scale(self.x.new_tensor(0.0), self.x.new_tensor(1.0))
-        )
-        self.units = Scale.of(self.x)  # losses are reported in these, whatever the decoder is trained on
+        self,
+        study: Study,
+        rng: Generator,
+        images: int | None = None,
+        test_images: int | None = None,
+        base: int = 64,
+        kernel: int = 4,
+        variant: str = "standardised",
+        decoding: Settings | None = None,
+        evaluation: Settings | None = None,
+    ) -> None:
+        self.target, self.rng = study.target, rng
+        self.x, self.y = _images(study, "train", images)
+        self.x_test, self.y_test = _images(study, "test", test_images)
+        self.scale = scale_for(variant, self.x)
+        self.units = Scale.of(
+            self.x
+        )  # of the reported losses, whatever the decoder is trained on
         self.grey = float(self.x.mean())  # the mean of all training pixels
         self.shape = {"base": base, "kernel": kernel, **VARIANTS[variant]}
         self.decoding = Training(**vars(DECODING) | dict(decoding or {}))
         self.evaluation = Training(**vars(CLASSIFYING) | dict(evaluation or {}))
         self.n = len(self.x_test)
 
-    def decoders(self, layer: str, target: Target | None = None, **settings: Any) -> list[nn.Sequential]:
-        args = target or self.target, layer, self.x, self.y, self.scale, self.decoding, self.rng
+    def decoders(
+        self, layer: str, target: Target | None = None, **settings: Any
+    ) -> list[nn.Sequential]:
+        """ClaDec's decoders, one for each alpha among the settings (default: one)."""
+        args = (
+            target or self.target,
+            layer,
+            self.x,
+            self.y,
+            self.scale,
+            self.decoding,
+            self.rng,
+        )
         return fit_decoders(*args, **settings, **self.shape)
 
     def reference(self, layer: str) -> nn.Sequential:
-        return fit_reference(self.target, layer, self.x, self.scale, self.decoding, self.rng, **self.shape)
+        """RefAE."""
+        args = self.target, layer, self.x, self.scale, self.decoding, self.rng
+        return fit_reference(*args, **self.shape)
 
-    def decode(self, D: nn.Module, layer: str, x: Tensor, target: Target | None = None) -> Tensor:
+    def decode(
+        self, D: nn.Module, layer: str, x: Tensor, target: Target | None = None
+    ) -> Tensor:
         """X_E, pixels, (n, c, h, w)."""
-        return self.scale.pixels(run(lambda part: D((target or self.target).features(part, layer)), x))
+        target = target or self.target
+        s = run(lambda part: D(target.features(part, layer)), x)
+        return self.scale.pixels(s)
 
     def rebuild(self, RefAE: nn.Module, x: Tensor) -> Tensor:
         """X_R, pixels, (n, c, h, w)."""
-        return self.scale.pixels(run(lambda part: RefAE(self.scale(part)), x))
+        s = run(lambda part: RefAE(self.scale(part)), x)
+        return self.scale.pixels(s)
+
+    def decode_all(
+        self, D: nn.Module, layer: str, target: Target | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """X_E of the training and of the test images."""
+        train = self.decode(D, layer, self.x, target)
+        return train, self.decode(D, layer, self.x_test, target)
+
+    def rebuild_all(self, RefAE: nn.Module) -> tuple[Tensor, Tensor]:
+        """X_R of the training and of the test images."""
+        train = self.rebuild(RefAE, self.x)
+        return train, self.rebuild(RefAE, self.x_test)
 
     def errors(self, x: Tensor) -> Tensor:
         """Sum of squares between the test images and x (n, c, h, w), standardised, (n,)."""
         return squared_error(self.units(self.x_test), self.units(x))
 
-    def losses(self, x: Tensor, which: Settings, method: str, names: Sequence[str] = ("rec_loss",)) -> Iterator[Number]:
+    def loss(self, x: Tensor, which: Settings, method: str) -> Number:
+        """``rec_loss`` of the rebuilt test images x, as in Tables 2 and 3."""
+        error = self.errors(x).mean() / x[0].numel()
+        value = float(error)
+        return Number("rec_loss", value, method, which, self.n, "lower", MSE)
+
+    def losses(self, x: Tensor, which: Settings, method: str) -> list[Number]:
+        """``rec_loss_sum`` and ``rec_loss_l2`` of the rebuilt test images x."""
         error = self.errors(x)
-        values = {
-            "rec_loss": error.mean() / x[0].numel(),
-            "rec_loss_sum": error.mean(),
-            "rec_loss_l2": error.sqrt().mean(),
-        }
-        units = {"rec_loss": MSE, "rec_loss_sum": "squared error an image, standardised", "rec_loss_l2": "norm of the error, standardised"}  # fmt: skip
-        for name in names:
-            yield Number(name, float(values[name]), method, which, self.n, "lower", units[name])
+        number = partial(Number, method=method, setting=which, n=self.n, better="lower")
+        return [
+            number("rec_loss_sum", float(error.mean()), unit=SUM),
+            number("rec_loss_l2", float(error.sqrt().mean()), unit=NORM),
+        ]
 
     def accuracies(self, rebuilt: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
         """Acc(C_eval) for each (training images, test images), rebuilt, pixels."""
-        nets = fit_classifiers(
-            self.target, [self.units(train) for train, _ in rebuilt], self.y, self.evaluation, self.rng
-        )
-        return [accuracy(net, self.units(test), self.y_test) for net, (_, test) in zip(nets, rebuilt, strict=True)]
+        images = []
+        for train, _ in rebuilt:
+            images.append(self.units(train))
+        nets = fit_classifiers(self.target, images, self.y, self.evaluation, self.rng)
+        values = []
+        for net, (_, test) in zip(nets, rebuilt, strict=True):
+            values.append(accuracy(net, self.units(test), self.y_test))
+        return values
 
-    def shown(self, n: int) -> np.ndarray:
-        """Test images for the pictures: one a class that the network knows, in the order of the classes, then two it does not."""
-        right = (run(self.target, self.x_test).argmax(1) == self.y_test).cpu().numpy()
+    def shown(self, n: int) -> list[int]:
+        """About n test images for the pictures: one per class that the network gets right, in the order of the
+        classes, then two that it gets wrong."""
         y = self.y_test.cpu().numpy()
-        first = [np.flatnonzero(right & (y == c))[:1] for c in np.unique(y)]
-        wrong = np.flatnonzero(~right)[:2]
-        return np.concatenate([*first, [], wrong]).astype(int)[: max(0, n - len(wrong))].tolist() + wrong.tolist()
+        right = run(self.target, self.x_test).argmax(1) == self.y_test
+        right = right.cpu().numpy()
+        first = []
+        for c in np.unique(y):
+            first += np.flatnonzero(right & (y == c))[:1].tolist()
+        wrong = np.flatnonzero(~right)[:2].tolist()
+        return (first + wrong)[: max(0, n - len(wrong))] + wrong
+
+
+def _images(study: Study, split: str, count: int | None) -> tuple[Tensor, Tensor]:
+    """Images as the network works on them, and their classes.
+
+    Args:
+        count: images, equally many of each class; None: all.
+    """
+    data, device = study.data, study.device
+    rows = None
+    if count is not None:
+        rows = data.sample(split, count, "cladec", study.seed)
+    batch = data.batch(split, rows)
+    x, y = batch.x.to(device), batch.y.to(device)
+    return seen(study.target, x), y
 
 
 def layers(
-    study: Study, rng: Generator, *, layers: Mapping[int, str], occlude: Sequence[int] = (), show: int = 10,
-    images: int | None = None, test_images: int | None = None, base: int = 64, kernel: int = 4, variant: str = "standardised",
-    decoding: Settings | None = None, evaluation: Settings | None = None,
-) -> Outcome:  # fmt: skip
+    study: Study,
+    rng: Generator,
+    *,
+    layers: Mapping[int, str],
+    occlude: Sequence[int] = (),
+    show: int = 10,
+    images: int | None = None,
+    test_images: int | None = None,
+    base: int = 64,
+    kernel: int = 4,
+    variant: str = "standardised",
+    decoding: Settings | None = None,
+    evaluation: Settings | None = None,
+) -> Outcome:
     """Tables 2-3: Rec Loss and Acc(C_eval) of ClaDec and RefAE at each layer; Tables 7-8 at the layers ``occlude``."""
-    lab = _Lab(study, rng, images, test_images, base, kernel, variant, decoding, evaluation)
-    rows = lab.shown(show)
+    setup = _Setup(
+        study, rng, images, test_images, base, kernel, variant, decoding, evaluation
+    )
+    rows = setup.shown(show)
     numbers, rebuilt = [], []
-    arrays = {"x": lab.x_test[rows], "y": lab.y_test[rows], "classes": np.array(study.target.classes)}
+    arrays = _shown(setup, rows) | {"classes": np.array(study.target.classes)}
     for k, layer in layers.items():
-        (D,), RefAE, which = lab.decoders(layer), lab.reference(layer), {"layer": k}
-        pairs = [(lab.decode(D, layer, lab.x), lab.decode(D, layer, lab.x_test)), (lab.rebuild(RefAE, lab.x), lab.rebuild(RefAE, lab.x_test))]  # fmt: skip
-        losses = [
-            next(lab.losses(test, which, name)) for (_, test), name in zip(pairs, ("ClaDec", "RefAE"), strict=True)
-        ]
-        delta = losses[0].value - losses[1].value
-        numbers += [*losses, Number("delta_rec", delta, "ClaDec-RefAE", which, lab.n, "lower", MSE)]
-        rebuilt += pairs
-        arrays |= {f"decoded{k}": pairs[0][1][rows], f"reference{k}": pairs[1][1][rows]}
+        which = {"layer": k}
+        (D,) = setup.decoders(layer)
+        RefAE = setup.reference(layer)
+        decoded, reference = setup.decode_all(D, layer), setup.rebuild_all(RefAE)
+        rebuilt += [decoded, reference]
+        (_, X_E), (_, X_R) = decoded, reference
+        ours, theirs = setup.loss(X_E, which, "ClaDec"), setup.loss(X_R, which, "RefAE")
+        delta = ours.value - theirs.value
+        numbers += [ours, theirs]
+        numbers.append(
+            Number("delta_rec", delta, "ClaDec-RefAE", which, setup.n, "lower", MSE)
+        )
+        arrays |= {f"decoded{k}": X_E[rows], f"reference{k}": X_R[rows]}
         if k in occlude:
-            found, pictures = _occlusion(lab, D, layer, which, rows)
+            found, pictures = _occlusion(setup, D, layer, which, rows)
             numbers += found
             arrays |= {f"{name}{k}": value for name, value in pictures.items()}
-    acc = lab.accuracies(rebuilt)
-    for k, ours, theirs in zip(layers, acc[::2], acc[1::2], strict=True):
-        for name, value in (("ClaDec", ours), ("RefAE", theirs)):
-            numbers.append(Number("acc_eval", value, name, {"layer": k}, lab.n, "higher", "fraction"))
-        numbers.append(Number("delta_acc", ours - theirs, "ClaDec-RefAE", {"layer": k}, lab.n, "higher", "fraction"))
+    values = setup.accuracies(rebuilt)
+    for k, ours, theirs in zip(layers, values[::2], values[1::2], strict=True):
+        numbers += _accuracies(ours, theirs, {"layer": k}, setup.n)
     return Outcome(numbers, _plain(arrays))
 
 
+def _shown(setup: _Setup, rows: Sequence[int]) -> dict[str, Any]:
+    """The test images of the pictures, and their classes."""
+    return {"x": setup.x_test[rows], "y": setup.y_test[rows]}
+
+
+def _accuracies(ours: float, theirs: float, which: Settings, n: int) -> list[Number]:
+    """Acc(C_eval) of ClaDec and of RefAE, and their difference."""
+    number = partial(Number, setting=which, n=n, better="higher", unit="fraction")
+    return [
+        number("acc_eval", ours, "ClaDec"),
+        number("acc_eval", theirs, "RefAE"),
+        number("delta_acc", ours - theirs, "ClaDec-RefAE"),
+    ]
+
+
 def _occlusion(
-    lab: _Lab, D: nn.Module, layer: str, which: Settings, rows: Sequence[int]
+    setup: _Setup, D: nn.Module, layer: str, which: Settings, rows: Sequence[int]
 ) -> tuple[list[Number], dict[str, Tensor]]:
-    """Tables 7-8: accuracy with the least or most relevant square hidden, by ClaDec, Grad-CAM and at random; Fig. 16."""
-    x, numbers, pictures = lab.x_test, [], {}
-    decode = lambda images: lab.scale(lab.decode(D, layer, images))
+    """Tables 7-8 and Fig. 16: accuracy with the least or most relevant square hidden.
+
+    Squares are ranked by ClaDec, by Grad-CAM and at random.
+    """
+    x = setup.x_test
     relevance = {
-        "ClaDec": torch.cat([occlusion.relevance(decode, part, lab.grey) for part in x.split(1000)]),
-        "GradCAM": occlusion.sums(occlusion.grad_cam(lab.target, x, layer)),
-        "random": torch.from_numpy(lab.rng.random((lab.n, 16))),
+        "ClaDec": _relevance(setup, D, layer),
+        "GradCAM": occlusion.sums(occlusion.grad_cam(setup.target, x, layer)),
+        "random": torch.from_numpy(setup.rng.random((setup.n, 16))),
     }
-    places = occlusion.squares(*x.shape[2:])
+    numbers, pictures = [], {}
     for name, R in relevance.items():
-        least, most = occlusion.extremes(R, lab.rng)
-        low, high = (
-            float(occlusion.hits(lab.target, x, lab.y_test, square, lab.grey).mean()) for square in (most, least)
-        )
-        for metric, value, better in (("acc_occl_max", low, "lower"), ("acc_occl_min", high, "higher"), ("delta_acc_occl", high - low, "higher")):  # fmt: skip
-            numbers.append(Number(metric, value, name, which, lab.n, better, "fraction"))
+        least, most = occlusion.extremes(R, setup.rng)
+        low, high = _hidden_accuracy(setup, most), _hidden_accuracy(setup, least)
+        number = partial(Number, method=name, setting=which, n=setup.n, unit="fraction")
+        numbers += [
+            number("acc_occl_max", low, better="lower"),
+            number("acc_occl_min", high, better="higher"),
+            number("delta_acc_occl", high - low, better="higher"),
+        ]
         if name == "ClaDec":
             for key, square in (("least", least), ("most", most)):
-                hidden = torch.cat([occlusion.occlude(x[[i]], places[square[i]], lab.grey) for i in rows])
-                pictures |= {f"{key}_hidden": hidden, f"{key}_decoded": lab.decode(D, layer, hidden)}
+                hidden = _hidden(setup, rows, square)
+                pictures[f"{key}_hidden"] = hidden
+                pictures[f"{key}_decoded"] = setup.decode(D, layer, hidden)
     return numbers, pictures
 
 
+def _relevance(setup: _Setup, D: nn.Module, layer: str) -> Tensor:
+    """R_ClaDec of the squares of the test images, (n, 16)."""
+
+    def decode(images: Tensor) -> Tensor:
+        return setup.scale(setup.decode(D, layer, images))
+
+    found = []
+    for part in setup.x_test.split(1000):
+        found.append(occlusion.relevance(decode, part, setup.grey))
+    return torch.cat(found)
+
+
+def _hidden_accuracy(setup: _Setup, square: np.ndarray) -> float:
+    """The classifier's accuracy with a square of each test image hidden, ``square`` (n,)."""
+    hits = occlusion.hits(setup.target, setup.x_test, setup.y_test, square, setup.grey)
+    return float(hits.mean())
+
+
+def _hidden(setup: _Setup, rows: Sequence[int], square: np.ndarray) -> Tensor:
+    """Test images of the pictures with a square hidden."""
+    places = occlusion.squares(*setup.x_test.shape[2:])
+    hidden = []
+    for i in rows:
+        image = setup.x_test[[i]]
+        hidden.append(occlusion.occlude(image, places[square[i]], setup.grey))
+    return torch.cat(hidden)
+
+
 def alphas(
-    study: Study, rng: Generator, *, layer: str, alphas: Sequence[float] = (1, 0.999, 0.99, 0.9, 0), show: int = 10,
-    images: int | None = None, test_images: int | None = None, base: int = 64, kernel: int = 4, variant: str = "standardised",
-    reduction: str = "sum", decoding: Settings | None = None, evaluation: Settings | None = None,
-) -> Outcome:  # fmt: skip
-    """Tables 4-5 and Fig. 11: the trade-off between reconstruction and classification loss, Eq. 1, all on test images."""
-    lab = _Lab(study, rng, images, test_images, base, kernel, variant, decoding, evaluation)
-    rows, numbers, rebuilt = lab.shown(show), [], []
-    arrays = {"x": lab.x_test[rows], "y": lab.y_test[rows], "alphas": np.array(alphas, float)}
-    for j, (alpha, D) in enumerate(zip(alphas, lab.decoders(layer, alphas=alphas, reduction=reduction), strict=True)):
-        which, test = {"alpha": float(alpha)}, lab.decode(D, layer, lab.x_test)
-        rebuilt.append((lab.decode(D, layer, lab.x), test))
-        entropy = float(F.cross_entropy(run(study.target, test), lab.y_test))
-        total = (1 - alpha) * float(lab.errors(test).mean()) + alpha * entropy  #                           Eq. 1
-        numbers += lab.losses(test, which, "ClaDec", ("rec_loss_sum", "rec_loss_l2"))
-        numbers += [
-            Number("cross_entropy", entropy, "ClaDec", which, lab.n, "lower", "nats"),
-            Number("total_loss_sum", total, "ClaDec", which, lab.n, "lower", "Eq. 1"),
-        ]
-        arrays[f"decoded{j}"] = test[rows]
-    for alpha, value in zip(alphas, lab.accuracies(rebuilt), strict=True):
-        numbers.append(Number("acc_eval", value, "ClaDec", {"alpha": float(alpha)}, lab.n, "higher", "fraction"))
+    study: Study,
+    rng: Generator,
+    *,
+    layer: str,
+    alphas: Sequence[float] = (1, 0.999, 0.99, 0.9, 0),
+    show: int = 10,
+    images: int | None = None,
+    test_images: int | None = None,
+    base: int = 64,
+    kernel: int = 4,
+    variant: str = "standardised",
+    reduction: str = "sum",
+    decoding: Settings | None = None,
+    evaluation: Settings | None = None,
+) -> Outcome:
+    """Tables 4-5, Fig. 11: the trade-off between reconstruction and classification loss, Eq. 1, on test images."""
+    setup = _Setup(
+        study, rng, images, test_images, base, kernel, variant, decoding, evaluation
+    )
+    rows = setup.shown(show)
+    arrays = _shown(setup, rows) | {"alphas": np.array(alphas, float)}
+    numbers, rebuilt = [], []
+    decoders = setup.decoders(layer, alphas=alphas, reduction=reduction)
+    for j, (alpha, D) in enumerate(zip(alphas, decoders, strict=True)):
+        which = {"alpha": float(alpha)}
+        decoded = setup.decode_all(D, layer)
+        rebuilt.append(decoded)
+        _, X_E = decoded
+        error = float(setup.errors(X_E).mean())
+        entropy = float(F.cross_entropy(run(study.target, X_E), setup.y_test))
+        total = (1 - alpha) * error + alpha * entropy  # Eq. 1
+        number = partial(
+            Number, method="ClaDec", setting=which, n=setup.n, better="lower"
+        )
+        numbers += setup.losses(X_E, which, "ClaDec")
+        numbers.append(number("cross_entropy", entropy, unit="nats"))
+        numbers.append(number("total_loss_sum", total, unit="Eq. 1"))
+        arrays[f"decoded{j}"] = X_E[rows]
+    for alpha, value in zip(alphas, setup.accuracies(rebuilt), strict=True):
+        which = {"alpha": float(alpha)}
+        numbers.append(
+            Number("acc_eval", value, "ClaDec", which, setup.n, "higher", "fraction")
+        )
     return Outcome(numbers, _plain(arrays))
 
 
 def epochs(
-    study: Study, rng: Generator, *, layer: str, epochs: Sequence[int] = (0, 1, 4, 16, 64), training: Settings | None = None,
-    images: int | None = None, test_images: int | None = None, base: int = 64, kernel: int = 4, variant: str = "standardised",
-    decoding: Settings | None = None, evaluation: Settings | None = None,
-) -> Outcome:  # fmt: skip
-    """Table 6: one classifier, decoded after so many epochs of its training. RefAE does not depend on it: one for all."""
-    lab = _Lab(study, rng, images, test_images, base, kernel, variant, decoding, evaluation)
+    study: Study,
+    rng: Generator,
+    *,
+    layer: str,
+    epochs: Sequence[int] = (0, 1, 4, 16, 64),
+    training: Settings | None = None,
+    images: int | None = None,
+    test_images: int | None = None,
+    base: int = 64,
+    kernel: int = 4,
+    variant: str = "standardised",
+    decoding: Settings | None = None,
+    evaluation: Settings | None = None,
+) -> Outcome:
+    """Table 6: one classifier, decoded after so many epochs of its training.
+
+    RefAE does not depend on the classifier: it is trained once.
+    """
+    setup = _Setup(
+        study, rng, images, test_images, base, kernel, variant, decoding, evaluation
+    )
     how = Training(**vars(CLASSIFYING) | dict(training or {}) | {"epochs": max(epochs)})
-    RefAE = lab.reference(layer)
-    rebuilt = [(lab.rebuild(RefAE, lab.x), test_R := lab.rebuild(RefAE, lab.x_test))]
-    reference, numbers = list(lab.losses(test_R, {}, "RefAE", ("rec_loss_sum", "rec_loss_l2"))), []
-    for age, target in _ages(lab, epochs, how):
+    reference = setup.rebuild_all(setup.reference(layer))
+    rebuilt = [reference]
+    _, X_R = reference
+    of_reference = setup.losses(X_R, {}, "RefAE")
+    numbers = []
+    for age, target in _ages(setup, epochs, how):
         which = {"classifier epochs": age}
-        numbers.append(Number("accuracy", accuracy(target, lab.x_test, lab.y_test), "classifier", which, lab.n, "higher", "fraction"))  # fmt: skip
-        (D,) = lab.decoders(layer, target)
-        test = lab.decode(D, layer, lab.x_test, target)
-        rebuilt.append((lab.decode(D, layer, lab.x, target), test))
+        right = accuracy(target, setup.x_test, setup.y_test)
+        numbers.append(
+            Number(
+                "accuracy", right, "classifier", which, setup.n, "higher", "fraction"
+            )
+        )
+        (D,) = setup.decoders(layer, target)
+        decoded = setup.decode_all(D, layer, target)
+        rebuilt.append(decoded)
+        _, X_E = decoded
         for ours, theirs in zip(
-            lab.losses(test, which, "ClaDec", ("rec_loss_sum", "rec_loss_l2")), reference, strict=True
+            setup.losses(X_E, which, "ClaDec"), of_reference, strict=True
         ):
-            delta = Number(ours.metric.replace("rec_loss", "delta_rec"), ours.value - theirs.value, "ClaDec-RefAE", which, lab.n, "lower", ours.unit)  # fmt: skip
-            numbers += [ours, Number(theirs.metric, theirs.value, "RefAE", which, lab.n, "lower", theirs.unit), delta]
-    theirs, *ours = lab.accuracies(rebuilt)
+            numbers += [ours, replace(theirs, setting=which), _difference(ours, theirs)]
+    theirs, *ours = setup.accuracies(rebuilt)
     for age, value in zip(epochs, ours, strict=True):
-        which = {"classifier epochs": age}
-        numbers += [
-            Number("acc_eval", value, "ClaDec", which, lab.n, "higher", "fraction"),
-            Number("acc_eval", theirs, "RefAE", which, lab.n, "higher", "fraction"),
-            Number("delta_acc", value - theirs, "ClaDec-RefAE", which, lab.n, "higher", "fraction"),
-        ]
+        numbers += _accuracies(value, theirs, {"classifier epochs": age}, setup.n)
     return Outcome(numbers)
 
 
-def _ages(lab: _Lab, epochs: Sequence[int], how: Training) -> list[tuple[int, Target]]:
-    """(age, C) of one new classifier after so many epochs."""
-    t, found = lab.target, {}
-    with seeded(int(lab.rng.integers(2**63 - 1)), lab.x.device):
-        net = fresh(t.net)
-    s = lambda x: (x - t.mean) / t.std
+def _difference(ours: Number, theirs: Number) -> Number:
+    """Delta Rec of ClaDec's and RefAE's loss."""
+    return replace(
+        ours,
+        metric=ours.metric.replace("rec_loss", "delta_rec"),
+        value=ours.value - theirs.value,
+        method="ClaDec-RefAE",
+    )
+
+
+def _ages(
+    setup: _Setup, epochs: Sequence[int], how: Training
+) -> list[tuple[int, Target]]:
+    """(epochs, C) of one new classifier after so many epochs of its training."""
+    target, found = setup.target, {}
+    with seeded(int(setup.rng.integers(2**63 - 1)), setup.x.device):
+        net = fresh(target.net)
 
     def keep(age: int) -> None:
         if age in epochs:
-            found[age] = Target(copy.deepcopy(net), name=f"{t.name}/epochs={age}", classes=t.classes, input_shape=t.input_shape,
-                                mean=t.mean.flatten().tolist(), std=t.std.flatten().tolist(), layer=t.layer)  # fmt: skip
+            found[age] = Target(
+                copy.deepcopy(net),
+                name=f"{target.name}/epochs={age}",
+                classes=target.classes,
+                input_shape=target.input_shape,
+                mean=target.mean.flatten().tolist(),
+                std=target.std.flatten().tolist(),
+                layer=target.layer,
+            )
+
+    def loss(model: Networks, rows: Tensor) -> Tensor:
+        x, y = setup.x[rows], setup.y[rows]
+        s = (x - target.mean) / target.std
+        logits = model(s[None])[0]
+        entropy = F.cross_entropy(logits.float(), y)
+        return entropy[None]
 
     keep(0)
-    loss = lambda model, rows: F.cross_entropy(model(s(lab.x[rows])[None])[0].float(), lab.y[rows])[None]
-    descend([net], loss, len(lab.y), how, lab.rng, lab.y.device, keep)
+    descend([net], loss, len(setup.y), how, setup.rng, setup.y.device, keep)
     return [(age, found[age]) for age in epochs]
 
 
 def subsets(
-    study: Study, rng: Generator, *, layer: str, nested: Sequence[int] = (1, 10, 50, 512), disjoint: int = 5, width: int = 10,
-    show: int = 10, images: int | None = None, test_images: int | None = None, base: int = 64, kernel: int = 4,
-    variant: str = "standardised", decoding: Settings | None = None,
-) -> Outcome:  # fmt: skip
+    study: Study,
+    rng: Generator,
+    *,
+    layer: str,
+    nested: Sequence[int] = (1, 10, 50, 512),
+    disjoint: int = 5,
+    width: int = 10,
+    show: int = 10,
+    images: int | None = None,
+    test_images: int | None = None,
+    base: int = 64,
+    kernel: int = 4,
+    variant: str = "standardised",
+    decoding: Settings | None = None,
+) -> Outcome:
     """Figs. 13-14: decoders from the first k units of a layer, and from ``disjoint`` ranges of ``width`` units."""
-    lab = _Lab(study, rng, images, test_images, base, kernel, variant, decoding)
-    rows, numbers = lab.shown(show), []
-    arrays = {"x": lab.x_test[rows], "y": lab.y_test[rows]}
-    ranges = [("nested", 0, k) for k in nested] + [("disjoint", width * j, width) for j in range(disjoint)]
+    setup = _Setup(study, rng, images, test_images, base, kernel, variant, decoding)
+    rows = setup.shown(show)
+    arrays = _shown(setup, rows)
+    numbers = []
+    ranges = [("nested", 0, k) for k in nested]
+    ranges += [("disjoint", width * j, width) for j in range(disjoint)]
     for kind, first, k in ranges:
-        (D,) = lab.decoders(layer, units=range(first, first + k))
-        test = lab.decode(D, layer, lab.x_test)
-        numbers += lab.losses(test, {"units": k} if kind == "nested" else {"first": first, "units": k}, "ClaDec")
-        arrays[f"{kind} {first} {k}"] = test[rows]
+        (D,) = setup.decoders(layer, units=range(first, first + k))
+        X_E = setup.decode(D, layer, setup.x_test)
+        which = {"units": k} if kind == "nested" else {"first": first, "units": k}
+        numbers.append(setup.loss(X_E, which, "ClaDec"))
+        arrays[f"{kind} {first} {k}"] = X_E[rows]
     return Outcome(numbers, _plain(arrays))
 
 
 def prototypes(
-    study: Study, rng: Generator, *, layer: str, count: int = 15, images: int | None = None, test_images: int | None = None,
-    base: int = 64, kernel: int = 4, variant: str = "standardised", decoding: Settings | None = None,
+    study: Study,
+    rng: Generator,
+    *,
+    layer: str,
+    count: int = 15,
+    images: int | None = None,
+    test_images: int | None = None,
+    base: int = 64,
+    kernel: int = 4,
+    variant: str = "standardised",
+    decoding: Settings | None = None,
     training: Settings | None = None,
-) -> Outcome:  # fmt: skip
-    """Fig. 15: the prototypes of Li et al. 2018 beside ClaDec's reconstructions of the training images nearest to them."""
-    lab = _Lab(study, rng, images, test_images, base, kernel, variant, decoding)
+) -> Outcome:
+    """Fig. 15: the prototypes of Li et al. 2018 beside ClaDec's reconstructions of the nearest training images."""
+    setup = _Setup(study, rng, images, test_images, base, kernel, variant, decoding)
     how = Training(**vars(li.TRAINING) | dict(training or {}))
-    net = li.fit(lab.x, lab.y, len(study.target.classes), count, how, rng)
-    drawn, nearest, shares = li.drawn(net, lab.x)
-    (D,) = lab.decoders(layer)
-    share = Number("accuracy", accuracy(lambda x: net(x)[0], lab.x_test, lab.y_test), "prototypes", {"prototypes": count}, lab.n, "higher", "fraction")  # fmt: skip
-    arrays = {"prototypes": drawn, "nearest": lab.x[nearest], "decoded": lab.decode(D, layer, lab.x[nearest]), "y": lab.y[nearest], "shares": shares}  # fmt: skip
-    return Outcome([share], _plain(arrays))
+    net = li.fit(setup.x, setup.y, len(study.target.classes), count, how, rng)
+    drawn, nearest, weights = li.drawn(net, setup.x)
+    images_near = setup.x[nearest]
+    (D,) = setup.decoders(layer)
+
+    def logits(x: Tensor) -> Tensor:
+        return net(x)[0]
+
+    right = accuracy(logits, setup.x_test, setup.y_test)
+    which = {"prototypes": count}
+    number = Number(
+        "accuracy", right, "prototypes", which, setup.n, "higher", "fraction"
+    )
+    arrays = {
+        "prototypes": drawn,
+        "nearest": images_near,
+        "decoded": setup.decode(D, layer, images_near),
+        "y": setup.y[nearest],
+        "shares": weights,
+    }
+    return Outcome([number], _plain(arrays))
 
 
 def _plain(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Images as uint8, cut to [0, 1]; all else as it is."""
     out = {}
     for name, value in arrays.items():
-        value = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-        out[name] = np.rint(255 * value.clip(0, 1)).astype(np.uint8) if value.ndim == 4 else value
+        if isinstance(value, Tensor):
+            value = value.detach().cpu().numpy()
+        if value.ndim == 4:
+            levels = 255 * value.clip(0, 1)
+            value = np.rint(levels).astype(np.uint8)
+        out[name] = value
     return out

@@ -1,4 +1,4 @@
-"""What the mappings among an experiment's settings are settings of."""
+"""The classes whose fields an experiment's nested settings are."""
 
 from benchmark.papers.cladec.training import Training
 

@@ -1,16 +1,17 @@
-"""Trains decoders, reference auto-encoders and evaluation classifiers.
+"""Trains decoders, reference autoencoders and evaluation classifiers.
 
-    ClaDec     D on stored activations:  (1 - alpha) sum_i (X_i - X_E,i)^2 + alpha CE(C(X_E), Y),  X_E = D(S(X))      Eq. 1
+    ClaDec     D on stored activations:  (1 - alpha) sum_i (X_i - X_E,i)^2 + alpha CE(C(X_E), Y),  X_E = D(S(X))   Eq. 1
     RefAE      fresh encoder and D, jointly:  sum_i (X_i - X_R,i)^2
     C_eval     a fresh classifier of C's architecture on reconstructions of the training images
 
-C is frozen, so L(X) is computed once (in eval mode) and the decoder never runs the encoder. Images are standardised by the
-training pixels' mean and standard deviation of each channel; C gets them back as pixels in [0, 1], not clipped. The sum
-in Eq. 1 runs over pixels and channels as printed (the authors' code takes the mean: with 32 x 32 pixels alpha then means
-1,024 times as much); both losses are means over the images of a batch.
+C is frozen, so L(X) is computed once (in eval mode) and the decoder never runs the encoder. Images are standardised
+by the training pixels' mean and standard deviation of each channel; C gets them back as pixels in [0, 1], not
+clipped. The sum in Eq. 1 runs over pixels and channels as printed (the authors' code takes the mean: with 32 x 32
+pixels alpha then means 1,024 times as much); both losses are means over the images of a batch.
 
-K networks of one shape train as one on a GPU (``vmap``: parameters (K, ...), one product for all), where small networks wait
-for kernel launches; on a CPU one after another. That is for the five values of alpha and for the evaluation classifiers.
+K networks of one shape train as one on a GPU (``vmap``: parameters (K, ...), one product for all), where small
+networks wait for kernel launches; on a CPU they train one after another. The five values of alpha and the
+evaluation classifiers do so.
 
 Reference: Schneider, Vlachos, Sec. 3, 5, 6; the learning rates of the decoders and the decay are the authors' code's.
 """
@@ -18,7 +19,7 @@ Reference: Schneider, Vlachos, Sec. 3, 5, 6; the learning rates of the decoders 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ from benchmark.api import Target, torch_rng
 from benchmark.papers.cladec.decoder import decoder, fresh
 from benchmark.zoo.nets import seeded
 
-STORED = 2**32  # bytes of activations that are kept; more are computed again batch by batch
+STORED = 2**32  # bytes of activations that are kept; more are recomputed batch by batch
 
 
 class Diverged(RuntimeError):
@@ -45,22 +46,28 @@ class Training:
 
     epochs: int = 64
     batch: int = 128
-    optimiser: str = "adam"  # or sgd, with momentum .9
+    optimiser: str = "adam"  # or sgd, with momentum 0.9
     lr: float = 3e-4
     weight_decay: float = 1e-5
 
     def __post_init__(self) -> None:
-        if self.optimiser not in ("adam", "sgd") or self.epochs < 0 or self.batch < 2 or not self.lr > 0:
-            raise ValueError(f"{self}: optimiser is adam or sgd, epochs at least 0, batch at least 2, lr above 0")
+        known = self.optimiser in ("adam", "sgd")
+        if not (known and self.epochs >= 0 and self.batch >= 2 and self.lr > 0):
+            raise ValueError(
+                f"{self}: optimiser is adam or sgd, epochs at least 0, batch at least 2, lr above 0"
+            )
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch: x 0.1 every E//3 + E//10 + 2 epochs, after 29 and 58 of 64."""
-        return self.lr * 0.1 ** (epoch // (self.epochs // 3 + self.epochs // 10 + 2))
+        every = self.epochs // 3 + self.epochs // 10 + 2
+        return self.lr * 0.1 ** (epoch // every)
 
     def optimiser_for(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
-        kind = torch.optim.Adam if self.optimiser == "adam" else torch.optim.SGD
-        extra = {} if self.optimiser == "adam" else {"momentum": 0.9}
-        return kind(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True, **extra)
+        """Adam or SGD for these parameters."""
+        settings = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
+        if self.optimiser == "adam":
+            return torch.optim.Adam(parameters, **settings)
+        return torch.optim.SGD(parameters, momentum=0.9, **settings)
 
 
 DECODING = Training()
@@ -76,8 +83,10 @@ class Scale:
 
     @classmethod
     def of(cls, x: Tensor) -> Scale:
-        """By the images x (n, c, h, w), each channel for itself."""
-        return cls(x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True).clamp(min=1e-6))
+        """From the images x (n, c, h, w), each channel by itself."""
+        mean = x.mean((0, 2, 3), keepdim=True)
+        std = x.std((0, 2, 3), keepdim=True)
+        return cls(mean, std.clamp(min=1e-6))
 
     def __call__(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
@@ -87,17 +96,27 @@ class Scale:
 
 
 def seen(target: Target, x: Tensor) -> Tensor:
-    """Images as the network works on them: brought to its own size where its first layer does that (28 -> 32), which
-    leaves images of that size alone. That is what the paper rebuilds."""
-    return target.net[0](x) if isinstance(target.net[0], nn.Upsample) else x
+    """Images as the network works on them, which is what the paper rebuilds.
+
+    Where its first layer enlarges them to a size of its own (28 -> 32), enlarged; that layer leaves images of this size
+    as they are.
+    """
+    first = target.net[0]
+    return first(x) if isinstance(first, nn.Upsample) else x
 
 
 def given(x: Tensor, size: Sequence[int]) -> Tensor:
     """Undo a nearest-neighbour enlargement from ``size`` (h, w) exactly: one of the copies of each pixel."""
-    rows, columns = (
-        (torch.arange(old, device=x.device) * new + old - 1) // old for old, new in zip(size, x.shape[-2:], strict=True)
-    )
-    return x[..., rows[:, None], columns]
+    h, w = size
+    H, W = x.shape[-2:]
+    rows = _one_copy(h, H, x.device)[:, None]
+    columns = _one_copy(w, W, x.device)
+    return x[..., rows, columns]
+
+
+def _one_copy(old: int, new: int, device: torch.device) -> Tensor:
+    """Where each of ``old`` pixels of a side first is among the ``new`` ones, (old,)."""
+    return (torch.arange(old, device=device) * new + old - 1) // old
 
 
 # --------------------------------------------------------------------------------------------- many networks as one
@@ -108,34 +127,54 @@ class Networks:
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         self.members, self.first, self.k = members, members[0], len(members)
-        self.parameters, self.buffers = dict(self.first.named_parameters()), dict(self.first.named_buffers())
         if self.k > 1:
             self.parameters, self.buffers = stack_module_state(list(members))
+        else:
+            self.parameters = dict(self.first.named_parameters())
+            self.buffers = dict(self.first.named_buffers())
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.k == 1:
             return self.first(x[0])[None]
-        call = lambda p, b, x: functional_call(self.first, (p, b), (x,))
-        return torch.vmap(call, randomness="different")(self.parameters, self.buffers, x)
+        call = torch.vmap(self._one, randomness="different")
+        return call(self.parameters, self.buffers, x)
+
+    def _one(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor
+    ) -> Tensor:
+        """One of the networks on x (b, ...)."""
+        return functional_call(self.first, (parameters, buffers), (x,))
 
     @torch.no_grad()
     def finish(self) -> None:
         """Hand the trained weights back to the members, in eval mode."""
+        stacked = self.parameters | self.buffers
         for k, net in enumerate(self.members):
             if self.k > 1:
-                net.load_state_dict({name: t[k] for name, t in (self.parameters | self.buffers).items()}, strict=False)
+                own = {name: tensor[k] for name, tensor in stacked.items()}
+                net.load_state_dict(own, strict=False)
             net.eval().requires_grad_(False)
 
 
 def groups(k: int, device: torch.device) -> Iterator[list[int]]:
-    """Which of K networks train together."""
-    return iter([list(range(k))] if device.type == "cuda" else [[i] for i in range(k)])
+    """Which of K networks train together: all on a GPU, each by itself on a CPU."""
+    networks = list(range(k))
+    if device.type == "cuda":
+        yield networks
+    else:
+        for one in networks:
+            yield [one]
 
 
 def descend(
-    members: Sequence[nn.Module], loss: Callable[[Networks, Tensor], Tensor], n: int, how: Training, rng: Generator,
-    device: torch.device, each_epoch: Callable[[int], None] | None = None,
-) -> None:  # fmt: skip
+    members: Sequence[nn.Module],
+    loss: Callable[[Networks, Tensor], Tensor],
+    n: int,
+    how: Training,
+    rng: Generator,
+    device: torch.device,
+    each_epoch: Callable[[int], None] | None = None,
+) -> None:
     """Train K networks of one shape together, in the same order of the images.
 
     Args:
@@ -147,46 +186,76 @@ def descend(
         Diverged: the loss, or a weight, is not finite.
     """
     model = Networks(members)
-    draw, gpu = torch_rng(rng), device.type == "cuda"
+    draw = torch_rng(rng)
     optimiser = how.optimiser_for(list(model.parameters.values()))
     with seeded(int(rng.integers(2**63 - 1)), device):  # dropout
         for epoch in range(how.epochs):
-            model.first.train()
             for group in optimiser.param_groups:
                 group["lr"] = how.rate(epoch)
-            total = torch.zeros(model.k, device=device)
-            batches = list(torch.randperm(n, generator=draw).to(device).split(how.batch))
-            if len(batches[-1]) == 1 and len(batches) > 1:  # batch norm needs two
-                batches[-2:] = [torch.cat(batches[-2:])]
-            for rows in batches:
-                with torch.autocast("cuda", torch.bfloat16) if gpu else nullcontext():
-                    value = loss(model, rows)  # (K,)
-                optimiser.zero_grad()
-                value.sum().backward()  # the sum keeps the networks' gradients apart
-                optimiser.step()
-                total += value.detach() * len(rows)
+            order = torch.randperm(n, generator=draw).to(device)
+            total = _train_epoch(model, loss, optimiser, order, how.batch)
             if not all(map(math.isfinite, total.tolist())):
-                raise Diverged(f"the loss is {(total / n).tolist()} in epoch {epoch + 1}; lower lr ({how.lr:g})")
+                losses = (total / n).tolist()
+                raise Diverged(
+                    f"the loss is {losses} in epoch {epoch + 1}; lower lr ({how.lr:g})"
+                )
             if each_epoch:
                 each_epoch(epoch + 1)
-    if not all(bool(t.isfinite().all()) for t in model.parameters.values()):
-        raise Diverged(f"weights are not finite after {how.epochs} epochs; lower lr ({how.lr:g})")
+    if not all(bool(tensor.isfinite().all()) for tensor in model.parameters.values()):
+        raise Diverged(
+            f"weights are not finite after {how.epochs} epochs; lower lr ({how.lr:g})"
+        )
     model.finish()
+
+
+def _train_epoch(
+    model: Networks,
+    loss: Callable[[Networks, Tensor], Tensor],
+    optimiser: torch.optim.Optimizer,
+    order: Tensor,
+    batch: int,
+) -> Tensor:
+    """One pass over the images in this order: the sum of their losses, (K,)."""
+    model.first.train()
+    total = torch.zeros(model.k, device=order.device)
+    batches = list(order.split(batch))
+    if len(batches[-1]) == 1 and len(batches) > 1:  # batch norm needs two
+        batches[-2:] = [torch.cat(batches[-2:])]
+    gpu = order.device.type == "cuda"
+    for rows in batches:
+        with torch.autocast("cuda", torch.bfloat16) if gpu else nullcontext():
+            value = loss(model, rows)  # (K,)
+        optimiser.zero_grad()
+        value.sum().backward()  # the sum keeps the networks' gradients apart
+        optimiser.step()
+        total += value.detach() * len(rows)
+    return total
 
 
 @torch.no_grad()
 def run(net: Callable[[Tensor], Tensor], x: Tensor, chunk: int = 256) -> Tensor:
     """net(x), a chunk at a time, without gradients."""
-    return torch.cat([net(part).float() for part in x.split(chunk)])
+    outputs = []
+    for part in x.split(chunk):
+        outputs.append(net(part).float())
+    return torch.cat(outputs)
 
 
-# --------------------------------------------------------------------------------------------- the three kinds of network
+# --------------------------------------------------------------------------------------------- three kinds of network
 
 
 def fit_decoders(
-    target: Target, layer: str, x: Tensor, y: Tensor, scale: Scale, how: Training, rng: Generator,
-    alphas: Sequence[float] = (0.0,), reduction: str = "sum", **shape: object,
-) -> list[nn.Sequential]:  # fmt: skip
+    target: Target,
+    layer: str,
+    x: Tensor,
+    y: Tensor,
+    scale: Scale,
+    how: Training,
+    rng: Generator,
+    alphas: Sequence[float] = (0.0,),
+    reduction: str = "sum",
+    **shape: object,
+) -> list[nn.Sequential]:
     """ClaDec: a decoder for each alpha; L(X) -> standardised images.
 
     Args:
@@ -198,43 +267,72 @@ def fit_decoders(
         ValueError: an alpha outside [0, 1], or see ``decoder``.
         Diverged: see ``descend``.
     """
-    if bad := [a for a in alphas if not 0 <= a <= 1]:
+    bad = [alpha for alpha in alphas if not 0 <= alpha <= 1]
+    if bad:
         raise ValueError(f"alpha={bad[0]} must lie in [0, 1]")
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction={reduction!r} is sum or mean")
     code = codes(target, layer, x)
     z = code(slice(1000))
-    gain = 1 / max(float(z.std()), 1e-12)  # an untrained network's last layers are next to 0
+    gain = 1 / max(
+        float(z.std()), 1e-12
+    )  # an untrained network's last layers are next to 0
     with seeded(int(rng.integers(2**63 - 1))):
         made = [decoder(z.shape[1:], x.shape[1:], gain=gain, **shape) for _ in alphas]
-    s, weight = scale(x), torch.tensor(alphas, device=x.device)
+    s = scale(x)
+    weights = torch.tensor(alphas, device=x.device)
     for group in groups(len(alphas), x.device):
-        alpha = weight[group]
 
-        def loss(model: Networks, rows: Tensor, alpha: Tensor = alpha) -> Tensor:
+        def loss(
+            model: Networks, rows: Tensor, alpha: Tensor = weights[group]
+        ) -> Tensor:
+            """Eq. 1, (K,): alpha (K,) of the networks."""
+            K = len(alpha)
             z = code(rows)
-            out = model(z.expand(len(alpha), *z.shape)).float()  # (K, b, c, h, w)
-            total = (1 - alpha) * squared_error(s[rows], out, reduction).mean(1)  #                         Eq. 1
+            out = model(z.expand(K, *z.shape)).float()  # (K, b, c, h, w)
+            error = squared_error(s[rows], out, reduction).mean(1)
+            total = (1 - alpha) * error
             if alpha.any():
-                logits = target(scale.pixels(out.flatten(0, 1))).float()  # (K b, C)
-                entropy = F.cross_entropy(logits, y[rows].repeat(len(alpha)), reduction="none")
-                total = total + alpha * entropy.view(len(alpha), -1).mean(1)
+                decoded = scale.pixels(out.flatten(0, 1))  # (K b, c, h, w)
+                logits = target(decoded).float()
+                entropy = _cross_entropy(logits, y[rows], K)
+                total = total + alpha * entropy
             return total
 
         descend([made[k].to(x.device) for k in group], loss, len(x), how, rng, x.device)
     return made
 
 
+def _cross_entropy(logits: Tensor, y: Tensor, k: int) -> Tensor:
+    """The mean cross entropy of each of k networks, (k,): logits (k b, C), y (b,)."""
+    entropy = F.cross_entropy(logits, y.repeat(k), reduction="none")
+    return entropy.view(k, -1).mean(1)
+
+
 def fit_reference(
-    target: Target, layer: str, x: Tensor, scale: Scale, how: Training, rng: Generator, **shape: object
+    target: Target,
+    layer: str,
+    x: Tensor,
+    scale: Scale,
+    how: Training,
+    rng: Generator,
+    **shape: object,
 ) -> nn.Sequential:
     """RefAE: standardised images -> standardised images, through a fresh copy of the layers up to ``layer``."""
     psi = target.net[: target.layers.index(layer) + 1]
     code = codes(target, layer, x[:2])(slice(2)).shape[1:]
     with seeded(int(rng.integers(2**63 - 1)), x.device):
-        net = nn.Sequential(fresh(psi), decoder(code, x.shape[1:], **shape).to(x.device))
+        net = nn.Sequential(
+            fresh(psi), decoder(code, x.shape[1:], **shape).to(x.device)
+        )
     s = scale(x)
-    descend([net], lambda model, rows: squared_error(s[rows], model(s[rows][None]).float()).mean(1), len(x), how, rng, x.device)  # fmt: skip
+
+    def loss(model: Networks, rows: Tensor) -> Tensor:
+        x = s[rows]
+        decoded = model(x[None]).float()
+        return squared_error(x, decoded).mean(1)
+
+    descend([net], loss, len(x), how, rng, x.device)
     return net
 
 
@@ -247,19 +345,24 @@ def fit_classifiers(
     for group in groups(len(images), y.device):
 
         def loss(model: Networks, rows: Tensor, group: Sequence[int] = group) -> Tensor:
-            logits = model(torch.stack([images[k][rows] for k in group])).float()  # (K, b, C)
-            entropy = F.cross_entropy(logits.flatten(0, 1), y[rows].repeat(len(group)), reduction="none")
-            return entropy.view(len(group), -1).mean(1)
+            """The cross entropy, (K,)."""
+            inputs = torch.stack([images[k][rows] for k in group])
+            logits = model(inputs).float()  # (K, b, C)
+            logits = logits.flatten(0, 1)
+            return _cross_entropy(logits, y[rows], len(group))
 
         descend([made[k] for k in group], loss, len(y), how, rng, y.device)
     return made
 
 
 def codes(target: Target, layer: str, x: Tensor) -> Callable[[Tensor | slice], Tensor]:
-    """rows -> L(X), (b, ...): looked up, or computed again where all would be too large."""
-    psi = lambda part: target.features(part, layer).detach()
-    one = run(psi, x[:2])
-    if one[0].numel() * 4 * len(x) > STORED:
+    """rows -> L(X), (b, ...): looked up, or recomputed where all would be too large."""
+
+    def psi(part: Tensor) -> Tensor:
+        return target.features(part, layer).detach()
+
+    one = run(psi, x[:2])[0]
+    if one.numel() * 4 * len(x) > STORED:
         return lambda rows: psi(x[rows])
     z = run(psi, x)
     return lambda rows: z[rows]
@@ -268,9 +371,13 @@ def codes(target: Target, layer: str, x: Tensor) -> Callable[[Tensor | slice], T
 def squared_error(x: Tensor, decoded: Tensor, reduction: str = "sum") -> Tensor:
     """sum_i (X_i - X'_i)^2 or its mean over the pixels: x (n, c, h, w), decoded (..., n, c, h, w) -> (..., n)."""
     error = (decoded - x).square()
-    return error.sum((-3, -2, -1)) if reduction == "sum" else error.mean((-3, -2, -1))
+    pixels = (-3, -2, -1)
+    if reduction == "sum":
+        return error.sum(pixels)
+    return error.mean(pixels)
 
 
 def accuracy(net: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> float:
     """The share of images (n, c, h, w) that ``net`` puts into their class y (n,)."""
-    return float((run(net, x).argmax(1) == y).double().mean())
+    right = run(net, x).argmax(1) == y
+    return float(right.double().mean())

@@ -1,4 +1,5 @@
-"""What the method and the paper's experiments do, counted (``benchmark.work``) on the decoders and encoders that they train.
+"""What the method and the paper's experiments do, counted (``benchmark.shared.work``) on the decoders and encoders
+that they train.
 
 ``fits``: steps of an optimiser.
 """
@@ -18,63 +19,116 @@ from benchmark.papers.cladec import prototypes as li
 from benchmark.papers.cladec.decoder import decoder, fresh
 from benchmark.papers.cladec.method import VARIANTS
 from benchmark.papers.cladec.training import CLASSIFYING, DECODING, STORED, Training
-from benchmark.work import Facts, Work, empty, measure, tensors, training_step
+from benchmark.shared.work import Facts, Work, empty, measure, tensors, training_step
 
 SQUARES = 16  # that are hidden, one after the other
 
 
 def method(facts: Facts, how: Any) -> Work:
-    """ClaDec with the settings ``how``: D and RefAE trained, then both decoded and D once for each hidden square."""
+    """ClaDec: D and RefAE trained, then both decoded and D once for each hidden square.
+
+    Args:
+        how: the method with its settings.
+    """
     training = Training(epochs=how.epochs, batch=how.batch, lr=how.lr)
-    lab = Lab(facts, facts.reference, facts.images, training, training, how.base, how.kernel, how.variant)
-    layer, n = how.layer or facts.target.layer, facts.images
-    trained = lab.decoders(layer, [how.alpha], how.units) + lab.reference(layer)
-    shown = (2 + SQUARES) * lab.decoded(layer, how.units) + lab.rebuilt(layer) + facts.logits
-    return (trained + n * shown).beside(tensors(6 * n * lab.pixels, 3 * facts.reference * lab.pixels))
+    m, n = facts.reference, facts.images
+    setup = Setup(facts, m, n, training, training, how.base, how.kernel, how.variant)
+    layer = how.layer or facts.target.layer
+    trained = setup.decoders(layer, [how.alpha], how.units)
+    trained += setup.reference(layer)
+    decoded = (2 + SQUARES) * setup.decoded(layer, how.units)
+    shown = decoded + setup.rebuilt(layer) + facts.logits
+    numbers = (6 * n + 3 * m) * setup.pixels
+    return (trained + n * shown).beside(tensors(numbers))
 
 
-def layers(facts: Facts, *, layers: Mapping[int, str], occlude: Sequence[int], **settings: Any) -> Work:
+def layers(
+    facts: Facts, *, layers: Mapping[int, str], occlude: Sequence[int], **settings: Any
+) -> Work:
     """Tables 2-3 and 7-8: for each layer D, RefAE and a classifier on the images of either; squares hidden at some."""
-    lab, out = Lab.of(facts, **settings), Work()
+    setup = Setup.of(facts, **settings)
+    out = Work()
     for k, layer in layers.items():
-        out += lab.decoders(layer) + lab.reference(layer) + lab.n_all * (lab.decoded(layer) + lab.rebuilt(layer))
-        out += lab.hidden(layer) if k in occlude else Work()
-    return (out + lab.classifiers(2 * len(layers))).beside(lab.held(2 * len(layers)))
+        trained = setup.decoders(layer) + setup.reference(layer)
+        shown = setup.decoded(layer) + setup.rebuilt(layer)
+        out += trained + setup.n_all * shown
+        if k in occlude:
+            out += setup.hidden(layer)
+    rebuilt = 2 * len(layers)
+    return (out + setup.classifiers(rebuilt)).beside(setup.held(rebuilt))
 
 
-def alphas(facts: Facts, *, layer: str, alphas: Sequence[float], **settings: Any) -> Work:
+def alphas(
+    facts: Facts, *, layer: str, alphas: Sequence[float], **settings: Any
+) -> Work:
     """Tables 4-5: a D for each alpha, and a classifier on its images."""
-    lab, k = Lab.of(facts, **settings), len(alphas)
-    out = lab.decoders(layer, alphas) + k * (lab.n_all * lab.decoded(layer) + lab.test * facts.logits)
-    return (out + lab.classifiers(k)).beside(lab.held(k))
+    setup = Setup.of(facts, **settings)
+    k = len(alphas)
+    decoded = setup.n_all * setup.decoded(layer)
+    shown = decoded + setup.test * facts.logits
+    out = setup.decoders(layer, alphas) + k * shown
+    return (out + setup.classifiers(k)).beside(setup.held(k))
 
 
 def epochs(
-    facts: Facts, *, layer: str, epochs: Sequence[int], training: Mapping[str, Any] | None, **settings: Any
+    facts: Facts,
+    *,
+    layer: str,
+    epochs: Sequence[int],
+    training: Mapping[str, Any] | None,
+    **settings: Any,
 ) -> Work:
-    """Table 6: a classifier trained for the most epochs, and a D at each of its ages."""
-    lab, k = Lab.of(facts, **settings), len(epochs)
+    """Table 6: a classifier trained for the most epochs, and a D after each number of them."""
+    setup = Setup.of(facts, **settings)
+    k = len(epochs)
     how = Training(**vars(CLASSIFYING) | dict(training or {}) | {"epochs": max(epochs)})
-    out = lab.trained(fresh_of(facts, None), facts.shape, how) + lab.reference(layer) + lab.n_all * lab.rebuilt(layer)
-    each = lab.decoders(layer) + lab.n_all * lab.decoded(layer) + lab.test * facts.logits
-    return (out + k * each + lab.classifiers(1 + k)).beside(lab.held(1 + k))
+    out = setup.trained(fresh_of(facts, None), facts.shape, how)
+    out += setup.reference(layer)
+    out += setup.n_all * setup.rebuilt(layer)
+    each = (
+        setup.decoders(layer)
+        + setup.n_all * setup.decoded(layer)
+        + setup.test * facts.logits
+    )
+    return (out + k * each + setup.classifiers(1 + k)).beside(setup.held(1 + k))
 
 
-def subsets(facts: Facts, *, layer: str, nested: Sequence[int], disjoint: int, width: int, **settings: Any) -> Work:
+def subsets(
+    facts: Facts,
+    *,
+    layer: str,
+    nested: Sequence[int],
+    disjoint: int,
+    width: int,
+    **settings: Any,
+) -> Work:
     """Figs. 13-14: a D for each range of units."""
-    lab = Lab.of(facts, **settings)
+    setup = Setup.of(facts, **settings)
     ranges = [range(k) for k in nested] + [range(width)] * disjoint
-    trained = [lab.decoders(layer, units=units) + lab.test * lab.decoded(layer, units) for units in ranges]
-    return sum(trained, Work()).beside(lab.held(1))
+    out = Work()
+    for units in ranges:
+        shown = setup.test * setup.decoded(layer, units)
+        out += setup.decoders(layer, units=units) + shown
+    return out.beside(setup.held(1))
 
 
-def prototypes(facts: Facts, *, layer: str, count: int, training: Mapping[str, Any] | None, **settings: Any) -> Work:
+def prototypes(
+    facts: Facts,
+    *,
+    layer: str,
+    count: int,
+    training: Mapping[str, Any] | None,
+    **settings: Any,
+) -> Work:
     """Fig. 15: the prototype network, and one D."""
-    lab = Lab.of(facts, **settings)
+    setup = Setup.of(facts, **settings)
     with torch.device("meta"):
-        net = _Added(li.PrototypeNet(lab.shape, facts.classes, count))
-    trained = lab.trained(net, lab.shape, Training(**vars(li.TRAINING) | dict(training or {})))
-    return (trained + lab.n_all * _forward(net, lab.shape) + lab.decoders(layer)).beside(lab.held(1))
+        net = _Added(li.PrototypeNet(setup.shape, facts.classes, count))
+    how = Training(**vars(li.TRAINING) | dict(training or {}))
+    out = setup.trained(net, setup.shape, how)
+    out += setup.n_all * _forward(net, setup.shape)
+    out += setup.decoders(layer)
+    return out.beside(setup.held(1))
 
 
 class _Added(nn.Module):
@@ -89,7 +143,7 @@ class _Added(nn.Module):
 
 
 @dataclass(frozen=True)
-class Lab:
+class Setup:
     """The images of a unit, and how its networks are trained."""
 
     facts: Facts
@@ -103,12 +157,29 @@ class Lab:
 
     @classmethod
     def of(
-        cls, facts: Facts, *, images: int | None, test_images: int | None, base: int, kernel: int, variant: str,
-        decoding: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | None = None, **_: Any,
-    ) -> Lab:  # fmt: skip
-        train, test = min(images or facts.train, facts.train), min(test_images or facts.test, facts.test)
-        trained = (Training(**vars(a) | dict(b or {})) for a, b in ((DECODING, decoding), (CLASSIFYING, evaluation)))
-        return cls(facts, train, test, *trained, base, kernel, variant)
+        cls,
+        facts: Facts,
+        *,
+        images: int | None,
+        test_images: int | None,
+        base: int,
+        kernel: int,
+        variant: str,
+        decoding: Mapping[str, Any] | None,
+        evaluation: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> Setup:
+        """From an experiment's settings."""
+        return cls(
+            facts,
+            train=min(images or facts.train, facts.train),
+            test=min(test_images or facts.test, facts.test),
+            decoding=Training(**vars(DECODING) | dict(decoding or {})),
+            evaluation=Training(**vars(CLASSIFYING) | dict(evaluation or {})),
+            base=base,
+            kernel=kernel,
+            variant=variant,
+        )
 
     @property
     def n_all(self) -> int:
@@ -116,29 +187,47 @@ class Lab:
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """Of the images as the network works on them: some bring them to their own size first."""
-        enlarges = isinstance(self.facts.target.net[0], nn.Upsample)
-        return self.facts.size(self.facts.target.layers[0]) if enlarges else self.facts.shape
+        """Of the images as the network works on them: some networks enlarge them first."""
+        target = self.facts.target
+        if isinstance(target.net[0], nn.Upsample):
+            return self.facts.size(target.layers[0])
+        return self.facts.shape
 
     @property
     def pixels(self) -> int:
         return math.prod(self.shape)
 
     def decoder(self, layer: str, units: Sequence[int] | None = None) -> nn.Sequential:
+        """D."""
+        code = self.facts.size(layer)
+        shape = {"base": self.base, "kernel": self.kernel, **VARIANTS[self.variant]}
         with torch.device("meta"):
-            shape = {"base": self.base, "kernel": self.kernel, **VARIANTS[self.variant]}
-            return decoder(self.facts.size(layer), self.shape, units=units, **shape)
+            return decoder(code, self.shape, units=units, **shape)
 
-    def decoders(self, layer: str, alphas: Sequence[float] = (0.0,), units: Sequence[int] | None = None) -> Work:
-        """A D for each alpha on the codes of all images; with alpha > 0 F and its gradient at each image that is drawn."""
-        code, how = self.facts.size(layer), self.decoding
+    def decoders(
+        self,
+        layer: str,
+        alphas: Sequence[float] = (0.0,),
+        units: Sequence[int] | None = None,
+    ) -> Work:
+        """A D for each alpha on the codes of all images; with alpha > 0 F and its gradient at each image of a batch."""
+        facts, how = self.facts, self.decoding
+        code, k = facts.size(layer), len(alphas)
         size = tensors(self.train * math.prod(code))
-        looks = 1 if size <= STORED else 1 + how.epochs * len(alphas)
-        codes = self.train * looks * self.facts.forward(layer)
-        weighed = sum(alpha > 0 for alpha in alphas) * self.train * how.epochs * self.facts.pixel_gradient()
-        at_once = len(alphas) if self.facts.device != "cpu" else 1
-        trained = self.trained(self.decoder(layer, units), code, how, len(alphas), at_once)
-        return codes + (trained + self.facts.at_once(weighed, how.batch)).beside(min(2 * size, STORED))
+        looks = 1 if size <= STORED else 1 + how.epochs * k
+        codes = self.train * looks * facts.forward(layer)
+        with_class = sum(alpha > 0 for alpha in alphas)  # networks
+        weighed = with_class * self.train * how.epochs * facts.pixel_gradient()
+        D = self.decoder(layer, units)
+        at_once = self._at_once(k)
+        trained = self.trained(D, code, how, k, at_once)
+        trained += facts.at_once(weighed, how.batch)
+
+        return codes + trained.beside(min(2 * size, STORED))
+
+    def _at_once(self, k: int) -> int:
+        """How many of k networks train side by side."""
+        return 1 if self.facts.device == "cpu" else k
 
     def reference(self, layer: str) -> Work:
         """RefAE: the layers up to ``layer`` and D."""
@@ -147,11 +236,18 @@ class Lab:
 
     def classifiers(self, k: int) -> Work:
         """k classifiers of the network's own kind, and their accuracy."""
-        at_once = k if self.facts.device != "cpu" else 1
-        trained = self.trained(fresh_of(self.facts, None), self.shape, self.evaluation, k, at_once)
+        net = fresh_of(self.facts, None)
+        trained = self.trained(net, self.shape, self.evaluation, k, self._at_once(k))
         return trained + k * self.test * self.facts.logits
 
-    def trained(self, net: nn.Module, shape: Sequence[int], how: Training, networks: int = 1, at_once: int = 1) -> Work:
+    def trained(
+        self,
+        net: nn.Module,
+        shape: Sequence[int],
+        how: Training,
+        networks: int = 1,
+        at_once: int = 1,
+    ) -> Work:
         """``networks`` of one kind, ``at_once`` of them side by side."""
         batch = min(how.batch, self.train)
         step = training_step(net, batch, *shape, copies=at_once)
@@ -159,33 +255,40 @@ class Lab:
 
     def decoded(self, layer: str, units: Sequence[int] | None = None) -> Work:
         """X_E of one image."""
+        facts = self.facts
         key = (layer, units and len(units), self.base, self.kernel, self.variant)
-        D = lambda: _forward(self.decoder(layer, units), self.facts.size(layer))
-        return self.facts.forward(layer) + self.facts.mine(key, D)
+
+        def count() -> Work:
+            return _forward(self.decoder(layer, units), facts.size(layer))
+
+        return facts.forward(layer) + facts.mine(key, count)
 
     def rebuilt(self, layer: str) -> Work:
         """X_R of one image."""
         return self.decoded(layer)
 
     def hidden(self, layer: str) -> Work:
-        """Tables 7-8: each square hidden from D, Grad-CAM, and the accuracy without two squares of each of three rankings."""
-        maps = [name for name in self._below(layer) if len(self.facts.size(name)) == 3]
-        cam = self.facts.forward(maps[-1]) + self.facts.gradient(maps[-1])
-        return self.test * ((1 + SQUARES) * self.decoded(layer) + cam + 6 * self.facts.logits)
-
-    def _below(self, layer: str) -> Sequence[str]:
-        names = self.facts.target.layers
-        return names[: names.index(layer) + 1]
+        """Tables 7-8: each square hidden from D, Grad-CAM, and accuracy with two squares of each ranking hidden."""
+        facts = self.facts
+        names = facts.target.layers
+        below = names[: names.index(layer) + 1]
+        maps = [name for name in below if len(facts.size(name)) == 3]
+        last = maps[-1]
+        cam = facts.forward(last) + facts.gradient(last)
+        decoded = (1 + SQUARES) * self.decoded(layer)
+        return self.test * (decoded + cam + 6 * facts.logits)
 
     def held(self, rebuilt: int) -> float:
-        """Bytes of the images, standardised and as they are, and of so many rebuilt copies with their standardised ones."""
-        return tensors(self.pixels * (3 * self.n_all + rebuilt * (self.n_all + self.train)))
+        """Bytes of the images, plain and standardised, and of so many rebuilt copies, plain and standardised."""
+        copies = rebuilt * (self.n_all + self.train)
+        return tensors(self.pixels * (3 * self.n_all + copies))
 
 
 def fresh_of(facts: Facts, layer: str | None) -> nn.Sequential:
     """A new copy of the network, up to ``layer`` (None: whole)."""
     names = facts.target.layers
-    return fresh(facts.target.net[: names.index(layer or names[-1]) + 1])
+    last = names.index(layer or names[-1])
+    return fresh(facts.target.net[: last + 1])
 
 
 def _forward(net: nn.Module, shape: Sequence[int], chunk: int = 256) -> Work:

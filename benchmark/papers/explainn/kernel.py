@@ -1,12 +1,13 @@
-"""The compiled inner loops of the miner: the cheapest l and k of a rule, from transaction sets packed 64 to a word.
+"""The compiled inner loops of the miner: the cheapest l and k of a rule, from row sets packed 64 to a word.
 
-Idea: |T_X^l|, |T_X^l and T_y| and |T_X^l and {|Y and t| >= k}| are all that a rule's cost depends on, and each is a count of
-set bits. Row sets "at least l of X" are built as planes, item by item: P[l] |= P[l - 1] & T_x from the top down. Rules of
-the miner never share a tail item, so the cost of a rule is its own, whatever the other rules are:
+Idea: a rule's cost depends only on |T_X^l|, |T_X^l and T_y| and |T_X^l and {|Y and t| >= k}|, and each is a count of
+set bits. Row sets "at least l of X" are built as planes, item by item: P[l] |= P[l - 1] & T_x from the top down. The
+miner's rules never share a tail item, so the cost of a rule does not depend on the other rules:
 
     cost(X -> Y) = min over l, k of  L(X -> Y) + log C(|T_X|, |T_{Y|X}|) + errors + sum_{y in Y} log C(n, |T'_y|)
 
-The kernels release the GIL; the miner runs them over blocks, on as many threads as it is given.
+Packed row sets are (W,) uint64, one bit per row. The kernels release the GIL; the miner runs them over blocks, in as
+many threads as it is given.
 """
 
 # ruff: noqa: E741  l is the paper's letter
@@ -23,11 +24,11 @@ from benchmark.api import Array
 from benchmark.papers.explainn.mdl import log2_binomial, log2_factorial, lpc, universal
 
 PLANES = 8  # tails up to this size are counted as planes, larger ones row by row
-EPS = 1e-9  # a gain below is rounding
+EPS = 1e-9  # a smaller gain is rounding
 
 
 class Packed(NamedTuple):
-    """A database for the kernels. Item columns are rows here: W = ceil(n / 64) words each."""
+    """The data in the form that the kernels read. An item's column is a row here: W = ceil(n / 64) words."""
 
     heads: Array  # (p, W) uint64
     tails: Array  # (q, W) uint64
@@ -35,8 +36,10 @@ class Packed(NamedTuple):
     head_bits: Array  # (p,) -log2 |T_x| / sum_I |T_I|
     tail_bits: Array  # (q,)
     single: Array  # (n + 1,) log2 C(n, m), what a singleton with m rows costs
-    factorials: Array  # log2 i! for i up to PLANES n, looked up where a logarithm would cost more
-    complexities: Array  # Lpc(i), as many
+    factorials: (
+        Array  # log2 i! for i up to PLANES n: a look-up is cheaper than a logarithm
+    )
+    complexities: Array  # Lpc(i) for the same i
     n: int
     disjunctive: bool  # l = 1 only
     robust: bool
@@ -46,16 +49,34 @@ class Packed(NamedTuple):
 def pack(columns: Array) -> Array:
     """(n, m) bool -> (m, W) uint64, row r of the data in bit r % 64 of word r // 64."""
     n, m = columns.shape
-    out = np.zeros((m, -(-n // 64) * 8), np.uint8)
-    packed = np.packbits(np.ascontiguousarray(columns.T), axis=1, bitorder="little")
+    words = -(-n // 64)
+    out = np.zeros((m, words * 8), np.uint8)
+    by_item = np.ascontiguousarray(columns.T)
+    packed = np.packbits(by_item, axis=1, bitorder="little")
     out[:, : packed.shape[1]] = packed
     return out.view(np.uint64)
 
 
 @intrinsic
 def popcount(typing, word):
-    """Set bits of a 64-bit word: one machine instruction."""
-    return types.int64(types.uint64), lambda context, builder, signature, arguments: builder.ctpop(arguments[0])
+    """The number of set bits of a 64-bit word: one machine instruction."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
+
+
+@njit(cache=True, nogil=True)
+def lowest_bit(word):
+    """The word with its lowest set bit alone."""
+    return word & (~word + np.uint64(1))
+
+
+@njit(cache=True, nogil=True)
+def bit_number(bit):
+    """The place of the one set bit, 0 ... 63."""
+    return popcount(bit - np.uint64(1))
 
 
 @njit(cache=True, nogil=True)
@@ -79,7 +100,7 @@ def co_occurrence(heads, tails):
 
 @njit(cache=True, nogil=True)
 def add_item(planes, column, top, size):
-    """One more item for the planes P[l - 1] = {t : at least l items}; returns how many of them are not empty, <= size."""
+    """Adds an item to the planes P[l - 1] = {t : at least l items}; returns how many of them are not empty, <= size."""
     words = column.size
     for level in range(min(top, size - 1), 0, -1):
         for w in range(words):
@@ -95,11 +116,25 @@ def add_item(planes, column, top, size):
 
 
 @njit(cache=True, nogil=True)
+def fill_planes(planes, columns, items):
+    """Planes P[l - 1] = {t : at least l of ``items``} of the row sets ``columns``; returns how many are not empty."""
+    planes[:] = 0
+    top = 0
+    for item in items:
+        top = add_item(planes, columns[item], top, len(planes))
+    return top
+
+
+@njit(cache=True, nogil=True)
 def tables(n):
     """``single``, ``factorials`` and ``complexities`` of a database of n rows."""
-    factorials, complexities, single = np.empty(PLANES * n + 1), np.empty(PLANES * n + 1), np.empty(n + 1)
-    for i in range(PLANES * n + 1):
-        factorials[i], complexities[i] = log2_factorial(i), lpc(i)
+    size = PLANES * n + 1
+    factorials = np.empty(size)
+    complexities = np.empty(size)
+    for i in range(size):
+        factorials[i] = log2_factorial(i)
+        complexities[i] = lpc(i)
+    single = np.empty(n + 1)
     for m in range(n + 1):
         single[m] = log2_binomial(n, m)
     return single, factorials, complexities
@@ -116,16 +151,28 @@ def choose(db, n, k):
 @njit(cache=True, nogil=True)
 def complexity(db, n):
     """Lpc(n)."""
-    return db.complexities[n] if n < db.complexities.size else lpc(n)
+    if n < db.complexities.size:
+        return db.complexities[n]
+    return lpc(n)
 
 
 @njit(cache=True, nogil=True)
 def exceptions(db, applies, holds, missing, present, Y):
-    """Bits of where the rule holds and, if robust, of X- and X+ with their complexities."""
+    """Bits for the rows where the rule holds and, if robust, for the errors X- and X+ with their complexities.
+
+    Args:
+        applies, holds: |T_X| and |T_{Y|X}|.
+        missing, present: |X-| and |X+|.
+        Y: number of tail items.
+    """
     bits = choose(db, applies, holds)
     if db.robust:
-        a, b = holds * Y, (applies - holds) * Y
-        bits += choose(db, a, missing) + choose(db, b, present) + complexity(db, a) + complexity(db, b)
+        a = holds * Y  # cells of X-
+        b = (applies - holds) * Y  # cells of X+
+        errors = choose(db, a, missing) + choose(db, b, present)
+        errors += complexity(db, a)
+        errors += complexity(db, b)
+        bits += errors
     return bits
 
 
@@ -133,16 +180,27 @@ def exceptions(db, applies, holds, missing, present, Y):
 def best_head(db, order, y, scratch):
     """Algorithm 1 for tail item y: the head order[:t] and the l that cost least; (bits, t, l). No rule: bits = inf."""
     best, best_t, best_l = np.inf, 0, 0
-    planes = scratch[: min(len(order), 1 if db.disjunctive else len(order))]
+    levels = len(order)
+    if db.disjunctive:
+        levels = min(levels, 1)
+    planes = scratch[:levels]
     planes[:] = 0
-    column, margin, top, items = db.tails[y], db.margins[y], 0, 0.0
+    column = db.tails[y]
+    margin = db.margins[y]
+    top = 0
+    items = 0.0
     for t in range(1, len(order) + 1):
-        top = add_item(planes, db.heads[order[t - 1]], top, len(planes))
-        items += db.head_bits[order[t - 1]]
+        x = order[t - 1]
+        top = add_item(planes, db.heads[x], top, levels)
+        items += db.head_bits[x]
         fixed = universal(t) + universal(1) + items + db.tail_bits[y]
         for l in range(1, top + 1):
-            applies, holds = both(planes[l - 1], planes[l - 1]), both(planes[l - 1], column)
-            bits = fixed + complexity(db, applies) + exceptions(db, applies, holds, 0, 0, 1) + db.single[margin - holds]
+            T = planes[l - 1]
+            applies = both(T, T)
+            holds = both(T, column)
+            bits = fixed + complexity(db, applies)
+            bits += exceptions(db, applies, holds, 0, 0, 1)
+            bits += db.single[margin - holds]
             if db.robust:
                 bits += universal(l)
             if bits < best - EPS:
@@ -152,14 +210,92 @@ def best_head(db, order, y, scratch):
 
 @njit(cache=True, nogil=True)
 def tail_counts(db, Y, out):
-    """How many items of Y each row has, added to ``out`` (n,) uint16."""
+    """Adds to ``out`` (n,) uint16 how many items of Y each row has."""
     for y in Y:
         for w in range(db.tails.shape[1]):
-            word, row = db.tails[y, w], w * 64
+            word = db.tails[y, w]
+            row = w * 64
             while word:
-                low = word & (~word + np.uint64(1))
-                out[row + popcount(low - np.uint64(1))] += np.uint16(1)
+                low = lowest_bit(word)
+                out[row + bit_number(low)] += np.uint16(1)
                 word ^= low
+
+
+@njit(cache=True, nogil=True)
+def at_least_by_row(db, T, Y, counts, at_least, inside):
+    """Row by row, for tails of any size: at_least[k] = |T and {|Y and t| >= k}| and inside[i, k] = the same with Y[i].
+
+    Args:
+        counts: (n,) uint16, tail items of each row.
+        at_least: (|Y| + 2,); inside: (|Y| or 0, |Y| + 2); both int64, written from k = 1 on.
+    """
+    size = len(Y)
+    inside[:] = 0
+    for w in range(T.size):
+        word = T[w]
+        row = w * 64
+        while word:
+            low = lowest_bit(word)
+            count = counts[row + bit_number(low)]
+            if count:
+                at_least[count] += 1
+                for i in range(len(inside)):
+                    if db.tails[Y[i], w] & low:
+                        inside[i, count] += 1
+            word ^= low
+    for k in range(size - 1, 0, -1):  # from exactly k to at least k
+        at_least[k] += at_least[k + 1]
+        for i in range(len(inside)):
+            inside[i, k] += inside[i, k + 1]
+
+
+@njit(cache=True, nogil=True)
+def singles_outside(db, Y, T):
+    """Bits of the singletons of Y in the rows outside T."""
+    bits = 0.0
+    for y in Y:
+        bits += db.single[db.margins[y] - both(T, db.tails[y])]
+    return bits
+
+
+@njit(cache=True, nogil=True)
+def singles_left(db, Y, holds, inside, k):
+    """Bits of the singletons of Y in the rows where the rule does not hold."""
+    bits = 0.0
+    for i in range(len(Y)):
+        covered = inside[i, k] if db.drop_holds else holds
+        bits += db.single[db.margins[Y[i]] - covered]
+    return bits
+
+
+@njit(cache=True, nogil=True)
+def cheapest_k(db, Y, at_least, inside, model, outside, best):
+    """The k of least cost at one l, if it costs less than ``best`` bits; (bits, k), k = 0 if none does.
+
+    Args:
+        model: bits of L(X -> Y), but for the exceptions.
+        outside: ``singles_outside`` of T_X, for the encoding that needs it.
+    """
+    size = len(Y)
+    chosen = 0
+    applies = at_least[0]
+    total = at_least[1 : size + 1].sum()  # ones of D[T_X, Y]
+    higher = 0  # sum of at_least[j], j > k
+    smallest = 1 if db.robust else size
+    for k in range(size, smallest - 1, -1):
+        holds = at_least[k]
+        ones = k * holds + higher  # of D[T_{Y|X}, Y]
+        bits = model + exceptions(
+            db, applies, holds, size * holds - ones, total - ones, size
+        )
+        if db.robust and not db.drop_holds:
+            bits += outside
+        else:
+            bits += singles_left(db, Y, holds, inside, k)
+        if bits < best - EPS:
+            best, chosen = bits, k
+        higher += holds
+    return best, chosen
 
 
 @njit(cache=True, nogil=True)
@@ -167,10 +303,10 @@ def cheapest(db, X, Y, counts, head_planes, tail_planes):
     """The l and k of least cost for X -> Y; (bits, l, k).
 
     Args:
-        counts: (n,) uint16, tail items a row, used where |Y| > PLANES or ``drop_holds``.
+        counts: (n,) uint16, tail items of each row, used where |Y| > PLANES or ``drop_holds``.
         head_planes, tail_planes: scratch, (>= |X|, W) and (>= PLANES, W) uint64.
     """
-    size, words = len(Y), db.tails.shape[1]
+    size = len(Y)
     by_planes = size <= PLANES and not db.drop_holds
     fixed = universal(len(X)) + universal(size)
     for x in X:
@@ -178,70 +314,35 @@ def cheapest(db, X, Y, counts, head_planes, tail_planes):
     for y in Y:
         fixed += db.tail_bits[y]
 
-    H = head_planes[: 1 if db.disjunctive else len(X)]
-    H[:] = 0
-    top = 0
-    for x in X:
-        top = add_item(H, db.heads[x], top, len(H))
+    levels = 1 if db.disjunctive else len(X)
+    H = head_planes[:levels]
+    top = fill_planes(H, db.heads, X)
     K = tail_planes[: size if by_planes else 0]
-    if by_planes:
-        K[:] = 0
-        filled = 0
-        for y in Y:
-            filled = add_item(K, db.tails[y], filled, size)
+    filled = fill_planes(K, db.tails, Y) if by_planes else 0
 
     best, best_l, best_k = np.inf, 0, 0
     at_least = np.zeros(size + 2, np.int64)  # rows of T_X with at least k items of Y
-    inside = np.zeros((size if db.drop_holds else 0, size + 2), np.int64)  # the same, and y among them
+    inside = np.zeros(
+        (size if db.drop_holds else 0, size + 2), np.int64
+    )  # those with Y[i] among them
     for l in range(1, top + 1):
         T = H[l - 1]
-        applies = both(T, T)
         at_least[:] = 0
-        at_least[0] = applies
+        at_least[0] = both(T, T)
         if by_planes:
             for k in range(1, filled + 1):
                 at_least[k] = both(T, K[k - 1])
         else:
-            inside[:] = 0
-            for w in range(words):
-                word, row = T[w], w * 64
-                while word:
-                    low = word & (~word + np.uint64(1))
-                    bit = popcount(low - np.uint64(1))
-                    count = counts[row + bit]
-                    if count:
-                        at_least[count] += 1
-                        for i in range(len(inside)):
-                            if db.tails[Y[i], w] & low:
-                                inside[i, count] += 1
-                    word ^= low
-            for k in range(size - 1, 0, -1):
-                at_least[k] += at_least[k + 1]
-                for i in range(len(inside)):
-                    inside[i, k] += inside[i, k + 1]
-        left = 0.0  # the singletons of Y outside T_X
-        if db.robust and not db.drop_holds:
-            for y in Y:
-                left += db.single[db.margins[y] - both(T, db.tails[y])]
-        model = fixed + complexity(db, applies) + (universal(l) if db.robust else 0.0)
-        higher = 0  # sum of at_least[j], j > k
-        total = at_least[1 : size + 1].sum()  # ones of D[T_X, Y]
-        for k in range(size, 0, -1) if db.robust else range(size, size - 1, -1):
-            holds = at_least[k]
-            ones = k * holds + higher  # of D[T_{Y|X}, Y]
-            bits = model + exceptions(db, applies, holds, size * holds - ones, total - ones, size)
-            if db.drop_holds:
-                left = 0.0
-                for i in range(size):
-                    left += db.single[db.margins[Y[i]] - inside[i, k]]
-            elif not db.robust:
-                left = 0.0
-                for y in Y:
-                    left += db.single[db.margins[y] - holds]
-            bits += left
-            if bits < best - EPS:
-                best, best_l, best_k = bits, l, k
-            higher += holds
+            at_least_by_row(db, T, Y, counts, at_least, inside)
+        model = fixed + complexity(db, at_least[0])
+        outside = 0.0
+        if db.robust:
+            model += universal(l)
+            if not db.drop_holds:
+                outside = singles_outside(db, Y, T)
+        bits, k = cheapest_k(db, Y, at_least, inside, model, outside, best)
+        if k:
+            best, best_l, best_k = bits, l, k
     return best, best_l, best_k
 
 
@@ -249,27 +350,45 @@ def cheapest(db, X, Y, counts, head_planes, tail_planes):
 
 
 @njit(cache=True, nogil=True)
+def list_at(items, start, i):
+    """The i-th of several lists that lie one after the other in ``items``."""
+    return items[start[i] : start[i + 1]]
+
+
+@njit(cache=True, nogil=True)
 def new_rules(db, ys, order, start, longest):
     """``best_head`` of the tail items ``ys``; order[start[i]:start[i + 1]] is H_y of the i-th. (m,) bits, t, l."""
-    bits, t, l = np.empty(len(ys)), np.empty(len(ys), np.int64), np.empty(len(ys), np.int64)
-    scratch = np.empty((max(longest, 1), db.tails.shape[1]), np.uint64)
-    for i in range(len(ys)):
-        bits[i], t[i], l[i] = best_head(db, order[start[i] : start[i + 1]], ys[i], scratch)
+    m = len(ys)
+    bits = np.empty(m)
+    t = np.empty(m, np.int64)
+    l = np.empty(m, np.int64)
+    words = db.tails.shape[1]
+    scratch = np.empty((max(longest, 1), words), np.uint64)
+    for i in range(m):
+        head = list_at(order, start, i)
+        bits[i], t[i], l[i] = best_head(db, head, ys[i], scratch)
     return bits, t, l
 
 
 @njit(cache=True, nogil=True)
 def group_rules(db, ys, items, start, longest):
-    """Algorithm 1 with given heads: for each y of ``ys`` the best of the groups items[start[g]:start[g + 1]], with its l."""
-    bits, best, l = np.full(len(ys), np.inf), np.zeros(len(ys), np.int64), np.zeros(len(ys), np.int64)
-    H, K = np.empty((longest, db.tails.shape[1]), np.uint64), np.empty((PLANES, db.tails.shape[1]), np.uint64)
+    """Algorithm 1 with given heads: for each y of ``ys`` the best of the groups items[start[g]:start[g + 1]], and l."""
+    m = len(ys)
+    bits = np.full(m, np.inf)
+    best = np.zeros(m, np.int64)
+    l = np.zeros(m, np.int64)
+    words = db.tails.shape[1]
+    H = np.empty((longest, words), np.uint64)
+    K = np.empty((PLANES, words), np.uint64)
     counts = np.zeros(db.n, np.uint16)
-    for i in range(len(ys)):
+    for i in range(m):
+        tail = ys[i : i + 1]
         if db.drop_holds:
             counts[:] = 0
-            tail_counts(db, ys[i : i + 1], counts)
+            tail_counts(db, tail, counts)
         for g in range(len(start) - 1):
-            cost, least, _ = cheapest(db, items[start[g] : start[g + 1]], ys[i : i + 1], counts, H, K)
+            head = list_at(items, start, g)
+            cost, least, _ = cheapest(db, head, tail, counts, H, K)
             if cost < bits[i] - EPS:
                 bits[i], best[i], l[i] = cost, g, least
     return bits, best, l
@@ -293,7 +412,9 @@ def merge(a, b, union):
             j += 1
         else:
             out[m] = a[i]
-            m, i, j = m + 1, i + 1, j + 1
+            m += 1
+            i += 1
+            j += 1
     return out[:m]
 
 
@@ -303,19 +424,23 @@ def merges(db, pairs, X, X_start, Y, Y_start, slot, counts, longest):
 
     Args:
         pairs: (m, 2) rule numbers; X[X_start[r]:X_start[r + 1]] is the head of rule r, Y the same.
-        slot: (rules,) row of ``counts`` that holds the rule's tail counts, or -1.
+        slot: (rules,) row of ``counts`` with the tail counts of the rule, or -1.
 
     Returns:
         (m, 2) bits (inf: no such rule, or the same as the one before), l, k; columns intersection, union.
     """
-    bits = np.full((len(pairs), 2), np.inf)
-    l, k = np.zeros((len(pairs), 2), np.int64), np.zeros((len(pairs), 2), np.int64)
-    H, K = np.empty((longest, db.tails.shape[1]), np.uint64), np.empty((PLANES, db.tails.shape[1]), np.uint64)
+    m = len(pairs)
+    bits = np.full((m, 2), np.inf)
+    l = np.zeros((m, 2), np.int64)
+    k = np.zeros((m, 2), np.int64)
+    words = db.tails.shape[1]
+    H = np.empty((longest, words), np.uint64)
+    K = np.empty((PLANES, words), np.uint64)
     both_counts = np.zeros(db.n, np.uint16)
-    for i in range(len(pairs)):
+    for i in range(m):
         r, s = pairs[i]
-        X1, X2 = X[X_start[r] : X_start[r + 1]], X[X_start[s] : X_start[s + 1]]
-        Y1, Y2 = Y[Y_start[r] : Y_start[r + 1]], Y[Y_start[s] : Y_start[s + 1]]
+        X1, X2 = list_at(X, X_start, r), list_at(X, X_start, s)
+        Y1, Y2 = list_at(Y, Y_start, r), list_at(Y, Y_start, s)
         tail = merge(Y1, Y2, True)
         if len(tail) > PLANES or db.drop_holds:
             both_counts[:] = 0
@@ -326,7 +451,9 @@ def merges(db, pairs, X, X_start, Y, Y_start, slot, counts, longest):
                     tail_counts(db, items, both_counts)
         for u in range(2):
             head = merge(X1, X2, u == 1)
-            if len(head) == 0 or (u == 1 and len(head) == len(X1) and len(head) == len(X2)):
+            size = len(head)
+            equal_heads = size == len(X1) and size == len(X2)
+            if size == 0 or (u == 1 and equal_heads):
                 continue  # no head, or X1 = X2: the union is the intersection
             bits[i, u], l[i, u], k[i, u] = cheapest(db, head, tail, both_counts, H, K)
     return bits, l, k
@@ -334,7 +461,7 @@ def merges(db, pairs, X, X_start, Y, Y_start, slot, counts, longest):
 
 @njit(cache=True, nogil=True)
 def independent(pairs, taken):
-    """Which of the pairs, best first, share no rule with an earlier chosen one; marks the rules in ``taken``."""
+    """Which of the pairs, best first, share no rule with a pair chosen earlier; marks the rules in ``taken``."""
     chosen = np.zeros(len(pairs), np.bool_)
     for i in range(len(pairs)):
         r, s = pairs[i]
@@ -345,7 +472,11 @@ def independent(pairs, taken):
 
 @njit(cache=True, nogil=True)
 def near_pairs(sizes, overlap, first, block, mu):
-    """(m, 2): pairs (r, s), s < r = first + i, of one block with |X_r symdiff X_s| = |X_r| + |X_s| - 2 overlap <= mu."""
+    """(m, 2): pairs (s, r), s < r = first[i], of one block with |X_r symdiff X_s| <= mu.
+
+    Args:
+        overlap: (rows, rules) |X_r and X_s| for the rules r = first[i].
+    """
     count = 0
     for fill in range(2):
         out = np.empty((count, 2), np.int64)
@@ -353,8 +484,10 @@ def near_pairs(sizes, overlap, first, block, mu):
         for i in range(overlap.shape[0]):
             r = first[i]
             for s in range(r):
-                if block[r] == block[s] and sizes[r] + sizes[s] - 2 * overlap[i, s] <= mu:
+                differing = sizes[r] + sizes[s] - 2 * overlap[i, s]
+                if block[r] == block[s] and differing <= mu:
                     if fill:
-                        out[count, 0], out[count, 1] = s, r
+                        out[count, 0] = s
+                        out[count, 1] = r
                     count += 1
     return out

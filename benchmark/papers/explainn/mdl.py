@@ -1,9 +1,9 @@
 """How many bits a set of robust rules and the data take together: L(D, M) of Sec. 2.2 and App. A.
 
-Idea: the receiver gets the head items first; a rule X -> Y then says in which rows all of Y is set at once, and only the
-rest of Y is sent item by item. A rule is good if it saves more bits than it costs.
+Idea: the receiver gets the head items first; a rule X -> Y then says in which rows all of Y is set at once, and only
+the rest of Y is sent item by item. A rule is good if it saves more bits than it costs.
 
-    D = np.array(..., bool)                                    # (n, |I|): a row a sample, a column an item (neuron)
+    D = np.array(..., bool)                                    # (n, |I|): rows are samples, columns items (neurons)
     L = description_length(D, [Rule(X=(0,), Y=(1, 2))], Encoding(robust=False))
     L.data, L.model, L.total                                   # bits
 
@@ -13,16 +13,17 @@ Theory. T_X = {t : |X and t| >= l}, T_{Y|X} = {t in T_X : |Y and t| >= k}; all l
     L(M)     = |I| Lpc(n) + sum_rules L(X -> Y)
     L(X->Y)  = L_N(|X|) + L_N(|Y|) - sum_{x in X or Y} log (|T_x| / sum_I |T_I|) + Lpc(|T_X|)
 
-Robust rules pay for their exceptions with two error matrices (App. A.2): X-, the tail items that miss where the rule holds,
-and X+, those that are there where it applies and does not hold.
+Robust rules pay for their exceptions with two error matrices (App. A.2): X-, the tail items that are missing where the
+rule holds, and X+, those that are present where it applies and does not hold.
 
     L(D | M) += log C(|T_{Y|X}| |Y|, |X-|) + log C(|T_X \\ T_{Y|X}| |Y|, |X+|)
     L(X->Y)  += Lpc(|T_{Y|X}| |Y|) + Lpc(|T_X \\ T_{Y|X}| |Y|) + L_N(l)
 
-Where the text is silent or contradicts itself: k is not sent (the receiver gets T_{Y|X} itself); L_N(|M|) is in Sec. 2.2 and
-not in the example of App. A.1, so it is off (``Encoding.count_rules``); L_N(l) goes with the robust encoding, for the example
-does not add it; under it Y's items are taken out of the singletons wherever the rule applies, since X+ sends them there
-(``Encoding.drop``: the text's T'_I takes out only where the rule holds, and pays for X+ twice).
+Choices where the text is silent or contradicts itself: k is not sent (the receiver gets T_{Y|X} itself). L_N(|M|) is in
+Sec. 2.2 but not in the example of App. A.1, so it is off by default (``Encoding.count_rules``). L_N(l) belongs to the
+robust encoding, for the example does not add it. With the robust encoding, Y's items are removed from the singletons
+wherever the rule applies, since X+ sends them there (``Encoding.drop``: the text's T'_I removes them only where the
+rule holds, and so pays for X+ twice).
 
 Reference: What's in the box? Exploring the inner life of neural networks with robust rules. Sec. 2.2, App. A.1, A.2.
 """
@@ -32,7 +33,7 @@ Reference: What's in the box? Exploring the inner life of neural networks with r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ from numba import njit
 
 from benchmark.api import Array
 
-C0 = 2.865064  # makes the Kraft sum of L_N one
+C0 = 2.865064  # the Kraft sum of L_N is then one
 _LOG2E = 1 / math.log(2)
 
 # --------------------------------------------------------------------------------------------- codes
@@ -48,14 +49,18 @@ _LOG2E = 1 / math.log(2)
 
 @njit(cache=True)
 def log2_factorial(n: int) -> float:
-    """log2 n!: the product for n < 16, else Stirling's series, whose first left-out term is below 1e-12 there."""
+    """log2 n!: the product for n < 16, else Stirling's series, whose first omitted term is below 1e-12 there."""
     if n < 16:
         product = 1.0
         for i in range(2, n + 1):
             product *= i
         return math.log(product) * _LOG2E
-    series = 1 / (12 * n) - 1 / (360 * n**3.0) + 1 / (1260 * n**5.0) - 1 / (1680 * n**7.0)
-    return ((n + 0.5) * math.log(n) - n + 0.5 * math.log(2 * math.pi) + series) * _LOG2E
+    series = 1 / (12 * n)
+    series -= 1 / (360 * n**3.0)
+    series += 1 / (1260 * n**5.0)
+    series -= 1 / (1680 * n**7.0)
+    stirling = (n + 0.5) * math.log(n) - n + 0.5 * math.log(2 * math.pi)
+    return (stirling + series) * _LOG2E
 
 
 @njit(cache=True)
@@ -67,9 +72,9 @@ def log2_binomial(n: int, k: int) -> float:
 
 
 def parametric_complexity(n: int) -> float:
-    """C(2, n) = sum_k C(n, k) (k/n)^k ((n-k)/n)^(n-k), by the terms of the equal sum_k n! / ((n-k)! n^k).
+    """C(2, n) = sum_k C(n, k) (k/n)^k ((n-k)/n)^(n-k), computed as the equal sum_k n! / ((n-k)! n^k).
 
-    A term is (n - k) / n times the one before, so the sum is linear in n; it ends where the terms no longer count.
+    A term is (n - k) / n times the one before, so the time is linear in n; the sum ends where terms become negligible.
     """
     total = term = 1.0
     for k in range(n):
@@ -88,13 +93,14 @@ _LPC = np.log2([1.0] + [parametric_complexity(n) for n in range(1, _EXACT)])
 def lpc(n: int) -> float:
     """Lpc(n) = log2 C(2, n), bits; 0 for n = 0.
 
-    From n = 1000 on by Ramanujan's C(2, n) = 1 + n! e^n / (2 n^n) - theta(n) and its two series, to 12 digits and better.
+    From n = 1000 on by Ramanujan's C(2, n) = 1 + n! e^n / (2 n^n) - theta(n) and its two series, to at least 12 digits.
     """
     if n < _EXACT:
         return _LPC[n]
     stirling = 1 + 1 / (12 * n) + 1 / (288 * n**2.0) - 139 / (51840 * n**3.0)
     theta = 1 / 3 + 4 / (135 * n) - 8 / (2835 * n**2.0) - 16 / (8505 * n**3.0)
-    return math.log(1 + math.sqrt(math.pi * n / 2) * stirling - theta) * _LOG2E
+    half = math.sqrt(math.pi * n / 2) * stirling  # n! e^n / (2 n^n)
+    return math.log(1 + half - theta) * _LOG2E
 
 
 @njit(cache=True)
@@ -116,7 +122,7 @@ class Rule:
     """X -> Y: where at least ``l`` items of X are active, at least ``k`` of Y are. Items are column numbers, sorted.
 
     Raises:
-        ValueError: an empty side, an item on both, or l, k outside 1..|X|, 1..|Y|.
+        ValueError: a side is empty, an item is on both, or l or k lies outside 1..|X| or 1..|Y|.
     """
 
     X: tuple[int, ...]
@@ -126,15 +132,20 @@ class Rule:
 
     def __post_init__(self) -> None:
         for side in ("X", "Y"):
-            object.__setattr__(self, side, tuple(sorted({int(i) for i in getattr(self, side)})))
+            items = {int(item) for item in getattr(self, side)}
+            object.__setattr__(self, side, tuple(sorted(items)))
         object.__setattr__(self, "l", int(self.l))
         object.__setattr__(self, "k", int(self.k) or len(self.Y))
-        if not self.X or not self.Y:
+        heads, tails = len(self.X), len(self.Y)
+        if not heads or not tails:
             raise ValueError(f"a rule needs a head and a tail: {self.X} -> {self.Y}")
         if both := set(self.X) & set(self.Y):
             raise ValueError(f"items {sorted(both)} are in head and tail of one rule")
-        if not (1 <= self.l <= len(self.X) and 1 <= self.k <= len(self.Y)):
-            raise ValueError(f"l = {self.l} of {len(self.X)} head items or k = {self.k} of {len(self.Y)} tail items")
+        if not (1 <= self.l <= heads and 1 <= self.k <= tails):
+            raise ValueError(
+                f"l = {self.l} of {heads} head items or k = {self.k} of {tails} tail items "
+                "is out of range"
+            )
 
     @property
     def literals(self) -> int:
@@ -142,27 +153,43 @@ class Rule:
 
     def applies(self, D: Array) -> Array:
         """T_X as (n,) bool."""
-        return D[:, list(self.X)].sum(1) >= self.l
+        active = D[:, list(self.X)].sum(1)
+        return active >= self.l
 
     def tail_holds(self, D: Array) -> Array:
         """{t : |Y and t| >= k} as (n,) bool."""
-        return D[:, list(self.Y)].sum(1) >= self.k
+        active = D[:, list(self.Y)].sum(1)
+        return active >= self.k
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What is paid for. ``Encoding(robust=False)`` is the simple encoding of App. A.1 (k = |Y|, no error matrices)."""
+    """What the code length includes; ``robust=False``: the simple encoding of App. A.1 (k = |Y|, no error matrices).
+
+    Args:
+        drop: of the robust encoding: Y's items leave the singletons where the rule ``applies`` or where it ``holds``.
+        count_rules: add L_N(|M|) for |M| > 0.
+    """
 
     robust: bool = True
-    drop: str = "applies"  # of the robust encoding: Y's items leave the singletons where the rule "applies" or "holds"
-    count_rules: bool = False  # add L_N(|M|) for |M| > 0
+    drop: str = "applies"
+    count_rules: bool = False
 
     def __post_init__(self) -> None:
         if self.drop not in ("applies", "holds"):
             raise ValueError(f"drop is 'applies' or 'holds', not {self.drop!r}")
 
+    @property
+    def drops_where_applied(self) -> bool:
+        return self.robust and self.drop == "applies"
 
-ROBUST, SIMPLE = Encoding(), Encoding(robust=False)
+    @property
+    def drops_where_held(self) -> bool:
+        return self.robust and self.drop == "holds"
+
+
+ROBUST = Encoding()
+SIMPLE = Encoding(robust=False)
 
 
 @dataclass(frozen=True)
@@ -178,103 +205,165 @@ class Length:
 
 
 def check(D: Array, name: str = "data", allow: Sequence[str] = ()) -> Array:
-    """D as a (n, m) bool array, n >= 1.
+    """D as an (n, m) bool array, n >= 1.
 
     Args:
-        allow: of ``constant`` and ``duplicates``, the columns that are let through.
+        allow: ``constant``, ``duplicates`` or both: columns that are accepted.
 
     Raises:
-        ValueError: not a table, no rows or columns, values other than 0 and 1, columns that are constant or equal.
+        ValueError: D is not a table, has no rows or no columns, has values other than 0 and 1, or columns that are
+            constant or equal.
     """
     D = np.asarray(D)
     if D.ndim != 2 or not D.shape[0] or not D.shape[1]:
-        raise ValueError(f"{name} has shape {D.shape}; expected (n, items) with at least one of each")
+        raise ValueError(
+            f"{name} has shape {D.shape}; expected (n, items) with at least one of each"
+        )
     if D.dtype != bool:
-        if not ((D == 0) | (D == 1)).all():
-            raise ValueError(f"{name} must be binary: it holds {D[(D != 0) & (D != 1)][0]!r}")
+        other = D[(D != 0) & (D != 1)]
+        if other.size:
+            raise ValueError(f"{name} must be binary: it holds {other[0]!r}")
         D = D.astype(bool)
-    if "constant" not in allow and (still := np.flatnonzero(D.all(0) | ~D.any(0))).size:
-        raise ValueError(f"{name}: columns {_some(still)} are constant (dead units?); drop them or allow 'constant'")
+    if "constant" not in allow:
+        constant = np.flatnonzero(D.all(0) | ~D.any(0))
+        if constant.size:
+            raise ValueError(
+                f"{name}: columns {_some(constant)} are constant (dead units?); "
+                "drop them or allow 'constant'"
+            )
     if "duplicates" not in allow:
-        packed = np.ascontiguousarray(np.packbits(D, axis=0).T)  # (m, bytes)
-        keys, first = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True)
-        if len(keys) < D.shape[1]:
-            again = np.setdiff1d(np.arange(D.shape[1]), first)
-            raise ValueError(f"{name}: columns {_some(again)} repeat earlier ones; drop them or allow 'duplicates'")
+        repeated = _repeated(D)
+        if repeated.size:
+            raise ValueError(
+                f"{name}: columns {_some(repeated)} repeat earlier ones; "
+                "drop them or allow 'duplicates'"
+            )
     return D
 
 
+def _repeated(D: Array) -> Array:
+    """The columns that equal an earlier one."""
+    packed = np.ascontiguousarray(np.packbits(D, axis=0).T)  # (m, bytes)
+    columns = packed.view(f"V{packed.shape[1]}").ravel()  # a column as one value
+    _, first = np.unique(columns, return_index=True)
+    return np.setdiff1d(np.arange(len(columns)), first)
+
+
 def _some(items: Array) -> str:
-    return ", ".join(map(str, items[:5])) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+    text = ", ".join(map(str, items[:5]))
+    if len(items) > 5:
+        text += f" and {len(items) - 5} more"
+    return text
 
 
 def check_acyclic(rules: Sequence[Rule]) -> None:
-    """The receiver needs the heads before the tails: the graph of the edges (x, y), x in X, y in Y, has no cycle.
+    """Checks that the graph with the edges (x, y), x in X, y in Y, has no cycle: the receiver needs heads before tails.
 
     Raises:
-        ValueError: it has one; the message names an item on it.
+        ValueError: there is a cycle; the message names an item on it.
     """
     after: dict[int, set[int]] = {}
     for rule in rules:
         for x in rule.X:
             after.setdefault(x, set()).update(rule.Y)
-    state: dict[int, int] = {}  # 1: on the way, 2: done
+    on_path, done = 1, 2  # depth first, with a stack of its own: chains may be long
+    state: dict[int, int] = {}
     for root in after:
-        stack = [(root, iter(after[root]))] if root not in state else []
-        state.setdefault(root, 1)
+        if root in state:
+            continue
+        state[root] = on_path
+        stack = [(root, iter(after[root]))]
         while stack:
-            item, rest = stack[-1]
-            for y in rest:
-                if state.get(y) == 1:
-                    raise ValueError(f"the rules are cyclic: item {y} is in the tail of a rule that it leads to")
-                if y not in state:
-                    state[y] = 1
-                    stack.append((y, iter(after.get(y, ()))))
-                    break
-            else:
-                state[item] = 2
+            item, children = stack[-1]
+            child = next((y for y in children if state.get(y) != done), None)
+            if child is None:
+                state[item] = done
                 stack.pop()
+                continue
+            if state.get(child) == on_path:
+                raise ValueError(
+                    f"the rules are cyclic: item {child} is in the tail of a rule that it leads to"
+                )
+            state[child] = on_path
+            stack.append((child, iter(after.get(child, ()))))
 
 
 def description_length(
-    D: Array, rules: Sequence[Rule] = (), encoding: Encoding = ROBUST, allow: Sequence[str] = ()
+    D: Array,
+    rules: Sequence[Rule] = (),
+    encoding: Encoding = ROBUST,
+    allow: Sequence[str] = (),
 ) -> Length:
     """L(D | M) and L(M) for the singletons and ``rules``; no rules: the baseline model M_ind.
 
     Args:
         D: (n, |I|), 0 and 1.
-        rules: over the columns of D; tails may overlap (a cell that several rules cover is taken out once).
+        rules: over the columns of D; tails may overlap (a cell that several rules cover is removed once).
         allow: as for ``check``.
 
     Raises:
-        ValueError: as ``check``; cyclic rules; an item that is no column or is never active; k < |Y| without robust.
+        ValueError: as ``check``; cyclic rules; an item that does not exist or is never active; k < |Y| with the simple
+            encoding.
     """
     D = check(D, allow=allow)
     n, size = D.shape
     check_acyclic(rules)
     margins = D.sum(0)  # |T_I|
-    everything = int(margins.sum())
-    covered = np.zeros_like(D)
-    data, model = 0.0, size * lpc(n)
+    covered = np.zeros_like(D)  # cells that rules send
+    data = 0.0
+    model = size * lpc(n)
     for rule in rules:
-        used = rule.X + rule.Y
-        if min(used) < 0 or max(used) >= size or (margins[list(used)] == 0).any():
-            raise ValueError(f"{rule} names an item that is no column of the data or is never active")
-        if not encoding.robust and rule.k < len(rule.Y):
-            raise ValueError(f"{rule}: k < |Y| needs the robust encoding")
+        _check_rule(rule, margins, encoding)
         applies = rule.applies(D)  # T_X
         holds = applies & rule.tail_holds(D)  # T_{Y|X}
-        a, h, Y = int(applies.sum()), int(holds.sum()), list(rule.Y)
-        data += log2_binomial(a, h)
-        model += universal(len(rule.X)) + universal(len(Y)) + lpc(a)
-        model -= sum(math.log2(margins[i] / everything) for i in used)
-        if encoding.robust:
-            missing = int((~D[np.ix_(holds, Y)]).sum())  # |X-|
-            present = int(D[np.ix_(applies & ~holds, Y)].sum())  # |X+|
-            data += log2_binomial(h * len(Y), missing) + log2_binomial((a - h) * len(Y), present)
-            model += lpc(h * len(Y)) + lpc((a - h) * len(Y)) + universal(rule.l)
-        covered[np.ix_(applies if encoding.robust and encoding.drop == "applies" else holds, Y)] = True
-    data += sum(log2_binomial(n, int(m)) for m in (D & ~covered).sum(0))  # |T'_I|
+        for part in _rule_length(rule, D, margins, applies, holds, encoding):
+            data += part.data
+            model += part.model
+        rows = applies if encoding.drops_where_applied else holds
+        covered[np.ix_(rows, rule.Y)] = True
+    singletons = D & ~covered
+    data += sum(log2_binomial(n, int(m)) for m in singletons.sum(0))  # |T'_I|
     if encoding.count_rules and rules:
         model += universal(len(rules))
     return Length(data, model)
+
+
+def _check_rule(rule: Rule, margins: Array, encoding: Encoding) -> None:
+    used = rule.X + rule.Y
+    exist = min(used) >= 0 and max(used) < len(margins)
+    if not exist or (margins[list(used)] == 0).any():
+        raise ValueError(
+            f"{rule} names an item that is not a column of the data or is never active"
+        )
+    if not encoding.robust and rule.k < len(rule.Y):
+        raise ValueError(f"{rule}: k < |Y| needs the robust encoding")
+
+
+def _rule_length(
+    rule: Rule,
+    D: Array,
+    margins: Array,
+    applies: Array,
+    holds: Array,
+    encoding: Encoding,
+) -> Iterator[Length]:
+    """The bits that a rule adds to L(D | M) and L(M), part by part.
+
+    Args:
+        margins: (|I|,) |T_I|.
+        applies, holds: (n,) T_X and T_{Y|X}.
+    """
+    a, h = int(applies.sum()), int(holds.sum())
+    Y = list(rule.Y)
+    lengths = universal(len(rule.X)) + universal(len(Y))
+    yield Length(log2_binomial(a, h), lengths + lpc(a))
+    everything = int(margins.sum())
+    items = sum(math.log2(margins[i] / everything) for i in rule.X + rule.Y)
+    yield Length(0.0, -items)
+    if encoding.robust:
+        missing = int((~D[np.ix_(holds, Y)]).sum())  # |X-|
+        present = int(D[np.ix_(applies & ~holds, Y)].sum())  # |X+|
+        inside = h * len(Y)  # cells where the rule holds
+        outside = (a - h) * len(Y)  # cells where it applies and does not hold
+        errors = log2_binomial(inside, missing) + log2_binomial(outside, present)
+        yield Length(errors, lpc(inside) + lpc(outside) + universal(rule.l))

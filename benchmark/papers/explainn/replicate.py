@@ -1,8 +1,8 @@
 """The paper's own experiments.
 
 worked_example   App. A.1, term by term
-planted          Fig. 2 top: rules planted in synthetic data, found again
-rules            Figs. 3, 4, 10, 11, 15: rules from the classes to a layer, and on which places of its filters they end
+planted          Fig. 2 top: rules planted in synthetic data, and how many are found
+rules            Figs. 3, 4, 10, 11, 15: rules from the classes to a layer, and where on its filters they end
 intervention     Fig. 2 bottom: a class before and after its rules' weights are zeroed
 flow             Fig. 5: rules chained from the classes through several layers
 prototypes       Fig. 14: the image of a rule's whole tail beside those of its single units
@@ -15,32 +15,49 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.random import Generator
 
-from benchmark.api import Array, Batch, NotApplicable, Target
+from benchmark.api import Batch, NotApplicable, Target
 from benchmark.papers import Number, Outcome, Study
 from benchmark.papers.explainn import mdl, networks
 from benchmark.papers.explainn import planted as synthetic
 from benchmark.papers.explainn import prototypes as images
 from benchmark.papers.explainn import traits as shown_rules
-from benchmark.papers.explainn.mdl import ROBUST, SIMPLE, Encoding, Rule, description_length
-from benchmark.papers.explainn.miner import Model, mine
-from benchmark.papers.explainn.networks import Units, label_rules, last
+from benchmark.papers.explainn.mdl import (
+    ROBUST,
+    SIMPLE,
+    Encoding,
+    Rule,
+    description_length,
+)
+from benchmark.papers.explainn.miner import mine
+from benchmark.papers.explainn.networks import Last, LastRules, Units, label_rules, last
 from benchmark.zoo import pretrained
 
-CHUNK = 250  # images that go through a network together
+CHUNK = 250  # images that go through the network together
+COUNTS = (
+    "n_",
+    "heads_",
+    "classes_",
+    "largest_",
+    "background_",
+)  # other metrics are fractions
 
 # --------------------------------------------------------------------------------------------- synthetic data
 
 
 def worked_example(study: Study, rng: Generator) -> Outcome:
-    """App. A.1: n = 100; A, B, C, D in 40, 35, 33, 35 rows; B and C hold in 30 of A's; the rule A -> BC, simple encoding."""
+    """App. A.1: n = 100; A, B, C, D in 40, 35, 33, 35 rows; B and C in 30 of A's; the rule A -> BC, simple code."""
     D = np.zeros((100, 4), bool)
-    D[:40, 0] = D[:30, 1:3] = D[40:45, 1] = D[40:43, 2] = D[50:85, 3] = True
+    D[:40, 0] = True  # A
+    D[:30, 1:3] = True  # B and C
+    D[40:45, 1] = True
+    D[40:43, 2] = True
+    D[50:85, 3] = True  # D
     L = description_length(D, [Rule((0,), (1, 2))], SIMPLE)
     terms = {
         "L(D,M_ind)_bits": description_length(D, (), SIMPLE).total,
@@ -53,11 +70,24 @@ def worked_example(study: Study, rng: Generator) -> Outcome:
         "L_N(1)": mdl.universal(1),
         "L_N(2)": mdl.universal(2),
     }
-    terms |= {f"log2_C({n},{k})": mdl.log2_binomial(n, k)
-              for n, k in ((100, 40), (100, 33), (40, 30), (100, 5), (100, 3), (100, 35))}  # fmt: skip
-    terms |= {f"-log2({t}/143)": -math.log2(t / 143) for t in (40, 35, 33)}
-    return Outcome([Number(metric, value, "ExplaiNN encoding", n=100, better="lower", unit="bits", dataset="toy n=100",
-                           target="-") for metric, value in terms.items()])  # fmt: skip
+    for n, k in ((100, 40), (100, 33), (40, 30), (100, 5), (100, 3), (100, 35)):
+        terms[f"log2_C({n},{k})"] = mdl.log2_binomial(n, k)
+    for margin in (40, 35, 33):
+        terms[f"-log2({margin}/143)"] = -math.log2(margin / 143)
+    numbers = []
+    for metric, value in terms.items():
+        number = Number(
+            metric,
+            value,
+            "ExplaiNN encoding",
+            n=100,
+            better="lower",
+            unit="bits",
+            dataset="toy n=100",
+            target="-",
+        )
+        numbers.append(number)
+    return Outcome(numbers)
 
 
 def planted(
@@ -73,23 +103,41 @@ def planted(
     n: int = 10_000,
     encoding: str = "robust",
 ) -> Outcome:
-    """One data set with m planted rules: exact and soft precision and recall, and what planted and found rules cost."""
+    """One data set with m planted rules: exact and soft precision and recall, bits of planted and of found rules."""
     code: Encoding = {"robust": ROBUST, "simple": SIMPLE}[encoding]
     data = synthetic.planted(rng, m=m, n=n, heads=heads, noise=noise, alone=alone)
-    model = mine(data.heads, data.tails, theta=theta, mu=mu, encoding=code, allow=networks.ALLOW)
+    model = mine(
+        data.heads, data.tails, theta=theta, mu=mu, encoding=code, allow=networks.ALLOW
+    )
     kind = "mutually exclusive heads" if heads == "exclusive" else "co-occurring heads"
-    name = f"m={m} planted, {kind}" + (", also alone" if alone else "")
-    setting = {"noise": noise, "theta": theta, "mu": mu} | ({"encoding": encoding} if encoding != "robust" else {})
-    found = synthetic.score(model, data) | {
-        "planted_minus_found_bits": data.length(code) - model.bits,
-        "found_bits": model.bits,
-    }
-    return Outcome([
-        Number(metric, value, "ExplaiNN", setting, m, "higher",
-               {"n_found": "rules", "noise_rules": "rules"}.get(metric, "bits" if "bits" in metric else "fraction"),
-               dataset=f"synthetic n={n}", target=name)
-        for metric, value in found.items()
-    ])  # fmt: skip
+    target = f"m={m} planted, {kind}"
+    if alone:
+        target += ", also alone"
+    setting: dict[str, Any] = {"noise": noise, "theta": theta, "mu": mu}
+    if encoding != "robust":
+        setting["encoding"] = encoding
+    found = synthetic.score(model, data)
+    found["planted_minus_found_bits"] = data.length(code) - model.bits
+    found["found_bits"] = model.bits
+    rule_counts = ("n_found", "noise_rules")
+    numbers = []
+    for metric, value in found.items():
+        unit = "bits" if metric.endswith("_bits") else "fraction"
+        if metric in rule_counts:
+            unit = "rules"
+        number = Number(
+            metric,
+            value,
+            "ExplaiNN",
+            setting,
+            n=m,
+            better="higher",
+            unit=unit,
+            dataset=f"synthetic n={n}",
+            target=target,
+        )
+        numbers.append(number)
+    return Outcome(numbers)
 
 
 # --------------------------------------------------------------------------------------------- networks
@@ -108,91 +156,83 @@ def rules(
 ) -> Outcome:
     """Rules from the classes to each of ``layers`` (default: the last hidden one): how many, shared or not, and where.
 
-    Arrays, for a layer with positions: ``filters`` of its channels with most pixels in rules of several classes, and the one that
-    answers most to background; their mean activation a class and the rule of each pixel.
+    Arrays, for a layer with positions: of the ``filters`` channels with most pixels in rules of several classes, and of
+    the one that responds most to background, the mean activation per class and the rule of each pixel.
     """
     target, batch = study.target, _batch(study, "train", samples)
-    numbers, arrays = [], {"classes": np.array(target.classes)}
     source = last(target)
+    numbers, arrays = [], {"classes": np.array(target.classes)}
     for layer in layers or [source.layer]:
-        units = Units.of(target, batch, layer, pool, channels=source.channels and layer == source.layer)
+        whole_channels = source.channels and layer == source.layer
+        units = Units.of(target, batch, layer, pool, channels=whole_channels)
         model = label_rules(target, batch, units, theta=theta, mu=mu)
-        setting = {"layer": layer} | ({"pool": pool} if pool > 1 else {})
         facts = {
             "n_rules": len(model.rules),
             "n_literals": model.size["literals"],
-            "saved_bits_share": 1 - model.bits / model.baseline,
-            "largest_tail": max((len(r.Y) for r in model.rules), default=0),
+            "saved_bits_share": model.saved_share,
+            "largest_tail": max((len(rule.Y) for rule in model.rules), default=0),
             **networks.kinds(model),
         }
         if units.blocks is not None:
             together, chance = networks.neighbours(model, units, rng)
             light = networks.background(target, batch, layer)
             if math.isfinite(together):
-                facts |= {"adjacent_share": together, "adjacent_share_by_chance": chance}
+                facts["adjacent_share"] = together
+                facts["adjacent_share_by_chance"] = chance
             facts["background_filters"] = int((light < -0.1).sum())
             facts["n_filters"] = units.shape[0]
-            arrays |= {f"{layer}.{k}": v for k, v in _filters(target, batch, units, model, light, filters).items()}
-        counted = ("n_rules", "n_literals", "classes", "largest", "background", "n_filters")
-        numbers += [Number(k, v, "ExplaiNN", setting, len(batch), "higher", "count" if k.startswith(counted) else "fraction")
-                    for k, v in facts.items()]  # fmt: skip
+            found = shown_rules.filter_maps(target, batch, units, model, light, filters)
+            arrays |= {f"{layer}.{key}": value for key, value in found.items()}
+        setting = {"layer": layer}
+        if pool > 1:
+            setting["pool"] = pool
+        numbers += _numbers(facts, setting, len(batch))
     return Outcome(numbers, arrays)
 
 
-def _filters(target: Target, batch: Batch, units: Units, model: Model, light: Array, count: int) -> dict[str, Array]:
-    """Of the chosen filters: mean activation (F, C, u, v), number of the rule that holds the pixel for a class or -1, and the
-    correlation with brightness (F,)."""
-    C, (K, u, v) = len(target.classes), units.shape
-    rule_of = np.full((C, K * u * v), -1, np.int16)
-    several = np.zeros(K)
-    for number, rule in enumerate(model.rules):
-        tail = model.tails(rule)
-        rule_of[np.ix_(rule.X, tail)] = number
-        if len(rule.X) > 1:
-            several += np.bincount(np.array(tail) // (u * v), minlength=K)
-    chosen = [int(k) for k in np.argsort(-several, kind="stable")[:count] if several[k]]
-    dark = int(np.nanargmin(light)) if np.isfinite(light).any() else -1
-    chosen += [dark] if dark >= 0 and light[dark] < -0.1 and dark not in chosen else []
-    z = networks._values(target, batch, units.layer, units.pool, False)[:, chosen]  # (n, F, u, v)
-    y = networks.answers(target, batch).argmax(1)
-    mean = np.stack(
-        [z[y == c].mean(0).cpu().numpy() if (y == c).any() else np.zeros(z.shape[1:]) for c in range(C)], axis=1
-    )
-    return {
-        "filter": np.array(chosen),
-        "mean": mean.astype(np.float32),
-        "rule": rule_of.reshape(C, K, u, v)[:, chosen].swapaxes(0, 1),
-        "light": light[chosen],
-    }
-
-
 def intervention(
-    study: Study, rng: Generator, *, samples: int = 10_000, test_samples: int = 10_000, theta: float = 0.4, mu: int = 1
+    study: Study,
+    rng: Generator,
+    *,
+    samples: int = 10_000,
+    test_samples: int = 10_000,
+    theta: float = 0.4,
+    mu: int = 1,
 ) -> Outcome:
-    """Every class with a rule: recall before, after its rules' weights are zeroed, and after as many random ones are."""
-    target, batch, test = study.target, _batch(study, "train", samples), _batch(study, "test", test_samples)
-    source = last(target)
-    units = Units.of(target, batch, source.layer, channels=source.channels)
-    model = label_rules(target, batch, units, theta=theta, mu=mu)
-    result = networks.intervene(target, test, model, rng)
+    """Every class with a rule: recall before, without its rules' weights, and without as many random ones."""
+    target, test = study.target, _batch(study, "test", test_samples)
+    mined = _last_rules(study, samples, theta, mu)
+    result = networks.intervene(target, test, mined.model, rng)
     judged, q90 = result.judged, result.quantile()
     if not judged.any():
-        raise NotApplicable(f"no class of {target.name} has a rule on {len(batch)} images")
-    after, before = result.after[judged], result.before[judged]
-    lower = after < q90[judged]
+        raise NotApplicable(
+            f"no class of {target.name} has a rule on {len(mined.batch)} images"
+        )
+    before, after = result.before[judged], result.after[judged]
+    below = after < q90[judged]
     facts = {
         "classes_judged": (int(judged.sum()), "count"),
-        "below_random_q90_share": (lower.mean(), "fraction"),
+        "below_random_q90_share": (below.mean(), "fraction"),
         "after_at_most_5pct_share": ((after <= 0.05).mean(), "fraction"),
         "class_accuracy_before": (before.mean(), "fraction"),
         "class_accuracy_after": (after.mean(), "fraction"),
         "class_accuracy_random_q90": (q90[judged].mean(), "fraction"),
         "weights_zeroed": (result.removed[judged].mean(), "weights a class"),
     }
-    numbers = [Number(k, v, "ExplaiNN", {"layer": source.layer}, int(judged.sum()), "lower" if "after" in k else "higher", unit)
-               for k, (v, unit) in facts.items()]  # fmt: skip
-    return Outcome(numbers, {"classes": np.array(target.classes), "before": result.before, "after": result.after,
-                             "q90": q90, "images": result.images})  # fmt: skip
+    setting = {"layer": mined.source.layer}
+    numbers = []
+    for metric, (value, unit) in facts.items():
+        better = "lower" if "after" in metric else "higher"
+        n = int(judged.sum())
+        numbers.append(Number(metric, value, "ExplaiNN", setting, n, better, unit))
+    arrays = {
+        "classes": np.array(target.classes),
+        "before": result.before,
+        "after": result.after,
+        "q90": q90,
+        "images": result.images,
+    }
+    return Outcome(numbers, arrays)
 
 
 def flow(
@@ -206,237 +246,284 @@ def flow(
     wide: int = 3,
     steps: int = 96,
 ) -> Outcome:
-    """Rules chained classes -> layers[0] -> layers[1] ...; for the class with the longest traces, what its traces look like.
+    """Rules chained classes -> layers[0] -> layers[1] ...; for the class with the most chains, what they look like.
 
-    Arrays: the drawn nodes (level, parent, units, head classes) with the prototype of each tail. ``wide``: rules of the class that
-    are drawn.
+    Arrays: the drawn nodes (level, parent, units, head classes) with the prototype of each tail.
+
+    Args:
+        wide: number of rules of the class that are drawn.
     """
     target, batch = study.target, _batch(study, "train", samples)
     levels = networks.cascade(target, batch, layers, theta=theta, mu=mu)
     numbers = []
+    offered = len(target.classes)
     for depth, (units, model) in enumerate(levels, start=1):
-        used = len({r.X for r in model.rules})
-        groups = len(levels[depth - 2][1].rules) if depth > 1 else len(target.classes)
-        facts = {"n_rules": len(model.rules), "heads_used": used, "heads_offered": groups}
-        numbers += [Number(k, v, "ExplaiNN", {"layer": units.layer, "level": depth}, len(batch), "higher", "count")
-                    for k, v in facts.items()]  # fmt: skip
-    reach = np.array([_traces(levels, c) for c in range(len(target.classes))])
-    numbers.append(Number("classes_traced_to_the_end", (reach > 0).sum(), "ExplaiNN", {"layer": layers[-1]}, len(batch),
-                          "higher", "count"))  # fmt: skip
-    if not reach.any():
+        facts = {
+            "n_rules": len(model.rules),
+            "heads_used": len({rule.X for rule in model.rules}),
+            "heads_offered": offered,
+        }
+        numbers += _numbers(facts, {"layer": units.layer, "level": depth}, len(batch))
+        offered = len(model.rules)
+    chains = np.array(
+        [shown_rules.chains(levels, c) for c in range(len(target.classes))]
+    )
+    facts = {"classes_traced_to_the_end": (chains > 0).sum()}
+    numbers += _numbers(facts, {"layer": layers[-1]}, len(batch))
+    if not chains.any():
         return Outcome(numbers, {})
-    c = int(reach.argmax())
-    nodes = _trace(levels, c, wide)
+    c = int(chains.argmax())
+    nodes = shown_rules.drawn_nodes(levels, c, wide)
     colours, pictures = images.Colours.of(batch), []
     for depth, layer in enumerate(layers, start=1):  # nodes are breadth first
         tails = [node["units_of_layer"] for node in nodes if node["level"] == depth]
         if tails:
             scale = images.scales(target, batch, layer)
-            pictures.append(images.maximise(target, layer, tails, colours, rng, scale=scale, steps=steps))
-    shown = [{k: n[k] for k in ("level", "parent", "layer", "units", "head", "k")} for n in nodes]
-    return Outcome(numbers, {
-        "class": np.array(target.classes[c]), "classes": np.array(target.classes), "nodes": np.array(json.dumps(shown)),
-        "prototypes": np.concatenate([p.cpu().numpy() for p in pictures]).astype(np.float32),
-    })  # fmt: skip
-
-
-def _children(levels: list[tuple[Units, Model]], depth: int, head: Sequence[int]) -> list[Rule]:
-    return [r for r in levels[depth][1].rules if (head[0] in r.X if depth == 0 else tuple(head) == r.X)]
-
-
-def _traces(levels: list[tuple[Units, Model]], c: int) -> int:
-    """How many chains of rules lead from class c to the last layer."""
-    heads = [[c]]
-    for depth, (_, model) in enumerate(levels):
-        heads = [model.tails(r) for head in heads for r in _children(levels, depth, head)]
-    return len(heads)
-
-
-def _trace(levels: list[tuple[Units, Model]], c: int, wide: int) -> list[dict]:
-    """The rules below class c that are drawn, breadth first: those of fewest classes that go on to the next layer."""
-    nodes: list[dict] = []
-    front = [(-1, [c])]
-    for depth, (units, model) in enumerate(levels):
-        new = []
-        for parent, head in front:
-            mine = _children(levels, depth, head)
-            if depth + 1 < len(levels):
-                mine = [r for r in mine if _children(levels, depth + 1, model.tails(r))] or mine
-            for rule in sorted(mine, key=lambda r: len(r.X))[: (wide, 2, 1)[min(depth, 2)]]:
-                tail = model.tails(rule)
-                nodes.append({"level": depth + 1, "parent": parent, "layer": units.layer, "units": len(tail), "k": rule.k,
-                              "head": list(rule.X) if depth == 0 else [], "units_of_layer": tail})  # fmt: skip
-                new.append((len(nodes) - 1, tail))
-        front = new
-    return nodes
+            x = images.maximise(
+                target, layer, tails, colours, rng, scale=scale, steps=steps
+            )
+            pictures.append(x.cpu().numpy())
+    for node in nodes:
+        del node["units_of_layer"]
+    arrays = {
+        "class": np.array(target.classes[c]),
+        "classes": np.array(target.classes),
+        "nodes": np.array(json.dumps(nodes)),
+        "prototypes": np.concatenate(pictures).astype(np.float32),
+    }
+    return Outcome(numbers, arrays)
 
 
 def prototypes(
-    study: Study, rng: Generator, *, samples: int = 2_000, rules: int = 3, most: int = 5, steps: int = 128,
-    side: int | None = None, theta: float = 0.4, mu: int = 1,
-) -> Outcome:  # fmt: skip
-    """For the ``rules`` that save most bits and have 2 to ``most`` tail units: the whole tail's image beside each unit's.
+    study: Study,
+    rng: Generator,
+    *,
+    samples: int = 2_000,
+    rules: int = 3,
+    most: int = 5,
+    steps: int = 128,
+    side: int | None = None,
+    theta: float = 0.4,
+    mu: int = 1,
+) -> Outcome:
+    """For the ``rules`` that save most bits and have two units or more in the tail, of which the first ``most`` are
+    taken: the image of the whole tail beside that of each unit.
 
-    Numbers: the mean activation of the whole tail (1: as in the images in which its units are ON) on the tail's own image,
-    and on the best single unit's.
+    Numbers: the mean activation of the whole tail (1: as in the images in which its units are ON) on the tail's own
+    image, and on the best single unit's.
     """
-    target, batch = study.target, _batch(study, "train", samples)
-    source = last(target)
-    units = Units.of(target, batch, source.layer, channels=source.channels)
-    model = label_rules(target, batch, units, theta=theta, mu=mu)
-    chosen = [r for r in model.rules if len(r.Y) >= 2][:rules]
+    target = study.target
+    mined = _last_rules(study, samples, theta, mu)
+    chosen = [rule for rule in mined.model.rules if len(rule.Y) >= 2][:rules]
     if not chosen:
         raise NotApplicable(f"no rule of {target.name} has two units in its tail")
-    few = batch[: min(len(batch), 500)]
-    colours, scale = images.Colours.of(few), images.scales(target, few, source.layer, source.channels)
-    numbers, arrays = [], {"classes": np.array(target.classes), "count": np.array(len(chosen))}
+    artist = images.Artist.of(target, mined.batch, mined.source, steps, side)
+    numbers = []
+    arrays = {"classes": np.array(target.classes), "count": np.array(len(chosen))}
     for i, rule in enumerate(chosen):
-        tail = model.tails(rule)[:most]
-        groups = [tail, *([y] for y in tail)]
-        x = images.maximise(target, source.layer, groups, colours, rng, scale=scale, channels=source.channels, steps=steps,
-                            side=side)  # fmt: skip
-        whole = images.reached(target, source.layer, x, [tail] * len(groups), scale, source.channels)
-        setting = {"layer": source.layer, "rule": i + 1}
-        numbers += [
-            Number("tail_activation", whole[0], "whole tail", setting, len(tail), "higher", "mean when ON"),
-            Number(
-                "tail_activation", whole[1:].max(), "best single unit", setting, len(tail), "higher", "mean when ON"
-            ),
-        ]
-        arrays |= {f"images{i}": x.cpu().numpy().astype(np.float32), f"reached{i}": whole, f"units{i}": np.array(tail),
-                   f"head{i}": np.array(rule.X)}  # fmt: skip
+        tail = mined.model.tails(rule)[:most]
+        groups = [tail, *([unit] for unit in tail)]
+        x = artist.draw(groups, rng)
+        reached = artist.reached(x, [tail] * len(groups))
+        for method, value in (
+            ("whole tail", reached[0]),
+            ("best single unit", reached[1:].max()),
+        ):
+            number = Number(
+                "tail_activation",
+                value,
+                method,
+                {"layer": mined.source.layer, "rule": i + 1},
+                n=len(tail),
+                better="higher",
+                unit="mean when ON",
+            )
+            numbers.append(number)
+        arrays |= {
+            f"images{i}": x.cpu().numpy().astype(np.float32),
+            f"reached{i}": reached,
+            f"units{i}": np.array(tail),
+            f"head{i}": np.array(rule.X),
+        }
     return Outcome(numbers, arrays)
 
 
 def traits(
-    study: Study, rng: Generator, *, samples: int = 2_000, steps: int = 128, side: int | None = None, theta: float = 0.4,
+    study: Study,
+    rng: Generator,
+    *,
+    samples: int = 2_000,
+    steps: int = 128,
+    side: int | None = None,
+    theta: float = 0.4,
     mu: int = 1,
-) -> Outcome:  # fmt: skip
-    """Rules classes -> last hidden layer by kind: of several classes or of one; prototypes of the tails that Figs. 4 and 15 show.
+) -> Outcome:
+    """Rules classes -> last hidden layer, of several classes or of one; prototypes of the tails of Figs. 4 and 15.
+
 
     Arrays: ``heads`` (rules, classes), ``tails`` (rules,) sizes; of two classes that share a rule and have one each
-    (``pair``), and of the class with most rules (``within``): the classes in the rules' heads, their tails' prototypes, images.
+    (``pair``), and of the class with most rules (``within``): the classes in the rules' heads, their tails' prototypes,
+    images.
     """
-    target, batch = study.target, _batch(study, "train", samples)
-    source, C = last(target), len(target.classes)
-    units = Units.of(target, batch, source.layer, channels=source.channels)
-    on, y = units(target, batch), networks.answers(target, batch).argmax(1)
-    model = label_rules(target, batch, units, theta=theta, mu=mu)
+    target, C = study.target, len(study.target.classes)
+    mined = _last_rules(study, samples, theta, mu)
+    model, batch = mined.model, mined.batch
     if not model.rules:
-        raise NotApplicable(f"no class of {target.name} has a rule on {len(batch)} images")
+        raise NotApplicable(
+            f"no class of {target.name} has a rule on {len(batch)} images"
+        )
+    y = networks.answers(target, batch).argmax(1)
     H = shown_rules.heads(model.rules, C)
-    arrays = {"classes": np.array(target.classes), "heads": H, "tails": np.array([len(r.Y) for r in model.rules])}
-    few = batch[: min(len(batch), 500)]
-    colours, scale = images.Colours.of(few), images.scales(target, few, source.layer, source.channels)
-
-    def draw(rules: Sequence[Rule]) -> Array:
-        tails = [model.tails(rule) for rule in rules]
-        x = images.maximise(target, source.layer, tails, colours, rng, scale=scale, channels=source.channels, steps=steps,
-                            side=side)  # fmt: skip
-        return _pixels(x)
-
+    artist = images.Artist.of(target, batch, mined.source, steps, side)
+    arrays = {
+        "classes": np.array(target.classes),
+        "heads": H,
+        "tails": shown_rules.tail_sizes(model.rules),
+    }
     if two := shown_rules.pair(model.rules, C):
         c, d, three = two
         rows = [np.flatnonzero(y == k)[:2] for k in (c, d)]
-        arrays |= {"pair": np.array([c, d]), "pair.heads": shown_rules.heads(three, C), "pair.images": draw(three),
-                   "pair.units": np.array([len(r.Y) for r in three]), "pair.examples": _pixels(batch.x[np.concatenate(rows)])}  # fmt: skip
+        arrays |= {
+            "pair": np.array([c, d]),
+            "pair.heads": shown_rules.heads(three, C),
+            "pair.images": images.pixels(artist.draw_tails(model, three, rng)),
+            "pair.units": shown_rules.tail_sizes(three),
+            "pair.examples": images.pixels(batch.x[np.concatenate(rows)]),
+        }
     if one := shown_rules.within(model.rules, C):
         c, own = one
-        prototype = images.maximise(target, target.layers[-1], [[c]], colours, rng, steps=steps, side=side)
-        here = np.flatnonzero(y == c)
-        arrays |= {"within": np.array(c), "within.heads": shown_rules.heads(own, C), "within.images": draw(own),
-                   "within.units": np.array([len(r.Y) for r in own]), "within.class": _pixels(prototype),
-                   "within.examples": _pixels(batch.x[shown_rules.examples(on, model, own, here)])}  # fmt: skip
-    facts = {"n_rules_of_one_class": (H.sum(1) == 1).sum(), "n_rules_of_several_classes": (H.sum(1) > 1).sum(),
-             "n_rules_of_a_class_at_most": H.sum(0).max()}  # fmt: skip
-    return Outcome([Number(k, v, "ExplaiNN", {"layer": source.layer}, len(batch), "higher", "count") for k, v in facts.items()],
-                   arrays)  # fmt: skip
-
-
-def _pixels(x: torch.Tensor) -> Array:
-    """Images (n, c, h, w) in [0, 1] as bytes."""
-    return (x * 255).round().to(torch.uint8).cpu().numpy()
+        logits = target.layers[-1]
+        of_class = images.maximise(
+            target, logits, [[c]], artist.colours, rng, steps=steps, side=side
+        )
+        on = mined.units(target, batch)
+        examples = shown_rules.examples(on, model, own, np.flatnonzero(y == c))
+        arrays |= {
+            "within": np.array(c),
+            "within.heads": shown_rules.heads(own, C),
+            "within.images": images.pixels(artist.draw_tails(model, own, rng)),
+            "within.units": shown_rules.tail_sizes(own),
+            "within.class": images.pixels(of_class),
+            "within.examples": images.pixels(batch.x[examples]),
+        }
+    facts = {
+        "n_rules_of_one_class": (H.sum(1) == 1).sum(),
+        "n_rules_of_several_classes": (H.sum(1) > 1).sum(),
+        "n_rules_of_a_class_at_most": H.sum(0).max(),
+    }
+    return Outcome(_numbers(facts, {"layer": mined.source.layer}, len(batch)), arrays)
 
 
 def fine_tuning(
-    study: Study, rng: Generator, *, samples: int = 2_000, theta: float = 0.2, mu: int = 1, source: str = "imagenet",
-    shown: int = 4, steps: int = 64, side: int | None = None,
-) -> Outcome:  # fmt: skip
-    """The same images through the fine-tuned network and the one it began from: rules classes -> last hidden layer of both.
+    study: Study,
+    rng: Generator,
+    *,
+    samples: int = 2_000,
+    theta: float = 0.2,
+    mu: int = 1,
+    source: str = "imagenet",
+    shown: int = 4,
+    steps: int = 64,
+    side: int | None = None,
+) -> Outcome:
+    """Rules classes -> last hidden layer of a fine-tuned network and of the one it started from, on the same images.
 
-    Arrays: rules of each class that were ``kept``, are ``new`` and were ``lost``; for ``shown`` rules of the fine-tuned network
-    (half of them kept) what their tails look like in it and in the network before, and an image of a class in the head.
+    Arrays: rules of each class that were ``kept``, are ``new`` and were ``lost``; for ``shown`` rules of the fine-tuned
+    network (half of them kept) what their tails look like in it and in the network before, and an image of a class in
+    the head.
     """
     target, batch = study.target, _batch(study, "train", samples)
-    net = study.target_name.split("-")[0]  # the zoo's networks are called by their net, or net-variant
-    weights, _ = pretrained.weights(net, source)
-    before = copy.deepcopy(target)
-    missing = before.net.load_state_dict(weights, strict=False).missing_keys
     end = last(target)
+    before = _before_tuning(study, end, source)
+    networks.share_features(target, before, batch, end.layer)
+    on_before, model_before = networks.rules_to_last(
+        before, target, batch, end, theta, mu
+    )
+    on, model = networks.rules_to_last(target, target, batch, end, theta, mu)
+    kept = shown_rules.alike(model.rules, model_before.rules)
+    lost = ~shown_rules.alike(model_before.rules, model.rules)
+    facts = {
+        "n_rules_before": len(model_before.rules),
+        "n_rules_after": len(model.rules),
+        "rules_alike": networks.likeness(model.rules, model_before.rules),
+        "same_on_state_share": float((on_before == on).mean()),
+        "saved_bits_share_before": model_before.saved_share,
+        "saved_bits_share_after": model.saved_share,
+        "n_rules_kept": kept.sum(),
+        "n_rules_new": (~kept).sum(),
+        "n_rules_lost": lost.sum(),
+    }
+    C = len(target.classes)
+    H = shown_rules.heads(model.rules, C)
+    H_before = shown_rules.heads(model_before.rules, C)
+    arrays = {
+        "classes": np.array(target.classes),
+        "kept": H[kept].sum(0),
+        "new": H[~kept].sum(0),
+        "lost": H_before[lost].sum(0),
+    }
+    kept_rules = [model.rules[r] for r in np.flatnonzero(kept)]
+    new_rules = [model.rules[r] for r in np.flatnonzero(~kept)]
+    first = shown_rules.by_classes(kept_rules)[: shown - shown // 2]
+    chosen = [*first, *shown_rules.by_classes(new_rules)][:shown]
+    if chosen:
+        tails = [model.tails(rule) for rule in chosen]
+        after = images.Artist.of(target, batch, end, steps, side)
+        earlier = images.Artist.of(before, batch, end, steps, side, after.colours)
+        y = networks.answers(target, batch).argmax(1)
+        arrays |= {
+            "images.after": images.pixels(after.draw(tails, rng)),
+            "images.before": images.pixels(earlier.draw(tails, rng)),
+            "examples": images.pixels(
+                batch.x[shown_rules.examples_of_heads(on, model, chosen, y)]
+            ),
+            "heads": shown_rules.heads(chosen, C),
+            "units": shown_rules.tail_sizes(chosen),
+            "is_kept": np.array([rule in kept_rules for rule in chosen]),
+        }
+    return Outcome(_numbers(facts, {"layer": end.layer}, len(batch)), arrays)
+
+
+def _before_tuning(study: Study, end: Last, source: str) -> Target:
+    """The network with the weights it was fine-tuned from.
+
+    Raises:
+        NotApplicable: there are no such weights for the last hidden layer.
+    """
+    net = study.target_name.split("-")[
+        0
+    ]  # the zoo names a network by its net, or net-variant
+    weights, _ = pretrained.weights(net, source)
+    before = copy.deepcopy(study.target)
+    missing = before.net.load_state_dict(weights, strict=False).missing_keys
     if any(key.startswith(f"{end.layer}.") for key in missing):
         raise NotApplicable(f"there are no {source} weights for {end.layer} of {net}")
-    heads = networks.answers(target, batch)
-    found, on = {}, {}
-    for when, network in (("before", before), ("after", target)):
-        if when == "before":
-            _share(target, before, batch, end.layer)
-        units = Units.of(network, batch, end.layer, channels=end.channels)
-        on[when] = units(network, batch)
-        found[when] = mine(heads, on[when], theta=theta, mu=mu, disjunctive=True, allow=networks.ALLOW)
-    setting = {"layer": end.layer}
-    a, b = found["before"].rules, found["after"].rules
-    kept, lost = shown_rules.alike(b, a), ~shown_rules.alike(a, b)
-    facts = {
-        "n_rules_before": len(a), "n_rules_after": len(b), "rules_alike": networks.likeness(b, a),
-        "same_on_state_share": float((on["before"] == on["after"]).mean()),
-        "saved_bits_share_before": 1 - found["before"].bits / found["before"].baseline,
-        "saved_bits_share_after": 1 - found["after"].bits / found["after"].baseline,
-        "n_rules_kept": kept.sum(), "n_rules_new": (~kept).sum(), "n_rules_lost": lost.sum(),
-    }  # fmt: skip
-    C = len(target.classes)
-    H = shown_rules.heads(b, C)
-    arrays = {"classes": np.array(target.classes), "kept": H[kept].sum(0), "new": H[~kept].sum(0),
-              "lost": shown_rules.heads(a, C)[lost].sum(0)}  # fmt: skip
-    halves = [
-        sorted((r for r, k in zip(b, kept, strict=True) if k == which), key=lambda r: len(r.X))
-        for which in (True, False)
-    ]
-    chosen = [*halves[0][: shown - shown // 2], *halves[1]][:shown]
-    if chosen:
-        few = batch[: min(len(batch), 500)]
-        colours, tails = images.Colours.of(few), [found["after"].tails(rule) for rule in chosen]
-        y = heads.argmax(1)
-        for when, network in (("after", target), ("before", before)):
-            scale = images.scales(network, few, end.layer, end.channels)
-            x = images.maximise(
-                network, end.layer, tails, colours, rng, scale=scale, channels=end.channels, steps=steps, side=side
-            )
-            arrays[f"images.{when}"] = _pixels(x)
-        rows = [
-            shown_rules.examples(on["after"], found["after"], [r], np.flatnonzero(np.isin(y, r.X)))[0] for r in chosen
-        ]
-        arrays |= {"examples": _pixels(batch.x[rows]), "heads": shown_rules.heads(chosen, C), "units": np.array(list(map(len, tails))),
-                   "is_kept": np.array([r in halves[0] for r in chosen])}  # fmt: skip
-    return Outcome([Number(k, v, "ExplaiNN", setting, len(batch), "higher", "count" if k.startswith("n_") else "fraction")
-                    for k, v in facts.items()], arrays)  # fmt: skip
+    return before
 
 
-def _share(target: Target, before: Target, batch: Batch, layer: str) -> None:
-    """Remember ``before.features(batch, layer)``, computed from the last layer up to which the two networks are the same."""
-    end, same = target.layers.index(layer), -1
-    while same < end and all(
-        torch.equal(a, b)
-        for a, b in zip(target.net[same + 1].parameters(), before.net[same + 1].parameters(), strict=True)
-    ):
-        same += 1
-    if same >= 0:
-        with torch.no_grad():
-            z = target.features(batch, target.layers[same])
-            tail = before.net[same + 1 : end + 1]
-            batch.memo["features", before, end] = torch.cat([tail(part) for part in z.split(batch.chunk)])
+# --------------------------------------------------------------------------------------------- shared
+
+
+def _last_rules(study: Study, samples: int, theta: float, mu: int) -> LastRules:
+    batch = _batch(study, "train", samples)
+    return LastRules.of(study.target, batch, theta, mu)
+
+
+def _numbers(
+    facts: Mapping[str, float], setting: Mapping[str, Any], n: int
+) -> list[Number]:
+    """Counts and fractions (``COUNTS``) as numbers of ExplaiNN."""
+    numbers = []
+    for metric, value in facts.items():
+        unit = "count" if metric.startswith(COUNTS) else "fraction"
+        numbers.append(Number(metric, value, "ExplaiNN", setting, n, "higher", unit))
+    return numbers
 
 
 def _batch(study: Study, split: str, count: int) -> Batch:
-    ids = study.data.sample(split, count, study.target_name, study.seed)
-    chunk = CHUNK if study.data.input_shape[1] < 100 else 32
-    return study.data.batch(split, ids, study.device, chunk)
+    data = study.data
+    ids = data.sample(split, count, study.target_name, study.seed)
+    chunk = CHUNK
+    if data.input_shape[1] >= 100:
+        chunk = 32
+    return data.batch(split, ids, study.device, chunk)

@@ -1,25 +1,30 @@
-"""Which rules tell what classes share and what is their own: those that Figs. 4, 13, 15 and 17 show.
+"""Selects what figures show of rules: what classes share and what is specific to each (Figs. 4, 13, 15 and 17), the
+filters with most shared pixels (Figs. 3, 10, 11), and how a class is composed through the layers (Fig. 5).
 
     one, both, other = pair(rules)            # Fig. 4: husky and not malamute, both, malamute and not husky
     c, own = within(rules)                    # Fig. 15: the class with most rules, and those
     examples(on, model, own, images_of_c)     # an image of the class for each
     alike(after, before)                      # App. B.3: which rules of one model are in the other too
+    drawn_nodes(levels, c, wide=3)            # Fig. 5: the rules below class c
 
-A rule is shared if its head has several classes, else it is its class's own. Of all rules that would do those with fewest
-classes are taken, then those that save most bits: a head of two classes says more about the two than one of twenty.
+A rule is shared if its head has several classes, else it is its class's own. Of all eligible rules those with the
+fewest classes are taken, then those that save most bits: a head of two classes says more about them than one of twenty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
-from benchmark.api import Array
+from benchmark.api import Array, Batch, Target
+from benchmark.papers.explainn import networks
 from benchmark.papers.explainn.mdl import Rule
 from benchmark.papers.explainn.miner import Model
-from benchmark.papers.explainn.planted import overlap
+from benchmark.papers.explainn.networks import Units
+from benchmark.papers.explainn.planted import overlap, sides
 
 ALIKE = 0.5  # product of the Jaccards of heads and tails from which on two rules are the same
 
@@ -32,36 +37,66 @@ def heads(rules: Sequence[Rule], classes: int) -> Array:
     return H
 
 
-def pair(rules: Sequence[Rule], classes: int) -> tuple[int, int, tuple[Rule, Rule, Rule]] | None:
-    """Classes c, d and three rules: with c and not d, with both, with d and not c; None if no two classes have all three."""
+def tail_sizes(rules: Sequence[Rule]) -> Array:
+    return np.array([len(rule.Y) for rule in rules])
+
+
+def pair(
+    rules: Sequence[Rule], classes: int
+) -> tuple[int, int, tuple[Rule, Rule, Rule]] | None:
+    """Classes c, d and rules with c and not d, with both, with d and not c; None if no two classes have all three."""
     H = heads(rules, classes)
     size = H.sum(1)
-    best = None
+    fewest, best = None, None
     for r in np.argsort(size, kind="stable"):
         for c, d in combinations(rules[r].X, 2):
-            only = [np.flatnonzero(H[:, a] & ~H[:, b]) for a, b in ((c, d), (d, c))]
-            if not all(len(rows) for rows in only):
+            only_c = np.flatnonzero(H[:, c] & ~H[:, d])
+            only_d = np.flatnonzero(H[:, d] & ~H[:, c])
+            if not len(only_c) or not len(only_d):
                 continue
-            p, q = (rows[size[rows].argmin()] for rows in only)
-            cost = size[r] + size[p] + size[q]
-            if best is None or cost < best[0]:
-                best = cost, c, d, (rules[p], rules[r], rules[q])
-    return best[1:] if best else None
+            p = only_c[size[only_c].argmin()]
+            q = only_d[size[only_d].argmin()]
+            total = size[r] + size[p] + size[q]
+            if fewest is None or total < fewest:
+                fewest = total
+                best = c, d, (rules[p], rules[r], rules[q])
+    return best
 
 
-def within(rules: Sequence[Rule], classes: int, most: int = 3) -> tuple[int, list[Rule]] | None:
+def within(
+    rules: Sequence[Rule], classes: int, most: int = 3
+) -> tuple[int, list[Rule]] | None:
     """The class with most rules and its ``most`` rules of fewest classes; None if no class has two."""
-    per_class = heads(rules, classes).sum(0)
-    c = int(per_class.argmax()) if len(rules) else 0
-    if not len(rules) or per_class[c] < 2:
+    if not len(rules):
         return None
-    return c, sorted((rule for rule in rules if c in rule.X), key=lambda rule: len(rule.X))[:most]
+    per_class = heads(rules, classes).sum(0)
+    c = int(per_class.argmax())
+    if per_class[c] < 2:
+        return None
+    own = [rule for rule in rules if c in rule.X]
+    return c, by_classes(own)[:most]
 
 
-def examples(on: Array, model: Model, rules: Sequence[Rule], images: Array) -> list[int]:
-    """For each rule the one of ``images`` (row numbers of ``on`` (n, units)) that has most of its tail ON and least of the
-    other rules' tails; no image twice while there are others."""
-    share = np.stack([on[np.ix_(images, model.tails(rule))].mean(1) for rule in rules])  # (rules, images)
+def by_classes(rules: Sequence[Rule]) -> list[Rule]:
+    """The rules, those of fewest classes first."""
+    return sorted(rules, key=lambda rule: len(rule.X))
+
+
+def examples(
+    on: Array,
+    model: Model,
+    rules: Sequence[Rule],
+    images: Array,
+) -> list[int]:
+    """For each rule one of ``images``: the one with most of its tail ON and least of the other rules' tails. No image
+    is used twice while there are others.
+
+    Args:
+        on: (samples, units) bool.
+        images: row numbers of ``on``.
+    """
+    shares = [on[np.ix_(images, model.tails(rule))].mean(1) for rule in rules]
+    share = np.stack(shares)  # (rules, images)
     others = (share.sum(0) - share) / max(len(rules) - 1, 1)
     taken: list[int] = []
     for row in share - others:
@@ -70,8 +105,144 @@ def examples(on: Array, model: Model, rules: Sequence[Rule], images: Array) -> l
     return [int(images[i]) for i in taken]
 
 
+def examples_of_heads(
+    on: Array,
+    model: Model,
+    rules: Sequence[Rule],
+    y: Array,
+) -> list[int]:
+    """For each rule an image of a class in its head: (rules,) row numbers of ``on``.
+
+    Args:
+        y: (samples,) the class of each image.
+    """
+    rows = []
+    for rule in rules:
+        of_class = np.flatnonzero(np.isin(y, rule.X))
+        rows += examples(on, model, [rule], of_class)
+    return rows
+
+
 def alike(a: Sequence[Rule], b: Sequence[Rule]) -> Array:
-    """(len(a),) bool: which rules of ``a`` are in ``b`` too, or nearly (``ALIKE``)."""
+    """(len(a),) bool: which rules of ``a`` are also in ``b``, exactly or nearly (``ALIKE``)."""
     if not a or not b:
         return np.zeros(len(a), bool)
-    return overlap([(r.X, r.Y) for r in a], [(r.X, r.Y) for r in b]).max(1) >= ALIKE
+    best = overlap(sides(a), sides(b)).max(1)
+    return best >= ALIKE
+
+
+# --------------------------------------------------------------------------------------------- filters
+
+
+def filter_maps(
+    target: Target,
+    batch: Batch,
+    units: Units,
+    model: Model,
+    light: Array,
+    count: int,
+) -> dict[str, Array]:
+    """Of F chosen filters: the mean activation (F, C, u, v), the number of the rule that has the pixel in its tail and
+    the class in its head, or -1 (F, C, u, v), and the correlation with brightness (F,).
+    """
+    C, (K, u, v) = len(target.classes), units.shape
+    rule_of = np.full((C, K * u * v), -1, np.int16)
+    shared = np.zeros(K)  # pixels in rules of several classes
+    for number, rule in enumerate(model.rules):
+        tail = model.tails(rule)
+        rule_of[np.ix_(rule.X, tail)] = number
+        if len(rule.X) > 1:
+            filter_of = np.array(tail) // (u * v)
+            shared += np.bincount(filter_of, minlength=K)
+    chosen = _chosen_filters(shared, light, count)
+    z = networks.values(target, batch, units.layer, units.pool, False)[
+        :, chosen
+    ]  # (n, F, u, v)
+    y = networks.answers(target, batch).argmax(1)
+    means = []
+    for c in range(C):
+        mean = np.zeros(z.shape[1:])
+        if (y == c).any():
+            mean = z[y == c].mean(0).cpu().numpy()
+        means.append(mean)
+    return {
+        "filter": np.array(chosen),
+        "mean": np.stack(means, axis=1).astype(np.float32),
+        "rule": rule_of.reshape(C, K, u, v)[:, chosen].swapaxes(0, 1),
+        "light": light[chosen],
+    }
+
+
+def _chosen_filters(shared: Array, light: Array, count: int) -> list[int]:
+    """The ``count`` filters with most shared pixels, and the one that responds most to background."""
+    most = np.argsort(-shared, kind="stable")[:count]
+    chosen = [int(k) for k in most if shared[k]]
+    if np.isfinite(light).any():
+        darkest = int(np.nanargmin(light))
+        if light[darkest] < -0.1 and darkest not in chosen:
+            chosen.append(darkest)
+    return chosen
+
+
+# --------------------------------------------------------------------------------------------- chains of rules
+
+
+Level = tuple[Units, Model]  # a layer's units and the rules that end in it
+
+
+def _children(levels: Sequence[Level], depth: int, head: Sequence[int]) -> list[Rule]:
+    """The rules of a level with the class ``head[0]`` in the head or, below the first level, with the head ``head``."""
+    _, model = levels[depth]
+    if depth == 0:
+        return [rule for rule in model.rules if head[0] in rule.X]
+    return [rule for rule in model.rules if tuple(head) == rule.X]
+
+
+def chains(levels: Sequence[Level], c: int) -> int:
+    """The number of chains of rules that lead from class c to the last layer."""
+    heads = [[c]]
+    for depth, (_, model) in enumerate(levels):
+        tails = []
+        for head in heads:
+            tails += [model.tails(rule) for rule in _children(levels, depth, head)]
+        heads = tails
+    return len(heads)
+
+
+def drawn_nodes(levels: Sequence[Level], c: int, wide: int) -> list[dict[str, Any]]:
+    """The rules below class c that are drawn, breadth first: those of fewest classes that go on to the next layer."""
+    nodes: list[dict[str, Any]] = []
+    front = [(-1, [c])]  # parent and head
+    for depth, (units, model) in enumerate(levels):
+        most = (wide, 2, 1)[min(depth, 2)]
+        next_front = []
+        for parent, head in front:
+            below = _children(levels, depth, head)
+            if depth + 1 < len(levels):
+                below = _going_on(levels, depth, below) or below
+            for rule in by_classes(below)[:most]:
+                tail = model.tails(rule)
+                node = {
+                    "level": depth + 1,
+                    "parent": parent,
+                    "layer": units.layer,
+                    "units": len(tail),
+                    "head": list(rule.X) if depth == 0 else [],
+                    "k": rule.k,
+                    "units_of_layer": tail,
+                }
+                nodes.append(node)
+                next_front.append((len(nodes) - 1, tail))
+        front = next_front
+    return nodes
+
+
+def _going_on(levels: Sequence[Level], depth: int, rules: Sequence[Rule]) -> list[Rule]:
+    """Those whose tails are heads in the next level."""
+    _, model = levels[depth]
+    found = []
+    for rule in rules:
+        tail = model.tails(rule)
+        if _children(levels, depth + 1, tail):
+            found.append(rule)
+    return found

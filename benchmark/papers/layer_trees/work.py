@@ -1,6 +1,6 @@
-"""What the method and the paper's experiments do, counted (``benchmark.work``).
+"""The work of the method and of the paper's experiments, counted (``benchmark.shared.work``).
 
-``fits``: samples x nodes that a tree is grown from, for each tree, and pixels of maps that are added up.
+``fits``: samples x nodes that each tree is grown from, and pixels of the maps that are averaged.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from benchmark.papers.layer_trees.encodings import hidden_layers
 from benchmark.papers.layer_trees.replicate import CHUNK
-from benchmark.work import FLOAT, Facts, Work, of_method, shapes
+from benchmark.shared.work import FLOAT, Facts, Work, of_method, shapes
 
-GRADIENT_IMAGES = 256  # that a method of heat maps is fitted on
+GRADIENT_IMAGES = 256  # images that a heat-map method is fitted on
 
 
 def method(facts: Facts, layer: str) -> Work:
@@ -21,39 +21,65 @@ def method(facts: Facts, layer: str) -> Work:
 
 
 def trees(
-    facts: Facts, *, thresholds: Sequence[int], layers: Sequence[str] | None, samples: int | None, **_: object
+    facts: Facts,
+    *,
+    thresholds: Sequence[int],
+    layers: Sequence[str] | None,
+    samples: int | None,
+    **_: object,
 ) -> Work:
     """All layers in one pass and the answers in another, then a tree for each layer and threshold."""
     names = list(layers or hidden_layers(facts.target))
-    n = samples or facts.train
+    train = samples or facts.train
+    n = train + facts.test
     last = max(names, key=facts.target.layers.index)
-    passes = (n + facts.test) * (_wide(facts, last) + _wide(facts, facts.target.layers[-1]))
+    passes = n * (_in_chunks(facts, last) + _in_chunks(facts, facts.target.layers[-1]))
+    nodes = shapes(names, facts)
     widest = max(map(facts.units, names))
-    grown = _grown(n, widest)
-    words = len(thresholds) * n * shapes(names, facts)
-    return (passes + Work(fits=words, bytes=grown.bytes)).beside((n + facts.test) * shapes(names, facts) / 8)
+    grown = Work(
+        fits=len(thresholds) * train * nodes, bytes=_grown(train, widest).bytes
+    )
+    packed = n * nodes / 8  # bytes
+    return (passes + grown).beside(packed)
 
 
-def duplicates(facts: Facts, *, layer: str, samples: int | None, **_: object) -> Work:
+def duplicates(
+    facts: Facts,
+    *,
+    layer: str,
+    samples: int | None,
+    **_: object,
+) -> Work:
     """The encodings of one layer."""
     n = samples or facts.train
-    return n * _wide(facts, layer) + Work(fits=n * facts.units(layer), bytes=n * facts.units(layer) / 4)
+    states = n * facts.units(layer)
+    return n * _in_chunks(facts, layer) + Work(fits=states, bytes=states / 4)
 
 
-def drawing(facts: Facts, *, layer: str, samples: int | None, maps: str, **_: object) -> Work:
+def drawing(
+    facts: Facts,
+    *,
+    layer: str,
+    samples: int | None,
+    maps: str,
+    **_: object,
+) -> Work:
     """One tree, and a map for each sample."""
-    n, area = samples or facts.train, facts.shape[1] * facts.shape[2]
+    n = samples or facts.train
     drawn = Work()
     if maps == "gradient":
         drawn = n * facts.pixel_gradient()
     elif maps != "image":
         drawn = of_method(facts.build(maps), facts.explaining(n, GRADIENT_IMAGES))
-    added = Work(fits=n * area, bytes=2 * FLOAT * n * area)
-    return n * _wide(facts, layer) + _grown(n, facts.units(layer)) + drawn + added
+    pixels = n * facts.shape[1] * facts.shape[2]
+    averaged = Work(fits=pixels, bytes=2 * FLOAT * pixels)
+    return (
+        n * _in_chunks(facts, layer) + _grown(n, facts.units(layer)) + drawn + averaged
+    )
 
 
-def _wide(facts: Facts, layer: str) -> Work:
-    """psi of one image, CHUNK of which go through the network together."""
+def _in_chunks(facts: Facts, layer: str) -> Work:
+    """The pass of one image up to ``layer``, CHUNK images going through the network together."""
     return facts.at_once(facts.forward(layer), CHUNK)
 
 

@@ -1,8 +1,8 @@
-"""Representative Interpretations: what a convolutional network has in common on many images.
+"""Representative Interpretations: what many images have in common for a convolutional network.
 
 A region P(x), cut out of the network's own linear decision boundaries, holds an image x and as many reference images of
 its class as possible, and none of another. Its few boundaries are shown as one heat map, which serves every image that
-the region covers: also one that was never seen before.
+the region covers, unseen ones included.
 
     method.py        the plug-in: regions of the reference set, heat maps and labels of new images
     boundaries.py    Eq. 2: linear boundaries, at reference images (the text) or at the decision boundary (the code)
@@ -23,31 +23,33 @@ CITATION = (
     "ICCV 2021, arXiv:2108.06384"
 )
 NOTES: tuple[str, ...] = (
-    "The tie rule of the greedy cannot be met as printed: D(x) is part of R, so the numerator of Eq. 4 is never below its "
-    "denominator, and a numerator of zero makes 0/0. The authors' code counts only images of x's own class in the numerator; "
-    "the two ratios differ by exactly 1, so the choice is the same and the rule makes sense.",
-    "The greedy is good, not optimal: over 200 random cases of 60 images and 7 boundaries it covers 98.3 % of what the best "
-    "subset of Q covers (brute force), all of it in 84 % of the cases, 71 % in the worst.",
-    "Text and code draw Q differently: at reference images, one Q for all inputs, or at the decision boundary around each input. "
-    "On toybirds (offline profile, |Q| = 50, three networks, unseen images) the code's way covers every image and agrees with "
-    "the network on 92.0 % of them, the text's covers 91.1 % and agrees on 95.3 %: coverage is paid for with agreement. 'RI' is "
-    "the code's way, 'RI (reference)' the text's.",
-    "On photographs of cats and dogs (quick profile, SqueezeNet, 600 references, 200 unseen images) RI reuses better than the CAMs, "
-    "as in the paper: mAD 10.7, RI (reference) 13.1, Grad-CAM++ 16.4, Score-CAM 25.8, Grad-CAM 28.4, ACE 43.7. Which images become "
-    "centres matters more to the CAMs than to RI: another draw gave RI 10.2, Grad-CAM++ 12.6, Grad-CAM 15.0. RI (reference) covers 87 % "
-    "of the images where the code's way covers all but one.",
-    "Score-CAM is ahead of RI where it explains the input itself (K = 1) and falls far behind on images like it, as in Fig. 4: by "
-    "+4.6 and -19.3 points of mAD at K = 1 and 10 (quick profile, ASIRRA, 10 inputs, +-15.8 and +-8.5). There it scores an "
-    "image's 128 most active of 512 channels: on four images 66 to 84 % of its top pixels are those of all channels, and the drop "
-    "of its own maps is larger by .1 point at most.",
-    "The neighbours of an image in Omega are not of its class only: among the four nearest references of the case study's dog "
-    "(quick profile) are two cats, while its region, by Eq. 6, lists dogs alone.",
-    "Coverage alone says little: with |Q| = 1 every region is a half space, all of toybirds is covered, and agreement with the "
-    "network is 14.0 %, where a guess among eight classes has 12.5 %.",
-    "Table 1 keeps 20 % of the pixels and blackens the rest. On toybirds every method, RI too, loses three quarters of the class "
-    "score or more (mAD 75.5 to 86.3, a random map 86.8), and Score-CAM comes first; the rest of the table hangs on how a "
-    "network takes black.",
-    "Not stated in the paper: what explains an image in two regions (here, as in App. D: the larger), the W of Eq. 6 (here raw, as "
-    "in the code, though the text says normal vectors), and whether redundant boundaries stay (the later code drops them: the "
-    "covered images are the same, the mean heat map is not).",
+    "The tie rule of the greedy algorithm cannot be met as printed: D(x) is part of R, so the numerator of Eq. 4 "
+    "is never below its denominator, and a numerator of zero makes 0/0. The authors' code counts only images of "
+    "x's own class in the numerator; the two ratios differ by exactly 1, so the choice is the same and the rule "
+    "makes sense.",
+    "The greedy algorithm is good, not optimal: over 200 random cases of 60 images and 7 boundaries it covers "
+    "98.3 % of what the best subset of Q covers (brute force), all of it in 84 % of the cases, 71 % in the worst.",
+    "Text and code draw Q differently: at reference images, one Q for all inputs, or at the decision boundary "
+    "around each input. On toybirds (offline profile, |Q| = 50, three networks, unseen images) the code's way "
+    "covers every image and agrees with the network on 92.0 % of them, the text's covers 91.1 % and agrees on "
+    "95.3 %: higher coverage costs agreement. 'RI' is the code's way, 'RI (reference)' the text's.",
+    "On photographs of cats and dogs (quick profile, SqueezeNet, 600 references, 200 unseen images) RI reuses "
+    "better than the CAMs, as in the paper: mAD 10.7, RI (reference) 13.1, Grad-CAM++ 16.4, Score-CAM 25.8, "
+    "Grad-CAM 28.4, ACE 43.7. Which images become centres matters more to the CAMs than to RI: another draw gave "
+    "RI 10.2, Grad-CAM++ 12.6, Grad-CAM 15.0. RI (reference) covers 87 % of the images where the code's way "
+    "covers all but one.",
+    "Score-CAM is ahead of RI where it explains the input itself (K = 1) and falls far behind on images like it, "
+    "as in Fig. 4: by +4.6 and -19.3 points of mAD at K = 1 and 10 (quick profile, ASIRRA, 10 inputs, +-15.8 and "
+    "+-8.5). There it scores an image's 128 most active of 512 channels: on four images 66 to 84 % of its top "
+    "pixels are those of all channels, and the drop of its own maps is larger by 0.1 point at most.",
+    "The neighbours of an image in Omega are not all of its class: among the four nearest references of the case "
+    "study's dog (quick profile) are two cats, while its region, by Eq. 6, lists dogs alone.",
+    "Coverage alone says little: with |Q| = 1 every region is a half space, all of toybirds is covered, and "
+    "agreement with the network is 14.0 %, where a guess among eight classes has 12.5 %.",
+    "Table 1 keeps 20 % of the pixels and blackens the rest. On toybirds every method, RI included, loses three "
+    "quarters of the class score or more (mAD 75.5 to 86.3, a random map 86.8), and Score-CAM comes first; the "
+    "rest of the table depends on how a network reacts to black.",
+    "Not stated in the paper: what explains an image in two regions (here, as in App. D: the larger), the W of "
+    "Eq. 6 (here raw, as in the code, though the text says normal vectors), and whether redundant boundaries stay "
+    "(the later code drops them: the covered images are the same, the mean heat map is not).",
 )

@@ -1,16 +1,17 @@
 """Linear boundaries of G: the hyperplanes that a region is cut from (RI, Sec. 4.1).
 
-Idea: where G is piecewise linear, the difference of its two largest logits is linear around any t, so its gradient there
-gives a hyperplane of the network's true decision boundary.
+Idea: where G is piecewise linear, the difference of its two largest logits is linear around any t, so its gradient
+there gives a hyperplane of the network's true decision boundary.
 
-    Q = at(target, psi[rows])                         # the text: Eq. 2 at sampled reference images, one Q for all inputs
-    Qs = sample(target, psi, psi_x, "boundary", 50, rng, classes=classes, classes_x=c)  # the authors' code, a Q an input
+    Q = at(target, psi[rows])                  # the text: Eq. 2 at sampled reference images, one Q for all inputs
+    # the authors' code, a Q for each input
+    Qs = sample(target, psi, psi_x, "boundary", 50, rng, classes=classes, classes_x=c)
     inside = Q.sides(psi) == Q.sides(psi_x)           # (n, q) bool
 
 Theory:  Delta G(t) = max_1 G(t) - max_2 G(t),   W = d Delta G / dt,   b = Delta G(t) - <W, t>               Eq. 2
 
-The text takes t = psi(x') for x' drawn from R. The authors' code walks from psi(x) towards psi(x') of images x' of other
-classes until it meets the decision boundary and takes t there: a Q for each input, whose pieces lie around x.
+The text takes t = psi(x') for x' drawn from R. The authors' code walks from psi(x) towards psi(x') of images x' of
+other classes until it meets the decision boundary and takes t there: a Q for each input, whose pieces lie around x.
 """
 
 from __future__ import annotations
@@ -28,11 +29,29 @@ from torch import Tensor, nn
 from benchmark.api import NotApplicable, Target
 
 WAYS = ("boundary", "reference")
-GAP, STEPS = 1e-3, 40  # a line search ends where the two largest logits differ by less, or after so many halvings
-_PIECES = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ReLU6, nn.Hardtanh, nn.Threshold, nn.Hardshrink, nn.Softshrink,
-           nn.Hardsigmoid)  # fmt: skip
-_CURVED = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d,
-           nn.InstanceNorm3d)  # fmt: skip
+# a line search ends where the two largest logits differ by less, or after so many halvings
+GAP, STEPS = 1e-3, 40
+_PIECES = (
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.RReLU,
+    nn.ReLU6,
+    nn.Hardtanh,
+    nn.Threshold,
+    nn.Hardshrink,
+    nn.Softshrink,
+    nn.Hardsigmoid,
+)
+_CURVED = (
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    nn.RMSNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +76,9 @@ class Boundaries:
         return self.margins(psi) > 0
 
 
-def at(target: Target, t: Tensor, layer: str | None = None, chunk: int = 64) -> Boundaries:
+def at(
+    target: Target, t: Tensor, layer: str | None = None, chunk: int = 64
+) -> Boundaries:
     """The linear boundary at each feature map t (q, K, u, v), between its own two top classes.         Eq. 2
 
     Exact for piecewise linear G; ``warn_if_curved`` says where it is not.
@@ -66,14 +87,18 @@ def at(target: Target, t: Tensor, layer: str | None = None, chunk: int = 64) -> 
         NotApplicable: a network of one class.
     """
     if len(target.classes) < 2:
-        raise NotApplicable(f"{target.name} knows one class only: it has no decision boundary")
+        raise NotApplicable(
+            f"{target.name} knows one class only: it has no decision boundary"
+        )
     W, b = [], []
     for part in t.split(chunk):
         part = part.detach().requires_grad_()
         first, second = target.head(part, layer).topk(2, dim=1).values.T  # (m,) each
-        (gradient,) = torch.autograd.grad((first - second).sum(), part)
+        gap = first - second
+        (gradient,) = torch.autograd.grad(gap.sum(), part)
+        product = (gradient * part.detach()).flatten(1).sum(1)
         W.append(gradient)
-        b.append((first - second).detach() - (gradient * part.detach()).flatten(1).sum(1))
+        b.append(gap.detach() - product)
     return Boundaries(torch.cat(W), torch.cat(b))
 
 
@@ -105,43 +130,63 @@ def sample(
         NotApplicable: all reference images are predicted as one class.
     """
     if way not in WAYS:
-        raise ValueError(f"boundaries are sampled at 'boundary' or 'reference', not {way!r}")
+        raise ValueError(
+            f"boundaries are sampled at 'boundary' or 'reference', not {way!r}"
+        )
     if q < 1 or (way == "reference" and q > len(psi)):
         raise ValueError(
-            f"|Q| = {q} boundaries asked for, at {len(psi)} reference images; it must lie in 1..{len(psi)}"
+            f"|Q| = {q}: the number of boundaries must lie in 1..{len(psi)}, the number of reference images"
         )
     if len(classes.unique()) < 2:
         one = target.classes[int(classes[0])]
-        raise NotApplicable(f"every reference image is predicted as {one!r}: there is no other class to tell it from")
+        raise NotApplicable(
+            f"every reference image is predicted as {one!r}: there is no other class to separate it from"
+        )
     if way == "reference":
         rows = torch.from_numpy(rng.choice(len(psi), q, replace=False)).to(psi.device)
         return repeat(at(target, psi[rows], layer, chunk), len(psi_x))
 
     def towards_others(x: Tensor, c: int) -> Boundaries:
+        """Boundaries on the lines from x, of class c, to images of other classes."""
         others = (classes != c).nonzero()[:, 0]
-        rows = others[torch.from_numpy(rng.permutation(len(others))[:q]).to(psi.device)]
-        return at(target, leave(target, x, psi[rows], c, layer, chunk), layer, chunk)
+        drawn = torch.from_numpy(rng.permutation(len(others))[:q])
+        rows = others[drawn.to(psi.device)]
+        ends = psi[rows]
+        points = leave(target, x, ends, c, layer, chunk)
+        return at(target, points, layer, chunk)
 
-    return (towards_others(x, c) for x, c in zip(psi_x, classes_x.tolist()))
+    inputs = zip(psi_x, classes_x.tolist())
+    return (towards_others(x, c) for x, c in inputs)
 
 
 @torch.no_grad()
-def leave(target: Target, x: Tensor, ends: Tensor, c: int, layer: str | None = None, chunk: int = 64) -> Tensor:
+def leave(
+    target: Target,
+    x: Tensor,
+    ends: Tensor,
+    c: int,
+    layer: str | None = None,
+    chunk: int = 64,
+) -> Tensor:
     """Where the lines from feature map x (K, u, v), of class c, to ``ends`` (q, K, u, v) leave class c: (q, K, u, v).
 
     Bisection; the point kept is still of class c. It stops when its two largest logits differ by less than ``GAP``.
     """
     points = []
     for end in ends.split(chunk):
-        low, high = (torch.full((len(end), 1, 1, 1), share, device=x.device) for share in (0.0, 1.0))
+        low = torch.zeros((len(end), 1, 1, 1), device=x.device)
+        high = torch.ones_like(low)
         moving = torch.ones(len(end), dtype=torch.bool, device=x.device)
         for _ in range(STEPS):
             rows = moving.nonzero()[:, 0]
             middle = (low[rows] + high[rows]) / 2
-            top, found = target.head(x + middle * (end[rows] - x), layer).topk(2, dim=1)  # (r, 2)
+            point = x + middle * (end[rows] - x)
+            top, found = target.head(point, layer).topk(2, dim=1)  # (r, 2)
             inside = found[:, 0] == c
-            low[rows[inside]], high[rows[~inside]] = middle[inside], middle[~inside]
-            moving[rows] = ~(inside & (top[:, 0] - top[:, 1] < GAP))
+            low[rows[inside]] = middle[inside]
+            high[rows[~inside]] = middle[~inside]
+            close = top[:, 0] - top[:, 1] < GAP
+            moving[rows] = ~(inside & close)
             if not moving.any():
                 break
         points.append(x + low * (end - x))
@@ -149,19 +194,27 @@ def leave(target: Target, x: Tensor, ends: Tensor, c: int, layer: str | None = N
 
 
 def warn_if_curved(target: Target, layer: str | None = None) -> None:
-    """Warns, naming them, of activations and norms in G with which it is not piecewise linear: there Eq. 2 gives the
-    tangent plane of Delta G, which is no boundary of the network."""
-    start = target.layers.index(layer or target.layer) + 1
-    curved = {
-        f"{target.layers[start + i]}: {type(module).__name__}"
-        for i, child in enumerate(target.net[start:])
-        for module in child.modules()
-        if isinstance(module, _CURVED)
-        or (type(module).__module__ == "torch.nn.modules.activation" and not isinstance(module, _PIECES))
-    }
+    """Warns if activations or norms of G make it not piecewise linear, and names them.
+
+    There Eq. 2 gives the tangent plane of Delta G, which is not a boundary of the network.
+    """
+    name = layer or target.layer
+    start = target.layers.index(name) + 1
+    curved = set()
+    for child_name, child in zip(target.layers[start:], target.net[start:]):
+        for module in child.modules():
+            if _is_curved(module):
+                curved.add(f"{child_name}: {type(module).__name__}")
     if curved:
         warnings.warn(
-            f"{target.name} is not piecewise linear after {layer or target.layer} ({', '.join(sorted(curved))}): "
+            f"{target.name} is not piecewise linear after {name} ({', '.join(sorted(curved))}): "
             "its linear boundaries are tangent planes, exact at the sampled points only",
             stacklevel=2,
         )
+
+
+def _is_curved(module: nn.Module) -> bool:
+    is_activation = type(module).__module__ == "torch.nn.modules.activation"
+    return isinstance(module, _CURVED) or (
+        is_activation and not isinstance(module, _PIECES)
+    )

@@ -50,28 +50,35 @@ def cluster(psi: Tensor, k: int, rng: Generator, *, restarts: int = 10) -> Clust
     if not len(x):
         raise ValueError("there are no reference images to cluster")
     k = min(k, len(x))
-    points = _isometric(x - x.mean(dim=0)) if x.shape[1] > len(x) else x
+    points = x
+    if x.shape[1] > len(x):
+        points = _isometric(x - x.mean(dim=0))
+    means = KMeans(k, n_init=restarts, random_state=int(rng.integers(2**31)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different images than clusters
-        seed = int(rng.integers(2**31))
-        found = KMeans(k, n_init=restarts, random_state=seed).fit(points.double().cpu().numpy()).labels_
+        # fewer different images than clusters
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = means.fit(points.double().cpu().numpy()).labels_
     labels = np.unique(found, return_inverse=True)[1]
-    member = torch.from_numpy(np.eye(labels.max() + 1, dtype=np.float32)[labels]).to(x.device)  # (n, V)
+    one_hot = np.eye(labels.max() + 1, dtype=np.float32)[labels]
+    member = torch.from_numpy(one_hot).to(x.device)  # (n, V)
     centres = member.T @ x / member.sum(dim=0)[:, None]  # (V, d)
-    return Clusters(centres, labels, _squared(centres, x).argmin(dim=1).cpu().numpy())
+    seeds = _squared(centres, x).argmin(dim=1)
+    return Clusters(centres, labels, seeds.cpu().numpy())
 
 
 def _isometric(x: Tensor) -> Tensor:
     """(n, n) points with the distances of x (n, d): L of x x^T = L L^T.
 
-    A little is added to the diagonal, for products in float32 and equal images leave eigenvalues around 0. It moves each
-    point by the same amount in a direction of its own, which adds the same to the inertia of all clusterings into k.
+    A little is added to the diagonal, for products in float32 and equal images leave eigenvalues around 0. It moves
+    each point by the same amount in a direction of its own, which adds the same to the inertia of all clusterings into
+    k.
     """
     gram = (x @ x.T).double()
     tiny = 1e-4 * gram.diagonal().mean().clamp(min=1e-12)
-    return torch.linalg.cholesky(gram + tiny * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    return torch.linalg.cholesky(gram + tiny * identity)
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:
-    """|a_i - b_j|^2 (n, m) less |a_i|^2, which no comparison over j needs."""
+    """|a_i - b_j|^2 - |a_i|^2, (n, m): the second term does not matter to a comparison over j."""
     return b.square().sum(dim=1) - 2 * a @ b.T

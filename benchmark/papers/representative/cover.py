@@ -3,8 +3,8 @@
 Idea: a boundary removes the reference images on its other side. Find few that remove the images of other classes and as
 few as possible of x's own: a submodular cost submodular cover problem, NP-hard, solved greedily.
 
-    inside = Q.sides(psi) == Q.sides(psi_x)                    # (n, q) bool: which side of each boundary x' shares with x
-    chosen = greedy(pack(inside), pack_rows(same))             # indices into Q, in the order in which they were picked
+    inside = pack((Q.sides(psi) == Q.sides(psi_x)).numpy())  # (q, words): who is on x's side of each boundary
+    chosen = greedy(inside, same, other)                     # indices into Q, in the order in which they were chosen
 
 Theory:     max |P n R|   such that   |P n D(x)| <= delta = tau(x)                                            Eq. 3
             D(x): images of R of another class than x;  tau(x): those on x's side of all of Q, which none can remove
@@ -48,11 +48,14 @@ def greedy(inside: Array, same: Array, other: Array) -> list[int]:
     tau = count(np.bitwise_and.reduce(inside, axis=0) & other)
     P: list[int] = []
     while count(other) > tau:
-        lost_same, lost_other = count(same & ~inside), count(other & ~inside)  # (q,) each
-        ratio = np.divide(
-            lost_same, lost_other, out=np.full(len(inside), np.inf), where=lost_other > 0
-        )  # Eq. 4, less 1
-        h = int(np.lexsort((-lost_other, ratio))[0])  # a stable sort: ties to the lower index
+        lost_same = count(same & ~inside)  # (q,)
+        lost_other = count(other & ~inside)
+        useless = np.full(len(inside), np.inf)
+        # Eq. 4, minus 1
+        ratio = np.divide(lost_same, lost_other, out=useless, where=lost_other > 0)
+        h = int(
+            np.lexsort((-lost_other, ratio))[0]
+        )  # a stable sort: ties to the lower index
         P.append(h)
         same, other = same & inside[h], other & inside[h]
     return P
@@ -64,6 +67,11 @@ def prune(P: Sequence[int], inside: Array) -> list[int]:
     kept = list(P)
     for h in sorted(P):
         rest = [i for i in kept if i != h]
-        if rest and np.array_equal(np.bitwise_and.reduce(inside[rest]), np.bitwise_and.reduce(inside[kept])):
+        if rest and np.array_equal(_common(inside[rest]), _common(inside[kept])):
             kept = rest
     return kept
+
+
+def _common(bits: Array) -> Array:
+    """The images that all rows (p, words) share, (words,)."""
+    return np.bitwise_and.reduce(bits)

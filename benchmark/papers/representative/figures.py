@@ -11,10 +11,17 @@ from matplotlib.figure import Figure
 
 from benchmark.api import Array
 from benchmark.papers import Found, FoundUnit, Picture
-from benchmark.style import INK, MUTED, PALETTE, STYLE, file_name
+from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, file_name
 
-COLOURS = {"RI": PALETTE[0], "RI (reference)": PALETTE[9], "Grad-CAM": PALETTE[1], "Grad-CAM++": PALETTE[2], "Score-CAM": PALETTE[4],
-           "ACE": PALETTE[3], "Random map": MUTED}  # fmt: skip
+COLOURS = {
+    "RI": PALETTE[0],
+    "RI (reference)": PALETTE[9],
+    "Grad-CAM": PALETTE[1],
+    "Grad-CAM++": PALETTE[2],
+    "Score-CAM": PALETTE[4],
+    "ACE": PALETTE[3],
+    "Random map": MUTED,
+}
 MARKS = {
     "RI": "o",
     "RI (reference)": "s",
@@ -25,7 +32,7 @@ MARKS = {
     "Random map": "x",
 }
 NAMES = {"boundary": "RI", "reference": "RI (reference)"}
-PHOTOGRAPHS = ("asirra", "cub")  # not ours to pass on
+PHOTOGRAPHS = ("asirra", "cub")  # may not be passed on
 
 
 def pictures(found: Found) -> Iterator[Picture]:
@@ -36,32 +43,53 @@ def pictures(found: Found) -> Iterator[Picture]:
     for (experiment, dataset, target), units in sorted(groups.items()):
         name, where = file_name(dataset, target), f"{dataset}, {target}"
         if experiment == "unseen":
-            yield Picture(f"table1-{name}", f"Unseen images ({where})", _TABLE_1, table_1(units))
+            yield Picture(
+                f"table1-{name}", f"Unseen images ({where})", _TABLE_1, table_1(units)
+            )
             with_ri = [unit for unit in units if len(unit.arrays["ways"])]
             if with_ri:
-                yield Picture(f"fig5-6-{name}", f"Size of the sample Q ({where})", _FIG_5, sweep(with_ri))
+                yield Picture(
+                    f"fig5-6-{name}",
+                    f"Size of the sample Q ({where})",
+                    _FIG_5,
+                    sweep(with_ri),
+                )
         elif experiment == "similar":
-            yield Picture(f"fig4-{name}", f"Similar reference images ({where})", _FIG_4, curves(units))
+            yield Picture(
+                f"fig4-{name}",
+                f"Similar reference images ({where})",
+                _FIG_4,
+                curves(units),
+            )
             text = f"{_FIG_2} Class: {units[0].arrays['case_class']}."
-            yield Picture(f"fig2-{name}", f"A case study ({where})", text, case_study(units[0]), raster=True, photo=dataset in PHOTOGRAPHS)  # fmt: skip
+            yield Picture(
+                f"fig2-{name}",
+                f"A case study ({where})",
+                text,
+                case_study(units[0]),
+                raster=True,
+                photo=dataset in PHOTOGRAPHS,
+            )
 
 
 _TABLE_1 = (
-    "Average drop (left, lower is better) and average increase (right, higher is better) of the class score when only the "
-    "top 20 % of an unseen image are kept, by interpretations of reference images. A dot a run and seed, a bar their mean."
+    "Average drop (left, lower is better) and average increase (right, higher is better) of the class score when "
+    "only the top 20 % of an unseen image are kept, by interpretations of reference images. One dot per run and "
+    "seed; bars are means."
 )
 _FIG_5 = (
-    "How often regions agree with the true class (ACU-GT) and with the network (ACU-MD) on the images they cover, and how many "
-    "they cover (CVR), against the number of sampled boundaries. Mean over runs and seeds, the whole range shaded."
+    "How often regions agree with the true class (ACU-GT) and with the network (ACU-MD) on the images they cover, "
+    "and how many they cover (CVR), against the number of sampled boundaries. Mean over runs and seeds, the whole "
+    "range shaded."
 )
 _FIG_4 = (
-    "Average drop (left) and increase (right) over the K reference images most similar to the one that is interpreted, "
-    "itself the first. Mean over inputs and seeds."
+    "Average drop (left) and increase (right) over the K reference images most similar to the one that is "
+    "interpreted, itself the first. Mean over inputs and seeds."
 )
 _FIG_2 = (
-    "Rows 1 and 3: an input (left) and its most similar reference images, by region (RI) and by Euclidean distance. The other "
-    "rows: each method's heat map with the input's interpretation reused. Numbers: class score of the image, or of its "
-    "top 20 %."
+    "Rows 1 and 3: an input (left) and its most similar reference images, by region (RI) and by Euclidean "
+    "distance. The other rows: each method's heat map with the input's interpretation reused. Numbers: class "
+    "score of the image, or of its top 20 %."
 )
 
 
@@ -70,15 +98,34 @@ def table_1(units: Sequence[FoundUnit]) -> Figure:
     """A panel for mAD and one for mAI; dots are runs, bars means."""
     values: dict[str, list[Array]] = {}
     for unit in units:
-        for name, runs in zip(unit.arrays["methods"], unit.arrays["drops"], strict=True):  # runs (r, 2)
+        for name, runs in zip(
+            unit.arrays["methods"], unit.arrays["drops"], strict=True
+        ):  # runs (r, 2)
             values.setdefault(str(name), []).extend(runs)
-    names = sorted(values, key=lambda name: np.mean([v[0] for v in values[name]]), reverse=True)
+    names = sorted(
+        values, key=lambda name: np.mean([v[0] for v in values[name]]), reverse=True
+    )
     figure = Figure(figsize=(7.2, 0.9 + 0.3 * len(names)), layout="constrained")
-    for j, (axes, title) in enumerate(zip(figure.subplots(1, 2, sharey=True), ("mAD (%)", "mAI (%)"))):
+    for j, (axes, title) in enumerate(
+        zip(figure.subplots(1, 2, sharey=True), ("mAD (%)", "mAI (%)"))
+    ):
         for y, name in enumerate(names):
             points = np.array(values[name])[:, j]
-            axes.barh(y, points.mean(), 0.55, color=COLOURS.get(name, INK), alpha=0.35, linewidth=0)
-            axes.plot(points, np.full(len(points), y), MARKS.get(name, "o"), ms=4, color=COLOURS.get(name, INK))
+            axes.barh(
+                y,
+                points.mean(),
+                0.55,
+                color=COLOURS.get(name, INK),
+                alpha=0.35,
+                linewidth=0,
+            )
+            axes.plot(
+                points,
+                np.full(len(points), y),
+                MARKS.get(name, "o"),
+                ms=4,
+                color=COLOURS.get(name, INK),
+            )
         axes.set_yticks(range(len(names)), names)
         axes.set_xlabel(title)
         _plain(axes)
@@ -90,7 +137,9 @@ def table_1(units: Sequence[FoundUnit]) -> Figure:
 def sweep(units: Sequence[FoundUnit]) -> Figure:
     """Figs. 5 and 6 with the coverage: rows reference and unseen images, columns ACU-GT, ACU-MD, CVR."""
     ways, sizes = [str(w) for w in units[0].arrays["ways"]], units[0].arrays["sizes"]
-    rates = np.concatenate([unit.arrays["rates"] for unit in units])  # (runs, ways, 2, sizes, 3)
+    rates = np.concatenate(
+        [unit.arrays["rates"] for unit in units]
+    )  # (runs, ways, 2, sizes, 3)
     figure = Figure(figsize=(7.2, 3.9), layout="constrained")
     panels = figure.subplots(2, 3, sharex=True, sharey=True)
     for i, where in enumerate(("reference", "unseen")):
@@ -98,8 +147,23 @@ def sweep(units: Sequence[FoundUnit]) -> Figure:
             axes = panels[i, j]
             for w, way in enumerate(ways):
                 line, name = rates[:, w, i, :, j], NAMES[way]  # (runs, sizes)
-                axes.fill_between(sizes, line.min(0), line.max(0), color=COLOURS[name], alpha=0.2, linewidth=0)
-                axes.plot(sizes, line.mean(0), MARKS[name] + "-", ms=3.5, lw=1.2, color=COLOURS[name], label=name)
+                axes.fill_between(
+                    sizes,
+                    line.min(0),
+                    line.max(0),
+                    color=COLOURS[name],
+                    alpha=0.2,
+                    linewidth=0,
+                )
+                axes.plot(
+                    sizes,
+                    line.mean(0),
+                    MARKS[name] + "-",
+                    ms=3.5,
+                    lw=1.2,
+                    color=COLOURS[name],
+                    label=name,
+                )
             axes.set_title(f"{rate}, {where}")
             axes.grid(True)
             _plain(axes)
@@ -115,15 +179,31 @@ def sweep(units: Sequence[FoundUnit]) -> Figure:
 def curves(units: Sequence[FoundUnit]) -> Figure:
     """Fig. 4: mAD and mAI over the first K similar images, for every K."""
     names = [str(name) for name in units[0].arrays["methods"]]
-    each = np.mean([unit.arrays["curves"] for unit in units], axis=0)  # (methods, top, 2)
+    each = np.mean(
+        [unit.arrays["curves"] for unit in units], axis=0
+    )  # (methods, top, 2)
     K = np.arange(1, each.shape[1] + 1)
     figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-    for j, (axes, title) in enumerate(zip(figure.subplots(1, 2), ("mAD (%)", "mAI (%)"))):
+    for j, (axes, title) in enumerate(
+        zip(figure.subplots(1, 2), ("mAD (%)", "mAI (%)"))
+    ):
         for name, line in zip(names, np.cumsum(each[:, :, j], axis=1) / K):
             marks = np.unique(np.geomspace(1, len(K), 7).astype(int)) - 1
-            axes.plot(K, line, MARKS.get(name, "o") + "-", ms=4, lw=1.2, color=COLOURS.get(name, INK), label=name, markevery=list(marks))  # fmt: skip
+            axes.plot(
+                K,
+                line,
+                MARKS.get(name, "o") + "-",
+                ms=4,
+                lw=1.2,
+                color=COLOURS.get(name, INK),
+                label=name,
+                markevery=list(marks),
+            )
         axes.set_xscale("log")
-        axes.set_xticks([k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= len(K)], minor=False)
+        axes.set_xticks(
+            [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= len(K)],
+            minor=False,
+        )
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.set_xlabel("K similar images")
@@ -138,22 +218,35 @@ def curves(units: Sequence[FoundUnit]) -> Figure:
 def case_study(unit: FoundUnit) -> Figure:
     """Fig. 2: images and maps in a grid; by region first, by distance below."""
     names = [str(name) for name in unit.arrays["methods"]]
-    images, maps, whole, kept = (unit.arrays[key] for key in ("images", "maps", "whole", "kept"))
-    rows: list[tuple[str, int, bool]] = []  # label, method, whether the images themselves
+    images, maps, whole, kept = (
+        unit.arrays[key] for key in ("images", "maps", "whole", "kept")
+    )
+    rows: list[
+        tuple[str, int, bool]
+    ] = []  # label, method, whether the images themselves
     for m, name in enumerate(names):
         if m in (0, 1):
             rows.append(("by region" if m == 0 else "by distance", m, True))
         rows.append((name, m, False))
     columns = images.shape[1]
-    figure = Figure(figsize=(1.15 * columns + 0.6, 1.3 * len(rows)), layout="constrained")
+    figure = Figure(
+        figsize=(1.15 * columns + 0.6, 1.3 * len(rows)), layout="constrained"
+    )
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes_row, (label, m, plain) in zip(grid, rows):
         for k, axes in enumerate(axes_row):
             picture = images[m, k].transpose(1, 2, 0)
-            axes.imshow(picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255)
+            axes.imshow(
+                picture if picture.shape[2] == 3 else picture[..., 0],
+                cmap="gray",
+                vmin=0,
+                vmax=255,
+            )
             if not plain:
                 axes.imshow(_scaled(maps[m, k]), cmap="inferno", alpha=0.6)
-            axes.set_xlabel(f"{(whole if plain else kept)[m, k]:.2f}", fontsize=8, labelpad=1)
+            axes.set_xlabel(
+                f"{(whole if plain else kept)[m, k]:.2f}", fontsize=8, labelpad=1
+            )
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
@@ -163,7 +256,8 @@ def case_study(unit: FoundUnit) -> Figure:
 
 def _scaled(a: Array) -> Array:
     a = a.astype(np.float32)
-    return (a - a.min()) / max(float(np.ptp(a)), 1e-12)
+    span = max(float(np.ptp(a)), 1e-12)
+    return (a - a.min()) / span
 
 
 def _plain(axes: Axes) -> None:

@@ -3,9 +3,10 @@
     keep = top_share(maps, 0.2)                         # (n, h, w) bool; whole_segments(maps, 0.2) for ACE
     drop, increase, y, y_kept = masked(target, batch, keep)
 
-Theory: Y_c is the softmax probability of the class that F predicts on the whole image, e' the image with the kept pixels
-and 0 elsewhere;  AD = 100 max(0, Y_c(e) - Y_c(e')) / Y_c(e),  AI = 100 [Y_c(e) < Y_c(e')]. Compared as log-odds, which do
-not saturate. The same numbers as the metrics ``average_drop`` and ``average_increase`` (a test says so), for any mask.
+Theory: Y_c is the softmax probability of the class that F predicts on the whole image, e' the image with the kept
+pixels and 0 elsewhere;  AD = 100 max(0, Y_c(e) - Y_c(e')) / Y_c(e),  AI = 100 [Y_c(e) < Y_c(e')]. Compared as
+log-odds, which do not saturate. The same numbers as the metrics ``average_drop`` and ``average_increase`` (a test says
+so), for any mask.
 """
 
 from __future__ import annotations
@@ -24,33 +25,58 @@ NOISE = 1e-4  # a rise of the log-odds by less is float32 rounding
 
 def top_share(maps: Array, share: float = 0.2) -> Array:
     """The floor(share h w) largest pixels of each map (n, h, w), ties to the lower index."""
-    flat = np.asarray(maps, np.float32).reshape(len(maps), -1) + 0.0  # a negative zero is a zero
-    order = np.argsort(-flat, axis=1, kind="stable")[:, : math.floor(share * flat.shape[1] + 1e-9)]
+    flat = _flat(maps) + 0.0  # a negative zero is a zero
+    order = np.argsort(-flat, axis=1, kind="stable")
     keep = np.zeros(flat.shape, bool)
-    np.put_along_axis(keep, order, True, axis=1)
+    np.put_along_axis(keep, order[:, : _count(flat, share)], True, axis=1)
     return keep.reshape(np.shape(maps))
 
 
 def whole_segments(maps: Array, share: float = 0.2) -> Array:
-    """Maps with a level a segment: the best segments, one after the other, until more than ``share`` is kept."""
-    flat = np.asarray(maps, np.float32).reshape(len(maps), -1)
-    count = math.floor(share * flat.shape[1] + 1e-9)
-    level = -np.partition(-flat, count, axis=1)[:, count]  # of the first pixel beyond the share
-    return (flat >= level[:, None]).reshape(np.shape(maps)) & (np.asarray(maps) > 0)
+    """Maps with a level per segment: the best segments, one after the other, until more than ``share`` is kept."""
+    flat = _flat(maps)
+    count = _count(flat, share)
+    beyond = -np.partition(-flat, count, axis=1)[
+        :, count
+    ]  # the first pixel beyond the share
+    keep = (flat >= beyond[:, None]) & (flat > 0)
+    return keep.reshape(np.shape(maps))
+
+
+def _flat(maps: Array) -> Array:
+    """(n, h w)"""
+    return np.asarray(maps, np.float32).reshape(len(maps), -1)
+
+
+def _count(flat: Array, share: float) -> int:
+    """floor(share h w), safe against shares that binary fractions miss."""
+    return math.floor(share * flat.shape[1] + 1e-9)
 
 
 @torch.no_grad()
-def masked(target: Target, batch: Batch, keep: Array) -> tuple[Array, Array, Array, Array]:
+def masked(
+    target: Target, batch: Batch, keep: Array
+) -> tuple[Array, Array, Array, Array]:
     """AD and AI in percent, Y_c(e) and Y_c(e'), (n,) each, for the pixels ``keep`` (n, h, w) bool of each image."""
-    c, z = target(batch).argmax(dim=1), []
-    for part, mask in zip(batch, torch.from_numpy(keep).split(batch.chunk), strict=True):
-        z.append(target(part.x * mask[:, None].to(part.x.device)))
-    odds, odds_kept = _log_odds(target(batch), c), _log_odds(torch.cat(z), c)
-    y, y_kept = expit(odds), expit(odds_kept)
-    return 100 * np.maximum(0, y - y_kept) / y, 100.0 * (odds_kept - odds > NOISE), y, y_kept
+    c = target(batch).argmax(dim=1)
+    logits = []
+    masks = torch.from_numpy(keep).split(batch.chunk)
+    for part, mask in zip(batch, masks, strict=True):
+        seen = part.x * mask[:, None].to(part.x.device)
+        logits.append(target(seen))
+    odds = _log_odds(target(batch), c)
+    odds_kept = _log_odds(torch.cat(logits), c)
+    y = expit(odds)
+    y_kept = expit(odds_kept)
+    lost = np.maximum(0, y - y_kept)
+    rises = odds_kept - odds > NOISE
+    return 100 * lost / y, 100.0 * rises, y, y_kept
 
 
 def _log_odds(z: Tensor, c: Tensor) -> Array:
     """log Y_c / (1 - Y_c) (n,) of logits (n, C)."""
     z, c = z.double(), c[:, None]
-    return (z.gather(1, c)[:, 0] - z.scatter(1, c, -torch.inf).logsumexp(1)).cpu().numpy()
+    own = z.gather(1, c)[:, 0]
+    others = z.scatter(1, c, -torch.inf).logsumexp(1)
+    odds = own - others
+    return odds.cpu().numpy()

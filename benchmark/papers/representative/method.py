@@ -7,9 +7,9 @@ another; explain a new image by the region that covers it, with the channel weig
     e = method.explain(target, batch, rng)      # e.heatmaps (n, h, w) in [0, 1]; e.labels (n,), -1 = in no region
     e.concept_maps                              # (n, 5, h, w) of the first boundaries of the image's own region
 
-Theory: Eq. 1-5 of the paper, in ``boundaries`` (Q), ``cover`` (Alg. 1), ``regions`` (heat maps, ranking) and ``clusters``
-(which reference images are interpreted). An image in several regions belongs to the one that covers most reference
-images; one in none is explained by the nearest cluster's region and has no label.
+Theory: Eq. 1-5 of the paper, in ``boundaries`` (Q), ``cover`` (Alg. 1), ``regions`` (heat maps, ranking) and
+``clusters`` (which reference images are interpreted). An image in several regions belongs to the one that covers most
+reference images; one in none is explained by the nearest cluster's region and has no label.
 
 Reference: Lam, Chu, Torgonskiy, Pei, Zhang, Wang. Finding Representative Interpretations on Convolutional Neural
 Networks. ICCV 2021, arXiv:2108.06384.
@@ -24,12 +24,19 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
-from benchmark.api import Batch, Explanation, NotApplicable, Target
+from benchmark.api import Batch, Explanation, Target
 from benchmark.papers.representative.boundaries import WAYS, sample, warn_if_curved
 from benchmark.papers.representative.clusters import Clusters, cluster
-from benchmark.papers.representative.regions import Region, assign, by_interpretation, coverage, regions
+from benchmark.papers.representative.regions import (
+    Region,
+    assign,
+    by_interpretation,
+    coverage,
+    regions,
+)
+from benchmark.shared import feature_maps
 
-SHOWN = 5  # boundary maps of an image, as many as XNN has x-features
+SHOWN = 5  # boundary maps per image, as many as XNN has x-features
 
 
 @dataclass
@@ -56,7 +63,9 @@ class RepresentativeInterpretations:
 
     def __post_init__(self) -> None:
         if self.variant not in WAYS or self.n_boundaries < 1 or self.per_class < 1:
-            raise ValueError(f"RI: variant is 'boundary' or 'reference', |Q| and |V| are 1 at least; not {self}")
+            raise ValueError(
+                f"RI: variant is 'boundary' or 'reference', |Q| and |V| are at least 1; not {self}"
+            )
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Finds the regions.
@@ -65,21 +74,30 @@ class RepresentativeInterpretations:
             NotApplicable: a layer without channels and positions, or reference images that are all predicted alike.
             ValueError: more boundaries than reference images (``variant="reference"``).
         """
-        psi, classes = target.features(reference, self.layer), target(reference).argmax(dim=1)
-        if psi.ndim != 4:
-            raise NotApplicable(f"{self.layer or target.layer} of {target.name} has no channels and positions")
+        psi = feature_maps.at(target, reference, self.layer)
+        classes = target(reference).argmax(dim=1)
         warn_if_curved(target, self.layer)
         self._V = cluster(psi, self.per_class * len(target.classes), rng)
         seeds = torch.from_numpy(self._V.seeds).to(psi.device)
         sampled = sample(
-            target, psi, psi[seeds], self.variant, self.n_boundaries, rng,
-            classes=classes, classes_x=classes[seeds], layer=self.layer, chunk=reference.chunk,
-        )  # fmt: skip
-        (self._regions,) = regions(sampled, psi, classes, psi[seeds], classes[seeds], pruned=self.pruned)
+            target,
+            psi,
+            psi[seeds],
+            self.variant,
+            self.n_boundaries,
+            rng,
+            classes=classes,
+            classes_x=classes[seeds],
+            layer=self.layer,
+            chunk=reference.chunk,
+        )
+        (self._regions,) = regions(
+            sampled, psi, classes, psi[seeds], classes[seeds], pruned=self.pruned
+        )
         return self
 
     def work(self, facts):
-        """See ``benchmark.work``."""
+        """See ``benchmark.shared.work``."""
         from benchmark.papers.representative import work
 
         return work.method(facts, self)
@@ -87,16 +105,23 @@ class RepresentativeInterpretations:
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Heat maps by the region that covers each image, its class, and the maps of its first boundaries."""
         psi, size = target.features(batch, self.layer), batch.x.shape[-2:]
-        chosen, labels = assign(self._regions, coverage(self._regions, psi), self._V.nearest(psi))
-        maps, each = psi.new_zeros(len(psi), *size), psi.new_zeros(len(psi), SHOWN, *size)  # (n, h, w), (n, k, h, w)
+        covered = coverage(self._regions, psi)
+        chosen, labels = assign(self._regions, covered, self._V.nearest(psi))
+        maps = psi.new_zeros(len(psi), *size)  # (n, h, w)
+        of_boundaries = psi.new_zeros(len(psi), SHOWN, *size)  # (n, k, h, w)
         for v, rows in by_interpretation(chosen):
-            maps[rows] = self._regions[v].heat_maps(psi[rows], size)
-            each[rows] = self._regions[v].boundary_maps(psi[rows], size, SHOWN)
+            region = self._regions[v]
+            maps[rows] = region.heat_maps(psi[rows], size)
+            of_boundaries[rows] = region.boundary_maps(psi[rows], size, SHOWN)
         sizes = [len(region) for region in self._regions]
         covered = [region.representativeness for region in self._regions]
         return Explanation(
             heatmaps=maps,
-            concept_maps=each,
+            concept_maps=of_boundaries,
             labels=labels,
-            size={"regions": len(sizes), "boundaries": np.mean(sizes), "representativeness": np.mean(covered)},
+            size={
+                "regions": len(sizes),
+                "boundaries": np.mean(sizes),
+                "representativeness": np.mean(covered),
+            },
         )

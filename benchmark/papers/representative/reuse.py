@@ -6,9 +6,9 @@ explain every new image with those of the nearest one, in place of its own.
     {use: benchmark/papers/representative/reuse.py:Reused, of: baselines/grad_cam.py:GradCAM}       # in a profile
     Reused(of=GradCAM()).fit(target, reference, rng).explain(target, batch, rng)
 
-Theory (RI, Sec. 6.1 and 6.4): k-means on psi of the reference images; the image closest to each of the |V| = 10 x classes
-centres gives its channel weights, for its own predicted class. A new image takes those of its nearest centre in Omega and
-goes through "the same heat map producing steps" of the method. A plug-in joins by offering
+Theory (RI, Sec. 6.1 and 6.4): k-means on psi of the reference images; the image closest to each of the |V| = 10 x
+classes centres gives its channel weights, for its own predicted class. A new image takes those of its nearest centre
+in Omega and goes through "the same heat map producing steps" of the method. A plug-in joins by offering
 ``channel_weights(target, batch) -> (n, K)`` and by using them in its own ``explain``.
 
 Reference: Lam, Chu, Torgonskiy, Pei, Zhang, Wang. Finding Representative Interpretations on Convolutional Neural
@@ -43,7 +43,9 @@ class Reused:
     def __post_init__(self) -> None:
         self.name = f"{self.of.name} (reused)"
         if not callable(getattr(self.of, "channel_weights", None)):
-            raise ValueError(f"{self.of.name} offers no channel_weights(target, batch), so none can be reused")
+            raise ValueError(
+                f"{self.of.name} offers no channel_weights(target, batch), so none can be reused"
+            )
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Channel weights of the reference image nearest to each centre.
@@ -52,20 +54,24 @@ class Reused:
             NotApplicable: as the method itself does.
         """
         self.of = self.of.fit(target, reference, rng)
-        self._V = cluster(psi_of(self.of, target, reference), self.per_class * len(target.classes), rng)
-        self._weights = self.of.channel_weights(target, reference[torch.from_numpy(self._V.seeds)])
+        psi = psi_of(self.of, target, reference)
+        self._V = cluster(psi, self.per_class * len(target.classes), rng)
+        inputs = reference[torch.from_numpy(self._V.seeds)]
+        self._weights = self.of.channel_weights(target, inputs)
         return self
 
     def work(self, facts):
-        """See ``benchmark.work``."""
+        """See ``benchmark.shared.work``."""
         from benchmark.papers.representative import work
 
         return work.reused(facts, self)
 
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """What the method explains with the weights of the nearest centre's image."""
-        nearest = torch.from_numpy(self._V.nearest(psi_of(self.of, target, batch)))
-        return with_weights(self.of, self._weights[nearest]).explain(target, batch, rng)
+        psi = psi_of(self.of, target, batch)
+        nearest = torch.from_numpy(self._V.nearest(psi))
+        reused = with_weights(self.of, self._weights[nearest])
+        return reused.explain(target, batch, rng)
 
 
 def psi_of(method: Method, target: Target, batch: Batch) -> Tensor:

@@ -16,48 +16,93 @@ CONTROL = "Random map"
 def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
     """Checks RI1 to RI6, one for each network and seed that the experiments ran on.
 
-    RI is RI as the authors' code samples boundaries; the random map is no competitor.
+    RI is RI as the authors' code samples boundaries; the random map is a control and does not compete.
     """
     mine = rows[(rows.track == "replication") & (rows.paper == "representative")]
     pieces = mine.setting.map(setting_pairs)
-    mine = mine.assign(images=pieces.str.get("images"), Q=pd.to_numeric(pieces.str.get("|Q|")), K=pd.to_numeric(pieces.str.get("K")))  # fmt: skip
+    mine = mine.assign(
+        images=pieces.str.get("images"),
+        Q=pd.to_numeric(pieces.str.get("|Q|")),
+        K=pd.to_numeric(pieces.str.get("K")),
+    )
     for (dataset, target, seed), unit in mine.groupby(["dataset", "target", "seed"]):
         for claim, holds, evidence in _judge(unit):
             yield Check(claim, bool(holds), evidence, dataset, target, int(seed))
 
 
 def _judge(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
+    """(claim, whether it holds, evidence) of one network and seed."""
+    yield from _drops(unit)
+    rates = unit[(unit.method == "RI") & unit.Q.notna()]
+    for images in ("reference", "unseen"):
+        table = rates[rates.images == images]
+        table = table.pivot_table(index="Q", columns="metric", values="value")
+        yield from _agreement(table, images)
+    yield from _similar(unit)
+    yield from _lead(unit)
+
+
+def _drops(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
+    """RI1, RI2: the average drop on unseen images."""
     drop = _by_method(unit[(unit.metric == "mAD_pct") & (unit.images == "unseen")])
+    if "RI" not in drop:
+        return
+    ri = drop["RI"]
     others = drop.drop(["RI", "RI (reference)", CONTROL], errors="ignore")
-    if "RI" in drop and len(others):
-        yield "RI1", drop["RI"] < others.min(), f"mAD: RI {drop['RI']:.1f}, {_named(others)}"
-    if "RI" in drop and "ACE" in drop:
-        yield "RI2", drop["ACE"] > 3 * drop["RI"], f"mAD: ACE {drop['ACE']:.1f}, RI {drop['RI']:.1f}"
-    ours = unit[(unit.method == "RI") & unit.Q.notna()]
-    for where in ("reference", "unseen"):
-        rates = ours[ours.images == where].pivot_table(index="Q", columns="metric", values="value")
-        if 50 in rates.index and "CVR_pct" in rates:
-            at = rates.loc[50]
-            yield "RI3", at.ACU_MD_pct >= 98 and at.CVR_pct >= 97, f"{where}: ACU-MD {at.ACU_MD_pct:.1f}, CVR {at.CVR_pct:.1f}"  # fmt: skip
-        if {1, 50, 70} <= set(rates.index):
-            for rate in ("ACU_GT_pct", "ACU_MD_pct"):
-                low, middle, high = rates[rate][[1, 50, 70]]
-                flat = middle > low and abs(high - middle) <= SMALL
-                yield "RI4", flat, f"{where}: {rate[:6].replace('_', '-')} {low:.1f}, {middle:.1f}, {high:.1f} for |Q| = 1, 50, 70"  # fmt: skip
-    curves = unit[(unit.metric == "mAD_pct") & (unit.images == "similar")].pivot_table(
-        index="K", columns="method", values="value"
+    if len(others):
+        yield "RI1", ri < others.min(), f"mAD: RI {ri:.1f}, {_named(others)}"
+    if "ACE" in drop:
+        ace = drop["ACE"]
+        yield "RI2", ace > 3 * ri, f"mAD: ACE {ace:.1f}, RI {ri:.1f}"
+
+
+def _agreement(rates: pd.DataFrame, images: str) -> Iterator[tuple[str, bool, str]]:
+    """RI3, RI4: agreement and coverage of regions, rows |Q|."""
+    if 50 in rates.index and "CVR_pct" in rates:
+        md = rates.ACU_MD_pct[50]
+        cvr = rates.CVR_pct[50]
+        yield "RI3", md >= 98 and cvr >= 97, f"{images}: ACU-MD {md:.1f}, CVR {cvr:.1f}"
+    if not {1, 50, 70} <= set(rates.index):
+        return
+    for rate in ("ACU_GT_pct", "ACU_MD_pct"):
+        low, middle, high = rates[rate][[1, 50, 70]]
+        rises = middle > low
+        change = abs(high - middle)
+        name = rate.removesuffix("_pct").replace("_", "-")
+        numbers = f"{low:.1f}, {middle:.1f}, {high:.1f}"
+        evidence = f"{images}: {name} {numbers} for |Q| = 1, 50, 70"
+        yield "RI4", rises and change <= SMALL, evidence
+
+
+def _similar(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
+    """RI5: the average drop on the K most similar images."""
+    drops = unit[(unit.metric == "mAD_pct") & (unit.images == "similar")]
+    curves = drops.pivot_table(index="K", columns="method", values="value")
+    if "RI" not in curves or len(curves) < 2:
+        return
+    others = curves.drop(columns=["RI", CONTROL], errors="ignore")
+    others = others[others.index > 1]
+    for K, line in others.iterrows():
+        ri = curves["RI"][K]
+        evidence = f"K = {K:g}: RI {ri:.1f}, {_named(line)}"
+        yield "RI5", ri < line.min(), evidence
+
+
+def _lead(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
+    """RI6: Score-CAM is ahead of RI at K = 1, and less or no longer at the largest K."""
+    rows = unit[unit.method == "Score-CAM"]
+    leads = rows.pivot_table(index="K", columns="metric", values="value")
+    known = {"lead_mAD_pct", "lead_mAD_ci95"} <= set(leads)
+    if len(leads) < 2 or leads.index[0] != 1 or not known:
+        return
+    first, last = leads.iloc[0], leads.iloc[-1]
+    words = (
+        f"Score-CAM ahead of RI by {first.lead_mAD_pct:+.1f} +- {first.lead_mAD_ci95:.1f} at K = 1, "
+        f"{last.lead_mAD_pct:+.1f} +- {last.lead_mAD_ci95:.1f} at K = {leads.index[-1]:g} "
+        "(points of mAD, 95 % over inputs)"
     )
-    if "RI" in curves and len(curves) > 1:
-        rivals = curves.drop(columns=["RI", CONTROL], errors="ignore")
-        for K, line in rivals[rivals.index > 1].iterrows():
-            yield "RI5", curves["RI"][K] < line.min(), f"K = {K:g}: RI {curves['RI'][K]:.1f}, {_named(line)}"
-    leads = unit[unit.method == "Score-CAM"].pivot_table(index="K", columns="metric", values="value")
-    if len(leads) > 1 and leads.index[0] == 1 and {"lead_mAD_pct", "lead_mAD_ci95"} <= set(leads):
-        first, last = leads.iloc[0], leads.iloc[-1]
-        ahead = [f"{one.lead_mAD_pct:+.1f} +- {one.lead_mAD_ci95:.1f}" for one in (first, last)]
-        words = f"Score-CAM ahead of RI by {ahead[0]} at K = 1, {ahead[1]} at K = {leads.index[-1]:g} (points of mAD, 95 % over inputs)"
-        yield "RI6", last.lead_mAD_pct < first.lead_mAD_pct, f"smaller: {words}"
-        yield "RI6", last.lead_mAD_pct - last.lead_mAD_ci95 <= 0, f"gone: {words}"
+    yield "RI6", last.lead_mAD_pct < first.lead_mAD_pct, f"smaller: {words}"
+    yield "RI6", last.lead_mAD_pct - last.lead_mAD_ci95 <= 0, f"gone: {words}"
 
 
 def _by_method(rows: pd.DataFrame) -> pd.Series:
@@ -65,4 +110,5 @@ def _by_method(rows: pd.DataFrame) -> pd.Series:
 
 
 def _named(values: pd.Series) -> str:
-    return ", ".join(f"{name} {value:.1f}" for name, value in values.sort_values().items())
+    pairs = values.sort_values().items()
+    return ", ".join(f"{name} {value:.1f}" for name, value in pairs)

@@ -1,8 +1,12 @@
-"""The paper's pictures: x-features and what they add (Figs. 8, 10), parts (Fig. 7), degeneration (Fig. .12), and its tables."""
+"""The paper's pictures: x-features and what they add (Figs. 8, 10), parts (Fig. 7), degeneration (Fig. .12), and
+its tables.
+
+``a`` are the arrays of a unit, as ``replicate`` returns them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -11,110 +15,186 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from benchmark import style
 from benchmark.papers import Found, FoundUnit, Picture
+from benchmark.utils import plot_style
 
-METHODS = ("SRAE", "SRAE without restarts", "NN", "SAE", "CAE", "Lasso", "1-Heatmap", "Z")
-PANELS = (("F_reg_test", "F_reg on test images (logits)"), ("O1", "O1"), ("mean_correlation", "correlation of live maps"),
-          ("locality", "locality (nats)"), ("class_part_share", "share on class-defining parts"))  # fmt: skip
+Array = np.ndarray
+Arrays = Mapping[str, Array]
+
+METHODS = (
+    "SRAE",
+    "SRAE without restarts",
+    "NN",
+    "SAE",
+    "CAE",
+    "Lasso",
+    "1-Heatmap",
+    "Z",
+)
+PANELS = (
+    ("F_reg_test", "F_reg on test images (logits)"),
+    ("O1", "O1"),
+    ("mean_correlation", "correlation of live maps"),
+    ("locality", "locality (nats)"),
+    ("class_part_share", "share on class-defining parts"),
+)
 PHOTOS = ("cub", "asirra")
+TICKS = [
+    float(f"{digit}e{exponent}") for exponent in range(-4, 4) for digit in (1, 2, 5)
+]
 
 
 def pictures(found: Found) -> Iterator[Picture]:
-    with mpl.rc_context(style.STYLE):
-        rows = found.rows[(found.rows.paper == "xnn") & (found.rows.track == "replication")]
+    """Every picture that the profile's experiments allow."""
+    rows = found.rows[(found.rows.paper == "xnn") & (found.rows.track == "replication")]
+    with mpl.rc_context(plot_style.STYLE):
         for (dataset, target), group in rows.groupby(["dataset", "target"]):
-            where, slug = f"{dataset}, {target}", style.file_name(dataset, target)
-            if (group.metric == "O1").any():
-                yield Picture(
-                    f"table1-{slug}", f"Table 1 on {where}", "Mean over classes, one dot a seed; lower is better but for the "
-                    "last. Dead x-features count as uncorrelated in O1; the correlation of live maps leaves them out.",
-                    _table1(group),
-                )  # fmt: skip
-            if (lasso := _lasso_rows(group)) is not None:
-                yield Picture(
-                    f"table4-{slug}", f"Table .4 on {where}: the Lasso needs many units",
-                    "F_reg on test images against the mean number of selected units of Z, seeds as lines; the square is SRAE "
-                    "with 5 x-features.", _lasso(lasso, group),
-                )  # fmt: skip
-            if group.setting.str.fullmatch("layer=.*").any():
-                yield Picture(
-                    f"table3-{slug}", f"Table 3 on {where}: faithfulness by layer",
-                    "Mean F_reg over classes of the convolutional XNN, and of the dense one at the last layer shown.",
-                    _layers(group),
-                )  # fmt: skip
+            slug = plot_style.file_name(dataset, target)
+            yield from _tables(group, f"{dataset}, {target}", slug)
         for unit in _first_seeds(found.units):
-            where, slug = f"{unit.dataset}, {unit.target}", style.file_name(unit.dataset, unit.target)
-            a = unit.arrays
-            if "shown_image" in a:
-                yield from _classes(a, where, slug, unit.dataset in PHOTOS)
-            if "conv_image" in a:
-                order = np.tile(np.argsort(-a["conv_contribution"][:3].mean(0)), (len(a["conv_image"]), 1))
-                names = [f"class {int(a['conv_class'])}"] * 3 + ["another"] * 3
-                yield Picture(
-                    f"fig10-{slug}", f"Convolutional x-features on {where} (Fig. 10)",
-                    "Three images of the class and three of others; x-features in the order of their mean contribution to the "
-                    "class, down to the pixels.",
-                    _grid(a["conv_image"], a["conv_maps"], a["conv_contribution"], order, names), raster=True,
-                )  # fmt: skip
-            if "bars" in a:
-                yield Picture(
-                    f"fig7-{slug}", f"Where x-features look, {where} (Fig. 7)",
-                    "Voronoi histograms over the parts and the context, a row an x-feature; circles mark the parts that define "
-                    "the class.", _parts(a),
-                )  # fmt: skip
-            if "cosines_SRAE" in a:
-                yield Picture(
-                    f"fig12-{slug}", f"Degeneration with three x-features, {where} (Fig. .12)",
-                    "Left: |cosine| of the activations of two x-features over the test images, all pairs and classes, sorted. "
-                    "Right: how many x-features speak for their class.", _degeneration(a),
-                )  # fmt: skip
+            slug = plot_style.file_name(unit.dataset, unit.target)
+            yield from _of_unit(unit, f"{unit.dataset}, {unit.target}", slug)
 
 
-def _classes(a, where: str, slug: str, photo: bool) -> Iterator[Picture]:
+def _tables(rows: pd.DataFrame, where: str, slug: str) -> Iterator[Picture]:
+    """Tables 1, 3 and .4 as plots, for one network."""
+    if (rows.metric == "O1").any():
+        yield Picture(
+            f"table1-{slug}",
+            f"Table 1 on {where}",
+            "Mean over classes, one dot per seed; lower is better except for the last. Dead x-features count as "
+            "uncorrelated in O1; the correlation of live maps leaves them out.",
+            _table1(rows),
+        )
+    lasso = _lasso_rows(rows)
+    if lasso is not None:
+        yield Picture(
+            f"table4-{slug}",
+            f"Table .4 on {where}: the Lasso needs many units",
+            "F_reg on test images against the mean number of selected units of Z, seeds as lines; the square is SRAE "
+            "with 5 x-features.",
+            _lasso(lasso, rows),
+        )
+    if rows.setting.str.fullmatch("layer=.*").any():
+        yield Picture(
+            f"table3-{slug}",
+            f"Table 3 on {where}: faithfulness by layer",
+            "Mean F_reg over classes of the convolutional XNN, and of the dense one at the last layer shown.",
+            _layers(rows),
+        )
+
+
+def _of_unit(unit: FoundUnit, where: str, slug: str) -> Iterator[Picture]:
+    """Figs. 7, 8, 10 and .12 of one unit, where it has their arrays."""
+    a = unit.arrays
+    if "shown_image" in a:
+        yield from _classes(a, where, slug, unit.dataset in PHOTOS)
+    if "conv_image" in a:
+        yield Picture(
+            f"fig10-{slug}",
+            f"Convolutional x-features on {where} (Fig. 10)",
+            "Three images of the class and three of others; x-features in the order of their mean contribution to the "
+            "class, followed down to the pixels.",
+            _convolutional(a),
+            raster=True,
+        )
+    if "bars" in a:
+        yield Picture(
+            f"fig7-{slug}",
+            f"Where x-features look, {where} (Fig. 7)",
+            "Voronoi histograms over the parts and the context, one row per x-feature; circles mark the parts that "
+            "define the class.",
+            _parts(a),
+        )
+    if "cosines_SRAE" in a:
+        yield Picture(
+            f"fig12-{slug}",
+            f"Degeneration with three x-features, {where} (Fig. .12)",
+            "Left: |cosine| of the activations of two x-features over the test images, all pairs and classes, sorted. "
+            "Right: how many x-features speak for their class.",
+            _degeneration(a),
+        )
+
+
+def _classes(a: Arrays, where: str, slug: str, photo: bool) -> Iterator[Picture]:
     """Fig. 8: an image of each of the first classes on the page, and a picture of each class beside it."""
     names = a["shown_name"]
-    first = np.sort(np.unique(names, return_index=True)[1])  # a row of each class, in the order of classes
-    text = ("the 1-Heatmap, and the x-features in the order of their contribution v_i E_i, which is written above each. An "
-            "x-feature that is silent on an image has no map.")  # fmt: skip
-    yield Picture(f"fig8-{slug}", f"x-features on {where} (Fig. 8)", f"A test image of each of {min(8, len(first))} classes, {text}",
-                  _rows(a, first[:8]), raster=True, photo=photo)  # fmt: skip
+    _, first = np.unique(names, return_index=True)
+    first = np.sort(first)  # a row of each class, in the order of classes
+    text = (
+        "the 1-Heatmap, and the x-features in the order of their contribution v_i E_i, which is written above each. An "
+        "x-feature that is inactive on an image has no map."
+    )
+    yield Picture(
+        f"fig8-{slug}",
+        f"x-features on {where} (Fig. 8)",
+        f"A test image of each of {min(8, len(first))} classes, {text}",
+        _rows(a, first[:8]),
+        raster=True,
+        photo=photo,
+    )
     for c, row in enumerate(first):
-        rows = np.flatnonzero(names == names[row])
-        values = [f"{metric} {a[f'class_{key}'][0, c]:.3g}" for metric, key in (("F_reg", "F_reg_test"), ("O1", "O1"))]
-        figure = _rows(a, rows)
-        figure.suptitle(style.plain(f"{names[row]}: {', '.join(values)}"), fontsize=8)
-        yield Picture(f"class-{slug}-{c:03d}", str(names[row]), f"Test images of the class, {text}", figure, raster=True,
-                      photo=photo, apart=True)  # fmt: skip
+        name = names[row]
+        f_reg, o1 = a["class_F_reg_test"][0, c], a["class_O1"][0, c]
+        figure = _rows(a, np.flatnonzero(names == name))
+        title = plot_style.plain(f"{name}: F_reg {f_reg:.3g}, O1 {o1:.3g}")
+        figure.suptitle(title, fontsize=8)
+        yield Picture(
+            f"class-{slug}-{c:03d}",
+            str(name),
+            f"Test images of the class, {text}",
+            figure,
+            raster=True,
+            photo=photo,
+            apart=True,
+        )
 
 
-def _rows(a, rows) -> Figure:
-    order = np.argsort(-a["shown_contribution"][rows], axis=1)
-    names, heats, logits = (a[f"shown_{key}"][rows] for key in ("name", "heat", "logit"))
-    return _grid(a["shown_image"][rows], a["shown_maps"][rows] / 255, a["shown_contribution"][rows], order, names, heats / 255, logits)  # fmt: skip
+def _rows(a: Arrays, rows: Array) -> Figure:
+    """Fig. 8 for some of the images."""
+    contributions = a["shown_contribution"][rows]
+    return _grid(
+        a["shown_image"][rows],
+        a["shown_maps"][rows] / 255,
+        contributions,
+        np.argsort(-contributions, axis=1),
+        a["shown_name"][rows],
+        a["shown_heat"][rows] / 255,
+        a["shown_logit"][rows],
+    )
+
+
+def _convolutional(a: Arrays) -> Figure:
+    """Fig. 10: x-features in the order of their mean contribution on the images of the class, the first three."""
+    images, contributions = a["conv_image"], a["conv_contribution"]
+    mean = contributions[:3].mean(0)
+    ranked = np.argsort(-mean)
+    order = np.tile(ranked, (len(images), 1))
+    c = int(a["conv_class"])
+    names = [f"class {c}"] * 3 + ["another"] * 3
+    return _grid(images, a["conv_maps"], contributions, order, names)
 
 
 def _first_seeds(units: Sequence[FoundUnit]) -> Iterator[FoundUnit]:
+    """The first unit of each experiment and network."""
     seen = set()
     for unit in units:
-        if (key := (unit.experiment, unit.dataset, unit.target)) not in seen:
+        key = (unit.experiment, unit.dataset, unit.target)
+        if key not in seen:
             seen.add(key)
             yield unit
 
 
 def _table1(rows: pd.DataFrame) -> Figure:
-    rows = rows[~rows.setting.str.contains("layer=|class=") & ~rows.setting.str.fullmatch("alpha=[^;]*")]
-    names = {m: "Z" if m.startswith("Z (") else m for m in rows.method.unique()}
-    panels = [p for p in PANELS if (rows.metric == p[0]).any()]
+    other = rows.setting.str.contains("layer=|class=")
+    of_table4 = rows.setting.str.fullmatch("alpha=[^;]*")
+    rows = rows[~other & ~of_table4]
+    panels = [panel for panel in PANELS if (rows.metric == panel[0]).any()]
     figure = Figure((2.15 * len(panels) + 1.2, 2.5), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (metric, label) in zip(axes, panels, strict=True):
         part = rows[rows.metric == metric]
-        for method, values in part.groupby(part.method.map(names)).value:
-            if method in METHODS:
-                colour = style.PALETTE[0] if method.startswith("SRAE") else style.PALETTE[1]
-                axis.plot(values, [METHODS.index(method)] * len(values), "o", ms=4, color=colour, alpha=0.8)
-                axis.plot(values.mean(), METHODS.index(method), "|", ms=12, color=style.INK)
+        _dots(axis, part)
         if metric == "F_reg_test":
             _logarithmic(axis, "x", part.value)
         axis.set_xlabel(label)
@@ -125,25 +205,45 @@ def _table1(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def _dots(axis: Axes, rows: pd.DataFrame) -> None:
+    """A row of dots, one per seed, and a bar at their mean for each method."""
+    names = rows.method.map(lambda method: "Z" if method.startswith("Z (") else method)
+    for method, values in rows.groupby(names).value:
+        if method not in METHODS:
+            continue
+        y = METHODS.index(method)
+        colour = plot_style.PALETTE[0 if method.startswith("SRAE") else 1]
+        axis.plot(values, [y] * len(values), "o", ms=4, color=colour, alpha=0.8)
+        axis.plot(values.mean(), y, "|", ms=12, color=plot_style.INK)
+
+
 def _lasso_rows(rows: pd.DataFrame) -> pd.DataFrame | None:
+    """Number of features and F_reg of the Lasso by seed and alpha; None where there are fewer than two."""
     at = rows[(rows.method == "Lasso") & rows.setting.str.fullmatch("alpha=[^;]*")]
-    table = at.pivot_table(index=["seed", "setting"], columns="metric", values="value").reset_index()
-    table = table[table.n_features > 0] if "n_features" in table else table  # none selected has no place on a log axis
-    return table.dropna() if {"n_features", "F_reg_test"} <= set(table) and len(table) > 1 else None
+    table = at.pivot_table(index=["seed", "setting"], columns="metric", values="value")
+    table = table.reset_index()
+    if "n_features" in table:
+        table = table[
+            table.n_features > 0
+        ]  # none selected has no place on a logarithmic axis
+    if not {"n_features", "F_reg_test"} <= set(table) or len(table) < 2:
+        return None
+    return table.dropna()
 
 
 def _lasso(table: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     figure = Figure((4.2, 2.8), layout="constrained")
     axis = figure.subplots()
+    blue, orange = plot_style.PALETTE[:2]
     for _, line in table.groupby("seed"):
         line = line.sort_values("n_features")
-        axis.plot(line.n_features, line.F_reg_test, "o-", color=style.PALETTE[1], ms=4, lw=1)
-    axis.plot([], [], "o-", color=style.PALETTE[1], ms=4, lw=1, label="Lasso")
-    srae = rows[(rows.method == "SRAE") & (rows.metric == "F_reg_test") & rows.setting.str.fullmatch("n=.*")]
+        axis.plot(line.n_features, line.F_reg_test, "o-", color=orange, ms=4, lw=1)
+    axis.plot([], [], "o-", color=orange, ms=4, lw=1, label="Lasso")
+    of_srae = (rows.method == "SRAE") & (rows.metric == "F_reg_test")
+    srae = rows[of_srae & rows.setting.str.fullmatch("n=.*")]
     if len(srae):
-        axis.plot(
-            [float(s[2:]) for s in srae.setting], srae.value, "s", color=style.PALETTE[0], ms=5, label="SRAE", ls="none"
-        )
+        n = [float(setting.removeprefix("n=")) for setting in srae.setting]
+        axis.plot(n, srae.value, "s", color=blue, ms=5, label="SRAE", ls="none")
     _logarithmic(axis, "x", [*table.n_features, 5])
     _logarithmic(axis, "y", [*table.F_reg_test, *srae.value])
     axis.set(xlabel="features", ylabel="F_reg on test images (logits)")
@@ -155,14 +255,18 @@ def _lasso(table: pd.DataFrame, rows: pd.DataFrame) -> Figure:
 
 def _layers(rows: pd.DataFrame) -> Figure:
     at = rows[rows.setting.str.fullmatch("layer=.*")]
-    names = [*sorted(set(at[at.method == "conv SRAE"].setting)), *sorted(set(at[at.method == "SRAE"].setting))]
+    settings = []
+    for method in ("conv SRAE", "SRAE"):
+        settings += sorted(set(at[at.method == method].setting))
+    places = range(len(settings))
     figure = Figure((4.2, 2.8), layout="constrained")
     axis = figure.subplots()
-    for metric, label, mark in (("F_reg_train", "train", "o--"), ("F_reg_test", "test", "s-")):
-        means = at[at.metric == metric].groupby("setting").value.mean()
-        axis.plot(range(len(names)), [means[name] for name in names], mark, ms=4, lw=1, label=label,
-                  color=style.PALETTE[0 if label == "test" else 1])  # fmt: skip
-    axis.set_xticks(range(len(names)), [name.removeprefix("layer=") for name in names])
+    for split, mark, colour in (("train", "o--", 1), ("test", "s-", 0)):
+        means = at[at.metric == f"F_reg_{split}"].groupby("setting").value.mean()
+        values = [means[setting] for setting in settings]
+        colour = plot_style.PALETTE[colour]
+        axis.plot(places, values, mark, ms=4, lw=1, label=split, color=colour)
+    axis.set_xticks(places, [setting.removeprefix("layer=") for setting in settings])
     axis.set(ylabel="F_reg (logits)", ylim=(0, None))
     axis.grid(axis="y")
     axis.legend()
@@ -170,59 +274,88 @@ def _layers(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def _grid(images, maps, contributions, order, names, heats=None, logits=None) -> Figure:
-    """A row an image: the image, the 1-Heatmap if there is one, and its x-features over a pale copy of the image."""
+def _grid(
+    images: Array,
+    maps: Array,
+    contributions: Array,
+    order: Array,
+    names: Sequence[str],
+    heats: Array | None = None,
+    logits: Array | None = None,
+) -> Figure:
+    """A row per image: the image, the 1-Heatmap if there is one, and its x-features over a pale copy of the image.
+
+    Args:
+        images: (m, c, h, w) levels from 0 to 255; maps: (m, n, h, w) in [0, 1]; contributions: (m, n).
+        order: (m, n) of the x-features; names: above the images; heats: (m, h, w) in [0, 1]; logits: (m,).
+    """
     m, n = maps.shape[:2]
     columns = n + 1 + (heats is not None)
     figure = Figure((1.05 * columns, 1.2 * m + 0.2), layout="constrained")
     axes = figure.subplots(m, columns, squeeze=False)
-    for i in range(m):
+    for i, row in enumerate(axes):
         image = np.moveaxis(images[i], 0, -1) / 255
-        grey = 0.55 + 0.45 * image.mean(-1)
+        pale = 0.55 + 0.45 * image.mean(-1)
         shown = [(image, None, f"{names[i]!s:.18}")]
         if heats is not None:
-            shown.append((grey, heats[i], f"logit {float(logits[i]):.1f}"))
-        shown += [(grey, maps[i, k], f"{contributions[i, k]:+.2f}") for k in order[i]]
-        for axis, (back, heat, title) in zip(axes[i], shown, strict=True):
-            axis.imshow(
-                back if back.ndim == 3 and back.shape[2] == 3 else np.squeeze(back), cmap="gray", vmin=0, vmax=1
-            )
-            if heat is not None:
-                heat = heat.astype(np.float32)
-                axis.imshow(heat, cmap="inferno", alpha=0.85 * np.sqrt(heat), vmin=0, vmax=1)
-            axis.set_title(style.plain(title), fontsize=6.5, pad=2)
-            axis.set_axis_off()
+            shown.append((pale, heats[i], f"logit {float(logits[i]):.1f}"))
+        for k in order[i]:
+            shown.append((pale, maps[i, k], f"{contributions[i, k]:+.2f}"))
+        for axis, (back, heat, title) in zip(row, shown, strict=True):
+            _panel(axis, back, heat, title)
     return figure
 
 
-def _parts(a) -> Figure:
+def _panel(axis: Axes, back: Array, heat: Array | None, title: str) -> None:
+    """An image (h, w) or (h, w, c), and a map over it."""
+    colour = back.ndim == 3 and back.shape[2] == 3
+    axis.imshow(back if colour else np.squeeze(back), cmap="gray", vmin=0, vmax=1)
+    if heat is not None:
+        heat = heat.astype(np.float32)
+        axis.imshow(heat, cmap="inferno", alpha=0.85 * np.sqrt(heat), vmin=0, vmax=1)
+    axis.set_title(plot_style.plain(title), fontsize=6.5, pad=2)
+    axis.set_axis_off()
+
+
+def _parts(a: Arrays) -> Figure:
+    """Fig. 7 for the first four classes."""
     bars, importance = a["bars"][:4], a["importance"][:4]
     K, n, p = bars.shape
     figure = Figure((6.6, 0.16 * K * n + 1.6), layout="constrained")
     axis = figure.subplots()
     shown = axis.imshow(bars.reshape(K * n, p), cmap="Blues", vmin=0, aspect="auto")
+    circle = {"ms": 4, "mfc": "none", "mec": plot_style.PALETTE[1]}
     for c in range(K):
-        for part in np.flatnonzero(importance[c] > 0):
-            axis.plot([part] * n, np.arange(n) + c * n, "o", ms=4, mfc="none", mec=style.PALETTE[1])
+        rows = np.arange(n) + c * n
+        important = np.flatnonzero(importance[c] > 0)
+        for part in important:
+            axis.plot([part] * n, rows, "o", **circle)
         if c:
-            axis.axhline(c * n - 0.5, color=style.MUTED, lw=0.8)
-    axis.set_xticks(range(p), [*map(str, a["part_names"]), "context"], rotation=60, ha="right")
-    axis.set_yticks([c * n + (n - 1) / 2 for c in range(K)], [f"class {c}" for c in range(K)])
+            axis.axhline(c * n - 0.5, color=plot_style.MUTED, lw=0.8)
+    names = [str(name) for name in a["part_names"]]
+    axis.set_xticks(range(p), [*names, "context"], rotation=60, ha="right")
+    middles = [c * n + (n - 1) / 2 for c in range(K)]
+    axis.set_yticks(middles, [f"class {c}" for c in range(K)])
     axis.tick_params(length=0)
     figure.colorbar(shown, ax=axis, label="share of the map")
     return figure
 
 
-def _degeneration(a) -> Figure:
+def _degeneration(a: Arrays) -> Figure:
+    """Fig. .12."""
     figure = Figure((6.2, 2.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     for i, name in enumerate(("SRAE", "NN")):
+        colour = plot_style.PALETTE[i]
         cosines = a[f"cosines_{name}"]
         n = cosines.shape[1]
         pairs = np.sort(cosines[:, *np.triu_indices(n, 1)].ravel())
-        left.plot(np.linspace(0, 1, len(pairs)), pairs, color=style.PALETTE[i], lw=1.5, label=name)
+        left.plot(
+            np.linspace(0, 1, len(pairs)), pairs, color=colour, lw=1.5, label=name
+        )
         counts = np.bincount(a[f"speak_{name}"], minlength=n + 1)
-        right.bar(np.arange(n + 1) + 0.4 * i - 0.2, counts, 0.4, color=style.PALETTE[i], label=name)
+        places = np.arange(n + 1) + 0.4 * i - 0.2
+        right.bar(places, counts, 0.4, color=colour, label=name)
     left.set(xlabel="share of the pairs", ylabel="|cosine|", ylim=(-0.02, 1.02))
     right.set(xlabel="x-features with v E > 0", ylabel="classes", xticks=range(n + 1))
     left.legend()
@@ -233,13 +366,21 @@ def _degeneration(a) -> Figure:
 
 
 def _logarithmic(axis: Axes, which: str, values: Sequence[float]) -> None:
-    """A logarithmic axis with plain numbers at 1, 2 and 5."""
-    steps = [float(f"{k}e{e}") for e in range(-4, 4) for k in (1, 2, 5)]
-    ticks = [t for t in steps if min(values) / 1.6 <= t <= max(values) * 1.6]
-    axis.set(**{f"{which}scale": "log", f"{which}ticks": ticks})
-    axis.set(**{f"{which}ticklabels": [f"{t:g}" for t in ticks]})
-    getattr(axis, f"{which}axis").set_minor_locator(NullLocator())
-    axis.set(**{f"{which}lim": (min(values) / 1.25, max(values) * 1.25)})
+    """Make the axis ``which`` (x or y) logarithmic, with plain numbers at 1, 2 and 5."""
+    low, high = min(values), max(values)
+    ticks = [tick for tick in TICKS if low / 1.6 <= tick <= high * 1.6]
+    labels = [f"{tick:g}" for tick in ticks]
+    limits = low / 1.25, high * 1.25
+    if which == "x":
+        axis.set(xscale="log", xticks=ticks)
+        axis.set(xticklabels=labels)
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set(xlim=limits)
+    else:
+        axis.set(yscale="log", yticks=ticks)
+        axis.set(yticklabels=labels)
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.set(ylim=limits)
 
 
 def _plain(axis: Axes) -> None:

@@ -1,12 +1,12 @@
-"""XNN as a method: an SRAE for each class on a dense layer, its x-features as concept maps.
+"""XNN as a method: an SRAE for each class on a dense layer; its x-features are the concept maps.
 
-    method = XNN(hidden=(64, 32)).fit(target, reference, rng)            # reference: training images of every class
+    method = XNN(hidden=(64, 32)).fit(target, reference, rng)         # reference: training images of every class
     e = method.explain(target, batch, rng)
-    e.concept_maps                                                       # (m, n, h, w) of the predicted class's x-features
-    e.heatmaps                                                           # their sum, weighted by the contributions above 0
-    e.scores, e.labels                                                   # y~ of all classes, and the largest
+    e.concept_maps                                                    # (m, n, h, w) of the predicted class's x-features
+    e.heatmaps                                                        # their sum, weighted by the contributions above 0
+    e.scores, e.labels                                                # y~ of all classes, and the largest
 
-Maps are c-MWP normalised for each x-feature and image; ``size`` counts the live x-features of a class and its trainings.
+Maps are c-MWP, normalised per x-feature and image. ``size``: the mean over classes of live x-features and of trainings.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from benchmark.papers.xnn import maps, srae
 
 @dataclass
 class XNN:
-    """SRAE at ``layer`` (default: the first dense layer, see ``maps.find``) and the settings of ``srae.Setting``; ``variant`` is
-    SRAE, NN, SAE or CAE; maps are taken at the layer ``to`` (default: the first that pools)."""
+    """SRAE at ``layer`` (default: the first dense layer, see ``maps.find``) with the settings of ``network.Setting``.
+
+    ``variant`` is SRAE, NN, SAE or CAE; maps are taken at the layer ``to`` (default: the first that pools).
+    """
 
     variant: str = "SRAE"
     n: int = 5
@@ -45,21 +47,29 @@ class XNN:
 
     def __post_init__(self) -> None:
         if self.variant not in srae.ABLATIONS:
-            raise ValueError(f"XNN: variant is one of {', '.join(srae.ABLATIONS)}, not {self.variant!r}")
+            known = ", ".join(srae.ABLATIONS)
+            raise ValueError(f"XNN: variant is one of {known}, not {self.variant!r}")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
-        """One network a class. Raises ValueError for a class without reference images, or a layer that is not dense."""
+        """Train one network per class.
+
+        Raises:
+            ValueError: a class without reference images, or a layer that is not dense.
+            NotApplicable: there is no layer below the logits.
+        """
         keys = ("n", "hidden", "beta", "q", "eta", "restarts", "epochs", "batch")
-        setting = srae.settings_for(self.variant, {key: getattr(self, key) for key in keys})
+        setting = srae.settings_for(
+            self.variant, {key: getattr(self, key) for key in keys}
+        )
         self._layer = maps.find(target, reference.x, self.layer)
         Z, y = self._layer(target, reference), target(reference)
         data = srae.examples(Z, y, reference.y, None, rng, target.classes)
         self._xnn = srae.fit(data, setting, rng)
-        self._live = [float((self._xnn.encode(Z, c)[-1].amax((0, 1)) > 0).sum()) for c in range(y.shape[1])]
+        self._live = [self._xnn.live(Z, c) for c in range(y.shape[1])]
         return self
 
     def work(self, facts):
-        """See ``benchmark.work``."""
+        """See ``benchmark.shared.work``."""
         from benchmark.papers.xnn import work
 
         return work.method(facts, self)
@@ -69,13 +79,24 @@ class XNN:
         Z, c = self._layer(target, batch), target(batch).argmax(1)
         scores = self._xnn.predict(Z)[..., 0]  # (m, C)
         S = Z.new_zeros(len(batch), self.n, *batch.x.shape[2:])
-        weight = Z.new_zeros(len(batch), self.n)
+        weight = Z.new_zeros(len(batch), self.n)  # max(v_i E_i, 0)
         for k in c.unique().tolist():
             for rows in (c == k).nonzero()[:, 0].split(batch.chunk):
-                found = maps.feature_maps(self._xnn, target, batch.x[rows], k, self._layer, self.to, Z[rows])
+                found = maps.feature_maps(
+                    self._xnn, target, batch.x[rows], k, self._layer, self.to, Z[rows]
+                )
                 S[rows] = maps.normalised(found).movedim(0, 1)
                 weight[rows] = self._xnn.contributions(Z[rows], k).clamp(min=0)
         heat = torch.einsum("mn,mnhw->mhw", weight, S)
-        size = {"x-features": float(self.n), "live x-features": float(np.mean(self._live)),
-                "trainings": float(self._xnn.trained.double().mean())}  # fmt: skip
-        return Explanation(concept_maps=S, heatmaps=heat, scores=scores, labels=scores.argmax(1), size=size)
+        size = {
+            "x-features": float(self.n),
+            "live x-features": float(np.mean(self._live)),
+            "trainings": float(self._xnn.trained.double().mean()),
+        }
+        return Explanation(
+            concept_maps=S,
+            heatmaps=heat,
+            scores=scores,
+            labels=scores.argmax(1),
+            size=size,
+        )

@@ -1,5 +1,5 @@
-"""What the mappings among an experiment's settings are settings of."""
+"""The classes whose fields an experiment's nested settings are."""
 
-from benchmark.papers.xnn.srae import Setting
+from benchmark.papers.xnn.network import Setting
 
 NESTED = {"training": Setting}

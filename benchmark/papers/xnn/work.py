@@ -1,32 +1,40 @@
-"""What the method and the paper's experiments do, counted (``benchmark.work``) on the auto-encoders that they train.
+"""What the method and the paper's experiments do, counted (``benchmark.shared.work``) on the autoencoders that they
+train.
 
-A training is counted with all its epochs. Where an x-feature that fires is enough (``accept: live``) one training is; else all
-restarts. ``fits``: steps of an optimiser, for each stack of classes, and what the Lasso reads in one round.
+A training is counted with all its epochs, and with all restarts unless one live x-feature is enough (``accept: live``).
+``fits``: steps of an optimiser, for each stack of classes, and what the Lasso reads in one round.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from benchmark.excitation import class_maps, unit_maps
 from benchmark.papers.xnn import maps
-from benchmark.papers.xnn.srae import HELD_OUT, STACK, STRIDE, Setting, at_once, forward, initial, settings_for
-from benchmark.work import CHUNK, Facts, Work, empty, measure, tensors
+from benchmark.papers.xnn.maps import MEMORY
+from benchmark.papers.xnn.network import Setting, forward, initial, positions_after
+from benchmark.papers.xnn.srae import (
+    ABLATIONS,
+    HELD_OUT,
+    STACK,
+    STRIDE,
+    at_once,
+    settings_for,
+)
+from benchmark.shared.excitation_backprop import class_maps, unit_maps
+from benchmark.shared.work import CHUNK, Facts, Work, empty, measure, tensors
 
 GPU = 40e9  # bytes that a stack may take there: half of 80 GB
-MEMORY = 2**28  # features that ``replicate.convolutional`` keeps; more are computed again for each batch
 
 
 @dataclass(frozen=True)
 class Stack:
-    """K auto-encoders and what they see: R examples for each, of d numbers at S positions; O outputs."""
+    """K autoencoders and what they see: R examples for each, of d numbers at S positions; O outputs."""
 
     K: int
     R: int
@@ -34,137 +42,217 @@ class Stack:
     S: int = 1
     O: int = 1  # noqa: E741
     pool: tuple[int, int] | None = None
-    again: Work | None = None  # features of one image, where they are computed for each batch
+    again: Work | None = (
+        None  # features of one image, where they are computed for each batch
+    )
     images: int = 0  # that these are taken from
 
     def trained(self, setting: Setting, device: str = "cpu") -> Work:
         """All trainings of all classes."""
         batch = min(setting.batch, self.R)
-        step, look = self._passes(setting, batch, True), self._passes(setting, batch, False)
-        parts, together = self._parts(setting, device)
+        step = self._passes(setting, batch, learning=True)
+        look = self._passes(setting, batch, learning=False)
+        stacks, together = self._stacks(setting, device)
+        epochs = setting.pretrain + setting.epochs
         seen, held = (1 - HELD_OUT) * self.R, HELD_OUT * self.R
-        learnt, looked = (setting.pretrain + setting.epochs) * seen, setting.epochs * held + self.R / STRIDE
+        compared = self.R / STRIDE  # between trainings that were not accepted
+
+        learnt = epochs * seen * step.passes
+        looked = (setting.epochs * held + compared) * look.passes
+        passes = self.K * (learnt + looked) / batch
+        steps = epochs * math.ceil(seen / batch)
+        evaluated = (
+            max(held, compared) / batch
+        )  # examples at once without gradients, in batches
+        memory = max(step.bytes, evaluated * look.bytes)
+        alive = together * (memory + self._weights(setting))
+        work = Work(passes, steps * stacks, alive)
+        work += self._again(setting, steps, stacks, together, batch)
         times = 1 if setting.accept == "live" else 1 + setting.restarts
-        passes = self.K * (learnt * step.passes + looked * look.passes) / batch
-        steps = (setting.pretrain + setting.epochs) * math.ceil(seen / batch)
-        features = self._again(setting, steps, parts, together, batch)
-        most = max(held, self.R / STRIDE) / batch  # examples that are looked at together, without gradients
-        alive = together * (max(step.bytes, most * look.bytes) + self._weights(setting))
-        return times * (Work(passes, steps * parts, alive) + features)
+        return times * work
 
     def predicted(self, n: int, setting: Setting) -> Work:
         """The outputs of all classes for n images; those of a map go through in chunks."""
-        sizes = [self.d, *setting.hidden, setting.n]
-        encoder = self.S * sum(a * b for a, b in itertools.pairwise(sizes))
-        return Work(n * self.K * encoder, 0.0, tensors((n if self.S == 1 else CHUNK) * self.S * sum(sizes)))
+        encoder = self.S * setting.encoder_weights(self.d)
+        at_once = n if self.S == 1 else CHUNK
+        numbers = self.S * sum(setting.sizes(self.d))
+        memory = tensors(at_once * numbers)
+        return Work(n * self.K * encoder, 0.0, memory)
 
     def _passes(self, setting: Setting, batch: int, learning: bool) -> Work:
         """Eq. 5 of one class on a batch, with its gradients where it learns."""
-        positions = self.S if self.pool is None else (self.pool[0] // 2) * (self.pool[1] // 2)
+        positions = positions_after(self.S, self.pool)
         params = initial(self.d, positions, self.O, setting, [0], "meta")
+        for tensor in params.values():
+            tensor.requires_grad_(learning)
 
         def loss() -> None:
-            live = {name: tensor.requires_grad_(learning) for name, tensor in params.items()}
             Z = empty(1, batch, self.S, self.d)
-            y, _, Z_ = forward(live, Z, self.pool)
+            y, _, Z_ = forward(params, Z, self.pool)
             value = ((Z_ - Z) ** 2).mean() + (y**2).mean()
-            if learning:
-                torch.autograd.grad(value, list(live.values()))
+            if not learning:
+                return
+            weights = list(params.values())
+            torch.autograd.grad(value, weights)
 
         return measure(loss)
 
     def _weights(self, setting: Setting) -> float:
         """Bytes of the weights of one class, with gradients, moments and the best so far."""
-        sizes = [self.d, *setting.hidden, setting.n]
-        return tensors(5 * 2 * sum(a * b for a, b in itertools.pairwise(sizes)))
+        weights = 2 * setting.encoder_weights(self.d)
+        return tensors(5 * weights)
 
-    def _parts(self, setting: Setting, device: str) -> tuple[int, int]:
-        """(stacks that train one after the other, classes of a stack), as ``srae`` parts them."""
-        most = at_once(self.d, self.S, self.R, setting, device, STACK if device == "cpu" else GPU)
+    def _stacks(self, setting: Setting, device: str) -> tuple[int, int]:
+        """(stacks that train one after the other, classes of a stack), as ``srae`` divides them.
+
+        A GPU is taken to be of 80 GB.
+        """
+        memory = STACK if device == "cpu" else GPU
+        most = at_once(self.d, self.S, self.R, setting, device, memory)
         return math.ceil(self.K / most), min(self.K, most)
 
-    def _again(self, setting: Setting, steps: int, parts: int, together: int, batch: int) -> Work:
-        """Features of each batch, each image once; and of the held out examples after each epoch."""
+    def _again(
+        self, setting: Setting, steps: int, stacks: int, together: int, batch: int
+    ) -> Work:
+        """Features of each batch, each image once; and of the held-out examples after each epoch."""
         if self.again is None:
             return Work()
         unique = steps * min(self.images, together * batch)
-        unique += setting.epochs * min(self.images, together * HELD_OUT * self.R)
-        return parts * unique * self.again
+        held = together * HELD_OUT * self.R
+        unique += setting.epochs * min(self.images, held)
+        return stacks * unique * self.again
 
 
-# --------------------------------------------------------------------------------------------- the method and the experiments
+# --------------------------------------------------------------------------------------------- method and experiments
 
 
 def method(facts: Facts, how: Any) -> Work:
-    """An SRAE for each class on the reference images, and the way down from n x-features for each image."""
+    """An SRAE for each class on the reference images, and maps of n x-features for each image.
+
+    Args:
+        how: the method with its settings.
+    """
     keys = ("n", "hidden", "beta", "q", "eta", "restarts", "epochs", "batch")
     setting = settings_for(how.variant, {key: getattr(how, key) for key in keys})
     at = maps.find(facts.target, facts.x(1), how.layer)
-    n, m, stack = facts.images, facts.reference, Stack(facts.classes, facts.reference, _width(facts, at))
-    fit = m * (facts.forward(at.name) + facts.logits) + stack.trained(setting) + stack.predicted(m, setting)
-    shown = tensors(n * (setting.n + 2) * facts.shape[1] * facts.shape[2])
-    explained = n * (facts.forward(at.name) + facts.logits + down(facts, at, setting.n, how.to, facts.chunk))
-    return fit + (explained + stack.predicted(n, setting)).beside(shown)
+    n, m = facts.images, facts.reference
+    stack = Stack(facts.classes, m, _width(facts, at))
+    seen = facts.forward(at.name) + facts.logits
+    fit = m * seen + stack.trained(setting) + stack.predicted(m, setting)
+
+    found = down(facts, at, setting.n, how.to, facts.chunk)
+    explained = n * (seen + found)
+    explained += stack.predicted(n, setting)
+    _, h, w = facts.shape
+    shown = n * (setting.n + 2) * h * w
+    return fit + explained.beside(tensors(shown))
 
 
 def table1(
-    facts: Facts, *, training: Mapping[str, Any] | None, negatives: int | None, alphas: Sequence[float], images: int,
-    z_units: int, test: int | None, layer: str | None, to: str | None, pixels: Sequence[int], **_: Any,
-) -> Work:  # fmt: skip
-    """SRAE and its ablations and the Lasso on all training images; maps of all of them on a few test images of each class."""
-    lab = _lab(facts, layer, negatives, test)
-    names = {"SRAE": {}, "NN": {}, "SAE": {}, "CAE": {}}
-    settings = [settings_for(name, {**(training or {}), **more}) for name, more in names.items()]
-    out, K = lab.seen, facts.classes
+    facts: Facts,
+    *,
+    training: Mapping[str, Any] | None,
+    negatives: int | None,
+    alphas: Sequence[float],
+    images: int,
+    z_units: int,
+    test: int | None,
+    layer: str | None,
+    to: str | None,
+    pixels: Sequence[int],
+    **_: Any,
+) -> Work:
+    """SRAE, its ablations and the Lasso on all training images; maps of all of them on a few test images per class."""
+    dense = _dense(facts, layer, negatives, test)
+    stack, K = dense.stack, facts.classes
+    settings = [settings_for(name, training or {}) for name in ABLATIONS]
+    out = dense.seen
     for setting in settings:
-        out += lab.stack.trained(setting, facts.device) + lab.stack.predicted(lab.train + 2 * lab.test, setting)
-    out += Work(fits=(1 + len(alphas)) * K * lab.stack.R * lab.stack.d)
+        predicted = stack.predicted(dense.train + 2 * dense.test, setting)
+        out += stack.trained(setting, facts.device) + predicted
+    lassos = (1 + len(alphas)) * K
+    out += Work(fits=lassos * stack.R * stack.d)
     n = settings[0].n
-    shown = down(facts, lab.at, 5 * n, to, 1) + units_down(facts, lab.at, n + z_units, to) + _heat(facts, to)
-    return (out + K * images * (shown + 2 * len(pixels) * facts.logits)).beside(lab.held)
+    shown = down(facts, dense.at, 5 * n, to, 1)
+    shown += units_down(facts, dense.at, n + z_units, to)
+    shown += _heat(facts, to)
+    masked = 2 * len(pixels) * facts.logits
+    return (out + K * images * (shown + masked)).beside(dense.held)
 
 
 def degeneration(
-    facts: Facts, *, n: int, training: Mapping[str, Any] | None, negatives: int | None, test: int | None, layer: str | None,
+    facts: Facts,
+    *,
+    n: int,
+    training: Mapping[str, Any] | None,
+    negatives: int | None,
+    test: int | None,
+    layer: str | None,
     **_: Any,
-) -> Work:  # fmt: skip
+) -> Work:
     """SRAE and NN with few x-features."""
-    lab = _lab(facts, layer, negatives, test)
-    out = lab.seen
+    dense = _dense(facts, layer, negatives, test)
+    out = dense.seen
     for name in ("SRAE", "NN"):
         setting = settings_for(name, {**(training or {}), "n": n})
-        out += lab.stack.trained(setting, facts.device) + lab.stack.predicted(2 * lab.test, setting)
-    return out.beside(lab.held)
+        predicted = dense.stack.predicted(2 * dense.test, setting)
+        out += dense.stack.trained(setting, facts.device) + predicted
+    return out.beside(dense.held)
 
 
 def human_study(
-    facts: Facts, *, classes: Sequence[int], n: int, training: Mapping[str, Any] | None, layer: str | None, **_: Any
+    facts: Facts,
+    *,
+    classes: Sequence[int],
+    n: int,
+    training: Mapping[str, Any] | None,
+    layer: str | None,
+    **_: Any,
 ) -> Work:
     """One network for a few classes."""
-    lab, share = _lab(facts, layer, None, None), len(classes) / facts.classes
-    stack = replace(lab.stack, K=1, R=round(share * facts.train), O=len(classes))
+    dense = _dense(facts, layer, None, None)
+    share = len(classes) / facts.classes
+    stack = replace(dense.stack, K=1, R=round(share * facts.train), O=len(classes))
     setting = Setting(**{"accept": "live", **(training or {}), "n": n})
-    work = stack.trained(setting, facts.device) + stack.predicted(round(share * (facts.train + facts.test)), setting)
-    return (lab.seen + work).beside(lab.held)
+    images = round(share * (facts.train + facts.test))
+    out = dense.seen
+    out += stack.trained(setting, facts.device) + stack.predicted(images, setting)
+    return out.beside(dense.held)
 
 
 def convolutional(
-    facts: Facts, *, layers: Sequence[str], dense: str | None, training: Mapping[str, Any] | None, negatives: int | None,
-    train: int | None, test: int | None, pool: bool, **_: Any,
-) -> Work:  # fmt: skip
-    """1x1 filters on each of ``layers``. Features that are too large to be kept are computed for each batch again."""
+    facts: Facts,
+    *,
+    layers: Sequence[str],
+    dense: str | None,
+    training: Mapping[str, Any] | None,
+    negatives: int | None,
+    train: int | None,
+    test: int | None,
+    pool: bool,
+    **_: Any,
+) -> Work:
+    """1x1 filters on each of ``layers``. Features that are too large to be kept are recomputed for each batch."""
     n, t = min(train or facts.train, facts.train), min(test or facts.test, facts.test)
-    setting, out = Setting(**{"accept": "live", **(training or {})}), Work()
-    for name in (*layers, *([dense] if dense else [])):
-        size = facts.size(name)
-        side = size[1:] if len(size) == 3 else None
+    setting = Setting(**{"accept": "live", **(training or {})})
+    out = Work()
+    names = [*layers, dense] if dense else layers
+    for name in names:
+        d, *side = facts.size(name)
         kept = n * facts.units(name) < MEMORY
-        stack = Stack(facts.classes, _examples(facts, n, negatives), size[0], math.prod(size[1:]),
-                      pool=side if pool and side and min(side) > 1 else None,
-                      again=None if kept else facts.forward(name), images=n)  # fmt: skip
-        held = tensors(2 * n * facts.units(name)) if kept else 0.0
+        stack = Stack(
+            facts.classes,
+            _examples(facts, n, negatives),
+            d,
+            math.prod(side),
+            pool=tuple(side) if pool and side and min(side) > 1 else None,
+            again=None if kept else facts.forward(name),
+            images=n,
+        )
         trained = stack.trained(setting, facts.device) + stack.predicted(n + t, setting)
-        out += (trained + (2 * n + 2 * t) * facts.logits + (n + t) * facts.forward(name)).beside(held)
+        seen = (2 * n + 2 * t) * facts.logits + (n + t) * facts.forward(name)
+        held = tensors(2 * n * facts.units(name)) if kept else 0.0
+        out += (trained + seen).beside(held)
     return out.beside(tensors((n + t) * facts.pixels))
 
 
@@ -172,7 +260,7 @@ def convolutional(
 
 
 @dataclass(frozen=True)
-class _Lab:
+class _Dense:
     """What the experiments on a dense layer share."""
 
     at: maps.Layer
@@ -183,11 +271,24 @@ class _Lab:
     held: float
 
 
-def _lab(facts: Facts, layer: str | None, negatives: int | None, test: int | None) -> _Lab:
+def _dense(
+    facts: Facts, layer: str | None, negatives: int | None, test: int | None
+) -> _Dense:
     at = maps.find(facts.target, facts.x(1), layer)
-    n, t, d = facts.train, min(test or facts.test, facts.test), _width(facts, at)
-    held = tensors((n + t) * (facts.pixels + 2 * d))
-    return _Lab(at, Stack(facts.classes, _examples(facts, n, negatives), d), n, t, (n + t) * facts.logits, held)
+    n = facts.train
+    t = min(test or facts.test, facts.test)
+    d = _width(facts, at)
+    R = _examples(facts, n, negatives)
+    seen = (n + t) * facts.logits
+    numbers = facts.pixels + 2 * d  # the image, Z, and a copy of Z
+    return _Dense(
+        at=at,
+        stack=Stack(facts.classes, R, d),
+        train=n,
+        test=t,
+        seen=seen,
+        held=tensors((n + t) * numbers),
+    )
 
 
 def _width(facts: Facts, at: maps.Layer) -> int:
@@ -197,25 +298,38 @@ def _width(facts: Facts, at: maps.Layer) -> int:
 
 def _examples(facts: Facts, n: int, negatives: int | None) -> int:
     """R, for classes of the same size."""
-    return n if negatives is None else min(n, math.ceil(n / facts.classes) + negatives)
+    if negatives is None:
+        return n
+    positives = math.ceil(n / facts.classes)
+    return min(n, positives + negatives)
 
 
 def down(facts: Facts, at: maps.Layer, k: int, to: str | None, chunk: int) -> Work:
-    """The way from k walks over Z down to a map, for one image; ``chunk`` of them at once."""
-    size = (_width(facts, at),) if at.average else facts.size(at.name)
+    """From k MWPs over Z down to maps, for one image; ``chunk`` of them at once."""
+    size = facts.size(at.name)
+    if at.average:
+        size = (_width(facts, at),)
     P = empty(k, chunk, *size)
-    found = measure(unit_maps, facts.target, facts.x(chunk), P, at.name, at.pool, to)
+    x = facts.x(chunk)
+    found = measure(unit_maps, facts.target, x, P, at.name, at.pool, to)
     return replace(found, passes=found.passes / chunk)
 
 
 def units_down(facts: Facts, at: maps.Layer, k: int, to: str | None) -> Work:
     """The maps of k units of Z for one image."""
-    linear = any(isinstance(module, nn.Linear) for module in getattr(facts.target.net, at.name).modules())
+    target = facts.target
+    linear = maps.linear_modules(target, at.name)
     if at.average or not linear:
         return down(facts, at, k, to, 1)
-    return measure(maps.z_maps, facts.target, facts.x(1), torch.empty(k, dtype=torch.int64, device="meta"), at, to)
+    units = _numbers(k)
+    return measure(maps.z_maps, target, facts.x(1), units, at, to)
 
 
 def _heat(facts: Facts, to: str | None) -> Work:
     """The 1-Heatmap of one image."""
-    return measure(class_maps, facts.target, facts.x(1), torch.empty(1, dtype=torch.int64, device="meta"), to)
+    return measure(class_maps, facts.target, facts.x(1), _numbers(1), to)
+
+
+def _numbers(k: int) -> Tensor:
+    """k numbers of units or classes."""
+    return torch.empty(k, dtype=torch.int64, device="meta")

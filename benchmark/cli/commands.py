@@ -1,0 +1,470 @@
+"""The commands of ``glassbench``; ``main`` parses the command line and calls one of them.
+
+A command takes the parsed options and returns the exit code. A mistake of the user is a ``UsageError``, one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import store
+from benchmark.cli.lists import LISTS, profiles
+from benchmark.utils.errors import UsageError
+from benchmark.utils.near_names import near
+
+if TYPE_CHECKING:  # these import torch, which half of the commands do without
+    from benchmark.engine import Done
+    from benchmark.pipeline.profile import Profile
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+PARAMS = "params.yaml"
+
+
+def use(options: argparse.Namespace) -> int:
+    """Choose a profile: copy it to params.yaml."""
+    shipped = profiles()
+    if options.profile not in shipped:
+        raise near(options.profile, shipped, "profile")
+    path, wanted = store.ROOT / PARAMS, shipped[options.profile].read_text()
+    if path.exists() and not options.force:
+        here = path.read_text()
+        if here == wanted:
+            return 0
+        unedited = {profile.read_text() for profile in shipped.values()}
+        if here not in unedited:
+            try:
+                name = str(store.read_yaml(path).get("profile", ""))
+            except store.StoreError:
+                name = "damaged"
+            if name == options.profile:
+                err.print(
+                    f"{PARAMS} holds your own edits of {name!r}: kept "
+                    f"(glassbench use {name} --force restores the profile)"
+                )
+                return 0
+            kept = path.with_name(f"params.{name or 'old'}.yaml")
+            store.write_text(kept, here)
+            err.print(f"{PARAMS} held your own edits: kept as {kept.name}")
+    store.write_text(path, wanted)
+    out.print(f"profile {options.profile}")
+    return 0
+
+
+def list_(options: argparse.Namespace) -> int:
+    """List profiles, data sets, targets, methods or metrics."""
+    table = LISTS[options.what](load_params)
+    if options.name:
+        column = next(iter(table[0]))
+        names = [str(row[column]) for row in table]
+        if options.name not in names:
+            raise near(options.name, names, column)
+        if options.what == "datasets":  # the whole card
+            from benchmark import data
+
+            found = sorted(
+                (store.ROOT / "datasets" / "processed").glob(f"*/{options.name}.npz")
+            )
+            out.print_json(json.dumps([data.load_card(path) for path in found]))
+            return 0
+        table = [row for row in table if str(row[column]) == options.name]
+    if options.json:
+        out.print_json(json.dumps(table))
+    else:
+        _print_table(options.what, table)
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Download and prepare data sets: runs datasets/<name>.py."""
+    scripts = {p.stem: p for p in sorted((store.ROOT / "datasets").glob("*.py"))}
+    names = options.dataset or load_params().datasets
+    for name in names:
+        if name not in scripts:
+            raise near(name, scripts, "data set")
+    flags = []
+    for key in ("path", "name", "size"):
+        value = getattr(options, key)
+        if value:
+            flags += [f"--{key}", value]
+    if flags and names != ["folder"]:
+        raise UsageError(
+            "--path, --name and --size are for `glassbench prepare folder`"
+        )
+    if options.profile:
+        flags += ["--profile", options.profile]
+    if options.force:
+        flags.append("--force")
+    for name in names:
+        command = [sys.executable, str(scripts[name]), *flags]
+        done = subprocess.run(command, cwd=store.ROOT, check=False)
+        if done.returncode:
+            return done.returncode
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train the targets of the profile."""
+    return _step("train", options)
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Explain the sampled images with every method of the profile."""
+    return _step("explain", options)
+
+
+def score(options: argparse.Namespace) -> int:
+    """Score every explanation with every metric."""
+    return _step("score", options)
+
+
+def _step(name: str, options: argparse.Namespace) -> int:
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.pipeline.explain import explain_images
+    from benchmark.pipeline.score import score_explanations
+    from benchmark.pipeline.train import train_networks
+
+    profile = load_params()
+    chosen = options.dataset or profile.datasets
+    for dataset in chosen:
+        if dataset not in profile.datasets:
+            raise near(
+                dataset, profile.datasets, f"data set in profile {profile.name!r}:"
+            )
+    paths = store.Paths(profile.name)
+    folder, run = {
+        "train": (paths.targets, train_networks),
+        "explain": (paths.explanations, explain_images),
+        "score": (paths.scores, score_explanations),
+    }[name]
+    failed = 0
+    for dataset in chosen:
+        with store.exclusive(folder(dataset), f"glassbench {name} {dataset}"):
+            failed += _count_failed(f"{name} {dataset}", run(profile, dataset), "cells")
+    return _exit_code(failed, options.keep_going)
+
+
+def _count_failed(label: str, running: Iterable[Done], what: str) -> int:
+    """Run all units, print how many succeeded, and return how many failed."""
+    done = list(running)
+    failed = sum(1 for d in done if d.error)
+    out.print(f"{label}: {len(done) - failed} of {len(done)} {what}")
+    return failed
+
+
+def _exit_code(failed: int, keep_going: bool) -> int:
+    if failed:
+        err.print(f"{failed} failed; the rows have the reasons")
+    return 1 if failed and not keep_going else 0
+
+
+def replicate(options: argparse.Namespace) -> int:
+    """Run the papers' own experiments."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.pipeline.replicate import replicate_paper
+
+    profile = load_params()
+    chosen = options.paper or profile.papers
+    for paper in chosen:
+        if paper not in profile.papers:
+            raise near(paper, profile.papers, f"paper in profile {profile.name!r}:")
+    failed = 0
+    paths = store.Paths(profile.name)
+    for paper in chosen:
+        with store.exclusive(
+            paths.replications(paper), f"glassbench replicate {paper}"
+        ):
+            failed += _count_failed(
+                f"replicate {paper}", replicate_paper(profile, paper), "units"
+            )
+    return _exit_code(failed, options.keep_going)
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Estimate what a profile takes: units, hours, memory, and the speed-up by more workers."""
+    from benchmark.jobs import planned
+    from benchmark.jobs.plan import calibrate, plan_profile, save
+    from benchmark.pipeline.profile import Profile
+
+    profile = load_profile(options.profile)
+    if options.calibrate:
+        every = {name: Profile.read(path) for name, path in profiles().items()}
+        every[profile.name] = profile
+        path = calibrate(every.values())
+        out.print(f"speeds: {path.relative_to(store.ROOT)}")
+        return 0
+    if options.check:
+        out.print(planned.checked(profile), markup=False)
+        return 0
+    found = plan_profile(profile, gpu=options.gpu)
+    facts = planned.facts(profile, found, gpu=options.gpu, workers=options.workers)
+    if options.json:
+        out.print_json(json.dumps(facts))
+    else:
+        out.print(planned.text(facts), markup=False)
+    if options.save:
+        save(profile, found)
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write rows, tables, plots and the page."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.pipeline.report import write
+
+    profile = load_params()
+    with store.exclusive(store.Paths(profile.name).results, "glassbench report"):
+        folder = write(profile)
+    out.print(f"report: {folder.relative_to(store.ROOT)}")
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Recompute a random sample of the committed rows and compare; exit code 1 if any differs."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.jobs.verify import lines, record, verify_rows
+
+    profile = load_profile(options.profile)
+    found = verify_rows(profile, sample=options.sample, seed=options.seed)
+    record(store.Paths(profile.name), found)
+    for line in lines(found):
+        out.print(line, markup=False)
+    return 1 if found.differing else 0
+
+
+def rekey(options: argparse.Namespace) -> int:
+    """Move committed results to the keys of today's code, if it is proven to mean the same."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.jobs.rekey import lines, rekey_profile, write
+
+    profile = load_profile(options.profile)
+    moved = rekey_profile(profile, base=options.base, sample=options.sample)
+    write(moved)
+    for line in lines(moved):
+        out.print(line, markup=False)
+    return 0
+
+
+def mend(options: argparse.Namespace) -> int:
+    """Repair what a killed run left behind: locks, half-written files, temporary files."""
+    from benchmark.store import recovery
+
+    for line in recovery.mend(store.ROOT):
+        err.print(line, markup=False)
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the leaderboard of a profile and the path of its page; exit code 1 if cells failed."""
+    from benchmark.leaderboard.render import console
+
+    paths = store.Paths(_name(options))
+    rows = store.read_rows(paths.rows)
+    console.show(paths.results, out)
+    failed = rows[rows.status == "failed"]
+    for (dataset, target, method), group in failed.groupby(
+        ["dataset", "target", "method"]
+    ):
+        err.print(
+            f"failed: {dataset}/{target} {method}: {group.reason.iloc[0]} ({len(group)} rows)",
+            markup=False,
+        )
+    out.print(f"page: {paths.results / 'index.html'}", markup=False)
+    return 1 if len(failed) else 0
+
+
+def readme(options: argparse.Namespace) -> int:
+    """Rewrite the README's tables from the committed results (--check: only tell whether they are up to date)."""
+    from benchmark.leaderboard.render import readme as rendering
+
+    path = store.ROOT / "README.md"
+    before = path.read_text()
+    after = rendering.render(before, store.ROOT / "results")
+    if options.check and before != after:
+        raise UsageError("README.md differs from results/; run `make readme`")
+    if before != after:
+        store.write_text(path, after)
+    out.print("README.md agrees with results/")
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Compare the rows just computed with those of a git revision; exit code 1 if they differ."""
+    from benchmark.gate import diff as rules
+    from benchmark.gate import show, sources
+
+    paths = store.Paths(_name(options))
+    base, head = sources.load(options.revision, paths), sources.load(None, paths)
+    exact = rules.same_machine(base.provenance, head.provenance)
+    found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
+    against = rules.reproduced(found, exact=exact)
+    kind = (
+        "the same kind of machine: exact"
+        if exact
+        else "another kind of machine: within tolerance"
+    )
+    out.print(
+        f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})",
+        markup=False,
+    )
+    out.print(show.lines(against) if len(against) else "the same results", markup=False)
+    return 1 if len(against) else 0
+
+
+def diff(options: argparse.Namespace) -> int:
+    """Show what is better, worse or lost between two results; exit code 1 on what --fail-on names."""
+    from benchmark.gate import diff as rules
+    from benchmark.gate import show, sources
+    from benchmark.utils import plot_style
+
+    fail_on = rules.kinds(options.fail_on)
+    paths = store.Paths(_name(options))
+    base, head = sources.load(options.base, paths), sources.load(options.head, paths)
+    found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
+    picture = Path(options.plot) if options.plot else None
+    if picture:
+        kind = "svg" if picture.suffix == ".svg" else "png"
+        with store.atomic(picture) as file:
+            file.write(plot_style.save(show.figure(found), kind))
+    if options.form == "md":
+        extra = {"picture": picture.name} if picture else {}
+        print(show.markdown(found, base, head, fail_on, **extra), end="")
+    else:
+        form = show.as_json if options.form == "json" else show.text
+        print(form(found, base, head, fail_on))
+    return 1 if rules.fails(found, fail_on) else 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Evaluate a new method: its rows, and its place among the known methods."""
+    if not options.method and not options.images:
+        raise UsageError("name a method: glassbench evaluate mine.py:GradNorm")
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.jobs.evaluate import evaluate_methods, notes, write_images
+    from benchmark.leaderboard.render import placing_console
+    from benchmark.store import recovery
+
+    profile = load_profile(options.profile)
+    for line in recovery.sweep(store.ROOT):
+        err.print(line, markup=False)
+    if options.images:
+        names = write_images(profile.with_networks(options.targets), options.images)
+        out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
+        return 0
+    found = evaluate_methods(
+        profile,
+        options.method,
+        name=options.name,
+        targets=options.targets,
+        recompute=options.recompute,
+        page=not options.no_page,
+    )
+    placing_console.show(found.frame, found.compared, out)
+    for line in notes(found):
+        err.print(line, markup=False)
+    file = "rows.csv" if options.no_page else "index.html"
+    out.print(f"written: {found.folder / file}", markup=False)
+    return 1 if (found.rows.status == "failed").any() else 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Check a method on toy data: what is wrong, with the line to change; exit code 1 if anything is."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.jobs.check import check_method
+    from benchmark.jobs.check import report as findings_report
+
+    findings = check_method(options.method)
+    for line in findings_report(findings):
+        out.print(line, markup=False)
+    return 1 if any(f.wrong for f in findings) else 0
+
+
+def new(options: argparse.Namespace) -> int:
+    """Write a starter file of a method."""
+    from benchmark.methods import templates
+
+    name = templates.write(options.file, options.kind)
+    out.print(
+        f"{options.file}: change it, then\n  glassbench check {options.file}:{name}\n"
+        f"  glassbench evaluate {options.file}:{name}",
+        markup=False,
+    )
+    return 0
+
+
+# --------------------------------------------------------------------------------------------- the profile
+
+
+def load_profile(name: str | None = None) -> Profile:
+    """A profile by name: params.yaml if it holds that profile, else the one that is shipped.
+
+    Without a name: params.yaml if it exists, else offline.
+    """
+    from benchmark.pipeline.profile import Profile
+
+    path, shipped = store.ROOT / PARAMS, profiles()
+    if path.exists() and name in (None, store.read_yaml(path).get("profile")):
+        return Profile.read(path)
+    if (name or "offline") not in shipped:
+        raise near(name, shipped, "profile")
+    return Profile.read(shipped[name or "offline"])
+
+
+def load_params() -> Profile:
+    """The profile in params.yaml."""
+    from benchmark.pipeline.profile import Profile
+
+    return Profile.read(_params())
+
+
+def _params() -> Path:
+    path = store.ROOT / PARAMS
+    if not path.exists():
+        raise UsageError(
+            f"{PARAMS} is missing; choose a profile: glassbench use {' | '.join(profiles())}"
+        )
+    return path
+
+
+def _name(options: argparse.Namespace) -> str:
+    """The name of the profile: from the option, else from params.yaml, which is not checked."""
+    name = options.profile or store.read_yaml(_params()).get("profile")
+    if not re.fullmatch(r"\w[\w.-]*", str(name)):
+        where = "--profile" if options.profile else PARAMS
+        raise UsageError(f"{where}: {str(name)!r} is not a name of a profile")
+    return str(name)
+
+
+def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    console = out if out.is_terminal else Console(highlight=False, width=200)
+    console.print(table)

@@ -1,0 +1,28 @@
+"""Reads the constants of a data set's script in ``datasets/`` without running it.
+
+    literals(Path("datasets/cub.py"))["FULL"]         # {"channels": 3, "classes": 200, "train": 5994, "test": 5794}
+
+``FULL``: the size of the data set as published; ``DEFAULTS``: the parameters that ``data.<name>`` of a profile may set.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+
+def literals(path: Path) -> dict[str, Any]:
+    """The values that the script assigns to names as literals; empty if there is no such file, or it is not Python."""
+    try:
+        body = ast.parse(path.read_text()).body
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    found = {}
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:  # not a literal
+                continue
+    return found

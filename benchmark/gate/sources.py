@@ -1,0 +1,100 @@
+"""Where rows to compare come from: a rows file, a folder, or a git revision.
+
+load("HEAD", paths)  load("origin/main", paths)  load("/tmp/other/checkout", paths)  load("old/rows.csv", paths)
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark import store
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows, what made them (empty if unknown), and what to call them."""
+
+    name: str
+    rows: pd.DataFrame
+    provenance: Mapping[str, Any]
+
+
+def load(where: str | None, paths: store.Paths) -> Source:
+    """The rows of the profile of ``paths`` at ``where``; None is the working tree.
+
+    A path that holds rows takes precedence over a git revision of the same name.
+
+    Args:
+        where: a rows file; a folder with rows.csv, or a checkout with results/<profile>/rows.csv; a git revision.
+
+    Raises:
+        StoreError: there are none, or they are damaged.
+    """
+    if where is None:
+        return _files(paths.rows, "the working tree")
+    inside = paths.rows.relative_to(paths.root)
+    for path in (Path(where), Path(where) / "rows.csv", Path(where) / inside):
+        if path.is_file():
+            return _files(path, where)
+    rows, why = _git(paths.root, f"{where}:{inside}")
+    if not rows:
+        reason = f" ({why})" if why else ""
+        raise store.StoreError(
+            f"{where!r} is not a rows file, not a folder with rows.csv or {inside}, "
+            f"and there is no git revision with them{reason}"
+        )
+    provenance, _ = _git(paths.root, f"{where}:{inside.with_name('provenance.json')}")
+    commit, _ = _git(paths.root, where, short=True)
+    return Source(
+        where if commit == where else f"{where} ({commit})",
+        _parse(rows, where),
+        json.loads(provenance) if provenance else {},
+    )
+
+
+def elsewhere(paths: store.Paths) -> pd.DataFrame | None:
+    """The rows of the other profiles in the working tree, or None: where a profile with one seed borrows spreads."""
+    files = sorted(paths.results.parent.glob("*/rows.csv"))
+    others = [store.read_rows(file) for file in files if file != paths.rows]
+    return pd.concat(others, ignore_index=True) if others else None
+
+
+def _files(path: Path, name: str) -> Source:
+    beside = path.with_name("provenance.json")
+    provenance = store.read_json(beside) if beside.exists() else {}
+    return Source(name, store.read_rows(path), provenance)
+
+
+def _parse(text: str, name: str) -> pd.DataFrame:
+    try:
+        return store.parse_rows(io.StringIO(text))
+    except Exception as error:
+        what = " ".join(str(error).split())[:200]
+        raise store.StoreError(
+            f"the rows of {name!r} cannot be read ({type(error).__name__}: {what}); give a newer revision"
+        ) from None
+
+
+def _git(root: Path, what: str, *, short: bool = False) -> tuple[str, str]:
+    """(content, what git says if there is none)."""
+    command = ["rev-parse", "--short", "--verify", "--quiet"] if short else ["show"]
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *command, "--end-of-options", what],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        return "", f"git: {error.strerror}"
+    if done.returncode:
+        return "", " ".join(done.stderr.split())
+    return done.stdout.strip() if short else done.stdout, ""

@@ -1,0 +1,1 @@
+"""What a user asks for besides a leaderboard: check or evaluate a method, verify committed rows, plan a run."""

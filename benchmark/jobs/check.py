@@ -1,0 +1,669 @@
+"""Checks that a method keeps the contract: on toy data, in seconds, each finding with the line to change.
+
+    for line in report(check_method("mine.py:GradNorm")):
+        print(line)
+
+Idea: run the method on two toy networks (grey and colour; the class is the bright quadrant) in a process of its own. A
+tracer looks at everything that the method must not change after each line of its file, so the line that changed
+something is known. Two runs that should agree (the same run twice, or the images in another order) are compared
+variable by variable, and the first that differs gives the line. A crash or an endless loop leaves its stack.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import faulthandler
+import json
+import linecache
+import random
+import re
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmark import engine
+from benchmark.api import Batch, Explanation, Method, NotApplicable, Target, settings_of
+from benchmark.engine.sandbox import Limits
+from benchmark.jobs.line_trace import Trace, disagreement
+from benchmark.methods import contract, describe
+from benchmark.methods.registry import MethodRef, metrics
+from benchmark.utils.seeds import generator
+from benchmark.utils.temporary import scratch
+
+LIMITS = Limits(seconds=50, gigabytes=4)
+_UNTIL = (
+    45  # seconds after which the stack is written to a file, in case of an endless loop
+)
+IMAGES, REFERENCE = 12, 32
+_PART = 5  # images that are explained by themselves
+_PRINTED = 2**14  # bytes that a run on IMAGES images may print
+_LOG, _STACK = "findings.jsonl", "stack.txt"
+
+HINTS = {
+    "weights": "work on a copy: copy.deepcopy(target.net), or torch.func.functional_call with other weights",
+    "modes": "the target is in eval mode and stays so; remove the call",
+    "hooks": "remove the hook: handle = module.register_...(...), at the end handle.remove(), in a finally",
+    "requires_grad": "gradients of features or pixels do not need those of weights; "
+    "detach and require on your own tensor",
+    "normalisation": "a method may not set fields of the target; remove the line",
+    "images": "clone first: x = batch.x.clone()",
+    "torch's global random state": "draw from rng: torch.rand(..., generator=benchmark.api.torch_rng(rng))",
+    "numpy's global random state": "draw from rng: rng.normal(...), rng.permutation(...)",
+    "Python's global random state": "draw from rng: rng.random(), rng.choice(...)",
+    "finite": "before dividing, add a small number to what may be zero, or treat such images separately",
+    "shape": "return one entry per image of the batch, in order; "
+    "maps have the size of the image (torch.nn.functional.interpolate)",
+    "graph": "return the tensor.detach()",
+    "setting": "use numbers, text without `;`, or lists of them; "
+    "for a method within a method, add a field that says what differs",
+    "deterministic": "take randomness from rng alone: "
+    "not from the clock, the order of a set, or a default_rng() of your own",
+    "batch": "compute statistics (mean, maximum, sorting) over the pixels of each image, never over dim 0; "
+    "learn what images share in fit",
+    "prints": "remove the print, or print once in fit",
+    "fork": "a method has one process; remove the fork",
+    "write": "keep what you need on self; a method may write into its working directory and the user's cache only",
+    "exit": "raise an exception that says why; benchmark.api.NotApplicable where there is nothing to say",
+    "memory": "work in chunks: for part in batch",
+    "time": "bound the loop; work in chunks: for part in batch",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        where, code: ``mine.py:12`` and the text of that line; empty if no line is to blame.
+    """
+
+    what: str
+    text: str
+    wrong: bool = False
+    where: str = ""
+    code: str = ""
+    hint: str = ""
+
+
+def check_method(entry: str | Mapping[str, Any]) -> list[Finding]:
+    """All findings on a method, in the order of the checks.
+
+    Raises:
+        UnknownName: no such file, class or setting.
+    """
+    ref = MethodRef.parse(entry, base=Path.cwd())
+    describe.describe(ref)  # a wrong class or setting is the user's typo, not a finding
+    with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
+        done = engine.alone(
+            engine.Unit("check", check_here, (ref, _UNTIL), LIMITS, Path(folder))
+        )
+        log = _read(Path(folder, _LOG))
+        found = [Finding(**json.loads(line)) for line in log.splitlines()]
+        if done.error:
+            stack = _read(Path(folder, _STACK))
+            where, code = _in_stack(stack, ref.path)
+            found.append(
+                Finding("run", done.error, True, where, code, _hint_for(done.error))
+            )
+    return found
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _hint_for(error: str) -> str:
+    """The hint for a process that was stopped."""
+    for key, word in (("time", "longer"), ("prints", "printed"), ("memory", "memory")):
+        if word in error:
+            return HINTS[key]
+    return ""
+
+
+def report(found: Sequence[Finding]) -> Iterator[str]:
+    """Findings as lines of text."""
+    for finding in found:
+        mark = "WRONG" if finding.wrong else "ok   "
+        yield f"{mark}  {finding.what}: {finding.text}"
+        if finding.where:
+            yield f"       {finding.where}:  {finding.code}"
+        if finding.wrong and finding.hint:
+            yield f"       change: {finding.hint}"
+    wrong = sum(finding.wrong for finding in found)
+    if wrong == 0:
+        yield "nothing to change"
+    else:
+        things = "thing" if wrong == 1 else "things"
+        yield f"{wrong} {things} to change"
+
+
+def _in_stack(text: str, path: Path) -> tuple[str, str]:
+    """The innermost line of the method's file in a stack that faulthandler wrote."""
+    file = re.escape(str(path.resolve()))
+    hit = re.search(rf'File "{file}", line (\d+)', text)
+    return _line(path, int(hit[1]) if hit else None)
+
+
+def _line(path: Path, number: int | None) -> tuple[str, str]:
+    """``mine.py:12`` and the text of that line; empty for None."""
+    if not number:
+        return "", ""
+    code = linecache.getline(str(path.resolve()), number)
+    return f"{path.name}:{number}", code.strip()
+
+
+# --------------------------------------------------------------------------------------------- inside the process
+
+
+def check_here(ref: MethodRef, until: float) -> None:
+    """Run all checks in this process. Each finding is written at once, so that a crash leaves those before it.
+
+    Args:
+        until: seconds after which the stack is written to a file.
+    """
+    _Checker(ref).run(until)
+
+
+class _Stop(Exception):
+    """Nothing more can be checked."""
+
+
+class _Checker:
+    """Runs the checks on one method and writes the findings."""
+
+    def __init__(self, ref: MethodRef) -> None:
+        self.ref = ref
+        self.path = ref.path.resolve()
+        self.written: set[tuple[str, str]] = set()
+
+    def wrong(
+        self, what: str, text: str, *, line: int | None = None, hint: str = ""
+    ) -> None:
+        where, code = _line(self.path, line)
+        self._write(Finding(what, text, True, where, code, HINTS.get(hint, "")))
+
+    def fine(self, what: str, text: str) -> None:
+        self._write(Finding(what, text))
+
+    def _write(self, finding: Finding) -> None:
+        key = (finding.what, finding.where)
+        if key not in self.written:  # the second network mostly shows the same
+            self.written.add(key)
+            with open(_LOG, "a") as log:
+                log.write(json.dumps(asdict(finding)) + "\n")
+
+    def run(self, until: float) -> None:
+        with open(_STACK, "w") as stack:
+            faulthandler.enable(stack, all_threads=False)
+            faulthandler.dump_traceback_later(until, file=stack)
+            try:
+                self.check_file()
+                for shape in ((1, 28, 28), (3, 32, 32)):
+                    self.check_contract(*toy(shape))
+            except _Stop:
+                pass
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+
+    def check_file(self) -> None:
+        with self.blamed("opening the file"):
+            name, _, setting = describe.describe_here(self.ref)["names"]
+        self.fine("name", f"{name}, settings {setting or 'none'}")
+        with self.blamed("opening the file"):
+            self.check_settings(self.ref.build())
+
+    def check_settings(self, method: Any) -> None:
+        """Rows name a setting by its text, so two values with the same text would be the same method there."""
+        for field, value in settings_of(method).items():
+            why = ambiguous(getattr(method, field))
+            if why:
+                text = f"rows cannot tell {field}={value} from another {field}: {why}"
+                line = declared(self.path, self.ref.cls, field)
+                self.wrong("setting", text, line=line, hint="setting")
+
+    # ----------------------------------------------------------------------------------------- one network
+
+    def check_contract(self, target: Target, batch: Batch, reference: Batch) -> None:
+        """All checks on one toy network.
+
+        Raises:
+            _Stop: the method cannot go on.
+        """
+        first = self.run_once(target, batch, reference, probe=True)
+        self.check_untouched(first)
+        with self.blamed("explanation", first.returned, "shape"):
+            contract.check_explanation(first.result, target, batch)
+        self.fine("explanation", _summary(first.result))
+        again = self.run_once(target, batch, reference)
+        line = self.differing_line(first, again, _whole, 0.0)
+        if line:
+            text = "the same seed gives another explanation"
+            self.wrong("deterministic", text, line=line, hint="deterministic")
+        else:
+            self.fine("deterministic", "the same seed gives the same explanation")
+            self.check_batches(first, target, batch, reference)
+        self.check_scale(target, batch, reference)
+
+    def check_batches(
+        self, first: Trace, target: Target, batch: Batch, reference: Batch
+    ) -> None:
+        """The explanation of an image must depend neither on the other images nor on its position."""
+        other = self.run_once(target, batch, reference, seed="another")
+        if self.differing_line(first, other, _whole, contract.ROUNDING):
+            text = "depends on the seed, so images cannot be compared between batches"
+            self.fine("batch", text)
+            return
+        if getattr(first.method, "precomputed", False):
+            return
+        n = len(batch)
+
+        def backwards(a: np.ndarray, b: np.ndarray) -> Pair | None:
+            return (a, b[::-1]) if len(a) == len(b) == n else None
+
+        def first_part(a: np.ndarray, b: np.ndarray) -> Pair | None:
+            return (a[:_PART], b) if (len(a), len(b)) == (n, _PART) else None
+
+        ways = {
+            "the images in reverse order": (batch[torch.arange(n).flip(0)], backwards),
+            f"the first {_PART} images by themselves": (batch[:_PART], first_part),
+        }
+        for how, (images, pick) in ways.items():
+            trace = self.run_once(target, images, reference)
+            line = self.differing_line(first, trace, pick, contract.ROUNDING)
+            if line:
+                self.wrong(
+                    "batch", f"{how} get other explanations", line=line, hint="batch"
+                )
+                return
+        self.fine("batch", "an image's explanation does not depend on the others")
+
+    def run_once(
+        self,
+        target: Target,
+        batch: Batch,
+        reference: Batch,
+        *,
+        seed: str = "",
+        probe: bool = False,
+    ) -> Trace:
+        """Build, fit and explain under the tracer; ``probe``: it also looks at what must not change.
+
+        Raises:
+            _Stop: the method raised, which is a finding.
+        """
+        probes = {}
+        if probe:
+            images = lambda: (batch.x._version, reference.x._version)
+            probes = {**_parts(target), **_randomness(), "images": images}
+        trace = Trace(self.path, probes)
+        fresh = batch[: len(batch)]  # without what an earlier run has computed
+        with (
+            self.blamed("run", trace=trace),
+            contract.strict(fresh, reference),
+            _CountedOutput(self.path) as output,
+            trace,
+        ):
+            trace.method = self.ref.build().fit(
+                target, reference, generator("check", "fit")
+            )
+            trace.result = trace.method.explain(
+                target, fresh, generator("check", "explain", seed)
+            )
+        if output.count > _PRINTED:
+            text = f"prints {output.count / 2**20:.1f} MB"
+            self.wrong("prints", text, line=output.line, hint="prints")
+        return trace
+
+    def check_untouched(self, trace: Trace) -> None:
+        for part, line in trace.changed().items():
+            whose = "the target's " if part in _PARTS else ""
+            self.wrong(part, f"changes {whose}{part}", line=line, hint=part)
+        if not trace.changed():
+            text = "leaves the target, the images and global random states alone"
+            self.fine("untouched", text)
+
+    def differing_line(
+        self, a: Trace, b: Trace, pick: Pick, tolerance: float
+    ) -> int | None:
+        """The line to blame if two runs disagree; None if they agree."""
+        for field in sorted(a.result.offers() - {"size"}):
+            value = getattr(a.result, field)
+            other = getattr(b.result, field, np.empty(0))
+            pair = pick(value, other)
+            if pair is None or contract.apart(*pair) > tolerance:
+                return disagreement(a, b, pick, tolerance) or a.returned
+        return None
+
+    def check_scale(self, target: Target, batch: Batch, reference: Batch) -> None:
+        """Time and memory, for the batch and for one of four times its length."""
+        long = batch[torch.arange(4 * len(batch)) % len(batch)]
+        seconds: list[float] = []
+        kilobytes: list[int] = []
+        with self.blamed("run"):
+            method = self.ref.build().fit(target, reference, generator("check", "fit"))
+            for images in (batch[: len(batch)], long):
+                before = _peak_kilobytes()
+                start = time.perf_counter()
+                method.explain(target, images, generator("check", "explain"))
+                seconds.append(time.perf_counter() - start)
+                kilobytes.append(_peak_kilobytes() - before)
+        milliseconds = 1e3 * seconds[1] / len(long)
+        megabytes = kilobytes[1] / 2**10
+        size = "x".join(map(str, batch.x.shape[1:]))
+        text = (
+            f"{milliseconds:.2g} ms per image, and {megabytes:.0f} MB more memory "
+            f"for {len(long)} images of {size}"
+        )
+        ratio = seconds[1] / max(seconds[0], 1e-3)
+        if seconds[1] > 0.5 and ratio > 10:
+            text += f"; 4 times the images took {ratio:.0f} times as long"
+            self.wrong("scale", text, hint="time")
+        else:
+            self.fine("scale", text)
+
+    def blamed(
+        self,
+        what: str,
+        line: int | None = None,
+        hint: str = "",
+        *,
+        trace: Trace | None = None,
+    ) -> _Blamed:
+        return _Blamed(self, what, line, hint, trace)
+
+
+class _Blamed:
+    """Turns an exception into a finding with the line of the method's file, and ends the check.
+
+    Args:
+        what: the name of the finding.
+        line: the line to blame if the traceback has none of the method's file.
+        hint: a key of ``HINTS``; found by the words of the error if empty.
+    """
+
+    def __init__(
+        self,
+        checker: _Checker,
+        what: str,
+        line: int | None,
+        hint: str,
+        trace: Trace | None,
+    ) -> None:
+        self.checker = checker
+        self.what = what
+        self.line = line
+        self.hint = hint
+        self.trace = trace
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: Any
+    ) -> bool:
+        if error is None or isinstance(error, _Stop):
+            return False
+        if isinstance(error, NotApplicable):
+            self.checker.fine("applies", f"not to the toy network: {error}")
+            raise _Stop from None
+        if isinstance(error, SystemExit):
+            text = f"called sys.exit({error.code!r})"
+        else:
+            text = f"{kind.__name__}: {' '.join(str(error).split())}"
+        hint = self.hint or _hint_in(text)
+        line = self._line_of(error, trace, hint)
+        self.checker.wrong(self.what, text, line=line, hint=hint)
+        raise _Stop from None
+
+    def _line_of(self, error: BaseException, trace: Any, hint: str) -> int | None:
+        path = self.checker.path
+        if isinstance(error, SyntaxError) and error.filename == str(path):
+            return error.lineno
+        if hint == "images" and self.trace:
+            return self.trace.changed().get("images")
+        frames = traceback.extract_tb(trace)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+        return lines[-1] if lines else self.line
+
+
+def _hint_in(text: str) -> str:
+    """The key of the hint whose words are in the text of an error."""
+    for key, words in _WORDS.items():
+        if any(word in text for word in words):
+            return key
+    return ""
+
+
+_WORDS = {
+    "finite": ("NaN",),
+    "graph": ("on a graph",),
+    "images": ("in place",),
+    "fork": ("fork",),
+    "exit": ("sys.exit",),
+    "write": ("may write",),
+    "memory": ("MemoryError", "allocate memory"),
+    "shape": ("axes", "disagree", "of type"),
+}
+
+
+Pair = tuple[np.ndarray, np.ndarray]
+Pick = Callable[
+    [np.ndarray, np.ndarray], Pair | None
+]  # the parts of two values that should agree
+
+
+def _whole(a: np.ndarray, b: np.ndarray) -> Pair:
+    return a, b
+
+
+def _summary(explanation: Explanation) -> str:
+    """What an explanation offers, and the tracks whose metrics apply to it."""
+    offers = explanation.offers()
+    shapes = []
+    for name in sorted(offers - {"size"}):
+        shapes.append(f"{name} {getattr(explanation, name).shape}")
+    tracks = {m.track for m in metrics().values() if m.offered and m.offered <= offers}
+    judged_as = ", ".join(sorted(tracks)) or "nothing yet"
+    return f"{', '.join(shapes)}; judged as {judged_as}"
+
+
+def _peak_kilobytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+# --------------------------------------------------------------------------------------------- what is looked at
+
+
+_PARTS = ("weights", "modes", "hooks", "requires_grad", "normalisation")
+
+
+def _parts(target: Target) -> dict[str, Callable[[], Any]]:
+    """For each part of a target, a function whose value changes when the part does."""
+    net = target.net
+
+    def weights() -> list[tuple[str, bytes]]:
+        state = net.state_dict().items()
+        return [(name, tensor.detach().numpy().tobytes()) for name, tensor in state]
+
+    return {
+        "weights": weights,
+        "modes": lambda: [module.training for module in net.modules()],
+        "hooks": lambda: [_hooks(module) for module in net.modules()],
+        "requires_grad": lambda: [
+            parameter.requires_grad for parameter in net.parameters()
+        ],
+        "normalisation": lambda: (
+            target.mean.tolist(),
+            target.std.tolist(),
+            target.layer,
+        ),
+    }
+
+
+def _hooks(module: nn.Module) -> tuple[Any, ...]:
+    """The class, whether ``forward`` is replaced, and the number of hooks of each kind."""
+    fields = vars(module)
+    counts = [len(value) for name, value in fields.items() if name.endswith("_hooks")]
+    return type(module).__name__, "forward" in fields, *counts
+
+
+def _randomness() -> dict[str, Callable[[], Any]]:
+    """The global random states, as functions like those of ``_parts``."""
+
+    def of_numpy() -> tuple[bytes, int]:
+        _, numbers, position, *_ = np.random.get_state()
+        return numbers.tobytes(), position
+
+    return {
+        "torch's global random state": lambda: torch.get_rng_state().numpy().tobytes(),
+        "numpy's global random state": of_numpy,
+        "Python's global random state": random.getstate,
+    }
+
+
+class _CountedOutput:
+    """Counts what is printed, and which line of a file prints most."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = str(path)
+        self.count = 0
+        self.lines: dict[int, int] = {}
+
+    def __enter__(self) -> _CountedOutput:
+        self.streams = sys.stdout, sys.stderr
+        sys.stdout = sys.stderr = self
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        sys.stdout, sys.stderr = self.streams
+
+    def write(self, text: str) -> int:
+        self.count += len(text)
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename != self.file:
+            frame = frame.f_back
+        if frame is not None:
+            line = frame.f_lineno
+            self.lines[line] = self.lines.get(line, 0) + len(text)
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    @property
+    def line(self) -> int | None:
+        """The line that printed most."""
+        if not self.lines:
+            return None
+        return max(self.lines, key=self.lines.get)
+
+
+# --------------------------------------------------------------------------------------------- settings
+
+
+def ambiguous(value: Any) -> str:
+    """Why another value of a setting could have the same text; empty if none could."""
+    if isinstance(value, Method):
+        with contextlib.suppress(TypeError):  # it has no defaults
+            if settings_of(value) == settings_of(type(value)()):
+                return ""
+        return f"a row names {value.name} without its settings"
+    if ";" in str(value):
+        return "`;` separates settings"
+    if value is None or isinstance(value, (str, Number)):
+        return ""
+    if isinstance(value, Mapping):
+        parts = [*value, *value.values()]
+    elif isinstance(value, (list, tuple)):
+        parts = value
+    else:
+        return f"{type(value).__name__} has no text of its own"
+    reasons = (ambiguous(part) for part in parts)
+    return next(filter(None, reasons), "")
+
+
+def declared(path: Path, cls: str, field: str) -> int | None:
+    """The line of a class's field; if it declares none, that of another class in the file."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+    for node in sorted(classes, key=lambda node: node.name != cls):
+        for line in node.body:
+            if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == field:
+                return line.lineno
+    return None
+
+
+# --------------------------------------------------------------------------------------------- toy data
+
+
+def toy(shape: tuple[int, int, int]) -> tuple[Target, Batch, Batch]:
+    """A network, images and reference images: noise, and the class is the bright quadrant. Trained for four epochs."""
+    c, h, w = shape
+    train = _quadrants(shape, 256, "train")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential()
+        net.add_module("conv1", _relu(nn.Conv2d(c, 8, 3, stride=2, padding=1)))
+        net.add_module("conv2", _relu(nn.Conv2d(8, 16, 3, stride=2, padding=1)))
+        net.add_module("flatten", nn.Flatten())
+        net.add_module("fc", _relu(nn.Linear(16 * (h // 4) * (w // 4), 16)))
+        net.add_module("logits", nn.Linear(16, 4))
+        optimiser = torch.optim.Adam(net.parameters(), 5e-3)
+        for _ in range(4):
+            for part in train:
+                loss = nn.functional.cross_entropy(net((part.x - 0.4) / 0.3), part.y)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+    name = f"toy/{'x'.join(map(str, shape))}"
+    target = Target(
+        net,
+        name=name,
+        classes="abcd",
+        input_shape=shape,
+        mean=[0.4],
+        std=[0.3],
+        layer="conv2",
+    )
+    return target, _quadrants(shape, IMAGES, "test"), train[:REFERENCE]
+
+
+def _relu(layer: nn.Module) -> nn.Sequential:
+    return nn.Sequential(layer, nn.ReLU())
+
+
+def _quadrants(shape: tuple[int, int, int], n: int, split: str) -> Batch:
+    """n images of noise with a bright square in one of the quadrants, which is the class."""
+    _, h, w = shape
+    height = h // 4  # of the square
+    width = w // 4
+    rng = generator("toy", split, *shape)
+    x = 0.6 * rng.random((n, *shape), dtype=np.float32)
+    y = np.arange(n) % 4
+    brightness = np.linspace(
+        0.5, 1.0, n
+    )  # the last image of the test split is the brightest
+    if split == "train":
+        brightness = brightness[rng.permutation(n)]
+    for image, quadrant, light in zip(x, y, brightness, strict=True):
+        row, column = divmod(quadrant, 2)
+        top = h // 2 * row + rng.integers(height)
+        left = w // 2 * column + rng.integers(width)
+        square = image[:, top : top + height, left : left + width]
+        square += 0.4
+        image *= light
+    images = torch.from_numpy(x)
+    labels = torch.from_numpy(y)
+    return Batch(x=images, y=labels, ids=torch.arange(n), chunk=16)

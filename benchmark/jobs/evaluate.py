@@ -1,0 +1,322 @@
+"""Evaluates a new method and places it among the known ones, by the cells of the pipeline, without DVC.
+
+    found = evaluate_methods(profile, ["/home/me/mine.py:GradNorm"])
+    found.folder             # rows.csv, leaderboard.csv, differences.csv, index.html, plots/
+
+The method is run and scored on every network of a profile (missing data are prepared and missing networks trained), in
+a folder of its own: ``results/evaluations/<profile>/<name>/``. The known methods are not recomputed. Their rows come,
+cell by cell, from the profile's own score files if those are up to date, else from the committed
+``results/<profile>/rows.csv`` and ``values.npz`` (the values per image, which tests of differences need) if the hashes
+of data, network, method and code are those of today. Other cells are left out, with the reason; ``recompute`` computes
+them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark import data, engine, leaderboard, store
+from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
+from benchmark.leaderboard import placing, tables
+from benchmark.methods import describe
+from benchmark.methods.registry import MethodRef
+from benchmark.pipeline import (
+    cells,
+    collect,
+    explain,
+    inputs,
+    provenance,
+    report,
+    score,
+)
+from benchmark.pipeline.cells import Cell
+from benchmark.pipeline.prerequisites import make_ready
+from benchmark.pipeline.profile import Profile
+from benchmark.utils.near_names import UnknownName
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What ``evaluate_methods`` found.
+
+    Attributes:
+        rows: of the new methods.
+        frame: the board, with the known and the new methods.
+        compared: ``placing.differences`` of each new method, by its label.
+        left_out: the reasons why known cells are not on the board, and how many cells.
+        means_only: known cells without values per image.
+        without: metrics that known cells have no rows of, and how many cells.
+    """
+
+    folder: Path
+    rows: pd.DataFrame
+    frame: pd.DataFrame
+    compared: Mapping[str, pd.DataFrame]
+    left_out: Mapping[str, int]
+    means_only: int
+    without: Mapping[str, int]
+
+
+def evaluate_methods(
+    profile: Profile | Mapping[str, Any],
+    methods: Sequence[str | Mapping[str, Any]],
+    *,
+    name: str = "",
+    targets: Sequence[str] = (),
+    recompute: bool = False,
+    page: bool = True,
+) -> Evaluation:
+    """Explain, score, place and write.
+
+    Args:
+        profile: or the mapping that a profile is parsed from.
+        methods: as a profile names them; files relative to the working directory.
+        name: of the folder (default: from the first method), and of maps on the board.
+        targets: ``digits/cnn``, ``digits`` or ``cnn``; all networks of the profile if empty.
+        recompute: explain and score the known methods, too.
+        page: also draw plots and gallery, and write the page.
+
+    Raises:
+        UnknownName: an unknown method, setting or target, or a name that is taken on the board.
+    """
+    refs = [_named(MethodRef.parse(entry, base=Path.cwd()), name) for entry in methods]
+    profile = Profile.of(profile).with_networks(targets)
+    known = _known_cells(profile, refs)
+    _refuse_taken_names(refs, known)
+    place = f"evaluations/{profile.name}/{_folder(name or _default_name(refs[0]))}"
+    mine = profile.with_methods(refs, keep=recompute).replace(evaluation=place)
+    folder = cells.made(mine).results
+    with store.exclusive(folder, "glassbench evaluate"):
+        for dataset in profile.datasets:
+            make_ready(profile, dataset)
+            for step in (explain.explain_images, score.score_explanations):
+                list(step(mine, dataset))
+    old = _Known() if recompute else _known(profile, known)
+    board, instances = _combined(mine, old)
+    names = [describe.describe(ref)[0] for ref in refs]
+    new = board[board["method"].isin(names)]
+    store.write_rows(folder / "rows.csv", new)
+    if page:
+        frame = _write_page(folder, profile, mine, board, instances, old.drawn)
+    else:
+        frame = tables.leaderboard(board, instances)
+        store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
+    evaluated = frame["method"].isin(set(new["method"]))
+    labels = dict.fromkeys(frame.loc[evaluated, "label"])
+    compared = {label: placing.differences(frame, instances, label) for label in labels}
+    if compared:
+        parts = [found.assign(method=label) for label, found in compared.items()]
+        every = pd.concat(parts)
+        text = every.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+        store.write_text(folder / "differences.csv", text)
+    return Evaluation(
+        folder, new, frame, compared, old.left_out, old.means_only, old.without
+    )
+
+
+def _combined(mine: Profile, old: _Known) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows, and values per image, of the new and the known methods."""
+    rows, instances = collect.profile_rows(mine)
+    if old.files:
+        more, values = collect.rows_of(old.files)
+        rows = pd.concat([rows, more])
+        instances = pd.concat([instances, values], ignore_index=True)
+    if len(old.values):
+        instances = pd.concat([instances, old.values], ignore_index=True)
+    if len(old.means):
+        rows = pd.concat([rows, old.means])
+    return store.tidy_rows(rows), instances
+
+
+# --------------------------------------------------------------------------------------------- what is evaluated
+
+
+def _named(ref: MethodRef, name: str) -> MethodRef:
+    """``name`` is the name of maps; other methods have one of their own."""
+    if name and ref.stem == "maps":
+        return replace(ref, settings={**ref.settings, "name": name})
+    return ref
+
+
+def _default_name(ref: MethodRef) -> str:
+    return Path(ref.settings["file"]).stem if ref.stem == "maps" else ref.cls
+
+
+def _known_cells(profile: Profile, refs: Sequence[MethodRef]) -> list[Cell]:
+    known = []
+    for dataset in profile.datasets:
+        for cell in cells.cells(profile, dataset):
+            if not cell.method.is_among(refs):
+                known.append(cell)
+    return known
+
+
+def _refuse_taken_names(refs: Sequence[MethodRef], known: Sequence[Cell]) -> None:
+    taken = {}
+    for ref in {cell.method.slug: cell.method for cell in known}.values():
+        name, _, setting = describe.describe(ref)
+        taken[name, setting] = ref.file
+    for ref in refs:
+        name, _, setting = describe.describe(ref)
+        if (name, setting) in taken:
+            raise UnknownName(
+                f"{name!r} is on the board already ({taken[name, setting]}); "
+                f"give {ref.path.name}:{ref.cls} another name"
+            )
+
+
+def _folder(text: str) -> str:
+    """A name for a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "method"
+
+
+# --------------------------------------------------------------------------------------------- the known methods
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The results of the known methods that can be had without explaining again.
+
+    Attributes:
+        drawn: methods whose explanations are all here, by slug.
+        files: score files, which have the values per image.
+        means: committed rows of other cells.
+        values: values per image behind ``means``.
+        means_only: cells of ``means`` without such values.
+        left_out, without: as in ``Evaluation``.
+    """
+
+    drawn: Mapping[str, MethodRef] = field(default_factory=dict)
+    files: Sequence[Path] = ()
+    means: pd.DataFrame = field(default_factory=pd.DataFrame)
+    values: pd.DataFrame = field(default_factory=pd.DataFrame)
+    means_only: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    without: Mapping[str, int] = field(default_factory=dict)
+
+
+def _known(profile: Profile, wanted: Sequence[Cell]) -> _Known:
+    """From the profile's own files if they are up to date, else from the committed rows that still hold."""
+    explained = [cell for cell in wanted if explain.is_explained(cell)]
+    unscored = [cell for cell in explained if not score.is_scored(cell)]
+    lacking = [cell for cell in unscored if store.is_whole(cell.explanation)]
+    here = [cell for cell in explained if cell in lacking or cell not in unscored]
+    _score(profile, lacking)
+    scored = [cell for cell in here if cell not in lacking or score.is_scored(cell)]
+    rest = [cell for cell in wanted if cell not in scored]
+    elsewhere = {cell.method.slug for cell in wanted if cell not in here}
+    drawn = {
+        cell.method.slug: cell.method
+        for cell in here
+        if cell.method.slug not in elsewhere
+    }
+    found = committed_rows(profile, rest) if rest else Committed()
+    values = (
+        values_per_image(profile, found.rows) if len(found.rows) else pd.DataFrame()
+    )
+    means_only = 0 if len(values) else len(rest) - sum(found.left_out.values())
+    return _Known(
+        drawn,
+        [cell.scores for cell in scored],
+        found.rows,
+        values,
+        means_only,
+        found.left_out,
+        found.without,
+    )
+
+
+def _score(profile: Profile, lacking: Sequence[Cell]) -> None:
+    """Compute the scores that are missing, e.g. those of a metric that is new or has changed."""
+    units: dict[str, list[engine.Unit]] = {}
+    for cell in lacking:
+        units.setdefault(cell.dataset, []).append(score.score_unit(cell))
+    paths = store.Paths(profile.name)
+    for dataset, of_dataset in units.items():
+        with store.exclusive(paths.scores(dataset), wait=True):
+            list(engine.run(of_dataset, label="score"))
+
+
+# --------------------------------------------------------------------------------------------- what is written
+
+
+def _write_page(
+    folder: Path,
+    profile: Profile,
+    mine: Profile,
+    board: pd.DataFrame,
+    instances: pd.DataFrame,
+    drawn: Mapping[str, MethodRef],
+) -> pd.DataFrame:
+    """Write board, plots, gallery and page into ``folder``; returns the board."""
+    gallery = report.gallery(mine)
+    if drawn:
+        others = report.gallery(profile.with_methods(list(drawn.values())))
+        for key in gallery.keys() & others.keys():
+            gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
+    paths = store.Paths(profile.name)
+    facts = provenance.provenance(mine)
+    store.write_json(folder / "provenance.json", facts)
+    return leaderboard.build(
+        board,
+        instances,
+        gallery=gallery,
+        data_cards={
+            name: data.load_card(paths.data(name)) for name in profile.datasets
+        },
+        target_cards=report.target_cards(profile),
+        provenance=facts,
+        reported=paths.reported,
+        out=folder,
+    )
+
+
+def write_images(profile: Profile, file: Path) -> list[str]:
+    """Write the images that the profile explains, for maps that are computed elsewhere.
+
+    The file holds for each data set ``<name>/x`` (n, c, h, w) float32 in [0, 1], ``<name>/y`` and ``<name>/ids`` (n,).
+
+    Returns:
+        The names that the arrays of ``maps.npz`` should have.
+    """
+    arrays = {}
+    names = []
+    for dataset in profile.datasets:
+        make_ready(profile, dataset)
+        wanted = profile.explained(dataset)
+        for name, seed, _ in profile.trainings(dataset):
+            cell = Cell(
+                profile.name, dataset, name, seed, None, wanted.images, wanted.reference
+            )
+            batch = inputs.load_batch(cell)
+            names.append(inputs.load_target(cell).name)
+            for key in ("x", "y", "ids"):
+                arrays[f"{dataset}/{key}"] = getattr(batch, key).cpu().numpy()
+    store.write_npz(file, arrays)
+    return names
+
+
+def notes(found: Evaluation) -> list[str]:
+    """What a reader of the board should know, a line each."""
+    lines = []
+    for why, count in found.left_out.items():
+        lines.append(f"{count} known cells are not on the board: {why}")
+    for name, count in found.without.items():
+        changed = "it is new, or has changed since the committed rows"
+        lines.append(f"{count} known cells have no rows of {name}: {changed}")
+    if found.left_out or found.without:
+        lines.append(
+            "`--recompute` computes them for this evaluation, `make leaderboard` for the profile"
+        )
+    if found.means_only:
+        lines.append(
+            f"{found.means_only} known cells have no values per image here: "
+            "they have ranks and intervals, but no tests"
+        )
+    return lines

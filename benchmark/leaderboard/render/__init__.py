@@ -1,0 +1,1 @@
+"""How the leaderboard is shown: markdown, web page, plots, galleries, terminal."""

@@ -1,0 +1,139 @@
+"""The board in a terminal: average ranks of each track, means of each network, findings and failures.
+
+The methods of a network's table go by their place in the table of average ranks, so that it fits 80 columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.leaderboard import tables
+from benchmark.leaderboard.render import markdown
+
+_MARKS = {"best": ("bold green", "*"), "tied": ("green", "†")}
+
+
+def show(folder: Path, console: Console | None = None) -> None:
+    """Print the board of ``folder/leaderboard.csv``.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    console = console or Console()
+    frame = tables.read(Path(folder) / "leaderboard.csv")
+    if not len(frame):
+        console.print("no rows yet")
+    for track in tables.tracks(frame):
+        console.print(ranks(frame, track))
+        for dataset, target in tables.boards(frame, track):
+            for table in board(frame, track, dataset, target, console.width):
+                console.print(table)
+        console.print(Text("* best  † not significantly worse than the best", "dim"))
+        finding = tables.findings_line(frame, track)
+        if finding:
+            console.print(Text(f"‡ {finding}", "yellow"))
+    lost = tables.losses(frame)
+    for line in lost[lost["reason"].str.contains("failed")].itertuples():
+        where = f"{line.dataset}/{line.target}"
+        text = f"{where}, {line.methods}, {line.metrics}: {line.reason}"
+        console.print(Text(text, "red"))
+
+
+def ranks(frame: pd.DataFrame, track: str) -> Table:
+    """Average ranks of a track."""
+    table = new_table(
+        f"{tables.TRACKS[track][0]}: average ranks",
+        ["rank", "no control 1st", "best", "not worse", "failed", "of tables"],
+    )
+    for place, line in enumerate(
+        tables.average_ranks(frame, track).itertuples(), start=1
+    ):
+        counts = [line.best, line.tied, line.failed, line.tables]
+        table.add_row(
+            _name(f"{place}  {line.label}", line.control),
+            f"{line.average_rank:.2f}",
+            markdown.sound(line.sound_rank),
+            *map(str, counts),
+        )
+    return table
+
+
+def places(average: pd.DataFrame) -> dict[str, int]:
+    """By method, its place in the table of average ranks (``tables.average_ranks``)."""
+    return {label: place for place, label in enumerate(average["label"], start=1)}
+
+
+def board(
+    frame: pd.DataFrame, track: str, dataset: str, target: str, width: int = 80
+) -> Iterator[Table]:
+    """Means of one network, metrics down and methods across; as many methods in each table as ``width`` holds."""
+    part = tables.shown(frame, track, dataset, target)
+    methods = markdown.order(frame, part, track)
+    place = places(tables.average_ranks(frame, track))
+    rows = []
+    for key, lines in part.groupby(["metric", "metric_setting"], sort=False):
+        arrow = tables.arrow(lines["better"].iloc[0])
+        name = f"{tables.title(*key)} {arrow}"
+        rows.append((name, _cells(lines, methods)))
+    name_width = max((len(name) for name, _ in rows), default=0)
+    cell_widths = [len(cell) for _, cells in rows for cell in cells]
+    column_width = 2 + max(cell_widths, default=1)
+    many = max(1, (width - name_width) // column_width)
+    for start in range(0, len(methods), many):
+        columns = slice(start, start + many)
+        title = f"{dataset} / {target}" + (" (continued)" if start else "")
+        head = []
+        for label, control in methods[columns]:
+            head.append(_name(str(place[label]), control))
+        table = new_table(title, head)
+        for name, cells in rows:
+            table.add_row(Text(name), *cells[columns])
+        yield table
+
+
+def new_table(
+    title: str, columns: list[str | Text], *, wrap_names: bool = False
+) -> Table:
+    """A table without rows: a column of names, and ``columns`` aligned right."""
+    table = Table(
+        title=Text(title, "bold"),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
+    table.add_column(
+        "", no_wrap=not wrap_names, overflow="fold" if wrap_names else "ellipsis"
+    )
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    return table
+
+
+def _name(label: str, control: bool) -> Text:
+    return Text(label, "dim italic" if control else "")
+
+
+def _cells(lines: pd.DataFrame, methods: list[tuple[str, bool]]) -> list[Text]:
+    """What a table shows of each method for one metric."""
+    found = {line.label: line for line in lines.itertuples()}
+    digits = tables.decimals(lines["mean"])
+    cells = []
+    for label, _ in methods:
+        cells.append(_cell(found.get(label), digits))
+    return cells
+
+
+def _cell(line, places: int) -> Text:
+    if line is None or line.status == "not applicable":
+        return Text("–", "dim")
+    if line.status == "failed":
+        return Text("failed", "red")
+    style, mark = _MARKS.get(line.mark, ("", " "))
+    return Text(tables.number(line.mean, places) + mark, style)

@@ -1,0 +1,362 @@
+"""One self-contained ``index.html``: board, plots, gallery, reproduction, cards, provenance. Nothing is loaded from
+anywhere; the page's content security policy forbids it.
+
+The template is ``templates/page.html`` with ``page.css`` and ``page.js`` inline. All text is escaped (autoescape);
+the only markup let through is that of our own figures.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from benchmark.leaderboard import rankings, reproduction, stats, tables
+from benchmark.leaderboard.render import markdown
+from benchmark.utils import plot_style
+
+Card = Mapping[str, Any]
+
+TEMPLATES = Path(__file__).parent / "templates"
+_CARD_FACTS = (
+    "licence",
+    "citation",
+    "counts",
+    "size",
+    "classes",
+    "resize",
+    "provenance",
+    "skipped",
+)
+_EMPTY = ("", [], {})
+_TARGET_FACTS = (
+    "net",
+    "options",
+    "layer",
+    "epochs",
+    "images",
+    "parameters",
+    "pretrained",
+)
+
+
+def render(
+    frame: pd.DataFrame,
+    reproduced: pd.DataFrame,
+    *,
+    svgs: Mapping[str, str],
+    pngs: Mapping[str, bytes],
+    data_cards: Mapping[str, Card],
+    target_cards: Mapping[Any, Card],
+    provenance: Mapping[str, Any],
+    papers: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """The page.
+
+    Args:
+        frame, reproduced: from ``tables.leaderboard`` and ``reproduction.table``.
+        svgs: figures by name (``plots.figures``).
+        pngs: gallery pictures by name.
+        data_cards: by data set.
+        target_cards: by (dataset, target, seed).
+        provenance: as for ``build``.
+        papers: chapters, as for ``build``.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made = provenance.get("made", {})
+    known = {key: value for key, value in provenance.items() if value not in _EMPTY}
+    return environment.get_template("page.html").render(
+        css=Markup((TEMPLATES / "page.css").read_text()),
+        js=Markup((TEMPLATES / "page.js").read_text()),
+        profile=str(provenance.get("profile", "")),
+        tracks=[_track(frame, track, svgs, pngs) for track in tables.tracks(frame)],
+        unknown=_unknown(frame),
+        papers=[_paper(chapter, reproduced) for chapter in papers],
+        findings=list(tables.findings(frame)["text"]),
+        networks=_networks(frame, target_cards),
+        data=[_data(name, card) for name, card in sorted(data_cards.items())],
+        reproduction=_reproduction(reproduced),
+        provenance=[
+            (key.replace("_", " "), _text(value)) for key, value in known.items()
+        ],
+        date=str(made.get("date", "")),
+        commit=str(made.get("commit", ""))[:12],
+        level=f"{stats.LEVEL:.0%}",
+        sound=markdown.sound,
+        alpha=f"{stats.ALPHA:g}",
+    )
+
+
+def anchor(*parts: str) -> str:
+    """An id that is safe in HTML and in a link."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(parts)).strip("-")
+
+
+# --------------------------------------------------------------------------------------------- boards
+
+
+def _track(
+    frame: pd.DataFrame, track: str, svgs: Mapping[str, str], pngs: Mapping[str, bytes]
+) -> dict[str, Any]:
+    heading, what = tables.TRACKS.get(track, (track, ""))
+    average = tables.average_ranks(frame, track)
+    moves = average["label"].map(rankings.moves(frame, track))
+    sensitivity = rankings.sensitivity(frame, track).itertuples()
+    figures = {}
+    for name in ("ranks", "agreement", "critical", "settings"):
+        file = f"{name}-{track}"
+        figures[name] = _svg(svgs.get(file), file)
+    return {
+        "id": anchor(track),
+        "title": heading,
+        "what": what,
+        "ranks": average.assign(moves=moves).to_dict("records"),
+        "figure": figures.pop("ranks"),
+        **figures,
+        "sensitivity": [markdown.sensitivity_words(line) for line in sensitivity],
+        "boards": [
+            _board(frame, track, *key, svgs, pngs)
+            for key in tables.boards(frame, track)
+        ],
+    }
+
+
+def _board(
+    frame: pd.DataFrame,
+    track: str,
+    dataset: str,
+    target: str,
+    svgs: Mapping[str, str],
+    pngs: Mapping[str, bytes],
+) -> dict[str, Any]:
+    part = tables.shown(frame, track, dataset, target)
+    columns = []
+    for key, lines in part.groupby(["metric", "metric_setting"], sort=False):
+        columns.append(_column(*key, lines))
+    found = {}
+    for line in part.itertuples():
+        found[line.label, line.metric, line.metric_setting] = line
+    methods = []
+    for label, control in markdown.order(frame, part, track):
+        cells = []
+        for column in columns:
+            line = found.get((label, *column["key"]))
+            cells.append(_cell(line, column["places"]))
+        methods.append({"label": label, "control": control, "cells": cells})
+    lost = tables.losses(tables.on_board(frame, track, dataset, target))
+    name = plot_style.file_name("board", track, dataset, target)
+    gallery = None
+    if track == "heatmap":
+        gallery = pngs.get(plot_style.file_name("gallery", dataset, target))
+    return {
+        "id": anchor(track, dataset, target),
+        "dataset": dataset,
+        "target": target,
+        "columns": columns,
+        "methods": methods,
+        "losses": lost.to_dict("records"),
+        "figure": _svg(svgs.get(name), name),
+        "gallery": _png(gallery) if gallery else None,
+    }
+
+
+def _column(metric: str, metric_setting: str, lines: pd.DataFrame) -> dict[str, Any]:
+    """The heading of a metric's column, and how its numbers are written."""
+    first = lines.iloc[0]
+    return {
+        "key": (metric, metric_setting),
+        "title": tables.title(metric),
+        "setting": metric_setting.replace(";", ", "),
+        "unit": first["unit"],
+        "better": first["better"],
+        "arrow": tables.arrow(first["better"]),
+        "places": tables.decimals(lines["mean"]),
+        "doubt": tables.doubtful(lines),
+    }
+
+
+def _cell(line, places: int) -> dict[str, Any]:
+    """What a table cell shows: text, interval, mark, and the number it sorts by (empty comes last)."""
+    if line is None or line.status != "ok":
+        failed = line is not None and line.status == "failed"
+        return {
+            "text": "failed" if failed else "–",
+            "mark": "failed" if failed else "none",
+            "sort": "",
+            "range": "",
+            "title": "" if line is None else line.reason,
+            "partial": False,
+        }
+    notes = [f"mean of {line.n_images} images, {tables.plural(line.n_seeds, 'seed')}"]
+    if pd.notna(line.p_holm):
+        notes.append(f"against the best: p = {line.p_holm:.2g} (Holm)")
+    if line.reason:
+        notes.append(line.reason)
+    return {
+        "text": tables.number(line.mean, places),
+        "mark": line.mark,
+        "sort": repr(float(line.mean)),
+        "range": tables.interval(line, places),
+        "title": "; ".join(notes),
+        "partial": bool(line.reason),
+    }
+
+
+def _unknown(frame: pd.DataFrame) -> dict[str, Any]:
+    """Methods that failed before their track was known, on any network."""
+    heading, what = tables.TRACKS["unknown"]
+    lost = tables.losses(frame[frame["track"] == "unknown"])
+    return {"title": heading, "what": what, "losses": lost.to_dict("records")}
+
+
+# --------------------------------------------------------------------------------------------- papers
+
+
+def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, Any]:
+    """A chapter: the paper, the findings, the verdicts on its claims, its pictures."""
+    of_paper = reproduced[reproduced["paper"] == chapter["paper"]]
+    claims = of_paper[reproduction.is_claim(of_paper)]
+    pictures: list[dict[str, Any]] = []
+    for picture in chapter["pictures"]:
+        if (
+            picture.get("apart") and pictures
+        ):  # a link below the picture that it belongs to
+            link = {"href": f"plots/{picture['name']}.png", "title": picture["title"]}
+            pictures[-1]["links"].append(link)
+        else:
+            pictures.append(_picture(picture))
+    return {
+        **chapter,
+        "id": anchor("paper", chapter["paper"]),
+        "claims": claims[claims["verdict"] != "not run"].to_dict("records"),
+        "counts": reproduction.counts(claims),
+        "pictures": pictures,
+    }
+
+
+def _picture(picture: Mapping[str, Any]) -> dict[str, Any]:
+    """A picture of a paper, inline: its SVG, or its PNG if it is a raster."""
+    svg = picture.get("svg")
+    if svg:
+        inline = {"svg": _svg(svg.decode(), picture["name"]), "png": None}
+    else:
+        inline = {"svg": None, "png": _png(picture["png"])}
+    return {**picture, **inline, "id": anchor(picture["name"]), "links": []}
+
+
+# --------------------------------------------------------------------------------------------- cards
+
+
+def _networks(frame: pd.DataFrame, cards: Mapping[Any, Card]) -> list[dict[str, Any]]:
+    """One entry per (dataset, target): accuracies from the board, facts from the card of its first seed."""
+    trained = {(dataset, target) for dataset, target, _ in cards}
+    out = []
+    shown = set(tables.boards(frame, "target"))
+    for dataset, target in sorted(trained | shown):
+        mine = tables.on_board(frame, "target", dataset, target)
+        seeds = sorted(key[2] for key in cards if key[:2] == (dataset, target))
+        card = cards[dataset, target, seeds[0]] if seeds else {}
+        out.append(
+            {
+                "dataset": dataset,
+                "target": target,
+                "seeds": ", ".join(map(str, seeds)),
+                "values": [_fact(line) for line in mine.itertuples()],
+                "facts": _facts(card, _TARGET_FACTS),
+                "recipe": _text(card["recipe"]) if card.get("recipe") else "",
+            }
+        )
+    return out
+
+
+def _fact(line) -> dict[str, Any]:
+    """A line of track ``target``."""
+    name = tables.title(line.metric, line.metric_setting)
+    return {
+        "name": name,
+        "unit": line.unit,
+        **_cell(line, tables.decimals([line.mean])),
+    }
+
+
+def _facts(card: Card, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """What a card says of ``keys``, in words."""
+    out = []
+    for key in keys:
+        value = card.get(key)
+        if value not in (None, *_EMPTY):
+            out.append((key, _text(value)))
+    return out
+
+
+def _data(name: str, card: Card) -> dict[str, Any]:
+    url = str(card.get("url", ""))
+    return {
+        "name": name,
+        "title": str(card.get("title", name)),
+        "what": str(card.get("what", "")),
+        "url": url if re.match(r"https?://", url) else "",
+        "facts": _facts(card, _CARD_FACTS),
+    }
+
+
+def _text(value: Any) -> str:
+    """A fact in words: ``train 1,400, test 397``."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_text, value))
+    if isinstance(value, (bool, float)):
+        return json.dumps(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def _reproduction(frame: pd.DataFrame) -> dict[str, Any]:
+    claims = reproduction.is_claim(frame)
+    measured = frame[~claims & (frame["measured"] != "")]
+    return {
+        "claims": frame[claims].to_dict("records"),
+        "numbers": measured.to_dict("records"),
+        "claim_counts": reproduction.counts(frame[claims]),
+        "number_counts": reproduction.counts(frame[~claims]),
+        "not_run": reproduction.not_run(frame).to_dict("records"),
+    }
+
+
+# --------------------------------------------------------------------------------------------- figures
+
+
+def _svg(svg: str | None, name: str) -> Markup | None:
+    """An SVG to put inline: ids made unique in the page, ink in the page's colour, width limited by the page."""
+    if svg is None:
+        return None
+    prefix = anchor(name)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = svg.replace("url(#", f"url(#{prefix}-")
+    svg = svg.replace('href="#', f'href="#{prefix}-')
+    svg = svg.replace(plot_style.INK, "currentColor")
+    width, height = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
+    pixels = float(width) * 4 / 3
+    attributes = f'role="img" aria-label="{name}" style="max-width:{pixels:.0f}px"'
+    return Markup(svg.replace(f'width="{width}pt" height="{height}pt"', attributes, 1))
+
+
+def _png(data: bytes) -> str:
+    """A PNG to put inline: its data URL."""
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,132 @@
+"""New methods among the others in a terminal: average ranks, and for each network and metric whom they beat."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.leaderboard import tables
+from benchmark.leaderboard.placing import VERDICTS, standing
+from benchmark.leaderboard.render import markdown
+from benchmark.leaderboard.render.console import new_table, places
+
+_SHOWN = [verdict for verdict in VERDICTS if verdict != "unknown"]
+
+
+def show(
+    frame: pd.DataFrame, compared: Mapping[str, pd.DataFrame], console: Console
+) -> None:
+    """Print each track in which a new method takes part.
+
+    First the average ranks with its line among them, then for each network and metric its value, interval, rank, and
+    whom it beats, by their places in the table of average ranks.
+
+    Args:
+        frame: the board.
+        compared: by label of a new method, its ``placing.differences``.
+    """
+    standings = {
+        label: standing(frame, found, label) for label, found in compared.items()
+    }
+    for track in tables.tracks(pd.concat(standings.values())):
+        average = tables.average_ranks(frame, track)
+        heading, _ = tables.TRACKS[track]
+        console.print(_ranks(f"{heading}: average ranks", average, compared))
+        hint = "below, methods go by these places; tests: Wilcoxon over images, Holm"
+        console.print(Text(hint, "dim"))
+        for label, lines in standings.items():
+            rivals = _rivals(compared[label], places(average))
+            for dataset, target in tables.boards(lines, track):
+                part = tables.on_board(lines, track, dataset, target)
+                title = f"{label} on {dataset} / {target}"
+                console.print(_standing(title, part, rivals))
+    for label in compared:
+        for line in tables.losses(frame[frame["label"] == label]).itertuples():
+            network = f"{line.dataset}/{line.target}"
+            text = f"{label}, {network}, {line.metrics}: {line.reason}"
+            style = "red" if "failed" in line.reason else "dim"
+            console.print(Text(text), style=style)
+
+
+def _ranks(title: str, average: pd.DataFrame, new: Container[str]) -> Table:
+    table = _new_table(title, ["rank", "no control 1st", "best", "failed", "of tables"])
+    for place, line in enumerate(average.itertuples(), start=1):
+        if line.label in new:
+            name = Text(f"> {place}  {line.label}", "bold cyan")
+        else:
+            name = Text(
+                f"  {place}  {line.label}", "dim italic" if line.control else ""
+            )
+        table.add_row(
+            name,
+            f"{line.average_rank:.2f}",
+            markdown.sound(line.sound_rank),
+            str(line.best),
+            str(line.failed),
+            str(line.tables),
+        )
+    return table
+
+
+def _rivals(compared: pd.DataFrame, place: Mapping[str, int]) -> dict[tuple, list[int]]:
+    """By table and verdict, the places of the rivals that have it; rivals of other tracks have none."""
+    rivals: dict[tuple, list[int]] = {}
+    for line in compared.itertuples():
+        if line.rival in place:
+            key = (*_key(line), line.verdict)
+            rivals.setdefault(key, []).append(place[line.rival])
+    return rivals
+
+
+def _key(line) -> tuple[str, ...]:
+    """Of the table that a line belongs to."""
+    return tuple(getattr(line, column) for column in tables.TABLE)
+
+
+def _standing(
+    title: str, part: pd.DataFrame, rivals: Mapping[tuple, list[int]]
+) -> Table:
+    """A row for each metric of one network; ``part``: lines of ``placing.standing``."""
+    table = _new_table(title, ["value", "interval", "rank", *_SHOWN])
+    for line in part[part["status"] != "not applicable"].itertuples():
+        digits = tables.decimals([line.mean, line.low, line.high])
+        name = tables.title(line.metric, line.metric_setting)
+        rank = f"{line.rank:g} of {line.ranked}" if pd.notna(line.rank) else "failed"
+        by_verdict = [rivals.get((*_key(line), verdict), []) for verdict in _SHOWN]
+        table.add_row(
+            f"{name} {tables.arrow(line.better)}",
+            tables.number(line.mean, digits),
+            tables.interval(line, digits),
+            rank,
+            *map(_runs, by_verdict),
+        )
+    return table
+
+
+def _runs(places: Iterable[int]) -> str:
+    """``2–4 7 9``: three and more in a row by their ends."""
+    runs: list[list[int]] = []
+    for place in sorted(places):
+        if runs and place == runs[-1][-1] + 1:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    texts = []
+    for run in runs:
+        ends = f"{run[0]}–{run[-1]}"
+        texts.append(ends if len(run) > 2 else " ".join(map(str, run)))
+    return " ".join(texts)
+
+
+def _new_table(title: str, columns: list[str]) -> Table:
+    """As in ``console``; the places of rivals are aligned left, and they and the interval may fold."""
+    table = new_table(title, columns, wrap_names=True)
+    for column in table.columns[1:]:
+        column.no_wrap = column.header not in (*_SHOWN, "interval")
+        if column.header in _SHOWN:
+            column.justify = "left"
+    return table

@@ -1,0 +1,288 @@
+"""Figures of the board, as SVG and PNG with the same bytes for the same input.
+
+    ranks-<track>             average rank of each method, and how often it took each rank
+    board-<track>-<d>-<t>     one network, a panel per metric: mean and interval of each method
+    agreement-<track>         how far the metrics rank the methods alike (Kendall's tau)
+    critical-<track>          which average ranks differ        (plots_ranks)
+    settings-<track>          what a metric's setting does to its ranking  (plots_ranks)
+
+Colours: seaborn's colour-blind palette. Blue: best; light blue: not significantly worse; dark: the others; grey:
+controls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.stats import kendalltau
+
+from benchmark.leaderboard import rankings, tables
+from benchmark.leaderboard.render import markdown, plots_ranks
+from benchmark.utils.plot_style import (
+    INK,
+    MUTED,
+    PALETTE,
+    STYLE,
+    file_name,
+    plain,
+    shortened,
+)
+
+COLOURS = {"best": PALETTE[0], "tied": PALETTE[9], "": INK, "control": "#a6a6a6"}
+WORDS = {
+    "best": "best",
+    "tied": "not significantly worse",
+    "": "others",
+    "control": "control",
+}
+COLUMNS = (
+    4,
+    5,
+    3,
+)  # panels side by side: whichever leaves the fewest gaps, the first of equals
+_SHARE = "#80808055"
+
+
+def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+    """(file name without ending, figure) of the whole board."""
+    for track in tables.tracks(frame):
+        yield f"ranks-{track}", ranks(frame, track)
+        agreement = metric_agreement(frame, track)
+        if len(agreement) > 1:
+            yield f"agreement-{track}", heat(agreement)
+        if len(tables.average_ranks(frame, track)) > 1:
+            yield f"critical-{track}", plots_ranks.critical_difference(frame, track)
+            if len(rankings.sensitivity(frame, track)):
+                yield f"settings-{track}", plots_ranks.settings(frame, track)
+        for dataset, target in tables.boards(frame, track):
+            yield (
+                file_name("board", track, dataset, target),
+                board(frame, track, dataset, target),
+            )
+
+
+# --------------------------------------------------------------------------------------------- ranks
+
+
+@mpl.rc_context(STYLE)
+def ranks(frame: pd.DataFrame, track: str) -> Figure:
+    """A diamond per method at its average rank; behind it a disc at each rank, its area the share of tables."""
+    average = tables.average_ranks(frame, track)
+    part = frame[(frame["track"] == track) & frame["rank"].notna()]
+    height = 0.9 + 0.32 * len(average)
+    figure = Figure(figsize=(6.4, height), layout="constrained")
+    axes = figure.add_subplot()
+    y = {label: i for i, label in enumerate(average["label"])}
+    shares = part.groupby(["label", "rank"]).size() / part.groupby("label").size()
+    for (label, rank), share in shares.items():
+        axes.scatter(rank, y[label], s=420 * share, color=_SHARE, linewidth=0, zorder=2)
+    colours = np.where(average["control"], COLOURS["control"], COLOURS["best"])
+    sns.scatterplot(
+        x=average["average_rank"],
+        y=average["label"].map(y),
+        c=list(colours),
+        s=46,
+        marker="D",
+        ax=axes,
+        zorder=3,
+        linewidth=0,
+    )
+    _method_axis(axes, list(average["label"]), list(average["control"]))
+    axes.set_xlim(0.5, max(len(average), 2) + 0.5)
+    axes.set_xticks(range(1, len(average) + 1))
+    axes.set_xlabel(
+        "rank, 1 = best (diamond: average; disc: share of tables with this rank)"
+    )
+    _finish(axes)
+    return figure
+
+
+# --------------------------------------------------------------------------------------------- one network
+
+
+@mpl.rc_context(STYLE)
+def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Figure:
+    """A panel per metric: mean and interval of each method, the methods in the same order in all panels."""
+    part = tables.shown(frame, track, dataset, target)
+    methods = markdown.order(frame, part, track)
+    panels = list(part.groupby(["metric", "metric_setting"], sort=False))
+    columns = _panel_columns(len(panels))
+    rows = -(-max(len(panels), 1) // columns)
+    height = 0.75 + 0.24 * max(len(methods), 1)  # of a panel
+    size = (1.9 + 2.05 * columns, rows * height + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes, ((metric, metric_setting), lines) in zip(grid.flat, panels, strict=False):
+        _panel(axes, methods, lines)
+        axes.set_title(_heading(metric, metric_setting, lines), loc="left")
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    used = {_kind(line) for line in part.itertuples()}
+    figure.legend(
+        handles=[_legend_line(kind) for kind in COLOURS if kind in used],
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+    )
+    return figure
+
+
+def _panel_columns(panels: int) -> int:
+    if panels <= 5:
+        return max(panels, 1)
+    return min(COLUMNS, key=lambda columns: -panels % columns)
+
+
+def _legend_line(kind: str) -> Line2D:
+    return Line2D(
+        [],
+        [],
+        color=COLOURS[kind],
+        marker="o",
+        markersize=5,
+        linewidth=1.6,
+        label=WORDS[kind],
+    )
+
+
+def _panel(axes: Axes, methods: list[tuple[str, bool]], lines: pd.DataFrame) -> None:
+    found = {line.label: line for line in lines.itertuples()}
+    for y, (label, _) in enumerate(methods):
+        line = found.get(label)
+        if line is None:
+            continue
+        if line.status != "ok":
+            _note(axes, y, "failed" if line.status == "failed" else "not applicable")
+            continue
+        colour = COLOURS[_kind(line)]
+        if np.isfinite(line.low):
+            axes.hlines(y, line.low, line.high, color=colour, linewidth=1.6, zorder=2)
+        axes.plot([line.mean], [y], "o", color=colour, markersize=5, zorder=3)
+    labels = [label for label, _ in methods]
+    controls = [control for _, control in methods]
+    _method_axis(axes, labels, controls)
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+    axes.margins(x=0.08)
+    _finish(axes)
+
+
+def _note(axes: Axes, y: int, word: str) -> None:
+    """A word at the left of a panel, in the place of a value."""
+    axes.text(
+        0.03,
+        y,
+        word,
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        fontsize=7.5,
+        color=MUTED,
+        style="italic",
+    )
+
+
+def _kind(line) -> str:
+    """A key of ``COLOURS``."""
+    if line.mark:
+        return line.mark
+    return "control" if line.control else ""
+
+
+def _heading(metric: str, metric_setting: str, lines: pd.DataFrame) -> str:
+    first_line = lines.iloc[0]
+    title = f"{tables.title(metric)} {tables.arrow(first_line['better'])}"
+    notes = metric_setting.split(";")
+    if first_line["unit"] != "fraction":
+        notes.insert(0, first_line["unit"])
+    notes = ", ".join(filter(None, notes))
+    return plain(f"{title}\n{notes}")
+
+
+# --------------------------------------------------------------------------------------------- metrics beside metrics
+
+
+def metric_agreement(frame: pd.DataFrame, track: str) -> pd.DataFrame:
+    """Kendall's tau-b between the metrics' rankings of the methods, averaged over the networks; metrics x metrics.
+
+    1: the two metrics order the methods alike. Pairs that share no network with three ranked methods are NaN; metrics
+    without any pair are left out.
+    """
+    part = frame[(frame["track"] == track) & frame["rank"].notna()]
+    pairs = zip(part["metric"], part["metric_setting"], strict=True)
+    titles = [tables.title(metric, setting) for metric, setting in pairs]
+    part = part.assign(name=titles)
+    names = list(dict.fromkeys(titles))
+    total = np.zeros((len(names), len(names)))
+    networks = np.zeros((len(names), len(names)))
+    for _, group in part.groupby(["dataset", "target"]):
+        wide = group.pivot_table(index="label", columns="name", values="rank")
+        wide = wide.reindex(columns=names)
+        for i in range(len(names)):
+            for j in range(i + 1):
+                ranks = wide.iloc[:, [i, j]].dropna().to_numpy()  # (M, 2)
+                if len(ranks) >= 3 and (np.ptp(ranks, axis=0) > 0).all():
+                    tau = kendalltau(*ranks.T).statistic if i != j else 1.0
+                    total[[i, j], [j, i]] += tau
+                    networks[[i, j], [j, i]] += 1
+    with np.errstate(invalid="ignore"):
+        mean = pd.DataFrame(total / networks, index=names, columns=names)
+    known = mean.notna()
+    return mean.loc[known.any(axis=1), known.any(axis=0)]
+
+
+@mpl.rc_context(STYLE)
+def heat(agreement: pd.DataFrame) -> Figure:
+    """The agreement of metrics as a lower triangle."""
+    n = len(agreement)
+    size = (3.4 + 0.46 * n, 1.9 + 0.36 * n)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    labels = [plain(name) for name in agreement.index]
+    upper = np.triu(np.ones((n, n), bool), 1)
+    sns.heatmap(
+        agreement.to_numpy(),
+        mask=upper | agreement.isna().to_numpy(),
+        ax=axes,
+        vmin=-1,
+        vmax=1,
+        cmap=sns.color_palette("vlag_r", as_cmap=True),
+        annot=True,
+        fmt=".2f",
+        annot_kws={"fontsize": 7},
+        square=False,
+        linewidths=1,
+        linecolor="white",
+        xticklabels=labels,
+        yticklabels=labels,
+        cbar_kws={"label": "Kendall's tau", "shrink": 0.6},
+    )
+    axes.set_xticklabels(labels, rotation=40, ha="right")
+    axes.tick_params(length=0)
+    return figure
+
+
+# --------------------------------------------------------------------------------------------- shared
+
+
+def _method_axis(axes: Axes, labels: list[str], controls: list[bool]) -> None:
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    names = [plain(shortened(label)) for label in labels]
+    axes.set_yticks(range(len(labels)), names)
+    ticks = axes.get_yticklabels()  # none on inner panels
+    for tick, control in zip(ticks, controls, strict=False):
+        if control:
+            tick.set(color=MUTED, style="italic")
+    axes.set_ylabel("")
+
+
+def _finish(axes: Axes) -> None:
+    axes.grid(axis="x", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    sns.despine(ax=axes, left=True)

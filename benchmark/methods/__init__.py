@@ -1,0 +1,1 @@
+"""Finds and describes methods, and holds their explanations to a contract."""

@@ -1,0 +1,154 @@
+"""The contract of a method beyond the types of ``benchmark.api``: shapes, order, and no side effects."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmark.api import Batch, Explanation, Target
+from benchmark.utils.seeds import generator
+
+ORDER = 6  # images that an external method explains again, in reverse order
+ROUNDING = 0.02  # mean difference of two explanations of an image, relative to their size, that rounding may cause
+_IMAGES = (
+    "heatmaps",
+    "concept_maps",
+    "decoded",
+    "reference",
+)  # fields of the images' height and width
+
+
+def check_explanation(e: Any, target: Target, batch: Batch) -> None:
+    """Check that an explanation fits its images and its target.
+
+    Raises:
+        ValueError: not an Explanation, an empty one, or the wrong number of images, resolution or classes.
+    """
+    if not isinstance(e, Explanation):
+        raise ValueError(f"explain returned {type(e).__name__}, not an Explanation")
+    if not e.offers():
+        raise ValueError("the explanation is empty: it offers no field")
+    for name in e.offers() - {"size"}:
+        value = getattr(e, name)
+        if len(value) != len(batch):
+            raise ValueError(f"{name} explains {len(value)} images of {len(batch)}")
+        if name in _IMAGES:
+            h, w = value.shape[-2:]
+            height, width = batch.x.shape[-2:]
+            if (h, w) != (height, width):
+                raise ValueError(f"{name} is {h}x{w}, images {height}x{width}")
+        if name == "labels":
+            low, high, classes = value.min(), value.max(), len(target.classes)
+            if low < -1 or high >= classes:
+                raise ValueError(
+                    f"labels hold {low}..{high}; there are {classes} classes"
+                )
+
+
+def check_order(
+    method: Any, e: Explanation, target: Target, batch: Batch, *name: object
+) -> None:
+    """Check that an image's explanation does not depend on the images beside it: a few images, explained alone and in
+    reverse order, must get the same explanations. Exempt are precomputed maps, and methods whose explanations differ
+    from seed to seed.
+
+    Raises:
+        ValueError: a field differs by more than rounding.
+    """
+    if getattr(method, "precomputed", False) or len(batch) < 2:
+        return
+    rows = torch.arange(min(len(batch), ORDER), device=batch.x.device)
+    backward = rows.flip(0)
+    reverse = method.explain(target, batch[backward], generator("explain", *name))
+    forward = method.explain(target, batch[rows], generator("explain", *name))
+    reseeded = method.explain(target, batch[rows], generator("explain", *name, "other"))
+    for field in sorted(e.offers() - {"size"}):
+        if apart(getattr(forward, field), getattr(reseeded, field)) > ROUNDING:
+            continue  # another seed gives another explanation
+        value = getattr(e, field)[backward.cpu().numpy()]
+        if apart(value, getattr(reverse, field)) > ROUNDING:
+            raise ValueError(
+                f"{field} of an image depend on the images beside it, or on its place in the batch"
+            )
+
+
+def apart(a: np.ndarray | None, b: np.ndarray | None) -> float:
+    """The mean difference of two fields, relative to their mean size; infinite if a field or its shape differs."""
+    if a is None or b is None or a.shape != b.shape:
+        return np.inf
+    scale = np.abs(a).mean() + np.abs(b).mean()
+    if not scale:
+        return 0.0
+    return float(np.abs(a - b).mean() / scale)
+
+
+@contextlib.contextmanager
+def strict(*batches: Batch) -> Iterator[None]:
+    """Refuses what an external method must not do beyond what ``guard`` refuses.
+
+    Raises:
+        ValueError: it changed the images, or gave values that ``Explanation`` would convert silently (a tensor on a
+            graph, complex numbers, text).
+    """
+    before = [batch.x.clone() for batch in batches]
+    Explanation.strict = True
+    try:
+        yield
+    finally:
+        Explanation.strict = False
+    for batch, images in zip(batches, before, strict=True):
+        if not torch.equal(batch.x, images):
+            raise ValueError("the method changed the images in place; clone them first")
+
+
+@contextlib.contextmanager
+def guard(target: Target) -> Iterator[None]:
+    """Refuses a method that changes the target or uses a global random state; the states are restored.
+
+    Raises:
+        ValueError: it did.
+    """
+    fingerprint = target.fingerprint()
+    states = _random_states()
+    changed: list[str] = []
+    try:
+        yield
+        changed = _changed(states)
+    finally:
+        torch.set_rng_state(states["torch"])
+        np.random.set_state(states["numpy"])
+        random.setstate(states["random"])
+    if target.fingerprint() != fingerprint:
+        raise ValueError(
+            "the method changed the target (weights, modes, hooks or requires_grad)"
+        )
+    if changed:
+        raise ValueError(
+            f"the method used the global random state of {' and '.join(changed)}; draw from rng instead"
+        )
+
+
+def _random_states() -> dict[str, Any]:
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state(),
+        "random": random.getstate(),
+    }
+
+
+def _changed(before: Mapping[str, Any]) -> list[str]:
+    """The libraries whose global random state differs from ``before``."""
+    now = _random_states()
+    _, words, *rest = before["numpy"]
+    _, words_now, *rest_now = now["numpy"]
+    same = {
+        "torch": torch.equal(now["torch"], before["torch"]),
+        "numpy": np.array_equal(words_now, words) and rest_now == rest,
+        "random": now["random"] == before["random"],
+    }
+    return [name for name, is_same in same.items() if not is_same]

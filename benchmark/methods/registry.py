@@ -1,0 +1,266 @@
+"""Finds methods by what a profile calls them; an unknown name is refused with a similar one.
+
+path/to/file.py:ClassName        a class in a file; the baselines are loaded exactly as a user's file is
+captum:Occlusion?strides=4       a class of another library, through its file in ``benchmark/methods/adapters``
+maps.npz                         precomputed heat maps
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qsl
+
+from benchmark import store
+from benchmark.api import METRICS, Method, MetricSpec, settings_of
+from benchmark.utils.near_names import UnknownName, near, pick
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_ADAPTERS = Path(__file__).resolve().parent / "adapters"
+
+
+@dataclass(frozen=True)
+class MethodRef:
+    """A method as a profile names it: a file, a class in it, and settings. Small, and sent between processes."""
+
+    file: str  # relative to the project's root, or absolute
+    cls: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(
+        cls, entry: str | Mapping[str, Any], base: Path | None = None
+    ) -> MethodRef:
+        """From ``baselines/grad_cam.py:GradCAM`` or ``{use: baselines/score_cam.py:ScoreCAM, variant: library}``.
+
+        Args:
+            base: the folder that files are relative to (default: the project's root).
+
+        Raises:
+            UnknownName: text in another form, or a file or library that does not exist.
+        """
+        entry = {"use": entry} if isinstance(entry, str) else dict(entry)
+        use, _, query = str(entry.pop("use", "")).partition("?")
+        options = parse_qsl(query, keep_blank_values=True)
+        settings = {key: _literal(value) for key, value in options} | entry
+        if use.endswith(".npz"):
+            return cls._of_maps((base or store.ROOT) / use, use, settings)
+        file, _, name = use.rpartition(":")
+        is_file = file.endswith(".py")
+        if not name.isidentifier() or not (is_file or file.isidentifier()):
+            raise UnknownName(
+                f"a method is written path/to/file.py:ClassName, library:ClassName or maps.npz, not {use!r}"
+            )
+        if not is_file:
+            return cls(str(_adapter(file)), name, settings)
+        return cls._of_file(file, name, settings, base)
+
+    @classmethod
+    def _of_maps(cls, path: Path, use: str, settings: Mapping[str, Any]) -> MethodRef:
+        """Precomputed maps, which are known by their content."""
+        if not path.exists():
+            raise UnknownName(f"no file of maps {use!r}")
+        adapter = str(_ADAPTERS / "maps.py")
+        content = {"file": str(path), "sha256": store.sha256(path)}
+        return cls(adapter, "Maps", {**content, **settings})
+
+    @classmethod
+    def _of_file(
+        cls, file: str, name: str, settings: Mapping[str, Any], base: Path | None
+    ) -> MethodRef:
+        """A class of a file; one of the project's own files is named relative to the root."""
+        path = (base or store.ROOT) / file
+        if not path.exists():
+            known = [str(p.relative_to(store.ROOT)) for p in method_files()]
+            raise near(file, known, "method file")
+        if base is not None:
+            file = str(path.resolve())
+        ref = cls(file, name, settings)
+        if ref.own and Path(file).is_relative_to(store.ROOT):
+            inside = Path(file).relative_to(store.ROOT)
+            return replace(ref, file=str(inside))
+        return ref
+
+    @property
+    def path(self) -> Path:
+        return store.ROOT / self.file  # ``file`` itself where that is absolute
+
+    def build(self) -> Method:
+        """A fresh instance, its settings checked against the class.
+
+        Raises:
+            UnknownName: no such class or setting, or a class that is not a method.
+        """
+        module = load_module(self.path)
+        if hasattr(module, "adapt"):  # an adapter creates the class of that name
+            return module.adapt(self.cls, self.settings)
+        found = pick(self.cls, _classes(module), f"class in {Path(self.file).name}:")
+        known = set()
+        if is_dataclass(found):
+            known = {f.name for f in fields(found) if f.init}
+        for key in self.settings:
+            if key not in known:
+                raise near(key, known, f"setting of {self.cls}")
+        settings = {key: _built(value) for key, value in self.settings.items()}
+        method = found(**settings)
+        if not isinstance(method, Method):
+            raise UnknownName(
+                f"{self.file}:{self.cls} is not a method: it needs name, fit(target, reference, rng) and "
+                f"explain(target, batch, rng)"
+            )
+        return method
+
+    @property
+    def own(self) -> bool:
+        """Is it a file of this project, in ``baselines/`` or a paper's package? Any other is external: it runs in a
+        process of its own."""
+        homes = (
+            store.ROOT / "baselines",
+            _PACKAGE.parent / "baselines",
+            _PACKAGE / "papers",
+        )
+        path = self.path.resolve()
+        is_ours = any(path.is_relative_to(home.resolve()) for home in homes)
+        return is_ours and all(ref.own for ref in self.named)
+
+    @property
+    def named(self) -> list[MethodRef]:
+        """The methods that its settings name."""
+        values = self.settings.values()
+        return [MethodRef.parse(value) for value in values if _names_a_method(value)]
+
+    def is_among(self, refs: Sequence[MethodRef]) -> bool:
+        """Is it one of these, with the same settings?"""
+        return any(self._is_same(ref) for ref in refs)
+
+    def _is_same(self, ref: MethodRef) -> bool:
+        if (self.cls, self.settings) != (ref.cls, ref.settings):
+            return False
+        return self.path.resolve() == ref.path.resolve()
+
+    @property
+    def stem(self) -> str:
+        """The file's name; that of the paper for a paper's ``method.py``."""
+        path = Path(self.file)
+        return path.parent.name if path.name == "method.py" else path.stem
+
+    @property
+    def slug(self) -> str:
+        """A file name for the method with its settings; unique, safe, readable."""
+        text = f"{self.stem}-{self.cls}-{store.setting_text(self.settings)}"
+        safe = re.sub(r"[^A-Za-z0-9=.]+", "-", text)
+        safe = safe.strip("-.")[:80]
+        # An external file keeps its slug wherever it lies.
+        path = Path(self.file)
+        file = path.name if path.is_absolute() else self.file
+        digest = hashlib.sha256(f"{file}:{text}".encode()).hexdigest()
+        return f"{safe}-{digest[:8]}"
+
+
+def _adapter(library: str) -> Path:
+    """The adapter of a library.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    files = {path.stem: path for path in _ADAPTERS.glob("*.py")}
+    del files["__init__"], files["maps"]
+    return pick(library, files, "library")
+
+
+def _literal(text: str) -> Any:
+    """``3``, ``0.5``, ``(1, 4, 4)``, ``true`` or plain text."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _names_a_method(value: Any) -> bool:
+    return isinstance(value, str) and ".py:" in value
+
+
+def _built(value: Any) -> Any:
+    """A setting; one that names a method (``of: baselines/grad_cam.py:GradCAM``) becomes that method."""
+    return MethodRef.parse(value).build() if _names_a_method(value) else value
+
+
+def load_module(path: Path) -> ModuleType:
+    """The module of a file, under a name that cannot clash with a package; loaded once per process and content.
+
+    A file of this package is imported as the module that it is.
+    """
+    path = Path(path).resolve()
+    if path.is_relative_to(_PACKAGE):
+        parts = path.relative_to(_PACKAGE).with_suffix("").parts
+        return importlib.import_module(".".join(("benchmark", *parts)))
+    name = f"glassbench_plugin_{path.stem}_{store.sha256(path)[:12]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look up their module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _classes(module: ModuleType) -> dict[str, type]:
+    """The classes that a module defines, by name."""
+    found = {}
+    for name, value in vars(module).items():
+        if inspect.isclass(value) and value.__module__ == module.__name__:
+            found[name] = value
+    return found
+
+
+def describe(method: Any) -> tuple[str, str, str]:
+    """(name, paper, setting) of a method as its rows show them; paper is one of the five, baseline, control or user."""
+    paper = getattr(method, "paper", None) or getattr(method, "kind", "user")
+    setting = store.setting_text(settings_of(method))
+    return str(method.name), str(paper), setting
+
+
+def metrics() -> dict[str, MetricSpec]:
+    """Every metric of this project, by name."""
+    import benchmark.metrics  # noqa: F401  (its modules declare the metrics)
+
+    return dict(sorted(METRICS.items()))
+
+
+def is_adapter(ref: MethodRef) -> bool:
+    """Is it a class of another library, through its file in ``benchmark/methods/adapters``?"""
+    return ref.path.resolve().is_relative_to(_ADAPTERS)
+
+
+def method_files() -> list[Path]:
+    """The files of this project's methods: those in ``baselines/``, and ``method.py`` of each paper."""
+    return [
+        *sorted(store.ROOT.glob("baselines/*.py")),
+        *sorted(store.ROOT.glob("benchmark/papers/*/method.py")),
+    ]
+
+
+def method_refs() -> list[MethodRef]:
+    """Every method of this project: the classes in its files that have a name, ``fit`` and ``explain``."""
+    refs = []
+    for path in method_files():
+        for name, cls in _classes(load_module(path)).items():
+            if all(hasattr(cls, part) for part in ("name", "fit", "explain")):
+                refs.append(MethodRef(str(path.relative_to(store.ROOT)), name))
+    return refs

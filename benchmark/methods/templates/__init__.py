@@ -1,0 +1,31 @@
+"""Templates of methods, one file per kind: each is a working method that keeps the contract, meant to be changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark import store
+from benchmark.utils.near_names import UnknownName, near
+
+_FOLDER = Path(__file__).parent
+KINDS = tuple(sorted({path.stem for path in _FOLDER.glob("*.py")} - {"__init__"}))
+
+
+def write(path: Path, kind: str) -> str:
+    """Write the template of a kind; returns the name of its class.
+
+    Raises:
+        UnknownName: no such kind, a file that exists, or a name that does not end in .py.
+    """
+    if kind not in KINDS:
+        raise near(kind, KINDS, "kind of method")
+    if path.suffix != ".py":
+        raise UnknownName(
+            f"a method is a Python file, like {path.name}.py, not {path.name!r}"
+        )
+    if path.exists():
+        raise UnknownName(
+            f"{path} is there already; choose another name, or remove it first"
+        )
+    store.write_text(path, (_FOLDER / f"{kind}.py").read_text())
+    return "MyMethod"

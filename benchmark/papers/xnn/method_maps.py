@@ -1,0 +1,207 @@
+"""The maps of Table 1's methods, one class at a time: what is measured of them, and what the pictures show of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmark.api import Array, Batch, Target
+from benchmark.papers import Study
+from benchmark.papers.xnn import maps, masking, measures
+from benchmark.papers.xnn.measures import Lassos, Split
+from benchmark.papers.xnn.network import XNN
+from benchmark.shared.excitation_backprop import class_maps
+
+WHERE = (
+    "locality",
+    "class_part_share",
+)  # what is measured of maps that are not x-features
+PICTURE_SIDE = (
+    112  # pixels of a picture at most, so that those of all classes stay a few MB
+)
+
+
+@dataclass(frozen=True, eq=False)
+class MethodMaps:
+    """The maps (k, m, h, w) of a method on the images of a class."""
+
+    maps: Tensor
+    weights: Tensor | None = None  # (k,) in ``class_part_share``; None: equal
+    added: Tensor | None = None  # v_i E_i of x-features, (m, k)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMaps:
+    """The maps of all methods on images of one class, and what is measured of them."""
+
+    images: Batch
+    srae: MethodMaps
+    heat: Tensor  # the 1-Heatmap (m, h, w)
+    overlaps: Mapping[str, Mapping[str, float]]  # method -> metric -> value
+
+    @property
+    def merged(self) -> Tensor:
+        """SRAE's maps as one, (m, h, w)."""
+        return masking.one_map(self.srae.maps, self.srae.added)
+
+
+@dataclass(frozen=True, eq=False)
+class Mapper:
+    """Makes the maps of Table 1's methods, all of one class together."""
+
+    target: Target
+    at: maps.Layer
+    to: str | None
+    trained: Mapping[str, XNN]
+    lassos: Lassos
+    units: Tensor  # of Z
+    n: int  # x-features
+
+    @property
+    def all_z(self) -> str:
+        """What the rows call Z."""
+        return f"Z ({self.lassos.coef.shape[1]} fc dims)"
+
+    def maps(self, c: int, part: Batch, tested: Split) -> ClassMaps:
+        """The maps on images of class c, and what is measured of them.
+
+        Args:
+            part: images of the class; tested: all test images, for the Lasso's mean contributions.
+        """
+        of_class = tested.images.y == c
+        selected, contribution = self.lassos.largest(c, tested.Z[of_class], self.n)
+        units = torch.cat([selected, self.units])
+        sizes = [len(selected), len(self.units)]
+        of_selected, of_drawn = self._unit_maps(units, part).split(sizes)
+        logit = torch.full_like(part.y, c)
+        heat = class_maps(self.target, part.x, logit, to=self.to)
+
+        found = self._x_feature_maps(c, part)
+        found["Lasso"] = MethodMaps(of_selected, contribution)
+        found["1-Heatmap"] = MethodMaps(heat[None])
+        found[self.all_z] = MethodMaps(of_drawn)
+        return ClassMaps(part, found["SRAE"], heat, self._overlaps(found, part))
+
+    def _overlaps(
+        self, found: Mapping[str, MethodMaps], part: Batch
+    ) -> dict[str, dict[str, float]]:
+        """What is measured of the maps: method -> metric -> value."""
+        cells = measures.cells(part)
+        overlaps = {}
+        for name, one in found.items():
+            values = measures.overlap(one.maps, one.weights, part, cells)
+            if name in ("1-Heatmap", self.all_z):
+                values = {
+                    metric: values[metric] for metric in WHERE if metric in values
+                }
+            overlaps[name] = values
+        return overlaps
+
+    def _x_feature_maps(self, c: int, part: Batch) -> dict[str, MethodMaps]:
+        """Maps of the x-features of all trainings, which are followed down together, image by image."""
+        Z = self.at(self.target, part)
+        trainings = self.trained.values()
+        walkers = torch.cat([maps.walkers(xnn, Z, c, self.at) for xnn in trainings])
+        per_image = []
+        for x, P in zip(part.x.split(1), walkers.split(1, dim=1), strict=True):
+            per_image.append(maps.down(self.target, x, P, self.at, self.to))
+        per_training = torch.cat(per_image, 1).split(self.n)
+
+        found = {}
+        for (name, xnn), S in zip(self.trained.items(), per_training, strict=True):
+            added = xnn.contributions(Z, c)  # v_i E_i, (m, n)
+            weights = added.mean(0).clamp(min=0)
+            found[name] = MethodMaps(S, weights, added)
+        return found
+
+    def _unit_maps(self, units: Tensor, part: Batch) -> Tensor:
+        """Maps (k, m, h, w) of units of Z, image by image."""
+        per_image = [
+            maps.z_maps(self.target, x, units, self.at, self.to)
+            for x in part.x.split(1)
+        ]
+        return torch.cat(per_image, 1)
+
+
+def overlaps(found: Sequence[ClassMaps]) -> dict[str, dict[str, Array]]:
+    """method -> metric -> values (K,)."""
+    out = {}
+    for name, first in found[0].overlaps.items():
+        out[name] = {
+            metric: np.array([one.overlaps[name][metric] for one in found])
+            for metric in first
+        }
+    return out
+
+
+# --------------------------------------------------------------------------------------------- arrays for the pictures
+
+
+def class_arrays(per_class: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
+    """What the pictures print of each class: values (methods, K)."""
+    arrays = {}
+    for metric in ("O1", "O2", "F_reg_test"):
+        rows = [values[metric] for values in per_class.values() if metric in values]
+        arrays[f"class_{metric}"] = np.stack(rows)
+    arrays["class_methods"] = np.array(
+        [name for name in per_class if "O1" in per_class[name]]
+    )
+    return arrays
+
+
+def part_arrays(study: Study, found: Sequence[ClassMaps]) -> dict[str, Array]:
+    """Fig. 7: histograms over parts, which parts define a class, and their names."""
+    seen = [one.images for one in found]
+    importance = np.stack([part.part_importance[0].cpu().numpy() for part in seen])
+    numbered = np.array([str(i) for i in range(importance.shape[1])])
+    return {
+        "bars": measures.part_histograms([one.srae.maps for one in found], seen),
+        "importance": importance,
+        "part_names": study.data.arrays.get("part_names", numbered),
+    }
+
+
+def picture(target: Target, found: Sequence[ClassMaps]) -> dict[str, Array]:
+    """Two images of each class, with the 1-Heatmap, the x-features' maps and v_i E_i (Figs. 1, 8); levels 0 to 255."""
+    per_class = [_class_picture(target, c, one) for c, one in enumerate(found)]
+    return {
+        f"shown_{name}": np.concatenate([arrays[name] for arrays in per_class])
+        for name in per_class[0]
+    }
+
+
+def _class_picture(target: Target, c: int, found: ClassMaps) -> dict[str, Array]:
+    """The pictures of at most two images of class c."""
+    m = min(2, len(found.images))
+    x, heat = found.images.x[:m], found.heat[:m]
+    x_features = found.srae.maps[:, :m].movedim(0, 1)
+    added = found.srae.added[:m]
+    logits = target(found.images)[:m, c]
+    return {
+        "image": _levels(x, 1),
+        "heat": _levels(heat[:, None])[:, 0],
+        "maps": _levels(x_features),
+        "contribution": added.cpu().numpy(),
+        "logit": logits.cpu().numpy(),
+        "name": np.array([target.classes[c]] * m),
+    }
+
+
+def _levels(x: Tensor, most: float | None = None) -> Array:
+    """x (m, k, h, w), shrunk to a picture's side, as levels from 0 to 255.
+
+    Args:
+        most: what becomes 255; default: the largest value of each map.
+    """
+    h, w = x.shape[2:]
+    shrink = min(1, PICTURE_SIDE / max(h, w))
+    x = F.adaptive_avg_pool2d(x, (round(shrink * h), round(shrink * w)))
+    if most is None:
+        most = x.amax((2, 3), keepdim=True).clamp(min=1e-12)
+    levels = 255 * (x / most)
+    return levels.round().byte().cpu().numpy()

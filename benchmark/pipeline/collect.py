@@ -1,0 +1,54 @@
+"""Gathers the rows of a profile, and the values per image behind them, from its files of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from benchmark import store
+from benchmark.pipeline.cells import made
+
+if TYPE_CHECKING:
+    from benchmark.pipeline.profile import Profile
+
+
+def profile_rows(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All rows of a profile, and the values per image that they are means of.
+
+    Raises:
+        StoreError: there are none yet.
+    """
+    paths = []
+    for dataset in profile.datasets:
+        paths += sorted(made(profile).scores(dataset).rglob("*.npz"))
+    if not paths:
+        raise store.StoreError(
+            f"profile {profile.name!r} has no scores; run `dvc repro`"
+        )
+    return rows_of(paths)
+
+
+def rows_of(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of files of scores, and the values per image: columns ROW_KEYS, image, value."""
+    frames, instances = [], []
+    for path in paths:
+        rows, values, ids = store.read_scores(path)
+        frames.append(rows)
+        for row, value in zip(rows.to_dict("records"), values, strict=True):
+            if len(value):
+                key = {column: row[column] for column in store.ROW_KEYS}
+                instances.append(pd.DataFrame(key | {"image": ids, "value": value}))
+    rows = _together(frames, list(store.ROW_COLUMNS))
+    return store.tidy_rows(rows), _together(
+        instances, [*store.ROW_KEYS, "image", "value"]
+    )
+
+
+def _together(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """The frames as one; an empty one with these columns if there are none."""
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,237 @@
+"""What decides a number: one table, and the keys made from it.
+
+    step_hash("train")              # of the code that every network of a profile depends on
+    explain_key(cell)               # of one explanation: code, method, images, network
+    score_keys(cell)                # of its scores, by metric
+    dependencies("explain")         # the files behind a step, for ``dvc.yaml``
+
+A result is a file that holds the key it was computed under. A file with the right key is never computed again; one with
+another key always is. Keys depend on what code means (``code_hash``), not on its wording, layout and location. Whatever
+needs to know whether a number comes from this code asks this module: the steps, ``provenance.json``, ``verify``,
+``evaluate``, a cluster's workers, and the ``deps`` of ``dvc.yaml``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark import store
+from benchmark.api import MetricSpec
+from benchmark.methods import adapters
+from benchmark.methods.registry import MethodRef, method_files, metrics
+from benchmark.pipeline.cells import Cell
+from benchmark.store.code_hash import CODE
+from benchmark.store.hashes import file_hash, key_of
+
+_COMPUTING = ("benchmark.engine.machine:single_thread",)  # how a worker computes
+# For each step, the definitions that its numbers come from, besides the method, metric, experiment or data set itself.
+STEPS: Mapping[str, tuple[str, ...]] = {
+    "prepare": ("benchmark.data.download:main",),
+    "train": (*_COMPUTING, "benchmark.zoo.training:train_many"),
+    "explain": (*_COMPUTING, "benchmark.pipeline.protocol:attempt"),
+    "score": (
+        *_COMPUTING,
+        "benchmark.pipeline.inputs:load_batch",
+        "benchmark.pipeline.protocol:measure",
+        "benchmark.pipeline.score:_scored",
+    ),
+    "replicate": (
+        *_COMPUTING,
+        "benchmark.pipeline.replicate:perform",
+        "benchmark.pipeline.replicate:_write",
+    ),
+    "report": ("benchmark.pipeline.report:write",),
+}
+
+
+# --------------------------------------------------------------------------------------------- code
+
+
+@functools.cache
+def step_hash(step: str) -> str:
+    """The hash of the code that every number of a step depends on."""
+    return CODE.hash(STEPS[step])
+
+
+def method_hash(ref: MethodRef) -> str:
+    """The hash of a method's code and settings, and of the methods that its settings name."""
+    code = method_code(ref)
+    settings = sorted((key, repr(value)) for key, value in ref.settings.items())
+    named = [method_hash(other) for other in ref.named]
+    library = adapters.version(ref.path.stem)
+    return key_of(code, ref.cls, settings, named, library)
+
+
+def method_code(ref: MethodRef) -> str:
+    """The hash of a method's code: its class with all that it refers to; of an external file, the whole file."""
+    return _code_of(ref.path, ref.cls if _is_plain(ref) else "")
+
+
+def method_files_of(ref: MethodRef) -> list[Path]:
+    """The files behind a method, and behind those that its settings name."""
+    refs = [ref, *ref.named]
+    try:
+        return CODE.files(method_entry(each) for each in refs)
+    except (SyntaxError, KeyError, ValueError, OSError):
+        return [each.path for each in refs]
+
+
+def method_entry(ref: MethodRef) -> str:
+    """A method's code as an entry of ``CODE``."""
+    return _entry(ref.path, ref.cls if _is_plain(ref) else "")
+
+
+def _is_plain(ref: MethodRef) -> bool:
+    """Is it a class of a file of this project? An adapter creates its classes at run time."""
+    return ref.own and ref.path.resolve().is_relative_to(CODE.root)
+
+
+def metric_hash(spec: MetricSpec) -> str:
+    """The hash of a metric's code, with its declaration."""
+    return _function_hash(spec.function)
+
+
+def experiment_hash(experiment: Callable[..., Any]) -> str:
+    """The hash of the code of a paper's experiment, with the methods that it names in its code."""
+    return _function_hash(experiment)
+
+
+def _function_hash(function: Callable[..., Any]) -> str:
+    return _code_of(Path(inspect.getsourcefile(function)), function.__name__)
+
+
+def _code_of(path: Path, definition: str) -> str:
+    """The hash of a definition in a file, or of the whole file (in a package, with its siblings).
+
+    If Python cannot parse the file, it is the hash of its bytes.
+    """
+    whole = not definition and (path.parent / "__init__.py").exists()
+    files = sorted(path.parent.glob("*.py")) if whole else [path]
+    try:
+        return CODE.hash(_entry(file, definition) for file in files)
+    except (SyntaxError, KeyError, ValueError, OSError):
+        return store.sha256(*files) if path.exists() else "missing"
+
+
+def _entry(path: Path, definition: str) -> str:
+    name = path.resolve()
+    if name.is_relative_to(CODE.root):
+        name = name.relative_to(CODE.root)
+    return f"{name}:{definition}".rstrip(":")
+
+
+# --------------------------------------------------------------------------------------------- keys
+
+
+def explain_key(cell: Cell) -> str:
+    """The key of a cell's explanation."""
+    data = file_hash(cell.paths.data(cell.dataset))
+    weights = file_hash(cell.weights)
+    return key_of(
+        "explain",
+        cell.images,
+        cell.reference,
+        data,
+        weights,
+        method_hash(cell.method),
+        step_hash("explain"),
+    )
+
+
+def score_keys(cell: Cell) -> dict[str, str]:
+    """The keys of a cell's scores, by metric: one that is new or changed is computed by itself."""
+    files = cell.explanation, cell.weights, cell.paths.data(cell.dataset)
+    hashes = [file_hash(path) for path in files]
+    shared = ("score", cell.images, *hashes, step_hash("score"))
+    found = {}
+    for spec in metrics().values():
+        found[spec.name] = key_of(*shared, metric_hash(spec))
+    return found
+
+
+def replicate_key(task: Any, experiment: Callable[..., Any]) -> str:
+    """The key of a unit of a paper's experiment (``replicate.Task``); methods in its settings count with their code."""
+    cell = task.cell
+    data = file_hash(cell.paths.data(task.dataset)) if task.dataset else ""
+    weights = file_hash(cell.weights) if task.target else ""
+    methods = [method_hash(ref) for ref in _named_methods(task.settings)]
+    return key_of(
+        "replicate",
+        task.experiment,
+        task.seed,
+        task.settings,
+        step_hash("replicate"),
+        experiment_hash(experiment),
+        methods,
+        data,
+        weights,
+    )
+
+
+def _named_methods(value: Any) -> list[MethodRef]:
+    """The methods that settings name, at any depth."""
+    if isinstance(value, str):
+        return [MethodRef.parse(value)] if ".py:" in value else []
+    if isinstance(value, Mapping) and "use" in value:
+        return [MethodRef.parse(value)]
+    inner: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        inner = value.values()
+    elif isinstance(value, (list, tuple)):
+        inner = value
+    found = []
+    for part in inner:
+        found += _named_methods(part)
+    return found
+
+
+# --------------------------------------------------------------------------------------------- files
+
+# Folders that ``dvc.yaml`` names as a whole: dvc.lock lists every entry of every stage, and is written after each.
+_WHOLE = (
+    "baselines",
+    "benchmark/leaderboard",
+    "benchmark/metrics",
+    "benchmark/papers",
+    "benchmark/shared",
+    "benchmark/zoo",
+)
+
+
+def dependencies(step: str) -> list[str]:
+    """The code that a step depends on as ``dvc.yaml`` names it: files and folders, relative to the project, sorted."""
+    methods = [str(path.relative_to(CODE.root)) for path in method_files()]
+    entries = {
+        "prepare": _files("datasets/*.py"),
+        "explain": methods,
+        "score": _files("benchmark/metrics/*.py"),
+        "replicate": [*methods, *_files("benchmark/papers/*/replicate.py")],
+        "report": _files("benchmark/papers/*/*.py"),
+    }
+    files = CODE.files([*STEPS[step], *entries.get(step, [])])
+    return sorted(
+        {_named(step, path.relative_to(CODE.root).as_posix()) for path in files}
+    )
+
+
+def _files(pattern: str) -> list[str]:
+    return [str(path.relative_to(CODE.root)) for path in CODE.root.glob(pattern)]
+
+
+def _named(step: str, file: str) -> str:
+    """How ``dvc.yaml`` names a file: by its path, its folder, or the item of the stage's matrix."""
+    if file.startswith("datasets/"):
+        return "datasets/${item.dataset}.py"
+    if (
+        step == "replicate"
+        and file.startswith("benchmark/papers/")
+        and file.count("/") > 2
+    ):
+        return "benchmark/papers/${item.paper}"
+    if step == "replicate" and file.startswith("benchmark/papers/"):
+        return file
+    return next((folder for folder in _WHOLE if file.startswith(f"{folder}/")), file)

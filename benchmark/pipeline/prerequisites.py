@@ -1,0 +1,64 @@
+"""Makes what must exist before anything is explained: prepared data and trained networks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from benchmark import engine, store
+from benchmark.pipeline.profile import Profile
+from benchmark.pipeline.train import note_failure, training_units
+from benchmark.utils.temporary import scratch
+
+
+def make_ready(profile: Profile, dataset: str) -> None:
+    """Prepare the data and train the networks that do not exist yet; existing ones are left alone.
+
+    Raises:
+        StoreError: the data could not be prepared.
+    """
+    paths = store.Paths(profile.name)
+    file = paths.data(dataset)
+    if not file.exists():
+        prepare(profile, dataset, file)
+    with store.exclusive(paths.targets(dataset), wait=True):
+        units = training_units(profile, dataset, gpu=False)
+        units = [
+            unit for unit in units if not unit.writes[1].exists()
+        ]  # by their cards
+        if units:
+            for done in engine.run(units, label="train", verbose=True):
+                note_failure(done)
+
+
+def prepare(profile: Profile, dataset: str, file: Path) -> None:
+    """Write the data set of a profile to ``file``.
+
+    Raises:
+        StoreError: its script failed.
+    """
+    with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
+        params = Path(folder) / "params.yaml"
+        whole = profile.as_mapping()
+        sections = {key: whole[key] for key in ("profile", "data")}
+        params.write_text(yaml.safe_dump(sections))
+        script = store.ROOT / "datasets" / f"{dataset}.py"
+        command = [
+            sys.executable,
+            str(script),
+            "--params",
+            str(params),
+            "--out",
+            str(file),
+        ]
+        done = subprocess.run(
+            command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL
+        )
+    if done.returncode:
+        raise store.StoreError(
+            f"{file} could not be made; `glassbench prepare {dataset}` says why"
+        )

@@ -1,0 +1,78 @@
+"""The first step: train the networks of a profile that do not exist yet, each under the key of the training code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark import data, engine, store, zoo
+from benchmark.engine import Done, Unit
+from benchmark.pipeline import unit_times
+from benchmark.pipeline.cells import remove_others
+from benchmark.pipeline.keys import step_hash
+from benchmark.zoo.recipe import mapping_of
+
+if TYPE_CHECKING:  # workers import this module, and need no profile
+    from benchmark.pipeline.profile import Profile
+
+Job = tuple[dict[str, Any], int, Path]  # recipe, seed, file of the weights
+
+
+def train_networks(profile: Profile, dataset: str) -> Iterator[Done]:
+    """Train the networks of a data set that do not exist yet. A failed training leaves a card that says why."""
+    paths = store.Paths(profile.name)
+    units = training_units(profile, dataset)
+    remove_others(
+        paths.targets(dataset), {path for unit in units for path in unit.writes}
+    )
+    for done in unit_times.run(paths, "train", dataset, units):
+        note_failure(done)
+        yield done
+
+
+def training_units(
+    profile: Profile, dataset: str, gpu: bool | None = None
+) -> list[Unit]:
+    """A unit per network; on a GPU the seeds of a recipe train together, and are one unit.
+
+    Args:
+        gpu: default: whether the workers have one.
+    """
+    if gpu is None:
+        gpu = engine.workers_device() != "cpu"
+    paths = store.Paths(profile.name)
+    groups: dict[str, list[Job]] = {}
+    for name, seed, recipe in profile.trainings(dataset):
+        path = paths.target(dataset, name, seed)
+        unit = f"{dataset}/{name if gpu else path.stem}"
+        jobs = groups.setdefault(unit, [])
+        jobs.append((mapping_of(recipe), seed, path))
+    file = paths.data(dataset)
+    return [training_unit(name, file, jobs) for name, jobs in groups.items()]
+
+
+def training_unit(name: str, data_file: Path, jobs: list[Job]) -> Unit:
+    """The unit that runs jobs of training on one data set."""
+    writes: list[Path] = []
+    for _, _, weights in jobs:
+        writes += [weights, weights.with_suffix(".json")]
+    return Unit(
+        name, train_jobs, (data_file, jobs), reads=(data_file,), writes=tuple(writes)
+    )
+
+
+def train_jobs(data_file: Path, jobs: list[Job]) -> list[dict[str, Any]]:
+    """Train networks on one data set; returns their cards."""
+    dataset = data.load(data_file)
+    return zoo.train_many(
+        dataset, jobs, device=engine.device(), code=step_hash("train")
+    )
+
+
+def note_failure(done: Done) -> None:
+    """Note in its card why a network could not be trained; of several that train together, each keeps what it has."""
+    if done.error and len(done.unit.writes) == 2:
+        weights, card = done.unit.writes
+        weights.unlink(missing_ok=True)
+        store.write_json(card, {"failed": done.error})

@@ -1,0 +1,132 @@
+"""Units run side by side; one that fails or dies costs itself only."""
+
+import os
+import resource
+import signal
+import time
+
+import pytest
+
+from benchmark import engine
+from benchmark.engine import Unit, machine
+
+
+def square(x):
+    return x * x
+
+
+def threads():
+    import torch
+
+    return torch.get_num_threads()
+
+
+def fail(message):
+    raise ValueError(message)
+
+
+def die(delay=0.0):
+    time.sleep(delay)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hold(megabytes):
+    return len(bytearray(megabytes * 2**20))
+
+
+def fresh_pages(megabytes=128):
+    """Pages that a block takes from the system, when one of its size has just been freed."""
+    hold(megabytes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    hold(megabytes)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def slow_square(x):
+    time.sleep(0.3)
+    return x * x
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setenv("GLASSBENCH_DEVICE", "cpu")
+
+
+def run(units, workers=2):
+    return {
+        done.unit.name: done
+        for done in engine.run(units, label="test", workers=workers)
+    }
+
+
+def test_every_unit_gives_its_result():
+    done = run([Unit(str(i), square, (i,)) for i in range(7)])
+    assert {int(name): d.result for name, d in done.items()} == {
+        i: i * i for i in range(7)
+    }
+
+
+def test_no_units_is_no_work():
+    assert run([]) == {}
+
+
+def test_workers_compute_on_one_thread():
+    assert run([Unit("threads", threads)])["threads"].result == 1
+
+
+def test_an_exception_is_one_line_and_stops_nothing_else():
+    done = run([Unit("bad", fail, ("first\nsecond",)), Unit("good", square, (3,))])
+    assert done["bad"].error.startswith("ValueError: first second (test_pool.py:")
+    assert done["good"].result == 9
+
+
+def test_a_killed_worker_costs_its_unit_only():
+    units = [
+        Unit("dies", die, (0.1,)),
+        *(Unit(str(i), slow_square, (i,)) for i in range(4)),
+    ]
+    done = run(units)
+    assert "killed" in done["dies"].error
+    assert {i: done[str(i)].result for i in range(4)} == {i: i * i for i in range(4)}
+    assert all(done[str(i)].error is None for i in range(4))
+
+
+@pytest.mark.skipif(not machine._glibc(), reason="glibc's allocator")
+def test_workers_keep_large_blocks_that_they_freed():
+    assert (
+        run([Unit("block", fresh_pages)])["block"].result < 100
+    )  # else all of them: 128 MiB / 4 KiB = 32,768
+
+
+@pytest.fixture
+def told():
+    """One worker, one unit after the other: what the first held is forgotten when the second begins."""
+    return run(
+        [
+            Unit("large", hold, (400,)),
+            Unit("small", hold, (1,)),
+            Unit("slow", slow_square, (2,)),
+        ],
+        workers=1,
+    )
+
+
+def test_a_unit_tells_its_time_and_device(told):
+    assert 0.3 <= told["slow"].seconds < 10
+    assert told["slow"].device == "cpu"
+
+
+def test_a_unit_tells_the_memory_of_its_process(told):
+    if not told["small"].gigabytes:
+        pytest.skip("the system does not say how much memory a process used")
+    assert told["large"].gigabytes > told["small"].gigabytes + 0.3
+
+
+def test_ctrl_c_reaches_the_caller_and_kills_the_workers():
+    units = [Unit(str(i), slow_square, (i,)) for i in range(20)]
+    start = time.monotonic()
+    results = engine.run(units, label="test", workers=2)
+    next(results)
+    with pytest.raises(KeyboardInterrupt):
+        results.throw(KeyboardInterrupt())
+    assert time.monotonic() - start < 10

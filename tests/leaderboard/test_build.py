@@ -1,0 +1,320 @@
+"""The whole build: the same bytes twice, nothing stale, nothing half-written; figures, gallery, README, console."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+
+from benchmark import store
+from benchmark.leaderboard import build, tables
+from benchmark.leaderboard.render import console, gallery, plots, readme
+from benchmark.utils import plot_style
+from tests.helpers.leaderboard_inputs import EVIL, built, cards, inputs
+
+REPORTED = store.ROOT / "results" / "reported"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def out() -> Path:
+    return built()
+
+
+@pytest.fixture(scope="module")
+def frame() -> object:
+    return tables.leaderboard(*inputs())
+
+
+def small() -> dict:
+    """One board, one metric: enough to build again quickly."""
+    rows, instances = inputs()
+    return (
+        {
+            "rows": rows[
+                (rows["target"] == "vgg11")
+                & rows["metric"].isin(["gini", "test_accuracy"])
+            ],
+            "instances": instances[
+                (instances["target"] == "vgg11") & (instances["metric"] == "gini")
+            ],
+        }
+        | cards()
+        | {"gallery": {("digits", "vgg11"): cards()["gallery"]["digits", "vgg11"]}}
+    )
+
+
+# --------------------------------------------------------------------------------------------- build
+
+
+def test_build_writes_everything(out, frame):
+    names = set(files(out))
+    boards = {f"{d}-{t}" for d, t in tables.boards(frame, "heatmap")}
+    assert {
+        "leaderboard.csv",
+        "leaderboard.md",
+        "reproduction.csv",
+        "reproduction.md",
+        "index.html",
+    } <= names
+    figures = {
+        "ranks-heatmap",
+        "agreement-heatmap",
+        "critical-heatmap",
+        "settings-heatmap",
+        *(f"board-heatmap-{b}" for b in boards),
+    }
+    expected = {f"plots/{f}.{kind}" for f in figures for kind in ("svg", "png")} | {
+        f"plots/gallery-{b}.png" for b in boards
+    }
+    assert {n for n in names if n.startswith("plots/")} == expected
+
+
+def test_same_input_same_bytes_and_stale_plots_go(tmp_path):
+    first, again = tmp_path / "a", tmp_path / "b"
+    build(**small(), reported=REPORTED, out=first)
+    (again / "plots").mkdir(parents=True)
+    for name in ("board-heatmap-old-net.svg", "gallery-old.png", "notes.txt"):
+        (again / "plots" / name).write_text("old")
+    shuffled = small()
+    for key in ("rows", "instances"):
+        shuffled[key] = shuffled[key].sample(frac=1, random_state=1)
+    build(**shuffled, reported=REPORTED, out=again)
+    left = files(again)
+    assert left.pop("plots/notes.txt") == b"old"
+    assert left == files(first)
+
+
+def test_build_of_nothing_and_of_networks_alone(tmp_path):
+    rows, instances = inputs()
+    nothing = {"gallery": None, "data_cards": {}, "target_cards": {}, "provenance": {}}
+    frame = build(
+        rows.iloc[:0],
+        instances.iloc[:0],
+        **nothing,
+        reported=REPORTED,
+        out=tmp_path / "none",
+    )
+    assert (
+        len(frame) == 0
+        and "No rows yet" in (tmp_path / "none" / "index.html").read_text()
+    )
+    networks = rows[rows["track"] == "target"]
+    build(networks, None, **nothing, reported=REPORTED, out=tmp_path / "networks")
+    assert "test accuracy" in (tmp_path / "networks" / "leaderboard.md").read_text()
+    assert not list((tmp_path / "networks").glob("plots/*"))
+
+
+def test_replication_rows_are_in_the_csv_and_not_on_a_board(tmp_path):
+    rows, _ = inputs()
+    replicated = rows[rows["track"] == "target"].head(3)
+    replicated = replicated.assign(
+        track="replication",
+        paper="layer_trees",
+        dataset="digits",
+        target="cnn",
+        method="layer tree",
+        setting="layer=1",
+        metric="n_split_nodes",
+        seed=[0, 1, 2],
+    )
+    nothing = {"gallery": {}, "data_cards": {}, "target_cards": {}, "provenance": {}}
+    build(replicated, None, **nothing, reported=REPORTED, out=tmp_path)
+    assert (
+        "layer tree,layer_trees,layer tree,layer=1"
+        in (tmp_path / "leaderboard.csv").read_text()
+    )
+    assert "layer tree" not in (tmp_path / "leaderboard.md").read_text()
+    page = (tmp_path / "index.html").read_text()
+    assert "Replications" not in page and 'id="papers"' not in page
+
+
+@pytest.fixture(scope="module")
+def with_chapter(tmp_path_factory):
+    """The folder of a build with a paper's chapter: a drawing, a photograph, and a picture apart from the page."""
+    figure = Figure()
+    figure.add_subplot().plot([0, 1])
+    svg, png = plot_style.save(figure, "svg"), plot_style.save(figure, "png")
+    pictures = [
+        {
+            "name": "layer_trees-fig1",
+            "title": "Unique <i>",
+            "caption": "a & b",
+            "svg": svg,
+            "png": png,
+        },
+        {"name": "photo-layer_trees-fig2", "title": "Two", "caption": "c", "png": png},
+        {
+            "name": "layer_trees-one",
+            "title": "By itself <b>",
+            "caption": "c",
+            "png": png,
+            "apart": True,
+        },
+    ]
+    chapter = {
+        "paper": "layer_trees",
+        "title": "Trees",
+        "citation": "A, 1999",
+        "notes": ["x < y"],
+        "lost": "",
+        "pictures": pictures,
+    }
+    folder = tmp_path_factory.mktemp("chapter")
+    evidence = {"LT1": "never shown: not judged"}
+    build(**small(), reported=REPORTED, out=folder, papers=[chapter], evidence=evidence)
+    return folder
+
+
+def test_a_papers_chapter_is_on_the_page(with_chapter):
+    page = (with_chapter / "index.html").read_text()
+    assert "Unique &lt;i&gt;" in page and "a &amp; b" in page and "x &lt; y" in page
+    assert (
+        page.count("data:image/png") == page.count("<img")
+        and 'id="layer_trees-fig1-' in page
+    )
+
+
+def test_a_picture_apart_is_linked_and_not_shown(with_chapter):
+    page = (with_chapter / "index.html").read_text()
+    assert '<a href="plots/layer_trees-one.png">By itself &lt;b&gt;</a>' in page
+
+
+def test_the_pictures_of_a_chapter_are_files(with_chapter):
+    assert {p.name for p in (with_chapter / "plots").glob("*layer_trees*")} == {
+        "layer_trees-fig1.svg",
+        "layer_trees-fig1.png",
+        "photo-layer_trees-fig2.png",
+        "layer_trees-one.png",
+    }
+
+
+def test_a_refused_build_writes_nothing(tmp_path):
+    wrong = small()
+    wrong["gallery"]["digits", "vgg11"]["maps"]["Grad-CAM"] = np.zeros((2, 2, 2))
+    with pytest.raises(
+        ValueError,
+        match=r"maps of Grad-CAM have shape \(2, 2, 2\); the images want \(5, 48, 48\)",
+    ):
+        build(**wrong, reported=REPORTED, out=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+# --------------------------------------------------------------------------------------------- figures
+
+
+def test_figures_are_whole(frame):
+    figures = list(plots.figures(frame[frame["target"] == "vgg11"]))
+    assert figures
+    for name, figure in figures:
+        picture = Image.open(io.BytesIO(plot_style.save(figure, "png")))
+        assert min(picture.size) > 200, name
+        ink = np.asarray(picture.convert("L")) < 250
+        assert not ink[[0, -1]].any() and not ink[:, [0, -1]].any(), (
+            f"{name}: something is cut at the border"
+        )
+
+
+def test_names_are_text_not_mathematics_or_markup():
+    frame = tables.leaderboard(*inputs()).replace(
+        {"label": {EVIL: r"$\frac{<b>$ & _x_"}}
+    )
+    svg = plot_style.save(plots.ranks(frame, "heatmap"), "svg").decode()
+    assert r"$\frac{&lt;b&gt;$ &amp; _x_" in svg
+
+
+def test_agreement_of_metrics_by_hand():
+    """Two metrics that order three methods alike and one that reverses them."""
+    frame = tables.leaderboard(*inputs())
+    part = frame[
+        (frame["target"] == "vgg11")
+        & frame["metric"].isin(["gini", "average_drop", "average_increase"])
+    ]
+    part = part[part["label"].isin(["Grad-CAM", "Random map", EVIL])].copy()
+    ranks = {
+        "gini": {"Grad-CAM": 1.0, EVIL: 2.0, "Random map": 3.0},
+        "average_drop": {"Grad-CAM": 1.0, EVIL: 2.0, "Random map": 3.0},
+        "average_increase": {"Grad-CAM": 3.0, EVIL: 2.0, "Random map": 1.0},
+    }
+    part["rank"] = [
+        ranks[m][label] for m, label in zip(part["metric"], part["label"], strict=True)
+    ]
+    tau = plots.metric_agreement(part, "heatmap")
+    assert (
+        tau.loc["average drop, keep=0.2", "gini"] == 1
+        and tau.loc["average increase, keep=0.2", "gini"] == -1
+    )
+    assert (np.diag(tau) == 1).all() and tau.equals(tau.T)
+
+
+def test_overlay_by_hand():
+    image = np.zeros((1, 2, 2), np.uint8)
+    hot = gallery.overlay(image, np.array([[-1.0, 0.0], [0.0, 3.0]], np.float32))
+    brightness = hot.sum(2)
+    assert (
+        hot.shape == (2, 2, 3)
+        and brightness[1, 1] == brightness.max()
+        and brightness[0, 0] == brightness.min()
+    )
+    flat = gallery.overlay(
+        np.full((3, 2, 2), 255, np.uint8), np.ones((2, 2), np.float32)
+    )
+    assert (flat == flat[0, 0]).all() and np.isfinite(flat).all()
+
+
+def test_nothing_global_changes(frame):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    meanwhile = [
+        dict(mpl.rcParams) for _ in plots.figures(frame[frame["target"] == "vgg11"])
+    ]
+    assert meanwhile and all(params == before for params in meanwhile)
+
+
+# --------------------------------------------------------------------------------------------- README and terminal
+
+
+def test_readme_section(out, frame):
+    text = (
+        "# Title\n\n<!-- leaderboard:offline -->\nold\n<!-- /leaderboard -->\n\nrest\n"
+    )
+    new = readme.render(text, out.parent)
+    assert readme.render(new, out.parent) == new and "old" not in new
+    assert new.startswith("# Title\n\n<!-- leaderboard:offline -->\n") and new.endswith(
+        "<!-- /leaderboard -->\n\nrest\n"
+    )
+    assert "‡ a control ranks first on some network in gini" in new
+    assert "| Score-CAM (authors) | 1." in new and "<script" not in new
+    link = f"{out.parent.name}/offline/plots/gallery-toybirds-cnn.png"
+    assert link in new and (out.parent.parent / link).exists()
+    with pytest.raises(ValueError, match="no section"):
+        readme.render("# Title", out.parent)
+    with pytest.raises(store.StoreError, match="is missing"):
+        readme.render(text.replace("offline", "paper"), out.parent)
+
+
+def test_console(out):
+    stream = Console(file=io.StringIO(), width=80)
+    console.show(out, stream)
+    text = stream.file.getvalue()
+    unwrapped = " ".join(text.split())
+    assert "1  Score-CAM (authors)" in text and f"5  {EVIL}" in text
+    assert (
+        "Score-CAM (authors), deletion AUC, steps=24: failed: out of memory"
+        in unwrapped
+    )
+    assert "‡ a control ranks first on some network in gini" in unwrapped
+    assert all(len(line) <= 80 for line in text.splitlines())

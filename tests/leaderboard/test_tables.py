@@ -1,0 +1,854 @@
+"""The board from hand-made rows: settings, labels, marks, gaps, ranks, Markdown, files."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from benchmark import store
+from benchmark.leaderboard import rankings, reproduction, summaries, tables
+from benchmark.leaderboard.render import console, markdown, page
+from tests.helpers.boards import frames
+from tests.helpers.leaderboard_inputs import EVIL, inputs
+
+
+def board(*cells: dict) -> pd.DataFrame:
+    return tables.leaderboard(*frames(*cells))
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> pd.DataFrame:
+    return tables.leaderboard(*inputs())
+
+
+# --------------------------------------------------------------------------------------------- one table
+
+
+def test_one_table_by_hand():
+    steps = np.arange(8) / 100
+    frame = board(
+        {"method": "A", "metric": "m", "values": 0.5 + steps},
+        {
+            "method": "B",
+            "metric": "m",
+            "values": 0.4 + steps[::-1] / 2,
+        },  # worse on every image: p = 2 / 2^8
+        {
+            "method": "R",
+            "metric": "m",
+            "paper": "control",
+            "values": 0.5 + steps[::-1] - 1e-3,
+        },
+    ).set_index("label")
+    assert list(frame.index) == ["A", "R", "B"] and list(frame["rank"]) == [1, 2, 3]
+    assert list(frame["mark"]) == ["best", "tied", ""]
+    assert frame["mean"]["B"] == pytest.approx(0.4 + 0.035 / 2)
+    assert frame["p_holm"]["B"] == pytest.approx(2 * 2 / 256) and np.isnan(
+        frame["p_holm"]["A"]
+    )
+    assert frame["low"]["A"] < frame["mean"]["A"] < frame["high"]["A"]
+    assert list(frame["n_images"]) == [8] * 3 and list(frame["n_seeds"]) == [1] * 3
+    assert list(frame["control"]) == [False, True, False]
+
+
+def test_means_of_equals_are_both_best():
+    frame = board(
+        *({"method": m, "metric": "m", "values": np.arange(8.0)} for m in "AB")
+    )
+    assert list(frame["mark"]) == ["best", "best"] and list(frame["rank"]) == [1.5, 1.5]
+
+
+def test_rows_without_images_are_judged_by_seeds_alone():
+    frame = board(
+        *(
+            {
+                "method": m,
+                "metric": "size",
+                "better": "lower",
+                "seed": s,
+                "value": v + s,
+                "n": 1,
+            }
+            for m, v in (("A", 1.0), ("B", 5.0))
+            for s in range(3)
+        )
+    )
+    assert list(frame["mean"]) == [2.0, 6.0] and list(frame["mark"]) == ["best", ""]
+    assert frame["p_holm"].isna().all() and (frame["low"] < frame["mean"]).all()
+    alone = board({"method": "A", "metric": "size", "value": 1.0})
+    assert alone[["low", "high"]].isna().all(axis=None)
+
+
+def test_facts_are_not_ranked():
+    frame = board(
+        {
+            "track": "target",
+            "paper": "",
+            "method": "network",
+            "metric": "test_accuracy",
+            "value": 97.0,
+        }
+    )
+    assert frame["rank"].isna().all() and list(frame["mark"]) == [""]
+    assert tables.tracks(frame) == [] and tables.tracks(frame, ranked=False) == [
+        "target"
+    ]
+
+
+def test_failed_and_not_applicable_stay_with_their_reasons():
+    frame = board(
+        {"method": "A", "metric": "m", "seed": 0, "values": np.arange(8.0)},
+        {
+            "method": "A",
+            "metric": "m",
+            "seed": 1,
+            "status": "failed",
+            "reason": "time limit",
+        },
+        {"method": "B", "metric": "m", "seed": 0, "status": "failed", "reason": "NaN"},
+        {"method": "B", "metric": "m", "seed": 1, "status": "failed", "reason": "NaN"},
+        {
+            "method": "C",
+            "metric": "m",
+            "status": "not applicable",
+            "reason": "no boxes",
+        },
+    ).set_index("label")
+    assert dict(frame["status"]) == {"A": "ok", "B": "failed", "C": "not applicable"}
+    assert (
+        frame["reason"]["A"] == "failed: time limit (seed 1)"
+        and frame["reason"]["B"] == "failed: NaN"
+    )
+    assert (
+        frame["n_seeds"]["A"] == 1
+        and frame["mark"]["A"] == "best"
+        and np.isnan(frame["rank"]["B"])
+    )
+
+
+def test_several_seeds_that_failed_are_all_named():
+    cells = [
+        {"method": "A", "metric": "m", "seed": s, "status": "failed", "reason": "x"}
+        for s in (3, 1)
+    ]
+    frame = board(
+        *cells, {"method": "A", "metric": "m", "seed": 2, "values": np.arange(8.0)}
+    )
+    assert list(frame["reason"]) == ["failed: x (seeds 1, 3)"]
+    unsaid = board({"method": "A", "metric": "m", "status": "failed", "reason": ""})
+    assert list(unsaid["reason"]) == ["failed: no reason given"]
+
+
+def test_no_instances_are_as_none():
+    rows, instances = frames({"method": "A", "metric": "m", "value": 1.0})
+    frame = tables.leaderboard(rows)
+    pd.testing.assert_frame_equal(frame, tables.leaderboard(rows, instances))
+    assert list(frame.index) == list(range(len(frame)))
+
+
+def test_a_table_of_failures_only():
+    frame = board({"method": "A", "metric": "m", "status": "failed", "reason": "x"})
+    assert frame["rank"].isna().all() and list(frame["mark"]) == [""]
+    assert "failed" in markdown.render(frame)
+
+
+def test_pairs_are_the_seeds_that_both_have():
+    """B lacks the hard seed; against A on the seed they share it is worse, though its mean is higher."""
+    easy, hard = 10.0 + np.arange(8) / 7, np.arange(8) / 7
+    frame = board(
+        {"method": "A", "metric": "m", "seed": 0, "values": easy},
+        {"method": "A", "metric": "m", "seed": 1, "values": hard},
+        {"method": "B", "metric": "m", "seed": 0, "values": easy - 1},
+    ).set_index("label")
+    assert (
+        frame["rank"]["B"] == 1
+        and frame["p_holm"]["A"] == 1.0
+        and frame["mark"]["A"] == "tied"
+    )
+
+
+# --------------------------------------------------------------------------------------------- settings and labels
+
+
+METRICS_NAMES = (
+    "keep",
+    "pixels",
+    "steps",
+    "grid",
+    "radius",
+    "tolerance",
+    "scale",
+    "cells",
+)
+
+
+@pytest.mark.parametrize("name", METRICS_NAMES)
+def test_a_method_with_a_setting_called_like_a_metrics_is_one_method(name):
+    """Given a method whose field is called ``keep`` beside a metric with three settings ``keep``: one line a table."""
+    mine = [
+        {
+            "method": "M",
+            "setting": f"{name}=0.5",
+            "metric": m,
+            "metric_setting": s,
+            "value": 1.0,
+        }
+        for m, s in (
+            ("own", f"{name}=0.1"),
+            ("own", f"{name}=0.2"),
+            ("own", f"{name}=0.5"),
+            ("other", ""),
+        )
+    ]
+    rivals = [cell | {"method": "R", "setting": "", "value": 2.0} for cell in mine]
+    average = tables.average_ranks(board(*mine, *rivals), "heatmap").set_index("label")
+    assert list(average.index) == ["R", "M"] and list(average["tables"]) == [4, 4]
+    assert average["average_rank"].to_dict() == {"R": 1.0, "M": 2.0}
+
+
+def test_settings_of_metrics_are_tables_and_those_of_methods_are_not():
+    drop = {"metric": "drop", "metric_setting": "keep=0.2"}
+    authors = {"method": "G", "setting": "variant=authors", "value": 1.0}
+    frame = board(
+        drop | authors,
+        drop | authors | {"metric_setting": "keep=0.3"},
+        drop | {"method": "L", "setting": "layer=conv3", "value": 2.0},
+        drop | {"method": "R", "paper": "control", "value": 3.0},
+    )
+    assert list(frame["metric_setting"]) == ["keep=0.2"] * 3 + ["keep=0.3"]
+    assert list(frame["rank"]) == [1, 2, 3, 1]
+    assert dict(zip(frame["label"], frame["setting"], strict=True)) == {
+        "G (authors)": "variant=authors",
+        "L": "layer=conv3",
+        "R": "",
+    }
+
+
+REPLICATED = {
+    "track": "replication",
+    "method": "layer tree",
+    "metric": "n_split_nodes",
+    "paper": "layer_trees",
+}
+
+
+def test_every_number_of_a_replication_is_a_line_of_its_own():
+    frame = board(
+        *(
+            REPLICATED | {"setting": f"layer={k}", "seed": s, "value": k + s}
+            for k in (2, 10)
+            for s in (0.0, 1.0)
+        )
+    )
+    assert list(frame["setting"]) == ["layer=2", "layer=10"] and list(
+        frame["mean"]
+    ) == [2.5, 10.5]
+    assert set(frame["metric_setting"]) == {""} and set(frame["label"]) == {
+        "layer tree"
+    }
+
+
+def test_a_failed_replication_is_named_with_its_setting():
+    failed = {
+        "method": "",
+        "metric": "trees",
+        "setting": "layer=fc8",
+        "status": "failed",
+    }
+    frame = board(REPLICATED | failed | {"reason": "x"})
+    assert list(tables.losses(frame)["metrics"]) == ["trees, layer=fc8"]
+
+
+# --------------------------------------------------------------------------------------------- what is not known
+
+NEVER = {
+    "track": "unknown",
+    "method": "N",
+    "metric": "explanation",
+    "status": "failed",
+    "reason": "ImportError: no_such",
+}
+WORKED = [
+    {"method": m, "metric": "m", "values": np.arange(8.0) + v}
+    for m, v in (("A", 1), ("B", 0))
+]
+
+
+def test_a_method_that_never_ran_has_no_place_anywhere():
+    """Given a method of which nothing is known beside two that worked: the board is that of the
+    two, and says why it failed."""
+    frame, without = board(*WORKED, NEVER), board(*WORKED)
+    assert (
+        tables.tracks(frame) == ["heatmap"]
+        and frame.loc[frame["label"] == "N", "rank"].isna().all()
+    )
+    for track in tables.TRACKS:
+        pd.testing.assert_frame_equal(
+            tables.average_ranks(frame, track), tables.average_ranks(without, track)
+        )
+        pd.testing.assert_frame_equal(
+            rankings.rankings(frame, track), rankings.rankings(without, track)
+        )
+    assert len(tables.findings(frame)) == 0 and summaries.ranks(
+        frame
+    ) == summaries.ranks(without)
+    (lost,) = tables.losses(frame).itertuples()
+    assert (lost.methods, lost.metrics, lost.reason) == (
+        "N",
+        "explanation",
+        "failed: ImportError: no_such",
+    )
+
+
+def test_two_methods_that_never_ran_are_named_and_not_called_all():
+    (lost,) = tables.losses(board(*WORKED, NEVER, NEVER | {"method": "O"})).itertuples()
+    assert lost.methods == "N, O"
+
+
+def html_of(frame):
+    nothing = {
+        "svgs": {},
+        "pngs": {},
+        "data_cards": {},
+        "target_cards": {},
+        "provenance": {},
+    }
+    return page.render(frame, NOTHING_PUBLISHED, **nothing)
+
+
+def test_what_never_ran_is_listed_among_what_failed_in_markdown():
+    text = markdown.render(board(*WORKED, NEVER))
+    assert (
+        "## Not known" in text
+        and "- d/t, N, explanation: failed: ImportError: no_such" in text
+    )
+    assert "Not known" not in markdown.render(board(*WORKED))
+
+
+def test_what_never_ran_is_listed_among_what_failed_on_the_page():
+    html = html_of(board(*WORKED, NEVER))
+    assert '<section id="unknown">' in html
+    assert "<li>d / t, N, explanation: failed: ImportError: no_such</li>" in html
+    assert "Not known" not in html_of(board(*WORKED))
+
+
+def test_what_never_ran_is_listed_among_what_failed_in_the_terminal(tmp_path):
+    (tmp_path / "leaderboard.csv").write_text(tables.csv_text(board(*WORKED, NEVER)))
+    said = io.StringIO()
+    console.show(tmp_path, Console(file=said, width=100))
+    assert "d/t, N, explanation: failed: ImportError: no_such" in said.getvalue()
+    assert said.getvalue().count("N") == 1 + said.getvalue().count("No")
+
+
+NOTHING_PUBLISHED = pd.DataFrame(columns=reproduction.COLUMNS, dtype=str)
+
+
+def test_a_failed_setting_of_a_method_goes_by_a_label_of_its_own():
+    """Given two settings of one method, one of which never ran: both are named by the setting."""
+    cells = [
+        {"method": "M", "setting": "layer=a", "metric": "m", "value": 1.0},
+        NEVER | {"method": "M", "setting": "layer=b"},
+    ]
+    assert set(board(*cells)["label"]) == {"M (layer=a)", "M (layer=b)"}
+
+
+# --------------------------------------------------------------------------------------------- labels
+
+
+def test_two_variants_of_a_method_are_two_methods():
+    frame = board(
+        *(
+            {"method": "G", "metric": "m", "setting": f"variant={v}", "value": x}
+            for v, x in (("a", 1.0), ("b", 2.0))
+        )
+    )
+    assert set(frame["label"]) == {"G (a)", "G (b)"} and list(frame["rank"]) == [1, 2]
+
+
+def test_a_setting_is_named_where_two_of_one_method_meet():
+    cells = [
+        {
+            "method": "G",
+            "metric": "m",
+            "setting": f"layer={x};variant=authors",
+            "value": 1.0,
+        }
+        for x in ("a", "b")
+    ]
+    other = {"method": "R", "metric": "m", "value": 1.0}
+    assert set(board(*cells, other)["label"]) == {
+        "G (authors, layer=a)",
+        "G (authors, layer=b)",
+        "R",
+    }
+    apart = [cells[0], cells[1] | {"target": "u"}, other]
+    assert set(board(*apart)["label"]) == {"G (authors)", "R"}
+
+
+def test_label():
+    assert (
+        tables.label("Grad-CAM++", "layer=c;variant=authors") == "Grad-CAM++ (authors)"
+    )
+    assert tables.label("Grad-CAM", "") == "Grad-CAM"
+
+
+# --------------------------------------------------------------------------------------------- summaries
+
+
+def ranked(*lines: tuple) -> pd.DataFrame:
+    """A board of single values: (method, metric, setting, target, value or status)."""
+    return board(
+        *(
+            {
+                "method": m,
+                "metric": q,
+                "metric_setting": s,
+                "target": t,
+                "paper": "control" if m == "R" else "baseline",
+            }
+            | (
+                {"value": v}
+                if isinstance(v, float)
+                else {"status": v, "reason": "because"}
+            )
+            for m, q, s, t, v in lines
+        )
+    )
+
+
+def test_average_ranks_by_hand():
+    frame = ranked(
+        ("A", "m", "k=1", "t", 3.0),
+        ("B", "m", "k=1", "t", 2.0),
+        ("R", "m", "k=1", "t", 1.0),
+        ("A", "m", "k=2", "t", 1.0),
+        ("B", "m", "k=2", "t", 2.0),
+        ("R", "m", "k=2", "t", 3.0),
+        ("A", "q", "", "t", 1.0),
+        ("B", "q", "", "t", "failed"),
+        ("R", "q", "", "t", "failed"),
+        ("A", "q", "", "u", 1.0),
+        ("B", "q", "", "u", 2.0),
+        ("R", "q", "", "u", "not applicable"),
+    )
+    average = tables.average_ranks(frame, "heatmap").set_index("label")
+    # A: settings of m count as one, (1 + 3) / 2; then 1 and 2.  B: 2, last places 2.5, 1.  R: 2, 2.5.
+    assert average["average_rank"].to_dict() == pytest.approx(
+        {"A": 5 / 3, "B": 5.5 / 3, "R": 2.25}
+    )
+    # Without m at k=2, where the control R is first.  A: 1, 1, 2.  B: 2, 2.5, 1.  R: 3, 2.5.
+    assert average["sound_rank"].to_dict() == pytest.approx(
+        {"A": 4 / 3, "B": 5.5 / 3, "R": 2.75}
+    )
+    assert average["tables"].to_dict() == {"A": 4, "B": 4, "R": 3}
+    assert average["failed"].to_dict() == {"A": 0, "B": 1, "R": 1}
+    assert average["best"].to_dict() == {"A": 2, "B": 1, "R": 1}
+    assert list(average.index) == ["A", "B", "R"]
+
+
+@pytest.fixture
+def led():
+    """A control ranks first on t, not on u."""
+    return ranked(
+        ("A", "m", "", "t", 3.0),
+        ("R", "m", "", "t", 4.0),
+        ("A", "m", "", "u", 3.0),
+        ("R", "m", "", "u", 1.0),
+    )
+
+
+def near(**papers: str) -> pd.DataFrame:
+    """A is best; R differs from it in one image of eight, S in all."""
+    values = np.arange(8.0)
+    cells = {"A": values, "R": np.where(values == 3, 2.9, values), "S": values - 1}
+    return board(
+        *(
+            {"method": m, "metric": "m", "paper": papers[m], "values": v}
+            for m, v in cells.items()
+        )
+    )
+
+
+@pytest.fixture
+def tied():
+    """The control R is about as good as A."""
+    return near(A="baseline", R="control", S="control")
+
+
+LED = "a control ranks first on some network in m"
+TIED = "a control is not significantly worse than the best in m"
+
+
+def test_a_control_that_is_best_is_a_finding(led, synthetic):
+    text = markdown.render(led)
+    assert list(tables.findings(led)["text"]) == [
+        "m (2 networks): a control ranks first on d/t (R)"
+    ]
+    assert markdown.findings(led, "heatmap") in text and "m (fraction) ↑ ‡" in text
+    assert text.count("↑ ‡ |") == 1  # on the board of t, not on that of u
+    assert list(tables.findings(synthetic)["metric"]) == ["gini"]
+    assert tables.findings_line(led, "heatmap") == LED
+    assert tables.findings_line(led, "concept") == ""
+
+
+def test_a_control_that_is_tied_is_a_finding(tied):
+    assert list(tables.findings(tied)["text"]) == [
+        "m (1 network): a control is not significantly worse than the best on d/t (R)"
+    ]
+    assert tables.findings_line(tied, "heatmap") == TIED
+
+
+def test_controls_alone_have_one_that_ranks_first():
+    frame = near(A="control", R="control", S="control")
+    assert list(tables.findings(frame)["text"]) == [
+        "m (1 network): a control ranks first on d/t (A)"
+    ]
+
+
+def test_each_track_has_its_own_findings(led, tied):
+    both = pd.concat([led, tied.assign(track="concept")], ignore_index=True)
+    assert tables.findings_line(both, "heatmap") == LED
+    assert tables.findings_line(both, "concept") == TIED
+    for track, frame in (("heatmap", led), ("concept", tied)):
+        lines = [f"- ‡ {text}" for text in tables.findings(frame)["text"]]
+        assert markdown.findings(both, track).splitlines() == lines
+
+
+def test_a_failure_of_all_is_named_by_what_it_is_of():
+    """One method is called by its name and one metric by its; several that are all are "all"."""
+
+    def told(methods: str, metrics: str) -> tuple[str, str]:
+        failed = [
+            {"method": m, "metric": q, "status": "failed", "reason": "x"}
+            for m in methods
+            for q in metrics
+        ]
+        (line,) = tables.losses(board(*failed)).itertuples()
+        return line.methods, line.metrics
+
+    assert [told("A", "m"), told("A", "mq"), told("AB", "m"), told("AB", "mqr")] == [
+        ("A", "m"),
+        ("A", "all metrics"),
+        ("all methods", "m"),
+        ("all methods", "all metrics"),
+    ]
+
+
+def test_findings_come_in_the_order_of_the_board():
+    cells = [
+        {
+            "track": track,
+            "metric": "m",
+            "method": m,
+            "paper": "control" if m == "R" else "baseline",
+            "value": v,
+        }
+        for track in ("reconstruction", "heatmap", "surrogate", "concept")
+        for m, v in (("A", 1.0), ("R", 2.0))
+    ]
+    assert list(tables.findings(board(*cells))["track"]) == [
+        "heatmap",
+        "concept",
+        "surrogate",
+        "reconstruction",
+    ]
+
+
+def test_losses_are_told_once(synthetic):
+    lost = tables.losses(synthetic)
+    told = set(zip(lost["target"], lost["methods"], lost["metrics"], strict=True))
+    assert ("cnn", "all methods", "pointing game") in told
+    assert ("vgg11", "Score-CAM (authors)", "deletion AUC, steps=24") in told
+    assert ("cnn", EVIL, "all metrics") in told
+
+
+def test_synthetic_board_knows_the_truth(synthetic):
+    """The generator's skills come back as the order, and methods of equal skill as tied."""
+    average = list(tables.average_ranks(synthetic, "heatmap")["label"])
+    assert average == [
+        "Score-CAM (authors)",
+        "Grad-CAM++ (authors)",
+        "Grad-CAM",
+        "Edge map (Sobel)",
+        EVIL,
+        "Random map",
+    ]
+    marks = (
+        synthetic[synthetic["metric"] == "insertion_auc"]
+        .groupby("label")["mark"]
+        .agg(set)
+    )
+    assert all(
+        "" not in marks[m]
+        for m in ("Grad-CAM", "Grad-CAM++ (authors)", "Score-CAM (authors)")
+    )
+    assert all(marks[m] == {""} for m in (EVIL, "Random map"))
+
+
+# --------------------------------------------------------------------------------------------- refusals
+
+
+def test_bad_input_is_named():
+    rows, instances = frames({"method": "A", "metric": "m", "values": np.arange(3.0)})
+    with pytest.raises(ValueError, match="several profiles, p, q"):
+        tables.leaderboard(pd.concat([rows, rows.assign(profile="q")]), instances)
+    with pytest.raises(ValueError, match="two values for one image"):
+        tables.leaderboard(rows, pd.concat([instances, instances]))
+
+
+def test_nothing_gives_an_empty_board():
+    rows, instances = frames({"method": "A", "metric": "m", "value": 1.0})
+    frame = tables.leaderboard(rows.iloc[:0], instances)
+    assert list(frame.columns) == tables.COLUMNS and len(frame) == 0
+    assert "No rows yet" in markdown.render(frame) and tables.csv_text(
+        frame
+    ).startswith("track,dataset")
+    assert (
+        len(tables.findings(frame))
+        == len(tables.losses(frame))
+        == len(tables.average_ranks(frame, "heatmap"))
+        == 0
+    )
+
+
+# --------------------------------------------------------------------------------------------- words and files
+
+
+def test_decimals_and_numbers():
+    digits = {
+        0.0: 4,
+        0.00123: 4,
+        0.0123: 4,
+        0.1: 3,
+        0.5: 3,
+        1.0: 2,
+        7.25: 2,
+        10.0: 1,
+        99.9: 1,
+        100.0: 1,
+        250.0: 1,
+        4000.0: 0,
+    }
+    assert {x: tables.decimals([x]) for x in digits} == digits
+    several = ([], [np.nan], [999.5], [1000.0], [-7.25, np.inf], [0.5, 7.25])
+    assert [tables.decimals(x) for x in several] == [4, 4, 1, 0, 2, 2]
+    assert tables.number(-0.0004, 2) == "0.00" and tables.number(float("nan"), 2) == ""
+
+
+def test_markdown_leaves_no_markup(synthetic):
+    text = markdown.render(synthetic, "offline")
+    assert "<script" not in text and "&lt;script&gt;" in text
+    assert r"limit 8 GiB \| see &lt;log&gt;" in text
+    assert "**Grad-CAM" not in text
+    assert "| *Random map* |" in text and "| Grad-CAM++ (authors) |" in text
+
+
+def test_every_table_in_markdown_is_rectangular(synthetic):
+    """Each row has as many bars."""
+    text = markdown.render(synthetic, "offline").replace(r"\|", "")
+    blocks = [
+        [line.count("|") for line in block.splitlines() if line.startswith("|")]
+        for block in text.split("\n\n")
+    ]
+    found = [bars for bars in blocks if bars]
+    assert found
+    assert all(len(set(bars)) == 1 for bars in found)
+
+
+def test_markdown_cells():
+    frame = board(
+        {"method": "A_b", "metric": "m", "values": 0.5 + np.arange(8) / 100},
+        {"method": "B", "metric": "m", "values": np.zeros(8)},
+    )
+    text = markdown.board(frame, "heatmap", "d", "t")
+    assert "| A_b | **0.535** [" in text and "| B | 0.000 [0.000, 0.000] |" in text
+    assert markdown.escape("_a_ b_c *d*") == r"\_a\_ b_c \*d\*"
+    states = {
+        "A": {"value": 1.0},
+        "B": {"status": "failed", "reason": "time"},
+        "C": {"status": "not applicable", "reason": "no box"},
+    }
+    mixed = board(
+        *({"method": m, "metric": "m"} | of for m, of in states.items()),
+        {"method": "C", "metric": "q", "value": 1.0},
+    )
+    text = markdown.board(mixed, "heatmap", "d", "t")
+    assert (
+        "| A | **1.00** | – |" in text
+        and "| B | failed | – |" in text
+        and "| C | n/a | **1.00** |" in text
+    )
+
+
+def test_the_csv_has_seven_digits():
+    frame = board(
+        {"method": "A", "metric": "m", "value": 1 / 3},
+        {"method": "B", "metric": "m", "value": 2e5 / 3},
+    )
+    assert list(frame.index) == [0, 1]
+    assert {line.split(",")[9] for line in tables.csv_text(frame).splitlines()[1:]} == {
+        "0.3333333",
+        "66666.67",
+    }
+
+
+def test_board_survives_its_csv(synthetic, tmp_path):
+    path = tmp_path / "leaderboard.csv"
+    path.write_text(tables.csv_text(synthetic))
+    again = tables.read(path)
+    assert tables.csv_text(again) == path.read_text() and again["control"].dtype == bool
+    assert markdown.render(again) == markdown.render(synthetic)
+    path.write_text("track,label\nheatmap,A\n")
+    with pytest.raises(store.StoreError, match=r"leaderboard\.csv is damaged"):
+        tables.read(path)
+    for damage in ("no number", '"open'):
+        path.write_text(
+            tables.csv_text(synthetic)
+            .replace("average drop", "")
+            .replace("heatmap", damage)
+            .replace("0.", damage, 3)
+        )
+        with pytest.raises(store.StoreError, match=r"leaderboard\.csv is damaged"):
+            tables.read(path)
+    with pytest.raises(store.StoreError, match="is missing"):
+        tables.read(tmp_path / "none.csv")
+
+
+def test_settings_are_in_natural_order(synthetic):
+    part = synthetic[synthetic["metric"] == "accuracy_top_pixels"]
+    assert list(dict.fromkeys(part["metric_setting"])) == ["pixels=300", "pixels=1000"]
+
+
+def test_a_board_shows_its_own_track_network_and_data_set():
+    cells = [
+        {
+            "track": track,
+            "dataset": d,
+            "target": t,
+            "metric": "m",
+            "method": "A",
+            "value": 1.0,
+        }
+        for track in ("concept", "heatmap", "surrogate")
+        for d in "cde"
+        for t in "stu"
+    ]
+    frame = board(*cells)
+    for track in ("concept", "heatmap", "surrogate"):
+        assert tables.boards(frame, track) == [(d, t) for d in "cde" for t in "stu"]
+        assert len(tables.ranked(frame, track)) == 9 and set(
+            tables.ranked(frame, track)["track"]
+        ) == {track}
+        for d, t in itertools.product("cde", "stu"):
+            (line,) = tables.shown(frame, track, d, t).itertuples()
+            assert (line.track, line.dataset, line.target) == (track, d, t)
+
+
+def test_a_track_has_the_networks_on_which_its_methods_were_judged():
+    frame = board(
+        *(
+            {
+                "track": track,
+                "target": target,
+                "method": "A",
+                "metric": "m",
+                "value": 1.0,
+            }
+            for track, target in (
+                ("concept", "a"),
+                ("heatmap", "b"),
+                ("surrogate", "c"),
+            )
+        )
+    )
+    assert {track: tables.boards(frame, track) for track in tables.tracks(frame)} == {
+        "heatmap": [("d", "b")],
+        "concept": [("d", "a")],
+        "surrogate": [("d", "c")],
+    }
+
+
+def test_a_method_of_another_kind_is_neither_shown_nor_missed():
+    """Heat maps offer no labels: in the surrogates' track they are neither a row of a board nor a loss."""
+    other = {"track": "surrogate", "metric": "m", "status": "not applicable"}
+    nobody = board(other | {"method": "CAM", "reason": "offers no labels"})
+    assert (
+        tables.tracks(nobody) == []
+        and tables.boards(nobody, "surrogate") == []
+        and not len(tables.losses(nobody))
+    )
+    some = board(
+        other | {"method": "CAM", "reason": "offers no labels"},
+        other | {"method": "RI", "status": "ok", "values": np.arange(8.0)},
+        other | {"method": "Tree", "reason": "needs a dense layer"},
+    )
+    assert list(tables.shown(some, "surrogate", "d", "t")["label"]) == ["RI"]
+    assert list(tables.losses(some)["methods"]) == ["Tree"]
+
+
+FAILED = {"status": "failed", "reason": "time"}
+ABSENT = {"status": "not applicable", "reason": "no boxes"}
+
+
+def test_what_failed_everywhere_is_shown_still():
+    """B fails everywhere, everything fails in b, nothing applies to C or in c."""
+    frame = board(
+        {"method": "A", "metric": "a", "value": 1.0},
+        {"method": "A", "metric": "b"} | FAILED,
+        *({"method": "B", "metric": q} | FAILED for q in "ab"),
+        *({"method": "C", "metric": q} | ABSENT for q in "abc"),
+        *({"method": m, "metric": "c"} | ABSENT for m in "AB"),
+    )
+    part = tables.shown(frame, "heatmap", "d", "t")
+    found = set(zip(part["metric"], part["label"], strict=True))
+    assert found == {("a", "A"), ("a", "B"), ("b", "A"), ("b", "B")}
+
+
+def test_a_network_to_which_nothing_applies_has_no_board():
+    lost = board(
+        {"method": "A", "metric": "m"} | FAILED,
+        {"method": "A", "metric": "m", "target": "u"} | ABSENT,
+    )
+    assert tables.boards(lost, "heatmap") == [("d", "t")]
+
+
+@pytest.mark.parametrize("track", ["concept", "heatmap", "surrogate"])
+def test_what_is_missing_is_named_on_its_track(track):
+    frame = board(
+        *(
+            {"method": "A", "metric": f"of {each}", "track": each} | FAILED
+            for each in ("concept", "heatmap", "surrogate")
+        )
+    )
+    assert markdown.missing(frame, track, "d", "t") == f"- A, of {track}: failed: time"
+
+
+def test_findings_are_of_networks_with_a_value_and_of_ranked_tracks():
+    """The control leads on d; on e all failed; facts of a network, though a control's, are no contest."""
+    cells = [
+        {"method": m, "metric": "m", "paper": p, "value": v}
+        for m, p, v in (("A", "baseline", 1.0), ("R", "control", 2.0))
+    ]
+    facts = {
+        "track": "target",
+        "paper": "control",
+        "method": "R",
+        "metric": "accuracy",
+        "value": 9.0,
+    }
+    frame = board(
+        *cells,
+        *(c | {"dataset": "e", "status": "failed", "reason": "time"} for c in cells),
+        facts,
+    )
+    (line,) = tables.findings(frame).to_dict("records")
+    assert (
+        line["metric"] == "m"
+        and line["networks"] == 1
+        and line["text"].startswith("m (1 network): ")
+    )

@@ -1,0 +1,449 @@
+"""ClaDec's experiments at toy size, the verdicts on hand-made rows, the prototypes against a
+literal twin, and the pictures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmark import store
+from benchmark.api import Target
+from benchmark.data import Dataset
+from benchmark.papers import Found, FoundUnit, Study
+from benchmark.papers.cladec import figures, prototypes, replicate, training, verdicts
+from benchmark.papers.cladec.training import Networks, Training
+from benchmark.utils import plot_style
+from benchmark.zoo import nets
+from tests.helpers.workspace import blobs
+
+RNG = np.random.default_rng
+SMALL = {
+    "images": 24,
+    "test_images": 12,
+    "base": 2,
+    "decoding": {"epochs": 1, "batch": 12, "lr": 0.003},
+}
+EVAL = {"optimiser": "adam", "epochs": 1, "batch": 12, "lr": 0.003}
+
+
+@pytest.fixture(scope="module")
+def study():
+    net = nets.build("cnn", (1, 16, 16), 4, {"maps": [4, 6], "hidden": 5}, seed=0)
+    target = Target(
+        nets.fold_norm(net.eval()),
+        name="t",
+        classes="abcd",
+        input_shape=(1, 16, 16),
+        mean=[0.2],
+        std=[0.3],
+        layer="conv2",
+    )
+    return Study(
+        seed=0,
+        dataset="blobs",
+        data=Dataset("blobs", blobs(40, 16, 16)),
+        target_name="cnn",
+        target=target,
+    )
+
+
+def values(outcome):
+    return {
+        (n.metric, n.method, store.setting_text(n.setting)): n.value
+        for n in outcome.numbers
+    }
+
+
+@pytest.fixture(scope="module")
+def outcomes(study):
+    shared = SMALL | {"evaluation": EVAL}
+    settings = {
+        "layers": {"layers": {-1: "logits", -3: "conv2"}, "occlude": [-1, -3]} | shared,
+        "alphas": {"layer": "fc1", "alphas": [1, 0.9, 0]} | shared,
+        "epochs": {"layer": "fc1", "epochs": [0, 1, 2], "training": EVAL} | shared,
+        "subsets": {"layer": "fc1", "nested": [1, 5], "disjoint": 2, "width": 2}
+        | SMALL,
+        "prototypes": {
+            "layer": "fc1",
+            "count": 3,
+            "training": {"epochs": 1, "batch": 12},
+        }
+        | SMALL,
+    }
+    return {
+        name: (given, getattr(replicate, name)(study, RNG(0), **given))
+        for name, given in settings.items()
+    }
+
+
+# --------------------------------------------------------------------------------------------- experiments
+
+
+def test_layers_gives_the_columns_of_tables_2_and_7(outcomes):
+    got = values(outcomes["layers"][1])
+    for k in ("layer=-1", "layer=-3"):
+        assert got["delta_rec", "ClaDec-RefAE", k] == pytest.approx(
+            got["rec_loss", "ClaDec", k] - got["rec_loss", "RefAE", k]
+        )
+        assert got["delta_acc", "ClaDec-RefAE", k] == pytest.approx(
+            got["acc_eval", "ClaDec", k] - got["acc_eval", "RefAE", k]
+        )
+        for method in ("ClaDec", "GradCAM", "random"):
+            low, high = got["acc_occl_max", method, k], got["acc_occl_min", method, k]
+            assert 0 <= low <= 1
+            assert got["delta_acc_occl", method, k] == pytest.approx(high - low)
+    assert len(got) == 2 * (3 + 3 + 9)
+    assert all(n.n == 12 for n in outcomes["layers"][1].numbers)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "key"),
+    [("layers", "layer"), ("alphas", "alpha"), ("epochs", "classifier epochs")],
+)
+def test_the_names_join_with_the_published_ones(outcomes, experiment, key):
+    published = pd.read_csv(
+        store.ROOT / "results" / "reported" / "cladec.csv",
+        dtype=str,
+        keep_default_na=False,
+    )
+    names = {(r.method, r.metric) for r in published.itertuples()}
+    numbers = [
+        n
+        for n in outcomes[experiment][1].numbers
+        if not n.metric.endswith(("_sum", "_l2"))
+        and n.method != "random"
+        and n.metric != "cross_entropy"
+    ]
+    assert numbers
+    assert {(n.method, n.metric) for n in numbers} <= names
+    assert all(list(n.setting) == [key] for n in numbers)
+
+
+def test_the_losses_are_those_of_a_literal_twin(study):
+    setup = replicate._Setup(study, RNG(0), **SMALL)
+    grey = torch.full_like(setup.x_test, 0.25)
+    x, z = setup.x_test.double().numpy(), grey.double().numpy()
+    std = float(setup.x.double().std())
+    square = [
+        sum(((a - b) / std) ** 2 for a, b in zip(u.flat, v.flat, strict=True))
+        for u, v in zip(x, z, strict=True)
+    ]
+    got = {
+        n.metric: n.value
+        for n in [setup.loss(grey, {}, "ClaDec"), *setup.losses(grey, {}, "ClaDec")]
+    }
+    assert got["rec_loss_sum"] == pytest.approx(np.mean(square), rel=1e-4)
+    assert got["rec_loss"] == pytest.approx(np.mean(square) / 256, rel=1e-4)
+    assert got["rec_loss_l2"] == pytest.approx(np.mean(np.sqrt(square)), rel=1e-4)
+    assert setup.grey == pytest.approx(float(setup.x.mean()))
+
+
+def test_alphas_gives_equation_1(outcomes):
+    got = values(outcomes["alphas"][1])
+    for alpha in (1, 0.9, 0):
+        which = f"alpha={alpha}" if alpha == 0.9 else f"alpha={alpha:g}"
+        total = (1 - alpha) * got["rec_loss_sum", "ClaDec", which] + alpha * got[
+            "cross_entropy", "ClaDec", which
+        ]
+        assert got["total_loss_sum", "ClaDec", which] == pytest.approx(total, rel=1e-4)
+        assert ("acc_eval", "ClaDec", which) in got
+
+
+def test_epochs_decodes_the_classifier_at_each_age(study, outcomes):
+    got = values(outcomes["epochs"][1])
+    for age in (0, 1, 2):
+        which = f"classifier epochs={age}"
+        rec = got["rec_loss_sum", "ClaDec", which] - got["rec_loss_sum", "RefAE", which]
+        assert got["delta_rec_sum", "ClaDec-RefAE", which] == pytest.approx(rec)
+        assert ("accuracy", "classifier", which) in got
+    setup = replicate._Setup(study, RNG(0), **SMALL)
+    ages = replicate._ages(setup, [0, 2], Training(epochs=2, batch=12, lr=0.01))
+    assert [age for age, _ in ages] == [0, 2]
+    first, last = (target(setup.x_test) for _, target in ages)
+    assert not torch.allclose(first, last)
+    assert not any(
+        p.requires_grad for _, target in ages for p in target.net.parameters()
+    )
+
+
+def test_subsets_names_nested_and_disjoint_units(outcomes):
+    got = values(outcomes["subsets"][1])
+    assert set(got) == {
+        ("rec_loss", "ClaDec", s)
+        for s in ("units=1", "units=5", "first=0;units=2", "first=2;units=2")
+    }
+
+
+def test_pictures_are_small_plain_arrays(outcomes):
+    for _, outcome in outcomes.values():
+        assert not any(value.dtype.hasobject for value in outcome.arrays.values())
+        assert sum(v.nbytes for v in outcome.arrays.values()) < 2**20
+    shown = outcomes["layers"][1].arrays
+    assert shown["x"].dtype == np.uint8
+    assert shown["x"].shape == shown["decoded-1"].shape == shown["most_decoded-3"].shape
+
+
+def test_units_that_a_layer_lacks_fail_clearly(study):
+    with pytest.raises(ValueError, match="units 0..5 of a layer that has 0..4"):
+        replicate.subsets(study, RNG(0), layer="fc1", nested=[6], disjoint=0, **SMALL)
+
+
+# --------------------------------------------------------------------------------------------- prototypes
+
+
+def test_the_prototype_loss_is_equation_7(monkeypatch):
+    x = torch.from_numpy(RNG(0).random((5, 1, 28, 28), np.float32))
+    y, caught = torch.tensor([0, 1, 2, 0, 1]), []
+    monkeypatch.setattr(
+        prototypes, "descend", lambda members, loss, *_: caught.append(loss)
+    )
+    net = prototypes.fit(x, y, 3, 4, prototypes.TRAINING, RNG(0)).eval()
+    rows = torch.tensor([3, 0, 4])
+    got = caught[0](Networks([net]), rows).item()
+    logits, _, rebuilt = (t.detach().double().numpy() for t in net(x[rows]))
+    z, p = (
+        net.f(x[rows]).flatten(1).detach().double().numpy(),
+        net.p.detach().double().numpy(),
+    )
+    entropy = np.mean(
+        [
+            np.log(np.exp(v).sum()) - v[int(y[r])]
+            for v, r in zip(logits, rows, strict=True)
+        ]
+    )
+    d = [[sum((a - b) ** 2 for a, b in zip(u, q, strict=True)) for q in p] for u in z]
+    r1 = np.mean([min(d[i][j] for i in range(3)) for j in range(4)])
+    r2 = np.mean([min(row) for row in d])
+    square = np.mean(
+        [((rebuilt[i] - x[r].double().numpy()) ** 2).sum() for i, r in enumerate(rows)]
+    )
+    assert got == pytest.approx(entropy + (square + r1 + r2) / 20, rel=1e-4)
+    assert rebuilt.shape == (3, 1, 28, 28)
+    drawn, nearest, weights = prototypes.drawn(net, x)
+    assert drawn.shape == (4, 1, 28, 28)
+    assert weights.shape == (4, 3)
+    codes = net.f(x).flatten(1)
+    assert nearest.tolist() == [int(((codes - q) ** 2).sum(1).argmin()) for q in net.p]
+
+
+# --------------------------------------------------------------------------------------------- verdicts
+
+
+def rows(seeds=1, target="vgg11", **changed):
+    """Rows as the paper has them: every claim holds. ``changed``: other values, by ``metric method setting``."""
+    by = {
+        "rec_loss ClaDec layer": {-1: 0.4, -3: 0.2, -5: 0.1},
+        "delta_rec ClaDec-RefAE layer": {-1: 0.3, -3: 0.1, -5: 0.05},
+        "delta_acc ClaDec-RefAE layer": {-1: -0.1, -3: 0.02, -5: 0.01},
+        "delta_acc_occl ClaDec layer": {-1: 0.3, -3: 0.2, -5: 0.1},
+        "delta_acc_occl GradCAM layer": {-1: 0.0, -3: 0.1, -5: 0.05},
+        "acc_occl_min GradCAM layer": {-1: 0.8},
+        "rec_loss_sum ClaDec alpha": {0: 7, 0.9: 8, 1: 300},
+        "acc_eval ClaDec alpha": {0: 0.88, 0.9: 0.9, 1: 0.9},
+        "rec_loss_sum ClaDec classifier epochs": {0: 5.4, 1: 6.4, 64: 6.0},
+        "delta_acc ClaDec-RefAE classifier epochs": {0: -0.03, 1: 0, 64: 0.01},
+        "rec_loss ClaDec units": {1: 0.9, 10: 0.5, 512: 0.1},
+    }
+    out = []
+    for seed in range(seeds):
+        for name, numbers in (by | changed).items():
+            metric, method, key = name.split(" ", 2)
+            for k, v in numbers.items():
+                out.append(
+                    {
+                        "paper": "cladec",
+                        "track": "replication",
+                        "status": "ok",
+                        "dataset": "mnist",
+                        "target": target,
+                        "seed": seed,
+                        "method": method,
+                        "metric": metric,
+                        "setting": f"{key}={k:g}",
+                        "value": v + 1e-3 * seed * (key == "classifier epochs"),
+                        "n": 400,
+                    }
+                )
+    return pd.DataFrame(out)
+
+
+def held(frame, claim):
+    return [check.holds for check in verdicts.verdicts(frame) if check.claim == claim]
+
+
+def test_every_claim_is_judged_and_holds_where_the_paper_s_numbers_are():
+    found = list(verdicts.verdicts(rows(seeds=3)))
+    assert {c.claim for c in found} == {f"CD{k}" for k in range(1, 9)}
+    assert all(c.holds for c in found)
+    assert {(c.dataset, c.target) for c in found} == {("mnist", "vgg11")}
+    assert (
+        sum(c.claim == "CD5" for c in found) == 3 * 2 + 2
+    )  # and a t-test for each pair of neighbouring ages
+
+
+def test_evidence_has_mean_standard_deviation_and_number_of_runs():
+    frame = rows(seeds=3)
+    at = (frame.metric == "delta_rec") & (frame.setting == "layer=-1")
+    frame.loc[at, "value"] = [0.1, 0.2, 0.6]
+    words = {c.evidence for c in verdicts.verdicts(frame) if c.claim == "CD1"}
+    assert (
+        f"layer -1: Delta Rec +0.3 ± {np.std([0.1, 0.2, 0.6], ddof=1):.3g} (3 runs)"
+        in words
+    )
+    alone = {
+        c.evidence
+        for c in verdicts.verdicts(frame[frame.seed == 0])
+        if c.claim == "CD1"
+    }
+    assert "layer -1: Delta Rec +0.1" in alone  # one run has no spread
+
+
+@pytest.mark.parametrize(
+    ("claim", "name", "numbers", "expected"),
+    [
+        (
+            "CD1",
+            "delta_rec ClaDec-RefAE layer",
+            {-1: 0.3, -3: -0.1, -5: -0.2},
+            [False, True],
+        ),  # -5 is no part of it
+        (
+            "CD2",
+            "delta_acc ClaDec-RefAE layer",
+            {-1: -0.1, -3: 0.02, -5: -0.01},
+            [False, True],
+        ),  # -1 is no part of it
+        ("CD3", "rec_loss ClaDec layer", {-1: 0.4, -3: 0.2, -5: 0.3}, [False, True]),
+        (
+            "CD4",
+            "acc_eval ClaDec alpha",
+            {0: 0.9, 0.9: 0.89, 1: 0.95},
+            [True, False, True],
+        ),
+        (
+            "CD4",
+            "rec_loss_sum ClaDec alpha",
+            {0: 9, 0.9: 8, 1: 300},
+            [False, True, True],
+        ),
+        (
+            "CD5",
+            "rec_loss_sum ClaDec classifier epochs",
+            {0: 5.4, 1: 6.4, 64: 6.5},
+            [False, True],
+        ),
+        (
+            "CD5",
+            "delta_acc ClaDec-RefAE classifier epochs",
+            {0: 0.01, 1: 0, 64: 0.02},
+            [True, False],
+        ),
+        ("CD6", "rec_loss ClaDec units", {1: 0.9, 10: 0.5, 512: 0.6}, [False]),
+        (
+            "CD7",
+            "delta_acc_occl ClaDec layer",
+            {-1: 0.1, -3: -0.2, -5: 0.2},
+            [True, False, True, False, True],
+        ),
+        (
+            "CD7",
+            "delta_acc_occl GradCAM layer",
+            {-1: 0.1, -3: 0.1, -5: 0.05},
+            [True, True, True, True, False],
+        ),
+        (
+            "CD8",
+            "delta_acc_occl GradCAM layer",
+            {-1: 0.0, -3: 0.3, -5: 0.05},
+            [True, False, True],
+        ),
+    ],
+)
+def test_each_claim_can_fail(claim, name, numbers, expected):
+    assert held(rows(**{name: numbers}), claim) == expected
+
+
+def test_neighbouring_ages_that_do_not_differ_fail_the_t_test():
+    same = {"rec_loss_sum ClaDec classifier epochs": {0: 5.4, 1: 6.4, 64: 6.4005}}
+    assert held(rows(seeds=3, **same), "CD5")[-2:] == [True, False]
+
+
+def test_a_residual_network_is_no_part_of_cd8():
+    assert held(rows(target="resnet10"), "CD8") == []
+    assert held(rows(target="resnet10"), "CD7") == [True, True, True]
+
+
+# --------------------------------------------------------------------------------------------- pictures
+
+
+FRAME = [
+    "paper",
+    "track",
+    "dataset",
+    "target",
+    "seed",
+    "method",
+    "metric",
+    "setting",
+    "value",
+]
+PICTURES = [
+    "fig8-layers-blobs-cnn",
+    "fig16-hidden-blobs-cnn",
+    "fig11-alphas-blobs-cnn",
+    "fig13-units-blobs-cnn",
+    "fig14-units-blobs-cnn",
+    "fig15-prototypes-blobs-cnn",
+    "tables2-3-layers",
+    "tables7-8-occlusion",
+    "tables4-5-alphas",
+    "table6-epochs",
+]
+
+
+def found(outcomes):
+    """What the experiments found, as ``figures.pictures`` takes it."""
+    lines, units = [], []
+    for name, (given, outcome) in outcomes.items():
+        units.append(FoundUnit(name, "blobs", "cnn", 0, given, outcome.arrays))
+        for n in outcome.numbers:
+            names = n.method, n.metric, store.setting_text(n.setting)
+            lines.append(("cladec", "replication", "blobs", "cnn", 0, *names, n.value))
+    return Found(pd.DataFrame(lines, columns=FRAME), units)
+
+
+def test_every_experiment_has_its_pictures(outcomes):
+    made = list(figures.pictures(found(outcomes)))
+    assert [p.name for p in made] == PICTURES
+    for picture in (made[0], made[-1]):
+        assert plot_style.save(picture.figure, "png")[:4] == b"\x89PNG"
+
+
+def test_nothing_found_has_no_pictures():
+    assert list(figures.pictures(Found(pd.DataFrame(columns=FRAME), []))) == []
+
+
+def test_differences_are_orange_where_the_reference_is_brighter():
+    bright, dark = np.full((1, 2, 2), 255, np.uint8), np.zeros((1, 2, 2), np.uint8)
+    r, _, b = figures._difference(bright, dark)[0, 0]
+    assert r > b
+    r, _, b = figures._difference(dark, bright)[0, 0]
+    assert b > r
+    assert (figures._difference(dark, dark) == 255).all()
+
+
+def test_the_plug_in_s_defaults_are_the_paper_s():
+    assert vars(training.DECODING) == {
+        "epochs": 64,
+        "batch": 128,
+        "optimiser": "adam",
+        "lr": 3e-4,
+        "weight_decay": 1e-5,
+    }
+    assert vars(training.CLASSIFYING) == {
+        "epochs": 64,
+        "batch": 128,
+        "optimiser": "sgd",
+        "lr": 0.1,
+        "weight_decay": 1e-4,
+    }

@@ -1,0 +1,517 @@
+"""ExplaiNN's experiments, verdicts and pictures: on the toy of App. A.1, on planted rules, and on a
+small trained network."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmark import data, papers, store, zoo
+from benchmark.api import NotApplicable
+from benchmark.papers import Found, FoundUnit, Study
+from benchmark.papers.explainn import figures, replicate, traits, verdicts
+from benchmark.papers.explainn.mdl import Rule
+from benchmark.papers.explainn.networks import last
+from benchmark.utils import plot_style
+from tests.helpers.places import ROOT
+
+PROFILE = {
+    "profile": "p",
+    "track": "replication",
+    "paper": "explainn",
+    "n": 1,
+    "better": "higher",
+    "unit": "",
+    "metric_version": 1,
+    "status": "ok",
+    "reason": "",
+}
+
+
+@pytest.fixture(scope="module")
+def study(blob_network):
+    target = zoo.load(blob_network / "cnn-0.safetensors")
+    return Study(
+        0, "cpu", "blobs", data.load(blob_network / "blobs.npz"), "explainn_cnn", target
+    )
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def by_metric(outcome, **setting):
+    return {
+        n.metric: n.value
+        for n in outcome.numbers
+        if setting.items() <= dict(n.setting).items()
+    }
+
+
+def rows_of(outcome, dataset="blobs", target="cnn", seed=0):
+    return [
+        PROFILE
+        | {
+            "dataset": n.dataset or dataset,
+            "target": n.target or target,
+            "seed": seed,
+            "method": n.method,
+            "setting": store.setting_text(n.setting),
+            "metric": n.metric,
+            "value": float(n.value),
+            "n": n.n,
+        }
+        for n in outcome.numbers
+    ]
+
+
+def frame(rows):
+    return pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
+
+
+# --------------------------------------------------------------------------------------------- experiments
+
+
+def test_every_published_term_of_the_worked_example_is_measured():
+    with open(ROOT / "results" / "reported" / "explainn.csv") as file:
+        published = [
+            row for row in csv.DictReader(file) if row["dataset"] == "toy n=100"
+        ]
+    outcome = replicate.worked_example(Study(), rng())
+    found = by_metric(outcome)
+    assert {row["metric"] for row in published} == set(found)
+    assert {(n.dataset, n.target, n.method) for n in outcome.numbers} == {
+        ("toy n=100", "-", "ExplaiNN encoding")
+    }
+    assert published
+    for row in published:  # printed sums are sums of rounded terms: 14.88 = 4 x 3.72
+        slack = {
+            "L(D,M_ind)_bits": 0.03,
+            "L(D,M)_bits": 0.0052,
+            "4*Lpc(100)_bits": 0.015,
+            "2*log2_C(100,35)": 0.0075,
+        }.get(row["metric"], 0.0051)
+        assert found[row["metric"]] == pytest.approx(float(row["value"]), abs=slack), (
+            row
+        )
+    assert [c.holds for c in verdicts.verdicts(frame(rows_of(outcome)))] == [True]
+
+
+def test_planted_rules_have_the_names_of_the_published_ones():
+    outcome = replicate.planted(Study(), rng(), m=10, n=2000)
+    with open(ROOT / "results" / "reported" / "explainn.csv") as file:
+        targets = {row["target"] for row in csv.DictReader(file)}
+    assert (
+        {n.target for n in outcome.numbers}
+        == {"m=10 planted, mutually exclusive heads"}
+        <= targets
+    )
+    found = by_metric(outcome, noise=0.001, theta=0.2, mu=4)
+    assert found["precision"] == found["recall"] == 1
+    assert found["planted_minus_found_bits"] == pytest.approx(0, abs=1e-6)
+    simple = replicate.planted(
+        Study(), rng(), m=5, n=1000, heads="conjunctive", noise=0.03, encoding="simple"
+    )
+    assert {n.target for n in simple.numbers} == {"m=5 planted, co-occurring heads"}
+    assert {n.setting["encoding"] for n in simple.numbers} == {"simple"}
+
+
+def test_rules_and_interventions_of_a_network(study):
+    outcome = replicate.rules(study, rng(), layers=["fc1", "conv2"], theta=0.3)
+    fc1, conv = by_metric(outcome, layer="fc1"), by_metric(outcome, layer="conv2")
+    assert fc1["n_rules"] >= 2
+    assert 0 <= fc1["multi_class_share"] <= 1
+    assert conv["n_filters"] == 40
+    assert conv["n_literals"] >= conv["n_rules"] * 2
+    shape = outcome.arrays["conv2.rule"].shape
+    assert shape == outcome.arrays["conv2.mean"].shape
+    assert shape[1:] == (4, 11, 11)
+    assert (outcome.arrays["conv2.rule"] >= 0).any()
+    outcome = replicate.intervention(study, rng(), theta=0.3)
+    found = by_metric(outcome)
+    assert found["class_accuracy_after"] <= found["class_accuracy_before"]
+    assert outcome.arrays["after"].shape == (4,)
+    assert len({(n.metric, str(n.setting)) for n in outcome.numbers}) == len(
+        outcome.numbers
+    )
+
+
+def test_pooled_layers_are_smaller(study):
+    pooled = replicate.rules(study, rng(), layers=["conv2"], pool=2, theta=0.3)
+    assert pooled.arrays["conv2.rule"].shape[1:] == (4, 6, 6)
+    assert {n.setting["pool"] for n in pooled.numbers} == {2}
+
+
+def test_flow_and_prototypes(study):
+    outcome = replicate.flow(study, rng(), layers=["fc1", "conv2"], theta=0.3, steps=3)
+    found = by_metric(outcome, layer="conv2")
+    assert found["heads_used"] <= found["heads_offered"]
+    assert outcome.arrays["prototypes"].shape[1:] == (1, 28, 28)
+    outcome = replicate.prototypes(study, rng(), theta=0.3, steps=3, rules=1)
+    assert {n.method for n in outcome.numbers} == {"whole tail", "best single unit"}
+    with pytest.raises(NotApplicable, match="two units in its tail"):
+        replicate.prototypes(study, rng(), samples=8)
+    with pytest.raises(NotApplicable, match="no class of"):
+        replicate.intervention(study, rng(), samples=8)
+
+
+def test_rules_that_classes_share_and_have_alone(study):
+    outcome = replicate.traits(study, rng(), theta=0.3, steps=2)
+    a, found = outcome.arrays, by_metric(outcome)
+    assert a["heads"].shape == (len(a["tails"]), 4)
+    assert found["n_rules_of_one_class"] + found["n_rules_of_several_classes"] == len(
+        a["tails"]
+    )
+    assert found["n_rules_of_a_class_at_most"] == a["heads"].sum(0).max()
+    c, d = a["pair"]
+    assert a["pair.heads"][:, [c, d]].tolist() == [
+        [True, False],
+        [True, True],
+        [False, True],
+    ]
+    assert (
+        a["pair.images"].shape == (3, 1, 28, 28) and a["pair.images"].dtype == np.uint8
+    )
+    assert a["within.heads"][:, int(a["within"])].all()
+    assert (
+        len(a["within.images"])
+        == len(a["within.examples"])
+        == len(a["within.units"])
+        <= 3
+    )
+    with pytest.raises(NotApplicable, match="has a rule on 8 images"):
+        replicate.traits(study, rng(), samples=8)
+
+
+def test_the_pair_has_fewest_classes_and_all_three_rules():
+    r = lambda *X: Rule(X, (10,), 1, 1)
+    assert traits.pair([r(0, 1, 2), r(0, 3), r(1, 3), r(0), r(1), r(0, 1)], 4) == (
+        0,
+        1,
+        (r(0), r(0, 1), r(1)),
+    )
+    assert traits.pair([r(0, 1), r(0)], 4) is None  # 1 has nothing without 0
+    assert traits.pair([], 4) is None
+    rules = [r(0, 1, 2), r(2), r(0, 2), r(1)]
+    assert traits.within(rules, 4) == (2, [r(2), r(0, 2), r(0, 1, 2)])
+    assert traits.within(rules, 4, most=1) == (2, [r(2)])
+    assert traits.within([r(0), r(1)], 4) is None and traits.within([], 4) is None
+
+
+def test_examples_have_their_own_rules_tail_on():
+    model = lambda rule: [y - 10 for y in rule.Y]
+    rules = [Rule((0,), (10, 11), 1, 2), Rule((0, 1), (12, 13), 1, 2)]
+    on = np.array(
+        [[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0]], bool
+    )
+    fake = type("M", (), {"tails": staticmethod(model)})
+    assert traits.examples(on, fake, rules, np.arange(5)) == [1, 2]
+    assert traits.examples(on, fake, [rules[0]] * 2, np.array([0, 1, 4])) == [
+        0,
+        1,
+    ]  # all alike: no image twice
+    assert traits.examples(on, fake, [rules[0]] * 2, np.array([1])) == [1, 1]
+
+
+def test_rules_are_alike_from_half_an_overlap_on():
+    a = [Rule((0,), (5, 6), 1, 1), Rule((0, 1), (5, 6), 1, 1), Rule((2,), (7,), 1, 1)]
+    assert traits.alike(a, [Rule((0,), (5, 6), 1, 2)]).tolist() == [
+        True,
+        True,
+        False,
+    ]  # 1, 1/2, 0
+    assert traits.alike(a, []).tolist() == [False] * 3 and traits.alike(
+        [], a
+    ).shape == (0,)
+
+
+@pytest.fixture
+def fine_tuned(study, monkeypatch):
+    """The experiment from pretrained weights that are the network's own, changed by ``change(name, weight)``."""
+
+    def run(change=lambda name, weight: weight, **settings):
+        state = study.target.net.state_dict()
+        own = {k: change(k, v) for k, v in state.items() if not k.startswith("logits")}
+        monkeypatch.setattr(
+            replicate.pretrained, "weights", lambda net, which: (own, {})
+        )
+        return replicate.fine_tuning(study, rng(), theta=0.3, steps=2, **settings)
+
+    return run
+
+
+def test_fine_tuning_from_its_own_weights_changes_nothing(fine_tuned):
+    outcome = fine_tuned(shown=3)
+    found, a = by_metric(outcome), outcome.arrays
+    assert found["rules_alike"] == found["same_on_state_share"] == 1
+    assert (
+        found["n_rules_before"] == found["n_rules_after"] == found["n_rules_kept"] > 0
+    )
+    assert found["n_rules_new"] == found["n_rules_lost"] == 0
+    assert a["is_kept"].all() and not a["new"].any() and not a["lost"].any()
+    shapes = {a[name].shape for name in ("images.after", "images.before", "examples")}
+    assert shapes == {(len(a["units"]), 1, 28, 28)}
+    assert len(a["units"]) == min(
+        2, found["n_rules_kept"]
+    )  # half of what is shown may be kept
+
+
+def test_fine_tuning_from_other_weights_counts_what_changes(fine_tuned, study):
+    fingerprint = study.target.fingerprint()
+    found = by_metric(fine_tuned(lambda name, weight: weight + 0.2))
+    assert found["same_on_state_share"] < 1
+    assert found["n_rules_kept"] + found["n_rules_new"] == found["n_rules_after"]
+    assert (
+        0 <= found["n_rules_before"] - found["n_rules_lost"] <= found["n_rules_before"]
+    )
+    assert study.target.fingerprint() == fingerprint
+
+
+def test_fine_tuning_has_its_pictures(fine_tuned):
+    arrays = fine_tuned(lambda name, weight: weight + 0.2).arrays
+    unit = FoundUnit("fine_tuning", "cub", "squeezenet1_0", 0, {}, arrays)
+    drawn = list(figures.pictures(Found(frame([]), [unit])))
+    assert [(p.name, p.photo) for p in drawn] == [
+        ("b3-rules-cub-squeezenet1_0", False),
+        ("fig17-before-after-cub-squeezenet1_0", True),
+    ]
+    assert all(len(plot_style.save(p.figure, "png", dpi=40)) > 2000 for p in drawn)
+
+
+def test_the_share_of_states_that_fine_tuning_keeps(fine_tuned, study):
+    """Given weights that differ in fc1 alone, so that the network is the same up to flatten."""
+    change = lambda name, weight: weight + 0.2 if name.startswith("fc1") else weight
+    found = by_metric(fine_tuned(change))
+    net, z = (
+        study.target.net,
+        study.target.features(study.data.batch("train"), "flatten"),
+    )
+    shifted = torch.relu(z @ (net.fc1[0].weight + 0.2).T + (net.fc1[0].bias + 0.2))
+    at = shifted.mean(0) if (shifted > 0).float().mean() > 0.95 else 0
+    same = ((shifted > at) == (net.fc1(z) > 0)).float().mean()
+    assert found["same_on_state_share"] == pytest.approx(float(same))
+
+
+def test_fine_tuning_without_pretrained_weights_does_not_apply(study, monkeypatch):
+    monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: ({}, {}))
+    with pytest.raises(NotApplicable, match=f"for {last(study.target).layer}"):
+        replicate.fine_tuning(study, rng())
+
+
+# --------------------------------------------------------------------------------------------- verdicts
+
+
+def line(
+    metric,
+    value,
+    dataset="mnist",
+    target="cnn",
+    setting="layer=fc1",
+    method="ExplaiNN",
+    n=1,
+    seed=0,
+):
+    return PROFILE | {
+        "dataset": dataset,
+        "target": target,
+        "seed": seed,
+        "method": method,
+        "setting": setting,
+        "metric": metric,
+        "value": value,
+        "n": n,
+    }
+
+
+def planted_rows(
+    kind, noise, precision, recall, soft, n_found=10.0, noisy=0.0, m=10, extra=""
+):
+    name = f"m={m} planted, {kind}"
+    values = {
+        "precision": precision,
+        "recall": recall,
+        "soft_precision": soft,
+        "soft_recall": soft,
+        "n_found": n_found,
+        "noise_rules": noisy,
+    }
+    setting = f"{extra}mu=4;noise={noise:g};theta=0.2"
+    return [
+        line(k, v, "synthetic n=10000", name, setting, n=m) for k, v in values.items()
+    ]
+
+
+def judge(rows):
+    return [(c.claim, c.holds) for c in verdicts.verdicts(frame(rows))]
+
+
+EXCLUSIVE, TOGETHER = "mutually exclusive heads", "co-occurring heads"
+
+
+@pytest.mark.parametrize(
+    "rows, expected",
+    [
+        (planted_rows(EXCLUSIVE, 0.001, 0.9, 0.95, 1), [("EX2", True), ("EX4", True)]),
+        (
+            planted_rows(EXCLUSIVE, 0.001, 0.89, 0.95, 1),
+            [("EX2", False), ("EX4", True)],
+        ),
+        (
+            planted_rows(EXCLUSIVE, 0.001, 1, 1, 1, n_found=11),
+            [("EX2", True), ("EX4", False)],
+        ),
+        (
+            planted_rows(EXCLUSIVE, 0.001, 1, 1, 1, noisy=1),
+            [("EX2", True), ("EX4", False)],
+        ),
+        (
+            planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
+            + planted_rows(TOGETHER, 0.03, 0.9, 0.9, 0.73),
+            [("EX3", True)],
+        ),
+        (
+            planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
+            + planted_rows(TOGETHER, 0.03, 0.9, 0.9, 0.71),
+            [("EX3", False)],
+        ),
+        (
+            planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
+            + planted_rows(TOGETHER, 0.1, 0.9, 0.9, 0.1),
+            [],
+        ),
+        (planted_rows(TOGETHER, 0.03, 0.3, 0.3, 0.9, extra="encoding=simple;"), []),
+    ],
+)
+def test_verdicts_on_planted_rules(rows, expected):
+    assert judge(rows) == expected
+
+
+def intervention_rows(share, nothing):
+    values = {
+        "classes_judged": 10,
+        "below_random_q90_share": share,
+        "after_at_most_5pct_share": nothing,
+        "class_accuracy_before": 0.9,
+        "class_accuracy_after": 0.1,
+        "class_accuracy_random_q90": 0.9,
+    }
+    return [line(k, v) for k, v in values.items()]
+
+
+def place_rows(several=0.5, near=0.6, chance=0.1, dark=2):
+    values = {
+        "multi_class_share": several,
+        "n_rules": 9,
+        "adjacent_share": near,
+        "adjacent_share_by_chance": chance,
+        "background_filters": dark,
+        "n_filters": 20,
+    }
+    return [line(k, v, setting="layer=conv1") for k, v in values.items()]
+
+
+@pytest.mark.parametrize(
+    ("recalls", "held"),
+    [((1, 0.6), [True, True]), ((0.8, 0.4), [True, False]), ((0.5, 0), [False, False])],
+)
+def test_verdicts_on_interventions(recalls, held):
+    assert judge(intervention_rows(*recalls)) == [("EX5", holds) for holds in held]
+
+
+@pytest.mark.parametrize(
+    ("changed", "held"),
+    [
+        ({}, [True, True, True]),
+        ({"several": 0}, [False, True, True]),
+        ({"chance": 0.7}, [True, False, True]),
+        ({"dark": 0}, [True, True, False]),
+    ],
+)
+def test_verdicts_on_places(changed, held):
+    verdicts_on_places = [("EX6", holds) for holds in held]
+    assert judge(place_rows(**changed)) == [("EX7", True), *verdicts_on_places]
+
+
+def test_thousands_of_rules_are_too_many():
+    rows = [
+        r | {"value": 3001} if r["metric"] == "n_rules" else r for r in place_rows()
+    ]
+    (many,) = (c for c in verdicts.verdicts(frame(rows)) if c.claim == "EX7")
+    assert not many.holds
+    assert many.evidence == "conv1: 3,001 rules"
+
+
+def test_nothing_found_has_no_verdict():
+    assert judge([]) == []
+
+
+def test_a_wrong_code_length_is_seen():
+    rows = rows_of(replicate.worked_example(Study(), rng()))
+    for row in rows:
+        if row["metric"] == "L_N(2)":
+            row["value"] += 1e-6
+    (check,) = verdicts.verdicts(frame(rows))
+    assert not check.holds
+    assert check.evidence == "15 of 16 code lengths to 1e-9 bits; not L_N(2)"
+
+
+# --------------------------------------------------------------------------------------------- pictures
+
+
+RUNS = {  # experiment -> its settings
+    "rules": {"layers": ["conv2"], "theta": 0.3},
+    "intervention": {"theta": 0.3},
+    "flow": {"layers": ["fc1", "conv2"], "theta": 0.3, "steps": 2},
+    "prototypes": {"theta": 0.3, "steps": 2, "rules": 2},
+    "traits": {"theta": 0.3, "steps": 2},
+}
+PICTURES = [
+    "fig2-planted-rules",
+    "fig3-filters-blobs-explainn_cnn-conv2",
+    "fig2-intervention-blobs-explainn_cnn",
+    "fig5-flow-blobs-explainn_cnn",
+    "fig14-prototypes-blobs-explainn_cnn",
+    "fig13-kinds-blobs-explainn_cnn",
+    "fig4-shared-blobs-explainn_cnn",
+    "fig15-within-blobs-explainn_cnn",
+]
+
+
+def rows_of_planted():
+    rows = []
+    for seed in range(2):
+        for m in (5, 10):
+            rows += rows_of(
+                replicate.planted(Study(seed), rng(), m=m, n=500), seed=seed
+            )
+    return rows + rows_of(
+        replicate.planted(Study(), rng(), m=5, n=500, heads="conjunctive")
+    )
+
+
+def test_every_picture_can_be_drawn(study):
+    units, rows = [], rows_of_planted()
+    for name, settings in RUNS.items():
+        outcome = getattr(replicate, name)(study, rng(), **settings)
+        rows += rows_of(outcome)
+        arrays = {k: np.asarray(v) for k, v in outcome.arrays.items()}
+        units.append(FoundUnit(name, "blobs", "explainn_cnn", 0, settings, arrays))
+    pictures = list(figures.pictures(Found(frame(rows), units)))
+    assert [p.name for p in pictures] == PICTURES
+    for picture in pictures:
+        assert picture.caption.endswith(".")
+        assert len(plot_style.save(picture.figure, "png")) > 3000
+        assert not picture.photo
+
+
+def test_no_units_no_pictures():
+    assert list(figures.pictures(Found(frame([]), []))) == []
+
+
+def test_the_package_says_what_it_is():
+    package = papers.part("explainn")
+    assert package.TITLE == "ExplaiNN"
+    assert "ICLR 2021" in package.CITATION
+    assert all(isinstance(note, str) and note.endswith(".") for note in package.NOTES)

@@ -1,0 +1,368 @@
+"""XNN's experiments on a small network, its verdicts by hand, its pictures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmark.api import METRICS, Explanation
+from benchmark.data import Dataset
+from benchmark.metrics.masking import inpaint
+from benchmark.papers import Found, FoundUnit, Study
+from benchmark.papers.xnn import (
+    figures,
+    maps,
+    masking,
+    measures,
+    replicate,
+    srae,
+    verdicts,
+)
+from benchmark.shared import attention_maps
+from tests.helpers.xnn import SMALL, images, network
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    rng, arrays = (
+        np.random.default_rng(3),
+        {"classes": np.array(list("abcd")), "part_names": np.array(["p", "q", "r"])},
+    )
+    for split, n in (("train", 64), ("test", 32)):
+        b = images(n, seed=len(split))
+        arrays |= {
+            f"x_{split}": (255 * b.x).byte().numpy(),
+            f"y_{split}": b.y.numpy(),
+            f"boxes_{split}": np.tile(np.float32([1, 1, 7, 7]), (n, 1)),
+            f"parts_{split}": (8 * rng.random((n, 3, 2))).astype(np.float32),
+            f"part_visible_{split}": rng.random((n, 3)) < 0.8,
+        }
+    arrays["part_importance"] = np.eye(4, 3, dtype=np.float32) + np.float32(
+        [[0, 0, 0]] * 3 + [[1, 0, 0]]
+    )
+    study = Study(
+        seed=0,
+        dataset="blobs",
+        data=Dataset("blobs", arrays),
+        target_name="tiny",
+        target=network(),
+    )
+    training = {k: v for k, v in SMALL.items() if k != "restarts"} | {
+        "n": 3,
+        "epochs": 6,
+        "pretrain": 3,
+    }
+    new = lambda: np.random.default_rng(0)
+    return {
+        "table1": replicate.table1(
+            study,
+            new(),
+            training=training | {"restarts": 1},
+            alpha=1e-4,
+            alphas=[1e-3, 1e-4, 1e-5],
+            images=4,
+            z_units=3,
+            shown=2,
+        ),
+        "degeneration": replicate.degeneration(study, new(), training=training),
+        "human_study": replicate.human_study(
+            study, new(), classes=[1, 3], training=training
+        ),
+        "convolutional": replicate.convolutional(
+            study,
+            new(),
+            layers=["pool1", "conv2"],
+            dense="fc1",
+            training=training,
+            train=48,
+            test=16,
+            shown=2,
+        ),
+    }
+
+
+def frame(outcomes):
+    rows = []
+    for outcome in outcomes.values():
+        for n in outcome.numbers:
+            setting = ";".join(f"{k}={v}" for k, v in sorted(n.setting.items()))
+            rows.append(
+                {
+                    "track": "replication",
+                    "paper": "xnn",
+                    "dataset": "blobs",
+                    "target": "tiny",
+                    "seed": 0,
+                    "method": n.method,
+                    "setting": setting,
+                    "metric": n.metric,
+                    "metric_setting": "",
+                    "value": n.value,
+                    "status": "ok",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def test_table_1_has_the_papers_columns(outcomes):
+    rows = frame(outcomes)
+    assert not rows.duplicated(["method", "setting", "metric"]).any()
+    assert np.isfinite(rows.value).all()
+    table = rows[
+        rows.metric.isin(
+            [
+                "F_reg_train",
+                "F_reg_test",
+                "F_cls_train_pct",
+                "F_cls_test_pct",
+                "O1",
+                "O2",
+                "locality",
+            ]
+        )
+    ]
+    for method in ("SRAE", "NN", "SAE", "CAE", "Lasso"):
+        assert len(set(table[table.method == method].metric)) == 7
+    for method in ("1-Heatmap", "Z (20 fc dims)"):
+        assert set(table[table.method == method].metric) == {"locality"}
+    share = rows[rows.metric == "class_part_share"].set_index("method").value
+    assert ((share >= 0) & (share <= 1)).all()
+    assert "uniform map" in share
+
+
+def test_the_gaps_are_paired_by_class(outcomes):
+    arrays, rows = outcomes["table1"].arrays, frame(outcomes)
+    methods = list(arrays["class_methods"])
+    gap = (
+        arrays["class_O1"][methods.index("NN")]
+        - arrays["class_O1"][methods.index("SRAE")]
+    )
+    got = rows[(rows.method == "NN-SRAE") & (rows.metric == "delta_O1")].value.item()
+    assert got == pytest.approx(gap.mean())
+    half = rows[
+        (rows.method == "NN-SRAE") & (rows.metric == "delta_O1_ci95")
+    ].value.item()
+    assert half == pytest.approx(3.182446 * gap.std(ddof=1) / 2, rel=1e-5)
+
+
+def test_a_class_without_a_visible_part_has_no_locality():
+    b, S = images(2), torch.rand(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    of = lambda visible: replace(
+        b,
+        parts=torch.full((2, 3, 2), 4.0),
+        part_visible=torch.tensor([[visible] * 3, [False] * 3]),
+    )
+    hidden, shown = (
+        measures.overlap(S, None, part, measures.cells(part))
+        for part in (of(False), of(True))
+    )
+    assert np.isnan(hidden["locality"]) and np.isfinite(shown["locality"])
+    alone = attention_maps.histogram(
+        attention_maps.normalised(S[:, :1].movedim(0, 1).numpy()),
+        measures.cells(of(True)).of_pixel,
+    )[0]
+    assert shown["locality"] == pytest.approx(
+        attention_maps.entropy(alone).mean()
+    )  # the image that shows no part is left out
+    assert hidden["O1"] == shown["O1"]
+
+
+@pytest.fixture
+def heat():
+    """(One map of an image's three x-features, weighed by what they add; the maps; what they add)."""
+    rng = np.random.default_rng(0)
+    each = torch.from_numpy(rng.random((3, 12, 8, 8))).float()
+    added = torch.from_numpy(rng.normal(size=(12, 3))).float()
+    return masking.one_map(each, added), each, added
+
+
+def test_one_map_adds_the_shares_of_what_speaks_for_the_class(heat):
+    one, each, added = heat
+    shares = [
+        max(float(added[5, k]), 0) * each[k, 5] / each[k, 5].sum() for k in range(3)
+    ]
+    torch.testing.assert_close(one[5], sum(shares))
+
+
+@pytest.mark.parametrize("pixels", [300, 5000, 224**2])
+def test_table_5_is_the_boards_metric_on_each_classs_own_images(heat, pixels):
+    t, b, e = network(), images(12), Explanation(heatmaps=heat[0])
+    got = masking.masked_right(t, b, heat[0], pixels)
+    theirs = METRICS["accuracy_top_pixels"](e, t, b, None, pixels=pixels)
+    np.testing.assert_array_equal(got, theirs)
+
+
+def test_what_is_not_kept_is_inpainted(heat):
+    x, kept = images(12).x, masking.top(heat[0], 5)
+    assert (kept.sum((1, 2)) == 5).all()
+    want = torch.where(kept[:, None], x, inpaint(x, kept[:, None]))
+    torch.testing.assert_close(masking.inpainted(x, kept), want)
+    assert not masking.inpainted(x, torch.zeros_like(kept)).any()  # nothing kept: black
+
+
+@pytest.mark.parametrize(
+    "kept", ["pixels kept=300", "pixels kept=500", "pixels kept=1000"]
+)
+def test_table_5_has_its_rows_and_their_difference(outcomes, kept):
+    rows = frame(outcomes).set_index(["method", "metric", "setting"]).value
+    ours, theirs = (
+        rows[f"mask by {m}", "accuracy", kept] for m in ("x-features", "1-Heatmap")
+    )
+    assert 0 <= ours <= 1
+    difference = rows["x-features-1-Heatmap", "delta_accuracy", kept]
+    assert difference == pytest.approx(ours - theirs)
+    assert 0 <= rows["original image", "accuracy", ""] <= 1
+
+
+def test_layers_too_large_for_memory_are_computed_batch_by_batch():
+    t, b = network(), images(20)
+    at = maps.convolutional(t, b.x, "pool1")
+    rows = torch.tensor([[3, 4, 3], [19, 0, 4]])
+    torch.testing.assert_close(
+        replicate._on_the_fly(t, at, b)(rows), replicate._split(t, at, b).Z[rows]
+    )
+
+
+def test_faithfulness_puts_the_logit_back():
+    y = torch.tensor([[3.0, 1.0], [0.0, 2.0]])
+    y_ = torch.tensor([[0.5, 1.0], [0.0, 2.5]])
+    d = srae.Examples(None, torch.tensor([[0, 1], [0, 1]]), None, None)
+    got = measures.faithfulness(d, y, y_, y, y_)
+    assert got["F_reg_test"].tolist() == [1.25, 0.25]
+    assert got["F_cls_test_pct"].tolist() == [50, 100]
+
+
+def line(metric, value, method, setting, **more):
+    row = {
+        "track": "replication",
+        "paper": "xnn",
+        "dataset": "d",
+        "target": "t",
+        "seed": 0,
+        "metric_setting": "",
+        "status": "ok",
+    }
+    return (
+        row
+        | {"metric": metric, "value": value, "method": method, "setting": setting}
+        | more
+    )
+
+
+def judged(*lines):
+    """Claims in their order, each with whether it holds."""
+    return [(c.claim, c.holds) for c in verdicts.verdicts(pd.DataFrame(lines))]
+
+
+def test_xn1_and_xn2_compare_srae_with_each_of_the_others():
+    assert judged(
+        line("F_reg_test", 0.1, "SRAE", "n=5"),
+        line("F_reg_test", 0.3, "NN", "n=5"),  # more than a tenth of Lasso's
+        line("F_reg_test", 2.0, "Lasso", "alpha=2;n=5"),
+        line("O1", 0.5, "SRAE", "n=5"),
+        line("O1", 0.9, "NN", "n=5"),
+        line("O1", 0.4, "SAE", "n=5"),
+    ) == [("XN1", True), ("XN1", False), ("XN2", True), ("XN2", False)]
+
+
+def test_xn4_compares_layers_with_the_next_and_with_the_dense_one():
+    assert judged(
+        line("F_reg_test", 3.0, "conv SRAE", "layer=pool1"),
+        line("F_reg_test", 4.0, "conv SRAE", "layer=pool2"),  # should be lower
+        line("F_reg_test", 1.0, "SRAE", "layer=fc1"),
+    ) == [("XN4", False), ("XN4", True), ("XN4", True)]
+
+
+def test_xn5_orders_lassos_by_their_features():
+    assert judged(
+        line("n_features", 8, "Lasso", "alpha=2"),
+        line("F_reg_test", 2.0, "Lasso", "alpha=2"),
+        line("n_features", 20, "Lasso", "alpha=1"),
+        line("F_reg_test", 1.0, "Lasso", "alpha=1"),
+    ) == [("XN5", True)]
+
+
+def test_xn6_compares_accuracies_of_table_5():
+    assert judged(
+        line("accuracy", 0.4, "mask by x-features", "pixels kept=300"),
+        line("accuracy", 0.5, "mask by 1-Heatmap", "pixels kept=300"),
+        line("delta_accuracy", -0.1, "x-features-1-Heatmap", "pixels kept=300"),
+        line("delta_accuracy_ci95", 0.2, "x-features-1-Heatmap", "pixels kept=300"),
+    ) == [("XN6", False)]
+
+
+def test_xn6_compares_the_boards_accuracies():
+    board = {"track": "heatmap", "metric_setting": "pixels=300"}
+    theirs = board | {"paper": "baseline"}
+    assert judged(
+        line(
+            "accuracy_top_pixels", 0.5, "XNN", "hidden=[64, 32];variant=SRAE", **board
+        ),
+        line(
+            "accuracy_top_pixels",
+            0.4,
+            "Excitation Backprop",
+            "variant=contrastive",
+            **theirs,
+        ),
+    ) == [("XN6", True)]
+
+
+def test_xn7_compares_three_x_features():
+    assert judged(
+        line("mean_cosine", 0.1, "SRAE", "n=3"),
+        line("mean_cosine", 0.3, "NN", "n=3"),
+        line("n_speaking", 1.0, "SRAE", "n=3"),
+        line("n_speaking", 1.5, "NN", "n=3"),  # SRAE's should be as many
+        line("delta_mean_cosine", 0.2, "NN-SRAE", "n=3"),
+        line("delta_mean_cosine_ci95", 0.1, "NN-SRAE", "n=3"),
+    ) == [("XN7", True), ("XN7", False)]
+
+
+def test_every_claim_has_a_verdict_on_what_was_found(outcomes):
+    checks = list(verdicts.verdicts(frame(outcomes)))
+    assert {c.claim for c in checks} == {
+        "XN1",
+        "XN2",
+        "XN3",
+        "XN4",
+        "XN5",
+        "XN6",
+        "XN7",
+    }
+    assert all(c.evidence and c.target == "tiny" for c in checks)
+
+
+@pytest.fixture(scope="module")
+def shown(outcomes):
+    """The pictures of what was found."""
+    units = [
+        FoundUnit(
+            k,
+            "blobs",
+            "tiny",
+            0,
+            {},
+            {key: np.asarray(v) for key, v in o.arrays.items()},
+        )
+        for k, o in outcomes.items()
+    ]
+    return list(figures.pictures(Found(frame(outcomes), units)))
+
+
+def test_pictures_of_what_was_found(shown):
+    whole = [p for p in shown if not p.apart]
+    kinds = ["fig10", "fig12", "fig7", "fig8", "table1", "table3", "table4"]
+    assert sorted(p.name.partition("-")[0] for p in whole) == kinds
+    assert all(p.figure.axes and not p.photo for p in whole)
+
+
+def test_pictures_of_single_classes_follow_their_sheet(shown):
+    assert [p.title for p in shown if p.apart] == ["a", "b"]
+    assert [p.name for p in shown if "class-" in p.name or "fig8" in p.name] == [
+        "fig8-blobs-tiny",
+        "class-blobs-tiny-000",
+        "class-blobs-tiny-001",
+    ]
