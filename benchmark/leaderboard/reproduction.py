@@ -1,8 +1,9 @@
 """Published beside measured: one line for each of the papers' claims and numbers, with a verdict.
 
 Idea: ``results/reported/<paper>.csv`` holds the numbers that the papers print, ``claims.csv`` what they say in words.
-Both are joined with the board by names; where a paper and the benchmark use different names for one thing, the
-mappings below translate. No line is dropped: what was not measured is ``not run``, with the reason.
+Both are joined with the board by names; where a paper and the benchmark use different names for one thing,
+``names.json`` (data sets, networks) and the mappings below translate. No line is dropped: what was not measured is
+``not run``, with the reason.
 
 A paper's own experiments join in as rows of track ``replication``:
     a number   paper, dataset, target, method and metric as in ``results/reported/<paper>.csv`` (or as mapped here), and
@@ -30,6 +31,9 @@ from benchmark import store
 from benchmark.leaderboard import tables
 
 Line = Mapping[str, Any]  # published or measured
+Names = Mapping[
+    str, Mapping[str, Any]
+]  # datasets: published -> ours; targets: published -> patterns
 
 COLUMNS = [
     "id",
@@ -48,36 +52,6 @@ VERDICTS = ("holds", "mixed", "does not hold", "not run")
 
 # --------------------------------------------------------------------------------------------- names: published -> ours
 
-DATASETS = {
-    "MNIST": "mnist",
-    "FMNIST": "fashion_mnist",
-    "FashionMNIST": "fashion_mnist",
-    "CIFAR-10": "cifar10",
-    "CIFAR-100": "cifar100",
-    "CUB": "cub",
-    "CUB-200-2011": "cub",
-    "ASIRRA": "asirra",
-}
-
-TARGETS = {  # patterns of the zoo's names
-    "MLP depth 1-10 width 100": ["mlp-100x*"],
-    "MLP depth 1-10 width 20": ["mlp-20x*"],
-    "MLP depth 1-10 width 40": ["mlp-40x*"],
-    "MLP depth 10 width 100": ["mlp-100x10"],
-    "MLP width 100": ["mlp-100x*"],
-    "MLP depth 10 width 20": ["mlp-20x10"],
-    "MLP depth 10 width 40": ["mlp-40x10"],
-    "CNN 20-40 conv, fc64": ["explainn_cnn"],
-    "VGG-11": ["vgg11"],
-    "ResNet-10": ["resnet10"],
-    "VGG-11 and ResNet-10": ["vgg11", "resnet10"],
-    "2-layer CNN": ["xnn_cnn"],
-    "VGG-19": ["vgg19"],
-    "VGG19": ["vgg19"],
-    "VGG16": ["vgg16"],
-}
-
-# (method, metric) -> (track, method, metric, factor to the published unit); others: replication rows of the same name
 MEASURED = {
     ("network", "test_accuracy_pct"): ("target", "network", "test_accuracy", 1.0),
     ("network", "train_accuracy_pct"): ("target", "network", "train_accuracy", 1.0),
@@ -161,7 +135,7 @@ def table(
 
     Args:
         frame: the board (``tables.leaderboard``).
-        reported: folder of ``claims.csv`` and ``<paper>.csv``.
+        reported: folder of ``claims.csv``, ``names.json`` and ``<paper>.csv``.
         data_cards, target_cards: as for ``build``; they give the scale of what was measured.
         evidence: by claim, what its verdict rests on.
 
@@ -169,13 +143,14 @@ def table(
         COLUMNS: text, except ``n_seeds`` (0 where not run). ``scale`` states the conditions of both sides.
 
     Raises:
-        StoreError: ``claims.csv`` is missing.
+        StoreError: ``claims.csv`` or ``names.json`` is missing.
     """
     scale = _Scale(data_cards or {}, target_cards or {})
     parts = [_claims(reported / "claims.csv", frame, scale, evidence or {})]
+    names = store.read_json(_there(reported / "names.json"))
     for path in sorted(reported.glob("*.csv")):
         if path.name != "claims.csv":
-            parts.append(_numbers(path, frame, scale))
+            parts.append(_numbers(path, frame, scale, names))
     return pd.concat(parts, ignore_index=True)[COLUMNS]
 
 
@@ -234,10 +209,12 @@ def _not_run(why: str) -> dict[str, Any]:
     return line | {"n_seeds": 0, "verdict": "not run", "why": why}
 
 
-def _numbers(path: Path, frame: pd.DataFrame, scale: _Scale) -> pd.DataFrame:
+def _numbers(
+    path: Path, frame: pd.DataFrame, scale: _Scale, names: Names
+) -> pd.DataFrame:
     groups = dict(list(frame.groupby(["track", "method", "metric"])))
     published = _read(path).to_dict("records")
-    joined = [_join(line, groups) for line in published]
+    joined = [_join(line, groups, names) for line in published]
     out = []
     for i, (line, found) in enumerate(zip(published, joined, strict=True)):
         what = [
@@ -276,15 +253,21 @@ def _why_not(line: Line) -> str:
 
 
 def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(_there(path), dtype=str, keep_default_na=False)
+
+
+def _there(path: Path) -> Path:
     if not path.exists():
         raise store.StoreError(f"{path} is missing; restore it from git")
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return path
 
 
 # --------------------------------------------------------------------------------------------- joining and judging
 
 
-def _join(line: Line, groups: Mapping[tuple, pd.DataFrame]) -> Line | None:
+def _join(
+    line: Line, groups: Mapping[tuple, pd.DataFrame], names: Names
+) -> Line | None:
     """The measured line of a published one, in the published unit, with ``networks``: the names it was picked from.
 
     A paper's own experiment comes first; a number that it lacks may be a fact about the network.
@@ -295,7 +278,9 @@ def _join(line: Line, groups: Mapping[tuple, pd.DataFrame]) -> Line | None:
         sources.append(MEASURED[name])
     for track, method, metric, factor in sources:
         group = groups.get((track, method, metric), pd.DataFrame())
-        fits = [found for found in group.to_dict("records") if _same(line, found)]
+        fits = [
+            found for found in group.to_dict("records") if _same(line, found, names)
+        ]
         if fits:
             pick = _pick(line["setting"])
             found = fits[int(pick([fit["mean"] for fit in fits]))]
@@ -304,15 +289,16 @@ def _join(line: Line, groups: Mapping[tuple, pd.DataFrame]) -> Line | None:
     return None
 
 
-def _same(line: Line, found: Line) -> bool:
+def _same(line: Line, found: Line, names: Names) -> bool:
     """Whether a line of the board has a value for what a published line is about."""
     if found["status"] != "ok":
         return False
     if found["track"] == "replication" and found["paper"] != line["paper"]:
         return False
-    if found["dataset"] not in (line["dataset"], DATASETS.get(line["dataset"])):
+    dataset, target = line["dataset"], line["target"]
+    if found["dataset"] not in (dataset, names["datasets"].get(dataset)):
         return False
-    patterns = [line["target"], *TARGETS.get(line["target"], [])]
+    patterns = [target, *names["targets"].get(target, [])]
     if not any(fnmatch.fnmatchcase(found["target"], pattern) for pattern in patterns):
         return False
     return _pairs(line["setting"]).items() <= _pairs(found["setting"]).items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -103,7 +104,9 @@ def test_every_number_has_a_rule_or_a_reason():
     """The mappings name only what is published, and no pattern is idle."""
     assert reproduction.TOLERANCES and reproduction.PICK and reproduction.WHY_NOT
     frame = pd.concat([published(paper) for paper in PAPERS])
-    assert set(reproduction.TARGETS) <= set(frame["target"])
+    names = store.read_json(REPORTED / "names.json")
+    assert set(names["targets"]) <= set(frame["target"])
+    assert set(names["datasets"]) <= set(frame["dataset"])
     assert set(reproduction.MEASURED) <= set(
         zip(frame["method"], frame["metric"], strict=True)
     )
@@ -478,6 +481,14 @@ def test_cards_go_by_name():
 def test_missing_files_are_named(tmp_path: Path):
     with pytest.raises(
         store.StoreError, match="claims.csv is missing; restore it from git"
+    ):
+        reproduction.table(measured(), tmp_path)
+
+
+def test_missing_names_are_named(tmp_path: Path):
+    shutil.copy(REPORTED / "claims.csv", tmp_path)
+    with pytest.raises(
+        store.StoreError, match="names.json is missing; restore it from git"
     ):
         reproduction.table(measured(), tmp_path)
 
