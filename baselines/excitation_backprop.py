@@ -24,13 +24,14 @@ arXiv:1608.00507.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from numpy.random import Generator
 from torch import Tensor
 
 from benchmark.api import Batch, Explanation, NotApplicable, Target
+from benchmark.shared.choices import check_choices
 from benchmark.shared.excitation_backprop import class_maps
 
 
@@ -38,17 +39,14 @@ from benchmark.shared.excitation_backprop import class_maps
 class ExcitationBackprop:
     """MWP of the predicted class, down to the layer ``to`` (default: the first that pools; ``pixels``: the image)."""
 
-    variant: str = "contrastive"
+    variant: Literal["contrastive", "plain"] = "contrastive"
     to: str | None = None
     name = "Excitation Backprop"
     kind = "baseline"
     offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
-        if self.variant not in ("contrastive", "plain"):
-            raise ValueError(
-                f"Excitation Backprop: variant is 'contrastive' or 'plain', not {self.variant!r}"
-            )
+        check_choices(self)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""

@@ -27,7 +27,7 @@ for Deep Convolutional Networks. WACV 2018, arXiv:1710.11063 (whose equation num
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from numpy.random import Generator
@@ -35,6 +35,7 @@ from torch import Tensor
 
 from benchmark.api import Batch, Explanation, Target
 from benchmark.shared import feature_maps
+from benchmark.shared.choices import check_choices
 
 
 @dataclass
@@ -42,16 +43,13 @@ class GradCAMPlusPlus:
     """Grad-CAM++ at ``layer`` (default: the target's own choice); ``variant`` is authors or library."""
 
     layer: str | None = None
-    variant: str = "authors"
+    variant: Literal["authors", "library"] = "authors"
     name = "Grad-CAM++"
     kind = "baseline"
     offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
-        if self.variant not in ("authors", "library"):
-            raise ValueError(
-                f"Grad-CAM++: variant is 'authors' or 'library', not {self.variant!r}"
-            )
+        check_choices(self)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Nothing to learn."""

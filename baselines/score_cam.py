@@ -16,7 +16,7 @@ Reference: Wang et al. Score-CAM: Score-Weighted Visual Explanations for CNNs. C
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from numpy.random import Generator
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from benchmark.api import Batch, Explanation, Target
 from benchmark.shared import feature_maps
+from benchmark.shared.choices import check_choices
 
 
 @dataclass
@@ -31,8 +32,9 @@ class ScoreCAM:
     """Score-CAM at ``layer`` (default: the target's own); ``variant`` authors or library, ``fill`` mean or black."""
 
     layer: str | None = None
-    variant: str = "authors"
-    fill: str = "mean"  # masks the normalised image, X_b = 0; "black": the pixels
+    variant: Literal["authors", "library"] = "authors"
+    # "mean" masks the normalised image, X_b = 0; "black" the pixels
+    fill: Literal["mean", "black"] = "mean"
     channels: int | None = (
         None  # only the most active are scored, the others count as flat
     )
@@ -41,13 +43,7 @@ class ScoreCAM:
     offers = ("heatmaps",)
 
     def __post_init__(self) -> None:
-        if self.variant not in ("authors", "library") or self.fill not in (
-            "mean",
-            "black",
-        ):
-            raise ValueError(
-                f"variant is authors or library, fill is mean or black; not {self}"
-            )
+        check_choices(self)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         return self  # nothing to learn

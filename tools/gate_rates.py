@@ -1,6 +1,6 @@
 """How often the gate is right: simulated histories with known truth.
 
-    python -m tools.gate_rates            # the figures in benchmark/gate/noise.py and docs/gate.md
+    python -m tools.gate_rates            # the table in docs/gate.md
 
 A history is a pair of runs of a board of networks x methods x metrics with S seeds. A cell's value is its mean +
 sigma_c times seed noise; half of the noise variance is shared by all cells of a network and seed (a bad network is bad

@@ -27,24 +27,12 @@ Theory, with S seeds, old x_s and new y_s:
    runs, by chance, and false alarms occurred in 6 to 20 % of simulated runs instead of 5.
 Counts, bits and losses (any unit but those in ``BOUNDED``) are judged relative to their size in the old run.
 
-Measured on simulated histories (tools/gate_rates.py: 2 networks x 8 methods x 12 metrics, 3 seeds, half of the noise
-shared within a network). ``kept`` is the correlation of the two runs' seed noise; a shift of k standard errors is
-k sigma_c / sqrt(S), in standard errors of one run's mean. False alarms: share of runs (400; in brackets 100)
-with any regression where there is none. Hits: the planted cell is found; of a method on one network, or everywhere,
-the share of its cells (60 runs).
-
-    kept    false alarms    one cell, 4    method on a network, 4    method everywhere, 4
-    1       (0)             0.97           1                         1
-    0.99    0.03            1              1                         1
-    0.95    0.02            0.98           1                         1
-    0.9     (0.02)          0.72           0.99                      1
-    0       0.03            0.02           0.05                      0.06
-
-1 is the usual pull request (the same networks; one cell: judged as if redrawn, see 2). On another instruction set
-(SSE for AVX-512: all six networks have other weights) the offline board's metrics keep 0.30 to 1.00 of their seed
-noise, half of them 0.95 or more, and none of 109 cells is called a change. Where all networks are different (0),
-three seeds cannot tell a shift of 4 standard errors of a mean, 2.8 of the difference, from the largest of 192 chance
-differences: only larger shifts are found, or more seeds are needed.
+How often this calls what did not change a regression, and how often it finds a planted one, was measured on simulated
+histories (``tools/gate_rates.py``; ``docs/gate.md`` has the table). Where the two runs have the same networks, a shift of
+four standard errors is found; where all networks are different, three seeds cannot tell it from the largest of 192
+chance differences: only larger shifts are found, or more seeds are needed. On another instruction set (SSE for AVX-512:
+all six networks have other weights) the offline board's metrics keep 0.30 to 1.00 of their seed noise, half of them
+0.95 or more, and none of 109 cells is called a change.
 
 Reference: Smyth (2004), Linear models and empirical Bayes methods for assessing differential expression in microarray
 experiments; Benjamini and Hochberg (1995), Controlling the false discovery rate.

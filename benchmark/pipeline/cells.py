@@ -149,13 +149,22 @@ def known_offers(cell: Cell) -> frozenset[str]:
     return frozenset(found)
 
 
-def remove_others(folder: Path, keep: set[Path]) -> None:
+def remove_others(
+    folder: Path, keep: set[Path], besides: Iterable[Path] = ()
+) -> None:
     """Remove the files of cells that the profile no longer has.
+
+    Args:
+        keep: the files that it asks for.
+        besides: files that stay too, whatever it asks for.
 
     Raises:
         StoreError: the profile asks for nothing here, though there are finished files: probably a mistake.
     """
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    others = set(besides)
+    files = [
+        path for path in folder.rglob("*") if path.is_file() and path not in others
+    ]
     if files and not keep:
         raise store.StoreError(
             f"the profile asks for nothing in {folder}, which holds {len(files)} finished files; "

@@ -181,7 +181,7 @@ class Profile(_Part):
         except ValidationError as error:
             raise _first(error, source) from None
         except Misfit as error:
-            raise ProfileError(_line(source, error.place, str(error))) from None
+            raise profile_error(source, error) from None
         except RecursionError:
             raise ProfileError(f"{source}: nested too deeply, or in itself") from None
         return found
@@ -430,6 +430,10 @@ def _first(error: ValidationError, source: str) -> ProfileError:
         place = place[:-1]
     inside = getattr(first.get("ctx", {}).get("error"), "place", ())
     return ProfileError(_line(source, [*place, *inside], settings.worded(first)))
+
+
+def profile_error(source: str, error: Misfit) -> ProfileError:
+    return ProfileError(_line(source, error.place, str(error)))
 
 
 def _line(source: str, place: Iterable[Any], text: str) -> str:

@@ -48,8 +48,11 @@ def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
         networks.append(
             Cell(profile.name, dataset, name, seed, evaluation=profile.evaluation)
         )
+    folder = made(profile).scores(dataset)
     remove_others(
-        made(profile).scores(dataset), {cell.scores for cell in todo + networks}
+        folder,
+        keep={cell.scores for cell in todo},
+        besides={cell.scores for cell in networks},
     )
     for cell in networks:
         write_network_rows(cell)

@@ -189,6 +189,8 @@ def worded(error: Mapping[str, Any]) -> str:
         return f"{value!r} is {_NAME}"
     if kind in _BOUNDS:
         return f"{value!r} must be {_BOUNDS[kind].format(**error['ctx'])}"
+    if kind == "literal_error":
+        return f"{value!r} must be {error['ctx']['expected']}"
     expected = _expected(error)
     return wrong(value, expected) if expected else f"{value!r}: {error['msg']}"
 

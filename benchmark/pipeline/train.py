@@ -38,7 +38,13 @@ def training_units(
 
     Args:
         gpu: default: whether the workers have one.
+
+    Raises:
+        ProfileError: the profile names a layer that no network has.
     """
+    from benchmark.pipeline.layers import check_layers  # workers need no profile
+
+    check_layers(profile)
     if gpu is None:
         gpu = engine.workers_device() != "cpu"
     paths = store.Paths(profile.name)

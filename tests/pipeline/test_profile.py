@@ -26,6 +26,7 @@ SHIPPED = main.profiles()
 RANDOM, ACE = (
     f"{ROOT}/baselines/{name}" for name in ("random_map.py:RandomMap", "ace.py:ACE")
 )
+SCORE_CAM = f"{ROOT}/baselines/score_cam.py:ScoreCAM"
 REUSED = f"{ROOT}/benchmark/papers/representative/reuse.py:Reused"
 DECODING = {"epochs": 1, "batch": 32, "lr": 0.003}
 GONE = object()
@@ -50,6 +51,11 @@ WRONG = [
         "explain.methods",
         [{"use": ACE, "clusters": 0}],
         "explain.methods[0].clusters: 0 is too small; expected at least 1",
+    ),
+    (
+        "explain.methods",
+        [{"use": SCORE_CAM, "variant": "authrs"}],
+        "explain.methods[0].variant: 'authrs' must be 'authors' or 'library'",
     ),
     (
         "explain.methods",

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from numpy.random import Generator
@@ -39,8 +39,10 @@ from benchmark.papers.cladec.training import (
     run,
     seen,
 )
+from benchmark.shared.choices import check_choices
 
-VARIANTS = {  # of the decoder and its pixels
+Variant = Literal["standardised", "authors"]
+VARIANTS: dict[Variant, dict[str, bool]] = {  # of the decoder and its pixels
     # Standardised pixels, batch norm, linear output.
     "standardised": {"norm": True, "sigmoid": False},
     # Pixels in [0, 1], no batch norm, sigmoid: can collapse.
@@ -48,7 +50,7 @@ VARIANTS = {  # of the decoder and its pixels
 }
 
 
-def scale_for(variant: str, x: Tensor) -> Scale:
+def scale_for(variant: Variant, x: Tensor) -> Scale:
     """How a variant scales pixels, learnt from the images x (n, c, h, w)."""
     if variant == "standardised":
         return Scale.of(x)
@@ -73,11 +75,14 @@ class ClaDec:
     lr: float = 3e-4
     base: int = 64  # channels before the last deconvolution
     kernel: int = 4  # of the deconvolutions
-    variant: str = "standardised"
+    variant: Variant = "standardised"
     largest: int = 64  # images of a larger side are for a GPU
     name = "ClaDec"
     paper = "cladec"
     offers = ("decoded", "reference", "labels", "heatmaps")
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Train D and RefAE on the images of ``reference``.
@@ -85,13 +90,10 @@ class ClaDec:
         Raises:
             NotApplicable: images larger than ``largest``, or the target has no layer with spatial extent and none is
                 named.
-            ValueError: an unknown variant, alpha outside [0, 1], units that the layer does not have, a layer that no
+            ValueError: alpha outside [0, 1], units that the layer does not have, a layer that no
                 decoder can follow.
             Diverged: the loss is not finite.
         """
-        if self.variant not in VARIANTS:
-            known = ", ".join(VARIANTS)
-            raise ValueError(f"variant {self.variant!r} is none of {known}")
         _, h, w = target.input_shape
         if max(h, w) > self.largest:
             raise NotApplicable(

@@ -18,7 +18,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from benchmark.papers import Number, Outcome, Study
 from benchmark.papers.cladec import occlusion
 from benchmark.papers.cladec import prototypes as li
 from benchmark.papers.cladec.decoder import fresh
-from benchmark.papers.cladec.method import VARIANTS, scale_for
+from benchmark.papers.cladec.method import VARIANTS, Variant, scale_for
 from benchmark.papers.cladec.training import (
     CLASSIFYING,
     DECODING,
@@ -66,7 +66,7 @@ class _Setup:
         test_images: int | None = None,
         base: int = 64,
         kernel: int = 4,
-        variant: str = "standardised",
+        variant: Variant = "standardised",
         decoding: Settings | None = None,
         evaluation: Settings | None = None,
     ) -> None:
@@ -197,7 +197,7 @@ def layers(
     test_images: int | None = None,
     base: int = 64,
     kernel: int = 4,
-    variant: str = "standardised",
+    variant: Variant = "standardised",
     decoding: Settings | None = None,
     evaluation: Settings | None = None,
 ) -> Outcome:
@@ -317,8 +317,8 @@ def alphas(
     test_images: int | None = None,
     base: int = 64,
     kernel: int = 4,
-    variant: str = "standardised",
-    reduction: str = "sum",
+    variant: Variant = "standardised",
+    reduction: Literal["sum", "mean"] = "sum",
     decoding: Settings | None = None,
     evaluation: Settings | None = None,
 ) -> Outcome:
@@ -364,7 +364,7 @@ def epochs(
     test_images: int | None = None,
     base: int = 64,
     kernel: int = 4,
-    variant: str = "standardised",
+    variant: Variant = "standardised",
     decoding: Settings | None = None,
     evaluation: Settings | None = None,
 ) -> Outcome:
@@ -458,7 +458,7 @@ def subsets(
     test_images: int | None = None,
     base: int = 64,
     kernel: int = 4,
-    variant: str = "standardised",
+    variant: Variant = "standardised",
     decoding: Settings | None = None,
 ) -> Outcome:
     """Figs. 13-14: decoders from the first k units of a layer, and from ``disjoint`` ranges of ``width`` units."""
@@ -487,7 +487,7 @@ def prototypes(
     test_images: int | None = None,
     base: int = 64,
     kernel: int = 4,
-    variant: str = "standardised",
+    variant: Variant = "standardised",
     decoding: Settings | None = None,
     training: Settings | None = None,
 ) -> Outcome:

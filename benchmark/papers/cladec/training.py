@@ -22,6 +22,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,7 @@ from torch.func import functional_call, stack_module_state
 
 from benchmark.api import Target, torch_rng
 from benchmark.papers.cladec.decoder import decoder, fresh
+from benchmark.shared.choices import check_choices
 from benchmark.zoo.nets import seeded
 
 STORED = 2**32  # bytes of activations that are kept; more are recomputed batch by batch
@@ -46,16 +48,14 @@ class Training:
 
     epochs: int = 64
     batch: int = 128
-    optimiser: str = "adam"  # or sgd, with momentum 0.9
+    optimiser: Literal["adam", "sgd"] = "adam"  # sgd: with momentum 0.9
     lr: float = 3e-4
     weight_decay: float = 1e-5
 
     def __post_init__(self) -> None:
-        known = self.optimiser in ("adam", "sgd")
-        if not (known and self.epochs >= 0 and self.batch >= 2 and self.lr > 0):
-            raise ValueError(
-                f"{self}: optimiser is adam or sgd, epochs at least 0, batch at least 2, lr above 0"
-            )
+        check_choices(self)
+        if not (self.epochs >= 0 and self.batch >= 2 and self.lr > 0):
+            raise ValueError(f"{self}: epochs at least 0, batch at least 2, lr above 0")
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch: x 0.1 every E//3 + E//10 + 2 epochs, after 29 and 58 of 64."""

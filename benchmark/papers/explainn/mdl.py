@@ -35,11 +35,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numba import njit
 
 from benchmark.api import Array
+from benchmark.shared.choices import check_choices
 
 C0 = 2.865064  # the Kraft sum of L_N is then one
 _LOG2E = 1 / math.log(2)
@@ -172,12 +174,11 @@ class Encoding:
     """
 
     robust: bool = True
-    drop: str = "applies"
+    drop: Literal["applies", "holds"] = "applies"
     count_rules: bool = False
 
     def __post_init__(self) -> None:
-        if self.drop not in ("applies", "holds"):
-            raise ValueError(f"drop is 'applies' or 'holds', not {self.drop!r}")
+        check_choices(self)
 
     @property
     def drops_where_applied(self) -> bool:

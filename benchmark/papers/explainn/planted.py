@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.random import Generator
@@ -30,7 +31,8 @@ from benchmark.api import Array
 from benchmark.papers.explainn.mdl import ROBUST, Encoding, Rule
 from benchmark.papers.explainn.miner import Model, fitted
 
-HEADS = ("exclusive", "conjunctive")
+Heads = Literal["exclusive", "conjunctive"]
+HEADS = get_args(Heads)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def planted(
     *,
     m: int,
     n: int = 10_000,
-    heads: str = "exclusive",
+    heads: Heads = "exclusive",
     noise: float = 0.001,
     largest: int = 5,
     frequency: tuple[float, float] = (0.02, 0.08),
@@ -117,7 +119,7 @@ def _set_head(
     H: Array,
     rows: Array,
     X: Array,
-    heads: str,
+    heads: Heads,
 ) -> None:
     """Sets one item of the head, or all of them, in the rows where the rule is active."""
     if heads == "exclusive":

@@ -16,7 +16,7 @@ import copy
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -95,13 +95,13 @@ def planted(
     rng: Generator,
     *,
     m: int,
-    heads: str = "exclusive",
+    heads: synthetic.Heads = "exclusive",
     noise: float = 0.001,
     alone: bool = False,
     theta: float = 0.2,
     mu: int = 4,
     n: int = 10_000,
-    encoding: str = "robust",
+    encoding: Literal["robust", "simple"] = "robust",
 ) -> Outcome:
     """One data set with m planted rules: exact and soft precision and recall, bits of planted and of found rules."""
     code: Encoding = {"robust": ROBUST, "simple": SIMPLE}[encoding]
@@ -421,7 +421,7 @@ def fine_tuning(
     samples: int = 2_000,
     theta: float = 0.2,
     mu: int = 1,
-    source: str = "imagenet",
+    source: Literal["imagenet", "torchvision", "deepcompression"] = "imagenet",
     shown: int = 4,
     steps: int = 64,
     side: int | None = None,

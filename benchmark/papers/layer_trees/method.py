@@ -17,7 +17,7 @@ Reference: Mouton, Davel. Exploring Layerwise Decision Making in DNNs. SACAIR 20
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
 from numpy.random import Generator
 from torch import Tensor
@@ -31,6 +31,7 @@ from benchmark.papers.layer_trees.encodings import (
     switch,
     unique,
 )
+from benchmark.shared.choices import check_choices
 
 
 @dataclass
@@ -44,12 +45,15 @@ class LayerTree:
 
     layer: str | None = None
     threshold: int = 0
-    variant: str = "sign"
+    variant: Literal["sign", "median"] = "sign"
     name = "Layer tree"
     paper = "layer_trees"
     offers = ("labels", "size")
     tree: trees.Tree = field(init=False, repr=False)
     _at: float | Tensor = field(init=False, repr=False)  # a node is ON above it
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
     def fit(
         self,
@@ -60,11 +64,9 @@ class LayerTree:
         """Grow the tree from reference images and their classes.
 
         Raises:
-            ValueError: no such layer, missing labels, a negative threshold, or an unknown variant.
+            ValueError: no such layer, missing labels, or a negative threshold.
             NotApplicable: no node of the layer tells any two reference images apart.
         """
-        if self.variant not in ("sign", "median"):
-            raise ValueError(f"variant is sign or median, not {self.variant!r}")
         if reference.y is None:
             raise ValueError(
                 "the reference images have no labels; an encoding's class is that of its images"

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Self
+from typing import Literal, Self, get_args
 
 import torch
 from numpy.random import Generator
@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from benchmark.api import NotApplicable, Target
 
-WAYS = ("boundary", "reference")
+Way = Literal["boundary", "reference"]
+WAYS = get_args(Way)
 # a line search ends where the two largest logits differ by less, or after so many halvings
 GAP, STEPS = 1e-3, 40
 _PIECES = (
@@ -106,7 +107,7 @@ def sample(
     target: Target,
     psi: Tensor,
     psi_x: Tensor,
-    way: str,
+    way: Way,
     q: int,
     rng: Generator,
     *,

@@ -25,7 +25,7 @@ import torch
 from numpy.random import Generator
 
 from benchmark.api import Batch, Explanation, Target
-from benchmark.papers.representative.boundaries import WAYS, sample, warn_if_curved
+from benchmark.papers.representative.boundaries import Way, sample, warn_if_curved
 from benchmark.papers.representative.clusters import Clusters, cluster
 from benchmark.papers.representative.regions import (
     Region,
@@ -35,6 +35,7 @@ from benchmark.papers.representative.regions import (
     regions,
 )
 from benchmark.shared import feature_maps
+from benchmark.shared.choices import check_choices
 
 SHOWN = 5  # boundary maps per image, as many as XNN has x-features
 
@@ -50,7 +51,7 @@ class RepresentativeInterpretations:
         pruned: drop redundant boundaries after the greedy (the authors' later code).
     """
 
-    variant: str = "boundary"
+    variant: Way = "boundary"
     n_boundaries: int = 50
     per_class: int = 10
     pruned: bool = True
@@ -62,10 +63,9 @@ class RepresentativeInterpretations:
     offers = ("heatmaps", "concept_maps", "labels", "size")
 
     def __post_init__(self) -> None:
-        if self.variant not in WAYS or self.n_boundaries < 1 or self.per_class < 1:
-            raise ValueError(
-                f"RI: variant is 'boundary' or 'reference', |Q| and |V| are at least 1; not {self}"
-            )
+        check_choices(self)
+        if self.n_boundaries < 1 or self.per_class < 1:
+            raise ValueError(f"RI: |Q| and |V| are at least 1; not {self}")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Finds the regions.

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from benchmark.api import Array, Batch, Method, Target
 from benchmark.papers import Number, Outcome, Study
-from benchmark.papers.representative.boundaries import sample
+from benchmark.papers.representative.boundaries import Way, sample
 from benchmark.papers.representative.clusters import Clusters, cluster
 from benchmark.papers.representative.masked import masked, top_share, whole_segments
 from benchmark.papers.representative.regions import (
@@ -79,7 +79,7 @@ class Reference:
         return batch
 
     def regions(
-        self, rows: Tensor, way: str, sizes: Sequence[int], rng: Generator
+        self, rows: Tensor, way: Way, sizes: Sequence[int], rng: Generator
     ) -> list[list[Region]]:
         """P(x) of the images ``rows``, for each size of Q."""
         psi, classes = self.psi[rows], self.classes[rows]
@@ -311,7 +311,7 @@ def similar(
     inputs: int = 1000,
     K: Sequence[int] = (1, 10, 100, 1000),
     n_boundaries: int = 50,
-    way: str = "boundary",
+    way: Way = "boundary",
     methods: Sequence[str | Mapping[str, Any]] = CAMS,
     ace: Mapping[str, Any] | None = None,
     shown: int = 4,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from numpy.random import Generator
 
 from benchmark.api import Batch, Explanation, Target
 from benchmark.papers.xnn import maps, srae
+from benchmark.shared.choices import check_choices
 
 
 @dataclass
@@ -30,7 +31,7 @@ class XNN:
     ``variant`` is SRAE, NN, SAE or CAE; maps are taken at the layer ``to`` (default: the first that pools).
     """
 
-    variant: str = "SRAE"
+    variant: Literal["SRAE", "NN", "SAE", "CAE"] = "SRAE"
     n: int = 5
     hidden: Sequence[int] = (128, 32)
     beta: float = 1.0
@@ -46,9 +47,7 @@ class XNN:
     offers = ("concept_maps", "heatmaps", "scores", "labels", "size")
 
     def __post_init__(self) -> None:
-        if self.variant not in srae.ABLATIONS:
-            known = ", ".join(srae.ABLATIONS)
-            raise ValueError(f"XNN: variant is one of {known}, not {self.variant!r}")
+        check_choices(self)
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Train one network per class.

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from benchmark.shared.choices import check_choices
 
 # W0, b0 ... of the encoder, U0, c0 ... of the decoder, v and b of the logit; all (K, in, out) or (K, 1, out)
 Params = dict[str, Tensor]
@@ -31,10 +33,11 @@ class Setting:
     beta: float = 15.0
     q: float = 100.0
     eta: float = 5.0
-    reconstruct: str = "log"  # the penalty on Q: log (Eq. 2) or mean (SAE, CAE)
+    # The penalty on Q: log (Eq. 2) or mean (SAE, CAE).
+    reconstruct: Literal["log", "mean"] = "log"
     faithful: bool = True  # False (CAE): reconstruction alone, then least squares for v
     # Cosines between features (Eq. 3), images, or weighted features v_l E_l.
-    pull_away: str = "features"
+    pull_away: Literal["features", "images", "weighted"] = "features"
     pretrain: int = 30  # epochs of SAE first
     epochs: int = 60
     batch: int = 256
@@ -44,18 +47,10 @@ class Setting:
     patience: int = 15
     restarts: int = 5
     # two: two x-features must contribute to the class; live: one that is ever active is enough.
-    accept: str = "two"
+    accept: Literal["two", "live"] = "two"
 
     def __post_init__(self) -> None:
-        choices = {
-            "reconstruct": ("log", "mean"),
-            "pull_away": ("features", "images", "weighted"),
-            "accept": ("two", "live"),
-        }
-        for key, known in choices.items():
-            value = getattr(self, key)
-            if value not in known:
-                raise ValueError(f"{key} is {' or '.join(known)}, not {value!r}")
+        check_choices(self)
         if self.n < 1 or self.batch < 2 or min(self.hidden, default=1) < 1:
             raise ValueError(
                 f"n {self.n}, hidden {tuple(self.hidden)} and batch {self.batch}: "

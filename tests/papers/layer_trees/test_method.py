@@ -564,7 +564,7 @@ def test_a_threshold_that_leaves_nothing_is_stated_as_not_covered():
             "tiny has no layer 'fc33'; it has flatten, fc1, fc2, fc3, logits",
         ),
         ({"threshold": -5}, "threshold=-5 is negative"),
-        ({"variant": "always"}, "variant is sign or median, not 'always'"),
+        ({"variant": "always"}, "variant is 'sign' or 'median', not 'always'"),
     ],
 )
 def test_bad_settings_are_named(setting, message):
