@@ -324,8 +324,9 @@ def compare(options: argparse.Namespace) -> int:
         if exact
         else "another kind of machine: within tolerance"
     )
+    code = show.changed_code(base.provenance, head.provenance)
     out.print(
-        f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind})",
+        f"{paths.profile}: {len(head.rows)} rows against {base.name} ({kind}); {code}",
         markup=False,
     )
     out.print(show.lines(against) if len(against) else "the same results", markup=False)

@@ -28,11 +28,11 @@ Theory, with S seeds, old x_s and new y_s:
 Counts, bits and losses (any unit but those in ``BOUNDED``) are judged relative to their size in the old run.
 
 How often this calls what did not change a regression, and how often it finds a planted one, was measured on simulated
-histories (``tools/gate_rates.py``; ``docs/gate.md`` has the table). Where the two runs have the same networks, a shift of
-four standard errors is found; where all networks are different, three seeds cannot tell it from the largest of 192
-chance differences: only larger shifts are found, or more seeds are needed. On another instruction set (SSE for AVX-512:
-all six networks have other weights) the offline board's metrics keep 0.30 to 1.00 of their seed noise, half of them
-0.95 or more, and none of 109 cells is called a change.
+histories (``tools/gate_rates.py``; ``docs/gate.md`` has the table). Where the two runs have the same networks, a shift
+of four standard errors is found; where all networks are different, three seeds cannot tell it from the largest of 192
+chance differences: only larger shifts are found, or more seeds are needed. On another instruction set (SSE for
+AVX-512: all six networks have other weights) the offline board's metrics keep 0.30 to 1.00 of their seed noise, half
+of them 0.95 or more, and none of 109 cells is called a change.
 
 Reference: Smyth (2004), Linear models and empirical Bayes methods for assessing differential expression in microarray
 experiments; Benjamini and Hochberg (1995), Controlling the false discovery rate.

@@ -22,6 +22,7 @@ from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, plain
 
 COLOURS = {"regression": PALETTE[3], "improvement": PALETTE[0], "unchanged": MUTED}
 LIMIT = 30  # lines of one kind; the JSON has all
+NAMED = 8  # pieces of changed code that are named
 _TICKS = (0, 5, 10, 30, 100, 300, 1000)  # of a logarithmic axis
 
 
@@ -54,7 +55,7 @@ def context(base: Source, head: Source) -> str:
     a, b = base.provenance, head.provenance
     if not a or not b:
         return "no provenance: whether machine and networks are the same is not known"
-    return f"{_machines(a, b)}; {_weights(a, b)}"
+    return f"{_machines(a, b)}; {_weights(a, b)}; {changed_code(a, b)}"
 
 
 def _machines(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
@@ -80,6 +81,22 @@ def _weights(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     if other:
         return f"{other} of {len(shared)} shared networks have other weights"
     return f"the same {len(shared)} networks"
+
+
+def changed_code(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """Which steps, methods, metrics and experiments have other code in the provenance b than in a."""
+    changed = []
+    for kind in ("steps", "methods", "metrics", "experiments"):
+        old = a.get(kind, {})
+        new = b.get(kind, {})
+        for key in sorted(old.keys() & new.keys()):
+            if old[key] != new[key]:
+                changed.append(key.rpartition(":")[2])  # a method's class
+    if not changed:
+        return "the same code"
+    more = len(changed) - NAMED
+    named = changed[:NAMED] + ([f"{more} more"] if more > 0 else [])
+    return f"other code: {', '.join(named)}"
 
 
 def name(line: Any) -> str:

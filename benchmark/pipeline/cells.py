@@ -149,9 +149,7 @@ def known_offers(cell: Cell) -> frozenset[str]:
     return frozenset(found)
 
 
-def remove_others(
-    folder: Path, keep: set[Path], besides: Iterable[Path] = ()
-) -> None:
+def remove_others(folder: Path, keep: set[Path], besides: Iterable[Path] = ()) -> None:
     """Remove the files of cells that the profile no longer has.
 
     Args:

@@ -469,12 +469,22 @@ def test_markdown_says_what_moved_how_far_and_is_safe(rows, worse):
     )  # a lost method is one line
 
 
+def test_code_that_changed_is_named():
+    a = {"steps": {"train": "1"}, "methods": {"mine.py:A": "1", "mine.py:B": "1"}}
+    b = {"steps": {"train": "1"}, "methods": {"mine.py:A": "2", "mine.py:C": "2"}}
+    assert show.changed_code(a, a) == "the same code"
+    assert show.changed_code(a, b) == "other code: A"
+    many = [{"metrics": dict.fromkeys(map(str, range(11)), mark)} for mark in "ab"]
+    assert show.changed_code(*many).endswith(", 3 more")
+
+
 def test_text_and_json(rows, worse):
     a, b = (
         source(rows, "main", machine={"cpu": "x"}, weights={"d/a-0": "1"}),
         source(rows, machine={"cpu": "y"}, weights={"d/a-0": "2"}),
     )
     text = show.text(worse, a, b, FAIL_ON)
+    assert "; the same code" in text
     assert text.startswith("HEAD against main: failed: ")
     assert "another machine (cpu); 1 of 1 shared networks have other weights" in text
     facts = json.loads(show.as_json(worse, a, b, FAIL_ON))
@@ -597,7 +607,8 @@ def test_compare_is_exact_on_the_same_machine_and_tolerant_on_another(
     folder = project / "results" / PROFILE
     assert (
         call("compare", "HEAD") == 1
-        and "(the same kind of machine: exact)" in capsys.readouterr().out
+        and "(the same kind of machine: exact); the same code"
+        in capsys.readouterr().out
     )
     seventh = rows.assign(
         value=rows["value"] * np.where(rows["track"] == "heatmap", 1 + 1e-6, 1)
