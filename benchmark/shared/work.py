@@ -58,9 +58,9 @@ class Work:
 
 
 class Meter(TorchDispatchMode):
-    """Counts multiply-adds, by torch's own formulas for each operation, and the bytes that new tensors hold.
+    """Counts multiply-adds, by torch's formula for each operation, and the bytes that new tensors hold.
 
-    Operations without a formula (sorting, element by element) count nothing. Works on real tensors as on ``meta``.
+    Gradients of convolutions have a formula of our own, since torch's takes grouped ones for ungrouped. Operations without a formula (sorting, element by element) count nothing. Works on real tensors as on ``meta``.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,9 @@ class Meter(TorchDispatchMode):
         kwargs = kwargs or {}
         out = operation(*args, **kwargs)
         formula = flop_registry.get(operation.overloadpacket)
-        if formula:
+        if operation.overloadpacket is torch.ops.aten.convolution_backward:
+            self.passes += _convolution_gradients(*args)
+        elif formula:
             operations = formula(*args, **kwargs, out_val=out)
             self.passes += operations / 2  # a multiply-add is two operations
         for tensor in tree_leaves(out):
@@ -94,6 +96,19 @@ class Meter(TorchDispatchMode):
         self.alive += size
         self.peak = max(self.peak, self.alive)
         self._storages[key] = weakref.ref(storage, gone)
+
+
+def _convolution_gradients(
+    to_output: Tensor, x: Tensor, weight: Tensor, *settings: Any
+) -> int:
+    """Multiply-adds of the gradients of a convolution: those of the forward pass for each that is asked for.
+
+    A position takes a product with each weight that it meets: of the output, or of the input of a transposed one.
+    """
+    transposed, asked_for = settings[4], settings[7]
+    positions = x if transposed else to_output
+    forward = positions.numel() * weight[0].numel()
+    return forward * sum(asked_for[:2])  # the input's and the weights'; a bias has none
 
 
 def measure(function: Callable[..., Any], *args: Any) -> Work:

@@ -60,6 +60,25 @@ def test_the_meter_counts_what_torch_counts(kind):
     assert measure(products()[kind]).passes == theirs.get_total_flops() / 2 > 0
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_the_gradients_of_a_grouped_convolution_cost_twice_its_forward_pass(
+    layer, groups
+):
+    conv = layer(8, 16, 3, stride=2, padding=1, groups=groups)
+    x = torch.rand(2, 8, 6, 6, requires_grad=True)
+    forward = measure(conv, x).passes
+    assert measure(conv(x).sum().backward).passes == 2 * forward
+    assert measure(conv(x.detach()).sum().backward).passes == forward
+
+
+def test_eight_networks_under_vmap_cost_eight_times_one():
+    gradient = torch.func.grad(lambda w, x: F.conv2d(x, w).square().sum())
+    w, x = torch.rand(8, 4, 4, 3, 3), torch.rand(8, 2, 4, 6, 6)
+    one = measure(gradient, w[0], x[0]).passes
+    assert measure(torch.vmap(gradient), w, x).passes == 8 * one
+
+
 def test_multiply_adds_by_hand():
     net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(5 * 36, 7))
     with torch.no_grad():
