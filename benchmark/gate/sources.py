@@ -17,7 +17,6 @@ import pandas as pd
 from benchmark import store
 from benchmark.store import git
 
-
 _SHOW = ("show", "--end-of-options")
 _SHORT = ("rev-parse", "--short", "--verify", "--quiet", "--end-of-options")
 
