@@ -34,9 +34,13 @@ PARAMS = "params.yaml"
 
 def use(options: argparse.Namespace) -> int:
     """Choose a profile: copy it to params.yaml."""
+    from benchmark.store import recovery
+
     shipped = profiles()
     if options.profile not in shipped:
         raise near(options.profile, shipped, "profile")
+    for line in recovery.ready_dvc(store.ROOT):
+        err.print(line, markup=False)
     path, wanted = store.ROOT / PARAMS, shipped[options.profile].read_text()
     if path.exists() and not options.force:
         here = path.read_text()
@@ -230,6 +234,7 @@ def report(options: argparse.Namespace) -> int:
     from benchmark.pipeline.report import write
 
     profile = load_params()
+    _note_without_commit()
     with store.exclusive(store.Paths(profile.name).results, "glassbench report"):
         folder = write(profile)
     out.print(f"report: {folder.relative_to(store.ROOT)}")
@@ -244,6 +249,7 @@ def verify(options: argparse.Namespace) -> int:
     from benchmark.jobs.verify import lines, record, verify_rows
 
     profile = load_profile(options.profile)
+    _note_without_commit()
     found = verify_rows(profile, sample=options.sample, seed=options.seed)
     record(store.Paths(profile.name), found)
     for line in lines(found):
@@ -272,6 +278,7 @@ def mend(options: argparse.Namespace) -> int:
 
     for line in recovery.mend(store.ROOT):
         err.print(line, markup=False)
+    _note_without_commit()
     return 0
 
 
@@ -375,6 +382,8 @@ def evaluate(options: argparse.Namespace) -> int:
         names = write_images(profile.with_networks(options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
         return 0
+    if not options.no_page:
+        _note_without_commit()
     found = evaluate_methods(
         profile,
         options.method,
@@ -416,6 +425,15 @@ def new(options: argparse.Namespace) -> int:
         markup=False,
     )
     return 0
+
+
+def _note_without_commit() -> None:
+    """Say so, before the work, if the provenance of what is made will name no commit."""
+    from benchmark.store import git
+
+    _, why = git.commit(store.ROOT)
+    if why:
+        err.print(f"provenance.json will name no commit: {why}", markup=False)
 
 
 # --------------------------------------------------------------------------------------------- the profile

@@ -506,14 +506,22 @@ def main(
         out = args.out or paths.data(name)
         key = _key(prepare)
         if args.force or not _is_made(out, params, key):
+            store.check_writable(out.parent)
             arrays, card = prepare(params, (args.raw or paths.downloads) / name)
             data.save(
                 out, arrays, {"name": name, "params": params, **_counts(arrays), **card}
             )
-        store.write_text(_key_file(out), key)
+        if not _has_key(out, key):
+            store.write_text(_key_file(out), key)
         made = data.load(out, name)
     except (DownloadError, ParamsError, UnknownName, store.StoreError) as error:
         say(f"{name}: {error}")
+        return 2
+    except OSError as error:
+        where = error.filename or "no file"
+        say(
+            f"{name}: {error.strerror or error} ({where}); make room or repair the path, and run again"
+        )
         return 2
     except KeyboardInterrupt:
         say(f"{name}: stopped; run again to go on")
@@ -537,9 +545,7 @@ def _is_made(out: Path, params: Mapping[str, Any], key: str) -> bool:
         same_params = data.load(out).card.get("params") == params
     except store.StoreError:
         return False
-    file = _key_file(out)
-    same_code = not file.exists() or file.read_text() == key
-    return same_params and same_code
+    return same_params and (not _key_file(out).exists() or _has_key(out, key))
 
 
 def _key(prepare: Prepare) -> str:
@@ -549,6 +555,11 @@ def _key(prepare: Prepare) -> str:
     if script.is_relative_to(root):
         script = script.relative_to(root)
     return Code(root).hash([str(script)])
+
+
+def _has_key(out: Path, key: str) -> bool:
+    file = _key_file(out)
+    return file.exists() and file.read_text() == key
 
 
 def _key_file(out: Path) -> Path:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,10 @@ from typing import Any
 import pandas as pd
 
 from benchmark import store
+from benchmark.store import git
+
+_SHOW = ("show", "--end-of-options")
+_SHORT = ("rev-parse", "--short", "--verify", "--quiet", "--end-of-options")
 
 
 @dataclass(frozen=True)
@@ -44,18 +47,20 @@ def load(where: str | None, paths: store.Paths) -> Source:
     for path in (Path(where), Path(where) / "rows.csv", Path(where) / inside):
         if path.is_file():
             return _files(path, where)
-    rows, why = _git(paths.root, f"{where}:{inside}")
+    rows, why = git.ask(paths.root, *_SHOW, f"{where}:{inside}")
     if not rows:
         reason = f" ({why})" if why else ""
         raise store.StoreError(
             f"{where!r} is not a rows file, not a folder with rows.csv or {inside}, "
             f"and there is no git revision with them{reason}"
         )
-    provenance, _ = _git(paths.root, f"{where}:{inside.with_name('provenance.json')}")
-    commit, _ = _git(paths.root, where, short=True)
+    beside = inside.with_name("provenance.json")
+    provenance, _ = git.ask(paths.root, *_SHOW, f"{where}:{beside}")
+    found, _ = git.ask(paths.root, *_SHORT, where)
+    commit = found.decode().strip()
     return Source(
         where if commit == where else f"{where} ({commit})",
-        _parse(rows, where),
+        _parse(rows.decode(errors="replace"), where),
         json.loads(provenance) if provenance else {},
     )
 
@@ -81,20 +86,3 @@ def _parse(text: str, name: str) -> pd.DataFrame:
         raise store.StoreError(
             f"the rows of {name!r} cannot be read ({type(error).__name__}: {what}); give a newer revision"
         ) from None
-
-
-def _git(root: Path, what: str, *, short: bool = False) -> tuple[str, str]:
-    """(content, what git says if there is none)."""
-    command = ["rev-parse", "--short", "--verify", "--quiet"] if short else ["show"]
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *command, "--end-of-options", what],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError as error:
-        return "", f"git: {error.strerror}"
-    if done.returncode:
-        return "", " ".join(done.stderr.split())
-    return done.stdout.strip() if short else done.stdout, ""

@@ -34,6 +34,7 @@ from benchmark.leaderboard.render import markdown
 from benchmark.methods import registry
 from benchmark.pipeline import keys, provenance, replicate
 from benchmark.pipeline.profile import Profile
+from benchmark.store import git
 from benchmark.store.code_hash import Code, Place
 from benchmark.utils.temporary import scratch
 
@@ -159,32 +160,25 @@ def lines(moved: Moved) -> Iterator[str]:
 # --------------------------------------------------------------------------------------------- the code of the base
 
 
-def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    command = ["git", "-C", str(store.ROOT), *arguments]
-    return subprocess.run(command, capture_output=True, check=False)
-
-
 def _commit(name: str) -> str:
     """The full hash of a commit."""
-    done = _git(
-        "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
-    )
-    if done.returncode:
-        raise store.StoreError(
-            f"no commit {name!r} here; name another one: glassbench rekey --base COMMIT"
-        )
-    return done.stdout.decode().strip()
+    verify = ("rev-parse", "--verify", "--quiet", "--end-of-options")
+    found, why = git.ask(store.ROOT, *verify, f"{name}^{{commit}}")
+    if not found:
+        way_out = why or "name another one: glassbench rekey --base COMMIT"
+        raise store.StoreError(f"no commit {name!r} here; {way_out}")
+    return found.decode().strip()
 
 
 def _extract(base: str, folder: Path) -> None:
     """Write the code of a commit below ``folder``."""
-    done = _git("archive", "--format=tar", base, "benchmark", "baselines", "datasets")
-    if done.returncode:
-        why = " ".join(done.stderr.decode(errors="replace").split())
+    archive = ("archive", "--format=tar", base)
+    packed, why = git.ask(store.ROOT, *archive, "benchmark", "baselines", "datasets")
+    if not packed:
         raise store.StoreError(
             f"cannot read the code of {base!r} ({why}); name a commit: glassbench rekey --base COMMIT"
         )
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
 
 

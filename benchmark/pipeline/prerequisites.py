@@ -25,14 +25,19 @@ def make_ready(profile: Profile, dataset: str) -> None:
     file = paths.data(dataset)
     if not file.exists():
         prepare(profile, dataset, file)
+    if not _untrained(profile, dataset):  # their folder need not be writable
+        return
     with store.exclusive(paths.targets(dataset), wait=True):
-        units = training_units(profile, dataset, gpu=False)
-        units = [
-            unit for unit in units if not unit.writes[1].exists()
-        ]  # by their cards
+        units = _untrained(profile, dataset)
         if units:
             for done in engine.run(units, label="train", verbose=True):
                 note_failure(done)
+
+
+def _untrained(profile: Profile, dataset: str) -> list[engine.Unit]:
+    """The networks without a card."""
+    units = training_units(profile, dataset, gpu=False)
+    return [unit for unit in units if not unit.writes[1].exists()]
 
 
 def prepare(profile: Profile, dataset: str, file: Path) -> None:

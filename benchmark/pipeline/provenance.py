@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from benchmark.methods import registry
 from benchmark.pipeline import keys, replicate
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.settings import experiment
-from benchmark.store import hashes
+from benchmark.store import git, hashes
 
 _LIBRARIES = (
     "numpy",
@@ -98,8 +97,10 @@ def weights(profile: Profile) -> dict[str, str]:
 
 
 def made() -> dict[str, Any]:
-    """The date, the commit, and the files that differ from it."""
-    changed = [line[3:] for line in _git("status", "--porcelain").splitlines()]
+    """The date, the commit (empty where git names none), and the files that differ from it."""
+    commit, _ = git.commit(store.ROOT)
+    status, _ = git.ask(store.ROOT, "status", "--porcelain")
+    changed = [line[3:] for line in status.decode().splitlines()]
     not_code = (
         "results/",
         "dvc.lock",
@@ -108,7 +109,7 @@ def made() -> dict[str, Any]:
     )  # parameters have their own hash
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": commit,
         "changed_files": sorted(
             name for name in changed if not name.startswith(not_code)
         ),
@@ -168,9 +169,3 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(store.ROOT), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.rstrip() if done.returncode == 0 else ""

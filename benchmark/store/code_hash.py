@@ -53,6 +53,7 @@ CARRIERS = frozenset(
         "store",
         "store.code_hash",
         "store.files",
+        "store.git",
         "store.hashes",
         "store.paths",
         "store.recovery",

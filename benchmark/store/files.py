@@ -67,9 +67,10 @@ def exclusive(folder: Path, command: str = "", *, wait: bool = False) -> Iterato
     file system has no locks, nothing is locked.
 
     Raises:
-        StoreError: another process works there; the message says to run ``command`` after it.
+        StoreError: another process works there, the message says to run ``command`` after it; or nothing can be written
+            there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -85,6 +86,22 @@ def exclusive(folder: Path, command: str = "", *, wait: bool = False) -> Iterato
         yield
     finally:
         os.close(handle)
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder, and try a file in it, before the work whose results go there.
+
+    Raises:
+        StoreError: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"nothing can be written to {folder} ({error.strerror}); make room or repair its rights, and run again"
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,4 +1,5 @@
-"""Repairs what a killed run leaves behind: DVC's locks, a half-written dvc.lock, temporary files.
+"""Repairs what a killed run leaves behind (DVC's locks, a half-written dvc.lock, temporary files), and makes DVC work
+in a folder that is no git clone or whose outputs lie on another disk.
 
 glassbench writes its own files whole or not at all, so a run that was killed continues where it stopped. DVC writes its
 lock file and its list of readers and writers in place: a kill, or a full disk, at that moment leaves half a file.
@@ -14,7 +15,6 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from benchmark import store
+from benchmark.store import git
 from benchmark.utils import temporary
 
 KEPT = "dvc.lock.kept"  # in .dvc/tmp; removed when a run ends well
@@ -38,7 +39,12 @@ def mend(root: Path) -> list[str]:
         raise store.StoreError(
             f"another dvc is at work in {root} ({running}); when it has ended, run the same command again"
         )
-    return [*_mend_rwlock(root), *_mend_lock_file(root), *sweep(root)]
+    return [
+        *ready_dvc(root),
+        *_mend_rwlock(root),
+        *_mend_lock_file(root),
+        *sweep(root),
+    ]
 
 
 # --------------------------------------------------------------------------------------------- processes
@@ -104,6 +110,56 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+# --------------------------------------------------------------------------------------------- DVC without git
+
+
+def ready_dvc(root: Path) -> list[str]:
+    """Let DVC work without git where it cannot work with it; returns that as a line, once.
+
+    DVC stops in a folder without git. In a clone it wants to write a .gitignore beside each output after its stage has
+    run, and fails where that would lie outside, behind a symbolic link.
+
+    Raises:
+        StoreError: a folder of outputs is a link to what is not there.
+    """
+    path = root / ".dvc" / "config.local"
+    why = _why_without_git(root)
+    text = path.read_text() if path.exists() else ""
+    if not why or not path.parent.is_dir() or "no_scm" in text:
+        return []
+    before, section, after = text.partition("[core]\n")
+    own = f"[core]\n{_NO_GIT}"
+    store.write_text(path, f"{before}{own}{after}" if section else own + text)
+    return [f"DVC works without git from now on (no_scm in .dvc/config.local): {why}"]
+
+
+_NO_GIT = "    no_scm = true\n"
+_OUTPUTS = (
+    "datasets",
+    "results",
+    "datasets/*",
+    "results/*",
+    "datasets/*/*",
+    "results/*/*",
+    "results/*/artifacts/*",
+)
+
+
+def _why_without_git(root: Path) -> str:
+    """Why DVC cannot work with git in ``root``; empty if it can."""
+    for pattern in _OUTPUTS:
+        for path in sorted(root.glob(pattern)):
+            if not path.is_symlink():
+                continue
+            if not path.exists():
+                raise store.StoreError(
+                    f"{path} leads to {os.readlink(path)}, which is not there; mount its disk, or remove the link"
+                )
+            if path.is_dir() and not path.resolve().is_relative_to(root.resolve()):
+                return f"{path.relative_to(root)} leads out of the clone"
+    return "" if (root / ".git").exists() else f"{root} is not a git clone"
 
 
 # --------------------------------------------------------------------------------------------- repairs
@@ -174,9 +230,8 @@ def _is_hashed(file: Any) -> bool:
 
 def _committed(root: Path) -> str:
     """The dvc.lock of the last commit; empty if there is none."""
-    command = ["git", "-C", str(root), "show", "HEAD:./dvc.lock"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else ""
+    found, _ = git.ask(root, "show", "HEAD:./dvc.lock")
+    return found.decode()
 
 
 def sweep(root: Path) -> list[str]:

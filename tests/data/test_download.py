@@ -17,6 +17,7 @@ from benchmark import data, store
 from benchmark.data import download
 from benchmark.data.download import DownloadError, ParamsError, Source, fetch, main
 from benchmark.utils.near_names import UnknownName
+from tests.helpers.command import one_line
 from tests.helpers.file_server import FileServer
 from tests.helpers.places import move_root
 
@@ -528,6 +529,36 @@ def test_main_that_fails_leaves_the_data_set_as_it_was(command, capsys):
     assert command("big") == 2
     assert "positive integer" in capsys.readouterr().err
     assert command.out.read_bytes() == before
+
+
+def test_main_prepares_nothing_where_nothing_may_be_written(command, capsys):
+    (command.folder / "file").touch()
+    command.out = command.folder / "file" / "birds.npz"
+    assert (command(8), command.calls) == (2, 0)
+    assert f"birds: nothing can be written to {command.folder / 'file'}" in one_line(
+        capsys
+    )
+
+
+def test_main_reads_data_that_are_there_where_nothing_may_be_written(
+    command, monkeypatch
+):
+    assert command(8) == 0
+    monkeypatch.setattr(store, "write_text", refuse)
+    monkeypatch.setattr(store, "check_writable", refuse)
+    assert (command(8), command.calls) == (0, 1)
+
+
+def test_rights_that_go_while_main_is_at_work_are_one_line(
+    command, capsys, monkeypatch
+):
+    monkeypatch.setattr(data, "save", refuse)
+    assert command(8) == 2
+    assert "birds: Permission denied (birds.npz)" in one_line(capsys)
+
+
+def refuse(*_):
+    raise PermissionError(13, "Permission denied", "birds.npz")
 
 
 def test_main_refuses_an_unknown_option(command):

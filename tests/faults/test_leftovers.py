@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import yaml
 from benchmark import store
 from benchmark.store import recovery
 from benchmark.utils import temporary
-from tests.helpers.command import call
+from tests.helpers.command import call, one_line
 from tests.helpers.faults import spoil, wait_for
 from tests.helpers.places import ROOT, move_root
 
@@ -72,12 +73,16 @@ def test_a_lock_file_that_a_kill_cut_is_taken_from_its_copy(project, capsys, how
 
 
 @pytest.mark.parametrize(
-    "how", ["empty", "cut", "text"]
+    "how", ["empty", "cut", "text", "conflict"]
 )  # not stages: no run was cut off
 def test_a_lock_file_without_a_copy_is_taken_from_git(project, capsys, how):
     lock = project / "dvc.lock"
     whole = lock.read_bytes()
-    spoil(lock, how)
+    if how == "conflict":  # as a merge leaves it
+        marks = (b"<<<<<<< HEAD\n", b"=======\n", b">>>>>>> theirs\n")
+        lock.write_bytes(marks[0] + whole + marks[1] + whole + marks[2])
+    else:
+        spoil(lock, how)
     assert call("mend") == 0
     assert "dvc.lock was damaged: taken from git" in capsys.readouterr().err
     assert lock.read_bytes() == whole
@@ -103,6 +108,67 @@ def test_a_lock_file_that_nobody_has_is_removed(tmp_path, monkeypatch, capsys):
     (tmp_path / "dvc.lock").write_text("schema: [")
     assert call("mend") == 0
     assert "removed" in capsys.readouterr().err and not (tmp_path / "dvc.lock").exists()
+
+
+STAGE = """
+stages:
+  a:
+    cmd: mkdir -p datasets/processed && echo 1 > datasets/processed/a
+    outs: [datasets/processed/a]
+"""
+
+
+def dvc(folder, *arguments):
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("own", ["", "[core]\n    check_update = false\n"])
+@pytest.mark.parametrize("place", ["unpacked", "linked"])
+def test_dvc_works_in_a_folder_without_git_and_with_outputs_on_another_disk(
+    project, capsys, place, own
+):
+    """DVC alone stops in the former, and in the latter after the stage has run."""
+    if place == "unpacked":
+        shutil.rmtree(project / ".git")
+    else:
+        (project / "datasets").mkdir()
+        (project.parent / f"{project.name}-disk").mkdir()
+        (project / "datasets/processed").symlink_to(f"../../{project.name}-disk")
+    (project / ".dvc/config").touch()
+    (project / ".dvc/config.local").write_text(own)
+    (project / "dvc.yaml").write_text(STAGE)
+    (project / "dvc.lock").unlink()
+    assert call("use", "offline") == 0 and call("mend") == 0
+    assert capsys.readouterr().err.count("DVC works without git from now on") == 1
+    done = dvc(project, "repro")
+    assert done.returncode == 0, done.stderr
+    assert (project / "datasets/processed/a").read_text() == "1\n"
+    assert (project / "datasets/processed").is_symlink() == (place == "linked")
+
+
+def test_a_link_inside_the_project_leaves_dvc_its_git(project, capsys):
+    (project / "datasets").mkdir()
+    (project / "datasets/processed").symlink_to("../temporary")
+    assert call("mend") == 0 and capsys.readouterr().err == ""
+    assert not (project / ".dvc/config.local").exists()
+
+
+@pytest.mark.parametrize("command", [["mend"], ["use", "offline"]])
+def test_a_link_to_a_disk_that_is_not_there_is_one_line(project, capsys, command):
+    (project / "datasets").mkdir()
+    (project / "datasets/processed").symlink_to("/nowhere/processed")
+    assert call(*command) == 2
+    line = one_line(capsys)
+    assert "leads to /nowhere/processed, which is not there; mount its disk" in line
+    assert not (project / "params.yaml").exists()
+
+
+def test_a_lost_commit_is_said_before_the_work(project, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert call("mend") == 0
+    line = one_line(capsys)
+    assert "provenance.json will name no commit" in line and "install git" in line
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,9 +16,10 @@ import pytest
 from benchmark import data, store
 from benchmark.cli import main
 from benchmark.pipeline import cells, collect, inputs, unit_times
+from benchmark.pipeline.prerequisites import make_ready
 from benchmark.pipeline.profile import Profile
 from benchmark.store import recovery
-from tests.helpers.command import call
+from tests.helpers.command import call, one_line
 from tests.helpers.faults import spoil
 from tests.helpers.places import ROOT
 
@@ -256,6 +258,45 @@ def test_a_folder_that_may_only_be_read_is_one_line(done, capsys, command, codes
     done.save()
     assert call("train") == 0 and call("explain") == 0 and call("score") == 0
     assert scored() == before
+
+
+def test_networks_that_may_only_be_read_serve(done):
+    folder = store.Paths("tiny").targets("blobs")
+    with Mounted(folder, "--bind", str(folder)):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+        make_ready(done.profile, "blobs")
+
+
+# --------------------------------------------------------------------------------------------- no git
+
+
+@pytest.fixture
+def without_git(done, monkeypatch):
+    """The workspace, where no program is found by its name."""
+    shutil.copytree(ROOT / "results/reported", done.root / "results/reported")
+    monkeypatch.setenv("PATH", "")
+    return done
+
+
+def test_without_git_work_is_done_and_the_lost_commit_is_said_first(
+    without_git, capsys
+):
+    """The rows of a report are those that are verified, and known to evaluate."""
+    new = f"{ROOT / 'baselines' / 'grad_cam.py'}:GradCAM"
+    for command in (["report"], ["verify", "--sample", "1"], ["evaluate", new]):
+        assert call(*command) == 0
+        line, *_ = capsys.readouterr().err.splitlines()
+        assert "will name no commit: git cannot be run" in line
+    for file in without_git.root.rglob("provenance.json"):
+        assert store.read_json(file)["made"]["commit"] == ""
+
+
+@pytest.mark.parametrize("command", [["rekey"], ["compare", "HEAD"], ["diff", "HEAD"]])
+def test_what_needs_git_refuses_at_the_start(without_git, capsys, command):
+    facts = {"methods": {}, "steps": {}}
+    store.write_json(store.Paths("tiny").results / "provenance.json", facts)
+    assert call(*command) == 2
+    assert "install git" in one_line(capsys)
 
 
 # --------------------------------------------------------------------------------------------- two at once

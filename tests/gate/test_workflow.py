@@ -33,6 +33,33 @@ def test_what_a_job_does_is_the_makefiles(job):
         assert run.startswith(("make ", "bash .ci/run")) or "diff/diff.md" in run
 
 
+def test_the_newest_releases_are_tried_on_the_pythons_that_get_them():
+    """numpy 2.5, scipy 1.18 and zennit 1.0 are not made for 3.11."""
+    job = JOBS["newest"]
+    assert {"3.11", "3.13", "3.14"} <= set(job["strategy"]["matrix"]["python"])
+    setups = [step["with"] for step in job["steps"] if "setup-python" in str(step)]
+    assert [step["python-version"] for step in setups] == ["${{ matrix.python }}"]
+
+
+def test_make_runs_in_a_folder_with_a_space(tmp_path):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".venv/bin").mkdir(parents=True)
+    pip = folder / ".venv/bin/python"
+    pip.write_text('#!/bin/sh\necho "$@" >> said\n')
+    pip.chmod(0o755)
+    (folder / ".venv/.made").touch()
+    for target in (".venv/.for-tests", "newest"):
+        done = subprocess.run(
+            ["make", "-s", target], cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    lines = (folder / "said").read_text().splitlines()
+    assert len(lines) == 4 and all(line.startswith("-m pip") for line in lines)
+
+
 def dvc(folder, *arguments):
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],

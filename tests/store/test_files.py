@@ -145,6 +145,17 @@ def test_nothing_half_written_when_the_disk_is_full(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a.npz"]  # no temporary file stays
 
 
+def test_a_folder_that_nothing_can_be_written_to_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    refused = pytest.raises(
+        StoreError, match="nothing can be written .*Not a directory"
+    )
+    with refused, store.exclusive(tmp_path / "file" / "folder"):
+        pytest.fail("the work has begun")
+    with store.exclusive(tmp_path / "folder"):
+        assert list((tmp_path / "folder").iterdir()) == []
+
+
 def test_an_npz_is_the_same_bytes_for_the_same_content(tmp_path):
     for name in ("a.npz", "b.npz"):
         store.write_npz(tmp_path / name, {"y": np.ones(2), "x": np.arange(9)})
