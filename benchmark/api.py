@@ -261,7 +261,7 @@ class Explanation:
                 continue
             if self.strict:
                 _refuse_conversion(key, value)
-            value = _array(value)
+            value = array_of(value)
             if value.ndim not in axes:
                 wanted = " or ".join(map(str, axes))
                 raise ValueError(
@@ -294,7 +294,7 @@ _EXPLANATION_AXES = {
 }
 
 
-def _array(value: Any) -> Array:
+def array_of(value: Any) -> Array:
     """As an array; of tensors also those on a graph, sparse ones, and bfloat16, which numpy lacks."""
     if isinstance(value, Tensor):
         value = value.detach().cpu()
@@ -350,7 +350,7 @@ def _refuse_conversion(key: str, value: Any) -> None:
     """
     if isinstance(value, Tensor) and value.requires_grad:
         raise ValueError(f"{key} is a tensor on a graph; return {key}.detach()")
-    dtype = _array(value).dtype
+    dtype = array_of(value).dtype
     kinds, expected = ("biu", "class") if key == "labels" else ("biuf", "plain number")
     if dtype.kind not in kinds:
         raise ValueError(f"{key} is of type {dtype}, which holds no {expected}")

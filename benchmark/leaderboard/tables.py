@@ -298,7 +298,7 @@ def _marks(rank: np.ndarray, p_holm: np.ndarray) -> list[str]:
 
 
 def _status(records: Sequence[Record]) -> dict[str, str]:
-    """ok if any seed is; the reasons of the others, with their seeds where the seeds differ; notes on those that are."""
+    """ok if any seed is; the reasons of the others, with their seeds where the seeds differ; the notes on it."""
     statuses = {record["status"] for record in records}
     status = next(name for name in store.STATUSES if name in statuses)
     lost = [record for record in records if record["status"] != "ok"]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmark.jobs.line_trace import Trace, disagreement
 
 from benchmark.cli import main
 from benchmark.jobs import check
-from benchmark.jobs.line_trace import Trace, disagreement
 from benchmark.methods import templates
 from tests.helpers.places import PLUGINS
 
