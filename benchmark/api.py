@@ -316,14 +316,15 @@ def _stored(key: str, value: Array) -> Array:
 
 
 def _in_range(maps: Array) -> Array:
-    """Maps (n, ..., h, w) that float32 can hold: those of an image whose largest value is beyond its normal numbers
-    are multiplied by the power of two that brings this value into [0.5, 1)."""
+    """Maps (n, ..., h, w) that float32 can hold: those of an image whose largest value it would make infinite, or
+    whose pixels would lose digits, are multiplied by the power of two that brings this value into [0.5, 1)."""
     if maps.dtype.kind != "f" or maps.itemsize <= 4:
         return maps
     axes = tuple(range(1, maps.ndim))
     largest = np.abs(maps).max(axis=axes, keepdims=True, initial=0)  # (n, ..., 1, 1)
     float32 = np.finfo(np.float32)
-    too_small = (largest > 0) & (largest < float32.tiny)
+    # pixels down to the rounding of the largest are normal numbers
+    too_small = (largest > 0) & (largest < float32.tiny / float32.eps)
     too_large = np.isfinite(largest) & (largest > float32.max)
     if not (too_small | too_large).any():
         return maps

@@ -275,6 +275,7 @@ def test_a_method_that_fails_is_on_the_board_as_failed(known, capsys):
         (["mine.py:GradNorm", "--profile", "ofline"], "did you mean offline"),
         (["captm:Saliency"], "did you mean captum"),
         (["none.npz"], "no file of maps 'none.npz'"),
+        (["mine.npz"], "mine.npz is no npz archive, or one that is cut short; maps"),
         ([], "name a method"),
         ([KNOWN[0].replace("random_map", "copy")], "is on the board already"),
     ],
