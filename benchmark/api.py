@@ -359,7 +359,11 @@ def _refuse_conversion(key: str, value: Any) -> None:
 
 @runtime_checkable
 class Method(Protocol):
-    """A way to explain a target. ``name`` is what the board shows; the fields of a dataclass are its settings."""
+    """A way to explain a target. ``name`` is what the board shows; the fields of a dataclass are its settings.
+
+    A method from outside this project gets batches of pixels, without annotations. ``needs = {"labels"}`` in its class
+    adds the true classes, ``batch.y``, and the board says so.
+    """
 
     name: str
 

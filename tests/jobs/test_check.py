@@ -251,8 +251,8 @@ def checked(tmp_path, lines, **changes):
             [
                 GRADIENT[0],
                 "target((x - target.mean) / target.std).amax(1).sum().backward()",
-            ]
-            + GRADIENT[2:],
+                GRADIENT[2],
+            ],
             "quadrant 0%",
             "normalises pixels by itself",
         ),

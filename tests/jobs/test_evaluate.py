@@ -282,6 +282,7 @@ def test_a_method_that_fails_is_on_the_board_as_failed(known, capsys):
 )
 def test_bad_use_is_one_line_and_exit_code_2(known, capsys, arguments, message):
     shutil.copy(ROOT / "baselines" / "random_map.py", known.root / "home" / "copy.py")
+    Path("mine.npz").write_text("no archive")
     arguments = [
         a.replace(str(ROOT / "baselines"), str(known.root / "home")) for a in arguments
     ]
