@@ -47,16 +47,18 @@ class PixelBatch(Batch):
             self.y = y
 
     def __getattribute__(self, name: str) -> Any:
-        if name in _ANNOTATIONS:
-            raise AttributeError(
-                f"batch.{name} is withheld: methods get pixels, not annotations"
-            )
+        if name in _ANNOTATIONS:  # for which the class has a default, None
+            return self.__getattr__(name)
         return super().__getattribute__(name)
 
     def __getattr__(self, name: str) -> Any:
         if name == "y":
             raise AttributeError(
                 'batch.y is withheld: a class with needs = {"labels"} gets the true classes, and the board says so'
+            )
+        if name in _ANNOTATIONS:
+            raise AttributeError(
+                f"batch.{name} is withheld: methods get pixels, not annotations"
             )
         raise AttributeError(f"a batch has no {name}")
 
