@@ -229,7 +229,8 @@ def _state(module: nn.Module) -> str:
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """What a method says about n images. Every field is optional; tensors and arrays are checked and stored as
-    float32 / int64 arrays. NaN and infinities are refused.
+    float32 / int64 arrays. NaN and infinities are refused. Maps of an image that float32 would make infinite or lose
+    are first multiplied by a power of two, which changes no digit; all others keep their scale.
 
     Raises:
         ValueError: a wrong number of axes, fields that disagree on n, or values that are not finite.
@@ -253,53 +254,27 @@ class Explanation:
     strict = False  # refuse what would be converted silently; set while an external method runs
 
     def __post_init__(self) -> None:
-        if self.strict:
-            self._refuse_conversion()
         counts = {}
         for key, axes in _EXPLANATION_AXES.items():
             value = getattr(self, key)
             if value is None:
                 continue
-            if isinstance(value, Tensor):
-                value = value.detach().cpu().numpy()
-            value = np.asarray(value)
+            if self.strict:
+                _refuse_conversion(key, value)
+            value = array_of(value)
             if value.ndim not in axes:
                 wanted = " or ".join(map(str, axes))
                 raise ValueError(
                     f"{key} has shape {value.shape}; expected {wanted} axes"
                 )
-            wrong = ~np.isfinite(value)
-            if wrong.any():
-                raise ValueError(
-                    f"{key} holds {int(wrong.sum())} values that are NaN or infinite"
-                )
-            dtype = np.int64 if key == "labels" else np.float32
-            object.__setattr__(self, key, np.ascontiguousarray(value, dtype))
+            stored = _stored(key, value)
+            _refuse_infinite(key, value, stored)
+            object.__setattr__(self, key, stored)
             counts[key] = len(value)
         if len(set(counts.values())) > 1:
             raise ValueError(f"fields disagree on the number of images: {counts}")
         size = {str(k): float(v) for k, v in dict(self.size).items()}
         object.__setattr__(self, "size", size)
-
-    def _refuse_conversion(self) -> None:
-        """
-        Raises:
-            ValueError: a tensor on a graph, or values that are not plain numbers (complex numbers, text).
-        """
-        for key in _EXPLANATION_AXES:
-            value = getattr(self, key)
-            if value is None:
-                continue
-            if isinstance(value, Tensor) and value.requires_grad:
-                raise ValueError(f"{key} is a tensor on a graph; return {key}.detach()")
-            dtype = np.asarray(
-                value.cpu() if isinstance(value, Tensor) else value
-            ).dtype
-            kinds, expected = (
-                ("biu", "class") if key == "labels" else ("biuf", "plain number")
-            )
-            if dtype.kind not in kinds:
-                raise ValueError(f"{key} is of type {dtype}, which holds no {expected}")
 
     def offers(self) -> frozenset[str]:
         """Names of the fields that are there."""
@@ -319,9 +294,76 @@ _EXPLANATION_AXES = {
 }
 
 
+def array_of(value: Any) -> Array:
+    """As an array; of tensors also those on a graph, sparse ones, and bfloat16, which numpy lacks."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        if value.layout != torch.strided:
+            value = value.to_dense()
+        if value.is_floating_point() and value.dtype != torch.float64:
+            value = value.float()
+        value = value.resolve_conj().resolve_neg().numpy()
+    return np.asarray(value)
+
+
+def _stored(key: str, value: Array) -> Array:
+    """In the type that ``Explanation`` stores; what that cannot hold is infinite."""
+    if key in ("heatmaps", "concept_maps"):
+        value = _in_range(value)
+    dtype = np.int64 if key == "labels" else np.float32
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(value, dtype)
+
+
+def _in_range(maps: Array) -> Array:
+    """Maps (n, ..., h, w) that float32 can hold: those of an image whose largest value it would make infinite, or
+    whose pixels would lose digits, are multiplied by the power of two that brings this value into [0.5, 1)."""
+    if maps.dtype.kind != "f" or maps.itemsize <= 4:
+        return maps
+    axes = tuple(range(1, maps.ndim))
+    largest = np.abs(maps).max(axis=axes, keepdims=True, initial=0)  # (n, ..., 1, 1)
+    float32 = np.finfo(np.float32)
+    # pixels down to the rounding of the largest are normal numbers
+    too_small = (largest > 0) & (largest < float32.tiny / float32.eps)
+    too_large = np.isfinite(largest) & (largest > float32.max)
+    if not (too_small | too_large).any():
+        return maps
+    _, exponent = np.frexp(largest)
+    return np.ldexp(maps, np.where(too_small | too_large, -exponent, 0))
+
+
+def _refuse_infinite(key: str, value: Array, stored: Array) -> None:
+    """
+    Raises:
+        ValueError: values that are NaN or infinite, as given or as stored.
+    """
+    given = np.isfinite(value)
+    wrong = int((~(given & np.isfinite(stored))).sum())
+    if wrong:
+        where = " in float32" if given.all() else ""
+        raise ValueError(f"{key} holds {wrong} values that are NaN or infinite{where}")
+
+
+def _refuse_conversion(key: str, value: Any) -> None:
+    """
+    Raises:
+        ValueError: a tensor on a graph, or values that are not plain numbers (complex numbers, text).
+    """
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise ValueError(f"{key} is a tensor on a graph; return {key}.detach()")
+    dtype = array_of(value).dtype
+    kinds, expected = ("biu", "class") if key == "labels" else ("biuf", "plain number")
+    if dtype.kind not in kinds:
+        raise ValueError(f"{key} is of type {dtype}, which holds no {expected}")
+
+
 @runtime_checkable
 class Method(Protocol):
-    """A way to explain a target. ``name`` is what the board shows; the fields of a dataclass are its settings."""
+    """A way to explain a target. ``name`` is what the board shows; the fields of a dataclass are its settings.
+
+    A method from outside this project gets batches of pixels, without annotations. ``needs = {"labels"}`` in its class
+    adds the true classes, ``batch.y``, and the board says so.
+    """
 
     name: str
 

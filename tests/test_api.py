@@ -282,6 +282,67 @@ def test_explanation_refuses(fields, message):
         Explanation(**fields)
 
 
+def some_maps(dtype):
+    rng = np.random.default_rng(0)
+    return (rng.standard_normal((3, 4, 5)) * [[[1]], [[1e-3]], [[1e5]]]).astype(dtype)
+
+
+@pytest.mark.parametrize("factor", [1e60, 1e-60, 1e300, 1e-300, 2.0**200, 1e-42, 1e-36])
+@pytest.mark.parametrize("field", ["heatmaps", "concept_maps"])
+def test_maps_beyond_float32_keep_their_ratios(field, factor):
+    maps = some_maps(np.float64)
+    shape = maps.shape if field == "heatmaps" else (3, 2, 2, 5)
+    maps = maps.reshape(shape)
+    found = getattr(Explanation(**{field: maps * factor}), field)
+    for one, given in zip(found, maps, strict=True):
+        largest = np.abs(given).max()
+        np.testing.assert_allclose(one / np.abs(one).max(), given / largest, rtol=1e-6)
+
+
+def test_only_the_image_that_float32_cannot_hold_is_scaled():
+    maps = some_maps(np.float64)
+    mixed = maps * [[[1]], [[1e60]], [[1]]]
+    found = Explanation(heatmaps=mixed).heatmaps
+    want = maps.astype(np.float32)
+    assert found[[0, 2]].tobytes() == want[[0, 2]].tobytes()
+    assert np.array_equal(np.argsort(found[1].ravel()), np.argsort(want[1].ravel()))
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-25, 1e30, 3e33])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_maps_in_range_are_stored_bit_for_bit(factor, dtype):
+    maps = (some_maps(np.float64)[:2] * factor).astype(dtype)
+    maps[0, 0, :2] = 0, 1e-40
+    stored = Explanation(heatmaps=maps).heatmaps
+    assert stored.tobytes() == maps.astype(np.float32).tobytes()
+
+
+@pytest.mark.parametrize("field", ["scores", "decoded"])
+def test_what_is_no_map_and_overflows_is_refused(field):
+    shape = (2, 3) if field == "scores" else (2, 3, 4, 4)
+    message = "values that are NaN or infinite in float32"
+    with pytest.raises(ValueError, match=message):
+        Explanation(**{field: np.full(shape, 1e60)})
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_every_kind_of_tensor_is_taken(monkeypatch, strict):
+    monkeypatch.setattr(Explanation, "strict", strict)
+    maps = torch.tensor(some_maps(np.float32)).bfloat16()
+    want = maps.float().numpy()
+    kinds = {
+        "bfloat16": maps,
+        "float16": maps[:2].half(),
+        "sparse": maps.float().to_sparse(),
+        "sparse bfloat16": maps.to_sparse(),
+        "negative bit": torch.complex(maps.float(), -maps.float()).conj().imag,
+    }
+    for name, tensor in kinds.items():
+        stored = Explanation(heatmaps=tensor).heatmaps
+        np.testing.assert_allclose(stored, want[: len(stored)], rtol=1e-3, err_msg=name)
+        assert stored.dtype == np.float32
+
+
 def test_explanation_is_frozen():
     with pytest.raises(AttributeError):
         Explanation().heatmaps = np.zeros((1, 2, 2))

@@ -6,7 +6,8 @@
 Idea: run the method on two toy networks (grey and colour; the class is the bright quadrant) in a process of its own. A
 tracer looks at everything that the method must not change after each line of its file, so the line that changed
 something is known. Two runs that should agree (the same run twice, or the images in another order) are compared
-variable by variable, and the first that differs gives the line. A crash or an endless loop leaves its stack.
+variable by variable, and the first that differs gives the line. A crash or an endless loop leaves its stack. On a
+network whose weights are set by hand the truth is known: a heat map that does not fit it is warned of.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ import contextlib
 import faulthandler
 import json
 import linecache
-import random
 import re
 import resource
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Number
 from pathlib import Path
@@ -31,13 +31,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from benchmark import engine
 from benchmark.api import Batch, Explanation, Method, NotApplicable, Target, settings_of
 from benchmark.engine.sandbox import Limits
-from benchmark.jobs.line_trace import Trace, disagreement
+from benchmark.jobs.toy import counted, mass_in_quadrant, toy
 from benchmark.methods import contract, describe
+from benchmark.methods.line_trace import (
+    PARTS,
+    Trace,
+    arrangements,
+    differing_line,
+    probes,
+    whole,
+)
 from benchmark.methods.registry import MethodRef, metrics
 from benchmark.utils.seeds import generator
 from benchmark.utils.temporary import scratch
@@ -46,9 +53,8 @@ LIMITS = Limits(seconds=50, gigabytes=4)
 _UNTIL = (
     45  # seconds after which the stack is written to a file, in case of an endless loop
 )
-IMAGES, REFERENCE = 12, 32
-_PART = 5  # images that are explained by themselves
-_PRINTED = 2**14  # bytes that a run on IMAGES images may print
+_PRINTED = 2**14  # bytes that a run on the toy images may print
+_CLEAR = 0.15  # a share of the mass that is more than chance
 _LOG, _STACK = "findings.jsonl", "stack.txt"
 
 HINTS = {
@@ -72,6 +78,10 @@ HINTS = {
     "not from the clock, the order of a set, or a default_rng() of your own",
     "batch": "compute statistics (mean, maximum, sorting) over the pixels of each image, never over dim 0; "
     "learn what images share in fit",
+    "withheld": "explain the class that the network predicts, target(batch).argmax(1), from batch.x",
+    "transposed": "are rows and columns swapped?",
+    "negated": "larger must mean more important",
+    "chance": "the target normalises pixels by itself: pass batch.x as it is",
     "prints": "remove the print, or print once in fit",
     "fork": "a method has one process; remove the fork",
     "write": "keep what you need on self; a method may write into its working directory and the user's cache only",
@@ -86,6 +96,7 @@ class Finding:
     """The outcome of one check.
 
     Attributes:
+        doubtful: perhaps wrong; never a reason to fail.
         where, code: ``mine.py:12`` and the text of that line; empty if no line is to blame.
     """
 
@@ -95,6 +106,7 @@ class Finding:
     where: str = ""
     code: str = ""
     hint: str = ""
+    doubtful: bool = False
 
 
 def check_method(entry: str | Mapping[str, Any]) -> list[Finding]:
@@ -136,10 +148,12 @@ def report(found: Sequence[Finding]) -> Iterator[str]:
     """Findings as lines of text."""
     for finding in found:
         mark = "WRONG" if finding.wrong else "ok   "
+        if finding.doubtful:
+            mark = "WARN "
         yield f"{mark}  {finding.what}: {finding.text}"
         if finding.where:
             yield f"       {finding.where}:  {finding.code}"
-        if finding.wrong and finding.hint:
+        if finding.hint:
             yield f"       change: {finding.hint}"
     wrong = sum(finding.wrong for finding in found)
     if wrong == 0:
@@ -212,6 +226,7 @@ class _Checker:
                 self.check_file()
                 for shape in ((1, 28, 28), (3, 32, 32)):
                     self.check_contract(*toy(shape))
+                self.check_truth(*counted((3, 32, 32)))
             except _Stop:
                 pass
             finally:
@@ -247,7 +262,7 @@ class _Checker:
             contract.check_explanation(first.result, target, batch)
         self.fine("explanation", _summary(first.result))
         again = self.run_once(target, batch, reference)
-        line = self.differing_line(first, again, _whole, 0.0)
+        line = differing_line(first, again, whole, 0.0)
         if line:
             text = "the same seed gives another explanation"
             self.wrong("deterministic", text, line=line, hint="deterministic")
@@ -261,27 +276,15 @@ class _Checker:
     ) -> None:
         """The explanation of an image must depend neither on the other images nor on its position."""
         other = self.run_once(target, batch, reference, seed="another")
-        if self.differing_line(first, other, _whole, contract.ROUNDING):
+        if differing_line(first, other, whole, contract.ROUNDING):
             text = "depends on the seed, so images cannot be compared between batches"
             self.fine("batch", text)
             return
         if getattr(first.method, "precomputed", False):
             return
-        n = len(batch)
-
-        def backwards(a: np.ndarray, b: np.ndarray) -> Pair | None:
-            return (a, b[::-1]) if len(a) == len(b) == n else None
-
-        def first_part(a: np.ndarray, b: np.ndarray) -> Pair | None:
-            return (a[:_PART], b) if (len(a), len(b)) == (n, _PART) else None
-
-        ways = {
-            "the images in reverse order": (batch[torch.arange(n).flip(0)], backwards),
-            f"the first {_PART} images by themselves": (batch[:_PART], first_part),
-        }
-        for how, (images, pick) in ways.items():
+        for how, images, pick in arrangements(batch):
             trace = self.run_once(target, images, reference)
-            line = self.differing_line(first, trace, pick, contract.ROUNDING)
+            line = differing_line(first, trace, pick, contract.ROUNDING)
             if line:
                 self.wrong(
                     "batch", f"{how} get other explanations", line=line, hint="batch"
@@ -303,48 +306,38 @@ class _Checker:
         Raises:
             _Stop: the method raised, which is a finding.
         """
-        probes = {}
-        if probe:
-            images = lambda: (batch.x._version, reference.x._version)
-            probes = {**_parts(target), **_randomness(), "images": images}
-        trace = Trace(self.path, probes)
-        fresh = batch[: len(batch)]  # without what an earlier run has computed
+        watched = probes(target, batch, reference) if probe else {}
+        trace = Trace(self.path, watched)
         with (
             self.blamed("run", trace=trace),
-            contract.strict(fresh, reference),
             _CountedOutput(self.path) as output,
             trace,
         ):
-            trace.method = self.ref.build().fit(
-                target, reference, generator("check", "fit")
-            )
-            trace.result = trace.method.explain(
-                target, fresh, generator("check", "explain", seed)
-            )
+            method, images, reference = self.built(batch, reference)
+            with contract.strict(images, reference):
+                trace.method = method.fit(target, reference, generator("check", "fit"))
+                trace.result = trace.method.explain(
+                    target, images, generator("check", "explain", seed)
+                )
         if output.count > _PRINTED:
             text = f"prints {output.count / 2**20:.1f} MB"
             self.wrong("prints", text, line=output.line, hint="prints")
         return trace
 
+    def built(self, batch: Batch, reference: Batch) -> tuple[Method, Batch, Batch]:
+        """The method and the images as it gets them, without what an earlier run has computed."""
+        method = self.ref.build()
+        if self.ref.own:
+            return method, batch[: len(batch)], reference
+        return method, *(contract.pixels(each, method) for each in (batch, reference))
+
     def check_untouched(self, trace: Trace) -> None:
         for part, line in trace.changed().items():
-            whose = "the target's " if part in _PARTS else ""
+            whose = "the target's " if part in PARTS else ""
             self.wrong(part, f"changes {whose}{part}", line=line, hint=part)
         if not trace.changed():
             text = "leaves the target, the images and global random states alone"
             self.fine("untouched", text)
-
-    def differing_line(
-        self, a: Trace, b: Trace, pick: Pick, tolerance: float
-    ) -> int | None:
-        """The line to blame if two runs disagree; None if they agree."""
-        for field in sorted(a.result.offers() - {"size"}):
-            value = getattr(a.result, field)
-            other = getattr(b.result, field, np.empty(0))
-            pair = pick(value, other)
-            if pair is None or contract.apart(*pair) > tolerance:
-                return disagreement(a, b, pick, tolerance) or a.returned
-        return None
 
     def check_scale(self, target: Target, batch: Batch, reference: Batch) -> None:
         """Time and memory, for the batch and for one of four times its length."""
@@ -352,8 +345,9 @@ class _Checker:
         seconds: list[float] = []
         kilobytes: list[int] = []
         with self.blamed("run"):
-            method = self.ref.build().fit(target, reference, generator("check", "fit"))
-            for images in (batch[: len(batch)], long):
+            method, long, reference = self.built(long, reference)
+            method = method.fit(target, reference, generator("check", "fit"))
+            for images in (long[: len(batch)], long):
                 before = _peak_kilobytes()
                 start = time.perf_counter()
                 method.explain(target, images, generator("check", "explain"))
@@ -372,6 +366,36 @@ class _Checker:
             self.wrong("scale", text, hint="time")
         else:
             self.fine("scale", text)
+
+    def check_truth(self, target: Target, batch: Batch, reference: Batch) -> None:
+        """Where heat maps lie on a network that sees nothing but the quadrant of the class; warns, never fails."""
+        try:
+            method, images, reference = self.built(batch, reference)
+            method = method.fit(target, reference, generator("check", "fit"))
+            e = method.explain(target, images, generator("check", "explain"))
+            contract.check_explanation(e, target, images)
+        except Exception:  # it may need more than this network has
+            return
+        if e.heatmaps is None or getattr(method, "precomputed", False):
+            return
+        y = batch.y.numpy()
+        found = mass_in_quadrant(e.heatmaps, y)
+        edges = mass_in_quadrant(_edges(batch), y)
+        text = f"mass in the class's quadrant {found:.0%}, chance 25%, edge map {edges:.0%}"
+        others = {
+            "transposed": mass_in_quadrant(e.heatmaps.swapaxes(1, 2), y),
+            "negated": mass_in_quadrant(-e.heatmaps, y),
+        }
+        how = max(others, key=others.get)
+        hint = ""
+        if others[how] > found + _CLEAR and others[how] > 0.25 + _CLEAR:
+            text += f"; {how} {others[how]:.0%}"
+            hint = how
+        elif found < 0.25 + _CLEAR:
+            hint = "chance"
+        self._write(
+            Finding("truth", text, hint=HINTS.get(hint, ""), doubtful=bool(hint))
+        )
 
     def blamed(
         self,
@@ -447,6 +471,7 @@ def _hint_in(text: str) -> str:
 
 
 _WORDS = {
+    "withheld": ("is withheld",),
     "finite": ("NaN",),
     "graph": ("on a graph",),
     "images": ("in place",),
@@ -456,16 +481,6 @@ _WORDS = {
     "memory": ("MemoryError", "allocate memory"),
     "shape": ("axes", "disagree", "of type"),
 }
-
-
-Pair = tuple[np.ndarray, np.ndarray]
-Pick = Callable[
-    [np.ndarray, np.ndarray], Pair | None
-]  # the parts of two values that should agree
-
-
-def _whole(a: np.ndarray, b: np.ndarray) -> Pair:
-    return a, b
 
 
 def _summary(explanation: Explanation) -> str:
@@ -479,58 +494,18 @@ def _summary(explanation: Explanation) -> str:
     return f"{', '.join(shapes)}; judged as {judged_as}"
 
 
+def _edges(batch: Batch) -> np.ndarray:
+    """How much neighbouring pixels differ, (n, h, w)."""
+    grey = batch.x.mean(dim=1)
+    steps = torch.gradient(grey, dim=(1, 2))
+    return torch.hypot(*steps).numpy()
+
+
 def _peak_kilobytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-# --------------------------------------------------------------------------------------------- what is looked at
-
-
-_PARTS = ("weights", "modes", "hooks", "requires_grad", "normalisation")
-
-
-def _parts(target: Target) -> dict[str, Callable[[], Any]]:
-    """For each part of a target, a function whose value changes when the part does."""
-    net = target.net
-
-    def weights() -> list[tuple[str, bytes]]:
-        state = net.state_dict().items()
-        return [(name, tensor.detach().numpy().tobytes()) for name, tensor in state]
-
-    return {
-        "weights": weights,
-        "modes": lambda: [module.training for module in net.modules()],
-        "hooks": lambda: [_hooks(module) for module in net.modules()],
-        "requires_grad": lambda: [
-            parameter.requires_grad for parameter in net.parameters()
-        ],
-        "normalisation": lambda: (
-            target.mean.tolist(),
-            target.std.tolist(),
-            target.layer,
-        ),
-    }
-
-
-def _hooks(module: nn.Module) -> tuple[Any, ...]:
-    """The class, whether ``forward`` is replaced, and the number of hooks of each kind."""
-    fields = vars(module)
-    counts = [len(value) for name, value in fields.items() if name.endswith("_hooks")]
-    return type(module).__name__, "forward" in fields, *counts
-
-
-def _randomness() -> dict[str, Callable[[], Any]]:
-    """The global random states, as functions like those of ``_parts``."""
-
-    def of_numpy() -> tuple[bytes, int]:
-        _, numbers, position, *_ = np.random.get_state()
-        return numbers.tobytes(), position
-
-    return {
-        "torch's global random state": lambda: torch.get_rng_state().numpy().tobytes(),
-        "numpy's global random state": of_numpy,
-        "Python's global random state": random.getstate,
-    }
+# --------------------------------------------------------------------------------------------- what is printed
 
 
 class _CountedOutput:
@@ -603,67 +578,3 @@ def declared(path: Path, cls: str, field: str) -> int | None:
             if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == field:
                 return line.lineno
     return None
-
-
-# --------------------------------------------------------------------------------------------- toy data
-
-
-def toy(shape: tuple[int, int, int]) -> tuple[Target, Batch, Batch]:
-    """A network, images and reference images: noise, and the class is the bright quadrant. Trained for four epochs."""
-    c, h, w = shape
-    train = _quadrants(shape, 256, "train")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = nn.Sequential()
-        net.add_module("conv1", _relu(nn.Conv2d(c, 8, 3, stride=2, padding=1)))
-        net.add_module("conv2", _relu(nn.Conv2d(8, 16, 3, stride=2, padding=1)))
-        net.add_module("flatten", nn.Flatten())
-        net.add_module("fc", _relu(nn.Linear(16 * (h // 4) * (w // 4), 16)))
-        net.add_module("logits", nn.Linear(16, 4))
-        optimiser = torch.optim.Adam(net.parameters(), 5e-3)
-        for _ in range(4):
-            for part in train:
-                loss = nn.functional.cross_entropy(net((part.x - 0.4) / 0.3), part.y)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-    name = f"toy/{'x'.join(map(str, shape))}"
-    target = Target(
-        net,
-        name=name,
-        classes="abcd",
-        input_shape=shape,
-        mean=[0.4],
-        std=[0.3],
-        layer="conv2",
-    )
-    return target, _quadrants(shape, IMAGES, "test"), train[:REFERENCE]
-
-
-def _relu(layer: nn.Module) -> nn.Sequential:
-    return nn.Sequential(layer, nn.ReLU())
-
-
-def _quadrants(shape: tuple[int, int, int], n: int, split: str) -> Batch:
-    """n images of noise with a bright square in one of the quadrants, which is the class."""
-    _, h, w = shape
-    height = h // 4  # of the square
-    width = w // 4
-    rng = generator("toy", split, *shape)
-    x = 0.6 * rng.random((n, *shape), dtype=np.float32)
-    y = np.arange(n) % 4
-    brightness = np.linspace(
-        0.5, 1.0, n
-    )  # the last image of the test split is the brightest
-    if split == "train":
-        brightness = brightness[rng.permutation(n)]
-    for image, quadrant, light in zip(x, y, brightness, strict=True):
-        row, column = divmod(quadrant, 2)
-        top = h // 2 * row + rng.integers(height)
-        left = w // 2 * column + rng.integers(width)
-        square = image[:, top : top + height, left : left + width]
-        square += 0.4
-        image *= light
-    images = torch.from_numpy(x)
-    labels = torch.from_numpy(y)
-    return Batch(x=images, y=labels, ids=torch.arange(n), chunk=16)

@@ -280,7 +280,7 @@ def _write_page(
 def write_images(profile: Profile, file: Path) -> list[str]:
     """Write the images that the profile explains, for maps that are computed elsewhere.
 
-    The file holds for each data set ``<name>/x`` (n, c, h, w) float32 in [0, 1], ``<name>/y`` and ``<name>/ids`` (n,).
+    The file holds for each data set ``<name>/x`` (n, c, h, w) float32 in [0, 1] and ``<name>/ids`` (n,).
 
     Returns:
         The names that the arrays of ``maps.npz`` should have.
@@ -296,7 +296,7 @@ def write_images(profile: Profile, file: Path) -> list[str]:
             )
             batch = inputs.load_batch(cell)
             names.append(inputs.load_target(cell).name)
-            for key in ("x", "y", "ids"):
+            for key in ("x", "ids"):
                 arrays[f"{dataset}/{key}"] = getattr(batch, key).cpu().numpy()
     store.write_npz(file, arrays)
     return names

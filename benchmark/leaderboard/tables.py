@@ -73,6 +73,7 @@ COLUMNS = [
     "status",
     "reason",
 ]
+NOTE = "note: "  # begins what is said of a method that has a value
 _NUMBERS = ("mean", "low", "high", "rank", "p_holm")
 # of a row, besides its keys
 _MEASURED = ["row", "seed", "value", "n", "better", "unit", "status", "reason"]
@@ -142,8 +143,8 @@ def leaderboard(
 
     Returns:
         COLUMNS. ``mean``, ``low`` and ``high`` in ``unit``; ``status`` is ok, failed or not applicable, and ``reason``
-        says why, also where only some seeds failed; ``mark`` is best, tied (not significantly worse than the best)
-        or empty.
+        says why, also where only some seeds failed, and ends with notes on the method; ``mark`` is best, tied (not
+        significantly worse than the best) or empty.
 
     Raises:
         ValueError: rows of several profiles, or two values for one image.
@@ -297,7 +298,7 @@ def _marks(rank: np.ndarray, p_holm: np.ndarray) -> list[str]:
 
 
 def _status(records: Sequence[Record]) -> dict[str, str]:
-    """ok if any seed is; the reasons of the others, with their seeds where the seeds differ."""
+    """ok if any seed is; the reasons of the others, with their seeds where the seeds differ; the notes on it."""
     statuses = {record["status"] for record in records}
     status = next(name for name in store.STATUSES if name in statuses)
     lost = [record for record in records if record["status"] != "ok"]
@@ -307,7 +308,14 @@ def _status(records: Sequence[Record]) -> dict[str, str]:
         if len(part) < len(records):
             text += f" ({_seeds(part)})"
         reasons.append(text)
+    notes = {record["reason"] for record in _ok(records)} - {""}
+    reasons += [f"{NOTE}{note}" for note in sorted(notes)]
     return {"status": status, "reason": "; ".join(reasons)}
+
+
+def is_partial(line: Any) -> bool:
+    """Does a line of the board lack a value of some seed? A line may also have a note on its method."""
+    return bool(line.reason) and not line.reason.startswith(NOTE)
 
 
 def _seeds(records: Sequence[Record]) -> str:
@@ -515,6 +523,7 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
         by_methods = by_title.reset_index().groupby(["reason", "label"])["title"]
         for (reason, methods), titles in by_methods:
             every = len(titles) == all_titles and all_titles > 1
+            every = every or reason.startswith(NOTE)  # it is on the method
             metrics = "all metrics" if every else ", ".join(titles)
             out.append((*key, reason, methods, metrics))
     return pd.DataFrame(out, columns=[*board, "reason", "methods", "metrics"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from benchmark.api import Batch, Explanation, Target
 from benchmark.utils.seeds import generator
 
 ORDER = 6  # images that an external method explains again, in reverse order
+ALONE = 3  # images that it explains again one by one
 ROUNDING = 0.02  # mean difference of two explanations of an image, relative to their size, that rounding may cause
 _IMAGES = (
     "heatmaps",
@@ -21,6 +22,80 @@ _IMAGES = (
     "decoded",
     "reference",
 )  # fields of the images' height and width
+
+
+_ANNOTATIONS = frozenset(
+    {"boxes", "parts", "part_visible", "part_masks", "part_importance"}
+)
+
+
+class PixelBatch(Batch):
+    """Images as an external method gets them: without annotations, and without the true classes if ``y`` is None.
+
+    Raises:
+        AttributeError: the method asks for a field that is withheld.
+    """
+
+    def __init__(
+        self, x: torch.Tensor, y: torch.Tensor | None, ids: torch.Tensor, chunk: int
+    ) -> None:
+        self.x = x
+        self.ids = ids
+        self.chunk = chunk
+        self.memo = {}
+        if y is not None:
+            self.y = y
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _ANNOTATIONS:  # for which the class has a default, None
+            return self.__getattr__(name)
+        return super().__getattribute__(name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "y":
+            raise AttributeError(
+                'batch.y is withheld: a class with needs = {"labels"} gets the true classes, and the board says so'
+            )
+        if name in _ANNOTATIONS:
+            raise AttributeError(
+                f"batch.{name} is withheld: methods get pixels, not annotations"
+            )
+        raise AttributeError(f"a batch has no {name}")
+
+    def __getitem__(self, rows: slice | Sequence[int] | torch.Tensor) -> PixelBatch:
+        y = self.y[rows] if "y" in vars(self) else None
+        return PixelBatch(self.x[rows], y, self.ids[rows], self.chunk)
+
+    def __repr__(self) -> str:
+        return f"{len(self)} images {tuple(self.x.shape[1:])}"
+
+    def annotations(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+
+def pixels(batch: Batch, method: Any) -> PixelBatch:
+    """The part of a batch that an external method gets: pixels, and labels if it declares that it needs them.
+
+    Raises:
+        ValueError: it declares another need.
+    """
+    y = batch.y if needs_labels(method) else None
+    return PixelBatch(batch.x, y, batch.ids, batch.chunk)
+
+
+def needs_labels(method: Any) -> bool:
+    """Does a method declare ``needs = {"labels"}``?
+
+    Raises:
+        ValueError: it declares another need.
+    """
+    needs = getattr(method, "needs", ())
+    needs = {needs} if isinstance(needs, str) else set(needs)
+    if others := needs - {"labels"}:
+        listed = ", ".join(sorted(map(str, others)))
+        raise ValueError(f'it needs {listed}; a method may need {{"labels"}} only')
+    return bool(needs)
 
 
 def check_explanation(e: Any, target: Target, batch: Batch) -> None:
@@ -53,9 +128,9 @@ def check_explanation(e: Any, target: Target, batch: Batch) -> None:
 def check_order(
     method: Any, e: Explanation, target: Target, batch: Batch, *name: object
 ) -> None:
-    """Check that an image's explanation does not depend on the images beside it: a few images, explained alone and in
-    reverse order, must get the same explanations. Exempt are precomputed maps, and methods whose explanations differ
-    from seed to seed.
+    """Check that an image's explanation does not depend on the images beside it: a few images, explained in reverse
+    order and one by one, must get the same explanations. Exempt are precomputed maps, and methods whose explanations
+    differ from seed to seed.
 
     Raises:
         ValueError: a field differs by more than rounding.
@@ -64,14 +139,24 @@ def check_order(
         return
     rows = torch.arange(min(len(batch), ORDER), device=batch.x.device)
     backward = rows.flip(0)
-    reverse = method.explain(target, batch[backward], generator("explain", *name))
-    forward = method.explain(target, batch[rows], generator("explain", *name))
-    reseeded = method.explain(target, batch[rows], generator("explain", *name, "other"))
+
+    def explained(images: Batch, *seed: str) -> Explanation:
+        return method.explain(target, images, generator("explain", *name, *seed))
+
+    forward = explained(batch[rows])
+    reseeded = explained(batch[rows], "other")
+    reverse = explained(batch[backward])
+    alone = [explained(batch[i : i + 1]) for i in range(min(len(batch), ALONE))]
     for field in sorted(e.offers() - {"size"}):
         if apart(getattr(forward, field), getattr(reseeded, field)) > ROUNDING:
             continue  # another seed gives another explanation
-        value = getattr(e, field)[backward.cpu().numpy()]
-        if apart(value, getattr(reverse, field)) > ROUNDING:
+        value = getattr(e, field)
+        backwards = value[backward.cpu().numpy()]
+        singly = np.concatenate([getattr(one, field) for one in alone])
+        if (
+            apart(backwards, getattr(reverse, field)) > ROUNDING
+            or apart(value[: len(alone)], singly) > ROUNDING
+        ):
             raise ValueError(
                 f"{field} of an image depend on the images beside it, or on its place in the batch"
             )

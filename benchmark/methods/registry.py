@@ -68,8 +68,12 @@ class MethodRef:
     @classmethod
     def _of_maps(cls, path: Path, use: str, settings: Mapping[str, Any]) -> MethodRef:
         """Precomputed maps, which are known by their content."""
-        if not path.exists():
+        if not path.is_file():
             raise UnknownName(f"no file of maps {use!r}")
+        if what := store.not_npz(path):
+            raise UnknownName(
+                f"{use} is {what}; maps are written by numpy.savez, an array (n, h, w) of numbers for each network"
+            )
         adapter = str(_ADAPTERS / "maps.py")
         content = {"file": str(path), "sha256": store.sha256(path)}
         return cls(adapter, "Maps", {**content, **settings})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from benchmark import engine, store
 from benchmark.api import Explanation
 from benchmark.engine import Done, Unit
 from benchmark.pipeline import unit_times
+from benchmark.pipeline.blame import with_line_of_method
 from benchmark.pipeline.cells import (
     Cell,
     cell_meta,
@@ -81,7 +83,8 @@ def _external_units(todo: Sequence[Cell], limits: Limits, root: Path) -> list[Un
         if not _is_kept(cell):
             folder = root / str(i)
             folder.mkdir()
-            units.append(Unit(cell.name, explain_apart, (cell,), limits, folder))
+            arguments = (cell, limits.seconds / 3)
+            units.append(Unit(cell.name, explain_apart, arguments, limits, folder))
     return units
 
 
@@ -109,9 +112,17 @@ def explain_cell(cell: Cell) -> str | None:
     return None
 
 
-def explain_apart(cell: Cell) -> None:
-    """For an external method: writes what ``explain_cell`` would into the working directory."""
+def explain_apart(cell: Cell, patience: float) -> None:
+    """For an external method: writes what ``explain_cell`` would into the working directory.
+
+    Args:
+        patience: seconds; a method that fails later does not run again to find the line.
+    """
+    start = time.monotonic()
     explanation, meta = attempt(cell, external=True)
+    if meta["status"] == "failed":
+        early = time.monotonic() - start < patience
+        meta["reason"] = with_line_of_method(meta["reason"], cell, trace=early)
     write_explanation(Path(_APART), explanation, meta)
     if meta["status"] == "failed":
         raise engine.Failed(meta["reason"])

@@ -13,7 +13,14 @@ import numpy as np
 
 from benchmark import engine
 from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable, Target
-from benchmark.methods.contract import check_explanation, check_order, guard, strict
+from benchmark.methods.contract import (
+    check_explanation,
+    check_order,
+    guard,
+    needs_labels,
+    pixels,
+    strict,
+)
 from benchmark.methods.describe import describe_here
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.inputs import forget, load_batch, load_reference, load_target
@@ -30,12 +37,12 @@ def attempt(
 ) -> tuple[Explanation, dict[str, Any]]:
     """Fit and explain, guarded: the explanation (an empty one if there is none), and a meta with status and reason.
 
-    An external method must also have a plain name, leave the images unchanged, return plain arrays and explain each
-    image by itself.
+    An external method gets pixels, and labels if it declares that it needs them, which the reason then notes. It must
+    also have a plain name, leave the images unchanged, return plain arrays and explain each image by itself.
     """
     try:
         target, batch = load_target(cell), load_batch(cell)
-        explanation = _explained(cell, target, batch, external)
+        explanation, note = _explained(cell, target, batch, external)
         ids = batch.ids.tolist()
     except NotApplicable as reason:
         return Explanation(), {
@@ -45,15 +52,21 @@ def attempt(
     except Exception as error:
         forget()
         return Explanation(), {"status": "failed", "reason": engine.one_line(error)}
-    return explanation, {"status": "ok", "reason": "", "ids": ids}
+    return explanation, {"status": "ok", "reason": note, "ids": ids}
 
 
-def _explained(cell: Cell, target: Target, batch: Batch, external: bool) -> Explanation:
+def _explained(
+    cell: Cell, target: Target, batch: Batch, external: bool
+) -> tuple[Explanation, str]:
+    """The explanation, and what a reader of its rows should know."""
     if external:
         describe_here(cell.method)  # raises if its name cannot be shown
     method = cell.method.build()
     reference = load_reference(cell)
-    watch = strict(batch, reference) if external else contextlib.nullcontext()
+    watch = contextlib.nullcontext()
+    if external:
+        batch, reference = pixels(batch, method), pixels(reference, method)
+        watch = strict(batch, reference)
     with guard(target), watch:
         method = method.fit(target, reference, generator("fit", *names(cell)))
         explanation = method.explain(target, batch, generator("explain", *names(cell)))
@@ -61,7 +74,8 @@ def _explained(cell: Cell, target: Target, batch: Batch, external: bool) -> Expl
     if external:
         with guard(target):
             check_order(method, explanation, target, batch, *names(cell))
-    return explanation
+    labelled = external and needs_labels(method)
+    return explanation, "was given the true classes" if labelled else ""
 
 
 def _on_one_line(reason: NotApplicable) -> str:

@@ -146,6 +146,7 @@ def _scored(
     row = _row(cell, meta, spec, setting) | {"status": status, "reason": reason}
     if status == "ok":
         row["value"], row["n"] = summary(values)
+        row["reason"] = meta.get("reason", "")  # a note on the method
     return row, values
 
 

@@ -155,6 +155,30 @@ def read_npz(path: Path, keys: Sequence[str] | None = None) -> dict[str, np.ndar
         }
 
 
+def not_npz(path: Path) -> str:
+    """What a file of the user is instead of an npz of plain arrays, in words; empty if it is one."""
+    with open(path, "rb") as file:
+        start = file.read(6)
+    if start == b"\x93NUMPY":
+        return "a single array, written by numpy.save"
+    if start.startswith(b"\x80"):
+        return "a pickle, which is never opened"
+    if not zipfile.is_zipfile(path):
+        return "no npz archive, or one that is cut short"
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    others = [name for name in names if not name.endswith(".npy")]
+    if others:
+        return f"a zip archive with {others[0]}, which is no array"
+    try:
+        read_npz(path)
+    except StoreError as error:
+        if "allow_pickle" in str(error):
+            return "an npz archive of pickled Python objects, which are never opened"
+        return f"an npz archive that cannot be read ({error.__context__})"
+    return ""
+
+
 def is_whole(path: Path) -> bool:
     """Does every array of an npz match its checksum? The bytes are unpacked, but no array is made of them."""
     try:

@@ -4,12 +4,10 @@ it finds nothing in."""
 import functools
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmark.cli import main
 from benchmark.jobs import check
-from benchmark.jobs.line_trace import Trace, disagreement
 from benchmark.methods import templates
 from tests.helpers.places import PLUGINS
 
@@ -198,6 +196,25 @@ class Mine:
         ),
         (["maps = batch.x.mean(dim=(1, 2))"], 1, "expected 3 axes"),
         (["maps = {}['missing']"], 0, "KeyError"),
+        (
+            [
+                "light = batch.x.mean(dim=(1, 2, 3))",
+                "maps = batch.x.mean(dim=1) / light[:, None, None] ** 2",
+                "maps = maps / maps.max()  # the first image has the maximum",
+            ],
+            2,
+            "single images by themselves get other explanations",
+        ),
+        (
+            ["maps = batch.x.mean(dim=1) * len(batch.boxes)"],
+            0,
+            "batch.boxes is withheld",
+        ),
+        (
+            ["maps = batch.x.mean(dim=1) + batch.y[:, None, None]"],
+            0,
+            "batch.y is withheld",
+        ),
     ],
 )
 def test_more_that_goes_wrong(tmp_path, lines, line, text):
@@ -206,6 +223,67 @@ def test_more_that_goes_wrong(tmp_path, lines, line, text):
     first = wrong(f"{path}:Mine")[0]
     code = [*lines, "return Explanation(heatmaps=maps)"][line]
     assert text in first.text and first.code == code
+
+
+GRADIENT = [
+    "x = batch.x.clone().requires_grad_()",
+    "target(x).amax(dim=1).sum().backward()",
+    "maps = x.grad.abs().sum(dim=1)",
+]
+
+
+def checked(tmp_path, lines, **changes):
+    path = tmp_path / "mine.py"
+    text = BODY.replace("{}", "\n        ".join(lines), 1)
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    path.write_text(text)
+    return check.check_method(f"{path}:Mine")
+
+
+@pytest.mark.parametrize(
+    ("lines", "text", "hint"),
+    [
+        (GRADIENT, "mass in the class's quadrant 99%, chance 25%, edge map 41%", ""),
+        ([*GRADIENT, "maps = maps.mT"], "quadrant 49%", "rows and columns swapped"),
+        ([*GRADIENT, "maps = 1 - maps"], "negated 99%", "larger must mean more"),
+        (
+            [
+                GRADIENT[0],
+                "target((x - target.mean) / target.std).amax(1).sum().backward()",
+                GRADIENT[2],
+            ],
+            "quadrant 0%",
+            "normalises pixels by itself",
+        ),
+    ],
+)
+def test_a_map_that_does_not_fit_the_truth_is_warned_of_and_fails_nothing(
+    tmp_path, lines, text, hint
+):
+    found = checked(tmp_path, lines)
+    truth = found[-1]
+    assert truth.what == "truth" and text in truth.text and hint in truth.hint
+    assert truth.doubtful == bool(hint) and not any(f.wrong for f in found)
+    last = list(check.report(found))
+    assert last[-1] == "nothing to change"
+    assert any(line.startswith("WARN   truth") for line in last) == bool(hint)
+
+
+def test_labels_that_are_declared_are_given(tmp_path):
+    lines = ["maps = batch.x.mean(dim=1) + 0 * batch.y[:, None, None]"]
+    found = checked(
+        tmp_path, lines, **{'name = "Mine"': 'name, needs = "Mine", {"labels"}'}
+    )
+    assert not any(f.wrong for f in found), found
+
+
+def test_another_need_is_refused(tmp_path):
+    lines = ["maps = batch.x.mean(dim=1)"]
+    found = checked(
+        tmp_path, lines, **{'name = "Mine"': 'name, needs = "Mine", {"boxes"}'}
+    )
+    assert 'it needs boxes; a method may need {"labels"} only' in found[-1].text
 
 
 FIELD = """
@@ -295,41 +373,3 @@ def test_a_file_with_a_syntax_error_is_a_finding_with_its_line(tmp_path):
     path.write_text("x = 1\nclass Mine(:\n    pass\n")
     (found,) = wrong(f"{path}:Mine")
     assert "SyntaxError" in found.text and found.where == "mine.py:2"
-
-
-# --------------------------------------------------------------------------------------------- the tracer
-
-
-def traced(tmp_path, body, probes=None):
-    path = tmp_path / "traced.py"
-    path.write_text(body)
-    space = {}
-    exec(compile(body, str(path), "exec"), space)
-    trace = Trace(path, probes(space) if probes else {})
-    return space, trace
-
-
-def test_the_tracer_names_the_first_line_after_which_a_probe_differs(tmp_path):
-    body = (
-        "state = [0]\ndef inner():\n    a = 1\n    state[0] += 1\n    return a\n"
-        "def explain():\n    b = inner()\n    return b\n"
-    )
-    space, trace = traced(
-        tmp_path, body, lambda space: {"state": lambda: space["state"][0]}
-    )
-    with trace:
-        space["explain"]()
-    assert trace.changed() == {"state": 4} and trace.returned == 8
-
-
-def test_the_tracer_names_the_first_line_at_which_two_runs_differ(tmp_path):
-    body = "import numpy as np\ndef explain(x, k):\n    a = x + 1\n    b = a * k\n    c = b + 1\n    return c\n"
-    runs = []
-    for k in (1.0, 1.0, 2.0):
-        space, trace = traced(tmp_path, body)
-        with trace:
-            space["explain"](np.arange(3.0), np.array([k]))
-        runs.append(trace)
-    same = lambda a, b: (a, b) if len(a) == 3 else None
-    assert disagreement(runs[0], runs[1], same, 0.0) is None
-    assert disagreement(runs[0], runs[2], same, 0.0) == 4

@@ -275,12 +275,14 @@ def test_a_method_that_fails_is_on_the_board_as_failed(known, capsys):
         (["mine.py:GradNorm", "--profile", "ofline"], "did you mean offline"),
         (["captm:Saliency"], "did you mean captum"),
         (["none.npz"], "no file of maps 'none.npz'"),
+        (["mine.npz"], "mine.npz is no npz archive, or one that is cut short; maps"),
         ([], "name a method"),
         ([KNOWN[0].replace("random_map", "copy")], "is on the board already"),
     ],
 )
 def test_bad_use_is_one_line_and_exit_code_2(known, capsys, arguments, message):
     shutil.copy(ROOT / "baselines" / "random_map.py", known.root / "home" / "copy.py")
+    Path("mine.npz").write_text("no archive")
     arguments = [
         a.replace(str(ROOT / "baselines"), str(known.root / "home")) for a in arguments
     ]

@@ -84,6 +84,32 @@ def test_each_costs_its_own_cell_and_says_why(trained):
     assert (frame.status == "failed").any() and not frame.label.str.contains("<").any()
 
 
+LINES = {  # of those that this project notices, not Python
+    "wrong_shape": "return Explanation",
+    "wrong_count": "return Explanation",
+    "weights": ".data.add_(1)",
+    "train_mode": "target.net.train()",
+    "hooks": "register_forward_hook",
+    "global_seed": "torch.manual_seed",
+    "order": "batch.x[:1]",
+}
+
+
+def test_a_broken_contract_is_said_with_the_methods_line(trained):
+    methods = [f"{PLUGINS / name}.py:Mine" for name in LINES]
+    trained.params["explain"]["methods"] = methods
+    for done in explain.explain_images(trained.profile, "blobs"):
+        name = done.unit.arguments[0].method.stem
+        code = (PLUGINS / f"{name}.py").read_text().splitlines()
+        (number,) = (
+            i
+            for i, line in enumerate(code, 1)
+            if LINES[name] in line and "def " not in line
+        )
+        assert done.error.endswith(f" ({name}.py:{number})"), done.error
+        assert done.result["reason"] == done.error
+
+
 def check_good(done, rows):
     lines = rows[rows.method == done.result["method"]]
     assert done.error is None
@@ -112,6 +138,45 @@ def test_an_external_methods_cell_has_the_bytes_of_one_made_here(trained):
     stamp = cell.explanation.stat().st_mtime_ns
     assert list(explain.explain_images(trained.profile, "blobs")) == []  # nothing to do
     assert cell.explanation.stat().st_mtime_ns == stamp
+
+
+LABELS = """
+from benchmark.api import Explanation
+
+
+class Mine:
+    name = "Labelled"
+    needs = {"labels"}
+
+    def fit(self, target, reference, rng):
+        self.classes = reference.y.unique()
+        return self
+
+    def explain(self, target, batch, rng):
+        maps = batch.x.mean(dim=1)
+        return Explanation(heatmaps=maps * (1 + batch.y[:, None, None]))
+"""
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_labels_are_given_where_they_are_declared_and_the_board_says_so(
+    trained, declared
+):
+    text = LABELS if declared else LABELS.replace("needs", "wants")
+    (trained.root / "mine.py").write_text(text)
+    trained.params["explain"]["methods"] = [f"{trained.root / 'mine.py'}:Mine"]
+    list(explain.explain_images(trained.profile, "blobs"))
+    list(score.score_explanations(trained.profile, "blobs"))
+    rows, instances = collect.profile_rows(trained.profile)
+    frame = tables.leaderboard(rows[rows.track != "target"], instances)
+    lost = tables.losses(frame)
+    if declared:
+        note = "note: was given the true classes"
+        assert note in set(lost.reason) and "ok" in set(frame.status)
+    else:
+        assert "batch.y is withheld" in frame.reason[0]
+        assert frame.reason[0].endswith("(mine.py:10)")
+        assert set(frame.status) == {"failed"}
 
 
 # --------------------------------------------------------------------------------------------- the process itself

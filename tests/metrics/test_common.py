@@ -156,6 +156,16 @@ def test_scale_does_not_matter(metric, setting, kind):
         )
 
 
+@every_metric
+@pytest.mark.parametrize("factor", [2.0**200, 2.0**-200, 1e60, 1e-60])
+def test_a_factor_beyond_float32_does_not_matter(metric, setting, factor):
+    maps = maps_of("signed").astype(np.float64)
+    if factor in (1e60, 1e-60):  # rounding would break ties
+        maps = np.random.default_rng(8).standard_normal(maps.shape)
+    got = value(metric, setting, factor * maps)
+    assert_same(metric, got, value(metric, setting, maps))
+
+
 ORDINAL = [cell for cell in CELLS if TABLE[cell.values[0].name][1]]
 CARDINAL = [
     cell
@@ -301,6 +311,67 @@ def test_nan_never_reaches_a_metric():
     maps[0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         Explanation(heatmaps=maps)
+
+
+def special_maps(shape: tuple[int, int], n: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(n)
+    pixels = np.zeros((n, shape[0] * shape[1]), np.float32)
+    pixels[np.arange(n), rng.integers(0, pixels.shape[1], n)] = 1
+    return {
+        "constant": np.full((n, *shape), 0.375),
+        "zero": np.zeros((n, *shape), np.float32),
+        "tied": rng.integers(0, 3, (n, *shape)),
+        "one pixel": pixels.reshape(n, *shape),
+        "denormal": 1e-40 * rng.random((n, *shape)).astype(np.float32),
+        "denormal float64": 1e-320 * rng.random((n, *shape)),
+        "bool": rng.random((n, *shape)) > 0.5,
+        "uint8": rng.integers(0, 256, (n, *shape), np.uint8),
+    }
+
+
+def special_scene(shape: tuple[int, int], n: int) -> tuple[Target, Batch]:
+    """A linear network, and images with a box, two parts and their importances."""
+    h, w = shape
+    weights = torch.Generator().manual_seed(1)
+    layer = nn.Linear(h * w, 3)
+    layer.weight.data = torch.randn(3, h * w, generator=weights)
+    net = nn.Sequential(nn.Flatten(), layer)
+    target = Target(net, name="net", classes="abc", input_shape=(1, h, w))
+    batch = Batch(
+        x=torch.rand(n, 1, h, w, generator=weights),
+        y=torch.arange(n) % 3,
+        boxes=torch.tensor([[0.0, 0, w / 2, h / 2]]).repeat(n, 1),
+        parts=torch.tensor([[[0.5, 0.5], [w - 0.5, h - 0.5]]]).repeat(n, 1, 1),
+        part_visible=torch.ones(n, 2, dtype=torch.bool),
+        part_importance=torch.tensor([[1.0, 0]]).repeat(n, 1),
+    )
+    return target, batch
+
+
+@pytest.mark.parametrize(
+    ("shape", "n"),
+    [((4, 4), 1), ((5, 9), 2), ((12, 12), 7), ((9, 16), 64), ((8, 8), 65)],
+)
+@pytest.mark.parametrize("metric", [METRICS[name] for name in TABLE], ids=list(TABLE))
+def test_special_maps_have_values_within_bounds(metric, shape, n):
+    target, batch = special_scene(shape, n)
+    high = TABLE[metric.name][0]
+    setting = metric.settings[0]
+    for kind, maps in special_maps(shape, n).items():
+        got = value(metric, setting, maps, batch, target)
+        known = got[~np.isnan(got)]
+        assert got.shape == (n,) and (metric.partial or len(known) == n), kind
+        assert (np.abs(known) <= high).all(), kind
+        if metric.name not in SIGNED:
+            assert (known >= 0).all(), kind
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint8", "denormal float64"])
+@every_metric
+def test_the_type_of_maps_does_not_matter(metric, setting, kind):
+    maps = special_maps((SIDE, SIDE), 7)[kind]
+    as_floats = np.ldexp(maps.astype(np.float64), 1070 if "denormal" in kind else 0)
+    assert_same(metric, value(metric, setting, maps), value(metric, setting, as_floats))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -263,6 +264,26 @@ def test_an_archive_of_something_else_is_damaged(tmp_path):
     for read in (store.read_scores, store.read_keyed_scores):
         with pytest.raises(StoreError, match=r"a\.npz is damaged \(KeyError"):
             read(tmp_path / "a.npz")
+
+
+def test_what_is_no_npz_is_named(tmp_path):
+    maps = np.zeros((2, 3, 3))
+    path = tmp_path / "maps.npz"
+
+    def said(write):
+        with open(path, "wb") as file:
+            write(file)
+        return store.not_npz(path)
+
+    assert said(lambda file: np.savez(file, a=maps)) == ""
+    assert said(lambda file: np.savez_compressed(file, a=maps)) == ""
+    assert "numpy.save" in said(lambda file: np.save(file, maps))
+    assert "a pickle" in said(lambda file: pickle.dump({"a": maps}, file))
+    assert "which is no array" in said(lambda file: torch.save({"a": maps}, file))
+    objects = np.array([{"a": 1}], dtype=object)
+    assert "pickled Python objects" in said(lambda file: np.savez(file, a=objects))
+    assert "no npz archive" in said(lambda file: file.write(b"a text"))
+    assert "damaged" not in store.not_npz(path)
 
 
 def test_an_npz_is_whole_until_one_byte_of_an_array_is_another(tmp_path):

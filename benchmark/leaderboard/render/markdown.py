@@ -147,7 +147,7 @@ def _cell(line, places: int) -> str:
     interval = tables.interval(line, places, ", ")
     if interval:
         text += f" [{interval}]"
-    return f"{text} §" if line.reason else text
+    return f"{text} §" if tables.is_partial(line) else text
 
 
 def missing(frame: pd.DataFrame, track: str, dataset: str, target: str) -> str:

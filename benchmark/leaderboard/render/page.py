@@ -211,7 +211,7 @@ def _cell(line, places: int) -> dict[str, Any]:
         "sort": repr(float(line.mean)),
         "range": tables.interval(line, places),
         "title": "; ".join(notes),
-        "partial": bool(line.reason),
+        "partial": tables.is_partial(line),
     }
 
 

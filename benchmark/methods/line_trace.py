@@ -11,14 +11,20 @@ among the local variables.
 
 from __future__ import annotations
 
+import contextlib
+import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
+from benchmark.api import Batch, Target, array_of
+from benchmark.methods.contract import ALONE, apart
 
 _RECORDS = 400  # lines whose variables are kept
 _SIZE = 2**20  # numbers in the largest variable that is kept
@@ -91,12 +97,119 @@ def _arrays(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     copies = {}
     for name, value in variables.items():
         if isinstance(value, torch.Tensor) and value.numel() <= _SIZE:
-            value = value.detach().cpu().numpy()
+            with contextlib.suppress(Exception):  # e.g. within torch.vmap
+                value = array_of(value)
         if isinstance(value, (np.ndarray, int, float)) and np.size(value) <= _SIZE:
             array = np.array(value)
             if array.dtype.kind in "biuf":
                 copies[name] = array
     return copies
+
+
+# --------------------------------------------------------------------------------------------- what must not change
+
+PARTS = ("weights", "modes", "hooks", "requires_grad", "normalisation")  # of a target
+
+
+def probes(target: Target, *batches: Batch) -> dict[str, Callable[[], Any]]:
+    """What a method must leave alone, as functions whose values change when it does: the parts of the target, the
+    global random states, the images."""
+    versions = lambda: [batch.x._version for batch in batches]
+    return {**_parts(target), **_randomness(), "images": versions}
+
+
+def _parts(target: Target) -> dict[str, Callable[[], Any]]:
+    """For each part of a target, a function whose value changes when the part does."""
+    net = target.net
+
+    def weights() -> list[tuple[str, bytes]]:
+        state = net.state_dict().items()
+        return [
+            (name, tensor.detach().cpu().numpy().tobytes()) for name, tensor in state
+        ]
+
+    return {
+        "weights": weights,
+        "modes": lambda: [module.training for module in net.modules()],
+        "hooks": lambda: [_hooks(module) for module in net.modules()],
+        "requires_grad": lambda: [
+            parameter.requires_grad for parameter in net.parameters()
+        ],
+        "normalisation": lambda: (
+            target.mean.tolist(),
+            target.std.tolist(),
+            target.layer,
+        ),
+    }
+
+
+def _hooks(module: nn.Module) -> tuple[Any, ...]:
+    """The class, whether ``forward`` is replaced, and the number of hooks of each kind."""
+    fields = vars(module)
+    counts = [len(value) for name, value in fields.items() if name.endswith("_hooks")]
+    return type(module).__name__, "forward" in fields, *counts
+
+
+def _randomness() -> dict[str, Callable[[], Any]]:
+    """The global random states, as functions like those of ``_parts``."""
+
+    def of_numpy() -> tuple[bytes, int]:
+        _, numbers, position, *_ = np.random.get_state()
+        return numbers.tobytes(), position
+
+    return {
+        "torch's global random state": lambda: torch.get_rng_state().numpy().tobytes(),
+        "numpy's global random state": of_numpy,
+        "Python's global random state": random.getstate,
+    }
+
+
+# --------------------------------------------------------------------------------------------- runs that should agree
+
+Pair = tuple[np.ndarray, np.ndarray]
+Pick = Callable[
+    [np.ndarray, np.ndarray], Pair | None
+]  # the parts of two values that should agree
+
+
+def whole(a: np.ndarray, b: np.ndarray) -> Pair:
+    """Everything, for two runs on the same images."""
+    return a, b
+
+
+def arrangements(batch: Batch) -> Iterator[tuple[str, Batch, Pick]]:
+    """The images of a batch in other company: how in words, the images, and the parts to compare with a run on all."""
+    n = len(batch)
+    yield (
+        "the images in reverse order",
+        batch[torch.arange(n).flip(0)],
+        lambda a, b: (a, b[::-1]) if len(a) == len(b) == n else None,
+    )
+    half = n // 2
+    yield f"the first {half} images by themselves", batch[:half], _rows(n, 0, half)
+    for i in range(min(n, ALONE)):
+        yield "single images by themselves", batch[i : i + 1], _rows(n, i, i + 1)
+
+
+def _rows(n: int, start: int, stop: int) -> Pick:
+    """Picks what n images have for the rows from ``start`` to ``stop``, which the other run has by themselves."""
+
+    def pick(a: np.ndarray, b: np.ndarray) -> Pair | None:
+        fits = (len(a), len(b)) == (n, stop - start)
+        return (a[start:stop], b) if fits else None
+
+    return pick
+
+
+def differing_line(a: Trace, b: Trace, pick: Pick, tolerance: float) -> int | None:
+    """The line to blame if two runs give different explanations; None if they agree."""
+    for field in sorted(a.result.offers() - {"size"}):
+        value = getattr(a.result, field)
+        other = getattr(b.result, field, np.empty(0))
+        pair = pick(value, other)
+        if pair is None or apart(*pair) > tolerance:
+            return disagreement(a, b, pick, tolerance) or a.returned
+    return None
 
 
 def disagreement(a: Trace, b: Trace, pick: Callable, tolerance: float) -> int | None:
