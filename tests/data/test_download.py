@@ -349,7 +349,7 @@ def test_a_photo_and_its_coordinates_move_alike(fit, shape):
     pixels = np.zeros((h, w, 3), np.uint8)
     y0, y1, x0, x1 = h * 2 // 5, h * 4 // 5, w * 2 // 5, w * 3 // 5
     pixels[y0:y1, x0:x1] = 255
-    photo = download.read_photo(encoded(pixels), 40, fit)
+    photo = read_photo(encoded(pixels), 40, fit)
     assert photo.pixels.shape == (3, 40, 40)
     (a, b), (c, d) = np.array([(x0, y0), (x1, y1)]) * photo.scale - photo.shift
     area = (c - a) * (d - b)
@@ -365,7 +365,7 @@ def test_a_crop_keeps_the_centre():
     pixels = np.repeat(np.arange(100, dtype=np.uint8)[None, :, None], 40, 0).repeat(
         3, 2
     )  # (40, 100): the column's number
-    photo = download.read_photo(encoded(pixels), 40, "crop")
+    photo = read_photo(encoded(pixels), 40, "crop")
     assert photo.pixels[0, 0].tolist() == list(range(30, 70))
     assert photo.scale.tolist() == [1, 1]
     assert photo.shift.tolist() == [30, 0]

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from benchmark.data.photos import read_photo, to_rgb
+from benchmark.data import photos
+from benchmark.data.photos import NOT_TURNED, ON_WHITE, TURNED, read_photo, to_rgb
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 
@@ -33,12 +34,15 @@ def test_16_bits_keep_all_their_levels(form, dtype):
     pixels, notes = grey(encoded(image, form))
     assert len(np.unique(pixels)) == 256
     assert pixels.mean() == pytest.approx(127.5, abs=0.1)
-    assert notes == ("16-bit",)
+    assert notes == ("16 bits scaled to 8",)
 
 
 @pytest.mark.parametrize(
     ("scale", "note"),
-    [(1 / 65535, "float 0..1"), (1, "float, scaled by its own range")],
+    [
+        (1 / 65535, "floats 0..1 scaled to 8 bits"),
+        (1, "floats scaled by the range of each file"),
+    ],
 )
 def test_floats_are_scaled_by_their_range_and_say_so(scale, note):
     image = Image.fromarray(RAMP.astype(np.float32) * np.float32(scale))
@@ -53,7 +57,7 @@ def test_twelve_bits_in_sixteen_are_scaled_by_the_file_s_own_word():
     image = Image.fromarray(RAMP // 16)
     pixels, notes = grey(encoded(image, "TIFF", tiffinfo=tags))
     assert pixels.mean() == pytest.approx(127.5, abs=0.1)
-    assert notes == ("integers up to 4095",)
+    assert notes == ("0..4095 scaled to 8 bits",)
 
 
 def test_twelve_bits_in_sixteen_without_a_word_are_dark_and_say_so():
@@ -82,7 +86,7 @@ def test_transparent_pixels_are_white(mode):
     photo = read_photo(encoded(image), 4, "squash")
     assert (photo.pixels[:, :2] == 255).all()
     assert (photo.pixels[:, 2:] == 0).all()
-    assert photo.notes == ("on white",)
+    assert photo.notes == (ON_WHITE,)
 
 
 def test_an_opaque_alpha_channel_changes_nothing():
@@ -113,14 +117,14 @@ def test_all_eight_orientations_come_out_upright(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     raw = encoded(stored, "PNG", exif=exif)
-    np.testing.assert_array_equal(
-        read_photo(raw, 6, "squash").pixels, scene.transpose(2, 0, 1)
-    )
+    turned = read_photo(raw, 6, "squash")
+    np.testing.assert_array_equal(turned.pixels, scene.transpose(2, 0, 1))
+    assert turned.notes == ((TURNED,) if orientation > 1 else ())
     as_stored = read_photo(raw, 6, "squash", upright=False)
     np.testing.assert_array_equal(
         as_stored.pixels, np.asarray(stored).transpose(2, 0, 1)
     )
-    assert as_stored.notes == ()
+    assert as_stored.notes == ((NOT_TURNED,) if orientation > 1 else ())
 
 
 def test_the_orientation_of_a_jpeg_is_applied_before_the_crop():
