@@ -1,6 +1,6 @@
 """How a script is run by its path.
 
-    subprocess.run(command(root / "datasets" / "cub.py", "--profile", "quick"))
+subprocess.run(command(root / "datasets" / "cub.py", "--profile", "quick"))
 """
 
 from __future__ import annotations
