@@ -620,15 +620,13 @@ def test_cub_photographs_stay_as_the_annotations_have_them(
     name = next(name for name in files if name.endswith(".jpg"))
     exif = Image.Exif()
     exif[0x0112] = 6
-    start, raw = files[name][:2], files[name][2:]
-    head = exif.tobytes()
-    size = struct.pack(">H", len(head) + 2)
-    files[name] = start + b"\xff\xe1" + size + head + raw
+    size = struct.pack(">H", len(exif.tobytes()) + 2)
+    head = b"\xff\xe1" + size + exif.tobytes()
+    files[name] = files[name][:2] + head + files[name][2:]
     server.files["CUB.tgz"] = tar(files, "w:gz")
     source = Source(f"{server.url}/CUB.tgz", sha(server.files["CUB.tgz"]))
     monkeypatch.setattr(cub, "SOURCE", source)
-    (tmp_path / "turned").mkdir()
-    made, _ = prepare(cub, tmp_path / "turned", size=50)
+    made, _ = prepare(cub, tmp_path, size=50)
     for key, values in as_it_was.arrays.items():
         np.testing.assert_array_equal(made.arrays[key], values)
     assert made.card["converted"] == {NOT_TURNED: 1}
