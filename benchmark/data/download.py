@@ -455,7 +455,8 @@ def main(
 def _say_what_to_know(name: str, card: Mapping[str, Any]) -> None:
     """Print what was done to files, which were skipped, and which classes cannot be tested."""
     for what, count in card.get("converted", {}).items():
-        say(f"{name}: {count} {'files' if count > 1 else 'file'}: {what}")
+        noun = "file" if count == 1 else "files"
+        say(f"{name}: {count} {noun}: {what}")
     if skipped := card.get("skipped_files"):
         why = f"no image, damaged, cut short, or above {MAX_PIXELS // 10**6} million pixels"
         say(f"{name}: {len(skipped)} skipped ({why}): {_first(name, skipped)}")
@@ -464,9 +465,12 @@ def _say_what_to_know(name: str, card: Mapping[str, Any]) -> None:
 
 
 def _first(name: str, values: Sequence[str], shown: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    text = ", ".join(values[:shown])
     more = len(values) - shown
-    rest = [f"and {more} more (glassbench list datasets {name})"] if more > 0 else []
-    return ", ".join([*values[:shown], *rest])
+    if more > 0:
+        text += f", and {more} more (glassbench list datasets {name})"
+    return text
 
 
 def _counts(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -475,8 +479,11 @@ def _counts(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         "size": arrays["x_train"].shape[2],
         "classes": len(arrays["classes"]),
     }
-    untested = np.delete(arrays["classes"], np.unique(arrays["y_test"])).tolist()
-    return counts | ({"without_test_image": untested} if untested else {})
+    tested = np.unique(arrays["y_test"])
+    untested = np.delete(arrays["classes"], tested)
+    if len(untested):
+        counts["without_test_image"] = untested.tolist()
+    return counts
 
 
 def _is_made(out: Path, params: Mapping[str, Any], key: str) -> bool:

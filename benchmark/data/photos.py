@@ -131,8 +131,10 @@ def read_photos(
 
 def of_card(skipped: Sequence[str], notes: Mapping[str, int]) -> dict[str, Any]:
     """What a data card says of its photographs: the files left out, and how many were converted, where any were."""
-    card = {"skipped": len(skipped), "skipped_files": list(skipped)}
-    return card | ({"converted": dict(notes)} if notes else {})
+    card: dict[str, Any] = {"skipped": len(skipped), "skipped_files": list(skipped)}
+    if notes:
+        card["converted"] = dict(notes)
+    return card
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:

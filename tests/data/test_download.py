@@ -452,6 +452,7 @@ def test_main_writes_a_data_set_with_its_card(command, capsys):
         "counts": {"train": 2, "test": 1},
         "size": 8,
         "classes": 2,
+        "without_test_image": ["b"],
         "params": {"size": 8, "fit": "squash", "train": None},
     }
 
