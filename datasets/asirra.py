@@ -16,6 +16,7 @@ Skipped     files that do not decode (the zip holds a few empty ones), after the
 
 import re
 import sys
+from collections import Counter
 
 import numpy as np
 
@@ -25,9 +26,9 @@ from benchmark.data.download import (
     fetch,
     main,
     member_names,
-    read_photos,
     subset,
 )
+from benchmark.data.photos import of_card, read_photos
 
 SOURCE = Source(
     "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip",
@@ -62,15 +63,16 @@ def prepare(params, folder):
         if key := split_of(name):
             images.append((*key, name))
     images.sort()
-    arrays, skipped = {"classes": CLASSES}, []
+    arrays, skipped, notes = {"classes": CLASSES}, [], Counter()
     for split in ("train", "test"):
         mine = [image for image in images if image[0] == split]
         names = np.array([name for _, _, _, name in mine])
         y = np.array([CLASSES.index(animal) for _, animal, _, _ in mine])
         drawn = subset("asirra", split, y, params[split])
-        ids, arrays[f"x_{split}"], _ = read_photos(
+        ids, arrays[f"x_{split}"], _, found = read_photos(
             file.path, names[drawn], params["size"], fit
         )
+        notes += found
         arrays[f"y_{split}"] = y[drawn][ids].astype(np.int64)
         skipped += np.delete(names[drawn], ids).tolist()
     changes = "none" if file.origin == "official" else MIRROR_CHANGES
@@ -86,8 +88,7 @@ def prepare(params, folder):
             "changes": changes,
         },
         "resize": f"{fit}, bilinear with antialiasing",
-        "skipped": len(skipped),
-        "skipped_files": skipped,
+        **of_card(skipped, notes),
     }
 
 

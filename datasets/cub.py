@@ -10,9 +10,12 @@ Subset      classes: the first N classes, null = all; train, test: that many ima
             class, drawn by a named seed; null = all
 Resize      size, fit: "squash" both sides, or "crop" the centre; bilinear with antialiasing; annotations move with the
             pixels. A part that the crop loses is no longer visible; the location of an invisible part is (0, 0)
+Turned      no: boxes and parts are given in pixels as stored. The card counts photographs whose EXIF orientation says
+            otherwise; the mirror has none
 """
 
 import sys
+from collections import Counter
 
 import numpy as np
 
@@ -24,9 +27,9 @@ from benchmark.data.download import (
     fetch,
     main,
     members,
-    read_photos,
     subset,
 )
+from benchmark.data.photos import of_card, read_photos
 
 SOURCE = Source(
     "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
@@ -109,17 +112,17 @@ def prepare(params, folder):
         "classes": [c.replace("_", " ") for c in classes],
         "part_names": [part for _, part in tables["parts/parts"]],
     }
-    skipped = []
+    skipped, notes = [], Counter()
     for split in ("train", "test"):
         known = [image for image in name if label[image] < count]
         mine = [image for image in known if training[image] == (split == "train")]
         labels = np.array([label[image] for image in mine])
         mine = [mine[i] for i in subset("cub", split, labels, params[split])]
-        ids, x, frames = read_photos(
-            file.path, [name[image] for image in mine], size, fit
-        )
+        files = [name[image] for image in mine]
+        ids, x, frames, found = read_photos(file.path, files, size, fit, upright=False)
+        notes += found
         decoded = set(ids)
-        skipped += [name[image] for i, image in enumerate(mine) if i not in decoded]
+        skipped += [each for i, each in enumerate(files) if i not in decoded]
         mine = [mine[i] for i in ids]
         scale, shift = frames[:, 0, None], frames[:, 1, None]  # (n, 1, 2)
         corners = (
@@ -150,8 +153,7 @@ def prepare(params, folder):
             "changes": changes,
         },
         "resize": f"{fit}, bilinear with antialiasing; annotations moved alike",
-        "skipped": len(skipped),
-        "skipped_files": skipped,
+        **of_card(skipped, notes),
     }
 
 

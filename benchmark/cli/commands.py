@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from rich.table import Table
 
 from benchmark import store
 from benchmark.cli.lists import LISTS, profiles
+from benchmark.utils import scripts
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import near
 
@@ -92,11 +93,13 @@ def list_(options: argparse.Namespace) -> int:
 
 def prepare(options: argparse.Namespace) -> int:
     """Download and prepare data sets: runs datasets/<name>.py."""
-    scripts = {p.stem: p for p in sorted((store.ROOT / "datasets").glob("*.py"))}
+    known = {p.stem: p for p in sorted((store.ROOT / "datasets").glob("*.py"))}
     names = options.dataset or load_params().datasets
     for name in names:
-        if name not in scripts:
-            raise near(name, scripts, "data set")
+        if name not in known:
+            raise near(name, known, "data set")
+    if options.path:  # the script runs in the project's folder, not in the caller's
+        options.path = os.path.abspath(os.path.expanduser(options.path))
     flags = []
     for key in ("path", "name", "size"):
         value = getattr(options, key)
@@ -111,7 +114,7 @@ def prepare(options: argparse.Namespace) -> int:
     if options.force:
         flags.append("--force")
     for name in names:
-        command = [sys.executable, str(scripts[name]), *flags]
+        command = scripts.command(known[name], *flags)
         done = subprocess.run(command, cwd=store.ROOT, check=False)
         if done.returncode:
             return done.returncode

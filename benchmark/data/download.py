@@ -25,8 +25,6 @@ import json
 import os
 import sys
 import time
-import warnings
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +46,7 @@ from rich.progress import (
 
 from benchmark import data, store
 from benchmark.data.archives import DownloadError, member_names, members  # noqa: F401  (for the scripts)
+from benchmark.data.photos import MAX_PIXELS
 from benchmark.store.code_hash import Code
 from benchmark.utils.near_names import UnknownName, near, pick
 
@@ -55,7 +54,6 @@ MIRROR = "GLASSBENCH_MIRROR"
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
 MAX_WAIT = 30.0  # seconds between two attempts
 MAX_WRONG = 2  # transfers with wrong bytes before a URL is given up
-MAX_PIXELS = 50_000_000  # of one image
 
 
 class ParamsError(Exception):
@@ -393,76 +391,6 @@ def nearest(x: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(x[:, :, rows][:, :, :, columns])
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A decoded image as a square, and the map of its coordinates: new = old * scale - shift, for x and y.
-
-    Attributes:
-        pixels: (3, size, size) uint8.
-        scale: (2,) float64.
-        shift: (2,) float64, in pixels of the square.
-    """
-
-    pixels: np.ndarray
-    scale: np.ndarray
-    shift: np.ndarray
-
-
-def read_photo(raw: bytes, size: int, fit: str) -> Photo | None:
-    """An encoded image as RGB; None if it does not decode.
-
-    ``fit="squash"`` scales both sides to ``size``; ``"crop"`` scales the shorter side to it and keeps the centre.
-    Bilinear with antialiasing (the filter's support grows with the reduction).
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # broken EXIF
-            image = Image.open(io.BytesIO(raw))
-            if image.width * image.height > MAX_PIXELS:
-                return None
-            image = image.convert("RGB")
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        zlib.error,
-        Image.DecompressionBombError,
-    ):
-        return None
-    old = np.array(image.size, np.float64)  # w, h
-    side = old if fit == "squash" else np.full(2, old.min())
-    corner = (old - side) / 2  # left and top of what is kept
-    box = (*corner, *(corner + side))
-    square = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    pixels = np.asarray(square).transpose(2, 0, 1)  # (3, size, size)
-    return Photo(np.ascontiguousarray(pixels), size / side, corner * size / side)
-
-
-def read_photos(
-    path: Path, names: Sequence[str], size: int, fit: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The images ``names`` of an archive: those that it has and that decode, in the order of ``names``.
-
-    Returns:
-        ids (n,): which of ``names``; pixels (n, 3, size, size) uint8; frames (n, 2, 2) float64: scale and shift.
-    """
-    row = {name: i for i, name in enumerate(names)}
-    found = np.zeros(len(names), bool)
-    pixels = np.zeros((len(names), 3, size, size), np.uint8)
-    frames = np.zeros((len(names), 2, 2))
-    for name, raw in members(path, row.__contains__):
-        photo = read_photo(raw, size, fit)
-        if photo:
-            i = row[name]
-            found[i] = True
-            pixels[i] = photo.pixels
-            frames[i] = photo.scale, photo.shift
-    if not found.all():  # else without a copy
-        pixels = pixels[found]
-    return np.flatnonzero(found), pixels, frames[found]
-
-
 # --------------------------------------------------------------------------------------------- the command line
 
 Prepare = Callable[[dict[str, Any], Path], tuple[dict[str, np.ndarray], dict[str, Any]]]
@@ -526,17 +454,44 @@ def main(
     except KeyboardInterrupt:
         say(f"{name}: stopped; run again to go on")
         return 130
+    _say_what_to_know(name, made.card)
     images = f"{made.size('train')} + {made.size('test')} images {made.input_shape}"
     print(f"{name}: {images}, {len(made.classes)} classes: {out}")
     return 0
 
 
+def _say_what_to_know(name: str, card: Mapping[str, Any]) -> None:
+    """Print what was done to files, which were skipped, and which classes cannot be tested."""
+    for what, count in card.get("converted", {}).items():
+        noun = "file" if count == 1 else "files"
+        say(f"{name}: {count} {noun}: {what}")
+    if skipped := card.get("skipped_files"):
+        why = f"no image, damaged, cut short, or above {MAX_PIXELS // 10**6} million pixels"
+        say(f"{name}: {len(skipped)} skipped ({why}): {_first(name, skipped)}")
+    if untested := card.get("without_test_image"):
+        say(f"{name}: no test image of {_first(name, untested)}")
+
+
+def _first(name: str, values: Sequence[str], shown: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    text = ", ".join(values[:shown])
+    more = len(values) - shown
+    if more > 0:
+        text += f", and {more} more (glassbench list datasets {name})"
+    return text
+
+
 def _counts(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    return {
+    counts = {
         "counts": {split: len(arrays[f"y_{split}"]) for split in data.SPLITS},
         "size": arrays["x_train"].shape[2],
         "classes": len(arrays["classes"]),
     }
+    tested = np.unique(arrays["y_test"])
+    untested = np.delete(arrays["classes"], tested)
+    if len(untested):
+        counts["without_test_image"] = untested.tolist()
+    return counts
 
 
 def _is_made(out: Path, params: Mapping[str, Any], key: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import yaml
 from benchmark import engine, store
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.train import note_failure, training_units
+from benchmark.utils import scripts
 from benchmark.utils.temporary import scratch
 
 
@@ -51,15 +51,9 @@ def prepare(profile: Profile, dataset: str, file: Path) -> None:
         whole = profile.as_mapping()
         sections = {key: whole[key] for key in ("profile", "data")}
         params.write_text(yaml.safe_dump(sections))
+        options = ["--params", str(params), "--out", str(file)]
         script = store.ROOT / "datasets" / f"{dataset}.py"
-        command = [
-            sys.executable,
-            str(script),
-            "--params",
-            str(params),
-            "--out",
-            str(file),
-        ]
+        command = scripts.command(script, *options)
         done = subprocess.run(
             command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL
         )

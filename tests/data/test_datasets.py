@@ -21,6 +21,7 @@ from PIL import Image
 from benchmark import data
 from benchmark.data import download
 from benchmark.data.download import Source
+from benchmark.data.photos import NOT_TURNED
 from tests.helpers.file_server import FileServer
 from tests.helpers.places import ROOT
 
@@ -482,8 +483,9 @@ def test_petimages_are_ordered_by_class_and_number(pets, tmp_path):
     assert np.abs(levels - [0, 10, 15, 100, 105, 115]).max() <= 2
 
 
-def test_corrupt_petimages_are_skipped_and_named(pets, tmp_path):
+def test_corrupt_petimages_are_skipped_and_named(pets, tmp_path, capsys):
     made, _ = prepare(pets, tmp_path, size=8)
+    assert "asirra: 3 skipped (no image, damaged" in capsys.readouterr().err
     assert made.card["skipped"] == 3
     assert made.card["skipped_files"] == [
         "PetImages/Cat/1.jpg",
@@ -607,6 +609,28 @@ def test_cub_annotations_lie_where_the_pixels_are(cub, tmp_path, fit):
             for px, py in parts[seen].astype(int):
                 assert x[0, py, px] > 230
                 assert (x[0] > 192)[py - 2 : py + 2, px - 2 : px + 2].all()
+
+
+def test_cub_photographs_stay_as_the_annotations_have_them(
+    cub, server, tmp_path, monkeypatch, capsys
+):
+    as_it_was, _ = prepare(cub, tmp_path, size=50)
+    assert "converted" not in as_it_was.card
+    files = birds()
+    name = next(name for name in files if name.endswith(".jpg"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    size = struct.pack(">H", len(exif.tobytes()) + 2)
+    head = b"\xff\xe1" + size + exif.tobytes()
+    files[name] = files[name][:2] + head + files[name][2:]
+    server.files["CUB.tgz"] = tar(files, "w:gz")
+    source = Source(f"{server.url}/CUB.tgz", sha(server.files["CUB.tgz"]))
+    monkeypatch.setattr(cub, "SOURCE", source)
+    made, _ = prepare(cub, tmp_path, size=50)
+    for key, values in as_it_was.arrays.items():
+        np.testing.assert_array_equal(made.arrays[key], values)
+    assert made.card["converted"] == {NOT_TURNED: 1}
+    assert f"cub: 1 file: {NOT_TURNED}\n" in capsys.readouterr().err
 
 
 def test_a_part_that_the_crop_loses_is_not_visible(cub, server, tmp_path, monkeypatch):

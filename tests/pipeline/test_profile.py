@@ -515,7 +515,9 @@ def test_a_data_set_may_be_explained_otherwise(project):
 
 def test_a_script_without_defaults_takes_what_it_takes(project):
     """One that `glassbench prepare folder` wrote."""
-    (project.root / "datasets" / "blobs.py").write_text("from folder import run\n")
+    (project.root / "datasets" / "blobs.py").write_text(
+        "from benchmark.data.folders import run\n"
+    )
     assert Profile.parse(changed(project.params, "data.blobs.fit", "crop")).data[
         "blobs"
     ] == {"fit": "crop"}

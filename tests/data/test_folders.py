@@ -1,0 +1,326 @@
+"""A user's own folder as a data set: layouts, names, and every bad input."""
+
+import io
+import os
+import runpy
+import subprocess
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark import data, store
+from benchmark.cli import commands, main
+from benchmark.data import folders
+from benchmark.data import photos as pictures
+from benchmark.utils import scripts
+from tests.helpers.places import ROOT, move_root
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The module, in a project of its own, beside which the pictures lie."""
+    move_root(monkeypatch, tmp_path / "project")
+    monkeypatch.setattr(store.Paths.__init__, "__defaults__", (store.ROOT,))
+    (tmp_path / "project" / "datasets").mkdir(parents=True)
+    return folders
+
+
+def photos(path, counts, shade=10):
+    """``counts`` of images in each class; every class has its own grey."""
+    for k, (name, n) in enumerate(counts.items()):
+        (path / name).mkdir(parents=True)
+        for i in range(n):
+            Image.new("RGB", (30 + i, 20), (shade * (k + 1),) * 3).save(
+                path / name / f"{i:03d}.png"
+            )
+    return path
+
+
+def load(name="mine"):
+    return data.load(store.Paths("offline").data(name))
+
+
+def test_one_subfolder_a_class(folder, tmp_path, capsys):
+    path = photos(tmp_path / "mine", {"food": 10, "non-food": 15})
+    assert folder.command_line(["--path", str(path), "--size", "16"]) == 0
+    assert "20 + 5 images (3, 16, 16), 2 classes" in capsys.readouterr().out
+    made = load()
+    assert made.classes == ("food", "non-food")
+    for split, counts in (("train", [8, 12]), ("test", [2, 3])):
+        x, y = made.arrays[f"x_{split}"], made.arrays[f"y_{split}"]
+        assert np.bincount(y).tolist() == counts
+        np.testing.assert_array_equal(
+            x.mean((1, 2, 3)), 10 * (y + 1)
+        )  # each image has its class's grey
+    assert made.card["provenance"]["files"][0]["origin"] == "folder"
+
+
+def test_the_split_is_drawn_by_name_and_no_image_is_in_both(folder, tmp_path):
+    path = photos(tmp_path / "mine", {"a": 20, "b": 20})
+    one, again, other = (
+        folder.tree("mine", path),
+        folder.tree("mine", path),
+        folder.tree("yours", path),
+    )
+    assert one == again != other
+    for c in "ab":
+        assert len(one["test"][c]) == 4 and not set(one["train"][c]) & set(
+            one["test"][c]
+        )
+
+
+@pytest.mark.parametrize("test", ["test", "val"])
+def test_a_folder_that_is_split_already(folder, tmp_path, test):
+    photos(tmp_path / "oct" / "train", {"CNV": 3, "DME": 4, "NORMAL": 5})
+    photos(tmp_path / "oct" / test, {"CNV": 1, "DME": 1, "NORMAL": 2})
+    assert (
+        folder.command_line(
+            ["--path", str(tmp_path / "oct"), "--name", "mine", "--size", "8"]
+        )
+        == 0
+    )
+    made = load()
+    assert np.bincount(made.arrays["y_train"]).tolist() == [3, 4, 5]
+    assert np.bincount(made.arrays["y_test"]).tolist() == [1, 1, 2]
+
+
+def prepared(folder, path, *more):
+    return folder.command_line(["--path", str(path), "--size", "8", *more])
+
+
+def test_what_is_no_image_is_skipped_counted_and_printed(
+    folder, tmp_path, capsys, monkeypatch
+):
+    path = photos(tmp_path / "mine", {"a": 9, "b": 9})
+    whole = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(whole, "JPEG")
+    (path / "a" / "cut.jpg").write_bytes(whole.getvalue()[:-9])
+    (path / "a" / "notes.txt").write_text("no image")
+    (path / "b" / "Thumbs.db").write_bytes(b"\xd0\xcf")
+    Image.new("1", (100, 100)).save(path / "b" / "huge.png")
+    for hidden in (".DS_Store", "._000.png"):
+        (path / "a" / hidden).write_bytes(b"hidden")
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 9_999)
+    assert prepared(folder, path) == 0
+    skipped = ["a/cut.jpg", "a/notes.txt", "b/Thumbs.db", "b/huge.png"]
+    assert sorted(load().card["skipped_files"]) == skipped
+    assert "4 skipped (no image, damaged, cut short, or above" in (
+        said := capsys.readouterr().err
+    )
+    assert all(name in said for name in skipped)
+    assert prepared(folder, path) == 0  # and again where nothing is left to do
+    assert "4 skipped" in capsys.readouterr().err
+
+
+def test_of_many_skipped_files_the_first_are_printed(folder, tmp_path, capsys):
+    path = photos(tmp_path / "mine", {"a": 6, "b": 6})
+    for split in range(5):
+        photos(path / "a" / f"more{split}", {"x": 6})
+    for i in range(8):
+        (path / "b" / f"{i}.txt").write_text("no image")
+    assert prepared(folder, path) == 0
+    assert len(load().card["skipped_files"]) == 8
+    said = capsys.readouterr().err
+    assert said.count(".txt") == 5
+    assert "and 3 more (glassbench list datasets mine)" in said
+
+
+def test_what_was_converted_is_counted_and_printed(folder, tmp_path, capsys):
+    path = photos(tmp_path / "mine", {"a": 10, "b": 10})
+    levels = np.full((8, 8), 40_000, np.uint16)
+    for i in range(3):
+        Image.fromarray(levels).save(path / "a" / f"{i:03d}.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (8, 8)).save(path / "b" / "000.png", exif=exif)
+    assert prepared(folder, path) == 0
+    assert load().card["converted"] == {"16 bits scaled to 8": 3, pictures.TURNED: 1}
+    said = capsys.readouterr().err
+    assert "mine: 3 files: 16 bits scaled to 8\n" in said
+    assert f"mine: 1 file: {pictures.TURNED}\n" in said
+
+
+def test_a_class_without_a_test_image_is_printed(folder, tmp_path, capsys):
+    path = photos(tmp_path / "mine", {"a": 10, "rare": 4})
+    assert prepared(folder, path) == 0
+    assert load().card["without_test_image"] == ["rare"]
+    assert "mine: no test image of rare\n" in capsys.readouterr().err
+
+
+def test_nothing_is_said_of_ordinary_pictures(folder, tmp_path, capsys):
+    path = photos(store.ROOT / "mine", {"a": 10, "b": 10})
+    assert prepared(folder, path) == 0
+    assert capsys.readouterr().err == ""
+    assert not {"converted", "without_test_image"} & set(load().card)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"a/caf\xe9.png", b"train/caf\xe9/1.png"])
+def test_a_name_that_is_not_utf8_is_one_line(folder, tmp_path, capsys, name):
+    path = photos(tmp_path / "mine", {"a": 6, "b": 6})
+    file = os.path.join(os.fsencode(path), name)
+    os.makedirs(file if name == b"caf\xe9" else os.path.dirname(file), exist_ok=True)
+    if name != b"caf\xe9":
+        (path / "a" / "000.png").rename(os.fsdecode(file))
+    if name.startswith(b"train"):
+        photos(path / "train", {"a": 6, "b": 6})
+        photos(path / "test", {"a": 6, "b": 6})
+    assert prepared(folder, path) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert r"caf\xe9" in last
+    assert last.endswith("this name is not UTF-8; rename it and run again")
+    assert not (store.ROOT / "datasets" / "mine.py").exists()
+
+
+def test_from_then_on_it_is_a_data_set_like_any_other(folder, tmp_path):
+    path = photos(tmp_path / "mine", {"a": 6, "b": 6})
+    assert folder.command_line(["--path", str(path), "--size", "8"]) == 0
+    done = run_script("mine", out := tmp_path / "again.npz")
+    assert done.returncode == 0, done.stderr
+    assert data.load(out, "mine").size("train") == load().size("train")
+    assert (
+        folder.command_line(["--path", str(path), "--size", "8"]) == 0
+    )  # its own script may be written again
+
+
+def run_script(name, out):
+    """As `glassbench prepare` does, without it."""
+    script = store.ROOT / "datasets" / f"{name}.py"
+    return subprocess.run(
+        scripts.command(script, "--out", str(out)),
+        env=os.environ | {"PYTHONPATH": str(ROOT), "GLASSBENCH_ROOT": str(store.ROOT)},
+        cwd=store.ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_no_name_of_a_data_set_shadows_a_module(folder, tmp_path):
+    """Neither for the others nor for itself."""
+    photos(store.ROOT / "random", {"a": 6, "b": 6})
+    assert prepared(folder, store.ROOT / "random") == 0
+    for name in ("numbers", "signal", "queue", "torch", "PIL", "numpy", "benchmark"):
+        script = store.ROOT / "datasets" / f"{name}.py"
+        script.write_text("raise SystemExit('in place of a module')\n")
+    done = run_script("random", tmp_path / "random.npz")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "written"),
+    [
+        ("project/photos", "photos"),
+        ("project/../project/photos", "photos"),
+        ("link/photos", "photos"),  # a link to the project
+        ("project/linked", "linked"),  # a link out of the project, which lies in it
+        ("elsewhere/photos", "../elsewhere/photos"),
+    ],
+)
+def test_the_script_names_the_folder_relative_to_the_project(
+    folder, tmp_path, capsys, place, written
+):
+    (tmp_path / "link").symlink_to(store.ROOT)
+    (store.ROOT / "linked").symlink_to(tmp_path / "elsewhere" / "photos")
+    for home in (store.ROOT, tmp_path / "elsewhere"):
+        photos(home / "photos", {"a": 6, "b": 6})
+    assert prepared(folder, tmp_path / place, "--name", "mine") == 0
+    script = (store.ROOT / "datasets" / "mine.py").read_text()
+    assert f'run("mine", "{written}", 8)' in script.replace("'", '"')
+    assert str(tmp_path) not in script + str(load().card)
+    outside = f"photos is outside the project: datasets/mine.py names it {written};"
+    assert (outside in capsys.readouterr().err) == written.startswith("..")
+
+
+def test_a_clone_may_have_the_folder_elsewhere(folder, tmp_path):
+    photos(tmp_path / "one", {"a": 6, "b": 6})
+    photos(tmp_path / "two", {"a": 12, "b": 12})
+    (store.ROOT / "params.yaml").write_text("data: {mine: {path: ../two}}\n")
+    assert prepared(folder, tmp_path / "one", "--name", "mine") == 0
+    assert load().size("train") == 20
+
+
+@pytest.mark.parametrize(
+    "called", ['an "odd" one', '"""', "it's \\N{x}", "Vögel 鳥 {name}", "a\\"]
+)
+def test_quotes_and_unicode_in_the_path(folder, monkeypatch, called):
+    path = photos(store.ROOT / called, {"a\"'": 6, "鳥": 6})
+    assert prepared(folder, path, "--name", "mine") == 0
+    assert load().classes == ("a\"'", "鳥")
+    monkeypatch.setattr("sys.argv", ["mine.py", "--force"])
+    with pytest.raises(SystemExit) as done:  # the script that was written
+        runpy.run_path(store.ROOT / "datasets" / "mine.py", run_name="__main__")
+    assert done.value.code == 0
+
+
+def test_the_path_is_the_callers(monkeypatch, tmp_path):
+    calls = []
+
+    def run(command, **_):
+        calls.append(command)
+        return types.SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(commands.subprocess, "run", run)
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["prepare", "folder", "--path", "photos"]) == 0
+    assert calls[0][-2:] == ["--path", str(tmp_path / "photos")]
+
+
+def test_another_folder_under_the_same_name_is_read(folder, tmp_path):
+    one, two = (
+        photos(tmp_path / "one", {"a": 6, "b": 6}),
+        photos(tmp_path / "two", {"a": 12, "b": 12}),
+    )
+    for path, n in ((one, 10), (two, 20)):
+        assert (
+            folder.command_line(["--path", str(path), "--name", "mine", "--size", "8"])
+            == 0
+        )
+        assert load().size("train") == n
+
+
+def test_bad_input_is_one_line(folder, tmp_path, capsys):
+    path = photos(tmp_path / "mine", {"a": 6, "b": 6})
+    (store.ROOT / "datasets" / "cub.py").write_text('"""CUB."""\n')
+    photos(tmp_path / "one", {"a": 6})
+    photos(tmp_path / "few", {"a": 3, "b": 3})
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    (tmp_path / "empty" / "b").mkdir()
+    for argv, words in (
+        ([], "which one? glassbench prepare folder --path DIR"),
+        (["--path", str(tmp_path / "nowhere")], "nowhere is not a folder"),
+        (
+            ["--path", str(tmp_path / "one")],
+            "holds 1 subfolders; there must be one per class",
+        ),
+        (["--path", str(tmp_path / "few")], "no image for test"),
+        (["--path", str(tmp_path / "empty")], "no image for train"),
+        (["--path", str(path), "--name", "cub"], "there is already a data set 'cub'"),
+        (["--path", str(path), "--name", "../x"], "cannot name a data set"),
+        (["--path", str(path), "--size", "0"], "--size 0 must be at least 1"),
+    ):
+        assert folder.command_line(argv) == 2, argv
+        *notes, said = capsys.readouterr().err.splitlines()
+        assert words in said
+        assert all("is outside the project" in note for note in notes)
+    assert sorted(p.name for p in (store.ROOT / "datasets").glob("*.py")) == ["cub.py"]
+
+
+def test_the_command_hands_the_options_on(monkeypatch):
+    calls = []
+
+    def run(command, **_):
+        calls.append(command)
+        return types.SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(commands.subprocess, "run", run)
+    options = ["--path", "/x", "--name", "gc", "--size", "64", "--profile", "paper"]
+    assert main.main(["prepare", "folder", *options]) == 0
+    ((_, _, script, *handed),) = calls
+    assert script.endswith("folder.py")
+    assert handed == options
+
+
+def test_options_of_a_folder_are_refused_elsewhere(capsys):
+    assert main.main(["prepare", "digits", "--path", "/x"]) == 2
+    assert "are for `glassbench prepare folder`" in capsys.readouterr().err
