@@ -60,7 +60,8 @@ class Work:
 class Meter(TorchDispatchMode):
     """Counts multiply-adds, by torch's formula for each operation, and the bytes that new tensors hold.
 
-    Gradients of convolutions have a formula of our own, since torch's takes grouped ones for ungrouped. Operations without a formula (sorting, element by element) count nothing. Works on real tensors as on ``meta``.
+    Gradients of convolutions have a formula of our own, since torch's takes grouped ones for ungrouped. Operations
+    without a formula (sorting, element by element) count nothing. Works on real tensors as on ``meta``.
     """
 
     def __init__(self) -> None:
