@@ -233,7 +233,7 @@ def test_no_network_and_no_mirror_is_exit_code_2(tmp_path, monkeypatch, capsys, 
 
 
 def test_a_script_runs_by_path(tmp_path):
-    (tmp_path / "p.yaml").write_text("data: {digits: {size: 8, train: 20, test: 10}}")
+    (tmp_path / "p.yaml").write_text("data: {digits: {size: 8, train: 20, test: 100}}")
     command = [
         sys.executable,
         str(ROOT / "datasets" / "digits.py"),
@@ -244,7 +244,7 @@ def test_a_script_runs_by_path(tmp_path):
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "digits: 20 + 10 images (1, 8, 8), 10 classes: d.npz\n"
+    assert done.stdout == "digits: 20 + 100 images (1, 8, 8), 10 classes: d.npz\n"
 
 
 # --------------------------------------------------------------------------------------------- idx
