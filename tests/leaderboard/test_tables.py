@@ -131,6 +131,21 @@ def test_failed_and_not_applicable_stay_with_their_reasons():
     )
 
 
+def test_a_note_is_listed_below_a_board_and_marks_no_number_as_partial():
+    rows, instances = inputs()
+    noted = (rows.method == "Grad-CAM") & (rows.status == "ok")
+    rows.loc[noted, "reason"] = "was given the true classes"
+    frame = tables.leaderboard(rows, instances)
+    found = frame[(frame.method == "Grad-CAM") & frame.reason.str.startswith("note: ")]
+    assert len(found) and (found.status == "ok").all()
+    assert not any(tables.is_partial(line) for line in found.itertuples())
+    lost = tables.losses(frame)
+    line = lost[lost.reason == "note: was given the true classes"].iloc[0]
+    assert (line.methods, line.metrics) == ("Grad-CAM", "all metrics")
+    some_seeds = frame[frame.reason.str.contains("seed") & (frame.status == "ok")]
+    assert len(some_seeds) and all(map(tables.is_partial, some_seeds.itertuples()))
+
+
 def test_several_seeds_that_failed_are_all_named():
     cells = [
         {"method": "A", "metric": "m", "seed": s, "status": "failed", "reason": "x"}
