@@ -67,7 +67,7 @@ class Cell:
         if not self.method:
             return network
         setting = store.setting_text(self.method.settings)
-        return f"{network} {self.method.stem} {setting}".rstrip()
+        return f"{network} {self.method.label} {setting}".rstrip()
 
 
 # --------------------------------------------------------------------------------------------- files of cells
@@ -179,7 +179,7 @@ def cells(profile: Profile, dataset: str) -> list[Cell]:
     """Every (target, seed, method) of a data set that the profile asks for.
 
     Raises:
-        UnknownName: before any work, a wrong class or setting, or two methods with one name.
+        UnknownName: before any work, a wrong class or setting, or two methods with one name or one file.
     """
     wanted = profile.explained(dataset)
     _refuse_equal_names(wanted.methods)
@@ -204,7 +204,13 @@ def cells(profile: Profile, dataset: str) -> list[Cell]:
 
 def _refuse_equal_names(refs: Iterable[MethodRef]) -> None:
     named: dict[tuple[str, str], MethodRef] = {}
+    placed: dict[str, MethodRef] = {}
     for ref in refs:
+        other = placed.setdefault(ref.slug, ref)
+        if other.path != ref.path:
+            raise UnknownName(
+                f"{other.file} and {ref.file} have one name, and both a class {ref.cls}; rename a file or a class"
+            )
         name, _, setting = describe(ref)
         other = named.setdefault((name, setting), ref)
         if other is not ref:

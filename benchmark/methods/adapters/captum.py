@@ -1,7 +1,7 @@
 """Attributions of captum.
 
     captum:IntegratedGradients?n_steps=20      captum:Occlusion?sliding_window_shapes=(1,4,4)      captum:LRP
-    captum:NoiseTunnel?attribution_method=Saliency&stdevs=0.1      captum:Lime?feature_mask=6      captum:Lime?segments=50
+    captum:NoiseTunnel?attribution_method=Saliency&stdevs=0.1      captum:Lime?feature_mask=6      captum:Lime?segments=9
 
 Idea: any class of ``captum.attr`` that attributes the output of a class to pixels or to a layer. Options go to its
 constructor or to ``attribute``, whichever has them; ``attribution_method`` is another class of captum, which shares the
@@ -62,6 +62,7 @@ _UNFIT = {
     "similarity_func",
     "verbose",
 }
+_BROKEN = {"LayerFeaturePermutation"}  # it looks for the class in the layer's output
 _REQUIRED = {"attribution_method", "sliding_window_shapes"}  # text can say these
 _SQUARES = 5  # to a side, the default of Lime and KernelShap
 _WITH_SQUARES = {"KernelShap", "Lime"}
@@ -188,7 +189,7 @@ def _classes(attr: ModuleType) -> dict[str, _Class]:
     found = {}
     for name, value in vars(attr).items():
         is_class = inspect.isclass(value) and issubclass(value, attr.Attribution)
-        if is_class and hasattr(value, "attribute"):
+        if is_class and hasattr(value, "attribute") and name not in _BROKEN:
             each = _Class.of(name, value)
             if each.is_fit:
                 found[name] = each

@@ -45,6 +45,8 @@ _TAKEN = {
     "ablation_layer",
     "tta_transforms",
 }
+# These take ``eigen_smooth``, but do not smooth by it.
+_NOT_SMOOTHED = {"FEM", "KPCA_CAM", "RefineCAM", "SegEigenCAM"}
 _EIGEN = {"EigenCAM", "EigenGradCAM"}
 _PROJECTION = "get_2d_projection"  # the library's function
 
@@ -64,8 +66,9 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
     own = {"layer": None}
     if _projects(name, options):
         own["orient"] = None
+    taken = _TAKEN | ({"eigen_smooth"} if name in _NOT_SMOOTHED else set())
     what = f"pytorch_grad_cam:{name}"
-    adapters.check_options(options, make | call | own, _TAKEN, what)
+    adapters.check_options(options, make | call | own, taken, what)
     for_constructor = {k: v for k, v in options.items() if k in make}
     for_call = {k: v for k, v in options.items() if k in call}
     if "base_method" in options:
@@ -74,7 +77,8 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
 
     @contextlib.contextmanager
     def opened(target: Target) -> Iterator[adapters.Maps]:
-        network = adapters.Network(target)
+        # SESS cuts pixels off the graph, ShapleyCAM differentiates the gradient.
+        network = adapters.Network(target).requires_grad_()
         layers = []
         if name != "FullGrad":  # it takes every layer with biases
             chosen = adapters.spatial_layer(target, options.get("layer"))
