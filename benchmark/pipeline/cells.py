@@ -182,6 +182,7 @@ def cells(profile: Profile, dataset: str) -> list[Cell]:
         UnknownName: before any work, a wrong class or setting, or two methods with one name or one file.
     """
     wanted = profile.explained(dataset)
+    _refuse_equal_files(wanted.methods)
     _refuse_equal_names(wanted.methods)
     found = []
     for target, seed, recipe in profile.trainings(dataset):
@@ -202,8 +203,8 @@ def cells(profile: Profile, dataset: str) -> list[Cell]:
     return found
 
 
-def _refuse_equal_names(refs: Iterable[MethodRef]) -> None:
-    named: dict[tuple[str, str], MethodRef] = {}
+def _refuse_equal_files(refs: Iterable[MethodRef]) -> None:
+    """Results of an external file keep their place wherever it lies, so two of one name would share it."""
     placed: dict[str, MethodRef] = {}
     for ref in refs:
         other = placed.setdefault(ref.slug, ref)
@@ -211,6 +212,11 @@ def _refuse_equal_names(refs: Iterable[MethodRef]) -> None:
             raise UnknownName(
                 f"{other.file} and {ref.file} have one name, and both a class {ref.cls}; rename a file or a class"
             )
+
+
+def _refuse_equal_names(refs: Iterable[MethodRef]) -> None:
+    named: dict[tuple[str, str], MethodRef] = {}
+    for ref in refs:
         name, _, setting = describe(ref)
         other = named.setdefault((name, setting), ref)
         if other is not ref:

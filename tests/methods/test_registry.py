@@ -45,7 +45,7 @@ def test_two_files_of_one_name_are_refused_before_they_overwrite_each_other(tmp_
         refs.append(MethodRef.parse("mine.py:A", tmp_path / folder))
     assert refs[0].slug == refs[1].slug
     with pytest.raises(UnknownName, match="have one name, and both a class A; rename"):
-        cells._refuse_equal_names(refs)
+        cells._refuse_equal_files(refs)
 
 
 def test_a_remark_is_of_libraries_only():

@@ -1,7 +1,8 @@
 """Attributions of captum.
 
     captum:IntegratedGradients?n_steps=20      captum:Occlusion?sliding_window_shapes=(1,4,4)      captum:LRP
-    captum:NoiseTunnel?attribution_method=Saliency&stdevs=0.1      captum:Lime?feature_mask=6      captum:Lime?segments=9
+    captum:NoiseTunnel?attribution_method=Saliency&stdevs=0.1
+    captum:Lime?feature_mask=6      captum:KernelShap?segments=50
 
 Idea: any class of ``captum.attr`` that attributes the output of a class to pixels or to a layer. Options go to its
 constructor or to ``attribute``, whichever has them; ``attribution_method`` is another class of captum, which shares the
@@ -106,8 +107,10 @@ class _Class:
     def is_fit(self) -> bool:
         """Does it attribute the output of a class, given what text can say?"""
         explains = "target" in self.call or "attribution_method" in self.make
-        required = {k for k, p in self.known.items() if p.default is p.empty}
-        return explains and required <= _SET | _DEFAULT | _REQUIRED
+        optional = _SET | _DEFAULT | _REQUIRED
+        others = [p for key, p in self.known.items() if key not in optional]
+        needs_more = any(p.default is p.empty for p in others)
+        return explains and not needs_more
 
 
 def adapt(name: str, options: Mapping[str, Any]) -> Any:
@@ -259,10 +262,13 @@ def _window(value: Any, batch: Batch) -> Any:
 def _squares(batch: Batch, side: int | None) -> Tensor:
     """(1, 1, h, w) int64: the number of each pixel's square; ``side`` in pixels."""
     h, w = batch.x.shape[-2:]
-    side = side or math.ceil(max(h, w) / _SQUARES)
-    row = torch.arange(h, device=batch.x.device) // side
-    column = torch.arange(w, device=batch.x.device) // side
-    return (row[:, None] * math.ceil(w / side) + column)[None, None]
+    if side is None:
+        side = math.ceil(max(h, w) / _SQUARES)
+    rows = torch.arange(h) // side
+    columns = torch.arange(w) // side
+    across = math.ceil(w / side)
+    squares = rows[:, None] * across + columns
+    return squares[None, None].to(batch.x.device)
 
 
 def _segments(batch: Batch, n: int) -> Tensor:
