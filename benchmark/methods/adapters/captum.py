@@ -174,7 +174,7 @@ def remark(name: str, options: Mapping[str, Any]) -> str:
     if "DeepLift" not in f"{name} {options.get('attribution_method', '')}":
         return ""
     return (
-        "on networks with max pooling captum's DeepLift does not add up to the "
+        "on networks with max pooling captum's DeepLift need not add up to the "
         "difference of the logits"
     )
 
