@@ -20,7 +20,7 @@ MAY = {
     "leaderboard": {"store", "utils"},
     "gate": {"leaderboard", "store", "utils"},
     "engine": {"store", "utils"},
-    "methods": {"api", "engine", "metrics", "papers", "store", "utils"},
+    "methods": {"api", "engine", "metrics", "papers", "store", "utils", "zoo"},
     "pipeline": {
         "api",
         "data",

@@ -369,7 +369,7 @@ def _add_evaluate(all_commands: _Commands) -> None:
         commands.evaluate,
         "  glassbench evaluate mine.py:GradNorm\n"
         "  glassbench evaluate mine.py:GradNorm?layer=conv3 --targets digits\n"
-        "  glassbench evaluate captum:Occlusion?sliding_window_shapes=4 pytorch_grad_cam:EigenCAM zennit:EpsilonPlus\n"
+        "  glassbench evaluate captum:Occlusion?sliding_window_shapes=4 pytorch_grad_cam:LayerCAM zennit:EpsilonPlus\n"
         "  glassbench evaluate --images images.npz; glassbench evaluate maps.npz --name 'My maps'",
     )
     command.add_argument(

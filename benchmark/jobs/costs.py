@@ -370,7 +370,7 @@ def passes_per_image(offers: frozenset[str]) -> float:
 def _kind(step: str, cell: Cell) -> str:
     """A kind for each method with those that its settings name, as methods differ in what they do and offer."""
     method = cell.method
-    names = " of ".join(ref.stem for ref in (method, *method.named))
+    names = " of ".join(ref.label for ref in (method, *method.named))
     variant = method.settings.get("variant", "")
     return f"{step} {names} {variant}".rstrip()
 

@@ -25,7 +25,7 @@ from benchmark import data, engine, leaderboard, store
 from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
 from benchmark.leaderboard import placing, tables
 from benchmark.methods import describe
-from benchmark.methods.registry import MethodRef
+from benchmark.methods.registry import MethodRef, remark
 from benchmark.pipeline import (
     cells,
     collect,
@@ -52,6 +52,7 @@ class Evaluation:
         left_out: the reasons why known cells are not on the board, and how many cells.
         means_only: known cells without values per image.
         without: metrics that known cells have no rows of, and how many cells.
+        remarks: what to know about methods of other libraries, by their name.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class Evaluation:
     left_out: Mapping[str, int]
     means_only: int
     without: Mapping[str, int]
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 def evaluate_methods(
@@ -115,8 +117,16 @@ def evaluate_methods(
         every = pd.concat(parts)
         text = every.to_csv(index=False, float_format="%.7g", lineterminator="\n")
         store.write_text(folder / "differences.csv", text)
+    remarks = {name: remark(ref) for name, ref in zip(names, refs, strict=True)}
     return Evaluation(
-        folder, new, frame, compared, old.left_out, old.means_only, old.without
+        folder,
+        new,
+        frame,
+        compared,
+        old.left_out,
+        old.means_only,
+        old.without,
+        {name: text for name, text in remarks.items() if text},
     )
 
 
@@ -304,7 +314,7 @@ def write_images(profile: Profile, file: Path) -> list[str]:
 
 def notes(found: Evaluation) -> list[str]:
     """What a reader of the board should know, a line each."""
-    lines = []
+    lines = [f"{name}: {text}" for name, text in found.remarks.items()]
     for why, count in found.left_out.items():
         lines.append(f"{count} known cells are not on the board: {why}")
     for name, count in found.without.items():

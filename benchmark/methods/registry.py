@@ -159,6 +159,11 @@ class MethodRef:
         return path.parent.name if path.name == "method.py" else path.stem
 
     @property
+    def label(self) -> str:
+        """What units of work call it: one of the project's own files holds one method, any other may hold several."""
+        return self.stem if self.own else f"{self.stem}:{self.cls}"
+
+    @property
     def slug(self) -> str:
         """A file name for the method with its settings; unique, safe, readable."""
         text = f"{self.stem}-{self.cls}-{store.setting_text(self.settings)}"
@@ -250,6 +255,12 @@ def metrics() -> dict[str, MetricSpec]:
 def is_adapter(ref: MethodRef) -> bool:
     """Is it a class of another library, through its file in ``benchmark/methods/adapters``?"""
     return ref.path.resolve().is_relative_to(_ADAPTERS)
+
+
+def remark(ref: MethodRef) -> str:
+    """What a reader of the rows of a library's method should know; empty if there is nothing."""
+    say = getattr(load_module(ref.path), "remark", None) if is_adapter(ref) else None
+    return say(ref.cls, ref.settings) if say else ""
 
 
 def method_files() -> list[Path]:

@@ -67,7 +67,7 @@ class Cell:
         if not self.method:
             return network
         setting = store.setting_text(self.method.settings)
-        return f"{network} {self.method.stem} {setting}".rstrip()
+        return f"{network} {self.method.label} {setting}".rstrip()
 
 
 # --------------------------------------------------------------------------------------------- files of cells
@@ -186,9 +186,10 @@ def cells(profile: Profile, dataset: str) -> list[Cell]:
     """Every (target, seed, method) of a data set that the profile asks for.
 
     Raises:
-        UnknownName: before any work, a wrong class or setting, or two methods with one name.
+        UnknownName: before any work, a wrong class or setting, or two methods with one name or one file.
     """
     wanted = profile.explained(dataset)
+    _refuse_equal_files(wanted.methods)
     _refuse_equal_names(wanted.methods)
     found = []
     for target, seed, recipe in profile.trainings(dataset):
@@ -207,6 +208,17 @@ def cells(profile: Profile, dataset: str) -> list[Cell]:
             )
             found.append(cell)
     return found
+
+
+def _refuse_equal_files(refs: Iterable[MethodRef]) -> None:
+    """Results of an external file keep their place wherever it lies, so two of one name would share it."""
+    placed: dict[str, MethodRef] = {}
+    for ref in refs:
+        other = placed.setdefault(ref.slug, ref)
+        if other.path != ref.path:
+            raise UnknownName(
+                f"{other.file} and {ref.file} have one name, and both a class {ref.cls}; rename a file or a class"
+            )
 
 
 def _refuse_equal_names(refs: Iterable[MethodRef]) -> None:

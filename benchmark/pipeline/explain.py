@@ -31,6 +31,7 @@ from benchmark.pipeline.cells import (
     who,
     write_explanation,
 )
+from benchmark.pipeline.inputs import forget
 from benchmark.pipeline.keys import explain_key, method_files_of
 from benchmark.pipeline.protocol import attempt
 from benchmark.utils.temporary import scratch
@@ -104,6 +105,8 @@ def explain_cell(cell: Cell) -> str | None:
     if _is_kept(cell):
         return engine.KEPT
     explanation, meta = attempt(cell)
+    if meta["status"] == "not applicable":
+        forget()  # the method may have changed the network before it said so
     write_explanation(
         cell.explanation, explanation, who(cell) | {"key": explain_key(cell)} | meta
     )

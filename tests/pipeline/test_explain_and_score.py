@@ -176,6 +176,14 @@ def test_a_method_that_has_nothing_to_say_is_not_applicable(trained):
     }
 
 
+def test_a_network_that_a_method_changed_before_it_gave_up_is_loaded_anew(trained):
+    change = "target.net.conv1[0].weight.data.zero_()"
+    before = f"{change}; from benchmark.api import NotApplicable; raise NotApplicable"
+    cell, rows, _ = one(trained, plugin(trained, before, name="changes"))
+    assert set(rows.status) == {"not applicable"}
+    assert inputs.load_target(cell).net.conv1[0].weight.any()
+
+
 def test_a_failing_metric_fails_its_rows_only(trained, monkeypatch):
     spec = registry.metrics()["gini"]
 

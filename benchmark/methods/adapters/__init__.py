@@ -1,10 +1,11 @@
 """Classes of other libraries as methods, one file per library.
 
-    captum:IntegratedGradients?n_steps=20      pytorch_grad_cam:EigenCAM      zennit:EpsilonPlus      maps.npz
+    captum:IntegratedGradients?n_steps=20      pytorch_grad_cam:LayerCAM      zennit:EpsilonPlus      maps.npz
 
 ``adapt(name, options)`` of such a file turns the library's class ``name`` into a method: it explains the class that the
-network predicts, and passes the images in the batch's chunks. Each library is an optional extra. Some libraries draw
-from global random states: these are seeded from ``rng`` meanwhile, and restored.
+network predicts, and passes the images in the batch's chunks. ``remark(name, options)`` is what a reader of its rows
+should know. Each library is an optional extra. Some libraries draw from global random states: these are seeded from
+``rng`` meanwhile, and restored. A library gets a copy of the network, built of torch's own modules.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import importlib.metadata
 import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import field, make_dataclass
 from types import ModuleType
 from typing import Any
@@ -25,7 +27,8 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from benchmark.api import Batch, Explanation, NotApplicable, Target
-from benchmark.utils.near_names import UnknownName, near, pick
+from benchmark.methods.plain_networks import Add, plain
+from benchmark.utils.near_names import UnknownName, near
 
 OFFERS = frozenset({"heatmaps"})
 # The package to install, by the name of the adapter's file.
@@ -58,13 +61,7 @@ def library(module: str, package: str) -> ModuleType:
         ) from None
 
 
-def find(name: str, module: ModuleType, base: type, what: str) -> type:
-    """The class ``name`` of a library's module, among the subclasses of ``base``."""
-    classes = {}
-    for key, value in vars(module).items():
-        if inspect.isclass(value) and issubclass(value, base) and value is not base:
-            classes[key] = value
-    return pick(name, classes, what)
+Maps = Callable[[Batch], Tensor]  # m images -> heat maps (m, h, w)
 
 
 def options_of(*functions: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -77,35 +74,46 @@ def options_of(*functions: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return found
 
 
-def refuse(
-    options: Mapping[str, Any], known: Mapping[str, Any], taken: set[str], what: str
+def check_options(
+    options: Mapping[str, Any],
+    known: Mapping[str, inspect.Parameter | None],
+    taken: set[str],
+    what: str,
 ) -> None:
-    """Refuse options that the library does not have, or that the adapter sets itself (``taken``).
+    """Check that the options exist and that none is missing.
+
+    Args:
+        known: the library's parameters, and the adapter's own options.
+        taken: those of them that the adapter sets itself.
 
     Raises:
-        UnknownName: with similar names.
+        UnknownName: with similar names, or with the name of an option that is required.
     """
     allowed = known.keys() - taken
     for key in options:
         if key not in allowed:
             raise near(key, allowed, f"option of {what}")
+    required = {k for k, p in known.items() if p and p.default is p.empty}
+    missing = sorted(required - taken - options.keys())
+    if missing:
+        raise UnknownName(f"{what} needs {', '.join(missing)}: {what}?{missing[0]}=...")
 
 
 def method(
     name: str,
     options: Mapping[str, Any],
-    maps: Callable[[Target, Batch, Generator], Tensor],
+    opened: Callable[[Target], AbstractContextManager[Maps]],
 ) -> Any:
-    """A method with the settings ``options``; ``maps`` computes the heat maps (m, h, w) of a chunk of m images."""
+    """A method with the settings ``options``; ``opened`` is entered for each target, and left even if a map fails."""
 
     def fit(self: Any, target: Target, reference: Batch, rng: Generator) -> Any:
         return self
 
     def explain(self: Any, target: Target, batch: Batch, rng: Generator) -> Explanation:
         parts = []
-        with seeded(rng):
+        with seeded(rng), opened(target) as maps:
             for part in batch:
-                found = torch.as_tensor(maps(target, part, rng))
+                found = torch.as_tensor(maps(part))
                 parts.append(found.detach())
         return Explanation(heatmaps=torch.cat(parts))
 
@@ -140,31 +148,42 @@ def seeded(rng: Generator) -> Iterator[None]:
 
 
 class Network(nn.Module):
-    """A target as the single module that libraries expect: pixels in [0, 1] (n, c, h, w) -> logits (n, C)."""
+    """A plain copy of a target as the single module that libraries expect: pixels in [0, 1] (n, c, h, w) -> logits.
 
-    def __init__(self, target: Target) -> None:
+    Args:
+        add: makes the module of each addition.
+    """
+
+    def __init__(self, target: Target, add: Callable[[], nn.Module] = Add) -> None:
         super().__init__()
-        self.net = target.net
-        self._mean = target.mean
-        self._std = target.std
+        self.net = plain(target.net, add)
+        self.target = target
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """What enters ``net`` for pixels x, (n, c, h, w)."""
+        return (x - self.target.mean) / self.target.std
 
     def forward(self, x: Tensor) -> Tensor:
-        z = (x - self._mean) / self._std
-        return self.net(z)
+        return self.net(self.normalised(x))
 
 
-def layer(target: Target, name: str | None = None) -> nn.Module:
-    """The module of a layer (default: the target's choice).
+def spatial_layer(target: Target, name: str | None = None) -> str:
+    """The name of a layer whose output is a map (default: the target's choice).
 
     Raises:
-        NotApplicable: the target has no layer with spatial extent. UnknownName: no such layer.
+        NotApplicable: the target has no layer with spatial extent, or this one has none. UnknownName: no such layer.
     """
     if name is None and target.layer is None:
         raise NotApplicable(f"{target.name} has no layer with spatial extent")
     chosen = name or target.layer
     if chosen not in target.layers:
         raise near(name, target.layers, f"layer of {target.name}:")
-    return target.net.get_submodule(chosen)
+    image = torch.zeros(1, *target.input_shape, device=target.device)
+    with torch.no_grad():
+        axes = target.features(image, chosen).ndim
+    if axes != 4:
+        raise NotApplicable(f"layer {chosen} of {target.name} has no spatial extent")
+    return chosen
 
 
 def resized(maps: Tensor, batch: Batch) -> Tensor:
