@@ -38,32 +38,10 @@ from benchmark.store import git
 from benchmark.store.code_hash import Code, Place
 from benchmark.utils.temporary import scratch
 
-# Version 1 of the provenance hashed whole files; these are their names at that time.
-_V1_COMMON = (
-    "api.py",
-    "attention.py",
-    "cells.py",
-    "concepts.py",
-    "data.py",
-    "excitation.py",
-    "seeds.py",
-    "run.py",
-    "zoo",
-)
-_V1_STEPS = {
-    "explain": _V1_COMMON,
-    "score": (*_V1_COMMON, "metrics"),
-    "replicate": (*_V1_COMMON, "replicate.py", "metrics"),
-}
-_V1_NOT_CODE = ("__init__.py", "replicate.py", "figures.py", "verdicts.py")
 _PRINT_CODE = """
 import json, sys, yaml
-try:
-    from benchmark.pipeline import provenance
-    from benchmark.pipeline.profile import Profile
-except ModuleNotFoundError:  # an earlier layout
-    from benchmark import report as provenance
-    from benchmark.profile import Profile
+from benchmark.pipeline import provenance
+from benchmark.pipeline.profile import Profile
 print(json.dumps(provenance.code(Profile.parse(yaml.safe_load(sys.stdin)))))
 """
 
@@ -101,7 +79,7 @@ def rekey_profile(profile: Profile, *, base: str = "", sample: int = 0) -> Moved
     paths = store.Paths(profile.name)
     file = paths.results / "provenance.json"
     then = store.read_json(file)
-    if not isinstance(then, dict) or not {"methods", "steps"} <= then.keys():
+    if not isinstance(then, dict) or not {"methods", "metrics", "steps"} <= then.keys():
         raise store.StoreError(
             f"{file} does not say what code made the rows; compute them: "
             f"make leaderboard PROFILE={profile.name}"
@@ -110,7 +88,7 @@ def rekey_profile(profile: Profile, *, base: str = "", sample: int = 0) -> Moved
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         tree = Path(folder)
         _extract(base, tree)
-        _check_base(then, _code_of_base(then, profile, tree), base)
+        _check_base(then, _code_of_base(profile, tree), base)
         compared, unproven = _compare(profile, tree)
     facts = _facts(profile, then, base, compared, unproven)
     moved = Moved(profile, base, facts, compared, unproven)
@@ -182,12 +160,8 @@ def _extract(base: str, folder: Path) -> None:
         archive.extractall(folder, filter="data")
 
 
-def _code_of_base(
-    then: Mapping[str, Any], profile: Profile, tree: Path
-) -> dict[str, Any]:
+def _code_of_base(profile: Profile, tree: Path) -> dict[str, Any]:
     """The hashes that the base computes of its own code, in the form of its provenance."""
-    if "metrics" not in then:
-        return _version_1(then, tree)
     environment = {**os.environ, "PYTHONPATH": str(tree), "GLASSBENCH_ROOT": str(tree)}
     done = subprocess.run(
         [sys.executable, "-c", _PRINT_CODE],
@@ -202,35 +176,6 @@ def _code_of_base(
         why = " ".join(done.stderr.split())[-200:]
         raise store.StoreError(f"the base cannot compute the hashes of its code: {why}")
     return json.loads(done.stdout)
-
-
-def _version_1(then: Mapping[str, Any], tree: Path) -> dict[str, Any]:
-    """Version 1 of the provenance: hashes of whole files."""
-    package = tree / "benchmark"
-    papers = package / "papers"
-
-    def paper(name: str) -> str:
-        left_out = {"__init__.py", "figures.py", "verdicts.py"}
-        files = sorted(
-            path for path in (papers / name).glob("*.py") if path.name not in left_out
-        )
-        return store.sha256(papers / "__init__.py", *files)
-
-    def method(file: str) -> str:
-        path = tree / file
-        if not (path.parent / "__init__.py").exists():
-            return store.sha256(path)
-        siblings = path.parent.glob("*.py")
-        return store.sha256(*sorted(p for p in siblings if p.name not in _V1_NOT_CODE))
-
-    def step(name: str) -> str:
-        return store.sha256(*(package / part for part in _V1_STEPS[name]))
-
-    return {
-        "steps": {name: step(name)[:16] for name in _V1_STEPS},
-        "papers": {name: paper(name)[:16] for name in then["papers"]},
-        "methods": {file: method(file)[:16] for file in then["methods"]},
-    }
 
 
 def _check_base(then: Mapping[str, Any], code: Mapping[str, Any], base: str) -> None:
