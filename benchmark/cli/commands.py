@@ -252,11 +252,11 @@ def verify(options: argparse.Namespace) -> int:
     from benchmark.jobs.verify import lines, record, verify_rows
 
     profile = load_profile(options.profile)
-    _note_without_commit()
     found = verify_rows(profile, sample=options.sample, seed=options.seed)
     record(store.Paths(profile.name), found)
     for line in lines(found):
         out.print(line, markup=False)
+    _note_without_commit()
     return 1 if found.differing else 0
 
 
@@ -385,8 +385,6 @@ def evaluate(options: argparse.Namespace) -> int:
         names = write_images(profile.with_networks(options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
         return 0
-    if not options.no_page:
-        _note_without_commit()
     found = evaluate_methods(
         profile,
         options.method,
@@ -398,6 +396,8 @@ def evaluate(options: argparse.Namespace) -> int:
     placing_console.show(found.frame, found.compared, out)
     for line in notes(found):
         err.print(line, markup=False)
+    if not options.no_page:
+        _note_without_commit()
     file = "rows.csv" if options.no_page else "index.html"
     out.print(f"written: {found.folder / file}", markup=False)
     return 1 if (found.rows.status == "failed").any() else 0
@@ -431,12 +431,12 @@ def new(options: argparse.Namespace) -> int:
 
 
 def _note_without_commit() -> None:
-    """Say so, before the work, if the provenance of what is made will name no commit."""
+    """Say so if the provenance of what is made names no commit."""
     from benchmark.store import git
 
     _, why = git.commit(store.ROOT)
     if why:
-        err.print(f"provenance.json will name no commit: {why}", markup=False)
+        err.print(f"provenance.json names no commit: {why}", markup=False)
 
 
 # --------------------------------------------------------------------------------------------- the profile

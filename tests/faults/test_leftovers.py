@@ -168,7 +168,7 @@ def test_a_lost_commit_is_said_before_the_work(project, capsys, monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert call("mend") == 0
     line = one_line(capsys)
-    assert "provenance.json will name no commit" in line and "install git" in line
+    assert "provenance.json names no commit" in line and "install git" in line
 
 
 @pytest.mark.parametrize(

@@ -297,15 +297,13 @@ def test_a_revision_is_named_with_its_commit_unless_it_is_one(
 ):
     """Git says what HEAD is; what is named by its commit needs no more."""
     text = rows.to_csv(index=False)
-    said = {"HEAD": commit, commit: commit}
-    monkeypatch.setattr(
-        sources,
-        "_git",
-        lambda root, what, short=False: (
-            said[what] if short else text if "rows" in what else "",
-            "",
-        ),
-    )
+
+    def ask(root, command, *arguments):
+        if command == "rev-parse":
+            return f"{commit}\n".encode(), ""
+        return text.encode() if "rows" in arguments[-1] else b"", ""
+
+    monkeypatch.setattr(sources.git, "ask", ask)
     paths = store.Paths(PROFILE, tmp_path)
     assert (
         sources.load("HEAD", paths).name == f"HEAD ({commit})"
