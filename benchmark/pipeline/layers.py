@@ -6,6 +6,7 @@ so the networks are built for images of any size on torch's device ``meta``, whi
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,72 +32,70 @@ def check_layers(profile: Profile) -> None:
     Raises:
         ProfileError: a layer that does not exist, in one line with its place in the profile.
     """
-    layers = _Layers(profile)
     try:
         for dataset, recipes in profile.zoo.items():
             for name, recipe in recipes.items():
-                layers.check_recipe(recipe, "zoo", dataset, name)
+                _check_recipe(recipe, "zoo", dataset, name)
         for dataset in profile.datasets:
-            layers.check_methods(dataset)
+            _check_methods(profile, dataset)
         for paper, entries in profile.replicate.items():
             for i, entry in enumerate(entries):
-                layers.check_experiment(entry, "replicate", paper, i)
+                _check_experiment(profile, entry, "replicate", paper, i)
     except Misfit as error:
         raise profile_error(f"profile {profile.name}", error) from None
 
 
-class _Layers:
-    """The layers of a profile's networks; networks of the same kind are built once."""
+def _check_recipe(recipe: Recipe, *place: object) -> None:
+    if not recipe.layer and not recipe.freeze_until:
+        return
+    net = _net(recipe)
+    try:
+        recipe.explained_layer(net)
+        recipe.frozen_layers(net)
+    except UnknownName as error:
+        raise Misfit(error, *place) from None
 
-    def __init__(self, profile: Profile) -> None:
-        self.profile = profile
-        self.built: dict[str, nn.Sequential] = {}
 
-    def _net(self, recipe: Recipe) -> nn.Sequential:
-        key = json.dumps([recipe.net, dict(recipe.options)], sort_keys=True)
-        if key not in self.built:
-            build = NETS[recipe.net].build
-            with torch.device("meta"):
-                layers = build(_SHAPE, _CLASSES, **recipe.options)
-                self.built[key] = nn.Sequential(OrderedDict(layers))
-        return self.built[key]
+def _check_methods(profile: Profile, dataset: str) -> None:
+    """A method's layer must exist in one of the data set's networks at least."""
+    recipes = profile.zoo.get(dataset, {}).values()
+    explained = [recipe for recipe in recipes if recipe.explain]
+    own = dataset in profile.explain.only
+    place = ("only", dataset) if own else ()
+    for i, ref in enumerate(profile.explained(dataset).methods):
+        if not ref.own or not explained:
+            continue
+        for key, layer in named(ref.settings):
+            known = {name for recipe in explained for name in _names(recipe)}
+            what = f"layer in the explained networks of {dataset}:"
+            _exists(layer, known, what, "explain", *place, "methods", i, key)
 
-    def _names(self, recipe: Recipe) -> list[str]:
-        return [name for name, _ in self._net(recipe).named_children()]
 
-    def check_recipe(self, recipe: Recipe, *place: object) -> None:
-        if not recipe.layer and not recipe.freeze_until:
-            return
-        net = self._net(recipe)
-        try:
-            recipe.explained_layer(net)
-            recipe.frozen_layers(net)
-        except UnknownName as error:
-            raise Misfit(error, *place) from None
+def _check_experiment(profile: Profile, entry: Experiment, *place: object) -> None:
+    """An experiment's layers must exist in each of its networks."""
+    for settings in entry.swept():
+        for key, layer in named(settings):
+            for dataset, target, _ in profile.networks(entry):
+                if target:
+                    recipe = profile.zoo[dataset][target]
+                    what = f"layer of {dataset}/{target}:"
+                    _exists(layer, _names(recipe), what, *place, key)
 
-    def check_methods(self, dataset: str) -> None:
-        """A method's layer must exist in one of the data set's networks at least."""
-        recipes = self.profile.zoo.get(dataset, {}).values()
-        explained = [recipe for recipe in recipes if recipe.explain]
-        own = dataset in self.profile.explain.only
-        place = ("only", dataset) if own else ()
-        for i, ref in enumerate(self.profile.explained(dataset).methods):
-            if not ref.own or not explained:
-                continue
-            for key, layer in named(ref.settings):
-                known = {name for recipe in explained for name in self._names(recipe)}
-                what = f"layer in the explained networks of {dataset}:"
-                _exists(layer, known, what, "explain", *place, "methods", i, key)
 
-    def check_experiment(self, entry: Experiment, *place: object) -> None:
-        """An experiment's layers must exist in each of its networks."""
-        for settings in entry.swept():
-            for key, layer in named(settings):
-                for dataset, target, _ in self.profile.networks(entry):
-                    if target:
-                        recipe = self.profile.zoo[dataset][target]
-                        what = f"layer of {dataset}/{target}:"
-                        _exists(layer, self._names(recipe), what, *place, key)
+def _names(recipe: Recipe) -> list[str]:
+    return [name for name, _ in _net(recipe).named_children()]
+
+
+def _net(recipe: Recipe) -> nn.Sequential:
+    return _built(recipe.net, json.dumps(dict(recipe.options), sort_keys=True))
+
+
+@functools.cache
+def _built(name: str, options: str) -> nn.Sequential:
+    """A network of ``NETS``, by its options as JSON; built once, as every data set of a profile asks for it."""
+    with torch.device("meta"):
+        layers = NETS[name].build(_SHAPE, _CLASSES, **json.loads(options))
+        return nn.Sequential(OrderedDict(layers))
 
 
 def named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -25,18 +25,18 @@ def make_ready(profile: Profile, dataset: str) -> None:
     file = paths.data(dataset)
     if not file.exists():
         prepare(profile, dataset, file)
-    if not _untrained(profile, dataset):  # their folder need not be writable
+    units = training_units(profile, dataset, gpu=False)
+    if not _untrained(units):  # their folder need not be writable
         return
     with store.exclusive(paths.targets(dataset), wait=True):
-        units = _untrained(profile, dataset)
-        if units:
-            for done in engine.run(units, label="train", verbose=True):
+        missing = _untrained(units)  # another process may have trained some
+        if missing:
+            for done in engine.run(missing, label="train", verbose=True):
                 note_failure(done)
 
 
-def _untrained(profile: Profile, dataset: str) -> list[engine.Unit]:
-    """The networks without a card."""
-    units = training_units(profile, dataset, gpu=False)
+def _untrained(units: list[engine.Unit]) -> list[engine.Unit]:
+    """The units whose networks have no card."""
     return [unit for unit in units if not unit.writes[1].exists()]
 
 
