@@ -68,19 +68,32 @@ def _cluster() -> Any:
 def warm_up() -> None:
     """Start the process that workers are forked from; it imports torch while the caller does something else."""
     _context()
-    multiprocessing.forkserver.ensure_running()
 
 
 def _context() -> multiprocessing.context.ForkServerContext:
+    """The start method of workers; the process that they are forked from runs.
+
+    Python starts that process with ``-c``, which puts the caller's folder first on its path: a ``copy.py`` there would
+    be imported in place of the library's. PYTHONSAFEPATH prevents it. Workers get the path of this process.
+    """
     context = multiprocessing.get_context("forkserver")
     _name_temporary_folder()
     preloaded = [
-        "benchmark.engine.ignore_ctrl_c",
+        "benchmark.engine.forkserver",
         "benchmark.pipeline.explain",
         "benchmark.pipeline.score",
         "torch._dynamo",  # torch needs it for its first ReLU
     ]
     context.set_forkserver_preload(preloaded)
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
     return context
 
 

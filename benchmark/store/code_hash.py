@@ -37,7 +37,7 @@ CARRIERS = frozenset(
         "data.scripts",
         "engine",
         "engine.cluster",
-        "engine.ignore_ctrl_c",
+        "engine.forkserver",
         "engine.machine",
         "engine.pool",
         "engine.sandbox",

@@ -3,12 +3,15 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from benchmark import engine
 from benchmark.engine import Unit, machine
+from tests.helpers.places import ROOT
 
 
 def square(x):
@@ -109,6 +112,38 @@ def told():
         ],
         workers=1,
     )
+
+
+SHADOWED = ("copy", "random", "signal", "selectors", "struct", "queue")
+FRESH = """
+import os
+from benchmark import engine
+from benchmark.engine import Unit
+if __name__ == "__main__":
+    units = [Unit("root", os.path.abspath, ("/",)), Unit("safe", os.getenv, ("PYTHONSAFEPATH",))]
+    done = {d.unit.name: (d.result, d.error) for d in engine.run(units, label="test")}
+    print(sorted(done.items()))
+"""
+
+
+def test_files_in_the_callers_folder_take_no_modules_place(tmp_path):
+    """Also where the process that workers are forked from is yet to be started."""
+    (program := tmp_path / "program" / "fresh.py").parent.mkdir()
+    program.write_text(FRESH)
+    (here := tmp_path / "here").mkdir()
+    for name in SHADOWED:
+        (here / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONSAFEPATH", None)
+    found = subprocess.run(
+        [sys.executable, str(program)],
+        cwd=here,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    said = "[('root', ('/', None)), ('safe', (None, None))]"
+    assert found.stdout.strip() == said, found.stderr
 
 
 def test_a_unit_tells_its_time_and_device(told):
