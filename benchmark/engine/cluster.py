@@ -20,7 +20,6 @@ import dataclasses
 import functools
 import logging
 import os
-import random
 import sys
 import time
 import uuid
@@ -374,7 +373,6 @@ class _Sender:
 def work(unit: Unit, place: Place, files: Mapping[str, bytes]) -> dict[str, Any]:
     """On a worker: run the unit; returns ``engine.measured`` and, if no folder is shared, the files that it wrote."""
     engine.single_thread()
-    _give_dask_its_own_random()
     os.environ.pop("GLASSBENCH_CLUSTER", None)
     if place.device:
         os.environ["GLASSBENCH_DEVICE"] = place.device
@@ -393,26 +391,6 @@ def work(unit: Unit, place: Place, files: Mapping[str, bytes]) -> dict[str, Any]
             str(_moved(path, here, place.root)): path.read_bytes() for path in written
         }
     return found
-
-
-@functools.cache
-def _give_dask_its_own_random() -> None:
-    """Give Dask's modules in this process a random generator of their own.
-
-    Its threads draw from the global ``random`` while a unit runs, and the method that runs would be blamed for the
-    changed state. There is no plainer way: distributed and tornado have no setting for it, their threads cannot be
-    paused, and the state is one per process.
-    """
-    own, shared = random.Random(), random.random.__self__
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in ("distributed", "dask", "tornado"):
-            for key, value in list(vars(module).items()):
-                if value is random:
-                    setattr(module, key, own)
-                elif (
-                    getattr(value, "__self__", None) is shared
-                ):  # from random import ...
-                    setattr(module, key, getattr(own, value.__name__))
 
 
 def _moved(value: Any, old: Path, new: Path) -> Any:

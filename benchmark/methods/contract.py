@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 
 from benchmark.api import Batch, Explanation, Target
 from benchmark.utils.seeds import generator
@@ -96,6 +98,33 @@ def needs_labels(method: Any) -> bool:
         listed = ", ".join(sorted(map(str, others)))
         raise ValueError(f'it needs {listed}; a method may need {{"labels"}} only')
     return bool(needs)
+
+
+class PixelsOnly:
+    """An external method in a paper's experiment: it gets pixels, as on the board, and must leave target, images and
+    global random states alone.
+
+    Raises:
+        ValueError: it does not, or its explanation does not fit the images.
+    """
+
+    def __init__(self, method: Any) -> None:
+        self.method = method
+        self.name = method.name
+
+    def fit(self, target: Target, reference: Batch, rng: Generator) -> PixelsOnly:
+        """As the method's own, on the pixels of ``reference``."""
+        seen = pixels(reference, self.method)
+        with guard(target), strict(seen):
+            return PixelsOnly(self.method.fit(target, seen, rng))
+
+    def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
+        """As the method's own, on the pixels of ``batch``."""
+        seen = pixels(batch, self.method)
+        with guard(target), strict(seen):
+            e = self.method.explain(target, seen, rng)
+        check_explanation(e, target, batch)
+        return e
 
 
 def check_explanation(e: Any, target: Target, batch: Batch) -> None:
@@ -195,6 +224,8 @@ def strict(*batches: Batch) -> Iterator[None]:
 def guard(target: Target) -> Iterator[None]:
     """Refuses a method that changes the target or uses a global random state; the states are restored.
 
+    On a Dask worker Python's own random state is not watched: threads of Dask draw from it meanwhile.
+
     Raises:
         ValueError: it did.
     """
@@ -207,7 +238,8 @@ def guard(target: Target) -> Iterator[None]:
     finally:
         torch.set_rng_state(states["torch"])
         np.random.set_state(states["numpy"])
-        random.setstate(states["random"])
+        if "random" in states:
+            random.setstate(states["random"])
     if target.fingerprint() != fingerprint:
         raise ValueError(
             "the method changed the target (weights, modes, hooks or requires_grad)"
@@ -219,11 +251,19 @@ def guard(target: Target) -> Iterator[None]:
 
 
 def _random_states() -> dict[str, Any]:
-    return {
-        "torch": torch.get_rng_state(),
-        "numpy": np.random.get_state(),
-        "random": random.getstate(),
-    }
+    states = {"torch": torch.get_rng_state(), "numpy": np.random.get_state()}
+    if not _on_dask_worker():
+        states["random"] = random.getstate()
+    return states
+
+
+def _on_dask_worker() -> bool:
+    """Does a task of a Dask worker call this?"""
+    distributed = sys.modules.get("distributed")
+    try:
+        return distributed is not None and distributed.get_worker() is not None
+    except ValueError:
+        return False
 
 
 def _changed(before: Mapping[str, Any]) -> list[str]:
@@ -234,6 +274,6 @@ def _changed(before: Mapping[str, Any]) -> list[str]:
     same = {
         "torch": torch.equal(now["torch"], before["torch"]),
         "numpy": np.array_equal(words_now, words) and rest_now == rest,
-        "random": now["random"] == before["random"],
+        "random": now.get("random") == before.get("random"),
     }
     return [name for name, is_same in same.items() if not is_same]

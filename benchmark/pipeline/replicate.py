@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark import engine, papers, store
-from benchmark.api import NotApplicable
+from benchmark.api import Method, NotApplicable
 from benchmark.engine import Done, Unit
+from benchmark.methods.contract import PixelsOnly
 from benchmark.methods.registry import MethodRef
 from benchmark.papers import Check, Found, FoundUnit, Number, Outcome, Study
 from benchmark.pipeline import cells, unit_times
@@ -153,13 +154,20 @@ def perform(task: Task) -> Outcome:
         data=load_dataset(cell) if task.dataset else None,
         target_name=task.target,
         target=load_target(cell) if task.target else None,
-        build=lambda entry: MethodRef.parse(entry).build(),
+        build=_method,
     )
     name = task.paper, task.experiment, task.dataset, task.target, task.seed
     rng = generator("replicate", *name, json.dumps(task.settings, sort_keys=True))
     outcome = experiment(task.paper, task.experiment)(study, rng, **task.settings)
     _check(outcome)
     return outcome
+
+
+def _method(entry: str | Mapping[str, Any]) -> Method:
+    """A method that an experiment names; one from outside this project sees pixels only."""
+    ref = MethodRef.parse(entry)
+    method = ref.build()
+    return method if ref.own else PixelsOnly(method)
 
 
 def _check(outcome: Outcome) -> None:

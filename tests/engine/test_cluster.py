@@ -5,6 +5,7 @@ import dataclasses
 import json
 import multiprocessing.forkserver
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -13,14 +14,18 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import torch
 import yaml
 
 from benchmark import engine, store
+from benchmark.api import Target
 from benchmark.cli import main
 from benchmark.engine import ClusterError, Unit
+from benchmark.methods.contract import guard
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import replicate as replicating
 from benchmark.pipeline import unit_times
@@ -168,6 +173,19 @@ def state():
     )
 
 
+def guarded(library):
+    """What ``contract.guard`` says of a method that draws from a global random state."""
+    net = torch.nn.Sequential()
+    net.add_module("fc", torch.nn.Linear(1, 1))
+    target = Target(net, name="toy", classes="a", input_shape=(1, 1, 1))
+    try:
+        with guard(target):
+            {"numpy": np.random.rand, "random": random.random}[library]()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def run(units):
     return {done.unit.name: done for done in engine.run(units, label="test")}
 
@@ -192,6 +210,14 @@ def test_units_run_there_on_one_thread_in_the_projects_folder(there, workspace):
     assert done["state"].result == (1, None, str(workspace.root))
     assert done["state"].gigabytes > 0.05 and done["state"].device == "cpu"
     assert not list((workspace.root / "results").glob(".cluster-*"))
+
+
+def test_pythons_own_random_state_is_not_watched_there(there):
+    """Threads of Dask draw from it while a method runs."""
+    done = run([Unit(name, guarded, (name,)) for name in ("numpy", "random")])
+    assert "global random state of numpy" in done["numpy"].result
+    assert done["random"].result == ""
+    assert "global random state of random" in guarded("random")
 
 
 def test_a_killed_workers_unit_is_run_again_and_nothing_else(there, tmp_path):

@@ -6,8 +6,8 @@ import pickle
 import pytest
 import torch
 
-from benchmark.api import Batch
-from benchmark.methods.contract import needs_labels, pixels
+from benchmark.api import Batch, Explanation, Target
+from benchmark.methods.contract import PixelsOnly, needs_labels, pixels
 
 WITHHELD = ("boxes", "parts", "part_visible", "part_masks", "part_importance")
 
@@ -68,3 +68,58 @@ def test_labels_are_there_if_they_are_declared(needs):
 def test_another_need_is_refused():
     with pytest.raises(ValueError, match=r'needs boxes, parts; .* \{"labels"\} only'):
         needs_labels(Mine(needs={"labels", "boxes", "parts"}))
+
+
+# --------------------------------------------------------------------------------------------- in a paper's experiment
+
+
+class Painted:
+    """Paints what ``of`` says of the batch."""
+
+    name = "Painted"
+
+    def __init__(self, of, needs=()):
+        self.of = of
+        self.needs = needs
+
+    def fit(self, target, reference, rng):
+        self.of(reference)
+        return self
+
+    def explain(self, target, batch, rng):
+        return Explanation(heatmaps=self.of(batch))
+
+
+def target():
+    net = torch.nn.Sequential()
+    net.add_module("flat", torch.nn.Flatten())
+    net.add_module("fc", torch.nn.Linear(16, 3))
+    return Target(net, name="toy", classes="abc", input_shape=(1, 4, 4))
+
+
+def explained(of, **options):
+    method = PixelsOnly(Painted(of, **options)).fit(target(), whole(), None)
+    return method.explain(target(), whole(), None)
+
+
+def test_an_experiment_gives_an_external_method_pixels_only():
+    assert explained(lambda batch: batch.x[:, 0]).heatmaps.shape == (5, 4, 4)
+    with pytest.raises(AttributeError, match="boxes is withheld"):
+        explained(lambda batch: batch.boxes)
+    with pytest.raises(AttributeError, match="y is withheld"):
+        explained(lambda batch: batch.y)
+    by_class = lambda batch: batch.y[:, None, None].expand(-1, 4, 4)
+    assert explained(by_class, needs={"labels"}).heatmaps[3, 0, 0] == 3
+
+
+@pytest.mark.parametrize(
+    "of, words",
+    [
+        (lambda batch: batch.x[:3, 0], "explains 3 images of 5"),
+        (lambda batch: batch.x[:, 0].mul_(2), "changed the images in place"),
+        (lambda batch: torch.rand(len(batch), 4, 4), "global random state of torch"),
+    ],
+)
+def test_an_experiment_holds_an_external_method_to_its_contract(of, words):
+    with pytest.raises(ValueError, match=words):
+        explained(of)

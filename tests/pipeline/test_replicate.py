@@ -11,12 +11,22 @@ from matplotlib.figure import Figure
 from benchmark import engine, papers, store
 from benchmark.api import NotApplicable
 from benchmark.cli import main
+from benchmark.methods.contract import PixelsOnly
 from benchmark.papers import Check, Number, Outcome, Picture
 from benchmark.pipeline import replicate, report
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import ProfileError, UnknownName
 
 calls = []
+EXTERNAL = """
+class Mine:
+    name = "Mine"
+
+    def fit(self, target, reference, rng):
+        return self
+
+    def explain(self, target, batch, rng): ...
+"""
 
 
 def widths(study, rng, *, scale=1.0):
@@ -152,6 +162,13 @@ def test_units_are_every_network_seed_and_swept_value(project):
 def test_what_is_not_there_is_said_before_any_work(project, entry, words):
     with pytest.raises(ProfileError, match=words):
         ask(project, entry)
+
+
+def test_an_external_method_of_an_experiment_sees_pixels_only(tmp_path):
+    (tmp_path / "mine.py").write_text(EXTERNAL)
+    assert isinstance(replicate._method(f"{tmp_path}/mine.py:Mine"), PixelsOnly)
+    own = replicate._method("baselines/random_map.py:RandomMap")
+    assert type(own).__name__ == "RandomMap"
 
 
 def test_the_same_unit_twice_is_refused(project):
