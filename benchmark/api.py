@@ -259,9 +259,9 @@ class Explanation:
             value = getattr(self, key)
             if value is None:
                 continue
+            given, value = value, array_of(value)
             if self.strict:
-                _refuse_conversion(key, value)
-            value = array_of(value)
+                _refuse_conversion(key, given, value)
             if value.ndim not in axes:
                 wanted = " or ".join(map(str, axes))
                 raise ValueError(
@@ -344,17 +344,19 @@ def _refuse_infinite(key: str, value: Array, stored: Array) -> None:
         raise ValueError(f"{key} holds {wrong} values that are NaN or infinite{where}")
 
 
-def _refuse_conversion(key: str, value: Any) -> None:
+def _refuse_conversion(key: str, given: Any, value: Array) -> None:
     """
+    Args:
+        value: ``given`` as an array.
+
     Raises:
         ValueError: a tensor on a graph, or values that are not plain numbers (complex numbers, text).
     """
-    if isinstance(value, Tensor) and value.requires_grad:
+    if isinstance(given, Tensor) and given.requires_grad:
         raise ValueError(f"{key} is a tensor on a graph; return {key}.detach()")
-    dtype = array_of(value).dtype
     kinds, expected = ("biu", "class") if key == "labels" else ("biuf", "plain number")
-    if dtype.kind not in kinds:
-        raise ValueError(f"{key} is of type {dtype}, which holds no {expected}")
+    if value.dtype.kind not in kinds:
+        raise ValueError(f"{key} is of type {value.dtype}, which holds no {expected}")
 
 
 @runtime_checkable
