@@ -125,7 +125,7 @@ def dvc(folder, *arguments):
 
 @pytest.mark.parametrize("own", ["", "[core]\n    check_update = false\n"])
 @pytest.mark.parametrize("place", ["unpacked", "linked"])
-def test_dvc_works_in_a_folder_without_git_and_with_outputs_on_another_disk(
+def test_dvc_works_without_git_and_with_outputs_on_another_disk(
     project, capsys, place, own
 ):
     """DVC alone stops in the former, and in the latter after the stage has run."""

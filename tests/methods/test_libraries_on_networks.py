@@ -88,7 +88,7 @@ def test_relevance_of_a_layer_adds_up_to_the_logit(name, layer, batch):
     np.testing.assert_allclose(total, logit, rtol=0.01, atol=1e-5)
 
 
-def test_captums_relevance_passes_other_activations_and_refuses_other_modules(batch):
+def test_captums_relevance_passes_activations_and_refuses_other_modules(batch):
     target = network("cnn")
     target.net.fc1[1] = nn.LeakyReLU()
     assert maps("captum:LRP", target, batch).any()

@@ -37,7 +37,7 @@ def test_no_two_cells_of_a_profile_share_a_name(name):
         assert len(found) == len(set(found))
 
 
-def test_two_files_of_one_name_are_refused_before_they_overwrite_each_other(tmp_path):
+def test_two_files_of_one_name_are_refused_before_one_is_overwritten(tmp_path):
     refs = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

@@ -146,7 +146,7 @@ def test_nothing_half_written_when_the_disk_is_full(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a.npz"]  # no temporary file stays
 
 
-def test_a_folder_that_nothing_can_be_written_to_is_refused_before_the_work(tmp_path):
+def test_a_read_only_folder_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     refused = pytest.raises(
         StoreError, match="nothing can be written .*Not a directory"
