@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from benchmark import store
-from benchmark.jobs import costs
-from benchmark.jobs import plan as planning
+from benchmark.jobs import costs, plan
 from benchmark.jobs.plan import Planned
 from benchmark.pipeline import unit_times
 from benchmark.pipeline.profile import Profile
@@ -26,11 +25,11 @@ def facts(
 ) -> dict[str, Any]:
     """The whole plan, as JSON can hold it; ``workers``: simulate that many, besides ``WORKERS``."""
     sources = {"measured": 0, "scaled": 0, "guessed": 0}
-    steps: dict[str, list[Planned]] = {step: [] for step in planning.STEPS}
+    steps: dict[str, list[Planned]] = {step: [] for step in plan.STEPS}
     for unit in found:
         sources[unit.source] += 1
         steps[unit.step].append(unit)
-    chain = planning.critical_path(found)
+    chain = plan.critical_path(found)
     by_seconds = sorted(found, key=lambda unit: -unit.seconds)
     simulated = {*WORKERS, workers} if workers else WORKERS
     kind = costs.GPUS[gpu.lower()] if gpu else None
@@ -43,10 +42,10 @@ def facts(
         "steps": {step: _step(part) for step, part in steps.items()},
         "hours": _hours(found),
         "critical_path": {
-            "seconds": planning.REPORT + planning.chain_seconds(chain),
+            "seconds": plan.REPORT + plan.chain_seconds(chain),
             "units": [_name(unit) for unit in chain],
         },
-        "makespan": {n: planning.makespan(found, n) for n in sorted(simulated)},
+        "makespan": {n: plan.makespan(found, n) for n in sorted(simulated)},
         "largest": [_name(unit) for unit in by_seconds[:LARGEST]],
         "too_large": too_large(found, gpu),
     }
@@ -81,50 +80,50 @@ def _step(part: Sequence[Planned]) -> dict[str, Any]:
 
 
 def _hours(part: Sequence[Planned]) -> float:
-    return planning.chain_seconds(part) / 3600
+    return plan.chain_seconds(part) / 3600
 
 
 def _name(unit: Planned) -> str:
     return f"{unit.step} {unit.name}"
 
 
-def text(plan: Mapping[str, Any]) -> str:
+def text(found: Mapping[str, Any]) -> str:
     """The plan that ``facts`` returns, as text."""
     parts = [
-        _head_lines(plan),
-        _step_lines(plan),
-        _worker_lines(plan),
-        _path_lines(plan),
-        _largest_lines(plan),
+        _head_lines(found),
+        _step_lines(found),
+        _worker_lines(found),
+        _path_lines(found),
+        _largest_lines(found),
     ]
-    if plan["too_large"]:
-        parts.append([_memory_line(plan)])
+    if found["too_large"]:
+        parts.append([_memory_line(found)])
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def _head_lines(plan: Mapping[str, Any]) -> list[str]:
+def _head_lines(found: Mapping[str, Any]) -> list[str]:
     sources = [
-        f"{count} {source}" for source, count in plan["sources"].items() if count
+        f"{count} {source}" for source, count in found["sources"].items() if count
     ]
-    count = len(plan["units"])
-    lines = [f"profile {plan['profile']}: {count} units, seconds {', '.join(sources)}"]
-    if plan["gpu"]:
+    count = len(found["units"])
+    lines = [f"profile {found['profile']}: {count} units, seconds {', '.join(sources)}"]
+    if found["gpu"]:
         lines.append(
-            f"assumed: {plan['gpu']} does {plan['assumed_gpu_ratio']:g} times the multiply-adds of one core; "
+            f"assumed: {found['gpu']} does {found['assumed_gpu_ratio']:g} times the multiply-adds of one core; "
             "trees, rules and clusters stay on the CPU"
         )
     return lines
 
 
-def _step_lines(plan: Mapping[str, Any]) -> list[str]:
-    worker = plan["gpu"] or "core"
+def _step_lines(found: Mapping[str, Any]) -> list[str]:
+    worker = found["gpu"] or "core"
     lines = [_columns("step", "units", f"{worker}-hours", "longest unit", "memory")]
-    for name, step in plan["steps"].items():
+    for name, step in found["steps"].items():
         hours = f"{step['hours']:.2f}"
         longest = span(step["longest"])
         memory = f"{step['gigabytes']:.1f} GB"
         lines.append(_columns(name, step["units"], hours, longest, memory))
-    in_all = _columns("in all", len(plan["units"]), f"{plan['hours']:.2f}", "", "")
+    in_all = _columns("in all", len(found["units"]), f"{found['hours']:.2f}", "", "")
     lines.append(in_all.rstrip())
     return lines
 
@@ -133,44 +132,44 @@ def _columns(step: str, units: str | int, hours: str, longest: str, memory: str)
     return f"{step:12}{units:>7}{hours:>14}{longest:>15}{memory:>10}"
 
 
-def _worker_lines(plan: Mapping[str, Any]) -> list[str]:
+def _worker_lines(found: Mapping[str, Any]) -> list[str]:
     """For each number of workers: seconds, relative to one worker, and the share of the time that they work."""
     lines = ["  workers   done after  speed-up  utilisation"]
-    alone = plan["makespan"][1]
-    work = plan["hours"] * 3600
-    for n, seconds in plan["makespan"].items():
+    alone = found["makespan"][1]
+    work = found["hours"] * 3600
+    for n, seconds in found["makespan"].items():
         speed_up = alone / seconds
         utilisation = work / n / seconds
         lines.append(f"{n:9}{span(seconds):>13}{speed_up:10.1f}{utilisation:13.0%}")
     return lines
 
 
-def _path_lines(plan: Mapping[str, Any]) -> list[str]:
-    path = plan["critical_path"]
+def _path_lines(found: Mapping[str, Any]) -> list[str]:
+    path = found["critical_path"]
     units = " -> ".join([*path["units"], "report"])
-    most_workers = max(plan["makespan"])
-    least = span(plan["makespan"][most_workers])
+    most_workers = max(found["makespan"])
+    least = span(found["makespan"][most_workers])
     return [
         f"critical path: {span(path['seconds'])}: {units}",
         f"(any number of workers, no barrier between stages; with barriers at least {least})",
     ]
 
 
-def _largest_lines(plan: Mapping[str, Any]) -> list[str]:
-    by_name = {f"{unit['step']} {unit['name']}": unit for unit in plan["units"]}
+def _largest_lines(found: Mapping[str, Any]) -> list[str]:
+    by_name = {f"{unit['step']} {unit['name']}": unit for unit in found["units"]}
     lines = ["largest units:"]
-    for name in plan["largest"]:
+    for name in found["largest"]:
         unit = by_name[name]
         seconds = span(unit["seconds"])
         lines.append(f"  {seconds:>9}  {unit['source']:9}{name}")
     return lines
 
 
-def _memory_line(plan: Mapping[str, Any]) -> str:
+def _memory_line(found: Mapping[str, Any]) -> str:
     """The units that do not fit into the memory of the GPU."""
-    gpu = plan["gpu"]
-    over = plan["too_large"]
-    largest = max(step["gigabytes"] for step in plan["steps"].values())
+    gpu = found["gpu"]
+    over = found["too_large"]
+    largest = max(step["gigabytes"] for step in found["steps"].values())
     has = costs.GPUS[gpu.lower()].gigabytes
     units = f"{len(over)} units, up to {largest:.0f} GB: {over[0]}"
     return f"too large for one {gpu} ({has:g} GB): {units}"
@@ -224,7 +223,7 @@ def checked(profile: Profile) -> str:
         raise store.StoreError(
             f"no times of {profile.name} here; run `make leaderboard PROFILE={profile.name}`"
         )
-    stages = planning.stages(planning.plan_profile(profile, blind=True))
+    stages = plan.stages(plan.plan_profile(profile, blind=True))
     found = [_compared(stage, part, times) for stage, part in stages.items()]
     columns = "units  predicted  measured  ratio  workers  planned  stage took"
     head = f"{'stage':30}{columns}"
@@ -248,13 +247,13 @@ def _compared(
     found = Compared(
         stage=f"{step} {what}",
         units=len(predicted),
-        predicted=planning.chain_seconds(predicted),
-        measured=planning.chain_seconds(measured),
+        predicted=plan.chain_seconds(predicted),
+        measured=plan.chain_seconds(measured),
     )
     whole = times.get(("stage", found.stage))
     if not whole:
         return found
-    planned = planning.stage_seconds(measured, whole.workers)
+    planned = plan.stage_seconds(measured, whole.workers)
     return replace(found, workers=whole.workers, planned=planned, took=whole.seconds)
 
 

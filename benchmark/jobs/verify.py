@@ -28,7 +28,7 @@ import pandas as pd
 
 from benchmark import engine, store
 from benchmark.engine import Unit
-from benchmark.gate import diff as differing
+from benchmark.gate import diff
 from benchmark.pipeline import (
     cells,
     explain,
@@ -102,7 +102,7 @@ def verify_rows(
     drawn = draw(everything, sample, profile.name, seed)
     chosen = [everything[i] for i in drawn]
     _check_code(then, facts, chosen)
-    exact = differing.same_machine(then, facts)
+    exact = diff.same_machine(then, facts)
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         root = Path(folder)
         chosen = [replace(unit, root=root) for unit in chosen]
@@ -328,8 +328,8 @@ def _compare(
             lines.append(f"{what}: {row.status} as committed, {row.status_here} here")
     as_written = [float(store.format_value(value) or "nan") for value in fresh["value"]]
     fresh = fresh.assign(value=as_written)
-    found = differing.compare(committed, fresh, None if exact else rows)
-    for row in differing.reproduced(found, exact=exact).to_dict("records"):
+    found = diff.compare(committed, fresh, None if exact else rows)
+    for row in diff.reproduced(found, exact=exact).to_dict("records"):
         lines.append(_difference(row))
     values = int((committed["status"] == "ok").sum())
     return Checked(unit.name, values, lines)

@@ -27,7 +27,6 @@ from benchmark.cli import main
 from benchmark.engine import ClusterError, Unit
 from benchmark.methods.contract import guard
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import replicate as replicating
 from benchmark.pipeline import unit_times
 from benchmark.pipeline.cells import Cell
 
@@ -35,7 +34,7 @@ pytest.importorskip("distributed")
 import distributed
 
 from benchmark.engine import cluster
-from benchmark.pipeline import collect
+from benchmark.pipeline import collect, replicate
 from tests.helpers.places import ROOT as HERE
 
 
@@ -264,7 +263,7 @@ def rows_of(name, dataset, profile):
     for command in ("train", "explain", "score", "replicate"):
         assert main.main([command]) == 0
     rows, values = collect.profile_rows(profile)
-    found, _, _ = replicating.collect(profile, rows)
+    found, _, _ = replicate.collect(profile, rows)
     weights = store.sha256(*sorted(paths.targets(dataset).glob("*.safetensors")))
     return (
         store.rows_text(pd.concat([rows, found]).assign(seconds=0.0)),

@@ -62,9 +62,7 @@ def test_the_meter_counts_what_torch_counts(kind):
 
 @pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d])
 @pytest.mark.parametrize("groups", [1, 2, 8])
-def test_gradients_of_a_grouped_convolution_cost_twice_its_forward_pass(
-    layer, groups
-):
+def test_gradients_of_a_grouped_convolution_cost_twice_its_forward_pass(layer, groups):
     conv = layer(8, 16, 3, stride=2, padding=1, groups=groups)
     x = torch.rand(2, 8, 6, 6, requires_grad=True)
     forward = measure(conv, x).passes
