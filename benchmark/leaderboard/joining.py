@@ -5,9 +5,10 @@ names; where a paper and the benchmark use different names for one thing, ``name
 mappings below translate. A measured number fits if it has at least the ``key=value`` pairs of the published setting; of
 several the one with the fewest others is taken, so that a variant never stands for the method itself.
 
-The measured number is the mean over seeds. Its 95 % interval is Student's t over seeds. One seed has the half width
-that the experiment gives beside the number (``<metric>_ci95``, over images or classes), or, if it is an accuracy, the
-interval of a share of n images (Agresti and Coull, 1998); otherwise none.
+The measured number is the mean over seeds. Half its 95 % interval is the root of two squares: Student's t over seeds,
+and what the experiment gives beside the number, ``<metric>_ci95`` (half an interval over classes or images) or
+``<metric>_se`` (a standard error). One seed without either has, if it is an accuracy, the interval of a share of n
+images (Agresti and Coull, 1998); otherwise none.
 
 ``stand-ins`` of ``names.json`` are networks on which an experiment is also compared when nothing else was measured on
 the published data set: pretrained VGG-19s need a GPU. The line says ``another network`` then. They never stand for the
@@ -36,6 +37,7 @@ MEASURED = {  # published (method, metric) -> a fact about the network: track, m
     ("classifier", "accuracy"): ("target", "network", "test_accuracy", 0.01),
 }
 
+BESIDE = {"_ci95": 1.0, "_se": 1.96}  # suffix of a metric -> half intervals in one
 BOUND = {"layer", "alpha"}  # settings: layers have other names, logits another scale
 
 PICK = {  # words of the setting -> which of several networks a published number is compared with
@@ -191,14 +193,23 @@ def lines(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
         groups.setdefault(key, []).append(row)
     for key, records in groups.items():
         line = dict(zip(_KEY, key, strict=True))
-        *rest, metric = key
-        key_of_half = (*rest, f"{metric}_ci95")
-        half = groups.get(key_of_half, ())
-        yield line | _summary(records, half)
+        beside = 0.0  # half an interval that the experiment gives
+        for suffix, factor in BESIDE.items():
+            key_of_it = (*key[:-1], key[-1] + suffix)
+            values = _values(groups.get(key_of_it, ()))
+            if len(values):
+                beside = factor * np.sqrt(np.square(values).mean())
+        yield line | _summary(records, beside)
 
 
-def _summary(records: Sequence[Line], half: Sequence[Line]) -> dict[str, Any]:
-    """Of the rows of a number's seeds, and those of half its interval."""
+def _values(records: Sequence[Line]) -> np.ndarray:
+    """The values of the rows that are ok."""
+    ok = [record["value"] for record in records if record["status"] == "ok"]
+    return np.array(ok)
+
+
+def _summary(records: Sequence[Line], beside: float) -> dict[str, Any]:
+    """Of the rows of a number's seeds; ``beside``: half the interval that the experiment gives, 0 without one."""
     reasons, ok = {}, []
     for record in records:
         if record["status"] == "ok":
@@ -215,25 +226,29 @@ def _summary(records: Sequence[Line], half: Sequence[Line]) -> dict[str, Any]:
     }
     if not ok:
         return summary
-    first = ok[0]
-    values = np.array([record["value"] for record in ok])
-    mean = values.mean()
-    low, high = interval(values, int(first["n"]), first["metric"], first["unit"])
-    if np.isnan(low) and half:
-        width = half[0]["value"]
-        low, high = mean - width, mean + width
-    return summary | {"mean": mean, "low": low, "high": high}
+    first, values = ok[0], _values(ok)
+    low, high = interval(
+        values, int(first["n"]), first["metric"], first["unit"], beside
+    )
+    return summary | {"mean": values.mean(), "low": low, "high": high}
 
 
-def interval(values: np.ndarray, n: int, metric: str, unit: str) -> tuple[float, float]:
-    """95 % interval of the mean of ``values`` (seeds,), or of one accuracy on n images; NaN for one other number."""
+def interval(
+    values: np.ndarray, n: int, metric: str, unit: str, beside: float = 0.0
+) -> tuple[float, float]:
+    """95 % interval of the mean of ``values`` (seeds,), or of one accuracy on n images; NaN for one other number.
+
+    ``beside``: half the interval over images or classes, 0 where it is not known.
+    """
     least, most = values.min(), values.max()
     whole = 100 if unit == "percent" else 1
     within = least >= 0 and most <= whole
     is_share = within and _ACCURACY.fullmatch(metric)
     middle = values.mean()
     if len(values) > 1:
-        half = _students_half(values)
+        half = np.hypot(_students_half(values), beside)
+    elif beside:
+        half = beside
     elif is_share:
         share, half = _of_share(middle / whole, n)
         middle, half = whole * share, whole * half

@@ -101,6 +101,9 @@ class Check:
     dataset: str = ""
     target: str = ""
     seed: int = 0
+    extension: bool = (
+        False  # on a network that the paper does not have: shown, not judged
+    )
 
 
 @dataclass(frozen=True, eq=False)

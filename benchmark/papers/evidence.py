@@ -32,15 +32,17 @@ class Said:
     dataset: str
     target: str
     seed: int
+    extension: bool
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Makes ``Said`` of one network and seed."""
+    """Makes ``Said`` of one network and seed; ``extension`` as in ``Check``."""
 
     dataset: str
     target: str
     seed: int
+    extension: bool = False
 
     def __call__(
         self, claim: str, holds: bool | None, words: str, *values: float
@@ -53,6 +55,7 @@ class Evidence:
             self.dataset,
             self.target,
             self.seed,
+            self.extension,
         )
 
 
@@ -75,7 +78,8 @@ def over_seeds(found: Iterable[Said]) -> Iterator[Check]:
         if len(looks) > 1:
             text += f", {len(looks)} seeds"
         for one in looks:
-            yield Check(claim, one.holds, text, dataset, target, one.seed)
+            network = dataset, target, one.seed
+            yield Check(claim, one.holds, text, *network, one.extension)
 
 
 def spelt(words: str, values: np.ndarray) -> str:

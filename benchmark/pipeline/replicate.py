@@ -259,7 +259,8 @@ def _verdicts(
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence.
 
-    Where a claim has undecided checks, rows of metric setting ``undecided`` give their share.
+    Where a claim has undecided checks, rows of metric setting ``undecided`` give their share. Checks on networks that
+    the paper does not have are apart, in rows of metric setting ``extension``.
     """
     module = papers.part(paper, "verdicts")
     if module is None:
@@ -270,25 +271,49 @@ def _verdicts(
         row = _claim_row(profile, paper, "verdicts", "", "", 0)
         failed = {"value": np.nan, "status": "failed", "reason": engine.one_line(error)}
         return _frame([row | failed]), {}
-    judged: dict[tuple[str, str, str, int], list[bool | None]] = {}
-    said: dict[str, dict[str, list[bool | None]]] = {}
-    for check in checks:
-        holds = None if check.holds is None else bool(check.holds)
-        key = check.claim, check.dataset, check.target, check.seed
-        judged.setdefault(key, []).append(holds)
-        words = said.setdefault(check.claim, {})
-        words.setdefault(_evidence(check), []).append(holds)
-    undecided = {check.claim for check in checks if check.holds is None}
+    extensions = [check for check in checks if check.extension]
+    own = [check for check in checks if not check.extension]
+    undecided = {check.claim for check in own if check.holds is None}
     claims = []
-    for key, holds in judged.items():
+    for key, holds in _by_network(own).items():
         n = len(holds)
         row = _claim_row(profile, paper, *key) | {"n": n}
         claims.append(row | {"value": holds.count(True) / n})
         if key[0] in undecided:
             share = {"metric_setting": "undecided", "value": holds.count(None) / n}
             claims.append(row | share)
-    evidence = {claim: _quoted(words) for claim, words in said.items()}
+    for key, holds in _by_network(extensions).items():
+        row = _claim_row(profile, paper, *key) | {"metric_setting": "extension"}
+        n = len(holds)
+        claims.append(row | {"n": n, "value": holds.count(True) / n})
+    evidence = _by_claim(own)
+    for claim, words in _by_claim(extensions).items():
+        before = evidence.get(claim)
+        words = f"Extensions: {words}"
+        evidence[claim] = words if before is None else f"{before} | {words}"
     return _frame(claims), evidence
+
+
+def _by_network(checks: Sequence[Check]) -> dict[tuple, list[bool | None]]:
+    """What the checks say, by claim, data set, target and seed."""
+    judged: dict[tuple[str, str, str, int], list[bool | None]] = {}
+    for check in checks:
+        key = check.claim, check.dataset, check.target, check.seed
+        judged.setdefault(key, []).append(_holds(check))
+    return judged
+
+
+def _by_claim(checks: Sequence[Check]) -> dict[str, str]:
+    """The evidence of each claim, in words."""
+    said: dict[str, dict[str, list[bool | None]]] = {}
+    for check in checks:
+        words = said.setdefault(check.claim, {})
+        words.setdefault(_evidence(check), []).append(_holds(check))
+    return {claim: _quoted(words) for claim, words in said.items()}
+
+
+def _holds(check: Check) -> bool | None:
+    return None if check.holds is None else bool(check.holds)
 
 
 def _claim_row(

@@ -14,8 +14,8 @@ from benchmark.leaderboard import joining, judging, reproduction
 from benchmark.leaderboard.render import reproduction_markdown
 
 REPORTED = store.ROOT / "results" / "reported"
-ADDED = {"LT14", "EX7", "RI6", "XN7"}  # claims beside the 38 that were listed first
-CLAIMS = 38 + len(ADDED)
+FIRST = {"LT": 13, "EX": 6, "CD": 8, "XN": 6, "RI": 5}  # claims that were listed first
+CLAIMS = len(pd.read_csv(REPORTED / "claims.csv"))
 
 
 def measured(*lines: tuple) -> pd.DataFrame:
@@ -101,7 +101,9 @@ def test_published_numbers_are_named_once(paper):
 def test_every_claim_is_there():
     frame = published("claims")
     assert list(frame.columns) == ["id", "paper", "source", "claim", "check"]
-    assert len(frame) == frame["id"].nunique() == CLAIMS
+    first = {f"{name}{k}" for name, n in FIRST.items() for k in range(1, n + 1)}
+    assert len(first) == 38 and first <= set(frame["id"])
+    assert frame["id"].is_unique and set(frame["paper"]) == set(PAPERS)
 
 
 def test_every_number_has_a_rule_or_a_reason():
@@ -519,6 +521,14 @@ def test_a_claim_that_no_check_denies_is_undecided_while_one_is(
     assert (f"{share:.0%} undecided" in line["measured"]) == (share > 0)
 
 
+def test_extensions_are_shown_and_not_judged():
+    own, theirs = claim("LT8", [1.0]), (*claim("LT8", [0.0, 0.5]), "extension")
+    assert table(own, theirs).loc["LT8", "verdict"] == "holds"
+    alone = table(theirs, evidence={"LT8": "Extensions: digits"}).loc["LT8"]
+    assert (alone["verdict"], alone["why"]) == ("not run", reproduction.ONLY_EXTENSIONS)
+    assert alone["measured"] == "25% of the checks on extensions: Extensions: digits"
+
+
 def test_a_claim_is_its_own_papers_and_of_the_track_of_replications():
     elsewhere = [(track, *claim("LT1", [0.0])[1:]) for track in ("heatmap", "target")]
     out = table(
@@ -658,7 +668,6 @@ def test_a_papers_own_experiment_comes_before_a_fact_of_the_network():
 
 
 def test_intervals_are_students_over_seeds_or_those_of_an_accuracy():
-    nan = float("nan")
     low, high = joining.interval(np.array([1.0, 2.0, 6.0]), 10, "O1", "")
     half = 4.302652729749462 * np.sqrt(7) / np.sqrt(3)  # t(0.975, 2), s^2 = 7
     assert half > 3 and (low, high) == pytest.approx((0, 3 + half))  # none is negative
@@ -674,7 +683,7 @@ def test_intervals_are_students_over_seeds_or_those_of_an_accuracy():
     low, high = one(100.0, "test_accuracy_pct", "percent")
     assert high == 100 and low == pytest.approx(95.38, abs=0.02)
     for value, metric, unit in ((0.5, "O1", ""), (98.0, "accuracy", "share")):
-        assert one(value, metric, unit) == pytest.approx((nan, nan), nan_ok=True)
+        assert one(value, metric, unit) == pytest.approx((NAN, NAN), nan_ok=True)
 
 
 def test_an_interval_beside_the_number_serves_one_seed():
@@ -683,6 +692,13 @@ def test_an_interval_beside_the_number_serves_one_seed():
     line = lambda *lines: find(table(*lines), "VGG19 · SRAE · O1 · mean of 200")
     assert line((*o1, [0.7]), half)["interval"] == "[0.6, 0.8]"
     assert line((*o1, [0.7]))["interval"] == ""
+    error = (*o1[:-1], "O1_se", [0.1])
+    assert line((*o1, [0.7]), error)["interval"] == "[0.504, 0.896]"  # 1.96 of them
+    # two seeds: t(0.975, 1) 0.1 / sqrt(2) = 12.706205 * 0.0707107, with 0.1
+    both = line((*o1, [0.95, 1.05]), (*o1[:-1], "O1_ci95", [0.1, 0.1]))
+    half = np.hypot(12.7062047 * 0.0707106781 / np.sqrt(2), 0.1)
+    low, high = (float(end) for end in both["interval"].strip("[]").split(","))
+    assert (low, high) == pytest.approx((1 - half, 1 + half))
 
 
 def test_a_variant_never_stands_for_the_method():

@@ -264,6 +264,29 @@ def test_undecided_checks_have_a_row_of_their_own(project):
     assert evidence["LT1"] == "d/t: LT1 None (undecided) | d/t: LT1 True"
 
 
+def test_checks_on_extensions_are_apart(project):
+    def verdicts(rows):
+        yield Check("LT1", True, "own", "d", "t")
+        for target in ("t", "u"):
+            yield Check("LT1", False, "theirs", "d", target, extension=True)
+        yield Check("LT2", True, "theirs", "d", "t", extension=True)
+
+    ask(project, WIDTHS)
+    project.here["verdicts"] = types.SimpleNamespace(verdicts=verdicts)
+    rows, evidence, _ = run_all(project)
+    claims = rows[rows.metric.str.startswith("LT")]
+    shares = claims[["metric", "target", "metric_setting", "value"]].values.tolist()
+    assert sorted(shares) == [
+        ["LT1", "t", "", 1.0],
+        ["LT1", "t", "extension", 0.0],
+        ["LT1", "u", "extension", 0.0],
+        ["LT2", "t", "extension", 1.0],
+    ]
+    own, _, theirs = evidence["LT1"].partition(" | Extensions: ")
+    assert own == "d/t: own" and "d/u: theirs (does not hold)" in theirs
+    assert evidence["LT2"] == "Extensions: d/t: theirs"
+
+
 @pytest.mark.parametrize(
     ("holds", "note"),
     [
