@@ -305,16 +305,22 @@ def show(options: argparse.Namespace) -> int:
 
 
 def readme(options: argparse.Namespace) -> int:
-    """Rewrite the README's tables from the committed results (--check: only tell whether they are up to date)."""
+    """Rewrite what is made from all profiles' results: the README's tables, results/reproduction.csv and .md
+    (--check: only tell whether they are up to date)."""
+    from benchmark.leaderboard import all_profiles
     from benchmark.leaderboard.render import readme as rendering
 
-    path = store.ROOT / "README.md"
+    path, results = store.ROOT / "README.md", store.ROOT / "results"
+    found = all_profiles.nearest(all_profiles.read(results))
     before = path.read_text()
-    after = rendering.render(before, store.ROOT / "results")
-    if options.check and before != after:
-        raise UsageError("README.md differs from results/; run `make readme`")
-    if before != after:
-        store.write_text(path, after)
+    after = rendering.render(before, results, found)
+    if options.check:
+        if before != after or not all_profiles.agrees(results, found):
+            raise UsageError(
+                "README.md or results/reproduction.csv differs from results/; run `make readme`"
+            )
+    else:
+        rendering.write(path, after, results, found)
     out.print("README.md agrees with results/")
     return 0
 

@@ -50,7 +50,7 @@ def build(
     profile = str(provenance.get("profile", ""))
     frame = tables.leaderboard(rows, instances)
     reproduced = reproduction.table(
-        frame,
+        rows,
         reported,
         data_cards=data_cards,
         target_cards=target_cards,

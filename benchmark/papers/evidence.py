@@ -26,32 +26,44 @@ class Said:
     """One look at a claim, for one network and seed: ``words`` has a replacement field for each of ``values``."""
 
     claim: str
-    holds: bool
+    holds: bool | None
     words: str
     values: tuple[float, ...]
     dataset: str
     target: str
     seed: int
+    extension: bool
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Makes ``Said`` of one network and seed."""
+    """Makes ``Said`` of one network and seed; ``extension`` as in ``Check``."""
 
     dataset: str
     target: str
     seed: int
+    extension: bool = False
 
-    def __call__(self, claim: str, holds: bool, words: str, *values: float) -> Said:
+    def __call__(
+        self, claim: str, holds: bool | None, words: str, *values: float
+    ) -> Said:
         return Said(
             claim,
-            bool(holds),
+            None if holds is None else bool(holds),
             words,
             tuple(map(float, values)),
             self.dataset,
             self.target,
             self.seed,
+            self.extension,
         )
+
+
+def above(low: float, high: float, bound: float = 0.0) -> bool | None:
+    """Whether a number lies above a bound, by its interval; None where the interval includes the bound or is NaN."""
+    if low > bound:
+        return True
+    return False if high < bound else None
 
 
 def over_seeds(found: Iterable[Said]) -> Iterator[Check]:
@@ -66,7 +78,8 @@ def over_seeds(found: Iterable[Said]) -> Iterator[Check]:
         if len(looks) > 1:
             text += f", {len(looks)} seeds"
         for one in looks:
-            yield Check(claim, one.holds, text, dataset, target, one.seed)
+            network = dataset, target, one.seed
+            yield Check(claim, one.holds, text, *network, one.extension)
 
 
 def spelt(words: str, values: np.ndarray) -> str:

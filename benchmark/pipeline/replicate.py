@@ -265,7 +265,11 @@ def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], st
 def _verdicts(
     profile: str, paper: str, rows: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence."""
+    """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence.
+
+    Where a claim has undecided checks, rows of metric setting ``undecided`` give their share. Checks on networks that
+    the paper does not have are apart, in rows of metric setting ``extension``.
+    """
     module = papers.part(paper, "verdicts")
     if module is None:
         return _frame([]), {}
@@ -275,21 +279,49 @@ def _verdicts(
         row = _claim_row(profile, paper, "verdicts", "", "", 0)
         failed = {"value": np.nan, "status": "failed", "reason": engine.one_line(error)}
         return _frame([row | failed]), {}
-    judged: dict[tuple[str, str, str, int], list[bool]] = {}
-    said: dict[str, dict[str, list[bool]]] = {}
-    for check in checks:
-        holds = bool(check.holds)
-        key = check.claim, check.dataset, check.target, check.seed
-        judged.setdefault(key, []).append(holds)
-        words = said.setdefault(check.claim, {})
-        words.setdefault(_evidence(check), []).append(holds)
+    extensions = [check for check in checks if check.extension]
+    own = [check for check in checks if not check.extension]
+    undecided = {check.claim for check in own if check.holds is None}
     claims = []
-    for key, holds in judged.items():
-        share = float(np.mean(holds))
-        row = _claim_row(profile, paper, *key)
-        claims.append(row | {"value": share, "n": len(holds)})
-    evidence = {claim: _quoted(words) for claim, words in said.items()}
+    for key, holds in _by_network(own).items():
+        n = len(holds)
+        row = _claim_row(profile, paper, *key) | {"n": n}
+        claims.append(row | {"value": holds.count(True) / n})
+        if key[0] in undecided:
+            share = {"metric_setting": "undecided", "value": holds.count(None) / n}
+            claims.append(row | share)
+    for key, holds in _by_network(extensions).items():
+        row = _claim_row(profile, paper, *key) | {"metric_setting": "extension"}
+        n = len(holds)
+        claims.append(row | {"n": n, "value": holds.count(True) / n})
+    evidence = _by_claim(own)
+    for claim, words in _by_claim(extensions).items():
+        before = evidence.get(claim)
+        words = f"Extensions: {words}"
+        evidence[claim] = words if before is None else f"{before} | {words}"
     return _frame(claims), evidence
+
+
+def _by_network(checks: Sequence[Check]) -> dict[tuple, list[bool | None]]:
+    """What the checks say, by claim, data set, target and seed."""
+    judged: dict[tuple[str, str, str, int], list[bool | None]] = {}
+    for check in checks:
+        key = check.claim, check.dataset, check.target, check.seed
+        judged.setdefault(key, []).append(_holds(check))
+    return judged
+
+
+def _by_claim(checks: Sequence[Check]) -> dict[str, str]:
+    """The evidence of each claim, in words."""
+    said: dict[str, dict[str, list[bool | None]]] = {}
+    for check in checks:
+        words = said.setdefault(check.claim, {})
+        words.setdefault(_evidence(check), []).append(_holds(check))
+    return {claim: _quoted(words) for claim, words in said.items()}
+
+
+def _holds(check: Check) -> bool | None:
+    return None if check.holds is None else bool(check.holds)
 
 
 def _claim_row(
@@ -322,9 +354,12 @@ def _evidence(check: Check) -> str:
     return f"{'/'.join(network)}: {check.evidence}" if network else check.evidence
 
 
-def _quoted(words: Mapping[str, list[bool]]) -> str:
-    """The first few pieces of evidence, those against the claim first; each with how often it holds, if not always."""
-    texts = sorted(words, key=lambda text: np.mean(words[text]))
+def _quoted(words: Mapping[str, list[bool | None]]) -> str:
+    """The first few pieces of evidence, those against the claim first, then the undecided ones; each with how often
+    it holds, if not always.
+    """
+    against = {False: 0.0, None: 0.5, True: 1.0}
+    texts = sorted(words, key=lambda text: np.mean([against[h] for h in words[text]]))
     quoted = [_with_count(text, words[text]) for text in texts[:_EVIDENCE]]
     more = len(texts) - _EVIDENCE
     if more > 0:
@@ -332,12 +367,18 @@ def _quoted(words: Mapping[str, list[bool]]) -> str:
     return " | ".join(quoted)
 
 
-def _with_count(text: str, holds: list[bool]) -> str:
-    if all(holds):
+def _with_count(text: str, holds: list[bool | None]) -> str:
+    n, held, undecided = len(holds), holds.count(True), holds.count(None)
+    if held == n:
         return text
-    if any(holds):
-        return f"{text} (holds in {sum(holds)} of {len(holds)})"
-    return f"{text} (does not hold)"
+    if undecided == n:
+        return f"{text} (undecided)"
+    if not held + undecided:
+        return f"{text} (does not hold)"
+    words = f"holds in {held} of {n}"
+    if undecided:
+        words += f", undecided in {undecided}"
+    return f"{text} ({words})"
 
 
 # --------------------------------------------------------------------------------------------- files

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from benchmark import store
-from benchmark.leaderboard import build, tables
+from benchmark.leaderboard import all_profiles, build, tables
 from benchmark.leaderboard.render import console, gallery, plots, readme
 from benchmark.utils import plot_style
 from tests.helpers.leaderboard_inputs import EVIL, built, cards, inputs
@@ -291,8 +291,9 @@ def test_readme_section(out, frame):
     text = (
         "# Title\n\n<!-- leaderboard:offline -->\nold\n<!-- /leaderboard -->\n\nrest\n"
     )
-    new = readme.render(text, out.parent)
-    assert readme.render(new, out.parent) == new and "old" not in new
+    found = all_profiles.nearest(all_profiles.read(out.parent))
+    new = readme.render(text, out.parent, found)
+    assert readme.render(new, out.parent, found) == new and "old" not in new
     assert new.startswith("# Title\n\n<!-- leaderboard:offline -->\n") and new.endswith(
         "<!-- /leaderboard -->\n\nrest\n"
     )
@@ -301,9 +302,31 @@ def test_readme_section(out, frame):
     link = f"{out.parent.name}/offline/plots/gallery-toybirds-cnn.png"
     assert link in new and (out.parent.parent / link).exists()
     with pytest.raises(ValueError, match="no section"):
-        readme.render("# Title", out.parent)
+        readme.render("# Title", out.parent, found)
     with pytest.raises(store.StoreError, match="is missing"):
-        readme.render(text.replace("offline", "paper"), out.parent)
+        readme.render(text.replace("offline", "paper"), out.parent, found)
+
+
+def test_readme_counts_the_papers_numbers(out):
+    text = "<!-- leaderboard:offline -->\n<!-- /leaderboard -->\n<!-- reproduction -->\nold\n<!-- /reproduction -->\n"
+    found = all_profiles.nearest(all_profiles.read(out.parent))
+    new = readme.render(text, out.parent, found)
+    assert readme.render(new, out.parent, found) == new and "old" not in new
+    assert "Of 782 published numbers 0 are measured" in new
+    assert "| layer_trees | 150 | 0 |" in new and "| all | 782 | 0 |" in new
+
+
+def test_the_table_over_all_profiles_is_written_and_checked(out, tmp_path):
+    found = all_profiles.nearest(all_profiles.read(out.parent))
+    assert not all_profiles.agrees(tmp_path, found)
+    readme.write(tmp_path / "README.md", "text", tmp_path, found)
+    assert all_profiles.agrees(tmp_path, found)
+    assert (tmp_path / "README.md").read_text() == "text"
+    assert (
+        "# Reproduction over all profiles" in (tmp_path / "reproduction.md").read_text()
+    )
+    found.loc[3, "verdict"] = "holds"
+    assert not all_profiles.agrees(tmp_path, found)
 
 
 def test_console(out):

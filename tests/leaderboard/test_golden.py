@@ -181,9 +181,7 @@ def _reproduced() -> pd.DataFrame:
         for *line, values in lines
         for seed, value in enumerate(values or [np.nan])
     ]
-    frame = tables.leaderboard(
-        store.tidy_rows(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS)))
-    )
+    frame = store.tidy_rows(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS)))
     card = {
         "epochs": 3,
         "options": {"width": 0.5, "augment": True},

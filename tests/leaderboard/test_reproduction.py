@@ -5,22 +5,26 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from benchmark import store
-from benchmark.leaderboard import reproduction, tables
+from benchmark.leaderboard import joining, judging, reproduction
 from benchmark.leaderboard.render import reproduction_markdown
 
 REPORTED = store.ROOT / "results" / "reported"
-ADDED = {"LT14", "EX7", "RI6", "XN7"}  # claims beside the 38 that were listed first
-CLAIMS = 38 + len(ADDED)
+FIRST = {"LT": 13, "EX": 6, "CD": 8, "XN": 6, "RI": 5}  # claims that were listed first
+CLAIMS = len(pd.read_csv(REPORTED / "claims.csv"))
 
 
 def measured(*lines: tuple) -> pd.DataFrame:
-    """A board of (track, paper, dataset, target, method, setting, metric, values by seed or a reason)."""
+    """Rows of (track, paper, dataset, target, method, setting, metric, values by seed or a reason), and the
+    metric's setting if it has one."""
     rows = []
-    for track, paper, dataset, target, method, setting, metric, values in lines:
+    for line in lines:
+        track, paper, dataset, target, method, setting, metric, values, *rest = line
+        (metric_setting,) = rest or [""]
         failed = isinstance(values, str)
         for seed, value in enumerate([float("nan")] if failed else values):
             rows.append(
@@ -33,10 +37,10 @@ def measured(*lines: tuple) -> pd.DataFrame:
                     method,
                     setting,
                     metric,
-                    "",
+                    metric_setting,
                     seed,
                     value,
-                    10,
+                    10_000,
                     "higher",
                     "x",
                     1,
@@ -44,7 +48,7 @@ def measured(*lines: tuple) -> pd.DataFrame:
                     values if failed else "",
                 )
             )
-    return tables.leaderboard(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS)))
+    return pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
 
 
 def network(dataset: str, target: str, *accuracy: float) -> tuple:
@@ -97,30 +101,33 @@ def test_published_numbers_are_named_once(paper):
 def test_every_claim_is_there():
     frame = published("claims")
     assert list(frame.columns) == ["id", "paper", "source", "claim", "check"]
-    assert len(frame) == frame["id"].nunique() == CLAIMS
+    first = {f"{name}{k}" for name, n in FIRST.items() for k in range(1, n + 1)}
+    assert len(first) == 38 and first <= set(frame["id"])
+    assert frame["id"].is_unique and set(frame["paper"]) == set(PAPERS)
 
 
 def test_every_number_has_a_rule_or_a_reason():
     """The mappings name only what is published, and no pattern is idle."""
-    assert reproduction.TOLERANCES and reproduction.PICK and reproduction.WHY_NOT
+    assert judging.TOLERANCES and joining.PICK and joining.NEVER
     frame = pd.concat([published(paper) for paper in PAPERS])
     names = store.read_json(REPORTED / "names.json")
-    assert set(names["targets"]) <= set(frame["target"])
+    for translated in (names["targets"], names["stand-ins"]):
+        assert set(translated) <= set(frame["target"])
     assert set(names["datasets"]) <= set(frame["dataset"])
-    assert set(reproduction.MEASURED) <= set(
+    assert set(joining.MEASURED) <= set(
         zip(frame["method"], frame["metric"], strict=True)
     )
-    for pattern in reproduction.TOLERANCES:
+    for pattern in judging.TOLERANCES:
         assert frame["metric"].str.fullmatch(pattern).any(), pattern
-    for words in reproduction.PICK:
-        assert frame["setting"].str.contains(words).any(), words
+    for words in joining.PICK:
+        assert frame["setting"].str.contains(words, regex=False).any(), words
     frame["what"] = frame["metric"] + " " + frame["setting"]
-    for column, pattern, _ in reproduction.WHY_NOT:
+    for column, pattern, _ in joining.NEVER:
         assert frame[column].str.fullmatch(pattern).any(), pattern
 
 
 def test_the_tolerances_are_these():
-    amounts = [(rule, amount) for _, rule, amount in reproduction.TOLERANCES.values()]
+    amounts = [(rule, amount) for _, rule, amount in judging.TOLERANCES.values()]
     assert amounts == [
         ("absolute", 0.03),
         ("absolute", 0.0051),
@@ -139,7 +146,8 @@ def test_without_measurements_nothing_holds():
         and set(out["verdict"]) == {"not run"}
         and out["why"].str.len().min() > 5
     )
-    assert "data set is not part" in find(out, "FOOD · VGG-19 · RI · mAD_pct")["why"]
+    food = find(out, "FOOD · VGG-19 · RI · mAD_pct")
+    assert food["why"] == "its data set is not in this profile"
     assert out.index.is_unique
 
 
@@ -148,7 +156,7 @@ def test_without_measurements_nothing_holds():
 
 def test_accuracies_join_across_names_and_units():
     out = table(
-        network("mnist", "explainn_cnn", 98.0, 97.6),
+        network("mnist", "explainn_cnn", 97.82, 97.78),
         network("fashion_mnist", "vgg11", 90.0),
         network("cifar100", "resnet10", 50.0),
         network("mnist", "xnn_cnn", 96.0),
@@ -283,7 +291,7 @@ def rank_verdicts(**values: float) -> dict[str, dict]:
 
 def test_one_method_alone_has_no_rank():
     alone = rank_verdicts(ri=9.0)["ri"]
-    assert (alone["verdict"], alone["measured"]) == ("not run", "9")
+    assert (alone["verdict"], alone["measured"]) == ("undecided", "9")
     assert alone["why"] == "too few methods to rank"
 
 
@@ -306,21 +314,42 @@ def test_ranks_are_compared_as_ranks(ri, verdicts):
 def test_ranks_are_among_the_lines_of_one_column(column):
     """Of two methods the first is better in both; what another table, data set, network, setting or
     metric says is no rival."""
-    key = dict.fromkeys(("table", "dataset", "target", "setting", "metric"), "m")
+    key = dict.fromkeys(("table", "dataset", "target", "setting"), "m")
+    key |= {"metric": "mAD_pct", "method": "RI", "std": ""}
     other = [
         key | {column: name, "value": value}
-        for name, value in (("a", "0"), ("z", "0.5"), ("z", "9"))
+        for name, value in (("mAI_pct", "0"), ("z", "0.5"), ("z", "9"))
     ]
     published = [key | {"value": "1"}, key | {"value": "2"}, *other]
-    joined = [{"mean": mean} for mean in (5.0, 6.0, 5.5, 7.0, 0.1)]
-    assert [reproduction._rank_holds(published, joined, i) for i in (0, 1)] == [
-        True,
-        True,
-    ]
-    assert reproduction._rank_holds(published, joined, 2) is None  # alone in its column
-    assert (
-        reproduction._rank_holds(published, [joined[0], None, *joined[2:]], 0) is None
-    )
+    joined = [measured_line(mean) for mean in (5.0, 6.0, 5.5, 7.0, 0.1)]
+    rank = lambda joined, i: judging._rank(published, joined, i, "")[0]
+    assert [rank(joined, i) for i in (0, 1)] == ["holds", "holds"]
+    assert rank(joined, 2) == "undecided"  # alone in its column
+    assert rank([joined[0], None, *joined[2:]], 0) == "undecided"
+
+
+def measured_line(mean: float, half: float = float("nan")) -> dict:
+    return {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def test_ranks_are_undecided_where_intervals_overlap():
+    key = dict.fromkeys(("table", "dataset", "target", "setting"), "m")
+    key |= {"metric": "mAD_pct", "method": "RI", "std": ""}
+    published = [key | {"value": value} for value in ("1", "2", "3")]
+    joined = [measured_line(5, 1), measured_line(6.5, 1), measured_line(9, 1)]
+    found = [judging._rank(published, joined, i, "")[0] for i in range(3)]
+    assert found == ["undecided", "undecided", "holds"]
+    joined[0] = measured_line(20, 1)  # surely the last
+    assert judging._rank(published, joined, 0, "")[0] == "does not hold"
+
+
+def pair(published: str, mean: float, half: float, error: float = 0.0) -> judging.Pair:
+    bound = published.rstrip("-.0123456789")
+    value = float(published.removeprefix(bound))
+    return judging.Pair(value, bound, error, mean, mean - half, mean + half)
+
+
+NAN = float("nan")
 
 
 @pytest.mark.parametrize(
@@ -337,24 +366,90 @@ def test_ranks_are_among_the_lines_of_one_column(column):
         ("2", 1.3, "factor", 1.5, False),
         ("-0.05", 0.05, "factor", 1.5, False),
         ("0", 0.0, "factor", 1.5, True),
-        ("1", 1.0, "", 0.0, None),
         ("0.5", 0.515, "absolute", 0.015, True),
         ("0.5", 0.485, "absolute", 0.015, True),
         ("4", 2.0, "factor", 2.0, True),
         ("4", 8.0, "factor", 2.0, True),
         ("4", 3.0, "factor", 2.0, True),
         ("-4", -3.0, "factor", 2.0, True),
-        (">3", 3.0, "absolute", 0.0, True),
+        ("-4", -9.0, "factor", 2.0, False),
         ("0", 0.5, "factor", 1.5, False),
         ("2", 0.0, "factor", 1.5, False),
         (">=3", 9.0, "factor", 1.5, True),
         ("<=3", 9.0, "factor", 1.5, False),
-        ("0.5", 0.6, "factor", 1.5, True),
-        ("0.5", 0.2, "factor", 1.5, False),
     ],
 )
-def test_verdict_of_a_number(published, measured, rule, amount, held):
-    assert reproduction._holds(published, measured, rule, amount) is held
+def test_verdict_of_a_number_without_an_interval(
+    published, measured, rule, amount, held
+):
+    verdict, _ = judging._within(pair(published, measured, NAN), "", rule, amount)
+    assert verdict == ("holds" if held else "does not hold")
+
+
+@pytest.mark.parametrize(
+    ("published", "mean", "half", "error", "verdict"),
+    [
+        ("0.9", 0.905, 0.005, 0.0, "holds"),  # all of it within 0.015
+        ("0.9", 0.905, 0.02, 0.0, "undecided"),
+        ("0.9", 0.95, 0.02, 0.0, "does not hold"),  # none of it
+        ("0.9", 0.93, 0.02, 0.06, "holds"),  # within two published deviations
+        ("0.9", 0.93, 0.02, 0.01, "undecided"),
+        (">0.9", 0.88, 0.02, 0.0, "undecided"),
+        (">0.9", 0.98, 0.02, 0.0, "holds"),
+        ("<0.9", 0.98, 0.02, 0.0, "does not hold"),
+    ],
+)
+def test_the_measured_interval_decides_three_ways(
+    published, mean, half, error, verdict
+):
+    one = pair(published, mean, half, error)
+    assert judging._within(one, "w", "absolute", 0.015)[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("published", "mean", "half", "error", "verdict", "why"),
+    [
+        ("0.003", -0.012, 0.005, 0.002, "does not hold", "the other sign"),
+        ("0.003", 0.001, 0.005, 0.002, "undecided", "the interval includes 0"),
+        ("0.003", 0.006, 0.005, 0.002, "holds", "same sign"),
+        ("0.003", 0.013, 0.005, 0.002, "does not hold", "same sign, but 0.01 apart"),
+        ("-0.05", -0.06, 0.02, 0.0, "holds", "same sign"),
+        ("0.001", -0.001, 0.004, 0.002, "holds", "the paper finds no sign"),
+        ("0.001", 0.013, 0.004, 0.002, "does not hold", "the paper finds no sign"),
+        ("0.0", 0.001, 0.02, 0.0, "undecided", "the measured error is 0.02"),
+        ("0.001", -0.003, NAN, 0.0, "undecided", "error is not known"),
+        ("0", 0.0, NAN, 0.0, "holds", "both are 0"),
+    ],
+)  # fmt: skip
+def test_a_small_number_is_asked_for_its_sign(
+    published, mean, half, error, verdict, why
+):
+    found, words = judging.by_sign(pair(published, mean, half, error), 0.015)
+    assert found == verdict and why in words
+
+
+def clade(method: str, metric: str, *values: float) -> tuple:
+    """Rows of ClaDec's Table 2, layer -5 on MNIST."""
+    return (
+        *("replication", "cladec", "mnist", "vgg11", method, "layer=-5", metric),
+        values,
+    )
+
+
+def test_a_difference_of_accuracies_is_judged_by_the_errors_of_its_parts():
+    """Published +0.001, from 0.995 +- 0.0003 and 0.994 +- 0.0004."""
+    line = lambda *lines: find(
+        table(*lines), " MNIST · VGG-11 · ClaDec-RefAE · delta_acc · layer=-5"
+    )
+    delta = clade("ClaDec-RefAE", "delta_acc", -0.003)
+    assert line(delta)["verdict"] == "undecided"  # one seed
+    opposite = clade("ClaDec-RefAE", "delta_acc", -0.003, -0.003, -0.0031)
+    assert line(opposite)["verdict"] == "does not hold"
+    # accuracies of 0.9 on 10,000 images: 0.006 each, 0.008 together
+    parts = clade("ClaDec", "acc_eval", 0.9), clade("RefAE", "acc_eval", 0.9)
+    found = line(delta, *parts)
+    assert found["verdict"] == "holds"
+    assert found["why"] == "the paper finds no sign, 0.004 apart; the errors are 0.0084"
 
 
 # --------------------------------------------------------------------------------------------- claims
@@ -401,6 +496,39 @@ def test_claims_are_judged_by_their_share():
     )
 
 
+def open_claim(identity: str, held: list[float], undecided: list[float]) -> tuple:
+    """A claim some of whose checks are undecided."""
+    rows = [claim(identity, held), claim(identity, undecided)]
+    return rows[0], (*rows[1], "undecided")
+
+
+@pytest.mark.parametrize(
+    ("held", "undecided", "verdict"),
+    [
+        ([0.0], [1.0], "undecided"),
+        ([0.75, 1.0], [0.25, 0.0], "undecided"),  # none fails
+        ([0.5], [0.25], "mixed"),
+        ([0.0], [0.25], "does not hold"),
+        ([1.0], [0.0], "holds"),
+    ],
+)
+def test_a_claim_that_no_check_denies_is_undecided_while_one_is(
+    held, undecided, verdict
+):
+    line = table(*open_claim("LT1", held, undecided)).loc["LT1"]
+    assert (line["verdict"], line["n_seeds"]) == (verdict, len(held))
+    share = sum(undecided) / len(undecided)
+    assert (f"{share:.0%} undecided" in line["measured"]) == (share > 0)
+
+
+def test_extensions_are_shown_and_not_judged():
+    own, theirs = claim("LT8", [1.0]), (*claim("LT8", [0.0, 0.5]), "extension")
+    assert table(own, theirs).loc["LT8", "verdict"] == "holds"
+    alone = table(theirs, evidence={"LT8": "Extensions: digits"}).loc["LT8"]
+    assert (alone["verdict"], alone["why"]) == ("not run", reproduction.ONLY_EXTENSIONS)
+    assert alone["measured"] == "25% of the checks on extensions: Extensions: digits"
+
+
 def test_a_claim_is_its_own_papers_and_of_the_track_of_replications():
     elsewhere = [(track, *claim("LT1", [0.0])[1:]) for track in ("heatmap", "target")]
     out = table(
@@ -429,7 +557,6 @@ def test_a_claim_on_two_networks_is_their_mean():
         "",
     )
     assert line["scale"] == "mnist/mlp-100x10, 2 seeds | mnist/mlp-100x5, 3 seeds"
-    assert table(claim("LT1", [1.0, 0.75])).loc["LT1", "interval"] == "[0.75, 1]"
 
 
 def test_the_scale_is_named():
@@ -462,8 +589,13 @@ def test_markdown_and_counts():
         measured(network("mnist", "explainn_cnn", 98.0), claim("LT1", [1.0])), REPORTED
     )
     text = reproduction_markdown.render(frame, "quick")
-    assert f"## Claims: 1 hold, 0 mixed, 0 do not hold, {CLAIMS - 1} not run" in text
-    assert "## Numbers: 1 hold, 0 mixed, 0 do not hold, 781 not run" in text
+    assert (
+        f"## Claims: 1 hold, 0 mixed, 0 do not hold, 0 undecided, {CLAIMS - 1} not run"
+        in text
+    )
+    assert (
+        "## Numbers: 1 hold, 0 mixed, 0 do not hold, 0 undecided, 781 not run" in text
+    )
     assert "| LT1 | layer_trees |" in text and "explainn-023" in text
     assert sum(reproduction.not_run(frame)["count"]) == 781
     assert len(reproduction.csv_text(frame).splitlines()) == 783 + CLAIMS
@@ -530,3 +662,95 @@ def test_a_papers_own_experiment_comes_before_a_fact_of_the_network():
         "epochs=1;",
     )
     assert line["measured"] == "0.5" and line["verdict"] == "holds"
+
+
+# --------------------------------------------------------------------------------------------- joining, by hand
+
+
+def test_intervals_are_students_over_seeds_or_those_of_an_accuracy():
+    low, high = joining.interval(np.array([1.0, 2.0, 6.0]), 10, "O1", "")
+    half = 4.302652729749462 * np.sqrt(7) / np.sqrt(3)  # t(0.975, 2), s^2 = 7
+    assert half > 3 and (low, high) == pytest.approx((0, 3 + half))  # none is negative
+    delta = joining.interval(np.array([1.0, 2.0, 6.0]), 10, "delta_rec", "")
+    assert delta == pytest.approx((3 - half, 3 + half))
+    shares = joining.interval(np.array([95.0, 100.0]), 10, "accuracy_pct", "percent")
+    assert shares == pytest.approx((97.5 - 12.706205 * 2.5, 100))
+    one = lambda value, metric, unit: joining.interval(
+        np.array([value]), 96, metric, unit
+    )
+    # z = 1.96 adds 1.92 right and 1.92 wrong to 48 of 96: 0.5 +- 1.96 sqrt(0.25 / 99.84)
+    assert one(0.5, "acc_eval", "share") == pytest.approx((0.4019, 0.5981), abs=1e-4)
+    low, high = one(100.0, "test_accuracy_pct", "percent")
+    assert high == 100 and low == pytest.approx(95.38, abs=0.02)
+    for value, metric, unit in ((0.5, "O1", ""), (98.0, "accuracy", "share")):
+        assert one(value, metric, unit) == pytest.approx((NAN, NAN), nan_ok=True)
+
+
+def test_an_interval_beside_the_number_serves_one_seed():
+    o1 = ("replication", "xnn", "cub", "vgg19", "SRAE", "n=5", "O1")
+    half = (*o1[:-1], "O1_ci95", [0.1])
+    line = lambda *lines: find(table(*lines), "VGG19 · SRAE · O1 · mean of 200")
+    assert line((*o1, [0.7]), half)["interval"] == "[0.6, 0.8]"
+    assert line((*o1, [0.7]))["interval"] == ""
+    error = (*o1[:-1], "O1_se", [0.1])
+    assert line((*o1, [0.7]), error)["interval"] == "[0.504, 0.896]"  # 1.96 of them
+    # two seeds: t(0.975, 1) 0.1 / sqrt(2) = 12.706205 * 0.0707107, with 0.1
+    both = line((*o1, [0.95, 1.05]), (*o1[:-1], "O1_ci95", [0.1, 0.1]))
+    half = np.hypot(12.7062047 * 0.0707106781 / np.sqrt(2), 0.1)
+    low, high = (float(end) for end in both["interval"].strip("[]").split(","))
+    assert (low, high) == pytest.approx((1 - half, 1 + half))
+
+
+def test_a_variant_never_stands_for_the_method():
+    o1 = ("replication", "xnn", "cub", "vgg19", "SRAE")
+    variant = (*o1, "n=5;silent=zero", "O1", [0.1])
+    line = lambda *lines: find(table(*lines), "VGG19 · SRAE · O1 · mean of 200")
+    assert line(variant, (*o1, "n=5", "O1", [0.7]))["measured"] == "0.7"
+    assert line(variant)["measured"] == "0.1"  # nothing else was measured
+
+
+def test_another_network_stands_in_where_names_says_so():
+    o1 = lambda target, value: (
+        *("replication", "xnn", "cub", target, "SRAE", "n=5", "O1"),
+        [value],
+    )
+    line = lambda *lines: find(table(*lines), "VGG19 · SRAE · O1 · mean of 200")
+    other = line(o1("squeezenet1_0-dense", 0.3))
+    assert (other["measured"], other["network"]) == ("0.3", "another")
+    assert other["scale"].endswith("another network than the paper's")
+    own = line(o1("squeezenet1_0-dense", 0.3), o1("vgg19", 0.7))
+    assert (own["measured"], own["network"]) == ("0.7", "the paper's")
+    assert line(o1("cnn", 0.3))["why"] == "its network is not in this profile"
+    conv = ("replication", "xnn", "cub", "squeezenet1_0", "conv SRAE", "layer=pool4")
+    frame = table((*conv, "F_reg_test", [5.0]))
+    assert find(frame, "layer=pool4", "F_reg_test")["verdict"] == "not run"
+
+
+@pytest.mark.parametrize("name", ["GC", "gc", "Gc"])
+def test_a_data_set_joins_under_the_papers_name_in_any_case(name):
+    row = (
+        *("replication", "representative", name, "vgg19", "RI"),
+        *("images=unseen;|Q|=50", "CVR_pct", [98.0]),
+    )
+    assert find(table(row), " GC · ", "RI", "unseen", "CVR_pct")["measured"] == "98"
+
+
+def test_single_units_join_whatever_their_number():
+    z = ("replication", "xnn", "cub", "vgg19", "Z (512 fc dims)", "", "locality", [2.0])
+    assert find(table(z), "CUB", "Z (4096 fc dims)")["measured"] == "2"
+
+
+def test_an_untrained_classifier_is_not_the_papers():
+    """Sec. 6 says how good the classifiers are; Table 6 also trains some for no epoch."""
+    early = (
+        *("replication", "cladec", "fashion_mnist", "vgg11", "classifier"),
+        *("classifier epochs=0", "accuracy", [0.1]),
+    )
+    frame = table(early, network("fashion_mnist", "vgg11", 91.5))
+    line = find(frame, "FashionMNIST · VGG-11 and ResNet-10 · classifier")
+    assert (line["measured"], line["verdict"]) == ("0.915", "holds")
+
+
+def test_the_bound_on_rules_says_why_it_is_not_run():
+    why = find(table(network("mnist", "explainn_cnn", 98.0)), "n_rules_max")["why"]
+    assert "EX7 asks it of the others" in why

@@ -262,6 +262,63 @@ def test_a_unit_that_fails_is_a_row_and_costs_no_other(project, fail, status, wo
     assert (rows[rows.metric == "n_width"].status == "ok").all()
 
 
+def test_undecided_checks_have_a_row_of_their_own(project):
+    def verdicts(rows):
+        for claim, *found in (("LT1", True, None), ("LT1", None, None), ("LT2", True)):
+            for holds in found:
+                yield Check(claim, holds, f"{claim} {holds}", "d", "t")
+
+    ask(project, WIDTHS)
+    project.here["verdicts"] = types.SimpleNamespace(verdicts=verdicts)
+    rows, evidence, _ = run_all(project)
+    claims = rows[rows.metric.str.startswith("LT")]
+    shares = claims[["metric", "metric_setting", "value", "n"]].values.tolist()
+    assert shares == [
+        ["LT1", "", 0.25, 4],
+        ["LT1", "undecided", 0.75, 4],
+        ["LT2", "", 1.0, 1],
+    ]
+    assert evidence["LT1"] == "d/t: LT1 None (undecided) | d/t: LT1 True"
+
+
+def test_checks_on_extensions_are_apart(project):
+    def verdicts(rows):
+        yield Check("LT1", True, "own", "d", "t")
+        for target in ("t", "u"):
+            yield Check("LT1", False, "theirs", "d", target, extension=True)
+        yield Check("LT2", True, "theirs", "d", "t", extension=True)
+
+    ask(project, WIDTHS)
+    project.here["verdicts"] = types.SimpleNamespace(verdicts=verdicts)
+    rows, evidence, _ = run_all(project)
+    claims = rows[rows.metric.str.startswith("LT")]
+    shares = claims[["metric", "target", "metric_setting", "value"]].values.tolist()
+    assert sorted(shares) == [
+        ["LT1", "t", "", 1.0],
+        ["LT1", "t", "extension", 0.0],
+        ["LT1", "u", "extension", 0.0],
+        ["LT2", "t", "extension", 1.0],
+    ]
+    own, _, theirs = evidence["LT1"].partition(" | Extensions: ")
+    assert own == "d/t: own" and "d/u: theirs (does not hold)" in theirs
+    assert evidence["LT2"] == "Extensions: d/t: theirs"
+
+
+@pytest.mark.parametrize(
+    ("holds", "note"),
+    [
+        ([True, True], ""),
+        ([False], " (does not hold)"),
+        ([None, None], " (undecided)"),
+        ([True, False, None], " (holds in 1 of 3, undecided in 1)"),
+        ([False, None], " (holds in 0 of 2, undecided in 1)"),
+        ([True, False], " (holds in 1 of 2)"),
+    ],
+)
+def test_evidence_says_how_often_it_holds(holds, note):
+    assert replicate._with_count("E", holds) == f"E{note}"
+
+
 def test_verdicts_that_fail_are_a_row(project):
     ask(project, WIDTHS)
     project.here["verdicts"] = types.SimpleNamespace(

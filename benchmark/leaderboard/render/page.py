@@ -18,7 +18,13 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from benchmark.leaderboard import rankings, reproduction, stats, tables
+from benchmark.leaderboard import (
+    all_profiles,
+    rankings,
+    reproduction,
+    stats,
+    tables,
+)
 from benchmark.leaderboard.render import markdown
 from benchmark.utils import plot_style
 
@@ -335,6 +341,7 @@ def _reproduction(frame: pd.DataFrame) -> dict[str, Any]:
         "claim_counts": reproduction.counts(frame[claims]),
         "number_counts": reproduction.counts(frame[~claims]),
         "not_run": reproduction.not_run(frame).to_dict("records"),
+        "counts": all_profiles.counts(frame[~claims]).to_dict("records"),
     }
 
 

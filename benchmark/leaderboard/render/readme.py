@@ -1,6 +1,8 @@
-"""The README's section of a profile: average ranks, findings, one gallery picture. Made from ``results/`` alone.
+"""The README's sections, made from ``results/`` alone: of a profile, average ranks, findings, one gallery picture; of
+all profiles, how many published numbers were measured.
 
 <!-- leaderboard:offline -->  ... replaced ...  <!-- /leaderboard -->
+<!-- reproduction -->         ... replaced ...  <!-- /reproduction -->
 """
 
 from __future__ import annotations
@@ -8,19 +10,28 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmark.leaderboard import tables
-from benchmark.leaderboard.render import markdown
+import pandas as pd
+
+from benchmark import store
+from benchmark.leaderboard import all_profiles, reproduction, tables
+from benchmark.leaderboard.render import markdown, reproduction_markdown
 
 _SECTION = re.compile(
     r"(<!-- leaderboard:([\w-]+) -->).*?(<!-- /leaderboard -->)", re.DOTALL
 )
 
 
-def render(text: str, results: Path) -> str:
+_REPRODUCTION = re.compile(
+    r"(<!-- reproduction -->).*?(<!-- /reproduction -->)", re.DOTALL
+)
+
+
+def render(text: str, results: Path, found: pd.DataFrame) -> str:
     """The README with every section remade; the same text if nothing changed.
 
     Args:
         text: the README.
+        found: the published numbers over all profiles (``all_profiles.nearest``).
         results: the folder that holds one folder per profile; links are relative to its parent.
 
     Raises:
@@ -36,7 +47,37 @@ def render(text: str, results: Path) -> str:
         opening, profile, closing = match.groups()
         return f"{opening}\n{section(Path(results) / profile)}\n{closing}"
 
-    return _SECTION.sub(replaced, text)
+    text = _SECTION.sub(replaced, text)
+    of_papers = papers(found, Path(results).name)
+    return _REPRODUCTION.sub(lambda match: f"{match[1]}\n{of_papers}\n{match[2]}", text)
+
+
+def write(readme: Path, text: str, results: Path, found: pd.DataFrame) -> None:
+    """Write the README, ``results/reproduction.csv`` and ``results/reproduction.md``; the same text leaves a file as it
+    is.
+    """
+    files = {
+        readme: text,
+        results / "reproduction.csv": reproduction.csv_text(found),
+        results / "reproduction.md": reproduction_markdown.render_all(found),
+    }
+    for path, content in files.items():
+        if not path.exists() or path.read_text() != content:
+            store.write_text(path, content)
+
+
+def papers(found: pd.DataFrame, folder: str) -> str:
+    """The section of the papers: counts of their published numbers over all profiles."""
+    links = (
+        f"[every number]({folder}/reproduction.md), [as CSV]({folder}/reproduction.csv)"
+    )
+    return "\n\n".join(
+        [
+            " ".join(all_profiles.sentences(found)),
+            reproduction_markdown.grid(all_profiles.counts(found), left=1),
+            f"{all_profiles.NEAREST} The verdict is that measurement's own: {links}.",
+        ]
+    )
 
 
 def section(folder: Path) -> str:
