@@ -28,6 +28,7 @@ MEASURES = {
     "soft_precision": (ORANGE, "soft precision"),
     "soft_recall": (YELLOW, "soft recall"),
 }
+LINES = ("o-", "s--", "^:")  # one mu each
 RULES = 60  # the largest number of bars in a picture
 
 Arrays = Mapping[str, Array]
@@ -95,6 +96,37 @@ def _boxes(axes: Axes, rows: pd.DataFrame, column: str) -> None:
         )
     form = "{:g}" if column == "m" else "{:.1%}"
     axes.set_xticks(range(len(values)), [form.format(v) for v in values])
+
+
+@mpl.rc_context(plot_style.STYLE)
+def search(rows: pd.DataFrame) -> Figure:
+    """A column for each kind of heads and noise; above the soft score, below the bits, against theta, a line a mu.
+
+    Args:
+        rows: with the columns kind, noise, theta, mu, metric, value, seed.
+    """
+    groups = list(rows.groupby(["kind", "noise"]))
+    size = 1.0 + 3.2 * len(groups), 4.4
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(2, len(groups), squeeze=False, sharex=True, sharey="row")
+    for (above, below), ((kind, noise), of_group) in zip(grid.T, groups, strict=True):
+        run = ["theta", "mu", "seed"]
+        wide = of_group.pivot_table(index=run, columns="metric", values="value")
+        wide["soft"] = wide[["soft_precision", "soft_recall"]].min(axis=1)
+        means = wide.groupby(["theta", "mu"]).mean().reset_index()
+        for (mu, line), style in zip(means.groupby("mu"), LINES, strict=False):
+            for axes, y in ((above, "soft"), (below, "planted_minus_found_bits")):
+                axes.plot(line["theta"], line[y], style, label=f"mu = {mu:g}")
+        above.set_title(f"{kind}, {noise:.1%} flipped", loc="left")
+        below.set_xlabel("theta")
+        below.axhline(0, color=plot_style.INK, linewidth=0.6)
+        _finish(above)
+        _finish(below)
+    grid[0, 0].set_ylim(0, 1.03)
+    grid[0, 0].set_ylabel("soft score")
+    grid[1, 0].set_ylabel("bits, planted - found")
+    grid[0, 0].legend(fontsize=8)
+    return figure
 
 
 # --------------------------------------------------------------------------------------------- interventions

@@ -31,9 +31,20 @@ def pictures(found: Found) -> Iterator[Picture]:
             "Left: mutually exclusive heads, by the number of planted rules. Right: heads whose items occur together, "
             "by the share of flipped cells; with the items also alone where that was run. Exact: head and tail are "
             "those of a planted rule. Soft: best product of the Jaccard indices of heads and tails. Boxes: data sets "
-            "with their own seeds.",
-            drawing.planted(synthetic),
+            "with their own seeds. The largest search space (theta, mu) that was run.",
+            drawing.planted(_widest(synthetic)),
         )
+        swept = _swept(synthetic)
+        if len(swept):
+            yield Picture(
+                "fig2-search",
+                "What theta and mu leave out (Fig. 2 top right)",
+                "Co-occurring heads with as many flipped cells as the titles say: the smaller of soft precision and "
+                "recall, and bits that the planted rules need more than those found (below 0: the planted ones are "
+                "shorter), by the least confidence theta of a head item and the number mu of items in which heads "
+                "that are merged may differ. Means over data sets.",
+                drawing.search(swept),
+            )
     of_experiment = {
         "intervention": _intervention,
         "rules": _rules,
@@ -52,18 +63,31 @@ def pictures(found: Found) -> Iterator[Picture]:
 
 
 def _synthetic(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of planted rules with the columns kind, noise, m."""
-    measured = rows["metric"].isin(list(drawing.MEASURES))
-    rows = rows[rows["dataset"].str.startswith("synthetic") & measured]
+    """Rows of planted rules, of the robust encoding, with the columns kind, noise, theta, mu, m."""
+    rows = rows[rows["dataset"].str.startswith("synthetic")]
     settings = [setting_pairs(text) for text in rows["setting"]]
     robust = np.array(["encoding" not in setting for setting in settings], bool)
-    noise = np.array([float(setting["noise"]) for setting in settings])
+    numbers = {
+        key: np.array([float(setting[key]) for setting in settings])[robust]
+        for key in ("noise", "theta", "mu")
+    }
     rows = rows[robust]
-    return rows.assign(
-        kind=[_kind(target) for target in rows["target"]],
-        noise=noise[robust],
-        m=rows["n"].astype(int),
-    )
+    kinds = [_kind(target) for target in rows["target"]]
+    return rows.assign(kind=kinds, m=rows["n"].astype(int), **numbers)
+
+
+def _widest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each data set with the lowest theta and, of these, the largest mu."""
+    data_set = ["kind", "m", "noise"]
+    rows = rows[rows["theta"] == rows.groupby(data_set)["theta"].transform("min")]
+    return rows[rows["mu"] == rows.groupby(data_set)["mu"].transform("max")]
+
+
+def _swept(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of co-occurring heads at a noise for which several thetas were run."""
+    rows = rows[rows["kind"] != "exclusive"]
+    thetas = rows.groupby(["kind", "m", "noise"])["theta"].transform("nunique")
+    return rows[thetas > 1]
 
 
 def _kind(target: str) -> str:

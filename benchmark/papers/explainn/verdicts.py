@@ -2,8 +2,9 @@
 
 EX1  App. A.1           every term, to the last digit that the exact recomputation has
 EX2  Fig. 2 left        exclusive heads: exact precision and recall at least 0.9 (the figure's axis begins at 0.85)
-EX3  Fig. 2 right       co-occurring heads, noise up to 5 %, half of what the paper calls more noise than signal: the
-                        smaller of soft precision and recall keeps at least 0.8 of what it is at the lowest noise
+EX3  Fig. 2 right       co-occurring heads, noise up to 10 %, which the paper calls more noise than signal, with the
+                        whole search space (theta = 0, mu >= 10, "best" in Sec. 2.3): the smaller of soft precision and
+                        recall keeps at least 0.8 of what it is at the lowest noise
 EX4  Sec. 3.1           exclusive heads: as many rules as were planted, within 5 %, none on a noise item
 EX5  Fig. 2 bottom      most classes fall below the 90 % quantile of random interventions, and most to 5 % or less
 EX6  Figs. 3, 10, 11    some rules have several classes; a rule's pixels touch more often than by chance; some filters
@@ -40,7 +41,8 @@ EXACT = {  # App. A.1, recomputed with exact integers, base 2
     "-log2(35/143)": 2.0305883198,
     "-log2(33/143)": 2.1154772174,
 }
-NOISE = 0.05  # EX3 is checked up to this noise
+NOISE = 0.1  # EX3 is checked up to this noise
+LARGEST = 5  # items of a planted head, at most
 
 
 def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
@@ -109,6 +111,12 @@ class DataSet:
         return self.dataset, self.target, self.seed, tuple(sorted(self.setting.items()))
 
     @property
+    def whole_search(self) -> bool:
+        """Whether theta and mu left nothing out."""
+        theta, mu = float(self.setting["theta"]), int(self.setting["mu"])
+        return theta == 0 and mu >= 2 * LARGEST
+
+    @property
     def soft(self) -> float:
         return min(self.number["soft_precision"], self.number["soft_recall"])
 
@@ -127,7 +135,7 @@ def _planted(rows: pd.DataFrame) -> Iterator[Said]:
             continue  # the simple encoding serves for comparison only
         if "exclusive" in found.target:
             yield from _exclusive(found)
-        elif found.noise <= NOISE + 1e-12:
+        elif found.whole_search and found.noise <= NOISE + 1e-12:
             yield from _under_noise(found, cleanest[found.series])
 
 

@@ -108,7 +108,7 @@ def test_planted_rules_have_the_names_of_the_published_ones():
         == {"m=10 planted, mutually exclusive heads"}
         <= targets
     )
-    found = by_metric(outcome, noise=0.001, theta=0.2, mu=4)
+    found = by_metric(outcome, noise=0.001, theta=0, mu=10)
     assert found["precision"] == found["recall"] == 1
     assert found["planted_minus_found_bits"] == pytest.approx(0, abs=1e-6)
     simple = replicate.planted(
@@ -326,7 +326,16 @@ def line(
 
 
 def planted_rows(
-    kind, noise, precision, recall, soft, n_found=10.0, noisy=0.0, m=10, extra=""
+    kind,
+    noise,
+    precision,
+    recall,
+    soft,
+    n_found=10.0,
+    noisy=0.0,
+    m=10,
+    extra="",
+    search="mu=10;noise={:g};theta=0",
 ):
     name = f"m={m} planted, {kind}"
     values = {
@@ -337,7 +346,7 @@ def planted_rows(
         "n_found": n_found,
         "noise_rules": noisy,
     }
-    setting = f"{extra}mu=4;noise={noise:g};theta=0.2"
+    setting = extra + search.format(noise)
     return [
         line(k, v, "synthetic n=10000", name, setting, n=m) for k, v in values.items()
     ]
@@ -378,8 +387,21 @@ EXCLUSIVE, TOGETHER = "mutually exclusive heads", "co-occurring heads"
         ),
         (
             planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
-            + planted_rows(TOGETHER, 0.1, 0.9, 0.9, 0.1),
+            + planted_rows(TOGETHER, 0.1, 0.9, 0.9, 0.71),
+            [("EX3", False)],
+        ),
+        (  # more noise than in the paper
+            planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
+            + planted_rows(TOGETHER, 0.2, 0.9, 0.9, 0.1),
             [],
+        ),
+        *(  # a search that leaves something out
+            (
+                planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9, search=search)
+                + planted_rows(TOGETHER, 0.1, 0.9, 0.9, 0.1, search=search),
+                [],
+            )
+            for search in ("mu=10;noise={:g};theta=0.1", "mu=9;noise={:g};theta=0")
         ),
         (planted_rows(TOGETHER, 0.03, 0.3, 0.3, 0.9, extra="encoding=simple;"), []),
     ],
@@ -469,6 +491,7 @@ RUNS = {  # experiment -> its settings
 }
 PICTURES = [
     "fig2-planted-rules",
+    "fig2-search",
     "fig3-filters-blobs-explainn_cnn-conv2",
     "fig2-intervention-blobs-explainn_cnn",
     "fig5-flow-blobs-explainn_cnn",
@@ -486,9 +509,10 @@ def rows_of_planted():
             rows += rows_of(
                 replicate.planted(Study(seed), rng(), m=m, n=500), seed=seed
             )
-    return rows + rows_of(
-        replicate.planted(Study(), rng(), m=5, n=500, heads="conjunctive")
-    )
+    together = {"m": 5, "n": 500, "heads": "conjunctive"}
+    for theta in (0, 0.4):
+        rows += rows_of(replicate.planted(Study(), rng(), **together, theta=theta))
+    return rows
 
 
 def test_every_picture_can_be_drawn(study):
@@ -504,6 +528,14 @@ def test_every_picture_can_be_drawn(study):
         assert picture.caption.endswith(".")
         assert len(plot_style.save(picture.figure, "png")) > 3000
         assert not picture.photo
+
+
+def test_figure_2_shows_the_widest_search_alone():
+    rows = figures._synthetic(frame(rows_of_planted()))
+    assert set(rows["theta"]) == {0, 0.4}
+    assert set(figures._widest(rows)["theta"]) == {0}
+    assert set(figures._widest(rows)["kind"]) == {"exclusive", "together"}
+    assert set(figures._swept(rows)["kind"]) == {"together"}
 
 
 def test_no_units_no_pictures():
