@@ -155,7 +155,11 @@ def intervention(unit: FoundUnit) -> Figure:
         linewidth=1.6,
         label="random, 90 % quantile",
     )
-    labels = [str(name).replace("_", " ")[:26] for name in a["classes"][order]]
+    classes = names(a)
+    labels = [classes[c][:26] for c in order]
+    for i, d in enumerate(a["instead"][order]):
+        if d >= 0 and len(classes) > 2:
+            labels[i] += f" → {classes[d][:26]}"
     _class_ticks(axes, labels, upright=n > 12 or max(map(len, labels)) > 6)
     axes.set_ylabel("accuracy of the class")
     axes.set_ylim(0, 1.02)

@@ -248,6 +248,9 @@ class Intervention:
     random: Array  # (DRAWS, C) with as many random weights zeroed
     removed: Array  # (C,) number of weights zeroed
     images: Array  # (C,) number of test images
+    instead: (
+        Array  # (C, C) images of class c, right before, that are answered as d after
+    )
 
     def quantile(self, q: float = 0.9) -> Array:
         """Of the random interventions, (C,)."""
@@ -296,7 +299,7 @@ def intervene(
     z = target.features(test, source.layer)  # (n, m) or (n, m, u, v)
     before, after = np.full(C, np.nan), np.full(C, np.nan)
     random = np.full((draws, C), np.nan)
-    removed = np.zeros(C, np.int64)
+    removed, instead = np.zeros(C, np.int64), np.zeros((C, C), np.int64)
     for c in range(C):
         units = class_units(model, c)
         removed[c] = len(units)
@@ -312,11 +315,15 @@ def intervene(
         logit = _class_logit(target, source, z[mine], logits[mine, c], lost, c)
         others = logits[mine].clone()
         others[:, c] = -torch.inf
-        recall = (logit > others.amax(1)).float().mean(1)
+        best, other = others.max(1)
+        kept = logit > best  # (draws + 1, n)
+        recall = kept.float().mean(1)
         after[c] = float(recall[0])
+        answer = torch.where(kept[0], c, other)[right]
+        instead[c] = np.bincount(answer.cpu().numpy(), minlength=C)
         random[:, c] = recall[1:].cpu().numpy()
     images = np.bincount(test.y.cpu().numpy(), minlength=C)
-    return Intervention(before, after, random, removed, images)
+    return Intervention(before, after, random, removed, images, instead)
 
 
 def _zeroed(

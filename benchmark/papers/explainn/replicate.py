@@ -3,7 +3,7 @@
 worked_example   App. A.1, term by term
 planted          Fig. 2 top: rules planted in synthetic data, and how many are found
 rules            Figs. 3, 4, 10, 11, 15: rules from the classes to a layer, and where on its filters they end
-intervention     Fig. 2 bottom: a class before and after its rules' weights are zeroed
+intervention     Fig. 2 bottom: a class before and after its rules' weights are zeroed, and what is answered instead
 flow             Fig. 5: rules chained from the classes through several layers
 prototypes       Fig. 14: the image of a rule's whole tail beside those of its single units
 traits           Figs. 4, 13, 15: what two classes share and what each has alone; the different rules of one class
@@ -23,7 +23,7 @@ from numpy.random import Generator
 
 from benchmark.api import Batch, NotApplicable, Target
 from benchmark.papers import Number, Outcome, Study
-from benchmark.papers.explainn import mdl, networks
+from benchmark.papers.explainn import mdl, networks, substitutes
 from benchmark.papers.explainn import planted as synthetic
 from benchmark.papers.explainn import prototypes as images
 from benchmark.papers.explainn import traits as shown_rules
@@ -203,7 +203,9 @@ def intervention(
     theta: float = 0.4,
     mu: int = 1,
 ) -> Outcome:
-    """Every class with a rule: recall before, without its rules' weights, and without as many random ones."""
+    """Every class with a rule: recall before, without its rules' weights, and without as many random ones; and the
+    class that is answered instead.
+    """
     target, test = study.target, _batch(study, "test", test_samples)
     mined = _last_rules(study, samples, theta, mu)
     result = networks.intervene(target, test, mined.model, rng)
@@ -229,8 +231,10 @@ def intervention(
         better = "lower" if "after" in metric else "higher"
         n = int(judged.sum())
         numbers.append(Number(metric, value, "ExplaiNN", setting, n, better, unit))
+    numbers += _numbers(substitutes.facts(target, test, result), setting, n)
     arrays = {
         "classes": np.array(target.classes),
+        "instead": substitutes.commonest(result.instead),
         "before": result.before,
         "after": result.after,
         "q90": q90,
