@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.api import Array
@@ -185,7 +185,7 @@ def _class_ticks(axes: Axes, labels: list[str], upright: bool) -> None:
 def filters(unit: FoundUnit, layer: str) -> Figure:
     """Activations of filters and their pixels in rules.
 
-    A row for each filter, a column for each class, at most 3 x 10.
+    A row for each filter, its prototype and a column for each class, at most 3 x 10.
     """
     mean = unit.arrays[f"{layer}.mean"]  # (F, C, u, v)
     rule = unit.arrays[f"{layer}.rule"]  # (F, C, u, v)
@@ -193,17 +193,20 @@ def filters(unit: FoundUnit, layer: str) -> Figure:
     light = unit.arrays[f"{layer}.light"]
     F = min(len(mean), 3)
     C = min(mean.shape[1], 10)
-    figure = Figure(figsize=(0.5 + 0.95 * C, 1.15 * F + 0.2), layout="constrained")
-    grid = figure.subplots(F, C, squeeze=False)
+    figure = Figure(figsize=(1.5 + 0.95 * C, 1.15 * F + 0.2), layout="constrained")
+    grid = figure.subplots(F, C + 1, squeeze=False)
     for f in range(F):
         shades = mean[f] / max(float(mean[f].max()), 1e-9)
         colours = _rule_colours(rule[f])
-        for c, axes in enumerate(grid[f]):
+        first, *of_classes = grid[f]
+        _framed(first, unit.arrays[f"{layer}.prototype"][f], plot_style.MUTED)
+        first.set_ylabel(f"filter {number[f]}\nr = {light[f]:.2f}", fontsize=7.5)
+        for c, axes in enumerate(of_classes):
             image = _coloured(shades[c], rule[f, c], colours)
             axes.imshow(image, interpolation="nearest")
             _bare(axes)
-        grid[f, 0].set_ylabel(f"filter {number[f]}\nr = {light[f]:.2f}", fontsize=7.5)
-    for axes, name in zip(grid[0], unit.arrays["classes"], strict=False):
+    grid[0, 0].set_title("prototype", loc="center")
+    for axes, name in zip(grid[0, 1:], unit.arrays["classes"], strict=False):
         axes.set_title(str(name)[:14], loc="center")
     return figure
 
@@ -266,8 +269,20 @@ def flow(unit: FoundUnit) -> Figure:
     for node, line, image in zip(nodes, y, images, strict=True):
         inner = _inner_axes(figure, node["level"], line, levels, height)
         _show(inner, image)
+        _outline(inner, node, image.shape[1:])
         inner.set_xlabel(_node_text(node, classes, name), fontsize=6, labelpad=1.5)
     return figure
+
+
+def _outline(axes: Axes, node: Mapping[str, Any], side: tuple[int, int]) -> None:
+    """Frames the places of a node's units on its image of ``side`` pixels."""
+    if "places" not in node:
+        return
+    h, w = side[0] / node["map"][0], side[1] / node["map"][1]
+    for row, column in node["places"]:
+        corner = column * w - 0.5, row * h - 0.5
+        cell = Rectangle(corner, w, h, fill=False, edgecolor=ORANGE, linewidth=0.7)
+        axes.add_patch(cell)
 
 
 def _lines(nodes: list[dict[str, Any]]) -> list[float]:
@@ -325,6 +340,8 @@ def _inner_axes(
 
 def _node_text(node: Mapping[str, Any], classes: list[str], name: str) -> str:
     text = f"n={node['units']}, k={node['k']}"
+    if len(node.get("filters", ())) == 1:
+        text = f"filter {node['filters'][0]}: n={node['units']}"
     others = [classes[c] for c in node["head"] if classes[c] != name]
     if others:
         also = f"\nalso {', '.join(others)}"
@@ -473,6 +490,28 @@ def within(a: Arrays) -> Figure:
         below.set_xlabel(text, fontsize=6.5)
     grid[0, 0].set_ylabel("image", fontsize=8)
     grid[1, 0].set_ylabel("rule", fontsize=8)
+    return figure
+
+
+@mpl.rc_context(plot_style.STYLE)
+def gallery(a: Arrays) -> Figure:
+    """Prototypes of tails, a row for rules of one class, of two and of more."""
+    classes, per_rule = names(a), a["gallery.heads"].sum(1)
+    kinds = ("one class", per_rule == 1), ("two", per_rule == 2), ("more", per_rule > 2)
+    rows = [(label, np.flatnonzero(kind)) for label, kind in kinds if kind.any()]
+    columns = max(len(rules) for _, rules in rows)
+    size = 0.5 + 1.6 * columns, 0.2 + 2.1 * len(rows)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (label, rules) in zip(grid, rows, strict=True):
+        line[0].set_ylabel(label, fontsize=8)
+        for axes in line[len(rules) :]:
+            axes.set_visible(False)
+        for axes, r in zip(line, rules, strict=False):
+            _framed(axes, a["gallery.images"][r], plot_style.MUTED)
+            units = int(a["gallery.units"][r])
+            text = _rule_text(a["gallery.heads"][r], classes, units)
+            axes.set_xlabel(text, fontsize=6.5)
     return figure
 
 

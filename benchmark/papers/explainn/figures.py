@@ -102,8 +102,8 @@ def _intervention(unit: FoundUnit, name: str) -> Iterator[Picture]:
         f"fig2-intervention-{name}",
         f"A class without its rules' weights: {unit.dataset} (Fig. 2 bottom)",
         "Test accuracy of each class before (yellow) and after (blue) the weights from its rules' units to its logit "
-        "are zeroed, and the 90 % quantile of 100 times as many random ones (red). Behind the arrow: the class that most "
-        "images of this class are then answered as.",
+        "are zeroed, and the 90 % quantile of 100 times as many random ones (red). Behind the arrow: the class that "
+        "most of its images are then answered as.",
         drawing.intervention(unit),
     )
 
@@ -113,11 +113,11 @@ def _rules(unit: FoundUnit, name: str) -> Iterator[Picture]:
     for layer in sorted(layers):
         yield Picture(
             f"fig3-filters-{name}-{layer}",
-            f"Rules on the filters of {layer}: {unit.dataset} (Figs. 3, 10, 11)",
-            "Grey: mean activation of a filter over the images of a class. Coloured: its pixels in the tails of rules "
-            "with that class in the head; pixels of one colour belong to one rule, which several classes may share "
-            "(the nine rules of a filter with most pixels; pale: pixels of other rules). r: correlation of the filter "
-            "with brightness; below 0 it responds to background.",
+            f"Rules on the filters of {layer}: {unit.dataset} (Figs. 3, 9, 10, 11)",
+            "Left: the image that activates a whole filter most. Grey: mean activation of the filter over the images "
+            "of a class. Coloured: its pixels in the tails of rules with that class in the head; pixels of one colour "
+            "belong to one rule, which several classes may share (the nine rules of a filter with most pixels; pale: "
+            "pixels of other rules). r: correlation of the filter with brightness; below 0 it responds to background.",
             drawing.filters(unit, layer),
             raster=True,
         )
@@ -128,9 +128,10 @@ def _flow(unit: FoundUnit, name: str) -> Iterator[Picture]:
         return
     yield Picture(
         f"fig5-flow-{name}",
-        f"How a class is put together: {unit.dataset} (Fig. 5)",
+        f"How a class is put together: {unit.dataset} (Figs. 5, 16)",
         "Rules chained from a class towards the input: the units of a tail are the head of the next rule. Each picture "
-        "is the prototype of a whole tail; n: its units, k: how many must be active.",
+        "is the prototype of a whole tail, or of its units in one filter of the last layer; n: its units, k: how many "
+        "must be active. Framed: where on the layer's map they are.",
         drawing.flow(unit),
         raster=True,
     )
@@ -168,6 +169,15 @@ def _traits(unit: FoundUnit, name: str) -> Iterator[Picture]:
             drawing.pair(arrays),
             raster=True,
             photo=photo,
+        )
+    if "gallery.heads" in arrays:
+        yield Picture(
+            f"fig18-gallery-{name}",
+            f"What single classes and several have: {unit.dataset} (Figs. 13, 18, 19)",
+            "Prototypes of the tails of rules of one class, of two and of more, of each kind those with most units in "
+            "the tail (two or more); below, the classes of the rule's head and the units of its tail.",
+            drawing.gallery(arrays),
+            raster=True,
         )
     if "within" in arrays:
         yield Picture(

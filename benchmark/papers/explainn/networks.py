@@ -201,6 +201,8 @@ def cascade(
 ) -> list[tuple[Units, Model]]:
     """Classes -> layers[0] -> layers[1] -> ..., from the output towards the input; heads are the tails found before.
 
+    A convolution that feeds the classes through an average has its channels as units.
+
     Returns:
         For each layer its units and the rules that end in it; the head of a rule of a later layer is the tail of a rule
         of the layer before.
@@ -216,9 +218,10 @@ def cascade(
         chain = " -> ".join(layers)
         raise ValueError(f"cyclic: {chain} must lead from the output towards the input")
     found: list[tuple[Units, Model]] = []
-    heads, groups = answers(target, batch), None
+    heads, groups, source = answers(target, batch), None, last(target)
     for name in layers:
-        units = Units.of(target, batch, name, pool)
+        whole = source.channels and name == source.layer
+        units = Units.of(target, batch, name, pool, channels=whole)
         tails = units(target, batch)
         model = mine(
             heads,

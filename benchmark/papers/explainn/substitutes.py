@@ -1,4 +1,4 @@
-"""Which class a network answers instead of one whose rules' weights were zeroed, and how related the two are (Sec. 3.2).
+"""Which class a network answers instead of one whose rules' weights were zeroed, and how related they are (Sec. 3.2).
 
     chosen = commonest(result.instead)          # (C,) the class that most lost images go to, -1 where none is lost
     closeness(target, test)                     # (C, C) rank of d among the classes most like c; 1: the nearest

@@ -414,7 +414,10 @@ def test_a_prototype_activates_its_units():
         x[0, 0, :4, :4].mean() > x[0, 0, 4:, 4:].mean() + 0.2
     )  # class a's units look at the first quadrant
     assert x[1, 0, 4:, 4:].mean() > x[1, 0, :4, :4].mean() + 0.2
-    assert (prototypes.reached(target, "fc1", x, groups, scale) > 0.8).all()
+    reached = prototypes.reached(target, "fc1", x, groups, scale)  # (images, groups)
+    assert (reached.diagonal() > 0.8).all()
+    z = target.features(x, "fc1")[0, list(groups[1])] / scale[list(groups[1])]
+    assert reached[0, 1] == pytest.approx(float(z.mean()))
     again = prototypes.maximise(
         target,
         "fc1",

@@ -150,7 +150,12 @@ def test_flow_and_prototypes(study):
     assert found["heads_used"] <= found["heads_offered"]
     assert outcome.arrays["prototypes"].shape[1:] == (1, 28, 28)
     outcome = replicate.prototypes(study, rng(), theta=0.3, steps=3, rules=1)
-    assert {n.method for n in outcome.numbers} == {"whole tail", "best single unit"}
+    assert {(n.metric, n.method) for n in outcome.numbers} == {
+        ("tail_activation", "whole tail"),
+        ("tail_activation", "best single unit"),
+        ("sharpness", "whole tail"),
+        ("sharpness", "single units"),
+    }
     with pytest.raises(NotApplicable, match="two units in its tail"):
         replicate.prototypes(study, rng(), samples=8)
     with pytest.raises(NotApplicable, match="no class of"):
@@ -498,6 +503,7 @@ PICTURES = [
     "fig14-prototypes-blobs-explainn_cnn",
     "fig13-kinds-blobs-explainn_cnn",
     "fig4-shared-blobs-explainn_cnn",
+    "fig18-gallery-blobs-explainn_cnn",
     "fig15-within-blobs-explainn_cnn",
 ]
 
