@@ -9,10 +9,13 @@ A paper's own experiments join in as rows of track ``replication``:
     a number   paper, dataset, target, method and metric as in ``results/reported/<paper>.csv`` (or as mapped here), and
                at least the ``key=value`` pairs of its setting. The unit is the published one.
     a claim    ``metric`` is the claim's id (``LT1``), ``value`` the share, 0 to 1, of the claim's checks that hold for
-               that seed. The numbers behind it are ``replication`` rows of their own.
+               that seed; rows with metric setting ``undecided`` give the share that is undecided. The numbers behind
+               it are ``replication`` rows of their own.
 
-Verdicts: ``holds``, ``does not hold``, ``mixed`` (some checks or seeds; with the share), ``not run``. Tolerances are
-for numbers, not for claims (``TOLERANCES``); a published bound (``>0.92``) is met if it is met within the tolerance.
+Verdicts: ``holds``, ``does not hold``, ``undecided`` (the interval allows both), ``mixed`` (some checks or seeds; with
+the share), ``not run``. A claim holds where all of its checks hold, and is undecided where none fails but some are
+undecided. Tolerances are for numbers, not for claims (``TOLERANCES``); a published bound (``>0.92``) is met if it is
+met within the tolerance.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ COLUMNS = [
     "verdict",
     "why",
 ]
-VERDICTS = ("holds", "mixed", "does not hold", "not run")
+VERDICTS = ("holds", "mixed", "does not hold", "undecided", "not run")
 
 # --------------------------------------------------------------------------------------------- names: published -> ours
 
@@ -185,14 +188,14 @@ def _judged_claim(
     done: pd.DataFrame, scale: _Scale, evidence: str | None
 ) -> dict[str, Any]:
     """The measured side of a claim; ``done``: the lines of the board that checked it."""
+    is_open = done["metric_setting"] == "undecided"
+    still_open, done = done[is_open], done[~is_open]
     share = done["mean"].mean()
-    if share >= 1:
-        verdict = "holds"
-    elif share <= 0:
-        verdict = "does not hold"
-    else:
-        verdict = "mixed"
+    undecided = still_open["mean"].sum() / len(done)
+    verdict = _of_shares(share, undecided)
     words = f"{share:.0%} of its checks"
+    if undecided:
+        words += f", {undecided:.0%} undecided"
     return {
         "measured": words if evidence is None else f"{words}: {evidence}",
         "interval": _interval(done.iloc[0]) if len(done) == 1 else "",
@@ -201,6 +204,14 @@ def _judged_claim(
         "verdict": verdict,
         "why": f"{share:.0%}" if verdict == "mixed" else "",
     }
+
+
+def _of_shares(held: float, undecided: float) -> str:
+    """The verdict on a claim of whose checks these shares hold or are undecided; the others do not hold."""
+    failed = 1 - held - undecided
+    if failed > 1e-9:
+        return "mixed" if held else "does not hold"
+    return "undecided" if undecided else "holds"
 
 
 def _not_run(why: str) -> dict[str, Any]:
@@ -456,10 +467,13 @@ def is_claim(frame: pd.DataFrame) -> pd.Series:
 
 
 def counts(frame: pd.DataFrame) -> str:
-    """``12 hold, 1 mixed, 0 do not hold, 25 not run``."""
+    """``12 hold, 1 mixed, 0 do not hold, 2 undecided, 23 not run``."""
     times = frame["verdict"].value_counts()
-    hold, mixed, fail, rest = [int(times.get(verdict, 0)) for verdict in VERDICTS]
-    return f"{hold} hold, {mixed} mixed, {fail} do not hold, {rest} not run"
+    words = ("hold", "mixed", "do not hold", "undecided", "not run")
+    found = []
+    for verdict, word in zip(VERDICTS, words, strict=True):
+        found.append(f"{times.get(verdict, 0)} {word}")
+    return ", ".join(found)
 
 
 def not_run(frame: pd.DataFrame) -> pd.DataFrame:

@@ -93,10 +93,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Check:
-    """One look at a claim, for one network and seed. A claim's verdict is the share of its checks that hold."""
+    """One look at a claim, for one network and seed. A claim holds where all of its checks hold."""
 
     claim: str  # id in results/reported/claims.csv
-    holds: bool
+    holds: bool | None  # None: undecided, the interval of what was measured allows both
     evidence: str  # the numbers, in a few words
     dataset: str = ""
     target: str = ""

@@ -26,7 +26,7 @@ class Said:
     """One look at a claim, for one network and seed: ``words`` has a replacement field for each of ``values``."""
 
     claim: str
-    holds: bool
+    holds: bool | None
     words: str
     values: tuple[float, ...]
     dataset: str
@@ -42,16 +42,25 @@ class Evidence:
     target: str
     seed: int
 
-    def __call__(self, claim: str, holds: bool, words: str, *values: float) -> Said:
+    def __call__(
+        self, claim: str, holds: bool | None, words: str, *values: float
+    ) -> Said:
         return Said(
             claim,
-            bool(holds),
+            None if holds is None else bool(holds),
             words,
             tuple(map(float, values)),
             self.dataset,
             self.target,
             self.seed,
         )
+
+
+def above(low: float, high: float, bound: float = 0.0) -> bool | None:
+    """Whether a number lies above a bound, by its interval; None where the interval includes the bound or is NaN."""
+    if low > bound:
+        return True
+    return False if high < bound else None
 
 
 def over_seeds(found: Iterable[Said]) -> Iterator[Check]:

@@ -257,7 +257,10 @@ def rows_of(task: Task) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], st
 def _verdicts(
     profile: str, paper: str, rows: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence."""
+    """Rows whose metric is a claim's id and whose value is the share of its checks that hold; and the evidence.
+
+    Where a claim has undecided checks, rows of metric setting ``undecided`` give their share.
+    """
     module = papers.part(paper, "verdicts")
     if module is None:
         return _frame([]), {}
@@ -267,19 +270,23 @@ def _verdicts(
         row = _claim_row(profile, paper, "verdicts", "", "", 0)
         failed = {"value": np.nan, "status": "failed", "reason": engine.one_line(error)}
         return _frame([row | failed]), {}
-    judged: dict[tuple[str, str, str, int], list[bool]] = {}
-    said: dict[str, dict[str, list[bool]]] = {}
+    judged: dict[tuple[str, str, str, int], list[bool | None]] = {}
+    said: dict[str, dict[str, list[bool | None]]] = {}
     for check in checks:
-        holds = bool(check.holds)
+        holds = None if check.holds is None else bool(check.holds)
         key = check.claim, check.dataset, check.target, check.seed
         judged.setdefault(key, []).append(holds)
         words = said.setdefault(check.claim, {})
         words.setdefault(_evidence(check), []).append(holds)
+    undecided = {check.claim for check in checks if check.holds is None}
     claims = []
     for key, holds in judged.items():
-        share = float(np.mean(holds))
-        row = _claim_row(profile, paper, *key)
-        claims.append(row | {"value": share, "n": len(holds)})
+        n = len(holds)
+        row = _claim_row(profile, paper, *key) | {"n": n}
+        claims.append(row | {"value": holds.count(True) / n})
+        if key[0] in undecided:
+            share = {"metric_setting": "undecided", "value": holds.count(None) / n}
+            claims.append(row | share)
     evidence = {claim: _quoted(words) for claim, words in said.items()}
     return _frame(claims), evidence
 
@@ -314,9 +321,12 @@ def _evidence(check: Check) -> str:
     return f"{'/'.join(network)}: {check.evidence}" if network else check.evidence
 
 
-def _quoted(words: Mapping[str, list[bool]]) -> str:
-    """The first few pieces of evidence, those against the claim first; each with how often it holds, if not always."""
-    texts = sorted(words, key=lambda text: np.mean(words[text]))
+def _quoted(words: Mapping[str, list[bool | None]]) -> str:
+    """The first few pieces of evidence, those against the claim first, then the undecided ones; each with how often
+    it holds, if not always.
+    """
+    against = {False: 0.0, None: 0.5, True: 1.0}
+    texts = sorted(words, key=lambda text: np.mean([against[h] for h in words[text]]))
     quoted = [_with_count(text, words[text]) for text in texts[:_EVIDENCE]]
     more = len(texts) - _EVIDENCE
     if more > 0:
@@ -324,12 +334,18 @@ def _quoted(words: Mapping[str, list[bool]]) -> str:
     return " | ".join(quoted)
 
 
-def _with_count(text: str, holds: list[bool]) -> str:
-    if all(holds):
+def _with_count(text: str, holds: list[bool | None]) -> str:
+    n, held, undecided = len(holds), holds.count(True), holds.count(None)
+    if held == n:
         return text
-    if any(holds):
-        return f"{text} (holds in {sum(holds)} of {len(holds)})"
-    return f"{text} (does not hold)"
+    if undecided == n:
+        return f"{text} (undecided)"
+    if not held + undecided:
+        return f"{text} (does not hold)"
+    words = f"holds in {held} of {n}"
+    if undecided:
+        words += f", undecided in {undecided}"
+    return f"{text} ({words})"
 
 
 # --------------------------------------------------------------------------------------------- files

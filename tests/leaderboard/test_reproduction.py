@@ -18,9 +18,12 @@ CLAIMS = 38 + len(ADDED)
 
 
 def measured(*lines: tuple) -> pd.DataFrame:
-    """A board of (track, paper, dataset, target, method, setting, metric, values by seed or a reason)."""
+    """A board of (track, paper, dataset, target, method, setting, metric, values by seed or a reason), and the
+    metric's setting if it has one."""
     rows = []
-    for track, paper, dataset, target, method, setting, metric, values in lines:
+    for line in lines:
+        track, paper, dataset, target, method, setting, metric, values, *rest = line
+        (metric_setting,) = rest or [""]
         failed = isinstance(values, str)
         for seed, value in enumerate([float("nan")] if failed else values):
             rows.append(
@@ -33,7 +36,7 @@ def measured(*lines: tuple) -> pd.DataFrame:
                     method,
                     setting,
                     metric,
-                    "",
+                    metric_setting,
                     seed,
                     value,
                     10,
@@ -401,6 +404,31 @@ def test_claims_are_judged_by_their_share():
     )
 
 
+def open_claim(identity: str, held: list[float], undecided: list[float]) -> tuple:
+    """A claim some of whose checks are undecided."""
+    rows = [claim(identity, held), claim(identity, undecided)]
+    return rows[0], (*rows[1], "undecided")
+
+
+@pytest.mark.parametrize(
+    ("held", "undecided", "verdict"),
+    [
+        ([0.0], [1.0], "undecided"),
+        ([0.75, 1.0], [0.25, 0.0], "undecided"),  # none fails
+        ([0.5], [0.25], "mixed"),
+        ([0.0], [0.25], "does not hold"),
+        ([1.0], [0.0], "holds"),
+    ],
+)
+def test_a_claim_that_no_check_denies_is_undecided_while_one_is(
+    held, undecided, verdict
+):
+    line = table(*open_claim("LT1", held, undecided)).loc["LT1"]
+    assert (line["verdict"], line["n_seeds"]) == (verdict, len(held))
+    share = sum(undecided) / len(undecided)
+    assert (f"{share:.0%} undecided" in line["measured"]) == (share > 0)
+
+
 def test_a_claim_is_its_own_papers_and_of_the_track_of_replications():
     elsewhere = [(track, *claim("LT1", [0.0])[1:]) for track in ("heatmap", "target")]
     out = table(
@@ -462,8 +490,13 @@ def test_markdown_and_counts():
         measured(network("mnist", "explainn_cnn", 98.0), claim("LT1", [1.0])), REPORTED
     )
     text = reproduction_markdown.render(frame, "quick")
-    assert f"## Claims: 1 hold, 0 mixed, 0 do not hold, {CLAIMS - 1} not run" in text
-    assert "## Numbers: 1 hold, 0 mixed, 0 do not hold, 781 not run" in text
+    assert (
+        f"## Claims: 1 hold, 0 mixed, 0 do not hold, 0 undecided, {CLAIMS - 1} not run"
+        in text
+    )
+    assert (
+        "## Numbers: 1 hold, 0 mixed, 0 do not hold, 0 undecided, 781 not run" in text
+    )
     assert "| LT1 | layer_trees |" in text and "explainn-023" in text
     assert sum(reproduction.not_run(frame)["count"]) == 781
     assert len(reproduction.csv_text(frame).splitlines()) == 783 + CLAIMS

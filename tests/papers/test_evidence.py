@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.papers.evidence import Evidence, over_seeds, spelt
+from benchmark.papers.evidence import Evidence, above, over_seeds, spelt
 
 
 def test_one_seed_has_no_interval():
@@ -22,6 +22,14 @@ def test_several_seeds_have_students_interval():
     assert (
         text == f"acc 3.000 [{3 - half:.3f}, {3 + half:.3f}], n 7"
     )  # the same for all: no interval
+
+
+def test_an_interval_that_includes_the_bound_decides_nothing():
+    nan = float("nan")
+    intervals = [(1, 2), (-2, -1), (-1, 2), (0, 1), (nan, nan)]
+    assert [above(*one) for one in intervals] == [True, False, None, None, None]
+    assert above(1, 2, bound=3) is False
+    assert Evidence("d", "t", 0)("X1", None, "open").holds is None
 
 
 def test_looks_that_differ_in_their_seed_alone_share_their_evidence():

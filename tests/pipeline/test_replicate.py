@@ -245,6 +245,40 @@ def test_a_unit_that_fails_is_a_row_and_costs_no_other(project, fail, status, wo
     assert (rows[rows.metric == "n_width"].status == "ok").all()
 
 
+def test_undecided_checks_have_a_row_of_their_own(project):
+    def verdicts(rows):
+        for claim, *found in (("LT1", True, None), ("LT1", None, None), ("LT2", True)):
+            for holds in found:
+                yield Check(claim, holds, f"{claim} {holds}", "d", "t")
+
+    ask(project, WIDTHS)
+    project.here["verdicts"] = types.SimpleNamespace(verdicts=verdicts)
+    rows, evidence, _ = run_all(project)
+    claims = rows[rows.metric.str.startswith("LT")]
+    shares = claims[["metric", "metric_setting", "value", "n"]].values.tolist()
+    assert shares == [
+        ["LT1", "", 0.25, 4],
+        ["LT1", "undecided", 0.75, 4],
+        ["LT2", "", 1.0, 1],
+    ]
+    assert evidence["LT1"] == "d/t: LT1 None (undecided) | d/t: LT1 True"
+
+
+@pytest.mark.parametrize(
+    ("holds", "note"),
+    [
+        ([True, True], ""),
+        ([False], " (does not hold)"),
+        ([None, None], " (undecided)"),
+        ([True, False, None], " (holds in 1 of 3, undecided in 1)"),
+        ([False, None], " (holds in 0 of 2, undecided in 1)"),
+        ([True, False], " (holds in 1 of 2)"),
+    ],
+)
+def test_evidence_says_how_often_it_holds(holds, note):
+    assert replicate._with_count("E", holds) == f"E{note}"
+
+
 def test_verdicts_that_fail_are_a_row(project):
     ask(project, WIDTHS)
     project.here["verdicts"] = types.SimpleNamespace(
