@@ -46,6 +46,7 @@ COUNTS = (
     "classes_",
     "largest_",
     "background_",
+    "tails_",
 )  # other metrics are fractions
 
 # --------------------------------------------------------------------------------------------- synthetic data
@@ -320,7 +321,7 @@ def prototypes(
     rng: Generator,
     *,
     samples: int = 2_000,
-    rules: int = 3,
+    rules: int = 5,
     most: int = 5,
     steps: int = 128,
     side: int | None = None,
@@ -543,7 +544,10 @@ def _still_there(
     own = after.reached(x, tails).diagonal()
     shares = after.reached(x_before, tails) / own  # (images, tails)
     others = ~np.eye(len(tails), dtype=bool)
-    facts = {"before_activation_share": shares.diagonal().mean()}
+    facts = {
+        "tails_drawn": len(tails),
+        "before_activation_share": shares.diagonal().mean(),
+    }
     if others.any():
         facts["before_other_activation_share"] = shares[others].mean()
     if x.shape[1] > 1:
