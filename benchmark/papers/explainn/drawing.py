@@ -278,10 +278,13 @@ def _outline(axes: Axes, node: Mapping[str, Any], side: tuple[int, int]) -> None
     """Frames the places of a node's units on its image of ``side`` pixels."""
     if "places" not in node:
         return
-    h, w = side[0] / node["map"][0], side[1] / node["map"][1]
+    rows, columns = node["map"]
+    h = side[0] / rows
+    w = side[1] / columns
     for row, column in node["places"]:
-        corner = column * w - 0.5, row * h - 0.5
-        cell = Rectangle(corner, w, h, fill=False, edgecolor=ORANGE, linewidth=0.7)
+        x = column * w - 0.5
+        y = row * h - 0.5
+        cell = Rectangle((x, y), w, h, fill=False, edgecolor=ORANGE, linewidth=0.7)
         axes.add_patch(cell)
 
 
@@ -496,14 +499,15 @@ def within(a: Arrays) -> Figure:
 @mpl.rc_context(plot_style.STYLE)
 def gallery(a: Arrays) -> Figure:
     """Prototypes of tails, a row for rules of one class, of two and of more."""
-    classes, per_rule = names(a), a["gallery.heads"].sum(1)
-    kinds = ("one class", per_rule == 1), ("two", per_rule == 2), ("more", per_rule > 2)
-    rows = [(label, np.flatnonzero(kind)) for label, kind in kinds if kind.any()]
-    columns = max(len(rules) for _, rules in rows)
+    classes = names(a)
+    per_rule = a["gallery.heads"].sum(1)
+    kinds = {"one class": per_rule == 1, "two": per_rule == 2, "more": per_rule > 2}
+    rows = {label: np.flatnonzero(kind) for label, kind in kinds.items() if kind.any()}
+    columns = max(map(len, rows.values()))
     size = 0.5 + 1.6 * columns, 0.2 + 2.1 * len(rows)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (label, rules) in zip(grid, rows, strict=True):
+    for line, (label, rules) in zip(grid, rows.items(), strict=True):
         line[0].set_ylabel(label, fontsize=8)
         for axes in line[len(rules) :]:
             axes.set_visible(False)

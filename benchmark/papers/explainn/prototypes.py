@@ -296,9 +296,12 @@ class Artist:
 
 def sharpness(x: Tensor) -> Array:
     """(n,) the mean absolute difference of neighbouring pixels of images (n, c, h, w) in [0, 1]."""
-    down = (x[..., 1:, :] - x[..., :-1, :]).abs().mean((1, 2, 3))
-    right = (x[..., 1:] - x[..., :-1]).abs().mean((1, 2, 3))
-    return ((down + right) / 2).double().cpu().numpy()
+    means = []
+    for axis in (2, 3):
+        step = torch.diff(x, dim=axis).abs()
+        means.append(step.mean((1, 2, 3)))
+    mean = sum(means) / 2
+    return mean.double().cpu().numpy()
 
 
 def intensity(x: Tensor) -> Array:

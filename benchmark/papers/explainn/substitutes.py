@@ -52,8 +52,11 @@ def closeness(target: Target, test: Batch) -> Array:
 
 def namesakes(classes: Sequence[str]) -> Array:
     """(C, C) bool: classes whose names end in the same word, a class and itself apart."""
-    words = np.array([name.replace("_", " ").split()[-1].lower() for name in classes])
-    return (words[:, None] == words) & ~np.eye(len(words), dtype=bool)
+    words = [name.replace("_", " ").split() for name in classes]
+    last_words = np.array([of_name[-1].lower() for of_name in words])
+    same = last_words[:, None] == last_words
+    np.fill_diagonal(same, False)
+    return same
 
 
 def facts(target: Target, test: Batch, result: Intervention) -> dict[str, float]:

@@ -31,6 +31,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
+from scipy.stats import binomtest
 
 from benchmark.papers import Check
 from benchmark.papers.evidence import Evidence, Said, above, over_seeds
@@ -243,8 +244,8 @@ def _instead(found: Mapping[str, float], say: Evidence) -> Iterator[Said]:
     words = (
         "of {:.3g} classes with a namesake {:.0%} are answered as one, {:.0%} by chance"
     )
-    lose = found["classes_that_lose_with_namesakes"]
-    low, high = wilson(round(named * lose), round(lose))
+    lose = round(found["classes_that_lose_with_namesakes"])
+    low, high = wilson(round(named * lose), lose)
     yield say("EX8", above(low, high, chance), words, lose, named, chance)
 
 
@@ -352,7 +353,7 @@ def _fine_tuning(found: Mapping[str, float], say: Evidence) -> Iterator[Said]:
         words = "the image from before activates a tail {:.2f} as much, other tails' images {:.2f}"
         yield say("EX14", share >= 0.5 and share > others, words, share, others)
     if "paler_before_share" in found:
-        n = found["tails_drawn"]
+        n = round(found["tails_drawn"])
         paler = round(found["paler_before_share"] * n)
         words = "{:.3g} of {:.3g} tails had less intense colours before"
         yield say("EX14", mostly(paler, n), words, paler, n)
@@ -361,14 +362,13 @@ def _fine_tuning(found: Mapping[str, float], say: Evidence) -> Iterator[Said]:
 # --------------------------------------------------------------------------------------------- a few of many
 
 
-def mostly(k: float, n: float) -> bool | None:
+def mostly(k: int, n: int) -> bool | None:
     """Whether most are, when k of n were; None where the interval includes a half."""
-    return above(*wilson(k, n), 0.5)
+    low, high = wilson(k, n)
+    return above(low, high, 0.5)
 
 
-def wilson(k: float, n: float, z: float = 1.96) -> tuple[float, float]:
+def wilson(k: int, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share, k of n."""
-    p, spread = k / n, z**2 / n
-    middle = (p + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(p * (1 - p) / n + spread / (4 * n))
-    return middle - half, middle + half
+    interval = binomtest(k, n).proportion_ci(method="wilson")
+    return interval.low, interval.high
