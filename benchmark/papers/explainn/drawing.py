@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.api import Array
@@ -28,6 +28,7 @@ MEASURES = {
     "soft_precision": (ORANGE, "soft precision"),
     "soft_recall": (YELLOW, "soft recall"),
 }
+LINES = ("o-", "s--", "^:")  # one mu each
 RULES = 60  # the largest number of bars in a picture
 
 Arrays = Mapping[str, Array]
@@ -97,6 +98,37 @@ def _boxes(axes: Axes, rows: pd.DataFrame, column: str) -> None:
     axes.set_xticks(range(len(values)), [form.format(v) for v in values])
 
 
+@mpl.rc_context(plot_style.STYLE)
+def search(rows: pd.DataFrame) -> Figure:
+    """A column for each kind of heads and noise; above the soft score, below the bits, against theta, a line a mu.
+
+    Args:
+        rows: with the columns kind, noise, theta, mu, metric, value, seed.
+    """
+    groups = list(rows.groupby(["kind", "noise"]))
+    size = 1.0 + 3.2 * len(groups), 4.4
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(2, len(groups), squeeze=False, sharex=True, sharey="row")
+    for (above, below), ((kind, noise), of_group) in zip(grid.T, groups, strict=True):
+        run = ["theta", "mu", "seed"]
+        wide = of_group.pivot_table(index=run, columns="metric", values="value")
+        wide["soft"] = wide[["soft_precision", "soft_recall"]].min(axis=1)
+        means = wide.groupby(["theta", "mu"]).mean().reset_index()
+        for (mu, line), style in zip(means.groupby("mu"), LINES, strict=False):
+            for axes, y in ((above, "soft"), (below, "planted_minus_found_bits")):
+                axes.plot(line["theta"], line[y], style, label=f"mu = {mu:g}")
+        above.set_title(f"{kind}, {noise:.1%} flipped", loc="left")
+        below.set_xlabel("theta")
+        below.axhline(0, color=plot_style.INK, linewidth=0.6)
+        _finish(above)
+        _finish(below)
+    grid[0, 0].set_ylim(0, 1.03)
+    grid[0, 0].set_ylabel("soft score")
+    grid[1, 0].set_ylabel("bits, planted - found")
+    grid[0, 0].legend(fontsize=8)
+    return figure
+
+
 # --------------------------------------------------------------------------------------------- interventions
 
 
@@ -123,7 +155,11 @@ def intervention(unit: FoundUnit) -> Figure:
         linewidth=1.6,
         label="random, 90 % quantile",
     )
-    labels = [str(name).replace("_", " ")[:26] for name in a["classes"][order]]
+    classes = names(a)
+    labels = [classes[c][:26] for c in order]
+    for i, d in enumerate(a["instead"][order]):
+        if d >= 0 and len(classes) > 2:
+            labels[i] += f" → {classes[d][:26]}"
     _class_ticks(axes, labels, upright=n > 12 or max(map(len, labels)) > 6)
     axes.set_ylabel("accuracy of the class")
     axes.set_ylim(0, 1.02)
@@ -149,7 +185,7 @@ def _class_ticks(axes: Axes, labels: list[str], upright: bool) -> None:
 def filters(unit: FoundUnit, layer: str) -> Figure:
     """Activations of filters and their pixels in rules.
 
-    A row for each filter, a column for each class, at most 3 x 10.
+    A row for each filter, its prototype and a column for each class, at most 3 x 10.
     """
     mean = unit.arrays[f"{layer}.mean"]  # (F, C, u, v)
     rule = unit.arrays[f"{layer}.rule"]  # (F, C, u, v)
@@ -157,17 +193,20 @@ def filters(unit: FoundUnit, layer: str) -> Figure:
     light = unit.arrays[f"{layer}.light"]
     F = min(len(mean), 3)
     C = min(mean.shape[1], 10)
-    figure = Figure(figsize=(0.5 + 0.95 * C, 1.15 * F + 0.2), layout="constrained")
-    grid = figure.subplots(F, C, squeeze=False)
+    figure = Figure(figsize=(1.5 + 0.95 * C, 1.15 * F + 0.2), layout="constrained")
+    grid = figure.subplots(F, C + 1, squeeze=False)
     for f in range(F):
         shades = mean[f] / max(float(mean[f].max()), 1e-9)
         colours = _rule_colours(rule[f])
-        for c, axes in enumerate(grid[f]):
+        first, *of_classes = grid[f]
+        _framed(first, unit.arrays[f"{layer}.prototype"][f], plot_style.MUTED)
+        first.set_ylabel(f"filter {number[f]}\nr = {light[f]:.2f}", fontsize=7.5)
+        for c, axes in enumerate(of_classes):
             image = _coloured(shades[c], rule[f, c], colours)
             axes.imshow(image, interpolation="nearest")
             _bare(axes)
-        grid[f, 0].set_ylabel(f"filter {number[f]}\nr = {light[f]:.2f}", fontsize=7.5)
-    for axes, name in zip(grid[0], unit.arrays["classes"], strict=False):
+    grid[0, 0].set_title("prototype", loc="center")
+    for axes, name in zip(grid[0, 1:], unit.arrays["classes"], strict=False):
         axes.set_title(str(name)[:14], loc="center")
     return figure
 
@@ -230,8 +269,23 @@ def flow(unit: FoundUnit) -> Figure:
     for node, line, image in zip(nodes, y, images, strict=True):
         inner = _inner_axes(figure, node["level"], line, levels, height)
         _show(inner, image)
+        _outline(inner, node, image.shape[1:])
         inner.set_xlabel(_node_text(node, classes, name), fontsize=6, labelpad=1.5)
     return figure
+
+
+def _outline(axes: Axes, node: Mapping[str, Any], side: tuple[int, int]) -> None:
+    """Frames the places of a node's units on its image of ``side`` pixels."""
+    if "places" not in node:
+        return
+    rows, columns = node["map"]
+    h = side[0] / rows
+    w = side[1] / columns
+    for row, column in node["places"]:
+        x = column * w - 0.5
+        y = row * h - 0.5
+        cell = Rectangle((x, y), w, h, fill=False, edgecolor=ORANGE, linewidth=0.7)
+        axes.add_patch(cell)
 
 
 def _lines(nodes: list[dict[str, Any]]) -> list[float]:
@@ -289,6 +343,8 @@ def _inner_axes(
 
 def _node_text(node: Mapping[str, Any], classes: list[str], name: str) -> str:
     text = f"n={node['units']}, k={node['k']}"
+    if len(node.get("filters", ())) == 1:
+        text = f"filter {node['filters'][0]}: n={node['units']}"
     others = [classes[c] for c in node["head"] if classes[c] != name]
     if others:
         also = f"\nalso {', '.join(others)}"
@@ -437,6 +493,29 @@ def within(a: Arrays) -> Figure:
         below.set_xlabel(text, fontsize=6.5)
     grid[0, 0].set_ylabel("image", fontsize=8)
     grid[1, 0].set_ylabel("rule", fontsize=8)
+    return figure
+
+
+@mpl.rc_context(plot_style.STYLE)
+def gallery(a: Arrays) -> Figure:
+    """Prototypes of tails, a row for rules of one class, of two and of more."""
+    classes = names(a)
+    per_rule = a["gallery.heads"].sum(1)
+    kinds = {"one class": per_rule == 1, "two": per_rule == 2, "more": per_rule > 2}
+    rows = {label: np.flatnonzero(kind) for label, kind in kinds.items() if kind.any()}
+    columns = max(map(len, rows.values()))
+    size = 0.5 + 1.6 * columns, 0.2 + 2.1 * len(rows)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (label, rules) in zip(grid, rows.items(), strict=True):
+        line[0].set_ylabel(label, fontsize=8)
+        for axes in line[len(rules) :]:
+            axes.set_visible(False)
+        for axes, r in zip(line, rules, strict=False):
+            _framed(axes, a["gallery.images"][r], plot_style.MUTED)
+            units = int(a["gallery.units"][r])
+            text = _rule_text(a["gallery.heads"][r], classes, units)
+            axes.set_xlabel(text, fontsize=6.5)
     return figure
 
 

@@ -31,9 +31,20 @@ def pictures(found: Found) -> Iterator[Picture]:
             "Left: mutually exclusive heads, by the number of planted rules. Right: heads whose items occur together, "
             "by the share of flipped cells; with the items also alone where that was run. Exact: head and tail are "
             "those of a planted rule. Soft: best product of the Jaccard indices of heads and tails. Boxes: data sets "
-            "with their own seeds.",
-            drawing.planted(synthetic),
+            "with their own seeds. The largest search space (theta, mu) that was run.",
+            drawing.planted(_widest(synthetic)),
         )
+        swept = _swept(synthetic)
+        if len(swept):
+            yield Picture(
+                "fig2-search",
+                "What theta and mu leave out (Fig. 2 top right)",
+                "Co-occurring heads with as many flipped cells as the titles say: the smaller of soft precision and "
+                "recall, and bits that the planted rules need more than those found (below 0: the planted ones are "
+                "shorter), by the least confidence theta of a head item and the number mu of items in which heads "
+                "that are merged may differ. Means over data sets.",
+                drawing.search(swept),
+            )
     of_experiment = {
         "intervention": _intervention,
         "rules": _rules,
@@ -52,18 +63,31 @@ def pictures(found: Found) -> Iterator[Picture]:
 
 
 def _synthetic(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of planted rules with the columns kind, noise, m."""
-    measured = rows["metric"].isin(list(drawing.MEASURES))
-    rows = rows[rows["dataset"].str.startswith("synthetic") & measured]
+    """Rows of planted rules, of the robust encoding, with the columns kind, noise, theta, mu, m."""
+    rows = rows[rows["dataset"].str.startswith("synthetic")]
     settings = [setting_pairs(text) for text in rows["setting"]]
     robust = np.array(["encoding" not in setting for setting in settings], bool)
-    noise = np.array([float(setting["noise"]) for setting in settings])
+    numbers = {
+        key: np.array([float(setting[key]) for setting in settings])[robust]
+        for key in ("noise", "theta", "mu")
+    }
     rows = rows[robust]
-    return rows.assign(
-        kind=[_kind(target) for target in rows["target"]],
-        noise=noise[robust],
-        m=rows["n"].astype(int),
-    )
+    kinds = [_kind(target) for target in rows["target"]]
+    return rows.assign(kind=kinds, m=rows["n"].astype(int), **numbers)
+
+
+def _widest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each data set with the lowest theta and, of these, the largest mu."""
+    data_set = ["kind", "m", "noise"]
+    rows = rows[rows["theta"] == rows.groupby(data_set)["theta"].transform("min")]
+    return rows[rows["mu"] == rows.groupby(data_set)["mu"].transform("max")]
+
+
+def _swept(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of co-occurring heads at a noise for which several thetas were run."""
+    rows = rows[rows["kind"] != "exclusive"]
+    thetas = rows.groupby(["kind", "m", "noise"])["theta"].transform("nunique")
+    return rows[thetas > 1]
 
 
 def _kind(target: str) -> str:
@@ -78,7 +102,8 @@ def _intervention(unit: FoundUnit, name: str) -> Iterator[Picture]:
         f"fig2-intervention-{name}",
         f"A class without its rules' weights: {unit.dataset} (Fig. 2 bottom)",
         "Test accuracy of each class before (yellow) and after (blue) the weights from its rules' units to its logit "
-        "are zeroed, and the 90 % quantile of 100 times as many random ones (red).",
+        "are zeroed, and the 90 % quantile of 100 times as many random ones (red). Behind the arrow: the class that "
+        "most of its images are then answered as.",
         drawing.intervention(unit),
     )
 
@@ -88,11 +113,11 @@ def _rules(unit: FoundUnit, name: str) -> Iterator[Picture]:
     for layer in sorted(layers):
         yield Picture(
             f"fig3-filters-{name}-{layer}",
-            f"Rules on the filters of {layer}: {unit.dataset} (Figs. 3, 10, 11)",
-            "Grey: mean activation of a filter over the images of a class. Coloured: its pixels in the tails of rules "
-            "with that class in the head; pixels of one colour belong to one rule, which several classes may share "
-            "(the nine rules of a filter with most pixels; pale: pixels of other rules). r: correlation of the filter "
-            "with brightness; below 0 it responds to background.",
+            f"Rules on the filters of {layer}: {unit.dataset} (Figs. 3, 9, 10, 11)",
+            "Left: the image that activates a whole filter most. Grey: mean activation of the filter over the images "
+            "of a class. Coloured: its pixels in the tails of rules with that class in the head; pixels of one colour "
+            "belong to one rule, which several classes may share (the nine rules of a filter with most pixels; pale: "
+            "pixels of other rules). r: correlation of the filter with brightness; below 0 it responds to background.",
             drawing.filters(unit, layer),
             raster=True,
         )
@@ -103,9 +128,10 @@ def _flow(unit: FoundUnit, name: str) -> Iterator[Picture]:
         return
     yield Picture(
         f"fig5-flow-{name}",
-        f"How a class is put together: {unit.dataset} (Fig. 5)",
+        f"How a class is put together: {unit.dataset} (Figs. 5, 16)",
         "Rules chained from a class towards the input: the units of a tail are the head of the next rule. Each picture "
-        "is the prototype of a whole tail; n: its units, k: how many must be active.",
+        "is the prototype of a whole tail, or of its units in one filter of the last layer; n: its units, k: how many "
+        "must be active. Framed: where on the layer's map they are.",
         drawing.flow(unit),
         raster=True,
     )
@@ -143,6 +169,15 @@ def _traits(unit: FoundUnit, name: str) -> Iterator[Picture]:
             drawing.pair(arrays),
             raster=True,
             photo=photo,
+        )
+    if "gallery.heads" in arrays:
+        yield Picture(
+            f"fig18-gallery-{name}",
+            f"What single classes and several have: {unit.dataset} (Figs. 13, 18, 19)",
+            "Prototypes of the tails of rules of one class, of two and of more, of each kind those with most units in "
+            "the tail (two or more); below, the classes of the rule's head and the units of its tail.",
+            drawing.gallery(arrays),
+            raster=True,
         )
     if "within" in arrays:
         yield Picture(

@@ -201,6 +201,8 @@ def cascade(
 ) -> list[tuple[Units, Model]]:
     """Classes -> layers[0] -> layers[1] -> ..., from the output towards the input; heads are the tails found before.
 
+    A convolution that feeds the classes through an average has its channels as units.
+
     Returns:
         For each layer its units and the rules that end in it; the head of a rule of a later layer is the tail of a rule
         of the layer before.
@@ -216,9 +218,10 @@ def cascade(
         chain = " -> ".join(layers)
         raise ValueError(f"cyclic: {chain} must lead from the output towards the input")
     found: list[tuple[Units, Model]] = []
-    heads, groups = answers(target, batch), None
+    heads, groups, source = answers(target, batch), None, last(target)
     for name in layers:
-        units = Units.of(target, batch, name, pool)
+        whole = source.channels and name == source.layer
+        units = Units.of(target, batch, name, pool, channels=whole)
         tails = units(target, batch)
         model = mine(
             heads,
@@ -248,6 +251,9 @@ class Intervention:
     random: Array  # (DRAWS, C) with as many random weights zeroed
     removed: Array  # (C,) number of weights zeroed
     images: Array  # (C,) number of test images
+    instead: (
+        Array  # (C, C) images of class c, right before, that are answered as d after
+    )
 
     def quantile(self, q: float = 0.9) -> Array:
         """Of the random interventions, (C,)."""
@@ -296,7 +302,7 @@ def intervene(
     z = target.features(test, source.layer)  # (n, m) or (n, m, u, v)
     before, after = np.full(C, np.nan), np.full(C, np.nan)
     random = np.full((draws, C), np.nan)
-    removed = np.zeros(C, np.int64)
+    removed, instead = np.zeros(C, np.int64), np.zeros((C, C), np.int64)
     for c in range(C):
         units = class_units(model, c)
         removed[c] = len(units)
@@ -312,11 +318,15 @@ def intervene(
         logit = _class_logit(target, source, z[mine], logits[mine, c], lost, c)
         others = logits[mine].clone()
         others[:, c] = -torch.inf
-        recall = (logit > others.amax(1)).float().mean(1)
+        best, other = others.max(1)
+        kept = logit > best  # (draws + 1, n)
+        recall = kept.float().mean(1)
         after[c] = float(recall[0])
+        answer = torch.where(kept[0], c, other)[right]
+        instead[c] = np.bincount(answer.cpu().numpy(), minlength=C)
         random[:, c] = recall[1:].cpu().numpy()
     images = np.bincount(test.y.cpu().numpy(), minlength=C)
-    return Intervention(before, after, random, removed, images)
+    return Intervention(before, after, random, removed, images, instead)
 
 
 def _zeroed(

@@ -3,7 +3,7 @@
     colours = Colours.of(reference)
     tail = (3, 7, 9)
     images = maximise(target, "fc1", [tail, (3,), (7,), (9,)], colours, rng)    # (4, c, h, w): the tail, then each unit
-    reached(target, "fc1", images, [tail] * 4)                                  # how much each activates the whole tail
+    reached(target, "fc1", images, [tail])                                      # (4, 1) how much each activates it all
 
 Idea: start from noise and maximise the mean activation of the units by gradient ascent. Without regularisation this
 ends in high-frequency noise that a network responds to and nobody can read, so, as published:
@@ -37,9 +37,9 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from benchmark.api import Array, Batch, Target, torch_rng
+from benchmark.papers.explainn import networks
 from benchmark.papers.explainn.mdl import Rule
 from benchmark.papers.explainn.miner import Model
-from benchmark.papers.explainn.networks import Last
 
 FEW = 500  # images that colours and scales are taken from, at most
 LEAK = 0.2  # slope of ReLU's OFF side at the first step
@@ -68,10 +68,10 @@ def _units(
     layer: str,
     x: Tensor | Batch,
     channels: bool,
+    pool: int,
 ) -> Tensor:
-    """(n, units): the flattened layer, or the means of its maps."""
-    z = target.features(x, layer)
-    return z.mean((2, 3)) if channels else z.flatten(1)
+    """(n, units): the flattened layer, its maps pooled, or the means of its maps."""
+    return networks.values(target, x, layer, pool, channels).flatten(1)
 
 
 def scales(
@@ -79,9 +79,10 @@ def scales(
     batch: Batch,
     layer: str,
     channels: bool = False,
+    pool: int = 1,
 ) -> Tensor:
     """(units,) the mean activation of each unit over the images in which it is ON; 1 if it never is."""
-    z = _units(target, layer, batch, channels)
+    z = _units(target, layer, batch, channels, pool)
     on = z > 0
     mean = (z * on).sum(0) / on.sum(0).clamp(min=1)
     one = torch.ones(()).to(z)
@@ -97,6 +98,7 @@ def maximise(
     *,
     scale: Tensor | None = None,
     channels: bool = False,
+    pool: int = 1,
     side: int | None = None,
     steps: int = 128,
     lr: float = 0.05,
@@ -111,6 +113,7 @@ def maximise(
         groups: numbers of units in the flattened layer.
         scale: (units,) activations are divided by it (``scales``); default 1.
         channels: units are channels, by the mean of their maps.
+        pool: units are the maxima of pool x pool positions.
         side: of the image in pixels (default: the target's), for fully convolutional layers.
         steps, lr: of Adam.
         jitter: pixels; blur_every: steps between blurs of width ``sigma`` pixels (0: never).
@@ -123,7 +126,7 @@ def maximise(
     if side is not None:
         h = w = side
     blank = torch.zeros(1, c, h, w, device=target.device)
-    size = _units(target, layer, blank, channels).shape[1]
+    size = _units(target, layer, blank, channels, pool).shape[1]
     member = _member(groups, size, layer).to(target.device)  # (groups, units)
     if scale is not None:
         member = member / scale.flatten()
@@ -141,7 +144,7 @@ def maximise(
             x = torch.roll(x, tuple(shift.tolist()), (2, 3))
         for rectifier in rectifiers:
             rectifier.negative_slope = max(0.0, LEAK * (1 - 2 * step / steps))
-        loss = -(_units(leaky, layer, x, channels) * member).sum()
+        loss = -(_units(leaky, layer, x, channels, pool) * member).sum()
         (z.grad,) = torch.autograd.grad(loss, z)
         optimiser.step()
         with torch.no_grad():
@@ -220,22 +223,25 @@ def reached(
     groups: Groups,
     scale: Tensor | None = None,
     channels: bool = False,
+    pool: int = 1,
 ) -> Array:
-    """Mean activation of group g, in units of ``scale``, on image g: (g,)."""
+    """Mean activation of each group, in units of ``scale``, on each image: (images, groups)."""
     with torch.no_grad():
-        z = _units(target, layer, images, channels)
+        z = _units(target, layer, images, channels, pool)
     if scale is not None:
         z = z / scale.flatten()
-    means = [z[g, list(units)].mean() for g, units in enumerate(groups)]
-    return np.array([float(mean) for mean in means])
+    means = [z[:, list(units)].mean(1) for units in groups]
+    return torch.stack(means, dim=1).double().cpu().numpy()
 
 
 @dataclass(frozen=True, eq=False)
 class Artist:
-    """Draws prototypes of units of the last hidden layer."""
+    """Draws prototypes of units of one layer, or of its channels."""
 
     target: Target
-    source: Last
+    layer: str
+    channels: bool
+    pool: int
     colours: Colours
     scale: Tensor
     steps: int
@@ -246,26 +252,30 @@ class Artist:
         cls,
         target: Target,
         batch: Batch,
-        source: Last,
+        layer: str,
         steps: int,
-        side: int | None,
+        side: int | None = None,
+        *,
+        channels: bool = False,
+        pool: int = 1,
         colours: Colours | None = None,
     ) -> Self:
         few = batch[: min(len(batch), FEW)]
         colours = colours or Colours.of(few)
-        scale = scales(target, few, source.layer, source.channels)
-        return cls(target, source, colours, scale, steps, side)
+        scale = scales(target, few, layer, channels, pool)
+        return cls(target, layer, channels, pool, colours, scale, steps, side)
 
     def draw(self, groups: Groups, rng: Generator) -> Tensor:
         """(groups, c, h, w) in [0, 1]."""
         return maximise(
             self.target,
-            self.source.layer,
+            self.layer,
             groups,
             self.colours,
             rng,
             scale=self.scale,
-            channels=self.source.channels,
+            channels=self.channels,
+            pool=self.pool,
             steps=self.steps,
             side=self.side,
         )
@@ -279,9 +289,25 @@ class Artist:
         return self.draw([model.tails(rule) for rule in rules], rng)
 
     def reached(self, x: Tensor, groups: Groups) -> Array:
-        """(groups,) the mean activation of each group on its image."""
-        layer, channels = self.source.layer, self.source.channels
-        return reached(self.target, layer, x, groups, self.scale, channels)
+        """(images, groups) the mean activation of each group on each image."""
+        target, layer = self.target, self.layer
+        return reached(target, layer, x, groups, self.scale, self.channels, self.pool)
+
+
+def sharpness(x: Tensor) -> Array:
+    """(n,) the mean absolute difference of neighbouring pixels of images (n, c, h, w) in [0, 1]."""
+    means = []
+    for axis in (2, 3):
+        step = torch.diff(x, dim=axis).abs()
+        means.append(step.mean((1, 2, 3)))
+    mean = sum(means) / 2
+    return mean.double().cpu().numpy()
+
+
+def intensity(x: Tensor) -> Array:
+    """(n,) how intense the colours of images (n, c, h, w) are: the mean of the largest minus the smallest channel."""
+    spread = x.amax(1) - x.amin(1)
+    return spread.mean((1, 2)).double().cpu().numpy()
 
 
 def pixels(x: Tensor) -> Array:

@@ -3,10 +3,10 @@
 worked_example   App. A.1, term by term
 planted          Fig. 2 top: rules planted in synthetic data, and how many are found
 rules            Figs. 3, 4, 10, 11, 15: rules from the classes to a layer, and where on its filters they end
-intervention     Fig. 2 bottom: a class before and after its rules' weights are zeroed
+intervention     Fig. 2 bottom: a class before and after its rules' weights are zeroed, and what is answered instead
 flow             Fig. 5: rules chained from the classes through several layers
 prototypes       Fig. 14: the image of a rule's whole tail beside those of its single units
-traits           Figs. 4, 13, 15: what two classes share and what each has alone; the different rules of one class
+traits           Figs. 4, 13, 15, 18, 19: what classes share and what each has alone; the different rules of one class
 fine_tuning      App. B.3, Fig. 17: rules of the last hidden layer before and after a network was fine-tuned
 """
 
@@ -20,10 +20,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator
+from torch import Tensor
 
 from benchmark.api import Batch, NotApplicable, Target
 from benchmark.papers import Number, Outcome, Study
-from benchmark.papers.explainn import mdl, networks
+from benchmark.papers.explainn import mdl, networks, substitutes
 from benchmark.papers.explainn import planted as synthetic
 from benchmark.papers.explainn import prototypes as images
 from benchmark.papers.explainn import traits as shown_rules
@@ -34,7 +35,7 @@ from benchmark.papers.explainn.mdl import (
     Rule,
     description_length,
 )
-from benchmark.papers.explainn.miner import mine
+from benchmark.papers.explainn.miner import Model, mine
 from benchmark.papers.explainn.networks import Last, LastRules, Units, label_rules, last
 from benchmark.zoo import pretrained
 
@@ -45,6 +46,7 @@ COUNTS = (
     "classes_",
     "largest_",
     "background_",
+    "tails_",
 )  # other metrics are fractions
 
 # --------------------------------------------------------------------------------------------- synthetic data
@@ -98,12 +100,16 @@ def planted(
     heads: synthetic.Heads = "exclusive",
     noise: float = 0.001,
     alone: bool = False,
-    theta: float = 0.2,
-    mu: int = 4,
+    theta: float = 0.0,
+    mu: int = 10,
     n: int = 10_000,
     encoding: Literal["robust", "simple"] = "robust",
 ) -> Outcome:
-    """One data set with m planted rules: exact and soft precision and recall, bits of planted and of found rules."""
+    """One data set with m planted rules: exact and soft precision and recall, bits of planted and of found rules.
+
+    theta = 0 and mu = |X_1| + |X_2| give "the best results with respect to MDL" (Sec. 2.3); two planted heads have at
+    most 10 items.
+    """
     code: Encoding = {"robust": ROBUST, "simple": SIMPLE}[encoding]
     data = synthetic.planted(rng, m=m, n=n, heads=heads, noise=noise, alone=alone)
     model = mine(
@@ -153,11 +159,13 @@ def rules(
     theta: float = 0.4,
     mu: int = 1,
     filters: int = 2,
+    steps: int = 128,
 ) -> Outcome:
     """Rules from the classes to each of ``layers`` (default: the last hidden one): how many, shared or not, and where.
 
     Arrays, for a layer with positions: of the ``filters`` channels with most pixels in rules of several classes, and of
-    the one that responds most to background, the mean activation per class and the rule of each pixel.
+    the one that responds most to background, the mean activation per class, the rule of each pixel, and the prototype
+    of the whole filter.
     """
     target, batch = study.target, _batch(study, "train", samples)
     source = last(target)
@@ -174,14 +182,15 @@ def rules(
             **networks.kinds(model),
         }
         if units.blocks is not None:
-            together, chance = networks.neighbours(model, units, rng)
+            facts |= _adjacent(model, units, rng)
             light = networks.background(target, batch, layer)
-            if math.isfinite(together):
-                facts["adjacent_share"] = together
-                facts["adjacent_share_by_chance"] = chance
             facts["background_filters"] = int((light < -0.1).sum())
             facts["n_filters"] = units.shape[0]
             found = shown_rules.filter_maps(target, batch, units, model, light, filters)
+            if len(found["filter"]):
+                artist = images.Artist.of(target, batch, layer, steps, channels=True)
+                drawn = artist.draw([[k] for k in found["filter"].tolist()], rng)
+                found["prototype"] = images.pixels(drawn)
             arrays |= {f"{layer}.{key}": value for key, value in found.items()}
         setting = {"layer": layer}
         if pool > 1:
@@ -199,7 +208,9 @@ def intervention(
     theta: float = 0.4,
     mu: int = 1,
 ) -> Outcome:
-    """Every class with a rule: recall before, without its rules' weights, and without as many random ones."""
+    """Every class with a rule: recall before, without its rules' weights, and without as many random ones; and the
+    class that is answered instead.
+    """
     target, test = study.target, _batch(study, "test", test_samples)
     mined = _last_rules(study, samples, theta, mu)
     result = networks.intervene(target, test, mined.model, rng)
@@ -225,8 +236,10 @@ def intervention(
         better = "lower" if "after" in metric else "higher"
         n = int(judged.sum())
         numbers.append(Number(metric, value, "ExplaiNN", setting, n, better, unit))
+    numbers += _numbers(substitutes.facts(target, test, result), setting, n)
     arrays = {
         "classes": np.array(target.classes),
+        "instead": substitutes.commonest(result.instead),
         "before": result.before,
         "after": result.after,
         "q90": q90,
@@ -243,18 +256,21 @@ def flow(
     samples: int = 5_000,
     theta: float = 0.4,
     mu: int = 1,
+    pool: int = 1,
     wide: int = 3,
     steps: int = 96,
 ) -> Outcome:
     """Rules chained classes -> layers[0] -> layers[1] ...; for the class with the most chains, what they look like.
 
-    Arrays: the drawn nodes (level, parent, units, head classes) with the prototype of each tail.
+    Arrays: the drawn nodes (level, parent, units, head classes; filters and places in a layer with positions) with the
+    prototype of each tail; in the last layer, if it has positions, of the units of single filters.
 
     Args:
+        pool: positions of a map are taken together, pool x pool.
         wide: number of rules of the class that are drawn.
     """
     target, batch = study.target, _batch(study, "train", samples)
-    levels = networks.cascade(target, batch, layers, theta=theta, mu=mu)
+    levels = networks.cascade(target, batch, layers, theta=theta, mu=mu, pool=pool)
     numbers = []
     offered = len(target.classes)
     for depth, (units, model) in enumerate(levels, start=1):
@@ -263,7 +279,10 @@ def flow(
             "heads_used": len({rule.X for rule in model.rules}),
             "heads_offered": offered,
         }
-        numbers += _numbers(facts, {"layer": units.layer, "level": depth}, len(batch))
+        if units.blocks is not None:
+            facts |= _adjacent(model, units, rng)
+        setting = {"layer": units.layer, "level": depth}
+        numbers += _numbers(facts, setting, len(batch))
         offered = len(model.rules)
     chains = np.array(
         [shown_rules.chains(levels, c) for c in range(len(target.classes))]
@@ -275,16 +294,19 @@ def flow(
     c = int(chains.argmax())
     nodes = shown_rules.drawn_nodes(levels, c, wide)
     colours, pictures = images.Colours.of(batch), []
-    for depth, layer in enumerate(layers, start=1):  # nodes are breadth first
-        tails = [node["units_of_layer"] for node in nodes if node["level"] == depth]
+    for depth, (units, _) in enumerate(levels, start=1):  # nodes are breadth first
+        tails = [node.pop("units_of_layer") for node in nodes if node["level"] == depth]
         if tails:
-            scale = images.scales(target, batch, layer)
-            x = images.maximise(
-                target, layer, tails, colours, rng, scale=scale, steps=steps
+            artist = images.Artist.of(
+                target,
+                batch,
+                units.layer,
+                steps,
+                channels=units.channels,
+                pool=units.pool,
+                colours=colours,
             )
-            pictures.append(x.cpu().numpy())
-    for node in nodes:
-        del node["units_of_layer"]
+            pictures.append(artist.draw(tails, rng).cpu().numpy())
     arrays = {
         "class": np.array(target.classes[c]),
         "classes": np.array(target.classes),
@@ -299,7 +321,7 @@ def prototypes(
     rng: Generator,
     *,
     samples: int = 2_000,
-    rules: int = 3,
+    rules: int = 5,
     most: int = 5,
     steps: int = 128,
     side: int | None = None,
@@ -310,35 +332,32 @@ def prototypes(
     taken: the image of the whole tail beside that of each unit.
 
     Numbers: the mean activation of the whole tail (1: as in the images in which its units are ON) on the tail's own
-    image, and on the best single unit's.
+    image, and on the best single unit's; how sharp the tail's image is, and those of its single units are on average
+    (App. B.4).
     """
     target = study.target
     mined = _last_rules(study, samples, theta, mu)
     chosen = [rule for rule in mined.model.rules if len(rule.Y) >= 2][:rules]
     if not chosen:
         raise NotApplicable(f"no rule of {target.name} has two units in its tail")
-    artist = images.Artist.of(target, mined.batch, mined.source, steps, side)
+    artist = _artist(target, mined, steps, side)
     numbers = []
     arrays = {"classes": np.array(target.classes), "count": np.array(len(chosen))}
     for i, rule in enumerate(chosen):
         tail = mined.model.tails(rule)[:most]
         groups = [tail, *([unit] for unit in tail)]
         x = artist.draw(groups, rng)
-        reached = artist.reached(x, [tail] * len(groups))
-        for method, value in (
-            ("whole tail", reached[0]),
-            ("best single unit", reached[1:].max()),
+        reached = artist.reached(x, [tail])[:, 0]
+        sharp = images.sharpness(x)
+        setting = {"layer": mined.source.layer, "rule": i + 1}
+        n = len(tail)
+        for metric, unit, method, value in (
+            ("tail_activation", "mean when ON", "whole tail", reached[0]),
+            ("tail_activation", "mean when ON", "best single unit", reached[1:].max()),
+            ("sharpness", "fraction", "whole tail", sharp[0]),
+            ("sharpness", "fraction", "single units", sharp[1:].mean()),
         ):
-            number = Number(
-                "tail_activation",
-                value,
-                method,
-                {"layer": mined.source.layer, "rule": i + 1},
-                n=len(tail),
-                better="higher",
-                unit="mean when ON",
-            )
-            numbers.append(number)
+            numbers.append(Number(metric, value, method, setting, n, "higher", unit))
         arrays |= {
             f"images{i}": x.cpu().numpy().astype(np.float32),
             f"reached{i}": reached,
@@ -357,13 +376,14 @@ def traits(
     side: int | None = None,
     theta: float = 0.4,
     mu: int = 1,
+    shown: int = 4,
 ) -> Outcome:
-    """Rules classes -> last hidden layer, of several classes or of one; prototypes of the tails of Figs. 4 and 15.
-
+    """Rules classes -> last hidden layer, of several classes or of one; prototypes of the tails of Figs. 4, 13, 15, 18,
+    19.
 
     Arrays: ``heads`` (rules, classes), ``tails`` (rules,) sizes; of two classes that share a rule and have one each
-    (``pair``), and of the class with most rules (``within``): the classes in the rules' heads, their tails' prototypes,
-    images.
+    (``pair``), of the class with most rules (``within``), and of ``shown`` rules each of one class, of two and of more
+    (``gallery``): the classes in the rules' heads, their tails' prototypes, images.
     """
     target, C = study.target, len(study.target.classes)
     mined = _last_rules(study, samples, theta, mu)
@@ -374,14 +394,26 @@ def traits(
         )
     y = networks.answers(target, batch).argmax(1)
     H = shown_rules.heads(model.rules, C)
-    artist = images.Artist.of(target, batch, mined.source, steps, side)
-    arrays = {
-        "classes": np.array(target.classes),
-        "heads": H,
-        "tails": shown_rules.tail_sizes(model.rules),
+    artist = _artist(target, mined, steps, side)
+    on = mined.units(target, batch)
+    sizes = shown_rules.tail_sizes(model.rules)
+    several = H.sum(1) > 1
+    facts = {
+        "n_rules_of_one_class": (H.sum(1) == 1).sum(),
+        "n_rules_of_several_classes": several.sum(),
+        "n_rules_of_several_classes_and_units": (several & (sizes > 1)).sum(),
+        "n_rules_of_a_class_at_most": H.sum(0).max(),
+        "n_pairs_with_three_rules": shown_rules.three_rules(H),
+        "several_rules_share": shown_rules.with_another_rule(H),
     }
+    numbers = []
+    setting = {"layer": mined.source.layer}
+    arrays = {"classes": np.array(target.classes), "heads": H, "tails": sizes}
     if two := shown_rules.pair(model.rules, C):
         c, d, three = two
+        holds = shown_rules.holding(on, model, three)
+        own, shared = shown_rules.pair_gaps(holds, y, c, d)
+        facts |= {"pair_own_gap": own, "pair_shared_gap": shared}
         rows = [np.flatnonzero(y == k)[:2] for k in (c, d)]
         arrays |= {
             "pair": np.array([c, d]),
@@ -396,8 +428,14 @@ def traits(
         of_class = images.maximise(
             target, logits, [[c]], artist.colours, rng, steps=steps, side=side
         )
-        on = mined.units(target, batch)
         examples = shown_rules.examples(on, model, own, np.flatnonzero(y == c))
+        holds = shown_rules.holding(on, model, own)[:, y == c]
+        within = {
+            "within_share": holds.mean(),
+            "within_correlation": shown_rules.together(holds),
+        }
+        within = {key: v for key, v in within.items() if math.isfinite(v)}
+        numbers += _numbers(within, setting, holds.shape[1])
         arrays |= {
             "within": np.array(c),
             "within.heads": shown_rules.heads(own, C),
@@ -406,12 +444,13 @@ def traits(
             "within.class": images.pixels(of_class),
             "within.examples": images.pixels(batch.x[examples]),
         }
-    facts = {
-        "n_rules_of_one_class": (H.sum(1) == 1).sum(),
-        "n_rules_of_several_classes": (H.sum(1) > 1).sum(),
-        "n_rules_of_a_class_at_most": H.sum(0).max(),
-    }
-    return Outcome(_numbers(facts, {"layer": mined.source.layer}, len(batch)), arrays)
+    if chosen := shown_rules.gallery(model.rules, shown):
+        arrays |= {
+            "gallery.heads": shown_rules.heads(chosen, C),
+            "gallery.images": images.pixels(artist.draw_tails(model, chosen, rng)),
+            "gallery.units": shown_rules.tail_sizes(chosen),
+        }
+    return Outcome(numbers + _numbers(facts, setting, len(batch)), arrays)
 
 
 def fine_tuning(
@@ -453,6 +492,8 @@ def fine_tuning(
         "n_rules_new": (~kept).sum(),
         "n_rules_lost": lost.sum(),
     }
+    setting = {"layer": end.layer}
+    numbers = _numbers(facts, setting, len(batch))
     C = len(target.classes)
     H = shown_rules.heads(model.rules, C)
     H_before = shown_rules.heads(model_before.rules, C)
@@ -468,12 +509,18 @@ def fine_tuning(
     chosen = [*first, *shown_rules.by_classes(new_rules)][:shown]
     if chosen:
         tails = [model.tails(rule) for rule in chosen]
-        after = images.Artist.of(target, batch, end, steps, side)
-        earlier = images.Artist.of(before, batch, end, steps, side, after.colours)
+        drawing = {"steps": steps, "side": side, "channels": end.channels}
+        after = images.Artist.of(target, batch, end.layer, **drawing)
+        drawing["colours"] = after.colours
+        earlier = images.Artist.of(before, batch, end.layer, **drawing)
+        x, x_before = after.draw(tails, rng), earlier.draw(tails, rng)
+        numbers += _numbers(
+            _still_there(after, x, x_before, tails), setting, len(tails)
+        )
         y = networks.answers(target, batch).argmax(1)
         arrays |= {
-            "images.after": images.pixels(after.draw(tails, rng)),
-            "images.before": images.pixels(earlier.draw(tails, rng)),
+            "images.after": images.pixels(x),
+            "images.before": images.pixels(x_before),
             "examples": images.pixels(
                 batch.x[shown_rules.examples_of_heads(on, model, chosen, y)]
             ),
@@ -481,7 +528,32 @@ def fine_tuning(
             "units": shown_rules.tail_sizes(chosen),
             "is_kept": np.array([rule in kept_rules for rule in chosen]),
         }
-    return Outcome(_numbers(facts, {"layer": end.layer}, len(batch)), arrays)
+    return Outcome(numbers, arrays)
+
+
+def _still_there(
+    after: images.Artist,
+    x: Tensor,
+    x_before: Tensor,
+    tails: Sequence[Sequence[int]],
+) -> dict[str, float]:
+    """What of each tail the network before fine-tuning had (Fig. 17): how much the image that it draws activates the
+    tail in the fine-tuned network, as a share of what that network's own image does; the same of the images of other
+    tails; the share of tails whose image had less intense colours.
+    """
+    own = after.reached(x, tails).diagonal()
+    shares = after.reached(x_before, tails) / own  # (images, tails)
+    others = ~np.eye(len(tails), dtype=bool)
+    facts = {
+        "tails_drawn": len(tails),
+        "before_activation_share": shares.diagonal().mean(),
+    }
+    if others.any():
+        facts["before_other_activation_share"] = shares[others].mean()
+    if x.shape[1] > 1:
+        paler = images.intensity(x_before) < images.intensity(x)
+        facts["paler_before_share"] = paler.mean()
+    return facts
 
 
 def _before_tuning(study: Study, end: Last, source: str) -> Target:
@@ -507,6 +579,22 @@ def _before_tuning(study: Study, end: Last, source: str) -> Target:
 def _last_rules(study: Study, samples: int, theta: float, mu: int) -> LastRules:
     batch = _batch(study, "train", samples)
     return LastRules.of(study.target, batch, theta, mu)
+
+
+def _artist(
+    target: Target, mined: LastRules, steps: int, side: int | None
+) -> images.Artist:
+    """Draws tails of the last hidden layer."""
+    layer, channels = mined.source.layer, mined.source.channels
+    return images.Artist.of(target, mined.batch, layer, steps, side, channels=channels)
+
+
+def _adjacent(model: Model, units: Units, rng: Generator) -> dict[str, float]:
+    """The share of a rule's pixel pairs that touch, and by chance; empty where no rule has two pixels of a filter."""
+    share, chance = networks.neighbours(model, units, rng)
+    if not math.isfinite(share):
+        return {}
+    return {"adjacent_share": share, "adjacent_share_by_chance": chance}
 
 
 def _numbers(

@@ -4,6 +4,7 @@ filters with most shared pixels (Figs. 3, 10, 11), and how a class is composed t
     one, both, other = pair(rules)            # Fig. 4: husky and not malamute, both, malamute and not husky
     c, own = within(rules)                    # Fig. 15: the class with most rules, and those
     examples(on, model, own, images_of_c)     # an image of the class for each
+    gallery(rules, 4)                         # Figs. 13, 18, 19: rules of one class, of two, of more
     alike(after, before)                      # App. B.3: which rules of one model are in the other too
     drawn_nodes(levels, c, wide=3)            # Fig. 5: the rules below class c
 
@@ -123,6 +124,80 @@ def examples_of_heads(
     return rows
 
 
+def gallery(rules: Sequence[Rule], count: int) -> list[Rule]:
+    """Rules with several units in the tail: of one class, of two, and of more (Figs. 13, 18 and 19), of each kind the
+    ``count`` with most units.
+    """
+    chosen = []
+    for fewest, most in ((1, 1), (2, 2), (3, np.inf)):
+        kind = [r for r in rules if len(r.Y) > 1 and fewest <= len(r.X) <= most]
+        chosen += sorted(kind, key=lambda rule: -len(rule.Y))[:count]
+    return chosen
+
+
+# --------------------------------------------------------------------------------------------- do they say what is so
+
+
+def holding(on: Array, model: Model, rules: Sequence[Rule]) -> Array:
+    """(rules, samples) bool: are k of the tail's units or more ON?
+
+    Args:
+        on: (samples, units) bool.
+    """
+    rows = [on[:, model.tails(rule)].sum(1) >= rule.k for rule in rules]
+    return np.stack(rows)
+
+
+def three_rules(H: Array) -> int:
+    """The number of pairs of classes with a rule of both and one of each without the other (Fig. 4).
+
+    Args:
+        H: (rules, classes) bool.
+    """
+    both = H.T.astype(int) @ H  # (classes, classes) rules with c and d
+    own = both.diagonal()[:, None] - both  # with c and not d
+    three = (both > 0) & (own > 0) & (own.T > 0)
+    return int(np.triu(three, 1).sum())
+
+
+def pair_gaps(holds: Array, y: Array, c: int, d: int) -> tuple[float, float]:
+    """How much more often the tails of ``pair`` hold where they should: those of one class in it than in the other
+    (the smaller difference), and the shared one in either class than in all others.
+
+    Args:
+        holds: (3, samples) of the rules with c and not d, with both, with d and not c.
+        y: (samples,) the class of each image.
+    """
+    in_c, in_d = holds[:, y == c].mean(1), holds[:, y == d].mean(1)
+    rest = holds[:, (y != c) & (y != d)]
+    elsewhere = rest.mean(1) if rest.size else np.zeros(3)
+    own = min(in_c[0] - in_d[0], in_d[2] - in_c[2])
+    shared = min(in_c[1], in_d[1]) - elsewhere[1]
+    return float(own), float(shared)
+
+
+def together(holds: Array) -> float:
+    """The mean correlation, over pairs of rules, of where their tails hold among the images of a class (Fig. 15): below
+    0 they hold in different images. NaN where they do not differ within the class.
+
+    Args:
+        holds: (rules, images of the class) bool.
+    """
+    varied = holds[(holds.mean(1) > 0) & (holds.mean(1) < 1)]
+    if len(varied) < 2:
+        return float("nan")
+    r = np.corrcoef(varied)
+    return float(r[np.triu_indices(len(r), 1)].mean())
+
+
+def with_another_rule(H: Array) -> float:
+    """The share of the rules of several classes of which a class has another rule too (App. B.4)."""
+    several = H.sum(1) > 1
+    again = H.sum(0) > 1
+    repeated = (H[several] & again).any(1)
+    return float(repeated.mean()) if len(repeated) else 0.0
+
+
 def alike(a: Sequence[Rule], b: Sequence[Rule]) -> Array:
     """(len(a),) bool: which rules of ``a`` are also in ``b``, exactly or nearly (``ALIKE``)."""
     if not a or not b:
@@ -209,32 +284,65 @@ def chains(levels: Sequence[Level], c: int) -> int:
     return len(heads)
 
 
-def drawn_nodes(levels: Sequence[Level], c: int, wide: int) -> list[dict[str, Any]]:
-    """The rules below class c that are drawn, breadth first: those of fewest classes that go on to the next layer."""
+def drawn_nodes(
+    levels: Sequence[Level], c: int, wide: int, filters: int = 2
+) -> list[dict[str, Any]]:
+    """The rules below class c that are drawn, breadth first: those of fewest classes that go on to the next layer.
+
+    Where the last layer has positions, a tail is drawn by the ``filters`` of its filters that have most units in it.
+    """
     nodes: list[dict[str, Any]] = []
     front = [(-1, [c])]  # parent and head
     for depth, (units, model) in enumerate(levels):
         most = (wide, 2, 1)[min(depth, 2)]
+        ends = depth + 1 == len(levels)
         next_front = []
         for parent, head in front:
             below = _children(levels, depth, head)
-            if depth + 1 < len(levels):
+            if not ends:
                 below = _going_on(levels, depth, below) or below
             for rule in by_classes(below)[:most]:
                 tail = model.tails(rule)
-                node = {
-                    "level": depth + 1,
-                    "parent": parent,
-                    "layer": units.layer,
-                    "units": len(tail),
-                    "head": list(rule.X) if depth == 0 else [],
-                    "k": rule.k,
-                    "units_of_layer": tail,
-                }
-                nodes.append(node)
+                parts = _by_filter(units, tail)[:filters] if ends else [tail]
+                for part in parts:
+                    nodes.append(_node(units, rule, depth, parent, part))
                 next_front.append((len(nodes) - 1, tail))
         front = next_front
     return nodes
+
+
+def _node(
+    units: Units, rule: Rule, depth: int, parent: int, part: list[int]
+) -> dict[str, Any]:
+    """A rule, or the units ``part`` of its tail, as a node of the picture; ``places``: rows and columns on the map."""
+    node = {
+        "level": depth + 1,
+        "parent": parent,
+        "layer": units.layer,
+        "units": len(part),
+        "head": list(rule.X) if depth == 0 else [],
+        "k": rule.k,
+        "units_of_layer": part,
+    }
+    if units.blocks is not None:
+        channel, row, column = np.unravel_index(part, units.shape)
+        cells = np.unique(np.stack([row, column], axis=1), axis=0)
+        node |= {
+            "filters": np.unique(channel).tolist(),
+            "places": cells.tolist(),
+            "map": list(units.shape[1:]),
+        }
+    return node
+
+
+def _by_filter(units: Units, tail: list[int]) -> list[list[int]]:
+    """A tail's units filter by filter, those with most units first; the tail itself in a layer without positions."""
+    if units.blocks is None:
+        return [tail]
+    filter_of = units.blocks[tail]
+    found, counts = np.unique(filter_of, return_counts=True)
+    most = found[np.argsort(-counts, kind="stable")]
+    return [[y for y, k in zip(tail, filter_of, strict=True) if k == f] for f in most]
 
 
 def _going_on(levels: Sequence[Level], depth: int, rules: Sequence[Rule]) -> list[Rule]:

@@ -7,6 +7,7 @@ one block is assumed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from benchmark.papers.explainn.networks import DRAWS, last
@@ -59,18 +60,23 @@ def rules(
     layers: Sequence[str] | None,
     samples: int,
     pool: int,
+    filters: int,
+    steps: int,
     **_: object,
 ) -> Work:
-    """The rules of each layer. Features stay in memory; background filters are found by correlations in float64."""
+    """The rules of each layer. Features stay in memory; background filters are found by correlations in float64. Then
+    prototypes of filters.
+    """
     n = min(samples, facts.train)
     out = n * facts.logits
     held = tensors(n * facts.pixels)
     for layer in layers or [last(facts.target).layer]:
-        size, units = facts.size(layer), facts.units(layer)
+        shape, units = _shape(facts, layer, pool), facts.units(layer)
         held += tensors(n * units)
-        found = _mined(n, facts.classes, size)
-        if len(size) == 3:
+        found = _mined(n, facts.classes, shape)
+        if len(shape) == 3:
             found += Work(bytes=2 * DOUBLE * n * units)
+            found += _climbed(facts, layer, filters + 1, steps)
         one_layer = n * facts.forward(layer) + found
         out += one_layer.beside(held)
     return out
@@ -102,6 +108,7 @@ def flow(
     samples: int,
     wide: int,
     steps: int,
+    pool: int,
     **_: object,
 ) -> Work:
     """Rules from each layer to the next, and prototypes of the tails on the way from one class."""
@@ -112,11 +119,14 @@ def flow(
     for depth, layer in enumerate(layers):
         units = facts.units(layer)
         held += tensors(n * units)
-        mined = n * facts.forward(layer) + _mined(n, heads, facts.size(layer))
+        shape = _shape(facts, layer, pool)
+        mined = n * facts.forward(layer) + _mined(n, heads, shape)
         out += mined.beside(held)
         drawn = wide if depth == 0 else 2 * wide
+        if depth + 1 == len(layers) and len(shape) == 3:
+            drawn *= 2  # filters
         out += _climbed(facts, layer, drawn, steps)
-        heads = units
+        heads = math.prod(shape)
     return out
 
 
@@ -142,12 +152,16 @@ def traits(
     samples: int,
     steps: int,
     side: int | None,
+    shown: int,
     **_: object,
 ) -> Work:
-    """The images of three tails of two classes, of three of one class, and of that class."""
+    """The images of three tails of two classes, of three of one class, and of that class; and of ``shown`` of two kinds
+    of rules, since few networks have all three.
+    """
     layer = last(facts.target).layer
     logits = facts.target.layers[-1]
     tails = 2 * _climbed(facts, layer, 3, steps, side)
+    tails += _climbed(facts, layer, 2 * shown, steps, side)
     drawn = tails + _climbed(facts, logits, 1, steps, side)
     scaled = FEW * facts.forward(layer)
     return _last_rules(facts, samples) + scaled + drawn
@@ -175,14 +189,22 @@ def _last_rules(facts: Facts, samples: int) -> Work:
     """Rules classes -> last hidden layer on at most ``samples`` images."""
     n = min(samples, facts.train)
     source = last(facts.target)
-    size, units = facts.size(source.layer), facts.units(source.layer)
-    if source.channels:
-        size = size[:1]
+    shape, units = _shape(facts, source.layer), facts.units(source.layer)
     passes = n * (facts.logits + facts.forward(source.layer))
     held = tensors(
         n * facts.pixels, 2 * n * units
     )  # features in chunks, and in one piece
-    return (passes + _mined(n, facts.classes, size)).beside(held)
+    return (passes + _mined(n, facts.classes, shape)).beside(held)
+
+
+def _shape(facts: Facts, layer: str, pool: int = 1) -> Sequence[int]:
+    """The shape of the units of a layer (``networks.Units``)."""
+    size, source = facts.size(layer), last(facts.target)
+    if len(size) != 3:
+        return size
+    if source.channels and layer == source.layer:
+        return size[:1]
+    return size[0], -(-size[1] // pool), -(-size[2] // pool)
 
 
 def _mined(n: int, heads: int, size: Sequence[int]) -> Work:

@@ -247,6 +247,16 @@ def test_a_class_is_lost_without_its_rules_and_not_without_others():
 # --------------------------------------------------------------------------------------------- cascades and pixels
 
 
+def test_a_cascade_begins_at_channels_where_they_feed_the_classes():
+    target, batch = convolutional(), quadrants(400)
+    ((units, model),) = cascade(target, batch, ["fire"])
+    assert units.channels and units.shape == (10,)
+    expected = label_rules(
+        target, batch, Units.of(target, batch, "fire", channels=True)
+    )
+    assert model.rules == expected.rules
+
+
 def test_a_cascade_chains_tails_to_heads():
     target, batch = dense(), quadrants(400)
     (fc1, first), (conv, second) = cascade(target, batch, ["fc1", "conv"])
@@ -414,7 +424,10 @@ def test_a_prototype_activates_its_units():
         x[0, 0, :4, :4].mean() > x[0, 0, 4:, 4:].mean() + 0.2
     )  # class a's units look at the first quadrant
     assert x[1, 0, 4:, 4:].mean() > x[1, 0, :4, :4].mean() + 0.2
-    assert (prototypes.reached(target, "fc1", x, groups, scale) > 0.8).all()
+    reached = prototypes.reached(target, "fc1", x, groups, scale)  # (images, groups)
+    assert (reached.diagonal() > 0.8).all()
+    z = target.features(x, "fc1")[0, list(groups[1])] / scale[list(groups[1])]
+    assert reached[0, 1] == pytest.approx(float(z.mean()))
     again = prototypes.maximise(
         target,
         "fc1",
@@ -426,6 +439,29 @@ def test_a_prototype_activates_its_units():
         jitter=1,
     )
     assert torch.equal(x, again)
+
+
+def test_a_prototype_of_pooled_units_is_at_their_place():
+    target, batch = dense(), quadrants(40)
+    colours = prototypes.Colours.of(batch)
+    corner = Units.of(target, batch, "conv", pool=4)  # 2 x 2 quadrants of 3 maps
+    assert corner.shape == (3, 2, 2)
+    rng = np.random.default_rng(0)
+    x = prototypes.maximise(
+        target, "conv", [(3,)], colours, rng, pool=4, steps=48, jitter=0
+    )
+    z = prototypes.reached(target, "conv", x, [(0,), (3,)], pool=4)
+    assert z[0, 1] > z[0, 0] and x[0, 0, 4:, 4:].max() > 0.9
+    with pytest.raises(ValueError, match=r"units 0\.\.11 of conv"):
+        prototypes.maximise(target, "conv", [(12,)], colours, rng, pool=4)
+
+
+def test_sharpness_and_intensity_by_hand():
+    flat, edge = torch.full((3, 2, 2), 0.5), torch.zeros(3, 2, 2)
+    edge[0, :, 1] = 1.0  # a red column: right differs by 1 in one of three channels
+    x = torch.stack([flat, edge])
+    np.testing.assert_allclose(prototypes.sharpness(x), [0, 1 / 6])
+    np.testing.assert_allclose(prototypes.intensity(x), [0, 0.5])
 
 
 def test_scales_colours_and_channels():

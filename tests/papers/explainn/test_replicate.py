@@ -2,6 +2,7 @@
 small trained network."""
 
 import csv
+import json
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from benchmark.api import NotApplicable
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.explainn import figures, replicate, traits, verdicts
 from benchmark.papers.explainn.mdl import Rule
+from benchmark.papers.explainn.miner import Model
 from benchmark.papers.explainn.networks import last
 from benchmark.utils import plot_style
 from tests.helpers.places import ROOT
@@ -108,7 +110,7 @@ def test_planted_rules_have_the_names_of_the_published_ones():
         == {"m=10 planted, mutually exclusive heads"}
         <= targets
     )
-    found = by_metric(outcome, noise=0.001, theta=0.2, mu=4)
+    found = by_metric(outcome, noise=0.001, theta=0, mu=10)
     assert found["precision"] == found["recall"] == 1
     assert found["planted_minus_found_bits"] == pytest.approx(0, abs=1e-6)
     simple = replicate.planted(
@@ -129,10 +131,14 @@ def test_rules_and_interventions_of_a_network(study):
     assert shape == outcome.arrays["conv2.mean"].shape
     assert shape[1:] == (4, 11, 11)
     assert (outcome.arrays["conv2.rule"] >= 0).any()
+    prototypes = outcome.arrays["conv2.prototype"]
+    assert prototypes.shape == (len(outcome.arrays["conv2.filter"]), 1, 28, 28)
+    assert prototypes.std((1, 2, 3)).min() > 1  # of 255
     outcome = replicate.intervention(study, rng(), theta=0.3)
     found = by_metric(outcome)
     assert found["class_accuracy_after"] <= found["class_accuracy_before"]
-    assert outcome.arrays["after"].shape == (4,)
+    assert outcome.arrays["after"].shape == outcome.arrays["instead"].shape == (4,)
+    assert (outcome.arrays["instead"] >= 0).any() == ("classes_that_lose" in found)
     assert len({(n.metric, str(n.setting)) for n in outcome.numbers}) == len(
         outcome.numbers
     )
@@ -148,9 +154,23 @@ def test_flow_and_prototypes(study):
     outcome = replicate.flow(study, rng(), layers=["fc1", "conv2"], theta=0.3, steps=3)
     found = by_metric(outcome, layer="conv2")
     assert found["heads_used"] <= found["heads_offered"]
+    assert found["adjacent_share"] > found["adjacent_share_by_chance"]
+    nodes = json.loads(str(outcome.arrays["nodes"]))
+    assert len(nodes) == len(outcome.arrays["prototypes"])
+    assert "places" not in nodes[0]
+    last_level = [node for node in nodes if node["level"] == 2]
+    for node in last_level:  # the units of one filter, each at a place of its own
+        assert len(node["filters"]) == 1 and node["map"] == [11, 11]
+        assert node["units"] == len(node["places"])
+        assert np.array(node["places"]).max() < 11
     assert outcome.arrays["prototypes"].shape[1:] == (1, 28, 28)
     outcome = replicate.prototypes(study, rng(), theta=0.3, steps=3, rules=1)
-    assert {n.method for n in outcome.numbers} == {"whole tail", "best single unit"}
+    assert {(n.metric, n.method) for n in outcome.numbers} == {
+        ("tail_activation", "whole tail"),
+        ("tail_activation", "best single unit"),
+        ("sharpness", "whole tail"),
+        ("sharpness", "single units"),
+    }
     with pytest.raises(NotApplicable, match="two units in its tail"):
         replicate.prototypes(study, rng(), samples=8)
     with pytest.raises(NotApplicable, match="no class of"):
@@ -165,6 +185,12 @@ def test_rules_that_classes_share_and_have_alone(study):
         a["tails"]
     )
     assert found["n_rules_of_a_class_at_most"] == a["heads"].sum(0).max()
+    assert found["n_pairs_with_three_rules"] > 0
+    assert -1 <= found["pair_own_gap"] <= 1 and found["pair_shared_gap"] > 0
+    several = (a["heads"].sum(1) > 1) & (a["tails"] > 1)
+    assert found["n_rules_of_several_classes_and_units"] == several.sum()
+    assert a["gallery.images"].shape[1:] == (1, 28, 28)
+    assert (a["gallery.units"] > 1).all()
     c, d = a["pair"]
     assert a["pair.heads"][:, [c, d]].tolist() == [
         [True, False],
@@ -198,6 +224,63 @@ def test_the_pair_has_fewest_classes_and_all_three_rules():
     assert traits.within(rules, 4) == (2, [r(2), r(0, 2), r(0, 1, 2)])
     assert traits.within(rules, 4, most=1) == (2, [r(2)])
     assert traits.within([r(0), r(1)], 4) is None and traits.within([], 4) is None
+
+
+def test_tails_hold_where_k_of_their_units_are_on():
+    on = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], bool)
+    model = Model((), (), 0.0, 0.0, p=10)
+    rules = [Rule((0,), (10, 11), 1, 2), Rule((0,), (10, 11), 1, 1), Rule((1,), (12,))]
+    assert traits.holding(on, model, rules).tolist() == [
+        [True, False, False],
+        [True, True, False],
+        [False, False, True],
+    ]
+
+
+def test_pairs_of_classes_with_three_rules_are_counted():
+    r = lambda *X: Rule(X, (10,), 1, 1)
+    rules = [r(0, 1), r(0), r(1), r(1, 2), r(2)]
+    H = traits.heads(rules, 4)
+    literal = 0
+    for c in range(4):
+        for d in range(c):
+            has = [(c in rule.X, d in rule.X) for rule in rules]
+            three = {(True, True), (True, False), (False, True)}
+            literal += three <= set(has)
+    assert traits.three_rules(H) == literal == 2
+    assert traits.three_rules(traits.heads([r(0, 1), r(0)], 4)) == 0
+
+
+def test_gaps_of_a_pair_by_hand():
+    y = np.array([0, 0, 1, 1, 2, 2])
+    holds = np.array([[1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 1, 0], [1, 0, 1, 1, 1, 1]], bool)
+    # own: 1 - 1/2 for class 0, 1 - 1/2 for class 1; shared: min(1, 1/2) - 1/2
+    assert traits.pair_gaps(holds, y, 0, 1) == (0.5, 0.0)
+    assert traits.pair_gaps(holds[:, :4], y[:4], 0, 1) == (0.5, 0.5)  # no other class
+
+
+def test_rules_that_hold_apart_correlate_below_zero():
+    apart = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], bool)
+    assert traits.together(apart) == pytest.approx(-1)
+    always = np.ones((1, 4), bool)
+    assert np.isnan(traits.together(np.concatenate([apart[:1], always])))
+
+
+def test_classes_of_shared_rules_have_other_rules():
+    r = lambda *X: Rule(X, (10,), 1, 1)
+    H = traits.heads([r(0, 1), r(2, 3), r(1)], 4)
+    assert traits.with_another_rule(H) == 0.5
+    assert traits.with_another_rule(traits.heads([r(0)], 4)) == 0
+
+
+def test_the_gallery_has_rules_of_one_class_of_two_and_of_more():
+    r = lambda X, *Y: Rule(X, Y, 1, 1)
+    one, two, more = r((0,), 10, 11), r((0, 1), 10, 11), r((0, 1, 2), 10, 11)
+    larger, single = r((0,), 10, 11, 12), r((1,), 10)
+    rules = [more, one, single, larger, two]
+    assert traits.gallery(rules, 1) == [larger, two, more]
+    assert traits.gallery(rules, 2) == [larger, one, two, more]
+    assert traits.gallery([single], 2) == []
 
 
 def test_examples_have_their_own_rules_tail_on():
@@ -250,6 +333,8 @@ def test_fine_tuning_from_its_own_weights_changes_nothing(fine_tuned):
         found["n_rules_before"] == found["n_rules_after"] == found["n_rules_kept"] > 0
     )
     assert found["n_rules_new"] == found["n_rules_lost"] == 0
+    assert found["before_activation_share"] > found["before_other_activation_share"]
+    assert "paler_before_share" not in found  # grey
     assert a["is_kept"].all() and not a["new"].any() and not a["lost"].any()
     shapes = {a[name].shape for name in ("images.after", "images.before", "examples")}
     assert shapes == {(len(a["units"]), 1, 28, 28)}
@@ -326,7 +411,16 @@ def line(
 
 
 def planted_rows(
-    kind, noise, precision, recall, soft, n_found=10.0, noisy=0.0, m=10, extra=""
+    kind,
+    noise,
+    precision,
+    recall,
+    soft,
+    n_found=10.0,
+    noisy=0.0,
+    m=10,
+    extra="",
+    search="mu=10;noise={:g};theta=0",
 ):
     name = f"m={m} planted, {kind}"
     values = {
@@ -337,7 +431,7 @@ def planted_rows(
         "n_found": n_found,
         "noise_rules": noisy,
     }
-    setting = f"{extra}mu=4;noise={noise:g};theta=0.2"
+    setting = extra + search.format(noise)
     return [
         line(k, v, "synthetic n=10000", name, setting, n=m) for k, v in values.items()
     ]
@@ -378,8 +472,21 @@ EXCLUSIVE, TOGETHER = "mutually exclusive heads", "co-occurring heads"
         ),
         (
             planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
-            + planted_rows(TOGETHER, 0.1, 0.9, 0.9, 0.1),
+            + planted_rows(TOGETHER, 0.1, 0.9, 0.9, 0.71),
+            [("EX3", False)],
+        ),
+        (  # more noise than in the paper
+            planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9)
+            + planted_rows(TOGETHER, 0.2, 0.9, 0.9, 0.1),
             [],
+        ),
+        *(  # a search that leaves something out
+            (
+                planted_rows(TOGETHER, 0.001, 0.3, 0.3, 0.9, search=search)
+                + planted_rows(TOGETHER, 0.1, 0.9, 0.9, 0.1, search=search),
+                [],
+            )
+            for search in ("mu=10;noise={:g};theta=0.1", "mu=9;noise={:g};theta=0")
         ),
         (planted_rows(TOGETHER, 0.03, 0.3, 0.3, 0.9, extra="encoding=simple;"), []),
     ],
@@ -434,6 +541,125 @@ def test_verdicts_on_places(changed, held):
     assert judge(place_rows(**changed)) == [("EX7", True), *verdicts_on_places]
 
 
+INSTEAD = {
+    "classes_that_lose": 20,
+    "instead_commonest_share": 0.5,
+    "instead_related_share": 0.6,
+    "instead_related_by_chance": 0.1,
+}
+NAMESAKES = INSTEAD | {
+    "classes_that_lose_with_namesakes": 10,
+    "instead_namesake_share": 0.5,
+    "instead_namesake_by_chance": 0.05,
+}
+OWN_AND_SHARED = {
+    "n_rules_of_several_classes_and_units": 3,
+    "n_pairs_with_three_rules": 5,
+    "pair_own_gap": 0.2,
+    "pair_shared_gap": 0.4,
+}
+NO_PAIR = {
+    "n_rules_of_several_classes_and_units": 0,
+    "n_pairs_with_three_rules": 0,
+}
+TUNED = {
+    "same_on_state_share": 0.8,
+    "n_rules_kept": 3,
+    "n_rules_new": 4,
+    "tails_drawn": 6,
+    "before_activation_share": 0.6,
+    "before_other_activation_share": 0.1,
+    "paler_before_share": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "values", "held"),
+    [
+        ("EX8", INSTEAD, [True]),
+        ("EX8", INSTEAD | {"instead_related_share": 0.5}, [False]),
+        ("EX8", NAMESAKES, [True, True]),
+        ("EX8", NAMESAKES | {"instead_namesake_share": 0.1}, [True, None]),
+        ("EX9", OWN_AND_SHARED, [True]),
+        ("EX9", OWN_AND_SHARED | {"pair_own_gap": -0.1}, [False]),
+        ("EX9", OWN_AND_SHARED | {"pair_shared_gap": 0}, [False]),
+        ("EX9", NO_PAIR, [False]),
+        ("EX10", OWN_AND_SHARED, [True]),
+        ("EX10", NO_PAIR, [False]),
+        ("EX14", TUNED, [True, True, True]),
+        ("EX14", TUNED | {"same_on_state_share": 0.7}, [False, True, True]),
+        ("EX14", TUNED | {"n_rules_new": 3}, [False, True, True]),
+        ("EX14", TUNED | {"before_activation_share": 0.4}, [True, False, True]),
+        ("EX14", TUNED | {"before_other_activation_share": 0.6}, [True, False, True]),
+        ("EX14", TUNED | {"paler_before_share": 5 / 6}, [True, True, None]),
+        ("EX14", TUNED | {"paler_before_share": 0}, [True, True, False]),
+    ],
+)
+def test_verdicts_on_what_rules_name(claim, values, held):
+    rows = [line(metric, value) for metric, value in values.items()]
+    assert [h for c, h in judge(rows) if c == claim] == held
+
+
+def test_chains_are_judged_by_level():
+    rows = [
+        line("adjacent_share", near, setting=f"layer=conv2;level={level}")
+        for level, near in ((2, 0.5), (3, 0.1))
+    ] + [
+        line("adjacent_share_by_chance", 0.2, setting=f"layer=conv2;level={level}")
+        for level in (2, 3)
+    ]
+    assert judge(rows) == [("EX15", True), ("EX15", False)]
+
+
+def within_rows(r, n, share=0.6):
+    rows = [line("within_share", share)]
+    return rows if r is None else [*rows, line("within_correlation", r, n=n)]
+
+
+@pytest.mark.parametrize(
+    ("r", "n", "holds"),
+    [
+        (-0.3, 100, True),
+        (-0.3, 30, None),  # Fisher: -0.6 to 0.07
+        (0.3, 100, False),
+        (None, 100, False),  # never apart
+    ],
+)
+def test_rules_of_a_class_hold_in_different_images(r, n, holds):
+    assert judge(within_rows(r, n)) == [("EX13", holds)]
+
+
+@pytest.mark.parametrize(
+    ("wins", "holds"), [([1] * 5, True), ([1, 1, 1, 0], None), ([0] * 5, False)]
+)
+def test_whole_tails_beside_their_units(wins, holds):
+    rows = []
+    for rule, won in enumerate(wins, start=1):
+        setting = f"layer=fc1;rule={rule}"
+        for metric, other in (
+            ("tail_activation", "best single unit"),
+            ("sharpness", "single units"),
+        ):
+            rows.append(line(metric, 0.5, setting=setting, method=other))
+            whole = 0.5 + (won - 0.5) / 5
+            rows.append(line(metric, whole, setting=setting, method="whole tail"))
+    assert judge(rows) == [("EX11", holds), ("EX12", holds)]
+
+
+def test_wilsons_interval():
+    """Newcombe 1998, Table I: 81 of 263 and 15 of 148."""
+    assert verdicts.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert verdicts.wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=1e-4)
+
+
+def test_every_claim_of_the_paper_is_judged():
+    claims = pd.read_csv(ROOT / "results" / "reported" / "claims.csv")
+    ids = claims.loc[claims["paper"] == "explainn", "id"]
+    judged = {f"EX{k}" for k in range(1, 16)}
+    assert set(ids) == judged
+    assert all(f"{id} " in verdicts.__doc__ for id in judged)
+
+
 def test_thousands_of_rules_are_too_many():
     rows = [
         r | {"value": 3001} if r["metric"] == "n_rules" else r for r in place_rows()
@@ -469,12 +695,14 @@ RUNS = {  # experiment -> its settings
 }
 PICTURES = [
     "fig2-planted-rules",
+    "fig2-search",
     "fig3-filters-blobs-explainn_cnn-conv2",
     "fig2-intervention-blobs-explainn_cnn",
     "fig5-flow-blobs-explainn_cnn",
     "fig14-prototypes-blobs-explainn_cnn",
     "fig13-kinds-blobs-explainn_cnn",
     "fig4-shared-blobs-explainn_cnn",
+    "fig18-gallery-blobs-explainn_cnn",
     "fig15-within-blobs-explainn_cnn",
 ]
 
@@ -486,9 +714,10 @@ def rows_of_planted():
             rows += rows_of(
                 replicate.planted(Study(seed), rng(), m=m, n=500), seed=seed
             )
-    return rows + rows_of(
-        replicate.planted(Study(), rng(), m=5, n=500, heads="conjunctive")
-    )
+    together = {"m": 5, "n": 500, "heads": "conjunctive"}
+    for theta in (0, 0.4):
+        rows += rows_of(replicate.planted(Study(), rng(), **together, theta=theta))
+    return rows
 
 
 def test_every_picture_can_be_drawn(study):
@@ -504,6 +733,14 @@ def test_every_picture_can_be_drawn(study):
         assert picture.caption.endswith(".")
         assert len(plot_style.save(picture.figure, "png")) > 3000
         assert not picture.photo
+
+
+def test_figure_2_shows_the_widest_search_alone():
+    rows = figures._synthetic(frame(rows_of_planted()))
+    assert set(rows["theta"]) == {0, 0.4}
+    assert set(figures._widest(rows)["theta"]) == {0}
+    assert set(figures._widest(rows)["kind"]) == {"exclusive", "together"}
+    assert set(figures._swept(rows)["kind"]) == {"together"}
 
 
 def test_no_units_no_pictures():
