@@ -1,4 +1,4 @@
-"""The paper's experiments: Tables 2-3 and 7-8 (``layers``), 4-5 (``alphas``), 6 (``epochs``), Figs. 13-14
+"""The paper's experiments: Tables 2-3 and 7-8 (``layers``), 4-5 (``alphas``), 6 and Fig. 12 (``epochs``), Figs. 13-14
 (``subsets``), 15 (``prototypes``).
 
 Layers are named as the paper counts them, -1 the logits, each with the network's own name: ``layers: {-1: logits,
@@ -77,8 +77,8 @@ class _Setup:
         evaluation: Settings | None = None,
     ) -> None:
         self.target, self.rng = study.target, rng
-        self.x, self.y = _images(study, "train", images)
-        self.x_test, self.y_test = _images(study, "test", test_images)
+        self.x, self.y, _ = _images(study, "train", images)
+        self.x_test, self.y_test, self.ids = _images(study, "test", test_images)
         self.scale = scale_for(variant, self.x)
         self.units = Scale.of(
             self.x
@@ -206,8 +206,10 @@ def _difference_of_accuracies(
     ]
 
 
-def _images(study: Study, split: str, count: int | None) -> tuple[Tensor, Tensor]:
-    """Images as the network works on them, and their classes.
+def _images(
+    study: Study, split: str, count: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Images as the network works on them, their classes, and their places in the split.
 
     Args:
         count: images, equally many of each class; None: all.
@@ -218,7 +220,7 @@ def _images(study: Study, split: str, count: int | None) -> tuple[Tensor, Tensor
         rows = data.sample(split, count, "cladec", study.seed)
     batch = data.batch(split, rows)
     x, y = batch.x.to(device), batch.y.to(device)
-    return seen(study.target, x), y
+    return seen(study.target, x), y, batch.ids
 
 
 def layers(
@@ -236,7 +238,10 @@ def layers(
     decoding: Settings | None = None,
     evaluation: Settings | None = None,
 ) -> Outcome:
-    """Tables 2-3: Rec Loss and Acc(C_eval) of ClaDec and RefAE at each layer; Tables 7-8 at the layers ``occlude``."""
+    """Tables 2-3: Rec Loss and Acc(C_eval) of ClaDec and RefAE at each layer; Tables 7-8 at the layers ``occlude``.
+
+    Figs. 5-10: the images rebuilt, and Grad-CAM at each layer.
+    """
     setup = _Setup(
         study, rng, images, test_images, base, kernel, variant, decoding, evaluation
     )
@@ -254,6 +259,7 @@ def layers(
         gap = (setup.errors(X_E) - setup.errors(X_R)) / X_E[0].numel()  # Delta Rec
         numbers += _with_error(gap, "delta_rec", "ClaDec-RefAE", which, "lower", MSE)
         arrays |= {f"decoded{k}": X_E[rows], f"reference{k}": X_R[rows]}
+        arrays[f"cam{k}"] = _cam(setup, rows, layer)
         if k in occlude:
             found, pictures = _occlusion(setup, D, layer, which, rows)
             numbers += found
@@ -265,8 +271,22 @@ def layers(
 
 
 def _shown(setup: _Setup, rows: Sequence[int]) -> dict[str, Any]:
-    """The test images of the pictures, and their classes."""
-    return {"x": setup.x_test[rows], "y": setup.y_test[rows]}
+    """The test images of the pictures, their classes, and their places in the test split."""
+    return {
+        "x": setup.x_test[rows],
+        "y": setup.y_test[rows],
+        "ids": setup.ids[rows],
+    }
+
+
+def _cam(setup: _Setup, rows: Sequence[int], layer: str) -> Tensor:
+    """Grad-CAM of the pictures' images at a layer, each min-max scaled, (n, 1, h, w); a flat map is 0."""
+    maps = occlusion.grad_cam(setup.target, setup.x_test[rows], layer)
+    low = maps.amin((1, 2), keepdim=True)
+    high = maps.amax((1, 2), keepdim=True)
+    spread = (high - low).clamp(min=1e-12)
+    scaled = (maps - low) / spread
+    return scaled.unsqueeze(1)
 
 
 def _accuracies(ours: Tensor, theirs: Tensor, which: Settings) -> list[Number]:
@@ -416,6 +436,7 @@ def epochs(
     layer: str,
     epochs: Sequence[int] = (0, 1, 4, 16, 64),
     training: Settings | None = None,
+    show: int = 10,
     images: int | None = None,
     test_images: int | None = None,
     base: int = 64,
@@ -424,7 +445,7 @@ def epochs(
     decoding: Settings | None = None,
     evaluation: Settings | None = None,
 ) -> Outcome:
-    """Table 6: one classifier, decoded after so many epochs of its training.
+    """Table 6: one classifier, decoded after so many epochs of its training; Fig. 12: the images of its pictures.
 
     RefAE does not depend on the classifier: it is trained once.
     """
@@ -436,7 +457,8 @@ def epochs(
     rebuilt = [reference]
     _, X_R = reference
     of_reference = setup.losses(X_R, {}, "RefAE")
-    numbers = []
+    rows, numbers = setup.shown(show), []
+    arrays = _shown(setup, rows) | {"reference": X_R[rows], "ages": np.array(epochs)}
     for age, target in _ages(setup, epochs, how):
         which = {"classifier epochs": age}
         value = accuracy(target, setup.x_test, setup.y_test)
@@ -446,6 +468,7 @@ def epochs(
         decoded = setup.decode_all(D, layer, target)
         rebuilt.append(decoded)
         _, X_E = decoded
+        arrays[f"decoded{age}"] = X_E[rows]
         for ours, theirs in zip(
             setup.losses(X_E, which, "ClaDec"), of_reference, strict=True
         ):
@@ -455,7 +478,7 @@ def epochs(
     theirs, *ours = setup.evaluated(rebuilt)
     for age, hits in zip(epochs, ours, strict=True):
         numbers += _accuracies(hits, theirs, {"classifier epochs": age})
-    return Outcome(numbers)
+    return Outcome(numbers, _plain(arrays))
 
 
 def _difference(ours: Number, theirs: Number) -> Number:

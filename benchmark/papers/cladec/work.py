@@ -43,15 +43,21 @@ def method(facts: Facts, how: Any) -> Work:
 
 
 def layers(
-    facts: Facts, *, layers: Mapping[int, str], occlude: Sequence[int], **settings: Any
+    facts: Facts,
+    *,
+    layers: Mapping[int, str],
+    occlude: Sequence[int],
+    show: int,
+    **settings: Any,
 ) -> Work:
-    """Tables 2-3 and 7-8: for each layer D, RefAE and a classifier on the images of either; squares hidden at some."""
+    """Tables 2-3 and 7-8: for each layer D, RefAE, a classifier on the images of either; Grad-CAM of those shown;
+    squares hidden at some."""
     setup = Setup.of(facts, **settings)
     out = Work()
     for k, layer in layers.items():
         trained = setup.decoders(layer) + setup.reference(layer)
         shown = setup.decoded(layer) + setup.rebuilt(layer)
-        out += trained + setup.n_all * shown
+        out += trained + setup.n_all * shown + show * setup.cam(layer)
         if k in occlude:
             out += setup.hidden(layer)
     rebuilt = 2 * len(layers)
@@ -269,14 +275,17 @@ class Setup:
 
     def hidden(self, layer: str) -> Work:
         """Tables 7-8: each square hidden from D, Grad-CAM, and accuracy with two squares of each ranking hidden."""
+        decoded = (1 + SQUARES) * self.decoded(layer)
+        return self.test * (decoded + self.cam(layer) + 6 * self.facts.logits)
+
+    def cam(self, layer: str) -> Work:
+        """Grad-CAM of one image, at the layer or the last one before it that has maps."""
         facts = self.facts
         names = facts.target.layers
         below = names[: names.index(layer) + 1]
         maps = [name for name in below if len(facts.size(name)) == 3]
         last = maps[-1]
-        cam = facts.forward(last) + facts.gradient(last)
-        decoded = (1 + SQUARES) * self.decoded(layer)
-        return self.test * (decoded + cam + 6 * facts.logits)
+        return facts.forward(last) + facts.gradient(last)
 
     def held(self, rebuilt: int) -> float:
         """Bytes of the images, plain and standardised, and of so many rebuilt copies, plain and standardised."""

@@ -505,6 +505,7 @@ PICTURES = [
     "fig8-layers-blobs-cnn",
     "fig16-hidden-blobs-cnn",
     "fig11-alphas-blobs-cnn",
+    "fig12-untrained-blobs-cnn",
     "fig13-units-blobs-cnn",
     "fig14-units-blobs-cnn",
     "fig15-prototypes-blobs-cnn",
@@ -531,6 +532,37 @@ def test_every_experiment_has_its_pictures(outcomes):
     assert [p.name for p in made] == PICTURES
     for picture in (made[0], made[-1]):
         assert plot_style.save(picture.figure, "png")[:4] == b"\x89PNG"
+
+
+def test_two_networks_stand_side_by_side_on_the_images_that_both_were_shown(outcomes):
+    one = found(outcomes)
+    (given, outcome) = outcomes["layers"]
+    arrays = {
+        name: a[1:] if len(a) == len(outcome.arrays["x"]) else a
+        for name, a in outcome.arrays.items()
+    }
+    other = FoundUnit("layers", "blobs", "mlp", 0, given, arrays)
+    made = list(figures.pictures(Found(one.rows, [*one.units, other])))
+    (picture,) = [p for p in made if p.name.startswith("fig10")]
+    assert picture.name == "fig10-networks-blobs-cnn-mlp"
+    axes = picture.figure.axes[0]
+    side = [text.get_text() for text in axes.texts if "," in text.get_text()]
+    four = ["RefAE, cnn", "ClaDec, cnn", "RefAE, mlp", "ClaDec, mlp"]
+    assert side == four * min(5, len(arrays["x"]))
+    smaller = {"x": arrays["x"][..., :8]}
+    odd = FoundUnit("layers", "blobs", "mlp", 0, given, arrays | smaller)
+    assert not list(figures._networks({"a": outcome.arrays, "b": odd.arrays}, "d"))
+
+
+def test_grad_cam_is_stored_at_each_layer_min_max_scaled(study, outcomes):
+    arrays = outcomes["layers"][1].arrays
+    for name in ("cam-1", "cam-3"):
+        assert arrays[name].shape == arrays["x"].shape
+        peaks = arrays[name].max((1, 2, 3))
+        assert set(peaks.tolist()) <= {0, 255}
+        assert peaks.max() == 255
+    setup = replicate._Setup(study, RNG(0), **SMALL)
+    assert arrays["ids"].tolist() == setup.ids[setup.shown(10)].tolist()
 
 
 def test_nothing_found_has_no_pictures():
