@@ -1,5 +1,5 @@
 """The paper's experiments: Tables 2-3 and 7-8 (``layers``), 4-5 (``alphas``), 6 and Fig. 12 (``epochs``), Figs. 13-14
-(``subsets``), 15 (``prototypes``).
+(``subsets``), 15 (``prototypes``), and the theory of Sec. 4 (``linear``).
 
 Layers are named as the paper counts them, -1 the logits, each with the network's own name: ``layers: {-1: logits,
 -2: conv4}``. All numbers are over the test images. ``rec_loss`` is the mean squared error per pixel and channel of
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from benchmark.api import Target
 from benchmark.papers import Number, Outcome, Study
+from benchmark.papers.cladec import linear as theory
 from benchmark.papers.cladec import occlusion
 from benchmark.papers.cladec import prototypes as li
 from benchmark.papers.cladec.decoder import fresh
@@ -58,6 +59,7 @@ from benchmark.zoo.nets import seeded
 MSE = "mean squared error, standardised"
 SUM = "squared error an image, standardised"
 NORM = "norm of the error, standardised"
+GAP = "ClaDec-RefAE"
 Settings = Mapping[str, Any]
 
 
@@ -257,7 +259,7 @@ def layers(
         (_, X_E), (_, X_R) = decoded, reference
         numbers += setup.loss(X_E, which, "ClaDec") + setup.loss(X_R, which, "RefAE")
         gap = (setup.errors(X_E) - setup.errors(X_R)) / X_E[0].numel()  # Delta Rec
-        numbers += _with_error(gap, "delta_rec", "ClaDec-RefAE", which, "lower", MSE)
+        numbers += _with_error(gap, "delta_rec", GAP, which, "lower", MSE)
         arrays |= {f"decoded{k}": X_E[rows], f"reference{k}": X_R[rows]}
         arrays[f"cam{k}"] = _cam(setup, rows, layer)
         if k in occlude:
@@ -295,7 +297,7 @@ def _accuracies(ours: Tensor, theirs: Tensor, which: Settings) -> list[Number]:
     return [
         number("acc_eval", float(ours.mean()), "ClaDec"),
         number("acc_eval", float(theirs.mean()), "RefAE"),
-        *_difference_of_accuracies(ours, theirs, "delta_acc", "ClaDec-RefAE", which),
+        *_difference_of_accuracies(ours, theirs, "delta_acc", GAP, which),
     ]
 
 
@@ -487,7 +489,7 @@ def _difference(ours: Number, theirs: Number) -> Number:
         ours,
         metric=ours.metric.replace("rec_loss", "delta_rec"),
         value=ours.value - theirs.value,
-        method="ClaDec-RefAE",
+        method=GAP,
     )
 
 
@@ -593,6 +595,61 @@ def prototypes(
         "shares": weights,
     }
     return Outcome([number], _plain(arrays))
+
+
+def linear(
+    study: Study,
+    rng: Generator,
+    *,
+    hidden: Sequence[int] = (1, 10),
+    ridge: float = 0.01,
+    images: int | None = None,
+    training: Settings | None = None,
+) -> Outcome:
+    """Sec. 4: how much of the images, and of a linear model's output, is lost by PCA, a linear RefAE and ClaDec.
+
+    All are fitted to the training images and judged on them: the theory is about the least loss. ``hidden`` are the
+    numbers of hidden units, at most the classes.
+    """
+    how = Training(**vars(theory.TRAINING) | dict(training or {}))
+    rows = None
+    if images is not None:
+        rows = study.data.sample("train", images, "cladec", study.seed)
+    batch = study.data.batch("train", rows)
+    x, y = theory.centred(batch.x.to(study.device)), batch.y.to(study.device)
+    numbers = []
+    for k in hidden:
+        E = theory.models(x, y, k, ridge)
+        rebuilt = {
+            "PCA": theory.projected(x, k),
+            "RefAE": theory.autoencoded(x, k, how, rng),
+            "ClaDec": theory.decoded(x, x @ E.T),
+        }
+        numbers += _linear(x, E, rebuilt, {"hidden units": k})
+    return Outcome(numbers)
+
+
+def _linear(
+    x: Tensor, E: Tensor, rebuilt: Mapping[str, Tensor], which: Settings
+) -> list[Number]:
+    """What the rebuilt images (n, p) lose of x and of E x, as shares of their variances."""
+    numbers = []
+    for method, image in rebuilt.items():
+        image_lost = theory.lost(x, image)
+        output_lost = theory.lost(x @ E.T, image @ E.T)
+        for name, values in (
+            ("variance_lost", image_lost),
+            ("output_lost", output_lost),
+        ):
+            numbers += _with_error(values, name, method, which, "lower", "share")
+    ours, theirs = rebuilt["ClaDec"], rebuilt["RefAE"]
+    gap = theory.lost(x, ours) - theory.lost(x, theirs)
+    numbers += _with_error(gap, "variance_lost", GAP, which, "lower", "share")
+    gap = theory.lost(x @ E.T, ours @ E.T) - theory.lost(x @ E.T, theirs @ E.T)
+    numbers += _with_error(gap, "output_lost", GAP, which, "lower", "share")
+    apart = (theirs - rebuilt["PCA"]).square().sum() / x.square().sum()
+    number = partial(Number, method="RefAE", setting=which, n=len(x), better="lower")
+    return [*numbers, number("distance_to_pca", float(apart), unit="share")]
 
 
 def _plain(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:

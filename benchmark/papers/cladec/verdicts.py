@@ -11,6 +11,8 @@ CD6  more units, lower Rec
 CD7  hiding the most relevant square hurts more than hiding the least relevant; on VGG most so at the last layer, and
      Grad-CAM at 1x1 maps tells nothing (within three standard errors of 0)
 CD8  Delta Acc of ClaDec's squares exceeds that of Grad-CAM's, on networks without residual connections
+CD9  linear encoders and decoders: RefAE rebuilds what PCA's projection does (their distance is at most 1 % of the
+     variance); ClaDec of a linear model loses more of the image, and less of the model's output
 
 A claim about a difference holds if the difference's 95 % interval lies on the claimed side of 0, does not hold if it
 lies on the other, and is undecided otherwise. The check is of the mean over seeds and is listed once for each.
@@ -152,6 +154,7 @@ class _Network:
         yield from self.epochs()
         yield from self.units()
         yield from self.occlusion()
+        yield from self.linear()
 
     def of(self, metric: str, method: str = "ClaDec", by: str = "layer") -> Estimates:
         """A metric's estimates by one key of the setting."""
@@ -277,6 +280,23 @@ class _Network:
             words = f"Grad-CAM at 1x1: Delta Acc {delta.text('+.4f')}"
             holds = abs(delta.mean) <= 3 / NORMAL * delta.half
             yield Look("CD7", holds, words, delta.runs.index)
+
+    def linear(self) -> Looks:
+        """CD9."""
+        by = "hidden units"
+        for k, apart in self.of("distance_to_pca", "RefAE", by).items():
+            words = (
+                f"{k:g} hidden units: RefAE to PCA {apart.text('.2g')} of the variance"
+            )
+            yield Look("CD9", apart.mean <= 0.01, words, apart.runs.index)
+        for k, gap in self.of("variance_lost", GAP, by).items():
+            words = f"{k:g} hidden units: variance lost by ClaDec minus by RefAE "
+            words += gap.text("+.3f")
+            yield Look("CD9", gap.positive, words, gap.runs.index)
+        for k, gap in self.of("output_lost", GAP, by).items():
+            words = f"{k:g} hidden units: output lost by ClaDec minus by RefAE "
+            words += gap.text("+.3f")
+            yield Look("CD9", _not(gap.positive), words, gap.runs.index)
 
 
 def _t_tests(loss: Estimates) -> Looks:

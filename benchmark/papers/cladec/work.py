@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmark.papers.cladec import linear as theory
 from benchmark.papers.cladec import prototypes as li
 from benchmark.papers.cladec.decoder import decoder, fresh
 from benchmark.papers.cladec.method import VARIANTS
@@ -135,6 +136,29 @@ def prototypes(
     out += setup.n_all * _forward(net, setup.shape)
     out += setup.decoders(layer)
     return out.beside(setup.held(1))
+
+
+def linear(
+    facts: Facts,
+    *,
+    hidden: Sequence[int],
+    images: int | None,
+    training: Mapping[str, Any] | None,
+    **_: Any,
+) -> Work:
+    """Sec. 4: for each number of hidden units PCA, the models, R, what each of three loses, and a linear RefAE."""
+    how = Training(**vars(theory.TRAINING) | dict(training or {}))
+    n, p = min(images or facts.train, facts.train), facts.pixels
+    out = Work()
+    for k in hidden:
+        with torch.device("meta"):
+            net = nn.Sequential(nn.Linear(p, k, False), nn.Linear(k, p, False))
+        batch = min(how.batch, n)
+        step = training_step(net, batch, p)
+        out += how.epochs * n / batch * step + n * _forward(net, (p,))
+        # covariances, twice; U twice, E and R; what three lose of E x, and the difference
+        out += Work(passes=n * p * (2 * p + 16 * k))
+    return out.beside(3 * 8 * p * p + 8 * 8 * n * p)
 
 
 class _Added(nn.Module):
