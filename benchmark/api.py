@@ -121,11 +121,14 @@ class Target:
         name: unique within a profile, e.g. ``digits/vgg11/seed=0``.
         classes: C class names.
         input_shape: (c, h, w).
-        mean, std: a number for each channel, in units of [0, 1] pixels.
+        mean, std: a number for each channel, in units of [0, 1] pixels: what the network normalises by.
+        pixel_mean, pixel_std: the same of the training images, whatever the network normalises by (default: ``mean``
+            and ``std``, unless they change nothing).
         layer: the layer that is explained where a method names none (the last one with spatial extent).
 
     Attributes:
         mean, std: (1, c, 1, 1) or (1, 1, 1, 1) tensors; a pixel of colour ``mean`` is 0 to the network.
+        pixel_mean, pixel_std: tensors of these shapes, or None where they are not known.
     """
 
     def __init__(
@@ -137,6 +140,8 @@ class Target:
         input_shape: tuple[int, int, int],
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
+        pixel_mean: Sequence[float] | None = None,
+        pixel_std: Sequence[float] | None = None,
         layer: str | None = None,
     ) -> None:
         self.net = net
@@ -152,12 +157,21 @@ class Target:
                 module.inplace = False
         net.eval().requires_grad_(False)
         self.device = next((p.device for p in net.parameters()), torch.device("cpu"))
-        self.mean = torch.tensor(mean, dtype=torch.float32, device=self.device).view(
-            1, -1, 1, 1
-        )
-        self.std = torch.tensor(std, dtype=torch.float32, device=self.device).view(
-            1, -1, 1, 1
-        )
+        self.mean, self.std = self._by_channel(mean), self._by_channel(std)
+        if pixel_mean is None and any(mean):
+            pixel_mean = mean
+        if pixel_std is None and any(value != 1 for value in std):
+            pixel_std = std
+        self.pixel_mean = self.pixel_std = None
+        if pixel_mean is not None:
+            self.pixel_mean = self._by_channel(pixel_mean)
+        if pixel_std is not None:
+            self.pixel_std = self._by_channel(pixel_std)
+
+    def _by_channel(self, values: Sequence[float]) -> Tensor:
+        """(1, c, 1, 1) on the target's device."""
+        tensor = torch.tensor(values, dtype=torch.float32, device=self.device)
+        return tensor.view(1, -1, 1, 1)
 
     def __call__(self, x: Tensor | Batch) -> Tensor:
         """Logits F(x), (n, C). For a Batch, computed once without gradients and remembered."""
@@ -202,9 +216,9 @@ class Target:
 
     def fingerprint(self) -> str:
         """Changes if a method changes weights, buffers, modules, modes, hooks, requires_grad or the normalisation."""
-        digest = hashlib.sha256(
-            f"{self.mean.tolist()} {self.std.tolist()} {self.layer}".encode()
-        )
+        tensors = self.mean, self.std, self.pixel_mean, self.pixel_std
+        pixels = [None if value is None else value.tolist() for value in tensors]
+        digest = hashlib.sha256(f"{pixels} {self.layer}".encode())
         for key, tensor in self.net.state_dict().items():
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -248,6 +262,9 @@ class Explanation:
     decoded: Array | None = None
     # (n, c, h, w): the same from the reference auto-encoder (ClaDec's RefAE)
     reference: Array | None = None
+    # (n, s): where a method scores regions of its own instead of pixels; s = 16: those of
+    # ``occlusion_delta_accuracy``, row by row
+    squares: Array | None = None
     # split nodes, rules, literals, bits, boundaries ...
     size: Mapping[str, float] = field(default_factory=dict)
 
@@ -291,6 +308,7 @@ _EXPLANATION_AXES = {
     "scores": (1, 2),
     "decoded": (4,),
     "reference": (4,),
+    "squares": (2,),
 }
 
 

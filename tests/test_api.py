@@ -168,6 +168,19 @@ def test_fingerprint_sees(change):
     assert F.fingerprint() != before
 
 
+def test_training_pixels_are_what_the_network_normalises_by_unless_given():
+    F = target()
+    assert torch.equal(F.pixel_mean, F.mean)
+    assert torch.equal(F.pixel_std, F.std)
+    given = target(pixel_mean=[0.1], pixel_std=[0.3])
+    assert given.pixel_mean.shape == given.pixel_std.shape == (1, 1, 1, 1)
+    assert given.pixel_std.item() == pytest.approx(0.3)
+    plain = target(mean=[0.0], std=[1.0])
+    assert plain.pixel_mean is None
+    assert plain.pixel_std is None
+    assert len({F.fingerprint(), given.fingerprint(), plain.fingerprint()}) == 3
+
+
 # --------------------------------------------------------------------------------------------- Batch
 
 ANNOTATED = {

@@ -1,8 +1,9 @@
 """Occlusion: does hiding what a map calls relevant hurt more than hiding what it calls irrelevant?
 
 Idea: sixteen squares of 12 x 12 pixels, upper left corners {0, 6, 12, 20}^2 of a 32 x 32 image (in proportion on
-others), are ranked by the map's sum in each. One copy of the image has its least relevant square hidden, another its
-most relevant one; with a good map the network is right on the first and wrong on the second.
+others), are ranked by the map's sum in each, or by the explanation's own scores for them (``squares``). One copy of the
+image has its least relevant square hidden, another its most relevant one; with a good map the network is right on the
+first and wrong on the second.
 
 Weaknesses:
 - It sees sixteen squares, each a seventh of the image: detail inside a square is worth nothing.
@@ -25,6 +26,7 @@ from numpy.random import Generator
 from benchmark.api import Array, Batch, Explanation, Target, metric
 from benchmark.metrics.masking import heatmaps
 
+ROUNDING = 1e-6  # of float32 scores, relative to an image's largest: closer ones tie
 SQUARE, CORNERS, SIDE = 12, (0, 6, 12, 20), 32  # at 32 x 32
 TIE = 1e-4  # of sums of values in [0, 1]: more than their float32 rounding, less than a thousandth of a pixel
 
@@ -34,7 +36,7 @@ TIE = 1e-4  # of sums of values in [0, 1]: more than their float32 rounding, les
     track="heatmap",
     better="higher",
     unit="fraction",
-    version=1,
+    version=2,
     source="ClaDec Sec. 6.6, Delta Acc; ties: expected value",
 )
 def occlusion_delta_accuracy(
@@ -45,21 +47,41 @@ def occlusion_delta_accuracy(
     fill: float | None = None,
 ) -> Array:
     """[F(X_O,min) right] - [F(X_O,max) right], (n,) in [-1, 1]: the squares of least and most relevance R(O) hidden,
-    R(O) = sum_{i in O} S_i, S the map min-max scaled to [0, 1].
+    R(O) = sum_{i in O} S_i, S the map min-max scaled to [0, 1]; where the explanation scores the squares itself
+    (``squares``, row by row), R is these scores: its map, spread over pixels and summed again, would blur them.
 
     The paper draws uniformly among tied squares; this is the expected value of that draw, so a flat map scores 0.
-    Hidden pixels take one grey for all channels, the mean training pixel (the mean that the network normalises by; 0.5
-    where it takes plain pixels), or ``fill``.
+    Hidden pixels take one grey for all channels, the mean training pixel (0.5 where a network of one's own takes plain
+    pixels and does not say), or ``fill``.
+
+    Raises:
+        ValueError: ``squares`` holds scores of other than 16 regions.
     """
     places = squares(*batch.x.shape[2:])
-    r = relevance(heatmaps(e, batch), places)  # (n, 16)
+    if e.squares is None:
+        r, tie = relevance(heatmaps(e, batch), places), TIE  # (n, 16)
+    else:
+        r = _own_scores(e.squares, batch)
+        tie = ROUNDING * np.abs(r).max(1, keepdims=True)
     grey = fill
     if grey is None:
-        grey = float(target.mean.mean()) or 0.5
-    least = r <= r.min(1, keepdims=True) + TIE
-    most = r >= r.max(1, keepdims=True) - TIE
+        known = target.pixel_mean is not None
+        grey = float(target.pixel_mean.mean()) if known else 0.5
+    least = r <= r.min(1, keepdims=True) + tie
+    most = r >= r.max(1, keepdims=True) - tie
     right = _right_without(target, batch, places, least | most, grey)
     return _mean(right, least) - _mean(right, most)
+
+
+def _own_scores(scores: Array, batch: Batch) -> Array:
+    """The explanation's own R of the squares, (n, 16) float64."""
+    expected = (len(batch), len(CORNERS) ** 2)
+    if scores.shape != expected:
+        raise ValueError(
+            f"squares has shape {scores.shape}, expected {expected}: "
+            "score the squares of benchmark.metrics.occlusion.squares, or leave it out"
+        )
+    return scores.astype(np.float64)
 
 
 @torch.no_grad()

@@ -7,9 +7,10 @@ only the difference is due to the classifier. Any method that offers ``decoded``
 
 Units: ``standardised`` is the squared error divided by the variance of the training pixels of its channel, mean over
 pixels and channels: 0 is the image itself, about 1 a picture of the mean pixel. The paper's Tables 2 and 3 can only be
-in this unit (0.374 on MNIST exceeds the pixels' variance of 0.096 in [0, 1]). The variance is the one that the network
-normalises by; a network that takes plain pixels has none, and the metric is then not applicable. ``pixels`` is the
-same without the division; ``norm="l2"`` is ||X - X_E||_2 as printed in Delta Rec.
+in this unit (0.374 on MNIST exceeds the pixels' variance of 0.096 in [0, 1]). The variance is that of the training
+images, ``Target.pixel_std``, whatever the network normalises by; where a network of one's own does not say it, the
+metric is not applicable. ``pixels`` is the same without the division; ``norm="l2"`` is ||X - X_E||_2 as printed in
+Delta Rec.
 
 Weaknesses:
 - A low loss does not make a good explanation: the input itself scores 0. A high loss is due to classifier, decoder and
@@ -38,7 +39,7 @@ SCALES = ({"scale": "standardised"}, {"scale": "pixels"})
     track="reconstruction",
     better="lower",
     unit="mean squared error",
-    version=1,
+    version=2,
     source="ClaDec Tables 2-3, Rec Loss",
     settings=SCALES,
 )
@@ -59,7 +60,7 @@ def reconstruction_loss(
     track="reconstruction",
     better="lower",
     unit="mean squared error",
-    version=1,
+    version=2,
     source="ClaDec Sec. 5, Delta Rec",
     settings=SCALES,
 )
@@ -122,11 +123,12 @@ def _loss(
         images, name, batch
     )  # (n, c, h, w)
     if scale == "standardised":
-        if (target.std == 1).all():
+        if target.pixel_std is None:
             raise NotApplicable(
-                f"{target.name} takes plain pixels, so their standard deviation is not known"
+                f"the training pixels' standard deviation is not known: {target.name} takes plain pixels; "
+                "pass pixel_std to its Target"
             )
-        error /= target.std.double().cpu().numpy()
+        error /= target.pixel_std.double().cpu().numpy()
     square = error.reshape(len(error), -1) ** 2
     return square.mean(1) if norm == "mse" else np.sqrt(square.sum(1))
 

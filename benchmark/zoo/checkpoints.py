@@ -182,6 +182,7 @@ def write(
     recipe, dataset = job.recipe, job.dataset
     store.write_weights(job.path, net.state_dict())
     mean, std = normalisation(dataset, recipe)
+    pixel_mean, pixel_std = dataset.statistics()
     card = {
         "name": job.name,
         "net": recipe.net,
@@ -192,6 +193,8 @@ def write(
         "classes": list(dataset.classes),
         "mean": mean,
         "std": std,
+        "pixel_mean": pixel_mean,
+        "pixel_std": pixel_std,
         "parameters": nets.parameter_count(net),
         "pretrained": job.source,
         "dataset": dataset.name,

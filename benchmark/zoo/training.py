@@ -154,6 +154,8 @@ def _target(card: Mapping[str, Any], state: dict[str, Tensor], device: str) -> T
         input_shape=card["input_shape"],
         mean=card["mean"],
         std=card["std"],
+        pixel_mean=card["pixel_mean"],
+        pixel_std=card["pixel_std"],
         layer=card["layer"],
     )
 

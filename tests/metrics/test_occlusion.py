@@ -15,7 +15,7 @@ from benchmark.papers.cladec import occlusion as paper
 RNG = np.random.default_rng(0)
 
 
-def bright_corner(mean=0.0):
+def bright_corner(mean=0.0, pixel_mean=None):
     """A network that says class 1 where the upper left 6 x 6 pixels are bright on average, else class 0."""
     weight = torch.zeros(2, 32 * 32)
     weight[1] = torch.nn.functional.pad(torch.ones(6, 6) / 36, (0, 26, 0, 26)).flatten()
@@ -29,6 +29,7 @@ def bright_corner(mean=0.0):
         input_shape=(1, 32, 32),
         mean=[mean],
         std=[1.0],
+        pixel_mean=pixel_mean,
     )
 
 
@@ -125,6 +126,54 @@ def test_the_grey_is_the_mean_the_network_normalises_by():
         0.6: [0, 0],
         0.0: [1, 1],
     }  # grey of .5 at 0: a tie of the logits, class 0
+
+
+def test_the_grey_is_the_mean_training_pixel_whatever_the_network_normalises_by():
+    for mean in (0.0, 0.4):  # class 1 where the corner is brighter than 0.5
+        for grey, expected in ((0.13, 1), (0.6, 0)):
+            target = bright_corner(mean, [grey])
+            assert score(spot(0, 0), target).tolist() == [expected] * 2
+
+
+def own(scores, **setting):
+    """The score of the squares' own ``scores`` (n, 16), beside a map that says nothing."""
+    flat = np.zeros((len(scores), 32, 32), np.float32)
+    e = Explanation(heatmaps=flat, squares=scores)
+    return occlusion_delta_accuracy(
+        e, bright_corner(), white(len(scores)), RNG, fill=0.0, **setting
+    )
+
+
+def test_squares_that_an_explanation_scores_itself_count_instead_of_its_map():
+    scores = np.arange(16, dtype=np.float32)[None].repeat(2, 0)
+    assert own(-scores).tolist() == [1, 1]  # the square at (0, 0) is the first
+    assert own(scores).tolist() == [-1, -1]
+    assert own(-1e6 * scores).tolist() == own(-1e-6 * scores).tolist() == [1, 1]
+    assert own(0 * scores + 3).tolist() == [0, 0]
+
+
+def test_squares_that_differ_by_rounding_tie():
+    scores = np.full((2, 16), 1e4, np.float32)
+    scores[0, 0] = np.nextafter(np.float32(1e4), np.float32(2e4))
+    scores[1, 0] = 1.001e4
+    assert own(scores).tolist() == [0, 1]
+
+
+def test_scores_of_other_regions_are_refused():
+    with pytest.raises(
+        ValueError, match=r"squares has shape \(2, 9\), expected \(2, 16\)"
+    ):
+        own(np.zeros((2, 9)))
+
+
+def test_a_map_of_squares_summed_again_loses_the_most_relevant_one():
+    R = torch.zeros(1, 16)
+    R[0, 0], R[0, 5] = (
+        2.9,
+        3.0,
+    )  # others cover every pixel of the second, not of the first
+    maps = paper.on_pixels(R, 32, 32).numpy()
+    assert relevance(maps, squares(32, 32)).argmax() == 0
 
 
 @pytest.fixture

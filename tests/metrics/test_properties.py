@@ -24,7 +24,15 @@ import benchmark.metrics  # noqa: F401  fills METRICS
 from benchmark.api import METRICS, Batch, Explanation, Target
 
 CLASSES, PARTS, CONCEPTS = 3, 4, 3
-FIELDS = ("heatmaps", "concept_maps", "labels", "scores", "decoded", "reference")
+FIELDS = (
+    "heatmaps",
+    "concept_maps",
+    "labels",
+    "scores",
+    "decoded",
+    "reference",
+    "squares",
+)
 
 
 # --------------------------------------------------------------------------------------------- scenes
@@ -119,7 +127,8 @@ def changed(e: Explanation, **values) -> Explanation:
 
 
 def picked(e: Explanation, rows) -> Explanation:
-    return changed(e, **{name: getattr(e, name)[rows] for name in FIELDS})
+    here = [name for name in FIELDS if getattr(e, name) is not None]
+    return changed(e, **{name: getattr(e, name)[rows] for name in here})
 
 
 # --------------------------------------------------------------------------------------------- what does not matter

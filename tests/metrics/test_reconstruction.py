@@ -16,7 +16,7 @@ NAMES = [
 ]
 
 
-def network(mean=(0.5,), std=(0.25,), c=2):
+def network(mean=(0.5,), std=(0.25,), c=2, **pixels):
     """Says class 0 where the first channel is brighter in sum than the second."""
     layer = nn.Linear(c * 6, 2)
     layer.weight.data = torch.eye(2)[:, :c].repeat_interleave(6, dim=1)
@@ -28,6 +28,7 @@ def network(mean=(0.5,), std=(0.25,), c=2):
         input_shape=(c, 2, 3),
         mean=mean,
         std=std,
+        **pixels,
     )
 
 
@@ -143,7 +144,15 @@ def test_order_and_chunk_do_not_matter(name):
     np.testing.assert_allclose(value(name, mixed, batch=images()[order]), want[order])
 
 
-def test_a_network_on_plain_pixels_has_no_standard_deviation():
+def test_the_unit_is_that_of_the_training_pixels_whatever_the_network_normalises_by():
+    shifted = Explanation(decoded=images().x + 0.5)
+    for std in ((1.0,), (0.3,)):
+        target = network(mean=(0.0,), std=std, pixel_std=(0.5, 0.25))
+        got = value("reconstruction_loss", shifted, target)
+        assert got == pytest.approx([(1 + 4) / 2] * 5)
+
+
+def test_a_network_on_plain_pixels_that_does_not_say_has_no_standard_deviation():
     plain, e = network(mean=(0.0,), std=(1.0,)), Explanation(decoded=images().x)
     with pytest.raises(NotApplicable, match="takes plain pixels"):
         value("reconstruction_loss", e, plain)

@@ -16,6 +16,7 @@ from benchmark import store
 from benchmark.cli import main
 from benchmark.jobs import costs, plan
 from benchmark.methods.registry import MethodRef, method_refs
+from benchmark.papers.cladec import linear
 from benchmark.papers.cladec.prototypes import TRAINING
 from benchmark.papers.cladec.training import CLASSIFYING, DECODING
 from benchmark.papers.explainn import replicate as explainn
@@ -251,6 +252,7 @@ EXPERIMENTS = {  # settings of each experiment, for a toy
         "base": 8,
         "decoding": TRAINED,
     },
+    "cladec.linear": {"hidden": [1, 3], "training": TRAINED},
     "cladec.prototypes": {
         "layer": "fc1",
         "count": 4,
@@ -358,6 +360,7 @@ def nested(name):
     return {
         "cladec.epochs": decoders | {"training": vars(CLASSIFYING)},
         "cladec.prototypes": {"decoding": vars(DECODING), "training": vars(TRAINING)},
+        "cladec.linear": {"training": vars(linear.TRAINING)},
         "cladec.subsets": {"decoding": vars(DECODING)},
         "xnn.table1": {"training": dense},
         "xnn.degeneration": {"training": dense},

@@ -354,6 +354,19 @@ def test_the_card_says_what_it_is(tmp_path, digits):
     assert (card["mean"], card["std"]) == (mean, std)
 
 
+@pytest.mark.parametrize("normalise", ["none", "dataset"])
+def test_the_training_pixels_are_known_whatever_the_network_normalises_by(
+    tmp_path, digits, normalise
+):
+    path = tmp_path / "m-0.safetensors"
+    training.train(digits, MLP | {"normalise": normalise, "epochs": 0}, 0, path)
+    target = training.load(path)
+    mean, std = digits.statistics()
+    assert target.pixel_mean.flatten().tolist() == pytest.approx(mean)
+    assert target.pixel_std.flatten().tolist() == pytest.approx(std)
+    assert (target.std.item() == 1) == (normalise == "none")
+
+
 # --------------------------------------------------------------------------------------------- stopping
 
 

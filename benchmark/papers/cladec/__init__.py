@@ -3,9 +3,10 @@
 decoder     D for a layer of any shape (Table 1), and a fresh copy of an encoder
 training    ClaDec's decoders (Eq. 1), the reference autoencoder, evaluation classifiers; K networks as one on a GPU
 occlusion   the relevance of 16 squares (Sec. 6.6)
+linear      Sec. 4: linear encoders and decoders beside PCA
 prototypes  the network of Li et al. 2018 whose prototypes Fig. 15 compares with
 method      the plug-in
-replicate   Tables 2-8, Figs. 13-15
+replicate   Tables 2-8, Figs. 8-15, Sec. 4
 verdicts    the paper's claims, checked
 figures     Figs. 5-16
 work        the work of all this, counted

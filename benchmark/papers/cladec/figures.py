@@ -1,5 +1,6 @@
-"""The paper's pictures: reconstructions by layer (Figs. 5-10), by alpha (Fig. 11), by units (Figs. 13, 14), beside
-prototypes (Fig. 15), with squares hidden (Fig. 16); and its tables as curves (2-3, 4-5, 6, 7-8).
+"""The paper's pictures: reconstructions by layer (Figs. 5-9), of two networks (Fig. 10), by alpha (Fig. 11), of an
+untrained network (Fig. 12), by units (Figs. 13, 14), beside prototypes (Fig. 15), with squares hidden (Fig. 16); and
+its tables as curves (2-3, 4-5, 6, 7-8).
 
 Images are of the first seed. Differences are signed as in Fig. 7, in colours that are safe for colour-blind
 readers: orange where RefAE is brighter, blue where ClaDec is. Curves: one point per seed, a line through their
@@ -49,18 +50,26 @@ def pictures(found: Found) -> Iterator[Picture]:
     rows = found.rows[
         (found.rows.paper == "cladec") & (found.rows.track == "replication")
     ]
+    by_layer: dict[
+        str, dict[str, dict[str, Array]]
+    ] = {}  # data set -> target -> arrays
     for (dataset, target), units in _first_seeds(found.units).items():
         where, name = f"{dataset}, {target}", plot_style.file_name(dataset, target)
         arrays = _by_experiment(units)
         if "layers" in arrays:
+            by_layer.setdefault(dataset, {})[target] = arrays["layers"]
             yield _layers(arrays["layers"], name, where)
             yield from _hidden(arrays["layers"], name, where)
         if "alphas" in arrays:
             yield _alphas(arrays["alphas"], name, where)
+        if "epochs" in arrays:
+            yield _ages(arrays["epochs"], name, where)
         if "subsets" in arrays:
             yield from _subsets(arrays["subsets"], name, where)
         if "prototypes" in arrays:
             yield _prototypes(arrays["prototypes"], name, where)
+    for dataset, networks in by_layer.items():
+        yield from _networks(networks, dataset)
     yield from _curves(rows)
 
 
@@ -93,43 +102,96 @@ def _by_experiment(units: Sequence[FoundUnit]) -> dict[str, dict[str, Array]]:
 
 
 def _layers(arrays: Mapping[str, Array], name: str, where: str) -> Picture:
-    """For each image three rows (RefAE, ClaDec, difference) and one column per layer; images side by side."""
+    """For each image four rows (RefAE, ClaDec, difference, Grad-CAM), one column per layer; images side by side."""
     n, ks = len(arrays["x"]), _keys(arrays, "decoded")
     across = max(1, 15 // (len(ks) + 2))  # images side by side
     tiles: Mosaic = []
     for start in range(0, n, across):
-        rows: Mosaic = [[], [], []]
+        rows: Mosaic = [[], [], [], []]
         for i in range(start, min(start + across, n)):
-            for row, images in zip(rows, _three_rows(arrays, ks, i), strict=True):
+            for row, images in zip(rows, _four_rows(arrays, ks, i), strict=True):
                 row += [*images, None]
         tiles += [row[:-1] for row in rows]
     head = ["X", *(f"layer {k}" for k in ks), ""] * across
-    side = ["RefAE", "ClaDec", "difference"] * (len(tiles) // 3)
+    side = ["RefAE", "ClaDec", "difference", "Grad-CAM"] * (len(tiles) // 4)
     return Picture(
         f"fig8-layers-{name}",
         f"What each layer keeps: {where} (Figs. 5-9)",
         "The image X, and rebuilt from each layer (-1: the logits): by the reference autoencoder, by ClaDec, and their "
         "difference (orange: RefAE is brighter, blue: ClaDec is). What RefAE shows and ClaDec does not, the classifier "
-        "discarded. The last images are ones that the classifier gets wrong.",
+        "discarded. Below, Grad-CAM of the class that the classifier gives X, at the layer or the last one before it "
+        "that has maps. The last images are ones that the classifier gets wrong.",
         _mosaic(tiles, head[:-1], side),
         raster=True,
     )
 
 
-def _three_rows(arrays: Mapping[str, Array], ks: Sequence[int], i: int) -> Mosaic:
-    """Image i, rebuilt from each layer by RefAE, by ClaDec, and their difference.
+def _four_rows(arrays: Mapping[str, Array], ks: Sequence[int], i: int) -> Mosaic:
+    """Image i, rebuilt from each layer by RefAE, by ClaDec, their difference, and Grad-CAM on the image.
 
     X stands before the first row.
     """
     reference: list[Image | None] = [_rgb(arrays["x"][i])]
     decoded: list[Image | None] = [None]
     difference: list[Image | None] = [None]
+    cams: list[Image | None] = [None]
     for k in ks:
         a, b = arrays[f"reference{k}"][i], arrays[f"decoded{k}"][i]
         reference.append(_rgb(a))
         decoded.append(_rgb(b))
         difference.append(_difference(a, b))
-    return [reference, decoded, difference]
+        cams.append(_overlaid(arrays["x"][i], arrays[f"cam{k}"][i]))
+    return [reference, decoded, difference, cams]
+
+
+def _networks(
+    networks: Mapping[str, Mapping[str, Array]], dataset: str
+) -> Iterator[Picture]:
+    """Fig. 10: images that all networks of a data set were shown, rebuilt by each of them."""
+    ids = [arrays["ids"].tolist() for arrays in networks.values()]
+    layers = [_keys(arrays, "decoded") for arrays in networks.values()]
+    sizes = {arrays["x"].shape[1:] for arrays in networks.values()}
+    shared = [i for i in ids[0] if all(i in others for others in ids)]
+    ks = [k for k in layers[0] if all(k in others for others in layers)]
+    if len(networks) < 2 or len(sizes) > 1 or not shared or not ks:
+        return
+    tiles, side = [], []
+    for one in shared[:5]:
+        for target, arrays in networks.items():
+            i = arrays["ids"].tolist().index(one)
+            reference, decoded, *_ = _four_rows(arrays, ks, i)
+            tiles += [reference, decoded]
+            side += [f"RefAE, {target}", f"ClaDec, {target}"]
+    listed = " and ".join(networks)
+    yield Picture(
+        f"fig10-networks-{plot_style.file_name(dataset, *networks)}",
+        f"What each layer of different networks keeps: {dataset} (Fig. 10)",
+        f"The image X, and rebuilt from each layer (-1: the logits) of {listed}: by a reference autoencoder of the "
+        "same layers, and by ClaDec.",
+        _mosaic(tiles, ["X", *(f"layer {k}" for k in ks)], side),
+        raster=True,
+    )
+
+
+def _ages(arrays: Mapping[str, Array], name: str, where: str) -> Picture:
+    """Fig. 12: rebuilt from the untrained classifier, and after epochs of its training."""
+    tiles: Mosaic = [list(map(_rgb, arrays["x"])), list(map(_rgb, arrays["reference"]))]
+    side = ["X", "RefAE"]
+    for age in arrays["ages"].tolist():
+        decoded = arrays[f"decoded{age}"]
+        pairs = zip(arrays["reference"], decoded, strict=True)
+        tiles.append(list(map(_rgb, decoded)))
+        tiles.append([_difference(a, b) for a, b in pairs])
+        side += [f"{age} epochs" if age else "untrained", "difference"]
+    return Picture(
+        f"fig12-untrained-{name}",
+        f"From an untrained classifier, and while it is trained: {where} (Fig. 12, Table 6)",
+        "The image X, rebuilt by the reference autoencoder, and by ClaDec from a classifier that was not trained at "
+        "all, then after epochs of its training; below each the difference to RefAE (orange: RefAE is brighter, blue: "
+        "ClaDec is).",
+        _mosaic(tiles, [], side),
+        raster=True,
+    )
 
 
 def _hidden(arrays: Mapping[str, Array], name: str, where: str) -> Iterator[Picture]:
@@ -256,6 +318,13 @@ def _difference(reference: Array, decoded: Array) -> Image:
     ink = np.where(d > 0, orange, blue)
     strength = np.minimum(1, 2 * np.abs(d))
     levels = 255 * (1 + strength * (ink - 1))
+    return np.rint(levels).astype(np.uint8)
+
+
+def _overlaid(image: Array, cam: Array) -> Image:
+    """(h, w, 3): a heat map (1, h, w) in viridis over the image (c, h, w), half each; levels from 0 to 255."""
+    colours = mpl.colormaps["viridis"](cam[0])[..., :3]  # (h, w, 3) in [0, 1]
+    levels = 0.5 * _rgb(image) + 0.5 * 255 * colours
     return np.rint(levels).astype(np.uint8)
 
 

@@ -9,7 +9,8 @@ is due to the classifier.
     e = method.explain(target, batch, rng)
     e.decoded, e.reference        # X_E and X_R, (n, c, h, w), pixels in [0, 1] but not clipped
     e.labels                      # the class that the classifier gives X_E
-    e.heatmaps                    # the occlusion relevance R(O) of Sec. 6.6, spread over the pixels (ours)
+    e.squares                     # the occlusion relevance R(O) of Sec. 6.6, (n, 16)
+    e.heatmaps                    # the same spread over the pixels (ours)
 
 Theory: with a linear encoder y = E x and decoder R, min_R |x - R E x|^2 is smallest, over all E, for the first
 principal direction; a classifier's E keeps the direction of its classes instead (Sec. 4). So X_E is further from X
@@ -79,7 +80,7 @@ class ClaDec:
     largest: int = 64  # images of a larger side are for a GPU
     name = "ClaDec"
     paper = "cladec"
-    offers = ("decoded", "reference", "labels", "heatmaps")
+    offers = ("decoded", "reference", "labels", "heatmaps", "squares")
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -134,6 +135,7 @@ class ClaDec:
             reference=given(X_R, size),
             labels=run(target, X_E, batch.chunk).argmax(1),
             heatmaps=occlusion.on_pixels(R, *size),
+            squares=R,
         )
 
     def work(self, facts):

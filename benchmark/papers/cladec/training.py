@@ -377,7 +377,12 @@ def squared_error(x: Tensor, decoded: Tensor, reduction: str = "sum") -> Tensor:
     return error.mean(pixels)
 
 
+def right(net: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """Does ``net`` put an image of x (n, c, h, w) into its class y (n,)? (n,), 0 or 1, double."""
+    hits = run(net, x).argmax(1) == y
+    return hits.double()
+
+
 def accuracy(net: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> float:
     """The share of images (n, c, h, w) that ``net`` puts into their class y (n,)."""
-    right = run(net, x).argmax(1) == y
-    return float(right.double().mean())
+    return float(right(net, x, y).mean())

@@ -1,8 +1,9 @@
-"""The paper's claims, checked against the rows of a profile: one check for each network, seed and layer (or setting).
+"""The paper's claims, checked against the rows of a profile: one check for each network and layer (or setting).
 
 CD1  Rec(ClaDec) > Rec(RefAE) at layers -1 to -4
 CD2  Delta Acc > 0 below the last layer
-CD3  Rec and Delta Rec rise towards the output
+CD3  Rec and Delta Rec rise towards the output, from layer -5 to -3 to -1. (In Tables 2 and 3 the layers between are out
+     of order on four of six networks, and Delta Rec falls on CIFAR-100 with VGG-11: there only Rec is judged.)
 CD4  alpha > 0 raises Rec, and raises Acc(C_eval)
 CD5  Rec against the classifier's epochs is an inverted U; Delta Acc goes from below to above 0; with three seeds or
      more, Rec at neighbouring epochs differs (two-sided Welch t-test, p < 0.01)
@@ -10,25 +11,105 @@ CD6  more units, lower Rec
 CD7  hiding the most relevant square hurts more than hiding the least relevant; on VGG most so at the last layer, and
      Grad-CAM at 1x1 maps tells nothing (within three standard errors of 0)
 CD8  Delta Acc of ClaDec's squares exceeds that of Grad-CAM's, on networks without residual connections
+CD9  linear encoders and decoders: RefAE rebuilds what PCA's projection does (their distance is at most 1 % of the
+     variance); ClaDec of a linear model loses more of the image, and less of the model's output
+
+A claim about a difference holds if the difference's 95 % interval lies on the claimed side of 0, does not hold if it
+lies on the other, and is undecided otherwise. The check is of the mean over seeds and is listed once for each.
+
+Theory: the test images are the same for all seeds, trainings are not. So half the interval is the root of two squares:
+1.96 standard errors over the images (rows ``<metric>_se``; without them, those of independent binomials for accuracies)
+and, with two seeds or more, Student's t interval of the mean over seeds. One seed says nothing about other trainings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 from scipy.stats import ttest_ind
 
 from benchmark.papers import Check
 from benchmark.store import setting_pairs
 
-Values = dict[float, float]  # by layer, alpha, epochs ...
-Runs = list[Values]  # one per seed
-Looks = Iterator[tuple[str, bool, str]]  # claim, holds, evidence
+NORMAL = 1.96  # half a 95 % interval in standard errors
 GAP = "ClaDec-RefAE"
+# The accuracies whose difference a number is: (metric, method) of each.
+PARTS = {
+    ("delta_acc", GAP): [("acc_eval", "ClaDec"), ("acc_eval", "RefAE")],
+    ("delta_acc_occl", "ClaDec"): [
+        ("acc_occl_min", "ClaDec"),
+        ("acc_occl_max", "ClaDec"),
+    ],
+    ("delta_acc_occl", "GradCAM"): [
+        ("acc_occl_min", "GradCAM"),
+        ("acc_occl_max", "GradCAM"),
+    ],
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A number of one network: its values by seed, and its standard error over the test images."""
+
+    runs: pd.Series
+    error: float
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """The difference, as if the images were others: too wide where they are the same."""
+        difference = (self.runs - other.runs).dropna()
+        return Estimate(difference, float(np.hypot(self.error, other.error)))
+
+    @property
+    def mean(self) -> float:
+        return float(self.runs.mean())
+
+    @property
+    def half(self) -> float:
+        """Half the 95 % interval."""
+        seeds, trainings = len(self.runs), 0.0
+        if seeds > 1:
+            quantile = student.ppf(0.975, seeds - 1)
+            trainings = quantile * self.runs.std() / np.sqrt(seeds)
+        return float(np.hypot(NORMAL * self.error, trainings))
+
+    @property
+    def positive(self) -> bool | None:
+        """Is the number above 0? None: its interval holds 0."""
+        if abs(self.mean) <= self.half:
+            return None
+        return self.mean > 0
+
+    def text(self, form: str = ".4g") -> str:
+        """``+0.021 [0.0134, 0.0288], 3 seeds``."""
+        words = format(self.mean, form)
+        if self.half > 0:
+            low = format(self.mean - self.half, form)
+            high = format(self.mean + self.half, form)
+            words += f" [{low}, {high}]"
+        if len(self.runs) > 1:
+            words += f", {len(self.runs)} seeds"
+        return words
+
+
+Estimates = dict[float, Estimate]  # by layer, alpha, epochs ..., in rising order
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One look at a claim; ``seeds`` are those that it rests on."""
+
+    claim: str
+    holds: bool | None
+    evidence: str
+    seeds: Iterable[int]
+
+
+Looks = Iterator[Look]
 
 
 def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
@@ -36,19 +117,30 @@ def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
     replicated = (rows.track == "replication") & (rows.status == "ok")
     mine = rows[(rows.paper == "cladec") & replicated]
     for (dataset, target), group in mine.groupby(["dataset", "target"]):
-        for seed, rows_of_seed in group.groupby("seed"):
-            unit = _Unit(rows_of_seed, group, target)
-            for claim, holds, evidence in unit.looks():
-                yield Check(claim, bool(holds), evidence, dataset, target, int(seed))
-        yield from _t_tests(group, dataset, target)
+        for look in _Network(_keyed(group), dataset, target).looks():
+            for seed in look.seeds:
+                where = dataset, target, int(seed)
+                yield Check(look.claim, look.holds, look.evidence, *where)
+
+
+def _keyed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose setting has one key alone: with the key, ``by``, and its value, ``at``."""
+    keep, by, at = [], [], []
+    for setting in rows.setting:
+        pairs = setting_pairs(setting)
+        keep.append(len(pairs) == 1)
+        if keep[-1]:
+            by += pairs.keys()
+            at += map(float, pairs.values())
+    return rows[keep].assign(by=by, at=at)
 
 
 @dataclass(frozen=True, eq=False)
-class _Unit:
-    """The rows of one network and seed. Evidence is the mean and standard deviation over all seeds."""
+class _Network:
+    """The rows of one network, all seeds, from ``_keyed``."""
 
     rows: pd.DataFrame
-    group: pd.DataFrame  # the same network, all seeds
+    dataset: str
     target: str
 
     @property
@@ -56,145 +148,165 @@ class _Unit:
         return self.target.startswith("vgg")
 
     def looks(self) -> Looks:
-        """All checks of this network and seed."""
+        """All looks at claims."""
         yield from self.layers()
         yield from self.alphas()
         yield from self.epochs()
         yield from self.units()
         yield from self.occlusion()
+        yield from self.linear()
 
-    def of_seed(self, metric: str, method: str = "ClaDec", by: str = "layer") -> Values:
-        """Values of this seed, by one key of the setting."""
-        return _values(self.rows, metric, method, by)
+    def of(self, metric: str, method: str = "ClaDec", by: str = "layer") -> Estimates:
+        """A metric's estimates by one key of the setting."""
+        errors = self._runs(f"{metric}_se", method, by)
+        found = {}
+        for at, runs in self._runs(metric, method, by).items():
+            error = errors.get(at, self._binomial(metric, method, by, at))
+            mean_square = float(np.square(error).mean())
+            found[at] = Estimate(runs, np.sqrt(mean_square))
+        return found
 
-    def of_all(self, metric: str, method: str = "ClaDec", by: str = "layer") -> Runs:
-        """Values of all seeds, by one key of the setting."""
-        return [
-            _values(rows, metric, method, by) for _, rows in self.group.groupby("seed")
-        ]
+    def _runs(self, metric: str, method: str, by: str) -> dict[float, pd.Series]:
+        """Values by seed, by one key of the setting in rising order of it."""
+        rows = self.rows
+        mine = (rows.metric == metric) & (rows.method == method) & (rows.by == by)
+        found = {}
+        for at, part in rows[mine].groupby("at"):
+            found[float(at)] = part.set_index("seed").value
+        return found
+
+    def _binomial(self, metric: str, method: str, by: str, at: float) -> float:
+        """The standard error of a difference of accuracies as if of different images; 0 of other numbers."""
+        variance = 0.0
+        for part, of in PARTS.get((metric, method), []):
+            p = self._runs(part, of, by).get(at)
+            if p is not None:
+                n = self.rows[self.rows.metric == part].n.min()
+                variance += float((p * (1 - p)).mean() / n)
+        return np.sqrt(variance)
 
     def layers(self) -> Looks:
         """CD1 to CD3."""
-        rec, recs = self.of_seed("rec_loss"), self.of_all("rec_loss")
-        gap, gaps = self.of_seed("delta_rec", GAP), self.of_all("delta_rec", GAP)
-        for k, value in gap.items():
+        gap = self.of("delta_rec", GAP)
+        for k, delta in gap.items():
             if k >= -4:
-                words = _mean(gaps, k, "+.3g")
-                yield "CD1", value > 0, f"layer {k:g}: Delta Rec {words}"
-
-        acc, accs = self.of_seed("delta_acc", GAP), self.of_all("delta_acc", GAP)
-        for k, value in acc.items():
+                words = f"layer {k:g}: Delta Rec {delta.text('+.3g')}"
+                yield Look("CD1", delta.positive, words, delta.runs.index)
+        for k, delta in self.of("delta_acc", GAP).items():
             if k <= -2:
-                words = _mean(accs, k, "+.4f")
-                yield "CD2", value > 0, f"layer {k:g}: Delta Acc {words}"
-
-        for words, values, runs in (("Rec", rec, recs), ("Delta Rec", gap, gaps)):
-            if len(values) > 1:
-                yield "CD3", _rises(values), f"{words} {_listed(runs, 'layer')}"
+                words = f"layer {k:g}: Delta Acc {delta.text('+.4f')}"
+                yield Look("CD2", delta.positive, words, delta.runs.index)
+        rising = {"Rec": self.of("rec_loss"), "Delta Rec": gap}
+        if self.vgg and self.dataset == "cifar100":
+            del rising["Delta Rec"]
+        for words, estimates in rising.items():
+            found = {k: estimates[k] for k in (-5.0, -3.0, -1.0) if k in estimates}
+            if len(found) > 1:
+                evidence = f"{words} {_listed(found, 'layer')}"
+                yield Look("CD3", _rise(found), evidence, _seeds(found))
 
     def alphas(self) -> Looks:
         """CD4."""
-        loss, acc = (
-            self.of_seed("rec_loss_sum", by="alpha"),
-            self.of_seed("acc_eval", by="alpha"),
-        )
+        loss = self.of("rec_loss_sum", by="alpha")
         if len(loss) < 2:
             return
-        losses = self.of_all("rec_loss_sum", by="alpha")
-        yield "CD4", _rises(loss), f"Rec (sum) {_listed(losses, 'alpha')}"
-        if 0 not in acc:
-            return
-        accs = self.of_all("acc_eval", by="alpha")
-        at_0 = _mean(accs, 0, ".4f")
-        for alpha, value in acc.items():
-            if alpha > 0:
-                words = (
-                    f"Acc {_mean(accs, alpha, '.4f')} at alpha {alpha:g}, {at_0} at 0"
-                )
-                yield "CD4", value > acc[0], words
+        rises = self.of("rec_rise_sum", by="alpha")
+        steps = rises.values() if rises else _steps(loss)
+        holds = _all([step.positive for step in steps])
+        words = f"Rec (sum) {_listed(loss, 'alpha')}"
+        yield Look("CD4", holds, words, _seeds(loss))
+        for alpha, gain in self._gains().items():
+            words = f"Acc at alpha {alpha:g} minus at 0: {gain.text('+.4f')}"
+            yield Look("CD4", gain.positive, words, gain.runs.index)
+
+    def _gains(self) -> Estimates:
+        """Acc(C_eval) at each alpha above 0 minus that at 0: on the same images, or as if on different ones."""
+        gains = self.of("acc_gain", by="alpha")
+        acc = self._runs("acc_eval", "ClaDec", "alpha")
+        if gains or 0 not in acc:
+            return gains
+        n = self.rows[self.rows.metric == "acc_eval"].n.min()
+        found = {}
+        for alpha, values in acc.items():
+            p = Estimate(values, np.sqrt((values * (1 - values)).mean() / n))
+            found[alpha] = p
+        zero = found.pop(0.0)
+        return {alpha: p - zero for alpha, p in found.items()}
 
     def epochs(self) -> Looks:
-        """CD5, but for the t-tests."""
+        """CD5."""
         by = "classifier epochs"
-        loss, gap = (
-            self.of_seed("rec_loss_sum", by=by),
-            self.of_seed("delta_acc", GAP, by),
-        )
+        loss, gap = self.of("rec_loss_sum", by=by), self.of("delta_acc", GAP, by)
         if len(loss) < 3:
             return
         first, *inner, last = loss.values()
-        losses = self.of_all("rec_loss_sum", by=by)
-        yield (
-            "CD5",
-            max(inner) > max(first, last),
-            f"Rec (sum) {_listed(losses, 'epochs')}",
-        )
+        top = max(inner, key=lambda estimate: estimate.mean)
+        holds = _all([(top - first).positive, (top - last).positive])
+        words = f"Rec (sum) {_listed(loss, 'epochs')}"
+        yield Look("CD5", holds, words, _seeds(loss))
         first, *_, last = gap.values()
-        gaps = self.of_all("delta_acc", GAP, by)
-        yield "CD5", first < 0 < last, f"Delta Acc {_listed(gaps, 'epochs')}"
+        holds = _all([_not(first.positive), last.positive])
+        words = f"Delta Acc {_listed(gap, 'epochs', '+.4f')}"
+        yield Look("CD5", holds, words, _seeds(gap))
+        yield from _t_tests(loss)
 
     def units(self) -> Looks:
         """CD6."""
-        loss = self.of_seed("rec_loss", by="units")
+        loss = self.of("rec_loss", by="units")
         if len(loss) > 1:
-            falls = _rises({-k: value for k, value in loss.items()})
-            losses = self.of_all("rec_loss", by="units")
-            yield "CD6", falls, f"Rec {_listed(losses, 'units')}"
+            falling = {-k: estimate for k, estimate in loss.items()}
+            words = f"Rec {_listed(loss, 'units')}"
+            yield Look("CD6", _rise(falling), words, _seeds(loss))
 
     def occlusion(self) -> Looks:
         """CD7 and CD8."""
         name = "delta_acc_occl"
-        hidden, cam = self.of_seed(name), self.of_seed(name, "GradCAM")
-        hiddens, cams = self.of_all(name), self.of_all(name, "GradCAM")
-        for k, value in hidden.items():
-            words = f"layer {k:g}: Delta Acc {_mean(hiddens, k, '+.3f')}"
-            yield "CD7", value > 0, words
+        hidden, cam = self.of(name), self.of(name, "GradCAM")
+        ahead = self.of(name, "ClaDec-GradCAM")
+        for k, delta in hidden.items():
+            words = f"layer {k:g}: Delta Acc {delta.text('+.3f')}"
+            yield Look("CD7", delta.positive, words, delta.runs.index)
             if not self.target.startswith("resnet"):
-                words += f", Grad-CAM {_mean(cams, k, '+.3f')}"
-                yield "CD8", value > cam[k], words
-
+                gain = ahead.get(k, delta - cam[k])
+                words = f"layer {k:g}: Delta Acc {delta.mean:+.3f}, Grad-CAM's "
+                words += f"{cam[k].mean:+.3f}, difference {gain.text('+.3f')}"
+                yield Look("CD8", gain.positive, words, gain.runs.index)
         if self.vgg and len(hidden) > 1:
-            last, first = hidden[max(hidden)], hidden[min(hidden)]
-            yield "CD7", last > first, f"Delta Acc {_listed(hiddens, 'layer')}"
+            first, *_, last = hidden.values()
+            words = f"Delta Acc {_listed(hidden, 'layer', '+.3f')}"
+            yield Look("CD7", (last - first).positive, words, _seeds(hidden))
         if self.vgg and -1 in cam:
-            bound = 3 * self._standard_error()
-            words = f"Grad-CAM at 1x1: Delta Acc {_mean(cams, -1, '+.4f')}"
-            words += f", three standard errors {bound:.4f}"
-            yield "CD7", abs(cam[-1]) <= bound, words
+            delta = cam[-1]
+            words = f"Grad-CAM at 1x1: Delta Acc {delta.text('+.4f')}"
+            holds = abs(delta.mean) <= 3 / NORMAL * delta.half
+            yield Look("CD7", holds, words, delta.runs.index)
 
-    def _standard_error(self) -> float:
-        """Of the difference of two accuracies with a square hidden by Grad-CAM at layer -1."""
-        metric = "acc_occl_min"
-        p = self.of_seed(metric, "GradCAM")[-1]
-        n = self.rows[self.rows.metric == metric].n.iloc[0]
-        return np.sqrt(2 * p * (1 - p) / n)
+    def linear(self) -> Looks:
+        """CD9."""
+        by = "hidden units"
+        for k, apart in self.of("distance_to_pca", "RefAE", by).items():
+            words = (
+                f"{k:g} hidden units: RefAE to PCA {apart.text('.2g')} of the variance"
+            )
+            yield Look("CD9", apart.mean <= 0.01, words, apart.runs.index)
+        for k, gap in self.of("variance_lost", GAP, by).items():
+            words = f"{k:g} hidden units: variance lost by ClaDec minus by RefAE "
+            words += gap.text("+.3f")
+            yield Look("CD9", gap.positive, words, gap.runs.index)
+        for k, gap in self.of("output_lost", GAP, by).items():
+            words = f"{k:g} hidden units: output lost by ClaDec minus by RefAE "
+            words += gap.text("+.3f")
+            yield Look("CD9", _not(gap.positive), words, gap.runs.index)
 
 
-def _t_tests(group: pd.DataFrame, dataset: str, target: str) -> Iterator[Check]:
+def _t_tests(loss: Estimates) -> Looks:
     """Table 6: do the losses at neighbouring epochs differ?"""
-    seeds = []
-    for _, rows in group.groupby("seed"):
-        values = _values(rows, "rec_loss_sum", "ClaDec", "classifier epochs")
-        if values:
-            seeds.append(values)
-    if len(seeds) < 3:
+    if len(_seeds(loss)) < 3:
         return
-    for a, b in pairwise(seeds[0]):
-        before, after = [values[a] for values in seeds], [values[b] for values in seeds]
-        p = float(ttest_ind(before, after, equal_var=False).pvalue)
-        words = f"epochs {a:g} and {b:g}: p = {p:.2g} over {len(seeds)} seeds"
-        yield Check("CD5", p < 0.01, words, dataset, target)
-
-
-def _values(unit: pd.DataFrame, metric: str, method: str, by: str) -> Values:
-    """Values by one key of the setting, in rising order of it."""
-    rows = unit[(unit.metric == metric) & (unit.method == method)]
-    found = {}
-    for setting, value in zip(rows.setting, rows.value, strict=True):
-        key = value_of(setting, by)
-        if key is not None:
-            found[key] = value
-    return dict(sorted(found.items()))
+    for (a, before), (b, after) in pairwise(loss.items()):
+        p = float(ttest_ind(before.runs, after.runs, equal_var=False).pvalue)
+        words = f"epochs {a:g} and {b:g}: p = {p:.2g}, {len(before.runs)} seeds"
+        yield Look("CD5", p < 0.01 or None, words, before.runs.index)
 
 
 def value_of(setting: str, key: str) -> float | None:
@@ -203,25 +315,34 @@ def value_of(setting: str, key: str) -> float | None:
     return float(pairs[key]) if list(pairs) == [key] else None
 
 
-def _rises(values: Values) -> bool:
-    """Do the values rise with their keys?"""
-    in_order = [values[key] for key in sorted(values)]
-    return all(before < after for before, after in pairwise(in_order))
+def _steps(found: Estimates) -> list[Estimate]:
+    """From each estimate to the next, in rising order of their keys."""
+    in_order = [found[key] for key in sorted(found)]
+    return [after - before for before, after in pairwise(in_order)]
 
 
-def _mean(runs: Runs, key: float, digits: str = ".4g") -> str:
-    """Mean, standard deviation and number of runs: ``+0.0211 ± 0.0077 (3 runs)``."""
-    values = [run[key] for run in runs if key in run]
-    mean = f"{np.mean(values):{digits}}"
-    if len(values) < 2:
-        return mean
-    spread = format(np.std(values, ddof=1), digits.removeprefix("+"))
-    return f"{mean} ± {spread} ({len(values)} runs)"
+def _rise(found: Estimates) -> bool | None:
+    """Do the numbers rise with their keys?"""
+    return _all([step.positive for step in _steps(found)])
 
 
-def _listed(runs: Runs, key: str) -> str:
-    """The means at all keys, one after the other."""
-    found = set()
-    for run in runs:
-        found |= run.keys()
-    return ", ".join(f"{_mean(runs, k)} at {key} {k:g}" for k in sorted(found))
+def _all(holds: Sequence[bool | None]) -> bool | None:
+    """False if one does not hold, else None if one is undecided."""
+    if False in holds:
+        return False
+    return None if None in holds else True
+
+
+def _not(holds: bool | None) -> bool | None:
+    return None if holds is None else not holds
+
+
+def _seeds(found: Estimates) -> pd.Index:
+    """The seeds of the first estimate."""
+    return next(iter(found.values())).runs.index
+
+
+def _listed(found: Estimates, key: str, form: str = ".4g") -> str:
+    """All estimates, one after the other."""
+    each = [f"{estimate.text(form)} at {key} {at:g}" for at, estimate in found.items()]
+    return "; ".join(each)

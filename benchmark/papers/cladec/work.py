@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmark.papers.cladec import linear as theory
 from benchmark.papers.cladec import prototypes as li
 from benchmark.papers.cladec.decoder import decoder, fresh
 from benchmark.papers.cladec.method import VARIANTS
@@ -43,15 +44,21 @@ def method(facts: Facts, how: Any) -> Work:
 
 
 def layers(
-    facts: Facts, *, layers: Mapping[int, str], occlude: Sequence[int], **settings: Any
+    facts: Facts,
+    *,
+    layers: Mapping[int, str],
+    occlude: Sequence[int],
+    show: int,
+    **settings: Any,
 ) -> Work:
-    """Tables 2-3 and 7-8: for each layer D, RefAE and a classifier on the images of either; squares hidden at some."""
+    """Tables 2-3 and 7-8: for each layer D, RefAE, a classifier on the images of either; Grad-CAM of those shown;
+    squares hidden at some."""
     setup = Setup.of(facts, **settings)
     out = Work()
     for k, layer in layers.items():
         trained = setup.decoders(layer) + setup.reference(layer)
         shown = setup.decoded(layer) + setup.rebuilt(layer)
-        out += trained + setup.n_all * shown
+        out += trained + setup.n_all * shown + show * setup.cam(layer)
         if k in occlude:
             out += setup.hidden(layer)
     rebuilt = 2 * len(layers)
@@ -129,6 +136,29 @@ def prototypes(
     out += setup.n_all * _forward(net, setup.shape)
     out += setup.decoders(layer)
     return out.beside(setup.held(1))
+
+
+def linear(
+    facts: Facts,
+    *,
+    hidden: Sequence[int],
+    images: int | None,
+    training: Mapping[str, Any] | None,
+    **_: Any,
+) -> Work:
+    """Sec. 4: for each number of hidden units PCA, the models, R, what each of three loses, and a linear RefAE."""
+    how = Training(**vars(theory.TRAINING) | dict(training or {}))
+    n, p = min(images or facts.train, facts.train), facts.pixels
+    out = Work()
+    for k in hidden:
+        with torch.device("meta"):
+            net = nn.Sequential(nn.Linear(p, k, False), nn.Linear(k, p, False))
+        batch = min(how.batch, n)
+        step = training_step(net, batch, p)
+        out += how.epochs * n / batch * step + n * _forward(net, (p,))
+        # covariances, twice; U twice, E and R; what three lose of E x, and the difference
+        out += Work(passes=n * p * (2 * p + 16 * k))
+    return out.beside(3 * 8 * p * p + 8 * 8 * n * p)
 
 
 class _Added(nn.Module):
@@ -269,14 +299,17 @@ class Setup:
 
     def hidden(self, layer: str) -> Work:
         """Tables 7-8: each square hidden from D, Grad-CAM, and accuracy with two squares of each ranking hidden."""
+        decoded = (1 + SQUARES) * self.decoded(layer)
+        return self.test * (decoded + self.cam(layer) + 6 * self.facts.logits)
+
+    def cam(self, layer: str) -> Work:
+        """Grad-CAM of one image, at the layer or the last one before it that has maps."""
         facts = self.facts
         names = facts.target.layers
         below = names[: names.index(layer) + 1]
         maps = [name for name in below if len(facts.size(name)) == 3]
         last = maps[-1]
-        cam = facts.forward(last) + facts.gradient(last)
-        decoded = (1 + SQUARES) * self.decoded(layer)
-        return self.test * (decoded + cam + 6 * facts.logits)
+        return facts.forward(last) + facts.gradient(last)
 
     def held(self, rebuilt: int) -> float:
         """Bytes of the images, plain and standardised, and of so many rebuilt copies, plain and standardised."""

@@ -445,10 +445,12 @@ def test_the_contract(settings, c):
     target, batch = network(c=c), images(9, c=c, seed=4)
     mark, state = target.fingerprint(), torch.get_rng_state()
     e = explained(target, batch, **settings)
-    assert e.offers() == {"decoded", "reference", "labels", "heatmaps"}
+    assert e.offers() == {"decoded", "reference", "labels", "heatmaps", "squares"}
     assert e.decoded.shape == e.reference.shape == tuple(batch.x.shape)
     assert e.heatmaps.shape == (9, 16, 16)
     assert e.heatmaps.min() >= 0
+    spread = occlusion.on_pixels(torch.from_numpy(e.squares), 16, 16)
+    np.testing.assert_allclose(e.heatmaps, spread, rtol=1e-6)
     assert (e.labels == target(torch.from_numpy(e.decoded)).argmax(1).numpy()).all()
     assert target.fingerprint() == mark
     assert torch.equal(torch.get_rng_state(), state)
