@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from benchmark.papers import Found, FoundUnit, Picture
+from benchmark.papers.xnn.verdicts import by_depth
 from benchmark.utils import plot_style
 
 Array = np.ndarray
@@ -34,6 +35,7 @@ METHODS = (
 PANELS = (
     ("F_reg_test", "F_reg on test images (logits)"),
     ("O1", "O1"),
+    ("silent_share", "share of silent x-features or units"),
     ("mean_correlation", "correlation of live maps"),
     ("locality", "locality (nats)"),
     ("class_part_share", "share on class-defining parts"),
@@ -62,8 +64,8 @@ def _tables(rows: pd.DataFrame, where: str, slug: str) -> Iterator[Picture]:
         yield Picture(
             f"table1-{slug}",
             f"Table 1 on {where}",
-            "Mean over classes, one dot per seed; lower is better except for the last. Dead x-features count as "
-            "uncorrelated in O1; the correlation of live maps leaves them out.",
+            "Mean over classes, one dot per seed of the network; lower is better except for the last. Every x-feature "
+            "has a map on every image, also where it is silent (0).",
             _table1(rows),
         )
     lasso = _lasso_rows(rows)
@@ -122,8 +124,8 @@ def _classes(a: Arrays, where: str, slug: str, photo: bool) -> Iterator[Picture]
     _, first = np.unique(names, return_index=True)
     first = np.sort(first)  # a row of each class, in the order of classes
     text = (
-        "the 1-Heatmap, and the x-features in the order of their contribution v_i E_i, which is written above each. An "
-        "x-feature that is inactive on an image has no map."
+        "the 1-Heatmap, and the x-features in the order of their contribution v_i E_i, which is written above each. Of "
+        "an x-feature that is silent on an image (0) the map shows what would excite it."
     )
     yield Picture(
         f"fig8-{slug}",
@@ -257,7 +259,8 @@ def _layers(rows: pd.DataFrame) -> Figure:
     at = rows[rows.setting.str.fullmatch("layer=.*")]
     settings = []
     for method in ("conv SRAE", "SRAE"):
-        settings += sorted(set(at[at.method == method].setting))
+        names = set(at[at.method == method].setting)
+        settings += sorted(names, key=by_depth)
     places = range(len(settings))
     figure = Figure((4.2, 2.8), layout="constrained")
     axis = figure.subplots()

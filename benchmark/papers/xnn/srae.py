@@ -16,12 +16,12 @@ Theory, for one class, with M examples Z_i, targets y_i, E = E_theta(Z), y~ = v^
 w_i gives positives more weight ("we enhance the weights of the positive examples"): negatives / positives, at most
 50. Q and PT are taken over a minibatch. Layers are dense with ReLU, also after E and after the decoder, as in the
 authors' code (its dropout of 0.02 is left out). NN, SAE and CAE are the same network with terms switched off
-(``ABLATIONS``).
+(``ABLATIONS``), trained as long, with the same schedule, and as often.
 
 Two lessons that the paper does not print: without reconstruction first (``pretrain`` epochs of SAE) the log penalty
 outweighs faithfulness; and the authors' code trains up to five more times, with beta x 1.2 and eta x 0.8, until two
-x-features contribute to the class (``accepted``). A network whose x-features are all dead (ReLU) is retrained for
-every method, and of trainings that were not accepted the one with the smallest loss is kept.
+x-features contribute to the class (``accepted``). Both stages are there for every ablation, the first without the terms
+that it lacks: NN's has no reconstruction. Of trainings that were not accepted the one with the smallest loss is kept.
 
 All K networks train as one stack (``network``). Each class keeps its own best weights on held-out examples and
 leaves the stack when it has not improved for ``patience`` epochs. On a CPU a stack too large for the caches trains
@@ -65,15 +65,9 @@ Source = Callable[[Tensor], Tensor]  # (K, B) numbers of images -> their Z (K, B
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "SRAE": {},
-    "NN": {"beta": 0.0, "eta": 0.0, "pretrain": 0, "accept": "live"},
-    "SAE": {"reconstruct": "mean", "eta": 0.0, "pretrain": 0, "accept": "live"},
-    "CAE": {
-        "reconstruct": "mean",
-        "eta": 0.0,
-        "pretrain": 0,
-        "accept": "live",
-        "faithful": False,
-    },
+    "NN": {"beta": 0.0, "eta": 0.0},
+    "SAE": {"reconstruct": "mean", "eta": 0.0},
+    "CAE": {"reconstruct": "mean", "eta": 0.0, "faithful": False},
 }
 
 
