@@ -93,7 +93,9 @@ def _table1(unit: pd.DataFrame) -> Found:
 def _said(name: str, value: Mapping[str, float], half: Mapping[str, float]) -> str:
     """``F_reg SRAE 0.351 +- 0.04``."""
     words = f"F_reg {name} {value[name]:.3g}"
-    return f"{words} +- {half[name]:.2g}" if name in half else words
+    if name in half:
+        words += f" +- {half[name]:.2g}"
+    return words
 
 
 def _below(
@@ -134,26 +136,28 @@ def _like_z(unit: pd.DataFrame) -> Found:
 
 def _layers(unit: pd.DataFrame) -> Found:
     """F_reg by layer, in the order of depth."""
-    at = unit[unit.setting.str.fullmatch("layer=.*")]
-    value, half = (
-        at[at.metric == metric] for metric in ("F_reg_test", "F_reg_test_ci95")
-    )
-    conv, dense = _by_layer(value, "conv SRAE"), _by_layer(value, "SRAE")
-    freg = conv | dense
-    scatter = _by_layer(half, "conv SRAE") | _by_layer(half, "SRAE")
+    conv = _by_layer(unit, "conv SRAE", "F_reg_test")
+    dense = _by_layer(unit, "SRAE", "F_reg_test")
+    freg, half = conv | dense, {}
+    for method in ("conv SRAE", "SRAE"):
+        half |= _by_layer(unit, method, "F_reg_test_ci95")
     for larger, smaller in [*pairwise(conv), *product(conv, dense)]:
         gap = freg[larger] - freg[smaller]
-        halves = [scatter.get(name, np.nan) for name in (larger, smaller)]
-        words = f"{_said(larger, freg, scatter)}, {_said(smaller, freg, scatter)}"
-        yield "XN4", above_zero(gap, float(np.hypot(*halves))), words
+        scatter = [half.get(name, np.nan) for name in (larger, smaller)]
+        width = float(np.hypot(*scatter))
+        words = f"{_said(larger, freg, half)}, {_said(smaller, freg, half)}"
+        yield "XN4", above_zero(gap, width), words
 
 
-def _by_layer(rows: pd.DataFrame, method: str) -> dict[str, float]:
-    """Values of a method by the names of layers."""
-    mine = rows[rows.method == method]
-    names = [setting.removeprefix("layer=") for setting in mine.setting]
-    values = dict(zip(names, mine.value, strict=True))
-    return {name: values[name] for name in sorted(values, key=by_depth)}
+def _by_layer(unit: pd.DataFrame, method: str, metric: str) -> dict[str, float]:
+    """Values of a method by the names of layers, in the order of depth."""
+    at = unit[unit.setting.str.fullmatch("layer=.*")]
+    at = at[at.method == method]
+    at = at[at.metric == metric]
+    names = at.setting.str.removeprefix("layer=")
+    values = dict(zip(names, at.value, strict=True))
+    ordered = sorted(values, key=by_depth)
+    return {name: values[name] for name in ordered}
 
 
 def _lasso(unit: pd.DataFrame) -> Found:
