@@ -32,24 +32,34 @@ class Split:
     Z: Tensor
     y: Tensor
     images: Batch
+    tests: Sequence[Tensor] | None = None  # rows that each class is tested on; all
+
+    def rows(self, c: int) -> Tensor:
+        """The images that class c is tested on."""
+        if self.tests is None:
+            return torch.arange(len(self.y), device=self.y.device)
+        return self.tests[c]
+
+    def positives(self, c: int) -> Tensor:
+        """Those of them that are of class c."""
+        rows = self.rows(c)
+        return rows[self.images.y[rows] == c]
 
 
 def faithfulness(
-    data: srae.Examples, y: Tensor, y_: Tensor, y_test: Tensor, y_test_: Tensor
+    data: srae.Examples, y: Tensor, y_: Tensor, tested: Split, y_test_: Tensor
 ) -> dict[str, Array]:
-    """F_reg and F_cls of each class on its training examples and on all test images; (K,) each.
+    """F_reg and F_cls of each class on its training examples and on its test images; (K,) each.
 
     Args:
-        y, y_: (M, K) logits of the training images, and their approximations; y_test, y_test_: those of the test
-        images.
+        y, y_: (M, K) logits of the training images, and their approximations; y_test_: those of ``tested``.
     """
     names = ("F_reg_train", "F_reg_test", "F_cls_train_pct", "F_cls_test_pct")
     out: dict[str, list[float]] = {name: [] for name in names}
-    everything = torch.arange(len(y_test), device=y_test.device)
     for c in range(y.shape[1]):
         for split, rows, full, approximated in (
             ("train", data.rows[c], y, y_),
-            ("test", everything, y_test, y_test_),
+            ("test", tested.rows(c), tested.y, y_test_),
         ):
             f_reg, f_cls = _faithfulness(c, full[rows], approximated[rows, c])
             out[f"F_reg_{split}"].append(f_reg)

@@ -73,8 +73,8 @@ class Mapper:
         Args:
             part: images of the class; tested: all test images, for the Lasso's mean contributions.
         """
-        of_class = tested.images.y == c
-        selected, contribution = self.lassos.largest(c, tested.Z[of_class], self.n)
+        Z = tested.Z[tested.positives(c)]
+        selected, contribution = self.lassos.largest(c, Z, self.n)
         units = torch.cat([selected, self.units])
         sizes = [len(selected), len(self.units)]
         of_selected, of_drawn = self._unit_maps(units, part).split(sizes)

@@ -10,6 +10,7 @@ different seeds, so that it holds the scatter of training too. What SRAE gains o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from itertools import product
 from typing import Any, Literal
@@ -37,6 +38,7 @@ UNITS = {
     "class_part_share": (HIGHER, "fraction"),
     "silent_share": (LOWER, "fraction"),
 }
+TEST_POSITIVES, TEST_NEGATIVES = 10, 2000  # of each class, in the paper's split
 COUNTED = {
     "n_singular": "classes",
     "n_dead": "maps",
@@ -71,6 +73,7 @@ def table1(
     pixels: Sequence[int] = (300, 500, 1000),
     runs: int = 1,
     silent: Literal["map", "zero"] = "map",
+    split: Literal["data", "paper"] = "data",
 ) -> Outcome:
     """SRAE (with restarts and without), NN, SAE, CAE, Lasso, Z and the 1-Heatmap; Tables .4 and .5, Figs. 7 and 8.
 
@@ -84,14 +87,24 @@ def table1(
         pixels: kept in Table .5, of 224 x 224.
         runs: trainings of each explanation network from other seeds; their mean counts for a class.
         silent: maps of x-features that are 0 on an image (``maps``).
+        split: the ``data`` set's, or the ``paper``'s, for each class its own: 10 images of the class and 2,000 others
+            of the whole data set (of a small one, a fifth of the others) are its test, all else its training images.
     """
     training = dict(training or {})
     at, train, tested = _explained(study, layer, test)
+    if split == "paper":
+        train = tested = _joined(train, tested, rng)
     data = srae.examples(
-        train.Z, train.y, train.images.y, negatives, rng, study.target.classes
+        train.Z,
+        train.y,
+        train.images.y,
+        negatives,
+        rng,
+        study.target.classes,
+        without=tested.tests,
     )
     K, n = train.y.shape[1], Setting(**training).n
-    seen = _images_of_each_class(tested.images, K, images)
+    seen = _images_of_each_class(tested, K, images)
     trained = _train_all(data, training, rng.integers(2**31, size=runs))
     lassos = measures.fit_lassos(data, alpha)
     units = _drawn_units(train.Z, z_units, rng)
@@ -162,11 +175,32 @@ def _split(target: Target, at: maps.Layer, images: Batch) -> Split:
     return Split(torch.cat(Z), torch.cat(y), images)
 
 
-def _images_of_each_class(tested: Batch, K: int, count: int) -> list[Batch]:
+def _joined(train: Split, tested: Split, rng: Generator) -> Split:
+    """Both splits as one, with a test of its own for each class."""
+    a, b = train.images, tested.images
+    joined = {}
+    for field in fields(Batch):
+        values = [getattr(images, field.name) for images in (a, b)]
+        if isinstance(values[0], Tensor):
+            joined[field.name] = torch.cat(values)
+    images = replace(a, **joined, memo={})
+    K, M = train.y.shape[1], len(images.y)
+    tests = []
+    for c in range(K):
+        order = torch.from_numpy(rng.permutation(M)).to(images.y.device)
+        of_class = images.y[order] == c
+        others = order[~of_class]
+        few = min(TEST_NEGATIVES, len(others) // 5)
+        tests.append(torch.cat([order[of_class][:TEST_POSITIVES], others[:few]]))
+    Z, y = (torch.cat([getattr(s, key) for s in (train, tested)]) for key in ("Z", "y"))
+    return Split(Z, y, images, tests)
+
+
+def _images_of_each_class(tested: Split, K: int, count: int) -> list[Batch]:
     """The first test images of each class."""
     out = []
     for c in range(K):
-        part = tested[(tested.y == c).nonzero()[:count, 0]]
+        part = tested.images[tested.positives(c)[:count]]
         if not len(part):
             raise ValueError(f"no test image of class {c}: raise `test`")
         out.append(part)
@@ -204,7 +238,7 @@ def _training_numbers(name: str, xnns: Sequence[XNN], tested: Split) -> list[Num
     live, positive = [], []
     for xnn, c in product(xnns, range(K)):
         live.append(xnn.live(tested.Z, c))
-        positive.append(measures.n_positive(xnn, tested.Z[tested.images.y == c], c))
+        positive.append(measures.n_positive(xnn, tested.Z[tested.positives(c)], c))
     number = partial(Number, method=name, setting={"n": xnns[0].setting.n}, n=K)
     trainings = float(np.mean([xnn.trained.double().mean() for xnn in xnns]))
     return [
@@ -224,7 +258,7 @@ def _faithfulness(
 ) -> dict[str, Array]:
     """F_reg and F_cls (K,) of ``predict``: Z (M, d) -> y~ (M, K)."""
     return measures.faithfulness(
-        data, train.y, predict(train.Z), tested.y, predict(tested.Z)
+        data, train.y, predict(train.Z), tested, predict(tested.Z)
     )
 
 
@@ -399,12 +433,12 @@ def convolutional(
             source, y = kept.Z, kept.y
         else:
             source, y = _on_the_fly(target, at, seen), _logits(target, seen)
-        y_test = _logits(target, tested)
+        test_split = Split(tested.x, _logits(target, tested), tested)
         data = srae.examples(source, y, seen.y, negatives, rng, target.classes)
         pooled = pool and at.side and min(at.side) > 1
         xnn = srae.fit(data, setting, rng, at.side if pooled else None)
         y_, y_test_ = _predict(xnn, target, at, seen), _predict(xnn, target, at, tested)
-        values = measures.faithfulness(data, y, y_, y_test, y_test_)
+        values = measures.faithfulness(data, y, y_, test_split, y_test_)
         values = {metric: values[metric] for metric in ("F_reg_train", "F_reg_test")}
         method = "SRAE" if name == dense else "conv SRAE"
         numbers += _numbers(method, values, {"layer": name}, K)

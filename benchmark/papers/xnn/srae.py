@@ -108,6 +108,7 @@ def examples(
     negatives: int | None,
     rng: Generator,
     classes: Sequence[str] | None = None,
+    without: Sequence[Tensor] | None = None,
 ) -> Examples:
     """One-vs-all examples: for each class its positives and randomly drawn others, the same number R for every class.
 
@@ -117,20 +118,27 @@ def examples(
         labels: (M,) true classes.
         negatives: of the class with most positives; the others get more, so that R agrees. None: all images.
         classes: their names, for messages.
+        without: images that each class must not train on; None: none.
 
     Raises:
         ValueError: a class without positives or without negatives.
     """
     M, K = y.shape
-    counts = torch.bincount(labels, minlength=K)
+    free = torch.ones(K, M, dtype=torch.bool, device=labels.device)
+    for c, rows in enumerate(without or ()):
+        free[c, rows] = False
+    own = labels == torch.arange(K, device=labels.device)[:, None]
+    counts = (own & free).sum(1)
     if (counts == 0).any():
         c = int((counts == 0).nonzero()[0])
         name = classes[c] if classes else c
         raise ValueError(
             f"class {name} has no positives among the {len(labels)} images"
         )
-    R = M if negatives is None else min(M, int(counts.max()) + negatives)
-    rows = torch.stack([_rows_of(c, labels, R, rng) for c in range(K)])
+    R = int(free.sum(1).min())
+    if negatives is not None:
+        R = min(R, int(counts.max()) + negatives)
+    rows = torch.stack([_rows_of(c, labels, free[c], R, rng) for c in range(K)])
     positive = labels[rows] == torch.arange(K, device=labels.device)[:, None]
     if (positive.sum(1) == R).any():
         raise ValueError(
@@ -139,13 +147,15 @@ def examples(
     return Examples(source(Z), rows, y.T.gather(1, rows)[..., None], positive)
 
 
-def _rows_of(c: int, labels: Tensor, R: int, rng: Generator) -> Tensor:
-    """R images for class c, drawn at random, (R,): first those that are held out, then positives, then other classes.
+def _rows_of(c: int, labels: Tensor, free: Tensor, R: int, rng: Generator) -> Tensor:
+    """R of the images that are ``free`` (M,) for class c, (R,): first those that are held out, then positives, then
+    other classes.
 
     A tenth of the positives is held out, and as many others as are missing.
     """
     order = rng.permutation(len(labels))
     order = torch.from_numpy(order).to(labels.device)
+    order = order[free[order]]
     of_class = labels[order] == c
     positives, others = order[of_class], order[~of_class]
     few = int(HELD_OUT * len(positives))

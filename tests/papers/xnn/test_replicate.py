@@ -27,7 +27,8 @@ from tests.helpers.xnn import SMALL, images, network
 
 
 @pytest.fixture(scope="module")
-def outcomes():
+def study():
+    """Images of four classes with parts, and the small network."""
     rng, arrays = (
         np.random.default_rng(3),
         {"classes": np.array(list("abcd")), "part_names": np.array(["p", "q", "r"])},
@@ -44,13 +45,17 @@ def outcomes():
     arrays["part_importance"] = np.eye(4, 3, dtype=np.float32) + np.float32(
         [[0, 0, 0]] * 3 + [[1, 0, 0]]
     )
-    study = Study(
+    return Study(
         seed=0,
         dataset="blobs",
         data=Dataset("blobs", arrays),
         target_name="tiny",
         target=network(),
     )
+
+
+@pytest.fixture(scope="module")
+def outcomes(study):
     training = {k: v for k, v in SMALL.items() if k != "restarts"} | {
         "n": 3,
         "epochs": 6,
@@ -272,9 +277,45 @@ def test_faithfulness_puts_the_logit_back():
     y = torch.tensor([[3.0, 1.0], [0.0, 2.0]])
     y_ = torch.tensor([[0.5, 1.0], [0.0, 2.5]])
     d = srae.Examples(None, torch.tensor([[0, 1], [0, 1]]), None, None)
-    got = measures.faithfulness(d, y, y_, y, y_)
+    got = measures.faithfulness(d, y, y_, measures.Split(None, y, None), y_)
     assert got["F_reg_test"].tolist() == [1.25, 0.25]
     assert got["F_cls_test_pct"].tolist() == [50, 100]
+
+
+def test_the_papers_split_tests_each_class_on_images_that_it_does_not_train_on():
+    t, rng = network(), np.random.default_rng(0)
+    train, tested = (
+        measures.Split(t.features(b, "fc1"), t(b), b) for b in (images(80), images(40))
+    )
+    both = replicate._joined(train, tested, rng)
+    assert both.Z.shape == (120, 20) and len(both.images) == 120
+    torch.testing.assert_close(t.features(both.images, "fc1"), both.Z)
+    data = srae.examples(
+        both.Z, both.y, both.images.y, 30, rng, "abcd", without=both.tests
+    )
+    for c in range(4):
+        assert len(both.positives(c)) == 10  # of 30
+        assert len(both.rows(c)) == 10 + 90 // 5
+        assert not set(both.rows(c).tolist()) & set(data.rows[c].tolist())
+    assert data.rows.shape == (4, 20 + 30)
+    assert (data.positive.sum(1) == 20).all()
+
+
+def test_table_1_on_the_papers_split(study):
+    training = SMALL | {"epochs": 3, "pretrain": 2}
+    more = {"alpha": 1e-4, "images": 2, "z_units": 3, "shown": 1, "pixels": [300]}
+    found = {
+        split: replicate.table1(
+            study, np.random.default_rng(0), training=training, split=split, **more
+        )
+        for split in ("data", "paper")
+    }
+    freg = {
+        split: next(n.value for n in out.numbers if n.metric == "F_reg_test")
+        for split, out in found.items()
+    }
+    assert freg["data"] != freg["paper"]
+    assert all(np.isfinite(n.value) for n in found["paper"].numbers)
 
 
 def line(metric, value, method, setting, **more):
