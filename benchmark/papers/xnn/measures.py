@@ -84,6 +84,11 @@ def n_positive(xnn: XNN, Z: Tensor, c: int) -> int:
     return int((xnn.contributions(Z, c).mean(0) > 1e-6).sum())
 
 
+def n_weighted(xnn: XNN, Z: Tensor, c: int) -> int:
+    """x-features that add something, |v_i E_i| above 0 in the mean, on images of the class."""
+    return int((xnn.contributions(Z, c).abs().mean(0) > 1e-6).sum())
+
+
 def cosines(E: Tensor) -> Array:
     """|cos| (n, n) between x-features E (M, n); 0 with a dead one."""
     E = E.double()
@@ -159,9 +164,7 @@ def cells(part: Batch) -> Cells | None:
     if part.parts is None:
         return None
     parts, (h, w) = part.parts.cpu().numpy(), part.x.shape[2:]
-    visible = np.ones(parts.shape[:2], bool)
-    if part.part_visible is not None:
-        visible = part.part_visible.cpu().numpy()
+    visible = visible_parts(part)
     boxes = np.array([[0, 0, w, h]] * len(parts))
     if part.boxes is not None:
         boxes = part.boxes.cpu().numpy()
@@ -173,6 +176,24 @@ def cells(part: Batch) -> Cells | None:
         of_pixel.append(attention_maps.voronoi(points, seen, box, h, w))
     p = parts.shape[1]
     return Cells(shown, np.array(of_pixel).reshape(-1, p + 1, h, w))
+
+
+def at_parts(S: Array, part: Batch) -> Array:
+    """Mean over images of S_{ip,jp} (k, p), the share of maps S (m, k, h, w) at the pixel of each part (Fig. 7a)."""
+    points, (h, w) = part.parts.cpu().numpy(), part.x.shape[2:]
+    visible = visible_parts(part)
+    of_pixel = [
+        attention_maps.pixel(places, seen, h, w)
+        for places, seen in zip(points, visible, strict=True)
+    ]
+    return attention_maps.histogram(S, np.stack(of_pixel)).mean(0)
+
+
+def visible_parts(part: Batch) -> Array:
+    """(m, p) bool; all of them where the data set does not say."""
+    if part.part_visible is None:
+        return np.ones(part.parts.shape[:2], bool)
+    return part.part_visible.cpu().numpy()
 
 
 def overlap(
@@ -187,7 +208,7 @@ def overlap(
         weights: (k,) of the maps in the share; None: equal.
         part: the images, with part_importance for the share; parts: their cells, for locality.
     """
-    S = _images_first(found)  # (m, k, h, w)
+    S = images_first(found)  # (m, k, h, w)
     P, dead = attention_maps.correlation(S)
     o2, singular = attention_maps.o2(P)
     out = {
@@ -205,7 +226,7 @@ def overlap(
     return out
 
 
-def _images_first(found: Tensor) -> Array:
+def images_first(found: Tensor) -> Array:
     """Maps (k, m, h, w) -> (m, k, h, w), each with sum 1."""
     return attention_maps.normalised(found.movedim(0, 1).cpu().numpy())
 
@@ -242,6 +263,6 @@ def part_histograms(found: Sequence[Tensor], seen: Sequence[Batch]) -> Array:
     """(K, n, p + 1) histograms of the x-features of each class, each with sum 1 (Fig. 7b, over images)."""
     bars = []
     for maps, part in zip(found, seen, strict=True):
-        bars.append(cells(part).histogram(_images_first(maps)))
+        bars.append(cells(part).histogram(images_first(maps)))
     stacked = np.stack(bars)
     return stacked / np.maximum(stacked.sum(2, keepdims=True), 1e-12)

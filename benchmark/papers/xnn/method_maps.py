@@ -189,9 +189,16 @@ def part_arrays(study: Study, found: Sequence[ClassMaps]) -> dict[str, Array]:
     numbered = np.array([str(i) for i in range(importance.shape[1])])
     return {
         "bars": measures.part_histograms([one.srae.maps for one in found], seen),
+        "bars_at_parts": np.stack([_at_parts(one) for one in found]),
         "importance": importance,
         "part_names": study.data.arrays.get("part_names", numbered),
     }
+
+
+def _at_parts(found: ClassMaps) -> Array:
+    """Fig. 7a of a class, (n, p)."""
+    S = measures.images_first(found.srae.maps)
+    return measures.at_parts(S, found.images)
 
 
 def picture(target: Target, found: Sequence[ClassMaps]) -> dict[str, Array]:

@@ -37,7 +37,9 @@ UNITS = {
     "locality": (LOWER, "nats"),
     "class_part_share": (HIGHER, "fraction"),
     "silent_share": (LOWER, "fraction"),
+    "n_weighted": (HIGHER, "x-features"),
 }
+FIVE = 5  # x-features in all of the paper's tables
 TEST_POSITIVES, TEST_NEGATIVES = 10, 2000  # of each class, in the paper's split
 COUNTED = {
     "n_singular": "classes",
@@ -177,23 +179,28 @@ def _split(target: Target, at: maps.Layer, images: Batch) -> Split:
 
 def _joined(train: Split, tested: Split, rng: Generator) -> Split:
     """Both splits as one, with a test of its own for each class."""
-    a, b = train.images, tested.images
+    images = _all_images(train.images, tested.images)
+    tests = []
+    for c in range(train.y.shape[1]):
+        order = torch.from_numpy(rng.permutation(len(images)))
+        order = order.to(images.y.device)
+        of_class = images.y[order] == c
+        others = order[~of_class]
+        few = min(TEST_NEGATIVES, len(others) // 5)
+        tests.append(torch.cat([order[of_class][:TEST_POSITIVES], others[:few]]))
+    Z = torch.cat([train.Z, tested.Z])
+    y = torch.cat([train.y, tested.y])
+    return Split(Z, y, images, tests)
+
+
+def _all_images(a: Batch, b: Batch) -> Batch:
+    """The images of both with all that is known of them."""
     joined = {}
     for field in fields(Batch):
         values = [getattr(images, field.name) for images in (a, b)]
         if isinstance(values[0], Tensor):
             joined[field.name] = torch.cat(values)
-    images = replace(a, **joined, memo={})
-    K, M = train.y.shape[1], len(images.y)
-    tests = []
-    for c in range(K):
-        order = torch.from_numpy(rng.permutation(M)).to(images.y.device)
-        of_class = images.y[order] == c
-        others = order[~of_class]
-        few = min(TEST_NEGATIVES, len(others) // 5)
-        tests.append(torch.cat([order[of_class][:TEST_POSITIVES], others[:few]]))
-    Z, y = (torch.cat([getattr(s, key) for s in (train, tested)]) for key in ("Z", "y"))
-    return Split(Z, y, images, tests)
+    return replace(a, **joined, memo={})
 
 
 def _images_of_each_class(tested: Split, K: int, count: int) -> list[Batch]:
@@ -498,7 +505,7 @@ def _shown(
     }
 
 
-# --------------------------------------------------------------------------------------------- Fig. .12, human study
+# --------------------------------------------------------------------------------------------- Fig. .12, n, human study
 
 
 def degeneration(
@@ -546,6 +553,45 @@ def degeneration(
         gap = values["NN"] - values["SRAE"]  # (K,)
         numbers += _paired("NN-SRAE", metric, gap, setting)
     return Outcome(numbers, arrays)
+
+
+def counts(
+    study: Study,
+    rng: Generator,
+    *,
+    n: Sequence[int] = (1, 2, 3, 5, 8),
+    training: Mapping[str, Any] | None = None,
+    negatives: int | None = None,
+    test: int | None = None,
+    layer: str | None = None,
+) -> Outcome:
+    """Sec. 4.1: with more than five x-features F_reg is no better, and some have no weight in v_i E_i.
+
+    ``delta_F_reg_test`` is what F_reg falls by from 5 to n x-features, paired by class.
+    """
+    _, train, tested = _explained(study, layer, test)
+    data = srae.examples(
+        train.Z, train.y, train.images.y, negatives, rng, study.target.classes
+    )
+    K, seed = train.y.shape[1], int(rng.integers(2**31))
+    numbers, freg = [], {}
+    for count in n:
+        setting = srae.settings_for("SRAE", {**(training or {}), "n": count})
+        xnn = srae.fit(data, setting, np.random.default_rng(seed))
+        values = _faithfulness(data, xnn.logits, train, tested)
+        weighted = []
+        for c in range(K):
+            Z = tested.Z[tested.positives(c)]
+            weighted.append(measures.n_weighted(xnn, Z, c))
+        values = {key: values[key] for key in ("F_reg_train", "F_reg_test")}
+        values["n_weighted"] = np.array(weighted)
+        freg[count] = values["F_reg_test"]
+        numbers += _numbers("SRAE", values, {"x-features": count}, K)
+    for count in n:
+        if count > FIVE in freg:
+            gap, at = freg[FIVE] - freg[count], {"x-features": count}
+            numbers += _paired("SRAE", "F_reg_test", gap, at, "logits")
+    return Outcome(numbers)
 
 
 def human_study(

@@ -9,6 +9,7 @@ XN6  accuracy on inpainted images is at least as high with XNN's pixels as with 
      the rows of the leaderboard)
 XN7  with three x-features, SRAE's are less alike (|cosine| of their activations) than NN's, and at least as many speak
      for the class (have v_i E_i above 0 in the mean)
+XN8  with more than five x-features F_reg on test images is lower by at most a tenth, and some have no weight in v_i E_i
 
 A difference between methods comes with its 95 % interval over classes, paired where there is a row ``delta_*_ci95``,
 else from the two intervals; on the board with that of two shares of its images. A check is undecided (None) where the
@@ -32,8 +33,10 @@ from benchmark.store import setting_pairs
 
 # claim, holds (None: undecided), evidence
 Found = Iterator[tuple[str, bool | None, str]]
+FIVE = 5  # x-features in the paper's tables
 FAITHFUL = 2  # times smaller F_reg
 Z_WITHIN = 0.05
+BETTER = 0.1  # less F_reg would be an improvement
 
 
 def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
@@ -41,7 +44,7 @@ def verdicts(rows: pd.DataFrame) -> Iterator[Check]:
     rows = rows[rows.status == "ok"]
     mine = rows[(rows.paper == "xnn") & (rows.track == "replication")]
     for (dataset, target, seed), unit in mine.groupby(["dataset", "target", "seed"]):
-        for found in (_table1, _layers, _lasso, _table5, _degeneration):
+        for found in (_table1, _layers, _lasso, _table5, _degeneration, _counts):
             for claim, holds, evidence in found(unit):
                 holds = holds if holds is None else bool(holds)
                 yield Check(claim, holds, evidence, dataset, target, int(seed))
@@ -208,6 +211,24 @@ def _degeneration(unit: pd.DataFrame) -> Found:
     yield "XN7", at_least_zero(ours - theirs, half), words
 
 
+def _counts(unit: pd.DataFrame) -> Found:
+    at = unit[unit.setting.str.fullmatch("x-features=.*")]
+    table = at.pivot_table(index="setting", columns="metric", values="value")
+    table.index = [int(setting_pairs(text)["x-features"]) for text in table.index]
+    if FIVE not in table.index:
+        return
+    of_five = table.F_reg_test[FIVE]
+    for n, line in table.sort_index().loc[FIVE + 1 :].iterrows():
+        gap = of_five - line.F_reg_test
+        half = line.get("delta_F_reg_test_ci95", np.nan)
+        words = f"F_reg with 5 {of_five:.3g}, with {n} {line.F_reg_test:.3g}"
+        if np.isfinite(half):
+            words += f", {gap:+.3f} +- {half:.3f} over classes"
+        yield "XN8", at_least_zero(BETTER * of_five - gap, half), words
+        words = f"x-features with weight: {line.n_weighted:.2f} of {n}"
+        yield "XN8", line.n_weighted <= n - 1, words
+
+
 def _masking(rows: pd.DataFrame) -> Iterator[Check]:
     """Rows of the leaderboard: XNN beside the 1-Heatmap, which is contrastive Excitation Backprop."""
     compared = rows.method.isin(["XNN", "Excitation Backprop"])
@@ -236,9 +257,9 @@ def _half_of_shares(p: float, q: float, n: int) -> float:
 def _by_method(unit: pd.DataFrame, metric: str) -> dict[str, float]:
     """One value per method, of Table 1.
 
-    Rows with a layer or a class, or with an alpha alone, are left out.
+    Rows with a layer, a class or a number of x-features, or with an alpha alone, are left out.
     """
-    other = unit.setting.str.contains("layer=|class=")
+    other = unit.setting.str.contains("layer=|class=|x-features=")
     at = unit[(unit.metric == metric) & ~other & ~_of_table4(unit)]
     return dict(zip(at.method, at.value, strict=True))
 

@@ -201,6 +201,26 @@ def degeneration(
     return out.beside(dense.held)
 
 
+def counts(
+    facts: Facts,
+    *,
+    n: Sequence[int],
+    training: Mapping[str, Any] | None,
+    negatives: int | None,
+    test: int | None,
+    layer: str | None,
+    **_: Any,
+) -> Work:
+    """SRAE with each number of x-features."""
+    dense = _dense(facts, layer, negatives, test)
+    out = dense.seen
+    for count in n:
+        setting = settings_for("SRAE", {**(training or {}), "n": count})
+        predicted = dense.stack.predicted(dense.train + dense.test, setting)
+        out += dense.stack.trained(setting, facts.device) + predicted
+    return out.beside(dense.held)
+
+
 def human_study(
     facts: Facts,
     *,

@@ -75,6 +75,9 @@ def outcomes(study):
             runs=2,
         ),
         "degeneration": replicate.degeneration(study, new(), training=training),
+        "counts": replicate.counts(
+            study, new(), n=[2, 5, 6], training=training | {"restarts": 0}
+        ),
         "human_study": replicate.human_study(
             study, new(), classes=[1, 3], training=training
         ),
@@ -483,6 +486,42 @@ def test_xn7_compares_three_x_features():
     ) == [("XN7", True), ("XN7", False)]
 
 
+@pytest.mark.parametrize(
+    "f_reg, weighted, holds", [(0.95, 5.5, [True, True]), (0.8, 7.5, [False, False])]
+)
+def test_xn8_asks_what_more_than_five_x_features_bring(f_reg, weighted, holds):
+    lines = [
+        line("F_reg_test", 1.0, "SRAE", "x-features=5"),
+        line("F_reg_test", f_reg, "SRAE", "x-features=8"),
+        line("n_weighted", 4.0, "SRAE", "x-features=5"),
+        line("n_weighted", weighted, "SRAE", "x-features=8"),
+    ]
+    assert judged(*lines) == [("XN8", one) for one in holds]
+    half = line("delta_F_reg_test_ci95", 0.5, "SRAE", "x-features=8")
+    assert judged(*lines, half)[0] == ("XN8", None)
+
+
+def test_f_reg_by_number_of_x_features_is_paired_with_five(outcomes):
+    rows = frame(outcomes).set_index(["metric", "setting"]).value
+    freg = rows["F_reg_test", "x-features=5"] - rows["F_reg_test", "x-features=6"]
+    assert rows["delta_F_reg_test", "x-features=6"] == pytest.approx(freg)
+    assert ("delta_F_reg_test", "x-features=2") not in rows
+    assert 0 <= rows["n_weighted", "x-features=6"] <= 6
+
+
+def test_the_share_at_a_parts_pixel():
+    """One part in the upper left pixel, hidden on the second image: half of its 0.75 over two images."""
+    b = images(2)
+    part = replace(
+        b,
+        parts=torch.tensor([[[0.5, 0.5], [7.9, 7.9]]] * 2),
+        part_visible=torch.tensor([[True, True], [False, True]]),
+    )
+    S = np.zeros((2, 1, 8, 8))
+    S[:, 0, 0, 0], S[:, 0, 7, 7] = 0.75, 0.25
+    np.testing.assert_allclose(measures.at_parts(S, part), [[0.375, 0.25]])
+
+
 def test_every_claim_has_a_verdict_on_what_was_found(outcomes):
     checks = list(verdicts.verdicts(frame(outcomes)))
     assert {c.claim for c in checks} == {
@@ -493,6 +532,7 @@ def test_every_claim_has_a_verdict_on_what_was_found(outcomes):
         "XN5",
         "XN6",
         "XN7",
+        "XN8",
     }
     assert all(c.evidence and c.target == "tiny" for c in checks)
 
@@ -516,7 +556,8 @@ def shown(outcomes):
 
 def test_pictures_of_what_was_found(shown):
     whole = [p for p in shown if not p.apart]
-    kinds = ["fig10", "fig12", "fig7", "fig8", "table1", "table3", "table4"]
+    kinds = ["counts", "fig10", "fig12", "fig2", "fig7", "fig8"]
+    kinds += ["table1", "table3", "table4"]
     assert sorted(p.name.partition("-")[0] for p in whole) == kinds
     assert all(p.figure.axes and not p.photo for p in whole)
 
