@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -88,7 +88,9 @@ class Mapper:
         found["Lasso"] = [lasso]
         found["1-Heatmap"] = [MethodMaps(heat[None])]
         found[self.all_z] = [MethodMaps(of_drawn, silent=drawn_silent)]
-        return ClassMaps(part, found["SRAE"][0], heat, self._overlaps(found, part))
+        shown = found["SRAE"][0]
+        shown = replace(shown, maps=shown.maps.clone())  # not a part of all maps
+        return ClassMaps(part, shown, heat, self._overlaps(found, part))
 
     def _overlaps(
         self, found: Mapping[str, Sequence[MethodMaps]], part: Batch
