@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from benchmark.papers.xnn import srae
 from benchmark.papers.xnn.network import XNN
 from benchmark.shared import attention_maps
 
+Kind = Literal["voronoi", "mask"]  # of what locality counts as a part
 RADIUS = 0.08  # of a part, in sides of the image
 
 
@@ -146,35 +148,48 @@ def fit_lassos(data: srae.Examples, alpha: float) -> Lassos:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The Voronoi cells of the parts that the images of a class show."""
+    """P(part | pixel) of the images of a class: Voronoi cells and context, or masks of objects."""
 
     shown: Array  # (m,) bool: images that show a part
     of_pixel: (
-        Array  # (images that show one, p + 1, h, w): P(part | pixel), context last
+        Array  # (images that show one, p + 1 or p, h, w); of cells context is last
     )
 
     def histogram(self, S: Array) -> Array:
-        """Voronoi histogram (k, p + 1) of maps S (m, k, h, w) over the images that show a part; all 0 if none does."""
+        """Histogram (k, p + 1 or p) of maps S (m, k, h, w) over the images that show a part; all 0 if none does."""
         total = attention_maps.histogram(S[self.shown], self.of_pixel).sum(0)
         return total / max(1, self.shown.sum())
 
 
-def cells(part: Batch) -> Cells | None:
-    """The cells of the parts of images; None without annotated parts."""
+def cells(part: Batch, kind: Kind = "voronoi") -> Cells | None:
+    """P(part | pixel) of images; None without annotated parts.
+
+    Args:
+        kind: ``voronoi`` cells of parts (CUB), or the ``mask`` of each object (Places).
+
+    Raises:
+        ValueError: masks are asked for that the images do not have.
+    """
     if part.parts is None:
         return None
-    parts, (h, w) = part.parts.cpu().numpy(), part.x.shape[2:]
     visible = visible_parts(part)
+    shown = visible.any(1)
+    p, (h, w) = visible.shape[1], part.x.shape[2:]
+    if kind == "mask":
+        if part.part_masks is None:
+            raise ValueError("cells: mask needs images with masks of their parts")
+        labels = part.part_masks.cpu().numpy()[shown]
+        masks = [attention_maps.mask(one, p)[:-1] for one in labels]
+        return Cells(shown, np.array(masks).reshape(-1, p, h, w))
+    parts = part.parts.cpu().numpy()
     boxes = np.array([[0, 0, w, h]] * len(parts))
     if part.boxes is not None:
         boxes = part.boxes.cpu().numpy()
-    shown = visible.any(1)
     of_pixel = []
     for points, seen, box in zip(
         parts[shown], visible[shown], boxes[shown], strict=True
     ):
         of_pixel.append(attention_maps.voronoi(points, seen, box, h, w))
-    p = parts.shape[1]
     return Cells(shown, np.array(of_pixel).reshape(-1, p + 1, h, w))
 
 

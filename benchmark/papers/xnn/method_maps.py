@@ -61,6 +61,7 @@ class Mapper:
     units: Tensor  # of Z
     n: int  # x-features
     silent: maps.Silent = "map"
+    cells: measures.Kind = "voronoi"
 
     @property
     def all_z(self) -> str:
@@ -96,7 +97,7 @@ class Mapper:
         self, found: Mapping[str, Sequence[MethodMaps]], part: Batch
     ) -> dict[str, dict[str, float]]:
         """What is measured of the maps, the mean over runs: method -> metric -> value."""
-        cells = measures.cells(part)
+        cells = measures.cells(part, self.cells)
         overlaps = {}
         for name, runs in found.items():
             measured = []

@@ -76,6 +76,7 @@ def table1(
     runs: int = 1,
     silent: Literal["map", "zero"] = "map",
     split: Literal["data", "paper"] = "data",
+    cells: Literal["voronoi", "mask"] = "voronoi",
 ) -> Outcome:
     """SRAE (with restarts and without), NN, SAE, CAE, Lasso, Z and the 1-Heatmap; Tables .4 and .5, Figs. 7 and 8.
 
@@ -91,6 +92,7 @@ def table1(
         silent: maps of x-features that are 0 on an image (``maps``).
         split: the ``data`` set's, or the ``paper``'s, for each class its own: 10 images of the class and 2,000 others
             of the whole data set (of a small one, a fifth of the others) are its test, all else its training images.
+        cells: locality over Voronoi cells of parts (CUB), or over masks of objects (Places).
     """
     training = dict(training or {})
     at, train, tested = _explained(study, layer, test)
@@ -121,7 +123,7 @@ def table1(
     numbers.append(Number("n_features", selected, "Lasso", of_lasso, K, LOWER, "units"))
     numbers += _table4(alphas, data, train, tested)
 
-    mapper = Mapper(study.target, at, to, trained, lassos, units, n, silent)
+    mapper = Mapper(study.target, at, to, trained, lassos, units, n, silent, cells)
     found = [mapper.maps(c, part, tested) for c, part in enumerate(seen)]
     settings = {"Lasso": of_lasso, "1-Heatmap": {}, mapper.all_z: {}}
     for name, values in method_maps.overlaps(found).items():

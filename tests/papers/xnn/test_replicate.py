@@ -220,6 +220,26 @@ def test_a_class_without_a_visible_part_has_no_locality():
     assert hidden["O1"] == shown["O1"]
 
 
+def test_locality_over_masks_of_objects():
+    """Two objects, a left and a right half, with 3/4 and 1/4 of a map; what no object shows does not count."""
+    b = images(2)
+    labels = torch.full((2, 8, 8), -1)
+    labels[:, :4, :4], labels[:, :4, 4:] = 0, 1
+    part = replace(
+        b,
+        parts=torch.zeros(2, 2, 2),
+        part_visible=torch.tensor([[True, True], [False, False]]),
+        part_masks=labels,
+    )
+    S = torch.zeros(1, 2, 8, 8)
+    S[:, :, :4, :4], S[:, :, :4, 4:], S[:, :, 4:] = 3.0, 1.0, 5.0
+    got = measures.overlap(S, None, part, measures.cells(part, "mask"))
+    want = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    assert got["locality"] == pytest.approx(want)
+    with pytest.raises(ValueError, match="needs images with masks"):
+        measures.cells(replace(part, part_masks=None), "mask")
+
+
 @pytest.fixture
 def heat():
     """(One map of an image's three x-features, weighed by what they add; the maps; what they add)."""
