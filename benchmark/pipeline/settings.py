@@ -59,6 +59,7 @@ _AT_LEAST_ZERO = """
 _LEAST = dict.fromkeys(_AT_LEAST_ONE.split(), 1) | dict.fromkeys(
     _AT_LEAST_ZERO.split(), 0
 )
+_MAY_BE_EMPTY = {"hidden"}  # a network without hidden layers
 _NAME = "not a name: use letters, digits and _ . -"  # of a folder or file
 
 
@@ -118,7 +119,7 @@ def bounded(key: str, value: Any, *place: object) -> None:
         for inner, part in value.items():
             bounded(str(inner), part, *place, inner)
     elif key in _LEAST and isinstance(value, list | tuple):
-        if not value:
+        if not value and key not in _MAY_BE_EMPTY:
             raise Misfit("is empty; expected at least one number", *place)
         for i, part in enumerate(value):
             _refuse_too_small(part, _LEAST[key], *place, i)

@@ -91,7 +91,7 @@ def image(pixels, kind="JPEG", **options):
 # --------------------------------------------------------------------------------------------- all of them
 
 
-def test_there_are_eight_and_a_users_own():
+def test_there_are_nine_and_a_users_own():
     assert SCRIPTS == [
         "asirra",
         "cifar10",
@@ -101,6 +101,7 @@ def test_there_are_eight_and_a_users_own():
         "fashion_mnist",
         "folder",
         "mnist",
+        "places",
         "toybirds",
     ]
 
@@ -703,3 +704,83 @@ def test_digits_are_interpolated_between_pixel_centres(tmp_path):
         torch.from_numpy(x)[:, None], size=32, mode="bilinear"
     )[:, 0].numpy()
     assert np.abs(weights @ x @ weights.T - theirs).max() < 1e-12
+
+
+# --------------------------------------------------------------------------------------------- Places365 and ADE20K
+
+
+@pytest.fixture
+def rooms(tmp_path):
+    """Three images of each room as Places365 unpacks, and four of ADE20K: (its folder, the kitchen's labels)."""
+    module, rng = script("places"), np.random.default_rng(0)
+    raw = tmp_path / "raw" / "places"
+    for room in module.ROOMS:
+        folder = raw / "data_256" / room[0] / room
+        folder.mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+            (folder / f"{i:08d}.jpg").write_bytes(image(pixels))
+    labels = np.zeros((20, 40), np.uint8)  # 0: no object
+    labels[:10, 10:20], labels[10:, 30:] = 1, 3
+    scenes = {
+        "ADE_train_00000001": "kitchen",
+        "ADE_train_00000002": "airport_terminal",  # no room of the paper
+        "ADE_val_00000001": "waiting_room",
+        "ADE_val_00000002": "kitchen",
+    }
+    root = module.ROOT
+    files = {
+        f"{root}sceneCategories.txt": "".join(f"{k} {v}\n" for k, v in scenes.items()),
+        f"{root}objectInfo150.txt": "Idx\tRatio\tTrain\tVal\tName\n"
+        "1\t0.1576\t11664\t1172\twall\n2\t0.1072\t6046\t612\tbuilding, edifice\n"
+        "3\t0.0878\t8265\t796\tsky         \n",
+    }
+    for name in scenes:
+        pixels = rng.integers(0, 256, (20, 40, 3), dtype=np.uint8)
+        shown = labels if name.endswith("train_00000001") else 0 * labels + 2
+        files[module.file_of(name, "images", "jpg")] = image(pixels)
+        files[module.file_of(name, "annotations", "png")] = image(shown, "PNG")
+    with zipfile.ZipFile(raw / "ADEChallengeData2016.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return raw, labels
+
+
+@pytest.mark.parametrize("fit, columns", [("squash", (0, 40)), ("crop", (10, 30))])
+def test_rooms_and_their_objects(rooms, tmp_path, fit, columns):
+    _, labels = rooms
+    made, code = prepare(script("places"), tmp_path, size=20, fit=fit, train=20)
+    assert code == 0 and made.size("train") == 20 and made.size("test") == 3
+    assert made.classes[2] == "conference room" and len(made.classes) == 10
+    assert np.bincount(made.arrays["y_train"]).tolist() == [2] * 10
+    assert made.arrays["y_test"].tolist() == [6, 9, 6]  # kitchen, waiting room, kitchen
+    assert list(made.arrays["part_names"]) == ["wall", "building, edifice", "sky"]
+    kept = labels[:, slice(*columns)].astype(int) - 1
+    step = kept.shape[1] // 20  # of 40 columns every second is left
+    mask = made.arrays["part_masks_test"][0]
+    np.testing.assert_array_equal(mask, kept[:, ::step])
+    assert (made.arrays["part_masks_test"][1:] == 1).all()
+    seen = made.arrays["part_visible_test"]
+    assert seen.tolist()[1:] == [[False, True, False]] * 2
+    rows, places = np.nonzero(mask == 0)
+    middle = places.mean() + 0.5, rows.mean() + 0.5
+    np.testing.assert_allclose(made.arrays["parts_test"][0, 0], middle)
+    b = made.batch("test")
+    assert b.part_masks.shape == (3, 20, 20) and b.boxes[0].tolist() == [0, 0, 20, 20]
+
+
+@pytest.mark.parametrize("gone", ["ADEChallengeData2016.zip", "data_256/b/bathroom"])
+def test_rooms_that_are_not_there_are_asked_for(rooms, tmp_path, gone, capsys):
+    raw, _ = rooms
+    (raw / gone).rename(tmp_path / "elsewhere")
+    assert prepare(script("places"), tmp_path, size=20) == (None, 2)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "get http://data.csail.mit.edu/places/" in said
+
+
+def test_a_listing_that_the_archive_lacks_is_named(rooms, tmp_path, capsys):
+    raw, _ = rooms
+    with zipfile.ZipFile(raw / "ADEChallengeData2016.zip", "w") as archive:
+        archive.writestr("ADEChallengeData2016/sceneCategories.txt", "a kitchen\n")
+    assert prepare(script("places"), tmp_path, size=20, train=20) == (None, 2)
+    assert "objectInfo150.txt" in " ".join(capsys.readouterr().err.split())

@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import functools
 import json
 import os
 import pickle
@@ -17,7 +18,14 @@ from benchmark import store
 from benchmark.cli import main
 from benchmark.jobs import evaluate, verify
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline import cells, explain, profile_schema, replicate, score
+from benchmark.pipeline import (
+    cells,
+    explain,
+    profile_schema,
+    replicate,
+    score,
+    settings,
+)
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import ProfileError, UnknownName
 from tests.helpers.places import ROOT
@@ -511,6 +519,14 @@ def test_a_data_set_may_be_explained_otherwise(project):
         (),
     ) and found.limits == profile.explain.limits
     assert profile.explained("another").images == 8
+
+
+def test_a_network_may_have_no_hidden_layers():
+    """XNN's of Sec. 4.4 is one convolution each way; any hidden layer that there is has a unit."""
+    check = functools.partial(settings.experiment_settings, "xnn", "degeneration")
+    check({"training": {"hidden": []}}, {})
+    with pytest.raises(settings.Misfit, match="0 is too small"):
+        check({"training": {"hidden": [0]}}, {})
 
 
 def test_a_script_without_defaults_takes_what_it_takes(project):

@@ -268,6 +268,7 @@ EXPERIMENTS = {  # settings of each experiment, for a toy
         "z_units": 6,
     },
     "xnn.degeneration": {"training": SMALL, "negatives": 40},
+    "xnn.counts": {"training": SMALL, "negatives": 40, "n": [2, 5]},
     "xnn.human_study": {"training": SMALL, "classes": [0, 2]},
     "xnn.convolutional": {
         "training": SMALL,
@@ -363,7 +364,8 @@ def nested(name):
         "cladec.linear": {"training": vars(linear.TRAINING)},
         "cladec.subsets": {"decoding": vars(DECODING)},
         "xnn.table1": {"training": dense},
-        "xnn.degeneration": {"training": dense},
+        "xnn.degeneration": {"training": dense | {"accept": "live"}},
+        "xnn.counts": {"training": dense},
         "xnn.human_study": {"training": dense | {"accept": "live"}},
         "xnn.convolutional": {"training": dense | {"accept": "live"}},
     }.get(name, decoders if name.startswith("cladec") else {})

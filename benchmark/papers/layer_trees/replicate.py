@@ -140,8 +140,9 @@ def drawing(
     Args:
         maps: ``image``, the mean sample, as in the paper; ``gradient``, the mean share of each pixel in |image *
             gradient of the answer's logit|, the simplest of the attributions that the paper proposes as alternatives;
-            or any method that draws heat maps, ``path/to/file.py:Class``: the mean share of the positive part of its
-            map.
+            or any method that draws heat maps, ``path/to/file.py:Class`` or of a library, such as the paper's others
+            ``captum:DeepLift``, ``captum:GradientShap`` and ``zennit:EpsilonPlus``: the mean share of the positive
+            part of its map.
     """
     target, y = study.target, _labels(study, "train", samples)
     bits = encode_layers(target, _parts(study, "train", len(y)), [layer])[layer]
@@ -267,11 +268,12 @@ def _attribution(
     """A function that gives each pixel's share in the heat maps of the method ``maps``, (b, h, w).
 
     Raises:
-        ValueError: ``maps`` is neither a known word nor the file of a method, or the method draws no heat maps.
+        ValueError: ``maps`` is neither a known word nor a method, or the method draws no heat maps.
     """
-    if ".py:" not in maps:
+    if ":" not in maps:
         raise ValueError(
-            f"maps is image, gradient or a method's path/to/file.py:Class, not {maps!r}"
+            "maps is image, gradient or a method's path/to/file.py:Class "
+            f"or library:Class, not {maps!r}"
         )
     ids = study.data.sample("train", 256)
     reference = study.data.batch("train", ids, study.target.device)

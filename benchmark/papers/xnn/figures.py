@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from benchmark.papers import Found, FoundUnit, Picture
+from benchmark.papers.xnn.verdicts import by_depth
 from benchmark.utils import plot_style
 
 Array = np.ndarray
@@ -34,6 +35,7 @@ METHODS = (
 PANELS = (
     ("F_reg_test", "F_reg on test images (logits)"),
     ("O1", "O1"),
+    ("silent_share", "share of silent x-features or units"),
     ("mean_correlation", "correlation of live maps"),
     ("locality", "locality (nats)"),
     ("class_part_share", "share on class-defining parts"),
@@ -51,6 +53,14 @@ def pictures(found: Found) -> Iterator[Picture]:
         for (dataset, target), group in rows.groupby(["dataset", "target"]):
             slug = plot_style.file_name(dataset, target)
             yield from _tables(group, f"{dataset}, {target}", slug)
+        if any(unit.experiment == "table1" for unit in found.units):
+            yield Picture(
+                "fig2-log-penalty",
+                "The log penalty (Fig. 2b, c)",
+                "log(1 + q r^2) for an error r of one dimension of Z: the larger q, the sooner it is given up. 1 and "
+                "10 are the paper's, 100 is the authors' code's.",
+                _penalty(),
+            )
         for unit in _first_seeds(found.units):
             slug = plot_style.file_name(unit.dataset, unit.target)
             yield from _of_unit(unit, f"{unit.dataset}, {unit.target}", slug)
@@ -62,8 +72,8 @@ def _tables(rows: pd.DataFrame, where: str, slug: str) -> Iterator[Picture]:
         yield Picture(
             f"table1-{slug}",
             f"Table 1 on {where}",
-            "Mean over classes, one dot per seed; lower is better except for the last. Dead x-features count as "
-            "uncorrelated in O1; the correlation of live maps leaves them out.",
+            "Mean over classes, one dot per seed of the network; lower is better except for the last. Every x-feature "
+            "has a map on every image, also where it is silent (0).",
             _table1(rows),
         )
     lasso = _lasso_rows(rows)
@@ -74,6 +84,14 @@ def _tables(rows: pd.DataFrame, where: str, slug: str) -> Iterator[Picture]:
             "F_reg on test images against the mean number of selected units of Z, seeds as lines; the square is SRAE "
             "with 5 x-features.",
             _lasso(lasso, rows),
+        )
+    if rows.setting.str.fullmatch("x-features=.*").any():
+        yield Picture(
+            f"counts-{slug}",
+            f"How many x-features, {where} (Sec. 4.1)",
+            "Left: mean F_reg over classes on test images, with its 95 % interval, first seed. Right: x-features with "
+            "weight in v_i E_i on images of the class; dashed: all of them.",
+            _counts(rows),
         )
     if rows.setting.str.fullmatch("layer=.*").any():
         yield Picture(
@@ -102,8 +120,8 @@ def _of_unit(unit: FoundUnit, where: str, slug: str) -> Iterator[Picture]:
         yield Picture(
             f"fig7-{slug}",
             f"Where x-features look, {where} (Fig. 7)",
-            "Voronoi histograms over the parts and the context, one row per x-feature; circles mark the parts that "
-            "define the class.",
+            "Left: share of the map at the pixel of each part, the mean over images. Right: Voronoi histograms over "
+            "the parts and the context. One row per x-feature; circles mark the parts that define the class.",
             _parts(a),
         )
     if "cosines_SRAE" in a:
@@ -122,8 +140,8 @@ def _classes(a: Arrays, where: str, slug: str, photo: bool) -> Iterator[Picture]
     _, first = np.unique(names, return_index=True)
     first = np.sort(first)  # a row of each class, in the order of classes
     text = (
-        "the 1-Heatmap, and the x-features in the order of their contribution v_i E_i, which is written above each. An "
-        "x-feature that is inactive on an image has no map."
+        "the 1-Heatmap, and the x-features in the order of their contribution v_i E_i, which is written above each. Of "
+        "an x-feature that is silent on an image (0) the map shows what would excite it."
     )
     yield Picture(
         f"fig8-{slug}",
@@ -186,7 +204,7 @@ def _first_seeds(units: Sequence[FoundUnit]) -> Iterator[FoundUnit]:
 
 
 def _table1(rows: pd.DataFrame) -> Figure:
-    other = rows.setting.str.contains("layer=|class=")
+    other = rows.setting.str.contains("layer=|class=|x-features=")
     of_table4 = rows.setting.str.fullmatch("alpha=[^;]*")
     rows = rows[~other & ~of_table4]
     panels = [panel for panel in PANELS if (rows.metric == panel[0]).any()]
@@ -253,11 +271,35 @@ def _lasso(table: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def _counts(rows: pd.DataFrame) -> Figure:
+    """F_reg and the number of x-features with weight, over their number; first seed."""
+    at = rows[
+        rows.setting.str.fullmatch("x-features=.*") & (rows.seed == rows.seed.min())
+    ]
+    table = at.pivot_table(index="setting", columns="metric", values="value")
+    n = np.array([int(text.removeprefix("x-features=")) for text in table.index])
+    order = np.argsort(n)
+    n, table = n[order], table.iloc[order]
+    figure = Figure((6.2, 2.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    half = table.get("F_reg_test_ci95", 0.0)
+    left.errorbar(n, table.F_reg_test, half, fmt="o-", ms=4, lw=1, capsize=2)
+    left.set(xlabel="x-features", ylabel="F_reg (logits)", ylim=(0, None))
+    right.plot(n, table.n_weighted, "o-", ms=4, lw=1)
+    right.plot(n, n, "--", color=plot_style.MUTED, lw=1)
+    right.set(xlabel="x-features", ylabel="with weight", ylim=(0, None))
+    for axis in (left, right):
+        axis.grid()
+        _plain(axis)
+    return figure
+
+
 def _layers(rows: pd.DataFrame) -> Figure:
     at = rows[rows.setting.str.fullmatch("layer=.*")]
     settings = []
     for method in ("conv SRAE", "SRAE"):
-        settings += sorted(set(at[at.method == method].setting))
+        names = set(at[at.method == method].setting)
+        settings += sorted(names, key=by_depth)
     places = range(len(settings))
     figure = Figure((4.2, 2.8), layout="constrained")
     axis = figure.subplots()
@@ -318,11 +360,26 @@ def _panel(axis: Axes, back: Array, heat: Array | None, title: str) -> None:
 
 
 def _parts(a: Arrays) -> Figure:
-    """Fig. 7 for the first four classes."""
-    bars, importance = a["bars"][:4], a["importance"][:4]
+    """Fig. 7 for the first four classes: at the parts' pixels, and in their Voronoi cells."""
+    bars, at_parts, importance = (
+        a[key][:4] for key in ("bars", "bars_at_parts", "importance")
+    )
+    K, n, _ = bars.shape
+    names = [str(name) for name in a["part_names"]]
+    figure = Figure((10.5, 0.16 * K * n + 1.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _part_bars(left, at_parts, importance, names, "share at the part's pixel")
+    _part_bars(right, bars, importance, [*names, "context"], "share in the cell")
+    middles = [c * n + (n - 1) / 2 for c in range(K)]
+    left.set_yticks(middles, [f"class {c}" for c in range(K)])
+    return figure
+
+
+def _part_bars(
+    axis: Axes, bars: Array, importance: Array, names: Sequence[str], label: str
+) -> None:
+    """A row for each x-feature, bars (K, n, p); circles at parts with importance (K, p)."""
     K, n, p = bars.shape
-    figure = Figure((6.6, 0.16 * K * n + 1.6), layout="constrained")
-    axis = figure.subplots()
     shown = axis.imshow(bars.reshape(K * n, p), cmap="Blues", vmin=0, aspect="auto")
     circle = {"ms": 4, "mfc": "none", "mec": plot_style.PALETTE[1]}
     for c in range(K):
@@ -332,12 +389,22 @@ def _parts(a: Arrays) -> Figure:
             axis.plot([part] * n, rows, "o", **circle)
         if c:
             axis.axhline(c * n - 0.5, color=plot_style.MUTED, lw=0.8)
-    names = [str(name) for name in a["part_names"]]
-    axis.set_xticks(range(p), [*names, "context"], rotation=60, ha="right")
-    middles = [c * n + (n - 1) / 2 for c in range(K)]
-    axis.set_yticks(middles, [f"class {c}" for c in range(K)])
+    axis.set_xticks(range(p), names, rotation=60, ha="right")
     axis.tick_params(length=0)
-    figure.colorbar(shown, ax=axis, label="share of the map")
+    axis.figure.colorbar(shown, ax=axis, label=label)
+
+
+def _penalty() -> Figure:
+    """Fig. 2b and c."""
+    figure = Figure((4.2, 2.8), layout="constrained")
+    axis = figure.subplots()
+    r = np.linspace(-3, 3, 301)
+    for q, colour in zip((1, 10, 100), plot_style.PALETTE, strict=False):
+        axis.plot(r, np.log1p(q * r**2), color=colour, lw=1.5, label=f"q = {q}")
+    axis.set(xlabel="r", ylabel="log(1 + q r$^2$)", ylim=(0, None))
+    axis.grid()
+    axis.legend()
+    _plain(axis)
     return figure
 
 

@@ -1,14 +1,16 @@
 """Where XNN looks: the layer Z, and c-MWP from x-features and from units of Z down to the image (Sec. 2.3).
 
 The contrast is taken at the inputs of the x-layer: the dual unit has the negated row of its weights. The walkers
-start in proportion to E over the positions of an x-feature: at its one unit on a dense layer, everywhere on a
-convolutional one, and nowhere where E = 0. The paper does not say what it shows of an x-feature that is inactive on
-an image; here its map is 0.
+start at the one unit of an x-feature on a dense layer, and in proportion to E over the positions of a convolutional
+one. The paper maps "each neuron ... for each image", so an x-feature that is silent on an image (E = 0) has a map too:
+what would excite it, as for a silent unit of Z. Its walkers start at all positions alike. ``silent: zero`` gives it
+the map 0, which is uncorrelated with all others and so lowers O1 and O2.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,9 @@ from benchmark.shared import excitation_backprop
 MEMORY = (
     2**28
 )  # numbers of Z that are kept, a gigabyte; of larger layers Z is computed for each batch
+
+
+Silent = Literal["map", "zero"]  # the map of an x-feature with E = 0 on an image
 
 
 @dataclass(frozen=True)
@@ -121,14 +126,17 @@ def feature_maps(
     layer: Layer,
     to: str | None = None,
     Z: Tensor | None = None,
+    silent: Silent = "map",
 ) -> Tensor:
     """c-MWP maps (n, m, h, w) of the n x-features of class c on images x (m, ., h, w)."""
     Z = layer(target, x) if Z is None else Z
-    return down(target, x, walkers(xnn, Z, c, layer), layer, to)
+    return down(target, x, walkers(xnn, Z, c, layer, silent), layer, to)
 
 
 @torch.no_grad()
-def walkers(xnn: XNN, Z: Tensor, c: int, layer: Layer) -> Tensor:
+def walkers(
+    xnn: XNN, Z: Tensor, c: int, layer: Layer, silent: Silent = "map"
+) -> Tensor:
     """c-MWP of the n x-features of class c over Z: (n, m, d), or (n, m, d, u, v) on a map.
 
     Args:
@@ -142,15 +150,22 @@ def walkers(xnn: XNN, Z: Tensor, c: int, layer: Layer) -> Tensor:
     W, a = weights[-1], inputs[-1]
     P = excitation_backprop.contrast(W.T, a.flatten(0, 1))  # (n, m S, h)
     P = P.view(-1, m, S, len(W))  # (n, m, S, h)
-    E = E.movedim(2, 0)[..., None]  # (n, m, S, 1)
-    total = E.sum(2, keepdim=True).clamp(min=1e-12)
-    P = P * E / total
+    P = P * _start(E.movedim(2, 0), silent)[..., None]
     below = list(zip(weights[:-1], inputs[:-1], strict=True))
     for W, a in reversed(below):
         P = excitation_backprop.dense(W, a, P)
     if layer.side:
         return P.mT.reshape(len(P), m, -1, *layer.side)
     return P[:, :, 0]
+
+
+def _start(E: Tensor, silent: Silent) -> Tensor:
+    """The share of the walkers at each position of E (n, m, S): alike where it is silent, or none."""
+    total = E.sum(2, keepdim=True)
+    start = E / total.clamp(min=1e-12)
+    if silent == "zero":
+        return start
+    return torch.where(total > 0, start, 1 / E.shape[2])
 
 
 def down(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from benchmark.papers.xnn import srae
 from benchmark.papers.xnn.network import XNN
 from benchmark.shared import attention_maps
 
+Kind = Literal["voronoi", "mask"]  # of what locality counts as a part
 RADIUS = 0.08  # of a part, in sides of the image
 
 
@@ -32,24 +34,34 @@ class Split:
     Z: Tensor
     y: Tensor
     images: Batch
+    tests: Sequence[Tensor] | None = None  # rows that each class is tested on; all
+
+    def rows(self, c: int) -> Tensor:
+        """The images that class c is tested on."""
+        if self.tests is None:
+            return torch.arange(len(self.y), device=self.y.device)
+        return self.tests[c]
+
+    def positives(self, c: int) -> Tensor:
+        """Those of them that are of class c."""
+        rows = self.rows(c)
+        return rows[self.images.y[rows] == c]
 
 
 def faithfulness(
-    data: srae.Examples, y: Tensor, y_: Tensor, y_test: Tensor, y_test_: Tensor
+    data: srae.Examples, y: Tensor, y_: Tensor, tested: Split, y_test_: Tensor
 ) -> dict[str, Array]:
-    """F_reg and F_cls of each class on its training examples and on all test images; (K,) each.
+    """F_reg and F_cls of each class on its training examples and on its test images; (K,) each.
 
     Args:
-        y, y_: (M, K) logits of the training images, and their approximations; y_test, y_test_: those of the test
-        images.
+        y, y_: (M, K) logits of the training images, and their approximations; y_test_: those of ``tested``.
     """
     names = ("F_reg_train", "F_reg_test", "F_cls_train_pct", "F_cls_test_pct")
     out: dict[str, list[float]] = {name: [] for name in names}
-    everything = torch.arange(len(y_test), device=y_test.device)
     for c in range(y.shape[1]):
         for split, rows, full, approximated in (
             ("train", data.rows[c], y, y_),
-            ("test", everything, y_test, y_test_),
+            ("test", tested.rows(c), tested.y, y_test_),
         ):
             f_reg, f_cls = _faithfulness(c, full[rows], approximated[rows, c])
             out[f"F_reg_{split}"].append(f_reg)
@@ -72,6 +84,11 @@ def _faithfulness(c: int, y: Tensor, y_: Tensor) -> tuple[float, float]:
 def n_positive(xnn: XNN, Z: Tensor, c: int) -> int:
     """x-features with a positive mean contribution v_i E_i on images of the class."""
     return int((xnn.contributions(Z, c).mean(0) > 1e-6).sum())
+
+
+def n_weighted(xnn: XNN, Z: Tensor, c: int) -> int:
+    """x-features that add something, |v_i E_i| above 0 in the mean, on images of the class."""
+    return int((xnn.contributions(Z, c).abs().mean(0) > 1e-6).sum())
 
 
 def cosines(E: Tensor) -> Array:
@@ -131,38 +148,67 @@ def fit_lassos(data: srae.Examples, alpha: float) -> Lassos:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The Voronoi cells of the parts that the images of a class show."""
+    """P(part | pixel) of the images of a class: Voronoi cells and context, or masks of objects."""
 
     shown: Array  # (m,) bool: images that show a part
     of_pixel: (
-        Array  # (images that show one, p + 1, h, w): P(part | pixel), context last
+        Array  # (images that show one, p + 1 or p, h, w); of cells context is last
     )
 
     def histogram(self, S: Array) -> Array:
-        """Voronoi histogram (k, p + 1) of maps S (m, k, h, w) over the images that show a part; all 0 if none does."""
+        """Histogram (k, p + 1 or p) of maps S (m, k, h, w) over the images that show a part; all 0 if none does."""
         total = attention_maps.histogram(S[self.shown], self.of_pixel).sum(0)
         return total / max(1, self.shown.sum())
 
 
-def cells(part: Batch) -> Cells | None:
-    """The cells of the parts of images; None without annotated parts."""
+def cells(part: Batch, kind: Kind = "voronoi") -> Cells | None:
+    """P(part | pixel) of images; None without annotated parts.
+
+    Args:
+        kind: ``voronoi`` cells of parts (CUB), or the ``mask`` of each object (Places).
+
+    Raises:
+        ValueError: masks are asked for that the images do not have.
+    """
     if part.parts is None:
         return None
-    parts, (h, w) = part.parts.cpu().numpy(), part.x.shape[2:]
-    visible = np.ones(parts.shape[:2], bool)
-    if part.part_visible is not None:
-        visible = part.part_visible.cpu().numpy()
+    visible = visible_parts(part)
+    shown = visible.any(1)
+    p, (h, w) = visible.shape[1], part.x.shape[2:]
+    if kind == "mask":
+        if part.part_masks is None:
+            raise ValueError("cells: mask needs images with masks of their parts")
+        labels = part.part_masks.cpu().numpy()[shown]
+        masks = [attention_maps.mask(one, p)[:-1] for one in labels]
+        return Cells(shown, np.array(masks).reshape(-1, p, h, w))
+    parts = part.parts.cpu().numpy()
     boxes = np.array([[0, 0, w, h]] * len(parts))
     if part.boxes is not None:
         boxes = part.boxes.cpu().numpy()
-    shown = visible.any(1)
     of_pixel = []
     for points, seen, box in zip(
         parts[shown], visible[shown], boxes[shown], strict=True
     ):
         of_pixel.append(attention_maps.voronoi(points, seen, box, h, w))
-    p = parts.shape[1]
     return Cells(shown, np.array(of_pixel).reshape(-1, p + 1, h, w))
+
+
+def at_parts(S: Array, part: Batch) -> Array:
+    """Mean over images of S_{ip,jp} (k, p), the share of maps S (m, k, h, w) at the pixel of each part (Fig. 7a)."""
+    points, (h, w) = part.parts.cpu().numpy(), part.x.shape[2:]
+    visible = visible_parts(part)
+    of_pixel = [
+        attention_maps.pixel(places, seen, h, w)
+        for places, seen in zip(points, visible, strict=True)
+    ]
+    return attention_maps.histogram(S, np.stack(of_pixel)).mean(0)
+
+
+def visible_parts(part: Batch) -> Array:
+    """(m, p) bool; all of them where the data set does not say."""
+    if part.part_visible is None:
+        return np.ones(part.parts.shape[:2], bool)
+    return part.part_visible.cpu().numpy()
 
 
 def overlap(
@@ -177,7 +223,7 @@ def overlap(
         weights: (k,) of the maps in the share; None: equal.
         part: the images, with part_importance for the share; parts: their cells, for locality.
     """
-    S = _images_first(found)  # (m, k, h, w)
+    S = images_first(found)  # (m, k, h, w)
     P, dead = attention_maps.correlation(S)
     o2, singular = attention_maps.o2(P)
     out = {
@@ -195,7 +241,7 @@ def overlap(
     return out
 
 
-def _images_first(found: Tensor) -> Array:
+def images_first(found: Tensor) -> Array:
     """Maps (k, m, h, w) -> (m, k, h, w), each with sum 1."""
     return attention_maps.normalised(found.movedim(0, 1).cpu().numpy())
 
@@ -232,6 +278,6 @@ def part_histograms(found: Sequence[Tensor], seen: Sequence[Batch]) -> Array:
     """(K, n, p + 1) histograms of the x-features of each class, each with sum 1 (Fig. 7b, over images)."""
     bars = []
     for maps, part in zip(found, seen, strict=True):
-        bars.append(cells(part).histogram(_images_first(maps)))
+        bars.append(cells(part).histogram(images_first(maps)))
     stacked = np.stack(bars)
     return stacked / np.maximum(stacked.sum(2, keepdims=True), 1e-12)

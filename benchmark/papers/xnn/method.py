@@ -6,7 +6,8 @@
     e.heatmaps                                                        # their sum, weighted by the contributions above 0
     e.scores, e.labels                                                # y~ of all classes, and the largest
 
-Maps are c-MWP, normalised per x-feature and image. ``size``: the mean over classes of live x-features and of trainings.
+Maps are c-MWP, normalised per x-feature and image. ``size``: the mean over classes of live x-features and of trainings,
+and the share of the maps whose x-feature is silent on the image (``silent``, see ``maps``).
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class XNN:
     batch: int = 64
     layer: str | None = None
     to: str | None = None
+    silent: Literal["map", "zero"] = "map"
     name = "XNN"
     paper = "xnn"
     offers = ("concept_maps", "heatmaps", "scores", "labels", "size")
@@ -79,18 +81,20 @@ class XNN:
         scores = self._xnn.predict(Z)[..., 0]  # (m, C)
         S = Z.new_zeros(len(batch), self.n, *batch.x.shape[2:])
         weight = Z.new_zeros(len(batch), self.n)  # max(v_i E_i, 0)
+        is_silent = torch.zeros_like(weight, dtype=torch.bool)
         for k in c.unique().tolist():
             for rows in (c == k).nonzero()[:, 0].split(batch.chunk):
-                found = maps.feature_maps(
-                    self._xnn, target, batch.x[rows], k, self._layer, self.to, Z[rows]
-                )
+                walkers = maps.walkers(self._xnn, Z[rows], k, self._layer, self.silent)
+                found = maps.down(target, batch.x[rows], walkers, self._layer, self.to)
                 S[rows] = maps.normalised(found).movedim(0, 1)
                 weight[rows] = self._xnn.contributions(Z[rows], k).clamp(min=0)
+                is_silent[rows] = self._xnn.silent(Z[rows], k)
         heat = torch.einsum("mn,mnhw->mhw", weight, S)
         size = {
             "x-features": float(self.n),
             "live x-features": float(np.mean(self._live)),
             "trainings": float(self._xnn.trained.double().mean()),
+            "silent share": float(is_silent.double().mean()),
         }
         return Explanation(
             concept_maps=S,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,10 +17,8 @@ from benchmark.papers.xnn.measures import Lassos, Split
 from benchmark.papers.xnn.network import XNN
 from benchmark.shared.excitation_backprop import class_maps
 
-WHERE = (
-    "locality",
-    "class_part_share",
-)  # what is measured of maps that are not x-features
+# what is measured of maps that are not x-features
+WHERE = ("locality", "class_part_share", "silent_share")
 PICTURE_SIDE = (
     112  # pixels of a picture at most, so that those of all classes stay a few MB
 )
@@ -33,6 +31,7 @@ class MethodMaps:
     maps: Tensor
     weights: Tensor | None = None  # (k,) in ``class_part_share``; None: equal
     added: Tensor | None = None  # v_i E_i of x-features, (m, k)
+    silent: Tensor | None = None  # (m, k) bool: the x-feature or unit is 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ class ClassMaps:
     """The maps of all methods on images of one class, and what is measured of them."""
 
     images: Batch
-    srae: MethodMaps
+    srae: MethodMaps  # of the first run
     heat: Tensor  # the 1-Heatmap (m, h, w)
     overlaps: Mapping[str, Mapping[str, float]]  # method -> metric -> value
 
@@ -57,10 +56,12 @@ class Mapper:
     target: Target
     at: maps.Layer
     to: str | None
-    trained: Mapping[str, XNN]
+    trained: Mapping[str, Sequence[XNN]]  # the runs of each training
     lassos: Lassos
     units: Tensor  # of Z
     n: int  # x-features
+    silent: maps.Silent = "map"
+    cells: measures.Kind = "voronoi"
 
     @property
     def all_z(self) -> str:
@@ -73,28 +74,42 @@ class Mapper:
         Args:
             part: images of the class; tested: all test images, for the Lasso's mean contributions.
         """
-        of_class = tested.images.y == c
-        selected, contribution = self.lassos.largest(c, tested.Z[of_class], self.n)
+        Z = tested.Z[tested.positives(c)]
+        selected, contribution = self.lassos.largest(c, Z, self.n)
         units = torch.cat([selected, self.units])
         sizes = [len(selected), len(self.units)]
         of_selected, of_drawn = self._unit_maps(units, part).split(sizes)
+        Z = self.at(self.target, part)
+        selected_silent, drawn_silent = (Z[:, units] == 0).split(sizes, 1)
         logit = torch.full_like(part.y, c)
         heat = class_maps(self.target, part.x, logit, to=self.to)
 
-        found = self._x_feature_maps(c, part)
-        found["Lasso"] = MethodMaps(of_selected, contribution)
-        found["1-Heatmap"] = MethodMaps(heat[None])
-        found[self.all_z] = MethodMaps(of_drawn)
-        return ClassMaps(part, found["SRAE"], heat, self._overlaps(found, part))
+        found = self._x_feature_maps(c, part, Z)
+        lasso = MethodMaps(of_selected, contribution, silent=selected_silent)
+        found["Lasso"] = [lasso]
+        found["1-Heatmap"] = [MethodMaps(heat[None])]
+        found[self.all_z] = [MethodMaps(of_drawn, silent=drawn_silent)]
+        shown = found["SRAE"][0]
+        shown = replace(shown, maps=shown.maps.clone())  # not a part of all maps
+        return ClassMaps(part, shown, heat, self._overlaps(found, part))
 
     def _overlaps(
-        self, found: Mapping[str, MethodMaps], part: Batch
+        self, found: Mapping[str, Sequence[MethodMaps]], part: Batch
     ) -> dict[str, dict[str, float]]:
-        """What is measured of the maps: method -> metric -> value."""
-        cells = measures.cells(part)
+        """What is measured of the maps, the mean over runs: method -> metric -> value."""
+        cells = measures.cells(part, self.cells)
         overlaps = {}
-        for name, one in found.items():
-            values = measures.overlap(one.maps, one.weights, part, cells)
+        for name, runs in found.items():
+            measured = []
+            for one in runs:
+                values = measures.overlap(one.maps, one.weights, part, cells)
+                if one.silent is not None:
+                    values["silent_share"] = float(one.silent.double().mean())
+                measured.append(values)
+            values = {
+                metric: mean_of_defined([values[metric] for values in measured])
+                for metric in measured[0]
+            }
             if name in ("1-Heatmap", self.all_z):
                 values = {
                     metric: values[metric] for metric in WHERE if metric in values
@@ -102,21 +117,31 @@ class Mapper:
             overlaps[name] = values
         return overlaps
 
-    def _x_feature_maps(self, c: int, part: Batch) -> dict[str, MethodMaps]:
-        """Maps of the x-features of all trainings, which are followed down together, image by image."""
-        Z = self.at(self.target, part)
-        trainings = self.trained.values()
-        walkers = torch.cat([maps.walkers(xnn, Z, c, self.at) for xnn in trainings])
+    def _x_feature_maps(
+        self, c: int, part: Batch, Z: Tensor
+    ) -> dict[str, list[MethodMaps]]:
+        """Maps of the x-features of all trainings, which are followed down together, image by image.
+
+        Args:
+            Z: (m, d) of the images.
+        """
+        trainings = [xnn for runs in self.trained.values() for xnn in runs]
+        started = [maps.walkers(xnn, Z, c, self.at, self.silent) for xnn in trainings]
+        walkers = torch.cat(started)
         per_image = []
         for x, P in zip(part.x.split(1), walkers.split(1, dim=1), strict=True):
             per_image.append(maps.down(self.target, x, P, self.at, self.to))
-        per_training = torch.cat(per_image, 1).split(self.n)
+        per_training = iter(torch.cat(per_image, 1).split(self.n))
 
-        found = {}
-        for (name, xnn), S in zip(self.trained.items(), per_training, strict=True):
-            added = xnn.contributions(Z, c)  # v_i E_i, (m, n)
-            weights = added.mean(0).clamp(min=0)
-            found[name] = MethodMaps(S, weights, added)
+        found: dict[str, list[MethodMaps]] = {}
+        for name, runs in self.trained.items():
+            found[name] = []
+            for xnn in runs:
+                added = xnn.contributions(Z, c)  # v_i E_i, (m, n)
+                weights = added.mean(0).clamp(min=0)
+                silent = xnn.silent(Z, c)
+                one = MethodMaps(next(per_training), weights, added, silent)
+                found[name].append(one)
         return found
 
     def _unit_maps(self, units: Tensor, part: Batch) -> Tensor:
@@ -126,6 +151,12 @@ class Mapper:
             for x in part.x.split(1)
         ]
         return torch.cat(per_image, 1)
+
+
+def mean_of_defined(values: Sequence[float]) -> float:
+    """The mean of the values that are not NaN; NaN where all are."""
+    defined = [value for value in values if np.isfinite(value)]
+    return float(np.mean(defined)) if defined else np.nan
 
 
 def overlaps(found: Sequence[ClassMaps]) -> dict[str, dict[str, Array]]:
@@ -161,9 +192,16 @@ def part_arrays(study: Study, found: Sequence[ClassMaps]) -> dict[str, Array]:
     numbered = np.array([str(i) for i in range(importance.shape[1])])
     return {
         "bars": measures.part_histograms([one.srae.maps for one in found], seen),
+        "bars_at_parts": np.stack([_at_parts(one) for one in found]),
         "importance": importance,
         "part_names": study.data.arrays.get("part_names", numbered),
     }
+
+
+def _at_parts(found: ClassMaps) -> Array:
+    """Fig. 7a of a class, (n, p)."""
+    S = measures.images_first(found.srae.maps)
+    return measures.at_parts(S, found.images)
 
 
 def picture(target: Target, found: Sequence[ClassMaps]) -> dict[str, Array]:

@@ -36,8 +36,8 @@ class Setting:
     # The penalty on Q: log (Eq. 2) or mean (SAE, CAE).
     reconstruct: Literal["log", "mean"] = "log"
     faithful: bool = True  # False (CAE): reconstruction alone, then least squares for v
-    # Cosines between features (Eq. 3), images, or weighted features v_l E_l.
-    pull_away: Literal["features", "images", "weighted"] = "features"
+    # Cosines between features (Eq. 3), or between images (the authors' code).
+    pull_away: Literal["features", "images"] = "features"
     pretrain: int = 30  # epochs of SAE first
     epochs: int = 60
     batch: int = 256
@@ -103,6 +103,10 @@ class XNN:
     def live(self, Z: Tensor, c: int) -> float:
         """How many x-features of class c are active on any of Z."""
         return float((self.features(Z, c).amax((0, 1)) > 0).sum())
+
+    def silent(self, Z: Tensor, c: int) -> Tensor:
+        """Which x-features of class c are 0 everywhere on an image, (M, n) bool."""
+        return self.features(Z, c).amax(1) == 0
 
     def contributions(self, Z: Tensor, c: int, output: int = 0) -> Tensor:
         """v_i E_i, (M, n): what each x-feature adds to y~; summed over positions."""
@@ -237,6 +241,7 @@ def loss(
         penalty = torch.log1p(setting.q * Q) if setting.reconstruct == "log" else Q
         total = total + beta * penalty.mean(1)
     if eta.any():
+        E = pooled(E, pool) if setting.pull_away == "images" else E
         total = total + eta * pull_away(E, params["v"], setting.pull_away)
     return total
 
@@ -244,16 +249,17 @@ def loss(
 def pull_away(E: Tensor, v: Tensor, axis: str = "features") -> Tensor:
     """Eq. 3: PT (K,), the mean squared cosine of pairs. A dead feature has cosine 0 with all.
 
+    The authors' code weighs E by v before either. The cosine of two features does not depend on it; that of two
+    images does.
+
     Args:
-        E: (K, B, S, n) on a minibatch; v: (K, S n, O).
-        axis: pairs of ``features``, of ``weighted`` features v_l E_l, or of ``images``.
+        E: (K, B, S, n) on a minibatch, as v sees it where ``axis`` is ``images``; v: (K, S n, O).
+        axis: pairs of ``features``, or of ``images``, each a vector of its v_l E_l.
     """
-    if axis != "features":
-        v = v.mean(2).view(len(E), 1, -1, E.shape[3])  # (K, 1, S, n)
-        E = E * v[:, :, : E.shape[2]]  # v_l E_l
     vectors = E.flatten(1, 2).mT  # (K, n, B S)
     if axis == "images":
-        vectors = E.flatten(2) + TINY  # (K, B, S n)
+        added = E.flatten(2) * v.mean(2)[:, None]  # v_l E_l
+        vectors = added + TINY  # (K, B, S n)
     vectors = vectors / vectors.norm(dim=2, keepdim=True).clamp(min=TINY)
     cosines = (vectors @ vectors.mT) ** 2
     n = cosines.shape[1]

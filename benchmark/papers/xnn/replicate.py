@@ -2,15 +2,18 @@
 study.
 
 Every class has its own XNN; numbers are means over classes. Maps are taken on ``images`` test images of each class.
-What SRAE gains over an ablation is paired by class: ``delta_O1`` of ``NN-SRAE`` is the mean over classes of O1(NN)
-- O1(SRAE), and ``delta_O1_ci95`` half of its 95 % interval (Student's t).
+``O1_ci95`` is half of the 95 % interval of O1 over classes (Student's t). The networks of different classes start from
+different seeds, so that it holds the scatter of training too. What SRAE gains over an ablation is paired by class:
+``delta_O1`` of ``NN-SRAE`` is the mean over classes of O1(NN) - O1(SRAE), with ``delta_O1_ci95``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
-from typing import Any
+from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,7 +36,11 @@ UNITS = {
     "O2": (LOWER, "nats"),
     "locality": (LOWER, "nats"),
     "class_part_share": (HIGHER, "fraction"),
+    "silent_share": (LOWER, "fraction"),
+    "n_weighted": (HIGHER, "x-features"),
 }
+FIVE = 5  # x-features in all of the paper's tables
+TEST_POSITIVES, TEST_NEGATIVES = 10, 2000  # of each class, in the paper's split
 COUNTED = {
     "n_singular": "classes",
     "n_dead": "maps",
@@ -66,6 +73,10 @@ def table1(
     to: str | None = None,
     shown: int | None = None,
     pixels: Sequence[int] = (300, 500, 1000),
+    runs: int = 1,
+    silent: Literal["map", "zero"] = "map",
+    split: Literal["data", "paper"] = "data",
+    cells: Literal["voronoi", "mask"] = "voronoi",
 ) -> Outcome:
     """SRAE (with restarts and without), NN, SAE, CAE, Lasso, Z and the 1-Heatmap; Tables .4 and .5, Figs. 7 and 8.
 
@@ -77,29 +88,42 @@ def table1(
         test: test images, equally many of each class; None: all.
         shown: so many classes have pictures; None: all.
         pixels: kept in Table .5, of 224 x 224.
+        runs: trainings of each explanation network from other seeds; their mean counts for a class.
+        silent: maps of x-features that are 0 on an image (``maps``).
+        split: the ``data`` set's, or the ``paper``'s, for each class its own: 10 images of the class and 2,000 others
+            of the whole data set (of a small one, a fifth of the others) are its test, all else its training images.
+        cells: locality over Voronoi cells of parts (CUB), or over masks of objects (Places).
     """
     training = dict(training or {})
     at, train, tested = _explained(study, layer, test)
+    if split == "paper":
+        train = tested = _joined(train, tested, rng)
     data = srae.examples(
-        train.Z, train.y, train.images.y, negatives, rng, study.target.classes
+        train.Z,
+        train.y,
+        train.images.y,
+        negatives,
+        rng,
+        study.target.classes,
+        without=tested.tests,
     )
     K, n = train.y.shape[1], Setting(**training).n
-    seen = _images_of_each_class(tested.images, K, images)
-    trained = _train_all(data, training, seed=int(rng.integers(2**31)))
+    seen = _images_of_each_class(tested, K, images)
+    trained = _train_all(data, training, rng.integers(2**31, size=runs))
     lassos = measures.fit_lassos(data, alpha)
     units = _drawn_units(train.Z, z_units, rng)
 
     numbers, per_class = [], {}
-    for name, xnn in trained.items():
-        numbers += _training_numbers(name, xnn, tested)
-        per_class[name] = _faithfulness(data, xnn.logits, train, tested)
+    for name, xnns in trained.items():
+        numbers += _training_numbers(name, xnns, tested)
+        per_class[name] = _mean_faithfulness(data, xnns, train, tested)
     per_class["Lasso"] = _faithfulness(data, lassos.predict, train, tested)
     of_lasso = {"alpha": alpha, "n": n}
     selected = float(lassos.n_features().mean())
     numbers.append(Number("n_features", selected, "Lasso", of_lasso, K, LOWER, "units"))
     numbers += _table4(alphas, data, train, tested)
 
-    mapper = Mapper(study.target, at, to, trained, lassos, units, n)
+    mapper = Mapper(study.target, at, to, trained, lassos, units, n, silent, cells)
     found = [mapper.maps(c, part, tested) for c, part in enumerate(seen)]
     settings = {"Lasso": of_lasso, "1-Heatmap": {}, mapper.all_z: {}}
     for name, values in method_maps.overlaps(found).items():
@@ -155,11 +179,37 @@ def _split(target: Target, at: maps.Layer, images: Batch) -> Split:
     return Split(torch.cat(Z), torch.cat(y), images)
 
 
-def _images_of_each_class(tested: Batch, K: int, count: int) -> list[Batch]:
+def _joined(train: Split, tested: Split, rng: Generator) -> Split:
+    """Both splits as one, with a test of its own for each class."""
+    images = _all_images(train.images, tested.images)
+    tests = []
+    for c in range(train.y.shape[1]):
+        order = torch.from_numpy(rng.permutation(len(images)))
+        order = order.to(images.y.device)
+        of_class = images.y[order] == c
+        others = order[~of_class]
+        few = min(TEST_NEGATIVES, len(others) // 5)
+        tests.append(torch.cat([order[of_class][:TEST_POSITIVES], others[:few]]))
+    Z = torch.cat([train.Z, tested.Z])
+    y = torch.cat([train.y, tested.y])
+    return Split(Z, y, images, tests)
+
+
+def _all_images(a: Batch, b: Batch) -> Batch:
+    """The images of both with all that is known of them."""
+    joined = {}
+    for field in fields(Batch):
+        values = [getattr(images, field.name) for images in (a, b)]
+        if isinstance(values[0], Tensor):
+            joined[field.name] = torch.cat(values)
+    return replace(a, **joined, memo={})
+
+
+def _images_of_each_class(tested: Split, K: int, count: int) -> list[Batch]:
     """The first test images of each class."""
     out = []
     for c in range(K):
-        part = tested[(tested.y == c).nonzero()[:count, 0]]
+        part = tested.images[tested.positives(c)[:count]]
         if not len(part):
             raise ValueError(f"no test image of class {c}: raise `test`")
         out.append(part)
@@ -167,19 +217,18 @@ def _images_of_each_class(tested: Batch, K: int, count: int) -> list[Batch]:
 
 
 def _train_all(
-    data: srae.Examples, training: Mapping[str, Any], seed: int
-) -> dict[str, XNN]:
-    """SRAE, with restarts and without, and its ablations: all start from the same weights."""
-    done: dict[
-        tuple[int, ...], Any
-    ] = {}  # the first training of SRAE is the same in both
-    trained = {}
-    for name, (ablation, own) in TRAININGS.items():
-        setting = srae.settings_for(ablation, {**training, **own})
-        shared = done if ablation == "SRAE" else None
-        trained[name] = srae.fit(
-            data, setting, np.random.default_rng(seed), done=shared
-        )
+    data: srae.Examples, training: Mapping[str, Any], seeds: Array
+) -> dict[str, list[XNN]]:
+    """SRAE, with restarts and without, and its ablations, once for each seed: all start from the same weights."""
+    trained: dict[str, list[XNN]] = {name: [] for name in TRAININGS}
+    for seed in seeds:
+        # The first training of SRAE is the same with restarts and without.
+        done: dict[tuple[int, ...], Any] = {}
+        for name, (ablation, own) in TRAININGS.items():
+            setting = srae.settings_for(ablation, {**training, **own})
+            shared = done if ablation == "SRAE" else None
+            new = srae.fit(data, setting, np.random.default_rng(seed), done=shared)
+            trained[name].append(new)
     return trained
 
 
@@ -192,15 +241,15 @@ def _drawn_units(Z: Tensor, count: int, rng: Generator) -> Tensor:
     return torch.from_numpy(np.sort(units)).to(Z.device)
 
 
-def _training_numbers(name: str, xnn: XNN, tested: Split) -> list[Number]:
-    """Means over classes: live x-features, those that contribute to the class, and trainings."""
+def _training_numbers(name: str, xnns: Sequence[XNN], tested: Split) -> list[Number]:
+    """Means over runs and classes: live x-features, those that contribute to the class, and trainings."""
     K = tested.y.shape[1]
     live, positive = [], []
-    for c in range(K):
+    for xnn, c in product(xnns, range(K)):
         live.append(xnn.live(tested.Z, c))
-        positive.append(measures.n_positive(xnn, tested.Z[tested.images.y == c], c))
-    number = partial(Number, method=name, setting={"n": xnn.setting.n}, n=K)
-    trainings = float(xnn.trained.double().mean())
+        positive.append(measures.n_positive(xnn, tested.Z[tested.positives(c)], c))
+    number = partial(Number, method=name, setting={"n": xnns[0].setting.n}, n=K)
+    trainings = float(np.mean([xnn.trained.double().mean() for xnn in xnns]))
     return [
         number("n_live", float(np.mean(live)), better=HIGHER, unit="x-features"),
         number(
@@ -218,8 +267,16 @@ def _faithfulness(
 ) -> dict[str, Array]:
     """F_reg and F_cls (K,) of ``predict``: Z (M, d) -> y~ (M, K)."""
     return measures.faithfulness(
-        data, train.y, predict(train.Z), tested.y, predict(tested.Z)
+        data, train.y, predict(train.Z), tested, predict(tested.Z)
     )
+
+
+def _mean_faithfulness(
+    data: srae.Examples, xnns: Sequence[XNN], train: Split, tested: Split
+) -> dict[str, Array]:
+    """F_reg and F_cls (K,), the mean over runs."""
+    runs = [_faithfulness(data, xnn.logits, train, tested) for xnn in xnns]
+    return {metric: np.mean([run[metric] for run in runs], 0) for metric in runs[0]}
 
 
 # --------------------------------------------------------------------------------------------- numbers of Table 1
@@ -228,7 +285,10 @@ def _faithfulness(
 def _numbers(
     method: str, values: Mapping[str, Array], setting: Mapping[str, Any], K: int
 ) -> list[Number]:
-    """Means over classes. A class whose value is undefined is left out, and n says how many count."""
+    """Means over classes, some with half of their interval.
+
+    A class whose value is undefined is left out, and n says how many count.
+    """
     out = []
     for metric, v in values.items():
         if metric in COUNTED:
@@ -245,7 +305,17 @@ def _numbers(
             out.append(
                 Number(metric, mean, method, setting, len(defined), better, unit)
             )
+        if metric in PAIRED and len(defined) > 1:
+            half = _half_interval(defined)
+            n = len(defined)
+            out.append(Number(f"{metric}_ci95", half, method, setting, n, LOWER, unit))
     return out
+
+
+def _half_interval(values: Array) -> float:
+    """Half of the 95 % interval of the mean of values (n,), Student's t; n at least 2."""
+    error = values.std(ddof=1) / len(values) ** 0.5
+    return float(student.ppf(0.975, len(values) - 1) * error)
 
 
 def _gaps(per_class: Mapping[str, Mapping[str, Array]]) -> list[Number]:
@@ -273,11 +343,11 @@ def _paired(
     gap = gap[np.isfinite(gap)]
     if len(gap) < 2:
         return []
-    half = student.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / len(gap) ** 0.5
+    half = _half_interval(gap)
     number = partial(Number, method=pair, setting=setting or {}, n=len(gap))
     return [
         number(f"delta_{metric}", float(gap.mean()), better=HIGHER, unit=unit),
-        number(f"delta_{metric}_ci95", float(half), better=LOWER),
+        number(f"delta_{metric}_ci95", half, better=LOWER),
     ]
 
 
@@ -372,12 +442,12 @@ def convolutional(
             source, y = kept.Z, kept.y
         else:
             source, y = _on_the_fly(target, at, seen), _logits(target, seen)
-        y_test = _logits(target, tested)
+        test_split = Split(tested.x, _logits(target, tested), tested)
         data = srae.examples(source, y, seen.y, negatives, rng, target.classes)
         pooled = pool and at.side and min(at.side) > 1
         xnn = srae.fit(data, setting, rng, at.side if pooled else None)
         y_, y_test_ = _predict(xnn, target, at, seen), _predict(xnn, target, at, tested)
-        values = measures.faithfulness(data, y, y_, y_test, y_test_)
+        values = measures.faithfulness(data, y, y_, test_split, y_test_)
         values = {metric: values[metric] for metric in ("F_reg_train", "F_reg_test")}
         method = "SRAE" if name == dense else "conv SRAE"
         numbers += _numbers(method, values, {"layer": name}, K)
@@ -437,7 +507,7 @@ def _shown(
     }
 
 
-# --------------------------------------------------------------------------------------------- Fig. .12, human study
+# --------------------------------------------------------------------------------------------- Fig. .12, n, human study
 
 
 def degeneration(
@@ -451,7 +521,10 @@ def degeneration(
     layer: str | None = None,
 ) -> Outcome:
     """Fig. .12: how alike the x-features of SRAE and of NN are, as activations over the test images, and how many
-    contribute to the class."""
+    contribute to the class.
+
+    Without the authors' test that two x-features contribute (``accept: live``), which retrains what is shown here.
+    """
     _, train, tested = _explained(study, layer, test)
     data = srae.examples(
         train.Z, train.y, train.images.y, negatives, rng, study.target.classes
@@ -460,8 +533,10 @@ def degeneration(
     seed = int(rng.integers(2**31))
     pairs = ~np.eye(n, dtype=bool)
     numbers, arrays = [], {}
+    alike, speaking = {}, {}
     for name in ("SRAE", "NN"):
-        setting = srae.settings_for(name, {**(training or {}), "n": n})
+        own = {"accept": "live", **(training or {}), "n": n}
+        setting = srae.settings_for(name, own)
         xnn = srae.fit(data, setting, np.random.default_rng(seed))
         cosines, positive = [], []
         for c in range(K):
@@ -469,17 +544,56 @@ def degeneration(
             positive.append(measures.n_positive(xnn, tested.Z[tested.images.y == c], c))
         arrays[f"cosines_{name}"] = np.stack(cosines)  # (K, n, n)
         arrays[f"speak_{name}"] = np.array(positive)
-        mean = float(arrays[f"cosines_{name}"][:, pairs].mean())
-        count = float(arrays[f"speak_{name}"].mean())
+        alike[name] = arrays[f"cosines_{name}"][:, pairs].mean(1)
+        speaking[name] = arrays[f"speak_{name}"]
+        mean, count = float(alike[name].mean()), float(speaking[name].mean())
         number = partial(Number, method=name, setting={"n": n}, n=K)
         numbers.append(number("mean_cosine", mean, better=LOWER))
         numbers.append(number("n_speaking", count, better=HIGHER, unit="x-features"))
-    nn, ours = (
-        arrays[f"cosines_{name}"][:, pairs].mean(1) for name in ("NN", "SRAE")
-    )  # (K,)
-    return Outcome(
-        [*numbers, *_paired("NN-SRAE", "mean_cosine", nn - ours, {"n": n})], arrays
+    setting = {"n": n}
+    for metric, values in (("mean_cosine", alike), ("n_speaking", speaking)):
+        gap = values["NN"] - values["SRAE"]  # (K,)
+        numbers += _paired("NN-SRAE", metric, gap, setting)
+    return Outcome(numbers, arrays)
+
+
+def counts(
+    study: Study,
+    rng: Generator,
+    *,
+    n: Sequence[int] = (1, 2, 3, 5, 8),
+    training: Mapping[str, Any] | None = None,
+    negatives: int | None = None,
+    test: int | None = None,
+    layer: str | None = None,
+) -> Outcome:
+    """Sec. 4.1: with more than five x-features F_reg is no better, and some have no weight in v_i E_i.
+
+    ``delta_F_reg_test`` is what F_reg falls by from 5 to n x-features, paired by class.
+    """
+    _, train, tested = _explained(study, layer, test)
+    data = srae.examples(
+        train.Z, train.y, train.images.y, negatives, rng, study.target.classes
     )
+    K, seed = train.y.shape[1], int(rng.integers(2**31))
+    numbers, freg = [], {}
+    for count in n:
+        setting = srae.settings_for("SRAE", {**(training or {}), "n": count})
+        xnn = srae.fit(data, setting, np.random.default_rng(seed))
+        values = _faithfulness(data, xnn.logits, train, tested)
+        weighted = []
+        for c in range(K):
+            Z = tested.Z[tested.positives(c)]
+            weighted.append(measures.n_weighted(xnn, Z, c))
+        values = {key: values[key] for key in ("F_reg_train", "F_reg_test")}
+        values["n_weighted"] = np.array(weighted)
+        freg[count] = values["F_reg_test"]
+        numbers += _numbers("SRAE", values, {"x-features": count}, K)
+    for count in n:
+        if count > FIVE in freg:
+            gap, at = freg[FIVE] - freg[count], {"x-features": count}
+            numbers += _paired("SRAE", "F_reg_test", gap, at, "logits")
+    return Outcome(numbers)
 
 
 def human_study(

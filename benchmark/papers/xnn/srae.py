@@ -16,12 +16,12 @@ Theory, for one class, with M examples Z_i, targets y_i, E = E_theta(Z), y~ = v^
 w_i gives positives more weight ("we enhance the weights of the positive examples"): negatives / positives, at most
 50. Q and PT are taken over a minibatch. Layers are dense with ReLU, also after E and after the decoder, as in the
 authors' code (its dropout of 0.02 is left out). NN, SAE and CAE are the same network with terms switched off
-(``ABLATIONS``).
+(``ABLATIONS``), trained as long, with the same schedule, and as often.
 
 Two lessons that the paper does not print: without reconstruction first (``pretrain`` epochs of SAE) the log penalty
 outweighs faithfulness; and the authors' code trains up to five more times, with beta x 1.2 and eta x 0.8, until two
-x-features contribute to the class (``accepted``). A network whose x-features are all dead (ReLU) is retrained for
-every method, and of trainings that were not accepted the one with the smallest loss is kept.
+x-features contribute to the class (``accepted``). Both stages are there for every ablation, the first without the terms
+that it lacks: NN's has no reconstruction. Of trainings that were not accepted the one with the smallest loss is kept.
 
 All K networks train as one stack (``network``). Each class keeps its own best weights on held-out examples and
 leaves the stack when it has not improved for ``patience`` epochs. On a CPU a stack too large for the caches trains
@@ -65,15 +65,9 @@ Source = Callable[[Tensor], Tensor]  # (K, B) numbers of images -> their Z (K, B
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "SRAE": {},
-    "NN": {"beta": 0.0, "eta": 0.0, "pretrain": 0, "accept": "live"},
-    "SAE": {"reconstruct": "mean", "eta": 0.0, "pretrain": 0, "accept": "live"},
-    "CAE": {
-        "reconstruct": "mean",
-        "eta": 0.0,
-        "pretrain": 0,
-        "accept": "live",
-        "faithful": False,
-    },
+    "NN": {"beta": 0.0, "eta": 0.0},
+    "SAE": {"reconstruct": "mean", "eta": 0.0},
+    "CAE": {"reconstruct": "mean", "eta": 0.0, "faithful": False},
 }
 
 
@@ -114,6 +108,7 @@ def examples(
     negatives: int | None,
     rng: Generator,
     classes: Sequence[str] | None = None,
+    without: Sequence[Tensor] | None = None,
 ) -> Examples:
     """One-vs-all examples: for each class its positives and randomly drawn others, the same number R for every class.
 
@@ -123,20 +118,27 @@ def examples(
         labels: (M,) true classes.
         negatives: of the class with most positives; the others get more, so that R agrees. None: all images.
         classes: their names, for messages.
+        without: images that each class must not train on; None: none.
 
     Raises:
         ValueError: a class without positives or without negatives.
     """
     M, K = y.shape
-    counts = torch.bincount(labels, minlength=K)
+    free = torch.ones(K, M, dtype=torch.bool, device=labels.device)
+    for c, rows in enumerate(without or ()):
+        free[c, rows] = False
+    own = labels == torch.arange(K, device=labels.device)[:, None]
+    counts = (own & free).sum(1)
     if (counts == 0).any():
         c = int((counts == 0).nonzero()[0])
         name = classes[c] if classes else c
         raise ValueError(
             f"class {name} has no positives among the {len(labels)} images"
         )
-    R = M if negatives is None else min(M, int(counts.max()) + negatives)
-    rows = torch.stack([_rows_of(c, labels, R, rng) for c in range(K)])
+    R = int(free.sum(1).min())
+    if negatives is not None:
+        R = min(R, int(counts.max()) + negatives)
+    rows = torch.stack([_rows_of(c, labels, free[c], R, rng) for c in range(K)])
     positive = labels[rows] == torch.arange(K, device=labels.device)[:, None]
     if (positive.sum(1) == R).any():
         raise ValueError(
@@ -145,13 +147,15 @@ def examples(
     return Examples(source(Z), rows, y.T.gather(1, rows)[..., None], positive)
 
 
-def _rows_of(c: int, labels: Tensor, R: int, rng: Generator) -> Tensor:
-    """R images for class c, drawn at random, (R,): first those that are held out, then positives, then other classes.
+def _rows_of(c: int, labels: Tensor, free: Tensor, R: int, rng: Generator) -> Tensor:
+    """R of the images that are ``free`` (M,) for class c, (R,): first those that are held out, then positives, then
+    other classes.
 
     A tenth of the positives is held out, and as many others as are missing.
     """
     order = rng.permutation(len(labels))
     order = torch.from_numpy(order).to(labels.device)
+    order = order[free[order]]
     of_class = labels[order] == c
     positives, others = order[of_class], order[~of_class]
     few = int(HELD_OUT * len(positives))

@@ -160,6 +160,7 @@ def table1(
     layer: str | None,
     to: str | None,
     pixels: Sequence[int],
+    runs: int,
     **_: Any,
 ) -> Work:
     """SRAE, its ablations and the Lasso on all training images; maps of all of them on a few test images per class."""
@@ -169,11 +170,11 @@ def table1(
     out = dense.seen
     for setting in settings:
         predicted = stack.predicted(dense.train + 2 * dense.test, setting)
-        out += stack.trained(setting, facts.device) + predicted
+        out += runs * (stack.trained(setting, facts.device) + predicted)
     lassos = (1 + len(alphas)) * K
     out += Work(fits=lassos * stack.R * stack.d)
     n = settings[0].n
-    shown = down(facts, dense.at, 5 * n, to, 1)
+    shown = down(facts, dense.at, 5 * n * runs, to, 1)
     shown += units_down(facts, dense.at, n + z_units, to)
     shown += _heat(facts, to)
     masked = 2 * len(pixels) * facts.logits
@@ -194,8 +195,28 @@ def degeneration(
     dense = _dense(facts, layer, negatives, test)
     out = dense.seen
     for name in ("SRAE", "NN"):
-        setting = settings_for(name, {**(training or {}), "n": n})
+        setting = settings_for(name, {"accept": "live", **(training or {}), "n": n})
         predicted = dense.stack.predicted(2 * dense.test, setting)
+        out += dense.stack.trained(setting, facts.device) + predicted
+    return out.beside(dense.held)
+
+
+def counts(
+    facts: Facts,
+    *,
+    n: Sequence[int],
+    training: Mapping[str, Any] | None,
+    negatives: int | None,
+    test: int | None,
+    layer: str | None,
+    **_: Any,
+) -> Work:
+    """SRAE with each number of x-features."""
+    dense = _dense(facts, layer, negatives, test)
+    out = dense.seen
+    for count in n:
+        setting = settings_for("SRAE", {**(training or {}), "n": count})
+        predicted = dense.stack.predicted(dense.train + dense.test, setting)
         out += dense.stack.trained(setting, facts.device) + predicted
     return out.beside(dense.held)
 

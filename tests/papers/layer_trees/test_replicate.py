@@ -13,6 +13,7 @@ from torch import nn
 from benchmark import store, zoo
 from benchmark.api import Explanation, NotApplicable, Target
 from benchmark.data import Dataset
+from benchmark.methods.registry import MethodRef
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.layer_trees import drawing, figures, replicate, trees
 from benchmark.papers.layer_trees.duplicates import KINDS
@@ -305,6 +306,21 @@ def test_any_methods_heat_maps_can_be_drawn(study):
     assert (mean[:, 2, 5] == 1).all() and mean.sum() == len(mean)
     with pytest.raises(ValueError, match="draws no heat maps"):
         replicate.drawing(study, rng(), layer="fc1", maps="mine.py:Labels")
+
+
+@pytest.mark.parametrize(
+    "maps", ["captum:DeepLift", "captum:GradientShap", "zennit:EpsilonPlus"]
+)
+def test_the_papers_other_attributions_can_be_drawn(study, maps):
+    """Libraries that the paper names; each map is a share of pixels, so places that samples pass sum to 1."""
+    pytest.importorskip(maps.split(":")[0])
+    build = lambda entry: MethodRef.parse(entry).build()
+    study = dataclasses.replace(study, build=build)
+    out = replicate.drawing(study, rng(), layer="fc1", maps=maps)
+    mean = out.arrays["mean"][out.arrays["count"] > 0].astype(float)
+    assert mean.min() >= 0 and mean.max() == 1
+    totals = mean.sum((1, 2))
+    np.testing.assert_allclose(totals, totals[0], rtol=0.01)
 
 
 def test_drawings_that_cannot_be(study):

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from benchmark.api import NotApplicable, Target
 from benchmark.papers.xnn import maps, srae
+from benchmark.papers.xnn import network as network_module
 from benchmark.papers.xnn.method import XNN
 from benchmark.papers.xnn.network import Setting, pull_away
 from benchmark.shared import excitation_backprop
@@ -75,8 +76,6 @@ def literal_loss(params, k, Z, y, w, setting, beta, eta):
     ]
     if setting.pull_away == "features":
         vectors = [[E[i][j] for i in range(M)] for j in range(n)]
-    elif setting.pull_away == "weighted":
-        vectors = [[v[j] * E[i][j] for i in range(M)] for j in range(n)]
     else:
         vectors = [[v[j] * E[i][j] + 1e-8 for j in range(n)] for i in range(M)]
     pull = 0.0
@@ -93,7 +92,7 @@ def literal_loss(params, k, Z, y, w, setting, beta, eta):
 
 
 @pytest.mark.parametrize("reconstruct", ["log", "mean"])
-@pytest.mark.parametrize("pull_away", ["features", "images", "weighted"])
+@pytest.mark.parametrize("pull_away", ["features", "images"])
 def test_the_loss_is_equation_5(reconstruct, pull_away):
     setting = Setting(
         **SMALL | {"hidden": (5, 4)}, reconstruct=reconstruct, pull_away=pull_away
@@ -133,6 +132,28 @@ def test_pull_away_by_hand():
     dead = E.clone()
     dead[..., 2] = 0
     assert pull_away(dead, v).item() == 0
+
+
+def test_pull_away_of_images_sees_what_v_sees():
+    """On a pooled map an image is the vector of v_l E_l after pooling."""
+    rng = np.random.default_rng(0)
+    E = torch.from_numpy(rng.random((1, 2, 4, 3)))  # 2 images, a 2 x 2 map, 3 features
+    setting = Setting(**SMALL, pull_away="images")
+    params = {"v": torch.from_numpy(rng.normal(size=(1, 3, 1)))}
+    a, b = (E[0, i].amax(0) * params["v"][0, :, 0] for i in range(2))
+    cosine = a @ b / (a.norm() * b.norm())
+    seen = network_module.pooled(E, (2, 2))
+    got = pull_away(seen, params["v"], setting.pull_away)
+    assert got.item() == pytest.approx(cosine.item() ** 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("axis", ["features", "images"])
+def test_a_pooled_map_trains_with_either_pull_away(axis):
+    rng = np.random.default_rng(0)
+    Z = torch.from_numpy(rng.random((40, 16, 5))).float()
+    d = srae.examples(Z, Z[:, :2, 0] * 3, torch.arange(40) % 2, None, rng)
+    xnn = srae.fit(d, Setting(**SMALL, pull_away=axis), rng, pool=(4, 4))
+    assert torch.isfinite(xnn.logits(Z)).all()
 
 
 def test_switched_off_terms_have_no_share():
@@ -272,6 +293,20 @@ def test_adam_is_algorithm_1(decay):
 def fitted(name="SRAE", **more):
     setting = srae.settings_for(name, SMALL | {"epochs": 20, "lr": 0.01} | more)
     return srae.fit(data(M=160), setting, np.random.default_rng(0))
+
+
+def test_ablations_are_trained_as_long_and_as_often():
+    """They differ from SRAE in terms of the loss alone."""
+    terms = {"beta", "eta", "reconstruct", "faithful"}
+    for name in srae.ABLATIONS:
+        differ = {
+            key
+            for key, value in vars(srae.settings_for(name, SMALL)).items()
+            if value != getattr(srae.settings_for("SRAE", SMALL), key)
+        }
+        assert differ <= terms
+    xnn = fitted("NN", restarts=0)
+    assert xnn.epochs.max() <= 20 and xnn.setting.pretrain == 6
 
 
 def freg(xnn):
@@ -470,6 +505,7 @@ def test_the_plug_in(dense):
     assert (np.isclose(sums, 1, atol=1e-4) | (sums == 0)).all()
     np.testing.assert_array_equal(e.labels, e.scores.argmax(1))
     assert e.size["x-features"] == 3
+    assert 0 <= e.size["silent share"] <= 1
     assert e.heatmaps.min() >= 0
     assert t.fingerprint() == fingerprint
     assert torch.equal(torch.get_rng_state(), state)
@@ -478,6 +514,21 @@ def test_the_plug_in(dense):
     )
     np.testing.assert_array_equal(
         again.explain(t, images(9, 1), np.random.default_rng(0)).scores, e.scores
+    )
+
+
+def test_the_plug_in_maps_every_x_feature_or_those_that_are_active():
+    t, batch, rng = network(), images(9, 1), np.random.default_rng(0)
+    found = {}
+    for silent in ("map", "zero"):
+        method = XNN(n=3, hidden=(12, 6), epochs=10, restarts=1, silent=silent)
+        found[silent] = method.fit(t, images(), np.random.default_rng(0))
+        found[silent] = found[silent].explain(t, batch, rng)
+    share = found["map"].size["silent share"]
+    empty = {k: (e.concept_maps.sum((2, 3)) == 0).mean() for k, e in found.items()}
+    assert share > 0 and empty["zero"] >= share > empty["map"]
+    np.testing.assert_allclose(  # a silent x-feature adds nothing
+        found["map"].heatmaps, found["zero"].heatmaps, atol=1e-6
     )
 
 
@@ -528,12 +579,22 @@ def literal_winners(P, W, a):
     return new
 
 
-def test_maps_of_x_features_literally():
-    """c-MWP at the inputs of the x-layer, Eq. 10 through the encoder, then the network's own rules."""
+def with_a_silent_feature():
+    """(a network, three images, its explanation network, whose first x-feature is 0 on all of them)."""
     t, x = network(), images(3).x
     known = srae.together(t.features(images().x, "fc1"), t(images().x))
     xnn = srae.fit(known, Setting(**SMALL), np.random.default_rng(0))
-    got = maps.feature_maps(xnn, t, x, 0, maps.Layer("fc1"))
+    xnn.params["b2"][0, 0, 0] = -1e3
+    return t, x, xnn
+
+
+@pytest.mark.parametrize("silent", ["map", "zero"])
+def test_maps_of_x_features_literally(silent):
+    """c-MWP at the inputs of the x-layer, Eq. 10 through the encoder, then the network's own rules."""
+    t, x, xnn = with_a_silent_feature()
+    got = maps.feature_maps(xnn, t, x, 0, maps.Layer("fc1"), silent=silent)
+    assert xnn.silent(t.features(x, "fc1"), 0)[:, 0].all()
+    assert bool(got[0].any()) == (silent == "map")
     Z, ((W0, b0), (W1, b1), (W2, b2)) = t.features(x, "fc1"), xnn.layers(0)
     h0 = (Z @ W0 + b0).relu()
     h1 = (h0 @ W1 + b1).relu()
@@ -541,12 +602,21 @@ def test_maps_of_x_features_literally():
     for m, n in itertools.product(range(3), repeat=2):
         up, down = W2[:, n].clamp(min=0) * h1[m], (-W2[:, n]).clamp(min=0) * h1[m]
         P = up / up.sum().clamp(min=1e-30) - down / down.sum().clamp(min=1e-30)
-        P = literal_winners(P * (E[m, n] > 0), W1, h0[m])
+        start = 1 if silent == "map" else float(E[m, n] > 0)
+        P = literal_winners(P * start, W1, h0[m])
         P = literal_winners(P, W0, Z[m])
         want = excitation_backprop.unit_maps(t, x[m : m + 1], P[None, None], "fc1")[
             0, 0
         ]
         torch.testing.assert_close(got[n, m], want, atol=1e-5, rtol=1e-4)
+
+
+def test_walkers_of_a_map_start_in_proportion_to_the_x_feature():
+    """Where it is silent they start at all positions alike, or nowhere."""
+    E = torch.tensor([[[3.0, 1.0, 0.0], [0.0, 0.0, 0.0]]])  # 2 images, 3 positions
+    assert maps._start(E, "zero").tolist() == [[[0.75, 0.25, 0], [0, 0, 0]]]
+    alike = torch.tensor([[[0.75, 0.25, 0], [1 / 3] * 3]])
+    torch.testing.assert_close(maps._start(E, "map"), alike)
 
 
 def test_walkers_that_are_nowhere_have_no_map():
