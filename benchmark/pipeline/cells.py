@@ -17,7 +17,15 @@ from benchmark.methods.registry import MethodRef
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import UnknownName
 
-_FIELDS = ("heatmaps", "concept_maps", "labels", "scores", "decoded", "reference")
+_FIELDS = (
+    "heatmaps",
+    "concept_maps",
+    "labels",
+    "scores",
+    "decoded",
+    "reference",
+    "applies",
+)
 
 
 @dataclass(frozen=True)
