@@ -129,7 +129,7 @@ def clusters(facts: Facts, m: int, k: int, layer: str | None = None) -> Work:
     copies, gram = 1, 0
     if d > m:
         copies, gram = 2, m**2 * d
-    passes = gram + 2 * V * m * d
+    passes = gram + V * m * d
     fits = RESTARTS * V * m * coordinates
     maps = tensors(copies * m * d, 2 * V * d)
     return Work(passes, fits, maps + 3 * DOUBLE * m * coordinates)
