@@ -330,9 +330,12 @@ def work(
 
 def embedded(facts: Facts, layer: str | None, n: int, segments: Sequence[int]) -> Work:
     """psi of the segments of n images."""
-    pixels = sum(segments) * facts.shape[1] * facts.shape[2]  # of one image's segments
-    psi = n * sum(segments) * facts.forward(layer)
-    return psi + facts.work(fits=n * pixels, bytes=8 * pixels)
+    asked = sum(segments)
+    _, height, width = facts.shape
+    pixels = asked * height * width  # of one image's segments
+    psi = n * asked * facts.forward(layer)
+    rest = facts.work(fits=n * pixels, bytes=8 * pixels)
+    return psi + rest
 
 
 def discovered(

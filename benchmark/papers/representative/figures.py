@@ -268,15 +268,17 @@ def case_study(unit: FoundUnit) -> Figure:
 @mpl.rc_context(STYLE)
 def gallery(unit: FoundUnit) -> Figure:
     """Fig. 8: a row for each input, pairs of an image and its map."""
-    keys = ("gallery_classes", "gallery_images", "gallery_maps")
-    classes, images, maps = (unit.arrays[key] for key in keys)
+    classes = unit.arrays["gallery_classes"]
+    images = unit.arrays["gallery_images"]
+    maps = unit.arrays["gallery_maps"]
     rows, columns = images.shape[:2]
     figure = Figure(figsize=(1.7 * columns + 0.6, rows), layout="constrained")
     grid = figure.subplots(rows, 2 * columns, squeeze=False)
     for r, axes_row in enumerate(grid):
         for k in range(columns):
-            _draw(axes_row[2 * k], images[r, k])
-            _draw(axes_row[2 * k + 1], images[r, k], maps[r, k])
+            image, heatmap = images[r, k], maps[r, k]
+            _draw(axes_row[2 * k], image)
+            _draw(axes_row[2 * k + 1], image, heatmap)
         axes_row[0].set_ylabel(plain(str(classes[r])), fontsize=8)
     return figure
 

@@ -163,8 +163,10 @@ def unseen(
     def note(name: str, keep: Array) -> None:
         drop, increase, _, _ = masked(target, S, keep, compare=compare)
         both = np.stack([drop, increase], axis=1)
-        both[~keep.any(axis=(1, 2))] = np.nan
-        drops.setdefault(name, []).append(both)
+        explained = keep.any(axis=(1, 2))
+        both[~explained] = np.nan
+        known = drops.setdefault(name, [])
+        known.append(both)
 
     for run in range(runs):
         R = Reference.draw(study, references, "run", run)
@@ -572,11 +574,12 @@ def _explainers(
         sets = _ace(study, R, ace)
         segments = sets.segments(R.batch)
         members = _by_distance(R, rows, ace.get("images", NEAREST))
+        classes = R.classes[rows].tolist()
 
         def by_concepts(i: int, some: Array, batch: Batch) -> tuple[Array, Array]:
-            of_set = sets.interpret(members[i], int(R.classes[rows[i]]), rng)
-            maps, keep = explain(of_set, [segments[j] for j in some])
-            return maps, keep
+            of_set = sets.interpret(members[i], classes[i], rng)
+            own = [segments[j] for j in some]
+            return explain(of_set, own)
 
         yield "ACE", ranked[""], by_concepts
 

@@ -106,11 +106,13 @@ def _agreement(rates: pd.DataFrame, images: str) -> Iterator[tuple[str, bool, st
 
 def _similar(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
     """RI5: average drop and increase on the K most similar images."""
+    similar = unit[(unit.images == "similar") & (unit.K > 1)]
     for metric, sign in MEASURES.items():
-        found = unit[(unit.metric == metric) & (unit.images == "similar")]
+        found = similar[similar.metric == metric]
         name = metric.removesuffix("_pct")
-        for K, some in found[found.K > 1].groupby("K"):
-            yield from _first("RI5", _by_method(some), sign, f"{name} at K = {K:g}")
+        for K, some in found.groupby("K"):
+            words = f"{name} at K = {K:g}"
+            yield from _first("RI5", _by_method(some), sign, words)
 
 
 def _lead(unit: pd.DataFrame) -> Iterator[tuple[str, bool, str]]:
