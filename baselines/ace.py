@@ -6,12 +6,12 @@ score is the share of images whose class score grows in their direction (TCAV).
     method = ACE(segments=(15, 50, 80)).fit(target, reference, rng)
     maps = method.explain(target, batch, rng).heatmaps              # (n, h, w), 0 and larger: one level per segment
 
-Theory: ``benchmark.shared.concepts``, for each class that F predicts on the reference images. A new image is segmented
-likewise; a segment takes the TCAV of its nearest concept among those of the image's predicted class, and a pixel that
-of its best segment. Segments of equal score are ordered by their distance to the concept (by less than 0.001), so that
-the pixels above a level are always whole segments: "iteratively select the most important segments until more than 20
-% pixels are kept" (RI) is a threshold. The concept maps are the segments of the five best concepts of the class. An
-image whose class has no concept, and a concept that no segment is nearest to, have maps of zeros.
+Theory: ``benchmark.shared.concepts``, for each class that F predicts on the reference images; random sets are segments
+of all of them. A new image is cut likewise, and its outlying segments are removed. The others take the TCAV of their
+nearest concept among those of the image's predicted class, and a pixel that of its best segment: "iteratively select
+the most important segments until more than 20 % pixels are kept" (RI) is a threshold. The concept maps are the segments
+of the five best concepts of the class. There is no explanation of an image whose class has no concept, or of which no
+segment is left.
 
 Reference: Ghorbani, Wexler, Zou, Kim. Towards Automatic Concept-based Explanations. NeurIPS 2019, arXiv:1902.03129.
 Reuse on new images: Lam et al., Finding Representative Interpretations, ICCV 2021, arXiv:2108.06384, Sec. 6.
@@ -23,11 +23,17 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.random import Generator
-from torch import Tensor
 
-from benchmark.api import Array, Batch, Explanation, Target
+from benchmark.api import Batch, Explanation, Target
 from benchmark.shared import concepts
-from benchmark.shared.concepts import RESOLUTIONS, Concepts, discover, embed, gradients
+from benchmark.shared.concepts import (
+    RESOLUTIONS,
+    Concepts,
+    discover,
+    embed,
+    gradients,
+    show,
+)
 
 SHOWN = 5  # concept maps per image, as many as XNN has x-features
 
@@ -48,21 +54,16 @@ class ACE:
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Concepts of each predicted class. Raises NotApplicable for a layer without channels and positions."""
+        segments = embed(target, reference, self.layer, self.segments)
+        acts = [one.acts for one in segments]
+        pool = torch.cat(acts)
+        psi = target.features(reference, self.layer)
         predicted = target(reference).argmax(dim=1).cpu().numpy()
-        chosen, acts, pool = {}, {}, []
         for c in np.unique(predicted).tolist():
-            rows = np.flatnonzero(predicted == c)
-            chosen[c] = rng.permutation(rows)[: self.images]
-        for c, rows in chosen.items():
-            images = reference.x[rows]
-            acts[c] = [embed(target, x, self.layer, self.segments)[1] for x in images]
-            pool += acts[c]
-        pool = torch.cat(pool)
-        for c, rows in chosen.items():
-            psi = target.features(reference, self.layer)[rows]
-            g = gradients(target, psi, c, self.layer)  # (n, K)
+            rows = rng.permutation(np.flatnonzero(predicted == c))[: self.images]
+            g = gradients(target, psi[rows], c, self.layer)  # (n, K)
             self._concepts[c] = discover(
-                acts[c], pool, g, clusters=self.clusters, rng=rng
+                [acts[i] for i in rows], pool, g, clusters=self.clusters, rng=rng
             )
         return self
 
@@ -77,27 +78,17 @@ class ACE:
         n, _, h, w = batch.x.shape
         maps = np.zeros((n, h, w), np.float32)
         concept_maps = np.zeros((n, SHOWN, h, w), np.float32)
+        applies = np.zeros(n, bool)
         predicted = target(batch).argmax(dim=1).tolist()
+        segments = embed(target, batch, self.layer, self.segments)
         for i, c in enumerate(predicted):
-            found = self._concepts.get(c)
-            if found is None or not len(found.scores):
+            shown = (
+                show(self._concepts[c], segments[i]) if c in self._concepts else None
+            )
+            if shown is None:
                 continue
-            masks, acts = embed(target, batch.x[i], self.layer, self.segments)
-            maps[i], shown = _show(found, masks, acts)
-            concept_maps[i, : len(shown)] = shown
-        return Explanation(heatmaps=maps, concept_maps=concept_maps)
-
-
-def _show(found: Concepts, masks: Array, acts: Tensor) -> tuple[Array, Array]:
-    """The map (h, w) and the maps of the best concepts (k, h, w) of an image with segments ``masks`` (s, h, w)."""
-    distance, nearest = torch.cdist(acts, found.centres).min(dim=1)  # (s,)
-    order = distance.argsort(stable=True).argsort()
-    score = found.scores[nearest]
-    level = score + 1e-3 * (1 - order / len(order))
-    levels = masks * level.cpu().numpy()[:, None, None]
-    best = found.scores.argsort(descending=True, stable=True)
-    shown = []
-    for concept in best[:SHOWN]:
-        own = (nearest == concept).cpu().numpy()
-        shown.append(masks[own].any(axis=0))
-    return levels.max(axis=0), np.stack(shown)
+            applies[i] = True
+            maps[i] = shown.heatmap
+            best = shown.concept_maps[:SHOWN]
+            concept_maps[i, : len(best)] = best
+        return Explanation(heatmaps=maps, concept_maps=concept_maps, applies=applies)

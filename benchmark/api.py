@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -267,6 +267,8 @@ class Explanation:
     squares: Array | None = None
     # split nodes, rules, literals, bits, boundaries ...
     size: Mapping[str, float] = field(default_factory=dict)
+    # (n,) bool: the images that there is an explanation of; None: all. The others are scored by no metric
+    applies: Array | None = None
 
     strict = False  # refuse what would be converted silently; set while an external method runs
 
@@ -288,10 +290,22 @@ class Explanation:
             _refuse_infinite(key, value, stored)
             object.__setattr__(self, key, stored)
             counts[key] = len(value)
+        if self.applies is not None:
+            object.__setattr__(self, "applies", _yes_or_no(self.applies))
+            counts["applies"] = len(self.applies)
         if len(set(counts.values())) > 1:
             raise ValueError(f"fields disagree on the number of images: {counts}")
         size = {str(k): float(v) for k, v in dict(self.size).items()}
         object.__setattr__(self, "size", size)
+
+    def __getitem__(self, rows: slice | Array) -> Explanation:
+        """The explanation of the images ``rows``."""
+        picked = {}
+        for key in (*_EXPLANATION_AXES, "applies"):
+            value = getattr(self, key)
+            if value is not None:
+                picked[key] = value[rows]
+        return replace(self, **picked)
 
     def offers(self) -> frozenset[str]:
         """Names of the fields that are there."""
@@ -322,6 +336,19 @@ def array_of(value: Any) -> Array:
             value = value.float()
         value = value.resolve_conj().resolve_neg().numpy()
     return np.asarray(value)
+
+
+def _yes_or_no(applies: Any) -> Array:
+    """
+    Raises:
+        ValueError: not one bool per image.
+    """
+    applies = array_of(applies)
+    if applies.dtype != bool or applies.ndim != 1:
+        raise ValueError(
+            f"applies is of type {applies.dtype} and shape {applies.shape}; expected one bool per image"
+        )
+    return applies
 
 
 def _stored(key: str, value: Array) -> Array:

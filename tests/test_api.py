@@ -356,6 +356,19 @@ def test_every_kind_of_tensor_is_taken(monkeypatch, strict):
         assert stored.dtype == np.float32
 
 
+def test_an_explanation_may_apply_to_some_images():
+    maps = np.arange(12.0).reshape(3, 2, 2)
+    e = Explanation(heatmaps=maps, applies=torch.tensor([True, False, True]))
+    assert e.offers() == {"heatmaps"} and e.applies.dtype == bool
+    some = e[e.applies]
+    np.testing.assert_array_equal(some.heatmaps, maps[[0, 2]])
+    assert some.applies.tolist() == [True, True]
+    with pytest.raises(ValueError, match="expected one bool per image"):
+        Explanation(heatmaps=maps, applies=[1, 0, 1])
+    with pytest.raises(ValueError, match="disagree on the number of images"):
+        Explanation(heatmaps=maps, applies=[True])
+
+
 def test_explanation_is_frozen():
     with pytest.raises(AttributeError):
         Explanation().heatmaps = np.zeros((1, 2, 2))

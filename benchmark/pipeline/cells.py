@@ -25,6 +25,7 @@ _FIELDS = (
     "decoded",
     "reference",
     "squares",
+    "applies",
 )
 
 

@@ -74,8 +74,22 @@ def _explained(
     if external:
         with guard(target):
             check_order(method, explanation, target, batch, *names(cell))
-    labelled = external and needs_labels(method)
-    return explanation, "was given the true classes" if labelled else ""
+    return explanation, "; ".join(_notes(method, explanation, external))
+
+
+def _notes(method: Any, e: Explanation, external: bool) -> list[str]:
+    """
+    Raises:
+        NotApplicable: there is an explanation of no image.
+    """
+    notes = []
+    if external and needs_labels(method):
+        notes.append("was given the true classes")
+    if e.applies is not None and not e.applies.all():
+        if not e.applies.any():
+            raise NotApplicable("explains none of the images")
+        notes.append(f"explains {e.applies.sum()} of {len(e.applies)} images")
+    return notes
 
 
 def _on_one_line(reason: NotApplicable) -> str:
@@ -93,7 +107,7 @@ def measure(
 
     Returns:
         status (ok, failed, not applicable); the reason where it is not ok; the values, (n,) float64 with NaN for an
-        image that the metric does not apply to, or (0,) where it is not ok.
+        image that the metric does not apply to or that has no explanation, or (0,) where it is not ok.
     """
     nothing = np.empty(0)
     missing = sorted(spec.offered - e.offers())
@@ -104,9 +118,12 @@ def measure(
         return "not applicable", f"images have no {', '.join(missing)}", nothing
     rng = generator("score", spec.name, *names(cell))
     try:
-        values = spec(e, load_target(cell), batch, rng, **setting)
-        values = np.asarray(values, np.float64)
-        _check_values(spec, values, len(batch))
+        rows, part, images = explained(e, batch)
+        found = spec(part, load_target(cell), images, rng, **setting)
+        found = np.asarray(found, np.float64)
+        _check_values(spec, found, len(images))
+        values = np.full(len(batch), np.nan)
+        values[rows] = found
     except NotApplicable as reason:
         return "not applicable", _on_one_line(reason), nothing
     except Exception as error:
@@ -114,6 +131,21 @@ def measure(
     if np.isnan(values).all():
         return "not applicable", "to none of the images", nothing
     return "ok", "", values
+
+
+def explained(
+    e: Explanation, batch: Batch
+) -> tuple[slice | np.ndarray, Explanation, Batch]:
+    """The images that there is an explanation of: their rows, explanation and batch; the same objects for each metric,
+    which share results by them."""
+    if e.applies is None or e.applies.all():
+        return slice(None), e, batch
+    known = batch.memo.get("explained", (None,))
+    if known[0] is not e:
+        rows = np.flatnonzero(e.applies)
+        known = e, rows, e[rows], batch[rows.tolist()]
+        batch.memo["explained"] = known
+    return known[1:]
 
 
 def summary(values: np.ndarray) -> tuple[float, int]:

@@ -50,7 +50,8 @@ def write(profile: Profile) -> Path:
 def gallery(
     profile: Profile, images: int = GALLERY_IMAGES
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """For each (data set, target): the same few images with the heat maps of every method; first seed."""
+    """For each (data set, target): the same few images with the heat maps of every method, NaN where it has
+    none; first seed."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for dataset in profile.datasets:
         for cell in _first_seeds(cells.cells(profile, dataset)):
@@ -64,7 +65,10 @@ def gallery(
             if key not in found:
                 found[key] = _images(cell, images)
             rows = found[key]["rows"]
-            found[key]["maps"][_label(meta)] = explanation.heatmaps[rows]
+            maps = explanation.heatmaps[rows]
+            if explanation.applies is not None:
+                maps[~explanation.applies[rows]] = np.nan
+            found[key]["maps"][_label(meta)] = maps
     return found
 
 

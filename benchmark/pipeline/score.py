@@ -132,6 +132,7 @@ def _measured(
             scored.append(one)
     # What depends on the images and the network alone stays for the other methods.
     batch.memo.pop("explanations", None)
+    batch.memo.pop("explained", None)
     return scored, batch.ids.tolist()
 
 

@@ -3,25 +3,29 @@
 Idea: cut images into segments, cluster these in the network's own feature space, keep the clusters that many images
 share, and score each by the share of the class's images whose score grows in its direction (TCAV).
 
-    masks, acts = embed(target, x)                              # (s, h, w) bool and (s, K) of one image (c, h, w)
-    found = discover(acts_of_images, pool, gradient, rng=rng)   # found.centres (m, K), found.scores (m,)
+    segments = embed(target, batch)                                  # Segments of each image of the batch
+    found = discover([s.acts for s in segments], pool, gradient, rng=rng)   # found.centres (m, K), found.scores (m,)
+    shown = show(found, segments[0])                                 # a map of the image, and one of each concept
 
 Theory, with a(.) = mean over positions of psi(.):
-    segments   SLIC at three resolutions (compactness 20, sigma 1), without those below 0.1 % of the pixels or that
-               overlap one of an earlier resolution with Jaccard > 0.5; the rest is grey (117), the box resized to the
-               image
+    segments   SLIC at three resolutions (compactness 20, sigma 1), of more than 0.1 % of the pixels, that overlap none
+               of an earlier resolution with Jaccard > 0.5; the rest is grey (117), the box resized to the image
     concepts   k-means on a(segment); a cluster of s segments from m of n images stays if s > 20 and (m > s/2, or
-               m > s/4 and s > n/4, or m > s/10 and s > n/2); its 40 segments nearest to the centre represent it
+               m > s/4 and m > n/4, or m > s/10 and m > n/2); its 40 segments nearest to the centre represent it, the
+               others are outlying
     CAV        v of a linear classifier of those 40 against as many random segments; 20 random sets
     TCAV       share of the class's images with <dy^c / da, v> > 0, mean over the sets; a concept is dropped if a
                paired t-test against random sets in its place has p > 0.01
+    new image  cut likewise; a segment belongs to its nearest concept, unless it lies farther from the centre than all
+               that represent the concept: then it is outlying and removed. It is as important as its concept's TCAV
 
 Departures from ACE's code: CAVs live in the space of a(.), as its clusters do, not of all positions, and come from
 ridge regression, not from stochastic gradient descent; its skipped last segment, row and column are kept; random sets
-are segments of the reference images, not photographs of ImageNet.
+are segments of reference images of all classes, not photographs of ImageNet.
 
 References: Ghorbani, Wexler, Zou, Kim. Towards Automatic Concept-based Explanations. NeurIPS 2019, arXiv:1902.03129
-(and its code). Kim et al. Interpretability Beyond Feature Attribution (TCAV). ICML 2018, arXiv:1711.11279.
+(and its code). Kim et al. Interpretability Beyond Feature Attribution (TCAV). ICML 2018, arXiv:1711.11279. New images:
+Lam et al., Finding Representative Interpretations, ICCV 2021, arXiv:2108.06384, Sec. 6.1.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ from numpy.random import Generator
 from scipy.special import stdtr
 from torch import Tensor
 
-from benchmark.api import Array, NotApplicable, Target
+from benchmark.api import Array, Batch, NotApplicable, Target
 
 if TYPE_CHECKING:
     from sklearn.cluster import KMeans
@@ -58,40 +62,85 @@ class Concepts:
 
     centres: Tensor  # (m, K)
     scores: Tensor  # (m,) TCAV, in [0, 1]
+    radii: Tensor  # (m,) distance of the farthest segment that represents the concept
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """The s segments of an image."""
+
+    numbers: Array  # (r, h, w) int16: the segment of each pixel at each resolution, -1 where it was dropped
+    acts: Tensor  # (s, K) a(.)
+
+    def levels(self, level: Array) -> Array:
+        """The largest level (s,), 0 or larger, among the segments of each pixel: (h, w)."""
+        return np.append(level, 0)[self.numbers].max(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What m concepts say about an image."""
+
+    heatmap: Array  # (h, w): the importance of the best segment of each pixel, 0 where none is left
+    concept_maps: (
+        Array  # (m, h, w) bool: the segments of each concept, the best concept first
+    )
 
 
 def segment(image: Array, resolutions: Sequence[int] = RESOLUTIONS) -> Array:
-    """Segments (s, h, w) bool of an image (h, w, c) in [0, 1]; they overlap between resolutions."""
+    """Numbers (r, h, w) int16 of the segments of an image (h, w, c) in [0, 1], as in ``Segments``."""
     from skimage.segmentation import slic
 
-    masks = np.zeros((0, image[..., 0].size), bool)
+    masks = np.zeros((0, image[..., 0].size), bool)  # (s, hw)
+    numbers = []
     for n in resolutions:
         labels = slic(
             image, n_segments=n, compactness=20, sigma=1, start_label=0, channel_axis=-1
         ).ravel()
         new = labels == np.arange(labels.max() + 1)[:, None]  # (m, hw)
-        new = new[new.mean(1) >= SMALLEST]
         both = new.astype(np.float32) @ masks.T.astype(np.float32)  # (m, s)
         either = new.sum(1)[:, None] + masks.sum(1) - both
         distinct = (both <= DOUBLE * either).all(1)
-        masks = np.concatenate([masks, new[distinct]])
-    return masks.reshape(-1, *image.shape[:2])
+        stays = distinct & (new.mean(1) > SMALLEST)
+        number = np.where(stays, len(masks) + np.cumsum(stays) - 1, -1)
+        numbers.append(number[labels])
+        masks = np.concatenate([masks, new[stays]])
+    return np.reshape(numbers, (-1, *image.shape[:2])).astype(np.int16)
 
 
-@torch.no_grad()
+def masks_of(numbers: Array) -> Array:
+    """The segments (s, h, w) bool of numbers (r, h, w)."""
+    every = np.arange(numbers.max() + 1)
+    return (numbers == every[:, None, None, None]).any(1)
+
+
 def embed(
     target: Target,
-    x: Tensor,
+    batch: Batch,
     layer: str | None = None,
     resolutions: Sequence[int] = RESOLUTIONS,
-) -> tuple[Array, Tensor]:
-    """Segments (s, h, w) of an image x (c, h, w), and a(.) (s, K) of each with its box as large as the image.
+) -> list[Segments]:
+    """The segments of each image, each as psi sees it with its box as large as the image; computed once for a batch.
 
     Raises:
         NotApplicable: a layer without channels and positions.
     """
-    image = x.permute(1, 2, 0).cpu().numpy()
-    masks = segment(image, resolutions)
+    key = ("segments", target, layer or target.layer, tuple(resolutions))
+    if key not in batch.memo:
+        batch.memo[key] = [_embed(target, x, layer, resolutions) for x in batch.x]
+    return batch.memo[key]
+
+
+@torch.no_grad()
+def _embed(
+    target: Target, x: Tensor, layer: str | None, resolutions: Sequence[int]
+) -> Segments:
+    """The segments of an image x (c, h, w)."""
+    numbers = segment(x.permute(1, 2, 0).cpu().numpy(), resolutions)
+    masks = masks_of(numbers)
     boxes = _boxes(masks)
     acts = []
     for mask, box in zip(torch.from_numpy(masks).split(CHUNK), boxes.split(CHUNK)):
@@ -107,7 +156,7 @@ def embed(
                 f"{layer or target.layer} of {target.name} has no channels and positions"
             )
         acts.append(psi.mean(dim=(2, 3)))
-    return masks, torch.cat(acts)
+    return Segments(numbers, torch.cat(acts))
 
 
 def _boxes(masks: Array) -> Tensor:
@@ -155,7 +204,7 @@ def discover(
     sets = [random_set(pool, CLOSEST, rng) for _ in range(SETS + 1)]
     sets, in_place = sets[:SETS], sets[SETS]  # the last takes the place of a concept
     by_chance = [tcav(in_place, some, gradient) for some in sets]
-    centres, scores = [], []
+    centres, scores, radii = [], [], []
     for j, centre in enumerate(means.cluster_centers_):
         rows = np.flatnonzero(means.labels_ == j)
         images = len(np.unique(image[rows]))
@@ -167,8 +216,31 @@ def discover(
         if paired_t(score, by_chance) <= LEVEL:
             centres.append(centre)
             scores.append(np.mean(score))
+            radii.append(float((concept - centre).norm(dim=1).max()))
     kept = torch.stack(centres) if centres else every.new_zeros(0, every.shape[1])
-    return Concepts(kept, every.new_tensor(scores))
+    return Concepts(kept, every.new_tensor(scores), every.new_tensor(radii))
+
+
+def show(found: Concepts, segments: Segments) -> Shown | None:
+    """The map of an image, and those of the concepts; None where no segment is left, or there is no concept.
+
+    Segments of equal score are ordered by their distance to the concept, by less than 0.001: the pixels above a level
+    are whole segments.
+    """
+    if not len(found):
+        return None
+    distance, nearest = torch.cdist(segments.acts, found.centres).min(dim=1)  # (s,)
+    stays = distance <= found.radii[nearest]
+    if not stays.any():
+        return None
+    order = distance.argsort(stable=True).argsort()
+    importance = found.scores[nearest] + 1e-3 * (1 - order / len(order))
+    heatmap = segments.levels((importance * stays).cpu().numpy())
+    maps = []
+    for concept in found.scores.argsort(descending=True, stable=True):
+        own = stays & (nearest == concept)
+        maps.append(segments.levels(own.cpu().numpy()))
+    return Shown(heatmap, np.stack(maps) > 0)
 
 
 def _k_means(points: Tensor, clusters: int, rng: Generator) -> KMeans:
@@ -194,7 +266,7 @@ def _closest(points: Tensor, rows: Array, centre: Tensor) -> Tensor:
 def common(s: int, m: int, n: int) -> bool:
     """Whether a cluster of s segments from m of n images is a concept."""
     return s > LEAST and (
-        m > 0.5 * s or (m > 0.25 * s and s > 0.25 * n) or (m > 0.1 * s and s > 0.5 * n)
+        m > 0.5 * s or (m > 0.25 * s and m > 0.25 * n) or (m > 0.1 * s and m > 0.5 * n)
     )
 
 
@@ -247,19 +319,30 @@ def work(
 ) -> Work:
     """Counted work (``benchmark.shared.work``) of the concepts of every class and the segments of new images.
 
-    psi of each segment; CAVs of about half of the clusters, K x K products over 80 segments for each of 20 sets.
-
     Args:
         images: of each class; segments, clusters: as of ``embed`` and ``discover``.
     """
-    n, K = min(facts.reference, images * facts.classes), facts.size(layer)[0]
-    psi, y = facts.forward(layer), facts.logits
-    pixels = (
-        sum(segments) * facts.shape[1] * facts.shape[2]
-    )  # of the segments of an image
-    cut = n + facts.images
-    total = facts.reference * (psi + y) + n * facts.gradient(layer)
-    total = total + cut * sum(segments) * psi + facts.images * y
-    cavs = facts.classes * (1 + clusters / 2) * SETS * 2 * CLOSEST * K**2
-    total = total + facts.work(passes=cavs)
-    return total + facts.work(fits=cut * pixels, bytes=8 * pixels)
+    n, m = facts.reference, min(facts.reference, images * facts.classes)
+    total = n * (facts.forward(layer) + facts.logits) + facts.images * facts.logits
+    total = total + embedded(facts, layer, n + facts.images, segments)
+    return total + discovered(facts, layer, m, facts.classes, clusters)
+
+
+def embedded(facts: Facts, layer: str | None, n: int, segments: Sequence[int]) -> Work:
+    """psi of the segments of n images."""
+    asked = sum(segments)
+    _, height, width = facts.shape
+    pixels = asked * height * width  # of one image's segments
+    psi = n * asked * facts.forward(layer)
+    rest = facts.work(fits=n * pixels, bytes=8 * pixels)
+    return psi + rest
+
+
+def discovered(
+    facts: Facts, layer: str | None, n: int, classes: int, clusters: int
+) -> Work:
+    """Gradients of n images, and CAVs of about half of the clusters of each class: K x K products over 80 segments for
+    each of 20 sets."""
+    K = facts.size(layer)[0]
+    cavs = classes * (1 + clusters / 2) * SETS * 2 * CLOSEST * K**2
+    return n * facts.gradient(layer) + facts.work(passes=cavs)

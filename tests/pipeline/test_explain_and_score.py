@@ -72,6 +72,46 @@ def test_a_methods_setting_and_a_metrics_of_one_name_stand_apart(trained):
     assert set(tables.leaderboard(store.tidy_rows(rows)).label) == {"keeps"}
 
 
+SOME = """
+    import numpy as np
+    from benchmark.api import Explanation
+
+    class Mine:
+        name = "some"
+        def fit(self, target, reference, rng):
+            return self
+        def explain(self, target, batch, rng):
+            maps = batch.x.mean(dim=1).numpy()
+            applies = {applies}
+            maps[~applies] = 0
+            two = np.stack([maps, maps**2], axis=1)
+            return Explanation(heatmaps=maps, concept_maps=two, applies=applies)
+"""
+
+
+def test_images_without_an_explanation_are_scored_by_no_metric(trained):
+    """Every second image: the others' scores are those of the whole explanation, but for the metrics of whole classes,
+    and each row counts them. An explanation of nothing is not applicable."""
+    even = SOME.format(applies="np.arange(len(maps)) % 2 == 0")
+    cell, rows, values = one(trained, trained.plugin(even, "some"))
+    every = SOME.format(applies="np.ones(len(maps), bool)")
+    _, whole, all_values = one(trained, trained.plugin(every, "every"))
+    ok = rows.status == "ok"
+    assert ok.sum() > 10 and (ok == (whole.status == "ok")).all()
+    n = cells.read_cell(cell)[0].heatmaps.shape[0]
+    assert set(rows[ok].reason) == {f"explains {(n + 1) // 2} of {n} images"}
+    for i in np.flatnonzero(ok):
+        assert np.isnan(values[i][1::2]).all() and rows.n[i] <= (n + 1) // 2
+        if rows.track[i] == "heatmap" and rows.metric[i] != "random_map":
+            np.testing.assert_allclose(
+                values[i][::2], all_values[i][::2], rtol=1e-3, atol=1e-3
+            )
+    none = SOME.format(applies="np.zeros(len(maps), bool)")
+    _, rows, _ = one(trained, trained.plugin(none, "none"))
+    assert set(rows.status) == {"not applicable"}
+    assert set(rows.reason) == {"explains none of the images"}
+
+
 def test_the_same_cell_gives_the_same_bytes_and_is_not_made_twice(trained):
     reference = plugin(trained)
     cell, rows, _ = one(trained, reference)

@@ -185,7 +185,7 @@ def test_training_is_planned_as_it_runs(counted, net):
 SETTINGS = {  # of methods, for a toy
     "ClaDec": {"epochs": 2, "base": 8, "batch": 16},
     "XNN": {"hidden": [16, 8], "epochs": 4, "restarts": 0},
-    "ACE": {"segments": [15], "images": 8, "clusters": 3},
+    "ACE": {"segments": [15, 50], "images": 20, "clusters": 12},
 }
 
 
@@ -283,13 +283,14 @@ EXPERIMENTS = {  # settings of each experiment, for a toy
         "n_boundaries": 10,
         "sizes": [1, 5],
         "per_class": 2,
-        "ace": {"segments": [15], "images": 5, "clusters": 2},
+        "ace": {"segments": [15], "clusters": 2},
     },
     "representative.similar": {
         "references": 60,
         "inputs": 6,
         "K": [1, 8],
         "n_boundaries": 10,
+        "ace": {"segments": [15], "images": 20, "clusters": 2},
     },
     "explainn.worked_example": {},
     "explainn.planted": {"m": 5, "n": 500},

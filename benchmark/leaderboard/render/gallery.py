@@ -112,8 +112,12 @@ def _caption(axes: mpl.axes.Axes, entry: Mapping[str, Any], i: int) -> None:
 
 
 def overlay(image: Array, heatmap: Array) -> Array:
-    """A map (h, w), scaled to its own range, over the grey image (c, h, w) uint8: (h, w, 3) in [0, 1]."""
+    """A map (h, w), scaled to its own range, over the grey image (c, h, w) uint8: (h, w, 3) in [0, 1]; without a map
+    (NaN) the grey image, faded."""
     grey = _rgb(image).mean(axis=2, keepdims=True)
+    if np.isnan(heatmap).any():
+        faded = STRENGTH + (1 - STRENGTH) * grey
+        return np.repeat(faded, 3, axis=2)
     low, high = float(heatmap.min()), float(heatmap.max())
     scaled = np.zeros_like(heatmap)
     if high > low:

@@ -194,6 +194,11 @@ def leave(
     return torch.cat(points)
 
 
+def prunes(way: Way) -> bool:
+    """Whether redundant boundaries are dropped after the greedy: the authors' later code does, the text does not."""
+    return way == "boundary"
+
+
 def warn_if_curved(target: Target, layer: str | None = None) -> None:
     """Warns if activations or norms of G make it not piecewise linear, and names them.
 

@@ -62,8 +62,9 @@ def cluster(psi: Tensor, k: int, rng: Generator, *, restarts: int = 10) -> Clust
     one_hot = np.eye(labels.max() + 1, dtype=np.float32)[labels]
     member = torch.from_numpy(one_hot).to(x.device)  # (n, V)
     centres = member.T @ x / member.sum(dim=0)[:, None]  # (V, d)
-    seeds = _squared(centres, x).argmin(dim=1)
-    return Clusters(centres, labels, seeds.cpu().numpy())
+    # term by term: the products of _squared lose what tells the nearest two apart
+    seeds = [int((x - c).square().sum(dim=1).argmin()) for c in centres]
+    return Clusters(centres, labels, np.array(seeds))
 
 
 def _isometric(x: Tensor) -> Tensor:

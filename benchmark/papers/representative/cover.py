@@ -38,16 +38,20 @@ def count(bits: Array) -> Array:
     return np.bitwise_count(bits).sum(-1, dtype=np.int64)
 
 
-def greedy(inside: Array, same: Array, other: Array) -> list[int]:
+def greedy(
+    inside: Array, same: Array, other: Array, delta: int | None = None
+) -> list[int]:
     """Alg. 1: P(x) as indices into Q, in the order of choice; empty where no boundary removes an image of D(x).
 
     Args:
         inside: (q, words) packed: reference images on x's side of each boundary.
         same, other: (words,) packed: reference images of x's class, and D(x).
+        delta: how many images of D(x) may stay, where that is more than tau(x), the least possible; None: tau(x).
     """
     tau = count(np.bitwise_and.reduce(inside, axis=0) & other)
+    most = tau if delta is None else max(delta, tau)
     P: list[int] = []
-    while count(other) > tau:
+    while count(other) > most:
         lost_same = count(same & ~inside)  # (q,)
         lost_other = count(other & ~inside)
         useless = np.full(len(inside), np.inf)

@@ -1,4 +1,4 @@
-"""Pictures of the paper's experiments: Table 1, Figs. 2, 4, 5 and 6."""
+"""Pictures of the paper's experiments: Table 1, Figs. 2, 4, 5, 6 and 8."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 
 from benchmark.api import Array
 from benchmark.papers import Found, FoundUnit, Picture
-from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, file_name
+from benchmark.utils.plot_style import (
+    INK,
+    MUTED,
+    PALETTE,
+    STYLE,
+    file_name,
+    plain,
+)
 
 COLOURS = {
     "RI": PALETTE[0],
@@ -70,12 +77,20 @@ def pictures(found: Found) -> Iterator[Picture]:
                 raster=True,
                 photo=dataset in PHOTOGRAPHS,
             )
+            yield Picture(
+                f"fig8-{name}",
+                f"Representative interpretations ({where})",
+                _FIG_8,
+                gallery(units[0]),
+                raster=True,
+                photo=dataset in PHOTOGRAPHS,
+            )
 
 
 _TABLE_1 = (
     "Average drop (left, lower is better) and average increase (right, higher is better) of the class score when "
     "only the top 20 % of an unseen image are kept, by interpretations of reference images. One dot per run and "
-    "seed; bars are means."
+    "seed; bars are means. An image that ACE has no concept for is left out of its numbers."
 )
 _FIG_5 = (
     "How often regions agree with the true class (ACU-GT) and with the network (ACU-MD) on the images they cover, "
@@ -89,7 +104,11 @@ _FIG_4 = (
 _FIG_2 = (
     "Rows 1 and 3: an input (left) and its most similar reference images, by region (RI) and by Euclidean "
     "distance. The other rows: each method's heat map with the input's interpretation reused. Numbers: class "
-    "score of the image, or of its top 20 %."
+    "score of the image, or of its top 20 %; none where ACE has no concept for an image."
+)
+_FIG_8 = (
+    "Two inputs of each class (left) with the four reference images that are most similar to each by its region, and "
+    "the region's heat map on all of them: one set of channel weights serves a row."
 )
 
 
@@ -101,7 +120,9 @@ def table_1(units: Sequence[FoundUnit]) -> Figure:
         for name, runs in zip(
             unit.arrays["methods"], unit.arrays["drops"], strict=True
         ):  # runs (r, 2)
-            values.setdefault(str(name), []).extend(runs)
+            explained = runs[~np.isnan(runs[:, 0])]
+            values.setdefault(str(name), []).extend(explained)
+    values = {name: runs for name, runs in values.items() if runs}
     names = sorted(
         values, key=lambda name: np.mean([v[0] for v in values[name]]), reverse=True
     )
@@ -181,13 +202,13 @@ def curves(units: Sequence[FoundUnit]) -> Figure:
     names = [str(name) for name in units[0].arrays["methods"]]
     each = np.mean(
         [unit.arrays["curves"] for unit in units], axis=0
-    )  # (methods, top, 2)
+    )  # (methods, top, 2): means over the first K
     K = np.arange(1, each.shape[1] + 1)
     figure = Figure(figsize=(7.2, 2.9), layout="constrained")
     for j, (axes, title) in enumerate(
         zip(figure.subplots(1, 2), ("mAD (%)", "mAI (%)"))
     ):
-        for name, line in zip(names, np.cumsum(each[:, :, j], axis=1) / K):
+        for name, line in zip(names, each[:, :, j]):
             marks = np.unique(np.geomspace(1, len(K), 7).astype(int)) - 1
             axes.plot(
                 K,
@@ -233,25 +254,45 @@ def case_study(unit: FoundUnit) -> Figure:
         figsize=(1.15 * columns + 0.6, 1.3 * len(rows)), layout="constrained"
     )
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes_row, (label, m, plain) in zip(grid, rows):
+    for axes_row, (label, m, itself) in zip(grid, rows):
         for k, axes in enumerate(axes_row):
-            picture = images[m, k].transpose(1, 2, 0)
-            axes.imshow(
-                picture if picture.shape[2] == 3 else picture[..., 0],
-                cmap="gray",
-                vmin=0,
-                vmax=255,
-            )
-            if not plain:
-                axes.imshow(_scaled(maps[m, k]), cmap="inferno", alpha=0.6)
-            axes.set_xlabel(
-                f"{(whole if plain else kept)[m, k]:.2f}", fontsize=8, labelpad=1
-            )
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
+            score = (whole if itself else kept)[m, k]
+            missing = np.isnan(score)
+            _draw(axes, images[m, k], None if itself or missing else maps[m, k])
+            words = "none" if missing else f"{score:.2f}"
+            axes.set_xlabel(words, fontsize=8, labelpad=1)
         axes_row[0].set_ylabel(label, fontsize=8)
     return figure
+
+
+@mpl.rc_context(STYLE)
+def gallery(unit: FoundUnit) -> Figure:
+    """Fig. 8: a row for each input, pairs of an image and its map."""
+    classes = unit.arrays["gallery_classes"]
+    images = unit.arrays["gallery_images"]
+    maps = unit.arrays["gallery_maps"]
+    rows, columns = images.shape[:2]
+    figure = Figure(figsize=(1.7 * columns + 0.6, rows), layout="constrained")
+    grid = figure.subplots(rows, 2 * columns, squeeze=False)
+    for r, axes_row in enumerate(grid):
+        for k in range(columns):
+            image, heatmap = images[r, k], maps[r, k]
+            _draw(axes_row[2 * k], image)
+            _draw(axes_row[2 * k + 1], image, heatmap)
+        axes_row[0].set_ylabel(plain(str(classes[r])), fontsize=8)
+    return figure
+
+
+def _draw(axes: Axes, image: Array, heatmap: Array | None = None) -> None:
+    """An image (c, h, w) uint8, under its map (h, w)."""
+    picture = image.transpose(1, 2, 0)
+    grey = picture.shape[2] != 3
+    axes.imshow(picture[..., 0] if grey else picture, cmap="gray", vmin=0, vmax=255)
+    if heatmap is not None:
+        axes.imshow(_scaled(heatmap), cmap="inferno", alpha=0.6)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
 
 
 def _scaled(a: Array) -> Array:

@@ -3,15 +3,18 @@
     keep = top_share(maps, 0.2)                         # (n, h, w) bool; whole_segments(maps, 0.2) for ACE
     drop, increase, y, y_kept = masked(target, batch, keep)
 
-Theory: Y_c is the softmax probability of the class that F predicts on the whole image, e' the image with the kept
-pixels and 0 elsewhere;  AD = 100 max(0, Y_c(e) - Y_c(e')) / Y_c(e),  AI = 100 [Y_c(e) < Y_c(e')]. Compared as
-log-odds, which do not saturate. The same numbers as the metrics ``average_drop`` and ``average_increase`` (a test says
-so), for any mask.
+Theory: Y_c is the softmax probability of class c, by default the one that F predicts on the whole image, e' the image
+with the kept pixels and 0 elsewhere;  AD = 100 max(0, Y_c(e) - Y_c(e')) / Y_c(e),  AI = 100 [Y_c(e) < Y_c(e')].
+
+A rise is one that probabilities in float32 show, as the authors' networks return them: none from 1 - 1e-9, which is 1.
+``compare="log_odds"`` sees those as well, since log-odds do not saturate; then the numbers are those of the metrics
+``average_drop`` and ``average_increase`` (a test says so), for any mask.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ from torch import Tensor
 
 from benchmark.api import Array, Batch, Target
 
+Compare = Literal["float32", "log_odds"]
 NOISE = 1e-4  # a rise of the log-odds by less is float32 rounding
 
 
@@ -55,22 +59,36 @@ def _count(flat: Array, share: float) -> int:
 
 @torch.no_grad()
 def masked(
-    target: Target, batch: Batch, keep: Array
+    target: Target,
+    batch: Batch,
+    keep: Array,
+    c: Tensor | None = None,
+    compare: Compare = "float32",
 ) -> tuple[Array, Array, Array, Array]:
-    """AD and AI in percent, Y_c(e) and Y_c(e'), (n,) each, for the pixels ``keep`` (n, h, w) bool of each image."""
-    c = target(batch).argmax(dim=1)
+    """AD and AI in percent, Y_c(e) and Y_c(e'), (n,) each, for the pixels ``keep`` (n, h, w) bool of each image and the
+    class c (n,), by default the predicted one."""
+    z = target(batch)  # (n, C)
+    c = z.argmax(dim=1) if c is None else c.to(z.device)
     logits = []
     masks = torch.from_numpy(keep).split(batch.chunk)
     for part, mask in zip(batch, masks, strict=True):
         seen = part.x * mask[:, None].to(part.x.device)
         logits.append(target(seen))
-    odds = _log_odds(target(batch), c)
-    odds_kept = _log_odds(torch.cat(logits), c)
-    y = expit(odds)
-    y_kept = expit(odds_kept)
+    z_kept = torch.cat(logits)
+    odds, odds_kept = _log_odds(z, c), _log_odds(z_kept, c)
+    y, y_kept = expit(odds), expit(odds_kept)
     lost = np.maximum(0, y - y_kept)
+    share = np.divide(lost, y, out=np.zeros_like(y), where=y > 0)
     rises = odds_kept - odds > NOISE
-    return 100 * lost / y, 100.0 * rises, y, y_kept
+    if compare == "float32":
+        rises = _float32(z_kept, c) > _float32(z, c)
+    return 100 * share, 100.0 * rises, y, y_kept
+
+
+def _float32(z: Tensor, c: Tensor) -> Array:
+    """Y_c (n,) of logits (n, C), in float32."""
+    y = z.float().softmax(dim=1).gather(1, c[:, None])
+    return y[:, 0].cpu().numpy()
 
 
 def _log_odds(z: Tensor, c: Tensor) -> Array:

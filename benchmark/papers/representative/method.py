@@ -25,7 +25,12 @@ import torch
 from numpy.random import Generator
 
 from benchmark.api import Batch, Explanation, Target
-from benchmark.papers.representative.boundaries import Way, sample, warn_if_curved
+from benchmark.papers.representative.boundaries import (
+    Way,
+    prunes,
+    sample,
+    warn_if_curved,
+)
 from benchmark.papers.representative.clusters import Clusters, cluster
 from benchmark.papers.representative.regions import (
     Region,
@@ -45,16 +50,19 @@ class RepresentativeInterpretations:
     """RI at ``layer`` (default: the target's own choice).
 
     Args:
-        variant: where Q is sampled: "boundary", the authors' code, or "reference", the text.
+        variant: "boundary", the authors' code: Q is sampled at the decision boundary, redundant boundaries are dropped;
+            "reference", the text: Q is sampled at reference images, and all boundaries of the greedy stay.
         n_boundaries: |Q|.
         per_class: |V| is this times the number of classes of the network, also where one is never predicted.
-        pruned: drop redundant boundaries after the greedy (the authors' later code).
+        pruned: drop redundant boundaries after the greedy; None: as the variant does.
+        delta: reference images of other classes that a region may hold; None: tau(x), as few as Q allows.
     """
 
     variant: Way = "boundary"
     n_boundaries: int = 50
     per_class: int = 10
-    pruned: bool = True
+    pruned: bool | None = None
+    delta: int | None = None
     layer: str | None = None
     _V: Clusters | None = field(default=None, init=False, repr=False)
     _regions: list[Region] = field(default_factory=list, init=False, repr=False)
@@ -66,6 +74,8 @@ class RepresentativeInterpretations:
         check_choices(self)
         if self.n_boundaries < 1 or self.per_class < 1:
             raise ValueError(f"RI: |Q| and |V| are at least 1; not {self}")
+        if self.delta is not None and self.delta < 0:
+            raise ValueError(f"RI: delta is a number of images, not {self.delta}")
 
     def fit(self, target: Target, reference: Batch, rng: Generator) -> Self:
         """Finds the regions.
@@ -92,7 +102,13 @@ class RepresentativeInterpretations:
             chunk=reference.chunk,
         )
         (self._regions,) = regions(
-            sampled, psi, classes, psi[seeds], classes[seeds], pruned=self.pruned
+            sampled,
+            psi,
+            classes,
+            psi[seeds],
+            classes[seeds],
+            pruned=prunes(self.variant) if self.pruned is None else self.pruned,
+            delta=self.delta,
         )
         return self
 

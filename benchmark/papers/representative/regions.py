@@ -104,6 +104,7 @@ def regions(
     *,
     sizes: Sequence[int | None] = (None,),
     pruned: bool = True,
+    delta: int | None = None,
 ) -> list[list[Region]]:
     """P(x) for each of m inputs and each size of Q: for each size a list of m.
 
@@ -117,6 +118,7 @@ def regions(
         psi_x, classes_x: (m, K, u, v) and (m,): the inputs.
         sizes: use only the first so many boundaries of each sample; None: all.
         pruned: drop boundaries that the others make redundant, as the authors' later code does.
+        delta: reference images of other classes that a region may hold; None: as few as Q allows (``cover.greedy``).
     """
     known = classes.cpu().numpy()
     everything = _packed(np.ones(len(known), bool))
@@ -132,7 +134,7 @@ def regions(
         positive = side.cpu().numpy()[:, None]
         inside = np.where(positive, bits, bits ^ everything)
         for out, size in zip(found, sizes):
-            P = greedy(inside[:size], of_class[c], everything ^ of_class[c])
+            P = greedy(inside[:size], of_class[c], everything ^ of_class[c], delta)
             if pruned:
                 P = prune(P, inside)
             covered = np.bitwise_and.reduce(inside[P], axis=0) & everything

@@ -3,20 +3,22 @@
     representative:
       # Tables 1 and 2, Figs. 5 and 6
       - {experiment: unseen, dataset: asirra, target: vgg19, references: 5000, unseen: 1000, runs: 5}
-      # Figs. 2 and 4
+      # Figs. 2, 4 and 8
       - {experiment: similar, dataset: asirra, target: vgg19, references: 5000, inputs: 1000}
 
-RI is measured twice: "RI" samples Q as the authors' code does, "RI (reference)" as the paper's text says. A baseline's
-channel weights are reused by ``reuse``; ACE is fitted on the images of each cluster. A run draws other reference
-images, clusters and Q; the network and the unseen images stay. References and clusters are drawn by name, so that
-entries with other methods share them and may run side by side.
+RI is measured twice: "RI" is the authors' code (``ways``: boundary), "RI (reference)" the paper's text: Q at reference
+images, all boundaries of the greedy stay. A baseline's channel weights are reused by ``reuse``, ACE's concepts by
+``concept_sets``. What ACE has no explanation of is left out of its numbers, whose n counts the rest, and
+``explained_pct`` stands beside them. A run draws other reference images, clusters and Q; the network and the unseen
+images stay. References and clusters are drawn by name, so that entries with other methods share them and may run side
+by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,9 +28,16 @@ from torch import Tensor
 
 from benchmark.api import Array, Batch, Method, Target
 from benchmark.papers import Number, Outcome, Study
-from benchmark.papers.representative.boundaries import Way, sample
+from benchmark.papers.representative.boundaries import Way, prunes, sample
 from benchmark.papers.representative.clusters import Clusters, cluster
-from benchmark.papers.representative.masked import masked, top_share, whole_segments
+from benchmark.papers.representative.concept_sets import (
+    ACE,
+    NEAREST,
+    ConceptSets,
+    explain,
+    nearest_first,
+)
+from benchmark.papers.representative.masked import Compare, masked, top_share
 from benchmark.papers.representative.regions import (
     Region,
     assign,
@@ -45,12 +54,12 @@ CAMS = (
     "baselines/grad_cam_plusplus.py:GradCAMPlusPlus",
     "baselines/score_cam.py:ScoreCAM",
 )
-ACE = "baselines/ace.py:ACE"
 RANDOM = "baselines/random_map.py:RandomMap"
 NAMES = {"boundary": "RI", "reference": "RI (reference)"}
 MEASURES = (("mAD_pct", "lower"), ("mAI_pct", "higher"))
 RATES = ("ACU_GT_pct", "ACU_MD_pct", "CVR_pct")
-NEAREST = 50  # images that ACE is fitted on
+EXPLAINED_BY_ACE = "unseen, explained by ACE"
+GALLERY = 2  # inputs of each class in Fig. 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +88,12 @@ class Reference:
         return batch
 
     def regions(
-        self, rows: Tensor, way: Way, sizes: Sequence[int], rng: Generator
+        self,
+        rows: Tensor,
+        way: Way,
+        sizes: Sequence[int],
+        rng: Generator,
+        delta: int | None = None,
     ) -> list[list[Region]]:
         """P(x) of the images ``rows``, for each size of Q."""
         psi, classes = self.psi[rows], self.classes[rows]
@@ -94,7 +108,16 @@ class Reference:
             classes_x=classes,
             chunk=self.batch.chunk,
         )
-        return regions(sampled, self.psi, self.classes, psi, classes, sizes=sizes)
+        return regions(
+            sampled,
+            self.psi,
+            self.classes,
+            psi,
+            classes,
+            sizes=sizes,
+            pruned=prunes(way),
+            delta=delta,
+        )
 
 
 # --------------------------------------------------------------------------------------------- Tables 1 and 2, Figs. 5
@@ -114,22 +137,37 @@ def unseen(
     methods: Sequence[str | Mapping[str, Any]] = CAMS,
     ace: Mapping[str, Any] | None = None,
     ways: Sequence[str] = ("boundary", "reference"),
+    delta: int | None = None,
+    compare: Compare = "float32",
 ) -> Outcome:
     """mAD and mAI on unseen images by interpretations of reference images; ACU-GT, ACU-MD and CVR against |Q|.
 
     Args:
         references: |R|, as many of each class; or all training images where there are fewer. sizes: of Q, for Figs. 5
         and 6; ``n_boundaries`` is that of Tables 1 and 2. methods: with channel weights, as a profile names them. ace:
-        ACE's settings; None leaves it out. ways: how RI samples Q; none: ``methods`` and ``ace`` alone, for an entry
-        beside the one that has RI and the control.
+        ACE's settings; None leaves it out. A set of ACE is a whole cluster, or the ``images`` of it that lie nearest to
+        the centre. ways: how RI samples Q; none: ``methods`` and ``ace`` alone, for an entry beside the one that has RI
+        and the control. delta: reference images of other classes that a region may hold; None: tau(x). compare: which
+        rises mAI counts (``masked``).
     """
     target, S = study.target, _batch(study, "test", unseen, "unseen")
     sizes = sorted({*sizes, n_boundaries})
-    drops: dict[str, list[tuple[float, float]]] = {}  # method -> (mAD, mAI) of each run
+    # method -> AD and AI (n, 2) of each run, NaN where it has no explanation
+    drops: dict[str, list[Array]] = {}
     rates = np.zeros(
         (runs, len(ways), 2, len(sizes), 3)
     )  # ..., [R, unseen], |Q|, RATES
+    network = np.zeros((runs, 2, 3))  # the same of F
     held = np.zeros((runs, len(ways)))  # mean number of boundaries of a region
+
+    def note(name: str, keep: Array) -> None:
+        drop, increase, _, _ = masked(target, S, keep, compare=compare)
+        both = np.stack([drop, increase], axis=1)
+        explained = keep.any(axis=(1, 2))
+        both[~explained] = np.nan
+        known = drops.setdefault(name, [])
+        known.append(both)
+
     for run in range(runs):
         R = Reference.draw(study, references, "run", run)
         name = ("clusters", study.dataset, study.target_name, study.seed, run)
@@ -138,32 +176,47 @@ def unseen(
         psi = target.features(S)
         nearest = V.nearest(psi)
         images = ((R.batch, R.psi, V.nearest(R.psi)), (S, psi, nearest))
+        for i, (batch, _, _) in enumerate(images):
+            predicted = target(batch).argmax(dim=1).cpu().numpy()
+            network[run, i] = _rates(predicted, batch, target)
         for w, way in enumerate(ways):
-            found_by_size = R.regions(seeds, way, sizes, rng)
+            found_by_size = R.regions(seeds, way, sizes, rng, delta)
             for s, (size, found) in enumerate(zip(sizes, found_by_size)):
                 for i, (batch, psi_i, nearest_i) in enumerate(images):
                     chosen, labels = assign(found, coverage(found, psi_i), nearest_i)
                     rates[run, w, i, s] = _rates(labels, batch, target)
                 if size == n_boundaries:  # chosen: of the unseen images
-                    keep = top_share(heat_maps(found, chosen, psi, S.x.shape[-2:]))
-                    drops.setdefault(NAMES[way], []).append(_drop(target, S, keep))
+                    maps = heat_maps(found, chosen, psi, S.x.shape[-2:])
+                    note(NAMES[way], top_share(maps))
                     held[run, w] = np.mean([len(region) for region in found])
         for name, keep in _others(study, R, V, S, nearest, methods, ace, rng):
-            drops.setdefault(name, []).append(_drop(target, S, keep))
+            note(name, keep)
         if ways:
-            keep = top_share(study.build(RANDOM).explain(target, S, rng).heatmaps)
-            drops.setdefault("Random map", []).append(_drop(target, S, keep))
-    numbers = _table_1(drops, len(S), n_boundaries, _chosen(study, methods, ace))
+            maps = study.build(RANDOM).explain(target, S, rng).heatmaps
+            note("Random map", top_share(maps))
+    asked = _asked(delta=delta, compare=None if compare == "float32" else compare)
+    numbers = _table_1(
+        drops, {"|Q|": n_boundaries} | asked, _chosen(study, methods, ace)
+    )
     if ways:
-        numbers += _table_2(rates, ways, sizes, study, len(S), references, held)
+        counts = min(references, study.data.size("train")), len(S)
+        numbers += _table_2(rates, [NAMES[way] for way in ways], sizes, counts, asked)
+        numbers += _table_2(network[:, None, :, None], ["F"], [None], counts, {})
+        numbers += _boundaries(held, ways, asked)
+    of_runs = [[_means(both) for both in found] for found in drops.values()]
     arrays = {
         "sizes": np.array(sizes),
         "rates": rates,
         "ways": np.array(ways),
         "methods": np.array(list(drops)),
-        "drops": np.array(list(drops.values())),
+        "drops": np.array(of_runs),  # (methods, runs, 2)
     }
     return Outcome(numbers, arrays)
+
+
+def _asked(**settings: Any) -> dict[str, Any]:
+    """The settings that are not None."""
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _others(
@@ -173,10 +226,11 @@ def _others(
     S: Batch,
     nearest: Array,
     methods: Sequence[Any],
-    ace: Any,
+    ace: Mapping[str, Any] | None,
     rng: Generator,
-) -> Any:
-    """(name, kept pixels (n, h, w)) of the baselines on the unseen images S, each explained by its nearest centre."""
+) -> Iterator[tuple[str, Array]]:
+    """(name, kept pixels (n, h, w)) of the baselines on the unseen images S, each explained by its nearest centre; no
+    pixel is kept where ACE has no explanation."""
     target, inputs = study.target, R.pick(V.seeds)
     for entry in methods:
         method = study.build(entry).fit(target, R.batch, rng)
@@ -186,17 +240,22 @@ def _others(
         e = with_weights(method, weights).explain(target, S, rng)
         yield method.name, top_share(e.heatmaps)
     if ace is not None:
+        sets = _ace(study, R, ace)
+        most = ace.get("images", len(R.batch))
+        segments = sets.segments(S)
         keep = np.zeros((len(S), *S.x.shape[-2:]), bool)
         for v, rows in by_interpretation(nearest):
-            members = np.flatnonzero(V.labels == v)[:NEAREST]
-            method = _ace(study, ace).fit(target, R.pick(members), rng)
-            e = method.explain(target, S[rows], rng)
-            keep[rows] = whole_segments(e.heatmaps)
+            members = np.flatnonzero(V.labels == v)
+            members = nearest_first(members, R.psi, V.centres[v])[:most]
+            c = int(R.classes[V.seeds[v]])
+            found = sets.interpret(members, c, rng)
+            keep[rows] = explain(found, [segments[i] for i in rows.tolist()])[1]
         yield "ACE", keep
 
 
-def _ace(study: Study, settings: Mapping[str, Any]) -> Method:
-    return study.build({"use": ACE} | dict(settings))
+def _ace(study: Study, R: Reference, settings: Mapping[str, Any]) -> ConceptSets:
+    how = study.build({"use": ACE} | dict(settings))
+    return ConceptSets(study.target, R.batch, how)
 
 
 def _chosen(
@@ -238,69 +297,101 @@ def _rates(labels: Array, batch: Batch, target: Target) -> tuple[float, float, f
     return *right, 100 * covered.mean()
 
 
-def _drop(target: Target, batch: Batch, keep: Array) -> tuple[float, float]:
-    drop, increase, _, _ = masked(target, batch, keep)
-    return drop.mean(), increase.mean()
+def _means(both: Array) -> Array:
+    """mAD and mAI, (2,), of AD and AI (n, 2) over the images that have an explanation; NaN where none has."""
+    known = ~np.isnan(both[:, 0])
+    return both[known].mean(axis=0) if known.any() else np.full(2, np.nan)
 
 
 def _table_1(
-    drops: Mapping[str, Sequence[tuple[float, float]]],
-    n: int,
-    q: int,
+    drops: Mapping[str, Sequence[Array]],
+    setting: Mapping[str, Any],
     chosen: Mapping[str, Mapping[str, Any]],
 ) -> list[Number]:
+    """mAD and mAI, means over runs; RI also on the images that ACE explains."""
     out = []
-    for name, pairs in drops.items():
-        setting = {"images": "unseen", "|Q|": q, "keep": 0.2} | dict(
-            chosen.get(name, {})
+    setting = {"images": "unseen", "keep": 0.2} | dict(setting)
+    for name, found in drops.items():
+        out += _of_runs(name, found, setting | dict(chosen.get(name, {})))
+    if {"RI", "ACE"} <= set(drops):
+        same = []
+        for ri, ace in zip(drops["RI"], drops["ACE"]):
+            same.append(np.where(np.isnan(ace), np.nan, ri))
+        out += _of_runs("RI", same, {"images": EXPLAINED_BY_ACE, "keep": 0.2})
+    return out
+
+
+def _of_runs(
+    name: str, found: Sequence[Array], setting: Mapping[str, Any]
+) -> list[Number]:
+    """mAD and mAI of a method from AD and AI (n, 2) of each run; and the share of images that ACE explains."""
+    out = []
+    known = sum(int((~np.isnan(both[:, 0])).sum()) for both in found)
+    total = sum(len(both) for both in found)
+    if name == "ACE":
+        share = 100 * known / total
+        out.append(
+            Number("explained_pct", share, name, setting, total, "higher", "percent")
         )
-        for values, (metric, better) in zip(np.array(pairs).T, MEASURES):
-            runs = len(values)
-            mean = values.mean()
-            out.append(Number(metric, mean, name, setting, n * runs, better, "percent"))
-            if runs > 1:
-                metric = metric.replace("pct", "std")
-                std = values.std(ddof=1)
-                out.append(Number(metric, std, name, setting, runs, "lower", "percent"))
+    means = np.array([_means(both) for both in found])
+    means = means[~np.isnan(means[:, 0])]  # (runs, 2)
+    if len(means):
+        for values, (metric, better) in zip(means.T, MEASURES):
+            out += _over_runs(metric, values, name, setting, known, better)
+    return out
+
+
+def _over_runs(
+    metric: str,
+    values: Array,
+    name: str,
+    setting: Mapping[str, Any],
+    n: int,
+    better: str,
+) -> list[Number]:
+    """The mean of a number over runs, and its standard deviation."""
+    runs = len(values)
+    out = [Number(metric, values.mean(), name, setting, n, better, "percent")]
+    if runs > 1:
+        metric, std = metric.replace("pct", "std"), values.std(ddof=1)
+        out.append(Number(metric, std, name, setting, runs, "lower", "percent"))
     return out
 
 
 def _table_2(
     rates: Array,
-    ways: Sequence[str],
-    sizes: Sequence[int],
-    study: Study,
-    n: int,
-    references: int,
-    held: Array,
+    names: Sequence[str],
+    sizes: Sequence[int | None],
+    counts: tuple[int, int],
+    asked: Mapping[str, Any],
 ) -> list[Number]:
-    runs = len(rates)
-    counts = {"reference": min(references, study.data.size("train")), "unseen": n}
+    """RATES (runs, names, 2, sizes, 3) of the reference and unseen images, as many as ``counts``; a size None: without
+    Q."""
     out = []
-    for w, way in enumerate(ways):
-        size, setting = held[:, w].mean(), {"images": "reference"}
-        out.append(
-            Number("boundaries_of_a_region", size, NAMES[way], setting, runs, "lower")
-        )
-        for i, (images, count) in enumerate(counts.items()):
+    for w, name in enumerate(names):
+        for i, images in enumerate(("reference", "unseen")):
             for s, q in enumerate(sizes):
-                setting, over = {"images": images, "|Q|": q}, runs * count
-                for j, rate in enumerate(RATES):
-                    mean = rates[:, w, i, s, j].mean()
-                    out.append(
-                        Number(
-                            rate, mean, NAMES[way], setting, over, "higher", "percent"
-                        )
-                    )
-    S = _batch(study, "test", n, "unseen")
-    right = study.target(S).argmax(dim=1) == S.y
-    accuracy = 100 * float(right.double().mean())
-    setting = {"images": "unseen"}
-    out.append(Number("ACU_GT_pct", accuracy, "F", setting, n, "higher", "percent"))
+                setting = {"images": images} | _asked(**{"|Q|": q}) | dict(asked)
+                n = len(rates) * counts[i]
+                for values, rate in zip(rates[:, w, i, s].T, RATES):
+                    out += _over_runs(rate, values, name, setting, n, "higher")
     return out
 
 
-# --------------------------------------------------------------------------------------------- Figs. 2 and 4
+def _boundaries(
+    held: Array, ways: Sequence[str], asked: Mapping[str, Any]
+) -> list[Number]:
+    """The number of boundaries of a region, from (runs, ways)."""
+    out = []
+    for way, sizes in zip(ways, held.T):
+        setting = {"images": "reference"} | dict(asked)
+        mean, n = sizes.mean(), len(sizes)
+        name = NAMES[way]
+        out.append(Number("boundaries_of_a_region", mean, name, setting, n, "lower"))
+    return out
+
+
+# --------------------------------------------------------------------------------------------- Figs. 2, 4 and 8
 
 
 def similar(
@@ -315,43 +406,57 @@ def similar(
     methods: Sequence[str | Mapping[str, Any]] = CAMS,
     ace: Mapping[str, Any] | None = None,
     shown: int = 4,
+    delta: int | None = None,
+    compare: Compare = "float32",
+    score: Literal["input", "image"] = "input",
 ) -> Outcome:
     """mAD and mAI over the K reference images most similar to the input whose interpretation explains them, itself the
     first: by Eq. 6 for RI (images outside the region last), by Euclidean distance in Omega for the others. What another
     method is ahead of RI in mAD is paired by input: ``lead_mAD_pct``, and half of its 95 % interval (Student's t).
 
-    ``shown`` similar images of the first input are kept for the case study of Fig. 2.
+    ``shown`` similar images of the first input are kept for the case study of Fig. 2, for Fig. 8 those of two inputs of
+    each class.
+
+    Args:
+        ace: ACE's settings; a set is an input and its 49 nearest, or ``images`` in all. score: Y_c is that of the
+        input's class, as under the images of Fig. 2, or of each image's own. delta, compare: as in ``unseen``.
     """
     target, R = study.target, Reference.draw(study, references, "similar")
     rows = torch.from_numpy(rng.permutation(len(R.batch))[:inputs]).to(R.psi.device)
     top = min(max(*K, shown + 1), len(R.batch))
-    (found,) = R.regions(rows, way, [n_boundaries], rng)
+    (found,) = R.regions(rows, way, [n_boundaries], rng, delta)
     # (m, top) rows of R
     ranked = {"RI": _by_region(found, R, rows, top), "": _by_distance(R, rows, top)}
     values, case = {}, {}
-    for name, order, explain in _explainers(
+    for name, order, explains in _explainers(
         study, R, found, rows, ranked, methods, ace, rng
     ):
         out = np.zeros((len(rows), top, 2))
         for i, some in enumerate(order):
             batch = R.pick(some)
-            maps, keep = explain(i, batch)
-            *pair, y, y_kept = masked(target, batch, keep)
-            out[i] = np.stack(pair, axis=1)
+            maps, keep = explains(i, some, batch)
+            c = R.classes[rows[i]].expand(len(some)) if score == "input" else None
+            *pair, y, y_kept = masked(target, batch, keep, c, compare)
+            none = ~keep.any(axis=(1, 2))
+            out[i] = np.where(none[:, None], np.nan, np.stack(pair, axis=1))
             if i == 0:
+                y_kept = np.where(none, np.nan, y_kept)
                 case[name] = tuple(v[: shown + 1] for v in (some, maps, y, y_kept))
         values[name] = out
+    asked = _asked(
+        delta=delta,
+        compare=None if compare == "float32" else compare,
+        score=None if score == "input" else score,
+    )
     sizes = [k for k in K if k <= top]
-    numbers = _fig_4(values, sizes, _chosen(study, methods, ace))
+    numbers = _fig_4(values, sizes, asked, _chosen(study, methods, ace))
     for k in sizes:
-        drops = {name: out[:, :k, 0].mean(1) for name, out in values.items()}
+        drops = {name: _mean(out[:, :k, 0], axis=1) for name, out in values.items()}
         numbers += _leads(drops, k)
-    # (methods, top, 2): at each rank
-    curves = np.stack([out.mean(axis=0) for out in values.values()])
     chosen, maps, whole, kept = zip(*case.values(), strict=True)
     arrays = {
         "methods": np.array(list(case)),
-        "curves": curves,
+        "curves": np.stack([_running(out) for out in values.values()]),
         "images": np.stack(
             [_bytes(R.batch.x[torch.from_numpy(some)]) for some in chosen]
         ),
@@ -360,33 +465,70 @@ def similar(
         "kept": np.stack(kept),
         "case_class": np.array(target.classes[int(R.classes[rows[0]])]),
     }
-    return Outcome(numbers, arrays)
+    return Outcome(numbers, arrays | _gallery(R, found, rows, ranked["RI"], shown))
+
+
+def _mean(values: Array, axis: int | None = None) -> Array:
+    """The mean of what is not NaN; NaN where nothing is."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis)
+    nothing = np.full_like(total, np.nan)
+    return np.divide(total, known.sum(axis), out=nothing, where=known.any(axis))
+
+
+def _running(out: Array) -> Array:
+    """The means (top, 2) over the first K images, for every K, of values (m, top, 2)."""
+    means = [_mean(out[:, :k], axis=(0, 1)) for k in range(1, out.shape[1] + 1)]
+    return np.stack(means)
+
+
+def _gallery(
+    R: Reference, found: Sequence[Region], rows: Tensor, ranked: Array, shown: int
+) -> dict[str, Array]:
+    """Fig. 8: the first inputs of each class, their most similar images by region, and the maps of these."""
+    classes = R.classes[rows].cpu().numpy()
+    size = R.batch.x.shape[-2:]
+    picked, images, maps = [], [], []
+    for c in np.unique(classes):
+        picked += np.flatnonzero(classes == c)[:GALLERY].tolist()
+    for i in picked:
+        some = torch.from_numpy(ranked[i][: shown + 1])
+        images.append(_bytes(R.batch.x[some]))
+        maps.append(found[i].heat_maps(R.psi[some], size).cpu().numpy())
+    names = [R.target.classes[c] for c in classes[picked]]
+    return {
+        "gallery_classes": np.array(names),
+        "gallery_images": np.stack(images),
+        "gallery_maps": np.stack(maps).astype(np.float16),
+    }
 
 
 def _fig_4(
     values: Mapping[str, Array],
     K: Sequence[int],
+    asked: Mapping[str, Any],
     chosen: Mapping[str, Mapping[str, Any]],
 ) -> list[Number]:
     """mAD and mAI of each method over the first k images, from (m, top, 2)."""
     out = []
     for name, found in values.items():
         for k in K:
-            setting = {"images": "similar", "K": k} | chosen.get(name, {})
-            for j, (metric, better) in enumerate(MEASURES):
-                mean, over = found[:, :k, j].mean(), len(found) * k
-                out.append(Number(metric, mean, name, setting, over, better, "percent"))
+            setting = {"images": "similar", "K": k} | dict(asked) | chosen.get(name, {})
+            some = found[:, :k].reshape(-1, 2)
+            out += _of_runs(name, [some], setting)
     return out
 
 
 def _leads(drops: Mapping[str, Array], K: int) -> list[Number]:
-    """AD of RI minus that of every other method, from the AD (m,) of each input: mean, and half of its interval."""
+    """AD of RI minus that of every other method, from the AD (m,) of each input: mean, and half of its interval; over
+    the inputs that both have."""
     out = []
     for name, drop in drops.items():
-        m = len(drop)
+        lead = drops["RI"] - drop
+        lead = lead[~np.isnan(lead)]
+        m = len(lead)
         if name in ("RI", "Random map") or m < 2:
             continue
-        lead = drops["RI"] - drop
         half = student.ppf(0.975, m - 1) * lead.std(ddof=1) / m**0.5
         setting = {"images": "similar", "K": K}
         for metric, value in (("lead_mAD_pct", lead.mean()), ("lead_mAD_ci95", half)):
@@ -401,13 +543,13 @@ def _explainers(
     rows: Tensor,
     ranked: Mapping[str, Array],
     methods: Sequence[Any],
-    ace: Any,
+    ace: Mapping[str, Any] | None,
     rng: Generator,
-) -> Any:
-    """(name, (m, top) images, explain(input, its similar images) -> maps, kept pixels)."""
+) -> Iterator[tuple[str, Array, Callable]]:
+    """(name, (m, top) images, explain(input, its similar images, as a batch) -> maps, kept pixels)."""
     target, size = study.target, R.batch.x.shape[-2:]
 
-    def regional(i: int, batch: Batch) -> tuple[Array, Array]:
+    def regional(i: int, some: Array, batch: Batch) -> tuple[Array, Array]:
         maps = found[i].heat_maps(target.features(batch), size).cpu().numpy()
         return maps, top_share(maps)
 
@@ -417,7 +559,11 @@ def _explainers(
         weights = method.channel_weights(target, R.pick(rows))  # (m, K)
 
         def reused(
-            i: int, batch: Batch, method: Method = method, weights: Tensor = weights
+            i: int,
+            some: Array,
+            batch: Batch,
+            method: Method = method,
+            weights: Tensor = weights,
         ) -> tuple[Array, Array]:
             own = with_weights(method, weights[i].expand(len(batch), -1))
             maps = own.explain(target, batch, rng).heatmaps
@@ -425,18 +571,19 @@ def _explainers(
 
         yield method.name, ranked[""], reused
     if ace is not None:
-        nearest = _by_distance(R, rows, NEAREST)
+        sets = _ace(study, R, ace)
+        segments = sets.segments(R.batch)
+        members = _by_distance(R, rows, ace.get("images", NEAREST))
+        classes = R.classes[rows].tolist()
 
-        def by_concepts(i: int, batch: Batch) -> tuple[Array, Array]:
-            images = R.pick(nearest[i])
-            method = _ace(study, ace).fit(target, images, rng)
-            e = method.explain(target, batch, rng)
-            maps = e.heatmaps
-            return maps, whole_segments(maps)
+        def by_concepts(i: int, some: Array, batch: Batch) -> tuple[Array, Array]:
+            of_set = sets.interpret(members[i], classes[i], rng)
+            own = [segments[j] for j in some]
+            return explain(of_set, own)
 
         yield "ACE", ranked[""], by_concepts
 
-    def at_random(i: int, batch: Batch) -> tuple[Array, Array]:
+    def at_random(i: int, some: Array, batch: Batch) -> tuple[Array, Array]:
         maps = study.build(RANDOM).explain(target, batch, rng).heatmaps
         return maps, top_share(maps)
 

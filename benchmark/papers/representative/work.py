@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.papers.representative.replicate import ACE, NEAREST, RANDOM
+from benchmark.papers.representative.concept_sets import ACE, NEAREST
+from benchmark.papers.representative.replicate import RANDOM
+from benchmark.shared import concepts
 from benchmark.shared.work import FLOAT, Facts, Work, of_method, tensors
 
 # of a line, until its two largest logits differ by less than ``boundaries.GAP``: 40 at most
@@ -68,17 +70,16 @@ def unseen(
         run = run + (found + len(asked) * covered(facts, m + S, V) + masked(facts, S))
     for entry in methods:
         run += of_method(facts.build(entry), facts.explaining(V)) + masked(facts, S)
+    total = S * (facts.forward() + facts.logits)
     if ace is not None:
-        concepts = facts.build({"use": ACE} | dict(ace))
-        members = min(NEAREST, max(1, m // V))
-        fitted = V * of_method(concepts, facts.explaining(0, members))
-        run += fitted + of_method(concepts, facts.explaining(S)) + masked(facts, S)
+        fitted = min(m, V * ace.get("images", m))
+        run += of_sets(facts, ace, m, V, fitted) + masked(facts, S)
+        total += embedded(facts, ace, S)
     if ways:
         run += of_method(facts.build(RANDOM), facts.explaining(S)) + masked(facts, S)
     images = (m + S) * (facts.pixels + facts.units())
     of_regions = (1 + len(asked) * len(ways)) * V * KEPT * facts.units()
-    total = S * (facts.forward() + facts.logits) + runs * run
-    return total.beside(tensors(images, of_regions))
+    return (total + runs * run).beside(tensors(images, of_regions))
 
 
 def similar(
@@ -108,8 +109,8 @@ def similar(
         out += of_method(facts.build(entry), facts.explaining(inputs))
     if ace is not None:
         explainers += 1
-        concepts = facts.build({"use": ACE} | dict(ace))
-        out += inputs * of_method(concepts, facts.explaining(top, min(NEAREST, m)))
+        fitted = inputs * min(ace.get("images", NEAREST), m)
+        out += of_sets(facts, ace, m, inputs, fitted)
     out += explainers * inputs * masked(facts, top)
     copied = top * (facts.pixels + 2 * d)  # the similar images of an input
     values = 4 * explainers * inputs * top
@@ -128,7 +129,7 @@ def clusters(facts: Facts, m: int, k: int, layer: str | None = None) -> Work:
     copies, gram = 1, 0
     if d > m:
         copies, gram = 2, m**2 * d
-    passes = gram + 2 * V * m * d
+    passes = gram + V * m * d
     fits = RESTARTS * V * m * coordinates
     maps = tensors(copies * m * d, 2 * V * d)
     return Work(passes, fits, maps + 3 * DOUBLE * m * coordinates)
@@ -159,6 +160,21 @@ def covered(facts: Facts, n: int, V: int, layer: str | None = None) -> Work:
     passes = n * (kept + V) * d
     held = tensors(2 * kept * d, 2 * n * kept)
     return Work(passes, n * V, held)
+
+
+def of_sets(
+    facts: Facts, ace: Mapping[str, Any], m: int, sets: int, fitted: int
+) -> Work:
+    """ACE on so many sets of m reference images, with ``fitted`` images in all."""
+    how = facts.build({"use": ACE} | dict(ace))
+    found = concepts.discovered(facts, how.layer, fitted, sets, how.clusters)
+    return embedded(facts, ace, m) + found
+
+
+def embedded(facts: Facts, ace: Mapping[str, Any], n: int) -> Work:
+    """The segments of n images, as ACE cuts them."""
+    how = facts.build({"use": ACE} | dict(ace))
+    return concepts.embedded(facts, how.layer, n, how.segments)
 
 
 def masked(facts: Facts, n: int) -> Work:

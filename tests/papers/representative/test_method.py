@@ -214,12 +214,12 @@ def test_one_class_only_has_no_boundary():
 # --------------------------------------------------------------------------------------------- Alg. 1
 
 
-def literal_greedy(inside, same):
+def literal_greedy(inside, same, delta=0):
     """Alg. 1 with sets of Python integers; inside (n, q) bool, same (n,) bool."""
     n, q = inside.shape
     tau = sum(not same[i] and inside[i].all() for i in range(n))
     P, covered = [], set(range(n))
-    while sum(not same[i] for i in covered) > tau:
+    while sum(not same[i] for i in covered) > max(delta, tau):
         best = None
         for h in range(q):
             if h in P:
@@ -249,9 +249,9 @@ def optimum(inside, same):
     return best
 
 
-def run_greedy(inside, same):
+def run_greedy(inside, same, delta=None):
     bits = pack(inside)
-    return greedy(bits, pack(same[:, None])[0], pack(~same[:, None])[0])
+    return greedy(bits, pack(same[:, None])[0], pack(~same[:, None])[0], delta)
 
 
 cases = (
@@ -274,6 +274,8 @@ def test_the_greedy_is_algorithm_1(case):
     same = rng.random(len(inside)) < 0.5
     P = run_greedy(inside, same)
     assert literal_greedy(inside, same) == P
+    few = run_greedy(inside, same, delta=2)
+    assert literal_greedy(inside, same, delta=2) == few == P[: len(few)]
     tau = (inside.all(1) & ~same).sum()
     covered = inside[:, P].all(1)
     assert (covered & ~same).sum() == tau
@@ -385,6 +387,19 @@ def test_pruned_regions_cover_the_same():
     *_, whole = some_regions(q=30, pruned=False)
     np.testing.assert_array_equal(coverage(pruned, psi), coverage(whole, psi))
     assert sum(map(len, pruned)) < sum(map(len, whole))
+
+
+@pytest.mark.parametrize("way", b.WAYS)
+def test_the_code_drops_redundant_boundaries_and_the_text_does_not(way):
+    """Given no word on it, each variant does as its source; delta holds fewer boundaries."""
+    target, S = network(), images()
+    fit = lambda **settings: RepresentativeInterpretations(
+        variant=way, n_boundaries=30, per_class=2, **settings
+    ).fit(target, S, np.random.default_rng(0))
+    held = [len(region) for region in fit()._regions]
+    assert held == [len(r) for r in fit(pruned=way == "boundary")._regions]
+    assert sum(held) != sum(len(r) for r in fit(pruned=way != "boundary")._regions)
+    assert sum(len(r) for r in fit(delta=10)._regions) < sum(held)
 
 
 def test_the_first_boundaries_are_a_smaller_sample():

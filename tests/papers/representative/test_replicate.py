@@ -11,11 +11,14 @@ from benchmark.api import METRICS, Explanation
 from benchmark.methods.registry import MethodRef
 from benchmark.papers import Found, FoundUnit, Study
 from benchmark.papers.representative import figures, replicate, verdicts
+from benchmark.papers.representative.masked import _float32 as float32
+from benchmark.papers.representative.masked import masked
+from benchmark.shared.concepts import Concepts
 from benchmark.utils import plot_style
 from benchmark.utils.seeds import generator
 
 CAMS = ["baselines/grad_cam.py:GradCAM"]
-ACE = {"segments": [8], "images": 8, "clusters": 3}
+ACE = {"segments": [8, 16], "images": 12, "clusters": 3}
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +74,110 @@ def value(outcome, metric, method, **setting):
 
 def test_every_method_has_a_drop_and_an_increase_on_unseen_images(unseen):
     for name in ("RI", "RI (reference)", "Grad-CAM", "ACE", "Random map"):
-        for metric in ("mAD_pct", "mAI_pct"):
+        for metric in ("mAD_pct", "mAI_pct", "mAD_std", "mAI_std"):
             assert 0 <= value(unseen, metric, name, images="unseen", Q=20) <= 100
     assert all(np.isfinite(n.value) for n in unseen.numbers)
     assert {n.better for n in unseen.numbers if n.metric == "mAD_pct"} == {"lower"}
     joined = {
         n.method: store.setting_text(n.setting)
         for n in unseen.numbers
-        if n.metric == "mAD_pct"
+        if n.metric == "mAD_pct" and dict(n.setting)["images"] == "unseen"
     }
     assert (
         joined["RI"] == joined["Grad-CAM"] == "images=unseen;keep=0.2;|Q|=20"
     )  # the key |Q| is the published table's
     assert (
         joined["ACE"]
-        == "clusters=3;fitted=8;images=unseen;keep=0.2;segments=[8];|Q|=20"
+        == "clusters=3;fitted=12;images=unseen;keep=0.2;segments=[8, 16];|Q|=20"
     )
+
+
+def test_ace_is_scored_on_what_it_explains_and_ri_on_the_same_images(unseen):
+    n = {
+        (x.method, dict(x.setting)["images"]): x.n
+        for x in unseen.numbers
+        if x.metric == "mAD_pct"
+    }
+    share = value(unseen, "explained_pct", "ACE")
+    assert 0 < share < 100
+    assert n["ACE", "unseen"] == round(share / 100 * 48)
+    assert n["RI", replicate.EXPLAINED_BY_ACE] == n["ACE", "unseen"]
+    assert n["RI", "unseen"] == n["Grad-CAM", "unseen"] == 48
+
+
+def test_means_leave_out_what_has_no_explanation():
+    nan = np.nan
+    ace = [np.array([[10.0, 0], [nan, nan], [30, 100]]), np.full((3, 2), nan)]
+    ri = [np.array([[1.0, 0], [2, 0], [6, 0]]), np.full((3, 2), 4.0)]
+    out = replicate._table_1({"RI": ri, "ACE": ace}, {"|Q|": 50}, {})
+    found = {(x.method, x.metric, x.setting["images"]): (x.value, x.n) for x in out}
+    assert found["ACE", "explained_pct", "unseen"] == (pytest.approx(100 / 3), 6)
+    assert found["ACE", "mAD_pct", "unseen"] == (20, 2)
+    assert found["ACE", "mAI_pct", "unseen"] == (50, 2)
+    assert ("ACE", "mAD_std", "unseen") not in found  # of one run
+    assert found["RI", "mAD_pct", "unseen"] == (3.5, 6)
+    assert found["RI", "mAD_std", "unseen"] == (pytest.approx(0.5**0.5), 2)
+    assert found["RI", "mAD_pct", replicate.EXPLAINED_BY_ACE] == (3.5, 2)
+    nothing = replicate._of_runs("ACE", [np.full((3, 2), nan)], {})
+    assert [(x.metric, x.value, x.n) for x in nothing] == [("explained_pct", 0, 3)]
+
+
+def test_a_set_of_ace_is_the_whole_cluster_whatever_the_order_of_the_images(
+    study, monkeypatch
+):
+    """Given a cluster of two classes: all of its images are fitted, or the nearest to the centre, and the class is that
+    of the centre's image."""
+    asked = []
+    monkeypatch.setattr(
+        replicate.ConceptSets,
+        "interpret",
+        lambda self, rows, c, rng: asked.append((rows, c)) or NOTHING,
+    )
+    R = replicate.Reference.draw(study, 40, "run", 0)
+    V = replicate.cluster(R.psi, 2, np.random.default_rng(0))
+    S = replicate._batch(study, "test", 10, "unseen")
+    nearest = V.nearest(study.target.features(S))
+    for settings, most in (({}, 40), ({"images": 3}, 3)):
+        asked.clear()
+        list(replicate._others(study, R, V, S, nearest, [], settings, None))
+        for v, (rows, c) in zip(np.unique(nearest), asked, strict=True):
+            members = np.flatnonzero(V.labels == v)
+            far = (R.psi.flatten(1)[members] - V.centres[v]).norm(dim=1).numpy()
+            assert set(rows) == set(members[np.argsort(far)[:most]])
+            assert c == R.classes[V.seeds[v]]
+
+
+NOTHING = Concepts(torch.zeros(0, 1), torch.zeros(0), torch.zeros(0))
+
+
+def test_rises_are_those_that_float32_shows(study):
+    """From 1 - 1e-9 nothing rises in float32; the log-odds do."""
+    S = replicate._batch(study, "test", 24, "unseen")
+    keep = np.zeros((24, *S.x.shape[-2:]), bool)
+    keep[:, 2:-2, 2:-2] = True
+    _, rises, y, y_kept = masked(study.target, S, keep)
+    by_hand = study.target(S).softmax(1)
+    black = study.target(S.x * torch.from_numpy(keep)[:, None]).softmax(1)
+    c = by_hand.argmax(1, keepdim=True)
+    shown = (black.gather(1, c) > by_hand.gather(1, c))[:, 0].numpy()
+    clear = np.abs(y_kept - y) > 1e-6
+    np.testing.assert_array_equal(rises[clear], 100.0 * shown[clear])
+    z = torch.tensor([[21.0, 0.0], [1.0, 0]])
+    z_kept = torch.tensor([[23.0, 0.0], [1.5, 0]])
+    c = torch.zeros(2, dtype=torch.int64)
+    assert (float32(z_kept, c) > float32(z, c)).tolist() == [False, True]
+
+
+def test_the_score_is_that_of_the_class_that_is_asked_for(study):
+    S = replicate._batch(study, "test", 6, "unseen")
+    keep = np.ones((6, *S.x.shape[-2:]), bool)
+    c = torch.tensor([1, 1, 0, 0, 2, 2])
+    drop, _, y, y_kept = masked(study.target, S, keep, c)
+    np.testing.assert_allclose(
+        y, study.target(S).double().softmax(1).gather(1, c[:, None])[:, 0], rtol=1e-6
+    )
+    np.testing.assert_allclose(y_kept, y, rtol=1e-3)
+    assert drop.max() < 0.1
 
 
 def test_an_entry_of_methods_alone_shares_references_and_clusters(study, unseen):
@@ -156,12 +247,11 @@ def test_the_random_map_drops_as_its_metric_says(study):
     """On the same images and with the same draws."""
     S = replicate._batch(study, "test", 24, "unseen")
     e = study.build(replicate.RANDOM).explain(study.target, S, np.random.default_rng(3))
-    drop, _ = replicate._drop(study.target, S, replicate.top_share(e.heatmaps))
-    np.testing.assert_allclose(
-        drop,
-        METRICS["average_drop"](e, study.target, S, None, keep=0.2).mean(),
-        atol=1e-4,
-    )
+    keep = replicate.top_share(e.heatmaps)
+    drop, rises, _, _ = masked(study.target, S, keep, compare="log_odds")
+    for found, name in ((drop, "average_drop"), (rises, "average_increase")):
+        by_metric = METRICS[name](e, study.target, S, None, keep=0.2)
+        np.testing.assert_allclose(found, by_metric, atol=1e-4)
 
 
 def test_rates_rise_with_the_sample_and_the_network_is_as_good_as_it_is(study, unseen):
@@ -188,6 +278,27 @@ def test_rates_by_hand(study):
         S.y[3] == (model[3] + 1) % 4
     )
     assert replicate._rates(np.full(4, -1), S, study.target) == (0, 0, 0)
+
+
+def test_table_2_has_every_published_number_of_the_network(study, unseen):
+    """``results/reported/representative.csv``: ACU-GT, ACU-MD and CVR of F on reference and unseen images, and standard
+    deviations of RI's."""
+    S = replicate._batch(study, "test", 24, "unseen")
+    accuracy = 100 * float((study.target(S).argmax(1) == S.y).double().mean())
+    for images in ("reference", "unseen"):
+        assert value(unseen, "ACU_MD_pct", "F", images=images) == 100
+        assert value(unseen, "CVR_pct", "F", images=images) == 100
+        for rate in ("ACU_GT", "ACU_MD", "CVR"):
+            assert value(unseen, f"{rate}_std", "RI", images=images, Q=20) >= 0
+    assert value(unseen, "ACU_GT_pct", "F", images="unseen") == pytest.approx(accuracy)
+    assert 0 < value(unseen, "ACU_GT_pct", "F", images="reference") <= 100
+    rates = np.zeros((2, 1, 2, 1, 3))
+    rates[:, 0, 1, 0] = [[90, 80, 70], [94, 80, 72]]
+    out = replicate._table_2(rates, ["RI"], [50], (60, 20), {})
+    got = {x.metric: (x.value, x.n) for x in out if x.setting["images"] == "unseen"}
+    assert got["ACU_GT_pct"] == (92, 40) and got["CVR_pct"] == (71, 40)
+    assert got["ACU_GT_std"] == (pytest.approx(8**0.5), 2)
+    assert got["ACU_MD_std"] == (0, 2)
 
 
 def test_another_run_draws_other_references_and_a_unit_repeats_itself(study):
@@ -260,25 +371,65 @@ def judged(*numbers):
     return {(c.claim, c.holds, c.evidence) for c in verdicts.verdicts(rows(*numbers))}
 
 
+TABLE_1 = [  # as printed, for GC
+    ("RI", 12.70, 6.12),
+    ("Grad-CAM", 23.01, 4.40),
+    ("Grad-CAM++", 29.53, 3.46),
+    ("Score-CAM", 23.88, 3.30),
+    ("ACE", 46.37, 2.26),
+    ("RI (reference)", 5, 90),
+    ("Random map", 1, 90),
+]
+
+
+def of_table_1(table, setting="images=unseen;keep=0.2;|Q|=50"):
+    for name, mad, mai in table:
+        yield name, "mAD_pct", setting, mad
+        yield name, "mAI_pct", setting, mai
+
+
 def test_claims_of_table_1():
-    setting = "images=unseen;keep=0.2;|Q|=50"
-    numbers = [
-        ("RI", "mAD_pct", setting, 10),
-        ("Grad-CAM", "mAD_pct", setting, 12),
-        ("RI (reference)", "mAD_pct", setting, 5),
-        ("Random map", "mAD_pct", setting, 1),
-        ("ACE", "mAD_pct", setting, 31),
-    ]
+    numbers = list(of_table_1(TABLE_1))
     assert judged(*numbers) == {
-        ("RI1", True, "mAD: RI 10.0, Grad-CAM 12.0, ACE 31.0"),
-        ("RI2", True, "mAD: ACE 31.0, RI 10.0"),
+        (
+            "RI1",
+            True,
+            "mAD: RI 12.7, Grad-CAM 23.0, Score-CAM 23.9, Grad-CAM++ 29.5, ACE 46.4",
+        ),
+        (
+            "RI1",
+            True,
+            "mAI: RI 6.1, ACE 2.3, Score-CAM 3.3, Grad-CAM++ 3.5, Grad-CAM 4.4",
+        ),
+        ("RI2", True, "mAD: ACE 46.4, RI 12.7"),
     }
-    numbers[1] = ("Grad-CAM", "mAD_pct", setting, 9)
-    numbers[4] = ("ACE", "mAD_pct", setting, 29)
-    assert {(claim, holds) for claim, holds, _ in judged(*numbers)} == {
+    worse = [("RI", 24, 4.3), *TABLE_1[1:]]
+    assert {(claim, holds) for claim, holds, _ in judged(*of_table_1(worse))} == {
         ("RI1", False),
         ("RI2", False),
     }
+
+
+def test_mai_is_not_claimed_for_asirra():
+    """Table 1: 30.72 for RI, 32.90 for Grad-CAM; the text says "most of the datasets"."""
+    numbers = of_table_1([("RI", 2.00, 30.72), ("Grad-CAM", 2.30, 32.90)])
+    asirra = rows(*numbers).assign(dataset="asirra")
+    found = [(c.claim, c.holds) for c in verdicts.verdicts(asirra)]
+    assert found == [("RI1", True)]
+
+
+def test_ace_is_compared_with_ri_on_the_images_that_it_explains():
+    same = f"images={replicate.EXPLAINED_BY_ACE};keep=0.2"
+    numbers = [*of_table_1(TABLE_1), ("RI", "mAD_pct", same, 16)]
+    numbers.append(("ACE", "explained_pct", "images=unseen;keep=0.2;|Q|=50", 84))
+    evidence = "mAD: ACE 46.4, RI 16.0, on the 84 % of the images that ACE explains"
+    assert ("RI2", False, evidence) in judged(*numbers)
+
+
+def test_no_method_can_drop_three_times_as_much_as_more_than_a_third():
+    """mAD is 100 at most, so where RI's is above 33.3 the claim asks for what no number can be."""
+    numbers = of_table_1([("RI", 78, 15), ("Grad-CAM", 80, 10), ("ACE", 86, 13)])
+    assert {claim for claim, _, _ in judged(*numbers)} == {"RI1"}
 
 
 @pytest.mark.parametrize(
@@ -313,8 +464,12 @@ def test_claims_of_figure_4():
 
     found = judged(*at(1, 20, 10), *at(5, 20, 30), *at(10, 20, 15))
     assert found == {
-        ("RI5", True, "K = 5: RI 20.0, Score-CAM 30.0"),
-        ("RI5", False, "K = 10: RI 20.0, Score-CAM 15.0"),
+        ("RI5", True, "mAD at K = 5: RI 20.0, Score-CAM 30.0"),
+        ("RI5", False, "mAD at K = 10: RI 20.0, Score-CAM 15.0"),
+    }
+    increase = [(m, "mAI_pct", s, v) for m, _, s, v in at(5, 20, 30)]
+    assert judged(*increase) == {
+        ("RI5", False, "mAI at K = 5: RI 20.0, Score-CAM 30.0")
     }
 
 
@@ -365,6 +520,8 @@ def test_pictures(unseen, similar):
         "fig4-asirra-cnn",
         "fig4-blobs-cnn",
         "fig5-6-blobs-cnn",
+        "fig8-asirra-cnn",
+        "fig8-blobs-cnn",
         "table1-blobs-cnn",
     ]
     assert (
@@ -372,7 +529,8 @@ def test_pictures(unseen, similar):
         and not made["fig2-blobs-cnn"].photo
         and made["fig2-blobs-cnn"].raster
     )
-    for name in ("table1-blobs-cnn", "fig2-blobs-cnn"):
+    assert made["fig8-asirra-cnn"].photo and not made["fig8-blobs-cnn"].photo
+    for name in ("table1-blobs-cnn", "fig2-blobs-cnn", "fig8-blobs-cnn"):
         assert len(plot_style.save(made[name].figure, "png")) > 5000
     drawn = made["fig4-blobs-cnn"].figure.axes[0].lines
     assert [line.get_label() for line in drawn] == [
