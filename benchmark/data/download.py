@@ -570,13 +570,11 @@ def choose(params: Mapping[str, Any], key: str, *choices: str) -> str:
     return params[key]
 
 
-def subset(
-    name: str, split: str, y: np.ndarray, n: int | None, first: bool = False
-) -> np.ndarray:
+def subset(name: str, split: str, y: np.ndarray, n: int | None) -> np.ndarray:
     """Sorted indices of n of the images with labels y (None: all).
 
-    ``first`` takes the first n. Otherwise n are drawn by the seed of the name, with equal numbers per class; a smaller
-    n gives a subset of those of a larger n.
+    They are drawn by the seed of the name, with equal numbers per class; a smaller n gives a subset of those of a
+    larger n.
 
     Raises:
         ParamsError: there are fewer than n.
@@ -586,6 +584,6 @@ def subset(
             f"{split}: {n} asks for more images than the {len(y)} there are; a mirror may hold a subset: "
             f"unset {MIRROR} and empty datasets/raw/{name} for the official files"
         )
-    if n is None or first:
-        return np.arange(len(y))[:n]
+    if n is None:
+        return np.arange(len(y))
     return data.Dataset(name, {f"y_{split}": y}).sample(split, n, "subset")

@@ -499,6 +499,18 @@ def shown(frame: pd.DataFrame, track: str, dataset: str, target: str) -> pd.Data
     return part[to_some & takes_part]
 
 
+def caption(board: pd.DataFrame) -> str:
+    """What the lines of one board rest on: ``3 seeds, up to 100 images``. One seed is said to be one network."""
+    measured = board[board["status"] == "ok"]
+    seeds, images = measured["n_seeds"].max(), measured["n_images"].max()
+    if not len(measured):
+        return "no value"
+    text = f"{plural(seeds, 'seed')}, up to {plural(images, 'image')}"
+    if seeds > 1:
+        return text
+    return f"{text}; with one seed, intervals are over images alone"
+
+
 def losses(frame: pd.DataFrame) -> pd.DataFrame:
     """What is missing and why, one line for each reason: track, dataset, target, reason, methods and metrics (texts).
 

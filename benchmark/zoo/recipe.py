@@ -24,7 +24,9 @@ SCHEDULES = {
     "step": ("gamma", "every"),
     "milestones": ("gamma", "milestones"),
     "cosine": (),
+    "one_cycle": (),
 }  # schedule: the keys that it uses
+WARM_UP = 0.25  # part of one_cycle's epochs in which the rate rises
 NORMALISE = ("dataset", "imagenet", "none")
 PRETRAINED = ("imagenet", "torchvision", "deepcompression")
 
@@ -41,7 +43,8 @@ class Recipe:
     lr: float | None = None  # None: DEFAULT_LR
     momentum: float = 0.0  # sgd
     weight_decay: float = 0.0  # L2, added to the gradient
-    # step: times gamma every `every` epochs; milestones: times gamma at each; cosine: to 0, batch by batch
+    # step: times gamma every `every` epochs; milestones: times gamma at each; cosine: to 0, batch by batch;
+    # one_cycle (Smith 2018): from 0 to lr in the first quarter and back to 0, both linear, batch by batch
     schedule: str = "none"
     gamma: float = 0.1
     every: int = 1
@@ -180,8 +183,11 @@ class Recipe:
         if self.schedule == "milestones":
             passed = sum(int(epoch) >= m for m in self.milestones)
             return lr * self.gamma**passed
+        t = epoch / max(1, self.epochs)
         if self.schedule == "cosine":
-            return lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+            return lr * 0.5 * (1 + math.cos(math.pi * t))
+        if self.schedule == "one_cycle":
+            return lr * min(t / WARM_UP, (1 - t) / (1 - WARM_UP))
         return lr
 
     def optimiser_for(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:

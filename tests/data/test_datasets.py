@@ -171,7 +171,7 @@ def test_the_mirror_holds_the_files_that_the_scripts_name(name, tmp_path):
 REAL = {  # counts, shape, classes, settings
     "mnist": (60_000, 10_000, (1, 28, 28), 10, {}),
     "fashion_mnist": (60_000, 10_000, (1, 32, 32), 10, {"size": 32}),
-    "cifar10": (5_000, 2_500, (3, 32, 32), 10, {}),
+    "cifar10": (50_000, 10_000, (3, 32, 32), 10, {}),
     "cifar100": (10_000, 5_000, (3, 32, 32), 100, {}),
     "asirra": (2_000, 500, (3, 64, 64), 2, {"size": 64}),
     "cub": (1_500, 1_389, (3, 64, 64), 50, {"size": 64}),
@@ -322,31 +322,36 @@ def npz(**arrays):
 
 @pytest.fixture
 def cifar10(server, monkeypatch):
-    """The script with its official archive and the mirror's on the server: (module, x, y, names of classes)."""
-    rng, names = np.random.default_rng(0), [f"thing{i}" for i in range(10)]
-    x = rng.integers(0, 256, (6, 60, 3, 32, 32), dtype=np.uint8)
-    y = rng.integers(0, 10, (6, 60), dtype=np.uint8)
-    records = [
-        np.concatenate([b[:, None], a.reshape(60, -1)], 1).tobytes()
-        for a, b in zip(x, y)
-    ]
-    batches = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
-    official = {
-        f"cifar-10-batches-bin/{name}.bin": raw for name, raw in zip(batches, records)
-    }
-    official["cifar-10-batches-bin/batches.meta.txt"] = "\n".join(
-        [*names, "", ""]
-    ).encode()
-    few = {}
-    for split, b in (("train", 0), ("test", 5)):
-        few[f"cifar10/{split}_00.webp"] = pages(x[b][:50])
-        few[f"cifar10/{split}.json"] = packed(x[b][:50])
-        few[f"cifar10/{split}.npz"] = npz(labels=y[b][:50], label_names=np.array(names))
+    """The script with its official archive and the mirror's on the server: (module, x, y by split).
+
+    The images are of one colour, as far as the JPEGs of the mirror keep it.
+    """
+    rng = np.random.default_rng(0)
+    y = {"train": rng.permutation(300) % 10, "test": rng.permutation(60) % 10}
+    x, official, jpegs = {}, {}, {}
+    for split, labels in y.items():
+        n = len(labels)
+        colour = rng.integers(0, 256, (n, 3, 1, 1), dtype=np.uint8)
+        x[split] = np.broadcast_to(colour, (n, 3, 32, 32))
+        rows = np.column_stack([labels, x[split].reshape(n, -1)]).astype(np.uint8)
+        parts = np.split(rows, 5 if split == "train" else 1)
+        for file, part in zip(CIFAR10_FILES[split], parts, strict=True):
+            official[f"cifar-10-batches-bin/{file}.bin"] = part.tobytes()
+        order = np.argsort(labels, kind="stable")
+        files = [image(x[split][i].transpose(1, 2, 0)) for i in order]
+        jpegs[f"{split}_jpeg"] = np.frombuffer(b"".join(files), np.uint8)
+        jpegs[f"{split}_length"] = np.array([len(file) for file in files], np.uint16)
+        jpegs[f"{split}_label"] = labels[order].astype(np.uint8)
     module = script("cifar10")
-    serve(
-        server, monkeypatch, module, tar(official, "w:gz"), "cifar10/few.tar", tar(few)
-    )
-    return module, x, y, names
+    official, mirror = tar(official, "w:gz"), npz(**jpegs)
+    serve(server, monkeypatch, module, official, "cifar10/all.npz", mirror)
+    return module, x, y
+
+
+CIFAR10_FILES = {
+    "train": [f"data_batch_{i}" for i in range(1, 6)],
+    "test": ["test_batch"],
+}
 
 
 def serve(server, monkeypatch, module, official, mirror_path, few):
@@ -357,32 +362,57 @@ def serve(server, monkeypatch, module, official, mirror_path, few):
 
 
 def test_cifar10_from_its_official_files(cifar10, tmp_path):
-    module, x, y, names = cifar10
+    module, x, y = cifar10
     whole, _ = prepare(module, tmp_path)
-    assert np.array_equal(whole.arrays["x_train"], x[:5].reshape(300, 3, 32, 32))
-    assert np.array_equal(whole.arrays["y_train"], y[:5].ravel())
-    assert np.array_equal(whole.arrays["x_test"], x[5])
-    assert list(whole.classes) == names
+    for split in x:
+        made = whole.arrays[f"x_{split}"]
+        # one colour names an image, and so its label
+        theirs = sorted(zip(x[split][:, :, 0, 0].tolist(), y[split], strict=True))
+        labels = whole.arrays[f"y_{split}"]
+        assert sorted(zip(made[:, :, 31, 31].tolist(), labels, strict=True)) == theirs
+        assert (made == made[:, :, :1, :1]).all()
+    assert list(whole.classes[:2]) == ["airplane", "automobile"]
+    assert whole.card["provenance"]["changes"] == "none"
 
 
-def test_cifar10_is_the_same_from_both(cifar10, server, tmp_path, monkeypatch):
+def test_cifar10_is_the_same_from_both_but_for_the_jpegs(
+    cifar10, server, tmp_path, monkeypatch
+):
     module, *_ = cifar10
-    cut, _ = prepare(module, tmp_path, train=50, test=50)
-    (tmp_path / "m").mkdir()
-    monkeypatch.setenv(download.MIRROR, server.url)
-    mirrored, _ = prepare(module, tmp_path / "m")
-    assert cut.arrays.keys() == mirrored.arrays.keys()
-    assert all(
-        np.array_equal(cut.arrays[key], mirrored.arrays[key]) for key in cut.arrays
-    )
-    origins = [d.card["provenance"]["files"][0]["origin"] for d in (cut, mirrored)]
-    assert origins == ["official", "mirror"]
+    for size in ({}, {"train": 50, "test": 20}):
+        folder = tmp_path / str(len(size))
+        (folder / "m").mkdir(parents=True)
+        monkeypatch.delenv(download.MIRROR, raising=False)
+        official, _ = prepare(module, folder, **size)
+        monkeypatch.setenv(download.MIRROR, server.url)
+        mirrored, _ = prepare(module, folder / "m", **size)
+        assert official.card["provenance"]["files"][0]["origin"] == "official"
+        assert mirrored.card["provenance"]["files"][0]["origin"] == "mirror"
+        assert "30.6 dB" in mirrored.card["provenance"]["changes"]
+        for split in ("train", "test"):
+            y, same = (d.arrays[f"y_{split}"] for d in (official, mirrored))
+            assert np.array_equal(y, same)
+            assert len(set(np.bincount(y))) == 1
+            assert (np.diff(y) < 0).any()  # not by class
+            x, near = (d.arrays[f"x_{split}"] for d in (official, mirrored))
+            assert np.abs(x.astype(int) - near).max() <= 4
+
+
+def test_a_part_of_cifar10_is_a_part_of_a_larger_one(cifar10, tmp_path):
+    module, *_ = cifar10
+    small, large = (prepare(module, tmp_path, train=n)[0] for n in (20, 40))
+    colours = [
+        {*map(tuple, made.arrays["x_train"][:, :, 0, 0].tolist())}
+        for made in (small, large)
+    ]
+    assert len(colours[0]) == 20
+    assert colours[0] < colours[1]
 
 
 def test_more_than_the_mirror_has_is_refused(cifar10, server, tmp_path, monkeypatch):
     module, *_ = cifar10
     monkeypatch.setenv(download.MIRROR, server.url)
-    assert prepare(module, tmp_path, train=51)[1] == 2
+    assert prepare(module, tmp_path, train=301)[1] == 2
 
 
 @pytest.fixture

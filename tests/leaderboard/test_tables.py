@@ -574,6 +574,16 @@ def test_findings_come_in_the_order_of_the_board():
     ]
 
 
+def test_a_caption_says_what_a_board_rests_on():
+    one = {"method": "A", "metric": "m", "values": np.arange(8.0)}
+    text = "1 seed, up to 8 images; with one seed, intervals are over images alone"
+    assert tables.caption(board(one)) == text
+    fewer = {"method": "A", "metric": "k", "values": np.arange(3.0), "seed": 1}
+    frame = board(one, one | {"seed": 1}, fewer)
+    assert tables.caption(frame) == "2 seeds, up to 8 images"
+    assert f"{tables.caption(frame)}." in markdown.render(frame).splitlines()
+
+
 def test_losses_are_told_once(synthetic):
     lost = tables.losses(synthetic)
     told = set(zip(lost["target"], lost["methods"], lost["metrics"], strict=True))

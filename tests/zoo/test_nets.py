@@ -140,6 +140,9 @@ def test_cladecs_vgg11_is_table_1():
         "conv3": (256, 2, 2),
         "conv4a": (512, 2, 2),
     }
+    larger = nets.build("vgg11", (1, 32, 32), 10, {"first_stride": 1})
+    twice = {name: (c, 2 * h, 2 * w) for name, (c, h, w) in shapes.items()}
+    assert nets.spatial_layers(larger, (1, 32, 32)) == twice | {"conv4": (512, 2, 2)}
     assert nets.build("vgg11", (1, 32, 32), 10, seed=0)[:8](
         images((1, 32, 32))
     ).shape == (

@@ -813,6 +813,10 @@ def test_schedules_by_hand():
         0.2,
     ]
     assert rates([0, 2, 4], schedule="cosine") == pytest.approx([0.8, 0.4, 0])
+    cycle = rates([0, 0.5, 1, 2.5, 4], schedule="one_cycle")
+    assert cycle == pytest.approx([0, 0.4, 0.8, 0.4, 0])
+    untrained = Recipe.parse(MLP | {"epochs": 0, "schedule": "cosine", "lr": 0.8})
+    assert untrained.rate(0) == 0.8
     assert (
         Recipe.parse({"net": "mlp", "epochs": 1, "optimiser": "adadelta"}).rate(0)
         == 1.0

@@ -227,5 +227,6 @@ def _track(frame: pd.DataFrame, track: str) -> Iterator[str]:
     yield findings(frame, track)
     for key in boards:
         yield f"### {' / '.join(map(escape, key))}"
+        yield f"{tables.caption(tables.shown(frame, track, *key))}."
         yield board(frame, track, *key)
         yield missing(frame, track, *key)

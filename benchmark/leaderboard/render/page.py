@@ -171,6 +171,7 @@ def _board(
         "id": anchor(track, dataset, target),
         "dataset": dataset,
         "target": target,
+        "caption": tables.caption(part),
         "columns": columns,
         "methods": methods,
         "losses": lost.to_dict("records"),
