@@ -1,0 +1,357 @@
+"""Kits for studies with people: writes a paper's study as pages, answer sheets and a key, and scores the answers.
+
+    made = write_kit(profile, "xnn", folder, target="toybirds/cnn")
+    # form-1.html, form-1.csv, form-2.html, ..., key.json
+    found = score_files([Path("anna.csv"), Path("ben.csv")])        # with the key beside them
+    found.scores, found.missing
+
+The page of a form holds task ids and no truth; ``key.json`` has it. An answer sheet has the columns person, task and
+answer, for one person or for many, and for ClaDec's texts a column ``concepts`` for codes by hand.
+"""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark import engine, papers, store
+from benchmark.leaderboard.render import study_page
+from benchmark.papers import Study
+from benchmark.papers.kits import Kit, Score, numbered
+from benchmark.pipeline.cells import Cell
+from benchmark.pipeline.inputs import load_dataset, load_target
+from benchmark.pipeline.prerequisites import make_ready
+from benchmark.pipeline.profile import Profile
+from benchmark.utils.errors import UsageError
+from benchmark.utils.near_names import near
+from benchmark.utils.seeds import generator
+
+COLUMNS = ("person", "task", "answer")
+CODES = "concepts"  # a column that a sheet may have
+KEY = "key.json"
+NAMED = 4  # missing tasks that a line names
+
+
+def studies() -> list[str]:
+    """The papers that have a study with people."""
+    return [name for name in papers.names() if papers.part(name, "study")]
+
+
+# --------------------------------------------------------------------------------------------- the kit
+
+
+def write_kit(
+    profile: Profile,
+    paper: str,
+    folder: Path,
+    *,
+    target: str = "",
+    forms: int | None = None,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write the kit of a paper's study: a page and an empty answer sheet for each form, and the key.
+
+    Args:
+        target: ``data set/network`` of the profile; default: the first on which the profile runs the paper's experiment.
+        forms: how many different ones; default: the study's own.
+        seed: of the draw of images, orders and sides.
+        settings: of the study, beyond those of the experiment in the profile.
+
+    Raises:
+        UsageError: a setting that does not fit, or a network on which there is no such study.
+    """
+    module = papers.part(paper, "study")
+    (dataset, name, training), chosen = _network(profile, paper, module.LIKE, target)
+    chosen |= _checked(module.kit, settings or {})
+    if forms is not None:
+        chosen["forms"] = forms
+    cell = Cell(profile.name, dataset, name, training)
+    _make_ready(profile, cell)
+    study = Study(
+        seed=training,
+        device=engine.device(),
+        dataset=dataset,
+        data=load_dataset(cell),
+        target_name=name,
+        target=load_target(cell),
+    )
+    rng = generator("study", paper, dataset, name, training, seed)
+    try:
+        kit = module.kit(study, rng, **chosen)
+    except (ValueError, TypeError, IndexError) as error:
+        raise UsageError(f"study {paper}: {engine.one_line(error)}") from None
+    network = {"profile": profile.name, "dataset": dataset, "target": name}
+    facts = {**network, "target_seed": training, "seed": seed, **kit.facts}
+    return _write(folder, paper, kit, facts)
+
+
+def _network(
+    profile: Profile, paper: str, like: Mapping[str, Sequence[str]], target: str
+) -> tuple[tuple[str, str, int], dict[str, Any]]:
+    """(data set, target, seed), and the settings of the profile's experiment that the study shares.
+
+    Args:
+        like: experiments, the one that is liked best first, and their settings that are taken over.
+        target: ``data set/network``; empty: that of the experiment.
+    """
+    entries = [
+        entry
+        for experiment in like
+        for entry in profile.replicate.get(paper, ())
+        if entry.experiment == experiment
+    ]
+    found = []
+    for entry in entries:
+        shared = {
+            key: value
+            for key, value in entry.settings.items()
+            if key in like[entry.experiment]
+        }
+        found += [(network, shared) for network in profile.networks(entry)]
+    if not target:
+        if not found:
+            raise UsageError(
+                f"profile {profile.name!r} runs no {' or '.join(like)} of {paper}: name a network with --target, "
+                "or another --profile"
+            )
+        return found[0]
+    for network, shared in found:
+        if "/".join(network[:2]) == target:
+            return network, shared
+    known = {
+        f"{dataset}/{name}": (dataset, name, recipe.seeds[0])
+        for dataset, recipes in profile.zoo.items()
+        for name, recipe in recipes.items()
+    }
+    if target not in known:
+        raise near(target, known, f"network in profile {profile.name!r}:")
+    return known[target], {}
+
+
+def _checked(kit: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, if the study has them.
+
+    Raises:
+        UnknownName: it has not.
+    """
+    parameters = inspect.signature(kit).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for key in settings:
+        if key not in known:
+            raise near(key, known, "setting of the study:")
+    return dict(settings)
+
+
+def _make_ready(profile: Profile, cell: Cell) -> None:
+    """Prepare the data set and train the one network, where they do not exist yet."""
+    recipe = replace(profile.zoo[cell.dataset][cell.target], seeds=(cell.seed,))
+    zoo = {cell.dataset: {cell.target: recipe}}
+    one = profile.replace(zoo=zoo, datasets=(cell.dataset,), replicate={})
+    make_ready(one, cell.dataset)
+
+
+def _write(folder: Path, paper: str, kit: Kit, facts: Mapping[str, Any]) -> list[Path]:
+    """The files of a kit; their paths."""
+    written, key = [], {}
+    for f, stages in enumerate(kit.forms):
+        tasks = numbered(f, stages)
+        page, sheet = (folder / f"form-{f + 1}.{end}" for end in ("html", "csv"))
+        store.write_text(page, study_page.render(kit, stages, tasks, f + 1))
+        store.write_text(sheet, _sheet([("", task, "") for task in tasks]))
+        written += [page, sheet]
+        for name, (stage, task) in tasks.items():
+            key[name] = {
+                "form": f + 1,
+                "stage": stage.name,
+                "kind": task.kind,
+                "choices": list(task.choices),
+                "truth": dict(task.truth),
+            }
+    store.write_json(folder / KEY, {"study": paper, "facts": dict(facts), "tasks": key})
+    return [*written, folder / KEY]
+
+
+def _sheet(rows: Sequence[Sequence[str]]) -> str:
+    """An answer sheet as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([COLUMNS, *rows])
+    return text.getvalue()
+
+
+# --------------------------------------------------------------------------------------------- the scores
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of a study, and the tasks that each person left open."""
+
+    study: str
+    scores: Sequence[Score]
+    persons: int
+    missing: Mapping[str, Sequence[str]]
+
+
+def score_files(files: Sequence[Path], key: Path | None = None) -> Scored:
+    """Score answer sheets, of one person or many each.
+
+    Args:
+        key: the kit's ``key.json``; default: the one beside the first sheet.
+
+    Raises:
+        UsageError: no answers, or a line with an unknown task, an answer that the task does not have, no person, or
+            a task that the person has answered already. StoreError: a file that cannot be read.
+    """
+    path = key or files[0].parent / KEY
+    if not path.exists():
+        raise UsageError(f"{path} is missing; name the kit's {KEY} with --key")
+    kit = _read_key(path)
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        rows += _answers(file, kit["tasks"])
+    _refuse_twice(rows)
+    answered = [row for row in rows if row["answer"] != ""]
+    if not answered:
+        raise UsageError(f"{', '.join(map(str, files))}: no task is answered")
+    frame = pd.DataFrame(answered)
+    for column in sorted(
+        {name for task in kit["tasks"].values() for name in task["truth"]}
+    ):
+        frame[column] = [
+            kit["tasks"][task]["truth"].get(column) for task in frame["task"]
+        ]
+    module = papers.part(kit["study"], "study")
+    reported = store.Paths("").reported / f"{kit['study']}.csv"
+    try:
+        scores = list(module.score(frame, pd.read_csv(reported, keep_default_na=False)))
+    except ValueError as error:
+        raise UsageError(f"study {kit['study']}: {engine.one_line(error)}") from None
+    persons = frame["person"].nunique()
+    return Scored(kit["study"], scores, persons, _missing(frame, kit["tasks"]))
+
+
+def _read_key(path: Path) -> dict[str, Any]:
+    """The key of a kit."""
+    kit = store.read_json(path)
+    if (
+        not isinstance(kit, dict)
+        or kit.get("study") not in studies()
+        or "tasks" not in kit
+    ):
+        raise UsageError(f"{path} is not the {KEY} of a kit")
+    return kit
+
+
+def _answers(file: Path, tasks: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The lines of a sheet, checked."""
+    with store.reading(file, "save it as CSV with commas, in UTF-8"):
+        text = file.read_text(encoding="utf-8-sig")
+        lines = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        rows = [(lines.line_num, row) for row in lines]
+    columns = lines.fieldnames or ()
+    for column in COLUMNS:
+        if column not in columns:
+            raise UsageError(
+                f"{file}: no column {column!r}; a sheet has {', '.join(COLUMNS)}, separated by commas"
+            )
+    return [_answer(f"{file} line {number}", row, tasks) for number, row in rows]
+
+
+def _answer(
+    where: str, row: Mapping[str, Any], tasks: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One line of a sheet; an answer may be empty."""
+    person, task, answer = ((row.get(column) or "").strip() for column in COLUMNS)
+    if task not in tasks:
+        raise UsageError(f"{where}: {near(task, tasks, 'task')}")
+    if answer and not person:
+        raise UsageError(f"{where}: {task} has an answer and no person")
+    asked = tasks[task]
+    return {
+        "person": person,
+        "task": task,
+        "form": asked["form"],
+        "stage": asked["stage"],
+        "answer": _valid(where, task, asked, answer),
+        CODES: (row.get(CODES) or "").strip(),
+    }
+
+
+def _valid(where: str, name: str, task: Mapping[str, Any], answer: str) -> str:
+    """The answer as the task spells it."""
+    if not answer:
+        return ""
+    if task["kind"] == "count" and not answer.isdecimal():
+        raise UsageError(f"{where}: {answer!r} is no answer to {name}; a whole number")
+    if task["kind"] != "choice":
+        return answer
+    spelt = {choice.casefold(): choice for choice in task["choices"]}
+    if answer.casefold() not in spelt:
+        choices = ", ".join(task["choices"])
+        raise UsageError(
+            f"{where}: {answer!r} is no answer to {name}; one of {choices}"
+        )
+    return spelt[answer.casefold()]
+
+
+def _refuse_twice(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A person answers a task once, over all sheets."""
+    seen = set()
+    for row in rows:
+        one = row["person"], row["task"]
+        if row["answer"] and one in seen:
+            raise UsageError(
+                f"{row['person']} answers {row['task']} twice; keep one line"
+            )
+        if row["answer"]:
+            seen.add(one)
+
+
+def _missing(frame: pd.DataFrame, tasks: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The tasks that each person left open, in the forms that the person has begun."""
+    found = {}
+    for person, part in frame.groupby("person"):
+        begun, done = set(part["form"]), set(part["task"])
+        wanted = [name for name, task in tasks.items() if task["form"] in begun]
+        left = [name for name in wanted if name not in done]
+        if left:
+            found[str(person)] = left
+    return found
+
+
+def notes(found: Scored) -> list[str]:
+    """What is missing, a line for each person."""
+    lines = []
+    for person, left in found.missing.items():
+        some = ", ".join(left[:NAMED]) + (", ..." if len(left) > NAMED else "")
+        lines.append(
+            f"{person}: {len(left)} answers are missing ({some}); scored as far as they go"
+        )
+    return lines
+
+
+def as_rows(scores: Sequence[Score]) -> list[dict[str, str]]:
+    """The scores as lines of a table."""
+    rows = []
+    for one in scores:
+        interval = "" if math.isnan(one.low) else f"{one.low:.1f} to {one.high:.1f}"
+        rows.append(
+            {
+                "measure": one.measure,
+                "of": one.of,
+                "value": f"{one.value:.1f}",
+                "95 % interval": interval,
+                "n": f"{one.n} {one.unit}",
+                "published": one.published,
+            }
+        )
+    return rows
