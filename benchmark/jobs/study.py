@@ -61,7 +61,7 @@ def write_kit(
     """Write the kit of a paper's study: a page and an empty answer sheet for each form, and the key.
 
     Args:
-        target: ``data set/network`` of the profile; default: the first on which the profile runs the paper's experiment.
+        target: ``data set/network`` of the profile; default: that of the paper's experiment.
         forms: how many different ones; default: the study's own.
         seed: of the draw of images, orders and sides.
         settings: of the study, beyond those of the experiment in the profile.

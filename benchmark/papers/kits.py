@@ -2,7 +2,7 @@
 
 A paper's ``study.py`` has
 
-    LIKE = {"human_study": ("classes", "layer")}     # experiment -> settings that are taken from its first entry in a profile
+    LIKE = {"human_study": ("classes", "layer")}     # experiment of a profile -> its settings that the study shares
     def kit(study, rng, *, forms=5, **settings) -> Kit
     def score(answers, published) -> Iterator[Score]
 

@@ -47,7 +47,11 @@ def render(kit: Any, stages: Any, tasks: Mapping[str, Any], form: int) -> str:
     sections = []
     for stage in stages:
         shown = [_task(next(ids), task) for task in stage.tasks]
-        sections.append({"title": stage.title, "text": stage.text, "tasks": shown})
+        most = max(len(task.pictures) for task in stage.tasks)
+        several = any(task.hints or task.kind == "text" for task in stage.tasks)
+        across = most if 1 <= most <= 2 and not several else 0
+        section = {"title": stage.title, "text": stage.text, "tasks": shown}
+        sections.append(section | {"across": 2 if several and most == 1 else across})
     return environment.get_template("study.html").render(
         css=Markup("\n".join(style)),
         js=Markup((TEMPLATES / "study.js").read_text()),
@@ -56,7 +60,7 @@ def render(kit: Any, stages: Any, tasks: Mapping[str, Any], form: int) -> str:
         examples=[_picture(shown) for shown in kit.examples],
         stages=sections,
         form=form,
-        count=len(tasks),
+        count=sum(task.kind != "count" for _, task in tasks.values()),
     )
 
 

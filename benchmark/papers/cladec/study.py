@@ -3,25 +3,25 @@ tell ClaDec's reconstruction from RefAE's.
 
 As printed: 100 test images, the last convolution, five pairs for each person so that each pair is seen equally often,
 the original on the left, an answer of 10 to 100 words. The paper has no second part; here each person then sees the
-same five images with both reconstructions, X_E and X_R, on random sides, and says which is closer to the original
-("This limitation could also be remedied with another user study", Sec. 7). Only what X_R shows and X_E does not is due to
-the classifier.
+same five images with both reconstructions, X_E and X_R, on random sides, and says which is closer to the original (Sec.
+7: "This limitation could also be remedied with another user study"). Only what X_R shows and X_E does not is due to the
+classifier.
 
 Theory: the authors coded the texts by hand ("open coding") into 13 concepts and print the share of replies with each.
 Whoever codes by hand writes the concepts into the column ``concepts``, separated by ``;`` (``none`` for a reply
 without any). A reply without codes is counted by key words, which is cruder: it sees words, not what is meant.
 
-Reference: Schneider, Vlachos. Explaining classifiers by constructing familiar concepts. Machine Learning 2022, Sec. 6.7.
+Reference: Schneider, Vlachos. Explaining classifiers by constructing familiar concepts. Machine Learning 2022,
+Sec. 6.7.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.random import Generator
 from torch import Tensor
 

@@ -16,7 +16,7 @@ Networks. ICCV 2021, arXiv:2108.06384, App. F.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,7 @@ class Explained:
 
     x: Array  # (m, c, h, w) uint8
     ids: Array  # (m,) in the test split
-    truth: Sequence[str]  # (m,) class names
+    truth: Sequence[str]  # (m,) what people call the class
     predicted: Sequence[str]
     heat: Array  # (m, h, w)
     similar: Array  # (m, s, c, h, w) uint8
@@ -64,7 +64,8 @@ def kit(
     rng: Generator,
     *,
     forms: int = 5,
-    classes: Sequence[int] = (0, 1),
+    classes: Sequence[int] | None = None,
+    names: Sequence[str] = ("Kind 1", "Kind 2"),
     questions: int = 50,
     told: int = 80,
     similar: int = 5,
@@ -76,7 +77,8 @@ def kit(
     """The study.
 
     Args:
-        classes: the two that people tell apart. questions: test images of them that the network puts into one of the
+        classes: the two that people tell apart; None: those that the network confuses most. names: what people read;
+            the data set's own may tell too much. questions: test images of them that the network puts into one of the
             two, as many of each class as there are.
         told: the accuracy that people are told, in percent. similar: images that an interpretation shows.
         examples: labelled training images of each class.
@@ -85,29 +87,45 @@ def kit(
     Raises:
         ValueError: not two classes, or no test images of one of them.
     """
-    if len(set(classes)) != 2:
-        raise ValueError(f"classes={tuple(classes)}: the A/B test is about two classes")
-    names = [study.target.classes[c] for c in classes]
+    if classes is None:
+        classes = _confused(study)
+    if len(set(classes)) != 2 or len(set(names)) != 2:
+        raise ValueError(
+            f"classes={tuple(classes)}, names={tuple(names)}: the A/B test is about two classes"
+        )
+    called = dict(zip(classes, names))
     rows = _questions(study, classes, questions, rng)
-    explained = _explain(study, rng, rows, similar, references, n_boundaries, way)
+    explained = _explain(
+        study, rng, rows, called, similar, references, n_boundaries, way
+    )
     right = [t == p for t, p in zip(explained.truth, explained.predicted)]
     return Kit(
         title=f"{names[0]} or {names[1]}?",
         text=(
-            f"Each of the following images belongs to one of two classes, {names[0]} or {names[1]}. Above are examples "
-            "of both. Please study them first.",
-            f"A neural network has also looked at each image, and you will see what it says. It is right on about {told} % "
-            "of images. You decide.",
+            f"Each of the following images is of {names[0]} or of {names[1]}. Above are examples of both. Please study "
+            "them first.",
+            "A neural network has also looked at each image, and you will see what it says. It is right on about "
+            f"{told} % of images. You decide.",
         ),
         forms=[_form(explained, names, rng) for _ in range(forms)],
-        examples=_examples(study, classes, examples, rng),
+        examples=_examples(study, called, examples, rng),
         facts={
-            "classes": names,
+            "classes": [study.target.classes[c] for c in classes],
             "told_accuracy_pct": told,
             "accuracy_on_questions_pct": 100 * float(np.mean(right)),
             "images": [int(i) for i in explained.ids],
         },
     )
+
+
+def _confused(study: Study) -> list[int]:
+    """The two classes with most probability on each other's test images, the mean over the images of both."""
+    target, C = study.target, len(study.target.classes)
+    batch = study.data.batch("test", device=study.device, chunk=16)
+    p = target(batch).softmax(1)
+    mean = torch.stack([p[batch.y == c].mean(0) for c in range(C)])  # (C, C)
+    both = (mean + mean.T).triu(1).nan_to_num()
+    return list(divmod(int(both.argmax()), C))
 
 
 def _questions(
@@ -131,14 +149,13 @@ def _questions(
 
 
 def _examples(
-    study: Study, classes: Sequence[int], count: int, rng: Generator
+    study: Study, called: Mapping[int, str], count: int, rng: Generator
 ) -> list[Shown]:
     """The first things that people see: training images of both classes with their names."""
     shown = []
-    for c in classes:
+    for c, name in called.items():
         rows = np.flatnonzero(study.data.arrays["y_train"] == c)
         rows = rng.permutation(rows)[:count]
-        name = study.target.classes[c]
         for i, image in enumerate(study.data.arrays["x_train"][rows], 1):
             shown.append(Shown(image, f"example {i} of {name}", caption=name))
     return shown
@@ -148,6 +165,7 @@ def _explain(
     study: Study,
     rng: Generator,
     rows: Array,
+    called: Mapping[int, str],
     similar: int,
     references: int,
     n_boundaries: int,
@@ -179,8 +197,8 @@ def _explain(
     return Explained(
         levels(batch.x),
         rows,
-        [target.classes[c] for c in batch.y.tolist()],
-        [target.classes[c] for c in classes.tolist()],
+        [called[c] for c in batch.y.tolist()],
+        [called[c] for c in classes.tolist()],
         torch.stack(heat).cpu().numpy(),
         np.stack(nearest),
         torch.stack(of_nearest).cpu().numpy(),
@@ -214,7 +232,7 @@ def _form(explained: Explained, names: Sequence[str], rng: Generator) -> list[St
         Stage(
             "Test A",
             "Test A",
-            f"{m} images. Which class does each belong to?",
+            f"{m} images. Which kind is each?",
             of_A,
         ),
         Stage(

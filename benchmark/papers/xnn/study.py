@@ -120,11 +120,12 @@ def kit(
     explained = _explain(study, rng, rows, classes, n, training, layer, to)
     numbers = np.arange(sets * images).reshape(sets, images)
     names = [study.target.classes[c] for c in classes]
+    groups = ", ".join(_letters(len(classes)))
     return Kit(
         title="Sort images into groups",
         text=(
             f"You will see {len(HOW)} times {images} images. Please sort each time the {images} images into "
-            f"{len(classes)} groups, {', '.join(_letters(len(classes)))}, so that images of the same kind are in the same group. "
+            f"{len(classes)} groups, {groups}, so that images of the same kind are in the same group. "
             "What the groups are called does not matter, they need not be of equal size, and one may stay empty.",
             "There is no time limit. If you are unsure, choose what seems most likely.",
         ),
@@ -234,7 +235,7 @@ def _stage(
             "image": int(explained.ids[number]),
         }
         pictures = _pictures(name, explained, number, i)
-        question = f"Image {i}: which group?"
+        question = f"Group of image {i}"
         tasks.append(Task(question, _letters(groups), pictures, truth=truth))
     sure = (
         "What is your confidence level that the answers you picked will group all the samples "
@@ -255,7 +256,7 @@ def _pictures(name: str, explained: Explained, number: int, i: int) -> list[Show
     if name == "XNN":
         of_image = zip(explained.features[number], explained.added[number])
         for j, (heat, added) in enumerate(of_image, 1):
-            caption = f"{j}: {added:+.0f} %"
+            caption = f"{j}: {added:+.0f} %" if round(added) else f"{j}: 0 %"
             what = f"heat map {j} of image {i}"
             pictures.append(Shown(image, what, heat, caption))
     return pictures

@@ -17,8 +17,9 @@
   function update() {
     const rows = tasks.map((task) => [person.value.trim(), task.dataset.task, answerOf(task)]);
     csv.value = [["person", "task", "answer"], ...rows].map((row) => row.map(quoted).join(",") + "\n").join("");
-    const open = rows.filter((row) => row[2] === "").map((row) => row[1]);
-    document.getElementById("progress").textContent = `${tasks.length - open.length} of ${tasks.length} answered`;
+    const open = rows.filter((row, i) => row[2] === "" && tasks[i].dataset.kind !== "count").map((row) => row[1]);
+    const asked = tasks.filter((task) => task.dataset.kind !== "count").length; // the rest counts itself
+    document.getElementById("progress").textContent = `${asked - open.length} of ${asked} answered`;
     return open;
   }
 
