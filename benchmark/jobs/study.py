@@ -23,6 +23,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark import engine, papers, store
+from benchmark.api import NotApplicable
 from benchmark.leaderboard.render import study_page
 from benchmark.papers import Study
 from benchmark.papers.kits import Kit, Score, numbered
@@ -87,8 +88,8 @@ def write_kit(
     rng = generator("study", paper, dataset, name, training, seed)
     try:
         kit = module.kit(study, rng, **chosen)
-    except (ValueError, TypeError, IndexError) as error:
-        raise UsageError(f"study {paper}: {engine.one_line(error)}") from None
+    except (ValueError, NotApplicable) as error:
+        raise UsageError(f"study {paper}: {error}") from None
     network = {"profile": profile.name, "dataset": dataset, "target": name}
     facts = {**network, "target_seed": training, "seed": seed, **kit.facts}
     return _write(folder, paper, kit, facts)
@@ -222,21 +223,33 @@ def score_files(files: Sequence[Path], key: Path | None = None) -> Scored:
     answered = [row for row in rows if row["answer"] != ""]
     if not answered:
         raise UsageError(f"{', '.join(map(str, files))}: no task is answered")
-    frame = pd.DataFrame(answered)
-    for column in sorted(
-        {name for task in kit["tasks"].values() for name in task["truth"]}
-    ):
-        frame[column] = [
-            kit["tasks"][task]["truth"].get(column) for task in frame["task"]
-        ]
+    frame = _with_truth(answered, kit["tasks"])
     module = papers.part(kit["study"], "study")
-    reported = store.Paths("").reported / f"{kit['study']}.csv"
     try:
-        scores = list(module.score(frame, pd.read_csv(reported, keep_default_na=False)))
+        scores = list(module.score(frame, _reported(kit["study"])))
     except ValueError as error:
-        raise UsageError(f"study {kit['study']}: {engine.one_line(error)}") from None
+        raise UsageError(f"study {kit['study']}: {error}") from None
     persons = frame["person"].nunique()
     return Scored(kit["study"], scores, persons, _missing(frame, kit["tasks"]))
+
+
+def _with_truth(
+    rows: Sequence[Mapping[str, Any]], tasks: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The answers, with a column for each part of the truth; None where a task has none."""
+    frame = pd.DataFrame(rows)
+    parts = {name for task in tasks.values() for name in task["truth"]}
+    for name in sorted(parts):
+        frame[name] = [tasks[task]["truth"].get(name) for task in frame["task"]]
+    return frame
+
+
+def _reported(paper: str) -> pd.DataFrame:
+    """The paper's published numbers."""
+    path = store.Paths("").reported / f"{paper}.csv"
+    with store.reading(path):
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return frame.assign(value=pd.to_numeric(frame["value"], errors="coerce"))
 
 
 def _read_key(path: Path) -> dict[str, Any]:

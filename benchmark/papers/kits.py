@@ -92,6 +92,18 @@ def numbered(form: int, stages: Sequence[Stage]) -> dict[str, tuple[Stage, Task]
     return found
 
 
+def check_classes(classes: Sequence[int], names: Sequence[str]) -> None:
+    """Are these different numbers of classes that there are?
+
+    Raises:
+        ValueError: they are not.
+    """
+    if len(set(classes)) < len(classes) or not set(classes) <= set(range(len(names))):
+        raise ValueError(
+            f"classes={list(classes)}: different numbers from 0 to {len(names) - 1}"
+        )
+
+
 def levels(x: Tensor) -> Array:
     """Images (n, c, h, w) in [0, 1], cut off there, as levels from 0 to 255."""
     return (255 * x.clamp(0, 1)).round().byte().cpu().numpy()

@@ -106,6 +106,9 @@ def kit(
         ValueError: fewer test images than ``pairs_each``.
     """
     target, data = study.target, study.data
+    ids = rng.permutation(data.sample("test", pairs, "study"))
+    if len(ids) < pairs_each:
+        raise ValueError(f"{len(ids)} test images, fewer than pairs_each={pairs_each}")
     layer = layer or target.layer or target.layers[-2]
     how = Training(epochs=epochs, batch=batch, lr=lr)
     rows = data.sample("train", fitted, "study")
@@ -116,9 +119,6 @@ def kit(
     (D,) = fit_decoders(target, layer, x, train.y, scale, how, rng, **shape)
     RefAE = fit_reference(target, layer, x, scale, how, rng, **shape)
 
-    ids = rng.permutation(data.sample("test", pairs, "study"))
-    if len(ids) < pairs_each:
-        raise ValueError(f"{len(ids)} test images, fewer than pairs_each={pairs_each}")
     X = seen(target, data.batch("test", ids, device=study.device).x)
     X_E = scale.pixels(run(D, run(lambda part: target.features(part, layer), X)))
     X_R = scale.pixels(run(RefAE, scale(X)))

@@ -33,6 +33,7 @@ from benchmark.papers.kits import (
     Shown,
     Stage,
     Task,
+    check_classes,
     levels,
     mean_score,
     share_score,
@@ -93,6 +94,7 @@ def kit(
         raise ValueError(
             f"classes={tuple(classes)}, names={tuple(names)}: the A/B test is about two classes"
         )
+    check_classes(classes, study.target.classes)
     called = dict(zip(classes, names))
     rows = _questions(study, classes, questions, rng)
     explained = _explain(

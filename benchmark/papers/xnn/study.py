@@ -37,6 +37,7 @@ from benchmark.papers.kits import (
     Shown,
     Stage,
     Task,
+    check_classes,
     levels,
     mean_score,
     published_values,
@@ -112,6 +113,7 @@ def kit(
     Raises:
         ValueError: fewer test images than ``sets`` times ``images``, or fewer sets than stages.
     """
+    check_classes(classes, study.target.classes)
     rows = _drawn(study, classes, pool, sets * images, rng)
     if sets < len(HOW):
         raise ValueError(
