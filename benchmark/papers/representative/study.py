@@ -16,6 +16,7 @@ Networks. ICCV 2021, arXiv:2108.06384, App. F.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -122,12 +123,14 @@ def kit(
 
 def _confused(study: Study) -> list[int]:
     """The two classes with most probability on each other's test images, the mean over the images of both."""
-    target, C = study.target, len(study.target.classes)
+    C = len(study.target.classes)
     batch = study.data.batch("test", device=study.device, chunk=16)
-    p = target(batch).softmax(1)
-    mean = torch.stack([p[batch.y == c].mean(0) for c in range(C)])  # (C, C)
-    both = (mean + mean.T).triu(1).nan_to_num()
-    return list(divmod(int(both.argmax()), C))
+    p = study.target(batch).softmax(1)
+    of_class = [p[batch.y == c].mean(0) for c in range(C)]
+    mean = torch.stack(of_class).nan_to_num()  # (C, C)
+    both = (mean + mean.T).triu(1)
+    most = int(both.argmax())
+    return [most // C, most % C]
 
 
 def _questions(
@@ -321,13 +324,23 @@ def score(answers: pd.DataFrame, published: pd.DataFrame) -> Iterator[Score]:
 def _by_actions(gap: pd.Series, answers: pd.DataFrame) -> Iterator[Score]:
     """Fig. 7: the mean difference score of people with 0 to 30, 31 to 60 ... actions."""
     counted = answers[answers["asks"] == "actions"]
-    actions = counted.set_index(["person", "form"])["answer"].astype(int)
+    counted = counted.set_index(["person", "form"])
+    actions = counted["answer"].astype(int)
     both = pd.DataFrame({"gap": gap, "actions": actions}).dropna()
-    bins = np.maximum(1, np.ceil(both["actions"] / ACTIONS)).astype(int)
-    for b, part in both.groupby(bins):
-        low = 0 if b == 1 else (b - 1) * ACTIONS + 1
-        what = f"B - A, {low} to {b * ACTIONS} actions"
+    for b, part in both.groupby(both["actions"].map(_bin)):
+        what = f"B - A, {_spelt(b)} actions"
         yield mean_score("difference score", what, part["gap"], "forms")
+
+
+def _bin(actions: int) -> int:
+    """1 up to 30 actions, 2 up to 60, ..."""
+    return max(1, math.ceil(actions / ACTIONS))
+
+
+def _spelt(b: int) -> str:
+    """``0 to 30`` for the first bin, ``31 to 60`` for the second, ..."""
+    low = (b - 1) * ACTIONS + 1 if b > 1 else 0
+    return f"{low} to {b * ACTIONS}"
 
 
 def _choices(part: pd.DataFrame, test: str) -> Iterator[Score]:

@@ -166,7 +166,8 @@ def _explain(
 ) -> Explained:
     """Trains one XNN for all classes, and takes the maps of the images ``rows`` of the test split."""
     target, chosen = study.target, list(classes)
-    seen = _batch(study, "train", np.isin(study.data.arrays["y_train"], chosen))
+    of_classes = np.isin(study.data.arrays["y_train"], chosen)
+    seen = _batch(study, "train", np.flatnonzero(of_classes))
     at = maps.find(target, seen.x, layer)
     setting = Setting(**{"accept": "live", **(training or {}), "n": n})
     data = srae.together(at(target, seen), target(seen)[:, chosen])
@@ -191,11 +192,10 @@ def _explain(
 
 
 def _batch(study: Study, split: str, rows: Array) -> Batch:
-    """Images of a split, given by number or by a mask."""
-    ids = np.flatnonzero(rows) if rows.dtype == bool else rows
-    pixels = int(np.prod(study.data.input_shape[1:]))
-    chunk = max(1, min(64, 2**20 // pixels))
-    return study.data.batch(split, ids, device=study.device, chunk=chunk)
+    """The images ``rows`` of a split."""
+    pixels = np.prod(study.data.input_shape[1:])
+    chunk = max(1, min(64, int(2**20 // pixels)))
+    return study.data.batch(split, rows, device=study.device, chunk=chunk)
 
 
 def _percent(added: Tensor) -> Array:
@@ -287,21 +287,29 @@ def _letters(count: int) -> list[str]:
 
 def purity(groups: Sequence[Any], classes: Sequence[Any]) -> float:
     """Share of images that belong to the most frequent class of their group, in percent."""
-    table = pd.crosstab(np.asarray(groups), np.asarray(classes))
-    return 100 * float(table.max(axis=1).sum()) / len(groups)
+    return _purity(_one_hot(groups), _one_hot(classes))
 
 
 def purity_of_chance(groups: Sequence[Any], classes: Sequence[Any]) -> float:
     """Mean purity of groups of the same sizes that are dealt at random."""
     rng = generator("study", "xnn", "chance")
-    _, g = np.unique(np.asarray(groups), return_inverse=True)
-    _, c = np.unique(np.asarray(classes), return_inverse=True)
-    C = c.max() + 1
-    dealt = rng.permuted(np.tile(c, (DEALS, 1)), axis=1)  # (deals, N)
-    cells = np.arange(DEALS)[:, None] * (g.max() + 1) * C + g * C + dealt
-    counts = np.bincount(cells.ravel(), minlength=DEALS * (g.max() + 1) * C)
-    largest = counts.reshape(DEALS, -1, C).max(2)  # (deals, groups)
-    return 100 * float(largest.sum(1).mean()) / len(g)
+    G, C = _one_hot(groups), _one_hot(classes)
+    dealt = []
+    for _ in range(DEALS):
+        dealt.append(_purity(G, rng.permutation(C)))
+    return float(np.mean(dealt))
+
+
+def _one_hot(names: Sequence[Any]) -> Array:
+    """(N, different names), 1 where an image has the name."""
+    _, numbers = np.unique(np.asarray(names), return_inverse=True)
+    return np.eye(numbers.max() + 1)[numbers]
+
+
+def _purity(G: Array, C: Array) -> float:
+    """Of groups G (N, groups) and classes C (N, classes), one-hot."""
+    counts = G.T @ C  # (groups, classes)
+    return 100 * float(counts.max(axis=1).sum()) / len(G)
 
 
 def score(answers: pd.DataFrame, published: pd.DataFrame) -> Iterator[Score]:
@@ -333,13 +341,17 @@ def score(answers: pd.DataFrame, published: pd.DataFrame) -> Iterator[Score]:
 
 def _purities(answers: pd.DataFrame) -> pd.DataFrame:
     """Purity, and that of chance, of each person and form (rows) in each stage (columns)."""
-    sorted_ = answers[answers["class"].notna()]
-    rows: dict[tuple[str, int], dict[str, float]] = {}
-    for (person, form, stage), part in sorted_.groupby(["person", "form", "stage"]):
-        row = rows.setdefault((person, form), {})
-        row[stage] = purity(part["answer"], part["class"])
-        row[f"chance {stage}"] = purity_of_chance(part["answer"], part["class"])
-    return pd.DataFrame(list(rows.values()))
+    keys = ["person", "form", "stage"]
+    in_groups = answers[answers["class"].notna()]
+    found = []
+    for key, part in in_groups.groupby(keys):
+        person, form, stage = key
+        groups, classes = part["answer"], part["class"]
+        chance = purity_of_chance(groups, classes)
+        found.append((*key, purity(groups, classes)))
+        found.append((person, form, f"chance {stage}", chance))
+    table = pd.DataFrame(found, columns=[*keys, "purity"])
+    return table.pivot(index=["person", "form"], columns="stage", values="purity")
 
 
 def _confidence(answers: pd.DataFrame) -> Iterator[Score]:
