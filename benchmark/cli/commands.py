@@ -449,16 +449,11 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
 
 def study_score(options: argparse.Namespace) -> int:
     """Score the answers of a study; exit code 1 if some are missing."""
-    from benchmark.jobs.study import as_rows, notes, score_files
+    from benchmark.jobs.study import as_facts, as_rows, notes, score_files
 
     found = score_files(options.answers, options.key)
     if options.json:
-        facts = {"study": found.study, "persons": found.persons}
-        facts |= {
-            "scores": [vars(one) for one in found.scores],
-            "missing": dict(found.missing),
-        }
-        out.print_json(json.dumps(facts))
+        out.print_json(json.dumps(as_facts(found)))
     else:
         title = f"{found.study}: {found.persons} persons"
         _print_table(title, as_rows(found.scores))

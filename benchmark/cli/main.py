@@ -469,10 +469,11 @@ def _add_study(all_commands: _Commands) -> None:
         )
         kind.add_argument(
             "--set",
-            action="append",
+            action="extend",
+            nargs="+",
             default=[],
             metavar="KEY=VALUE",
-            help="a setting of the study (docs/studies.md has them); may be repeated",
+            help="settings of the study (docs/studies.md has them)",
         )
         kind.add_argument(
             "--out",

@@ -368,3 +368,17 @@ def as_rows(scores: Sequence[Score]) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def as_facts(found: Scored) -> dict[str, Any]:
+    """All of it for JSON, where an interval that is not there is null."""
+    scores = []
+    for one in found.scores:
+        fields = vars(one).items()
+        scores.append({k: None if v != v else v for k, v in fields})
+    return {
+        "study": found.study,
+        "persons": found.persons,
+        "scores": scores,
+        "missing": dict(found.missing),
+    }

@@ -228,6 +228,9 @@ def test_a_whole_sheet_is_scored_and_a_partial_one_says_what_is_missing(kits, ca
     assert value(found, "purity, %", "XNN").n == 1
     assert call("study", "score", str(folder / "answers-0.csv")) == 0
     assert "72 (CUB), 79 (CEL)" in capsys.readouterr().out
+    assert call("study", "score", str(folder / "answers-0.csv"), "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["persons"] == 1 and facts["scores"][0]["low"] is None
     assert call("study", "score", str(folder / "answers-1.csv")) == 1
     assert "scored as far as they go" in one_line(capsys)
 
