@@ -45,8 +45,9 @@
   }
 
   form.addEventListener("input", () => { saved = false; update(); });
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
+  form.addEventListener("submit", (event) => event.preventDefault()); // Enter in a field
+  document.getElementById("download").addEventListener("click", () => {
+    if (!form.reportValidity()) return; // no code of the person
     const open = update();
     const some = open.slice(0, 5).join(", ") + (open.length > 5 ? ", ..." : "");
     const left = open.length ? ` ${open.length} not answered yet: ${some}` : "";
