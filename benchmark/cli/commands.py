@@ -408,12 +408,10 @@ def study(options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.jobs.study import write_kit
+    from benchmark.jobs.study import folder_of, write_kit
 
     profile = load_profile(options.profile)
-    folder = options.out or (
-        store.ROOT / "results" / "studies" / profile.name / options.paper
-    )
+    folder = options.out or folder_of(profile, options.paper)
     written = write_kit(
         profile,
         options.paper,

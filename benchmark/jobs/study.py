@@ -26,7 +26,7 @@ from benchmark import engine, papers, store
 from benchmark.api import NotApplicable
 from benchmark.leaderboard.render import study_page
 from benchmark.papers import Study
-from benchmark.papers.kits import Kit, Score, numbered
+from benchmark.papers.kits import Kit, Score, Stage, Task, numbered
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.inputs import load_dataset, load_target
 from benchmark.pipeline.prerequisites import make_ready
@@ -49,6 +49,11 @@ def studies() -> list[str]:
 # --------------------------------------------------------------------------------------------- the kit
 
 
+def folder_of(profile: Profile, paper: str) -> Path:
+    """Where a kit lies if nothing else is said; git leaves it out."""
+    return store.ROOT / "results" / "studies" / profile.name / paper
+
+
 def write_kit(
     profile: Profile,
     paper: str,
@@ -68,7 +73,8 @@ def write_kit(
         settings: of the study, beyond those of the experiment in the profile.
 
     Raises:
-        UsageError: a setting that does not fit, or a network on which there is no such study.
+        UsageError: a setting that does not fit, a network on which there is no such study, or a folder with another
+            kit.
     """
     module = papers.part(paper, "study")
     (dataset, name, training), chosen = _network(profile, paper, module.LIKE, target)
@@ -104,35 +110,25 @@ def _network(
         like: experiments, the one that is liked best first, and their settings that are taken over.
         target: ``data set/network``; empty: that of the experiment.
     """
-    entries = [
-        entry
-        for experiment in like
-        for entry in profile.replicate.get(paper, ())
-        if entry.experiment == experiment
-    ]
     found = []
-    for entry in entries:
-        shared = {
-            key: value
-            for key, value in entry.settings.items()
-            if key in like[entry.experiment]
-        }
-        found += [(network, shared) for network in profile.networks(entry)]
-    if not target:
-        if not found:
-            raise UsageError(
-                f"profile {profile.name!r} runs no {' or '.join(like)} of {paper}: name a network with --target, "
-                "or another --profile"
-            )
-        return found[0]
-    for network, shared in found:
-        if "/".join(network[:2]) == target:
-            return network, shared
-    known = {
-        f"{dataset}/{name}": (dataset, name, recipe.seeds[0])
-        for dataset, recipes in profile.zoo.items()
-        for name, recipe in recipes.items()
-    }
+    for experiment, shared in like.items():
+        for entry in profile.replicate.get(paper, ()):
+            if entry.experiment != experiment:
+                continue
+            chosen = {k: entry.settings[k] for k in shared if k in entry.settings}
+            found += [(network, chosen) for network in profile.networks(entry)]
+    if not target and not found:
+        raise UsageError(
+            f"profile {profile.name!r} runs no {' or '.join(like)} of {paper}: name a network with --target, "
+            "or another --profile"
+        )
+    for network, chosen in found:
+        if target in ("", "/".join(network[:2])):
+            return network, dict(chosen)
+    known = {}
+    for dataset in profile.zoo:
+        for name, seed, _ in profile.trainings(dataset):
+            known.setdefault(f"{dataset}/{name}", (dataset, name, seed))
     if target not in known:
         raise near(target, known, f"network in profile {profile.name!r}:")
     return known[target], {}
@@ -146,6 +142,7 @@ def _checked(kit: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     parameters = inspect.signature(kit).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    known.remove("forms")  # an option of its own
     for key in settings:
         if key not in known:
             raise near(key, known, "setting of the study:")
@@ -161,24 +158,42 @@ def _make_ready(profile: Profile, cell: Cell) -> None:
 
 
 def _write(folder: Path, paper: str, kit: Kit, facts: Mapping[str, Any]) -> list[Path]:
-    """The files of a kit; their paths."""
-    written, key = [], {}
+    """The files of a kit; their paths. A sheet that is there may hold answers, and stays.
+
+    Raises:
+        UsageError: the folder holds another kit.
+    """
+    key: dict[str, Any] = {"study": paper, "facts": dict(facts), "tasks": {}}
+    pages, sheets = {}, {}
     for f, stages in enumerate(kit.forms):
         tasks = numbered(f, stages)
-        page, sheet = (folder / f"form-{f + 1}.{end}" for end in ("html", "csv"))
-        store.write_text(page, study_page.render(kit, stages, tasks, f + 1))
-        store.write_text(sheet, _sheet([("", task, "") for task in tasks]))
-        written += [page, sheet]
+        page = study_page.render(kit, stages, tasks, f + 1)
+        pages[folder / f"form-{f + 1}.html"] = page
+        sheets[folder / f"form-{f + 1}.csv"] = _sheet(
+            [("", task, "") for task in tasks]
+        )
         for name, (stage, task) in tasks.items():
-            key[name] = {
-                "form": f + 1,
-                "stage": stage.name,
-                "kind": task.kind,
-                "choices": list(task.choices),
-                "truth": dict(task.truth),
-            }
-    store.write_json(folder / KEY, {"study": paper, "facts": dict(facts), "tasks": key})
-    return [*written, folder / KEY]
+            key["tasks"][name] = _entry(f + 1, stage, task)
+    if (folder / KEY).exists() and store.read_json(folder / KEY) != key:
+        raise UsageError(
+            f"{folder} holds another kit, which may be in use; remove it, or name another folder with --out"
+        )
+    store.write_json(folder / KEY, key)
+    empty = {path: text for path, text in sheets.items() if not path.exists()}
+    for path, text in {**pages, **empty}.items():
+        store.write_text(path, text)
+    return [*pages, *sheets, folder / KEY]
+
+
+def _entry(form: int, stage: Stage, task: Task) -> dict[str, Any]:
+    """What the key says of a task."""
+    return {
+        "form": form,
+        "stage": stage.name,
+        "kind": task.kind,
+        "choices": list(task.choices),
+        "truth": dict(task.truth),
+    }
 
 
 def _sheet(rows: Sequence[Sequence[str]]) -> str:
@@ -266,6 +281,8 @@ def _read_key(path: Path) -> dict[str, Any]:
 
 def _answers(file: Path, tasks: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The lines of a sheet, checked."""
+    if not file.exists():
+        raise UsageError(f"{file} is missing")
     with store.reading(file, "save it as CSV with commas, in UTF-8"):
         text = file.read_text(encoding="utf-8-sig")
         lines = csv.DictReader(io.StringIO(text, newline=""), strict=True)

@@ -159,6 +159,25 @@ def test_the_same_seed_gives_the_same_kit_and_another_seed_another(kits, tmp_pat
     assert first == again != other
 
 
+def test_answers_in_a_sheet_are_kept_and_another_kit_is_refused(trained, tmp_path):
+    options = {"target": "blobs/cnn", "settings": SETTINGS["representative"]}
+
+    def write(**changes):
+        made = trained.profile, "representative", tmp_path
+        return study.write_kit(*made, **options | changes)
+
+    written = write(forms=1)
+    assert [path.name for path in written] == ["form-1.html", "form-1.csv", "key.json"]
+    sheet, page = tmp_path / "form-1.csv", tmp_path / "form-1.html"
+    sheet.write_text("person,task,answer\na,1-A-01,Not sure\n")
+    before, key = page.read_bytes(), (tmp_path / "key.json").read_bytes()
+    write(forms=1)
+    assert "Not sure" in sheet.read_text() and page.read_bytes() == before
+    with pytest.raises(UsageError, match="holds another kit, which may be in use"):
+        write(forms=1, seed=1)
+    assert page.read_bytes() == before and (tmp_path / "key.json").read_bytes() == key
+
+
 def test_stages_of_xnn_are_the_papers(kits):
     tasks = key_of(kits / "xnn")["tasks"]
     for form in (1, 2):
@@ -182,7 +201,7 @@ def test_both_tests_of_representative_ask_about_the_same_images(kits):
     a, b = by_test["Test A"], by_test["Test B"]
     assert sorted(a) == sorted(b) and len(a) == 6
     page = (kits / "representative" / "form-1.html").read_text()
-    assert "right on about 70 %" in page and page.count("Show heat map") == 6
+    assert "right on about 70\u00a0%" in page and page.count("Show heat map") == 6
 
 
 def test_each_pair_of_cladec_is_seen_equally_often(kits):
@@ -259,6 +278,11 @@ def test_a_wrong_sheet_is_one_line_and_exit_code_2(kits, tmp_path, capsys, text,
         call("study", "score", str(sheet), "--key", str(kits / "xnn" / "key.json")) == 2
     )
     assert said in one_line(capsys)
+
+
+def test_a_sheet_that_is_not_there(kits, capsys):
+    assert call("study", "score", str(kits / "xnn" / "nobody.csv")) == 2
+    assert one_line(capsys).endswith("nobody.csv is missing\n")
 
 
 @pytest.mark.parametrize("key", [None, "[]", '{"study": "mnist", "tasks": {}}'])

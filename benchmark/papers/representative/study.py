@@ -108,7 +108,7 @@ def kit(
             f"Each of the following images is of {names[0]} or of {names[1]}. Above are examples of both. Please study "
             "them first.",
             "A neural network has also looked at each image, and you will see what it says. It is right on about "
-            f"{told} % of images. You decide.",
+            f"{told}\u00a0% of images. You decide.",
         ),
         forms=[_form(explained, names, rng) for _ in range(forms)],
         examples=_examples(study, called, examples, rng),
