@@ -13,7 +13,7 @@ import torch
 import yaml
 from hypothesis import Phase, settings
 
-from tests.helpers.workspace import Workspace, blobs
+from tests.helpers.workspace import Workspace, blob_params, blobs
 
 torch.set_num_threads(1)
 
@@ -66,27 +66,7 @@ def workspace(tmp_path, monkeypatch):
         blobs(),
         {"name": "blobs", "classes": list("abcd")},
     )
-    params = {
-        "profile": "tiny",
-        "datasets": ["blobs"],
-        "papers": [],
-        "data": {"blobs": {}},
-        "zoo": {
-            "blobs": {
-                "cnn": {
-                    "net": "explainn_cnn",
-                    "epochs": 1,
-                    "batch": 32,
-                    "optimiser": "adam",
-                    "lr": 0.003,
-                    "layer": "conv2",
-                    "seeds": [0],
-                }
-            }
-        },
-        "explain": {"images": 8, "reference": 16, "methods": []},
-        "replicate": {},
-    }
+    params = blob_params()
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     yield Workspace(tmp_path, params)
     for cache in (inputs._dataset, inputs._target, inputs._batch):

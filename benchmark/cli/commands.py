@@ -10,7 +10,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -407,6 +407,63 @@ def evaluate(options: argparse.Namespace) -> int:
     file = "rows.csv" if options.no_page else "index.html"
     out.print(f"written: {found.folder / file}", markup=False)
     return 1 if (found.rows.status == "failed").any() else 0
+
+
+def study(options: argparse.Namespace) -> int:
+    """Write the kit of a study with people: pages, answer sheets and the key."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.jobs.study import folder_of, write_kit
+
+    profile = load_profile(options.profile)
+    folder = options.out or folder_of(profile, options.paper)
+    written = write_kit(
+        profile,
+        options.paper,
+        folder,
+        target=options.target,
+        forms=options.forms,
+        seed=options.seed,
+        settings=_settings(options.set),
+    )
+    pages = [path for path in written if path.suffix == ".html"]
+    out.print(
+        f"{folder}: {len(pages)} forms, their answer sheets, key.json", markup=False
+    )
+    out.print(f"open {pages[0]}; keep key.json to yourself", markup=False)
+    return 0
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` as typed on the command line; values are YAML."""
+    import yaml
+
+    found = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair}: write key=value")
+        try:
+            found[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"--set {pair}: {text!r} is no value") from None
+    return found
+
+
+def study_score(options: argparse.Namespace) -> int:
+    """Score the answers of a study; exit code 1 if some are missing."""
+    from benchmark.jobs.study import as_facts, as_rows, notes, score_files
+
+    found = score_files(options.answers, options.key)
+    if options.json:
+        out.print_json(json.dumps(as_facts(found)))
+    else:
+        title = f"{found.study}: {found.persons} persons"
+        _print_table(title, as_rows(found.scores))
+    for line in notes(found):
+        err.print(line, markup=False)
+    return 1 if found.missing else 0
 
 
 def check(options: argparse.Namespace) -> int:

@@ -67,6 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+STUDIES = {
+    "xnn": "sort images into groups, with and without heat maps of x-features",
+    "cladec": "describe what a reconstruction lacks, and tell two apart",
+    "representative": "classify images with and without an interpretation",
+}
+
 # --------------------------------------------------------------------------------------------- parser
 
 
@@ -97,9 +103,11 @@ class _Commands:
             metavar="COMMAND", required=True, parser_class=_Parser
         )
 
-    def add(self, name: str, run: Any, examples: str) -> argparse.ArgumentParser:
-        """A command that calls ``run``, whose docstring is its help."""
-        summary = (run.__doc__ or "").strip().splitlines()[0]
+    def add(
+        self, name: str, run: Any, examples: str, summary: str = ""
+    ) -> argparse.ArgumentParser:
+        """A command that calls ``run``, whose docstring is its help unless there is a ``summary``."""
+        summary = summary or (run.__doc__ or "").strip().splitlines()[0]
         command = self._group.add_parser(
             name,
             help=summary,
@@ -139,6 +147,7 @@ def parser() -> argparse.ArgumentParser:
     _add_comparisons(all_commands)
     _add_evaluate(all_commands)
     _add_check_and_new(all_commands)
+    _add_study(all_commands)
     return top
 
 
@@ -420,6 +429,75 @@ def _add_check_and_new(all_commands: _Commands) -> None:
         choices=("heatmap", "concept", "surrogate", "decoder"),
         default="heatmap",
     )
+
+
+def _add_study(all_commands: _Commands) -> None:
+    command = all_commands.add(
+        "study",
+        commands.study,
+        "  glassbench study xnn\n  glassbench study cladec --profile quick --forms 30\n"
+        "  glassbench study score anna.csv ben.csv --key key.json",
+    )
+    kinds = _Commands(command)
+    for paper, task in STUDIES.items():
+        kind = kinds.add(
+            paper,
+            commands.study,
+            f"  glassbench study {paper}\n  glassbench study {paper} --seed 1 --out kit",
+            summary=f"Write the kit of a study with people: {task}.",
+        )
+        kind.set_defaults(paper=paper)
+        _profile_option(kind, ", else offline")
+        kind.add_argument(
+            "--target",
+            default="",
+            metavar="NETWORK",
+            help="toybirds/cnn (default: the network of the paper's experiment)",
+        )
+        kind.add_argument(
+            "--forms",
+            type=_positive,
+            metavar="N",
+            help="different forms to hand out in turn (default: the study's own)",
+        )
+        kind.add_argument(
+            "--seed",
+            type=int,
+            default=0,
+            metavar="S",
+            help="of images, orders and sides (default: 0)",
+        )
+        kind.add_argument(
+            "--set",
+            action="extend",
+            nargs="+",
+            default=[],
+            metavar="KEY=VALUE",
+            help="settings of the study (docs/studies.md has them)",
+        )
+        kind.add_argument(
+            "--out",
+            type=Path,
+            metavar="FOLDER",
+            help="default: results/studies/PROFILE/PAPER",
+        )
+
+    score = kinds.add(
+        "score",
+        commands.study_score,
+        "  glassbench study score answers.csv --key key.json\n  glassbench study score *.csv --json",
+    )
+    score.add_argument(
+        "answers",
+        nargs="+",
+        type=Path,
+        metavar="CSV",
+        help="answer sheets, of one person or many each",
+    )
+    score.add_argument(
+        "--key", type=Path, metavar="FILE", help="default: key.json beside the first"
+    )
+    score.add_argument("--json", action="store_true", help="as JSON")
 
 
 def entry() -> None:

@@ -1,8 +1,8 @@
 """The five papers, one package each, and what they share.
 
 A package holds ``method.py`` (the plug-in), ``replicate.py`` (the paper's own experiments and the verdicts on its
-claims), ``figures.py`` (its pictures), and describes itself by ``TITLE``, ``CITATION`` and ``NOTES`` (findings, in
-words).
+claims), ``figures.py`` (its pictures), ``study.py`` (its study with people, if it has one; ``kits``), and describes
+itself by ``TITLE``, ``CITATION`` and ``NOTES`` (findings, in words).
 
 An experiment is a function ``f(study, rng, **settings) -> Outcome`` in ``replicate.py``; a profile names it:
 

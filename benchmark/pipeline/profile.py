@@ -321,7 +321,7 @@ class Profile(_Part):
 
     def _check(self) -> None:
         """Do the parts fit together?"""
-        if self.name in ("reported", "evaluations"):
+        if self.name in ("reported", "evaluations", "studies"):
             raise Misfit(
                 f"{self.name!r} is a folder of results/ already; choose another name",
                 "profile",

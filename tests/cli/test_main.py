@@ -37,6 +37,7 @@ REPORTED = store.ROOT / "results" / "reported"
         "readme",
         "compare",
         "diff",
+        "study",
     ],
 )
 def test_help_has_examples(command, capsys):

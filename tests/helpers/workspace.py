@@ -41,6 +41,28 @@ def blobs(n_train=160, n_test=40, size=28):
     return arrays
 
 
+def blob_params():
+    """A profile of one small network on the blobs."""
+    network = {
+        "net": "explainn_cnn",
+        "epochs": 1,
+        "batch": 32,
+        "optimiser": "adam",
+        "lr": 0.003,
+        "layer": "conv2",
+        "seeds": [0],
+    }
+    return {
+        "profile": "tiny",
+        "datasets": ["blobs"],
+        "papers": [],
+        "data": {"blobs": {}},
+        "zoo": {"blobs": {"cnn": network}},
+        "explain": {"images": 8, "reference": 16, "methods": []},
+        "replicate": {},
+    }
+
+
 class Workspace:
     def __init__(self, root, params):
         self.root, self.params = root, params

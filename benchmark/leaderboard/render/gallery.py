@@ -48,7 +48,7 @@ def figure(entry: Mapping[str, Any]) -> Figure:
         for axes, label in zip(grid[0], columns, strict=True):
             axes.set_title(plain(_wrap(label)), fontsize=7.5, color=INK, pad=3)
         for i, row in enumerate(grid):
-            pictures = [_rgb(images[i])]
+            pictures = [rgb(images[i])]
             for array in maps.values():
                 pictures.append(overlay(images[i], np.asarray(array)[i]))
             for axes, picture in zip(row, pictures, strict=True):
@@ -114,7 +114,7 @@ def _caption(axes: mpl.axes.Axes, entry: Mapping[str, Any], i: int) -> None:
 def overlay(image: Array, heatmap: Array) -> Array:
     """A map (h, w), scaled to its own range, over the grey image (c, h, w) uint8: (h, w, 3) in [0, 1]; without a map
     (NaN) the grey image, faded."""
-    grey = _rgb(image).mean(axis=2, keepdims=True)
+    grey = rgb(image).mean(axis=2, keepdims=True)
     if np.isnan(heatmap).any():
         faded = STRENGTH + (1 - STRENGTH) * grey
         return np.repeat(faded, 3, axis=2)
@@ -126,7 +126,7 @@ def overlay(image: Array, heatmap: Array) -> Array:
     return (1 - STRENGTH) * grey + STRENGTH * colour
 
 
-def _rgb(image: Array) -> Array:
+def rgb(image: Array) -> Array:
     """(c, h, w) uint8, c = 1 or 3 -> (h, w, 3) in [0, 1]."""
     pixels = np.moveaxis(image.astype(np.float64) / 255, 0, 2)
     if pixels.shape[2] == 1:
