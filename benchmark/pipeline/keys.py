@@ -198,6 +198,7 @@ _WHOLE = (
     "benchmark/metrics",
     "benchmark/papers",
     "benchmark/shared",
+    "benchmark/splits",
     "benchmark/zoo",
 )
 
