@@ -15,7 +15,7 @@ MAY = {
     "store": {"utils"},
     "shared": {"api", "utils"},
     "data": {"api", "store", "utils"},
-    "zoo": {"api", "data", "shared", "store", "utils"},
+    "zoo": {"api", "data", "shared", "splits", "store", "utils"},
     "papers": {"api", "data", "shared", "store", "utils", "zoo"},
     "metrics": {"api", "shared", "store", "utils"},
     "leaderboard": {"store", "utils"},
