@@ -19,7 +19,17 @@ class NetworkError(ValueError):
 
 
 def unwrapped(net: nn.Module) -> nn.Module:
-    """The module under torch.compile, DataParallel and DistributedDataParallel, whose hooks are seen by all passes."""
+    """The module under torch.compile, DataParallel and DistributedDataParallel, whose hooks are seen by all passes.
+
+    Raises:
+        NetworkError: it is no module, or one whose layers cannot be hooked.
+    """
+    if not isinstance(net, nn.Module):
+        raise NetworkError(f"is a {type(net).__name__}, not a torch.nn.Module")
+    if isinstance(net, torch.jit.ScriptModule):
+        raise NetworkError(
+            "is a scripted network, whose layers cannot be hooked; build it in Python and load its weights"
+        )
     wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while isinstance(net, wrappers) or hasattr(net, "_orig_mod"):
         net = net.module if isinstance(net, wrappers) else net._orig_mod
@@ -86,13 +96,7 @@ def check_network(
     return _notes(y)
 
 
-def _check_module(net: Any) -> None:
-    if not isinstance(net, nn.Module):
-        raise NetworkError(f"is a {type(net).__name__}, not a torch.nn.Module")
-    if isinstance(net, torch.jit.ScriptModule):
-        raise NetworkError(
-            "is a scripted network, whose layers cannot be hooked; build it in Python and load its weights"
-        )
+def _check_module(net: nn.Module) -> None:
     devices = {str(p.device) for p in net.parameters()}
     if len(devices) > 1:
         raise NetworkError(f"is spread over {' and '.join(sorted(devices))}")
