@@ -1,4 +1,4 @@
-"""What the author of a method or a metric sees. Needs numpy and torch, nothing else of this package.
+"""What the author of a method or a metric sees. Needs numpy and torch alone.
 
 A method is a class with ``fit`` and ``explain``; a metric is a function with a declaration:
 
@@ -27,6 +27,9 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor, nn
+
+from benchmark.splits.hooks import Split
+from benchmark.splits.networks import check_network, is_chain, unwrapped
 
 Array = np.ndarray
 
@@ -112,28 +115,37 @@ class Batch:
 class Target:
     """A trained network F with named layers and, for each, the split F = G o psi.
 
-    ``net`` is an ``nn.Sequential`` whose children are the layers, so that psi is a prefix and G the rest.
+    ``net`` is any module. Of an ``nn.Sequential`` the children are the layers, so that psi is a prefix and G the rest.
+    Any other module is split at the modules in it, by their dotted names (``layer4.1``), if the logits are a function
+    of what the module gives (``benchmark.splits``); this is checked when a layer is first used, and that of ``layer``
+    at once. Tokens (n, t, d) of a layer are then folded to maps (n, d, h, w).
+
     The target normalises its input by itself: callers pass pixels in [0, 1]. It is in eval mode, its parameters are
-    frozen, and in-place activations are off.
+    frozen, and in-place activations are off. A network under torch.compile or DataParallel is unwrapped.
 
     Args:
-        net: layers by name, in order; maps (n, c, h, w) to logits (n, C).
+        net: maps (n, c, h, w) to logits (n, C).
         name: unique within a profile, e.g. ``digits/vgg11/seed=0``.
         classes: C class names.
         input_shape: (c, h, w).
         mean, std: a number for each channel, in units of [0, 1] pixels: what the network normalises by.
         pixel_mean, pixel_std: the same of the training images, whatever the network normalises by (default: ``mean``
             and ``std``, unless they change nothing).
-        layer: the layer that is explained where a method names none (the last one with spatial extent).
+        layer: the layer that is explained where a method names none (the last one with spatial extent). None: none for
+            a chain; for other modules the last that can be explained.
+        tokens: the grid of tokens, ``14x14``; ``auto``: found from their number. None: not of a chain.
 
     Attributes:
         mean, std: (1, c, 1, 1) or (1, 1, 1, 1) tensors; a pixel of colour ``mean`` is 0 to the network.
         pixel_mean, pixel_std: tensors of these shapes, or None where they are not known.
+
+    Raises:
+        ValueError: a layer that does not exist, or at which the network cannot be split.
     """
 
     def __init__(
         self,
-        net: nn.Sequential,
+        net: nn.Module,
         *,
         name: str,
         classes: Sequence[str],
@@ -143,19 +155,32 @@ class Target:
         pixel_mean: Sequence[float] | None = None,
         pixel_std: Sequence[float] | None = None,
         layer: str | None = None,
+        tokens: str | None = None,
     ) -> None:
+        net = unwrapped(net)
         self.net = net
         self.name = name
         self.classes = tuple(classes)
         self.input_shape = tuple(input_shape)
-        self.layers = tuple(key for key, _ in net.named_children())
-        self.layer = layer
-        if layer is not None:
-            self._index(layer)
         for module in net.modules():
             if hasattr(module, "inplace"):
                 module.inplace = False
         net.eval().requires_grad_(False)
+        self._split = None
+        self.layer = layer
+        if is_chain(net) and "." not in (layer or "") and not tokens:
+            self.layers = tuple(key for key, _ in net.named_children())
+            if layer is not None:
+                self._index(layer)
+        else:
+            grid = "" if tokens in (None, "auto") else tokens
+            try:
+                check_network(net, self.input_shape, len(self.classes))
+            except ValueError as error:
+                raise ValueError(f"{name} {error}") from None
+            self._split = Split(net, self.input_shape, grid)
+            self.layers = self._split.layers
+            self._choose_layer()
         self.device = next((p.device for p in net.parameters()), torch.device("cpu"))
         self.mean, self.std = self._by_channel(mean), self._by_channel(std)
         if pixel_mean is None and any(mean):
@@ -173,6 +198,59 @@ class Target:
         tensor = torch.tensor(values, dtype=torch.float32, device=self.device)
         return tensor.view(1, -1, 1, 1)
 
+    def _choose_layer(self) -> None:
+        """Check the layer that is explained, of a module that is no chain, or choose it."""
+        if self.layer is None:
+            self.layer = self._split.default(self.net)
+            return
+        self._index(self.layer)
+        if not self._split.matters(self.net, self.layer):
+            other = self._split.default(self.net)
+            hint = f"; name an earlier layer, such as {other}" if other else ""
+            raise ValueError(
+                f"{self.name}: only the class token of layer {self.layer} reaches the logits, not its positions{hint}"
+            )
+
+    @property
+    def chain(self) -> nn.Sequential:
+        """The network as a chain of its layers, for methods that follow it from module to module.
+
+        Raises:
+            NotApplicable: it is none.
+        """
+        if self._split is not None:
+            raise NotApplicable(
+                f"{self.name} is no plain chain of layers, which this method follows from one to the next"
+            )
+        return self.net
+
+    def fold(self, layer: str) -> Callable[[Tensor], Tensor] | None:
+        """What turns the tokens that the module ``layer`` gives into maps; None where nothing is to be done."""
+        self._index(layer)
+        return self._split.folds.get(layer) if self._split else None
+
+    @property
+    def below_logits(self) -> str:
+        """The last layer below the logits."""
+        if self._split is None:
+            return self.layers[-2]
+        return self._split.below_logits(self.net)
+
+    def modules_up_to(self, layer: str) -> list[tuple[str, nn.Module]]:
+        """(name, module) of all modules up to ``layer`` in order; of a network that is no chain, those inside it."""
+        index = self._index(layer)
+        if self._split is None:
+            return list(self.net[: index + 1].named_modules())
+        return list(self.net.get_submodule(layer).named_modules(prefix=layer))
+
+    def modules_after(self, layer: str) -> list[tuple[str, nn.Module]]:
+        """(name, module) of all modules after ``layer``, in order."""
+        index = self._index(layer)
+        if self._split is None:
+            return list(self.net[index + 1 :].named_modules())
+        names = self._split.after(layer)
+        return [(name, m) for name, m in self.net.named_modules() if name in names]
+
     def __call__(self, x: Tensor | Batch) -> Tensor:
         """Logits F(x), (n, C). For a Batch, computed once without gradients and remembered."""
         return self.features(x, self.layers[-1])
@@ -181,7 +259,7 @@ class Target:
         """psi(x), the output of ``layer`` (default: ``self.layer``). For a Batch, computed once and remembered."""
         index = self._index(layer or self._explained())
         if isinstance(x, Tensor):
-            z = self.net[: index + 1]((x - self.mean) / self.std)
+            z = self._psi((x - self.mean) / self.std, index)
             return (
                 z.contiguous()
             )  # it may be channels-last, and ``view`` must work all the same
@@ -193,11 +271,27 @@ class Target:
                 x.memo[key] = torch.cat(parts)
         return x.memo[key]
 
+    def _psi(self, x: Tensor, index: int) -> Tensor:
+        if self._split is None:
+            return self.net[: index + 1](x)
+        return self._split.features(self.net, x, self.layers[index])
+
     def head(self, z: Tensor, layer: str | None = None) -> Tensor:
-        """G(z), the logits (n, C) from the output z of ``layer``: ``head(features(x)) == target(x)``."""
+        """G(z), the logits (n, C) from the output z of ``layer``: ``head(features(x)) == target(x)``.
+
+        Raises:
+            NotApplicable: z has lost the class tokens of its images (``benchmark.splits.tokens``).
+        """
         index = self._index(layer or self._explained())
-        rest = self.net[index + 1 :]
-        return rest(z)
+        if self._split is None:
+            rest = self.net[index + 1 :]
+            return rest(z)
+        try:
+            return self._split.head(self.net, z, self.layers[index])
+        except LookupError as error:
+            raise NotApplicable(
+                f"{self.layers[index]} of {self.name}: {error}, without which it has no logits"
+            ) from None
 
     def _explained(self) -> str:
         if self.layer is None:
@@ -207,6 +301,11 @@ class Target:
         return self.layer
 
     def _index(self, layer: str) -> int:
+        if self._split is not None:
+            try:
+                self._split.check(self.net, layer)
+            except ValueError as error:
+                raise ValueError(f"{self.name}: {error}") from None
         try:
             return self.layers.index(layer)
         except ValueError:
@@ -221,7 +320,8 @@ class Target:
         digest = hashlib.sha256(f"{pixels} {self.layer}".encode())
         for key, tensor in self.net.state_dict().items():
             digest.update(key.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            if isinstance(tensor, Tensor):  # a module may have other state of its own
+                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         for key, module in self.net.named_modules():
             digest.update(f"{key} {_state(module)}".encode())
         trainable = [p.requires_grad for p in self.net.parameters()]

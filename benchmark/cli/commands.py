@@ -384,10 +384,11 @@ def evaluate(options: argparse.Namespace) -> int:
     from benchmark.leaderboard.render import placing_console
     from benchmark.store import recovery
 
-    profile = load_profile(options.profile)
+    own = _own_board(options) if options.network else None
+    profile = own or load_profile(options.profile)
     for line in recovery.sweep(store.ROOT):
         err.print(line, markup=False)
-    if options.images:
+    if options.images and not own:
         names = write_images(profile.with_networks(options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
         return 0
@@ -396,7 +397,7 @@ def evaluate(options: argparse.Namespace) -> int:
         options.method,
         name=options.name,
         targets=options.targets,
-        recompute=options.recompute,
+        recompute=options.recompute or own is not None,
         page=not options.no_page,
     )
     placing_console.show(found.frame, found.compared, out)
@@ -464,6 +465,40 @@ def study_score(options: argparse.Namespace) -> int:
     for line in notes(found):
         err.print(line, markup=False)
     return 1 if found.missing else 0
+
+
+def _own_board(options: argparse.Namespace) -> Profile:
+    """The profile of ``--network`` on the folder ``--images``; says what to know about the network.
+
+    Raises:
+        UsageError: options that do not fit together, or a network or folder that cannot be used.
+    """
+    from benchmark.jobs.own import lines, own_profile
+
+    if options.images is None:
+        raise UsageError(
+            "--network needs --images, a folder with a subfolder per class"
+        )
+    if not options.method:
+        raise UsageError(
+            "name a method: glassbench evaluate mine.py:GradNorm --network ..."
+        )
+    if options.profile or options.targets:
+        raise UsageError(
+            "--network is a board of its own, without --profile and --targets"
+        )
+    given = {key: getattr(options, key) for key in ("weights", "layer", "tokens")}
+    for key in ("mean", "std", "classes"):
+        given[key] = getattr(options, key)
+    network = {key: value for key, value in given.items() if value is not None}
+    profile, card = own_profile(
+        {"use": options.network, **network}, options.images, options.size
+    )
+    first, *notes = lines(card)
+    err.print(first, markup=False)
+    for note in notes:
+        err.print(note, markup=False, style="red" if "guessing" in note else None)
+    return profile
 
 
 def check(options: argparse.Namespace) -> int:

@@ -379,7 +379,9 @@ def _add_evaluate(all_commands: _Commands) -> None:
         "  glassbench evaluate mine.py:GradNorm\n"
         "  glassbench evaluate mine.py:GradNorm?layer=conv3 --targets digits\n"
         "  glassbench evaluate captum:Occlusion?sliding_window_shapes=4 pytorch_grad_cam:LayerCAM zennit:EpsilonPlus\n"
-        "  glassbench evaluate --images images.npz; glassbench evaluate maps.npz --name 'My maps'",
+        "  glassbench evaluate --images images.npz; glassbench evaluate maps.npz --name 'My maps'\n"
+        "  glassbench evaluate mine.py:GradNorm --network net.py:build --weights w.safetensors --layer layer4 "
+        "--images photos/ --size 64",
     )
     command.add_argument(
         "method",
@@ -408,7 +410,32 @@ def _add_evaluate(all_commands: _Commands) -> None:
         "--images",
         type=Path,
         metavar="FILE",
-        help="only write the images to be explained",
+        help="only write the images to be explained; with --network the folder of images, one subfolder per class",
+    )
+    _add_own_network(command)
+
+
+def _add_own_network(command: argparse.ArgumentParser) -> None:
+    own = command.add_argument_group("a network of your own")
+    own.add_argument(
+        "--network",
+        metavar="FILE:FUNCTION",
+        help="net.py:build, torchvision:resnet18 or timm:NAME; on the folder --images",
+    )
+    own.add_argument("--weights", help="a state dict: .safetensors, or torch.save's")
+    own.add_argument("--layer", help="explained (default: the last with positions)")
+    own.add_argument(
+        "--tokens", metavar="HxW", help="the grid of a layer of tokens (default: found)"
+    )
+    own.add_argument(
+        "--size", type=_positive, default=224, help="side in pixels (default: 224)"
+    )
+    own.add_argument(
+        "--mean", type=float, nargs="+", help="of the pixels in [0, 1] (default: 0)"
+    )
+    own.add_argument("--std", type=float, nargs="+", help="the same (default: 1)")
+    own.add_argument(
+        "--classes", nargs="+", help="of the outputs, in order (default: the folders')"
     )
 
 

@@ -42,9 +42,11 @@ from benchmark.methods import registry
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import replicate
 from benchmark.pipeline.cells import Cell
+from benchmark.pipeline.train import bring_network
 from benchmark.shared.work import Facts, Work, of_method, tensors
 from benchmark.utils.near_names import UnknownName
-from benchmark.zoo import nets
+from benchmark.zoo import nets, own
+from benchmark.zoo.own import OwnNetwork
 from benchmark.zoo.recipe import Recipe
 from benchmark.zoo.work import training
 
@@ -137,8 +139,10 @@ def _of_script(full: Mapping[str, int], wanted: Mapping[str, Any]) -> Images:
     return Images(shape, classes, count("train"), count("test"))
 
 
-def network(recipe: Recipe, found: Images) -> Target:
+def network(recipe: Recipe | OwnNetwork, found: Images) -> Target:
     """The network of a recipe on the device ``meta``: shapes without numbers."""
+    if isinstance(recipe, OwnNetwork):
+        return own.shapes(recipe, found.shape, found.classes)
     net = nets.build(recipe.net, found.shape, found.classes, recipe.options)
     net = nets.fold_norm(net)
     classes = [str(c) for c in range(found.classes)]
@@ -192,6 +196,8 @@ class Counter:
             "score": self._score,
             "replicate": self._replicate,
         }
+        if unit.function is bring_network:
+            return self._bring(*unit.arguments)
         return count[step](*unit.arguments)
 
     def facts(self, dataset: str, target: str = "") -> Facts:
@@ -232,6 +238,13 @@ class Counter:
 
         key = asdict(replace(recipe, seeds=(), explain=True, lr=None))
         return f"train {recipe.net}", self._once(count, facts, "train", key, len(jobs))
+
+    def _bring(self, name: str, path: Path, *_: object) -> tuple[str, Work]:
+        """A network of one's own sorts the images of both splits."""
+        _, target = name.split("/", 1)
+        facts = self.facts(path.stem, target)
+        passes = (facts.train + facts.test) * facts.logits
+        return "train own", passes
 
     def _explain(self, cell: Cell) -> tuple[str, Work]:
         facts = self.facts(cell.dataset, cell.target)

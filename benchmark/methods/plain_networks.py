@@ -47,8 +47,11 @@ class Block(nn.Module):
         return self.relu(self.add(self.residual(z), shortcut))
 
 
-def plain(net: nn.Sequential, add: Callable[[], nn.Module] = Add) -> nn.Sequential:
-    """A copy of a network built of torch's own modules; ``add`` makes the module of each addition."""
+def plain(net: nn.Module, add: Callable[[], nn.Module] = Add) -> nn.Module:
+    """A copy of a network built of torch's own modules; ``add`` makes the module of each addition.
+
+    Modules from elsewhere, and additions in their forward passes, stay as they are.
+    """
     copied = copy.deepcopy(net)
     for module in copied.modules():
         if type(module) is Conv:  # a Conv2d with a faster forward pass

@@ -21,11 +21,14 @@ from typing import Any
 
 from benchmark import store
 from benchmark.api import MetricSpec
+from benchmark.data import Dataset
 from benchmark.methods import adapters
 from benchmark.methods.registry import MethodRef, method_files, metrics
 from benchmark.pipeline.cells import Cell
 from benchmark.store.code_hash import CODE
 from benchmark.store.hashes import file_hash, key_of
+from benchmark.zoo.checkpoints import data_hash
+from benchmark.zoo.own import OwnNetwork
 
 _COMPUTING = ("benchmark.engine.machine:single_thread",)  # how a worker computes
 # For each step, the definitions that its numbers come from, besides the method, metric, experiment or data set itself.
@@ -127,6 +130,12 @@ def _entry(path: Path, definition: str) -> str:
 # --------------------------------------------------------------------------------------------- keys
 
 
+def own_key(network: OwnNetwork, dataset: Dataset) -> str:
+    """The key of a network of one's own: its files and settings, the images, and the code that checks it."""
+    code = CODE.hash(["benchmark.zoo.own:bring"])
+    return key_of("bring", network.digest(), data_hash(dataset), code)
+
+
 def explain_key(cell: Cell) -> str:
     """The key of a cell's explanation."""
     data = file_hash(cell.paths.data(cell.dataset))
@@ -198,6 +207,7 @@ _WHOLE = (
     "benchmark/metrics",
     "benchmark/papers",
     "benchmark/shared",
+    "benchmark/splits",
     "benchmark/zoo",
 )
 

@@ -19,6 +19,7 @@ from benchmark.pipeline.profile import Experiment, Profile, profile_error
 from benchmark.pipeline.settings import Misfit
 from benchmark.utils.near_names import UnknownName, near
 from benchmark.zoo.nets import NETS
+from benchmark.zoo.own import OwnNetwork
 from benchmark.zoo.recipe import Recipe
 
 KEYS = ("layer", "layers", "dense", "to")
@@ -45,7 +46,9 @@ def check_layers(profile: Profile) -> None:
         raise profile_error(f"profile {profile.name}", error) from None
 
 
-def _check_recipe(recipe: Recipe, *place: object) -> None:
+def _check_recipe(recipe: Recipe | OwnNetwork, *place: object) -> None:
+    if isinstance(recipe, OwnNetwork):  # its layers are known when it is built
+        return
     if not recipe.layer and not recipe.freeze_until:
         return
     net = _net(recipe)
@@ -60,10 +63,11 @@ def _check_methods(profile: Profile, dataset: str) -> None:
     """A method's layer must exist in one of the data set's networks at least."""
     recipes = profile.zoo.get(dataset, {}).values()
     explained = [recipe for recipe in recipes if recipe.explain]
+    has_own = any(isinstance(recipe, OwnNetwork) for recipe in explained)
     own = dataset in profile.explain.only
     place = ("only", dataset) if own else ()
     for i, ref in enumerate(profile.explained(dataset).methods):
-        if not ref.own or not explained:
+        if not ref.own or not explained or has_own:
             continue
         for key, layer in named(ref.settings):
             known = {name for recipe in explained for name in _names(recipe)}
@@ -78,6 +82,8 @@ def _check_experiment(profile: Profile, entry: Experiment, *place: object) -> No
             for dataset, target, _ in profile.networks(entry):
                 if target:
                     recipe = profile.zoo[dataset][target]
+                    if isinstance(recipe, OwnNetwork):
+                        continue
                     what = f"layer of {dataset}/{target}:"
                     _exists(layer, _names(recipe), what, *place, key)
 

@@ -10,9 +10,10 @@ import yaml
 
 from benchmark import engine, store
 from benchmark.pipeline.profile import Profile
-from benchmark.pipeline.train import note_failure, training_units
+from benchmark.pipeline.train import bring_network, note_failure, training_units
 from benchmark.utils import scripts
 from benchmark.utils.temporary import scratch
+from benchmark.zoo.own import OwnNetwork
 
 
 def make_ready(profile: Profile, dataset: str) -> None:
@@ -36,8 +37,17 @@ def make_ready(profile: Profile, dataset: str) -> None:
 
 
 def _untrained(units: list[engine.Unit]) -> list[engine.Unit]:
-    """The units whose networks have no card."""
-    return [unit for unit in units if not unit.writes[1].exists()]
+    """The units whose networks have no card, and networks of one's own that have changed."""
+    return [unit for unit in units if not unit.writes[1].exists() or _changed(unit)]
+
+
+def _changed(unit: engine.Unit) -> bool:
+    """Is this a network of one's own of which the files or settings have changed, or that had failed?"""
+    if unit.function is not bring_network:
+        return False
+    _, _, recipe, path = unit.arguments
+    card = store.read_json(path.with_suffix(".json"))
+    return card.get("digest") != OwnNetwork.parse(recipe).digest()
 
 
 def prepare(profile: Profile, dataset: str, file: Path) -> None:

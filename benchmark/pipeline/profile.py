@@ -39,6 +39,7 @@ from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import settings
 from benchmark.pipeline.settings import Misfit
 from benchmark.utils.near_names import ProfileError, near
+from benchmark.zoo.own import OwnNetwork
 from benchmark.zoo.recipe import Recipe, mapping_of
 
 
@@ -157,7 +158,10 @@ class Profile(_Part):
         Mapping[
             Name,
             Annotated[
-                Recipe, PlainValidator(settings.recipe, json_schema_input_type=Recipe)
+                Recipe | OwnNetwork,
+                PlainValidator(
+                    settings.network, json_schema_input_type=Recipe | OwnNetwork
+                ),
             ],
         ],
     ]
@@ -229,7 +233,7 @@ class Profile(_Part):
             UnknownName: a name that no network has.
         """
         known: set[str] = set()
-        zoo: dict[str, dict[str, Recipe]] = {}
+        zoo: dict[str, dict[str, Recipe | OwnNetwork]] = {}
         for dataset, recipes in self.zoo.items():
             for target, recipe in recipes.items():
                 if not recipe.explain:
@@ -258,7 +262,7 @@ class Profile(_Part):
         changes = {"methods": chosen(self.explain), "only": only}
         return self.replace(explain=self.explain.model_copy(update=changes))
 
-    def trainings(self, dataset: str) -> list[tuple[str, int, Recipe]]:
+    def trainings(self, dataset: str) -> list[tuple[str, int, Recipe | OwnNetwork]]:
         """(target, seed, recipe) of a data set's networks, in the profile's order."""
         found = []
         for name, recipe in self.zoo.get(dataset, {}).items():

@@ -28,6 +28,7 @@ from benchmark.methods import registry
 from benchmark.methods.registry import MethodRef
 from benchmark.utils.near_names import UnknownName, near, pick
 from benchmark.zoo.nets import NETS
+from benchmark.zoo.own import OwnNetwork
 from benchmark.zoo.recipe import Recipe
 
 _WORDS = {
@@ -240,6 +241,17 @@ def keywords_of(
 
 
 # --------------------------------------------------------------------------------------------- what a profile holds
+
+
+def network(value: Any) -> Recipe | OwnNetwork:
+    """The recipe of a network, or a network of one's own (``use``), checked."""
+    if not isinstance(value, Mapping) or "use" not in value:
+        return recipe(value)
+    fit(value, hints_of(OwnNetwork))
+    try:
+        return OwnNetwork.parse(value)
+    except (UnknownName, ValueError) as error:
+        raise Misfit(error) from None
 
 
 def recipe(value: Any) -> Recipe:

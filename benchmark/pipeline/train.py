@@ -10,7 +10,8 @@ from benchmark import data, engine, store, zoo
 from benchmark.engine import Done, Unit
 from benchmark.pipeline import unit_times
 from benchmark.pipeline.cells import remove_others
-from benchmark.pipeline.keys import step_hash
+from benchmark.pipeline.keys import own_key, step_hash
+from benchmark.zoo.own import OwnNetwork, bring, is_brought
 from benchmark.zoo.recipe import mapping_of
 
 if TYPE_CHECKING:  # workers import this module, and need no profile
@@ -48,14 +49,37 @@ def training_units(
     if gpu is None:
         gpu = engine.workers_device() != "cpu"
     paths = store.Paths(profile.name)
+    file = paths.data(dataset)
+    own: list[Unit] = []
     groups: dict[str, list[Job]] = {}
     for name, seed, recipe in profile.trainings(dataset):
         path = paths.target(dataset, name, seed)
+        if isinstance(recipe, OwnNetwork):
+            own.append(_bringing(f"{dataset}/{name}", file, recipe, path))
+            continue
         unit = f"{dataset}/{name if gpu else path.stem}"
         jobs = groups.setdefault(unit, [])
         jobs.append((mapping_of(recipe), seed, path))
-    file = paths.data(dataset)
-    return [training_unit(name, file, jobs) for name, jobs in groups.items()]
+    return [*own, *(training_unit(name, file, jobs) for name, jobs in groups.items())]
+
+
+def _bringing(name: str, file: Path, recipe: OwnNetwork, path: Path) -> Unit:
+    """The unit that builds and checks a network of one's own."""
+    writes = (path, path.with_suffix(".json"))
+    arguments = (name, file, mapping_of(recipe), path)
+    return Unit(name, bring_network, arguments, reads=(file,), writes=writes)
+
+
+def bring_network(
+    name: str, data_file: Path, recipe: dict[str, Any], path: Path
+) -> list[dict[str, Any]]:
+    """Build and check a network of one's own, and measure how good it is; returns its card."""
+    dataset = data.load(data_file)
+    network = OwnNetwork.parse(recipe)
+    key = own_key(network, dataset)
+    if not is_brought(path, key):
+        bring(dataset, network, path, key, f"{name}/seed=0")
+    return [store.read_json(path.with_suffix(".json"))]
 
 
 def training_unit(name: str, data_file: Path, jobs: list[Job]) -> Unit:

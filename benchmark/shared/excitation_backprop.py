@@ -72,11 +72,11 @@ def unit_maps(
             to == "pixels"
         ):  # down to the output of the first layer with weights, then through it
             bottom = min(_first_with_weights(target), top)
-            _, to_image = trace(target.net[: bottom + 1], x / target.std)
+            _, to_image = trace(target.chain[: bottom + 1], x / target.std)
         else:
             bottom = min(target.layers.index(to), top)
             to_image = _unchanged
-        above = [*target.net[bottom + 1 : top + 1]]
+        above = [*target.chain[bottom + 1 : top + 1]]
         if pool is not None:
             above.append(pool)
         P = _taken_back(
@@ -100,7 +100,7 @@ def _taken_back(module: nn.Module, a: Tensor, P: Tensor) -> Tensor:
 
 
 def _first_with_weights(target: Target) -> int:
-    for i, module in enumerate(target.net):
+    for i, module in enumerate(target.chain):
         if next(module.parameters(), None) is not None:
             return i
     raise ValueError(f"{target.name} has no layer with weights")
@@ -140,7 +140,7 @@ def class_maps(
 def _leaves(target: Target) -> tuple[list[nn.Module], list[int]]:
     """The modules of all layers in order, and the index of the layer that each belongs to."""
     leaves, layer_of = [], []
-    for i, layer in enumerate(target.net):
+    for i, layer in enumerate(target.chain):
         parts = list(layer) if isinstance(layer, nn.Sequential) else [layer]
         leaves += parts
         layer_of += [i] * len(parts)
@@ -195,7 +195,7 @@ def maps_of_units(
 
 def first_map(target: Target) -> str:
     """The first layer that pools over a neighbourhood, else the first that holds a convolution, else ``pixels``."""
-    named = list(target.net.named_children())
+    named = list(target.chain.named_children())
     for name, module in named:
         if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
             return name
@@ -212,7 +212,8 @@ def first_dense(target: Target, x: Tensor) -> str:
     Raises:
         NotApplicable: there is none.
     """
-    dense = [name for name in target.layers[:-1] if target.features(x, name).ndim == 2]
+    names = [name for name, _ in target.chain.named_children()][:-1]
+    dense = [name for name in names if target.features(x, name).ndim == 2]
     weighted = [name for name in dense if linear_modules(target, name)]
     if weighted:
         return weighted[0]
@@ -227,7 +228,7 @@ def first_dense(target: Target, x: Tensor) -> str:
 
 def linear_modules(target: Target, layer: str) -> list[nn.Linear]:
     """The modules of a layer that are linear."""
-    modules = getattr(target.net, layer).modules()
+    modules = target.chain.get_submodule(layer).modules()
     return [module for module in modules if isinstance(module, nn.Linear)]
 
 

@@ -203,8 +203,8 @@ class Recipe:
         return torch.optim.Adadelta(parameters, rho=0.95, eps=1e-7, **settings)
 
 
-def mapping_of(recipe: Recipe) -> dict[str, Any]:
-    """The mapping that ``Recipe.parse`` takes: without the defaults, because some exclude other keys."""
+def mapping_of(recipe: Any) -> dict[str, Any]:
+    """The mapping that ``parse`` of its class takes: without the defaults, because some exclude other keys."""
     mapping = {}
     for each in fields(recipe):
         value = getattr(recipe, each.name)

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from benchmark import store
 from benchmark.api import Target
 from benchmark.data import Dataset
-from benchmark.zoo import checkpoints, nets, pretrained
+from benchmark.zoo import checkpoints, nets, own, pretrained
 from benchmark.zoo.checkpoints import Job
 from benchmark.zoo.inputs import Cache, Inputs, augment, draw, features, pixels
 from benchmark.zoo.networks import Networks
@@ -124,6 +124,8 @@ def load(path: Path, device: str = "cpu") -> Target:
         raise store.StoreError(
             f"{path} is damaged (not the weights of {card_path.name}); {again}"
         )
+    if "use" in card:
+        return own.load(card, state, device)
     try:
         return _target(card, state, device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -285,10 +285,10 @@ def _segments(batch: Batch, n: int) -> Tensor:
 # --------------------------------------------------------------------------------------------- relevance
 
 
-def _output(net: nn.Sequential, layer: str) -> nn.Module:
+def _output(net: nn.Module, layer: str) -> nn.Module:
     """A module at the output of a layer: captum reads relevance at single modules only."""
     output = Same()
-    setattr(net, layer, nn.Sequential(net.get_submodule(layer), output))
+    net.set_submodule(layer, nn.Sequential(net.get_submodule(layer), output))
     return output
 
 

@@ -21,7 +21,7 @@ import contextlib
 import inspect
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -83,6 +83,8 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
         if name != "FullGrad":  # it takes every layer with biases
             chosen = adapters.spatial_layer(target, options.get("layer"))
             layers = [network.net.get_submodule(chosen)]
+            if "reshape_transform" in make:
+                for_constructor["reshape_transform"] = _maps_of(target, chosen)
         cam = found(network, layers, **for_constructor)
 
         def maps(batch: Batch) -> Tensor:
@@ -106,6 +108,12 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
             _release(cam)
 
     return adapters.method(_title(name, options), options, opened)
+
+
+def _maps_of(target: Target, layer: str) -> Callable[[Tensor], Tensor] | None:
+    """What turns tokens of a layer into maps (n, d, h, w); None where it gives maps."""
+    fold = target.fold(layer)
+    return None if fold is None else lambda z: fold(z).as_subclass(Tensor)
 
 
 def remark(name: str, options: Mapping[str, Any]) -> str:

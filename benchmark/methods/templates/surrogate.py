@@ -34,5 +34,5 @@ class MyMethod:
         return Explanation(labels=labels, size={"means": len(self.means)})  # (n,)
 
     def _features(self, target, batch):
-        layer = self.layer or target.layers[-2]
+        layer = self.layer or target.below_logits
         return target.features(batch, layer).flatten(1)

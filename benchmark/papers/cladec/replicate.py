@@ -499,7 +499,7 @@ def _ages(
     """(epochs, C) of one new classifier after so many epochs of its training."""
     target, found = setup.target, {}
     with seeded(int(setup.rng.integers(2**63 - 1)), setup.x.device):
-        net = fresh(target.net)
+        net = fresh(target.chain)
 
     def keep(age: int) -> None:
         if age in epochs:

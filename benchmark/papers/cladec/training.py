@@ -101,7 +101,7 @@ def seen(target: Target, x: Tensor) -> Tensor:
     Where its first layer enlarges them to a size of its own (28 -> 32), enlarged; that layer leaves images of this size
     as they are.
     """
-    first = target.net[0]
+    first = target.chain[0]
     return first(x) if isinstance(first, nn.Upsample) else x
 
 
@@ -319,7 +319,7 @@ def fit_reference(
     **shape: object,
 ) -> nn.Sequential:
     """RefAE: standardised images -> standardised images, through a fresh copy of the layers up to ``layer``."""
-    psi = target.net[: target.layers.index(layer) + 1]
+    psi = target.chain[: target.layers.index(layer) + 1]
     code = codes(target, layer, x[:2])(slice(2)).shape[1:]
     with seeded(int(rng.integers(2**63 - 1)), x.device):
         net = nn.Sequential(
@@ -341,7 +341,7 @@ def fit_classifiers(
 ) -> list[nn.Sequential]:
     """C_eval: a fresh classifier for each set of standardised images (n, c, h, w); all share the classes y (n,)."""
     with seeded(int(rng.integers(2**63 - 1)), y.device):
-        made = [fresh(target.net) for _ in images]
+        made = [fresh(target.chain) for _ in images]
     for group in groups(len(images), y.device):
 
         def loss(model: Networks, rows: Tensor, group: Sequence[int] = group) -> Tensor:

@@ -219,7 +219,7 @@ class Setup:
     def shape(self) -> tuple[int, ...]:
         """Of the images as the network works on them: some networks enlarge them first."""
         target = self.facts.target
-        if isinstance(target.net[0], nn.Upsample):
+        if isinstance(target.chain[0], nn.Upsample):
             return self.facts.size(target.layers[0])
         return self.facts.shape
 
@@ -321,7 +321,7 @@ def fresh_of(facts: Facts, layer: str | None) -> nn.Sequential:
     """A new copy of the network, up to ``layer`` (None: whole)."""
     names = facts.target.layers
     last = names.index(layer or names[-1])
-    return fresh(facts.target.net[: last + 1])
+    return fresh(facts.target.chain[: last + 1])
 
 
 def _forward(net: nn.Module, shape: Sequence[int], chunk: int = 256) -> Work:

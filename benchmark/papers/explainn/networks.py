@@ -132,7 +132,7 @@ def last(target: Target) -> Last:
     C = len(target.classes)
     for i in range(len(target.layers) - 1, 0, -1):
         before = target.layers[i - 1]
-        modules = list(target.net[i].modules())
+        modules = list(target.chain[i].modules())
         for module in reversed(modules):
             if isinstance(module, nn.Linear) and module.out_features == C:
                 return Last(before, module.weight, False)
@@ -356,7 +356,7 @@ def _class_logit(
     """The logit of class c without the weights ``lost`` (d, m), for the features z of n images: (d, n)."""
     if not source.channels:
         return logit - lost @ z.T
-    head = target.net[target.layers.index(source.layer) + 1]
+    head = target.chain[target.layers.index(source.layer) + 1]
     position = next(i for i, module in enumerate(head) if isinstance(module, nn.Conv2d))
     maps = head[: position + 1](z)[:, c]  # (n, u, v), before the rectifier
     changed = [maps - torch.einsum("m,nmuv->nuv", row, z) for row in lost]
@@ -483,13 +483,13 @@ def share_features(
 ) -> None:
     """Caches ``before.features(batch, layer)``, computed from the last layer up to which the two networks are equal."""
     end, same = target.layers.index(layer), -1
-    while same < end and _equal(target.net[same + 1], before.net[same + 1]):
+    while same < end and _equal(target.chain[same + 1], before.chain[same + 1]):
         same += 1
     if same < 0:
         return
     with torch.no_grad():
         z = target.features(batch, target.layers[same])
-        tail = before.net[same + 1 : end + 1]
+        tail = before.chain[same + 1 : end + 1]
         chunks = [tail(part) for part in z.split(batch.chunk)]
         batch.memo["features", before, end] = torch.cat(chunks)
 

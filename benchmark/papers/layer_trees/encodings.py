@@ -129,7 +129,7 @@ def encode_layers(
         ValueError: the network lacks a layer, or some activations are not finite.
     """
     last = max(position(target, layer) for layer in layers)
-    modules = list(target.net.named_children())[: last + 1]
+    modules = list(target.chain.named_children())[: last + 1]
     on = {layer: switch(target, layer) for layer in layers}
     found: dict[str, list[Bits]] = {layer: [] for layer in layers}
     for part in parts:
@@ -152,8 +152,9 @@ def switch(target: Target, layer: str) -> float:
     Raises:
         ValueError: the network has no such layer.
     """
-    prefix = target.net[: position(target, layer) + 1]
-    leaves = [module for module in prefix.modules() if not list(module.children())]
+    position(target, layer)  # raises where the network lacks it
+    prefix = [module for _, module in target.modules_up_to(layer)]
+    leaves = [module for module in prefix if not list(module.children())]
     for module in reversed(leaves):
         if isinstance(module, _SHIFTED):
             return float(module(torch.zeros(1)))
@@ -177,7 +178,7 @@ def position(target: Target, layer: str) -> int:
 
 def hidden_layers(target: Target) -> list[str]:
     """The layers with weights, except the last one, whose output is the logits."""
-    below_logits = list(target.net.named_children())[:-1]
+    below_logits = list(target.chain.named_children())[:-1]
     return [name for name, layer in below_logits if list(layer.parameters())]
 
 

@@ -117,7 +117,7 @@ class LayerTree:
         return trees.rules(self.tree, target.classes)
 
     def _layer(self, target: Target) -> str:
-        layer = self.layer or target.layers[-2]
+        layer = self.layer or target.below_logits
         position(target, layer)  # raises where the network lacks it
         return layer
 

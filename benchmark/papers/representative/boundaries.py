@@ -205,12 +205,11 @@ def warn_if_curved(target: Target, layer: str | None = None) -> None:
     There Eq. 2 gives the tangent plane of Delta G, which is not a boundary of the network.
     """
     name = layer or target.layer
-    start = target.layers.index(name) + 1
     curved = set()
-    for child_name, child in zip(target.layers[start:], target.net[start:]):
-        for module in child.modules():
-            if _is_curved(module):
-                curved.add(f"{child_name}: {type(module).__name__}")
+    for module_name, module in target.modules_after(name):
+        if _is_curved(module):
+            top, *_ = module_name.split(".")
+            curved.add(f"{top}: {type(module).__name__}")
     if curved:
         warnings.warn(
             f"{target.name} is not piecewise linear after {name} ({', '.join(sorted(curved))}): "

@@ -91,7 +91,7 @@ def _shapes(target: Target, x: Tensor) -> dict[str, tuple[int, ...]]:
     """The output's shape of each layer for one image."""
     shapes = {}
     z = (x[:1] - target.mean) / target.std
-    for name, module in target.net.named_children():
+    for name, module in target.chain.named_children():
         z = module(z)
         shapes[name] = tuple(z.shape[1:])
     return shapes
@@ -99,7 +99,7 @@ def _shapes(target: Target, x: Tensor) -> dict[str, tuple[int, ...]]:
 
 def linear_modules(target: Target, layer: str) -> list[nn.Linear]:
     """The dense modules in a layer."""
-    modules = getattr(target.net, layer).modules()
+    modules = target.chain.get_submodule(layer).modules()
     return [module for module in modules if isinstance(module, nn.Linear)]
 
 

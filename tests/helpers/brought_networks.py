@@ -1,0 +1,120 @@
+"""Functions that return networks, as a user's file has them: one that can be explained, and many that cannot."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Net(nn.Module):
+    """A stem, a shared ReLU, a block with a way around it, and dense logits; ``forward`` may be changed."""
+
+    def __init__(self, outputs=3, width=6):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, stride=2, padding=1)
+        self.relu = nn.ReLU()
+        self.branch = nn.Conv2d(width, width, 3, padding=1)
+        self.maps = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        self.auxiliary = nn.Linear(4, 4)
+        self.rnn = nn.LSTM(width, width, batch_first=True)
+        self.time = nn.Identity()
+        self.fc = nn.Linear(width, outputs)
+
+    def body(self, x):
+        z = self.relu(self.stem(x))
+        z = self.relu(z + self.branch(z))
+        return self.maps(z)
+
+    def forward(self, x):
+        tokens = self.body(x).flatten(2).mT
+        out, _ = self.rnn(tokens)
+        last = self.time(out.transpose(0, 1))[-1]
+        return self.fc(last)
+
+
+def build(**options):
+    return Net(**options)
+
+
+def returns_a_dict():
+    return _changed(lambda self, x: {"logits": Net.forward(self, x)})
+
+
+def returns_a_tuple():
+    return _changed(lambda self, x: (Net.forward(self, x), None))
+
+
+def returns_the_class():
+    return _changed(lambda self, x: Net.forward(self, x).argmax(1))
+
+
+def returns_maps():
+    return _changed(lambda self, x: self.body(x))
+
+
+def returns_nan():
+    return _changed(lambda self, x: Net.forward(self, x) / 0.0 * 0.0)
+
+
+def returns_probabilities():
+    return _changed(lambda self, x: Net.forward(self, x).softmax(1))
+
+
+def returns_a_constant():
+    return _changed(lambda self, x: 0 * Net.forward(self, x) + 1)
+
+
+def needs_two_inputs():
+    return _changed(lambda self, x, mask: Net.forward(self, x))
+
+
+def draws_at_random():
+    return _changed(lambda self, x: F.dropout(Net.forward(self, x)))
+
+
+def keeps_a_buffer():
+    def forward(self, x):
+        self.seen += 1
+        return Net.forward(self, x)
+
+    net = _changed(forward)
+    net.register_buffer("seen", torch.zeros(1))
+    return net
+
+
+def keeps_state():
+    def forward(self, x):
+        self.last = Net.forward(self, x) + getattr(self, "last", 0)
+        return self.last
+
+    return _changed(forward)
+
+
+def compares_images():
+    net = Net()
+    net.maps = nn.Sequential(net.maps, nn.BatchNorm2d(6, track_running_stats=False))
+    return net
+
+
+def of_another_size():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 3))
+
+
+def in_half_precision():
+    return Net().half()
+
+
+def scripted():
+    return torch.jit.script(of_another_size())
+
+
+def no_network():
+    return Net().state_dict()
+
+
+def fails():
+    raise RuntimeError("no such file:\n backbone.pt")
+
+
+def _changed(forward):
+    kind = type("Changed", (Net,), {"forward": forward})
+    return kind()
