@@ -307,7 +307,8 @@ def _by_network(checks: Sequence[Check]) -> dict[tuple, list[bool | None]]:
     judged: dict[tuple[str, str, str, int], list[bool | None]] = {}
     for check in checks:
         key = check.claim, check.dataset, check.target, check.seed
-        judged.setdefault(key, []).append(_holds(check))
+        holds = judged.setdefault(key, [])
+        holds.append(_holds(check))
     return judged
 
 
@@ -316,7 +317,8 @@ def _by_claim(checks: Sequence[Check]) -> dict[str, str]:
     said: dict[str, dict[str, list[bool | None]]] = {}
     for check in checks:
         words = said.setdefault(check.claim, {})
-        words.setdefault(_evidence(check), []).append(_holds(check))
+        holds = words.setdefault(_evidence(check), [])
+        holds.append(_holds(check))
     return {claim: _quoted(words) for claim, words in said.items()}
 
 

@@ -327,7 +327,7 @@ def _gaps(per_class: Mapping[str, Mapping[str, Array]]) -> list[Number]:
         for metric in PAIRED:
             if metric in values:
                 gap = values[metric] - per_class["SRAE"][metric]
-                _, unit = UNITS.get(metric, ("", ""))
+                _, unit = UNITS.get(metric.removesuffix("_test"), ("", ""))
                 out += _paired(f"{name}-SRAE", metric, gap, unit=unit)
     return out
 

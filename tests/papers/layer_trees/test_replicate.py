@@ -509,7 +509,7 @@ U, DUP, SPLITS = "n_unique_encodings", "n_duplicate_encodings", "n_split_nodes"
     [
         ("LT1", {}, {U: {(1,): 53000}}),
         ("LT2", {}, {U: {(10,): 2800}}),
-        ("LT2", {}, {U: {(3,): 50000}}),  # rises while many are left
+        ("LT2", {}, {U: {(1,): 100, (2,): 101}}),
         ("LT3", {"width": 20}, {U: {(1,): 17000}}),
         ("LT4", {}, {DUP: {(7,): 3}}),
         ("LT5", {"dataset": "fashion_mnist"}, {DUP: {(3,): 41}}),

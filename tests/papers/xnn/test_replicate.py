@@ -589,3 +589,10 @@ def test_pictures_of_single_classes_follow_their_sheet(shown):
         "class-blobs-tiny-000",
         "class-blobs-tiny-001",
     ]
+
+
+def test_gaps_have_the_unit_of_their_metric():
+    values = {"F_reg_test": np.arange(3.0), "O2": np.arange(3.0)}
+    gaps = replicate._gaps({"SRAE": values, "NN": values})
+    units = {gap.metric: gap.unit for gap in gaps}
+    assert (units["delta_F_reg_test"], units["delta_O2"]) == ("logits", "nats")
