@@ -161,7 +161,7 @@ def _networks(
             i = arrays["ids"].tolist().index(one)
             reference, decoded, *_ = _four_rows(arrays, ks, i)
             tiles += [reference, decoded]
-            side += [f"RefAE, {target}", f"ClaDec, {target}"]
+            side += [f"RefAE\n{target}", f"ClaDec\n{target}"]
     listed = " and ".join(networks)
     yield Picture(
         f"fig10-networks-{plot_style.file_name(dataset, *networks)}",
@@ -182,7 +182,7 @@ def _ages(arrays: Mapping[str, Array], name: str, where: str) -> Picture:
         pairs = zip(arrays["reference"], decoded, strict=True)
         tiles.append(list(map(_rgb, decoded)))
         tiles.append([_difference(a, b) for a, b in pairs])
-        side += [f"{age} epochs" if age else "untrained", "difference"]
+        side += [f"epoch {age}" if age else "untrained", "difference"]
     return Picture(
         f"fig12-untrained-{name}",
         f"From an untrained classifier, and while it is trained: {where} (Fig. 12, Table 6)",

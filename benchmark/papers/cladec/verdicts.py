@@ -3,7 +3,7 @@
 CD1  Rec(ClaDec) > Rec(RefAE) at layers -1 to -4
 CD2  Delta Acc > 0 below the last layer
 CD3  Rec and Delta Rec rise towards the output, from layer -5 to -3 to -1. (In Tables 2 and 3 the layers between are out
-     of order on four of six networks, and Delta Rec falls on CIFAR-100 with VGG-11: there only Rec is judged.)
+     of order on three of six networks, and Delta Rec falls on CIFAR-100 with VGG-11: there only Rec is judged.)
 CD4  alpha > 0 raises Rec, and raises Acc(C_eval)
 CD5  Rec against the classifier's epochs is an inverted U; Delta Acc goes from below to above 0; with three seeds or
      more, Rec at neighbouring epochs differs (two-sided Welch t-test, p < 0.01)

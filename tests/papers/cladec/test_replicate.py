@@ -563,8 +563,8 @@ def test_two_networks_stand_side_by_side_on_the_images_that_both_were_shown(outc
     (picture,) = [p for p in made if p.name.startswith("fig10")]
     assert picture.name == "fig10-networks-blobs-cnn-mlp"
     axes = picture.figure.axes[0]
-    side = [text.get_text() for text in axes.texts if "," in text.get_text()]
-    four = ["RefAE, cnn", "ClaDec, cnn", "RefAE, mlp", "ClaDec, mlp"]
+    side = [text.get_text() for text in axes.texts if "\n" in text.get_text()]
+    four = ["RefAE\ncnn", "ClaDec\ncnn", "RefAE\nmlp", "ClaDec\nmlp"]
     assert side == four * min(5, len(arrays["x"]))
     smaller = {"x": arrays["x"][..., :8]}
     odd = FoundUnit("layers", "blobs", "mlp", 0, given, arrays | smaller)
