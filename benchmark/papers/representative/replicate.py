@@ -577,9 +577,10 @@ def _explainers(
         classes = R.classes[rows].tolist()
 
         def by_concepts(i: int, some: Array, batch: Batch) -> tuple[Array, Array]:
-            of_set = sets.interpret(members[i], classes[i], rng)
+            images = members[i]
+            found = sets.interpret(images, classes[i], rng)
             own = [segments[j] for j in some]
-            return explain(of_set, own)
+            return explain(found, own)
 
         yield "ACE", ranked[""], by_concepts
 
