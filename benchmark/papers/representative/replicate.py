@@ -577,10 +577,11 @@ def _explainers(
         classes = R.classes[rows].tolist()
 
         def by_concepts(i: int, some: Array, batch: Batch) -> tuple[Array, Array]:
-            images = members[i]
-            found = sets.interpret(images, classes[i], rng)
+            nearest = members[i]
+            c = classes[i]
+            concepts = sets.interpret(nearest, c, rng)
             own = [segments[j] for j in some]
-            return explain(found, own)
+            return explain(concepts, own)
 
         yield "ACE", ranked[""], by_concepts
 
