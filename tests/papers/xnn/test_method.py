@@ -436,6 +436,28 @@ def test_a_convolutional_xnn_is_dense_over_positions():
     )
 
 
+def test_an_encoder_of_one_convolution():
+    """Sec. 4.4: no hidden layer; an x-feature's c-MWP is that of its own weights at each position."""
+    rng, t, x = np.random.default_rng(0), network(), images(3).x
+    at = maps.convolutional(t, x, "pool1")
+    b = images(40)
+    d = srae.examples(at(t, b), t(b), b.y, None, rng)
+    setting = Setting(**SMALL | {"hidden": ()})
+    xnn = srae.fit(d, setting, rng, pool=at.side)
+    assert setting.encoder_weights(5) == 5 * 3
+    assert {name for name in xnn.params if name[0] in "WU"} == {"W0", "U0"}
+    assert xnn.params["W0"].shape == (4, 5, 3)
+    Z = at(t, x)  # (3, 16, 5)
+    E = (Z @ xnn.params["W0"][1] + xnn.params["b0"][1]).relu()
+    torch.testing.assert_close(xnn.features(Z, 1), E)
+    P = maps.walkers(xnn, Z, 1, at)
+    assert P.shape == (3, 3, 5, *at.side)  # x-features, images, channels
+    own = excitation_backprop.contrast(xnn.params["W0"][1].T, Z[0])  # (3, 16, 5)
+    start = maps._start(E.movedim(2, 0), "map")[:, 0, :, None]
+    want = (own * start).mT.reshape(3, 5, *at.side)
+    torch.testing.assert_close(P[:, 0], want)
+
+
 # --------------------------------------------------------------------------------------------- bad input
 
 
