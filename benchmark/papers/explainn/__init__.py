@@ -52,6 +52,17 @@ NOTES: tuple[str, ...] = (
     "Without the weights of its rules the MNIST network loses most classes almost completely, and without as many "
     "random weights none, as the paper says of VGG-S. Elsewhere less is lost: in all but one of the digits', toybirds' "
     "and CUB's networks most classes with rules fall below the random interventions, but few of them to 5 % or less.",
+    "What is answered instead is related, as the paper says: on MNIST, of ten classes, the commonest answer is the "
+    "nearest class in the last hidden layer for seven (one by chance); 3 and 5, and 4 and 9, are answered for each "
+    "other.",
+    "What the paper shows of whole tails is weaker where tails are small: on MNIST they have at most two units, whose "
+    "common image activates the tail 4 to 7 % more than that of the better unit, and is sharper for one of three. The "
+    "rules of the class with most rules hold in 95 % of its images there and in 92 % on CUB, so they do not divide it "
+    "into kinds as those of Great Danes do. Of CUB's 1,225 pairs of classes 183 have the three rules of Fig. 4; those "
+    "shown hold in at least 65 percentage points more of the images of their own class than of the other's.",
+    "Chained down to MNIST's convolutions, 69 % of a tail's pixel pairs in one filter touch, 1 to 4 % by chance: "
+    "features have their places, as in Fig. 16. On 300 photographs of ASIRRA two rules lead to SqueezeNet's fire9 and "
+    "none from their tails to pool8 (maxima of 2 x 2 positions).",
     "Intervening needs no retraining and no copy: only the class's own logit changes. Rules from the classes to all "
     "13,520 positions of the first convolution on 10,000 images take seconds; the paper speaks of minutes for MNIST.",
     "Our additions to the paper: labels and heat maps from rules, channels as units where a convolution feeds the "
