@@ -157,18 +157,7 @@ def checks(paper: str) -> list[papers.Check]:
     return list(papers.part(paper, "verdicts").verdicts(frame))
 
 
-# papers whose claims are worded wrongly, with those that fail: mend the wording and take the paper out
-OPEN = {
-    "cladec": "CD2, CD3, CD5, CD7, CD8 go by the sign of each layer",
-    "xnn": "XN1 asks for a tenth, which Table 2 does not give",
-}
-PAPERS = []
-for name in JUDGED:
-    marks = [pytest.mark.xfail(strict=True, reason=OPEN[name])] if name in OPEN else []
-    PAPERS.append(pytest.param(name, marks=marks))
-
-
-@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("paper", JUDGED)
 def test_every_claim_holds_on_its_own_papers_tables(paper):
     found = [check for check in checks(paper) if not check.extension]
     assert JUDGED[paper] <= {check.claim for check in found}
