@@ -10,7 +10,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,8 +160,18 @@ def _step(name: str, options: argparse.Namespace) -> int:
     failed = 0
     for dataset in chosen:
         with store.exclusive(folder(dataset), f"glassbench {name} {dataset}"):
-            failed += _count_failed(f"{name} {dataset}", run(profile, dataset), "cells")
+            running = _with_notes(run(profile, dataset))
+            failed += _count_failed(f"{name} {dataset}", running, "cells")
     return _exit_code(failed, options.keep_going)
+
+
+def _with_notes(running: Iterable[Done]) -> Iterator[Done]:
+    """The units as they end; says what to know about networks of one's own."""
+    for done in running:
+        for card in done.result if isinstance(done.result, list) else ():
+            for note in card.get("notes", ()):
+                err.print(f"{card['name']}: {note}", markup=False)
+        yield done
 
 
 def _count_failed(label: str, running: Iterable[Done], what: str) -> int:

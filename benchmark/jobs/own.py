@@ -27,11 +27,12 @@ from benchmark.zoo.recipe import mapping_of
 
 NAME = "own"
 IMAGES, REFERENCE = 64, 256
-BESIDES = (
-    "baselines/grad_cam.py:GradCAM",
-    "baselines/grad_cam_plusplus.py:GradCAMPlusPlus",
-    "baselines/edge_map.py:EdgeMap",
-    "baselines/random_map.py:RandomMap",
+_BASELINES = Path(__file__).resolve().parents[2] / "baselines"
+BESIDES = (  # of baselines/
+    "grad_cam.py:GradCAM",
+    "grad_cam_plusplus.py:GradCAMPlusPlus",
+    "edge_map.py:EdgeMap",
+    "random_map.py:RandomMap",
 )
 
 
@@ -58,10 +59,10 @@ def own_profile(
         path = paths.target(dataset, target, 0)
         unit = f"{dataset}/{target}"
         with store.exclusive(paths.targets(dataset), wait=True):
-            (card,) = bring_network(unit, paths.data(dataset), mapping_of(recipe), path)
+            bring_network(unit, paths.data(dataset), mapping_of(recipe), path)
     except (NetworkError, ParamsError, UnknownName, ValueError) as error:
         raise UsageError(" ".join(str(error).split())) from None
-    return profile, card
+    return profile, store.read_json(path.with_suffix(".json"))
 
 
 def _absolute(network: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,10 +121,12 @@ def _profile(dataset: str, target: str, recipe: OwnNetwork) -> Profile:
         "zoo": {},
         "replicate": {},
     }
+    here = Path("baselines")
+    home = here if (store.ROOT / here).is_dir() else _BASELINES
     whole["explain"] = {
         "images": IMAGES,
         "reference": REFERENCE,
-        "methods": list(BESIDES),
+        "methods": [f"{home}/{name}" for name in BESIDES],
     }
     found = Profile.parse(whole, "--network")
     return found.replace(datasets=(dataset,), zoo={dataset: {target: recipe}})

@@ -39,7 +39,7 @@ SCALES = ({"scale": "standardised"}, {"scale": "pixels"})
     track="reconstruction",
     better="lower",
     unit="mean squared error",
-    version=2,
+    version=1,
     source="ClaDec Tables 2-3, Rec Loss",
     settings=SCALES,
 )
@@ -60,7 +60,7 @@ def reconstruction_loss(
     track="reconstruction",
     better="lower",
     unit="mean squared error",
-    version=2,
+    version=1,
     source="ClaDec Sec. 5, Delta Rec",
     settings=SCALES,
 )

@@ -302,11 +302,19 @@ def _verdicts(
     return _frame(claims), evidence
 
 
-def _by_network(checks: Sequence[Check]) -> dict[tuple, list[bool | None]]:
+Judged = dict[Any, list[bool | None]]
+
+
+def _by_network(checks: Sequence[Check]) -> Judged:
     """What the checks say, by claim, data set, target and seed."""
-    judged: dict[tuple[str, str, str, int], list[bool | None]] = {}
+    judged: Judged = {}
     for check in checks:
-        key = check.claim, check.dataset, check.target, check.seed
+        key = (
+            check.claim,
+            check.dataset,
+            check.target,
+            check.seed,
+        )
         holds = judged.setdefault(key, [])
         holds.append(_holds(check))
     return judged
@@ -314,7 +322,7 @@ def _by_network(checks: Sequence[Check]) -> dict[tuple, list[bool | None]]:
 
 def _by_claim(checks: Sequence[Check]) -> dict[str, str]:
     """The evidence of each claim, in words."""
-    said: dict[str, dict[str, list[bool | None]]] = {}
+    said: dict[str, Judged] = {}
     for check in checks:
         words = said.setdefault(check.claim, {})
         holds = words.setdefault(_evidence(check), [])

@@ -73,13 +73,14 @@ def _bringing(name: str, file: Path, recipe: OwnNetwork, path: Path) -> Unit:
 def bring_network(
     name: str, data_file: Path, recipe: dict[str, Any], path: Path
 ) -> list[dict[str, Any]]:
-    """Build and check a network of one's own, and measure how good it is; returns its card."""
+    """Build and check a network of one's own, and measure how good it is; returns its card, with notes the first
+    time."""
     dataset = data.load(data_file)
     network = OwnNetwork.parse(recipe)
     key = own_key(network, dataset)
-    if not is_brought(path, key):
-        bring(dataset, network, path, key, f"{name}/seed=0")
-    return [store.read_json(path.with_suffix(".json"))]
+    if is_brought(path, key):
+        return [store.read_json(path.with_suffix(".json")) | {"notes": []}]
+    return [bring(dataset, network, path, key, f"{name}/seed=0")]
 
 
 def training_unit(name: str, data_file: Path, jobs: list[Job]) -> Unit:

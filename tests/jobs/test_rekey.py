@@ -64,12 +64,13 @@ def test_words_and_places_are_proven(project):
     (project.root / "benchmark" / "methods" / "contract.py").rename(
         project.root / "benchmark" / "rules.py"
     )
-    edit(
-        project.root,
-        "benchmark/pipeline/protocol.py",
-        "from benchmark.methods.contract import",
-        "from benchmark.rules import",
-    )
+    for user in ("protocol", "replicate"):
+        edit(
+            project.root,
+            f"benchmark/pipeline/{user}.py",
+            "from benchmark.methods.contract import",
+            "from benchmark.rules import",
+        )
     moved = rekey.rekey_profile(project.profile)
     assert moved.unproven == [] and moved.compared > 100
     assert moved.facts["steps"]["explain"] == keys.step_hash("explain")[:16]

@@ -272,6 +272,9 @@ def test_overlay_by_hand():
         np.full((3, 2, 2), 255, np.uint8), np.ones((2, 2), np.float32)
     )
     assert (flat == flat[0, 0]).all() and np.isfinite(flat).all()
+    none = gallery.overlay(image, np.full((2, 2), np.nan, np.float32))
+    grey = (image / 255).mean(0)[..., None]
+    np.testing.assert_allclose(none, np.repeat(0.6 + 0.4 * grey, 3, 2), atol=1e-6)
 
 
 def test_nothing_global_changes(frame):

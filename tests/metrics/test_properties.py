@@ -276,7 +276,9 @@ LAWS = {
         lambda s, _: 1 - 1 / s.e.heatmaps[0].size,
         (scaled, signs, pixels),
     ),
-    "occlusion_delta_accuracy": heat("higher", "fraction", 1, (scaled, affine), low=-1),
+    "occlusion_delta_accuracy": heat(
+        "higher", "fraction", 1, (scaled, affine), low=-1, version=2
+    ),
     "o1": concept(
         "lower", "", CONCEPTS - CONCEPTS**0.5, (*MASS, names, pixels), of_class=True
     ),

@@ -218,7 +218,7 @@ WRONG = [
     (
         "replicate.cladec.0.experiment",
         "layer",
-        "replicate.cladec[0].experiment: no experiment of cladec 'layer'; did you mean layers?",
+        "replicate.cladec[0].experiment: no experiment of cladec 'layer'; did you mean layers or linear?",
     ),
     (
         "replicate.cladec.0.dataset",

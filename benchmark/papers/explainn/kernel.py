@@ -17,10 +17,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from benchmark.api import Array
+from benchmark.papers.explainn.compiled import compiled
 from benchmark.papers.explainn.mdl import log2_binomial, log2_factorial, lpc, universal
 
 PLANES = 8  # tails up to this size are counted as planes, larger ones row by row
@@ -67,19 +68,19 @@ def popcount(typing, word):
     return types.int64(types.uint64), generate
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def lowest_bit(word):
     """The word with its lowest set bit alone."""
     return word & (~word + np.uint64(1))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def bit_number(bit):
     """The place of the one set bit, 0 ... 63."""
     return popcount(bit - np.uint64(1))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def both(a, b):
     """|a and b| of two row sets."""
     count = 0
@@ -88,7 +89,7 @@ def both(a, b):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def co_occurrence(heads, tails):
     """|T_x and T_y|, (p, q)."""
     out = np.empty((heads.shape[0], tails.shape[0]), np.int64)
@@ -98,7 +99,7 @@ def co_occurrence(heads, tails):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_item(planes, column, top, size):
     """Adds an item to the planes P[l - 1] = {t : at least l items}; returns how many of them are not empty, <= size."""
     words = column.size
@@ -115,7 +116,7 @@ def add_item(planes, column, top, size):
     return top
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fill_planes(planes, columns, items):
     """Planes P[l - 1] = {t : at least l of ``items``} of the row sets ``columns``; returns how many are not empty."""
     planes[:] = 0
@@ -125,7 +126,7 @@ def fill_planes(planes, columns, items):
     return top
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def tables(n):
     """``single``, ``factorials`` and ``complexities`` of a database of n rows."""
     size = PLANES * n + 1
@@ -140,7 +141,7 @@ def tables(n):
     return single, factorials, complexities
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def choose(db, n, k):
     """log2 C(n, k)."""
     if n < db.factorials.size:
@@ -148,7 +149,7 @@ def choose(db, n, k):
     return log2_binomial(n, k)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def complexity(db, n):
     """Lpc(n)."""
     if n < db.complexities.size:
@@ -156,7 +157,7 @@ def complexity(db, n):
     return lpc(n)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def exceptions(db, applies, holds, missing, present, Y):
     """Bits for the rows where the rule holds and, if robust, for the errors X- and X+ with their complexities.
 
@@ -176,7 +177,7 @@ def exceptions(db, applies, holds, missing, present, Y):
     return bits
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def best_head(db, order, y, scratch):
     """Algorithm 1 for tail item y: the head order[:t] and the l that cost least; (bits, t, l). No rule: bits = inf."""
     best, best_t, best_l = np.inf, 0, 0
@@ -208,7 +209,7 @@ def best_head(db, order, y, scratch):
     return best, best_t, best_l
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def tail_counts(db, Y, out):
     """Adds to ``out`` (n,) uint16 how many items of Y each row has."""
     for y in Y:
@@ -221,7 +222,7 @@ def tail_counts(db, Y, out):
                 word ^= low
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def at_least_by_row(db, T, Y, counts, at_least, inside):
     """Row by row, for tails of any size: at_least[k] = |T and {|Y and t| >= k}| and inside[i, k] = the same with Y[i].
 
@@ -249,7 +250,7 @@ def at_least_by_row(db, T, Y, counts, at_least, inside):
             inside[i, k] += inside[i, k + 1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def singles_outside(db, Y, T):
     """Bits of the singletons of Y in the rows outside T."""
     bits = 0.0
@@ -258,7 +259,7 @@ def singles_outside(db, Y, T):
     return bits
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def singles_left(db, Y, holds, inside, k):
     """Bits of the singletons of Y in the rows where the rule does not hold."""
     bits = 0.0
@@ -268,7 +269,7 @@ def singles_left(db, Y, holds, inside, k):
     return bits
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def cheapest_k(db, Y, at_least, inside, model, outside, best):
     """The k of least cost at one l, if it costs less than ``best`` bits; (bits, k), k = 0 if none does.
 
@@ -298,7 +299,7 @@ def cheapest_k(db, Y, at_least, inside, model, outside, best):
     return best, chosen
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def cheapest(db, X, Y, counts, head_planes, tail_planes):
     """The l and k of least cost for X -> Y; (bits, l, k).
 
@@ -349,13 +350,13 @@ def cheapest(db, X, Y, counts, head_planes, tail_planes):
 # --------------------------------------------------------------------------------------------- blocks of work
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def list_at(items, start, i):
     """The i-th of several lists that lie one after the other in ``items``."""
     return items[start[i] : start[i + 1]]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def new_rules(db, ys, order, start, longest):
     """``best_head`` of the tail items ``ys``; order[start[i]:start[i + 1]] is H_y of the i-th. (m,) bits, t, l."""
     m = len(ys)
@@ -370,7 +371,7 @@ def new_rules(db, ys, order, start, longest):
     return bits, t, l
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def group_rules(db, ys, items, start, longest):
     """Algorithm 1 with given heads: for each y of ``ys`` the best of the groups items[start[g]:start[g + 1]], and l."""
     m = len(ys)
@@ -394,7 +395,7 @@ def group_rules(db, ys, items, start, longest):
     return bits, best, l
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def merge(a, b, union):
     """The union or the intersection of two sorted item lists, sorted."""
     out = np.empty(len(a) + len(b), a.dtype)
@@ -418,7 +419,7 @@ def merge(a, b, union):
     return out[:m]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def merges(db, pairs, X, X_start, Y, Y_start, slot, counts, longest):
     """Algorithm 2 for pairs of rules: cost, l and k of (X1 and X2 -> Y1 or Y2) and of (X1 or X2 -> Y1 or Y2).
 
@@ -459,7 +460,7 @@ def merges(db, pairs, X, X_start, Y, Y_start, slot, counts, longest):
     return bits, l, k
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def independent(pairs, taken):
     """Which of the pairs, best first, share no rule with a pair chosen earlier; marks the rules in ``taken``."""
     chosen = np.zeros(len(pairs), np.bool_)
@@ -470,7 +471,7 @@ def independent(pairs, taken):
     return chosen
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def near_pairs(sizes, overlap, first, block, mu):
     """(m, 2): pairs (s, r), s < r = first[i], of one block with |X_r symdiff X_s| <= mu.
 

@@ -38,9 +38,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from benchmark.api import Array
+from benchmark.papers.explainn.compiled import compiled
 from benchmark.shared.choices import check_choices
 
 C0 = 2.865064  # the Kraft sum of L_N is then one
@@ -49,7 +49,7 @@ _LOG2E = 1 / math.log(2)
 # --------------------------------------------------------------------------------------------- codes
 
 
-@njit(cache=True)
+@compiled
 def log2_factorial(n: int) -> float:
     """log2 n!: the product for n < 16, else Stirling's series, whose first omitted term is below 1e-12 there."""
     if n < 16:
@@ -65,7 +65,7 @@ def log2_factorial(n: int) -> float:
     return (stirling + series) * _LOG2E
 
 
-@njit(cache=True)
+@compiled
 def log2_binomial(n: int, k: int) -> float:
     """log2 C(n, k), bits; 0 <= k <= n."""
     if k == 0 or k == n:
@@ -91,7 +91,7 @@ _EXACT = 1000
 _LPC = np.log2([1.0] + [parametric_complexity(n) for n in range(1, _EXACT)])
 
 
-@njit(cache=True)
+@compiled
 def lpc(n: int) -> float:
     """Lpc(n) = log2 C(2, n), bits; 0 for n = 0.
 
@@ -105,7 +105,7 @@ def lpc(n: int) -> float:
     return math.log(1 + half - theta) * _LOG2E
 
 
-@njit(cache=True)
+@compiled
 def universal(z: int) -> float:
     """L_N(z) = log2 c0 + log2 z + log2 log2 z + ..., positive terms only, bits; z >= 1 (Rissanen 1983)."""
     bits = math.log(C0) * _LOG2E

@@ -577,9 +577,11 @@ def _explainers(
         classes = R.classes[rows].tolist()
 
         def by_concepts(i: int, some: Array, batch: Batch) -> tuple[Array, Array]:
-            of_set = sets.interpret(members[i], classes[i], rng)
+            nearest = members[i]
+            c = classes[i]
+            concepts = sets.interpret(nearest, c, rng)
             own = [segments[j] for j in some]
-            return explain(of_set, own)
+            return explain(concepts, own)
 
         yield "ACE", ranked[""], by_concepts
 

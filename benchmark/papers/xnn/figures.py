@@ -1,5 +1,5 @@
-"""The paper's pictures: x-features and what they add (Figs. 8, 10), parts (Fig. 7), degeneration (Fig. .12), and
-its tables.
+"""The paper's pictures: the log penalty (Fig. 2), x-features and what they add (Figs. 8, 10), parts (Fig. 7),
+degeneration (Fig. .12), and its tables.
 
 ``a`` are the arrays of a unit, as ``replicate`` returns them.
 """

@@ -2,12 +2,14 @@
 
 import math
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.papers.explainn import mdl
+from benchmark.papers.explainn.compiled import compiled
 from benchmark.papers.explainn.mdl import (
     Encoding,
     Length,
@@ -225,3 +227,12 @@ def test_long_chains_of_rules_are_no_cycle():
     mdl.check_acyclic([Rule((0,), (1, 2)), Rule((1,), (3,)), Rule((2,), (3,))])
     with pytest.raises(ValueError, match="cyclic"):
         mdl.check_acyclic([Rule((i,), ((i + 1) % 5000,)) for i in range(5000)])
+
+
+def test_code_that_cannot_be_kept_is_compiled_all_the_same():
+    """numba finds no place for a function without a file, as for one whose folder nobody may write to."""
+    place = {}
+    exec("def twice(x):\n    return 2 * x", place)
+    with pytest.raises(RuntimeError, match="no locator"):
+        numba.njit(cache=True)(place["twice"])
+    assert compiled(place["twice"])(21) == 42
