@@ -270,6 +270,17 @@ def verify(options: argparse.Namespace) -> int:
     return 1 if found.differing else 0
 
 
+def judge(options: argparse.Namespace) -> int:
+    """Judge committed rows by today's claims and tolerances: rows of claims, reproduction.csv and .md."""
+    from benchmark.jobs.judge import judge_rows, lines, write
+
+    found = judge_rows(load_profile(options.profile))
+    write(found)
+    for line in lines(found):
+        out.print(line, markup=False)
+    return 0
+
+
 def rekey(options: argparse.Namespace) -> int:
     """Move committed results to the keys of today's code, if it is proven to mean the same."""
     from benchmark import engine

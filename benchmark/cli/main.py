@@ -306,6 +306,13 @@ def _add_committed(all_commands: _Commands) -> None:
     )
 
     command = all_commands.add(
+        "judge",
+        commands.judge,
+        "  glassbench judge --profile trees     # committed rows by today's claims and tolerances; nothing is computed",
+    )
+    _profile_option(command)
+
+    command = all_commands.add(
         "rekey",
         commands.rekey,
         "  glassbench rekey --profile trees\n  glassbench rekey --profile quick --base e6f767f --sample 20",

@@ -213,6 +213,25 @@ def collect(
     return store.tidy_rows(pd.concat(frames)), evidence, found
 
 
+def judged(profile: Profile, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The rows of a profile with its claims judged again, from these rows alone; and the evidence as of ``collect``."""
+    numbers = rows[~_is_claim(rows)]
+    done = numbers[numbers["status"] == "ok"]
+    frames, evidence = [numbers], {}
+    for paper in profile.papers:
+        claims, words = _verdicts(profile.name, paper, done)
+        if len(claims):
+            frames.append(claims)
+        evidence |= words
+    return store.tidy_rows(pd.concat(frames)), evidence
+
+
+def _is_claim(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are verdicts on claims: their metric is the id of one (``LT1``), or says that all failed."""
+    named = rows["metric"].str.fullmatch(r"[A-Z]{2}\d+|verdicts")
+    return (rows["track"] == "replication") & named
+
+
 def _findings(profile: Profile, paper: str) -> tuple[pd.DataFrame, list[FoundUnit]]:
     """The rows of a paper's experiments, and the arrays of those that worked."""
     rows, units = [], []

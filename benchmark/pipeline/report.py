@@ -29,6 +29,7 @@ def write(profile: Profile) -> Path:
     )
     store.write_values(paths.values, instances)
     facts = kept(paths, provenance(profile))
+    networks = target_cards(profile)
     leaderboard.build(
         store.read_rows(paths.rows),  # as a reader of the file sees them
         instances,
@@ -36,13 +37,14 @@ def write(profile: Profile) -> Path:
         data_cards={
             name: data.load_card(paths.data(name)) for name in profile.datasets
         },
-        target_cards=target_cards(profile),
+        target_cards=networks,
         provenance=facts,
         evidence=evidence,
         papers=chapters(found),
         reported=paths.reported,
         out=paths.results,
     )
+    write_networks(paths.networks, networks)
     store.write_json(paths.results / "provenance.json", facts)
     return paths.results
 
@@ -113,6 +115,30 @@ def target_cards(profile: Profile) -> dict[tuple[str, str, int], dict[str, Any]]
         for name, seed, _ in profile.trainings(dataset):
             card = paths.target(dataset, name, seed).with_suffix(".json")
             cards[dataset, name, seed] = store.read_json(card)
+    return cards
+
+
+def write_networks(
+    path: Path, cards: Mapping[tuple[str, str, int], Mapping[str, Any]]
+) -> None:
+    """Write ``networks.json``: what verdicts need of the networks' cards, their sizes and those of their training."""
+    entries = {}
+    for (dataset, target, seed), card in cards.items():
+        kept = {key: card[key] for key in ("options", "images", "epochs")}
+        entries[f"{dataset}/{target}/seed={seed}"] = kept
+    store.write_json(path, entries)
+
+
+def read_networks(path: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """``networks.json`` as ``target_cards``.
+
+    Raises:
+        StoreError: it is not there, or damaged.
+    """
+    cards = {}
+    for name, card in store.read_json(path).items():
+        dataset, target, seed = name.rsplit("/", 2)
+        cards[dataset, target, int(seed.removeprefix("seed="))] = card
     return cards
 
 

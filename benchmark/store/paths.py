@@ -65,6 +65,11 @@ class Paths:
         return self.results / "rows.csv"
 
     @property
+    def networks(self) -> Path:
+        """The sizes of the networks, and of their training."""
+        return self.results / "networks.json"
+
+    @property
     def values(self) -> Path:
         """The values per image that the rows are means of."""
         return self.results / "values.npz"

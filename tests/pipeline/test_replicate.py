@@ -1,6 +1,7 @@
 """The papers' own experiments: what a profile asks for, units that are not made twice, rows, verdicts, pictures."""
 
 import contextlib
+import shutil
 import types
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmark.papers import Check, Number, Outcome, Picture
 from benchmark.pipeline import replicate, report
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import ProfileError, UnknownName
+from tests.helpers.places import ROOT
 
 calls = []
 EXTERNAL = """
@@ -206,6 +208,57 @@ def test_numbers_become_rows_and_claims_become_shares(project):
     }
     assert [u.experiment for u in found["layer_trees"].units] == ["widths", "coins"]
     assert found["layer_trees"].units[0].arrays["logits"].shape == (4, 4)
+
+
+def reported(project):
+    """The folder of a profile that was run whole."""
+    ask(project, WIDTHS)
+    project.params["explain"]["methods"] = [f"{ROOT}/baselines/random_map.py:RandomMap"]
+    project.save()
+    published = ROOT / "results" / "reported"
+    shutil.copytree(published, project.root / "results" / "reported")
+    for command in ("explain", "score"):
+        assert main.main([command, "blobs"]) == 0
+    run_all(project)
+    return report.write(project.profile)
+
+
+def test_committed_rows_are_judged_again_by_new_claims(project, capsys):
+    """The networks are gone: their sizes are in networks.json."""
+    folder = reported(project)
+    before = store.read_rows(folder / "rows.csv")
+    table = (folder / "reproduction.csv").read_text()
+    shutil.rmtree(folder / "artifacts")
+
+    assert main.main(["judge"]) == 0
+    assert "claims: 0 hold, 1 mixed" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(store.read_rows(folder / "rows.csv"), before)
+    assert (folder / "reproduction.csv").read_text() == table
+
+    wide = Check("LT1", True, "wide enough", "blobs", "cnn", 0)
+    project.here["verdicts"].verdicts = lambda rows: [wide]
+    assert main.main(["judge"]) == 0
+    assert "claims: 1 hold, 0 mixed" in capsys.readouterr().out
+    after = store.read_rows(folder / "rows.csv")
+    claims = lambda rows: rows["metric"] == "LT1"
+    assert after.loc[claims(after), "value"].tolist() == [1.0]
+    pd.testing.assert_frame_equal(
+        after[~claims(after)].reset_index(drop=True),
+        before[~claims(before)].reset_index(drop=True),
+    )
+    (line,) = (
+        pd.read_csv(folder / "reproduction.csv").query("id == 'LT1'").to_dict("records")
+    )
+    assert line["verdict"] == "holds" and "train images" in line["scale"]
+
+
+def test_rows_without_the_sizes_of_networks_cannot_be_judged(project, capsys):
+    folder = reported(project)
+    (folder / "networks.json").unlink()
+    capsys.readouterr()
+    assert main.main(["judge"]) == 2
+    text = capsys.readouterr().err
+    assert "networks.json" in text and text.count("\n") == 1
 
 
 def test_evidence_lists_what_contradicts_the_claim_first():

@@ -1,0 +1,65 @@
+"""Judges a profile's committed rows by today's claims and tolerances, where its networks are no longer there.
+
+    found = judge_rows(profile)
+    write(found)           # rows (those of claims), reproduction, metrics.json
+
+A verdict follows from rows alone: of the networks only their sizes are needed, which ``networks.json`` keeps. The page
+and its pictures stay as the last ``glassbench report`` made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from benchmark import store
+from benchmark.leaderboard import reproduction, summaries, tables
+from benchmark.leaderboard.render import reproduction_markdown
+from benchmark.pipeline import replicate, report
+from benchmark.pipeline.profile import Profile
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows with today's verdicts on claims, and the lines of ``reproduction.csv`` (``reproduction.table``)."""
+
+    profile: Profile
+    rows: pd.DataFrame
+    table: pd.DataFrame
+
+
+def judge_rows(profile: Profile) -> Judged:
+    """
+    Raises:
+        StoreError: rows or ``networks.json`` are not there.
+    """
+    paths = store.Paths(profile.name)
+    rows = store.read_rows(paths.rows)
+    cards = report.read_networks(paths.networks)
+    rows, evidence = replicate.judged(profile, rows)
+    table = reproduction.table(
+        rows, paths.reported, target_cards=cards, evidence=evidence
+    )
+    return Judged(profile, rows, table)
+
+
+def write(found: Judged) -> None:
+    """Write the rows, ``reproduction.csv`` and ``.md``, and ``metrics.json`` of the profile."""
+    paths = store.Paths(found.profile.name)
+    frame = tables.leaderboard(found.rows, store.read_values(paths.values))
+    text = reproduction_markdown.render(found.table, found.profile.name)
+    folder = paths.results
+    store.write_rows(paths.rows, found.rows)
+    store.write_text(folder / "reproduction.csv", reproduction.csv_text(found.table))
+    store.write_text(folder / "reproduction.md", text)
+    store.write_text(folder / "metrics.json", summaries.metrics(frame, found.table))
+
+
+def lines(found: Judged) -> Iterator[str]:
+    """The verdicts counted, as lines of text."""
+    claims = reproduction.is_claim(found.table)
+    for name, part in (("claims", claims), ("numbers", ~claims)):
+        counts = reproduction.counts(found.table[part])
+        yield f"{found.profile.name}: {name}: {counts}"
