@@ -10,6 +10,7 @@ from baselines.grad_cam_plusplus import GradCAMPlusPlus
 from baselines.score_cam import ScoreCAM
 from benchmark.api import Batch, NotApplicable, Target
 from benchmark.methods.plain_networks import plain
+from benchmark.methods.registry import MethodRef
 from benchmark.metrics.faithfulness import deletion_auc, insertion_auc
 from benchmark.splits.networks import unwrapped
 from benchmark.splits.tokens import Maps
@@ -212,3 +213,49 @@ def test_maps_that_lost_their_class_token_are_refused(targets):
 def test_the_last_block_has_no_positions_that_count():
     with pytest.raises(ValueError, match="only the class token of layer .*_2 reaches"):
         target_of(seeded(GOOD["vit"][0]), layer="encoder.layers.encoder_layer_2")
+
+
+# ---------------------------------------------------------------------------------------- other libraries
+
+
+def explained(entry, F, batch):
+    pytest.importorskip(entry.partition(":")[0])
+    before = F.fingerprint()
+    method = MethodRef.parse(entry).build()
+    maps = method.explain(F, batch, np.random.default_rng(0)).heatmaps
+    assert F.fingerprint() == before
+    return maps
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit", "swin", "twice"])
+def test_grad_cam_is_that_of_pytorch_grad_cam(name, targets):
+    """The library reads activations and gradients in one pass, by hooks of its own."""
+    F, batch = targets(name), images(3)
+    maps = GradCAM().explain(F, batch, None).heatmaps
+    low = maps.min((1, 2), keepdims=True)
+    ours = (maps - low) / (maps.max((1, 2), keepdims=True) - low + 1e-7)
+    theirs = explained("pytorch_grad_cam:GradCAM", F, batch)
+    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+
+
+def test_relevance_in_a_resnet_adds_up_to_the_logit_without_biases():
+    net = seeded(GOOD["resnet"][0])
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.Linear):
+            nn.init.zeros_(module.bias)
+    F, batch = target_of(net), images(3)
+    found = explained("zennit:EpsilonPlus", F, batch).sum((1, 2))
+    np.testing.assert_allclose(found, F(batch).amax(1), rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "why"),
+    [
+        ("captum:LRP", "resnet", "no plain chain"),
+        ("zennit:EpsilonPlus", "unet", "no plain chain"),
+        ("captum:LayerGradCam", "vit", "has no tokens"),
+    ],
+)
+def test_what_a_library_would_get_wrong_is_not_applicable(entry, name, why, targets):
+    with pytest.raises(NotApplicable, match=why):
+        explained(entry, targets(name), images(3))
