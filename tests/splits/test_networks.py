@@ -168,6 +168,38 @@ def test_methods_that_need_a_chain_say_so(targets):
             method.fit(F, batch, np.random.default_rng(0)).explain(F, batch, None)
 
 
+class Bare(nn.Module):
+    """A network of parameters and functions alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.linspace(-1, 1, 15).view(5, 3))
+
+    def forward(self, x):
+        return x.mean((2, 3)) @ self.w.T
+
+
+def test_a_network_without_modules_has_its_output_as_its_layer():
+    F, batch = target_of(Bare()), images()
+    assert F.layers == ("F(x)",)
+    assert torch.equal(F.head(F.features(batch, "F(x)"), "F(x)"), F(batch))
+    assert F.modules_after("F(x)") == []
+    with pytest.raises(NotApplicable, match="no layer with spatial extent"):
+        GradCAM().explain(F, batch, None)
+    with pytest.raises(NotApplicable, match="no layer below its logits"):
+        _ = F.below_logits
+
+
+def test_the_last_layer_below_the_logits_is_found(targets):
+    assert targets("resnet").below_logits == "avgpool"
+    assert targets("residual").below_logits == "pool"
+    F = targets("resnet")
+    after = [name for name, _ in F.modules_after("layer4")]
+    assert after == ["avgpool", "fc"]
+    inside = [name for name, _ in F.modules_up_to("layer4.0")]
+    assert inside[:2] == ["layer4.0", "layer4.0.conv1"]
+
+
 # ---------------------------------------------------------------------------------------- tokens
 
 
