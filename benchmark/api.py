@@ -231,16 +231,26 @@ class Target:
 
     @property
     def below_logits(self) -> str:
-        """The last layer below the logits."""
-        if self._split is None:
-            return self.layers[-2]
-        return self._split.below_logits(self.net)
+        """The last layer below the logits.
+
+        Raises:
+            NotApplicable: there is none.
+        """
+        if self._split is not None:
+            found = self._split.below_logits(self.net)
+        else:
+            found = self.layers[-2] if len(self.layers) > 1 else None
+        if found is None:
+            raise NotApplicable(f"{self.name} has no layer below its logits")
+        return found
 
     def modules_up_to(self, layer: str) -> list[tuple[str, nn.Module]]:
         """(name, module) of all modules up to ``layer`` in order; of a network that is no chain, those inside it."""
         index = self._index(layer)
         if self._split is None:
             return list(self.net[: index + 1].named_modules())
+        if layer == self.layers[-1]:
+            return list(self.net.named_modules())
         return list(self.net.get_submodule(layer).named_modules(prefix=layer))
 
     def modules_after(self, layer: str) -> list[tuple[str, nn.Module]]:

@@ -437,7 +437,7 @@ def main(
             store.check_writable(out.parent)
             arrays, card = prepare(params, (args.raw or paths.downloads) / name)
             data.save(
-                out, arrays, {"name": name, "params": params, **counts(arrays), **card}
+                out, arrays, {"name": name, "params": params, **_counts(arrays), **card}
             )
         if not _has_key(out, key):
             store.write_text(_key_file(out), key)
@@ -481,9 +481,8 @@ def _first(name: str, values: Sequence[str], shown: int = 5) -> str:
     return text
 
 
-def counts(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What a card says of the sizes of a data set."""
-    found = {
+def _counts(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    counts = {
         "counts": {split: len(arrays[f"y_{split}"]) for split in data.SPLITS},
         "size": arrays["x_train"].shape[2],
         "classes": len(arrays["classes"]),
@@ -491,8 +490,8 @@ def counts(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     tested = np.unique(arrays["y_test"])
     untested = np.delete(arrays["classes"], tested)
     if len(untested):
-        found["without_test_image"] = untested.tolist()
-    return found
+        counts["without_test_image"] = untested.tolist()
+    return counts
 
 
 def _is_made(out: Path, params: Mapping[str, Any], key: str) -> bool:

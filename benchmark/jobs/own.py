@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmark import data, store
 from benchmark.data import folders
-from benchmark.data.download import ParamsError, counts
+from benchmark.data.download import ParamsError
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.train import bring_network
 from benchmark.utils.errors import UsageError
@@ -95,7 +95,14 @@ def _images(folder: Path, size: int) -> str:
         if (made.get("params"), made.get("state")) == (params, state):
             return name
         arrays, card = folders.prepare(params, name, folder)
-        about = {"name": name, "params": params, "state": state, **counts(arrays)}
+        about = {
+            "name": name,
+            "params": params,
+            "state": state,
+            "counts": {split: len(arrays[f"y_{split}"]) for split in data.SPLITS},
+            "size": size,
+            "classes": len(arrays["classes"]),
+        }
         data.save(file, arrays, {**about, **card})
     return name
 

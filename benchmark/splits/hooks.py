@@ -142,21 +142,19 @@ class Split:
                 return layer
         return None
 
-    def below_logits(self, net: nn.Module) -> str:
-        """The last layer below the one that gives the logits, as far as the network can be split there.
-
-        Raises:
-            LayerError: there is none.
-        """
+    def below_logits(self, net: nn.Module) -> str | None:
+        """The last layer below those that give the logits at which the network can be split; None if there is none."""
         for layer in reversed(self.layers[:-1]):
             if self._is_output(net, layer) or self._splits(net, layer) is None:
                 continue
             return layer
-        raise LayerError("has no layer below its logits")
+        return None
 
     def after(self, layer: str) -> set[str]:
         """The modules that answer last after ``layer``."""
         names = list(self._calls)
+        if layer == self.layers[-1]:
+            return set()
         return set(names[names.index(layer) + 1 :])
 
     def matters(self, net: nn.Module, layer: str) -> bool:

@@ -80,7 +80,8 @@ def _takes_rows(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
     if not maps or not all(isinstance(each, Maps) for each in maps):
         return False
     if name == "__getitem__":
-        return isinstance(args[1], slice | list | Tensor)
+        rows = args[1]
+        return isinstance(rows, slice | list) or getattr(rows, "ndim", 0) == 1
     if name not in _ROWS:
         return False
     place, default = _ROWS[name]

@@ -384,7 +384,8 @@ def _of_library(
         module = importlib.import_module(library)
     except ImportError:
         raise NetworkError(
-            f"needs {library}, which is not installed: pip install {library}"
+            f"needs {library}, which is not installed: pip install {library}, "
+            "or pip install 'glassbench[networks]'"
         ) from None
     if library == "timm":
         known, build = module.list_models(), module.create_model

@@ -10,6 +10,7 @@ from baselines.grad_cam_plusplus import GradCAMPlusPlus
 from baselines.score_cam import ScoreCAM
 from benchmark.api import Batch, NotApplicable, Target
 from benchmark.methods.plain_networks import plain
+from benchmark.methods.registry import MethodRef
 from benchmark.metrics.faithfulness import deletion_auc, insertion_auc
 from benchmark.splits.networks import unwrapped
 from benchmark.splits.tokens import Maps
@@ -167,6 +168,38 @@ def test_methods_that_need_a_chain_say_so(targets):
             method.fit(F, batch, np.random.default_rng(0)).explain(F, batch, None)
 
 
+class Bare(nn.Module):
+    """A network of parameters and functions alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.linspace(-1, 1, 15).view(5, 3))
+
+    def forward(self, x):
+        return x.mean((2, 3)) @ self.w.T
+
+
+def test_a_network_without_modules_has_its_output_as_its_layer():
+    F, batch = target_of(Bare()), images()
+    assert F.layers == ("F(x)",)
+    assert torch.equal(F.head(F.features(batch, "F(x)"), "F(x)"), F(batch))
+    assert F.modules_after("F(x)") == []
+    with pytest.raises(NotApplicable, match="no layer with spatial extent"):
+        GradCAM().explain(F, batch, None)
+    with pytest.raises(NotApplicable, match="no layer below its logits"):
+        _ = F.below_logits
+
+
+def test_the_last_layer_below_the_logits_is_found(targets):
+    assert targets("resnet").below_logits == "avgpool"
+    assert targets("residual").below_logits == "pool"
+    F = targets("resnet")
+    after = [name for name, _ in F.modules_after("layer4")]
+    assert after == ["avgpool", "fc"]
+    inside = [name for name, _ in F.modules_up_to("layer4.0")]
+    assert inside[:2] == ["layer4.0", "layer4.0.conv1"]
+
+
 # ---------------------------------------------------------------------------------------- tokens
 
 
@@ -181,7 +214,8 @@ def test_the_class_token_goes_with_its_image(targets):
     F, batch = targets("vit"), images()
     z, y = F.features(batch), F(batch)
     order = torch.tensor([3, 1, 5])
-    for picked in (z[order], z.index_select(0, order), z[[3, 1, 5]].clone()):
+    rows = z[[3, 1, 5]], z[order.numpy()], z.index_select(0, order).clone()
+    for picked in (z[order], *rows):
         torch.testing.assert_close(F.head(picked), y[order])
     torch.testing.assert_close(
         F.head(torch.cat(z.split(4)[::-1])), y[[4, 5, 0, 1, 2, 3]]
@@ -200,7 +234,9 @@ def test_maps_that_lost_their_class_token_are_refused(targets):
     F, batch = targets("vit"), images()
     z = F.features(batch)
     assert isinstance(z, Maps)
-    for lost in (z.flip(0), z.exp(), z[:, :], torch.stack([z[:1], z[:1]])[0], z.mT):
+    first = z[z[:, 0, 0, 0] > 0]
+    assert isinstance(first, Maps)
+    for lost in (z.flip(0), z.exp(), z[:, :], z[0], z[z > 0], torch.stack([z, z])[0]):
         assert not isinstance(lost, Maps)
     with pytest.raises(NotApplicable, match="have lost the class token"):
         F.head(z.flip(0))
@@ -209,3 +245,49 @@ def test_maps_that_lost_their_class_token_are_refused(targets):
 def test_the_last_block_has_no_positions_that_count():
     with pytest.raises(ValueError, match="only the class token of layer .*_2 reaches"):
         target_of(seeded(GOOD["vit"][0]), layer="encoder.layers.encoder_layer_2")
+
+
+# ---------------------------------------------------------------------------------------- other libraries
+
+
+def explained(entry, F, batch):
+    pytest.importorskip(entry.partition(":")[0])
+    before = F.fingerprint()
+    method = MethodRef.parse(entry).build()
+    maps = method.explain(F, batch, np.random.default_rng(0)).heatmaps
+    assert F.fingerprint() == before
+    return maps
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit", "swin", "twice"])
+def test_grad_cam_is_that_of_pytorch_grad_cam(name, targets):
+    """The library reads activations and gradients in one pass, by hooks of its own."""
+    F, batch = targets(name), images(3)
+    maps = GradCAM().explain(F, batch, None).heatmaps
+    low = maps.min((1, 2), keepdims=True)
+    ours = (maps - low) / (maps.max((1, 2), keepdims=True) - low + 1e-7)
+    theirs = explained("pytorch_grad_cam:GradCAM", F, batch)
+    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+
+
+def test_relevance_in_a_resnet_adds_up_to_the_logit_without_biases():
+    net = seeded(GOOD["resnet"][0])
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.Linear):
+            nn.init.zeros_(module.bias)
+    F, batch = target_of(net), images(3)
+    found = explained("zennit:EpsilonPlus", F, batch).sum((1, 2))
+    np.testing.assert_allclose(found, F(batch).amax(1), rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "why"),
+    [
+        ("captum:LRP", "resnet", "no plain chain"),
+        ("zennit:EpsilonPlus", "unet", "no plain chain"),
+        ("captum:LayerGradCam", "vit", "has no tokens"),
+    ],
+)
+def test_what_a_library_would_get_wrong_is_not_applicable(entry, name, why, targets):
+    with pytest.raises(NotApplicable, match=why):
+        explained(entry, targets(name), images(3))

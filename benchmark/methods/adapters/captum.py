@@ -134,11 +134,15 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
 
     @contextlib.contextmanager
     def opened(target: Target) -> Iterator[adapters.Maps]:
+        if is_lrp:  # elsewhere additions are no modules, and get no rule
+            target.chain  # noqa: B018
         network = adapters.Network(target, custom_modules.Addition_Module)
         model = network.net if is_lrp else network
         layer = None
         if "layer" in inner.make:
             chosen = adapters.spatial_layer(target, options.get("layer"))
+            if target.fold(chosen) is not None:
+                raise NotApplicable(f"captum's {name} has no tokens, as {chosen} gives")
             layer = (
                 _output(network.net, chosen)
                 if is_lrp

@@ -8,7 +8,7 @@ channels.
 
 Theory: the sum of the relevance is the logit, but for what biases and stabilisers take. Where a residual block adds
 its two branches, the gradient would give the whole relevance to each; zennit's ``Sum`` divides it between them. Batch
-norm after a convolution is folded into it already, so no canonizer is needed.
+norm after a convolution is folded into it already, so no canonizer is needed but for torchvision's own ResNets.
 
 Reference: Anders, Neumann, Samek, Müller, Lapuschkin. Software for Dataset-wide XAI: From Local Explanations to Global
 Insights with Zennit, CoRelAy, and ViRelAy. 2021, arXiv:2106.13200.
@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import ResNet
 
 from benchmark.api import Batch, NotApplicable, Target
 from benchmark.methods import adapters
@@ -47,6 +48,7 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
     @contextlib.contextmanager
     def opened(target: Target) -> Iterator[adapters.Maps]:
         _refuse_attention(target)
+        canonizers = _canonizers(target)
         network = adapters.Network(target, addition)
 
         def maps(batch: Batch) -> Tensor:
@@ -54,7 +56,8 @@ def adapt(name: str, options: Mapping[str, Any]) -> Any:
             given = dict(options)
             for key in {"low", "high"} & given.keys():
                 given[key] = torch.full_like(z[:1], given[key])
-            with composite(**given).context(network.net) as net:
+            made = composite(canonizers=canonizers, **given)
+            with made.context(network.net) as net:
                 y = net(z)  # (n, C)
                 predicted = y.argmax(dim=1, keepdim=True)
                 logit = y.detach().amax(dim=1, keepdim=True)
@@ -79,6 +82,19 @@ def _addition(sum_module: type[nn.Module]) -> type[nn.Module]:
             return self.sum(torch.stack([a, b], dim=-1))
 
     return Addition
+
+
+def _canonizers(target: Target) -> list[Any]:
+    """What makes modules of the additions, and merges the batch norms, of torchvision's ResNets.
+
+    Raises:
+        NotApplicable: another network that is no plain chain, whose additions zennit does not see.
+    """
+    if isinstance(target.net, ResNet):
+        library = adapters.library("zennit.torchvision", "zennit")
+        return [library.ResNetCanonizer()]
+    target.chain  # noqa: B018
+    return []
 
 
 def _refuse_attention(target: Target) -> None:
