@@ -29,7 +29,12 @@ def build(width=4):
 def own(workspace):
     """The workspace with a network of its own in the place of the one that is trained."""
     (workspace.root / "net.py").write_text(NET)
-    mine = {"use": "net.py:build", "layer": "layer2", "mean": [0.2], "std": [0.3]}
+    mine = {
+        "use": f"{workspace.root}/net.py:build",
+        "layer": "layer2",
+        "mean": [0.2],
+        "std": [0.3],
+    }
     workspace.params["zoo"]["blobs"] = {"mine": mine}
     workspace.params["explain"]["methods"] = [
         f"{ROOT}/baselines/{name}"
