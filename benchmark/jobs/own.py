@@ -60,7 +60,10 @@ def own_profile(
         unit = f"{dataset}/{target}"
         with store.exclusive(paths.targets(dataset), wait=True):
             bring_network(unit, paths.data(dataset), mapping_of(recipe), path)
-    except (NetworkError, ParamsError, UnknownName, ValueError) as error:
+    except NetworkError as error:
+        why = " ".join(str(error).split())
+        raise UsageError(f"{network['use']} {why}") from None
+    except (ParamsError, UnknownName, ValueError) as error:
         raise UsageError(" ".join(str(error).split())) from None
     return profile, store.read_json(path.with_suffix(".json"))
 

@@ -79,7 +79,11 @@ def test_a_method_is_placed_on_ones_own_network_and_images(home, workspace, capf
         ([], {"images": "photos"}, "photos is not a folder"),
         ([], {"images": "My photos/red"}, "holds 0 subfolders; there must be one per"),
         ([], {"use": "net.py:build"}, "use: there is no file .*home/net.py"),
-        ([], {"use": f"{FILE}:of_another_size"}, "cannot take images of 3x16x16"),
+        (
+            [],
+            {"use": f"{FILE}:of_another_size"},
+            r"brought_networks.py:of_another_size cannot take images of 3x16x16",
+        ),
     ],
     ids=str,
 )
