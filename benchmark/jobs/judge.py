@@ -1,7 +1,7 @@
 """Judges a profile's committed rows by today's claims and tolerances, where its networks are no longer there.
 
     found = judge_rows(profile)
-    write(found)           # rows (those of claims), reproduction, metrics.json
+    write(found)           # rows and board (lines of claims), reproduction, metrics.json
 
 A verdict follows from rows alone: of the networks only their sizes are needed, which ``networks.json`` keeps. The page
 and its pictures stay as the last ``glassbench report`` made them.
@@ -16,7 +16,7 @@ import pandas as pd
 
 from benchmark import store
 from benchmark.leaderboard import reproduction, summaries, tables
-from benchmark.leaderboard.render import reproduction_markdown
+from benchmark.leaderboard.render import markdown, reproduction_markdown
 from benchmark.pipeline import replicate, report
 from benchmark.pipeline.profile import Profile
 
@@ -46,12 +46,15 @@ def judge_rows(profile: Profile) -> Judged:
 
 
 def write(found: Judged) -> None:
-    """Write the rows, ``reproduction.csv`` and ``.md``, and ``metrics.json`` of the profile."""
+    """Write rows, board, ``reproduction.csv`` and ``.md``, and ``metrics.json`` of the profile."""
     paths = store.Paths(found.profile.name)
     frame = tables.leaderboard(found.rows, store.read_values(paths.values))
     text = reproduction_markdown.render(found.table, found.profile.name)
     folder = paths.results
     store.write_rows(paths.rows, found.rows)
+    board = markdown.render(frame, found.profile.name)
+    store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
+    store.write_text(folder / "leaderboard.md", board)
     store.write_text(folder / "reproduction.csv", reproduction.csv_text(found.table))
     store.write_text(folder / "reproduction.md", text)
     store.write_text(folder / "metrics.json", summaries.metrics(frame, found.table))

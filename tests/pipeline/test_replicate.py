@@ -250,6 +250,8 @@ def test_committed_rows_are_judged_again_by_new_claims(project, capsys):
         pd.read_csv(folder / "reproduction.csv").query("id == 'LT1'").to_dict("records")
     )
     assert line["verdict"] == "holds" and "train images" in line["scale"]
+    board = pd.read_csv(folder / "leaderboard.csv")
+    assert board.loc[board["metric"] == "LT1", "mean"].tolist() == [1.0]
 
 
 def test_rows_without_the_sizes_of_networks_cannot_be_judged(project, capsys):
