@@ -47,17 +47,25 @@ def judge_rows(profile: Profile) -> Judged:
 
 def write(found: Judged) -> None:
     """Write rows, board, ``reproduction.csv`` and ``.md``, and ``metrics.json`` of the profile."""
-    paths = store.Paths(found.profile.name)
-    frame = tables.leaderboard(found.rows, store.read_values(paths.values))
-    text = reproduction_markdown.render(found.table, found.profile.name)
-    folder = paths.results
-    store.write_rows(paths.rows, found.rows)
-    board = markdown.render(frame, found.profile.name)
-    store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
-    store.write_text(folder / "leaderboard.md", board)
+    name = found.profile.name
+    folder = store.Paths(name).results
+    frame = write_board(name, found.rows)
+    text = reproduction_markdown.render(found.table, name)
     store.write_text(folder / "reproduction.csv", reproduction.csv_text(found.table))
     store.write_text(folder / "reproduction.md", text)
     store.write_text(folder / "metrics.json", summaries.metrics(frame, found.table))
+
+
+def write_board(profile: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Write committed rows and what is made from them alone: leaderboard.{csv,md} and ranks.csv; returns the board."""
+    paths = store.Paths(profile)
+    frame = tables.leaderboard(rows, store.read_values(paths.values))
+    folder = paths.results
+    store.write_rows(paths.rows, rows)
+    store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
+    store.write_text(folder / "leaderboard.md", markdown.render(frame, profile))
+    store.write_text(folder / "ranks.csv", summaries.ranks(frame))
+    return frame
 
 
 def lines(found: Judged) -> Iterator[str]:

@@ -29,8 +29,7 @@ import yaml
 
 from benchmark import store
 from benchmark.jobs import verify
-from benchmark.leaderboard import summaries, tables
-from benchmark.leaderboard.render import markdown
+from benchmark.jobs.judge import write_board
 from benchmark.methods import registry
 from benchmark.pipeline import keys, provenance, replicate
 from benchmark.pipeline.profile import Profile
@@ -112,17 +111,9 @@ def _recorded_commit(then: Mapping[str, Any]) -> str:
 def write(moved: Moved) -> None:
     """Write rows, values and board of the profile in today's format, and their provenance."""
     paths = store.Paths(moved.profile.name)
-    rows, values = store.read_rows(paths.rows), store.read_values(paths.values)
-    frame = tables.leaderboard(rows, values)
-    store.write_rows(paths.rows, rows)
-    store.write_values(paths.values, values)
-    folder = paths.results
-    store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
-    store.write_text(
-        folder / "leaderboard.md", markdown.render(frame, moved.profile.name)
-    )
-    store.write_text(folder / "ranks.csv", summaries.ranks(frame))
-    store.write_json(folder / "provenance.json", moved.facts)
+    write_board(moved.profile.name, store.read_rows(paths.rows))
+    store.write_values(paths.values, store.read_values(paths.values))
+    store.write_json(paths.results / "provenance.json", moved.facts)
 
 
 def lines(moved: Moved) -> Iterator[str]:
