@@ -13,7 +13,7 @@ import torch
 import yaml
 from hypothesis import Phase, settings
 
-from tests.helpers.workspace import Workspace, blob_params, blobs
+from tests.helpers.workspace import BLOB_NETWORK, Workspace, blob_params, blobs
 
 torch.set_num_threads(1)
 
@@ -81,17 +81,9 @@ def blob_network(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("network")
     data.save(folder / "blobs.npz", blobs(), {"name": "blobs", "classes": list("abcd")})
-    recipe = {
-        "net": "explainn_cnn",
-        "epochs": 1,
-        "batch": 32,
-        "optimiser": "adam",
-        "lr": 0.003,
-        "layer": "conv2",
-    }
     zoo.train(
         data.load(folder / "blobs.npz"),
-        recipe,
+        BLOB_NETWORK,
         0,
         folder / "cnn-0.safetensors",
         code=keys.step_hash("train"),

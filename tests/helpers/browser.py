@@ -10,7 +10,7 @@ CHROMIUM = next(
 )
 
 
-def dom(page: Path, profile: Path) -> tuple[str, str]:
+def dom(page: Path, profile: Path, fragment: str = "") -> tuple[str, str]:
     """The page's DOM as text after its scripts ran, and what the console said."""
     done = subprocess.run(
         [
@@ -26,7 +26,7 @@ def dom(page: Path, profile: Path) -> tuple[str, str]:
             f"--user-data-dir={profile}",
             "--virtual-time-budget=3000",
             "--dump-dom",
-            page.as_uri(),
+            f"{page.as_uri()}{fragment}",
         ],
         capture_output=True,
         text=True,

@@ -41,17 +41,19 @@ def blobs(n_train=160, n_test=40, size=28):
     return arrays
 
 
+BLOB_NETWORK = {
+    "net": "explainn_cnn",
+    "epochs": 1,
+    "batch": 32,
+    "optimiser": "adam",
+    "lr": 0.003,
+    "layer": "conv2",
+}
+
+
 def blob_params():
     """A profile of one small network on the blobs."""
-    network = {
-        "net": "explainn_cnn",
-        "epochs": 1,
-        "batch": 32,
-        "optimiser": "adam",
-        "lr": 0.003,
-        "layer": "conv2",
-        "seeds": [0],
-    }
+    network = BLOB_NETWORK | {"seeds": [0]}
     return {
         "profile": "tiny",
         "datasets": ["blobs"],

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.browser import CHROMIUM, dom
 from tests.helpers.leaderboard_inputs import EVIL, built
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-    None,
-)
 BOARD = "board-heatmap-digits-cnn"
 
 
@@ -171,30 +166,8 @@ def test_page_shows_what_failed_and_where_a_control_wins(page):
 
 def browse(page: Path, profile: Path, fragment: str = "") -> tuple[Reader, str]:
     """The page's DOM after its script ran, and what the console said."""
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--enable-logging=stderr",
-            f"--user-data-dir={profile}",
-            "--virtual-time-budget=3000",
-            "--dump-dom",
-            f"{page.as_uri()}{fragment}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return Reader(done.stdout), "\n".join(
-        line for line in done.stderr.splitlines() if "CONSOLE" in line
-    )
+    text, said = dom(page, profile, fragment)
+    return Reader(text), said
 
 
 @pytest.mark.browser
