@@ -29,8 +29,14 @@ from benchmark.metrics.masking import chunks
     source="Chalasani et al. 2020; Hurley and Rickard 2009",
 )
 def gini(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """sum_k (2k - d - 1) a_(k) / (d sum_k a_(k)), (n,) in [0, 1), with a = |map| in ascending order and d = h w; 0 for
-    a zero map."""
+    """Sparseness (Gini index). How few pixels carry the map?
+
+    sum_k (2k - d - 1) a_(k) / (d sum_k a_(k)), (n,) in [0, 1), with a = |map| in ascending order and d = h w; 0 for
+    a zero map.
+
+    Range: 0 to 1.
+    Weakness: Looks at the map alone: one random pixel is nearly perfect, uniform noise scores a third.
+    """
     values = [_gini(maps) for maps, _ in chunks(e, batch)]
     return np.concatenate(values)
 

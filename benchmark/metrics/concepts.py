@@ -32,7 +32,13 @@ from benchmark.shared import attention_maps
     source="XNN Sec. 4.2",
 )
 def f_reg(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """|y - y~|, (n,): the mean over the logits (scores (n, C)), or that of the predicted class (scores (n,))."""
+    """Error of the approximation. How far are the explanation's scores from the network's logits?
+
+    |y - y~|, (n,): the mean over the logits (scores (n, C)), or that of the predicted class (scores (n,)).
+
+    Range: 0 and more.
+    Weakness: In logits, whose size differs from network to network: compare methods on one network only.
+    """
     y, approximation = _logits(e, target, batch)
     error = np.abs(y - approximation)
     return error.mean(1)
@@ -47,8 +53,14 @@ def f_reg(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array
     source="XNN Sec. 4.2",
 )
 def f_cls(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """100 x the share of the logits that can be replaced one at a time, y_c := y~_c, without changing the winner,
-    (n,)."""
+    """Answers kept. How often does the network's answer stay when one logit is replaced by the explanation's?
+
+    100 x the share of the logits that can be replaced one at a time, y_c := y~_c, without changing the winner,
+    (n,).
+
+    Range: 0 to 100.
+    Weakness: With one logit replaced at a time a far-off score of a class that is not near the winner changes nothing.
+    """
     _, approximation = _logits(e, target, batch)
     logits = target(batch).double().cpu().numpy()  # (n, C)
     winner = logits.argmax(1)
@@ -92,7 +104,13 @@ def _logits(e: Explanation, target: Target, batch: Batch) -> tuple[Array, Array]
     source="XNN Sec. 4.2",
 )
 def o1(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """||P||_F - sqrt(k) of the image's predicted class, (n,) in [0, k - sqrt(k)]."""
+    """Overlap of concepts (O1). How alike are the concept maps of a class?
+
+    ||P||_F - sqrt(k) of the image's predicted class, (n,) in [0, k - sqrt(k)].
+
+    Range: 0 to k - sqrt(k) for k maps.
+    Weakness: Grows with the number of maps, and dead maps count as unlike all others; random maps are near 0.
+    """
 
     def value(S: Array, images: Batch) -> float:
         P, _ = attention_maps.correlation(S)
@@ -110,7 +128,13 @@ def o1(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     source="XNN Sec. 4.2",
 )
 def o2(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """-ln det P of the image's predicted class, (n,); 1e-6 is added to the diagonal of a singular P."""
+    """Dependence of concepts (O2). How far are the concept maps of a class from independent, all together?
+
+    -ln det P of the image's predicted class, (n,); 1e-6 is added to the diagonal of a singular P.
+
+    Range: 0 and more.
+    Weakness: Nearly equal maps send it to its ridge, where it counts copies only; random maps are near 0.
+    """
 
     def value(S: Array, images: Batch) -> float:
         P, _ = attention_maps.correlation(S)
@@ -131,7 +155,13 @@ def o2(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
 def mean_correlation(
     e: Explanation, target: Target, batch: Batch, rng: Generator
 ) -> Array:
-    """Mean |P| over pairs of live maps of the image's predicted class, (n,) in [0, 1]; NaN with fewer than two."""
+    """Mean correlation of concepts. How alike are two live concept maps of a class, in the mean?
+
+    Mean |P| over pairs of live maps of the image's predicted class, (n,) in [0, 1]; NaN with fewer than two.
+
+    Range: 0 to 1.
+    Weakness: Says nothing of what the maps show: random maps are near 0.
+    """
 
     def value(S: Array, images: Batch) -> float:
         P, dead = attention_maps.correlation(S)
@@ -153,10 +183,15 @@ def mean_correlation(
 def locality(
     e: Explanation, target: Target, batch: Batch, rng: Generator, cells: str = "voronoi"
 ) -> Array:
-    """Mean H over the live maps of the image's predicted class, (n,) in [0, ln(parts + 1)].
+    """Spread over parts. Over how many parts does a concept map spread?
+
+    Mean H over the live maps of the image's predicted class, (n,) in [0, ln(parts + 1)].
 
     ``cells="mask"`` takes the parts' own pixels, where the data set has masks. Images without visible parts are left
     out; NaN where no image of the class shows a part, or no map has mass on one.
+
+    Range: 0 to the logarithm of the number of parts, plus one for the background.
+    Weakness: A map that sits on one part for the wrong reason scores 0; read it beside faithfulness.
     """
     if cells not in ("voronoi", "pixel", "mask"):
         raise ValueError(f"cells={cells!r} is not voronoi, pixel or mask")
@@ -208,11 +243,16 @@ def _part_of_pixel(images: Batch, i: int, visible: Array, cells: str) -> Array:
 def concepts_on_class_parts(
     e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
 ) -> Array:
-    """Share of the positive mass of a map that lies on the parts that define the class; mean over the live maps, (n,)
+    """Concepts on the class's parts. How much of a concept map lies on the parts that define the class?
+
+    Share of the positive mass of a map that lies on the parts that define the class; mean over the live maps, (n,)
     in [0, 1].
 
     On a part means within ``radius`` (in sides of the image) of a visible part whose true importance for the image's
     class is above 0. NaN without such a part or a live map.
+
+    Range: 0 to 1.
+    Weakness: The parts are those of the rendered class; the trained network may use only some of them.
     """
     S = attention_maps.normalised(_maps(e, batch))
     chosen = visible_parts(batch) & (_numpy(batch.part_importance) > 0)

@@ -68,8 +68,15 @@ def average_drop(
     keep: float = 0.2,
     fill: str = "black",
 ) -> Array:
-    """100 max(0, Y_c(x) - Y_c(x')) / Y_c(x), (n,) percent: x' keeps the top floor(keep h w) pixels, others are
-    black."""
+    """Average drop. How much of its answer does the network lose when it sees the map's top pixels alone?
+
+    100 max(0, Y_c(x) - Y_c(x')) / Y_c(x), (n,) percent: x' keeps the top floor(keep h w) pixels, others are
+    black.
+
+    Range: 0 to 100.
+    Weakness: Hidden pixels are black, and black shapes are off the data: on digits a map of the bright pixels does
+        better (30) than Grad-CAM (74).
+    """
     odds, odds_kept = _log_odds(e, target, batch, keep, fill)
     y, y_kept = expit(odds), expit(odds_kept)
     return 100 * np.maximum(0, y - y_kept) / y
@@ -92,9 +99,14 @@ def average_increase(
     keep: float = 0.2,
     fill: str = "black",
 ) -> Array:
-    """100 [Y_c(x) < Y_c(x')], (n,) percent, 0 or 100: x' as in ``average_drop``.
+    """Average increase. How often does the network become surer when it sees the map's top pixels alone?
+
+    100 [Y_c(x) < Y_c(x')], (n,) percent, 0 or 100: x' as in ``average_drop``.
 
     Compared as log-odds, which do not saturate; a rise by 1e-4 or less is rounding and does not count.
+
+    Range: 0 or 100 per image.
+    Weakness: Says nothing of how much surer, and hides pixels as average drop does.
     """
     odds, odds_kept = _log_odds(e, target, batch, keep, fill)
     return 100.0 * (odds_kept - odds > NOISE)
@@ -126,12 +138,18 @@ def accuracy_top_pixels(
     pixels: int = 1000,
     fill: str = "inpaint",
 ) -> Array:
-    """[argmax F(x') = true class], (n,), 0 or 1: x' keeps the top pixels and inpaints the others from them.
+    """Accuracy from top pixels. How often is the network right when all but the map's top pixels are painted over?
+
+    [argmax F(x') = true class], (n,), 0 or 1: x' keeps the top pixels and inpaints the others from them.
 
     ``pixels`` counts at the paper's 224 x 224; an image of h x w keeps the same share, max(1, round(pixels h w /
     224^2)): 6, 10 and 20 of 32 x 32 for 300, 500 and 1000. The paper blackens the rest and recovers the image by an
     inpainting algorithm that it does not name; here a hidden pixel is the Gaussian-weighted mean of the kept ones,
     which invents no texture, so expect less than the paper's accuracy. ``fill="black"`` skips the inpainting.
+
+    Range: 0 or 1 per image.
+    Weakness: Scattered pixels sample the whole image, so a random map comes first on small images; compare maps that
+        are equally scattered.
 
     Raises:
         ValueError: ``pixels`` outside 1..224^2.
@@ -162,10 +180,15 @@ def insertion_auc(
     steps: int = 33,
     fill: str = "blur",
 ) -> Array:
-    """Area under Y_c against the share of pixels put back into the blurred image, most important first, (n,) in [0, 1].
+    """Insertion. How soon does the network know the image as top pixels are put back into a blurred copy?
+
+    Area under Y_c against the share of pixels put back into the blurred image, most important first, (n,) in [0, 1].
 
     ``steps`` evenly spaced points, both ends included; 33 puts back as many pixels as a row of a 32 x 32 image has, as
     RISE does at 224 x 224. RISE blurs normalised pixels with zero padding; see ``masking.blur`` for the kernel here.
+
+    Range: 0 to 1.
+    Weakness: A blurred small image may be known from the start: on digits a random map (0.906) beats Grad-CAM (0.893).
     """
     return _area(e, target, batch, steps, fill, delete=False)
 
@@ -187,9 +210,14 @@ def deletion_auc(
     steps: int = 33,
     fill: str = "black",
 ) -> Array:
-    """Area under Y_c against the share of pixels deleted, most important first, (n,) in [0, 1].
+    """Deletion. How soon does the network lose the image as top pixels are blackened?
+
+    Area under Y_c against the share of pixels deleted, most important first, (n,) in [0, 1].
 
     Deleted pixels are black before normalisation; RISE's code sets normalised pixels to 0, that is the mean colour.
+
+    Range: 0 to 1.
+    Weakness: Scattered pixels destroy texture: on CIFAR-10 a random map (0.151) beats Grad-CAM (0.195).
     """
     return _area(e, target, batch, steps, fill, delete=True)
 
@@ -221,7 +249,9 @@ def patch_correlation(
     grid: int = 6,
     fill: str = "mean",
 ) -> Array:
-    """Spearman's correlation, over the patches of an image, between the map's mean in a patch and what the answer loses
+    """Patch correlation. Does the map put more on those patches whose loss the network feels more?
+
+    Spearman's correlation, over the patches of an image, between the map's mean in a patch and what the answer loses
     without that patch, (n,) in [-1, 1].
 
     ``grid`` x ``grid`` patches cut the image; the loss is the fall of log Y_c / (1 - Y_c) when a patch takes the
@@ -229,6 +259,10 @@ def patch_correlation(
     Falls are compared in steps of 1e-4, below which they are rounding. The paper's faithfulness is the correlation of
     relevances with the falls of Y_c, feature by feature; here the features are patches, and only the order of log-odds
     counts.
+
+    Range: -1 to 1.
+    Weakness: A patch alone matters little where others say the same (on CIFAR-10 no method exceeds 0.11), and nothing
+        smaller than a patch is seen.
 
     Raises:
         ValueError: fewer than two patches a side, or an unknown fill.

@@ -44,10 +44,16 @@ from benchmark.metrics.masking import chunks
 def pointing_game(
     e: Explanation, target: Target, batch: Batch, rng: Generator, tolerance: float = 0
 ) -> Array:
-    """Probability that a maximum of the map, drawn uniformly among tied ones, hits the box, (n,) in [0, 1].
+    """Pointing game. Is the map's largest pixel on the object?
+
+    Probability that a maximum of the map, drawn uniformly among tied ones, hits the box, (n,) in [0, 1].
 
     A hit lies in the box or less than ``tolerance`` pixels from it (in pixels of an image of side 224; Zhang et al.:
     15).
+
+    Range: 0 to 1.
+    Weakness: Chance is the box's share of the image, often above a half; an edge map hits a bird on a smooth background
+        always.
     """
     slack = tolerance * max(batch.x.shape[2:]) / 224
     values = [
@@ -75,7 +81,14 @@ def _hit_chance(maps: Array, distance: Array, slack: float) -> Array:
 def energy_in_box(
     e: Explanation, target: Target, batch: Batch, rng: Generator
 ) -> Array:
-    """Share of the map's positive mass that lies in the box, (n,) in [0, 1]."""
+    """Energy in the box. How much of the map's positive mass lies on the object?
+
+    Share of the map's positive mass that lies in the box, (n,) in [0, 1].
+
+    Range: 0 to 1.
+    Weakness: The box holds background too, a constant map scores the box's share, and edge maps score high without a
+        network.
+    """
     values = []
     for maps, part in chunks(e, batch):
         inside = _distance_to_box(part) == 0
@@ -96,9 +109,14 @@ def energy_in_box(
 def energy_on_parts(
     e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
 ) -> Array:
-    """Share of the positive mass within ``radius`` (in sides of the image) of any visible part, (n,) in [0, 1].
+    """Energy on parts. How much of the map's positive mass lies on the object's parts?
+
+    Share of the positive mass within ``radius`` (in sides of the image) of any visible part, (n,) in [0, 1].
 
     NaN where no part is visible.
+
+    Range: 0 to 1.
+    Weakness: Discs overlap where parts are close, and edge maps score high without a network.
     """
     values = []
     for maps, part in chunks(e, batch):
@@ -119,9 +137,14 @@ def energy_on_parts(
 def energy_on_class_parts(
     e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
 ) -> Array:
-    """As ``energy_on_parts``, for the visible parts whose true importance for the image's class is above 0.
+    """Energy on the class's parts. How much of the map's positive mass lies on the parts that define the class?
+
+    As ``energy_on_parts``, for the visible parts whose true importance for the image's class is above 0.
 
     NaN where no such part is visible.
+
+    Range: 0 to 1.
+    Weakness: The parts are those of the rendered class; the trained network may use only some of them.
     """
 
     values = []
@@ -144,11 +167,17 @@ def energy_on_class_parts(
 def part_ranking(
     e: Explanation, target: Target, batch: Batch, rng: Generator, radius: float = 0.08
 ) -> Array:
-    """Does the map put more on the parts that matter more? (n,) in [0, 1]; 0.5 is chance, and a constant map.
+    """Ranking of parts. Does the map put more on the parts that truly matter more?
+
+    Does the map put more on the parts that matter more? (n,) in [0, 1]; 0.5 is chance, and a constant map.
 
     Among all pairs of visible parts of different true importance, the share where the more important part has the
     larger mean positive value within ``radius`` (in sides of the image); equal values count half. With two levels of
     importance this is the area under the ROC curve. NaN where all visible parts matter alike.
+
+    Range: 0 to 1.
+    Weakness: Discs overlap where parts are close: a map made of the true importances ranks 0.99 of the pairs right, not
+        all.
     """
     values = [_concordance(maps, part, radius) for maps, part in chunks(e, batch)]
     return np.concatenate(values)

@@ -46,13 +46,18 @@ def occlusion_delta_accuracy(
     rng: Generator,
     fill: float | None = None,
 ) -> Array:
-    """[F(X_O,min) right] - [F(X_O,max) right], (n,) in [-1, 1]: the squares of least and most relevance R(O) hidden,
+    """Accuracy lost to occlusion. Does hiding the map's most relevant square hurt more than its least relevant one?
+
+    [F(X_O,min) right] - [F(X_O,max) right], (n,) in [-1, 1]: the squares of least and most relevance R(O) hidden,
     R(O) = sum_{i in O} S_i, S the map min-max scaled to [0, 1]; where the explanation scores the squares itself
     (``squares``, row by row), R is these scores: its map, spread over pixels and summed again, would blur them.
 
     The paper draws uniformly among tied squares; this is the expected value of that draw, so a flat map scores 0.
     Hidden pixels take one grey for all channels, the mean training pixel (0.5 where a network of one's own takes plain
     pixels and does not say), or ``fill``.
+
+    Range: -1 to 1.
+    Weakness: Sixteen squares are all it sees, and a grey square on a black background looks like a stroke.
 
     Raises:
         ValueError: ``squares`` holds scores of other than 16 regions.

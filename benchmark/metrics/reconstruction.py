@@ -51,7 +51,13 @@ def reconstruction_loss(
     scale: str = "standardised",
     norm: str = "mse",
 ) -> Array:
-    """1/(c h w) sum_i (X_i - X_E,i)^2, or sqrt(sum_i (X_i - X_E,i)^2) for ``norm="l2"``, (n,)."""
+    """Loss of the reconstruction. How far is the rebuilt image from the image?
+
+    1/(c h w) sum_i (X_i - X_E,i)^2, or sqrt(sum_i (X_i - X_E,i)^2) for ``norm="l2"``, (n,).
+
+    Range: 0 and more.
+    Weakness: The image itself would score 0, so a low loss alone explains nothing.
+    """
     return _loss(e.decoded, "decoded", target, batch, scale, norm)
 
 
@@ -72,7 +78,13 @@ def delta_reconstruction(
     scale: str = "standardised",
     norm: str = "mse",
 ) -> Array:
-    """Rec Loss of ``decoded`` minus that of ``reference``, (n,): what the classifier discards."""
+    """Loss beyond the reference. How much more does the layer lose than an auto-encoder of the same shape?
+
+    Rec Loss of ``decoded`` minus that of ``reference``, (n,): what the classifier discards.
+
+    Range: any.
+    Weakness: Holds as far as both decoders were trained alike; below 0 the reference was trained too little.
+    """
     decoded = _loss(e.decoded, "decoded", target, batch, scale, norm)
     reference = _loss(e.reference, "reference", target, batch, scale, norm)
     return decoded - reference
@@ -89,7 +101,14 @@ def delta_reconstruction(
 def decoded_accuracy(
     e: Explanation, target: Target, batch: Batch, rng: Generator
 ) -> Array:
-    """[argmax F(X_E) = true class], (n,), 0 or 1."""
+    """Accuracy on reconstructions. How often is the network right on the rebuilt image?
+
+    [argmax F(X_E) = true class], (n,), 0 or 1.
+
+    Range: 0 or 1 per image.
+    Weakness: The network may fail on images that are a little off its data, and shares its mistakes with the layer that
+        was decoded.
+    """
     right = _right(e.decoded, "decoded", target, batch)
     return right.astype(float)
 
@@ -105,7 +124,13 @@ def decoded_accuracy(
 def decoded_delta_accuracy(
     e: Explanation, target: Target, batch: Batch, rng: Generator
 ) -> Array:
-    """[argmax F(X_E) = true class] - [argmax F(X_R) = true class], (n,), -1, 0 or 1."""
+    """Accuracy beyond the reference. Is the network more often right on the rebuilt image than on the reference's?
+
+    [argmax F(X_E) = true class] - [argmax F(X_R) = true class], (n,), -1, 0 or 1.
+
+    Range: -1 to 1.
+    Weakness: The network may fail on both for being a little off its data.
+    """
     decoded = _right(e.decoded, "decoded", target, batch)
     reference = _right(e.reference, "reference", target, batch)
     return np.subtract(decoded, reference, dtype=float)

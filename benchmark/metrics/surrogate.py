@@ -29,7 +29,13 @@ from benchmark.api import Array, Batch, Explanation, Target, metric
     partial=True,
 )
 def acu_gt(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """ACU-GT: 100 [label = true class], (n,); NaN where the explanation does not apply."""
+    """Accuracy where it applies. How often is the explanation's label the true class, where it gives one?
+
+    ACU-GT: 100 [label = true class], (n,); NaN where the explanation does not apply.
+
+    Range: 0 to 100.
+    Weakness: An explanation that labels only easy images can beat the network itself: read it beside coverage.
+    """
     labels = _labels(e, batch)
     truth = batch.y.cpu().numpy()
     return _agreement(labels, truth)
@@ -45,7 +51,13 @@ def acu_gt(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Arra
     partial=True,
 )
 def acu_md(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """ACU-MD: 100 [label = class that the network predicts], (n,); NaN where the explanation does not apply."""
+    """Agreement where it applies. How often is the explanation's label the network's answer, where it gives one?
+
+    ACU-MD: 100 [label = class that the network predicts], (n,); NaN where the explanation does not apply.
+
+    Range: 0 to 100.
+    Weakness: An explanation that labels only easy images scores high: read it beside coverage.
+    """
     labels = _labels(e, batch)
     predicted = target(batch).argmax(1).cpu().numpy()
     return _agreement(labels, predicted)
@@ -60,7 +72,13 @@ def acu_md(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Arra
     source="RI App. D",
 )
 def cvr(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """CVR: 100 [the explanation applies], (n,)."""
+    """Coverage. For how many images does the explanation give a label?
+
+    CVR: 100 [the explanation applies], (n,).
+
+    Range: 0 to 100.
+    Weakness: The commonest class for every image covers all: read it beside agreement.
+    """
     labels = _labels(e, batch)
     return 100.0 * (labels >= 0)
 
