@@ -6,6 +6,7 @@
 #   make check-results                 are the rows just made the committed ones?
 #   make diff [BASE=origin/main]       what is better, worse or lost against another commit; Markdown and a drawing in OUT
 #   make newest                        install the newest releases instead of constraints.txt
+#   make docs                          the site: docs/_build/index.html
 #   make readme                        rewrite the README's tables from results/
 #   make bench [ONLY="cams xnn"]        speed, side by side with the peers: results/benchmarks.csv and its pictures
 #   make mutants [MODULES=metrics/masking]  do the tests notice when the metrics or the statistics are wrong? (an hour)
@@ -23,7 +24,7 @@ export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND := Agg
 
-.PHONY: leaderboard test test-all faults lint readme check-readme check-results diff newest bench mutants clean
+.PHONY: leaderboard test test-all faults lint docs readme check-readme check-results diff newest bench mutants clean
 
 leaderboard: $(VENV)/.for-use
 	@glassbench mend && glassbench use $(PROFILE)
@@ -41,6 +42,9 @@ faults: $(VENV)/.for-tests
 
 lint: $(VENV)/.for-tests
 	@ruff check . && ruff format --check .
+
+docs: $(VENV)/.for-tests
+	@python -m sphinx -W --keep-going -q -b html docs docs/_build && echo docs/_build/index.html
 
 readme: $(VENV)/.for-use
 	@glassbench readme
@@ -80,5 +84,5 @@ $(VENV)/.for-use: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.for-tests: $(VENV)/.for-use
 	@echo "installing what the tests need (once)"
-	@$(PIP) --editable '.[test,oracles,cluster]'
+	@$(PIP) --editable '.[test,oracles,cluster,docs]'
 	@touch $@
