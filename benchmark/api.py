@@ -1,6 +1,6 @@
 """What the author of a method or a metric sees. Needs numpy and torch alone.
 
-A method is a class with ``fit`` and ``explain``; a metric is a function with a declaration:
+A method is a class with ``fit`` and ``explain``; a metric is a function with a declaration::
 
     from benchmark.api import Explanation
 
