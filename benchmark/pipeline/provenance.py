@@ -54,10 +54,7 @@ def provenance(profile: Profile) -> dict[str, Any]:
 def code(profile: Profile) -> dict[str, Any]:
     """Hashes of the code that decides: by step, method, metric and experiment."""
     steps = {step: keys.step_hash(step) for step in keys.STEPS}
-    methods = {
-        f"{ref.file}:{ref.cls}": keys.method_code(ref)
-        for ref in profile.explain.methods
-    }
+    methods = {ref.use: keys.method_code(ref) for ref in profile.explain.methods}
     metrics = {
         name: keys.metric_hash(spec) for name, spec in registry.metrics().items()
     }
