@@ -526,7 +526,7 @@ def _own_board(options: argparse.Namespace) -> Profile:
         raise UsageError(
             "--network needs --images, a folder with a subfolder per class"
         )
-    if not options.method:
+    if not (options.method or options.metric):
         raise UsageError(
             "name a method: glassbench evaluate mine.py:GradNorm --network ..."
         )

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +24,7 @@ import torch
 
 from benchmark import store
 from benchmark.api import Batch, Explanation, MetricSpec
-from benchmark.jobs.check import HINTS, SHAPES, Checker, Finding, findings
+from benchmark.jobs.check import HINTS, SHAPES, Checker, Finding, Stop, findings
 from benchmark.jobs.toy import annotated, counted, explanation, toy
 from benchmark.methods import metric_contract
 from benchmark.methods.line_trace import Trace, disagreement, whole
@@ -32,7 +33,7 @@ from benchmark.utils.seeds import generator
 
 RANGES = {"percent": (0, 100), "fraction": (0, 1), "correlation": (-1, 1)}  # by unit
 _MAPS = ("heatmaps", "concept_maps")
-_FIELDS = frozenset(field.name for field in fields(Explanation))
+_FIELDS = frozenset(field.name for field in fields(Explanation)) - {"applies"}
 _PARTS = dict.fromkeys(("part_visible", "part_masks"), "parts")  # needed as a whole
 _ANNOTATIONS = frozenset({"boxes", "parts", "part_importance", *_PARTS})
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
@@ -85,10 +86,13 @@ class _MetricChecker(Checker):
     """Runs the checks on one metric and writes the findings."""
 
     hints = HINTS | _HINTS
+    spec: MetricSpec
+    setting: Mapping[str, Any] = MappingProxyType({})
+    is_wrong = False
 
     def checks(self) -> None:
         with self.blamed("opening the file"):
-            self.spec: MetricSpec = self.ref.load()
+            self.spec = self.ref.load()
             checked(self.spec)
         spec = self.spec
         needs = ", ".join(sorted(spec.needs)) or "nothing"
@@ -127,16 +131,26 @@ class _MetricChecker(Checker):
     # ----------------------------------------------------------------------------------------- one call
 
     def run_once(
-        self, e: Explanation, batch: Batch, *, seed: str = "", what: str = "run"
+        self,
+        e: Explanation,
+        batch: Batch,
+        *,
+        seed: str = "",
+        what: str = "run",
+        probe: bool = False,
     ) -> _Run:
         """Call the metric under the tracer, on images without what an earlier call has computed.
+
+        Args:
+            what: the name of the finding if it fails.
+            probe: also look at what must not change.
 
         Raises:
             Stop: it raised, or returned no values; that is a finding.
         """
         images = batch[: len(batch)]
         watched = {}
-        if what == "run":
+        if probe:
             watched = metric_contract.inputs(e, self.target, images)
         function = self.spec.function
         trace = Trace(self.path, watched, function.__name__)
@@ -155,11 +169,12 @@ class _MetricChecker(Checker):
     def wrong(
         self, what: str, text: str, *, line: int | None = None, hint: str = ""
     ) -> None:
-        if len(self.spec.settings) > 1:
+        if self.setting:
             text += f" (with {store.setting_text(self.setting)})"
-        if "NoneType" in text and self.unnamed:
+        if "NoneType" in text and what != "opening the file" and self.unnamed:
             text += f"; it reads {_listed(self.unnamed)}, which needs= does not name"
             hint = "unnamed"
+        self.is_wrong = True
         super().wrong(what, text, line=line, hint=hint)
 
     @property
@@ -178,7 +193,7 @@ class _MetricChecker(Checker):
         Raises:
             Stop: the metric cannot go on.
         """
-        first = self.run_once(self.e, self.batch)
+        first = self.run_once(self.e, self.batch, probe=True)
         for part, line in first.trace.changed().items():
             key, _, _ = part.partition(
                 "."
@@ -186,11 +201,11 @@ class _MetricChecker(Checker):
             self.wrong(part, metric_contract.changes(part), line=line, hint=key)
         if not first.trace.changed():
             self.fine("untouched", "changes nothing that it is given")
-        n, seconds = len(self.batch), 1e3 * self.seconds
-        text = f"a number for each image, {seconds / n:.2g} ms per image"
+        again = self.run_once(self.e, self.batch)
+        milliseconds = 1e3 * self.seconds / len(self.batch)
+        text = f"a number for each image, {milliseconds:.2g} ms per image"
         self.fine("values", text)
         self.check_constant_maps()
-        again = self.run_once(self.e, self.batch)
         if not _same(first.values, again.values, exact=True):
             line = disagreement(first.trace, again.trace, whole, 0.0)
             line = line or first.trace.returned
@@ -213,7 +228,12 @@ class _MetricChecker(Checker):
             return
         for value in (0.0, 1.0, -1.0):
             same = {name: np.full_like(getattr(self.e, name), value) for name in maps}
-            self.run_once(replace(self.e, **same), self.batch, what="constant maps")
+            try:
+                self.run_once(replace(self.e, **same), self.batch, what="constant maps")
+            except Stop:
+                if self.is_wrong:
+                    raise
+                return  # it says itself that it does not apply
         self.fine(
             "constant maps", "gives values for maps that are 0, 1 or -1 everywhere"
         )
@@ -270,7 +290,7 @@ class _MetricChecker(Checker):
     def check_needs(self) -> None:
         """What is declared is read, and what is read is declared."""
         unread = self.spec.needs - {_PARTS.get(name, name) for name in _Seen.names}
-        unread -= {"explain", "size"}  # not fields of arrays
+        unread -= {"explain"}  # which is an argument
         if unread:
             self.warn("needs", f"never reads {_listed(unread)}", "unread")
         if self.unnamed:

@@ -74,8 +74,8 @@ def counted(shape: tuple[int, int, int]) -> tuple[Target, Batch, Batch]:
 
 
 def annotated(batch: Batch) -> Batch:
-    """The same images with a box around the quadrant of the class, and a part in each quadrant, that of the class the
-    most important."""
+    """The same images with a box around the quadrant of the class, and a part in each quadrant; that of the class is
+    the most important."""
     n, _, h, w = batch.x.shape
     size = torch.tensor([w // 2, h // 2])
     row, column = batch.y // 2, batch.y % 2
@@ -98,12 +98,15 @@ def annotated(batch: Batch) -> Batch:
 
 
 def explanation(batch: Batch, classes: int) -> Explanation:
-    """A drawn explanation of the images that offers every field; heat maps have both signs and no two equal pixels."""
+    """A drawn explanation of the images that offers every field. Heat maps have both signs and no two equal pixels,
+    each its own scale and share of positive pixels."""
     n, c, h, w = batch.x.shape
     rng = generator("toy", "explanation", h, w)
-    order = [rng.permutation(h * w).reshape(h, w) for _ in range(n)]
+    order = np.stack([rng.permutation(h * w).reshape(h, w) for _ in range(n)])
+    below, scale = rng.uniform([[0.2], [0.01]], [[0.6], [0.1]], (2, n))
+    shifted = order - np.rint(below * h * w)[:, None, None]
     return Explanation(
-        heatmaps=(np.stack(order) - h * w // 3) / 64,
+        heatmaps=shifted * scale[:, None, None],
         concept_maps=rng.normal(size=(n, 3, h, w)),
         labels=rng.integers(-1, classes, n),
         scores=3 * rng.normal(size=(n, classes)),

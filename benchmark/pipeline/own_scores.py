@@ -73,9 +73,13 @@ def _score(profile: Profile, dataset: str, brought: Brought) -> Iterator[Done]:
         if _is_kept(path, own_score_key(cell, ref)):
             continue
         meta = cell_meta(cell)
-        if meta["status"] == "ok":
+        if meta["status"] == "ok" and not (missing := _missing(meta, ref)):
             waiting[path] = cell, ref
-        elif meta["status"] != "failed" or _would_offer(cell, ref):
+            continue
+        if meta["status"] == "ok":
+            why = f"offers no {', '.join(missing)}"
+            meta |= {"status": "not applicable", "reason": why}
+        if meta["status"] != "failed" or _would_offer(cell, ref):
             _write(path, cell, ref, _without_values(cell, ref, meta), [])
     first = {ref.slug: path for path, (_, ref) in reversed(waiting.items())}.values()
     rest = [path for path in waiting if path not in first]
@@ -95,6 +99,11 @@ def _score(profile: Profile, dataset: str, brought: Brought) -> Iterator[Done]:
             if done.error and _ENDLESS in done.error:
                 endless[ref.slug] = f"not tried: it {done.error} on {done.unit.name}"
             yield done
+
+
+def _missing(meta: Mapping[str, Any], ref: MetricRef) -> list[str]:
+    """What the metric needs and the explanation with this meta does not offer."""
+    return sorted(declared(ref).spec.offered - set(meta["offers"]))
 
 
 def _would_offer(cell: Cell, ref: MetricRef) -> bool:
@@ -117,7 +126,8 @@ def _computed(profile: Profile, dataset: str, todo: Brought) -> Iterator[Done]:
         for i, (path, (cell, ref)) in enumerate(todo.items()):
             folder = Path(apart, str(i))
             folder.mkdir()
-            name = f"{cell.name} {ref.label}"
+            setting = store.setting_text(ref.settings)
+            name = f"{cell.name} {ref.label} {setting}".rstrip()
             arguments = cell, ref, path
             limits = profile.explain.limits
             units.append(Unit(name, score_apart, arguments, limits, folder))

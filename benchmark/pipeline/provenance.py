@@ -66,12 +66,14 @@ def code(profile: Profile) -> dict[str, Any]:
             experiments[f"{paper}.{name}"] = keys.experiment_hash(
                 experiment(paper, name)
             )
-    return {
+    found = {
         "steps": _short(steps),
         "methods": _short(methods),
         "metrics": _short(metrics),
         "experiments": _short(experiments),
     }
+    own = {ref.use: keys.own_metric_hash(ref) for ref in profile.explain.metrics}
+    return found | {"own metrics": _short(own)} if own else found
 
 
 def _short(hashes: Mapping[str, str]) -> dict[str, str]:
