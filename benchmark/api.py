@@ -640,6 +640,24 @@ def metric(
     return declare
 
 
+def bounds(
+    low: float, high: float
+) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
+    """Declare the range of a metric's values, below ``@metric``; ``glassbench check`` holds the metric to it.
+
+    Raises:
+        ValueError: ``low`` is not below ``high``.
+    """
+    if not low < high:
+        raise ValueError(f"bounds({low}, {high}): the first must be below the second")
+
+    def declare(function: Callable[..., Array]) -> Callable[..., Array]:
+        function.bounds = (float(low), float(high))
+        return function
+
+    return declare
+
+
 def torch_rng(rng: Generator, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator on ``device``, seeded from ``rng``."""
     seed = int(rng.integers(2**63 - 1))

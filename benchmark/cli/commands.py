@@ -93,7 +93,9 @@ def list_(options: argparse.Namespace) -> int:
 
 def prepare(options: argparse.Namespace) -> int:
     """Download and prepare data sets: runs datasets/<name>.py."""
-    known = {p.stem: p for p in sorted((store.ROOT / "datasets").glob("*.py"))}
+    from benchmark.data.scripts import known as known_scripts
+
+    known = known_scripts()
     names = options.dataset or load_params().datasets
     for name in names:
         if name not in known:
@@ -132,7 +134,17 @@ def explain(options: argparse.Namespace) -> int:
 
 
 def score(options: argparse.Namespace) -> int:
-    """Score every explanation with every metric."""
+    """Score every explanation with every metric, or the known methods with a metric of yours (--metric)."""
+    if options.metric:
+        return _evaluate(
+            load_profile(options.profile),
+            options,
+            targets=options.dataset,
+            metrics=options.metric,
+            page=False,
+        )
+    if options.profile:
+        raise UsageError("--profile is for --metric; `glassbench use NAME` chooses one")
     return _step("score", options)
 
 
@@ -141,7 +153,7 @@ def _step(name: str, options: argparse.Namespace) -> int:
 
     engine.warm_up()
     from benchmark.pipeline.explain import explain_images
-    from benchmark.pipeline.score import score_explanations
+    from benchmark.pipeline.own_scores import score_all
     from benchmark.pipeline.train import train_networks
 
     profile = load_params()
@@ -155,7 +167,7 @@ def _step(name: str, options: argparse.Namespace) -> int:
     folder, run = {
         "train": (paths.targets, train_networks),
         "explain": (paths.explanations, explain_images),
-        "score": (paths.scores, score_explanations),
+        "score": (paths.scores, score_all),
     }[name]
     failed = 0
     for dataset in chosen:
@@ -395,14 +407,13 @@ def diff(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Evaluate a new method: its rows, and its place among the known methods."""
-    if not options.method and not options.images:
+    """Evaluate a new method, or a metric of yours on the known methods: rows, and places among the known ones."""
+    if not (options.method or options.images or options.metric):
         raise UsageError("name a method: glassbench evaluate mine.py:GradNorm")
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.jobs.evaluate import evaluate_methods, notes, write_images
-    from benchmark.leaderboard.render import placing_console
+    from benchmark.jobs.evaluate import write_images
     from benchmark.store import recovery
 
     own = _own_board(options) if options.network else None
@@ -413,20 +424,35 @@ def evaluate(options: argparse.Namespace) -> int:
         names = write_images(profile.with_networks(options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
         return 0
-    found = evaluate_methods(
+    return _evaluate(
         profile,
-        options.method,
+        options,
+        methods=options.method,
+        metrics=options.metric,
         name=options.name,
         targets=options.targets,
         recompute=options.recompute or own is not None,
         page=not options.no_page,
     )
-    placing_console.show(found.frame, found.compared, out)
+
+
+def _evaluate(profile: Profile, options: argparse.Namespace, **chosen: Any) -> int:
+    """Evaluate methods and metrics, and print what was found; exit code 1 if a row failed."""
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.jobs.evaluate import evaluate_methods, notes
+    from benchmark.leaderboard.render import placing_console
+
+    found = evaluate_methods(profile, **chosen)
+    if found.compared:
+        placing_console.show(found.frame, found.compared, out)
+    placing_console.show_metrics(found.frame, found.metrics, out)
     for line in notes(found):
         err.print(line, markup=False)
-    if not options.no_page:
+    if chosen["page"]:
         _note_without_commit()
-    file = "rows.csv" if options.no_page else "index.html"
+    file = "index.html" if chosen["page"] else "rows.csv"
     out.print(f"written: {found.folder / file}", markup=False)
     return 1 if (found.rows.status == "failed").any() else 0
 
@@ -500,7 +526,7 @@ def _own_board(options: argparse.Namespace) -> Profile:
         raise UsageError(
             "--network needs --images, a folder with a subfolder per class"
         )
-    if not options.method:
+    if not (options.method or options.metric):
         raise UsageError(
             "name a method: glassbench evaluate mine.py:GradNorm --network ..."
         )
@@ -523,27 +549,31 @@ def _own_board(options: argparse.Namespace) -> Profile:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Check a method on toy data: what is wrong, with the line to change; exit code 1 if anything is."""
+    """Check a method or metric on toy data: what is wrong, with the line to change; exit code 1 if anything is."""
     from benchmark import engine
 
     engine.warm_up()
     from benchmark.jobs.check import check_method
     from benchmark.jobs.check import report as findings_report
+    from benchmark.jobs.check_metric import check_metric
+    from benchmark.methods.metric_refs import is_metric
 
-    findings = check_method(options.method)
+    check = check_metric if is_metric(options.method) else check_method
+    findings = check(options.method)
     for line in findings_report(findings):
         out.print(line, markup=False)
     return 1 if any(f.wrong for f in findings) else 0
 
 
 def new(options: argparse.Namespace) -> int:
-    """Write a starter file of a method."""
+    """Write a starter file of a method or metric."""
     from benchmark.methods import templates
 
     name = templates.write(options.file, options.kind)
+    use = "score --metric" if options.kind == "metric" else "evaluate"
     out.print(
         f"{options.file}: change it, then\n  glassbench check {options.file}:{name}\n"
-        f"  glassbench evaluate {options.file}:{name}",
+        f"  glassbench {use} {options.file}:{name}",
         markup=False,
     )
     return 0

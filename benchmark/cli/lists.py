@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import store
+from benchmark.utils import installed
+from benchmark.utils.installed import Installed
+from benchmark.utils.near_names import UnknownName
 
 if TYPE_CHECKING:
+    from benchmark.api import MetricSpec
     from benchmark.pipeline.profile import Profile
 
 PROFILES = Path(__file__).parent.parent / "profiles"
+OURS = "glassbench"
 Load = Callable[[], "Profile"]  # reads params.yaml
 
 
@@ -45,19 +51,18 @@ def _profiles(load: Load) -> list[dict[str, Any]]:
 
 def _datasets(load: Load) -> list[dict[str, Any]]:
     from benchmark import data
+    from benchmark.data.scripts import known
 
     rows = []
-    for script in sorted((store.ROOT / "datasets").glob("*.py")):
-        found = sorted(
-            (store.ROOT / "datasets" / "processed").glob(f"*/{script.stem}.npz")
-        )
+    for name, script in known().items():
+        found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{name}.npz"))
         for path in found or [None]:
             card = data.load_card(path) if path else {}
             source = card.get("provenance", {})
             images = [f"{count:,} {split}" for split, count in _counts(card)]
             rows.append(
                 {
-                    "data set": script.stem,
+                    "data set": name,
                     "profile": path.parent.name if path else "not prepared",
                     "images": " + ".join(images),
                     "classes": card.get("classes", ""),
@@ -66,9 +71,20 @@ def _datasets(load: Load) -> list[dict[str, Any]]:
                     "files": ", ".join(
                         sorted({f["origin"] for f in source.get("files", [])})
                     ),
+                    "from": _package("datasets", name, script),
                 }
             )
     return rows
+
+
+def _entries(kind: str) -> Iterable[Installed]:
+    return installed.found(kind).values()
+
+
+def _package(kind: str, name: str, path: Path) -> str:
+    """The package and version that something is from."""
+    entry = installed.found(kind).get(name)
+    return entry.package if entry and entry.path == path else OURS
 
 
 def _counts(card: dict[str, Any]) -> list[tuple[str, int]]:
@@ -94,26 +110,73 @@ def _methods(load: Load) -> list[dict[str, Any]]:
                 "use": f"{ref.file}:{ref.cls}",
                 "settings": store.setting_text(settings_of(method)),
                 "idea": doc[0] if doc else "",
+                "from": OURS,
             }
         )
-    return rows
+    return rows + [_installed_method(entry) for entry in _entries("methods")]
+
+
+def _installed_method(entry: Installed) -> dict[str, Any]:
+    from benchmark.methods.describe import describe
+    from benchmark.methods.registry import MethodRef
+
+    ref = MethodRef.parse(entry.name)
+    name, kind, setting = describe(ref)
+    return {
+        "method": name,
+        "kind": kind,
+        "use": entry.name,
+        "settings": setting,
+        "idea": _first_line(ref.path),
+        "from": entry.package,
+    }
+
+
+def _first_line(path: Path) -> str:
+    """Of a file's docstring, without running it."""
+    try:
+        text = ast.get_docstring(ast.parse(path.read_bytes())) or ""
+    except (SyntaxError, ValueError, OSError):
+        return ""
+    return text.partition("\n")[0]
 
 
 def _metrics(load: Load) -> list[dict[str, Any]]:
     from benchmark.methods import registry
 
-    return [
-        {
-            "metric": m.name,
-            "track": m.track,
-            "better": m.better,
-            "unit": m.unit,
-            "needs": ", ".join(sorted(m.needs)),
-            "settings": " | ".join(filter(None, map(store.setting_text, m.settings))),
-            "source": m.source,
-        }
-        for m in registry.metrics().values()
-    ]
+    rows = []
+    for m in registry.metrics().values():
+        texts = filter(None, map(store.setting_text, m.settings))
+        rows.append(_metric(m, m.name, " | ".join(texts), OURS))
+    return rows + [_installed_metric(entry) for entry in _entries("metrics")]
+
+
+def _metric(m: MetricSpec, use: str, settings: str, package: str) -> dict[str, Any]:
+    return {
+        "metric": m.name,
+        "track": m.track,
+        "better": m.better,
+        "unit": m.unit,
+        "needs": ", ".join(sorted(m.needs)),
+        "settings": settings,
+        "source": m.source,
+        "use": use,
+        "from": package,
+    }
+
+
+def _installed_metric(entry: Installed) -> dict[str, Any]:
+    from benchmark.methods.metric_refs import MetricRef, declared
+
+    try:
+        found = declared(MetricRef.parse(entry.name))
+    except UnknownName as error:  # the others are listed all the same
+        columns = ["metric", "track", "better", "unit", "needs", "settings", "source"]
+        row = dict.fromkeys(columns, "") | {"metric": entry.attribute}
+        why = f"cannot be used: {error}"
+        return row | {"source": why, "use": entry.name, "from": entry.package}
+    texts = " | ".join(filter(None, found.settings))
+    return _metric(found.spec, entry.name, texts, entry.package)
 
 
 def _targets(load: Load) -> list[dict[str, Any]]:

@@ -155,6 +155,16 @@ def _profile_option(command: argparse.ArgumentParser, default: str = "") -> None
     command.add_argument("--profile", help=f"default: that of params.yaml{default}")
 
 
+def _metric_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="FILE:FUNCTION",
+        help="a metric of yours, for the known methods too; may be given several times",
+    )
+
+
 def _add_setup(all_commands: _Commands) -> None:
     command = all_commands.add(
         "use", commands.use, "  glassbench use offline\n  glassbench use quick"
@@ -200,12 +210,16 @@ def _add_steps(all_commands: _Commands) -> None:
         command = all_commands.add(
             name,
             getattr(commands, name),
-            f"  glassbench {name}\n  glassbench {name} digits --keep-going",
+            f"  glassbench {name}\n  glassbench {name} digits --keep-going"
+            + ("\n  glassbench score --metric my.py:f" if name == "score" else ""),
         )
         command.add_argument(
             "dataset", nargs="*", help="data sets (default: all of the profile)"
         )
         _add_options_of_steps(command)
+        if name == "score":
+            _metric_option(command)
+            command.add_argument("--profile", help="with --metric: of these networks")
 
     command = all_commands.add(
         "replicate",
@@ -385,6 +399,7 @@ def _add_evaluate(all_commands: _Commands) -> None:
         commands.evaluate,
         "  glassbench evaluate mine.py:GradNorm\n"
         "  glassbench evaluate mine.py:GradNorm?layer=conv3 --targets digits\n"
+        "  glassbench evaluate mine.py:GradNorm --metric my.py:f --metric my.py:g?keep=0.3\n"
         "  glassbench evaluate captum:Occlusion?sliding_window_shapes=4 pytorch_grad_cam:LayerCAM zennit:EpsilonPlus\n"
         "  glassbench evaluate --images images.npz; glassbench evaluate maps.npz --name 'My maps'\n"
         "  glassbench evaluate mine.py:GradNorm --network net.py:build --weights w.safetensors --layer layer4 "
@@ -413,6 +428,7 @@ def _add_evaluate(all_commands: _Commands) -> None:
     command.add_argument(
         "--no-page", action="store_true", help="rows and board only: no plots, no page"
     )
+    _metric_option(command)
     command.add_argument(
         "--images",
         type=Path,
@@ -448,19 +464,24 @@ def _add_own_network(command: argparse.ArgumentParser) -> None:
 
 def _add_check_and_new(all_commands: _Commands) -> None:
     command = all_commands.add(
-        "check", commands.check, "  glassbench check mine.py:GradNorm"
+        "check",
+        commands.check,
+        "  glassbench check mine.py:GradNorm\n  glassbench check my.py:metric",
     )
-    command.add_argument("method", help="path/to/file.py:ClassName")
+    command.add_argument(
+        "method",
+        help="path/to/file.py:ClassName, or file.py:function of a metric",
+    )
 
     command = all_commands.add(
         "new",
         commands.new,
-        "  glassbench new mine.py\n  glassbench new mine.py --kind surrogate",
+        "  glassbench new mine.py\n  glassbench new mine.py --kind surrogate\n  glassbench new my.py --kind metric",
     )
     command.add_argument("file", type=Path, help="the file to write")
     command.add_argument(
         "--kind",
-        choices=("heatmap", "concept", "surrogate", "decoder"),
+        choices=("heatmap", "concept", "surrogate", "decoder", "metric"),
         default="heatmap",
     )
 

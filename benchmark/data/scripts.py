@@ -1,5 +1,6 @@
-"""Reads the constants of a data set's script in ``datasets/`` without running it.
+"""Finds the scripts of data sets, and reads their constants without running them.
 
+    known()["cub"]                                    # datasets/cub.py, or the module of an installed package
     literals(Path("datasets/cub.py"))["FULL"]         # {"channels": 3, "classes": 200, "train": 5994, "test": 5794}
 
 ``FULL``: the size of the data set as published; ``DEFAULTS``: the parameters that ``data.<name>`` of a profile may set.
@@ -10,6 +11,20 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 from typing import Any
+
+from benchmark import store
+from benchmark.utils import installed
+
+
+def known() -> dict[str, Path]:
+    """The scripts of all data sets by name: those in ``datasets/``, then those of installed packages by their entry
+    points; a name in ``datasets/`` goes first."""
+    scripts = {
+        path.stem: path for path in sorted((store.ROOT / "datasets").glob("*.py"))
+    }
+    for name, entry in installed.found("datasets").items():
+        scripts.setdefault(name, entry.path)
+    return scripts
 
 
 def literals(path: Path) -> dict[str, Any]:

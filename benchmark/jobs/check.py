@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Number
 from pathlib import Path
@@ -56,6 +56,7 @@ _UNTIL = (
 _PRINTED = 2**14  # bytes that a run on the toy images may print
 _CLEAR = 0.15  # a share of the mass that is more than chance
 _LOG, _STACK = "findings.jsonl", "stack.txt"
+SHAPES = ((1, 28, 28), (3, 32, 32))  # of the toy images
 
 HINTS = {
     "weights": "work on a copy: copy.deepcopy(target.net), or torch.func.functional_call with other weights",
@@ -117,9 +118,14 @@ def check_method(entry: str | Mapping[str, Any]) -> list[Finding]:
     """
     ref = MethodRef.parse(entry, base=Path.cwd())
     describe.describe(ref)  # a wrong class or setting is the user's typo, not a finding
+    return findings(check_here, ref)
+
+
+def findings(check: Callable[..., None], ref: Any) -> list[Finding]:
+    """What ``check(ref, seconds)`` finds in a process of its own, and how that process ended."""
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         done = engine.alone(
-            engine.Unit("check", check_here, (ref, _UNTIL), LIMITS, Path(folder))
+            engine.Unit("check", check, (ref, _UNTIL), LIMITS, Path(folder))
         )
         log = _read(Path(folder, _LOG))
         found = [Finding(**json.loads(line)) for line in log.splitlines()]
@@ -187,17 +193,19 @@ def check_here(ref: MethodRef, until: float) -> None:
     Args:
         until: seconds after which the stack is written to a file.
     """
-    _Checker(ref).run(until)
+    Checker(ref).run(until)
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """Nothing more can be checked."""
 
 
-class _Checker:
+class Checker:
     """Runs the checks on one method and writes the findings."""
 
-    def __init__(self, ref: MethodRef) -> None:
+    hints = HINTS
+
+    def __init__(self, ref: Any) -> None:
         self.ref = ref
         self.path = ref.path.resolve()
         self.written: set[tuple[str, str]] = set()
@@ -206,7 +214,7 @@ class _Checker:
         self, what: str, text: str, *, line: int | None = None, hint: str = ""
     ) -> None:
         where, code = _line(self.path, line)
-        self._write(Finding(what, text, True, where, code, HINTS.get(hint, "")))
+        self._write(Finding(what, text, True, where, code, self.hints.get(hint, "")))
 
     def fine(self, what: str, text: str) -> None:
         self._write(Finding(what, text))
@@ -223,14 +231,21 @@ class _Checker:
             faulthandler.enable(stack, all_threads=False)
             faulthandler.dump_traceback_later(until, file=stack)
             try:
-                self.check_file()
-                for shape in ((1, 28, 28), (3, 32, 32)):
-                    self.check_contract(*toy(shape))
-                self.check_truth(*counted((3, 32, 32)))
-            except _Stop:
+                self.checks()
+            except Stop:
                 pass
             finally:
                 faulthandler.cancel_dump_traceback_later()
+
+    def checks(self) -> None:
+        """
+        Raises:
+            Stop: nothing more can be checked.
+        """
+        self.check_file()
+        for shape in SHAPES:
+            self.check_contract(*toy(shape))
+        self.check_truth(*counted(SHAPES[-1]))
 
     def check_file(self) -> None:
         with self.blamed("opening the file"):
@@ -254,7 +269,7 @@ class _Checker:
         """All checks on one toy network.
 
         Raises:
-            _Stop: the method cannot go on.
+            Stop: the method cannot go on.
         """
         first = self.run_once(target, batch, reference, probe=True)
         self.check_untouched(first)
@@ -304,7 +319,7 @@ class _Checker:
         """Build, fit and explain under the tracer; ``probe``: it also looks at what must not change.
 
         Raises:
-            _Stop: the method raised, which is a finding.
+            Stop: the method raised, which is a finding.
         """
         watched = probes(target, batch, reference) if probe else {}
         trace = Trace(self.path, watched)
@@ -419,7 +434,7 @@ class _Blamed:
 
     def __init__(
         self,
-        checker: _Checker,
+        checker: Checker,
         what: str,
         line: int | None,
         hint: str,
@@ -437,19 +452,21 @@ class _Blamed:
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: Any
     ) -> bool:
-        if error is None or isinstance(error, _Stop):
+        if error is None or isinstance(error, Stop):
             return False
         if isinstance(error, NotApplicable):
             self.checker.fine("applies", f"not to the toy network: {error}")
-            raise _Stop from None
-        if isinstance(error, SystemExit):
+            raise Stop from None
+        if isinstance(error, engine.Failed):
+            text = str(error)
+        elif isinstance(error, SystemExit):
             text = f"called sys.exit({error.code!r})"
         else:
             text = f"{kind.__name__}: {' '.join(str(error).split())}"
         hint = self.hint or _hint_in(text)
         line = self._line_of(error, trace, hint)
         self.checker.wrong(self.what, text, line=line, hint=hint)
-        raise _Stop from None
+        raise Stop from None
 
     def _line_of(self, error: BaseException, trace: Any, hint: str) -> int | None:
         path = self.checker.path
@@ -479,7 +496,7 @@ _WORDS = {
     "exit": ("sys.exit",),
     "write": ("may write",),
     "memory": ("MemoryError", "allocate memory"),
-    "shape": ("axes", "disagree", "of type"),
+    "shape": ("axes", "disagree", "of type", "not one number"),
 }
 
 

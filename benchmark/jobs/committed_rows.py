@@ -92,7 +92,7 @@ def _what_changed(cell: Cell, then: Mapping[str, Any], now: Mapping[str, Any]) -
     parts = [
         ("data", "data", cell.dataset),
         ("network", "weights", f"{cell.dataset}/{cell.weights.stem}"),
-        ("method", "methods", f"{cell.method.file}:{cell.method.cls}"),
+        ("method", "methods", cell.method.use),
         ("code that explains:", "steps", "explain"),
         ("code that scores:", "steps", "score"),
     ]

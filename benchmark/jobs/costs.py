@@ -104,8 +104,7 @@ def images(path: Path, params: Mapping[str, Any]) -> Images:
     Raises:
         UnknownName: neither tells how many images there are.
     """
-    file = store.ROOT / "datasets" / f"{path.stem}.py"
-    script = scripts.literals(file)
+    script = scripts.literals(scripts.known().get(path.stem, Path()))
     wanted = {**script.get("DEFAULTS", {}), **params}
     try:
         card = data.load_card(path)

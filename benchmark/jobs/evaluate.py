@@ -25,12 +25,14 @@ from benchmark import data, engine, leaderboard, store
 from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
 from benchmark.leaderboard import placing, tables
 from benchmark.methods import describe
+from benchmark.methods.metric_refs import MetricRef, declared, refuse_taken_names
 from benchmark.methods.registry import MethodRef, remark
 from benchmark.pipeline import (
     cells,
     collect,
     explain,
     inputs,
+    own_scores,
     provenance,
     report,
     score,
@@ -46,7 +48,7 @@ class Evaluation:
     """What ``evaluate_methods`` found.
 
     Attributes:
-        rows: of the new methods.
+        rows: of the new methods, and of all methods by the metrics of the user.
         frame: the board, with the known and the new methods.
         compared: ``placing.differences`` of each new method, by its label.
         left_out: the reasons why known cells are not on the board, and how many cells.
@@ -63,12 +65,14 @@ class Evaluation:
     means_only: int
     without: Mapping[str, int]
     remarks: Mapping[str, str] = field(default_factory=dict)
+    metrics: Sequence[str] = ()  # the names of those of the user
 
 
 def evaluate_methods(
     profile: Profile | Mapping[str, Any],
-    methods: Sequence[str | Mapping[str, Any]],
+    methods: Sequence[str | Mapping[str, Any]] = (),
     *,
+    metrics: Sequence[str | Mapping[str, Any]] = (),
     name: str = "",
     targets: Sequence[str] = (),
     recompute: bool = False,
@@ -79,37 +83,52 @@ def evaluate_methods(
     Args:
         profile: or the mapping that a profile is parsed from.
         methods: as a profile names them; files relative to the working directory.
-        name: of the folder (default: from the first method), and of maps on the board.
+        metrics: of the user, named in the same way; the known methods are scored by them too, from their explanations,
+            which are computed where they are missing.
+        name: of the folder (default: from the first method or metric), and of maps on the board.
         targets: ``digits/cnn``, ``digits`` or ``cnn``; all networks of the profile if empty.
         recompute: explain and score the known methods, too.
         page: also draw plots and gallery, and write the page.
 
     Raises:
-        UnknownName: an unknown method, setting or target, or a name that is taken on the board.
+        UnknownName: an unknown method, metric, setting or target, or a name that is taken on the board.
     """
+    measures = [MetricRef.parse(entry, base=Path.cwd()) for entry in metrics]
+    refuse_taken_names(measures)
     refs = [_named(MethodRef.parse(entry, base=Path.cwd()), name) for entry in methods]
     profile = Profile.of(profile).with_networks(targets)
     known = _known_cells(profile, refs)
     _refuse_taken_names(refs, known)
-    place = f"evaluations/{profile.name}/{_folder(name or _default_name(refs[0]))}"
-    mine = profile.with_methods(refs, keep=recompute).replace(evaluation=place)
+    first = _default_name(refs[0]) if refs else measures[0].function
+    place = f"evaluations/{profile.name}/{_folder(name or first)}"
+    mine = profile.with_methods(refs, keep=recompute).with_metrics(measures)
+    mine = mine.replace(evaluation=place)
     folder = cells.made(mine).results
+    if recompute:
+        known = []  # they are among the cells of ``mine``
     with store.exclusive(folder, "glassbench evaluate"):
         for dataset in profile.datasets:
             make_ready(profile, dataset)
-            for step in (explain.explain_images, score.score_explanations):
-                list(step(mine, dataset))
-    old = _Known() if recompute else _known(profile, known)
+            if cells.cells(mine, dataset):
+                list(explain.explain_images(mine, dataset))
+        old = _known(profile, known) if known else _Known()
+        for dataset in profile.datasets:
+            others = [cell for cell in known if cell.dataset == dataset]
+            if measures:
+                _explain(profile, dataset, others)
+            others = [cell for cell in others if explain.is_explained(cell) or measures]
+            list(own_scores.score_all(mine, dataset, others))
     board, instances = _combined(mine, old)
     names = [describe.describe(ref)[0] for ref in refs]
-    new = board[board["method"].isin(names)]
+    by_user = [declared(ref).spec.name for ref in measures]
+    new = board[board["method"].isin(names) | board["metric"].isin(by_user)]
     store.write_rows(folder / "rows.csv", new)
     if page:
         frame = _write_page(folder, profile, mine, board, instances, old.drawn)
     else:
         frame = tables.leaderboard(board, instances)
         store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
-    evaluated = frame["method"].isin(set(new["method"]))
+    evaluated = frame["method"].isin(names)
     labels = dict.fromkeys(frame.loc[evaluated, "label"])
     compared = {label: placing.differences(frame, instances, label) for label in labels}
     if compared:
@@ -127,7 +146,17 @@ def evaluate_methods(
         old.means_only,
         old.without,
         {name: text for name, text in remarks.items() if text},
+        by_user,
     )
+
+
+def _explain(profile: Profile, dataset: str, known: Sequence[Cell]) -> None:
+    """Explain the known cells that are not explained yet; their files are those of the profile."""
+    folder = store.Paths(profile.name).explanations(dataset)
+    if all(explain.is_explained(cell) for cell in known):
+        return
+    with store.exclusive(folder, wait=True):
+        list(explain.explain_cells(profile, dataset, known))
 
 
 def _combined(mine: Profile, old: _Known) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -268,6 +297,7 @@ def _write_page(
     gallery = report.gallery(mine)
     if drawn:
         others = report.gallery(profile.with_methods(list(drawn.values())))
+        gallery = gallery or others
         for key in gallery.keys() & others.keys():
             gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
     paths = store.Paths(profile.name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
 
-from benchmark.api import Batch, Target
+from benchmark.api import Batch, Explanation, Target
 from benchmark.utils.seeds import generator
 
 IMAGES, REFERENCE = 12, 32
@@ -69,6 +71,50 @@ def counted(shape: tuple[int, int, int]) -> tuple[Target, Batch, Batch]:
     net.add_module("logits", logits)
     images = _quadrants(shape, IMAGES, "test", darkest=1.0)
     return _target(net, shape), images, _quadrants(shape, REFERENCE, "train", 1.0)
+
+
+def annotated(batch: Batch) -> Batch:
+    """The same images with a box around the quadrant of the class, and a part in each quadrant; that of the class is
+    the most important."""
+    n, _, h, w = batch.x.shape
+    size = torch.tensor([w // 2, h // 2])
+    row, column = batch.y // 2, batch.y % 2
+    corner = torch.stack([column, row], dim=1) * size  # (n, 2): x, y
+    corners = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]]) * size  # (4, 2)
+    rng = generator("toy", "annotations", h, w)
+    inside = torch.from_numpy(rng.random((n, 4, 2), dtype=np.float32)) * (size - 1)
+    down = torch.arange(h)[:, None] // (h // 2)
+    across = torch.arange(w) // (w // 2)
+    quadrant = (2 * down + across).to(torch.int8)  # (h, w)
+    importance = 0.1 + (torch.arange(4) == batch.y[:, None]).float()  # (n, 4)
+    return replace(
+        batch,
+        boxes=torch.cat([corner, corner + size], dim=1).float(),
+        parts=corners + inside,
+        part_visible=torch.from_numpy(rng.random((n, 4)) < 0.8),
+        part_masks=quadrant.repeat(n, 1, 1),
+        part_importance=importance,
+    )
+
+
+def explanation(batch: Batch, classes: int) -> Explanation:
+    """A drawn explanation of the images that offers every field. Heat maps have both signs and no two equal pixels,
+    each its own scale and share of positive pixels."""
+    n, c, h, w = batch.x.shape
+    rng = generator("toy", "explanation", h, w)
+    order = np.stack([rng.permutation(h * w).reshape(h, w) for _ in range(n)])
+    below, scale = rng.uniform([[0.2], [0.01]], [[0.6], [0.1]], (2, n))
+    shifted = order - np.rint(below * h * w)[:, None, None]
+    return Explanation(
+        heatmaps=shifted * scale[:, None, None],
+        concept_maps=rng.normal(size=(n, 3, h, w)),
+        labels=rng.integers(-1, classes, n),
+        scores=3 * rng.normal(size=(n, classes)),
+        decoded=rng.random((n, c, h, w)),
+        reference=rng.random((n, c, h, w)),
+        squares=rng.random((n, 16)),
+        size={"rules": 3, "bits": 40},
+    )
 
 
 def _target(net: nn.Sequential, shape: tuple[int, int, int]) -> Target:

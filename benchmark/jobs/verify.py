@@ -190,7 +190,7 @@ def _check_code(
                 ("experiments", f"{unit.paper}.{unit.experiment}"),
             ]
         else:
-            method = f"{unit.method.file}:{unit.method.cls}"
+            method = unit.method.use
             parts += [
                 ("steps", "explain"),
                 ("steps", "score"),

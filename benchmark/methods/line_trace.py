@@ -36,15 +36,22 @@ class Trace:
 
     Args:
         probes: functions without arguments, by name; what they return is compared.
+        function: the name of the function whose return is noted.
 
     Attributes:
-        returned: the line at which ``explain`` returned.
+        returned: the line at which ``function`` returned.
         records: (line, {variable: array}) after each line, in order.
         method, result: set by the caller, who runs a method within the block.
     """
 
-    def __init__(self, path: Path, probes: Mapping[str, Callable[[], Any]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        probes: Mapping[str, Callable[[], Any]],
+        function: str = "explain",
+    ) -> None:
         self.file = str(path)
+        self.function = function
         self.probes = probes
         self.returned: int | None = None
         self.records: list[tuple[int, dict[str, np.ndarray]]] = []
@@ -84,7 +91,7 @@ class Trace:
                 self._look()
             if len(self.records) < _RECORDS:
                 self.records.append((line, _arrays(frame.f_locals)))
-            if event == "return" and frame.f_code.co_name == "explain":
+            if event == "return" and frame.f_code.co_name == self.function:
                 self.returned = frame.f_lineno
             line = self._line = frame.f_lineno
             return step

@@ -1,6 +1,7 @@
 """Finds methods by what a profile calls them; an unknown name is refused with a similar one.
 
 path/to/file.py:ClassName        a class in a file; the baselines are loaded exactly as a user's file is
+grad-norm                        a class of an installed package, by its entry point in ``glassbench.methods``
 captum:Occlusion?strides=4       a class of another library, through its file in ``benchmark/methods/adapters``
 maps.npz                         precomputed heat maps
 """
@@ -23,6 +24,7 @@ from urllib.parse import parse_qsl
 
 from benchmark import store
 from benchmark.api import METRICS, Method, MetricSpec, settings_of
+from benchmark.utils import installed
 from benchmark.utils.near_names import UnknownName, near, pick
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -36,6 +38,9 @@ class MethodRef:
     file: str  # relative to the project's root, or absolute
     cls: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    entry: str = (
+        ""  # the entry point that names it, where it is of an installed package
+    )
 
     @classmethod
     def parse(
@@ -49,17 +54,18 @@ class MethodRef:
         Raises:
             UnknownName: text in another form, or a file or library that does not exist.
         """
-        entry = {"use": entry} if isinstance(entry, str) else dict(entry)
-        use, _, query = str(entry.pop("use", "")).partition("?")
-        options = parse_qsl(query, keep_blank_values=True)
-        settings = {key: _literal(value) for key, value in options} | entry
+        use, settings = named(entry)
         if use.endswith(".npz"):
             return cls._of_maps((base or store.ROOT) / use, use, settings)
+        if entry_point := installed.found("methods").get(use):
+            path = str(entry_point.path)
+            return cls(path, entry_point.attribute, settings, use)
         file, _, name = use.rpartition(":")
         is_file = file.endswith(".py")
         if not name.isidentifier() or not (is_file or file.isidentifier()):
             raise UnknownName(
                 f"a method is written path/to/file.py:ClassName, library:ClassName or maps.npz, not {use!r}"
+                f"{near_installed(use, 'methods')}"
             )
         if not is_file:
             return cls(str(_adapter(file)), name, settings)
@@ -98,6 +104,11 @@ class MethodRef:
     @property
     def path(self) -> Path:
         return store.ROOT / self.file  # ``file`` itself where that is absolute
+
+    @property
+    def use(self) -> str:
+        """What a profile calls it, without its settings."""
+        return self.entry or f"{self.file}:{self.cls}"
 
     def build(self) -> Method:
         """A fresh instance, its settings checked against the class.
@@ -176,6 +187,20 @@ class MethodRef:
         return f"{safe}-{digest[:8]}"
 
 
+def named(entry: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(what is named, its settings) of ``what?key=value`` or ``{use: what, key: value}``."""
+    entry = {"use": entry} if isinstance(entry, str) else dict(entry)
+    use, _, query = str(entry.pop("use", "")).partition("?")
+    options = parse_qsl(query, keep_blank_values=True)
+    return use, {key: _literal(value) for key, value in options} | entry
+
+
+def near_installed(name: str, kind: str) -> str:
+    """What installed packages have of a kind, for the end of an error; empty if it is nothing."""
+    known = installed.found(kind)
+    return f"; installed: {near(name, known, kind)}" if known else ""
+
+
 def _adapter(library: str) -> Path:
     """The adapter of a library.
 
@@ -210,12 +235,14 @@ def _built(value: Any) -> Any:
 def load_module(path: Path) -> ModuleType:
     """The module of a file, under a name that cannot clash with a package; loaded once per process and content.
 
-    A file of this package is imported as the module that it is.
+    A file of this package, or of another one that Python finds, is imported as the module that it is.
     """
     path = Path(path).resolve()
     if path.is_relative_to(_PACKAGE):
         parts = path.relative_to(_PACKAGE).with_suffix("").parts
         return importlib.import_module(".".join(("benchmark", *parts)))
+    if module := installed.module_of(path):
+        return importlib.import_module(module)
     name = f"glassbench_plugin_{path.stem}_{store.sha256(path)[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -246,10 +273,14 @@ def describe(method: Any) -> tuple[str, str, str]:
 
 
 def metrics() -> dict[str, MetricSpec]:
-    """Every metric of this project, by name."""
+    """Every metric of this project, by name; not those that a user has declared in this process."""
     import benchmark.metrics  # noqa: F401  (its modules declare the metrics)
 
-    return dict(sorted(METRICS.items()))
+    found = {}
+    for name, spec in sorted(METRICS.items()):
+        if spec.function.__module__.startswith("benchmark.metrics"):
+            found[name] = spec
+    return found
 
 
 def is_adapter(ref: MethodRef) -> bool:

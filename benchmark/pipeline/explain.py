@@ -52,6 +52,13 @@ def explain_images(profile: Profile, dataset: str) -> Iterator[Done]:
     remove_others(
         made(profile).explanations(dataset), {cell.explanation for cell in todo}
     )
+    yield from explain_cells(profile, dataset, todo)
+
+
+def explain_cells(
+    profile: Profile, dataset: str, todo: Sequence[Cell]
+) -> Iterator[Done]:
+    """Explain these cells of a data set; the files of others stay."""
     with tempfile.TemporaryDirectory(prefix=scratch()) as apart:
         units = [explain_unit(cell) for cell in todo if cell.method.own]
         external = [cell for cell in todo if not cell.method.own]

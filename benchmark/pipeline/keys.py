@@ -3,6 +3,7 @@
     step_hash("train")              # of the code that every network of a profile depends on
     explain_key(cell)               # of one explanation: code, method, images, network
     score_keys(cell)                # of its scores, by metric
+    own_score_key(cell, ref)        # of its scores by a metric of the user
     dependencies("explain")         # the files behind a step, for ``dvc.yaml``
 
 A result is a file that holds the key it was computed under. A file with the right key is never computed again; one with
@@ -23,6 +24,7 @@ from benchmark import store
 from benchmark.api import MetricSpec
 from benchmark.data import Dataset
 from benchmark.methods import adapters
+from benchmark.methods.metric_refs import MetricRef
 from benchmark.methods.registry import MethodRef, method_files, metrics
 from benchmark.pipeline.cells import Cell
 from benchmark.store.code_hash import CODE
@@ -98,6 +100,12 @@ def metric_hash(spec: MetricSpec) -> str:
     return _function_hash(spec.function)
 
 
+def own_metric_hash(ref: MetricRef) -> str:
+    """The hash of a metric that is not of this project: its whole file, and the setting that is asked for."""
+    settings = sorted((key, repr(value)) for key, value in ref.settings.items())
+    return key_of(_code_of(ref.path, ""), ref.function, settings)
+
+
 def experiment_hash(experiment: Callable[..., Any]) -> str:
     """The hash of the code of a paper's experiment, with the methods that it names in its code."""
     return _function_hash(experiment)
@@ -153,13 +161,23 @@ def explain_key(cell: Cell) -> str:
 
 def score_keys(cell: Cell) -> dict[str, str]:
     """The keys of a cell's scores, by metric: one that is new or changed is computed by itself."""
-    files = cell.explanation, cell.weights, cell.paths.data(cell.dataset)
-    hashes = [file_hash(path) for path in files]
-    shared = ("score", cell.images, *hashes, step_hash("score"))
+    shared = _scored(cell)
     found = {}
     for spec in metrics().values():
         found[spec.name] = key_of(*shared, metric_hash(spec))
     return found
+
+
+def own_score_key(cell: Cell, ref: MetricRef) -> str:
+    """The key of a cell's scores by a metric that is not of this project."""
+    return key_of(*_scored(cell), own_metric_hash(ref))
+
+
+def _scored(cell: Cell) -> tuple[Any, ...]:
+    """What the scores of a cell depend on besides the metric."""
+    files = cell.explanation, cell.weights, cell.paths.data(cell.dataset)
+    hashes = [file_hash(path) for path in files]
+    return "score", cell.images, *hashes, step_hash("score")
 
 
 def replicate_key(task: Any, experiment: Callable[..., Any]) -> str:

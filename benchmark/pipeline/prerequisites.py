@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from benchmark import engine, store
+from benchmark.data import scripts as data_scripts
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.train import bring_network, note_failure, training_units
 from benchmark.utils import scripts
@@ -62,8 +63,7 @@ def prepare(profile: Profile, dataset: str, file: Path) -> None:
         sections = {key: whole[key] for key in ("profile", "data")}
         params.write_text(yaml.safe_dump(sections))
         options = ["--params", str(params), "--out", str(file)]
-        script = store.ROOT / "datasets" / f"{dataset}.py"
-        command = scripts.command(script, *options)
+        command = scripts.command(data_scripts.known()[dataset], *options)
         done = subprocess.run(
             command, cwd=store.ROOT, check=False, stdout=subprocess.DEVNULL
         )

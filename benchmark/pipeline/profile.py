@@ -34,7 +34,9 @@ from pydantic import (
 )
 
 from benchmark import papers, store
+from benchmark.data import scripts
 from benchmark.engine.sandbox import Limits
+from benchmark.methods.metric_refs import MetricRef
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import settings
 from benchmark.pipeline.settings import Misfit
@@ -67,6 +69,10 @@ Method = Annotated[
     PlainValidator(settings.method, json_schema_input_type=str | dict[str, Any]),
 ]
 Methods = Annotated[tuple[Method, ...], AsTuple]
+Metric = Annotated[
+    MetricRef,
+    PlainValidator(settings.metric, json_schema_input_type=str | dict[str, Any]),
+]
 Names = Annotated[tuple[Name, ...], AsTuple]
 
 
@@ -101,6 +107,8 @@ class Explain(_Part):
         Limits, PlainValidator(settings.limits, json_schema_input_type=dict[str, float])
     ] = Limits()
     only: Mapping[str, Only] = {}
+    # of the user, beside those of this project
+    metrics: Annotated[tuple[Metric, ...], AsTuple] = ()
 
 
 class Experiment(_Part):
@@ -262,6 +270,13 @@ class Profile(_Part):
         changes = {"methods": chosen(self.explain), "only": only}
         return self.replace(explain=self.explain.model_copy(update=changes))
 
+    def with_metrics(self, refs: Sequence[MetricRef]) -> Self:
+        """The profile with these metrics in addition to its own."""
+        every = list(self.explain.metrics)
+        every += [ref for ref in refs if ref not in every]
+        changes = {"metrics": tuple(every)}
+        return self.replace(explain=self.explain.model_copy(update=changes))
+
     def trainings(self, dataset: str) -> list[tuple[str, int, Recipe | OwnNetwork]]:
         """(target, seed, recipe) of a data set's networks, in the profile's order."""
         found = []
@@ -302,6 +317,8 @@ class Profile(_Part):
                 dataset: _only(other) for dataset, other in self.explain.only.items()
             }
             explain["only"] = only
+        if self.explain.metrics:
+            explain["metrics"] = [_entry(ref) for ref in self.explain.metrics]
         zoo: dict[str, Any] = {}
         for dataset, recipes in self.zoo.items():
             zoo[dataset] = {
@@ -330,8 +347,7 @@ class Profile(_Part):
                 f"{self.name!r} is a folder of results/ already; choose another name",
                 "profile",
             )
-        scripts = [path.stem for path in sorted((store.ROOT / "datasets").glob("*.py"))]
-        _known(self.datasets, scripts, "data set", "datasets")
+        _known(self.datasets, list(scripts.known()), "data set", "datasets")
         _known(self.papers, papers.names(), "paper", "papers")
         self._check_datasets(self.data, "data")
         self._check_datasets(self.zoo, "zoo")
@@ -477,9 +493,10 @@ def _equal_keys(node: yaml.MappingNode) -> Iterator[str]:
 # --------------------------------------------------------------------------------------------- plain data
 
 
-def _entry(ref: MethodRef) -> str | dict[str, Any]:
-    """A method as a profile names it; tuples among its settings, which YAML does not have, go into the name's query."""
-    use = f"{ref.file}:{ref.cls}"
+def _entry(ref: MethodRef | MetricRef) -> str | dict[str, Any]:
+    """A method or metric as a profile names it; tuples among its settings, which YAML does not have, go into the
+    name's query."""
+    use = ref.use
     tuples, rest = {}, {}
     for key, value in ref.settings.items():
         if isinstance(value, tuple):

@@ -54,10 +54,7 @@ def provenance(profile: Profile) -> dict[str, Any]:
 def code(profile: Profile) -> dict[str, Any]:
     """Hashes of the code that decides: by step, method, metric and experiment."""
     steps = {step: keys.step_hash(step) for step in keys.STEPS}
-    methods = {
-        f"{ref.file}:{ref.cls}": keys.method_code(ref)
-        for ref in profile.explain.methods
-    }
+    methods = {ref.use: keys.method_code(ref) for ref in profile.explain.methods}
     metrics = {
         name: keys.metric_hash(spec) for name, spec in registry.metrics().items()
     }
@@ -69,12 +66,14 @@ def code(profile: Profile) -> dict[str, Any]:
             experiments[f"{paper}.{name}"] = keys.experiment_hash(
                 experiment(paper, name)
             )
-    return {
+    found = {
         "steps": _short(steps),
         "methods": _short(methods),
         "metrics": _short(metrics),
         "experiments": _short(experiments),
     }
+    own = {ref.use: keys.own_metric_hash(ref) for ref in profile.explain.metrics}
+    return found | {"own metrics": _short(own)} if own else found
 
 
 def _short(hashes: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,8 @@ computed by itself.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,8 +41,14 @@ Scored = tuple[
 ]  # a row, and the values per image that it is the mean of
 
 
-def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
-    """Score every explanation by every metric, and the networks by their own accuracy."""
+def score_explanations(
+    profile: Profile, dataset: str, keep: Iterable[Path] = ()
+) -> Iterator[Done]:
+    """Score every explanation by every metric, and the networks by their own accuracy.
+
+    Args:
+        keep: further files in the folder of scores, which stay.
+    """
     todo = cells(profile, dataset)
     networks = []
     for name, seed, _ in profile.trainings(dataset):
@@ -51,7 +58,7 @@ def score_explanations(profile: Profile, dataset: str) -> Iterator[Done]:
     folder = made(profile).scores(dataset)
     remove_others(
         folder,
-        keep={cell.scores for cell in todo},
+        keep={cell.scores for cell in todo} | set(keep),
         besides={cell.scores for cell in networks},
     )
     for cell in networks:
@@ -134,6 +141,17 @@ def _measured(
     batch.memo.pop("explanations", None)
     batch.memo.pop("explained", None)
     return scored, batch.ids.tolist()
+
+
+def scored_row(
+    cell: Cell,
+    meta: Mapping[str, Any],
+    spec: MetricSpec,
+    setting: Mapping[str, Any],
+    found: tuple[str, str, np.ndarray],
+) -> Scored:
+    """The row of what ``protocol.measure`` found, with the values per image."""
+    return _scored(cell, meta, spec, setting, found)
 
 
 def _scored(

@@ -16,15 +16,17 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from benchmark import papers, store
+from benchmark import papers
 from benchmark.api import Method
 from benchmark.data import download, scripts
 from benchmark.engine.sandbox import Limits
 from benchmark.methods import registry
+from benchmark.methods.metric_refs import MetricRef
 from benchmark.methods.registry import MethodRef
 from benchmark.utils.near_names import UnknownName, near, pick
 from benchmark.zoo.nets import NETS
@@ -315,9 +317,19 @@ def _check_own(ref: MethodRef, place: tuple[object, ...]) -> None:
     ref.build()
 
 
+def metric(value: Any) -> MetricRef:
+    """A metric of the user as a profile names it; its file is opened only where it runs."""
+    if not isinstance(value, str | Mapping):
+        raise Misfit(wrong(value, "a metric, path/to/file.py:function"))
+    try:
+        return MetricRef.parse(value)
+    except UnknownName as error:
+        raise Misfit(error) from None
+
+
 def defaults_of(dataset: str) -> dict[str, Any] | None:
     """The ``DEFAULTS`` of a data set's script, which is parsed and never run; None for a folder of images."""
-    script = store.ROOT / "datasets" / f"{dataset}.py"
+    script = scripts.known().get(dataset, Path())
     return scripts.literals(script).get("DEFAULTS")
 
 

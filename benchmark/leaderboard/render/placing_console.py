@@ -52,6 +52,44 @@ def show(
             console.print(Text(text), style=style)
 
 
+def show_metrics(frame: pd.DataFrame, metrics: Iterable[str], console: Console) -> None:
+    """Print the tables of some metrics: for each network the methods with value, interval and rank, the best first.
+
+    Args:
+        frame: the board.
+    """
+    for metric in dict.fromkeys(metrics):
+        mine = frame[frame["metric"] == metric]
+        for _, part in mine.groupby(tables.TABLE, sort=False):
+            if (part["status"] != "not applicable").any():
+                console.print(_by_method(part))
+        if not (mine["status"] != "not applicable").any():
+            console.print(f"{metric}: not applicable to any method")
+        for line in tables.losses(mine).itertuples():
+            network = f"{line.dataset}/{line.target}"
+            text = f"{metric} on {line.methods}, {network}: {line.reason}"
+            console.print(Text(text, "red" if "failed" in line.reason else "dim"))
+
+
+def _by_method(part: pd.DataFrame) -> Table:
+    """One table of the board, methods down; those without a value are left out."""
+    first = part.iloc[0]
+    name = tables.title(first["metric"], first["metric_setting"])
+    unit = f", {first['unit']}" if first["unit"] else ""
+    title = f"{name} {tables.arrow(first['better'])}{unit} on {first['dataset']} / {first['target']}"
+    table = _new_table(title, ["value", "interval", "rank"])
+    ok = part[part["status"] == "ok"].sort_values("rank", kind="stable")
+    digits = tables.decimals(ok["mean"])
+    for line in ok.itertuples():
+        table.add_row(
+            Text(line.label, "dim italic" if line.control else ""),
+            tables.number(line.mean, digits),
+            tables.interval(line, digits),
+            f"{line.rank:g}",
+        )
+    return table
+
+
 def _ranks(title: str, average: pd.DataFrame, new: Container[str]) -> Table:
     table = _new_table(title, ["rank", "no control 1st", "best", "failed", "of tables"])
     for place, line in enumerate(average.itertuples(), start=1):

@@ -1,0 +1,344 @@
+"""A metric of the user on the known methods and on a new one; what is wrong with one costs its own rows alone."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark import store
+from benchmark.cli import main
+from benchmark.methods import metric_refs
+from benchmark.methods.describe import describe
+from benchmark.methods.metric_refs import MetricRef, declared
+from benchmark.pipeline import cells, collect, explain, keys, own_scores, score
+from benchmark.pipeline.profile import Profile
+from tests.helpers.places import ROOT
+
+KNOWN = [
+    f"{ROOT / 'baselines' / 'random_map.py'}:RandomMap",
+    f"{ROOT / 'baselines' / 'edge_map.py'}:EdgeMap",
+]
+PEAK = """
+from benchmark.api import metric
+
+
+@metric(
+    needs={"heatmaps"},
+    track="heatmap",
+    better="lower",
+    unit="fraction",
+    version=3,
+    source="mine",
+    settings=({"share": 0.5}, {"share": 0.25}),
+)
+def peak_width(e, target, batch, rng, *, share):
+    largest = e.heatmaps.max(axis=(1, 2), keepdims=True)
+    return (e.heatmaps > share * largest).mean(axis=(1, 2))
+"""
+FLAT = """
+from benchmark.api import Explanation
+
+
+class Flat:
+    name = "Flat"
+
+    def fit(self, target, reference, rng):
+        return self
+
+    def explain(self, target, batch, rng):
+        return Explanation(heatmaps=batch.x.mean(dim=1))
+"""
+
+
+@pytest.fixture
+def known(trained, monkeypatch):
+    """A workspace whose profile has two known methods, explained and scored, and a user's folder to work in."""
+    shutil.copytree(
+        ROOT / "results" / "reported", trained.root / "results" / "reported"
+    )
+    trained.params["explain"]["methods"] = KNOWN
+    trained.save()
+    for cell in cells.cells(trained.profile, "blobs"):
+        explain.explain_cell(cell)
+        score.score_cell(cell)
+    home = trained.root / "home"
+    home.mkdir()
+    (home / "my.py").write_text(PEAK)
+    (home / "flat.py").write_text(FLAT)
+    monkeypatch.chdir(home)
+    return trained
+
+
+def snapshot(root):
+    files = [p for p in root.rglob("*") if p.is_file() and "evaluations" not in p.parts]
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def rows_of(found):
+    return found.rows[found.rows.metric == "peak_width"]
+
+
+def test_known_and_new_methods_are_scored_and_nothing_else_changes(known, capsys):
+    before = snapshot(known.root)
+    assert main.main(["evaluate", "flat.py:Flat", "--metric", "my.py:peak_width"]) == 0
+    assert snapshot(known.root) == before
+    folder = known.root / "results" / "evaluations" / "tiny" / "Flat"
+    rows = store.read_rows(folder / "rows.csv")
+    mine = rows[rows.metric == "peak_width"]
+    assert set(mine.method) == {"Flat", "Random map", "Edge map (Sobel)"}
+    assert set(mine.metric_setting) == {"share=0.5", "share=0.25"}
+    for column, value in {
+        "better": "lower",
+        "unit": "fraction",
+        "metric_version": 3,
+        "track": "heatmap",
+        "status": "ok",
+        "n": 8,
+    }.items():
+        assert set(mine[column]) == {value}
+    assert set(rows[rows.metric == "gini"].method) == {"Flat"}
+    assert "peak width" in (folder / "index.html").read_text()
+    assert "peak width" in capsys.readouterr().out
+
+
+def test_score_alone_recomputes_what_is_missing_and_keeps_what_is_there(known, capsys):
+    for cell in cells.cells(known.profile, "blobs"):
+        cell.explanation.unlink()
+    assert (
+        main.main(["score", "blobs", "--metric", "my.py:peak_width?share=0.125"]) == 0
+    )
+    said = capsys.readouterr().out
+    assert "peak width, share=0.125" in said and "Random map" in said
+    folder = known.root / "results" / "evaluations" / "tiny" / "peak_width"
+    rows = store.read_rows(folder / "rows.csv")
+    assert set(rows.metric) == {"peak_width"} and set(rows.method) == {
+        "Random map",
+        "Edge map (Sobel)",
+    }
+    for cell in cells.cells(known.profile, "blobs"):
+        e, _ = cells.read_explanation(cell.explanation)
+        name, _, _ = describe(cell.method)
+        (row,) = rows[rows.method == name].itertuples()
+        top = e.heatmaps.max(axis=(1, 2), keepdims=True)
+        assert row.value == pytest.approx((e.heatmaps > 0.125 * top).mean(), rel=1e-6)
+    files = {p: p.stat().st_mtime_ns for p in folder.rglob("*peak_width*.npz")}
+    assert len(files) == 2
+    code = keys.own_metric_hash(MetricRef.parse("my.py:peak_width", base=Path.cwd()))
+    assert main.main(["score", "--metric", "my.py:peak_width?share=0.125"]) == 0
+    assert {p: p.stat().st_mtime_ns for p in files} == files
+    Path("my.py").write_text("# a comment\n" + PEAK)
+    ref = MetricRef.parse("my.py:peak_width", base=Path.cwd())
+    assert keys.own_metric_hash(ref) == code
+    Path("my.py").write_text(PEAK.replace("> share", ">= share"))
+    assert keys.own_metric_hash(ref) != code
+
+
+BODIES = {  # of metrics that misbehave, and what their rows say
+    "raises": ("raise KeyError('no luck')", "KeyError: 'no luck' (raises.py:8)"),
+    "counts": (
+        "return e.heatmaps[1:].mean(axis=(1, 2))",
+        "counts returns shape (7,), not one number for each of 8 images",
+    ),
+    "scalar": ("return e.heatmaps.mean()", "scalar returns shape (), not one number"),
+    "words": (
+        "return ['much'] * len(batch)",
+        "words returns values of type <U4, not one number",
+    ),
+    "nan": (
+        "return np.log(-1 - e.heatmaps.max((1, 2)))",
+        "nan is NaN or infinite for 8 of 8 images; partial=True",
+    ),
+    "graph": (
+        "return target(batch.x.clone().requires_grad_()).amax(1)",
+        "graph returns a tensor on a graph; detach it",
+    ),
+    "maps": (
+        "e.heatmaps *= 2; return e.heatmaps.max((1, 2))",
+        "maps changes e.heatmaps in place; copy first",
+    ),
+    "pixels": (
+        "batch.x[0] = 0; return e.heatmaps.max((1, 2))",
+        "pixels changes batch.x in place; copy first",
+    ),
+    "trains": (
+        "target.net.train(); return e.heatmaps.max((1, 2))",
+        "trains changes the target's modes in place",
+    ),
+    "draws": (
+        "return np.random.rand(len(batch))",
+        "draws uses numpy's global random state; draw from rng instead",
+    ),
+    "endless": ("while True: pass", "took longer than the 4 seconds that it may take"),
+    "segfaults": (
+        "import ctypes; ctypes.string_at(0)",
+        "its process was killed by SIGSEGV",
+    ),
+    "exits": ("import sys; sys.exit(0)", "called sys.exit(0)"),
+    "forks": ("import os; os.fork()", "a method may not fork"),
+    "writes": ("open('/work/out', 'w')", "may write into its working directory only"),
+}
+DECLARED = """import numpy as np
+from benchmark.api import metric
+
+
+@metric(needs={{"heatmaps"}}, track="heatmap", better="higher", unit="", version=1, source="me")
+def {name}(e, target, batch, rng):
+    value = 0
+    {body}
+"""
+
+
+def test_what_is_wrong_with_a_metric_costs_its_own_rows_alone(known):
+    names = [*BODIES, "sound"]
+    bodies = {name: body for name, (body, _) in BODIES.items()}
+    bodies["sound"] = "return e.heatmaps.max((1, 2)) + value"
+    for name, body in bodies.items():
+        Path(f"{name}.py").write_text(DECLARED.format(name=name, body=body))
+    known.params["explain"] |= {
+        "metrics": [f"{Path(name).absolute()}.py:{name}" for name in names],
+        "limits": {"seconds": 4, "gigabytes": 1},
+    }
+    profile = known.profile
+    assert Profile.parse(profile.as_mapping()) == profile
+    done = list(own_scores.score_all(profile, "blobs"))
+    rows, instances = collect.profile_rows(profile)
+    assert not [d for d in done if d.error and "sound" in d.unit.name]
+    assert set(rows[rows.metric == "gini"].status) == {"ok"}
+    assert set(instances[instances.metric == "sound"].method) == {
+        "Random map",
+        "Edge map (Sobel)",
+    }
+    for name, (_, reason) in BODIES.items():
+        mine = rows[rows.metric == name]
+        assert len(mine) == 2 and set(mine.status) == {"failed"}, name
+        assert mine.reason.str.contains(reason, regex=False).all(), mine.reason.tolist()
+        assert not mine.reason.str.contains("\n").any()
+    endless = rows[rows.metric == "endless"].reason
+    assert (
+        endless.str.startswith("not tried: it took longer").sum() == 1
+    )  # one wait is enough
+    assert sum("sound" in d.unit.name for d in done) == 2
+    (gone,) = (ref for ref in profile.explain.metrics if ref.function == "sound")
+    for path, (cell, ref) in own_scores.files(
+        profile, cells.cells(profile, "blobs")
+    ).items():
+        assert own_scores._is_kept(path, keys.own_score_key(cell, ref)) == (ref == gone)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no metric in my.py: 'f'"),
+        (
+            "import nothing_like_it",
+            "ModuleNotFoundError: No module named 'nothing_like_it' (my.py:2)",
+        ),
+        (
+            "def f(e, target, batch, rng):\n    return 0",
+            "f is a function without a declaration; put @metric",
+        ),
+        ("f = 3", "f is int without a declaration"),
+        (
+            "@metric\ndef f(e, target, batch, rng):\n    return 0",
+            "write @metric(needs={...}",
+        ),
+        (
+            "@metric(needs={'heatmaps'})\ndef f(e):\n    return 0",
+            "missing 5 required keyword-only arguments",
+        ),
+        ("@metric(**GOOD | {'better': 'up'})\ndef f(e):\n    return 0", "better 'up'"),
+        (
+            "@metric(**GOOD | {'needs': {'heatmap'}})\ndef f(e):\n    return 0",
+            "needs ['heatmap'] unknown",
+        ),
+        (
+            "@metric(**GOOD)\ndef f(e, batch):\n    return 0",
+            "f(e, target, batch, rng, **setting): too many positional",
+        ),
+        (
+            "@metric(**GOOD, settings=[{'k': 1}])\ndef f(e, t, b, r):\n    return 0",
+            "unexpected keyword argument 'k'",
+        ),
+        (
+            "@metric(**GOOD | {'version': '1'})\ndef f(e, t, b, r):\n    return 0",
+            "version '1' is not a whole number",
+        ),
+        (
+            "@metric(**GOOD | {'unit': '<b>'})\ndef f(e, t, b, r):\n    return 0",
+            "unit '<b>': write up to 60",
+        ),
+        (
+            "@metric(**GOOD)\n@bounds(1, 0)\ndef f(e, t, b, r):\n    return 0",
+            "bounds(1, 0): the first must be below",
+        ),
+        ("def f(:", "SyntaxError"),
+        ("while True: pass", "took longer than"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_one_line(
+    tmp_path, monkeypatch, capsys, text, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(metric_refs, "_OPEN", metric_refs.Limits(seconds=3))
+    good = "GOOD = dict(needs={'heatmaps'}, track='heatmap', better='higher', unit='', version=1, source='')"
+    Path("my.py").write_text(
+        f"from benchmark.api import bounds, metric; {good}\n{text}\n"
+    )
+    assert main.main(["evaluate", "--metric", "my.py:f"]) == 2
+    said = capsys.readouterr().err
+    assert message in said and "my.py:f: " in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["my.py:gini"],
+            "my.py:gini: 'gini' is a metric of glassbench already; give yours another name",
+        ),
+        (["mi.py:peak_width"], "no file of a metric 'mi.py'; did you mean my.py?"),
+        (["my.py:peak"], "no metric in my.py: 'peak'; did you mean peak_width?"),
+        (["my.py"], "a metric is written path/to/file.py:function, not 'my.py'"),
+        (
+            ["my.py:peak_width?shere=1"],
+            "no setting of peak_width 'shere'; did you mean share?",
+        ),
+        (
+            ["my.py:peak_width", "--metric", "two.py:peak_width"],
+            "two metrics are called 'peak_width'",
+        ),
+    ],
+)
+def test_a_wrong_name_is_refused_in_one_line(known, capsys, arguments, message):
+    Path("two.py").write_text(PEAK)
+    assert main.main(["score", "--metric", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_a_metric_that_is_declared_in_this_process_is_none_of_ours(tmp_path):
+    from benchmark import api
+    from benchmark.methods.registry import metrics
+
+    before = set(metrics())
+    exec(PEAK, {"__name__": "__main__"})
+    try:
+        assert set(metrics()) == before and "peak_width" in api.METRICS
+    finally:
+        del api.METRICS["peak_width"]
+
+
+def test_the_declaration_is_read_in_a_process_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my.py").write_text(PEAK)
+    found = declared(MetricRef.parse("my.py:peak_width", base=tmp_path))
+    assert found.settings == ("share=0.5", "share=0.25")
+    assert (found.spec.name, found.spec.better, found.spec.version) == (
+        "peak_width",
+        "lower",
+        3,
+    )
+    assert found.spec.needs == {"heatmaps"} and not found.spec.partial
+    with pytest.raises(RuntimeError):
+        found.spec(None, None, None, np.random.default_rng(0))
