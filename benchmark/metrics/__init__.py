@@ -1,8 +1,13 @@
 """Metrics: pure functions ``f(e, target, batch, rng, **setting) -> (n,)`` over an explanation of n images.
 
     faithfulness   does the network answer as the map says when pixels are hidden?
+    correlations   do hidden regions matter as the map's sums in them say?
+    flipping       does the answer fall in the order of the map: by groups, from both ends, by segments?
+    road           the same, with removed pixels that leave no trace
     localisation   does the map point at the object, and at the parts that make its class?
+    object_relevance  how much of its relevance lies on the object?
     complexity     how few pixels carry the map?
+    axioms         do its values add up to the answer?
     occlusion      does hiding what the map calls relevant hurt more than hiding what it calls irrelevant?
     reconstruction how close to the image, and to its class, is what a method rebuilt from a layer?
     surrogate      does the explanation alone give the class that the network gives?
@@ -13,21 +18,31 @@ metric or about the method.
 """
 
 from benchmark.metrics import (
+    axioms,
     complexity,
     concepts,
+    correlations,
     faithfulness,
+    flipping,
     localisation,
+    object_relevance,
     occlusion,
     reconstruction,
+    road,
     surrogate,
 )
 
 __all__ = [
+    "axioms",
     "complexity",
     "concepts",
+    "correlations",
     "faithfulness",
+    "flipping",
     "localisation",
+    "object_relevance",
     "occlusion",
     "reconstruction",
+    "road",
     "surrogate",
 ]

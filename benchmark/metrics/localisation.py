@@ -271,3 +271,12 @@ def _discs(batch: Batch, radius: float) -> Array:
     square = dy[..., None] ** 2 + dx[:, :, None] ** 2
     reach = max(radius * max(h, w), 0.7072)
     return square <= reach**2
+
+
+def in_box(batch: Batch) -> Array:
+    """The pixels that each image's box holds, (n, h, w) bool.
+
+    Raises:
+        ValueError: a box that holds no pixel.
+    """
+    return _distance_to_box(batch) == 0

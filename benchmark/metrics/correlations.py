@@ -1,0 +1,278 @@
+"""Faithfulness as agreement: do regions of which a map says more move the answer more?
+
+Idea: hide regions that were drawn without looking at the map, and hold the fall of the answer, f(x) - f(x_S), against
+what the map says about the region, the sum of its values in it. Infidelity asks for equality up to one factor for each
+image; the correlations ask for a line through any point; the monotonicity correlation for the same order. f is the
+logit of the predicted class, and a hidden pixel takes the image's mean colour: the papers set normalised pixels to 0,
+which is the mean of the training images.
+
+On a linear network the map w (x - x_0) has infidelity 0 and correlations of 1: these metrics reward maps that are
+additive, which the answers of deep networks are not.
+
+MEASURED
+
+References: Yeh et al., On the (in)fidelity and sensitivity of explanations, NeurIPS 2019; Ancona et al., Towards better
+understanding of gradient-based attribution methods, ICLR 2018; Bhatt, Weller, Moura, Evaluating and aggregating
+feature-based model explanations, IJCAI 2020; Nguyen, Martínez, On quantitative aspects of model interpretability, 2020.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from scipy.stats import rankdata
+from torch import Tensor
+
+from benchmark.api import Array, Batch, Explanation, Target, metric
+from benchmark.metrics import masking, regions
+from benchmark.metrics.regions import (
+    answers,
+    falls,
+    falls_of,
+    pearson,
+    sums,
+    without_rounding,
+)
+from benchmark.metrics.sampling import on_share
+from benchmark.utils.seeds import generator
+
+
+@metric(
+    needs={"heatmaps"},
+    track="heatmap",
+    better="lower",
+    unit="squared logits",
+    version=1,
+    partial=True,
+    source="Yeh et al. 2019, Def. 2.1, squares, optimal scale",
+    settings=({"draws": 32, "images": 0.25},),
+)
+def infidelity(
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    draws: int = 32,
+    images: float = 0.25,
+    scale: str = "optimal",
+    fill: str = "mean",
+    output: str = "logit",
+) -> Array:
+    """mean_S (beta s_S - D_S)^2, (n,) >= 0, over random squares S: s_S is the map's sum in S, D_S = f(x) - f(x_S), and
+    beta = mean(D s) / mean(s^2) the factor that fits best (Sec. 2 and the authors' code), so a map's scale is free.
+
+    The squares have sides of 1 to 10 pixels of 28 x 28, as in the authors' code, which goes through all of them
+    (``pert="Square"``, with weights of 1). A flat zero map has mean(D^2), the largest value that there is.
+
+    Variants: ``scale="none"`` has beta = 1, as captum's default and Quantus do; it is a test of a map's units rather
+    than of its places (a map times 100 scores 10^4 times as much). ``scale="relative"`` divides by mean(D^2): in
+    [0, 1], and comparable between networks.
+
+    Raises:
+        ValueError: an unknown scale, fill or output, or fewer than one draw.
+    """
+    _at_least(draws, 1)
+    if scale not in ("optimal", "none", "relative"):
+        raise ValueError(f"scale {scale!r} is not one of optimal, none, relative")
+
+    def score(e: Explanation, batch: Batch) -> Array:
+        squares = regions.squares(draws, batch)
+        d = falls(target, batch, squares, ("squares", draws), fill, output)
+        s = sums(e, batch, squares)  # (n, draws)
+        if scale == "none":
+            return ((s - d) ** 2).mean(1)
+        missed = _residual(s, d)
+        if scale == "optimal":
+            return missed
+        most = (d**2).mean(1)
+        return missed / np.where(most > 0, most, 1)
+
+    return on_share(score, e, batch, images)
+
+
+def _residual(s: Array, d: Array) -> Array:
+    """min over beta of mean (beta s - d)^2, (n,), of s and d (n, k)."""
+    largest = np.abs(s).max(1, keepdims=True)
+    s = s / np.where(largest > 0, largest, 1)
+    square = (s**2).mean(1)
+    beta = (d * s).mean(1) / np.where(square > 0, square, 1)
+    return ((beta[:, None] * s - d) ** 2).mean(1)
+
+
+@metric(
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="correlation",
+    version=1,
+    partial=True,
+    source="Ancona et al. 2018, Sensitivity-n",
+    settings=({"sizes": 3, "draws": 32, "images": 0.25},),
+)
+def sensitivity_n(
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    sizes: int = 3,
+    draws: int = 32,
+    images: float = 0.25,
+    fill: str = "mean",
+    output: str = "logit",
+) -> Array:
+    """mean_n corr_S (sum of the map in S, f(x) - f(x_S)), (n,) in [-1, 1]: Pearson's correlation over random sets S of
+    n pixels, for ``sizes`` values of n from 1 % to 80 % of the pixels in equal ratios (the paper: 1 to 80 % and 100
+    sets each).
+
+    An image whose answer no set changes, and a flat map, have 0. Of single pixels (n = 1) the fall is mostly float32
+    rounding, so that sizes begin at 1 %.
+
+    Raises:
+        ValueError: an unknown fill or output, fewer than one size or two draws.
+    """
+    _at_least(sizes, 1, "sizes")
+    _at_least(draws, 2)
+
+    def score(e: Explanation, batch: Batch) -> Array:
+        pixels = batch.x[0, 0].numel()
+        found = []
+        for share in np.geomspace(0.01, 0.8, sizes):
+            n = max(1, round(share * pixels))
+            found.append(_correlation(e, target, batch, n, draws, fill, output))
+        return np.mean(found, axis=0)
+
+    return on_share(score, e, batch, images)
+
+
+@metric(
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="correlation",
+    version=1,
+    partial=True,
+    source="Bhatt et al. 2020, Def. 3",
+    settings=({"size": 0.1, "draws": 32, "images": 0.25},),
+)
+def faithfulness_correlation(
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    size: float = 0.1,
+    draws: int = 32,
+    images: float = 0.25,
+    fill: str = "mean",
+    output: str = "logit",
+) -> Array:
+    """corr_S (sum of the map in S, f(x) - f(x_S)), (n,) in [-1, 1], over random sets S of the share ``size`` of the
+    pixels: ``sensitivity_n`` with one n.
+
+    Raises:
+        ValueError: a size outside (0, 1], an unknown fill or output, or fewer than two draws.
+    """
+    _at_least(draws, 2)
+    if not 0 < size <= 1:
+        raise ValueError(f"size={size}: a share of the pixels must lie in (0, 1]")
+
+    def score(e: Explanation, batch: Batch) -> Array:
+        n = max(1, round(size * batch.x[0, 0].numel()))
+        return _correlation(e, target, batch, n, draws, fill, output)
+
+    return on_share(score, e, batch, images)
+
+
+def _correlation(
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    n: int,
+    draws: int,
+    fill: str,
+    output: str,
+) -> Array:
+    """Pearson's correlation (n,) over random sets of n pixels."""
+    sets = regions.subsets(n, draws, batch)
+    d = falls(target, batch, sets, ("subsets", n, draws), fill, output)
+    f = answers(target(batch), target, batch, output)
+    spread = d - d.mean(1, keepdims=True)
+    return pearson(sums(e, batch, sets), without_rounding(spread, f))
+
+
+@metric(
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="correlation",
+    version=1,
+    partial=True,
+    source="Nguyen and Martínez 2020, Sec. 3 (monotonicity)",
+    settings=({"grid": 4, "draws": 4, "images": 0.25},),
+)
+def monotonicity_correlation(
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    grid: int = 4,
+    draws: int = 4,
+    images: float = 0.25,
+    fill: str = "noise",
+    output: str = "probability",
+) -> Array:
+    """Spearman's correlation of |a_i| with E (f(x) - f(x_i))^2 / f(x)^2, (n,) in [-1, 1], over the patches i of a
+    ``grid`` x ``grid``: a_i is the map's mean in patch i, x_i the image with other pixels there.
+
+    The other pixels are drawn ``draws`` times from [0, 1]; any other ``fill`` is not random and takes one draw. The
+    paper's features are single pixels: ``grid`` = the image's side. f(x) divides all of an image's values alike, so
+    that it changes nothing. Quantus divides by f(x) to the power of 2, too, and sums |a| over the pixels of a step.
+
+    Raises:
+        ValueError: fewer than two patches a side or one draw, or an unknown fill or output.
+    """
+    _at_least(draws, 1)
+    if fill not in ("noise", *masking.FILLS):
+        raise ValueError(
+            f"fill {fill!r} is not one of noise, {', '.join(masking.FILLS)}"
+        )
+
+    def score(e: Explanation, batch: Batch) -> Array:
+        patches = masking.patches(grid, batch).cpu().numpy()  # (p, hw)
+        a = np.abs(sums(e, batch, patches) / patches.sum(1))
+        if fill == "noise":
+            d = _noise_falls(target, batch, patches, (grid, draws), output)
+        else:
+            d = falls(target, batch, patches, ("patches", grid), fill, output)[:, None]
+        f = answers(target(batch), target, batch, output)
+        squared = without_rounding(d.reshape(len(d), -1), f).reshape(d.shape) ** 2
+        largest = a.max(1, keepdims=True)
+        a = (a / np.where(largest > 0, largest, 1)).round(9)
+        return pearson(rankdata(a, axis=1), rankdata(squared.mean(1), axis=1))
+
+    return on_share(score, e, batch, images)
+
+
+def _noise_falls(
+    target: Target, batch: Batch, patches: Array, name: tuple[int, int], output: str
+) -> Array:
+    """f(x) - f(x_i), (n, draws, p), with noise in each of the patches (p, h*w)."""
+    key = ("noise falls", target, *name, output)
+    if key in batch.memo:
+        return batch.memo[key]
+    (p, _), draws, shape = patches.shape, name[1], batch.x.shape[1:]
+    drawn = generator("noise", *name, *shape).random((draws, *shape), np.float32)
+    noise = torch.from_numpy(drawn).to(batch.x.device)
+    inside = torch.from_numpy(patches).to(batch.x.device).view(p, 1, *shape[1:])
+
+    def filled(image: Tensor, copy: Tensor) -> Tensor:
+        return torch.where(inside[copy % p], noise[copy // p], batch.x[image])
+
+    found = falls_of(target, batch, draws * p, filled, output)
+    batch.memo[key] = found.reshape(-1, draws, p)
+    return batch.memo[key]
+
+
+def _at_least(number: int, least: int, name: str = "draws") -> None:
+    if number < least:
+        raise ValueError(f"{name}={number}: at least {least}")

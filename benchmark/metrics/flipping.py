@@ -1,0 +1,240 @@
+"""Faithfulness by what is removed in the order of a map: groups one by one, from both ends, and by segments.
+
+Idea: SaCo removes each tenth of the ranking by itself and asks, of every pair, whether the group of which the map says
+more matters more. SRG removes pixels from both ends of the ranking and compares the two curves, so that what any hidden
+pixel does to the network cancels. IROF removes segments of the image, largest mean first. Y_c is the softmax
+probability of the predicted class c; removed pixels take the image's mean colour.
+
+MEASURED
+
+References: Wu, Kang, Tang, Hong, Yan, On the faithfulness of vision transformer explanations, CVPR 2024 (SaCo);
+Blücher, Vielhaben, Strodthoff, Decoupling pixel flipping and occlusion strategy for consistent XAI benchmarks, TMLR
+2024 (SRG); Rieger, Hansen, IROF: a low resource evaluation metric for explanation methods, 2020.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from benchmark.api import Array, Batch, Explanation, Target, metric
+from benchmark.metrics.masking import (
+    heatmaps,
+    log_odds,
+    logits_at,
+    masked,
+    predicted,
+    probability,
+    ranks,
+    steps_of,
+)
+from benchmark.metrics.sampling import on_share
+
+NOISE = 1e-4  # log-odds that are closer than this differ by float32 rounding
+
+
+@metric(
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="Wu et al. 2024, Algorithm 1 (SaCo)",
+    settings=({"groups": 10, "images": 0.25},),
+)
+def saco(
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    groups: int = 10,
+    images: float = 0.25,
+    fill: str = "mean",
+) -> Array:
+    """sum_{i<j} +-(s_i - s_j) / sum_{i<j} (s_i - s_j), (n,) in [-1, 1]: the pixels, in the order of the map, are cut
+    into ``groups`` G_1 ... G_K; + where d_i >= d_j with d_i = Y_c(x) - Y_c(x without G_i), - where not.
+
+    s_i is the map's mean in G_i (the paper: its sum; the same where K divides the number of pixels). A tie of the d
+    counts for the map, as printed: a network whose answer never changes gives 1 to every map that is not flat. A flat
+    map has 0.
+
+    Raises:
+        ValueError: fewer than two groups, more than pixels, or an unknown fill.
+    """
+    pixels = batch.x[0, 0].numel()
+    if not 2 <= groups <= pixels:
+        raise ValueError(f"groups={groups} must lie within 2..{pixels}, the pixels")
+
+    def score(e: Explanation, batch: Batch) -> Array:
+        group = ranks(e, batch) * groups // pixels  # (n, hw), 0: most important
+        odds = _log_odds_without(target, batch, group, groups, fill)
+        s = _group_means(e, batch, group.cpu().numpy(), groups)
+        gained, total = np.zeros(len(batch)), np.zeros(len(batch))
+        for i, j in combinations(range(groups), 2):
+            gap = s[:, i] - s[:, j]
+            as_said = odds[:, i] <= odds[:, j] + NOISE  # d_i >= d_j
+            gained += np.where(as_said, gap, -gap)
+            total += gap
+        return gained / np.where(total > 0, total, 1)
+
+    return on_share(score, e, batch, images)
+
+
+@torch.no_grad()
+def _log_odds_without(
+    target: Target, batch: Batch, group: Tensor, groups: int, fill: str
+) -> Array:
+    """log Y_c / (1 - Y_c) of each image without each of its groups, (n, K)."""
+    n, _, h, w = batch.x.shape
+    out = []
+    for pairs in torch.arange(n * groups, device=batch.x.device).split(batch.chunk):
+        image, k = pairs // groups, pairs % groups
+        kept = (group[image] != k[:, None]).view(-1, 1, h, w)
+        out.append(target(masked(batch, image, kept, fill)))
+    logits = torch.cat(out).view(n, groups, -1).transpose(0, 1)
+    return log_odds(logits, predicted(target, batch)).T
+
+
+def _group_means(e: Explanation, batch: Batch, group: Array, groups: int) -> Array:
+    """The map's mean in each group, (n, K), of maps scaled to a largest value of 1."""
+    maps = heatmaps(e, batch).reshape(len(group), -1).astype(np.float64)
+    largest = np.abs(maps).max(1, keepdims=True)
+    maps = maps / np.where(largest > 0, largest, 1)
+    means = []
+    for k in range(groups):
+        inside = group == k
+        means.append((maps * inside).sum(1) / inside.sum(1))
+    return np.stack(means, axis=1).round(12)
+
+
+@metric(
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="Blücher et al. 2024, Eq. 7 (SRG)",
+    settings=({"steps": 7, "images": 0.25},),
+)
+def symmetric_relevance_gain(
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    steps: int = 7,
+    images: float = 0.25,
+    fill: str = "mean",
+) -> Array:
+    """AUC(least important first) - AUC(most important first), (n,) in [-1, 1]: areas under Y_c against the share of
+    pixels removed, at ``steps`` evenly spaced points with both ends.
+
+    A random map has 0 in the mean, whatever the fill does to the network, and a flat one scores by the order of ties
+    alone (lower index first).
+
+    Raises:
+        ValueError: fewer than two steps, or an unknown fill.
+    """
+
+    def score(e: Explanation, batch: Batch) -> Array:
+        removed = np.array(steps_of(steps, batch))
+        c, left = predicted(target, batch), removed[-1] - removed
+        most = logits_at(e, target, batch, removed.tolist(), fill, delete=True)
+        least = logits_at(e, target, batch, left.tolist(), fill)
+        gain = probability(least, c) - probability(most, c)  # (steps, n)
+        return np.trapezoid(gain, removed / removed[-1], axis=0)
+
+    return on_share(score, e, batch, images)
+
+
+@metric(
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="Rieger and Hansen 2020 (IROF)",
+    settings=({"segments": 16, "images": 0.25},),
+)
+def irof(
+    e: Explanation,
+    target: Target,
+    batch: Batch,
+    rng: Generator,
+    segments: int = 16,
+    images: float = 0.25,
+    fill: str = "mean",
+) -> Array:
+    """Area over Y_c(x_l) / Y_c(x_0), l = 0 ... L, divided by L, (n,) up to 1: x_l lacks the l segments of the image of
+    which the map has the largest mean. 1 - C at worst, with C classes.
+
+    SLIC cuts each image into about ``segments`` (the paper: as many as 300 of 224 x 224), which are the same for all
+    maps; equal means go by the segment's number. Trapezoid rule.
+
+    Raises:
+        ValueError: fewer than two segments, or an unknown fill.
+    """
+    if segments < 2:
+        raise ValueError(f"segments={segments}: at least 2")
+
+    def score(e: Explanation, batch: Batch) -> Array:
+        labels = _segments(batch, segments)  # (n, hw)
+        place = _places(heatmaps(e, batch).reshape(labels.shape), labels)
+        counts = labels.max(1) + 1  # L, (n,)
+        curve = _curve(target, batch, torch.from_numpy(place), counts, fill)
+        area = []
+        for y in np.split(curve, np.cumsum(counts)[:-1] + np.arange(1, len(batch))):
+            area.append(np.trapezoid(1 - y / y[0]) / (len(y) - 1))
+        return np.array(area)
+
+    return on_share(score, e, batch, images)
+
+
+def _segments(batch: Batch, segments: int) -> Array:
+    """The number of the segment of each pixel, (n, h*w) int, from 0 without gaps."""
+    from skimage.segmentation import slic
+
+    key = ("segments", segments)
+    if key not in batch.memo:
+        found = []
+        for x in batch.x.detach().cpu().permute(0, 2, 3, 1).double().numpy():
+            cut = slic(x, segments, compactness=0.1, start_label=0, channel_axis=-1)
+            _, labels = np.unique(cut, return_inverse=True)
+            found.append(labels.reshape(-1))
+        batch.memo[key] = np.stack(found)
+    return batch.memo[key]
+
+
+def _places(maps: Array, labels: Array) -> Array:
+    """The place of each pixel's segment in the order of removal, (n, h*w): 0 first."""
+    places = []
+    for values, segment in zip(maps.astype(np.float64), labels):
+        mean = np.bincount(segment, values) / np.bincount(segment)
+        largest = np.abs(mean).max() or 1
+        order = np.argsort(-(mean / largest).round(9), kind="stable")
+        places.append(np.argsort(order)[segment])
+    return np.stack(places)
+
+
+@torch.no_grad()
+def _curve(
+    target: Target, batch: Batch, place: Tensor, counts: Array, fill: str
+) -> Array:
+    """Y_c of x_0 ... x_L of each image, one image after the other, (sum of L + 1,)."""
+    h, w = batch.x.shape[2:]
+    images = np.repeat(np.arange(len(batch)), counts + 1)
+    removed = np.concatenate([np.arange(count + 1) for count in counts])
+    image, step = torch.from_numpy(images), torch.from_numpy(removed)
+    out = []
+    for rows in torch.arange(len(image)).split(batch.chunk):
+        kept = place[image[rows]] >= step[rows, None]
+        kept = kept.view(-1, 1, h, w).to(batch.x.device)
+        x = masked(batch, image[rows].to(batch.x.device), kept, fill)
+        out.append(target(x))
+    return probability(torch.cat(out), predicted(target, batch)[images])

@@ -1,0 +1,84 @@
+"""Localisation: how much of a map's relevance lies on the object, and do its strongest pixels?
+
+Idea: relevance mass accuracy is the share of the positive relevance that lies on the object; relevance rank accuracy
+the share of the K most relevant pixels that do, K the object's size. The object is its own pixels where the data set
+knows them (``part_masks``: toybirds), else its box; with a box the mass is ``energy_in_box``.
+
+Both have the object's share of the image as their level of chance: rank accuracy exactly so for a map without positive
+values, since tied pixels share their places, and both for a flat positive map.
+
+MEASURED
+
+Reference: Arras, Osman, Samek, CLEVR-XAI: a benchmark dataset for the ground truth evaluation of neural network
+explanations, Information Fusion 2022, Eqs. 5 and 6.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+
+from benchmark.api import Array, Batch, Explanation, Target, metric
+from benchmark.metrics.localisation import _positive, _share, in_box
+from benchmark.metrics.masking import chunks
+
+
+@metric(
+    needs={"heatmaps", "boxes"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="Arras et al. 2022, relevance mass accuracy",
+)
+def relevance_mass_accuracy(
+    e: Explanation, target: Target, batch: Batch, rng: Generator
+) -> Array:
+    """Share of the positive relevance on the object, (n,) in [0, 1]; 0 without positive relevance (Quantus sums signed
+    values, which may give any number). NaN where no pixel shows the object."""
+    values = []
+    for maps, part in chunks(e, batch):
+        pixels = _object(part)
+        here = _share(maps, pixels)
+        values.append(np.where(pixels.any((1, 2)), here, np.nan))
+    return np.concatenate(values)
+
+
+@metric(
+    needs={"heatmaps", "boxes"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="Arras et al. 2022, relevance rank accuracy; ties: expected value",
+)
+def relevance_rank_accuracy(
+    e: Explanation, target: Target, batch: Batch, rng: Generator
+) -> Array:
+    """Share of the K pixels of the largest positive relevance that lie on the object of K pixels, (n,) in [0, 1].
+
+    Where pixels tie for the last places, this is the expected value of a draw among them (elsewhere the first pixels of
+    the image win, and a zero map scores 1 or 0 by where the object lies). NaN where no pixel shows the object.
+    """
+    values = [_rank_accuracy(maps, _object(part)) for maps, part in chunks(e, batch)]
+    return np.concatenate(values)
+
+
+def _rank_accuracy(maps: Array, pixels: Array) -> Array:
+    """Of maps (n, h, w) and objects (n, h, w) bool: (n,)."""
+    a, inside = _positive(maps).reshape(len(maps), -1), pixels.reshape(len(maps), -1)
+    k = inside.sum(1)
+    last = np.sort(a, axis=1)[np.arange(len(a)), -np.maximum(k, 1), None]
+    above, tied = a > last, a == last
+    places = k - above.sum(1)  # that are left for tied pixels
+    hits = (above & inside).sum(1) + places * (tied & inside).sum(1) / tied.sum(1)
+    return np.divide(hits, k, out=np.full(len(a), np.nan), where=k > 0)
+
+
+def _object(batch: Batch) -> Array:
+    """The object's pixels, (n, h, w) bool."""
+    if batch.part_masks is None:
+        return in_box(batch)
+    return batch.part_masks.cpu().numpy() >= 0
