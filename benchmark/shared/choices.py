@@ -25,3 +25,26 @@ def check_choices(settings: Any) -> None:
         if value not in choices:
             known = " or ".join(map(repr, choices))
             raise ValueError(f"{field.name} is {known}, not {value!r}")
+
+
+def check_at_least(least: float, **settings: float) -> None:
+    """
+    Raises:
+        ValueError: a setting that is no number, or below ``least``.
+    """
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{name} is {value!r}; expected a number")
+        if not least <= value < float("inf"):
+            raise ValueError(f"{name} is {value!r}; expected at least {least}")
+
+
+def check_share(**settings: float) -> None:
+    """
+    Raises:
+        ValueError: a setting outside (0, 1].
+    """
+    for name, value in settings.items():
+        check_at_least(0, **{name: value})
+        if not 0 < value <= 1:
+            raise ValueError(f"{name} is {value!r}; expected a share in (0, 1]")

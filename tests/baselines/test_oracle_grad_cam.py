@@ -117,6 +117,7 @@ def scaled(maps):
             {"variant": "library"},
         ),
         ("score_cam", "ScoreCAM", "ScoreCAM", {"variant": "library"}),
+        ("layer_cam", "LayerCAM", "LayerCAM", {}),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
