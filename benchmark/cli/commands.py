@@ -100,17 +100,20 @@ def prepare(options: argparse.Namespace) -> int:
     for name in names:
         if name not in known:
             raise near(name, known, "data set")
-    if options.path:  # the script runs in the project's folder, not in the caller's
-        options.path = os.path.abspath(os.path.expanduser(options.path))
+    for key in ("path", "masks"):  # the script runs in the project's folder
+        if value := getattr(options, key):
+            setattr(options, key, os.path.abspath(os.path.expanduser(value)))
     flags = []
-    for key in ("path", "name", "size"):
+    for key in ("path", "name", "size", "masks", "fit"):
         value = getattr(options, key)
         if value:
             flags += [f"--{key}", value]
+    for key in ("grey", "data_only"):
+        if getattr(options, key):
+            flags.append(f"--{key.replace('_', '-')}")
     if flags and names != ["folder"]:
-        raise UsageError(
-            "--path, --name and --size are for `glassbench prepare folder`"
-        )
+        given = ", ".join(flag for flag in flags if flag.startswith("--"))
+        raise UsageError(f"{given}: only for `glassbench prepare folder`")
     if options.profile:
         flags += ["--profile", options.profile]
     if options.force:
@@ -515,16 +518,16 @@ def study_score(options: argparse.Namespace) -> int:
 
 
 def _own_board(options: argparse.Namespace) -> Profile:
-    """The profile of ``--network`` on the folder ``--images``; says what to know about the network.
+    """The profile of ``--network`` on the images ``--images``; says what to know about the network.
 
     Raises:
-        UsageError: options that do not fit together, or a network or folder that cannot be used.
+        UsageError: options that do not fit together, or a network or images that cannot be used.
     """
-    from benchmark.jobs.own import lines, own_profile
+    from benchmark.jobs.own import Images, lines, own_profile
 
     if options.images is None:
         raise UsageError(
-            "--network needs --images, a folder with a subfolder per class"
+            "--network needs --images: a folder with a subfolder per class, a CSV, COCO or Pascal VOC"
         )
     if not (options.method or options.metric):
         raise UsageError(
@@ -538,9 +541,14 @@ def _own_board(options: argparse.Namespace) -> Profile:
     for key in ("mean", "std", "classes"):
         given[key] = getattr(options, key)
     network = {key: value for key, value in given.items() if value is not None}
-    profile, card = own_profile(
-        {"use": options.network, **network}, options.images, options.size
+    images = Images(
+        options.images,
+        options.size,
+        options.fit,
+        channels=1 if options.grey else 3,
+        masks=options.masks,
     )
+    profile, card = own_profile({"use": options.network, **network}, images)
     first, *notes = lines(card)
     err.print(first, markup=False)
     for note in notes:

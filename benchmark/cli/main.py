@@ -200,9 +200,22 @@ def _add_setup(all_commands: _Commands) -> None:
         "--profile", help="prepare for this profile (default: that of params.yaml)"
     )
     command.add_argument("--force", action="store_true", help="prepare it again")
-    command.add_argument("--path", help="folder: the images, one subfolder per class")
-    command.add_argument("--name", help="folder: of the data set")
-    command.add_argument("--size", help="folder: side in pixels")
+    own = command.add_argument_group("prepare folder: images of your own")
+    own.add_argument(
+        "--path", help="a folder with a subfolder per class, a CSV, COCO or Pascal VOC"
+    )
+    own.add_argument("--name", help="of the data set (default: the folder's)")
+    own.add_argument("--size", help="side in pixels (default: 224)")
+    own.add_argument(
+        "--masks", help="folder of masks, in the same places as the images"
+    )
+    own.add_argument(
+        "--fit", choices=("squash", "crop"), help="both sides, or the centre"
+    )
+    own.add_argument("--grey", action="store_true", help="one channel instead of three")
+    own.add_argument(
+        "--data-only", action="store_true", help="do not name it in params.yaml"
+    )
 
 
 def _add_steps(all_commands: _Commands) -> None:
@@ -433,7 +446,8 @@ def _add_evaluate(all_commands: _Commands) -> None:
         "--images",
         type=Path,
         metavar="FILE",
-        help="only write the images to be explained; with --network the folder of images, one subfolder per class",
+        help="only write the images to be explained; with --network your images: a folder with a subfolder per class, "
+        "a CSV (path, label, box), COCO's JSON, or a folder of Pascal VOC",
     )
     _add_own_network(command)
 
@@ -454,11 +468,25 @@ def _add_own_network(command: argparse.ArgumentParser) -> None:
         "--size", type=_positive, default=224, help="side in pixels (default: 224)"
     )
     own.add_argument(
+        "--fit",
+        choices=("squash", "crop"),
+        default="squash",
+        help="scale both sides to --size, or the shorter one and keep the centre",
+    )
+    own.add_argument(
+        "--grey", action="store_true", help="images of one channel instead of three"
+    )
+    own.add_argument(
+        "--masks", type=Path, help="folder of masks, in the same places as the images"
+    )
+    own.add_argument(
         "--mean", type=float, nargs="+", help="of the pixels in [0, 1] (default: 0)"
     )
     own.add_argument("--std", type=float, nargs="+", help="the same (default: 1)")
     own.add_argument(
-        "--classes", nargs="+", help="of the outputs, in order (default: the folders')"
+        "--classes",
+        nargs="+",
+        help="of the outputs, in order, a file with a name per line, or their number (default: those of the images)",
     )
 
 

@@ -1,62 +1,72 @@
-"""A user's own images, one subfolder per class, as a data set with a name of its own.
+"""A user's own images as a data set with a name of its own.
 
     command_line(["--path", "/home/ann/photos", "--size", "64"])    # prepares it, and writes datasets/photos.py
     run("photos", "../photos", 64)                                  # what that script does
 
-Idea: the folder is named relative to the project, in the script as in the data card, as both are read elsewhere: other
-clones, other machines, published results.
+Idea: the images are named relative to the project, in the script as in the data card, as both are read elsewhere: other
+clones, other machines, published results. Boxes and masks move with the pixels (``data.regions``): where each image has
+one box, it is the batch's box; else the objects of an image are one mask, ``part_masks`` with the single part 0.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from benchmark import store
+from benchmark import data, store
+from benchmark.data import listings
 from benchmark.data.download import ParamsError, choose, main, say
-from benchmark.data.photos import of_card, read_photo
+from benchmark.data.listings import Item, Listing
+from benchmark.data.photos import MAX_PIXELS, Photo, of_card, read_photo
+from benchmark.data.profile_edit import add_to_profile
+from benchmark.data.regions import Box, Frame, MaskFile, RegionError, Runs, union
 from benchmark.utils.seeds import generator
 
-TEST_NAMES = ("test", "val", "valid", "validation")
 TEST_SHARE = 5  # one image in this many goes to test
-DOC = "Your own images, one subfolder per class (datasets/folder.py)."
+DOC = "Your own images: a folder of classes, a CSV, COCO or Pascal VOC (datasets/folder.py)."
 MADE_BY = "made by `glassbench prepare folder`"
-SCRIPT = f'''"""{{name}}: a folder of images, one subfolder per class ({MADE_BY})."""
+SCRIPT = f'''"""{{name}}: images of one's own ({MADE_BY})."""
 
 import sys
 
 from benchmark.data.folders import run
 
 if __name__ == "__main__":
-    sys.exit(run({{name!r}}, {{path!r}}, {{size}}))
+    sys.exit(run({{arguments}}))
 '''
-Tree = dict[str, dict[str, list[Path]]]  # {split: {class: its files}}
+DEFAULTS = {"size": 224, "fit": "squash", "channels": 3, "path": "", "masks": ""}
+Splits = dict[str, list[Item]]
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: width and height are swapped
+_TURNED_BY_PILLOW = "TIFF"
 
 
 def command_line(argv: list[str] | None = None) -> int:
-    """Prepare the folder of ``--path``, and write the script that prepares it again. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="glassbench prepare folder", description=DOC)
-    parser.add_argument("--path", type=Path, help="the folder, one subfolder per class")
-    parser.add_argument("--name", help="of the data set (default: the folder's)")
-    parser.add_argument(
-        "--size", type=int, default=224, help="side in pixels (default: 224)"
-    )
-    args, rest = parser.parse_known_args(argv)
+    """Prepare the images of ``--path``, write the script that prepares them again, and name them in the profile.
+
+    Returns:
+        The exit code.
+    """
+    args, rest = _parser().parse_known_args(argv)
+    if args.profile:
+        rest += ["--profile", args.profile]
     if args.path is None:
         say(
             "folder: which one? glassbench prepare folder --path DIR [--name NAME] [--size N]"
         )
         return 2
     path = Path(os.path.abspath(args.path.expanduser()))
-    name = args.name or re.sub(r"\W+", "_", path.name).strip("_").lower()
+    name = args.name or re.sub(r"\W+", "_", path.stem).strip("_").lower()
     script = store.ROOT / "datasets" / f"{name}.py"
     if problem := _problem(name, script, args.size):
         say(f"folder: {problem}")
@@ -67,11 +77,50 @@ def command_line(argv: list[str] | None = None) -> int:
             f"{name}: {path} is outside the project: datasets/{name}.py names it {written}; a clone that has it "
             f"elsewhere sets data.{name}.path in its params.yaml"
         )
-    code = run(name, written, args.size, rest)
+    more: dict[str, Any] = {}
+    if args.masks:
+        more["masks"] = as_written(Path(os.path.abspath(args.masks.expanduser())))
+    if args.fit != "squash":
+        more["fit"] = args.fit
+    if args.grey:
+        more["channels"] = 1
+    code = run(name, written, args.size, rest, **more)
     if code == 0:
-        text = SCRIPT.format(name=name, path=written, size=args.size)
+        given = [repr(name), repr(written), repr(args.size)]
+        given += [f"{key}={value!r}" for key, value in more.items()]
+        text = SCRIPT.format(name=name, arguments=", ".join(given))
         store.write_text(script, text)
+        if args.add:
+            _add(name, args.size, args.profile)
     return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="glassbench prepare folder", description=DOC)
+    add = parser.add_argument
+    add("--path", type=Path, help="the folder, CSV or COCO JSON")
+    add("--name", help="of the data set (default: the folder's)")
+    add("--size", type=int, default=224, help="side in pixels (default: 224)")
+    add("--masks", type=Path, help="folder of masks, in the same places as the images")
+    add("--fit", choices=("squash", "crop"), default="squash")
+    add("--grey", action="store_true", help="one channel instead of three")
+    add("--profile", help="whose folder the npz goes to")
+    add("--data-only", dest="add", action="store_false", help="leave params.yaml")
+    return parser
+
+
+def _add(name: str, size: int, profile: str | None) -> None:
+    """Name a data set in params.yaml, with a network to train on it, if that is the profile."""
+    file = store.ROOT / "params.yaml"
+    try:
+        chosen = store.read_yaml(file).get("profile") if file.exists() else profile
+        if profile not in (None, chosen):
+            say(f"{name}: params.yaml is of profile {chosen}, and was left alone")
+            return
+        if line := add_to_profile(file, name, size):
+            say(f"{name}: {line}")
+    except (ParamsError, store.StoreError) as error:
+        say(f"{name}: {error}")
 
 
 def _problem(name: str, script: Path, size: int) -> str:
@@ -97,119 +146,266 @@ def as_written(path: Path) -> str:
     return Path(os.path.relpath(path.resolve(), root)).as_posix()
 
 
-def run(name: str, path: str, size: int, argv: list[str] | None = None) -> int:
-    """Prepare the folder as data set ``name``; the scripts that ``command_line`` writes call it.
+def run(
+    name: str, path: str, size: int, argv: list[str] | None = None, **more: Any
+) -> int:
+    """Prepare the images as data set ``name``; the scripts that ``command_line`` writes call it.
 
-    A folder whose images have changed is read again only with --force.
+    Images that have changed are read again only with --force.
 
     Args:
-        path: the folder, absolute or relative to the project.
+        path: the folder, CSV or JSON, absolute or relative to the project.
+        more: other parameters than those of ``DEFAULTS``: fit, channels, masks.
     """
-    defaults = {"size": size, "fit": "squash", "path": path}
+    defaults = {**DEFAULTS, "size": size, "path": path, **more}
+    card: dict[str, Any] = {}
 
     def prepare_folder(params: dict[str, Any], downloads: Path) -> tuple[dict, dict]:
-        return prepare(params, name, store.ROOT / Path(params["path"]).expanduser())
+        arrays, found = prepare(params, name, store.ROOT)
+        card.update(found)
+        return arrays, found
 
-    return main(name, prepare_folder, defaults, DOC, argv)
+    code = main(name, prepare_folder, defaults, DOC, argv)
+    for line in card.get("remarks", ()):
+        say(f"{name}: {line}")
+    return code
 
 
-def prepare(params: dict[str, Any], name: str, path: Path) -> tuple[dict, dict]:
-    """The arrays of a data set, and its card.
+def prepare(params: dict[str, Any], name: str, root: Path) -> tuple[dict, dict]:
+    """The arrays of a data set to train networks on, and its card.
+
+    Args:
+        root: what paths among the parameters are relative to.
 
     Raises:
-        ParamsError: it is no folder of classes; a name in it is not UTF-8; a class has no training image, or all none
-            for test.
+        ParamsError: the images cannot be used; a class has no training image, or all none for test.
     """
-    fit = choose(params, "fit", "squash", "crop")
-    splits = tree(name, path)
-    classes = sorted({c for files in splits.values() for c in files})
-    arrays: dict[str, Any] = {"classes": classes}
-    skipped, notes, digest = [], Counter(), hashlib.sha256()
-    for split, files in splits.items():
-        x, y = [], []
-        for label, c in enumerate(classes):
-            for file in files.get(c, []):
-                raw = file.read_bytes()
-                digest.update(f"{split}/{c}/{file.name}".encode() + raw)
-                if photo := read_photo(raw, params["size"], fit):
-                    x.append(photo.pixels)
-                    y.append(label)
-                    notes.update(photo.notes)
-                else:
-                    skipped.append(str(file.relative_to(path)))
-        if not x:
-            raise ParamsError(
-                f"{path}: no image for {split}; one image in {TEST_SHARE} of each class goes to test"
-            )
-        arrays[f"x_{split}"] = np.stack(x)
-        arrays[f"y_{split}"] = np.array(y, np.int64)
-    missing = [c for label, c in enumerate(classes) if label not in arrays["y_train"]]
+    path = root / Path(params["path"]).expanduser()
+    masks = root / Path(params["masks"]).expanduser() if params["masks"] else None
+    found = listings.read(path, masks)
+    what = "subfolders" if found.kind == "folder" else "classes"
+    if len(found.classes) < 2:
+        raise ParamsError(
+            f"{path} holds {len(found.classes)} {what}; there must be one per class, and at least two"
+        )
+    splits = drawn(found.items, name)
+    for split in data.SPLITS:
+        if not splits[split]:
+            raise _no_image(path, split)
+    arrays, card = arrays_of(found, splits, found.classes, params)
+    labels = set(arrays["y_train"].tolist())
+    missing = [c for k, c in enumerate(found.classes) if k not in labels]
     if missing:
         raise ParamsError(f"{path}: no training image of {', '.join(missing)}")
-    source = {"file": path.name, "origin": "folder", "sha256": digest.hexdigest()}
+    source = {"file": path.name, "origin": "folder", "sha256": card.pop("sha256")}
     return arrays, {
         "title": name,
-        "what": f"a user's images, {', '.join(classes)}",
+        "what": f"a user's images, {', '.join(found.classes)}",
         "licence": "the owner's",
         "citation": "",
         "url": "",
         "provenance": {"files": [source], "changes": "none"},
-        "resize": f"{fit}, bilinear with antialiasing",
-        **of_card(skipped, notes),
+        **card,
     }
 
 
-def tree(name: str, path: Path) -> Tree:
-    """The files of each class, split as the folder itself is, else by a seed named after the data set."""
-    if not path.is_dir():
-        raise ParamsError(f"{path} is not a folder")
-    inside = _subfolders(path)
-    tests = [split for split in TEST_NAMES if split in inside]
-    if tests and "train" in inside:
-        train, test = inside["train"], inside[tests[0]]
-        return {"train": _by_class(train), "test": _by_class(test)}
-    out: Tree = {"train": {}, "test": {}}
-    for c, files in _by_class(path).items():
-        order = generator("folder", name, c).permutation(len(files))
-        to_test = set(order[: len(files) // TEST_SHARE].tolist())
-        for i, file in enumerate(files):
-            split = "test" if i in to_test else "train"
-            out[split].setdefault(c, []).append(file)
+def _no_image(path: Path, split: str) -> ParamsError:
+    return ParamsError(
+        f"{path}: no image for {split}; one image in {TEST_SHARE} of each class goes to test"
+    )
+
+
+def drawn(items: Sequence[Item], name: str) -> Splits:
+    """The images of each split: those of the list itself, else one in ``TEST_SHARE`` of each class to test, by a seed
+    named after the data set."""
+    out: Splits = {split: [] for split in data.SPLITS}
+    if any(item.split for item in items):
+        for item in items:
+            out[item.split].append(item)
+        return out
+    for label in sorted({item.label for item in items}):
+        mine = [item for item in items if item.label == label]
+        order = generator("folder", name, label).permutation(len(mine))
+        to_test = set(order[: len(mine) // TEST_SHARE].tolist())
+        for i, item in enumerate(mine):
+            out["test" if i in to_test else "train"].append(item)
     return out
 
 
-def _by_class(path: Path) -> dict[str, list[Path]]:
-    """{class: its files, sorted}."""
-    classes = _subfolders(path)
-    if len(classes) < 2:
-        raise ParamsError(
-            f"{path} holds {len(classes)} subfolders; there must be one per class, and at least two"
-        )
-    files = {}
-    for name, folder in classes.items():
-        found = (file for file in folder.rglob("*") if file.is_file())
-        files[name] = _visible(found)
-    return files
+# --------------------------------------------------------------------------------------------- pixels and objects
 
 
-def _subfolders(path: Path) -> dict[str, Path]:
-    """{name: folder}, sorted, without hidden ones."""
-    folders = (folder for folder in path.iterdir() if folder.is_dir())
-    return {folder.name: folder for folder in _visible(folders)}
+@dataclass
+class _Read:
+    """What reading the images told: files left out, notes by kind, and images by what was odd about their objects."""
+
+    skipped: list[str] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    beyond: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    by_bytes: dict[str, list[str]] = field(default_factory=dict)
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def remarks(self) -> Iterator[str]:
+        copies = [names for names in self.by_bytes.values() if len(names) > 1]
+        if copies:
+            first = " = ".join(copies[0][:2])
+            yield f"{len(copies)} images stand there more than once ({first})"
+        counted = {
+            "have boxes that reach beyond the image; they are cut at its sides": self.beyond,
+            "have no object left in the square": self.lost,
+        }
+        for what, names in counted.items():
+            if names:
+                yield f"{len(names)} images ({names[0]}) {what}"
 
 
-def _visible(paths: Iterable[Path]) -> list[Path]:
-    """Sorted, without hidden ones.
+def arrays_of(
+    found: Listing, splits: Splits, classes: Sequence[str], params: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays of a data set with these images, and what its card says of them.
 
     Raises:
-        ParamsError: a name is not UTF-8, in which card and script are written.
+        ParamsError: no image of a split can be read; a label is no class; annotations are of images of another size.
     """
-    shown = sorted(path for path in paths if not path.name.startswith("."))
-    for path in shown:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise ParamsError(
-                f"{os.fsencode(path)!r}: this name is not UTF-8; rename it and run again"
-            ) from None
-    return shown
+    choose(params, "fit", "squash", "crop")
+    told = _Read()
+    arrays: dict[str, Any] = {"classes": list(classes)}
+    boxes, masks = {}, {}
+    for split, items in splits.items():
+        x, y, boxes[split], masks[split] = [], [], [], []
+        for item in items:
+            square = _square(item, params, told)
+            if square is None:
+                continue
+            pixels, corners, mask = square
+            x.append(pixels)
+            y.append(listings.label_index(item.label, classes, item.name))
+            if found.annotated:
+                boxes[split].append(corners)
+                masks[split].append(mask)
+            told.digest.update(f"{split}/{item.label}/{item.file.name}".encode())
+        if not x:
+            raise ParamsError(f"{_named(found)}: no image for {split} can be read")
+        arrays[f"x_{split}"] = np.stack(x)
+        arrays[f"y_{split}"] = np.array(y, np.int64)
+    if found.annotated:
+        arrays |= _annotations(boxes, masks)
+    return arrays, {
+        "resize": f"{params['fit']}, bilinear with antialiasing; objects moved alike",
+        "sha256": told.digest.hexdigest(),
+        "remarks": [*found.remarks, *told.remarks()],
+        **of_card(told.skipped, told.notes),
+    }
+
+
+def _named(found: Listing) -> str:
+    return found.sources[0].name if found.sources else found.kind
+
+
+def _square(
+    item: Item, params: Mapping[str, Any], told: _Read
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray] | None:
+    """An image as pixels (c, size, size), the box (4,) of its only object, and the mask (size, size) of all; None if it
+    cannot be read."""
+    raw, size = item.file.read_bytes(), params["size"]
+    told.by_bytes.setdefault(hashlib.sha256(raw).hexdigest(), []).append(item.name)
+    told.digest.update(raw)
+    try:
+        side = _side(item)
+        photo = read_photo(raw, size, params["fit"], upright=_is_upright(raw, side))
+        if photo is None:
+            told.skipped.append(item.name)
+            return None
+        frame = Frame(photo.scale, photo.shift, size)
+        _check_side(side, frame)
+        mask = union(item.objects, frame)
+    except RegionError as error:
+        raise ParamsError(f"{item.name}: {error}") from None
+    told.notes.update(photo.notes)
+    found = [region for region in item.objects if isinstance(region, Box)]
+    if any(box.reaches_beyond(frame.image_side()) for box in found):
+        told.beyond.append(item.name)
+    if item.objects and not mask.any():
+        told.lost.append(item.name)
+    one_box = found[0].corners(frame) if len(found) == len(item.objects) == 1 else None
+    return _channels(photo, params["channels"]), one_box, mask
+
+
+def _channels(photo: Photo, channels: int) -> np.ndarray:
+    """The pixels (channels, size, size) uint8; the grey of one channel is the luma of ITU-R 601."""
+    if channels != 1:
+        return photo.pixels
+    image = Image.fromarray(np.ascontiguousarray(photo.pixels.transpose(1, 2, 0)))
+    return np.asarray(image.convert("L"))[None]
+
+
+def _side(item: Item) -> tuple[int, int] | None:
+    """Width and height of the pixels that an image's objects refer to, where they tell.
+
+    Raises:
+        RegionError: they disagree.
+    """
+    raster = [r for r in item.objects if isinstance(r, (MaskFile, Runs))]
+    sides = {region.image_side() for region in raster}
+    if item.side and item.objects:
+        sides.add(item.side)
+    if len(sides) > 1:
+        told = " and ".join(f"{w} x {h}" for w, h in sorted(sides))
+        raise RegionError(f"its annotations are of images of {told} pixels")
+    return next(iter(sides), None)
+
+
+def _is_upright(raw: bytes, side: tuple[int, int] | None) -> bool:
+    """Do annotations of this width and height refer to the image as a viewer shows it, not to the pixels as stored?
+
+    They can be told apart where EXIF lays the image on its side.
+    """
+    try:
+        with Image.open(io.BytesIO(raw)) as image:
+            stored, form = image.size, image.format
+            orientation = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return True
+    if side is None or form == _TURNED_BY_PILLOW or orientation not in _SIDEWAYS:
+        return True
+    return stored != side or stored[0] == stored[1]
+
+
+def _check_side(side: tuple[int, int] | None, frame: Frame) -> None:
+    """
+    Raises:
+        RegionError: the image has other sides.
+    """
+    w, h = frame.image_side()
+    if side is not None and side != (w, h):
+        raise RegionError(
+            f"it is {w} x {h} pixels, its annotations are of {side[0]} x {side[1]}: use the images that were annotated"
+        )
+
+
+def _annotations(
+    boxes: Mapping[str, list[np.ndarray | None]], masks: Mapping[str, list[np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The boxes of both splits if each image has one, else the masks."""
+    every = [box for of_split in boxes.values() for box in of_split]
+    if all(box is not None for box in every):
+        return {f"boxes_{s}": np.array(b, np.float32) for s, b in boxes.items()}
+    found = {}
+    for split, of_split in masks.items():
+        held = np.stack(of_split)  # (n, size, size)
+        found[f"part_masks_{split}"] = np.where(held, 0, -1).astype(np.int8)
+    return found
+
+
+def what_to_know(card: Mapping[str, Any]) -> list[str]:
+    """What a card says of files that were left out or converted, and of annotations, a line each."""
+    lines = [
+        f"{count} files: {what}" for what, count in card.get("converted", {}).items()
+    ]
+    if skipped := card.get("skipped_files"):
+        why = f"no image, damaged, or above {MAX_PIXELS // 10**6} million pixels"
+        lines.append(
+            f"{len(skipped)} files are skipped ({why}), for example {skipped[0]}"
+        )
+    return [*lines, *card.get("remarks", ())]

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.random import Generator
 from torch import Tensor
 
-from benchmark.api import Array, Batch, Explanation, Target, metric
+from benchmark.api import Array, Batch, Explanation, NotApplicable, Target, metric
 from benchmark.metrics.masking import chunks
 
 
@@ -94,6 +94,63 @@ def energy_in_box(
         inside = _distance_to_box(part) == 0
         values.append(_share(maps, inside))
     return np.concatenate(values)
+
+
+@metric(
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="Zhang et al. 2016, on masks; ties: expected hit",
+)
+def pointing_game_mask(
+    e: Explanation, target: Target, batch: Batch, rng: Generator
+) -> Array:
+    """Probability that a maximum of the map, drawn uniformly among tied ones, lies on an object, (n,) in [0, 1].
+
+    The mask is of all objects of the image's class, each by its outline or its box. NaN where it is empty. Not
+    applicable where the data set has a box for each image (``pointing_game``), or no objects.
+    """
+    values = []
+    for maps, part in chunks(e, batch):
+        mask = _object_mask(part)
+        top = maps == maps.max((1, 2), keepdims=True)
+        share = (top & mask).sum((1, 2)) / top.sum((1, 2))
+        values.append(np.where(mask.any((1, 2)), share, np.nan))
+    return np.concatenate(values)
+
+
+@metric(
+    needs={"heatmaps"},
+    track="heatmap",
+    better="higher",
+    unit="fraction",
+    version=1,
+    partial=True,
+    source="Wang et al. 2020 (Score-CAM), energy-based pointing game, on masks",
+)
+def energy_in_mask(
+    e: Explanation, target: Target, batch: Batch, rng: Generator
+) -> Array:
+    """Share of the map's positive mass that lies on an object, (n,) in [0, 1]; masks as in ``pointing_game_mask``."""
+    values = []
+    for maps, part in chunks(e, batch):
+        mask = _object_mask(part)
+        values.append(np.where(mask.any((1, 2)), _share(maps, mask), np.nan))
+    return np.concatenate(values)
+
+
+def _object_mask(batch: Batch) -> Array:
+    """The pixels (n, h, w) bool of the objects, where the data set has masks of objects, which are no parts.
+
+    Raises:
+        NotApplicable: it has none.
+    """
+    if batch.part_masks is None or batch.parts is not None:
+        raise NotApplicable("images have no masks of objects")
+    return _numpy(batch.part_masks) == 0
 
 
 @metric(

@@ -169,7 +169,8 @@ def bring(
     target = target_of(recipe, net, dataset.input_shape, dataset.classes, name)
     notes += check_network(target.net, target.input_shape)
     accuracy = {split: _accuracy(target, dataset, split) for split in ("train", "test")}
-    notes += _notes_on(accuracy["test"], dataset)
+    at_chance = _notes_on(accuracy["test"], dataset)
+    notes += at_chance
     mark = bytes.fromhex(hashlib.sha256(key.encode()).hexdigest())
     state[_MARK] = torch.tensor(list(mark), dtype=torch.uint8)
     store.write_weights(path, state)
@@ -194,6 +195,7 @@ def bring(
         "train_accuracy": accuracy["train"],
         "test_accuracy": accuracy["test"],
         "notes": notes,
+        "at_chance": bool(at_chance),
         "digest": recipe.digest(),
         "sha256": file_hash(path),
         "key": key,
@@ -501,12 +503,14 @@ def _accuracy(target: Target, dataset: Dataset, split: str) -> float:
 
 
 def _notes_on(accuracy: float, dataset: Dataset) -> list[str]:
-    """A line if the network is no better than guessing the most frequent class."""
+    """A line if the network is no better than guessing: the most frequent class, or any if the images are of one."""
     n = dataset.size("test")
     counts = np.bincount(dataset.arrays["y_test"])
     chance = counts.max() / n
+    if chance == 1:
+        chance = 1 / len(dataset.classes)
     spread = np.sqrt(chance * (1 - chance) / n)
-    if accuracy > chance + 2 * spread:
+    if accuracy >= min(chance + 2 * spread, 1):
         return []
     return [
         f"it puts {accuracy:.0%} of {n} test images into their class, no more than guessing ({chance:.0%}): "

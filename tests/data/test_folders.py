@@ -1,6 +1,7 @@
 """A user's own folder as a data set: layouts, names, and every bad input."""
 
 import io
+import itertools
 import os
 import runpy
 import subprocess
@@ -8,13 +9,18 @@ import types
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from benchmark import data, store
 from benchmark.cli import commands, main
-from benchmark.data import folders
+from benchmark.data import folders, listings
 from benchmark.data import photos as pictures
+from benchmark.data.profile_edit import add_to_profile
+from benchmark.pipeline.profile import Profile
 from benchmark.utils import scripts
+from benchmark.zoo import nets
+from tests.helpers import own_images
 from tests.helpers.places import ROOT, move_root
 
 
@@ -58,17 +64,13 @@ def test_one_subfolder_a_class(folder, tmp_path, capsys):
 
 
 def test_the_split_is_drawn_by_name_and_no_image_is_in_both(folder, tmp_path):
-    path = photos(tmp_path / "mine", {"a": 20, "b": 20})
-    one, again, other = (
-        folder.tree("mine", path),
-        folder.tree("mine", path),
-        folder.tree("yours", path),
-    )
+    items = listings.read(photos(tmp_path / "mine", {"a": 20, "b": 20})).items
+    one, again, other = (folder.drawn(items, name) for name in ("mine", "mine", "you"))
     assert one == again != other
-    for c in "ab":
-        assert len(one["test"][c]) == 4 and not set(one["train"][c]) & set(
-            one["test"][c]
-        )
+    for label in "ab":
+        test = [item for item in one["test"] if item.label == label]
+        train = [item for item in one["train"] if item.label == label]
+        assert len(test) == 4 and len(train) == 16 and not set(test) & set(train)
 
 
 @pytest.mark.parametrize("test", ["test", "val"])
@@ -323,4 +325,207 @@ def test_the_command_hands_the_options_on(monkeypatch):
 
 def test_options_of_a_folder_are_refused_elsewhere(capsys):
     assert main.main(["prepare", "digits", "--path", "/x"]) == 2
-    assert "are for `glassbench prepare folder`" in capsys.readouterr().err
+    assert "--path: only for `glassbench prepare folder`" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------------- annotated images
+
+
+def listed(path, columns="path,label,x,y,w,h", box=(4, 2, 8, 4)):
+    """A CSV of 12 images (20 x 10) of two classes, each with one box."""
+    rows = []
+    for i in range(12):
+        own_images.photo(path / f"{i}.png")
+        rows.append([f"{i}.png", "ab"[i % 2], *box])
+    return own_images.table(path / "mine.csv", rows, columns)
+
+
+def test_boxes_move_with_the_pixels(folder, tmp_path, capsys):
+    file = listed(store.ROOT / "mine")
+    assert prepared(folder, file) == 0  # squash: x times 0.4, y times 0.8
+    made = load()
+    np.testing.assert_allclose(made.arrays["boxes_test"], [[1.6, 1.6, 4.8, 4.8]] * 2)
+    assert made.batch("train").boxes.shape == (10, 4)
+    assert "part_masks_test" not in made.arrays
+    assert prepared(folder, file, "--fit", "crop", "--name", "cut") == 0
+    # the middle 10 x 10 times 0.8: (4 - 5) * 0.8 is cut at 0
+    boxes = load("cut").arrays["boxes_test"]
+    np.testing.assert_allclose(boxes, [[0, 1.6, 5.6, 4.8]] * 2, rtol=1e-6)
+    script = (store.ROOT / "datasets" / "cut.py").read_text()
+    assert "run('cut', 'mine/mine.csv', 8, fit='crop')" in script
+    assert capsys.readouterr().err == ""
+
+
+def test_several_boxes_of_an_image_are_one_mask(folder, tmp_path):
+    file = listed(store.ROOT / "mine")
+    text = file.read_text()
+    file.write_text(
+        text + "".join(f"{i}.png,{'ab'[i % 2]},15,0,5,10\n" for i in range(11))
+    )
+    assert prepared(folder, file) == 0
+    made = load()
+    assert "boxes_test" not in made.arrays
+    first = np.full((8, 8), -1)
+    first[2:5, 2:5] = 0  # centres within 1.6 .. 4.8
+    both = first.copy()
+    both[:, 6:] = 0
+    masks = [m for s in data.SPLITS for m in made.arrays[f"part_masks_{s}"].tolist()]
+    assert sorted(masks) == sorted([first.tolist()] + 11 * [both.tolist()])
+    assert made.batch("test").part_masks.dtype.is_signed
+
+
+def test_masks_of_a_folder(folder, tmp_path):
+    path = photos(store.ROOT / "mine", {"a": 6, "b": 6})
+    for name, i in itertools.product("ab", range(6)):
+        if (name, i) != ("b", 5):
+            side = (30 + i, 20)
+            own_images.mask(path / name / f"{i:03d}_mask.png", *side, (0, 0, 15, 20))
+    assert prepared(folder, path) == 0
+    made = load()
+    assert made.size("train") + made.size("test") == 12
+    masks = np.concatenate([made.arrays[f"part_masks_{s}"] for s in data.SPLITS])
+    shares = (masks == 0).mean((1, 2))
+    assert sorted(shares.tolist())[0] == 0  # the image without a mask
+    assert ((shares[shares > 0] >= 3 / 8) & (shares[shares > 0] <= 1 / 2)).all()
+    assert (masks[:, :, 4:] == -1).all()
+
+
+def test_a_grey_data_set(folder, tmp_path):
+    path = photos(store.ROOT / "mine", {"a": 6, "b": 6})
+    assert prepared(folder, path, "--grey") == 0
+    assert load().input_shape == (1, 8, 8)
+    np.testing.assert_array_equal(np.unique(load().arrays["x_train"]), [10, 20])
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_objects_refer_to_the_image_as_it_is_shown_or_as_it_is_stored(
+    folder, tmp_path, upright
+):
+    """A camera's photograph, 20 x 10 as stored, 10 x 20 as shown: the annotation's width and height tell."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    side = (10, 20) if upright else (20, 10)
+    file = listed(
+        store.ROOT / "mine", "path,label,x0,y0,x1,y1,width,height", (0, 0, 5, 5, *side)
+    )
+    for i in range(12):
+        own_images.photo(store.ROOT / "mine" / f"{i}.png", exif=exif)
+    assert prepared(folder, file) == 0
+    box = [0, 0, 4, 2] if upright else [0, 0, 2, 4]
+    np.testing.assert_allclose(load().arrays["boxes_test"], [box] * 2)
+    note = pictures.TURNED if upright else pictures.NOT_TURNED
+    assert load().card["converted"] == {note: 12}
+
+
+def test_boxes_beyond_the_image_are_cut_and_told(folder, tmp_path, capsys):
+    file = listed(store.ROOT / "mine", box=(-4, -2, 14, 40))
+    assert prepared(folder, file) == 0
+    np.testing.assert_allclose(load().arrays["boxes_test"], [[0, 0, 4, 8]] * 2)
+    assert "12 images (" in (said := capsys.readouterr().err)
+    assert "have boxes that reach beyond the image; they are cut at its sides" in said
+    file = listed(store.ROOT / "mine", box=(30, 2, 8, 4))
+    assert prepared(folder, file, "--force") == 0
+    assert (load().arrays["part_masks_test"] == -1).all()
+    assert "have no object left in the square" in capsys.readouterr().err
+
+
+def test_images_that_stand_there_twice_are_told(folder, tmp_path, capsys):
+    path = photos(store.ROOT / "mine", {"a": 6, "b": 6})
+    (path / "b" / "copy.png").write_bytes((path / "a" / "000.png").read_bytes())
+    assert prepared(folder, path) == 0
+    said = capsys.readouterr().err
+    assert "1 images stand there more than once" in said
+    assert "a/000.png" in said and "b/copy.png" in said
+
+
+@pytest.mark.parametrize("side", [(10, 20), (40, 20)])
+def test_annotations_of_another_size_are_one_line(folder, tmp_path, capsys, side):
+    columns = "path,label,x0,y0,x1,y1,width,height"
+    file = listed(store.ROOT / "mine", columns, (0, 0, 5, 5, *side))
+    assert prepared(folder, file) == 2
+    told = (
+        f"png: it is 20 x 10 pixels, its annotations are of {side[0]} x {side[1]}: use"
+    )
+    assert told in capsys.readouterr().err
+    assert not (store.ROOT / "datasets" / "mine.py").exists()
+
+
+# --------------------------------------------------------------------------------------------- the profile
+
+
+PARAMS = """# mine
+profile: offline
+datasets: [digits]  # and more
+papers: []
+data: {digits: {size: 32}}
+zoo:
+  # small
+  digits:
+    cnn: &c {net: cnn, epochs: 6, seeds: [0, 1]}
+    other: {<<: *c, epochs: 1}
+explain: {images: 8, reference: 8, methods: []}
+replicate: {}
+"""
+
+
+def test_the_profile_names_it_from_then_on(folder, tmp_path, capsys):
+    path = photos(store.ROOT / "mine", {"a": 6, "b": 6})
+    file = store.ROOT / "params.yaml"
+    file.write_text(PARAMS)
+    (store.ROOT / "datasets" / "digits.py").write_text("DEFAULTS = {'size': 32}\n")
+    assert prepared(folder, path) == 0
+    assert "mine: added to params.yaml: under datasets: and under zoo:" in (
+        capsys.readouterr().err
+    )
+    found = Profile.read(file)
+    assert found.datasets == ("digits", "mine")
+    ((name, _, recipe),) = found.trainings("mine")
+    assert name == "cnn"
+    assert nets.build(recipe.net, (3, 8, 8), 2, recipe.options) is not None
+    kept = [line for line in PARAMS.splitlines() if "datasets" not in line]
+    assert [line for line in file.read_text().splitlines() if line in kept] == kept
+    after = file.read_text()
+    assert prepared(folder, path) == 0
+    assert file.read_text() == after and capsys.readouterr().err == ""
+
+
+def test_other_layouts_of_a_profile(tmp_path):
+    file = tmp_path / "params.yaml"
+    for before in (
+        "datasets:\n  - digits\n  - cub\n\nzoo: {}\n",
+        "datasets: []\nzoo: {digits: {cnn: {net: cnn, epochs: 1}}}\n",
+        "zoo:\n    digits: {cnn: {net: cnn, epochs: 1}}\ndatasets:\n- digits # last",
+    ):
+        file.write_text(before)
+        assert add_to_profile(file, "mine", 64)
+        found, was = yaml.safe_load(file.read_text()), yaml.safe_load(before)
+        assert found["datasets"] == [*was["datasets"], "mine"]
+        assert found["zoo"].pop("mine")["cnn"]["net"] == "cnn"
+        assert found["zoo"] == was["zoo"]
+
+
+@pytest.mark.parametrize(
+    ("params", "options", "words"),
+    [
+        (PARAMS, ["--data-only"], ""),
+        (
+            PARAMS,
+            ["--profile", "quick"],
+            "params.yaml is of profile offline, and was left",
+        ),
+        ("data: {}\n", [], "params.yaml has no section 'datasets'; add mine there"),
+        (
+            PARAMS.replace("[digits]", "&d [digits]") + "more: *d\n",
+            [],
+            "is laid out so",
+        ),
+    ],
+)
+def test_a_profile_that_is_left_alone(folder, tmp_path, capsys, params, options, words):
+    path = photos(store.ROOT / "mine", {"a": 6, "b": 6})
+    file = store.ROOT / "params.yaml"
+    file.write_text(params)
+    assert prepared(folder, path, *options) == 0
+    assert file.read_text() == params
+    assert words in capsys.readouterr().err
+    assert (store.ROOT / "datasets" / "mine.py").exists()

@@ -284,6 +284,8 @@ def _networks(frame: pd.DataFrame, cards: Mapping[Any, Card]) -> list[dict[str, 
                 "values": [_fact(line) for line in mine.itertuples()],
                 "facts": _facts(card, _TARGET_FACTS),
                 "recipe": _text(card["recipe"]) if card.get("recipe") else "",
+                "notes": [str(note) for note in card.get("notes", ())],
+                "at_chance": bool(card.get("at_chance")),
             }
         )
     return out
