@@ -33,12 +33,11 @@ from benchmark.zoo.recipe import mapping_of
 
 NAME = "own"
 IMAGES, REFERENCE = 64, 256
-_BASELINES = Path(__file__).resolve().parents[2] / "baselines"
-BESIDES = (  # of baselines/
-    "grad_cam.py:GradCAM",
-    "grad_cam_plusplus.py:GradCAMPlusPlus",
-    "edge_map.py:EdgeMap",
-    "random_map.py:RandomMap",
+BESIDES = (
+    "baselines/grad_cam.py:GradCAM",
+    "baselines/grad_cam_plusplus.py:GradCAMPlusPlus",
+    "baselines/edge_map.py:EdgeMap",
+    "baselines/random_map.py:RandomMap",
 )
 
 
@@ -300,12 +299,10 @@ def _profile(dataset: str, target: str, recipe: OwnNetwork) -> Profile:
         "zoo": {},
         "replicate": {},
     }
-    here = Path("baselines")
-    home = here if (store.ROOT / here).is_dir() else _BASELINES
     whole["explain"] = {
         "images": IMAGES,
         "reference": REFERENCE,
-        "methods": [f"{home}/{name}" for name in BESIDES],
+        "methods": list(BESIDES),
     }
     found = Profile.parse(whole, "--network")
     return found.replace(datasets=(dataset,), zoo={dataset: {target: recipe}})

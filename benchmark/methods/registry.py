@@ -9,6 +9,7 @@ maps.npz                         precomputed heat maps
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -89,21 +90,19 @@ class MethodRef:
         cls, file: str, name: str, settings: Mapping[str, Any], base: Path | None
     ) -> MethodRef:
         """A class of a file; one of the project's own files is named relative to the root."""
-        path = (base or store.ROOT) / file
+        path = base / file if base else store.find(file)
         if not path.exists():
-            known = [str(p.relative_to(store.ROOT)) for p in method_files()]
-            raise near(file, known, "method file")
+            path = store.find(file)
+        if not path.exists():
+            raise near(file, map(_inside, method_files()), "method file")
         if base is not None:
             file = str(path.resolve())
         ref = cls(file, name, settings)
-        if ref.own and Path(file).is_relative_to(store.ROOT):
-            inside = Path(file).relative_to(store.ROOT)
-            return replace(ref, file=str(inside))
-        return ref
+        return replace(ref, file=_inside(Path(file))) if ref.own else ref
 
     @property
     def path(self) -> Path:
-        return store.ROOT / self.file  # ``file`` itself where that is absolute
+        return store.find(self.file)  # ``file`` itself where that is absolute
 
     @property
     def use(self) -> str:
@@ -127,23 +126,14 @@ class MethodRef:
             if key not in known:
                 raise near(key, known, f"setting of {self.cls}")
         settings = {key: _built(value) for key, value in self.settings.items()}
-        method = found(**settings)
-        if not isinstance(method, Method):
-            raise UnknownName(
-                f"{self.file}:{self.cls} is not a method: it needs name, fit(target, reference, rng) and "
-                f"explain(target, batch, rng)"
-            )
-        return method
+        return as_method(found(**settings), f"{self.file}:{self.cls}")
 
     @property
     def own(self) -> bool:
         """Is it a file of this project, in ``baselines/`` or a paper's package? Any other is external: it runs in a
         process of its own."""
-        homes = (
-            store.ROOT / "baselines",
-            _PACKAGE.parent / "baselines",
-            _PACKAGE / "papers",
-        )
+        homes = [home / "baselines" for home in store.homes()]
+        homes.append(_PACKAGE / "papers")
         path = self.path.resolve()
         is_ours = any(path.is_relative_to(home.resolve()) for home in homes)
         return is_ours and all(ref.own for ref in self.named)
@@ -199,6 +189,22 @@ def near_installed(name: str, kind: str) -> str:
     """What installed packages have of a kind, for the end of an error; empty if it is nothing."""
     known = installed.found(kind)
     return f"; installed: {near(name, known, kind)}" if known else ""
+
+
+def as_method(given: Any, what: str) -> Method:
+    """An object as a method; one without a name goes by that of its class.
+
+    Raises:
+        UnknownName: it is none.
+    """
+    if not hasattr(given, "name"):
+        with contextlib.suppress(AttributeError):
+            object.__setattr__(given, "name", type(given).__name__)
+    if not isinstance(given, Method):
+        raise UnknownName(
+            f"{what} is not a method: it needs fit(target, reference, rng) and explain(target, batch, rng)"
+        )
+    return given
 
 
 def _adapter(library: str) -> Path:
@@ -296,10 +302,21 @@ def remark(ref: MethodRef) -> str:
 
 def method_files() -> list[Path]:
     """The files of this project's methods: those in ``baselines/``, and ``method.py`` of each paper."""
-    return [
-        *sorted(store.ROOT.glob("baselines/*.py")),
-        *sorted(store.ROOT.glob("benchmark/papers/*/method.py")),
-    ]
+    return [*_files("baselines/*.py"), *_files("benchmark/papers/*/method.py")]
+
+
+def _files(pattern: str) -> list[Path]:
+    """The files of the first home that has any."""
+    found = [sorted(home.glob(pattern)) for home in store.homes()]
+    return next(filter(None, found), [])
+
+
+def _inside(path: Path) -> str:
+    """A path as it is named in a profile: relative to the home that has it."""
+    for home in store.homes():
+        if path.is_relative_to(home):
+            return str(path.relative_to(home))
+    return str(path)
 
 
 def method_refs() -> list[MethodRef]:
@@ -308,5 +325,5 @@ def method_refs() -> list[MethodRef]:
     for path in method_files():
         for name, cls in _classes(load_module(path)).items():
             if all(hasattr(cls, part) for part in ("name", "fit", "explain")):
-                refs.append(MethodRef(str(path.relative_to(store.ROOT)), name))
+                refs.append(MethodRef(_inside(path), name))
     return refs

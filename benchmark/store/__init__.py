@@ -20,7 +20,16 @@ from benchmark.store.files import (
     write_weights,
 )
 from benchmark.store.hashes import sha256
-from benchmark.store.paths import ROOT, Paths, maker
+from benchmark.store.paths import (
+    IS_WHEEL,
+    PROJECT,
+    ROOT,
+    Paths,
+    find,
+    homes,
+    maker,
+    scripts,
+)
 from benchmark.store.rows import (
     ROW_COLUMNS,
     ROW_KEYS,
@@ -42,7 +51,9 @@ from benchmark.store.rows import (
 )
 
 __all__ = [
+    "IS_WHEEL",
     "MAX_ARRAY_BYTES",
+    "PROJECT",
     "ROOT",
     "ROWS_VERSION",
     "ROW_COLUMNS",
@@ -53,7 +64,9 @@ __all__ = [
     "atomic",
     "check_writable",
     "exclusive",
+    "find",
     "format_value",
+    "homes",
     "is_whole",
     "maker",
     "not_npz",
@@ -69,6 +82,7 @@ __all__ = [
     "read_yaml",
     "reading",
     "rows_text",
+    "scripts",
     "setting_pairs",
     "setting_text",
     "sha256",

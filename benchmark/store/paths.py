@@ -1,4 +1,10 @@
-"""Where every file of a profile lies, and which command makes it."""
+"""Where every file lies, and which command makes it.
+
+A clone holds everything: the code, what comes with it (baselines, scripts of data sets, published numbers, committed
+results) and what is computed, below ``ROOT``. A wheel has what comes with the code in a folder of its own beside the
+package, ``PROJECT``, where nothing is ever written; what is computed there lies below ``ROOT``, the working directory.
+GLASSBENCH_HOME names another folder for it. (GLASSBENCH_ROOT is the same for a worker that sees the folder elsewhere.)
+"""
 
 from __future__ import annotations
 
@@ -6,8 +12,47 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_PROJECT = Path(__file__).resolve().parent.parent.parent
-ROOT = Path(os.environ.get("GLASSBENCH_ROOT") or _PROJECT)
+_CODE = Path(__file__).resolve().parent.parent.parent
+_SHIPPED = _CODE / "glassbench_shipped"  # setup.py fills it
+# in a script of a data set that was not shipped
+MADE_BY = "made by `glassbench prepare folder`"
+IS_WHEEL = _SHIPPED.is_dir()
+PROJECT = _SHIPPED if IS_WHEEL else _CODE
+
+
+def _root() -> Path:
+    named = os.environ.get("GLASSBENCH_ROOT") or os.environ.get("GLASSBENCH_HOME")
+    if named:
+        return Path(named).expanduser().absolute()
+    return Path.cwd() if IS_WHEEL else PROJECT
+
+
+ROOT = _root()
+
+
+def homes() -> list[Path]:
+    """The folders that hold files of this project: in a wheel not the working directory, where ``baselines`` and
+    ``datasets`` are somebody else's."""
+    own = [PROJECT, _CODE] if IS_WHEEL else [ROOT, PROJECT]
+    return list(dict.fromkeys(own))
+
+
+def find(name: str) -> Path:
+    """The path of a file or folder that comes with the code, as ``baselines/grad_cam.py``; where no home has it, the
+    path below ``ROOT``."""
+    places = [home / name for home in homes()]
+    return next((path for path in places if path.exists()), ROOT / name)
+
+
+def scripts() -> dict[str, Path]:
+    """The scripts of data sets by name, with those that ``glassbench prepare folder`` wrote."""
+    found = {}
+    for path in ROOT.glob("datasets/*.py"):
+        if not IS_WHEEL or MADE_BY in path.read_text(errors="replace"):
+            found[path.stem] = path
+    for home in reversed(homes()):
+        found |= {path.stem: path for path in home.glob("datasets/*.py")}
+    return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True)
@@ -27,7 +72,19 @@ class Paths:
 
     @property
     def reported(self) -> Path:
-        return self.root / "results" / "reported"
+        path = self.root / "results" / "reported"
+        return path if path.exists() else PROJECT / "results" / "reported"
+
+    @property
+    def shipped(self) -> Paths:
+        """The same in what comes with the code."""
+        return Paths(self.profile, PROJECT)
+
+    @property
+    def committed(self) -> Paths:
+        """The same where the rows are: those that come with the code, if none were made here."""
+        is_shipped = self.shipped.rows.exists() and not self.rows.exists()
+        return self.shipped if is_shipped else self
 
     @property
     def downloads(self) -> Path:
