@@ -630,8 +630,9 @@ def state(found: Listing) -> str:
     for item in found.items:
         masks = [region.file for region in item.objects if isinstance(region, MaskFile)]
         files += [item.file, *masks]
-    facts = [
-        (str(file), (now := file.stat()).st_size, now.st_mtime_ns) for file in files
-    ]
+    facts = []
+    for file in files:
+        now = file.stat()
+        facts.append((str(file), now.st_size, now.st_mtime_ns))
     labels = [(item.name, item.label, item.split) for item in found.items]
     return store.hashes.key_of("images", facts, labels, found.classes)

@@ -8,7 +8,6 @@ layout stay. The result must parse to what was there, plus what was added; else 
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def add_to_profile(file: Path, name: str, size: int) -> str:
     if not file.exists():
         return ""
     values, text = store.read_yaml(file), file.read_text()
-    expected, added = copy.deepcopy(values), []
+    expected, added = dict(values), []
     options = "" if size >= _FOUR_HALVINGS else "options: {maps: [16, 32], hidden: 0}, "
     recipe = f"{{net: cnn, {options}{RECIPE}}}"
     for section in ("datasets", "zoo"):
@@ -47,11 +46,11 @@ def add_to_profile(file: Path, name: str, size: int) -> str:
             )
     if name not in values["datasets"]:
         text = _with_item(text, name)
-        expected["datasets"].append(name)
+        expected["datasets"] = [*values["datasets"], name]
         added.append("under datasets:")
     if name not in values["zoo"]:
         text = _with_network(text, name, recipe)
-        expected["zoo"][name] = {"cnn": yaml.safe_load(recipe)}
+        expected["zoo"] = {**values["zoo"], name: {"cnn": yaml.safe_load(recipe)}}
         added.append("under zoo: the network cnn, to be trained")
     if not added:
         return ""

@@ -154,7 +154,9 @@ class Polygons:
 def _enclosed(points: Array) -> float:
     """The area that a ring (k, 2) encloses (shoelace formula)."""
     x, y = points.T
-    return abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+    following = np.roll(points, -1, axis=0)
+    twice = x @ following[:, 1] - y @ following[:, 0]
+    return abs(twice) / 2
 
 
 @dataclass(frozen=True)
@@ -228,14 +230,15 @@ def _sampled(mask: Array, frame: Frame) -> Array:
     """A mask (h, w) at the centres of the square's pixels."""
     h, w = mask.shape
     centres = np.arange(frame.size)[:, None] + 0.5
-    old = np.floor((centres + frame.shift) / frame.scale).astype(int)
-    columns, rows = old.T  # (size,) each
-    rows, columns = rows.clip(0, h - 1), columns.clip(0, w - 1)
+    old = (centres + frame.shift) / frame.scale  # (size, 2): x, y
+    columns, rows = np.floor(old).astype(int).T
+    rows = rows.clip(0, h - 1)
+    columns = columns.clip(0, w - 1)
     held = mask[rows[:, None], columns]
     if held.any() or not mask.any():
         return held
-    points = np.argwhere(mask)[:, ::-1] + 0.5  # x, y
-    points = frame.moved(points)
+    places = np.argwhere(mask)[:, ::-1]  # x, y
+    points = frame.moved(places + 0.5)
     inside = (points >= 0) & (points < frame.size)
     left = points[inside.all(1)]
     return frame.pixel(left.mean(0)) if len(left) else held

@@ -35,6 +35,20 @@ def build(**options):
     return Net(**options)
 
 
+def eleven():
+    return Net(11)
+
+
+def thousand():
+    return Net(1000)
+
+
+def grey():
+    net = Net()
+    net.stem = nn.Conv2d(1, 6, 3, stride=2, padding=1)
+    return net
+
+
 def returns_a_dict():
     return _changed(lambda self, x: {"logits": Net.forward(self, x)})
 

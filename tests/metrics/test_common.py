@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ TABLE = {
     "patch_correlation": (1, True),
     "pointing_game": (1, True),
     "energy_in_box": (1, False),
+    "pointing_game_mask": (1, True),
+    "energy_in_mask": (1, False),
     "energy_on_parts": (1, False),
     "energy_on_class_parts": (1, False),
     "part_ranking": (1, None),
@@ -43,6 +46,7 @@ TABLE = {
     "relevance_rank_accuracy": (1, None),
     "completeness": (1, None),
 }
+OF_OBJECTS = {"pointing_game_mask", "energy_in_mask"}  # masks, not of parts
 SIGNED = {  # may be as far below 0
     "occlusion_delta_accuracy",
     "patch_correlation",
@@ -110,6 +114,7 @@ def images(c: int = 3, n: int = 7, chunk: int = 64) -> Batch:
         parts=tensor((SIDE * rng.random((n, 5, 2))).astype(np.float32)),
         part_visible=tensor(np.arange(5) != np.arange(n)[:, None] % 6),
         part_importance=tensor(np.tile(np.float32([0, 0, 1, 2, 3]), (n, 1))),
+        part_masks=tensor(rng.integers(-1, 1, (n, SIDE, SIDE)).astype(np.int8)),
         chunk=chunk,
     )
 
@@ -147,9 +152,13 @@ KINDS = (
 def value(metric, setting, maps, batch=None, target=None) -> np.ndarray:
     batch = images() if batch is None else batch
     target = convolutional(batch.x.shape[1]) if target is None else target
-    return metric(
-        Explanation(heatmaps=maps), target, batch, np.random.default_rng(0), **setting
-    )
+    e, rng = Explanation(heatmaps=maps), np.random.default_rng(0)
+    return metric(e, target, fitting(metric, batch), rng, **setting)
+
+
+def fitting(metric, batch: Batch) -> Batch:
+    """The batch, whose masks are of objects for the metrics of these."""
+    return replace(batch, parts=None, memo={}) if metric.name in OF_OBJECTS else batch
 
 
 def assert_same(metric, got, want):
@@ -253,7 +262,9 @@ def test_metrics_do_not_depend_on_those_before_them():
 
     def run(cells, batch):
         return {
-            name: metric(e, target, batch, np.random.default_rng(0), **s)
+            name: metric(
+                e, target, fitting(metric, batch), np.random.default_rng(0), **s
+            )
             for name, metric, s in cells
         }
 
@@ -286,7 +297,7 @@ def test_metrics_leave_everything_as_it_was(metric, setting):
     state = repr(
         (np.random.get_state(), random.getstate(), torch.get_rng_state().tolist())
     )
-    metric(e, target, batch, rng, **setting)
+    metric(e, target, fitting(metric, batch), rng, **setting)
     assert all(torch.equal(v, getattr(batch, k)) for k, v in kept.items())
     assert e.heatmaps.tobytes() == maps
     assert target.fingerprint() == mark
@@ -365,6 +376,7 @@ def special_scene(shape: tuple[int, int], n: int) -> tuple[Target, Batch]:
         parts=torch.tensor([[[0.5, 0.5], [w - 0.5, h - 0.5]]]).repeat(n, 1, 1),
         part_visible=torch.ones(n, 2, dtype=torch.bool),
         part_importance=torch.tensor([[1.0, 0]]).repeat(n, 1),
+        part_masks=torch.rand(n, h, w, generator=weights).gt(0.5).char() - 1,
     )
     return target, batch
 
@@ -420,6 +432,7 @@ def light():
         boxes=torch.tensor([[3.0, 2, 7, 6]]).repeat(n, 1),
         parts=torch.tensor([[[5.0, 4], [10, 10]]]).repeat(n, 1, 1),
         part_importance=torch.tensor([[1.0, 0]]).repeat(n, 1),
+        part_masks=torch.from_numpy(square).char().repeat(n, 1, 1) - 1,
     )
     assert (target(batch).argmax(1) == 0).all()
     return target, batch, square

@@ -14,14 +14,21 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
 import benchmark.metrics  # noqa: F401  fills METRICS
-from benchmark.api import METRICS, Batch, Explanation
+from benchmark.api import METRICS, Batch, Explanation, NotApplicable
 
 RNG = np.random.default_rng(0)
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
 
 def score(
-    name: str, maps, boxes=None, parts=None, visible=None, importance=None, **setting
+    name: str,
+    maps,
+    boxes=None,
+    parts=None,
+    visible=None,
+    importance=None,
+    masks=None,
+    **setting,
 ):
     """One metric of maps (n, h, w); the network and the pixels play no role."""
     e = Explanation(heatmaps=np.asarray(maps, np.float32))
@@ -39,6 +46,7 @@ def score(
         parts=tensor(parts),
         part_visible=tensor(visible, torch.bool),
         part_importance=tensor(importance),
+        part_masks=tensor(masks, torch.int8),
         chunk=2,
     )
     return METRICS[name](e, None, batch, RNG, **setting)
@@ -71,6 +79,43 @@ def test_tied_maxima_count_by_their_share():
     maps = [[[5, 0, 5], [0, 5, 1]]]
     assert score("pointing_game", maps, boxes=[[0, 0, 1, 2]]) == pytest.approx([1 / 3])
     assert score("pointing_game", maps, boxes=[[0, 0, 2, 2]]) == pytest.approx([2 / 3])
+
+
+MASK = [[-1, -1, 0, 0], [0, 0, -1, -1], [-1, -1, -1, -1]]
+
+
+def test_masks_by_hand():
+    """The mask holds 2, 0, 0 and 4 of the positive mass 8, and the maximum; nothing where it is empty."""
+    maps, masks = [MAP, MAP, [[1, 1, 1, 1]] * 3], [MASK, np.full((3, 4), -1), MASK]
+    energy = score("energy_in_mask", maps, masks=masks)
+    np.testing.assert_allclose(energy, [6 / 8, np.nan, 4 / 12])
+    hit = score("pointing_game_mask", maps, masks=masks)
+    np.testing.assert_allclose(hit, [1, np.nan, 4 / 12])
+
+
+@few
+@given(
+    maps=arrays(np.float32, (3, 5, 6), elements=st.integers(-4, 4).map(float)),
+    box=st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(1, 3)),
+)
+def test_a_mask_of_a_box_scores_as_the_box(maps, box):
+    x, y, side = box
+    masks = np.full((3, 5, 6), -1)
+    masks[:, y : y + side, x : x + side] = 0
+    boxes = [[x, y, x + side, y + side]] * 3
+    for on_masks, on_boxes in (
+        ("energy_in_mask", "energy_in_box"),
+        ("pointing_game_mask", "pointing_game"),
+    ):
+        got = score(on_masks, maps, masks=masks)
+        np.testing.assert_array_equal(got, score(on_boxes, maps, boxes=boxes))
+
+
+@pytest.mark.parametrize("name", ["energy_in_mask", "pointing_game_mask"])
+def test_masks_of_parts_are_not_of_objects(name):
+    for more in ({}, {"masks": [MASK], "parts": [[[1, 1]]]}):
+        with pytest.raises(NotApplicable, match="images have no masks of objects"):
+            score(name, [MAP], **more)
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 0.3])

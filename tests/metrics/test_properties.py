@@ -68,6 +68,8 @@ class Scene:
 
     def value(self, metric, setting, e: Explanation | None = None) -> np.ndarray:
         fresh = replace(self.batch, memo={})
+        if metric.name in OF_OBJECTS:  # masks of objects, not of parts
+            fresh.parts = None
         return metric(
             e or self.e, self.target, fresh, np.random.default_rng(0), **setting
         )
@@ -243,6 +245,7 @@ def rebuilt(better, unit, low, high, *used, **more) -> Law:
     return Law("reconstruction", better, unit, low, high, (rest(*used),), **more)
 
 
+OF_OBJECTS = {"pointing_game_mask", "energy_in_mask"}
 KEEPS = tuple({"keep": keep} for keep in (0.1, 0.2, 0.3))
 SCALES = ({"scale": "standardised"}, {"scale": "pixels"})
 ORDER, MASS = (monotone, scaled), (scaled, no_evidence)
@@ -273,6 +276,8 @@ LAWS = {
     ),
     "pointing_game": heat("higher", "fraction", 1, ORDER, settings=({"tolerance": 0},)),
     "energy_in_box": heat("higher", "fraction", 1, MASS),
+    "pointing_game_mask": heat("higher", "fraction", 1, ORDER, partial=True),
+    "energy_in_mask": heat("higher", "fraction", 1, MASS, partial=True),
     "energy_on_parts": heat("higher", "fraction", 1, MASS, **PART),
     "energy_on_class_parts": heat("higher", "fraction", 1, MASS, **PART),
     "part_ranking": heat("higher", "fraction", 1, MASS, **PART),
