@@ -290,7 +290,6 @@ class _MetricChecker(Checker):
     def check_needs(self) -> None:
         """What is declared is read, and what is read is declared."""
         unread = self.spec.needs - {_PARTS.get(name, name) for name in _Seen.names}
-        unread -= {"explain"}  # which is an argument
         if unread:
             self.warn("needs", f"never reads {_listed(unread)}", "unread")
         if self.unnamed:

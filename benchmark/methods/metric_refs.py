@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmark import engine, store
-from benchmark.api import MetricSpec
+from benchmark.api import TRACKS, MetricSpec
 from benchmark.engine.sandbox import Limits
 from benchmark.methods.registry import load_module, metrics, named, near_installed
 from benchmark.utils import installed
@@ -27,6 +27,7 @@ from benchmark.utils.near_names import UnknownName, near
 
 _OPEN = Limits(seconds=60, gigabytes=4)
 _PLAIN = re.compile(r"[^\n\r;|<>]{0,60}")  # of a unit, which stands in tables
+_JUDGED = tuple(track for track in TRACKS if track not in ("target", "replication"))
 _HOW = "@metric(needs={...}, track=..., better=..., unit=..., version=1, source=...)"
 
 
@@ -65,7 +66,7 @@ class MetricRef:
                 f"a metric is written path/to/file.py:function, not {use!r}"
                 f"{near_installed(use, 'metrics')}"
             )
-        path = (base or store.ROOT) / Path(file).expanduser()
+        path = (base or store.ROOT) / file
         if not path.is_file():
             beside = [each.name for each in path.parent.glob("*.py")]
             raise near(file, beside, "file of a metric")
@@ -250,6 +251,12 @@ def checked(spec: MetricSpec) -> list[str]:
     Raises:
         UnknownName: it cannot.
     """
+    if "explain" in spec.needs:
+        raise UnknownName(
+            "it needs explain: a metric that calls the method again must be one of the project"
+        )
+    if spec.track not in _JUDGED:
+        raise UnknownName(f"track {spec.track!r} is not one of {', '.join(_JUDGED)}")
     if not spec.name.isidentifier():
         raise UnknownName(f"{spec.name!r} is no name; write it as def name(...)")
     if type(spec.version) is not int or spec.version < 1:
@@ -265,6 +272,12 @@ def checked(spec: MetricSpec) -> list[str]:
     for setting in spec.settings:
         _check_call(spec, setting)
     texts = [store.setting_text(setting) for setting in spec.settings]
+    for text, setting in zip(texts, spec.settings, strict=True):
+        parts = text.split(";") if text else []
+        if len(parts) != len(setting) or not all(map(_PLAIN.fullmatch, parts)):
+            raise UnknownName(
+                f"setting {text[:80]!r}: write numbers, or up to 60 characters without ; | < >"
+            )
     if not texts or len(set(texts)) < len(texts):
         raise UnknownName("settings name one setting twice, or none at all")
     return texts
@@ -277,10 +290,9 @@ def _check_call(spec: MetricSpec, setting: Any) -> None:
     """
     if not isinstance(setting, Mapping):
         raise UnknownName(f"settings hold {setting!r}; write a list of mappings")
-    given = {"explain": None} if "explain" in spec.needs else {}
     try:
         signature = inspect.signature(spec.function)
-        signature.bind(*[None] * 4, **{**given, **setting})
+        signature.bind(*[None] * 4, **setting)
     except TypeError as error:
         raise UnknownName(
             f"it is called as {spec.name}(e, target, batch, rng, **setting): {error}"

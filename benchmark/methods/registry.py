@@ -179,10 +179,13 @@ class MethodRef:
 
 def named(entry: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """(what is named, its settings) of ``what?key=value`` or ``{use: what, key: value}``."""
-    entry = {"use": entry} if isinstance(entry, str) else dict(entry)
-    use, _, query = str(entry.pop("use", "")).partition("?")
+    if isinstance(entry, str):
+        entry = {"use": entry}
+    settings = dict(entry)
+    use, _, query = str(settings.pop("use", "")).partition("?")
     options = parse_qsl(query, keep_blank_values=True)
-    return use, {key: _literal(value) for key, value in options} | entry
+    typed = {key: _literal(value) for key, value in options}
+    return use, typed | settings
 
 
 def near_installed(name: str, kind: str) -> str:

@@ -204,6 +204,8 @@ def _without_values(
 def _write(
     path: Path, cell: Cell, ref: MetricRef, scored: Sequence[Scored], ids: Sequence[int]
 ) -> None:
-    rows = pd.DataFrame([row for row, _ in scored], columns=list(store.ROW_COLUMNS))
+    rows = [row for row, _ in scored]
+    values = [values for _, values in scored]
     keys = [own_score_key(cell, ref)] * len(scored)
-    store.write_scores(path, rows, [values for _, values in scored], ids=ids, keys=keys)
+    table = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
+    store.write_scores(path, table, values, ids=ids, keys=keys)
