@@ -22,7 +22,8 @@ def profiles() -> dict[str, Path]:
 
 def _profiles(load: Load) -> list[dict[str, Any]]:
     here = store.ROOT / "params.yaml"
-    current = store.read_yaml(here).get("profile") if here.exists() else None
+    has_own = here.exists() and not store.IS_WHEEL
+    current = store.read_yaml(here).get("profile") if has_own else None
     rows = []
     for name, path in profiles().items():
         params = store.read_yaml(
@@ -47,17 +48,16 @@ def _datasets(load: Load) -> list[dict[str, Any]]:
     from benchmark import data
 
     rows = []
-    for script in sorted((store.ROOT / "datasets").glob("*.py")):
-        found = sorted(
-            (store.ROOT / "datasets" / "processed").glob(f"*/{script.stem}.npz")
-        )
+    for name in store.scripts():
+        prepared = store.ROOT / "datasets" / "processed"
+        found = sorted(prepared.glob(f"*/{name}.npz"))
         for path in found or [None]:
             card = data.load_card(path) if path else {}
             source = card.get("provenance", {})
             images = [f"{count:,} {split}" for split, count in _counts(card)]
             rows.append(
                 {
-                    "data set": script.stem,
+                    "data set": name,
                     "profile": path.parent.name if path else "not prepared",
                     "images": " + ".join(images),
                     "classes": card.get("classes", ""),

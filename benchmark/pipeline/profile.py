@@ -330,8 +330,7 @@ class Profile(_Part):
                 f"{self.name!r} is a folder of results/ already; choose another name",
                 "profile",
             )
-        scripts = [path.stem for path in sorted((store.ROOT / "datasets").glob("*.py"))]
-        _known(self.datasets, scripts, "data set", "datasets")
+        _known(self.datasets, list(store.scripts()), "data set", "datasets")
         _known(self.papers, papers.names(), "paper", "papers")
         self._check_datasets(self.data, "data")
         self._check_datasets(self.zoo, "zoo")

@@ -317,7 +317,7 @@ def _check_own(ref: MethodRef, place: tuple[object, ...]) -> None:
 
 def defaults_of(dataset: str) -> dict[str, Any] | None:
     """The ``DEFAULTS`` of a data set's script, which is parsed and never run; None for a folder of images."""
-    script = store.ROOT / "datasets" / f"{dataset}.py"
+    script = store.find(f"datasets/{dataset}.py")
     return scripts.literals(script).get("DEFAULTS")
 
 
