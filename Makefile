@@ -11,6 +11,7 @@
 #   make bench [ONLY="cams xnn"]        speed, side by side with the peers: results/benchmarks.csv and its pictures
 #   make mutants [MODULES=metrics/masking]  do the tests notice when the metrics or the statistics are wrong? (an hour)
 #   make lint                          ruff
+#   make wheel                         dist/*.whl with the networks just made, tried in an empty environment
 
 PROFILE ?= offline
 BASE    ?= HEAD
@@ -24,7 +25,7 @@ export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND := Agg
 
-.PHONY: leaderboard test test-all faults lint docs readme check-readme check-results diff newest bench mutants clean
+.PHONY: leaderboard test test-all faults lint docs readme check-readme check-results diff newest bench mutants wheel clean
 
 leaderboard: $(VENV)/.for-use
 	@glassbench mend && glassbench use $(PROFILE)
@@ -69,8 +70,11 @@ mutants: $(VENV)/.for-tests
 	@python -c 'import cosmic_ray' 2>/dev/null || $(PIP) --editable '.[mutation]'
 	@python -m tools.mutants $(MODULES)
 
+wheel: $(VENV)/.for-use
+	@python -m tools.wheel
+
 clean:
-	rm -rf $(VENV) *.egg-info
+	rm -rf $(VENV) *.egg-info build dist
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "glassbench needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12")'
@@ -79,10 +83,10 @@ $(VENV)/.made:
 
 $(VENV)/.for-use: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing glassbench into $(VENV) (once; PyTorch alone is several GB)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[pipeline]'
 	@touch $@
 
 $(VENV)/.for-tests: $(VENV)/.for-use
 	@echo "installing what the tests need (once)"
-	@$(PIP) --editable '.[test,oracles,cluster,docs]'
+	@$(PIP) --editable '.[pipeline,test,oracles,cluster,docs]'
 	@touch $@

@@ -325,7 +325,7 @@ def show(options: argparse.Namespace) -> int:
     """Print the leaderboard of a profile and the path of its page; exit code 1 if cells failed."""
     from benchmark.leaderboard.render import console
 
-    paths = store.Paths(_name(options))
+    paths = store.Paths(_name(options)).committed
     rows = store.read_rows(paths.rows)
     console.show(paths.results, out)
     failed = rows[rows.status == "failed"]
@@ -591,7 +591,7 @@ def _note_without_commit() -> None:
     """Say so if the provenance of what is made names no commit."""
     from benchmark.store import git
 
-    _, why = git.commit(store.ROOT)
+    _, why = git.commit(store.homes()[0])
     if why:
         err.print(f"provenance.json names no commit: {why}", markup=False)
 
@@ -607,7 +607,7 @@ def load_profile(name: str | None = None) -> Profile:
     from benchmark.pipeline.profile import Profile
 
     path, shipped = store.ROOT / PARAMS, profiles()
-    if path.exists() and name in (None, store.read_yaml(path).get("profile")):
+    if _is_chosen(path) and name in (None, store.read_yaml(path).get("profile")):
         return Profile.read(path)
     if (name or "offline") not in shipped:
         raise near(name, shipped, "profile")
@@ -615,10 +615,18 @@ def load_profile(name: str | None = None) -> Profile:
 
 
 def load_params() -> Profile:
-    """The profile in params.yaml."""
+    """The profile in params.yaml; of an installed wheel offline, if there is none."""
     from benchmark.pipeline.profile import Profile
 
-    return Profile.read(_params())
+    return load_profile() if store.IS_WHEEL else Profile.read(_params())
+
+
+def _is_chosen(path: Path) -> bool:
+    """Is this a params.yaml of ours? In the working directory of a wheel it may be another program's."""
+    if not path.exists():
+        return False
+    text = path.read_text(errors="replace") if store.IS_WHEEL else "profile:"
+    return re.search(r"^profile:", text, re.MULTILINE) is not None
 
 
 def _params() -> Path:
@@ -632,7 +640,10 @@ def _params() -> Path:
 
 def _name(options: argparse.Namespace) -> str:
     """The name of the profile: from the option, else from params.yaml, which is not checked."""
-    name = options.profile or store.read_yaml(_params()).get("profile")
+    name = options.profile
+    if not name and store.IS_WHEEL and not _is_chosen(store.ROOT / PARAMS):
+        name = "offline"
+    name = name or store.read_yaml(_params()).get("profile")
     if not re.fullmatch(r"\w[\w.-]*", str(name)):
         where = "--profile" if options.profile else PARAMS
         raise UsageError(f"{where}: {str(name)!r} is not a name of a profile")

@@ -28,7 +28,8 @@ def profiles() -> dict[str, Path]:
 
 def _profiles(load: Load) -> list[dict[str, Any]]:
     here = store.ROOT / "params.yaml"
-    current = store.read_yaml(here).get("profile") if here.exists() else None
+    has_own = here.exists() and not store.IS_WHEEL
+    current = store.read_yaml(here).get("profile") if has_own else None
     rows = []
     for name, path in profiles().items():
         params = store.read_yaml(

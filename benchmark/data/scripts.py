@@ -19,9 +19,7 @@ from benchmark.utils import installed
 def known() -> dict[str, Path]:
     """The scripts of all data sets by name: those in ``datasets/``, then those of installed packages by their entry
     points; a name in ``datasets/`` goes first."""
-    scripts = {
-        path.stem: path for path in sorted((store.ROOT / "datasets").glob("*.py"))
-    }
+    scripts = store.scripts()
     for name, entry in installed.found("datasets").items():
         scripts.setdefault(name, entry.path)
     return scripts

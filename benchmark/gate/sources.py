@@ -42,7 +42,8 @@ def load(where: str | None, paths: store.Paths) -> Source:
         StoreError: there are none, or they are damaged.
     """
     if where is None:
-        return _files(paths.rows, "the working tree")
+        name = "this version" if store.IS_WHEEL else "the working tree"
+        return _files(paths.committed.rows, name)
     inside = paths.rows.relative_to(paths.root)
     for path in (Path(where), Path(where) / "rows.csv", Path(where) / inside):
         if path.is_file():
@@ -66,9 +67,14 @@ def load(where: str | None, paths: store.Paths) -> Source:
 
 
 def elsewhere(paths: store.Paths) -> pd.DataFrame | None:
-    """The rows of the other profiles in the working tree, or None: where a profile with one seed borrows spreads."""
-    files = sorted(paths.results.parent.glob("*/rows.csv"))
-    others = [store.read_rows(file) for file in files if file != paths.rows]
+    """The rows of the other profiles, or None: where a profile with one seed borrows spreads."""
+    files = {}
+    for home in (paths.shipped, paths):
+        files |= {
+            file.parent.name: file for file in home.results.parent.glob("*/rows.csv")
+        }
+    files.pop(paths.profile, None)
+    others = [store.read_rows(file) for _, file in sorted(files.items())]
     return pd.concat(others, ignore_index=True) if others else None
 
 

@@ -42,7 +42,7 @@ class Committed:
 
 def committed_rows(profile: Profile, wanted: Sequence[Cell]) -> Committed:
     """The rows of the wanted cells that were made of what is here."""
-    paths = store.Paths(profile.name)
+    paths = store.Paths(profile.name).committed
     try:
         rows = store.read_rows(paths.rows)
         then = store.read_json(paths.results / "provenance.json")
@@ -105,7 +105,7 @@ def _what_changed(cell: Cell, then: Mapping[str, Any], now: Mapping[str, Any]) -
 def values_per_image(profile: Profile, rows: pd.DataFrame) -> pd.DataFrame:
     """The values per image behind committed rows; empty if the file is missing or belongs to other rows."""
     try:
-        values = store.read_values(store.Paths(profile.name).values)
+        values = store.read_values(store.Paths(profile.name).committed.values)
     except store.StoreError:
         return pd.DataFrame()
     keys = list(store.ROW_KEYS)

@@ -53,7 +53,6 @@ from benchmark.zoo.work import training
 # Billion multiply-adds per second of one core of the reference (AMD EPYC with AVX-512): measured in Score-CAM on the
 # SqueezeNet of profile quick; training its VGG-11 and SqueezeNet does 22 to 41.
 CORE = 26.0
-SHIPPED = Path(__file__).resolve().parent.parent.parent  # the folder of the package
 LIBRARIES = 0.55  # GB that a worker holds before it loads anything (measured)
 
 
@@ -476,7 +475,7 @@ def _rounded(value: str | float) -> str:
 
 
 def _readable_speeds_file() -> Path:
-    for path in (_speeds_file(), _speeds_file(SHIPPED)):
+    for path in (_speeds_file(), _speeds_file(store.PROJECT)):
         if path.exists():
             return path
     return _speeds_file()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from pathlib import Path
 
 import yaml
 
-from benchmark import engine, store
+from benchmark import data, engine, store
 from benchmark.data import scripts as data_scripts
+from benchmark.pipeline import settings
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.train import bring_network, note_failure, training_units
 from benchmark.utils import scripts
@@ -25,6 +27,7 @@ def make_ready(profile: Profile, dataset: str) -> None:
     """
     paths = store.Paths(profile.name)
     file = paths.data(dataset)
+    _unpack(profile, dataset)
     if not file.exists():
         prepare(profile, dataset, file)
     units = training_units(profile, dataset, gpu=False)
@@ -35,6 +38,34 @@ def make_ready(profile: Profile, dataset: str) -> None:
         if missing:
             for done in engine.run(missing, label="train", verbose=True):
                 note_failure(done)
+
+
+def _unpack(profile: Profile, dataset: str) -> None:
+    """Copy the data and the networks that came with a wheel, as far as they have the profile's settings."""
+    here = store.Paths(profile.name)
+    there = here.shipped
+    if here == there or not there.data(dataset).exists():
+        return
+    defaults = settings.defaults_of(dataset) or {}
+    wanted = {**defaults, **profile.data.get(dataset, {})}
+    if data.load_card(there.data(dataset)).get("params") != wanted:
+        return
+    for suffix in (".npz", ".key"):
+        _copy(there.data(dataset), here.data(dataset), suffix)
+    for name, seed, recipe in profile.trainings(dataset):
+        weights = there.target(dataset, name, seed)
+        card = weights.with_suffix(".json")
+        wanted = json.loads(json.dumps(recipe.decisive()))
+        if card.exists() and store.read_json(card).get("recipe") == wanted:
+            for suffix in (".safetensors", ".json"):
+                _copy(weights, here.target(dataset, name, seed), suffix)
+
+
+def _copy(source: Path, to: Path, suffix: str) -> None:
+    source, to = source.with_suffix(suffix), to.with_suffix(suffix)
+    if source.exists() and not to.exists():
+        with store.atomic(to) as file:
+            file.write(source.read_bytes())
 
 
 def _untrained(units: list[engine.Unit]) -> list[engine.Unit]:

@@ -97,8 +97,9 @@ def weights(profile: Profile) -> dict[str, str]:
 
 def made() -> dict[str, Any]:
     """The date, the commit (empty where git names none), and the files that differ from it."""
-    commit, _ = git.commit(store.ROOT)
-    status, _ = git.ask(store.ROOT, "status", "--porcelain")
+    project = store.homes()[0]
+    commit, _ = git.commit(project)
+    status, _ = git.ask(project, "status", "--porcelain")
     changed = [line[3:] for line in status.decode().splitlines()]
     not_code = (
         "results/",

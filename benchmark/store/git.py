@@ -10,6 +10,8 @@ import os
 import subprocess
 from pathlib import Path
 
+COMMIT = "commit.txt"  # in what a wheel ships
+
 
 def ask(root: Path, *arguments: str) -> tuple[bytes, str]:
     """(What ``git ARGUMENTS`` prints in ``root``, or in one line why it cannot; empty if git does not say)."""
@@ -44,6 +46,10 @@ def _reason(root: Path, said: str) -> str:
 
 
 def commit(root: Path) -> tuple[str, str]:
-    """(The full hash of the commit that is checked out, or in one line why there is none)."""
+    """(The full hash of the commit that is checked out, or that a wheel was built of; or in one line why there is
+    none)."""
+    built_of = root / COMMIT
+    if built_of.is_file():
+        return built_of.read_text().strip(), ""
     found, why = ask(root, "rev-parse", "--verify", "HEAD")
     return found.decode().strip(), why
