@@ -32,6 +32,7 @@ from benchmark.metrics.masking import (
     ranks,
     steps_of,
 )
+from benchmark.metrics.regions import check_fill
 from benchmark.metrics.sampling import on_share
 
 NOISE = 1e-4  # log-odds that are closer than this differ by float32 rounding
@@ -69,6 +70,7 @@ def saco(
     pixels = batch.x[0, 0].numel()
     if not 2 <= groups <= pixels:
         raise ValueError(f"groups={groups} must lie within 2..{pixels}, the pixels")
+    check_fill(fill)
 
     def score(e: Explanation, batch: Batch) -> Array:
         group = ranks(e, batch) * groups // pixels  # (n, hw), 0: most important
@@ -182,6 +184,7 @@ def irof(
     """
     if segments < 2:
         raise ValueError(f"segments={segments}: at least 2")
+    check_fill(fill)
 
     def score(e: Explanation, batch: Batch) -> Array:
         labels = _segments(batch, segments)  # (n, hw)
@@ -203,8 +206,8 @@ def _segments(batch: Batch, segments: int) -> Array:
     key = ("segments", segments)
     if key not in batch.memo:
         found = []
-        for x in batch.x.detach().cpu().permute(0, 2, 3, 1).double().numpy():
-            cut = slic(x, segments, compactness=0.1, start_label=0, channel_axis=-1)
+        for x in batch.x.detach().cpu().permute(0, 2, 3, 1).numpy():
+            cut = slic(x, n_segments=segments, start_label=0, channel_axis=-1)
             _, labels = np.unique(cut, return_inverse=True)
             found.append(labels.reshape(-1))
         batch.memo[key] = np.stack(found)

@@ -80,8 +80,7 @@ def falls(
     Raises:
         ValueError: an unknown fill or output.
     """
-    if fill not in FILLS:
-        raise ValueError(f"fill {fill!r} is not one of {', '.join(FILLS)}")
+    check_fill(fill)
     key = ("falls", target, name, fill, output)
     if key not in batch.memo:
         kept = torch.from_numpy(~regions).to(batch.x.device)
@@ -115,6 +114,15 @@ def falls_of(
         answers(target(batch), target, batch, output)
         - answers(changed, target, batch, output)
     ).T
+
+
+def check_fill(fill: str) -> None:
+    """
+    Raises:
+        ValueError: an unknown fill.
+    """
+    if fill not in FILLS:
+        raise ValueError(f"fill {fill!r} is not one of {', '.join(FILLS)}")
 
 
 def answers(logits: Tensor, target: Target, batch: Batch, output: str) -> Array:

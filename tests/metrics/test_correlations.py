@@ -182,7 +182,6 @@ def linear_scene(n=4, side=8):
     target = linear_target(w, mean=0.4, std=0.3)
     x = torch.from_numpy(rng.random((n, 1, side, side), np.float32))
     batch = Batch(x=x, y=torch.zeros(n, dtype=torch.int64))
-    # the logit of class 1 is 0: the answer falls by - (fall of the other) of it, by nothing
     ours = target(x).argmax(1) == 0
     batch = batch[ours.nonzero()[:, 0].tolist()]
     w = w / 0.3  # of pixels in [0, 1]
