@@ -421,7 +421,7 @@ def evaluate(options: argparse.Namespace) -> int:
         recompute=options.recompute or own is not None,
         page=not options.no_page,
     )
-    placing_console.show(found.frame, found.compared, out)
+    placing_console.show(found.frame, found.placed, found.compared, out)
     for line in notes(found):
         err.print(line, markup=False)
     if not options.no_page:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark import data, engine, leaderboard, papers, store
+from benchmark import api, data, engine, leaderboard, papers, store
 from benchmark.pipeline import cells, collect, inputs, replicate
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
@@ -43,10 +43,20 @@ def write(profile: Profile) -> Path:
         papers=chapters(found),
         reported=paths.reported,
         out=paths.results,
+        families=families(),
     )
     write_networks(paths.networks, networks)
     store.write_json(paths.results / "provenance.json", facts)
     return paths.results
+
+
+def families() -> dict[str, str]:
+    """The family of each metric: as it declares, else the module that it is in."""
+    found = {}
+    for name, spec in api.METRICS.items():
+        module = spec.function.__module__.rpartition(".")[2]
+        found[name] = getattr(spec, "family", "") or module
+    return found
 
 
 def gallery(
