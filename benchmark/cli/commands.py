@@ -449,7 +449,7 @@ def _evaluate(profile: Profile, options: argparse.Namespace, **chosen: Any) -> i
 
     found = evaluate_methods(profile, **chosen)
     if found.compared:
-        placing_console.show(found.frame, found.compared, out)
+        placing_console.show(found.frame, found.placed, found.compared, out)
     placing_console.show_metrics(found.frame, found.metrics, out)
     for line in notes(found):
         err.print(line, markup=False)

@@ -23,8 +23,8 @@ Theory, with S seeds, old x_s and new y_s:
    Improvements are tested in the same way, separately.
 5. A difference below a tenth of sigma is not a change whatever t says (the floor of the metric), nor does tau lie
    below a tenth. Equal values (seven digits) are not tested.
-6. What is usual never counts for more than ``SURE`` degrees of freedom. Fitted freely it counts for more in half of the
-   runs, by chance, and false alarms occurred in 6 to 20 % of simulated runs instead of 5.
+6. What is usual never counts for more than ``variances.SURE`` degrees of freedom (``leaderboard/variances.py``, as on
+   the board).
 Counts, bits and losses (any unit but those in ``BOUNDED``) are judged relative to their size in the old run.
 
 How often this calls what did not change a regression, and how often it finds a planted one, was measured on simulated
@@ -40,67 +40,24 @@ experiments; Benjamini and Hochberg (1995), Controlling the false discovery rate
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
-from scipy.special import digamma, polygamma
 from scipy.stats import false_discovery_control
 from scipy.stats import t as student
+
+from benchmark.leaderboard.variances import FLOOR, Prior, fit, squeeze
 
 Array = np.ndarray
 
 ALPHA = 0.05
-FLOOR = 0.1  # of a metric's usual spread between seeds: smaller differences are not a change
 ENOUGH = 8  # moved cells from which the noise between the two runs is estimated
-FEW = 3  # cells with several seeds from which a metric's usual spread is estimated
 BOUNDED = (
     "percent",
     "fraction",
     "correlation",
     "share",
 )  # their spread does not grow with the value
-SURE = 3.5  # degrees of freedom that what is usual counts for at most
 METRIC = ["track", "metric", "unit"]  # cells of one metric
-
-
-class Prior(NamedTuple):
-    """Variances are distributed as s2 dof / chi^2(dof): s2 is the usual one, dof how sure it is (0: unknown)."""
-
-    s2: float
-    dof: float
-
-
-def fit(variances: Array, dof: Array, most: float = SURE) -> Prior:
-    """The prior behind sample variances with ``dof`` degrees of freedom each, both (C,); those with none are left out.
-
-    Smyth (2004), section 6.2: moments of log s^2, whose mean and variance under the prior are digamma and trigamma
-    terms. Variances below FLOOR^2 of the median are raised to it: a saturated metric has none. At most ``most`` degrees
-    of freedom; nothing is known (0) from fewer than ``FEW`` variances or from zeros alone.
-    """
-    dof = np.asarray(dof, np.float64)
-    s2 = np.asarray(variances, np.float64)[dof > 0]
-    half = dof[dof > 0] / 2
-    if len(s2) < FEW or not (s2 > 0).any():
-        return Prior(np.nan, 0.0)
-    median = np.median(s2[s2 > 0])
-    s2 = np.maximum(s2, FLOOR**2 * median)
-    e = np.log(s2) - digamma(half) + np.log(half)
-    # trigamma(d0 / 2) = excess; 1e-6: no more than chance, d0 is 2 million
-    excess = max(e.var(ddof=1) - polygamma(1, half).mean(), 1e-6)
-    d0 = brentq(lambda x: polygamma(1, x / 2) - excess, 1e-4, 1e7)
-    usual = np.exp(e.mean() + digamma(d0 / 2) - np.log(d0 / 2))
-    return Prior(float(usual), float(min(d0, most)))
-
-
-def squeeze(variances: Array, dof: Array, prior: Prior) -> tuple[Array, Array]:
-    """Posterior variances (d0 s0^2 + d s^2) / (d0 + d) and degrees of freedom, (C,) each; NaN and 0 without any."""
-    total = prior.dof + np.asarray(dof, np.float64)
-    usual = np.nan_to_num(prior.s2) * prior.dof
-    own = np.nan_to_num(variances) * dof
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (usual + own) / total, total
 
 
 def spreads(cells: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -23,7 +23,7 @@ import pandas as pd
 
 from benchmark import data, engine, leaderboard, store
 from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
-from benchmark.leaderboard import placing, tables
+from benchmark.leaderboard import places, placing, tables
 from benchmark.methods import describe
 from benchmark.methods.metric_refs import MetricRef, declared, refuse_taken_names
 from benchmark.methods.registry import MethodRef, remark
@@ -49,7 +49,7 @@ class Evaluation:
 
     Attributes:
         rows: of the new methods, and of all methods by the metrics of the user.
-        frame: the board, with the known and the new methods.
+        frame, placed: the board, with the known and the new methods, and its ``places``.
         compared: ``placing.differences`` of each new method, by its label.
         left_out: the reasons why known cells are not on the board, and how many cells.
         means_only: known cells without values per image.
@@ -60,6 +60,7 @@ class Evaluation:
     folder: Path
     rows: pd.DataFrame
     frame: pd.DataFrame
+    placed: pd.DataFrame
     compared: Mapping[str, pd.DataFrame]
     left_out: Mapping[str, int]
     means_only: int
@@ -126,11 +127,12 @@ def evaluate_methods(
     if page:
         frame = _write_page(folder, profile, mine, board, instances, old.drawn)
     else:
-        frame = tables.leaderboard(board, instances)
+        frame = tables.leaderboard(board, instances, report.families())
         store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
     evaluated = frame["method"].isin(names)
     labels = dict.fromkeys(frame.loc[evaluated, "label"])
-    compared = {label: placing.differences(frame, instances, label) for label in labels}
+    found = tables.contests(tables.labelled(board), instances)
+    compared = {label: placing.differences(found, label) for label in labels}
     if compared:
         parts = [found.assign(method=label) for label, found in compared.items()]
         every = pd.concat(parts)
@@ -141,6 +143,7 @@ def evaluate_methods(
         folder,
         new,
         frame,
+        places.places(frame, found),
         compared,
         old.left_out,
         old.means_only,
@@ -314,6 +317,7 @@ def _write_page(
         provenance=facts,
         reported=paths.reported,
         out=folder,
+        families=report.families(),
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard import reproduction, summaries, tables
+from benchmark.leaderboard import places, reproduction, summaries, tables
 from benchmark.leaderboard.render import markdown, reproduction_markdown
 from benchmark.pipeline import replicate, report
 from benchmark.pipeline.profile import Profile
@@ -49,23 +49,32 @@ def write(found: Judged) -> None:
     """Write rows, board, ``reproduction.csv`` and ``.md``, and ``metrics.json`` of the profile."""
     name = found.profile.name
     folder = store.Paths(name).results
-    frame = write_board(name, found.rows)
+    frame, placed = write_board(name, found.rows)
     text = reproduction_markdown.render(found.table, name)
     store.write_text(folder / "reproduction.csv", reproduction.csv_text(found.table))
     store.write_text(folder / "reproduction.md", text)
-    store.write_text(folder / "metrics.json", summaries.metrics(frame, found.table))
+    store.write_text(
+        folder / "metrics.json", summaries.metrics(frame, placed, found.table)
+    )
 
 
-def write_board(profile: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """Write committed rows and what is made from them alone: leaderboard.{csv,md} and ranks.csv; returns the board."""
+def write_board(profile: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write committed rows and what is made from them alone: leaderboard.{csv,md}, places.csv and ranks.csv.
+
+    Returns:
+        the board and its ``places``.
+    """
     paths = store.Paths(profile)
-    frame = tables.leaderboard(rows, store.read_values(paths.values))
+    contests = tables.contests(tables.labelled(rows), store.read_values(paths.values))
+    frame = tables.board(contests, report.families())
+    placed = places.places(frame, contests)
     folder = paths.results
     store.write_rows(paths.rows, rows)
     store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
-    store.write_text(folder / "leaderboard.md", markdown.render(frame, profile))
-    store.write_text(folder / "ranks.csv", summaries.ranks(frame))
-    return frame
+    store.write_text(folder / "leaderboard.md", markdown.render(frame, placed, profile))
+    store.write_text(folder / "places.csv", places.csv_text(placed))
+    store.write_text(folder / "ranks.csv", summaries.ranks(placed))
+    return frame, placed
 
 
 def lines(found: Judged) -> Iterator[str]:

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard import reproduction, summaries, tables
+from benchmark.leaderboard import places, reproduction, summaries, tables
+from benchmark.leaderboard.contests import contests
 from benchmark.leaderboard.render import gallery as galleries
 from benchmark.leaderboard.render import markdown, page, plots, reproduction_markdown
 from benchmark.utils import plot_style
@@ -27,11 +28,12 @@ def build(
     out: Path,
     evidence: Mapping[str, str] | None = None,
     papers: Sequence[Mapping[str, Any]] = (),
+    families: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Write the files of ``results/<profile>/`` except rows and provenance into ``out``; returns the board.
 
-    They are leaderboard.{csv,md}, reproduction.{csv,md}, ranks.csv, metrics.json, plots/ and index.html. The same input
-    gives the same bytes. Plots of an earlier build that this one does not make are removed.
+    They are leaderboard.{csv,md}, places.csv, reproduction.{csv,md}, ranks.csv, metrics.json, plots/ and index.html.
+    The same input gives the same bytes. Plots of an earlier build that this one does not make are removed.
 
     Args:
         rows, instances: as for ``tables.leaderboard``.
@@ -43,12 +45,15 @@ def build(
         evidence: by claim, what its verdict rests on, in words.
         papers: a chapter each: paper, title, citation, notes, lost (why pictures are missing), and pictures with name,
             title, caption, png and, unless it is a raster, svg (bytes); ``apart``: the page only links to the png.
+        families: of the metrics, as for ``tables.leaderboard``.
 
     Raises:
         ValueError, StoreError: inputs that do not match; nothing is written then.
     """
     profile = str(provenance.get("profile", ""))
-    frame = tables.leaderboard(rows, instances)
+    found = contests(tables.labelled(rows), instances)
+    frame = tables.board(found, families)
+    placed = places.places(frame, found)
     reproduced = reproduction.table(
         rows,
         reported,
@@ -56,10 +61,11 @@ def build(
         target_cards=target_cards,
         evidence=evidence,
     )
-    svgs, pngs = _figures(frame)
-    pngs |= _galleries(frame, gallery or {})
+    svgs, pngs = _figures(frame, placed)
+    pngs |= _galleries(placed, gallery or {})
     html = page.render(
         frame,
+        placed,
         reproduced,
         svgs=svgs,
         pngs=pngs,
@@ -70,12 +76,13 @@ def build(
     )
     texts = {
         "leaderboard.csv": tables.csv_text(frame),
-        "leaderboard.md": markdown.render(frame, profile),
+        "leaderboard.md": markdown.render(frame, placed, profile),
+        "places.csv": places.csv_text(placed),
         "reproduction.csv": reproduction.csv_text(reproduced),
         "reproduction.md": reproduction_markdown.render(reproduced, profile),
         "index.html": html,
-        "ranks.csv": summaries.ranks(frame),
-        "metrics.json": summaries.metrics(frame, reproduced),
+        "ranks.csv": summaries.ranks(placed),
+        "metrics.json": summaries.metrics(frame, placed, reproduced),
     }
     plotted = {f"{name}.svg": text.encode() for name, text in svgs.items()}
     plotted |= {f"{name}.png": data for name, data in pngs.items()}
@@ -86,20 +93,22 @@ def build(
     return frame
 
 
-def _figures(frame: pd.DataFrame) -> tuple[dict[str, str], dict[str, bytes]]:
+def _figures(
+    frame: pd.DataFrame, placed: pd.DataFrame
+) -> tuple[dict[str, str], dict[str, bytes]]:
     """The figures of the board by name: as SVG text, as PNG."""
     svgs, pngs = {}, {}
-    for name, figure in plots.figures(frame):
+    for name, figure in plots.figures(frame, placed):
         svgs[name] = plot_style.save(figure, "svg").decode()
         pngs[name] = plot_style.save(figure, "png")
     return svgs, pngs
 
 
 def _galleries(
-    frame: pd.DataFrame, gallery: Mapping[tuple[str, str], Mapping[str, Any]]
+    placed: pd.DataFrame, gallery: Mapping[tuple[str, str], Mapping[str, Any]]
 ) -> dict[str, bytes]:
-    """Gallery pictures by name, methods in the order of their average rank."""
-    ranked = tables.average_ranks(frame, "heatmap")["label"]
+    """Gallery pictures by name, methods in the order of their places."""
+    ranked = places.of(placed, "heatmap")["label"]
     place = {label: i for i, label in enumerate(ranked)}
     pngs = {}
     for (dataset, target), entry in sorted(gallery.items()):

@@ -1,73 +1,64 @@
-"""Where one method stands among the others: its rank, and which differences are more than chance.
-
-Idea: in each table (network, metric, its setting) a method is compared with every other on the same images, and the
-p-values of a table are adjusted together.
+"""Where one method stands among the others: whom it beats, who beats it, and what is not known.
 
 Use:
-    compared = differences(frame, instances, "Gradient norm")  # a line per table and rival
-    standing(frame, compared, "Gradient norm")  # a line per table: rank, interval, whom it beats, who beats it
+    found = contests(tables.labelled(rows), instances)
+    compared = differences(found, "Gradient norm")  # a line per table and rival
+    standing(frame, compared, "Gradient norm")      # a line per table: rank, interval, whom it beats, who beats it
 
-Theory: Wilcoxon's signed-rank test, two-sided, on the differences per image, averaged over the seeds that both have;
-Holm's adjustment over the rivals of a table. Values per image are needed on both sides: a rival of which only the
-mean is known has its rank and its interval, but no verdict.
-
-Reference: as ``stats``.
+Theory: the comparison of all pairs of a table that also makes the marks of the board (``stats.compare``), so that both
+say the same; direction and p-value are of one statistic, the mean difference. Values per image are needed on both
+sides: a rival of which only the mean is known has its rank and its interval, but no verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from benchmark import store
 from benchmark.leaderboard import stats, tables
+from benchmark.leaderboard.contests import UNRANKED, Contest
 
-VERDICTS = ("beats", "loses to", "no difference", "unknown")
-_KEY = list(store.ROW_KEYS[1:-1])  # of a line of the board, and of the values behind it
+VERDICTS = ("beats", "loses to", "same", "undecided", "unknown")
+COLUMNS = [
+    *tables.TABLE,
+    "rival",
+    "control",
+    "difference",
+    "low",
+    "high",
+    "images",
+    "p",
+    "verdict",
+]
 
 
-def differences(
-    frame: pd.DataFrame, instances: pd.DataFrame, label: str
-) -> pd.DataFrame:
+def differences(found: Sequence[Contest], label: str) -> pd.DataFrame:
     """How ``label`` compares with each rival in each table.
 
-    Args:
-        frame: the board (``tables.leaderboard``).
-        instances: columns ``store.ROW_KEYS``, image, value.
-
     Returns:
-        the columns of a table's key, rival, control, difference (mean, positive = ``label`` is better), images, p_holm,
-        verdict (one of ``VERDICTS``).
+        the columns of a table's key, rival, control, difference (mean, positive = ``label`` is better) with the
+        interval low, high, images (that both have), p (adjusted over the table), verdict (one of ``VERDICTS``).
     """
-    contests = frame[~frame["track"].isin(tables.UNRANKED)]
-    ok = contests[contests["status"] == "ok"]
-    by_key = dict(list(instances.groupby(_KEY))) if len(instances) else {}
     out = []
-    for key, table in ok.groupby(tables.TABLE, sort=False):
-        own = table["label"] == label
-        if not own.any():
+    for contest in found:
+        if contest.track in UNRANKED or label not in contest.labels:
             continue
-        mine = _values(by_key, table[own].iloc[0])
-        sign = 1 if table["better"].iloc[0] == "higher" else -1
-        rivals = [line for _, line in table.iterrows() if line["label"] != label]
-        gains = [sign * _paired(mine, _values(by_key, line)) for line in rivals]
-        p = stats.holm(np.array([stats.signed_rank(gain) for gain in gains]))
-        for line, gain, p_holm in zip(rivals, gains, p, strict=True):
-            mean = gain.mean() if len(gain) else np.nan
-            rival = line["label"], line["control"]
-            out.append((*key, *rival, mean, len(gain), p_holm, _verdict(mean, p_holm)))
-    columns = [
-        *tables.TABLE,
-        "rival",
-        "control",
-        "difference",
-        "images",
-        "p_holm",
-        "verdict",
-    ]
-    return pd.DataFrame(out, columns=columns)
+        i, total = contest.labels.index(label), contest.totals
+        if np.isnan(total[i]):
+            continue
+        compared = stats.compare(contest.values, contest.better)
+        margin = stats.margin(contest.unit, total)
+        for j in np.flatnonzero(~np.isnan(total)):
+            if i == j:
+                continue
+            gain, low, high, p, images, _ = (matrix[i, j] for matrix in compared)
+            rival = contest.labels[j], bool(contest.controls[j])
+            verdict = _verdict(gain, low, high, p, margin)
+            key = contest.key.values()
+            out.append((*key, *rival, gain, low, high, int(images), p, verdict))
+    return pd.DataFrame(out, columns=COLUMNS)
 
 
 def standing(frame: pd.DataFrame, compared: pd.DataFrame, label: str) -> pd.DataFrame:
@@ -77,7 +68,7 @@ def standing(frame: pd.DataFrame, compared: pd.DataFrame, label: str) -> pd.Data
         its lines of the board, with ``ranked`` (how many methods of the table have a rank), and for each verdict the
         labels of the rivals.
     """
-    contests = frame[~frame["track"].isin(tables.UNRANKED)]
+    contests = frame[~frame["track"].isin(UNRANKED)]
     mine = contests[contests["label"] == label].copy()
     keys = list(mine[tables.TABLE].itertuples(index=False, name=None))
     has_rank = frame[frame["rank"].notna()]
@@ -92,23 +83,12 @@ def standing(frame: pd.DataFrame, compared: pd.DataFrame, label: str) -> pd.Data
     return mine.reset_index(drop=True)
 
 
-def _verdict(gain: float, p_holm: float) -> str:
-    """One of ``VERDICTS``, of a mean difference (positive = better) and its adjusted p-value."""
-    if np.isnan(p_holm):
+def _verdict(gain: float, low: float, high: float, p: float, margin: float) -> str:
+    """One of ``VERDICTS``, of a mean difference (positive = better) with its interval and adjusted p-value."""
+    if np.isnan(p):
         return "unknown"
-    if p_holm >= stats.ALPHA:
-        return "no difference"
+    if -margin <= low and high <= margin:
+        return "same"
+    if p >= stats.ALPHA:
+        return "undecided"
     return "beats" if gain > 0 else "loses to"
-
-
-def _values(by_key: Mapping[tuple, pd.DataFrame], line: pd.Series) -> pd.DataFrame:
-    """Values of a line of the board, images down and seeds across."""
-    found = by_key.get(tuple(line[_KEY]))
-    if found is None:
-        return pd.DataFrame()
-    return found.pivot(index="image", columns="seed", values="value")
-
-
-def _paired(mine: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
-    """Differences of the images that both have, averaged over the seeds that both have."""
-    return (mine - other).mean(axis=1).dropna().to_numpy()

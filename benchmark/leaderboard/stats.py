@@ -1,41 +1,233 @@
-"""Intervals, tests and ranks of one table: M methods on the same S training seeds and N images.
+"""Intervals, comparisons and ranks of one table: M methods on the same S networks and N images.
 
-Idea: the numbers of a table vary for two reasons, the networks (seeds) and the images, and all methods share both.
-So both are resampled, and the same resample serves every method (paired).
+Idea: the numbers of a table vary for two reasons, the networks (one per training seed) and the images, and all methods
+share both. A reader asks about networks trained like these, not about these three, so that the scatter from network to
+network is part of every error. With fewer than ``NETWORKS`` networks it cannot be known: then errors are over images
+alone, and hold for these networks only.
 
 Use: ``values`` is an array (M, S, N), NaN where a method has no value; N = 1 where only the mean over images is known.
 
-    low, high = interval(values, "digits", "vgg11").T
-    p = holm(worse_than_best(values, better="higher"))
+    low, high = interval(values).T
+    found = compare(values, better="higher")
+    found.gain[i, j], found.low[i, j], found.high[i, j]  # how much better i is than j; intervals hold together
+    found.p[i, j]                                        # adjusted over all pairs of the table
 
-Theory: the crossed ("pigeonhole") bootstrap draws seeds and images independently of each other. Of S seeds, S - 1 are
-drawn, which makes the variance between few seeds unbiased (drawing S of them gives (S - 1)/S of it). Measured coverage
-of the 95 % interval, 64 images: 94 % where the images dominate, above 99 % where the noise is that of single (seed,
-image) cells, and too low where the seeds dominate: 92 % with 10 seeds, 86 % with 5, 77 % with 3, since no percentile
-reaches past the worst seed. The tests compare methods on the given networks: pairs are images, averaged over seeds.
+Theory: x_sn = mu + a_s + b_n + e_sn, where a_s is the effect of a network and b_n of an image; x is a method's value or
+the paired difference of two methods. The crossed ("pigeonhole") bootstrap resamples networks and images independently
+of each other. Its variance has a closed form (Owen 2007), of three mean squares:
 
-Reference: Owen (2007), The pigeonhole bootstrap; Rao and Wu (1988), Resampling inference with complex survey data;
-Wilcoxon (1945), Individual comparisons by ranking methods; Holm (1979), A simple sequentially rejective multiple test
-procedure; Demsar (2006), Statistical comparisons of classifiers over multiple data sets.
+    A = var_s(mean_n x) / S             estimates  sigma_a^2 / S + sigma_e^2 / SN
+    B = var_n(mean_s x) / N             estimates  sigma_b^2 / N + sigma_e^2 / SN
+    E = var(x - rows - columns) / SN    estimates  sigma_e^2 / SN
+    Var(mean) = B + max(A' - E, 0)
+
+A has S - 1 degrees of freedom, mostly 2. As in ``gate``, it is squeezed towards what is usual in the table (A', Smyth
+2004): three networks that happen to agree are not taken to be without noise. Student's t with Satterthwaite's degrees
+of freedom replaces the percentiles of the bootstrap, which cannot reach past the worst of three networks. Where nothing
+says what is usual (a table of two methods), there are S - 1.
+
+"Worse" means that some other method of the table is better. The best is not known in advance, so all M (M - 1) / 2
+pairs are tested together (multiple comparisons with the best, Hsu 1984), Bonferroni-adjusted. p is never below that of
+an exact sign test of as many images, 2 / 2^n. ``tools/board_rates.py`` measures the errors; docs/statistics.md
+lists them.
+
+Reference: Owen (2007), The pigeonhole bootstrap; Smyth (2004), Linear models and empirical Bayes methods; Satterthwaite
+(1946), An approximate distribution of estimates of variance components; Hsu (1984), Constrained simultaneous confidence
+intervals for multiple comparisons with the best; Benavoli et al. (2017), Time for a change: a tutorial for comparing
+multiple classifiers (the margin of equivalence); Wilcoxon (1945); Holm (1979).
 """
 
 from __future__ import annotations
 
-import warnings
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import rankdata
+from scipy.stats import t as student
 
+from benchmark.leaderboard import variances
 from benchmark.store import format_value
 from benchmark.utils.seeds import generator
 
 Array = np.ndarray
 
-DRAWS = 2000
+DRAWS = 1000
 LEVEL = 0.95
 ALPHA = 0.05
-MIN_PAIRS = 6  # with fewer pairs no two-sided signed-rank p-value lies below 0.05
+NETWORKS = 3  # with fewer, nothing is said of other networks
+MIN_PAIRS = 6  # with fewer pairs no two-sided sign test lies below 0.05
+MARGIN = 0.01  # of a unit's range: smaller differences are none
+RANGES = {  # unit -> range of its values
+    "percent": (0.0, 100.0),
+    "fraction": (0.0, 1.0),
+    "share": (0.0, 1.0),
+    "correlation": (-1.0, 1.0),
+}
 _BLOCK = 250  # draws at a time, to bound the memory: _BLOCK * N counts
+
+
+# --------------------------------------------------------------------------------------------- means and their errors
+
+
+class Estimate(NamedTuple):
+    """K means with their standard errors, (K,) each; ``networks``: whether they hold for other networks too."""
+
+    mean: Array
+    error: Array
+    dof: Array
+    networks: Array
+
+
+def estimate(x: Array) -> Estimate:
+    """Means over networks of the means over images of ``x`` (K, S, N), which has NaN where there is no value.
+
+    The error is NaN where nothing says how large it is: one network and one image.
+    """
+    by_network, by_image = _nanmean(x, 2), _nanmean(x, 1)  # (K, S), (K, N)
+    mean = _nanmean(by_network, 1)
+    s = np.count_nonzero(~np.isnan(by_network), axis=1)
+    n = np.count_nonzero(~np.isnan(by_image), axis=1)
+    a = _variance(by_network) / np.maximum(s, 1)  # NaN for one
+    b = _variance(by_image) / np.maximum(n, 1)
+    rest = x - by_network[:, :, None] - by_image[:, None] + mean[:, None, None]
+    freedom = np.maximum((s - 1) * (n - 1), 1)
+    e = np.nansum(rest**2, axis=(1, 2)) / freedom / np.maximum(s * n, 1)
+
+    networks = (s >= NETWORKS) | ((n < 2) & (s >= 2))
+    own = np.where(networks, s - 1, 0)
+    prior = variances.fit(a, own)
+    squeezed, a_dof = variances.squeeze(a, own, prior)
+    a = np.where(networks, np.nan_to_num(squeezed), 0)
+    b = np.where(n >= 2, np.nan_to_num(b), 0)
+    e = np.where(networks, e, 0)
+    variance = b + np.maximum(a - e, 0)
+    spread = a**2 / np.maximum(a_dof, 1) + b**2 / np.maximum(n - 1, 1) + e**2 / freedom
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dof = np.where(spread > 0, variance**2 / spread, n - 1)
+    dof = np.maximum(dof, 1)
+    # nothing but the networks' own scatter, small by chance perhaps
+    dof = np.where(networks & ((prior.dof == 0) | (spread == 0)), s - 1, dof)
+    known = (networks | (n >= 2)) & ~np.isnan(mean)
+    return Estimate(mean, np.where(known, np.sqrt(variance), np.nan), dof, networks)
+
+
+def _nanmean(x: Array, axis: int) -> Array:
+    known = ~np.isnan(x)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, x, 0).sum(axis) / known.sum(axis)
+
+
+def _variance(x: Array) -> Array:
+    """Sample variances of the rows of (K, N) without NaN, (K,); NaN for fewer than two values."""
+    known = ~np.isnan(x)
+    apart = np.where(known, x - _nanmean(x, 1)[:, None], 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (apart**2).sum(1) / (known.sum(1) - 1)
+
+
+def interval(values: Array, level: float = LEVEL, unit: str = "") -> Array:
+    """Interval of each method's mean, (M, 2); NaN where there is only one network and one image.
+
+    It ends at the bounds of ``unit`` if no value lies beyond them.
+    """
+    found = estimate(values)
+    half = student.ppf((1 + level) / 2, found.dof) * found.error
+    out = np.stack([found.mean - half, found.mean + half], axis=1)
+    low, high = RANGES.get(unit, (-np.inf, np.inf))
+    known = values[~np.isnan(values)]
+    inside = low <= known.min(initial=np.inf) and known.max(initial=-np.inf) <= high
+    return np.clip(out, low, high) if inside else out
+
+
+def mean(values: Array) -> Array:
+    """Mean over networks of the means over images, (M,); NaN where a method has no value."""
+    return _nanmean(_nanmean(values, 2), 1)
+
+
+# --------------------------------------------------------------------------------------------- comparisons
+
+
+class Comparison(NamedTuple):
+    """Every method i with every other j, (M, M) each; NaN where fewer than ``MIN_PAIRS`` images are shared.
+
+    Attributes:
+        gain: how much better i is than j on what both have, in the metric's unit.
+        low, high: of the gain; all intervals of a table hold together with ``LEVEL``.
+        p: two-sided, adjusted over the pairs of the table.
+        images: shared by both.
+        networks: whether this holds for networks trained like these, or for these alone.
+    """
+
+    gain: Array
+    low: Array
+    high: Array
+    p: Array
+    images: Array
+    networks: Array
+
+
+def compare(values: Array, better: str) -> Comparison:
+    """All pairs of the methods of a table.
+
+    Args:
+        values: (M, S, N).
+        better: lower or higher.
+    """
+    m = len(values)
+    i, j = np.triu_indices(m, 1)
+    sign = 1 if better == "higher" else -1
+    x = sign * (values[i] - values[j])  # (P, S, N), paired
+    found = estimate(x)
+    by_image = _nanmean(x, 1)  # (P, N)
+    images = np.count_nonzero(~np.isnan(by_image), axis=1)
+    gain = np.where(images >= MIN_PAIRS, found.mean, np.nan)
+    tests = max(np.count_nonzero(~np.isnan(gain)), 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = np.where(gain == 0, 0.0, np.abs(gain) / found.error)
+    differ = np.count_nonzero(np.nan_to_num(by_image), axis=1)
+    p = np.maximum(2 * student.sf(t, found.dof), 2.0 ** (1 - differ))
+    p = np.where(np.isnan(gain), np.nan, np.minimum(tests * p, 1))
+    half = student.isf((1 - LEVEL) / 2 / tests, found.dof) * found.error
+    out = Comparison(*(np.full((m, m), np.nan) for _ in Comparison._fields))
+    upper = gain, gain - half, gain + half, p, images, found.networks
+    lower = -gain, -gain - half, half - gain, p, images, found.networks
+    for matrix, one, other in zip(out, upper, lower, strict=True):
+        matrix[i, j], matrix[j, i] = one, other
+    return out
+
+
+def worse(found: Comparison) -> Array:
+    """(M,): the adjusted p-value of "some other method is better"; 1 where none has a better mean, NaN untested."""
+    p = np.where(found.gain > 0, found.p, np.where(np.isnan(found.gain), np.nan, 1))
+    untested = np.isnan(p).all(axis=0)
+    return np.where(untested, np.nan, np.nanmin(p, axis=0, initial=1))
+
+
+def same(found: Comparison, first: int, margin: float) -> Array:
+    """(M,) bool: known to differ from method ``first`` by less than ``margin``."""
+    return (found.low[first] >= -margin) & (found.high[first] <= margin)
+
+
+def margin(unit: str, means: Array) -> float:
+    """The difference below which two methods are the same: ``MARGIN`` of the unit's range.
+
+    Of other units (bits, logits), of the largest mean of the table.
+    """
+    if unit in RANGES:
+        low, high = RANGES[unit]
+        return MARGIN * (high - low)
+    sizes = np.abs(means[~np.isnan(means)])
+    return float(MARGIN * sizes.max(initial=0))
+
+
+def best(means: Array, better: str) -> int:
+    """Index of the best mean, the first of equals; ``better`` is lower or higher."""
+    index = np.nanargmin(means) if better == "lower" else np.nanargmax(means)
+    return int(index)
+
+
+# --------------------------------------------------------------------------------------------- the crossed bootstrap
 
 
 def counts(rng: np.random.Generator, draws: int, size: int, take: int) -> Array:
@@ -47,14 +239,16 @@ def counts(rng: np.random.Generator, draws: int, size: int, take: int) -> Array:
 
 
 def bootstrap(values: Array, *name: object, draws: int = DRAWS) -> Array:
-    """Means over resampled seeds and images, (M, draws): column b is the same resample for every method.
+    """Means over resampled networks and images, (M, draws): column b is the same resample for every method.
 
-    A resampled mean is the mean over the drawn seeds of the mean over the drawn images that have a value, NaN where
-    none has. ``name`` names the seed of the resampling.
+    A resampled mean is the mean over the drawn networks of the mean over the drawn images that have a value, NaN where
+    none has. Of S networks S - 1 are drawn: their variance is then unbiased (Rao and Wu 1988). ``name`` names the seed
+    of the resampling.
     """
     m, s, n = values.shape
     rng = generator("bootstrap", *name, s, n)
     known = ~np.isnan(values)
+    whole = known.all()
     filled = np.where(known, values, 0.0)
     blocks = [np.empty((m, 0))]
     for start in range(0, draws, _BLOCK):
@@ -62,113 +256,52 @@ def bootstrap(values: Array, *name: object, draws: int = DRAWS) -> Array:
         seeds = counts(rng, size, s, max(s - 1, 1))  # (b, S)
         images = counts(rng, size, n, n).astype(np.float64)  # (b, N)
         with np.errstate(invalid="ignore"):
-            means = (filled @ images.T) / (known @ images.T)  # (M, S, b)
-        weight = np.where(
-            np.isnan(means), 0.0, seeds.T
-        )  # a seed without values is left out
+            drawn = n if whole else known @ images.T
+            means = (filled @ images.T) / drawn  # (M, S, b)
+        # a network without values is left out
+        weight = np.where(np.isnan(means), 0.0, seeds.T)
         total = (np.nan_to_num(means) * weight).sum(1)
         with np.errstate(invalid="ignore"):
             blocks.append(total / weight.sum(1))
     return np.concatenate(blocks, axis=1)
 
 
-def interval(
-    values: Array, *name: object, level: float = LEVEL, draws: int = DRAWS
-) -> Array:
-    """Percentile interval of each method's mean, (M, 2); NaN where there is only one seed and one image."""
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    replicates = bootstrap(values, *name, draws=draws)
-    known = ~np.isnan(values)
-    several = known.sum((1, 2)) >= 2
-    out = np.full((len(values), 2), np.nan)
-    for i in np.flatnonzero(several):
-        drawn = replicates[i][~np.isnan(replicates[i])]
-        out[i] = np.quantile(drawn, tails)
-    return out
+# --------------------------------------------------------------------------------------------- ranks
 
 
-def mean(values: Array) -> Array:
-    """Mean over seeds of the means over images, (M,); NaN where a method has no value."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # mean of nothing
-        return np.nanmean(np.nanmean(values, axis=2), axis=1)
+def signed_rank(differences: Array) -> Array:
+    """p-values of Wilcoxon's signed-rank test of paired differences, two-sided, exact.
 
-
-def best(means: Array, better: str) -> int:
-    """Index of the best mean, the first of equals; ``better`` is lower or higher."""
-    index = np.nanargmin(means) if better == "lower" else np.nanargmax(means)
-    return int(index)
-
-
-def signed_rank(differences: Array, *, exact: int = 0) -> float:
-    """p-value of Wilcoxon's signed-rank test of paired differences, two-sided.
-
-    Differences of zero are dropped; 1 where all are zero; NaN for fewer than ``MIN_PAIRS`` differences, zeros included.
+    Differences of zero are dropped and tied ones share their ranks; of the sign patterns of what is left, those are
+    counted that are as extreme. 1 where all are zero; NaN for fewer than ``MIN_PAIRS`` differences, zeros included.
 
     Args:
-        differences: (N,).
-        exact: up to this many differences all sign patterns are counted, ties or not. Above it scipy chooses: the exact
-            distribution up to 50 differences without ties (up to 13 with ties), else the normal approximation.
+        differences: (K, N), NaN where there is no pair.
+
+    Returns:
+        (K,). Time and memory grow with N^3 and N^2.
     """
-    if len(differences) < MIN_PAIRS:
-        return np.nan
-    differences = differences[differences != 0]
-    if not len(differences):
-        return 1.0
-    if len(differences) <= exact:
-        return _signed_rank_exact(differences)
-    return float(wilcoxon(differences, method="auto").pvalue)
-
-
-def _signed_rank_exact(differences: Array) -> float:
-    """The exact p-value where differences tie, without trying all 2^N sign patterns one by one."""
+    pairs = np.count_nonzero(~np.isnan(differences), axis=1)
+    x = np.where(differences == 0, np.nan, differences)
     # twice the ranks: whole numbers, since equal differences share half-integer ranks
-    twice = np.rint(2 * rankdata(np.abs(differences))).astype(int)
-    share = np.ones(
-        1
-    )  # share[w] of all sign patterns have twice the sum of positive ranks = w
-    for rank in twice:
-        negative = np.pad(share, (0, rank))
-        positive = np.pad(share, (rank, 0))
-        share = (negative + positive) / 2
-    w = twice[differences > 0].sum()
-    at_most = share[: w + 1].sum()
-    at_least = share[w:].sum()
-    return float(min(1.0, 2 * min(at_most, at_least)))
+    twice = 2 * rankdata(np.abs(x), axis=1, nan_policy="omit")
+    twice = np.rint(np.nan_to_num(twice)).astype(int)
+    positive = np.where(x > 0, twice, 0).sum(1)
+    out = np.ones(len(x))
+    for k, ranks in enumerate(np.sort(twice, axis=1)):
+        share = _null(tuple(ranks[ranks > 0].tolist()))
+        w = min(positive[k], len(share) - 1 - positive[k])  # symmetric
+        out[k] = min(1.0, 2 * share[: w + 1].sum())
+    return np.where(pairs >= MIN_PAIRS, out, np.nan)
 
 
-def worse_than_best(values: Array, better: str) -> Array:
-    """p-values, (M,), of Wilcoxon's signed-rank test of each method against the one with the best mean.
-
-    The pairs are the images: differences are averaged over the seeds that both have, and differences of zero are
-    dropped. Two-sided; 1 where the ranks do not speak against the method, or where all differences are zero. NaN for
-    the best itself, and where fewer than ``MIN_PAIRS`` images are shared.
-    """
-    means = mean(values)
-    out = np.full(len(values), np.nan)
-    if np.isnan(means).all():
-        return out
-    first = best(means, better)
-    sign = 1 if better == "higher" else -1
-    for i in range(len(values)):
-        if i == first:
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            loss = np.nanmean(
-                values[first] - values[i], axis=0
-            )  # (N,): what is lost by taking i
-        loss = sign * loss[~np.isnan(loss)]
-        if len(loss) >= MIN_PAIRS:
-            out[i] = signed_rank(loss) if _rank_balance(loss) > 0 else 1.0
-    return out
-
-
-def _rank_balance(differences: Array) -> float:
-    """Sum of the signed ranks, without differences of zero: above 0 where the positive differences weigh more."""
-    differences = differences[differences != 0]
-    signed = np.sign(differences) * rankdata(np.abs(differences))
-    return signed.sum()
+@lru_cache(maxsize=256)
+def _null(ranks: tuple[int, ...]) -> Array:
+    """share[w]: of all sign patterns, how many have positive ranks that sum to w."""
+    share = np.ones(1)
+    for rank in ranks:
+        share = (np.pad(share, (0, rank)) + np.pad(share, (rank, 0))) / 2
+    return share
 
 
 def holm(p: Array) -> Array:

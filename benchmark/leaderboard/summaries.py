@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pandas as pd
 
-from benchmark.leaderboard import reproduction, tables
+from benchmark.leaderboard import places, reproduction
 
 
-def metrics(frame: pd.DataFrame, reproduced: pd.DataFrame) -> str:
-    """``metrics.json``: average ranks by track and method, accuracy by network, lines by status, claims by verdict."""
-    average_rank: dict[str, dict[str, float]] = {}
-    for track in tables.tracks(frame):
-        lines = tables.average_ranks(frame, track).itertuples()
-        average_rank[track] = {
-            line.label: round(line.average_rank, 4) for line in lines
-        }
+def metrics(frame: pd.DataFrame, placed: pd.DataFrame, reproduced: pd.DataFrame) -> str:
+    """``metrics.json``: normalised ranks, accuracies by network, lines by status, claims by verdict."""
+    ranked: dict[str, dict[str, float]] = {}
+    for line in _ranked(placed):
+        of_track = ranked.setdefault(line.track, {})
+        of_track[line.label] = round(line.normalised_rank, 4)
     networks: dict[str, dict[str, float]] = {}
     facts = frame[(frame["track"] == "target") & (frame["status"] == "ok")]
     for line in facts.itertuples():
@@ -24,7 +23,7 @@ def metrics(frame: pd.DataFrame, reproduced: pd.DataFrame) -> str:
         network[line.metric] = round(line.mean, 4)
     claims = reproduced[reproduction.is_claim(reproduced)]
     found = {
-        "average_rank": average_rank,
+        "normalised_rank": ranked,
         "networks": networks,
         "lines": _counts(frame["status"]),
         "claims": _counts(claims["verdict"]),
@@ -37,11 +36,16 @@ def _counts(values: pd.Series) -> dict[str, int]:
     return {value: int(count) for value, count in counts.items()}
 
 
-def ranks(frame: pd.DataFrame) -> str:
-    """``ranks.csv``: track, method, average_rank; a line per method of a track."""
+def ranks(placed: pd.DataFrame) -> str:
+    """``ranks.csv``: track, method, normalised_rank; a line per method of a track that has a rival."""
     lines = []
-    for track in tables.tracks(frame):
-        for line in tables.average_ranks(frame, track).itertuples():
-            lines.append((track, line.label, f"{line.average_rank:.4f}"))
-    out = pd.DataFrame(lines, columns=["track", "method", "average_rank"])
+    for line in _ranked(placed):
+        lines.append((line.track, line.label, f"{line.normalised_rank:.4f}"))
+    out = pd.DataFrame(lines, columns=["track", "method", "normalised_rank"])
     return out.to_csv(index=False, lineterminator="\n")
+
+
+def _ranked(placed: pd.DataFrame) -> Iterator:
+    """The lines of ``places`` over all families that have a rank."""
+    overall = placed[placed["family"] == places.ALL]
+    return overall.dropna(subset="normalised_rank").itertuples()

@@ -5,8 +5,8 @@ A table is what is compared: one (track, dataset, target, metric, metric's setti
 
 Use:
     frame = leaderboard(rows, instances)
-    average_ranks(frame, "heatmap")
-    findings(frame)
+    boards(frame, "heatmap")
+    on_board(frame, "heatmap", "digits", "cnn")
 
 ``setting`` is the method's, ``metric_setting`` the metric's, as in the rows. A method whose track is not known,
 because its file never ran, has a row of track ``unknown``: it has no rank and is listed among what failed.
@@ -14,7 +14,6 @@ because its file never ran, has a row of track ``unknown``: it has no rank and i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,19 @@ import pandas as pd
 
 from benchmark import store
 from benchmark.leaderboard import stats
+from benchmark.leaderboard.contests import (
+    FACTS,
+    METHOD,
+    TABLE,
+    UNRANKED,
+    Contest,
+    Record,
+    contests,
+    grouped,
+    natural,
+    ok,
+)
 from benchmark.store import rows_v1
-
-Record = Mapping[str, Any]  # a row, with its label, key and condition
 
 TRACKS = {  # track -> (title, what it judges), in the order in which they are shown
     "target": ("Networks", "How good the explained networks are themselves."),
@@ -43,22 +52,10 @@ TRACKS = {  # track -> (title, what it judges), in the order in which they are s
         "Methods that failed before it was known what they explain.",
     ),
 }
-FACTS = ("target", "replication")  # tracks of facts, not contests
-UNRANKED = (*FACTS, "unknown")
-TABLE = [
-    "track",
-    "dataset",
-    "target",
-    "metric",
-    "metric_setting",
-]  # the key of one table
-_METHOD = ["label", "paper", "method", "setting"]  # the key of one of its methods
 COLUMNS = [
     *TABLE,
-    "label",
-    "paper",
-    "method",
-    "setting",
+    "family",
+    *METHOD,
     "mean",
     "low",
     "high",
@@ -68,15 +65,24 @@ COLUMNS = [
     "unit",
     "rank",
     "mark",
-    "p_holm",
+    "p",
+    "gain",
+    "gain_low",
+    "gain_high",
+    "counts",
     "control",
     "status",
     "reason",
 ]
 NOTE = "note: "  # begins what is said of a method that has a value
-_NUMBERS = ("mean", "low", "high", "rank", "p_holm")
-# of a row, besides its keys
-_MEASURED = ["row", "seed", "value", "n", "better", "unit", "status", "reason"]
+_NUMBERS = ("mean", "low", "high", "rank", "p", "gain", "gain_low", "gain_high")
+MARKS = {  # mark -> what it says of a method's mean beside the others of its table
+    "best": "best mean",
+    "same": "the same as the best: they differ by less than the margin",
+    "undecided": "undecided: perhaps as good as the best, perhaps not",
+    "": "worse than some other method",
+    "alone": "alone: there is nothing to compare it with",
+}
 
 
 # --------------------------------------------------------------------------------------------- settings and labels
@@ -132,7 +138,9 @@ def conditions(frame: pd.DataFrame) -> pd.Series:
 
 
 def leaderboard(
-    rows: pd.DataFrame, instances: pd.DataFrame | None = None
+    rows: pd.DataFrame,
+    instances: pd.DataFrame | None = None,
+    families: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """The board, sorted by table and rank.
 
@@ -140,161 +148,156 @@ def leaderboard(
         rows: as ``store.tidy_rows``.
         instances: columns ``store.ROW_KEYS``, image, value. A row without instances (a fact about a network, a size)
             is judged by its seeds alone: an interval, but no test.
+        families: the family of each metric; metrics that are not named are one family, "".
 
     Returns:
-        COLUMNS. ``mean``, ``low`` and ``high`` in ``unit``; ``status`` is ok, failed or not applicable, and ``reason``
-        says why, also where only some seeds failed, and ends with notes on the method; ``mark`` is best, tied (not
-        significantly worse than the best) or empty.
+        COLUMNS. ``mean``, ``low`` and ``high`` in ``unit``; ``mark`` is one of MARKS; ``p``: adjusted, that some other
+        method of the table is better; ``gain``: over the better control of the table, positive = better, with an
+        interval that holds for all pairs of the table together; ``counts``: whether the table does (``judged``).
+        ``status`` is ok, failed or not applicable, and ``reason`` says why, also where only some seeds failed, and ends
+        with notes on the method.
 
     Raises:
         ValueError: rows of several profiles, or two values for one image.
     """
+    return board(contests(labelled(rows), instances), families)
+
+
+def labelled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with ``label``, what the board calls a method, and ``condition``.
+
+    Raises:
+        ValueError: rows of several profiles.
+    """
     if rows["profile"].nunique() > 1:
         profiles = ", ".join(sorted(rows["profile"].unique()))
         raise ValueError(f"rows of several profiles, {profiles}: build one at a time")
-    values = _values_by_row(instances)
-    keys = list(rows[list(store.ROW_KEYS)].itertuples(index=False, name=None))
-    rows = rows.assign(row=keys, label=_labels(rows), condition=conditions(rows))
-    columns = [*TABLE, "condition", *_METHOD, *_MEASURED]
-    # dictionaries: a frame per table would take longer than its statistics
+    return rows.assign(label=_labels(rows), condition=conditions(rows))
+
+
+def board(
+    found: Sequence[Contest], families: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """The board of contests; as ``leaderboard``."""
+    families = families or {}
     out = []
-    for key, group in _grouped(rows[columns].to_dict("records"), [*TABLE, "condition"]):
-        out += _lines(dict(zip(TABLE, key, strict=False)), group, values)
+    for contest in found:
+        family = families.get(contest.key["metric"], "")
+        out += [{**line, "family": family} for line in _lines(contest)]
     frame = pd.DataFrame(out, columns=COLUMNS)
     order = {track: i for i, track in enumerate(TRACKS)}
     frame["order"] = frame["track"].map(order).fillna(len(TRACKS))
-    frame["natural"] = [_natural(text) for text in conditions(frame)]
+    frame["natural"] = [natural(text) for text in conditions(frame)]
     by = ["order", *TABLE[:-1], "natural", "rank", "label", "setting"]
-    return frame.sort_values(by, kind="stable", na_position="last", ignore_index=True)[
-        COLUMNS
-    ]
+    frame = frame.sort_values(by, kind="stable", na_position="last", ignore_index=True)
+    return judged(frame[COLUMNS])
 
 
-def _natural(text: str) -> str:
-    """A text by which settings sort as numbers: ``steps=9`` before ``steps=24``."""
-    return re.sub(r"\d+", lambda digits: digits[0].zfill(9), text)
-
-
-def _values_by_row(instances: pd.DataFrame | None) -> dict[tuple, pd.Series]:
-    """For each row's key, its values by image."""
-    if instances is None:
-        return {}
-    by_row = instances.groupby(list(store.ROW_KEYS), sort=False)
-    return {key: group.set_index("image")["value"] for key, group in by_row}
-
-
-def _grouped(
-    records: Sequence[Record], by: Sequence[str]
-) -> list[tuple[tuple, list[Record]]]:
-    """(key, its records), sorted by key; records keep their order."""
-    groups: dict[tuple, list[Record]] = {}
-    for record in records:
-        key = tuple(record[name] for name in by)
-        group = groups.setdefault(key, [])
-        group.append(record)
-    return sorted(groups.items(), key=lambda item: item[0])
-
-
-def _lines(
-    key: Mapping[str, str], group: Sequence[Record], by_row: Mapping[tuple, pd.Series]
-) -> Iterator[dict[str, Any]]:
+def _lines(contest: Contest) -> Iterator[dict[str, Any]]:
     """The lines of one table: M methods, S seeds, N images."""
-    methods = _grouped(group, _METHOD)
-    means, values = _arrays(
-        [records for _, records in methods], by_row
-    )  # (M, S), (M, S, N)
-    known = ~np.isnan(values).all((1, 2))  # methods whose values per image are known
-    total = np.full(len(methods), np.nan)
-    has_mean = ~np.isnan(means).all(1)
-    for i in np.flatnonzero(has_mean):
-        total[i] = np.nanmean(means[i])
-    better = group[0]["better"]
-    bounds = np.full((len(methods), 2), np.nan)
-    rank = p_holm = np.full(len(methods), np.nan)
-    mark = [""] * len(methods)
-    if means.shape[1]:  # a seed that is ok
-        network = key["dataset"], key["target"]
-        if known.any():
-            bounds[known] = stats.interval(values[known], *network)
-        if not known.all():
-            bounds[~known] = stats.interval(means[~known, :, None], *network)
-        if key["track"] not in UNRANKED:
-            rank = stats.ranks(total, better)
-            p_holm = _p_holm(values, known, better)
-            mark = _marks(rank, p_holm)
-    for i, ((name, paper, method, setting), records) in enumerate(methods):
-        ok = _ok(records)
+    m, total = len(contest.methods), contest.totals
+    contested = contest.track not in UNRANKED
+    bounds = np.full((m, 2), np.nan)
+    for part, values in _measured(contest):
+        bounded = contest.track != "replication"  # differences may be negative
+        unit = contest.unit if bounded else ""
+        bounds[part] = stats.interval(values, unit=unit)
+    judgement = dict.fromkeys(
+        ("rank", "p", "gain", "gain_low", "gain_high"), [np.nan] * m
+    )
+    judgement |= {"mark": [""] * m, "counts": [False] * m}
+    if contested and not np.isnan(total).all():
+        judgement |= _judgement(contest)
+    for i, (name, records) in enumerate(contest.methods):
+        measured = ok(records)
         yield {
-            **key,
-            "label": name,
-            "paper": paper,
-            "method": method,
-            "setting": setting,
+            **contest.key,
+            **dict(zip(METHOD, name, strict=True)),
             "mean": total[i],
             "low": bounds[i, 0],
             "high": bounds[i, 1],
-            "n_images": max((record["n"] for record in ok), default=0),
-            "n_seeds": len(ok),
-            "better": better,
-            "unit": group[0]["unit"],
-            "rank": rank[i],
-            "mark": mark[i],
-            "p_holm": p_holm[i],
-            "control": paper == "control",
+            "n_images": max((record["n"] for record in measured), default=0),
+            "n_seeds": len(measured),
+            "better": contest.better,
+            "unit": contest.unit,
+            **{column: of_methods[i] for column, of_methods in judgement.items()},
+            "control": bool(contest.controls[i]),
             **_status(records),
         }
 
 
-def _ok(records: Sequence[Record]) -> list[Record]:
-    return [record for record in records if record["status"] == "ok"]
-
-
-def _arrays(
-    methods: Sequence[Sequence[Record]], by_row: Mapping[tuple, pd.Series]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The records of M methods as means (M, S) and values per image (M, S, N), NaN where there are none."""
-    ok = [_ok(records) for records in methods]
-    seeds: set[int] = set()
-    images: set[int] = set()
-    for records in ok:
-        for record in records:
-            seeds.add(record["seed"])
-            if record["row"] in by_row:
-                images.update(by_row[record["row"]].index)
-    seed_order, image_order = sorted(seeds), sorted(images)
-    m, s, n = len(methods), len(seeds), len(images)
-    means = np.full((m, s), np.nan)
-    values = np.full((m, s, n), np.nan)
-    for i, records in enumerate(ok):
-        for record in records:
-            row = record["row"]
-            j = seed_order.index(record["seed"])
-            means[i, j] = record["value"]
-            if row in by_row:
-                values[i, j] = _on_images(by_row[row], image_order, row)
-    return means, values
-
-
-def _on_images(values: pd.Series, images: Sequence[int], row: tuple) -> pd.Series:
-    if values.index.has_duplicates:
-        name = dict(zip(store.ROW_KEYS, row, strict=True))
-        raise ValueError(f"{name}: two values for one image")
-    return values.reindex(images)
-
-
-def _p_holm(values: np.ndarray, known: np.ndarray, better: str) -> np.ndarray:
-    """Adjusted p-values against the best of the methods whose values per image are known; NaN for the others."""
-    out = np.full(len(values), np.nan)
+def _measured(contest: Contest) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(methods, values): those with values per image, and those of which only means are known, (M, S, 1)."""
+    known = contest.known
     if known.any():
-        out[known] = stats.holm(stats.worse_than_best(values[known], better))
+        yield known, contest.values[known]
+    if not known.all():
+        yield ~known, contest.means[~known, :, None]
+
+
+def _judgement(contest: Contest) -> dict[str, Sequence[Any]]:
+    """Rank, mark and gain of each method, and whether its best method beats every control."""
+    total = contest.totals
+    found = stats.compare(contest.values, contest.better)
+    p = stats.worse(found)
+    first = stats.best(total, contest.better)
+    alike = stats.same(found, first, stats.margin(contest.unit, total))
+    rank = stats.ranks(total, contest.better)
+    has_value = ~np.isnan(total)
+    mark = np.select(
+        [
+            ~has_value,
+            has_value.sum() == 1,
+            rank == np.nanmin(rank),
+            alike,
+            p < stats.ALPHA,
+        ],
+        ["", "alone", "best", "same", ""],
+        "undecided",
+    )
+    out: dict[str, Sequence[Any]] = {"rank": rank, "mark": mark.tolist(), "p": p}
+    controls = np.flatnonzero(contest.controls & has_value)
+    beaten = has_value.sum() > 1
+    if len(controls):
+        by_mean = np.argsort(rank[controls], kind="stable")
+        control = controls[by_mean[0]]
+        columns = found.gain, found.low, found.high
+        for name, matrix in zip(
+            ("gain", "gain_low", "gain_high"), columns, strict=True
+        ):
+            out[name] = np.where(contest.controls, np.nan, matrix[:, control])
+        ahead = (found.gain > 0) & (found.p < stats.ALPHA)
+        beaten = not contest.controls[first] and ahead[first, controls].all()
+    out["counts"] = [bool(beaten)] * len(total)
     return out
 
 
-def _marks(rank: np.ndarray, p_holm: np.ndarray) -> list[str]:
-    """best; tied: not significantly worse than the best; empty for the others."""
-    not_worse = np.where(p_holm >= stats.ALPHA, "tied", "")
-    marks = np.where(rank == np.nanmin(rank), "best", not_worse)
-    return marks.tolist()
+# --------------------------------------------------------------------------------------------- what counts
+
+ELSEWHERE = {  # family -> why its tables are judged by other families
+    "robustness": "a random map does not depend on the image and scores a perfect 0, so the family counts only for "
+    "methods that beat the controls elsewhere on the same network",
+}
+
+
+def judged(frame: pd.DataFrame) -> pd.DataFrame:
+    """The board with ``counts`` of whole tables turned into that of lines.
+
+    A table counts where its best method beats every control. In a family of ``ELSEWHERE`` a control is best by
+    construction: there the lines count whose method beats the better control in some table that counts, of another
+    family on the same network, if there are two of them.
+    """
+    elsewhere = frame["family"].isin(ELSEWHERE)
+    if not elsewhere.any():
+        return frame
+    counts = frame["counts"].astype(bool)
+    ahead = frame[counts & ~elsewhere & (frame["gain_low"] > 0)]
+    where = ["track", "dataset", "target", "label"]
+    good = set(ahead[where].itertuples(index=False, name=None))
+    lines = frame[where].itertuples(index=False, name=None)
+    passes = elsewhere & [line in good for line in lines] & frame["rank"].notna()
+    enough = passes.groupby([frame[key] for key in TABLE]).transform("sum") > 1
+    return frame.assign(counts=np.where(elsewhere, passes & enough, counts))
 
 
 def _status(records: Sequence[Record]) -> dict[str, str]:
@@ -303,12 +306,12 @@ def _status(records: Sequence[Record]) -> dict[str, str]:
     status = next(name for name in store.STATUSES if name in statuses)
     lost = [record for record in records if record["status"] != "ok"]
     reasons = []
-    for (name, reason), part in _grouped(lost, ["status", "reason"]):
+    for (name, reason), part in grouped(lost, ["status", "reason"]):
         text = f"{name}: {reason or 'no reason given'}"
         if len(part) < len(records):
             text += f" ({_seeds(part)})"
         reasons.append(text)
-    notes = {record["reason"] for record in _ok(records)} - {""}
+    notes = {record["reason"] for record in ok(records)} - {""}
     reasons += [f"{NOTE}{note}" for note in sorted(notes)]
     return {"status": status, "reason": "; ".join(reasons)}
 
@@ -367,128 +370,6 @@ def ranked(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     return part.assign(rank=part["rank"].where(~lost, last), lost=lost)
 
 
-def average_ranks(frame: pd.DataFrame, track: str) -> pd.DataFrame:
-    """One line for each method of a track, best first.
-
-    The rank in every (dataset, target, metric), averaged; the settings of one metric count as one, by their mean.
-    A method that failed shares the last places of its table; where it is not applicable it is not ranked.
-
-    Returns:
-        label, control, average_rank, sound_rank (the same over the tables in which no control is first: NaN if there
-        are none), tables (ranked in), best (times), tied (times), failed (times).
-    """
-    part = ranked(frame, track)
-    columns = [
-        "label",
-        "control",
-        "average_rank",
-        "sound_rank",
-        "tables",
-        "best",
-        "tied",
-        "failed",
-    ]
-    if not len(part):
-        return pd.DataFrame(columns=columns)
-    part = part.assign(
-        best=part["mark"] == "best", tied=part["mark"] == "tied", failed=part["lost"]
-    )
-    first_control = part["control"] & part["best"]
-    beaten = first_control.groupby([part[key] for key in TABLE]).transform("any")
-    methods = part.groupby(["label", "control"])
-    out = methods[["best", "tied", "failed"]].sum().astype(int)
-    out = out.assign(
-        tables=methods.size(),
-        sound_rank=_mean_rank(part[~beaten]),  # NaN where nothing is sound
-        average_rank=_mean_rank(part),
-    )
-    out = out.reset_index().sort_values(
-        ["average_rank", "label"], kind="stable", ignore_index=True
-    )
-    return out[columns]
-
-
-def _mean_rank(lines: pd.DataFrame) -> pd.Series:
-    """By method (label, control): ranks averaged over a metric's settings, then over networks and metrics."""
-    by_metric = lines.groupby(["label", "control", "dataset", "target", "metric"])[
-        "rank"
-    ].mean()
-    return by_metric.groupby(level=["label", "control"]).mean()
-
-
-def findings(frame: pd.DataFrame) -> pd.DataFrame:
-    """Tables in which a control is best, or not significantly worse than the best: there the metric does not tell an
-    explanation from none. One line per metric and setting of it.
-
-    Returns:
-        track, metric, metric_setting, first and tied (lists of "dataset/target (control)"), networks (count), text.
-    """
-    out = []
-    contests = frame[~frame["track"].isin(UNRANKED)]
-    contests = contests[contests["status"] == "ok"]
-    for key, group in contests.groupby(
-        ["track", "metric", "metric_setting"], sort=False
-    ):
-        found = _marked_controls(group)
-        texts = []
-        for mark, names in found.items():
-            if names:
-                texts.append(f"{_SAID[mark]} {', '.join(names)}")
-        if texts:
-            networks = len(group.drop_duplicates(["dataset", "target"]))
-            heading = f"{title(key[1], key[2])} ({plural(networks, 'network')})"
-            text = f"{heading}: {'; '.join(texts)}"
-            out.append((*key, found["best"], found["tied"], networks, text))
-    columns = ["track", "metric", "metric_setting", "first", "tied", "networks", "text"]
-    return pd.DataFrame(out, columns=columns)
-
-
-def _marked_controls(group: pd.DataFrame) -> dict[str, list[str]]:
-    """By mark, "dataset/target (control)" for the networks on which a control has it; each network once."""
-    found: dict[str, list[str]] = {"best": [], "tied": []}
-    for (dataset, target), controls in group[group["control"]].groupby(
-        ["dataset", "target"]
-    ):
-        for mark in found:
-            labels = sorted(controls.loc[controls["mark"] == mark, "label"])
-            if labels:
-                found[mark].append(f"{dataset}/{target} ({', '.join(labels)})")
-                break  # where one is best, another that is tied adds nothing
-    return found
-
-
-def findings_line(frame: pd.DataFrame, track: str) -> str:
-    """All findings of a track in one sentence that names the metrics; empty if there are none."""
-    found = findings(frame)
-    found = found[found["track"] == track]
-    first = found["first"].str.len() > 0
-    texts = []
-    if first.any():
-        metrics = _titles(found.loc[first, "metric"])
-        texts.append(f"a control ranks first on some network in {metrics}")
-    if not first.all():
-        subject = "" if first.any() else "a control "
-        metrics = _titles(found.loc[~first, "metric"])
-        texts.append(f"{subject}is not significantly worse than the best in {metrics}")
-    return "; ".join(texts)
-
-
-def _titles(metrics: pd.Series) -> str:
-    return ", ".join(dict.fromkeys(title(metric) for metric in metrics))
-
-
-_SAID = {
-    "best": "a control ranks first on",
-    "tied": "a control is not significantly worse than the best on",
-}
-
-
-def doubtful(table: pd.DataFrame) -> bool:
-    """Whether a control is best, or not significantly worse than the best, in a table."""
-    marked = table["mark"] != ""
-    return bool((table["control"] & marked).any())
-
-
 def shown(frame: pd.DataFrame, track: str, dataset: str, target: str) -> pd.DataFrame:
     """The lines of one board, without the tables that apply to none of its methods and without the methods that take no
     part in it (``losses`` names them)."""
@@ -499,16 +380,24 @@ def shown(frame: pd.DataFrame, track: str, dataset: str, target: str) -> pd.Data
     return part[to_some & takes_part]
 
 
+def doubtful(table: pd.DataFrame) -> bool:
+    """Whether there is a control in a table, and the table does not count."""
+    return bool(table["control"].any()) and not bool(table["counts"].any())
+
+
 def caption(board: pd.DataFrame) -> str:
-    """What the lines of one board rest on: ``3 seeds, up to 100 images``. One seed is said to be one network."""
+    """What the lines of one board rest on: ``3 seeds, up to 100 images``; with fewer seeds, for whom they hold."""
     measured = board[board["status"] == "ok"]
     seeds, images = measured["n_seeds"].max(), measured["n_images"].max()
     if not len(measured):
         return "no value"
     text = f"{plural(seeds, 'seed')}, up to {plural(images, 'image')}"
-    if seeds > 1:
+    if seeds >= stats.NETWORKS or board["track"].isin(UNRANKED).all():
         return text
-    return f"{text}; with one seed, intervals are over images alone"
+    return f"{text}; these networks only: {FEW}"
+
+
+FEW = "with fewer than 3 seeds, nothing is said of other networks"
 
 
 def losses(frame: pd.DataFrame) -> pd.DataFrame:
@@ -623,6 +512,11 @@ def read(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=missing)
         frame = rows_v1.current_board(frame)
+        if "p_holm" in frame:
+            raise store.StoreError(
+                f"{path} is of an earlier version; `glassbench judge --profile "
+                f"{path.parent.name}` makes it again from the committed rows"
+            )
         return frame[COLUMNS].assign(control=frame["control"] == "True")
     except FileNotFoundError:
         raise store.StoreError(f"{path} is missing; run `make leaderboard`") from None

@@ -37,6 +37,8 @@ from benchmark.metrics.regions import (
 from benchmark.metrics.sampling import on_share
 from benchmark.utils.seeds import generator
 
+FAMILY = "faithfulness"
+
 
 @metric(
     needs={"heatmaps"},

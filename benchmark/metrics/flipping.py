@@ -35,6 +35,8 @@ from benchmark.metrics.masking import (
 from benchmark.metrics.regions import check_fill
 from benchmark.metrics.sampling import on_share
 
+FAMILY = "faithfulness"
+
 NOISE = 1e-4  # log-odds that are closer than this differ by float32 rounding
 
 

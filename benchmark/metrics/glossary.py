@@ -66,8 +66,9 @@ def entry(spec: MetricSpec) -> Entry:
 
 
 def family(spec: MetricSpec) -> str:
-    """What kind of question a metric asks: the name of the file that it stands in."""
-    return spec.function.__module__.rpartition(".")[2]
+    """What kind of question a metric asks: ``FAMILY`` of its module, else the module's name."""
+    module = inspect.getmodule(spec.function)
+    return getattr(module, "FAMILY", module.__name__.rpartition(".")[2])
 
 
 def _said(part: str) -> tuple[str, str]:

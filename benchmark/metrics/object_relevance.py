@@ -22,6 +22,8 @@ from benchmark.api import Array, Batch, Explanation, Target, metric
 from benchmark.metrics.localisation import _positive, _share, in_box
 from benchmark.metrics.masking import chunks
 
+FAMILY = "localisation"
+
 
 @metric(
     needs={"heatmaps", "boxes"},

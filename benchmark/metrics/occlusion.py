@@ -26,6 +26,8 @@ from numpy.random import Generator
 from benchmark.api import Array, Batch, Explanation, Target, metric
 from benchmark.metrics.masking import heatmaps
 
+FAMILY = "faithfulness"
+
 ROUNDING = 1e-6  # of float32 scores, relative to an image's largest: closer ones tie
 SQUARE, CORNERS, SIDE = 12, (0, 6, 12, 20), 32  # at 32 x 32
 TIE = 1e-4  # of sums of values in [0, 1]: more than their float32 rounding, less than a thousandth of a pixel

@@ -34,6 +34,8 @@ from benchmark.metrics.masking import ranks
 from benchmark.metrics.sampling import on_share
 from benchmark.utils.seeds import generator
 
+FAMILY = "faithfulness"
+
 # (rows down, columns right): weight, of the neighbours after a pixel; those before it mirror them
 NEIGHBOURS = {(0, 1): 1 / 6, (1, -1): 1 / 12, (1, 0): 1 / 6, (1, 1): 1 / 12}
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark import data, engine, leaderboard, papers, store
+from benchmark import api, data, engine, leaderboard, papers, store
+from benchmark.metrics.glossary import family
 from benchmark.pipeline import cells, collect, inputs, replicate
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
@@ -43,10 +44,16 @@ def write(profile: Profile) -> Path:
         papers=chapters(found),
         reported=paths.reported,
         out=paths.results,
+        families=families(),
     )
     write_networks(paths.networks, networks)
     store.write_json(paths.results / "provenance.json", facts)
     return paths.results
+
+
+def families() -> dict[str, str]:
+    """The family of each metric, by name."""
+    return {name: family(spec) for name, spec in api.METRICS.items()}
 
 
 def gallery(

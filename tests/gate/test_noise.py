@@ -11,6 +11,7 @@ from scipy.stats import t as student
 
 from benchmark.gate import noise
 from benchmark.gate.diff import compare
+from benchmark.leaderboard import variances
 from benchmark.utils.seeds import generator
 from tools.gate_rates import History, false_alarms, hits
 
@@ -77,17 +78,17 @@ def test_fit_solves_smyths_moments():
 
 def test_fit_of_equal_variances_of_few_and_of_none():
     equal = noise.fit(np.full(6, 2.0), np.full(6, 4))
-    assert equal.dof == noise.SURE and equal.s2 == pytest.approx(
+    assert equal.dof == variances.SURE and equal.s2 == pytest.approx(
         2 * np.exp(np.log(2) - digamma(2))
     )  # E log chi^2_4 / 4
     assert noise.fit(np.array([1.0, 2.0]), np.array([2, 2])).dof == 0
     assert noise.fit(np.zeros(9), np.full(9, 2)).dof == 0
     assert (
         noise.fit(np.array([np.nan, 1.0, 1.0, 1.0]), np.array([0, 4, 4, 4])).dof
-        == noise.SURE
+        == variances.SURE
     )  # one seed says nothing
     assert (
-        noise.fit(np.ones(3), np.ones(3)).dof == noise.SURE
+        noise.fit(np.ones(3), np.ones(3)).dof == variances.SURE
     )  # two seeds: one degree of freedom
     alone = noise.spreads(cells([0.0] * 4, seeds=1))
     assert alone["sigma"].isna().all() and not alone["borrowed"].any()
@@ -167,7 +168,7 @@ def test_two_seeds_are_enough_to_tell_how_much_noise_is_shared():
 
 
 def test_three_variances_tell_what_is_usual_and_two_do_not():
-    assert noise.fit(np.array([1.0, 2.0, 4.0]), np.full(3, 2)).dof == noise.SURE
+    assert noise.fit(np.array([1.0, 2.0, 4.0]), np.full(3, 2)).dof == variances.SURE
     assert noise.fit(np.array([1.0, 2.0]), np.full(2, 2)).dof == 0
     none, floor = (
         np.array([0.0, 0.0, 0.0, 1.0, 4.0]),

@@ -1,6 +1,6 @@
-"""The board in a terminal: average ranks of each track, means of each network, findings and failures.
+"""The board in a terminal: places in each track, means of each network, what does not count, failures.
 
-The methods of a network's table go by their place in the table of average ranks, so that it fits 80 columns.
+The methods of a network's table go by their line in the table of places, so that it fits 80 columns.
 """
 
 from __future__ import annotations
@@ -13,31 +13,35 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.leaderboard import tables
+from benchmark.leaderboard import controls, places, tables
 from benchmark.leaderboard.render import markdown
 
-_MARKS = {"best": ("bold green", "*"), "tied": ("green", "†")}
+_MARKS = {
+    "best": ("bold green", "*"),
+    "same": ("green", "≈"),
+    "undecided": ("", "?"),
+}
+LEGEND = "* best  ≈ the same  ? undecided, perhaps as good; no mark: worse than another"
 
 
 def show(folder: Path, console: Console | None = None) -> None:
-    """Print the board of ``folder/leaderboard.csv``.
+    """Print the board of ``folder/leaderboard.csv`` and ``places.csv``.
 
     Raises:
         StoreError: the file is missing or damaged.
     """
     console = console or Console()
     frame = tables.read(Path(folder) / "leaderboard.csv")
+    placed = places.read(Path(folder) / "places.csv")
     if not len(frame):
         console.print("no rows yet")
     for track in tables.tracks(frame):
-        console.print(ranks(frame, track))
+        console.print(ranks(placed, track))
         for dataset, target in tables.boards(frame, track):
-            for table in board(frame, track, dataset, target, console.width):
+            for table in board(frame, placed, track, dataset, target, console.width):
                 console.print(table)
-        console.print(Text("* best  † not significantly worse than the best", "dim"))
-        finding = tables.findings_line(frame, track)
-        if finding:
-            console.print(Text(f"‡ {finding}", "yellow"))
+        console.print(Text(LEGEND, "dim"))
+        console.print(Text(controls.summary(frame, track), "yellow"))
     lost = tables.losses(frame)
     for line in lost[lost["reason"].str.contains("failed")].itertuples():
         where = f"{line.dataset}/{line.target}"
@@ -45,37 +49,39 @@ def show(folder: Path, console: Console | None = None) -> None:
         console.print(Text(text, "red"))
 
 
-def ranks(frame: pd.DataFrame, track: str) -> Table:
-    """Average ranks of a track."""
-    table = new_table(
-        f"{tables.TRACKS[track][0]}: average ranks",
-        ["rank", "no control 1st", "best", "not worse", "failed", "of tables"],
-    )
-    for place, line in enumerate(
-        tables.average_ranks(frame, track).itertuples(), start=1
-    ):
-        counts = [line.best, line.tied, line.failed, line.tables]
+def ranks(placed: pd.DataFrame, track: str) -> Table:
+    """The places of a track."""
+    heading = f"{tables.TRACKS[track][0]}: places"
+    table = new_table(heading, ["place", "first", "duels won", "failed", "of tables"])
+    for number, line in enumerate(places.of(placed, track).itertuples(), start=1):
         table.add_row(
-            _name(f"{place}  {line.label}", line.control),
-            f"{line.average_rank:.2f}",
-            markdown.sound(line.sound_rank),
-            *map(str, counts),
+            _name(f"{number}  {line.label}", line.control),
+            places.words(line),
+            *markdown.shares(line),
+            str(line.failed),
+            str(line.tables),
         )
     return table
 
 
-def places(average: pd.DataFrame) -> dict[str, int]:
-    """By method, its place in the table of average ranks (``tables.average_ranks``)."""
-    return {label: place for place, label in enumerate(average["label"], start=1)}
+def numbers(placed: pd.DataFrame, track: str) -> dict[str, int]:
+    """By method, its line in the table of places."""
+    labels = places.of(placed, track)["label"]
+    return {label: number for number, label in enumerate(labels, start=1)}
 
 
 def board(
-    frame: pd.DataFrame, track: str, dataset: str, target: str, width: int = 80
+    frame: pd.DataFrame,
+    placed: pd.DataFrame,
+    track: str,
+    dataset: str,
+    target: str,
+    width: int = 80,
 ) -> Iterator[Table]:
     """Means of one network, metrics down and methods across; as many methods in each table as ``width`` holds."""
     part = tables.shown(frame, track, dataset, target)
-    methods = markdown.order(frame, part, track)
-    place = places(tables.average_ranks(frame, track))
+    methods = markdown.order(placed, part, track)
+    place = numbers(placed, track)
     rows = []
     for key, lines in part.groupby(["metric", "metric_setting"], sort=False):
         arrow = tables.arrow(lines["better"].iloc[0])

@@ -1,4 +1,4 @@
-"""The board as GitHub Markdown: for each track the average ranks, then a table for each (dataset, target)."""
+"""The board as GitHub Markdown: for each track the places, then a table for each (dataset, target)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmark.leaderboard import rankings, stats, tables
+from benchmark.leaderboard import controls, places, rankings, stats, tables
 
 LEGEND = (
-    "↑ higher is better, ↓ lower is better. **Bold**: best mean. †: not significantly worse than the best "
-    f"(Wilcoxon signed-rank over images, Holm-corrected over the table, {stats.ALPHA:g}). "
-    f"In brackets: {stats.LEVEL:.0%} bootstrap interval over images and seeds. "
-    "*Italics*: a control, which explains nothing. "
-    "‡: a control is best or not significantly worse than the best, "
-    "so this metric does not tell an explanation from none here. §: not all seeds have a value."
+    "↑ higher is better, ↓ lower is better. **Bold**: best mean. ≈: the same as the best, they differ by less than "
+    f"{stats.MARGIN:.0%} of the metric's range. ?: undecided, perhaps as good as the best, perhaps not. "
+    f"No mark: worse than some other method ({stats.ALPHA:.0%} for all pairs of a table together). "
+    f"In brackets: {stats.LEVEL:.0%} interval. With {stats.NETWORKS} seeds or more all this is said of networks "
+    "trained like these, with fewer of these networks only. *Italics*: a control, which explains nothing. "
+    "‡: the best method is not known to beat every control, so the table does not count. "
+    "§: not all seeds have a value."
 )
-RANK_COLUMNS = [
-    "method",
-    "average rank ↓",
-    "where no control is first ↓",
-    "best",
-    "not worse †",
-    "failed",
-    "of tables",
-]
+PLACES = (
+    "Won: the share of duels (same network, same metric) that a method wins, averaged over its rivals; families of "
+    f"metrics weigh alike. In brackets: {stats.LEVEL:.0%} interval of the place, over other data sets, networks and "
+    "images like these. First: how often it comes first among them. Alone: no rival."
+)
+SIGNS = {"same": "≈", "undecided": "?"}
 _SPECIAL = re.compile(r"([\\|*`\[\]]|(?<!\w)_|_(?!\w))")
 
 
@@ -51,35 +49,48 @@ def name(label: str, control: bool) -> str:
     return f"*{text}*" if control else text
 
 
-def summary(frame: pd.DataFrame, track: str) -> str:
-    """Average ranks of a track."""
+def summary(placed: pd.DataFrame, track: str) -> str:
+    """The places of a track: over all families of metrics, and in each."""
+    names = places.families(placed, track)
+    head = ["method", "place", "first", "won", *map(family_title, names)]
+    by_family = {}
+    for family in names:
+        for line in places.of(placed, track, family).itertuples():
+            by_family[line.label, family] = places.words(line)
     body = []
-    for line in tables.average_ranks(frame, track).itertuples():
-        counts = [line.best, line.tied, line.failed, line.tables]
-        body.append(
-            [
-                name(line.label, line.control),
-                f"{line.average_rank:.2f}",
-                sound(line.sound_rank),
-                *map(str, counts),
-            ]
-        )
-    return grid(RANK_COLUMNS, body)
+    for line in places.of(placed, track).itertuples():
+        cells = [by_family.get((line.label, family), "–") for family in names]
+        row = [name(line.label, line.control), places.words(line), *shares(line)]
+        body.append([*row, *cells, str(line.failed), str(line.tables)])
+    return grid([*head, "failed", "tables"], body)
 
 
-def sound(rank: float) -> str:
-    """A rank over the tables in which no control is first, if there are any."""
-    return "–" if np.isnan(rank) else f"{rank:.2f}"
+def family_title(family: str) -> str:
+    """What a family of metrics is called."""
+    return escape(family.replace("_", " ") or "other metrics")
 
 
-def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> str:
-    """Methods x metrics of one network."""
+def shares(line) -> tuple[str, str]:
+    """The share of first places and of duels won, of a line of ``places``."""
+    return percent(line.first), percent(line.win_rate)
+
+
+def percent(share: float) -> str:
+    """``87 %``; a dash for NaN."""
+    return "–" if np.isnan(share) else f"{100 * share:.0f} %"
+
+
+def board(
+    frame: pd.DataFrame, placed: pd.DataFrame, track: str, dataset: str, target: str
+) -> str:
+    """Methods x metrics of one network; below, what the best method gains over the better control."""
     part = tables.shown(frame, track, dataset, target)
     lines = []
-    for label, control in order(frame, part, track):
+    for label, control in order(placed, part, track):
         own = part[part["label"] == label]
         lines.append((name(label, control), own))
-    return _pivot("method", part, lines)
+    gained = controls.gains(part).dropna(subset="gain_low")
+    return _pivot("method", part, lines, gained)
 
 
 def networks(frame: pd.DataFrame, track: str) -> str:
@@ -93,20 +104,33 @@ def networks(frame: pd.DataFrame, track: str) -> str:
 
 
 def _pivot(
-    corner: str, part: pd.DataFrame, lines: Iterable[tuple[str, pd.DataFrame]]
+    corner: str,
+    part: pd.DataFrame,
+    lines: Iterable[tuple[str, pd.DataFrame]],
+    gained: pd.DataFrame | None = None,
 ) -> str:
-    """A table with a row for each of ``lines`` (name, its part) and a column per metric and setting of ``part``."""
-    head, places = [corner], {}
+    """A table with a row for each of ``lines`` (name, its part) and a column per metric and setting of ``part``.
+
+    ``gained``: lines of ``controls.gains``, the last row.
+    """
+    head, places_of = [corner], {}
     for key, column in part.groupby(["metric", "metric_setting"], sort=False):
         head.append(_heading(*key, column))
-        places[key] = tables.decimals(column["mean"])
+        places_of[key] = tables.decimals(column["mean"])
     body = []
     for first, own in lines:
         found = {}
         for line in own.itertuples():
             found[line.metric, line.metric_setting] = line
-        cells = [_cell(found.get(key), digits) for key, digits in places.items()]
+        cells = [_cell(found.get(key), digits) for key, digits in places_of.items()]
         body.append([first, *cells])
+    if gained is not None and len(gained):
+        found = {}
+        for line in gained.itertuples():
+            key = line.metric, line.metric_setting
+            found[key] = controls.gain_text(line, places_of[key])
+        gains = [found.get(key, "–") for key in places_of]
+        body.append(["best method – better control", *gains])
     return grid(head, body)
 
 
@@ -120,11 +144,11 @@ def _heading(metric: str, metric_setting: str, column: pd.DataFrame) -> str:
 
 
 def order(
-    frame: pd.DataFrame, part: pd.DataFrame, track: str
+    placed: pd.DataFrame, part: pd.DataFrame, track: str
 ) -> list[tuple[str, bool]]:
-    """(label, control) of a board, by their average rank in the track."""
-    average = tables.average_ranks(frame, track)
-    place = {label: i for i, label in enumerate(average["label"])}
+    """(label, control) of a board, by their place in the track."""
+    labels = places.of(placed, track)["label"]
+    place = {label: i for i, label in enumerate(labels)}
 
     def by_rank(method: tuple[str, bool]) -> tuple[int, str]:
         label, _ = method
@@ -142,8 +166,8 @@ def _cell(line, places: int) -> str:
     text = tables.number(line.mean, places)
     if line.mark == "best":
         text = f"**{text}**"
-    elif line.mark == "tied":
-        text = f"{text} †"
+    elif line.mark in SIGNS:
+        text = f"{text} {SIGNS[line.mark]}"
     interval = tables.interval(line, places, ", ")
     if interval:
         text += f" [{interval}]"
@@ -163,11 +187,15 @@ def missing(frame: pd.DataFrame, track: str, dataset: str, target: str) -> str:
     return "\n".join(lines)
 
 
-def findings(frame: pd.DataFrame, track: str) -> str:
-    """Metrics on which a control is among the best."""
-    found = tables.findings(frame)
-    texts = found.loc[found["track"] == track, "text"]
-    return "\n".join(f"- ‡ {escape(text)}" for text in texts)
+def uncounted(frame: pd.DataFrame, track: str) -> str:
+    """What counts, and, folded, what does not."""
+    summary = escape(controls.summary(frame, track))
+    found = controls.uncounted(frame, track)
+    if not found:
+        return summary
+    lines = "\n".join(f"- {escape(text)}" for text in found)
+    head = "<details><summary>Tables that do not count</summary>"
+    return f"{summary}\n\n{head}\n\n{lines}\n\n</details>"
 
 
 def sensitivity(frame: pd.DataFrame, track: str) -> str:
@@ -192,8 +220,8 @@ def sensitivity_words(line) -> str:
     )
 
 
-def render(frame: pd.DataFrame, profile: str = "") -> str:
-    """``leaderboard.md``."""
+def render(frame: pd.DataFrame, placed: pd.DataFrame, profile: str = "") -> str:
+    """``leaderboard.md``, of the board and its ``places``."""
     out = [heading("# Leaderboard", profile), LEGEND]
     if not len(frame):
         out.append("No rows yet.")
@@ -201,7 +229,7 @@ def render(frame: pd.DataFrame, profile: str = "") -> str:
         if (
             track != "replication"
         ):  # reproduction.md has these, beside what was published
-            out += _track(frame, track)
+            out += _track(frame, placed, track)
     return "\n\n".join(filter(None, out)) + "\n"
 
 
@@ -210,7 +238,7 @@ def heading(text: str, profile: str) -> str:
     return f"{text}: {escape(profile)}" if profile else text
 
 
-def _track(frame: pd.DataFrame, track: str) -> Iterator[str]:
+def _track(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Iterator[str]:
     """The parts of a track, some of them empty."""
     title, what = tables.TRACKS.get(track, (track, ""))
     yield f"## {escape(title)}"
@@ -222,11 +250,12 @@ def _track(frame: pd.DataFrame, track: str) -> Iterator[str]:
         for key in boards:
             yield missing(frame, track, *key)
         return
-    yield summary(frame, track)
+    yield summary(placed, track)
+    yield PLACES
+    yield uncounted(frame, track)
     yield sensitivity(frame, track)
-    yield findings(frame, track)
     for key in boards:
         yield f"### {' / '.join(map(escape, key))}"
         yield f"{tables.caption(tables.shown(frame, track, *key))}."
-        yield board(frame, track, *key)
+        yield board(frame, placed, track, *key)
         yield missing(frame, track, *key)

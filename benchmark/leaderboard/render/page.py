@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from markupsafe import Markup
 
 from benchmark.leaderboard import (
     all_profiles,
+    controls,
+    places,
     rankings,
     reproduction,
     stats,
@@ -55,6 +58,7 @@ _TARGET_FACTS = (
 
 def render(
     frame: pd.DataFrame,
+    placed: pd.DataFrame,
     reproduced: pd.DataFrame,
     *,
     svgs: Mapping[str, str],
@@ -67,7 +71,7 @@ def render(
     """The page.
 
     Args:
-        frame, reproduced: from ``tables.leaderboard`` and ``reproduction.table``.
+        frame, placed, reproduced: from ``tables.leaderboard``, ``places.places`` and ``reproduction.table``.
         svgs: figures by name (``plots.figures``).
         pngs: gallery pictures by name.
         data_cards: by data set.
@@ -88,10 +92,12 @@ def render(
         css=Markup((TEMPLATES / "page.css").read_text()),
         js=Markup((TEMPLATES / "page.js").read_text()),
         profile=str(provenance.get("profile", "")),
-        tracks=[_track(frame, track, svgs, pngs) for track in tables.tracks(frame)],
+        tracks=[
+            _track(frame, placed, track, svgs, pngs) for track in tables.tracks(frame)
+        ],
         unknown=_unknown(frame),
         papers=[_paper(chapter, reproduced) for chapter in papers],
-        findings=list(tables.findings(frame)["text"]),
+        findings=_findings(frame),
         networks=_networks(frame, target_cards),
         data=[_data(name, card) for name, card in sorted(data_cards.items())],
         reproduction=_reproduction(reproduced),
@@ -101,8 +107,10 @@ def render(
         date=str(made.get("date", "")),
         commit=str(made.get("commit", ""))[:12],
         level=f"{stats.LEVEL:.0%}",
-        sound=markdown.sound,
-        alpha=f"{stats.ALPHA:g}",
+        alpha=f"{stats.ALPHA:.0%}",
+        margin=f"{stats.MARGIN:.0%}",
+        enough=stats.NETWORKS,
+        places_note=markdown.PLACES,
     )
 
 
@@ -114,34 +122,88 @@ def anchor(*parts: str) -> str:
 # --------------------------------------------------------------------------------------------- boards
 
 
+def _findings(frame: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
+    """For each track: its title, what counts, the tables that do not."""
+    out = []
+    for track in tables.tracks(frame):
+        lost = controls.uncounted(frame, track)
+        heading, _ = tables.TRACKS.get(track, (track, ""))
+        out.append((heading, controls.summary(frame, track), lost))
+    return out
+
+
 def _track(
-    frame: pd.DataFrame, track: str, svgs: Mapping[str, str], pngs: Mapping[str, bytes]
+    frame: pd.DataFrame,
+    placed: pd.DataFrame,
+    track: str,
+    svgs: Mapping[str, str],
+    pngs: Mapping[str, bytes],
 ) -> dict[str, Any]:
     heading, what = tables.TRACKS.get(track, (track, ""))
-    average = tables.average_ranks(frame, track)
-    moves = average["label"].map(rankings.moves(frame, track))
     sensitivity = rankings.sensitivity(frame, track).itertuples()
     figures = {}
-    for name in ("ranks", "agreement", "critical", "settings"):
+    for name in ("places", "agreement", "critical", "duels", "settings"):
         file = f"{name}-{track}"
         figures[name] = _svg(svgs.get(file), file)
     return {
         "id": anchor(track),
         "title": heading,
         "what": what,
-        "ranks": average.assign(moves=moves).to_dict("records"),
-        "figure": figures.pop("ranks"),
+        "families": list(map(markdown.family_title, places.families(placed, track))),
+        "places": _places(frame, placed, track),
+        "figure": figures.pop("places"),
         **figures,
+        "counts": controls.summary(frame, track),
         "sensitivity": [markdown.sensitivity_words(line) for line in sensitivity],
         "boards": [
-            _board(frame, track, *key, svgs, pngs)
+            _board(frame, placed, track, *key, svgs, pngs)
             for key in tables.boards(frame, track)
         ],
     }
 
 
+def _places(
+    frame: pd.DataFrame, placed: pd.DataFrame, track: str
+) -> list[dict[str, Any]]:
+    """The lines of the table of places; cells of text with the numbers that they sort by."""
+    moves = rankings.moves(frame, track)
+    by_family = {}
+    for family in places.families(placed, track):
+        found = places.of(placed, track, family).itertuples()
+        by_family[family] = {line.label: line for line in found}
+    out = []
+    for line in places.of(placed, track).itertuples():
+        first, won = markdown.shares(line)
+        cells = [
+            _place(line),
+            (first, _last(-line.first)),
+            (won, _last(-line.win_rate)),
+        ]
+        for lines in by_family.values():
+            cells.append(_place(lines.get(line.label)))
+        cells += [(str(count), count) for count in (line.failed, line.tables)]
+        if len(moves):
+            move = float(moves.get(line.label, float("nan")))
+            cells.append(("–" if math.isnan(move) else f"{move:.2f}", _last(move)))
+        out.append({"label": line.label, "control": line.control, "cells": cells})
+    return out
+
+
+def _place(line) -> tuple[str, float]:
+    """A place in words, and the number that it sorts by."""
+    if line is None:
+        return "–", 99
+    return places.words(line), _last(line.place)
+
+
+def _last(number: float) -> float:
+    """NaN comes last."""
+    return 99 if math.isnan(number) else number
+
+
 def _board(
     frame: pd.DataFrame,
+    placed: pd.DataFrame,
     track: str,
     dataset: str,
     target: str,
@@ -156,7 +218,7 @@ def _board(
     for line in part.itertuples():
         found[line.label, line.metric, line.metric_setting] = line
     methods = []
-    for label, control in markdown.order(frame, part, track):
+    for label, control in markdown.order(placed, part, track):
         cells = []
         for column in columns:
             line = found.get((label, *column["key"]))
@@ -174,10 +236,25 @@ def _board(
         "caption": tables.caption(part),
         "columns": columns,
         "methods": methods,
+        "gains": _gains(part, columns),
         "losses": lost.to_dict("records"),
         "figure": _svg(svgs.get(name), name),
         "gallery": _png(gallery) if gallery else None,
     }
+
+
+def _gains(part: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """By column, what the best method gains over the better control; empty if no table has a control."""
+    found = {}
+    for line in controls.gains(part).dropna(subset="gain_low").itertuples():
+        found[line.metric, line.metric_setting] = line
+    if not found:
+        return []
+    texts = []
+    for column in columns:
+        line = found.get(column["key"])
+        texts.append(controls.gain_text(line, column["places"]) if line else "–")
+    return texts
 
 
 def _column(metric: str, metric_setting: str, lines: pd.DataFrame) -> dict[str, Any]:
@@ -195,7 +272,7 @@ def _column(metric: str, metric_setting: str, lines: pd.DataFrame) -> dict[str, 
     }
 
 
-def _cell(line, places: int) -> dict[str, Any]:
+def _cell(line, digits: int) -> dict[str, Any]:
     """What a table cell shows: text, interval, mark, and the number it sorts by (empty comes last)."""
     if line is None or line.status != "ok":
         failed = line is not None and line.status == "failed"
@@ -208,15 +285,20 @@ def _cell(line, places: int) -> dict[str, Any]:
             "partial": False,
         }
     notes = [f"mean of {line.n_images} images, {tables.plural(line.n_seeds, 'seed')}"]
-    if pd.notna(line.p_holm):
-        notes.append(f"against the best: p = {line.p_holm:.2g} (Holm)")
+    if line.mark in tables.MARKS and line.rank == line.rank:
+        notes.append(tables.MARKS[line.mark])
+    if pd.notna(line.p):
+        notes.append(f"another method is better: p = {line.p:.2g}, all pairs together")
+    if pd.notna(line.gain_low):
+        gain = controls.gain_text(line, digits)
+        notes.append(f"gain over the better control: {gain}")
     if line.reason:
         notes.append(line.reason)
     return {
-        "text": tables.number(line.mean, places),
+        "text": tables.number(line.mean, digits),
         "mark": line.mark,
         "sort": repr(float(line.mean)),
-        "range": tables.interval(line, places),
+        "range": tables.interval(line, digits),
         "title": "; ".join(notes),
         "partial": tables.is_partial(line),
     }

@@ -1,4 +1,4 @@
-"""New methods among the others in a terminal: average ranks, and for each network and metric whom they beat."""
+"""New methods among the others in a terminal: places, and for each network and metric whom they beat."""
 
 from __future__ import annotations
 
@@ -9,37 +9,43 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.leaderboard import tables
+from benchmark.leaderboard import controls, places, stats, tables
 from benchmark.leaderboard.placing import VERDICTS, standing
 from benchmark.leaderboard.render import markdown
-from benchmark.leaderboard.render.console import new_table, places
+from benchmark.leaderboard.render.console import new_table, numbers
 
 _SHOWN = [verdict for verdict in VERDICTS if verdict != "unknown"]
+_HINT = (
+    "below, methods go by the numbers of these lines; all pairs of a table are tested "
+    f"together ({stats.ALPHA:.0%}); undecided: the images or networks are too few to tell"
+)
 
 
 def show(
-    frame: pd.DataFrame, compared: Mapping[str, pd.DataFrame], console: Console
+    frame: pd.DataFrame,
+    placed: pd.DataFrame,
+    compared: Mapping[str, pd.DataFrame],
+    console: Console,
 ) -> None:
     """Print each track in which a new method takes part.
 
-    First the average ranks with its line among them, then for each network and metric its value, interval, rank, and
-    whom it beats, by their places in the table of average ranks.
+    First the places with its line among them, then for each network and metric its value, interval, rank, and whom it
+    beats, by their lines in the table of places.
 
     Args:
-        frame: the board.
+        frame, placed: the board and its ``places``.
         compared: by label of a new method, its ``placing.differences``.
     """
     standings = {
         label: standing(frame, found, label) for label, found in compared.items()
     }
     for track in tables.tracks(pd.concat(standings.values())):
-        average = tables.average_ranks(frame, track)
         heading, _ = tables.TRACKS[track]
-        console.print(_ranks(f"{heading}: average ranks", average, compared))
-        hint = "below, methods go by these places; tests: Wilcoxon over images, Holm"
-        console.print(Text(hint, "dim"))
+        console.print(_ranks(f"{heading}: places", places.of(placed, track), compared))
+        console.print(Text(_HINT, "dim"))
+        console.print(Text(controls.summary(frame, track), "yellow"))
         for label, lines in standings.items():
-            rivals = _rivals(compared[label], places(average))
+            rivals = _rivals(compared[label], numbers(placed, track))
             for dataset, target in tables.boards(lines, track):
                 part = tables.on_board(lines, track, dataset, target)
                 title = f"{label} on {dataset} / {target}"
@@ -90,9 +96,10 @@ def _by_method(part: pd.DataFrame) -> Table:
     return table
 
 
-def _ranks(title: str, average: pd.DataFrame, new: Container[str]) -> Table:
-    table = _new_table(title, ["rank", "no control 1st", "best", "failed", "of tables"])
-    for place, line in enumerate(average.itertuples(), start=1):
+def _ranks(title: str, placed: pd.DataFrame, new: Container[str]) -> Table:
+    """``placed``: the places of one track."""
+    table = _new_table(title, ["place", "first", "duels won", "failed", "of tables"])
+    for place, line in enumerate(placed.itertuples(), start=1):
         if line.label in new:
             name = Text(f"> {place}  {line.label}", "bold cyan")
         else:
@@ -101,9 +108,8 @@ def _ranks(title: str, average: pd.DataFrame, new: Container[str]) -> Table:
             )
         table.add_row(
             name,
-            f"{line.average_rank:.2f}",
-            markdown.sound(line.sound_rank),
-            str(line.best),
+            places.words(line),
+            *markdown.shares(line),
             str(line.failed),
             str(line.tables),
         )

@@ -1,13 +1,14 @@
 """Figures of the board, as SVG and PNG with the same bytes for the same input.
 
-    ranks-<track>             average rank of each method, and how often it took each rank
+    places-<track>            place of each method with its interval
     board-<track>-<d>-<t>     one network, a panel per metric: mean and interval of each method
     agreement-<track>         how far the metrics rank the methods alike (Kendall's tau)
-    critical-<track>          which average ranks differ        (plots_ranks)
+    critical-<track>          which average ranks differ, from 6 data sets on (plots_ranks)
+    duels-<track>             who wins against whom, with fewer data sets     (plots_ranks)
     settings-<track>          what a metric's setting does to its ranking  (plots_ranks)
 
-Colours: seaborn's colour-blind palette. Blue: best; light blue: not significantly worse; dark: the others; grey:
-controls.
+Colours: seaborn's colour-blind palette. Blue: best; light blue: the same; orange: undecided; dark: worse; grey:
+controls that are worse.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import kendalltau
 
-from benchmark.leaderboard import rankings, tables
+from benchmark.leaderboard import places, rankings, tables
 from benchmark.leaderboard.render import markdown, plots_ranks
 from benchmark.utils.plot_style import (
     INK,
@@ -35,71 +36,72 @@ from benchmark.utils.plot_style import (
     shortened,
 )
 
-COLOURS = {"best": PALETTE[0], "tied": PALETTE[9], "": INK, "control": "#a6a6a6"}
+COLOURS = {
+    "best": PALETTE[0],
+    "same": PALETTE[9],
+    "undecided": PALETTE[1],
+    "": INK,
+    "control": "#a6a6a6",
+}
 WORDS = {
-    "best": "best",
-    "tied": "not significantly worse",
-    "": "others",
-    "control": "control",
+    "best": "best mean",
+    "same": "the same",
+    "undecided": "undecided",
+    "": "worse",
+    "control": "control, worse",
 }
 COLUMNS = (
     4,
     5,
     3,
 )  # panels side by side: whichever leaves the fewest gaps, the first of equals
-_SHARE = "#80808055"
 
 
-def figures(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """(file name without ending, figure) of the whole board."""
+def figures(frame: pd.DataFrame, placed: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+    """(file name without ending, figure) of the whole board and its ``places``."""
     for track in tables.tracks(frame):
-        yield f"ranks-{track}", ranks(frame, track)
+        rivals = places.of(placed, track)["place"].notna().sum()
+        if rivals > 1:
+            yield f"places-{track}", places_figure(placed, track)
         agreement = metric_agreement(frame, track)
         if len(agreement) > 1:
             yield f"agreement-{track}", heat(agreement)
-        if len(tables.average_ranks(frame, track)) > 1:
-            yield f"critical-{track}", plots_ranks.critical_difference(frame, track)
+        if rivals > 1:
+            if len(rankings.rankings(frame, track)) >= rankings.ENOUGH:
+                yield f"critical-{track}", plots_ranks.critical_difference(frame, track)
+            else:
+                yield f"duels-{track}", plots_ranks.duels(frame, placed, track)
             if len(rankings.sensitivity(frame, track)):
-                yield f"settings-{track}", plots_ranks.settings(frame, track)
+                yield f"settings-{track}", plots_ranks.settings(frame, placed, track)
         for dataset, target in tables.boards(frame, track):
             yield (
                 file_name("board", track, dataset, target),
-                board(frame, track, dataset, target),
+                board(frame, placed, track, dataset, target),
             )
 
 
-# --------------------------------------------------------------------------------------------- ranks
+# --------------------------------------------------------------------------------------------- places
 
 
 @mpl.rc_context(STYLE)
-def ranks(frame: pd.DataFrame, track: str) -> Figure:
-    """A diamond per method at its average rank; behind it a disc at each rank, its area the share of tables."""
-    average = tables.average_ranks(frame, track)
-    part = frame[(frame["track"] == track) & frame["rank"].notna()]
-    height = 0.9 + 0.32 * len(average)
+def places_figure(placed: pd.DataFrame, track: str) -> Figure:
+    """A diamond per method at its place, with the interval of the place."""
+    lines = places.of(placed, track)
+    height = 0.9 + 0.32 * len(lines)
     figure = Figure(figsize=(6.4, height), layout="constrained")
     axes = figure.add_subplot()
-    y = {label: i for i, label in enumerate(average["label"])}
-    shares = part.groupby(["label", "rank"]).size() / part.groupby("label").size()
-    for (label, rank), share in shares.items():
-        axes.scatter(rank, y[label], s=420 * share, color=_SHARE, linewidth=0, zorder=2)
-    colours = np.where(average["control"], COLOURS["control"], COLOURS["best"])
-    sns.scatterplot(
-        x=average["average_rank"],
-        y=average["label"].map(y),
-        c=list(colours),
-        s=46,
-        marker="D",
-        ax=axes,
-        zorder=3,
-        linewidth=0,
-    )
-    _method_axis(axes, list(average["label"]), list(average["control"]))
-    axes.set_xlim(0.5, max(len(average), 2) + 0.5)
-    axes.set_xticks(range(1, len(average) + 1))
-    axes.set_xlabel(
-        "rank, 1 = best (diamond: average; disc: share of tables with this rank)"
-    )
+    for y, line in enumerate(lines.itertuples()):
+        colour = COLOURS["control" if line.control else "best"]
+        if pd.isna(line.place):
+            _note(axes, y, "alone")
+            continue
+        if np.isfinite(line.low):
+            axes.hlines(y, line.low, line.high, color=colour, linewidth=1.6)
+        axes.plot([line.place], [y], "D", color=colour, markersize=6)
+    _method_axis(axes, list(lines["label"]), list(lines["control"]))
+    axes.set_xlim(0.5, max(len(lines), 2) + 0.5)
+    axes.set_xticks(range(1, len(lines) + 1))
+    axes.set_xlabel("place, with its 95 % interval")
     _finish(axes)
     return figure
 
@@ -108,10 +110,12 @@ def ranks(frame: pd.DataFrame, track: str) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Figure:
+def board(
+    frame: pd.DataFrame, placed: pd.DataFrame, track: str, dataset: str, target: str
+) -> Figure:
     """A panel per metric: mean and interval of each method, the methods in the same order in all panels."""
     part = tables.shown(frame, track, dataset, target)
-    methods = markdown.order(frame, part, track)
+    methods = markdown.order(placed, part, track)
     panels = list(part.groupby(["metric", "metric_setting"], sort=False))
     columns = _panel_columns(len(panels))
     rows = -(-max(len(panels), 1) // columns)
@@ -128,7 +132,7 @@ def board(frame: pd.DataFrame, track: str, dataset: str, target: str) -> Figure:
     figure.legend(
         handles=[_legend_line(kind) for kind in COLOURS if kind in used],
         loc="outside lower center",
-        ncols=4,
+        ncols=len(COLOURS),
         fontsize=8,
     )
     return figure
@@ -189,7 +193,7 @@ def _note(axes: Axes, y: int, word: str) -> None:
 
 def _kind(line) -> str:
     """A key of ``COLOURS``."""
-    if line.mark:
+    if line.mark in COLOURS and line.mark:
         return line.mark
     return "control" if line.control else ""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.leaderboard import rankings, stats, tables
+from benchmark.leaderboard import places, rankings, stats, tables
 from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, plain, shortened
 
 HUES = PALETTE[:7] + PALETTE[8:]  # without grey, which is for controls
@@ -18,12 +19,12 @@ _BAR, _ROW = 0.22, 0.3  # heights of a bar and of a label
 
 @mpl.rc_context(STYLE)
 def critical_difference(frame: pd.DataFrame, track: str) -> Figure:
-    """Demsar's diagram: methods at their average rank; a bar joins those that cannot be told apart.
+    """Demsar's diagram: methods at their average rank over data sets; a bar joins those that cannot be told apart.
 
-    Wilcoxon signed-rank over (network, metric), Holm over all pairs (``rankings.differ``).
+    Wilcoxon signed-rank over data sets, Holm over all pairs (``rankings.differ``).
     """
-    average = tables.average_ranks(frame, track)
     table = rankings.rankings(frame, track)
+    average = rankings.average(frame, table)
     bars = rankings.cliques(rankings.differ(table))
     m, ranks = len(average), average["average_rank"].to_numpy()
     left = -(-m // 2)  # the better half is named on the left
@@ -51,7 +52,7 @@ def critical_difference(frame: pd.DataFrame, track: str) -> Figure:
     axes.set_ylim(-top - _ROW * left, 0.6)
     axes.axis("off")
     title = (
-        f"average rank over {len(table)} rankings; "
+        f"average rank over {len(table)} data sets; "
         f"joined: no significant difference at {stats.ALPHA:g}"
     )
     p = rankings.friedman(table)
@@ -93,11 +94,43 @@ def _name_method(axes: Axes, line, y: float, end: float, *, on_left: bool) -> No
 
 
 @mpl.rc_context(STYLE)
-def settings(frame: pd.DataFrame, track: str) -> Figure:
+def duels(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Figure:
+    """The share of duels that the row's method wins against the column's."""
+    won = places.duels(frame, track)
+    rivals = places.of(placed, track).dropna(subset="place")["label"]
+    won = won.loc[rivals, rivals]
+    m = len(won)
+    names = [plain(shortened(label)) for label in won.index]
+    size = (3.4 + 0.46 * m, 1.9 + 0.36 * m)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    sns.heatmap(
+        100 * won.to_numpy(),
+        mask=won.isna().to_numpy(),
+        ax=axes,
+        vmin=0,
+        vmax=100,
+        cmap=sns.color_palette("vlag_r", as_cmap=True),
+        annot=True,
+        fmt=".0f",
+        annot_kws={"fontsize": 7},
+        linewidths=1,
+        linecolor="white",
+        xticklabels=names,
+        yticklabels=names,
+        cbar_kws={"label": "duels won by the row, %", "shrink": 0.6},
+    )
+    axes.set_xticklabels(names, rotation=40, ha="right")
+    axes.tick_params(length=0)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def settings(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Figure:
     """A panel per metric with several settings: each method's average rank under each of them."""
     table = rankings.by_setting(frame, track)
-    average = tables.average_ranks(frame, track)
-    methods = list(zip(average["label"], average["control"].astype(bool), strict=True))
+    lines = places.of(placed, track)
+    methods = list(zip(lines["label"], lines["control"].astype(bool), strict=True))
     taus = rankings.sensitivity(frame, track).set_index("metric")["tau"]
     columns = min(3, len(taus))
     rows = -(-len(taus) // columns)

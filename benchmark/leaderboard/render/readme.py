@@ -1,5 +1,5 @@
-"""The README's sections, made from ``results/`` alone: of a profile, average ranks, findings, one gallery picture; of
-all profiles, how many published numbers were measured.
+"""The README's sections, made from ``results/`` alone: of a profile, places, what does not count, one gallery picture;
+of all profiles, how many published numbers were measured.
 
 <!-- leaderboard:offline -->  ... replaced ...  <!-- /leaderboard -->
 <!-- reproduction -->         ... replaced ...  <!-- /reproduction -->
@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard import all_profiles, reproduction, tables
+from benchmark.leaderboard import all_profiles, places, reproduction, tables
 from benchmark.leaderboard.render import markdown, reproduction_markdown
 
 _SECTION = re.compile(
@@ -83,6 +83,7 @@ def papers(found: pd.DataFrame, folder: str) -> str:
 def section(folder: Path) -> str:
     """The section of one profile."""
     frame = tables.read(folder / "leaderboard.csv")
+    placed = places.read(folder / "places.csv")
     link = f"{folder.parent.name}/{folder.name}"
     out = []
     for track in tables.tracks(frame):
@@ -90,17 +91,13 @@ def section(folder: Path) -> str:
         networks = tables.plural(len(tables.boards(frame, track)), "network")
         what = what[0].lower() + what[1:]
         out.append(f"**{heading}**, {networks}: {what}")
-        out.append(markdown.summary(frame, track))
-        finding = markdown.escape(tables.findings_line(frame, track))
-        if finding:
-            out.append(
-                f"‡ {finding}: there the metric does not tell an explanation from none."
-            )
+        out.append(markdown.summary(placed, track))
+        out.append(markdown.uncounted(frame, track))
     if not out:
         out.append("No rows yet.")
     out.append(
-        "Average rank over data sets, networks and metrics, lower is better; *italics*: a control, which explains "
-        f"nothing. Every number, with intervals: [leaderboard]({link}/leaderboard.md), [page]({link}/index.html)."
+        f"{markdown.PLACES} *Italics*: a control, which explains nothing. "
+        f"Every number, with intervals: [leaderboard]({link}/leaderboard.md), [page]({link}/index.html)."
     )
     pictures = sorted((folder / "plots").glob("gallery-*.png"))
     if pictures:

@@ -1,0 +1,94 @@
+"""What methods gain over the controls, which explain nothing: which tables count, and which do not.
+
+A table counts where its best method beats every control of it, by the test that all pairs of the table pass together
+(``stats.compare``). Otherwise the metric does not tell an explanation from none there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from benchmark.leaderboard import tables
+from benchmark.leaderboard.contests import TABLE, UNRANKED
+
+
+def gains(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line for each table with a value.
+
+    Returns:
+        TABLE, family, label (of the best method that is no control), gain, gain_low, gain_high (over the better
+        control; NaN without one), unit, counts (of the table, or of a line), why (it does not count; in words).
+    """
+    contests = frame[~frame["track"].isin(UNRANKED) & frame["rank"].notna()]
+    out = []
+    for key, table in contests.groupby(TABLE, sort=False):
+        methods = table[~table["control"]]
+        best = (methods if len(methods) else table).iloc[0]  # lines come by rank
+        counts = bool(table["counts"].any())
+        facts = best[["family", "label", "gain", "gain_low", "gain_high", "unit"]]
+        out.append((*key, *facts, counts, "" if counts else _why(table)))
+    columns = [
+        "family",
+        "label",
+        "gain",
+        "gain_low",
+        "gain_high",
+        "unit",
+        "counts",
+        "why",
+    ]
+    return pd.DataFrame(out, columns=[*TABLE, *columns])
+
+
+def _why(table: pd.DataFrame) -> str:
+    """Why a table does not count."""
+    if len(table) == 1:
+        return f"{table['label'].iloc[0]} is alone"
+    if table["family"].iloc[0] in tables.ELSEWHERE:
+        return "fewer than two methods beat the controls elsewhere"
+    first = table.iloc[0]
+    if first["control"]:
+        return f"{first['label']} has the best mean"
+    return f"{first['label']} is not known to beat the controls"
+
+
+def uncounted(frame: pd.DataFrame, track: str) -> list[str]:
+    """The tables of a track that do not count, a line for each metric and reason."""
+    found = gains(frame[frame["track"] == track])
+    lost = found[~found["counts"].astype(bool)]
+    texts = []
+    for (metric, why), group in lost.groupby(["metric", "why"], sort=False):
+        settings = list(dict.fromkeys(filter(None, group["metric_setting"])))
+        where = dict.fromkeys(group["dataset"] + "/" + group["target"])
+        name = tables.title(metric) + (f" ({'; '.join(settings)})" if settings else "")
+        texts.append(f"{name}: {why} on {', '.join(where)}")
+    return texts
+
+
+def summary(frame: pd.DataFrame, track: str) -> str:
+    """How many tables of a track count, in a sentence; what is said of its families."""
+    found = gains(frame[frame["track"] == track])
+    counting = int(found["counts"].sum())
+    text = f"{counting} of {tables.plural(len(found), 'table')} count"
+    has_control = frame.loc[frame["track"] == track, "control"].any()
+    why = (
+        "a best method that beats every control"
+        if has_control
+        else "two methods or more"
+    )
+    notes = [f"{text}: those with {why}."]
+    for family in dict.fromkeys(found["family"]):
+        if family in tables.ELSEWHERE:
+            notes.append(f"{family.capitalize()}: {tables.ELSEWHERE[family]}.")
+    return " ".join(notes)
+
+
+def gain_text(line: Any, places: int) -> str:
+    """``+0.12 [0.05, 0.19]``; empty without a control or an interval."""
+    if pd.isna(line.gain_low):
+        return ""
+    low, high = (tables.number(x, places) for x in (line.gain_low, line.gain_high))
+    sign = "+" if line.gain > 0 else ""
+    return f"{sign}{tables.number(line.gain, places)} [{low}, {high}]"
