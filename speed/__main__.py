@@ -40,6 +40,7 @@ SUITE = (
     "cams",
     "excitation",
     "metrics",
+    "field_metrics",
     "explainn",
     "layer_trees",
     "representative",

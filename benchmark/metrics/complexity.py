@@ -74,5 +74,7 @@ def _entropy(maps: Array) -> Array:
     """The entropy (n,) of maps (n, h, w)."""
     a = np.abs(maps.reshape(len(maps), -1), dtype=np.float64)  # (n, d)
     total = a.sum(1, keepdims=True)
-    p = np.where(total > 0, a / np.where(total > 0, total, 1), 1 / a.shape[1])
-    return entr(p).sum(1)
+    known = total > 0
+    p = a / np.where(known, total, 1)
+    flat = 1 / a.shape[1]
+    return entr(np.where(known, p, flat)).sum(1)

@@ -31,6 +31,7 @@ from benchmark.metrics.regions import (
     falls,
     falls_of,
     pearson,
+    scaled,
     sums,
     without_rounding,
 )
@@ -95,11 +96,12 @@ def infidelity(
 
 def _residual(s: Array, d: Array) -> Array:
     """min over beta of mean (beta s - d)^2, (n,), of s and d (n, k)."""
-    largest = np.abs(s).max(1, keepdims=True)
-    s = s / np.where(largest > 0, largest, 1)
+    s = scaled(s)
     square = (s**2).mean(1)
-    beta = (d * s).mean(1) / np.where(square > 0, square, 1)
-    return ((beta[:, None] * s - d) ** 2).mean(1)
+    product = (d * s).mean(1)
+    beta = product / np.where(square > 0, square, 1)
+    missed = beta[:, None] * s - d
+    return (missed**2).mean(1)
 
 
 @metric(
@@ -241,16 +243,17 @@ def monotonicity_correlation(
 
     def score(e: Explanation, batch: Batch) -> Array:
         patches = masking.patches(grid, batch).cpu().numpy()  # (p, hw)
-        a = np.abs(sums(e, batch, patches) / patches.sum(1))
+        size = patches.sum(1)
+        means = sums(e, batch, patches) / size
+        a = scaled(np.abs(means)).round(9)
         if fill == "noise":
             d = _noise_falls(target, batch, patches, (grid, draws), output)
         else:
-            d = falls(target, batch, patches, ("patches", grid), fill, output)[:, None]
+            d = falls(target, batch, patches, ("patches", grid), fill, output)
         f = answers(target(batch), target, batch, output)
-        squared = without_rounding(d.reshape(len(d), -1), f).reshape(d.shape) ** 2
-        largest = a.max(1, keepdims=True)
-        a = (a / np.where(largest > 0, largest, 1)).round(9)
-        return pearson(rankdata(a, axis=1), rankdata(squared.mean(1), axis=1))
+        d = without_rounding(d, f).reshape(len(a), -1, len(patches))
+        moved = (d**2).mean(1)  # (n, p)
+        return pearson(rankdata(a, axis=1), rankdata(moved, axis=1))
 
     return on_share(score, e, batch, images)
 
@@ -258,20 +261,22 @@ def monotonicity_correlation(
 def _noise_falls(
     target: Target, batch: Batch, patches: Array, name: tuple[int, int], output: str
 ) -> Array:
-    """f(x) - f(x_i), (n, draws, p), with noise in each of the patches (p, h*w)."""
+    """f(x) - f(x_i), (n, draws * p), with noise in each of the patches (p, h*w), all of them for one draw after the
+    other."""
     key = ("noise falls", target, *name, output)
     if key in batch.memo:
         return batch.memo[key]
-    (p, _), draws, shape = patches.shape, name[1], batch.x.shape[1:]
-    drawn = generator("noise", *name, *shape).random((draws, *shape), np.float32)
+    p, draws, shape = len(patches), name[1], batch.x.shape[1:]
+    rng = generator("noise", *name, *shape)
+    drawn = rng.random((draws, *shape), np.float32)
     noise = torch.from_numpy(drawn).to(batch.x.device)
-    inside = torch.from_numpy(patches).to(batch.x.device).view(p, 1, *shape[1:])
+    inside = torch.from_numpy(patches).to(batch.x.device)
+    inside = inside.view(p, 1, *shape[1:])
 
     def filled(image: Tensor, copy: Tensor) -> Tensor:
         return torch.where(inside[copy % p], noise[copy // p], batch.x[image])
 
-    found = falls_of(target, batch, draws * p, filled, output)
-    batch.memo[key] = found.reshape(-1, draws, p)
+    batch.memo[key] = falls_of(target, batch, draws * p, filled, output)
     return batch.memo[key]
 
 

@@ -32,7 +32,7 @@ from benchmark.metrics.masking import (
     ranks,
     steps_of,
 )
-from benchmark.metrics.regions import check_fill
+from benchmark.metrics.regions import check_fill, scaled
 from benchmark.metrics.sampling import on_share
 
 FAMILY = "faithfulness"
@@ -78,15 +78,25 @@ def saco(
         group = ranks(e, batch) * groups // pixels  # (n, hw), 0: most important
         odds = _log_odds_without(target, batch, group, groups, fill)
         s = _group_means(e, batch, group.cpu().numpy(), groups)
-        gained, total = np.zeros(len(batch)), np.zeros(len(batch))
-        for i, j in combinations(range(groups), 2):
-            gap = s[:, i] - s[:, j]
-            as_said = odds[:, i] <= odds[:, j] + NOISE  # d_i >= d_j
-            gained += np.where(as_said, gap, -gap)
-            total += gap
-        return gained / np.where(total > 0, total, 1)
+        return _coefficient(s, odds)
 
     return on_share(score, e, batch, images)
+
+
+def _coefficient(s: Array, odds: Array) -> Array:
+    """F of Algorithm 1, (n,).
+
+    Args:
+        s: means of the groups, (n, K), falling.
+        odds: log-odds without each group, (n, K).
+    """
+    pairs = combinations(range(s.shape[1]), 2)
+    i, j = np.array(list(pairs)).T
+    gap = s[:, i] - s[:, j]
+    as_said = odds[:, i] <= odds[:, j] + NOISE  # d_i >= d_j
+    gained = np.where(as_said, gap, -gap).sum(1)
+    total = gap.sum(1)
+    return gained / np.where(total > 0, total, 1)
 
 
 @torch.no_grad()
@@ -95,20 +105,21 @@ def _log_odds_without(
 ) -> Array:
     """log Y_c / (1 - Y_c) of each image without each of its groups, (n, K)."""
     n, _, h, w = batch.x.shape
-    out = []
-    for pairs in torch.arange(n * groups, device=batch.x.device).split(batch.chunk):
-        image, k = pairs // groups, pairs % groups
-        kept = (group[image] != k[:, None]).view(-1, 1, h, w)
-        out.append(target(masked(batch, image, kept, fill)))
-    logits = torch.cat(out).view(n, groups, -1).transpose(0, 1)
-    return log_odds(logits, predicted(target, batch)).T
+    out, pairs = [], torch.arange(n * groups, device=batch.x.device)
+    for part in pairs.split(batch.chunk):
+        image, k = part // groups, part % groups
+        kept = group[image] != k[:, None]
+        images = masked(batch, image, kept.view(-1, 1, h, w), fill)
+        out.append(target(images))
+    logits = torch.cat(out).view(n, groups, -1)
+    odds = log_odds(logits.transpose(0, 1), predicted(target, batch))
+    return odds.T
 
 
 def _group_means(e: Explanation, batch: Batch, group: Array, groups: int) -> Array:
     """The map's mean in each group, (n, K), of maps scaled to a largest value of 1."""
-    maps = heatmaps(e, batch).reshape(len(group), -1).astype(np.float64)
-    largest = np.abs(maps).max(1, keepdims=True)
-    maps = maps / np.where(largest > 0, largest, 1)
+    maps = heatmaps(e, batch).reshape(len(group), -1)
+    maps = scaled(maps.astype(np.float64))
     means = []
     for k in range(groups):
         inside = group == k
@@ -146,12 +157,15 @@ def symmetric_relevance_gain(
     """
 
     def score(e: Explanation, batch: Batch) -> Array:
-        removed = np.array(steps_of(steps, batch))
-        c, left = predicted(target, batch), removed[-1] - removed
-        most = logits_at(e, target, batch, removed.tolist(), fill, delete=True)
-        least = logits_at(e, target, batch, left.tolist(), fill)
+        removed = steps_of(steps, batch)
+        pixels = removed[-1]
+        left = [pixels - k for k in removed]
+        most = logits_at(e, target, batch, removed, fill, delete=True)
+        least = logits_at(e, target, batch, left, fill)
+        c = predicted(target, batch)
         gain = probability(least, c) - probability(most, c)  # (steps, n)
-        return np.trapezoid(gain, removed / removed[-1], axis=0)
+        shares = np.array(removed) / pixels
+        return np.trapezoid(gain, shares, axis=0)
 
     return on_share(score, e, batch, images)
 
@@ -190,12 +204,14 @@ def irof(
 
     def score(e: Explanation, batch: Batch) -> Array:
         labels = _segments(batch, segments)  # (n, hw)
-        place = _places(heatmaps(e, batch).reshape(labels.shape), labels)
+        maps = heatmaps(e, batch).reshape(labels.shape)
+        place = torch.from_numpy(_places(maps, labels))
         counts = labels.max(1) + 1  # L, (n,)
-        curve = _curve(target, batch, torch.from_numpy(place), counts, fill)
-        area = []
-        for y in np.split(curve, np.cumsum(counts)[:-1] + np.arange(1, len(batch))):
-            area.append(np.trapezoid(1 - y / y[0]) / (len(y) - 1))
+        curve = _curve(target, batch, place, counts, fill)
+        ends, area = np.cumsum(counts + 1), []
+        for y in np.split(curve, ends[:-1]):
+            over = 1 - y / y[0]
+            area.append(np.trapezoid(over) / (len(y) - 1))
         return np.array(area)
 
     return on_share(score, e, batch, images)
@@ -233,13 +249,15 @@ def _curve(
 ) -> Array:
     """Y_c of x_0 ... x_L of each image, one image after the other, (sum of L + 1,)."""
     h, w = batch.x.shape[2:]
-    images = np.repeat(np.arange(len(batch)), counts + 1)
-    removed = np.concatenate([np.arange(count + 1) for count in counts])
-    image, step = torch.from_numpy(images), torch.from_numpy(removed)
-    out = []
-    for rows in torch.arange(len(image)).split(batch.chunk):
-        kept = place[image[rows]] >= step[rows, None]
-        kept = kept.view(-1, 1, h, w).to(batch.x.device)
-        x = masked(batch, image[rows].to(batch.x.device), kept, fill)
-        out.append(target(x))
-    return probability(torch.cat(out), predicted(target, batch)[images])
+    pairs = []  # (image, segments removed)
+    for i, count in enumerate(counts.tolist()):
+        pairs += [(i, step) for step in range(count + 1)]
+    pairs, device, out = torch.tensor(pairs), batch.x.device, []
+    for part in pairs.split(batch.chunk):
+        image, step = part.T
+        kept = place[image] >= step[:, None]
+        kept = kept.view(-1, 1, h, w).to(device)
+        images = masked(batch, image.to(device), kept, fill)
+        out.append(target(images))
+    classes = predicted(target, batch)
+    return probability(torch.cat(out), classes[pairs[:, 0].to(device)])

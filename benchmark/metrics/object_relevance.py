@@ -70,13 +70,18 @@ def relevance_rank_accuracy(
 
 def _rank_accuracy(maps: Array, pixels: Array) -> Array:
     """Of maps (n, h, w) and objects (n, h, w) bool: (n,)."""
-    a, inside = _positive(maps).reshape(len(maps), -1), pixels.reshape(len(maps), -1)
+    a = _positive(maps).reshape(len(maps), -1)  # (n, hw)
+    inside = pixels.reshape(len(maps), -1)
     k = inside.sum(1)
-    last = np.sort(a, axis=1)[np.arange(len(a)), -np.maximum(k, 1), None]
-    above, tied = a > last, a == last
+    falling = -np.sort(-a, axis=1)
+    last = np.take_along_axis(falling, np.maximum(k - 1, 0)[:, None], axis=1)
+    above = a > last
+    tied = a == last
     places = k - above.sum(1)  # that are left for tied pixels
-    hits = (above & inside).sum(1) + places * (tied & inside).sum(1) / tied.sum(1)
-    return np.divide(hits, k, out=np.full(len(a), np.nan), where=k > 0)
+    chance = (tied & inside).sum(1) / tied.sum(1)
+    hits = (above & inside).sum(1) + places * chance
+    share = hits / np.maximum(k, 1)
+    return np.where(k > 0, share, np.nan)
 
 
 def _object(batch: Batch) -> Array:

@@ -39,8 +39,10 @@ def subsets(size: int, draws: int, batch: Batch) -> Array:
 @functools.lru_cache(maxsize=32)
 def _subsets(size: int, draws: int, pixels: int) -> Array:
     rng = generator("subsets", size, draws, pixels)
-    order = rng.random((draws, pixels)).argsort(axis=1)
-    return order.argsort(axis=1) < size
+    drawn = rng.random((draws, pixels))
+    order = drawn.argsort(axis=1)
+    rank = order.argsort(axis=1)
+    return rank < size
 
 
 def squares(draws: int, batch: Batch) -> Array:
@@ -51,16 +53,31 @@ def squares(draws: int, batch: Batch) -> Array:
 
 @functools.lru_cache(maxsize=32)
 def _squares(draws: int, h: int, w: int) -> Array:
-    places = []  # (side, row, column)
-    for side in range(1, max(1, round(LARGEST * min(h, w))) + 1):
-        corner = np.indices((h - side + 1, w - side + 1)).reshape(2, -1).T
-        places.append(np.insert(corner, 0, side, axis=1))
-    places = np.concatenate(places)
-    drawn = generator("squares", draws, h, w).integers(len(places), size=draws)
+    places = _places(h, w)
+    rng = generator("squares", draws, h, w)
+    drawn = rng.integers(len(places), size=draws)
     side, row, column = places[drawn].T[:, :, None]  # (draws, 1) each
-    y, x = np.arange(h) - row, np.arange(w) - column
-    inside = ((y >= 0) & (y < side))[:, :, None] & ((x >= 0) & (x < side))[:, None]
+    in_rows = _within(row, side, h)
+    in_columns = _within(column, side, w)
+    inside = in_rows[:, :, None] & in_columns[:, None]
     return inside.reshape(draws, h * w)
+
+
+def _places(h: int, w: int) -> Array:
+    """(side, row, column) of all squares, (s, 3)."""
+    found = []
+    largest = max(1, round(LARGEST * min(h, w)))
+    for side in range(1, largest + 1):
+        free = h - side + 1, w - side + 1
+        corners = np.indices(free).reshape(2, -1).T
+        found.append(np.insert(corners, 0, side, axis=1))
+    return np.concatenate(found)
+
+
+def _within(start: Array, size: Array, length: int) -> Array:
+    """Which of ``length`` places lie in the ``size`` from ``start`` on, both (k, 1): (k, length) bool."""
+    place = np.arange(length)
+    return (place >= start) & (place < start + size)
 
 
 @torch.no_grad()
@@ -162,9 +179,15 @@ def pearson(a: Array, b: Array) -> Array:
 
 def _standardised(values: Array) -> Array:
     """Rows (n, k) of mean 0 and length 1, 0 where they are constant up to rounding."""
-    largest = np.abs(values).max(1, keepdims=True)
-    values = values / np.where(largest > 0, largest, 1)
+    values = scaled(values)
     centred = values - values.mean(1, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     constant = length <= 1e-9 * math.sqrt(values.shape[1])
-    return np.where(constant, 0, centred / np.where(constant, 1, length))
+    found = centred / np.where(constant, 1, length)
+    return np.where(constant, 0, found)
+
+
+def scaled(values: Array) -> Array:
+    """Rows (n, k) with a largest absolute value of 1; those of zeros as they are."""
+    largest = np.abs(values).max(1, keepdims=True)
+    return values / np.where(largest > 0, largest, 1)

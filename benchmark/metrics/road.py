@@ -23,6 +23,7 @@ methods, ICML 2022, and its code (imputations.py).
 from __future__ import annotations
 
 import functools
+from itertools import product
 
 import numpy as np
 import torch
@@ -108,33 +109,44 @@ def _accuracy(
 
     def score(e: Explanation, batch: Batch) -> Array:
         rank = ranks(e, batch).cpu().numpy()  # (n, hw)
+        pixels = rank.shape[1]
         if not most_first:
-            rank = rank.shape[1] - 1 - rank
-        shares = np.arange(1, steps + 1) / (steps + 1)
-        counts = np.round(shares * rank.shape[1]).astype(int)
-        return _right(target, batch, rank, counts, noise).mean(1)
+            rank = pixels - 1 - rank
+        counts = []
+        for k in range(1, steps + 1):
+            counts.append(round(pixels * k / (steps + 1)))
+        right = _right(target, batch, rank, counts, noise)
+        return right.mean(1)
 
     return on_share(score, e, batch, images)
 
 
 @torch.no_grad()
 def _right(
-    target: Target, batch: Batch, rank: Array, counts: Array, noise: float
+    target: Target, batch: Batch, rank: Array, counts: list[int], noise: float
 ) -> Array:
-    """[argmax F(x') = true class], (n, steps), without the pixels of ranks below each of the counts."""
-    n, steps, shape = len(batch), len(counts), batch.x.shape[1:]
-    pictures = batch.x.detach().cpu().numpy().reshape(n, shape[0], -1)
-    drawn = generator("road", *shape).standard_normal((shape[0], rank.shape[1]))
-    right = []
-    for pairs in torch.arange(n * steps).split(batch.chunk):
+    """[argmax F(x') = true class], (n, steps), without the pixels of ranks below each of the counts.
+
+    Args:
+        rank: of each pixel, 0 is removed first, (n, h*w).
+    """
+    shape = batch.x.shape[1:]
+    pictures = batch.x.detach().flatten(2).cpu().numpy()  # (n, c, hw)
+    rng = generator("road", *shape)
+    added = noise * rng.standard_normal(pictures.shape[1:])
+    labels = batch.y.cpu().numpy()
+    pairs, right = list(product(range(len(batch)), counts)), []
+    for start in range(0, len(pairs), batch.chunk):
+        part = pairs[start : start + batch.chunk]
         filled = []
-        for i, k in np.transpose(np.divmod(pairs.numpy(), steps)):
-            hidden = rank[i] < counts[k]
-            filled.append(imputed(pictures[i], hidden, shape[1:], noise * drawn))
-        x = torch.from_numpy(np.stack(filled).astype(np.float32)).view(-1, *shape)
-        y = batch.y[(pairs // steps).to(batch.y.device)]
-        right.append(target(x.to(batch.x.device)).argmax(1) == y)
-    return torch.cat(right).view(n, steps).double().cpu().numpy()
+        for i, count in part:
+            hidden = rank[i] < count
+            filled.append(imputed(pictures[i], hidden, shape[1:], added))
+        x = torch.tensor(np.stack(filled), dtype=torch.float32)
+        z = target(x.view(-1, *shape).to(batch.x.device))
+        true = labels[[i for i, _ in part]]
+        right.append(z.argmax(1).cpu().numpy() == true)
+    return np.concatenate(right).reshape(-1, len(counts)).astype(np.float64)
 
 
 def imputed(x: Array, hidden: Array, shape: tuple[int, int], noise: Array) -> Array:
@@ -169,12 +181,20 @@ def imputed(x: Array, hidden: Array, shape: tuple[int, int], noise: Array) -> Ar
 
 @functools.lru_cache(maxsize=4)
 def _neighbours(h: int, w: int) -> tuple[Array, Array, Array]:
-    """All pairs of a pixel and a neighbour, as their indices, and the weight w_ij."""
-    index, pairs = np.arange(h * w).reshape(h, w), []
+    """All pairs of a pixel and a neighbour within the image.
+
+    Returns:
+        their indices, and their weight w_ij, (k,) each.
+    """
+    index = np.arange(h * w).reshape(h, w)
+    pairs = []
     for (down, right), weight in NEIGHBOURS.items():
-        first = index[: h - down, max(0, -right) : w - max(0, right)].ravel()
+        left = max(0, -right)
+        stop = w - max(0, right)
+        first = index[: h - down, left:stop].ravel()
         second = first + down * w + right
         weights = np.full(len(first), weight)
-        pairs += [(first, second, weights), (second, first, weights)]
-    i, j, weight = zip(*pairs)
-    return np.concatenate(i), np.concatenate(j), np.concatenate(weight)
+        pairs.append((first, second, weights))
+        pairs.append((second, first, weights))
+    i, j, weight = map(np.concatenate, zip(*pairs))
+    return i, j, weight

@@ -1,8 +1,9 @@
 """The same metric in Quantus, where it has it.
 
-Not compared: its ROAD and IROF (they fail on RGB images) and PixelFlipping's area (numpy 2.4 has no
-``trapz``): its curves are. PixelFlipping flips features, not pixels, so RGB images are compared one
-pixel, that is three features, at a time.
+Not compared: its IROF (it fails on numpy 2.4), its infidelity and Sensitivity-n (they compute
+something else) and PixelFlipping's area (numpy 2.4 has no ``trapz``): its curves are. PixelFlipping
+flips features, not pixels, so RGB images are compared one pixel, that is three features, at a time;
+where that cannot be, images are grey. Infidelity is compared with captum's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import nn
 
 import benchmark.metrics  # noqa: F401  fills METRICS
 from benchmark.api import METRICS, Batch, Explanation, Target
-from benchmark.metrics import masking
+from benchmark.metrics import masking, regions
 
 quantus = pytest.importorskip("quantus", reason="the extra `oracles` is not installed")
 
@@ -77,7 +78,7 @@ def theirs(metric, target, batch, maps, **more) -> np.ndarray:
     }
     classes = target(batch).argmax(1).numpy()
     call = {
-        "softmax": True,
+        "softmax": more.pop("softmax", True),
         "channel_first": True,
         "device": "cpu",
         "s_batch": more.pop("masks", None),
@@ -178,3 +179,109 @@ def test_gini_is_sparseness():
     target, batch, e = problem(1)
     want = theirs(quantus.Sparseness, target, batch, np.abs(e.heatmaps))
     np.testing.assert_allclose(METRICS["gini"](e, target, batch, RNG), want, atol=1e-5)
+
+
+def test_entropy_is_complexity():
+    target, batch, e = problem(1)
+    want = theirs(quantus.Complexity, target, batch, np.abs(e.heatmaps))
+    found = METRICS["entropy"](e, target, batch, RNG)
+    np.testing.assert_allclose(found, want, rtol=1e-6)
+
+
+def test_relevance_rank_accuracy():
+    target, batch, e = problem(3)
+    positive = Explanation(heatmaps=np.abs(e.heatmaps))
+    metric = quantus.RelevanceRankAccuracy
+    want = theirs(metric, target, batch, positive.heatmaps, masks=masks(batch))
+    found = METRICS["relevance_rank_accuracy"](positive, target, batch, RNG)
+    np.testing.assert_allclose(found, want)
+
+
+def test_faithfulness_correlation(monkeypatch):
+    target, batch, e = problem(1)
+    sets = regions.subsets(14, 20, batch)
+    drawn = iter([np.flatnonzero(row) for row in sets for _ in range(N)])
+    monkeypatch.setattr(np.random, "choice", lambda *_, **__: next(drawn))
+    want = theirs(
+        quantus.FaithfulnessCorrelation,
+        target,
+        batch,
+        e.heatmaps,
+        softmax=False,
+        nr_runs=20,
+        subset_size=14,
+        perturb_baseline=0.0,
+        return_aggregate=False,
+    )
+    metric = METRICS["faithfulness_correlation"]
+    found = metric(e, target, batch, RNG, size=0.1, draws=20, fill="black")
+    np.testing.assert_allclose(found, want, atol=1e-4)
+
+
+def test_monotonicity_correlation_of_single_pixels():
+    target, batch, e = problem(1)
+    want = theirs(
+        quantus.MonotonicityCorrelation,
+        target,
+        batch,
+        e.heatmaps,
+        abs=True,
+        softmax=False,
+        nr_samples=1,
+        perturb_baseline=0.0,
+    )
+    metric, setting = METRICS["monotonicity_correlation"], {"output": "logit"}
+    found = metric(e, target, batch, RNG, grid=SIDE, fill="black", **setting)
+    np.testing.assert_allclose(found, want, atol=1e-3)
+
+
+def test_road():
+    """Quantus' first batch, without noise; it fails on RGB images."""
+    target, batch, e = problem(1)
+    counts = [29, 58, 86, 115]  # of 144
+    found = quantus.ROAD(
+        percentages=[100 * (k + 0.5) / SIDE**2 for k in counts],
+        perturb_func_kwargs={"noise": 0.0},
+        disable_warnings=True,
+        normalise=False,
+    )(
+        Network(target).eval(),
+        batch.x.numpy(),
+        batch.y.numpy(),
+        a_batch=e.heatmaps[:, None].copy(),
+        channel_first=True,
+        softmax=True,
+        device="cpu",
+    )
+    ours = METRICS["road_morf"](e, target, batch, RNG, steps=4, noise=0)
+    assert ours.mean() == pytest.approx(np.mean(list(found.values())))
+
+
+@pytest.mark.parametrize("scale", ["optimal", "none"])
+def test_infidelity_is_captums(scale):
+    captum = pytest.importorskip("captum.metrics")
+    target, batch, e = problem(3)
+    drawn = torch.from_numpy(regions.squares(16, batch)).view(16, 1, SIDE, SIDE)
+
+    def perturbed(x):
+        """(what a map is multiplied by, the changed image), of 16 copies of each image one after the other."""
+        inside = drawn.repeat(len(x) // 16, 1, 1, 1)
+        filled = masking.masked(
+            batch, torch.arange(N).repeat_interleave(16), ~inside, "mean"
+        )
+        return inside.expand_as(
+            x
+        ).float() / 3, filled  # the map is copied to 3 channels
+
+    maps = torch.from_numpy(e.heatmaps)[:, None].expand(-1, 3, -1, -1)
+    want = captum.infidelity(
+        target,
+        perturbed,
+        batch.x,
+        maps,
+        target=target(batch).argmax(1),
+        n_perturb_samples=16,
+        normalize=scale == "optimal",
+    )
+    found = METRICS["infidelity"](e, target, batch, RNG, draws=16, scale=scale)
+    np.testing.assert_allclose(found, want, rtol=1e-4)
