@@ -133,7 +133,7 @@ def _outputs(
     order, if there are as many.
 
     Raises:
-        UsageError: it is not clear which output is which class.
+        UsageError: it is not clear which output is which class, or the network takes images of one channel.
     """
     names = _given(recipe.classes) if recipe.classes else found.classes
     count = _count(recipe, names, shape)
@@ -188,10 +188,17 @@ def _count(
     if place in LIBRARIES:
         return len(classes)
     net = recipe.build(classes, load=False).eval()
-    x = torch.zeros(1, *shape)
+    count = _logits(net, shape)
+    if count is None and shape[0] == 3 and _logits(net, (1, *shape[1:])):
+        raise UsageError(f"{recipe.use} takes images of one channel: --grey")
+    return count
+
+
+def _logits(net: torch.nn.Module, shape: tuple[int, ...]) -> int | None:
+    """How many logits a network gives for images of a shape; None if it cannot take them."""
     try:
         with torch.no_grad():
-            return net(x).shape[1]
+            return net(torch.zeros(1, *shape)).shape[1]
     except Exception:
         return None
 

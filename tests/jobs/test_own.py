@@ -232,6 +232,11 @@ def test_grey_and_cropped_images(home):
     assert (made.arrays["part_masks_test"] == -1).all()
 
 
+def test_a_network_of_one_channel_says_so(home):
+    with pytest.raises(UsageError, match="grey takes images of one channel: --grey"):
+        ready(boxed(home / "some"), use="grey")
+
+
 def test_every_kind_of_file(home, capfd):
     """Deep, grey, palette, CMYK, transparent, WebP, turned; one that is damaged is left out and named."""
     place = home / "kinds" / "a"
