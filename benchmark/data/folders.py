@@ -215,9 +215,9 @@ def _no_image(path: Path, split: str) -> ParamsError:
     )
 
 
-def drawn(items: Sequence[Item], name: str) -> Splits:
-    """The images of each split: those of the list itself, else one in ``TEST_SHARE`` of each class to test, by a seed
-    named after the data set."""
+def drawn(items: Sequence[Item], name: str, share: int = TEST_SHARE) -> Splits:
+    """The images of each split: those of the list itself, else one in ``share`` of each class to test, by a seed named
+    after the data set."""
     out: Splits = {split: [] for split in data.SPLITS}
     if any(item.split for item in items):
         for item in items:
@@ -226,9 +226,10 @@ def drawn(items: Sequence[Item], name: str) -> Splits:
     for label in sorted({item.label for item in items}):
         mine = [item for item in items if item.label == label]
         order = generator("folder", name, label).permutation(len(mine))
-        to_test = set(order[: len(mine) // TEST_SHARE].tolist())
+        to_test = set(order[: len(mine) // share].tolist())
         for i, item in enumerate(mine):
-            out["test" if i in to_test else "train"].append(item)
+            split = "test" if i in to_test else "train"
+            out[split].append(item)
     return out
 
 
@@ -247,17 +248,16 @@ class _Read:
     digest: Any = field(default_factory=hashlib.sha256)
 
     def remarks(self) -> Iterator[str]:
+        """What to know about the images, a line each."""
         copies = [names for names in self.by_bytes.values() if len(names) > 1]
-        if copies:
-            first = " = ".join(copies[0][:2])
-            yield f"{len(copies)} images stand there more than once ({first})"
         counted = {
-            "have boxes that reach beyond the image; they are cut at its sides": self.beyond,
-            "have no object left in the square": self.lost,
+            "images that stand there more than once": [" = ".join(n) for n in copies],
+            "images with boxes that reach beyond them, cut at the sides": self.beyond,
+            "images with no object left in the square": self.lost,
         }
         for what, names in counted.items():
             if names:
-                yield f"{len(names)} images ({names[0]}) {what}"
+                yield f"{what}: {listings.several(names)}"
 
 
 def arrays_of(
@@ -271,32 +271,55 @@ def arrays_of(
     choose(params, "fit", "squash", "crop")
     told = _Read()
     arrays: dict[str, Any] = {"classes": list(classes)}
-    boxes, masks = {}, {}
+    found_of: dict[str, _Split] = {}
     for split, items in splits.items():
-        x, y, boxes[split], masks[split] = [], [], [], []
-        for item in items:
-            square = _square(item, params, told)
-            if square is None:
-                continue
-            pixels, corners, mask = square
-            x.append(pixels)
-            y.append(listings.label_index(item.label, classes, item.name))
-            if found.annotated:
-                boxes[split].append(corners)
-                masks[split].append(mask)
-            told.digest.update(f"{split}/{item.label}/{item.file.name}".encode())
-        if not x:
+        same = [other for other in found_of if splits[other] is items]
+        if same:
+            found_of[split] = found_of[same[0]]
+        else:
+            found_of[split] = _of_split(items, classes, params, told)
+        if not found_of[split].x:
             raise ParamsError(f"{_named(found)}: no image for {split} can be read")
-        arrays[f"x_{split}"] = np.stack(x)
-        arrays[f"y_{split}"] = np.array(y, np.int64)
+        arrays[f"x_{split}"] = np.stack(found_of[split].x)
+        arrays[f"y_{split}"] = np.array(found_of[split].y, np.int64)
     if found.annotated:
-        arrays |= _annotations(boxes, masks)
+        arrays |= _annotations(found_of)
     return arrays, {
         "resize": f"{params['fit']}, bilinear with antialiasing; objects moved alike",
         "sha256": told.digest.hexdigest(),
         "remarks": [*found.remarks, *told.remarks()],
         **of_card(told.skipped, told.notes),
     }
+
+
+@dataclass
+class _Split:
+    """The images of a split: pixels (c, size, size), labels, the box (4,) of the only object, masks (size, size)."""
+
+    x: list[np.ndarray] = field(default_factory=list)
+    y: list[int] = field(default_factory=list)
+    boxes: list[np.ndarray | None] = field(default_factory=list)
+    masks: list[np.ndarray] = field(default_factory=list)
+
+
+def _of_split(
+    items: Sequence[Item],
+    classes: Sequence[str],
+    params: Mapping[str, Any],
+    told: _Read,
+) -> _Split:
+    out = _Split()
+    for item in items:
+        square = _square(item, params, told)
+        if square is None:
+            continue
+        pixels, box, mask = square
+        out.x.append(pixels)
+        out.y.append(listings.label_index(item.label, classes, item.name))
+        out.boxes.append(box)
+        out.masks.append(mask)
+        told.digest.update(f"{item.split}/{item.label}/{item.file.name}".encode())
+    return out
 
 
 def _named(found: Listing) -> str:
@@ -384,28 +407,25 @@ def _check_side(side: tuple[int, int] | None, frame: Frame) -> None:
         )
 
 
-def _annotations(
-    boxes: Mapping[str, list[np.ndarray | None]], masks: Mapping[str, list[np.ndarray]]
-) -> dict[str, np.ndarray]:
-    """The boxes of both splits if each image has one, else the masks."""
-    every = [box for of_split in boxes.values() for box in of_split]
-    if all(box is not None for box in every):
-        return {f"boxes_{s}": np.array(b, np.float32) for s, b in boxes.items()}
+def _annotations(splits: Mapping[str, _Split]) -> dict[str, np.ndarray]:
+    """The boxes of all splits if each image has one, else the masks."""
     found = {}
-    for split, of_split in masks.items():
-        held = np.stack(of_split)  # (n, size, size)
-        found[f"part_masks_{split}"] = np.where(held, 0, -1).astype(np.int8)
+    boxes = [box for of_split in splits.values() for box in of_split.boxes]
+    one_each = all(box is not None for box in boxes)
+    for name, split in splits.items():
+        if one_each:
+            found[f"boxes_{name}"] = np.array(split.boxes, np.float32)
+        else:
+            held = np.stack(split.masks)  # (n, size, size)
+            found[f"part_masks_{name}"] = np.where(held, 0, -1).astype(np.int8)
     return found
 
 
 def what_to_know(card: Mapping[str, Any]) -> list[str]:
     """What a card says of files that were left out or converted, and of annotations, a line each."""
-    lines = [
-        f"{count} files: {what}" for what, count in card.get("converted", {}).items()
-    ]
+    converted = card.get("converted", {}).items()
+    lines = [f"files converted, {what}: {count}" for what, count in converted]
     if skipped := card.get("skipped_files"):
         why = f"no image, damaged, or above {MAX_PIXELS // 10**6} million pixels"
-        lines.append(
-            f"{len(skipped)} files are skipped ({why}), for example {skipped[0]}"
-        )
+        lines.append(f"files skipped ({why}): {listings.several(skipped)}")
     return [*lines, *card.get("remarks", ())]

@@ -161,8 +161,8 @@ def label_index(label: str, classes: Sequence[str], where: str) -> int:
     return int(label)
 
 
-def _several(names: Sequence[str]) -> str:
-    """``3 (a.jpg, b.jpg, ...)``"""
+def several(names: Sequence[str]) -> str:
+    """How many names there are, and the first of them: ``3 (a.jpg, b.jpg, ...)``."""
     more = ", ..." if len(names) > 2 else ""
     return f"{len(names)} ({', '.join(names[:2])}{more})"
 
@@ -271,7 +271,7 @@ def _with_masks(found: Listing, path: Path, masks: Path) -> Listing:
         raise ParamsError(
             f"masks: none in {masks} belongs to an image; that of {wanted}.jpg is {masks.name}/{wanted}.png"
         )
-    remarks = [f"{_several(unused)} masks belong to no image"] if unused else []
+    remarks = [f"masks that belong to no image: {several(unused)}"] if unused else []
     return replace(found, items=items, annotated=True, remarks=remarks)
 
 
@@ -291,7 +291,7 @@ class _Image:
 
 def _listing(images: Iterable[_Image], kind: str, source: Path) -> Listing:
     """Each image with one label; files that are missing, and images without a label, are left out and counted."""
-    items, missing, unlabelled, several, flat = [], [], [], [], []
+    items, missing, unlabelled, mixed, flat = [], [], [], [], []
     for image in images:
         if not image.file.is_file():
             missing.append(image.name)
@@ -308,7 +308,7 @@ def _listing(images: Iterable[_Image], kind: str, source: Path) -> Listing:
         mine = [region for name, region in image.objects if name == label and region]
         objects = tuple(region for region in mine if region.area > 0)
         if len(areas) > 1:
-            several.append(image.name)
+            mixed.append(image.name)
         if len(objects) < len(mine):
             flat.append(image.name)
         side = image.side
@@ -316,12 +316,12 @@ def _listing(images: Iterable[_Image], kind: str, source: Path) -> Listing:
     if not items:
         raise ParamsError(f"{source.name}: {_why_none(missing, unlabelled)}")
     counted = {
-        "images are missing, and left out": missing,
-        "images have no annotation, and are left out": unlabelled,
-        "images show several classes: labelled by the largest, and only its objects count": several,
-        "images have objects without area, which are left out": flat,
+        "images that are missing, left out": missing,
+        "images without annotation, left out": unlabelled,
+        "images that show several classes, labelled by the largest, whose objects alone count": mixed,
+        "images with objects without area, which are left out": flat,
     }
-    remarks = [f"{_several(names)} {what}" for what, names in counted.items() if names]
+    remarks = [f"{what}: {several(names)}" for what, names in counted.items() if names]
     classes = in_order(item.label for item in items)
     annotated = any(item.objects for item in items)
     return Listing(items, classes, kind, [], annotated, remarks, [source])

@@ -27,12 +27,12 @@ from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.train import bring_network
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import UnknownName
-from benchmark.utils.seeds import generator
 from benchmark.zoo.own import LIBRARIES, NetworkError, OwnNetwork
 from benchmark.zoo.recipe import mapping_of
 
 NAME = "own"
 IMAGES, REFERENCE = 64, 256
+FEW = 5  # images, of which none is kept apart to fit methods on
 BESIDES = (
     "baselines/grad_cam.py:GradCAM",
     "baselines/grad_cam_plusplus.py:GradCAMPlusPlus",
@@ -132,7 +132,7 @@ def _outputs(
     order, if there are as many.
 
     Raises:
-        UsageError: it is not clear which output is which class.
+        UsageError: it is not clear which output is which class, or the network takes images of one channel.
     """
     names = _given(recipe.classes) if recipe.classes else found.classes
     count = _count(recipe, names, shape)
@@ -187,10 +187,17 @@ def _count(
     if place in LIBRARIES:
         return len(classes)
     net = recipe.build(classes, load=False).eval()
-    x = torch.zeros(1, *shape)
+    count = _logits(net, shape)
+    if count is None and shape[0] == 3 and _logits(net, (1, *shape[1:])):
+        raise UsageError(f"{recipe.use} takes images of one channel: --grey")
+    return count
+
+
+def _logits(net: torch.nn.Module, shape: tuple[int, ...]) -> int | None:
+    """How many logits a network gives for images of a shape; None if it cannot take them."""
     try:
         with torch.no_grad():
-            return net(x).shape[1]
+            return net(torch.zeros(1, *shape)).shape[1]
     except Exception:
         return None
 
@@ -265,29 +272,27 @@ def _prepared(images: Images, found: Listing, classes: Sequence[str]) -> str:
 
 
 def _splits(found: Listing, name: str) -> tuple[folders.Splits, list[str]]:
-    """The images that are explained, and those that methods are fitted on, and what to know about them.
+    """The images that are explained, half of each class, and those that methods are fitted on; and what to know.
 
-    Where no class has images enough to keep some apart, they are drawn from all together; of very few, all are both.
+    Where each class has a single image, they are drawn from all together; of very few, all are both.
 
     Raises:
         UsageError: there is no image.
     """
-    if not found.items:
-        raise UsageError(f"--images: there is no image in this {found.kind}")
-    splits = folders.drawn(found.items, name)
-    if all(splits.values()):
-        return splits, []
     items, n = found.items, len(found.items)
-    if n < folders.TEST_SHARE or any(item.split for item in items):
-        few = next((split for split, mine in splits.items() if mine), "")
-        said = f"methods are fitted on the images that they explain: there are {n}, none kept apart"
-        return dict.fromkeys(data.SPLITS, splits[few]), [said]
-    order = generator("folder", name).permutation(n)
-    to_test = set(order[: n // folders.TEST_SHARE].tolist())
-    drawn: folders.Splits = {split: [] for split in data.SPLITS}
-    for i, item in enumerate(items):
-        drawn["test" if i in to_test else "train"].append(item)
-    return drawn, []
+    if not items:
+        raise UsageError(f"--images: there is no image in this {found.kind}")
+    splits = folders.drawn(items, name, share=2)
+    if n >= FEW and not all(splits.values()):
+        same_class = [dataclasses.replace(item, label="") for item in items]
+        drawn = folders.drawn(same_class, name, share=2)
+        chosen = {item.name for item in drawn["test"]}
+        splits["test"] = [item for item in items if item.name in chosen]
+        splits["train"] = [item for item in items if item.name not in chosen]
+    if n >= FEW and all(splits.values()):
+        return splits, []
+    said = f"methods are fitted on the images that they explain: there are {n}, none kept apart"
+    return dict.fromkeys(data.SPLITS, items), [said]
 
 
 def _profile(dataset: str, target: str, recipe: OwnNetwork) -> Profile:

@@ -51,7 +51,7 @@ def test_a_folder_of_masks(tmp_path, ending):
         assert objects(found)["cat/1.jpg"] == [
             MaskFile(tmp_path / "masks" / "cat" / f"1{ending}.png")
         ]
-        assert found.remarks == ["1 (dog/none) masks belong to no image"]
+        assert found.remarks == ["masks that belong to no image: 1 (dog/none)"]
 
 
 def test_numbers_are_in_the_order_of_their_values(tmp_path):
@@ -198,10 +198,10 @@ def test_coco(tmp_path):
     assert found.items[0].side == (20, 10)
     assert found.classes == ["cat", "ant"] and found.declared == categories  # by id
     text = "\n".join(found.remarks)
-    assert "1 (5.jpg) images are missing" in text
-    assert "2 (3.jpg, 4.jpg) images have no annotation" in text
-    assert "1 (1.jpg) images show several classes: labelled by the largest" in text
-    assert "1 (2.jpg) images have objects without area" in text
+    assert "images that are missing, left out: 1 (5.jpg)" in text
+    assert "images without annotation, left out: 2 (3.jpg, 4.jpg)" in text
+    assert "images that show several classes, labelled by the largest" in text
+    assert "images with objects without area, which are left out: 1 (2.jpg)" in text
 
 
 def test_a_file_that_stands_twice_is_one_image(tmp_path):

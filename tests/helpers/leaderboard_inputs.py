@@ -241,6 +241,8 @@ def cards() -> dict:
                 "train_accuracy": 1.0,
                 "test_accuracy": 0.96,
                 "recipe": {"epochs": 8, "lr": 0.001},
+                "notes": [f"it is odd {EVIL}", "no more than guessing"],
+                "at_chance": True,
             }
             for dataset, targets in BOARDS.items()
             for target in targets

@@ -217,11 +217,20 @@ def test_very_few_images_of_a_thousand_classes(home, n):
     assert made.size("train") == made.size("test") == n
     told = f"methods are fitted on the images that they explain: there are {n}"
     assert any(told in line for line in lines(card))
+    assert not any("more than once" in line for line in lines(card))
 
 
-def test_images_are_kept_apart_where_no_class_has_five(home):
-    made, _ = ready(boxed(home / "few", n=6))
-    assert (made.size("train"), made.size("test")) == (5, 1)
+def test_half_of_the_images_are_explained(home):
+    made, card = ready(boxed(home / "some", n=18))
+    assert [np.bincount(made.arrays[f"y_{s}"]).tolist() for s in data.SPLITS] == [
+        [3] * 3
+    ] * 2
+    many = [str(k) for k in range(9)]  # an image of each class
+    made, card = ready(boxed(home / "many", n=9, classes=many), use="thousand")
+    assert (made.size("train"), made.size("test")) == (5, 4)
+    labels = np.concatenate([made.arrays[f"y_{s}"] for s in data.SPLITS])
+    assert sorted(labels.tolist()) == list(range(9))
+    assert not any("none kept apart" in line for line in lines(card))
 
 
 def test_grey_and_cropped_images(home):
@@ -230,6 +239,11 @@ def test_grey_and_cropped_images(home):
     assert made.input_shape == (1, 16, 16)
     # the middle 10 x 10 of 20 x 10 times 1.6: (1 - 5) * 1.6 is cut, so is (5 - 5)
     assert (made.arrays["part_masks_test"] == -1).all()
+
+
+def test_a_network_of_one_channel_says_so(home):
+    with pytest.raises(UsageError, match="grey takes images of one channel: --grey"):
+        ready(boxed(home / "some"), use="grey")
 
 
 def test_every_kind_of_file(home, capfd):
@@ -250,8 +264,8 @@ def test_every_kind_of_file(home, capfd):
     made, card = ready(home / "kinds", classes=["a", "b", "c"])
     assert made.size("train") + made.size("test") == 9
     said = "\n".join(lines(card))
-    assert "1 files are skipped (no image, damaged, or" in said and "a/cut.jpg" in said
-    assert "1 files: 16 bits scaled to 8" in said
+    assert re.search(r"files skipped \(no image, damaged.*\): 1 \(a/cut.jpg\)", said)
+    assert "files converted, 16 bits scaled to 8: 1" in said
 
 
 def test_a_network_at_chance_is_said_in_red(home, capfd, monkeypatch):

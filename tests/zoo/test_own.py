@@ -169,6 +169,25 @@ def test_what_is_odd_about_a_usable_network_is_said_once(bring):
     assert "no more than guessing (33%)" in chance
 
 
+@pytest.mark.parametrize(
+    ("y", "classes", "right", "said"),
+    [
+        ([0, 1, 2] * 10, 3, 10, True),
+        ([0, 1, 2] * 10, 3, 25, False),
+        ([0] * 27 + [1] * 3, 3, 27, True),  # no more than the most frequent class
+        ([0] * 20, 10, 2, True),  # images of one class
+        ([0] * 20, 10, 18, False),
+        ([0], 3, 1, False),  # all right
+        ([0], 3, 0, True),
+        ([0, 1], 2, 2, False),
+    ],
+)
+def test_what_is_no_more_than_guessing(y, classes, right, said):
+    arrays = {"y_test": np.array(y), "classes": np.arange(classes)}
+    notes = own._notes_on(right / len(y), Dataset("photos", arrays))
+    assert bool(notes) == said
+
+
 # ---------------------------------------------------------------------------------------- what is refused
 
 BAD = [  # function, other settings, what the line says

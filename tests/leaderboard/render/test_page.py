@@ -121,6 +121,12 @@ class Reader(HTMLParser):
 # --------------------------------------------------------------------------------------------- the file
 
 
+def test_a_network_at_chance_is_said_in_red(page):
+    text = page.read_text()
+    assert '<p class="failed">no more than guessing</p>' in text
+    assert "<p>it is odd &lt;" in text
+
+
 def test_page_loads_nothing(page):
     text = page.read_text()
     read = Reader(text)
