@@ -23,7 +23,9 @@ def known() -> dict[str, Path]:
         path.stem: path for path in sorted((store.ROOT / "datasets").glob("*.py"))
     }
     for name, entry in installed.found("datasets").items():
-        scripts.setdefault(name, entry.path)
+        path = installed.file_of(entry.module)
+        if path is not None:
+            scripts.setdefault(name, path)
     return scripts
 
 
