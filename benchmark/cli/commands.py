@@ -139,13 +139,13 @@ def explain(options: argparse.Namespace) -> int:
 def score(options: argparse.Namespace) -> int:
     """Score every explanation with every metric, or the known methods with a metric of yours (--metric)."""
     if options.metric:
-        return _evaluate(
+        code = _evaluate(
             load_profile(options.profile),
-            options,
-            targets=options.dataset,
             metrics=options.metric,
+            targets=options.dataset,
             page=False,
         )
+        return 0 if options.keep_going else code
     if options.profile:
         raise UsageError("--profile is for --metric; `glassbench use NAME` chooses one")
     return _step("score", options)
@@ -429,7 +429,6 @@ def evaluate(options: argparse.Namespace) -> int:
         return 0
     return _evaluate(
         profile,
-        options,
         methods=options.method,
         metrics=options.metric,
         name=options.name,
@@ -439,7 +438,7 @@ def evaluate(options: argparse.Namespace) -> int:
     )
 
 
-def _evaluate(profile: Profile, options: argparse.Namespace, **chosen: Any) -> int:
+def _evaluate(profile: Profile, **chosen: Any) -> int:
     """Evaluate methods and metrics, and print what was found; exit code 1 if a row failed."""
     from benchmark import engine
 

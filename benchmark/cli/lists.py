@@ -85,7 +85,8 @@ def _entries(kind: str) -> Iterable[Installed]:
 def _package(kind: str, name: str, path: Path) -> str:
     """The package and version that something is from."""
     entry = installed.found(kind).get(name)
-    return entry.package if entry and entry.path == path else OURS
+    is_theirs = entry and installed.file_of(entry.module) == path
+    return entry.package if is_theirs else OURS
 
 
 def _counts(card: dict[str, Any]) -> list[tuple[str, int]]:
@@ -121,14 +122,19 @@ def _installed_method(entry: Installed) -> dict[str, Any]:
     from benchmark.methods.describe import describe
     from benchmark.methods.registry import MethodRef
 
-    ref = MethodRef.parse(entry.name)
-    name, kind, setting = describe(ref)
+    try:
+        ref = MethodRef.parse(entry.name)
+        name, kind, setting = describe(ref)
+        idea = _first_line(ref.path)
+    except UnknownName as error:  # the others are listed all the same
+        name, kind, setting = entry.attribute, "user", ""
+        idea = f"cannot be used: {error}"
     return {
         "method": name,
         "kind": kind,
         "use": entry.name,
         "settings": setting,
-        "idea": _first_line(ref.path),
+        "idea": idea,
         "from": entry.package,
     }
 

@@ -21,7 +21,9 @@ def known() -> dict[str, Path]:
     points; a name in ``datasets/`` goes first."""
     scripts = store.scripts()
     for name, entry in installed.found("datasets").items():
-        scripts.setdefault(name, entry.path)
+        path = installed.file_of(entry.module)
+        if path is not None:
+            scripts.setdefault(name, path)
     return scripts
 
 

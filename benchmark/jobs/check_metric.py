@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmark import store
-from benchmark.api import Batch, Explanation, MetricSpec
+from benchmark.api import Array, Batch, Explanation, MetricSpec
 from benchmark.jobs.check import HINTS, SHAPES, Checker, Finding, Stop, findings
 from benchmark.jobs.toy import annotated, counted, explanation, toy
 from benchmark.methods import metric_contract
@@ -88,7 +88,6 @@ class _MetricChecker(Checker):
     hints = HINTS | _HINTS
     spec: MetricSpec
     setting: Mapping[str, Any] = MappingProxyType({})
-    is_wrong = False
 
     def checks(self) -> None:
         with self.blamed("opening the file"):
@@ -174,7 +173,6 @@ class _MetricChecker(Checker):
         if "NoneType" in text and what != "opening the file" and self.unnamed:
             text += f"; it reads {_listed(self.unnamed)}, which needs= does not name"
             hint = "unnamed"
-        self.is_wrong = True
         super().wrong(what, text, line=line, hint=hint)
 
     @property
@@ -205,7 +203,7 @@ class _MetricChecker(Checker):
         milliseconds = 1e3 * self.seconds / len(self.batch)
         text = f"a number for each image, {milliseconds:.2g} ms per image"
         self.fine("values", text)
-        self.check_constant_maps()
+        self.check_extremes()
         if not _same(first.values, again.values, exact=True):
             line = disagreement(first.trace, again.trace, whole, 0.0)
             line = line or first.trace.returned
@@ -221,22 +219,31 @@ class _MetricChecker(Checker):
         self.check_order(first)
         self.check_scale(first)
 
-    def check_constant_maps(self) -> None:
-        """Methods give constant maps: a network may not depend on an image at all."""
-        maps = [name for name in _MAPS if name in self.spec.offered]
-        if not maps:
-            return
-        for value in (0.0, 1.0, -1.0):
-            same = {name: np.full_like(getattr(self.e, name), value) for name in maps}
+    def check_extremes(self) -> None:
+        """Explanations that methods do give: a network may not depend on an image at all, a label may not apply."""
+        tried = {}
+        for what, changed in self.extremes():
+            e = replace(self.e, **changed)
             try:
-                self.run_once(replace(self.e, **same), self.batch, what="constant maps")
-            except Stop:
-                if self.is_wrong:
-                    raise
-                return  # it says itself that it does not apply
-        self.fine(
-            "constant maps", "gives values for maps that are 0, 1 or -1 everywhere"
-        )
+                self.run_once(e, self.batch, what=what)
+                tried[what] = None
+            except Stop:  # it fails there, or says that it does not apply
+                tried.pop(what, None)
+        for what in tried:
+            self.fine(what, "gives values there, too")
+
+    def extremes(self) -> Iterator[tuple[str, dict[str, Array]]]:
+        """(the name of the finding, fields of the explanation) of those that the metric needs."""
+        offered = self.spec.offered
+        maps = [name for name in _MAPS if name in offered]
+        for value in (0.0, 1.0, -1.0) if maps else ():
+            same = {name: np.full_like(getattr(self.e, name), value) for name in maps}
+            yield "constant maps", same
+        images = [name for name in ("decoded", "reference") if name in offered]
+        if images:
+            yield "perfect images", dict.fromkeys(images, self.batch.x.numpy())
+        if "labels" in offered:
+            yield "labels of -1", {"labels": np.full(len(self.batch), -1)}
 
     def check_order(self, first: _Run) -> None:
         """An image's value must not depend on its place, and should not on the other images."""

@@ -94,6 +94,8 @@ def evaluate_methods(
     Raises:
         UnknownName: an unknown method, metric, setting or target, or a name that is taken on the board.
     """
+    if not (methods or metrics):
+        raise UnknownName("nothing to evaluate: name a method or a metric")
     measures = [MetricRef.parse(entry, base=Path.cwd()) for entry in metrics]
     refuse_taken_names(measures)
     refs = [_named(MethodRef.parse(entry, base=Path.cwd()), name) for entry in methods]

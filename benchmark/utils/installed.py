@@ -25,7 +25,8 @@ KINDS = ("methods", "metrics", "datasets")
 
 @dataclass(frozen=True)
 class Installed:
-    """An entry point: ``name`` stands for ``attribute`` (empty: the module itself) of ``module``."""
+    """An entry point: ``name`` stands for ``attribute`` (empty: the module itself) of ``module``; where two packages
+    give one name to different things, ``module`` is empty."""
 
     name: str
     module: str
@@ -37,8 +38,12 @@ class Installed:
         """The module's file.
 
         Raises:
-            UnknownName: there is none.
+            UnknownName: there is none, or more than one.
         """
+        if not self.module:
+            raise UnknownName(
+                f"{self.name!r} is a name in {self.package}; uninstall one of them"
+            )
         path = file_of(self.module)
         if path is None:
             raise UnknownName(
@@ -49,27 +54,22 @@ class Installed:
 
 @functools.cache
 def found(kind: str) -> dict[str, Installed]:
-    """The entry points of a kind (of ``KINDS``), by name.
-
-    Raises:
-        UnknownName: two packages give one name to different things.
-    """
+    """The entry points of a kind (of ``KINDS``), by name."""
     entries: dict[str, Installed] = {}
     for entry in importlib.metadata.entry_points(group=f"glassbench.{kind}"):
         package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
         new = Installed(entry.name, entry.module, entry.attr, package)
         other = entries.setdefault(entry.name, new)
         if (other.module, other.attribute) != (new.module, new.attribute):
-            raise UnknownName(
-                f"{entry.name!r} is in glassbench.{kind} of {other.package} and of {package}; uninstall one of them"
-            )
+            both = f"{other.package} and {package}"
+            entries[entry.name] = Installed(entry.name, "", "", both)
     return dict(sorted(entries.items()))
 
 
 def file_of(module: str) -> Path | None:
     """The file of a dotted module, found without importing the packages around it."""
     first, *inner = module.split(".")
-    spec = importlib.util.find_spec(first)
+    spec = importlib.util.find_spec(first) if first else None
     if spec is None:
         return None
     if not inner:

@@ -154,6 +154,25 @@ def test_the_declared_range_is_held():
     assert not [f for f in every if f.wrong or (f.doubtful and f.what == "bounds")]
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_extremes_are_tried_and_the_other_laws_all_the_same():
+    body = "    mse = ((e.decoded - batch.x.numpy()) ** 2).mean((1, 2, 3))\n    return -10 * np.log10(mse)"
+    every = found(source(body, needs='"decoded"', unit="dB"))
+    (wrong,) = (f for f in every if f.wrong)
+    assert wrong.what == "perfect images" and wrong.code.startswith("return")
+    assert {"order", "bounds", "needs"} <= {f.what for f in every}
+    body = """
+    from benchmark.api import NotApplicable
+
+    if (e.labels < 0).all():
+        raise NotApplicable('no label')
+    return (e.labels == batch.y.numpy()) * 1.0
+"""
+    every = found(source(body, needs='"labels"'))
+    assert not [f for f in every if f.wrong]
+    assert next(f for f in every if f.what == "applies").text.endswith("no label")
+
+
 def test_a_metric_that_draws_is_told_apart_from_one_that_is_not_repeatable():
     every = found(source("    return (e.heatmaps > rng.random()).mean(axis=(1, 2))"))
     assert not [f for f in every if f.wrong]

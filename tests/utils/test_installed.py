@@ -21,9 +21,11 @@ flat = lab.methods:Flat
 [glassbench.metrics]
 peak = lab.inner.metrics:peak_width
 broken = lab.methods:nothing
+lost = lab.nowhere:f
 
 [glassbench.datasets]
 stripes = lab.stripes
+gone = lab.nowhere
 """,
     "lab/__init__.py": "",
     "lab/inner/__init__.py": "",
@@ -125,7 +127,8 @@ def test_two_packages_with_one_name_are_refused(lab):
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 3\n")
     (other / "entry_points.txt").write_text("[glassbench.methods]\nflat = other:Flat\n")
     with pytest.raises(UnknownName, match="uninstall one of them") as caught:
-        installed.found("methods")
+        MethodRef.parse("flat")
+    assert installed.file_of("") is None
     assert "lab 1.2" in str(caught.value) and "other 3" in str(caught.value)
 
 
@@ -157,6 +160,10 @@ def test_they_are_listed_with_the_package_that_they_are_from(lab, workspace, cap
     said = capsys.readouterr().out
     assert '"from": "lab 1.2"' in said and '"use": "peak"' in said
     assert "cannot be used: broken: no metric in methods.py: 'nothing'" in said
+    assert (
+        "'lost' of lab 1.2 names the module lab.nowhere, of which there is no file"
+        in said
+    )
     assert main.main(["list", "datasets"]) == 0
     assert "lab 1.2" in capsys.readouterr().out
 
