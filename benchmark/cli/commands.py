@@ -354,7 +354,7 @@ def compare(options: argparse.Namespace) -> int:
     paths = store.Paths(_name(options))
     base, head = sources.load(options.revision, paths), sources.load(None, paths)
     exact = rules.same_machine(base.provenance, head.provenance)
-    found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
+    found = sources.compare(base, head, paths)
     against = rules.reproduced(found, exact=exact)
     kind = (
         "the same kind of machine: exact"
@@ -379,7 +379,7 @@ def diff(options: argparse.Namespace) -> int:
     fail_on = rules.kinds(options.fail_on)
     paths = store.Paths(_name(options))
     base, head = sources.load(options.base, paths), sources.load(options.head, paths)
-    found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
+    found = sources.compare(base, head, paths, match=options.match)
     picture = Path(options.plot) if options.plot else None
     if picture:
         kind = "svg" if picture.suffix == ".svg" else "png"
@@ -401,12 +401,17 @@ def evaluate(options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
+    from benchmark.gate import show, sources
+    from benchmark.gate.diff import FAIL_ON
+    from benchmark.jobs import baseline
     from benchmark.jobs.evaluate import evaluate_methods, notes, write_images
     from benchmark.leaderboard.render import placing_console
     from benchmark.store import recovery
 
     own = _own_board(options) if options.network else None
     profile = own or load_profile(options.profile)
+    if options.baseline:  # before the work
+        before = sources.load(options.baseline, store.Paths(profile.name))
     for line in recovery.sweep(store.ROOT):
         err.print(line, markup=False)
     if options.images and not own:
@@ -428,7 +433,18 @@ def evaluate(options: argparse.Namespace) -> int:
         _note_without_commit()
     file = "rows.csv" if options.no_page else "index.html"
     out.print(f"written: {found.folder / file}", markup=False)
-    return 1 if (found.rows.status == "failed").any() else 0
+    if (found.rows.status == "failed").any():
+        return 1
+    if not options.baseline:
+        return 0
+    against = baseline.compare(before, found, store.Paths(profile.name))
+    text = show.text(against.cells, against.base, against.head, FAIL_ON)
+    out.print(text, markup=False)
+    reached, wanted = baseline.level(against.cells), options.fail_under
+    failed = baseline.is_under(reached, wanted)
+    word = "failed" if failed else "passed"
+    out.print(f"{word}: {reached} ({baseline.LEVELS[reached]}), asked for {wanted}")
+    return 1 if failed else 0
 
 
 def study(options: argparse.Namespace) -> int:

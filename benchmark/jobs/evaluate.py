@@ -104,8 +104,10 @@ def evaluate_methods(
     names = [describe.describe(ref)[0] for ref in refs]
     new = board[board["method"].isin(names)]
     store.write_rows(folder / "rows.csv", new)
+    facts = provenance.provenance(mine)
+    store.write_json(folder / "provenance.json", facts)
     if page:
-        frame = _write_page(folder, profile, mine, board, instances, old.drawn)
+        frame = _write_page(folder, profile, mine, board, instances, old.drawn, facts)
     else:
         frame = tables.leaderboard(board, instances)
         store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
@@ -263,6 +265,7 @@ def _write_page(
     board: pd.DataFrame,
     instances: pd.DataFrame,
     drawn: Mapping[str, MethodRef],
+    facts: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Write board, plots, gallery and page into ``folder``; returns the board."""
     gallery = report.gallery(mine)
@@ -271,8 +274,6 @@ def _write_page(
         for key in gallery.keys() & others.keys():
             gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
     paths = store.Paths(profile.name)
-    facts = provenance.provenance(mine)
-    store.write_json(folder / "provenance.json", facts)
     return leaderboard.build(
         board,
         instances,
