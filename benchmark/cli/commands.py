@@ -25,6 +25,7 @@ from benchmark.utils.near_names import near
 
 if TYPE_CHECKING:  # these import torch, which half of the commands do without
     from benchmark.engine import Done
+    from benchmark.jobs.evaluate import Evaluation
     from benchmark.pipeline.profile import Profile
 
 out = Console(highlight=False, soft_wrap=True)
@@ -139,13 +140,13 @@ def explain(options: argparse.Namespace) -> int:
 def score(options: argparse.Namespace) -> int:
     """Score every explanation with every metric, or the known methods with a metric of yours (--metric)."""
     if options.metric:
-        code = _evaluate(
+        found = _evaluate(
             load_profile(options.profile),
             metrics=options.metric,
             targets=options.dataset,
             page=False,
         )
-        return 0 if options.keep_going else code
+        return int(_has_failed(found) and not options.keep_going)
     if options.profile:
         raise UsageError("--profile is for --metric; `glassbench use NAME` chooses one")
     return _step("score", options)
@@ -369,7 +370,7 @@ def compare(options: argparse.Namespace) -> int:
     paths = store.Paths(_name(options))
     base, head = sources.load(options.revision, paths), sources.load(None, paths)
     exact = rules.same_machine(base.provenance, head.provenance)
-    found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
+    found = sources.compare(base, head, paths)
     against = rules.reproduced(found, exact=exact)
     kind = (
         "the same kind of machine: exact"
@@ -394,7 +395,7 @@ def diff(options: argparse.Namespace) -> int:
     fail_on = rules.kinds(options.fail_on)
     paths = store.Paths(_name(options))
     base, head = sources.load(options.base, paths), sources.load(options.head, paths)
-    found = rules.compare(base.rows, head.rows, sources.elsewhere(paths))
+    found = sources.compare(base, head, paths, match=options.match)
     picture = Path(options.plot) if options.plot else None
     if picture:
         kind = "svg" if picture.suffix == ".svg" else "png"
@@ -416,18 +417,21 @@ def evaluate(options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
+    from benchmark.gate import sources
     from benchmark.jobs.evaluate import write_images
     from benchmark.store import recovery
 
     own = _own_board(options) if options.network else None
     profile = own or load_profile(options.profile)
+    if options.baseline:  # before the work
+        before = sources.load(options.baseline, store.Paths(profile.name))
     for line in recovery.sweep(store.ROOT):
         err.print(line, markup=False)
     if options.images and not own:
         names = write_images(profile.with_networks(options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
         return 0
-    return _evaluate(
+    found = _evaluate(
         profile,
         methods=options.method,
         metrics=options.metric,
@@ -436,10 +440,13 @@ def evaluate(options: argparse.Namespace) -> int:
         recompute=options.recompute or own is not None,
         page=not options.no_page,
     )
+    if _has_failed(found) or not options.baseline:
+        return int(_has_failed(found))
+    return _against_baseline(before, found, profile, options.fail_under)
 
 
-def _evaluate(profile: Profile, **chosen: Any) -> int:
-    """Evaluate methods and metrics, and print what was found; exit code 1 if a row failed."""
+def _evaluate(profile: Profile, **chosen: Any) -> Evaluation:
+    """Evaluate methods and metrics, and print what was found."""
     from benchmark import engine
 
     engine.warm_up()
@@ -456,7 +463,29 @@ def _evaluate(profile: Profile, **chosen: Any) -> int:
         _note_without_commit()
     file = "index.html" if chosen["page"] else "rows.csv"
     out.print(f"written: {found.folder / file}", markup=False)
-    return 1 if (found.rows.status == "failed").any() else 0
+    return found
+
+
+def _has_failed(found: Evaluation) -> bool:
+    return bool((found.rows.status == "failed").any())
+
+
+def _against_baseline(
+    before: Any, found: Evaluation, profile: Profile, wanted: str
+) -> int:
+    """Print the method's cells beside those of an earlier evaluation; exit code 1 below the ``wanted`` level."""
+    from benchmark.gate import show
+    from benchmark.gate.diff import FAIL_ON
+    from benchmark.jobs import baseline
+
+    against = baseline.compare(before, found, store.Paths(profile.name))
+    text = show.text(against.cells, against.base, against.head, FAIL_ON)
+    out.print(text, markup=False)
+    reached = baseline.level(against.cells)
+    failed = baseline.is_under(reached, wanted)
+    word = "failed" if failed else "passed"
+    out.print(f"{word}: {reached} ({baseline.LEVELS[reached]}), asked for {wanted}")
+    return int(failed)
 
 
 def study(options: argparse.Namespace) -> int:

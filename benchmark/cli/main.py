@@ -399,6 +399,12 @@ def _add_comparisons(all_commands: _Commands) -> None:
         "--plot", metavar="FILE", help="draw what moved (.svg or .png); --md shows it"
     )
     command.add_argument(
+        "--match",
+        choices=["method"],
+        default="",
+        help="method: compare a method's cells although one of its settings has changed",
+    )
+    command.add_argument(
         "--fail-on",
         default="regression,lost,unverified",
         metavar="KINDS",
@@ -413,6 +419,7 @@ def _add_evaluate(all_commands: _Commands) -> None:
         "  glassbench evaluate mine.py:GradNorm\n"
         "  glassbench evaluate mine.py:GradNorm?layer=conv3 --targets digits\n"
         "  glassbench evaluate mine.py:GradNorm --metric my.py:f --metric my.py:g?keep=0.3\n"
+        "  glassbench evaluate mine.py:GradNorm --baseline main/rows.csv --fail-under better\n"
         "  glassbench evaluate captum:Occlusion?sliding_window_shapes=4 pytorch_grad_cam:LayerCAM zennit:EpsilonPlus\n"
         "  glassbench evaluate --images images.npz; glassbench evaluate maps.npz --name 'My maps'\n"
         "  glassbench evaluate mine.py:GradNorm --network net.py:build --weights w.safetensors --layer layer4 "
@@ -442,6 +449,18 @@ def _add_evaluate(all_commands: _Commands) -> None:
         "--no-page", action="store_true", help="rows and board only: no plots, no page"
     )
     _metric_option(command)
+    command.add_argument(
+        "--baseline",
+        default="",
+        metavar="ROWS",
+        help="compare with the method's rows of an earlier evaluation: rows.csv or its folder",
+    )
+    command.add_argument(
+        "--fail-under",
+        choices=["same", "better"],
+        default="same",
+        help="with --baseline: exit code 1 if a cell is worse; better: also if none is better",
+    )
     command.add_argument(
         "--images",
         type=Path,

@@ -4,6 +4,8 @@ Idea: rows of all seeds of one cell (profile, track, paper, data set, network, m
 compared as pairs of seeds; ``noise`` says which differences are more than noise. What is gone, failed or has another
 meaning is named as such and never compared.
 
+Where the networks are the same, ``networks`` says more: what moved was moved by the change.
+
 Use:
     found = compare(old_rows, new_rows)
     fails(found, ("regression", "lost", "unverified"))
@@ -14,14 +16,14 @@ same kind of machine every value must be the same to its last digit (``exact=Tru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmark import store
-from benchmark.gate import noise
+from benchmark.gate import networks, noise
 from benchmark.utils.near_names import near
 
 KINDS = {  # kind -> what it means, in the order in which they are shown
@@ -59,12 +61,16 @@ def compare(
     old_rows: pd.DataFrame,
     new_rows: pd.DataFrame,
     elsewhere: pd.DataFrame | None = None,
+    same: Collection[networks.Network] = (),
+    match: str = "",
 ) -> pd.DataFrame:
     """One line for each cell, and one for each seed that a cell lost; sorted by kind, then by how far it moved.
 
     Args:
         old_rows, new_rows: as ``store.tidy_rows``.
         elsewhere: rows of other profiles, which give a metric's usual spread where these rows have only one seed.
+        same: networks that are known to be the same in both, besides those that the rows show to be.
+        match: "method" compares cells that differ in one setting of their method, which are lost and new otherwise.
 
     Returns:
         COLUMNS. seeds: how many both runs have (of a lost seed: 1). old, new: means over those, in ``unit``. moved: any
@@ -72,6 +78,7 @@ def compare(
         which difference of the means the cell is unchanged, in ``unit``. p: adjusted. NaN where nothing was tested.
     """
     old, new = _by_cell(old_rows), _by_cell(new_rows)
+    old, renamed = _matched(old, new) if match else (old, {})
     unknown = {}  # rows of track ``unknown``: they say why all cells of an explanation are gone
     for key, rows in new.items():
         if key[_TRACK] == "unknown":
@@ -80,10 +87,14 @@ def compare(
     for key in old.keys() | new.keys():
         names = dict(zip(CELL, key, strict=True))
         now = {**unknown.get(_explanation(key), {}), **new.get(key, {})}
-        lines += _cell(old.get(key, {}), now, names)
+        for line in _cell(old.get(key, {}), now, names):
+            why = "; ".join(filter(None, [renamed.get(key), line["why"]]))
+            lines.append({**line, "why": why})
     found = pd.DataFrame(lines, columns=[*COLUMNS, *_FACTS])
     found = found.sort_values([*CELL, "why"], kind="stable")
-    _judge(found, None if elsewhere is None else _variances(elsewhere))
+    others = None if elsewhere is None else _variances(elsewhere)
+    _judge(found, others)
+    networks.judge(found, same, others)
     order = {kind: i for i, kind in enumerate(KINDS)}
     found["order"] = found["kind"].map(order)
     found["size"] = -found["errors"].astype(float).abs()
@@ -108,6 +119,7 @@ def _judge(found: pd.DataFrame, variances: pd.DataFrame | None) -> None:
 
 
 _FACTS = [
+    "direction",
     "scale",
     "gain",
     "variance",
@@ -165,7 +177,7 @@ def _cell(old: Rows, new: Rows, key: Mapping[str, str]) -> list[Row]:
         after = {seed: have[seed] for seed in shared}
         base |= {"seeds": len(shared), "old": _mean(before), "new": _mean(after)}
         pairs = list(zip(before.values(), after.values(), strict=True))
-        lines.append(base | _compared(pairs))
+        lines.append(base | {"direction": _direction(pairs)} | _compared(pairs))
     for seed in sorted(had.keys() - have.keys()):
         why = _reason([new[seed]] if seed in new else [])
         lost = {"kind": "lost", "seeds": 1, "old": had[seed]["value"], "new": np.nan}
@@ -200,6 +212,60 @@ def _compared(pairs: Sequence[tuple[Row, Row]]) -> dict[str, Any]:
             why = f"{meaning} with the same version of the metric"
             return {"kind": "unverified", "why": why}
     return _facts(pairs)
+
+
+def _direction(pairs: Sequence[tuple[Row, Row]]) -> int:
+    """1: better on every seed, -1: worse on every seed, else 0; by the digits that are written."""
+    signs = set()
+    for a, b in pairs:
+        equal = store.format_value(a["value"]) == store.format_value(b["value"])
+        is_better = (b["value"] > a["value"]) == (b["better"] == "higher")
+        signs.add(0 if equal else 1 if is_better else -1)
+    return signs.pop() if len(signs) == 1 else 0
+
+
+def _matched(
+    old: Mapping[tuple, Rows], new: Mapping[tuple, Rows]
+) -> tuple[dict[tuple, Rows], dict[tuple, str]]:
+    """Old cells, those that only one setting tells from a new one under the key of that; and by this key the setting.
+
+    Where several could be meant, none is matched.
+    """
+    place = CELL.index("setting")
+    cells = dict(old)
+    changes: dict[tuple, str] = {}
+    gone, come = (
+        _by_others(old.keys() - new.keys()),
+        _by_others(new.keys() - old.keys()),
+    )
+    for others, keys in gone.items():
+        if len(keys) != 1 or len(come.get(others, ())) != 1:
+            continue
+        (before,), (after,) = keys, come[others]
+        change = _change(before[place], after[place])
+        if change:
+            cells[after] = cells.pop(before)
+            changes[after] = change
+    return cells, changes
+
+
+def _by_others(keys: Iterable[tuple]) -> dict[tuple, list[tuple]]:
+    """Keys of cells by all but the method's setting."""
+    place = CELL.index("setting")
+    found: dict[tuple, list[tuple]] = {}
+    for key in keys:
+        found.setdefault((*key[:place], *key[place + 1 :]), []).append(key)
+    return found
+
+
+def _change(before: str, after: str) -> str:
+    """``setting layer: conv2 -> conv3``; empty where the texts differ in several settings."""
+    old, new = store.setting_pairs(before), store.setting_pairs(after)
+    names = [key for key in old | new if old.get(key) != new.get(key)]
+    if len(names) != 1:
+        return ""
+    (name,) = names
+    return f"setting {name}: {old.get(name, 'default')} -> {new.get(name, 'default')}"
 
 
 def _known(rows: Rows) -> Rows:

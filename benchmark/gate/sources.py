@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark import store
+from benchmark.gate import diff, networks
 from benchmark.store import git
 
 _SHOW = ("show", "--end-of-options")
@@ -64,6 +65,14 @@ def load(where: str | None, paths: store.Paths) -> Source:
         _parse(rows.decode(errors="replace"), where),
         json.loads(provenance) if provenance else {},
     )
+
+
+def compare(
+    base: Source, head: Source, paths: store.Paths, match: str = ""
+) -> pd.DataFrame:
+    """``diff.compare`` of two sources, with what their provenance and the other profiles tell."""
+    same = networks.by_weights(base.provenance, head.provenance)
+    return diff.compare(base.rows, head.rows, elsewhere(paths), same=same, match=match)
 
 
 def elsewhere(paths: store.Paths) -> pd.DataFrame | None:

@@ -126,8 +126,10 @@ def evaluate_methods(
     by_user = [declared(ref).spec.name for ref in measures]
     new = board[board["method"].isin(names) | board["metric"].isin(by_user)]
     store.write_rows(folder / "rows.csv", new)
+    facts = provenance.provenance(mine)
+    store.write_json(folder / "provenance.json", facts)
     if page:
-        frame = _write_page(folder, profile, mine, board, instances, old.drawn)
+        frame = _write_page(folder, profile, mine, board, instances, old.drawn, facts)
     else:
         frame = tables.leaderboard(board, instances, report.families())
         store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
@@ -297,6 +299,7 @@ def _write_page(
     board: pd.DataFrame,
     instances: pd.DataFrame,
     drawn: Mapping[str, MethodRef],
+    facts: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Write board, plots, gallery and page into ``folder``; returns the board."""
     gallery = report.gallery(mine)
@@ -306,8 +309,6 @@ def _write_page(
         for key in gallery.keys() & others.keys():
             gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
     paths = store.Paths(profile.name)
-    facts = provenance.provenance(mine)
-    store.write_json(folder / "provenance.json", facts)
     return leaderboard.build(
         board,
         instances,

@@ -305,18 +305,14 @@ def remark(ref: MethodRef) -> str:
 
 def method_files() -> list[Path]:
     """The files of this project's methods: those in ``baselines/``, and ``method.py`` of each paper."""
-    return [*_files("baselines/*.py"), *_files("benchmark/papers/*/method.py")]
-
-
-def _files(pattern: str) -> list[Path]:
-    """The files of the first home that has any."""
-    found = [sorted(home.glob(pattern)) for home in store.homes()]
-    return next(filter(None, found), [])
+    homes = [sorted(home.glob("baselines/*.py")) for home in store.homes()]
+    baselines = next(filter(None, homes), [])
+    return [*baselines, *sorted(_PACKAGE.glob("papers/*/method.py"))]
 
 
 def _inside(path: Path) -> str:
     """A path as it is named in a profile: relative to the home that has it."""
-    for home in store.homes():
+    for home in (*store.homes(), _PACKAGE.parent):
         if path.is_relative_to(home):
             return str(path.relative_to(home))
     return str(path)

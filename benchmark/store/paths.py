@@ -31,16 +31,17 @@ ROOT = _root()
 
 
 def homes() -> list[Path]:
-    """The folders that hold files of this project: in a wheel not the working directory, where ``baselines`` and
-    ``datasets`` are somebody else's."""
-    own = [PROJECT, _CODE] if IS_WHEEL else [ROOT, PROJECT]
-    return list(dict.fromkeys(own))
+    """The folders that hold what comes with the code. In a wheel neither the working directory nor site-packages:
+    ``baselines`` and ``datasets`` there are somebody else's."""
+    return [PROJECT] if IS_WHEEL else list(dict.fromkeys([ROOT, PROJECT]))
 
 
 def find(name: str) -> Path:
-    """The path of a file or folder that comes with the code, as ``baselines/grad_cam.py``; where no home has it, the
-    path below ``ROOT``."""
+    """The path of a file or folder that comes with the code, as ``baselines/grad_cam.py``, or of the code; where there
+    is none, the path below ``ROOT``."""
     places = [home / name for home in homes()]
+    if name.startswith("benchmark/"):
+        places.append(_CODE / name)
     return next((path for path in places if path.exists()), ROOT / name)
 
 

@@ -1,0 +1,137 @@
+"""Networks that two runs share: what moved on them was moved by the change."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.gate import diff, networks
+from tools.gate_rates import History
+
+DIGITS = ("offline", "digits", "cnn")
+
+
+@pytest.fixture(scope="module")
+def history():
+    return History("networks", methods=4)
+
+
+def moved(rows, points, metric="metric 0", method="method b", dataset="digits"):
+    """The rows with one cell shifted by ``points``, one for each of its three seeds."""
+    rows = rows.copy()
+    where = rows["metric"].eq(metric) & rows["method"].eq(method)
+    where &= rows["dataset"].eq(dataset)
+    rows.loc[where, "value"] += np.array(points)
+    return rows
+
+
+def kind(found, metric="metric 0", method="method b"):
+    line = found[
+        found["metric"].eq(metric)
+        & found["method"].eq(method)
+        & found["dataset"].eq("digits")
+    ]
+    return line["kind"].item()
+
+
+def accuracy(rows, values):
+    """The rows of the network itself, which has these accuracies."""
+    facts = rows.iloc[:3].assign(
+        track="target", method="network", paper="", metric="test_accuracy"
+    )
+    return facts.assign(dataset="digits", seed=range(3), value=values)
+
+
+def test_worse_on_every_seed_of_the_same_network_is_a_regression(history):
+    old = history.old()
+    found = diff.compare(old, moved(old, [-0.02, -0.01, -0.003]))  # "metric 0": higher
+    assert kind(found) == "regression"
+    assert "every seed of the same network" in found["why"].iloc[0]
+    assert found["kind"].value_counts().to_dict() == {"regression": 1, "unchanged": 95}
+    better = diff.compare(old, moved(old, [0.02, 0.01, 0.003]))
+    assert kind(better) == "improvement"
+
+
+def test_worse_on_some_seeds_or_by_less_than_the_floor_is_not(history):
+    old = history.old()
+    assert kind(diff.compare(old, moved(old, [-0.02, -0.01, 0.003]))) == "unchanged"
+    assert kind(diff.compare(old, moved(old, [-0.02, -0.01, 0.0]))) == "unchanged"
+    assert kind(diff.compare(old, moved(old, [-1e-4, -1e-4, -1e-4]))) == "unchanged"
+
+
+def test_a_metric_where_lower_is_better(history):
+    old = history.old()
+    found = diff.compare(old, moved(old, [0.04, 0.02, 0.006], metric="metric 1"))
+    assert kind(found, "metric 1") == "regression"
+
+
+def test_on_other_networks_noise_decides(history):
+    old = history.old()
+    other = history.new(0.0, redrawn=history.where(dataset="digits"))
+    assert not networks.shown(
+        diff.compare(old, other).assign(paper="baseline"), "method b", DIGITS
+    )
+    new = moved(old, [-0.02, -0.01, -0.003])
+    new.loc[new["method"].ne("method b"), "method"] += " of today"  # nothing to compare
+    assert kind(diff.compare(old, new)) == "unchanged"
+    assert kind(diff.compare(old, new, same=[DIGITS])) == "regression"
+
+
+def test_a_network_with_another_accuracy_is_another(history):
+    old = history.old()
+    new = moved(old, [-0.02, -0.01, -0.003])
+    before = pd.concat([old, accuracy(old, [97.0, 98.0, 96.0])])
+    for values, expected in (
+        ([97.0, 98.0, 96.0], "regression"),
+        ([97.0, 98.0, 96.5], "unchanged"),
+    ):
+        after = pd.concat([new, accuracy(old, values)])
+        assert kind(diff.compare(before, after)) == expected
+
+
+def test_controls_show_nothing_of_the_network(history):
+    old = history.old()
+    old.loc[old["method"].ne("method b"), "paper"] = "control"
+    found = diff.compare(old, moved(old, [-0.02, -0.01, -0.003]))
+    assert kind(found) == "unchanged"
+
+
+def test_weights_of_provenance():
+    base = {
+        "weights": {"digits/cnn-0": "a", "digits/cnn-1": "b", "birds/vgg-11-0": "c"}
+    }
+    head = {"profile": "offline", "weights": {"digits/cnn-0": "a", "digits/cnn-1": "x"}}
+    assert networks.by_weights(base, head) == set()
+    head["weights"] |= {"digits/cnn-1": "b", "birds/vgg-11-0": "c", "new/cnn-0": "d"}
+    assert networks.by_weights(base, head) == {
+        DIGITS,
+        ("offline", "birds", "vgg-11"),
+    }
+    assert networks.by_weights({}, head) == set()
+
+
+def test_a_changed_setting_is_matched_if_asked_for(history):
+    old = history.old().assign(setting="alpha=1;layer=conv2")
+    new = moved(old, [0.0, 0.0, 0.0])
+    mine = new["method"].eq("method b")
+    new.loc[mine, "setting"] = "alpha=1;layer=conv3"
+    found = diff.compare(old, new)
+    assert found["kind"].value_counts()[["lost", "new"]].tolist() == [24, 24]
+    matched = diff.compare(old, new, match="method")
+    assert set(matched["kind"]) == {"unchanged"}
+    lines = matched[matched["method"].eq("method b")]
+    assert set(lines["why"]) == {"setting layer: conv2 -> conv3"}
+    assert set(lines["setting"]) == {"alpha=1;layer=conv3"}
+
+
+@pytest.mark.parametrize("setting", ["alpha=2;layer=conv3", "", "layer=conv2"])
+def test_two_changed_settings_are_another_method(history, setting):
+    old = history.old().assign(setting="alpha=1;layer=conv2")
+    new = old.assign(setting=setting)
+    kinds = set(diff.compare(old, new, match="method")["kind"])
+    assert kinds == ({"unchanged"} if setting == "layer=conv2" else {"lost", "new"})
+
+
+def test_of_several_candidates_none_is_matched(history):
+    old = history.old().assign(setting="layer=conv2")
+    new = pd.concat([old.assign(setting=f"layer={name}") for name in ("a", "b")])
+    assert set(diff.compare(old, new, match="method")["kind"]) == {"lost", "new"}
