@@ -228,9 +228,11 @@ def test_layers_are_those_that_all_of_the_image_goes_through():
 
 
 def test_what_xnn_and_explainn_need_is_there_on_a_residual_network():
-    target = followed(filled(Residual()).float())
-    x = images(n=60)
-    target.net.fc.bias.data -= target(x).mean(0)
+    net, x = filled(Residual()).float(), images(n=60)
+    net.fc.bias.data -= net(x).mean(
+        0
+    )  # so that each class is predicted for some images
+    target = followed(net)
     y = target(x).argmax(1)
     batch = Batch(x=x, y=y, ids=torch.arange(60))
     rng = np.random.default_rng(0)
