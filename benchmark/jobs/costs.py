@@ -46,6 +46,7 @@ from benchmark.pipeline.train import bring_network
 from benchmark.shared.work import Facts, Work, of_method, tensors
 from benchmark.utils.near_names import UnknownName
 from benchmark.zoo import nets, own
+from benchmark.zoo.following import Following
 from benchmark.zoo.own import OwnNetwork
 from benchmark.zoo.recipe import Recipe
 from benchmark.zoo.work import training
@@ -140,7 +141,7 @@ def _of_script(full: Mapping[str, int], wanted: Mapping[str, Any]) -> Images:
 def network(recipe: Recipe | OwnNetwork, found: Images) -> Target:
     """The network of a recipe on the device ``meta``: shapes without numbers."""
     if isinstance(recipe, OwnNetwork):
-        return own.shapes(recipe, found.shape, found.classes)
+        return Following.of(own.shapes(recipe, found.shape, found.classes))
     net = nets.build(recipe.net, found.shape, found.classes, recipe.options)
     net = nets.fold_norm(net)
     classes = [str(c) for c in range(found.classes)]

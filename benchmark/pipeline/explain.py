@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from benchmark import engine, store
 from benchmark.api import Explanation
 from benchmark.engine import Done, Unit
-from benchmark.pipeline import unit_times
+from benchmark.pipeline import followed, unit_times
 from benchmark.pipeline.blame import with_line_of_method
 from benchmark.pipeline.cells import (
     Cell,
@@ -111,7 +111,8 @@ def explain_cell(cell: Cell) -> str | None:
     """Fit and explain, guarded; writes the explanation, or the reason why there is none."""
     if _is_kept(cell):
         return engine.KEPT
-    explanation, meta = attempt(cell)
+    run = followed.attempt if followed.is_own(cell) else attempt
+    explanation, meta = run(cell)
     if meta["status"] == "not applicable":
         forget()  # the method may have changed the network before it said so
     write_explanation(

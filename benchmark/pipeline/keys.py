@@ -139,8 +139,8 @@ def _entry(path: Path, definition: str) -> str:
 
 
 def own_key(network: OwnNetwork, dataset: Dataset) -> str:
-    """The key of a network of one's own: its files and settings, the images, and the code that checks it."""
-    code = CODE.hash(["benchmark.zoo.own:bring"])
+    """The key of a network of one's own: its files and settings, the images, the code that checks and follows it."""
+    code = CODE.hash(["benchmark.zoo.own:bring", "benchmark.zoo.following:Following"])
     return key_of("bring", network.digest(), data_hash(dataset), code)
 
 

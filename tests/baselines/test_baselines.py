@@ -86,6 +86,33 @@ def network(channels=1, seed=0, size=8):
     )
 
 
+class Patches(nn.Module):
+    """A layer of attention among patches of 2x2 pixels and a class token."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.embed = nn.Conv2d(channels, 6, 2, 2)
+        self.token = nn.Parameter(torch.randn(1, 1, 6))
+        self.block = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+        self.logits = nn.Linear(6, 4)
+
+    def forward(self, x):
+        z = self.embed(x).flatten(2).mT
+        z = torch.cat([self.token.expand(len(z), -1, -1), z], 1)
+        return self.logits(self.block(z)[:, 0])
+
+
+def network_for(name, channels):
+    """A network that the method explains."""
+    if name != "attention_rollout":
+        return network(channels)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = Patches(channels)
+    shape = (channels, 8, 8)
+    return Target(net, name="tokens", classes="abcd", input_shape=shape, layer="embed")
+
+
 def images(n=7, channels=1, size=8, chunk=3):
     x = np.random.default_rng(5).random((n, channels, size, size), dtype=np.float32)
     return Batch(
@@ -140,7 +167,7 @@ def heat_maps(method, target, batch):
 def test_contract(path, channels):
     method, target, batch = (
         small(path.stem),
-        network(channels),
+        network_for(path.stem, channels),
         images(channels=channels),
     )
     assert isinstance(method, Method)
@@ -158,7 +185,7 @@ def test_contract(path, channels):
 @pytest.mark.parametrize("channels", [1, 3])
 @every_baseline
 def test_target_and_global_random_states_stay(path, channels):
-    method, target = small(path.stem), network(channels)
+    method, target = small(path.stem), network_for(path.stem, channels)
     fingerprint = target.fingerprint()
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     explain(method, target, images(channels=channels))
@@ -170,7 +197,7 @@ def test_target_and_global_random_states_stay(path, channels):
 @pytest.mark.parametrize("channels", [1, 3])
 @every_baseline
 def test_maps_depend_neither_on_chunks_nor_on_other_images(path, channels):
-    method, target = small(path.stem), network(channels)
+    method, target = small(path.stem), network_for(path.stem, channels)
     maps = heat_maps(method, target, images(channels=channels))
     again = heat_maps(method, target, images(channels=channels))
     np.testing.assert_array_equal(again, maps)
@@ -185,7 +212,9 @@ def test_maps_depend_neither_on_chunks_nor_on_other_images(path, channels):
 @pytest.mark.parametrize("name", [path.stem for path in FILES if path.stem != "ace"])
 def test_most_images_have_something_to_show(name, channels):
     """Four images have no concepts in common: tests/baselines/test_ace.py has enough for ACE."""
-    maps = heat_maps(small(name), network(channels), images(channels=channels))
+    maps = heat_maps(
+        small(name), network_for(name, channels), images(channels=channels)
+    )
     assert (maps.std(axis=(1, 2)) > 0).mean() > 0.5
 
 
@@ -216,6 +245,7 @@ def test_a_baseline_is_a_short_plug_in_that_names_its_source(path):
 def test_the_board_shows_name_and_settings():
     assert [load(p.stem).name for p in FILES] == [
         "ACE",
+        "Attention Rollout",
         "Edge map (Sobel)",
         "Excitation Backprop",
         "Grad-CAM",

@@ -1,0 +1,39 @@
+"""What ``protocol.attempt`` does, for a method of this project on a network of one's own.
+
+Such a network is followed from layer to layer though it is no plain chain (``benchmark.zoo.following``). The code that
+follows it is part of its key (``keys.own_key``), and so of all that is computed on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmark import engine, store
+from benchmark.api import Explanation, NotApplicable
+from benchmark.pipeline import protocol
+from benchmark.pipeline.cells import Cell
+from benchmark.pipeline.inputs import forget, load_batch, load_target
+from benchmark.zoo.following import Following
+
+
+def is_own(cell: Cell) -> bool:
+    """Is it the cell of a network of one's own?"""
+    try:
+        return "use" in store.read_json(cell.weights.with_suffix(".json"))
+    except (store.StoreError, OSError):
+        return False
+
+
+def attempt(cell: Cell) -> tuple[Explanation, dict[str, Any]]:
+    """Fit and explain, guarded: the explanation (an empty one if there is none), and a meta with status and reason."""
+    try:
+        target, batch = Following.of(load_target(cell)), load_batch(cell)
+        explanation, note = protocol._explained(cell, target, batch, external=False)
+        ids = batch.ids.tolist()
+    except NotApplicable as reason:
+        why = protocol._on_one_line(reason)
+        return Explanation(), {"status": "not applicable", "reason": why}
+    except Exception as error:
+        forget()
+        return Explanation(), {"status": "failed", "reason": engine.one_line(error)}
+    return explanation, {"status": "ok", "reason": note, "ids": ids}
