@@ -19,7 +19,7 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         TABLE, family, label (of the best method that is no control), gain, gain_low, gain_high (over the better
-        control; NaN without one), unit, counts (of the table, or of a line), why (it does not count; in words).
+        control; NaN without one), unit, counts (of the table or a line of it), why (it does not, in words).
     """
     contests = frame[~frame["track"].isin(UNRANKED) & frame["rank"].notna()]
     out = []

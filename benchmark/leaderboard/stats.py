@@ -55,6 +55,7 @@ Array = np.ndarray
 DRAWS = 1000
 LEVEL = 0.95
 ALPHA = 0.05
+SURE = 16  # degrees of freedom that what is usual in a table counts for at most
 NETWORKS = 3  # with fewer, nothing is said of other networks
 MIN_PAIRS = 6  # with fewer pairs no two-sided sign test lies below 0.05
 MARGIN = 0.01  # of a unit's range: smaller differences are none
@@ -96,7 +97,7 @@ def estimate(x: Array) -> Estimate:
 
     networks = (s >= NETWORKS) | ((n < 2) & (s >= 2))
     own = np.where(networks, s - 1, 0)
-    prior = variances.fit(a, own)
+    prior = variances.fit(a, own, most=SURE)
     squeezed, a_dof = variances.squeeze(a, own, prior)
     a = np.where(networks, np.nan_to_num(squeezed), 0)
     b = np.where(n >= 2, np.nan_to_num(b), 0)

@@ -295,7 +295,8 @@ def judged(frame: pd.DataFrame) -> pd.DataFrame:
     where = ["track", "dataset", "target", "label"]
     good = set(ahead[where].itertuples(index=False, name=None))
     lines = frame[where].itertuples(index=False, name=None)
-    passes = elsewhere & [line in good for line in lines] & frame["rank"].notna()
+    beats = np.array([line in good for line in lines])
+    passes = elsewhere & beats & frame["rank"].notna()
     enough = passes.groupby([frame[key] for key in TABLE]).transform("sum") > 1
     return frame.assign(counts=np.where(elsewhere, passes & enough, counts))
 
@@ -517,7 +518,8 @@ def read(path: Path) -> pd.DataFrame:
                 f"{path} is of an earlier version; `glassbench judge --profile "
                 f"{path.parent.name}` makes it again from the committed rows"
             )
-        return frame[COLUMNS].assign(control=frame["control"] == "True")
+        flags = {name: frame[name] == "True" for name in ("control", "counts")}
+        return frame[COLUMNS].assign(**flags)
     except FileNotFoundError:
         raise store.StoreError(f"{path} is missing; run `make leaderboard`") from None
     except (ValueError, KeyError, pd.errors.ParserError) as error:

@@ -7,9 +7,9 @@ together what is usual, and each is moved towards that, the more the fewer value
     variances, dof = squeeze(variances, dof, prior)
 
 Theory: sample variances of C kinds with true variances that are scaled inverse chi^2 around a usual one (Smyth 2004,
-Eq. 4-5, fitted by the moments of section 6.2). What is usual never counts for more than ``SURE`` degrees of freedom:
-fitted freely it counts for more in half of the simulated runs, by chance, and false alarms occurred in 6 to 20 % of
-them instead of 5.
+Eq. 4-5, fitted by the moments of section 6.2). What is usual never counts for more than ``most`` degrees of freedom,
+by default the ``SURE`` of the gate: fitted freely it counts for more in half of its simulated runs, by chance, and
+false alarms occurred in 6 to 20 % of them instead of 5. Tables of a board bear more (``stats.SURE``).
 
 Reference: Smyth (2004), Linear models and empirical Bayes methods for assessing differential expression in microarray
 experiments.

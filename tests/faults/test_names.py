@@ -12,7 +12,7 @@ import torch
 from benchmark import data, store
 from benchmark.cli import main
 from benchmark.jobs import evaluate
-from benchmark.leaderboard import reproduction, tables
+from benchmark.leaderboard import places, reproduction, tables
 from benchmark.leaderboard.render import gallery, markdown, page, reproduction_markdown
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import cells, explain, score
@@ -150,7 +150,10 @@ def cards_as(evil):
 @pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)
 def test_a_name_is_text_on_the_page(board, evil):
     frame = renamed(board, evil)
-    html = page.render(frame, published_as(evil), svgs={}, pngs={}, **cards_as(evil))
+    placed = places.places(frame)
+    html = page.render(
+        frame, placed, published_as(evil), svgs={}, pngs={}, **cards_as(evil)
+    )
     assert is_harmless(html)
     assert "<" not in evil or evil not in html
 
@@ -160,7 +163,7 @@ def test_a_name_is_text_in_markdown(board, evil):
     frame = renamed(board, evil)
     published = published_as(evil)
     for text in (
-        markdown.render(frame, evil),
+        markdown.render(frame, places.places(frame), evil),
         reproduction_markdown.render(published, evil),
     ):
         assert "<script" not in text and "<img" not in text

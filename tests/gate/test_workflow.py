@@ -13,7 +13,9 @@ import yaml
 from tests.helpers.places import ROOT
 
 JOBS = yaml.safe_load((ROOT / ".github/workflows/results.yml").read_text())["jobs"]
-RANKS = "track,method,average_rank\nheatmap,XNN,4.0\nconcept,XNN,{}\nheatmap,ACE,5.0\n"
+RANKS = (
+    "track,method,normalised_rank\nheatmap,XNN,4.0\nconcept,XNN,{}\nheatmap,ACE,5.0\n"
+)
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -88,7 +90,7 @@ def checkout(tmp_path):
     for rank in (1.0, 2.0):
         (results / "ranks.csv").write_text(RANKS.format(rank))
         (results / "metrics.json").write_text(
-            json.dumps({"average_rank": {"concept": {"XNN": rank}}})
+            json.dumps({"normalised_rank": {"concept": {"XNN": rank}}})
         )
         if rank == 1.0:
             identity = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
@@ -105,7 +107,7 @@ def test_dvc_metrics_diff_says_which_rank_moved(checkout):
     found = json.loads(dvc(checkout, "metrics", "diff", "HEAD", "--json"))
     assert found == {
         "results/offline/metrics.json": {
-            "average_rank.concept.XNN": {"old": 1.0, "new": 2.0, "diff": 1.0}
+            "normalised_rank.concept.XNN": {"old": 1.0, "new": 2.0, "diff": 1.0}
         }
     }
 
@@ -118,6 +120,6 @@ def test_dvc_plots_diff_draws_a_method_of_two_tracks_apart(checkout):
         page, page.index("{", page.index("var spec"))
     )
     x, y, row = (spec["encoding"][axis]["field"] for axis in ("x", "y", "row"))
-    assert (x, y) == ("average_rank", "method")
+    assert (x, y) == ("normalised_rank", "method")
     bars = [(line[row], line["method"], line["rev"]) for line in spec["data"]["values"]]
     assert len(set(bars)) == len(bars) == 6

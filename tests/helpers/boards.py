@@ -9,7 +9,8 @@ import pandas as pd
 from rich.console import Console
 
 from benchmark import store
-from benchmark.leaderboard import placing
+from benchmark.leaderboard import places, placing, tables
+from benchmark.leaderboard.contests import contests
 from benchmark.leaderboard.render import placing_console
 
 KEY = {
@@ -53,11 +54,26 @@ def frames(*cells: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
+def differences(
+    rows: pd.DataFrame, instances: pd.DataFrame, label: str
+) -> pd.DataFrame:
+    """``placing.differences`` of rows."""
+    return placing.differences(contests(tables.labelled(rows), instances), label)
+
+
+def shown_beside(
+    rows: pd.DataFrame, instances: pd.DataFrame, *labels: str, console: Console
+) -> None:
+    """Methods among the others in a terminal."""
+    frame = tables.leaderboard(rows, instances)
+    compared = {label: differences(rows, instances, label) for label in labels}
+    placing_console.show(frame, places.places(frame), compared, console)
+
+
 def placing_lines(
-    frame: pd.DataFrame, instances: pd.DataFrame, *labels: str, width: int
+    rows: pd.DataFrame, instances: pd.DataFrame, *labels: str, width: int
 ) -> list[str]:
     """What the terminal shows of methods among the others, line by line, without spaces at the ends."""
     text = io.StringIO()
-    compared = {label: placing.differences(frame, instances, label) for label in labels}
-    placing_console.show(frame, compared, Console(file=text, width=width))
+    shown_beside(rows, instances, *labels, console=Console(file=text, width=width))
     return [line.rstrip() for line in text.getvalue().splitlines()]

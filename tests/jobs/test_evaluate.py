@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import wilcoxon
 
 from benchmark import store
 from benchmark.cli import main
 from benchmark.jobs import evaluate
-from benchmark.leaderboard import placing, stats, tables
+from benchmark.leaderboard import places, placing, stats, tables
 from benchmark.methods import registry
 from benchmark.pipeline import cells, collect, explain, inputs, provenance, score
 from benchmark.utils.near_names import UnknownName
-from tests.helpers.boards import placing_lines
+from tests.helpers.boards import differences, placing_lines
 from tests.helpers.places import ROOT
 
 REPORTED = ROOT / "results" / "reported"
@@ -89,7 +88,7 @@ def test_a_method_is_placed_and_nothing_of_the_others_is_touched(known):
     rows = store.read_rows(found.folder / "rows.csv")
     assert set(rows.method) == {"Gradient norm"} and set(rows.profile) == {"tiny"}
     assert set(rows.metric) == set(registry.metrics())
-    board = tables.average_ranks(found.frame, "heatmap")
+    board = places.of(found.placed, "heatmap")
     assert set(board.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
     assert not found.left_out and not found.means_only
     page = (found.folder / "index.html").read_text()
@@ -209,12 +208,12 @@ def test_rows_that_were_left_out_can_be_recomputed(known, committed):
     again = place(known, recompute=True)
     assert not again.left_out
     verdicts = set(again.compared["Gradient norm"].verdict)
-    assert verdicts <= {"beats", "loses to", "no difference"}
+    assert verdicts <= set(placing.VERDICTS)
     scores = [cell.scores for cell in cells.cells(known.profile, "blobs")]
     assert not any(
         path.exists() for path in scores
     )  # made in the evaluation's own folder
-    shown = tables.average_ranks(again.frame, "heatmap")
+    shown = places.of(again.placed, "heatmap")
     assert set(shown.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
 
 
@@ -398,93 +397,64 @@ def board(gain, seeds=2, images=20, rng=0):
             instances += [
                 row | {"image": i, "value": v} for i, v in enumerate(table[seed])
             ]
-    return (
-        values,
-        tables.leaderboard(
-            store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(instances)
-        ),
-        pd.DataFrame(instances),
-    )
+    return values, store.tidy_rows(pd.DataFrame(rows)), pd.DataFrame(instances)
 
 
-def test_differences_are_wilcoxons_test_over_images_holm_adjusted():
-    values, frame, instances = board(0.5)
-    found = placing.differences(frame, instances, "mine").set_index("rival")
-    p = {}
-    for rival in ("low", "same"):
-        gain = (values["mine"] - values[rival]).mean(axis=0)
-        assert found.difference[rival] == pytest.approx(gain.mean())
-        p[rival] = wilcoxon(gain).pvalue
-    assert p["low"] < p["same"]
-    assert found.p_holm["low"] == pytest.approx(2 * p["low"])
-    assert found.p_holm["same"] == pytest.approx(max(2 * p["low"], p["same"]))
-    assert found.verdict.to_dict() == {
-        "low": "beats",
-        "same": "no difference" if p["same"] >= stats.ALPHA else found.verdict["same"],
-    }
-    assert placing.differences(frame, instances, "low").set_index(
-        "rival"
-    ).verdict.to_dict() == {
-        "mine": "loses to",
-        "same": "loses to",
-    }
+def test_differences_are_those_of_the_board():
+    values, rows, instances = board(0.5, seeds=3)
+    found = differences(rows, instances, "mine").set_index("rival")
+    stack = np.array([values[name] for name in ("mine", "low", "same")])
+    expected = stats.compare(stack, "higher")
+    assert found.difference["low"] == pytest.approx(expected.gain[0, 1])
+    assert found.p["low"] == pytest.approx(expected.p[0, 1])
+    assert found.low["same"] == pytest.approx(expected.low[0, 2])
+    assert found.verdict["low"] == "beats" and found.verdict["same"] != "beats"
+    low = differences(rows, instances, "low").set_index("rival")
+    assert set(low.verdict) == {"loses to"}
 
 
 @pytest.mark.parametrize("better", ["higher", "lower"])
 def test_the_direction_of_the_metric_decides_who_wins(better):
-    _, frame, instances = board(0.5)
-    found = placing.differences(
-        frame.assign(better=better), instances, "mine"
-    ).set_index("rival")
-    assert found.verdict["low"] == ("beats" if better == "higher" else "loses to")
+    _, rows, instances = board(0.5)
+    found = differences(rows.assign(better=better), instances, "mine")
+    verdict = found.set_index("rival").verdict["low"]
+    assert verdict == ("beats" if better == "higher" else "loses to")
 
 
 def test_standing_names_whom_it_beats():
-    _, frame, instances = board(0.5)
+    _, rows, instances = board(0.5)
+    frame = tables.leaderboard(rows, instances)
     (line,) = placing.standing(
-        frame, placing.differences(frame, instances, "mine"), "mine"
+        frame, differences(rows, instances, "mine"), "mine"
     ).to_dict("records")
-    assert (
-        line["beats"] == "low"
-        and line["loses to"] == ""
-        and line["ranked"] == 3
-        and line["rank"] in (1, 2)
-    )
+    assert line["beats"] == "low" and line["loses to"] == ""
+    assert line["ranked"] == 3 and line["rank"] in (1, 2)
 
 
 def test_the_terminal_names_rivals_by_their_place():
-    _, frame, instances = board(0.5)
-    lines = placing_lines(frame, instances, "mine", "low", width=80)
-    assert [line[:9].rstrip() for line in lines[2:5]] == [
-        "  1  same",
-        "> 2  mine",
-        "> 3  low",
+    _, rows, instances = board(0.5)
+    lines = placing_lines(rows, instances, "mine", "low", width=100)
+    places = [
+        line[:9].rstrip() for line in lines if line[:4] in ("  1 ", "> 2 ", "> 3 ")
     ]
+    assert places == ["  1  same", "> 2  mine", "> 3  low"]
     mine, low = (line for line in lines if line.startswith("gini, keep=0.2"))
-    assert mine.endswith(
-        "  2 of 3  3                1"
-    )  # beats 3; no difference from 1
+    assert "2 of 3  3 " in mine and mine.endswith(" 1")  # beats 3; not 1
     assert low.endswith("  3 of 3         1 2")  # loses to both
 
 
 def test_equal_methods_are_never_told_apart():
-    _, frame, instances = board(0.0)
+    _, rows, instances = board(0.0)
     twin = instances[instances.method == "mine"].assign(method="same")
     instances = pd.concat([instances[instances.method != "same"], twin])
-    found = placing.differences(frame, instances, "mine").set_index("rival")
-    assert found.p_holm["same"] == 1 and found.verdict["same"] == "no difference"
+    found = differences(rows, instances, "mine").set_index("rival")
+    assert found.p["same"] == 1 and found.verdict["same"] == "same"
 
 
-def test_a_false_alarm_is_as_rare_as_promised(monkeypatch):
-    """Of tables without any difference, 1 in 20 at most may say otherwise (two rivals, adjusted)."""
-    monkeypatch.setattr(
-        stats, "interval", lambda values, *_, **__: np.full((len(values), 2), np.nan)
-    )  # not asked for
-    alarms = sum(
-        (
-            placing.differences(*board(0.0, rng=i)[1:], "mine").verdict
-            != "no difference"
-        ).any()
-        for i in range(60)
-    )
-    assert alarms <= 5  # of 30, 99.7 % of such runs have 5 or fewer
+def test_a_false_alarm_is_as_rare_as_promised():
+    """Of tables without any difference, 1 in 20 at most may say otherwise."""
+    wrong = 0
+    for i in range(60):
+        found = differences(*board(0.0, rng=i)[1:], "mine")
+        wrong += found.verdict.isin(["beats", "loses to"]).any()
+    assert wrong <= 8  # of 3, 99 % of such runs have 8 or fewer

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from benchmark import store
-from benchmark.leaderboard import all_profiles, build, tables
+from benchmark.leaderboard import all_profiles, build, places, tables
 from benchmark.leaderboard.render import console, gallery, plots, readme
 from benchmark.utils import plot_style
 from tests.helpers.leaderboard_inputs import EVIL, built, cards, inputs
@@ -65,14 +65,15 @@ def test_build_writes_everything(out, frame):
     assert {
         "leaderboard.csv",
         "leaderboard.md",
+        "places.csv",
         "reproduction.csv",
         "reproduction.md",
         "index.html",
     } <= names
     figures = {
-        "ranks-heatmap",
+        "places-heatmap",
         "agreement-heatmap",
-        "critical-heatmap",
+        "duels-heatmap",
         "settings-heatmap",
         *(f"board-heatmap-{b}" for b in boards),
     }
@@ -216,7 +217,8 @@ def test_a_refused_build_writes_nothing(tmp_path):
 
 
 def test_figures_are_whole(frame):
-    figures = list(plots.figures(frame[frame["target"] == "vgg11"]))
+    part = frame[frame["target"] == "vgg11"]
+    figures = list(plots.figures(part, places.places(part)))
     assert figures
     for name, figure in figures:
         picture = Image.open(io.BytesIO(plot_style.save(figure, "png")))
@@ -231,7 +233,8 @@ def test_names_are_text_not_mathematics_or_markup():
     frame = tables.leaderboard(*inputs()).replace(
         {"label": {EVIL: r"$\frac{<b>$ & _x_"}}
     )
-    svg = plot_style.save(plots.ranks(frame, "heatmap"), "svg").decode()
+    placed = places.places(frame)
+    svg = plot_style.save(plots.places_figure(placed, "heatmap"), "svg").decode()
     assert r"$\frac{&lt;b&gt;$ &amp; _x_" in svg
 
 
@@ -281,9 +284,9 @@ def test_nothing_global_changes(frame):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    meanwhile = [
-        dict(mpl.rcParams) for _ in plots.figures(frame[frame["target"] == "vgg11"])
-    ]
+    part = frame[frame["target"] == "vgg11"]
+    drawn = plots.figures(part, places.places(part))
+    meanwhile = [dict(mpl.rcParams) for _ in drawn]
     assert meanwhile and all(params == before for params in meanwhile)
 
 

@@ -18,12 +18,20 @@ from rich.console import Console
 
 from benchmark import store
 from benchmark.gate.diff import compare
-from benchmark.leaderboard import placing, rankings, reproduction, summaries, tables
+from benchmark.leaderboard import (
+    places,
+    placing,
+    rankings,
+    reproduction,
+    summaries,
+    tables,
+)
+from benchmark.leaderboard.contests import contests
 from benchmark.leaderboard.render import (
     markdown,
-    placing_console,
     reproduction_markdown,
 )
+from tests.helpers.boards import differences, shown_beside
 from tests.helpers.leaderboard_inputs import EVIL, inputs
 from tests.helpers.places import GOLDEN
 from tools.gate_rates import History
@@ -199,14 +207,17 @@ def _reproduced() -> pd.DataFrame:
     )
 
 
+@functools.cache
+def _placed() -> pd.DataFrame:
+    rows, instances = inputs()
+    return places.places(_frame(), contests(tables.labelled(rows), instances))
+
+
 def _shown() -> str:
     """What the terminal says of two methods, one of which failed in places."""
     text = io.StringIO()
-    compared = {
-        label: placing.differences(_frame(), inputs()[1], label)
-        for label in ("Grad-CAM", f"{EVIL}")
-    }
-    placing_console.show(_frame(), compared, Console(file=text, width=150))
+    console = Console(file=text, width=150)
+    shown_beside(*inputs(), "Grad-CAM", f"{EVIL}", console=console)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
@@ -229,17 +240,18 @@ def _compared() -> pd.DataFrame:
 
 FILES: dict[str, Callable[[], str]] = {
     "board.csv": lambda: _csv(_frame()),
-    "board.md": lambda: markdown.render(_frame(), "offline"),
-    "ranks.csv": lambda: summaries.ranks(_frame()),
-    "metrics.json": lambda: summaries.metrics(_frame(), _reproduced()),
+    "board.md": lambda: markdown.render(_frame(), _placed(), "offline"),
+    "places.csv": lambda: places.csv_text(_placed()),
+    "ranks.csv": lambda: summaries.ranks(_placed()),
+    "metrics.json": lambda: summaries.metrics(_frame(), _placed(), _reproduced()),
     "differ.csv": lambda: _csv(rankings.differ(rankings.rankings(_frame(), "heatmap"))),
     "settings.csv": lambda: _csv(rankings.by_setting(_frame(), "heatmap")),
     "losses.csv": lambda: _csv(tables.losses(_frame())),
-    "placing.csv": lambda: _csv(placing.differences(_frame(), inputs()[1], "Grad-CAM")),
+    "placing.csv": lambda: _csv(differences(*inputs(), "Grad-CAM")),
     "standing.csv": lambda: _csv(
         placing.standing(
-            frame := _frame(),
-            placing.differences(frame, inputs()[1], "Grad-CAM"),
+            _frame(),
+            differences(*inputs(), "Grad-CAM"),
             "Grad-CAM",
         )
     ),

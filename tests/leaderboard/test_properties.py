@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from benchmark import store
 from benchmark.gate import noise
 from benchmark.gate.diff import FAIL_ON, compare, fails, reproduced
-from benchmark.leaderboard import placing, rankings, stats, tables
+from benchmark.leaderboard import places, placing, rankings, stats, tables
+from tests.helpers.boards import differences
 
 few, more, boards = (
     settings(max_examples=8),
@@ -257,7 +258,7 @@ def test_units_and_directions_do_not_matter(rng, better, a, b):
     assert scaled[["label", "rank", "mark", "n_images", "n_seeds"]].equals(
         want[["label", "rank", "mark", "n_images", "n_seeds"]]
     )
-    np.testing.assert_allclose(scaled["p_holm"], want["p_holm"])
+    np.testing.assert_allclose(scaled["p"], want["p"])
     for column in ("mean", "low", "high"):
         np.testing.assert_allclose(scaled[column], a * want[column] + b)
     turned = tables.leaderboard(
@@ -300,19 +301,11 @@ def test_ranks_of_a_board_are_shared_out_whole(rng):
         frame.groupby(tables.TABLE)["rank"].min()
         == frame[frame["mark"] == "best"].groupby(tables.TABLE)["rank"].first()
     ).all()
-    average = tables.average_ranks(frame, "heatmap")
-    assert (
-        average["average_rank"].sum() == pytest.approx(6)
-        and (average["tables"] == 4).all()
-    )
-    assert list(average.index) == [0, 1, 2]
-    assert (
-        average["best"].sum() == 4 and average["average_rank"].is_monotonic_increasing
-    )
-    table = rankings.rankings(frame, "heatmap")
-    np.testing.assert_allclose(table.mean(), average["average_rank"])
-    order = list(table.columns)
-    assert list(average["label"]) == order and set(order) == set("ABR")
+    placed = places.of(places.places(frame.assign(counts=True)), "heatmap")
+    assert placed["win_rate"].mean() == pytest.approx(0.5)  # what one wins, one loses
+    np.testing.assert_allclose(placed["normalised_rank"], 1 - placed["win_rate"])
+    assert placed["win_rate"].is_monotonic_decreasing
+    assert set(placed["label"]) == set("ABR") and placed["place"].min() == 1
 
 
 # --------------------------------------------------------------------------------------------- one among the others
@@ -325,7 +318,7 @@ def test_who_beats_whom_is_the_same_from_both_sides(rng, better):
     frame = tables.leaderboard(rows, instances)
     key = [*tables.TABLE, "rival"]
     seen = {
-        label: placing.differences(frame, shuffled(instances, rng), label)
+        label: differences(shuffled(rows, rng), shuffled(instances, rng), label)
         for label in "ABR"
     }
     ours, theirs = (
@@ -339,14 +332,11 @@ def test_who_beats_whom_is_the_same_from_both_sides(rng, better):
         assert (found.groupby(tables.TABLE).size() == 2).all() and not found.duplicated(
             key
         ).any()
-        assert ((found["p_holm"] >= 0) & (found["p_holm"] <= 1)).all()
-        sure = found["p_holm"] < stats.ALPHA
-        verdicts = np.where(
-            ~sure,
-            "no difference",
-            np.where(found["difference"] > 0, "beats", "loses to"),
-        )
-        assert list(found["verdict"]) == list(verdicts)
+        assert ((found["p"] >= 0) & (found["p"] <= 1)).all()
+        decided = found["verdict"].isin(["beats", "loses to"])
+        assert (found.loc[decided, "p"] < stats.ALPHA).all()
+        ahead = found["difference"] > 0
+        assert ((found["verdict"] == "beats") == decided & ahead).all()
         stands = placing.standing(
             frame, found, set("ABR").difference(found["rival"]).pop()
         )

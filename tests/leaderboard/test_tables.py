@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from benchmark import store
-from benchmark.leaderboard import rankings, reproduction, summaries, tables
+from benchmark.leaderboard import controls, places, rankings, reproduction, tables
 from benchmark.leaderboard.render import console, markdown, page
 from tests.helpers.boards import frames
 from tests.helpers.leaderboard_inputs import EVIL, inputs
@@ -19,6 +19,10 @@ from tests.helpers.leaderboard_inputs import EVIL, inputs
 
 def board(*cells: dict) -> pd.DataFrame:
     return tables.leaderboard(*frames(*cells))
+
+
+def rendered(frame: pd.DataFrame) -> str:
+    return markdown.render(frame, places.places(frame), "offline")
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +50,13 @@ def test_one_table_by_hand():
         },
     ).set_index("label")
     assert list(frame.index) == ["A", "R", "B"] and list(frame["rank"]) == [1, 2, 3]
-    assert list(frame["mark"]) == ["best", "tied", ""]
+    assert list(frame["mark"]) == ["best", "undecided", ""]
     assert frame["mean"]["B"] == pytest.approx(0.4 + 0.035 / 2)
-    assert frame["p_holm"]["B"] == pytest.approx(2 * 2 / 256) and np.isnan(
-        frame["p_holm"]["A"]
-    )
+    # three pairs; 8 images of one sign, p = 2 / 2^8 at least
+    assert frame["p"]["B"] == pytest.approx(3 * 2 / 256) and frame["p"]["A"] == 1
+    assert frame["gain"]["A"] == pytest.approx(0.001) and np.isnan(frame["gain"]["R"])
+    assert frame["gain_low"]["B"] < frame["gain"]["B"] < frame["gain_high"]["B"] < 0
+    assert not frame["counts"].any()  # A is not known to beat R
     assert frame["low"]["A"] < frame["mean"]["A"] < frame["high"]["A"]
     assert list(frame["n_images"]) == [8] * 3 and list(frame["n_seeds"]) == [1] * 3
     assert list(frame["control"]) == [False, True, False]
@@ -78,8 +84,9 @@ def test_rows_without_images_are_judged_by_seeds_alone():
             for s in range(3)
         )
     )
-    assert list(frame["mean"]) == [2.0, 6.0] and list(frame["mark"]) == ["best", ""]
-    assert frame["p_holm"].isna().all() and (frame["low"] < frame["mean"]).all()
+    assert list(frame["mean"]) == [2.0, 6.0]
+    assert list(frame["mark"]) == ["best", "undecided"]
+    assert frame["p"].isna().all() and (frame["low"] < frame["mean"]).all()
     alone = board({"method": "A", "metric": "size", "value": 1.0})
     assert alone[["low", "high"]].isna().all(axis=None)
 
@@ -126,7 +133,7 @@ def test_failed_and_not_applicable_stay_with_their_reasons():
     )
     assert (
         frame["n_seeds"]["A"] == 1
-        and frame["mark"]["A"] == "best"
+        and frame["mark"]["A"] == "alone"
         and np.isnan(frame["rank"]["B"])
     )
 
@@ -169,7 +176,7 @@ def test_no_instances_are_as_none():
 def test_a_table_of_failures_only():
     frame = board({"method": "A", "metric": "m", "status": "failed", "reason": "x"})
     assert frame["rank"].isna().all() and list(frame["mark"]) == [""]
-    assert "failed" in markdown.render(frame)
+    assert "failed" in markdown.render(frame, places.places(frame))
 
 
 def test_pairs_are_the_seeds_that_both_have():
@@ -182,8 +189,8 @@ def test_pairs_are_the_seeds_that_both_have():
     ).set_index("label")
     assert (
         frame["rank"]["B"] == 1
-        and frame["p_holm"]["A"] == 1.0
-        and frame["mark"]["A"] == "tied"
+        and frame["p"]["A"] == 1.0
+        and frame["mark"]["A"] == "undecided"
     )
 
 
@@ -221,9 +228,9 @@ def test_a_method_with_a_setting_called_like_a_metrics_is_one_method(name):
         )
     ]
     rivals = [cell | {"method": "R", "setting": "", "value": 2.0} for cell in mine]
-    average = tables.average_ranks(board(*mine, *rivals), "heatmap").set_index("label")
-    assert list(average.index) == ["R", "M"] and list(average["tables"]) == [4, 4]
-    assert average["average_rank"].to_dict() == {"R": 1.0, "M": 2.0}
+    placed = places.of(places.places(board(*mine, *rivals)), "heatmap")
+    assert list(placed["label"]) == ["R", "M"] and list(placed["tables"]) == [2, 2]
+    assert list(placed["place"]) == [1, 2] and list(placed["win_rate"]) == [1, 0]
 
 
 def test_settings_of_metrics_are_tables_and_those_of_methods_are_not():
@@ -302,16 +309,11 @@ def test_a_method_that_never_ran_has_no_place_anywhere():
         tables.tracks(frame) == ["heatmap"]
         and frame.loc[frame["label"] == "N", "rank"].isna().all()
     )
+    pd.testing.assert_frame_equal(places.places(frame), places.places(without))
     for track in tables.TRACKS:
-        pd.testing.assert_frame_equal(
-            tables.average_ranks(frame, track), tables.average_ranks(without, track)
-        )
         pd.testing.assert_frame_equal(
             rankings.rankings(frame, track), rankings.rankings(without, track)
         )
-    assert len(tables.findings(frame)) == 0 and summaries.ranks(
-        frame
-    ) == summaries.ranks(without)
     (lost,) = tables.losses(frame).itertuples()
     assert (lost.methods, lost.metrics, lost.reason) == (
         "N",
@@ -333,16 +335,16 @@ def html_of(frame):
         "target_cards": {},
         "provenance": {},
     }
-    return page.render(frame, NOTHING_PUBLISHED, **nothing)
+    return page.render(frame, places.places(frame), NOTHING_PUBLISHED, **nothing)
 
 
 def test_what_never_ran_is_listed_among_what_failed_in_markdown():
-    text = markdown.render(board(*WORKED, NEVER))
+    text = rendered(board(*WORKED, NEVER))
     assert (
         "## Not known" in text
         and "- d/t, N, explanation: failed: ImportError: no_such" in text
     )
-    assert "Not known" not in markdown.render(board(*WORKED))
+    assert "Not known" not in rendered(board(*WORKED))
 
 
 def test_what_never_ran_is_listed_among_what_failed_on_the_page():
@@ -353,11 +355,13 @@ def test_what_never_ran_is_listed_among_what_failed_on_the_page():
 
 
 def test_what_never_ran_is_listed_among_what_failed_in_the_terminal(tmp_path):
-    (tmp_path / "leaderboard.csv").write_text(tables.csv_text(board(*WORKED, NEVER)))
+    frame = board(*WORKED, NEVER)
+    (tmp_path / "leaderboard.csv").write_text(tables.csv_text(frame))
+    (tmp_path / "places.csv").write_text(places.csv_text(places.places(frame)))
     said = io.StringIO()
     console.show(tmp_path, Console(file=said, width=100))
     assert "d/t, N, explanation: failed: ImportError: no_such" in said.getvalue()
-    assert said.getvalue().count("N") == 1 + said.getvalue().count("No")
+    assert "N  " not in said.getvalue()
 
 
 NOTHING_PUBLISHED = pd.DataFrame(columns=reproduction.COLUMNS, dtype=str)
@@ -436,102 +440,102 @@ def ranked(*lines: tuple) -> pd.DataFrame:
     )
 
 
-def test_average_ranks_by_hand():
-    frame = ranked(
-        ("A", "m", "k=1", "t", 3.0),
-        ("B", "m", "k=1", "t", 2.0),
-        ("R", "m", "k=1", "t", 1.0),
-        ("A", "m", "k=2", "t", 1.0),
-        ("B", "m", "k=2", "t", 2.0),
-        ("R", "m", "k=2", "t", 3.0),
-        ("A", "q", "", "t", 1.0),
-        ("B", "q", "", "t", "failed"),
-        ("R", "q", "", "t", "failed"),
-        ("A", "q", "", "u", 1.0),
-        ("B", "q", "", "u", 2.0),
-        ("R", "q", "", "u", "not applicable"),
-    )
-    average = tables.average_ranks(frame, "heatmap").set_index("label")
-    # A: settings of m count as one, (1 + 3) / 2; then 1 and 2.  B: 2, last places 2.5, 1.  R: 2, 2.5.
-    assert average["average_rank"].to_dict() == pytest.approx(
-        {"A": 5 / 3, "B": 5.5 / 3, "R": 2.25}
-    )
-    # Without m at k=2, where the control R is first.  A: 1, 1, 2.  B: 2, 2.5, 1.  R: 3, 2.5.
-    assert average["sound_rank"].to_dict() == pytest.approx(
-        {"A": 4 / 3, "B": 5.5 / 3, "R": 2.75}
-    )
-    assert average["tables"].to_dict() == {"A": 4, "B": 4, "R": 3}
-    assert average["failed"].to_dict() == {"A": 0, "B": 1, "R": 1}
-    assert average["best"].to_dict() == {"A": 2, "B": 1, "R": 1}
-    assert list(average.index) == ["A", "B", "R"]
-
-
 @pytest.fixture
 def led():
-    """A control ranks first on t, not on u."""
-    return ranked(
-        ("A", "m", "", "t", 3.0),
-        ("R", "m", "", "t", 4.0),
-        ("A", "m", "", "u", 3.0),
-        ("R", "m", "", "u", 1.0),
-    )
-
-
-def near(**papers: str) -> pd.DataFrame:
-    """A is best; R differs from it in one image of eight, S in all."""
+    """A control has the best mean on t; on u all 8 images say that A is better."""
     values = np.arange(8.0)
-    cells = {"A": values, "R": np.where(values == 3, 2.9, values), "S": values - 1}
+    level = {("A", "t"): 3, ("R", "t"): 4, ("A", "u"): 3, ("R", "u"): 1}
     return board(
         *(
-            {"method": m, "metric": "m", "paper": papers[m], "values": v}
-            for m, v in cells.items()
+            {
+                "method": m,
+                "metric": "m",
+                "target": t,
+                "paper": "control" if m == "R" else "baseline",
+                "values": values + v,
+            }
+            for (m, t), v in level.items()
         )
     )
 
 
-@pytest.fixture
-def tied():
-    """The control R is about as good as A."""
-    return near(A="baseline", R="control", S="control")
+def test_a_table_counts_where_the_best_method_beats_every_control(led):
+    assert dict(led.groupby("target")["counts"].all()) == {"t": False, "u": True}
+    assert controls.uncounted(led, "heatmap") == ["m: R has the best mean on d/t"]
+    assert controls.uncounted(led, "concept") == []
+    assert controls.summary(led, "heatmap") == (
+        "1 of 2 tables count: those with a best method that beats every control."
+    )
+    text = rendered(led)
+    assert "m (fraction) ↑ ‡" in text and text.count("↑ ‡ |") == 1  # t, not u
+    assert "| best method – better control | +2.00 [2.00, 2.00] |" in text
+    assert "- m: R has the best mean on d/t" in text
 
 
-LED = "a control ranks first on some network in m"
-TIED = "a control is not significantly worse than the best in m"
-
-
-def test_a_control_that_is_best_is_a_finding(led, synthetic):
-    text = markdown.render(led)
-    assert list(tables.findings(led)["text"]) == [
-        "m (2 networks): a control ranks first on d/t (R)"
+def test_a_table_does_not_count_unless_every_control_is_beaten():
+    """A beats S on every image, but R on half of them only."""
+    values = np.arange(8.0)
+    level = {"A": values, "R": np.where(values % 2, values - 1, values + 0.9)}
+    cells = [
+        {"method": m, "metric": "m", "paper": "control", "values": v}
+        for m, v in {**level, "S": values - 3}.items()
     ]
-    assert markdown.findings(led, "heatmap") in text and "m (fraction) ↑ ‡" in text
-    assert text.count("↑ ‡ |") == 1  # on the board of t, not on that of u
-    assert list(tables.findings(synthetic)["metric"]) == ["gini"]
-    assert tables.findings_line(led, "heatmap") == LED
-    assert tables.findings_line(led, "concept") == ""
+    cells[0]["paper"] = "baseline"
+    frame = board(*cells)
+    assert not frame["counts"].any() and list(frame["label"]) == ["A", "R", "S"]
+    why = "m: A is not known to beat the controls on d/t"
+    assert controls.uncounted(frame, "heatmap") == [why]
 
 
-def test_a_control_that_is_tied_is_a_finding(tied):
-    assert list(tables.findings(tied)["text"]) == [
-        "m (1 network): a control is not significantly worse than the best on d/t (R)"
+def test_tables_without_controls_count_from_two_methods_on():
+    frame = board(*WORKED, {"method": "A", "metric": "q", "values": np.arange(8.0)})
+    assert dict(frame.groupby("metric")["counts"].all()) == {"m": True, "q": False}
+    assert controls.uncounted(frame, "heatmap") == ["q: A is alone on d/t"]
+    assert controls.gains(frame)["gain"].isna().all()
+
+
+ROBUST = {"sens": "robustness", "m": "faithfulness"}
+
+
+def test_robustness_counts_for_methods_that_beat_the_controls_elsewhere():
+    """A and B beat the random map in m, C does not; the map's perfect 0 wins no table of the family."""
+    values = np.arange(8.0)
+    skill = {"A": 3.0, "B": 2.0, "C": -1.0, "R": 0.0}
+    cells = []
+    for method, level in skill.items():
+        paper = "control" if method == "R" else "baseline"
+        of = {"method": method, "paper": paper, "target": "t"}
+        sens = np.zeros(8) if method == "R" else 1 + values / 10 + level
+        cells.append(of | {"metric": "m", "values": values + level})
+        cells.append(of | {"metric": "sens", "better": "lower", "values": sens})
+        cells.append(cells[-1] | {"target": "u"})  # where nothing else is measured
+    frame = tables.leaderboard(*frames(*cells), ROBUST)
+    counting = frame[frame["counts"] & (frame["metric"] == "sens")]
+    assert set(counting["label"]) == {"A", "B"} and set(counting["target"]) == {"t"}
+    placed = places.of(places.places(frame), "heatmap", "robustness")
+    assert dict(zip(placed["label"], placed["place"], strict=True))["B"] == 1
+    assert placed.set_index("label")["place"].isna()[["C", "R"]].all()
+    assert "Robustness: a random map" in controls.summary(frame, "heatmap")
+    assert controls.uncounted(frame, "heatmap") == [
+        "sens: fewer than two methods beat the controls elsewhere on d/u"
     ]
-    assert tables.findings_line(tied, "heatmap") == TIED
 
 
-def test_controls_alone_have_one_that_ranks_first():
-    frame = near(A="control", R="control", S="control")
-    assert list(tables.findings(frame)["text"]) == [
-        "m (1 network): a control ranks first on d/t (A)"
-    ]
-
-
-def test_each_track_has_its_own_findings(led, tied):
-    both = pd.concat([led, tied.assign(track="concept")], ignore_index=True)
-    assert tables.findings_line(both, "heatmap") == LED
-    assert tables.findings_line(both, "concept") == TIED
-    for track, frame in (("heatmap", led), ("concept", tied)):
-        lines = [f"- ‡ {text}" for text in tables.findings(frame)["text"]]
-        assert markdown.findings(both, track).splitlines() == lines
+def test_the_same_is_not_undecided():
+    """B differs from A by 0.001 of a range of 1, with hardly any error; C by as much, with a large one."""
+    values = np.linspace(0.2, 0.8, 40)
+    signs = np.where(np.arange(40) % 2, 1, -1)
+    level = {"A": values, "B": values - 1e-3 - 1e-4 * signs, "C": values - 1e-3 + signs}
+    frame = board(
+        *({"method": m, "metric": "m", "values": v} for m, v in level.items())
+    )
+    assert dict(zip(frame["label"], frame["mark"], strict=True)) == {
+        "A": "best",
+        "B": "same",
+        "C": "undecided",
+    }
+    text = rendered(frame)
+    assert "| B | 0.499 ≈ [" in text and "| C | 0.499 ? [" in text
 
 
 def test_a_failure_of_all_is_named_by_what_it_is_of():
@@ -554,34 +558,17 @@ def test_a_failure_of_all_is_named_by_what_it_is_of():
     ]
 
 
-def test_findings_come_in_the_order_of_the_board():
-    cells = [
-        {
-            "track": track,
-            "metric": "m",
-            "method": m,
-            "paper": "control" if m == "R" else "baseline",
-            "value": v,
-        }
-        for track in ("reconstruction", "heatmap", "surrogate", "concept")
-        for m, v in (("A", 1.0), ("R", 2.0))
-    ]
-    assert list(tables.findings(board(*cells))["track"]) == [
-        "heatmap",
-        "concept",
-        "surrogate",
-        "reconstruction",
-    ]
-
-
 def test_a_caption_says_what_a_board_rests_on():
     one = {"method": "A", "metric": "m", "values": np.arange(8.0)}
-    text = "1 seed, up to 8 images; with one seed, intervals are over images alone"
+    text = "1 seed, up to 8 images; these networks only: " + tables.FEW
     assert tables.caption(board(one)) == text
     fewer = {"method": "A", "metric": "k", "values": np.arange(3.0), "seed": 1}
     frame = board(one, one | {"seed": 1}, fewer)
-    assert tables.caption(frame) == "2 seeds, up to 8 images"
-    assert f"{tables.caption(frame)}." in markdown.render(frame).splitlines()
+    assert tables.caption(frame).startswith("2 seeds, up to 8 images; these")
+    assert f"{tables.caption(frame)}." in rendered(frame).splitlines()
+    assert tables.caption(board(*(one | {"seed": s} for s in range(3)))) == (
+        "3 seeds, up to 8 images"
+    )
 
 
 def test_losses_are_told_once(synthetic):
@@ -593,9 +580,9 @@ def test_losses_are_told_once(synthetic):
 
 
 def test_synthetic_board_knows_the_truth(synthetic):
-    """The generator's skills come back as the order, and methods of equal skill as tied."""
-    average = list(tables.average_ranks(synthetic, "heatmap")["label"])
-    assert average == [
+    """The generator's skills come back as the order, and methods of equal skill as not worse."""
+    placed = places.of(places.places(synthetic), "heatmap")
+    assert list(placed["label"]) == [
         "Score-CAM (authors)",
         "Grad-CAM++ (authors)",
         "Grad-CAM",
@@ -630,15 +617,10 @@ def test_nothing_gives_an_empty_board():
     rows, instances = frames({"method": "A", "metric": "m", "value": 1.0})
     frame = tables.leaderboard(rows.iloc[:0], instances)
     assert list(frame.columns) == tables.COLUMNS and len(frame) == 0
-    assert "No rows yet" in markdown.render(frame) and tables.csv_text(
-        frame
-    ).startswith("track,dataset")
-    assert (
-        len(tables.findings(frame))
-        == len(tables.losses(frame))
-        == len(tables.average_ranks(frame, "heatmap"))
-        == 0
+    assert "No rows yet" in rendered(frame) and tables.csv_text(frame).startswith(
+        "track,dataset"
     )
+    assert len(places.places(frame)) == len(tables.losses(frame)) == 0
 
 
 # --------------------------------------------------------------------------------------------- words and files
@@ -666,7 +648,7 @@ def test_decimals_and_numbers():
 
 
 def test_markdown_leaves_no_markup(synthetic):
-    text = markdown.render(synthetic, "offline")
+    text = rendered(synthetic)
     assert "<script" not in text and "&lt;script&gt;" in text
     assert r"limit 8 GiB \| see &lt;log&gt;" in text
     assert "**Grad-CAM" not in text
@@ -675,7 +657,7 @@ def test_markdown_leaves_no_markup(synthetic):
 
 def test_every_table_in_markdown_is_rectangular(synthetic):
     """Each row has as many bars."""
-    text = markdown.render(synthetic, "offline").replace(r"\|", "")
+    text = rendered(synthetic).replace(r"\|", "")
     blocks = [
         [line.count("|") for line in block.splitlines() if line.startswith("|")]
         for block in text.split("\n\n")
@@ -690,7 +672,7 @@ def test_markdown_cells():
         {"method": "A_b", "metric": "m", "values": 0.5 + np.arange(8) / 100},
         {"method": "B", "metric": "m", "values": np.zeros(8)},
     )
-    text = markdown.board(frame, "heatmap", "d", "t")
+    text = markdown.board(frame, places.places(frame), "heatmap", "d", "t")
     assert "| A_b | **0.535** [" in text and "| B | 0.000 [0.000, 0.000] |" in text
     assert markdown.escape("_a_ b_c *d*") == r"\_a\_ b_c \*d\*"
     states = {
@@ -702,11 +684,11 @@ def test_markdown_cells():
         *({"method": m, "metric": "m"} | of for m, of in states.items()),
         {"method": "C", "metric": "q", "value": 1.0},
     )
-    text = markdown.board(mixed, "heatmap", "d", "t")
+    text = markdown.board(mixed, places.places(mixed), "heatmap", "d", "t")
     assert (
-        "| A | **1.00** | – |" in text
+        "| A | 1.00 | – |" in text
         and "| B | failed | – |" in text
-        and "| C | n/a | **1.00** |" in text
+        and "| C | n/a | 1.00 |" in text
     )
 
 
@@ -716,7 +698,9 @@ def test_the_csv_has_seven_digits():
         {"method": "B", "metric": "m", "value": 2e5 / 3},
     )
     assert list(frame.index) == [0, 1]
-    assert {line.split(",")[9] for line in tables.csv_text(frame).splitlines()[1:]} == {
+    assert {
+        line.split(",")[10] for line in tables.csv_text(frame).splitlines()[1:]
+    } == {
         "0.3333333",
         "66666.67",
     }
@@ -727,7 +711,8 @@ def test_board_survives_its_csv(synthetic, tmp_path):
     path.write_text(tables.csv_text(synthetic))
     again = tables.read(path)
     assert tables.csv_text(again) == path.read_text() and again["control"].dtype == bool
-    assert markdown.render(again) == markdown.render(synthetic)
+    assert rendered(again) == rendered(synthetic)
+    assert again["counts"].dtype == bool
     path.write_text("track,label\nheatmap,A\n")
     with pytest.raises(store.StoreError, match=r"leaderboard\.csv is damaged"):
         tables.read(path)
@@ -851,29 +836,3 @@ def test_what_is_missing_is_named_on_its_track(track):
         )
     )
     assert markdown.missing(frame, track, "d", "t") == f"- A, of {track}: failed: time"
-
-
-def test_findings_are_of_networks_with_a_value_and_of_ranked_tracks():
-    """The control leads on d; on e all failed; facts of a network, though a control's, are no contest."""
-    cells = [
-        {"method": m, "metric": "m", "paper": p, "value": v}
-        for m, p, v in (("A", "baseline", 1.0), ("R", "control", 2.0))
-    ]
-    facts = {
-        "track": "target",
-        "paper": "control",
-        "method": "R",
-        "metric": "accuracy",
-        "value": 9.0,
-    }
-    frame = board(
-        *cells,
-        *(c | {"dataset": "e", "status": "failed", "reason": "time"} for c in cells),
-        facts,
-    )
-    (line,) = tables.findings(frame).to_dict("records")
-    assert (
-        line["metric"] == "m"
-        and line["networks"] == 1
-        and line["text"].startswith("m (1 network): ")
-    )

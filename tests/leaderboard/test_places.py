@@ -1,0 +1,152 @@
+"""Places from duels, by hand: votes of settings, networks and families; methods alone; intervals of places."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark import store
+from benchmark.leaderboard import places, tables
+from benchmark.leaderboard.contests import contests
+from benchmark.utils.seeds import generator
+from tests.helpers.boards import frames
+
+
+def board(*lines: tuple, families: dict | None = None) -> pd.DataFrame:
+    """A board whose tables all count, of (method, metric, setting, dataset, target, value or status)."""
+    cells = []
+    for method, metric, setting, dataset, target, value in lines:
+        cell = {"method": method, "metric": metric, "metric_setting": setting}
+        cell |= {"dataset": dataset, "target": target}
+        known = isinstance(value, float)
+        cells.append(cell | ({"value": value} if known else {"status": value}))
+    return tables.leaderboard(*frames(*cells), families).assign(counts=True)
+
+
+def rates(frame: pd.DataFrame, family: str = places.ALL) -> dict[str, float]:
+    found = places.of(places.places(frame), "heatmap", family)
+    return dict(zip(found["label"], found["win_rate"], strict=True))
+
+
+def test_settings_share_a_vote_and_families_weigh_alike():
+    """A wins against B in one of two settings of m and in q; R has nothing to do with q."""
+    frame = board(
+        ("A", "m", "k=1", "d", "t", 3.0),
+        ("B", "m", "k=1", "d", "t", 2.0),
+        ("R", "m", "k=1", "d", "t", 1.0),
+        ("A", "m", "k=2", "d", "t", 1.0),
+        ("B", "m", "k=2", "d", "t", 2.0),
+        ("R", "m", "k=2", "d", "t", 3.0),
+        ("A", "q", "", "d", "t", 2.0),
+        ("B", "q", "", "d", "t", 1.0),
+        families={"m": "one", "q": "two"},
+    )
+    # A against B: 1/2 and 1; against R: 1/2. B against A: 1/2 and 0; against R: 1/2.
+    assert rates(frame) == pytest.approx({"A": 0.625, "R": 0.5, "B": 0.375})
+    assert rates(frame, "two")["A"] == 1 and rates(frame, "one")["A"] == 0.5
+    placed = places.places(frame)
+    assert places.families(placed, "heatmap") == ["one", "two"]
+    overall = places.of(placed, "heatmap").set_index("label")
+    assert overall["tables"].to_dict() == {"A": 2, "R": 1, "B": 2}
+    assert overall["place"].to_dict() == {"A": 1, "R": 2, "B": 3}
+    # (rank - 1) / (methods - 1): A has 0 and 1 in m, together one vote, and 0 in q
+    assert overall["normalised_rank"]["A"] == pytest.approx(0.25)
+
+
+def test_networks_of_a_data_set_share_a_vote():
+    frame = board(
+        *(("A", "m", "", "d", t, 2.0) for t in "tu"),
+        *(("B", "m", "", "d", t, 1.0) for t in "tu"),
+        ("A", "m", "", "e", "t", 1.0),
+        ("B", "m", "", "e", "t", 2.0),
+    )
+    assert rates(frame) == {"A": 0.5, "B": 0.5}
+
+
+def test_who_never_meets_a_rival_is_alone():
+    frame = board(("A", "m", "", "d", "t", 2.0), ("B", "q", "", "d", "t", 1.0))
+    placed = places.of(places.places(frame), "heatmap")
+    assert list(map(places.words, placed.itertuples())) == ["alone", "alone"]
+    assert list(placed["tables"]) == [0, 0] and placed["win_rate"].isna().all()
+
+
+def test_a_failure_loses_every_duel_and_equals_share_theirs():
+    frame = board(
+        ("A", "m", "", "d", "t", 1.0),
+        ("B", "m", "", "d", "t", 1.0),
+        ("C", "m", "", "d", "t", "failed"),
+        ("D", "m", "", "d", "t", "failed"),
+        ("E", "m", "", "d", "t", "not applicable"),
+    )
+    expected = {"A": 2.5 / 3, "B": 2.5 / 3, "C": 0.5 / 3, "D": 0.5 / 3}
+    assert rates(frame) == pytest.approx(expected)
+    placed = places.of(places.places(frame), "heatmap")
+    assert list(placed["failed"]) == [0, 0, 1, 1]
+    assert list(placed["place"]) == [1, 1, 3, 3]
+
+
+def test_tables_that_do_not_count_have_no_say():
+    frame = board(("A", "m", "", "d", "t", 2.0), ("B", "m", "", "d", "t", 1.0))
+    assert np.isnan(list(rates(frame.assign(counts=False)).values())).all()
+
+
+def test_duels_are_the_win_rates_before_they_are_averaged():
+    lines = [(m, "m", "", "d", "t", v) for m, v in (("A", 3.0), ("B", 2.0), ("C", 1.0))]
+    won = places.duels(board(*lines), "heatmap")
+    assert won.loc["A", "B"] == won.loc["A", "C"] == 1 and won.loc["C", "B"] == 0
+    assert won.isna().to_numpy().diagonal().all()
+
+
+def measured(*levels: float, datasets: str = "de") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Methods A, B ... at these levels on every data set; rows and values of 3 seeds, 30 images."""
+    cells = []
+    for dataset in datasets:
+        for seed in range(3):
+            hard = generator("test_places", dataset).normal(size=30)
+            for method, level in zip("ABCDE", levels, strict=False):
+                noise = generator("test_places", dataset, seed, method).normal(size=30)
+                cell = {"method": method, "metric": "m", "dataset": dataset}
+                cells.append(cell | {"seed": seed, "values": hard + noise + level})
+    return frames(*cells)
+
+
+def placed_of(rows: pd.DataFrame, instances: pd.DataFrame) -> pd.DataFrame:
+    found = contests(tables.labelled(rows), instances)
+    frame = tables.board(found).assign(counts=True)
+    return places.of(places.places(frame, found), "heatmap")
+
+
+def test_the_interval_of_a_place_says_what_is_decided():
+    """C is far behind; A and B are alike."""
+    placed = placed_of(*measured(0.0, 0.0, -3.0)).set_index("label")
+    assert placed["place"]["C"] == 3 and placed["low"]["C"] == 3 == placed["high"]["C"]
+    assert (placed.loc[["A", "B"], "low"] == 1).all()
+    assert (placed.loc[["A", "B"], "high"] == 2).all()
+    assert placed["first"]["C"] == 0 and placed["first"].sum() >= 1
+    assert places.words(placed.loc["C"]) == "3 (3–3)"
+
+
+def test_data_sets_are_resampled():
+    """A wins on d, B on e, both without doubt: which one is first depends on the data sets alone."""
+    one, values = measured(3.0, 0.0, datasets="d")
+    other, more = measured(0.0, 3.0, datasets="e")
+    placed = placed_of(pd.concat([one, other]), pd.concat([values, more]))
+    assert (placed["low"] == 1).all() and (placed["high"] == 2).all()
+    # a quarter of the draws have d alone, a quarter e alone, in the rest both are first
+    assert placed["first"].to_numpy() == pytest.approx([0.75, 0.75], abs=0.05)
+
+
+def test_places_are_the_same_each_time_and_survive_their_file(tmp_path):
+    rows, instances = measured(0.1, 0.0, -0.1)
+    placed = placed_of(rows, instances)
+    again = placed_of(rows.sample(frac=1, random_state=0), instances)
+    pd.testing.assert_frame_equal(placed, again)
+    path = tmp_path / "places.csv"
+    path.write_text(places.csv_text(placed))
+    assert places.csv_text(places.read(path)) == path.read_text()
+    path.write_text("track,label\nheatmap,A\n")
+    with pytest.raises(store.StoreError, match=r"places\.csv is damaged"):
+        places.read(path)
+    with pytest.raises(store.StoreError, match="is missing"):
+        places.read(tmp_path / "none.csv")
