@@ -7,7 +7,8 @@ Weakness: a map that ignores network and image passes, and so does one that look
 random map and an edge map score 0, the best value. It is a test to be failed, by methods that multiply by the image or
 compare it with a fixed one.
 
-Figures: {figures}
+Figures, on networks of profile offline (digits, toybirds): random map 0, edge map 0; so have Grad-CAM, Grad-CAM++,
+Score-CAM and Excitation Backprop, none of which looks at the value of a pixel.
 
 Reference: Kindermans, Hooker, Adebayo, Alber, Schuett, Daehne, Erhan, Kim, The (un)reliability of saliency methods,
 2019 (arXiv:1711.00867).

@@ -16,7 +16,10 @@ Weaknesses, to be read with every score:
 - Both controls ignore the network: they score 1 in ``mprt``, ``smooth_mprt`` and ``random_logit``, 0 in
   ``efficient_mprt``, the worst values. This is what the family is for.
 
-Figures: {figures}
+Figures, on networks of profile offline (digits, toybirds; seed 0, four images): both controls have 1 in all, 0 in
+``efficient_mprt``. Grad-CAM: top down 0.09 and 0.09, bottom up 0.07 and 0.09, smooth -0.08 and 0.05, random logit 0.03
+and 0.03, efficient -0.24 and 0.00. Grad-CAM++: top down 0.79 and 0.88, bottom up 0.56 and 0.48, random logit 0.82 and
+0.80: it hardly looks at the class.
 
 References: Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018 (arXiv:1810.03292); Hedstrom et al., Sanity
 checks revisited, XAI in Action workshop at NeurIPS 2023 (arXiv:2401.06465); Sixt, Granz, Landgraf, When explanations
@@ -255,7 +258,8 @@ def spearman(a: Array, b: Array, absolute: bool = False) -> Array:
     u, v = _centred_ranks(a), _centred_ranks(b)
     size = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
     flat = ~np.any(u, axis=1) | np.isnan(a + b).any((1, 2))
-    return np.where(flat, np.nan, (u * v).sum(1) / np.where(size > 0, size, 1))
+    rho = (u * v).sum(1) / np.where(size > 0, size, 1)
+    return np.where(flat, np.nan, rho.clip(-1, 1))
 
 
 def _centred_ranks(maps: Array) -> Array:

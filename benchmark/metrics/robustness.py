@@ -11,7 +11,9 @@ Weaknesses, to be read with every score:
 - Neighbours leave the data: noise on a black background is no digit.
 - Relative output stability divides by each pixel of the map, so that maps with zeros (Grad-CAM, edges) score millions.
 
-Figures: {figures}
+Figures, on networks of profile offline (digits, toybirds; seed 0, four images, r = 0.1): the random map has 0 in all
+three. Edge map: maximum 0.29 and 0.20, mean 0.27 and 0.19, stability 4e5 and 1e8. Maximum of Grad-CAM 0.14 and 0.17, of
+Score-CAM 1.4 and 0.33.
 
 References: Yeh, Hsieh, Suggala, Inouye, Ravikumar, On the (in)fidelity and sensitivity of explanations, NeurIPS 2019
 (arXiv:1901.09392); Agarwal et al., Rethinking stability for attribution-based explanations, 2022 (arXiv:2203.06877).

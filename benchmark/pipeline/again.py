@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -302,8 +302,8 @@ def _cell_scores(
     why: dict[str, Any] = {}
     if meta["status"] != "ok":
         return without_values(cell, meta, specs), []
-    if getattr(cell.method.build(), "precomputed", False):
-        why = {"status": "not applicable", "reason": _PRECOMPUTED}
+    if reason := _not_worth_a_fit(cell, meta, specs):
+        why = {"status": "not applicable", "reason": reason}
         return without_values(cell, meta | why, specs), []
     try:
         found, ids = measure_again(cell, kept, external)
@@ -315,6 +315,18 @@ def _cell_scores(
         forget()  # the method may have changed the network before it failed
         return without_values(cell, meta | why, specs), []
     return _rows(cell, meta, kept, found), ids
+
+
+def _not_worth_a_fit(
+    cell: Cell, meta: Mapping[str, Any], specs: Iterable[CallingSpec]
+) -> str:
+    """Why no metric can apply to a method, as far as is known before it is fitted; empty if one may."""
+    if getattr(cell.method.build(), "precomputed", False):
+        return _PRECOMPUTED
+    lacking = [spec.offered - set(meta["offers"]) for spec in specs]
+    if all(lacking):
+        return f"offers no {', '.join(sorted(set().union(*lacking)))}"
+    return ""
 
 
 def _rows(
@@ -347,16 +359,21 @@ def score_again(profile: Profile, dataset: str, todo: Sequence[Cell]) -> Iterato
             cell = done.unit.arguments[0]
             if done.unit.limits:
                 _collect_external(cell, done)
-            if done.error and not kept_scores(cell.again_scores, again_keys(cell)):
-                _write_failure(cell, done.error)
+            if done.error and not _says_why(cell):  # its worker died
+                why = {"status": "failed", "reason": done.error}
+                _write_lost(cell, cell_meta(cell) | why)
             yield done
 
 
 def _external_units(todo: Sequence[Cell], limits: Limits, root: Path) -> list[Unit]:
-    """A unit for each cell that lacks scores, with a working directory of its own below ``root``."""
+    """A unit for each cell that lacks scores and has an explanation, with a working directory of its own below
+    ``root``; the rows of the others are written here."""
     units = []
     for i, cell in enumerate(todo):
-        if not is_scored_again(cell):
+        meta = cell_meta(cell)
+        if meta["status"] != "ok":
+            _write_lost(cell, meta)
+        elif not is_scored_again(cell):
             folder = root / str(i)
             folder.mkdir()
             units.append(Unit(cell.name, again_apart, (cell,), limits, folder))
@@ -384,9 +401,18 @@ def _collect_external(cell: Cell, done: Done) -> None:
         write_scores(cell.again_scores, scored, ids.tolist(), keys)
 
 
-def _write_failure(cell: Cell, reason: str) -> None:
-    """Write why a cell that could not do so itself failed, as far as the disk allows."""
-    meta = cell_meta(cell) | {"status": "failed", "reason": reason}
+def _says_why(cell: Cell) -> bool:
+    """Has the file of its scores a failed row of this code and network, which gives a reason?"""
+    keys = set(again_keys(cell).values())
+    try:
+        rows, _, _, found = store.read_keyed_scores(cell.again_scores)
+    except store.StoreError:
+        return False
+    return bool(keys & set(found)) and bool((rows.status == "failed").any())
+
+
+def _write_lost(cell: Cell, meta: Mapping[str, Any]) -> None:
+    """Write rows without values, which say why, as far as the disk allows."""
     specs = registry.calling_metrics().values()
     with contextlib.suppress(OSError):
         write_scores(cell.again_scores, without_values(cell, meta, specs), [], {})
