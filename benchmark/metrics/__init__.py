@@ -11,6 +11,11 @@
     occlusion      does hiding what the map calls relevant hurt more than hiding what it calls irrelevant?
     reconstruction how close to the image, and to its class, is what a method rebuilt from a layer?
     surrogate      does the explanation alone give the class that the network gives?
+    robustness     does the map stay what it is when the image hardly changes?
+    randomisation  does the map change when what the network learned is taken away?
+    axioms         does the map keep what must hold for every network?
+
+Those of the last three call the method again, on other images and networks.
 
 Importing this package fills ``benchmark.api.METRICS``. No metric is the truth: each module names what it cannot see and
 what a random map and an edge map score on it. A ranking that puts a control above a method is a finding, about the
@@ -24,11 +29,14 @@ from benchmark.metrics import (
     correlations,
     faithfulness,
     flipping,
+    invariance,
     localisation,
     object_relevance,
     occlusion,
+    randomisation,
     reconstruction,
     road,
+    robustness,
     surrogate,
 )
 
@@ -39,10 +47,13 @@ __all__ = [
     "correlations",
     "faithfulness",
     "flipping",
+    "invariance",
     "localisation",
     "object_relevance",
     "occlusion",
+    "randomisation",
     "reconstruction",
     "road",
+    "robustness",
     "surrogate",
 ]

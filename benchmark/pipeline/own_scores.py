@@ -30,7 +30,8 @@ from benchmark.pipeline.cells import (
 from benchmark.pipeline.inputs import forget, load_batch
 from benchmark.pipeline.keys import own_score_key
 from benchmark.pipeline.protocol import measure
-from benchmark.pipeline.score import Scored, score_explanations, scored_row
+from benchmark.pipeline.score import score_explanations
+from benchmark.pipeline.score_rows import Scored, _scored
 from benchmark.utils.temporary import scratch
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _row(
     setting: str,
     outcome: tuple[str, str, np.ndarray],
 ) -> Scored:
-    row, values = scored_row(cell, meta, declared(ref).spec, {}, outcome)
+    row, values = _scored(cell, meta, declared(ref).spec, {}, outcome)
     return row | {"metric_setting": setting}, values
 
 
