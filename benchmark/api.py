@@ -640,6 +640,78 @@ def metric(
     return declare
 
 
+class Explain(Protocol):
+    """What a metric that calls the method again is handed as ``explain``."""
+
+    def __call__(
+        self, batch: Batch, target: Target | None = None, fit: Target | None = None
+    ) -> Explanation:
+        """Explain the images of ``batch`` by the method, with the same random numbers at each call.
+
+        Args:
+            target: the network to explain (default: the one that the method was fitted on).
+            fit: a network to fit the method on first, once for all calls that name it.
+
+        Raises:
+            NotApplicable: the method has nothing to say about this network.
+            ValueError: the metric asks for more explanations than it declares; the method breaks its contract.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class CallingSpec(MetricSpec):
+    """The declaration of a metric that calls the method again."""
+
+    calls: int  # images that the method explains for each image that is scored
+
+    @property
+    def annotations(self) -> frozenset[str]:
+        return super().annotations - {"explain"}
+
+
+def calling_metric(
+    *, needs: set[str], calls: int, **declaration: Any
+) -> Callable[[Callable[..., Array]], CallingSpec]:
+    """Declare ``f(e, target, batch, rng, explain, **setting) -> (n,)``: a metric that calls the method again.
+
+    Args:
+        needs: as in ``metric``, with or without "explain".
+        calls: how many images ``explain`` explains at most for each image of ``batch``.
+        declaration: as in ``metric``.
+
+    Raises:
+        ValueError: as in ``metric``, or no call.
+    """
+    if type(calls) is not int or calls < 1:
+        raise ValueError(
+            f"a metric that needs explain declares calls=1 or more, not {calls!r}"
+        )
+
+    def declare(function: Callable[..., Array]) -> CallingSpec:
+        plain = metric(needs=set(needs) - {"explain"}, **declaration)(function)
+        fields_of_it = vars(plain) | {"needs": plain.needs | {"explain"}}
+        METRICS[plain.name] = CallingSpec(**fields_of_it, calls=calls)
+        return METRICS[plain.name]
+
+    return declare
+
+
+def any_metric(
+    *, needs: set[str], calls: int = 0, **declaration: Any
+) -> Callable[[Callable[..., Array]], MetricSpec]:
+    """``metric``, or ``calling_metric`` where it needs "explain": ``@metric(needs={"heatmaps", "explain"}, calls=20)``.
+
+    Raises:
+        ValueError: as they do; calls without the need of "explain".
+    """
+    if "explain" in needs:
+        return calling_metric(needs=needs, calls=calls, **declaration)
+    if calls:
+        raise ValueError(f'calls={calls} without "explain" among the needs')
+    return metric(needs=needs, **declaration)
+
+
 def torch_rng(rng: Generator, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator on ``device``, seeded from ``rng``."""
     seed = int(rng.integers(2**63 - 1))

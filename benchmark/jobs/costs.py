@@ -194,6 +194,7 @@ class Counter:
             "train": self._train,
             "explain": self._explain,
             "score": self._score,
+            "again": self._again,
             "replicate": self._replicate,
         }
         if unit.function is bring_network:
@@ -266,6 +267,15 @@ class Counter:
 
         return kind, self._once(count, facts, "score", *_key(cell))
 
+    def _again(self, cell: Cell) -> tuple[str, Work]:
+        facts = self.facts(cell.dataset, cell.target)
+
+        def count() -> Work:
+            return calling(cell.method, _with_images(facts, cell), cell.again)
+
+        key = _key(cell), cell.again, cell.refits
+        return _kind("again", cell), self._once(count, facts, "again", *key)
+
     def _replicate(self, task: replicate.Task) -> tuple[str, Work]:
         facts = self._without_data
         if task.dataset:
@@ -305,6 +315,20 @@ def scoring(ref: MethodRef, facts: Facts) -> Work:
     found = passes_per_image(offers) * facts.images * facts.logits
     found = replace(found, fits=facts.images * facts.pixels)
     return found.beside(arrays + _held(facts))
+
+
+def calling(ref: MethodRef, facts: Facts, images: int) -> Work:
+    """The work of the metrics that call the method again on so many images: of a fit, and of as many explanations per
+    image as they declare. Fits on other networks and what metrics share are not counted; they are a method's own affair
+    and a few percent."""
+    offers = offered(ref)
+    declared = [
+        spec.calls * len(spec.settings)
+        for spec in registry.calling_metrics().values()
+        if spec.offered <= offers
+    ]
+    explained = images * (1 + sum(declared))
+    return explaining(ref, facts.explaining(explained, facts.reference))
 
 
 def experiment(
@@ -373,7 +397,7 @@ def passes_per_image(offers: frozenset[str]) -> float:
         decoded=draw(n, 1, h, h),
         reference=draw(n, 1, h, h),
     )
-    for spec in registry.metrics().values():
+    for spec in registry.scoring_metrics().values():
         if spec.offered <= offers and not spec.annotations:
             for setting in spec.settings:
                 spec(explanation, target, batch, np.random.default_rng(0), **setting)

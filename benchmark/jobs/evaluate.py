@@ -27,6 +27,7 @@ from benchmark.leaderboard import placing, tables
 from benchmark.methods import describe
 from benchmark.methods.registry import MethodRef, remark
 from benchmark.pipeline import (
+    again,
     cells,
     collect,
     explain,
@@ -214,11 +215,11 @@ class _Known:
 def _known(profile: Profile, wanted: Sequence[Cell]) -> _Known:
     """From the profile's own files if they are up to date, else from the committed rows that still hold."""
     explained = [cell for cell in wanted if explain.is_explained(cell)]
-    unscored = [cell for cell in explained if not score.is_scored(cell)]
+    unscored = [cell for cell in explained if not _is_scored(cell)]
     lacking = [cell for cell in unscored if store.is_whole(cell.explanation)]
     here = [cell for cell in explained if cell in lacking or cell not in unscored]
     _score(profile, lacking)
-    scored = [cell for cell in here if cell not in lacking or score.is_scored(cell)]
+    scored = [cell for cell in here if cell not in lacking or _is_scored(cell)]
     rest = [cell for cell in wanted if cell not in scored]
     elsewhere = {cell.method.slug for cell in wanted if cell not in here}
     drawn = {
@@ -233,7 +234,7 @@ def _known(profile: Profile, wanted: Sequence[Cell]) -> _Known:
     means_only = 0 if len(values) else len(rest) - sum(found.left_out.values())
     return _Known(
         drawn,
-        [cell.scores for cell in scored],
+        [file for cell in scored for file in score.files(cell)],
         found.rows,
         values,
         means_only,
@@ -242,11 +243,18 @@ def _known(profile: Profile, wanted: Sequence[Cell]) -> _Known:
     )
 
 
+def _is_scored(cell: Cell) -> bool:
+    return score.is_scored(cell) and (not cell.again or again.is_scored_again(cell))
+
+
 def _score(profile: Profile, lacking: Sequence[Cell]) -> None:
     """Compute the scores that are missing, e.g. those of a metric that is new or has changed."""
     units: dict[str, list[engine.Unit]] = {}
     for cell in lacking:
-        units.setdefault(cell.dataset, []).append(score.score_unit(cell))
+        of_cell = [score.score_unit(cell)]
+        if cell.again and cell.method.own:
+            of_cell.append(again.again_unit(cell))
+        units.setdefault(cell.dataset, []).extend(of_cell)
     paths = store.Paths(profile.name)
     for dataset, of_dataset in units.items():
         with store.exclusive(paths.scores(dataset), wait=True):

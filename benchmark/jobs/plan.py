@@ -6,7 +6,8 @@
 Seconds are *measured* (on this machine, for this profile), *scaled* from measured units of the same kind, or *guessed*
 (``costs``). The makespan is simulated: stages run one after the other, as under ``dvc repro``; within a stage the
 longest unit starts first, on the worker that is free first, as in ``engine``. The critical path is a lower bound for
-any number of workers: the longest chain train -> explain -> score, or train -> replicate, and then the report.
+any number of workers: the longest chain train -> explain -> score (or again), or train -> replicate, and then the
+report.
 """
 
 from __future__ import annotations
@@ -20,14 +21,22 @@ from benchmark import engine, store
 from benchmark.engine import Unit
 from benchmark.jobs import costs
 from benchmark.jobs.costs import Counter, Model, Speed
-from benchmark.pipeline import cells, explain, replicate, score, train, unit_times
+from benchmark.pipeline import (
+    again,
+    cells,
+    explain,
+    replicate,
+    score,
+    train,
+    unit_times,
+)
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import pick
 
 # Seconds of a stage besides its units: the start of Python (5 s of a core, measured), of workers and of DVC (assumed).
 STAGE = 8.0
 REPORT = 30.0  # seconds of the report (assumed)
-STEPS = ("train", "explain", "score", "replicate")
+STEPS = ("train", "explain", "score", "again", "replicate")
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,8 @@ def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]
     for dataset in profile.datasets:
         for cell in explained[dataset]:
             yield "score", dataset, score.score_unit(cell)
+            if cell.again:
+                yield "again", dataset, again.again_unit(cell)
     for paper in profile.papers:
         for task in replicate.tasks(profile, paper):
             yield "replicate", paper, replicate.unit_of(task)
@@ -235,12 +246,13 @@ def critical_path(found: Sequence[Planned]) -> list[Planned]:
         trained |= dict.fromkeys(unit.needs, unit)
     explained = {unit.name: unit for unit in by_step["explain"]}
     chains = [[unit] for unit in by_step["train"]]
-    for unit in by_step["replicate"] + by_step["explain"] + by_step["score"]:
+    last = by_step["explain"] + by_step["score"] + by_step["again"]
+    for unit in by_step["replicate"] + last:
         chain = []
         networks = [trained[name] for name in unit.needs if name in trained]
         if networks:
             chain.append(max(networks, key=_seconds))
-        if unit.step == "score":
+        if unit.step in ("score", "again"):
             chain.append(explained[unit.name])
         chain.append(unit)
         chains.append(chain)

@@ -213,7 +213,7 @@ def _definitions(tree: Path) -> dict[str, list[set[str]]]:
 def _entries(profile: Profile) -> list[str]:
     """What explains, scores and replicates in a profile. Networks and data are compared by their files."""
     found: list[str] = []
-    for step in ("explain", "score", "replicate"):
+    for step in ("explain", "score", "again", "replicate"):
         found += keys.STEPS[step]
     for ref in profile.explain.methods:
         found += [keys.method_entry(each) for each in (ref, *ref.named)]

@@ -30,7 +30,9 @@ from benchmark import engine, store
 from benchmark.engine import Unit
 from benchmark.gate import diff
 from benchmark.pipeline import (
+    again,
     cells,
+    collect,
     explain,
     prerequisites,
     provenance,
@@ -154,6 +156,8 @@ def recompute(unit: Cell | Task) -> None:
     steps = [explain.explain_cell, score.score_cell]
     if isinstance(unit, Task):
         steps = [replicate.replicate_task]
+    elif unit.again:
+        steps.append(again.again_cell)
     for step in steps:
         with contextlib.suppress(engine.Failed):
             step(unit)
@@ -194,6 +198,7 @@ def _check_code(
             parts += [
                 ("steps", "explain"),
                 ("steps", "score"),
+                ("steps", "again"),
                 ("methods", method),
                 ("metrics", ""),
             ]
@@ -348,8 +353,8 @@ def _difference(row: Mapping[str, Any]) -> str:
 
 def _rows(unit: Cell | Task) -> pd.DataFrame:
     if isinstance(unit, Cell):
-        rows, _, _ = store.read_scores(unit.scores)
-        return store.tidy_rows(rows)
+        rows, _ = collect.rows_of(score.files(unit))
+        return rows
     rows, _, _ = replicate.rows_of(unit)
     return store.tidy_rows(pd.DataFrame(rows, columns=list(store.ROW_COLUMNS)))
 

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from benchmark import store
-from benchmark.api import METRICS, Method, MetricSpec, settings_of
+from benchmark.api import METRICS, CallingSpec, Method, MetricSpec, settings_of
 from benchmark.utils.near_names import UnknownName, near, pick
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -250,6 +250,18 @@ def metrics() -> dict[str, MetricSpec]:
     import benchmark.metrics  # noqa: F401  (its modules declare the metrics)
 
     return dict(sorted(METRICS.items()))
+
+
+def scoring_metrics() -> dict[str, MetricSpec]:
+    """Those that see a finished explanation, by name."""
+    every = metrics().items()
+    return {name: spec for name, spec in every if not isinstance(spec, CallingSpec)}
+
+
+def calling_metrics() -> dict[str, CallingSpec]:
+    """Those that call the method again, by name."""
+    every = metrics().items()
+    return {name: spec for name, spec in every if isinstance(spec, CallingSpec)}
 
 
 def is_adapter(ref: MethodRef) -> bool:

@@ -6,6 +6,11 @@
     occlusion      does hiding what the map calls relevant hurt more than hiding what it calls irrelevant?
     reconstruction how close to the image, and to its class, is what a method rebuilt from a layer?
     surrogate      does the explanation alone give the class that the network gives?
+    robustness     does the map stay what it is when the image hardly changes?
+    randomisation  does the map change when what the network learned is taken away?
+    axioms         does the map keep what must hold for every network?
+
+Those of the last three call the method again, on other images and networks.
 
 Importing this package fills ``benchmark.api.METRICS``. No metric is the truth: each module names what it cannot see and
 what a random map and an edge map score on it. A ranking that puts a control above a method is a finding, about the
@@ -13,21 +18,27 @@ metric or about the method.
 """
 
 from benchmark.metrics import (
+    axioms,
     complexity,
     concepts,
     faithfulness,
     localisation,
     occlusion,
+    randomisation,
     reconstruction,
+    robustness,
     surrogate,
 )
 
 __all__ = [
+    "axioms",
     "complexity",
     "concepts",
     "faithfulness",
     "localisation",
     "occlusion",
+    "randomisation",
     "reconstruction",
+    "robustness",
     "surrogate",
 ]

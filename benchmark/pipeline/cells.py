@@ -40,6 +40,10 @@ class Cell:
     method: MethodRef | None = None
     images: int = 64  # explained, of the test split
     reference: int = 256  # for fit, of the training split
+    again: int = 0  # of these images, explained again by metrics that call the method
+    refits: int = (
+        0  # other networks that a method which learns may be fitted on for them
+    )
     # The project's folder travels along: a worker may have started elsewhere.
     root: Path = field(default_factory=lambda: store.ROOT)
     evaluation: str = (
@@ -69,6 +73,11 @@ class Cell:
     def scores(self) -> Path:
         method = self.method.slug if self.method else "network"
         return self.made.score(self.dataset, self.target, self.seed, method)
+
+    @property
+    def again_scores(self) -> Path:
+        """Its scores by the metrics that call the method again."""
+        return self.scores.with_name(f"{self.scores.stem}.again.npz")
 
     @property
     def name(self) -> str:
@@ -213,6 +222,8 @@ def cells(profile: Profile, dataset: str) -> list[Cell]:
                 ref,
                 wanted.images,
                 wanted.reference,
+                again=wanted.again.images if wanted.again.on(seed) else 0,
+                refits=wanted.again.refits,
                 evaluation=profile.evaluation,
             )
             found.append(cell)

@@ -3,6 +3,7 @@
     step_hash("train")              # of the code that every network of a profile depends on
     explain_key(cell)               # of one explanation: code, method, images, network
     score_keys(cell)                # of its scores, by metric
+    again_keys(cell)                # of those by metrics that call its method again
     dependencies("explain")         # the files behind a step, for ``dvc.yaml``
 
 A result is a file that holds the key it was computed under. A file with the right key is never computed again; one with
@@ -23,7 +24,12 @@ from benchmark import store
 from benchmark.api import MetricSpec
 from benchmark.data import Dataset
 from benchmark.methods import adapters
-from benchmark.methods.registry import MethodRef, method_files, metrics
+from benchmark.methods.registry import (
+    MethodRef,
+    calling_metrics,
+    method_files,
+    scoring_metrics,
+)
 from benchmark.pipeline.cells import Cell
 from benchmark.store.code_hash import CODE
 from benchmark.store.hashes import file_hash, key_of
@@ -40,7 +46,12 @@ STEPS: Mapping[str, tuple[str, ...]] = {
         *_COMPUTING,
         "benchmark.pipeline.inputs:load_batch",
         "benchmark.pipeline.protocol:measure",
-        "benchmark.pipeline.score:_scored",
+        "benchmark.pipeline.score_rows:_scored",
+    ),
+    "again": (
+        *_COMPUTING,
+        "benchmark.pipeline.again:measure_again",
+        "benchmark.pipeline.score_rows:_scored",
     ),
     "replicate": (
         *_COMPUTING,
@@ -157,7 +168,19 @@ def score_keys(cell: Cell) -> dict[str, str]:
     hashes = [file_hash(path) for path in files]
     shared = ("score", cell.images, *hashes, step_hash("score"))
     found = {}
-    for spec in metrics().values():
+    for spec in scoring_metrics().values():
+        found[spec.name] = key_of(*shared, metric_hash(spec))
+    return found
+
+
+def again_keys(cell: Cell) -> dict[str, str]:
+    """The keys of a cell's scores by the metrics that call its method again, by metric."""
+    hashes = [file_hash(path) for path in (cell.weights, cell.paths.data(cell.dataset))]
+    sizes = cell.images, cell.reference, cell.again, cell.refits
+    code = method_hash(cell.method), step_hash("again")
+    shared = ("again", *sizes, *hashes, *code)
+    found = {}
+    for spec in calling_metrics().values():
         found[spec.name] = key_of(*shared, metric_hash(spec))
     return found
 
@@ -218,7 +241,7 @@ def dependencies(step: str) -> list[str]:
     entries = {
         "prepare": _files("datasets/*.py"),
         "explain": methods,
-        "score": _files("benchmark/metrics/*.py"),
+        "score": [*STEPS["again"], *methods, *_files("benchmark/metrics/*.py")],
         "replicate": [*methods, *_files("benchmark/papers/*/replicate.py")],
         "report": _files("benchmark/papers/*/*.py"),
     }

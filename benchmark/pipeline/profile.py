@@ -83,12 +83,31 @@ class _Part(BaseModel):
     )
 
 
+class Again(_Part):
+    """What metrics that call a method again are computed on.
+
+    Attributes:
+        images: of the explained images, at most; 0: these metrics are left out.
+        seeds: networks of these seeds (None: all).
+        refits: other networks that a method which learns from the reference images may be fitted on.
+    """
+
+    images: Annotated[int, Field(ge=0)] = 8
+    seeds: Annotated[tuple[Seed, ...], AsTuple] | None = None
+    refits: Annotated[int, Field(ge=0)] = 16
+
+    def on(self, seed: int) -> bool:
+        """Is a network of this seed among them?"""
+        return self.seeds is None or seed in self.seeds
+
+
 class Only(_Part):
     """What differs in the explanations of one data set; what it leaves out is as for the others."""
 
     images: Count = 0
     reference: Count = 0
     methods: Methods = ()
+    again: Again = Again()
 
 
 class Explain(_Part):
@@ -100,6 +119,7 @@ class Explain(_Part):
     limits: Annotated[
         Limits, PlainValidator(settings.limits, json_schema_input_type=dict[str, float])
     ] = Limits()
+    again: Again = Again()
     only: Mapping[str, Only] = {}
 
 
@@ -297,6 +317,8 @@ class Profile(_Part):
         }
         if self.explain.limits != Limits():
             explain["limits"] = asdict(self.explain.limits)
+        if self.explain.again != Again():
+            explain["again"] = self.explain.again.model_dump(exclude_unset=True)
         if self.explain.only:
             only = {
                 dataset: _only(other) for dataset, other in self.explain.only.items()
@@ -428,7 +450,8 @@ def _first(error: ValidationError, source: str) -> ProfileError:
     if unknown:
         *place, key = place
         in_only = len(place) > 1 and place[-2] == "only"  # explain.only.<data set>
-        known = (Only if in_only else Explain).model_fields
+        part = Again if place[-1:] == ["again"] else Only if in_only else Explain
+        known = part.model_fields
         return ProfileError(_line(source, place, str(near(key, known, "key"))))
     if first["type"] == "missing":
         place = place[:-1]
@@ -495,6 +518,8 @@ def _only(other: Only) -> dict[str, Any]:
     found = {key: getattr(other, key) for key in other.model_fields_set}
     if "methods" in found:
         found["methods"] = [_entry(ref) for ref in other.methods]
+    if "again" in found:
+        found["again"] = other.again.model_dump(exclude_unset=True)
     return found
 
 

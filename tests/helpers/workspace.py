@@ -60,7 +60,12 @@ def blob_params():
         "papers": [],
         "data": {"blobs": {}},
         "zoo": {"blobs": {"cnn": network}},
-        "explain": {"images": 8, "reference": 16, "methods": []},
+        "explain": {
+            "images": 8,
+            "reference": 16,
+            "again": {"images": 0},
+            "methods": [],
+        },
         "replicate": {},
     }
 

@@ -88,7 +88,7 @@ def test_a_method_is_placed_and_nothing_of_the_others_is_touched(known):
         assert (found.folder / name).stat().st_size > 0
     rows = store.read_rows(found.folder / "rows.csv")
     assert set(rows.method) == {"Gradient norm"} and set(rows.profile) == {"tiny"}
-    assert set(rows.metric) == set(registry.metrics())
+    assert set(rows.metric) == set(registry.scoring_metrics())
     board = tables.average_ranks(found.frame, "heatmap")
     assert set(board.label) == {"Gradient norm", "Random map", "Edge map (Sobel)"}
     assert not found.left_out and not found.means_only

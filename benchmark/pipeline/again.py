@@ -1,0 +1,392 @@
+"""The rest of the third step: metrics that call the method again, on other images, networks or classes.
+
+A cell's method is fitted as in the second step, from the same seeds, in the process that scores it; an external one in
+its sandbox, under the limits of ``explain: limits:``. Of the explained images the first ``explain: again: images:`` are
+scored. These scores have a file and keys of their own, so that explanations and the other scores do not depend on them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark import engine, store
+from benchmark.api import (
+    Batch,
+    CallingSpec,
+    Explain,
+    Explanation,
+    NotApplicable,
+    Target,
+)
+from benchmark.engine import Done, Unit
+from benchmark.methods import registry
+from benchmark.methods.contract import check_explanation, guard, pixels, strict
+from benchmark.pipeline import unit_times
+from benchmark.pipeline.cells import (
+    Cell,
+    cell_meta,
+    made,
+    network_files,
+)
+from benchmark.pipeline.inputs import forget, load_batch, load_reference, load_target
+from benchmark.pipeline.keys import again_keys, method_files_of
+from benchmark.pipeline.protocol import explained, names
+from benchmark.pipeline.score_rows import (
+    Scored,
+    _scored,
+    kept_scores,
+    raise_failed,
+    wanted,
+    without_values,
+    write_scores,
+)
+from benchmark.utils.seeds import generator
+from benchmark.utils.temporary import scratch
+
+if TYPE_CHECKING:  # workers import this module, and need no profile
+    from benchmark.engine.sandbox import Limits
+    from benchmark.pipeline.profile import Profile
+
+_APART = "again.npz"  # in the working directory of an external method's process
+Outcome = tuple[str, str, np.ndarray]  # status, reason, values, as ``protocol.measure``
+_PRECOMPUTED = "its maps were made elsewhere: it cannot be called again"
+
+
+# --------------------------------------------------------------------------------------------- what is computed
+
+
+class Fitted:
+    """A cell's method, fitted, as metrics call it again.
+
+    External methods see pixels (and labels if they declare that they need them); every call is guarded and its outcome
+    checked. A call has the seed of the explanations of the second step, so that what a method draws is the same for
+    each: explanations differ by what they are asked about, not by luck. The same question is asked once.
+    """
+
+    def __init__(self, cell: Cell, external: bool) -> None:
+        self.cell, self.external = cell, external
+        self.target = load_target(cell)
+        self._methods = {self.target: self._fitted(self.target)}
+        self.learns = _learns(cell.method.build(), self._methods[self.target])
+        self._answers: dict[tuple[Any, ...], Explanation] = {}
+        self._batches: list[Batch] = []  # whose ids are in ``_answers``
+
+    def _fitted(self, target: Target) -> Any:
+        method, reference = self.cell.method.build(), load_reference(self.cell)
+        watch: Any = contextlib.nullcontext()
+        if self.external:
+            reference = pixels(reference, method)
+            watch = strict(reference)
+        with guard(target), watch:
+            rng = generator("fit", *names(self.cell))
+            return method.fit(target, reference, rng)
+
+    def _method(self, target: Target) -> Any:
+        """The method, fitted on this network."""
+        if target not in self._methods:
+            self._methods[target] = self._fitted(target)
+        return self._methods[target]
+
+    def explain(
+        self, batch: Batch, target: Target | None = None, fit: Target | None = None
+    ) -> Explanation:
+        """See ``benchmark.api.Explain``."""
+        question = id(batch), target or self.target, fit or self.target
+        if question not in self._answers:
+            self._batches.append(batch)
+            self._answers[question] = self._explained(batch, *question[1:])
+        return self._answers[question]
+
+    def _explained(self, batch: Batch, target: Target, fit: Target) -> Explanation:
+        method = self._method(fit)
+        images, watch = batch, contextlib.nullcontext()
+        if self.external:
+            images = pixels(batch, method)
+            watch = strict(images)
+        with guard(target), watch:
+            rng = generator("explain", *names(self.cell))
+            found = method.explain(target, images, rng)
+        check_explanation(found, target, batch)
+        return found
+
+    def counted(self, spec: CallingSpec, images: int) -> Explain:
+        """``explain`` for a metric on so many images: it may ask for as many explanations as it declares, and have a
+        method that learns fitted on as many other networks as the cell allows."""
+        left, fits = spec.calls * images, {self.target}
+
+        def explain(
+            batch: Batch, target: Target | None = None, fit: Target | None = None
+        ) -> Explanation:
+            nonlocal left
+            left -= len(batch)
+            if left < 0:
+                raise ValueError(
+                    f"{spec.name} asks for more explanations than the {spec.calls} per image that it declares"
+                )
+            fits.add(fit or self.target)
+            if self.learns and len(fits) > self.cell.refits + 1:
+                raise NotApplicable(
+                    f"it learns from each network, and may learn from {self.cell.refits} others here "
+                    "(explain: again: refits:)"
+                )
+            return self.explain(batch, target, fit)
+
+        return explain
+
+
+def _learns(fresh: Any, fitted: Any) -> bool:
+    """Does a method keep anything of what it is fitted on?"""
+    before, after = getattr(fresh, "__dict__", None), getattr(fitted, "__dict__", None)
+    if before is None or after is None or before.keys() != after.keys():
+        return True
+    return any(not _same(before[key], after[key]) for key in before)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    plain = (bool, int, float, str, tuple, list, type(None))
+    return type(a) is type(b) and isinstance(a, plain) and a == b
+
+
+def measure_again(
+    cell: Cell, kept: Mapping[tuple[str, str], Any], external: bool
+) -> tuple[dict[tuple[str, str], Outcome], list[int]]:
+    """The metrics that call a cell's method again and are not in ``kept``.
+
+    Returns:
+        (metric, its setting) -> status, reason and values, as ``protocol.measure`` returns them, NaN for the images
+        that were not explained again; and the ids of all images.
+
+    Raises:
+        NotApplicable, Exception: as the method does when it is fitted.
+    """
+    batch, fitted = load_batch(cell), Fitted(cell, external)
+    images = _first(batch, cell.again)
+    e = fitted.explain(images)
+    found = {}
+    for spec in registry.calling_metrics().values():
+        for setting in spec.settings:
+            key = spec.name, store.setting_text(setting)
+            if key not in kept:
+                found[key] = _outcome(fitted, spec, setting, e, images, len(batch))
+    images.memo.pop("explained", None)
+    return found, batch.ids.tolist()
+
+
+def _first(batch: Batch, n: int) -> Batch:
+    """The first n images, the same object for all methods of a network, which share results by it."""
+    return batch.memo.setdefault(("again", n), batch[:n])
+
+
+def _outcome(
+    fitted: Fitted,
+    spec: CallingSpec,
+    setting: Mapping[str, Any],
+    e: Explanation,
+    images: Batch,
+    n: int,
+) -> Outcome:
+    nothing = np.empty(0)
+    missing = sorted(spec.offered - e.offers())
+    if missing:
+        return "not applicable", f"offers no {', '.join(missing)}", nothing
+    missing = sorted(spec.annotations - images.annotations())
+    if missing:
+        return "not applicable", f"images have no {', '.join(missing)}", nothing
+    try:
+        values = _values(fitted, spec, setting, e, images)
+    except NotApplicable as reason:
+        return "not applicable", " ".join(str(reason).split()), nothing
+    except Exception as error:
+        return "failed", engine.one_line(error), nothing
+    if np.isnan(values).all():
+        return "not applicable", "to none of the images", nothing
+    return "ok", "", np.concatenate([values, np.full(n - len(values), np.nan)])
+
+
+def _values(
+    fitted: Fitted,
+    spec: CallingSpec,
+    setting: Mapping[str, Any],
+    e: Explanation,
+    images: Batch,
+) -> np.ndarray:
+    """The values (n,) of a metric, NaN for images without an explanation.
+
+    Raises:
+        ValueError: not one value per image, or values that are NaN or infinite where the metric does not say so.
+    """
+    rows, e, part = explained(e, images)
+    if not spec.annotations:
+        part = _bare(part)
+    # The same for all metrics and methods, which then draw the same images and networks.
+    rng = generator("again", fitted.cell.dataset, fitted.cell.target, fitted.cell.seed)
+    explain = fitted.counted(spec, len(part))
+    found = spec(e, fitted.target, part, rng, explain=explain, **setting)
+    found = np.asarray(found, np.float64)
+    if found.shape != (len(part),):
+        raise ValueError(
+            f"{spec.name} returned shape {found.shape} for {len(part)} images"
+        )
+    bad = np.isinf(found) if spec.partial else ~np.isfinite(found)
+    if bad.any():
+        raise ValueError(
+            f"{spec.name} is NaN or infinite for {bad.sum()} of {len(part)} images"
+        )
+    values = np.full(len(images), np.nan)
+    values[rows] = found
+    return values
+
+
+def _bare(batch: Batch) -> Batch:
+    """The images without their annotations; the same object each time."""
+    if not batch.annotations() and batch.part_masks is None:
+        return batch
+    if "bare" not in batch.memo:
+        batch.memo["bare"] = Batch(batch.x, batch.y, batch.ids, chunk=batch.chunk)
+    return batch.memo["bare"]
+
+
+# --------------------------------------------------------------------------------------------- cells
+
+
+def again_unit(cell: Cell) -> Unit:
+    """The unit that scores a cell by a method of this project."""
+    reads = (*network_files(cell), cell.explanation, *method_files_of(cell.method))
+    return Unit(
+        cell.name, again_cell, (cell,), reads=reads, writes=(cell.again_scores,)
+    )
+
+
+def is_scored_again(cell: Cell) -> bool:
+    """Do its scores by all metrics that call again exist, made from all that they depend on now?"""
+    return _wanted() <= kept_scores(cell.again_scores, again_keys(cell)).keys()
+
+
+def _wanted() -> set[tuple[str, str]]:
+    return wanted(registry.calling_metrics().values())
+
+
+def again_cell(cell: Cell) -> str | None:
+    """Score a cell by the metrics that call its method again and lack a score; writes its file."""
+    keys = again_keys(cell)
+    kept = kept_scores(cell.again_scores, keys)
+    if _wanted() <= kept.keys():
+        return engine.KEPT
+    scored, ids = _cell_scores(cell, kept, external=False)
+    write_scores(cell.again_scores, scored, ids, keys)
+    raise_failed(scored)
+    return None
+
+
+def again_apart(cell: Cell) -> None:
+    """For an external method: writes what ``again_cell`` would into the working directory."""
+    keys = again_keys(cell)
+    scored, ids = _cell_scores(cell, {}, external=True)
+    write_scores(Path(_APART), scored, ids, keys)
+    raise_failed(scored)
+
+
+def _cell_scores(
+    cell: Cell, kept: Mapping[tuple[str, str], Scored], external: bool
+) -> tuple[list[Scored], list[int]]:
+    """The scores of a cell, those in ``kept`` as they are; and the images' ids."""
+    specs, meta = registry.calling_metrics().values(), cell_meta(cell)
+    why: dict[str, Any] = {}
+    if meta["status"] != "ok":
+        return without_values(cell, meta, specs), []
+    if getattr(cell.method.build(), "precomputed", False):
+        why = {"status": "not applicable", "reason": _PRECOMPUTED}
+        return without_values(cell, meta | why, specs), []
+    try:
+        found, ids = measure_again(cell, kept, external)
+    except NotApplicable as reason:
+        why = {"status": "not applicable", "reason": " ".join(str(reason).split())}
+    except Exception as error:
+        why = {"status": "failed", "reason": engine.one_line(error)}
+    if why:
+        forget()  # the method may have changed the network before it failed
+        return without_values(cell, meta | why, specs), []
+    return _rows(cell, meta, kept, found), ids
+
+
+def _rows(
+    cell: Cell,
+    meta: Mapping[str, Any],
+    kept: Mapping[tuple[str, str], Scored],
+    found: Mapping[tuple[str, str], Outcome],
+) -> list[Scored]:
+    """The rows of all metrics: those in ``kept``, and of what was found now."""
+    scored = []
+    for spec in registry.calling_metrics().values():
+        for setting in spec.settings:
+            key = spec.name, store.setting_text(setting)
+            one = kept.get(key) or _scored(cell, meta, spec, setting, found[key])
+            scored.append(one)
+    return scored
+
+
+# --------------------------------------------------------------------------------------------- a data set
+
+
+def score_again(profile: Profile, dataset: str, todo: Sequence[Cell]) -> Iterator[Done]:
+    """Score the cells of a data set that are called again; an external method has a process of its own."""
+    todo = [cell for cell in todo if cell.again] if _wanted() else []
+    with tempfile.TemporaryDirectory(prefix=scratch()) as apart:
+        units = [again_unit(cell) for cell in todo if cell.method.own]
+        external = [cell for cell in todo if not cell.method.own]
+        units += _external_units(external, profile.explain.limits, Path(apart))
+        for done in unit_times.run(made(profile), "again", dataset, units):
+            cell = done.unit.arguments[0]
+            if done.unit.limits:
+                _collect_external(cell, done)
+            if done.error and not kept_scores(cell.again_scores, again_keys(cell)):
+                _write_failure(cell, done.error)
+            yield done
+
+
+def _external_units(todo: Sequence[Cell], limits: Limits, root: Path) -> list[Unit]:
+    """A unit for each cell that lacks scores, with a working directory of its own below ``root``."""
+    units = []
+    for i, cell in enumerate(todo):
+        if not is_scored_again(cell):
+            folder = root / str(i)
+            folder.mkdir()
+            units.append(Unit(cell.name, again_apart, (cell,), limits, folder))
+    return units
+
+
+def _collect_external(cell: Cell, done: Done) -> None:
+    """Move what an external method's process measured to its place; nothing if it wrote nothing."""
+    keys, meta = again_keys(cell), cell_meta(cell)
+    try:
+        rows, values, ids = store.read_scores(done.unit.folder / _APART)
+    except store.StoreError:
+        return
+    found = {}
+    for row, value in zip(rows.to_dict("records"), values, strict=True):
+        key = row["metric"], row["metric_setting"]
+        found[key] = row["status"], row["reason"], value
+    if _wanted() <= found.keys():
+        scored = _rows(cell, meta, {}, found)
+    else:  # it was not fitted
+        specs = registry.calling_metrics().values()
+        why = {key: rows[key].iloc[0] for key in ("status", "reason")}
+        scored = without_values(cell, meta | why, specs)
+    with contextlib.suppress(OSError):
+        write_scores(cell.again_scores, scored, ids.tolist(), keys)
+
+
+def _write_failure(cell: Cell, reason: str) -> None:
+    """Write why a cell that could not do so itself failed, as far as the disk allows."""
+    meta = cell_meta(cell) | {"status": "failed", "reason": reason}
+    specs = registry.calling_metrics().values()
+    with contextlib.suppress(OSError):
+        write_scores(cell.again_scores, without_values(cell, meta, specs), [], {})
