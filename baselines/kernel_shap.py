@@ -37,7 +37,7 @@ class KernelSHAP:
     """``samples`` of an image in about ``segments`` SLIC segments; ``fill`` mean, black or segment."""
 
     segments: int = 50
-    samples: int = 1000
+    samples: int = 500
     fill: Literal["mean", "black", "segment"] = "mean"
     output: Literal["logit", "probability"] = "logit"
     name = "KernelSHAP"

@@ -37,7 +37,7 @@ class LIME:
     """``samples`` of an image in about ``segments`` SLIC segments; ``fill`` segment, mean or black."""
 
     segments: int = 50
-    samples: int = 1000
+    samples: int = 500
     width: float = 0.25
     ridge: float = 1.0
     fill: Literal["segment", "mean", "black"] = "segment"

@@ -3,7 +3,7 @@
 Idea: look at the image through thousands of random masks; the mean of the masks, weighted by the class score behind
 each, is the map. The network is a black box.
 
-    maps = RISE(masks=1000).fit(target, reference, rng).explain(target, batch, rng).heatmaps     # (n, h, w) >= 0
+    maps = RISE(masks=500).fit(target, reference, rng).explain(target, batch, rng).heatmaps     # (n, h, w) >= 0
 
 Theory, with f the softmax probability of the class that F predicts on the image I, and lambda a pixel:
 
@@ -37,7 +37,7 @@ from benchmark.shared.pixels import answer, blank, with_classes
 class RISE:
     """``masks`` of ``grid`` x ``grid`` cells, each open with probability ``p``; ``fill`` mean or black."""
 
-    masks: int = 1000
+    masks: int = 500
     grid: int = 7
     p: float = 0.5
     fill: Literal["mean", "black"] = "mean"

@@ -13,9 +13,10 @@
     surrogate      does the explanation alone give the class that the network gives?
     robustness     does the map stay what it is when the image hardly changes?
     randomisation  does the map change when what the network learned is taken away?
+    parts          does the map name the parts that the answer rests on, where they can be taken away?
     axioms         does the map keep what must hold for every network?
 
-Those of the last three call the method again, on other images and networks.
+Those of the last four call the method again, on other images and networks.
 
 Importing this package fills ``benchmark.api.METRICS``. No metric is the truth: each module names what it cannot see and
 what a random map and an edge map score on it. A ranking that puts a control above a method is a finding, about the
@@ -33,6 +34,7 @@ from benchmark.metrics import (
     localisation,
     object_relevance,
     occlusion,
+    parts,
     randomisation,
     reconstruction,
     road,
@@ -51,6 +53,7 @@ __all__ = [
     "localisation",
     "object_relevance",
     "occlusion",
+    "parts",
     "randomisation",
     "reconstruction",
     "road",

@@ -24,13 +24,19 @@ def quarters(monkeypatch):
 
 
 def test_segments_are_numbered_from_0_and_follow_the_image():
-    x = torch.zeros(3, 16, 16)
-    x[:, :, 8:] = 1
+    x = torch.zeros(3, 32, 32)
+    x[:, :, 16:] = 1
     segments = superpixels(x, 8).numpy()
     assert np.array_equal(np.unique(segments), np.arange(segments.max() + 1))
     assert 4 <= segments.max() + 1 <= 12
-    left, right = np.unique(segments[:, :8]), np.unique(segments[:, 8:])
+    left, right = np.unique(segments[:, :15]), np.unique(segments[:, 17:])
     assert not np.intersect1d(left, right).size
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grainy_image_is_cut_into_about_as_many_segments_as_asked(channels):
+    grain = torch.from_numpy(np.random.default_rng(0).random((channels, 32, 32)))
+    assert 10 <= superpixels(grain.float(), 16).max() + 1 <= 22
 
 
 def test_what_hides_a_segment_by_hand():

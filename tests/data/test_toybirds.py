@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 from itertools import combinations
 from math import factorial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from benchmark import data
 from benchmark.data import download
+from benchmark.shared import toybirds
 from benchmark.utils.seeds import generator
 from tests.helpers.places import ROOT
 
@@ -19,10 +21,11 @@ SCRIPT = ROOT / "datasets" / "toybirds.py"
 
 @pytest.fixture(scope="module")
 def toy():
+    """What the script and the module that it draws with define."""
     spec = importlib.util.spec_from_file_location("datasets_toybirds", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    return SimpleNamespace(**vars(toybirds) | vars(module))
 
 
 @pytest.fixture(scope="module", params=[48, 64])

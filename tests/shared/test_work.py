@@ -186,6 +186,11 @@ SETTINGS = {  # of methods, for a toy
     "ClaDec": {"epochs": 2, "base": 8, "batch": 16},
     "XNN": {"hidden": [16, 8], "epochs": 4, "restarts": 0},
     "ACE": {"segments": [15, 50], "images": 20, "clusters": 12},
+    "IntegratedGradients": {"steps": 6},
+    "KernelSHAP": {"segments": 20, "samples": 40},
+    "LIME": {"segments": 20, "samples": 40},
+    "RISE": {"masks": 40},
+    "SmoothGrad": {"samples": 6},
 }
 
 
