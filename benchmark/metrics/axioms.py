@@ -42,11 +42,16 @@ def completeness(
     baseline: str = "black",
     cap: float = 1.0,
 ) -> Array:
-    """|sum of the map - (f(x) - f(x_0))| / |f(x) - f(x_0)|, (n,) in [0, 1]; ``cap`` where it is larger, since one image
+    """Completeness. Do the map's values add up to the answer that they claim to explain?
+
+    |sum of the map - (f(x) - f(x_0))| / |f(x) - f(x_0)|, (n,) in [0, 1]; ``cap`` where it is larger, since one image
     with f(x) close to f(x_0) would outweigh all others. A zero map has exactly 1, as bad as any.
 
     x_0 is the image filled with ``baseline`` (black, blur or mean, ``benchmark.metrics.masking``); with none, f(x_0) is
     0, which is what LRP keeps. An image with f(x) = f(x_0) has 0 where the map's sum is 0, too.
+
+    Range: 0 to 1.
+    Weakness: Only methods that claim it can pass, and the answer spread evenly over the image is perfectly complete.
 
     Raises:
         ValueError: an unknown baseline.

@@ -64,8 +64,14 @@ def _gini(maps: Array) -> Array:
     source="Bhatt et al. 2020, Def. 4 (complexity)",
 )
 def entropy(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
-    """- sum_i p_i log p_i with p_i = |a_i| / sum_j |a_j|, (n,) in [0, log(h w)]; log(h w), as of a flat map, for a zero
-    map, which singles out no pixel either."""
+    """Complexity (entropy). Over how many pixels is the map spread?
+
+    - sum_i p_i log p_i with p_i = |a_i| / sum_j |a_j|, (n,) in [0, log(h w)]; log(h w), as of a flat map, for a zero
+    map, which singles out no pixel either.
+
+    Range: 0 to the logarithm of the number of pixels.
+    Weakness: Looks at the map alone: one random pixel is perfect.
+    """
     values = [_entropy(maps) for maps, _ in chunks(e, batch)]
     return np.concatenate(values)
 

@@ -62,7 +62,9 @@ def infidelity(
     fill: str = "mean",
     output: str = "logit",
 ) -> Array:
-    """mean_S (beta s_S - D_S)^2, (n,) >= 0, over random squares S: s_S is the map's sum in S, D_S = f(x) - f(x_S), and
+    """Infidelity. How far, on its best scale, is the map on random squares from what the answer loses without them?
+
+    mean_S (beta s_S - D_S)^2, (n,) >= 0, over random squares S: s_S is the map's sum in S, D_S = f(x) - f(x_S), and
     beta = mean(D s) / mean(s^2) the factor that fits best (Sec. 2 and the authors' code), so a map's scale is free.
 
     The squares have sides of 1 to 10 pixels of 28 x 28, as in the authors' code, which goes through all of them
@@ -71,6 +73,10 @@ def infidelity(
     Variants: ``scale="none"`` has beta = 1, as captum's default and Quantus do; it is a test of a map's units rather
     than of its places (a map times 100 scores 10^4 times as much). ``scale="relative"`` divides by mean(D^2): in
     [0, 1], and comparable between networks.
+
+    Range: 0 and more.
+    Weakness: In squared logits, which differ from network to network; a zero map scores no worse than one whose values
+        say nothing.
 
     Raises:
         ValueError: an unknown scale, fill or output, or fewer than one draw.
@@ -125,12 +131,18 @@ def sensitivity_n(
     fill: str = "mean",
     output: str = "logit",
 ) -> Array:
-    """mean_n corr_S (sum of the map in S, f(x) - f(x_S)), (n,) in [-1, 1]: Pearson's correlation over random sets S of
+    """Sensitivity-n. Is what the map has on random sets of pixels, small and large, what the answer loses without them?
+
+    mean_n corr_S (sum of the map in S, f(x) - f(x_S)), (n,) in [-1, 1]: Pearson's correlation over random sets S of
     n pixels, for ``sizes`` values of n from 1 % to 80 % of the pixels in equal ratios (the paper: 1 to 80 % and 100
     sets each).
 
     An image whose answer no set changes, and a flat map, have 0. Of single pixels (n = 1) the fall is mostly float32
     rounding, so that sizes begin at 1 %.
+
+    Range: -1 to 1.
+    Weakness: Random sets of scattered pixels take an image off its data, and large sets hardly differ in what they
+        hold.
 
     Raises:
         ValueError: an unknown fill or output, fewer than one size or two draws.
@@ -170,8 +182,14 @@ def faithfulness_correlation(
     fill: str = "mean",
     output: str = "logit",
 ) -> Array:
-    """corr_S (sum of the map in S, f(x) - f(x_S)), (n,) in [-1, 1], over random sets S of the share ``size`` of the
+    """Faithfulness correlation. Is what the map has on random pixels what the answer loses without them?
+
+    corr_S (sum of the map in S, f(x) - f(x_S)), (n,) in [-1, 1], over random sets S of the share ``size`` of the
     pixels: ``sensitivity_n`` with one n.
+
+    Range: -1 to 1.
+    Weakness: Random sets of scattered pixels take an image off its data, and sets of one size hardly differ in what
+        they hold.
 
     Raises:
         ValueError: a size outside (0, 1], an unknown fill or output, or fewer than two draws.
@@ -225,12 +243,17 @@ def monotonicity_correlation(
     fill: str = "noise",
     output: str = "probability",
 ) -> Array:
-    """Spearman's correlation of |a_i| with E (f(x) - f(x_i))^2 / f(x)^2, (n,) in [-1, 1], over the patches i of a
+    """Monotonicity correlation. Does the map put more, of either sign, on patches whose change moves the answer more?
+
+    Spearman's correlation of |a_i| with E (f(x) - f(x_i))^2 / f(x)^2, (n,) in [-1, 1], over the patches i of a
     ``grid`` x ``grid``: a_i is the map's mean in patch i, x_i the image with other pixels there.
 
     The other pixels are drawn ``draws`` times from [0, 1]; any other ``fill`` is not random and takes one draw. The
     paper's features are single pixels: ``grid`` = the image's side. f(x) divides all of an image's values alike, so
     that it changes nothing. Quantus divides by f(x) to the power of 2, too, and sums |a| over the pixels of a step.
+
+    Range: -1 to 1.
+    Weakness: Blind to signs, and to all that is smaller than a patch.
 
     Raises:
         ValueError: fewer than two patches a side or one draw, or an unknown fill or output.

@@ -59,12 +59,18 @@ def saco(
     images: float = 0.25,
     fill: str = "mean",
 ) -> Array:
-    """sum_{i<j} +-(s_i - s_j) / sum_{i<j} (s_i - s_j), (n,) in [-1, 1]: the pixels, in the order of the map, are cut
+    """Salience-guided faithfulness (SaCo). Do groups of pixels that the map puts higher matter more to the answer?
+
+    sum_{i<j} +-(s_i - s_j) / sum_{i<j} (s_i - s_j), (n,) in [-1, 1]: the pixels, in the order of the map, are cut
     into ``groups`` G_1 ... G_K; + where d_i >= d_j with d_i = Y_c(x) - Y_c(x without G_i), - where not.
 
     s_i is the map's mean in G_i (the paper: its sum; the same where K divides the number of pixels). A tie of the d
     counts for the map, as printed: a network whose answer never changes gives 1 to every map that is not flat. A flat
     map has 0.
+
+    Range: -1 to 1.
+    Weakness: Ties count for the map: a network whose answer nothing changes gives the best value to every map that is
+        not flat.
 
     Raises:
         ValueError: fewer than two groups, more than pixels, or an unknown fill.
@@ -146,11 +152,16 @@ def symmetric_relevance_gain(
     images: float = 0.25,
     fill: str = "mean",
 ) -> Array:
-    """AUC(least important first) - AUC(most important first), (n,) in [-1, 1]: areas under Y_c against the share of
+    """Symmetric relevance gain. How much later is the image lost with the lowest pixels removed first?
+
+    AUC(least important first) - AUC(most important first), (n,) in [-1, 1]: areas under Y_c against the share of
     pixels removed, at ``steps`` evenly spaced points with both ends.
 
     A random map has 0 in the mean, whatever the fill does to the network, and a flat one scores by the order of ties
     alone (lower index first).
+
+    Range: -1 to 1.
+    Weakness: Both orders take the image off its data; the gain cancels only what is the same in both.
 
     Raises:
         ValueError: fewer than two steps, or an unknown fill.
@@ -189,11 +200,16 @@ def irof(
     images: float = 0.25,
     fill: str = "mean",
 ) -> Array:
-    """Area over Y_c(x_l) / Y_c(x_0), l = 0 ... L, divided by L, (n,) up to 1: x_l lacks the l segments of the image of
+    """Removal of segments (IROF). How soon does the network lose the image as segments are removed, top ones first?
+
+    Area over Y_c(x_l) / Y_c(x_0), l = 0 ... L, divided by L, (n,) up to 1: x_l lacks the l segments of the image of
     which the map has the largest mean. 1 - C at worst, with C classes.
 
     SLIC cuts each image into about ``segments`` (the paper: as many as 300 of 224 x 224), which are the same for all
     maps; equal means go by the segment's number. Trapezoid rule.
+
+    Range: up to 1.
+    Weakness: Sees segments, not pixels, and a removed segment is off the data.
 
     Raises:
         ValueError: fewer than two segments, or an unknown fill.

@@ -47,8 +47,14 @@ def input_invariance(
     *,
     shift: float = -1.0,
 ) -> Array:
-    """||Phi_2(x + c) - Phi(x)|| / ||Phi(x)||, (n,), 0 or more: Phi_2 explains the network whose first affine step, the
-    normalisation of the image, absorbs c = ``shift``. NaN where Phi(x) is 0; up to 1e-5 is rounding and counts as 0."""
+    """Input invariance. Does the map change when a constant is added to the image and the network takes it off again?
+
+    ||Phi_2(x + c) - Phi(x)|| / ||Phi(x)||, (n,), 0 or more: Phi_2 explains the network whose first affine step, the
+    normalisation of the image, absorbs c = ``shift``. NaN where Phi(x) is 0; up to 1e-5 is rounding and counts as 0.
+
+    Range: 0 and more.
+    Weakness: A random map and an edge map score 0, the best value: a test to be failed, not to be won.
+    """
     key = "shifted", target, shift
     if key not in batch.memo:
         batch.memo[key] = like(batch, batch.x + shift), shifted(target, shift)

@@ -108,10 +108,15 @@ def energy_in_box(
 def pointing_game_mask(
     e: Explanation, target: Target, batch: Batch, rng: Generator
 ) -> Array:
-    """Probability that a maximum of the map, drawn uniformly among tied ones, lies on an object, (n,) in [0, 1].
+    """Pointing game on objects. Is the map's largest pixel on an object of the image's class?
+
+    Probability that a maximum of the map, drawn uniformly among tied ones, lies on an object, (n,) in [0, 1].
 
     The mask is of all objects of the image's class, each by its outline or its box. NaN where it is empty. Not
     applicable where the data set has a box for each image (``pointing_game``), or no objects.
+
+    Range: 0 to 1.
+    Weakness: Chance is the objects' share of the image; one pixel decides.
     """
     values = []
     for maps, part in chunks(e, batch):
@@ -134,7 +139,13 @@ def pointing_game_mask(
 def energy_in_mask(
     e: Explanation, target: Target, batch: Batch, rng: Generator
 ) -> Array:
-    """Share of the map's positive mass that lies on an object, (n,) in [0, 1]; masks as in ``pointing_game_mask``."""
+    """Energy on the objects. How much of the map's positive mass lies on the objects of the image's class?
+
+    Share of the map's positive mass that lies on an object, (n,) in [0, 1]; masks as in ``pointing_game_mask``.
+
+    Range: 0 to 1.
+    Weakness: A constant map scores the objects' share of the image, and edge maps score high without a network.
+    """
     values = []
     for maps, part in chunks(e, batch):
         mask = _object_mask(part)

@@ -37,8 +37,14 @@ FAMILY = "localisation"
 def relevance_mass_accuracy(
     e: Explanation, target: Target, batch: Batch, rng: Generator
 ) -> Array:
-    """Share of the positive relevance on the object, (n,) in [0, 1]; 0 without positive relevance (Quantus sums signed
-    values, which may give any number). NaN where no pixel shows the object."""
+    """Relevance mass accuracy. How much of the positive relevance lies on the object?
+
+    Share of the positive relevance on the object, (n,) in [0, 1]; 0 without positive relevance (Quantus sums signed
+    values, which may give any number). NaN where no pixel shows the object.
+
+    Range: 0 to 1.
+    Weakness: A constant map scores the object's share of the image, and edge maps score high without a network.
+    """
     values = []
     for maps, part in chunks(e, batch):
         pixels = _object(part)
@@ -59,10 +65,15 @@ def relevance_mass_accuracy(
 def relevance_rank_accuracy(
     e: Explanation, target: Target, batch: Batch, rng: Generator
 ) -> Array:
-    """Share of the K pixels of the largest positive relevance that lie on the object of K pixels, (n,) in [0, 1].
+    """Relevance rank accuracy. How many of the map's top pixels, as many as the object has, lie on the object?
+
+    Share of the K pixels of the largest positive relevance that lie on the object of K pixels, (n,) in [0, 1].
 
     Where pixels tie for the last places, this is the expected value of a draw among them (elsewhere the first pixels of
     the image win, and a zero map scores 1 or 0 by where the object lies). NaN where no pixel shows the object.
+
+    Range: 0 to 1.
+    Weakness: Chance is the object's share of the image, and edge maps score high without a network.
     """
     values = [_rank_accuracy(maps, _object(part)) for maps, part in chunks(e, batch)]
     return np.concatenate(values)

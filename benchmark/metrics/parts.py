@@ -312,10 +312,15 @@ def _mean(values: Array) -> float:
 def single_deletion(
     e: Explanation, target: Target, batch: Batch, rng: Generator
 ) -> Array:
-    """(rho + 1) / 2, (n,) in [0, 1]: rho is Spearman's correlation, over the five parts, of PI with the fall of the
+    """Single deletion. Does the map put more on parts whose removal the answer feels more?
+
+    (rho + 1) / 2, (n,) in [0, 1]: rho is Spearman's correlation, over the five parts, of PI with the fall of the
     predicted class's logit when the part is removed.
 
     A map with equal PI has 0.5 (the authors leave such images out); NaN where no part changes the logit.
+
+    Range: 0 to 1.
+    Weakness: Five parts give a coarse order, and a part alone matters little where another says the same.
     """
     answers = answers_of(target, batch)
     c = answers.whole.argmax(1)
@@ -375,7 +380,13 @@ def _own_batch(birds: Birds, batch: Batch) -> Batch:
 def preservation(
     e: Explanation, target: Target, batch: Batch, rng: Generator, explain: Explain
 ) -> Array:
-    """[the network gives the same class to the bird that has its important parts alone], (n,), 0 or 1."""
+    """Preservation of important parts. Does the network keep its answer with the important parts alone?
+
+    [the network gives the same class to the bird that has its important parts alone], (n,), 0 or 1.
+
+    Range: 0 or 1 per image.
+    Weakness: A map that calls all parts important passes; read it beside distractibility.
+    """
     return _checked(kept_answer, e, target, batch, explain)
 
 
@@ -391,7 +402,13 @@ def preservation(
 def deletion(
     e: Explanation, target: Target, batch: Batch, rng: Generator, explain: Explain
 ) -> Array:
-    """[the network gives another class to the bird without its important parts], (n,), 0 or 1."""
+    """Deletion of important parts. Does the network change its answer without the parts that the map calls important?
+
+    [the network gives another class to the bird without its important parts], (n,), 0 or 1.
+
+    Range: 0 or 1 per image.
+    Weakness: A map that calls all parts important passes; read it beside distractibility.
+    """
     return _checked(changed_answer, e, target, batch, explain)
 
 
@@ -408,9 +425,14 @@ def deletion(
 def controlled_synthetic_data_check(
     e: Explanation, target: Target, batch: Batch, rng: Generator, explain: Explain
 ) -> Array:
-    """max over the smallest sets of parts S that tell the class of |important and S| / |S|, (n,) in [0, 1].
+    """Controlled synthetic data check. How much of a smallest set of parts that tells the class does the map call important?
+
+    max over the smallest sets of parts S that tell the class of |important and S| / |S|, (n,) in [0, 1].
 
     On toybirds there is one such set for each class, of three parts. NaN where the network's class is wrong.
+
+    Range: 0 to 1.
+    Weakness: It asks for parts that suffice by the way that classes are made; a network may use others as well.
     """
     return _checked(found_sufficient, e, target, batch, explain)
 
@@ -428,11 +450,16 @@ def controlled_synthetic_data_check(
 def distractibility(
     e: Explanation, target: Target, batch: Batch, rng: Generator, explain: Explain
 ) -> Array:
-    """1 - |irrelevant and important| / |irrelevant|, (n,) in [0, 1], over the five parts, grass and leaf; higher: less
+    """Distractibility. How many of the parts that do not matter does the map call unimportant?
+
+    1 - |irrelevant and important| / |irrelevant|, (n,) in [0, 1], over the five parts, grass and leaf; higher: less
     distracted.
 
     A part is irrelevant if the predicted class's logit changes by less than 5 % of itself, or rises, without it. NaN
     where all are relevant.
+
+    Range: 0 to 1.
+    Weakness: A map that calls nothing important passes; read it beside deletion.
     """
     return _checked(not_distracted, e, target, batch, explain)
 
@@ -450,12 +477,17 @@ def distractibility(
 def target_sensitivity(
     e: Explanation, target: Target, batch: Batch, rng: Generator, explain: Explain
 ) -> Array:
-    """([PI_a(A) > PI_b(A)] + [PI_b(B) > PI_a(B)]) / 2, (n,), 0, 0.5 or 1: asked for class a instead of b, the map says
+    """Target sensitivity. Does the map move to the parts of the class that is asked for?
+
+    ([PI_a(A) > PI_b(A)] + [PI_b(B) > PI_a(B)]) / 2, (n,), 0, 0.5 or 1: asked for class a instead of b, the map says
     more of the parts A that the bird's class shares with a, and less of those that it shares with b.
 
     a and b are the first two classes that share some mark with the bird's class, and none with each other's; the
     authors': two marks of five each. NaN where there are none (one class of eight), or where the network does not mind:
     without A the logit of a must fall more than without B, and that of b the other way round.
+
+    Range: 0, 0.5 or 1 per image.
+    Weakness: Asked only where classes share parts and the network minds them; a map that ignores the class has 0.
     """
     answers, y = answers_of(target, batch), batch.y.cpu().numpy()
     pairs = [_two_classes(c) for c in y]

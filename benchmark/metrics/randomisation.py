@@ -74,11 +74,17 @@ def mprt(
     order: Order = "top",
     absolute: bool = False,
 ) -> Array:
-    """Spearman's correlation of Phi(F) and Phi(F'), (n,) in [-1, 1]: the mean over networks F' in which more and more
+    """Model parameter randomisation (MPRT). Does the map stay as it was when the network's weights are drawn anew?
+
+    Spearman's correlation of Phi(F) and Phi(F'), (n,) in [-1, 1]: the mean over networks F' in which more and more
     layers are drawn anew, from the logits down or from the image up. The trained network is not in the mean.
 
     Layers are drawn in at most six steps of as many layers each, so that deep networks cost no more. ``absolute``: of
     |Phi|, the authors' other variant. A flat map of F' has correlation 0; of F: NaN.
+
+    Range: -1 to 1.
+    Weakness: A random map passes, and an edge map fails by construction: it says that a method looks at the weights,
+        not that it is right.
     """
     seed, found = seed_of(rng), np.full(len(batch), np.nan)
     for c, rows, images in by_class(batch, target(batch).argmax(1)):
@@ -114,11 +120,16 @@ def smooth_mprt(
     noise: float = 0.1,
     absolute: bool = False,
 ) -> Array:
-    """``mprt`` of the network that is drawn anew as a whole, with maps that are means over ``noisy`` images, (n,) in
+    """Smooth MPRT. Does the map, averaged over noisy images, stay as it was when the network's weights are drawn anew?
+
+    ``mprt`` of the network that is drawn anew as a whole, with maps that are means over ``noisy`` images, (n,) in
     [-1, 1]: x + N(0, s^2), s = noise (max x - min x). The paper: 50 noisy images.
 
     Both maps are smoothed. Quantus 0.6.0 compares the plain map of F with a smoothed one of F', and explains by
     captum's gradient whatever method it is given.
+
+    Range: -1 to 1.
+    Weakness: A random map passes: it says that a method looks at the weights, not that it is right.
     """
     seed, found = seed_of(rng), np.full(len(batch), np.nan)
     for c, rows, images in by_class(batch, target(batch).argmax(1)):
@@ -152,10 +163,16 @@ def efficient_mprt(
     *,
     bins: int = 100,
 ) -> Array:
-    """(H(Phi(F')) - H(Phi(F))) / H(Phi(F)), (n,), -1 or more: how much the entropy of the histogram of a map rises when
+    """Efficient MPRT. How much more complex is the map of a network with random weights?
+
+    (H(Phi(F')) - H(Phi(F))) / H(Phi(F)), (n,), -1 or more: how much the entropy of the histogram of a map rises when
     all weights are drawn anew. NaN where H(Phi(F)) is 0, as for a flat map.
 
     H is in nats, of ``bins`` bins of equal width from the map's least to its largest value.
+
+    Range: -1 and more.
+    Weakness: Looks at the entropy of the map's histogram alone: a map that became simpler for good reasons counts as a
+        failure.
     """
     seed, found = seed_of(rng), np.full(len(batch), np.nan)
     for c, rows, images in by_class(batch, target(batch).argmax(1)):
@@ -184,11 +201,16 @@ def random_logit(
     rng: Generator,
     explain: Explain,
 ) -> Array:
-    """SSIM(Phi_y, Phi_y'), (n,), at most 1: y the class that the network predicts, y' another one, drawn for each
+    """Random logit. Does the map stay as it was when another class is asked for?
+
+    SSIM(Phi_y, Phi_y'), (n,), at most 1: y the class that the network predicts, y' another one, drawn for each
     image.
 
     Maps are divided by their largest absolute value; SSIM has windows of 7 x 7 and the range of both maps. Identical
     flat maps have 1.
+
+    Range: -1 to 1.
+    Weakness: A map that ignores the class cannot be asked, and what two classes share rightly stays.
     """
     z = target(batch)
     C = z.shape[1]
@@ -269,7 +291,13 @@ def _centred_ranks(maps: Array) -> Array:
 
 
 def entropy(maps: Array, bins: int) -> Array:
-    """Of the histogram of each map (n, h, w) in nats, (n,); NaN of a map with NaN."""
+    """Complexity (entropy). Over how many pixels is the map spread?
+
+    Of the histogram of each map (n, h, w) in nats, (n,); NaN of a map with NaN.
+
+    Range: 0 to the logarithm of the number of pixels.
+    Weakness: Looks at the map alone: one random pixel is perfect.
+    """
     found = np.full(len(maps), np.nan)
     for i, one in enumerate(maps):
         if np.isfinite(one).all():

@@ -60,11 +60,17 @@ def road_morf(
     images: float = 0.25,
     noise: float = 0.01,
 ) -> Array:
-    """Share of [argmax F(x') = true class] over ``steps`` images x', (n,) in [0, 1]: of x' a share k / (steps + 1),
+    """ROAD, most relevant first. How soon is the network wrong as top pixels are blended into their neighbours?
+
+    Share of [argmax F(x') = true class] over ``steps`` images x', (n,) in [0, 1]: of x' a share k / (steps + 1),
     k = 1 ... steps, of the pixels is removed, most important first (9 steps: the paper's 10 % to 90 %).
 
     ``noise`` is the standard deviation of what is added to removed pixels (those of [0, 1]; nothing is clipped). It is
     drawn once for all images, maps and steps. Ties go to the lower index, so the stated share is removed exactly.
+
+    Range: 0 to 1.
+    Weakness: Blending leaves scattered pixels recognisable, so a compact map does better than a scattered one that
+        knows as much.
 
     Raises:
         ValueError: fewer than one step, or a negative noise.
@@ -91,7 +97,14 @@ def road_lerf(
     images: float = 0.25,
     noise: float = 0.01,
 ) -> Array:
-    """As ``road_morf``, least important first, (n,) in [0, 1]."""
+    """ROAD, least relevant first. How long is it right as the lowest pixels are blended into their neighbours?
+
+    As ``road_morf``, least important first, (n,) in [0, 1].
+
+    Range: 0 to 1.
+    Weakness: Blending leaves scattered pixels recognisable, so a scattered map loses less than one with a compact
+        region.
+    """
     return _accuracy(e, target, batch, steps, images, noise, most_first=False)
 
 

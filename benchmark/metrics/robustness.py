@@ -56,10 +56,15 @@ def max_sensitivity(
     draws: int = DRAWS,
     relative: bool = True,
 ) -> Array:
-    """max_x' ||Phi(x') - Phi(x)|| / ||Phi(x)||, (n,), 0 or more, over ``draws`` images x' = x + U(-r, r)^(c h w).
+    """Max-sensitivity. How much does the map change, at most, when the image changes imperceptibly?
+
+    max_x' ||Phi(x') - Phi(x)|| / ||Phi(x)||, (n,), 0 or more, over ``draws`` images x' = x + U(-r, r)^(c h w).
 
     ``relative``: divided by ||Phi(x)||, as the authors' code does and their text does not; NaN where it is 0. A random
     map scores 0; see the module for the edge map.
+
+    Range: 0 and more.
+    Weakness: A map that looks at neither image nor network is perfectly stable: a random map scores 0.
     """
     return _distances(target, batch, rng, explain, radius, draws, relative).max(0)
 
@@ -86,7 +91,13 @@ def average_sensitivity(
     draws: int = DRAWS,
     relative: bool = True,
 ) -> Array:
-    """The mean instead of the maximum of ``max_sensitivity``, on the same images x'."""
+    """Average sensitivity. How much does the map change, in the mean, when the image changes imperceptibly?
+
+    The mean instead of the maximum of ``max_sensitivity``, on the same images x'.
+
+    Range: 0 and more.
+    Weakness: A map that looks at neither image nor network is perfectly stable: a random map scores 0.
+    """
     return _distances(target, batch, rng, explain, radius, draws, relative).mean(0)
 
 
@@ -166,10 +177,15 @@ def relative_output_stability(
     radius: float = 0.1,
     draws: int = DRAWS,
 ) -> Array:
-    """max_x' ||(Phi(x) - Phi(x')) / Phi(x)|| / max(||F(x) - F(x')||, eps), (n,), over the images x' of
+    """Relative output stability. How much does the map change, at most, for each change of the logits?
+
+    max_x' ||(Phi(x) - Phi(x')) / Phi(x)|| / max(||F(x) - F(x')||, eps), (n,), over the images x' of
     ``max_sensitivity`` that the network gives the class of x; NaN where there is none.
 
     The division of the maps is by pixel; a pixel of 0 counts as eps = 1e-6, as in the authors' code. F: the logits.
+
+    Range: 0 and more.
+    Weakness: A map that looks at neither image nor network is perfectly stable: a random map scores 0.
     """
     phi, phi_x, z_x = _explained(target, batch, rng, explain, radius, draws)
     z = _logits(target, batch)  # (n, C)
