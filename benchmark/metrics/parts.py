@@ -425,7 +425,7 @@ def deletion(
 def controlled_synthetic_data_check(
     e: Explanation, target: Target, batch: Batch, rng: Generator, explain: Explain
 ) -> Array:
-    """Controlled synthetic data check. How much of a smallest set of parts that tells the class does the map call important?
+    """Controlled synthetic data check. How much of a smallest telling set of parts does the map call important?
 
     max over the smallest sets of parts S that tell the class of |important and S| / |S|, (n,) in [0, 1].
 

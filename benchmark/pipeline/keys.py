@@ -285,4 +285,6 @@ def _named(step: str, file: str) -> str:
         return "benchmark/papers/${item.paper}"
     if step == "replicate" and file.startswith("benchmark/papers/"):
         return file
+    if step == "prepare":  # what draws one data set is nothing to the others
+        return file
     return next((folder for folder in _WHOLE if file.startswith(f"{folder}/")), file)
