@@ -58,6 +58,7 @@ CARRIERS = frozenset(
         "store.paths",
         "store.recovery",
         "store.rows",
+        "utils.installed",
         "utils.near_names",
         "utils.temporary",
     )
