@@ -42,8 +42,10 @@ import sys
 
 from benchmark.data.folders import run
 
+DEFAULTS = {{defaults}}
+
 if __name__ == "__main__":
-    sys.exit(run({{arguments}}))
+    sys.exit(run({{name!r}}, **DEFAULTS))
 '''
 DEFAULTS = {"size": 224, "fit": "squash", "channels": 3, "path": "", "masks": ""}
 Splits = dict[str, list[Item]]
@@ -86,9 +88,8 @@ def command_line(argv: list[str] | None = None) -> int:
         more["channels"] = 1
     code = run(name, written, args.size, rest, **more)
     if code == 0:
-        given = [repr(name), repr(written), repr(args.size)]
-        given += [f"{key}={value!r}" for key, value in more.items()]
-        text = SCRIPT.format(name=name, arguments=", ".join(given))
+        defaults = {**DEFAULTS, "path": written, "size": args.size, **more}
+        text = SCRIPT.format(name=name, defaults=defaults)
         store.write_text(script, text)
         if args.add:
             _add(name, args.size, args.profile)

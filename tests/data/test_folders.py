@@ -18,8 +18,10 @@ from benchmark.cli import commands, main
 from benchmark.data import folders, listings
 from benchmark.data import photos as pictures
 from benchmark.data.profile_edit import add_to_profile
+from benchmark.data.scripts import literals
 from benchmark.pipeline.profile import Profile
 from benchmark.utils import scripts
+from benchmark.utils.near_names import ProfileError
 from benchmark.zoo import nets
 from tests.helpers import own_images
 from tests.helpers.places import ROOT, move_root
@@ -229,7 +231,7 @@ def test_the_script_names_the_folder_relative_to_the_project(
         photos(home / "photos", {"a": 6, "b": 6})
     assert prepared(folder, tmp_path / place, "--name", "mine") == 0
     script = (store.ROOT / "datasets" / "mine.py").read_text()
-    assert f'run("mine", "{written}", 8)' in script.replace("'", '"')
+    assert f'"path": "{written}"' in script.replace("'", '"')
     assert str(tmp_path) not in script + str(load().card)
     outside = f"photos is outside the project: datasets/mine.py names it {written};"
     assert (outside in capsys.readouterr().err) == written.startswith("..")
@@ -352,8 +354,9 @@ def test_boxes_move_with_the_pixels(folder, tmp_path, capsys):
     # the middle 10 x 10 times 0.8: (4 - 5) * 0.8 is cut at 0
     boxes = load("cut").arrays["boxes_test"]
     np.testing.assert_allclose(boxes, [[0, 1.6, 5.6, 4.8]] * 2, rtol=1e-6)
-    script = (store.ROOT / "datasets" / "cut.py").read_text()
-    assert "run('cut', 'mine/mine.csv', 8, fit='crop')" in script
+    defaults = literals(store.ROOT / "datasets" / "cut.py")["DEFAULTS"]
+    assert defaults == load("cut").card["params"]
+    assert (defaults["fit"], defaults["path"]) == ("crop", "mine/mine.csv")
     assert capsys.readouterr().err == ""
 
 
@@ -480,6 +483,9 @@ def test_the_profile_names_it_from_then_on(folder, tmp_path, capsys):
     )
     found = Profile.read(file)
     assert found.datasets == ("digits", "mine")
+    mapping = found.as_mapping() | {"data": {"mine": {"siez": 9}}}
+    with pytest.raises(ProfileError, match="'siez'; did you mean size"):
+        Profile.parse(mapping)
     ((name, _, recipe),) = found.trainings("mine")
     assert name == "cnn"
     assert nets.build(recipe.net, (3, 8, 8), 2, recipe.options) is not None
