@@ -115,7 +115,8 @@ def evaluate_methods(
             make_ready(profile, dataset)
             if cells.cells(mine, dataset):
                 list(explain.explain_images(mine, dataset))
-        old = _known(profile, known) if known else _Known()
+        # A board of metrics alone has no rows by those of the project.
+        old = _known(profile, known) if known and refs else _Known()
         for dataset in profile.datasets:
             others = [cell for cell in known if cell.dataset == dataset]
             if measures:
