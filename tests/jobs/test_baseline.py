@@ -11,8 +11,11 @@ import yaml
 
 from benchmark import store
 from benchmark.cli import main
-from benchmark.jobs import baseline
+from benchmark.gate.sources import Source
+from benchmark.jobs import baseline, evaluate
+from benchmark.utils.near_names import UnknownName
 from tests.helpers.command import call
+from tests.helpers.leaderboard_inputs import inputs
 from tests.helpers.places import ROOT
 
 METHOD = """
@@ -83,19 +86,25 @@ def test_the_page_in_a_scratch_repository(repository, capfd):
     assert "passed: same (no cell is), asked for same" in said
 
     (repository / "mine.py").write_text(WORSE)
-    assert [run(line, repository) for line in lines] == [0, 0, 1]
+    assert run(lines[-1], repository) == 1
     said = capfd.readouterr().out
     assert "failed: worse" in said and "the same 1 networks" in said
 
 
-def test_rows_of_another_method_are_no_baseline(repository, capfd):
-    rows = store.read_rows(ROOT / "results" / "offline" / "rows.csv")
-    store.write_rows(Path("rows.csv"), rows[rows["method"] == "Grad-CAM"])
-    given = ["mine.py:GradNorm", "--no-page", "--baseline"]
-    assert call("evaluate", *given, "rows.csv") == 2
-    assert "no method in rows.csv: 'GradNorm'" in capfd.readouterr().err
-    assert call("evaluate", *given, "nowhere.csv") == 2
+def test_a_file_that_is_no_baseline_is_refused_before_the_work(repository, capfd):
+    given = ["mine.py:GradNorm", "--no-page", "--baseline", "nowhere.csv"]
+    assert call("evaluate", *given) == 2
     assert "'nowhere.csv' is not a rows file" in capfd.readouterr().err
+
+
+def test_rows_of_another_method_are_no_baseline(tmp_path):
+    rows = inputs()[0]
+    mine = rows[rows["method"] == "Grad-CAM"]
+    others = rows[rows["method"] != "Grad-CAM"]
+    found = evaluate.Evaluation(tmp_path, mine, mine, {}, {}, 0, {})
+    before = Source("rows.csv", others, {})
+    with pytest.raises(UnknownName, match="no method in rows.csv: 'Grad-CAM'"):
+        baseline.compare(before, found, store.Paths("offline", tmp_path))
 
 
 @pytest.mark.parametrize(
