@@ -22,6 +22,7 @@ from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.train import bring_network
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import UnknownName
+from benchmark.zoo import hub
 from benchmark.zoo.own import NetworkError, OwnNetwork
 from benchmark.zoo.recipe import mapping_of
 
@@ -50,9 +51,9 @@ def own_profile(
         UsageError: the folder or the network cannot be used; one line with the reason.
     """
     try:
-        recipe = OwnNetwork.parse(_absolute(network))
+        recipe = OwnNetwork.parse(hub.by_name(_absolute(network), Path.cwd()))
         dataset = _images(images, size)
-        place, _, function = recipe.use.rpartition(":")
+        place, _, function = str(network["use"]).rpartition(":")
         target = _name(place if place.endswith(".py") else function)
         profile = _profile(dataset, target, recipe)
         paths = store.Paths(NAME)
@@ -74,7 +75,7 @@ def _absolute(network: Mapping[str, Any]) -> dict[str, Any]:
     place, _, function = str(found["use"]).rpartition(":")
     if place.endswith(".py"):
         found["use"] = f"{Path(place).expanduser().absolute()}:{function}"
-    if found.get("weights"):
+    if found.get("weights") not in (None, hub.DEFAULT):
         found["weights"] = str(Path(found["weights"]).expanduser().absolute())
     return found
 
