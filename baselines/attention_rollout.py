@@ -63,7 +63,9 @@ class AttentionRollout:
             raise NotApplicable(f"{target.name} has no attention among its tokens")
         t = attention.weights[0].shape[-1]
         fold = self._fold(target, t)
-        if fold is None or any(W.shape[-2:] != (t, t) for W in attention.weights):
+        shapes = {W.shape[-2:] for W in attention.weights}
+        in_windows = any(W.ndim == 4 and len(W) != len(x) for W in attention.weights)
+        if fold is None or shapes != {(t, t)} or in_windows:
             raise NotApplicable(
                 f"not every attention of {target.name} is one of all patches to all"
             )

@@ -27,6 +27,7 @@ from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.train import bring_network
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import UnknownName
+from benchmark.zoo import hub
 from benchmark.zoo.own import LIBRARIES, NetworkError, OwnNetwork
 from benchmark.zoo.recipe import mapping_of
 
@@ -86,7 +87,7 @@ def own_profile(
     if images.size < 1:
         raise UsageError(f"--size {images.size} must be at least 1")
     try:
-        recipe = OwnNetwork.parse(_absolute(network))
+        recipe = OwnNetwork.parse(hub.by_name(_absolute(network), Path.cwd()))
         images = dataclasses.replace(
             images,
             path=_whole_path(images.path),
@@ -97,7 +98,7 @@ def own_profile(
         classes, said = _outputs(recipe, listing, shape)
         recipe = dataclasses.replace(recipe, classes=None)
         dataset = _prepared(images, listing, classes)
-        place, _, function = recipe.use.rpartition(":")
+        place, _, function = str(network["use"]).rpartition(":")
         target = _name(place if place.endswith(".py") else function)
         profile = _profile(dataset, target, recipe)
         paths = store.Paths(NAME)
@@ -231,7 +232,7 @@ def _absolute(network: Mapping[str, Any]) -> dict[str, Any]:
     place, _, function = str(found["use"]).rpartition(":")
     if place.endswith(".py"):
         found["use"] = f"{Path(place).expanduser().absolute()}:{function}"
-    if found.get("weights"):
+    if found.get("weights") not in (None, hub.DEFAULT):
         found["weights"] = str(Path(found["weights"]).expanduser().absolute())
     return found
 

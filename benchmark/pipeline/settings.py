@@ -29,6 +29,7 @@ from benchmark.methods import registry
 from benchmark.methods.metric_refs import MetricRef
 from benchmark.methods.registry import MethodRef
 from benchmark.utils.near_names import UnknownName, near, pick
+from benchmark.zoo import hub
 from benchmark.zoo.nets import NETS
 from benchmark.zoo.own import OwnNetwork
 from benchmark.zoo.recipe import Recipe
@@ -251,7 +252,7 @@ def network(value: Any) -> Recipe | OwnNetwork:
         return recipe(value)
     fit(value, hints_of(OwnNetwork))
     try:
-        return OwnNetwork.parse(value)
+        return OwnNetwork.parse(hub.by_name(value))
     except (UnknownName, ValueError) as error:
         raise Misfit(error) from None
 

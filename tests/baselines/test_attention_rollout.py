@@ -157,6 +157,17 @@ def test_a_softmax_that_weighs_no_tokens_is_no_attention():
     assert attention.weights == []
 
 
+def in_windows(q, k, v):
+    """Of 2x2 halves of the patches, each by itself: as many rows as there are patches in one."""
+    halves = [z.unflatten(2, (2, -1)).movedim(2, 1).flatten(0, 1) for z in (q, k, v)]
+    return fused(*halves).unflatten(0, (-1, 2)).movedim(1, 2).flatten(2, 3)
+
+
+def test_attention_in_windows_is_refused():
+    with pytest.raises(NotApplicable, match="all patches to all"):
+        AttentionRollout().explain(targeted(in_windows, False), images(), None)
+
+
 @pytest.mark.parametrize("name", ["resnet", "swin", "vit", "patches"])
 def test_it_says_where_it_does_not_apply(name):
     given = {"name": "mine", "classes": CLASSES, "input_shape": SHAPE}

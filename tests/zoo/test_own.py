@@ -1,5 +1,7 @@
 """Networks of one's own as a profile names them: what is accepted, what is refused, and how in one line."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -296,3 +298,25 @@ def test_a_library_that_is_not_installed_is_named(bring, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(NetworkError, match="needs timm, which is not installed: pip"):
         bring("timm:vit_tiny_patch16_224")
+
+
+@pytest.mark.parametrize(
+    ("use", "line"),
+    [
+        ("reads_blue_before_red", "100% with blue before red: let its forward begin"),
+        (
+            "reads_bytes",
+            r"100% with pixels in \[0, 255\]: divide its mean and std by 255",
+        ),
+        ("reads_imagenet", "100% normalised as ImageNet: mean and std are 0.485"),
+    ],
+)
+def test_images_that_the_network_expects_in_another_form_are_named(use, line, bring):
+    card, _ = bring(use)
+    assert [note for note in card["notes"] if re.search(line, note)]
+
+
+def test_a_network_that_gets_what_it_expects_has_no_note(bring):
+    card, _ = bring("reads_red_before_blue")
+    assert card["test_accuracy"] == 1
+    assert card["notes"] == ["it was in training mode; it is explained in eval mode"]
