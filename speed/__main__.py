@@ -40,6 +40,7 @@ SUITE = (
     "cams",
     "excitation",
     "metrics",
+    "again",
     "explainn",
     "layer_trees",
     "representative",
