@@ -41,6 +41,7 @@ SUITE = (
     "excitation",
     "metrics",
     "field_metrics",
+    "again",
     "explainn",
     "layer_trees",
     "representative",

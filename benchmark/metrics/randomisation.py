@@ -89,12 +89,11 @@ def mprt(
     seed, found = seed_of(rng), np.full(len(batch), np.nan)
     for c, rows, images in by_class(batch, target(batch).argmax(1)):
         before = maps_of(explain(images))
-        values = []
+        maps = []
         for network in cascade(target, batch, seed, order):
             other = asked(network, [images], c)
-            after = maps_of(explain(images, other, fit=network))
-            values.append(spearman(before, after, absolute))
-        found[rows] = np.mean(values, axis=0)
+            maps.append(maps_of(explain(images, other, fit=network)))
+        found[rows] = spearman(before, np.stack(maps), absolute).mean(0)
     return found
 
 
@@ -274,20 +273,21 @@ def noisy_images(batch: Batch, seed: int, noisy: int, noise: float) -> list[Batc
 
 
 def spearman(a: Array, b: Array, absolute: bool = False) -> Array:
-    """Rank correlation (n,) of maps (n, h, w): 0 where only the one of ``b`` is flat, NaN where that of ``a`` is."""
+    """Rank correlation (..., n) of maps ``a`` (n, h, w) and ``b`` (..., n, h, w): 0 where only the one of ``b`` is
+    flat, NaN where that of ``a`` is."""
     if absolute:
         a, b = np.abs(a), np.abs(b)
     u, v = _centred_ranks(a), _centred_ranks(b)
-    size = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
-    flat = ~np.any(u, axis=1) | np.isnan(a + b).any((1, 2))
-    rho = (u * v).sum(1) / np.where(size > 0, size, 1)
-    return np.where(flat, np.nan, rho.clip(-1, 1))
+    size = np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1)
+    unknown = np.isnan(a).any((-2, -1)) | np.isnan(b).any((-2, -1))
+    rho = (u * v).sum(-1) / np.where(size > 0, size, 1)
+    return np.where(unknown | ~np.any(u, axis=-1), np.nan, rho.clip(-1, 1))
 
 
 def _centred_ranks(maps: Array) -> Array:
-    """Ranks (n, h w) with ties at their mean, less their mean."""
-    ranks = rankdata(maps.reshape(len(maps), -1), axis=1)
-    return ranks - (ranks.shape[1] + 1) / 2
+    """Ranks (..., h w) with ties at their mean, less their mean."""
+    ranks = rankdata(maps.reshape(*maps.shape[:-2], -1), axis=-1)
+    return ranks - (ranks.shape[-1] + 1) / 2
 
 
 def entropy(maps: Array, bins: int) -> Array:
