@@ -2,6 +2,7 @@
 
     faithfulness   does the network answer as the map says when pixels are hidden?
     correlations   do hidden regions matter as the map's sums in them say?
+    monotonicity   do patches matter in the order that the map says?
     flipping       does the answer fall in the order of the map: by groups, from both ends, by segments?
     road           the same, with removed pixels that leave no trace
     localisation   does the map point at the object, and at the parts that make its class?
@@ -32,6 +33,7 @@ from benchmark.metrics import (
     flipping,
     invariance,
     localisation,
+    monotonicity,
     object_relevance,
     occlusion,
     parts,
@@ -51,6 +53,7 @@ __all__ = [
     "flipping",
     "invariance",
     "localisation",
+    "monotonicity",
     "object_relevance",
     "occlusion",
     "parts",

@@ -9,7 +9,9 @@ Weakness: it says nothing about where the values are. f(x) - f(x_0) spread evenl
 A residual after the best common factor would not be completeness: any map with a sum other than 0 is complete up to a
 factor of its own. So the map's own scale counts here, unlike in the other metrics.
 
-MEASURED
+Over 64 test images of small networks on digits, toybirds and CIFAR-10, with black as the baseline: integrated gradients
+with 32 steps 0.005 / 0.022 / 0.029, gradient x input 0.45 / 0.61 / 0.77; a random map, edges, Grad-CAM and Score-CAM
+0.99 to 1.00. At another baseline than their own, integrated gradients have 0.24 to 0.69.
 
 References: Sundararajan, Taly, Yan, Axiomatic attribution for deep networks, ICML 2017, Prop. 1; Bach et al., On
 pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation, PLoS ONE 2015, Eq. 2.

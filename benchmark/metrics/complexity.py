@@ -3,10 +3,11 @@
 Idea: a short explanation is easier to read. The Gini index of the absolute map is 0 where all pixels weigh the same and
 1 - 1/(h w) where one pixel has all the weight; the entropy of the absolute map as a distribution is log(h w) and 0.
 
-Weakness: it looks at the map alone, at neither network nor image, so it says nothing about truth. A map of one random
-pixel is nearly perfect; uniform noise scores 1/3, edge maps 0.5 to 0.7 and Grad-CAM 0.5 to 0.6 on small images. Read it
-beside faithfulness. Both say much the same: entropy looks at how many pixels have any weight, Gini at how unequal they
-are.
+Weakness: both look at the map alone, at neither network nor image, so they say nothing about truth. A map of one random
+pixel is nearly perfect; uniform noise scores 1/3, edge maps 0.5 to 0.7 and Grad-CAM 0.5 to 0.6 on small images (Gini).
+Entropy of uniform noise is log(h w) - 0.19 nats, of Grad-CAM log(h w) - 0.2 to 0.4, of edges log(h w) - 0.4 to 0.7.
+Read them beside faithfulness. Both say much the same: entropy looks at how many pixels have any weight, Gini at how
+unequal they are.
 
 References: P. Chalasani et al., Concise explanations of neural networks using adversarial training, ICML 2020;
 N. Hurley, S. Rickard, Comparing measures of sparsity, IEEE Trans. Information Theory 2009; U. Bhatt, A. Weller,
@@ -61,7 +62,7 @@ def _gini(maps: Array) -> Array:
     better="lower",
     unit="nats",
     version=1,
-    source="Bhatt et al. 2020, Def. 4 (complexity)",
+    source="Bhatt et al. 2020, complexity",
 )
 def entropy(e: Explanation, target: Target, batch: Batch, rng: Generator) -> Array:
     """Complexity (entropy). Over how many pixels is the map spread?

@@ -5,7 +5,15 @@ more matters more. SRG removes pixels from both ends of the ranking and compares
 pixel does to the network cancels. IROF removes segments of the image, largest mean first. Y_c is the softmax
 probability of the predicted class c; removed pixels take the image's mean colour.
 
-MEASURED
+Weaknesses, with means over 64 test images of small networks (digits and toybirds: two networks of 98 to 100 % accuracy
+on them; CIFAR-10: one of 55 %), in the order digits / toybirds / CIFAR-10:
+- SaCo: a random map has about 0 (-0.03 / -0.03 / -0.08), edges -0.04 / 0.31 / -0.29, Grad-CAM 0.58 / 0.51 / 0.22. It
+  counts ties as agreement, so it means nothing for a network whose answer does not move.
+- SRG: random 0.01 / -0.01 / 0.00, edges -0.06 / 0.17 / 0.04, Grad-CAM 0.30 / 0.50 / 0.13. A flat map, which goes
+  through the image row by row, has -0.02 / 0.17: birds do not fill their image.
+- IROF sees no sign of a method's own: removing segments in any order loses the class. A random map has 0.49 / 0.47 /
+  0.32, edges 0.58 / 0.74 / 0.46, Grad-CAM 0.61 / 0.70 / 0.49: on toybirds edges beat Grad-CAM. Compare with the random
+  map of the same board, never between data sets.
 
 References: Wu, Kang, Tang, Hong, Yan, On the faithfulness of vision transformer explanations, CVPR 2024 (SaCo);
 Blücher, Vielhaben, Strodthoff, Decoupling pixel flipping and occlusion strategy for consistent XAI benchmarks, TMLR
@@ -140,7 +148,7 @@ def _group_means(e: Explanation, batch: Batch, group: Array, groups: int) -> Arr
     unit="fraction",
     version=1,
     partial=True,
-    source="Blücher et al. 2024, Eq. 7 (SRG)",
+    source="Blücher et al. 2024 (SRG)",
     settings=({"steps": 7, "images": 0.25},),
 )
 def symmetric_relevance_gain(

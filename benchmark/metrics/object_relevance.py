@@ -7,10 +7,12 @@ knows them (``part_masks``: toybirds), else its box; with a box the mass is ``en
 Both have the object's share of the image as their level of chance: rank accuracy exactly so for a map without positive
 values, since tied pixels share their places, and both for a flat positive map.
 
-MEASURED
+Weakness: edges lie on the object, whatever the network does. On toybirds, whose birds fill 0.19 of the image, a random
+map has 0.19 and 0.19 (mass, rank), an edge map 0.44 and 0.50, Grad-CAM 0.33 and 0.44, integrated gradients 0.51 and
+0.37. A network that looks at the background has no good map.
 
 Reference: Arras, Osman, Samek, CLEVR-XAI: a benchmark dataset for the ground truth evaluation of neural network
-explanations, Information Fusion 2022, Eqs. 5 and 6.
+explanations, Information Fusion 2022.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def _squares(draws: int, h: int, w: int) -> Array:
     places = _places(h, w)
     rng = generator("squares", draws, h, w)
     drawn = rng.integers(len(places), size=draws)
-    side, row, column = places[drawn].T[:, :, None]  # (draws, 1) each
+    chosen = places[drawn].T
+    side, row, column = chosen[:, :, None]  # (draws, 1) each
     in_rows = _within(row, side, h)
     in_columns = _within(column, side, w)
     inside = in_rows[:, :, None] & in_columns[:, None]
@@ -140,6 +141,15 @@ def check_fill(fill: str) -> None:
     """
     if fill not in FILLS:
         raise ValueError(f"fill {fill!r} is not one of {', '.join(FILLS)}")
+
+
+def at_least(number: int, least: int, name: str = "draws") -> None:
+    """
+    Raises:
+        ValueError: a number below the least.
+    """
+    if number < least:
+        raise ValueError(f"{name}={number}: at least {least}")
 
 
 def answers(logits: Tensor, target: Target, batch: Batch, output: str) -> Array:

@@ -14,7 +14,14 @@ removed pixels is long, so that a banded Cholesky factorisation solves it: memor
 pixels times this width (once and squared). Removed pixels are numbered without gaps, so the band is narrow where few
 are removed.
 
-MEASURED
+Weaknesses, with means over 64 test images of small networks (digits and toybirds: two networks of 98 to 100 % accuracy
+on them; CIFAR-10: one of 55 %), in the order digits / toybirds / CIFAR-10:
+- MoRF (lower is better): a random map has 0.98 / 0.82 / 0.49, edges 0.76 / 0.57 / 0.41, Grad-CAM 0.47 / 0.30 / 0.29,
+  Score-CAM 0.37 / 0.14 / 0.19. Scattered pixels are restored from what is around them, so fine maps score as random
+  ones do however faithful they are (integrated gradients on digits 0.97, on CIFAR-10 0.44).
+- LeRF (higher is better): random 0.98 / 0.82 / 0.43, edges 0.85 / 0.91 / 0.50, Grad-CAM 0.84 / 0.87 / 0.38, Score-CAM
+  0.89 / 0.94 / 0.48: on digits nothing beats the random map, whose scattered pixels are enough to restore an image.
+- A flat map removes the image from the top or the bottom and is far from the random one (MoRF 0.63 / 0.45).
 
 Reference: Rong, Leemann, Borisov, Kasneci, Kasneci, A consistent and efficient evaluation strategy for attribution
 methods, ICML 2022, and its code (imputations.py).
