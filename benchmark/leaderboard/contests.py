@@ -9,7 +9,7 @@ Facts about networks and replications have tables of the same form, but nothing 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,14 @@ class Contest:
     def known(self) -> np.ndarray:
         """(M,) bool: the methods whose values per image are known."""
         return ~np.isnan(self.values).all((1, 2))
+
+    def measured(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(methods, values): those with values per image, and those of which only means are known, (M, S, 1)."""
+        known = self.known
+        if known.any():
+            yield known, self.values[known]
+        if not known.all():
+            yield ~known, self.means[~known, :, None]
 
     @property
     def totals(self) -> np.ndarray:

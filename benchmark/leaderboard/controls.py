@@ -60,10 +60,13 @@ def uncounted(frame: pd.DataFrame, track: str) -> list[str]:
     lost = found[~found["counts"].astype(bool)]
     texts = []
     for (metric, why), group in lost.groupby(["metric", "why"], sort=False):
-        settings = list(dict.fromkeys(filter(None, group["metric_setting"])))
-        where = dict.fromkeys(group["dataset"] + "/" + group["target"])
-        name = tables.title(metric) + (f" ({'; '.join(settings)})" if settings else "")
-        texts.append(f"{name}: {why} on {', '.join(where)}")
+        name = tables.title(metric)
+        settings = "; ".join(dict.fromkeys(filter(None, group["metric_setting"])))
+        if settings:
+            name += f" ({settings})"
+        networks = group["dataset"] + "/" + group["target"]
+        where = ", ".join(dict.fromkeys(networks))
+        texts.append(f"{name}: {why} on {where}")
     return texts
 
 

@@ -68,8 +68,7 @@ def places(frame: pd.DataFrame, contests: Sequence[Contest] = ()) -> pd.DataFram
     draws = _draws(contests)
     parts = [pd.DataFrame(columns=COLUMNS)]
     for track in tables.tracks(frame):
-        part = frame[(frame["track"] == track) & (frame["status"] != "not applicable")]
-        parts += _of_track(part, draws)
+        parts += _of_track(_taking_part(frame, track), draws)
     out = pd.concat([part for part in parts if len(part)] or parts[:1])
     return out[COLUMNS].reset_index(drop=True)
 
@@ -82,18 +81,26 @@ def of(placed: pd.DataFrame, track: str, family: str = ALL) -> pd.DataFrame:
 
 def families(placed: pd.DataFrame, track: str) -> list[str]:
     """The families of a track in which somebody has a place, if there are several."""
-    part = placed[(placed["track"] == track) & (placed["family"] != ALL)]
+    part = placed[placed["track"] == track]
     ranked = part.loc[part["place"].notna(), "family"]
+    ranked = ranked[ranked != ALL]
     found = list(dict.fromkeys(ranked))
     return found if len(found) > 1 else []
 
 
 def duels(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     """Methods x methods of a track: the share of duels that the row wins, families weighing alike; NaN without any."""
-    part = frame[(frame["track"] == track) & (frame["status"] != "not applicable")]
+    part = _taking_part(frame, track)
     labels = list(dict.fromkeys(part["label"]))
-    won = _Wins(part, labels, {}).rates()[ALL]
-    return pd.DataFrame(won[..., 0], index=labels, columns=labels)
+    wins = _Wins(part, labels, {})
+    won = wins.rates()[ALL][..., 0]
+    return pd.DataFrame(won, index=labels, columns=labels)
+
+
+def _taking_part(frame: pd.DataFrame, track: str) -> pd.DataFrame:
+    of_track = frame["track"] == track
+    applies = frame["status"] != "not applicable"
+    return frame[of_track & applies]
 
 
 # --------------------------------------------------------------------------------------------- duels
@@ -106,13 +113,12 @@ def _draws(contests: Sequence[Contest]) -> Draws:
         if contest.track in UNRANKED or len(contest.methods) < 2:
             continue
         network = contest.key["dataset"], contest.key["target"]
-        known = contest.known
-        means = np.full((len(known), stats.DRAWS), np.nan)
-        if known.any():
-            means[known] = stats.bootstrap(contest.values[known], *network)
-        if not known.all() and contest.means.size:
-            means[~known] = stats.bootstrap(contest.means[~known, :, None], *network)
-        out[tuple(contest.key.values())] = dict(zip(contest.labels, means, strict=True))
+        means = np.full((len(contest.methods), stats.DRAWS), np.nan)
+        for part, values in contest.measured():
+            if values.size:
+                means[part] = stats.bootstrap(values, *network)
+        key = tuple(contest.key.values())
+        out[key] = dict(zip(contest.labels, means, strict=True))
     return out
 
 
@@ -120,68 +126,95 @@ class _Wins:
     """The duels of a track: for each family won / fought, both (M, M, B); column 0 is the board itself."""
 
     def __init__(self, part: pd.DataFrame, labels: Sequence[str], draws: Draws) -> None:
-        self.index = {label: i for i, label in enumerate(labels)}
-        self.size = len(labels), 1 + (stats.DRAWS if draws else 0)
+        m = len(labels)
+        resamples = stats.DRAWS if draws else 0
+        self.index = dict(zip(labels, range(m), strict=True))
+        self.size = m, 1 + resamples
         self.won: dict[str, np.ndarray] = {}
         self.fought: dict[str, np.ndarray] = {}
-        self.behind = np.zeros((2, len(labels)))  # sum and weight of normalised ranks
+        self.behind = np.zeros((2, m))  # sum and weight of normalised ranks
         counting = part[part["counts"].astype(bool)]
         votes = _votes(counting)
         drawn = self._drawn(part)
         for key, table in counting.groupby(TABLE, sort=False):
+            _, dataset, target, metric, _ = key
             if len(table) > 1:
-                weight = votes[key[1:4]] * drawn[key[1]]  # (B,)
-                self._add(table, draws.get(key, {}), weight)
+                vote = votes[dataset, target, metric]
+                self._add(table, draws.get(key, {}), vote * drawn[dataset])
 
     def _drawn(self, part: pd.DataFrame) -> dict[str, np.ndarray]:
         """By data set, how often it is drawn in each resample, (B,); once on the board itself."""
         datasets = sorted(set(part["dataset"]))
-        d, draws = len(datasets), self.size[1] - 1
+        d = len(datasets)
+        _, draws = self.size
         rng = generator("places", *datasets)
-        times = stats.counts(rng, draws, d, d) if d else np.empty((draws, 0))
-        times = np.vstack([np.ones((1, d)), times])
+        times = np.ones((draws, d))
+        if d:
+            times[1:] = stats.counts(rng, draws - 1, d, d)
         return dict(zip(datasets, times.T, strict=True))
 
     def _add(
         self, table: pd.DataFrame, drawn: Mapping[str, np.ndarray], weight: np.ndarray
     ) -> None:
-        sign = 1 if table["better"].iloc[0] == "higher" else -1
-        labels = list(table["label"])
-        board = sign * table["mean"].to_numpy(np.float64)[:, None]  # (m, 1)
-        missing = np.full(self.size[1] - 1, np.nan)
-        resampled = sign * np.stack([drawn.get(label, missing) for label in labels])
-        score = np.hstack([board, np.where(np.isnan(resampled), board, resampled)])
-        score = np.nan_to_num(score, nan=-np.inf)  # failed: behind all others
-        score = score.astype(np.float32)  # equal as written: seven digits
+        """The duels of one table; ``weight``: (B,)."""
+        score = self._scores(table, drawn)
         ahead = score[:, None] > score[None]  # (m, m, B)
-        wins = ahead + 0.5 * (score[:, None] == score[None])
-        at = np.array([self.index[label] for label in labels])
-        family = table["family"].iloc[0]
+        equal = score[:, None] == score[None]
+        wins = ahead + 0.5 * equal
+        at = np.array([self.index[label] for label in table["label"]])
+        pairs = np.ix_(at, at)
         m, draws = self.size
-        won = self.won.setdefault(family, np.zeros((m, m, draws)))
-        fought = self.fought.setdefault(family, np.zeros((m, m, draws)))
-        won[np.ix_(at, at)] += weight * wins
-        fought[np.ix_(at, at)] += weight
-        lost = (len(at) - 0.5 - wins[..., 0].sum(1)) / (len(at) - 1)
-        self.behind[:, at] += weight[0] * np.stack([lost, np.ones(len(at))])
+        for sums, each in ((self.won, wins), (self.fought, 1.0)):
+            of_family = sums.setdefault(
+                table["family"].iloc[0], np.zeros((m, m, draws))
+            )
+            of_family[pairs] += weight * each
+        rivals = len(at) - 1
+        won = wins[..., 0].sum(1) - 0.5  # without the tie with oneself
+        behind = 1 - won / rivals
+        self.behind[0, at] += weight[0] * behind
+        self.behind[1, at] += weight[0]
+
+    def _scores(
+        self, table: pd.DataFrame, drawn: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """Means of the board and resampled ones, higher is better, (m, B)."""
+        board = table["mean"].to_numpy(np.float64)[:, None]  # (m, 1)
+        _, draws = self.size
+        missing = np.full(draws - 1, np.nan)
+        resampled = np.stack([drawn.get(label, missing) for label in table["label"]])
+        resampled = np.where(np.isnan(resampled), board, resampled)
+        score = np.hstack([board, resampled])
+        if table["better"].iloc[0] == "lower":
+            score = -score
+        score = np.nan_to_num(score, nan=-np.inf)  # failed: behind all others
+        return score.astype(np.float32)  # equal as written: seven digits
 
     def rates(self) -> dict[str, np.ndarray]:
         """By family, and for ``ALL`` of them: win rates (M, M, B), NaN on the diagonal and where two never met."""
         out = {}
         m, draws = self.size
+        oneself = np.eye(m, dtype=bool)
         for family, won in self.won.items():
             with np.errstate(invalid="ignore", divide="ignore"):
-                out[family] = won / self.fought[family]
-            out[family][np.arange(m), np.arange(m)] = np.nan
-        every = list(out.values()) or [np.full((m, m, draws), np.nan)]
-        return {**out, ALL: _nanmean(np.stack(every))}
+                rate = won / self.fought[family]
+            rate[oneself] = np.nan
+            out[family] = rate
+        never = np.full((m, m, draws), np.nan)
+        every = np.stack(list(out.values()) or [never])
+        return {**out, ALL: _nanmean(every)}
 
 
 def _votes(lines: pd.DataFrame) -> dict[tuple[str, str, str], float]:
     """By (dataset, target, metric), the weight of a table: 1 / the metric's settings / the networks of the data set."""
     networks = lines.groupby("dataset")["target"].nunique()
-    settings = lines.groupby(TABLE[1:4])["metric_setting"].nunique()
-    return {key: 1 / count / networks[key[0]] for key, count in settings.items()}
+    by_metric = lines.groupby(["dataset", "target", "metric"])
+    settings = by_metric["metric_setting"].nunique()
+    votes = {}
+    for key, count in settings.items():
+        dataset, _, _ = key
+        votes[key] = 1 / count / networks[dataset]
+    return votes
 
 
 def _nanmean(x: np.ndarray) -> np.ndarray:
@@ -230,16 +263,17 @@ def _times(labels: pd.Series, of_all: pd.Index) -> np.ndarray:
 
 def _intervals(score: np.ndarray) -> dict[str, np.ndarray]:
     """place, low, high, first of win rates (M, 1 + B), NaN for methods without a rival."""
-    alone = np.isnan(score[:, 0])
-    by_draw = rankdata(-score, axis=0, method="min", nan_policy="omit")
-    place, resampled = by_draw[:, 0], by_draw[:, 1:]
+    rank = rankdata(-score, axis=0, method="min", nan_policy="omit")
+    place = rank[:, 0]
     low, high, first = np.full((3, len(score)), np.nan)
-    if resampled.shape[1] and not alone.all():
-        tails = [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
-        known = resampled[~alone]
-        ends = np.nanquantile(known, tails, axis=1, method="inverted_cdf")
-        low[~alone], high[~alone] = ends
-        first[~alone] = (known == 1).mean(1)
+    rivals = ~np.isnan(place)
+    resampled = rank[rivals, 1:]
+    if resampled.size:
+        tail = (1 - stats.LEVEL) / 2
+        tails = [tail, 1 - tail]
+        ends = np.nanquantile(resampled, tails, axis=1, method="inverted_cdf")
+        low[rivals], high[rivals] = ends
+        first[rivals] = (resampled == 1).mean(1)
     return {"place": place, "low": low, "high": high, "first": first}
 
 

@@ -87,30 +87,40 @@ def estimate(x: Array) -> Estimate:
     """
     by_network, by_image = _nanmean(x, 2), _nanmean(x, 1)  # (K, S), (K, N)
     mean = _nanmean(by_network, 1)
-    s = np.count_nonzero(~np.isnan(by_network), axis=1)
-    n = np.count_nonzero(~np.isnan(by_image), axis=1)
+    s, n = _count(by_network), _count(by_image)
     a = _variance(by_network) / np.maximum(s, 1)  # NaN for one
     b = _variance(by_image) / np.maximum(n, 1)
-    rest = x - by_network[:, :, None] - by_image[:, None] + mean[:, None, None]
+    rest = x - by_network[:, :, None] - by_image[:, None]
+    rest += mean[:, None, None]
     freedom = np.maximum((s - 1) * (n - 1), 1)
-    e = np.nansum(rest**2, axis=(1, 2)) / freedom / np.maximum(s * n, 1)
+    e = np.nansum(rest**2, axis=(1, 2)) / freedom
+    e /= np.maximum(s * n, 1)
 
     networks = (s >= NETWORKS) | ((n < 2) & (s >= 2))
     own = np.where(networks, s - 1, 0)
     prior = variances.fit(a, own, most=SURE)
-    squeezed, a_dof = variances.squeeze(a, own, prior)
-    a = np.where(networks, np.nan_to_num(squeezed), 0)
+    a, a_dof = variances.squeeze(a, own, prior)
+    a = np.where(networks, np.nan_to_num(a), 0)
     b = np.where(n >= 2, np.nan_to_num(b), 0)
     e = np.where(networks, e, 0)
     variance = b + np.maximum(a - e, 0)
-    spread = a**2 / np.maximum(a_dof, 1) + b**2 / np.maximum(n - 1, 1) + e**2 / freedom
+    spread = a**2 / np.maximum(a_dof, 1)  # of the variance itself, halved
+    spread += b**2 / np.maximum(n - 1, 1)
+    spread += e**2 / freedom
     with np.errstate(invalid="ignore", divide="ignore"):
         dof = np.where(spread > 0, variance**2 / spread, n - 1)
     dof = np.maximum(dof, 1)
     # nothing but the networks' own scatter, small by chance perhaps
-    dof = np.where(networks & ((prior.dof == 0) | (spread == 0)), s - 1, dof)
-    known = (networks | (n >= 2)) & ~np.isnan(mean)
-    return Estimate(mean, np.where(known, np.sqrt(variance), np.nan), dof, networks)
+    unsure = (prior.dof == 0) | (spread == 0)
+    dof = np.where(networks & unsure, s - 1, dof)
+    known = networks | (n >= 2)
+    error = np.where(known & (s > 0), np.sqrt(variance), np.nan)
+    return Estimate(mean, error, dof, networks)
+
+
+def _count(x: Array) -> Array:
+    """Of the rows of (K, N), how many values are known, (K,)."""
+    return np.count_nonzero(~np.isnan(x), axis=1)
 
 
 def _nanmean(x: Array, axis: int) -> Array:
@@ -181,14 +191,16 @@ def compare(values: Array, better: str) -> Comparison:
     x = sign * (values[i] - values[j])  # (P, S, N), paired
     found = estimate(x)
     by_image = _nanmean(x, 1)  # (P, N)
-    images = np.count_nonzero(~np.isnan(by_image), axis=1)
+    images = _count(by_image)
     gain = np.where(images >= MIN_PAIRS, found.mean, np.nan)
-    tests = max(np.count_nonzero(~np.isnan(gain)), 1)
+    tests = max(int(_count(gain[None])[0]), 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         t = np.where(gain == 0, 0.0, np.abs(gain) / found.error)
     differ = np.count_nonzero(np.nan_to_num(by_image), axis=1)
-    p = np.maximum(2 * student.sf(t, found.dof), 2.0 ** (1 - differ))
-    p = np.where(np.isnan(gain), np.nan, np.minimum(tests * p, 1))
+    least = 2.0 ** (1 - differ)  # of a sign test
+    p = np.maximum(2 * student.sf(t, found.dof), least)
+    p = np.minimum(tests * p, 1)
+    p[np.isnan(gain)] = np.nan
     half = student.isf((1 - LEVEL) / 2 / tests, found.dof) * found.error
     out = Comparison(*(np.full((m, m), np.nan) for _ in Comparison._fields))
     upper = gain, gain - half, gain + half, p, images, found.networks
@@ -200,9 +212,10 @@ def compare(values: Array, better: str) -> Comparison:
 
 def worse(found: Comparison) -> Array:
     """(M,): the adjusted p-value of "some other method is better"; 1 where none has a better mean, NaN untested."""
-    p = np.where(found.gain > 0, found.p, np.where(np.isnan(found.gain), np.nan, 1))
-    untested = np.isnan(p).all(axis=0)
-    return np.where(untested, np.nan, np.nanmin(p, axis=0, initial=1))
+    tested = ~np.isnan(found.gain)
+    ahead = found.gain > 0
+    p = np.where(ahead, found.p, 1).min(axis=0)
+    return np.where(tested.any(axis=0), p, np.nan)
 
 
 def same(found: Comparison, first: int, margin: float) -> Array:

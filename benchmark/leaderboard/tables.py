@@ -198,7 +198,7 @@ def _lines(contest: Contest) -> Iterator[dict[str, Any]]:
     m, total = len(contest.methods), contest.totals
     contested = contest.track not in UNRANKED
     bounds = np.full((m, 2), np.nan)
-    for part, values in _measured(contest):
+    for part, values in contest.measured():
         bounded = contest.track != "replication"  # differences may be negative
         unit = contest.unit if bounded else ""
         bounds[part] = stats.interval(values, unit=unit)
@@ -226,15 +226,6 @@ def _lines(contest: Contest) -> Iterator[dict[str, Any]]:
         }
 
 
-def _measured(contest: Contest) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(methods, values): those with values per image, and those of which only means are known, (M, S, 1)."""
-    known = contest.known
-    if known.any():
-        yield known, contest.values[known]
-    if not known.all():
-        yield ~known, contest.means[~known, :, None]
-
-
 def _judgement(contest: Contest) -> dict[str, Sequence[Any]]:
     """Rank, mark and gain of each method, and whether its best method beats every control."""
     total = contest.totals
@@ -257,17 +248,17 @@ def _judgement(contest: Contest) -> dict[str, Sequence[Any]]:
     )
     out: dict[str, Sequence[Any]] = {"rank": rank, "mark": mark.tolist(), "p": p}
     controls = np.flatnonzero(contest.controls & has_value)
+    methods = np.flatnonzero(~contest.controls & contest.known)
     beaten = has_value.sum() > 1
     if len(controls):
         by_mean = np.argsort(rank[controls], kind="stable")
         control = controls[by_mean[0]]
-        columns = found.gain, found.low, found.high
-        for name, matrix in zip(
-            ("gain", "gain_low", "gain_high"), columns, strict=True
-        ):
+        columns = {"gain": found.gain, "gain_low": found.low, "gain_high": found.high}
+        for name, matrix in columns.items():
             out[name] = np.where(contest.controls, np.nan, matrix[:, control])
         ahead = (found.gain > 0) & (found.p < stats.ALPHA)
-        beaten = not contest.controls[first] and ahead[first, controls].all()
+        best = methods[np.argsort(rank[methods], kind="stable")[:1]]
+        beaten = len(best) and ahead[best][:, controls].all()
     out["counts"] = [bool(beaten)] * len(total)
     return out
 
