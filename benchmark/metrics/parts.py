@@ -61,7 +61,7 @@ GRASS, LEAF = SETS, SETS + 1  # drawings without one of these
 THRESHOLDS = np.linspace(0.01, 0.5, 80)
 OWN = 32  # birds that the threshold is chosen on
 SMALL_EFFECT = 0.05  # of the logit: a part with less does not matter
-MOST = 20_000  # test images that a data set of birds has, at most
+MOST = 5_000  # test images that a data set of birds has, at most
 
 ANNOTATIONS = {"heatmaps", "parts", "part_importance"}
 
@@ -134,26 +134,33 @@ def birds_of(batch: Batch) -> Birds:
     """
     y, x = batch.y.cpu().numpy(), batch.x.mul(255).round().byte().cpu().numpy()
     ids = np.arange(len(batch)) if batch.ids is None else batch.ids.cpu().numpy()
-    return _found(tuple(ids.tolist()), y.tobytes(), x.tobytes(), x.shape)
+    birds = _found(tuple(ids.tolist()), y.tobytes(), x.tobytes(), x.shape, MOST)
+    if birds is None:
+        raise NotApplicable(
+            "the images are no test images of toybirds, so their parts cannot be removed"
+        )
+    return birds
 
 
 @functools.lru_cache(maxsize=2)
 def _found(
-    ids: tuple[int, ...], labels: bytes, pixels: bytes, shape: tuple[int, ...]
-) -> Birds:
+    ids: tuple[int, ...],
+    labels: bytes,
+    pixels: bytes,
+    shape: tuple[int, ...],
+    most: int,
+) -> Birds | None:
     """A scene depends on its number and on how many the test set has; the classes of the images tell how many."""
     y, rows = np.frombuffer(labels, np.int64), list(ids)
     is_square = shape[1] == 3 and shape[2] == shape[3]
-    for n in range(max(ids) + 1, MOST if is_square else 0):
+    for n in range(max(ids) + 1, most + 1 if is_square else 0):
         if not np.array_equal(toybirds.draw_classes(_drawing(), n)[rows], y):
             continue
         scene = toybirds.draw_scene(_drawing(), n)
         birds = Birds.of({k: v[rows] for k, v in scene.items()}, shape[-1])
         if birds.x.tobytes() == pixels:
             return birds
-    raise NotApplicable(
-        "the images are no test images of toybirds, so their parts cannot be removed"
-    )
+    return None
 
 
 def _drawing() -> Generator:
