@@ -57,12 +57,14 @@ def found(kind: str) -> dict[str, Installed]:
     """The entry points of a kind (of ``KINDS``), by name."""
     entries: dict[str, Installed] = {}
     for entry in importlib.metadata.entry_points(group=f"glassbench.{kind}"):
-        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
-        new = Installed(entry.name, entry.module, entry.attr, package)
-        other = entries.setdefault(entry.name, new)
-        if (other.module, other.attribute) != (new.module, new.attribute):
+        name = entry.name
+        package = f"{entry.dist.name} {entry.dist.version}"
+        new = Installed(name, entry.module, entry.attr, package)
+        other = entries.setdefault(name, new)
+        same_module = other.module == new.module
+        if not (same_module and other.attribute == new.attribute):
             both = f"{other.package} and {package}"
-            entries[entry.name] = Installed(entry.name, "", "", both)
+            entries[name] = Installed(name, "", "", both)
     return dict(sorted(entries.items()))
 
 
