@@ -319,7 +319,8 @@ def test_the_command_hands_the_options_on(monkeypatch):
         return types.SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(commands.subprocess, "run", run)
-    options = ["--path", "/x", "--name", "gc", "--size", "64", "--profile", "paper"]
+    options = ["--path", "/x", "--name", "gc", "--size", "64", "--masks", "/m"]
+    options += ["--fit", "crop", "--grey", "--data-only", "--profile", "paper"]
     assert main.main(["prepare", "folder", *options]) == 0
     ((_, _, script, *handed),) = calls
     assert script.endswith("folder.py")
