@@ -659,22 +659,16 @@ def bounds(
 
 
 class Explain(Protocol):
-    """What a metric that calls the method again is handed as ``explain``."""
+    """What a metric that calls the method again is handed: it explains images, with the same random numbers each time.
+
+    ``target``: the network to explain (default: the one that the method was fitted on). ``fit``: a network to fit the
+    method on first, once for all calls that name it. Raises NotApplicable if the method has nothing to say about a
+    network, ValueError if the metric asks for more than it declares or the method breaks its contract.
+    """
 
     def __call__(
         self, batch: Batch, target: Target | None = None, fit: Target | None = None
-    ) -> Explanation:
-        """Explain the images of ``batch`` by the method, with the same random numbers at each call.
-
-        Args:
-            target: the network to explain (default: the one that the method was fitted on).
-            fit: a network to fit the method on first, once for all calls that name it.
-
-        Raises:
-            NotApplicable: the method has nothing to say about this network.
-            ValueError: the metric asks for more explanations than it declares; the method breaks its contract.
-        """
-        ...
+    ) -> Explanation: ...
 
 
 @dataclass(frozen=True)
@@ -688,18 +682,9 @@ class CallingSpec(MetricSpec):
         return super().annotations - {"explain"}
 
 
-def calling_metric(
-    *, needs: set[str], calls: int, **declaration: Any
-) -> Callable[[Callable[..., Array]], CallingSpec]:
-    """Declare ``f(e, target, batch, rng, explain, **setting) -> (n,)``: a metric that calls the method again.
-
-    Args:
-        needs: as in ``metric``, with or without "explain".
-        calls: how many images ``explain`` explains at most for each image of ``batch``.
-        declaration: as in ``metric``.
-
-    Raises:
-        ValueError: as in ``metric``, or no call.
+def calling_metric(*, needs: set[str], calls: int, **declaration: Any) -> Callable:
+    """Declare ``f(e, target, batch, rng, explain, **setting) -> (n,)``, which calls the method again: ``explain``
+    explains at most ``calls`` images for each image of ``batch``. The rest, and what is refused, is as in ``metric``.
     """
     if type(calls) is not int or calls < 1:
         raise ValueError(
@@ -708,21 +693,16 @@ def calling_metric(
 
     def declare(function: Callable[..., Array]) -> CallingSpec:
         plain = metric(needs=set(needs) - {"explain"}, **declaration)(function)
-        fields_of_it = vars(plain) | {"needs": plain.needs | {"explain"}}
-        METRICS[plain.name] = CallingSpec(**fields_of_it, calls=calls)
-        return METRICS[plain.name]
+        values = vars(plain) | {"needs": plain.needs | {"explain"}}
+        spec = CallingSpec(**values, calls=calls)
+        METRICS[plain.name] = spec
+        return spec
 
     return declare
 
 
-def any_metric(
-    *, needs: set[str], calls: int = 0, **declaration: Any
-) -> Callable[[Callable[..., Array]], MetricSpec]:
-    """``metric``, or ``calling_metric`` where it needs "explain": ``@metric(needs={"heatmaps", "explain"}, calls=20)``.
-
-    Raises:
-        ValueError: as they do; calls without the need of "explain".
-    """
+def any_metric(*, needs: set[str], calls: int = 0, **declaration: Any) -> Callable:
+    """``metric``, or ``calling_metric`` where "explain" is among the needs; raises ValueError as they do."""
     if "explain" in needs:
         return calling_metric(needs=needs, calls=calls, **declaration)
     if calls:

@@ -65,8 +65,9 @@ def drawn(
 def by_class(batch: Batch, classes: Tensor) -> Iterator[tuple[int, Array, Batch]]:
     """(class, rows, their images) of each class among ``classes`` (n,)."""
     for c in classes.unique().tolist():
-        rows = (classes == c).nonzero()[:, 0].tolist()
-        yield c, np.array(rows), part(batch, rows)
+        (rows,) = np.nonzero(classes.cpu().numpy() == c)
+        images = part(batch, rows.tolist())
+        yield c, rows, images
 
 
 def part(batch: Batch, rows: Sequence[int]) -> Batch:
@@ -81,9 +82,11 @@ def part(batch: Batch, rows: Sequence[int]) -> Batch:
 
 def asked(target: Target, batches: Sequence[Batch], c: int) -> Target:
     """The network whose answer to all these images is class ``c`` (``shared.variants.asking``); made once."""
-    memo, key = batches[0].memo, ("asked", target, c, len(batches))
-    if key not in memo:
+    first = batches[0]
+    key = "asked", target, c, len(batches)
+    if key not in first.memo:
         x = torch.cat([batch.x for batch in batches])
         y = torch.cat([batch.y for batch in batches])
-        memo[key] = asking(target, Batch(x, y, chunk=batches[0].chunk), c)
-    return memo[key]
+        every = Batch(x, y, chunk=first.chunk)
+        first.memo[key] = asking(target, every, c)
+    return first.memo[key]

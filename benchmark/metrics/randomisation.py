@@ -235,10 +235,13 @@ def _only(_: Batch, values: Tensor) -> Tensor:
 def cascade(target: Target, batch: Batch, seed: int, order: Order) -> Iterator[Target]:
     """Networks in which more and more layers are drawn anew, at most ``STEPS``; the one with all of them first."""
     layers = modules_with_weights(target)
-    layers = layers[::-1] if order == "top" else layers
-    ends = [len(part) for part in np.array_split(layers, min(STEPS, len(layers)))]
-    for end in np.cumsum(ends)[::-1]:
-        yield _kept(target, batch, frozenset(layers[:end]), seed)
+    if order == "top":
+        layers = layers[::-1]
+    parts = np.array_split(layers, min(STEPS, len(layers)))
+    ends = np.cumsum([len(part) for part in parts])
+    for end in ends[::-1]:
+        drawn_layers = frozenset(layers[:end])
+        yield _kept(target, batch, drawn_layers, seed)
 
 
 def whole(target: Target, batch: Batch, seed: int) -> Target:
@@ -261,9 +264,11 @@ def noisy_images(batch: Batch, seed: int, noisy: int, noise: float) -> list[Batc
         return rng.standard_normal((noisy, *batch.x.shape[1:]), np.float32)
 
     def added(batch: Batch, values: Tensor) -> list[Batch]:
-        x = batch.x
-        spread = x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True)
-        return [like(batch, x + noise * spread * one) for one in values]
+        axes = (1, 2, 3)
+        high = batch.x.amax(axes, keepdim=True)
+        low = batch.x.amin(axes, keepdim=True)
+        s = noise * (high - low)
+        return [like(batch, batch.x + s * one) for one in values]
 
     rng = np.random.default_rng(seed)
     return drawn(batch, rng, ("noisy", noisy, noise), normal, added)
@@ -277,11 +282,18 @@ def spearman(a: Array, b: Array, absolute: bool = False) -> Array:
     flat, NaN where that of ``a`` is."""
     if absolute:
         a, b = np.abs(a), np.abs(b)
-    u, v = _centred_ranks(a), _centred_ranks(b)
-    size = np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1)
-    unknown = np.isnan(a).any((-2, -1)) | np.isnan(b).any((-2, -1))
+    u = _centred_ranks(a)
+    v = _centred_ranks(b)
+    norm_u = np.linalg.norm(u, axis=-1)
+    norm_v = np.linalg.norm(v, axis=-1)
+    size = norm_u * norm_v
     rho = (u * v).sum(-1) / np.where(size > 0, size, 1)
-    return np.where(unknown | ~np.any(u, axis=-1), np.nan, rho.clip(-1, 1))
+    unknown = _has_nan(a) | _has_nan(b) | (norm_u == 0)
+    return np.where(unknown, np.nan, rho.clip(-1, 1))
+
+
+def _has_nan(maps: Array) -> Array:
+    return np.isnan(maps).any((-2, -1))
 
 
 def _centred_ranks(maps: Array) -> Array:
@@ -309,8 +321,12 @@ def entropy(maps: Array, bins: int) -> Array:
 
 def ssim(a: Array, b: Array) -> float:
     """The mean structural similarity of two maps (h, w), each divided by its largest absolute value."""
-    if np.isnan(a).any() or np.isnan(b).any():
+    if _has_nan(a) or _has_nan(b):
         return float("nan")
-    a, b = (one / (np.abs(one).max() or 1) for one in (a, b))
-    span = max(a.max(), b.max()) - min(a.min(), b.min())
-    return float(structural_similarity(a, b, win_size=7, data_range=span or 1))
+    a = a / (np.abs(a).max() or 1)
+    b = b / (np.abs(b).max() or 1)
+    high = max(a.max(), b.max())
+    low = min(a.min(), b.min())
+    span = high - low or 1
+    found = structural_similarity(a, b, win_size=7, data_range=span)
+    return float(found)

@@ -70,10 +70,12 @@ class Fitted:
     """
 
     def __init__(self, cell: Cell, external: bool) -> None:
-        self.cell, self.external = cell, external
+        self.cell = cell
+        self.external = external
         self.target = load_target(cell)
-        self._methods = {self.target: self._fitted(self.target)}
-        self.learns = _learns(cell.method.build(), self._methods[self.target])
+        fitted = self._fitted(self.target)
+        self._methods = {self.target: fitted}
+        self.learns = _learns(cell.method.build(), fitted)
         self._answers: dict[tuple[Any, ...], Explanation] = {}
         self._batches: list[Batch] = []  # whose ids are in ``_answers``
 
