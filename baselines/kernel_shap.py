@@ -20,7 +20,9 @@ Reference: Lundberg, Lee. A Unified Approach to Interpreting Model Predictions. 
 Covert, Lee. Improving KernelSHAP. AISTATS 2021, arXiv:2012.01536.
 """
 
+import math
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, Self
 
 import numpy as np
@@ -67,8 +69,9 @@ class KernelSHAP:
         """(h, w) of an image (c, h, w) and its class."""
         segments = superpixels(x, self.segments)
         hidden = filled(target, x, segments, self.fill)
-        z, pi = self.coalitions(int(segments.max()) + 1, rng)
-        ends = np.repeat([[False], [True]], z.shape[1], axis=1)
+        M = int(segments.max()) + 1
+        z, pi = self.coalitions(M, rng)
+        ends = np.repeat([[False], [True]], M, axis=1)
         every = np.concatenate([ends, z])
         f = answers(target, x, hidden, segments, every, c, self.output)
         return spread(self.values(z, pi, f), segments)
@@ -78,12 +81,17 @@ class KernelSHAP:
         size = np.arange(1, M)
         mass = (M - 1) / (size * (M - size))  # of all z' of a size: C(M, size) pi
         if self.samples >= 2**M - 2:
-            z = np.arange(1, 2**M - 1)[:, None] >> np.arange(M) & 1 == 1
-            same_size = np.bincount(z.sum(axis=1), minlength=M)[1:]  # C(M, size)
-            return z, (mass / same_size)[z.sum(axis=1) - 1]
-        sizes = rng.choice(size, size=self.samples // 2, p=mass / mass.sum())
-        order = rng.random((len(sizes), M)).argsort(axis=1).argsort(axis=1)
-        z = order < sizes[:, None]
+            every = product([False, True], repeat=M)
+            z = np.array(list(every)[1:-1], bool)
+            z = z.reshape(-1, M)
+            count = z.sum(axis=1)
+            each = [math.comb(M, k) for k in size]
+            return z, (mass / each)[count - 1]
+        share = mass / mass.sum()
+        sizes = rng.choice(size, size=self.samples // 2, p=share)
+        order = rng.random((len(sizes), M)).argsort(axis=1)
+        place = order.argsort(axis=1)  # of each segment in a random order
+        z = place < sizes[:, None]
         z = np.concatenate([z, ~z])
         return z, np.ones(len(z))
 
@@ -92,8 +100,9 @@ class KernelSHAP:
         whole = f[1] - f[0]
         z = z.astype(float)
         # phi_M = whole - sum of the others
-        rest = z[:, :-1] - z[:, -1:]
-        y = f[2:] - f[0] - z[:, -1] * whole
-        root = np.sqrt(pi)
-        phi = np.linalg.lstsq(rest * root[:, None], y * root)[0]
+        last = z[:, -1:]
+        rest = z[:, :-1] - last
+        y = f[2:, None] - f[0] - last * whole
+        root = np.sqrt(pi)[:, None]
+        phi, *_ = np.linalg.lstsq(root * rest, root * y)
         return np.append(phi, whole - phi.sum())

@@ -81,7 +81,11 @@ class LIME:
         """w (d,) of samples z' (N, d) bool and the answers to them (N,)."""
         D = 1 - np.sqrt(z.mean(axis=1))  # cos(1, z') = |z'| / sqrt(|z'| d)
         pi = np.exp(-(D**2) / (2 * self.width**2))
-        z = z - np.average(z, axis=0, weights=pi)  # b is not penalised
+        # b is not penalised: it is the mean of what w leaves
+        z = z - np.average(z, axis=0, weights=pi)
         f = f - np.average(f, weights=pi)
-        gram = (z.T * pi) @ z + self.ridge * np.eye(z.shape[1])
-        return np.linalg.lstsq(gram, (z.T * pi) @ f)[0]
+        weighted = z.T * pi  # (d, N)
+        penalty = self.ridge * np.eye(len(weighted))
+        gram = weighted @ z + penalty
+        w, *_ = np.linalg.lstsq(gram, weighted @ f)
+        return w

@@ -18,6 +18,7 @@ Reference: Zeiler, Fergus. Visualizing and Understanding Convolutional Networks.
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, Self
 
 import torch
@@ -64,21 +65,25 @@ class Occlusion:
 
     def _map(self, target: Target, x: Tensor, c: Tensor) -> Tensor:
         """a (n, h, w) of images (n, c, h, w) and their classes (n,)."""
-        n, _, h, w = x.shape
-        f, blank_x = answer(target, x, c, self.output), blank(target, x, self.fill)
-        falls, windows = x.new_zeros(n, h, w), x.new_zeros(h, w)
-        for rows in self._spans(h):
-            for columns in self._spans(w):
-                hidden = x.clone()
-                hidden[..., rows, columns] = blank_x[..., rows, columns]
-                fall = f - answer(target, hidden, c, self.output)
-                falls[:, rows, columns] += fall[:, None, None]
-                windows[rows, columns] += 1
+        h, w = x.shape[-2:]
+        f = answer(target, x, c, self.output)
+        blank_x = blank(target, x, self.fill)
+        falls = torch.zeros_like(x[:, 0])
+        windows = torch.zeros_like(x[0, 0])
+        places = product(self._spans(h), self._spans(w))
+        for rows, columns in places:
+            hidden = x.clone()
+            hidden[..., rows, columns] = blank_x[..., rows, columns]
+            fall = f - answer(target, hidden, c, self.output)
+            falls[:, rows, columns] += fall[:, None, None]
+            windows[rows, columns] += 1
         return falls / windows
 
     def _spans(self, side: int) -> list[slice]:
         """Where windows lie along a side of that many pixels; strides wider than windows would leave gaps."""
         window = max(1, round(self.window * side))
-        stride = min(window, max(1, round(self.stride * side)))
-        count = math.ceil((side - window) / stride) + 1
-        return [slice(i * stride, i * stride + window) for i in range(count)]
+        stride = max(1, round(self.stride * side))
+        stride = min(stride, window)
+        last = math.ceil((side - window) / stride) * stride
+        starts = range(0, last + 1, stride)
+        return [slice(start, start + window) for start in starts]

@@ -19,10 +19,10 @@ arXiv:1806.07421.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
-import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor
@@ -61,24 +61,27 @@ class RISE:
     @torch.no_grad()
     def explain(self, target: Target, batch: Batch, rng: Generator) -> Explanation:
         """Maps of the predicted class."""
-        h, w = batch.x.shape[-2:]
-        open_cells = rng.random((self.masks, self.grid, self.grid)) < self.p
-        cells = torch.from_numpy(open_cells.astype(np.float32)).to(batch.x.device)
-        ends = math.ceil(h / self.grid), math.ceil(w / self.grid)
-        corners = rng.integers(ends, size=(self.masks, 2))
         total = torch.zeros_like(batch.x[:, 0])
-        for each, corner in zip(cells, corners, strict=True):
-            M = self._mask(each, corner, (h, w))
-            f = [self._seen(target, x, c, M) for x, c in with_classes(target, batch)]
-            total += torch.cat(f)[:, None, None] * M
+        for M in self._masks(batch.x, rng):
+            chunks = with_classes(target, batch)
+            parts = [self._seen(target, x, c, M) for x, c in chunks]
+            f = torch.cat(parts)
+            total += f[:, None, None] * M
         return Explanation(heatmaps=total / (self.p * self.masks))  #             Eq. 6
 
-    def _mask(self, cells: Tensor, corner: np.ndarray, size: tuple[int, int]) -> Tensor:
-        """M (h, w) in [0, 1] of cells (grid, grid)."""
-        (h, w), (top, left) = size, corner
-        large = [math.ceil(side / self.grid) * (self.grid + 1) for side in size]
-        M = upsampled(cells[None], large)[0]
-        return M[top : top + h, left : left + w]
+    def _masks(self, x: Tensor, rng: Generator) -> Iterator[Tensor]:
+        """M (h, w) in [0, 1], one after the other, for images x."""
+        *_, h, w = x.shape
+        cell = math.ceil(h / self.grid), math.ceil(w / self.grid)  # in pixels
+        large = [(self.grid + 1) * side for side in cell]
+        draws = rng.random((self.masks, self.grid, self.grid))
+        corners = rng.integers(cell, size=(self.masks, 2))
+        cells = torch.from_numpy(draws < self.p).to(x)
+        for each, corner in zip(cells, corners, strict=True):
+            (M,) = upsampled(each[None], large)
+            top, left = corner
+            below = M[top:, left:]
+            yield below[:h, :w]
 
     def _seen(self, target: Target, x: Tensor, c: Tensor, M: Tensor) -> Tensor:
         """f(I o M), (n,)."""

@@ -58,10 +58,12 @@ class SmoothGrad:
         """Maps of the predicted class."""
         shape = self.samples, *batch.x.shape[1:]
         draws = rng.standard_normal(shape, dtype=np.float32)
-        draws = torch.from_numpy(draws).to(batch.x.device)  # (samples, c, h, w)
+        draws = torch.from_numpy(draws)  # (samples, c, h, w)
+        draws = draws.to(batch.x.device)
         chunks = with_classes(target, batch)
-        mean = [self._mean(target, x, c, draws) for x, c in chunks]
-        return Explanation(heatmaps=pooled(torch.cat(mean), self.channels))
+        parts = [self._mean(target, x, c, draws) for x, c in chunks]
+        mean = torch.cat(parts)  # (n, c, h, w)
+        return Explanation(heatmaps=pooled(mean, self.channels))
 
     def _mean(self, target: Target, x: Tensor, c: Tensor, draws: Tensor) -> Tensor:
         """M^_c (n, c, h, w) of images (n, c, h, w) and their classes (n,)."""

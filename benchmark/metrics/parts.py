@@ -56,6 +56,8 @@ from benchmark.shared import toybirds
 from benchmark.utils.seeds import generator
 
 MARKS = len(toybirds.MARKS)  # the parts of the protocol
+# of each, the indices into ``toybirds.PARTS``
+CARRIERS = [list(map(toybirds.PARTS.index, p)) for p in toybirds.CARRIERS.values()]
 SETS = 2**MARKS  # of parts that a bird has; bit i: part i
 GRASS, LEAF = SETS, SETS + 1  # drawings without one of these
 THRESHOLDS = np.linspace(0.01, 0.5, 80)
@@ -91,8 +93,7 @@ class Birds:
         leaf = without_grass == toybirds.COVER
         grass = (owner == toybirds.COVER) & ~leaf
         shown = []
-        for names in toybirds.CARRIERS.values():
-            carriers = [toybirds.PARTS.index(name) for name in names]
+        for carriers in CARRIERS:
             shown.append(np.isin(owner, carriers))
         areas = np.stack([*shown, grass, leaf], axis=1)
         dilated = ndimage.binary_dilation(areas, np.ones((1, 1, 5, 5)))
@@ -104,13 +105,19 @@ class Birds:
     def drawings(self, rows: Array, which: Array) -> Array:
         """Drawings (m, 3, s, s) uint8 of birds ``rows`` with the parts of the sets ``which`` (m,), or without GRASS or
         LEAF; each is made once."""
-        todo = sorted(set(zip(rows.tolist(), which.tolist())) - self.drawn.keys())
-        for kind in sorted({kind for _, kind in todo}):
-            mine = [row for row, other in todo if other == kind]
-            scene = {key: value[mine] for key, value in self.scene.items()}
-            x, _ = toybirds.render(_without(scene, kind), self.x.shape[-1])
-            self.drawn.update(zip([(row, kind) for row in mine], x))
-        return np.stack([self.drawn[key] for key in zip(rows.tolist(), which.tolist())])
+        keys = list(zip(rows.tolist(), which.tolist(), strict=True))
+        todo = set(keys) - self.drawn.keys()
+        for kind in {kind for _, kind in todo}:
+            mine = sorted(row for row, other in todo if other == kind)
+            self._draw(mine, kind)
+        return np.stack([self.drawn[key] for key in keys])
+
+    def _draw(self, rows: list[int], kind: int) -> None:
+        scene = {key: value[rows] for key, value in self.scene.items()}
+        size = self.x.shape[-1]
+        x, _ = toybirds.render(_without(scene, kind), size)
+        for row, drawing in zip(rows, x, strict=True):
+            self.drawn[row, kind] = drawing
 
 
 def _without(scene: dict[str, Array], kind: int) -> dict[str, Array]:
@@ -119,10 +126,10 @@ def _without(scene: dict[str, Array], kind: int) -> dict[str, Array]:
         return scene | {"grass": np.full_like(scene["grass"], 2)}
     if kind == LEAF:
         return scene | {"leaf": np.full_like(scene["leaf"], 3)}
+    there = kind >> np.arange(MARKS) & 1
     gone = np.zeros((len(scene["y"]), len(toybirds.PARTS)), bool)
-    for i, names in enumerate(toybirds.CARRIERS.values()):
-        if not kind >> i & 1:
-            gone[:, [toybirds.PARTS.index(name) for name in names]] = True
+    for is_there, carriers in zip(there, CARRIERS, strict=True):
+        gone[:, carriers] = not is_there
     return scene | {"without": gone}
 
 
@@ -188,18 +195,23 @@ class Answers:
 
     def __call__(self, which: Array | int) -> Array:
         """Logits (n, C) to each bird with the parts of its set ``which`` (n,), or one for all."""
-        rows = np.arange(len(self.birds))
-        which = np.broadcast_to(which, rows.shape)
-        keys = list(zip(rows.tolist(), which.tolist()))
-        todo = np.array([i for i, key in enumerate(keys) if key not in self.z], int)
-        if len(todo):
-            x = torch.from_numpy(self.birds.drawings(rows[todo], which[todo]))
-            x = x.to(self.target.device).float() / 255
-            with torch.no_grad():
-                found = [self.target(part) for part in x.split(64)]
-            z = torch.cat(found).double().cpu().numpy()
-            self.z.update(zip([keys[i] for i in todo], z))
+        which = np.broadcast_to(which, len(self.birds))
+        keys = list(enumerate(which.tolist()))
+        todo = [row for row, key in enumerate(keys) if key not in self.z]
+        if todo:
+            rows = np.array(todo)
+            z = self._asked(self.birds.drawings(rows, which[rows]))
+            for row, logits in zip(todo, z, strict=True):
+                self.z[keys[row]] = logits
         return np.stack([self.z[key] for key in keys])
+
+    @torch.no_grad()
+    def _asked(self, drawings: Array) -> Array:
+        """Logits (m, C) to drawings (m, 3, s, s) uint8."""
+        x = torch.from_numpy(drawings).to(self.target.device)
+        parts = (x.float() / 255).split(64)
+        z = torch.cat([self.target(part) for part in parts])
+        return z.double().cpu().numpy()
 
     @property
     def whole(self) -> Array:
@@ -209,8 +221,9 @@ class Answers:
     def falls(self, c: Array) -> Array:
         """By how much the logit of class c (n,) falls without each part, grass and leaf: (n, 7)."""
         without = [SETS - 1 - 2**i for i in range(MARKS)]
+        without += [GRASS, LEAF]
         before = _of_class(self.whole, c)
-        after = [_of_class(self(which), c) for which in (*without, GRASS, LEAF)]
+        after = [_of_class(self(which), c) for which in without]
         return before[:, None] - np.stack(after, axis=1)
 
 
@@ -277,11 +290,15 @@ def found_sufficient(chosen: Array, answers: Answers) -> Array:
 def not_distracted(chosen: Array, answers: Answers) -> Array:
     """Distractibility, (n,): 1 minus the share of irrelevant parts that are important; NaN without any."""
     c = answers.whole.argmax(1)
-    y, falls = _of_class(answers.whole, c)[:, None], answers.falls(c)
-    irrelevant = (np.abs(falls) < SMALL_EFFECT * np.abs(y)) | (falls < 0)
-    irrelevant &= answers.birds.areas.any((2, 3))  # not every image has grass or a leaf
+    y = _of_class(answers.whole, c)
+    falls = answers.falls(c)
+    least = SMALL_EFFECT * np.abs(y[:, None])
+    irrelevant = (np.abs(falls) < least) | (falls < 0)
+    # not every image has grass or a leaf
+    irrelevant &= answers.birds.areas.any((2, 3))
     count = irrelevant.sum(1)
-    share = (irrelevant & chosen).sum(1) / np.maximum(count, 1)
+    distracting = (irrelevant & chosen).sum(1)
+    share = distracting / np.maximum(count, 1)
     return np.where(count > 0, 1 - share, np.nan)
 
 
@@ -341,9 +358,12 @@ def single_deletion(
 def _spearman(a: Array, b: Array) -> Array:
     """Of each row of a with that of b, both (n, p): (n,); 0 where one of the two is constant."""
     middle = (a.shape[1] + 1) / 2
-    a, b = rankdata(a, axis=1) - middle, rankdata(b, axis=1) - middle
-    size = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    return (a * b).sum(1) / np.where(size > 0, size, 1)
+    a = rankdata(a, axis=1) - middle
+    b = rankdata(b, axis=1) - middle
+    covariance = (a * b).sum(1)
+    squares = (a**2).sum(1) * (b**2).sum(1)
+    size = np.sqrt(squares)
+    return covariance / np.where(size > 0, size, 1)
 
 
 def _checked(
@@ -368,10 +388,11 @@ def _own_batch(birds: Birds, batch: Batch) -> Batch:
     """The birds that the threshold is chosen on, the same object each time."""
     key = "own birds", len(birds)
     if key not in batch.memo:
-        x = torch.from_numpy(birds.x).to(batch.x.device).float() / 255
-        y = torch.from_numpy(birds.scene["y"].astype(np.int64)).to(x.device)
-        ids = torch.arange(len(y), device=x.device)
-        batch.memo[key] = Batch(x, y, ids, chunk=batch.chunk)
+        device = batch.x.device
+        x = torch.from_numpy(birds.x).to(device)
+        y = torch.tensor(birds.scene["y"], dtype=torch.int64, device=device)
+        ids = torch.arange(len(y), device=device)
+        batch.memo[key] = Batch(x.float() / 255, y, ids, chunk=batch.chunk)
     return batch.memo[key]
 
 
@@ -521,8 +542,10 @@ def _two_classes(c: int) -> tuple[int, int, Array, Array] | None:
     """(a, b, A, B): the first classes whose marks in common with class c, A and B (5,) bool, have none in common."""
     others = [k for k in range(len(toybirds.RULES)) if k != c]
     for a, b in combinations(others, 2):
-        A, B = toybirds.shared_marks(c, a), toybirds.shared_marks(c, b)
-        if A.any() and B.any() and not (A & B).any():
+        A = toybirds.shared_marks(c, a)
+        B = toybirds.shared_marks(c, b)
+        share_some = A.any() and B.any()
+        if share_some and not (A & B).any():
             return a, b, A, B
     return None
 

@@ -329,9 +329,9 @@ class Canvas:
         self.v = dy / self.scale
         self.image = background(scene, self.px, self.py)
         self.owner = np.full(shape, BACKGROUND, np.int8)
-        gone = scene.get("without", np.zeros((self.n, len(PARTS)), bool))
-        others = np.zeros((self.n, 2), bool)  # PLUMAGE and COVER
-        self.gone = np.concatenate([gone, others], axis=1)  # (n, 17)
+        self.gone = np.zeros((self.n, COVER + 1), bool)  # with PLUMAGE and COVER
+        if "without" in scene:
+            self.gone[:, : len(PARTS)] = scene["without"]
 
     def column(self, value):
         """(n, ...) -> (n, 1, 1, ...)."""
@@ -591,11 +591,15 @@ def sufficient_sets(c):
     """The smallest sets of marks that tell class c from all others, each a set of indices into ``MARKS``."""
     asks = RULES != ANY
     tells = asks[c] & asks & (RULES[c] != RULES)  # (C, marks)
-    tells[c] = True
-    marks = range(len(MARKS))
-    sets = [set(s) for k in marks for s in combinations(marks, k + 1)]
-    enough = [s for s in sets if tells[:, sorted(s)].any(1).all()]
-    return [s for s in enough if not any(other < s for other in enough)]
+    others = np.delete(tells, c, axis=0)
+    found = []
+    for size in range(1, len(MARKS) + 1):
+        for marks in combinations(range(len(MARKS)), size):
+            is_enough = others[:, marks].any(1).all()
+            is_smallest = not any(s < set(marks) for s in found)
+            if is_enough and is_smallest:
+                found.append(set(marks))
+    return found
 
 
 def shared_marks(c, other):
