@@ -88,7 +88,9 @@ def compare(
         names = dict(zip(CELL, key, strict=True))
         now = {**unknown.get(_explanation(key), {}), **new.get(key, {})}
         for line in _cell(old.get(key, {}), now, names):
-            why = "; ".join(filter(None, [renamed.get(key), line["why"]]))
+            why = line["why"]
+            if key in renamed:
+                why = f"{renamed[key]}; {why}" if why else renamed[key]
             lines.append({**line, "why": why})
     found = pd.DataFrame(lines, columns=[*COLUMNS, *_FACTS])
     found = found.sort_values([*CELL, "why"], kind="stable")
@@ -177,7 +179,8 @@ def _cell(old: Rows, new: Rows, key: Mapping[str, str]) -> list[Row]:
         after = {seed: have[seed] for seed in shared}
         base |= {"seeds": len(shared), "old": _mean(before), "new": _mean(after)}
         pairs = list(zip(before.values(), after.values(), strict=True))
-        lines.append(base | {"direction": _direction(pairs)} | _compared(pairs))
+        base["direction"] = _direction(pairs)
+        lines.append(base | _compared(pairs))
     for seed in sorted(had.keys() - have.keys()):
         why = _reason([new[seed]] if seed in new else [])
         lost = {"kind": "lost", "seeds": 1, "old": had[seed]["value"], "new": np.nan}
@@ -218,10 +221,14 @@ def _direction(pairs: Sequence[tuple[Row, Row]]) -> int:
     """1: better on every seed, -1: worse on every seed, else 0; by the digits that are written."""
     signs = set()
     for a, b in pairs:
-        equal = store.format_value(a["value"]) == store.format_value(b["value"])
-        is_better = (b["value"] > a["value"]) == (b["better"] == "higher")
-        signs.add(0 if equal else 1 if is_better else -1)
+        old = float(store.format_value(a["value"]))
+        new = float(store.format_value(b["value"]))
+        sign = int(np.sign(new - old))
+        signs.add(-sign if b["better"] == "lower" else sign)
     return signs.pop() if len(signs) == 1 else 0
+
+
+_SETTING = CELL.index("setting")
 
 
 def _matched(
@@ -231,40 +238,41 @@ def _matched(
 
     Where several could be meant, none is matched.
     """
-    place = CELL.index("setting")
+    gone = _by_others(old.keys() - new.keys())
+    come = _by_others(new.keys() - old.keys())
     cells = dict(old)
     changes: dict[tuple, str] = {}
-    gone, come = (
-        _by_others(old.keys() - new.keys()),
-        _by_others(new.keys() - old.keys()),
-    )
-    for others, keys in gone.items():
-        if len(keys) != 1 or len(come.get(others, ())) != 1:
+    for others, before in gone.items():
+        after = come.get(others, [])
+        if len(before) != 1 or len(after) != 1:
             continue
-        (before,), (after,) = keys, come[others]
-        change = _change(before[place], after[place])
+        change = _change(before[0][_SETTING], after[0][_SETTING])
         if change:
-            cells[after] = cells.pop(before)
-            changes[after] = change
+            cells[after[0]] = cells.pop(before[0])
+            changes[after[0]] = change
     return cells, changes
 
 
 def _by_others(keys: Iterable[tuple]) -> dict[tuple, list[tuple]]:
     """Keys of cells by all but the method's setting."""
-    place = CELL.index("setting")
     found: dict[tuple, list[tuple]] = {}
     for key in keys:
-        found.setdefault((*key[:place], *key[place + 1 :]), []).append(key)
+        others = (*key[:_SETTING], *key[_SETTING + 1 :])
+        found.setdefault(others, []).append(key)
     return found
 
 
 def _change(before: str, after: str) -> str:
     """``setting layer: conv2 -> conv3``; empty where the texts differ in several settings."""
-    old, new = store.setting_pairs(before), store.setting_pairs(after)
-    names = [key for key in old | new if old.get(key) != new.get(key)]
-    if len(names) != 1:
+    old = store.setting_pairs(before)
+    new = store.setting_pairs(after)
+    changed = []
+    for name in {**old, **new}:
+        if old.get(name) != new.get(name):
+            changed.append(name)
+    if len(changed) != 1:
         return ""
-    (name,) = names
+    (name,) = changed
     return f"setting {name}: {old.get(name, 'default')} -> {new.get(name, 'default')}"
 
 

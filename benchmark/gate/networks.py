@@ -27,14 +27,20 @@ _JUDGED = ("unchanged", "unverified", "regression", "improvement")
 
 def by_weights(base: Mapping[str, Any], head: Mapping[str, Any]) -> set[Network]:
     """The networks of which two provenances name the same weights for every seed that both have."""
-    old, new = base.get("weights", {}), head.get("weights", {})
-    same: dict[Network, bool] = {}
-    for name in old.keys() & new.keys():  # digits/cnn-0
-        place, _, _ = name.rpartition("-")
+    old = base.get("weights", {})
+    new = head.get("weights", {})
+    profile = str(head.get("profile", ""))
+    same: set[Network] = set()
+    other: set[Network] = set()
+    for name in old.keys() & new.keys():
+        place, _, _ = name.rpartition("-")  # digits/cnn-0
         dataset, _, target = place.partition("/")
-        network = str(head.get("profile", "")), dataset, target
-        same[network] = same.get(network, True) and old[name] == new[name]
-    return {network for network, is_same in same.items() if is_same}
+        network = (profile, dataset, target)
+        if old[name] == new[name]:
+            same.add(network)
+        else:
+            other.add(network)
+    return same - other
 
 
 def shown(found: pd.DataFrame, method: str, network: Network) -> bool:
@@ -46,15 +52,18 @@ def shown(found: pd.DataFrame, method: str, network: Network) -> bool:
     Args:
         found: cells: NETWORK, track, paper, method, moved, old, new.
     """
-    both = found[found["old"].notna() & found["new"].notna()]
-    here = both[(both[NETWORK] == list(network)).all(axis=1)]
-    itself = here[here["track"] == "target"]
-    others = here[~here["track"].isin(["target", "replication"])]
-    others = others[(others["method"] != method) & (others["paper"] != "control")]
-    equal = int((~others["moved"].astype(bool)).sum())
-    if itself["moved"].any():
+    has_both = found["old"].notna() & found["new"].notna()
+    is_here = (found[NETWORK] == list(network)).all(axis=1)
+    here = found[has_both & is_here]
+    itself = here["track"] == "target"
+    if here.loc[itself, "moved"].any():
         return False
-    return equal >= max(EQUAL, len(others) / 2)
+    is_fact = here["track"].isin(["target", "replication"])
+    is_blind = here["paper"] == "control"
+    is_own = here["method"] == method
+    others = here[~(is_fact | is_blind | is_own)]
+    equal = len(others) - others["moved"].sum()
+    return bool(equal >= max(EQUAL, len(others) / 2))
 
 
 def judge(
@@ -75,12 +84,19 @@ def judge(
     if not 0 < moved.sum() < noise.ENOUGH:
         return
     spread = noise.spreads(compared, elsewhere)
-    floor = noise.FLOOR * spread["usual"].fillna(spread["sigma"])  # NaN: unknown
-    large = moved & (compared["gain"].abs() >= floor) & compared["direction"].ne(0)
-    for line in compared[large].itertuples():
-        network = line.profile, line.dataset, line.target
-        if network in known or shown(found, line.method, network):
-            better = line.direction > 0
-            why = f"{'better' if better else 'worse'} on every seed of the same network"
-            found.loc[line.Index, "kind"] = "improvement" if better else "regression"
-            found.loc[line.Index, "why"] = "; ".join(filter(None, [line.why, why]))
+    usual = spread["usual"].fillna(spread["sigma"])  # NaN: unknown
+    is_large = compared["gain"].abs() >= noise.FLOOR * usual
+    one_way = compared["direction"].isin([-1, 1])
+    for line in compared[moved & is_large & one_way].itertuples():
+        network = (line.profile, line.dataset, line.target)
+        if network not in known and not shown(found, line.method, network):
+            continue
+        kind, word = _VERDICTS[line.direction]
+        found.loc[line.Index, "kind"] = kind
+        why = f"{word} on every seed of the same network"
+        if line.why:
+            why = f"{line.why}; {why}"
+        found.loc[line.Index, "why"] = why
+
+
+_VERDICTS = {1: ("improvement", "better"), -1: ("regression", "worse")}

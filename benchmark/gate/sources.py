@@ -79,9 +79,8 @@ def elsewhere(paths: store.Paths) -> pd.DataFrame | None:
     """The rows of the other profiles, or None: where a profile with one seed borrows spreads."""
     files = {}
     for home in (paths.shipped, paths):
-        files |= {
-            file.parent.name: file for file in home.results.parent.glob("*/rows.csv")
-        }
+        for file in home.results.parent.glob("*/rows.csv"):
+            files[file.parent.name] = file
     files.pop(paths.profile, None)
     others = [store.read_rows(file) for _, file in sorted(files.items())]
     return pd.concat(others, ignore_index=True) if others else None
