@@ -64,7 +64,9 @@ class AttentionRollout:
         t = attention.weights[0].shape[-1]
         fold = self._fold(target, t)
         shapes = {W.shape[-2:] for W in attention.weights}
-        in_windows = any(W.ndim == 4 and len(W) != len(x) for W in attention.weights)
+        in_windows = False
+        for W in attention.weights:
+            in_windows |= W.ndim == 4 and len(W) != len(x)
         if fold is None or shapes != {(t, t)} or in_windows:
             raise NotApplicable(
                 f"not every attention of {target.name} is one of all patches to all"

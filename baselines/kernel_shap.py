@@ -81,15 +81,17 @@ class KernelSHAP:
         size = np.arange(1, M)
         mass = (M - 1) / (size * (M - size))  # of all z' of a size: C(M, size) pi
         if self.samples >= 2**M - 2:
-            every = product([False, True], repeat=M)
-            z = np.array(list(every)[1:-1], bool)
+            every = list(product([False, True], repeat=M))
+            z = np.array(every[1:-1], bool)
             z = z.reshape(-1, M)
             count = z.sum(axis=1)
             each = [math.comb(M, k) for k in size]
-            return z, (mass / each)[count - 1]
+            pi = mass / each
+            return z, pi[count - 1]
         share = mass / mass.sum()
         sizes = rng.choice(size, size=self.samples // 2, p=share)
-        order = rng.random((len(sizes), M)).argsort(axis=1)
+        draws = rng.random((len(sizes), M))
+        order = draws.argsort(axis=1)
         place = order.argsort(axis=1)  # of each segment in a random order
         z = place < sizes[:, None]
         z = np.concatenate([z, ~z])

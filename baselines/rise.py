@@ -74,7 +74,8 @@ class RISE:
         *_, h, w = x.shape
         cell = math.ceil(h / self.grid), math.ceil(w / self.grid)  # in pixels
         large = [(self.grid + 1) * side for side in cell]
-        draws = rng.random((self.masks, self.grid, self.grid))
+        shape = self.masks, self.grid, self.grid
+        draws = rng.random(shape)
         corners = rng.integers(cell, size=(self.masks, 2))
         cells = torch.from_numpy(draws < self.p).to(x)
         for each, corner in zip(cells, corners, strict=True):

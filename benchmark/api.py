@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from benchmark.splits.hooks import Split
 from benchmark.splits.networks import check_network, is_chain, unwrapped
+from benchmark.utils.bounds import bounds as bounds
 
 Array = np.ndarray
 
@@ -636,24 +637,6 @@ def metric(
         )
         METRICS[name] = spec
         return spec
-
-    return declare
-
-
-def bounds(
-    low: float, high: float
-) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
-    """Declare the range of a metric's values, below ``@metric``; ``glassbench check`` holds the metric to it.
-
-    Raises:
-        ValueError: ``low`` is not below ``high``.
-    """
-    if not low < high:
-        raise ValueError(f"bounds({low}, {high}): the first must be below the second")
-
-    def declare(function: Callable[..., Array]) -> Callable[..., Array]:
-        function.bounds = (float(low), float(high))
-        return function
 
     return declare
 

@@ -113,9 +113,10 @@ class Birds:
         return np.stack([self.drawn[key] for key in keys])
 
     def _draw(self, rows: list[int], kind: int) -> None:
+        """Draw birds ``rows`` with the parts of a set, or without GRASS or LEAF."""
         scene = {key: value[rows] for key, value in self.scene.items()}
-        size = self.x.shape[-1]
-        x, _ = toybirds.render(_without(scene, kind), size)
+        less = _without(scene, kind)
+        x, _ = toybirds.render(less, self.x.shape[-1])
         for row, drawing in zip(rows, x, strict=True):
             self.drawn[row, kind] = drawing
 

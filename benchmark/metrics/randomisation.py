@@ -303,13 +303,7 @@ def _centred_ranks(maps: Array) -> Array:
 
 
 def entropy(maps: Array, bins: int) -> Array:
-    """Complexity (entropy). Over how many pixels is the map spread?
-
-    Of the histogram of each map (n, h, w) in nats, (n,); NaN of a map with NaN.
-
-    Range: 0 to the logarithm of the number of pixels.
-    Weakness: Looks at the map alone: one random pixel is perfect.
-    """
+    """Of the histogram of each map (n, h, w) in nats, (n,); NaN of a map with NaN."""
     found = np.full(len(maps), np.nan)
     for i, one in enumerate(maps):
         if np.isfinite(one).all():

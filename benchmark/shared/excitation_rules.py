@@ -113,9 +113,12 @@ class Call:
 
     def on(self, t: Tensor, *others: Any) -> Tensor:
         """The operation on t (and others) in place of its first inputs."""
-        names = ("input", "weight", "bias")[: 1 + len(others)]
-        rest = {k: v for k, v in self.kwargs.items() if k not in names}
-        return self.function(t, *others, *self.args[len(names) :], **rest)
+        count = 1 + len(others)
+        rest = dict(self.kwargs)
+        for name in ("input", "weight", "bias")[:count]:
+            rest.pop(name, None)
+        later = self.args[count:]
+        return self.function(t, *others, *later, **rest)
 
     def with_weights(self, factor: Tensor | None = None) -> Linear:
         """A dense layer or convolution with w+ and without bias, or with (factor w)+, a factor for each output."""

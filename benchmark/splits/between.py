@@ -108,9 +108,12 @@ def dominating(split: Split, net: nn.Module) -> dict[str, Answer]:
 
     def note(name: str) -> Any:
         def noted(module: nn.Module, args: Any, out: Any) -> None:
-            if isinstance(out, Tensor) and out.grad_fn is not None:
-                given = args[0] if args and isinstance(args[0], Tensor) else None
-                answers[name] = Answer(given, out, out.grad_fn, set())
+            if not isinstance(out, Tensor) or out.grad_fn is None:
+                return
+            given = None
+            if args and isinstance(args[0], Tensor):
+                given = args[0]
+            answers[name] = Answer(given, out, out.grad_fn, set())
 
         return noted
 

@@ -128,14 +128,20 @@ class Following(Target):
         """Is a dense layer given what the layer before gives, but for its shape?"""
         if before is None or not isinstance(self._weights(name), nn.Linear):
             return False
-        given, a = self._answers[name].given, self._answers[before].out
-        same = given.flatten(1).shape == a.flatten(1).shape and given.ndim == 2
-        return same and (given.is_meta or torch.equal(given.flatten(1), a.flatten(1)))
+        given = self._answers[name].given
+        flat = self._answers[before].out.flatten(1)
+        if given.shape != flat.shape:
+            return False
+        return given.is_meta or torch.equal(given, flat)
 
     def _pools(self, name: str) -> bool:
         """Is a layer a pooling over a neighbourhood, that leaves more than one position?"""
-        module = self.net.get_submodule(name) if name in self._modules else None
-        return isinstance(module, _POOLS) and self._answers[name].out[0, 0].numel() > 1
+        if name not in self._modules:
+            return False
+        if not isinstance(self.net.get_submodule(name), _POOLS):
+            return False
+        a = self._answers[name].out
+        return a[0, 0].numel() > 1
 
     def _ends(self, name: str) -> bool:
         """Does more follow than a norm or an activation, which belong to the layer?"""
