@@ -49,9 +49,14 @@ def add_to_profile(file: Path, name: str, size: int) -> str:
         expected["datasets"] = [*values["datasets"], name]
         added.append("under datasets:")
     if name not in values["zoo"]:
-        text = _with_network(text, name, recipe)
+        text = _with_entry(text, "zoo", name, f"{{cnn: {recipe}}}")
         expected["zoo"] = {**values["zoo"], name: {"cnn": yaml.safe_load(recipe)}}
         added.append("under zoo: the network cnn, to be trained")
+    known = values.get("data")
+    if isinstance(known, dict) and name not in known:  # DVC asks for an entry
+        text = _with_entry(text, "data", name, "{}")
+        expected["data"] = {**known, name: {}}
+        added.append("under data:")
     if not added:
         return ""
     if _parsed(text) != expected:
@@ -87,16 +92,15 @@ def _with_item(text: str, name: str) -> str:
     return _inserted(text, end, f"\n{' ' * node.start_mark.column}- {name}")
 
 
-def _with_network(text: str, name: str, recipe: str) -> str:
-    """The text with the networks of a data set at the top of the mapping ``zoo``."""
-    node = _section(text, "zoo")
+def _with_entry(text: str, section: str, name: str, value: str) -> str:
+    """The text with ``name: value`` at the top of the mapping ``section``."""
+    node = _section(text, section)
     start = node.start_mark.index
     if node.flow_style:
         comma = ", " if node.value else ""
-        return _inserted(text, start + 1, f"{name}: {{cnn: {recipe}}}{comma}")
+        return _inserted(text, start + 1, f"{name}: {value}{comma}")
     indent = " " * node.start_mark.column
-    lines = f"{name}:\n{indent}  cnn: {recipe}\n{indent}"
-    return _inserted(text, start, lines)
+    return _inserted(text, start, f"{name}: {value}\n{indent}")
 
 
 def _inserted(text: str, place: int, words: str) -> str:

@@ -484,13 +484,14 @@ def test_the_profile_names_it_from_then_on(folder, tmp_path, capsys):
     )
     found = Profile.read(file)
     assert found.datasets == ("digits", "mine")
+    assert found.data["mine"] == {}  # which DVC asks for
     mapping = found.as_mapping() | {"data": {"mine": {"siez": 9}}}
     with pytest.raises(ProfileError, match="'siez'; did you mean size"):
         Profile.parse(mapping)
     ((name, _, recipe),) = found.trainings("mine")
     assert name == "cnn"
     assert nets.build(recipe.net, (3, 8, 8), 2, recipe.options) is not None
-    kept = [line for line in PARAMS.splitlines() if "datasets" not in line]
+    kept = [line for line in PARAMS.splitlines() if "data" not in line]
     assert [line for line in file.read_text().splitlines() if line in kept] == kept
     after = file.read_text()
     assert prepared(folder, path) == 0
