@@ -30,9 +30,10 @@ from benchmark.api import (
     MetricSpec,
     NotApplicable,
     Target,
-    metric,
+    bounds,
     torch_rng,
 )
+from benchmark.api import any_metric as metric
 from benchmark.jobs.in_process import Evaluation, evaluate, score
 from benchmark.utils.errors import InputError
 
@@ -46,6 +47,7 @@ __all__ = [
     "NotApplicable",
     "Target",
     "__version__",
+    "bounds",
     "evaluate",
     "metric",
     "score",

@@ -114,7 +114,9 @@ class Birds:
 
     def _draw(self, rows: list[int], kind: int) -> None:
         """Draw birds ``rows`` with the parts of a set, or without GRASS or LEAF."""
-        scene = {key: value[rows] for key, value in self.scene.items()}
+        scene = {}
+        for key, value in self.scene.items():
+            scene[key] = value[rows]
         less = _without(scene, kind)
         x, _ = toybirds.render(less, self.x.shape[-1])
         for row, drawing in zip(rows, x, strict=True):

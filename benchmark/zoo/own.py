@@ -169,9 +169,9 @@ def bring(
     target = target_of(recipe, net, dataset.input_shape, dataset.classes, name)
     notes += check_network(target.net, target.input_shape)
     accuracy = {split: _accuracy(target, dataset, split) for split in ("train", "test")}
+    notes += _notes_on_input(target, dataset)
     at_chance = _notes_on(accuracy["test"], dataset)
     notes += at_chance
-    notes += _notes_on_input(target, dataset)
     mark = bytes.fromhex(hashlib.sha256(key.encode()).hexdigest())
     state[_MARK] = torch.tensor(list(mark), dtype=torch.uint8)
     store.write_weights(path, state)
