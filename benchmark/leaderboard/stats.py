@@ -148,7 +148,9 @@ def interval(values: Array, level: float = LEVEL, unit: str = "") -> Array:
     low, high = RANGES.get(unit, (-np.inf, np.inf))
     known = values[~np.isnan(values)]
     inside = low <= known.min(initial=np.inf) and known.max(initial=-np.inf) <= high
-    return np.clip(out, low, high) if inside else out
+    if not inside:
+        return out
+    return np.clip(out, low, high)
 
 
 def mean(values: Array) -> Array:
@@ -206,7 +208,8 @@ def compare(values: Array, better: str) -> Comparison:
     upper = gain, gain - half, gain + half, p, images, found.networks
     lower = -gain, -gain - half, half - gain, p, images, found.networks
     for matrix, one, other in zip(out, upper, lower, strict=True):
-        matrix[i, j], matrix[j, i] = one, other
+        matrix[i, j] = one
+        matrix[j, i] = other
     return out
 
 
@@ -237,8 +240,9 @@ def margin(unit: str, means: Array) -> float:
 
 def best(means: Array, better: str) -> int:
     """Index of the best mean, the first of equals; ``better`` is lower or higher."""
-    index = np.nanargmin(means) if better == "lower" else np.nanargmax(means)
-    return int(index)
+    if better == "lower":
+        return int(np.nanargmin(means))
+    return int(np.nanargmax(means))
 
 
 # --------------------------------------------------------------------------------------------- the crossed bootstrap
@@ -314,7 +318,9 @@ def _null(ranks: tuple[int, ...]) -> Array:
     """share[w]: of all sign patterns, how many have positive ranks that sum to w."""
     share = np.ones(1)
     for rank in ranks:
-        share = (np.pad(share, (0, rank)) + np.pad(share, (rank, 0))) / 2
+        without = np.pad(share, (0, rank))
+        added = np.pad(share, (rank, 0))
+        share = (without + added) / 2
     return share
 
 
