@@ -113,9 +113,12 @@ class Call:
 
     def on(self, t: Tensor, *others: Any) -> Tensor:
         """The operation on t (and others) in place of its first inputs."""
-        names = ("input", "weight", "bias")[: 1 + len(others)]
-        rest = {k: v for k, v in self.kwargs.items() if k not in names}
-        return self.function(t, *others, *self.args[len(names) :], **rest)
+        first = 1 + len(others)
+        names = ("input", "weight", "bias")[:first]
+        rest = dict(self.kwargs)
+        for name in names:
+            rest.pop(name, None)
+        return self.function(t, *others, *self.args[first:], **rest)
 
     def with_weights(self, factor: Tensor | None = None) -> Linear:
         """A dense layer or convolution with w+ and without bias, or with (factor w)+, a factor for each output."""
