@@ -64,23 +64,26 @@ class AttentionRollout:
         t = attention.weights[0].shape[-1]
         fold = self._fold(target, t)
         shapes = {W.shape[-2:] for W in attention.weights}
-        in_windows = False
-        for W in attention.weights:
-            in_windows |= W.ndim == 4 and len(W) != len(x)
+        rows = {len(W) for W in attention.weights if W.ndim == 4}
+        in_windows = not rows <= {len(x)}
         if fold is None or shapes != {(t, t)} or in_windows:
             raise NotApplicable(
                 f"not every attention of {target.name} is one of all patches to all"
             )
-        R = torch.eye(t, device=x.device)
-        for W in attention.weights:
-            W = W.reshape(len(x), -1, t, t)  # (n, heads, t, t)
-            W = W.mean(1) if self.heads == "mean" else getattr(W, f"a{self.heads}")(1)
-            A = 0.5 * W + 0.5 * R.new_ones(t).diag()
-            A = A / A.sum(-1, keepdim=True)
-            R = A @ R
+        R = self._rollout(attention.weights, len(x), t)
         row = R[:, 0] if fold.leading else R.mean(1)  # (n, t)
         patches = row[:, fold.leading :].view(-1, fold.h, fold.w)
         return feature_maps.upsampled(patches, x.shape[-2:])
+
+    def _rollout(self, weights: list[Tensor], n: int, t: int) -> Tensor:
+        """R, (n, t, t)."""
+        R = own = torch.eye(t, device=weights[0].device)
+        for W in weights:
+            W = W.reshape(n, -1, t, t)  # (n, heads, t, t)
+            W = W.mean(1) if self.heads == "mean" else getattr(W, f"a{self.heads}")(1)
+            A = 0.5 * W + 0.5 * own
+            R = A / A.sum(-1, keepdim=True) @ R
+        return R
 
     def _fold(self, target: Target, t: int):
         """How t tokens become a map; None where no layer of the network gives them."""

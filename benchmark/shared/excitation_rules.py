@@ -113,12 +113,12 @@ class Call:
 
     def on(self, t: Tensor, *others: Any) -> Tensor:
         """The operation on t (and others) in place of its first inputs."""
-        count = 1 + len(others)
+        first = 1 + len(others)
+        names = ("input", "weight", "bias")[:first]
         rest = dict(self.kwargs)
-        for name in ("input", "weight", "bias")[:count]:
+        for name in names:
             rest.pop(name, None)
-        later = self.args[count:]
-        return self.function(t, *others, *later, **rest)
+        return self.function(t, *others, *self.args[first:], **rest)
 
     def with_weights(self, factor: Tensor | None = None) -> Linear:
         """A dense layer or convolution with w+ and without bias, or with (factor w)+, a factor for each output."""

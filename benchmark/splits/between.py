@@ -80,7 +80,7 @@ def _input(net: nn.Module, x: Tensor, layer: str) -> Tensor:
 class Answer:
     """What a module was given and gave in a pass, and the functions that took it from there."""
 
-    given: Tensor | None
+    given: Any
     out: Tensor
     node: Any  # of autograd's graph
     taken_by: set[str]
@@ -110,9 +110,7 @@ def dominating(split: Split, net: nn.Module) -> dict[str, Answer]:
         def noted(module: nn.Module, args: Any, out: Any) -> None:
             if not isinstance(out, Tensor) or out.grad_fn is None:
                 return
-            given = None
-            if args and isinstance(args[0], Tensor):
-                given = args[0]
+            given = args[0] if args else None
             answers[name] = Answer(given, out, out.grad_fn, set())
 
         return noted

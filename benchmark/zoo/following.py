@@ -27,6 +27,7 @@ from benchmark.splits.hooks import noise
 
 Run = Callable[[Tensor], Tensor]
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+_COPY = "this method trains a copy of the network's layers, which must be a plain chain (nn.Sequential)"
 
 
 class Following(Target):
@@ -78,7 +79,7 @@ class Following(Target):
         for name, module in self.net.named_children():
             kept = type(module) in (nn.Linear, *_POOLS)
             links[name] = module if kept else Link(module)
-        chain = Chain(links, lambda start, stop: self.net[start:stop], self.name)
+        chain = Chain(links, lambda start, stop: self.net[start:stop])
         return self._with_stem(chain, list(links))
 
     def _linked(self) -> nn.Sequential:
@@ -100,14 +101,14 @@ class Following(Target):
                 links[name] = kind(self._run(before, name))
             before = name
         ends = [name for name in self.layers if self._ends(name)]
-        chain = Chain(links, self._between, self.name)
+        chain = Chain(links, self._between)
         return self._with_stem(chain, ends)
 
     def _with_stem(self, chain: Chain, ends: list[str]) -> Chain:
         """Let the first of the layers ``ends`` behind a convolution hold it: maps are taken there if nothing pools."""
         conv = None
         for name, link in chain.named_children():
-            module = self.net.get_submodule(name) if name in self._modules else self.net
+            module = self.net.get_submodule(name) if name in self._named else self.net
             conv = conv or next(_convs(module), None)
             if conv and name in ends and isinstance(link, Link):
                 link.held = conv
@@ -115,12 +116,12 @@ class Following(Target):
         return chain
 
     @functools.cached_property
-    def _modules(self) -> frozenset[str]:
+    def _named(self) -> frozenset[str]:
         return frozenset(name for name, _ in self.net.named_modules())
 
     def _weights(self, name: str) -> nn.Module | None:
         """The dense layer or convolution that a layer is."""
-        module = self.net.get_submodule(name) if name in self._modules else None
+        module = self.net.get_submodule(name) if name in self._named else None
         kinds = (nn.Linear.forward, nn.Conv2d.forward)
         return module if getattr(type(module), "forward", None) in kinds else None
 
@@ -129,19 +130,18 @@ class Following(Target):
         if before is None or not isinstance(self._weights(name), nn.Linear):
             return False
         given = self._answers[name].given
-        flat = self._answers[before].out.flatten(1)
-        if given.shape != flat.shape:
+        a = self._answers[before].out.flatten(1)
+        if given.shape != a.shape:
             return False
-        return given.is_meta or torch.equal(given, flat)
+        return given.is_meta or torch.equal(given, a)
 
     def _pools(self, name: str) -> bool:
         """Is a layer a pooling over a neighbourhood, that leaves more than one position?"""
-        if name not in self._modules:
+        if name not in self._named:
             return False
-        if not isinstance(self.net.get_submodule(name), _POOLS):
-            return False
-        a = self._answers[name].out
-        return a[0, 0].numel() > 1
+        module = self.net.get_submodule(name)
+        positions = self._answers[name].out.shape[2:].numel()
+        return isinstance(module, _POOLS) and positions > 1
 
     def _ends(self, name: str) -> bool:
         """Does more follow than a norm or an activation, which belong to the layer?"""
@@ -171,12 +171,10 @@ class Chain(nn.Sequential):
         self,
         links: Mapping[str, nn.Module],
         between: Callable[[int, int], nn.Module],
-        name: str,
     ) -> None:
         super().__init__()
         self._modules.update(links)  # add_module refuses names with dots
         self._between = between
-        self._of = name
 
     def __getitem__(self, index: Any) -> nn.Module:
         if not isinstance(index, slice):
@@ -191,9 +189,7 @@ class Chain(nn.Sequential):
         return self._modules[target]
 
     def __deepcopy__(self, memo: Any) -> Any:
-        raise NotApplicable(
-            f"{self._of} is no plain chain of layers, a copy of which this method trains"
-        )
+        raise NotApplicable(_COPY)
 
 
 class Weights(nn.Sequential):
@@ -220,7 +216,7 @@ class _Run:
             return self._run[0](a)
 
     def __deepcopy__(self, memo: Any) -> Any:
-        raise NotApplicable("a part of a network that is no plain chain has no copy")
+        raise NotApplicable(_COPY)
 
 
 class Link(_Run, nn.AdaptiveMaxPool2d):

@@ -245,7 +245,7 @@ def test_what_xnn_and_explainn_need_is_there_on_a_residual_network():
 def test_a_copy_that_would_be_trained_is_refused():
     target = followed(filled(Residual()).float())
     for part in (target.chain, target.chain[:2]):
-        with pytest.raises(NotApplicable, match="no plain chain"):
+        with pytest.raises(NotApplicable, match="must be a plain chain"):
             copy.deepcopy(part)
 
 
