@@ -86,7 +86,8 @@ class KernelSHAP:
             z = z.reshape(-1, M)
             count = z.sum(axis=1)
             each = [math.comb(M, k) for k in size]
-            return z, (mass / each)[count - 1]
+            pi = mass / each
+            return z, pi[count - 1]
         share = mass / mass.sum()
         sizes = rng.choice(size, size=self.samples // 2, p=share)
         order = rng.random((len(sizes), M)).argsort(axis=1)

@@ -72,11 +72,14 @@ class RISE:
     def _masks(self, x: Tensor, rng: Generator) -> Iterator[Tensor]:
         """M (h, w) in [0, 1], one after the other, for images x."""
         *_, h, w = x.shape
-        cell = math.ceil(h / self.grid), math.ceil(w / self.grid)  # in pixels
+        # a cell, in pixels
+        cell = math.ceil(h / self.grid), math.ceil(w / self.grid)
         large = [(self.grid + 1) * side for side in cell]
-        draws = rng.random((self.masks, self.grid, self.grid))
+        shape = self.masks, self.grid, self.grid
+        draws = rng.random(shape)
         corners = rng.integers(cell, size=(self.masks, 2))
-        cells = torch.from_numpy(draws < self.p).to(x)
+        cells = torch.from_numpy(draws < self.p)
+        cells = cells.to(x)
         for each, corner in zip(cells, corners, strict=True):
             (M,) = upsampled(each[None], large)
             top, left = corner

@@ -113,6 +113,7 @@ class Birds:
         return np.stack([self.drawn[key] for key in keys])
 
     def _draw(self, rows: list[int], kind: int) -> None:
+        """Draw birds ``rows`` with the parts of one set, or without GRASS or LEAF."""
         scene = {key: value[rows] for key, value in self.scene.items()}
         size = self.x.shape[-1]
         x, _ = toybirds.render(_without(scene, kind), size)

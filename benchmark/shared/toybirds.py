@@ -323,7 +323,8 @@ class Canvas:
         centre = self.column(scene["centre"])
         dx = self.px - centre[..., 0]
         dy = self.py - centre[..., 1]
-        dx, dy = rotate(dx, dy, -self.column(scene["angle"]))
+        angle = self.column(scene["angle"])
+        dx, dy = rotate(dx, dy, -angle)
         flip = self.column(scene["flip"])
         self.u = flip * dx / self.scale
         self.v = dy / self.scale
