@@ -116,7 +116,8 @@ class Birds:
         """Draw birds ``rows`` with the parts of one set, or without GRASS or LEAF."""
         scene = {key: value[rows] for key, value in self.scene.items()}
         size = self.x.shape[-1]
-        x, _ = toybirds.render(_without(scene, kind), size)
+        scene = _without(scene, kind)
+        x, _ = toybirds.render(scene, size)
         for row, drawing in zip(rows, x, strict=True):
             self.drawn[row, kind] = drawing
 
