@@ -72,13 +72,14 @@ class RISE:
     def _masks(self, x: Tensor, rng: Generator) -> Iterator[Tensor]:
         """M (h, w) in [0, 1], one after the other, for images x."""
         *_, h, w = x.shape
-        cell = [math.ceil(side / self.grid) for side in (h, w)]  # in pixels
+        # a cell, in pixels
+        cell = math.ceil(h / self.grid), math.ceil(w / self.grid)
         large = [(self.grid + 1) * side for side in cell]
         shape = self.masks, self.grid, self.grid
         draws = rng.random(shape)
         corners = rng.integers(cell, size=(self.masks, 2))
-        is_open = draws < self.p
-        cells = torch.from_numpy(is_open).to(x)
+        cells = torch.from_numpy(draws < self.p)
+        cells = cells.to(x)
         for each, corner in zip(cells, corners, strict=True):
             (M,) = upsampled(each[None], large)
             top, left = corner

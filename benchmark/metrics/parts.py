@@ -113,12 +113,11 @@ class Birds:
         return np.stack([self.drawn[key] for key in keys])
 
     def _draw(self, rows: list[int], kind: int) -> None:
-        """Draw birds ``rows`` with the parts of a set, or without GRASS or LEAF."""
-        scene = {}
-        for key, value in self.scene.items():
-            scene[key] = value[rows]
-        less = _without(scene, kind)
-        x, _ = toybirds.render(less, self.x.shape[-1])
+        """Draw birds ``rows`` with the parts of one set, or without GRASS or LEAF."""
+        scene = {key: value[rows] for key, value in self.scene.items()}
+        size = self.x.shape[-1]
+        scene = _without(scene, kind)
+        x, _ = toybirds.render(scene, size)
         for row, drawing in zip(rows, x, strict=True):
             self.drawn[row, kind] = drawing
 
