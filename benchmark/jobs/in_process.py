@@ -28,7 +28,14 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from benchmark import store
-from benchmark.api import Batch, Explanation, MetricSpec, NotApplicable, Target
+from benchmark.api import (
+    Batch,
+    CallingSpec,
+    Explanation,
+    MetricSpec,
+    NotApplicable,
+    Target,
+)
 from benchmark.engine import one_line
 from benchmark.jobs.own import BESIDES
 from benchmark.leaderboard import placing, tables
@@ -43,9 +50,11 @@ from benchmark.methods.contract import (
 )
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline.protocol import explained, summary
+from benchmark.pipeline.report import families
 from benchmark.utils.errors import InputError, UsageError
 from benchmark.utils.near_names import UnknownName, pick
 from benchmark.utils.seeds import generator
+from benchmark.zoo.following import Following
 from benchmark.zoo.own import OwnNetwork, target_of
 
 PROFILE, DATASET = "python", "images"
@@ -63,8 +72,7 @@ class Evaluation:
     Attributes:
         rows: one line per method, metric and setting of the metric, as in ``docs/rows.md``.
         board: the same with intervals, ranks and marks, best first.
-        differences: by label of an evaluated method, how it compares with each other one (``p_holm`` < 0.05: more than
-            chance).
+        differences: by label of an evaluated method, how it compares with each other one (``placing.differences``).
         explanations: by method's name, what it gave; without those that are not applicable.
         target: the network as the methods saw it.
         images: the explained images.
@@ -178,7 +186,7 @@ def evaluate(
         InputError: network, images, labels, layer or method cannot be used; one line with the reason.
     """
     batch = _batch(images, labels, "images")
-    target = _target(network, batch, layer, classes, mean, std, tokens)
+    target = Following.of(_target(network, batch, layer, classes, mean, std, tokens))
     batch = _checked(batch, target, "labels")
     fit_on = batch
     if reference is not None:
@@ -196,10 +204,11 @@ def evaluate(
         if meta["status"] == "ok":
             explanations[one.name] = e
     rows, values = _frames(scored, batch)
-    board = tables.leaderboard(rows, values)
+    board = tables.leaderboard(rows, values, families())
     names = [name for name, _ in mine]
     labels = board.loc[board["method"].isin(names), "label"].unique()
-    compared = {label: placing.differences(board, values, label) for label in labels}
+    contests = tables.contests(tables.labelled(rows), values)
+    compared = {label: placing.differences(contests, label) for label in labels}
     return Evaluation(rows, board, compared, explanations, target, batch)
 
 
@@ -456,15 +465,21 @@ def _besides() -> Named:
 
 
 def _specs(wanted: Sequence[str | MetricSpec] | None) -> list[MetricSpec]:
-    """The metrics of these names, or themselves."""
-    known = registry.metrics()
+    """The metrics of these names, or themselves: those that see a finished explanation."""
+    known = registry.scoring_metrics()
     if wanted is None:
         return list(known.values())
     with _one_line():
-        return [
-            one if isinstance(one, MetricSpec) else pick(one, known, "metric")
-            for one in wanted
-        ]
+        found = []
+        for one in wanted:
+            if one in registry.calling_metrics() or isinstance(one, CallingSpec):
+                raise InputError(
+                    f"{one if isinstance(one, str) else one.name} calls the method again: "
+                    "glassbench evaluate on the command line scores it"
+                )
+            is_spec = isinstance(one, MetricSpec)
+            found.append(one if is_spec else pick(one, known, "metric"))
+        return found
 
 
 # --------------------------------------------------------------------------------------------- explain and measure
