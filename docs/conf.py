@@ -13,6 +13,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
+suppress_warnings = ["misc.highlighting_failure"]  # csv has no lexer
 html_theme = "furo"
 html_title = "glassbench"
 html_theme_options = {"navigation_with_keys": True}

@@ -20,6 +20,7 @@ same in a fresh clone. A plan needs the right order of magnitude and the right l
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import inspect
@@ -399,7 +400,10 @@ def passes_per_image(offers: frozenset[str]) -> float:
     for spec in registry.scoring_metrics().values():
         if spec.offered <= offers and not spec.annotations:
             for setting in spec.settings:
-                spec(explanation, target, batch, np.random.default_rng(0), **setting)
+                with contextlib.suppress(NotApplicable):  # needs masks, say
+                    spec(
+                        explanation, target, batch, np.random.default_rng(0), **setting
+                    )
     return sum(passed) / n
 
 

@@ -29,6 +29,7 @@ from benchmark.utils import installed
 from benchmark.utils.near_names import UnknownName, near, pick
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_PLUGIN = "glassbench_plugin_"  # what the modules of a user's files are called
 _ADAPTERS = Path(__file__).resolve().parent / "adapters"
 
 
@@ -252,7 +253,7 @@ def load_module(path: Path) -> ModuleType:
         return importlib.import_module(".".join(("benchmark", *parts)))
     if module := installed.module_of(path):
         return importlib.import_module(module)
-    name = f"glassbench_plugin_{path.stem}_{store.sha256(path)[:12]}"
+    name = f"{_PLUGIN}{path.stem}_{store.sha256(path)[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
@@ -287,7 +288,8 @@ def metrics() -> dict[str, MetricSpec]:
 
     found = {}
     for name, spec in sorted(METRICS.items()):
-        if spec.function.__module__.startswith("benchmark.metrics"):
+        module = spec.function.__module__ or _PLUGIN
+        if not module.startswith(_PLUGIN) and module != "__main__":
             found[name] = spec
     return found
 

@@ -64,7 +64,7 @@ def test_words_and_places_are_proven(project):
     (project.root / "benchmark" / "methods" / "contract.py").rename(
         project.root / "benchmark" / "rules.py"
     )
-    for user in ("protocol", "replicate"):
+    for user in ("again", "protocol", "replicate"):
         edit(
             project.root,
             f"benchmark/pipeline/{user}.py",

@@ -39,6 +39,7 @@ def committed(trained, made, monkeypatch):
             "images": 8,
             "reference": 16,
             "methods": [f"{methods[0]}:RandomMap", f"{methods[1]}:EdgeMap"],
+            "again": {"images": 0},
         },
     }
     trained.save()
