@@ -163,7 +163,11 @@ def test_a_file_past_700_lines_asks_to_be_two(path):
 PACKAGES = sorted(p.parent for p in (ROOT / "benchmark").glob("*/__init__.py"))
 
 
-EQUATIONS = {"shared": 12.5, "gate": 11, "leaderboard": 10.5}  # packages that are mostly equations
+EQUATIONS = {
+    "shared": 12.5,
+    "gate": 11,
+    "leaderboard": 10.5,
+}  # packages that are mostly equations
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.name)

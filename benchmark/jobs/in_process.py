@@ -38,7 +38,7 @@ from benchmark.api import (
 )
 from benchmark.engine import one_line
 from benchmark.jobs.own import BESIDES
-from benchmark.leaderboard import placing, tables
+from benchmark.leaderboard import places, placing, tables
 from benchmark.leaderboard.render import gallery
 from benchmark.methods import registry
 from benchmark.methods.contract import (
@@ -86,7 +86,7 @@ class Evaluation:
     images: Batch = field(repr=False)
 
     def table(self, track: str = "heatmap") -> pd.DataFrame:
-        """Methods across, best first; down their average rank, and the mean of each metric.
+        """Methods across, best first; down their place (by the tables that count) and the mean of each metric.
 
         Raises:
             InputError: none of the methods is on that track.
@@ -100,9 +100,11 @@ class Evaluation:
         arrows = list(map(tables.arrow, lines["better"]))
         lines = lines.assign(row=[f"{a} {b}" for a, b in zip(titles, arrows)])
         means = lines.pivot(index="row", columns="label", values="mean")
-        ranks = tables.average_ranks(self.board, track).set_index("label")
-        first = ranks[["average_rank"]].T.rename({"average_rank": "average rank"})
-        table = pd.concat([first, means.loc[lines["row"].unique()]])
+        placed = places.of(places.places(self.board), track).set_index("label")
+        labels = [*placed.index, *means.columns.difference(placed.index)]
+        first = placed[["place"]].T.reindex(columns=labels)
+        means = means.loc[lines["row"].unique(), labels]
+        table = pd.concat([first, means])
         return table.rename_axis(index=None, columns=None)
 
     def figure(self, images: int = 6) -> Figure:
