@@ -430,10 +430,18 @@ def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, An
 
 def _picture(picture: Mapping[str, Any]) -> dict[str, Any]:
     """A picture of a paper: its SVG, or its PNG if it is a raster."""
-    name, svg = picture["name"], picture.get("svg")
-    shown = _drawn(svg.decode(), name) if svg else _raster(picture["png"], name)
-    words = {key: picture[key] for key in ("title", "caption")}
-    return {**shown, **words, "alt": picture["title"], "id": anchor(name), "links": []}
+    name, title = picture["name"], picture["title"]
+    svg = picture.get("svg")
+    png = picture["png"]
+    shown = _drawn(svg.decode(), name) if svg else _raster(png, name, title)
+    return {
+        **shown,
+        "alt": title,
+        "title": title,
+        "caption": picture["caption"],
+        "id": anchor(name),
+        "links": [],
+    }
 
 
 # --------------------------------------------------------------------------------------------- cards
@@ -533,7 +541,7 @@ def _drawn(svg: str | None, name: str) -> dict[str, Any] | None:
     return {"src": src, "width": width, "height": height, "alt": name, "drawn": True}
 
 
-def _raster(png: bytes, name: str, alt: str = "") -> dict[str, Any]:
+def _raster(png: bytes, name: str, alt: str) -> dict[str, Any]:
     """A PNG among the plots."""
     width, height = Image.open(io.BytesIO(png)).size
     src = f"plots/{name}.png"

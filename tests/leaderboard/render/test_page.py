@@ -80,6 +80,8 @@ class Reader(HTMLParser):
             self.ids.append(a["id"])
         if "data-board" in a and "hidden" in a:
             self.hidden_boards.append(a["data-board"])
+        if tag == "tfoot":
+            self._table = ""  # not among the rows
         if tag == "table":
             self._table = a.get("id", "")
             (

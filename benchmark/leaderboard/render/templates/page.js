@@ -111,6 +111,7 @@
       sort(table, Number(column), direction === "descending" ? "descending" : "ascending");
       table.scrollIntoView({ block: "center" });
     }
+    if (!location.hash.includes("=")) document.getElementById(location.hash.slice(1))?.scrollIntoView(); // after folding
   }
 
   const opposite = { ascending: "descending", descending: "ascending" };
