@@ -330,6 +330,7 @@ def _write_page(
         reported=paths.reported,
         out=folder,
         families=report.families(),
+        glossary=report.glossary(),
     )
 
 

@@ -3,7 +3,7 @@
 rows, instances -> tables.leaderboard -> leaderboard.{csv,md}   the board: mean, interval, rank, mark
                 -> reproduction.table -> reproduction.{csv,md}  published beside measured
                 -> plots, gallery     -> plots/*.{svg,png}
-                -> page.render        -> index.html             everything in one file
+                -> page.render        -> *.html                 boards, papers, reproduction, about; they show the plots
 """
 
 from benchmark.leaderboard.build import build

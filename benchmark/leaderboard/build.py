@@ -27,12 +27,13 @@ def build(
     reported: Path,
     out: Path,
     evidence: Mapping[str, str] | None = None,
-    papers: Sequence[Mapping[str, Any]] = (),
+    papers: Sequence[Mapping[str, Any]] | None = None,
     families: Mapping[str, str] | None = None,
+    glossary: Mapping[str, Mapping[str, str]] | None = None,
 ) -> pd.DataFrame:
     """Write the files of ``results/<profile>/`` except rows and provenance into ``out``; returns the board.
 
-    They are leaderboard.{csv,md}, places.csv, reproduction.{csv,md}, ranks.csv, metrics.json, plots/ and index.html.
+    They are leaderboard.{csv,md}, places.csv, reproduction.{csv,md}, ranks.csv, metrics.json, plots/ and the pages.
     The same input gives the same bytes. Plots of an earlier build that this one does not make are removed.
 
     Args:
@@ -45,7 +46,9 @@ def build(
         evidence: by claim, what its verdict rests on, in words.
         papers: a chapter each: paper, title, citation, notes, lost (why pictures are missing), and pictures with name,
             title, caption, png and, unless it is a raster, svg (bytes); ``apart``: the page only links to the png.
+            None: without the pages of papers and reproduction.
         families: of the metrics, as for ``tables.leaderboard``.
+        glossary: by metric: name, title, question, formula, range, weakness, better, family, source (texts).
 
     Raises:
         ValueError, StoreError: inputs that do not match; nothing is written then.
@@ -63,7 +66,7 @@ def build(
     )
     svgs, pngs = _figures(frame, placed)
     pngs |= _galleries(placed, gallery or {})
-    html = page.render(
+    pages = page.render(
         frame,
         placed,
         reproduced,
@@ -73,6 +76,7 @@ def build(
         target_cards=target_cards,
         provenance=provenance,
         papers=papers,
+        glossary=glossary,
     )
     texts = {
         "leaderboard.csv": tables.csv_text(frame),
@@ -80,13 +84,13 @@ def build(
         "places.csv": places.csv_text(placed),
         "reproduction.csv": reproduction.csv_text(reproduced),
         "reproduction.md": reproduction_markdown.render(reproduced, profile),
-        "index.html": html,
+        **pages,
         "ranks.csv": summaries.ranks(placed),
         "metrics.json": summaries.metrics(frame, placed, reproduced),
     }
     plotted = {f"{name}.svg": text.encode() for name, text in svgs.items()}
     plotted |= {f"{name}.png": data for name, data in pngs.items()}
-    plotted |= _pictures(papers)
+    plotted |= _pictures(papers or ())
     for name, text in texts.items():
         store.write_text(out / name, text)
     _write_plots(out / "plots", plotted)

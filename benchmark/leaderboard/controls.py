@@ -75,7 +75,8 @@ def summary(frame: pd.DataFrame, track: str) -> str:
     found = gains(frame[frame["track"] == track])
     counting = int(found["counts"].sum())
     text = f"{counting} of {tables.plural(len(found), 'table')} count"
-    has_control = frame.loc[frame["track"] == track, "control"].any()
+    ranked = (frame["track"] == track) & frame["rank"].notna()
+    has_control = frame.loc[ranked, "control"].any()
     why = (
         "a best method that beats every control"
         if has_control

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import api, data, engine, leaderboard, papers, store
-from benchmark.metrics.glossary import family
+from benchmark.metrics.glossary import entry, family
 from benchmark.pipeline import cells, collect, inputs, replicate
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
@@ -45,6 +47,7 @@ def write(profile: Profile) -> Path:
         reported=paths.reported,
         out=paths.results,
         families=families(),
+        glossary=glossary(),
     )
     write_networks(paths.networks, networks)
     store.write_json(paths.results / "provenance.json", facts)
@@ -54,6 +57,15 @@ def write(profile: Profile) -> Path:
 def families() -> dict[str, str]:
     """The family of each metric, by name."""
     return {name: family(spec) for name, spec in api.METRICS.items()}
+
+
+def glossary() -> dict[str, dict[str, str]]:
+    """The metrics in words (``metrics.glossary.Entry``), by name; without those that do not explain themselves."""
+    found = {}
+    for name, spec in api.METRICS.items():
+        with contextlib.suppress(ValueError):  # a user's metric
+            found[name] = asdict(entry(spec))
+    return found
 
 
 def gallery(

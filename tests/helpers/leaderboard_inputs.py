@@ -248,6 +248,20 @@ def cards() -> dict:
             for target in targets
             for seed in SEEDS
         },
+        "papers": [],
+        "glossary": {
+            "gini": {
+                "name": "gini",
+                "title": "Gini index",
+                "question": "Is the map in few pixels?",
+                "formula": "1 - 2 sum",
+                "range": "0 to 1, one pixel <all>",
+                "weakness": "says nothing of the network",
+                "better": "higher",
+                "family": "complexity",
+                "source": "Chalasani et al. (2020)",
+            }
+        },
         "provenance": {
             "profile": "offline",
             "made": {

@@ -69,6 +69,9 @@ def test_build_writes_everything(out, frame):
         "reproduction.csv",
         "reproduction.md",
         "index.html",
+        "papers.html",
+        "reproduction.html",
+        "about.html",
     } <= names
     figures = {
         "places-heatmap",
@@ -139,7 +142,8 @@ def test_replication_rows_are_in_the_csv_and_not_on_a_board(tmp_path):
     )
     assert "layer tree" not in (tmp_path / "leaderboard.md").read_text()
     page = (tmp_path / "index.html").read_text()
-    assert "Replications" not in page and 'id="papers"' not in page
+    assert "Replications" not in page and "papers.html" not in page
+    assert not (tmp_path / "papers.html").exists()  # nothing was reproduced here
 
 
 @pytest.fixture(scope="module")
@@ -175,21 +179,22 @@ def with_chapter(tmp_path_factory):
     }
     folder = tmp_path_factory.mktemp("chapter")
     evidence = {"LT1": "never shown: not judged"}
-    build(**small(), reported=REPORTED, out=folder, papers=[chapter], evidence=evidence)
+    given = small() | {"papers": [chapter], "evidence": evidence}
+    build(**given, reported=REPORTED, out=folder)
     return folder
 
 
 def test_a_papers_chapter_is_on_the_page(with_chapter):
-    page = (with_chapter / "index.html").read_text()
+    page = (with_chapter / "papers.html").read_text()
     assert "Unique &lt;i&gt;" in page and "a &amp; b" in page and "x &lt; y" in page
-    assert (
-        page.count("data:image/png") == page.count("<img")
-        and 'id="layer_trees-fig1-' in page
-    )
+    for file in ("layer_trees-fig1.svg", "photo-layer_trees-fig2.png"):
+        assert page.count(f'src="plots/{file}"') == 1
+    assert page.count("<img") == 2 and 'id="layer_trees-fig1"' in page
+    assert "base64" not in page
 
 
 def test_a_picture_apart_is_linked_and_not_shown(with_chapter):
-    page = (with_chapter / "index.html").read_text()
+    page = (with_chapter / "papers.html").read_text()
     assert '<a href="plots/layer_trees-one.png">By itself &lt;b&gt;</a>' in page
 
 

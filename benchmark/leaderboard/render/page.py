@@ -1,13 +1,14 @@
-"""One self-contained ``index.html``: board, plots, gallery, reproduction, cards, provenance. Nothing is loaded from
-anywhere; the page's content security policy forbids it.
+"""The pages: ``index.html`` (what was found, boards), ``papers.html``, ``reproduction.html`` and ``about.html``.
 
-The template is ``templates/page.html`` with ``page.css`` and ``page.js`` inline. All text is escaped (autoescape);
-the only markup let through is that of our own figures.
+They stand beside ``plots/``, whose pictures they show, and load nothing else: their content security policy forbids
+it. Style and script are inside each page, so a folder that is copied, or opened without a network, is whole.
+
+The templates are ``templates/*.html`` with ``page.css`` and ``page.js``. All text is escaped (autoescape).
 """
 
 from __future__ import annotations
 
-import base64
+import io
 import json
 import math
 import re
@@ -18,10 +19,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 from markupsafe import Markup
+from PIL import Image
 
 from benchmark.leaderboard import (
     all_profiles,
     controls,
+    found,
     places,
     rankings,
     reproduction,
@@ -45,6 +48,14 @@ _CARD_FACTS = (
     "skipped",
 )
 _EMPTY = ("", [], {})
+_PAGES = {
+    "Boards": "index.html",
+    "Papers": "papers.html",
+    "Reproduction": "reproduction.html",
+    "About": "about.html",
+}
+_PAPERS = ("Papers", "Reproduction")
+_NAMED = 4  # methods that may lead as well are named up to here, then counted
 _TARGET_FACTS = (
     "net",
     "options",
@@ -66,9 +77,10 @@ def render(
     data_cards: Mapping[str, Card],
     target_cards: Mapping[Any, Card],
     provenance: Mapping[str, Any],
-    papers: Sequence[Mapping[str, Any]] = (),
-) -> str:
-    """The page.
+    papers: Sequence[Mapping[str, Any]] | None = None,
+    glossary: Mapping[str, Mapping[str, str]] | None = None,
+) -> dict[str, str]:
+    """The pages by file name.
 
     Args:
         frame, placed, reproduced: from ``tables.leaderboard``, ``places.places`` and ``reproduction.table``.
@@ -77,7 +89,8 @@ def render(
         data_cards: by data set.
         target_cards: by (dataset, target, seed).
         provenance: as for ``build``.
-        papers: chapters, as for ``build``.
+        papers: chapters, as for ``build``; None: without the pages of papers and reproduction.
+        glossary: of the metrics, as for ``build``.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -88,30 +101,61 @@ def render(
     )
     made = provenance.get("made", {})
     known = {key: value for key, value in provenance.items() if value not in _EMPTY}
-    return environment.get_template("page.html").render(
-        css=Markup((TEMPLATES / "page.css").read_text()),
-        js=Markup((TEMPLATES / "page.js").read_text()),
-        profile=str(provenance.get("profile", "")),
-        tracks=[
-            _track(frame, placed, track, svgs, pngs) for track in tables.tracks(frame)
+    glossary = glossary or {}
+    shown = [name for name in glossary if name in set(frame["metric"])]
+    titles = [title for title in _PAGES if papers is not None or title not in _PAPERS]
+    facts = {
+        "css": Markup((TEMPLATES / "page.css").read_text()),
+        "js": Markup((TEMPLATES / "page.js").read_text()),
+        "profile": str(provenance.get("profile", "")),
+        "pages": [(title, _PAGES[title]) for title in titles],
+        "tracks": [
+            _track(frame, placed, track, svgs, pngs, glossary)
+            for track in tables.tracks(frame)
         ],
-        unknown=_unknown(frame),
-        papers=[_paper(chapter, reproduced) for chapter in papers],
-        findings=_findings(frame),
-        networks=_networks(frame, target_cards),
-        data=[_data(name, card) for name, card in sorted(data_cards.items())],
-        reproduction=_reproduction(reproduced),
-        provenance=[
+        "unknown": _unknown(frame),
+        "papers": [_paper(chapter, reproduced) for chapter in papers or ()],
+        "findings": _findings(frame, placed),
+        "boards": _boards(frame),
+        "networks": _networks(frame, target_cards),
+        "data": [_data(name, card) for name, card in sorted(data_cards.items())],
+        "reproduction": _reproduction(reproduced),
+        "glossary": [glossary[name] for name in shown],
+        "provenance": [
             (key.replace("_", " "), _text(value)) for key, value in known.items()
         ],
-        date=str(made.get("date", "")),
-        commit=str(made.get("commit", ""))[:12],
-        level=f"{stats.LEVEL:.0%}",
-        alpha=f"{stats.ALPHA:.0%}",
-        margin=f"{stats.MARGIN:.0%}",
-        enough=stats.NETWORKS,
-        places_note=markdown.PLACES,
-    )
+        "date": str(made.get("date", "")),
+        "commit": str(made.get("commit", ""))[:12],
+        "level": f"{stats.LEVEL:.0%}",
+        "alpha": f"{stats.ALPHA:.0%}",
+        "margin": f"{stats.MARGIN:.0%}",
+        "enough": stats.NETWORKS,
+        "places_note": markdown.PLACES,
+    }
+    pages = {}
+    for title in titles:
+        file = _PAGES[title]
+        template = environment.get_template(file)
+        sections = _sections(title, facts)
+        pages[file] = template.render(here=title, sections=sections, **facts)
+    return pages
+
+
+def _sections(page: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Title and id of the parts of a page."""
+    if page == "Boards":
+        found = [("What was found", "findings")] if facts["findings"] else []
+        found += [(track["title"], track["id"]) for track in facts["tracks"]]
+        lost = facts["unknown"]
+        return found + ([(lost["title"], "unknown")] if lost["losses"] else [])
+    if page == "Papers":
+        return [(paper["paper"], paper["id"]) for paper in facts["papers"]]
+    if page == "About":
+        ids = ("networks", "data", "glossary", "provenance")
+        return list(
+            zip(("Networks", "Data", "Metrics", "Provenance"), ids, strict=True)
+        )
+    return []
 
 
 def anchor(*parts: str) -> str:
@@ -122,14 +166,56 @@ def anchor(*parts: str) -> str:
 # --------------------------------------------------------------------------------------------- boards
 
 
-def _findings(frame: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
-    """For each track: its title, what counts, the tables that do not."""
+def _boards(frame: pd.DataFrame) -> list[str]:
+    """dataset/target of every board, once."""
+    keys = [
+        key for track in tables.tracks(frame) for key in tables.boards(frame, track)
+    ]
+    return list(dict.fromkeys(map("/".join, keys)))
+
+
+def _findings(frame: pd.DataFrame, placed: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each track: who leads in each family, what counts, and the tables that do not."""
     out = []
     for track in tables.tracks(frame):
-        lost = controls.uncounted(frame, track)
         heading, _ = tables.TRACKS.get(track, (track, ""))
-        out.append((heading, controls.summary(frame, track), lost))
+        lines = [_found(line) for line in found.found(frame, placed, track)]
+        out.append(
+            {
+                "id": anchor(track),
+                "title": heading,
+                "lines": lines,
+                "counts": controls.summary(frame, track),
+                "lost": controls.uncounted(frame, track),
+            }
+        )
     return out
+
+
+def _found(line: found.Found) -> dict[str, Any]:
+    """A line of what was found, in words; names with (label, control, place)."""
+    family = line.family
+    lost = f"in {line.lost} of {tables.plural(line.tables, 'table')}"
+    if family in tables.ELSEWHERE:
+        lost = "always: the family counts for methods that beat the controls elsewhere"
+    elif not line.tables:
+        lost = "no control"
+    first, ties = _named(line.first), _named(line.ties)
+    return {
+        "family": markdown.family_title(family) if family else "all families",
+        "first": first,
+        "ties": [(label, control, "") for label, control, _ in ties[:_NAMED]],
+        "more": [label for label, _, _ in ties[_NAMED:]],
+        "lost": lost,
+        "networks": line.networks,
+    }
+
+
+def _named(lines: pd.DataFrame) -> list[tuple[str, bool, str]]:
+    return [
+        (line.label, bool(line.control), places.words(line))
+        for line in lines.itertuples()
+    ]
 
 
 def _track(
@@ -138,13 +224,14 @@ def _track(
     track: str,
     svgs: Mapping[str, str],
     pngs: Mapping[str, bytes],
+    glossary: Mapping[str, Any],
 ) -> dict[str, Any]:
     heading, what = tables.TRACKS.get(track, (track, ""))
     sensitivity = rankings.sensitivity(frame, track).itertuples()
     figures = {}
     for name in ("places", "agreement", "critical", "duels", "settings"):
         file = f"{name}-{track}"
-        figures[name] = _svg(svgs.get(file), file)
+        figures[name] = _drawn(svgs.get(file), file)
     return {
         "id": anchor(track),
         "title": heading,
@@ -156,7 +243,7 @@ def _track(
         "counts": controls.summary(frame, track),
         "sensitivity": [markdown.sensitivity_words(line) for line in sensitivity],
         "boards": [
-            _board(frame, placed, track, *key, svgs, pngs)
+            _board(frame, placed, track, *key, svgs, pngs, glossary)
             for key in tables.boards(frame, track)
         ],
     }
@@ -176,29 +263,29 @@ def _places(
         first, won = markdown.shares(line)
         cells = [
             _place(line),
-            (first, _last(-line.first)),
-            (won, _last(-line.win_rate)),
+            (first, _sorts(line.first)),
+            (won, _sorts(line.win_rate)),
         ]
         for lines in by_family.values():
             cells.append(_place(lines.get(line.label)))
         cells += [(str(count), count) for count in (line.failed, line.tables)]
         if len(moves):
             move = float(moves.get(line.label, float("nan")))
-            cells.append(("–" if math.isnan(move) else f"{move:.2f}", _last(move)))
+            cells.append(("–" if math.isnan(move) else f"{move:.2f}", _sorts(move)))
         out.append({"label": line.label, "control": line.control, "cells": cells})
     return out
 
 
-def _place(line) -> tuple[str, float]:
+def _place(line) -> tuple[str, float | str]:
     """A place in words, and the number that it sorts by."""
     if line is None:
-        return "–", 99
-    return places.words(line), _last(line.place)
+        return "–", ""
+    return places.words(line), _sorts(line.place)
 
 
-def _last(number: float) -> float:
-    """NaN comes last."""
-    return 99 if math.isnan(number) else number
+def _sorts(number: float) -> float | str:
+    """What a cell sorts by: nothing (last, either way) for NaN."""
+    return "" if math.isnan(number) else number
 
 
 def _board(
@@ -209,11 +296,12 @@ def _board(
     target: str,
     svgs: Mapping[str, str],
     pngs: Mapping[str, bytes],
+    glossary: Mapping[str, Any],
 ) -> dict[str, Any]:
     part = tables.shown(frame, track, dataset, target)
     columns = []
     for key, lines in part.groupby(["metric", "metric_setting"], sort=False):
-        columns.append(_column(*key, lines))
+        columns.append(_column(*key, lines, glossary))
     found = {}
     for line in part.itertuples():
         found[line.label, line.metric, line.metric_setting] = line
@@ -226,9 +314,9 @@ def _board(
         methods.append({"label": label, "control": control, "cells": cells})
     lost = tables.losses(tables.on_board(frame, track, dataset, target))
     name = plot_style.file_name("board", track, dataset, target)
-    gallery = None
-    if track == "heatmap":
-        gallery = pngs.get(plot_style.file_name("gallery", dataset, target))
+    gallery = plot_style.file_name("gallery", dataset, target)
+    photo = pngs.get(gallery) if track == "heatmap" else None
+    alt = f"The same images of {dataset} under every method, for {target}"
     return {
         "id": anchor(track, dataset, target),
         "dataset": dataset,
@@ -238,8 +326,8 @@ def _board(
         "methods": methods,
         "gains": _gains(part, columns),
         "losses": lost.to_dict("records"),
-        "figure": _svg(svgs.get(name), name),
-        "gallery": _png(gallery) if gallery else None,
+        "figure": _drawn(svgs.get(name), name),
+        "gallery": _raster(photo, gallery, alt) if photo else None,
     }
 
 
@@ -257,11 +345,15 @@ def _gains(part: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> list[str
     return texts
 
 
-def _column(metric: str, metric_setting: str, lines: pd.DataFrame) -> dict[str, Any]:
+def _column(
+    metric: str, metric_setting: str, lines: pd.DataFrame, glossary: Mapping[str, Any]
+) -> dict[str, Any]:
     """The heading of a metric's column, and how its numbers are written."""
     first = lines.iloc[0]
     return {
         "key": (metric, metric_setting),
+        "metric": metric,
+        "explained": metric in glossary,
         "title": tables.title(metric),
         "setting": metric_setting.replace(";", ", "),
         "unit": first["unit"],
@@ -337,13 +429,19 @@ def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, An
 
 
 def _picture(picture: Mapping[str, Any]) -> dict[str, Any]:
-    """A picture of a paper, inline: its SVG, or its PNG if it is a raster."""
+    """A picture of a paper: its SVG, or its PNG if it is a raster."""
+    name, title = picture["name"], picture["title"]
     svg = picture.get("svg")
-    if svg:
-        inline = {"svg": _svg(svg.decode(), picture["name"]), "png": None}
-    else:
-        inline = {"svg": None, "png": _png(picture["png"])}
-    return {**picture, **inline, "id": anchor(picture["name"]), "links": []}
+    png = picture["png"]
+    shown = _drawn(svg.decode(), name) if svg else _raster(png, name, title)
+    return {
+        **shown,
+        "alt": title,
+        "title": title,
+        "caption": picture["caption"],
+        "id": anchor(name),
+        "links": [],
+    }
 
 
 # --------------------------------------------------------------------------------------------- cards
@@ -433,22 +531,18 @@ def _reproduction(frame: pd.DataFrame) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------------- figures
 
 
-def _svg(svg: str | None, name: str) -> Markup | None:
-    """An SVG to put inline: ids made unique in the page, ink in the page's colour, width limited by the page."""
+def _drawn(svg: str | None, name: str) -> dict[str, Any] | None:
+    """A drawing among the plots, in the size that it has on the page; its inks are turned in the dark."""
     if svg is None:
         return None
-    prefix = anchor(name)
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = svg.replace("url(#", f"url(#{prefix}-")
-    svg = svg.replace('href="#', f'href="#{prefix}-')
-    svg = svg.replace(plot_style.INK, "currentColor")
-    width, height = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
-    pixels = float(width) * 4 / 3
-    attributes = f'role="img" aria-label="{name}" style="max-width:{pixels:.0f}px"'
-    return Markup(svg.replace(f'width="{width}pt" height="{height}pt"', attributes, 1))
+    points = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
+    width, height = (round(float(size) * 4 / 3) for size in points)
+    src = f"plots/{name}.svg"
+    return {"src": src, "width": width, "height": height, "alt": name, "drawn": True}
 
 
-def _png(data: bytes) -> str:
-    """A PNG to put inline: its data URL."""
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+def _raster(png: bytes, name: str, alt: str) -> dict[str, Any]:
+    """A PNG among the plots."""
+    width, height = Image.open(io.BytesIO(png)).size
+    src = f"plots/{name}.png"
+    return {"src": src, "width": width, "height": height, "alt": alt, "drawn": False}

@@ -1,22 +1,33 @@
-"""The page: one file that loads nothing, escapes everything, and sorts, filters and links in a real browser."""
+"""The pages: they load only the pictures beside them, escape everything, and sort, filter and link in a browser."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from benchmark.leaderboard import places
+from benchmark.store import ROOT
 from tests.helpers.browser import CHROMIUM, dom
 from tests.helpers.leaderboard_inputs import EVIL, built
 
 BOARD = "board-heatmap-digits-cnn"
 
 
+PAGES = ("index.html", "papers.html", "reproduction.html", "about.html")
+
+
 @pytest.fixture(scope="module")
 def page() -> Path:
     return built() / "index.html"
+
+
+@pytest.fixture(params=PAGES)
+def any_page(request) -> Path:
+    return built() / request.param
 
 
 class Reader(HTMLParser):
@@ -44,6 +55,7 @@ class Reader(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.scripts = 0
+        self.sized = 0
         self.open: list[str] = []
         self.tables: dict[str, list[list[str]]] = {}
         self.sorted: dict[str, list[str]] = {}
@@ -60,12 +72,16 @@ class Reader(HTMLParser):
         self.loads += [a[k] for k in ("src", "srcset", "data", "poster") if a.get(k)]
         if tag in ("link", "image", "use"):
             self.loads += [a[k] for k in ("href", "xlink:href") if a.get(k)]
-        if tag == "a" and (a.get("href") or "").startswith("#"):
-            self.links.append(a["href"][1:])
+        if tag == "a":
+            self.links.append(a.get("href") or "")
+        if tag == "img":
+            self.sized += "width" in a and "height" in a
         if "id" in a:
             self.ids.append(a["id"])
         if "data-board" in a and "hidden" in a:
             self.hidden_boards.append(a["data-board"])
+        if tag == "tfoot":
+            self._table = ""  # not among the rows
         if tag == "table":
             self._table = a.get("id", "")
             (
@@ -121,50 +137,88 @@ class Reader(HTMLParser):
 # --------------------------------------------------------------------------------------------- the file
 
 
-def test_a_network_at_chance_is_said_in_red(page):
-    text = page.read_text()
+def test_a_network_at_chance_is_said_in_red():
+    text = (built() / "about.html").read_text()
     assert '<p class="failed">no more than guessing</p>' in text
     assert "<p>it is odd &lt;" in text
 
 
-def test_page_loads_nothing(page):
-    text = page.read_text()
+def test_a_page_loads_only_the_pictures_beside_it(any_page):
+    text = any_page.read_text()
     read = Reader(text)
-    assert all(
-        source.startswith(("data:image/png;base64,", "#")) for source in read.loads
-    )
-    assert len([s for s in read.loads if s.startswith("data:")]) >= 3  # the galleries
+    assert all(re.fullmatch(r"plots/[\w.+-]+\.(png|svg)", src) for src in read.loads)
+    assert all((any_page.parent / src).is_file() for src in read.loads)
+    assert read.sized == len(read.loads)  # room is kept: links land where they should
     styles = "".join(re.findall(r"<style.*?</style>", text, re.DOTALL)) + "".join(
         re.findall(r'style="[^"]*"', text)
     )
     assert "@import" not in styles and not re.search(r"url\(\s*['\"]?(?!#)", styles)
-    assert (
-        "default-src 'none'" in text
-        and "fetch(" not in text
-        and "XMLHttpRequest" not in text
-    )
+    assert "default-src 'none'" in text and "base64" not in text
+    assert "fetch(" not in text and "XMLHttpRequest" not in text
 
 
-def test_page_is_well_formed(page):
-    read = Reader(page.read_text())
+def test_the_first_page_shows_every_board_and_gallery(page):
+    loads = set(Reader(page.read_text()).loads)
+    shown = {f"plots/{file.name}" for file in page.parent.glob("plots/gallery-*.png")}
+    shown |= {f"plots/{file.name}" for file in page.parent.glob("plots/board-*.svg")}
+    assert len(shown) == 6 and shown <= loads
+
+
+def test_pages_are_well_formed_and_their_links_lead_somewhere(any_page):
+    read = Reader(any_page.read_text())
     assert read.open == [] and len(read.ids) == len(set(read.ids))
-    assert {link for link in read.links if link} <= set(read.ids)
+    for link in read.links:
+        file, _, name = link.partition("#")
+        if not re.match(r"https?:|\.\./", file) and not file.startswith("plots/"):
+            other = any_page.parent / (file or any_page.name)
+            assert not name or name in Reader(other.read_text()).ids, link
 
 
-def test_names_cannot_become_markup(page):
-    text = page.read_text()
-    assert EVIL not in text and "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+def test_names_cannot_become_markup(any_page):
+    text = any_page.read_text()
+    assert EVIL not in text
     assert Reader(text).scripts == 1 and 'href="javascript:' not in text
 
 
-def test_page_shows_what_failed_and_where_a_control_wins(page):
+def test_evil_names_are_shown(page):
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.read_text()
+
+
+def test_pages_show_what_failed_and_where_a_control_wins(page):
     text = page.read_text()
     assert "out of memory: 8.1 GiB asked for" in text and "images have no boxes" in text
-    assert (
-        "gini (3 networks): a control ranks first on digits/cnn (Edge map (Sobel))"
-        in text
-    )
-    assert "Optical digits" in text and "0123456789ab" in text and "LT13" in text
+    assert "gini: Edge map (Sobel) has the best mean on digits/cnn" in text
+    assert "LT13" in (page.parent / "reproduction.html").read_text()
+    about = (page.parent / "about.html").read_text()
+    assert "Optical digits" in about and "0123456789ab" in about
+
+
+def test_the_first_page_begins_with_what_was_found(page):
+    """The leader of all families is that of ``places.csv``; counts are those of all tables with a control."""
+    text = page.read_text()
+    assert text.index('id="findings"') < text.index('id="board-')
+    placed = places.of(places.read(page.parent / "places.csv"), "heatmap")
+    first = placed[placed["place"] == 1]
+    rows = Reader(text).tables["found-heatmap"]
+    assert rows[1][0].strip() == "all families"
+    assert rows[1][1].startswith(first["label"].iloc[0])
+    assert rows[1][3].split() == ["in", "3", "of", "22", "tables"]
+    assert rows[1][4].strip() == "3"
+
+
+def test_pages_of_profiles_with_photographs_hold_none():
+    """Pictures that may not be passed on stay out of git by their names; pages must not hold them."""
+    for file in (ROOT / "results" / "quick").glob("*.html"):
+        assert "data:image" not in file.read_text()
+
+
+def test_a_metric_is_explained_beside_its_column_and_once_on_a_page(page):
+    text = page.read_text()
+    assert text.count('popover id="what-gini"') == 1
+    assert text.count('popovertarget="what-gini"') == 3  # boards
+    assert "what-average_drop" not in text  # the glossary of this build lacks it
+    about = (page.parent / "about.html").read_text()
+    assert 'id="metric-gini"' in about and "one pixel &lt;all&gt;" in about
 
 
 # --------------------------------------------------------------------------------------------- in a browser
@@ -226,18 +280,57 @@ class TestBrowser:
         assert sorted(set(read.hidden_boards)) == ["digits/cnn", "digits/vgg11"]
 
     def test_clicks_and_keys_sort(self, page, tmp_path):
-        """The same button serves mouse and keyboard: pressed twice, it sorts up, then down, and the link says so."""
-        text = page.read_text()
+        """The same button serves mouse and keyboard: pressed once, best first; twice, worst first."""
+        site = shutil.copytree(page.parent, tmp_path / "site")
         press = f"""<script>const b = document.querySelector("#{BOARD} thead th:nth-child(4) button");
-            b.focus(); b.click(); b.click();
-            document.body.dataset.pressed = location.hash + " " + (document.activeElement === b);
+            b.focus(); b.click(); document.body.title = b.closest("th").ariaSort; b.click();
+            document.body.lang = String(document.activeElement === b);
             </script></body>"""
-        copy = tmp_path / "pressed.html"
-        copy.write_text(text.replace("</body>", press))
-        read, said = browse(copy, tmp_path / "profile")
-        values = list(map(float, read.column(BOARD, 3)))
-        assert (
-            said == ""
-            and values == sorted(values, reverse=True)
-            and read.sorted[BOARD][3] == "descending"
-        )
+        copy = site / "index.html"
+        copy.write_text(copy.read_text().replace("</body>", press))
+        dumped, said = dom(copy, tmp_path / "profile")
+        read = Reader(dumped)
+        values = list(
+            map(float, read.column(BOARD, 3))
+        )  # average drop: lower is better
+        body = re.search(r"<body[^>]*>", dumped)[0]
+        assert said == "" and 'title="ascending"' in body and 'lang="true"' in body
+        assert values == sorted(values, reverse=True)
+        assert read.sorted[BOARD][3] == "descending"
+
+    def test_pictures_are_drawn_and_links_land(self, page, tmp_path):
+        """From a folder, without a network: every picture has pixels, and each section is where its link leads."""
+        site = shutil.copytree(page.parent, tmp_path / "site")
+        probe = """<script>addEventListener("load", () => {
+            for (const image of document.images) image.loading = "eager";
+            Promise.all([...document.images].map((image) => image.decode())).then(() => {
+                document.body.title = [...document.images].filter((image) => !image.naturalWidth).length;
+                const padding = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop);
+                const far = [...document.querySelectorAll(".sections a")].map((link) => {
+                    link.click();
+                    const top = document.querySelector(link.hash).getBoundingClientRect().top;
+                    const end = innerHeight + scrollY >= document.documentElement.scrollHeight - 1;
+                    return end ? 0 : Math.abs(top - padding);
+                });
+                document.body.lang = Math.max(...far) < 2;
+            });
+            });</script></body>"""
+        copy = site / "index.html"
+        copy.write_text(copy.read_text().replace("</body>", probe))
+        dumped, said = dom(copy, tmp_path / "profile")
+        body = re.search(r"<body[^>]*>", dumped)[0]
+        assert said == "" and 'title="0"' in body and 'lang="true"' in body
+
+    def test_settings_fold_behind_the_first(self, page, tmp_path):
+        hidden = re.compile(r'<th[^>]*data-metric="accuracy_top_pixels"[^>]*hidden')
+        dumped, _ = dom(page, tmp_path / "a")
+        assert len(hidden.findall(dumped)) == 3  # boards
+        fragment = f"#open={BOARD}:accuracy_top_pixels"
+        dumped, said = dom(page, tmp_path / "b", fragment)
+        assert said == "" and len(hidden.findall(dumped)) == 2
+
+    def test_a_filter_that_empties_a_table_hides_its_figure(self, page, tmp_path):
+        dumped, said = dom(page, tmp_path, "#filter=nobody")
+        parts = re.findall(r"<(?:article|div)[^>]*data-part[^>]*>", dumped)
+        assert said == "" and len(parts) == 4
+        assert all("empty" in part for part in parts)
