@@ -78,7 +78,7 @@ def compare(
 def elsewhere(paths: store.Paths) -> pd.DataFrame | None:
     """The rows of the other profiles, or None: where a profile with one seed borrows spreads."""
     files = {}
-    for home in (paths.shipped, paths):
+    for home in (paths.shipped, paths) if store.IS_WHEEL else (paths,):
         for file in home.results.parent.glob("*/rows.csv"):
             files[file.parent.name] = file
     files.pop(paths.profile, None)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark import store
 from benchmark.gate import sources
-from benchmark.store import git
+from benchmark.store import git, paths
 from tests.helpers.leaderboard_inputs import inputs
 
 PROFILES = ("large", "offline", "small")
@@ -44,6 +44,18 @@ def test_elsewhere_are_all_other_profiles(project, rows):
     for profile in ("large", "small"):
         store.Paths(profile, project.root).rows.unlink()
     assert sources.elsewhere(project) is None
+
+
+def test_what_came_with_a_wheel_is_elsewhere_only_there(
+    project, rows, tmp_path, monkeypatch
+):
+    shipped = store.Paths("quick", tmp_path / "shipped")
+    store.write_rows(shipped.rows, rows.assign(profile="quick"))
+    monkeypatch.setattr(paths, "PROJECT", shipped.root)
+    assert set(sources.elsewhere(project)["profile"]) == {"large", "small"}
+    monkeypatch.setattr(store, "IS_WHEEL", True)
+    found = sources.elsewhere(project)
+    assert set(found["profile"]) == {"large", "small", "quick"}
 
 
 def test_a_revision_goes_by_its_name_and_commit(project, rows):

@@ -101,7 +101,7 @@ def test_rows_of_another_method_are_no_baseline(tmp_path):
     rows = inputs()[0]
     mine = rows[rows["method"] == "Grad-CAM"]
     others = rows[rows["method"] != "Grad-CAM"]
-    found = evaluate.Evaluation(tmp_path, mine, mine, {}, {}, 0, {})
+    found = evaluate.Evaluation(tmp_path, mine, mine, mine, {}, {}, 0, {})
     before = Source("rows.csv", others, {})
     with pytest.raises(UnknownName, match="no method in rows.csv: 'Grad-CAM'"):
         baseline.compare(before, found, store.Paths("offline", tmp_path))
