@@ -13,6 +13,7 @@ from benchmark.cli import main
 from benchmark.jobs import evaluate
 from benchmark.leaderboard import places, placing, stats, tables
 from benchmark.methods import registry
+from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import cells, collect, explain, inputs, provenance, score
 from benchmark.utils.near_names import UnknownName
 from tests.helpers.boards import differences, placing_lines
@@ -187,7 +188,7 @@ def change_provenance(paths, part, key):
     [
         ("data", "blobs", 2, "the data blobs"),
         ("weights", "blobs/cnn-0", 2, "the network blobs/cnn-0"),
-        ("methods", KNOWN[0], 1, "the method"),
+        ("methods", MethodRef.parse(KNOWN[0]).use, 1, "the method"),
         ("steps", "score", 2, "the code that"),
     ],
 )
