@@ -24,7 +24,7 @@ def dom(page: Path, profile: Path, fragment: str = "") -> tuple[str, str]:
             "--disable-sync",
             "--enable-logging=stderr",
             f"--user-data-dir={profile}",
-            "--virtual-time-budget=3000",
+            "--virtual-time-budget=20000",
             "--dump-dom",
             f"{page.as_uri()}{fragment}",
         ],
