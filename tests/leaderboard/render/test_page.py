@@ -301,10 +301,10 @@ class TestBrowser:
     def test_pictures_are_drawn_and_links_land(self, page, tmp_path):
         """From a folder, without a network: every picture has pixels, and each section is where its link leads."""
         site = shutil.copytree(page.parent, tmp_path / "site")
-        probe = """<script>addEventListener("load", () => {
-            for (const image of document.images) image.loading = "eager";
-            Promise.all([...document.images].map((image) => image.decode())).then(() => {
-                document.body.title = [...document.images].filter((image) => !image.naturalWidth).length;
+        probe = """<script>
+            const images = [...document.images];
+            const check = () => {
+                document.body.title = images.filter((image) => !image.naturalWidth).length;
                 const padding = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop);
                 const far = [...document.querySelectorAll(".sections a")].map((link) => {
                     link.click();
@@ -313,7 +313,14 @@ class TestBrowser:
                     return end ? 0 : Math.abs(top - padding);
                 });
                 document.body.lang = Math.max(...far) < 2;
-            });
+            };
+            const wait = (times) => {
+                if (times == 0 || images.every((image) => image.complete)) check();
+                else setTimeout(() => wait(times - 1), 100);
+            };
+            addEventListener("load", () => {
+                for (const image of images) image.loading = "eager";
+                wait(100);
             });</script></body>"""
         copy = site / "index.html"
         copy.write_text(copy.read_text().replace("</body>", probe))
