@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from dataclasses import dataclass
 
 from benchmark.api import MetricSpec
@@ -66,9 +67,11 @@ def entry(spec: MetricSpec) -> Entry:
 
 
 def family(spec: MetricSpec) -> str:
-    """What kind of question a metric asks: ``FAMILY`` of its module, else the module's name."""
-    module = inspect.getmodule(spec.function)
-    return getattr(module, "FAMILY", module.__name__.rpartition(".")[2])
+    """What kind of question a metric asks: ``FAMILY`` of its module, else the module's name; "own" of a user's."""
+    name = spec.function.__module__ or ""
+    if not name.startswith("benchmark."):
+        return "own"
+    return getattr(sys.modules[name], "FAMILY", name.rpartition(".")[2])
 
 
 def _said(part: str) -> tuple[str, str]:

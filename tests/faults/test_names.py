@@ -1,6 +1,7 @@
 """Names that try to be markup, paths or options: escaped or refused. And files that try to be code: never run."""
 
 import contextlib
+import io
 import os
 import zipfile
 from html.parser import HTMLParser
@@ -8,6 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from benchmark import data, store
 from benchmark.cli import main
@@ -36,6 +38,10 @@ class Mine:
     def explain(self, target, batch, rng):
         return Explanation(heatmaps=rng.random((len(batch), *batch.x.shape[2:])))
 """
+
+_PIXEL = io.BytesIO()
+Image.new("RGB", (1, 1)).save(_PIXEL, "png")
+PIXEL = _PIXEL.getvalue()
 
 EVIL = {
     "tag": "<script>alert(1)</script>",
@@ -137,7 +143,7 @@ def cards_as(evil):
     chapter = dict.fromkeys(("title", "citation", "lost"), evil) | {
         "paper": "xnn",
         "notes": [evil],
-        "pictures": [{"name": "a", "title": evil, "caption": evil, "png": b"x"}],
+        "pictures": [{"name": "a", "title": evil, "caption": evil, "png": PIXEL}],
     }
     return {
         "data_cards": {evil: card, "b": card | {"url": "javascript:alert(1)"}},
@@ -151,11 +157,21 @@ def cards_as(evil):
 def test_a_name_is_text_on_the_page(board, evil):
     frame = renamed(board, evil)
     placed = places.places(frame)
-    html = page.render(
-        frame, placed, published_as(evil), svgs={}, pngs={}, **cards_as(evil)
+    words = ("title", "question", "formula", "range", "weakness", "family", "source")
+    entry = dict.fromkeys(words, evil) | {"better": "lower", "unit": "", "track": ""}
+    pages = page.render(
+        frame,
+        placed,
+        published_as(evil),
+        svgs={},
+        pngs={},
+        glossary={name: entry | {"name": name} for name in frame["metric"].unique()},
+        **cards_as(evil),
     )
-    assert is_harmless(html)
-    assert "<" not in evil or evil not in html
+    assert len(pages) == 4
+    for html in pages.values():
+        assert is_harmless(html)
+        assert "<" not in evil or evil not in html
 
 
 @pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)

@@ -338,7 +338,8 @@ def html_of(frame):
         "target_cards": {},
         "provenance": {},
     }
-    return page.render(frame, places.places(frame), NOTHING_PUBLISHED, **nothing)
+    pages = page.render(frame, places.places(frame), NOTHING_PUBLISHED, **nothing)
+    return pages["index.html"]
 
 
 def test_what_never_ran_is_listed_among_what_failed_in_markdown():
