@@ -3,7 +3,7 @@
 #
 # Expected: that ties need another null distribution, and that method="auto" takes all 2**n assignments of signs up to 13 pairs, is
 #           documented. The statistic works along an axis, so that this is one call on an array of 2**n rows.
-# Seen:     scipy 1.17.1: 1 call without ties, 2**n + 2 with a tie or a zero: 8194 for 13 pairs (1.4 million calls of Python functions, 3
+# Seen:     scipy 1.17.1: 1 call without ties, 2**n + 2 with a tie or a zero: 8194 for 13 pairs (1.4 million calls of Python functions, 5
 #           to 12 s on a slow machine against 1 ms). permutation_test works along an axis only if the statistic has a parameter
 #           `axis`; the lambda that wilcoxon passes has none. In a table one tied row costs 2**n calls for every row. Rank sums times all
 #           signs, one matrix product, give the same p. scipy 1.14.1 made one call for the same input; 1.15.3 and 1.16.3 are as 1.17.1.
