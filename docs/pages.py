@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark import store
+from benchmark.leaderboard import tables
 from benchmark.methods import registry
 from benchmark.metrics.glossary import Entry, entry
 
@@ -25,13 +26,6 @@ PAPERS = {  # a picture of the idea, from the committed results
     "xnn": "offline/plots/xnn-class-toybirds-cnn-000.png",
     "representative": "offline/plots/representative-fig2-toybirds-cnn.png",
 }
-TRACKS = {
-    "heatmap": "Heat maps: where did the network look?",
-    "concept": "Concepts: several maps of one image, one for each concept",
-    "surrogate": "Surrogates: models that stand in for the network",
-    "reconstruction": "Reconstructions: images rebuilt from a layer",
-}
-CONTROLS = ("Random map", "Edge map (Sobel)")
 
 
 def write(folder: Path) -> None:
@@ -56,9 +50,10 @@ def metrics_page() -> str:
         "random map and an edge map that never sees the network: a metric that they win says little. Their scores are "
         "those of the `offline` profile.",
     ]
-    for track, title in TRACKS.items():
-        parts.append(f"## {title}")
+    for track, (title, what) in tables.TRACKS.items():
         found = [each for each in entries if each.track == track]
+        if found:
+            parts.append(f"## {title}\n\n{what}")
         found.sort(key=lambda each: (each.family, each.title))
         for family, members in groupby(found, key=lambda each: each.family):
             parts.append(f"### {family.capitalize()}")
@@ -83,7 +78,7 @@ def _metric(each: Entry, controls: dict[str, str]) -> str:
 def control_scores() -> dict[str, str]:
     """What the controls score in the committed rows of ``offline``, by metric; under its first setting."""
     rows = store.read_rows(ROOT / "results" / "offline" / "rows.csv")
-    rows = rows[rows.method.isin(CONTROLS) & (rows.status == "ok")]
+    rows = rows[(rows.paper == "control") & (rows.status == "ok")]
     found = {}
     for metric, part in rows.groupby("metric"):
         part = part[part.metric_setting == part.metric_setting.min()]

@@ -140,6 +140,9 @@ def explain(options: argparse.Namespace) -> int:
 def score(options: argparse.Namespace) -> int:
     """Score every explanation with every metric, or the known methods with a metric of yours (--metric)."""
     if options.metric:
+        from benchmark import engine
+
+        engine.warm_up()
         found = _evaluate(
             load_profile(options.profile),
             metrics=options.metric,
@@ -446,10 +449,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _evaluate(profile: Profile, **chosen: Any) -> Evaluation:
-    """Evaluate methods and metrics, and print what was found."""
-    from benchmark import engine
-
-    engine.warm_up()
+    """Evaluate methods and metrics, and print what was found; the workers are warm by then."""
     from benchmark.jobs.evaluate import evaluate_methods, notes
     from benchmark.leaderboard.render import placing_console
 
