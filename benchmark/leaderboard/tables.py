@@ -30,6 +30,7 @@ from benchmark.leaderboard.contests import (
     UNRANKED,
     Contest,
     Record,
+    contested,
     contests,
     grouped,
     natural,
@@ -196,7 +197,6 @@ def board(
 def _lines(contest: Contest) -> Iterator[dict[str, Any]]:
     """The lines of one table: M methods, S seeds, N images."""
     m, total = len(contest.methods), contest.totals
-    contested = contest.track not in UNRANKED
     bounds = np.full((m, 2), np.nan)
     for part, values in contest.measured():
         bounded = contest.track != "replication"  # differences may be negative
@@ -206,7 +206,7 @@ def _lines(contest: Contest) -> Iterator[dict[str, Any]]:
         ("rank", "p", "gain", "gain_low", "gain_high"), [np.nan] * m
     )
     judgement |= {"mark": [""] * m, "counts": [False] * m}
-    if contested and not np.isnan(total).all():
+    if contest.contested and not np.isnan(total).all():
         judgement |= _judgement(contest)
     for i, (name, records) in enumerate(contest.methods):
         measured = ok(records)
@@ -352,7 +352,7 @@ def on_board(
 
 def ranked(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     """The lines of a track that take part, each with a rank; failed ones (``lost``) share a table's last places."""
-    contest = (frame["track"] == track) & ~frame["track"].isin(UNRANKED)
+    contest = (frame["track"] == track) & contested(frame)
     part = frame[contest & (frame["status"] != "not applicable")]
     by_table = part.groupby(TABLE)
     lost = part["rank"].isna()

@@ -236,6 +236,7 @@ def _track(
         "id": anchor(track),
         "title": heading,
         "what": what,
+        "has_costs": bool(places.costs(frame, track)),
         "families": list(map(markdown.family_title, places.families(placed, track))),
         "places": _places(frame, placed, track),
         "figure": figures.pop("places"),
@@ -254,6 +255,7 @@ def _places(
 ) -> list[dict[str, Any]]:
     """The lines of the table of places; cells of text with the numbers that they sort by."""
     moves = rankings.moves(frame, track)
+    costs = places.costs(frame, track)
     by_family = {}
     for family in places.families(placed, track):
         found = places.of(placed, track, family).itertuples()
@@ -266,6 +268,9 @@ def _places(
             (first, _sorts(line.first)),
             (won, _sorts(line.win_rate)),
         ]
+        if costs:
+            cost = costs.get(line.label)
+            cells.append((markdown.passes(cost), "" if cost is None else cost))
         for lines in by_family.values():
             cells.append(_place(lines.get(line.label)))
         cells += [(str(count), count) for count in (line.failed, line.tables)]

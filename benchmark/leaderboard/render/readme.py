@@ -91,7 +91,7 @@ def section(folder: Path) -> str:
         networks = tables.plural(len(tables.boards(frame, track)), "network")
         what = what[0].lower() + what[1:]
         out.append(f"**{heading}**, {networks}: {what}")
-        out.append(markdown.summary(placed, track))
+        out.append(markdown.summary(frame, placed, track))
         out.append(markdown.uncounted(frame, track))
     if not out:
         out.append("No rows yet.")
