@@ -22,7 +22,8 @@ LEGEND = (
 PLACES = (
     "Won: the share of duels (same network, same metric) that a method wins, averaged over its rivals; families of "
     f"metrics weigh alike. In brackets: {stats.LEVEL:.0%} interval of the place, over other data sets, networks and "
-    "images like these. First: how often it comes first among them. Alone: no rival."
+    "images like these. First: how often it comes first among them. Alone: no rival. "
+    "Passes: forward passes of the network that an explanation takes."
 )
 SIGNS = {"same": "≈", "undecided": "?"}
 _SPECIAL = re.compile(r"([\\|*`\[\]]|(?<!\w)_|_(?!\w))")
