@@ -1,13 +1,14 @@
 """A board as CSV and as LaTeX (booktabs): the texts that the buttons of its page make, too (``templates/export.js``).
 
 Use:
-    dict(exports(frame, placed))["board-heatmap-digits-cnn.csv"]
+    dict(exports(frame, placed, glossary))["board-heatmap-digits-cnn.csv"]
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -57,16 +58,21 @@ _LATEX = str.maketrans(
 )
 
 
-def exports(frame: pd.DataFrame, placed: pd.DataFrame) -> Iterator[tuple[str, str]]:
+def exports(
+    frame: pd.DataFrame,
+    placed: pd.DataFrame,
+    glossary: Mapping[str, Mapping[str, str]],
+) -> Iterator[tuple[str, str]]:
     """File name and text of each board: ``board-heatmap-digits-cnn.csv``, and ``.tex``, a file for each family of
     metrics where the board is too wide for a page.
 
     Args:
         frame, placed: from ``tables.leaderboard`` and ``places.places``.
+        glossary: of the metrics, as for ``build``.
     """
     for track in tables.tracks(frame):
         for key in tables.boards(frame, track):
-            board = page.board(frame, placed, track, *key)
+            board = page.board(frame, placed, track, *key, glossary)
             name = f"board-{board['id']}"
             yield f"{name}.csv", csv_text(board)
             for part, columns in _pages(board["columns"]):
@@ -107,7 +113,7 @@ def _with(board: Mapping[str, Any], columns: Sequence[int]) -> dict[str, Any]:
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return text.translate(_LATEX)
+    return re.sub(r"(?<![\w)])-(?=\d)", "−", text).translate(_LATEX)
 
 
 # --------------------------------------------------------------------------------------------- CSV
@@ -174,7 +180,7 @@ def latex_text(board: Mapping[str, Any], name: str) -> str:
         label = escape(line["label"])
         label = rf"\textit{{{label}}}" if line["control"] else label
         rows.append([label, *map(_cell, line["cells"])])
-    foot = [escape(GAIN), *(escape(gain["text"]) for gain in board["gains"])]
+    foot = [escape(GAIN), *map(_cell, board["gains"])]
     body = [r"\toprule", _row(head), r"\midrule"]
     long = len(rows) > LONG
     if long:
@@ -210,10 +216,10 @@ def _head(column: Mapping[str, Any]) -> str:
 
 
 def _cell(cell: Mapping[str, Any]) -> str:
-    sign = markdown.SIGNS.get(cell["mark"])
-    text = f"{cell['text']}{f' {sign}' if sign else ''}{'§' if cell['partial'] else ''}"
+    sign = markdown.SIGNS.get(cell.get("mark"))
+    text = f"{cell['text']}{f' {sign}' if sign else ''}{'§' if cell.get('partial') else ''}"
     text = escape(text)
-    if cell["mark"] == "best":
+    if cell.get("mark") == "best":
         text = rf"\textbf{{{text}}}"
     if cell["range"]:
         text += rf" {{\scriptsize {escape(cell['range'])}}}"
