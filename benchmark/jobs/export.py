@@ -28,10 +28,12 @@ def boards(results: Path, form: str) -> dict[str, str]:
         StoreError: one of them is missing or damaged.
     """
     from benchmark.leaderboard.render import exports
+    from benchmark.pipeline.report import glossary
 
     ending = {"csv": ".csv", "latex": ".tex"}[form]
     frame = tables.read(results / "leaderboard.csv")
-    made = exports.exports(frame, places.read(results / "places.csv"))
+    placed = places.read(results / "places.csv")
+    made = exports.exports(frame, placed, glossary())
     return {name: text for name, text in made if name.endswith(ending)}
 
 

@@ -13,7 +13,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from benchmark.leaderboard import (
     stats,
     tables,
 )
+from benchmark.leaderboard.contests import natural
 from benchmark.leaderboard.render import markdown
 from benchmark.utils import plot_style
 
@@ -159,7 +160,7 @@ def _sections(page: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         lost = facts["unknown"]
         return found + ([(lost["title"], "unknown")] if lost["losses"] else [])
     if page == "Papers":
-        return [(paper["paper"], paper["id"]) for paper in facts["papers"]]
+        return [(paper["title"], paper["id"]) for paper in facts["papers"]]
     if page == "About":
         ids = ("networks", "data", "glossary", "provenance")
         return list(
@@ -362,7 +363,8 @@ def _text_cell(
 ) -> dict[str, str]:
     """A cell: its text, the number that it sorts by (none, last either way, for NaN), and an interval."""
     numbers = {"sort": number, "low": low, "high": high}
-    return {"text": text} | {k: store.format_value(v) for k, v in numbers.items()}
+    texts = {key: store.format_value(value) for key, value in numbers.items()}
+    return {"text": text, "range": "", **texts}
 
 
 def _drawn_board(
@@ -388,7 +390,7 @@ def board(
     track: str,
     dataset: str,
     target: str,
-    glossary: Collection[str] = (),
+    glossary: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """The table of one network: its columns, a line of cells per method, gains, losses."""
     part = tables.shown(frame, track, dataset, target)
@@ -435,13 +437,19 @@ def _gains(
         if line is None:
             cells.append(_text_cell("–", math.nan))
         else:
-            text = controls.gain_text(line, column["places"])
-            cells.append(_text_cell(text, line.gain, line.gain_low, line.gain_high))
+            text, _, interval = controls.gain_text(line, column["places"]).partition(
+                " "
+            )
+            cell = _text_cell(text, line.gain, line.gain_low, line.gain_high)
+            cells.append(cell | {"range": interval})
     return cells
 
 
 def _column(
-    metric: str, metric_setting: str, lines: pd.DataFrame, glossary: Collection[str]
+    metric: str,
+    metric_setting: str,
+    lines: pd.DataFrame,
+    glossary: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """The heading of a metric's column, and how its numbers are written."""
     first = lines.iloc[0]
@@ -450,7 +458,7 @@ def _column(
         "metric": metric,
         "family": first["family"],
         "explained": metric in glossary,
-        "title": tables.title(metric),
+        "title": glossary.get(metric, {}).get("title") or tables.title(metric),
         "setting": metric_setting.replace(";", ", "),
         "unit": first["unit"],
         "better": first["better"],
@@ -552,7 +560,7 @@ def _networks(frame: pd.DataFrame, cards: Mapping[Any, Card]) -> list[dict[str, 
     trained = {(dataset, target) for dataset, target, _ in cards}
     out = []
     shown = set(tables.boards(frame, "target"))
-    for dataset, target in sorted(trained | shown):
+    for dataset, target in sorted(trained | shown, key=_natural):
         mine = tables.on_board(frame, "target", dataset, target)
         seeds = sorted(key[2] for key in cards if key[:2] == (dataset, target))
         card = cards[dataset, target, seeds[0]] if seeds else {}
@@ -569,6 +577,10 @@ def _networks(frame: pd.DataFrame, cards: Mapping[Any, Card]) -> list[dict[str, 
             }
         )
     return out
+
+
+def _natural(network: tuple[str, str]) -> tuple[Any, ...]:
+    return tuple(map(natural, network))
 
 
 def _fact(line) -> dict[str, Any]:

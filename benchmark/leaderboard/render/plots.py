@@ -13,6 +13,7 @@ controls that are worse.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Iterator
 
 import matplotlib as mpl
@@ -56,6 +57,7 @@ COLUMNS = (
     5,
     3,
 )  # panels side by side: whichever leaves the fewest gaps, the first of equals
+_TITLE = 26  # letters of a panel's title that fit beside the next panel's
 
 
 def figures(
@@ -145,7 +147,7 @@ def board(
     used = {_kind(line) for line in part.itertuples()}
     figure.legend(
         handles=[_legend_line(kind) for kind in COLOURS if kind in used],
-        loc="outside lower center",
+        loc="outside upper center",
         ncols=len(COLOURS),
         fontsize=8,
     )
@@ -220,6 +222,7 @@ def _kind(line) -> str:
 def _heading(metric: str, metric_setting: str, lines: pd.DataFrame) -> str:
     first_line = lines.iloc[0]
     title = f"{tables.title(metric)} {tables.arrow(first_line['better'])}"
+    title = textwrap.fill(title, _TITLE)
     notes = metric_setting.split(";")
     if first_line["unit"] != "fraction":
         notes.insert(0, first_line["unit"])

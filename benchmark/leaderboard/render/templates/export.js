@@ -13,7 +13,7 @@ const LATEX = {
 const LONG = 40; // rows; a longer table runs over several pages
 const WIDE = 6; // columns; a wider one is scaled to the line
 
-const latex = (text) => [...text].map((letter) => LATEX[letter] ?? letter).join("");
+const latex = (text) => [...text.replace(/(?<![\w)])-(?=\d)/g, "−")].map((letter) => LATEX[letter] ?? letter).join("");
 const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 const line = (cells) => cells.map(quoted).join(",") + "\n";
 const plain = (node) => node.textContent.trim().replace(/\s+/g, " ");
