@@ -407,7 +407,7 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
         if not len(lost):
             continue
         pairs = zip(lost["metric"], conditions(lost), strict=True)
-        lost = lost.assign(title=[title(metric, setting) for metric, setting in pairs])
+        lost = lost.assign(title=[_with_setting(*pair) for pair in pairs])
         labels = frozenset(group["label"]) if key[0] != "unknown" else frozenset()
         by_title = lost.groupby(["title", "reason"])["label"].agg(
             _methods, everyone=labels
@@ -420,6 +420,12 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
             metrics = "all metrics" if every else ", ".join(titles)
             out.append((*key, reason, methods, metrics))
     return pd.DataFrame(out, columns=[*board, "reason", "methods", "metrics"])
+
+
+def _with_setting(metric: str, metric_setting: str) -> str:
+    """``average drop (keep=0.2)``, in a list of metrics."""
+    setting = metric_setting.replace(";", ", ")
+    return f"{title(metric)} ({setting})" if setting else title(metric)
 
 
 def _methods(labels: pd.Series, everyone: frozenset[str]) -> str:
@@ -435,14 +441,28 @@ def _methods(labels: pd.Series, everyone: frozenset[str]) -> str:
 def title(metric: str, metric_setting: str = "") -> str:
     """``average_drop``, ``keep=0.2`` -> ``average drop, keep=0.2``."""
     words = metric.split("_")
-    for i, word in enumerate(words):
-        if word in _ACRONYMS:
-            words[i] = word.upper()
+    words = [_ACRONYMS.get(word, word) for word in words]
     pairs = filter(None, metric_setting.split(";"))
     return ", ".join([" ".join(words), *pairs])
 
 
-_ACRONYMS = ("auc", "iou", "roc")
+_ACRONYMS = {
+    "acu": "ACU",
+    "auc": "AUC",
+    "cvr": "CVR",
+    "gt": "GT",
+    "iou": "IoU",
+    "irof": "IROF",
+    "lerf": "LeRF",
+    "md": "MD",
+    "morf": "MoRF",
+    "mprt": "MPRT",
+    "o1": "O1",
+    "o2": "O2",
+    "road": "ROAD",
+    "roc": "ROC",
+    "saco": "SaCo",
+}
 
 
 def plural(count: int, noun: str) -> str:
