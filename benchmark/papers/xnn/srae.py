@@ -51,6 +51,7 @@ from benchmark.papers.xnn.network import (
     pooled,
     positions_after,
 )
+from benchmark.utils.accelerator import free_memory, is_accelerator
 
 CAP = 50.0  # on the weight of a positive example
 ACCEPT = 0.3  # the second x-feature's mean contribution over the first's
@@ -380,10 +381,8 @@ def at_once(
 
 
 def stack_bytes(device: torch.device) -> float:
-    """Bytes that a stack may take: of a GPU a share of what is free."""
-    return (
-        SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else STACK
-    )
+    """Bytes that a stack may take: of an accelerator a share of what is free."""
+    return SHARE * free_memory(device) if is_accelerator(device) else STACK
 
 
 def _descend(
