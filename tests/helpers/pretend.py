@@ -7,7 +7,8 @@
 Idea: a subclass of Tensor wraps a CPU tensor of the same sizes and strides. An operation on wrapped tensors runs on
 what they wrap; one that meets a CPU tensor of one or more dimensions raises what CUDA raises. Factories
 (``torch.zeros(..., device="pretend")``) and copies reach kernels of torch's key for devices from outside, PrivateUse1;
-no mode has to be on, so that threads and the workers of a cluster need nothing but ``switch_on``.
+no mode has to be on, so that threads and the workers of a cluster need nothing but ``switch_on``
+(``everywhere`` does it for all processes below one).
 
 What it shows: a tensor left on another device, ``.numpy()`` without ``.cpu()``, a factory without ``device=``, a
 generator of another device, a layout that is lost, code that asks for CUDA where any accelerator would do, memory.
@@ -20,6 +21,7 @@ context. A fallback kernel on PrivateUse1 keeps no strides: views of channels-la
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,8 @@ from typing import Any
 import torch
 from torch.utils import backend_registration
 from torch.utils._pytree import tree_leaves, tree_map
+
+from tests.helpers.places import ROOT
 
 NAME = "pretend"
 aten = torch.ops.aten
@@ -176,6 +180,9 @@ class OnDevice(torch.Tensor):
         return _run(operation, args, kwargs or {})
 
 
+_PYTHON = torch._C.DispatchKeySet(torch._C.DispatchKey.Python)
+
+
 def _raw(value: Any) -> Any:
     return value.raw if isinstance(value, OnDevice) else value
 
@@ -193,6 +200,10 @@ def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if operation is aten.copy_.default:
         _raw(args[0]).copy_(_raw(args[1]))
         return args[0]
+    if torch.Tag.inplace_view in operation.tags:  # squeeze_, and such
+        operation(args[0].raw, *args[1:], **kwargs)
+        with torch._C._ExcludeDispatchKeyGuard(_PYTHON):
+            return operation(*args, **kwargs)
     kwargs = dict(kwargs)
     moves = kwargs.get("device") is not None
     there = _is_there(kwargs["device"]) if moves else True
@@ -388,19 +399,31 @@ class _Generator(torch._C.Generator, metaclass=_LikePlain):
 
 def switch_on(bfloat16: bool = False, memory: int = 2**40) -> _Device:
     """From now on this process has the device, with so many bytes of memory."""
+    torch.Generator = _Generator
     IT.on, IT.bfloat16, IT.memory = True, bfloat16, memory
     IT.reset_peak_memory_stats()
     return IT
 
 
+def switch_off() -> None:
+    """The process has the CPU alone, as before."""
+    torch.Generator = torch._C.Generator
+    del IT.generators[1:]
+    IT.on = False
+
+
 @contextmanager
 def device(bfloat16: bool = False, memory: int = 2**40) -> Iterator[_Device]:
     """The device, inside; see ``switch_on``."""
-    plain = torch.Generator
-    torch.Generator = _Generator
     try:
         yield switch_on(bfloat16, memory)
     finally:
-        torch.Generator = plain
-        del IT.generators[1:]
-        IT.on = False
+        switch_off()
+
+
+def everywhere() -> dict[str, str]:
+    """The environment of a process that has the device, and so have those that it starts."""
+    places = [str(ROOT / "tests/helpers/with_pretend"), str(ROOT)]
+    environment = dict(os.environ)
+    environment.pop("GLASSBENCH_DEVICE", None)
+    return environment | {"PYTHONPATH": os.pathsep.join(places)}
