@@ -61,11 +61,11 @@ class Planned:
 # --------------------------------------------------------------------------------------------- the profile
 
 
-def counter(profile: Profile, device: str = "cpu") -> Counter:
+def counter(profile: Profile, gpu: costs.Gpu | None = None) -> Counter:
     """A counter of the work of the profile's units."""
     paths = store.Paths(profile.name)
     recipe = lambda dataset, target: profile.zoo[dataset][target]
-    return Counter(paths, profile.data, recipe, device)
+    return Counter(paths, profile.data, recipe, gpu)
 
 
 def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]]:
@@ -103,7 +103,8 @@ def plan_profile(
         UnknownName: a GPU that is not in the table, or a data set of unknown size.
         StoreError: no table of speeds.
     """
-    ratio = pick(gpu.lower(), costs.GPUS, "GPU").ratio if gpu else 1.0
+    card = pick(gpu.lower(), costs.GPUS, "GPU") if gpu else None
+    ratio = card.ratio if card else 1.0
     paths = store.Paths(profile.name)
     speeds = costs.read_speeds()
     measured: dict[unit_times.Key, unit_times.Time] = {}
@@ -112,7 +113,7 @@ def plan_profile(
     else:
         measured = _measured(unit_times.read(paths), gpu)
     model = Model(speeds)
-    count = counter(profile, "cuda" if gpu else "cpu")
+    count = counter(profile, card)
     found = []
     for step, stage, unit in units(profile, bool(gpu)):
         kind, work = count.count(step, unit)
