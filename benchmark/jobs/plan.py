@@ -228,6 +228,23 @@ def stage_seconds(part: Sequence[Planned], workers: int) -> float:
     return max(free_at, default=0.0)
 
 
+BUSY = 0.9  # of their time workers work: then more of them help
+
+
+def bound(found: Sequence[Planned], workers: int) -> Planned | None:
+    """The unit that keeps so many workers waiting the longest, since it alone is left of its stage; None where the
+    sum of the work bounds, which more workers would share."""
+    work = chain_seconds(found) / workers
+    if not found or work >= BUSY * makespan(found, workers):
+        return None
+
+    def waiting(part: Sequence[Planned]) -> float:
+        return stage_seconds(part, workers) - chain_seconds(part) / workers
+
+    slowest = max(stages(found).values(), key=waiting)
+    return max(slowest, key=_seconds)
+
+
 def stages(found: Sequence[Planned]) -> dict[tuple[str, str], list[Planned]]:
     """The units of each (step, stage), in order."""
     parts: dict[tuple[str, str], list[Planned]] = {}
