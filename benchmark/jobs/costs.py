@@ -169,7 +169,7 @@ class Counter:
         paths: of the profile.
         params: the parameters of each data set.
         recipe: (data set, target) -> its recipe.
-        device: where units will run: ``cpu`` or ``cuda``.
+        gpu: the kind that units will run on; None: a CPU.
     """
 
     def __init__(
@@ -177,14 +177,14 @@ class Counter:
         paths: store.Paths,
         params: Mapping[str, Any],
         recipe: Callable[[str, str], Recipe],
-        device: str = "cpu",
+        gpu: Gpu | None = None,
     ) -> None:
         self._paths = paths
         self._params = params
         self._recipe = recipe
-        self._device = device
+        self._place = {"device": "cuda", "memory": 1e9 * gpu.gigabytes} if gpu else {}
         self._images: dict[str, Images] = {}
-        self._without_data = Facts(device=device)
+        self._without_data = Facts(**self._place)
         self._facts: dict[str, Facts] = {}
         self._counted: dict[str, Work] = {}
 
@@ -210,7 +210,7 @@ class Counter:
         if key not in self._facts:
             net = network(recipe, found) if recipe else None
             self._facts[key] = Facts(
-                **asdict(found), target=net, device=self._device, build=_build
+                **asdict(found), target=net, build=_build, **self._place
             )
         return self._facts[key]
 

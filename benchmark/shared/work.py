@@ -91,7 +91,7 @@ class Facts:
         shape: (c, h, w) of the images; train, test: how many there are of each split.
         images, reference: how many a method explains, and how many it is fitted on.
         target: the network, with tensors on the device ``meta``; None where a unit has none.
-        device: ``cpu`` or ``cuda``: where the unit will run.
+        device: ``cpu`` or ``cuda``: where the unit will run; memory: bytes of the GPU's.
         build: a method as a profile names it -> the method.
     """
 
@@ -103,6 +103,7 @@ class Facts:
     reference: int = 0
     target: Target | None = None
     device: str = "cpu"
+    memory: float = 80e9
     build: Callable[[str | Mapping[str, Any]], Any] | None = None
     _known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 

@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
+from benchmark.utils import accelerator
+from benchmark.utils.accelerator import is_accelerator
 from benchmark.utils.near_names import near, pick
 
 Shape = tuple[int, int, int]  # (c, h, w)
@@ -109,11 +111,12 @@ def build(
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """torch's own random functions (initialisation, dropout) follow ``seed``; their state is restored at the end."""
     device = torch.device(device)
-    gpus = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(gpus):
+    kind = device.type if is_accelerator(device) else "cpu"
+    own = [device] if is_accelerator(device) else []  # it draws its own numbers
+    with torch.random.fork_rng(own, device_type=kind):
         torch.default_generator.manual_seed(seed)
-        for index in gpus:
-            torch.cuda.default_generators[index].manual_seed(seed)
+        for other in own:
+            accelerator.seed(seed, other)
         yield
 
 

@@ -64,6 +64,16 @@ def test_stages_follow_each_other_and_the_report_is_last():
     assert plan.makespan(found, 1) == 2 * plan.STAGE + 24 + plan.REPORT
 
 
+def test_what_bounds_a_plan_is_the_work_or_the_unit_that_others_wait_for():
+    short = [planned(1000.0, name=str(i)) for i in range(40)]
+    one_long = [planned(9000.0, name="long", step="explain"), planned(1.0)]
+    found = short + one_long
+    assert plan.bound(found, 1) is None and plan.bound(short, 10) is None
+    assert plan.bound(found, 10).name == plan.bound(found, 100).name == "long"
+    assert plan.bound(short, 1000) in short  # each has a worker of its own
+    assert plan.bound([], 10) is None
+
+
 def test_the_engine_runs_units_in_the_order_that_the_plan_takes(monkeypatch):
     units = [
         Unit(name, print, expected=s)
@@ -526,6 +536,7 @@ def test_the_plan_as_json(profile, capsys):
     assert 0 < told["units"][2]["seconds"] < 10
     assert told["sources"] == {"measured": 2, "scaled": 1, "guessed": 0}
     assert set(told["makespan"]) == {"1", "7", "10", "100", "1000"}
+    assert set(told["bound"].values()) <= {"", "train blobs/cnn-0"}
     assert told["critical_path"]["units"] == ["train blobs/cnn-0"]
     assert told["units"][0]["gigabytes"] == 0.7 and told["hours"] == pytest.approx(
         (14 + told["units"][2]["seconds"]) / 3600
