@@ -11,7 +11,7 @@ import pytest
 
 from benchmark import store
 from benchmark.cli import main
-from benchmark.gate import show, sources
+from benchmark.gate import diff, show, sources
 from benchmark.gate.diff import (
     FAIL_ON,
     KINDS,
@@ -343,6 +343,44 @@ def test_facts_of_pairs_by_hand():
         not _facts(pairs([2.0, 4.0], [2.0, 4.0]))["moved"]
         and _facts(pairs([2.0, 4.0], [2.0, 5.0]))["moved"]
     )
+
+
+def test_the_direction_is_that_of_every_seed_by_the_digits_that_are_written():
+    direction = lambda old, new, **facts: diff._direction(pairs(old, new, **facts))
+    assert direction([1.0, 2.0], [1.5, 3.0]) == 1
+    assert direction([1.0, 2.0], [0.5, 1.0]) == -1
+    assert direction([1.0, 2.0], [1.5, 3.0], better="lower") == -1
+    assert direction([1.0, 2.0], [0.5, 1.0], better="lower") == 1
+    assert direction([1.0, 2.0], [1.5, 1.0]) == 0
+    assert direction([1.0, 2.0], [1.5, 2.0]) == 0
+    assert direction([1.0, 2.0], [1.5, 2 + 1e-9]) == 0  # the eighth digit
+    assert direction([1.0, 2.0], [1.0, 2.0], better="lower") == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("a=1;b=2", "a=1;b=3", "setting b: 2 -> 3"),
+        ("a=1", "a=1;b=3", "setting b: default -> 3"),
+        ("a=1;b=2", "a=1", "setting b: 2 -> default"),
+        ("a=1;b=2", "b=2;a=1", ""),
+        ("a=1;b=2", "a=2;b=3", ""),
+        ("a=1", "b=1", ""),
+    ],
+)
+def test_one_setting_that_changed_in_words(before, after, words):
+    assert diff._change(before, after) == words
+
+
+def test_a_matched_cell_says_first_what_was_changed_and_then_what_was_lost(rows):
+    mine = cell(rows)
+    old = changed(rows, mine, setting="k=1")
+    new = changed(rows, mine, setting="k=2")
+    new = new[~(mine & (new["seed"] == 2))]
+    found = compare(old, new, match="method")
+    line = only(found)
+    assert (line["kind"], line["setting"]) == ("lost", "k=2")
+    assert line["why"] == "setting k: 1 -> 2; seed 2: no row"
 
 
 def test_a_spread_of_less_than_the_digits_that_are_written_is_none():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.gate import diff, networks
+from benchmark.gate import diff, networks, noise
 from tools.gate_rates import History
 
 DIGITS = ("offline", "digits", "cnn")
@@ -95,6 +95,108 @@ def test_controls_show_nothing_of_the_network(history):
     assert kind(found) == "unchanged"
 
 
+def cells(equal, moved=0, own=1, method="b", paper="baseline", **facts):
+    """Cells of one network: of method a, whose own all moved, and of another one."""
+    n = own + equal + moved
+    has_moved = [True] * own + [False] * equal + [True] * moved
+    names = ["a"] * own + [method] * (equal + moved)
+    columns = dict(zip(networks.NETWORK, DIGITS, strict=True))
+    columns |= {"track": "heatmap", "method": names, "moved": has_moved}
+    columns |= {"paper": paper, "old": 1.0, "new": 1.0, **facts}
+    return pd.DataFrame(columns, index=range(n))
+
+
+def shown(*parts):
+    return networks.shown(pd.concat(parts, ignore_index=True), "a", DIGITS)
+
+
+def test_eight_equal_cells_and_half_of_all_show_a_network_to_be_the_same():
+    assert shown(cells(8)) and not shown(cells(7))
+    assert shown(cells(8, 8)) and not shown(cells(8, 9))
+    assert shown(cells(9, 9)) and shown(cells(9, 8))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"method": "a"},
+        {"paper": "control"},
+        {"track": "target"},
+        {"track": "replication"},
+        {"old": np.nan},
+        {"new": np.nan},
+        {"dataset": "birds"},
+        {"target": "mlp"},
+        {"profile": "quick"},
+    ],
+)
+def test_what_shows_nothing_of_the_network(other):
+    """An eighth equal cell that is of the method itself, of a control, a fact, lost, or of another network."""
+    assert not shown(cells(7), cells(1, own=0, **other))
+    assert shown(cells(7), cells(1, own=0))
+
+
+def test_one_fact_of_the_network_that_moved_is_enough():
+    fact = {"track": "target", "own": 0, "method": "network"}
+    assert shown(cells(20), cells(3, **fact))
+    assert not shown(cells(20), cells(2, 1, **fact))
+    elsewhere = {"own": 0, "method": "network", "dataset": "birds", "track": "target"}
+    assert shown(cells(20), cells(0, 1, **elsewhere))
+    # a replication may train networks of its own
+    assert shown(cells(20), cells(0, 1, track="replication", own=0))
+
+
+def judged(gain, direction, *, kind="unchanged", why="", same=True, moved=1):
+    """The first of ten cells of a metric with a usual spread of about 1, after ``networks.judge``."""
+    n = 10
+    columns = dict(zip(networks.NETWORK, DIGITS, strict=True))
+    columns |= {"track": "heatmap", "metric": "m", "unit": "percent", "paper": ""}
+    columns |= {"method": "a", "kind": "unchanged", "why": "", "gain": 0.0}
+    columns |= {"direction": 0, "old": 1.0, "new": 1.0, "moved": False}
+    columns |= {"variance": 1.0, "dof": 4}
+    found = pd.DataFrame(columns, index=range(5, 5 + n))
+    found.loc[5 : 4 + moved, "moved"] = True
+    first = {"gain": gain, "direction": direction, "kind": kind, "why": why}
+    found.loc[5, list(first)] = list(first.values())
+    networks.judge(found, [DIGITS] if same else [])
+    others = found.iloc[1:]
+    assert (others["kind"] == "unchanged").all() and (others["why"] == "").all()
+    return tuple(found.loc[5, ["kind", "why"]])
+
+
+WHY = "on every seed of the same network"
+
+
+def test_cells_of_the_same_network_by_hand():
+    usual = np.sqrt(noise.fit(np.ones(10), np.full(10, 4)).s2)
+    floor = noise.FLOOR * usual
+    assert judged(-2 * floor, -1) == ("regression", f"worse {WHY}")
+    assert judged(2 * floor, 1) == ("improvement", f"better {WHY}")
+    assert judged(floor, 1)[0] == "improvement"  # the floor itself is enough
+    assert judged(0.99 * floor, 1) == ("unchanged", "")
+    assert judged(-0.99 * floor, -1) == ("unchanged", "")
+    assert judged(2 * floor, 0) == ("unchanged", "")  # better on some seeds only
+    assert judged(2 * floor, 1, same=False) == ("unchanged", "")
+    why = f"setting k: 1 -> 2; worse {WHY}"
+    assert judged(-3.0, -1, why="setting k: 1 -> 2") == ("regression", why)
+
+
+@pytest.mark.parametrize("kind", ["unverified", "regression", "improvement"])
+def test_what_noise_has_judged_is_judged_again(kind):
+    assert judged(-3.0, -1, kind=kind)[0] == "regression"
+
+
+@pytest.mark.parametrize("kind", ["re-baselined", "lost", "new"])
+def test_what_is_not_compared_stays_what_it_is(kind):
+    assert judged(-3.0, -1, kind=kind) == (kind, "")
+
+
+def test_from_eight_moved_cells_on_noise_alone_decides():
+    assert judged(-3.0, -1, moved=7)[0] == "regression"
+    assert judged(-3.0, -1, moved=8) == ("unchanged", "")
+    assert judged(-3.0, -1, moved=0) == ("unchanged", "")
+
+
 def test_weights_of_provenance():
     base = {
         "weights": {"digits/cnn-0": "a", "digits/cnn-1": "b", "birds/vgg-11-0": "c"}
@@ -107,6 +209,9 @@ def test_weights_of_provenance():
         ("offline", "birds", "vgg-11"),
     }
     assert networks.by_weights({}, head) == set()
+    assert networks.by_weights(base, {}) == networks.by_weights({}, {}) == set()
+    base = {"weights": {"digits/cnn-0": "a"}}
+    assert networks.by_weights(base, base) == {("", "digits", "cnn")}
 
 
 def test_a_changed_setting_is_matched_if_asked_for(history):

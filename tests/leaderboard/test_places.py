@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -87,6 +89,97 @@ def test_a_failure_loses_every_duel_and_equals_share_theirs():
     assert list(placed["place"]) == [1, 1, 3, 3]
 
 
+def test_the_lower_value_wins_where_lower_is_better():
+    cells = [("A", "m", "", "d", "t", 1.0), ("B", "m", "", "d", "t", 2.0)]
+    assert rates(board(*cells).assign(better="lower")) == {"A": 1, "B": 0}
+    assert rates(board(*cells)) == {"B": 1, "A": 0}
+
+
+def test_equal_to_seven_digits_is_equal():
+    frame = board(("A", "m", "", "d", "t", 1.0), ("B", "m", "", "d", "t", 1 + 1e-9))
+    assert rates(frame) == {"A": 0.5, "B": 0.5}
+
+
+def test_normalised_ranks_by_hand():
+    """Of three methods 0, 1/2 and 1, of two 0 and 1: the mean over tables, the settings of a metric sharing a vote."""
+    lines = [(m, "m", "", "d", "t", v) for m, v in (("A", 3.0), ("B", 2.0), ("C", 1.0))]
+    for setting in ("k=1", "k=2"):
+        lines += [
+            ("B", "q", setting, "d", "t", 2.0),
+            ("C", "q", setting, "d", "t", 1.0),
+        ]
+    placed = places.places(board(*lines))
+    ranks = placed.set_index("label")["normalised_rank"].to_dict()
+    assert ranks == pytest.approx({"A": 0, "B": 0.25, "C": 1})
+    tied = [(m, "m", "", "d", "t", v) for m, v in (("A", 2.0), ("B", 2.0), ("C", 1.0))]
+    placed = places.places(board(*tied)).set_index("label")
+    assert placed["normalised_rank"].to_dict() == {"A": 0.25, "B": 0.25, "C": 1}
+    families = {"m": "one", "q": "two"}
+    placed = places.places(board(*lines, families=families))
+    overall = placed["family"] == places.ALL
+    assert placed["normalised_rank"].notna().equals(overall)
+
+
+def test_one_family_is_no_families_and_another_track_is_another():
+    cells = [("A", "m", "", "d", "t", 1.0), ("B", "m", "", "d", "t", 2.0)]
+    frame = board(*cells, families={"m": "one"})
+    assert places.families(places.places(frame), "heatmap") == []
+    cells += [("A", "q", "", "d", "t", 1.0), ("B", "q", "", "d", "t", 2.0)]
+    both = board(*cells, families={"m": "one", "q": "two"})
+    other = both[both["metric"] == "q"].assign(track="concept")
+    placed = places.places(pd.concat([both, other]))
+    assert places.families(placed, "heatmap") == ["one", "two"]
+    assert places.families(placed, "concept") == []
+    assert len(places.of(placed, "concept")) == 2
+    assert places.of(placed, "concept", "one").empty
+    # a family in which nobody has a rival
+    alone = board(*cells, ("A", "r", "", "d", "t", 1.0), families={"m": "one"})
+    alone.loc[alone["metric"] == "r", "family"] = "three"
+    alone = alone[alone["metric"] != "q"]
+    assert places.families(places.places(alone), "heatmap") == []
+
+
+def test_a_family_lists_the_methods_that_take_part_in_it():
+    cells = [("A", "m", "", "d", "t", 1.0), ("B", "m", "", "d", "t", 2.0)]
+    cells += [("B", "q", "", "d", "t", 2.0), ("C", "q", "", "d", "t", 3.0)]
+    cells += [("C", "q", "", "e", "t", "failed"), ("D", "q", "", "e", "t", 1.0)]
+    placed = places.places(board(*cells, families={"m": "one", "q": "two"}))
+    one, two = (places.of(placed, "heatmap", name) for name in ("one", "two"))
+    assert list(one["label"]) == ["B", "A"] and list(one["failed"]) == [0, 0]
+    # B meets C alone, and D too; C wins one duel and loses one
+    assert list(two["label"]) == ["D", "C", "B"]
+    assert list(two["win_rate"]) == [1, 0.5 * (1 + 0), 0]
+    assert list(two["failed"]) == [0, 1, 0] and list(two["tables"]) == [1, 2, 1]
+
+
+def test_nothing_has_no_places():
+    frame = board(("A", "m", "", "d", "t", 1.0))
+    placed = places.places(frame.iloc[:0])
+    assert placed.empty and list(placed) == places.COLUMNS
+
+
+def test_one_resample_in_forty_lies_outside_of_an_interval():
+    """Of 40 resamples A loses one, or two; B has no rival."""
+    for lost, high in ((1, 1), (2, 2)):
+        a = np.ones(41)
+        a[1 : 1 + lost] = -1
+        score = np.stack([a, np.full(41, np.nan), np.zeros(41)])
+        found = places._intervals(score)
+        np.testing.assert_array_equal(found["place"], [1, np.nan, 2])
+        np.testing.assert_array_equal(found["high"], [high, np.nan, 2])
+        np.testing.assert_array_equal(found["low"], [1, np.nan, 3 - high])
+        np.testing.assert_allclose(found["first"], [1 - lost / 40, np.nan, lost / 40])
+
+
+def test_places_in_words():
+    line = SimpleNamespace(place=2.0, low=1.0, high=4.0)
+    assert places.words(line) == "2 (1–4)"
+    line.low = np.nan
+    assert places.words(line) == "2"
+    line.place = np.nan
+    assert places.words(line) == "alone"
+
+
 def test_tables_that_do_not_count_have_no_say():
     frame = board(("A", "m", "", "d", "t", 2.0), ("B", "m", "", "d", "t", 1.0))
     assert np.isnan(list(rates(frame.assign(counts=False)).values())).all()
@@ -136,6 +229,33 @@ def test_data_sets_are_resampled():
     assert (placed["low"] == 1).all() and (placed["high"] == 2).all()
     # a quarter of the draws have d alone, a quarter e alone, in the rest both are first
     assert placed["first"].to_numpy() == pytest.approx([0.75, 0.75], abs=0.05)
+
+
+def test_a_method_of_which_only_the_mean_is_known_keeps_it_in_every_resample():
+    """A and B are alike and resampled; C has their mean, without images."""
+    rows, instances = measured(0.0, 0.0, datasets="d")
+    means = rows[rows["method"] == "A"].assign(method="C", value=rows["value"].mean())
+    rows = pd.concat([rows, means], ignore_index=True)
+    placed = placed_of(rows, instances).set_index("label")
+    assert (placed["low"] == 1).all() and (placed["high"] == 3).all()
+    far = rows.assign(value=rows["value"].where(rows["method"] != "C", 99.0))
+    placed = placed_of(far, instances).set_index("label")
+    assert placed.loc["C", ["low", "high", "first"]].tolist() == [1, 1, 1]
+    alone = placed_of(rows[rows["method"] == "A"], instances)
+    assert alone[["place", "low", "high", "first"]].isna().all(axis=None)
+
+
+def test_facts_and_replications_are_not_resampled():
+    rows, instances = measured(0.0, 1.0, datasets="d")
+    for track in ("target", "replication"):
+        found = contests(
+            tables.labelled(rows.assign(track=track)), instances.assign(track=track)
+        )
+        assert places._draws(found) == {}
+    found = contests(tables.labelled(rows), instances)
+    ((key, draws),) = places._draws(found).items()
+    assert key == ("heatmap", "d", "t", "m", "") and list(draws) == ["A", "B"]
+    assert draws["B"].shape == (1000,) and draws["B"].mean() > draws["A"].mean()
 
 
 def test_places_are_the_same_each_time_and_survive_their_file(tmp_path):

@@ -147,12 +147,50 @@ def test_with_fewer_than_three_networks_the_errors_are_over_images(networks):
     np.testing.assert_array_equal(found.dof, 8)
 
 
-def test_without_images_the_interval_is_students_over_networks():
+@pytest.mark.parametrize("s", [2, 4])
+def test_without_images_the_interval_is_students_over_networks(s):
     """As of the papers' own numbers (``papers.evidence``, ``joining``)."""
-    x = rng("student").normal(size=4)
-    (interval,) = stats.interval(x[None, :, None])
-    expected = student.interval(0.95, 3, x.mean(), x.std(ddof=1) / 2)
-    np.testing.assert_allclose(interval, expected)
+    x = rng("student", s).normal(size=s)
+    values = x[None, :, None]
+    sd = x.std(ddof=1) / np.sqrt(s)
+    for level in (0.95, 0.8):
+        expected = student.interval(level, s - 1, x.mean(), sd)
+        np.testing.assert_allclose(stats.interval(values, level), [expected])
+    assert stats.estimate(values).networks[0]
+
+
+def test_without_images_what_is_usual_counts_as_degrees_of_freedom():
+    """Pairs of numbers whose scatter ranges over six powers of ten: what is usual counts for less than one."""
+    x = 10.0 ** np.linspace(-3, 3, 12)[:, None, None] * np.array([[1.0], [-1.0]])
+    a = x[:, :, 0].var(1, ddof=1) / 2
+    prior = variances.fit(a, np.ones(12), most=stats.SURE)
+    assert 0 < prior.dof < 1
+    np.testing.assert_allclose(stats.estimate(x).dof, 1 + prior.dof)
+
+
+def test_two_images_have_one_degree_of_freedom_and_equal_ones_no_error():
+    found = stats.estimate(np.array([[[1.0, 3.0]]]))
+    assert (found.mean[0], found.error[0], found.dof[0]) == (2, 1, 1)
+    equal = stats.estimate(np.full((1, 1, 5), 2.0))
+    assert (equal.mean[0], equal.error[0], equal.dof[0]) == (2, 0, 4)
+    equal = stats.estimate(np.full((1, 3, 5), 2.0))
+    assert (equal.mean[0], equal.error[0], equal.dof[0]) == (2, 0, 2)
+
+
+def test_networks_that_agree_by_chance_take_nothing_off_the_error():
+    """Where the networks scatter less than single values would make them, the error is that over images."""
+    images = rng("agree").normal(size=8)
+    cell = np.array([[1.0, -1], [-1, 1], [0, 0]])  # no network differs, on average
+    x = images + np.tile(cell, 4)
+    found = stats.estimate(x[None])
+    assert found.error[0] == pytest.approx(images.std(ddof=1) / np.sqrt(8))
+
+
+def test_degrees_of_freedom_are_at_least_one():
+    """Tables in which networks scatter just more than single values do: Satterthwaite's are less than one."""
+    x = rng("satterthwaite").normal(size=(40, 3, 6))
+    dof = stats.estimate(x).dof
+    assert dof.min() == 1 < dof.max()
 
 
 def test_interval_ends_at_the_bounds_of_its_unit():
@@ -251,6 +289,47 @@ def test_equals_and_too_few_images():
     assert np.isnan(stats.worse(stats.compare(np.ones((1, 1, 9)), "lower"))).all()
 
 
+def test_a_comparison_says_of_whom_it_holds_and_on_how_many_images():
+    """Each network has eleven of the twelve images, A another one than B."""
+    values = rng("of whom").normal(size=(3, 3, 12))
+    values[0, :, 0] = values[1, :, 1] = np.nan
+    found = stats.compare(values, "higher")
+    assert found.images[0].tolist()[1:] == [10, 11] and found.images[2, 1] == 11
+    assert (found.networks[~np.eye(3, dtype=bool)] == 1).all()
+    assert np.isnan(np.diagonal(found.networks)).all()
+    fewer = stats.compare(values[:, :2], "higher")
+    assert fewer.networks[0, 1] == fewer.networks[1, 0] == 0
+    by_hand = np.nanmean(values[0] - values[2])
+    assert found.gain[0, 2] == pytest.approx(by_hand)
+
+
+def test_pairs_without_a_common_image_are_not_counted_as_tests():
+    """C has images of its own: the one pair that is left is tested as if it were alone."""
+    values = rng("apart").normal(size=(3, 1, 20))
+    values[:2, 0, 10:] = np.nan
+    values[2, 0, :10] = np.nan
+    three, two = (stats.compare(values[:m], "higher") for m in (3, 2))
+    assert three.p[0, 1] == two.p[0, 1] and three.low[0, 1] == two.low[0, 1]
+    assert np.isnan(three.p[2, :2]).all()
+    assert np.isnan(stats.worse(three)).tolist() == [False, False, True]
+
+
+def test_equal_values_are_the_same_at_any_margin():
+    """The ends of what "the same" allows belong to it."""
+    found = stats.compare(np.zeros((2, 3, 60)), "higher")
+    assert stats.same(found, 0, 0.0)[1]
+    shifted = stats.compare(np.stack([np.zeros((1, 60)), np.ones((1, 60))]), "higher")
+    allowed = [stats.same(shifted, 0, margin)[1] for margin in (0.5, 1.0, 2.0)]
+    assert allowed == [False, True, True]
+    allowed = [stats.same(shifted, 1, margin)[0] for margin in (0.5, 1.0, 2.0)]
+    assert allowed == [False, True, True]
+
+
+def test_the_best_is_the_first_of_equals():
+    means = np.array([np.nan, 2.0, 2.0, 1.0, 1.0])
+    assert (stats.best(means, "higher"), stats.best(means, "lower")) == (1, 3)
+
+
 def test_worse_than_some_other_method():
     values = rng("worse").normal(size=(3, 1, 40)) + np.array([2.0, 0, 2])[:, None, None]
     found = stats.compare(values, "higher")
@@ -265,6 +344,7 @@ def test_margins():
         stats.margin("percent", means) == 1 and stats.margin("fraction", means) == 0.01
     )
     assert stats.margin("correlation", means) == 0.02
+    assert stats.margin("share", means) == 0.01
     assert stats.margin("bits", means) == 0.5 and stats.margin("", means[2:]) == 0
 
 

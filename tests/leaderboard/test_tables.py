@@ -491,6 +491,61 @@ def test_a_table_does_not_count_unless_every_control_is_beaten():
     assert controls.uncounted(frame, "heatmap") == [why]
 
 
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_the_gain_is_over_the_better_control(better):
+    """A and B are 3 and 1 better than S, which is 2 better than R; F failed."""
+    sign = 1 if better == "higher" else -1
+    level = {"A": 3.0, "B": 1.0, "R": -2.0, "S": 0.0}
+    cells = []
+    for method, gain in level.items():
+        cell = {"method": method, "metric": "m", "better": better}
+        cell |= {"paper": "control" if method in "RS" else "baseline"}
+        cells.append(cell | {"values": sign * (np.arange(12.0) + gain)})
+    cells.append(cells[0] | {"method": "F", "status": "failed", "reason": "x"})
+    cells[-1].pop("values")
+    frame = board(*cells).set_index("label")
+    assert frame["gain"].dropna().to_dict() == {"A": 3, "B": 1}
+    assert frame["gain_low"].dropna().to_dict() == {"A": 3, "B": 1}  # no error
+    assert frame["counts"].all() and frame["rank"].isna().to_dict()["F"]
+
+
+def test_a_table_counts_by_the_best_method_with_values_per_image():
+    """C has the best mean and no values per image: A is judged in its place. Means alone say nothing."""
+    values = np.arange(12.0)
+    cells = [
+        {"method": "A", "metric": "m", "values": values + 1},
+        {"method": "R", "metric": "m", "values": values, "paper": "control"},
+        {"method": "C", "metric": "m", "value": 99.0},
+    ]
+    frame = board(*cells)
+    assert list(frame["label"]) == ["C", "A", "R"] and frame["counts"].all()
+    behind = [cells[0] | {"values": values - 1}, *cells[1:]]
+    assert not board(*behind)["counts"].any()
+    assert not board(cells[1], cells[2])["counts"].any()
+    assert not board(cells[1], cells[1] | {"method": "S"})["counts"].any()
+
+
+def test_intervals_end_at_the_bounds_of_a_unit_but_for_replications():
+    """A replication's difference of two shares may be below 0."""
+    values = {"method": "A", "metric": "m", "values": [0.0] * 7 + [1.0]}
+    low = lambda track: board(values | {"track": track})["low"].item()
+    assert low("heatmap") == low("target") == 0 > low("replication")
+
+
+def test_one_method_that_beats_the_controls_elsewhere_makes_no_contest_of_robustness():
+    values = np.arange(8.0)
+    cells = []
+    for method, level in {"A": 3.0, "B": -2.0, "R": 0.0}.items():
+        of = {"method": method, "paper": "control" if method == "R" else "baseline"}
+        cells.append(of | {"metric": "m", "values": values + level})
+        cells.append(of | {"metric": "sens", "values": values + level})
+    frame = tables.leaderboard(*frames(*cells), ROBUST)
+    assert frame.groupby("metric")["counts"].any().to_dict() == {
+        "m": True,
+        "sens": False,
+    }
+
+
 def test_tables_without_controls_count_from_two_methods_on():
     frame = board(*WORKED, {"method": "A", "metric": "q", "values": np.arange(8.0)})
     assert dict(frame.groupby("metric")["counts"].all()) == {"m": True, "q": False}
