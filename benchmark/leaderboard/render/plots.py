@@ -22,7 +22,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy.stats import kendalltau
 
 from benchmark.leaderboard import places, rankings, tables
 from benchmark.leaderboard.render import markdown, plots_ranks
@@ -226,18 +225,32 @@ def metric_agreement(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     networks = np.zeros((len(names), len(names)))
     for _, group in part.groupby(["dataset", "target"]):
         wide = group.pivot_table(index="label", columns="name", values="rank")
-        wide = wide.reindex(columns=names)
-        for i in range(len(names)):
-            for j in range(i + 1):
-                ranks = wide.iloc[:, [i, j]].dropna().to_numpy()  # (M, 2)
-                if len(ranks) >= 3 and (np.ptp(ranks, axis=0) > 0).all():
-                    tau = kendalltau(*ranks.T).statistic if i != j else 1.0
-                    total[[i, j], [j, i]] += tau
-                    networks[[i, j], [j, i]] += 1
+        tau = _kendall(wide.reindex(columns=names).to_numpy().T)
+        total += np.nan_to_num(tau)
+        networks += ~np.isnan(tau)
     with np.errstate(invalid="ignore"):
         mean = pd.DataFrame(total / networks, index=names, columns=names)
     known = mean.notna()
     return mean.loc[known.any(axis=1), known.any(axis=0)]
+
+
+def _kendall(x: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of the rows of ``x`` (k, m) over what both have, (k, k); NaN where that is fewer than three
+    values, or one of the two has them equal: (concordant - discordant pairs) / sqrt(pairs that x does not tie, and
+    those that y does not)."""
+    known = ~np.isnan(x)
+    i, j = np.triu_indices(x.shape[1], 1)
+    order = np.sign(np.nan_to_num(x[:, i] - x[:, j]))  # (k, pairs)
+    both = (known[:, i] & known[:, j]).astype(float)
+    concordant = order @ order.T  # less the discordant
+    untied = np.abs(order) @ both.T
+    shared = known.astype(float) @ known.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tau = concordant / np.sqrt(untied) / np.sqrt(untied.T)
+    tau = np.tril(np.clip(tau, -1, 1), -1)
+    tau += tau.T + np.eye(len(tau))
+    some = (shared >= 3) & (untied > 0) & (untied.T > 0)
+    return np.where(some, tau, np.nan)
 
 
 @mpl.rc_context(STYLE)
