@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmark import __version__, store
 from benchmark.cli import commands
-from benchmark.cli.commands import err
+from benchmark.cli.commands import FORMATS, err
 from benchmark.cli.lists import LISTS, profiles
 from benchmark.engine import ClusterError
 from benchmark.utils.errors import UsageError
@@ -151,7 +151,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _profile_option(command: argparse.ArgumentParser, default: str = "") -> None:
+def _profile_option(command: Any, default: str = "") -> None:
     command.add_argument("--profile", help=f"default: that of params.yaml{default}")
 
 
@@ -296,7 +296,16 @@ def _add_plan(all_commands: _Commands) -> None:
 
 
 def _add_report(all_commands: _Commands) -> None:
-    all_commands.add("report", commands.report, "  glassbench report")
+    command = all_commands.add(
+        "report",
+        commands.report,
+        "  glassbench report\n"
+        "  glassbench report --format latex\n"
+        "  glassbench report --format csv --results results/evaluations/offline/GradNorm\n"
+        "  glassbench report --format croissant --profile quick --out data/\n"
+        "  glassbench report --format eval-results --benchmark OWNER/NAME",
+    )
+    _add_formats(command)
     all_commands.add(
         "mend", commands.mend, "  glassbench mend\n  glassbench mend && dvc repro"
     )
@@ -311,6 +320,34 @@ def _add_report(all_commands: _Commands) -> None:
         "--check",
         action="store_true",
         help="change nothing; exit code 2 if out of date",
+    )
+
+
+def _add_formats(command: argparse.ArgumentParser) -> None:
+    own = command.add_argument_group("results that are there, in another format")
+    own.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="boards as csv or latex, data sets as croissant, or eval-results of a model hub; nothing is computed",
+    )
+    _profile_option(own)
+    own.add_argument(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help="of an evaluation (default: results/PROFILE)",
+    )
+    own.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="default: results/exports/NAME/FORMAT",
+    )
+    own.add_argument(
+        "--benchmark",
+        default="",
+        metavar="OWNER/NAME",
+        help="with eval-results: the hub's data set that they belong to",
     )
 
 

@@ -14,7 +14,7 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from benchmark.pipeline import (
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.prerequisites import make_ready
 from benchmark.pipeline.profile import Profile
+from benchmark.utils import plot_style
 from benchmark.utils.near_names import UnknownName
 
 
@@ -130,15 +131,17 @@ def evaluate_methods(
     store.write_rows(folder / "rows.csv", new)
     facts = provenance.provenance(mine)
     store.write_json(folder / "provenance.json", facts)
-    if page:
-        frame = _write_page(folder, profile, mine, board, instances, old.drawn, facts)
-    else:
-        frame = tables.leaderboard(board, instances, report.families())
-        store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
-    evaluated = frame["method"].isin(names)
-    labels = dict.fromkeys(frame.loc[evaluated, "label"])
-    found = tables.contests(tables.labelled(board), instances)
+    labelled = tables.labelled(board)
+    labels = dict.fromkeys(labelled.loc[labelled["method"].isin(names), "label"])
+    found = tables.contests(labelled, instances)
     compared = {label: placing.differences(found, label) for label in labels}
+    if page:
+        frame = _write_page(
+            folder, profile, mine, board, instances, old, compared, facts
+        )
+    else:
+        frame = tables.board(found, report.families())
+        store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
     if compared:
         parts = [found.assign(method=label) for label, found in compared.items()]
         every = pd.concat(parts)
@@ -307,17 +310,19 @@ def _write_page(
     mine: Profile,
     board: pd.DataFrame,
     instances: pd.DataFrame,
-    drawn: Mapping[str, MethodRef],
+    old: _Known,
+    compared: Mapping[str, pd.DataFrame],
     facts: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Write board, plots, gallery and page into ``folder``; returns the board."""
     gallery = report.gallery(mine)
-    if drawn:
-        others = report.gallery(profile.with_methods(list(drawn.values())))
+    if old.drawn:
+        others = report.gallery(profile.with_methods(list(old.drawn.values())))
         gallery = gallery or others
         for key in gallery.keys() & others.keys():
             gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
     paths = store.Paths(profile.name)
+    known = {} if old.drawn else _committed_pictures(paths.committed, gallery, old)
     return leaderboard.build(
         board,
         instances,
@@ -331,7 +336,23 @@ def _write_page(
         out=folder,
         families=report.families(),
         glossary=report.glossary(),
+        compared=compared,
+        known=known,
     )
+
+
+def _committed_pictures(
+    paths: store.Paths, networks: Iterable[tuple[str, str]], old: _Known
+) -> dict[tuple[str, str], bytes]:
+    """The committed galleries of networks whose committed rows hold: the same images under the known methods."""
+    found = {}
+    for dataset, target in networks:
+        name = plot_style.file_name("gallery", dataset, target)
+        picture = paths.results / "plots" / f"{name}.png"
+        holds = len(old.means) and not old.left_out
+        if holds and picture.exists():
+            found[dataset, target] = picture.read_bytes()
+    return found
 
 
 def write_images(profile: Profile, file: Path) -> list[str]:

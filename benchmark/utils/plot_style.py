@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 PALETTE = tuple(sns.color_palette("colorblind").as_hex())
 INK, MUTED, GRID = "#333333", "#8a8a8a", "#80808040"
+NEW = "#a3407c"  # a method that is evaluated, among the known ones
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,

@@ -13,7 +13,7 @@ controls that are worse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import matplotlib as mpl
 import numpy as np
@@ -28,6 +28,7 @@ from benchmark.leaderboard.render import markdown, plots_ranks
 from benchmark.utils.plot_style import (
     INK,
     MUTED,
+    NEW,
     PALETTE,
     STYLE,
     file_name,
@@ -56,26 +57,30 @@ COLUMNS = (
 )  # panels side by side: whichever leaves the fewest gaps, the first of equals
 
 
-def figures(frame: pd.DataFrame, placed: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """(file name without ending, figure) of the whole board and its ``places``."""
+def figures(
+    frame: pd.DataFrame, placed: pd.DataFrame, new: Collection[str] = ()
+) -> Iterator[tuple[str, Figure]]:
+    """(file name without ending, figure) of the whole board and its ``places``; ``new``: labels that are marked."""
     for track in tables.tracks(frame):
         rivals = places.of(placed, track)["place"].notna().sum()
         if rivals > 1:
-            yield f"places-{track}", places_figure(placed, track)
+            yield f"places-{track}", places_figure(placed, track, new)
         agreement = metric_agreement(frame, track)
         if len(agreement) > 1:
             yield f"agreement-{track}", heat(agreement)
         if rivals > 1:
             if len(rankings.rankings(frame, track)) >= rankings.ENOUGH:
-                yield f"critical-{track}", plots_ranks.critical_difference(frame, track)
+                figure = plots_ranks.critical_difference(frame, track, new)
+                yield f"critical-{track}", figure
             else:
-                yield f"duels-{track}", plots_ranks.duels(frame, placed, track)
+                yield f"duels-{track}", plots_ranks.duels(frame, placed, track, new)
             if len(rankings.sensitivity(frame, track)):
-                yield f"settings-{track}", plots_ranks.settings(frame, placed, track)
+                figure = plots_ranks.settings(frame, placed, track, new)
+                yield f"settings-{track}", figure
         for dataset, target in tables.boards(frame, track):
             yield (
                 file_name("board", track, dataset, target),
-                board(frame, placed, track, dataset, target),
+                board(frame, placed, track, dataset, target, new),
             )
 
 
@@ -83,7 +88,9 @@ def figures(frame: pd.DataFrame, placed: pd.DataFrame) -> Iterator[tuple[str, Fi
 
 
 @mpl.rc_context(STYLE)
-def places_figure(placed: pd.DataFrame, track: str) -> Figure:
+def places_figure(
+    placed: pd.DataFrame, track: str, new: Collection[str] = ()
+) -> Figure:
     """A diamond per method at its place, with the interval of the place."""
     lines = places.of(placed, track)
     height = 0.9 + 0.32 * len(lines)
@@ -91,13 +98,15 @@ def places_figure(placed: pd.DataFrame, track: str) -> Figure:
     axes = figure.add_subplot()
     for y, line in enumerate(lines.itertuples()):
         colour = COLOURS["control" if line.control else "best"]
+        if line.label in new:
+            colour = NEW
         if pd.isna(line.place):
             _note(axes, y, "alone")
             continue
         if np.isfinite(line.low):
             axes.hlines(y, line.low, line.high, color=colour, linewidth=1.6)
         axes.plot([line.place], [y], "D", color=colour, markersize=6)
-    _method_axis(axes, list(lines["label"]), list(lines["control"]))
+    _method_axis(axes, list(lines["label"]), list(lines["control"]), new)
     axes.set_xlim(0.5, max(len(lines), 2) + 0.5)
     axes.set_xticks(range(1, len(lines) + 1))
     axes.set_xlabel("place, with its 95 % interval")
@@ -110,7 +119,12 @@ def places_figure(placed: pd.DataFrame, track: str) -> Figure:
 
 @mpl.rc_context(STYLE)
 def board(
-    frame: pd.DataFrame, placed: pd.DataFrame, track: str, dataset: str, target: str
+    frame: pd.DataFrame,
+    placed: pd.DataFrame,
+    track: str,
+    dataset: str,
+    target: str,
+    new: Collection[str] = (),
 ) -> Figure:
     """A panel per metric: mean and interval of each method, the methods in the same order in all panels."""
     part = tables.shown(frame, track, dataset, target)
@@ -123,7 +137,7 @@ def board(
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, ((metric, metric_setting), lines) in zip(grid.flat, panels, strict=False):
-        _panel(axes, methods, lines)
+        _panel(axes, methods, lines, new)
         axes.set_title(_heading(metric, metric_setting, lines), loc="left")
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
@@ -155,7 +169,12 @@ def _legend_line(kind: str) -> Line2D:
     )
 
 
-def _panel(axes: Axes, methods: list[tuple[str, bool]], lines: pd.DataFrame) -> None:
+def _panel(
+    axes: Axes,
+    methods: list[tuple[str, bool]],
+    lines: pd.DataFrame,
+    new: Collection[str],
+) -> None:
     found = {line.label: line for line in lines.itertuples()}
     for y, (label, _) in enumerate(methods):
         line = found.get(label)
@@ -170,7 +189,7 @@ def _panel(axes: Axes, methods: list[tuple[str, bool]], lines: pd.DataFrame) -> 
         axes.plot([line.mean], [y], "o", color=colour, markersize=5, zorder=3)
     labels = [label for label, _ in methods]
     controls = [control for _, control in methods]
-    _method_axis(axes, labels, controls)
+    _method_axis(axes, labels, controls, new)
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
     axes.margins(x=0.08)
     _finish(axes)
@@ -287,14 +306,21 @@ def heat(agreement: pd.DataFrame) -> Figure:
 # --------------------------------------------------------------------------------------------- shared
 
 
-def _method_axis(axes: Axes, labels: list[str], controls: list[bool]) -> None:
+def _method_axis(
+    axes: Axes, labels: list[str], controls: list[bool], new: Collection[str]
+) -> None:
     axes.set_ylim(len(labels) - 0.4, -0.6)
     names = [plain(shortened(label)) for label in labels]
     axes.set_yticks(range(len(labels)), names)
     ticks = axes.get_yticklabels()  # none on inner panels
-    for tick, control in zip(ticks, controls, strict=False):
-        if control:
+    for tick, label, control in zip(ticks, labels, controls, strict=False):
+        if label in new:
+            tick.set(color=NEW, weight="bold")
+        elif control:
             tick.set(color=MUTED, style="italic")
+    for y, label in enumerate(labels):
+        if label in new:
+            axes.axhspan(y - 0.5, y + 0.5, color=NEW, alpha=0.08, linewidth=0)
     axes.set_ylabel("")
 
 

@@ -1,6 +1,7 @@
 "use strict";
 // Sortable tables, a filter over rows, a choice of network, settings of a metric folded behind its first. All of it is
 // in the link: #sort=TABLE:COLUMN:DIRECTION, #filter=TEXT, #show=DATASET/TARGET and #open=TABLE:METRIC,..., joined by "&".
+// Each table can be had as CSV and LaTeX, with the rows and columns that it shows (export.js).
 (() => {
   const status = document.getElementById("status");
   const filter = document.getElementById("filter");
@@ -124,6 +125,7 @@
     });
     fold(table);
   }
+  for (const table of document.querySelectorAll("table[id]")) offerFiles(table);
   for (const image of document.querySelectorAll("figure img")) {
     image.addEventListener("error", () => {
       const note = document.createElement("p");
