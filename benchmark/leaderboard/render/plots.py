@@ -13,7 +13,8 @@ controls that are worse.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 import matplotlib as mpl
 import numpy as np
@@ -61,27 +62,34 @@ def figures(
     frame: pd.DataFrame, placed: pd.DataFrame, new: Collection[str] = ()
 ) -> Iterator[tuple[str, Figure]]:
     """(file name without ending, figure) of the whole board and its ``places``; ``new``: labels that are marked."""
+    for name, draw in drawings(frame, placed, new):
+        yield name, draw()
+
+
+def drawings(
+    frame: pd.DataFrame, placed: pd.DataFrame, new: Collection[str] = ()
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """As ``figures``, with what draws a figure, in any process, in place of the figure."""
     for track in tables.tracks(frame):
         rivals = places.of(placed, track)["place"].notna().sum()
         if rivals > 1:
-            yield f"places-{track}", places_figure(placed, track, new)
+            yield f"places-{track}", partial(places_figure, placed, track, new)
         agreement = metric_agreement(frame, track)
         if len(agreement) > 1:
-            yield f"agreement-{track}", heat(agreement)
+            yield f"agreement-{track}", partial(heat, agreement)
         if rivals > 1:
             if len(rankings.rankings(frame, track)) >= rankings.ENOUGH:
-                figure = plots_ranks.critical_difference(frame, track, new)
-                yield f"critical-{track}", figure
+                draw = partial(plots_ranks.critical_difference, frame, track, new)
+                yield f"critical-{track}", draw
             else:
-                yield f"duels-{track}", plots_ranks.duels(frame, placed, track, new)
+                draw = partial(plots_ranks.duels, frame, placed, track, new)
+                yield f"duels-{track}", draw
             if len(rankings.sensitivity(frame, track)):
-                figure = plots_ranks.settings(frame, placed, track, new)
-                yield f"settings-{track}", figure
+                draw = partial(plots_ranks.settings, frame, placed, track, new)
+                yield f"settings-{track}", draw
         for dataset, target in tables.boards(frame, track):
-            yield (
-                file_name("board", track, dataset, target),
-                board(frame, placed, track, dataset, target, new),
-            )
+            draw = partial(board, frame, placed, track, dataset, target, new)
+            yield file_name("board", track, dataset, target), draw
 
 
 # --------------------------------------------------------------------------------------------- places
