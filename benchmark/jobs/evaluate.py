@@ -338,6 +338,7 @@ def _write_page(
         glossary=report.glossary(),
         compared=compared,
         known=known,
+        apply=report.side_by_side,
     )
 
 

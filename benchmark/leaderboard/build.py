@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from benchmark import store
 from benchmark.leaderboard import places, reproduction, summaries, tables
@@ -14,6 +16,10 @@ from benchmark.leaderboard.contests import UNRANKED, contests
 from benchmark.leaderboard.render import gallery as galleries
 from benchmark.leaderboard.render import markdown, page, plots, reproduction_markdown
 from benchmark.utils import plot_style
+
+# a picture's name, what draws it, the kinds of files to make of it, their dots per inch
+Job = tuple[str, Callable[[], Figure], Sequence[str], int]
+Apply = Callable[[Callable[[Job], dict[str, bytes]], Sequence[Job]], Iterable[Any]]
 
 
 def build(
@@ -32,6 +38,7 @@ def build(
     glossary: Mapping[str, Mapping[str, str]] | None = None,
     compared: Mapping[str, pd.DataFrame] | None = None,
     known: Mapping[tuple[str, str], bytes] | None = None,
+    apply: Apply = map,
 ) -> pd.DataFrame:
     """Write the files of ``results/<profile>/`` except rows and provenance into ``out``; returns the board.
 
@@ -54,6 +61,7 @@ def build(
         glossary: by metric: name, title, question, formula, range, weakness, better, family, source (texts).
         compared: by label of a new method, its ``placing.differences``: it is marked in tables and plots.
         known: by (dataset, target), a PNG of the same images under known methods whose maps the gallery lacks.
+        apply: ``map``, or what applies a function to jobs side by side, in other processes.
 
     Raises:
         ValueError, StoreError: inputs that do not match; nothing is written then.
@@ -73,8 +81,20 @@ def build(
     if compared:
         mine = frame["label"].isin(new) & (frame["status"] != "not applicable")
         visible = frame[frame["track"].isin({*frame.loc[mine, "track"], *UNRANKED})]
-    svgs, pngs = _figures(visible, placed, new)
-    pngs |= _galleries(placed, gallery or {}, new, known or {})
+    jobs: list[Job] = []
+    for name, draw in plots.drawings(visible, placed, new):
+        jobs.append((name, draw, ("svg", "png"), 130))
+    for name, draw in _galleries(placed, gallery or {}, new):
+        jobs.append((name, draw, ("png",), 110))
+    svgs, pngs = {}, {}
+    for (name, *_), files in zip(jobs, apply(_drawn, jobs), strict=True):
+        pngs[name] = files["png"]
+        if "svg" in files:
+            svgs[name] = files["svg"].decode()
+    for network, picture in (known or {}).items():
+        name = plot_style.file_name("gallery", *network)
+        if name in pngs:
+            pngs[name] = galleries.beside(pngs[name], picture)
     pages = page.render(
         visible,
         placed,
@@ -108,38 +128,26 @@ def build(
     return frame
 
 
-def _figures(
-    frame: pd.DataFrame, placed: pd.DataFrame, new: Collection[str]
-) -> tuple[dict[str, str], dict[str, bytes]]:
-    """The figures of the board by name: as SVG text, as PNG."""
-    svgs, pngs = {}, {}
-    for name, figure in plots.figures(frame, placed, new):
-        svgs[name] = plot_style.save(figure, "svg").decode()
-        pngs[name] = plot_style.save(figure, "png")
-    return svgs, pngs
-
-
 def _galleries(
     placed: pd.DataFrame,
     gallery: Mapping[tuple[str, str], Mapping[str, Any]],
     new: Collection[str],
-    known: Mapping[tuple[str, str], bytes],
-) -> dict[str, bytes]:
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """Gallery pictures by name, methods in the order of their places, new ones first."""
     ranked = places.of(placed, "heatmap")["label"]
     place = {label: i for i, label in enumerate(ranked)}
-    pngs = {}
     for (dataset, target), entry in sorted(gallery.items()):
         labels = sorted(entry["maps"], key=lambda label: place.get(label, len(place)))
         labels.sort(key=lambda label: label not in new)
         if labels:
             maps = {label: entry["maps"][label] for label in labels}
-            picture = galleries.figure({**entry, "maps": maps}, new)
-            png = plot_style.save(picture, "png", dpi=110)
-            if (dataset, target) in known:
-                png = galleries.beside(png, known[dataset, target])
-            pngs[plot_style.file_name("gallery", dataset, target)] = png
-    return pngs
+            draw = partial(galleries.figure, {**entry, "maps": maps}, new)
+            yield plot_style.file_name("gallery", dataset, target), draw
+
+
+def _drawn(job: Job) -> dict[str, bytes]:
+    _, draw, kinds, dpi = job
+    return plot_style.saved(draw(), kinds, dpi=dpi)
 
 
 def _pictures(papers: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:

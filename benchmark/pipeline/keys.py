@@ -277,14 +277,6 @@ def _named(step: str, file: str) -> str:
     """How ``dvc.yaml`` names a file: by its path, its folder, or the item of the stage's matrix."""
     if file.startswith("datasets/"):
         return "datasets/${item.dataset}.py"
-    if (
-        step == "replicate"
-        and file.startswith("benchmark/papers/")
-        and file.count("/") > 2
-    ):
-        return "benchmark/papers/${item.paper}"
-    if step == "replicate" and file.startswith("benchmark/papers/"):
-        return file
     if step == "prepare":  # what draws one data set is nothing to the others
         return file
     return next((folder for folder in _WHOLE if file.startswith(f"{folder}/")), file)

@@ -25,6 +25,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,6 +82,7 @@ class Module:
 
     name: str
     path: Path
+    stamp: Stamp
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     # alias -> (module, name in it or "")
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -95,7 +97,7 @@ class Code:
     carriers: frozenset[str] = CARRIERS
 
     def hash(self, entries: Iterable[str]) -> str:
-        """The hash of everything that ``entries`` reach, in hexadecimal.
+        """The hash of everything that ``entries`` reach, in hexadecimal; kept until one of the files behind it changes.
 
         Args:
             entries: ``module:name``, or ``module`` for a whole module; a module is dotted, or the path of a file.
@@ -103,8 +105,17 @@ class Code:
         Raises:
             KeyError: an entry does not exist. SyntaxError: Python cannot parse a file.
         """
-        lines = sorted({self.line(place) for place in self.reached(entries)})
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        question = self, tuple(entries)
+        if not _is_fresh(known := _HASHES.get(question)):
+            known = _HASHES[question] = self._computed(question[1])
+        return known[0]
+
+    def _computed(self, entries: Iterable[str]) -> Hashed:
+        reached = self.reached(entries)
+        lines = sorted({self.line(place) for place in reached})
+        found = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        modules = [_module(self.root, name) for name in dict(reached)]
+        return found, {str(module.path): module.stamp for module in modules}
 
     def files(self, entries: Iterable[str]) -> list[Path]:
         """The files of everything that ``entries`` reach, sorted, without empty ``__init__`` files."""
@@ -168,6 +179,23 @@ class Code:
 
 CODE = Code(Path(__file__).resolve().parent.parent.parent)  # this project's
 
+Stamp = tuple[int, int]  # of a file: when it was changed, its size
+Hashed = tuple[str, Mapping[str, Stamp]]  # a hash, and the files that it was made from
+_HASHES: dict[tuple[Code, tuple[str, ...]], Hashed] = {}
+
+
+def _is_fresh(known: Hashed | None) -> bool:
+    """Are the files of a hash what they were?"""
+    try:
+        return known is not None and all(_stamp(f) == at for f, at in known[1].items())
+    except FileNotFoundError:
+        return False
+
+
+def _stamp(file: str) -> Stamp:
+    stat = os.stat(file)
+    return stat.st_mtime_ns, stat.st_size
+
 
 @functools.cache
 def package_hash() -> str:
@@ -179,13 +207,13 @@ def package_hash() -> str:
 # --------------------------------------------------------------------------------------------- modules
 
 
-def _file(root: Path, name: str) -> Path | None:
-    """The file of a dotted module, or of a path."""
+def _file(root: Path, name: str) -> str | None:
+    """The file of a dotted module, or of a path; without ``pathlib``, which takes longer than the file system."""
     if name.endswith(".py"):
-        return root / name
-    base = root.joinpath(*name.split("."))
-    files = (base.with_suffix(".py"), base / "__init__.py")
-    return next((file for file in files if file.is_file()), None)
+        return os.path.join(root, name)
+    base = os.path.join(root, *name.split("."))
+    files = (f"{base}.py", f"{base}/__init__.py")
+    return next((file for file in files if os.path.isfile(file)), None)
 
 
 def _place(entry: str) -> Place:
@@ -205,17 +233,16 @@ def _packages(name: str) -> list[str]:
 
 
 def _module(root: Path, name: str) -> Module:
-    path = _file(root, name)
-    if path is None:
+    file = _file(root, name)
+    if file is None:
         raise KeyError(f"no module {name} in {root}")
-    stat = path.stat()
-    return _parsed(name, path, stat.st_mtime_ns, stat.st_size)
+    return _parsed(name, file, _stamp(file))
 
 
 @functools.cache
-def _parsed(name: str, path: Path, stamp: int, size: int) -> Module:
-    module = Module(name, path)
-    for statement in ast.parse(path.read_bytes()).body:
+def _parsed(name: str, file: str, stamp: Stamp) -> Module:
+    module = Module(name, Path(file), stamp)
+    for statement in ast.parse(module.path.read_bytes()).body:
         if not isinstance(
             statement, _DEFINITIONS
         ):  # also imports inside try, if and with

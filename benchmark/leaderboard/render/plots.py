@@ -14,7 +14,8 @@ controls that are worse.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 import matplotlib as mpl
 import numpy as np
@@ -23,7 +24,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy.stats import kendalltau
 
 from benchmark.leaderboard import places, rankings, tables
 from benchmark.leaderboard.render import markdown, plots_ranks
@@ -64,27 +64,34 @@ def figures(
     frame: pd.DataFrame, placed: pd.DataFrame, new: Collection[str] = ()
 ) -> Iterator[tuple[str, Figure]]:
     """(file name without ending, figure) of the whole board and its ``places``; ``new``: labels that are marked."""
+    for name, draw in drawings(frame, placed, new):
+        yield name, draw()
+
+
+def drawings(
+    frame: pd.DataFrame, placed: pd.DataFrame, new: Collection[str] = ()
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """As ``figures``, with what draws a figure, in any process, in place of the figure."""
     for track in tables.tracks(frame):
         rivals = places.of(placed, track)["place"].notna().sum()
         if rivals > 1:
-            yield f"places-{track}", places_figure(placed, track, new)
+            yield f"places-{track}", partial(places_figure, placed, track, new)
         agreement = metric_agreement(frame, track)
         if len(agreement) > 1:
-            yield f"agreement-{track}", heat(agreement)
+            yield f"agreement-{track}", partial(heat, agreement)
         if rivals > 1:
             if len(rankings.rankings(frame, track)) >= rankings.ENOUGH:
-                figure = plots_ranks.critical_difference(frame, track, new)
-                yield f"critical-{track}", figure
+                draw = partial(plots_ranks.critical_difference, frame, track, new)
+                yield f"critical-{track}", draw
             else:
-                yield f"duels-{track}", plots_ranks.duels(frame, placed, track, new)
+                draw = partial(plots_ranks.duels, frame, placed, track, new)
+                yield f"duels-{track}", draw
             if len(rankings.sensitivity(frame, track)):
-                figure = plots_ranks.settings(frame, placed, track, new)
-                yield f"settings-{track}", figure
+                draw = partial(plots_ranks.settings, frame, placed, track, new)
+                yield f"settings-{track}", draw
         for dataset, target in tables.boards(frame, track):
-            yield (
-                file_name("board", track, dataset, target),
-                board(frame, placed, track, dataset, target, new),
-            )
+            draw = partial(board, frame, placed, track, dataset, target, new)
+            yield file_name("board", track, dataset, target), draw
 
 
 # --------------------------------------------------------------------------------------------- places
@@ -248,18 +255,32 @@ def metric_agreement(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     networks = np.zeros((len(names), len(names)))
     for _, group in part.groupby(["dataset", "target"]):
         wide = group.pivot_table(index="label", columns="name", values="rank")
-        wide = wide.reindex(columns=names)
-        for i in range(len(names)):
-            for j in range(i + 1):
-                ranks = wide.iloc[:, [i, j]].dropna().to_numpy()  # (M, 2)
-                if len(ranks) >= 3 and (np.ptp(ranks, axis=0) > 0).all():
-                    tau = kendalltau(*ranks.T).statistic if i != j else 1.0
-                    total[[i, j], [j, i]] += tau
-                    networks[[i, j], [j, i]] += 1
+        tau = _kendall(wide.reindex(columns=names).to_numpy().T)
+        total += np.nan_to_num(tau)
+        networks += ~np.isnan(tau)
     with np.errstate(invalid="ignore"):
         mean = pd.DataFrame(total / networks, index=names, columns=names)
     known = mean.notna()
     return mean.loc[known.any(axis=1), known.any(axis=0)]
+
+
+def _kendall(x: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of the rows of ``x`` (k, m) over what both have, (k, k); NaN where that is fewer than three
+    values, or one of the two has them equal: (concordant - discordant pairs) / sqrt(pairs that x does not tie, and
+    those that y does not)."""
+    known = ~np.isnan(x)
+    i, j = np.triu_indices(x.shape[1], 1)
+    order = np.sign(np.nan_to_num(x[:, i] - x[:, j]))  # (k, pairs)
+    both = (known[:, i] & known[:, j]).astype(float)
+    concordant = order @ order.T  # less the discordant
+    untied = np.abs(order) @ both.T
+    shared = known.astype(float) @ known.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tau = concordant / np.sqrt(untied) / np.sqrt(untied.T)
+    tau = np.tril(np.clip(tau, -1, 1), -1)
+    tau += tau.T + np.eye(len(tau))
+    some = (shared >= 3) & (untied > 0) & (untied.T > 0)
+    return np.where(some, tau, np.nan)
 
 
 @mpl.rc_context(STYLE)
