@@ -393,19 +393,21 @@ def diff(options: argparse.Namespace) -> int:
     """Show what is better, worse or lost between two results; exit code 1 on what --fail-on names."""
     from benchmark.gate import diff as rules
     from benchmark.gate import show, sources
-    from benchmark.utils import plot_style
 
     fail_on = rules.kinds(options.fail_on)
     paths = store.Paths(_name(options))
     base, head = sources.load(options.base, paths), sources.load(options.head, paths)
     found = sources.compare(base, head, paths, match=options.match)
-    picture = Path(options.plot) if options.plot else None
-    if picture:
-        kind = "svg" if picture.suffix == ".svg" else "png"
-        with store.atomic(picture) as file:
-            file.write(plot_style.save(show.figure(found), kind))
+    drawn = Path(options.plot) if options.plot else None
+    if drawn:
+        from benchmark.gate import picture
+        from benchmark.utils import plot_style
+
+        kind = "svg" if drawn.suffix == ".svg" else "png"
+        with store.atomic(drawn) as file:
+            file.write(plot_style.save(picture.figure(found), kind))
     if options.form == "md":
-        extra = {"picture": picture.name} if picture else {}
+        extra = {"picture": drawn.name} if drawn else {}
         print(show.markdown(found, base, head, fail_on, **extra), end="")
     else:
         form = show.as_json if options.form == "json" else show.text

@@ -21,9 +21,10 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark import data, engine, leaderboard, store
+from benchmark import data, engine, store
 from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
 from benchmark.leaderboard import places, placing, tables
+from benchmark.leaderboard.build import build
 from benchmark.methods import describe
 from benchmark.methods.metric_refs import MetricRef, declared, refuse_taken_names
 from benchmark.methods.registry import MethodRef, remark
@@ -318,7 +319,7 @@ def _write_page(
         for key in gallery.keys() & others.keys():
             gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
     paths = store.Paths(profile.name)
-    return leaderboard.build(
+    return build(
         board,
         instances,
         gallery=gallery,
