@@ -18,7 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark import store
-from benchmark.cli.lists import LISTS, profiles
+from benchmark.cli import checks
+from benchmark.cli.checks import PARAMS, is_chosen, params_path, profile_path
+from benchmark.cli.lists import LISTS, load_card, prepared, profiles
+from benchmark.store import data_scripts
 from benchmark.utils import scripts
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import near
@@ -30,8 +33,6 @@ if TYPE_CHECKING:  # these import torch, which half of the commands do without
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-PARAMS = "params.yaml"
 
 
 def use(options: argparse.Namespace) -> int:
@@ -70,19 +71,15 @@ def use(options: argparse.Namespace) -> int:
 
 def list_(options: argparse.Namespace) -> int:
     """List profiles, data sets, targets, methods or metrics."""
-    table = LISTS[options.what](load_params)
+    table = LISTS[options.what](params_path)
     if options.name:
         column = next(iter(table[0]))
         names = [str(row[column]) for row in table]
         if options.name not in names:
             raise near(options.name, names, column)
         if options.what == "datasets":  # the whole card
-            from benchmark import data
-
-            found = sorted(
-                (store.ROOT / "datasets" / "processed").glob(f"*/{options.name}.npz")
-            )
-            out.print_json(json.dumps([data.load_card(path) for path in found]))
+            cards = [load_card(path) for path in prepared(options.name)]
+            out.print_json(json.dumps(cards))
             return 0
         table = [row for row in table if str(row[column]) == options.name]
     if options.json:
@@ -94,13 +91,11 @@ def list_(options: argparse.Namespace) -> int:
 
 def prepare(options: argparse.Namespace) -> int:
     """Download and prepare data sets: runs datasets/<name>.py."""
-    from benchmark.data.scripts import known as known_scripts
-
-    known = known_scripts()
-    names = options.dataset or load_params().datasets
-    for name in names:
+    known = data_scripts.known()
+    for name in options.dataset:
         if name not in known:
             raise near(name, known, "data set")
+    names = options.dataset or load_params().datasets
     for key in ("path", "masks"):  # the script runs in the project's folder
         if value := getattr(options, key):
             setattr(options, key, os.path.abspath(os.path.expanduser(value)))
@@ -140,6 +135,9 @@ def explain(options: argparse.Namespace) -> int:
 def score(options: argparse.Namespace) -> int:
     """Score every explanation with every metric, or the known methods with a metric of yours (--metric)."""
     if options.metric:
+        path = profile_path(options.profile)
+        checks.networks(path, options.dataset)
+        checks.metrics(options.metric)
         from benchmark import engine
 
         engine.warm_up()
@@ -156,6 +154,7 @@ def score(options: argparse.Namespace) -> int:
 
 
 def _step(name: str, options: argparse.Namespace) -> int:
+    checks.datasets(params_path(), options.dataset)
     from benchmark import engine
 
     engine.warm_up()
@@ -165,11 +164,6 @@ def _step(name: str, options: argparse.Namespace) -> int:
 
     profile = load_params()
     chosen = options.dataset or profile.datasets
-    for dataset in chosen:
-        if dataset not in profile.datasets:
-            raise near(
-                dataset, profile.datasets, f"data set in profile {profile.name!r}:"
-            )
     paths = store.Paths(profile.name)
     folder, run = {
         "train": (paths.targets, train_networks),
@@ -209,6 +203,7 @@ def _exit_code(failed: int, keep_going: bool) -> int:
 
 def replicate(options: argparse.Namespace) -> int:
     """Run the papers' own experiments."""
+    checks.papers(params_path(), options.paper)
     from benchmark import engine
 
     engine.warm_up()
@@ -216,9 +211,6 @@ def replicate(options: argparse.Namespace) -> int:
 
     profile = load_params()
     chosen = options.paper or profile.papers
-    for paper in chosen:
-        if paper not in profile.papers:
-            raise near(paper, profile.papers, f"paper in profile {profile.name!r}:")
     failed = 0
     paths = store.Paths(profile.name)
     for paper in chosen:
@@ -233,6 +225,7 @@ def replicate(options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> int:
     """Estimate what a profile takes: units, hours, memory, and the speed-up by more workers."""
+    profile_path(options.profile)  # before torch is imported
     from benchmark.jobs import planned
     from benchmark.jobs.plan import calibrate, plan_profile, save
     from benchmark.pipeline.profile import Profile
@@ -275,6 +268,7 @@ def report(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Recompute a random sample of the committed rows and compare; exit code 1 if any differs."""
+    profile_path(options.profile)  # before torch is imported
     from benchmark import engine
 
     engine.warm_up()
@@ -291,6 +285,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def judge(options: argparse.Namespace) -> int:
     """Judge committed rows by today's claims and tolerances: rows of claims, reproduction.csv and .md."""
+    profile_path(options.profile)  # before torch is imported
     from benchmark.jobs.judge import judge_rows, lines, write
 
     found = judge_rows(load_profile(options.profile))
@@ -302,6 +297,7 @@ def judge(options: argparse.Namespace) -> int:
 
 def rekey(options: argparse.Namespace) -> int:
     """Move committed results to the keys of today's code, if it is proven to mean the same."""
+    profile_path(options.profile)  # before torch is imported
     from benchmark import engine
 
     engine.warm_up()
@@ -419,6 +415,12 @@ def evaluate(options: argparse.Namespace) -> int:
     """Evaluate a new method, or a metric of yours on the known methods: rows, and places among the known ones."""
     if not (options.method or options.images or options.metric):
         raise UsageError("name a method: glassbench evaluate mine.py:GradNorm")
+    if options.network:
+        checks.own_network(options)
+    else:
+        checks.networks(profile_path(options.profile), options.targets)
+    checks.methods(options.method)
+    checks.metrics(options.metric)
     from benchmark import engine
 
     engine.warm_up()
@@ -492,6 +494,7 @@ def _against_baseline(
 
 def study(options: argparse.Namespace) -> int:
     """Write the kit of a study with people: pages, answer sheets and the key."""
+    checks.network(profile_path(options.profile), options.target)
     from benchmark import engine
 
     engine.warm_up()
@@ -551,22 +554,10 @@ def _own_board(options: argparse.Namespace) -> Profile:
     """The profile of ``--network`` on the images ``--images``; says what to know about the network.
 
     Raises:
-        UsageError: options that do not fit together, or a network or images that cannot be used.
+        UsageError: a network or images that cannot be used.
     """
     from benchmark.jobs.own import Images, lines, own_profile
 
-    if options.images is None:
-        raise UsageError(
-            "--network needs --images: a folder with a subfolder per class, a CSV, COCO or Pascal VOC"
-        )
-    if not (options.method or options.metric):
-        raise UsageError(
-            "name a method: glassbench evaluate mine.py:GradNorm --network ..."
-        )
-    if options.profile or options.targets:
-        raise UsageError(
-            "--network is a board of its own, without --profile and --targets"
-        )
     given = {key: getattr(options, key) for key in ("weights", "layer", "tokens")}
     for key in ("mean", "std", "classes"):
         given[key] = getattr(options, key)
@@ -588,6 +579,7 @@ def _own_board(options: argparse.Namespace) -> Profile:
 
 def check(options: argparse.Namespace) -> int:
     """Check a method or metric on toy data: what is wrong, with the line to change; exit code 1 if anything is."""
+    checks.method_or_metric(options.method)
     from benchmark import engine
 
     engine.warm_up()
@@ -630,50 +622,25 @@ def _note_without_commit() -> None:
 
 
 def load_profile(name: str | None = None) -> Profile:
-    """A profile by name: params.yaml if it holds that profile, else the one that is shipped.
-
-    Without a name: params.yaml if it exists, else offline.
-    """
+    """A profile by name, see ``checks.profile_path``."""
     from benchmark.pipeline.profile import Profile
 
-    path, shipped = store.ROOT / PARAMS, profiles()
-    if _is_chosen(path) and name in (None, store.read_yaml(path).get("profile")):
-        return Profile.read(path)
-    if (name or "offline") not in shipped:
-        raise near(name, shipped, "profile")
-    return Profile.read(shipped[name or "offline"])
+    return Profile.read(profile_path(name))
 
 
 def load_params() -> Profile:
     """The profile in params.yaml; of an installed wheel offline, if there is none."""
     from benchmark.pipeline.profile import Profile
 
-    return load_profile() if store.IS_WHEEL else Profile.read(_params())
-
-
-def _is_chosen(path: Path) -> bool:
-    """Is this a params.yaml of ours? In the working directory of a wheel it may be another program's."""
-    if not path.exists():
-        return False
-    text = path.read_text(errors="replace") if store.IS_WHEEL else "profile:"
-    return re.search(r"^profile:", text, re.MULTILINE) is not None
-
-
-def _params() -> Path:
-    path = store.ROOT / PARAMS
-    if not path.exists():
-        raise UsageError(
-            f"{PARAMS} is missing; choose a profile: glassbench use {' | '.join(profiles())}"
-        )
-    return path
+    return Profile.read(params_path())
 
 
 def _name(options: argparse.Namespace) -> str:
     """The name of the profile: from the option, else from params.yaml, which is not checked."""
     name = options.profile
-    if not name and store.IS_WHEEL and not _is_chosen(store.ROOT / PARAMS):
+    if not name and store.IS_WHEEL and not is_chosen(store.ROOT / PARAMS):
         name = "offline"
-    name = name or store.read_yaml(_params()).get("profile")
+    name = name or store.read_yaml(params_path()).get("profile")
     if not re.fullmatch(r"\w[\w.-]*", str(name)):
         where = "--profile" if options.profile else PARAMS
         raise UsageError(f"{where}: {str(name)!r} is not a name of a profile")

@@ -34,7 +34,6 @@ from pathlib import Path
 CARRIERS = frozenset(
     f"benchmark.{name}"
     for name in (
-        "data.scripts",
         "engine",
         "engine.cluster",
         "engine.forkserver",
@@ -52,6 +51,7 @@ CARRIERS = frozenset(
         "shared.work",
         "store",
         "store.code_hash",
+        "store.data_scripts",
         "store.files",
         "store.git",
         "store.hashes",
