@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,9 @@ if TYPE_CHECKING:  # these import torch, which half of the commands do without
     from benchmark.jobs.evaluate import Evaluation
     from benchmark.pipeline.profile import Profile
 
-out = Console(highlight=False, soft_wrap=True)
+# In a file or a pipe, tables are as wide as they need: names of metrics are never wrapped.
+WIDE = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
+out = Console(highlight=False, soft_wrap=True, width=WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -141,13 +144,16 @@ def score(options: argparse.Namespace) -> int:
         from benchmark import engine
 
         engine.warm_up()
-        found = _evaluate(
+        code = _evaluate(
+            options,
             load_profile(options.profile),
             metrics=options.metric,
             targets=options.dataset,
             page=False,
         )
-        return int(_has_failed(found) and not options.keep_going)
+        return 0 if options.keep_going else code
+    if options.json:
+        raise UsageError("--json is for --metric")
     if options.profile:
         raise UsageError("--profile is for --metric; `glassbench use NAME` chooses one")
     return _step("score", options)
@@ -327,7 +333,7 @@ def show(options: argparse.Namespace) -> int:
 
     paths = store.Paths(_name(options)).committed
     rows = store.read_rows(paths.rows)
-    console.show(paths.results, out)
+    console.show(paths.results, out, verbose=options.verbose)
     failed = rows[rows.status == "failed"]
     for (dataset, target, method), group in failed.groupby(
         ["dataset", "target", "method"]
@@ -405,9 +411,11 @@ def diff(options: argparse.Namespace) -> int:
     if options.form == "md":
         extra = {"picture": drawn.name} if drawn else {}
         print(show.markdown(found, base, head, fail_on, **extra), end="")
+    elif options.form == "json":
+        print(show.as_json(found, base, head, fail_on))
     else:
-        form = show.as_json if options.form == "json" else show.text
-        print(form(found, base, head, fail_on))
+        limit = len(found) if options.verbose else show.SHORT
+        print(show.text(found, base, head, fail_on, limit=limit))
     return 1 if rules.fails(found, fail_on) else 0
 
 
@@ -430,6 +438,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
     own = _own_board(options) if options.network else None
     profile = own or load_profile(options.profile)
+    before = None
     if options.baseline:  # before the work
         before = sources.load(options.baseline, store.Paths(profile.name))
     for line in recovery.sweep(store.ROOT):
@@ -438,8 +447,10 @@ def evaluate(options: argparse.Namespace) -> int:
         names = write_images(profile.with_networks(options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
         return 0
-    found = _evaluate(
+    return _evaluate(
+        options,
         profile,
+        before,
         methods=options.method,
         metrics=options.metric,
         name=options.name,
@@ -447,49 +458,94 @@ def evaluate(options: argparse.Namespace) -> int:
         recompute=options.recompute or own is not None,
         page=not options.no_page,
     )
-    if _has_failed(found) or not options.baseline:
-        return int(_has_failed(found))
-    return _against_baseline(before, found, profile, options.fail_under)
 
 
-def _evaluate(profile: Profile, **chosen: Any) -> Evaluation:
-    """Evaluate methods and metrics, and print what was found; the workers are warm by then."""
+def _evaluate(
+    options: argparse.Namespace,
+    profile: Profile,
+    before: Any = None,
+    **chosen: Any,
+) -> int:
+    """Evaluate methods and metrics, and print what was found; returns the exit code.
+
+    Args:
+        before: rows of an earlier evaluation (``gate.sources.Source``) to compare with, if any.
+    """
     from benchmark.jobs.evaluate import evaluate_methods, notes
-    from benchmark.leaderboard.render import placing_console
 
     found = evaluate_methods(profile, **chosen)
-    if found.compared:
-        placing_console.show(found.frame, found.placed, found.compared, out)
-    placing_console.show_metrics(found.frame, found.metrics, out)
+    has_failed = bool((found.rows.status == "failed").any())
+    against = None
+    if before is not None and not has_failed:
+        from benchmark.jobs import baseline
+
+        against = baseline.compare(before, found, store.Paths(profile.name))
+        reached = baseline.level(against.cells)
+        has_failed = baseline.is_under(reached, options.fail_under)
+    if options.json:
+        _print_facts(found, against, failed=has_failed)
+    else:
+        _print_found(found, verbose=options.verbose)
     for line in notes(found):
         err.print(line, markup=False)
     if chosen["page"]:
         _note_without_commit()
-    file = "index.html" if chosen["page"] else "rows.csv"
-    out.print(f"written: {found.folder / file}", markup=False)
-    return found
+    if against and not options.json:
+        _print_against(against, reached, options.fail_under, failed=has_failed)
+    return int(has_failed)
 
 
-def _has_failed(found: Evaluation) -> bool:
-    return bool((found.rows.status == "failed").any())
+def _print_found(found: Evaluation, *, verbose: bool) -> None:
+    """About ten lines; with ``verbose`` every table."""
+    from benchmark.leaderboard import brief
+    from benchmark.leaderboard.render import brief_console, placing_console
+
+    if verbose:
+        if found.compared:
+            placing_console.show(found.frame, found.placed, found.compared, out)
+        placing_console.show_metrics(found.frame, found.metrics, out)
+    briefs = brief.briefs(found.frame, found.placed, found.compared)
+    for line in brief_console.lines(briefs):
+        out.print(line, markup=False)
+    for line in (
+        () if verbose else brief_console.metric_lines(found.frame, found.metrics)
+    ):
+        out.print(line, markup=False)
+    more = "" if verbose else "; -v prints every table"
+    out.print(f"written: {found.folder / found.first_file}{more}", markup=False)
 
 
-def _against_baseline(
-    before: Any, found: Evaluation, profile: Profile, wanted: str
-) -> int:
-    """Print the method's cells beside those of an earlier evaluation; exit code 1 below the ``wanted`` level."""
+def _print_facts(found: Evaluation, against: Any, *, failed: bool) -> None:
+    """The same as one JSON object."""
+    from benchmark.jobs.evaluate import notes
+    from benchmark.leaderboard import brief
+    from benchmark.leaderboard.render import brief_console
+
+    briefs = brief.briefs(found.frame, found.placed, found.compared)
+    facts = brief_console.facts(briefs, found.frame, found.metrics)
+    facts["files"] = found.files
+    facts["notes"] = notes(found)
+    if against:
+        from benchmark.jobs import baseline
+
+        kinds = against.cells["kind"].value_counts()
+        counts = {kind: int(count) for kind, count in kinds.items()}
+        level = baseline.level(against.cells)
+        facts["baseline"] = {"level": level, "cells": counts}
+    facts["failed"] = failed
+    print(json.dumps(facts, allow_nan=False))
+
+
+def _print_against(against: Any, reached: str, wanted: str, *, failed: bool) -> None:
+    """The method's cells beside those of an earlier evaluation."""
     from benchmark.gate import show
     from benchmark.gate.diff import FAIL_ON
     from benchmark.jobs import baseline
 
-    against = baseline.compare(before, found, store.Paths(profile.name))
     text = show.text(against.cells, against.base, against.head, FAIL_ON)
     out.print(text, markup=False)
-    reached = baseline.level(against.cells)
-    failed = baseline.is_under(reached, wanted)
     word = "failed" if failed else "passed"
     out.print(f"{word}: {reached} ({baseline.LEVELS[reached]}), asked for {wanted}")
-    return int(failed)
 
 
 def study(options: argparse.Namespace) -> int:
@@ -649,9 +705,8 @@ def _name(options: argparse.Namespace) -> str:
 
 def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
     table = Table(title=title, title_justify="left")
-    for column in rows[0] if rows else ():
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(rows[0] if rows else ()):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*map(str, row.values()))
-    console = out if out.is_terminal else Console(highlight=False, width=200)
-    console.print(table)
+    out.print(table)

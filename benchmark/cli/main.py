@@ -120,7 +120,7 @@ class _Commands:
             "--verbose",
             action="store_true",
             default=argparse.SUPPRESS,
-            help="show tracebacks",
+            help="print every table, and tracebacks",
         )
         command.set_defaults(run=run)
         return command
@@ -137,7 +137,9 @@ def parser() -> argparse.ArgumentParser:
         "[PROFILE=quick], or `glassbench use NAME` and `dvc repro`.",
     )
     top.add_argument("--version", action="version", version=f"glassbench {__version__}")
-    top.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+    top.add_argument(
+        "-v", "--verbose", action="store_true", help="print every table, and tracebacks"
+    )
     all_commands = _Commands(top)
     _add_setup(all_commands)
     _add_steps(all_commands)
@@ -163,6 +165,11 @@ def _metric_option(command: argparse.ArgumentParser) -> None:
         metavar="FILE:FUNCTION",
         help="a metric of yours, for the known methods too; may be given several times",
     )
+
+
+def _json_option(command: argparse.ArgumentParser) -> None:
+    what = "one JSON object: the summary, and the paths of the files with every number"
+    command.add_argument("--json", action="store_true", help=what)
 
 
 def _add_setup(all_commands: _Commands) -> None:
@@ -233,6 +240,7 @@ def _add_steps(all_commands: _Commands) -> None:
         if name == "score":
             _metric_option(command)
             command.add_argument("--profile", help="with --metric: of these networks")
+            _json_option(command)
 
     command = all_commands.add(
         "replicate",
@@ -445,6 +453,7 @@ def _add_evaluate(all_commands: _Commands) -> None:
         action="store_true",
         help="explain and score the known methods, too",
     )
+    _json_option(command)
     command.add_argument(
         "--no-page", action="store_true", help="rows and board only: no plots, no page"
     )

@@ -17,6 +17,7 @@ from benchmark.leaderboard import tables
 from benchmark.leaderboard.render.markdown import escape, grid
 
 LIMIT = 30  # lines of one kind; the JSON has all
+SHORT = 10  # in a terminal
 NAMED = 8  # pieces of changed code that are named
 
 

@@ -69,6 +69,22 @@ class Evaluation:
     without: Mapping[str, int]
     remarks: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[str] = ()  # the names of those of the user
+    page: bool = True  # was it written?
+
+    @property
+    def first_file(self) -> str:
+        """What to open first."""
+        return "index.html" if self.page else "rows.csv"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The paths of what was written."""
+        names = ["rows.csv", "leaderboard.csv", "provenance.json"]
+        if self.compared:
+            names.append("differences.csv")
+        if self.page:
+            names.append("index.html")
+        return {name: str(self.folder / name) for name in names}
 
 
 def evaluate_methods(
@@ -157,6 +173,7 @@ def evaluate_methods(
         old.without,
         {name: text for name, text in remarks.items() if text},
         by_user,
+        page,
     )
 
 
