@@ -62,10 +62,14 @@ def _line(word: str, names: Iterable[str], many: int = NAMED) -> Iterator[str]:
 
 
 def _controls(brief: Brief) -> str:
-    """In how many tables a control does as well, and by which metrics."""
+    """In how many tables a control may be as good, and by which metrics."""
     metrics = [tables.title(table.metric) for table in brief.as_good]
     names = sorted(set(metrics), key=lambda name: (-metrics.count(name), name))
-    text = f"a control does as well in {len(brief.as_good)} of {brief.judged} tables"
+    worse = sum(table.verdict == "loses to" for table in brief.as_good)
+    text = (
+        f"not known to beat every control in {len(brief.as_good)} of {brief.judged} tables, "
+        f"worse than one in {worse}"
+    )
     (line,) = _line(
         "controls", [f"{text}: {names[0]}", *names[1:]] if names else [text]
     )

@@ -48,6 +48,8 @@ def show(folder: Path, console: Console | None = None, *, verbose: bool = True) 
         if verbose:
             console.print(Text(LEGEND, "dim"))
         console.print(Text(controls.summary(frame, track), "yellow"))
+    if not (frame["status"] == "failed").any():
+        return
     lost = tables.losses(frame)
     for line in lost[lost["reason"].str.contains("failed")].itertuples():
         where = f"{line.dataset}/{line.target}"
