@@ -7,65 +7,18 @@ A profile is only read here, not checked as a whole. If it has another form than
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark import store
-from benchmark.cli.lists import profiles
 from benchmark.methods.metric_refs import MetricRef, is_metric
 from benchmark.methods.registry import MethodRef
 from benchmark.utils import syntax
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import near
 
-PARAMS = "params.yaml"
 _ZOO = Path(__file__).parent.parent / "zoo"
-
-
-# --------------------------------------------------------------------------------------------- profiles
-
-
-def profile_path(name: str | None = None) -> Path:
-    """The file of a profile: params.yaml if it holds that profile, else the one that is shipped.
-
-    Without a name: params.yaml if it exists, else offline.
-
-    Raises:
-        UnknownName: there is none of this name.
-    """
-    path, shipped = store.ROOT / PARAMS, profiles()
-    if is_chosen(path) and name in (None, store.read_yaml(path).get("profile")):
-        return path
-    if (name or "offline") not in shipped:
-        raise near(name, shipped, "profile")
-    return shipped[name or "offline"]
-
-
-def params_path() -> Path:
-    """params.yaml; of an installed wheel the file of offline, if there is none.
-
-    Raises:
-        UsageError: there is none in a clone.
-    """
-    if store.IS_WHEEL:
-        return profile_path()
-    path = store.ROOT / PARAMS
-    if not path.exists():
-        names = " | ".join(profiles())
-        raise UsageError(
-            f"{PARAMS} is missing; choose a profile: glassbench use {names}"
-        )
-    return path
-
-
-def is_chosen(path: Path) -> bool:
-    """Is this a params.yaml of ours? In the working directory of a wheel it may be another program's."""
-    if not path.exists():
-        return False
-    text = path.read_text(errors="replace") if store.IS_WHEEL else "profile:"
-    return re.search(r"^profile:", text, re.MULTILINE) is not None
 
 
 @dataclass(frozen=True)

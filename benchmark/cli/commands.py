@@ -8,20 +8,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmark import store
 from benchmark.cli import checks
-from benchmark.cli.checks import PARAMS, is_chosen, params_path, profile_path
+from benchmark.cli.console import err, note_without_commit, out, print_table
+from benchmark.cli.evaluating import evaluated
 from benchmark.cli.lists import LISTS, load_card, prepared, profiles
+from benchmark.cli.profiles import (
+    PARAMS,
+    load_params,
+    load_profile,
+    name_of,
+    params_path,
+    profile_path,
+)
 from benchmark.store import data_scripts
 from benchmark.utils import scripts
 from benchmark.utils.errors import UsageError
@@ -29,13 +33,6 @@ from benchmark.utils.near_names import near
 
 if TYPE_CHECKING:  # these import torch, which half of the commands do without
     from benchmark.engine import Done
-    from benchmark.jobs.evaluate import Evaluation
-    from benchmark.pipeline.profile import Profile
-
-# In a file or a pipe, tables are as wide as they need: names of metrics are never wrapped.
-WIDE = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
-out = Console(highlight=False, soft_wrap=True, width=WIDE)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def use(options: argparse.Namespace) -> int:
@@ -88,7 +85,7 @@ def list_(options: argparse.Namespace) -> int:
     if options.json:
         out.print_json(json.dumps(table))
     else:
-        _print_table(options.what, table)
+        print_table(options.what, table)
     return 0
 
 
@@ -144,7 +141,7 @@ def score(options: argparse.Namespace) -> int:
         from benchmark import engine
 
         engine.warm_up()
-        code = _evaluate(
+        code = evaluated(
             options,
             load_profile(options.profile),
             metrics=options.metric,
@@ -265,7 +262,7 @@ def report(options: argparse.Namespace) -> int:
     from benchmark.pipeline.report import write
 
     profile = load_params()
-    _note_without_commit()
+    note_without_commit()
     with store.exclusive(store.Paths(profile.name).results, "glassbench report"):
         folder = write(profile)
     out.print(f"report: {folder.relative_to(store.ROOT)}")
@@ -285,7 +282,7 @@ def verify(options: argparse.Namespace) -> int:
     record(store.Paths(profile.name), found)
     for line in lines(found):
         out.print(line, markup=False)
-    _note_without_commit()
+    note_without_commit()
     return 1 if found.differing else 0
 
 
@@ -323,7 +320,7 @@ def mend(options: argparse.Namespace) -> int:
 
     for line in recovery.mend(store.ROOT):
         err.print(line, markup=False)
-    _note_without_commit()
+    note_without_commit()
     return 0
 
 
@@ -331,7 +328,7 @@ def show(options: argparse.Namespace) -> int:
     """Print the leaderboard of a profile and the path of its page; exit code 1 if cells failed."""
     from benchmark.leaderboard.render import console
 
-    paths = store.Paths(_name(options)).committed
+    paths = store.Paths(name_of(options)).committed
     rows = store.read_rows(paths.rows)
     console.show(paths.results, out, verbose=options.verbose)
     failed = rows[rows.status == "failed"]
@@ -372,7 +369,7 @@ def compare(options: argparse.Namespace) -> int:
     from benchmark.gate import diff as rules
     from benchmark.gate import show, sources
 
-    paths = store.Paths(_name(options))
+    paths = store.Paths(name_of(options))
     base, head = sources.load(options.revision, paths), sources.load(None, paths)
     exact = rules.same_machine(base.provenance, head.provenance)
     found = sources.compare(base, head, paths)
@@ -397,7 +394,7 @@ def diff(options: argparse.Namespace) -> int:
     from benchmark.gate import show, sources
 
     fail_on = rules.kinds(options.fail_on)
-    paths = store.Paths(_name(options))
+    paths = store.Paths(name_of(options))
     base, head = sources.load(options.base, paths), sources.load(options.head, paths)
     found = sources.compare(base, head, paths, match=options.match)
     drawn = Path(options.plot) if options.plot else None
@@ -417,135 +414,6 @@ def diff(options: argparse.Namespace) -> int:
         limit = len(found) if options.verbose else show.SHORT
         print(show.text(found, base, head, fail_on, limit=limit))
     return 1 if rules.fails(found, fail_on) else 0
-
-
-def evaluate(options: argparse.Namespace) -> int:
-    """Evaluate a new method, or a metric of yours on the known methods: rows, and places among the known ones."""
-    if not (options.method or options.images or options.metric):
-        raise UsageError("name a method: glassbench evaluate mine.py:GradNorm")
-    if options.network:
-        checks.own_network(options)
-    else:
-        checks.networks(profile_path(options.profile), options.targets)
-    checks.methods(options.method)
-    checks.metrics(options.metric)
-    from benchmark import engine
-
-    engine.warm_up()
-    from benchmark.gate import sources
-    from benchmark.jobs.evaluate import write_images
-    from benchmark.store import recovery
-
-    own = _own_board(options) if options.network else None
-    profile = own or load_profile(options.profile)
-    before = None
-    if options.baseline:  # before the work
-        before = sources.load(options.baseline, store.Paths(profile.name))
-    for line in recovery.sweep(store.ROOT):
-        err.print(line, markup=False)
-    if options.images and not own:
-        names = write_images(profile.with_networks(options.targets), options.images)
-        out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
-        return 0
-    return _evaluate(
-        options,
-        profile,
-        before,
-        methods=options.method,
-        metrics=options.metric,
-        name=options.name,
-        targets=options.targets,
-        recompute=options.recompute or own is not None,
-        page=not options.no_page,
-    )
-
-
-def _evaluate(
-    options: argparse.Namespace,
-    profile: Profile,
-    before: Any = None,
-    **chosen: Any,
-) -> int:
-    """Evaluate methods and metrics, and print what was found; returns the exit code.
-
-    Args:
-        before: rows of an earlier evaluation (``gate.sources.Source``) to compare with, if any.
-    """
-    from benchmark.jobs.evaluate import evaluate_methods, notes
-
-    found = evaluate_methods(profile, **chosen)
-    has_failed = bool((found.rows.status == "failed").any())
-    against = None
-    if before is not None and not has_failed:
-        from benchmark.jobs import baseline
-
-        against = baseline.compare(before, found, store.Paths(profile.name))
-        reached = baseline.level(against.cells)
-        has_failed = baseline.is_under(reached, options.fail_under)
-    if options.json:
-        _print_facts(found, against, failed=has_failed)
-    else:
-        _print_found(found, verbose=options.verbose)
-    for line in notes(found):
-        err.print(line, markup=False)
-    if chosen["page"]:
-        _note_without_commit()
-    if against and not options.json:
-        _print_against(against, reached, options.fail_under, failed=has_failed)
-    return int(has_failed)
-
-
-def _print_found(found: Evaluation, *, verbose: bool) -> None:
-    """About ten lines; with ``verbose`` every table."""
-    from benchmark.leaderboard import brief
-    from benchmark.leaderboard.render import brief_console, placing_console
-
-    if verbose:
-        if found.compared:
-            placing_console.show(found.frame, found.placed, found.compared, out)
-        placing_console.show_metrics(found.frame, found.metrics, out)
-    briefs = brief.briefs(found.frame, found.placed, found.compared)
-    for line in brief_console.lines(briefs):
-        out.print(line, markup=False)
-    for line in (
-        () if verbose else brief_console.metric_lines(found.frame, found.metrics)
-    ):
-        out.print(line, markup=False)
-    more = "" if verbose else "; -v prints every table"
-    out.print(f"written: {found.folder / found.first_file}{more}", markup=False)
-
-
-def _print_facts(found: Evaluation, against: Any, *, failed: bool) -> None:
-    """The same as one JSON object."""
-    from benchmark.jobs.evaluate import notes
-    from benchmark.leaderboard import brief
-    from benchmark.leaderboard.render import brief_console
-
-    briefs = brief.briefs(found.frame, found.placed, found.compared)
-    facts = brief_console.facts(briefs, found.frame, found.metrics)
-    facts["files"] = found.files
-    facts["notes"] = notes(found)
-    if against:
-        from benchmark.jobs import baseline
-
-        kinds = against.cells["kind"].value_counts()
-        counts = {kind: int(count) for kind, count in kinds.items()}
-        level = baseline.level(against.cells)
-        facts["baseline"] = {"level": level, "cells": counts}
-    facts["failed"] = failed
-    print(json.dumps(facts, allow_nan=False))
-
-
-def _print_against(against: Any, reached: str, wanted: str, *, failed: bool) -> None:
-    """The method's cells beside those of an earlier evaluation."""
-    from benchmark.gate import show
-    from benchmark.gate.diff import FAIL_ON
-    from benchmark.jobs import baseline
-
-    text = show.text(against.cells, against.base, against.head, FAIL_ON)
-    out.print(text, markup=False)
-    word = "failed" if failed else "passed"
-    out.print(f"{word}: {reached} ({baseline.LEVELS[reached]}), asked for {wanted}")
 
 
 def study(options: argparse.Namespace) -> int:
@@ -600,113 +468,7 @@ def study_score(options: argparse.Namespace) -> int:
         out.print_json(json.dumps(as_facts(found)))
     else:
         title = f"{found.study}: {found.persons} persons"
-        _print_table(title, as_rows(found.scores))
+        print_table(title, as_rows(found.scores))
     for line in notes(found):
         err.print(line, markup=False)
     return 1 if found.missing else 0
-
-
-def _own_board(options: argparse.Namespace) -> Profile:
-    """The profile of ``--network`` on the images ``--images``; says what to know about the network.
-
-    Raises:
-        UsageError: a network or images that cannot be used.
-    """
-    from benchmark.jobs.own import Images, lines, own_profile
-
-    given = {key: getattr(options, key) for key in ("weights", "layer", "tokens")}
-    for key in ("mean", "std", "classes"):
-        given[key] = getattr(options, key)
-    network = {key: value for key, value in given.items() if value is not None}
-    images = Images(
-        options.images,
-        options.size,
-        options.fit,
-        channels=1 if options.grey else 3,
-        masks=options.masks,
-    )
-    profile, card = own_profile({"use": options.network, **network}, images)
-    first, *notes = lines(card)
-    err.print(first, markup=False)
-    for note in notes:
-        err.print(note, markup=False, style="red" if "guessing" in note else None)
-    return profile
-
-
-def check(options: argparse.Namespace) -> int:
-    """Check a method or metric on toy data: what is wrong, with the line to change; exit code 1 if anything is."""
-    checks.method_or_metric(options.method)
-    from benchmark import engine
-
-    engine.warm_up()
-    from benchmark.jobs.check import check_method
-    from benchmark.jobs.check import report as findings_report
-    from benchmark.jobs.check_metric import check_metric
-    from benchmark.methods.metric_refs import is_metric
-
-    check = check_metric if is_metric(options.method) else check_method
-    findings = check(options.method)
-    for line in findings_report(findings):
-        out.print(line, markup=False)
-    return 1 if any(f.wrong for f in findings) else 0
-
-
-def new(options: argparse.Namespace) -> int:
-    """Write a starter file of a method or metric."""
-    from benchmark.methods import templates
-
-    name = templates.write(options.file, options.kind)
-    use = "score --metric" if options.kind == "metric" else "evaluate"
-    out.print(
-        f"{options.file}: change it, then\n  glassbench check {options.file}:{name}\n"
-        f"  glassbench {use} {options.file}:{name}",
-        markup=False,
-    )
-    return 0
-
-
-def _note_without_commit() -> None:
-    """Say so if the provenance of what is made names no commit."""
-    from benchmark.store import git
-
-    _, why = git.commit(store.homes()[0])
-    if why:
-        err.print(f"provenance.json names no commit: {why}", markup=False)
-
-
-# --------------------------------------------------------------------------------------------- the profile
-
-
-def load_profile(name: str | None = None) -> Profile:
-    """A profile by name, see ``checks.profile_path``."""
-    from benchmark.pipeline.profile import Profile
-
-    return Profile.read(profile_path(name))
-
-
-def load_params() -> Profile:
-    """The profile in params.yaml; of an installed wheel offline, if there is none."""
-    from benchmark.pipeline.profile import Profile
-
-    return Profile.read(params_path())
-
-
-def _name(options: argparse.Namespace) -> str:
-    """The name of the profile: from the option, else from params.yaml, which is not checked."""
-    name = options.profile
-    if not name and store.IS_WHEEL and not is_chosen(store.ROOT / PARAMS):
-        name = "offline"
-    name = name or store.read_yaml(params_path()).get("profile")
-    if not re.fullmatch(r"\w[\w.-]*", str(name)):
-        where = "--profile" if options.profile else PARAMS
-        raise UsageError(f"{where}: {str(name)!r} is not a name of a profile")
-    return str(name)
-
-
-def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(rows[0] if rows else ()):
-        table.add_column(column, overflow="fold", no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    out.print(table)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import __version__, store
-from benchmark.cli import commands
-from benchmark.cli.commands import err
+from benchmark.cli import commands, evaluating
+from benchmark.cli.console import err
 from benchmark.cli.lists import LISTS, profiles
 from benchmark.engine import ClusterError
 from benchmark.utils.errors import UsageError
@@ -423,7 +423,7 @@ def _add_comparisons(all_commands: _Commands) -> None:
 def _add_evaluate(all_commands: _Commands) -> None:
     command = all_commands.add(
         "evaluate",
-        commands.evaluate,
+        evaluating.evaluate,
         "  glassbench evaluate mine.py:GradNorm\n"
         "  glassbench evaluate mine.py:GradNorm?layer=conv3 --targets digits\n"
         "  glassbench evaluate mine.py:GradNorm --metric my.py:f --metric my.py:g?keep=0.3\n"
@@ -521,7 +521,7 @@ def _add_own_network(command: argparse.ArgumentParser) -> None:
 def _add_check_and_new(all_commands: _Commands) -> None:
     command = all_commands.add(
         "check",
-        commands.check,
+        evaluating.check,
         "  glassbench check mine.py:GradNorm\n  glassbench check my.py:metric",
     )
     command.add_argument(
@@ -531,7 +531,7 @@ def _add_check_and_new(all_commands: _Commands) -> None:
 
     command = all_commands.add(
         "new",
-        commands.new,
+        evaluating.new,
         "  glassbench new mine.py\n  glassbench new mine.py --kind surrogate\n  glassbench new my.py --kind metric",
     )
     command.add_argument("file", type=Path, help="the file to write")
