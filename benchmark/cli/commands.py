@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import store
-from benchmark.cli import checks
-from benchmark.cli.console import err, note_without_commit, out, print_table
-from benchmark.cli.evaluating import evaluated
+from benchmark.cli import checks, evaluating
+from benchmark.cli.console import (
+    err,
+    note_without_commit,
+    out,
+    print_table,
+    stdout_on_stderr,
+)
 from benchmark.cli.lists import LISTS, load_card, prepared, profiles
 from benchmark.cli.profiles import (
     PARAMS,
@@ -138,16 +143,14 @@ def score(options: argparse.Namespace) -> int:
         path = profile_path(options.profile)
         checks.networks(path, options.dataset)
         checks.metrics(options.metric)
-        from benchmark import engine
+        with stdout_on_stderr(options.json):
+            from benchmark import engine
 
-        engine.warm_up()
-        code = evaluated(
-            options,
-            load_profile(options.profile),
-            metrics=options.metric,
-            targets=options.dataset,
-            page=False,
-        )
+            engine.warm_up()
+            profile = load_profile(options.profile)
+            chosen = {"metrics": options.metric, "targets": options.dataset}
+            outcome = evaluating.evaluated(profile, page=False, **chosen)
+        code = evaluating.report(outcome, options)
         return 0 if options.keep_going else code
     if options.json:
         raise UsageError("--json is for --metric")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +17,23 @@ from benchmark import store
 WIDE = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
 out = Console(highlight=False, soft_wrap=True, width=WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def stdout_on_stderr(wanted: bool) -> Iterator[None]:
+    """What anybody prints meanwhile goes to stderr: a method of the user, say, in a process that is started here."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark import store
 from benchmark.cli import checks
-from benchmark.cli.console import err, note_without_commit, out
+from benchmark.cli.console import err, note_without_commit, out, stdout_on_stderr
 from benchmark.cli.profiles import load_profile, profile_path
 from benchmark.utils.errors import UsageError
 
@@ -27,6 +28,13 @@ def evaluate(options: argparse.Namespace) -> int:
         checks.networks(profile_path(options.profile), options.targets)
     checks.methods(options.method)
     checks.metrics(options.metric)
+    with stdout_on_stderr(options.json):
+        outcome = _evaluate(options)
+    return report(outcome, options) if outcome else 0
+
+
+def _evaluate(options: argparse.Namespace) -> Outcome | None:
+    """None: only images were written."""
     from benchmark import engine
 
     engine.warm_up()
@@ -44,11 +52,11 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.images and not own:
         names = write_images(profile.with_networks(options.targets), options.images)
         out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
-        return 0
+        return None
     return evaluated(
-        options,
         profile,
         before,
+        options.fail_under,
         methods=options.method,
         metrics=options.metric,
         name=options.name,
@@ -58,39 +66,52 @@ def evaluate(options: argparse.Namespace) -> int:
     )
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What was found; and beside the rows of an earlier evaluation, if there are any, the level that was reached."""
+
+    found: Evaluation
+    failed: bool
+    against: Any = None  # jobs.baseline.Against
+    level: str = ""
+
+
 def evaluated(
-    options: argparse.Namespace,
-    profile: Profile,
-    before: Any = None,
-    **chosen: Any,
-) -> int:
-    """Evaluate methods and metrics, and print what was found; returns the exit code.
+    profile: Profile, before: Any = None, fail_under: str = "", **chosen: Any
+) -> Outcome:
+    """Evaluate methods and metrics.
 
     Args:
         before: rows of an earlier evaluation (``gate.sources.Source``) to compare with, if any.
     """
-    from benchmark.jobs.evaluate import evaluate_methods, notes
+    from benchmark.jobs import baseline
+    from benchmark.jobs.evaluate import evaluate_methods
 
     found = evaluate_methods(profile, **chosen)
-    has_failed = bool((found.rows.status == "failed").any())
-    against = None
-    if before is not None and not has_failed:
-        from benchmark.jobs import baseline
+    if (found.rows.status == "failed").any():
+        return Outcome(found, failed=True)
+    if before is None:
+        return Outcome(found, failed=False)
+    against = baseline.compare(before, found, store.Paths(profile.name))
+    level = baseline.level(against.cells)
+    return Outcome(found, baseline.is_under(level, fail_under), against, level)
 
-        against = baseline.compare(before, found, store.Paths(profile.name))
-        reached = baseline.level(against.cells)
-        has_failed = baseline.is_under(reached, options.fail_under)
+
+def report(outcome: Outcome, options: argparse.Namespace) -> int:
+    """Print what was found, and return the exit code."""
+    from benchmark.jobs.evaluate import notes
+
     if options.json:
-        _print_facts(found, against, failed=has_failed)
+        print(json.dumps(_facts(outcome), allow_nan=False))
     else:
-        _print_found(found, verbose=options.verbose)
-    for line in notes(found):
+        _print_found(outcome.found, verbose=options.verbose)
+    for line in notes(outcome.found):
         err.print(line, markup=False)
-    if chosen["page"]:
+    if outcome.found.page:
         note_without_commit()
-    if against and not options.json:
-        _print_against(against, reached, options.fail_under, failed=has_failed)
-    return int(has_failed)
+    if outcome.level and not options.json:
+        _print_against(outcome, options.fail_under)
+    return int(outcome.failed)
 
 
 def _print_found(found: Evaluation, *, verbose: bool) -> None:
@@ -98,52 +119,49 @@ def _print_found(found: Evaluation, *, verbose: bool) -> None:
     from benchmark.leaderboard import brief
     from benchmark.leaderboard.render import brief_console, placing_console
 
-    if verbose:
-        if found.compared:
-            placing_console.show(found.frame, found.placed, found.compared, out)
-        placing_console.show_metrics(found.frame, found.metrics, out)
     briefs = brief.briefs(found.frame, found.placed, found.compared)
-    for line in brief_console.lines(briefs):
-        out.print(line, markup=False)
-    for line in (
-        () if verbose else brief_console.metric_lines(found.frame, found.metrics)
-    ):
-        out.print(line, markup=False)
+    missing = brief.missing(found.frame, briefs, found.compared)
+    lines = list(brief_console.lines(briefs, missing))
+    if not verbose:
+        lines += brief_console.metric_lines(found.frame, found.metrics)
+    elif found.compared:
+        placing_console.show(found.frame, found.placed, found.compared, out)
+    if verbose:
+        placing_console.show_metrics(found.frame, found.metrics, out)
     more = "" if verbose else "; -v prints every table"
-    out.print(f"written: {found.folder / found.first_file}{more}", markup=False)
+    for line in [*lines, f"written: {found.folder / found.first_file}{more}"]:
+        out.print(line, markup=False)
 
 
-def _print_facts(found: Evaluation, against: Any, *, failed: bool) -> None:
+def _facts(outcome: Outcome) -> dict[str, Any]:
     """The same as one JSON object."""
     from benchmark.jobs.evaluate import notes
     from benchmark.leaderboard import brief
     from benchmark.leaderboard.render import brief_console
 
+    found = outcome.found
     briefs = brief.briefs(found.frame, found.placed, found.compared)
-    facts = brief_console.facts(briefs, found.frame, found.metrics)
-    facts["files"] = found.files
-    facts["notes"] = notes(found)
-    if against:
-        from benchmark.jobs import baseline
-
-        kinds = against.cells["kind"].value_counts()
+    missing = brief.missing(found.frame, briefs, found.compared)
+    facts = brief_console.facts(briefs, missing, found.frame, found.metrics)
+    facts |= {"files": found.files, "notes": notes(found), "failed": outcome.failed}
+    if outcome.level:
+        kinds = outcome.against.cells["kind"].value_counts()
         counts = {kind: int(count) for kind, count in kinds.items()}
-        level = baseline.level(against.cells)
-        facts["baseline"] = {"level": level, "cells": counts}
-    facts["failed"] = failed
-    print(json.dumps(facts, allow_nan=False))
+        facts["baseline"] = {"level": outcome.level, "cells": counts}
+    return facts
 
 
-def _print_against(against: Any, reached: str, wanted: str, *, failed: bool) -> None:
+def _print_against(outcome: Outcome, wanted: str) -> None:
     """The method's cells beside those of an earlier evaluation."""
     from benchmark.gate import show
     from benchmark.gate.diff import FAIL_ON
     from benchmark.jobs import baseline
 
+    against, level = outcome.against, outcome.level
     text = show.text(against.cells, against.base, against.head, FAIL_ON)
     out.print(text, markup=False)
-    word = "failed" if failed else "passed"
-    out.print(f"{word}: {reached} ({baseline.LEVELS[reached]}), asked for {wanted}")
+    word = "failed" if outcome.failed else "passed"
+    out.print(f"{word}: {level} ({baseline.LEVELS[level]}), asked for {wanted}")
 
 
 def _own_board(options: argparse.Namespace) -> Profile:

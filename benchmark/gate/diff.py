@@ -110,14 +110,20 @@ def compare(
 
 def _unchanged(rows: pd.DataFrame) -> pd.DataFrame:
     """What ``compare`` says of rows that are the same in both runs; no statistics are needed for it."""
-    known = rows[rows["status"].eq("ok") & np.isfinite(rows["value"])]
+    ok = rows["status"] == "ok"
+    known = rows[ok & np.isfinite(rows["value"])]
     cells = known.groupby(CELL)
-    found = cells[["better", "unit"]].first().reset_index()
-    means = [float(np.mean(values.to_numpy())) for _, values in cells["value"]]
-    same = {"kind": "unchanged", "why": "", "moved": False, "borrowed": False}
-    unknown = dict.fromkeys(["errors", "tolerance", "p"], np.nan)
-    found = found.assign(seeds=cells.size().to_numpy(), old=means, new=means)
-    return found.assign(**same, **unknown)[COLUMNS].astype(_TYPES)
+    found = cells[["better", "unit"]].first()
+    found["seeds"] = cells.size()
+    means = []
+    for _, values in cells["value"]:
+        means.append(float(np.mean(values.to_numpy())))
+    found["old"] = means
+    found["new"] = means
+    found[["kind", "why"]] = "unchanged", ""
+    found[["moved", "borrowed"]] = False
+    found[["errors", "tolerance", "p"]] = np.nan
+    return found.reset_index()[COLUMNS].astype(_TYPES)
 
 
 def _judge(found: pd.DataFrame, variances: pd.DataFrame | None) -> None:

@@ -1,4 +1,4 @@
-"""New methods in short: places by family, whom they beat, where a control does as well, what failed.
+"""New methods in short: places by family, whom they beat, where a control may be as good, what is missing.
 
 Use:
     for brief in briefs(frame, placed, compared):
@@ -10,7 +10,7 @@ asked whether a control does as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +66,7 @@ class Brief:
         networks: on which the method has a value.
         places: over all families first, then in each.
         duels: the rivals, from those that it beats most often to those that beat it.
-        as_good: tables in which a control does as well, of ``judged`` tables with a control.
-        failed: dataset, target, metrics (text), reason.
+        as_good: tables in which a control may be as good, of ``judged`` tables with a control.
     """
 
     method: str
@@ -78,7 +77,6 @@ class Brief:
     duels: tuple[Duel, ...]
     as_good: tuple[Table, ...]
     judged: int
-    failed: tuple[Mapping[str, str], ...]
 
     @property
     def place(self) -> Place:
@@ -127,25 +125,39 @@ def _brief(
         duels=tuple(sorted(_duels(lines), key=lambda duel: (-duel.gain, -duel.won))),
         as_good=as_good,
         judged=judged,
-        failed=tuple(_failed(mine)),
     )
 
 
 def _place(placed: pd.DataFrame, track: str, family: str, label: str) -> Place | None:
     lines = places.of(placed, track, family)
-    lines = lines[lines["label"] == label]
-    if not len(lines):
-        return None
-    values = lines.iloc[0][["place", "low", "high"]]
-    return Place(family, *(None if pd.isna(x) else float(x) for x in values))
+    for line in lines[lines["label"] == label].itertuples():
+        return Place(
+            family=family,
+            place=_known(line.place),
+            low=_known(line.low),
+            high=_known(line.high),
+        )
+    return None
+
+
+def _known(value: float) -> float | None:
+    return None if pd.isna(value) else float(value)
 
 
 def _duels(lines: pd.DataFrame) -> Iterator[Duel]:
     for (rival, control), group in lines.groupby(["rival", "control"], sort=False):
-        times = group["verdict"].value_counts()
-        won, lost, same = (int(times.get(v, 0)) for v in ("beats", "loses to", "same"))
-        rest = len(group) - won - lost - same
-        yield Duel(str(rival), bool(control), won, lost, same, rest)
+        verdicts = list(group["verdict"])
+        won = verdicts.count("beats")
+        lost = verdicts.count("loses to")
+        same = verdicts.count("same")
+        yield Duel(
+            rival=str(rival),
+            control=bool(control),
+            won=won,
+            lost=lost,
+            same=same,
+            undecided=len(verdicts) - won - lost - same,
+        )
 
 
 def _as_good(mine: pd.DataFrame, lines: pd.DataFrame) -> tuple[int, tuple[Table, ...]]:
@@ -165,10 +177,19 @@ def _as_good(mine: pd.DataFrame, lines: pd.DataFrame) -> tuple[int, tuple[Table,
     return judged, tuple(found)
 
 
-def _failed(mine: pd.DataFrame) -> Iterator[dict[str, str]]:
-    lost = tables.losses(mine)
-    for line in lost[lost["reason"].str.contains("failed")].to_dict("records"):
-        yield {key: line[key] for key in ("dataset", "target", "metrics", "reason")}
+def missing(
+    frame: pd.DataFrame, found: Sequence[Brief], labels: Iterable[str]
+) -> list[dict[str, str]]:
+    """What failed, and of methods that are in no track why: method, dataset, target, metrics (text), reason."""
+    somewhere = {brief.method for brief in found}
+    lines = []
+    for label in labels:
+        lost = tables.losses(frame[frame["label"] == label])
+        for line in lost.to_dict("records"):
+            if "failed" in line["reason"] or label not in somewhere:
+                keys = ("dataset", "target", "metrics", "reason")
+                lines.append({"method": label, **{key: line[key] for key in keys}})
+    return lines
 
 
 def metric_rows(frame: pd.DataFrame, metric: str) -> Iterator[dict[str, Any]]:

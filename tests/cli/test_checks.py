@@ -9,6 +9,7 @@ import textwrap
 import pytest
 
 from benchmark.cli import main
+from benchmark.methods import declared
 from benchmark.utils import syntax
 from tests.helpers.places import ROOT
 
@@ -108,22 +109,23 @@ READ = [
 RUN = """
     import contextlib, io, json, sys
     from benchmark.cli import main
+from benchmark.methods import declared
 
     for arguments in json.load(sys.stdin):
-        said = io.StringIO()
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
-            main.err.file = said
+        out, said = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
             try:
                 code = main.main(arguments)
             except SystemExit as stop:
                 code = stop.code
-        print(json.dumps([arguments, code, said.getvalue(), "torch" in sys.modules]))
+        texts = said.getvalue(), out.getvalue()
+        print(json.dumps([arguments, code, *texts, "torch" in sys.modules]))
 """
 
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
-    """By command line: exit code, what stands on stderr, and whether torch was imported; all in one process."""
+    """By command line: exit code, stderr, stdout, and whether torch was imported; all in one process."""
     folder = tmp_path_factory.mktemp("checks")
     (folder / "mine.py").write_text(textwrap.dedent(MINE))
     (folder / "results").symlink_to(ROOT / "results")
@@ -152,7 +154,7 @@ def said(tmp_path_factory):
     ids=lambda x: " ".join(x) if isinstance(x, list) else "",
 )
 def test_a_typo_is_one_line_without_torch(said, arguments, message):
-    code, text, torch = said[tuple(arguments)]
+    code, text, _, torch = said[tuple(arguments)]
     assert code == 2 and message in text, text
     assert text.count("\n") == 1 and not torch
 
@@ -161,9 +163,17 @@ def test_a_typo_is_one_line_without_torch(said, arguments, message):
     "arguments", [*READ, *([name, "--help"] for name in COMMANDS)], ids=" ".join
 )
 def test_reading_files_and_help_do_without_torch(said, arguments):
-    code, text, torch = said[tuple(arguments)]
+    code, text, _, torch = said[tuple(arguments)]
     assert code == 0, text
     assert not torch
+
+
+def test_names_are_not_wrapped_in_a_pipe(said):
+    _, _, out, _ = said["list", "metrics"]
+    lines = out.splitlines()
+    for row in declared.metrics():
+        (line,) = (line for line in lines if f" {row['metric']} " in line[:60])
+        assert row["asks"] in line and row["source"] in line
 
 
 def test_every_command_is_asked():

@@ -64,27 +64,43 @@ def test_a_control_that_does_as_well_is_named_with_its_table(found):
 
 
 def test_the_lines_say_it_by_name(found):
-    lines = list(brief_console.lines(found[1]))
-    text = "\n".join(lines)
+    frame, briefs = found
+    missing = brief.missing(frame, briefs, ["new"])
+    lines = list(brief_console.lines(briefs, missing))
     assert lines[0].startswith("new: place ") and "of 4 among heat maps" in lines[0]
     assert "  beats     bad 2:0" in lines
     assert "  loses to  good 0:2" in lines
     controls = "  controls  not known to beat every control in 1 of 2 tables, worse than one in 1: entropy"
     assert controls in lines
-    assert "d/t, deletion AUC: failed: ZeroDivisionError: <b>" in text
+    assert "new, d/t, deletion AUC: failed: ZeroDivisionError: <b>" in lines
     assert len(lines) <= 10
 
 
 def test_the_facts_are_json_and_the_same(found):
     frame, briefs = found
-    facts = brief_console.facts(briefs, frame, ["gini"])
+    missing = brief.missing(frame, briefs, ["new"])
+    facts = brief_console.facts(briefs, missing, frame, ["gini"])
     again = json.loads(json.dumps(facts, allow_nan=False))
     (method,) = again["methods"]
     assert method["method"] == "new" and len(method["duels"]) == 3
-    assert method["failed"][0]["dataset"] == "d"
+    assert again["missing"][0]["dataset"] == "d"
     (table,) = again["metrics"]
     assert table["methods"][0]["label"] == "good"
     assert table["methods"][0]["rank"] == 1
+
+
+def test_a_method_that_is_in_no_track_says_why():
+    failed = {"track": "unknown", "status": "failed", "reason": "MemoryError", "n": 0}
+    rows, instances = frames(
+        {"method": "old", "metric": "gini", "values": values(0.5, 0)},
+        {"method": "new", "metric": ""} | failed,
+    )
+    frame = tables.leaderboard(rows, instances)
+    compared = {"new": differences(rows, instances, "new")}
+    briefs = brief.briefs(frame, places.places(frame), compared)
+    assert briefs == []
+    (line,) = brief_console.lines(briefs, brief.missing(frame, briefs, compared))
+    assert line.startswith("new, d/t, ") and line.endswith(": failed: MemoryError")
 
 
 def test_the_first_of_a_metric_of_ones_own(found):

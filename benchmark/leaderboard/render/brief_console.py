@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,8 +15,10 @@ from benchmark.leaderboard.brief import Brief, Duel, Place, metric_rows
 NAMED = 6  # rivals or metrics of one line
 
 
-def lines(found: Sequence[Brief]) -> Iterator[str]:
-    """What a user wants to know first."""
+def lines(
+    found: Sequence[Brief], missing: Iterable[Mapping[str, str]] = ()
+) -> Iterator[str]:
+    """What a user wants to know first; ``missing``: of ``brief.missing``."""
     for brief in found:
         where = tables.TRACKS[brief.track][0].lower()
         networks = tables.plural(brief.networks, "network")
@@ -30,9 +32,9 @@ def lines(found: Sequence[Brief]) -> Iterator[str]:
         yield from _line("loses to", map(_duel, reversed(behind)))
         if brief.judged:
             yield _controls(brief)
-        for cell in brief.failed:
-            network = f"{cell['dataset']}/{cell['target']}"
-            yield f"  failed    {network}, {cell['metrics']}: {cell['reason']}"
+    for cell in missing:
+        network = f"{cell['dataset']}/{cell['target']}"
+        yield f"{cell['method']}, {network}, {cell['metrics']}: {cell['reason']}"
     if any(brief.duels for brief in found):
         yield "won:lost are tables (one network, one metric) in which the difference is certain (95 %)"
 
@@ -56,9 +58,12 @@ def _duel(duel: Duel) -> str:
 def _line(word: str, names: Iterable[str], many: int = NAMED) -> Iterator[str]:
     """A line of names; none for no names."""
     names = list(names)
-    more = [f"{len(names) - many} more"] if len(names) > many else []
-    if names:
-        yield f"  {word:<9} {', '.join([*names[:many], *more])}"
+    if not names:
+        return
+    shown = names[:many]
+    if len(names) > many:
+        shown.append(f"{len(names) - many} more")
+    yield f"  {word:<9} {', '.join(shown)}"
 
 
 def _controls(brief: Brief) -> str:
@@ -80,34 +85,43 @@ def metric_lines(frame: pd.DataFrame, metrics: Iterable[str]) -> Iterator[str]:
     """The first three of each table of some metrics."""
     for metric in dict.fromkeys(metrics):
         found = list(metric_rows(frame, metric))
-        for table in found:
-            digits = tables.decimals([line["mean"] for line in table["methods"]])
-            best = []
-            for line in table["methods"][:3]:
-                value = tables.number(line["mean"], digits)
-                best.append(f"{line['rank']:g} {line['label']} {value}")
-            name = tables.title(metric, table["metric_setting"])
-            network = f"{table['dataset']}/{table['target']}"
-            more = len(table["methods"]) - len(best)
-            rest = f", and {more} more" if more > 0 else ""
-            arrow = tables.arrow(table["better"])
-            yield f"{name} {arrow} on {network}: {', '.join(best)}{rest}"
+        yield from map(_first_three, found)
         if not found:
             yield f"{metric}: not applicable to any method, or failed"
         lost = tables.losses(frame[frame["metric"] == metric])
-        for line in lost[lost["reason"].str.contains("failed")].itertuples():
+        has_failed = lost["reason"].str.contains("failed")
+        for line in lost[has_failed].itertuples():
             network = f"{line.dataset}/{line.target}"
             yield f"{metric} on {line.methods}, {network}: {line.reason}"
 
 
+def _first_three(table: Mapping[str, Any]) -> str:
+    every = table["methods"]
+    digits = tables.decimals([line["mean"] for line in every])
+    shown = []
+    for line in every[:3]:
+        value = tables.number(line["mean"], digits)
+        shown.append(f"{line['rank']:g} {line['label']} {value}")
+    if len(every) > 3:
+        shown.append(f"and {len(every) - 3} more")
+    name = tables.title(table["metric"], table["metric_setting"])
+    network = f"{table['dataset']}/{table['target']}"
+    arrow = tables.arrow(table["better"])
+    return f"{name} {arrow} on {network}: {', '.join(shown)}"
+
+
 def facts(
-    found: Sequence[Brief], frame: pd.DataFrame, metrics: Iterable[str]
+    found: Sequence[Brief],
+    missing: Iterable[Mapping[str, str]],
+    frame: pd.DataFrame,
+    metrics: Iterable[str],
 ) -> dict[str, Any]:
     """The same as values that JSON can hold."""
     every = []
     for metric in dict.fromkeys(metrics):
         every += [_plain(table) for table in metric_rows(frame, metric)]
-    return {"methods": [_plain(asdict(brief)) for brief in found], "metrics": every}
+    methods = [_plain(asdict(brief)) for brief in found]
+    return {"methods": methods, "metrics": every, "missing": list(missing)}
 
 
 def _plain(value: Any) -> Any:
