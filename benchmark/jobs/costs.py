@@ -37,7 +37,6 @@ from scipy.optimize import lsq_linear
 
 from benchmark import data, papers, store
 from benchmark.api import Batch, Explanation, NotApplicable, Target
-from benchmark.data import scripts
 from benchmark.engine import Unit
 from benchmark.methods import registry
 from benchmark.methods.registry import MethodRef
@@ -45,6 +44,7 @@ from benchmark.pipeline import replicate
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.train import bring_network
 from benchmark.shared.work import Facts, Work, of_method, tensors
+from benchmark.store import data_scripts as scripts
 from benchmark.utils.near_names import UnknownName
 from benchmark.zoo import nets, own
 from benchmark.zoo.following import Following

@@ -21,9 +21,10 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark import data, engine, leaderboard, store
+from benchmark import data, engine, store
 from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
 from benchmark.leaderboard import places, placing, tables
+from benchmark.leaderboard.build import build
 from benchmark.methods import describe
 from benchmark.methods.metric_refs import MetricRef, declared, refuse_taken_names
 from benchmark.methods.registry import MethodRef, remark
@@ -69,6 +70,22 @@ class Evaluation:
     without: Mapping[str, int]
     remarks: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[str] = ()  # the names of those of the user
+    page: bool = True  # was it written?
+
+    @property
+    def first_file(self) -> str:
+        """What to open first."""
+        return "index.html" if self.page else "rows.csv"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The paths of what was written."""
+        names = ["rows.csv", "leaderboard.csv", "provenance.json"]
+        if self.compared:
+            names.append("differences.csv")
+        if self.page:
+            names.append("index.html")
+        return {name: str(self.folder / name) for name in names}
 
 
 def evaluate_methods(
@@ -159,6 +176,7 @@ def evaluate_methods(
         old.without,
         {name: text for name, text in remarks.items() if text},
         by_user,
+        page,
     )
 
 
@@ -323,7 +341,7 @@ def _write_page(
             gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
     paths = store.Paths(profile.name)
     known = {} if old.drawn else _committed_pictures(paths.committed, gallery, old)
-    return leaderboard.build(
+    return build(
         board,
         instances,
         gallery=gallery,

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+import scipy
 
 from benchmark import store
 from benchmark.leaderboard import stats, tables
@@ -269,7 +269,7 @@ def _times(labels: pd.Series, of_all: pd.Index) -> np.ndarray:
 
 def _intervals(score: np.ndarray) -> dict[str, np.ndarray]:
     """place, low, high, first of win rates (M, 1 + B), NaN for methods without a rival."""
-    rank = rankdata(-score, axis=0, method="min", nan_policy="omit")
+    rank = scipy.stats.rankdata(-score, axis=0, method="min", nan_policy="omit")
     place = rank[:, 0]
     low, high, first = np.full((3, len(score)), np.nan)
     rivals = ~np.isnan(place)

@@ -262,9 +262,8 @@ def _bare(batch: Batch) -> Batch:
 def again_unit(cell: Cell) -> Unit:
     """The unit that scores a cell by a method of this project."""
     reads = (*network_files(cell), cell.explanation, *method_files_of(cell.method))
-    return Unit(
-        cell.name, again_cell, (cell,), reads=reads, writes=(cell.again_scores,)
-    )
+    files = {"reads": reads, "writes": (cell.again_scores,)}
+    return Unit(cell.name, again_cell, (cell,), **files, title=cell.title)
 
 
 def is_scored_again(cell: Cell) -> bool:
@@ -378,7 +377,8 @@ def _external_units(todo: Sequence[Cell], limits: Limits, root: Path) -> list[Un
         elif not is_scored_again(cell):
             folder = root / str(i)
             folder.mkdir()
-            units.append(Unit(cell.name, again_apart, (cell,), limits, folder))
+            given = (cell.name, again_apart, (cell,), limits, folder)
+            units.append(Unit(*given, title=cell.title))
     return units
 
 

@@ -87,6 +87,15 @@ class Cell:
         setting = store.setting_text(self.method.settings)
         return f"{network} {self.method.label} {setting}".rstrip()
 
+    @property
+    def title(self) -> str:
+        """What people read: ``digits/cnn-0 GradCAM``, with the settings of the method."""
+        network = f"{self.dataset}/{self.target}-{self.seed}"
+        if not self.method:
+            return network
+        setting = store.setting_text(self.method.settings)
+        return f"{network} {self.method.cls} {setting}".rstrip()
+
 
 # --------------------------------------------------------------------------------------------- files of cells
 

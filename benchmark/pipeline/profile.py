@@ -34,12 +34,12 @@ from pydantic import (
 )
 
 from benchmark import papers, store
-from benchmark.data import scripts
 from benchmark.engine.sandbox import Limits
 from benchmark.methods.metric_refs import MetricRef
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import settings
 from benchmark.pipeline.settings import Misfit
+from benchmark.store import data_scripts as scripts
 from benchmark.utils.near_names import ProfileError, near
 from benchmark.zoo.own import OwnNetwork
 from benchmark.zoo.recipe import Recipe, mapping_of

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark import api, data, engine, leaderboard, papers, store
+from benchmark import api, data, engine, papers, store
+from benchmark.leaderboard.build import build
 from benchmark.metrics.glossary import entry, family
 from benchmark.pipeline import cells, collect, inputs, replicate
 from benchmark.pipeline.cells import Cell
@@ -33,7 +34,7 @@ def write(profile: Profile) -> Path:
     store.write_values(paths.values, instances)
     facts = kept(paths, provenance(profile))
     networks = target_cards(profile)
-    leaderboard.build(
+    build(
         store.read_rows(paths.rows),  # as a reader of the file sees them
         instances,
         gallery=gallery(profile),

@@ -35,7 +35,6 @@ from pathlib import Path
 CARRIERS = frozenset(
     f"benchmark.{name}"
     for name in (
-        "data.scripts",
         "engine",
         "engine.cluster",
         "engine.forkserver",
@@ -53,6 +52,7 @@ CARRIERS = frozenset(
         "shared.work",
         "store",
         "store.code_hash",
+        "store.data_scripts",
         "store.files",
         "store.git",
         "store.hashes",

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from benchmark import data, engine, store
 from benchmark.cli import commands, main
-from benchmark.data import scripts
 from benchmark.engine import Unit, pool
 from benchmark.jobs import costs, plan
 from benchmark.jobs.costs import Images, Model, Speed
@@ -20,6 +19,7 @@ from benchmark.pipeline import unit_times
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.unit_times import Time
 from benchmark.shared.work import Work
+from benchmark.store import data_scripts as scripts
 from benchmark.utils.near_names import UnknownName
 from tests.helpers.places import ROOT as HOME
 from tests.helpers.places import move_root

@@ -50,8 +50,14 @@ def name(label: str, control: bool) -> str:
     return f"*{text}*" if control else text
 
 
-def summary(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> str:
-    """The places of a track: over all families of metrics, and in each."""
+def summary(
+    frame: pd.DataFrame, placed: pd.DataFrame, track: str, most: int | None = None
+) -> str:
+    """The places of a track: over all families of metrics, and in each.
+
+    Args:
+        most: only the first so many methods, and all controls.
+    """
     names = places.families(placed, track)
     costs = places.costs(frame, track)
     cost = ["passes"] if costs else []
@@ -61,7 +67,10 @@ def summary(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> str:
         for line in places.of(placed, track, family).itertuples():
             by_family[line.label, family] = places.words(line)
     body = []
-    for line in places.of(placed, track).itertuples():
+    lines = places.of(placed, track)
+    if most is not None:
+        lines = lines[(lines.index < most) | lines["control"]]
+    for line in lines.itertuples():
         cells = [by_family.get((line.label, family), "–") for family in names]
         row = [name(line.label, line.control), places.words(line), *shares(line)]
         if costs:
