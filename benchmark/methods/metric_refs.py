@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmark import engine, store
-from benchmark.api import TRACKS, MetricSpec
+from benchmark.api import TRACKS, CallingSpec, MetricSpec
 from benchmark.engine.sandbox import Limits
 from benchmark.methods.registry import load_module, metrics, named, near_installed
 from benchmark.utils import installed
@@ -139,10 +139,11 @@ def declared(ref: MetricRef) -> Declared:
         if error:
             raise UnknownName(f"{ref.label}: {error}{_advice(error)}")
         values = done.result["fields"]
-        known = {f.name: values[f.name] for f in fields(MetricSpec) if f.name in values}
+        kind = CallingSpec if "calls" in values else MetricSpec
+        known = {f.name: values[f.name] for f in fields(kind) if f.name in values}
         known["needs"] = frozenset(known["needs"])
         known["settings"] = tuple(known["settings"])
-        spec = MetricSpec(function=_elsewhere, **known)
+        spec = kind(function=_elsewhere, **known)
         _seen[key] = Declared(spec, tuple(done.result["settings"]))
     return _seen[key]
 
@@ -251,10 +252,6 @@ def checked(spec: MetricSpec) -> list[str]:
     Raises:
         UnknownName: it cannot.
     """
-    if "explain" in spec.needs:
-        raise UnknownName(
-            "it needs explain: a metric that calls the method again must be one of the project"
-        )
     if spec.track not in _JUDGED:
         raise UnknownName(f"track {spec.track!r} is not one of {', '.join(_JUDGED)}")
     if not spec.name.isidentifier():
@@ -286,31 +283,35 @@ def checked(spec: MetricSpec) -> list[str]:
 def _check_call(spec: MetricSpec, setting: Any) -> None:
     """
     Raises:
-        UnknownName: the function does not take four arguments and the setting.
+        UnknownName: the function does not take four arguments (explain, too, if it needs that) and the setting.
     """
     if not isinstance(setting, Mapping):
         raise UnknownName(f"settings hold {setting!r}; write a list of mappings")
+    called = ["explain"] if isinstance(spec, CallingSpec) else []
     try:
         signature = inspect.signature(spec.function)
-        signature.bind(*[None] * 4, **setting)
+        signature.bind(*[None] * 4, **dict.fromkeys(called), **setting)
     except TypeError as error:
+        arguments = ", ".join(["e, target, batch, rng", *called, "**setting"])
         raise UnknownName(
-            f"it is called as {spec.name}(e, target, batch, rng, **setting): {error}"
+            f"it is called as {spec.name}({arguments}): {error}"
         ) from None
 
 
 def _keywords(function: Callable[..., Any]) -> set[str] | None:
-    """The names that a metric takes beyond its four first parameters; None: any."""
+    """The settings that a metric takes: names beyond its four first parameters and explain; None: any."""
     parameters = list(inspect.signature(function).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
-    return {p.name for p in parameters[4:] if p.kind is not p.VAR_POSITIONAL}
+    taken = {p.name for p in parameters[4:] if p.kind is not p.VAR_POSITIONAL}
+    return taken - {"explain"}
 
 
 _ADVICE = {
     "metric() takes 0 positional": f"; write {_HOW}",
     "required keyword-only argument": f"; a declaration is {_HOW}",
     "exists already": "; give yours another name",
+    "argument 'calls'": "; a metric that calls the method again is declared with glassbench.metric",
 }
 
 
