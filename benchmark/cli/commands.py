@@ -23,8 +23,6 @@ from benchmark.utils import scripts
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import near
 
-FORMATS = ("csv", "latex", "croissant", "eval-results")  # of report
-
 if TYPE_CHECKING:  # these import torch, which half of the commands do without
     from benchmark.engine import Done
     from benchmark.jobs.evaluate import Evaluation
@@ -262,8 +260,10 @@ def plan(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Write rows, tables, plots and the page; or what is there in another format (--format)."""
+    from benchmark.cli.formats import FORMATS, export
+
     if options.format:
-        return _export(options)
+        return export(options)
     for name in ("profile", "results", "out", "benchmark"):
         if getattr(options, name):
             raise UsageError(f"--{name} is for --format {', '.join(FORMATS)}")
@@ -277,36 +277,6 @@ def report(options: argparse.Namespace) -> int:
     with store.exclusive(store.Paths(profile.name).results, "glassbench report"):
         folder = write(profile)
     out.print(f"report: {folder.relative_to(store.ROOT)}")
-    return 0
-
-
-def _export(options: argparse.Namespace) -> int:
-    """Write boards or data sets in another format."""
-    from benchmark.jobs import export
-
-    form = options.format
-    if options.benchmark and form != "eval-results":
-        raise UsageError("--benchmark is for --format eval-results")
-    if options.results and (options.profile or form == "croissant"):
-        other = "--profile" if options.profile else "--format croissant"
-        raise UsageError(f"--results and {other} do not go together")
-    if options.results and not options.results.is_dir():
-        raise UsageError(f"--results {options.results}: no such folder")
-    name = options.results.resolve().name if options.results else _name(options)
-    folder = options.out or store.ROOT / "results" / "exports" / name / form
-    if form == "croissant":
-        profile = load_profile(name)
-        paths = store.Paths(profile.name)
-        files = {dataset: paths.data(dataset) for dataset in profile.datasets}
-        export.croissant(files, folder)
-    else:
-        results = options.results or store.Paths(name).committed.results
-        if form == "eval-results":
-            texts = export.eval_results(results, options.benchmark, name)
-        else:
-            texts = export.boards(results, form)
-        export.write(texts, folder)
-    out.print(f"written: {folder}", markup=False)
     return 0
 
 
@@ -366,7 +336,7 @@ def show(options: argparse.Namespace) -> int:
     """Print the leaderboard of a profile and the path of its page; exit code 1 if cells failed."""
     from benchmark.leaderboard.render import console
 
-    paths = store.Paths(_name(options)).committed
+    paths = store.Paths(profile_name(options)).committed
     rows = store.read_rows(paths.rows)
     console.show(paths.results, out)
     failed = rows[rows.status == "failed"]
@@ -407,7 +377,7 @@ def compare(options: argparse.Namespace) -> int:
     from benchmark.gate import diff as rules
     from benchmark.gate import show, sources
 
-    paths = store.Paths(_name(options))
+    paths = store.Paths(profile_name(options))
     base, head = sources.load(options.revision, paths), sources.load(None, paths)
     exact = rules.same_machine(base.provenance, head.provenance)
     found = sources.compare(base, head, paths)
@@ -433,7 +403,7 @@ def diff(options: argparse.Namespace) -> int:
     from benchmark.utils import plot_style
 
     fail_on = rules.kinds(options.fail_on)
-    paths = store.Paths(_name(options))
+    paths = store.Paths(profile_name(options))
     base, head = sources.load(options.base, paths), sources.load(options.head, paths)
     found = sources.compare(base, head, paths, match=options.match)
     picture = Path(options.plot) if options.plot else None
@@ -703,7 +673,7 @@ def _params() -> Path:
     return path
 
 
-def _name(options: argparse.Namespace) -> str:
+def profile_name(options: argparse.Namespace) -> str:
     """The name of the profile: from the option, else from params.yaml, which is not checked."""
     name = options.profile
     if not name and store.IS_WHEEL and not _is_chosen(store.ROOT / PARAMS):
