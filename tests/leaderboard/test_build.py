@@ -363,7 +363,7 @@ def test_console(out):
     unwrapped = " ".join(text.split())
     assert "1  Score-CAM (authors)" in text and EVIL in text
     assert (
-        "Score-CAM (authors), deletion AUC, steps=24: failed: out of memory"
+        "Score-CAM (authors), deletion AUC (steps=24): failed: out of memory"
         in unwrapped
     )
     assert "tables count: those with a best method that beats every" in unwrapped
