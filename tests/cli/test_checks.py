@@ -113,9 +113,7 @@ READ = [
 ]
 RUN = """
     import contextlib, io, json, sys
-    from benchmark.cli import evaluating, main
-from benchmark.jobs import own
-from benchmark.methods import declared
+    from benchmark.cli import main
 
     for arguments in json.load(sys.stdin):
         out, said = io.StringIO(), io.StringIO()
