@@ -1,6 +1,6 @@
 # The few commands of the house. Each does its own set-up, once.
 #
-#   make leaderboard [PROFILE=quick]   data, networks, explanations, scores, tables, page
+#   make leaderboard [PROFILE=quick]   data, networks, explanations, scores, tables, page (V=1: with what DVC says)
 #   make test                          the fast tests          (make test-all: the slow ones too)
 #   make faults                        runs killed, disks full, files spoilt: minutes (GLASSBENCH_KILLS=50)
 #   make check-results                 are the rows just made the committed ones?
@@ -21,6 +21,11 @@ VENV    := .venv
 BIN     := $(CURDIR)/$(VENV)/bin
 PIP     := "$(BIN)/python" -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
+# What DVC says of itself goes to a file, which is shown if it fails; its errors, and what a step says, are on stderr.
+LOG     := .dvc/tmp/repro.log
+QUIET   := mkdir -p $(dir $(LOG)) && { dvc repro > $(LOG) || { code=$$?; cat $(LOG) >&2; exit $$code; }; }
+REPRO   := $(if $(V),dvc repro,$(QUIET))
+
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND := Agg
@@ -29,7 +34,7 @@ export MPLBACKEND := Agg
 
 leaderboard: $(VENV)/.for-use
 	@glassbench mend && glassbench use $(PROFILE)
-	@dvc repro && rm -f .dvc/tmp/dvc.lock.kept
+	@$(REPRO) && rm -f .dvc/tmp/dvc.lock.kept
 	@glassbench show
 
 test: $(VENV)/.for-tests

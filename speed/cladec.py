@@ -33,6 +33,8 @@ from benchmark.api import Target
 from benchmark.papers.cladec import training
 from benchmark.papers.cladec.decoder import decoder, fresh
 from benchmark.papers.cladec.training import Scale, Training
+from benchmark.utils import accelerator
+from benchmark.utils.accelerator import is_accelerator
 from benchmark.zoo import nets
 from speed import frame
 from speed.frame import Row, Work
@@ -134,18 +136,18 @@ def contenders(
 def measure(options: argparse.Namespace) -> None:
     """Print a line for each kind of network and for each pair."""
     device = torch.device(options.device)
-    gpu = device.type == "cuda"
+    gpu = is_accelerator(device)
     clock = perf_counter if gpu else process_time
     where = f"{platform.machine()} CPU, one thread"
     if gpu:
-        where = torch.cuda.get_device_name(device)
+        where = accelerator.name(device)
 
     def finished(work: Work) -> Work:
         """The work, and waiting until a GPU has done it."""
 
         def finish() -> None:
             work()
-            torch.cuda.synchronize()
+            torch.accelerator.synchronize()
 
         return finish if gpu else work
 

@@ -40,6 +40,7 @@ from benchmark.methods import describe
 from benchmark.pipeline import cells, explain, prerequisites, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
+from benchmark.utils import accelerator
 from benchmark.utils.temporary import scratch
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -47,7 +48,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "again": {},
     "2 threads": {"threads": 2},
     "batches of 16": {"chunk": 16},
-    "GPU": {"device": "cuda"},
+    "GPU": {"device": accelerator.available()},
 }
 # Of the median method's maps.
 TOLERANCE = {"again": 0.0, "2 threads": 1e-4, "batches of 16": 1e-4, "GPU": 1e-3}
@@ -186,7 +187,7 @@ def main() -> int:
     todo, found = networks(profile, options.methods), {}
     with tempfile.TemporaryDirectory(prefix=scratch()) as folder:
         for way, how in WAYS.items():
-            if how.get("device") == "cuda" and not torch.cuda.is_available():
+            if how.get("device") == "cpu":
                 print("no GPU: CPU against GPU is not measured")
                 continue
             found[way] = Path(folder) / way.replace(" ", "-")

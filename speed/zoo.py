@@ -29,6 +29,7 @@ from sklearn.datasets import load_digits
 
 from benchmark import zoo
 from benchmark.data import Dataset
+from benchmark.utils.accelerator import is_accelerator
 from benchmark.zoo import dense
 from speed import frame
 from speed.frame import Row
@@ -84,8 +85,8 @@ def train(
         for seed in seeds
     ]
     zoo.train_many(digits(images), jobs, device=device, batched=batched)
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if is_accelerator(device):
+        torch.accelerator.synchronize()
 
 
 def one_thread() -> None:
@@ -96,13 +97,13 @@ def rows(small: bool = False, device: str = "cpu", images: int = 2000) -> Iterat
     if small:
         images = 200
     yield from together(small, device, images)
-    if device != "cuda":
+    if not is_accelerator(device):
         yield from without_autograd(small, images)
 
 
 def together(small: bool, device: str, images: int) -> Iterator[Row]:
     """K networks as one, and on a CPU side by side, against one by one."""
-    gpu, cores = device == "cuda", frame.cores()
+    gpu, cores = is_accelerator(device), frame.cores()
     names, seeds = (["mlp"], [0, 1]) if small else (["mlp", "xnn_cnn"], [0, 1, 2, 3])
     bounds = {
         "as one": "batched products of small matrices, slower on a CPU than one after the other",

@@ -8,30 +8,38 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmark import store
-from benchmark.cli.lists import LISTS, profiles
+from benchmark.cli import checks, evaluating
+from benchmark.cli.console import (
+    err,
+    note_without_commit,
+    out,
+    print_table,
+    stdout_on_stderr,
+)
+from benchmark.cli.lists import LISTS, load_card, prepared, profiles
+from benchmark.cli.profiles import (
+    PARAMS,
+    load_params,
+    load_profile,
+    name_of,
+    params_path,
+    profile_path,
+)
+from benchmark.store import data_scripts
 from benchmark.utils import scripts
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import near
 
+FORMATS = ("csv", "latex", "croissant", "eval-results")  # of report
+
 if TYPE_CHECKING:  # these import torch, which half of the commands do without
     from benchmark.engine import Done
-    from benchmark.jobs.evaluate import Evaluation
-    from benchmark.pipeline.profile import Profile
-
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-PARAMS = "params.yaml"
 
 
 def use(options: argparse.Namespace) -> int:
@@ -70,37 +78,31 @@ def use(options: argparse.Namespace) -> int:
 
 def list_(options: argparse.Namespace) -> int:
     """List profiles, data sets, targets, methods or metrics."""
-    table = LISTS[options.what](load_params)
+    table = LISTS[options.what](params_path)
     if options.name:
         column = next(iter(table[0]))
         names = [str(row[column]) for row in table]
         if options.name not in names:
             raise near(options.name, names, column)
         if options.what == "datasets":  # the whole card
-            from benchmark import data
-
-            found = sorted(
-                (store.ROOT / "datasets" / "processed").glob(f"*/{options.name}.npz")
-            )
-            out.print_json(json.dumps([data.load_card(path) for path in found]))
+            cards = [load_card(path) for path in prepared(options.name)]
+            out.print_json(json.dumps(cards))
             return 0
         table = [row for row in table if str(row[column]) == options.name]
     if options.json:
         out.print_json(json.dumps(table))
     else:
-        _print_table(options.what, table)
+        print_table(options.what, table)
     return 0
 
 
 def prepare(options: argparse.Namespace) -> int:
     """Download and prepare data sets: runs datasets/<name>.py."""
-    from benchmark.data.scripts import known as known_scripts
-
-    known = known_scripts()
-    names = options.dataset or load_params().datasets
-    for name in names:
+    known = data_scripts.known()
+    for name in options.dataset:
         if name not in known:
             raise near(name, known, "data set")
+    names = options.dataset or load_params().datasets
     for key in ("path", "masks"):  # the script runs in the project's folder
         if value := getattr(options, key):
             setattr(options, key, os.path.abspath(os.path.expanduser(value)))
@@ -140,22 +142,27 @@ def explain(options: argparse.Namespace) -> int:
 def score(options: argparse.Namespace) -> int:
     """Score every explanation with every metric, or the known methods with a metric of yours (--metric)."""
     if options.metric:
-        from benchmark import engine
+        path = profile_path(options.profile)
+        checks.networks(path, options.dataset)
+        checks.metrics(options.metric)
+        with stdout_on_stderr(options.json):
+            from benchmark import engine
 
-        engine.warm_up()
-        found = _evaluate(
-            load_profile(options.profile),
-            metrics=options.metric,
-            targets=options.dataset,
-            page=False,
-        )
-        return int(_has_failed(found) and not options.keep_going)
+            engine.warm_up()
+            profile = load_profile(options.profile)
+            chosen = {"metrics": options.metric, "targets": options.dataset}
+            outcome = evaluating.evaluated(profile, page=False, **chosen)
+        code = evaluating.report(outcome, options)
+        return 0 if options.keep_going else code
+    if options.json:
+        raise UsageError("--json is for --metric")
     if options.profile:
         raise UsageError("--profile is for --metric; `glassbench use NAME` chooses one")
     return _step("score", options)
 
 
 def _step(name: str, options: argparse.Namespace) -> int:
+    checks.datasets(params_path(), options.dataset)
     from benchmark import engine
 
     engine.warm_up()
@@ -165,11 +172,6 @@ def _step(name: str, options: argparse.Namespace) -> int:
 
     profile = load_params()
     chosen = options.dataset or profile.datasets
-    for dataset in chosen:
-        if dataset not in profile.datasets:
-            raise near(
-                dataset, profile.datasets, f"data set in profile {profile.name!r}:"
-            )
     paths = store.Paths(profile.name)
     folder, run = {
         "train": (paths.targets, train_networks),
@@ -209,6 +211,7 @@ def _exit_code(failed: int, keep_going: bool) -> int:
 
 def replicate(options: argparse.Namespace) -> int:
     """Run the papers' own experiments."""
+    checks.papers(params_path(), options.paper)
     from benchmark import engine
 
     engine.warm_up()
@@ -216,9 +219,6 @@ def replicate(options: argparse.Namespace) -> int:
 
     profile = load_params()
     chosen = options.paper or profile.papers
-    for paper in chosen:
-        if paper not in profile.papers:
-            raise near(paper, profile.papers, f"paper in profile {profile.name!r}:")
     failed = 0
     paths = store.Paths(profile.name)
     for paper in chosen:
@@ -233,6 +233,7 @@ def replicate(options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> int:
     """Estimate what a profile takes: units, hours, memory, and the speed-up by more workers."""
+    profile_path(options.profile)  # before torch is imported
     from benchmark.jobs import planned
     from benchmark.jobs.plan import calibrate, plan_profile, save
     from benchmark.pipeline.profile import Profile
@@ -259,22 +260,58 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Write rows, tables, plots and the page."""
+    """Write rows, tables, plots and the page; or what is there in another format (--format)."""
+    if options.format:
+        return _export(options)
+    for name in ("profile", "results", "out", "benchmark"):
+        if getattr(options, name):
+            raise UsageError(f"--{name} is for --format {', '.join(FORMATS)}")
     from benchmark import engine
 
     engine.warm_up()
     from benchmark.pipeline.report import write
 
     profile = load_params()
-    _note_without_commit()
+    note_without_commit()
     with store.exclusive(store.Paths(profile.name).results, "glassbench report"):
         folder = write(profile)
     out.print(f"report: {folder.relative_to(store.ROOT)}")
     return 0
 
 
+def _export(options: argparse.Namespace) -> int:
+    """Write boards or data sets in another format."""
+    from benchmark.jobs import export
+
+    form = options.format
+    if options.benchmark and form != "eval-results":
+        raise UsageError("--benchmark is for --format eval-results")
+    if options.results and (options.profile or form == "croissant"):
+        other = "--profile" if options.profile else "--format croissant"
+        raise UsageError(f"--results and {other} do not go together")
+    if options.results and not options.results.is_dir():
+        raise UsageError(f"--results {options.results}: no such folder")
+    name = options.results.resolve().name if options.results else name_of(options)
+    folder = options.out or store.ROOT / "results" / "exports" / name / form
+    if form == "croissant":
+        profile = load_profile(name)
+        paths = store.Paths(profile.name)
+        files = {dataset: paths.data(dataset) for dataset in profile.datasets}
+        export.croissant(files, folder)
+    else:
+        results = options.results or store.Paths(name).committed.results
+        if form == "eval-results":
+            texts = export.eval_results(results, options.benchmark, name)
+        else:
+            texts = export.boards(results, form)
+        export.write(texts, folder)
+    out.print(f"written: {folder}", markup=False)
+    return 0
+
+
 def verify(options: argparse.Namespace) -> int:
     """Recompute a random sample of the committed rows and compare; exit code 1 if any differs."""
+    profile_path(options.profile)  # before torch is imported
     from benchmark import engine
 
     engine.warm_up()
@@ -285,12 +322,13 @@ def verify(options: argparse.Namespace) -> int:
     record(store.Paths(profile.name), found)
     for line in lines(found):
         out.print(line, markup=False)
-    _note_without_commit()
+    note_without_commit()
     return 1 if found.differing else 0
 
 
 def judge(options: argparse.Namespace) -> int:
     """Judge committed rows by today's claims and tolerances: rows of claims, reproduction.csv and .md."""
+    profile_path(options.profile)  # before torch is imported
     from benchmark.jobs.judge import judge_rows, lines, write
 
     found = judge_rows(load_profile(options.profile))
@@ -302,6 +340,7 @@ def judge(options: argparse.Namespace) -> int:
 
 def rekey(options: argparse.Namespace) -> int:
     """Move committed results to the keys of today's code, if it is proven to mean the same."""
+    profile_path(options.profile)  # before torch is imported
     from benchmark import engine
 
     engine.warm_up()
@@ -321,7 +360,7 @@ def mend(options: argparse.Namespace) -> int:
 
     for line in recovery.mend(store.ROOT):
         err.print(line, markup=False)
-    _note_without_commit()
+    note_without_commit()
     return 0
 
 
@@ -329,9 +368,9 @@ def show(options: argparse.Namespace) -> int:
     """Print the leaderboard of a profile and the path of its page; exit code 1 if cells failed."""
     from benchmark.leaderboard.render import console
 
-    paths = store.Paths(_name(options)).committed
+    paths = store.Paths(name_of(options)).committed
     rows = store.read_rows(paths.rows)
-    console.show(paths.results, out)
+    console.show(paths.results, out, verbose=options.verbose)
     failed = rows[rows.status == "failed"]
     for (dataset, target, method), group in failed.groupby(
         ["dataset", "target", "method"]
@@ -370,7 +409,7 @@ def compare(options: argparse.Namespace) -> int:
     from benchmark.gate import diff as rules
     from benchmark.gate import show, sources
 
-    paths = store.Paths(_name(options))
+    paths = store.Paths(name_of(options))
     base, head = sources.load(options.revision, paths), sources.load(None, paths)
     exact = rules.same_machine(base.provenance, head.provenance)
     found = sources.compare(base, head, paths)
@@ -393,103 +432,33 @@ def diff(options: argparse.Namespace) -> int:
     """Show what is better, worse or lost between two results; exit code 1 on what --fail-on names."""
     from benchmark.gate import diff as rules
     from benchmark.gate import show, sources
-    from benchmark.utils import plot_style
 
     fail_on = rules.kinds(options.fail_on)
-    paths = store.Paths(_name(options))
+    paths = store.Paths(name_of(options))
     base, head = sources.load(options.base, paths), sources.load(options.head, paths)
     found = sources.compare(base, head, paths, match=options.match)
-    picture = Path(options.plot) if options.plot else None
-    if picture:
-        kind = "svg" if picture.suffix == ".svg" else "png"
-        with store.atomic(picture) as file:
-            file.write(plot_style.save(show.figure(found), kind))
+    drawn = Path(options.plot) if options.plot else None
+    if drawn:
+        from benchmark.gate import picture
+        from benchmark.utils import plot_style
+
+        kind = "svg" if drawn.suffix == ".svg" else "png"
+        with store.atomic(drawn) as file:
+            file.write(plot_style.save(picture.figure(found), kind))
     if options.form == "md":
-        extra = {"picture": picture.name} if picture else {}
+        extra = {"picture": drawn.name} if drawn else {}
         print(show.markdown(found, base, head, fail_on, **extra), end="")
+    elif options.form == "json":
+        print(show.as_json(found, base, head, fail_on))
     else:
-        form = show.as_json if options.form == "json" else show.text
-        print(form(found, base, head, fail_on))
+        limit = len(found) if options.verbose else show.SHORT
+        print(show.text(found, base, head, fail_on, limit=limit))
     return 1 if rules.fails(found, fail_on) else 0
-
-
-def evaluate(options: argparse.Namespace) -> int:
-    """Evaluate a new method, or a metric of yours on the known methods: rows, and places among the known ones."""
-    if not (options.method or options.images or options.metric):
-        raise UsageError("name a method: glassbench evaluate mine.py:GradNorm")
-    from benchmark import engine
-
-    engine.warm_up()
-    from benchmark.gate import sources
-    from benchmark.jobs.evaluate import write_images
-    from benchmark.store import recovery
-
-    own = _own_board(options) if options.network else None
-    profile = own or load_profile(options.profile)
-    if options.baseline:  # before the work
-        before = sources.load(options.baseline, store.Paths(profile.name))
-    for line in recovery.sweep(store.ROOT):
-        err.print(line, markup=False)
-    if options.images and not own:
-        names = write_images(profile.with_networks(options.targets), options.images)
-        out.print(f"{options.images}; name the maps {', '.join(names)}", markup=False)
-        return 0
-    found = _evaluate(
-        profile,
-        methods=options.method,
-        metrics=options.metric,
-        name=options.name,
-        targets=options.targets,
-        recompute=options.recompute or own is not None,
-        page=not options.no_page,
-    )
-    if _has_failed(found) or not options.baseline:
-        return int(_has_failed(found))
-    return _against_baseline(before, found, profile, options.fail_under)
-
-
-def _evaluate(profile: Profile, **chosen: Any) -> Evaluation:
-    """Evaluate methods and metrics, and print what was found; the workers are warm by then."""
-    from benchmark.jobs.evaluate import evaluate_methods, notes
-    from benchmark.leaderboard.render import placing_console
-
-    found = evaluate_methods(profile, **chosen)
-    if found.compared:
-        placing_console.show(found.frame, found.placed, found.compared, out)
-    placing_console.show_metrics(found.frame, found.metrics, out)
-    for line in notes(found):
-        err.print(line, markup=False)
-    if chosen["page"]:
-        _note_without_commit()
-    file = "index.html" if chosen["page"] else "rows.csv"
-    out.print(f"written: {found.folder / file}", markup=False)
-    return found
-
-
-def _has_failed(found: Evaluation) -> bool:
-    return bool((found.rows.status == "failed").any())
-
-
-def _against_baseline(
-    before: Any, found: Evaluation, profile: Profile, wanted: str
-) -> int:
-    """Print the method's cells beside those of an earlier evaluation; exit code 1 below the ``wanted`` level."""
-    from benchmark.gate import show
-    from benchmark.gate.diff import FAIL_ON
-    from benchmark.jobs import baseline
-
-    against = baseline.compare(before, found, store.Paths(profile.name))
-    text = show.text(against.cells, against.base, against.head, FAIL_ON)
-    out.print(text, markup=False)
-    reached = baseline.level(against.cells)
-    failed = baseline.is_under(reached, wanted)
-    word = "failed" if failed else "passed"
-    out.print(f"{word}: {reached} ({baseline.LEVELS[reached]}), asked for {wanted}")
-    return int(failed)
 
 
 def study(options: argparse.Namespace) -> int:
     """Write the kit of a study with people: pages, answer sheets and the key."""
+    checks.network(profile_path(options.profile), options.target)
     from benchmark import engine
 
     engine.warm_up()
@@ -539,150 +508,7 @@ def study_score(options: argparse.Namespace) -> int:
         out.print_json(json.dumps(as_facts(found)))
     else:
         title = f"{found.study}: {found.persons} persons"
-        _print_table(title, as_rows(found.scores))
+        print_table(title, as_rows(found.scores))
     for line in notes(found):
         err.print(line, markup=False)
     return 1 if found.missing else 0
-
-
-def _own_board(options: argparse.Namespace) -> Profile:
-    """The profile of ``--network`` on the images ``--images``; says what to know about the network.
-
-    Raises:
-        UsageError: options that do not fit together, or a network or images that cannot be used.
-    """
-    from benchmark.jobs.own import Images, lines, own_profile
-
-    if options.images is None:
-        raise UsageError(
-            "--network needs --images: a folder with a subfolder per class, a CSV, COCO or Pascal VOC"
-        )
-    if not (options.method or options.metric):
-        raise UsageError(
-            "name a method: glassbench evaluate mine.py:GradNorm --network ..."
-        )
-    if options.profile or options.targets:
-        raise UsageError(
-            "--network is a board of its own, without --profile and --targets"
-        )
-    given = {key: getattr(options, key) for key in ("weights", "layer", "tokens")}
-    for key in ("mean", "std", "classes"):
-        given[key] = getattr(options, key)
-    network = {key: value for key, value in given.items() if value is not None}
-    images = Images(
-        options.images,
-        options.size,
-        options.fit,
-        channels=1 if options.grey else 3,
-        masks=options.masks,
-    )
-    profile, card = own_profile({"use": options.network, **network}, images)
-    first, *notes = lines(card)
-    err.print(first, markup=False)
-    for note in notes:
-        err.print(note, markup=False, style="red" if "guessing" in note else None)
-    return profile
-
-
-def check(options: argparse.Namespace) -> int:
-    """Check a method or metric on toy data: what is wrong, with the line to change; exit code 1 if anything is."""
-    from benchmark import engine
-
-    engine.warm_up()
-    from benchmark.jobs.check import check_method
-    from benchmark.jobs.check import report as findings_report
-    from benchmark.jobs.check_metric import check_metric
-    from benchmark.methods.metric_refs import is_metric
-
-    check = check_metric if is_metric(options.method) else check_method
-    findings = check(options.method)
-    for line in findings_report(findings):
-        out.print(line, markup=False)
-    return 1 if any(f.wrong for f in findings) else 0
-
-
-def new(options: argparse.Namespace) -> int:
-    """Write a starter file of a method or metric."""
-    from benchmark.methods import templates
-
-    name = templates.write(options.file, options.kind)
-    use = "score --metric" if options.kind == "metric" else "evaluate"
-    out.print(
-        f"{options.file}: change it, then\n  glassbench check {options.file}:{name}\n"
-        f"  glassbench {use} {options.file}:{name}",
-        markup=False,
-    )
-    return 0
-
-
-def _note_without_commit() -> None:
-    """Say so if the provenance of what is made names no commit."""
-    from benchmark.store import git
-
-    _, why = git.commit(store.homes()[0])
-    if why:
-        err.print(f"provenance.json names no commit: {why}", markup=False)
-
-
-# --------------------------------------------------------------------------------------------- the profile
-
-
-def load_profile(name: str | None = None) -> Profile:
-    """A profile by name: params.yaml if it holds that profile, else the one that is shipped.
-
-    Without a name: params.yaml if it exists, else offline.
-    """
-    from benchmark.pipeline.profile import Profile
-
-    path, shipped = store.ROOT / PARAMS, profiles()
-    if _is_chosen(path) and name in (None, store.read_yaml(path).get("profile")):
-        return Profile.read(path)
-    if (name or "offline") not in shipped:
-        raise near(name, shipped, "profile")
-    return Profile.read(shipped[name or "offline"])
-
-
-def load_params() -> Profile:
-    """The profile in params.yaml; of an installed wheel offline, if there is none."""
-    from benchmark.pipeline.profile import Profile
-
-    return load_profile() if store.IS_WHEEL else Profile.read(_params())
-
-
-def _is_chosen(path: Path) -> bool:
-    """Is this a params.yaml of ours? In the working directory of a wheel it may be another program's."""
-    if not path.exists():
-        return False
-    text = path.read_text(errors="replace") if store.IS_WHEEL else "profile:"
-    return re.search(r"^profile:", text, re.MULTILINE) is not None
-
-
-def _params() -> Path:
-    path = store.ROOT / PARAMS
-    if not path.exists():
-        raise UsageError(
-            f"{PARAMS} is missing; choose a profile: glassbench use {' | '.join(profiles())}"
-        )
-    return path
-
-
-def _name(options: argparse.Namespace) -> str:
-    """The name of the profile: from the option, else from params.yaml, which is not checked."""
-    name = options.profile
-    if not name and store.IS_WHEEL and not _is_chosen(store.ROOT / PARAMS):
-        name = "offline"
-    name = name or store.read_yaml(_params()).get("profile")
-    if not re.fullmatch(r"\w[\w.-]*", str(name)):
-        where = "--profile" if options.profile else PARAMS
-        raise UsageError(f"{where}: {str(name)!r} is not a name of a profile")
-    return str(name)
-
-
-def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for column in rows[0] if rows else ():
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    console = out if out.is_terminal else Console(highlight=False, width=200)
-    console.print(table)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark import store
-from benchmark.utils import installed
+from benchmark.methods import declared
+from benchmark.store import data_scripts
+from benchmark.utils import installed, syntax
 from benchmark.utils.installed import Installed
 from benchmark.utils.near_names import UnknownName
 
-if TYPE_CHECKING:
-    from benchmark.api import MetricSpec
-    from benchmark.pipeline.profile import Profile
-
 PROFILES = Path(__file__).parent.parent / "profiles"
 OURS = "glassbench"
-Load = Callable[[], "Profile"]  # reads params.yaml
+Params = Callable[[], Path]  # the file of the profile in use
 
 
 def profiles() -> dict[str, Path]:
@@ -26,39 +24,33 @@ def profiles() -> dict[str, Path]:
     return {path.stem: path for path in sorted(PROFILES.glob("*.yaml"))}
 
 
-def _profiles(load: Load) -> list[dict[str, Any]]:
+def _profiles(params: Params) -> list[dict[str, Any]]:
     here = store.ROOT / "params.yaml"
     has_own = here.exists() and not store.IS_WHEEL
     current = store.read_yaml(here).get("profile") if has_own else None
     rows = []
     for name, path in profiles().items():
-        params = store.read_yaml(
-            path
-        )  # not parsed, which would import torch and take seconds
+        shipped = store.read_yaml(path)  # not parsed, which would import torch
         networks = 0
-        for zoo in params["zoo"].values():
+        for zoo in shipped["zoo"].values():
             networks += sum(len(target.get("seeds", [0])) for target in zoo.values())
         rows.append(
             {
                 "profile": f"{name} (in use)" if name == current else name,
-                "data sets": ", ".join(params["datasets"]),
+                "data sets": ", ".join(shipped["datasets"]),
                 "networks": networks,
-                "methods": len(params["explain"]["methods"]),
-                "papers": ", ".join(params["papers"]),
+                "methods": len(shipped["explain"]["methods"]),
+                "papers": ", ".join(shipped["papers"]),
             }
         )
     return rows
 
 
-def _datasets(load: Load) -> list[dict[str, Any]]:
-    from benchmark import data
-    from benchmark.data.scripts import known
-
+def _datasets(params: Params) -> list[dict[str, Any]]:
     rows = []
-    for name, script in known().items():
-        found = sorted((store.ROOT / "datasets" / "processed").glob(f"*/{name}.npz"))
-        for path in found or [None]:
-            card = data.load_card(path) if path else {}
+    for name, script in data_scripts.known().items():
+        for path in prepared(name) or [None]:
+            card = load_card(path) if path else {}
             source = card.get("provenance", {})
             images = [f"{count:,} {split}" for split, count in _counts(card)]
             rows.append(
@@ -76,6 +68,17 @@ def _datasets(load: Load) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def prepared(dataset: str) -> list[Path]:
+    """The files of a data set, one for each profile that it was prepared for."""
+    return sorted((store.ROOT / "datasets" / "processed").glob(f"*/{dataset}.npz"))
+
+
+def load_card(path: Path) -> dict[str, Any]:
+    """As ``data.load_card``, which imports torch; empty if there is none."""
+    arrays = store.read_npz(path, ["card"])
+    return json.loads(str(arrays["card"])) if "card" in arrays else {}
 
 
 def _entries(kind: str) -> Iterable[Installed]:
@@ -96,25 +99,8 @@ def _counts(card: dict[str, Any]) -> list[tuple[str, int]]:
     return [(split, counts[split]) for split in splits]
 
 
-def _methods(load: Load) -> list[dict[str, Any]]:
-    from benchmark.api import settings_of
-    from benchmark.methods import registry
-
-    rows = []
-    for ref in registry.method_refs():
-        method = ref.build()
-        doc = (registry.load_module(ref.path).__doc__ or "").strip().splitlines()
-        rows.append(
-            {
-                "method": method.name,
-                "kind": getattr(method, "paper", None)
-                or getattr(method, "kind", "user"),
-                "use": f"{ref.file}:{ref.cls}",
-                "settings": store.setting_text(settings_of(method)),
-                "idea": doc[0] if doc else "",
-                "from": OURS,
-            }
-        )
+def _methods(params: Params) -> list[dict[str, Any]]:
+    rows = [row | {"from": OURS} for row in declared.methods()]
     return rows + [_installed_method(entry) for entry in _entries("methods")]
 
 
@@ -125,7 +111,7 @@ def _installed_method(entry: Installed) -> dict[str, Any]:
     try:
         ref = MethodRef.parse(entry.name)
         name, kind, setting = describe(ref)
-        idea = _first_line(ref.path)
+        idea = syntax.first_line(ref.path)
     except UnknownName as error:  # the others are listed all the same
         name, kind, setting = entry.attribute, "user", ""
         idea = f"cannot be used: {error}"
@@ -139,78 +125,69 @@ def _installed_method(entry: Installed) -> dict[str, Any]:
     }
 
 
-def _first_line(path: Path) -> str:
-    """Of a file's docstring, without running it."""
-    try:
-        text = ast.get_docstring(ast.parse(path.read_bytes())) or ""
-    except (SyntaxError, ValueError, OSError):
-        return ""
-    return text.partition("\n")[0]
-
-
-def _metrics(load: Load) -> list[dict[str, Any]]:
-    from benchmark.methods import registry
-
+def _metrics(params: Params) -> list[dict[str, Any]]:
     rows = []
-    for m in registry.metrics().values():
-        texts = filter(None, map(store.setting_text, m.settings))
-        rows.append(_metric(m, m.name, " | ".join(texts), OURS))
+    for row in declared.metrics():
+        rows.append(row | {"use": row["metric"], "from": OURS})
     return rows + [_installed_metric(entry) for entry in _entries("metrics")]
 
 
-def _metric(m: MetricSpec, use: str, settings: str, package: str) -> dict[str, Any]:
-    return {
-        "metric": m.name,
-        "track": m.track,
-        "better": m.better,
-        "unit": m.unit,
-        "needs": ", ".join(sorted(m.needs)),
-        "settings": settings,
-        "source": m.source,
-        "use": use,
-        "from": package,
-    }
-
-
 def _installed_metric(entry: Installed) -> dict[str, Any]:
-    from benchmark.methods.metric_refs import MetricRef, declared
+    from benchmark.methods import metric_refs
+    from benchmark.methods.metric_refs import MetricRef
 
+    row = dict.fromkeys(declared.METRIC, "")
+    origin = {"use": entry.name, "from": entry.package}
     try:
-        found = declared(MetricRef.parse(entry.name))
+        ref = MetricRef.parse(entry.name)
+        found = metric_refs.declared(ref)
     except UnknownName as error:  # the others are listed all the same
-        columns = ["metric", "track", "better", "unit", "needs", "settings", "source"]
-        row = dict.fromkeys(columns, "") | {"metric": entry.attribute}
-        why = f"cannot be used: {error}"
-        return row | {"source": why, "use": entry.name, "from": entry.package}
-    texts = " | ".join(filter(None, found.settings))
-    return _metric(found.spec, entry.name, texts, entry.package)
+        why = {"metric": entry.attribute, "source": f"cannot be used: {error}"}
+        return row | why | origin
+    spec = found.spec
+    row["metric"] = spec.name
+    row["asks"] = syntax.docstring(ref.path, ref.function).partition("\n\n")[0]
+    for key in ("track", "better", "unit", "source"):
+        row[key] = getattr(spec, key)
+    row["needs"] = ", ".join(sorted(spec.needs))
+    row["settings"] = " | ".join(filter(None, found.settings))
+    return row | origin
 
 
-def _targets(load: Load) -> list[dict[str, Any]]:
+def _targets(params: Params) -> list[dict[str, Any]]:
+    path = params()
+    try:
+        return _targets_of(store.read_yaml(path))
+    except (AttributeError, KeyError, TypeError):
+        from benchmark.pipeline.profile import Profile
+
+        Profile.read(path)  # says what is wrong
+        raise
+
+
+def _targets_of(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
-    profile = load()
-    for dataset in profile.datasets:
-        for name, seed, recipe in profile.trainings(dataset):
-            path = (
-                store.Paths(profile.name)
-                .target(dataset, name, seed)
-                .with_suffix(".json")
-            )
-            card = store.read_json(path) if path.exists() else {}
-            state = card.get("failed") or (
-                f"{100 * card['test_accuracy']:.2f} %" if card else "not trained"
-            )
-            rows.append(
-                {
-                    "data set": dataset,
-                    "target": name,
-                    "seed": seed,
-                    "net": recipe.net,
-                    "test accuracy": state,
-                    "explained layer": card.get("layer") or "",
-                }
-            )
+    for dataset in profile["datasets"]:
+        for name, recipe in profile["zoo"].get(dataset, {}).items():
+            for seed in recipe.get("seeds", [0]):
+                rows.append(_target(profile["profile"], dataset, name, seed, recipe))
     return rows
+
+
+def _target(
+    profile: str, dataset: str, name: str, seed: int, recipe: Mapping[str, Any]
+) -> dict[str, Any]:
+    path = store.Paths(profile).target(dataset, name, seed).with_suffix(".json")
+    card = store.read_json(path) if path.exists() else {}
+    trained = f"{100 * card['test_accuracy']:.2f} %" if "test_accuracy" in card else ""
+    return {
+        "data set": dataset,
+        "target": name,
+        "seed": seed,
+        "net": recipe.get("net") or recipe.get("use", ""),
+        "test accuracy": card.get("failed") or trained or "not trained",
+        "explained layer": card.get("layer") or "",
+    }
 
 
 LISTS = {

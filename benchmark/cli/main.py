@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import __version__, store
-from benchmark.cli import commands
-from benchmark.cli.commands import err
+from benchmark.cli import commands, evaluating
+from benchmark.cli.commands import FORMATS
+from benchmark.cli.console import err
 from benchmark.cli.lists import LISTS, profiles
 from benchmark.engine import ClusterError
 from benchmark.utils.errors import UsageError
@@ -120,7 +121,7 @@ class _Commands:
             "--verbose",
             action="store_true",
             default=argparse.SUPPRESS,
-            help="show tracebacks",
+            help="print every table, and tracebacks",
         )
         command.set_defaults(run=run)
         return command
@@ -137,7 +138,9 @@ def parser() -> argparse.ArgumentParser:
         "[PROFILE=quick], or `glassbench use NAME` and `dvc repro`.",
     )
     top.add_argument("--version", action="version", version=f"glassbench {__version__}")
-    top.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+    top.add_argument(
+        "-v", "--verbose", action="store_true", help="print every table, and tracebacks"
+    )
     all_commands = _Commands(top)
     _add_setup(all_commands)
     _add_steps(all_commands)
@@ -151,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _profile_option(command: argparse.ArgumentParser, default: str = "") -> None:
+def _profile_option(command: Any, default: str = "") -> None:
     command.add_argument("--profile", help=f"default: that of params.yaml{default}")
 
 
@@ -163,6 +166,11 @@ def _metric_option(command: argparse.ArgumentParser) -> None:
         metavar="FILE:FUNCTION",
         help="a metric of yours, for the known methods too; may be given several times",
     )
+
+
+def _json_option(command: argparse.ArgumentParser) -> None:
+    what = "one JSON object: the summary, and the paths of the files with every number"
+    command.add_argument("--json", action="store_true", help=what)
 
 
 def _add_setup(all_commands: _Commands) -> None:
@@ -233,6 +241,7 @@ def _add_steps(all_commands: _Commands) -> None:
         if name == "score":
             _metric_option(command)
             command.add_argument("--profile", help="with --metric: of these networks")
+            _json_option(command)
 
     command = all_commands.add(
         "replicate",
@@ -296,7 +305,16 @@ def _add_plan(all_commands: _Commands) -> None:
 
 
 def _add_report(all_commands: _Commands) -> None:
-    all_commands.add("report", commands.report, "  glassbench report")
+    command = all_commands.add(
+        "report",
+        commands.report,
+        "  glassbench report\n"
+        "  glassbench report --format latex\n"
+        "  glassbench report --format csv --results results/evaluations/offline/GradNorm\n"
+        "  glassbench report --format croissant --profile quick --out data/\n"
+        "  glassbench report --format eval-results --benchmark OWNER/NAME",
+    )
+    _add_formats(command)
     all_commands.add(
         "mend", commands.mend, "  glassbench mend\n  glassbench mend && dvc repro"
     )
@@ -311,6 +329,34 @@ def _add_report(all_commands: _Commands) -> None:
         "--check",
         action="store_true",
         help="change nothing; exit code 2 if out of date",
+    )
+
+
+def _add_formats(command: argparse.ArgumentParser) -> None:
+    own = command.add_argument_group("results that are there, in another format")
+    own.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="boards as csv or latex, data sets as croissant, or eval-results of a model hub; nothing is computed",
+    )
+    _profile_option(own)
+    own.add_argument(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help="of an evaluation (default: results/PROFILE)",
+    )
+    own.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="default: results/exports/NAME/FORMAT",
+    )
+    own.add_argument(
+        "--benchmark",
+        default="",
+        metavar="OWNER/NAME",
+        help="with eval-results: the hub's data set that they belong to",
     )
 
 
@@ -415,7 +461,7 @@ def _add_comparisons(all_commands: _Commands) -> None:
 def _add_evaluate(all_commands: _Commands) -> None:
     command = all_commands.add(
         "evaluate",
-        commands.evaluate,
+        evaluating.evaluate,
         "  glassbench evaluate mine.py:GradNorm\n"
         "  glassbench evaluate mine.py:GradNorm?layer=conv3 --targets digits\n"
         "  glassbench evaluate mine.py:GradNorm --metric my.py:f --metric my.py:g?keep=0.3\n"
@@ -445,6 +491,7 @@ def _add_evaluate(all_commands: _Commands) -> None:
         action="store_true",
         help="explain and score the known methods, too",
     )
+    _json_option(command)
     command.add_argument(
         "--no-page", action="store_true", help="rows and board only: no plots, no page"
     )
@@ -512,7 +559,7 @@ def _add_own_network(command: argparse.ArgumentParser) -> None:
 def _add_check_and_new(all_commands: _Commands) -> None:
     command = all_commands.add(
         "check",
-        commands.check,
+        evaluating.check,
         "  glassbench check mine.py:GradNorm\n  glassbench check my.py:metric",
     )
     command.add_argument(
@@ -522,7 +569,7 @@ def _add_check_and_new(all_commands: _Commands) -> None:
 
     command = all_commands.add(
         "new",
-        commands.new,
+        evaluating.new,
         "  glassbench new mine.py\n  glassbench new mine.py --kind surrogate\n  glassbench new my.py --kind metric",
     )
     command.add_argument("file", type=Path, help="the file to write")

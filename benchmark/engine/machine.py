@@ -12,17 +12,27 @@ import os
 import sys
 from pathlib import Path
 
+from benchmark.utils.errors import UsageError
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _HELD = 2**30  # bytes
 
 
 def device() -> str:
-    """``cuda`` where a GPU is available, else ``cpu``; GLASSBENCH_DEVICE overrides both."""
-    import torch
+    """``cuda`` or another accelerator where there is one, else ``cpu``; GLASSBENCH_DEVICE overrides both.
 
-    return os.environ.get("GLASSBENCH_DEVICE") or (
-        "cuda" if torch.cuda.is_available() else "cpu"
-    )
+    Raises:
+        UsageError: a GLASSBENCH_DEVICE that this machine does not have.
+    """
+    from benchmark.utils import accelerator
+
+    asked = os.environ.get("GLASSBENCH_DEVICE")
+    if asked and not accelerator.exists(asked):
+        raise UsageError(
+            f"GLASSBENCH_DEVICE={asked}: this machine's torch has "
+            f"{' and '.join(accelerator.kinds())}"
+        )
+    return asked or accelerator.available()
 
 
 def default_workers() -> int:
@@ -47,7 +57,7 @@ def single_thread() -> None:
 
     keep_memory()
     torch.set_num_threads(1)
-    if torch.cuda.is_available():
+    if torch.accelerator.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         # Without TF32, rows of a GPU and of a CPU agree to float32 rounding.
@@ -91,20 +101,28 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def device_name() -> str:
-    """``cpu``, or the GPU's name."""
-    import torch
+    """``cpu``, or the accelerator's name."""
+    from benchmark.utils import accelerator
 
-    return torch.cuda.get_device_name() if device() == "cuda" else device()
+    return accelerator.name(device())
 
 
 def reset_peak_memory() -> None:
-    """Start a new measurement of peak memory (Linux only)."""
+    """Start a new measurement of peak memory: of an accelerator, or of this process (Linux only)."""
+    from benchmark.utils import accelerator
+
+    accelerator.reset_peak_memory(device())
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory() -> float:
-    """The most memory that this process held since ``reset_peak_memory``, in GB; 0 where the system does not tell."""
+    """The most memory that was held since ``reset_peak_memory``, in GB: tensors on an accelerator, or this process;
+    0 where the system does not tell."""
+    from benchmark.utils import accelerator
+
+    if device() != "cpu":
+        return accelerator.peak_memory(device()) / 1e9
     with contextlib.suppress(OSError, IndexError):
         status = Path("/proc/self/status").read_text()
         kilobytes = int(status.split("VmHWM:")[1].split()[0])

@@ -9,6 +9,7 @@ of its own (``sandbox``); it stays on this machine even where there is a cluster
 from __future__ import annotations
 
 import functools
+import math
 import multiprocessing
 import multiprocessing.context
 import multiprocessing.forkserver
@@ -24,12 +25,13 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 
 from benchmark.engine.machine import default_workers, device, single_thread
@@ -149,15 +151,18 @@ def run(
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[ended]}/{task.fields[units]}"),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     ]
+    share = shares(units)
     with Progress(
         *columns, console=console, disable=not console.is_terminal
     ) as progress:
-        task = progress.add_task(label, total=len(units))
-        for done in _in_order_of_end(units, workers):
-            progress.advance(task)
+        task = progress.add_task(label, total=1.0, units=len(units), ended=0)
+        for ended, done in enumerate(_in_order_of_end(units, workers), start=1):
+            progress.update(task, advance=share.get(id(done.unit), 0.0), ended=ended)
             if done.error or verbose or not console.is_terminal:
                 progress.console.print(
                     _line(label, done), highlight=False, soft_wrap=True
@@ -165,10 +170,24 @@ def run(
             yield done
 
 
+def shares(units: Sequence[Unit]) -> dict[int, float]:
+    """Of the work, by the id of a unit: by its expected seconds; one that never ran counts as much as the others do on
+    average."""
+    known = [unit.expected for unit in units if 0 < unit.expected < math.inf]
+    usual = sum(known) / len(known) if known else 1.0
+    sizes = {}
+    for unit in units:
+        is_known = 0 < unit.expected < math.inf
+        sizes[id(unit)] = unit.expected if is_known else usual
+    total = sum(sizes.values())
+    return {key: size / total for key, size in sizes.items()}
+
+
 def _line(label: str, done: Done) -> str:
+    what = escape(done.unit.title or done.unit.name)
     if done.error:
-        return f"{label} [red]failed[/]: {done.unit.name}: {done.error}"
-    return f"{label} done: {done.unit.name}"
+        return f"{label} [red]failed[/]: {what}: {escape(done.error)}"
+    return f"{label} done: {what}"
 
 
 def alone(unit: Unit) -> Done:

@@ -45,6 +45,7 @@ class Unit:
         folder: the only folder that a unit with limits may write into.
         expected: seconds; the longest units start first.
         reads, writes: its files, sent to and from workers that do not see the project's folder.
+        title: what people read instead of ``name``.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Unit:
     expected: float = 0.0
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
-from scipy.stats import t as student
+import scipy
 
 from benchmark.leaderboard.variances import FLOOR, Prior, fit, squeeze
 
@@ -121,8 +120,12 @@ def judge(cells: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.Data
     errors = np.where(tested, gain / divisor, np.nan)
     worse = np.full(len(cells), np.nan)
     better = worse.copy()
-    worse[tested] = false_discovery_control(student.cdf(errors[tested], dof[tested]))
-    better[tested] = false_discovery_control(student.sf(errors[tested], dof[tested]))
+    worse[tested] = scipy.stats.false_discovery_control(
+        scipy.stats.t.cdf(errors[tested], dof[tested])
+    )
+    better[tested] = scipy.stats.false_discovery_control(
+        scipy.stats.t.sf(errors[tested], dof[tested])
+    )
 
     enough = tested & (np.abs(gain) >= floor)
     regression = enough & (worse <= ALPHA)
@@ -135,7 +138,7 @@ def judge(cells: pd.DataFrame, elsewhere: pd.DataFrame | None = None) -> pd.Data
     # Benjamini-Hochberg's threshold for this many hits
     hits = np.where(gain < 0, regression.sum(), improvement.sum())
     level = ALPHA * np.maximum(hits, 1) / max(tested.sum(), 1)
-    tolerance = np.maximum(floor, student.isf(level, dof) * error)
+    tolerance = np.maximum(floor, scipy.stats.t.isf(level, dof) * error)
     return pd.DataFrame(
         {
             "kind": kind,

@@ -72,7 +72,8 @@ def compare(
 ) -> pd.DataFrame:
     """``diff.compare`` of two sources, with what their provenance and the other profiles tell."""
     same = networks.by_weights(base.provenance, head.provenance)
-    return diff.compare(base.rows, head.rows, elsewhere(paths), same=same, match=match)
+    others = None if base.rows.equals(head.rows) else elsewhere(paths)
+    return diff.compare(base.rows, head.rows, others, same=same, match=match)
 
 
 def elsewhere(paths: store.Paths) -> pd.DataFrame | None:

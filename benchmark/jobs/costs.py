@@ -37,7 +37,6 @@ from scipy.optimize import lsq_linear
 
 from benchmark import data, papers, store
 from benchmark.api import Batch, Explanation, NotApplicable, Target
-from benchmark.data import scripts
 from benchmark.engine import Unit
 from benchmark.methods import registry
 from benchmark.methods.registry import MethodRef
@@ -45,6 +44,7 @@ from benchmark.pipeline import replicate
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.train import bring_network
 from benchmark.shared.work import Facts, Work, of_method, tensors
+from benchmark.store import data_scripts as scripts
 from benchmark.utils.near_names import UnknownName
 from benchmark.zoo import nets, own
 from benchmark.zoo.following import Following
@@ -148,7 +148,8 @@ def network(recipe: Recipe | OwnNetwork, found: Images) -> Target:
     classes = [str(c) for c in range(found.classes)]
     layer = recipe.layer or nets.NETS[recipe.net].layer
     channels = found.shape[0]
-    return Target(
+    kind = Following if nets.has_own_file(recipe.net) else Target
+    return kind(
         net,
         name=recipe.net,
         classes=classes,
@@ -169,7 +170,7 @@ class Counter:
         paths: of the profile.
         params: the parameters of each data set.
         recipe: (data set, target) -> its recipe.
-        device: where units will run: ``cpu`` or ``cuda``.
+        gpu: the kind that units will run on; None: a CPU.
     """
 
     def __init__(
@@ -177,14 +178,14 @@ class Counter:
         paths: store.Paths,
         params: Mapping[str, Any],
         recipe: Callable[[str, str], Recipe],
-        device: str = "cpu",
+        gpu: Gpu | None = None,
     ) -> None:
         self._paths = paths
         self._params = params
         self._recipe = recipe
-        self._device = device
+        self._place = {"device": "cuda", "memory": 1e9 * gpu.gigabytes} if gpu else {}
         self._images: dict[str, Images] = {}
-        self._without_data = Facts(device=device)
+        self._without_data = Facts(**self._place)
         self._facts: dict[str, Facts] = {}
         self._counted: dict[str, Work] = {}
 
@@ -210,7 +211,7 @@ class Counter:
         if key not in self._facts:
             net = network(recipe, found) if recipe else None
             self._facts[key] = Facts(
-                **asdict(found), target=net, device=self._device, build=_build
+                **asdict(found), target=net, build=_build, **self._place
             )
         return self._facts[key]
 

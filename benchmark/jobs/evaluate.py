@@ -14,16 +14,17 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmark import data, engine, leaderboard, store
+from benchmark import data, engine, store
 from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
 from benchmark.leaderboard import places, placing, tables
+from benchmark.leaderboard.build import build
 from benchmark.methods import describe
 from benchmark.methods.metric_refs import MetricRef, declared, refuse_taken_names
 from benchmark.methods.registry import MethodRef, remark
@@ -41,6 +42,7 @@ from benchmark.pipeline import (
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.prerequisites import make_ready
 from benchmark.pipeline.profile import Profile
+from benchmark.utils import plot_style
 from benchmark.utils.near_names import UnknownName
 
 
@@ -68,6 +70,22 @@ class Evaluation:
     without: Mapping[str, int]
     remarks: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[str] = ()  # the names of those of the user
+    page: bool = True  # was it written?
+
+    @property
+    def first_file(self) -> str:
+        """What to open first."""
+        return "index.html" if self.page else "rows.csv"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The paths of what was written."""
+        names = ["rows.csv", "leaderboard.csv", "provenance.json"]
+        if self.compared:
+            names.append("differences.csv")
+        if self.page:
+            names.append("index.html")
+        return {name: str(self.folder / name) for name in names}
 
 
 def evaluate_methods(
@@ -130,15 +148,17 @@ def evaluate_methods(
     store.write_rows(folder / "rows.csv", new)
     facts = provenance.provenance(mine)
     store.write_json(folder / "provenance.json", facts)
-    if page:
-        frame = _write_page(folder, profile, mine, board, instances, old.drawn, facts)
-    else:
-        frame = tables.leaderboard(board, instances, report.families())
-        store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
-    evaluated = frame["method"].isin(names)
-    labels = dict.fromkeys(frame.loc[evaluated, "label"])
-    found = tables.contests(tables.labelled(board), instances)
+    labelled = tables.labelled(board)
+    labels = dict.fromkeys(labelled.loc[labelled["method"].isin(names), "label"])
+    found = tables.contests(labelled, instances)
     compared = {label: placing.differences(found, label) for label in labels}
+    if page:
+        frame = _write_page(
+            folder, profile, mine, board, instances, old, compared, facts
+        )
+    else:
+        frame = tables.board(found, report.families())
+        store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
     if compared:
         parts = [found.assign(method=label) for label, found in compared.items()]
         every = pd.concat(parts)
@@ -156,6 +176,7 @@ def evaluate_methods(
         old.without,
         {name: text for name, text in remarks.items() if text},
         by_user,
+        page,
     )
 
 
@@ -307,18 +328,20 @@ def _write_page(
     mine: Profile,
     board: pd.DataFrame,
     instances: pd.DataFrame,
-    drawn: Mapping[str, MethodRef],
+    old: _Known,
+    compared: Mapping[str, pd.DataFrame],
     facts: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Write board, plots, gallery and page into ``folder``; returns the board."""
     gallery = report.gallery(mine)
-    if drawn:
-        others = report.gallery(profile.with_methods(list(drawn.values())))
+    if old.drawn:
+        others = report.gallery(profile.with_methods(list(old.drawn.values())))
         gallery = gallery or others
         for key in gallery.keys() & others.keys():
             gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
     paths = store.Paths(profile.name)
-    return leaderboard.build(
+    known = {} if old.drawn else _committed_pictures(paths.committed, gallery, old)
+    return build(
         board,
         instances,
         gallery=gallery,
@@ -331,13 +354,31 @@ def _write_page(
         out=folder,
         families=report.families(),
         glossary=report.glossary(),
+        compared=compared,
+        known=known,
+        apply=report.side_by_side,
     )
+
+
+def _committed_pictures(
+    paths: store.Paths, networks: Iterable[tuple[str, str]], old: _Known
+) -> dict[tuple[str, str], bytes]:
+    """The committed galleries of networks whose committed rows hold: the same images under the known methods."""
+    found = {}
+    for dataset, target in networks:
+        name = plot_style.file_name("gallery", dataset, target)
+        picture = paths.results / "plots" / f"{name}.png"
+        holds = len(old.means) and not old.left_out
+        if holds and picture.exists():
+            found[dataset, target] = picture.read_bytes()
+    return found
 
 
 def write_images(profile: Profile, file: Path) -> list[str]:
     """Write the images that the profile explains, for maps that are computed elsewhere.
 
-    The file holds for each data set ``<name>/x`` (n, c, h, w) float32 in [0, 1] and ``<name>/ids`` (n,).
+    The file holds for each data set ``<name>/x`` (n, c, h, w) float32 in [0, 1] and ``<name>/ids`` (n,); for a network
+    that is explained on others (``only`` of the profile) ``<name>/<network>/x`` and ``.../ids``.
 
     Returns:
         The names that the arrays of ``maps.npz`` should have.
@@ -346,15 +387,17 @@ def write_images(profile: Profile, file: Path) -> list[str]:
     names = []
     for dataset in profile.datasets:
         make_ready(profile, dataset)
-        wanted = profile.explained(dataset)
+        of_all = profile.explained(dataset).images
         for name, seed, _ in profile.trainings(dataset):
+            wanted = profile.explained(dataset, name)
+            where = dataset if wanted.images == of_all else f"{dataset}/{name}"
             cell = Cell(
                 profile.name, dataset, name, seed, None, wanted.images, wanted.reference
             )
             batch = inputs.load_batch(cell)
             names.append(inputs.load_target(cell).name)
             for key in ("x", "ids"):
-                arrays[f"{dataset}/{key}"] = getattr(batch, key).cpu().numpy()
+                arrays[f"{where}/{key}"] = getattr(batch, key).cpu().numpy()
     store.write_npz(file, arrays)
     return names
 

@@ -33,7 +33,7 @@ from benchmark.pipeline import (
 from benchmark.pipeline.profile import Profile
 from benchmark.utils.near_names import pick
 
-# Seconds of a stage besides its units: the start of Python (5 s of a core, measured), of workers and of DVC (assumed).
+# Seconds of a step besides its units: the start of Python (6 s of a core, measured), of workers and of DVC (assumed).
 STAGE = 8.0
 REPORT = 30.0  # seconds of the report (assumed)
 STEPS = ("train", "explain", "score", "again", "replicate")
@@ -61,11 +61,11 @@ class Planned:
 # --------------------------------------------------------------------------------------------- the profile
 
 
-def counter(profile: Profile, device: str = "cpu") -> Counter:
+def counter(profile: Profile, gpu: costs.Gpu | None = None) -> Counter:
     """A counter of the work of the profile's units."""
     paths = store.Paths(profile.name)
     recipe = lambda dataset, target: profile.zoo[dataset][target]
-    return Counter(paths, profile.data, recipe, device)
+    return Counter(paths, profile.data, recipe, gpu)
 
 
 def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]]:
@@ -103,7 +103,8 @@ def plan_profile(
         UnknownName: a GPU that is not in the table, or a data set of unknown size.
         StoreError: no table of speeds.
     """
-    ratio = pick(gpu.lower(), costs.GPUS, "GPU").ratio if gpu else 1.0
+    card = pick(gpu.lower(), costs.GPUS, "GPU") if gpu else None
+    ratio = card.ratio if card else 1.0
     paths = store.Paths(profile.name)
     speeds = costs.read_speeds()
     measured: dict[unit_times.Key, unit_times.Time] = {}
@@ -112,7 +113,7 @@ def plan_profile(
     else:
         measured = _measured(unit_times.read(paths), gpu)
     model = Model(speeds)
-    count = counter(profile, "cuda" if gpu else "cpu")
+    count = counter(profile, card)
     found = []
     for step, stage, unit in units(profile, bool(gpu)):
         kind, work = count.count(step, unit)
@@ -210,8 +211,10 @@ def _networks(step: str, unit: Unit) -> tuple[str, ...]:
 
 def makespan(found: Sequence[Planned], workers: int) -> float:
     """Seconds from the first unit to the end of the report, stage after stage."""
-    parts = stages(found).values()
-    return sum(STAGE + stage_seconds(part, workers) for part in parts) + REPORT
+    parts = stages(found)
+    started = {"score" if step == "again" else step for step, _ in parts}
+    taken = sum(stage_seconds(part, workers) for part in parts.values())
+    return len(started) * STAGE + taken + REPORT
 
 
 def stage_seconds(part: Sequence[Planned], workers: int) -> float:
@@ -225,6 +228,23 @@ def stage_seconds(part: Sequence[Planned], workers: int) -> float:
     for unit in sent:
         heapq.heapreplace(free_at, free_at[0] + unit.expected)
     return max(free_at, default=0.0)
+
+
+BUSY = 0.9  # of their time workers work: then more of them help
+
+
+def bound(found: Sequence[Planned], workers: int) -> Planned | None:
+    """The unit that keeps so many workers waiting the longest, since it alone is left of its stage; None where the
+    sum of the work bounds, which more workers would share."""
+    work = chain_seconds(found) / workers
+    if not found or work >= BUSY * makespan(found, workers):
+        return None
+
+    def waiting(part: Sequence[Planned]) -> float:
+        return stage_seconds(part, workers) - chain_seconds(part) / workers
+
+    slowest = max(stages(found).values(), key=waiting)
+    return max(slowest, key=_seconds)
 
 
 def stages(found: Sequence[Planned]) -> dict[tuple[str, str], list[Planned]]:

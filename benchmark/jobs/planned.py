@@ -14,6 +14,7 @@ from benchmark.pipeline.profile import Profile
 
 WORKERS = (1, 10, 100, 1000)
 LARGEST = 5  # units that are named
+BOUND = 48  # characters of the name of the unit that bounds
 SPANS = ((86400, "days"), (3600, "h"), (60, "min"))  # seconds of each unit of time
 
 
@@ -46,9 +47,15 @@ def facts(
             "units": [_name(unit) for unit in chain],
         },
         "makespan": {n: plan.makespan(found, n) for n in sorted(simulated)},
+        "bound": {n: _bound(found, n) for n in sorted(simulated)},
         "largest": [_name(unit) for unit in by_seconds[:LARGEST]],
         "too_large": too_large(found, gpu),
     }
+
+
+def _bound(found: Sequence[Planned], workers: int) -> str:
+    unit = plan.bound(found, workers)
+    return _name(unit) if unit else ""
 
 
 def too_large(found: Sequence[Planned], gpu: str) -> list[str]:
@@ -133,14 +140,17 @@ def _columns(step: str, units: str | int, hours: str, longest: str, memory: str)
 
 
 def _worker_lines(found: Mapping[str, Any]) -> list[str]:
-    """For each number of workers: seconds, relative to one worker, and the share of the time that they work."""
-    lines = ["  workers   done after  speed-up  utilisation"]
+    """For each number of workers: seconds, relative to one worker, the share of the time that they work, and what
+    bounds it."""
+    lines = ["  workers   done after  speed-up  utilisation  bound by"]
     alone = found["makespan"][1]
     work = found["hours"] * 3600
     for n, seconds in found["makespan"].items():
         speed_up = alone / seconds
         utilisation = work / n / seconds
-        lines.append(f"{n:9}{span(seconds):>13}{speed_up:10.1f}{utilisation:13.0%}")
+        bound = found["bound"][n] or "the work"
+        numbers = f"{n:9}{span(seconds):>13}{speed_up:10.1f}{utilisation:13.0%}"
+        lines.append(f"{numbers}  {bound[:BOUND]}")
     return lines
 
 

@@ -5,7 +5,3 @@ rows, instances -> tables.leaderboard -> leaderboard.{csv,md}   the board: mean,
                 -> plots, gallery     -> plots/*.{svg,png}
                 -> page.render        -> *.html                 boards, papers, reproduction, about; they show the plots
 """
-
-from benchmark.leaderboard.build import build
-
-__all__ = ["build"]

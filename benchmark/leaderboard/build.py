@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from benchmark import store
 from benchmark.leaderboard import places, reproduction, summaries, tables
-from benchmark.leaderboard.contests import contests
+from benchmark.leaderboard.contests import UNRANKED, contests
 from benchmark.leaderboard.render import gallery as galleries
 from benchmark.leaderboard.render import markdown, page, plots, reproduction_markdown
 from benchmark.utils import plot_style
+
+# a picture's name, what draws it, the kinds of files to make of it, their dots per inch
+Job = tuple[str, Callable[[], Figure], Sequence[str], int]
+Apply = Callable[[Callable[[Job], dict[str, bytes]], Sequence[Job]], Iterable[Any]]
 
 
 def build(
@@ -30,10 +36,14 @@ def build(
     papers: Sequence[Mapping[str, Any]] | None = None,
     families: Mapping[str, str] | None = None,
     glossary: Mapping[str, Mapping[str, str]] | None = None,
+    compared: Mapping[str, pd.DataFrame] | None = None,
+    known: Mapping[tuple[str, str], bytes] | None = None,
+    apply: Apply = map,
 ) -> pd.DataFrame:
     """Write the files of ``results/<profile>/`` except rows and provenance into ``out``; returns the board.
 
-    They are leaderboard.{csv,md}, places.csv, reproduction.{csv,md}, ranks.csv, metrics.json, plots/ and the pages.
+    They are leaderboard.{csv,md}, places.csv, reproduction.{csv,md}, ranks.csv, metrics.json, plots/ and the pages; of
+    an evaluation (``compared``) without reproduction.{csv,md}, and plots and pages have its methods' tracks only.
     The same input gives the same bytes. Plots of an earlier build that this one does not make are removed.
 
     Args:
@@ -49,6 +59,9 @@ def build(
             None: without the pages of papers and reproduction.
         families: of the metrics, as for ``tables.leaderboard``.
         glossary: by metric: name, title, question, formula, range, weakness, better, family, source (texts).
+        compared: by label of a new method, its ``placing.differences``: it is marked in tables and plots.
+        known: by (dataset, target), a PNG of the same images under known methods whose maps the gallery lacks.
+        apply: ``map``, or what applies a function to jobs side by side, in other processes.
 
     Raises:
         ValueError, StoreError: inputs that do not match; nothing is written then.
@@ -64,10 +77,26 @@ def build(
         target_cards=target_cards,
         evidence=evidence,
     )
-    svgs, pngs = _figures(frame, placed)
-    pngs |= _galleries(placed, gallery or {})
+    visible, new = frame, list(compared or ())
+    if compared:
+        mine = frame["label"].isin(new) & (frame["status"] != "not applicable")
+        visible = frame[frame["track"].isin({*frame.loc[mine, "track"], *UNRANKED})]
+    jobs: list[Job] = []
+    for name, draw in plots.drawings(visible, placed, new):
+        jobs.append((name, draw, ("svg", "png"), 130))
+    for name, draw in _galleries(placed, gallery or {}, new):
+        jobs.append((name, draw, ("png",), 110))
+    svgs, pngs = {}, {}
+    for (name, *_), files in zip(jobs, apply(_drawn, jobs), strict=True):
+        pngs[name] = files["png"]
+        if "svg" in files:
+            svgs[name] = files["svg"].decode()
+    for network, picture in (known or {}).items():
+        name = plot_style.file_name("gallery", *network)
+        if name in pngs:
+            pngs[name] = galleries.beside(pngs[name], picture)
     pages = page.render(
-        frame,
+        visible,
         placed,
         reproduced,
         svgs=svgs,
@@ -77,17 +106,19 @@ def build(
         provenance=provenance,
         papers=papers,
         glossary=glossary,
+        compared=compared,
     )
     texts = {
         "leaderboard.csv": tables.csv_text(frame),
         "leaderboard.md": markdown.render(frame, placed, profile),
         "places.csv": places.csv_text(placed),
-        "reproduction.csv": reproduction.csv_text(reproduced),
-        "reproduction.md": reproduction_markdown.render(reproduced, profile),
         **pages,
         "ranks.csv": summaries.ranks(placed),
         "metrics.json": summaries.metrics(frame, placed, reproduced),
     }
+    if not compared:
+        texts["reproduction.csv"] = reproduction.csv_text(reproduced)
+        texts["reproduction.md"] = reproduction_markdown.render(reproduced, profile)
     plotted = {f"{name}.svg": text.encode() for name, text in svgs.items()}
     plotted |= {f"{name}.png": data for name, data in pngs.items()}
     plotted |= _pictures(papers or ())
@@ -97,32 +128,26 @@ def build(
     return frame
 
 
-def _figures(
-    frame: pd.DataFrame, placed: pd.DataFrame
-) -> tuple[dict[str, str], dict[str, bytes]]:
-    """The figures of the board by name: as SVG text, as PNG."""
-    svgs, pngs = {}, {}
-    for name, figure in plots.figures(frame, placed):
-        svgs[name] = plot_style.save(figure, "svg").decode()
-        pngs[name] = plot_style.save(figure, "png")
-    return svgs, pngs
-
-
 def _galleries(
-    placed: pd.DataFrame, gallery: Mapping[tuple[str, str], Mapping[str, Any]]
-) -> dict[str, bytes]:
-    """Gallery pictures by name, methods in the order of their places."""
+    placed: pd.DataFrame,
+    gallery: Mapping[tuple[str, str], Mapping[str, Any]],
+    new: Collection[str],
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Gallery pictures by name, methods in the order of their places, new ones first."""
     ranked = places.of(placed, "heatmap")["label"]
     place = {label: i for i, label in enumerate(ranked)}
-    pngs = {}
     for (dataset, target), entry in sorted(gallery.items()):
         labels = sorted(entry["maps"], key=lambda label: place.get(label, len(place)))
+        labels.sort(key=lambda label: label not in new)
         if labels:
             maps = {label: entry["maps"][label] for label in labels}
-            picture = galleries.figure({**entry, "maps": maps})
-            name = plot_style.file_name("gallery", dataset, target)
-            pngs[name] = plot_style.save(picture, "png", dpi=110)
-    return pngs
+            draw = partial(galleries.figure, {**entry, "maps": maps}, new)
+            yield plot_style.file_name("gallery", dataset, target), draw
+
+
+def _drawn(job: Job) -> dict[str, bytes]:
+    _, draw, kinds, dpi = job
+    return plot_style.saved(draw(), kinds, dpi=dpi)
 
 
 def _pictures(papers: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:

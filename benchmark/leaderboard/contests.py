@@ -22,6 +22,7 @@ Record = Mapping[str, Any]  # a row, with its label, key and condition
 
 FACTS = ("target", "replication")  # tracks of facts, not contests
 UNRANKED = (*FACTS, "unknown")
+COST = "passes_per_image"  # a metric that is shown beside the others: nobody wins by it
 TABLE = ["track", "dataset", "target", "metric", "metric_setting"]  # the key of one
 METHOD = ["label", "paper", "method", "setting"]  # the key of one of its methods
 # of a row, besides its keys
@@ -47,6 +48,11 @@ class Contest:
     @property
     def track(self) -> str:
         return self.key["track"]
+
+    @property
+    def contested(self) -> bool:
+        """Is there something to win?"""
+        return self.track not in UNRANKED and self.key["metric"] != COST
 
     @property
     def better(self) -> str:
@@ -84,6 +90,11 @@ class Contest:
         seeds = ~np.isnan(self.means)
         with np.errstate(invalid="ignore"):
             return np.nansum(self.means, axis=1) / seeds.sum(1)
+
+
+def contested(frame: pd.DataFrame) -> pd.Series:
+    """Of each line of a board: is there something to win?"""
+    return ~frame["track"].isin(UNRANKED) & (frame["metric"] != COST)
 
 
 def contests(rows: pd.DataFrame, instances: pd.DataFrame | None) -> list[Contest]:

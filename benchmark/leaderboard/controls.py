@@ -72,18 +72,17 @@ def uncounted(frame: pd.DataFrame, track: str) -> list[str]:
 
 def summary(frame: pd.DataFrame, track: str) -> str:
     """How many tables of a track count, in a sentence; what is said of its families."""
-    found = gains(frame[frame["track"] == track])
-    counting = int(found["counts"].sum())
-    text = f"{counting} of {tables.plural(len(found), 'table')} count"
-    ranked = (frame["track"] == track) & frame["rank"].notna()
-    has_control = frame.loc[ranked, "control"].any()
+    ranked = frame[(frame["track"] == track) & frame["rank"].notna()]
+    counting = ranked.groupby(TABLE)["counts"].any()
+    text = f"{counting.sum()} of {tables.plural(len(counting), 'table')} count"
+    has_control = ranked["control"].any()
     why = (
         "a best method that beats every control"
         if has_control
         else "two methods or more"
     )
     notes = [f"{text}: those with {why}."]
-    for family in dict.fromkeys(found["family"]):
+    for family in dict.fromkeys(ranked["family"]):
         if family in tables.ELSEWHERE:
             notes.append(f"{family.capitalize()}: {tables.ELSEWHERE[family]}.")
     return " ".join(notes)

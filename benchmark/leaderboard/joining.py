@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+import scipy
 
 from benchmark import store
 
@@ -265,7 +265,7 @@ def interval(
 def _students_half(values: np.ndarray) -> float:
     """Half of Student's 95 % interval of the mean."""
     seeds = len(values)
-    quantile = student.ppf(0.975, seeds - 1)
+    quantile = scipy.stats.t.ppf(0.975, seeds - 1)
     return quantile * values.std(ddof=1) / np.sqrt(seeds)
 
 

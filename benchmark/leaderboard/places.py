@@ -28,11 +28,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+import scipy
 
 from benchmark import store
 from benchmark.leaderboard import stats, tables
-from benchmark.leaderboard.contests import TABLE, UNRANKED, Contest
+from benchmark.leaderboard.contests import COST, TABLE, Contest
 from benchmark.utils.seeds import generator
 
 ALL = ""  # in the place of a family: all families of the track
@@ -73,6 +73,12 @@ def places(frame: pd.DataFrame, contests: Sequence[Contest] = ()) -> pd.DataFram
     return out[COLUMNS].reset_index(drop=True)
 
 
+def costs(frame: pd.DataFrame, track: str) -> dict[str, float]:
+    """By method, the forward passes that an explanation takes, the mean over networks."""
+    lines = frame[(frame["track"] == track) & (frame["metric"] == COST)]
+    return lines.dropna(subset="mean").groupby("label")["mean"].mean().to_dict()
+
+
 def of(placed: pd.DataFrame, track: str, family: str = ALL) -> pd.DataFrame:
     """The lines of one track and family."""
     chosen = (placed["track"] == track) & (placed["family"] == family)
@@ -110,7 +116,7 @@ def _draws(contests: Sequence[Contest]) -> Draws:
     """Of each contest, the resampled means of its methods."""
     out: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
     for contest in contests:
-        if contest.track in UNRANKED or len(contest.methods) < 2:
+        if not contest.contested or len(contest.methods) < 2:
             continue
         network = contest.key["dataset"], contest.key["target"]
         means = np.full((len(contest.methods), stats.DRAWS), np.nan)
@@ -263,7 +269,7 @@ def _times(labels: pd.Series, of_all: pd.Index) -> np.ndarray:
 
 def _intervals(score: np.ndarray) -> dict[str, np.ndarray]:
     """place, low, high, first of win rates (M, 1 + B), NaN for methods without a rival."""
-    rank = rankdata(-score, axis=0, method="min", nan_policy="omit")
+    rank = scipy.stats.rankdata(-score, axis=0, method="min", nan_policy="omit")
     place = rank[:, 0]
     low, high, first = np.full((3, len(score)), np.nan)
     rivals = ~np.isnan(place)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.leaderboard import stats, tables
-from benchmark.leaderboard.contests import UNRANKED, Contest
+from benchmark.leaderboard.contests import Contest, contested
 
 VERDICTS = ("beats", "loses to", "same", "undecided", "unknown")
 COLUMNS = [
@@ -43,7 +43,7 @@ def differences(found: Sequence[Contest], label: str) -> pd.DataFrame:
     """
     out = []
     for contest in found:
-        if contest.track in UNRANKED or label not in contest.labels:
+        if not contest.contested or label not in contest.labels:
             continue
         i, total = contest.labels.index(label), contest.totals
         if np.isnan(total[i]):
@@ -68,8 +68,7 @@ def standing(frame: pd.DataFrame, compared: pd.DataFrame, label: str) -> pd.Data
         its lines of the board, with ``ranked`` (how many methods of the table have a rank), and for each verdict the
         labels of the rivals.
     """
-    contests = frame[~frame["track"].isin(UNRANKED)]
-    mine = contests[contests["label"] == label].copy()
+    mine = frame[contested(frame) & (frame["label"] == label)].copy()
     keys = list(mine[tables.TABLE].itertuples(index=False, name=None))
     has_rank = frame[frame["rank"].notna()]
     ranked = has_rank.groupby(tables.TABLE).size()

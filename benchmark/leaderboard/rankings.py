@@ -25,7 +25,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import friedmanchisquare, kendalltau
+import scipy
 
 from benchmark.leaderboard import places, stats, tables
 
@@ -76,7 +76,7 @@ def friedman(table: pd.DataFrame) -> float:
         return np.nan
     if (whole.nunique(axis=1) == 1).all():
         return np.nan
-    return float(friedmanchisquare(*whole.to_numpy().T).pvalue)
+    return float(scipy.stats.friedmanchisquare(*whole.to_numpy().T).pvalue)
 
 
 def cliques(p: pd.DataFrame, alpha: float = stats.ALPHA) -> list[tuple[int, int]]:
@@ -158,7 +158,7 @@ def _setting_taus(ranked: pd.DataFrame) -> list[float]:
         if len(wide) < 3:
             continue
         for a, b in combinations(wide, 2):
-            tau = kendalltau(wide[a], wide[b]).statistic
+            tau = scipy.stats.kendalltau(wide[a], wide[b]).statistic
             if np.isfinite(tau):
                 taus.append(tau)
     return taus

@@ -43,8 +43,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
-from scipy.stats import t as student
+import scipy  # loads scipy.stats, which takes a second, when it is first used
 
 from benchmark.leaderboard import variances
 from benchmark.store import format_value
@@ -143,7 +142,7 @@ def interval(values: Array, level: float = LEVEL, unit: str = "") -> Array:
     It ends at the bounds of ``unit`` if no value lies beyond them.
     """
     found = estimate(values)
-    half = student.ppf((1 + level) / 2, found.dof) * found.error
+    half = scipy.stats.t.ppf((1 + level) / 2, found.dof) * found.error
     out = np.stack([found.mean - half, found.mean + half], axis=1)
     low, high = RANGES.get(unit, (-np.inf, np.inf))
     known = values[~np.isnan(values)]
@@ -200,10 +199,10 @@ def compare(values: Array, better: str) -> Comparison:
         t = np.where(gain == 0, 0.0, np.abs(gain) / found.error)
     differ = np.count_nonzero(np.nan_to_num(by_image), axis=1)
     least = 2.0 ** (1 - differ)  # of a sign test
-    p = np.maximum(2 * student.sf(t, found.dof), least)
+    p = np.maximum(2 * scipy.stats.t.sf(t, found.dof), least)
     p = np.minimum(tests * p, 1)
     p[np.isnan(gain)] = np.nan
-    half = student.isf((1 - LEVEL) / 2 / tests, found.dof) * found.error
+    half = scipy.stats.t.isf((1 - LEVEL) / 2 / tests, found.dof) * found.error
     out = Comparison(*(np.full((m, m), np.nan) for _ in Comparison._fields))
     upper = gain, gain - half, gain + half, p, images, found.networks
     lower = -gain, -gain - half, half - gain, p, images, found.networks
@@ -302,7 +301,7 @@ def signed_rank(differences: Array) -> Array:
     pairs = np.count_nonzero(~np.isnan(differences), axis=1)
     x = np.where(differences == 0, np.nan, differences)
     # twice the ranks: whole numbers, since equal differences share half-integer ranks
-    twice = 2 * rankdata(np.abs(x), axis=1, nan_policy="omit")
+    twice = 2 * scipy.stats.rankdata(np.abs(x), axis=1, nan_policy="omit")
     twice = np.rint(np.nan_to_num(twice)).astype(int)
     positive = np.where(x > 0, twice, 0).sum(1)
     out = np.ones(len(x))
@@ -339,4 +338,4 @@ def ranks(means: Array, better: str) -> Array:
     """Ranks, 1 = best, (M,); equals (to the seven digits that are written) share the average of their ranks."""
     written = np.array([float(format_value(mean) or "nan") for mean in means])
     signed = written if better == "lower" else -written
-    return rankdata(signed, method="average", nan_policy="omit")
+    return scipy.stats.rankdata(signed, method="average", nan_policy="omit")

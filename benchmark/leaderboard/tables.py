@@ -30,6 +30,7 @@ from benchmark.leaderboard.contests import (
     UNRANKED,
     Contest,
     Record,
+    contested,
     contests,
     grouped,
     natural,
@@ -196,7 +197,6 @@ def board(
 def _lines(contest: Contest) -> Iterator[dict[str, Any]]:
     """The lines of one table: M methods, S seeds, N images."""
     m, total = len(contest.methods), contest.totals
-    contested = contest.track not in UNRANKED
     bounds = np.full((m, 2), np.nan)
     for part, values in contest.measured():
         bounded = contest.track != "replication"  # differences may be negative
@@ -206,7 +206,7 @@ def _lines(contest: Contest) -> Iterator[dict[str, Any]]:
         ("rank", "p", "gain", "gain_low", "gain_high"), [np.nan] * m
     )
     judgement |= {"mark": [""] * m, "counts": [False] * m}
-    if contested and not np.isnan(total).all():
+    if contest.contested and not np.isnan(total).all():
         judgement |= _judgement(contest)
     for i, (name, records) in enumerate(contest.methods):
         measured = ok(records)
@@ -352,7 +352,7 @@ def on_board(
 
 def ranked(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     """The lines of a track that take part, each with a rank; failed ones (``lost``) share a table's last places."""
-    contest = (frame["track"] == track) & ~frame["track"].isin(UNRANKED)
+    contest = (frame["track"] == track) & contested(frame)
     part = frame[contest & (frame["status"] != "not applicable")]
     by_table = part.groupby(TABLE)
     lost = part["rank"].isna()
@@ -407,7 +407,7 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
         if not len(lost):
             continue
         pairs = zip(lost["metric"], conditions(lost), strict=True)
-        lost = lost.assign(title=[title(metric, setting) for metric, setting in pairs])
+        lost = lost.assign(title=[_with_setting(*pair) for pair in pairs])
         labels = frozenset(group["label"]) if key[0] != "unknown" else frozenset()
         by_title = lost.groupby(["title", "reason"])["label"].agg(
             _methods, everyone=labels
@@ -420,6 +420,12 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
             metrics = "all metrics" if every else ", ".join(titles)
             out.append((*key, reason, methods, metrics))
     return pd.DataFrame(out, columns=[*board, "reason", "methods", "metrics"])
+
+
+def _with_setting(metric: str, metric_setting: str) -> str:
+    """``average drop (keep=0.2)``, in a list of metrics."""
+    setting = metric_setting.replace(";", ", ")
+    return f"{title(metric)} ({setting})" if setting else title(metric)
 
 
 def _methods(labels: pd.Series, everyone: frozenset[str]) -> str:
@@ -435,14 +441,28 @@ def _methods(labels: pd.Series, everyone: frozenset[str]) -> str:
 def title(metric: str, metric_setting: str = "") -> str:
     """``average_drop``, ``keep=0.2`` -> ``average drop, keep=0.2``."""
     words = metric.split("_")
-    for i, word in enumerate(words):
-        if word in _ACRONYMS:
-            words[i] = word.upper()
+    words = [_ACRONYMS.get(word, word) for word in words]
     pairs = filter(None, metric_setting.split(";"))
     return ", ".join([" ".join(words), *pairs])
 
 
-_ACRONYMS = ("auc", "iou", "roc")
+_ACRONYMS = {
+    "acu": "ACU",
+    "auc": "AUC",
+    "cvr": "CVR",
+    "gt": "GT",
+    "iou": "IoU",
+    "irof": "IROF",
+    "lerf": "LeRF",
+    "md": "MD",
+    "morf": "MoRF",
+    "mprt": "MPRT",
+    "o1": "O1",
+    "o2": "O2",
+    "road": "ROAD",
+    "roc": "ROC",
+    "saco": "SaCo",
+}
 
 
 def plural(count: int, noun: str) -> str:

@@ -20,8 +20,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import digamma, polygamma
+import scipy
 
 Array = np.ndarray
 
@@ -51,11 +50,13 @@ def fit(variances: Array, dof: Array, most: float = SURE) -> Prior:
         return Prior(np.nan, 0.0)
     median = np.median(s2[s2 > 0])
     s2 = np.maximum(s2, FLOOR**2 * median)
-    e = np.log(s2) - digamma(half) + np.log(half)
+    e = np.log(s2) - scipy.special.digamma(half) + np.log(half)
     # trigamma(d0 / 2) = excess; 1e-6: no more than chance, d0 is 2 million
-    excess = max(e.var(ddof=1) - polygamma(1, half).mean(), 1e-6)
-    d0 = brentq(lambda x: polygamma(1, x / 2) - excess, 1e-4, 1e7)
-    usual = np.exp(e.mean() + digamma(d0 / 2) - np.log(d0 / 2))
+    excess = max(e.var(ddof=1) - scipy.special.polygamma(1, half).mean(), 1e-6)
+    d0 = scipy.optimize.brentq(
+        lambda x: scipy.special.polygamma(1, x / 2) - excess, 1e-4, 1e7
+    )
+    usual = np.exp(e.mean() + scipy.special.digamma(d0 / 2) - np.log(d0 / 2))
     return Prior(float(usual), float(min(d0, most)))
 
 

@@ -8,7 +8,6 @@ A file is opened in a sandbox alone, once for its declaration and once for each 
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import inspect
 import re
@@ -16,18 +15,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark import engine, store
-from benchmark.api import TRACKS, MetricSpec
 from benchmark.engine.sandbox import Limits
 from benchmark.methods.registry import load_module, metrics, named, near_installed
-from benchmark.utils import installed
+from benchmark.utils import installed, syntax
 from benchmark.utils.near_names import UnknownName, near
+
+if TYPE_CHECKING:  # it imports torch, which a name is checked without
+    from benchmark.api import MetricSpec
 
 _OPEN = Limits(seconds=60, gigabytes=4)
 _PLAIN = re.compile(r"[^\n\r;|<>]{0,60}")  # of a unit, which stands in tables
-_JUDGED = tuple(track for track in TRACKS if track not in ("target", "replication"))
+_NOT_JUDGED = ("target", "replication")  # tracks of facts
 _HOW = "@metric(needs={...}, track=..., better=..., unit=..., version=1, source=...)"
 
 
@@ -93,6 +94,16 @@ class MetricRef:
         digest = hashlib.sha256(text.encode()).hexdigest()
         return f"{self.function[:40]}-{digest[:8]}"
 
+    def check_names(self) -> None:
+        """Refuse a function that certainly does not exist, judged by the text of the file.
+
+        Raises:
+            UnknownName: the message has near names.
+        """
+        if syntax.lacks(self.path, self.function):
+            known = syntax.functions(self.path)
+            raise near(self.function, known, f"metric in {self.path.name}:")
+
     def load(self) -> MetricSpec:
         """The metric itself, with the settings that it is computed with. Opens the file in this process.
 
@@ -138,11 +149,14 @@ def declared(ref: MetricRef) -> Declared:
         error = done.error or done.result.get("unknown")
         if error:
             raise UnknownName(f"{ref.label}: {error}{_advice(error)}")
+        from benchmark.api import CallingSpec, MetricSpec
+
         values = done.result["fields"]
-        known = {f.name: values[f.name] for f in fields(MetricSpec) if f.name in values}
+        kind = CallingSpec if "calls" in values else MetricSpec
+        known = {f.name: values[f.name] for f in fields(kind) if f.name in values}
         known["needs"] = frozenset(known["needs"])
         known["settings"] = tuple(known["settings"])
-        spec = MetricSpec(function=_elsewhere, **known)
+        spec = kind(function=_elsewhere, **known)
         _seen[key] = Declared(spec, tuple(done.result["settings"]))
     return _seen[key]
 
@@ -205,34 +219,19 @@ def is_metric(entry: str) -> bool:
     if ":" not in use:
         return use in installed.found("metrics")
     file, _, name = use.rpartition(":")
-    names = _definitions(Path(file)) if file.endswith(".py") else {}
+    path = Path(file) if file.endswith(".py") else Path()
+    names = syntax.bound(path)
     if name in names:
-        return names[name] != "class"
-    return bool(names) and "class" not in names.values()
-
-
-def _definitions(path: Path) -> dict[str, str]:
-    """What a file defines, read without running it: ``class`` or ``other`` by name; empty if Python cannot read it."""
-    try:
-        body = ast.parse(path.read_bytes()).body
-    except (SyntaxError, ValueError, OSError):
-        return {}
-    found = {}
-    for node in body:
-        if isinstance(node, ast.ClassDef):
-            found[node.name] = "class"
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            found[node.name] = "other"
-        elif isinstance(node, ast.Assign):
-            names = [each.id for each in node.targets if isinstance(each, ast.Name)]
-            found |= dict.fromkeys(names, "other")
-    return found
+        return name not in syntax.classes(path)
+    return bool(names) and not syntax.classes(path)
 
 
 # --------------------------------------------------------------------------------------------- inside the process
 
 
 def _declared_in(module: ModuleType, ref: MetricRef) -> MetricSpec:
+    from benchmark.api import MetricSpec
+
     value = vars(module).get(ref.function)
     if isinstance(value, MetricSpec):
         return value
@@ -251,12 +250,11 @@ def checked(spec: MetricSpec) -> list[str]:
     Raises:
         UnknownName: it cannot.
     """
-    if "explain" in spec.needs:
-        raise UnknownName(
-            "it needs explain: a metric that calls the method again must be one of the project"
-        )
-    if spec.track not in _JUDGED:
-        raise UnknownName(f"track {spec.track!r} is not one of {', '.join(_JUDGED)}")
+    from benchmark.api import TRACKS
+
+    judged = [track for track in TRACKS if track not in _NOT_JUDGED]
+    if spec.track not in judged:
+        raise UnknownName(f"track {spec.track!r} is not one of {', '.join(judged)}")
     if not spec.name.isidentifier():
         raise UnknownName(f"{spec.name!r} is no name; write it as def name(...)")
     if type(spec.version) is not int or spec.version < 1:
@@ -286,31 +284,35 @@ def checked(spec: MetricSpec) -> list[str]:
 def _check_call(spec: MetricSpec, setting: Any) -> None:
     """
     Raises:
-        UnknownName: the function does not take four arguments and the setting.
+        UnknownName: the function does not take four arguments (explain, too, if it needs that) and the setting.
     """
     if not isinstance(setting, Mapping):
         raise UnknownName(f"settings hold {setting!r}; write a list of mappings")
+    called = ["explain"] if "explain" in spec.needs else []
     try:
         signature = inspect.signature(spec.function)
-        signature.bind(*[None] * 4, **setting)
+        signature.bind(*[None] * 4, **dict.fromkeys(called), **setting)
     except TypeError as error:
+        arguments = ", ".join(["e, target, batch, rng", *called, "**setting"])
         raise UnknownName(
-            f"it is called as {spec.name}(e, target, batch, rng, **setting): {error}"
+            f"it is called as {spec.name}({arguments}): {error}"
         ) from None
 
 
 def _keywords(function: Callable[..., Any]) -> set[str] | None:
-    """The names that a metric takes beyond its four first parameters; None: any."""
+    """The settings that a metric takes: names beyond its four first parameters and explain; None: any."""
     parameters = list(inspect.signature(function).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
-    return {p.name for p in parameters[4:] if p.kind is not p.VAR_POSITIONAL}
+    taken = {p.name for p in parameters[4:] if p.kind is not p.VAR_POSITIONAL}
+    return taken - {"explain"}
 
 
 _ADVICE = {
     "metric() takes 0 positional": f"; write {_HOW}",
     "required keyword-only argument": f"; a declaration is {_HOW}",
     "exists already": "; give yours another name",
+    "argument 'calls'": "; a metric that calls the method again is declared with glassbench.metric",
 }
 
 

@@ -20,17 +20,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from benchmark import store
-from benchmark.api import METRICS, CallingSpec, Method, MetricSpec, settings_of
-from benchmark.utils import installed
+from benchmark.utils import installed, syntax
 from benchmark.utils.near_names import UnknownName, near, pick
+
+if TYPE_CHECKING:  # it imports torch, which a name is checked without
+    from benchmark.api import CallingSpec, Method, MetricSpec
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _PLUGIN = "glassbench_plugin_"  # what the modules of a user's files are called
 _ADAPTERS = Path(__file__).resolve().parent / "adapters"
+
+
+_LIBRARIES = {  # adapter -> the module that has its classes, and what they are called
+    "captum": ("captum.attr", "attribution in captum"),
+    "pytorch_grad_cam": ("pytorch_grad_cam", "map in pytorch_grad_cam"),
+    "zennit": ("zennit.composites", "composite in zennit"),
+}
 
 
 @dataclass(frozen=True)
@@ -95,11 +104,11 @@ class MethodRef:
         if not path.exists():
             path = store.find(file)
         if not path.exists():
-            raise near(file, map(_inside, method_files()), "method file")
+            raise near(file, map(inside, method_files()), "method file")
         if base is not None:
             file = str(path.resolve())
         ref = cls(file, name, settings)
-        return replace(ref, file=_inside(Path(file))) if ref.own else ref
+        return replace(ref, file=inside(Path(file))) if ref.own else ref
 
     @property
     def path(self) -> Path:
@@ -109,6 +118,30 @@ class MethodRef:
     def use(self) -> str:
         """What a profile calls it, without its settings."""
         return self.entry or f"{self.file}:{self.cls}"
+
+    def check_names(self) -> None:
+        """Refuse a class or setting that certainly does not exist, judged by the text of the file.
+
+        Raises:
+            UnknownName: the message has near names.
+        """
+        if is_adapter(self):
+            self._check_library()
+            return
+        found = syntax.classes(self.path)
+        if syntax.lacks(self.path, self.cls):
+            raise near(self.cls, found, f"class in {self.path.name}:")
+        known = syntax.fields(found[self.cls]) if self.cls in found else None
+        for key in self.settings:
+            if known is not None and key not in known:
+                raise near(key, known, f"setting of {self.cls}")
+
+    def _check_library(self) -> None:
+        module, what = _LIBRARIES.get(self.path.stem, ("", ""))
+        path = installed.file_of(module)
+        if path and syntax.lacks(path, self.cls):
+            names = [name for name in syntax.bound(path) if name[0].isupper()]
+            raise near(self.cls, names, what)
 
     def build(self) -> Method:
         """A fresh instance, its settings checked against the class.
@@ -201,6 +234,8 @@ def as_method(given: Any, what: str) -> Method:
     Raises:
         UnknownName: it is none.
     """
+    from benchmark.api import Method
+
     if not hasattr(given, "name"):
         with contextlib.suppress(AttributeError):
             object.__setattr__(given, "name", type(given).__name__)
@@ -277,6 +312,8 @@ def _classes(module: ModuleType) -> dict[str, type]:
 
 def describe(method: Any) -> tuple[str, str, str]:
     """(name, paper, setting) of a method as its rows show them; paper is one of the five, baseline, control or user."""
+    from benchmark.api import settings_of
+
     paper = getattr(method, "paper", None) or getattr(method, "kind", "user")
     setting = store.setting_text(settings_of(method))
     return str(method.name), str(paper), setting
@@ -285,6 +322,7 @@ def describe(method: Any) -> tuple[str, str, str]:
 def metrics() -> dict[str, MetricSpec]:
     """Every metric of this project, by name; not those that a user has declared in this process."""
     import benchmark.metrics  # noqa: F401  (its modules declare the metrics)
+    from benchmark.api import METRICS
 
     found = {}
     for name, spec in sorted(METRICS.items()):
@@ -296,12 +334,16 @@ def metrics() -> dict[str, MetricSpec]:
 
 def scoring_metrics() -> dict[str, MetricSpec]:
     """Those that see a finished explanation, by name."""
+    from benchmark.api import CallingSpec
+
     every = metrics().items()
     return {name: spec for name, spec in every if not isinstance(spec, CallingSpec)}
 
 
 def calling_metrics() -> dict[str, CallingSpec]:
     """Those that call the method again, by name."""
+    from benchmark.api import CallingSpec
+
     every = metrics().items()
     return {name: spec for name, spec in every if isinstance(spec, CallingSpec)}
 
@@ -324,7 +366,7 @@ def method_files() -> list[Path]:
     return [*baselines, *sorted(_PACKAGE.glob("papers/*/method.py"))]
 
 
-def _inside(path: Path) -> str:
+def inside(path: Path) -> str:
     """A path as it is named in a profile: relative to the home that has it."""
     for home in (*store.homes(), _PACKAGE.parent):
         if path.is_relative_to(home):
@@ -338,5 +380,5 @@ def method_refs() -> list[MethodRef]:
     for path in method_files():
         for name, cls in _classes(load_module(path)).items():
             if all(hasattr(cls, part) for part in ("name", "fit", "explain")):
-                refs.append(MethodRef(_inside(path), name))
+                refs.append(MethodRef(inside(path), name))
     return refs

@@ -13,8 +13,8 @@ import sys
 from dataclasses import dataclass
 
 from benchmark.api import MetricSpec
+from benchmark.utils.docstrings import opening
 
-_FIRST = re.compile(r"(?P<title>[^.?!]+)\. (?P<question>.+\?)")
 _PART = re.compile(r"\n(?=Range:|Weakness:|Raises:)")
 
 
@@ -42,19 +42,19 @@ def entry(spec: MetricSpec) -> Entry:
         ValueError: its docstring does not have this form.
     """
     text = inspect.getdoc(spec.function) or ""
-    first, _, rest = text.partition("\n\n")
-    head = _FIRST.fullmatch(first.replace("\n", " "))
+    title, question = opening(text)
+    _, _, rest = text.partition("\n\n")
     formula, *ends = _PART.split(f"{rest.strip()}\n")
     said = dict(_said(part) for part in ends)
-    if not head or not {"Range", "Weakness"} <= said.keys():
+    if not title or not {"Range", "Weakness"} <= said.keys():
         raise ValueError(
             f"metric {spec.name!r}: its docstring must begin 'Title. Question?' "
             "and end with 'Range: ...' and 'Weakness: ...'"
         )
     return Entry(
         name=spec.name,
-        title=head["title"],
-        question=head["question"],
+        title=title,
+        question=question,
         formula=formula.strip(),
         range=said["Range"],
         weakness=said["Weakness"],

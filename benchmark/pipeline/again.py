@@ -182,6 +182,38 @@ def measure_again(
     return found, batch.ids.tolist()
 
 
+def own_outcomes(cell: Cell, spec: CallingSpec) -> Iterator[tuple[Outcome, list[int]]]:
+    """The outcome of each setting of a metric that is not of this project, as in ``measure_again``, and the ids of all
+    images. After one that failed, which may have changed what it saw, all is loaded and fitted again."""
+    fitted = None
+    for setting in spec.settings:
+        batch = load_batch(cell)
+        images = _first(batch, cell.again)
+        try:
+            fitted = fitted or _fitted(cell)
+            e = fitted.explain(images)
+            outcome = _outcome(fitted, spec, setting, e, images, len(batch))
+        except NotApplicable as reason:
+            outcome = "not applicable", " ".join(str(reason).split()), np.empty(0)
+        except Exception as error:
+            outcome = "failed", engine.one_line(error), np.empty(0)
+        yield outcome, batch.ids.tolist()
+        status, _, _ = outcome
+        if status == "failed":
+            fitted = None
+            forget()
+
+
+def _fitted(cell: Cell) -> Fitted:
+    """
+    Raises:
+        NotApplicable: its maps were made elsewhere.
+    """
+    if getattr(cell.method.build(), "precomputed", False):
+        raise NotApplicable(_PRECOMPUTED)
+    return Fitted(cell, external=not cell.method.own)
+
+
 def _first(batch: Batch, n: int) -> Batch:
     """The first n images, the same object for all methods of a network, which share results by it."""
     return batch.memo.setdefault(("again", n), batch[:n])
@@ -262,9 +294,8 @@ def _bare(batch: Batch) -> Batch:
 def again_unit(cell: Cell) -> Unit:
     """The unit that scores a cell by a method of this project."""
     reads = (*network_files(cell), cell.explanation, *method_files_of(cell.method))
-    return Unit(
-        cell.name, again_cell, (cell,), reads=reads, writes=(cell.again_scores,)
-    )
+    files = {"reads": reads, "writes": (cell.again_scores,)}
+    return Unit(cell.name, again_cell, (cell,), **files, title=cell.title)
 
 
 def is_scored_again(cell: Cell) -> bool:
@@ -378,7 +409,8 @@ def _external_units(todo: Sequence[Cell], limits: Limits, root: Path) -> list[Un
         elif not is_scored_again(cell):
             folder = root / str(i)
             folder.mkdir()
-            units.append(Unit(cell.name, again_apart, (cell,), limits, folder))
+            given = (cell.name, again_apart, (cell,), limits, folder)
+            units.append(Unit(*given, title=cell.title))
     return units
 
 

@@ -87,6 +87,15 @@ class Cell:
         setting = store.setting_text(self.method.settings)
         return f"{network} {self.method.label} {setting}".rstrip()
 
+    @property
+    def title(self) -> str:
+        """What people read: ``digits/cnn-0 GradCAM``, with the settings of the method."""
+        network = f"{self.dataset}/{self.target}-{self.seed}"
+        if not self.method:
+            return network
+        setting = store.setting_text(self.method.settings)
+        return f"{network} {self.method.cls} {setting}".rstrip()
+
 
 # --------------------------------------------------------------------------------------------- files of cells
 
@@ -206,13 +215,13 @@ def cells(profile: Profile, dataset: str) -> list[Cell]:
     Raises:
         UnknownName: before any work, a wrong class or setting, or two methods with one name or one file.
     """
-    wanted = profile.explained(dataset)
-    _refuse_equal_files(wanted.methods)
-    _refuse_equal_names(wanted.methods)
     found = []
     for target, seed, recipe in profile.trainings(dataset):
         if not recipe.explain:
             continue
+        wanted = profile.explained(dataset, target)
+        _refuse_equal_files(wanted.methods)
+        _refuse_equal_names(wanted.methods)
         for ref in wanted.methods:
             cell = Cell(
                 profile.name,

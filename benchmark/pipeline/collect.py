@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from benchmark import store
@@ -33,18 +34,19 @@ def profile_rows(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def rows_of(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of files of scores, and the values per image: columns ROW_KEYS, image, value."""
-    frames, instances = [], []
+    frames, values, images = [], [], []
     for path in paths:
-        rows, values, ids = store.read_scores(path)
+        rows, of_rows, ids = store.read_scores(path)
         frames.append(rows)
-        for row, value in zip(rows.to_dict("records"), values, strict=True):
-            if len(value):
-                key = {column: row[column] for column in store.ROW_KEYS}
-                instances.append(pd.DataFrame(key | {"image": ids, "value": value}))
+        values += of_rows
+        images += [ids if len(of_row) else ids[:0] for of_row in of_rows]
     rows = _together(frames, list(store.ROW_COLUMNS))
-    return store.tidy_rows(rows), _together(
-        instances, [*store.ROW_KEYS, "image", "value"]
-    )
+    lengths = [len(of_row) for of_row in values]
+    row_of_value = np.repeat(np.arange(len(rows)), lengths)
+    instances = rows[list(store.ROW_KEYS)].take(row_of_value).reset_index(drop=True)
+    for column, parts in (("image", images), ("value", values)):
+        instances[column] = np.concatenate(parts) if parts else []
+    return store.tidy_rows(rows), instances
 
 
 def _together(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:

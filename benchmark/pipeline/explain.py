@@ -79,9 +79,8 @@ def explain_cells(
 def explain_unit(cell: Cell) -> Unit:
     """The unit that explains a cell by a method of this project."""
     reads = (*network_files(cell), *method_files_of(cell.method))
-    return Unit(
-        cell.name, explain_cell, (cell,), reads=reads, writes=(cell.explanation,)
-    )
+    files = {"reads": reads, "writes": (cell.explanation,)}
+    return Unit(cell.name, explain_cell, (cell,), **files, title=cell.title)
 
 
 def _external_units(todo: Sequence[Cell], limits: Limits, root: Path) -> list[Unit]:
@@ -92,7 +91,8 @@ def _external_units(todo: Sequence[Cell], limits: Limits, root: Path) -> list[Un
             folder = root / str(i)
             folder.mkdir()
             arguments = (cell, limits.seconds / 3)
-            units.append(Unit(cell.name, explain_apart, arguments, limits, folder))
+            given = (cell.name, explain_apart, arguments, limits, folder)
+            units.append(Unit(*given, title=cell.title))
     return units
 
 
@@ -111,7 +111,7 @@ def explain_cell(cell: Cell) -> str | None:
     """Fit and explain, guarded; writes the explanation, or the reason why there is none."""
     if _is_kept(cell):
         return engine.KEPT
-    run = followed.attempt if followed.is_own(cell) else attempt
+    run = followed.attempt if followed.is_followed(cell) else attempt
     explanation, meta = run(cell)
     if meta["status"] == "not applicable":
         forget()  # the method may have changed the network before it said so

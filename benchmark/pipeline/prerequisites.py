@@ -10,10 +10,10 @@ from pathlib import Path
 import yaml
 
 from benchmark import data, engine, store
-from benchmark.data import scripts as data_scripts
 from benchmark.pipeline import settings
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.train import bring_network, note_failure, training_units
+from benchmark.store import data_scripts
 from benchmark.utils import scripts
 from benchmark.utils.temporary import scratch
 from benchmark.zoo.own import OwnNetwork

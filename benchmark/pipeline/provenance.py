@@ -18,6 +18,8 @@ from benchmark.pipeline import keys, replicate
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.settings import experiment
 from benchmark.store import git, hashes
+from benchmark.utils import accelerator
+from benchmark.zoo import Recipe
 
 _LIBRARIES = (
     "numpy",
@@ -52,8 +54,9 @@ def provenance(profile: Profile) -> dict[str, Any]:
 
 
 def code(profile: Profile) -> dict[str, Any]:
-    """Hashes of the code that decides: by step, method, metric and experiment."""
+    """Hashes of the code that decides: by step, network, method, metric and experiment."""
     steps = {step: keys.step_hash(step) for step in keys.STEPS}
+    nets = {name: keys.training_hash(name) for name in _nets(profile)}
     methods = {ref.use: keys.method_code(ref) for ref in profile.explain.methods}
     metrics = {
         name: keys.metric_hash(spec) for name, spec in registry.metrics().items()
@@ -68,12 +71,21 @@ def code(profile: Profile) -> dict[str, Any]:
             )
     found = {
         "steps": _short(steps),
+        "nets": _short(nets),
         "methods": _short(methods),
         "metrics": _short(metrics),
         "experiments": _short(experiments),
     }
     own = {ref.use: keys.own_metric_hash(ref) for ref in profile.explain.metrics}
     return found | {"own metrics": _short(own)} if own else found
+
+
+def _nets(profile: Profile) -> list[str]:
+    """The networks that the profile trains."""
+    found = set()
+    for recipes in profile.zoo.values():
+        found |= {each.net for each in recipes.values() if isinstance(each, Recipe)}
+    return sorted(found)
 
 
 def _short(hashes: Mapping[str, str]) -> dict[str, str]:
@@ -142,10 +154,11 @@ def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def machine() -> dict[str, str]:
     """The kind of machine, as far as numbers depend on it."""
+    found = accelerator.available()
     return {
         "cpu": _cpu(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "gpu": "none" if found == "cpu" else accelerator.name(found),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark import api, data, engine, leaderboard, papers, store
+from benchmark import api, data, engine, papers, store
+from benchmark.leaderboard.build import build
 from benchmark.metrics.glossary import entry, family
 from benchmark.pipeline import cells, collect, inputs, replicate
 from benchmark.pipeline.cells import Cell
@@ -33,7 +34,7 @@ def write(profile: Profile) -> Path:
     store.write_values(paths.values, instances)
     facts = kept(paths, provenance(profile))
     networks = target_cards(profile)
-    leaderboard.build(
+    build(
         store.read_rows(paths.rows),  # as a reader of the file sees them
         instances,
         gallery=gallery(profile),
@@ -48,6 +49,7 @@ def write(profile: Profile) -> Path:
         out=paths.results,
         families=families(),
         glossary=glossary(),
+        apply=side_by_side,
     )
     write_networks(paths.networks, networks)
     store.write_json(paths.results / "provenance.json", facts)
@@ -171,6 +173,19 @@ def chapters(found: Mapping[str, papers.Found]) -> list[dict[str, Any]]:
         engine.Unit(paper, chapter, (paper, findings))
         for paper, findings in found.items()
     ]
+    return _results(units, "chapter")
+
+
+def side_by_side(function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+    """``map`` over jobs that begin with a name, in worker processes.
+
+    Raises:
+        RuntimeError: one failed.
+    """
+    return _results([engine.Unit(job[0], function, (job,)) for job in jobs], "picture")
+
+
+def _results(units: Sequence[engine.Unit], what: str) -> list[Any]:
     results, failed = {}, []
     for done in engine.run(units, label="report"):
         name = done.unit.name
@@ -178,8 +193,8 @@ def chapters(found: Mapping[str, papers.Found]) -> list[dict[str, Any]]:
         if done.error:
             failed.append(f"{name}: {done.error}")
     if failed:
-        raise RuntimeError(f"no chapter for {'; '.join(failed)}")
-    return [results[paper] for paper in found]
+        raise RuntimeError(f"no {what} for {'; '.join(failed)}")
+    return [results[unit.name] for unit in units]
 
 
 def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
@@ -204,7 +219,7 @@ def chapter(paper: str, found: papers.Found) -> dict[str, Any]:
 def _drawn(paper: str, picture: papers.Picture) -> dict[str, Any]:
     """A picture as files, by kind, with its name and words."""
     kinds = ("png",) if picture.raster else ("svg", "png")
-    files = {kind: plot_style.save(picture.figure, kind, dpi=110) for kind in kinds}
+    files = plot_style.saved(picture.figure, kinds, dpi=110)
     name = plot_style.file_name(paper, picture.name)
     return {
         "name": f"photo-{name}" if picture.photo else name,

@@ -87,7 +87,8 @@ def files(cell: Cell) -> tuple[Path, ...]:
 def score_unit(cell: Cell) -> Unit:
     """The unit that scores a cell."""
     reads = (*network_files(cell), cell.explanation)
-    return Unit(cell.name, score_cell, (cell,), reads=reads, writes=(cell.scores,))
+    files = {"reads": reads, "writes": (cell.scores,)}
+    return Unit(cell.name, score_cell, (cell,), **files, title=cell.title)
 
 
 def is_scored(cell: Cell) -> bool:

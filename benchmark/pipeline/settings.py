@@ -23,11 +23,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from benchmark import papers
 from benchmark.api import Method
-from benchmark.data import download, scripts
+from benchmark.data import download
 from benchmark.engine.sandbox import Limits
 from benchmark.methods import registry
 from benchmark.methods.metric_refs import MetricRef
 from benchmark.methods.registry import MethodRef
+from benchmark.store import data_scripts as scripts
 from benchmark.utils.near_names import UnknownName, near, pick
 from benchmark.zoo import hub
 from benchmark.zoo.nets import NETS

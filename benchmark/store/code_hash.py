@@ -12,9 +12,9 @@ definition that is moved unchanged keeps its hash.
 
 Theory: names are resolved through imports, so importing another object under the same name changes the hash. A call
 that no name leads to (``getattr``) is not seen. A class is seen wherever an annotation names it, with all its methods;
-so is what a decorator may have put into a registry of its own module. Modules that carry numbers without deciding them
-(``CARRIERS``) are not entered by name; a definition there that does decide is named as an entry. ``work`` and
-``offers`` of a method's class, what it declares about itself, are left out.
+so is what a decorator may have put into a registry of its own module, unless ``besides`` names it. Modules that carry
+numbers without deciding them (``CARRIERS``) are not entered by name; a definition there that does decide is named as an
+entry. ``work`` and ``offers`` of a method's class, what it declares about itself, are left out.
 
 The trees are read field by field instead of by ``ast.dump`` or ``ast.unparse``, whose texts differ between Python 3.11
 and 3.14.
@@ -25,8 +25,9 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +35,6 @@ from pathlib import Path
 CARRIERS = frozenset(
     f"benchmark.{name}"
     for name in (
-        "data.scripts",
         "engine",
         "engine.cluster",
         "engine.forkserver",
@@ -52,6 +52,7 @@ CARRIERS = frozenset(
         "shared.work",
         "store",
         "store.code_hash",
+        "store.data_scripts",
         "store.files",
         "store.git",
         "store.hashes",
@@ -81,6 +82,7 @@ class Module:
 
     name: str
     path: Path
+    stamp: Stamp
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     # alias -> (module, name in it or "")
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -94,17 +96,27 @@ class Code:
     root: Path
     carriers: frozenset[str] = CARRIERS
 
-    def hash(self, entries: Iterable[str]) -> str:
-        """The hash of everything that ``entries`` reach, in hexadecimal.
+    def hash(self, entries: Iterable[str], besides: Set[Place] = frozenset()) -> str:
+        """The hash of everything that ``entries`` reach, in hexadecimal; kept until one of the files behind it changes.
 
         Args:
             entries: ``module:name``, or ``module`` for a whole module; a module is dotted, or the path of a file.
+            besides: members of a registry (``registered``) that count only where a name leads to them.
 
         Raises:
             KeyError: an entry does not exist. SyntaxError: Python cannot parse a file.
         """
-        lines = sorted({self.line(place) for place in self.reached(entries)})
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        question = self, tuple(entries), frozenset(besides)
+        if not _is_fresh(known := _HASHES.get(question)):
+            known = _HASHES[question] = self._computed(*question[1:])
+        return known[0]
+
+    def _computed(self, entries: Iterable[str], besides: Set[Place]) -> Hashed:
+        reached = self.reached(entries, besides)
+        lines = sorted({self.line(place, besides) for place in reached})
+        found = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        modules = [_module(self.root, name) for name in dict(reached)]
+        return found, {str(module.path): module.stamp for module in modules}
 
     def files(self, entries: Iterable[str]) -> list[Path]:
         """The files of everything that ``entries`` reach, sorted, without empty ``__init__`` files."""
@@ -118,7 +130,9 @@ class Code:
             }
         )
 
-    def reached(self, entries: Iterable[str]) -> set[Place]:
+    def reached(
+        self, entries: Iterable[str], besides: Set[Place] = frozenset()
+    ) -> set[Place]:
         """Every definition that ``entries`` depend on; ``""`` stands for a module's statements that bind no name."""
         waiting = [place for entry in entries for place in self._entry(entry)]
         found: set[Place] = set()
@@ -126,8 +140,12 @@ class Code:
             place = waiting.pop()
             if place not in found:
                 found.add(place)
-                waiting += self._behind(place)
+                waiting += self._behind(place, besides)
         return found
+
+    def registered(self, name: str) -> set[Place]:
+        """The definitions that a decorator of their own module may keep in a registry."""
+        return {(name, each) for each in _registered(_module(self.root, name))}
 
     def definitions(self, file: str) -> list[Place]:
         """Every definition of a file, with ``""`` for the statements that bind no name."""
@@ -145,28 +163,52 @@ class Code:
             raise KeyError(f"{module.path} has no definition {definition!r}")
         return [(name, definition)] if definition else self.definitions(entry)
 
-    def _behind(self, place: Place) -> list[Place]:
+    def _behind(self, place: Place, besides: Set[Place]) -> list[Place]:
         """What a definition refers to, and what happens when its module is imported."""
         name, _ = place
         imported = [(package, "") for package in _packages(name)]
-        references = _references(self.root, self.carriers, *place)
+        references = self._references(place, besides)
         named = [target for _, target in references if isinstance(target, tuple)]
         return [*imported, *named]
 
-    def line(self, place: Place) -> str:
+    def line(self, place: Place, besides: Set[Place] = frozenset()) -> str:
         """A definition as text: the hash of its tree, and those of what its names stand for."""
-        return " ".join([self.meaning(place), *sorted(self.names(place))])
+        return " ".join([self.meaning(place), *sorted(self.names(place, besides))])
 
-    def names(self, place: Place) -> set[str]:
+    def names(self, place: Place, besides: Set[Place] = frozenset()) -> set[str]:
         """What a definition refers to: each name with the hash of the tree that it stands for."""
-        references = _references(self.root, self.carriers, *place)
+        references = self._references(place, besides)
         return {f"{name}={self._meant(target)}" for name, target in references}
+
+    def _references(self, place: Place, besides: Set[Place]) -> list[Reference]:
+        found = _references(self.root, self.carriers, *place)
+        _, definition = place
+        if definition:
+            return found
+        return [(name, target) for name, target in found if target not in besides]
 
     def _meant(self, target: Place | str) -> str:
         return target if isinstance(target, str) else self.meaning(target)
 
 
 CODE = Code(Path(__file__).resolve().parent.parent.parent)  # this project's
+
+Stamp = tuple[int, int]  # of a file: when it was changed, its size
+Hashed = tuple[str, Mapping[str, Stamp]]  # a hash, and the files that it was made from
+_HASHES: dict[tuple[Code, tuple[str, ...], Set[Place]], Hashed] = {}
+
+
+def _is_fresh(known: Hashed | None) -> bool:
+    """Are the files of a hash what they were?"""
+    try:
+        return known is not None and all(_stamp(f) == at for f, at in known[1].items())
+    except FileNotFoundError:
+        return False
+
+
+def _stamp(file: str) -> Stamp:
+    stat = os.stat(file)
+    return stat.st_mtime_ns, stat.st_size
 
 
 @functools.cache
@@ -179,13 +221,13 @@ def package_hash() -> str:
 # --------------------------------------------------------------------------------------------- modules
 
 
-def _file(root: Path, name: str) -> Path | None:
-    """The file of a dotted module, or of a path."""
+def _file(root: Path, name: str) -> str | None:
+    """The file of a dotted module, or of a path; without ``pathlib``, which takes longer than the file system."""
     if name.endswith(".py"):
-        return root / name
-    base = root.joinpath(*name.split("."))
-    files = (base.with_suffix(".py"), base / "__init__.py")
-    return next((file for file in files if file.is_file()), None)
+        return os.path.join(root, name)
+    base = os.path.join(root, *name.split("."))
+    files = (f"{base}.py", f"{base}/__init__.py")
+    return next((file for file in files if os.path.isfile(file)), None)
 
 
 def _place(entry: str) -> Place:
@@ -205,17 +247,16 @@ def _packages(name: str) -> list[str]:
 
 
 def _module(root: Path, name: str) -> Module:
-    path = _file(root, name)
-    if path is None:
+    file = _file(root, name)
+    if file is None:
         raise KeyError(f"no module {name} in {root}")
-    stat = path.stat()
-    return _parsed(name, path, stat.st_mtime_ns, stat.st_size)
+    return _parsed(name, file, _stamp(file))
 
 
 @functools.cache
-def _parsed(name: str, path: Path, stamp: int, size: int) -> Module:
-    module = Module(name, path)
-    for statement in ast.parse(path.read_bytes()).body:
+def _parsed(name: str, file: str, stamp: Stamp) -> Module:
+    module = Module(name, Path(file), stamp)
+    for statement in ast.parse(module.path.read_bytes()).body:
         if not isinstance(
             statement, _DEFINITIONS
         ):  # also imports inside try, if and with

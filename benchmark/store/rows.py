@@ -208,18 +208,16 @@ def _scores(arrays: Mapping[str, np.ndarray]) -> Scores:
 def write_values(path: Path, instances: pd.DataFrame) -> None:
     """The values per image that a profile's rows are means of, as float32; columns ROW_KEYS, image, value."""
     is_known = np.isfinite(instances["value"].astype(float))
-    by_row = instances[is_known].groupby(list(ROW_KEYS))
-    groups = dict(list(by_row))
-    arrays = {}
-    for i, column in enumerate(ROW_KEYS):
-        entries = [key[i] for key in groups]
-        arrays[f"key_{column}"] = np.array(entries, dtype=_dtype(column))
+    known = instances[is_known]
+    row = known.groupby(list(ROW_KEYS)).ngroup().to_numpy()  # of each value
+    order, ends = row.argsort(kind="stable"), np.bincount(row).cumsum()
+    known = known.iloc[order]
+    last = known.iloc[ends - 1]
+    arrays = {"ends": ends.astype(np.int64)}
+    for column in ROW_KEYS:
+        arrays[f"key_{column}"] = last[column].to_numpy(dtype=_dtype(column))
     for column, dtype in (("image", np.int32), ("value", np.float32)):
-        parts = [group[column].to_numpy(float) for group in groups.values()]
-        flat = np.concatenate([np.empty(0), *parts])
-        arrays[column] = flat.astype(dtype)
-    lengths = [len(group) for group in groups.values()]
-    arrays["ends"] = np.cumsum(lengths, dtype=np.int64)
+        arrays[column] = known[column].to_numpy(float).astype(dtype)
     write_npz(path, arrays)
 
 

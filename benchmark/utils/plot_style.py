@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import seaborn as sns
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 PALETTE = tuple(sns.color_palette("colorblind").as_hex())
 INK, MUTED, GRID = "#333333", "#8a8a8a", "#80808040"
+NEW = "#a3407c"  # a method that is evaluated, among the known ones
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -64,6 +66,15 @@ def save(figure: Figure, kind: str, *, dpi: int = 130) -> bytes:
             facecolor="white" if kind == "png" else "none",
         )
     return buffer.getvalue()
+
+
+def saved(figure: Figure, kinds: Sequence[str], *, dpi: int = 130) -> dict[str, bytes]:
+    """The figure as files of these kinds; its layout, which takes as long as drawing, is that of the first."""
+    files = {}
+    for kind in kinds:
+        files[kind] = save(figure, kind, dpi=dpi)
+        figure.set_layout_engine("none")
+    return files
 
 
 def plain(text: str) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmark import store
 from benchmark.data import Dataset
+from benchmark.utils import accelerator
 from benchmark.utils.seeds import seed_hash
 from benchmark.zoo import nets, pretrained
 from benchmark.zoo.inputs import normalisation
@@ -213,9 +214,7 @@ def write(
             "torchvision": version("torchvision"),
             "numpy": np.__version__,
         },
-        "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else device.type,
+        "device": accelerator.name(device),
     }
     store.write_json(job.card, card)
     job.partial.unlink(missing_ok=True)

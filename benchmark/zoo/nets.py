@@ -3,6 +3,9 @@
     net = build("vgg11", input_shape=(1, 32, 32), classes=10, options={"width": 0.5}, seed=7)
     psi, G = net[:4], net[4:]
 
+The code of this file is part of all keys. Networks that are added have a file each, which counts for them alone
+(``resnet``, ``vit``; ``zoo/__init__.py`` imports it).
+
 Names and shapes follow the papers; each builder's docstring says how it settles what the paper leaves open. A ReLU
 belongs to the layer that it follows, dropout to the layer that it precedes, so that a layer's output is what the papers
 explain.
@@ -27,6 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
+from benchmark.utils import accelerator
+from benchmark.utils.accelerator import is_accelerator
 from benchmark.utils.near_names import near, pick
 
 Shape = tuple[int, int, int]  # (c, h, w)
@@ -69,6 +74,14 @@ def _net(
     return register
 
 
+net_builder = _net  # for networks in files of their own
+
+
+def has_own_file(name: str) -> bool:
+    """Is this a network of ``NETS`` whose builder is in a file of its own?"""
+    return name in NETS and NETS[name].build.__module__ != __name__
+
+
 def build(
     name: str,
     input_shape: Shape,
@@ -109,11 +122,12 @@ def build(
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """torch's own random functions (initialisation, dropout) follow ``seed``; their state is restored at the end."""
     device = torch.device(device)
-    gpus = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(gpus):
+    kind = device.type if is_accelerator(device) else "cpu"
+    own = [device] if is_accelerator(device) else []  # it draws its own numbers
+    with torch.random.fork_rng(own, device_type=kind):
         torch.default_generator.manual_seed(seed)
-        for index in gpus:
-            torch.cuda.default_generators[index].manual_seed(seed)
+        for other in own:
+            accelerator.seed(seed, other)
         yield
 
 

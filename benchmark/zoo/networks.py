@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional as F
 
+from benchmark.utils.accelerator import bfloat16
 from benchmark.zoo import dense
 from benchmark.zoo.inputs import Inputs, chunk
 
@@ -37,9 +38,7 @@ class Networks:
             return torch.tensor([self.chain.gradients(x, y[0])])
         for parameter in self.parameters.values():
             parameter.grad = None
-        with torch.autocast(
-            x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"
-        ):
+        with bfloat16(x.device):
             logits = self(x.view(*y.shape, *x.shape[1:]) if self.k > 1 else x[None])
         each = F.cross_entropy(
             logits.float().flatten(0, 1), y.flatten(), reduction="none"

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from benchmark import store
 from benchmark.api import Target
 from benchmark.data import Dataset
+from benchmark.utils.accelerator import is_accelerator
 from benchmark.zoo import checkpoints, nets, own, pretrained
 from benchmark.zoo.checkpoints import Job
 from benchmark.zoo.inputs import Cache, Inputs, augment, draw, features, pixels
@@ -90,7 +91,7 @@ def train_many(
         those of the interrupted run that it continued. The file has none: the same network is the same file, however
         long it took.
     """
-    batched = torch.device(device).type != "cpu" if batched is None else batched
+    batched = is_accelerator(device) if batched is None else batched
     todo = [Job.of(dataset, *job, code) for job in jobs]
     cache: Cache = {}  # pixels and frozen features, shared by the jobs
     with _deterministic(device):
@@ -379,8 +380,8 @@ def _draws(
 
 @contextmanager
 def _deterministic(device: str) -> Iterator[None]:
-    """On a GPU: deterministic algorithms where they exist; the settings are restored at the end."""
-    if torch.device(device).type != "cuda":
+    """On an accelerator: deterministic algorithms where they exist; the settings are restored at the end."""
+    if not is_accelerator(device):
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -18,8 +18,8 @@ from benchmark.cli import commands, main
 from benchmark.data import folders, listings
 from benchmark.data import photos as pictures
 from benchmark.data.profile_edit import add_to_profile
-from benchmark.data.scripts import literals
 from benchmark.pipeline.profile import Profile
+from benchmark.store.data_scripts import literals
 from benchmark.utils import scripts
 from benchmark.utils.near_names import ProfileError
 from benchmark.zoo import nets

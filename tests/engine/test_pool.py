@@ -10,7 +10,7 @@ import time
 import pytest
 
 from benchmark import engine
-from benchmark.engine import Unit, machine
+from benchmark.engine import Unit, machine, pool
 from tests.helpers.places import ROOT
 
 
@@ -67,6 +67,26 @@ def test_every_unit_gives_its_result():
     assert {int(name): d.result for name, d in done.items()} == {
         i: i * i for i in range(7)
     }
+
+
+def test_the_bar_moves_by_the_seconds_that_units_are_expected_to_take():
+    units = [
+        Unit("short", square, expected=1.0),
+        Unit("long", square, expected=3.0),
+        Unit("never ran", square, expected=float("inf")),
+    ]
+    shares = pool.shares(units)
+    assert [shares[id(unit)] for unit in units] == [1 / 6, 3 / 6, 2 / 6]
+    new = [Unit("a", square), Unit("b", square)]
+    assert list(pool.shares(new).values()) == [0.5, 0.5] and pool.shares([]) == {}
+
+
+def test_a_unit_goes_by_its_title(capsys):
+    titled = [Unit("d/cnn/seed=0 grad_cam", square, (2,), title="d/cnn-0 GradCAM")]
+    list(engine.run([*titled, Unit("plain", fail, ("no",))], label="explain"))
+    said = capsys.readouterr().err
+    assert "explain done: d/cnn-0 GradCAM\n" in said
+    assert "explain failed: plain: ValueError: no" in said
 
 
 def test_no_units_is_no_work():

@@ -11,7 +11,7 @@ import pytest
 
 from benchmark import store
 from benchmark.cli import main
-from benchmark.gate import diff, show, sources
+from benchmark.gate import diff, picture, show, sources
 from benchmark.gate.diff import (
     FAIL_ON,
     KINDS,
@@ -531,6 +531,14 @@ def test_text_and_json(rows, worse):
     assert "NaN" not in show.as_json(compare(rows, rows.iloc[:0]), a, b, FAIL_ON)
 
 
+def test_equal_rows_get_the_lines_that_the_statistics_give(rows, monkeypatch):
+    quick = compare(rows, rows.copy())
+    monkeypatch.setattr(pd.DataFrame, "equals", lambda self, other: False)
+    slow = compare(rows, rows.copy())
+    assert len(quick) and quick["kind"].eq("unchanged").all()
+    pd.testing.assert_frame_equal(quick, slow, check_dtype=False)
+
+
 def test_verdicts(rows, worse):
     assert (
         show.verdict(compare(rows, rows), FAIL_ON)
@@ -540,13 +548,13 @@ def test_verdicts(rows, worse):
 
 
 def test_the_picture_shows_the_cells_that_moved(rows, worse):
-    axes = show.figure(worse, limit=10).axes[0]
+    axes = picture.figure(worse, limit=10).axes[0]
     assert len(axes.get_yticklabels()) == 10
-    assert plot_style.save(show.figure(worse), "svg") == plot_style.save(
-        show.figure(worse), "svg"
+    assert plot_style.save(picture.figure(worse), "svg") == plot_style.save(
+        picture.figure(worse), "svg"
     )
     assert "no cell moved" in [
-        t.get_text() for t in show.figure(compare(rows, rows)).axes[0].texts
+        t.get_text() for t in picture.figure(compare(rows, rows)).axes[0].texts
     ]
 
 

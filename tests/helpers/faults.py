@@ -188,7 +188,7 @@ class Project:
         stage; seconds into the stage).
 
         Args:
-            moment: called with "" at the start and with the stage (``train digits``) whenever one
+            moment: called with "" at the start and with the stage (``train``) whenever one
                 begins; says after how many seconds there the kill comes, unless another stage
                 begins before.
         """
@@ -209,7 +209,7 @@ class Project:
         return (self.home / "log.txt").read_text(errors="replace")
 
     def stage(self):
-        """What DVC runs, or ran last: ``train digits``, ``report``; empty before the first stage."""
+        """What DVC runs, or ran last: ``prepare digits``, ``train``; empty before the first stage."""
         commands = re.findall(
             r"^> glassbench (\w+(?: \w+)?)", self.said(), re.MULTILINE
         )

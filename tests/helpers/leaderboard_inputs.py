@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard import build
+from benchmark.leaderboard.build import build
 from benchmark.utils.seeds import generator
 
 EVIL = "<script>alert(1)</script>"

@@ -1,6 +1,7 @@
 """A new method among known ones: its own folder, the known rows as they are, each difference tested."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -262,6 +263,31 @@ def test_a_method_that_fails_is_on_the_board_as_failed(known, capsys):
     assert store.read_rows(
         store.ROOT / "results/evaluations/tiny/GradNorm/rows.csv"
     ).status.unique().tolist() == ["failed"]
+
+
+def test_json_is_alone_on_stdout(known, capfd):
+    """Whatever the method prints, in its own process."""
+    (known.root / "home" / "mine.py").write_text(
+        GRAD_NORM.replace("x = batch", "print('hello', flush=True); x = batch")
+    )
+    command = ["evaluate", "mine.py:GradNorm", "--no-page", "--json"]
+    assert main.main(command) == 0
+    said = capfd.readouterr()
+    facts = json.loads(said.out)
+    assert said.out.count("\n") == 1 and "explain done" in said.err
+    (brief,) = (each for each in facts["methods"] if each["track"] == "heatmap")
+    assert {duel["rival"] for duel in brief["duels"]} == {
+        "Random map",
+        "Edge map (Sobel)",
+    }
+    assert not facts["failed"] and not facts["missing"]
+    assert Path(facts["files"]["rows.csv"]).is_file()
+    assert set(facts["files"]) == {
+        "rows.csv",
+        "leaderboard.csv",
+        "differences.csv",
+        "provenance.json",
+    }
 
 
 @pytest.mark.parametrize(

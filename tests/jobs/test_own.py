@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmark import data, store
-from benchmark.cli import commands, main
+from benchmark.cli import evaluating, main
 from benchmark.data import folders
 from benchmark.jobs.own import Images, lines, own_profile
 from benchmark.utils.errors import UsageError
@@ -87,7 +87,7 @@ def test_a_method_is_placed_on_ones_own_network_and_images(home, workspace, capf
             {"images": "My photos/red"},
             "holds 6 images and no subfolders; there must be",
         ),
-        ([], {"use": "net.py:build"}, "use: there is no file .*home/net.py"),
+        ([], {"use": "net.py:build"}, "network: there is no file .*home/net.py"),
         (
             [],
             {"use": f"{FILE}:of_another_size"},
@@ -271,7 +271,7 @@ def test_every_kind_of_file(home, capfd):
 def test_a_network_at_chance_is_said_in_red(home, capfd, monkeypatch):
     printed = []
     monkeypatch.setattr(
-        commands.err, "print", lambda text, **more: printed.append((text, more))
+        evaluating.err, "print", lambda text, **more: printed.append((text, more))
     )
     file = boxed(home / "some")
     options = main.parser().parse_args(
@@ -286,7 +286,7 @@ def test_a_network_at_chance_is_said_in_red(home, capfd, monkeypatch):
             "16",
         ]
     )
-    profile = commands._own_board(options)
+    profile = evaluating._own_board(options)
     red = [text for text, more in printed if more.get("style") == "red"]
     assert len(red) == 1 and "no more than guessing (" in red[0]
     (dataset,) = profile.datasets

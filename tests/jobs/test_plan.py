@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from benchmark import data, engine, store
 from benchmark.cli import commands, main
-from benchmark.data import scripts
 from benchmark.engine import Unit, pool
 from benchmark.jobs import costs, plan
 from benchmark.jobs.costs import Images, Model, Speed
@@ -20,6 +19,7 @@ from benchmark.pipeline import unit_times
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.unit_times import Time
 from benchmark.shared.work import Work
+from benchmark.store import data_scripts as scripts
 from benchmark.utils.near_names import UnknownName
 from tests.helpers.places import ROOT as HOME
 from tests.helpers.places import move_root
@@ -62,6 +62,16 @@ def test_stages_follow_each_other_and_the_report_is_last():
     found = [planned(10.0), planned(4.0), planned(3.0), planned(7.0, step="explain")]
     assert plan.makespan(found, 2) == plan.STAGE + 10 + plan.STAGE + 7 + plan.REPORT
     assert plan.makespan(found, 1) == 2 * plan.STAGE + 24 + plan.REPORT
+
+
+def test_what_bounds_a_plan_is_the_work_or_the_unit_that_others_wait_for():
+    short = [planned(1000.0, name=str(i)) for i in range(40)]
+    one_long = [planned(9000.0, name="long", step="explain"), planned(1.0)]
+    found = short + one_long
+    assert plan.bound(found, 1) is None and plan.bound(short, 10) is None
+    assert plan.bound(found, 10).name == plan.bound(found, 100).name == "long"
+    assert plan.bound(short, 1000) in short  # each has a worker of its own
+    assert plan.bound([], 10) is None
 
 
 def test_the_engine_runs_units_in_the_order_that_the_plan_takes(monkeypatch):
@@ -526,6 +536,7 @@ def test_the_plan_as_json(profile, capsys):
     assert 0 < told["units"][2]["seconds"] < 10
     assert told["sources"] == {"measured": 2, "scaled": 1, "guessed": 0}
     assert set(told["makespan"]) == {"1", "7", "10", "100", "1000"}
+    assert set(told["bound"].values()) <= {"", "train blobs/cnn-0"}
     assert told["critical_path"]["units"] == ["train blobs/cnn-0"]
     assert told["units"][0]["gigabytes"] == 0.7 and told["hours"] == pytest.approx(
         (14 + told["units"][2]["seconds"]) / 3600

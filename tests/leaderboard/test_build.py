@@ -12,8 +12,9 @@ from PIL import Image
 from rich.console import Console
 
 from benchmark import store
-from benchmark.leaderboard import all_profiles, build, places, tables
-from benchmark.leaderboard.render import console, gallery, plots, readme
+from benchmark.leaderboard import all_profiles, places, tables
+from benchmark.leaderboard.build import build
+from benchmark.leaderboard.render import console, gallery, markdown, plots, readme
 from benchmark.utils import plot_style
 from tests.helpers.leaderboard_inputs import EVIL, built, cards, inputs
 
@@ -308,7 +309,7 @@ def test_readme_section(out, frame):
     assert new.startswith("# Title\n\n<!-- leaderboard:offline -->\n") and new.endswith(
         "<!-- /leaderboard -->\n\nrest\n"
     )
-    assert "- gini: Edge map (Sobel) has the best mean on" in new
+    assert "<details>" not in new and " tables count: those with" in new
     assert "| Score-CAM (authors) | 1 (" in new and "<script" not in new
     link = f"{out.parent.name}/offline/plots/gallery-toybirds-cnn.png"
     assert link in new and (out.parent.parent / link).exists()
@@ -316,6 +317,21 @@ def test_readme_section(out, frame):
         readme.render("# Title", out.parent, found)
     with pytest.raises(store.StoreError, match="is missing"):
         readme.render(text.replace("offline", "paper"), out.parent, found)
+
+
+def test_the_readme_has_the_first_methods_and_all_controls(out, frame, monkeypatch):
+    monkeypatch.setattr(readme, "SHOWN", 1)
+    board = places.of(places.read(out / "places.csv"), "heatmap")
+    assert len(board) > 1 + board["control"].sum()
+    text = readme.section(out)
+    table = text.split("**Concepts**")[0]
+    shown = [
+        f"{markdown.name(*line)} |" in table
+        for line in board[["label", "control"]].to_numpy()
+    ]
+    assert shown == [i < 1 or control for i, control in enumerate(board["control"])]
+    left = len(board) - sum(shown)
+    assert f"And {tables.plural(left, 'more method')}. " in table
 
 
 def test_readme_counts_the_papers_numbers(out):

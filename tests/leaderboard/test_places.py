@@ -11,6 +11,7 @@ import pytest
 from benchmark import store
 from benchmark.leaderboard import places, tables
 from benchmark.leaderboard.contests import contests
+from benchmark.leaderboard.render import markdown
 from benchmark.utils.seeds import generator
 from tests.helpers.boards import frames
 
@@ -270,3 +271,30 @@ def test_places_are_the_same_each_time_and_survive_their_file(tmp_path):
         places.read(path)
     with pytest.raises(store.StoreError, match="is missing"):
         places.read(tmp_path / "none.csv")
+
+
+def test_a_cost_is_shown_and_not_won():
+    cells = []
+    for method, target, passes in (("A", "t", 4.0), ("A", "u", 6.0), ("B", "t", 0.0)):
+        cell = {"method": method, "dataset": "d", "target": target}
+        cells.append(cell | {"metric": "m", "value": passes})
+        cells.append(cell | {"metric": "passes_per_image", "value": passes})
+    frame = tables.leaderboard(*frames(*cells))
+    cost = frame[frame["metric"] == "passes_per_image"]
+    assert cost["rank"].isna().all() and not cost["counts"].any()
+    assert set(cost["mark"]) == {""} and sorted(cost["mean"]) == [0, 4, 6]
+    assert places.costs(frame, "heatmap") == {"A": 5, "B": 0}
+    placed = places.places(frame)
+    assert set(placed["tables"]) == {1}
+    text = markdown.summary(frame, placed, "heatmap")
+    assert "| won | passes | failed |" in text and "| 5 |" in text
+    without = frame[frame["metric"] == "m"]
+    assert "passes" not in markdown.summary(without, placed, "heatmap")
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [(None, "–"), (0.0, "0"), (0.1349, "0.13"), (2.06, "2.1"), (302.0, "300")],
+)
+def test_passes_have_two_digits(cost, text):
+    assert markdown.passes(cost) == text

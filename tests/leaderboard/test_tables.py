@@ -283,7 +283,7 @@ def test_a_failed_replication_is_named_with_its_setting():
         "status": "failed",
     }
     frame = board(REPLICATED | failed | {"reason": "x"})
-    assert list(tables.losses(frame)["metrics"]) == ["trees, layer=fc8"]
+    assert list(tables.losses(frame)["metrics"]) == ["trees (layer=fc8)"]
 
 
 # --------------------------------------------------------------------------------------------- what is not known

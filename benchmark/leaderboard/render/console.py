@@ -24,8 +24,11 @@ _MARKS = {
 LEGEND = "* best  ≈ the same  ? undecided, perhaps as good; no mark: worse than another"
 
 
-def show(folder: Path, console: Console | None = None) -> None:
+def show(folder: Path, console: Console | None = None, *, verbose: bool = True) -> None:
     """Print the board of ``folder/leaderboard.csv`` and ``places.csv``.
+
+    Args:
+        verbose: with the means of each network, not only the places.
 
     Raises:
         StoreError: the file is missing or damaged.
@@ -36,12 +39,17 @@ def show(folder: Path, console: Console | None = None) -> None:
     if not len(frame):
         console.print("no rows yet")
     for track in tables.tracks(frame):
-        console.print(ranks(placed, track))
-        for dataset, target in tables.boards(frame, track):
+        if verbose or track in set(placed["track"]):
+            console.print(ranks(placed, track))
+        boards = tables.boards(frame, track) if verbose else ()
+        for dataset, target in boards:
             for table in board(frame, placed, track, dataset, target, console.width):
                 console.print(table)
-        console.print(Text(LEGEND, "dim"))
+        if verbose:
+            console.print(Text(LEGEND, "dim"))
         console.print(Text(controls.summary(frame, track), "yellow"))
+    if not (frame["status"] == "failed").any():
+        return
     lost = tables.losses(frame)
     for line in lost[lost["reason"].str.contains("failed")].itertuples():
         where = f"{line.dataset}/{line.target}"

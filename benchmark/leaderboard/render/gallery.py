@@ -5,7 +5,8 @@ Each map is scaled from its own minimum to its own maximum, so that a picture sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -13,8 +14,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from PIL import Image
 
-from benchmark.utils.plot_style import INK, MUTED, STYLE, plain
+from benchmark.utils.plot_style import INK, MUTED, NEW, STYLE, plain
 
 Array = np.ndarray
 
@@ -24,12 +26,13 @@ _CELL = 1.05  # inches
 _RIM = withStroke(linewidth=1.9, foreground="black")  # a white box is seen on white too
 
 
-def figure(entry: Mapping[str, Any]) -> Figure:
+def figure(entry: Mapping[str, Any], new: Collection[str] = ()) -> Figure:
     """The picture of one (dataset, target).
 
     Args:
         entry: images (m, c, h, w) uint8, ids (m,), true and predicted class names (m,), maps {label: (m, h, w)}, and
             optionally boxes (m, 4) in pixels: x0, y0, x1, y1.
+        new: labels that are marked.
 
     Raises:
         ValueError: arrays that do not belong together.
@@ -46,7 +49,9 @@ def figure(entry: Mapping[str, Any]) -> Figure:
         out.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
         grid = out.subplots(m, len(columns), squeeze=False)
         for axes, label in zip(grid[0], columns, strict=True):
-            axes.set_title(plain(_wrap(label)), fontsize=7.5, color=INK, pad=3)
+            title = axes.set_title(plain(_wrap(label)), fontsize=7.5, color=INK, pad=3)
+            if label in new:
+                title.set(color=NEW, weight="bold")
         for i, row in enumerate(grid):
             pictures = [rgb(images[i])]
             for array in maps.values():
@@ -57,6 +62,18 @@ def figure(entry: Mapping[str, Any]) -> Figure:
                     _draw_box(axes, boxes[i])
             _caption(row[0], entry, i)
     return out
+
+
+def beside(left: bytes, right: bytes) -> bytes:
+    """Two pictures (PNG) side by side, their lower edges on one line."""
+    pictures = [Image.open(io.BytesIO(png)).convert("RGB") for png in (left, right)]
+    widths, heights = zip(*(picture.size for picture in pictures), strict=True)
+    out = Image.new("RGB", (sum(widths), max(heights)), "white")
+    for picture, x in zip(pictures, (0, widths[0]), strict=True):
+        out.paste(picture, (x, max(heights) - picture.height))
+    buffer = io.BytesIO()
+    out.save(buffer, "png", optimize=True)
+    return buffer.getvalue()
 
 
 def _check(images: Array, maps: Mapping[str, Array]) -> None:

@@ -22,7 +22,8 @@ LEGEND = (
 PLACES = (
     "Won: the share of duels (same network, same metric) that a method wins, averaged over its rivals; families of "
     f"metrics weigh alike. In brackets: {stats.LEVEL:.0%} interval of the place, over other data sets, networks and "
-    "images like these. First: how often it comes first among them. Alone: no rival."
+    "images like these. First: how often it comes first among them. Alone: no rival. "
+    "Passes: forward passes of the network that an explanation takes."
 )
 SIGNS = {"same": "≈", "undecided": "?"}
 _SPECIAL = re.compile(r"([\\|*`\[\]]|(?<!\w)_|_(?!\w))")
@@ -49,18 +50,31 @@ def name(label: str, control: bool) -> str:
     return f"*{text}*" if control else text
 
 
-def summary(placed: pd.DataFrame, track: str) -> str:
-    """The places of a track: over all families of metrics, and in each."""
+def summary(
+    frame: pd.DataFrame, placed: pd.DataFrame, track: str, most: int | None = None
+) -> str:
+    """The places of a track: over all families of metrics, and in each.
+
+    Args:
+        most: only the first so many methods, and all controls.
+    """
     names = places.families(placed, track)
-    head = ["method", "place", "first", "won", *map(family_title, names)]
+    costs = places.costs(frame, track)
+    cost = ["passes"] if costs else []
+    head = ["method", "place", "first", "won", *cost, *map(family_title, names)]
     by_family = {}
     for family in names:
         for line in places.of(placed, track, family).itertuples():
             by_family[line.label, family] = places.words(line)
     body = []
-    for line in places.of(placed, track).itertuples():
+    lines = places.of(placed, track)
+    if most is not None:
+        lines = lines[(lines.index < most) | lines["control"]]
+    for line in lines.itertuples():
         cells = [by_family.get((line.label, family), "–") for family in names]
         row = [name(line.label, line.control), places.words(line), *shares(line)]
+        if costs:
+            row.append(passes(costs.get(line.label)))
         body.append([*row, *cells, str(line.failed), str(line.tables)])
     return grid([*head, "failed", "tables"], body)
 
@@ -73,6 +87,11 @@ def family_title(family: str) -> str:
 def shares(line) -> tuple[str, str]:
     """The share of first places and of duels won, of a line of ``places``."""
     return percent(line.first), percent(line.win_rate)
+
+
+def passes(cost: float | None) -> str:
+    """Forward passes in two digits, ``0.13``, ``2.1``, ``300``; a dash for None."""
+    return "–" if cost is None else f"{float(f'{cost:.2g}'):g}"
 
 
 def percent(share: float) -> str:
@@ -250,7 +269,7 @@ def _track(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Iterator[st
         for key in boards:
             yield missing(frame, track, *key)
         return
-    yield summary(placed, track)
+    yield summary(frame, placed, track)
     yield PLACES
     yield uncounted(frame, track)
     yield sensitivity(frame, track)

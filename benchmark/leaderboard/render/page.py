@@ -3,7 +3,8 @@
 They stand beside ``plots/``, whose pictures they show, and load nothing else: their content security policy forbids
 it. Style and script are inside each page, so a folder that is copied, or opened without a network, is whole.
 
-The templates are ``templates/*.html`` with ``page.css`` and ``page.js``. All text is escaped (autoescape).
+The templates are ``templates/*.html`` with ``page.css``, ``export.js`` and ``page.js``. All text is escaped
+(autoescape).
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 
+from benchmark import store
 from benchmark.leaderboard import (
     all_profiles,
     controls,
     found,
     places,
+    placing,
     rankings,
     reproduction,
     stats,
     tables,
 )
+from benchmark.leaderboard.contests import natural
 from benchmark.leaderboard.render import markdown
 from benchmark.utils import plot_style
 
@@ -55,6 +59,7 @@ _PAGES = {
     "About": "about.html",
 }
 _PAPERS = ("Papers", "Reproduction")
+_SCRIPTS = ("export.js", "page.js")
 _NAMED = 4  # methods that may lead as well are named up to here, then counted
 _TARGET_FACTS = (
     "net",
@@ -79,6 +84,7 @@ def render(
     provenance: Mapping[str, Any],
     papers: Sequence[Mapping[str, Any]] | None = None,
     glossary: Mapping[str, Mapping[str, str]] | None = None,
+    compared: Mapping[str, pd.DataFrame] | None = None,
 ) -> dict[str, str]:
     """The pages by file name.
 
@@ -91,6 +97,7 @@ def render(
         provenance: as for ``build``.
         papers: chapters, as for ``build``; None: without the pages of papers and reproduction.
         glossary: of the metrics, as for ``build``.
+        compared: by label of a new method, its ``placing.differences``: the first page begins with them.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -99,6 +106,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = code
     made = provenance.get("made", {})
     known = {key: value for key, value in provenance.items() if value not in _EMPTY}
     glossary = glossary or {}
@@ -106,7 +114,7 @@ def render(
     titles = [title for title in _PAGES if papers is not None or title not in _PAPERS]
     facts = {
         "css": Markup((TEMPLATES / "page.css").read_text()),
-        "js": Markup((TEMPLATES / "page.js").read_text()),
+        "js": Markup("\n".join(map(_script, _SCRIPTS))),
         "profile": str(provenance.get("profile", "")),
         "pages": [(title, _PAGES[title]) for title in titles],
         "tracks": [
@@ -114,6 +122,8 @@ def render(
             for track in tables.tracks(frame)
         ],
         "unknown": _unknown(frame),
+        "new": list(compared or ()),
+        "standings": _standings(placed, compared or {}),
         "papers": [_paper(chapter, reproduced) for chapter in papers or ()],
         "findings": _findings(frame, placed),
         "boards": _boards(frame),
@@ -144,18 +154,29 @@ def render(
 def _sections(page: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Title and id of the parts of a page."""
     if page == "Boards":
-        found = [("What was found", "findings")] if facts["findings"] else []
+        found = [(method["label"], method["id"]) for method in facts["standings"]]
+        found += [("What was found", "findings")] if facts["findings"] else []
         found += [(track["title"], track["id"]) for track in facts["tracks"]]
         lost = facts["unknown"]
         return found + ([(lost["title"], "unknown")] if lost["losses"] else [])
     if page == "Papers":
-        return [(paper["paper"], paper["id"]) for paper in facts["papers"]]
+        return [(paper["title"], paper["id"]) for paper in facts["papers"]]
     if page == "About":
         ids = ("networks", "data", "glossary", "provenance")
         return list(
             zip(("Networks", "Data", "Metrics", "Provenance"), ids, strict=True)
         )
     return []
+
+
+def _script(name: str) -> str:
+    return (TEMPLATES / name).read_text()
+
+
+def code(text: object) -> Markup:
+    """Text with `code` between backticks, as HTML; all of it is escaped."""
+    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(html)
 
 
 def anchor(*parts: str) -> str:
@@ -218,6 +239,60 @@ def _named(lines: pd.DataFrame) -> list[tuple[str, bool, str]]:
     ]
 
 
+def _standings(
+    placed: pd.DataFrame, compared: Mapping[str, pd.DataFrame]
+) -> list[dict[str, Any]]:
+    """Of each new method, per track: its places, and in how many tables it beats or loses to each other method."""
+    return [
+        {
+            "label": label,
+            "id": anchor("new", label) if i == 0 else anchor("new", str(i), label),
+            "tracks": [
+                _standing(placed, label, track, lines)
+                for track, lines in differences.groupby("track", sort=False)
+            ],
+        }
+        for i, (label, differences) in enumerate(compared.items())
+    ]
+
+
+def _standing(
+    placed: pd.DataFrame, label: str, track: str, differences: pd.DataFrame
+) -> dict[str, Any]:
+    """One track of a new method; rivals in the order of their places."""
+    heading, _ = tables.TRACKS.get(track, (track, ""))
+    total = places.of(placed, track)
+    mine = total[total["label"] == label].itertuples()
+    families = []
+    for family in places.families(placed, track):
+        found = places.of(placed, track, family)
+        for line in found[found["label"] == label].itertuples():
+            families.append((markdown.family_title(family), places.words(line)))
+    counts = pd.crosstab(differences["rival"], differences["verdict"])
+    counts = counts.reindex(columns=placing.VERDICTS, fill_value=0)
+    ahead = counts["beats"] - counts["loses to"]
+    order = total["label"][total["label"].isin(counts.index)]
+    rivals = [_rival(total, counts, name) for name in order]
+    return {
+        "title": heading,
+        "id": anchor(track),
+        "place": [places.words(line) for line in mine],
+        "of": int(total["place"].notna().sum()),
+        "families": families,
+        "tables": len(differences.groupby(tables.TABLE)),
+        "beats": [name for name in order if ahead[name] > 0],
+        "loses": [name for name in order if ahead[name] < 0],
+        "rivals": rivals,
+    }
+
+
+def _rival(total: pd.DataFrame, counts: pd.DataFrame, name: str) -> dict[str, Any]:
+    line = next(total[total["label"] == name].itertuples())
+    numbers = [int(counts.loc[name, verdict]) for verdict in placing.VERDICTS]
+    place = _place(line)
+    return {"label": name, "control": line.control, "place": place, "counts": numbers}
+
+
 def _track(
     frame: pd.DataFrame,
     placed: pd.DataFrame,
@@ -236,6 +311,7 @@ def _track(
         "id": anchor(track),
         "title": heading,
         "what": what,
+        "has_costs": bool(places.costs(frame, track)),
         "families": list(map(markdown.family_title, places.families(placed, track))),
         "places": _places(frame, placed, track),
         "figure": figures.pop("places"),
@@ -243,7 +319,7 @@ def _track(
         "counts": controls.summary(frame, track),
         "sensitivity": [markdown.sensitivity_words(line) for line in sensitivity],
         "boards": [
-            _board(frame, placed, track, *key, svgs, pngs, glossary)
+            _drawn_board(board(frame, placed, track, *key, glossary), track, svgs, pngs)
             for key in tables.boards(frame, track)
         ],
     }
@@ -254,6 +330,7 @@ def _places(
 ) -> list[dict[str, Any]]:
     """The lines of the table of places; cells of text with the numbers that they sort by."""
     moves = rankings.moves(frame, track)
+    costs = places.costs(frame, track)
     by_family = {}
     for family in places.families(placed, track):
         found = places.of(placed, track, family).itertuples()
@@ -263,41 +340,64 @@ def _places(
         first, won = markdown.shares(line)
         cells = [
             _place(line),
-            (first, _sorts(line.first)),
-            (won, _sorts(line.win_rate)),
+            _text_cell(first, line.first),
+            _text_cell(won, line.win_rate),
         ]
+        if costs:
+            cost = costs.get(line.label)
+            cells.append((markdown.passes(cost), "" if cost is None else cost))
         for lines in by_family.values():
             cells.append(_place(lines.get(line.label)))
-        cells += [(str(count), count) for count in (line.failed, line.tables)]
+        cells += [_text_cell(str(n), n) for n in (line.failed, line.tables)]
         if len(moves):
             move = float(moves.get(line.label, float("nan")))
-            cells.append(("–" if math.isnan(move) else f"{move:.2f}", _sorts(move)))
+            cells.append(_text_cell("–" if math.isnan(move) else f"{move:.2f}", move))
         out.append({"label": line.label, "control": line.control, "cells": cells})
     return out
 
 
-def _place(line) -> tuple[str, float | str]:
-    """A place in words, and the number that it sorts by."""
+def _place(line) -> dict[str, str]:
+    """The cell of a place with its interval."""
     if line is None:
-        return "–", ""
-    return places.words(line), _sorts(line.place)
+        return _text_cell("–", math.nan)
+    return _text_cell(places.words(line), line.place, line.low, line.high)
 
 
-def _sorts(number: float) -> float | str:
-    """What a cell sorts by: nothing (last, either way) for NaN."""
-    return "" if math.isnan(number) else number
+def _text_cell(
+    text: str, number: float, low: float = math.nan, high: float = math.nan
+) -> dict[str, str]:
+    """A cell: its text, the number that it sorts by (none, last either way, for NaN), and an interval."""
+    numbers = {"sort": number, "low": low, "high": high}
+    texts = {key: store.format_value(value) for key, value in numbers.items()}
+    return {"text": text, "range": "", **texts}
 
 
-def _board(
+def _drawn_board(
+    board: dict[str, Any],
+    track: str,
+    svgs: Mapping[str, str],
+    pngs: Mapping[str, bytes],
+) -> dict[str, Any]:
+    """A board with its figure and, of heat maps, its gallery."""
+    dataset, target = board["dataset"], board["target"]
+    name = plot_style.file_name("board", track, dataset, target)
+    gallery = plot_style.file_name("gallery", dataset, target)
+    photo = pngs.get(gallery) if track == "heatmap" else None
+    alt = f"The same images of {dataset} under every method, for {target}"
+    figure = _drawn(svgs.get(name), name)
+    picture = _raster(photo, gallery, alt) if photo else None
+    return board | {"figure": figure, "gallery": picture}
+
+
+def board(
     frame: pd.DataFrame,
     placed: pd.DataFrame,
     track: str,
     dataset: str,
     target: str,
-    svgs: Mapping[str, str],
-    pngs: Mapping[str, bytes],
-    glossary: Mapping[str, Any],
+    glossary: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
+    """The table of one network: its columns, a line of cells per method, gains, losses."""
     part = tables.shown(frame, track, dataset, target)
     columns = []
     for key, lines in part.groupby(["metric", "metric_setting"], sort=False):
@@ -313,48 +413,57 @@ def _board(
             cells.append(_cell(line, column["places"]))
         methods.append({"label": label, "control": control, "cells": cells})
     lost = tables.losses(tables.on_board(frame, track, dataset, target))
-    name = plot_style.file_name("board", track, dataset, target)
-    gallery = plot_style.file_name("gallery", dataset, target)
-    photo = pngs.get(gallery) if track == "heatmap" else None
-    alt = f"The same images of {dataset} under every method, for {target}"
+    heading, _ = tables.TRACKS.get(track, (track, ""))
     return {
         "id": anchor(track, dataset, target),
         "dataset": dataset,
         "target": target,
+        "title": f"{heading}, {dataset} / {target}",
         "caption": tables.caption(part),
         "columns": columns,
         "methods": methods,
         "gains": _gains(part, columns),
         "losses": lost.to_dict("records"),
-        "figure": _drawn(svgs.get(name), name),
-        "gallery": _raster(photo, gallery, alt) if photo else None,
     }
 
 
-def _gains(part: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> list[str]:
+def _gains(
+    part: pd.DataFrame, columns: Sequence[Mapping[str, Any]]
+) -> list[dict[str, str]]:
     """By column, what the best method gains over the better control; empty if no table has a control."""
     found = {}
     for line in controls.gains(part).dropna(subset="gain_low").itertuples():
         found[line.metric, line.metric_setting] = line
     if not found:
         return []
-    texts = []
+    cells = []
     for column in columns:
         line = found.get(column["key"])
-        texts.append(controls.gain_text(line, column["places"]) if line else "–")
-    return texts
+        if line is None:
+            cells.append(_text_cell("–", math.nan))
+        else:
+            text, _, interval = controls.gain_text(line, column["places"]).partition(
+                " "
+            )
+            cell = _text_cell(text, line.gain, line.gain_low, line.gain_high)
+            cells.append(cell | {"range": interval})
+    return cells
 
 
 def _column(
-    metric: str, metric_setting: str, lines: pd.DataFrame, glossary: Mapping[str, Any]
+    metric: str,
+    metric_setting: str,
+    lines: pd.DataFrame,
+    glossary: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """The heading of a metric's column, and how its numbers are written."""
     first = lines.iloc[0]
     return {
         "key": (metric, metric_setting),
         "metric": metric,
+        "family": first["family"],
         "explained": metric in glossary,
-        "title": tables.title(metric),
+        "title": glossary.get(metric, {}).get("title") or tables.title(metric),
         "setting": metric_setting.replace(";", ", "),
         "unit": first["unit"],
         "better": first["better"],
@@ -373,6 +482,8 @@ def _cell(line, digits: int) -> dict[str, Any]:
             "mark": "failed" if failed else "none",
             "sort": "",
             "range": "",
+            "low": "",
+            "high": "",
             "title": "" if line is None else line.reason,
             "partial": False,
         }
@@ -389,8 +500,10 @@ def _cell(line, digits: int) -> dict[str, Any]:
     return {
         "text": tables.number(line.mean, digits),
         "mark": line.mark,
-        "sort": repr(float(line.mean)),
+        "sort": store.format_value(line.mean),
         "range": tables.interval(line, digits),
+        "low": store.format_value(line.low),
+        "high": store.format_value(line.high),
         "title": "; ".join(notes),
         "partial": tables.is_partial(line),
     }
@@ -452,7 +565,7 @@ def _networks(frame: pd.DataFrame, cards: Mapping[Any, Card]) -> list[dict[str, 
     trained = {(dataset, target) for dataset, target, _ in cards}
     out = []
     shown = set(tables.boards(frame, "target"))
-    for dataset, target in sorted(trained | shown):
+    for dataset, target in sorted(trained | shown, key=_natural):
         mine = tables.on_board(frame, "target", dataset, target)
         seeds = sorted(key[2] for key in cards if key[:2] == (dataset, target))
         card = cards[dataset, target, seeds[0]] if seeds else {}
@@ -469,6 +582,10 @@ def _networks(frame: pd.DataFrame, cards: Mapping[Any, Card]) -> list[dict[str, 
             }
         )
     return out
+
+
+def _natural(network: tuple[str, str]) -> tuple[Any, ...]:
+    return tuple(map(natural, network))
 
 
 def _fact(line) -> dict[str, Any]:

@@ -13,7 +13,9 @@ controls that are worse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 import matplotlib as mpl
 import numpy as np
@@ -22,13 +24,13 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy.stats import kendalltau
 
 from benchmark.leaderboard import places, rankings, tables
 from benchmark.leaderboard.render import markdown, plots_ranks
 from benchmark.utils.plot_style import (
     INK,
     MUTED,
+    NEW,
     PALETTE,
     STYLE,
     file_name,
@@ -55,36 +57,50 @@ COLUMNS = (
     5,
     3,
 )  # panels side by side: whichever leaves the fewest gaps, the first of equals
+_TITLE = 26  # letters of a panel's title that fit beside the next panel's
 
 
-def figures(frame: pd.DataFrame, placed: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """(file name without ending, figure) of the whole board and its ``places``."""
+def figures(
+    frame: pd.DataFrame, placed: pd.DataFrame, new: Collection[str] = ()
+) -> Iterator[tuple[str, Figure]]:
+    """(file name without ending, figure) of the whole board and its ``places``; ``new``: labels that are marked."""
+    for name, draw in drawings(frame, placed, new):
+        yield name, draw()
+
+
+def drawings(
+    frame: pd.DataFrame, placed: pd.DataFrame, new: Collection[str] = ()
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """As ``figures``, with what draws a figure, in any process, in place of the figure."""
     for track in tables.tracks(frame):
         rivals = places.of(placed, track)["place"].notna().sum()
         if rivals > 1:
-            yield f"places-{track}", places_figure(placed, track)
+            yield f"places-{track}", partial(places_figure, placed, track, new)
         agreement = metric_agreement(frame, track)
         if len(agreement) > 1:
-            yield f"agreement-{track}", heat(agreement)
+            yield f"agreement-{track}", partial(heat, agreement)
         if rivals > 1:
             if len(rankings.rankings(frame, track)) >= rankings.ENOUGH:
-                yield f"critical-{track}", plots_ranks.critical_difference(frame, track)
+                draw = partial(plots_ranks.critical_difference, frame, track, new)
+                yield f"critical-{track}", draw
             else:
-                yield f"duels-{track}", plots_ranks.duels(frame, placed, track)
+                draw = partial(plots_ranks.duels, frame, placed, track, new)
+                yield f"duels-{track}", draw
             if len(rankings.sensitivity(frame, track)):
-                yield f"settings-{track}", plots_ranks.settings(frame, placed, track)
+                draw = partial(plots_ranks.settings, frame, placed, track, new)
+                yield f"settings-{track}", draw
         for dataset, target in tables.boards(frame, track):
-            yield (
-                file_name("board", track, dataset, target),
-                board(frame, placed, track, dataset, target),
-            )
+            draw = partial(board, frame, placed, track, dataset, target, new)
+            yield file_name("board", track, dataset, target), draw
 
 
 # --------------------------------------------------------------------------------------------- places
 
 
 @mpl.rc_context(STYLE)
-def places_figure(placed: pd.DataFrame, track: str) -> Figure:
+def places_figure(
+    placed: pd.DataFrame, track: str, new: Collection[str] = ()
+) -> Figure:
     """A diamond per method at its place, with the interval of the place."""
     lines = places.of(placed, track)
     height = 0.9 + 0.32 * len(lines)
@@ -92,13 +108,15 @@ def places_figure(placed: pd.DataFrame, track: str) -> Figure:
     axes = figure.add_subplot()
     for y, line in enumerate(lines.itertuples()):
         colour = COLOURS["control" if line.control else "best"]
+        if line.label in new:
+            colour = NEW
         if pd.isna(line.place):
             _note(axes, y, "alone")
             continue
         if np.isfinite(line.low):
             axes.hlines(y, line.low, line.high, color=colour, linewidth=1.6)
         axes.plot([line.place], [y], "D", color=colour, markersize=6)
-    _method_axis(axes, list(lines["label"]), list(lines["control"]))
+    _method_axis(axes, list(lines["label"]), list(lines["control"]), new)
     axes.set_xlim(0.5, max(len(lines), 2) + 0.5)
     axes.set_xticks(range(1, len(lines) + 1))
     axes.set_xlabel("place, with its 95 % interval")
@@ -111,7 +129,12 @@ def places_figure(placed: pd.DataFrame, track: str) -> Figure:
 
 @mpl.rc_context(STYLE)
 def board(
-    frame: pd.DataFrame, placed: pd.DataFrame, track: str, dataset: str, target: str
+    frame: pd.DataFrame,
+    placed: pd.DataFrame,
+    track: str,
+    dataset: str,
+    target: str,
+    new: Collection[str] = (),
 ) -> Figure:
     """A panel per metric: mean and interval of each method, the methods in the same order in all panels."""
     part = tables.shown(frame, track, dataset, target)
@@ -124,14 +147,14 @@ def board(
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, ((metric, metric_setting), lines) in zip(grid.flat, panels, strict=False):
-        _panel(axes, methods, lines)
+        _panel(axes, methods, lines, new)
         axes.set_title(_heading(metric, metric_setting, lines), loc="left")
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     used = {_kind(line) for line in part.itertuples()}
     figure.legend(
         handles=[_legend_line(kind) for kind in COLOURS if kind in used],
-        loc="outside lower center",
+        loc="outside upper center",
         ncols=len(COLOURS),
         fontsize=8,
     )
@@ -156,7 +179,12 @@ def _legend_line(kind: str) -> Line2D:
     )
 
 
-def _panel(axes: Axes, methods: list[tuple[str, bool]], lines: pd.DataFrame) -> None:
+def _panel(
+    axes: Axes,
+    methods: list[tuple[str, bool]],
+    lines: pd.DataFrame,
+    new: Collection[str],
+) -> None:
     found = {line.label: line for line in lines.itertuples()}
     for y, (label, _) in enumerate(methods):
         line = found.get(label)
@@ -171,7 +199,7 @@ def _panel(axes: Axes, methods: list[tuple[str, bool]], lines: pd.DataFrame) -> 
         axes.plot([line.mean], [y], "o", color=colour, markersize=5, zorder=3)
     labels = [label for label, _ in methods]
     controls = [control for _, control in methods]
-    _method_axis(axes, labels, controls)
+    _method_axis(axes, labels, controls, new)
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
     axes.margins(x=0.08)
     _finish(axes)
@@ -201,6 +229,7 @@ def _kind(line) -> str:
 def _heading(metric: str, metric_setting: str, lines: pd.DataFrame) -> str:
     first_line = lines.iloc[0]
     title = f"{tables.title(metric)} {tables.arrow(first_line['better'])}"
+    title = textwrap.fill(title, _TITLE)
     notes = metric_setting.split(";")
     if first_line["unit"] != "fraction":
         notes.insert(0, first_line["unit"])
@@ -226,18 +255,32 @@ def metric_agreement(frame: pd.DataFrame, track: str) -> pd.DataFrame:
     networks = np.zeros((len(names), len(names)))
     for _, group in part.groupby(["dataset", "target"]):
         wide = group.pivot_table(index="label", columns="name", values="rank")
-        wide = wide.reindex(columns=names)
-        for i in range(len(names)):
-            for j in range(i + 1):
-                ranks = wide.iloc[:, [i, j]].dropna().to_numpy()  # (M, 2)
-                if len(ranks) >= 3 and (np.ptp(ranks, axis=0) > 0).all():
-                    tau = kendalltau(*ranks.T).statistic if i != j else 1.0
-                    total[[i, j], [j, i]] += tau
-                    networks[[i, j], [j, i]] += 1
+        tau = _kendall(wide.reindex(columns=names).to_numpy().T)
+        total += np.nan_to_num(tau)
+        networks += ~np.isnan(tau)
     with np.errstate(invalid="ignore"):
         mean = pd.DataFrame(total / networks, index=names, columns=names)
     known = mean.notna()
     return mean.loc[known.any(axis=1), known.any(axis=0)]
+
+
+def _kendall(x: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of the rows of ``x`` (k, m) over what both have, (k, k); NaN where that is fewer than three
+    values, or one of the two has them equal: (concordant - discordant pairs) / sqrt(pairs that x does not tie, and
+    those that y does not)."""
+    known = ~np.isnan(x)
+    i, j = np.triu_indices(x.shape[1], 1)
+    order = np.sign(np.nan_to_num(x[:, i] - x[:, j]))  # (k, pairs)
+    both = (known[:, i] & known[:, j]).astype(float)
+    concordant = order @ order.T  # less the discordant
+    untied = np.abs(order) @ both.T
+    shared = known.astype(float) @ known.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tau = concordant / np.sqrt(untied) / np.sqrt(untied.T)
+    tau = np.tril(np.clip(tau, -1, 1), -1)
+    tau += tau.T + np.eye(len(tau))
+    some = (shared >= 3) & (untied > 0) & (untied.T > 0)
+    return np.where(some, tau, np.nan)
 
 
 @mpl.rc_context(STYLE)
@@ -274,14 +317,21 @@ def heat(agreement: pd.DataFrame) -> Figure:
 # --------------------------------------------------------------------------------------------- shared
 
 
-def _method_axis(axes: Axes, labels: list[str], controls: list[bool]) -> None:
+def _method_axis(
+    axes: Axes, labels: list[str], controls: list[bool], new: Collection[str]
+) -> None:
     axes.set_ylim(len(labels) - 0.4, -0.6)
     names = [plain(shortened(label)) for label in labels]
     axes.set_yticks(range(len(labels)), names)
     ticks = axes.get_yticklabels()  # none on inner panels
-    for tick, control in zip(ticks, controls, strict=False):
-        if control:
+    for tick, label, control in zip(ticks, labels, controls, strict=False):
+        if label in new:
+            tick.set(color=NEW, weight="bold")
+        elif control:
             tick.set(color=MUTED, style="italic")
+    for y, label in enumerate(labels):
+        if label in new:
+            axes.axhspan(y - 0.5, y + 0.5, color=NEW, alpha=0.08, linewidth=0)
     axes.set_ylabel("")
 
 

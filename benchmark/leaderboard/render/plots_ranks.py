@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.leaderboard import places, rankings, stats, tables
-from benchmark.utils.plot_style import INK, MUTED, PALETTE, STYLE, plain, shortened
+from benchmark.utils.plot_style import INK, MUTED, NEW, PALETTE, STYLE, plain, shortened
 
 HUES = PALETTE[:7] + PALETTE[8:]  # without grey, which is for controls
 MARKERS = "osD^v"  # with 9 hues they tell 45 lines apart
@@ -18,7 +20,9 @@ _BAR, _ROW = 0.22, 0.3  # heights of a bar and of a label
 
 
 @mpl.rc_context(STYLE)
-def critical_difference(frame: pd.DataFrame, track: str) -> Figure:
+def critical_difference(
+    frame: pd.DataFrame, track: str, new: Collection[str] = ()
+) -> Figure:
     """Demsar's diagram: methods at their average rank over data sets; a bar joins those that cannot be told apart.
 
     Wilcoxon signed-rank over data sets, Holm over all pairs (``rankings.differ``).
@@ -42,7 +46,7 @@ def critical_difference(frame: pd.DataFrame, track: str) -> Figure:
         row = i if on_left else m - 1 - i
         end = low - margin if on_left else high + margin
         y = -top - _ROW * row
-        _name_method(axes, line, y, end, on_left=on_left)
+        _name_method(axes, line, y, end, on_left=on_left, new=line.label in new)
     for k, (first, last) in enumerate(bars):
         y = -0.2 - _BAR * k
         start = ranks[first] - 0.02 * width
@@ -76,10 +80,12 @@ def _rank_axis(axes: Axes, low: float, high: float) -> None:
         )
 
 
-def _name_method(axes: Axes, line, y: float, end: float, *, on_left: bool) -> None:
+def _name_method(
+    axes: Axes, line, y: float, end: float, *, on_left: bool, new: bool
+) -> None:
     """A method's name at (end, y), joined with its average rank on the axis."""
     rank, name = line.average_rank, shortened(line.label)
-    colour = MUTED if line.control else INK
+    colour = NEW if new else MUTED if line.control else INK
     axes.plot([rank, rank, end], [0, y, y], color=colour, linewidth=0.8)
     axes.text(
         end,
@@ -90,11 +96,14 @@ def _name_method(axes: Axes, line, y: float, end: float, *, on_left: bool) -> No
         fontsize=8.5,
         color=colour,
         style="italic" if line.control else "normal",
+        weight="bold" if new else "normal",
     )
 
 
 @mpl.rc_context(STYLE)
-def duels(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Figure:
+def duels(
+    frame: pd.DataFrame, placed: pd.DataFrame, track: str, new: Collection[str] = ()
+) -> Figure:
     """The share of duels that the row's method wins against the column's."""
     won = places.duels(frame, track)
     rivals = places.of(placed, track).dropna(subset="place")["label"]
@@ -121,12 +130,18 @@ def duels(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Figure:
         cbar_kws={"label": "duels won by the row, %", "shrink": 0.6},
     )
     axes.set_xticklabels(names, rotation=40, ha="right")
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for tick, label in zip(ticks, won.index, strict=True):
+            if label in new:
+                tick.set(color=NEW, weight="bold")
     axes.tick_params(length=0)
     return figure
 
 
 @mpl.rc_context(STYLE)
-def settings(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Figure:
+def settings(
+    frame: pd.DataFrame, placed: pd.DataFrame, track: str, new: Collection[str] = ()
+) -> Figure:
     """A panel per metric with several settings: each method's average rank under each of them."""
     table = rankings.by_setting(frame, track)
     lines = places.of(placed, track)
@@ -140,7 +155,7 @@ def settings(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, (metric, tau) in zip(grid.flat, taus.items(), strict=False):
         lines = table[table["metric"] == metric]
-        _settings_panel(axes, lines, methods)
+        _settings_panel(axes, lines, methods, new)
         title = f"{tables.title(metric)}\nKendall's tau {tau:.2f}"
         axes.set_title(plain(title), loc="left")
     unused = grid.flat[len(taus) :]
@@ -153,7 +168,10 @@ def settings(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Figure:
 
 
 def _settings_panel(
-    axes: Axes, lines: pd.DataFrame, methods: list[tuple[str, bool]]
+    axes: Axes,
+    lines: pd.DataFrame,
+    methods: list[tuple[str, bool]],
+    new: Collection[str],
 ) -> None:
     """One metric; ``lines``: of ``rankings.by_setting``."""
     names = list(dict.fromkeys(lines["metric_setting"]))
@@ -169,9 +187,9 @@ def _settings_panel(
             wide.loc[label],
             marker=MARKERS[i % len(MARKERS)],
             markersize=4,
-            linewidth=1.4,
+            linewidth=3 if label in new else 1.4,
             linestyle=":" if control else "-",
-            color=MUTED if control else HUES[i % len(HUES)],
+            color=_hue(i, control=control, new=label in new),
             label=plain(shortened(label)),
         )
     labels = [plain(name.replace(";", "\n")) for name in names]
@@ -183,3 +201,9 @@ def _settings_panel(
     axes.tick_params(length=0)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
+
+
+def _hue(i: int, *, control: bool, new: bool) -> str:
+    if new:
+        return NEW
+    return MUTED if control else HUES[i % len(HUES)]

@@ -1,5 +1,5 @@
-"""The README's sections, made from ``results/`` alone: of a profile, places, what does not count, one gallery picture;
-of all profiles, how many published numbers were measured.
+"""The README's sections, made from ``results/`` alone: of a profile, the first places and one gallery picture; of all
+profiles, how many published numbers were measured.
 
 <!-- leaderboard:offline -->  ... replaced ...  <!-- /leaderboard -->
 <!-- reproduction -->         ... replaced ...  <!-- /reproduction -->
@@ -8,14 +8,22 @@ of all profiles, how many published numbers were measured.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard import all_profiles, places, reproduction, tables
+from benchmark.leaderboard import (
+    all_profiles,
+    controls,
+    places,
+    reproduction,
+    tables,
+)
 from benchmark.leaderboard.render import markdown, reproduction_markdown
 
+SHOWN = 10  # methods of a track, besides its controls
 _SECTION = re.compile(
     r"(<!-- leaderboard:([\w-]+) -->).*?(<!-- /leaderboard -->)", re.DOTALL
 )
@@ -80,6 +88,24 @@ def papers(found: pd.DataFrame, folder: str) -> str:
     )
 
 
+def _track(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Iterator[str]:
+    """The first methods of a track and its controls, how many more there are, and how many tables count."""
+    heading, what = tables.TRACKS[track]
+    networks = tables.plural(len(tables.boards(frame, track)), "network")
+    what = what[0].lower() + what[1:]
+    lines = places.of(placed, track)
+    title = f"**{heading}**, {networks}: {what}"
+    if lines["place"].isna().all():  # nobody has a rival
+        names = map(markdown.name, lines["label"], lines["control"])
+        yield f"{title} Alone: {', '.join(names)}."
+        return
+    yield title
+    yield markdown.summary(frame, placed, track, most=SHOWN)
+    left_out = int(((lines.index >= SHOWN) & ~lines["control"]).sum())
+    more = f"And {tables.plural(left_out, 'more method')}. " if left_out else ""
+    yield more + controls.summary(frame, track)
+
+
 def section(folder: Path) -> str:
     """The section of one profile."""
     frame = tables.read(folder / "leaderboard.csv")
@@ -87,17 +113,13 @@ def section(folder: Path) -> str:
     link = f"{folder.parent.name}/{folder.name}"
     out = []
     for track in tables.tracks(frame):
-        heading, what = tables.TRACKS[track]
-        networks = tables.plural(len(tables.boards(frame, track)), "network")
-        what = what[0].lower() + what[1:]
-        out.append(f"**{heading}**, {networks}: {what}")
-        out.append(markdown.summary(placed, track))
-        out.append(markdown.uncounted(frame, track))
+        out += _track(frame, placed, track)
     if not out:
         out.append("No rows yet.")
     out.append(
         f"{markdown.PLACES} *Italics*: a control, which explains nothing. "
-        f"Every number, with intervals: [leaderboard]({link}/leaderboard.md), [page]({link}/index.html)."
+        f"Every method and number, and the tables that do not count: [leaderboard]({link}/leaderboard.md), "
+        f"[page]({link}/index.html)."
     )
     pictures = sorted((folder / "plots").glob("gallery-*.png"))
     if pictures:

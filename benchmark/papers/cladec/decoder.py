@@ -27,6 +27,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from benchmark.utils.accelerator import is_accelerator
+
 Shape = tuple[int, ...]
 EPS = 1e-3  # of batch norm: units that are hardly ever active have almost no variance
 
@@ -209,18 +211,22 @@ class Crop(nn.Module):
 
 
 def fresh(net: nn.Sequential) -> nn.Sequential:
-    """The architecture of ``net`` with new weights, drawn from torch's generator (call it inside ``nets.seeded``).
+    """The architecture of ``net`` with new weights, drawn from torch's generator of the CPU, so that every device gets
+    the same (call it inside ``nets.seeded``).
 
     A batch norm that was folded into its convolution, which leaves an Identity behind, is put back.
     """
     net = copy.deepcopy(net)
+    device = next((parameter.device for parameter in net.parameters()), "cpu")
+    if is_accelerator(device):
+        net = net.to("cpu")
     for module in list(net.modules()):
         if isinstance(module, nn.Sequential):
             _unfold_norms(module)
     for module in net.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
-    return net.requires_grad_(True).train()
+    return net.to(device).requires_grad_(True).train()
 
 
 def _unfold_norms(layers: nn.Sequential) -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +32,7 @@ from torch.func import functional_call, stack_module_state
 from benchmark.api import Target, torch_rng
 from benchmark.papers.cladec.decoder import decoder, fresh
 from benchmark.shared.choices import check_choices
+from benchmark.utils.accelerator import bfloat16, is_accelerator
 from benchmark.zoo.nets import seeded
 
 STORED = 2**32  # bytes of activations that are kept; more are recomputed batch by batch
@@ -157,9 +157,9 @@ class Networks:
 
 
 def groups(k: int, device: torch.device) -> Iterator[list[int]]:
-    """Which of K networks train together: all on a GPU, each by itself on a CPU."""
+    """Which of K networks train together: all on an accelerator, each by itself on a CPU."""
     networks = list(range(k))
-    if device.type == "cuda":
+    if is_accelerator(device):
         yield networks
     else:
         for one in networks:
@@ -221,9 +221,8 @@ def _train_epoch(
     batches = list(order.split(batch))
     if len(batches[-1]) == 1 and len(batches) > 1:  # batch norm needs two
         batches[-2:] = [torch.cat(batches[-2:])]
-    gpu = order.device.type == "cuda"
     for rows in batches:
-        with torch.autocast("cuda", torch.bfloat16) if gpu else nullcontext():
+        with bfloat16(order.device):
             value = loss(model, rows)  # (K,)
         optimiser.zero_grad()
         value.sum().backward()  # the sum keeps the networks' gradients apart

@@ -439,13 +439,20 @@ def background(target: Target, batch: Batch, layer: str) -> Array:
     """
     z = target.features(batch, layer)  # (n, K, u, v)
     grey = batch.x.mean(1, keepdim=True)
-    light = F.interpolate(grey, z.shape[-2:], mode="area")[:, 0]
-    light = light.flatten().double()  # (n u v,)
+    light = F.interpolate(grey, z.shape[-2:], mode="area").double()  # (n, 1, u, v)
     light = (light - light.mean()) / light.std()
-    on = (z > 0).transpose(0, 1).flatten(1).double()  # (K, n u v)
-    spread = on.std(1)
-    centred = on - on.mean(1, keepdim=True)
-    r = centred @ light / light.numel() / spread
+    N = light.numel()
+    on = torch.zeros(z.shape[1], dtype=torch.float64, device=z.device)  # (K,)
+    lit = torch.zeros_like(on)
+    for some, bright in zip(
+        z.split(batch.chunk), light.split(batch.chunk), strict=True
+    ):
+        is_on = (some > 0).double()
+        on += is_on.sum((0, 2, 3))
+        lit += (is_on * bright).sum((0, 2, 3))
+    share = on / N
+    spread = (N / (N - 1) * share * (1 - share)).sqrt()
+    r = (lit / N - share * light.mean()) / spread
     return np.where(spread.cpu().numpy() > 0, r.cpu().numpy(), np.nan)
 
 

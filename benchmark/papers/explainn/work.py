@@ -64,8 +64,8 @@ def rules(
     steps: int,
     **_: object,
 ) -> Work:
-    """The rules of each layer. Features stay in memory; background filters are found by correlations in float64. Then
-    prototypes of filters.
+    """The rules of each layer. Features stay in memory; background filters are found by correlations in float64, a
+    chunk at a time. Then prototypes of filters.
     """
     n = min(samples, facts.train)
     out = n * facts.logits
@@ -75,7 +75,8 @@ def rules(
         held += tensors(n * units)
         found = _mined(n, facts.classes, shape)
         if len(shape) == 3:
-            found += Work(bytes=2 * DOUBLE * n * units)
+            _, u, v = facts.size(layer)
+            found += Work(bytes=DOUBLE * (2 * n * u * v + 2 * facts.chunk * units))
             found += _climbed(facts, layer, filters + 1, steps)
         one_layer = n * facts.forward(layer) + found
         out += one_layer.beside(held)

@@ -24,16 +24,29 @@ from torch import Tensor
 from benchmark.api import Array, Batch, Target
 
 Compare = Literal["float32", "log_odds"]
+RANKED = 64  # maps at once
 NOISE = 1e-4  # a rise of the log-odds by less is float32 rounding
 
 
-def top_share(maps: Array, share: float = 0.2) -> Array:
-    """The floor(share h w) largest pixels of each map (n, h, w), ties to the lower index."""
-    flat = _flat(maps) + 0.0  # a negative zero is a zero
-    order = np.argsort(-flat, axis=1, kind="stable")
-    keep = np.zeros(flat.shape, bool)
-    np.put_along_axis(keep, order[:, : _count(flat, share)], True, axis=1)
-    return keep.reshape(np.shape(maps))
+def top_share(
+    maps: Array, share: float = 0.2, device: torch.device | str = "cpu"
+) -> Array:
+    """The floor(share h w) largest pixels of each map (n, h, w), ties to the lower index; ranked on ``device``."""
+    flat = torch.from_numpy(_flat(maps))
+    count, kept = _count(flat, share), []
+    for part in flat.split(RANKED):
+        kept.append(_largest(part.to(device), count).cpu())
+    return torch.cat(kept).view(np.shape(maps)).numpy()
+
+
+def _largest(flat: Tensor, count: int) -> Tensor:
+    """Are these the ``count`` largest of their row? (n, p) bool, ties to the lower index."""
+    if not count:
+        return torch.zeros_like(flat, dtype=torch.bool)
+    least = flat.topk(count, dim=1, sorted=False).values.amin(1, keepdim=True)
+    above, ties = flat > least, flat == least
+    left = count - above.sum(1, keepdim=True)
+    return above | (ties & (ties.cumsum(1, dtype=torch.int32) <= left))
 
 
 def whole_segments(maps: Array, share: float = 0.2) -> Array:
@@ -52,7 +65,7 @@ def _flat(maps: Array) -> Array:
     return np.asarray(maps, np.float32).reshape(len(maps), -1)
 
 
-def _count(flat: Array, share: float) -> int:
+def _count(flat: Array | Tensor, share: float) -> int:
     """floor(share h w), safe against shares that binary fractions miss."""
     return math.floor(share * flat.shape[1] + 1e-9)
 

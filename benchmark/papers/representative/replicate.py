@@ -187,13 +187,13 @@ def unseen(
                     rates[run, w, i, s] = _rates(labels, batch, target)
                 if size == n_boundaries:  # chosen: of the unseen images
                     maps = heat_maps(found, chosen, psi, S.x.shape[-2:])
-                    note(NAMES[way], top_share(maps))
+                    note(NAMES[way], top_share(maps, device=S.x.device))
                     held[run, w] = np.mean([len(region) for region in found])
         for name, keep in _others(study, R, V, S, nearest, methods, ace, rng):
             note(name, keep)
         if ways:
             maps = study.build(RANDOM).explain(target, S, rng).heatmaps
-            note("Random map", top_share(maps))
+            note("Random map", top_share(maps, device=S.x.device))
     asked = _asked(delta=delta, compare=None if compare == "float32" else compare)
     numbers = _table_1(
         drops, {"|Q|": n_boundaries} | asked, _chosen(study, methods, ace)
@@ -238,7 +238,7 @@ def _others(
             torch.from_numpy(nearest)
         ]  # (n, K)
         e = with_weights(method, weights).explain(target, S, rng)
-        yield method.name, top_share(e.heatmaps)
+        yield method.name, top_share(e.heatmaps, device=S.x.device)
     if ace is not None:
         sets = _ace(study, R, ace)
         most = ace.get("images", len(R.batch))
@@ -551,7 +551,7 @@ def _explainers(
 
     def regional(i: int, some: Array, batch: Batch) -> tuple[Array, Array]:
         maps = found[i].heat_maps(target.features(batch), size).cpu().numpy()
-        return maps, top_share(maps)
+        return maps, top_share(maps, device=batch.x.device)
 
     yield "RI", ranked["RI"], regional
     for entry in methods:
@@ -567,7 +567,7 @@ def _explainers(
         ) -> tuple[Array, Array]:
             own = with_weights(method, weights[i].expand(len(batch), -1))
             maps = own.explain(target, batch, rng).heatmaps
-            return maps, top_share(maps)
+            return maps, top_share(maps, device=batch.x.device)
 
         yield method.name, ranked[""], reused
     if ace is not None:
@@ -587,7 +587,7 @@ def _explainers(
 
     def at_random(i: int, some: Array, batch: Batch) -> tuple[Array, Array]:
         maps = study.build(RANDOM).explain(target, batch, rng).heatmaps
-        return maps, top_share(maps)
+        return maps, top_share(maps, device=batch.x.device)
 
     yield "Random map", ranked[""], at_random
 

@@ -51,6 +51,7 @@ from benchmark.papers.xnn.network import (
     pooled,
     positions_after,
 )
+from benchmark.utils.accelerator import free_memory, is_accelerator
 
 CAP = 50.0  # on the weight of a positive example
 ACCEPT = 0.3  # the second x-feature's mean contribution over the first's
@@ -59,7 +60,7 @@ STRIDE = 4  # every fourth example decides between trainings that were not accep
 STACK = (
     80e6  # bytes: a larger stack trains faster in parts (``speed/xnn.py``, 4,096 units)
 )
-SHARE = 0.5  # of a GPU's free memory, for a stack: autograd holds copies beside what is counted
+SHARE = 0.7  # of an accelerator's free memory, for a stack: some is in pieces
 
 Source = Callable[[Tensor], Tensor]  # (K, B) numbers of images -> their Z (K, B, S, d)
 
@@ -367,23 +368,19 @@ def at_once(
     d: int, S: int, R: int, setting: Setting, device: str, bytes_: float
 ) -> int:
     """How many classes of R examples, d numbers at S positions, train as one stack of at most ``bytes_`` bytes."""
-    evaluated = (
-        0  # examples that go through together after an epoch, whatever the batch
-    )
-    if device != "cpu":
-        evaluated = max(R // STRIDE, round(HELD_OUT * R))
-    examples = max(setting.batch, evaluated)
-    activations = 2 * sum(setting.sizes(d)) * S * examples
+    numbers, examples = sum(setting.sizes(d)), setting.batch
+    if device != "cpu":  # also what goes through together after an epoch, and its error
+        numbers += d
+        examples = max(examples, R // STRIDE, round(HELD_OUT * R))
+    activations = 2 * numbers * S * examples
     weights = 4 * 2 * setting.encoder_weights(d)  # with gradients and two moments
     per_class = 4 * (weights + activations)
     return max(1, int(bytes_ // per_class))
 
 
 def stack_bytes(device: torch.device) -> float:
-    """Bytes that a stack may take: of a GPU a share of what is free."""
-    return (
-        SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else STACK
-    )
+    """Bytes that a stack may take: of an accelerator a share of what is free."""
+    return SHARE * free_memory(device) if is_accelerator(device) else STACK
 
 
 def _descend(

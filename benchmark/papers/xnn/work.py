@@ -21,6 +21,7 @@ from benchmark.papers.xnn.network import Setting, forward, initial, positions_af
 from benchmark.papers.xnn.srae import (
     ABLATIONS,
     HELD_OUT,
+    SHARE,
     STACK,
     STRIDE,
     at_once,
@@ -28,8 +29,6 @@ from benchmark.papers.xnn.srae import (
 )
 from benchmark.shared.excitation_backprop import class_maps, unit_maps
 from benchmark.shared.work import CHUNK, Facts, Work, empty, measure, tensors
-
-GPU = 40e9  # bytes that a stack may take there: half of 80 GB
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,12 @@ class Stack:
     )
     images: int = 0  # that these are taken from
 
-    def trained(self, setting: Setting, device: str = "cpu") -> Work:
+    def trained(self, setting: Setting, facts: Facts) -> Work:
         """All trainings of all classes."""
         batch = min(setting.batch, self.R)
         step = self._passes(setting, batch, learning=True)
         look = self._passes(setting, batch, learning=False)
-        stacks, together = self._stacks(setting, device)
+        stacks, together = self._stacks(setting, facts)
         epochs = setting.pretrain + setting.epochs
         seen, held = (1 - HELD_OUT) * self.R, HELD_OUT * self.R
         compared = self.R / STRIDE  # between trainings that were not accepted
@@ -102,13 +101,10 @@ class Stack:
         weights = 2 * setting.encoder_weights(self.d)
         return tensors(5 * weights)
 
-    def _stacks(self, setting: Setting, device: str) -> tuple[int, int]:
-        """(stacks that train one after the other, classes of a stack), as ``srae`` divides them.
-
-        A GPU is taken to be of 80 GB.
-        """
-        memory = STACK if device == "cpu" else GPU
-        most = at_once(self.d, self.S, self.R, setting, device, memory)
+    def _stacks(self, setting: Setting, facts: Facts) -> tuple[int, int]:
+        """(stacks that train one after the other, classes of a stack), as ``srae`` divides them."""
+        memory = STACK if facts.device == "cpu" else SHARE * facts.memory
+        most = at_once(self.d, self.S, self.R, setting, facts.device, memory)
         return math.ceil(self.K / most), min(self.K, most)
 
     def _again(
@@ -138,7 +134,7 @@ def method(facts: Facts, how: Any) -> Work:
     n, m = facts.images, facts.reference
     stack = Stack(facts.classes, m, _width(facts, at))
     seen = facts.forward(at.name) + facts.logits
-    fit = m * seen + stack.trained(setting) + stack.predicted(m, setting)
+    fit = m * seen + stack.trained(setting, facts) + stack.predicted(m, setting)
 
     found = down(facts, at, setting.n, how.to, facts.chunk)
     explained = n * (seen + found)
@@ -170,7 +166,7 @@ def table1(
     out = dense.seen
     for setting in settings:
         predicted = stack.predicted(dense.train + 2 * dense.test, setting)
-        out += runs * (stack.trained(setting, facts.device) + predicted)
+        out += runs * (stack.trained(setting, facts) + predicted)
     lassos = (1 + len(alphas)) * K
     out += Work(fits=lassos * stack.R * stack.d)
     n = settings[0].n
@@ -197,7 +193,7 @@ def degeneration(
     for name in ("SRAE", "NN"):
         setting = settings_for(name, {"accept": "live", **(training or {}), "n": n})
         predicted = dense.stack.predicted(2 * dense.test, setting)
-        out += dense.stack.trained(setting, facts.device) + predicted
+        out += dense.stack.trained(setting, facts) + predicted
     return out.beside(dense.held)
 
 
@@ -217,7 +213,7 @@ def counts(
     for count in n:
         setting = settings_for("SRAE", {**(training or {}), "n": count})
         predicted = dense.stack.predicted(dense.train + dense.test, setting)
-        out += dense.stack.trained(setting, facts.device) + predicted
+        out += dense.stack.trained(setting, facts) + predicted
     return out.beside(dense.held)
 
 
@@ -237,7 +233,7 @@ def human_study(
     setting = Setting(**{"accept": "live", **(training or {}), "n": n})
     images = round(share * (facts.train + facts.test))
     out = dense.seen
-    out += stack.trained(setting, facts.device) + stack.predicted(images, setting)
+    out += stack.trained(setting, facts) + stack.predicted(images, setting)
     return out.beside(dense.held)
 
 
@@ -270,7 +266,7 @@ def convolutional(
             again=None if kept else facts.forward(name),
             images=n,
         )
-        trained = stack.trained(setting, facts.device) + stack.predicted(n + t, setting)
+        trained = stack.trained(setting, facts) + stack.predicted(n + t, setting)
         seen = (2 * n + 2 * t) * facts.logits + (n + t) * facts.forward(name)
         held = tensors(2 * n * facts.units(name)) if kept else 0.0
         out += (trained + seen).beside(held)

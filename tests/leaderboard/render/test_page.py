@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import html
+import io
+import json
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from benchmark.leaderboard import places
+from benchmark.leaderboard import places, placing, reproduction, tables
+from benchmark.leaderboard.contests import contests
+from benchmark.leaderboard.render import exports, plots, plots_ranks
+from benchmark.leaderboard.render import gallery as galleries
+from benchmark.leaderboard.render import page as render
 from benchmark.store import ROOT
+from benchmark.utils.plot_style import NEW
 from tests.helpers.browser import CHROMIUM, dom
-from tests.helpers.leaderboard_inputs import EVIL, built
+from tests.helpers.leaderboard_inputs import EVIL, built, cards, inputs
 
 BOARD = "board-heatmap-digits-cnn"
 
@@ -299,20 +308,22 @@ class TestBrowser:
         assert read.sorted[BOARD][3] == "descending"
 
     def test_pictures_are_drawn_and_links_land(self, page, tmp_path):
-        """From a folder, without a network: every picture has pixels, and each section is where its link leads."""
+        """From a folder, without a network: every picture has pixels, and each section, track and board is where its
+        links (in the navigation, its heading, what was found) lead."""
         site = shutil.copytree(page.parent, tmp_path / "site")
         probe = """<script>
             const images = [...document.images];
             const check = () => {
                 document.body.title = images.filter((image) => !image.naturalWidth).length;
                 const padding = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop);
-                const far = [...document.querySelectorAll(".sections a")].map((link) => {
+                const links = [...document.querySelectorAll("a[href^='#']:not(.skip)")];
+                const far = links.map((link) => {
                     link.click();
                     const top = document.querySelector(link.hash).getBoundingClientRect().top;
                     const end = innerHeight + scrollY >= document.documentElement.scrollHeight - 1;
                     return end ? 0 : Math.abs(top - padding);
                 });
-                document.body.lang = Math.max(...far) < 2;
+                document.body.lang = `${links.length} links, ${far.filter((pixels) => pixels > 2).length} miss`;
             };
             const wait = (times) => {
                 if (times == 0 || images.every((image) => image.complete)) check();
@@ -326,7 +337,7 @@ class TestBrowser:
         copy.write_text(copy.read_text().replace("</body>", probe))
         dumped, said = dom(copy, tmp_path / "profile")
         body = re.search(r"<body[^>]*>", dumped)[0]
-        assert said == "" and 'title="0"' in body and 'lang="true"' in body
+        assert said == "" and 'title="0"' in body and 'lang="6 links, 0 miss"' in body
 
     def test_settings_fold_behind_the_first(self, page, tmp_path):
         hidden = re.compile(r'<th[^>]*data-metric="accuracy_top_pixels"[^>]*hidden')
@@ -341,3 +352,135 @@ class TestBrowser:
         parts = re.findall(r"<(?:article|div)[^>]*data-part[^>]*>", dumped)
         assert said == "" and len(parts) == 4
         assert all("empty" in part for part in parts)
+
+    def test_a_button_makes_the_files_of_its_table(self, page, tmp_path):
+        """By a script alone, and the same texts as ``exports``: all settings open, nothing filtered or sorted."""
+        placed = places.read(page.parent / "places.csv")
+        frame = tables.read(page.parent / "leaderboard.csv")
+        glossary = cards()["glossary"]
+        wanted = dict(exports.exports(frame, placed, glossary))
+        site = shutil.copytree(page.parent, tmp_path / "site")
+        press = f"""<script>
+            const table = document.getElementById("{BOARD}");
+            const blobs = [];
+            const make = URL.createObjectURL;
+            URL.createObjectURL = (blob) => {{ blobs.push(blob); return make(blob); }};
+            HTMLAnchorElement.prototype.click = function () {{ blobs.push(this.download); }};
+            for (const fold of table.querySelectorAll(".fold")) fold.click();
+            const buttons = table.closest("[role=region]").nextElementSibling.querySelectorAll("button");
+            for (const button of buttons) button.click();
+            Promise.all([blobs[0].text(), blobs[2].text()]).then((texts) => {{
+                document.body.replaceChildren();
+                document.body.title = JSON.stringify([blobs[1], blobs[3], ...texts,
+                    ...[...buttons].map((button) => button.getAttribute("aria-label"))]);
+            }});</script></body>"""
+        copy = site / "index.html"
+        copy.write_text(copy.read_text().replace("</body>", press))
+        dumped, said = dom(copy, tmp_path / "profile")
+        title = re.search(r'<body[^>]*title="([^"]*)"', dumped)[1]
+        csv_name, tex_name, csv, tex, *labels = json.loads(html.unescape(title))
+        assert said == ""
+        assert (csv_name, tex_name) == (f"{BOARD}.csv", f"{BOARD}.tex")
+        assert csv == wanted[csv_name] and tex == wanted[tex_name]
+        assert labels[0] == "CSV of the table: Heat maps, digits / cnn"
+
+    def test_a_family_of_metrics_can_be_hidden(self, evaluation, tmp_path):
+        """The link keeps it; the columns of other tables stay."""
+        away = re.compile(r'<th[^>]*data-family="complexity"[^>]*hidden')
+        dumped, said = dom(evaluation, tmp_path / "a")
+        assert said == "" and not away.search(dumped)
+        shown = 'aria-pressed="true">complexity</button>'
+        assert dumped.count(shown) == 3
+        dumped, _ = dom(evaluation, tmp_path / "b", f"#hide={BOARD}:complexity")
+        assert len(away.findall(dumped)) == 1 and dumped.count(shown) == 2
+
+
+# --------------------------------------------------------------------------------------------- an evaluation
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory) -> Path:
+    """The page of an evaluation of Grad-CAM, beside the other methods; without pictures."""
+    rows, instances = inputs()
+    found = contests(tables.labelled(rows), instances)
+    families = {"gini": "complexity", "pointing_game": "localisation"}
+    frame = tables.board(found, families)
+    given = cards()
+    pages = render.render(
+        frame,
+        places.places(frame, found),
+        reproduction.table(rows, ROOT / "results" / "reported"),
+        svgs={},
+        pngs={},
+        data_cards=given["data_cards"],
+        target_cards=given["target_cards"],
+        provenance=given["provenance"],
+        glossary=given["glossary"],
+        compared={"Grad-CAM": placing.differences(found, "Grad-CAM")},
+    )
+    assert sorted(pages) == ["about.html", "index.html"]  # nothing of papers
+    folder = tmp_path_factory.mktemp("evaluation")
+    for name, text in pages.items():
+        (folder / name).write_text(text)
+    return folder / "index.html"
+
+
+def test_the_page_of_an_evaluation_begins_with_whom_it_beats(evaluation):
+    text = evaluation.read_text()
+    read = Reader(text)
+    assert text.index('id="new-Grad-CAM"') < text.index('id="findings"')
+    rows = read.tables["rivals-new-Grad-CAM-heatmap"]
+    counts = {row[0].strip(): list(map(int, row[2:])) for row in rows[1:]}
+    assert len(counts) == 5 and "Grad-CAM" not in counts
+    beats, loses = re.findall(r"<dd>(.*?)</dd>", text)[:2]
+    for name, (won, lost, *_) in counts.items():
+        escaped = html.escape(name, quote=False)
+        assert (escaped in beats) == (won > lost)
+        assert (escaped in loses) == (won < lost)
+    assert counts["Random map"][0] > counts["Random map"][1]
+
+
+def test_the_page_of_an_evaluation_marks_the_new_method_everywhere(evaluation):
+    text = evaluation.read_text()
+    rows = re.findall(
+        r'<tr class="new" aria-current="true"><th scope="row">(.*?)<', text
+    )
+    assert [name.strip() for name in rows] == ["Grad-CAM"] * (3 + 1)  # boards, places
+    assert text.count('<b class="badge">new</b>') == len(rows)
+    assert "reproduction.html" not in text and "papers.html" not in text
+
+
+def test_figures_mark_the_new_method():
+    frame = tables.read(built() / "leaderboard.csv")
+    placed = places.read(built() / "places.csv")
+    for figure in (
+        plots.places_figure(placed, "heatmap", ["Grad-CAM"]),
+        plots.board(frame, placed, "heatmap", "digits", "cnn", ["Grad-CAM"]),
+        plots_ranks.duels(frame, placed, "heatmap", ["Grad-CAM"]),
+    ):
+        ticks = figure.axes[0].get_yticklabels()
+        marked = [tick.get_text() for tick in ticks if tick.get_color() == NEW]
+        assert marked == ["Grad-CAM"]
+
+
+def test_no_two_regions_have_one_label(any_page, evaluation):
+    for page in (any_page, evaluation):
+        labels = re.findall(r'role="region" aria-label="([^"]*)"', page.read_text())
+        assert len(labels) == len(set(labels))
+
+
+def test_code_between_backticks_is_code_and_harmless():
+    text = render.code("see `a < b` and <b>")
+    assert text == "see <code>a &lt; b</code> and &lt;b&gt;"
+
+
+def test_pictures_stand_side_by_side_on_one_line():
+    def png(width: int, height: int, grey: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("RGB", (width, height), (grey,) * 3).save(buffer, "png")
+        return buffer.getvalue()
+
+    both = Image.open(io.BytesIO(galleries.beside(png(2, 3, 0), png(4, 5, 100))))
+    assert both.size == (6, 5)
+    assert both.getpixel((0, 1)) == (255,) * 3 and both.getpixel((0, 4)) == (0,) * 3
+    assert both.getpixel((2, 0)) == (100,) * 3

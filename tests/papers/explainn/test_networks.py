@@ -307,6 +307,21 @@ def test_background_filters_have_negative_correlation():
     assert r[1] < -0.8
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_that_correlation_is_numpys_whatever_the_chunk(chunk):
+    target, batch = dense(), quadrants(30, chunk=chunk)
+    with torch.no_grad():
+        target.net.conv[0].bias[2] = 9.0  # always ON
+    r = networks.background(target, batch, "conv")
+    light = batch.x[:, 0].double().numpy().ravel()
+    on = (target.features(batch, "conv") > 0).double().numpy()
+    unbiased = 1 - 1 / light.size  # deviations are divided by N - 1, their product by N
+    for k in (0, 1):
+        expected = np.corrcoef(on[:, k].ravel(), light)[0, 1] * unbiased
+        assert r[k] == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(r[2])
+
+
 # --------------------------------------------------------------------------------------------- the method
 
 

@@ -154,6 +154,17 @@ def test_a_fifth_of_the_pixels_is_kept(side, count):
     assert tied.reshape(-1)[:count].all()  # ties to the lower index
 
 
+@pytest.mark.parametrize("levels", [1, 2, 5, 1000, 0])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.37, 1.0])
+def test_they_are_those_of_a_stable_sort(levels, share):
+    maps = np.random.default_rng(0).normal(size=(70, 9, 11)).astype(np.float32)
+    maps = np.round(maps * levels) / max(levels, 1)  # ties, zeros of both signs
+    order = np.argsort(-maps.reshape(70, -1) + 0.0, axis=1, kind="stable")
+    flat, count = top_share(maps, share).reshape(70, -1), int(99 * share + 1e-9)
+    assert (flat.sum(1) == count).all()
+    assert np.take_along_axis(flat, order[:, :count], 1).all()
+
+
 def test_whole_segments_are_kept_until_more_than_a_fifth_is():
     maps = np.zeros((1, 10, 10), np.float32)
     maps[0, :2, :6], maps[0, 4:6, :6], maps[0, 8:] = 3, 2, 1  # 12, 12 and 20 pixels

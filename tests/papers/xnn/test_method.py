@@ -673,11 +673,12 @@ def test_normalised_maps():
 def test_a_gpu_is_given_as_many_classes_as_it_holds():
     """Given pool1 of CUB (64 channels at 112 x 112) and an 80 GB GPU: all classes of a dense layer, few of the map."""
     setting = srae.Setting(hidden=(64, 16), batch=32)
-    map_ = srae.at_once(64, 112 * 112, 530, setting, "cuda", 40e9)
-    dense = srae.at_once(4096, 1, 8030, srae.Setting(), "cuda", 40e9)
+    share = 0.7 * 80e9
+    map_ = srae.at_once(64, 112 * 112, 530, setting, "cuda", share)
+    dense = srae.at_once(4096, 1, 8030, srae.Setting(), "cuda", share)
     per_class = (
-        4 * 2 * (64 + 64 + 16 + 5) * 112 * 112 * 132
-    )  # the activations of a quarter of 530 examples
-    assert map_ == int(40e9 // (per_class + 4 * 4 * 2 * (64 * 64 + 64 * 16 + 16 * 5)))
+        4 * 2 * (64 + 64 + 64 + 16 + 5) * 112 * 112 * 132
+    )  # a quarter of 530 examples, their activations and errors
+    assert map_ == int(share // (per_class + 4 * 4 * 2 * (64 * 64 + 64 * 16 + 16 * 5)))
     assert 1 < map_ < 200 < dense
     assert srae.at_once(64, 112 * 112, 530, setting, "cuda", 1e6) == 1

@@ -1,6 +1,8 @@
 "use strict";
 // Sortable tables, a filter over rows, a choice of network, settings of a metric folded behind its first. All of it is
-// in the link: #sort=TABLE:COLUMN:DIRECTION, #filter=TEXT, #show=DATASET/TARGET and #open=TABLE:METRIC,..., joined by "&".
+// in the link: #sort=TABLE:COLUMN:DIRECTION, #filter=TEXT, #show=DATASET/TARGET, #open=TABLE:METRIC,... and
+// #hide=TABLE:FAMILY,..., joined by "&".
+// Each table can be had as CSV and LaTeX, with the rows and columns that it shows (export.js).
 (() => {
   const status = document.getElementById("status");
   const filter = document.getElementById("filter");
@@ -22,7 +24,10 @@
   function sort(table, column, direction) {
     const heads = table.tHead.rows[0].cells;
     if (!heads[column]) return;
-    if (heads[column].hidden) unfold(table, heads[column].dataset.metric, true);
+    if (heads[column].hidden) {
+      set("hide", table, heads[column].dataset.family, false);
+      unfold(table, heads[column].dataset.metric, true);
+    }
     const body = table.tBodies[0];
     const sign = direction === "descending" ? -1 : 1;
     const rows = [...body.rows].map((row, i) => [valueOf(row, column), i, row]);
@@ -42,32 +47,74 @@
     [...table.tHead.rows[0].cells].map((head, i) => [head, i])
       .filter(([head]) => head.dataset.metric === metric).map(([, i]) => i).slice(1);
 
+  // What of a table is open or away, as in the link: "TABLE:NAME,TABLE:NAME".
+  const has = (key, table, name) => (state[key] ?? "").split(",").includes(`${table.id}:${name}`);
+
+  function set(key, table, name, on) {
+    const entry = `${table.id}:${name}`;
+    const rest = (state[key] ?? "").split(",").filter((other) => other && other !== entry);
+    state[key] = (on ? [...rest, entry] : rest).join(",");
+  }
+
+  // Hides columns of other settings that are not open, and of families that are away.
+  function layOut(table) {
+    const seen = new Set();
+    [...table.tHead.rows[0].cells].forEach(({ dataset: { metric, family } }, i) => {
+      if (!metric) return;
+      const folded = seen.has(metric) && !has("open", table, metric);
+      seen.add(metric);
+      const hidden = folded || has("hide", table, family);
+      for (const row of table.rows) row.cells[i].hidden = hidden;
+    });
+    for (const button of table.tHead.querySelectorAll(".fold")) {
+      const { metric } = button.closest("th").dataset;
+      const open = has("open", table, metric);
+      button.setAttribute("aria-expanded", open);
+      button.textContent = open ? "−" : `+${others(table, metric).length}`;
+    }
+    for (const button of table.closest("[data-part]")?.querySelectorAll(".families button") ?? []) {
+      button.setAttribute("aria-pressed", !has("hide", table, button.textContent));
+    }
+  }
+
   function unfold(table, metric, open) {
-    const columns = others(table, metric);
-    for (const row of table.rows) for (const i of columns) row.cells[i].hidden = !open;
-    const button = table.tHead.querySelector(`[data-metric="${CSS.escape(metric)}"] .fold`);
-    button?.setAttribute("aria-expanded", open);
-    if (button) button.textContent = open ? "−" : `+${columns.length}`;
-    const key = `${table.id}:${metric}`;
-    const rest = (state.open ?? "").split(",").filter((entry) => entry && entry !== key);
-    state.open = (open ? [...rest, key] : rest).join(",");
+    set("open", table, metric, open);
+    layOut(table);
+  }
+
+  function press(table, text, label, act) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    if (label) button.setAttribute("aria-label", label);
+    button.addEventListener("click", () => { act(button); layOut(table); remember(); });
+    return button;
   }
 
   function fold(table) {
-    for (const head of table.tHead.rows[0].cells) {
-      const metric = head.dataset.metric;
-      if (!metric || head.hidden || others(table, metric).length === 0) continue;
-      const button = document.createElement("button");
-      button.type = "button";
-      button.className = "fold";
-      button.setAttribute("aria-label", `${head.querySelector("span").textContent}: other settings`);
-      button.addEventListener("click", () => {
-        unfold(table, metric, button.getAttribute("aria-expanded") !== "true");
-        remember();
-      });
-      head.append(button);
-      unfold(table, metric, false);
+    const seen = new Set();
+    const heads = [...table.tHead.rows[0].cells].filter((head) => head.dataset.metric);
+    for (const head of heads) {
+      const { metric } = head.dataset;
+      if (!seen.has(metric) && others(table, metric).length) {
+        const label = `${head.querySelector("span").textContent}: other settings`;
+        const button = press(table, "", label, () => set("open", table, metric, !has("open", table, metric)));
+        button.className = "fold";
+        head.append(button);
+      }
+      seen.add(metric);
     }
+    const families = new Set(heads.map((head) => head.dataset.family));
+    if (families.size > 1) {
+      const row = document.createElement("div");
+      row.className = "families";
+      row.setAttribute("role", "group");
+      row.setAttribute("aria-label", "Metrics shown");
+      row.append("Metrics:", ...[...families].map((family) =>
+        press(table, family, "", () => set("hide", table, family, !has("hide", table, family)))));
+      table.closest("[role=region]").before(row);
+    }
+    layOut(table);
   }
 
   function narrow() {
@@ -100,10 +147,10 @@
     if (filter && parts.has("filter")) filter.value = parts.get("filter");
     if (which && parts.has("show") && [...which.options].some((o) => o.value === parts.get("show"))) which.value = parts.get("show");
     if (parts.has("filter") || parts.has("show")) narrow();
-    for (const entry of (parts.get("open") ?? "").split(",")) {
-      const [name, metric] = entry.split(":");
-      const table = name && document.getElementById(name);
-      if (table?.tHead && metric) unfold(table, metric, true);
+    for (const key of ["open", "hide"]) {
+      if (!parts.has(key)) continue;
+      state[key] = parts.get(key);
+      document.querySelectorAll("table.sortable").forEach(layOut);
     }
     const [id, column, direction] = (parts.get("sort") ?? "").split(":");
     const table = id && document.getElementById(id);
@@ -124,6 +171,7 @@
     });
     fold(table);
   }
+  for (const table of document.querySelectorAll("table[id]")) offerFiles(table);
   for (const image of document.querySelectorAll("figure img")) {
     image.addEventListener("error", () => {
       const note = document.createElement("p");

@@ -8,12 +8,11 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 from typing import Any
 
 from benchmark import store
-from benchmark.utils import installed
+from benchmark.utils import installed, syntax
 
 
 def known() -> dict[str, Path]:
@@ -29,15 +28,4 @@ def known() -> dict[str, Path]:
 
 def literals(path: Path) -> dict[str, Any]:
     """The values that the script assigns to names as literals; empty if there is no such file, or it is not Python."""
-    try:
-        body = ast.parse(path.read_text()).body
-    except (OSError, SyntaxError, ValueError):
-        return {}
-    found = {}
-    for node in body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:  # not a literal
-                continue
-    return found
+    return syntax.constants(path)

@@ -1,0 +1,54 @@
+"""Where commands print: results to stdout, what is to be known besides to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import store
+
+# In a file or a pipe, tables are as wide as they need: names of metrics are never wrapped.
+WIDE = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
+out = Console(highlight=False, soft_wrap=True, width=WIDE)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def stdout_on_stderr(wanted: bool) -> Iterator[None]:
+    """What anybody prints meanwhile goes to stderr: a method of the user, say, in a process that is started here."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(rows[0] if rows else ()):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    out.print(table)
+
+
+def note_without_commit() -> None:
+    """Say so if the provenance of what is made names no commit."""
+    from benchmark.store import git
+
+    _, why = git.commit(store.homes()[0])
+    if why:
+        err.print(f"provenance.json names no commit: {why}", markup=False)
