@@ -1,6 +1,8 @@
 """The architecture, checked: which package may import which, file sizes, what lies where."""
 
 import ast
+import re
+import tomllib
 
 import pytest
 
@@ -223,6 +225,36 @@ def test_nothing_is_unpickled():
         text = path.read_text()
         assert "allow_pickle=True" not in text
         assert "weights_only=False" not in text
+
+
+UNTRIED = {  # of the leaderboard and the gate: drawing, assembling and showing
+    "leaderboard/all_profiles",
+    "leaderboard/build",
+    "gate/picture",
+    "gate/show",
+}
+
+
+def test_every_module_of_numbers_has_its_mutants_and_the_tests_that_know_it():
+    """``[tool.mutants.tests]`` names all of today's modules, and only tests that are there."""
+    text = (ROOT / "pyproject.toml").read_text()
+    known = tomllib.loads(text)["tool"]["mutants"]["tests"]
+    package = ROOT / "benchmark"
+    there = {
+        f"{folder}/{path.stem}"
+        for folder in ("metrics", "leaderboard", "gate")
+        for path in (package / folder).glob("[!_]*.py")
+    }
+    assert there - known.keys() == UNTRIED
+    for module, tests in known.items():
+        assert (package / f"{module}.py").exists(), module
+        for test in tests:
+            name, _, expression = test.partition(" -k ")
+            folder, _, leaf = name.rpartition("/")
+            source = (ROOT / "tests" / folder / f"test_{leaf}.py").read_text()
+            words = set(re.findall(r"[\w.]+", expression)) - {"not", "and", "or", "0"}
+            missing = [word for word in words if word not in source]
+            assert not missing, f"{module}: {test}"
 
 
 def _outside(path):

@@ -75,8 +75,11 @@ def places(frame: pd.DataFrame, contests: Sequence[Contest] = ()) -> pd.DataFram
 
 def costs(frame: pd.DataFrame, track: str) -> dict[str, float]:
     """By method, the forward passes that an explanation takes, the mean over networks."""
-    lines = frame[(frame["track"] == track) & (frame["metric"] == COST)]
-    return lines.dropna(subset="mean").groupby("label")["mean"].mean().to_dict()
+    of_track = frame["track"] == track
+    is_cost = frame["metric"] == COST
+    lines = frame[of_track & is_cost].dropna(subset="mean")
+    by_method = lines.groupby("label")["mean"]
+    return by_method.mean().to_dict()
 
 
 def of(placed: pd.DataFrame, track: str, family: str = ALL) -> pd.DataFrame:

@@ -106,6 +106,22 @@ def test_facts_measured_under_two_settings_are_two_tables():
     assert [fact.totals.tolist() for fact in facts] == [[1], [2]]
 
 
+def test_nothing_is_won_by_facts_nor_by_cost():
+    cells = [
+        {"method": "A", "track": track, "metric": metric, "value": 1.0}
+        for track in ("heatmap", "target", "replication", "unknown")
+        for metric in ("m", contests.COST)
+    ]
+    every = found(*cells)
+    won = [tuple(one.key.values())[::3] for one in every if one.contested]
+    assert won == [("heatmap", "m")]
+    frame = tables.board(every)
+    line = frame[contests.contested(frame)]
+    assert line[["track", "metric", "rank"]].to_numpy().tolist() == [
+        ["heatmap", "m", 1]
+    ]
+
+
 def test_records_keep_their_order_within_their_key():
     records = [{"a": 2, "b": 0, "c": "x"}, {"a": 1, "b": 1, "c": "y"}]
     records += [{"a": 2, "b": 0, "c": "z"}, {"a": 1, "b": 0, "c": "w"}]

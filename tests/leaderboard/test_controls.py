@@ -105,13 +105,14 @@ def test_a_track_is_summed_up_by_what_counts_in_it():
     assert controls.summary(frame, "heatmap") == (
         f"2 of 3 tables count: those with a best method that beats every control. {note}"
     )
-    concepts = board(
+    one = board(
         ("d", "t", "m", "", "f", True, "AB"), ("d", "u", "m", "", "f", False, "A")
-    ).assign(track="concept")
-    both = pd.concat([frame, concepts])  # a control of another track is none here
-    assert controls.summary(both, "concept") == (
-        "1 of 2 tables count: those with two methods or more."
     )
+    text = "1 of 2 tables count: those with two methods or more."
+    for track in ("concept", "surrogate"):  # the controls of a heat map are none there
+        both = pd.concat([frame, one.assign(track=track)])
+        assert controls.summary(both, track) == text
+    concepts = one.assign(track="concept")
     failed = pd.concat(
         [concepts, board(("d", "t", "m", "", "f", True, "r")).assign(track="concept")]
     )

@@ -53,3 +53,12 @@ def test_without_rivals_or_intervals_nobody_leads_and_nobody_may():
     assert not list(found(board(), alone, "heatmap"))
     unsure = placed().assign(low=np.nan)
     assert all(line.ties.empty for line in found(board(), unsure, "heatmap"))
+
+
+def test_tables_without_a_control_are_no_question_of_controls():
+    """Nothing was lost to controls where there are none; the network is one with a value all the same."""
+    frame = board()
+    frame.loc[frame["dataset"] == "birds", ["gain", "gain_low", "gain_high"]] = np.nan
+    every, *_ = found(frame, placed(), "heatmap")
+    assert (every.tables, every.lost, every.networks) == (2, 0, 2)
+    assert not list(found(frame, placed(), "concept"))

@@ -113,6 +113,24 @@ def test_differences_by_hand(better):
     ]
 
 
+@pytest.mark.parametrize(
+    ("gain", "low", "high", "p", "verdict"),
+    [  # a margin of 1
+        (5.0, 2.0, 8.0, 0.04, "beats"),
+        (-5.0, -8.0, -2.0, 0.04, "loses to"),
+        (5.0, 0.0, 10.0, 0.05, "undecided"),
+        (0.5, -1.0, 1.0, 0.5, "same"),  # the margin belongs to it
+        (0.5, 0.1, 0.9, 0.001, "same"),  # a difference that is known to be small
+        (0.5, -1.1, 1.0, 0.5, "undecided"),
+        (0.5, -1.0, 1.1, 0.5, "undecided"),
+        (0.5, 0.1, 1.1, 0.01, "beats"),
+        (np.nan, np.nan, np.nan, np.nan, "unknown"),
+    ],
+)
+def test_verdicts_by_hand(gain, low, high, p, verdict):
+    assert placing._verdict(gain, low, high, p, 1.0) == verdict
+
+
 def test_only_seeds_and_images_that_both_have_are_compared():
     """A has seeds 0 and 1, B 1 and 2, of which B's seed 2 and A's seed 0 would tip the scale; B
     lacks the last image."""
