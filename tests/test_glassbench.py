@@ -118,6 +118,45 @@ def test_two_runs_are_equal(net, images):
     assert first.rows.equals(second.rows)
 
 
+def test_metrics_may_call_the_method_again(net, images):
+    asked = []
+
+    def declared(needs=frozenset({"heatmaps", "explain"}), **more):
+        return glassbench.metric(
+            needs=set(needs), track="heatmap", better="lower", unit="fraction",
+            version=1, source="mine", calls=1, **more,
+        )  # fmt: skip
+
+    @declared(settings=({"times": 1}, {"times": 2}))
+    def darker_moves(e, target, batch, rng, explain, *, times):
+        asked.append(len(batch))
+        for _ in range(times):
+            there = explain(glassbench.Batch(batch.x / 2, batch.y)).heatmaps
+        return np.abs(there - e.heatmaps).mean(axis=(1, 2))
+
+    metrics = [darker_moves, "average_sensitivity", "gini"]
+    found = place(net, images, metrics=metrics, besides=False).rows
+    rows = found.set_index(["metric", "metric_setting"])
+    x, _ = images
+    expected = x.mean().item() / 2
+    assert rows.loc[("darker_moves", "times=1"), "value"] == pytest.approx(expected)
+    assert rows.loc[("darker_moves", "times=2"), "status"] == "failed"
+    assert (
+        "the 1 per image that it declares"
+        in rows.loc[("darker_moves", "times=2"), "reason"]
+    )
+    assert asked == [8, 8]
+    sensitivity = rows.loc["average_sensitivity"]
+    assert set(sensitivity.status) == {"ok"} and set(sensitivity.n) == {8}
+    given = glassbench.score(
+        x.mean(1), network=net, images=x, labels=images[1], metrics=metrics
+    ).set_index("metric")
+    assert given.loc["gini", "status"] == "ok"
+    calling = given.drop("gini")
+    assert set(calling.status) == {"not applicable"}
+    assert calling.reason.str.contains("made elsewhere").all()
+
+
 def test_the_network_of_the_caller_stays_as_it_is(images):
     net = Net().train()
     net.fc.bias.grad = torch.ones(3)

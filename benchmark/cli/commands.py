@@ -291,7 +291,7 @@ def _export(options: argparse.Namespace) -> int:
         raise UsageError(f"--results and {other} do not go together")
     if options.results and not options.results.is_dir():
         raise UsageError(f"--results {options.results}: no such folder")
-    name = options.results.resolve().name if options.results else _name(options)
+    name = options.results.resolve().name if options.results else name_of(options)
     folder = options.out or store.ROOT / "results" / "exports" / name / form
     if form == "croissant":
         profile = load_profile(name)

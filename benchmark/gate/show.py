@@ -79,9 +79,9 @@ def _weights(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
 
 
 def changed_code(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """Which steps, methods, metrics and experiments have other code in the provenance b than in a."""
+    """Which steps, networks, methods, metrics and experiments have other code in the provenance b than in a."""
     changed = []
-    for kind in ("steps", "methods", "metrics", "experiments"):
+    for kind in ("steps", "nets", "methods", "metrics", "experiments"):
         old = a.get(kind, {})
         new = b.get(kind, {})
         for key in sorted(old.keys() & new.keys()):

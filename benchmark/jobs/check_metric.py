@@ -23,12 +23,13 @@ import numpy as np
 import torch
 
 from benchmark import store
-from benchmark.api import Array, Batch, Explanation, MetricSpec
+from benchmark.api import Array, Batch, CallingSpec, Explanation, MetricSpec
 from benchmark.jobs.check import HINTS, SHAPES, Checker, Finding, Stop, findings
 from benchmark.jobs.toy import annotated, counted, explanation, toy
 from benchmark.methods import metric_contract
 from benchmark.methods.line_trace import Trace, disagreement, whole
 from benchmark.methods.metric_refs import MetricRef, checked, declared
+from benchmark.utils.near_names import UnknownName
 from benchmark.utils.seeds import generator
 
 RANGES = {"percent": (0, 100), "fraction": (0, 1), "correlation": (-1, 1)}  # by unit
@@ -65,7 +66,11 @@ def check_metric(entry: str | Mapping[str, Any]) -> list[Finding]:
         UnknownName: no such file or function, or a declaration that cannot be used.
     """
     ref = MetricRef.parse(entry, base=Path.cwd())
-    declared(ref)
+    if isinstance(declared(ref).spec, CallingSpec):
+        raise UnknownName(
+            f"{ref.label} calls the method again, of which check has none; "
+            f"try it with a method: glassbench evaluate mine.py:Mine --metric {ref.use}"
+        )
     return findings(check_here, ref)
 
 

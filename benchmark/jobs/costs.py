@@ -148,7 +148,8 @@ def network(recipe: Recipe | OwnNetwork, found: Images) -> Target:
     classes = [str(c) for c in range(found.classes)]
     layer = recipe.layer or nets.NETS[recipe.net].layer
     channels = found.shape[0]
-    return Target(
+    kind = Following if nets.has_own_file(recipe.net) else Target
+    return kind(
         net,
         name=recipe.net,
         classes=classes,

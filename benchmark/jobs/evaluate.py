@@ -377,7 +377,8 @@ def _committed_pictures(
 def write_images(profile: Profile, file: Path) -> list[str]:
     """Write the images that the profile explains, for maps that are computed elsewhere.
 
-    The file holds for each data set ``<name>/x`` (n, c, h, w) float32 in [0, 1] and ``<name>/ids`` (n,).
+    The file holds for each data set ``<name>/x`` (n, c, h, w) float32 in [0, 1] and ``<name>/ids`` (n,); for a network
+    that is explained on others (``only`` of the profile) ``<name>/<network>/x`` and ``.../ids``.
 
     Returns:
         The names that the arrays of ``maps.npz`` should have.
@@ -386,15 +387,17 @@ def write_images(profile: Profile, file: Path) -> list[str]:
     names = []
     for dataset in profile.datasets:
         make_ready(profile, dataset)
-        wanted = profile.explained(dataset)
+        of_all = profile.explained(dataset).images
         for name, seed, _ in profile.trainings(dataset):
+            wanted = profile.explained(dataset, name)
+            where = dataset if wanted.images == of_all else f"{dataset}/{name}"
             cell = Cell(
                 profile.name, dataset, name, seed, None, wanted.images, wanted.reference
             )
             batch = inputs.load_batch(cell)
             names.append(inputs.load_target(cell).name)
             for key in ("x", "ids"):
-                arrays[f"{dataset}/{key}"] = getattr(batch, key).cpu().numpy()
+                arrays[f"{where}/{key}"] = getattr(batch, key).cpu().numpy()
     store.write_npz(file, arrays)
     return names
 

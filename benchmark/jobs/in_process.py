@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +50,10 @@ from benchmark.methods.contract import (
     strict,
 )
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline.protocol import explained, summary
+from benchmark.pipeline.again import _PRECOMPUTED, Fitted, _learns
+from benchmark.pipeline.cells import Cell
+from benchmark.pipeline.profile import Again
+from benchmark.pipeline.protocol import explained, names, summary
 from benchmark.pipeline.report import families
 from benchmark.utils.errors import InputError, UsageError
 from benchmark.utils.near_names import UnknownName, pick
@@ -181,7 +185,8 @@ def evaluate(
         classes: the C names (default: "0", "1", ...).
         mean, std: what the network normalises pixels in [0, 1] by, a number for each channel or one for all.
         tokens: the grid of a layer of tokens, ``14x14`` (default: found).
-        metrics: names, or metrics of your own (default: all that are declared).
+        metrics: names, or metrics of your own (default: all that see a finished explanation). One that calls the
+            method again is computed on all images.
         besides: also run ``jobs.own.BESIDES``.
 
     Raises:
@@ -201,14 +206,17 @@ def evaluate(
     specs = _specs(metrics)
     scored, explanations = [], {}
     for key, one in methods.items():
+        called = None
+        if any(isinstance(spec, CallingSpec) for spec in specs):
+            called = _Called(one, target, fit_on, key in mine)
         e, meta = _explained(one, target, fit_on, batch, key in mine)
-        scored += _measured(one, specs, e, meta, target, batch)
+        scored += _measured(one, specs, e, meta, target, batch, called)
         if meta["status"] == "ok":
             explanations[one.name] = e
     rows, values = _frames(scored, batch)
     board = tables.leaderboard(rows, values, families())
-    names = [name for name, _ in mine]
-    labels = board.loc[board["method"].isin(names), "label"].unique()
+    given = [name for name, _ in mine]
+    labels = board.loc[board["method"].isin(given), "label"].unique()
     contests = tables.contests(tables.labelled(rows), values)
     compared = {label: placing.differences(contests, label) for label in labels}
     return Evaluation(rows, board, compared, explanations, target, batch)
@@ -467,18 +475,13 @@ def _besides() -> Named:
 
 
 def _specs(wanted: Sequence[str | MetricSpec] | None) -> list[MetricSpec]:
-    """The metrics of these names, or themselves: those that see a finished explanation."""
-    known = registry.scoring_metrics()
+    """The metrics of these names, or themselves; by default those that see a finished explanation."""
     if wanted is None:
-        return list(known.values())
+        return list(registry.scoring_metrics().values())
+    known = registry.metrics()
     with _one_line():
         found = []
         for one in wanted:
-            if one in registry.calling_metrics() or isinstance(one, CallingSpec):
-                raise InputError(
-                    f"{one if isinstance(one, str) else one.name} calls the method again: "
-                    "glassbench evaluate on the command line scores it"
-                )
             is_spec = isinstance(one, MetricSpec)
             found.append(one if is_spec else pick(one, known, "metric"))
         return found
@@ -495,7 +498,7 @@ def _explained(
     Raises:
         InputError: it breaks the contract.
     """
-    names = DATASET, target.name, 0, method.name
+    seeds = DATASET, target.name, 0, method.name
     watch = contextlib.nullcontext()
     try:
         if external:
@@ -504,12 +507,12 @@ def _explained(
             watch = strict(batch, reference)
         with _contract(method.name):
             with guard(target), watch:
-                fitted = method.fit(target, reference, generator("fit", *names))
-                e = fitted.explain(target, batch, generator("explain", *names))
+                fitted = method.fit(target, reference, generator("fit", *seeds))
+                e = fitted.explain(target, batch, generator("explain", *seeds))
             check_explanation(e, target, batch)
             if external:
                 with guard(target):
-                    check_order(fitted, e, target, batch, *names)
+                    check_order(fitted, e, target, batch, *seeds)
     except NotApplicable as reason:
         text = " ".join(str(reason).split())
         return Explanation(), {"status": "not applicable", "reason": text}
@@ -531,6 +534,49 @@ def _contract(name: str) -> Iterator[None]:
         raise InputError(f"{name}: {' '.join(str(error).split())}") from None
 
 
+class _Called(Fitted):
+    """A method that is an object, as metrics call it again; fitted when the first one does."""
+
+    def __init__(
+        self, method: Any, target: Target, reference: Batch, external: bool
+    ) -> None:
+        try:
+            self.fresh = copy.deepcopy(method)
+        except Exception as error:
+            raise InputError(
+                f"{method.name} cannot be copied, as metrics that call it again need it: {one_line(error)}"
+            ) from None
+        self.reference = reference
+        self.external = external
+        self.target = target
+        self.cell = Cell(
+            PROFILE, DATASET, target.name, 0, _Slug(method.name), refits=Again().refits
+        )
+        self._methods: dict[Target, Any] = {}
+        self._answers = {}
+        self._batches = []
+
+    @functools.cached_property
+    def learns(self) -> bool:
+        return _learns(self.fresh, self._method(self.target))
+
+    def _fitted(self, target: Target) -> Any:
+        method, reference = copy.deepcopy(self.fresh), self.reference
+        watch: Any = contextlib.nullcontext()
+        if self.external:
+            reference = pixels(reference, method)
+            watch = strict(reference)
+        with guard(target), watch:
+            return method.fit(target, reference, generator("fit", *names(self.cell)))
+
+
+@dataclass(frozen=True)
+class _Slug:
+    """Stands for the reference of a method, which seeds are named by."""
+
+    slug: str
+
+
 Scored = tuple[dict[str, Any], Array]  # a row, and its values per image
 
 
@@ -541,8 +587,13 @@ def _measured(
     meta: Mapping[str, str],
     target: Target,
     batch: Batch,
+    called: _Called | None = None,
 ) -> list[Scored]:
-    """A row per metric and setting, and the values (n,) that it is the mean of, (0,) where there are none."""
+    """A row per metric and setting, and the values (n,) that it is the mean of, (0,) where there are none.
+
+    Args:
+        called: the method, for metrics that call it again.
+    """
     name, paper, setting = registry.describe(method)
     base = {"profile": PROFILE, "paper": paper, "dataset": DATASET, "seed": 0}
     base |= {"target": target.name, "method": name, "setting": setting}
@@ -555,7 +606,7 @@ def _measured(
             row = base | declared | {"metric_setting": store.setting_text(options)}
             values = np.empty(0)
             if meta["status"] == "ok":
-                found, values = _values(spec, options, e, name, target, batch)
+                found, values = _values(spec, options, e, name, target, batch, called)
                 row |= found
             scored.append((row, values))
     return scored
@@ -568,6 +619,7 @@ def _values(
     name: str,
     target: Target,
     batch: Batch,
+    called: _Called | None,
 ) -> tuple[dict[str, Any], Array]:
     """What a row says of its values, and the values: (n,), or (0,) where there are none."""
     lacking = sorted(spec.offered - e.offers())
@@ -576,8 +628,14 @@ def _values(
     lacking = sorted(spec.annotations - batch.annotations())
     if lacking:
         return _without("not applicable", f"images have no {', '.join(lacking)}")
-    rng = generator("score", spec.name, DATASET, target.name, 0, name)
+    seeds = ("score", spec.name, DATASET, target.name, 0, name)
     rows, part, images = explained(e, batch)
+    if isinstance(spec, CallingSpec):
+        if called is None:
+            return _without("not applicable", _PRECOMPUTED)
+        seeds = ("again", DATASET, target.name, 0)  # the same for all methods
+        options = {**options, "explain": called.counted(spec, len(images))}
+    rng = generator(*seeds)
     try:
         found = np.asarray(spec(part, target, images, rng, **options), np.float64)
     except NotApplicable as reason:

@@ -149,13 +149,14 @@ def declared(ref: MetricRef) -> Declared:
         error = done.error or done.result.get("unknown")
         if error:
             raise UnknownName(f"{ref.label}: {error}{_advice(error)}")
-        from benchmark.api import MetricSpec
+        from benchmark.api import CallingSpec, MetricSpec
 
         values = done.result["fields"]
-        known = {f.name: values[f.name] for f in fields(MetricSpec) if f.name in values}
+        kind = CallingSpec if "calls" in values else MetricSpec
+        known = {f.name: values[f.name] for f in fields(kind) if f.name in values}
         known["needs"] = frozenset(known["needs"])
         known["settings"] = tuple(known["settings"])
-        spec = MetricSpec(function=_elsewhere, **known)
+        spec = kind(function=_elsewhere, **known)
         _seen[key] = Declared(spec, tuple(done.result["settings"]))
     return _seen[key]
 
@@ -251,10 +252,6 @@ def checked(spec: MetricSpec) -> list[str]:
     """
     from benchmark.api import TRACKS
 
-    if "explain" in spec.needs:
-        raise UnknownName(
-            "it needs explain: a metric that calls the method again must be one of the project"
-        )
     judged = [track for track in TRACKS if track not in _NOT_JUDGED]
     if spec.track not in judged:
         raise UnknownName(f"track {spec.track!r} is not one of {', '.join(judged)}")
@@ -287,31 +284,35 @@ def checked(spec: MetricSpec) -> list[str]:
 def _check_call(spec: MetricSpec, setting: Any) -> None:
     """
     Raises:
-        UnknownName: the function does not take four arguments and the setting.
+        UnknownName: the function does not take four arguments (explain, too, if it needs that) and the setting.
     """
     if not isinstance(setting, Mapping):
         raise UnknownName(f"settings hold {setting!r}; write a list of mappings")
+    called = ["explain"] if "explain" in spec.needs else []
     try:
         signature = inspect.signature(spec.function)
-        signature.bind(*[None] * 4, **setting)
+        signature.bind(*[None] * 4, **dict.fromkeys(called), **setting)
     except TypeError as error:
+        arguments = ", ".join(["e, target, batch, rng", *called, "**setting"])
         raise UnknownName(
-            f"it is called as {spec.name}(e, target, batch, rng, **setting): {error}"
+            f"it is called as {spec.name}({arguments}): {error}"
         ) from None
 
 
 def _keywords(function: Callable[..., Any]) -> set[str] | None:
-    """The names that a metric takes beyond its four first parameters; None: any."""
+    """The settings that a metric takes: names beyond its four first parameters and explain; None: any."""
     parameters = list(inspect.signature(function).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
-    return {p.name for p in parameters[4:] if p.kind is not p.VAR_POSITIONAL}
+    taken = {p.name for p in parameters[4:] if p.kind is not p.VAR_POSITIONAL}
+    return taken - {"explain"}
 
 
 _ADVICE = {
     "metric() takes 0 positional": f"; write {_HOW}",
     "required keyword-only argument": f"; a declaration is {_HOW}",
     "exists already": "; give yours another name",
+    "argument 'calls'": "; a metric that calls the method again is declared with glassbench.metric",
 }
 
 

@@ -182,6 +182,38 @@ def measure_again(
     return found, batch.ids.tolist()
 
 
+def own_outcomes(cell: Cell, spec: CallingSpec) -> Iterator[tuple[Outcome, list[int]]]:
+    """The outcome of each setting of a metric that is not of this project, as in ``measure_again``, and the ids of all
+    images. After one that failed, which may have changed what it saw, all is loaded and fitted again."""
+    fitted = None
+    for setting in spec.settings:
+        batch = load_batch(cell)
+        images = _first(batch, cell.again)
+        try:
+            fitted = fitted or _fitted(cell)
+            e = fitted.explain(images)
+            outcome = _outcome(fitted, spec, setting, e, images, len(batch))
+        except NotApplicable as reason:
+            outcome = "not applicable", " ".join(str(reason).split()), np.empty(0)
+        except Exception as error:
+            outcome = "failed", engine.one_line(error), np.empty(0)
+        yield outcome, batch.ids.tolist()
+        status, _, _ = outcome
+        if status == "failed":
+            fitted = None
+            forget()
+
+
+def _fitted(cell: Cell) -> Fitted:
+    """
+    Raises:
+        NotApplicable: its maps were made elsewhere.
+    """
+    if getattr(cell.method.build(), "precomputed", False):
+        raise NotApplicable(_PRECOMPUTED)
+    return Fitted(cell, external=not cell.method.own)
+
+
 def _first(batch: Batch, n: int) -> Batch:
     """The first n images, the same object for all methods of a network, which share results by it."""
     return batch.memo.setdefault(("again", n), batch[:n])
@@ -223,9 +255,12 @@ def _values(
     """The values (n,) of a metric, NaN for images without an explanation.
 
     Raises:
+        NotApplicable: there is an explanation of none of the images.
         ValueError: not one value per image, or values that are NaN or infinite where the metric does not say so.
     """
     rows, e, part = explained(e, images)
+    if not len(part):
+        raise NotApplicable("explains none of the images")
     if not spec.annotations:
         part = _bare(part)
     # The same for all metrics and methods, which then draw the same images and networks.

@@ -215,13 +215,13 @@ def cells(profile: Profile, dataset: str) -> list[Cell]:
     Raises:
         UnknownName: before any work, a wrong class or setting, or two methods with one name or one file.
     """
-    wanted = profile.explained(dataset)
-    _refuse_equal_files(wanted.methods)
-    _refuse_equal_names(wanted.methods)
     found = []
     for target, seed, recipe in profile.trainings(dataset):
         if not recipe.explain:
             continue
+        wanted = profile.explained(dataset, target)
+        _refuse_equal_files(wanted.methods)
+        _refuse_equal_names(wanted.methods)
         for ref in wanted.methods:
             cell = Cell(
                 profile.name,

@@ -111,7 +111,7 @@ def explain_cell(cell: Cell) -> str | None:
     """Fit and explain, guarded; writes the explanation, or the reason why there is none."""
     if _is_kept(cell):
         return engine.KEPT
-    run = followed.attempt if followed.is_own(cell) else attempt
+    run = followed.attempt if followed.is_followed(cell) else attempt
     explanation, meta = run(cell)
     if meta["status"] == "not applicable":
         forget()  # the method may have changed the network before it said so

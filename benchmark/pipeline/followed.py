@@ -1,7 +1,7 @@
-"""What ``protocol.attempt`` does, for a method of this project on a network of one's own.
+"""What ``protocol.attempt`` does, for a method of this project on a network of one's own, or with a file of its own.
 
 Such a network is followed from layer to layer though it is no plain chain (``benchmark.zoo.following``). The code that
-follows it is part of its key (``keys.own_key``), and so of all that is computed on it.
+follows it is part of its key (``keys.own_key``, ``keys.network_hash``), and so of all that is computed on it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from benchmark.pipeline import protocol
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.inputs import forget, load_batch, load_target
 from benchmark.zoo.following import Following
+from benchmark.zoo.nets import has_own_file
 
 
-def is_own(cell: Cell) -> bool:
-    """Is it the cell of a network of one's own?"""
+def is_followed(cell: Cell) -> bool:
+    """Is it the cell of a network of one's own, or of one with a file of its own?"""
     try:
-        return "use" in store.read_json(cell.weights.with_suffix(".json"))
+        card = store.read_json(cell.weights.with_suffix(".json"))
     except (store.StoreError, OSError):
         return False
+    return "use" in card or has_own_file(card.get("net", ""))
 
 
 def attempt(cell: Cell) -> tuple[Explanation, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What decides a number: one table, and the keys made from it.
 
-    step_hash("train")              # of the code that every network of a profile depends on
+    step_hash("train")              # of the code that all networks depend on
+    training_hash("cnn")            # of the code that one network depends on: with its own builder, and no other's
     explain_key(cell)               # of one explanation: code, method, images, network
     score_keys(cell)                # of its scores, by metric
     own_score_key(cell, ref)        # of its scores by a metric of the user
@@ -33,12 +34,14 @@ from benchmark.methods.registry import (
     scoring_metrics,
 )
 from benchmark.pipeline.cells import Cell
-from benchmark.store.code_hash import CODE
+from benchmark.store.code_hash import CODE, Code
 from benchmark.store.hashes import file_hash, key_of
+from benchmark.zoo import NETS, nets
 from benchmark.zoo.checkpoints import data_hash
 from benchmark.zoo.own import OwnNetwork
 
 _COMPUTING = ("benchmark.engine.machine:single_thread",)  # how a worker computes
+_FOLLOWING = "benchmark.zoo.following:Following"
 # For each step, the definitions that its numbers come from, besides the method, metric, experiment or data set itself.
 STEPS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("benchmark.data.download:main",),
@@ -70,7 +73,33 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 @functools.cache
 def step_hash(step: str) -> str:
     """The hash of the code that every number of a step depends on."""
-    return CODE.hash(STEPS[step])
+    return training_code(CODE) if step == "train" else CODE.hash(STEPS[step])
+
+
+@functools.cache
+def training_hash(net: str) -> str:
+    """The hash of the code that trains a network of ``NETS``: its builder, and what all networks depend on."""
+    return training_code(CODE, builder_entry(net))
+
+
+def training_code(code: Code, *builders: str) -> str:
+    """The hash of what trains the networks of ``builders``, whatever other networks there are."""
+    return code.hash([*STEPS["train"], *builders], code.registered(nets.__name__))
+
+
+def builder_entry(net: str) -> str:
+    """The builder of a network as an entry of ``CODE``."""
+    build = NETS[net].build
+    return f"{build.__module__}:{build.__name__}"
+
+
+@functools.cache
+def _builder_hash(net: str) -> str:
+    """The hash of a network's builder, and of what follows it from layer to layer; empty where the steps hold the
+    builder, as those of ``zoo.nets``."""
+    if not nets.has_own_file(net):
+        return ""
+    return CODE.hash([builder_entry(net), _FOLLOWING])
 
 
 def method_hash(ref: MethodRef) -> str:
@@ -151,20 +180,35 @@ def _entry(path: Path, definition: str) -> str:
 
 def own_key(network: OwnNetwork, dataset: Dataset) -> str:
     """The key of a network of one's own: its files and settings, the images, the code that checks and follows it."""
-    code = CODE.hash(["benchmark.zoo.own:bring", "benchmark.zoo.following:Following"])
+    code = CODE.hash(["benchmark.zoo.own:bring", _FOLLOWING])
     return key_of("bring", network.digest(), data_hash(dataset), code)
+
+
+def network_hash(cell: Cell) -> str:
+    """The hash of a cell's network: its weights, and its builder where no step holds it."""
+    weights, card = file_hash(cell.weights), cell.weights.with_suffix(".json")
+    builder = _builder_hash(_net_of(card, file_hash(card)))
+    return key_of(weights, builder) if builder else weights
+
+
+@functools.cache
+def _net_of(card: Path, digest: str) -> str:
+    """The name of a network, from its card; empty for one that could not be trained."""
+    try:
+        return str(store.read_json(card).get("net", ""))
+    except (store.StoreError, AttributeError):
+        return ""
 
 
 def explain_key(cell: Cell) -> str:
     """The key of a cell's explanation."""
     data = file_hash(cell.paths.data(cell.dataset))
-    weights = file_hash(cell.weights)
     return key_of(
         "explain",
         cell.images,
         cell.reference,
         data,
-        weights,
+        network_hash(cell),
         method_hash(cell.method),
         step_hash("explain"),
     )
@@ -181,25 +225,34 @@ def score_keys(cell: Cell) -> dict[str, str]:
 
 def again_keys(cell: Cell) -> dict[str, str]:
     """The keys of a cell's scores by the metrics that call its method again, by metric."""
-    hashes = [file_hash(path) for path in (cell.weights, cell.paths.data(cell.dataset))]
-    sizes = cell.images, cell.reference, cell.again, cell.refits
-    code = method_hash(cell.method), step_hash("again")
-    shared = ("again", *sizes, *hashes, *code)
+    shared = _called(cell)
     found = {}
     for spec in calling_metrics().values():
         found[spec.name] = key_of(*shared, metric_hash(spec))
     return found
 
 
-def own_score_key(cell: Cell, ref: MetricRef) -> str:
-    """The key of a cell's scores by a metric that is not of this project."""
-    return key_of(*_scored(cell), own_metric_hash(ref))
+def own_score_key(cell: Cell, ref: MetricRef, *, calls: bool = False) -> str:
+    """The key of a cell's scores by a metric that is not of this project.
+
+    Args:
+        calls: whether it calls the method again.
+    """
+    shared = _called(cell) if calls else _scored(cell)
+    return key_of(*shared, own_metric_hash(ref))
+
+
+def _called(cell: Cell) -> tuple[Any, ...]:
+    """What the scores of a cell depend on besides a metric that calls its method again."""
+    hashes = network_hash(cell), file_hash(cell.paths.data(cell.dataset))
+    sizes = cell.images, cell.reference, cell.again, cell.refits
+    return "again", *sizes, *hashes, method_hash(cell.method), step_hash("again")
 
 
 def _scored(cell: Cell) -> tuple[Any, ...]:
     """What the scores of a cell depend on besides the metric."""
-    files = cell.explanation, cell.weights, cell.paths.data(cell.dataset)
-    hashes = [file_hash(path) for path in files]
+    maps, data = cell.explanation, cell.paths.data(cell.dataset)
+    hashes = file_hash(maps), network_hash(cell), file_hash(data)
     return "score", cell.images, *hashes, step_hash("score")
 
 
@@ -207,7 +260,7 @@ def replicate_key(task: Any, experiment: Callable[..., Any]) -> str:
     """The key of a unit of a paper's experiment (``replicate.Task``); methods in its settings count with their code."""
     cell = task.cell
     data = file_hash(cell.paths.data(task.dataset)) if task.dataset else ""
-    weights = file_hash(cell.weights) if task.target else ""
+    weights = network_hash(cell) if task.target else ""
     methods = [method_hash(ref) for ref in _named_methods(task.settings)]
     return key_of(
         "replicate",

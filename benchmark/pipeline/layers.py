@@ -23,7 +23,10 @@ from benchmark.zoo.own import OwnNetwork
 from benchmark.zoo.recipe import Recipe
 
 KEYS = ("layer", "layers", "dense", "to")
-_SHAPE, _CLASSES = (3, 224, 224), 2
+_SHAPE, _CLASSES = (
+    (3, 5040, 5040),
+    2,
+)  # whole numbers of patches up to 10, and most others
 _PIXELS = "pixels"  # what ``to`` may name instead of a layer
 
 
@@ -39,6 +42,9 @@ def check_layers(profile: Profile) -> None:
                 _check_recipe(recipe, "zoo", dataset, name)
         for dataset in profile.datasets:
             _check_methods(profile, dataset)
+            for target in profile.zoo.get(dataset, {}):
+                if f"{dataset}/{target}" in profile.explain.only:
+                    _check_methods(profile, dataset, target)
         for paper, entries in profile.replicate.items():
             for i, entry in enumerate(entries):
                 _check_experiment(profile, entry, "replicate", paper, i)
@@ -59,19 +65,21 @@ def _check_recipe(recipe: Recipe | OwnNetwork, *place: object) -> None:
         raise Misfit(error, *place) from None
 
 
-def _check_methods(profile: Profile, dataset: str) -> None:
-    """A method's layer must exist in one of the data set's networks at least."""
-    recipes = profile.zoo.get(dataset, {}).values()
-    explained = [recipe for recipe in recipes if recipe.explain]
+def _check_methods(profile: Profile, dataset: str, target: str = "") -> None:
+    """A method's layer must exist in one of the data set's networks at least, or in the one that is named."""
+    recipes = profile.zoo.get(dataset, {})
+    if target:
+        recipes = {target: recipes[target]}
+    explained = [recipe for recipe in recipes.values() if recipe.explain]
     has_own = any(isinstance(recipe, OwnNetwork) for recipe in explained)
-    own = dataset in profile.explain.only
-    place = ("only", dataset) if own else ()
-    for i, ref in enumerate(profile.explained(dataset).methods):
+    name = f"{dataset}/{target}" if target else dataset
+    place = ("only", name) if name in profile.explain.only else ()
+    for i, ref in enumerate(profile.explained(dataset, target).methods):
         if not ref.own or not explained or has_own:
             continue
         for key, layer in named(ref.settings):
             known = {name for recipe in explained for name in _names(recipe)}
-            what = f"layer in the explained networks of {dataset}:"
+            what = f"layer in the explained networks of {name}:"
             _exists(layer, known, what, "explain", *place, "methods", i, key)
 
 
@@ -89,7 +97,12 @@ def _check_experiment(profile: Profile, entry: Experiment, *place: object) -> No
 
 
 def _names(recipe: Recipe) -> list[str]:
-    return [name for name, _ in _net(recipe).named_children()]
+    """The layers of a network; where one inside its children is explained, those inside them too."""
+    net = _net(recipe)
+    inside = "." in (recipe.explained_layer(net) or "")
+    return [
+        name for name, _ in (net.named_modules() if inside else net.named_children())
+    ]
 
 
 def _net(recipe: Recipe) -> nn.Sequential:

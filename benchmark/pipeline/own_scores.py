@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from benchmark import engine, store
+from benchmark.api import CallingSpec, MetricSpec
 from benchmark.engine import Done, Unit
 from benchmark.methods.metric_contract import guarded
 from benchmark.methods.metric_refs import MetricRef, declared, refuse_taken_names
 from benchmark.pipeline import unit_times
+from benchmark.pipeline.again import Outcome, own_outcomes
 from benchmark.pipeline.cells import (
     Cell,
     cell_meta,
@@ -61,17 +63,28 @@ def files(profile: Profile, todo: Sequence[Cell]) -> Brought:
     paths, found = made(profile), {}
     for cell in todo:
         for ref in profile.explain.metrics:
+            if _calls(ref) and not cell.again:
+                continue
             name = f"{cell.method.slug}+{ref.slug}"
             path = paths.score(cell.dataset, cell.target, cell.seed, name)
             found[path] = cell, ref
     return found
 
 
+def _calls(ref: MetricRef) -> bool:
+    """Does the metric call the method again?"""
+    return isinstance(declared(ref).spec, CallingSpec)
+
+
+def _key(cell: Cell, ref: MetricRef) -> str:
+    return own_score_key(cell, ref, calls=_calls(ref))
+
+
 def _score(profile: Profile, dataset: str, brought: Brought) -> Iterator[Done]:
     """Compute the scores that are missing, those of one cell by each metric first."""
     waiting = {}
     for path, (cell, ref) in brought.items():
-        if _is_kept(path, own_score_key(cell, ref)):
+        if _is_kept(path, _key(cell, ref)):
             continue
         meta = cell_meta(cell)
         if meta["status"] == "ok" and not (missing := _missing(meta, ref)):
@@ -97,7 +110,8 @@ def _score(profile: Profile, dataset: str, brought: Brought) -> Iterator[Done]:
                 _write(path, cell, ref, _without_values(cell, ref, meta), [])
         for done in _computed(profile, dataset, todo):
             _, ref, _ = done.unit.arguments
-            if done.error and _ENDLESS in done.error:
+            # Of a metric that calls the method, the method may be what takes so long.
+            if done.error and _ENDLESS in done.error and not _calls(ref):
                 endless[ref.slug] = f"not tried: it {done.error} on {done.unit.name}"
             yield done
 
@@ -140,26 +154,35 @@ def _computed(profile: Profile, dataset: str, todo: Brought) -> Iterator[Done]:
 def score_apart(cell: Cell, ref: MetricRef, path: Path) -> None:
     """Score one cell; the outcome of each setting is written into the working directory at once, so that those before a
     crash stay."""
-    spec = ref.load()
-    guard = guarded(spec)
+    spec = guarded(ref.load())
+    calls = isinstance(spec, CallingSpec)
+    found = own_outcomes(cell, spec) if calls else _outcomes(cell, spec)
     outcomes: dict[str, Any] = {}
     failed = []
-    for i, setting in enumerate(spec.settings):
-        e, _ = read_explanation(cell.explanation)
-        batch = load_batch(cell)
-        status, reason, values = measure(cell, guard, setting, e, batch)
+    for i, ((status, reason, values), ids) in enumerate(found):
         if status == "failed":
             failed.append(reason)
-            forget()  # the metric may have changed the network or the images
         outcomes |= {
             f"{i}/status": status,
             f"{i}/reason": reason,
             f"{i}/values": values,
         }
-        outcomes["ids"] = batch.ids.cpu().numpy()
+        outcomes["ids"] = np.asarray(ids)
         store.write_npz(Path(_APART), outcomes)
     if failed:
         raise engine.Failed(failed[0])
+
+
+def _outcomes(cell: Cell, spec: MetricSpec) -> Iterator[tuple[Outcome, list[int]]]:
+    """The outcome of each setting of a metric that sees the finished explanation, and the ids of the images."""
+    for setting in spec.settings:
+        e, _ = read_explanation(cell.explanation)
+        batch = load_batch(cell)
+        outcome = measure(cell, spec, setting, e, batch)
+        yield outcome, batch.ids.tolist()
+        status, _, _ = outcome
+        if status == "failed":
+            forget()  # the metric may have changed the network or the images
 
 
 def _collect(done: Done) -> None:
@@ -207,6 +230,6 @@ def _write(
 ) -> None:
     rows = [row for row, _ in scored]
     values = [values for _, values in scored]
-    keys = [own_score_key(cell, ref)] * len(scored)
+    keys = [_key(cell, ref)] * len(scored)
     table = pd.DataFrame(rows, columns=list(store.ROW_COLUMNS))
     store.write_scores(path, table, values, ids=ids, keys=keys)

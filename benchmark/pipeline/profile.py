@@ -76,6 +76,7 @@ Metric = Annotated[
 Names = Annotated[tuple[Name, ...], AsTuple]
 
 
+_ONLY = "data set in datasets:, or network as dataset/network:"
 _SECTIONS = ("profile", "datasets", "papers", "data", "zoo", "explain", "replicate")
 
 
@@ -108,7 +109,7 @@ class Again(_Part):
 
 
 class Only(_Part):
-    """What differs in the explanations of one data set; what it leaves out is as for the others."""
+    """What differs in the explanations of one data set, or of one network; what it leaves out is as for the others."""
 
     images: Count = 0
     reference: Count = 0
@@ -304,10 +305,12 @@ class Profile(_Part):
             found += [(name, seed, recipe) for seed in recipe.seeds]
         return found
 
-    def explained(self, dataset: str) -> Explain:
-        """What is explained of a data set: ``explain`` with the changes of ``only`` for it."""
-        other = self.explain.only.get(dataset, Only())
-        changes = {key: getattr(other, key) for key in other.model_fields_set}
+    def explained(self, dataset: str, target: str = "") -> Explain:
+        """What is explained of a data set, or of one of its networks: ``explain`` with the changes of ``only``."""
+        changes: dict[str, Any] = {}
+        for name in (dataset, f"{dataset}/{target}"):
+            other = self.explain.only.get(name, Only())
+            changes |= {key: getattr(other, key) for key in other.model_fields_set}
         return self.explain.model_copy(update=changes | {"only": {}})
 
     def networks(self, entry: Experiment) -> Iterator[tuple[str, str, int]]:
@@ -373,7 +376,11 @@ class Profile(_Part):
         _known(self.papers, papers.names(), "paper", "papers")
         self._check_datasets(self.data, "data")
         self._check_datasets(self.zoo, "zoo")
-        self._check_datasets(self.explain.only, "explain", "only")
+        networks = [f"{each}/{net}" for each in self.zoo for net in self.zoo[each]]
+        for name in self.explain.only:
+            if name not in (*self.datasets, *networks):
+                known = networks if "/" in name else self.datasets
+                raise Misfit(near(name, known, _ONLY), "explain", "only")
         for name, section in self.data.items():
             settings.parameters(name, section)
         different = sorted(set(self.papers) ^ set(self.replicate))
@@ -465,7 +472,9 @@ def _first(error: ValidationError, source: str) -> ProfileError:
     place = [part for part in first["loc"] if part != "[key]"]
     if unknown:
         *place, key = place
-        in_only = len(place) > 1 and place[-2] == "only"  # explain.only.<data set>
+        in_only = (
+            len(place) > 1 and place[-2] == "only"
+        )  # explain.only.<data set or network>
         part = Again if place[-1:] == ["again"] else Only if in_only else Explain
         known = part.model_fields
         return ProfileError(_line(source, place, str(near(key, known, "key"))))

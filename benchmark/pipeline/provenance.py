@@ -19,6 +19,7 @@ from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.settings import experiment
 from benchmark.store import git, hashes
 from benchmark.utils import accelerator
+from benchmark.zoo import Recipe
 
 _LIBRARIES = (
     "numpy",
@@ -53,8 +54,9 @@ def provenance(profile: Profile) -> dict[str, Any]:
 
 
 def code(profile: Profile) -> dict[str, Any]:
-    """Hashes of the code that decides: by step, method, metric and experiment."""
+    """Hashes of the code that decides: by step, network, method, metric and experiment."""
     steps = {step: keys.step_hash(step) for step in keys.STEPS}
+    nets = {name: keys.training_hash(name) for name in _nets(profile)}
     methods = {ref.use: keys.method_code(ref) for ref in profile.explain.methods}
     metrics = {
         name: keys.metric_hash(spec) for name, spec in registry.metrics().items()
@@ -69,12 +71,21 @@ def code(profile: Profile) -> dict[str, Any]:
             )
     found = {
         "steps": _short(steps),
+        "nets": _short(nets),
         "methods": _short(methods),
         "metrics": _short(metrics),
         "experiments": _short(experiments),
     }
     own = {ref.use: keys.own_metric_hash(ref) for ref in profile.explain.metrics}
     return found | {"own metrics": _short(own)} if own else found
+
+
+def _nets(profile: Profile) -> list[str]:
+    """The networks that the profile trains."""
+    found = set()
+    for recipes in profile.zoo.values():
+        found |= {each.net for each in recipes.values() if isinstance(each, Recipe)}
+    return sorted(found)
 
 
 def _short(hashes: Mapping[str, str]) -> dict[str, str]:

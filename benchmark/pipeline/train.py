@@ -10,7 +10,7 @@ from benchmark import data, engine, store, zoo
 from benchmark.engine import Done, Unit
 from benchmark.pipeline import unit_times
 from benchmark.pipeline.cells import remove_others
-from benchmark.pipeline.keys import own_key, step_hash
+from benchmark.pipeline.keys import own_key, training_hash
 from benchmark.zoo.own import OwnNetwork, bring, is_brought
 from benchmark.zoo.recipe import mapping_of
 
@@ -94,11 +94,11 @@ def training_unit(name: str, data_file: Path, jobs: list[Job]) -> Unit:
 
 
 def train_jobs(data_file: Path, jobs: list[Job]) -> list[dict[str, Any]]:
-    """Train networks on one data set; returns their cards."""
+    """Train networks of one recipe on one data set; returns their cards."""
     dataset = data.load(data_file)
-    return zoo.train_many(
-        dataset, jobs, device=engine.device(), code=step_hash("train")
-    )
+    (net,) = {recipe["net"] for recipe, _, _ in jobs}
+    code = training_hash(net)
+    return zoo.train_many(dataset, jobs, device=engine.device(), code=code)
 
 
 def note_failure(done: Done) -> None:

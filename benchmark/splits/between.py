@@ -5,6 +5,8 @@
 
 Theory: a layer dominates the output if no way leads from the image to the logits past it. The ways are those of
 autograd's graph of one pass: without the node of the layer's output, the image is no longer reached from the logits.
+A module that hands on what it is given (``nn.Identity``) has no node of its own. It may stand on one of several ways
+from there, and is asked by its hook instead.
 """
 
 from __future__ import annotations
@@ -124,9 +126,19 @@ def dominating(split: Split, net: nn.Module) -> dict[str, Answer]:
     found = {}
     for name in split.layers:
         answer = answers.get(name)
-        if answer is not None and not _reaches(y.grad_fn, x, answer.node):
+        if answer is None or _reaches(y.grad_fn, x, answer.node):
+            continue
+        if not _hands_on(answer) or (
+            not x.is_meta and split._splits(net, name) is not None
+        ):
             found[name] = answer
     return found
+
+
+def _hands_on(answer: Answer) -> bool:
+    """Did a module give what it was given?"""
+    given = answer.given
+    return isinstance(given, Tensor) and given.grad_fn is answer.node
 
 
 def _reaches(node: Any, x: Tensor, removed: Any) -> bool:

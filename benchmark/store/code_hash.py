@@ -12,9 +12,9 @@ definition that is moved unchanged keeps its hash.
 
 Theory: names are resolved through imports, so importing another object under the same name changes the hash. A call
 that no name leads to (``getattr``) is not seen. A class is seen wherever an annotation names it, with all its methods;
-so is what a decorator may have put into a registry of its own module. Modules that carry numbers without deciding them
-(``CARRIERS``) are not entered by name; a definition there that does decide is named as an entry. ``work`` and
-``offers`` of a method's class, what it declares about itself, are left out.
+so is what a decorator may have put into a registry of its own module, unless ``besides`` names it. Modules that carry
+numbers without deciding them (``CARRIERS``) are not entered by name; a definition there that does decide is named as an
+entry. ``work`` and ``offers`` of a method's class, what it declares about itself, are left out.
 
 The trees are read field by field instead of by ``ast.dump`` or ``ast.unparse``, whose texts differ between Python 3.11
 and 3.14.
@@ -27,7 +27,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,23 +96,24 @@ class Code:
     root: Path
     carriers: frozenset[str] = CARRIERS
 
-    def hash(self, entries: Iterable[str]) -> str:
+    def hash(self, entries: Iterable[str], besides: Set[Place] = frozenset()) -> str:
         """The hash of everything that ``entries`` reach, in hexadecimal; kept until one of the files behind it changes.
 
         Args:
             entries: ``module:name``, or ``module`` for a whole module; a module is dotted, or the path of a file.
+            besides: members of a registry (``registered``) that count only where a name leads to them.
 
         Raises:
             KeyError: an entry does not exist. SyntaxError: Python cannot parse a file.
         """
-        question = self, tuple(entries)
+        question = self, tuple(entries), frozenset(besides)
         if not _is_fresh(known := _HASHES.get(question)):
-            known = _HASHES[question] = self._computed(question[1])
+            known = _HASHES[question] = self._computed(*question[1:])
         return known[0]
 
-    def _computed(self, entries: Iterable[str]) -> Hashed:
-        reached = self.reached(entries)
-        lines = sorted({self.line(place) for place in reached})
+    def _computed(self, entries: Iterable[str], besides: Set[Place]) -> Hashed:
+        reached = self.reached(entries, besides)
+        lines = sorted({self.line(place, besides) for place in reached})
         found = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         stamps = {}
         for name in dict(reached):
@@ -132,7 +133,9 @@ class Code:
             }
         )
 
-    def reached(self, entries: Iterable[str]) -> set[Place]:
+    def reached(
+        self, entries: Iterable[str], besides: Set[Place] = frozenset()
+    ) -> set[Place]:
         """Every definition that ``entries`` depend on; ``""`` stands for a module's statements that bind no name."""
         waiting = [place for entry in entries for place in self._entry(entry)]
         found: set[Place] = set()
@@ -140,8 +143,12 @@ class Code:
             place = waiting.pop()
             if place not in found:
                 found.add(place)
-                waiting += self._behind(place)
+                waiting += self._behind(place, besides)
         return found
+
+    def registered(self, name: str) -> set[Place]:
+        """The definitions that a decorator of their own module may keep in a registry."""
+        return {(name, each) for each in _registered(_module(self.root, name))}
 
     def definitions(self, file: str) -> list[Place]:
         """Every definition of a file, with ``""`` for the statements that bind no name."""
@@ -159,22 +166,29 @@ class Code:
             raise KeyError(f"{module.path} has no definition {definition!r}")
         return [(name, definition)] if definition else self.definitions(entry)
 
-    def _behind(self, place: Place) -> list[Place]:
+    def _behind(self, place: Place, besides: Set[Place]) -> list[Place]:
         """What a definition refers to, and what happens when its module is imported."""
         name, _ = place
         imported = [(package, "") for package in _packages(name)]
-        references = _references(self.root, self.carriers, *place)
+        references = self._references(place, besides)
         named = [target for _, target in references if isinstance(target, tuple)]
         return [*imported, *named]
 
-    def line(self, place: Place) -> str:
+    def line(self, place: Place, besides: Set[Place] = frozenset()) -> str:
         """A definition as text: the hash of its tree, and those of what its names stand for."""
-        return " ".join([self.meaning(place), *sorted(self.names(place))])
+        return " ".join([self.meaning(place), *sorted(self.names(place, besides))])
 
-    def names(self, place: Place) -> set[str]:
+    def names(self, place: Place, besides: Set[Place] = frozenset()) -> set[str]:
         """What a definition refers to: each name with the hash of the tree that it stands for."""
-        references = _references(self.root, self.carriers, *place)
+        references = self._references(place, besides)
         return {f"{name}={self._meant(target)}" for name, target in references}
+
+    def _references(self, place: Place, besides: Set[Place]) -> list[Reference]:
+        found = _references(self.root, self.carriers, *place)
+        _, definition = place
+        if definition:
+            return found
+        return [(name, target) for name, target in found if target not in besides]
 
     def _meant(self, target: Place | str) -> str:
         return target if isinstance(target, str) else self.meaning(target)
@@ -184,7 +198,7 @@ CODE = Code(Path(__file__).resolve().parent.parent.parent)  # this project's
 
 Stamp = tuple[int, int]  # of a file: when it was changed, its size
 Hashed = tuple[str, Mapping[str, Stamp]]  # a hash, and the files that it was made from
-_HASHES: dict[tuple[Code, tuple[str, ...]], Hashed] = {}
+_HASHES: dict[tuple[Code, tuple[str, ...], Set[Place]], Hashed] = {}
 
 
 def _is_fresh(known: Hashed | None) -> bool:

@@ -1,6 +1,7 @@
 """The target networks and how they are trained: ``nets`` (architectures), ``recipe``, ``training``, ``pretrained``;
 ``own``: networks that users bring."""
 
+from benchmark.zoo import resnet, vit  # noqa: F401  (they add themselves to NETS)
 from benchmark.zoo.nets import NETS, build
 from benchmark.zoo.own import OwnNetwork
 from benchmark.zoo.recipe import Recipe

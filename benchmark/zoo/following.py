@@ -12,7 +12,9 @@ A network that is a plain chain of modules that have a rule (``excitation_backpr
 
 from __future__ import annotations
 
+import copy
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -188,8 +190,11 @@ class Chain(nn.Sequential):
     def get_submodule(self, target: str) -> nn.Module:
         return self._modules[target]
 
-    def __deepcopy__(self, memo: Any) -> Any:
-        raise NotApplicable(_COPY)
+    def __deepcopy__(self, memo: Any) -> nn.Sequential:
+        links = {
+            name: copy.deepcopy(link, memo) for name, link in self.named_children()
+        }
+        return nn.Sequential(OrderedDict(links))
 
 
 class Weights(nn.Sequential):
@@ -215,8 +220,17 @@ class _Run:
         with Excitation():
             return self._run[0](a)
 
-    def __deepcopy__(self, memo: Any) -> Any:
-        raise NotApplicable(_COPY)
+    def __deepcopy__(self, memo: Any) -> nn.Module:
+        (part,) = self._run
+        if not isinstance(part, nn.Module):
+            raise NotApplicable(_COPY)
+        for module in part.modules():
+            own = list(module.parameters(recurse=False))
+            if own and not hasattr(module, "reset_parameters"):
+                raise NotApplicable(
+                    f"this method trains a copy from new weights, which {type(module).__name__} does not draw"
+                )
+        return copy.deepcopy(part, memo)
 
 
 class Link(_Run, nn.AdaptiveMaxPool2d):

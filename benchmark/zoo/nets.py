@@ -3,6 +3,9 @@
     net = build("vgg11", input_shape=(1, 32, 32), classes=10, options={"width": 0.5}, seed=7)
     psi, G = net[:4], net[4:]
 
+The code of this file is part of all keys. Networks that are added have a file each, which counts for them alone
+(``resnet``, ``vit``; ``zoo/__init__.py`` imports it).
+
 Names and shapes follow the papers; each builder's docstring says how it settles what the paper leaves open. A ReLU
 belongs to the layer that it follows, dropout to the layer that it precedes, so that a layer's output is what the papers
 explain.
@@ -69,6 +72,14 @@ def _net(
         return function
 
     return register
+
+
+net_builder = _net  # for networks in files of their own
+
+
+def has_own_file(name: str) -> bool:
+    """Is this a network of ``NETS`` whose builder is in a file of its own?"""
+    return name in NETS and NETS[name].build.__module__ != __name__
 
 
 def build(

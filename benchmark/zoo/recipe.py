@@ -151,14 +151,14 @@ class Recipe:
         }
 
     def explained_layer(self, net: nn.Sequential) -> str | None:
-        """The layer that is explained: the recipe's, or else the net's own.
+        """The layer that is explained, by its dotted name: the recipe's, or else the net's own.
 
         Raises:
             UnknownName: the network does not have it.
         """
         names = [name for name, _ in net.named_children()]
         layer = self.layer or NETS[self.net].layer
-        if layer is not None and layer not in names:
+        if layer is not None and layer not in dict(net.named_modules()):
             raise near(layer, names, f"layer of {self.net}")
         return layer
 

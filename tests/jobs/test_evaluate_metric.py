@@ -1,5 +1,6 @@
 """A metric of the user on the known methods and on a new one; what is wrong with one costs its own rows alone."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -132,6 +133,74 @@ def test_score_alone_recomputes_what_is_missing_and_keeps_what_is_there(known, c
     assert keys.own_metric_hash(ref) == code
     Path("my.py").write_text(PEAK.replace("> share", ">= share"))
     assert keys.own_metric_hash(ref) != code
+
+
+CALLING = """
+import numpy as np
+
+import glassbench
+
+
+@glassbench.metric(
+    needs={"heatmaps", "explain"},
+    calls=2,
+    track="heatmap",
+    better="lower",
+    unit="fraction",
+    version=1,
+    source="mine",
+    settings=({"times": 1}, {"times": 3}, {"times": 2}),
+)
+def mirrored(e, target, batch, rng, explain, *, times):
+    for _ in range(times):
+        there = explain(glassbench.Batch(batch.x.flip(3), batch.y)).heatmaps
+    return np.abs(there[:, :, ::-1] - e.heatmaps).mean(axis=(1, 2))
+"""
+
+
+def test_a_metric_may_call_the_method_again(known):
+    Path("calling.py").write_text(CALLING)
+    known.params["explain"]["again"] = {"images": 5}
+    known.save()
+    maps = {"blobs/cnn/seed=0": np.random.default_rng(0).random((8, 16, 16))}
+    np.savez("maps.npz", **maps)
+    arguments = ["flat.py:Flat", "maps.npz", "--metric", "calling.py:mirrored"]
+    assert main.main(["evaluate", *arguments, "--no-page", "--name", "both"]) == 0
+    folder = known.root / "results" / "evaluations" / "tiny" / "both"
+    rows = store.read_rows(folder / "rows.csv")
+    rows = rows[rows.metric == "mirrored"].set_index(["method", "metric_setting"])
+    assert set(rows.loc["Flat"].n) == {0, 5}  # explain: again: images
+    for times in (1, 2):  # each pixel has its own value, wherever it lies
+        assert rows.loc[("Flat", f"times={times}"), "value"] == 0
+        assert rows.loc[("Random map", f"times={times}"), "value"] > 0
+    failed = rows.loc[("Flat", "times=3")]
+    assert failed.status == "failed"
+    assert "more explanations than the 2 per image" in failed.reason
+    made_elsewhere = rows.loc["maps"]
+    assert set(made_elsewhere.status) == {"not applicable"}
+    assert made_elsewhere.reason.str.contains("cannot be called again").all()
+
+
+def test_what_decides_a_calling_metric_is_in_its_key(known):
+    Path("calling.py").write_text(CALLING)
+    ref = MetricRef.parse("calling.py:mirrored", base=Path.cwd())
+    assert declared(ref).spec.calls == 2
+    (cell, _) = cells.cells(known.profile, "blobs")
+    key = keys.own_score_key(cell, ref, calls=True)
+    fewer = dataclasses.replace(cell, again=cell.again - 1)
+    assert key != keys.own_score_key(fewer, ref, calls=True)
+    assert key != keys.own_score_key(cell, ref)
+    cell.explanation.unlink()  # it is made anew, and is no part of it
+    assert key == keys.own_score_key(cell, ref, calls=True)
+
+
+def test_metrics_that_call_again_are_left_out_where_the_profile_says_so(known):
+    Path("calling.py").write_text(CALLING)
+    known.params["explain"]["again"] = {"seeds": [1]}
+    known.save()
+    ref = MetricRef.parse("calling.py:mirrored", base=Path.cwd())
+    profile = known.profile.with_metrics([ref])
+    assert not own_scores.files(profile, cells.cells(profile, "blobs"))
 
 
 BODIES = {  # of metrics that misbehave, and what their rows say

@@ -17,6 +17,7 @@ from benchmark.pipeline.inputs import load_batch
 from benchmark.pipeline.protocol import attempt, measure, summary
 from benchmark.pipeline.replicate import Task, experiment, perform
 from benchmark.store.code_hash import CARRIERS, Code
+from benchmark.store.hashes import file_hash
 from tests.helpers.places import ROOT
 
 # Stage ``score`` runs step ``again`` too.
@@ -181,6 +182,70 @@ def test_all_that_trains_is_in_the_key(workspace):
         "Chain",
     ) in places
     assert places <= Code(ROOT).reached(keys.STEPS["train"])
+
+
+def training_hashes(root):
+    return {
+        net: keys.training_code(Code(root), keys.builder_entry(net)) for net in zoo.NETS
+    }
+
+
+NEW_NET = """
+
+from benchmark.zoo.nets import {decorator}
+
+
+@{decorator}(layer="one")
+def another(input_shape, classes):
+    return {{"one": torch.nn.Flatten(), "two": torch.nn.Linear(4, classes)}}
+"""
+
+
+def test_a_new_network_moves_no_other(copy):
+    trains, steps = training_hashes(copy), all_hashes(copy)
+    edited(copy, "benchmark/zoo/__init__.py", "import resnet,", "import plain, resnet,")
+    new = copy / "benchmark/zoo/plain.py"
+    new.write_text("import torch\n" + NEW_NET.format(decorator="net_builder"))
+    assert training_hashes(copy) == trains
+    assert all_hashes(copy) == steps
+    shared = copy / "benchmark/zoo/nets.py"
+    shared.write_text(shared.read_text() + NEW_NET.format(decorator="_net"))
+    assert training_hashes(copy) == trains
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "moved"),
+    [
+        ("nets.py", "added = maps - c", "added = maps", {"resnet10"}),
+        ("nets.py", "z[0].numel()", "z[0].nbytes", {"cnn", "vgg11", "resnet10"}),
+        ("resnet.py", "torch.relu(", "torch.tanh(", {"resnet"}),
+        ("vit.py", "10_000 **", "1_000 **", {"vit"}),
+        ("training.py", "start = stop", "start = rows.shape[1]", set(zoo.NETS)),
+    ],
+)
+def test_a_network_depends_on_its_own_builder(copy, file, old, new, moved):
+    before = training_hashes(copy)
+    edited(copy, f"benchmark/zoo/{file}", old, new)
+    after = training_hashes(copy)
+    assert {net for net in before if before[net] != after[net]} == moved
+
+
+def test_a_builder_with_a_file_of_its_own_is_in_the_key_of_what_it_built(
+    trained, monkeypatch
+):
+    (cell,) = cells_of(trained, registry.MethodRef.parse(METHODS[0], base=ROOT))
+    weights = file_hash(cell.weights)
+    assert keys.network_hash(cell) == weights  # a step holds ``cnn``
+    card = cell.weights.with_suffix(".json")
+    store.write_json(card, store.read_json(card) | {"net": "vit"})
+    now = keys.network_hash(cell), keys.explain_key(cell), keys.score_keys(cell)
+    assert now[0] != weights
+    monkeypatch.setattr(keys, "_builder_hash", lambda net: net and "another")
+    then = keys.network_hash(cell), keys.explain_key(cell), keys.score_keys(cell)
+    assert now[0] != then[0] and now[1] != then[1]
+    assert not now[2].items() & then[2].items()
+    store.write_json(card, {"failed": "diverged"})
+    assert keys.network_hash(cell) == weights
 
 
 def test_all_that_an_experiment_runs_is_in_the_key(trained):

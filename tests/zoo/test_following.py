@@ -249,6 +249,50 @@ def test_a_copy_that_would_be_trained_is_refused():
             copy.deepcopy(part)
 
 
+class Around(nn.Module):
+    """z -> f(z) + z, the z through an Identity that shares its node of autograd's graph."""
+
+    def __init__(self, own=False):
+        super().__init__()
+        self.residual = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+        self.shortcut = nn.Identity()
+        self.scale = nn.Parameter(torch.ones(())) if own else 1
+
+    def forward(self, z):
+        return self.residual(z) * self.scale + self.shortcut(z)
+
+
+def test_a_shortcut_that_hands_on_its_input_is_no_layer_of_the_way():
+    body = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.Identity(), Around(), nn.Flatten(), nn.Linear(144, 3)
+    )
+    target = followed(Chained(filled(body).float()))
+    assert target.layers[:3] == ("parts.0", "parts.1", "parts.2")
+    assert not [name for name in target.layers if "shortcut" in name]
+    for layer in target.layers:  # each of them can be split at
+        z = target.features(images(), layer)
+        torch.testing.assert_close(target.head(z, layer), target(images()))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_plain_chain_of_blocks_is_copied_if_its_weights_can_be_drawn(own):
+    body = nn.Sequential(
+        nn.Conv2d(2, 4, 3), Around(own), nn.Flatten(), nn.Linear(144, 3)
+    )
+    chain = followed(filled(body).float()).chain
+    if own:
+        with pytest.raises(NotApplicable, match="which Around does not draw"):
+            copy.deepcopy(chain)
+        return
+    for part, original in ((chain, body), (chain[:2], body[:2])):
+        other = copy.deepcopy(part)
+        torch.testing.assert_close(other(images()), original(images()))
+        assert {id(p) for p in other.parameters()}.isdisjoint(
+            map(id, body.parameters())
+        )
+        assert len(list(other.parameters())) == len(list(original.parameters()))
+
+
 @pytest.mark.parametrize(
     ("operation", "reason"),
     [
