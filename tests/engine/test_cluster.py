@@ -35,6 +35,7 @@ import distributed
 
 from benchmark.engine import cluster
 from benchmark.pipeline import collect, replicate
+from tests.helpers import toy_paper
 from tests.helpers.places import ROOT as HERE
 
 
@@ -255,6 +256,23 @@ def test_a_unit_that_kills_three_workers_fails_and_harms_no_other(there, tmp_pat
     assert all(done[f"u{i}"].error is None for i in range(4))
 
 
+def dies_twice(folder, name):
+    """The third time it ends; with its process."""
+    count(folder, name)
+    if begun(folder)[name] < 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return name
+
+
+@pytest.mark.slow
+def test_a_unit_that_loses_its_worker_twice_is_done_by_a_third(there, tmp_path):
+    (folder := tmp_path / "begun").mkdir()
+    units = [Unit(f"u{i}", resumable, (folder, f"u{i}")) for i in range(4)]
+    done = run([Unit("unlucky", dies_twice, (folder, "unlucky")), *units])
+    assert done["unlucky"].result == "unlucky" and done["unlucky"].error is None
+    assert begun(folder) == {"unlucky": 3} | {unit.name: 1 for unit in units}
+
+
 def slow_on_one(folder, name):
     """A second on the worker that begins first, a moment on the others; returns which worker it was."""
     count(folder, name)
@@ -269,6 +287,33 @@ def test_a_slow_worker_holds_up_its_own_unit_alone(there, tmp_path):
     (folder := tmp_path / "begun").mkdir()
     done = run([Unit(f"u{i}", slow_on_one, (folder, f"u{i}")) for i in range(12)])
     assert 1 <= sum(unit.result for unit in done.values()) <= 3
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_its_scheduler_was_lost(tmp_path, workspace, monkeypatch):
+    """What was finished is kept; another scheduler, with other workers, does the rest."""
+    (folder := tmp_path / "begun").mkdir()
+    units = [Unit(f"u{i}", resumable, (folder, f"u{i}", 0.3)) for i in range(8)]
+    for attempt in ("lost", "found"):
+        (place := tmp_path / attempt).mkdir()
+        made = Dask(place)
+        try:
+            made.worker()
+            monkeypatch.setenv("GLASSBENCH_CLUSTER", made.address)
+            if attempt == "found":
+                done = run(units)
+                continue
+            found = engine.run(units, label="test")
+            kept = {next(found).unit.name for _ in range(3)}
+            os.killpg(made.groups[0].pid, signal.SIGKILL)
+            with pytest.raises(ClusterError, match="is gone; what is finished is kept"):
+                list(found)
+        finally:
+            made.close()
+    assert done.keys() == {unit.name for unit in units}
+    assert all(done[name].result == engine.KEPT for name in kept)
+    assert all(times <= 2 for times in begun(folder).values())  # one was cut off
+    assert sum(begun(folder).values()) <= len(units) + 1
 
 
 def rows_of(name, dataset, profile):
@@ -361,6 +406,34 @@ def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch
     assert on_cluster[:3] == here[:3] and sent_along[:3] == here[:3]
     # a stage's time is that of one machine
     assert on_cluster[3] == [key for key in here[3] if key[0] != "stage"]
+
+
+QUICK = {  # what the profile quick does on real data, at toy size
+    "representative": ["unseen", "similar"],
+    "cladec": ["layers", "alphas"],
+}
+
+
+@pytest.mark.slow
+def test_experiments_of_quick_are_those_of_this_machine_to_the_bit(
+    there, workspace, monkeypatch
+):
+    entries = {}
+    for paper, names in QUICK.items():
+        network = {"dataset": "blobs", "target": "cnn", "seeds": [0]}
+        for name in names:
+            settings = toy_paper.EXPERIMENTS[f"{paper}.{name}"]
+            entry = {"experiment": name} | network | settings
+            entries.setdefault(paper, []).append(entry)
+    workspace.params |= {"papers": list(QUICK), "replicate": entries}
+    workspace.save()
+    (workspace.root / "benchmark").symlink_to(HERE / "benchmark")
+    copy_folders(workspace.root, "baselines")
+    on_cluster = rows_of("tiny", "blobs", workspace.profile)
+    monkeypatch.delenv("GLASSBENCH_CLUSTER")
+    here = rows_of("tiny", "blobs", workspace.profile)
+    assert on_cluster[:3] == here[:3]
+    assert here[0].count("RI,") > 4 and "failed" not in here[0]
 
 
 @pytest.mark.slow
