@@ -282,6 +282,7 @@ def slow_on_one(folder, name):
     return is_slow
 
 
+@pytest.mark.slow
 def test_a_slow_worker_holds_up_its_own_unit_alone(there, tmp_path):
     (folder := tmp_path / "begun").mkdir()
     done = run([Unit(f"u{i}", slow_on_one, (folder, f"u{i}")) for i in range(12)])
