@@ -87,12 +87,15 @@ def test_uncounted_tables_are_a_line_for_each_metric_and_reason():
         ("e", "u", "some_auc", "k=1", "f", True, "AR"),
         ("e", "u", "gini", "", "f", False, "RA"),
     )
-    assert controls.uncounted(frame, "heatmap") == [
+    lost = board(("d", "t", "other", "", "f", False, "RA"))
+    others = [lost.assign(track=track) for track in ("concept", "surrogate")]
+    assert controls.uncounted(pd.concat([frame, *others]), "heatmap") == [
         "some AUC (k=1; k=2): R has the best mean on d/t, e/t",
         "some AUC (k=2): A is not known to beat the controls on e/u",
         "gini: R has the best mean on e/u",
     ]
     assert controls.uncounted(frame, "concept") == []
+    assert len(controls.uncounted(pd.concat([frame, *others]), "concept")) == 1
 
 
 def test_a_track_is_summed_up_by_what_counts_in_it():
