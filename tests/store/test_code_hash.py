@@ -115,7 +115,7 @@ ENTRY, BOXES = "benchmark.uses:entry", "benchmark.uses:boxes"
 def test_a_hash_is_kept_until_a_file_behind_it_changes(root, monkeypatch):
     asked, compute = [], Code._computed
     monkeypatch.setattr(
-        Code, "_computed", lambda code, e: asked.append(e) or compute(code, e)
+        Code, "_computed", lambda *given: asked.append(given) or compute(*given)
     )
     first = Code(root).hash([ENTRY])
     assert Code(root).hash([ENTRY]) == first and len(asked) == 1
