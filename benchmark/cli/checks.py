@@ -159,5 +159,5 @@ def own_network(options: argparse.Namespace) -> None:
 def _existing(option: str, value: str | Path) -> Path:
     path = Path(value).expanduser().absolute()
     if not path.exists():
-        raise UsageError(f"{option}: there is no file {path}")
+        raise UsageError(f"{option}: there is no file or folder {path}")
     return path

@@ -36,8 +36,6 @@ from benchmark.utils import scripts
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import near
 
-FORMATS = ("csv", "latex", "croissant", "eval-results")  # of report
-
 if TYPE_CHECKING:  # these import torch, which half of the commands do without
     from benchmark.engine import Done
 
@@ -261,8 +259,10 @@ def plan(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Write rows, tables, plots and the page; or what is there in another format (--format)."""
+    from benchmark.cli.formats import FORMATS, export
+
     if options.format:
-        return _export(options)
+        return export(options)
     for name in ("profile", "results", "out", "benchmark"):
         if getattr(options, name):
             raise UsageError(f"--{name} is for --format {', '.join(FORMATS)}")
@@ -276,36 +276,6 @@ def report(options: argparse.Namespace) -> int:
     with store.exclusive(store.Paths(profile.name).results, "glassbench report"):
         folder = write(profile)
     out.print(f"report: {folder.relative_to(store.ROOT)}")
-    return 0
-
-
-def _export(options: argparse.Namespace) -> int:
-    """Write boards or data sets in another format."""
-    from benchmark.jobs import export
-
-    form = options.format
-    if options.benchmark and form != "eval-results":
-        raise UsageError("--benchmark is for --format eval-results")
-    if options.results and (options.profile or form == "croissant"):
-        other = "--profile" if options.profile else "--format croissant"
-        raise UsageError(f"--results and {other} do not go together")
-    if options.results and not options.results.is_dir():
-        raise UsageError(f"--results {options.results}: no such folder")
-    name = options.results.resolve().name if options.results else name_of(options)
-    folder = options.out or store.ROOT / "results" / "exports" / name / form
-    if form == "croissant":
-        profile = load_profile(name)
-        paths = store.Paths(profile.name)
-        files = {dataset: paths.data(dataset) for dataset in profile.datasets}
-        export.croissant(files, folder)
-    else:
-        results = options.results or store.Paths(name).committed.results
-        if form == "eval-results":
-            texts = export.eval_results(results, options.benchmark, name)
-        else:
-            texts = export.boards(results, form)
-        export.write(texts, folder)
-    out.print(f"written: {folder}", markup=False)
     return 0
 
 

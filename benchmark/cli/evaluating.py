@@ -14,8 +14,11 @@ from benchmark.cli.profiles import load_profile, profile_path
 from benchmark.utils.errors import UsageError
 
 if TYPE_CHECKING:  # these import torch
+    from benchmark.gate.sources import Source
     from benchmark.jobs.evaluate import Evaluation
     from benchmark.pipeline.profile import Profile
+
+OWN = "own"  # the profile of a network of one's own, ``jobs.own.NAME``
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -28,25 +31,37 @@ def evaluate(options: argparse.Namespace) -> int:
         checks.networks(profile_path(options.profile), options.targets)
     checks.methods(options.method)
     checks.metrics(options.metric)
+    before = _before(options)
     with stdout_on_stderr(options.json):
-        outcome = _evaluate(options)
+        outcome = _evaluate(options, before)
     return report(outcome, options) if outcome else 0
 
 
-def _evaluate(options: argparse.Namespace) -> Outcome | None:
+def _before(options: argparse.Namespace) -> Source | None:
+    """The rows of an earlier evaluation, if any.
+
+    Raises:
+        StoreError: there are none where ``--baseline`` says.
+    """
+    if not options.baseline:
+        return None
+    from benchmark.gate import sources
+
+    path = None if options.network else profile_path(options.profile)
+    name = store.read_yaml(path).get("profile") if path else OWN
+    return sources.load(options.baseline, store.Paths(str(name)))
+
+
+def _evaluate(options: argparse.Namespace, before: Source | None) -> Outcome | None:
     """None: only images were written."""
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.gate import sources
     from benchmark.jobs.evaluate import write_images
     from benchmark.store import recovery
 
     own = _own_board(options) if options.network else None
     profile = own or load_profile(options.profile)
-    before = None
-    if options.baseline:  # before the work
-        before = sources.load(options.baseline, store.Paths(profile.name))
     for line in recovery.sweep(store.ROOT):
         err.print(line, markup=False)
     if options.images and not own:
@@ -77,12 +92,12 @@ class Outcome:
 
 
 def evaluated(
-    profile: Profile, before: Any = None, fail_under: str = "", **chosen: Any
+    profile: Profile, before: Source | None = None, fail_under: str = "", **chosen: Any
 ) -> Outcome:
     """Evaluate methods and metrics.
 
     Args:
-        before: rows of an earlier evaluation (``gate.sources.Source``) to compare with, if any.
+        before: rows of an earlier evaluation to compare with, if any.
     """
     from benchmark.jobs import baseline
     from benchmark.jobs.evaluate import evaluate_methods

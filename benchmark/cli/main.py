@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmark import __version__, store
 from benchmark.cli import commands, evaluating
-from benchmark.cli.commands import FORMATS
 from benchmark.cli.console import err
+from benchmark.cli.formats import FORMATS
 from benchmark.cli.lists import LISTS, profiles
 from benchmark.engine import ClusterError
 from benchmark.utils.errors import UsageError

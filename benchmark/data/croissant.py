@@ -173,11 +173,17 @@ def _about(dataset: Dataset) -> dict[str, Any]:
 
 def _description(card: dict[str, Any]) -> str:
     """What the data set is, and what was done to it."""
-    changes = card.get("provenance", {}).get("changes", "none")
-    params = json.dumps(card.get("params", {}), sort_keys=True)
-    facts = {"Changes": changes, "Resized": card.get("resize", ""), "Settings": params}
-    lines = [f"{name}: {text}." for name, text in facts.items() if text]
-    return " ".join([f"{card.get('what', '')}.", *lines])
+    provenance = card.get("provenance", {})
+    facts = {
+        "Changes": provenance.get("changes"),
+        "Resized": card.get("resize"),
+        "Settings": json.dumps(card.get("params", {}), sort_keys=True),
+    }
+    lines = [f"{card.get('what', '')}."]
+    for name, text in facts.items():
+        if text:
+            lines.append(f"{name}: {text}.")
+    return " ".join(lines)
 
 
 def _creators(citation: str) -> Iterator[dict[str, str]]:
@@ -197,11 +203,17 @@ def _sources(card: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _origin(file: dict[str, Any], card: dict[str, Any]) -> dict[str, str]:
     """A file that the data set was made from."""
-    facts = {"@type": "sc:MediaObject", "name": file["file"]}
-    facts["description"] = f"{file.get('origin', 'unknown')} copy"
-    if file.get("origin") == "official" and card.get("url"):
-        facts["url"] = card["url"]
-    return facts | {key: file[key] for key in ("sha256", "md5") if key in file}
+    origin = file.get("origin", "unknown")
+    url = card.get("url") if origin == "official" else ""
+    facts = {
+        "@type": "sc:MediaObject",
+        "name": file["file"],
+        "description": f"{origin} copy",
+        "url": url,
+        "sha256": file.get("sha256"),
+        "md5": file.get("md5"),
+    }
+    return {key: value for key, value in facts.items() if value}
 
 
 def _file(path: Path, kind: str) -> dict[str, str]:
@@ -258,7 +270,9 @@ def _enumeration(
 
 
 def _splits(dataset: Dataset) -> dict[str, Any]:
-    lines = [(split, _PURPOSES[split], dataset.size(split)) for split in SPLITS]
+    lines = []
+    for split in SPLITS:
+        lines.append((split, _PURPOSES[split], dataset.size(split)))
     fields = {"name": "sc:Text", "url": "sc:URL", "images": "sc:Integer"}
     return _enumeration("splits", "cr:Split", fields, lines)
 

@@ -254,8 +254,11 @@ def part_importance(maps: Array, birds: Birds) -> Array:
 
 def important(maps: Array, birds: Birds, t: float) -> Array:
     """(n, 7) bool: the parts, and distractors, that maps (n, h, w) call important."""
-    total = maps.sum((1, 2), dtype=np.float64)
-    return part_importance(maps, birds) > t * total[:, None]
+    return part_importance(maps, birds) > t * _total(maps)
+
+
+def _total(maps: Array) -> Array:
+    return maps.sum((1, 2), dtype=np.float64)[:, None]  # (n, 1)
 
 
 def _set_of(chosen: Array) -> Array:
@@ -306,15 +309,24 @@ def not_distracted(chosen: Array, answers: Answers) -> Array:
 
 def best_threshold(maps: Array, answers: Answers) -> float:
     """t, by maps (n, h, w) of birds that are not scored; NaN: there is no map of this bird."""
-    known, sums = np.isfinite(maps).all((1, 2)), []
+    known, total = np.isfinite(maps).all((1, 2)), _total(maps)
+    parts, sums = part_importance(maps, answers.birds), []
+    agreements: dict[bytes, float] = {}  # most thresholds choose as the one before
     for t in THRESHOLDS:
-        chosen = important(maps, answers.birds, t)
-        found, kept, changed, undistracted = [
-            _mean(check(chosen, answers)[known])
-            for check in (found_sufficient, kept_answer, changed_answer, not_distracted)
-        ]
-        sums.append((found + kept + changed) / 3 + undistracted)
+        chosen = parts > t * total
+        key = chosen.tobytes()
+        if key not in agreements:
+            agreements[key] = _agreement(chosen, known, answers)
+        sums.append(agreements[key])
     return float(THRESHOLDS[np.argmax(sums)])
+
+
+def _agreement(chosen: Array, known: Array, answers: Answers) -> float:
+    found, kept, changed, undistracted = [
+        _mean(check(chosen, answers)[known])
+        for check in (found_sufficient, kept_answer, changed_answer, not_distracted)
+    ]
+    return (found + kept + changed) / 3 + undistracted
 
 
 def _mean(values: Array) -> float:

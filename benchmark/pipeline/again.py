@@ -255,9 +255,12 @@ def _values(
     """The values (n,) of a metric, NaN for images without an explanation.
 
     Raises:
+        NotApplicable: there is an explanation of none of the images.
         ValueError: not one value per image, or values that are NaN or infinite where the metric does not say so.
     """
     rows, e, part = explained(e, images)
+    if not len(part):
+        raise NotApplicable("explains none of the images")
     if not spec.annotations:
         part = _bare(part)
     # The same for all metrics and methods, which then draw the same images and networks.

@@ -244,16 +244,18 @@ def own_score_key(cell: Cell, ref: MetricRef, *, calls: bool = False) -> str:
 
 def _called(cell: Cell) -> tuple[Any, ...]:
     """What the scores of a cell depend on besides a metric that calls its method again."""
-    hashes = network_hash(cell), file_hash(cell.paths.data(cell.dataset))
+    data = file_hash(cell.paths.data(cell.dataset))
     sizes = cell.images, cell.reference, cell.again, cell.refits
-    return "again", *sizes, *hashes, method_hash(cell.method), step_hash("again")
+    code = method_hash(cell.method), step_hash("again")
+    return "again", *sizes, network_hash(cell), data, *code
 
 
 def _scored(cell: Cell) -> tuple[Any, ...]:
     """What the scores of a cell depend on besides the metric."""
-    maps, data = cell.explanation, cell.paths.data(cell.dataset)
-    hashes = file_hash(maps), network_hash(cell), file_hash(data)
-    return "score", cell.images, *hashes, step_hash("score")
+    maps = file_hash(cell.explanation)
+    data = file_hash(cell.paths.data(cell.dataset))
+    code = step_hash("score")
+    return "score", cell.images, maps, network_hash(cell), data, code
 
 
 def replicate_key(task: Any, experiment: Callable[..., Any]) -> str:

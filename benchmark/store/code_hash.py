@@ -115,8 +115,11 @@ class Code:
         reached = self.reached(entries, besides)
         lines = sorted({self.line(place, besides) for place in reached})
         found = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-        modules = [_module(self.root, name) for name in dict(reached)]
-        return found, {str(module.path): module.stamp for module in modules}
+        stamps = {}
+        for name in dict(reached):
+            module = _module(self.root, name)
+            stamps[str(module.path)] = module.stamp
+        return found, stamps
 
     def files(self, entries: Iterable[str]) -> list[Path]:
         """The files of everything that ``entries`` reach, sorted, without empty ``__init__`` files."""

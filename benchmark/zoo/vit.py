@@ -61,11 +61,18 @@ class Patches(nn.Module):
 
 
 def positions(h: int, w: int, d: int) -> Tensor:
-    """(h w, d): sines and cosines of row and column, at d / 4 frequencies from 1 to 1 / 10,000."""
-    frequency = 10_000 ** -torch.linspace(0, 1, d // 4)
-    row, column = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-    rows, columns = (each.reshape(-1, 1) * frequency for each in (row, column))
-    return torch.cat([rows.sin(), rows.cos(), columns.sin(), columns.cos()], dim=1)
+    """(h w, d): waves of the row of each patch, then of its column."""
+    row = torch.arange(h).repeat_interleave(w)
+    column = torch.arange(w).repeat(h)
+    return torch.cat([waves(row, d // 4), waves(column, d // 4)], dim=1)
+
+
+def waves(place: Tensor, k: int) -> Tensor:
+    """(t,) -> (t, 2 k): sines and cosines at k frequencies from 1 to 1 / 10,000."""
+    exponent = torch.linspace(0, 1, k)
+    frequency = 10_000**-exponent
+    angle = place[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 class Block(nn.Module):
@@ -93,11 +100,15 @@ class Attention(nn.Module):
         self.out = nn.Linear(d, d)
 
     def forward(self, z: Tensor) -> Tensor:
-        n, t, d = z.shape
-        parts = self.qkv(z).view(n, t, 3, self.heads, -1)
-        q, k, v = parts.permute(2, 0, 3, 1, 4)  # (n, heads, t, d / heads) each
+        q, k, v = map(self._split, self.qkv(z).chunk(3, dim=2))
         mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.out(mixed.transpose(1, 2).reshape(n, t, d))
+        joined = mixed.transpose(1, 2).flatten(2)
+        return self.out(joined)
+
+    def _split(self, z: Tensor) -> Tensor:
+        """(n, t, d) -> (n, heads, t, d / heads)."""
+        parts = z.unflatten(2, (self.heads, -1))
+        return parts.transpose(1, 2)
 
 
 class Mean(nn.Module):

@@ -8,7 +8,8 @@ import textwrap
 
 import pytest
 
-from benchmark.cli import main
+from benchmark.cli import evaluating, main
+from benchmark.jobs import own
 from benchmark.methods import declared
 from benchmark.utils import syntax
 from tests.helpers.places import ROOT
@@ -82,6 +83,10 @@ TYPOS = [
     ),
     (["evaluate", "mine.py:Mine", "--nopage"], "unrecognized arguments"),
     (["score", "--metric", "mine.py:soud"], "did you mean sound"),
+    (
+        ["evaluate", "mine.py:Mine", "--profile", "offline", "--baseline", "none"],
+        "'none' is not a rows file",
+    ),
     (["score", "--json"], "--json is for --metric"),
     (["check", "mine.py:Mien"], "did you mean Mine"),
     (["prepare", "digts"], "did you mean digits"),
@@ -109,7 +114,6 @@ READ = [
 RUN = """
     import contextlib, io, json, sys
     from benchmark.cli import main
-from benchmark.methods import declared
 
     for arguments in json.load(sys.stdin):
         out, said = io.StringIO(), io.StringIO()
@@ -174,6 +178,10 @@ def test_names_are_not_wrapped_in_a_pipe(said):
     for row in declared.metrics():
         (line,) = (line for line in lines if f" {row['metric']} " in line[:60])
         assert row["asks"] in line and row["source"] in line
+
+
+def test_the_profile_of_a_network_of_ones_own():
+    assert evaluating.OWN == own.NAME
 
 
 def test_every_command_is_asked():

@@ -160,17 +160,14 @@ def test_its_scores_are_those_of_the_cpu(toy, entry):
     assert sum(" ok" in name for name in here) > 2
 
 
-CALLED = [
-    "baselines/grad_cam.py:GradCAM",
-    "baselines/smooth_grad.py:SmoothGrad",
-    "benchmark/papers/xnn/method.py:XNN",
-]
+CALLED = [{"use": "baselines/grad_cam.py:GradCAM"}]
+CALLED += [entry for entry in methods() if named(entry) == "LayerTree"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", CALLED)
+@pytest.mark.parametrize("entry", CALLED, ids=named)
 def test_metrics_that_call_again_find_what_they_find_on_the_cpu(toy, entry):
-    cell = cell_of(toy, {"use": entry})
+    cell = cell_of(toy, entry)
     found = []
     for outcomes, ids in on_both(lambda: again.measure_again(cell, {}, False)):
         values = {f"{key} {status}": v for key, (status, _, v) in outcomes.items()}

@@ -35,7 +35,7 @@ import distributed
 
 from benchmark.engine import cluster
 from benchmark.pipeline import collect, replicate
-from tests.helpers import pretend, toy_paper
+from tests.helpers import toy_paper
 from tests.helpers.places import ROOT as HERE
 
 
@@ -282,6 +282,7 @@ def slow_on_one(folder, name):
     return is_slow
 
 
+@pytest.mark.slow
 def test_a_slow_worker_holds_up_its_own_unit_alone(there, tmp_path):
     (folder := tmp_path / "begun").mkdir()
     done = run([Unit(f"u{i}", slow_on_one, (folder, f"u{i}")) for i in range(12)])
@@ -433,31 +434,6 @@ def test_experiments_of_quick_are_those_of_this_machine_to_the_bit(
     here = rows_of("tiny", "blobs", workspace.profile)
     assert on_cluster[:3] == here[:3]
     assert here[0].count("RI,") > 4 and "failed" not in here[0]
-
-
-@pytest.mark.slow
-def test_workers_compute_on_the_device_that_they_have(tmp_path, workspace, monkeypatch):
-    """Workers with a pretend accelerator: the networks are trained there, and the rows are those of a CPU."""
-    workspace.params |= {"papers": ["explainn"], "replicate": {"explainn": EXPERIMENTS}}
-    workspace.params["explain"]["methods"] = METHODS
-    workspace.save()
-    copy_folders(workspace.root, "baselines")
-    made = Dask(tmp_path, **pretend.everywhere(), GLASSBENCH_DEVICE=pretend.NAME)
-    try:
-        made.worker("--resources", "GPU=1")
-        monkeypatch.setenv("GLASSBENCH_CLUSTER", made.address)
-        monkeypatch.delenv("GLASSBENCH_DEVICE")
-        assert engine.workers_device() == pretend.NAME
-        there = rows_of("tiny", "blobs", workspace.profile)
-        card = store.Paths("tiny").target("blobs", "cnn", 0).with_suffix(".json")
-        assert store.read_json(card)["device"] == "Pretend 1"
-    finally:
-        made.close()
-    monkeypatch.delenv("GLASSBENCH_CLUSTER")
-    monkeypatch.setenv("GLASSBENCH_DEVICE", "cpu")
-    here = rows_of("tiny", "blobs", workspace.profile)
-    assert store.read_json(card)["device"] == "cpu"
-    assert there[:3] == here[:3] and "failed" not in here[0]
 
 
 @pytest.mark.slow

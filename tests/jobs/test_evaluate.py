@@ -95,6 +95,8 @@ def test_a_method_is_placed_and_nothing_of_the_others_is_touched(known):
     assert not found.left_out and not found.means_only
     page = (found.folder / "index.html").read_text()
     assert "Gradient norm" in page and "Edge map (Sobel)" in page
+    assert page.index('id="new-Gradient-norm"') < page.index('id="findings"')
+    assert not list(found.folder.glob("reproduction*"))  # of papers: nothing
 
 
 def test_its_rows_are_those_that_the_pipeline_gives(known):
@@ -485,3 +487,19 @@ def test_a_false_alarm_is_as_rare_as_promised():
         found = differences(*board(0.0, rng=i)[1:], "mine")
         wrong += found.verdict.isin(["beats", "loses to"]).any()
     assert wrong <= 8  # of 3, 99 % of such runs have 8 or fewer
+
+
+def test_committed_galleries_are_shown_where_the_known_maps_are_not_here(tmp_path):
+    """Only if every committed row holds: the picture is then of these networks."""
+    paths = store.Paths("offline", tmp_path)
+    file = paths.results / "plots" / "gallery-blobs-cnn.png"
+    with store.atomic(file) as picture:
+        picture.write(b"png")
+    networks = [("blobs", "cnn"), ("blobs", "other")]
+    rows = pd.DataFrame({"value": [1.0]})
+    holds = evaluate._Known(means=rows)
+    shown = evaluate._committed_pictures(paths, networks, holds)
+    assert shown == {("blobs", "cnn"): b"png"}
+    moved = evaluate._Known(means=rows, left_out={"other weights": 1})
+    for old in (evaluate._Known(), moved):
+        assert evaluate._committed_pictures(paths, networks, old) == {}

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from benchmark import store
+from benchmark.api import Explanation
 from benchmark.cli import main
 from benchmark.methods import metric_refs
 from benchmark.methods.describe import describe
 from benchmark.methods.metric_refs import MetricRef, declared
+from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import cells, collect, explain, keys, own_scores, score
 from benchmark.pipeline.profile import Profile
 from tests.helpers.places import ROOT
@@ -158,32 +160,49 @@ def mirrored(e, target, batch, rng, explain, *, times):
 """
 
 
-def test_a_metric_may_call_the_method_again(known):
+@pytest.fixture
+def calling(known):
+    """A user's metric that calls the method again, in a profile that names images for it."""
     Path("calling.py").write_text(CALLING)
     known.params["explain"]["again"] = {"images": 5}
     known.save()
-    maps = {"blobs/cnn/seed=0": np.random.default_rng(0).random((8, 16, 16))}
-    np.savez("maps.npz", **maps)
-    arguments = ["flat.py:Flat", "maps.npz", "--metric", "calling.py:mirrored"]
-    assert main.main(["evaluate", *arguments, "--no-page", "--name", "both"]) == 0
-    folder = known.root / "results" / "evaluations" / "tiny" / "both"
+    return MetricRef.parse("calling.py:mirrored?times=1", base=Path.cwd())
+
+
+def test_a_metric_may_call_known_methods_again(known, calling):
+    assert main.main(["score", "blobs", "--metric", "calling.py:mirrored"]) == 1
+    folder = known.root / "results" / "evaluations" / "tiny" / "mirrored"
     rows = store.read_rows(folder / "rows.csv")
-    rows = rows[rows.metric == "mirrored"].set_index(["method", "metric_setting"])
-    assert set(rows.loc["Flat"].n) == {0, 5}  # explain: again: images
-    for times in (1, 2):  # each pixel has its own value, wherever it lies
-        assert rows.loc[("Flat", f"times={times}"), "value"] == 0
-        assert rows.loc[("Random map", f"times={times}"), "value"] > 0
-    failed = rows.loc[("Flat", "times=3")]
-    assert failed.status == "failed"
-    assert "more explanations than the 2 per image" in failed.reason
-    made_elsewhere = rows.loc["maps"]
-    assert set(made_elsewhere.status) == {"not applicable"}
-    assert made_elsewhere.reason.str.contains("cannot be called again").all()
+    rows = rows.set_index(["method", "metric_setting"])
+    edge, drawn = rows.loc["Edge map (Sobel)"], rows.loc["Random map"]
+    for times in ("times=1", "times=2"):
+        assert edge.loc[times, "value"] < 1e-6 < 0.1 < drawn.loc[times, "value"]
+        assert edge.loc[times, "n"] == 5  # explain: again: images
+    assert edge.loc["times=3", "status"] == "failed"
+    assert "more explanations than the 2 per image" in edge.loc["times=3", "reason"]
 
 
-def test_what_decides_a_calling_metric_is_in_its_key(known):
-    Path("calling.py").write_text(CALLING)
-    ref = MetricRef.parse("calling.py:mirrored", base=Path.cwd())
+def test_a_metric_may_call_a_users_method_but_no_maps_made_elsewhere(known, calling):
+    np.savez("maps.npz", **{"blobs/cnn/seed=0": np.ones((8, 28, 28))})
+    refs = [MethodRef.parse(e, base=Path.cwd()) for e in ("flat.py:Flat", "maps.npz")]
+    profile = known.profile.with_methods(refs).with_metrics([calling])
+    todo = cells.cells(profile, "blobs")
+    for cell in todo:
+        meta = cells.who(cell) | {"status": "ok", "key": keys.explain_key(cell)}
+        maps = Explanation(heatmaps=np.ones((8, 28, 28)))
+        cells.write_explanation(cell.explanation, maps, meta)
+    found = own_scores.files(profile, todo)
+    assert [done.error for done in own_scores._score(profile, "blobs", found)] == [
+        None
+    ] * 2
+    flat, maps = (store.read_scores(path)[0].iloc[0] for path in found)
+    assert (flat.status, flat.value) == ("ok", 0)  # its own maps, not those above
+    assert maps.status == "not applicable"
+    assert "cannot be called again" in maps.reason
+
+
+def test_what_decides_a_calling_metric_is_in_its_key(known, calling):
+    ref = calling
     assert declared(ref).spec.calls == 2
     (cell, _) = cells.cells(known.profile, "blobs")
     key = keys.own_score_key(cell, ref, calls=True)
@@ -194,12 +213,10 @@ def test_what_decides_a_calling_metric_is_in_its_key(known):
     assert key == keys.own_score_key(cell, ref, calls=True)
 
 
-def test_metrics_that_call_again_are_left_out_where_the_profile_says_so(known):
-    Path("calling.py").write_text(CALLING)
-    known.params["explain"]["again"] = {"seeds": [1]}
+def test_metrics_that_call_again_are_left_out_where_the_profile_says_so(known, calling):
+    known.params["explain"]["again"]["seeds"] = [1]
     known.save()
-    ref = MetricRef.parse("calling.py:mirrored", base=Path.cwd())
-    profile = known.profile.with_metrics([ref])
+    profile = known.profile.with_metrics([calling])
     assert not own_scores.files(profile, cells.cells(profile, "blobs"))
 
 

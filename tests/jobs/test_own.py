@@ -81,7 +81,7 @@ def test_a_method_is_placed_on_ones_own_network_and_images(home, workspace, capf
         (["--weights", "w.pt"], {}, "weights: there is no file .*home/w.pt"),
         (["--mean", "0.5", "0.5"], {}, "one number for each channel"),
         (["--profile", "offline"], {}, "a board of its own, without --profile"),
-        ([], {"images": "photos"}, "photos is not a folder"),
+        ([], {"images": "photos"}, "images: there is no file or folder .*photos"),
         (
             [],
             {"images": "My photos/red"},

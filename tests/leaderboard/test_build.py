@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
+from scipy.stats import kendalltau
 
 from benchmark import store
 from benchmark.leaderboard import all_profiles, places, tables
@@ -244,6 +246,37 @@ def test_names_are_text_not_mathematics_or_markup():
     assert r"$\frac{&lt;b&gt;$ &amp; _x_" in svg
 
 
+def test_kendalls_tau_of_all_rows_is_scipys_of_each_two():
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 4, (9, 12)).astype(float)  # with ties
+    x[rng.random(x.shape) < 0.3] = np.nan
+    x[7] = 1.0
+    x[8, 2:] = np.nan
+    tau = plots._kendall(x)
+    for i, j in product(range(9), range(9)):
+        a, b = max(i, j), min(i, j)
+        both = ~np.isnan(x[a] + x[b])
+        u, v = x[a, both], x[b, both]
+        if len(u) < 3 or np.ptp(u) == 0 or np.ptp(v) == 0:
+            assert np.isnan(tau[i, j])
+        else:
+            assert tau[i, j] == (1.0 if i == j else kendalltau(u, v).statistic)
+
+
+def test_files_of_a_picture_share_a_layout():
+    def figure():
+        found = Figure(figsize=(3, 2), layout="constrained")
+        found.subplots(1, 2)[0].set_ylabel("a long label of an axis")
+        return found
+
+    made = figure()
+    files = plot_style.saved(made, ("svg", "png"))
+    assert files["svg"] == plot_style.save(figure(), "svg")
+    place = made.axes[0].get_position().bounds
+    assert plot_style.save(made, "png") == files["png"]
+    assert made.axes[0].get_position().bounds == place
+
+
 def test_agreement_of_metrics_by_hand():
     """Two metrics that order three methods alike and one that reverses them."""
     frame = tables.leaderboard(*inputs())
@@ -363,7 +396,7 @@ def test_console(out):
     unwrapped = " ".join(text.split())
     assert "1  Score-CAM (authors)" in text and EVIL in text
     assert (
-        "Score-CAM (authors), deletion AUC, steps=24: failed: out of memory"
+        "Score-CAM (authors), deletion AUC (steps=24): failed: out of memory"
         in unwrapped
     )
     assert "tables count: those with a best method that beats every" in unwrapped

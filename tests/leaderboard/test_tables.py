@@ -634,7 +634,7 @@ def test_losses_are_told_once(synthetic):
     lost = tables.losses(synthetic)
     told = set(zip(lost["target"], lost["methods"], lost["metrics"], strict=True))
     assert ("cnn", "all methods", "pointing game") in told
-    assert ("vgg11", "Score-CAM (authors)", "deletion AUC, steps=24") in told
+    assert ("vgg11", "Score-CAM (authors)", "deletion AUC (steps=24)") in told
     assert ("cnn", EVIL, "all metrics") in told
 
 

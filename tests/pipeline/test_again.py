@@ -44,6 +44,17 @@ LOOKS = """
             {look}
             return Explanation(heatmaps=batch.x.mean(1))
 """
+FEW = """
+    from benchmark.api import Explanation
+
+    class Mine:
+        name = "few"
+        def fit(self, target, reference, rng):
+            return self
+        def explain(self, target, batch, rng):
+            applies = [len(batch) > 3] * len(batch)
+            return Explanation(heatmaps=batch.x.mean(1), applies=applies)
+"""
 
 
 @pytest.fixture
@@ -203,6 +214,14 @@ def test_a_method_that_learns_is_fitted_on_as_many_networks_as_allowed(called):
 
 
 # --------------------------------------------------------------------------------------------- the contract of a metric
+
+
+def test_images_without_an_explanation_are_no_failure(called):
+    """The first images, which are asked about again, may be those that a method cannot explain."""
+    _, rows, values = one(called, called.plugin(FEW, "few"))
+    here = rows[~rows.metric.isin(OF_TOYBIRDS)]
+    assert set(here.status) == {"not applicable"} and len(values) == 0
+    assert set(here.reason) == {"explains none of the images"}
 
 
 def test_a_metric_that_asks_too_often_fails_alone(called, declared):

@@ -219,7 +219,7 @@ def test_a_new_network_moves_no_other(copy):
         ("nets.py", "added = maps - c", "added = maps", {"resnet10"}),
         ("nets.py", "z[0].numel()", "z[0].nbytes", {"cnn", "vgg11", "resnet10"}),
         ("resnet.py", "torch.relu(", "torch.tanh(", {"resnet"}),
-        ("vit.py", "10_000 **", "1_000 **", {"vit"}),
+        ("vit.py", "10_000**", "1_000**", {"vit"}),
         ("training.py", "start = stop", "start = rows.shape[1]", set(zoo.NETS)),
     ],
 )

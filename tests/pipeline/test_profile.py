@@ -521,6 +521,21 @@ def test_a_data_set_may_be_explained_otherwise(project):
     assert profile.explained("another").images == 8
 
 
+def test_a_network_may_be_explained_otherwise(project):
+    (target, *_) = project.params["zoo"]["blobs"]
+    only = {"blobs": {"images": 3, "reference": 9}, f"blobs/{target}": {"images": 2}}
+    profile = Profile.parse(changed(project.params, "explain.only", only))
+    mine, others = profile.explained("blobs", target), profile.explained("blobs", "x")
+    assert (mine.images, mine.reference) == (2, 9)
+    assert (others.images, others.reference) == (3, 9)
+    assert {
+        cell.images for cell in cells.cells(profile, "blobs") if cell.target == target
+    } == {2}
+    assert Profile.parse(profile.as_mapping()) == profile
+    with pytest.raises(ProfileError, match=f"did you mean blobs/{target}"):
+        Profile.parse(changed(project.params, "explain.only", {f"blobs/{target}s": {}}))
+
+
 def test_a_network_may_have_no_hidden_layers():
     """XNN's of Sec. 4.4 is one convolution each way; any hidden layer that there is has a unit."""
     check = functools.partial(settings.experiment_settings, "xnn", "degeneration")

@@ -425,6 +425,13 @@ def test_a_chapter_whose_process_dies_is_named(monkeypatch):
         report.chapters({"xnn": None})
 
 
+def test_side_by_side_is_map_in_other_processes():
+    jobs = [("a", 1), ("b", 2), ("c", 3)]
+    assert report.side_by_side(len, jobs) == [2, 2, 2]
+    with pytest.raises(RuntimeError, match="no picture for x: TypeError"):
+        report.side_by_side(sum, [("x", 1)])
+
+
 @pytest.mark.parametrize("name", papers.names())
 def test_every_paper_says_what_it_is(name):
     package = papers.part(name)

@@ -112,6 +112,23 @@ def after(root, entry, file, old, new):
 ENTRY, BOXES = "benchmark.uses:entry", "benchmark.uses:boxes"
 
 
+def test_a_hash_is_kept_until_a_file_behind_it_changes(root, monkeypatch):
+    asked, compute = [], Code._computed
+    monkeypatch.setattr(
+        Code, "_computed", lambda code, e: asked.append(e) or compute(code, e)
+    )
+    first = Code(root).hash([ENTRY])
+    assert Code(root).hash([ENTRY]) == first and len(asked) == 1
+    (root / "plugin.py").write_text("class Mine: pass\n")  # not behind the entry
+    assert Code(root).hash([ENTRY]) == first and len(asked) == 1
+    shapes = root / "benchmark" / "shapes.py"
+    shapes.write_text(shapes.read_text().replace("return down(", "return 2 * down("))
+    assert Code(root).hash([ENTRY]) != first and len(asked) == 2
+    shapes.unlink()
+    with pytest.raises(KeyError):
+        Code(root).hash([ENTRY])
+
+
 @pytest.mark.parametrize(
     ("entry", "file", "old", "new"),
     [

@@ -208,7 +208,9 @@ def latex_text(board: Mapping[str, Any], name: str) -> str:
 
 
 def _head(column: Mapping[str, Any]) -> str:
-    title = f"{column['title']} {column['arrow']}{' ‡' if column['doubt'] else ''}"
+    title = f"{column['title']} {column['arrow']}"
+    if column["doubt"]:
+        title += " ‡"
     notes = ", ".join(filter(None, map(column.get, ("unit", "setting"))))
     if not notes:
         return escape(title)

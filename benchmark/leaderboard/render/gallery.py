@@ -66,11 +66,11 @@ def figure(entry: Mapping[str, Any], new: Collection[str] = ()) -> Figure:
 
 def beside(left: bytes, right: bytes) -> bytes:
     """Two pictures (PNG) side by side, their lower edges on one line."""
-    pictures = [Image.open(io.BytesIO(png)).convert("RGB") for png in (left, right)]
-    widths, heights = zip(*(picture.size for picture in pictures), strict=True)
-    out = Image.new("RGB", (sum(widths), max(heights)), "white")
-    for picture, x in zip(pictures, (0, widths[0]), strict=True):
-        out.paste(picture, (x, max(heights) - picture.height))
+    first, second = (Image.open(io.BytesIO(png)) for png in (left, right))
+    height = max(first.height, second.height)
+    out = Image.new("RGB", (first.width + second.width, height), "white")
+    out.paste(first, (0, height - first.height))
+    out.paste(second, (first.width, height - second.height))
     buffer = io.BytesIO()
     out.save(buffer, "png", optimize=True)
     return buffer.getvalue()

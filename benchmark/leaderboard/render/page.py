@@ -287,10 +287,13 @@ def _standing(
 
 
 def _rival(total: pd.DataFrame, counts: pd.DataFrame, name: str) -> dict[str, Any]:
-    line = next(total[total["label"] == name].itertuples())
-    numbers = [int(counts.loc[name, verdict]) for verdict in placing.VERDICTS]
-    place = _place(line)
-    return {"label": name, "control": line.control, "place": place, "counts": numbers}
+    (line,) = total[total["label"] == name].itertuples()
+    return {
+        "label": name,
+        "control": line.control,
+        "place": _place(line),
+        "counts": counts.loc[name].tolist(),
+    }
 
 
 def _track(

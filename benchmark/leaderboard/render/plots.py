@@ -270,7 +270,8 @@ def _kendall(x: np.ndarray) -> np.ndarray:
     those that y does not)."""
     known = ~np.isnan(x)
     i, j = np.triu_indices(x.shape[1], 1)
-    order = np.sign(np.nan_to_num(x[:, i] - x[:, j]))  # (k, pairs)
+    apart = x[:, i] - x[:, j]  # (k, pairs)
+    order = np.sign(np.nan_to_num(apart))
     both = (known[:, i] & known[:, j]).astype(float)
     concordant = order @ order.T  # less the discordant
     untied = np.abs(order) @ both.T

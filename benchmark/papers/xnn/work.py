@@ -103,8 +103,10 @@ class Stack:
 
     def _stacks(self, setting: Setting, facts: Facts) -> tuple[int, int]:
         """(stacks that train one after the other, classes of a stack), as ``srae`` divides them."""
-        memory = STACK if facts.device == "cpu" else SHARE * facts.memory
-        most = at_once(self.d, self.S, self.R, setting, facts.device, memory)
+        device, memory = facts.device, STACK
+        if device != "cpu":
+            memory = SHARE * facts.memory
+        most = at_once(self.d, self.S, self.R, setting, device, memory)
         return math.ceil(self.K / most), min(self.K, most)
 
     def _again(
