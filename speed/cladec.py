@@ -33,7 +33,7 @@ from benchmark.api import Target
 from benchmark.papers.cladec import training
 from benchmark.papers.cladec.decoder import decoder, fresh
 from benchmark.papers.cladec.training import Scale, Training
-from benchmark.utils import accelerator
+from benchmark.utils import devices
 from benchmark.utils.accelerator import is_accelerator
 from benchmark.zoo import nets
 from speed import frame
@@ -140,7 +140,7 @@ def measure(options: argparse.Namespace) -> None:
     clock = perf_counter if gpu else process_time
     where = f"{platform.machine()} CPU, one thread"
     if gpu:
-        where = accelerator.name(device)
+        where = devices.name(device)
 
     def finished(work: Work) -> Work:
         """The work, and waiting until a GPU has done it."""

@@ -40,7 +40,7 @@ from benchmark.methods import describe
 from benchmark.pipeline import cells, explain, prerequisites, score
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
-from benchmark.utils import accelerator
+from benchmark.utils import devices
 from benchmark.utils.temporary import scratch
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -48,7 +48,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "again": {},
     "2 threads": {"threads": 2},
     "batches of 16": {"chunk": 16},
-    "GPU": {"device": accelerator.available()},
+    "GPU": {"device": devices.available()},
 }
 # Of the median method's maps.
 TOLERANCE = {"again": 0.0, "2 threads": 1e-4, "batches of 16": 1e-4, "GPU": 1e-3}

@@ -24,15 +24,15 @@ def device() -> str:
     Raises:
         UsageError: a GLASSBENCH_DEVICE that this machine does not have.
     """
-    from benchmark.utils import accelerator
+    from benchmark.utils import devices
 
     asked = os.environ.get("GLASSBENCH_DEVICE")
-    if asked and not accelerator.exists(asked):
+    if asked and not devices.exists(asked):
         raise UsageError(
             f"GLASSBENCH_DEVICE={asked}: this machine's torch has "
-            f"{' and '.join(accelerator.kinds())}"
+            f"{' and '.join(devices.kinds())}"
         )
-    return asked or accelerator.available()
+    return asked or devices.available()
 
 
 def default_workers() -> int:
@@ -102,16 +102,16 @@ def _glibc() -> ctypes.CDLL | None:
 
 def device_name() -> str:
     """``cpu``, or the accelerator's name."""
-    from benchmark.utils import accelerator
+    from benchmark.utils import devices
 
-    return accelerator.name(device())
+    return devices.name(device())
 
 
 def reset_peak_memory() -> None:
     """Start a new measurement of peak memory: of an accelerator, or of this process (Linux only)."""
-    from benchmark.utils import accelerator
+    from benchmark.utils import devices
 
-    accelerator.reset_peak_memory(device())
+    devices.reset_peak_memory(device())
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -119,10 +119,10 @@ def reset_peak_memory() -> None:
 def peak_memory() -> float:
     """The most memory that was held since ``reset_peak_memory``, in GB: tensors on an accelerator, or this process;
     0 where the system does not tell."""
-    from benchmark.utils import accelerator
+    from benchmark.utils import devices
 
     if device() != "cpu":
-        return accelerator.peak_memory(device()) / 1e9
+        return devices.peak_memory(device()) / 1e9
     with contextlib.suppress(OSError, IndexError):
         status = Path("/proc/self/status").read_text()
         kilobytes = int(status.split("VmHWM:")[1].split()[0])

@@ -18,7 +18,7 @@ from benchmark.pipeline import keys, replicate
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.settings import experiment
 from benchmark.store import git, hashes
-from benchmark.utils import accelerator
+from benchmark.utils import devices
 from benchmark.zoo import Recipe
 
 _LIBRARIES = (
@@ -154,11 +154,11 @@ def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def machine() -> dict[str, str]:
     """The kind of machine, as far as numbers depend on it."""
-    found = accelerator.available()
+    found = devices.available()
     return {
         "cpu": _cpu(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "gpu": "none" if found == "cpu" else accelerator.name(found),
+        "gpu": "none" if found == "cpu" else devices.name(found),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -59,6 +59,7 @@ CARRIERS = frozenset(
         "store.paths",
         "store.recovery",
         "store.rows",
+        "utils.devices",
         "utils.installed",
         "utils.near_names",
         "utils.temporary",

@@ -12,41 +12,11 @@ from typing import Any
 import torch
 
 Device = torch.device | str
-_NOT_BY_DEFAULT = ("mps",)  # no float64, which methods and metrics need
 
 
 def is_accelerator(device: Device) -> bool:
     """Is it a device of its own? The CPU is none, nor is ``meta``, which knows shapes alone."""
     return torch.device(device).type not in ("cpu", "meta")
-
-
-def kinds() -> list[str]:
-    """The kinds of device that this machine has: ``cpu``, and its accelerator if any."""
-    if not torch.accelerator.is_available():
-        return ["cpu"]
-    return ["cpu", torch.accelerator.current_accelerator().type]
-
-
-def available() -> str:
-    """``cuda``, or another accelerator that the code here runs on; ``cpu`` where there is none."""
-    found = kinds()[-1]
-    return "cpu" if found in _NOT_BY_DEFAULT else found
-
-
-def exists(device: str) -> bool:
-    """Does this machine have such a device, as ``cuda`` or ``cuda:1``?"""
-    kind, colon, index = device.partition(":")
-    if not colon or kind not in kinds():
-        return kind in kinds()
-    return index.isdecimal() and int(index) < _module(kind).device_count()
-
-
-def name(device: Device) -> str:
-    """What an accelerator calls itself, as ``NVIDIA H100 80GB HBM3``; else its kind."""
-    named = getattr(_module(device), "get_device_name", None)
-    if named and is_accelerator(device):
-        return named(device)
-    return torch.device(device).type
 
 
 def bfloat16(device: Device) -> AbstractContextManager:
@@ -67,17 +37,6 @@ def free_memory(device: Device) -> float:
     module = _module(device)
     free, _ = module.mem_get_info(device)
     return free + module.memory_reserved(device) - module.memory_allocated(device)
-
-
-def reset_peak_memory(device: Device) -> None:
-    """Start a new measurement of an accelerator's memory."""
-    if is_accelerator(device):
-        _module(device).reset_peak_memory_stats(device)
-
-
-def peak_memory(device: Device) -> float:
-    """The most bytes that tensors held on an accelerator since ``reset_peak_memory``."""
-    return _module(device).max_memory_allocated(device)
 
 
 def _module(device: Device) -> Any:

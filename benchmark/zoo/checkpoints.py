@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmark import store
 from benchmark.data import Dataset
-from benchmark.utils import accelerator
+from benchmark.utils import devices
 from benchmark.utils.seeds import seed_hash
 from benchmark.zoo import nets, pretrained
 from benchmark.zoo.inputs import normalisation
@@ -214,7 +214,7 @@ def write(
             "torchvision": version("torchvision"),
             "numpy": np.__version__,
         },
-        "device": accelerator.name(device),
+        "device": devices.name(device),
     }
     store.write_json(job.card, card)
     job.partial.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from torch.func import functional_call, stack_module_state
 
 from benchmark.api import torch_rng
 from benchmark.engine import machine
-from benchmark.utils import accelerator
+from benchmark.utils import accelerator, devices
 from benchmark.utils.errors import UsageError
 from benchmark.utils.seeds import generator
 from benchmark.zoo.nets import seeded
@@ -63,8 +63,8 @@ def test_it_refuses_what_cuda_refuses(device, mix, why):
 
 def test_outside_torch_has_the_cpu_alone():
     with pretend.device():
-        assert accelerator.kinds() == ["cpu", "pretend"]
-    assert "pretend" not in accelerator.kinds()
+        assert devices.kinds() == ["cpu", "pretend"]
+    assert "pretend" not in devices.kinds()
     assert torch.Generator is torch._C.Generator
 
 
