@@ -20,6 +20,7 @@ import numpy as np
 from numpy.random import Generator
 
 from benchmark.api import Array, Batch, Explanation, NotApplicable, Target, metric
+from benchmark.metrics.localisation import discs, visible_parts
 from benchmark.shared import attention_maps
 
 
@@ -256,31 +257,12 @@ def concepts_on_class_parts(
     """
     S = attention_maps.normalised(_maps(e, batch))
     chosen = visible_parts(batch) & (_numpy(batch.part_importance) > 0)
-    region = discs(_numpy(batch.parts), chosen, radius, *S.shape[2:])  # (n, h, w)
+    inside = discs(batch, radius) & chosen[:, :, None, None]  # (n, p, h, w)
+    region = inside.any(1)
     live = S.sum((2, 3)) > 0  # (n, k)
     share = (S * region[:, None]).sum((2, 3))
     mean = share.sum(1) / np.maximum(live.sum(1), 1)
     return np.where(live.any(1) & chosen.any(1), mean, np.nan)
-
-
-def discs(parts: Array, chosen: Array, radius: float, h: int, w: int) -> Array:
-    """Pixels (n, h, w) bool within ``radius`` of any chosen part (n, p) at parts (n, p, 2); at least the pixel that the
-    part lies in."""
-    places = parts.astype(np.float64)[..., None, None]  # (n, p, 2, 1, 1)
-    x, y = places[:, :, 0], places[:, :, 1]
-    column = np.arange(w) + 0.5
-    row = np.arange(h)[:, None] + 0.5
-    distance = np.hypot(column - x, row - y)  # (n, p, h, w)
-    reach = max(radius * max(h, w), 0.7072)
-    inside = (distance <= reach) & chosen[:, :, None, None]
-    return inside.any(1)
-
-
-def visible_parts(batch: Batch) -> Array:
-    """(n, p) bool; all of them where the data set does not say."""
-    if batch.part_visible is None:
-        return np.ones(batch.parts.shape[:2], bool)
-    return _numpy(batch.part_visible)
 
 
 def _by_class(

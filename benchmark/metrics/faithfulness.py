@@ -34,7 +34,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 from scipy.special import expit
-from scipy.stats import rankdata
 
 from benchmark.api import Array, Batch, Explanation, Target, metric
 from benchmark.metrics import masking
@@ -47,6 +46,7 @@ from benchmark.metrics.masking import (
     probability,
     steps_of,
 )
+from benchmark.metrics.regions import spearman
 
 NOISE = 1e-4  # the log-odds of an image depend on its batch by float32 rounding: a smaller rise does not count
 
@@ -273,18 +273,4 @@ def patch_correlation(
         flat = maps.reshape(len(maps), -1)
         means.append(flat @ inside.T / inside.sum(1))
     falls = masking.lost(target, batch, grid, fill) / NOISE
-    return _spearman(np.concatenate(means), falls.round())
-
-
-def _spearman(a: Array, b: Array) -> Array:
-    """Of each row of a with that of b, both (n, p): (n,); 0 where one of the two is constant."""
-    a = _centred_ranks(a)
-    b = _centred_ranks(b)
-    covariance = (a * b).sum(1)
-    size = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    return covariance / np.where(size > 0, size, 1)
-
-
-def _centred_ranks(values: Array) -> Array:
-    mean_rank = (values.shape[1] + 1) / 2
-    return rankdata(values, axis=1) - mean_rank
+    return spearman(np.concatenate(means), falls.round())

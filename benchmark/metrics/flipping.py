@@ -42,6 +42,7 @@ from benchmark.metrics.masking import (
 )
 from benchmark.metrics.regions import check_fill, scaled
 from benchmark.metrics.sampling import on_share
+from benchmark.shared.segments import superpixels
 
 FAMILY = "faithfulness"
 
@@ -243,15 +244,11 @@ def irof(
 
 def _segments(batch: Batch, segments: int) -> Array:
     """The number of the segment of each pixel, (n, h*w) int, from 0 without gaps."""
-    from skimage.segmentation import slic
-
     key = ("segments", segments)
     if key not in batch.memo:
-        found = []
-        for x in batch.x.detach().cpu().permute(0, 2, 3, 1).numpy():
-            cut = slic(x, n_segments=segments, start_label=0, channel_axis=-1)
-            _, labels = np.unique(cut, return_inverse=True)
-            found.append(labels.reshape(-1))
+        found = [
+            superpixels(x, segments).cpu().numpy().ravel() for x in batch.x.detach()
+        ]
         batch.memo[key] = np.stack(found)
     return batch.memo[key]
 

@@ -127,32 +127,6 @@ def pointing_game_mask(
     return np.concatenate(values)
 
 
-@metric(
-    needs={"heatmaps"},
-    track="heatmap",
-    better="higher",
-    unit="fraction",
-    version=1,
-    partial=True,
-    source="Wang et al. 2020 (Score-CAM), energy-based pointing game, on masks",
-)
-def energy_in_mask(
-    e: Explanation, target: Target, batch: Batch, rng: Generator
-) -> Array:
-    """Energy on the objects. How much of the map's positive mass lies on the objects of the image's class?
-
-    Share of the map's positive mass that lies on an object, (n,) in [0, 1]; masks as in ``pointing_game_mask``.
-
-    Range: 0 to 1.
-    Weakness: A constant map scores the objects' share of the image, and edge maps score high without a network.
-    """
-    values = []
-    for maps, part in chunks(e, batch):
-        mask = _object_mask(part)
-        values.append(np.where(mask.any((1, 2)), _share(maps, mask), np.nan))
-    return np.concatenate(values)
-
-
 def _object_mask(batch: Batch) -> Array:
     """The pixels (n, h, w) bool of the objects, where the data set has masks of objects, which are no parts.
 
@@ -188,7 +162,7 @@ def energy_on_parts(
     """
     values = []
     for maps, part in chunks(e, batch):
-        values.append(_share_on(maps, part, _visible(part), radius))
+        values.append(_share_on(maps, part, visible_parts(part), radius))
     return np.concatenate(values)
 
 
@@ -217,7 +191,7 @@ def energy_on_class_parts(
 
     values = []
     for maps, part in chunks(e, batch):
-        chosen = _visible(part) & (_numpy(part.part_importance) > 0)
+        chosen = visible_parts(part) & (_numpy(part.part_importance) > 0)
         values.append(_share_on(maps, part, chosen, radius))
     return np.concatenate(values)
 
@@ -253,11 +227,11 @@ def part_ranking(
 
 def _concordance(maps: Array, batch: Batch, radius: float) -> Array:
     """``part_ranking`` of maps (n, h, w), (n,)."""
-    discs = _discs(batch, radius)  # (n, p, h, w)
-    mass = np.einsum("nhw,nphw->np", _positive(maps), discs)
-    mean = mass / np.maximum(discs.sum((2, 3)), 1)  # (n, p)
+    near = discs(batch, radius)  # (n, p, h, w)
+    mass = np.einsum("nhw,nphw->np", _positive(maps), near)
+    mean = mass / np.maximum(near.sum((2, 3)), 1)  # (n, p)
     importance = _numpy(batch.part_importance)
-    visible = _visible(batch)
+    visible = visible_parts(batch)
     # pairs (n, p, p) of visible parts, the first of which matters more
     pairs = importance[:, :, None] > importance[:, None]
     pairs &= visible[:, :, None] & visible[:, None]
@@ -286,8 +260,8 @@ def _share(maps: Array, region: Array) -> Array:
 
 def _share_on(maps: Array, batch: Batch, chosen: Array, radius: float) -> Array:
     """Share (n,) of the positive mass on the discs of the ``chosen`` (n, p) parts; NaN without any."""
-    discs = _discs(batch, radius) & chosen[:, :, None, None]  # (n, p, h, w)
-    share = _share(maps, discs.any(1))
+    near = discs(batch, radius) & chosen[:, :, None, None]  # (n, p, h, w)
+    share = _share(maps, near.any(1))
     return np.where(chosen.any(1), share, np.nan)
 
 
@@ -322,14 +296,14 @@ def _distance_to_range(first: Array, last: Array, side: int) -> Array:
     return np.maximum(first[:, None] - i, i - last[:, None]).clip(0)
 
 
-def _visible(batch: Batch) -> Array:
+def visible_parts(batch: Batch) -> Array:
     """Visible parts, (n, p) bool: all of them where the data set does not say."""
     if batch.part_visible is None:
         return np.ones(batch.parts.shape[:2], bool)
     return _numpy(batch.part_visible)
 
 
-def _discs(batch: Batch, radius: float) -> Array:
+def discs(batch: Batch, radius: float) -> Array:
     """Pixels whose centre lies within ``radius * max(h, w)`` of each part, (n, p, h, w) bool; at least the pixel that
     the part lies in."""
     h, w = batch.x.shape[2:]

@@ -2,7 +2,7 @@
 
 Idea: relevance mass accuracy is the share of the positive relevance that lies on the object; relevance rank accuracy
 the share of the K most relevant pixels that do, K the object's size. The object is its own pixels where the data set
-knows them (``part_masks``: toybirds), else its box; with a box the mass is ``energy_in_box``.
+knows them (``part_masks``: toybirds, objects with outlines), else its box; with a box the mass is ``energy_in_box``.
 
 Both have the object's share of the image as their level of chance: rank accuracy exactly so for a map without positive
 values, since tied pixels share their places, and both for a flat positive map.
@@ -20,15 +20,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from benchmark.api import Array, Batch, Explanation, Target, metric
-from benchmark.metrics.localisation import _positive, _share, in_box
+from benchmark.api import Array, Batch, Explanation, NotApplicable, Target, metric
+from benchmark.metrics.localisation import (
+    _positive,
+    _share,
+    in_box,
+)
 from benchmark.metrics.masking import chunks
 
 FAMILY = "localisation"
 
 
 @metric(
-    needs={"heatmaps", "boxes"},
+    needs={"heatmaps"},
     track="heatmap",
     better="higher",
     unit="fraction",
@@ -56,7 +60,7 @@ def relevance_mass_accuracy(
 
 
 @metric(
-    needs={"heatmaps", "boxes"},
+    needs={"heatmaps"},
     track="heatmap",
     better="higher",
     unit="fraction",
@@ -98,7 +102,13 @@ def _rank_accuracy(maps: Array, pixels: Array) -> Array:
 
 
 def _object(batch: Batch) -> Array:
-    """The object's pixels, (n, h, w) bool."""
-    if batch.part_masks is None:
-        return in_box(batch)
-    return batch.part_masks.cpu().numpy() >= 0
+    """The object's pixels, (n, h, w) bool.
+
+    Raises:
+        NotApplicable: the data set knows neither its pixels nor its box.
+    """
+    if batch.part_masks is not None:
+        return batch.part_masks.cpu().numpy() >= 0
+    if batch.boxes is None:
+        raise NotApplicable("images have no boxes and no masks")
+    return in_box(batch)

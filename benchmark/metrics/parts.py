@@ -38,7 +38,6 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from scipy import ndimage
-from scipy.stats import rankdata
 
 from benchmark.api import (
     Array,
@@ -52,6 +51,7 @@ from benchmark.api import (
 )
 from benchmark.metrics.again import asked, by_class, maps_of
 from benchmark.metrics.masking import heatmaps, shared
+from benchmark.metrics.regions import spearman
 from benchmark.shared import toybirds
 from benchmark.utils.seeds import generator
 
@@ -352,20 +352,9 @@ def single_deletion(
     c = answers.whole.argmax(1)
     falls = answers.falls(c)[:, :MARKS]
     importance = part_importance(heatmaps(e, batch), answers.birds)[:, :MARKS]
-    rho = _spearman(importance, falls)
+    rho = spearman(importance, falls)
     flat = falls.max(1) == falls.min(1)
     return np.where(flat, np.nan, (rho + 1) / 2)
-
-
-def _spearman(a: Array, b: Array) -> Array:
-    """Of each row of a with that of b, both (n, p): (n,); 0 where one of the two is constant."""
-    middle = (a.shape[1] + 1) / 2
-    a = rankdata(a, axis=1) - middle
-    b = rankdata(b, axis=1) - middle
-    covariance = (a * b).sum(1)
-    squares = (a**2).sum(1) * (b**2).sum(1)
-    size = np.sqrt(squares)
-    return covariance / np.where(size > 0, size, 1)
 
 
 def _checked(

@@ -33,7 +33,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.random import Generator
-from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
@@ -47,6 +46,7 @@ from benchmark.api import (
     calling_metric,
 )
 from benchmark.metrics.again import asked, by_class, drawn, like, maps_of, seed_of
+from benchmark.metrics.regions import spearman
 from benchmark.shared.variants import modules_with_weights, randomised
 
 Order = Literal["top", "bottom"]
@@ -93,7 +93,7 @@ def mprt(
         for network in cascade(target, batch, seed, order):
             other = asked(network, [images], c)
             maps.append(maps_of(explain(images, other, fit=network)))
-        found[rows] = spearman(before, np.stack(maps), absolute).mean(0)
+        found[rows] = similarity(before, np.stack(maps), absolute).mean(0)
     return found
 
 
@@ -139,7 +139,7 @@ def smooth_mprt(
         for part in parts:
             before.append(maps_of(explain(part, same)))
             after.append(maps_of(explain(part, other, fit=network)))
-        found[rows] = spearman(np.mean(before, 0), np.mean(after, 0), absolute)
+        found[rows] = similarity(np.mean(before, 0), np.mean(after, 0), absolute)
     return found
 
 
@@ -277,29 +277,25 @@ def noisy_images(batch: Batch, seed: int, noisy: int, noise: float) -> list[Batc
 # --------------------------------------------------------------------------------------------- similarity
 
 
-def spearman(a: Array, b: Array, absolute: bool = False) -> Array:
+def similarity(a: Array, b: Array, absolute: bool = False) -> Array:
     """Rank correlation (..., n) of maps ``a`` (n, h, w) and ``b`` (..., n, h, w): 0 where only the one of ``b`` is
     flat, NaN where that of ``a`` is."""
     if absolute:
         a, b = np.abs(a), np.abs(b)
-    u = _centred_ranks(a)
-    v = _centred_ranks(b)
-    norm_u = np.linalg.norm(u, axis=-1)
-    norm_v = np.linalg.norm(v, axis=-1)
-    size = norm_u * norm_v
-    rho = (u * v).sum(-1) / np.where(size > 0, size, 1)
-    unknown = _has_nan(a) | _has_nan(b) | (norm_u == 0)
-    return np.where(unknown, np.nan, rho.clip(-1, 1))
+    u, v = _rows(a), _rows(b)
+    flat = u.min(-1) == u.max(-1)
+    unknown = flat | np.isnan(u).any(-1) | np.isnan(v).any(-1)
+    rho = spearman(u, v).clip(-1, 1)
+    return np.where(unknown, np.nan, rho)
+
+
+def _rows(maps: Array) -> Array:
+    """(..., h, w) -> (..., h w)."""
+    return maps.reshape(*maps.shape[:-2], -1)
 
 
 def _has_nan(maps: Array) -> Array:
     return np.isnan(maps).any((-2, -1))
-
-
-def _centred_ranks(maps: Array) -> Array:
-    """Ranks (..., h w) with ties at their mean, less their mean."""
-    ranks = rankdata(maps.reshape(*maps.shape[:-2], -1), axis=-1)
-    return ranks - (ranks.shape[-1] + 1) / 2
 
 
 def entropy(maps: Array, bins: int) -> Array:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from benchmark.api import Array, Batch, Explanation, Target
@@ -185,6 +186,22 @@ def pearson(a: Array, b: Array) -> Array:
     """Correlation of each row of a with that of b, both (n, k): (n,) in [-1, 1]; 0 where one of the two is constant."""
     a, b = _standardised(a), _standardised(b)
     return (a * b).sum(1).clip(-1, 1)
+
+
+def spearman(a: Array, b: Array) -> Array:
+    """Rank correlation (..., n) of rows a (n, k) with rows b (..., n, k); 0 where one of the two is constant."""
+    u = _centred_ranks(a)
+    v = _centred_ranks(b)
+    covariance = (u * v).sum(-1)
+    squares = (u**2).sum(-1) * (v**2).sum(-1)
+    size = np.sqrt(squares)
+    return covariance / np.where(size > 0, size, 1)
+
+
+def _centred_ranks(values: Array) -> Array:
+    """Ranks (..., k) along the last axis, ties at their mean, less their mean."""
+    mean_rank = (values.shape[-1] + 1) / 2
+    return rankdata(values, axis=-1) - mean_rank
 
 
 def _standardised(values: Array) -> Array:

@@ -302,9 +302,9 @@ def test_objects_are_scored_beside_the_controls(home, capfd):
     assert evaluate(images=str(file)) == 0
     place = store.Paths("evaluations/own/Light").results
     board = store.read_rows(place / "rows.csv").set_index("metric")
-    assert board.loc["energy_in_mask", "status"] == "ok"
+    assert board.loc["relevance_mass_accuracy", "status"] == "ok"
     assert board.loc["pointing_game_mask", "status"] == "ok"
     assert board.loc["energy_in_box", "reason"] == "images have no boxes"
     text = (place / "leaderboard.csv").read_text()
     for name in ("Grad-CAM,", "Grad-CAM++", "Edge map", "Random map", "Light"):
-        assert re.search(rf"energy_in_mask.*{re.escape(name)}", text), name
+        assert re.search(rf"relevance_mass_accuracy.*{re.escape(name)}", text), name

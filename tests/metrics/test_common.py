@@ -26,7 +26,6 @@ TABLE = {
     "pointing_game": (1, True),
     "energy_in_box": (1, False),
     "pointing_game_mask": (1, True),
-    "energy_in_mask": (1, False),
     "energy_on_parts": (1, False),
     "energy_on_class_parts": (1, False),
     "part_ranking": (1, None),
@@ -46,7 +45,7 @@ TABLE = {
     "relevance_rank_accuracy": (1, None),
     "completeness": (1, None),
 }
-OF_OBJECTS = {"pointing_game_mask", "energy_in_mask"}  # masks, not of parts
+OF_OBJECTS = {"pointing_game_mask"}  # masks, not of parts
 SIGNED = {  # may be as far below 0
     "occlusion_delta_accuracy",
     "patch_correlation",

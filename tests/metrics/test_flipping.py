@@ -132,9 +132,8 @@ def test_irof_against_the_slow_twin(kind, c):
     twin, pairs = images(target, batch, e)
     want = []
     for x, heatmap in pairs:
-        labels = slic(
-            x.float().permute(1, 2, 0).numpy(), 9, start_label=0, channel_axis=-1
-        ).ravel()
+        image = x.float().expand(3, -1, -1).permute(1, 2, 0).numpy()
+        labels = slic(image, 9, compactness=20, sigma=1, start_label=0).ravel()
         means = {
             k: heatmap.ravel()[labels == k].astype(float).mean() for k in set(labels)
         }

@@ -87,7 +87,7 @@ MASK = [[-1, -1, 0, 0], [0, 0, -1, -1], [-1, -1, -1, -1]]
 def test_masks_by_hand():
     """The mask holds 2, 0, 0 and 4 of the positive mass 8, and the maximum; nothing where it is empty."""
     maps, masks = [MAP, MAP, [[1, 1, 1, 1]] * 3], [MASK, np.full((3, 4), -1), MASK]
-    energy = score("energy_in_mask", maps, masks=masks)
+    energy = score("relevance_mass_accuracy", maps, masks=masks)
     np.testing.assert_allclose(energy, [6 / 8, np.nan, 4 / 12])
     hit = score("pointing_game_mask", maps, masks=masks)
     np.testing.assert_allclose(hit, [1, np.nan, 4 / 12])
@@ -104,18 +104,23 @@ def test_a_mask_of_a_box_scores_as_the_box(maps, box):
     masks[:, y : y + side, x : x + side] = 0
     boxes = [[x, y, x + side, y + side]] * 3
     for on_masks, on_boxes in (
-        ("energy_in_mask", "energy_in_box"),
+        ("relevance_mass_accuracy", "energy_in_box"),
         ("pointing_game_mask", "pointing_game"),
     ):
         got = score(on_masks, maps, masks=masks)
         np.testing.assert_array_equal(got, score(on_boxes, maps, boxes=boxes))
 
 
-@pytest.mark.parametrize("name", ["energy_in_mask", "pointing_game_mask"])
-def test_masks_of_parts_are_not_of_objects(name):
-    for more in ({}, {"masks": [MASK], "parts": [[[1, 1]]]}):
-        with pytest.raises(NotApplicable, match="images have no masks of objects"):
-            score(name, [MAP], **more)
+@pytest.mark.parametrize("more", [{}, {"masks": [MASK], "parts": [[[1, 1]]]}])
+def test_masks_of_parts_are_not_of_objects(more):
+    with pytest.raises(NotApplicable, match="images have no masks of objects"):
+        score("pointing_game_mask", [MAP], **more)
+
+
+@pytest.mark.parametrize("name", ["relevance_mass_accuracy", "relevance_rank_accuracy"])
+def test_without_an_object_there_is_nothing_to_hit(name):
+    with pytest.raises(NotApplicable, match="images have no boxes and no masks"):
+        score(name, [MAP])
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 0.3])

@@ -245,7 +245,7 @@ def rebuilt(better, unit, low, high, *used, **more) -> Law:
     return Law("reconstruction", better, unit, low, high, (rest(*used),), **more)
 
 
-OF_OBJECTS = {"pointing_game_mask", "energy_in_mask"}
+OF_OBJECTS = {"pointing_game_mask"}
 KEEPS = tuple({"keep": keep} for keep in (0.1, 0.2, 0.3))
 SCALES = ({"scale": "standardised"}, {"scale": "pixels"})
 ORDER, MASS = (monotone, scaled), (scaled, no_evidence)
@@ -277,7 +277,6 @@ LAWS = {
     "pointing_game": heat("higher", "fraction", 1, ORDER, settings=({"tolerance": 0},)),
     "energy_in_box": heat("higher", "fraction", 1, MASS),
     "pointing_game_mask": heat("higher", "fraction", 1, ORDER, partial=True),
-    "energy_in_mask": heat("higher", "fraction", 1, MASS, partial=True),
     "energy_on_parts": heat("higher", "fraction", 1, MASS, **PART),
     "energy_on_class_parts": heat("higher", "fraction", 1, MASS, **PART),
     "part_ranking": heat("higher", "fraction", 1, MASS, **PART),

@@ -14,8 +14,8 @@ from benchmark.metrics.randomisation import (
     mprt,
     noisy_images,
     random_logit,
+    similarity,
     smooth_mprt,
-    spearman,
     ssim,
 )
 from benchmark.shared.variants import modules_with_weights
@@ -39,25 +39,25 @@ MAPS = np.random.default_rng(0).integers(-5, 6, (6, 9, 9)).astype(float)  # with
 # --------------------------------------------------------------------------------------------- similarities
 
 
-def test_spearman_is_scipys():
+def test_similarity_is_scipys_spearman():
     want = [
         spearmanr(a.ravel(), b.ravel())[0]
         for a, b in zip(MAPS, MAPS[::-1], strict=True)
     ]
-    np.testing.assert_allclose(spearman(MAPS, MAPS[::-1]), want, atol=1e-12)
+    np.testing.assert_allclose(similarity(MAPS, MAPS[::-1]), want, atol=1e-12)
     of_sizes = [
         spearmanr(abs(a).ravel(), abs(b).ravel())[0]
         for a, b in zip(MAPS, MAPS[::-1], strict=True)
     ]
-    got = spearman(MAPS, MAPS[::-1], absolute=True)
+    got = similarity(MAPS, MAPS[::-1], absolute=True)
     np.testing.assert_allclose(got, of_sizes, atol=1e-12)
 
 
-def test_spearman_of_a_flat_map():
+def test_similarity_to_a_flat_map():
     flat = np.full((1, 9, 9), 2.0)
-    assert spearman(MAPS[:1], flat) == 0
-    assert np.isnan(spearman(flat, MAPS[:1])).all()
-    assert np.isnan(spearman(MAPS[:1], flat * np.nan)).all()
+    assert similarity(MAPS[:1], flat) == 0
+    assert np.isnan(similarity(flat, MAPS[:1])).all()
+    assert np.isnan(similarity(MAPS[:1], flat * np.nan)).all()
 
 
 def test_entropy_by_hand():
@@ -147,7 +147,7 @@ def test_smooth_mprt_smooths_both_maps():
     x = np.mean(
         [p.x.numpy() for p in noisy_images(batch, seed, 4, 0.1)], axis=0, dtype=float
     )
-    np.testing.assert_allclose(got, spearman(x[:, 0], x[:, 1]), atol=1e-3)
+    np.testing.assert_allclose(got, similarity(x[:, 0], x[:, 1]), atol=1e-3)
 
 
 def test_noise_is_a_share_of_each_images_range():

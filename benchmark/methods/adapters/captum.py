@@ -26,6 +26,7 @@ arXiv:2009.07896.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import math
 import warnings
@@ -276,14 +277,15 @@ def _squares(batch: Batch, side: int | None) -> Tensor:
 
 
 def _segments(batch: Batch, n: int) -> Tensor:
-    """(m, 1, h, w) int64: the number of each pixel's segment, about n in each of the m images."""
+    """(m, 1, h, w) int64: the number of each pixel's segment, about n in each of the m images; settings as ACE's."""
     from skimage.segmentation import slic
 
     images = batch.x.permute(0, 2, 3, 1).cpu().numpy()
-    found = [
-        slic(each, n_segments=n, start_label=0, channel_axis=-1) for each in images
-    ]
-    return torch.from_numpy(np.stack(found))[:, None].long().to(batch.x.device)
+    cut = functools.partial(
+        slic, n_segments=n, compactness=20, sigma=1, start_label=0, channel_axis=-1
+    )
+    found = np.stack([cut(each) for each in images])
+    return torch.from_numpy(found)[:, None].long().to(batch.x.device)
 
 
 # --------------------------------------------------------------------------------------------- relevance
