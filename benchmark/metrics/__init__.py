@@ -15,9 +15,10 @@
     robustness     does the map stay what it is when the image hardly changes?
     randomisation  does the map change when what the network learned is taken away?
     parts          does the map name the parts that the answer rests on, where they can be taken away?
-    axioms         does the map keep what must hold for every network?
+    invariance     does the map stay what it is when network and image change to the same computation?
+    cost           how many passes of the network does an explanation take?
 
-Those of the last four call the method again, on other images and networks.
+Those of the last five call the method again, on other images and networks.
 
 Importing this package fills ``benchmark.api.METRICS``. No metric is the truth: each module names what it cannot see and
 what a random map and an edge map score on it. A ranking that puts a control above a method is a finding, about the
@@ -29,6 +30,7 @@ from benchmark.metrics import (
     complexity,
     concepts,
     correlations,
+    cost,
     faithfulness,
     flipping,
     invariance,
@@ -49,6 +51,7 @@ __all__ = [
     "complexity",
     "concepts",
     "correlations",
+    "cost",
     "faithfulness",
     "flipping",
     "invariance",

@@ -284,7 +284,10 @@ def all_hashes(root):
 
 
 # Metrics that draw by name: images and networks, or sets of pixels and noise.
-DRAWING = registry.calling_metrics().keys() - {"input_invariance"}
+DRAWING = registry.calling_metrics().keys() - {
+    "input_invariance",
+    "passes_per_image",
+}
 DRAWING |= {"faithfulness_correlation", "infidelity", "monotonicity_correlation"}
 DRAWING |= {"road_lerf", "road_morf", "sensitivity_n", "single_deletion"}
 
