@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmark import store
 
 # In a file or a pipe, tables are as wide as they need: names of metrics are never wrapped.
-WIDE = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
+WIDE = None if sys.stdout.isatty() else 1000
 out = Console(highlight=False, soft_wrap=True, width=WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

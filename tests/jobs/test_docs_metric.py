@@ -14,7 +14,7 @@ TEXT = (ROOT / "docs" / "your-metric.md").read_text()
 
 def test_the_example_is_a_metric_in_which_nothing_is_to_change(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    code, *_ = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     Path("my.py").write_text(code)
     found = check_metric.check_metric("my.py:mass_on_top")
     assert len(found) > 8 and not [f for f in found if f.wrong or f.doubtful], found

@@ -188,9 +188,9 @@ def test_training_is_counted_in_images_and_steps(workspace):
         if step == "train"
     ]
     assert [len(u.arguments[1]) for u in on_gpu] == [2]  # the seeds train as one
-    assert plan.counter(workspace.profile, "cuda").count("train", on_gpu[0])[
-        1
-    ].passes == pytest.approx(2 * work.passes)
+    assert plan.counter(workspace.profile, costs.GPUS["h200"]).count(
+        "train", on_gpu[0]
+    )[1].passes == pytest.approx(2 * work.passes)
 
 
 def toy_logits():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmark import engine, store
-from benchmark.api import Explanation
+from benchmark.api import METRICS, Explanation
 from benchmark.leaderboard import tables
 from benchmark.methods import registry
 from benchmark.pipeline import cells, collect, explain, inputs, score, train
@@ -47,7 +47,7 @@ def test_a_good_method_is_scored_by_every_metric_that_applies(trained):
 
 KEEPS = """
     from dataclasses import dataclass
-    from benchmark.api import Explanation
+    from benchmark.api import METRICS, Explanation
 
     @dataclass
     class Mine:
@@ -74,7 +74,7 @@ def test_a_methods_setting_and_a_metrics_of_one_name_stand_apart(trained):
 
 SOME = """
     import numpy as np
-    from benchmark.api import Explanation
+    from benchmark.api import METRICS, Explanation
 
     class Mine:
         name = "some"
@@ -231,7 +231,7 @@ def test_a_failing_metric_fails_its_rows_only(trained, monkeypatch):
         raise ZeroDivisionError("oh")
 
     monkeypatch.setitem(
-        registry.METRICS, "gini", type(spec)(**{**vars(spec), "function": broken})
+        METRICS, "gini", type(spec)(**{**vars(spec), "function": broken})
     )
     _, rows, _ = one(trained, plugin(trained))
     failed = rows[rows.status == "failed"]

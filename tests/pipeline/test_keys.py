@@ -355,6 +355,9 @@ DRAWING = registry.calling_metrics().keys() - {
 }
 DRAWING |= {"faithfulness_correlation", "infidelity", "monotonicity_correlation"}
 DRAWING |= {"road_lerf", "road_morf", "sensitivity_n", "single_deletion"}
+DRAWING |= {
+    "patch_correlation"
+}  # its rank correlation is in the module of the regions that are drawn
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ WRONG = [
     (
         "explain.only",
         {"blob": {}},
-        "explain.only: no data set in datasets: 'blob'; did you mean blobs?",
+        "explain.only: no data set in datasets:, or network as dataset/network: 'blob'; did you mean blobs?",
     ),
     (
         "explain.only",
