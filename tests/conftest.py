@@ -86,7 +86,7 @@ def blob_network(tmp_path_factory):
         BLOB_NETWORK,
         0,
         folder / "cnn-0.safetensors",
-        code=keys.step_hash("train"),
+        code=keys.training_hash(BLOB_NETWORK["net"]),
     )
     return folder
 
