@@ -28,7 +28,7 @@ def git(folder, *command):
 def project(workspace, monkeypatch):
     """A repository whose committed code is ours, with results that say so."""
     for folder in ("benchmark", "baselines", "datasets"):
-        ignored = shutil.ignore_patterns("__pycache__")
+        ignored = shutil.ignore_patterns("__pycache__", "processed", "raw")
         shutil.copytree(
             ROOT / folder, workspace.root / folder, ignore=ignored, dirs_exist_ok=True
         )
