@@ -11,7 +11,7 @@ import pytest
 from benchmark import store
 from benchmark.leaderboard import places, tables
 from benchmark.leaderboard.contests import contests
-from benchmark.leaderboard.render import markdown
+from benchmark.leaderboard.render import markdown, page
 from benchmark.utils.seeds import generator
 from tests.helpers.boards import frames
 
@@ -288,13 +288,16 @@ def test_a_cost_is_shown_and_not_won():
     assert set(placed["tables"]) == {1}
     text = markdown.summary(frame, placed, "heatmap")
     assert "| won | passes | failed |" in text and "| 5 |" in text
+    line, _ = page._places(frame, placed, "heatmap")
+    cost = line["cells"][3]
+    assert (cost["text"], cost["sort"]) == ("5", "5")
     without = frame[frame["metric"] == "m"]
     assert "passes" not in markdown.summary(without, placed, "heatmap")
 
 
 @pytest.mark.parametrize(
     ("cost", "text"),
-    [(None, "–"), (0.0, "0"), (0.1349, "0.13"), (2.06, "2.1"), (302.0, "300")],
+    [(np.nan, "–"), (0.0, "0"), (0.1349, "0.13"), (2.06, "2.1"), (302.0, "300")],
 )
 def test_passes_have_two_digits(cost, text):
     assert markdown.passes(cost) == text

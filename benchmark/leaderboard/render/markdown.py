@@ -74,7 +74,7 @@ def summary(
         cells = [by_family.get((line.label, family), "–") for family in names]
         row = [name(line.label, line.control), places.words(line), *shares(line)]
         if costs:
-            row.append(passes(costs.get(line.label)))
+            row.append(passes(costs.get(line.label, np.nan)))
         body.append([*row, *cells, str(line.failed), str(line.tables)])
     return grid([*head, "failed", "tables"], body)
 
@@ -89,9 +89,9 @@ def shares(line) -> tuple[str, str]:
     return percent(line.first), percent(line.win_rate)
 
 
-def passes(cost: float | None) -> str:
-    """Forward passes in two digits, ``0.13``, ``2.1``, ``300``; a dash for None."""
-    return "–" if cost is None else f"{float(f'{cost:.2g}'):g}"
+def passes(cost: float) -> str:
+    """Forward passes in two digits, ``0.13``, ``2.1``, ``300``; a dash for NaN."""
+    return "–" if np.isnan(cost) else f"{float(f'{cost:.2g}'):g}"
 
 
 def percent(share: float) -> str:

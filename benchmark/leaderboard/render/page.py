@@ -347,8 +347,8 @@ def _places(
             _text_cell(won, line.win_rate),
         ]
         if costs:
-            cost = costs.get(line.label)
-            cells.append((markdown.passes(cost), "" if cost is None else cost))
+            cost = costs.get(line.label, math.nan)
+            cells.append(_text_cell(markdown.passes(cost), cost))
         for lines in by_family.values():
             cells.append(_place(lines.get(line.label)))
         cells += [_text_cell(str(n), n) for n in (line.failed, line.tables)]
