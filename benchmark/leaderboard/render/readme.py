@@ -22,6 +22,7 @@ from benchmark.leaderboard import (
     tables,
 )
 from benchmark.leaderboard.render import markdown, reproduction_markdown
+from benchmark.utils import plot_style
 
 SHOWN = 10  # methods of a track, besides its controls
 _SECTION = re.compile(
@@ -121,12 +122,21 @@ def section(folder: Path) -> str:
         f"Every method and number, and the tables that do not count: [leaderboard]({link}/leaderboard.md), "
         f"[page]({link}/index.html)."
     )
-    pictures = sorted((folder / "plots").glob("gallery-*.png"))
-    if pictures:
-        picture = pictures[
-            -1
-        ]  # the last by name: toybirds, where there are digits and toybirds
+    if picture := _picture(frame, folder):
         out.append(
             f"![The same images under every method]({link}/plots/{picture.name})"
         )
     return "\n\n".join(filter(None, out))
+
+
+def _picture(frame: pd.DataFrame, folder: Path) -> Path | None:
+    """The gallery of the network that most values were measured on; of equal ones the last by name."""
+    measured = frame[(frame["track"] == "heatmap") & (frame["status"] == "ok")]
+    images = measured.groupby(["dataset", "target"])["n_images"].sum()
+    for (dataset, target), _ in sorted(images.items(), key=lambda x: (x[1], x[0]))[
+        ::-1
+    ]:
+        name = plot_style.file_name("gallery", dataset, target)
+        if (picture := folder / "plots" / f"{name}.png").is_file():
+            return picture
+    return None

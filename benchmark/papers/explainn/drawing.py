@@ -142,7 +142,15 @@ def intervention(unit: FoundUnit) -> Figure:
     width = 1.2 + 0.16 * n
     if n < 20:
         width += 0.2 * n
-    figure = Figure(figsize=(max(4.0, width), 3.0), layout="constrained")
+    classes = names(a)
+    labels = [classes[c][:26] for c in order]
+    for i, d in enumerate(a["instead"][order]):
+        if d >= 0 and len(classes) > 2:
+            labels[i] += f"\n→ {classes[d][:26]}"
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    upright = n > 12 or longest > 6
+    height = 2.4 + 0.055 * longest * upright
+    figure = Figure(figsize=(max(4.0, width), height), layout="constrained")
     axes = figure.add_subplot()
     x = np.arange(n)
     axes.bar(x, a["before"][order], 0.8, color="#ecd06f", label="before")
@@ -155,12 +163,7 @@ def intervention(unit: FoundUnit) -> Figure:
         linewidth=1.6,
         label="random, 90 % quantile",
     )
-    classes = names(a)
-    labels = [classes[c][:26] for c in order]
-    for i, d in enumerate(a["instead"][order]):
-        if d >= 0 and len(classes) > 2:
-            labels[i] += f" → {classes[d][:26]}"
-    _class_ticks(axes, labels, upright=n > 12 or max(map(len, labels)) > 6)
+    _class_ticks(axes, labels, upright)
     axes.set_ylabel("accuracy of the class")
     axes.set_ylim(0, 1.02)
     _finish(axes)
