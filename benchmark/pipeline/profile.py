@@ -541,7 +541,8 @@ def _entry(ref: MethodRef | MetricRef) -> str | dict[str, Any]:
 
 
 def _only(other: Only) -> dict[str, Any]:
-    found = {key: getattr(other, key) for key in other.model_fields_set}
+    given = [key for key in type(other).model_fields if key in other.model_fields_set]
+    found = {key: getattr(other, key) for key in given}
     if "methods" in found:
         found["methods"] = [_entry(ref) for ref in other.methods]
     if "again" in found:

@@ -484,6 +484,19 @@ def test_plain_data_give_an_equal_profile(name):
     json.dumps(profile.as_mapping())
 
 
+def test_the_order_of_a_mapping_is_that_of_the_profile(workspace):
+    """Not that of a set of names, which differs from process to process: the hash of the settings is made of it."""
+    other = {"again": {"images": 0}, "images": 3, "reference": 8}
+    workspace.params["explain"]["only"] = {"blobs": other}
+    only = workspace.profile.as_mapping()["explain"]["only"]["blobs"]
+    declared = [
+        key
+        for key in type(workspace.profile.explain.only["blobs"]).model_fields
+        if key in other
+    ]
+    assert list(only) == declared and only == other
+
+
 def test_a_setting_that_yaml_does_not_have_survives():
     entry = "captum:Occlusion?sliding_window_shapes=(1, 4, 4)&strides=2"
     profile = Profile.read(SHIPPED["trees"])
