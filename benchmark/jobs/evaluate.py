@@ -14,7 +14,7 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -253,7 +253,7 @@ class _Known:
     """The results of the known methods that can be had without explaining again.
 
     Attributes:
-        drawn: methods whose explanations are all here, by slug.
+        drawn: the slugs of methods whose explanations are all here.
         files: score files, which have the values per image.
         means: committed rows of other cells.
         values: values per image behind ``means``.
@@ -261,7 +261,7 @@ class _Known:
         left_out, without: as in ``Evaluation``.
     """
 
-    drawn: Mapping[str, MethodRef] = field(default_factory=dict)
+    drawn: Set[str] = frozenset()
     files: Sequence[Path] = ()
     means: pd.DataFrame = field(default_factory=pd.DataFrame)
     values: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -280,11 +280,7 @@ def _known(profile: Profile, wanted: Sequence[Cell]) -> _Known:
     scored = [cell for cell in here if cell not in lacking or _is_scored(cell)]
     rest = [cell for cell in wanted if cell not in scored]
     elsewhere = {cell.method.slug for cell in wanted if cell not in here}
-    drawn = {
-        cell.method.slug: cell.method
-        for cell in here
-        if cell.method.slug not in elsewhere
-    }
+    drawn = {cell.method.slug for cell in here} - elsewhere
     found = committed_rows(profile, rest) if rest else Committed()
     values = (
         values_per_image(profile, found.rows) if len(found.rows) else pd.DataFrame()
@@ -335,7 +331,7 @@ def _write_page(
     """Write board, plots, gallery and page into ``folder``; returns the board."""
     gallery = report.gallery(mine)
     if old.drawn:
-        others = report.gallery(profile.with_methods(list(old.drawn.values())))
+        others = report.gallery(profile, methods=old.drawn)
         gallery = gallery or others
         for key in gallery.keys() & others.keys():
             gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -71,13 +71,21 @@ def glossary() -> dict[str, dict[str, str]]:
 
 
 def gallery(
-    profile: Profile, images: int = GALLERY_IMAGES
+    profile: Profile,
+    images: int = GALLERY_IMAGES,
+    methods: Collection[str] | None = None,
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """For each (data set, target): the same few images with the heat maps of every method, NaN where it has
-    none; first seed."""
+    none; first seed.
+
+    Args:
+        methods: only those whose ``slug`` is among them.
+    """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for dataset in profile.datasets:
         for cell in _first_seeds(cells.cells(profile, dataset)):
+            if methods is not None and cell.method.slug not in methods:
+                continue
             meta = cells.read_meta(cell.explanation)
             if meta["status"] != "ok":
                 continue

@@ -61,6 +61,18 @@ def known(trained, monkeypatch):
     return trained
 
 
+def test_a_network_may_be_explained_by_fewer_methods(known):
+    """The page shows the known maps that there are."""
+    known.params["zoo"]["blobs"]["other"] = known.params["zoo"]["blobs"]["cnn"]
+    known.params["explain"]["only"] = {"blobs/other": {"methods": KNOWN[:1]}}
+    known.save()
+    for step in ("train", "explain", "score"):
+        assert main.main([step]) == 0
+    found = place(known, page=True)
+    assert (found.folder / "plots" / "gallery-blobs-other.png").is_file()
+    assert set(found.rows["target"]) == {"cnn", "other"}
+
+
 def place(workspace, method="mine.py:GradNorm", page=False, **options):
     return evaluate.evaluate_methods(workspace.profile, [method], page=page, **options)
 
