@@ -1,7 +1,5 @@
 """Every step on a second device (``tests.helpers.pretend``): the CPU's numbers, to the bit unless a test says why."""
 
-import subprocess
-import sys
 import warnings
 from dataclasses import replace
 
@@ -13,7 +11,7 @@ from benchmark.methods import registry
 from benchmark.papers.explainn import replicate as explainn
 from benchmark.pipeline import again, cells, inputs, protocol, replicate
 from benchmark.pipeline.profile import Profile
-from tests.helpers import brought_networks, own_images, pretend
+from tests.helpers import pretend
 from tests.helpers.places import ROOT
 from tests.helpers.toy_paper import EXPERIMENTS, NO_DATA, experiments, methods, named
 from tests.helpers.workspace import BLOB_NETWORK
@@ -161,7 +159,6 @@ def test_its_scores_are_those_of_the_cpu(toy, entry):
 
 
 CALLED = [{"use": "baselines/grad_cam.py:GradCAM"}]
-CALLED += [entry for entry in methods() if named(entry) == "LayerTree"]
 
 
 @pytest.mark.slow
@@ -203,52 +200,3 @@ def before(toy):
     """Weights of the network that the toy was fine-tuned from: its own, but for the logits."""
     state = store.read_weights(store.Paths("tiny").target("blobs", "cnn", 0))
     return {key: value for key, value in state.items() if not key.startswith("logits")}
-
-
-# --------------------------------------------------------------------------------------------- processes
-
-
-METHOD = """
-from benchmark.api import Explanation
-
-
-class Light:
-    name = "Light"
-
-    def fit(self, target, reference, rng):
-        assert target.device == reference.x.device
-        return self
-
-    def explain(self, target, batch, rng):
-        z = target.features(batch)
-        weight = z.flatten(1).mean(1)[:, None, None]
-        return Explanation(heatmaps=batch.x.mean(dim=1) * weight)
-"""
-
-
-@pytest.mark.slow
-def test_a_network_of_ones_own_is_evaluated_there(tmp_path):
-    """In processes of their own, and in the sandbox of the method, which is not of this project."""
-    boards = []
-    for place in ("cpu", pretend.NAME):
-        folder = tmp_path / place
-        for name in ("blue", "green", "red"):
-            for number in range(6):
-                own_images.photo(folder / "photos" / name / f"{name}{number}.png")
-        (folder / "mine.py").write_text(METHOD)
-        network = ["--network", f"{brought_networks.__file__}:build"]
-        images = ["--images", "photos", "--size", "16", "--no-page"]
-        where = {"GLASSBENCH_ROOT": str(folder), "GLASSBENCH_DEVICE": place}
-        program = [sys.executable, "-m", "benchmark", "evaluate", "mine.py:Light"]
-        done = subprocess.run(
-            [*program, *network, *images],
-            cwd=folder,
-            env=pretend.everywhere() | where,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        (rows,) = folder.rglob("rows.csv")
-        boards.append(rows.read_text())
-    assert boards[0] == boards[1] and boards[0].count(",ok,") > 5

@@ -7,8 +7,7 @@
 Idea: a subclass of Tensor wraps a CPU tensor of the same sizes and strides. An operation on wrapped tensors runs on
 what they wrap; one that meets a CPU tensor of one or more dimensions raises what CUDA raises. Factories
 (``torch.zeros(..., device="pretend")``) and copies reach kernels of torch's key for devices from outside, PrivateUse1;
-no mode has to be on, so that threads and the workers of a cluster need nothing but ``switch_on``
-(``everywhere`` does it for all processes below one).
+no mode has to be on, so that threads need nothing but ``switch_on``.
 
 What it shows: a tensor left on another device, ``.numpy()`` without ``.cpu()``, a factory without ``device=``, a
 generator of another device, a layout that is lost, code that asks for CUDA where any accelerator would do, memory.
@@ -21,7 +20,6 @@ context. A fallback kernel on PrivateUse1 keeps no strides: views of channels-la
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +28,6 @@ from typing import Any
 import torch
 from torch.utils import backend_registration
 from torch.utils._pytree import tree_leaves, tree_map
-
-from tests.helpers.places import ROOT
 
 NAME = "pretend"
 aten = torch.ops.aten
@@ -419,11 +415,3 @@ def device(bfloat16: bool = False, memory: int = 2**40) -> Iterator[_Device]:
         yield switch_on(bfloat16, memory)
     finally:
         switch_off()
-
-
-def everywhere() -> dict[str, str]:
-    """The environment of a process that has the device, and so have those that it starts."""
-    places = [str(ROOT / "tests/helpers/with_pretend"), str(ROOT)]
-    environment = dict(os.environ)
-    environment.pop("GLASSBENCH_DEVICE", None)
-    return environment | {"PYTHONPATH": os.pathsep.join(places)}
