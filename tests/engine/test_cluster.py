@@ -363,6 +363,7 @@ def copy_folders(root, *names):
 def offline_digits():
     """The profile ``offline`` cut to digits under every method, and to the experiments on one of its networks."""
     params = yaml.safe_load(main.profiles()["offline"].read_text())
+    del params["explain"]["only"]  # of networks on toybirds
     networks, experiments = {}, {}
     for name, recipe in params["zoo"]["digits"].items():
         if name != "mlp-100x8":
