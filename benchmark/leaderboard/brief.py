@@ -39,6 +39,7 @@ class Duel:
     lost: int
     same: int
     undecided: int
+    unknown: int  # of the undecided tables, those without values per image
 
     @property
     def gain(self) -> int:
@@ -157,6 +158,7 @@ def _duels(lines: pd.DataFrame) -> Iterator[Duel]:
             lost=lost,
             same=same,
             undecided=len(verdicts) - won - lost - same,
+            unknown=verdicts.count("unknown"),
         )
 
 

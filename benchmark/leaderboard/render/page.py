@@ -28,12 +28,12 @@ from benchmark.leaderboard import (
     controls,
     found,
     places,
-    placing,
     rankings,
     reproduction,
     stats,
     tables,
 )
+from benchmark.leaderboard.brief import Brief, Duel, briefs
 from benchmark.leaderboard.contests import natural
 from benchmark.leaderboard.render import markdown
 from benchmark.utils import plot_style
@@ -123,7 +123,7 @@ def render(
         ],
         "unknown": _unknown(frame),
         "new": list(compared or ()),
-        "standings": _standings(placed, compared or {}),
+        "standings": _standings(frame, placed, compared or {}),
         "papers": [_paper(chapter, reproduced) for chapter in papers or ()],
         "findings": _findings(frame, placed),
         "boards": _boards(frame),
@@ -240,16 +240,18 @@ def _named(lines: pd.DataFrame) -> list[tuple[str, bool, str]]:
 
 
 def _standings(
-    placed: pd.DataFrame, compared: Mapping[str, pd.DataFrame]
+    frame: pd.DataFrame, placed: pd.DataFrame, compared: Mapping[str, pd.DataFrame]
 ) -> list[dict[str, Any]]:
     """Of each new method, per track: its places, and in how many tables it beats or loses to each other method."""
+    found = [each for each in briefs(frame, placed, compared) if each.duels]
     return [
         {
             "label": label,
             "id": anchor("new", label) if i == 0 else anchor("new", str(i), label),
             "tracks": [
-                _standing(placed, label, track, lines)
-                for track, lines in differences.groupby("track", sort=False)
+                _standing(placed, each, differences)
+                for each in found
+                if each.method == label
             ],
         }
         for i, (label, differences) in enumerate(compared.items())
@@ -257,42 +259,39 @@ def _standings(
 
 
 def _standing(
-    placed: pd.DataFrame, label: str, track: str, differences: pd.DataFrame
+    placed: pd.DataFrame, brief: Brief, differences: pd.DataFrame
 ) -> dict[str, Any]:
     """One track of a new method; rivals in the order of their places."""
-    heading, _ = tables.TRACKS.get(track, (track, ""))
-    total = places.of(placed, track)
-    mine = total[total["label"] == label].itertuples()
+    heading, _ = tables.TRACKS.get(brief.track, (brief.track, ""))
     families = []
-    for family in places.families(placed, track):
-        found = places.of(placed, track, family)
-        for line in found[found["label"] == label].itertuples():
-            families.append((markdown.family_title(family), places.words(line)))
-    counts = pd.crosstab(differences["rival"], differences["verdict"])
-    counts = counts.reindex(columns=placing.VERDICTS, fill_value=0)
-    ahead = counts["beats"] - counts["loses to"]
-    order = total["label"][total["label"].isin(counts.index)]
-    rivals = [_rival(total, counts, name) for name in order]
+    for place in brief.places[1:]:
+        families.append((markdown.family_title(place.family), places.words(place)))
+    duels = {duel.rival: duel for duel in brief.duels}
+    rivals = []
+    for line in places.of(placed, brief.track).itertuples():
+        if line.label in duels:
+            rivals.append((line, duels[line.label]))
+    of_track = differences[differences["track"] == brief.track]
     return {
         "title": heading,
-        "id": anchor(track),
-        "place": [places.words(line) for line in mine],
-        "of": int(total["place"].notna().sum()),
+        "id": anchor(brief.track),
+        "place": places.words(brief.place),
+        "of": brief.of,
         "families": families,
-        "tables": len(differences.groupby(tables.TABLE)),
-        "beats": [name for name in order if ahead[name] > 0],
-        "loses": [name for name in order if ahead[name] < 0],
-        "rivals": rivals,
+        "tables": of_track.groupby(tables.TABLE).ngroups,
+        "beats": [duel.rival for _, duel in rivals if duel.gain > 0],
+        "loses": [duel.rival for _, duel in rivals if duel.gain < 0],
+        "rivals": [_rival(line, duel) for line, duel in rivals],
     }
 
 
-def _rival(total: pd.DataFrame, counts: pd.DataFrame, name: str) -> dict[str, Any]:
-    (line,) = total[total["label"] == name].itertuples()
+def _rival(line, duel: Duel) -> dict[str, Any]:
+    known = duel.undecided - duel.unknown
     return {
-        "label": name,
+        "label": line.label,
         "control": line.control,
         "place": _place(line),
-        "counts": counts.loc[name].tolist(),
+        "counts": [duel.won, duel.lost, duel.same, known, duel.unknown],
     }
 
 
