@@ -16,6 +16,7 @@ from benchmark.utils.errors import UsageError
 if TYPE_CHECKING:  # these import torch
     from benchmark.gate.sources import Source
     from benchmark.jobs.evaluate import Evaluation
+    from benchmark.leaderboard.brief import Brief
     from benchmark.pipeline.profile import Profile
 
 OWN = "own"  # the profile of a network of one's own, ``jobs.own.NAME``
@@ -131,12 +132,9 @@ def report(outcome: Outcome, options: argparse.Namespace) -> int:
 
 def _print_found(found: Evaluation, *, verbose: bool) -> None:
     """About ten lines; with ``verbose`` every table."""
-    from benchmark.leaderboard import brief
     from benchmark.leaderboard.render import brief_console, placing_console
 
-    briefs = brief.briefs(found.frame, found.placed, found.compared)
-    missing = brief.missing(found.frame, briefs, found.compared)
-    lines = list(brief_console.lines(briefs, missing))
+    lines = list(brief_console.lines(*_briefs(found)))
     if not verbose:
         lines += brief_console.metric_lines(found.frame, found.metrics)
     elif found.compared:
@@ -148,16 +146,21 @@ def _print_found(found: Evaluation, *, verbose: bool) -> None:
         out.print(line, markup=False)
 
 
+def _briefs(found: Evaluation) -> tuple[list[Brief], list[dict[str, str]]]:
+    """The new methods in short, and what is missing of them."""
+    from benchmark.leaderboard.brief import briefs, missing
+
+    new = briefs(found.frame, found.placed, found.compared)
+    return new, missing(found.frame, new, found.compared)
+
+
 def _facts(outcome: Outcome) -> dict[str, Any]:
     """The same as one JSON object."""
     from benchmark.jobs.evaluate import notes
-    from benchmark.leaderboard import brief
     from benchmark.leaderboard.render import brief_console
 
     found = outcome.found
-    briefs = brief.briefs(found.frame, found.placed, found.compared)
-    missing = brief.missing(found.frame, briefs, found.compared)
-    facts = brief_console.facts(briefs, missing, found.frame, found.metrics)
+    facts = brief_console.facts(*_briefs(found), found.frame, found.metrics)
     facts |= {"files": found.files, "notes": notes(found), "failed": outcome.failed}
     if outcome.level:
         kinds = outcome.against.cells["kind"].value_counts()

@@ -75,10 +75,7 @@ def load_params() -> Profile:
 
 def name_of(options: argparse.Namespace) -> str:
     """The name of the profile: from the option, else from params.yaml, which is not checked."""
-    name = options.profile
-    if not name and store.IS_WHEEL and not is_chosen(store.ROOT / PARAMS):
-        name = "offline"
-    name = name or store.read_yaml(params_path()).get("profile")
+    name = options.profile or store.read_yaml(params_path()).get("profile")
     if not re.fullmatch(r"\w[\w.-]*", str(name)):
         where = "--profile" if options.profile else PARAMS
         raise UsageError(f"{where}: {str(name)!r} is not a name of a profile")
