@@ -1,10 +1,9 @@
 """Results and data sets in the formats of others, from what is there: nothing is computed.
 
-write(boards(Path("results/offline"), "latex"), Path("out"))
+    write(boards(Path("results/offline"), "latex"), Path("out"))
 
-csv, latex      a file per board, as the buttons of its page make it
-eval-results    of a model hub (``leaderboard.render.eval_results``)
-croissant       the prepared data sets (``data.croissant``)
+The formats are csv and latex, a file per board, as the buttons of its page make it; eval-results, of a model hub
+(``leaderboard.render.eval_results``); croissant, the prepared data sets (``data.croissant``).
 """
 
 from __future__ import annotations

@@ -21,11 +21,7 @@ import numpy as np
 from numpy.random import Generator
 
 from benchmark.api import Array, Batch, Explanation, NotApplicable, Target, metric
-from benchmark.metrics.localisation import (
-    _positive,
-    _share,
-    in_box,
-)
+from benchmark.metrics.localisation import _positive, _share, in_box
 from benchmark.metrics.masking import chunks
 
 FAMILY = "localisation"

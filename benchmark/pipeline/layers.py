@@ -23,10 +23,8 @@ from benchmark.zoo.own import OwnNetwork
 from benchmark.zoo.recipe import Recipe
 
 KEYS = ("layer", "layers", "dense", "to")
-_SHAPE, _CLASSES = (
-    (3, 5040, 5040),
-    2,
-)  # whole numbers of patches up to 10, and most others
+_SIDE = 5040  # a whole number of patches of any side up to 10, and of most others
+_SHAPE, _CLASSES = (3, _SIDE, _SIDE), 2
 _PIXELS = "pixels"  # what ``to`` may name instead of a layer
 
 

@@ -472,9 +472,7 @@ def _first(error: ValidationError, source: str) -> ProfileError:
     place = [part for part in first["loc"] if part != "[key]"]
     if unknown:
         *place, key = place
-        in_only = (
-            len(place) > 1 and place[-2] == "only"
-        )  # explain.only.<data set or network>
+        in_only = len(place) > 1 and place[-2] == "only"  # of a data set or network
         part = Again if place[-1:] == ["again"] else Only if in_only else Explain
         known = part.model_fields
         return ProfileError(_line(source, place, str(near(key, known, "key"))))

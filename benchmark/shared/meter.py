@@ -1,8 +1,10 @@
 """Counts what torch computes: multiply-adds of products and convolutions, and the bytes that tensors hold.
 
-with Meter() as meter:
-    net(x).sum().backward()
-meter.passes, meter.peak
+    with Meter() as meter:
+        net(x).sum().backward()
+    meter.passes, meter.peak
+
+``passes`` are multiply-adds, ``peak`` is in bytes.
 """
 
 from __future__ import annotations

@@ -133,9 +133,8 @@ def _picture(frame: pd.DataFrame, folder: Path) -> Path | None:
     """The gallery of the network that most values were measured on; of equal ones the last by name."""
     measured = frame[(frame["track"] == "heatmap") & (frame["status"] == "ok")]
     images = measured.groupby(["dataset", "target"])["n_images"].sum()
-    for (dataset, target), _ in sorted(images.items(), key=lambda x: (x[1], x[0]))[
-        ::-1
-    ]:
+    ordered = images.sort_index().sort_values(kind="stable")
+    for dataset, target in reversed(ordered.index):
         name = plot_style.file_name("gallery", dataset, target)
         if (picture := folder / "plots" / f"{name}.png").is_file():
             return picture
