@@ -1,6 +1,7 @@
 """A small project folder of its own for tests that run steps: data, profile, plug-ins."""
 
 import os
+import random
 import shutil
 import tempfile
 
@@ -8,6 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import benchmark  # noqa: F401, I001  (chooses the kernels of BLAS, before numpy loads it)
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -27,6 +29,22 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile("glassbench")
+
+
+def pytest_collectstart(collector):
+    """What a test module draws as it is read is the same in each run."""
+    seed()
+
+
+def pytest_runtest_setup(item):
+    """What a test draws is the same in each run, whatever ran before it."""
+    seed()
+
+
+def seed():
+    random.seed(0)
+    np.random.seed(0)
+    torch.default_generator.manual_seed(0)
 
 
 def pytest_configure(config):

@@ -274,7 +274,7 @@ X, Y = torch.rand(4, 3, 16, 16), [0, 1, 2, 0]
     [
         ({"layer": "layer3"}, "no layer 'layer3'; did you mean layer"),
         ({"layer": "fc.weight"}, "no layer 'fc.weight'"),
-        ({"images": X * 4 - 2}, r"from -2 to 2; give pixels in \[0, 1\]"),
+        ({"images": X.round() * 4 - 2}, r"from -2 to 2; give pixels in \[0, 1\]"),
         ({"images": X[:, 0]}, r"shape \(4, 16, 16\); give \(images, channels"),
         ({"images": X.permute(0, 2, 3, 1)}, "channels come last"),
         ({"images": X / 0}, "NaN or infinite"),

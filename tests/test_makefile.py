@@ -1,5 +1,6 @@
 """``make leaderboard`` with a ``dvc`` that only talks: what is shown, and the exit code."""
 
+import os
 import shutil
 import stat
 import subprocess
@@ -9,6 +10,8 @@ import pytest
 from tests.helpers.places import ROOT
 
 DVC = '#!/bin/sh\necho "Running stage"\necho "from the step" >&2\nexit {code}\n'
+# A make that is called by a make (``make test``) is told its flags and depth, and says where it goes.
+ALONE = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
 GLASSBENCH = '#!/bin/sh\necho "glassbench $1"\n'
 
 
@@ -31,7 +34,12 @@ def make(tmp_path):
             (folder / name).chmod(stat.S_IRWXU)
         command = ["make", "leaderboard", *options]
         done = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, check=False
+            command,
+            cwd=tmp_path,
+            env=ALONE,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         return done.returncode, done.stdout, done.stderr
 
