@@ -538,18 +538,18 @@ def _still_there(
     tails: Sequence[Sequence[int]],
 ) -> dict[str, float]:
     """What of each tail the network before fine-tuning had (Fig. 17): how much the image that it draws activates the
-    tail in the fine-tuned network, as a share of what that network's own image does; the same of the images of other
-    tails; the share of tails whose image had less intense colours.
+    tail in the fine-tuned network, as a share of what that network's own image does, where it does; the same of the
+    images of other tails; the share of tails whose image had less intense colours.
     """
     own = after.reached(x, tails).diagonal()
-    shares = after.reached(x_before, tails) / own  # (images, tails)
-    others = ~np.eye(len(tails), dtype=bool)
-    facts = {
-        "tails_drawn": len(tails),
-        "before_activation_share": shares.diagonal().mean(),
-    }
-    if others.any():
-        facts["before_other_activation_share"] = shares[others].mean()
+    drawn = own > 0  # else there is nothing to take a share of
+    shares = after.reached(x_before, tails)[:, drawn] / own[drawn]  # (images, tails)
+    same = np.eye(len(tails), dtype=bool)[:, drawn]
+    facts = {"tails_drawn": len(tails), "tails_reached": drawn.sum()}
+    if same.any():
+        facts["before_activation_share"] = shares[same].mean()
+    if (~same).any():
+        facts["before_other_activation_share"] = shares[~same].mean()
     if x.shape[1] > 1:
         paler = images.intensity(x_before) < images.intensity(x)
         facts["paler_before_share"] = paler.mean()

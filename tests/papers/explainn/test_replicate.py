@@ -379,6 +379,36 @@ def test_the_share_of_states_that_fine_tuning_keeps(fine_tuned, study):
     assert found["same_on_state_share"] == pytest.approx(float(same))
 
 
+class Drawn:
+    """What the images of three tails, numbered, activate of each tail."""
+
+    REACHED = {
+        1: np.diag([2.0, 0, 4]),
+        0: np.array([[1.0, 5, 2], [3, 5, 1], [0, 5, 1]]),
+    }
+
+    def reached(self, x, tails):
+        return self.REACHED[int(x.flatten()[0])]
+
+
+def test_the_share_of_a_tail_that_its_own_image_does_not_reach_is_left_out():
+    x, before = torch.ones(3, 1, 4, 4), torch.zeros(3, 1, 4, 4)
+    found = replicate._still_there(Drawn(), x, before, [[0], [1], [2]])
+    assert found == {
+        "tails_drawn": 3,
+        "tails_reached": 2,
+        "before_activation_share": (1 / 2 + 1 / 4) / 2,
+        "before_other_activation_share": (3 / 2 + 0 + 2 / 4 + 1 / 4) / 4,
+    }
+
+
+def test_of_tails_that_no_image_reaches_only_the_number_is_known(monkeypatch):
+    monkeypatch.setitem(Drawn.REACHED, 1, np.zeros((3, 3)))
+    x, before = torch.ones(3, 1, 4, 4), torch.zeros(3, 1, 4, 4)
+    found = replicate._still_there(Drawn(), x, before, [[0], [1], [2]])
+    assert found == {"tails_drawn": 3, "tails_reached": 0}
+
+
 def test_fine_tuning_without_pretrained_weights_does_not_apply(study, monkeypatch):
     monkeypatch.setattr(replicate.pretrained, "weights", lambda net, which: ({}, {}))
     with pytest.raises(NotApplicable, match=f"for {last(study.target).layer}"):
