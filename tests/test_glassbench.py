@@ -157,6 +157,29 @@ def test_metrics_may_call_the_method_again(net, images):
     assert calling.reason.str.contains("made elsewhere").all()
 
 
+def test_metrics_call_again_a_method_that_follows_the_network(images):
+    """It is no chain of layers, nor are those that a metric makes of it."""
+    method = "baselines/excitation_backprop.py:ExcitationBackprop"
+    metrics = ["random_logit", "passes_per_image"]
+    found = place(Around(), images, method, metrics=metrics, besides=False)
+    assert set(found.rows.status) == {"ok"}, found.notes()
+
+
+class Around(nn.Module):
+    """A way around its second layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        z = self.first(x).relu()
+        z = z + self.second(z).relu()
+        return self.fc(z.mean((2, 3)))
+
+
 def test_the_network_of_the_caller_stays_as_it_is(images):
     net = Net().train()
     net.fc.bias.grad = torch.ones(3)

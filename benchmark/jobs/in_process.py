@@ -50,10 +50,10 @@ from benchmark.methods.contract import (
     strict,
 )
 from benchmark.methods.registry import MethodRef
-from benchmark.pipeline.again import _PRECOMPUTED, Fitted, _learns
+from benchmark.pipeline.again import _PRECOMPUTED, Fitted
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Again
-from benchmark.pipeline.protocol import explained, names, summary
+from benchmark.pipeline.protocol import explained, summary
 from benchmark.pipeline.report import families
 from benchmark.utils.errors import InputError, UsageError
 from benchmark.utils.near_names import UnknownName, pick
@@ -208,7 +208,7 @@ def evaluate(
     for key, one in methods.items():
         called = None
         if any(isinstance(spec, CallingSpec) for spec in specs):
-            called = _Called(one, target, fit_on, key in mine)
+            called = _called(one, target, fit_on, key in mine)
         e, meta = _explained(one, target, fit_on, batch, key in mine)
         scored += _measured(one, specs, e, meta, target, batch, called)
         if meta["status"] == "ok":
@@ -534,40 +534,28 @@ def _contract(name: str) -> Iterator[None]:
         raise InputError(f"{name}: {' '.join(str(error).split())}") from None
 
 
-class _Called(Fitted):
-    """A method that is an object, as metrics call it again; fitted when the first one does."""
+def _called(method: Any, target: Following, reference: Batch, external: bool) -> Fitted:
+    """A method that is an object, as metrics call it again; fitted when the first one does.
 
-    def __init__(
-        self, method: Any, target: Target, reference: Batch, external: bool
-    ) -> None:
-        try:
-            self.fresh = copy.deepcopy(method)
-        except Exception as error:
-            raise InputError(
-                f"{method.name} cannot be copied, as metrics that call it again need it: {one_line(error)}"
-            ) from None
-        self.reference = reference
-        self.external = external
-        self.target = target
-        self.cell = Cell(
-            PROFILE, DATASET, target.name, 0, _Slug(method.name), refits=Again().refits
-        )
-        self._methods: dict[Target, Any] = {}
-        self._answers = {}
-        self._batches = []
-
-    @functools.cached_property
-    def learns(self) -> bool:
-        return _learns(self.fresh, self._method(self.target))
-
-    def _fitted(self, target: Target) -> Any:
-        method, reference = copy.deepcopy(self.fresh), self.reference
-        watch: Any = contextlib.nullcontext()
-        if self.external:
-            reference = pixels(reference, method)
-            watch = strict(reference)
-        with guard(target), watch:
-            return method.fit(target, reference, generator("fit", *names(self.cell)))
+    Raises:
+        InputError: it cannot be copied.
+    """
+    try:
+        fresh = copy.deepcopy(method)
+    except Exception as error:
+        raise InputError(
+            f"{method.name} cannot be copied, as metrics that call it again need it: {one_line(error)}"
+        ) from None
+    slug = _Slug(method.name)
+    cell = Cell(PROFILE, DATASET, target.name, 0, slug, refits=Again().refits)
+    return Fitted(
+        cell,
+        target,
+        functools.partial(copy.deepcopy, fresh),
+        lambda: reference,
+        external=external,
+        see=lambda net: net if net is target else Following.of(net),
+    )
 
 
 @dataclass(frozen=True)
@@ -587,7 +575,7 @@ def _measured(
     meta: Mapping[str, str],
     target: Target,
     batch: Batch,
-    called: _Called | None = None,
+    called: Fitted | None = None,
 ) -> list[Scored]:
     """A row per metric and setting, and the values (n,) that it is the mean of, (0,) where there are none.
 
@@ -619,7 +607,7 @@ def _values(
     name: str,
     target: Target,
     batch: Batch,
-    called: _Called | None,
+    called: Fitted | None,
 ) -> tuple[dict[str, Any], Array]:
     """What a row says of its values, and the values: (n,), or (0,) where there are none."""
     lacking = sorted(spec.offered - e.offers())

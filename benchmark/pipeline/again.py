@@ -8,8 +8,9 @@ scored. These scores have a file and keys of their own, so that explanations and
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from benchmark.api import (
 from benchmark.engine import Done, Unit
 from benchmark.methods import registry
 from benchmark.methods.contract import check_explanation, guard, pixels, strict
-from benchmark.pipeline import unit_times
+from benchmark.pipeline import followed, unit_times
 from benchmark.pipeline.cells import (
     Cell,
     cell_meta,
@@ -69,31 +70,67 @@ class Fitted:
     each: explanations differ by what they are asked about, not by luck. The same question is asked once.
     """
 
-    def __init__(self, cell: Cell, external: bool) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        target: Target,
+        build: Callable[[], Any],
+        reference: Callable[[], Batch],
+        *,
+        external: bool,
+        see: Callable[[Target], Target] | None = None,
+    ) -> None:
+        """
+        Args:
+            build: the method, not fitted yet; a new one each time.
+            reference: the images to fit it on.
+            see: a network as the method sees it (default: as it is).
+        """
         self.cell = cell
+        self.target = target
+        self.build = build
+        self.reference = reference
         self.external = external
-        self.target = load_target(cell)
-        fitted = self._fitted(self.target)
-        self._methods = {self.target: fitted}
-        self.learns = _learns(cell.method.build(), fitted)
+        self._see = see
+        self._seen: dict[Target, Target] = {}
+        self._methods: dict[Target, Any] = {}
+        self._learns = False
         self._answers: dict[tuple[Any, ...], Explanation] = {}
         self._batches: list[Batch] = []  # whose ids are in ``_answers``
 
-    def _fitted(self, target: Target) -> Any:
-        method, reference = self.cell.method.build(), load_reference(self.cell)
-        watch: Any = contextlib.nullcontext()
-        if self.external:
-            reference = pixels(reference, method)
-            watch = strict(reference)
-        with guard(target), watch:
-            rng = generator("fit", *names(self.cell))
-            return method.fit(target, reference, rng)
+    @property
+    def learns(self) -> bool:
+        """Does the method keep anything of what it is fitted on?"""
+        self._method(self.target)
+        return self._learns
 
     def _method(self, target: Target) -> Any:
         """The method, fitted on this network."""
         if target not in self._methods:
-            self._methods[target] = self._fitted(target)
+            fitted = self._fitted(target)
+            if target is self.target:  # before it explains anything
+                self._learns = _learns(self.build(), fitted)
+            self._methods[target] = fitted
         return self._methods[target]
+
+    def _fitted(self, target: Target) -> Any:
+        method, reference = self.build(), self.reference()
+        watch: Any = contextlib.nullcontext()
+        if self.external:
+            reference = pixels(reference, method)
+            watch = strict(reference)
+        seen = self._as_seen(target)
+        with guard(seen), watch:
+            rng = generator("fit", *names(self.cell))
+            return method.fit(seen, reference, rng)
+
+    def _as_seen(self, target: Target) -> Target:
+        """The network as the method sees it; the same object each time."""
+        if not self._see:
+            return target
+        if target not in self._seen:
+            self._seen[target] = self._see(target)
+        return self._seen[target]
 
     def explain(
         self, batch: Batch, target: Target | None = None, fit: Target | None = None
@@ -111,9 +148,10 @@ class Fitted:
         if self.external:
             images = pixels(batch, method)
             watch = strict(images)
-        with guard(target), watch:
+        seen = self._as_seen(target)
+        with guard(seen), watch:
             rng = generator("explain", *names(self.cell))
-            found = method.explain(target, images, rng)
+            found = method.explain(seen, images, rng)
         check_explanation(found, target, batch)
         return found
 
@@ -158,19 +196,21 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def measure_again(
-    cell: Cell, kept: Mapping[tuple[str, str], Any], external: bool
-) -> tuple[dict[tuple[str, str], Outcome], list[int]]:
+    fitted: Fitted, batch: Batch, kept: Mapping[tuple[str, str], Any]
+) -> dict[tuple[str, str], Outcome]:
     """The metrics that call a cell's method again and are not in ``kept``.
+
+    Args:
+        batch: all images of the cell.
 
     Returns:
         (metric, its setting) -> status, reason and values, as ``protocol.measure`` returns them, NaN for the images
-        that were not explained again; and the ids of all images.
+        that were not explained again.
 
     Raises:
         NotApplicable, Exception: as the method does when it is fitted.
     """
-    batch, fitted = load_batch(cell), Fitted(cell, external)
-    images = _first(batch, cell.again)
+    images = _first(batch, fitted.cell.again)
     e = fitted.explain(images)
     found = {}
     for spec in registry.calling_metrics().values():
@@ -179,7 +219,7 @@ def measure_again(
             if key not in kept:
                 found[key] = _outcome(fitted, spec, setting, e, images, len(batch))
     images.memo.pop("explained", None)
-    return found, batch.ids.tolist()
+    return found
 
 
 def own_outcomes(cell: Cell, spec: CallingSpec) -> Iterator[tuple[Outcome, list[int]]]:
@@ -190,7 +230,7 @@ def own_outcomes(cell: Cell, spec: CallingSpec) -> Iterator[tuple[Outcome, list[
         batch = load_batch(cell)
         images = _first(batch, cell.again)
         try:
-            fitted = fitted or _fitted(cell)
+            fitted = fitted or fit(cell)
             e = fitted.explain(images)
             outcome = _outcome(fitted, spec, setting, e, images, len(batch))
         except NotApplicable as reason:
@@ -204,14 +244,22 @@ def own_outcomes(cell: Cell, spec: CallingSpec) -> Iterator[tuple[Outcome, list[
             forget()
 
 
-def _fitted(cell: Cell) -> Fitted:
-    """
+def fit(cell: Cell) -> Fitted:
+    """The method of a cell as metrics call it again. It is fitted when it is called first.
+
     Raises:
         NotApplicable: its maps were made elsewhere.
     """
     if getattr(cell.method.build(), "precomputed", False):
         raise NotApplicable(_PRECOMPUTED)
-    return Fitted(cell, external=not cell.method.own)
+    return Fitted(
+        cell,
+        load_target(cell),
+        cell.method.build,
+        functools.partial(load_reference, cell),
+        external=not cell.method.own,
+        see=followed.seen_by_its_method(cell),
+    )
 
 
 def _first(batch: Batch, n: int) -> Batch:
@@ -316,7 +364,7 @@ def again_cell(cell: Cell) -> str | None:
     kept = kept_scores(cell.again_scores, keys)
     if _wanted() <= kept.keys():
         return engine.KEPT
-    scored, ids = _cell_scores(cell, kept, external=False)
+    scored, ids = _cell_scores(cell, kept)
     write_scores(cell.again_scores, scored, ids, keys)
     raise_failed(scored)
     return None
@@ -325,13 +373,13 @@ def again_cell(cell: Cell) -> str | None:
 def again_apart(cell: Cell) -> None:
     """For an external method: writes what ``again_cell`` would into the working directory."""
     keys = again_keys(cell)
-    scored, ids = _cell_scores(cell, {}, external=True)
+    scored, ids = _cell_scores(cell, {})
     write_scores(Path(_APART), scored, ids, keys)
     raise_failed(scored)
 
 
 def _cell_scores(
-    cell: Cell, kept: Mapping[tuple[str, str], Scored], external: bool
+    cell: Cell, kept: Mapping[tuple[str, str], Scored]
 ) -> tuple[list[Scored], list[int]]:
     """The scores of a cell, those in ``kept`` as they are; and the images' ids."""
     specs, meta = registry.calling_metrics().values(), cell_meta(cell)
@@ -342,7 +390,8 @@ def _cell_scores(
         why = {"status": "not applicable", "reason": reason}
         return without_values(cell, meta | why, specs), []
     try:
-        found, ids = measure_again(cell, kept, external)
+        batch = load_batch(cell)
+        found = measure_again(fit(cell), batch, kept)
     except NotApplicable as reason:
         why = {"status": "not applicable", "reason": " ".join(str(reason).split())}
     except Exception as error:
@@ -350,7 +399,7 @@ def _cell_scores(
     if why:
         forget()  # the method may have changed the network before it failed
         return without_values(cell, meta | why, specs), []
-    return _rows(cell, meta, kept, found), ids
+    return _rows(cell, meta, kept, found), batch.ids.tolist()
 
 
 def _not_worth_a_fit(

@@ -55,6 +55,9 @@ STEPS: Mapping[str, tuple[str, ...]] = {
     ),
     "again": (
         *_COMPUTING,
+        "benchmark.pipeline.inputs:load_batch",
+        "benchmark.pipeline.inputs:load_reference",
+        "benchmark.pipeline.inputs:load_target",
         "benchmark.pipeline.again:measure_again",
         "benchmark.pipeline.score_rows:_scored",
     ),

@@ -4,7 +4,7 @@ import pytest
 
 from benchmark import store
 from benchmark.jobs.costs import Images, network
-from benchmark.pipeline import cells, explain, score
+from benchmark.pipeline import again, cells, collect, explain, score
 from benchmark.pipeline.layers import check_layers
 from benchmark.pipeline.prerequisites import make_ready
 from benchmark.pipeline.profile import Profile
@@ -85,6 +85,21 @@ def test_it_is_explained_and_scored_and_made_again_when_it_has_changed(own):
     make_ready(profile, "blobs")
     assert weights.read_bytes() != before
     assert not any(map(explain.is_explained, cells.cells(profile, "blobs")))
+
+
+def test_metrics_call_again_a_method_that_follows_it(own):
+    """Random networks and other classes are followed too."""
+    own.params["explain"]["again"] = {"images": 2}
+    method = "excitation_backprop.py:ExcitationBackprop"
+    own.params["explain"]["methods"] = [f"{ROOT}/baselines/{method}"]
+    list(train_networks(own.profile, "blobs"))
+    (cell,) = cells.cells(own.profile, "blobs")
+    explain.explain_cell(cell)
+    again.again_cell(cell)
+    rows, _ = collect.rows_of([cell.again_scores])
+    status = rows.groupby("metric").status.unique().str.join(" ")
+    assert status["mprt"] == status["random_logit"] == "ok", rows.reason.unique()
+    assert status["average_sensitivity"] == status["passes_per_image"] == "ok"
 
 
 def test_a_network_that_cannot_be_explained_fails_with_its_line(own):
