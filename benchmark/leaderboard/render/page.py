@@ -75,7 +75,7 @@ _TARGET_FACTS = (
 def render(
     frame: pd.DataFrame,
     placed: pd.DataFrame,
-    reproduced: pd.DataFrame,
+    reproduced: pd.DataFrame | None,
     *,
     svgs: Mapping[str, str],
     pngs: Mapping[str, bytes],
@@ -89,13 +89,14 @@ def render(
     """The pages by file name.
 
     Args:
-        frame, placed, reproduced: from ``tables.leaderboard``, ``places.places`` and ``reproduction.table``.
+        frame, placed: from ``tables.leaderboard`` and ``places.places``.
+        reproduced: from ``reproduction.table``; None: without the pages of papers and reproduction.
         svgs: figures by name (``plots.figures``).
         pngs: gallery pictures by name.
         data_cards: by data set.
         target_cards: by (dataset, target, seed).
         provenance: as for ``build``.
-        papers: chapters, as for ``build``; None: without the pages of papers and reproduction.
+        papers: chapters, as for ``build``.
         glossary: of the metrics, as for ``build``.
         compared: by label of a new method, its ``placing.differences``: the first page begins with them.
     """
@@ -107,11 +108,14 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["code"] = code
+    environment.globals["anchor"] = anchor
     made = provenance.get("made", {})
     known = {key: value for key, value in provenance.items() if value not in _EMPTY}
     glossary = glossary or {}
     shown = [name for name in glossary if name in set(frame["metric"])]
-    titles = [title for title in _PAGES if papers is not None or title not in _PAPERS]
+    titles = [
+        title for title in _PAGES if reproduced is not None or title not in _PAPERS
+    ]
     facts = {
         "css": Markup((TEMPLATES / "page.css").read_text()),
         "js": Markup("\n".join(map(_script, _SCRIPTS))),
@@ -124,12 +128,10 @@ def render(
         "unknown": _unknown(frame),
         "new": list(compared or ()),
         "standings": _standings(frame, placed, compared or {}),
-        "papers": [_paper(chapter, reproduced) for chapter in papers or ()],
         "findings": _findings(frame, placed),
         "boards": _boards(frame),
         "networks": _networks(frame, target_cards),
         "data": [_data(name, card) for name, card in sorted(data_cards.items())],
-        "reproduction": _reproduction(reproduced),
         "glossary": [glossary[name] for name in shown],
         "provenance": [
             (key.replace("_", " "), _text(value)) for key, value in known.items()
@@ -142,6 +144,13 @@ def render(
         "enough": stats.NETWORKS,
         "places_note": markdown.PLACES,
     }
+    if reproduced is not None:
+        facts["names"] = {
+            chapter["paper"]: chapter["title"].partition(":")[0]
+            for chapter in papers or ()
+        }
+        facts["papers"] = [_paper(chapter, reproduced) for chapter in papers or ()]
+        facts["reproduction"] = _reproduction(reproduced)
     pages = {}
     for title in titles:
         file = _PAGES[title]
