@@ -71,6 +71,7 @@
       const open = has("open", table, metric);
       button.setAttribute("aria-expanded", open);
       button.textContent = open ? "−" : `+${others(table, metric).length}`;
+      button.setAttribute("aria-label", `${button.dataset.title}: ${button.textContent} other settings`);
     }
     for (const button of table.closest("[data-part]")?.querySelectorAll(".families button") ?? []) {
       button.setAttribute("aria-pressed", !has("hide", table, button.textContent));
@@ -82,11 +83,10 @@
     layOut(table);
   }
 
-  function press(table, text, label, act) {
+  function press(table, text, act) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = text;
-    if (label) button.setAttribute("aria-label", label);
     button.addEventListener("click", () => { act(button); layOut(table); remember(); });
     return button;
   }
@@ -97,8 +97,8 @@
     for (const head of heads) {
       const { metric } = head.dataset;
       if (!seen.has(metric) && others(table, metric).length) {
-        const label = `${head.querySelector("span").textContent}: other settings`;
-        const button = press(table, "", label, () => set("open", table, metric, !has("open", table, metric)));
+        const button = press(table, "", () => set("open", table, metric, !has("open", table, metric)));
+        button.dataset.title = head.querySelector("span").textContent;
         button.className = "fold";
         head.append(button);
       }
@@ -111,7 +111,7 @@
       row.setAttribute("role", "group");
       row.setAttribute("aria-label", "Metrics shown");
       row.append("Metrics:", ...[...families].map((family) =>
-        press(table, family, "", () => set("hide", table, family, !has("hide", table, family)))));
+        press(table, family, () => set("hide", table, family, !has("hide", table, family)))));
       table.closest("[role=region]").before(row);
     }
     layOut(table);
@@ -134,6 +134,8 @@
     state.filter = filter?.value;
     state.show = which?.value;
     status.textContent = `${shown} rows`;
+    const matches = document.getElementById("matches");
+    if (matches) matches.textContent = wanted ? `${shown} ${shown === 1 ? "row" : "rows"}` : "";
   }
 
   function remember() {
