@@ -60,6 +60,13 @@ _PAGES = {
 }
 _PAPERS = ("Papers", "Reproduction")
 _SCRIPTS = ("export.js", "page.js")
+_FIGURES = {  # of a track: file, what it shows
+    "places": "the place of each method with its interval",
+    "agreement": "how far the metrics order the methods alike",
+    "critical": "average ranks of the methods, and which differ",
+    "duels": "how many duels each method wins against each other",
+    "settings": "average ranks of the methods under each setting of a metric",
+}
 _NAMED = 4  # methods that may lead as well are named up to here, then counted
 _TARGET_FACTS = (
     "net",
@@ -315,9 +322,9 @@ def _track(
     heading, what = tables.TRACKS.get(track, (track, ""))
     sensitivity = rankings.sensitivity(frame, track).itertuples()
     figures = {}
-    for name in ("places", "agreement", "critical", "duels", "settings"):
+    for name, alt in _FIGURES.items():
         file = f"{name}-{track}"
-        figures[name] = _drawn(svgs.get(file), file)
+        figures[name] = _drawn(svgs.get(file), file, f"{heading}: {alt}")
     return {
         "id": anchor(track),
         "title": heading,
@@ -395,7 +402,8 @@ def _drawn_board(
     gallery = plot_style.file_name("gallery", dataset, target)
     photo = pngs.get(gallery) if track == "heatmap" else None
     alt = f"The same images of {dataset} under every method, for {target}"
-    figure = _drawn(svgs.get(name), name)
+    means = f"{board['title']}: mean and interval of each method by each metric"
+    figure = _drawn(svgs.get(name), name, means)
     picture = _raster(photo, gallery, alt) if photo else None
     return board | {"figure": figure, "gallery": picture}
 
@@ -557,10 +565,9 @@ def _picture(picture: Mapping[str, Any]) -> dict[str, Any]:
     name, title = picture["name"], picture["title"]
     svg = picture.get("svg")
     png = picture["png"]
-    shown = _drawn(svg.decode(), name) if svg else _raster(png, name, title)
+    shown = _drawn(svg.decode(), name, title) if svg else _raster(png, name, title)
     return {
         **shown,
-        "alt": title,
         "title": title,
         "caption": picture["caption"],
         "id": anchor(name),
@@ -659,14 +666,14 @@ def _reproduction(frame: pd.DataFrame) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------------- figures
 
 
-def _drawn(svg: str | None, name: str) -> dict[str, Any] | None:
+def _drawn(svg: str | None, name: str, alt: str) -> dict[str, Any] | None:
     """A drawing among the plots, in the size that it has on the page; its inks are turned in the dark."""
     if svg is None:
         return None
     points = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
     width, height = (round(float(size) * 4 / 3) for size in points)
     src = f"plots/{name}.svg"
-    return {"src": src, "width": width, "height": height, "alt": name, "drawn": True}
+    return {"src": src, "width": width, "height": height, "alt": alt, "drawn": True}
 
 
 def _raster(png: bytes, name: str, alt: str) -> dict[str, Any]:

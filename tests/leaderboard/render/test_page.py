@@ -288,6 +288,18 @@ class TestBrowser:
         )  # Grad-CAM and Grad-CAM++ stay
         assert sorted(set(read.hidden_boards)) == ["digits/cnn", "digits/vgg11"]
 
+    def test_a_link_to_a_section_keeps_the_filter(self, page, tmp_path):
+        site = shutil.copytree(page.parent, tmp_path / "site")
+        jump = """<script>
+            document.querySelector(".sections a[href='#heatmap']").click();
+            setTimeout(() => { document.body.title = location.hash; }, 200);
+            </script></body>"""
+        copy = site / "index.html"
+        copy.write_text(copy.read_text().replace("</body>", jump))
+        dumped, said = dom(copy, tmp_path / "profile", "#filter=grad-cam")
+        body = html.unescape(re.search(r"<body[^>]*>", dumped)[0])
+        assert said == "" and 'title="#filter=grad-cam&at=heatmap"' in body
+
     def test_clicks_and_keys_sort(self, page, tmp_path):
         """The same button serves mouse and keyboard: pressed once, best first; twice, worst first."""
         site = shutil.copytree(page.parent, tmp_path / "site")
