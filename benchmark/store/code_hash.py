@@ -231,13 +231,19 @@ KEPT = ROOT / "results" / ".code_hashes.json"  # of this project's code, not in 
 
 def _state() -> tuple[str, dict[str, Stamp]]:
     """A hash of the contents of all files of the code, and their stamps from before they were read."""
-    files = [*CODE.root.glob("*.py"), *CODE.root.glob("baselines/*.py")]
-    files += (CODE.root / _PACKAGE).rglob("*.py")
-    stamps = {str(file): _stamp(str(file)) for file in sorted(files)}
+    files = [
+        *CODE.root.glob("*.py"),
+        *CODE.root.glob("baselines/*.py"),
+        *CODE.root.glob(f"{_PACKAGE}/**/*.py"),
+    ]
+    stamps = {}
+    for file in sorted(map(str, files)):
+        stamps[file] = _stamp(file)
     found = hashlib.sha256(repr(sys.version_info[:2]).encode())
     for file in stamps:
         content = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-        found.update(f"{file} {content}\n".encode())
+        line = f"{file} {content}\n"
+        found.update(line.encode())
     return found.hexdigest(), stamps
 
 
