@@ -23,8 +23,8 @@ import pandas as pd
 
 from benchmark import data, engine, store
 from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
-from benchmark.leaderboard import places, placing, tables
-from benchmark.leaderboard.build import build
+from benchmark.leaderboard import placing, tables
+from benchmark.leaderboard.build import Board, build
 from benchmark.methods import describe
 from benchmark.methods.metric_refs import MetricRef, declared, refuse_taken_names
 from benchmark.methods.registry import MethodRef, remark
@@ -141,26 +141,24 @@ def evaluate_methods(
                 _explain(profile, dataset, others)
             others = [cell for cell in others if explain.is_explained(cell) or measures]
             list(own_scores.score_all(mine, dataset, others))
-    board, instances = _combined(mine, old)
+    rows, instances = _combined(mine, old)
     names = [describe.describe(ref)[0] for ref in refs]
     by_user = [declared(ref).spec.name for ref in measures]
-    new = board[board["method"].isin(names) | board["metric"].isin(by_user)]
+    new = rows[rows["method"].isin(names) | rows["metric"].isin(by_user)]
     store.write_rows(folder / "rows.csv", new)
     facts = provenance.provenance(mine)
     store.write_json(folder / "provenance.json", facts)
-    labelled = tables.labelled(board)
-    labels = dict.fromkeys(labelled.loc[labelled["method"].isin(names), "label"])
-    found = tables.contests(labelled, instances)
-    compared = {label: placing.differences(found, label) for label in labels}
+    board = Board.of(rows, instances, report.families())
+    compared = {}
+    for label in _labels(board.frame, names):
+        compared[label] = placing.differences(board.contests, label)
     if page:
-        frame = _write_page(
-            folder, profile, mine, board, instances, old, compared, facts
-        )
+        _write_page(folder, profile, mine, rows, board, old, compared, facts)
     else:
-        frame = tables.board(found, report.families())
-        store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
+        text = tables.csv_text(board.frame)
+        store.write_text(folder / "leaderboard.csv", text)
     if compared:
-        parts = [found.assign(method=label) for label, found in compared.items()]
+        parts = [lines.assign(method=label) for label, lines in compared.items()]
         every = pd.concat(parts)
         text = every.to_csv(index=False, float_format="%.7g", lineterminator="\n")
         store.write_text(folder / "differences.csv", text)
@@ -168,8 +166,8 @@ def evaluate_methods(
     return Evaluation(
         folder,
         new,
-        frame,
-        places.places(frame, found),
+        board.frame,
+        board.placed,
         compared,
         old.left_out,
         old.means_only,
@@ -187,6 +185,14 @@ def _explain(profile: Profile, dataset: str, known: Sequence[Cell]) -> None:
         return
     with store.exclusive(folder, wait=True):
         list(explain.explain_cells(profile, dataset, known))
+
+
+def _labels(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """What the board calls these methods, in their order."""
+    found = []
+    for name in dict.fromkeys(names):
+        found += frame.loc[frame["method"] == name, "label"].unique().tolist()
+    return found
 
 
 def _combined(mine: Profile, old: _Known) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -322,13 +328,13 @@ def _write_page(
     folder: Path,
     profile: Profile,
     mine: Profile,
-    board: pd.DataFrame,
-    instances: pd.DataFrame,
+    rows: pd.DataFrame,
+    board: Board,
     old: _Known,
     compared: Mapping[str, pd.DataFrame],
     facts: Mapping[str, Any],
-) -> pd.DataFrame:
-    """Write board, plots, gallery and page into ``folder``; returns the board."""
+) -> None:
+    """Write board, plots, gallery and page into ``folder``."""
     gallery = report.gallery(mine)
     if old.drawn:
         others = report.gallery(profile, methods=old.drawn)
@@ -337,9 +343,9 @@ def _write_page(
             gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
     paths = store.Paths(profile.name)
     known = {} if old.drawn else _committed_pictures(paths.committed, gallery, old)
-    return build(
+    build(
+        rows,
         board,
-        instances,
         gallery=gallery,
         data_cards={
             name: data.load_card(paths.data(name)) for name in profile.datasets
@@ -348,7 +354,6 @@ def _write_page(
         provenance=facts,
         reported=paths.reported,
         out=folder,
-        families=report.families(),
         glossary=report.glossary(),
         compared=compared,
         known=known,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmark import store
 from benchmark.leaderboard import places, reproduction, summaries, tables
-from benchmark.leaderboard.contests import UNRANKED, contests
+from benchmark.leaderboard.contests import UNRANKED, Contest
 from benchmark.leaderboard.render import gallery as galleries
 from benchmark.leaderboard.render import markdown, page, plots, reproduction_markdown
 from benchmark.utils import plot_style
@@ -22,9 +22,29 @@ Job = tuple[str, Callable[[], Figure], Sequence[str], int]
 Apply = Callable[[Callable[[Job], dict[str, bytes]], Sequence[Job]], Iterable[Any]]
 
 
+class Board(NamedTuple):
+    """What rows say: the tables as arrays, the board made of them, and its places."""
+
+    contests: Sequence[Contest]
+    frame: pd.DataFrame
+    placed: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls,
+        rows: pd.DataFrame,
+        instances: pd.DataFrame | None,
+        families: Mapping[str, str] | None = None,
+    ) -> Board:
+        """Arguments and errors: as of ``tables.leaderboard``."""
+        found = tables.contests(tables.labelled(rows), instances)
+        frame = tables.board(found, families)
+        return cls(found, frame, places.places(frame, found))
+
+
 def build(
     rows: pd.DataFrame,
-    instances: pd.DataFrame | None,
+    board: Board,
     *,
     gallery: Mapping[tuple[str, str], Mapping[str, Any]] | None,
     data_cards: Mapping[str, Mapping[str, Any]],
@@ -34,20 +54,20 @@ def build(
     out: Path,
     evidence: Mapping[str, str] | None = None,
     papers: Sequence[Mapping[str, Any]] | None = None,
-    families: Mapping[str, str] | None = None,
     glossary: Mapping[str, Mapping[str, str]] | None = None,
     compared: Mapping[str, pd.DataFrame] | None = None,
     known: Mapping[tuple[str, str], bytes] | None = None,
     apply: Apply = map,
-) -> pd.DataFrame:
-    """Write the files of ``results/<profile>/`` except rows and provenance into ``out``; returns the board.
+) -> None:
+    """Write the files of ``results/<profile>/`` except rows and provenance into ``out``.
 
-    They are leaderboard.{csv,md}, places.csv, reproduction.{csv,md}, ranks.csv, metrics.json, plots/ and the pages; of
-    an evaluation (``compared``) without reproduction.{csv,md}, and plots and pages have its methods' tracks only.
+    They are leaderboard.{csv,md}, places.csv, ranks.csv, metrics.json, plots/ and the pages; with ``papers`` also
+    reproduction.{csv,md}. Plots and pages of an evaluation (``compared``) have its methods' tracks only.
     The same input gives the same bytes. Plots of an earlier build that this one does not make are removed.
 
     Args:
-        rows, instances: as for ``tables.leaderboard``.
+        rows: as for ``tables.leaderboard``.
+        board: of these rows.
         gallery: by (dataset, target), as for ``gallery.figure``.
         data_cards: by data set.
         target_cards: by (dataset, target, seed).
@@ -56,8 +76,7 @@ def build(
         evidence: by claim, what its verdict rests on, in words.
         papers: a chapter each: paper, title, citation, notes, lost (why pictures are missing), and pictures with name,
             title, caption, png and, unless it is a raster, svg (bytes); ``apart``: the page only links to the png.
-            None: without the pages of papers and reproduction.
-        families: of the metrics, as for ``tables.leaderboard``.
+            None: nothing of papers and reproduction.
         glossary: by metric: name, title, question, formula, range, weakness, better, family, source (texts).
         compared: by label of a new method, its ``placing.differences``: it is marked in tables and plots.
         known: by (dataset, target), a PNG of the same images under known methods whose maps the gallery lacks.
@@ -67,30 +86,32 @@ def build(
         ValueError, StoreError: inputs that do not match; nothing is written then.
     """
     profile = str(provenance.get("profile", ""))
-    found = contests(tables.labelled(rows), instances)
-    frame = tables.board(found, families)
-    placed = places.places(frame, found)
-    reproduced = reproduction.table(
-        rows,
-        reported,
-        data_cards=data_cards,
-        target_cards=target_cards,
-        evidence=evidence,
-    )
+    _, frame, placed = board
+    reproduced = None
+    if papers is not None:
+        reproduced = reproduction.table(
+            rows,
+            reported,
+            data_cards=data_cards,
+            target_cards=target_cards,
+            evidence=evidence,
+        )
     visible, new = frame, list(compared or ())
     if compared:
         mine = frame["label"].isin(new) & (frame["status"] != "not applicable")
         visible = frame[frame["track"].isin({*frame.loc[mine, "track"], *UNRANKED})]
+    kinds = ("svg",) if compared else ("svg", "png")  # no README shows those
     jobs: list[Job] = []
     for name, draw in plots.drawings(visible, placed, new):
-        jobs.append((name, draw, ("svg", "png"), 130))
+        jobs.append((name, draw, kinds, 130))
     for name, draw in _galleries(placed, gallery or {}, new):
         jobs.append((name, draw, ("png",), 110))
     svgs, pngs = {}, {}
     for (name, *_), files in zip(jobs, apply(_drawn, jobs), strict=True):
-        pngs[name] = files["png"]
         if "svg" in files:
             svgs[name] = files["svg"].decode()
+        if "png" in files:
+            pngs[name] = files["png"]
     for network, picture in (known or {}).items():
         name = plot_style.file_name("gallery", *network)
         if name in pngs:
@@ -116,7 +137,7 @@ def build(
         "ranks.csv": summaries.ranks(placed),
         "metrics.json": summaries.metrics(frame, placed, reproduced),
     }
-    if not compared:
+    if reproduced is not None:
         texts["reproduction.csv"] = reproduction.csv_text(reproduced)
         texts["reproduction.md"] = reproduction_markdown.render(reproduced, profile)
     plotted = {f"{name}.svg": text.encode() for name, text in svgs.items()}
@@ -125,7 +146,6 @@ def build(
     for name, text in texts.items():
         store.write_text(out / name, text)
     _write_plots(out / "plots", plotted)
-    return frame
 
 
 def _galleries(

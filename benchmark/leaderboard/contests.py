@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmark import store
+from benchmark.leaderboard import stats
 
 Record = Mapping[str, Any]  # a row, with its label, key and condition
 
@@ -75,6 +77,11 @@ class Contest:
     def known(self) -> np.ndarray:
         """(M,) bool: the methods whose values per image are known."""
         return ~np.isnan(self.values).all((1, 2))
+
+    @cached_property
+    def compared(self) -> stats.Comparison:
+        """All pairs of its methods."""
+        return stats.compare(self.values, self.better)
 
     def measured(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(methods, values): those with values per image, and those of which only means are known, (M, S, 1)."""

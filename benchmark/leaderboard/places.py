@@ -65,7 +65,9 @@ def places(frame: pd.DataFrame, contests: Sequence[Contest] = ()) -> pd.DataFram
         COLUMNS, best first. place: NaN for a method that is alone; low, high: 95 %, NaN without contests; tables: that
         count and in which it has a rival, settings folded; failed: in how many of all tables.
     """
-    draws = _draws(contests)
+    counting = frame.loc[frame["counts"].astype(bool), TABLE]
+    wanted = set(counting.itertuples(index=False, name=None))
+    draws = _draws([each for each in contests if tuple(each.key.values()) in wanted])
     parts = [pd.DataFrame(columns=COLUMNS)]
     for track in tables.tracks(frame):
         parts += _of_track(_taking_part(frame, track), draws)

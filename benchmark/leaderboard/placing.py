@@ -48,12 +48,13 @@ def differences(found: Sequence[Contest], label: str) -> pd.DataFrame:
         i, total = contest.labels.index(label), contest.totals
         if np.isnan(total[i]):
             continue
-        compared = stats.compare(contest.values, contest.better)
         margin = stats.margin(contest.unit, total)
         for j in np.flatnonzero(~np.isnan(total)):
             if i == j:
                 continue
-            gain, low, high, p, images, _ = (matrix[i, j] for matrix in compared)
+            gain, low, high, p, images, _ = (
+                matrix[i, j] for matrix in contest.compared
+            )
             rival = contest.labels[j], bool(contest.controls[j])
             verdict = _verdict(gain, low, high, p, margin)
             key = contest.key.values()

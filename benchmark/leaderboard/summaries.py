@@ -10,8 +10,11 @@ import pandas as pd
 from benchmark.leaderboard import places, reproduction
 
 
-def metrics(frame: pd.DataFrame, placed: pd.DataFrame, reproduced: pd.DataFrame) -> str:
-    """``metrics.json``: normalised ranks, accuracies by network, lines by status, claims by verdict."""
+def metrics(
+    frame: pd.DataFrame, placed: pd.DataFrame, reproduced: pd.DataFrame | None
+) -> str:
+    """``metrics.json``: normalised ranks, accuracies by network, lines by status and, if any were judged, claims by
+    verdict."""
     ranked: dict[str, dict[str, float]] = {}
     for line in _ranked(placed):
         of_track = ranked.setdefault(line.track, {})
@@ -21,13 +24,14 @@ def metrics(frame: pd.DataFrame, placed: pd.DataFrame, reproduced: pd.DataFrame)
     for line in facts.itertuples():
         network = networks.setdefault(f"{line.dataset}/{line.target}", {})
         network[line.metric] = round(line.mean, 4)
-    claims = reproduced[reproduction.is_claim(reproduced)]
     found = {
         "normalised_rank": ranked,
         "networks": networks,
         "lines": _counts(frame["status"]),
-        "claims": _counts(claims["verdict"]),
     }
+    if reproduced is not None:
+        claims = reproduced[reproduction.is_claim(reproduced)]
+        found["claims"] = _counts(claims["verdict"])
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 

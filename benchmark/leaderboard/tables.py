@@ -229,7 +229,7 @@ def _lines(contest: Contest) -> Iterator[dict[str, Any]]:
 def _judgement(contest: Contest) -> dict[str, Sequence[Any]]:
     """Rank, mark and gain of each method, and whether its best method beats every control."""
     total = contest.totals
-    found = stats.compare(contest.values, contest.better)
+    found = contest.compared
     p = stats.worse(found)
     first = stats.best(total, contest.better)
     alike = stats.same(found, first, stats.margin(contest.unit, total))

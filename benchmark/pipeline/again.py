@@ -41,6 +41,7 @@ from benchmark.pipeline.protocol import explained, names
 from benchmark.pipeline.score_rows import (
     Scored,
     _scored,
+    has_scores,
     kept_scores,
     raise_failed,
     wanted,
@@ -351,7 +352,8 @@ def again_unit(cell: Cell) -> Unit:
 
 def is_scored_again(cell: Cell) -> bool:
     """Do its scores by all metrics that call again exist, made from all that they depend on now?"""
-    return _wanted() <= kept_scores(cell.again_scores, again_keys(cell)).keys()
+    specs = registry.calling_metrics().values()
+    return has_scores(cell.again_scores, again_keys(cell), specs)
 
 
 def _wanted() -> set[tuple[str, str]]:

@@ -123,6 +123,16 @@ def read_explanation(path: Path) -> tuple[Explanation, dict[str, Any]]:
         return Explanation(**arrays, size=meta["size"]), meta
 
 
+def read_heatmaps(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The heat maps of an explanation, and to which images they apply; None where it has none. Nothing else is read.
+
+    Raises:
+        StoreError: a file that is missing or damaged.
+    """
+    arrays = store.read_npz(path, ["heatmaps", "applies"])
+    return arrays.get("heatmaps"), arrays.get("applies")
+
+
 def read_meta(path: Path) -> dict[str, Any]:
     """The meta of an explanation; its arrays are not read.
 

@@ -172,10 +172,16 @@ def _code_of(path: Path, definition: str) -> str:
 
 
 def _entry(path: Path, definition: str) -> str:
+    return f"{_named_in(CODE.root, path.absolute())}:{definition}".rstrip(":")
+
+
+@functools.cache  # asked for each metric of each cell
+def _named_in(root: Path, path: Path) -> str:
+    """The file of code at ``path``, below ``root`` if it lies there."""
     name = path.resolve()
-    if name.is_relative_to(CODE.root):
-        name = name.relative_to(CODE.root)
-    return f"{name}:{definition}".rstrip(":")
+    if name.is_relative_to(root):
+        name = name.relative_to(root)
+    return str(name)
 
 
 # --------------------------------------------------------------------------------------------- keys

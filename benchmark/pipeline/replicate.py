@@ -35,6 +35,7 @@ from benchmark.store.hashes import key_of
 from benchmark.utils.seeds import generator
 
 _EVIDENCE = 4  # pieces of evidence that are quoted per claim
+_LINE = 100  # letters of what is said of a task
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,21 @@ def replicate_paper(profile: Profile, paper: str) -> Iterator[Done]:
 def unit_of(task: Task) -> Unit:
     """The unit that runs a task."""
     reads = cells.network_files(task.cell)
-    return Unit(task.name, replicate_task, (task,), reads=reads, writes=(task.path,))
+    files = {"reads": reads, "writes": (task.path,)}
+    return Unit(task.name, replicate_task, (task,), **files, title=_title(task))
+
+
+def _title(task: Task) -> str:
+    """What people read: ``xnn.convolutional mnist/cnn-0``, with as much of the settings as a line holds."""
+    network = [task.dataset, f"seed={task.seed}"]
+    if task.target:
+        network = [task.cell.title]
+    settings = store.setting_text(task.settings)
+    parts = [f"{task.paper}.{task.experiment}", *network, settings]
+    text = " ".join(filter(None, parts))
+    if len(text) > _LINE:
+        return f"{text[: _LINE - 1]}…"
+    return text
 
 
 def replicate_task(task: Task) -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import api, data, engine, papers, store
-from benchmark.leaderboard.build import build
+from benchmark.leaderboard.build import Board, build
 from benchmark.metrics.glossary import entry, family
 from benchmark.pipeline import cells, collect, inputs, replicate
 from benchmark.pipeline.cells import Cell
@@ -34,9 +34,10 @@ def write(profile: Profile) -> Path:
     store.write_values(paths.values, instances)
     facts = kept(paths, provenance(profile))
     networks = target_cards(profile)
+    written = store.read_rows(paths.rows)  # as a reader of the file sees them
     build(
-        store.read_rows(paths.rows),  # as a reader of the file sees them
-        instances,
+        written,
+        Board.of(written, instances, families()),
         gallery=gallery(profile),
         data_cards={
             name: data.load_card(paths.data(name)) for name in profile.datasets
@@ -47,7 +48,6 @@ def write(profile: Profile) -> Path:
         papers=chapters(found),
         reported=paths.reported,
         out=paths.results,
-        families=families(),
         glossary=glossary(),
         apply=side_by_side,
     )
@@ -89,16 +89,16 @@ def gallery(
             meta = cells.read_meta(cell.explanation)
             if meta["status"] != "ok":
                 continue
-            explanation, _ = cells.read_explanation(cell.explanation)
-            if explanation.heatmaps is None:
+            heatmaps, applies = cells.read_heatmaps(cell.explanation)
+            if heatmaps is None:
                 continue
             key = dataset, cell.target
             if key not in found:
                 found[key] = _images(cell, images)
             rows = found[key]["rows"]
-            maps = explanation.heatmaps[rows]
-            if explanation.applies is not None:
-                maps[~explanation.applies[rows]] = np.nan
+            maps = heatmaps[rows]
+            if applies is not None:
+                maps[~applies[rows]] = np.nan
             found[key]["maps"][_label(meta)] = maps
     return found
 

@@ -34,6 +34,7 @@ from benchmark.pipeline.score_rows import (
     Scored,
     _base,
     _scored,
+    has_scores,
     kept_scores,
     raise_failed,
     unknown,
@@ -94,7 +95,7 @@ def score_unit(cell: Cell) -> Unit:
 def is_scored(cell: Cell) -> bool:
     """Do its scores by all metrics exist, made from all that they depend on now?"""
     specs = registry.scoring_metrics().values()
-    return wanted(specs) <= kept_scores(cell.scores, score_keys(cell)).keys()
+    return has_scores(cell.scores, score_keys(cell), specs)
 
 
 def score_cell(cell: Cell) -> str | None:

@@ -49,6 +49,21 @@ def kept_scores(path: Path, keys: Mapping[str, str]) -> dict[tuple[str, str], Sc
     return found
 
 
+def has_scores(
+    path: Path, keys: Mapping[str, str], specs: Iterable[MetricSpec]
+) -> bool:
+    """Are there scores by all these metrics under the current keys, in a file that is undamaged?"""
+    try:
+        rows = store.read_score_keys(path)
+    except store.StoreError:
+        return False
+    found = set()
+    for metric, setting, status, key in rows:
+        if key == keys.get(metric) and status != "failed":
+            found.add((metric, setting))
+    return wanted(specs) <= found and store.is_whole(path)
+
+
 def _scored(
     cell: Cell,
     meta: Mapping[str, Any],

@@ -196,6 +196,15 @@ def read_keyed_scores(
         return (*_scores(arrays), arrays["keys"].tolist())
 
 
+def read_score_keys(path: Path) -> list[tuple[str, str, str, str]]:
+    """(metric, its setting, status, key) of each row of scores; no other array is made."""
+    columns = ("row_metric", "row_metric_setting", "row_status", "keys")
+    with reading(path):
+        arrays = read_npz(path, columns)
+        found = [arrays[column].tolist() for column in columns]
+        return list(zip(*found, strict=True))
+
+
 def _scores(arrays: Mapping[str, np.ndarray]) -> Scores:
     columns = list(ROW_COLUMNS)
     rows = rows_v1.current(_columns(arrays, "row_"))[columns]

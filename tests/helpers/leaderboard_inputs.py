@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard.build import build
+from benchmark.leaderboard.build import Board, build
 from benchmark.utils.seeds import generator
 
 EVIL = "<script>alert(1)</script>"
@@ -209,7 +209,7 @@ def gallery() -> dict[tuple[str, str], dict]:
 
 
 def cards() -> dict:
-    """Keyword arguments of ``build`` besides rows and instances."""
+    """Keyword arguments of ``build`` besides rows and board."""
     return {
         "gallery": gallery(),
         "data_cards": {
@@ -281,7 +281,8 @@ def built() -> Path:
     """The folder of a whole build, made once a process; read only."""
     folder = Path(tempfile.mkdtemp(prefix="glassbench-")) / "results" / "offline"
     atexit.register(shutil.rmtree, folder.parent.parent, ignore_errors=True)
-    build(
-        *inputs(), **cards(), reported=store.ROOT / "results" / "reported", out=folder
-    )
+    rows, instances = inputs()
+    reported = store.ROOT / "results" / "reported"
+    board = Board.of(rows, instances)
+    build(rows, board, **cards(), reported=reported, out=folder)
     return folder

@@ -15,7 +15,7 @@ from scipy.stats import kendalltau
 
 from benchmark import store
 from benchmark.leaderboard import all_profiles, places, tables
-from benchmark.leaderboard.build import build
+from benchmark.leaderboard.build import Board, build
 from benchmark.leaderboard.render import console, gallery, markdown, plots, readme
 from benchmark.utils import plot_style
 from tests.helpers.leaderboard_inputs import EVIL, built, cards, inputs
@@ -41,19 +41,20 @@ def frame() -> object:
     return tables.leaderboard(*inputs())
 
 
-def small() -> dict:
+def small(shuffle: bool = False) -> dict:
     """One board, one metric: enough to build again quickly."""
     rows, instances = inputs()
+    rows = rows[
+        (rows["target"] == "vgg11") & rows["metric"].isin(["gini", "test_accuracy"])
+    ]
+    instances = instances[
+        (instances["target"] == "vgg11") & (instances["metric"] == "gini")
+    ]
+    if shuffle:
+        rows = rows.sample(frac=1, random_state=1)
+        instances = instances.sample(frac=1, random_state=1)
     return (
-        {
-            "rows": rows[
-                (rows["target"] == "vgg11")
-                & rows["metric"].isin(["gini", "test_accuracy"])
-            ],
-            "instances": instances[
-                (instances["target"] == "vgg11") & (instances["metric"] == "gini")
-            ],
-        }
+        {"rows": rows, "board": Board.of(rows, instances)}
         | cards()
         | {"gallery": {("digits", "vgg11"): cards()["gallery"]["digits", "vgg11"]}}
     )
@@ -95,10 +96,7 @@ def test_same_input_same_bytes_and_stale_plots_go(tmp_path):
     (again / "plots").mkdir(parents=True)
     for name in ("board-heatmap-old-net.svg", "gallery-old.png", "notes.txt"):
         (again / "plots" / name).write_text("old")
-    shuffled = small()
-    for key in ("rows", "instances"):
-        shuffled[key] = shuffled[key].sample(frac=1, random_state=1)
-    build(**shuffled, reported=REPORTED, out=again)
+    build(**small(shuffle=True), reported=REPORTED, out=again)
     left = files(again)
     assert left.pop("plots/notes.txt") == b"old"
     assert left == files(first)
@@ -107,19 +105,14 @@ def test_same_input_same_bytes_and_stale_plots_go(tmp_path):
 def test_build_of_nothing_and_of_networks_alone(tmp_path):
     rows, instances = inputs()
     nothing = {"gallery": None, "data_cards": {}, "target_cards": {}, "provenance": {}}
-    frame = build(
-        rows.iloc[:0],
-        instances.iloc[:0],
-        **nothing,
-        reported=REPORTED,
-        out=tmp_path / "none",
-    )
-    assert (
-        len(frame) == 0
-        and "No rows yet" in (tmp_path / "none" / "index.html").read_text()
-    )
+    none = rows.iloc[:0]
+    board = Board.of(none, instances.iloc[:0])
+    build(none, board, **nothing, reported=REPORTED, out=tmp_path / "none")
+    assert len(board.frame) == 0
+    assert "No rows yet" in (tmp_path / "none" / "index.html").read_text()
     networks = rows[rows["track"] == "target"]
-    build(networks, None, **nothing, reported=REPORTED, out=tmp_path / "networks")
+    board = Board.of(networks, None)
+    build(networks, board, **nothing, reported=REPORTED, out=tmp_path / "networks")
     assert "test accuracy" in (tmp_path / "networks" / "leaderboard.md").read_text()
     assert not list((tmp_path / "networks").glob("plots/*"))
 
@@ -138,7 +131,8 @@ def test_replication_rows_are_in_the_csv_and_not_on_a_board(tmp_path):
         seed=[0, 1, 2],
     )
     nothing = {"gallery": {}, "data_cards": {}, "target_cards": {}, "provenance": {}}
-    build(replicated, None, **nothing, reported=REPORTED, out=tmp_path)
+    board = Board.of(replicated, None)
+    build(replicated, board, **nothing, reported=REPORTED, out=tmp_path)
     assert (
         "layer tree,layer_trees,layer tree,layer=1"
         in (tmp_path / "leaderboard.csv").read_text()
@@ -235,6 +229,36 @@ def test_figures_are_whole(frame):
         assert not ink[[0, -1]].any() and not ink[:, [0, -1]].any(), (
             f"{name}: something is cut at the border"
         )
+
+
+def test_a_gallery_is_whole():
+    """Each picture where its column and row are, titles and captions inside the border."""
+    rng = np.random.default_rng(0)
+    name = "Black_footed_Albatross"
+    entry = {
+        "images": np.full((2, 3, 8, 16), 255, np.uint8),
+        "ids": [5, 123456],
+        "true": [name, name],
+        "predicted": [name, "Red_winged_Blackbird"],
+        "boxes": np.array([[4.0, 2.0, 12.0, 6.0], [np.nan] * 4]),
+        "maps": {"A method with a long name": rng.random((2, 8, 16))},
+    }
+    figure = gallery.figure(entry)
+    picture = Image.open(io.BytesIO(plot_style.save(figure, "png", dpi=100)))
+    grey = np.asarray(picture.convert("L"))
+    ink = grey < 250
+    assert not ink[[0, -1]].any() and not ink[:, [0, -1]].any()
+    (axes,) = figure.axes
+    places = [tuple(image.get_extent()) for image in axes.images]
+    width, height = 1.01, 1.01 / 2
+    left, top = (1.15, 1.15 + 1.05), (0.4, 0.4 + height + 0.04)
+    expected = [(x, x + width, y + height, y) for y in top for x in left]
+    np.testing.assert_allclose(places, expected)
+    (box, _) = axes.patches  # in each picture of the first row
+    at = (*box.get_xy(), box.get_width(), box.get_height())
+    inch = width / 16  # a pixel
+    wanted = (left[0] + 4 * inch, top[0] + 2 * inch, 8 * inch, 4 * inch)
+    np.testing.assert_allclose(at, wanted)
 
 
 def test_names_are_text_not_mathematics_or_markup():

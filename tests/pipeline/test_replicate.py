@@ -144,6 +144,9 @@ def test_units_are_every_network_seed_and_swept_value(project):
         ("", "", 4, {"m": 5}),
     ]
     assert len({t.path for t in tasks}) == 5
+    titles = [replicate.unit_of(task).title for task in tasks]
+    assert titles[0] == "layer_trees.widths blobs/cnn-0"
+    assert titles[2] == "layer_trees.coins seed=3 m=5"
     assert ask(project, {**WIDTHS, "target": "c*"})[0].target == "cnn"
 
 

@@ -4,6 +4,7 @@ import textwrap
 
 import pytest
 
+from benchmark.store import code_hash
 from benchmark.store.code_hash import Code
 
 FILES = {
@@ -127,6 +128,58 @@ def test_a_hash_is_kept_until_a_file_behind_it_changes(root, monkeypatch):
     shapes.unlink()
     with pytest.raises(KeyError):
         Code(root).hash([ENTRY])
+
+
+@pytest.fixture
+def next_process(root, monkeypatch):
+    """The project is ``root``; a call forgets what this process knows, as if the next one began."""
+    (root / "results").mkdir()
+    monkeypatch.setattr(code_hash, "CODE", Code(root))
+    monkeypatch.setattr(code_hash, "KEPT", root / "results" / "hashes.json")
+    monkeypatch.setattr(code_hash, "_HASHES", {})
+    monkeypatch.setattr(code_hash.atexit, "register", lambda function: None)
+
+    def begin():
+        code_hash._HASHES.clear()
+        code_hash._recall.cache_clear()
+
+    begin()
+    yield begin
+    code_hash._recall.cache_clear()
+
+
+def test_the_next_process_takes_hashes_over(root, next_process, monkeypatch):
+    """Until a byte of the code changes; with a file of them that is damaged or missing they are computed."""
+    asked, compute = [], Code._computed
+    monkeypatch.setattr(
+        Code, "_computed", lambda *given: asked.append(given) or compute(*given)
+    )
+    shapes, kept = root / "benchmark" / "shapes.py", code_hash.KEPT
+    first = Code(root).hash([ENTRY])
+    code_hash._keep()
+    for change, computed in [
+        (lambda: None, 1),
+        (lambda: shapes.write_text(shapes.read_text() + "# the end\n"), 2),
+        (code_hash._keep, 2),
+        (lambda: kept.write_text('{"code": 3'), 3),
+        (kept.unlink, 4),
+    ]:
+        change()
+        next_process()
+        assert Code(root).hash([ENTRY]) == first
+        assert len(asked) == computed
+    shapes.write_text(shapes.read_text().replace("return down(", "return 2 * down("))
+    assert Code(root).hash([ENTRY]) != first  # in the same process, too
+
+
+def test_hashes_of_files_elsewhere_are_not_passed_on(root, next_process):
+    (root / "mine").mkdir()
+    (root / "mine" / "plugin.py").write_text("class Mine: pass\n")
+    Code(root).hash(["mine/plugin.py:Mine"])
+    code_hash._keep()
+    next_process()
+    code_hash._recall()
+    assert not code_hash._HASHES
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,13 @@ _PAGES = {
 }
 _PAPERS = ("Papers", "Reproduction")
 _SCRIPTS = ("export.js", "page.js")
+_FIGURES = {  # of a track: file, what it shows
+    "places": "the place of each method with its interval",
+    "agreement": "how far the metrics order the methods alike",
+    "critical": "average ranks of the methods, and which differ",
+    "duels": "how many duels each method wins against each other",
+    "settings": "average ranks of the methods under each setting of a metric",
+}
 _NAMED = 4  # methods that may lead as well are named up to here, then counted
 _TARGET_FACTS = (
     "net",
@@ -75,7 +82,7 @@ _TARGET_FACTS = (
 def render(
     frame: pd.DataFrame,
     placed: pd.DataFrame,
-    reproduced: pd.DataFrame,
+    reproduced: pd.DataFrame | None,
     *,
     svgs: Mapping[str, str],
     pngs: Mapping[str, bytes],
@@ -89,13 +96,14 @@ def render(
     """The pages by file name.
 
     Args:
-        frame, placed, reproduced: from ``tables.leaderboard``, ``places.places`` and ``reproduction.table``.
+        frame, placed: from ``tables.leaderboard`` and ``places.places``.
+        reproduced: from ``reproduction.table``; None: without the pages of papers and reproduction.
         svgs: figures by name (``plots.figures``).
         pngs: gallery pictures by name.
         data_cards: by data set.
         target_cards: by (dataset, target, seed).
         provenance: as for ``build``.
-        papers: chapters, as for ``build``; None: without the pages of papers and reproduction.
+        papers: chapters, as for ``build``.
         glossary: of the metrics, as for ``build``.
         compared: by label of a new method, its ``placing.differences``: the first page begins with them.
     """
@@ -107,11 +115,14 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["code"] = code
+    environment.globals["anchor"] = anchor
     made = provenance.get("made", {})
     known = {key: value for key, value in provenance.items() if value not in _EMPTY}
     glossary = glossary or {}
     shown = [name for name in glossary if name in set(frame["metric"])]
-    titles = [title for title in _PAGES if papers is not None or title not in _PAPERS]
+    titles = [
+        title for title in _PAGES if reproduced is not None or title not in _PAPERS
+    ]
     facts = {
         "css": Markup((TEMPLATES / "page.css").read_text()),
         "js": Markup("\n".join(map(_script, _SCRIPTS))),
@@ -124,12 +135,10 @@ def render(
         "unknown": _unknown(frame),
         "new": list(compared or ()),
         "standings": _standings(frame, placed, compared or {}),
-        "papers": [_paper(chapter, reproduced) for chapter in papers or ()],
         "findings": _findings(frame, placed),
         "boards": _boards(frame),
         "networks": _networks(frame, target_cards),
         "data": [_data(name, card) for name, card in sorted(data_cards.items())],
-        "reproduction": _reproduction(reproduced),
         "glossary": [glossary[name] for name in shown],
         "provenance": [
             (key.replace("_", " "), _text(value)) for key, value in known.items()
@@ -142,6 +151,13 @@ def render(
         "enough": stats.NETWORKS,
         "places_note": markdown.PLACES,
     }
+    if reproduced is not None:
+        facts["names"] = {
+            chapter["paper"]: chapter["title"].partition(":")[0]
+            for chapter in papers or ()
+        }
+        facts["papers"] = [_paper(chapter, reproduced) for chapter in papers or ()]
+        facts["reproduction"] = _reproduction(reproduced)
     pages = {}
     for title in titles:
         file = _PAGES[title]
@@ -306,9 +322,9 @@ def _track(
     heading, what = tables.TRACKS.get(track, (track, ""))
     sensitivity = rankings.sensitivity(frame, track).itertuples()
     figures = {}
-    for name in ("places", "agreement", "critical", "duels", "settings"):
+    for name, alt in _FIGURES.items():
         file = f"{name}-{track}"
-        figures[name] = _drawn(svgs.get(file), file)
+        figures[name] = _drawn(svgs.get(file), file, f"{heading}: {alt}")
     return {
         "id": anchor(track),
         "title": heading,
@@ -386,7 +402,8 @@ def _drawn_board(
     gallery = plot_style.file_name("gallery", dataset, target)
     photo = pngs.get(gallery) if track == "heatmap" else None
     alt = f"The same images of {dataset} under every method, for {target}"
-    figure = _drawn(svgs.get(name), name)
+    means = f"{board['title']}: mean and interval of each method by each metric"
+    figure = _drawn(svgs.get(name), name, means)
     picture = _raster(photo, gallery, alt) if photo else None
     return board | {"figure": figure, "gallery": picture}
 
@@ -548,10 +565,9 @@ def _picture(picture: Mapping[str, Any]) -> dict[str, Any]:
     name, title = picture["name"], picture["title"]
     svg = picture.get("svg")
     png = picture["png"]
-    shown = _drawn(svg.decode(), name) if svg else _raster(png, name, title)
+    shown = _drawn(svg.decode(), name, title) if svg else _raster(png, name, title)
     return {
         **shown,
-        "alt": title,
         "title": title,
         "caption": picture["caption"],
         "id": anchor(name),
@@ -650,14 +666,14 @@ def _reproduction(frame: pd.DataFrame) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------------- figures
 
 
-def _drawn(svg: str | None, name: str) -> dict[str, Any] | None:
+def _drawn(svg: str | None, name: str, alt: str) -> dict[str, Any] | None:
     """A drawing among the plots, in the size that it has on the page; its inks are turned in the dark."""
     if svg is None:
         return None
     points = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
     width, height = (round(float(size) * 4 / 3) for size in points)
     src = f"plots/{name}.svg"
-    return {"src": src, "width": width, "height": height, "alt": name, "drawn": True}
+    return {"src": src, "width": width, "height": height, "alt": alt, "drawn": True}
 
 
 def _raster(png: bytes, name: str, alt: str) -> dict[str, Any]:

@@ -73,24 +73,26 @@ def drawings(
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """As ``figures``, with what draws a figure, in any process, in place of the figure."""
     for track in tables.tracks(frame):
+        part = frame[frame["track"] == track]  # all that a process is given
         rivals = places.of(placed, track)["place"].notna().sum()
         if rivals > 1:
             yield f"places-{track}", partial(places_figure, placed, track, new)
-        agreement = metric_agreement(frame, track)
+        agreement = metric_agreement(part, track)
         if len(agreement) > 1:
             yield f"agreement-{track}", partial(heat, agreement)
         if rivals > 1:
-            if len(rankings.rankings(frame, track)) >= rankings.ENOUGH:
-                draw = partial(plots_ranks.critical_difference, frame, track, new)
+            if len(rankings.rankings(part, track)) >= rankings.ENOUGH:
+                draw = partial(plots_ranks.critical_difference, part, track, new)
                 yield f"critical-{track}", draw
             else:
-                draw = partial(plots_ranks.duels, frame, placed, track, new)
+                draw = partial(plots_ranks.duels, part, placed, track, new)
                 yield f"duels-{track}", draw
-            if len(rankings.sensitivity(frame, track)):
-                draw = partial(plots_ranks.settings, frame, placed, track, new)
+            if len(rankings.sensitivity(part, track)):
+                draw = partial(plots_ranks.settings, part, placed, track, new)
                 yield f"settings-{track}", draw
-        for dataset, target in tables.boards(frame, track):
-            draw = partial(board, frame, placed, track, dataset, target, new)
+        for dataset, target in tables.boards(part, track):
+            lines = tables.on_board(part, track, dataset, target)
+            draw = partial(board, lines, placed, track, dataset, target, new)
             yield file_name("board", track, dataset, target), draw
 
 
@@ -186,6 +188,7 @@ def _panel(
     new: Collection[str],
 ) -> None:
     found = {line.label: line for line in lines.itertuples()}
+    measured = []
     for y, (label, _) in enumerate(methods):
         line = found.get(label)
         if line is None:
@@ -193,10 +196,12 @@ def _panel(
         if line.status != "ok":
             _note(axes, y, "failed" if line.status == "failed" else "not applicable")
             continue
-        colour = COLOURS[_kind(line)]
-        if np.isfinite(line.low):
-            axes.hlines(y, line.low, line.high, color=colour, linewidth=1.6, zorder=2)
-        axes.plot([line.mean], [y], "o", color=colour, markersize=5, zorder=3)
+        measured.append((y, line.mean, line.low, line.high, COLOURS[_kind(line)]))
+    # few artists: the layout asks each for its size
+    dots = pd.DataFrame(measured, columns=["y", "mean", "low", "high", "colour"])
+    axes.scatter("mean", "y", s=25, c="colour", data=dots, linewidths=1, zorder=3)
+    bars = dots.dropna(subset="low")
+    axes.hlines("y", "low", "high", "colour", data=bars, linewidth=1.6, zorder=2)
     labels = [label for label, _ in methods]
     controls = [control for _, control in methods]
     _method_axis(axes, labels, controls, new)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmark.leaderboard import places, placing, reproduction, tables
+from benchmark.leaderboard import places, placing, tables
 from benchmark.leaderboard.contests import contests
 from benchmark.leaderboard.render import exports, plots, plots_ranks
 from benchmark.leaderboard.render import gallery as galleries
@@ -288,6 +288,18 @@ class TestBrowser:
         )  # Grad-CAM and Grad-CAM++ stay
         assert sorted(set(read.hidden_boards)) == ["digits/cnn", "digits/vgg11"]
 
+    def test_a_link_to_a_section_keeps_the_filter(self, page, tmp_path):
+        site = shutil.copytree(page.parent, tmp_path / "site")
+        jump = """<script>
+            document.querySelector(".sections a[href='#heatmap']").click();
+            setTimeout(() => { document.body.title = location.hash; }, 200);
+            </script></body>"""
+        copy = site / "index.html"
+        copy.write_text(copy.read_text().replace("</body>", jump))
+        dumped, said = dom(copy, tmp_path / "profile", "#filter=grad-cam")
+        body = html.unescape(re.search(r"<body[^>]*>", dumped)[0])
+        assert said == "" and 'title="#filter=grad-cam&at=heatmap"' in body
+
     def test_clicks_and_keys_sort(self, page, tmp_path):
         """The same button serves mouse and keyboard: pressed once, best first; twice, worst first."""
         site = shutil.copytree(page.parent, tmp_path / "site")
@@ -339,6 +351,43 @@ class TestBrowser:
         body = re.search(r"<body[^>]*>", dumped)[0]
         assert said == "" and 'title="0"' in body and 'lang="6 links, 0 miss"' in body
 
+    def test_each_heading_sorts_best_first_and_then_worst_first(self, page, tmp_path):
+        """Of every table: what has no value comes last either way, and the link says where the order comes from."""
+        site = shutil.copytree(page.parent, tmp_path / "site")
+        press = """<script>
+            const wrong = [];
+            const opposite = { ascending: "descending", descending: "ascending" };
+            const compare = (a, b) =>
+                typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
+            let clicks = 0;
+            for (const table of document.querySelectorAll("table.sortable")) {
+                [...table.tHead.rows[0].cells].forEach((head, column) => {
+                    for (const wanted of [head.dataset.first, opposite[head.dataset.first]]) {
+                        head.querySelector("button").click();
+                        clicks += 1;
+                        const texts = [...table.tBodies[0].rows].map((row) => row.cells[column]).map((cell) =>
+                            cell.dataset.sort ?? cell.textContent.trim());
+                        const known = texts.filter((text) => text !== "");
+                        const isNumber = known.every((text) => !Number.isNaN(Number(text)));
+                        const values = isNumber ? known.map(Number) : known;
+                        const sign = wanted === "ascending" ? 1 : -1;
+                        const ordered = values.every((value, i) => !i || sign * compare(values[i - 1], value) <= 0);
+                        const last = texts.slice(known.length).every((text) => text === "");
+                        const link = decodeURIComponent(location.hash);
+                        const said = link.includes(`sort=${table.id}:${column}:${wanted}`);
+                        const right = head.ariaSort === wanted && ordered && last && said;
+                        if (!right) wrong.push([table.id, column, wanted]);
+                    }
+                });
+            }
+            document.body.title = `${clicks} clicks, wrong: ${wrong.join("; ")}.`;
+            </script></body>"""
+        copy = site / "index.html"
+        copy.write_text(copy.read_text().replace("</body>", press))
+        dumped, said = dom(copy, tmp_path / "profile")
+        title = re.search(r'<body[^>]*title="([^"]*)"', dumped)[1]
+        assert said == "" and re.fullmatch(r"\d\d+ clicks, wrong: \.", title)
+
     def test_settings_fold_behind_the_first(self, page, tmp_path):
         hidden = re.compile(r'<th[^>]*data-metric="accuracy_top_pixels"[^>]*hidden')
         dumped, _ = dom(page, tmp_path / "a")
@@ -352,6 +401,7 @@ class TestBrowser:
         parts = re.findall(r"<(?:article|div)[^>]*data-part[^>]*>", dumped)
         assert said == "" and len(parts) == 4
         assert all("empty" in part for part in parts)
+        assert '<span id="matches">0 rows</span>' in dumped
 
     def test_a_button_makes_the_files_of_its_table(self, page, tmp_path):
         """By a script alone, and the same texts as ``exports``: all settings open, nothing filtered or sorted."""
@@ -409,7 +459,7 @@ def evaluation(tmp_path_factory) -> Path:
     pages = render.render(
         frame,
         places.places(frame, found),
-        reproduction.table(rows, ROOT / "results" / "reported"),
+        None,
         svgs={},
         pngs={},
         data_cards=given["data_cards"],

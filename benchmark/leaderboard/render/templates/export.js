@@ -76,7 +76,7 @@ function latexHead(cell) {
 function captionOf(table) {
   const region = table.closest("[role=region]").getAttribute("aria-label");
   const caption = table.caption ? plain(table.caption) : "";
-  return [region, caption].filter(Boolean).join(": ");
+  return [region, caption].filter(Boolean).join(": ").replace(/\.$/, "");
 }
 
 function columnsOf(table, { head, body }) {

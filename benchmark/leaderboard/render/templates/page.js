@@ -1,7 +1,7 @@
 "use strict";
 // Sortable tables, a filter over rows, a choice of network, settings of a metric folded behind its first. All of it is
-// in the link: #sort=TABLE:COLUMN:DIRECTION, #filter=TEXT, #show=DATASET/TARGET, #open=TABLE:METRIC,... and
-// #hide=TABLE:FAMILY,..., joined by "&".
+// in the link: #sort=TABLE:COLUMN:DIRECTION, #filter=TEXT, #show=DATASET/TARGET, #open=TABLE:METRIC,...,
+// #hide=TABLE:FAMILY,... and, after a jump to a section, #at=SECTION, joined by "&".
 // Each table can be had as CSV and LaTeX, with the rows and columns that it shows (export.js).
 (() => {
   const status = document.getElementById("status");
@@ -40,6 +40,7 @@
     const name = heads[column].querySelector("button").textContent.trim().replace(/\s+/g, " ");
     status.textContent = `sorted by ${name}, ${direction}`;
     state.sort = `${table.id}:${column}:${direction}`;
+    state.at = "";
   }
 
   // The columns of a metric's other settings.
@@ -71,6 +72,7 @@
       const open = has("open", table, metric);
       button.setAttribute("aria-expanded", open);
       button.textContent = open ? "−" : `+${others(table, metric).length}`;
+      button.setAttribute("aria-label", `${button.dataset.title}: ${button.textContent} other settings`);
     }
     for (const button of table.closest("[data-part]")?.querySelectorAll(".families button") ?? []) {
       button.setAttribute("aria-pressed", !has("hide", table, button.textContent));
@@ -82,11 +84,10 @@
     layOut(table);
   }
 
-  function press(table, text, label, act) {
+  function press(table, text, act) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = text;
-    if (label) button.setAttribute("aria-label", label);
     button.addEventListener("click", () => { act(button); layOut(table); remember(); });
     return button;
   }
@@ -97,8 +98,8 @@
     for (const head of heads) {
       const { metric } = head.dataset;
       if (!seen.has(metric) && others(table, metric).length) {
-        const label = `${head.querySelector("span").textContent}: other settings`;
-        const button = press(table, "", label, () => set("open", table, metric, !has("open", table, metric)));
+        const button = press(table, "", () => set("open", table, metric, !has("open", table, metric)));
+        button.dataset.title = head.querySelector("span").textContent;
         button.className = "fold";
         head.append(button);
       }
@@ -111,7 +112,7 @@
       row.setAttribute("role", "group");
       row.setAttribute("aria-label", "Metrics shown");
       row.append("Metrics:", ...[...families].map((family) =>
-        press(table, family, "", () => set("hide", table, family, !has("hide", table, family)))));
+        press(table, family, () => set("hide", table, family, !has("hide", table, family)))));
       table.closest("[role=region]").before(row);
     }
     layOut(table);
@@ -134,6 +135,8 @@
     state.filter = filter?.value;
     state.show = which?.value;
     status.textContent = `${shown} rows`;
+    const matches = document.getElementById("matches");
+    if (matches) matches.textContent = wanted ? `${shown} ${shown === 1 ? "row" : "rows"}` : "";
   }
 
   function remember() {
@@ -158,7 +161,16 @@
       sort(table, Number(column), direction === "descending" ? "descending" : "ascending");
       table.scrollIntoView({ block: "center" });
     }
-    if (!location.hash.includes("=")) document.getElementById(location.hash.slice(1))?.scrollIntoView(); // after folding
+    const at = location.hash.includes("=") ? parts.get("at") : location.hash.slice(1);
+    if (at) document.getElementById(at)?.scrollIntoView(); // after folding
+  }
+
+  // A link to a section takes nothing else out of the page's link.
+  function move() {
+    if (location.hash.includes("=")) return restore();
+    const isPlain = Object.entries(state).every(([key, value]) => key === "at" || !value);
+    state.at = location.hash.slice(1);
+    if (!isPlain) remember();
   }
 
   const opposite = { ascending: "descending", descending: "ascending" };
@@ -181,8 +193,17 @@
       image.replaceWith(note);
     });
   }
+  // A figure that scrolls, on a narrow screen, can be reached by the keyboard.
+  function reach() {
+    for (const figure of document.querySelectorAll("figure")) {
+      if (figure.scrollWidth > figure.clientWidth) figure.tabIndex = 0;
+      else figure.removeAttribute("tabindex");
+    }
+  }
+  window.addEventListener("resize", reach);
+  reach();
   filter?.addEventListener("input", () => { narrow(); remember(); });
   which?.addEventListener("change", () => { narrow(); remember(); });
-  window.addEventListener("hashchange", restore);
+  window.addEventListener("hashchange", move);
   restore();
 })();
