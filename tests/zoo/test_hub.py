@@ -133,6 +133,13 @@ def test_a_folder_of_transformers_is_a_network(model):
     assert again.digest() != before
 
 
+def test_a_folder_that_says_that_pixels_are_not_normalised(model):
+    images = {"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    (model / "preprocessor_config.json").write_text(json.dumps(images))
+    recipe, _ = built({"use": f"hf:{model}"})
+    assert (list(recipe.mean), list(recipe.std)) == ([0.0], [1.0])
+
+
 def test_a_file_of_weights_takes_the_place_of_the_folders(model, tmp_path):
     torch.manual_seed(3)
     state = Classifier(6).state_dict()
