@@ -27,13 +27,15 @@ from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.train import bring_network
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import UnknownName
+from benchmark.utils.seeds import generator
 from benchmark.zoo import hub
-from benchmark.zoo.own import LIBRARIES, NetworkError, OwnNetwork
+from benchmark.zoo.own import LIBRARIES, NetworkError, OwnNetwork, frozen
 from benchmark.zoo.recipe import mapping_of
 
 NAME = "own"
 IMAGES, REFERENCE = 64, 256
 FEW = 5  # images, of which none is kept apart to fit methods on
+MOST = 1000  # images that are read of each split
 BESIDES = (
     "baselines/grad_cam.py:GradCAM",
     "baselines/grad_cam_plusplus.py:GradCAMPlusPlus",
@@ -187,7 +189,7 @@ def _count(
     place, _, _ = recipe.use.rpartition(":")
     if place in LIBRARIES:
         return len(classes)
-    net = recipe.build(classes, load=False).eval()
+    net = frozen(recipe.build(classes, load=False))
     count = _logits(net, shape)
     if count is None and shape[0] == 3 and _logits(net, (1, *shape[1:])):
         raise UsageError(f"{recipe.use} takes images of one channel: --grey")
@@ -291,9 +293,23 @@ def _splits(found: Listing, name: str) -> tuple[folders.Splits, list[str]]:
         splits["test"] = [item for item in items if item.name in chosen]
         splits["train"] = [item for item in items if item.name not in chosen]
     if n >= FEW and all(splits.values()):
-        return splits, []
+        return _at_most(MOST, splits, name)
     said = f"methods are fitted on the images that they explain: there are {n}, none kept apart"
     return dict.fromkeys(data.SPLITS, items), [said]
+
+
+def _at_most(
+    most: int, splits: folders.Splits, name: str
+) -> tuple[folders.Splits, list[str]]:
+    """So many images of each split, drawn by a seed, in their order; and what to know."""
+    found, said = {}, []
+    for split, items in splits.items():
+        drawn = generator("own", name, split).permutation(len(items))[:most]
+        found[split] = [items[i] for i in sorted(drawn)]
+        if len(items) > most:
+            of_all = f"{most:,} of {len(items):,} images of {split}"
+            said.append(f"{of_all} were read, drawn by a seed")
+    return found, said
 
 
 def _profile(dataset: str, target: str, recipe: OwnNetwork) -> Profile:

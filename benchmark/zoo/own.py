@@ -38,7 +38,14 @@ from torch import Tensor, nn
 from benchmark import store
 from benchmark.api import Target
 from benchmark.data import Dataset
-from benchmark.splits.networks import NetworkError, check_network, is_chain, unwrapped
+from benchmark.splits.hooks import IMAGES, noise
+from benchmark.splits.networks import (
+    NetworkError,
+    _required,
+    check_network,
+    is_chain,
+    unwrapped,
+)
 from benchmark.utils.near_names import UnknownName, near, pick
 from benchmark.zoo.checkpoints import data_hash
 from benchmark.zoo.pretrained import file_hash
@@ -165,6 +172,7 @@ def bring(
     notes = []
     if net.training:
         notes.append("it was in training mode; it is explained in eval mode")
+    check_pass(net, dataset.input_shape)
     state = {key: value.clone() for key, value in net.state_dict().items()}
     target = target_of(recipe, net, dataset.input_shape, dataset.classes, name)
     notes += check_network(target.net, target.input_shape)
@@ -210,6 +218,50 @@ def bring(
     }
     store.write_json(path.with_suffix(".json"), card)
     return card
+
+
+def check_pass(net: nn.Module, image: tuple[int, int, int]) -> None:
+    """Freeze a network, and check that it takes images and has gradients at them. Lazy layers get their weights.
+
+    Args:
+        image: (c, h, w).
+
+    Raises:
+        NetworkError: it takes something else, or its logits do not depend on the images by gradients.
+    """
+    if len(_required(net)) != 1:  # check_network says what it takes
+        return
+    x = noise(frozen(net), IMAGES, image).requires_grad_()
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.random.default_generator.manual_seed(0)
+        try:
+            y = net(x.clone())
+        except (AttributeError, LookupError, TypeError) as error:
+            size = "x".join(map(str, image))
+            raise NetworkError(
+                f"cannot take images of {size} ({_line(error)}): "
+                "its forward must take a tensor (n, c, h, w) of this size, and nothing else"
+            ) from None
+        except Exception:  # check_network says which
+            return
+    if isinstance(y, Tensor) and y.is_floating_point() and not y.requires_grad:
+        raise NetworkError(
+            "gives logits without gradients; take no_grad, detach and NumPy out of its forward"
+        )
+
+
+def frozen(net: nn.Module) -> nn.Module:
+    """The network itself, in eval mode and without gradients of its weights.
+
+    Raises:
+        NetworkError: it has no such mode, as what torch.export makes.
+    """
+    try:
+        return net.eval().requires_grad_(False)
+    except NotImplementedError:
+        raise NetworkError(
+            "is an exported program, whose layers cannot be hooked; build it in Python and load its weights"
+        ) from None
 
 
 def is_brought(path: Path, key: str) -> bool:

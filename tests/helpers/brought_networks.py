@@ -39,6 +39,12 @@ def eleven():
     return Net(11)
 
 
+def lazy():
+    return nn.Sequential(
+        nn.LazyConv2d(4, 3), nn.AvgPool2d(14), nn.Flatten(), nn.LazyLinear(3)
+    )
+
+
 def thousand():
     return Net(1000)
 
@@ -113,6 +119,36 @@ def returns_probabilities():
 
 def returns_a_constant():
     return _changed(lambda self, x: 0 * Net.forward(self, x) + 1)
+
+
+def takes_a_dict():
+    return _changed(lambda self, batch: Net.forward(self, batch["pixel_values"]))
+
+
+def takes_a_keyword():
+    return _changed(lambda self, *, pixel_values: Net.forward(self, pixel_values))
+
+
+def has_no_gradients():
+    return _changed(torch.no_grad()(lambda self, x: Net.forward(self, x)))
+
+
+def has_a_frozen_backbone():
+    return _changed(lambda self, x: self.fc(self.body(x).detach().mean((2, 3))))
+
+
+class Exported(Net):
+    """As torch.export.export(...).module()."""
+
+    def train(self, mode=True):
+        raise NotImplementedError("Calling train() is not supported yet.")
+
+    def eval(self):
+        raise NotImplementedError("Calling eval() is not supported yet.")
+
+
+def exported():
+    return Exported()
 
 
 def needs_two_inputs():

@@ -10,6 +10,7 @@ from PIL import Image
 from benchmark import data, store
 from benchmark.cli import evaluating, main
 from benchmark.data import folders
+from benchmark.jobs import own
 from benchmark.jobs.own import Images, lines, own_profile
 from benchmark.utils.errors import UsageError
 from tests.helpers import own_images
@@ -231,6 +232,14 @@ def test_half_of_the_images_are_explained(home):
     labels = np.concatenate([made.arrays[f"y_{s}"] for s in data.SPLITS])
     assert sorted(labels.tolist()) == list(range(9))
     assert not any("none kept apart" in line for line in lines(card))
+
+
+def test_of_very_many_images_some_are_read(home, monkeypatch):
+    monkeypatch.setattr(own, "MOST", 4)
+    made, card = ready(boxed(home / "some", n=18))
+    assert (made.size("train"), made.size("test")) == (4, 4)
+    told = "4 of 9 images of test were read, drawn by a seed"
+    assert any(told in line for line in lines(card))
 
 
 def test_grey_and_cropped_images(home):

@@ -85,6 +85,16 @@ def test_a_network_without_a_file_of_weights_keeps_those_that_it_had(bring, phot
     assert torch.equal(zoo.load(path)(photos.batch("test")), first)
 
 
+def test_lazy_layers_get_the_same_weights_each_time(bring):
+    first, path = bring("lazy")
+    weights = zoo.load(path).net.state_dict()
+    torch.rand(1)
+    second, path = bring("lazy")
+    assert first["parameters"] == second["parameters"] == 4 * 27 + 4 + 3 * 4 + 3
+    again = zoo.load(path).net.state_dict()
+    assert all(torch.equal(weights[key], again[key]) for key in weights)
+
+
 def test_outputs_are_put_in_the_order_of_the_classes(bring, photos):
     batch = photos.batch("test")
     _, path = bring(options={"outputs": 4}, classes=["red", "grey", "green", "blue"])
@@ -225,6 +235,11 @@ BAD = [  # function, other settings, what the line says
     ("returns_nan", {}, "gives logits that are NaN or infinite"),
     ("returns_a_constant", {}, "the same logits for different images; are its weights"),
     ("needs_two_inputs", {}, "takes x, mask; write a module whose forward takes the"),
+    ("takes_a_dict", {}, r"images of 3x16x16 .*: its forward must take a tensor"),
+    ("takes_a_keyword", {}, r"images of 3x16x16 .*: its forward must take a tensor"),
+    ("exported", {}, "is an exported program, whose layers cannot be hooked; build"),
+    ("has_no_gradients", {}, "logits without gradients; take no_grad, detach and"),
+    ("has_a_frozen_backbone", {}, "logits without gradients; take no_grad, detach"),
     ("draws_at_random", {}, "other logits for the same images .*F.dropout without"),
     ("keeps_state", {}, "other logits for the same images .*keeps state between calls"),
     ("keeps_a_buffer", {}, "changes its buffer seen in eval mode: it keeps state"),
