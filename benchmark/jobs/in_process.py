@@ -61,7 +61,7 @@ from benchmark.utils.errors import InputError, UsageError
 from benchmark.utils.near_names import UnknownName, pick
 from benchmark.utils.seeds import generator
 from benchmark.zoo.following import Following
-from benchmark.zoo.own import OwnNetwork, check_pass, target_of
+from benchmark.zoo.own import CHECKED, OwnNetwork, check_pass, check_split, target_of
 
 PROFILE, DATASET = "python", "images"
 _ANNOTATIONS = ("boxes", "parts", "part_visible", "part_masks", "part_importance")
@@ -199,6 +199,8 @@ def evaluate(
     batch = _batch(images, labels, "images")
     target = Following.of(_target(network, batch, layer, classes, mean, std, tokens))
     batch = _checked(batch, target, "labels")
+    with _one_line(f"{target.name} "):
+        check_split(target, batch.x[:CHECKED])
     fit_on = batch
     if reference is not None:
         fit_on = _batch(reference, reference_labels, "reference")

@@ -109,8 +109,9 @@ def own_profile(
         with store.exclusive(paths.targets(dataset), wait=True):
             bring_network(unit, paths.data(dataset), mapping_of(recipe), path)
     except NetworkError as error:
-        why = " ".join(str(error).split())
-        raise UsageError(f"{network['use']} {why}") from None
+        why, use = " ".join(str(error).split()), str(network["use"])
+        named = use.endswith(why.partition(" ")[0])
+        raise UsageError(why if named else f"{use} {why}") from None
     except (ParamsError, UnknownName, ValueError) as error:
         raise UsageError(" ".join(str(error).split())) from None
     card = store.read_json(path.with_suffix(".json"))
@@ -143,7 +144,7 @@ def _outputs(
         raise UsageError(
             f"{recipe.use} has {count} outputs for {len(names)} classes: --classes names each of them, in order"
         )
-    if recipe.classes or count is None:  # the network's own check says why
+    if recipe.classes or count in (None, 1):  # the network's own check says why
         return names, []
     if all(map(str.isdecimal, names)):
         return _numbered(names, count, found)
@@ -154,8 +155,9 @@ def _outputs(
                 f"outputs 0 to {count - 1} are taken as {shown} (--classes)"
             ]
     listed = f", of {len(found.declared)} that it names" if found.declared else ""
+    classes = "one class" if len(names) == 1 else f"{len(names)} classes"
     raise UsageError(
-        f"the network has {count} outputs, the images are of {len(names)} classes{listed} ({', '.join(names[:4])}): "
+        f"the network has {count} outputs, the images are of {classes}{listed} ({', '.join(names[:4])}): "
         "name those of the outputs in order, --classes NAME NAME ... or a file with a name per line"
     )
 

@@ -181,7 +181,7 @@ def test_classes_and_outputs(home, labels, classes, expected):
         (["3", "0"], None, "label 3 is beyond the network's 3 outputs, 0 to 2"),
         (["3", "0"], ["a", "b", "c"], "label 3 is beyond the 3 classes, 0 to 2"),
         (["a", "b"], None, "has 3 outputs, the images are of 2 classes .a, b.: name"),
-        (["a"], None, "has 3 outputs, the images are of 1 classes .a.: name"),
+        (["a"], None, "has 3 outputs, the images are of one class .a.: name"),
         (["cat"], ["can", "dog", "x"], r"png: no class 'cat'; did you mean can"),
         (["a"], ["a", "b"], "has 3 outputs for 2 classes: --classes names each"),
         (["a"], ["a", "b", "a"], "--classes: 'a' stands there twice"),
