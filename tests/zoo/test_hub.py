@@ -108,6 +108,8 @@ def model(tmp_path, monkeypatch):
     """A folder as transformers writes it."""
     library = ModuleType("transformers")
     library.AutoModelForImageClassification, library.AutoConfig = Classifier, Config
+    silence = SimpleNamespace(disable_progress_bar=lambda: None)
+    library.utils = SimpleNamespace(logging=silence)
     monkeypatch.setitem(sys.modules, "transformers", library)
     folder = tmp_path / "model"
     folder.mkdir()
