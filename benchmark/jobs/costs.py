@@ -286,7 +286,8 @@ class Counter:
         spec, settings = declared(ref).spec, len(declared(ref).settings)
         if isinstance(spec, CallingSpec):
             images = cell.again * (1 + settings * spec.calls)
-            asked = facts.explaining(images, cell.reference)
+            reference = min(cell.reference, facts.train)
+            asked = facts.explaining(images, reference)
             count = lambda: explaining(cell.method, asked)
             key = "metric", *_key(cell), images
             return _kind("again", cell), self._once(count, facts, *key)

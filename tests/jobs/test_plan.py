@@ -28,7 +28,9 @@ from tests.helpers.workspace import blobs
 
 
 def planned(seconds, step="train", stage="blobs", name="", needs=(), source="measured"):
-    return Planned(step, stage, name or f"u{seconds}", needs, seconds, 0.5, source)
+    name = name or f"u{seconds}"
+    scores = name if step == "score" else ""
+    return Planned(step, stage, name, needs, seconds, 0.5, source, scores)
 
 
 # --------------------------------------------------------------------------------------------- schedules
