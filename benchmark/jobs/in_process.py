@@ -55,7 +55,6 @@ from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Again
 from benchmark.pipeline.protocol import explained, names, summary
 from benchmark.pipeline.report import families
-from benchmark.splits.networks import unwrapped
 from benchmark.utils import plot_style
 from benchmark.utils.errors import InputError, UsageError
 from benchmark.utils.near_names import UnknownName, pick
@@ -381,7 +380,7 @@ def _target(
         recipe = OwnNetwork(name, None, layer, mean, std, tokens=tokens)
         net = _copied(network)
         shape = tuple(batch.x.shape[1:])
-        check_pass(unwrapped(net), shape)
+        check_pass(net, shape)
         classes = classes or [str(c) for c in range(_outputs(net, batch))]
         return target_of(recipe, net, shape, list(map(str, classes)), name)
 

@@ -238,6 +238,7 @@ def check_pass(net: nn.Module, image: tuple[int, int, int]) -> list[str]:
     Raises:
         NetworkError: it takes something else, or its logits do not depend on the images by gradients.
     """
+    net = unwrapped(net)
     if len(_required(net)) != 1:  # check_network says what it takes
         return []
     x = noise(frozen(net), IMAGES, image).requires_grad_()

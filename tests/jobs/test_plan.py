@@ -273,8 +273,8 @@ def test_metrics_of_the_user_are_planned(profile, monkeypatch, capsys):
     assert main.main(["plan", "--profile", "tiny", "--json", *chosen]) == 0
     found = json.loads(capsys.readouterr().out)
     names = [unit["name"] for unit in found["units"] if unit["step"] == "metric"]
-    ends = [name.partition("GradCAM ")[2] for name in names]
-    assert ends == ["my.py:width", "my.py:moved"]  # GradCAM offers no labels
+    cell = "blobs/cnn/seed=0 grad_cam"  # which offers no labels
+    assert names == [f"{cell} my.py:width", f"{cell} my.py:moved"]
     assert found["steps"]["metric"]["units"] == 2
 
     refs = [metric_refs.MetricRef.parse(f"my.py:{n}") for n in ("width", "moved")]
