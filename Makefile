@@ -11,7 +11,7 @@
 #   make bench [ONLY="cams xnn"]        speed, side by side with the peers: results/benchmarks.csv and its pictures
 #   make mutants [MODULES=metrics/masking]  do the tests notice when the metrics or the statistics are wrong? (an hour)
 #   make lint                          ruff
-#   make wheel                         dist/*.whl with the networks just made, tried in an empty environment
+#   make wheel [ALONE=1]               dist/*.whl with the networks just made, tried in an empty environment (with libraries of its own)
 
 PROFILE ?= offline
 BASE    ?= HEAD
@@ -76,7 +76,7 @@ mutants: $(VENV)/.for-tests
 	@python -m tools.mutants $(MODULES)
 
 wheel: $(VENV)/.for-use
-	@python -m tools.wheel
+	@python -m tools.wheel $(if $(ALONE),--alone)
 
 clean:
 	rm -rf $(VENV) *.egg-info build dist

@@ -189,6 +189,20 @@ def test_the_network_of_the_caller_stays_as_it_is(images):
     assert not net.layer2._forward_hooks
 
 
+def test_a_network_that_kept_what_a_pass_left_is_copied(images):
+    net = Net()
+    net.layer1.register_forward_hook(lambda m, _, out: setattr(m, "seen", out))
+    torch.nn.utils.parametrize.register_parametrization(net.fc, "weight", nn.Tanh())
+    net(images[0])
+    assert not net.layer1.seen.is_leaf
+    place(net, images, besides=False)
+
+
+def test_a_notebook_draws_the_figure(net, images):
+    figure = place(net, images, besides=False).figure(2)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
 def test_names_are_escaped(net, images):
     class Rude(Light):
         name = "<script>alert(1)</script>"
@@ -313,6 +327,8 @@ X, Y = torch.rand(4, 3, 16, 16), [0, 1, 2, 0]
         ({"metrics": ["average_dorp"]}, "no metric 'average_dorp'; did you mean"),
         ({"network": torch.relu}, "is a builtin_function_or_method, not a torch"),
         ({"network": brought_networks.returns_a_dict()}, "returns a dict of logits"),
+        ({"network": brought_networks.has_no_gradients()}, "logits without gradients"),
+        ({"network": brought_networks.takes_a_dict()}, "must take a tensor"),
         ({"network": nn.Sequential(nn.Conv2d(1, 2, 3))}, "cannot take images"),
     ],
 )  # fmt: skip

@@ -2,7 +2,8 @@
 
 It refuses to build a wheel that lacks a network or images of ``offline``, or has others than the committed rows were
 made of: what it holds follows from the commit. Then the wheel is installed into an empty environment outside the
-clone, which borrows the libraries of this one, and there a method is checked, evaluated and compared.
+clone, which borrows the libraries of this one (with ``--alone`` those that the wheel names are installed, gigabytes),
+and there a method is checked, evaluated and compared.
 """
 
 from __future__ import annotations
@@ -57,14 +58,21 @@ def build(clone: Path, out: Path, *options: str) -> Path:
     return max(out.glob("glassbench-*.whl"), key=os.path.getmtime)
 
 
-def installed(wheel: Path, folder: Path) -> Path:
-    """An environment in ``folder`` with the wheel, and the libraries of this one; returns its ``bin``."""
+def installed(wheel: Path, folder: Path, alone: bool = False) -> Path:
+    """An environment in ``folder`` with the wheel, and the libraries of this one; returns its ``bin``.
+
+    Args:
+        alone: install the libraries that the wheel names instead.
+    """
     venv.create(folder, with_pip=False)
     programs = folder / "bin"
-    python = str(programs / "python")
-    pip = [sys.executable, "-m", "pip", "--python", python]
-    subprocess.run([*pip, "install", "-q", "--no-deps", wheel], check=True)
-    (site(folder) / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [sys.executable, "-m", "pip", "--python", str(programs / "python")]
+    how = ["--constraint", HERE / "constraints.txt"] if alone else ["--no-deps"]
+    environment = {**os.environ, "PYTHONPATH": ""}
+    command = [*pip, "install", "-q", *how, wheel]
+    subprocess.run(command, check=True, env=environment)
+    if not alone:
+        (site(folder) / "libraries.pth").write_text(sysconfig.get_path("purelib"))
     return programs
 
 
@@ -119,6 +127,8 @@ def tried(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE / "dist")
+    what = "install the libraries that it names, too"
+    parser.add_argument("--alone", action="store_true", help=what)
     options = parser.parse_args()
     if lines := lacking(HERE):
         print("no wheel: `make leaderboard` makes what it packs", *lines, sep="\n  ")
@@ -126,7 +136,8 @@ def main() -> int:
     wheel = build(HERE, options.out)
     print(f"{wheel}: {wheel.stat().st_size / 1e6:.1f} MB")
     with tempfile.TemporaryDirectory() as folder:
-        programs = installed(wheel, Path(folder) / "environment")
+        environment = Path(folder) / "environment"
+        programs = installed(wheel, environment, options.alone)
         before = files(programs.parent)
         for command, seconds, _ in tried(programs, Path(folder) / "home"):
             print(f"glassbench {command}: {seconds:.0f} s")

@@ -232,11 +232,15 @@ def replicate(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     """Estimate what a profile takes: units, hours, memory, and the speed-up by more workers."""
     profile_path(options.profile)  # before torch is imported
+    checks.metrics(options.metric)
     from benchmark.jobs import planned
     from benchmark.jobs.plan import calibrate, plan_profile, save
+    from benchmark.methods.metric_refs import MetricRef, refuse_taken_names
     from benchmark.pipeline.profile import Profile
 
-    profile = load_profile(options.profile)
+    metrics = [MetricRef.parse(entry, base=Path.cwd()) for entry in options.metric]
+    refuse_taken_names(metrics)
+    profile = load_profile(options.profile).with_metrics(metrics)
     if options.calibrate:
         every = {name: Profile.read(path) for name, path in profiles().items()}
         every[profile.name] = profile

@@ -271,9 +271,11 @@ def _add_plan(all_commands: _Commands) -> None:
         "plan",
         commands.plan,
         "  glassbench plan --profile paper --workers 100 --gpu h100\n"
-        "  glassbench plan --profile quick --check\n  glassbench plan --profile paper --json",
+        "  glassbench plan --profile quick --check\n  glassbench plan --profile paper --json\n"
+        "  glassbench plan --metric my.py:f     # besides what score --metric computes",
     )
     _profile_option(command)
+    _metric_option(command)
     command.add_argument(
         "--workers",
         type=_positive,

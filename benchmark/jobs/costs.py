@@ -36,9 +36,10 @@ import torch
 from scipy.optimize import lsq_linear
 
 from benchmark import data, papers, store
-from benchmark.api import Batch, Explanation, NotApplicable, Target
+from benchmark.api import Batch, CallingSpec, Explanation, NotApplicable, Target
 from benchmark.engine import Unit
 from benchmark.methods import registry
+from benchmark.methods.metric_refs import MetricRef, declared
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline import replicate
 from benchmark.pipeline.cells import Cell
@@ -196,6 +197,7 @@ class Counter:
             "explain": self._explain,
             "score": self._score,
             "again": self._again,
+            "metric": self._metric,
             "replicate": self._replicate,
         }
         if unit.function is bring_network:
@@ -276,6 +278,22 @@ class Counter:
 
         key = _key(cell), cell.again, cell.refits
         return _kind("again", cell), self._once(count, facts, "again", *key)
+
+    def _metric(self, cell: Cell, ref: MetricRef, _: Path) -> tuple[str, Work]:
+        """A metric of the user: one that calls the method again declares how often, others are taken for one of this
+        project's."""
+        facts = self.facts(cell.dataset, cell.target)
+        spec, settings = declared(ref).spec, len(declared(ref).settings)
+        if isinstance(spec, CallingSpec):
+            images = cell.again * (1 + settings * spec.calls)
+            reference = min(cell.reference, facts.train)
+            asked = facts.explaining(images, reference)
+            count = lambda: explaining(cell.method, asked)
+            key = "metric", *_key(cell), images
+            return _kind("again", cell), self._once(count, facts, *key)
+        _, of_all = self._score(cell)
+        share = settings / _settings(offered(cell.method))
+        return "score own", share * of_all
 
     def _replicate(self, task: replicate.Task) -> tuple[str, Work]:
         facts = self._without_data
@@ -371,6 +389,13 @@ def _held(facts: Facts) -> float:
 def offered(ref: MethodRef) -> frozenset[str]:
     """The fields of an explanation that a method declares as ``offers``; heat maps if it declares nothing."""
     return frozenset(getattr(ref.build(), "offers", ("heatmaps",)))
+
+
+@functools.cache
+def _settings(offers: frozenset[str]) -> int:
+    """How many settings the metrics that apply to such an explanation have in all."""
+    specs = registry.scoring_metrics().values()
+    return sum(len(spec.settings) for spec in specs if spec.offered <= offers)
 
 
 @functools.cache

@@ -55,11 +55,12 @@ from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Again
 from benchmark.pipeline.protocol import explained, summary
 from benchmark.pipeline.report import families
+from benchmark.utils import plot_style
 from benchmark.utils.errors import InputError, UsageError
 from benchmark.utils.near_names import UnknownName, pick
 from benchmark.utils.seeds import generator
 from benchmark.zoo.following import Following
-from benchmark.zoo.own import OwnNetwork, target_of
+from benchmark.zoo.own import CHECKED, OwnNetwork, check_pass, check_split, target_of
 
 PROFILE, DATASET = "python", "images"
 _ANNOTATIONS = ("boxes", "parts", "part_visible", "part_masks", "part_importance")
@@ -112,7 +113,7 @@ class Evaluation:
         return table.rename_axis(index=None, columns=None)
 
     def figure(self, images: int = 6) -> Figure:
-        """The first images with the heat maps of every method."""
+        """The first images with the heat maps of every method; a notebook draws it, whatever its backend."""
         batch = self.images[: max(1, images)]
         maps = {}
         for name, e in self.explanations.items():
@@ -126,7 +127,9 @@ class Evaluation:
             "true": [self.target.classes[c] for c in batch.y.tolist()],
             "predicted": [self.target.classes[c] for c in predicted],
         }
-        return gallery.figure(entry)
+        figure = gallery.figure(entry)
+        figure._repr_png_ = functools.partial(plot_style.save, figure, "png")
+        return figure
 
     def __repr__(self) -> str:
         parts = []
@@ -195,6 +198,8 @@ def evaluate(
     batch = _batch(images, labels, "images")
     target = Following.of(_target(network, batch, layer, classes, mean, std, tokens))
     batch = _checked(batch, target, "labels")
+    with _one_line(f"{target.name} "):
+        check_split(target, batch.x[:CHECKED])
     fit_on = batch
     if reference is not None:
         fit_on = _batch(reference, reference_labels, "reference")
@@ -375,6 +380,7 @@ def _target(
         recipe = OwnNetwork(name, None, layer, mean, std, tokens=tokens)
         net = _copied(network)
         shape = tuple(batch.x.shape[1:])
+        check_pass(net, shape)
         classes = classes or [str(c) for c in range(_outputs(net, batch))]
         return target_of(recipe, net, shape, list(map(str, classes)), name)
 
@@ -388,8 +394,13 @@ def _copied(network: Any) -> Any:
     net = getattr(network, "_orig_mod", network)  # of torch.compile
     if not isinstance(net, nn.Module):
         return net
+    memo = {}  # what a pass has left in attributes, which deepcopy refuses
+    for module in net.modules():
+        for value in vars(module).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
     try:
-        return copy.deepcopy(net)
+        return copy.deepcopy(net, memo)
     except Exception as error:
         raise InputError(f"cannot be copied: {one_line(error)}") from None
 

@@ -27,13 +27,15 @@ from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.train import bring_network
 from benchmark.utils.errors import UsageError
 from benchmark.utils.near_names import UnknownName
+from benchmark.utils.seeds import generator
 from benchmark.zoo import hub
-from benchmark.zoo.own import LIBRARIES, NetworkError, OwnNetwork
+from benchmark.zoo.own import LIBRARIES, NetworkError, OwnNetwork, frozen
 from benchmark.zoo.recipe import mapping_of
 
 NAME = "own"
 IMAGES, REFERENCE = 64, 256
 FEW = 5  # images, of which none is kept apart to fit methods on
+MOST = 1000  # images that are read of each split
 BESIDES = (
     "baselines/grad_cam.py:GradCAM",
     "baselines/grad_cam_plusplus.py:GradCAMPlusPlus",
@@ -107,8 +109,9 @@ def own_profile(
         with store.exclusive(paths.targets(dataset), wait=True):
             bring_network(unit, paths.data(dataset), mapping_of(recipe), path)
     except NetworkError as error:
-        why = " ".join(str(error).split())
-        raise UsageError(f"{network['use']} {why}") from None
+        why, use = " ".join(str(error).split()), str(network["use"])
+        named = use.endswith(why.partition(" ")[0])
+        raise UsageError(why if named else f"{use} {why}") from None
     except (ParamsError, UnknownName, ValueError) as error:
         raise UsageError(" ".join(str(error).split())) from None
     card = store.read_json(path.with_suffix(".json"))
@@ -141,7 +144,7 @@ def _outputs(
         raise UsageError(
             f"{recipe.use} has {count} outputs for {len(names)} classes: --classes names each of them, in order"
         )
-    if recipe.classes or count is None:  # the network's own check says why
+    if recipe.classes or count in (None, 1):  # the network's own check says why
         return names, []
     if all(map(str.isdecimal, names)):
         return _numbered(names, count, found)
@@ -152,8 +155,9 @@ def _outputs(
                 f"outputs 0 to {count - 1} are taken as {shown} (--classes)"
             ]
     listed = f", of {len(found.declared)} that it names" if found.declared else ""
+    classes = "one class" if len(names) == 1 else f"{len(names)} classes"
     raise UsageError(
-        f"the network has {count} outputs, the images are of {len(names)} classes{listed} ({', '.join(names[:4])}): "
+        f"the network has {count} outputs, the images are of {classes}{listed} ({', '.join(names[:4])}): "
         "name those of the outputs in order, --classes NAME NAME ... or a file with a name per line"
     )
 
@@ -187,7 +191,7 @@ def _count(
     place, _, _ = recipe.use.rpartition(":")
     if place in LIBRARIES:
         return len(classes)
-    net = recipe.build(classes, load=False).eval()
+    net = frozen(recipe.build(classes, load=False))
     count = _logits(net, shape)
     if count is None and shape[0] == 3 and _logits(net, (1, *shape[1:])):
         raise UsageError(f"{recipe.use} takes images of one channel: --grey")
@@ -291,9 +295,23 @@ def _splits(found: Listing, name: str) -> tuple[folders.Splits, list[str]]:
         splits["test"] = [item for item in items if item.name in chosen]
         splits["train"] = [item for item in items if item.name not in chosen]
     if n >= FEW and all(splits.values()):
-        return splits, []
+        return _at_most(MOST, splits, name)
     said = f"methods are fitted on the images that they explain: there are {n}, none kept apart"
     return dict.fromkeys(data.SPLITS, items), [said]
+
+
+def _at_most(
+    most: int, splits: folders.Splits, name: str
+) -> tuple[folders.Splits, list[str]]:
+    """So many images of each split, drawn by a seed, in their order; and what to know."""
+    found, said = {}, []
+    for split, items in splits.items():
+        drawn = generator("own", name, split).permutation(len(items))[:most]
+        found[split] = [items[i] for i in sorted(drawn)]
+        if len(items) > most:
+            of_all = f"{most:,} of {len(items):,} images of {split}"
+            said.append(f"{of_all} were read, drawn by a seed")
+    return found, said
 
 
 def _profile(dataset: str, target: str, recipe: OwnNetwork) -> Profile:

@@ -6,25 +6,27 @@
 Seconds are *measured* (on this machine, for this profile), *scaled* from measured units of the same kind, or *guessed*
 (``costs``). The makespan is simulated: stages run one after the other, as under ``dvc repro``; within a stage the
 longest unit starts first, on the worker that is free first, as in ``engine``. The critical path is a lower bound for
-any number of workers: the longest chain train -> explain -> score (or again), or train -> replicate, and then the
-report.
+any number of workers: the longest chain train -> explain -> score (or again, or a metric of the user), or
+train -> replicate, and then the report.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark import engine, store
 from benchmark.engine import Unit
 from benchmark.jobs import costs
 from benchmark.jobs.costs import Counter, Model, Speed
+from benchmark.methods.metric_refs import declared
 from benchmark.pipeline import (
     again,
     cells,
     explain,
+    own_scores,
     replicate,
     score,
     train,
@@ -36,7 +38,8 @@ from benchmark.utils.near_names import pick
 # Seconds of a step besides its units: the start of Python (6 s of a core, measured), of workers and of DVC (assumed).
 STAGE = 8.0
 REPORT = 30.0  # seconds of the report (assumed)
-STEPS = ("train", "explain", "score", "again", "replicate")
+STEPS = ("train", "explain", "score", "again", "metric", "replicate")
+_SCORES = ("score", "again", "metric")  # of an explanation, in one stage
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Planned:
         stage: the data set, or the paper of an experiment.
         needs: networks that it needs (or trains), as data set/file stem.
         source: where ``seconds`` come from: measured, scaled or guessed.
+        scores: the unit that explains what this one scores.
     """
 
     step: str
@@ -56,6 +60,7 @@ class Planned:
     seconds: float
     gigabytes: float
     source: str
+    scores: str = ""
 
 
 # --------------------------------------------------------------------------------------------- the profile
@@ -82,6 +87,12 @@ def units(profile: Profile, gpu: bool = False) -> Iterator[tuple[str, str, Unit]
             yield "score", dataset, score.score_unit(cell)
             if cell.again:
                 yield "again", dataset, again.again_unit(cell)
+        brought = own_scores.files(profile, explained[dataset])
+        for path, (cell, ref) in brought.items():
+            if declared(ref).spec.offered <= costs.offered(cell.method):
+                unit = own_scores.own_unit(profile, path, cell, ref)
+                reads = cells.network_files(cell)
+                yield "metric", dataset, replace(unit, reads=reads)
     for paper in profile.papers:
         for task in replicate.tasks(profile, paper):
             yield "replicate", paper, replicate.unit_of(task)
@@ -125,7 +136,10 @@ def plan_profile(
             gigabytes = time.gigabytes or gigabytes
             source = "measured"
         needs = _networks(step, unit)
-        found.append(Planned(step, stage, unit.name, needs, seconds, gigabytes, source))
+        of = unit.arguments[0].name if step in _SCORES else ""
+        found.append(
+            Planned(step, stage, unit.name, needs, seconds, gigabytes, source, of)
+        )
     return found
 
 
@@ -212,7 +226,7 @@ def _networks(step: str, unit: Unit) -> tuple[str, ...]:
 def makespan(found: Sequence[Planned], workers: int) -> float:
     """Seconds from the first unit to the end of the report, stage after stage."""
     parts = stages(found)
-    started = {"score" if step == "again" else step for step, _ in parts}
+    started = {"score" if step in _SCORES else step for step, _ in parts}
     taken = sum(stage_seconds(part, workers) for part in parts.values())
     return len(started) * STAGE + taken + REPORT
 
@@ -266,14 +280,14 @@ def critical_path(found: Sequence[Planned]) -> list[Planned]:
         trained |= dict.fromkeys(unit.needs, unit)
     explained = {unit.name: unit for unit in by_step["explain"]}
     chains = [[unit] for unit in by_step["train"]]
-    last = by_step["explain"] + by_step["score"] + by_step["again"]
+    last = [unit for step in ("explain", *_SCORES) for unit in by_step[step]]
     for unit in by_step["replicate"] + last:
         chain = []
         networks = [trained[name] for name in unit.needs if name in trained]
         if networks:
             chain.append(max(networks, key=_seconds))
-        if unit.step in ("score", "again"):
-            chain.append(explained[unit.name])
+        if unit.scores:
+            chain.append(explained[unit.scores])
         chain.append(unit)
         chains.append(chain)
     return max(chains, key=chain_seconds, default=[])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,14 +142,17 @@ def _computed(profile: Profile, dataset: str, todo: Brought) -> Iterator[Done]:
         for i, (path, (cell, ref)) in enumerate(todo.items()):
             folder = Path(apart, str(i))
             folder.mkdir()
-            setting = store.setting_text(ref.settings)
-            name = f"{cell.name} {ref.label} {setting}".rstrip()
-            arguments = cell, ref, path
-            limits = profile.explain.limits
-            units.append(Unit(name, score_apart, arguments, limits, folder))
-        for done in unit_times.run(made(profile), "score", f"{dataset} own", units):
+            units.append(replace(own_unit(profile, path, cell, ref), folder=folder))
+        for done in unit_times.run(made(profile), "metric", dataset, units):
             _collect(done)
             yield done
+
+
+def own_unit(profile: Profile, path: Path, cell: Cell, ref: MetricRef) -> Unit:
+    """Scores a cell by a metric that the profile names."""
+    setting = store.setting_text(ref.settings)
+    name = f"{cell.name} {ref.label} {setting}".rstrip()
+    return Unit(name, score_apart, (cell, ref, path), profile.explain.limits)
 
 
 def score_apart(cell: Cell, ref: MetricRef, path: Path) -> None:

@@ -63,6 +63,8 @@ def _of_transformers(found: dict[str, Any], name: str, base: Path) -> dict[str, 
     labels = config.get("id2label") or {}
     classes = [labels[key] for key in sorted(labels, key=int)]
     stated = _json(place, "preprocessor_config.json")
+    if stated.get("do_normalize") is False:
+        stated = {}
     given = {"mean": stated.get("image_mean"), "std": stated.get("image_std")}
     if not all(re.fullmatch(r"LABEL_\d+", label) for label in classes):
         given["classes"] = classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,10 @@ def transformers_classifier(
         raise NetworkError(
             "needs transformers, which is not installed: pip install 'glassbench[networks]'"
         ) from None
+    logging.getLogger("transformers").setLevel(logging.ERROR)
     local = {"local_files_only": Path(name).is_dir()}
+    if Path(name).is_dir():  # bars are for what is fetched
+        transformers.utils.logging.disable_progress_bar()
     kind = transformers.AutoModelForImageClassification
     if trained:
         options |= {"use_safetensors": True, "output_loading_info": True} | local

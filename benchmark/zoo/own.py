@@ -34,16 +34,27 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from benchmark import store
 from benchmark.api import Target
 from benchmark.data import Dataset
-from benchmark.splits.networks import NetworkError, check_network, is_chain, unwrapped
+from benchmark.splits.hooks import IMAGES, noise
+from benchmark.splits.networks import (
+    NetworkError,
+    _close,
+    _required,
+    check_network,
+    is_chain,
+    unwrapped,
+)
 from benchmark.utils.near_names import UnknownName, near, pick
 from benchmark.zoo.checkpoints import data_hash
 from benchmark.zoo.pretrained import file_hash
 
 LIBRARIES = ("timm", "torchvision")
+CHECKED = 8  # images of the user that a network is checked on
+_HARDLY = 1e-4  # of the largest logit: less says nothing about layers
 _MARK = "glassbench.key"  # in the file of the weights: code and settings decide, too
 _CHUNK_PIXELS = 2**22  # that go through a network together
 
@@ -165,9 +176,12 @@ def bring(
     notes = []
     if net.training:
         notes.append("it was in training mode; it is explained in eval mode")
+    notes += check_pass(net, dataset.input_shape)
     state = {key: value.clone() for key, value in net.state_dict().items()}
     target = target_of(recipe, net, dataset.input_shape, dataset.classes, name)
     notes += check_network(target.net, target.input_shape)
+    rows = np.arange(min(CHECKED, dataset.size("test")))
+    check_split(target, dataset.batch("test", rows, device=target.device).x)
     accuracy = {split: _accuracy(target, dataset, split) for split in ("train", "test")}
     notes += _notes_on_input(target, dataset)
     at_chance = _notes_on(accuracy["test"], dataset)
@@ -210,6 +224,96 @@ def bring(
     }
     store.write_json(path.with_suffix(".json"), card)
     return card
+
+
+def check_pass(net: nn.Module, image: tuple[int, int, int]) -> list[str]:
+    """Freeze a network, and check that it takes images and has gradients at them.
+
+    Args:
+        image: (c, h, w).
+
+    Returns:
+        what its user should know, a line each.
+
+    Raises:
+        NetworkError: it takes something else, or its logits do not depend on the images by gradients.
+    """
+    net = unwrapped(net)
+    if len(_required(net)) != 1:  # check_network says what it takes
+        return []
+    x = noise(frozen(net), IMAGES, image).requires_grad_()
+    try:
+        with torch.enable_grad():
+            y = net(x.clone())
+    except (AttributeError, LookupError, TypeError) as error:
+        size = "x".join(map(str, image))
+        raise NetworkError(
+            f"cannot take images of {size} ({_line(error)}): "
+            "its forward must take a tensor (n, c, h, w) of this size, and nothing else"
+        ) from None
+    except Exception:  # check_network says which
+        return []
+    if not (isinstance(y, Tensor) and y.is_floating_point()):
+        return []
+    try:
+        torch.autograd.grad(y.sum(), x)
+    except RuntimeError:
+        raise NetworkError(
+            "gives logits without gradients; take no_grad, detach, NumPy and quantisation out of its forward"
+        ) from None
+    y = y.detach()
+    if (y - y.roll(1, 0)).abs().max() < _HARDLY * y.abs().max():
+        return ["its logits hardly differ between images of noise: is it trained?"]
+    return []
+
+
+def check_split(target: Target, x: Tensor) -> None:
+    """Check on images, as a target is checked on noise, that its logits are its own and G of its layer's features.
+
+    Args:
+        x: (n, c, h, w) in [0, 1].
+
+    Raises:
+        NetworkError: images go different ways through it, or depend on each other.
+    """
+    with torch.no_grad():
+        y = target(x)
+        if not _close(target(x[:1]), y[:1]):
+            raise NetworkError(
+                "gives an image other logits if other images stand beside it (does it normalise by the batch?)"
+            )
+        if target.layer is None:
+            return
+        try:
+            same = _close(target.head(target.features(x)), y)
+        except Exception:  # what a network does with other images' features
+            same = False
+    if not same:
+        raise NetworkError(
+            f"cannot be split at layer {target.layer}: these images do not all go through it, as images of noise do; "
+            "name another layer"
+        )
+
+
+def frozen(net: nn.Module) -> nn.Module:
+    """The network itself, in eval mode and without gradients of its weights.
+
+    Raises:
+        NetworkError: it is not finished, or has no such mode, as what torch.export makes.
+    """
+    if any(map(is_lazy, net.parameters())):
+        raise NetworkError(
+            "has lazy layers without weights; pass an image through it before it is returned"
+        )
+    for module in net.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    try:
+        return net.eval().requires_grad_(False)
+    except NotImplementedError:
+        raise NetworkError(
+            "is an exported program, whose layers cannot be hooked; build it in Python and load its weights"
+        ) from None
 
 
 def is_brought(path: Path, key: str) -> bool:

@@ -10,6 +10,7 @@ from PIL import Image
 from benchmark import data, store
 from benchmark.cli import evaluating, main
 from benchmark.data import folders
+from benchmark.jobs import own
 from benchmark.jobs.own import Images, lines, own_profile
 from benchmark.utils.errors import UsageError
 from tests.helpers import own_images
@@ -180,7 +181,7 @@ def test_classes_and_outputs(home, labels, classes, expected):
         (["3", "0"], None, "label 3 is beyond the network's 3 outputs, 0 to 2"),
         (["3", "0"], ["a", "b", "c"], "label 3 is beyond the 3 classes, 0 to 2"),
         (["a", "b"], None, "has 3 outputs, the images are of 2 classes .a, b.: name"),
-        (["a"], None, "has 3 outputs, the images are of 1 classes .a.: name"),
+        (["a"], None, "has 3 outputs, the images are of one class .a.: name"),
         (["cat"], ["can", "dog", "x"], r"png: no class 'cat'; did you mean can"),
         (["a"], ["a", "b"], "has 3 outputs for 2 classes: --classes names each"),
         (["a"], ["a", "b", "a"], "--classes: 'a' stands there twice"),
@@ -231,6 +232,14 @@ def test_half_of_the_images_are_explained(home):
     labels = np.concatenate([made.arrays[f"y_{s}"] for s in data.SPLITS])
     assert sorted(labels.tolist()) == list(range(9))
     assert not any("none kept apart" in line for line in lines(card))
+
+
+def test_of_very_many_images_some_are_read(home, monkeypatch):
+    monkeypatch.setattr(own, "MOST", 4)
+    made, card = ready(boxed(home / "some", n=18))
+    assert (made.size("train"), made.size("test")) == (4, 4)
+    told = "4 of 9 images of test were read, drawn by a seed"
+    assert any(told in line for line in lines(card))
 
 
 def test_grey_and_cropped_images(home):

@@ -15,6 +15,7 @@ from benchmark.engine import Unit, pool
 from benchmark.jobs import costs, plan
 from benchmark.jobs.costs import Images, Model, Speed
 from benchmark.jobs.plan import Planned
+from benchmark.methods import metric_refs
 from benchmark.pipeline import unit_times
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.unit_times import Time
@@ -27,7 +28,9 @@ from tests.helpers.workspace import blobs
 
 
 def planned(seconds, step="train", stage="blobs", name="", needs=(), source="measured"):
-    return Planned(step, stage, name or f"u{seconds}", needs, seconds, 0.5, source)
+    name = name or f"u{seconds}"
+    scores = name if step == "score" else ""
+    return Planned(step, stage, name, needs, seconds, 0.5, source, scores)
 
 
 # --------------------------------------------------------------------------------------------- schedules
@@ -229,6 +232,69 @@ def test_passes_of_metrics_follow_what_a_method_offers():
     assert costs.passes_per_image(frozenset()) == 0
 
 
+METRICS = """
+import glassbench
+
+
+@glassbench.metric(
+    needs={"heatmaps"}, track="heatmap", better="lower", unit="fraction", version=1, source="mine",
+    settings=({"share": 0.5}, {"share": 0.25}),
+)
+def width(e, target, batch, rng, *, share):
+    return (e.heatmaps > share).mean(axis=(1, 2))
+
+
+@glassbench.metric(
+    needs={"heatmaps", "explain"}, calls=3, track="heatmap", better="lower", unit="fraction", version=1,
+    source="mine",
+)
+def moved(e, target, batch, rng, explain):
+    return 0 * e.heatmaps.mean(axis=(1, 2))
+
+
+@glassbench.metric(
+    needs={"labels"}, track="surrogate", better="higher", unit="fraction", version=1, source="mine"
+)
+def right(e, target, batch, rng):
+    return e.labels == batch.y.numpy()
+"""
+
+
+def test_metrics_of_the_user_are_planned(profile, monkeypatch, capsys):
+    """One that calls the method again by what it declares, others as a share of what this project's take."""
+    (profile.root / "my.py").write_text(METRICS)
+    monkeypatch.chdir(profile.root)
+    profile.params["explain"] |= {
+        "methods": [f"{HOME}/baselines/grad_cam.py:GradCAM"],
+        "again": {"images": 4},
+    }
+    profile.save()
+    chosen = [f"--metric=my.py:{name}" for name in ("width", "moved", "right")]
+    assert main.main(["plan", "--profile", "tiny", "--json", *chosen]) == 0
+    found = json.loads(capsys.readouterr().out)
+    names = [unit["name"] for unit in found["units"] if unit["step"] == "metric"]
+    cell = "blobs/cnn/seed=0 grad_cam"  # which offers no labels
+    assert names == [f"{cell} my.py:width", f"{cell} my.py:moved"]
+    assert found["steps"]["metric"]["units"] == 2
+
+    refs = [metric_refs.MetricRef.parse(f"my.py:{n}") for n in ("width", "moved")]
+    brought = profile.profile.with_metrics(refs)
+    units = list(plan.units(brought))
+    (explained,) = [unit for step, _, unit in units if step == "explain"]
+    (scored,) = [unit for step, _, unit in units if step == "score"]
+    width, moved = [unit for step, _, unit in units if step == "metric"]
+    count = plan.counter(brought).count
+    once = count("explain", explained)[1].passes / 8  # images
+    assert count("metric", moved)[1].passes == pytest.approx(4 * (1 + 3) * once)
+    kind, work = count("metric", width)
+    in_all = costs._settings(frozenset({"heatmaps"}))
+    assert work.passes == pytest.approx(2 / in_all * count("score", scored)[1].passes)
+    assert kind == "score own"
+
+    chain = plan.critical_path(plan.plan_profile(brought))
+    assert [unit.step for unit in chain][:2] == ["train", "explain"]
+
+
 # --------------------------------------------------------------------------------------------- what it took
 
 
@@ -380,7 +446,8 @@ def test_the_committed_table_knows_every_measured_step_and_profile():
     found = costs.read_speeds(HOME / "results" / "speeds.csv")
     assert {s.profile for s in found} == {"offline", "quick", "trees"}
     steps = {s.kind.split()[0] for s in found}
-    assert steps | {"again"} == set(plan.STEPS)  # which is planned from explain
+    # Calling again is planned from explain, metrics of the user from score.
+    assert steps | {"again", "metric"} == set(plan.STEPS)
 
 
 def test_calibration_takes_what_was_measured_here(profile):

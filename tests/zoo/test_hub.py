@@ -108,6 +108,8 @@ def model(tmp_path, monkeypatch):
     """A folder as transformers writes it."""
     library = ModuleType("transformers")
     library.AutoModelForImageClassification, library.AutoConfig = Classifier, Config
+    silence = SimpleNamespace(disable_progress_bar=lambda: None)
+    library.utils = SimpleNamespace(logging=silence)
     monkeypatch.setitem(sys.modules, "transformers", library)
     folder = tmp_path / "model"
     folder.mkdir()
@@ -131,6 +133,13 @@ def test_a_folder_of_transformers_is_a_network(model):
     save_file({k: v + 1 for k, v in state.items()}, model / "model.safetensors")
     again = OwnNetwork.parse(hub.by_name({"use": "hf:model"}, base=model.parent))
     assert again.digest() != before
+
+
+def test_a_folder_that_says_that_pixels_are_not_normalised(model):
+    images = {"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    (model / "preprocessor_config.json").write_text(json.dumps(images))
+    recipe, _ = built({"use": f"hf:{model}"})
+    assert (list(recipe.mean), list(recipe.std)) == ([0.0], [1.0])
 
 
 def test_a_file_of_weights_takes_the_place_of_the_folders(model, tmp_path):

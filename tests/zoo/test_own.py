@@ -85,6 +85,35 @@ def test_a_network_without_a_file_of_weights_keeps_those_that_it_had(bring, phot
     assert torch.equal(zoo.load(path)(photos.batch("test")), first)
 
 
+@pytest.mark.parametrize(
+    ("use", "layer", "shape"),
+    [
+        ("UNet", "last", (5, 16, 16)),
+        ("Mixer", "norm", (6, 4, 4)),
+        ("Frequencies", "stem", (6, 4, 4)),
+        ("Ensemble", None, None),  # no layer that all of the image goes through
+    ],
+)
+def test_the_layer_of_other_architectures(use, layer, shape, bring):
+    card, path = bring(use)
+    assert card["layer"] == layer
+    if layer:
+        target, x = zoo.load(path), torch.rand(2, 3, 16, 16)
+        z = target.features(x)
+        assert z.shape == (2, *shape)
+        torch.testing.assert_close(target.head(z), target(x))
+
+
+def test_logits_that_hardly_differ_are_said(bring):
+    card, _ = bring("hardly_differs")
+    assert (
+        "its logits hardly differ between images of noise: is it trained?"
+        in card["notes"]
+    )
+    card, _ = bring("build")
+    assert not any("hardly" in note for note in card["notes"])
+
+
 def test_outputs_are_put_in_the_order_of_the_classes(bring, photos):
     batch = photos.batch("test")
     _, path = bring(options={"outputs": 4}, classes=["red", "grey", "green", "blue"])
@@ -225,6 +254,14 @@ BAD = [  # function, other settings, what the line says
     ("returns_nan", {}, "gives logits that are NaN or infinite"),
     ("returns_a_constant", {}, "the same logits for different images; are its weights"),
     ("needs_two_inputs", {}, "takes x, mask; write a module whose forward takes the"),
+    ("takes_a_dict", {}, r"images of 3x16x16 .*: its forward must take a tensor"),
+    ("takes_a_keyword", {}, r"images of 3x16x16 .*: its forward must take a tensor"),
+    ("lazy", {}, "has lazy layers without weights; pass an image through it before"),
+    ("experts", {}, "cannot be split at layer dark: these images do not all go thr"),
+    ("normalises_by_the_batch", {}, "other logits if other images stand beside it"),
+    ("exported", {}, "is an exported program, whose layers cannot be hooked; build"),
+    ("has_no_gradients", {}, "logits without gradients; take no_grad, detach, Num"),
+    ("has_a_frozen_backbone", {}, "logits without gradients; take no_grad, detach"),
     ("draws_at_random", {}, "other logits for the same images .*F.dropout without"),
     ("keeps_state", {}, "other logits for the same images .*keeps state between calls"),
     ("keeps_a_buffer", {}, "changes its buffer seen in eval mode: it keeps state"),
