@@ -157,7 +157,7 @@ def rows(
             yield Row(
                 name=case.name,
                 peer=f"the build at {against}",
-                size=case.size,
+                size="smallest" if small else case.size,
                 **frame.quartiles(theirs / ours),
                 goal=case.goal,
                 bound=case.bound,
