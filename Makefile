@@ -8,7 +8,7 @@
 #   make newest                        install the newest releases instead of constraints.txt
 #   make docs                          the site: docs/_build/index.html
 #   make readme                        rewrite the README's tables from results/
-#   make bench [ONLY="cams xnn"]        speed, side by side with the peers: results/benchmarks.csv and its pictures
+#   make bench [ONLY="cams xnn"] [TURNS=3]   speed, side by side with the peers and an earlier build; docs/numbers.md says it
 #   make mutants [MODULES=metrics/masking]  do the tests notice when the metrics or the statistics are wrong? (an hour)
 #   make lint                          ruff
 #   make wheel [ALONE=1]               dist/*.whl with the networks just made, tried in an empty environment (with libraries of its own)
@@ -69,7 +69,7 @@ newest: $(VENV)/.made
 	@$(MAKE) --no-print-directory --what-if=pyproject.toml PIP='"$(BIN)/python" -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager' $(VENV)/.for-tests
 
 bench: $(VENV)/.for-tests
-	@python -m speed $(if $(ONLY),--only $(ONLY))
+	@python -m speed $(if $(ONLY),--only $(ONLY)) $(if $(TURNS),--turns $(TURNS))
 
 mutants: $(VENV)/.for-tests
 	@python -c 'import cosmic_ray' 2>/dev/null || $(PIP) --editable '.[mutation]'

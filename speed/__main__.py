@@ -2,8 +2,10 @@
 
 About ten minutes on a free machine.
 
-    python -m speed                     # writes results/benchmarks.{csv,svg,png} and results/growth.{svg,png}
+    python -m speed                     # writes results/benchmarks.csv, pictures, and the words in docs/numbers.md
+    python -m speed --turns 3           # each at most three times: half as long
     python -m speed --only cams xnn     # these only; the rows of the others stay as they are
+    python -m speed --words             # measures nothing: docs/numbers.md from what was measured
     python -m speed --list
 
 Whole boards take longer: ``python speed/boards.py PROFILE`` measures one, and its last figures
@@ -33,7 +35,7 @@ from rich.progress import (
 
 from benchmark import store
 from benchmark.utils import plot_style
-from speed import frame, pictures
+from speed import frame, pictures, words
 from speed.frame import Row
 
 SUITE = (
@@ -49,8 +51,10 @@ SUITE = (
     "xnn",
     "zoo",
     "growth",
+    "builds",
     "boards",
 )
+RESULTS = store.ROOT / "results"
 LIMITS = {"offline": 300, "quick": 3600}  # seconds of wall time
 DVC = 0.05  # share of the wall time
 
@@ -71,12 +75,18 @@ def main(arguments: list[str] | None = None) -> None:
     )
     flags.add_argument("--list", action="store_true", help="list the comparisons")
     flags.add_argument(
+        "--turns", type=int, metavar="N", help="of each comparison at most N"
+    )
+    flags.add_argument(
+        "--words", action="store_true", help="only rewrite docs/numbers.md"
+    )
+    flags.add_argument(
         "--small", action="store_true", help="the smallest sizes: does everything run?"
     )
     flags.add_argument(
         "--out",
         type=Path,
-        default=store.ROOT / "results",
+        default=RESULTS,
         help="a folder; default: %(default)s",
     )
     options = flags.parse_args(arguments)
@@ -85,9 +95,13 @@ def main(arguments: list[str] | None = None) -> None:
             module = importlib.import_module(f"speed.{name}")
             print(f"{name:12} {module.__doc__.splitlines()[0]}")
         return
-    frame.one_thread()
-    rows = progress(options.only, options.small, options.out)
-    write(frame.table(rows), options.only, options.out)
+    if not options.words:
+        frame.one_thread()
+        frame.MOST_TURNS = options.turns
+        rows = progress(options.only, options.small, options.out)
+        write(frame.table(rows), options.only, options.out)
+    if options.out == RESULTS:
+        words.write(options.out)
 
 
 def progress(names: Iterable[str], small: bool, out: Path) -> Iterator[Row]:

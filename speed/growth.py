@@ -27,7 +27,8 @@ import benchmark.metrics  # noqa: F401  fills METRICS
 from benchmark import store
 from benchmark.api import METRICS, Batch, Explanation, Target
 from benchmark.gate import diff
-from benchmark.leaderboard import tables
+from benchmark.leaderboard import places, tables
+from benchmark.leaderboard.contests import contests
 from benchmark.leaderboard.render import markdown
 from benchmark.methods.registry import load_module
 from benchmark.papers.explainn.miner import mine
@@ -171,8 +172,14 @@ def synthetic(
 
 
 def board(methods: int, seeds: int) -> Work:
-    measured = synthetic(methods, seeds)
-    return lambda: markdown.render(tables.leaderboard(*measured), "offline")
+    rows, instances = synthetic(methods, seeds)
+
+    def work() -> None:
+        found = contests(tables.labelled(rows), instances)
+        frame = tables.board(found)
+        markdown.render(frame, places.places(frame, found), "offline")
+
+    return work
 
 
 def two_boards(methods: int) -> Work:

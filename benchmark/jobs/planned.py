@@ -14,7 +14,7 @@ from benchmark.pipeline.profile import Profile
 
 WORKERS = (1, 10, 100, 1000)
 LARGEST = 5  # units that are named
-BOUND = 48  # characters of the name of the unit that bounds
+BOUND, NAME = 48, 100  # characters of the names of the unit that bounds, and of others
 SPANS = ((86400, "days"), (3600, "h"), (60, "min"))  # seconds of each unit of time
 
 
@@ -171,7 +171,7 @@ def _largest_lines(found: Mapping[str, Any]) -> list[str]:
     for name in found["largest"]:
         unit = by_name[name]
         seconds = span(unit["seconds"])
-        lines.append(f"  {seconds:>9}  {unit['source']:9}{name}")
+        lines.append(f"  {seconds:>9}  {unit['source']:9}{name[:NAME]}")
     return lines
 
 

@@ -35,6 +35,7 @@ import distributed
 
 from benchmark.engine import cluster
 from benchmark.pipeline import collect, replicate
+from tests.helpers import toy_paper
 from tests.helpers.places import ROOT as HERE
 
 
@@ -406,6 +407,34 @@ def test_rows_are_those_of_this_machine_to_the_bit(there, workspace, monkeypatch
     assert on_cluster[:3] == here[:3] and sent_along[:3] == here[:3]
     # a stage's time is that of one machine
     assert on_cluster[3] == [key for key in here[3] if key[0] != "stage"]
+
+
+QUICK = {  # what the profile quick does on real data, at toy size
+    "representative": ["unseen", "similar"],
+    "cladec": ["layers", "alphas"],
+}
+
+
+@pytest.mark.slow
+def test_experiments_of_quick_are_those_of_this_machine_to_the_bit(
+    there, workspace, monkeypatch
+):
+    entries = {}
+    for paper, names in QUICK.items():
+        network = {"dataset": "blobs", "target": "cnn", "seeds": [0]}
+        for name in names:
+            settings = toy_paper.EXPERIMENTS[f"{paper}.{name}"]
+            entry = {"experiment": name} | network | settings
+            entries.setdefault(paper, []).append(entry)
+    workspace.params |= {"papers": list(QUICK), "replicate": entries}
+    workspace.save()
+    (workspace.root / "benchmark").symlink_to(HERE / "benchmark")
+    copy_folders(workspace.root, "baselines")
+    on_cluster = rows_of("tiny", "blobs", workspace.profile)
+    monkeypatch.delenv("GLASSBENCH_CLUSTER")
+    here = rows_of("tiny", "blobs", workspace.profile)
+    assert on_cluster[:3] == here[:3] and "failed" not in here[0]
+    assert all(here[0].count(f"replication,{paper},blobs") > 4 for paper in QUICK)
 
 
 @pytest.mark.slow

@@ -7,12 +7,14 @@
 Idea: a subclass of Tensor wraps a CPU tensor of the same sizes and strides. An operation on wrapped tensors runs on
 what they wrap; one that meets a CPU tensor of one or more dimensions raises what CUDA raises. Factories
 (``torch.zeros(..., device="pretend")``) and copies reach kernels of torch's key for devices from outside, PrivateUse1;
-no mode has to be on, so that threads need nothing but ``switch_on``.
+no mode has to be on, so that threads need nothing but ``switch_on``, and other processes nothing but the environment of
+``everywhere``.
 
 What it shows: a tensor left on another device, ``.numpy()`` without ``.cpu()``, a factory without ``device=``, a
 generator of another device, a layout that is lost, code that asks for CUDA where any accelerator would do, memory.
 ``bfloat16=True`` casts under autocast as CUDA does; without it autocast changes nothing, and numbers are the CPU's.
-What it does not show: speed, and kernels that add in another order.
+What it does not show: speed, kernels that add in another order, and fused cells of LSTMs and GRUs, which torch asks of
+such a device and no CPU has.
 
 Also tried, with torch 2.15: a wrapper that says ``cuda:0`` runs forwards, but autograd asks the missing driver for a
 context. A fallback kernel on PrivateUse1 keeps no strides: views of channels-last tensors come out wrong.
@@ -20,6 +22,7 @@ context. A fallback kernel on PrivateUse1 keeps no strides: views of channels-la
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +31,8 @@ from typing import Any
 import torch
 from torch.utils import backend_registration
 from torch.utils._pytree import tree_leaves, tree_map
+
+from tests.helpers.places import ROOT
 
 NAME = "pretend"
 aten = torch.ops.aten
@@ -415,3 +420,9 @@ def device(bfloat16: bool = False, memory: int = 2**40) -> Iterator[_Device]:
         yield switch_on(bfloat16, memory)
     finally:
         switch_off()
+
+
+def everywhere() -> dict[str, str]:
+    """Variables of the environment: a process that starts with them has the device, and so have all below it."""
+    places = [str(ROOT / "tests/helpers/with_pretend"), str(ROOT)]
+    return {"PYTHONPATH": os.pathsep.join(places)}

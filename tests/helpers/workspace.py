@@ -88,7 +88,9 @@ class Workspace:
         return f"{path}:Mine"
 
     def save(self):
-        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
+        """The file is the profile as it stands: a unit's name has its settings in their order."""
+        text = yaml.safe_dump(self.params, sort_keys=False)
+        (self.root / "params.yaml").write_text(text)
 
 
 def plugin(

@@ -11,7 +11,7 @@ import pytest
 from benchmark import store
 from benchmark.pipeline import unit_times
 from speed import __main__ as bench
-from speed import boards, frame, pictures
+from speed import boards, builds, frame, pictures, words
 from speed.frame import Row
 
 
@@ -160,6 +160,113 @@ def test_boards_are_rows_against_what_is_allowed(tmp_path, capsys):
         and "digits 60" in said
         and "digits/cnn-0" in said
     )
+
+
+# --------------------------------------------------------------------------------------------- an earlier build
+
+GROWTH = """
+import time
+
+now = [0.0]
+time.process_time = lambda: now[0]
+
+
+def work(n):
+    def run():
+        now[0] += {cost} * n
+    return run
+"""
+
+
+@pytest.fixture
+def two_builds(tmp_path, monkeypatch):
+    """A repository whose first commit takes four times as long as what is there now: (its folder, that commit)."""
+    root = tmp_path / "repository"
+    for name, value in (("NAME", "a"), ("EMAIL", "a@b")):
+        for who in ("AUTHOR", "COMMITTER"):
+            monkeypatch.setenv(f"GIT_{who}_{name}", value)
+
+    def git(*words):
+        done = subprocess.run(
+            ["git", "-C", root, *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    store.write_text(root / "benchmarks" / "growth.py", GROWTH.format(cost=4))
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "slow")
+    git("mv", "benchmarks", "speed")
+    store.write_text(root / "speed" / "growth.py", GROWTH.format(cost=1))
+    case = builds.Case("Work", "3 steps", "work", (3,), (1,), goal=5.0)
+    monkeypatch.setattr(builds, "CASES", (case,))
+    return root, git("rev-parse", "HEAD")
+
+
+def test_a_build_takes_turns_with_an_earlier_one(two_builds):
+    root, commit = two_builds
+    (found,) = builds.rows(against=commit, root=root, n=2)
+    assert (found.ratio, found.lo, found.hi, found.seconds, found.n) == (4, 4, 4, 3, 2)
+    assert found.peer == f"the build at {commit}" and found.reached == "no"
+
+
+def test_a_build_that_is_not_there_or_cannot_do_it_is_one_line(two_builds, monkeypatch):
+    root, commit = two_builds
+    with pytest.raises(SystemExit, match="nowhere is not in .*git fetch"):
+        list(builds.rows(against="nowhere", root=root))
+    monkeypatch.setattr(builds, "CASES", (builds.Case("A", "", "other", (), ()),))
+    with pytest.raises(SystemExit, match=r"repository cannot run growth.other\(\)"):
+        list(builds.rows(against=commit, root=root))
+
+
+def test_no_comparison_takes_more_turns_than_asked_for(monkeypatch):
+    monkeypatch.setattr(frame, "MOST_TURNS", 2)
+    found = frame.against("A", "b", "x", list, list, goal=None, n=9)
+    assert found.n == 2
+    assert frame.turns([list], 1).shape == (1, 1)
+
+
+# --------------------------------------------------------------------------------------------- in words
+
+
+def test_what_was_measured_in_words(tmp_path):
+    board("offline", 120.0, 4.0).to_csv(tmp_path / "boards.csv", index=False)
+    rows = [
+        row(ratio=2.34, bound="a pass"),
+        row(ratio=1.5, size="9 images"),
+        row(peer="a loop", goal=None),
+        row(name="Bits", peer="counting", kind="floor", ratio=0.25, goal=1 / 3),
+        row(name="RI", size="|R|: 5 to 9", kind="slope", ratio=1.305, goal=1.1),
+    ]
+    frame.table(rows).to_csv(tmp_path / "benchmarks.csv", index=False)
+    said = words.speeds(tmp_path).splitlines()
+    assert said[0] == (
+        "- `offline` from nothing: 2.0 minutes on 2 cores, 1.5 GiB "
+        "(50% train, 25% score; 2026-01-02, commit abc)."
+    )
+    assert "| Ours | theirs | 1.5 to 2.34 x as fast | 2 x: 1 of 2 | a pass |" in said
+    assert "| Bits | counting | 4 x its time | at most 3 x: no |  |" in said
+    assert r"| RI | \|R\|: 5 to 9 | 1.3 | at most 1.1: no |  |" in said
+    assert not any("a loop" in line for line in said)
+
+
+def test_a_section_is_replaced_and_nothing_else():
+    page = "a\n<!-- b -->\nold\n<!-- /b -->\nc\n"
+    made = words.section(page, "b", r"new \1")
+    assert made == page.replace("old", r"new \1")
+    with pytest.raises(ValueError, match="no section <!-- d -->"):
+        words.section(page, "d", "")
+
+
+def test_the_page_says_what_was_measured():
+    page = words.PAGE.read_text()
+    assert words.section(page, "speed", words.speeds(bench.RESULTS)) == page
+
+
+@pytest.mark.slow
+def test_the_page_says_what_the_plan_of_paper_is():
+    page = words.PAGE.read_text()
+    assert words.section(page, "plan", words.plan_of_paper()) == page
 
 
 def test_what_units_took(tmp_path):
