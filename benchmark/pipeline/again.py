@@ -231,7 +231,7 @@ def own_outcomes(cell: Cell, spec: CallingSpec) -> Iterator[tuple[Outcome, list[
         batch = load_batch(cell)
         images = _first(batch, cell.again)
         try:
-            fitted = fitted or fit(cell)
+            fitted = fitted or fitted_again(cell)
             e = fitted.explain(images)
             outcome = _outcome(fitted, spec, setting, e, images, len(batch))
         except NotApplicable as reason:
@@ -245,7 +245,7 @@ def own_outcomes(cell: Cell, spec: CallingSpec) -> Iterator[tuple[Outcome, list[
             forget()
 
 
-def fit(cell: Cell) -> Fitted:
+def fitted_again(cell: Cell) -> Fitted:
     """The method of a cell as metrics call it again. It is fitted when it is called first.
 
     Raises:
@@ -393,7 +393,7 @@ def _cell_scores(
         return without_values(cell, meta | why, specs), []
     try:
         batch = load_batch(cell)
-        found = measure_again(fit(cell), batch, kept)
+        found = measure_again(fitted_again(cell), batch, kept)
     except NotApplicable as reason:
         why = {"status": "not applicable", "reason": " ".join(str(reason).split())}
     except Exception as error:

@@ -166,7 +166,9 @@ CALLED = [{"use": "baselines/grad_cam.py:GradCAM"}]
 def test_metrics_that_call_again_find_what_they_find_on_the_cpu(toy, entry):
     cell = cell_of(toy, entry)
     found = []
-    measured = lambda: again.measure_again(again.fit(cell), inputs.load_batch(cell), {})
+    measured = lambda: again.measure_again(
+        again.fitted_again(cell), inputs.load_batch(cell), {}
+    )
     for outcomes in on_both(measured):
         values = {f"{key} {status}": v for key, (status, _, v) in outcomes.items()}
         assert not any("failed" in name for name in values), outcomes

@@ -188,7 +188,7 @@ def test_external_methods_are_called_in_their_sandbox(called, tmp_path):
         else:
             here = rows[~rows.metric.isin(OF_TOYBIRDS)]
             assert set(here.status) == {"ok"} and not done[cell.name].error
-            found = again.measure_again(again.fit(cell), load_batch(cell), {})
+            found = again.measure_again(again.fitted_again(cell), load_batch(cell), {})
             for (metric, setting), (_, _, want) in found.items():
                 mine = (values.metric == metric) & (values.metric_setting == setting)
                 np.testing.assert_array_equal(values[mine].value, want)
@@ -251,7 +251,7 @@ def test_a_metric_that_asks_too_often_fails_alone(called, declared):
 def measured(workspace):
     workspace.params["explain"]["methods"] = [GRAD_CAM]
     (cell,) = cells.cells(workspace.profile, "blobs")
-    return again.measure_again(again.fit(cell), load_batch(cell), {})
+    return again.measure_again(again.fitted_again(cell), load_batch(cell), {})
 
 
 def test_all_metrics_and_methods_get_the_same_random_numbers(called, declared):
@@ -267,7 +267,7 @@ def test_all_metrics_and_methods_get_the_same_random_numbers(called, declared):
     for method in (GRAD_CAM, str(ROOT / "baselines/edge_map.py:EdgeMap")):
         called.params["explain"]["methods"] = [method]
         (cell,) = cells.cells(called.profile, "blobs")
-        again.measure_again(again.fit(cell), load_batch(cell), {})
+        again.measure_again(again.fitted_again(cell), load_batch(cell), {})
     assert len(drawn) == 4 and len(set(drawn)) == 1
 
 

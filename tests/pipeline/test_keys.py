@@ -455,3 +455,10 @@ def test_a_new_metric_is_computed_by_itself(trained, monkeypatch):
     score.score_cell(cell)
     assert asked == ["gini"]
     assert score.is_scored(cell)
+
+
+@pytest.mark.parametrize("step", keys.STEPS)
+def test_what_follows_a_network_is_in_the_key_of_no_step(step):
+    """It is in those of the networks that are followed."""
+    reached = keys.CODE.reached(keys.STEPS[step])
+    assert "benchmark.zoo.following" not in {module for module, _ in reached}
