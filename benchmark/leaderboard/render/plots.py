@@ -7,8 +7,8 @@
     duels-<track>             who wins against whom, with fewer data sets     (plots_ranks)
     settings-<track>          what a metric's setting does to its ranking  (plots_ranks)
 
-Colours: seaborn's colour-blind palette. Blue: best; light blue: the same; orange: undecided; dark: worse; grey:
-controls that are worse.
+Colours: seaborn's colour-blind palette. Blue: best; light blue: the same; orange: undecided; dark: worse; pink:
+without a rival; grey: controls that are worse.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ COLOURS = {
     "same": PALETTE[9],
     "undecided": PALETTE[1],
     "": INK,
+    "alone": PALETTE[4],
     "control": "#a6a6a6",
 }
 WORDS = {
@@ -50,6 +51,7 @@ WORDS = {
     "same": "the same",
     "undecided": "undecided",
     "": "worse",
+    "alone": "alone",
     "control": "control, worse",
 }
 COLUMNS = (

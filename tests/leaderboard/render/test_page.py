@@ -513,6 +513,15 @@ def test_figures_mark_the_new_method():
         assert marked == ["Grad-CAM"]
 
 
+def test_a_method_without_a_rival_is_not_drawn_as_worse():
+    frame = tables.read(ROOT / "results/offline/leaderboard.csv")
+    placed = places.read(ROOT / "results/offline/places.csv")
+    lines = frame[frame["metric"] == "f_reg"]
+    figure = plots.board(lines, placed, "surrogate", "digits", "cnn")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["alone"]
+
+
 def test_no_two_regions_have_one_label(any_page, evaluation):
     for page in (any_page, evaluation):
         labels = re.findall(r'role="region" aria-label="([^"]*)"', page.read_text())
