@@ -110,10 +110,10 @@ def estimate(x: Array) -> Estimate:
         dof = np.where(spread > 0, variance**2 / spread, n - 1)
     dof = np.maximum(dof, 1)
     # nothing but the networks' own scatter, small by chance perhaps
-    unsure = (prior.dof == 0) | (spread == 0)
+    unsure = prior.dof == 0
     dof = np.where(networks & unsure, s - 1, dof)
     known = networks | (n >= 2)
-    error = np.where(known & (s > 0), np.sqrt(variance), np.nan)
+    error = np.where(known, np.sqrt(variance), np.nan)
     return Estimate(mean, error, dof, networks)
 
 
