@@ -306,7 +306,7 @@ def signed_rank(differences: Array) -> Array:
     positive = np.where(x > 0, twice, 0).sum(1)
     out = np.ones(len(x))
     for k, ranks in enumerate(np.sort(twice, axis=1)):
-        share = _null(tuple(ranks[ranks > 0].tolist()))
+        share = _null(tuple(ranks.tolist()))  # 0: dropped, changes nothing
         w = min(positive[k], len(share) - 1 - positive[k])  # symmetric
         out[k] = min(1.0, 2 * share[: w + 1].sum())
     return np.where(pairs >= MIN_PAIRS, out, np.nan)
