@@ -519,6 +519,7 @@ def test_a_claim_that_no_check_denies_is_undecided_while_one_is(
     assert (line["verdict"], line["n_seeds"]) == (verdict, len(held))
     share = sum(undecided) / len(undecided)
     assert (f"{share:.0%} undecided" in line["measured"]) == (share > 0)
+    assert line["why"] == ("50%" if verdict == "mixed" else "")
 
 
 def test_extensions_are_shown_and_not_judged():

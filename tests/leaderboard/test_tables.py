@@ -751,6 +751,18 @@ def test_markdown_cells():
     )
 
 
+def test_markdown_of_the_first_places_has_all_controls(synthetic):
+    placed = places.places(synthetic)
+    text = markdown.summary(synthetic, placed, "heatmap", 2)
+    names = [line.split(" | ")[0].strip("|* ") for line in text.splitlines()[2:]]
+    of_track = places.of(placed, "heatmap")
+    shown = of_track[of_track["control"] | (of_track.index < 2)]
+    assert names == [markdown.escape(label) for label in shown["label"]]
+    assert 2 < len(names) < len(of_track)
+    for family, title in (("", "other metrics"), ("human_study", "human study")):
+        assert markdown.family_title(family) == title
+
+
 def test_the_csv_has_seven_digits():
     frame = board(
         {"method": "A", "metric": "m", "value": 1 / 3},
