@@ -187,6 +187,7 @@ def test_verdicts_are_counted_and_rivals_come_by_gain_and_then_by_wins():
         "many": ["beats", "loses to", "beats"],
         "all": ["loses to", "same", "undecided", "unknown", "unknown"],
         "most": ["beats", "beats"],
+        "again": ["beats"],
     }
     facts = [
         {"rival": rival, "verdict": verdict}
@@ -194,14 +195,16 @@ def test_verdicts_are_counted_and_rivals_come_by_gain_and_then_by_wins():
         for verdict in found
     ]
     duels = brief_of(lines({}), versus(*facts)).duels
-    assert [duel.rival for duel in duels] == ["most", "many", "few", "all"]
+    names = [duel.rival for duel in duels]
+    assert names == ["most", "many", "few", "again", "all"]  # equals as they come
     counts = {"won": 0, "lost": 1, "same": 1, "undecided": 3, "unknown": 2}
     assert duels[-1] == brief.Duel("all", False, **counts)
-    assert (duels[1].won, duels[1].lost, duels[1].gain) == (2, 1, 1)
+    assert duels[1] == brief.Duel("many", False, 2, 1, 0, 0, 0) and duels[1].gain == 1
 
 
 def test_of_two_controls_the_better_one_is_named_where_one_is_asked_for():
     families = {"robust": "robustness", "asked": "faithfulness", "won": "complexity"}
+    families["again"] = "complexity"
     own = [{"metric": metric, "family": name} for metric, name in families.items()]
     controls = [
         {"metric": "robust", "rival": "X", "verdict": "loses to"},
@@ -209,12 +212,16 @@ def test_of_two_controls_the_better_one_is_named_where_one_is_asked_for():
         {"metric": "asked", "rival": "Y", "verdict": "loses to", "difference": -0.2},
         {"metric": "asked", "rival": "Z", "verdict": "unknown", "difference": -0.1},
         {"metric": "won", "rival": "X"},
+        {"metric": "again", "rival": "X", "verdict": "undecided"},
     ]
     compared = versus(*[fact | {"control": True} for fact in controls])
     rivals = versus({"metric": "won", "rival": "no control", "verdict": "loses to"})
     found = brief_of(lines(*own), pd.concat([compared, rivals]))
-    assert found.judged == 2
-    assert found.as_good == (brief.Table("d", "t", "asked", "", "Y", "loses to"),)
+    assert found.judged == 3
+    assert found.as_good == (
+        brief.Table("d", "t", "asked", "", "Y", "loses to"),
+        brief.Table("d", "t", "again", "", "X", "undecided"),
+    )
 
 
 def test_what_others_lack_is_not_missing_of_a_method():
