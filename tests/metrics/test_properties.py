@@ -482,6 +482,21 @@ def test_metrics_that_call_the_method_are_declared_as_here():
     assert {METRICS[name].track for name in CALLING} == {"heatmap"}
 
 
+def test_metrics_that_call_the_method_are_declared_with_these_defaults():
+    near = {"radius": 0.1, "draws": 10}
+    want = dict.fromkeys(CALLING, {})
+    want |= {"relative_output_stability": near, "efficient_mprt": {"bins": 100}}
+    for name in ("average_sensitivity", "max_sensitivity"):
+        want[name] = near | {"relative": True}
+    want["input_invariance"] = {"shift": -1.0}
+    want["mprt"] = {"order": "top", "absolute": False}
+    want["smooth_mprt"] = {"noisy": 50, "noise": 0.1, "absolute": False}
+    for name, defaults in want.items():
+        found = inspect.signature(METRICS[name].function).parameters.values()
+        has_default = [p for p in found if p.default is not p.empty]
+        assert {p.name: p.default for p in has_default} == defaults
+
+
 @pytest.mark.parametrize(
     "name", [name for name, law in LAWS.items() if law.settings[-1]]
 )
