@@ -484,7 +484,7 @@ def test_metrics_that_call_the_method_are_declared_as_here():
 
 def test_metrics_that_call_the_method_are_declared_with_these_defaults():
     near = {"radius": 0.1, "draws": 10}
-    want = dict.fromkeys(CALLING, {})
+    want = {name: {} for name in CALLING}
     want |= {"relative_output_stability": near, "efficient_mprt": {"bins": 100}}
     for name in ("average_sensitivity", "max_sensitivity"):
         want[name] = near | {"relative": True}
