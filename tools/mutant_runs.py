@@ -43,7 +43,8 @@ MEMORY = 6 << 30  # bytes of data that a mutant may take
 TICK = 5.0  # seconds between checks of the running mutants
 LONG_WAY = 3  # exit code
 FORK = multiprocessing.get_context("fork")
-OURS = "benchmark|tests|conftest|test_|__main"  # modules that each fork of the long way imports
+# modules that each fork of the long way imports
+OURS = "benchmark|glassbench|tools|tests|conftest|test_|__main"
 OPTIONS = [
     "-q",
     "-s",
@@ -117,6 +118,11 @@ def outcomes(
     if long_way:
         hold(names)
         limit = 10 + 3 * seconds
+        unchanged = (ROOT / "benchmark" / f"{module}.py").read_text()
+        process = start(_fresh, module, tests, unchanged, limit)
+        process.join()
+        if process.exitcode:
+            raise SystemExit(f"the tests of {module} fail on a fresh import of it")
 
         def launch(m: Mutant) -> multiprocessing.Process:
             return start(_fresh, m.module, tests, m.source, limit)
@@ -409,7 +415,10 @@ class Source(importlib.machinery.SourceFileLoader):
 def _fresh(module: str, tests: list[str], text: str, limit: float) -> None:
     """Run the tests of a module on another source of it; exits with 0 if all pass, else 1."""
     silent(limit)
-    sys.meta_path.insert(0, Source(module, text))
+    source = Source(module, text)
+    if source.name in sys.modules:  # it would not be read again
+        os._exit(1)
+    sys.meta_path.insert(0, source)
     for test in tests:
         name, _, expression = test.partition(" -k ")
         code = pytest.main(

@@ -112,7 +112,7 @@ class Board:
         for same in (True, False):
             patterns = self._patterns(published["target"], same)
             if not same and (name in MEASURED or BOUND & set(asked)):
-                continue
+                continue  # no stand-in for it
             for track, method, metric, factor in sources:
                 group = self.groups.get((track, _method(method), metric), ())
                 fits = self._fits(published, group, patterns)

@@ -110,10 +110,10 @@ def estimate(x: Array) -> Estimate:
         dof = np.where(spread > 0, variance**2 / spread, n - 1)
     dof = np.maximum(dof, 1)
     # nothing but the networks' own scatter, small by chance perhaps
-    unsure = (prior.dof == 0) | (spread == 0)
+    unsure = prior.dof == 0
     dof = np.where(networks & unsure, s - 1, dof)
     known = networks | (n >= 2)
-    error = np.where(known & (s > 0), np.sqrt(variance), np.nan)
+    error = np.where(known, np.sqrt(variance), np.nan)
     return Estimate(mean, error, dof, networks)
 
 
@@ -306,7 +306,7 @@ def signed_rank(differences: Array) -> Array:
     positive = np.where(x > 0, twice, 0).sum(1)
     out = np.ones(len(x))
     for k, ranks in enumerate(np.sort(twice, axis=1)):
-        share = _null(tuple(ranks[ranks > 0].tolist()))
+        share = _null(tuple(ranks.tolist()))  # 0: dropped, changes nothing
         w = min(positive[k], len(share) - 1 - positive[k])  # symmetric
         out[k] = min(1.0, 2 * share[: w + 1].sum())
     return np.where(pairs >= MIN_PAIRS, out, np.nan)

@@ -123,6 +123,8 @@ def test_eight_equal_cells_and_half_of_all_show_a_network_to_be_the_same():
         {"paper": "control"},
         {"track": "target"},
         {"track": "replication"},
+        {"track": "replication", "paper": "control"},
+        {"method": "a", "paper": "control"},
         {"old": np.nan},
         {"new": np.nan},
         {"dataset": "birds"},
@@ -134,6 +136,12 @@ def test_what_shows_nothing_of_the_network(other):
     """An eighth equal cell that is of the method itself, of a control, a fact, lost, or of another network."""
     assert not shown(cells(7), cells(1, own=0, **other))
     assert shown(cells(7), cells(1, own=0))
+
+
+@pytest.mark.parametrize("other", [{"method": "A"}, {"paper": "xnn"}])
+def test_any_other_method_shows_something_of_the_network(other):
+    """Names that sort before the method's own, and after those of controls."""
+    assert shown(cells(7), cells(1, own=0, **other))
 
 
 def test_one_fact_of_the_network_that_moved_is_enough():
@@ -194,6 +202,7 @@ def test_what_is_not_compared_stays_what_it_is(kind):
 def test_from_eight_moved_cells_on_noise_alone_decides():
     assert judged(-3.0, -1, moved=7)[0] == "regression"
     assert judged(-3.0, -1, moved=8) == ("unchanged", "")
+    assert judged(-3.0, -1, moved=9) == ("unchanged", "")
     assert judged(-3.0, -1, moved=0) == ("unchanged", "")
 
 
@@ -212,6 +221,22 @@ def test_weights_of_provenance():
     assert networks.by_weights(base, {}) == networks.by_weights({}, {}) == set()
     base = {"weights": {"digits/cnn-0": "a"}}
     assert networks.by_weights(base, base) == {("", "digits", "cnn")}
+    for hash_ in ("A", "b"):  # sorts before, and after
+        assert not networks.by_weights(base, {"weights": {"digits/cnn-0": hash_}})
+
+
+def test_a_cell_on_another_network_does_not_hide_the_next():
+    """Ten cells, of which the first two moved: one on a network that is not the same, one on one that is."""
+    columns = {"track": "heatmap", "metric": "m", "unit": "percent", "paper": ""}
+    columns |= {"method": "a", "kind": "unchanged", "why": "", "old": 1.0, "new": 1.0}
+    columns |= {"variance": 1.0, "dof": 4}
+    found = pd.DataFrame(columns, index=range(10))
+    found[networks.NETWORK] = [("offline", "birds", "cnn"), *[DIGITS] * 9]
+    found[["gain", "direction", "moved"]] = [(-3.0, -1, True)] * 2 + [
+        (0.0, 0, False)
+    ] * 8
+    networks.judge(found, [DIGITS])
+    assert list(found["kind"]) == ["unchanged", "regression", *["unchanged"] * 8]
 
 
 def test_a_changed_setting_is_matched_if_asked_for(history):

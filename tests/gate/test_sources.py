@@ -58,6 +58,26 @@ def test_what_came_with_a_wheel_is_elsewhere_only_there(
     assert set(found["profile"]) == {"large", "small", "quick"}
 
 
+def test_other_profiles_are_read_only_where_rows_differ(project, rows, monkeypatch):
+    asked = []
+    compare = lambda old, new, others, **_: asked.append(others)
+    monkeypatch.setattr(sources.diff, "compare", compare)
+    base = sources.Source("a", rows, {})
+    sources.compare(base, base, project)
+    sources.compare(base, sources.Source("b", rows.iloc[1:], {}), project)
+    assert asked[0] is None and len(asked[1]) == 2 * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("is_wheel", "name"), [(False, "the working tree"), (True, "this version")]
+)
+def test_the_rows_at_hand_are_called_what_they_are(
+    project, monkeypatch, is_wheel, name
+):
+    monkeypatch.setattr(store, "IS_WHEEL", is_wheel)
+    assert sources.load(None, project).name == name
+
+
 def test_a_revision_goes_by_its_name_and_commit(project, rows):
     head = subprocess.run(
         ["git", "-C", str(project.root), "rev-parse", "--short", "HEAD"],

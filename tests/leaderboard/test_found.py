@@ -62,3 +62,15 @@ def test_tables_without_a_control_are_no_question_of_controls():
     every, *_ = found(frame, placed(), "heatmap")
     assert (every.tables, every.lost, every.networks) == (2, 0, 2)
     assert not list(found(frame, placed(), "concept"))
+
+
+def test_tables_of_other_tracks_are_not_counted():
+    others = [board().assign(track=track) for track in ("concept", "surrogate")]
+    every, *_ = found(pd.concat([board(), *others]), placed(), "heatmap")
+    assert (every.tables, every.lost, every.networks) == (3, 1, 2)
+
+
+def test_families_in_which_nobody_has_a_rival_do_not_hide_the_others():
+    some = placed()
+    some.loc[some["family"] == places.ALL, "place"] = np.nan
+    assert [line.family for line in found(board(), some, "heatmap")] == [*KINDS]

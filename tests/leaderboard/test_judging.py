@@ -155,6 +155,7 @@ def test_without_a_measured_error_only_two_zeros_agree():
     )[0]
     assert of(0.0, 0.0) == "holds"
     assert {of(0.0, 0.1), of(0.1, 0.0), of(0.1, 0.1)} == {"undecided"}
+    assert {of(0.0, -0.1), of(-0.1, 0.0)} == {"undecided"}
 
 
 # --------------------------------------------------------------------------------------------- differences
@@ -212,6 +213,8 @@ def test_a_rival_that_may_tie_is_not_surely_before():
     equal = [measured(1.0), measured(1.0), measured(2.0)]
     assert judging.judge(lines, equal, 0)[0] == "holds"  # first in both, a tie in one
     assert judging.judge(lines, equal, 1)[0] == "does not hold"
+    tied = [published("1", "mAD_pct", "A"), published("1", "mAD_pct", "B")]
+    assert judging.judge(tied, equal[:2], 1) == ("holds", words)  # a tie in both
 
 
 def test_one_method_alone_has_no_rank():

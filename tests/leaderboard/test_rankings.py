@@ -309,6 +309,15 @@ def test_a_network_that_lacks_a_setting_and_two_methods_alone():
     )
 
 
+def test_a_network_with_two_methods_does_not_hide_the_others():
+    """On the first network there are too few to compare; on the second the ranking turns around."""
+    two = board({"m": {"k=1": [2, 1], "k=2": [2, 1]}}).assign(target="s")
+    three = board({"m": {"k=1": [3, 2, 1], "k=2": [1, 2, 3]}})
+    found = pd.concat([two, three], ignore_index=True)
+    (line,) = rankings.sensitivity(found, "heatmap").itertuples()
+    assert line.tau == line.least == pytest.approx(-1)
+
+
 def test_metrics_settings_and_methods_come_in_the_order_of_the_board():
     found = board(
         {

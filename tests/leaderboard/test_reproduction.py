@@ -519,6 +519,7 @@ def test_a_claim_that_no_check_denies_is_undecided_while_one_is(
     assert (line["verdict"], line["n_seeds"]) == (verdict, len(held))
     share = sum(undecided) / len(undecided)
     assert (f"{share:.0%} undecided" in line["measured"]) == (share > 0)
+    assert line["why"] == ("50%" if verdict == "mixed" else "")
 
 
 def test_extensions_are_shown_and_not_judged():
@@ -684,6 +685,49 @@ def test_intervals_are_students_over_seeds_or_those_of_an_accuracy():
     assert high == 100 and low == pytest.approx(95.38, abs=0.02)
     for value, metric, unit in ((0.5, "O1", ""), (98.0, "accuracy", "share")):
         assert one(value, metric, unit) == pytest.approx((NAN, NAN), nan_ok=True)
+    falls = joining.interval(np.array([-0.5, 1.0]), 10, "acc_fall", "share")
+    nothing = joining.interval(np.array([0.0, 1.0]), 10, "accuracy", "share")
+    assert nothing == (0, 1)  # 0 is a share
+    assert falls == pytest.approx((0.25 - 12.706205 * 0.75, 0.25 + 12.706205 * 0.75))
+
+
+def test_a_seed_that_failed_has_no_error_and_the_first_says_why_there_is_nothing():
+    o1 = ("replication", "xnn", "cub", "vgg19", "SRAE", "n=5", "O1")
+    rows = measured((*o1, [0.7]), (*o1[:-1], "O1_ci95", [0.1, 0.5]))
+    rows.loc[2, "status"] = "failed"
+    line, _ = joining.lines(rows)
+    assert (line["low"], line["high"]) == pytest.approx((0.6, 0.8))
+    rows = measured((*o1, [NAN, NAN])).assign(status=["failed", "not applicable"])
+    (line,) = joining.lines(rows)
+    assert line["status"] == "failed" and np.isnan(line["low"])
+
+
+def test_of_several_networks_the_first_by_name_is_taken_or_what_the_words_say():
+    fits = [
+        {"target": target, "setting": "", "mean": mean}
+        for target, mean in (("b", 2.0), ("a", 3.0), ("c", 1.0))
+    ]
+    found = joining._picked("", fits)
+    assert found["target"] == "a" and found["networks"] == ["a", "b", "c"]
+    for words in ("the min over depths", "min over depths; max over depths"):
+        assert joining._picked(words, fits)["target"] == "c"  # by the first of PICK
+
+
+def test_shares_of_claims_do_not_hide_the_numbers_after_them():
+    share = (
+        "replication",
+        "xnn",
+        "a",
+        "vgg19",
+        "SRAE",
+        "n=5",
+        "XN1",
+        [0.5],
+        "undecided",
+    )
+    number = ("replication", "xnn", "cub", "vgg19", "SRAE", "n=5", "O1", [0.7])
+    out = table(share, number)
+    assert find(out, "VGG19 · SRAE · O1 · mean of 200")["measured"] == "0.7"
 
 
 def test_an_interval_beside_the_number_serves_one_seed():

@@ -72,6 +72,7 @@ def test_resamples_are_shared_by_all_methods_and_named():
     values = rng("paired").normal(size=(1, 3, 20))
     both = np.concatenate([values, values + 5])
     draws = stats.bootstrap(both, "x")
+    assert draws.shape == (2, 1000)
     np.testing.assert_allclose(draws[1] - draws[0], 5)
     np.testing.assert_array_equal(draws, stats.bootstrap(both, "x"))
     assert not np.array_equal(draws, stats.bootstrap(both, "y"))
@@ -177,6 +178,26 @@ def test_two_images_have_one_degree_of_freedom_and_equal_ones_no_error():
     assert (equal.mean[0], equal.error[0], equal.dof[0]) == (2, 0, 2)
 
 
+def test_two_networks_with_two_images_say_nothing_of_others():
+    """Images of means 2 and 4: the mean of 3 has an error of 1, with one degree of freedom."""
+    found = stats.estimate(np.array([[[0.0, 2.0], [4.0, 6.0]]]))
+    assert (found.mean[0], found.error[0], found.dof[0]) == (3, 1, 1)
+    assert not found.networks[0]
+
+
+def test_one_number_has_no_error():
+    found = stats.estimate(np.ones((1, 1, 1)))
+    assert np.isnan(found.error[0]) and not found.networks[0]
+
+
+def test_two_networks_do_not_say_what_is_usual_among_three():
+    x = rng("mixed").normal(size=(6, 3, 8)) + rng("of").normal(size=(6, 3, 1))
+    x[3:, 2] = np.nan
+    found, alone = stats.estimate(x), stats.estimate(x[:3])
+    np.testing.assert_array_equal(found.error[:3], alone.error)
+    np.testing.assert_array_equal(found.dof[:3], alone.dof)
+
+
 def test_networks_that_agree_by_chance_take_nothing_off_the_error():
     """Where the networks scatter less than single values would make them, the error is that over images."""
     images = rng("agree").normal(size=8)
@@ -277,6 +298,9 @@ def test_p_and_direction_are_of_one_statistic():
 def test_equals_and_too_few_images():
     same = stats.compare(np.zeros((2, 3, 60)), "higher")
     assert same.p[0, 1] == 1 and (stats.worse(same) == 1).all()
+    even = np.tile([1.0, -1.0], 8)  # gains and losses that cancel
+    found = stats.compare(np.stack([even, 0 * even])[:, None], "higher")
+    assert found.gain[0, 1] == 0 and found.p[0, 1] == 1
     assert stats.same(same, 0, 0.01).tolist() == [False, True]
     few = stats.compare(rng("few").normal(size=(2, 3, 5)), "higher")
     assert np.isnan(few.p).all() and np.isnan(stats.worse(few)).all()

@@ -751,6 +751,40 @@ def test_markdown_cells():
     )
 
 
+def test_markdown_of_places_has_a_column_for_each_family_and_the_cost():
+    facts = [
+        ("", "A", 1, 1, 2),
+        ("", "B", 2, 1, 2),
+        ("x_y", "B", 1, np.nan, np.nan),
+        ("x_y", "A", 2, np.nan, np.nan),
+        ("z", "B", np.nan, np.nan, np.nan),
+        ("z", "C", 1, np.nan, np.nan),
+    ]
+    placed = pd.DataFrame(facts, columns=["family", "label", "place", "low", "high"])
+    placed = placed.assign(track="heatmap", control=False, failed=1, tables=3)
+    placed = placed.assign(first=0.25, win_rate=0.5)
+    cost = {"track": "heatmap", "metric": "passes_per_image", "label": "A"}
+    frame = pd.DataFrame([cost | {"mean": 0.1}, cost | {"mean": 0.156}])
+    assert markdown.summary(frame, placed, "heatmap").splitlines() == [
+        "| method | place | first | won | passes | x y | z | failed | tables |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| A | 1 (1–2) | 25 % | 50 % | 0.13 | 2 | – | 1 | 3 |",
+        "| B | 2 (1–2) | 25 % | 50 % | – | 1 | alone | 1 | 3 |",
+    ]
+
+
+def test_markdown_of_the_first_places_has_all_controls(synthetic):
+    placed = places.places(synthetic)
+    text = markdown.summary(synthetic, placed, "heatmap", 2)
+    names = [line.split(" | ")[0].strip("|* ") for line in text.splitlines()[2:]]
+    of_track = places.of(placed, "heatmap")
+    shown = of_track[of_track["control"] | (of_track.index < 2)]
+    assert names == [markdown.escape(label) for label in shown["label"]]
+    assert 2 < len(names) < len(of_track)
+    for family, title in (("", "other metrics"), ("human_study", "human study")):
+        assert markdown.family_title(family) == title
+
+
 def test_the_csv_has_seven_digits():
     frame = board(
         {"method": "A", "metric": "m", "value": 1 / 3},

@@ -450,6 +450,53 @@ def test_every_metric_has_its_laws_and_is_declared_as_they_say():
     }
 
 
+CALLING = {  # better, unit, version, settings, partial, calls
+    "average_sensitivity": ("lower", "ratio", 1, ({"radius": 0.1},), True, 11),
+    "controlled_synthetic_data_check": ("higher", "fraction", 1, ({},), True, 4),
+    "deletion": ("higher", "fraction", 1, ({},), False, 4),
+    "distractibility": ("higher", "fraction", 1, ({},), True, 4),
+    "efficient_mprt": ("higher", "ratio", 1, ({},), True, 2),
+    "input_invariance": ("lower", "ratio", 1, ({"shift": -1.0},), True, 1),
+    "max_sensitivity": ("lower", "ratio", 1, ({"radius": 0.1},), True, 11),
+    "mprt": (
+        *("lower", "correlation", 1),
+        *(({"order": "top"}, {"order": "bottom"}), True, 7),
+    ),
+    "passes_per_image": ("lower", "forward passes", 1, ({},), True, 1),
+    "preservation": ("higher", "fraction", 1, ({},), False, 4),
+    "random_logit": ("lower", "fraction", 1, ({},), True, 2),
+    "relative_output_stability": ("lower", "ratio", 1, ({"radius": 0.1},), True, 11),
+    "smooth_mprt": ("lower", "correlation", 1, ({"noisy": 5},), True, 10),
+    "target_sensitivity": ("higher", "fraction", 1, ({},), True, 2),
+}
+
+
+def test_metrics_that_call_the_method_are_declared_as_here():
+    """Also their versions: whoever changes what a number means, says so here."""
+    declared = {
+        name: (m.better, m.unit, m.version, m.settings, m.partial, m.calls)
+        for name, m in METRICS.items()
+        if isinstance(m, CallingSpec) and m.function.__module__.startswith("benchmark.")
+    }
+    assert declared == CALLING
+    assert {METRICS[name].track for name in CALLING} == {"heatmap"}
+
+
+def test_metrics_that_call_the_method_are_declared_with_these_defaults():
+    near = {"radius": 0.1, "draws": 10}
+    want = {name: {} for name in CALLING}
+    want |= {"relative_output_stability": near, "efficient_mprt": {"bins": 100}}
+    for name in ("average_sensitivity", "max_sensitivity"):
+        want[name] = near | {"relative": True}
+    want["input_invariance"] = {"shift": -1.0}
+    want["mprt"] = {"order": "top", "absolute": False}
+    want["smooth_mprt"] = {"noisy": 50, "noise": 0.1, "absolute": False}
+    for name, defaults in want.items():
+        found = inspect.signature(METRICS[name].function).parameters.values()
+        has_default = [p for p in found if p.default is not p.empty]
+        assert {p.name: p.default for p in has_default} == defaults
+
+
 @pytest.mark.parametrize(
     "name", [name for name, law in LAWS.items() if law.settings[-1]]
 )

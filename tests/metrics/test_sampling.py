@@ -36,7 +36,18 @@ def test_the_share_is_kept_and_spread_over_classes():
     for period in (2, 3, 4, 10):  # labels often repeat
         counts = np.bincount(known % period)
         assert counts.min() > 0.8 * counts.max()
-    assert known[:3].tolist() == [i for i in range(20) if i * GOLDEN % 1 < 0.25][:3]
+    assert known[:3].tolist() == [
+        0,
+        2,
+        5,
+    ]  # 0.618 i: 0, 0.618, 0.236, 0.854, 0.472, 0.090
+    assert pytest.approx(0.6180339887) == GOLDEN
+
+
+@pytest.mark.parametrize("images", [0, -0.25, 1.25, np.nan])
+def test_what_is_no_share_is_named(images):
+    with pytest.raises(ValueError, match=f"images={images}: the share scored"):
+        scored(batch_of(range(4)), images)
 
 
 def test_an_image_is_scored_whatever_the_others_are():
