@@ -20,7 +20,7 @@ from benchmark.metrics.glossary import Entry, entry
 
 ROOT = Path(__file__).parent.parent
 PAPERS = {  # a picture of the idea, from the committed results
-    "layer_trees": "quick/plots/layer_trees-tree-mnist-mlp-100x10-0-fc10-t0.png",
+    "layer_trees": "trees/plots/layer_trees-tree-mnist-mlp-100x10-0-fc10-t0.png",
     "explainn": "quick/plots/explainn-fig4-shared-mnist-explainn_cnn.png",
     "cladec": "quick/plots/cladec-fig8-layers-fashion_mnist-vgg11.png",
     "xnn": "offline/plots/xnn-class-toybirds-cnn-000.png",

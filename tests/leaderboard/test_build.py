@@ -251,7 +251,11 @@ def test_a_gallery_is_whole():
     (axes,) = figure.axes
     places = [tuple(image.get_extent()) for image in axes.images]
     width, height = 1.01, 1.01 / 2
-    left, top = (1.15, 1.15 + 1.05), (0.4, 0.4 + height + 0.04)
+    row, rest = (
+        0.75,
+        0.75 - height,
+    )  # a caption of six lines is higher than these pictures
+    left, top = (1.15, 1.15 + 1.05), (0.4 + rest / 2, 0.4 + row + 0.04 + rest / 2)
     expected = [(x, x + width, y + height, y) for y in top for x in left]
     np.testing.assert_allclose(places, expected)
     (box, _) = axes.patches  # in each picture of the first row

@@ -25,6 +25,7 @@ STRENGTH = 0.6  # of the map over the grey image
 _SIDE = 1.01  # inches, the width of a picture
 _STEP = 1.05  # from one picture to the next
 _LEFT, _TOP = 1.15, 0.4  # room for captions and titles
+_LINES = 0.75  # the height of the longest caption, of six lines
 _RIM = withStroke(linewidth=1.9, foreground="black")  # a white box is seen on white too
 
 
@@ -45,7 +46,8 @@ def figure(entry: Mapping[str, Any], new: Collection[str] = ()) -> Figure:
     boxes = entry.get("boxes")
     columns = ["input", *maps]
     tall = _SIDE * h / w
-    lines = _TOP + (tall + _STEP - _SIDE) * np.arange(m + 1)  # upper edges
+    row = max(tall, _LINES)
+    lines = _TOP + (row + _STEP - _SIDE) * np.arange(m + 1)  # upper edges
     size = (_LEFT + _STEP * len(columns), float(lines[-1]))
     with mpl.rc_context(STYLE):
         out = Figure(figsize=size)
@@ -59,14 +61,14 @@ def figure(entry: Mapping[str, Any], new: Collection[str] = ()) -> Figure:
             for array in maps.values():
                 pictures.append(overlay(images[i], np.asarray(array)[i]))
             for j, picture in enumerate(pictures):
-                x = _LEFT + _STEP * j
-                extent = (x, x + _SIDE, y + tall, y)
+                x, top = _LEFT + _STEP * j, y + (row - tall) / 2
+                extent = (x, x + _SIDE, top + tall, top)
                 axes.imshow(
                     picture, aspect="auto", extent=extent, interpolation="nearest"
                 )
                 if boxes is not None and np.isfinite(boxes[i]).all():
-                    _draw_box(axes, boxes[i] * _SIDE / w, x, y)
-            _caption(axes, entry, i, y + tall / 2)
+                    _draw_box(axes, boxes[i] * _SIDE / w, x, top)
+            _caption(axes, entry, i, y + row / 2)
     return out
 
 
