@@ -62,12 +62,12 @@ def plan_of_paper() -> str:
         for gpu in ("", GPU)
     )
     steps = on_cores["steps"].items()
-    parts = [f"{step['hours']:,.0f} {name}" for name, step in steps]
+    parts = [f"{step['hours']:,.0f} {name}" for name, step in steps if step["hours"]]
     path = on_gpus["critical_path"]
     largest = max(on_gpus["steps"].values(), key=lambda step: step["gigabytes"])
     lines = [
         f"`paper` is {len(on_cores['units']):,} units and {on_cores['hours']:,.0f} "
-        f"core-hours ({', '.join(parts)}). A {GPU.upper()} is assumed to do "
+        f"core-hours ({', '.join(parts)}). One {GPU.upper()} is assumed to do "
         f"{costs.GPUS[GPU].ratio:g} times the multiply-adds of a core; none was measured:",
         "",
         f"| {GPU.upper()}s | done after | busy | bound by |",
