@@ -27,8 +27,7 @@ import benchmark.metrics  # noqa: F401  fills METRICS
 from benchmark import store
 from benchmark.api import METRICS, Batch, Explanation, Target
 from benchmark.gate import diff
-from benchmark.leaderboard import places, tables
-from benchmark.leaderboard.contests import contests
+from benchmark.leaderboard.build import Board
 from benchmark.leaderboard.render import markdown
 from benchmark.methods.registry import load_module
 from benchmark.papers.explainn.miner import mine
@@ -175,9 +174,8 @@ def board(methods: int, seeds: int) -> Work:
     rows, instances = synthetic(methods, seeds)
 
     def work() -> None:
-        found = contests(tables.labelled(rows), instances)
-        frame = tables.board(found)
-        markdown.render(frame, places.places(frame, found), "offline")
+        _, frame, placed = Board.of(rows, instances)
+        markdown.render(frame, placed, "offline")
 
     return work
 

@@ -219,10 +219,10 @@ def evaluate(
         if meta["status"] == "ok":
             explanations[one.name] = e
     rows, values = _frames(scored, batch)
-    board = tables.leaderboard(rows, values, families())
+    contests = tables.contests(tables.labelled(rows), values)
+    board = tables.board(contests, families())
     given = [name for name, _ in mine]
     labels = board.loc[board["method"].isin(given), "label"].unique()
-    contests = tables.contests(tables.labelled(rows), values)
     compared = {label: placing.differences(contests, label) for label in labels}
     return Evaluation(rows, board, compared, explanations, target, batch)
 

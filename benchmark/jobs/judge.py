@@ -16,6 +16,7 @@ import pandas as pd
 
 from benchmark import store
 from benchmark.leaderboard import places, reproduction, summaries, tables
+from benchmark.leaderboard.build import Board
 from benchmark.leaderboard.render import markdown, reproduction_markdown
 from benchmark.pipeline import replicate, report
 from benchmark.pipeline.profile import Profile
@@ -65,9 +66,8 @@ def write_board(profile: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.Data
         the board and its ``places``.
     """
     paths = store.Paths(profile)
-    contests = tables.contests(tables.labelled(rows), store.read_values(paths.values))
-    frame = tables.board(contests, report.families())
-    placed = places.places(frame, contests)
+    values = store.read_values(paths.values)
+    _, frame, placed = Board.of(rows, values, report.families())
     folder = paths.results
     store.write_rows(paths.rows, rows)
     store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))
