@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.api import NotApplicable, Target
+from benchmark.api import Batch, Target
+from benchmark.shared.excitation_backprop import class_maps
 from benchmark.shared.variants import asking, modules_with_weights, randomised, shifted
+from benchmark.zoo.following import Following
 from tests.helpers import own_networks
 from tests.helpers.calling import images, network
 
@@ -47,26 +49,40 @@ def convolutional(*last):
     return Target(net, name="pooled", classes="abcd", input_shape=(3, 8, 8))
 
 
-def test_logits_without_a_bias_of_their_own_cannot_be_asked():
+@pytest.mark.parametrize(
+    "last",
+    [
+        [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()],  # as in SqueezeNet
+        [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4)],
+        [nn.Flatten(), nn.Linear(144, 4, bias=False)],
+        [nn.Flatten(), nn.Linear(144, 4), nn.Softplus()],
+    ],
+)
+def test_whatever_ends_a_network_it_can_be_asked(last):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), *last)
+    target = Target(net, name="ends", classes="abcd", input_shape=(3, 8, 8))
     batch = images()
-    for c in range(4):  # a mean over positions keeps the bias
-        assert (asking(convolutional(), batch, c)(batch.x).argmax(1) == c).all()
-    with pytest.raises(NotApplicable, match="no bias of pooled"):
-        for c in range(4):
-            asking(convolutional(nn.ReLU()), batch, c)
-    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # no layer at all
-    target = Target(net, name="means", classes="abc", input_shape=(3, 8, 8))
-    with pytest.raises(NotApplicable):
-        for c in range(3):
-            asking(target, batch, c)
-
-
-def test_a_linear_layer_without_a_bias_gets_one():
-    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 4, bias=False))
-    target = Target(net, name="linear", classes="abcd", input_shape=(3, 8, 8))
     for c in range(4):
-        assert (asking(target, images(), c)(images().x).argmax(1) == c).all()
-    assert net[1].bias is None
+        other = asking(target, batch, c)
+        assert (other(batch.x).argmax(1) == c).all()
+        assert other.layers == target.layers and net[-1] is last[-1]
+        torch.testing.assert_close(
+            other.head(other.features(batch.x, "0"), "0"), other(batch.x)
+        )
+
+
+def test_activations_that_are_averaged_to_logits_stay_and_with_them_where_they_excite():
+    """A constant in the bias before the mean would spread what excites evenly over the image."""
+    net = own_networks.seeded(own_networks.UNet)
+    shape = (3, own_networks.SIDE, own_networks.SIDE)
+    target = Target(net, name="unet", classes="abcde", input_shape=shape)
+    batch = Batch(torch.rand(3, *shape), torch.zeros(3, dtype=torch.long))
+    for c in range(5):
+        other = asking(target, batch, c)
+        assert (other(batch.x).argmax(1) == c).all()
+        classes = torch.full((3,), c)
+        theirs = class_maps(Following.of(target), batch.x, classes)
+        assert torch.equal(class_maps(Following.of(other), batch.x, classes), theirs)
 
 
 def test_only_the_named_layers_are_drawn_and_by_their_names():
