@@ -269,8 +269,8 @@ LAWS = {
         values=(0, 1),
         settings=tuple({"pixels": k} for k in (300, 500, 1000)),
     ),
-    "insertion_auc": heat("higher", "fraction", 1, ORDER, settings=({"steps": 33},)),
-    "deletion_auc": heat("lower", "fraction", 1, ORDER, settings=({"steps": 33},)),
+    "insertion_auc": heat("higher", "fraction", 1, ORDER, settings=({"steps": 17},)),
+    "deletion_auc": heat("lower", "fraction", 1, ORDER, settings=({"steps": 17},)),
     "patch_correlation": heat(
         "higher", "correlation", 1, (scaled, affine), low=-1, settings=({"grid": 6},)
     ),
