@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.leaderboard import tables
+from benchmark.leaderboard import stats, tables
 from benchmark.leaderboard.contests import TABLE, UNRANKED
 
 
@@ -51,6 +51,9 @@ def _why(table: pd.DataFrame) -> str:
     first = table.iloc[0]
     if first["control"]:
         return f"{first['label']} has the best mean"
+    images, needed = first["n_images"], stats.images_needed(len(table))
+    if images < needed:
+        return f"{images:.0f} images, and tests of {len(table)} methods need {needed}"
     return f"{first['label']} is not known to beat the controls"
 
 

@@ -39,6 +39,7 @@ multiple classifiers (the margin of equivalence); Wilcoxon (1945); Holm (1979).
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -210,6 +211,12 @@ def compare(values: Array, better: str) -> Comparison:
         matrix[i, j] = one
         matrix[j, i] = other
     return out
+
+
+def images_needed(methods: int) -> int:
+    """On how many images ``compare`` can tell two of so many methods apart, if every image says the same."""
+    pairs = max(methods * (methods - 1) // 2, 1)
+    return max(MIN_PAIRS, math.ceil(1 + math.log2(pairs / (1 - LEVEL))))
 
 
 def worse(found: Comparison) -> Array:

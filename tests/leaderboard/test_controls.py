@@ -27,7 +27,8 @@ def board(*contests: tuple) -> pd.DataFrame:
             line |= {"label": label.upper(), "control": label in "RS"}
             line |= {"rank": rank if label.isupper() else np.nan, "counts": counts}
             line |= {"gain": gain, "gain_low": gain - 0.5, "gain_high": gain + 0.5}
-            lines.append(line | {"unit": metric + " units", "status": "ok"})
+            line |= {"unit": metric + " units", "n_images": 6}
+            lines.append(line | {"status": "ok"})
     return pd.DataFrame(lines)
 
 
@@ -65,7 +66,8 @@ def test_why_a_table_does_not_count():
         ("d", "t", "one", "", "f", False, "A"),
         ("d", "t", "robust", "", "robustness", False, "RAB"),
         ("d", "t", "control", "", "f", False, "SAR"),
-        ("d", "t", "method", "", "f", False, "ARS"),
+        ("d", "t", "method", "", "f", False, "AR"),
+        ("d", "t", "few", "", "f", False, "ARS"),  # 3 pairs: 2 / 2^7 each, on 7 images
         ("d", "t", "fine", "", "f", True, "AR"),
     )
     why = controls.gains(frame).set_index("metric")["why"]
@@ -74,6 +76,7 @@ def test_why_a_table_does_not_count():
         "robust": "fewer than two methods beat the controls elsewhere",
         "control": "S has the best mean",
         "method": "A is not known to beat the controls",
+        "few": "6 images, and tests of 3 methods need 7",
         "fine": "",
     }
 

@@ -496,3 +496,18 @@ def test_ranks_are_a_fair_order(means):
     np.testing.assert_array_equal(ranks, stats.ranks(-np.array(means, float), "higher"))
     for a, x in zip(means, ranks, strict=True):
         assert x == 1 + sum(b < a for b in means) + (means.count(a) - 1) / 2
+
+
+@pytest.mark.parametrize("methods", [2, 3, 5, 10, 15, 22])
+def test_on_one_image_fewer_than_needed_no_pair_can_be_told_apart(methods):
+    needed = stats.images_needed(methods)
+    far = np.zeros((methods, 1, needed))
+    far[0] = 1 + np.linspace(0, 1e-3, needed)  # as large a difference as there is
+    far[1:] += np.arange(1, methods)[:, None, None] / 1e4
+    assert stats.compare(far, "higher").p[0, 1] <= 0.05
+    assert not (stats.compare(far[:, :, 1:], "higher").p <= 0.05).any()
+
+
+def test_images_needed_by_hand():
+    # 2 / 2^n times the pairs is at most 0.05: 2/64 = 0.031; 231 * 2/2^14 = 0.028, twice that for 13
+    assert [stats.images_needed(m) for m in (1, 2, 5, 15, 22)] == [6, 6, 9, 13, 14]
