@@ -67,6 +67,13 @@ EXPERIMENTS = {  # settings of each experiment, for a toy
     },
     "xnn.degeneration": {"training": SMALL, "negatives": 40},
     "xnn.counts": {"training": SMALL, "negatives": 40, "n": [2, 5]},
+    "xnn.tuning": {
+        "training": SMALL,
+        "negatives": 40,
+        "betas": [1, 5],
+        "etas": [5],
+        "folds": 2,
+    },
     "xnn.human_study": {"training": SMALL, "classes": [0, 2]},
     "xnn.convolutional": {
         "training": SMALL,

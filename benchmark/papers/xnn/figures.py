@@ -93,6 +93,14 @@ def _tables(rows: pd.DataFrame, where: str, slug: str) -> Iterator[Picture]:
             "weight in v_i E_i on images of the class; dashed: all of them.",
             _counts(rows),
         )
+    if (rows.metric == "F_reg_validation").any():
+        yield Picture(
+            f"tuning-{slug}",
+            f"The weights of reconstruction and pull-away, {where}",
+            "Left: mean F_reg over classes on the fold that SRAE was not trained on, with its 95 % interval, for each "
+            "beta and eta, first seed. Right: how alike its x-features are there.",
+            _tuning(rows),
+        )
     if rows.setting.str.fullmatch("layer=.*").any():
         yield Picture(
             f"table3-{slug}",
@@ -288,6 +296,34 @@ def _counts(rows: pd.DataFrame) -> Figure:
     right.plot(n, table.n_weighted, "o-", ms=4, lw=1)
     right.plot(n, n, "--", color=plot_style.MUTED, lw=1)
     right.set(xlabel="x-features", ylabel="with weight", ylim=(0, None))
+    for axis in (left, right):
+        axis.grid()
+        _plain(axis)
+    return figure
+
+
+def _tuning(rows: pd.DataFrame) -> Figure:
+    """F_reg and the mean |cos| of x-features over beta, a line for each eta; first seed."""
+    at = rows[
+        rows.setting.str.fullmatch("beta=.*;eta=.*") & (rows.seed == rows.seed.min())
+    ]
+    pairs = at.setting.str.extract("beta=(?P<beta>.*);eta=(?P<eta>.*)").astype(float)
+    table = at.join(pairs).pivot(
+        index=["eta", "beta"], columns="metric", values="value"
+    )
+    figure = Figure((6.2, 2.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for eta, part in table.groupby(level="eta"):
+        beta = part.index.get_level_values("beta")
+        half = part["F_reg_validation_ci95"]
+        name = f"$\\eta$ = {eta:g}"
+        left.errorbar(
+            beta, part.F_reg_validation, half, fmt="o-", ms=4, lw=1, capsize=2
+        )
+        right.plot(beta, part.mean_cosine, "o-", ms=4, lw=1, label=name)
+    left.set(xlabel="$\\beta$", ylabel="F_reg (logits)", ylim=(0, None))
+    right.set(xlabel="$\\beta$", ylabel="mean |cos| of x-features", ylim=(0, 1))
+    right.legend(frameon=False)
     for axis in (left, right):
         axis.grid()
         _plain(axis)

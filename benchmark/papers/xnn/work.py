@@ -219,6 +219,26 @@ def counts(
     return out.beside(dense.held)
 
 
+def tuning(
+    facts: Facts,
+    *,
+    betas: Sequence[float],
+    etas: Sequence[float],
+    folds: int,
+    training: Mapping[str, Any] | None,
+    negatives: int | None,
+    layer: str | None,
+    **_: Any,
+) -> Work:
+    """SRAE with each pair of weights on all folds but one, in turn."""
+    dense = _dense(facts, layer, negatives, facts.classes)
+    seen = round(dense.train * (1 - 1 / folds))
+    stack = replace(dense.stack, R=_examples(facts, seen, negatives))
+    setting = settings_for("SRAE", training or {})
+    one = stack.trained(setting, facts) + stack.predicted(dense.train - seen, setting)
+    return (dense.seen + len(betas) * len(etas) * folds * one).beside(dense.held)
+
+
 def human_study(
     facts: Facts,
     *,

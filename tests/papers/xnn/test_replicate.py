@@ -78,6 +78,14 @@ def outcomes(study):
         "counts": replicate.counts(
             study, new(), n=[2, 5, 6], training=training | {"restarts": 0}
         ),
+        "tuning": replicate.tuning(
+            study,
+            new(),
+            betas=[0.5, 1],
+            etas=[1, 5],
+            folds=2,
+            training=training | {"restarts": 0},
+        ),
         "human_study": replicate.human_study(
             study, new(), classes=[1, 3], training=training
         ),
@@ -577,7 +585,7 @@ def shown(outcomes):
 def test_pictures_of_what_was_found(shown):
     whole = [p for p in shown if not p.apart]
     kinds = ["counts", "fig10", "fig12", "fig2", "fig7", "fig8"]
-    kinds += ["table1", "table3", "table4"]
+    kinds += ["table1", "table3", "table4", "tuning"]
     assert sorted(p.name.partition("-")[0] for p in whole) == kinds
     assert all(p.figure.axes and not p.photo for p in whole)
 
@@ -596,3 +604,49 @@ def test_gaps_have_the_unit_of_their_metric():
     gaps = replicate._gaps({"SRAE": values, "NN": values})
     units = {gap.metric: gap.unit for gap in gaps}
     assert (units["delta_F_reg_test"], units["delta_O2"]) == ("logits", "nats")
+
+
+def test_folds_part_the_images_and_each_has_all_classes():
+    labels = torch.tensor([0, 1, 2] * 7)
+    parts = replicate._folds(labels, 3, np.random.default_rng(0))
+    assert sorted(torch.cat(parts).tolist()) == list(range(21))
+    for rows in parts:
+        assert max(labels[rows].bincount()) - min(labels[rows].bincount()) <= 1
+
+
+def test_weights_are_chosen_on_images_that_were_not_trained_on(study, monkeypatch):
+    """Each pair meets the same folds; a fold's images are in none of its classes' examples."""
+    seen = []
+
+    def fit(data, setting, rng):
+        seen.append((setting.beta, setting.eta, data.rows))
+        return Constant()
+
+    class Constant:
+        def logits(self, Z):
+            return torch.zeros(len(Z), 4)
+
+        def features(self, Z, c):
+            return torch.ones(len(Z), 1, 2)
+
+    monkeypatch.setattr(replicate.srae, "fit", fit)
+    found = replicate.tuning(
+        study, np.random.default_rng(0), betas=[1, 5], etas=[2], folds=3
+    )
+    pairs = [(beta, eta) for beta, eta, _ in seen]
+    assert pairs == [(1, 2)] * 3 + [(5, 2)] * 3
+    for one, other in zip(seen[:3], seen[3:], strict=True):
+        assert torch.equal(one[2], other[2])
+    _, train, _ = replicate._explained(study, None, 4)
+    value = {(n.metric, n.setting["beta"]): n.value for n in found.numbers}
+    # each image is in one fold; folds are of nearly one size
+    assert value["F_reg_validation", 1] == pytest.approx(
+        float(train.y.abs().mean()), rel=1e-3
+    )
+    assert value["mean_cosine", 5] == pytest.approx(1)
+    unseen = [
+        set(range(len(train.y))) - set(rows.unique().tolist()) for *_, rows in seen[:3]
+    ]
+    assert not set.intersection(*unseen) and sum(map(len, unseen)) >= len(train.y)
+    with pytest.raises(ValueError, match="at least 2 folds"):
+        replicate.tuning(study, np.random.default_rng(0), folds=1)
