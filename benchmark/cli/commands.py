@@ -6,6 +6,7 @@ A command takes the parsed options and returns the exit code. A mistake of the u
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -129,7 +130,30 @@ def prepare(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train the targets of the profile."""
-    return _step("train", options)
+    checks.datasets(params_path(), options.dataset)
+    from benchmark import engine
+
+    engine.warm_up()
+    from benchmark.pipeline.train import train_networks
+
+    profile = load_params()
+    chosen = options.dataset or profile.datasets
+    folders = map(store.Paths(profile.name).targets, chosen)
+    with _exclusive(folders, "train", chosen):
+        running = _with_notes(train_networks(profile, *chosen))
+        failed = _count_failed("train", running, "networks")
+    return _exit_code(failed, options.keep_going)
+
+
+@contextlib.contextmanager
+def _exclusive(
+    folders: Iterable[Path], step: str, parts: Iterable[str]
+) -> Iterator[None]:
+    """Hold the folders of all parts of a step."""
+    with contextlib.ExitStack() as held:
+        for folder, part in zip(folders, parts, strict=True):
+            held.enter_context(store.exclusive(folder, f"glassbench {step} {part}"))
+        yield
 
 
 def explain(options: argparse.Namespace) -> int:
@@ -166,20 +190,18 @@ def _step(name: str, options: argparse.Namespace) -> int:
     engine.warm_up()
     from benchmark.pipeline.explain import explain_images
     from benchmark.pipeline.own_scores import score_all
-    from benchmark.pipeline.train import train_networks
 
     profile = load_params()
     chosen = options.dataset or profile.datasets
     paths = store.Paths(profile.name)
     folder, run = {
-        "train": (paths.targets, train_networks),
         "explain": (paths.explanations, explain_images),
         "score": (paths.scores, score_all),
     }[name]
     failed = 0
     for dataset in chosen:
         with store.exclusive(folder(dataset), f"glassbench {name} {dataset}"):
-            running = _with_notes(run(profile, dataset))
+            running = run(profile, dataset)
             failed += _count_failed(f"{name} {dataset}", running, "cells")
     return _exit_code(failed, options.keep_going)
 
@@ -213,19 +235,14 @@ def replicate(options: argparse.Namespace) -> int:
     from benchmark import engine
 
     engine.warm_up()
-    from benchmark.pipeline.replicate import replicate_paper
+    from benchmark.pipeline.replicate import replicate_papers
 
     profile = load_params()
     chosen = options.paper or profile.papers
-    failed = 0
-    paths = store.Paths(profile.name)
-    for paper in chosen:
-        with store.exclusive(
-            paths.replications(paper), f"glassbench replicate {paper}"
-        ):
-            failed += _count_failed(
-                f"replicate {paper}", replicate_paper(profile, paper), "units"
-            )
+    folders = map(store.Paths(profile.name).replications, chosen)
+    with _exclusive(folders, "replicate", chosen):
+        running = replicate_papers(profile, *chosen)
+        failed = _count_failed("replicate", running, "units")
     return _exit_code(failed, options.keep_going)
 
 

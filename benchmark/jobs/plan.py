@@ -40,6 +40,7 @@ STAGE = 8.0
 REPORT = 30.0  # seconds of the report (assumed)
 STEPS = ("train", "explain", "score", "again", "metric", "replicate")
 _SCORES = ("score", "again", "metric")  # of an explanation, in one stage
+_TOGETHER = ("train", "replicate")  # steps whose data sets or papers run side by side
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,7 @@ def stages(found: Sequence[Planned]) -> dict[tuple[str, str], list[Planned]]:
     """The units of each (step, stage), in order."""
     parts: dict[tuple[str, str], list[Planned]] = {}
     for unit in found:
-        stage = (unit.step, unit.stage)
+        stage = (unit.step, "" if unit.step in _TOGETHER else unit.stage)
         parts.setdefault(stage, []).append(unit)
     return parts
 

@@ -255,7 +255,7 @@ def _compared(
         replace(unit, seconds=times[step, unit.name].seconds) for unit in predicted
     ]
     found = Compared(
-        stage=f"{step} {what}",
+        stage=f"{step} {what}".rstrip(),
         units=len(predicted),
         predicted=plan.chain_seconds(predicted),
         measured=plan.chain_seconds(measured),

@@ -96,13 +96,15 @@ def tasks(profile: Profile, paper: str) -> list[Task]:
 # --------------------------------------------------------------------------------------------- run
 
 
-def replicate_paper(profile: Profile, paper: str) -> Iterator[Done]:
-    """Run a paper's units that are not done yet, in parallel."""
-    todo = tasks(profile, paper)
-    paths = store.Paths(profile.name)
-    remove_others(paths.replications(paper), {task.path for task in todo})
-    units = [unit_of(task) for task in todo]
-    for done in unit_times.run(paths, "replicate", paper, units):
+def replicate_papers(profile: Profile, *papers: str) -> Iterator[Done]:
+    """Run the units of these papers that are not done yet, all of them side by side."""
+    paths, units = store.Paths(profile.name), []
+    for paper in papers:
+        todo = tasks(profile, paper)
+        remove_others(paths.replications(paper), {task.path for task in todo})
+        units += [unit_of(task) for task in todo]
+    what = unit_times.part(papers, profile.papers)
+    for done in unit_times.run(paths, "replicate", what, units):
         task = done.unit.arguments[0]
         wrote = _meta(task).get("reason") if done.error else None
         if wrote != done.error:  # its worker died, or the disk is full

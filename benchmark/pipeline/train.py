@@ -20,14 +20,17 @@ if TYPE_CHECKING:  # workers import this module, and need no profile
 Job = tuple[dict[str, Any], int, Path]  # recipe, seed, file of the weights
 
 
-def train_networks(profile: Profile, dataset: str) -> Iterator[Done]:
-    """Train the networks of a data set that do not exist yet. A failed training leaves a card that says why."""
-    paths = store.Paths(profile.name)
-    units = training_units(profile, dataset)
-    remove_others(
-        paths.targets(dataset), {path for unit in units for path in unit.writes}
-    )
-    for done in unit_times.run(paths, "train", dataset, units):
+def train_networks(profile: Profile, *datasets: str) -> Iterator[Done]:
+    """Train the networks of these data sets that do not exist yet, all of them side by side. A failed training leaves a
+    card that says why."""
+    paths, units = store.Paths(profile.name), []
+    for dataset in datasets:
+        mine = training_units(profile, dataset)
+        written = {path for unit in mine for path in unit.writes}
+        remove_others(paths.targets(dataset), written)
+        units += mine
+    what = unit_times.part(datasets, profile.datasets)
+    for done in unit_times.run(paths, "train", what, units):
         note_failure(done)
         yield done
 

@@ -31,6 +31,11 @@ class Time:
     source: str = "measured"  # scaled, guessed: by ``glassbench plan --save``
 
 
+def part(chosen: Sequence[str], every: Sequence[str]) -> str:
+    """What a stage is noted as that runs the units of these data sets or papers together; all of them need no name."""
+    return "" if set(chosen) == set(every) else " ".join(chosen)
+
+
 def run(
     paths: store.Paths, step: str, what: str, units: Sequence[Unit]
 ) -> Iterator[Done]:
@@ -54,7 +59,7 @@ def run(
             yield done
         workers = engine.local_workers() if units and measured == len(units) else 0
         if workers:
-            new["stage", f"{step} {what}"] = Time(
+            new["stage", f"{step} {what}".rstrip()] = Time(
                 time.perf_counter() - begin, workers=workers
             )
     finally:
