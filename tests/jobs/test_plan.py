@@ -704,7 +704,8 @@ def test_every_shipped_profile_can_be_planned(name):
     found = [
         (step, count.count(step, unit)[1]) for step, _, unit in plan.units(profile)
     ]
-    assert {step for step, _ in found} == set(plan.STEPS)
+    own_metrics = {"metric"}  # of which shipped profiles have none
+    assert {step for step, _ in found} == set(plan.STEPS) - own_metrics
     assert all(
         math.isfinite(w.passes + w.fits) and 0 <= w.bytes < 64e9 for _, w in found
     )
