@@ -25,7 +25,7 @@ CELLS = (
     {"method": "A", "metric": "m", "seed": 2, "value": 9.0},
     {"method": "A", "metric": "m", "seed": 1, "status": "failed", "reason": "x"},
     {"method": "R", "metric": "m", "seed": 0, "values": [7.0], "paper": "control"},
-    {"method": "F", "metric": "m", "seed": 0, "status": "failed", "reason": "x"},
+    {"method": "F", "metric": "m", "seed": 0, "status": "failed", "paper": "xnn"},
 )
 
 
@@ -114,15 +114,16 @@ def test_nothing_is_won_by_facts_nor_by_cost():
     cells = [
         {"method": "A", "track": track, "metric": metric, "value": 1.0}
         for track in ("heatmap", "target", "replication", "unknown")
-        for metric in ("m", contests.COST)
+        for metric in ("m", contests.COST, "saco")
     ]
     every = found(*cells)
     won = [tuple(one.key.values())[::3] for one in every if one.contested]
-    assert won == [("heatmap", "m")]
+    assert won == [("heatmap", "m"), ("heatmap", "saco")]
     frame = tables.board(every)
-    line = frame[contests.contested(frame)]
-    assert line[["track", "metric", "rank"]].to_numpy().tolist() == [
-        ["heatmap", "m", 1]
+    lines = frame[contests.contested(frame)]
+    assert lines[["track", "metric", "rank"]].to_numpy().tolist() == [
+        ["heatmap", "m", 1],
+        ["heatmap", "saco", 1],
     ]
 
 
