@@ -706,6 +706,12 @@ def test_decimals_and_numbers():
     assert tables.number(-0.0004, 2) == "0.00" and tables.number(float("nan"), 2) == ""
 
 
+def test_words():
+    seeds = [tables.plural(count, "seed") for count in range(3)]
+    assert seeds == ["0 seeds", "1 seed", "2 seeds"]
+    assert [tables.arrow(better) for better in ("lower", "higher")] == ["↓", "↑"]
+
+
 def test_markdown_leaves_no_markup(synthetic):
     text = rendered(synthetic)
     assert "<script" not in text and "&lt;script&gt;" in text
