@@ -313,7 +313,7 @@ def test_a_cost_is_shown_and_not_won():
     cost = frame[frame["metric"] == "passes_per_image"]
     assert cost["rank"].isna().all() and not cost["counts"].any()
     assert set(cost["mark"]) == {""} and sorted(cost["mean"]) == [0, 4, 6]
-    more = frame[frame["metric"] == "m"].assign(metric="saco")
+    more = frame[frame["metric"] == "m"].assign(metric="saco", mean=9.0)
     elsewhere = [frame.assign(track=track) for track in ("concept", "surrogate")]
     every = pd.concat([frame, more, *elsewhere])
     elsewhere = every["track"] != "heatmap"
