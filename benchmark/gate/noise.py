@@ -153,7 +153,7 @@ def _false_discovery(p: Array) -> Array:
     steps = p[order] * (len(p) / np.arange(1, len(p) + 1))
     out = np.empty_like(p)
     out[order] = np.minimum.accumulate(steps[::-1])[::-1]
-    return np.clip(out, 0, 1)
+    return out
 
 
 def _pair_noise(

@@ -129,8 +129,9 @@ def contests(rows: pd.DataFrame, instances: pd.DataFrame | None) -> list[Contest
 
 
 def natural(text: str) -> str:
-    """A text by which settings sort as numbers: ``steps=9`` before ``steps=24``."""
-    return re.sub(r"\d+", lambda digits: digits[0].zfill(9), text)
+    """A text by which settings sort as numbers: ``steps=9`` before ``steps=24``, ``keep=0.05`` before ``keep=0.1``."""
+    whole = r"(?<!\d)(?<!=\d\.)\d+"  # no decimals: 05 of ``keep=0.05`` is not 5
+    return re.sub(whole, lambda digits: digits[0].zfill(9), text)
 
 
 def grouped(

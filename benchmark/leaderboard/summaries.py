@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from benchmark.leaderboard import places, reproduction
+from benchmark.leaderboard import reproduction
 
 
 def metrics(
@@ -50,6 +50,5 @@ def ranks(placed: pd.DataFrame) -> str:
 
 
 def _ranked(placed: pd.DataFrame) -> Iterator:
-    """The lines of ``places`` over all families that have a rank."""
-    overall = placed[placed["family"] == places.ALL]
-    return overall.dropna(subset="normalised_rank").itertuples()
+    """The lines of ``places`` that have a normalised rank: those over all families, of methods with a rival."""
+    return placed.dropna(subset="normalised_rank").itertuples()

@@ -466,8 +466,8 @@ _ACRONYMS = {
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 seed``, ``3 seeds``."""
-    return f"{count} {noun}s" if count > 1 else f"{count} {noun}"
+    """``1 seed``, ``3 seeds``, ``0 seeds``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def arrow(better: str) -> str:

@@ -25,7 +25,7 @@ CELLS = (
     {"method": "A", "metric": "m", "seed": 2, "value": 9.0},
     {"method": "A", "metric": "m", "seed": 1, "status": "failed", "reason": "x"},
     {"method": "R", "metric": "m", "seed": 0, "values": [7.0], "paper": "control"},
-    {"method": "F", "metric": "m", "seed": 0, "status": "failed", "reason": "x"},
+    {"method": "F", "metric": "m", "seed": 0, "status": "failed", "paper": "xnn"},
 )
 
 
@@ -91,7 +91,11 @@ def test_tables_come_in_the_order_of_their_keys_and_numbers_sort_as_numbers():
     of_one = [("m", "steps=9"), ("m", "steps=24"), ("q", "")]
     assert keys == [(d, *key) for d in "de" for key in of_one]
     assert contests.natural("a9b") < contests.natural("a10b") < contests.natural("b1")
-    assert contests.natural("12345678") < contests.natural("123456789")
+    assert contests.natural("99999999") < contests.natural("123456789")
+    shares = [f"keep={share};steps=9" for share in (0.05, 0.1, 0.25, 0.5, 1.0, 10.5)]
+    assert sorted(reversed(shares), key=contests.natural) == shares
+    layers = [f"layer=layer3.{i}" for i in (2, 10, 22)]
+    assert sorted(reversed(layers), key=contests.natural) == layers
 
 
 def test_facts_measured_under_two_settings_are_two_tables():
@@ -110,15 +114,16 @@ def test_nothing_is_won_by_facts_nor_by_cost():
     cells = [
         {"method": "A", "track": track, "metric": metric, "value": 1.0}
         for track in ("heatmap", "target", "replication", "unknown")
-        for metric in ("m", contests.COST)
+        for metric in ("m", contests.COST, "saco")
     ]
     every = found(*cells)
     won = [tuple(one.key.values())[::3] for one in every if one.contested]
-    assert won == [("heatmap", "m")]
+    assert won == [("heatmap", "m"), ("heatmap", "saco")]
     frame = tables.board(every)
-    line = frame[contests.contested(frame)]
-    assert line[["track", "metric", "rank"]].to_numpy().tolist() == [
-        ["heatmap", "m", 1]
+    lines = frame[contests.contested(frame)]
+    assert lines[["track", "metric", "rank"]].to_numpy().tolist() == [
+        ["heatmap", "m", 1],
+        ["heatmap", "saco", 1],
     ]
 
 

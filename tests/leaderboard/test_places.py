@@ -139,6 +139,28 @@ def test_one_family_is_no_families_and_another_track_is_another():
     assert places.families(places.places(alone), "heatmap") == []
 
 
+def test_a_track_is_of_its_own_lines():
+    """B wins among the heat maps, A among the concepts, where nobody has more than one family."""
+    heatmaps = [("A", "m", "", "d", "t", 1.0), ("B", "m", "", "d", "t", 2.0)]
+    concepts = [("A", "q", "", "d", "t", 2.0), ("B", "q", "", "d", "t", 1.0)]
+    frame = board(*heatmaps, *concepts, families={"m": "one", "q": "two"})
+    track = frame["track"].where(frame["metric"] == "m", "concept")
+    placed = places.places(frame.assign(track=track))
+    for name, order in (("heatmap", "BA"), ("concept", "AB")):
+        of_track = places.of(placed, name)
+        assert list(of_track) == places.COLUMNS and list(of_track["label"]) == [*order]
+        assert of_track["win_rate"].tolist() == [1, 0]
+        assert places.families(placed, name) == []
+    assert places.of(placed, "heatmap", "two").empty
+
+
+def test_equals_come_in_the_order_of_their_labels():
+    frame = board(*((label, "m", "", "d", "t", 1.0) for label in "CAB"))
+    placed = places.of(places.places(frame), "heatmap")
+    assert list(placed["label"]) == ["A", "B", "C"]
+    assert list(placed["place"]) == [1, 1, 1]
+
+
 def test_a_family_lists_the_methods_that_take_part_in_it():
     cells = [("A", "m", "", "d", "t", 1.0), ("B", "m", "", "d", "t", 2.0)]
     cells += [("B", "q", "", "d", "t", 2.0), ("C", "q", "", "d", "t", 3.0)]
@@ -162,7 +184,7 @@ def test_one_resample_in_forty_lies_outside_of_an_interval():
     """Of 40 resamples A loses one, or two; B has no rival."""
     for lost, high in ((1, 1), (2, 2)):
         a = np.ones(41)
-        a[1 : 1 + lost] = -1
+        a[-lost:] = -1
         score = np.stack([a, np.full(41, np.nan), np.zeros(41)])
         found = places._intervals(score)
         np.testing.assert_array_equal(found["place"], [1, np.nan, 2])
@@ -256,6 +278,8 @@ def test_facts_and_replications_are_not_resampled():
     ((key, draws),) = places._draws(found).items()
     assert key == ("heatmap", "d", "t", "m", "") and list(draws) == ["A", "B"]
     assert draws["B"].shape == (1000,) and draws["B"].mean() > draws["A"].mean()
+    alone = contests(tables.labelled(rows.iloc[:1].assign(metric="a")), None)
+    assert list(places._draws([*alone, *found])) == [key]  # nobody to meet in "a"
 
 
 def test_places_are_the_same_each_time_and_survive_their_file(tmp_path):
@@ -266,6 +290,12 @@ def test_places_are_the_same_each_time_and_survive_their_file(tmp_path):
     path = tmp_path / "places.csv"
     path.write_text(places.csv_text(placed))
     assert places.csv_text(places.read(path)) == path.read_text()
+    named = placed.replace({"label": {"A": "NA"}}).assign(
+        control=placed["label"] == "B"
+    )
+    path.write_text(places.csv_text(named))
+    words = ["track", "family", "label", "control", "tables"]
+    assert places.read(path)[words].equals(named[words])
     path.write_text("track,label\nheatmap,A\n")
     with pytest.raises(store.StoreError, match=r"places\.csv is damaged"):
         places.read(path)
@@ -283,7 +313,12 @@ def test_a_cost_is_shown_and_not_won():
     cost = frame[frame["metric"] == "passes_per_image"]
     assert cost["rank"].isna().all() and not cost["counts"].any()
     assert set(cost["mark"]) == {""} and sorted(cost["mean"]) == [0, 4, 6]
-    assert places.costs(frame, "heatmap") == {"A": 5, "B": 0}
+    more = frame[frame["metric"] == "m"].assign(metric="saco", mean=9.0)
+    elsewhere = [frame.assign(track=track) for track in ("concept", "surrogate")]
+    every = pd.concat([frame, more, *elsewhere])
+    elsewhere = every["track"] != "heatmap"
+    every["mean"] += 100 * elsewhere
+    assert places.costs(every, "heatmap") == {"A": 5, "B": 0}
     placed = places.places(frame)
     assert set(placed["tables"]) == {1}
     text = markdown.summary(frame, placed, "heatmap")

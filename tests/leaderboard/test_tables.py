@@ -546,6 +546,27 @@ def test_one_method_that_beats_the_controls_elsewhere_makes_no_contest_of_robust
     }
 
 
+def test_a_table_with_a_control_that_does_not_count_is_doubtful():
+    table = pd.DataFrame({"control": [True, False], "counts": [True, True]})
+    assert not tables.doubtful(table)
+    assert tables.doubtful(table.assign(counts=False))
+    assert not tables.doubtful(table.assign(counts=False, control=False))
+
+
+def test_failed_methods_share_the_last_places_of_their_table():
+    """A and B have values; C and D failed and share the places 3 and 4, or 2 and 3; E takes no part."""
+    lines = [("A", "t", 2.0), ("B", "t", 1.0), ("A", "u", 1.0)]
+    lines += [(label, target, "failed") for label in "CD" for target in "tu"]
+    lines += [("E", "t", "not applicable")]
+    frame = ranked(*((label, "m", "", *line) for label, *line in lines))
+    found = tables.ranked(frame, "heatmap").set_index(["target", "label"])
+    of = {"t": {"A": 1, "B": 2, "C": 3.5, "D": 3.5}, "u": {"A": 1, "C": 2.5, "D": 2.5}}
+    for target, ranks in of.items():
+        assert found.loc[target, "rank"].to_dict() == ranks
+        lost = found.loc[target, "lost"]
+        assert set(lost.index[lost]) == {"C", "D"}
+
+
 def test_tables_without_controls_count_from_two_methods_on():
     frame = board(*WORKED, {"method": "A", "metric": "q", "values": np.arange(8.0)})
     assert dict(frame.groupby("metric")["counts"].all()) == {"m": True, "q": False}
@@ -557,14 +578,14 @@ ROBUST = {"sens": "robustness", "m": "faithfulness"}
 
 
 def test_robustness_counts_for_methods_that_beat_the_controls_elsewhere():
-    """A and B beat the random map in m, C does not; the map's perfect 0 wins no table of the family."""
-    values = np.arange(8.0)
-    skill = {"A": 3.0, "B": 2.0, "C": -1.0, "R": 0.0}
+    """A and B beat the random map in m, C and D do not; the map's perfect 0 wins no table of the family."""
+    values = np.arange(12.0)
+    skill = {"A": 3.0, "B": 0.5, "C": 0.0, "D": -0.5, "R": 0.0}
     cells = []
     for method, level in skill.items():
         paper = "control" if method == "R" else "baseline"
         of = {"method": method, "paper": paper, "target": "t"}
-        sens = np.zeros(8) if method == "R" else 1 + values / 10 + level
+        sens = np.zeros(12) if method == "R" else 1 + values / 10 + level
         cells.append(of | {"metric": "m", "values": values + level})
         cells.append(of | {"metric": "sens", "better": "lower", "values": sens})
         cells.append(cells[-1] | {"target": "u"})  # where nothing else is measured
@@ -573,7 +594,7 @@ def test_robustness_counts_for_methods_that_beat_the_controls_elsewhere():
     assert set(counting["label"]) == {"A", "B"} and set(counting["target"]) == {"t"}
     placed = places.of(places.places(frame), "heatmap", "robustness")
     assert dict(zip(placed["label"], placed["place"], strict=True))["B"] == 1
-    assert placed.set_index("label")["place"].isna()[["C", "R"]].all()
+    assert placed.set_index("label")["place"].isna()[["C", "D", "R"]].all()
     assert "Robustness: a random map" in controls.summary(frame, "heatmap")
     assert controls.uncounted(frame, "heatmap") == [
         "sens: fewer than two methods beat the controls elsewhere on d/u"
@@ -625,9 +646,11 @@ def test_a_caption_says_what_a_board_rests_on():
     frame = board(one, one | {"seed": 1}, fewer)
     assert tables.caption(frame).startswith("2 seeds, up to 8 images; these")
     assert f"{tables.caption(frame)}." in rendered(frame).splitlines()
-    assert tables.caption(board(*(one | {"seed": s} for s in range(3)))) == (
-        "3 seeds, up to 8 images"
-    )
+    for seeds in (3, 4):
+        many = [one | {"seed": seed} for seed in range(seeds)]
+        assert tables.caption(board(*many)) == f"{seeds} seeds, up to 8 images"
+    failed = board({"method": "A", "metric": "m", "status": "failed"})
+    assert tables.caption(failed) == "no value"
 
 
 def test_losses_are_told_once(synthetic):
@@ -704,6 +727,12 @@ def test_decimals_and_numbers():
     several = ([], [np.nan], [999.5], [1000.0], [-7.25, np.inf], [0.5, 7.25])
     assert [tables.decimals(x) for x in several] == [4, 4, 1, 0, 2, 2]
     assert tables.number(-0.0004, 2) == "0.00" and tables.number(float("nan"), 2) == ""
+
+
+def test_words():
+    seeds = [tables.plural(count, "seed") for count in range(3)]
+    assert seeds == ["0 seeds", "1 seed", "2 seeds"]
+    assert [tables.arrow(better) for better in ("lower", "higher")] == ["↓", "↑"]
 
 
 def test_markdown_leaves_no_markup(synthetic):

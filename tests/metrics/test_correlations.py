@@ -240,6 +240,39 @@ def test_falls_that_are_rounding_count_for_nothing():
         assert metric(e, target, batch, RNG).tolist() == [0] * 5
 
 
+# ------------------------------------------------------------------------------------ correlations of rows
+
+
+def test_pearson_by_hand():
+    """(-1, 0, 1) and (-2, -1, 3) less their means: 5 / sqrt(2 * 14); nothing is more alike than equals."""
+    a, b = np.array([[1.0, 2, 3], [4, 4, 4]]), np.array([[1.0, 2, 6], [1, 2, 3]])
+    np.testing.assert_allclose(regions.pearson(a, b), [5 / math.sqrt(28), 0])
+    rows = np.random.default_rng(0).normal(size=(1000, 7))
+    assert (regions.pearson(rows, rows) <= 1).all()
+    assert (regions.pearson(rows, -rows) >= -1).all()
+
+
+def test_spearman_by_hand():
+    """Ranks 1, 2, 3.5, 3.5 less 2.5 with those of two draws: 4.5 / sqrt(4.5 * 5), and the opposite."""
+    a = np.array([[1.0, 2, 3, 3], [5, 5, 5, 5]])
+    b = np.array([[1.0, 20, 21, 40], [1, 2, 3, 4]])
+    rho = 4.5 / math.sqrt(4.5 * 5)
+    found = regions.spearman(a, np.stack([b, -b]))
+    np.testing.assert_allclose(found, [[rho, 0], [-rho, 0]])
+
+
+def test_rounding_is_relative_to_answers_above_1():
+    values = np.array([[1.5e-6, -1.5e-6, 0.5e-6]] * 2)
+    found = regions.without_rounding(values, np.array([0.5, -2.0]))
+    assert found.tolist() == [[1.5e-6, -1.5e-6, 0], [0, 0, 0]]
+
+
+def test_one_draw_is_enough():
+    target, batch, e = problem()
+    found = MONOTONICITY(e, target, batch, RNG, draws=1)
+    assert (np.abs(found) <= 1).all()
+
+
 # ------------------------------------------------------------------------------------ regions
 
 
@@ -295,9 +328,11 @@ def test_a_network_of_its_own_has_falls_of_its_own():
         (SENSITIVITY, {"draws": 1}, "draws=1: at least 2"),
         (SENSITIVITY, {"sizes": 0}, "sizes=0: at least 1"),
         (FAITHFULNESS, {"size": 0}, "size=0: a share of the pixels must lie in (0, 1]"),
+        (FAITHFULNESS, {"size": 1.5}, "size=1.5: a share of the pixels must lie in ("),
         (FAITHFULNESS, {"fill": "pink"}, "fill 'pink' is not one of black, blur, "),
         (FAITHFULNESS, {"output": "odds"}, "output 'odds' is not one of logit, prob"),
         (MONOTONICITY, {"fill": "pink"}, "fill 'pink' is not one of noise, black, "),
+        (MONOTONICITY, {"draws": 0}, "draws=0: at least 1"),
         (MONOTONICITY, {"grid": 1}, "grid=1: patches are compared"),
         (MONOTONICITY, {"images": 0}, "images=0: the share scored must lie in (0, 1]"),
     ],

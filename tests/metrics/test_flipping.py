@@ -184,6 +184,11 @@ def test_noise_gains_nothing_from_both_ends():
     assert abs(found.mean()) < 4 * found.std() / math.sqrt(300)
 
 
+def test_two_segments_are_enough():
+    target, batch, e = problem()
+    assert (IROF(e, target, batch, RNG, segments=2) <= 1).all()
+
+
 def test_segments_are_cut_once():
     _, batch, _ = problem()
     labels = flipping._segments(batch, 9)
