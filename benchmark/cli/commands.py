@@ -163,7 +163,7 @@ def _step(name: str, options: argparse.Namespace) -> int:
     checks.datasets(params_path(), options.dataset)
     from benchmark import engine
 
-    engine.warm_up()
+    engine.warm_up(*(["benchmark.metrics"] if name == "score" else []))
     from benchmark.pipeline.explain import explain_images
     from benchmark.pipeline.own_scores import score_all
     from benchmark.pipeline.train import train_networks

@@ -21,10 +21,10 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark import data, engine, store
+from benchmark import engine, store
 from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
 from benchmark.leaderboard import placing, tables
-from benchmark.leaderboard.build import Board, build
+from benchmark.leaderboard.board import Board
 from benchmark.methods import describe
 from benchmark.methods.metric_refs import MetricRef, declared, refuse_taken_names
 from benchmark.methods.registry import MethodRef, remark
@@ -36,13 +36,12 @@ from benchmark.pipeline import (
     inputs,
     own_scores,
     provenance,
-    report,
     score,
+    words,
 )
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.prerequisites import make_ready
 from benchmark.pipeline.profile import Profile
-from benchmark.utils import plot_style
 from benchmark.utils.near_names import UnknownName
 
 
@@ -131,16 +130,13 @@ def evaluate_methods(
     with store.exclusive(folder, "glassbench evaluate"):
         for dataset in profile.datasets:
             make_ready(profile, dataset)
-            if cells.cells(mine, dataset):
-                list(explain.explain_images(mine, dataset))
+        list(explain.explain_images(mine, *profile.datasets))
         # A board of metrics alone has no rows by those of the project.
         old = _known(profile, known) if known and refs else _Known()
-        for dataset in profile.datasets:
+        for dataset in profile.datasets if measures else ():
             others = [cell for cell in known if cell.dataset == dataset]
-            if measures:
-                _explain(profile, dataset, others)
-            others = [cell for cell in others if explain.is_explained(cell) or measures]
-            list(own_scores.score_all(mine, dataset, others))
+            _explain(profile, dataset, others)
+        list(own_scores.score_all(mine, *profile.datasets, others=known))
     rows, instances = _combined(mine, old)
     names = [describe.describe(ref)[0] for ref in refs]
     by_user = [declared(ref).spec.name for ref in measures]
@@ -148,12 +144,16 @@ def evaluate_methods(
     store.write_rows(folder / "rows.csv", new)
     facts = provenance.provenance(mine)
     store.write_json(folder / "provenance.json", facts)
-    board = Board.of(rows, instances, report.families())
+    board = Board.of(rows, instances, words.families())
     compared = {}
     for label in _labels(board.frame, names):
         compared[label] = placing.differences(board.contests, label)
     if page:
-        _write_page(folder, profile, mine, rows, board, old, compared, facts)
+        from benchmark.jobs.evaluation_page import write_page
+
+        whole = len(old.means) > 0 and not old.left_out
+        shown = {"drawn": old.drawn, "committed": whole}
+        write_page(folder, profile, mine, rows, board, compared, facts, **shown)
     else:
         text = tables.csv_text(board.frame)
         store.write_text(folder / "leaderboard.csv", text)
@@ -322,57 +322,6 @@ def _score(profile: Profile, lacking: Sequence[Cell]) -> None:
 
 
 # --------------------------------------------------------------------------------------------- what is written
-
-
-def _write_page(
-    folder: Path,
-    profile: Profile,
-    mine: Profile,
-    rows: pd.DataFrame,
-    board: Board,
-    old: _Known,
-    compared: Mapping[str, pd.DataFrame],
-    facts: Mapping[str, Any],
-) -> None:
-    """Write board, plots, gallery and page into ``folder``."""
-    gallery = report.gallery(mine)
-    if old.drawn:
-        others = report.gallery(profile, methods=old.drawn)
-        gallery = gallery or others
-        for key in gallery.keys() & others.keys():
-            gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
-    paths = store.Paths(profile.name)
-    known = {} if old.drawn else _committed_pictures(paths.committed, gallery, old)
-    build(
-        rows,
-        board,
-        gallery=gallery,
-        data_cards={
-            name: data.load_card(paths.data(name)) for name in profile.datasets
-        },
-        target_cards=report.target_cards(profile),
-        provenance=facts,
-        reported=paths.reported,
-        out=folder,
-        glossary=report.glossary(),
-        compared=compared,
-        known=known,
-        apply=report.side_by_side,
-    )
-
-
-def _committed_pictures(
-    paths: store.Paths, networks: Iterable[tuple[str, str]], old: _Known
-) -> dict[tuple[str, str], bytes]:
-    """The committed galleries of networks whose committed rows hold: the same images under the known methods."""
-    found = {}
-    for dataset, target in networks:
-        name = plot_style.file_name("gallery", dataset, target)
-        picture = paths.results / "plots" / f"{name}.png"
-        holds = len(old.means) and not old.left_out
-        if holds and picture.exists():
-            found[dataset, target] = picture.read_bytes()
-    return found
 
 
 def write_images(profile: Profile, file: Path) -> list[str]:

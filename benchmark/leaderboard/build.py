@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmark import store
 from benchmark.leaderboard import places, reproduction, summaries, tables
-from benchmark.leaderboard.contests import UNRANKED, Contest
+from benchmark.leaderboard.board import Board
+from benchmark.leaderboard.contests import UNRANKED
 from benchmark.leaderboard.render import gallery as galleries
 from benchmark.leaderboard.render import markdown, page, plots, reproduction_markdown
 from benchmark.utils import plot_style
@@ -20,26 +21,6 @@ from benchmark.utils import plot_style
 # a picture's name, what draws it, the kinds of files to make of it, their dots per inch
 Job = tuple[str, Callable[[], Figure], Sequence[str], int]
 Apply = Callable[[Callable[[Job], dict[str, bytes]], Sequence[Job]], Iterable[Any]]
-
-
-class Board(NamedTuple):
-    """What rows say: the tables as arrays, the board made of them, and its places."""
-
-    contests: Sequence[Contest]
-    frame: pd.DataFrame
-    placed: pd.DataFrame
-
-    @classmethod
-    def of(
-        cls,
-        rows: pd.DataFrame,
-        instances: pd.DataFrame | None,
-        families: Mapping[str, str] | None = None,
-    ) -> Board:
-        """Arguments and errors: as of ``tables.leaderboard``."""
-        found = tables.contests(tables.labelled(rows), instances)
-        frame = tables.board(found, families)
-        return cls(found, frame, places.places(frame, found))
 
 
 def build(

@@ -16,7 +16,8 @@ from scipy.stats import kendalltau
 
 from benchmark import store
 from benchmark.leaderboard import all_profiles, places, tables
-from benchmark.leaderboard.build import Board, build
+from benchmark.leaderboard.board import Board
+from benchmark.leaderboard.build import build
 from benchmark.leaderboard.render import console, gallery, markdown, plots, readme
 from benchmark.utils import plot_style
 from tests.helpers.leaderboard_inputs import EVIL, built, cards, inputs
