@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,10 @@ def evaluate_methods(
         for dataset in profile.datasets if measures else ():
             others = [cell for cell in known if cell.dataset == dataset]
             _explain(profile, dataset, others)
-        list(own_scores.score_all(mine, *profile.datasets, others=known))
-    rows, instances = _combined(mine, old)
+        with ThreadPoolExecutor(1) as aside:  # while workers score
+            reading = aside.submit(collect.rows_of, old.files)
+            list(own_scores.score_all(mine, *profile.datasets, others=known))
+    rows, instances = _combined(mine, old, *reading.result())
     names = [describe.describe(ref)[0] for ref in refs]
     by_user = [declared(ref).spec.name for ref in measures]
     new = rows[rows["method"].isin(names) | rows["metric"].isin(by_user)]
@@ -151,8 +154,7 @@ def evaluate_methods(
     if page:
         from benchmark.jobs.evaluation_page import write_page
 
-        whole = len(old.means) > 0 and not old.left_out
-        shown = {"drawn": old.drawn, "committed": whole}
+        shown = {"drawn": old.drawn, "committed": old.is_committed}
         write_page(folder, profile, mine, rows, board, compared, facts, **shown)
     else:
         text = tables.csv_text(board.frame)
@@ -195,12 +197,17 @@ def _labels(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
     return found
 
 
-def _combined(mine: Profile, old: _Known) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows, and values per image, of the new and the known methods."""
+def _combined(
+    mine: Profile, old: _Known, known: pd.DataFrame, values: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows, and values per image, of the new and the known methods.
+
+    Args:
+        known, values: those of the files of ``old``.
+    """
     rows, instances = collect.profile_rows(mine)
-    if old.files:
-        more, values = collect.rows_of(old.files)
-        rows = pd.concat([rows, more])
+    if len(known):
+        rows = pd.concat([rows, known])
         instances = pd.concat([instances, values], ignore_index=True)
     if len(old.values):
         instances = pd.concat([instances, old.values], ignore_index=True)
@@ -274,6 +281,11 @@ class _Known:
     means_only: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     without: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_committed(self) -> bool:
+        """Are the committed rows of all cells without score files on the board?"""
+        return len(self.means) > 0 and not self.left_out
 
 
 def _known(profile: Profile, wanted: Sequence[Cell]) -> _Known:

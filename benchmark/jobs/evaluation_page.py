@@ -33,8 +33,8 @@ def write_page(
     Args:
         mine: the profile of the new methods alone.
         drawn: the slugs of known methods whose explanations are all here.
-        committed: whether the committed rows of all known methods are on the board: where no explanations are here,
-            the committed galleries show them.
+        committed: whether all committed rows hold; the committed galleries then show known methods of which no
+            explanations are here.
     """
     gallery = _gallery(profile, mine, drawn)
     paths = store.Paths(profile.name)

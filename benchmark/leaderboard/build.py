@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,13 @@ def build(
     for name, draw in _galleries(placed, gallery or {}, new):
         jobs.append((name, draw, ("png",), 110))
     svgs, pngs = {}, {}
-    for (name, *_), files in zip(jobs, apply(_drawn, jobs), strict=True):
-        if "svg" in files:
-            svgs[name] = files["svg"].decode()
-        if "png" in files:
-            pngs[name] = files["png"]
+    with ThreadPoolExecutor(1) as aside:  # while others draw
+        writing = aside.submit(_tables, frame, placed, reproduced, profile)
+        for (name, *_), files in zip(jobs, apply(_drawn, jobs), strict=True):
+            if "svg" in files:
+                svgs[name] = files["svg"].decode()
+            if "png" in files:
+                pngs[name] = files["png"]
     for network, picture in (known or {}).items():
         name = plot_style.file_name("gallery", *network)
         if name in pngs:
@@ -110,23 +113,32 @@ def build(
         glossary=glossary,
         compared=compared,
     )
+    plotted = {f"{name}.svg": text.encode() for name, text in svgs.items()}
+    plotted |= {f"{name}.png": data for name, data in pngs.items()}
+    plotted |= _pictures(papers or ())
+    for name, text in {**writing.result(), **pages}.items():
+        store.write_text(out / name, text)
+    _write_plots(out / "plots", plotted)
+
+
+def _tables(
+    frame: pd.DataFrame,
+    placed: pd.DataFrame,
+    reproduced: pd.DataFrame | None,
+    profile: str,
+) -> dict[str, str]:
+    """What is written without pictures, by file name."""
     texts = {
         "leaderboard.csv": tables.csv_text(frame),
         "leaderboard.md": markdown.render(frame, placed, profile),
         "places.csv": places.csv_text(placed),
-        **pages,
         "ranks.csv": summaries.ranks(placed),
         "metrics.json": summaries.metrics(frame, placed, reproduced),
     }
     if reproduced is not None:
         texts["reproduction.csv"] = reproduction.csv_text(reproduced)
         texts["reproduction.md"] = reproduction_markdown.render(reproduced, profile)
-    plotted = {f"{name}.svg": text.encode() for name, text in svgs.items()}
-    plotted |= {f"{name}.png": data for name, data in pngs.items()}
-    plotted |= _pictures(papers or ())
-    for name, text in texts.items():
-        store.write_text(out / name, text)
-    _write_plots(out / "plots", plotted)
+    return texts
 
 
 def _galleries(

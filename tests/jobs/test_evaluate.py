@@ -11,7 +11,7 @@ import pytest
 
 from benchmark import store
 from benchmark.cli import main
-from benchmark.jobs import evaluate
+from benchmark.jobs import evaluate, evaluation_page
 from benchmark.leaderboard import places, placing, stats, tables
 from benchmark.methods import registry
 from benchmark.methods.registry import MethodRef
@@ -508,10 +508,9 @@ def test_committed_galleries_are_shown_where_the_known_maps_are_not_here(tmp_pat
     with store.atomic(file) as picture:
         picture.write(b"png")
     networks = [("blobs", "cnn"), ("blobs", "other")]
-    rows = pd.DataFrame({"value": [1.0]})
-    holds = evaluate._Known(means=rows)
-    shown = evaluate._committed_pictures(paths, networks, holds)
+    shown = evaluation_page._committed_pictures(paths, networks)
     assert shown == {("blobs", "cnn"): b"png"}
+    rows = pd.DataFrame({"value": [1.0]})
+    assert evaluate._Known(means=rows).is_committed
     moved = evaluate._Known(means=rows, left_out={"other weights": 1})
-    for old in (evaluate._Known(), moved):
-        assert evaluate._committed_pictures(paths, networks, old) == {}
+    assert not moved.is_committed and not evaluate._Known().is_committed
