@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,8 @@ def evaluate_methods(
             _explain(profile, dataset, others)
         with ThreadPoolExecutor(1) as aside:  # while workers score
             reading = aside.submit(collect.rows_of, old.files)
+            if page:
+                aside.submit(import_module, "benchmark.jobs.evaluation_page")
             list(own_scores.score_all(mine, *profile.datasets, others=known))
     rows, instances = _combined(mine, old, *reading.result())
     names = [describe.describe(ref)[0] for ref in refs]

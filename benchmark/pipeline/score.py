@@ -61,6 +61,7 @@ def score_explanations(
         _begin(profile, dataset, of_dataset, keep)
         todo += of_dataset
     what = " ".join(datasets)
+    yield from again.score_again(profile, what, todo)
     units = [score_unit(cell) for cell in todo]
     for done in unit_times.run(made(profile), "score", what, units):
         cell = done.unit.arguments[0]
@@ -69,7 +70,6 @@ def score_explanations(
             with contextlib.suppress(OSError):
                 write_scores(cell.scores, _lost(cell, meta), [], {})
         yield done
-    yield from again.score_again(profile, what, todo)
 
 
 def _begin(

@@ -197,7 +197,7 @@ def read_all_scores(
             arrays = read_npz(path)
             table = _columns(arrays, "row_")
             if "metric_setting" not in table:
-                table = rows_v1.current(pd.DataFrame(table)).to_dict("series")
+                table = rows_v1.current(pd.DataFrame(table))
             tables.append({name: table[name] for name in ROW_COLUMNS})
             of_rows = _split(arrays)
         values += of_rows

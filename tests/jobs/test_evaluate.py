@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,16 @@ def snapshot(root):
         for p in root.rglob("*")
         if p.is_file() and "evaluations" not in p.parts
     }
+
+
+def test_without_a_page_no_library_that_draws_is_loaded():
+    code = (
+        "import sys, benchmark.jobs.evaluate; "
+        "from benchmark.leaderboard.render import brief_console, placing_console; "
+        "print({'matplotlib', 'seaborn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_a_method_is_placed_and_nothing_of_the_others_is_touched(known):
