@@ -37,7 +37,11 @@ def rows_of(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows, values, images = store.read_all_scores(paths)
     lengths = [len(of_row) for of_row in values]
     row_of_value = np.repeat(np.arange(len(rows)), lengths)
-    instances = rows[list(store.ROW_KEYS)].take(row_of_value).reset_index(drop=True)
-    for column, parts in (("image", images), ("value", values)):
-        instances[column] = np.concatenate(parts) if parts else []
+    keys = rows[list(store.ROW_KEYS)]
+    instances = keys.take(row_of_value).reset_index(drop=True)
+    if values:
+        instances["image"] = np.concatenate(images)
+        instances["value"] = np.concatenate(values)
+    else:
+        instances = instances.assign(image=[], value=[])
     return store.tidy_rows(rows), instances
