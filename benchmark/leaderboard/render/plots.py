@@ -159,14 +159,12 @@ def board(
     panels = list(part.groupby(["metric", "metric_setting"], sort=False))
     titles = [_heading(*key, lines) for key, lines in panels]
     columns = _panel_columns(len(panels))
-    rows = -(-max(len(panels), 1) // columns)
-    heights = [title.count("\n") + 1 for title in titles]
-    head = 0.15 + _LINE * max(heights, default=1)
-    height = head + _STEP * max(len(methods), 1) + _FOOT  # of a panel
+    heads = _heads(titles, columns)
+    heights = heads + _STEP * max(len(methods), 1) + _FOOT  # of rows of panels
     widths = [_width(label, label in new) for label, _ in methods]
     left = 0.1 + max(widths, default=0.0)
-    figure, axes = _sheet(left + _PITCH * columns, _LEGEND + height * rows)
-    first = _LEGEND + head + _STEP / 2 + height * np.arange(rows)  # of a row of panels
+    figure, axes = _sheet(left + _PITCH * columns, _LEGEND + heights.sum())
+    first = _LEGEND + heights.cumsum() - heights + heads + _STEP / 2
     for top in first:
         _names(axes, methods, new, left, top, columns)
     dots, grid, feet = [], [], []
@@ -233,6 +231,17 @@ class _Scale(NamedTuple):
         return ticks, formatter.format_ticks(ticks), formatter.get_offset()
 
 
+def _heads(titles: Sequence[str], columns: int) -> np.ndarray:
+    """The room for titles above each row of panels, in inches."""
+    lines = [title.count("\n") + 1 for title in titles]
+    starts = range(0, max(len(titles), 1), columns)
+    most = []
+    for start in starts:
+        of_row = lines[start : start + columns]
+        most.append(max(of_row, default=1))
+    return 0.15 + _LINE * np.array(most)
+
+
 def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with one pair of axes in inches, from its upper left corner."""
     figure = Figure(figsize=(width, height))
@@ -244,9 +253,11 @@ def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _width(label: str, bold: bool) -> float:
     """Inches that the name of a method takes."""
-    font = FontProperties(size=9, weight="bold" if bold else "normal")
+    weight = "bold" if bold else "normal"
+    font = FontProperties(size=9, weight=weight)
     name = shortened(label)
-    return text_to_path.get_text_width_height_descent(name, font, False)[0] / 72
+    width, *_ = text_to_path.get_text_width_height_descent(name, font, False)
+    return width / 72
 
 
 def _names(
@@ -372,7 +383,7 @@ def _heading(metric: str, metric_setting: str, lines: pd.DataFrame) -> str:
     notes = metric_setting.split(";")
     if first_line["unit"] != "fraction":
         notes.insert(0, first_line["unit"])
-    notes = ", ".join(filter(None, notes))
+    notes = textwrap.fill(", ".join(filter(None, notes)), _TITLE)
     return plain(f"{title}\n{notes}")
 
 
