@@ -44,6 +44,7 @@ from benchmark.pipeline import (
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.prerequisites import make_ready
 from benchmark.pipeline.profile import Profile
+from benchmark.store import code_hash
 from benchmark.utils.near_names import UnknownName
 
 
@@ -138,6 +139,7 @@ def evaluate_methods(
         for dataset in profile.datasets if measures else ():
             others = [cell for cell in known if cell.dataset == dataset]
             _explain(profile, dataset, others)
+        code_hash.keep()  # workers need not hash the code themselves
         with ThreadPoolExecutor(1) as aside:  # while workers score
             reading = aside.submit(collect.rows_of, old.files)
             if page:
