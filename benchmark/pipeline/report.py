@@ -74,7 +74,9 @@ def gallery(
     networks: dict[tuple[str, str], list[Cell]] = {}
     for cell in todo:
         networks.setdefault((cell.dataset, cell.target), []).append(cell)
-    jobs = [("/".join(key), of_network, images) for key, of_network in networks.items()]
+    jobs = []
+    for (dataset, target), of_network in networks.items():
+        jobs.append((f"maps of {dataset}/{target}", of_network, images))
     return dict(zip(networks, side_by_side(_entry, jobs), strict=True))
 
 
