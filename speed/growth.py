@@ -27,7 +27,7 @@ import benchmark.metrics  # noqa: F401  fills METRICS
 from benchmark import store
 from benchmark.api import METRICS, Batch, Explanation, Target
 from benchmark.gate import diff
-from benchmark.leaderboard.build import Board
+from benchmark.leaderboard.board import Board
 from benchmark.leaderboard.render import markdown
 from benchmark.methods.registry import load_module
 from benchmark.papers.explainn.miner import mine

@@ -187,7 +187,7 @@ def _step(name: str, options: argparse.Namespace) -> int:
     checks.datasets(params_path(), options.dataset)
     from benchmark import engine
 
-    engine.warm_up()
+    engine.warm_up(*(["benchmark.metrics"] if name == "score" else []))
     from benchmark.pipeline.explain import explain_images
     from benchmark.pipeline.own_scores import score_all
 

@@ -57,7 +57,9 @@ def _evaluate(options: argparse.Namespace, before: Source | None) -> Outcome | N
     """None: only images were written."""
     from benchmark import engine
 
-    engine.warm_up()
+    only_images = options.images and not options.network
+    draws = [] if only_images or options.no_page else ["benchmark.leaderboard.build"]
+    engine.warm_up("benchmark.metrics", *draws)
     from benchmark.jobs.evaluate import write_images
     from benchmark.store import recovery
 

@@ -67,12 +67,18 @@ def _cluster() -> Any:
     return cluster
 
 
-def warm_up() -> None:
-    """Start the process that workers are forked from; it imports torch while the caller does something else."""
-    _context()
+def warm_up(*modules: str) -> None:
+    """Start the process that workers are forked from; it imports torch while the caller does something else.
+
+    Args:
+        modules: what it imports besides, once for all workers.
+    """
+    _context(modules)
 
 
-def _context() -> multiprocessing.context.ForkServerContext:
+def _context(
+    modules: Sequence[str] = (),
+) -> multiprocessing.context.ForkServerContext:
     """The start method of workers; the process that they are forked from runs.
 
     Python starts that process with ``-c``, which puts the caller's folder first on its path: a ``copy.py`` there would
@@ -84,7 +90,8 @@ def _context() -> multiprocessing.context.ForkServerContext:
         "benchmark.engine.forkserver",
         "benchmark.pipeline.explain",
         "benchmark.pipeline.score",
-        "torch._dynamo",  # torch needs it for its first ReLU
+        "torch._dynamo",  # torch needs it to build a network without memory
+        *modules,
     ]
     context.set_forkserver_preload(preloaded)
     before = os.environ.get("PYTHONSAFEPATH")

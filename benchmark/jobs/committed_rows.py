@@ -60,10 +60,11 @@ def committed_rows(profile: Profile, wanted: Sequence[Cell]) -> Committed:
     rows = rows[rows.track.isin(set(tables.TRACKS) - set(tables.UNRANKED))]
     found: list[pd.DataFrame] = []
     left_out: Counter[str] = Counter()
+    places = rows.groupby(_CELL, sort=False).indices
     for cell in wanted:
         reason = _what_changed(cell, then, now)
         if not reason:
-            mine = _rows_of(cell, rows)
+            mine = rows.iloc[places.get(_key(cell), [])]
             if len(mine):
                 found.append(mine[mine.metric.isin(unchanged)])
             else:
@@ -78,16 +79,12 @@ def committed_rows(profile: Profile, wanted: Sequence[Cell]) -> Committed:
     )
 
 
-def _rows_of(cell: Cell, rows: pd.DataFrame) -> pd.DataFrame:
-    name, paper, setting = describe.describe(cell.method)
-    return rows[
-        (rows.method == name)
-        & (rows.paper == paper)
-        & (rows.setting == setting)
-        & (rows.dataset == cell.dataset)
-        & (rows.target == cell.target)
-        & (rows.seed == cell.seed)
-    ]
+_CELL = ["method", "paper", "setting", "dataset", "target", "seed"]
+
+
+def _key(cell: Cell) -> tuple[str | int, ...]:
+    """The values of ``_CELL``."""
+    return *describe.describe(cell.method), cell.dataset, cell.target, cell.seed
 
 
 def _what_changed(cell: Cell, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

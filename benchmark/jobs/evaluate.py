@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmark import data, engine, store
+from benchmark import engine, store
 from benchmark.jobs.committed_rows import Committed, committed_rows, values_per_image
 from benchmark.leaderboard import placing, tables
-from benchmark.leaderboard.build import Board, build
+from benchmark.leaderboard.board import Board
 from benchmark.methods import describe
 from benchmark.methods.metric_refs import MetricRef, declared, refuse_taken_names
 from benchmark.methods.registry import MethodRef, remark
@@ -36,13 +38,13 @@ from benchmark.pipeline import (
     inputs,
     own_scores,
     provenance,
-    report,
     score,
+    words,
 )
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.prerequisites import make_ready
 from benchmark.pipeline.profile import Profile
-from benchmark.utils import plot_style
+from benchmark.store import code_hash
 from benchmark.utils.near_names import UnknownName
 
 
@@ -131,29 +133,34 @@ def evaluate_methods(
     with store.exclusive(folder, "glassbench evaluate"):
         for dataset in profile.datasets:
             make_ready(profile, dataset)
-            if cells.cells(mine, dataset):
-                list(explain.explain_images(mine, dataset))
+        list(explain.explain_images(mine, *profile.datasets))
         # A board of metrics alone has no rows by those of the project.
         old = _known(profile, known) if known and refs else _Known()
-        for dataset in profile.datasets:
+        for dataset in profile.datasets if measures else ():
             others = [cell for cell in known if cell.dataset == dataset]
-            if measures:
-                _explain(profile, dataset, others)
-            others = [cell for cell in others if explain.is_explained(cell) or measures]
-            list(own_scores.score_all(mine, dataset, others))
-    rows, instances = _combined(mine, old)
+            _explain(profile, dataset, others)
+        code_hash.keep()  # workers need not hash the code themselves
+        with ThreadPoolExecutor(1) as aside:  # while workers score
+            reading = aside.submit(collect.rows_of, old.files)
+            if page:
+                aside.submit(import_module, "benchmark.jobs.evaluation_page")
+            list(own_scores.score_all(mine, *profile.datasets, others=known))
+    rows, instances = _combined(mine, old, *reading.result())
     names = [describe.describe(ref)[0] for ref in refs]
     by_user = [declared(ref).spec.name for ref in measures]
     new = rows[rows["method"].isin(names) | rows["metric"].isin(by_user)]
     store.write_rows(folder / "rows.csv", new)
     facts = provenance.provenance(mine)
     store.write_json(folder / "provenance.json", facts)
-    board = Board.of(rows, instances, report.families())
+    board = Board.of(rows, instances, words.families())
     compared = {}
     for label in _labels(board.frame, names):
         compared[label] = placing.differences(board.contests, label)
     if page:
-        _write_page(folder, profile, mine, rows, board, old, compared, facts)
+        from benchmark.jobs.evaluation_page import write_page
+
+        shown = {"drawn": old.drawn, "committed": old.is_committed}
+        write_page(folder, profile, mine, rows, board, compared, facts, **shown)
     else:
         text = tables.csv_text(board.frame)
         store.write_text(folder / "leaderboard.csv", text)
@@ -195,12 +202,17 @@ def _labels(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
     return found
 
 
-def _combined(mine: Profile, old: _Known) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows, and values per image, of the new and the known methods."""
+def _combined(
+    mine: Profile, old: _Known, known: pd.DataFrame, values: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows, and values per image, of the new and the known methods.
+
+    Args:
+        known, values: those of the files of ``old``.
+    """
     rows, instances = collect.profile_rows(mine)
-    if old.files:
-        more, values = collect.rows_of(old.files)
-        rows = pd.concat([rows, more])
+    if len(known):
+        rows = pd.concat([rows, known])
         instances = pd.concat([instances, values], ignore_index=True)
     if len(old.values):
         instances = pd.concat([instances, old.values], ignore_index=True)
@@ -275,6 +287,11 @@ class _Known:
     left_out: Mapping[str, int] = field(default_factory=dict)
     without: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def is_committed(self) -> bool:
+        """Are the committed rows of all cells without score files on the board?"""
+        return len(self.means) > 0 and not self.left_out
+
 
 def _known(profile: Profile, wanted: Sequence[Cell]) -> _Known:
     """From the profile's own files if they are up to date, else from the committed rows that still hold."""
@@ -322,57 +339,6 @@ def _score(profile: Profile, lacking: Sequence[Cell]) -> None:
 
 
 # --------------------------------------------------------------------------------------------- what is written
-
-
-def _write_page(
-    folder: Path,
-    profile: Profile,
-    mine: Profile,
-    rows: pd.DataFrame,
-    board: Board,
-    old: _Known,
-    compared: Mapping[str, pd.DataFrame],
-    facts: Mapping[str, Any],
-) -> None:
-    """Write board, plots, gallery and page into ``folder``."""
-    gallery = report.gallery(mine)
-    if old.drawn:
-        others = report.gallery(profile, methods=old.drawn)
-        gallery = gallery or others
-        for key in gallery.keys() & others.keys():
-            gallery[key]["maps"] = {**others[key]["maps"], **gallery[key]["maps"]}
-    paths = store.Paths(profile.name)
-    known = {} if old.drawn else _committed_pictures(paths.committed, gallery, old)
-    build(
-        rows,
-        board,
-        gallery=gallery,
-        data_cards={
-            name: data.load_card(paths.data(name)) for name in profile.datasets
-        },
-        target_cards=report.target_cards(profile),
-        provenance=facts,
-        reported=paths.reported,
-        out=folder,
-        glossary=report.glossary(),
-        compared=compared,
-        known=known,
-        apply=report.side_by_side,
-    )
-
-
-def _committed_pictures(
-    paths: store.Paths, networks: Iterable[tuple[str, str]], old: _Known
-) -> dict[tuple[str, str], bytes]:
-    """The committed galleries of networks whose committed rows hold: the same images under the known methods."""
-    found = {}
-    for dataset, target in networks:
-        name = plot_style.file_name("gallery", dataset, target)
-        picture = paths.results / "plots" / f"{name}.png"
-        holds = len(old.means) and not old.left_out
-        if holds and picture.exists():
-            found[dataset, target] = picture.read_bytes()
-    return found
 
 
 def write_images(profile: Profile, file: Path) -> list[str]:

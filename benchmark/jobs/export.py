@@ -27,7 +27,7 @@ def boards(results: Path, form: str) -> dict[str, str]:
         StoreError: one of them is missing or damaged.
     """
     from benchmark.leaderboard.render import exports
-    from benchmark.pipeline.report import glossary
+    from benchmark.pipeline.words import glossary
 
     ending = {"csv": ".csv", "latex": ".tex"}[form]
     frame = tables.read(results / "leaderboard.csv")

@@ -54,7 +54,7 @@ from benchmark.pipeline.again import _PRECOMPUTED, Fitted
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Again
 from benchmark.pipeline.protocol import explained, summary
-from benchmark.pipeline.report import families
+from benchmark.pipeline.words import families
 from benchmark.utils import plot_style
 from benchmark.utils.errors import InputError, UsageError
 from benchmark.utils.near_names import UnknownName, pick

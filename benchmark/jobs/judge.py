@@ -16,9 +16,9 @@ import pandas as pd
 
 from benchmark import store
 from benchmark.leaderboard import places, reproduction, summaries, tables
-from benchmark.leaderboard.build import Board
+from benchmark.leaderboard.board import Board
 from benchmark.leaderboard.render import markdown, reproduction_markdown
-from benchmark.pipeline import replicate, report
+from benchmark.pipeline import replicate, report, words
 from benchmark.pipeline.profile import Profile
 
 
@@ -67,7 +67,7 @@ def write_board(profile: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.Data
     """
     paths = store.Paths(profile)
     values = store.read_values(paths.values)
-    _, frame, placed = Board.of(rows, values, report.families())
+    _, frame, placed = Board.of(rows, values, words.families())
     folder = paths.results
     store.write_rows(paths.rows, rows)
     store.write_text(folder / "leaderboard.csv", tables.csv_text(frame))

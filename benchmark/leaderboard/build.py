@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmark import store
 from benchmark.leaderboard import places, reproduction, summaries, tables
-from benchmark.leaderboard.contests import UNRANKED, Contest
+from benchmark.leaderboard.board import Board
+from benchmark.leaderboard.contests import UNRANKED
 from benchmark.leaderboard.render import gallery as galleries
 from benchmark.leaderboard.render import markdown, page, plots, reproduction_markdown
 from benchmark.utils import plot_style
@@ -20,26 +22,6 @@ from benchmark.utils import plot_style
 # a picture's name, what draws it, the kinds of files to make of it, their dots per inch
 Job = tuple[str, Callable[[], Figure], Sequence[str], int]
 Apply = Callable[[Callable[[Job], dict[str, bytes]], Sequence[Job]], Iterable[Any]]
-
-
-class Board(NamedTuple):
-    """What rows say: the tables as arrays, the board made of them, and its places."""
-
-    contests: Sequence[Contest]
-    frame: pd.DataFrame
-    placed: pd.DataFrame
-
-    @classmethod
-    def of(
-        cls,
-        rows: pd.DataFrame,
-        instances: pd.DataFrame | None,
-        families: Mapping[str, str] | None = None,
-    ) -> Board:
-        """Arguments and errors: as of ``tables.leaderboard``."""
-        found = tables.contests(tables.labelled(rows), instances)
-        frame = tables.board(found, families)
-        return cls(found, frame, places.places(frame, found))
 
 
 def build(
@@ -107,11 +89,13 @@ def build(
     for name, draw in _galleries(placed, gallery or {}, new):
         jobs.append((name, draw, ("png",), 110))
     svgs, pngs = {}, {}
-    for (name, *_), files in zip(jobs, apply(_drawn, jobs), strict=True):
-        if "svg" in files:
-            svgs[name] = files["svg"].decode()
-        if "png" in files:
-            pngs[name] = files["png"]
+    with ThreadPoolExecutor(1) as aside:  # while others draw
+        writing = aside.submit(_tables, frame, placed, reproduced, profile)
+        for (name, *_), files in zip(jobs, apply(_drawn, jobs), strict=True):
+            if "svg" in files:
+                svgs[name] = files["svg"].decode()
+            if "png" in files:
+                pngs[name] = files["png"]
     for network, picture in (known or {}).items():
         name = plot_style.file_name("gallery", *network)
         if name in pngs:
@@ -129,23 +113,32 @@ def build(
         glossary=glossary,
         compared=compared,
     )
+    plotted = {f"{name}.svg": text.encode() for name, text in svgs.items()}
+    plotted |= {f"{name}.png": data for name, data in pngs.items()}
+    plotted |= _pictures(papers or ())
+    for name, text in {**writing.result(), **pages}.items():
+        store.write_text(out / name, text)
+    _write_plots(out / "plots", plotted)
+
+
+def _tables(
+    frame: pd.DataFrame,
+    placed: pd.DataFrame,
+    reproduced: pd.DataFrame | None,
+    profile: str,
+) -> dict[str, str]:
+    """What is written without pictures, by file name."""
     texts = {
         "leaderboard.csv": tables.csv_text(frame),
         "leaderboard.md": markdown.render(frame, placed, profile),
         "places.csv": places.csv_text(placed),
-        **pages,
         "ranks.csv": summaries.ranks(placed),
         "metrics.json": summaries.metrics(frame, placed, reproduced),
     }
     if reproduced is not None:
         texts["reproduction.csv"] = reproduction.csv_text(reproduced)
         texts["reproduction.md"] = reproduction_markdown.render(reproduced, profile)
-    plotted = {f"{name}.svg": text.encode() for name, text in svgs.items()}
-    plotted |= {f"{name}.png": data for name, data in pngs.items()}
-    plotted |= _pictures(papers or ())
-    for name, text in texts.items():
-        store.write_text(out / name, text)
-    _write_plots(out / "plots", plotted)
+    return texts
 
 
 def _galleries(

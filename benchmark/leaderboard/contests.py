@@ -115,12 +115,13 @@ def contests(rows: pd.DataFrame, instances: pd.DataFrame | None) -> list[Contest
         ValueError: two values for one image.
     """
     by_row = _values_by_row(instances)
-    keys = list(rows[list(store.ROW_KEYS)].itertuples(index=False, name=None))
-    rows = rows.assign(row=keys)
+    columns = [rows[name].tolist() for name in store.ROW_KEYS]
+    rows = rows.assign(row=list(zip(*columns, strict=True)))
     columns = [*TABLE, "condition", *METHOD, *_MEASURED]
     out = []
     # dictionaries: a frame per table would take longer than its statistics
-    for key, group in grouped(rows[columns].to_dict("records"), [*TABLE, "condition"]):
+    records = rows[columns].astype(object).to_dict("records")
+    for key, group in grouped(records, [*TABLE, "condition"]):
         methods = grouped(group, METHOD)
         means, values = _arrays([records for _, records in methods], by_row)
         named = dict(zip(TABLE, key, strict=False))

@@ -6,12 +6,15 @@ A table counts where its best method beats every control of it, by the test that
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from benchmark.leaderboard import stats, tables
 from benchmark.leaderboard.contests import TABLE, UNRANKED
+
+Line = Mapping[str, Any]  # of a board
 
 
 def gains(frame: pd.DataFrame) -> pd.DataFrame:
@@ -22,33 +25,32 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
         control; NaN without one), unit, counts (of the table or a line of it), why (it does not, in words).
     """
     contests = frame[~frame["track"].isin(UNRANKED) & frame["rank"].notna()]
+    columns = [*TABLE, "control", "counts", *_BEST]
+    by_table: dict[tuple[str, ...], list[Line]] = {}
+    # dictionaries: a frame per table would take longer than all else
+    for line in contests[columns].astype(object).to_dict("records"):
+        key = tuple(line[name] for name in TABLE)
+        by_table.setdefault(key, []).append(line)
     out = []
-    for key, table in contests.groupby(TABLE, sort=False):
-        methods = table[~table["control"]]
-        best = (methods if len(methods) else table).iloc[0]  # lines come by rank
-        counts = bool(table["counts"].any())
-        facts = best[["family", "label", "gain", "gain_low", "gain_high", "unit"]]
-        out.append((*key, *facts, counts, "" if counts else _why(table)))
-    columns = [
-        "family",
-        "label",
-        "gain",
-        "gain_low",
-        "gain_high",
-        "unit",
-        "counts",
-        "why",
-    ]
-    return pd.DataFrame(out, columns=[*TABLE, *columns])
+    for key, lines in by_table.items():
+        methods = [line for line in lines if not line["control"]]
+        best = (methods or lines)[0]  # lines come by rank
+        counts = any(line["counts"] for line in lines)
+        facts = [best[name] for name in _BEST]
+        out.append((*key, *facts, counts, "" if counts else _why(lines)))
+    return pd.DataFrame(out, columns=[*TABLE, *_BEST, "counts", "why"])
 
 
-def _why(table: pd.DataFrame) -> str:
+_BEST = ("family", "label", "gain", "gain_low", "gain_high", "unit")
+
+
+def _why(lines: Sequence[Line]) -> str:
     """Why a table does not count."""
-    if len(table) == 1:
-        return f"{table['label'].iloc[0]} is alone"
-    if table["family"].iloc[0] in tables.ELSEWHERE:
+    first = lines[0]
+    if len(lines) == 1:
+        return f"{first['label']} is alone"
+    if first["family"] in tables.ELSEWHERE:
         return "fewer than two methods beat the controls elsewhere"
-    first = table.iloc[0]
     if first["control"]:
         return f"{first['label']} has the best mean"
     images, needed = first["n_images"], stats.images_needed(len(table))

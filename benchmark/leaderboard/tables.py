@@ -111,12 +111,11 @@ def _labels(rows: pd.DataFrame) -> list[str]:
     for (method, variant, _, _), group in by_network["setting"]:
         keys = shown.setdefault((method, variant), set())
         keys |= _differing(group.unique())
+    columns = [rows[name].tolist() for name in ("track", "method", "setting")]
     labels = []
-    for row in rows.itertuples():
-        keys = set()
-        if row.track not in FACTS:
-            keys = shown[row.method, row.variant]
-        labels.append(label(row.method, row.setting, frozenset(keys)))
+    for track, method, setting, variant in zip(*columns, variants, strict=True):
+        keys = shown[method, variant] if track not in FACTS else set()
+        labels.append(label(method, setting, frozenset(keys)))
     return labels
 
 

@@ -435,14 +435,18 @@ def _rows(
 # --------------------------------------------------------------------------------------------- a data set
 
 
-def score_again(profile: Profile, dataset: str, todo: Sequence[Cell]) -> Iterator[Done]:
-    """Score the cells of a data set that are called again; an external method has a process of its own."""
+def score_again(profile: Profile, what: str, todo: Sequence[Cell]) -> Iterator[Done]:
+    """Score the cells among these that are called again; an external method has a process of its own.
+
+    Args:
+        what: a name for them, in the file of times.
+    """
     todo = [cell for cell in todo if cell.again] if _wanted() else []
     with tempfile.TemporaryDirectory(prefix=scratch()) as apart:
         units = [again_unit(cell) for cell in todo if cell.method.own]
         external = [cell for cell in todo if not cell.method.own]
         units += _external_units(external, profile.explain.limits, Path(apart))
-        for done in unit_times.run(made(profile), "again", dataset, units):
+        for done in unit_times.run(made(profile), "again", what, units):
             cell = done.unit.arguments[0]
             if done.unit.limits:
                 _collect_external(cell, done)

@@ -34,23 +34,14 @@ def profile_rows(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def rows_of(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of files of scores, and the values per image: columns ROW_KEYS, image, value."""
-    frames, values, images = [], [], []
-    for path in paths:
-        rows, of_rows, ids = store.read_scores(path)
-        frames.append(rows)
-        values += of_rows
-        images += [ids if len(of_row) else ids[:0] for of_row in of_rows]
-    rows = _together(frames, list(store.ROW_COLUMNS))
+    rows, values, images = store.read_all_scores(paths)
     lengths = [len(of_row) for of_row in values]
     row_of_value = np.repeat(np.arange(len(rows)), lengths)
-    instances = rows[list(store.ROW_KEYS)].take(row_of_value).reset_index(drop=True)
-    for column, parts in (("image", images), ("value", values)):
-        instances[column] = np.concatenate(parts) if parts else []
+    keys = rows[list(store.ROW_KEYS)]
+    instances = keys.take(row_of_value).reset_index(drop=True)
+    if values:
+        instances["image"] = np.concatenate(images)
+        instances["value"] = np.concatenate(values)
+    else:
+        instances = instances.assign(image=[], value=[])
     return store.tidy_rows(rows), instances
-
-
-def _together(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    """The frames as one; an empty one with these columns if there are none."""
-    if not frames:
-        return pd.DataFrame(columns=columns)
-    return pd.concat(frames, ignore_index=True)

@@ -43,27 +43,31 @@ if TYPE_CHECKING:  # workers import this module, and need no profile
 _APART = "cell.npz"  # in the working directory of an external method's process
 
 
-def explain_images(profile: Profile, dataset: str) -> Iterator[Done]:
-    """Explain the sampled test images by every method; each Done's result is the cell's meta.
+def explain_images(profile: Profile, *datasets: str) -> Iterator[Done]:
+    """Explain the sampled test images of data sets by every method; each Done's result is the cell's meta.
 
     An external method has a process of its own, under the limits that ``explain: limits:`` sets.
     """
-    todo = cells(profile, dataset)
-    remove_others(
-        made(profile).explanations(dataset), {cell.explanation for cell in todo}
-    )
-    yield from explain_cells(profile, dataset, todo)
+    todo = []
+    for dataset in datasets:
+        of_dataset = cells(profile, dataset)
+        files = {cell.explanation for cell in of_dataset}
+        remove_others(made(profile).explanations(dataset), files)
+        todo += of_dataset
+    yield from explain_cells(profile, " ".join(datasets), todo)
 
 
-def explain_cells(
-    profile: Profile, dataset: str, todo: Sequence[Cell]
-) -> Iterator[Done]:
-    """Explain these cells of a data set; the files of others stay."""
+def explain_cells(profile: Profile, what: str, todo: Sequence[Cell]) -> Iterator[Done]:
+    """Explain these cells; the files of others stay.
+
+    Args:
+        what: a name for them, in the file of times.
+    """
     with tempfile.TemporaryDirectory(prefix=scratch()) as apart:
         units = [explain_unit(cell) for cell in todo if cell.method.own]
         external = [cell for cell in todo if not cell.method.own]
         units += _external_units(external, profile.explain.limits, Path(apart))
-        for done in unit_times.run(made(profile), "explain", dataset, units):
+        for done in unit_times.run(made(profile), "explain", what, units):
             cell = done.unit.arguments[0]
             if done.unit.limits:
                 _collect_external(cell, done)

@@ -154,6 +154,7 @@ def experiment_hash(experiment: Callable[..., Any]) -> str:
     return _function_hash(experiment)
 
 
+@functools.cache  # of what this process runs: asked for each metric of each cell
 def _function_hash(function: Callable[..., Any]) -> str:
     return _code_of(Path(inspect.getsourcefile(function)), function.__name__)
 

@@ -46,17 +46,18 @@ _ENDLESS = "took longer than"  # of the error of a unit that reached its time li
 
 
 def score_all(
-    profile: Profile, dataset: str, others: Sequence[Cell] = ()
+    profile: Profile, *datasets: str, others: Sequence[Cell] = ()
 ) -> Iterator[Done]:
-    """Score every explanation by the metrics of this project, and by those that the profile names.
+    """Score every explanation of data sets by the metrics of this project, and by those that the profile names.
 
     Args:
         others: further cells, whose explanations exist, for the metrics that the profile names.
     """
     refuse_taken_names(profile.explain.metrics)
-    brought = files(profile, [*cells(profile, dataset), *others])
-    yield from score_explanations(profile, dataset, keep=brought)
-    yield from _score(profile, dataset, brought)
+    mine = [cell for dataset in datasets for cell in cells(profile, dataset)]
+    brought = files(profile, [*mine, *others])
+    yield from score_explanations(profile, *datasets, keep=brought)
+    yield from _score(profile, " ".join(datasets), brought)
 
 
 def files(profile: Profile, todo: Sequence[Cell]) -> Brought:
@@ -81,7 +82,7 @@ def _key(cell: Cell, ref: MetricRef) -> str:
     return own_score_key(cell, ref, calls=_calls(ref))
 
 
-def _score(profile: Profile, dataset: str, brought: Brought) -> Iterator[Done]:
+def _score(profile: Profile, what: str, brought: Brought) -> Iterator[Done]:
     """Compute the scores that are missing, those of one cell by each metric first."""
     waiting = {}
     for path, (cell, ref) in brought.items():
@@ -109,7 +110,7 @@ def _score(profile: Profile, dataset: str, brought: Brought) -> Iterator[Done]:
                     "reason": endless[ref.slug],
                 }
                 _write(path, cell, ref, _without_values(cell, ref, meta), [])
-        for done in _computed(profile, dataset, todo):
+        for done in _computed(profile, what, todo):
             _, ref, _ = done.unit.arguments
             # Of a metric that calls the method, the method may be what takes so long.
             if done.error and _ENDLESS in done.error and not _calls(ref):
@@ -136,14 +137,14 @@ def _is_kept(path: Path, key: str) -> bool:
     return set(keys) == {key} and not (rows["status"] == "failed").any()
 
 
-def _computed(profile: Profile, dataset: str, todo: Brought) -> Iterator[Done]:
+def _computed(profile: Profile, what: str, todo: Brought) -> Iterator[Done]:
     with tempfile.TemporaryDirectory(prefix=scratch()) as apart:
         units = []
         for i, (path, (cell, ref)) in enumerate(todo.items()):
             folder = Path(apart, str(i))
             folder.mkdir()
             units.append(replace(own_unit(profile, path, cell, ref), folder=folder))
-        for done in unit_times.run(made(profile), "metric", dataset, units):
+        for done in unit_times.run(made(profile), "metric", what, units):
             _collect(done)
             yield done
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmark import api, data, engine, papers, store
-from benchmark.leaderboard.build import Board, build
-from benchmark.metrics.glossary import entry, family
+from benchmark import data, engine, papers, store
+from benchmark.leaderboard.board import Board
+from benchmark.leaderboard.build import build
 from benchmark.pipeline import cells, collect, inputs, replicate
 from benchmark.pipeline.cells import Cell
 from benchmark.pipeline.profile import Profile
 from benchmark.pipeline.provenance import kept, provenance
+from benchmark.pipeline.words import families, glossary
 from benchmark.utils import plot_style
 
 GALLERY_IMAGES = 6
@@ -38,7 +37,7 @@ def write(profile: Profile) -> Path:
     build(
         written,
         Board.of(written, instances, families()),
-        gallery=gallery(profile),
+        gallery=gallery(shown(profile)),
         data_cards={
             name: data.load_card(paths.data(name)) for name in profile.datasets
         },
@@ -56,50 +55,41 @@ def write(profile: Profile) -> Path:
     return paths.results
 
 
-def families() -> dict[str, str]:
-    """The family of each metric, by name."""
-    return {name: family(spec) for name, spec in api.METRICS.items()}
-
-
-def glossary() -> dict[str, dict[str, str]]:
-    """The metrics in words (``metrics.glossary.Entry``), by name; without those that do not explain themselves."""
-    found = {}
-    for name, spec in api.METRICS.items():
-        with contextlib.suppress(ValueError):  # a user's metric
-            found[name] = asdict(entry(spec))
+def shown(profile: Profile) -> list[Cell]:
+    """The cells that a gallery shows: those of each network's first seed with heat maps."""
+    found = []
+    for dataset in profile.datasets:
+        for cell in _first_seeds(cells.cells(profile, dataset)):
+            meta = cells.read_meta(cell.explanation)
+            if meta["status"] == "ok" and "heatmaps" in meta["offers"]:
+                found.append(cell)
     return found
 
 
 def gallery(
-    profile: Profile,
-    images: int = GALLERY_IMAGES,
-    methods: Collection[str] | None = None,
+    todo: Sequence[Cell], images: int = GALLERY_IMAGES
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """For each (data set, target): the same few images with the heat maps of every method, NaN where it has
-    none; first seed.
+    """For each (data set, target) of the cells: the same few images with the heat maps of every method, NaN where it
+    has none; they are read in parallel."""
+    networks: dict[tuple[str, str], list[Cell]] = {}
+    for cell in todo:
+        networks.setdefault((cell.dataset, cell.target), []).append(cell)
+    jobs = []
+    for (dataset, target), of_network in networks.items():
+        jobs.append((f"maps of {dataset}/{target}", of_network, images))
+    return dict(zip(networks, side_by_side(_entry, jobs), strict=True))
 
-    Args:
-        methods: only those whose ``slug`` is among them.
-    """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for dataset in profile.datasets:
-        for cell in _first_seeds(cells.cells(profile, dataset)):
-            if methods is not None and cell.method.slug not in methods:
-                continue
-            meta = cells.read_meta(cell.explanation)
-            if meta["status"] != "ok":
-                continue
-            heatmaps, applies = cells.read_heatmaps(cell.explanation)
-            if heatmaps is None:
-                continue
-            key = dataset, cell.target
-            if key not in found:
-                found[key] = _images(cell, images)
-            rows = found[key]["rows"]
-            maps = heatmaps[rows]
-            if applies is not None:
-                maps[~applies[rows]] = np.nan
-            found[key]["maps"][_label(meta)] = maps
+
+def _entry(job: tuple[str, Sequence[Cell], int]) -> dict[str, Any]:
+    """The part of a gallery that shows one network."""
+    _, todo, images = job
+    found = _images(todo[0], images)
+    for cell in todo:
+        heatmaps, applies = cells.read_heatmaps(cell.explanation)
+        maps = heatmaps[found["rows"]]
+        if applies is not None:
+            maps[~applies[found["rows"]]] = np.nan
+        found["maps"][_label(cells.read_meta(cell.explanation))] = maps
     return found
 
 

@@ -7,7 +7,7 @@ key of its own, so that a metric that is new or has changed is computed by itsel
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,36 +48,46 @@ if TYPE_CHECKING:
 
 
 def score_explanations(
-    profile: Profile, dataset: str, keep: Iterable[Path] = ()
+    profile: Profile, *datasets: str, keep: Iterable[Path] = ()
 ) -> Iterator[Done]:
-    """Score every explanation by every metric, and the networks by their own accuracy.
+    """Score every explanation of data sets by every metric, and the networks by their own accuracy.
 
     Args:
-        keep: further files in the folder of scores, which stay.
+        keep: further files in the folders of scores, which stay.
     """
-    todo = cells(profile, dataset)
-    networks = []
-    for name, seed, _ in profile.trainings(dataset):
-        networks.append(
-            Cell(profile.name, dataset, name, seed, evaluation=profile.evaluation)
-        )
-    folder = made(profile).scores(dataset)
-    remove_others(
-        folder,
-        keep={file for cell in todo for file in files(cell)} | set(keep),
-        besides={cell.scores for cell in networks},
-    )
-    for cell in networks:
-        write_network_rows(cell)
+    todo = []
+    for dataset in datasets:
+        of_dataset = cells(profile, dataset)
+        _begin(profile, dataset, of_dataset, keep)
+        todo += of_dataset
+    what = " ".join(datasets)
+    yield from again.score_again(profile, what, todo)
     units = [score_unit(cell) for cell in todo]
-    for done in unit_times.run(made(profile), "score", dataset, units):
+    for done in unit_times.run(made(profile), "score", what, units):
         cell = done.unit.arguments[0]
         if done.error and not _says_why(cell):  # its worker died, or the disk is full
             meta = cell_meta(cell) | {"status": "failed", "reason": done.error}
             with contextlib.suppress(OSError):
                 write_scores(cell.scores, _lost(cell, meta), [], {})
         yield done
-    yield from again.score_again(profile, dataset, todo)
+
+
+def _begin(
+    profile: Profile, dataset: str, todo: Sequence[Cell], keep: Iterable[Path]
+) -> None:
+    """Remove the scores of other cells, and write those of the networks."""
+    networks = []
+    for name, seed, _ in profile.trainings(dataset):
+        networks.append(
+            Cell(profile.name, dataset, name, seed, evaluation=profile.evaluation)
+        )
+    remove_others(
+        made(profile).scores(dataset),
+        keep={file for cell in todo for file in files(cell)} | set(keep),
+        besides={cell.scores for cell in networks},
+    )
+    for cell in networks:
+        write_network_rows(cell)
 
 
 def files(cell: Cell) -> tuple[Path, ...]:

@@ -34,6 +34,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmark.store.files import write_json
 from benchmark.store.paths import ROOT
@@ -251,7 +252,7 @@ def _state() -> tuple[str, dict[str, Stamp]]:
 def _recall() -> None:
     """Take over the hashes of an earlier process (they take seconds), if the code has not changed by a byte."""
     if KEPT.parent.is_dir():
-        atexit.register(_keep)
+        atexit.register(keep)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(KEPT.read_text())
         contents, stamps = _state()
@@ -260,11 +261,20 @@ def _recall() -> None:
         for entries, besides, found, files in kept["hashes"]:
             question = CODE, tuple(entries), frozenset(map(tuple, besides))
             _HASHES[question] = found, {file: stamps[file] for file in files}
+        _WRITTEN.update(_HASHES)
 
 
-def _keep() -> None:
+_WRITTEN: dict[Any, Hashed] = {}  # what the file holds of ``_HASHES``
+
+
+def keep() -> None:
     """Write the hashes of this process for the next one; those with a file that has changed, or is elsewhere, are
-    left out."""
+    left out.
+
+    Workers that start after it need not compute them.
+    """
+    if _HASHES == _WRITTEN or not KEPT.parent.is_dir():
+        return
     with contextlib.suppress(OSError):
         contents, stamps = _state()
         hashes = []
@@ -273,6 +283,8 @@ def _keep() -> None:
                 hashes.append([entries, sorted(besides), found, list(files)])
         hashes.sort()
         write_json(KEPT, {"code": contents, "hashes": hashes})
+        _WRITTEN.clear()
+        _WRITTEN.update(_HASHES)
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -187,6 +187,28 @@ def read_scores(path: Path) -> Scores:
         return _scores(read_npz(path))
 
 
+def read_all_scores(
+    paths: Iterable[Path],
+) -> tuple[pd.DataFrame, list[np.ndarray], list[np.ndarray]]:
+    """The rows of files of scores, in their order; for each row its values per image, and the ids of the images."""
+    tables, values, images = [], [], []
+    for path in paths:
+        with reading(path):
+            arrays = read_npz(path)
+            table = _columns(arrays, "row_")
+            if "metric_setting" not in table:
+                table = rows_v1.current(pd.DataFrame(table))
+            tables.append({name: table[name] for name in ROW_COLUMNS})
+            of_rows = _split(arrays)
+        values += of_rows
+        ids = arrays["ids"]
+        images += [ids if len(of_row) else ids[:0] for of_row in of_rows]
+    columns = {}
+    for name in ROW_COLUMNS if tables else ():
+        columns[name] = np.concatenate([table[name] for table in tables])
+    return pd.DataFrame(columns, columns=list(ROW_COLUMNS)), values, images
+
+
 def read_keyed_scores(
     path: Path,
 ) -> tuple[pd.DataFrame, list[np.ndarray], np.ndarray, list[str]]:
@@ -206,12 +228,14 @@ def read_score_keys(path: Path) -> list[tuple[str, str, str, str]]:
 
 
 def _scores(arrays: Mapping[str, np.ndarray]) -> Scores:
-    columns = list(ROW_COLUMNS)
-    rows = rows_v1.current(_columns(arrays, "row_"))[columns]
-    values = []
-    if len(rows):
-        values = np.split(arrays["values"], arrays["ends"][:-1])
-    return rows, values, arrays["ids"]
+    rows = rows_v1.current(pd.DataFrame(_columns(arrays, "row_")))
+    return rows[list(ROW_COLUMNS)], _split(arrays), arrays["ids"]
+
+
+def _split(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The values per image of each row."""
+    ends = arrays["ends"]
+    return np.split(arrays["values"], ends[:-1]) if len(ends) else []
 
 
 def write_values(path: Path, instances: pd.DataFrame) -> None:
@@ -235,7 +259,7 @@ def read_values(path: Path) -> pd.DataFrame:
     with reading(path):
         arrays = read_npz(path)
         columns = list(ROW_KEYS)
-        groups = rows_v1.current(_columns(arrays, "key_"))[columns]
+        groups = rows_v1.current(pd.DataFrame(_columns(arrays, "key_")))[columns]
         lengths = np.diff(arrays["ends"], prepend=0)
         group_of_value = np.repeat(np.arange(len(groups)), lengths)
         found = groups.iloc[group_of_value].reset_index(drop=True)
@@ -243,7 +267,7 @@ def read_values(path: Path) -> pd.DataFrame:
         return found.assign(image=images, value=values)
 
 
-def _columns(arrays: Mapping[str, np.ndarray], prefix: str) -> pd.DataFrame:
+def _columns(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """The arrays whose names begin with ``prefix``; text as Python's."""
     found = {}
     for name, array in arrays.items():
@@ -252,4 +276,4 @@ def _columns(arrays: Mapping[str, np.ndarray], prefix: str) -> pd.DataFrame:
             found[name.removeprefix(prefix)] = (
                 array.astype(object) if is_text else array
             )
-    return pd.DataFrame(found)
+    return found

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark import store
-from benchmark.leaderboard.build import Board, build
+from benchmark.leaderboard.board import Board
+from benchmark.leaderboard.build import build
 from benchmark.utils.seeds import generator
 
 EVIL = "<script>alert(1)</script>"

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from benchmark import store
 from benchmark.cli import main
-from benchmark.jobs import evaluate
+from benchmark.jobs import evaluate, evaluation_page
 from benchmark.leaderboard import places, placing, stats, tables
 from benchmark.methods import registry
 from benchmark.methods.registry import MethodRef
@@ -83,6 +85,16 @@ def snapshot(root):
         for p in root.rglob("*")
         if p.is_file() and "evaluations" not in p.parts
     }
+
+
+def test_without_a_page_no_library_that_draws_is_loaded():
+    code = (
+        "import sys, benchmark.jobs.evaluate; "
+        "from benchmark.leaderboard.render import brief_console, placing_console; "
+        "print({'matplotlib', 'seaborn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_a_method_is_placed_and_nothing_of_the_others_is_touched(known):
@@ -508,10 +520,9 @@ def test_committed_galleries_are_shown_where_the_known_maps_are_not_here(tmp_pat
     with store.atomic(file) as picture:
         picture.write(b"png")
     networks = [("blobs", "cnn"), ("blobs", "other")]
-    rows = pd.DataFrame({"value": [1.0]})
-    holds = evaluate._Known(means=rows)
-    shown = evaluate._committed_pictures(paths, networks, holds)
+    shown = evaluation_page._committed_pictures(paths, networks)
     assert shown == {("blobs", "cnn"): b"png"}
+    rows = pd.DataFrame({"value": [1.0]})
+    assert evaluate._Known(means=rows).is_committed
     moved = evaluate._Known(means=rows, left_out={"other weights": 1})
-    for old in (evaluate._Known(), moved):
-        assert evaluate._committed_pictures(paths, networks, old) == {}
+    assert not moved.is_committed and not evaluate._Known().is_committed

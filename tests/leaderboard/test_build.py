@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from rich.console import Console
 from scipy.stats import kendalltau
 
 from benchmark import store
 from benchmark.leaderboard import all_profiles, places, tables
-from benchmark.leaderboard.build import Board, build
+from benchmark.leaderboard.board import Board
+from benchmark.leaderboard.build import build
 from benchmark.leaderboard.render import console, gallery, markdown, plots, readme
 from benchmark.utils import plot_style
 from tests.helpers.leaderboard_inputs import EVIL, built, cards, inputs
@@ -229,6 +231,29 @@ def test_figures_are_whole(frame):
         assert not ink[[0, -1]].any() and not ink[:, [0, -1]].any(), (
             f"{name}: something is cut at the border"
         )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.1, 0.25, 0.9], [-3.0, 4.0], [7.0], [1e-6, 4e-6], [1e5 + 0.1, 1e5 + 0.2], []],
+)
+def test_a_panel_has_the_scale_of_axes_of_its_own(values):
+    """A board's panels share one pair of axes: where values and numbers stand, matplotlib says."""
+    axes = Figure().add_subplot()
+    axes.scatter(values, [0.0] * len(values))
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    low, high = axes.get_xlim()
+    scale = plots._Scale.of(np.array([*values, np.nan]))
+    ticks, texts, factor = scale.ticks()
+    if values:
+        assert scale == pytest.approx((low, high), rel=1e-9)
+        inside = [at for at in axes.get_xticks() if low <= at <= high]
+        assert ticks == pytest.approx(inside)
+        axes.xaxis.get_major_formatter().set_locs(inside)
+        assert texts == [axes.xaxis.get_major_formatter()(at) for at in inside]
+        assert factor == axes.xaxis.get_major_formatter().get_offset()
+    assert 0 < scale.at(ticks[0]) < scale.at(ticks[-1]) < plots._WIDTH
 
 
 def test_a_gallery_is_whole():

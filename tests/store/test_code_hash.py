@@ -137,10 +137,12 @@ def next_process(root, monkeypatch):
     monkeypatch.setattr(code_hash, "CODE", Code(root))
     monkeypatch.setattr(code_hash, "KEPT", root / "results" / "hashes.json")
     monkeypatch.setattr(code_hash, "_HASHES", {})
+    monkeypatch.setattr(code_hash, "_WRITTEN", {})
     monkeypatch.setattr(code_hash.atexit, "register", lambda function: None)
 
     def begin():
         code_hash._HASHES.clear()
+        code_hash._WRITTEN.clear()
         code_hash._recall.cache_clear()
 
     begin()
@@ -156,11 +158,11 @@ def test_the_next_process_takes_hashes_over(root, next_process, monkeypatch):
     )
     shapes, kept = root / "benchmark" / "shapes.py", code_hash.KEPT
     first = Code(root).hash([ENTRY])
-    code_hash._keep()
+    code_hash.keep()
     for change, computed in [
         (lambda: None, 1),
         (lambda: shapes.write_text(shapes.read_text() + "# the end\n"), 2),
-        (code_hash._keep, 2),
+        (code_hash.keep, 2),
         (lambda: kept.write_text('{"code": 3'), 3),
         (kept.unlink, 4),
     ]:
@@ -172,11 +174,24 @@ def test_the_next_process_takes_hashes_over(root, next_process, monkeypatch):
     assert Code(root).hash([ENTRY]) != first  # in the same process, too
 
 
+def test_hashes_are_written_only_if_there_are_new_ones(root, next_process):
+    Code(root).hash([ENTRY])
+    code_hash.keep()
+    next_process()
+    code_hash._recall()
+    code_hash.KEPT.unlink()
+    code_hash.keep()
+    assert not code_hash.KEPT.exists()
+    Code(root).hash(["benchmark.shapes"])
+    code_hash.keep()
+    assert code_hash.KEPT.exists()
+
+
 def test_hashes_of_files_elsewhere_are_not_passed_on(root, next_process):
     (root / "mine").mkdir()
     (root / "mine" / "plugin.py").write_text("class Mine: pass\n")
     Code(root).hash(["mine/plugin.py:Mine"])
-    code_hash._keep()
+    code_hash.keep()
     next_process()
     code_hash._recall()
     assert not code_hash._HASHES

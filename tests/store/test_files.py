@@ -91,6 +91,31 @@ def test_scores_survive_the_file(tmp_path):
     assert store.read_keyed_scores(tmp_path / "s.npz")[3] == ["abc", "d"]
 
 
+def test_files_of_scores_are_read_together_as_one_by_one(tmp_path):
+    lost = rows(metric="gini", status="not applicable", value=np.nan, n=0)
+    tables = [pd.concat([rows(), lost]), rows().iloc[:0], rows(seed=1, value=0.5)]
+    values = [[np.array([1.0, np.nan]), np.empty(0)], [], [np.array([3.0])]]
+    paths = [tmp_path / f"{i}.npz" for i in range(3)]
+    for path, table, of_rows, ids in zip(
+        paths, tables, values, ([4, 5], [], [9]), strict=True
+    ):
+        keys = [""] * len(table)
+        store.write_scores(path, table, of_rows, ids=ids, keys=keys)
+    read, got, images = store.read_all_scores(paths)
+    one_by_one = [store.read_scores(path) for path in paths]
+    together = pd.concat([found[0] for found in one_by_one], ignore_index=True)
+    pd.testing.assert_frame_equal(read, together, check_dtype=False)
+    assert [of_row.tolist() for of_row in images] == [[4, 5], [], [9]]
+    written = [of_row for of_rows in values for of_row in of_rows]
+    for of_row, expected in zip(got, written, strict=True):
+        np.testing.assert_array_equal(of_row, expected)
+    nothing, *_ = store.read_all_scores([])
+    assert list(nothing) == list(store.ROW_COLUMNS) and not len(nothing)
+    paths[1].write_bytes(paths[1].read_bytes()[:-40])
+    with pytest.raises(StoreError, match=r"1\.npz is damaged"):
+        store.read_all_scores(paths)
+
+
 def test_settings_are_text_in_a_fixed_order():
     assert (
         store.setting_text({"variant": "authors", "keep": 0.2, "layer": 3})

@@ -20,7 +20,7 @@ from benchmark.utils.plot_style import INK, MUTED, NEW, STYLE, plain
 
 Array = np.ndarray
 
-COLOURMAP = "inferno"  # perceptually uniform
+COLOURMAP = mpl.colormaps["inferno"]  # perceptually uniform
 STRENGTH = 0.6  # of the map over the grey image
 _SIDE = 1.01  # inches, the width of a picture
 _STEP = 1.05  # from one picture to the next
@@ -80,7 +80,7 @@ def beside(left: bytes, right: bytes) -> bytes:
     out.paste(first, (0, height - first.height))
     out.paste(second, (first.width, height - second.height))
     buffer = io.BytesIO()
-    out.save(buffer, "png", optimize=True)
+    out.save(buffer, "png")
     return buffer.getvalue()
 
 
@@ -112,7 +112,7 @@ def _title(axes: mpl.axes.Axes, label: str, x: float, is_new: bool) -> None:
 def _draw_box(axes: mpl.axes.Axes, box: Array, x: float, y: float) -> None:
     """A box, in inches, in the picture whose upper left corner is at (x, y)."""
     x0, y0, x1, y1 = box
-    axes.add_patch(
+    axes.add_artist(  # the limits stay as they are
         Rectangle(
             (x + x0, y + y0),
             x1 - x0,
@@ -154,7 +154,7 @@ def overlay(image: Array, heatmap: Array) -> Array:
     scaled = np.zeros_like(heatmap)
     if high > low:
         scaled = (heatmap - low) / (high - low)
-    colour = mpl.colormaps[COLOURMAP](scaled)[:, :, :3]
+    colour = COLOURMAP(scaled)[:, :, :3]
     return (1 - STRENGTH) * grey + STRENGTH * colour
 
 

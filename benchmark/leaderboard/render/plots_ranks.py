@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -108,40 +108,61 @@ def duels(
     won = places.duels(frame, track)
     rivals = places.of(placed, track).dropna(subset="place")["label"]
     won = won.loc[rivals, rivals]
-    m = len(won)
     names = [plain(shortened(label)) for label in won.index]
-    size = (3.4 + 0.46 * m, 1.9 + 0.36 * m)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.add_subplot()
-    sns.heatmap(
-        100 * won.to_numpy(),
-        mask=won.isna().to_numpy(),
-        ax=axes,
-        vmin=0,
-        vmax=100,
-        cmap=sns.color_palette("vlag_r", as_cmap=True),
-        annot=True,
-        fmt=".0f",
-        annot_kws={"fontsize": 7},
-        linewidths=1,
-        linecolor="white",
-        xticklabels=names,
-        yticklabels=names,
-        cbar_kws={"label": "duels won by the row, %", "shrink": 0.6},
-    )
-    axes.set_xticklabels(names, rotation=40, ha="right")
+    said = "duels won by the row, %"
+    figure = matrix(100 * won.to_numpy(), names, said, limits=(0, 100), form=".0f")
+    axes = figure.axes[0]
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
         for tick, label in zip(ticks, won.index, strict=True):
             if label in new:
                 tick.set(color=NEW, weight="bold")
+    return figure
+
+
+def matrix(
+    values: np.ndarray,
+    names: Sequence[str],
+    said: str,
+    *,
+    limits: tuple[float, float],
+    form: str,
+) -> Figure:
+    """A square table of numbers, coloured; empty where they are NaN.
+
+    Args:
+        said: beside the bar of colours.
+        limits: the numbers at its ends.
+        form: how numbers are written.
+    """
+    n = len(names)
+    figure = Figure(figsize=(3.4 + 0.46 * n, 1.9 + 0.36 * n), layout="constrained")
+    axes = figure.add_subplot()
+    sns.heatmap(
+        values,
+        mask=np.isnan(values),
+        ax=axes,
+        vmin=limits[0],
+        vmax=limits[1],
+        cmap=sns.color_palette("vlag_r", as_cmap=True),
+        annot=True,
+        fmt=form,
+        annot_kws={"fontsize": 7, "in_layout": False},
+        linewidths=1,
+        linecolor="white",
+        # Labels of seaborn are drawn once each, to see whether they overlap.
+        xticklabels=False,
+        yticklabels=False,
+        cbar_kws={"label": said, "shrink": 0.6},
+    )
+    middle = np.arange(n) + 0.5
+    axes.set_xticks(middle, names, rotation=40, ha="right")
+    axes.set_yticks(middle, names)
     axes.tick_params(length=0)
     return figure
 
 
 @mpl.rc_context(STYLE)
-def settings(
-    frame: pd.DataFrame, placed: pd.DataFrame, track: str, new: Collection[str] = ()
-) -> Figure:
+def settings(frame: pd.DataFrame, placed: pd.DataFrame, track: str) -> Figure:
     """A panel per metric with several settings: each method's average rank under each of them."""
     table = rankings.by_setting(frame, track)
     lines = places.of(placed, track)
@@ -155,7 +176,7 @@ def settings(
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, (metric, tau) in zip(grid.flat, taus.items(), strict=False):
         lines = table[table["metric"] == metric]
-        _settings_panel(axes, lines, methods, new)
+        _settings_panel(axes, lines, methods)
         title = f"{tables.title(metric)}\nKendall's tau {tau:.2f}"
         axes.set_title(plain(title), loc="left")
     unused = grid.flat[len(taus) :]
@@ -171,7 +192,6 @@ def _settings_panel(
     axes: Axes,
     lines: pd.DataFrame,
     methods: list[tuple[str, bool]],
-    new: Collection[str],
 ) -> None:
     """One metric; ``lines``: of ``rankings.by_setting``."""
     names = list(dict.fromkeys(lines["metric_setting"]))
@@ -187,9 +207,9 @@ def _settings_panel(
             wide.loc[label],
             marker=MARKERS[i % len(MARKERS)],
             markersize=4,
-            linewidth=3 if label in new else 1.4,
+            linewidth=1.4,
             linestyle=":" if control else "-",
-            color=_hue(i, control=control, new=label in new),
+            color=MUTED if control else HUES[i % len(HUES)],
             label=plain(shortened(label)),
         )
     labels = [plain(name.replace(";", "\n")) for name in names]
@@ -201,9 +221,3 @@ def _settings_panel(
     axes.tick_params(length=0)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-
-
-def _hue(i: int, *, control: bool, new: bool) -> str:
-    if new:
-        return NEW
-    return MUTED if control else HUES[i % len(HUES)]
