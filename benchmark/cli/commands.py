@@ -198,11 +198,8 @@ def _step(name: str, options: argparse.Namespace) -> int:
         "explain": (paths.explanations, explain_images),
         "score": (paths.scores, score_all),
     }[name]
-    failed = 0
-    for dataset in chosen:
-        with store.exclusive(folder(dataset), f"glassbench {name} {dataset}"):
-            running = run(profile, dataset)
-            failed += _count_failed(f"{name} {dataset}", running, "cells")
+    with _exclusive(map(folder, chosen), name, chosen):
+        failed = _count_failed(name, run(profile, *chosen), "cells")
     return _exit_code(failed, options.keep_going)
 
 

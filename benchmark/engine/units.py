@@ -43,7 +43,8 @@ class Unit:
     Attributes:
         limits: with limits, the unit runs in a sandbox of its own, and JSON must be able to hold its result.
         folder: the only folder that a unit with limits may write into.
-        expected: seconds; the longest units start first.
+        turn: units of an earlier turn start first.
+        expected: seconds; of one turn the longest units start first.
         reads, writes: its files, sent to and from workers that do not see the project's folder.
         title: what people read instead of ``name``.
     """
@@ -53,6 +54,7 @@ class Unit:
     arguments: tuple[Any, ...] = ()
     limits: Limits | None = None
     folder: Path | None = None
+    turn: int = 0
     expected: float = 0.0
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
@@ -98,7 +100,7 @@ def measured(unit: Unit) -> dict[str, Any]:
 
 def longest_first(units: Iterable[Unit]) -> list[Unit]:
     """Units in the order in which they start."""
-    return sorted(units, key=lambda unit: -unit.expected)
+    return sorted(units, key=lambda unit: (unit.turn, -unit.expected))
 
 
 _INSTALLED = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}

@@ -40,7 +40,6 @@ STAGE = 8.0
 REPORT = 30.0  # seconds of the report (assumed)
 STEPS = ("train", "explain", "score", "again", "metric", "replicate")
 _SCORES = ("score", "again", "metric")  # of an explanation, in one stage
-_TOGETHER = ("train", "replicate")  # steps whose data sets or papers run side by side
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ def _networks(step: str, unit: Unit) -> tuple[str, ...]:
 def makespan(found: Sequence[Planned], workers: int) -> float:
     """Seconds from the first unit to the end of the report, stage after stage."""
     parts = stages(found)
-    started = {"score" if step in _SCORES else step for step, _ in parts}
+    started = {"score" if step in _SCORES else step for step in parts}
     taken = sum(stage_seconds(part, workers) for part in parts.values())
     return len(started) * STAGE + taken + REPORT
 
@@ -262,12 +261,11 @@ def bound(found: Sequence[Planned], workers: int) -> Planned | None:
     return max(slowest, key=_seconds)
 
 
-def stages(found: Sequence[Planned]) -> dict[tuple[str, str], list[Planned]]:
-    """The units of each (step, stage), in order."""
-    parts: dict[tuple[str, str], list[Planned]] = {}
+def stages(found: Sequence[Planned]) -> dict[str, list[Planned]]:
+    """The units of each step, in order: all data sets or papers of a step run side by side."""
+    parts: dict[str, list[Planned]] = {}
     for unit in found:
-        stage = (unit.step, "" if unit.step in _TOGETHER else unit.stage)
-        parts.setdefault(stage, []).append(unit)
+        parts.setdefault(unit.step, []).append(unit)
     return parts
 
 

@@ -234,7 +234,7 @@ def checked(profile: Profile) -> str:
             f"no times of {profile.name} here; run `make leaderboard PROFILE={profile.name}`"
         )
     stages = plan.stages(plan.plan_profile(profile, blind=True))
-    found = [_compared(stage, part, times) for stage, part in stages.items()]
+    found = [_compared(step, part, times) for step, part in stages.items()]
     columns = "units  predicted  measured  ratio  workers  planned  stage took"
     head = f"{'stage':30}{columns}"
     notes = (
@@ -245,17 +245,16 @@ def checked(profile: Profile) -> str:
 
 
 def _compared(
-    stage: tuple[str, str],
+    step: str,
     part: Sequence[Planned],
     times: Mapping[unit_times.Key, unit_times.Time],
 ) -> Compared:
-    step, what = stage
     predicted = [unit for unit in part if (step, unit.name) in times]
     measured = [
         replace(unit, seconds=times[step, unit.name].seconds) for unit in predicted
     ]
     found = Compared(
-        stage=f"{step} {what}".rstrip(),
+        stage=step,
         units=len(predicted),
         predicted=plan.chain_seconds(predicted),
         measured=plan.chain_seconds(measured),

@@ -25,7 +25,7 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
         control; NaN without one), unit, counts (of the table or a line of it), why (it does not, in words).
     """
     contests = frame[~frame["track"].isin(UNRANKED) & frame["rank"].notna()]
-    columns = [*TABLE, "control", "counts", *_BEST]
+    columns = [*TABLE, "control", "counts", "n_images", *_BEST]
     by_table: dict[tuple[str, ...], list[Line]] = {}
     # dictionaries: a frame per table would take longer than all else
     for line in contests[columns].astype(object).to_dict("records"):
@@ -53,9 +53,10 @@ def _why(lines: Sequence[Line]) -> str:
         return "fewer than two methods beat the controls elsewhere"
     if first["control"]:
         return f"{first['label']} has the best mean"
-    images, needed = first["n_images"], stats.images_needed(len(table))
+    images, methods = first["n_images"], len(lines)
+    needed = stats.images_needed(methods)
     if images < needed:
-        return f"{images:.0f} images, and tests of {len(table)} methods need {needed}"
+        return f"{images:.0f} images, and tests of {methods} methods need {needed}"
     return f"{first['label']} is not known to beat the controls"
 
 

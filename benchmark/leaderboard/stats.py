@@ -216,7 +216,8 @@ def compare(values: Array, better: str) -> Comparison:
 def images_needed(methods: int) -> int:
     """On how many images ``compare`` can tell two of so many methods apart, if every image says the same."""
     pairs = max(methods * (methods - 1) // 2, 1)
-    return max(MIN_PAIRS, math.ceil(1 + math.log2(pairs / (1 - LEVEL))))
+    images = 1 + math.log2(pairs / (1 - LEVEL))  # 2 / 2^n * pairs <= 1 - LEVEL
+    return max(MIN_PAIRS, math.ceil(images))
 
 
 def worse(found: Comparison) -> Array:

@@ -32,6 +32,7 @@ from benchmark.pipeline import followed, unit_times
 from benchmark.pipeline.cells import (
     Cell,
     cell_meta,
+    in_turn,
     made,
     network_files,
 )
@@ -446,7 +447,7 @@ def score_again(profile: Profile, what: str, todo: Sequence[Cell]) -> Iterator[D
         units = [again_unit(cell) for cell in todo if cell.method.own]
         external = [cell for cell in todo if not cell.method.own]
         units += _external_units(external, profile.explain.limits, Path(apart))
-        for done in unit_times.run(made(profile), "again", what, units):
+        for done in unit_times.run(made(profile), "again", what, in_turn(units)):
             cell = done.unit.arguments[0]
             if done.unit.limits:
                 _collect_external(cell, done)

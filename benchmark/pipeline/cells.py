@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmark import store
 from benchmark.api import Explanation
+from benchmark.engine import Unit
 from benchmark.methods.describe import declared_offers, describe
 from benchmark.methods.registry import MethodRef
 from benchmark.pipeline.profile import Profile
@@ -184,6 +185,22 @@ def known_offers(cell: Cell) -> frozenset[str]:
     for file in cell.made.explanations("").glob(f"*/*/{cell.method.slug}.npz"):
         found |= set(finished(file).get("offers", []))
     return frozenset(found)
+
+
+def in_turn(units: Iterable[Unit]) -> list[Unit]:
+    """Units of cells, one network after the other: what a worker remembers of a network serves all of its methods.
+
+    Args:
+        units: the first argument of each is its cell.
+    """
+    turns: dict[tuple[str, str, int], int] = {}
+    found = []
+    for unit in units:
+        cell = unit.arguments[0]
+        network = cell.dataset, cell.target, cell.seed
+        turn = turns.setdefault(network, len(turns))
+        found.append(replace(unit, turn=turn))
+    return found
 
 
 def remove_others(folder: Path, keep: set[Path], besides: Iterable[Path] = ()) -> None:

@@ -24,6 +24,7 @@ from benchmark.pipeline.cells import (
     cell_meta,
     cells,
     finished,
+    in_turn,
     made,
     network_files,
     read_explanation,
@@ -54,7 +55,8 @@ def explain_images(profile: Profile, *datasets: str) -> Iterator[Done]:
         files = {cell.explanation for cell in of_dataset}
         remove_others(made(profile).explanations(dataset), files)
         todo += of_dataset
-    yield from explain_cells(profile, " ".join(datasets), todo)
+    what = unit_times.part(datasets, profile.datasets)
+    yield from explain_cells(profile, what, todo)
 
 
 def explain_cells(profile: Profile, what: str, todo: Sequence[Cell]) -> Iterator[Done]:
@@ -67,7 +69,7 @@ def explain_cells(profile: Profile, what: str, todo: Sequence[Cell]) -> Iterator
         units = [explain_unit(cell) for cell in todo if cell.method.own]
         external = [cell for cell in todo if not cell.method.own]
         units += _external_units(external, profile.explain.limits, Path(apart))
-        for done in unit_times.run(made(profile), "explain", what, units):
+        for done in unit_times.run(made(profile), "explain", what, in_turn(units)):
             cell = done.unit.arguments[0]
             if done.unit.limits:
                 _collect_external(cell, done)

@@ -57,7 +57,8 @@ def score_all(
     mine = [cell for dataset in datasets for cell in cells(profile, dataset)]
     brought = files(profile, [*mine, *others])
     yield from score_explanations(profile, *datasets, keep=brought)
-    yield from _score(profile, " ".join(datasets), brought)
+    what = unit_times.part(datasets, profile.datasets)
+    yield from _score(profile, what, brought)
 
 
 def files(profile: Profile, todo: Sequence[Cell]) -> Brought:

@@ -22,6 +22,7 @@ from benchmark.pipeline.cells import (
     Cell,
     cell_meta,
     cells,
+    in_turn,
     made,
     network_files,
     read_cell,
@@ -60,9 +61,9 @@ def score_explanations(
         of_dataset = cells(profile, dataset)
         _begin(profile, dataset, of_dataset, keep)
         todo += of_dataset
-    what = " ".join(datasets)
+    what = unit_times.part(datasets, profile.datasets)
     yield from again.score_again(profile, what, todo)
-    units = [score_unit(cell) for cell in todo]
+    units = in_turn(score_unit(cell) for cell in todo)
     for done in unit_times.run(made(profile), "score", what, units):
         cell = done.unit.arguments[0]
         if done.error and not _says_why(cell):  # its worker died, or the disk is full

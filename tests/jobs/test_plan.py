@@ -67,6 +67,12 @@ def test_stages_follow_each_other_and_the_report_is_last():
     assert plan.makespan(found, 1) == 2 * plan.STAGE + 24 + plan.REPORT
 
 
+def test_data_sets_of_a_step_run_side_by_side():
+    found = [planned(9.0, stage="a"), planned(9.0, stage="b")]
+    assert list(plan.stages(found)) == ["train"]
+    assert plan.makespan(found, 2) == plan.STAGE + 9 + plan.REPORT
+
+
 def test_what_bounds_a_plan_is_the_work_or_the_unit_that_others_wait_for():
     short = [planned(1000.0, name=str(i)) for i in range(40)]
     one_long = [planned(9000.0, name="long", step="explain"), planned(1.0)]
@@ -83,6 +89,8 @@ def test_the_engine_runs_units_in_the_order_that_the_plan_takes(monkeypatch):
         for name, s in (("a", 1.0), ("b", 3.0), ("c", math.inf), ("d", 3.0))
     ]
     assert [unit.name for unit in engine.longest_first(units)] == ["c", "b", "d", "a"]
+    late = [Unit("long", print, turn=1, expected=9.0), Unit("short", print, turn=0)]
+    assert [unit.name for unit in engine.longest_first(late)] == ["short", "long"]
     began = []
     monkeypatch.setattr(
         pool,
@@ -673,8 +681,7 @@ def test_saved_estimates_give_way_to_what_is_measured(profile):
     found = unit_times.read(paths())
     assert found["replicate", "explainn.planted seed=1 m=10"].source == "scaled"
     assert (
-        found["train", "blobs/cnn-0"] == Time(12.0, 0.7)
-        and ("stage", "train") in found
+        found["train", "blobs/cnn-0"] == Time(12.0, 0.7) and ("stage", "train") in found
     )
 
 

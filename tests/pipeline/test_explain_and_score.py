@@ -392,3 +392,18 @@ def test_a_wrong_method_is_said_before_any_work(workspace, entry, message):
     workspace.params["explain"]["methods"] = [entry]
     with pytest.raises((ProfileError, registry.UnknownName), match=message):
         cells.cells(workspace.profile, "blobs")
+
+
+def test_units_come_network_by_network_so_that_workers_keep_what_they_know_of_one():
+    """Two data sets and two seeds, in the order of the cells; an earlier network's units before a later one's."""
+    order = [("b", "n", 1), ("b", "n", 0), ("a", "n", 0), ("b", "n", 1)]
+    todo = [cells.Cell("p", *network) for network in order]
+    units = cells.in_turn(
+        engine.Unit(str(i), print, (cell,)) for i, cell in enumerate(todo)
+    )
+    assert [(unit.name, unit.turn) for unit in units] == [
+        ("0", 0),
+        ("1", 1),
+        ("2", 2),
+        ("3", 0),
+    ]

@@ -98,6 +98,13 @@ def cosines(E: Tensor) -> Array:
     return (unit.T @ unit).abs().cpu().numpy()
 
 
+def mean_cosine(E: Tensor) -> float:
+    """The mean |cos| of two x-features E (M, n)."""
+    n = E.shape[1]
+    pairs = ~np.eye(n, dtype=bool)
+    return float(cosines(E)[pairs].mean())
+
+
 # --------------------------------------------------------------------------------------------- Lasso
 
 

@@ -620,7 +620,7 @@ def tuning(
         raise ValueError(f"tuning: at least 2 folds, not {folds}")
     _, train, _ = _explained(study, layer, len(study.target.classes))
     K, seed = train.y.shape[1], int(rng.integers(2**31))
-    parts = _folds(train.images.y, folds, rng)
+    parts = srae.folds(train.images.y, folds, rng)
     shared = [
         srae.examples(
             *(train.Z, train.y, train.images.y, negatives, rng, study.target.classes),
@@ -638,7 +638,9 @@ def tuning(
             xnn = srae.fit(data, setting, np.random.default_rng(seed))
             Z, y = train.Z[rows], train.y[rows]
             f_reg[fold] = (xnn.logits(Z) - y).abs().mean(0).cpu().numpy()
-            alike[fold] = [_mean_cosine(xnn.features(Z, c)[:, 0]) for c in range(K)]
+            alike[fold] = [
+                measures.mean_cosine(xnn.features(Z, c)[:, 0]) for c in range(K)
+            ]
         at = {"beta": beta, "eta": eta}
         number = partial(Number, method="SRAE", setting=at, n=K, better=LOWER)
         name, by_class = "F_reg_validation", f_reg.mean(0)
@@ -649,19 +651,6 @@ def tuning(
             number("mean_cosine", float(alike.mean())),
         ]
     return Outcome(numbers)
-
-
-def _folds(labels: Tensor, folds: int, rng: Generator) -> list[Tensor]:
-    """The numbers of all images in ``folds`` parts, each with as many of every class."""
-    order = torch.from_numpy(rng.permutation(len(labels))).to(labels.device)
-    by_class = order[labels[order].argsort(stable=True)]
-    return [by_class[fold::folds] for fold in range(folds)]
-
-
-def _mean_cosine(E: Tensor) -> float:
-    """The mean |cos| of two x-features E (M, n)."""
-    n = E.shape[1]
-    return float(measures.cosines(E)[~np.eye(n, dtype=bool)].mean())
 
 
 def human_study(

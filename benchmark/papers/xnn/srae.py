@@ -171,6 +171,14 @@ def _held_out(R: int) -> int:
     return max(2, round(HELD_OUT * R))
 
 
+def folds(labels: Tensor, count: int, rng: Generator) -> list[Tensor]:
+    """The numbers of all images in ``count`` parts, each with as many of every class."""
+    order = rng.permutation(len(labels))
+    order = torch.from_numpy(order).to(labels.device)
+    by_class = order[labels[order].argsort(stable=True)]
+    return [by_class[part::count] for part in range(count)]
+
+
 def together(Z: Tensor | Source, y: Tensor) -> Examples:
     """One network for all classes (the human study): K = 1, O = the classes; every image counts the same."""
     rows = torch.arange(len(y), device=y.device)[None]

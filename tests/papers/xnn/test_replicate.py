@@ -608,7 +608,7 @@ def test_gaps_have_the_unit_of_their_metric():
 
 def test_folds_part_the_images_and_each_has_all_classes():
     labels = torch.tensor([0, 1, 2] * 7)
-    parts = replicate._folds(labels, 3, np.random.default_rng(0))
+    parts = replicate.srae.folds(labels, 3, np.random.default_rng(0))
     assert sorted(torch.cat(parts).tolist()) == list(range(21))
     for rows in parts:
         assert max(labels[rows].bincount()) - min(labels[rows].bincount()) <= 1
