@@ -155,7 +155,7 @@ def test_without_a_measured_error_only_two_zeros_agree():
     )[0]
     assert of(0.0, 0.0) == "holds"
     assert {of(0.0, 0.1), of(0.1, 0.0), of(0.1, 0.1)} == {"undecided"}
-    assert {of(0.0, -0.1), of(-0.1, 0.0)} == {"undecided"}
+    assert {of(0.0, -0.1), of(-0.1, 0.0), of(-0.1, -0.1)} == {"undecided"}
 
 
 # --------------------------------------------------------------------------------------------- differences
