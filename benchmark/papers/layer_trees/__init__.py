@@ -54,7 +54,7 @@ NOTES: tuple[str, ...] = (
     "In the quick profile Fashion-MNIST's images are enlarged from 28 to 32 pixels (nearest neighbour), as for the "
     "other papers, and its network of width 100 decays its learning rate by 0.9, not 0.99, every 5 epochs, and stops "
     "after 150.",
-    "On the digits (1,400 images) all depths from 1 to 10 have networks that classify every training image correctly. "
+    "On the digits (1,400 images) all depths from 1 to 8 have networks that classify every training image correctly. "
     "The deeper the network, the fewer encodings its last layers have; shallow ones keep nearly one for each image.",
     "Other activations, a node being ON where the input of its activation function is positive: on the digits leaky "
     "ReLU and GELU of depth 4 keep nearly one encoding per image to the last layer, like ReLU; tanh ends with half as "
