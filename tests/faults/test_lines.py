@@ -46,7 +46,7 @@ def inline(monkeypatch):
                 yield engine.Done(unit, error=engine.one_line(error))
 
     monkeypatch.setattr(engine, "run", here)
-    monkeypatch.setattr(engine, "warm_up", lambda: None)
+    monkeypatch.setattr(engine, "warm_up", lambda *modules: None)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def committed(trained, made, monkeypatch):
         "run",
         lambda units, label: [engine.Done(u, u.function(*u.arguments)) for u in units],
     )
-    monkeypatch.setattr(engine, "warm_up", lambda: None)
+    monkeypatch.setattr(engine, "warm_up", lambda *modules: None)
     methods = [
         str(ROOT / "baselines" / f"{name}.py") for name in ("random_map", "edge_map")
     ]

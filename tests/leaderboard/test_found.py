@@ -26,7 +26,7 @@ def board():
             line = dict(zip(KEYS, key, strict=True))
             line |= {"label": label, "control": label == "C", "rank": rank}
             line |= {"counts": counts, "gain": 0.1, "gain_low": 0.0, "gain_high": 0.2}
-            lines.append(line | {"unit": "fraction"})
+            lines.append(line | {"unit": "fraction", "n_images": 64})
     return pd.DataFrame(lines)
 
 

@@ -27,7 +27,7 @@ def paper(workspace, monkeypatch):
     small_paper.stand_in(monkeypatch, mirror)
     monkeypatch.setenv("GLASSBENCH_MIRROR", str(mirror))
     monkeypatch.setattr(pool, "_trusted", in_this_process)
-    monkeypatch.setattr(engine, "warm_up", lambda: None)
+    monkeypatch.setattr(engine, "warm_up", lambda *modules: None)
     for folder in ("baselines", "benchmark"):
         (workspace.root / folder).symlink_to(ROOT / folder)
     workspace.params.clear()

@@ -429,12 +429,10 @@ def test_a_file_that_yaml_would_read_otherwise_is_refused(project, text, words, 
 
 def test_a_key_may_stand_beside_the_one_that_is_merged_in(tmp_path):
     text = SHIPPED["offline"].read_text()
-    assert "{<<: *mlp, options: {width: 100, depth: 9}, seeds: [0]}" in text
-    profile = Profile.read(SHIPPED["offline"])
-    assert (
-        profile.zoo["digits"]["mlp-100x9"].seeds == [0]
-        and profile.zoo["digits"]["mlp-100x9"].epochs == 150
-    )
+    entry = "{<<: *mlp, options: {width: 100, depth: 4, activation: gelu}, seeds: [0]}"
+    assert entry in text
+    recipe = Profile.read(SHIPPED["offline"]).zoo["digits"]["mlp-gelu-100x4"]
+    assert recipe.seeds == [0] and recipe.epochs == 150
 
 
 @pytest.mark.parametrize("value", [None, [], "offline", 3])

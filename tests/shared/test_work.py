@@ -270,7 +270,7 @@ def nested(name):
         "xnn.table1": {"training": dense},
         "xnn.degeneration": {"training": dense | {"accept": "live"}},
         "xnn.counts": {"training": dense},
-        "xnn.tuning": {"training": dense, "betas": [1], "etas": [5], "folds": 2},
+        "xnn.tuning": {"training": dense},
         "xnn.human_study": {"training": dense | {"accept": "live"}},
         "xnn.convolutional": {"training": dense | {"accept": "live"}},
     }.get(name, decoders if name.startswith("cladec") else {})
