@@ -64,7 +64,7 @@ def _gallery(
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """Maps of new and known methods, on the networks that a new method has maps of; on all if it has none."""
     new = report.shown(mine)
-    known = [cell for cell in report.shown(profile) if cell.method.slug in drawn]
+    known = report.shown(profile, methods=drawn)
     networks = {(cell.dataset, cell.target) for cell in new}
     if new:
         known = [cell for cell in known if (cell.dataset, cell.target) in networks]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,17 @@ def write(profile: Profile) -> Path:
     return paths.results
 
 
-def shown(profile: Profile) -> list[Cell]:
-    """The cells that a gallery shows: those of each network's first seed with heat maps."""
+def shown(profile: Profile, methods: Collection[str] | None = None) -> list[Cell]:
+    """The cells that a gallery shows: those of each network's first seed with heat maps.
+
+    Args:
+        methods: only those whose ``slug`` is among them; the others need no explanations here.
+    """
     found = []
     for dataset in profile.datasets:
         for cell in _first_seeds(cells.cells(profile, dataset)):
+            if methods is not None and cell.method.slug not in methods:
+                continue
             meta = cells.read_meta(cell.explanation)
             if meta["status"] == "ok" and "heatmaps" in meta["offers"]:
                 found.append(cell)

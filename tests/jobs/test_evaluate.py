@@ -203,6 +203,17 @@ def test_known_rows_are_the_committed_ones_where_the_hashes_match(known, committ
     assert any("no tests" in line for line in evaluate.notes(found))
 
 
+def test_a_page_needs_no_explanations_of_known_methods(known, committed):
+    """As right after the installation: committed rows, and no file of an explanation."""
+    assert not any(
+        cell.explanation.exists() for cell in cells.cells(known.profile, "blobs")
+    )
+    found = evaluate.evaluate_methods(known.profile, ["mine.py:GradNorm"])
+    page = (found.folder / "index.html").read_text()
+    assert "Gradient norm" in page and "Edge map (Sobel)" in page
+    assert list((found.folder / "plots").glob("gallery-*.png"))
+
+
 def change_provenance(paths, part, key):
     """As if the committed rows had been made of something else."""
     facts = store.read_json(paths.results / "provenance.json")
