@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,22 +138,10 @@ def train(options: argparse.Namespace) -> int:
 
     profile = load_params()
     chosen = options.dataset or profile.datasets
-    folders = map(store.Paths(profile.name).targets, chosen)
-    with _exclusive(folders, "train", chosen):
-        running = _with_notes(train_networks(profile, *chosen))
-        failed = _count_failed("train", running, "networks")
+    folder = store.Paths(profile.name).targets
+    running = _with_notes(train_networks(profile, *chosen))
+    failed = _run("train", chosen, folder, running, "networks")
     return _exit_code(failed, options.keep_going)
-
-
-@contextlib.contextmanager
-def _exclusive(
-    folders: Iterable[Path], step: str, parts: Iterable[str]
-) -> Iterator[None]:
-    """Hold the folders of all parts of a step."""
-    with contextlib.ExitStack() as held:
-        for folder, part in zip(folders, parts, strict=True):
-            held.enter_context(store.exclusive(folder, f"glassbench {step} {part}"))
-        yield
 
 
 def explain(options: argparse.Namespace) -> int:
@@ -198,8 +186,7 @@ def _step(name: str, options: argparse.Namespace) -> int:
         "explain": (paths.explanations, explain_images),
         "score": (paths.scores, score_all),
     }[name]
-    with _exclusive(map(folder, chosen), name, chosen):
-        failed = _count_failed(name, run(profile, *chosen), "cells")
+    failed = _run(name, chosen, folder, run(profile, *chosen), "cells")
     return _exit_code(failed, options.keep_going)
 
 
@@ -212,11 +199,21 @@ def _with_notes(running: Iterable[Done]) -> Iterator[Done]:
         yield done
 
 
-def _count_failed(label: str, running: Iterable[Done], what: str) -> int:
-    """Run all units, print how many succeeded, and return how many failed."""
-    done = list(running)
+def _run(
+    step: str,
+    parts: Iterable[str],
+    folder: Callable[[str], Path],
+    running: Iterable[Done],
+    what: str,
+) -> int:
+    """Run all units with the folders of all parts held, print how many succeeded, and return how many failed."""
+    with contextlib.ExitStack() as held:
+        for part in parts:
+            place = f"glassbench {step} {part}"
+            held.enter_context(store.exclusive(folder(part), place))
+        done = list(running)
     failed = sum(1 for d in done if d.error)
-    out.print(f"{label}: {len(done) - failed} of {len(done)} {what}")
+    out.print(f"{step}: {len(done) - failed} of {len(done)} {what}")
     return failed
 
 
@@ -236,10 +233,9 @@ def replicate(options: argparse.Namespace) -> int:
 
     profile = load_params()
     chosen = options.paper or profile.papers
-    folders = map(store.Paths(profile.name).replications, chosen)
-    with _exclusive(folders, "replicate", chosen):
-        running = replicate_papers(profile, *chosen)
-        failed = _count_failed("replicate", running, "units")
+    folder = store.Paths(profile.name).replications
+    running = replicate_papers(profile, *chosen)
+    failed = _run("replicate", chosen, folder, running, "units")
     return _exit_code(failed, options.keep_going)
 
 
