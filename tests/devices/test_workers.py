@@ -1,11 +1,13 @@
-"""Processes that have a second device."""
+"""Processes that have a second device: those of `evaluate`, and the workers of a cluster."""
 
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from benchmark import engine, store
 from tests.helpers import own_images, own_networks, pretend
 
 METHOD = """
@@ -52,3 +54,42 @@ def test_a_network_of_ones_own_is_evaluated_there(tmp_path):
         (rows,) = folder.rglob("rows.csv")
         boards.append(rows.read_text())
     assert boards[0] == boards[1] and boards[0].count(",ok,") > 5
+
+
+@pytest.mark.slow
+def test_workers_compute_on_the_device_that_they_have(tmp_path, workspace, monkeypatch):
+    """The networks are trained there, and the rows are those of a CPU."""
+    pytest.importorskip("distributed")
+    from tests.engine.test_cluster import (
+        EXPERIMENTS,
+        METHODS,
+        Dask,
+        copy_folders,
+        rows_of,
+    )
+
+    workspace.params |= {"papers": ["explainn"], "replicate": {"explainn": EXPERIMENTS}}
+    workspace.params["explain"]["methods"] = METHODS
+    workspace.save()
+    copy_folders(workspace.root, "baselines")
+    made = Dask(tmp_path, **pretend.everywhere(), GLASSBENCH_DEVICE=pretend.NAME)
+    try:
+        made.worker("--nthreads", "1", "--resources", "GPU=1")
+        monkeypatch.setenv("GLASSBENCH_CLUSTER", made.address)
+        monkeypatch.delenv("GLASSBENCH_DEVICE")
+        assert engine.workers_device() == pretend.NAME
+        there = rows_of("tiny", "blobs", workspace.profile)
+        card = store.Paths("tiny").target("blobs", "cnn", 0).with_suffix(".json")
+        assert store.read_json(card)["device"] == "Pretend 1"
+    finally:
+        made.close()
+    monkeypatch.delenv("GLASSBENCH_CLUSTER")
+    monkeypatch.setenv("GLASSBENCH_DEVICE", "cpu")
+    here = rows_of("tiny", "blobs", workspace.profile)
+    assert store.read_json(card)["device"] == "cpu"
+    rows, values, weights, _ = here
+    assert (there[0], there[2]) == (rows, weights) and "failed" not in rows
+    # Where algorithms must be deterministic, torch resizes images on a device by other
+    # operations than on a CPU.
+    one, other = (np.frombuffer(found) for found in (values, there[1]))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
