@@ -115,7 +115,7 @@ def build(
         raise ValueError(
             f"net {name} with options {options} for images {tuple(input_shape)}: {why}"
         ) from None
-    return network
+    return network.to("meta") if seed is None else network
 
 
 @contextmanager
@@ -165,16 +165,16 @@ def spatial_layers(
 
 
 def _dry_run(net: nn.Sequential, input_shape: Shape) -> dict[str, tuple[int, ...]]:
-    """The output shape of each layer for one image; nothing is computed."""
+    """The output shape of each layer for one image; nothing is computed, since a batch of no images goes through."""
     shapes: dict[str, tuple[int, ...]] = {}
     modes = {module: module.training for module in net.modules()}
-    z = torch.empty(2, *input_shape, device="meta")
+    z = torch.empty(0, *input_shape)
     with torch.no_grad():
         net.eval()
         for name, layer in net.named_children():
             state = layer.state_dict(keep_vars=True)
-            meta = {key: value.to("meta") for key, value in state.items()}
-            z = torch.func.functional_call(layer, meta, (z,))
+            blank = {k: torch.empty(v.shape, dtype=v.dtype) for k, v in state.items()}
+            z = torch.func.functional_call(layer, blank, (z,))
             shapes[name] = tuple(z.shape[1:])
     for module, mode in modes.items():
         module.training = mode

@@ -361,10 +361,7 @@ def target_of(
     Raises:
         NetworkError: it cannot be explained.
     """
-    net = unwrapped(net).eval().requires_grad_(False)
-    for module in net.modules():
-        if hasattr(module, "inplace"):
-            module.inplace = False
+    net = frozen(unwrapped(net))
     check_network(net, shape, len(recipe.classes or classes))
     if recipe.classes:
         net = _with_classes(net, recipe.classes, classes)

@@ -46,7 +46,7 @@ def resnet(
     layers["logits"] = nn.Linear(c, classes)
     for layer in layers.values():
         for module in layer.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
     return layers
 

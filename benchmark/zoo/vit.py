@@ -62,9 +62,10 @@ class Patches(nn.Module):
 
 def positions(h: int, w: int, d: int) -> Tensor:
     """(h w, d): waves of the row of each patch, then of its column."""
-    row = torch.arange(h).repeat_interleave(w)
-    column = torch.arange(w).repeat(h)
-    return torch.cat([waves(row, d // 4), waves(column, d // 4)], dim=1)
+    with torch.device("cpu"):  # numbers, also where the weights are shapes alone
+        row = torch.arange(h).repeat_interleave(w)
+        column = torch.arange(w).repeat(h)
+        return torch.cat([waves(row, d // 4), waves(column, d // 4)], dim=1)
 
 
 def waves(place: Tensor, k: int) -> Tensor:

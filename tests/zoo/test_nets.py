@@ -1,6 +1,8 @@
 """The networks: the split at every layer, the papers' shapes, and equality with torchvision's own."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -339,6 +341,17 @@ def test_a_dry_run_changes_nothing():
     assert all(
         torch.equal(value, before[key]) for key, value in net.state_dict().items()
     )
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet", "vit"])
+def test_building_a_network_loads_no_compiler(name):
+    """torch._dynamo takes longer to import than a small method to run."""
+    code = (
+        f"import sys; from benchmark.zoo import nets; nets.build({name!r}, (3, 48, 48), 8); "
+        "print({'torch._dynamo', 'sympy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stdout + done.stderr
 
 
 def test_seeded_decides_torchs_own_draws():
