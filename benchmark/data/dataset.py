@@ -1,11 +1,12 @@
 """Prepared data sets: one npz each, uint8 images, and a card.
 
 Arrays, for split in {train, test}:
-    x_<split>               (N, c, h, w) uint8 y_<split>               (N,) int64 boxes_<split>           (N, 4) float32
-    x0, y0, x1, y1 in pixels of the processed image        (optional) parts_<split>           (N, p, 2) float32  x, y
-    (optional) part_visible_<split>    (N, p) bool                                                            (with
-    parts) part_masks_<split>      (N, h, w) int8  the part that each pixel shows, -1 where none          (optional,
-    with parts)
+    x_<split>             (N, c, h, w) uint8
+    y_<split>             (N,) int64
+    boxes_<split>         (N, 4) float32       x0, y0, x1, y1 in pixels of the processed image (optional)
+    parts_<split>         (N, p, 2) float32    x, y (optional)
+    part_visible_<split>  (N, p) bool          (with parts)
+    part_masks_<split>    (N, h, w) int8       the part that each pixel shows, -1 where none (optional, with parts)
 and once: classes (C,), part_names (p,), part_importance (C, p) float32 (true importance of each part for each class,
 by construction), card (JSON text). Scripts in ``datasets/`` write them through ``save``; everyone else loads them.
 """
@@ -15,14 +16,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from benchmark import store
-from benchmark.api import Batch
 from benchmark.utils.seeds import generator
+
+if TYPE_CHECKING:  # preparing data needs no torch
+    import torch
+
+    from benchmark.api import Batch
 
 SPLITS = ("train", "test")
 _REQUIRED = {"x_train", "y_train", "x_test", "y_test", "classes"}
@@ -70,6 +74,10 @@ class Dataset:
         chunk: int = 64,
     ) -> Batch:
         """The images ``ids`` of a split (default: all) as float32 in [0, 1], with their annotations."""
+        import torch
+
+        from benchmark.api import Batch
+
         ids = np.arange(self.size(split)) if ids is None else np.asarray(ids)
         y = self.arrays[f"y_{split}"][ids]
 

@@ -814,3 +814,12 @@ def test_a_listing_that_the_archive_lacks_is_named(rooms, tmp_path, capsys):
         archive.writestr("ADEChallengeData2016/sceneCategories.txt", "a kitchen\n")
     assert prepare(script("places"), tmp_path, size=20, train=20) == (None, 2)
     assert "objectInfo150.txt" in " ".join(capsys.readouterr().err.split())
+
+
+def test_preparing_needs_no_torch():
+    code = (
+        "import sys; from benchmark.data import download, folders, photos; "
+        "print({'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stdout + done.stderr
