@@ -133,7 +133,7 @@ def train(options: argparse.Namespace) -> int:
     checks.datasets(params_path(), options.dataset)
     from benchmark import engine
 
-    engine.warm_up()
+    engine.warm_up(*engine.FITTING)
     from benchmark.pipeline.train import train_networks
 
     profile = load_params()
@@ -175,7 +175,8 @@ def _step(name: str, options: argparse.Namespace) -> int:
     checks.datasets(params_path(), options.dataset)
     from benchmark import engine
 
-    engine.warm_up(*(["benchmark.metrics"] if name == "score" else []))
+    scoring = ["benchmark.metrics"] if name == "score" else []
+    engine.warm_up(*engine.FITTING, *scoring)
     from benchmark.pipeline.explain import explain_images
     from benchmark.pipeline.own_scores import score_all
 
@@ -228,7 +229,7 @@ def replicate(options: argparse.Namespace) -> int:
     checks.papers(params_path(), options.paper)
     from benchmark import engine
 
-    engine.warm_up()
+    engine.warm_up(*engine.FITTING)
     from benchmark.pipeline.replicate import replicate_papers
 
     profile = load_params()

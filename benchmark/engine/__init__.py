@@ -10,7 +10,7 @@ from benchmark.engine.machine import (
     local_workers,
     single_thread,
 )
-from benchmark.engine.pool import alone, run, warm_up, workers_device
+from benchmark.engine.pool import FITTING, alone, run, warm_up, workers_device
 from benchmark.engine.units import (
     KEPT,
     ClusterError,
@@ -23,6 +23,7 @@ from benchmark.engine.units import (
 )
 
 __all__ = [
+    "FITTING",
     "KEPT",
     "ClusterError",
     "Done",

@@ -67,6 +67,9 @@ def _cluster() -> Any:
     return cluster
 
 
+FITTING = ("torch._dynamo",)  # loaded with a process's first optimiser: a second
+
+
 def warm_up(*modules: str) -> None:
     """Start the process that workers are forked from; it imports torch while the caller does something else.
 
@@ -90,7 +93,6 @@ def _context(
         "benchmark.engine.forkserver",
         "benchmark.pipeline.explain",
         "benchmark.pipeline.score",
-        "torch._dynamo",  # torch needs it to build a network without memory
         *modules,
     ]
     context.set_forkserver_preload(preloaded)
