@@ -329,6 +329,13 @@ def test_profiles_differ_only_in_scale():
         name: set(yaml.safe_load(path.read_text()))
         for name, path in main.profiles().items()
     }
-    assert set(sections) == {"offline", "quick", "trees", "cladec", "paper"}
+    assert set(sections) == {
+        "offline",
+        "quick",
+        "trees",
+        "decoders",
+        "cladec",
+        "paper",
+    }
     assert len({frozenset(s) for s in sections.values()}) == 1
     assert all(re.match(r"^# ", path.read_text()) for path in main.profiles().values())

@@ -29,7 +29,9 @@ def test_the_projects_own_methods_are_called_by_their_files():
     assert len(labels) == len(registry.method_refs())  # one method a file
 
 
-@pytest.mark.parametrize("name", ["offline", "quick", "trees", "cladec", "paper"])
+@pytest.mark.parametrize(
+    "name", ["offline", "quick", "trees", "decoders", "cladec", "paper"]
+)
 def test_no_two_cells_of_a_profile_share_a_name(name):
     profile = Profile.read(ROOT / "benchmark" / "profiles" / f"{name}.yaml")
     for dataset in profile.datasets:
