@@ -789,7 +789,7 @@ def test_the_profiles_ask_for_what_there_is(profile):
     }
     assert (
         len(networks)
-        == {"offline": 24, "quick": 1, "trees": 120, "paper": 120}[profile]
+        == {"offline": 18, "quick": 1, "trees": 120, "paper": 120}[profile]
     )
 
 
