@@ -67,6 +67,7 @@ _FIGURES = {  # of a track: file, what it shows
     "duels": "how many duels each method wins against each other",
     "settings": "average ranks of the methods under each setting of a metric",
 }
+_SIGNS = {"best": "", **{mark: f" {sign}" for mark, sign in markdown.SIGNS.items()}}
 _NAMED = 4  # methods that may lead as well are named up to here, then counted
 _TARGET_FACTS = (
     "net",
@@ -116,6 +117,7 @@ def render(
     )
     environment.filters["code"] = code
     environment.globals["anchor"] = anchor
+    environment.globals["signs"] = _SIGNS
     made = provenance.get("made", {})
     known = {key: value for key, value in provenance.items() if value not in _EMPTY}
     glossary = glossary or {}
@@ -506,14 +508,13 @@ def _cell(line, digits: int) -> dict[str, Any]:
             "title": "" if line is None else line.reason,
             "partial": False,
         }
-    notes = [f"mean of {line.n_images} images, {tables.plural(line.n_seeds, 'seed')}"]
-    if line.mark in tables.MARKS and line.rank == line.rank:
-        notes.append(tables.MARKS[line.mark])
+    notes = [f"{line.n_images} images, {tables.plural(line.n_seeds, 'seed')}"]
+    if line.mark == "alone":
+        notes.append(tables.MARKS["alone"])
     if pd.notna(line.p):
-        notes.append(f"another method is better: p = {line.p:.2g}, all pairs together")
+        notes.append(f"no better method: p = {line.p:.2g}")
     if pd.notna(line.gain_low):
-        gain = controls.gain_text(line, digits)
-        notes.append(f"gain over the better control: {gain}")
+        notes.append(f"over the better control: {controls.gain_text(line, digits)}")
     if line.reason:
         notes.append(line.reason)
     return {

@@ -221,6 +221,30 @@ def test_pages_of_profiles_with_photographs_hold_none():
         assert "data:image" not in file.read_text()
 
 
+def test_the_first_page_of_the_widest_profile_is_small():
+    """Of quick, with 5,000 cells; what the glossary adds is 70 kB."""
+    frame = tables.read(ROOT / "results/quick/leaderboard.csv")
+    placed = places.read(ROOT / "results/quick/places.csv")
+    given = {"svgs": {}, "pngs": {}, "data_cards": {}, "target_cards": {}}
+    pages = render.render(frame, placed, None, provenance={}, **given)
+    assert pages["index.html"].count("<td ") > 5000
+    assert len(pages["index.html"].encode()) < 1_400_000
+
+
+def test_a_cell_says_on_what_it_rests(page):
+    """Images, seeds, p, gain; signs are explained in the legend, not in each cell."""
+    titles = re.findall(
+        r'<td [^>]*data-mark="undecided" title="(.*?)"', page.read_text()
+    )
+    number = r"[+-]?[\d.]+(e-\d+)?"
+    gain = rf"; over the better control: {number} \[{number}, {number}\]"
+    asked = re.compile(
+        rf"\d+ images, \d seeds?(; no better method: p = {number})?({gain})?"
+    )
+    assert len(titles) > 5 and all(map(asked.fullmatch, titles))
+    assert sum("; over the better" in title for title in titles) > 3
+
+
 def test_a_metric_is_explained_beside_its_column_and_once_on_a_page(page):
     text = page.read_text()
     assert text.count('popover id="what-gini"') == 1
