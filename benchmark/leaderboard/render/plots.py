@@ -60,11 +60,7 @@ WORDS = {
     "alone": "alone",
     "control": "control, worse",
 }
-COLUMNS = (
-    4,
-    5,
-    3,
-)  # panels side by side: whichever leaves the fewest gaps, the first of equals
+COLUMNS = 5  # panels side by side at most
 _TITLE = 26  # letters of a panel's title that fit beside the next panel's
 
 
@@ -338,9 +334,9 @@ def _draw(
 
 
 def _panel_columns(panels: int) -> int:
-    if panels <= 5:
-        return max(panels, 1)
-    return min(COLUMNS, key=lambda columns: -panels % columns)
+    """As few rows as possible, and they as even as possible."""
+    rows = max(-(-panels // COLUMNS), 1)
+    return max(-(-panels // rows), 1)
 
 
 def _legend_line(kind: str) -> Line2D:
@@ -378,7 +374,9 @@ def _kind(mark: str, control: bool) -> str:
 
 def _heading(metric: str, metric_setting: str, lines: pd.DataFrame) -> str:
     first_line = lines.iloc[0]
-    title = f"{tables.title(metric)} {tables.arrow(first_line['better'])}"
+    title = (
+        f"{tables.title(metric)}\N{NO-BREAK SPACE}{tables.arrow(first_line['better'])}"
+    )
     title = textwrap.fill(title, _TITLE)
     notes = metric_setting.split(";")
     if first_line["unit"] != "fraction":

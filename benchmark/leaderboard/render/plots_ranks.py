@@ -212,6 +212,10 @@ def _settings_panel(
             color=MUTED if control else HUES[i % len(HUES)],
             label=plain(shortened(label)),
         )
+    key, _, _ = names[0].partition("=")
+    if all(name.startswith(f"{key}=") and ";" not in name for name in names):
+        axes.set_xlabel(plain(key))
+        names = [name.removeprefix(f"{key}=") for name in names]
     labels = [plain(name.replace(";", "\n")) for name in names]
     axes.set_xticks(range(len(names)), labels)
     axes.set_xlim(-0.2, len(names) - 0.8)

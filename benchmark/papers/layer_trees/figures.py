@@ -7,6 +7,7 @@ is their mean and the bar is the standard error s / sqrt(seeds).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import matplotlib as mpl
@@ -79,8 +80,8 @@ def _curves(panels: Panels) -> Iterator[Picture]:
     yield Picture(
         "fig1-unique-encodings",
         "Unique encodings by layer (Fig. 1)",
-        "The number of different ON/OFF encodings of the training images in each layer; a line for each depth, darker "
-        "= deeper. The dotted line is the number of images. Bars: standard error over seeds.",
+        "The number of different ON/OFF encodings of the training images in each layer; a line for each depth, from "
+        "green to blue the deeper. The dotted line is the number of images. Bars: standard error over seeds.",
         _grid(panels, unique, "unique encodings", legend=True),
     )
     yield Picture(
@@ -165,7 +166,7 @@ def _grid(
     if legend:
         legends = [axes.get_legend_handles_labels() for axes in grid.flat]
         handles, labels = max(legends, key=lambda found: len(found[1]))
-        figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8)
+        figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8)
     return figure
 
 
@@ -446,8 +447,9 @@ def _tree(unit: FoundUnit) -> Picture:
     threshold = unit.settings.get("threshold", 0)
     maps = unit.settings.get("maps", "image")
     named = maps.rpartition(":")[2]  # of a method: its class
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", named)
     known = {"image": "mean image", "gradient": "mean share of |image x gradient|"}
-    shown = known.get(maps, f"mean heat map of {named}")
+    shown = known.get(maps, f"mean heat map of {words}")
     sentences = unit.arrays["rules"].tolist()
     quoted = f" Rules: {'; '.join(sentences)}." if len(sentences) <= MOST_RULES else ""
     parts = [unit.dataset, unit.target, str(unit.seed), layer, f"t{threshold}"]
