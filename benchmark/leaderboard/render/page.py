@@ -41,16 +41,16 @@ from benchmark.utils import plot_style
 Card = Mapping[str, Any]
 
 TEMPLATES = Path(__file__).parent / "templates"
-_CARD_FACTS = (
-    "licence",
-    "citation",
-    "counts",
-    "size",
-    "classes",
-    "resize",
-    "provenance",
-    "skipped",
-)
+_CARD_FACTS = {  # key -> how it is called
+    "licence": "licence",
+    "citation": "citation",
+    "counts": "images",
+    "size": "pixels a side",
+    "classes": "classes",
+    "resize": "resized by",
+    "changes": "changes",
+    "skipped": "skipped images",
+}
 _EMPTY = ("", [], {})
 _PAGES = {
     "Boards": "index.html",
@@ -69,15 +69,15 @@ _FIGURES = {  # of a track: file, what it shows
 }
 _SIGNS = {"best": "", **{mark: f" {sign}" for mark, sign in markdown.SIGNS.items()}}
 _NAMED = 4  # methods that may lead as well are named up to here, then counted
-_TARGET_FACTS = (
-    "net",
-    "options",
-    "layer",
-    "epochs",
-    "images",
-    "parameters",
-    "pretrained",
-)
+_TARGET_FACTS = {
+    "net": "architecture",
+    "options": "options",
+    "layer": "layer",
+    "epochs": "epochs",
+    "images": "images",
+    "parameters": "parameters",
+    "pretrained": "pretrained",
+}
 
 
 def render(
@@ -193,7 +193,7 @@ def _script(name: str) -> str:
 
 def code(text: object) -> Markup:
     """Text with `code` between backticks, as HTML; all of it is escaped."""
-    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    html = re.sub(r"(`+)([^`]+)\1", r"<code>\2</code>", str(escape(text)))
     return Markup(html)
 
 
@@ -335,6 +335,7 @@ def _track(
         "families": list(map(markdown.family_title, places.families(placed, track))),
         "places": _places(frame, placed, track),
         "figure": figures.pop("places"),
+        "controls": any(places.of(placed, track)["control"]),
         **figures,
         "counts": controls.summary(frame, track),
         "sensitivity": [markdown.sensitivity_words(line) for line in sensitivity],
@@ -445,6 +446,7 @@ def board(
         "methods": methods,
         "gains": _gains(part, columns),
         "losses": lost.to_dict("records"),
+        "failed": any(~lost["reason"].str.startswith(("not applicable", tables.NOTE))),
     }
 
 
@@ -564,9 +566,10 @@ def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, An
 def _picture(picture: Mapping[str, Any]) -> dict[str, Any]:
     """A picture of a paper: its SVG, or its PNG if it is a raster."""
     name, title = picture["name"], picture["title"]
-    svg = picture.get("svg")
+    svg = picture.get("svg", b"").decode()
     png = picture["png"]
-    shown = _drawn(svg.decode(), name, title) if svg else _raster(png, name, title)
+    shown = _drawn(svg, name, title) if svg else _raster(png, name, title)
+    shown["drawn"] &= "<image" not in svg  # photographs keep their colours in the dark
     return {
         **shown,
         "title": title,
@@ -617,24 +620,22 @@ def _fact(line) -> dict[str, Any]:
     }
 
 
-def _facts(card: Card, keys: Sequence[str]) -> list[tuple[str, str]]:
-    """What a card says of ``keys``, in words."""
-    out = []
-    for key in keys:
-        value = card.get(key)
-        if value not in (None, *_EMPTY):
-            out.append((key, _text(value)))
-    return out
+def _facts(card: Card, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What a card says of the keys of ``names``, in words; nothing of those that are empty or 0."""
+    return [(name, _text(card[key])) for key, name in names.items() if card.get(key)]
 
 
 def _data(name: str, card: Card) -> dict[str, Any]:
     url = str(card.get("url", ""))
+    provenance = {"files": [], **card.get("provenance", {})}
+    files = provenance.pop("files")
     return {
         "name": name,
         "title": str(card.get("title", name)),
         "what": str(card.get("what", "")),
         "url": url if re.match(r"https?://", url) else "",
-        "facts": _facts(card, _CARD_FACTS),
+        "facts": _facts({**card, **provenance}, _CARD_FACTS),
+        "files": [", ".join(map(str, file.values())) for file in files],
     }
 
 
