@@ -16,6 +16,7 @@ from benchmark.utils.plot_style import INK, MUTED, NEW, PALETTE, STYLE, plain, s
 
 HUES = PALETTE[:7] + PALETTE[8:]  # without grey, which is for controls
 MARKERS = "osD^v"  # with 9 hues they tell 45 lines apart
+_TICKS = 12  # of an axis of ranks that has a number at each
 _BAR, _ROW = 0.22, 0.3  # heights of a bar and of a label
 
 
@@ -68,8 +69,10 @@ def critical_difference(
 
 def _rank_axis(axes: Axes, low: float, high: float) -> None:
     axes.hlines(0, low, high, color=INK, linewidth=1)
-    for tick in np.arange(low, high + 1):
-        axes.vlines(tick, 0, 0.12, color=INK, linewidth=1)
+    ticks = np.arange(low, high + 1)
+    axes.vlines(ticks, 0, 0.12, color=INK, linewidth=1)
+    apart = 1 if len(ticks) <= _TICKS else 5
+    for tick in ticks[ticks % apart == 0]:
         axes.text(
             tick,
             0.2,

@@ -8,11 +8,12 @@ is their mean and the bar is the standard error s / sqrt(seeds).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import matplotlib as mpl
 import numpy as np
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
@@ -166,8 +167,16 @@ def _grid(
     if legend:
         legends = [axes.get_legend_handles_labels() for axes in grid.flat]
         handles, labels = max(legends, key=lambda found: len(found[1]))
-        figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8)
+        _legend(figure, handles, labels)
     return figure
+
+
+def _legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """Below the panels, as many entries side by side as fit."""
+    inches = 0.6 + 0.07 * max(map(len, labels))  # of an entry
+    columns = max(int(figure.get_figwidth() / inches), 1)
+    place = {"loc": "outside lower center", "ncols": columns, "fontsize": 8}
+    figure.legend(handles, labels, **place)
 
 
 def _title(axes: Axes, panel: Panel) -> None:
@@ -286,7 +295,7 @@ def _thresholds(panels: dict[Panel, list[Network]]) -> Figure:
     grid[0, 0].set_ylabel("split nodes")
     grid[1, 0].set_ylabel("test accuracy, %")
     handles, labels = grid[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    _legend(figure, handles, labels)
     return figure
 
 
