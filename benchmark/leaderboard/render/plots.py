@@ -437,10 +437,11 @@ def heat(agreement: pd.DataFrame) -> Figure:
     """The agreement of metrics as a lower triangle."""
     names = [plain(name) for name in agreement.index]
     lower = np.tril(np.ones(agreement.shape, bool))
-    values = np.where(lower, agreement.to_numpy(), np.nan)
-    return plots_ranks.matrix(
-        values, names, "Kendall's tau", limits=(-1, 1), form=".2f"
-    )
+    digits = 2 if len(names) <= plots_ranks.MANY else 1
+    rounded = agreement.to_numpy().round(digits) + 0.0  # no -0.0
+    values = np.where(lower, rounded, np.nan)
+    form, said = f".{digits}f", "Kendall's tau"
+    return plots_ranks.matrix(values, names, said, limits=(-1, 1), form=form)
 
 
 # --------------------------------------------------------------------------------------------- shared

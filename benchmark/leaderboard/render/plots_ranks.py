@@ -16,6 +16,7 @@ from benchmark.utils.plot_style import INK, MUTED, NEW, PALETTE, STYLE, plain, s
 
 HUES = PALETTE[:7] + PALETTE[8:]  # without grey, which is for controls
 MARKERS = "osD^v"  # with 9 hues they tell 45 lines apart
+MANY = 30  # rows of a matrix whose cells are small
 _TICKS = 12  # of an axis of ranks that has a number at each
 _BAR, _ROW = 0.22, 0.3  # heights of a bar and of a label
 
@@ -138,7 +139,9 @@ def matrix(
         form: how numbers are written.
     """
     n = len(names)
-    figure = Figure(figsize=(3.4 + 0.46 * n, 1.9 + 0.36 * n), layout="constrained")
+    cell = (0.46, 0.36) if n <= MANY else (0.25, 0.2)  # inches
+    size = (3.4 + cell[0] * n, 1.9 + cell[1] * n)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     sns.heatmap(
         values,
@@ -149,7 +152,7 @@ def matrix(
         cmap=sns.color_palette("vlag_r", as_cmap=True),
         annot=True,
         fmt=form,
-        annot_kws={"fontsize": 7, "in_layout": False},
+        annot_kws={"fontsize": 7 if n <= MANY else 6, "in_layout": False},
         linewidths=1,
         linecolor="white",
         # Labels of seaborn are drawn once each, to see whether they overlap.
