@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,6 +66,20 @@ def _paragraph(row: dict[str, Any]) -> Group:
         if text not in ("", name):
             rest.append("; " if rest else "").append(f"{key}: ", "dim").append(text)
     return Group(Text(name, "bold"), Padding(rest, (0, 0, 0, 4)))
+
+
+def folded(line: str, console: Console) -> str:
+    """A line of a summary; in a terminal, continued below its words."""
+    if not console.is_terminal:
+        return line
+    indent = " " * 12
+    return textwrap.fill(
+        line,
+        console.width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def note_without_commit() -> None:

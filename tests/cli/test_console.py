@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from benchmark.cli import lists
-from benchmark.cli.console import print_table
+from benchmark.cli.console import folded, print_table
 from benchmark.leaderboard.render import console as boards
 from benchmark.store import ROOT
 
@@ -49,3 +49,14 @@ def test_a_place_stays_on_its_line():
         lines = text.getvalue().splitlines()
         (line,) = (line for line in lines if "Random map" in line)
         assert "(control)" in line and line.count("(") == 2 and "%" in line
+
+
+def test_a_line_of_a_summary_is_folded_in_a_terminal_alone():
+    line = "  beats     " + ", ".join(f"Score-CAM {i}:0" for i in range(9))
+    terminal = Console(file=io.StringIO(), width=60, force_terminal=True)
+    first, *rest = folded(line, terminal).splitlines()
+    assert first.startswith("  beats     Score-CAM 0:0") and len(rest) >= 2
+    assert all(part.startswith(" " * 12) and len(part) <= 60 for part in rest)
+    joined = " ".join([first, *map(str.strip, rest)])
+    assert joined == line
+    assert folded(line, Console(file=io.StringIO(), width=60)) == line
