@@ -63,8 +63,11 @@ def _paragraph(row: dict[str, Any]) -> Group:
     name, *texts = map(str, row.values())
     rest = Text()
     for key, text in zip(list(row)[1:], texts, strict=True):
-        if text not in ("", name):
-            rest.append("; " if rest else "").append(f"{key}: ", "dim").append(text)
+        if text in ("", name):
+            continue
+        rest.append("; " if rest else "")
+        rest.append(f"{key}: ", "dim")
+        rest.append(text)
     return Group(Text(name, "bold"), Padding(rest, (0, 0, 0, 4)))
 
 

@@ -408,9 +408,12 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
             continue
         pairs = zip(lost["metric"], conditions(lost), strict=True)
         lost = lost.assign(title=[_with_setting(*pair) for pair in pairs])
-        judged = group.loc[group["status"] == "ok", "label"]
-        labels = frozenset(judged if len(judged) else group["label"])
-        labels = labels if key[0] != "unknown" else frozenset()
+        judged = group[group["status"] == "ok"]
+        if not len(judged):
+            judged = group
+        labels = frozenset(judged["label"])
+        if key[0] == "unknown":
+            labels = frozenset()
         by_title = lost.groupby(["title", "reason"])["label"].agg(
             _methods, everyone=labels
         )

@@ -69,9 +69,12 @@ def ranks(placed: pd.DataFrame, track: str, new: Collection[str] = ()) -> Table:
     table = new_table(heading, ["place", "first", "won", "failed", "tables"])
     table.columns[1].no_wrap = True
     for number, line in enumerate(places.of(placed, track).itertuples(), start=1):
-        mark = "" if not new else "> " if line.label in new else "  "
-        note = " (control)" if line.control else ""
-        name = _name(f"{mark}{number:>2}  {line.label}{note}", line.control)
+        label = f"{number:>2}  {line.label}"
+        if line.control:
+            label += " (control)"
+        if new:
+            label = f"> {label}" if line.label in new else f"  {label}"
+        name = _name(label, line.control)
         if line.label in new:
             name.stylize("bold cyan")
         table.add_row(

@@ -67,7 +67,6 @@ _FIGURES = {  # of a track: file, what it shows
     "duels": "how many duels each method wins against each other",
     "settings": "average ranks of the methods under each setting of a metric",
 }
-_SIGNS = {"best": "", **{mark: f" {sign}" for mark, sign in markdown.SIGNS.items()}}
 _NAMED = 4  # methods that may lead as well are named up to here, then counted
 _TARGET_FACTS = {
     "net": "architecture",
@@ -117,7 +116,7 @@ def render(
     )
     environment.filters["code"] = code
     environment.globals["anchor"] = anchor
-    environment.globals["signs"] = _SIGNS
+    environment.globals["signs"] = {"best": "", **markdown.SIGNS}
     made = provenance.get("made", {})
     known = {key: value for key, value in provenance.items() if value not in _EMPTY}
     glossary = glossary or {}
@@ -435,6 +434,7 @@ def board(
             cells.append(_cell(line, column["places"]))
         methods.append({"label": label, "control": control, "cells": cells})
     lost = tables.losses(tables.on_board(frame, track, dataset, target))
+    excused = lost["reason"].str.startswith(("not applicable", tables.NOTE))
     heading, _ = tables.TRACKS.get(track, (track, ""))
     return {
         "id": anchor(track, dataset, target),
@@ -446,7 +446,7 @@ def board(
         "methods": methods,
         "gains": _gains(part, columns),
         "losses": lost.to_dict("records"),
-        "failed": any(~lost["reason"].str.startswith(("not applicable", tables.NOTE))),
+        "failed": not excused.all(),
     }
 
 
@@ -622,20 +622,24 @@ def _fact(line) -> dict[str, Any]:
 
 def _facts(card: Card, names: Mapping[str, str]) -> list[tuple[str, str]]:
     """What a card says of the keys of ``names``, in words; nothing of those that are empty or 0."""
-    return [(name, _text(card[key])) for key, name in names.items() if card.get(key)]
+    out = []
+    for key, name in names.items():
+        if card.get(key):
+            out.append((name, _text(card[key])))
+    return out
 
 
 def _data(name: str, card: Card) -> dict[str, Any]:
     url = str(card.get("url", ""))
-    provenance = {"files": [], **card.get("provenance", {})}
-    files = provenance.pop("files")
+    provenance = card.get("provenance", {})
+    files = provenance.get("files", [])
     return {
         "name": name,
         "title": str(card.get("title", name)),
         "what": str(card.get("what", "")),
         "url": url if re.match(r"https?://", url) else "",
-        "facts": _facts({**card, **provenance}, _CARD_FACTS),
-        "files": [", ".join(map(str, file.values())) for file in files],
+        "facts": _facts(card | provenance, _CARD_FACTS),
+        "files": [_text(list(file.values())) for file in files],
     }
 
 

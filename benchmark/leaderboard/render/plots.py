@@ -15,6 +15,7 @@ without a rival; grey: controls that are worse.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
@@ -335,8 +336,8 @@ def _draw(
 
 def _panel_columns(panels: int) -> int:
     """As few rows as possible, and they as even as possible."""
-    rows = max(-(-panels // COLUMNS), 1)
-    return max(-(-panels // rows), 1)
+    rows = math.ceil(panels / COLUMNS) or 1
+    return math.ceil(panels / rows) or 1
 
 
 def _legend_line(kind: str) -> Line2D:
@@ -440,8 +441,13 @@ def heat(agreement: pd.DataFrame) -> Figure:
     digits = 2 if len(names) <= plots_ranks.MANY else 1
     rounded = agreement.to_numpy().round(digits) + 0.0  # no -0.0
     values = np.where(lower, rounded, np.nan)
-    form, said = f".{digits}f", "Kendall's tau"
-    return plots_ranks.matrix(values, names, said, limits=(-1, 1), form=form)
+    return plots_ranks.matrix(
+        values,
+        names,
+        "Kendall's tau",
+        limits=(-1, 1),
+        form=f".{digits}f",
+    )
 
 
 # --------------------------------------------------------------------------------------------- shared

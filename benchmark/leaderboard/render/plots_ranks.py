@@ -139,8 +139,12 @@ def matrix(
         form: how numbers are written.
     """
     n = len(names)
-    cell = (0.46, 0.36) if n <= MANY else (0.25, 0.2)  # inches
-    size = (3.4 + cell[0] * n, 1.9 + cell[1] * n)
+    wide, high = 0.46, 0.36  # inches of a cell
+    font = 7
+    if n > MANY:
+        wide, high = 0.25, 0.2
+        font = 6
+    size = (3.4 + wide * n, 1.9 + high * n)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     sns.heatmap(
@@ -152,7 +156,7 @@ def matrix(
         cmap=sns.color_palette("vlag_r", as_cmap=True),
         annot=True,
         fmt=form,
-        annot_kws={"fontsize": 7 if n <= MANY else 6, "in_layout": False},
+        annot_kws={"fontsize": font, "in_layout": False},
         linewidths=1,
         linecolor="white",
         # Labels of seaborn are drawn once each, to see whether they overlap.
@@ -219,7 +223,8 @@ def _settings_panel(
             label=plain(shortened(label)),
         )
     key, _, _ = names[0].partition("=")
-    if all(name.startswith(f"{key}=") and ";" not in name for name in names):
+    is_one = [name.startswith(f"{key}=") and ";" not in name for name in names]
+    if all(is_one):
         axes.set_xlabel(plain(key))
         names = [name.removeprefix(f"{key}=") for name in names]
     labels = [plain(name.replace(";", "\n")) for name in names]
