@@ -448,6 +448,7 @@ def study(options: argparse.Namespace) -> int:
 
     engine.warm_up()
     from benchmark.jobs.study import folder_of, write_kit
+    from benchmark.leaderboard.tables import plural
 
     profile = load_profile(options.profile)
     folder = options.out or folder_of(profile, options.paper)
@@ -462,7 +463,7 @@ def study(options: argparse.Namespace) -> int:
     )
     pages = [path for path in written if path.suffix == ".html"]
     out.print(
-        f"{folder}: {len(pages)} forms, their answer sheets, key.json", markup=False
+        f"{folder}: {plural(len(pages), 'form')}, answer sheets, key.json", markup=False
     )
     out.print(f"open {pages[0]}; keep key.json to yourself", markup=False)
     return 0

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import store
 from benchmark.cli import checks
-from benchmark.cli.console import err, note_without_commit, out, stdout_on_stderr
+from benchmark.cli.console import (
+    err,
+    folded,
+    note_without_commit,
+    out,
+    stdout_on_stderr,
+)
 from benchmark.cli.profiles import load_profile, profile_path
 from benchmark.utils.errors import UsageError
 
@@ -144,8 +150,10 @@ def _print_found(found: Evaluation, *, verbose: bool) -> None:
     if verbose:
         placing_console.show_metrics(found.frame, found.metrics, out)
     more = "" if verbose else "; -v prints every table"
-    for line in [*lines, f"written: {found.folder / found.first_file}{more}"]:
-        out.print(line, markup=False)
+    for line in lines:
+        out.print(folded(line, out), markup=False)
+    written = f"written: {found.folder / found.first_file}{more}"
+    out.print(written, markup=False)
 
 
 def _briefs(found: Evaluation) -> tuple[list[Brief], list[dict[str, str]]]:

@@ -166,9 +166,8 @@ def run(
         TimeRemainingColumn(),
     ]
     share = shares(units)
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal
-    ) as progress:
+    silent = not units or not console.is_terminal
+    with Progress(*columns, console=console, disable=silent) as progress:
         task = progress.add_task(label, total=1.0, units=len(units), ended=0)
         for ended, done in enumerate(_in_order_of_end(units, workers), start=1):
             progress.update(task, advance=share.get(id(done.unit), 0.0), ended=ended)

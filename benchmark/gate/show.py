@@ -215,8 +215,8 @@ def _together(part: pd.DataFrame) -> str:
     networks = set()
     for line in part.itertuples():
         networks.add("/".join(filter(None, [line.dataset, line.target])))
-    method = line.method or line.track
-    text = f"{method}: {len(part)} cells on {', '.join(sorted(networks))}"
+    what = ", ".join(filter(None, [line.method, line.track]))
+    text = f"{what}: {len(part)} cells on {', '.join(sorted(networks))}"
     return f"{text}: {line.why}" if line.why else text
 
 

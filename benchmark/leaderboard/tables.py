@@ -394,8 +394,9 @@ FEW = "with fewer than 3 seeds, nothing is said of other networks"
 def losses(frame: pd.DataFrame) -> pd.DataFrame:
     """What is missing and why, one line for each reason: track, dataset, target, reason, methods and metrics (texts).
 
-    "all methods" and "all metrics" stand for all of the board; methods of track ``unknown`` are always named. A
-    method that offers nothing that a track judges (a heat map has no labels) is not missing there.
+    "all methods" stands for all that have a value on the board, "all metrics" for all of the board; methods of track
+    ``unknown`` are always named. A method that offers nothing that a track judges (a heat map has no labels) is not
+    missing there.
     """
     board = ["track", "dataset", "target"]
     out = []
@@ -407,7 +408,12 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
             continue
         pairs = zip(lost["metric"], conditions(lost), strict=True)
         lost = lost.assign(title=[_with_setting(*pair) for pair in pairs])
-        labels = frozenset(group["label"]) if key[0] != "unknown" else frozenset()
+        judged = group[group["status"] == "ok"]
+        if not len(judged):
+            judged = group
+        labels = frozenset(judged["label"])
+        if key[0] == "unknown":
+            labels = frozenset()
         by_title = lost.groupby(["title", "reason"])["label"].agg(
             _methods, everyone=labels
         )
@@ -429,7 +435,7 @@ def _with_setting(metric: str, metric_setting: str) -> str:
 
 def _methods(labels: pd.Series, everyone: frozenset[str]) -> str:
     """The labels, or ``all methods`` if they are the board's."""
-    if set(labels) == everyone and len(everyone) > 1:
+    if everyone <= set(labels) and len(everyone) > 1:
         return "all methods"
     return ", ".join(sorted(labels))
 

@@ -82,6 +82,6 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def shortened(text: str, limit: int = 28) -> str:
+def shortened(text: str, limit: int = 36) -> str:
     """At most ``limit`` characters, cut with an ellipsis."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -30,7 +30,7 @@ def dom(page: Path, profile: Path, fragment: str = "") -> tuple[str, str]:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=90,  # three runs of a test end before its own limit of 300 s
         check=True,
     )
     said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]

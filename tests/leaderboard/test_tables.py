@@ -653,6 +653,20 @@ def test_a_caption_says_what_a_board_rests_on():
     assert tables.caption(failed) == "no value"
 
 
+def test_all_methods_are_those_with_a_value():
+    """N has none on this network, for a reason of its own: q is lost for all the others."""
+    lost = {"status": "not applicable", "value": None, "reason": "no boxes"}
+    cells = [{"method": m, "metric": "m", "values": [1.0, 2.0]} for m in "AB"]
+    cells += [{"method": m, "metric": "q"} | lost for m in "AB"]
+    cells += [{"method": "N", "metric": q} | lost | {"reason": "no"} for q in "mq"]
+    told = set(
+        tables.losses(board(*cells))[["methods", "metrics"]].itertuples(
+            index=False, name=None
+        )
+    )
+    assert told == {("all methods", "q"), ("N", "all metrics")}
+
+
 def test_losses_are_told_once(synthetic):
     lost = tables.losses(synthetic)
     told = set(zip(lost["target"], lost["methods"], lost["metrics"], strict=True))

@@ -1,8 +1,11 @@
 """Every metric says in words what it asks, its range and its weakness."""
 
+from dataclasses import asdict
+
 import pytest
 
 from benchmark.api import Explanation
+from benchmark.leaderboard.render import page
 from benchmark.methods.registry import metrics
 from benchmark.metrics.glossary import entry, family
 
@@ -14,6 +17,13 @@ def test_every_metric_is_in_the_glossary(spec):
     assert found.question.endswith("?") and len(found.question) <= 120
     assert found.formula and found.range and found.weakness
     assert len(found.weakness.split()) >= 5
+
+
+def test_no_text_of_the_page_shows_a_backtick():
+    entries = [asdict(entry(spec)) for spec in metrics().values()]
+    texts = [text for fields in entries for text in fields.values()]
+    assert sum("`" in text for text in texts) > 5
+    assert not [text for text in texts if "`" in page.code(text)]
 
 
 def test_titles_are_distinct():

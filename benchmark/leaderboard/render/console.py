@@ -5,7 +5,7 @@ The methods of a network's table go by their line in the table of places, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +21,10 @@ _MARKS = {
     "same": ("green", "≈"),
     "undecided": ("", "?"),
 }
+PLACES = (
+    "in brackets: the 95 % interval of the place; first: how often it comes first among them; "
+    "won: share of duels won"
+)
 LEGEND = "* best  ≈ the same  ? undecided, perhaps as good; no mark: worse than another"
 
 
@@ -48,6 +52,8 @@ def show(folder: Path, console: Console | None = None, *, verbose: bool = True) 
         if verbose:
             console.print(Text(LEGEND, "dim"))
         console.print(Text(controls.summary(frame, track), "yellow"))
+    if len(placed):
+        console.print(Text(PLACES, "dim"))
     if not (frame["status"] == "failed").any():
         return
     lost = tables.losses(frame)
@@ -57,13 +63,22 @@ def show(folder: Path, console: Console | None = None, *, verbose: bool = True) 
         console.print(Text(text, "red"))
 
 
-def ranks(placed: pd.DataFrame, track: str) -> Table:
-    """The places of a track."""
+def ranks(placed: pd.DataFrame, track: str, new: Collection[str] = ()) -> Table:
+    """The places of a track; labels in ``new`` are marked."""
     heading = f"{tables.TRACKS[track][0]}: places"
-    table = new_table(heading, ["place", "first", "duels won", "failed", "of tables"])
+    table = new_table(heading, ["place", "first", "won", "failed", "tables"])
+    table.columns[1].no_wrap = True
     for number, line in enumerate(places.of(placed, track).itertuples(), start=1):
+        label = f"{number:>2}  {line.label}"
+        if line.control:
+            label += " (control)"
+        if new:
+            label = f"> {label}" if line.label in new else f"  {label}"
+        name = _name(label, line.control)
+        if line.label in new:
+            name.stylize("bold cyan")
         table.add_row(
-            _name(f"{number}  {line.label}", line.control),
+            name,
             places.words(line),
             *markdown.shares(line),
             str(line.failed),

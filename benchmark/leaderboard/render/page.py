@@ -41,16 +41,16 @@ from benchmark.utils import plot_style
 Card = Mapping[str, Any]
 
 TEMPLATES = Path(__file__).parent / "templates"
-_CARD_FACTS = (
-    "licence",
-    "citation",
-    "counts",
-    "size",
-    "classes",
-    "resize",
-    "provenance",
-    "skipped",
-)
+_CARD_FACTS = {  # key -> how it is called
+    "licence": "licence",
+    "citation": "citation",
+    "counts": "images",
+    "size": "pixels a side",
+    "classes": "classes",
+    "resize": "resized by",
+    "changes": "changes",
+    "skipped": "skipped images",
+}
 _EMPTY = ("", [], {})
 _PAGES = {
     "Boards": "index.html",
@@ -68,15 +68,15 @@ _FIGURES = {  # of a track: file, what it shows
     "settings": "average ranks of the methods under each setting of a metric",
 }
 _NAMED = 4  # methods that may lead as well are named up to here, then counted
-_TARGET_FACTS = (
-    "net",
-    "options",
-    "layer",
-    "epochs",
-    "images",
-    "parameters",
-    "pretrained",
-)
+_TARGET_FACTS = {
+    "net": "architecture",
+    "options": "options",
+    "layer": "layer",
+    "epochs": "epochs",
+    "images": "images",
+    "parameters": "parameters",
+    "pretrained": "pretrained",
+}
 
 
 def render(
@@ -116,6 +116,7 @@ def render(
     )
     environment.filters["code"] = code
     environment.globals["anchor"] = anchor
+    environment.globals["signs"] = {"best": "", **markdown.SIGNS}
     made = provenance.get("made", {})
     known = {key: value for key, value in provenance.items() if value not in _EMPTY}
     glossary = glossary or {}
@@ -191,7 +192,7 @@ def _script(name: str) -> str:
 
 def code(text: object) -> Markup:
     """Text with `code` between backticks, as HTML; all of it is escaped."""
-    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    html = re.sub(r"(`+)([^`]+)\1", r"<code>\2</code>", str(escape(text)))
     return Markup(html)
 
 
@@ -333,6 +334,7 @@ def _track(
         "families": list(map(markdown.family_title, places.families(placed, track))),
         "places": _places(frame, placed, track),
         "figure": figures.pop("places"),
+        "controls": any(places.of(placed, track)["control"]),
         **figures,
         "counts": controls.summary(frame, track),
         "sensitivity": [markdown.sensitivity_words(line) for line in sensitivity],
@@ -432,6 +434,7 @@ def board(
             cells.append(_cell(line, column["places"]))
         methods.append({"label": label, "control": control, "cells": cells})
     lost = tables.losses(tables.on_board(frame, track, dataset, target))
+    excused = lost["reason"].str.startswith(("not applicable", tables.NOTE))
     heading, _ = tables.TRACKS.get(track, (track, ""))
     return {
         "id": anchor(track, dataset, target),
@@ -443,6 +446,7 @@ def board(
         "methods": methods,
         "gains": _gains(part, columns),
         "losses": lost.to_dict("records"),
+        "failed": not excused.all(),
     }
 
 
@@ -506,14 +510,13 @@ def _cell(line, digits: int) -> dict[str, Any]:
             "title": "" if line is None else line.reason,
             "partial": False,
         }
-    notes = [f"mean of {line.n_images} images, {tables.plural(line.n_seeds, 'seed')}"]
-    if line.mark in tables.MARKS and line.rank == line.rank:
-        notes.append(tables.MARKS[line.mark])
+    notes = [f"{line.n_images} images, {tables.plural(line.n_seeds, 'seed')}"]
+    if line.mark == "alone":
+        notes.append(tables.MARKS["alone"])
     if pd.notna(line.p):
-        notes.append(f"another method is better: p = {line.p:.2g}, all pairs together")
+        notes.append(f"no better method: p = {line.p:.2g}")
     if pd.notna(line.gain_low):
-        gain = controls.gain_text(line, digits)
-        notes.append(f"gain over the better control: {gain}")
+        notes.append(f"over the better control: {controls.gain_text(line, digits)}")
     if line.reason:
         notes.append(line.reason)
     return {
@@ -563,9 +566,10 @@ def _paper(chapter: Mapping[str, Any], reproduced: pd.DataFrame) -> dict[str, An
 def _picture(picture: Mapping[str, Any]) -> dict[str, Any]:
     """A picture of a paper: its SVG, or its PNG if it is a raster."""
     name, title = picture["name"], picture["title"]
-    svg = picture.get("svg")
+    svg = picture.get("svg", b"").decode()
     png = picture["png"]
-    shown = _drawn(svg.decode(), name, title) if svg else _raster(png, name, title)
+    shown = _drawn(svg, name, title) if svg else _raster(png, name, title)
+    shown["drawn"] &= "<image" not in svg  # photographs keep their colours in the dark
     return {
         **shown,
         "title": title,
@@ -616,24 +620,26 @@ def _fact(line) -> dict[str, Any]:
     }
 
 
-def _facts(card: Card, keys: Sequence[str]) -> list[tuple[str, str]]:
-    """What a card says of ``keys``, in words."""
+def _facts(card: Card, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What a card says of the keys of ``names``, in words; nothing of those that are empty or 0."""
     out = []
-    for key in keys:
-        value = card.get(key)
-        if value not in (None, *_EMPTY):
-            out.append((key, _text(value)))
+    for key, name in names.items():
+        if card.get(key):
+            out.append((name, _text(card[key])))
     return out
 
 
 def _data(name: str, card: Card) -> dict[str, Any]:
     url = str(card.get("url", ""))
+    provenance = card.get("provenance", {})
+    files = provenance.get("files", [])
     return {
         "name": name,
         "title": str(card.get("title", name)),
         "what": str(card.get("what", "")),
         "url": url if re.match(r"https?://", url) else "",
-        "facts": _facts(card, _CARD_FACTS),
+        "facts": _facts(card | provenance, _CARD_FACTS),
+        "files": [_text(list(file.values())) for file in files],
     }
 
 

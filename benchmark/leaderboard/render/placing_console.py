@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.leaderboard import controls, places, stats, tables
+from benchmark.leaderboard import controls, stats, tables
 from benchmark.leaderboard.placing import VERDICTS, standing
-from benchmark.leaderboard.render import markdown
-from benchmark.leaderboard.render.console import new_table, numbers
+from benchmark.leaderboard.render.console import new_table, numbers, ranks
 
 _SHOWN = [verdict for verdict in VERDICTS if verdict != "unknown"]
 _HINT = (
@@ -40,8 +39,7 @@ def show(
         label: standing(frame, found, label) for label, found in compared.items()
     }
     for track in tables.tracks(pd.concat(standings.values())):
-        heading, _ = tables.TRACKS[track]
-        console.print(_ranks(f"{heading}: places", places.of(placed, track), compared))
+        console.print(ranks(placed, track, compared))
         console.print(Text(_HINT, "dim"))
         console.print(Text(controls.summary(frame, track), "yellow"))
         for label, lines in standings.items():
@@ -92,26 +90,6 @@ def _by_method(part: pd.DataFrame) -> Table:
             tables.number(line.mean, digits),
             tables.interval(line, digits),
             f"{line.rank:g}",
-        )
-    return table
-
-
-def _ranks(title: str, placed: pd.DataFrame, new: Container[str]) -> Table:
-    """``placed``: the places of one track."""
-    table = _new_table(title, ["place", "first", "duels won", "failed", "of tables"])
-    for place, line in enumerate(placed.itertuples(), start=1):
-        if line.label in new:
-            name = Text(f"> {place}  {line.label}", "bold cyan")
-        else:
-            name = Text(
-                f"  {place}  {line.label}", "dim italic" if line.control else ""
-            )
-        table.add_row(
-            name,
-            places.words(line),
-            *markdown.shares(line),
-            str(line.failed),
-            str(line.tables),
         )
     return table
 

@@ -15,6 +15,7 @@ without a rival; grey: controls that are worse.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
@@ -60,11 +61,7 @@ WORDS = {
     "alone": "alone",
     "control": "control, worse",
 }
-COLUMNS = (
-    4,
-    5,
-    3,
-)  # panels side by side: whichever leaves the fewest gaps, the first of equals
+COLUMNS = 5  # panels side by side at most
 _TITLE = 26  # letters of a panel's title that fit beside the next panel's
 
 
@@ -338,9 +335,9 @@ def _draw(
 
 
 def _panel_columns(panels: int) -> int:
-    if panels <= 5:
-        return max(panels, 1)
-    return min(COLUMNS, key=lambda columns: -panels % columns)
+    """As few rows as possible, and they as even as possible."""
+    rows = math.ceil(panels / COLUMNS) or 1
+    return math.ceil(panels / rows) or 1
 
 
 def _legend_line(kind: str) -> Line2D:
@@ -378,7 +375,9 @@ def _kind(mark: str, control: bool) -> str:
 
 def _heading(metric: str, metric_setting: str, lines: pd.DataFrame) -> str:
     first_line = lines.iloc[0]
-    title = f"{tables.title(metric)} {tables.arrow(first_line['better'])}"
+    title = (
+        f"{tables.title(metric)}\N{NO-BREAK SPACE}{tables.arrow(first_line['better'])}"
+    )
     title = textwrap.fill(title, _TITLE)
     notes = metric_setting.split(";")
     if first_line["unit"] != "fraction":
@@ -439,9 +438,15 @@ def heat(agreement: pd.DataFrame) -> Figure:
     """The agreement of metrics as a lower triangle."""
     names = [plain(name) for name in agreement.index]
     lower = np.tril(np.ones(agreement.shape, bool))
-    values = np.where(lower, agreement.to_numpy(), np.nan)
+    digits = 2 if len(names) <= plots_ranks.MANY else 1
+    rounded = agreement.to_numpy().round(digits) + 0.0  # no -0.0
+    values = np.where(lower, rounded, np.nan)
     return plots_ranks.matrix(
-        values, names, "Kendall's tau", limits=(-1, 1), form=".2f"
+        values,
+        names,
+        "Kendall's tau",
+        limits=(-1, 1),
+        form=f".{digits}f",
     )
 
 

@@ -16,6 +16,8 @@ from benchmark.utils.plot_style import INK, MUTED, NEW, PALETTE, STYLE, plain, s
 
 HUES = PALETTE[:7] + PALETTE[8:]  # without grey, which is for controls
 MARKERS = "osD^v"  # with 9 hues they tell 45 lines apart
+MANY = 30  # rows of a matrix whose cells are small
+_TICKS = 12  # of an axis of ranks that has a number at each
 _BAR, _ROW = 0.22, 0.3  # heights of a bar and of a label
 
 
@@ -68,8 +70,10 @@ def critical_difference(
 
 def _rank_axis(axes: Axes, low: float, high: float) -> None:
     axes.hlines(0, low, high, color=INK, linewidth=1)
-    for tick in np.arange(low, high + 1):
-        axes.vlines(tick, 0, 0.12, color=INK, linewidth=1)
+    ticks = np.arange(low, high + 1)
+    axes.vlines(ticks, 0, 0.12, color=INK, linewidth=1)
+    apart = 1 if len(ticks) <= _TICKS else 5
+    for tick in ticks[ticks % apart == 0]:
         axes.text(
             tick,
             0.2,
@@ -135,7 +139,13 @@ def matrix(
         form: how numbers are written.
     """
     n = len(names)
-    figure = Figure(figsize=(3.4 + 0.46 * n, 1.9 + 0.36 * n), layout="constrained")
+    wide, high = 0.46, 0.36  # inches of a cell
+    font = 7
+    if n > MANY:
+        wide, high = 0.25, 0.2
+        font = 6
+    size = (3.4 + wide * n, 1.9 + high * n)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     sns.heatmap(
         values,
@@ -146,7 +156,7 @@ def matrix(
         cmap=sns.color_palette("vlag_r", as_cmap=True),
         annot=True,
         fmt=form,
-        annot_kws={"fontsize": 7, "in_layout": False},
+        annot_kws={"fontsize": font, "in_layout": False},
         linewidths=1,
         linecolor="white",
         # Labels of seaborn are drawn once each, to see whether they overlap.
@@ -212,6 +222,11 @@ def _settings_panel(
             color=MUTED if control else HUES[i % len(HUES)],
             label=plain(shortened(label)),
         )
+    key, _, _ = names[0].partition("=")
+    is_one = [name.startswith(f"{key}=") and ";" not in name for name in names]
+    if all(is_one):
+        axes.set_xlabel(plain(key))
+        names = [name.removeprefix(f"{key}=") for name in names]
     labels = [plain(name.replace(";", "\n")) for name in names]
     axes.set_xticks(range(len(names)), labels)
     axes.set_xlim(-0.2, len(names) - 0.8)

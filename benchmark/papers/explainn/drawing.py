@@ -139,9 +139,7 @@ def intervention(unit: FoundUnit) -> Figure:
     by_accuracy = np.argsort(a["after"][judged], kind="stable")
     order = judged[by_accuracy][:RULES]
     n = len(order)
-    width = 1.2 + 0.16 * n
-    if n < 20:
-        width += 0.2 * n
+    width = 1.2 + (0.36 if n < 20 else 0.24) * n  # labels have two lines
     classes = names(a)
     labels = [classes[c][:26] for c in order]
     for i, d in enumerate(a["instead"][order]):

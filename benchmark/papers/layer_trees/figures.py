@@ -7,11 +7,13 @@ is their mean and the bar is the standard error s / sqrt(seeds).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 import matplotlib as mpl
 import numpy as np
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
@@ -79,8 +81,8 @@ def _curves(panels: Panels) -> Iterator[Picture]:
     yield Picture(
         "fig1-unique-encodings",
         "Unique encodings by layer (Fig. 1)",
-        "The number of different ON/OFF encodings of the training images in each layer; a line for each depth, darker "
-        "= deeper. The dotted line is the number of images. Bars: standard error over seeds.",
+        "The number of different ON/OFF encodings of the training images in each layer; a line for each depth, from "
+        "green to blue the deeper. The dotted line is the number of images. Bars: standard error over seeds.",
         _grid(panels, unique, "unique encodings", legend=True),
     )
     yield Picture(
@@ -165,8 +167,16 @@ def _grid(
     if legend:
         legends = [axes.get_legend_handles_labels() for axes in grid.flat]
         handles, labels = max(legends, key=lambda found: len(found[1]))
-        figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8)
+        _legend(figure, handles, labels)
     return figure
+
+
+def _legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """Below the panels, as many entries side by side as fit."""
+    inches = 0.6 + 0.07 * max(map(len, labels))  # of an entry
+    columns = max(int(figure.get_figwidth() / inches), 1)
+    place = {"loc": "outside lower center", "ncols": columns, "fontsize": 8}
+    figure.legend(handles, labels, **place)
 
 
 def _title(axes: Axes, panel: Panel) -> None:
@@ -285,7 +295,7 @@ def _thresholds(panels: dict[Panel, list[Network]]) -> Figure:
     grid[0, 0].set_ylabel("split nodes")
     grid[1, 0].set_ylabel("test accuracy, %")
     handles, labels = grid[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    _legend(figure, handles, labels)
     return figure
 
 
@@ -446,8 +456,9 @@ def _tree(unit: FoundUnit) -> Picture:
     threshold = unit.settings.get("threshold", 0)
     maps = unit.settings.get("maps", "image")
     named = maps.rpartition(":")[2]  # of a method: its class
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", named)
     known = {"image": "mean image", "gradient": "mean share of |image x gradient|"}
-    shown = known.get(maps, f"mean heat map of {named}")
+    shown = known.get(maps, f"mean heat map of {words}")
     sentences = unit.arrays["rules"].tolist()
     quoted = f" Rules: {'; '.join(sentences)}." if len(sentences) <= MOST_RULES else ""
     parts = [unit.dataset, unit.target, str(unit.seed), layer, f"t{threshold}"]

@@ -221,6 +221,30 @@ def test_pages_of_profiles_with_photographs_hold_none():
         assert "data:image" not in file.read_text()
 
 
+def test_the_first_page_of_the_widest_profile_is_small():
+    """Of quick, with 5,000 cells; what the glossary adds is 70 kB."""
+    frame = tables.read(ROOT / "results/quick/leaderboard.csv")
+    placed = places.read(ROOT / "results/quick/places.csv")
+    given = {"svgs": {}, "pngs": {}, "data_cards": {}, "target_cards": {}}
+    pages = render.render(frame, placed, None, provenance={}, **given)
+    assert pages["index.html"].count("<td ") > 5000
+    assert len(pages["index.html"].encode()) < 1_400_000
+
+
+def test_a_cell_says_on_what_it_rests(page):
+    """Images, seeds, p, gain; signs are explained in the legend, not in each cell."""
+    titles = re.findall(
+        r'<td [^>]*data-mark="undecided" title="(.*?)"', page.read_text()
+    )
+    number = r"[+-]?[\d.]+(e-\d+)?"
+    gain = rf"; over the better control: {number} \[{number}, {number}\]"
+    asked = re.compile(
+        rf"\d+ images, \d seeds?(; no better method: p = {number})?({gain})?"
+    )
+    assert len(titles) > 5 and all(map(asked.fullmatch, titles))
+    assert sum("; over the better" in title for title in titles) > 3
+
+
 def test_a_metric_is_explained_beside_its_column_and_once_on_a_page(page):
     text = page.read_text()
     assert text.count('popover id="what-gini"') == 1
@@ -500,6 +524,25 @@ def test_the_page_of_an_evaluation_marks_the_new_method_everywhere(evaluation):
     assert "reproduction.html" not in text and "papers.html" not in text
 
 
+def test_photographs_in_a_drawing_keep_their_colours_in_the_dark():
+    size = '<svg width="30pt" height="60pt">'
+    shown = {}
+    for name, inside in {"tree": "<image/>", "curve": "<path/>"}.items():
+        svg = f"{size}{inside}</svg>".encode()
+        picture = {"name": name, "title": name, "caption": "", "svg": svg, "png": b""}
+        shown[name] = render._picture(picture)
+    assert not shown["tree"]["drawn"] and shown["curve"]["drawn"]
+    assert (shown["tree"]["width"], shown["tree"]["height"]) == (40, 80)
+
+
+def test_a_data_set_says_where_its_files_come_from():
+    file = {"file": "a.tar", "origin": "mirror", "sha256": "0f"}
+    card = {"skipped": 0, "provenance": {"changes": "cut", "files": [file]}}
+    shown = render._data("a", card)
+    assert shown["facts"] == [("changes", "cut")]
+    assert shown["files"] == ["a.tar, mirror, 0f"]
+
+
 def test_figures_mark_the_new_method():
     frame = tables.read(built() / "leaderboard.csv")
     placed = places.read(built() / "places.csv")
@@ -532,6 +575,7 @@ def test_no_two_regions_have_one_label(any_page, evaluation):
 def test_code_between_backticks_is_code_and_harmless():
     text = render.code("see `a < b` and <b>")
     assert text == "see <code>a &lt; b</code> and &lt;b&gt;"
+    assert render.code("``cap`` or `one`") == "<code>cap</code> or <code>one</code>"
 
 
 def test_pictures_stand_side_by_side_on_one_line():

@@ -63,7 +63,7 @@ function latexCell(cell) {
   const [text, ...notes] = parts(cell).map(latex);
   if (text === undefined) return "";
   const isName = cell.matches("tr.control > th");
-  const written = cell.querySelector(".best") ? `\\textbf{${text}}` : isName ? `\\textit{${text}}` : text;
+  const written = cell.matches("[data-mark=best]") ? `\\textbf{${text}}` : isName ? `\\textit{${text}}` : text;
   return [written, ...notes.map((note) => `{\\scriptsize ${note}}`)].join(" ");
 }
 
