@@ -499,9 +499,9 @@ def test_the_terminal_names_rivals_by_their_place():
     _, rows, instances = board(0.5)
     lines = placing_lines(rows, instances, "mine", "low", width=100)
     places = [
-        line[:9].rstrip() for line in lines if line[:4] in ("  1 ", "> 2 ", "> 3 ")
+        line[:10].rstrip() for line in lines if line[:4] in ("   1", ">  2", ">  3")
     ]
-    assert places == ["  1  same", "> 2  mine", "> 3  low"]
+    assert places == ["   1  same", ">  2  mine", ">  3  low"]
     mine, low = (line for line in lines if line.startswith("gini, keep=0.2"))
     assert "2 of 3  3 " in mine and mine.endswith(" 1")  # beats 3; not 1
     assert low.endswith("  3 of 3         1 2")  # loses to both

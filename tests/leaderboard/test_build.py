@@ -111,7 +111,7 @@ def test_build_of_nothing_and_of_networks_alone(tmp_path):
     board = Board.of(none, instances.iloc[:0])
     build(none, board, **nothing, reported=REPORTED, out=tmp_path / "none")
     assert len(board.frame) == 0
-    assert "No rows yet" in (tmp_path / "none" / "index.html").read_text()
+    assert "No board" in (tmp_path / "none" / "index.html").read_text()
     networks = rows[rows["track"] == "target"]
     board = Board.of(networks, None)
     build(networks, board, **nothing, reported=REPORTED, out=tmp_path / "networks")
