@@ -713,7 +713,7 @@ def test_nothing_gives_an_empty_board():
     rows, instances = frames({"method": "A", "metric": "m", "value": 1.0})
     frame = tables.leaderboard(rows.iloc[:0], instances)
     assert list(frame.columns) == tables.COLUMNS and len(frame) == 0
-    assert "No board" in rendered(frame) and tables.csv_text(frame).startswith(
+    assert "No rows yet" in rendered(frame) and tables.csv_text(frame).startswith(
         "track,dataset"
     )
     assert len(places.places(frame)) == len(tables.losses(frame)) == 0
