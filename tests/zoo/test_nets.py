@@ -1,8 +1,6 @@
 """The networks: the split at every layer, the papers' shapes, and equality with torchvision's own."""
 
 import copy
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,6 +10,7 @@ from torch import nn
 from benchmark.api import Target
 from benchmark.methods.registry import UnknownName
 from benchmark.zoo import nets
+from tests.helpers.imports import loaded
 
 SMALL = {  # net: input shape, classes, options
     "mlp": ((1, 5, 4), 3, {"width": 7, "depth": 3}),
@@ -346,12 +345,8 @@ def test_a_dry_run_changes_nothing():
 @pytest.mark.parametrize("name", ["cnn", "resnet", "vit"])
 def test_building_a_network_loads_no_compiler(name):
     """torch._dynamo takes longer to import than a small method to run."""
-    code = (
-        f"import sys; from benchmark.zoo import nets; nets.build({name!r}, (3, 48, 48), 8); "
-        "print({'torch._dynamo', 'sympy'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "set()\n", done.stdout + done.stderr
+    code = f"from benchmark.zoo import nets; nets.build({name!r}, (3, 48, 48), 8)"
+    assert loaded(code, "torch._dynamo", "sympy") == set()
 
 
 def test_seeded_decides_torchs_own_draws():
